@@ -1,0 +1,113 @@
+"""What the host needs from outside, as small protocols; `tap` joins them to Twisted, SQLite and sockets.
+
+Callbacks of every port run on the host's own (reactor) thread, never inside the call that asked for them.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from kraft.raft.membership import Member
+from kraft.raft.messages import Entry
+from kraft.raft.ports import Restored
+from kraft.raft.ready import Persist
+
+
+class Cancellable(Protocol):
+    """A pending `Clock.call_later`."""
+
+    def cancel(self) -> None:
+        """Forget the call; an error when it ran already."""
+
+
+class Clock(Protocol):
+    """Time for the host. Deadlines use `seconds`; stamps start from `wall_ms`."""
+
+    def seconds(self) -> float:
+        """Monotonic time in seconds."""
+
+    def wall_ms(self) -> int:
+        """Unix time in milliseconds; may jump either way."""
+
+    def call_later(self, delay: float, call: Callable[[], object]) -> Cancellable:
+        """Run `call` in `delay` seconds; with 0, at the end of this turn, after all input of the turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this node is. `cluster` is empty and `members` is () until the node has formed or adopted a cluster.
+
+    `members` is the bootstrap list: the sorted members the cluster id was made from.
+    """
+
+    id: str
+    incarnation: str
+    cluster: str = ""
+    members: tuple[Member, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """What goes to disk in one commit: an identity when it changed, and one write per group at most."""
+
+    writes: tuple[tuple[int, Persist], ...] = ()
+    identity: Identity | None = None
+
+
+class Disk(Protocol):
+    """Stable storage of all groups. An I/O or sync error never comes back: it ends the process (fail-stop)."""
+
+    def commit(self, transaction: Transaction, done: Callable[[bool], None]) -> None:
+        """Make it durable, in the order of calls, then `done(True)`; `done(False)` when the disk is full
+        and nothing of it was written.
+        """
+
+    def fetch(
+        self, group: int, first: int, last: int, max_bytes: int, done: Callable[[Sequence[Entry]], None]
+    ) -> None:
+        """Entries from `first` up to at most `last`, at least one, of about `max_bytes` at most."""
+
+
+class Network(Protocol):
+    """Links to peers. Sending is fire and forget: consensus repeats what matters."""
+
+    def send(self, peer: str, messages: Sequence[tuple[int, object]]) -> bool:
+        """Queue (group, message) pairs for one peer; False when there is no link or its queue is full."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a data directory held at start."""
+
+    identity: Identity
+    groups: dict[int, Restored]
+
+
+class Refused(Exception):
+    """Certainly not done: nothing was proposed."""
+
+
+class NoLeader(Refused):
+    """No leader or no quorum is known here for `group` (the argument)."""
+
+
+class NotLeader(Refused):
+    """This replica is not the leader; args are (group, leader id or '')."""
+
+
+class Busy(Refused):
+    """Waited unlogged until the deadline."""
+
+
+class DiskFull(Refused):
+    """This node's disk is full and no other leader is known; the argument says which directory."""
+
+
+class Stopping(Refused):
+    """The node is shutting down."""
+
+
+class Uncertain(Exception):
+    """Logged or sent, but the outcome is unknown."""
+
+

@@ -1,0 +1,53 @@
+"""What the core is given from outside: settings, the restored log, dice, a wall clock and an observer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from kraft.raft.membership import Configuration
+from kraft.raft.messages import Entry, HardState
+
+Jitter = Callable[[int], int]  # jitter(n) -> 0 <= value < n; dice are arguments
+WallClock = Callable[[], int]  # Unix time in milliseconds; only ever put into messages
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Times are in ticks of the host, sizes in bytes of entry data."""
+
+    election_ticks: int  # a follower campaigns after election_ticks + jitter(election_ticks) silent ticks
+    heartbeat_ticks: int
+    message_bytes: int = 1 << 20  # entries of one Append
+    inflight_messages: int = 64  # unanswered Appends with entries per follower
+    inflight_bytes: int = 16 << 20
+    uncommitted_bytes: int = 64 << 20  # a leader's log beyond its commit index
+    tail_bytes: int = 64 << 20  # applied entries kept in memory for followers
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """One group as read from stable storage.
+
+    `terms` are (first index, term) runs of the whole log, ascending; `tail` holds contiguous entries up to
+    `last_index` and reaches back at least to `commit + 1`; `configurations` are all configuration entries in
+    the log, ascending. `commit` is the highest commit index known to be recorded (0 for none).
+    """
+
+    hard_state: HardState
+    first_index: int
+    last_index: int
+    commit: int
+    terms: tuple[tuple[int, int], ...]
+    tail: tuple[Entry, ...]
+    configurations: tuple[tuple[int, Configuration], ...]
+    last_stamp: int
+
+
+class Observer(Protocol):
+    """What the core tells of itself; implementations must not raise and must not call back."""
+
+    def role_changed(self, group: int, role: str, term: int, leader: str) -> None:
+        """`role` is leader, follower, candidate or precandidate; `leader` is empty when unknown."""
+
+    def election_ended(self, group: int, kind: str, outcome: str) -> None:
+        """`kind` is prevote or vote; `outcome` is won, lost or timeout."""

@@ -1,0 +1,65 @@
+"""`Ready`: what the core asks its host to do, with the order of effects in the types (style of etcd's raft).
+
+The order: `send_now` at once; then `persist`; `send_after_persist` only when that write, and every earlier
+one of the group, is durable. `apply` waits for no later persist: it only ever holds entries that are
+committed and already durable here. Answering before the disk has the data has no spelling.
+"""
+
+from dataclasses import dataclass
+
+from kraft.raft.messages import Entry, HardState, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message for one peer."""
+
+    to: str
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """One write of a group; writes become durable in the order of `sequence`.
+
+    When `truncate_from` is set, rows at and above it are deleted first; `entries` then follow contiguously.
+    `commit` is the commit index known now: kept beside the entries so that a restart can replay early.
+    An empty write is legal: it only orders `send_after_persist` behind earlier writes.
+    """
+
+    sequence: int
+    hard_state: HardState | None
+    truncate_from: int | None
+    entries: tuple[Entry, ...]
+    commit: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadState:
+    """The read `ctx` may be answered once `index` is applied (RD 6.4)."""
+
+    ctx: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Entries below the in-memory tail are needed for `peer`; answer with `Node.fetched`."""
+
+    peer: str
+    first: int
+    last: int
+    max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Effects of everything stepped since the last one."""
+
+    send_now: tuple[Outgoing, ...] = ()
+    persist: Persist | None = None
+    send_after_persist: tuple[Outgoing, ...] = ()
+    apply: tuple[Entry, ...] = ()
+    reads: tuple[ReadState, ...] = ()
+    reads_failed: tuple[int, ...] = ()
+    fetch: tuple[Fetch, ...] = ()
