@@ -35,7 +35,7 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who this node is. `cluster` is empty and `members` is () until the node has formed or adopted a cluster.
+    """Who this node is. `cluster` is empty and `members` is () until the node has formed or joined a cluster.
 
     `members` is the bootstrap list: the sorted members the cluster id was made from.
     """
@@ -55,7 +55,7 @@ class Transaction:
 
 
 class Disk(Protocol):
-    """Stable storage of all groups. An I/O or sync error never comes back: it ends the process (fail-stop)."""
+    """Stable storage of all groups. An I/O or sync error never comes back: it ends the process."""
 
     def commit(self, transaction: Transaction, done: Callable[[bool], None]) -> None:
         """Make it durable, in the order of calls, then `done(True)`; `done(False)` when the disk is full
