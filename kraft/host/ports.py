@@ -48,7 +48,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """What goes to disk in one commit: an identity when it changed, and one write per group at most."""
+    """What goes to disk in one commit: an identity when it changed, and the groups' writes in their order."""
 
     writes: tuple[tuple[int, Persist], ...] = ()
     identity: Identity | None = None
@@ -81,6 +81,28 @@ class Loaded:
 
     identity: Identity
     groups: dict[int, Restored]
+
+
+class Observer(Protocol):
+    """What the host tells of itself; implementations must not raise and must not call back."""
+
+    def proposal(self, group: int, outcome: str, count: int) -> None:
+        """`outcome` is committed, rejected, timeout or uncertain."""
+
+    def committed(self, group: int, seconds: float, proposals: int) -> None:
+        """An entry of ours was applied `seconds` after it was logged."""
+
+    def applied(self, group: int, seconds: float) -> None:
+        """A slice of entries was applied in `seconds`."""
+
+    def read(self, group: int, kind: str, outcome: str, seconds: float) -> None:
+        """A read round ended; `kind` is read_index, `outcome` served or refused."""
+
+    def forwarded(self, outcome: str, count: int) -> None:
+        """Proposals sent to a leader ended; `outcome` is done, not_proposed or uncertain."""
+
+    def event(self, name: str, **fields: object) -> None:
+        """Something an operator wants to see in the log, by its documented name."""
 
 
 class Refused(Exception):

@@ -1,0 +1,423 @@
+"""The host: one owner of all groups of a node, of their disk transactions and of their links.
+
+Input of any kind (requests, messages, ticks, finished writes) only marks groups; a turn at the end of the
+reactor's iteration then serves every marked group once: messages leave, one frame per peer; then the disk
+gets one transaction; then what is committed is applied and answered.
+"""
+
+from collections.abc import Callable, Sequence
+
+from kraft import __version__
+from kraft.config import Config
+from kraft.host import early
+from kraft.host.formation import Formation
+from kraft.host.group import Around, Group, Timing
+from kraft.host.persistence import RETRY_SECONDS, Persistence
+from kraft.host.placement import Placement
+from kraft.host.ports import Clock, Disk, Identity, Loaded, Network, NoLeader, Observer, Stopping, Transaction
+from kraft.host.proposals import Done
+from kraft.host.reads import ReadDone
+from kraft.host.status import GroupStatus, MemberStatus, ReplicaStatus, Status
+from kraft.kv.commands import MACHINE_VERSION, Command
+from kraft.peerwire.hello import Hello
+from kraft.peerwire.messages import Message
+from kraft.raft.membership import Configuration, Member
+from kraft.raft.messages import Entry, EntryKind, HardState
+from kraft.raft.node import Node
+from kraft.raft.ports import Jitter, Restored, Settings
+from kraft.raft.ports import Observer as RaftObserver
+from kraft.raft.ready import Persist
+
+TICKS_PER_HEARTBEAT = 4  # fine enough that two followers seldom time out in the same tick
+BATCHES_IN_FLIGHT = 1
+
+
+class Host:
+    """See the module. Also the receiver of the peer links: `hello`, `check`, `link_up` and so on."""
+
+    def __init__(
+        self,
+        config: Config,
+        loaded: Loaded,
+        *,
+        clock: Clock,
+        disk: Disk,
+        network: Network,
+        jitter: Jitter,
+        observer: Observer,
+        raft_observer: RaftObserver,
+        fatal: Callable[[str], None],
+        groups: int = 1,
+    ) -> None:
+        self.placement = Placement(groups)
+        self.groups: dict[int, Group] = {}
+        self.persistence = Persistence(disk, clock, self._disk_full)
+        self._config = config
+        self._loaded = loaded
+        self._clock = clock
+        self._disk = disk
+        self._network = network
+        self._jitter = jitter
+        self._observer = observer
+        self._raft_observer = raft_observer
+        self._fatal = fatal
+        wanted = frozenset(config.cluster.members) or frozenset([config.node.id])
+        self._formation = Formation(loaded.identity, config.peer.advertise, wanted)
+        self._forming = False
+        self._tick_seconds = config.raft.heartbeat_interval / TICKS_PER_HEARTBEAT
+        self._around = Around(clock, disk, network, self.persistence, observer, self._post, self._wake)
+        self._outbox: dict[str, list[tuple[int, Message]]] = {}
+        self._woken: dict[int, Group] = {}
+        self._armed = False
+        self._started_at = clock.seconds()
+        self._state = "starting"
+        self._on_formed: Callable[[], None] | None = None
+        self._relief: list[Callable[[], None]] = []
+        self._hellos: dict[str, Hello] = {}
+        self._connected: set[str] = set()
+        self._early = early.Campaigns(clock, jitter, config.raft.heartbeat_interval)
+
+    # -- life -----------------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """This node's id."""
+        return self._config.node.id
+
+    def start(self, started: Callable[[], None]) -> None:
+        """Replay the log of every group, then `started`; a node that has not formed starts at once."""
+        self._clock.call_later(self._tick_seconds, self._tick)
+        if self._formation.formed:
+            self._start_groups(self._loaded.groups, started)
+        else:
+            self._state = "forming"
+            self._form(self._formation.alone())
+            self._clock.call_later(0, started)
+
+    def stop_writes(self) -> None:
+        """Refuse new writes; what is pending is still answered."""
+        self._state = "stopping"
+        for group in self.groups.values():
+            group.stopping = True
+
+    @property
+    def idle(self) -> bool:
+        """No write waits for its answer."""
+        return all(group.idle for group in self.groups.values())
+
+    def abandon(self) -> None:
+        """Answer everybody who still waits; nothing more will happen here."""
+        for group in self.groups.values():
+            group.abandon()
+
+    def _start_groups(self, restored: dict[int, Restored], started: Callable[[], None]) -> None:
+        begun = self._clock.seconds()
+        remaining = set(restored)
+
+        def replayed(group: Group) -> None:
+            remaining.discard(group.id)
+            self.groups[group.id] = group
+            self._wake(group)
+            if not remaining:
+                seconds = round(self._clock.seconds() - begun, 3)
+                self._observer.event("log_replayed", groups=len(restored), seconds=seconds)
+                self._state = "serving"
+                started()
+
+        for id_, log in sorted(restored.items()):
+            group = self._group(id_, log)
+            group.replay(log.commit, lambda group=group: replayed(group))  # type: ignore[misc]
+
+    def _group(self, id_: int, restored: Restored) -> Group:
+        raft, client = self._config.raft, self._config.client
+        node = Node(
+            id=self.id,
+            group=id_,
+            settings=Settings(
+                election_ticks=max(1, round(raft.election_timeout / self._tick_seconds)),
+                heartbeat_ticks=TICKS_PER_HEARTBEAT,
+                message_bytes=raft.message_bytes,
+                inflight_messages=raft.inflight_messages,
+                inflight_bytes=raft.inflight_bytes,
+                uncommitted_bytes=raft.uncommitted_bytes,
+                tail_bytes=raft.tail_bytes,
+            ),
+            restored=restored,
+            jitter=self._jitter,
+            wall_clock=self._clock.wall_ms,
+            observer=self._raft_observer,
+        )
+        timing = Timing(
+            write_timeout=client.write_timeout,
+            leader_wait=client.leader_wait,
+            round_timeout=raft.election_timeout,
+            batch_bytes=raft.batch_bytes,
+            batches_in_flight=BATCHES_IN_FLIGHT,
+        )
+        return Group(id_, node, self._around, timing, first_request=self._jitter(1 << 31) << 20)
+
+    # -- requests of clients --------------------------------------------------------------------------
+
+    def write(self, group: int, commands: Sequence[Command], size: int, done: Done) -> None:
+        """Make `commands` durable on a majority and apply them as one; `size` is their bytes, about.
+
+        `done` gets the replies in order, or a `Refused` (certainly not done) or `Uncertain`. It never runs
+        inside this call.
+        """
+        target = self.groups.get(group)
+        if self._state == "stopping":
+            self._clock.call_later(0, lambda: done(Stopping()))
+        elif target is None:
+            self._clock.call_later(self._config.client.leader_wait, lambda: done(NoLeader(group)))
+        else:
+            target.write(commands, size, done)
+
+    def read(self, group: int, done: ReadDone) -> None:
+        """Confirm a linearizable read of `group`; `done` gets a `View` to look at, or a `Refused`."""
+        target = self.groups.get(group)
+        if target is None:
+            self._clock.call_later(self._config.client.leader_wait, lambda: done(NoLeader(group)))
+        else:
+            target.read(done)
+
+    @property
+    def saturated(self) -> bool:
+        """Too many writes wait unlogged: stop reading from clients until `on_relief`."""
+        return self._waiting >= self._config.limits.pending_proposals
+
+    def on_relief(self, call: Callable[[], None]) -> None:
+        """Run `call` once when half of the pending writes are logged."""
+        self._relief.append(call)
+
+    @property
+    def dataset_bytes(self) -> int:
+        """Approximate memory of the data of all groups here."""
+        return sum(group.machine.keyspace.bytes for group in self.groups.values())
+
+    @property
+    def _waiting(self) -> int:
+        return sum(group.waiting for group in self.groups.values())
+
+    def leader(self, group: int) -> str:
+        """The id of the leader of `group` as known here, '' when there is none."""
+        target = self.groups.get(group)
+        return target.node.leader if target is not None else ""
+
+    def client_address(self, node: str) -> str:
+        """`host:port` of the client port of a member, '' until it has greeted."""
+        if node == self.id:
+            return self._config.client.advertise
+        hello = self._hellos.get(node)
+        return hello.client if hello is not None else ""
+
+    # -- links ----------------------------------------------------------------------------------------
+
+    def hello(self) -> Hello:
+        """What this node says of itself when a link opens."""
+        identity = self._formation.identity
+        config = self._config
+        return Hello(
+            id=identity.id,
+            incarnation=identity.incarnation,
+            cluster=identity.cluster,
+            members=identity.members,
+            peer=config.peer.advertise,
+            client=config.client.advertise,
+            http=config.http.advertise if config.http.listen else "",
+            machine_max=MACHINE_VERSION,
+        )
+
+    def check(self, hello: Hello) -> str | None:
+        """Why to refuse the link, or None. Ends the process when the cluster has disowned this node."""
+        disowned = self._formation.disowned(hello)
+        if disowned is not None:
+            self._fatal(disowned)
+            return disowned
+        return self._formation.objection(hello)
+
+    def link_up(self, peer: str, hello: Hello) -> None:
+        """A link to `peer` is ready for messages."""
+        self._hellos[peer] = hello
+        self._connected.add(peer)
+        self._form(self._formation.met(hello))
+
+    def link_down(self, peer: str, closed_by_peer: bool) -> None:
+        """The link to `peer` is gone. Its process closing it is news: prevote early."""
+        self._connected.discard(peer)
+        for group in self.groups.values():
+            if group.link_down(peer, closed_by_peer):
+                self._early.begin(group, self._wake)
+
+    def received(self, peer: str, messages: Sequence[tuple[int, Message]]) -> None:
+        """Checked messages from an authenticated peer."""
+        for id_, message in messages:
+            group = self.groups.get(id_)
+            if group is not None:
+                group.received(peer, message)
+
+    def _form(self, identity: Identity | None) -> None:
+        """Make the new identity durable together with the first entry of every group, then begin."""
+        if identity is None or self._forming:
+            return
+        self._forming = True
+        configuration = Configuration.of_voters(identity.members)
+        first = Entry(1, 1, 0, EntryKind.CONFIGURATION, configuration.encode())
+        persist = Persist(0, HardState(term=1), None, (first,), commit=1)
+        writes = tuple((id_, persist) for id_ in range(self.placement.groups))
+        restored = Restored(HardState(term=1), 1, 1, 1, ((1, 1),), (first,), ((1, configuration),), 0)
+
+        def formed(durable: bool) -> None:
+            if not durable:
+                self._forming = False
+                self._observer.event("disk_full")
+                self._clock.call_later(RETRY_SECONDS, lambda: self._form(identity))
+                return
+            self._formation.identity = identity
+            self._observer.event("cluster_formed", cluster=identity.cluster, members=len(identity.members))
+            self._start_groups({id_: restored for id_, _ in writes}, lambda: None)
+
+        self._disk.commit(Transaction(writes, identity), formed)
+
+    # -- turns ----------------------------------------------------------------------------------------
+
+    def _post(self, peer: str, group: int, message: Message) -> None:
+        box = self._outbox.get(peer)
+        if box is None:
+            box = self._outbox[peer] = []
+        box.append((group, message))
+        if not self._armed:
+            self._arm()
+
+    def _wake(self, group: Group) -> None:
+        self._woken[group.id] = group
+        if not self._armed:
+            self._arm()
+
+    def _arm(self) -> None:
+        self._armed = True
+        self._clock.call_later(0, self._turn)
+
+    def _turn(self) -> None:
+        woken, self._woken = self._woken, {}
+        for group in woken.values():
+            group.turn()
+        self._armed = False
+        self._send()
+        self.persistence.flush()
+        for group in woken.values():
+            group.finish()
+        if self._relief and self._waiting * 2 <= self._config.limits.pending_proposals:
+            relief, self._relief = self._relief, []
+            for call in relief:
+                call()
+
+    def _send(self) -> None:
+        outbox, self._outbox = self._outbox, {}
+        for peer, messages in outbox.items():
+            if not self._network.send(peer, messages):
+                for id_, message in messages:
+                    self.groups[id_].unsent(message)
+
+    def _tick(self) -> None:
+        self._clock.call_later(self._tick_seconds, self._tick)
+        for group in self.groups.values():
+            group.tick()
+
+    def _disk_full(self, full: bool) -> None:
+        self._observer.event("disk_full" if full else "disk_has_room")
+        for group in self.groups.values():
+            if full:
+                group.node.suspend()
+            else:
+                group.node.resume()
+            self._wake(group)
+
+    # -- status ---------------------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        """Everything there is to say, as plain values."""
+        identity = self._formation.identity
+        return Status(
+            node=self.id,
+            version=__version__,
+            cluster=identity.cluster,
+            incarnation=identity.incarnation,
+            state=self._state,
+            problem=self.problem,
+            disk_full=self.persistence.full,
+            client=self._config.client.advertise,
+            http=self._config.http.advertise if self._config.http.listen else "",
+            uptime_seconds=self._clock.seconds() - self._started_at,
+            members=tuple(self._member_status(m) for m in self._formation.members),
+            groups=tuple(self._group_status(g) for g in self.groups.values()),
+        )
+
+    @property
+    def problem(self) -> str:
+        """Why this node cannot serve writes now, in words; '' when it can."""
+        if self._state == "forming":
+            missing = self._formation.missing
+            return "waiting for a first greeting from " + ", ".join(missing) if missing else "forming"
+        if self._state != "serving":
+            return self._state
+        leaderless = [str(g.id) for g in self.groups.values() if not g.node.leader]
+        if leaderless:
+            return "no leader is known for group " + ", ".join(leaderless)
+        return ""
+
+    def _member_status(self, member: Member) -> MemberStatus:
+        hello = self._hellos.get(member.id)
+        mine = member.id == self.id
+        group = self.groups.get(0)
+        voters = group.node.configuration.voters if group is not None else ()
+        replicas = {r.id: r for r in self._replicas(group)} if group is not None and not mine else {}
+        replica = replicas.get(member.id)
+        return MemberStatus(
+            id=member.id,
+            incarnation=member.incarnation,
+            peer=member.peer,
+            client=self.client_address(member.id),
+            http=self._config.http.advertise if mine else hello.http if hello is not None else "",
+            voter=member.id in voters,
+            connected=mine or member.id in self._connected,
+            last_contact_seconds=replica.last_contact_seconds if replica is not None else None,
+            lag_entries=replica.lag_entries if replica is not None else None,
+        )
+
+    def _group_status(self, group: Group) -> GroupStatus:
+        node, machine = group.node, group.machine
+        return GroupStatus(
+            group=group.id,
+            role=node.role,
+            term=node.term,
+            leader=node.leader,
+            first_index=node.first_index,
+            last_index=node.last_index,
+            commit=node.commit,
+            applied=group.applied,
+            voters=node.configuration.voters,
+            learners=node.configuration.learners,
+            keys=len(machine.keyspace),
+            expiring_keys=machine.expiring,
+            expired_keys=machine.expired,
+            dataset_bytes=machine.keyspace.bytes,
+            revision=machine.revision,
+            pending_proposals=group.waiting,
+            replicas=self._replicas(group),
+        )
+
+    def _replicas(self, group: Group) -> tuple[ReplicaStatus, ...]:
+        if not group.leads:
+            return ()
+        offsets = group.clock_offsets()
+        return tuple(
+            ReplicaStatus(
+                id=p.peer,
+                match_index=p.match,
+                lag_entries=group.node.last_index - p.match,
+                state=p.state,
+                last_contact_seconds=p.last_contact_ticks * self._tick_seconds,
+                clock_offset_ms=offsets.get(p.peer, 0),
+            )
+            for p in group.node.progress()
+        )

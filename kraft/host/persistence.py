@@ -1,0 +1,69 @@
+"""Decides what goes into one disk transaction: the writes of all groups that became ready meanwhile.
+
+One transaction is on its way at a time; what arrives while the disk works forms the next one, so load makes
+commits larger and never queues them longer. A full disk repeats the very same transaction until there is
+room: nothing that depends on it is answered, and the groups neither vote nor lead until then.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from kraft.host.ports import Clock, Disk, Transaction
+from kraft.raft.ready import Outgoing, Persist
+
+RETRY_SECONDS = 1.0  # a full disk: long enough not to spin, short enough that an operator sees the recovery
+
+
+class Writer(Protocol):
+    """A group, as persistence sees it."""
+
+    id: int
+
+    def persisted(self, sequence: int, after: Sequence[Outgoing]) -> None:
+        """The write and all before it are durable; send what waited for it."""
+
+
+class Persistence:
+    """Gathers writes; `on_full(True)` when the disk has no room, `on_full(False)` when it has again."""
+
+    def __init__(self, disk: Disk, clock: Clock, on_full: Callable[[bool], None]) -> None:
+        self._disk = disk
+        self._clock = clock
+        self._on_full = on_full
+        self._waiting: list[tuple[Writer, Persist, Sequence[Outgoing]]] = []
+        self._flying: list[tuple[Writer, Persist, Sequence[Outgoing]]] = []
+        self.full = False
+
+    @property
+    def busy(self) -> bool:
+        """A transaction is on its way."""
+        return bool(self._flying)
+
+    def add(self, writer: Writer, persist: Persist, after: Sequence[Outgoing]) -> None:
+        """Put a group's write into the next transaction."""
+        self._waiting.append((writer, persist, after))
+
+    def flush(self) -> None:
+        """Hand the waiting writes to the disk, unless it still works on the last ones."""
+        if self._waiting and not self._flying:
+            self._flying, self._waiting = self._waiting, []
+            self._commit()
+
+    def _commit(self) -> None:
+        writes = tuple((writer.id, persist) for writer, persist, _ in self._flying)
+        self._disk.commit(Transaction(writes), self._committed)
+
+    def _committed(self, durable: bool) -> None:
+        if not durable:
+            if not self.full:
+                self.full = True
+                self._on_full(True)
+            self._clock.call_later(RETRY_SECONDS, self._commit)
+            return
+        if self.full:
+            self.full = False
+            self._on_full(False)
+        flying, self._flying = self._flying, []
+        for writer, persist, after in flying:
+            writer.persisted(persist.sequence, after)
+        self.flush()

@@ -1,0 +1,155 @@
+"""Writes of one group between client and log: waiting, logged, settled.
+
+A waiting proposal is certainly not done; a logged one is matched at apply by (index, term). When another
+entry is applied at its index it certainly never will be, and it waits again. At its deadline a waiting one
+is refused and a logged one is uncertain: the two are never confused.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+
+from kraft.host.ports import Busy, Refused, Uncertain
+from kraft.kv.commands import Command, Reply
+
+Outcome = list[Reply] | Exception
+Done = Callable[[Outcome], None]
+
+
+class Proposal:
+    """The commands of one client segment, or of one forwarded request; they share one entry."""
+
+    __slots__ = ("commands", "created", "deadline", "done", "remote", "size")
+
+    def __init__(
+        self,
+        commands: Sequence[Command],
+        size: int,
+        created: float,
+        deadline: float,
+        done: Done,
+        remote: bool,
+    ) -> None:
+        self.commands = commands
+        self.size = size
+        self.created = created
+        self.deadline = deadline
+        self.done: Done | None = done
+        self.remote = remote
+
+    def settle(self, outcome: Outcome) -> None:
+        """Answer once; later outcomes of a proposal that was already given up are dropped."""
+        done, self.done = self.done, None
+        if done is not None:
+            done(outcome)
+
+
+class Batch:
+    """The proposals of one entry, and when it was logged (monotonic seconds)."""
+
+    __slots__ = ("commands", "index", "logged_at", "proposals", "term")
+
+    def __init__(self, index: int, term: int, proposals: list[Proposal], commands: list[Command], at: float):
+        self.index = index
+        self.term = term
+        self.proposals = proposals
+        self.commands = commands
+        self.logged_at = at
+
+
+class Proposals:
+    """All of one group. Counts what waits so that clients can be paused instead of refused."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Proposal] = deque()
+        self._logged: deque[Batch] = deque()
+        self._earliest = float("inf")
+
+    @property
+    def waiting(self) -> int:
+        """Proposals not logged yet."""
+        return len(self._waiting)
+
+    @property
+    def logged(self) -> int:
+        """Entries of ours that are not applied yet."""
+        return len(self._logged)
+
+    def add(self, proposal: Proposal) -> None:
+        """A new proposal, behind those that wait."""
+        self._waiting.append(proposal)
+        self._earliest = min(self._earliest, proposal.deadline)
+
+    def again(self, proposals: Sequence[Proposal]) -> None:
+        """Certainly not logged after all: ahead of those that wait, in their order."""
+        self._waiting.extendleft(p for p in reversed(proposals) if p.done is not None)
+
+    def take(self, max_bytes: int) -> list[Proposal]:
+        """The next batch: at least one if any waits, about `max_bytes` at most."""
+        taken: list[Proposal] = []
+        size = 0
+        while self._waiting and (not taken or size + self._waiting[0].size <= max_bytes):
+            proposal = self._waiting.popleft()
+            if proposal.done is not None:
+                taken.append(proposal)
+                size += proposal.size
+        return taken
+
+    def take_remote(self) -> list[Proposal]:
+        """Those that came from another node: never forwarded again."""
+        remote = [p for p in self._waiting if p.remote]
+        if remote:
+            self._waiting = deque(p for p in self._waiting if not p.remote)
+        return remote
+
+    def log(self, batch: Batch) -> None:
+        """The batch has its index and term. An older batch at or above that index can never be committed."""
+        while self._logged and self._logged[-1].index >= batch.index:
+            self.again(self._logged.pop().proposals)
+        self._logged.append(batch)
+
+    def applied(self, index: int, term: int) -> Batch | None:
+        """The batch of the entry being applied, if it is ours."""
+        logged = self._logged
+        while logged and logged[0].index <= index:
+            batch = logged.popleft()
+            if batch.index == index and batch.term == term:
+                return batch
+            self.again(batch.proposals)
+        return None
+
+    def expire(self, now: float) -> tuple[int, int]:
+        """Answer everything past its deadline; (refused, uncertain) counts. Cheap until one is due."""
+        if now < self._earliest:
+            return 0, 0
+        late = [p for p in self._waiting if p.deadline <= now]
+        self._waiting = deque(p for p in self._waiting if p.deadline > now and p.done is not None)
+        uncertain = [p for b in self._logged for p in b.proposals if p.deadline <= now and p.done is not None]
+        for proposal in late:
+            proposal.settle(Busy())
+        for proposal in uncertain:
+            proposal.settle(Uncertain())
+        self._earliest = min((p.deadline for p in self._open()), default=float("inf"))
+        return len(late), len(uncertain)
+
+    def refuse_older(self, created: float, outcome: Refused) -> int:
+        """Refuse what waits since `created` (monotonic seconds) or longer; how many those were."""
+        count = 0
+        while self._waiting and self._waiting[0].created <= created:
+            self._waiting.popleft().settle(outcome)
+            count += 1
+        return count
+
+    def abandon(self) -> None:
+        """The group stopped: what is logged is uncertain, what waits is refused."""
+        for proposal in list(self._open()):
+            if proposal in self._waiting:
+                proposal.settle(Refused())
+            else:
+                proposal.settle(Uncertain())
+        self._waiting.clear()
+        self._logged.clear()
+
+    def _open(self) -> Iterator[Proposal]:
+        yield from self._waiting
+        for batch in self._logged:
+            yield from (p for p in batch.proposals if p.done is not None)
