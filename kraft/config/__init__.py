@@ -1,0 +1,30 @@
+"""Configuration: YAML text to frozen values, strictly and with all errors at once.
+
+Every bound of kraft has its name, default and unit in `values`; `load` and `parse` read YAML, `from_options`
+the Java launcher's options.
+"""
+
+from kraft.config.launcher import LauncherOptions, from_options
+from kraft.config.loader import load, parse
+from kraft.config.problems import ConfigError, Problem
+from kraft.config.rules import stays_on_this_machine
+from kraft.config.values import Client, Cluster, Config, Http, Limits, Log, Node, Peer, Raft
+
+__all__ = [
+    "Client",
+    "Cluster",
+    "Config",
+    "ConfigError",
+    "Http",
+    "LauncherOptions",
+    "Limits",
+    "Log",
+    "Node",
+    "Peer",
+    "Problem",
+    "Raft",
+    "from_options",
+    "load",
+    "parse",
+    "stays_on_this_machine",
+]

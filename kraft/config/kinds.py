@@ -1,0 +1,273 @@
+"""Kinds of configuration values: how each is written in YAML, what it becomes, and its bounds.
+
+A kind stands in the `Annotated` type of a field in `values.py` and is all the loader knows of that field.
+`convert` takes the scalar as it was written (YAML's own guesses at numbers and booleans are never asked) and
+raises ValueError with a text that says what would be right. `form` says the same for the reference manual.
+"""
+
+import re
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Protocol
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h)")
+_BARE_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
+_INTEGER = re.compile(r"0|[1-9][0-9]{0,18}")
+_WITH_UNIT = re.compile(r"([0-9]{1,9})\s*([kKmMgG])i?[bB]?")
+_SCALE = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_NODE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_LABEL = r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}"
+_HOST_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*\.?")
+ENDPOINT_KINDS = ("tcp", "tcp6", "unix", "ssl", "systemd")
+
+
+class Kind(Protocol):
+    """One way to write a value."""
+
+    @property
+    def form(self) -> str:
+        """What may be written, for people."""
+
+    def convert(self, text: str) -> object:
+        """The value; ValueError says what would be right."""
+
+
+def format_duration(seconds: float) -> str:
+    """The shortest spelling of a duration that this module reads back as the same value."""
+    for unit in ("h", "m", "s"):
+        count = seconds / _UNITS[unit]
+        if count >= 1 and count == int(count):
+            return f"{int(count)}{unit}"
+    return "0s" if seconds == 0 else f"{seconds * 1000:g}ms"
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """A time with its unit, in seconds here; `zero` says what 0s means where it is allowed as well."""
+
+    least: float
+    most: float
+    zero: str = ""
+
+    @property
+    def form(self) -> str:
+        """What may be written."""
+        bounds = f"{format_duration(self.least)} to {format_duration(self.most)}"
+        return f"{bounds}, or 0s: {self.zero}" if self.zero else bounds
+
+    def convert(self, text: str) -> float:
+        """Seconds."""
+        match = _DURATION.fullmatch(text)
+        if match is None:
+            right = f"{text}s or {text}ms" if _BARE_NUMBER.fullmatch(text) else "10s, 250ms, 1m"
+            raise ValueError(
+                f"{_quoted(text)} is not a duration; write a number with its unit such as {right}"
+            )
+        seconds = round(float(match[1]) * _UNITS[match[2]], 9)
+        if seconds == 0 and self.zero:
+            return 0.0
+        if not self.least <= seconds <= self.most:
+            raise ValueError(f"{text} is out of bounds; write {self.form}")
+        return seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Integer:
+    """A count or a size in bytes; `zero` says what 0 means where that is allowed besides the range."""
+
+    least: int
+    most: int
+    zero: str = ""
+
+    @property
+    def form(self) -> str:
+        """What may be written."""
+        bounds = f"{self.least} to {self.most}"
+        return f"{bounds}, or 0: {self.zero}" if self.zero else bounds
+
+    def convert(self, text: str) -> int:
+        """The number."""
+        if _INTEGER.fullmatch(text) is None:
+            scaled = _WITH_UNIT.fullmatch(text)
+            right = f"write {int(scaled[1]) * _SCALE[scaled[2].lower()]}" if scaled else f"write {self.form}"
+            raise ValueError(f"{_quoted(text)} is not a plain integer; {right}")
+        number = int(text)
+        if number == 0 and self.zero:
+            return 0
+        if not self.least <= number <= self.most:
+            raise ValueError(f"{text} is out of bounds; write {self.form}")
+        return number
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    @property
+    def form(self) -> str:
+        """What may be written."""
+        return " | ".join(self.words)
+
+    def convert(self, text: str) -> str:
+        """The word."""
+        if text not in self.words:
+            raise ValueError(f"{_quoted(text)} is not a choice; write one of {', '.join(self.words)}")
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class NodeId:
+    """The name of a node; it is also a folder name, so the two special folders are no ids."""
+
+    form: str = "1 to 64 letters, digits, `_`, `.`, `-`"
+
+    def convert(self, text: str) -> str:
+        """The id."""
+        if _NODE_ID.fullmatch(text) is None or text in (".", ".."):
+            raise ValueError(f"{_quoted(text)} is not a node id; write {self.form}")
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class FilePath:
+    """A path; the loader resolves a relative one against the folder of the configuration file."""
+
+    form: str = "a path, relative to the folder of the file"
+
+    def convert(self, text: str) -> str:
+        """The path."""
+        if not text or "\0" in text:
+            raise ValueError("a path is needed here, such as /var/lib/kraft/K1")
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """`host:port` that others dial; an IPv6 host stands in brackets."""
+
+    form: str = "`host:port`, `[ipv6]:port`"
+
+    def convert(self, text: str) -> str:
+        """The address as written."""
+        split_address(text)
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A Twisted endpoint string to listen at; `optional` allows an empty one for none."""
+
+    optional: bool = False
+
+    @property
+    def form(self) -> str:
+        """What may be written."""
+        form = "an endpoint: `tcp:PORT:interface=IP`, `tcp6:`, `ssl:`, `unix:PATH`, `systemd:`"
+        return f'{form}, or `""`: none' if self.optional else form
+
+    def convert(self, text: str) -> str:
+        """The endpoint string as written."""
+        if not (self.optional and not text):
+            split_endpoint(text)
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """The parts of an endpoint string that configuration needs. `port` is None where there is none."""
+
+    kind: str
+    port: int | None
+    interface: str  # empty: all of them, or not an internet address at all
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Host (without brackets) and port of `host:port`; ValueError says what would be right."""
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        raise ValueError(f"{_quoted(text)} has no port; write host:port such as 10.0.0.5:10001")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        if not _is_ip(host) or ":" not in host:
+            raise ValueError(f"{_quoted(text)} has no IPv6 in its brackets; write it like [fd00::5]:10001")
+    elif ":" in host:
+        raise ValueError(f"{_quoted(text)} is ambiguous; write IPv6 in brackets, like [fd00::5]:10001")
+    elif not _is_ip(host) and (_HOST_NAME.fullmatch(host) is None or host.replace(".", "").isdigit()):
+        raise ValueError(f"{_quoted(host)} is not a host; write host:port such as 10.0.0.5:10001")
+    return host, _port(port, least=1)
+
+
+def split_endpoint(text: str) -> Listener:
+    """The parts of a Twisted endpoint string; ValueError says what would be right."""
+    kind, colon, rest = text.partition(":")
+    if not colon or kind not in ENDPOINT_KINDS:
+        hint = f"; write tcp:{text}:interface=127.0.0.1" if text.isdecimal() else ""
+        known = ", ".join(f"{name}:" for name in ENDPOINT_KINDS)
+        raise ValueError(f"{_quoted(text)} is not an endpoint{hint or f'; it starts with one of {known}'}")
+    positional, keywords = _arguments(rest)
+    if kind == "systemd":
+        if ("name" in keywords) == ("index" in keywords) or "domain" not in keywords:
+            raise ValueError("a systemd endpoint is written like systemd:domain=INET:name=client")
+        return Listener(kind, None, "")
+    first = positional[0] if positional else keywords.get("address" if kind == "unix" else "port", "")
+    if kind == "unix":
+        if not first:
+            raise ValueError("a unix endpoint needs a path, like unix:/run/kraft/client.sock")
+        return Listener(kind, None, "")
+    interface = keywords.get("interface", "")
+    if interface and interface != "localhost" and not _is_ip(interface):
+        raise ValueError(f"interface {_quoted(interface)} is not an IP address; write one, like 127.0.0.1")
+    return Listener(kind, _port(first, least=0), interface)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host or interface, as written, can only mean this machine."""
+    return host == "localhost" or (_is_ip(host) and ip_address(host).is_loopback)
+
+
+def is_wildcard(host: str) -> bool:
+    """Whether an interface means all of them, so that nobody can dial it by that name."""
+    return not host or (_is_ip(host) and ip_address(host).is_unspecified)
+
+
+def join_address(host: str, port: int) -> str:
+    """`host:port`, with brackets where they are needed."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _port(text: str, least: int) -> int:
+    if _INTEGER.fullmatch(text) is None or not least <= int(text) <= 65_535:
+        raise ValueError(f"{_quoted(text)} is not a port; write {least} to 65535")
+    return int(text)
+
+
+def _arguments(text: str) -> tuple[list[str], dict[str, str]]:
+    """Arguments of an endpoint string; a backslash takes the next character literally, as in Twisted."""
+    positional: list[str] = []
+    keywords: dict[str, str] = {}
+    for piece in re.findall(r"(?:[^:\\]|\\.)+", text, re.DOTALL):
+        name, equals, value = piece.partition("=")
+        if equals:
+            keywords[name] = _unescaped(value)
+        else:
+            positional.append(_unescaped(piece))
+    return positional, keywords
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= 80 else text[:77] + "...")

@@ -1,0 +1,201 @@
+"""From YAML text to `Config`: strictly, and with all problems at once.
+
+The walk follows the classes of `values.py`, so an option is known here as soon as it stands there. It goes on
+after a mistake, so that one hides no other; rules between options run only over sound ones.
+"""
+
+import difflib
+from collections.abc import Collection, Iterator
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Any, cast, get_args, get_origin, get_type_hints
+
+from kraft.config.kinds import FilePath, Kind
+from kraft.config.problems import ConfigError, Problem
+from kraft.config.rules import RULES, advertised
+from kraft.config.tree import Mapping, Scalar, Tree, read_tree
+from kraft.config.values import MEMBERS_MAX, Config
+
+_STAND_INS = {"node.id": "?", "node.data": "?"}  # required: there is no default to go on with after a mistake
+_DIALLED_BY = {"peer": "peers", "client": "clients", "http": "browsers and scrapers"}
+
+
+def load(path: str) -> Config:
+    """The configuration in a file; ConfigError when it cannot be read or used."""
+    try:
+        text = Path(path).read_bytes().decode("utf-8")
+    except OSError as error:
+        raise ConfigError((Problem(path, "", f"cannot be read: {error.strerror}"),)) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError((Problem(path, "", f"not UTF-8 text, from byte {error.start} on"),)) from None
+    return parse(text, path, folder=str(Path(path).absolute().parent))
+
+
+def parse(text: str, source: str, folder: str = "") -> Config:
+    """The configuration in `text`; `source` names it in problems, relative paths start from `folder`."""
+    reading = _Reading(source, folder)
+    root = read_tree(text, source, reading.problems)
+    if not isinstance(root, Mapping):
+        raise ConfigError((Problem(source, "", "sections such as `node:` are needed here", root.line),))
+    reading.read(root)
+    reading.derive_addresses()
+    reading.require()
+    config = reading.config()
+    reading.check(config)
+    if reading.problems:
+        raise ConfigError(tuple(sorted(reading.problems, key=lambda problem: problem.line or 1 << 30)))
+    return config
+
+
+def sections() -> Iterator[tuple[str, type[Any]]]:
+    """Name and class of each section, in the order of the manual."""
+    hints = get_type_hints(Config)
+    for section in fields(Config):
+        yield section.name, hints[section.name]
+
+
+def options(section: type[Any]) -> Iterator[tuple[Field[Any], Any]]:
+    """Field and type hint of each option of a section class."""
+    hints = get_type_hints(section, include_extras=True)
+    for option in fields(section):
+        yield option, hints[option.name]
+
+
+def kind_of(hint: Any) -> Kind:
+    """The kind that an `Annotated` hint carries."""
+    return cast(Kind, hint.__metadata__[0])
+
+
+class _Reading:
+    """One pass over one text: what was given, where it stands, and what was wrong."""
+
+    def __init__(self, source: str, folder: str) -> None:
+        self.source = source
+        self.folder = folder
+        self.problems: list[Problem] = []
+        self.given: dict[str, dict[str, Any]] = {name: {} for name, _ in sections()}
+        self.lines: dict[str, int] = {}
+        self.bad: set[str] = set()  # paths of options with a problem
+
+    def add(self, path: str, text: str, line: int = 0) -> None:
+        """Note a problem; the line is that of the option or of its section where none is given."""
+        section = path.partition(".")[0]
+        line = line or self.lines.get(path, 0) or self.lines.get(section, 0)
+        self.problems.append(Problem(self.source, path, text, line))
+        self.bad.add(path)
+
+    def read(self, root: Mapping) -> None:
+        """Every option that is given, of every section."""
+        known = dict(sections())
+        self._refuse_unknown(root, "", known)
+        for name, section in known.items():
+            line, tree = root.items.get(name, (0, None))
+            if tree is None or (isinstance(tree, Scalar) and tree.null):
+                continue
+            self.lines[name] = line
+            if not isinstance(tree, Mapping):
+                self.add(name, f"a section is needed here, with keys such as {fields(section)[0].name}")
+                self.bad.update(f"{name}.{option.name}" for option in fields(section))
+                continue
+            self._read_section(name, section, tree)
+
+    def _read_section(self, name: str, section: type[Any], tree: Mapping) -> None:
+        known = dict(options(section))
+        self._refuse_unknown(tree, name, [option.name for option in known])
+        for option, hint in known.items():
+            if option.name not in tree.items:
+                continue
+            path = f"{name}.{option.name}"
+            self.lines[path], value = tree.items[option.name]
+            if get_origin(hint) is dict:
+                self._read_mapping(path, hint, value)
+            elif not isinstance(value, Scalar):
+                self.add(path, f"one value is needed here: {kind_of(hint).form}")
+            elif value.null and option.default is None:
+                continue
+            else:
+                self._convert(path, kind_of(hint), value)
+
+    def _read_mapping(self, path: str, hint: Any, tree: Tree) -> None:
+        key_kind, value_kind = map(kind_of, get_args(hint))
+        if isinstance(tree, Scalar) and tree.null:
+            return
+        if not isinstance(tree, Mapping):
+            forms = f"key: {key_kind.form}; value: {value_kind.form}"
+            self.add(path, f"lines of `key: value` are needed here; {forms}")
+            return
+        if len(tree.items) > MEMBERS_MAX:
+            self.add(path, f"{len(tree.items)} entries are too many; write {MEMBERS_MAX} at most")
+        entries: dict[str, str] = {}
+        for key, (line, value) in tree.items.items():
+            below = f"{path}.{key}"
+            try:
+                key_kind.convert(key)
+                if not isinstance(value, Scalar):
+                    raise ValueError(f"one value is needed here: {value_kind.form}")
+                entries[key] = cast(str, value_kind.convert(value.text))
+            except ValueError as error:
+                self.add(below, str(error), line)
+                self.bad.add(path)
+        self._give(path, entries)
+
+    def _convert(self, path: str, kind: Kind, scalar: Scalar) -> None:
+        try:
+            value = kind.convert(scalar.text)
+        except ValueError as error:
+            self.add(path, str(error))
+            return
+        if isinstance(kind, FilePath) and self.folder:
+            value = str(Path(self.folder, cast(str, value)))
+        self._give(path, value)
+
+    def _give(self, path: str, value: object) -> None:
+        section, _, option = path.partition(".")
+        self.given[section][option] = value
+
+    def _refuse_unknown(self, tree: Mapping, path: str, known: Collection[str]) -> None:
+        for key, (line, _) in tree.items.items():
+            if key in known:
+                continue
+            close = difflib.get_close_matches(key, known, n=1)
+            right = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
+            self.add(f"{path}.{key}" if path else key, f"unknown key; {right}", line)
+
+    def derive_addresses(self) -> None:
+        """What is advertised follows from what is listened at, unless it is given or cannot be told."""
+        own = self.given["cluster"].get("members", {}).get(self.given["node"].get("id"))
+        if own is not None and not {"peer.advertise", "cluster.members"} & self.bad:
+            self.given["peer"].setdefault("advertise", own)
+        for section, dialled_by in _DIALLED_BY.items():
+            given, path = self.given[section], f"{section}.advertise"
+            if "advertise" in given or "listen" not in given or path in self.bad:
+                continue
+            address = advertised(given["listen"])
+            if not address and section != "http":  # nothing but a link on a page needs the address of http
+                self.add(path, f"cannot be told from `listen`; write the host:port that {dialled_by} dial")
+            given["advertise"] = address
+
+    def require(self) -> None:
+        """Options without a default must be there."""
+        for name, section in sections():
+            for option, hint in options(section):
+                path = f"{name}.{option.name}"
+                missing = option.default is MISSING and option.default_factory is MISSING
+                if missing and option.name not in self.given[name] and path not in self.bad:
+                    self.add(path, f"is required; write {kind_of(hint).form}")
+
+    def config(self) -> Config:
+        """The values, with defaults or stand-ins for those that were not given or had a problem."""
+        given = {name: dict(values) for name, values in self.given.items()}
+        for path, value in _STAND_INS.items():
+            section, _, option = path.partition(".")
+            given[section].setdefault(option, value)
+        return Config(**{name: section(**given[name]) for name, section in sections()})
+
+    def check(self, config: Config) -> None:
+        """The rules between options, where all the options of a rule were read without a problem."""
+        bad = frozenset(self.bad)
+        for rule in RULES:
+            if bad.isdisjoint(rule.reads):
+                for path, text in rule.broken(config):
+                    self.add(path, text)

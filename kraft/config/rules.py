@@ -1,0 +1,136 @@
+"""Rules between options: what each option alone cannot know."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from kraft.config.kinds import (
+    format_duration,
+    is_loopback,
+    is_wildcard,
+    join_address,
+    split_address,
+    split_endpoint,
+)
+from kraft.config.values import Config
+
+HEARTBEATS_PER_TIMEOUT = 3  # two heartbeats may be lost or late before a follower doubts its leader
+COMMAND_OVERHEAD_BYTES = 64  # framing and options of a SET around its key and its value
+
+_Broken = Iterator[tuple[str, str]]  # (path, what would be right)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`broken` yields what is wrong; it is asked only when the options in `reads` are usable."""
+
+    reads: frozenset[str]
+    broken: Callable[[Config], _Broken]
+
+
+def advertised(listen: str) -> str:
+    """The address that others dial, as far as an endpoint string tells it; empty when it does not."""
+    if not listen:
+        return ""
+    listener = split_endpoint(listen)
+    if listener.port is None or is_wildcard(listener.interface):
+        return ""
+    return join_address(listener.interface, listener.port)
+
+
+def stays_on_this_machine(config: Config) -> bool:
+    """Whether no peer traffic can come from or go to another machine."""
+    listener = split_endpoint(config.peer.listen)
+    local = listener.kind == "unix" or is_loopback(listener.interface)
+    addresses = (config.peer.advertise, *config.cluster.members.values())
+    return local and all(is_loopback(address.rpartition(":")[0].strip("[]")) for address in addresses)
+
+
+def _membership(config: Config) -> _Broken:
+    members, own = config.cluster.members, config.node.id
+    if not members:
+        return
+    if own not in members:
+        yield "node.id", f"{own} is not in cluster.members; write one of {', '.join(members)}, or add it"
+    elif members[own] != config.peer.advertise:
+        yield "peer.advertise", f"is {members[own]} in cluster.members; write the same, or leave it out"
+    seen: dict[str, str] = {}
+    for member, address in members.items():
+        if address in seen:
+            yield f"cluster.members.{member}", f"{address} is the address of {seen[address]} already"
+        seen.setdefault(address, member)
+
+
+def _members_secret(config: Config) -> _Broken:
+    if config.cluster.secret_file is None and not stays_on_this_machine(config):
+        text = (
+            "is required, as peers may be on other machines; write the path of a file that holds the same "
+            "secret on every node, or keep peer.listen, peer.advertise and cluster.members on 127.0.0.1"
+        )
+        yield "cluster.secret_file", text
+
+
+def _heartbeats(config: Config) -> _Broken:
+    timeout, interval = config.raft.election_timeout, config.raft.heartbeat_interval
+    least = round(HEARTBEATS_PER_TIMEOUT * interval, 9)
+    if timeout < least:
+        text = f"must be at least {HEARTBEATS_PER_TIMEOUT} times raft.heartbeat_interval"
+        right = f"write {format_duration(least)} or more"
+        yield "raft.election_timeout", f"{text} ({format_duration(interval)}); {right}"
+
+
+def _requests(config: Config) -> _Broken:
+    limits = config.limits
+    least = limits.key_bytes + limits.value_bytes + COMMAND_OVERHEAD_BYTES
+    if limits.request_bytes < least:
+        yield "limits.request_bytes", f"must have room for the largest key and value; write {least} or more"
+
+
+def _log_room(config: Config) -> _Broken:
+    largest = max(config.limits.request_bytes, config.raft.batch_bytes)
+    entry = "the largest entry (limits.request_bytes, raft.batch_bytes)"
+    text = f"must have room for {entry}; write {largest} or more"
+    if config.raft.uncommitted_bytes < largest:
+        yield "raft.uncommitted_bytes", text
+    if config.limits.peer_queue_bytes < largest:
+        yield "limits.peer_queue_bytes", text
+
+
+def _inflight(config: Config) -> _Broken:
+    if config.raft.inflight_bytes < config.raft.message_bytes:
+        least = config.raft.message_bytes
+        yield "raft.inflight_bytes", f"must have room for one raft.message_bytes; write {least} or more"
+
+
+def _ports(config: Config) -> _Broken:
+    seen: dict[str, str] = {}
+    listening = {"peer": config.peer.listen, "client": config.client.listen, "http": config.http.listen}
+    for name, listen in listening.items():
+        if listen and listen in seen and split_endpoint(listen).port != 0:
+            yield f"{name}.listen", f"is the same as {seen[listen]}.listen; each needs an endpoint of its own"
+        seen.setdefault(listen, name)
+
+
+_PEER = ("peer.listen", "peer.advertise", "cluster.members")
+_ENTRY = ("limits.request_bytes", "raft.batch_bytes")
+
+RULES = (
+    Rule(frozenset(("node.id", "peer.advertise", "cluster.members")), _membership),
+    Rule(frozenset((*_PEER, "cluster.secret_file")), _members_secret),
+    Rule(frozenset(("raft.election_timeout", "raft.heartbeat_interval")), _heartbeats),
+    Rule(frozenset(("limits.request_bytes", "limits.key_bytes", "limits.value_bytes")), _requests),
+    Rule(frozenset((*_ENTRY, "raft.uncommitted_bytes", "limits.peer_queue_bytes")), _log_room),
+    Rule(frozenset(("raft.inflight_bytes", "raft.message_bytes")), _inflight),
+    Rule(frozenset(("peer.listen", "client.listen", "http.listen")), _ports),
+)
+
+
+def loopback_host(host: str, port: int) -> str:
+    """`host` as an interface to listen at; ValueError when it is not this machine's loopback."""
+    text = join_address(host, port)
+    split_address(text)
+    if not is_loopback(host):
+        raise ValueError(
+            f"{host} is not loopback, and these options carry no cluster secret; "
+            "write a configuration with cluster.secret_file and use --config"
+        )
+    return "127.0.0.1" if host == "localhost" else host

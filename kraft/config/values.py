@@ -1,0 +1,113 @@
+"""The values of a configuration: every option of kraft once, with its default, kind and bounds.
+
+The loader is derived from these classes. Durations are seconds here and carry their unit in YAML (`10s`,
+`250ms`); sizes are integers in keys that end in `_bytes`. What each option means is in docs/configuration.md.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from kraft.config.kinds import Address, Choice, Duration, Endpoint, FilePath, Integer, NodeId
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+MEMBERS_MAX = 64  # more than any cluster forms from; the list is walked on every connection attempt
+
+_Listen = Annotated[str, Endpoint()]
+_Advertise = Annotated[str, Address()]
+_Timeout = Annotated[float, Duration(0.01, 3600)]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """`id` names the node in the cluster; `data` is its directory."""
+
+    id: Annotated[str, NodeId()]
+    data: Annotated[str, FilePath()]
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """`members` maps node ids to `host:port` of their peer ports; empty for a node that forms alone."""
+
+    members: dict[Annotated[str, NodeId()], Annotated[str, Address()]] = field(default_factory=dict)
+    secret_file: Annotated[str | None, FilePath()] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """`listen` is a Twisted endpoint string; `advertise` is the `host:port` that peers dial."""
+
+    listen: _Listen = "tcp:10001:interface=127.0.0.1"
+    advertise: _Advertise = "127.0.0.1:10001"
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The client port. `routing` is forward or redirect."""
+
+    listen: _Listen = "tcp:10011:interface=127.0.0.1"
+    advertise: _Advertise = "127.0.0.1:10011"
+    routing: Annotated[str, Choice(("forward", "redirect"))] = "forward"
+    write_timeout: _Timeout = 5.0
+    leader_wait: _Timeout = 2.0
+    idle_timeout: Annotated[float, Duration(1, 604_800, zero="never")] = 0.0  # never, as in Redis
+    handshake_timeout: Annotated[float, Duration(0.1, 3600)] = 10.0  # to the end of the first request
+
+
+@dataclass(frozen=True, slots=True)
+class Http:
+    """Metrics, health, status. Empty `listen`: none."""
+
+    listen: Annotated[str, Endpoint(optional=True)] = "tcp:10021:interface=127.0.0.1"
+    advertise: _Advertise = "127.0.0.1:10021"
+
+
+@dataclass(frozen=True, slots=True)
+class Raft:
+    """Times of consensus; a follower waits election_timeout to twice that."""
+
+    election_timeout: Annotated[float, Duration(0.05, 60)] = 0.5
+    heartbeat_interval: Annotated[float, Duration(0.01, 20)] = 0.1
+    message_bytes: Annotated[int, Integer(KIB, 64 * MIB)] = MIB
+    inflight_messages: Annotated[int, Integer(1, 4096)] = 64
+    inflight_bytes: Annotated[int, Integer(64 * KIB, GIB)] = 16 * MIB
+    uncommitted_bytes: Annotated[int, Integer(MIB, 4 * GIB)] = 64 * MIB
+    tail_bytes: Annotated[int, Integer(64 * KIB, 4 * GIB)] = 64 * MIB
+    # commands of one log entry; a single larger request is an entry of its own
+    batch_bytes: Annotated[int, Integer(KIB, 64 * MIB)] = MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of the client port, with the reply at each in docs/client-protocol.md."""
+
+    key_bytes: Annotated[int, Integer(1, 64 * KIB)] = 4 * KIB
+    value_bytes: Annotated[int, Integer(1, 64 * MIB)] = MIB
+    request_bytes: Annotated[int, Integer(KIB, 128 * MIB)] = 8 * MIB
+    arguments: Annotated[int, Integer(16, 1_048_576)] = 65_536
+    connections: Annotated[int, Integer(1, 1_000_000)] = 10_000
+    dataset_bytes: Annotated[int, Integer(MIB, 1 << 50, zero="half of the machine's memory")] = 0
+    pending_proposals: Annotated[int, Integer(1, 65_536)] = 8192
+    peer_queue_bytes: Annotated[int, Integer(MIB, 4 * GIB)] = 64 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """`format` is auto (readable at a terminal, else JSON), text or json."""
+
+    level: Annotated[str, Choice(("debug", "info", "warning", "error", "critical"))] = "info"
+    format: Annotated[str, Choice(("auto", "text", "json"))] = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One node's whole configuration."""
+
+    node: Node
+    cluster: Cluster = field(default_factory=Cluster)
+    peer: Peer = field(default_factory=Peer)
+    client: Client = field(default_factory=Client)
+    http: Http = field(default_factory=Http)
+    raft: Raft = field(default_factory=Raft)
+    limits: Limits = field(default_factory=Limits)
+    log: Log = field(default_factory=Log)

@@ -1,0 +1,150 @@
+"""Addresses that follow from one another, and rules between options."""
+
+import pytest
+
+from kraft.config import ConfigError, parse, stays_on_this_machine
+
+NODE = "node: {id: K1, data: d}\n"
+
+
+def paths(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        parse(NODE + text, "k.yaml")
+    return [problem.path for problem in caught.value.problems]
+
+
+def told(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse(NODE + text, "k.yaml")
+    return str(caught.value)
+
+
+def test_an_advertised_address_follows_from_the_endpoint() -> None:
+    config = parse(
+        NODE
+        + "client: {listen: 'tcp:7000:interface=127.0.0.5'}\nhttp: {listen: 'tcp:0:interface=127.0.0.1'}\n",
+        "k",
+    )
+
+    assert config.client.advertise == "127.0.0.5:7000"
+    assert config.http.advertise == "127.0.0.1:0"
+
+
+def test_the_own_peer_address_follows_from_the_members() -> None:
+    text = "cluster: {members: {K1: 'localhost:7001'}}\npeer: {listen: 'tcp:7001:interface=127.0.0.1'}\n"
+
+    assert parse(NODE + text, "k").peer.advertise == "localhost:7001"
+
+
+@pytest.mark.parametrize(
+    "listen",
+    ["tcp:7000", "tcp:7000:interface=0.0.0.0", r"tcp6:7000:interface=\:\:", "unix:/run/k", "tcp6:7000"],
+)
+def test_where_it_does_not_follow_it_is_asked_for(listen: str) -> None:
+    assert paths(f"client: {{listen: '{listen}'}}\n") == ["client.advertise"]
+
+
+def test_http_may_be_off_or_without_an_address_to_dial() -> None:
+    assert parse(NODE + "http: {listen: ''}\n", "k").http.listen == ""
+    assert parse(NODE + "http: {listen: 'unix:/run/k'}\n", "k").http.advertise == ""
+
+
+@pytest.mark.parametrize(
+    "listen",
+    ["", "10011", "tpc:1", "tcp", "tcp:", "tcp:x", "tcp:65536", "tcp:1:interface=here", "unix:",
+     "systemd:domain=INET", "systemd:name=a", "systemd:domain=INET:name=a:index=0", "http://x"],
+)  # fmt: skip
+def test_endpoints_are_checked_for_plausibility(listen: str) -> None:
+    assert paths(f"client: {{listen: '{listen}', advertise: 'h:1'}}\n") == ["client.listen"]
+
+
+@pytest.mark.parametrize(
+    "listen",
+    ["tcp:1", "tcp:port=1:interface=127.0.0.1", r"tcp6:1:interface=\:\:1", "ssl:1:privateKey=k.pem",
+     "unix:/a:mode=660", "systemd:domain=INET:name=client", "systemd:domain=INET6:index=0"],
+)  # fmt: skip
+def test_plausible_endpoints_pass(listen: str) -> None:
+    assert parse(NODE + f"client: {{listen: '{listen}', advertise: 'h:1'}}\n", "k").client.listen == listen
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["h", "h:", ":1", "h:0", "h:65536", "::1:5", "[h]:1", "[127.0.0.1]:1", "a b:1", "300.1.1.1:5", "-h:1"],
+)
+def test_addresses_are_host_and_port(address: str) -> None:
+    assert paths(f"client: {{advertise: '{address}'}}\n") == ["client.advertise"]
+
+
+@pytest.mark.parametrize("address", ["h:1", "a.b-c.d:65535", "127.0.0.1:1", "[::1]:1", "node_1:1"])
+def test_good_addresses_pass(address: str) -> None:
+    assert parse(NODE + f"client: {{advertise: '{address}'}}\n", "k").client.advertise == address
+
+
+def test_the_node_is_one_of_the_members() -> None:
+    assert "K1 is not in cluster.members; write one of K2, K3" in told(
+        "cluster: {members: {K2: '127.0.0.1:1', K3: '127.0.0.1:2'}}\n"
+    )
+
+
+def test_the_own_address_is_the_same_everywhere() -> None:
+    assert paths("cluster: {members: {K1: '127.0.0.1:1'}}\npeer: {advertise: '127.0.0.1:2'}\n") == [
+        "peer.advertise"
+    ]
+
+
+def test_two_members_have_two_addresses() -> None:
+    assert paths("cluster: {members: {K1: '127.0.0.1:1', K2: '127.0.0.1:1'}}\n") == ["cluster.members.K2"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "peer: {listen: 'tcp:1', advertise: '127.0.0.1:1'}",
+        "peer: {listen: 'systemd:domain=INET:name=peer', advertise: '127.0.0.1:1'}",
+        "peer: {advertise: '10.0.0.1:1'}",
+        "cluster: {members: {K1: '127.0.0.1:1', K2: 'other:1'}}",
+    ],
+)
+def test_peers_beyond_this_machine_need_a_secret(text: str) -> None:
+    assert paths(text) == ["cluster.secret_file"]
+
+
+def test_with_a_secret_the_members_may_be_anywhere() -> None:
+    text = (
+        "cluster: {secret_file: s, members: {K1: '10.0.0.1:1', K2: '[fd00::2]:1'}}\npeer: {listen: 'tcp:1'}\n"
+    )
+
+    config = parse(NODE + text, "k")
+
+    assert not stays_on_this_machine(config)
+    assert config.peer.advertise == "10.0.0.1:1"
+
+
+def test_loopback_in_all_its_spellings_needs_no_secret() -> None:
+    text = r"cluster: {members: {K1: '[::1]:1', K2: 'localhost:2', K3: '127.9.9.9:1'}}"
+    config = parse(NODE + text + "\npeer: {listen: 'tcp6:1:interface=\\:\\:1'}\n", "k")
+
+    assert stays_on_this_machine(config)
+
+
+def test_an_election_waits_for_three_heartbeats() -> None:
+    assert parse(NODE + "raft: {election_timeout: 300ms, heartbeat_interval: 100ms}\n", "k").raft
+    assert (
+        "raft.election_timeout: must be at least 3 times raft.heartbeat_interval (200ms); write 600ms or more"
+        in told("raft: {heartbeat_interval: 200ms}\n")
+    )
+
+
+def test_sizes_have_room_for_one_another() -> None:
+    assert paths("limits: {value_bytes: 8388608}\n") == ["limits.request_bytes"]
+    assert paths("raft: {uncommitted_bytes: 1048576}\n") == ["raft.uncommitted_bytes"]
+    assert paths("limits: {peer_queue_bytes: 1048576}\n") == ["limits.peer_queue_bytes"]
+    assert paths("raft: {inflight_bytes: 65536}\n") == ["raft.inflight_bytes"]
+
+
+def test_one_endpoint_serves_one_purpose() -> None:
+    assert paths("http: {listen: 'tcp:10011:interface=127.0.0.1'}\n") == ["http.listen"]
+
+
+def test_rules_are_silent_about_options_that_are_wrong_already() -> None:
+    assert paths("raft: {election_timeout: x, heartbeat_interval: 10s}\n") == ["raft.election_timeout"]
