@@ -1,0 +1,98 @@
+"""A write is done, certainly not done, or unknown; never the one reported as the other."""
+
+import pytest
+
+from kraft.host.ports import Busy, NoLeader, Uncertain
+from kraft.host.proposals import Batch, Proposal, Proposals
+from kraft.kv.commands import Put
+
+
+@pytest.fixture
+def answers():
+    return []
+
+
+def proposal(answers, *, size=10, created=0.0, deadline=5.0, remote=False):
+    return Proposal([Put(b"k", b"v")], size, created, deadline, answers.append, remote)
+
+
+def logged(proposals, index, term, waiting):
+    for one in waiting:
+        proposals.add(one)
+    proposals.log(Batch(index, term, proposals.take(1 << 20), [], 0.0))
+
+
+def test_a_batch_takes_what_fits_and_at_least_one(answers):
+    proposals = Proposals()
+    for size in (100, 30, 30, 50):
+        proposals.add(proposal(answers, size=size))
+    assert [len(proposals.take(60)) for _ in range(4)] == [1, 2, 1, 0]
+
+
+def test_the_entry_of_the_same_index_and_term_is_ours(answers):
+    proposals = Proposals()
+    logged(proposals, 7, 3, [proposal(answers)])
+    assert proposals.applied(6, 3) is None
+    batch = proposals.applied(7, 3)
+    assert batch is not None
+    assert len(batch.proposals) == 1
+
+
+def test_another_entry_at_its_index_means_that_it_may_be_proposed_again(answers):
+    proposals = Proposals()
+    logged(proposals, 7, 3, [proposal(answers)])
+    assert proposals.applied(7, 4) is None
+    assert proposals.waiting == 1
+    assert answers == []
+
+
+def test_a_new_batch_at_an_older_ones_index_frees_the_older_one(answers):
+    proposals = Proposals()
+    logged(proposals, 7, 3, [proposal(answers)])
+    logged(proposals, 8, 3, [proposal(answers)])
+    logged(proposals, 7, 5, [proposal(answers)])
+    assert proposals.waiting == 2
+    assert proposals.logged == 1
+
+
+def test_at_the_deadline_a_waiting_write_is_refused_and_a_logged_one_uncertain(answers):
+    proposals = Proposals()
+    logged(proposals, 7, 3, [proposal(answers, deadline=2.0)])
+    proposals.add(proposal(answers, deadline=2.0))
+    assert proposals.expire(1.9) == (0, 0)
+    assert proposals.expire(2.0) == (1, 1)
+    assert [type(a) for a in answers] == [Busy, Uncertain]
+
+
+def test_a_write_that_was_given_up_is_not_proposed_again_and_not_answered_twice(answers):
+    proposals = Proposals()
+    logged(proposals, 7, 3, [proposal(answers, deadline=2.0)])
+    proposals.expire(2.0)
+    proposals.applied(7, 4)
+    assert proposals.waiting == 0
+    assert len(answers) == 1
+
+
+def test_only_old_enough_waiting_writes_are_refused_for_want_of_a_leader(answers):
+    proposals = Proposals()
+    proposals.add(proposal(answers, created=0.0))
+    proposals.add(proposal(answers, created=1.5))
+    assert proposals.refuse_older(1.0, NoLeader(0)) == 1
+    assert proposals.waiting == 1
+
+
+def test_writes_of_other_nodes_are_taken_apart(answers):
+    proposals = Proposals()
+    mine, other = proposal(answers), proposal(answers, remote=True)
+    proposals.add(mine)
+    proposals.add(other)
+    assert proposals.take_remote() == [other]
+    assert proposals.take(100) == [mine]
+
+
+def test_when_the_group_stops_everybody_gets_the_right_answer(answers):
+    proposals = Proposals()
+    logged(proposals, 7, 3, [proposal(answers)])
+    proposals.add(proposal(answers))
+    proposals.abandon()
+    assert sorted(type(a).__name__ for a in answers) == ["Refused", "Uncertain"]
