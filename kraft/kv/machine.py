@@ -1,0 +1,214 @@
+"""The state machine: a stamp and a batch of commands change the keyspace and give replies.
+
+`Machine.apply` is a function of the state, the stamp and the commands: no clock, no randomness, no
+configuration, no iteration order. Every replica applies the same batches in the same order and ends in the
+same state. First all keys due at the stamp go, then the commands run one after the other, each by the
+function its type has in one table. A command that changed something takes the next revision, and the keys
+it changed carry it; one that was refused, or found nothing to do, takes none. Expiry takes none either: a
+key that is gone has revision 0.
+"""
+
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from typing import Any, ClassVar
+
+from kraft.kv.commands import (
+    Append,
+    Command,
+    Condition,
+    Delete,
+    Expire,
+    Expiry,
+    Failure,
+    GetDelete,
+    Guard,
+    Increment,
+    Persist,
+    Put,
+    Reply,
+    Set,
+    SetMany,
+)
+from kraft.kv.keyspace import Keyspace
+
+VALUE_BYTES_MAX = 64 << 20  # the hard maximum of a value; APPEND is refused beyond it
+INT64_MAX = (1 << 63) - 1
+INT64_MIN = -INT64_MAX - 1
+INTEGER_BYTES_MAX = 20  # a minus and 19 digits; longer values are not even converted
+EXPIRY_MS_MAX = INT64_MAX  # later ones are cut to it: 292 million years
+
+
+class BrokenInvariant(Exception):
+    """What was applied cannot have come from a correct leader: the group must stop."""
+
+
+class Machine:
+    """The state of one group. `stamp` is that of the last batch (Unix ms), `revision` that of the last
+    change, `expired` counts the keys that fell due.
+    """
+
+    __slots__ = ("expired", "keyspace", "revision", "stamp")
+
+    def __init__(self) -> None:
+        self.keyspace = Keyspace()
+        self.stamp = 0
+        self.revision = 0
+        self.expired = 0
+
+    def next_expiry(self) -> int | None:
+        """The earliest expiry of a key in Unix milliseconds, None when there is none."""
+        return self.keyspace.next_expiry()
+
+    def digest(self) -> bytes:
+        """A hash of the whole state: contents, expiries, revisions, stamp. Costs a pass over all keys."""
+        head = b"%d %d %d " % (self.stamp, self.revision, len(self.keyspace))
+        return blake2b(head + self.keyspace.digest(), digest_size=32).digest()
+
+    def apply(self, stamp: int, commands: Sequence[Command]) -> list[Reply]:
+        """Expire what is due at `stamp`, then run the commands; one reply for each."""
+        if stamp < self.stamp:
+            raise BrokenInvariant(f"stamp {stamp} is below the last one, {self.stamp}")
+        self.stamp = stamp
+        if self.keyspace.expiring:
+            self.expired += self.keyspace.expire(stamp)
+        replies: list[Reply] = []
+        put, functions = self.keyspace.put, self._FUNCTIONS
+        for command in commands:
+            if type(command) is Put:  # most of all traffic: not worth a detour
+                self.revision += 1
+                put(command.key, command.value, self.revision)
+                replies.append("OK")
+            else:
+                replies.append(functions[type(command)](self, command))
+        return replies
+
+    def _set(self, command: Set) -> Reply:
+        old = self.keyspace.records.get(command.key)
+        before = None if old is None else old.value
+        if not _CONDITIONS[command.condition](old is not None):
+            return before if command.get else None
+        if command.expiry in _TIMED:
+            expires = self._due(command.expiry, command.expiry_ms)
+        else:
+            expires = old.expires if old is not None and command.expiry == Expiry.KEEP else 0
+        if command.expiry in _TIMED and expires <= self.stamp:
+            self._remove((command.key,))
+        else:
+            self._put(command.key, command.value, expires)
+        return before if command.get else "OK"
+
+    def _set_many(self, command: SetMany) -> Reply:
+        pairs = command.pairs
+        self.revision += bool(pairs)
+        for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+            self.keyspace.put(key, value, self.revision)
+        return "OK"
+
+    def _get_delete(self, command: GetDelete) -> Reply:
+        value = self.keyspace.get(command.key)
+        self._remove((command.key,))
+        return value
+
+    def _append(self, command: Append) -> Reply:
+        value, expires = self._value_and_expiry(command.key)
+        if len(value) + len(command.value) > VALUE_BYTES_MAX:
+            return Failure.TOO_LARGE
+        value += command.value
+        self._put(command.key, value, expires)
+        return len(value)
+
+    def _delete(self, command: Delete) -> Reply:
+        return self._remove(command.keys)
+
+    def _increment(self, command: Increment) -> Reply:
+        value, expires = self._value_and_expiry(command.key, missing=b"0")
+        number = stored_integer(value)
+        if number is None:
+            return Failure.NOT_AN_INTEGER
+        number += command.amount
+        if not INT64_MIN <= number <= INT64_MAX:
+            return Failure.OVERFLOW
+        self._put(command.key, b"%d" % number, expires)
+        return number
+
+    def _expire(self, command: Expire) -> Reply:
+        record = self.keyspace.records.get(command.key)
+        if record is None:
+            return 0
+        expires = self._due(command.expiry, command.expiry_ms)
+        if not _GUARDS[command.guard](record.expires, expires):
+            return 0
+        if expires <= self.stamp:
+            self._remove((command.key,))
+        else:
+            self._put(command.key, record.value, expires)
+        return 1
+
+    def _persist(self, command: Persist) -> Reply:
+        record = self.keyspace.records.get(command.key)
+        if record is None or not record.expires:
+            return 0
+        self._put(command.key, record.value)
+        return 1
+
+    def _put(self, key: bytes, value: bytes, expires: int = 0) -> None:
+        """The one change of a command: it takes the next revision."""
+        self.revision += 1
+        self.keyspace.put(key, value, self.revision, expires)
+
+    def _remove(self, keys: Sequence[bytes]) -> int:
+        """Drop keys in one command; how many existed. One revision for all of them, if there was any."""
+        removed = sum([self.keyspace.remove(key) is not None for key in keys])
+        self.revision += bool(removed)
+        return removed
+
+    def _value_and_expiry(self, key: bytes, missing: bytes = b"") -> tuple[bytes, int]:
+        record = self.keyspace.records.get(key)
+        return (missing, 0) if record is None else (record.value, record.expires)
+
+    def _due(self, expiry: int, expiry_ms: int) -> int:
+        due = self.stamp + expiry_ms if expiry == Expiry.RELATIVE else expiry_ms
+        return min(due, EXPIRY_MS_MAX)
+
+    _FUNCTIONS: ClassVar[dict[type, Callable[["Machine", Any], Reply]]] = {
+        Set: _set,
+        SetMany: _set_many,
+        GetDelete: _get_delete,
+        Append: _append,
+        Delete: _delete,
+        Increment: _increment,
+        Expire: _expire,
+        Persist: _persist,
+    }
+
+
+def stored_integer(value: bytes) -> int | None:
+    """The 64-bit number that `value` is the shortest way to write, else None: no "+1", "01", "-0", " 1",
+    "1_0".
+    """
+    if len(value) > INTEGER_BYTES_MAX:
+        return None
+    try:
+        number = int(value)
+    except ValueError:
+        return None
+    return number if b"%d" % number == value and INT64_MIN <= number <= INT64_MAX else None
+
+
+_TIMED = (Expiry.RELATIVE, Expiry.ABSOLUTE)
+
+# Whether SET takes effect, from whether the key exists.
+_CONDITIONS: dict[int, Callable[[bool], bool]] = {
+    Condition.ALWAYS: lambda _: True,
+    Condition.IF_MISSING: lambda exists: not exists,
+    Condition.IF_PRESENT: lambda exists: exists,
+}
+
+# Whether EXPIRE takes effect, from the key's present expiry (0: none, infinitely late) and the new one.
+_GUARDS: dict[int, Callable[[int, int], bool]] = {
+    Guard.ALWAYS: lambda _, __: True,
+    Guard.IF_NONE: lambda old, _: not old,
+    Guard.IF_SOME: lambda old, _: bool(old),
+    Guard.IF_LATER: lambda old, new: 0 < old < new,
+    Guard.IF_EARLIER: lambda old, new: not old or new < old,
+}

@@ -1,0 +1,3 @@
+"""The client protocol as bytes: RESP2, RESP3 and inline text in, replies out. Knows no command and no
+socket.
+"""

@@ -1,0 +1,124 @@
+"""Bytes from a client to requests: RESP arrays of bulk strings and inline lines, in any mixture.
+
+A `Parser` belongs to one connection, is fed whatever arrived and returns the requests that are complete. Its
+result depends on the bytes alone, never on how they were cut into pieces. Two ways lead through it:
+
+- The quick way splits a piece at every CRLF once and walks the parts: a request is done when each length
+  header equals the length of the part behind it (a value with CRLF in it is joined again). Most pipelines
+  never leave this way.
+- The careful way (`kraft.resp.careful`) takes everything else: lines, requests cut by the end of a piece,
+  requests over a limit, anything wrong.
+"""
+
+from itertools import repeat
+
+from kraft.resp.careful import (
+    Careful,
+    InlineRequest,
+    Limits,
+    OversizedRequest,
+    ProtocolError,
+    canonical_integer,
+)
+from kraft.resp.values import Request
+
+__all__ = ["RAW_TAIL", "InlineRequest", "Limits", "OversizedRequest", "Parser"]
+
+RAW_TAIL = frozenset({b"kvstore-set"})
+SHORTEST_ARGUMENT_BYTES = 6  # "$0", CR LF, nothing, CR LF
+
+
+class Parser:
+    """The input side of one connection.
+
+    `error` is None, or the text of an error reply (`ERR Protocol error: ...`) for the bytes behind the
+    requests returned so far; from then on nothing more is accepted. `inline` tells whether the last request
+    was a line. Inline commands named in `raw_tail` (lower case) have at most two arguments; the second is
+    the raw rest of the line, quotes and all.
+    """
+
+    __slots__ = ("_careful", "_quick_bytes_max", "error", "inline")
+
+    def __init__(self, limits: Limits, raw_tail: frozenset[bytes] = RAW_TAIL) -> None:
+        self.error: str | None = None
+        self.inline = False
+        self._careful = Careful(limits, raw_tail)
+        # Whatever is complete within so few bytes is within all limits: the quick way need not look at them.
+        self._quick_bytes_max = min(
+            limits.value_bytes, limits.request_bytes, SHORTEST_ARGUMENT_BYTES * limits.arguments
+        )
+
+    @property
+    def buffered(self) -> int:
+        """Bytes of memory held for the unfinished request, approximately."""
+        return self._careful.buffered
+
+    def feed(self, data: bytes) -> list[Request]:
+        """The requests that `data` completes, in order; look at `error` afterwards."""
+        requests: list[Request] = []
+        if self.error is None:
+            try:
+                self._read(data, requests)
+            except ProtocolError as error:
+                self.error = str(error)
+        if requests:
+            self.inline = type(requests[-1]) is InlineRequest
+        return requests
+
+    def _read(self, data: bytes, requests: list[Request]) -> None:
+        careful = self._careful
+        if not careful.idle:
+            data = careful.advance(data, requests, once=True)
+        if data[:1] == b"*" and len(data) <= self._quick_bytes_max:
+            data = _quick(data, requests)
+        if data:
+            careful.advance(data, requests)
+
+
+def _quick(data: bytes, requests: list[Request]) -> bytes:
+    """Append the well-formed multibulk requests that `data` starts with; returns what is behind them."""
+    parts = data.split(b"\r\n")
+    last = len(parts) - 1  # what follows the last CRLF: never part of a complete request
+    counts, lengths, position = _COUNTS, _LENGTHS, 0
+    while position < last:
+        count = counts.get(parts[position])
+        if count is None:
+            break
+        stop = position + 1 + count + count
+        if stop > last:
+            break
+        arguments = parts[position + 2 : stop : 2]
+        if list(map(len, arguments)) != list(map(lengths.get, parts[position + 1 : stop : 2])):
+            stop = _joined(parts, position + 1, count, arguments)
+            if not stop:
+                break
+        requests.append(arguments)
+        position = stop
+    return b"\r\n".join(parts[position:]) if position else data
+
+
+def _joined(parts: list[bytes], position: int, count: int, arguments: list[bytes]) -> int:
+    """Fill `arguments` from parts where some value was split at a CRLF within, or is longer than the table of
+    headers; the position behind them, or 0 when this is not a complete, well-formed request.
+    """
+    last = len(parts) - 1
+    arguments.clear()
+    for _ in repeat(None, count):
+        if position + 1 >= last or parts[position][:1] != b"$":
+            return 0
+        wanted = canonical_integer(parts[position][1:])
+        if wanted is None:
+            return 0
+        start = position + 1
+        position, length = start + 1, len(parts[start])
+        while length < wanted and position < last:
+            length += 2 + len(parts[position])
+            position += 1
+        if length != wanted:
+            return 0
+        arguments.append(b"\r\n".join(parts[start:position]))
+    return position
+
+
+_COUNTS = {b"*%d" % count: count for count in range(1, 1025)}
+_LENGTHS = {b"$%d" % length: length for length in range(4097)}

@@ -1,0 +1,127 @@
+"""Replies to bytes: RESP2 and RESP3, and plain text for people on an inline connection.
+
+One table per protocol maps the type of a reply to the function that writes it. Text (`str`) is UTF-8; bytes
+of a client quoted in an error travel as surrogate escapes and leave as they came. Line ends in statuses and
+errors become spaces: they would end the reply.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from kraft.resp.values import Error, Reply, Verbatim
+
+
+def render(reply: Reply, protocol: int) -> bytes:
+    """One reply in RESP `protocol`, 2 or 3."""
+    write = _WRITERS[protocol][type(reply)]
+    return write(reply, protocol)
+
+
+def render_many(replies: Iterable[Reply], protocol: int) -> bytes:
+    """All replies in a row. "OK", the answer to most writes, costs a comparison."""
+    writers = _WRITERS[protocol]
+    return b"".join([_OK if reply == "OK" else writers[type(reply)](reply, protocol) for reply in replies])
+
+
+def render_plain(reply: Reply) -> bytes:
+    """Readable lines: a value as it is, `null`, `ERR ...`; an array has a line per element, a map one per
+    pair.
+
+    Every reply has at least one line: an empty array is an empty one.
+    """
+    return b"".join([line + b"\n" for line in _plain_lines(reply)]) or b"\n"
+
+
+def _plain_lines(reply: Reply) -> list[bytes]:
+    if isinstance(reply, list):
+        return [line for element in reply for line in _plain_lines(element)]
+    if isinstance(reply, dict):
+        return [b" ".join(_plain_lines(key) + _plain_lines(value)) for key, value in reply.items()]
+    return [_PLAIN[type(reply)](reply)]
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _one_line(text: str) -> bytes:
+    return _encoded(text.replace("\r", " ").replace("\n", " "))
+
+
+def _status(text: str, _: int) -> bytes:
+    return b"+%b\r\n" % _one_line(text)
+
+
+def _bulk(value: bytes, _: int = 2) -> bytes:
+    return b"$%d\r\n%b\r\n" % (len(value), value)
+
+
+def _integer(number: int, _: int) -> bytes:
+    return b":%d\r\n" % number
+
+
+def _error(error: Error, _: int) -> bytes:
+    return b"-%b\r\n" % _one_line(error.text)
+
+
+def _verbatim(verbatim: Verbatim, _: int) -> bytes:
+    return _bulk(_encoded(verbatim.text))
+
+
+def _array(elements: list[Reply], protocol: int) -> bytes:
+    return b"*%d\r\n%b" % (len(elements), render_many(elements, protocol))
+
+
+def _pairs(mapping: dict[Reply, Reply], protocol: int) -> bytes:
+    return b"".join([render(key, protocol) + render(value, protocol) for key, value in mapping.items()])
+
+
+def _map_as_array(mapping: dict[Reply, Reply], protocol: int) -> bytes:
+    return b"*%d\r\n%b" % (2 * len(mapping), _pairs(mapping, protocol))
+
+
+def _map(mapping: dict[Reply, Reply], protocol: int) -> bytes:
+    return b"%%%d\r\n%b" % (len(mapping), _pairs(mapping, protocol))
+
+
+def _decimal(number: float) -> bytes:
+    return b"%d" % number if number.is_integer() and abs(number) < 1e17 else repr(number).encode()
+
+
+_OK = b"+OK\r\n"
+
+_Writer = Callable[[Any, int], bytes]
+_COMMON: dict[type, _Writer] = {
+    str: _status,
+    bytes: _bulk,
+    int: _integer,
+    list: _array,
+    Error: _error,
+    Verbatim: _verbatim,
+}
+_WRITERS: dict[int, dict[type, _Writer]] = {
+    2: {
+        **_COMMON,
+        type(None): lambda _, __: b"$-1\r\n",
+        bool: lambda truth, _: b":1\r\n" if truth else b":0\r\n",
+        float: lambda number, _: _bulk(_decimal(number)),
+        dict: _map_as_array,
+    },
+    3: {
+        **_COMMON,
+        type(None): lambda _, __: b"_\r\n",
+        bool: lambda truth, _: b"#t\r\n" if truth else b"#f\r\n",
+        float: lambda number, _: b",%b\r\n" % _decimal(number),
+        dict: _map,
+    },
+}
+_PLAIN: dict[type, Callable[[Any], bytes]] = {
+    str: _one_line,
+    bytes: bytes,
+    int: lambda number: b"%d" % number,
+    bool: lambda truth: b"true" if truth else b"false",
+    float: _decimal,
+    type(None): lambda _: b"null",
+    Error: lambda error: _one_line(error.text),
+    Verbatim: lambda verbatim: _encoded(verbatim.text),
+}
