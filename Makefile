@@ -1,0 +1,46 @@
+# kraft: `make demo` serves a three-node cluster, `make test` runs the tests. Both build .venv at first.
+#
+# PYTHON picks the interpreter, VENV the folder: make test PYTHON=python3.13 VENV=.venv313
+
+VENV ?= .venv
+PYTHON ?=
+DEMO ?=
+TESTS ?=
+
+# Two tests at a time: those that start real clusters share one worker (xdist_group), the rest fill the other.
+PYTEST = $(VENV)/bin/pytest -n 2 --dist loadgroup
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types clean
+
+help:
+	@echo 'make demo    three nodes on this machine, in the foreground; Ctrl-C stops them (DEMO="--nodes 5" passes options)'
+	@echo 'make test    the test suite (TESTS="tests/raft -k vote" runs some)'
+	@echo 'make lint    ruff'
+	@echo 'make types   mypy'
+	@echo 'make clean   removes $(VENV) and caches; the data of the demo stays in kraft-demo'
+
+demo: $(VENV)/.run
+	@exec $(VENV)/bin/kraft demo $(DEMO)
+
+test: $(VENV)/.test
+	$(PYTEST) $(TESTS)
+
+lint: $(VENV)/.test
+	$(VENV)/bin/ruff check .
+
+types: $(VENV)/.test
+	$(VENV)/bin/mypy
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .tox build dist
+
+# The environment is built aside and marked last, so that an interrupted install is repeated.
+$(VENV)/.run: pyproject.toml
+	@python=$$(sh tools/find-python "$(PYTHON)") && echo "kraft: building $(VENV) with $$python" && "$$python" -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run pyproject.toml
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint,types]'
+	@touch $@
