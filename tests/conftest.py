@@ -1,0 +1,48 @@
+"""What every test may use, and the rule about tools that are not installed.
+
+A test that needs a program or a library beyond kraft's own skips by name, so `make test` passes on a bare
+machine. CI installs everything and sets KRAFT_TEST_ALL: then a skip is a failure, and nothing is left out.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Generator
+from typing import TypeVar
+
+import pytest
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+ALL = bool(os.environ.get("KRAFT_TEST_ALL"))
+
+
+@pytest.fixture(scope="session")
+def need() -> Callable[[str], str]:
+    """`need("redis-cli")`: the path of a program, or the test is skipped, saying which."""
+
+    def find(program: str) -> str:
+        path = shutil.which(program)
+        if path is None:
+            pytest.skip(f"needs {program}")
+        return path
+
+    return find
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With KRAFT_TEST_ALL, a skipped test has failed."""
+    return _no_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a module that skips itself."""
+    return _no_skip((yield))
+
+
+def _no_skip(report: Report) -> Report:
+    if ALL and report.outcome == "skipped" and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"KRAFT_TEST_ALL is set, so this counts as a failure: {reason}"
+    return report
