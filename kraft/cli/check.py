@@ -1,0 +1,51 @@
+"""`kraft check-config`: whether a configuration file can be used, with all that is wrong in it at once."""
+
+import argparse
+import json
+from pathlib import Path
+
+from kraft.config import ConfigError, load
+
+EXAMPLES = """\
+examples:
+  kraft check-config kraft.yaml
+  kraft check-config --json /etc/kraft/n1.yaml      for programs: {"file", "valid", "problems": [...]}
+
+Nothing but the file is looked at: whether ports are free and the data directory can be used shows at the
+start of the node.
+
+exit status: 0 usable, 1 not usable, 2 wrong usage
+"""
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the subcommand."""
+    parser = commands.add_parser(
+        "check-config",
+        help="check a configuration file",
+        description="Reads a configuration file and prints every problem in it, with its line and option.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="the YAML file")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    parser.set_defaults(run=run)
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Load the file and print what came of it."""
+    try:
+        config = load(str(chosen.file))
+    except ConfigError as error:
+        problems = error.problems
+    else:
+        problems = ()
+    if chosen.json:
+        facts = [{"line": each.line or None, "option": each.path, "problem": each.text} for each in problems]
+        print(json.dumps({"file": str(chosen.file), "valid": not problems, "problems": facts}, indent=2))
+    elif problems:
+        print("\n".join(str(each) for each in problems))
+    else:
+        members = ", ".join(config.cluster.members) or "none, it forms a cluster alone"
+        print(f"{chosen.file}: ok (node {config.node.id}, members: {members})")
+    return 1 if problems else 0

@@ -1,0 +1,196 @@
+"""`kraft status`: the state of a cluster, as its nodes tell it on their HTTP ports.
+
+The nodes given are asked first, then the other members they name, so that one address shows the whole
+cluster. What cannot be asked is shown as such: this command is for the day when something is down.
+"""
+
+import argparse
+import http.client
+import json
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+DEFAULT_ADDRESS = "127.0.0.1:10021"
+TIMEOUT_DEFAULT_SECONDS = 2.0
+ANSWER_MAX_BYTES = 16 << 20  # far above any real answer; an address typed wrong may be anything
+CONCURRENT_MAX = 16
+
+EXAMPLES = """\
+examples:
+  kraft status                                   the cluster of the node on 127.0.0.1:10021
+  kraft status 10.0.0.1:10021 10.0.0.2:10021     start from these
+  kraft status --only 10.0.0.1:10021             this node alone
+  kraft status --json | jq .healthy
+
+Addresses are HTTP ports (http.listen of the configuration). A node that has not formed a cluster yet, knows
+no leader, or cannot be asked makes the answer unhealthy.
+
+exit status: 0 every node answers, is well and knows a leader; 1 not so; 2 wrong usage
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one node said. Exactly one of `status` (the JSON of /status) and `error` is there.
+
+    `name` is the node's id where known, else ''; `address` is '' for a member that nobody has an address of.
+    """
+
+    name: str
+    address: str
+    status: dict[str, Any] | None = None
+    error: str = ""
+
+    @property
+    def healthy(self) -> bool:
+        """It answered, serves, and knows a leader for every group."""
+        status = self.status
+        return (
+            status is not None
+            and not status["problem"]
+            and bool(status["groups"])
+            and all(group["leader"] for group in status["groups"])
+        )
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the subcommand."""
+    parser = commands.add_parser(
+        "status",
+        help="show the state of a cluster",
+        description="Asks nodes for their state over HTTP; prints a table, a line for each node and group.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "addresses",
+        nargs="*",
+        type=_address,
+        default=[DEFAULT_ADDRESS],
+        metavar="HOST:PORT",
+        help=f"HTTP ports of nodes (default {DEFAULT_ADDRESS})",
+    )
+    parser.add_argument("--only", action="store_true", help="do not ask the other members that they name")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=TIMEOUT_DEFAULT_SECONDS,
+        metavar="SECONDS",
+        help=f"for each node (default {TIMEOUT_DEFAULT_SECONDS:g})",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Ask, print, and say by the exit status whether all is well."""
+    answers = ask_all([("", address) for address in chosen.addresses], chosen.timeout)
+    if not chosen.only:
+        answers += ask_all(others(answers), chosen.timeout)
+    healthy = all(answer.healthy for answer in answers)
+    if chosen.json:
+        nodes = [
+            {"node": each.name, "address": each.address, "error": each.error or None, "status": each.status}
+            for each in answers
+        ]
+        print(json.dumps({"healthy": healthy, "nodes": nodes}, indent=2))
+    else:
+        print("\n".join(render(answers)))
+    return 0 if healthy else 1
+
+
+def ask_all(targets: Sequence[tuple[str, str]], timeout: float) -> list[Answer]:
+    """The answers of (name, address) pairs, asked together, in the order given."""
+    with ThreadPoolExecutor(CONCURRENT_MAX) as pool:
+        return list(pool.map(lambda target: ask(target[0], target[1], timeout), targets))
+
+
+def ask(name: str, address: str, timeout: float) -> Answer:
+    """GET /status of one node. Never raises for what the network or the other side does."""
+    if not address:
+        return Answer(name, address, error="no address known")
+    host, _, port = address.rpartition(":")
+    connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=timeout)
+    try:
+        connection.request("GET", "/status")
+        response = connection.getresponse()
+        body = response.read(ANSWER_MAX_BYTES)
+        if response.status != http.HTTPStatus.OK:
+            return Answer(name, address, error=f"HTTP {response.status} {response.reason}")
+        return _understood(name, address, json.loads(body))
+    except (OSError, http.client.HTTPException) as error:
+        return Answer(name, address, error=getattr(error, "strerror", None) or str(error) or "no answer")
+    except ValueError:
+        return Answer(name, address, error="not a kraft node's answer")
+    finally:
+        connection.close()
+
+
+def _understood(name: str, address: str, status: Any) -> Answer:
+    """The answer, if it has what this command shows."""
+    try:
+        table_rows(status)
+        return Answer(status["node"], address, status)
+    except (KeyError, TypeError):
+        return Answer(name, address, error="not a kraft node's answer")
+
+
+def others(answers: Iterable[Answer]) -> list[tuple[str, str]]:
+    """(id, HTTP address) of the members that the answers name and that have not answered themselves."""
+    asked = {answer.name for answer in answers} | {answer.address for answer in answers}
+    found: dict[str, str] = {}
+    for answer in answers:
+        for member in (answer.status or {}).get("members", ()):
+            if member["id"] not in asked and (not member["http"] or member["http"] not in asked):
+                found[member["id"]] = found.get(member["id"]) or member["http"]
+    return sorted(found.items())
+
+
+HEADINGS = ("NODE", "STATE", "GROUP", "ROLE", "TERM", "LEADER", "COMMIT", "APPLIED", "KEYS", "HTTP")
+
+
+def table_rows(status: dict[str, Any]) -> list[tuple[str, ...]]:
+    """One row for each group of a node, without the address; a node without groups has one row."""
+    start = (status["node"], status["state"])
+    rows = [
+        (
+            *start,
+            *(str(group[key]) for key in ("group", "role", "term")),
+            group["leader"] or "none",
+            *(str(group[key]) for key in ("commit", "applied", "keys")),
+        )
+        for group in status["groups"]
+    ]
+    return rows or [(*start, *("-",) * 7)]
+
+
+def render(answers: Sequence[Answer]) -> list[str]:
+    """The lines for people: a table, then what is wrong, node by node, or that all is well."""
+    rows: list[tuple[str, ...]] = [HEADINGS]
+    for answer in answers:
+        if answer.status is None:
+            rows.append((answer.name or "?", "no answer", *("-",) * 7, answer.address or "?"))
+        else:
+            rows += [(*row, answer.address) for row in table_rows(answer.status)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    troubles = [f"{each.name or each.address}: {trouble}" for each in answers if (trouble := _trouble(each))]
+    return [*lines, "", *(troubles or [f"all well: {len(answers)} nodes answer and know a leader"])]
+
+
+def _trouble(answer: Answer) -> str:
+    if answer.status is None:
+        return answer.error
+    if answer.healthy:
+        return ""
+    return str(answer.status["problem"]) or "no leader known"
+
+
+def _address(text: str) -> str:
+    """An argparse type: host:port."""
+    host, colon, port = text.rpartition(":")
+    if not (host and colon and port.isdecimal() and 0 < int(port) <= 65_535):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    return text
