@@ -1,0 +1,94 @@
+"""The four values of the handshake. See `handshake` for their order and for what they prove."""
+
+import msgspec
+
+from kraft.peerwire.errors import WireError
+from kraft.raft.membership import Member
+
+MAGIC = b"kraft"
+WIRE_MIN, WIRE_MAX = 1, 1  # versions of the peer wire that this program speaks
+NONCE_BYTES = 32
+TEXT_MAX = 255  # characters of an id, a host:port, a cluster id
+REASON_MAX = 500  # characters of a refusal
+NO_AUTH, SECRET = "none", "secret"  # values of `Hello.auth`
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """Who a node says it is, and what it speaks.
+
+    `incarnation` is 32 hex digits; `cluster` and `members` (the bootstrap list) are empty until it has
+    formed; `peer`, `client` and `http` are advertised `host:port`. The link fills in `nonce` and `auth`.
+    """
+
+    id: str
+    incarnation: str
+    cluster: str = ""
+    members: tuple[Member, ...] = ()
+    peer: str = ""
+    client: str = ""
+    http: str = ""
+    machine_min: int = 1
+    machine_max: int = 1
+    wire_min: int = WIRE_MIN
+    wire_max: int = WIRE_MAX
+    magic: bytes = MAGIC
+    nonce: bytes = b""
+    auth: str = NO_AUTH
+
+
+class Proof(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """`mac` shows that the sender knows the secret, empty with `none`. The accepting side accepts by it."""
+
+    mac: bytes
+
+
+class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """The dialling side accepts too: the link is open."""
+
+
+class Refusal(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """The end of it, with a reason for people."""
+
+    reason: str
+
+
+Greeting = Hello | Proof | Welcome | Refusal
+
+
+def encode(greeting: Greeting) -> bytes:
+    """The payload of a GREETING message."""
+    return _encode(greeting)
+
+
+def decode(data: bytes) -> Greeting:
+    """Inverse of `encode`. Raises WireError; a Hello of a foreign version is not an error here."""
+    try:
+        greeting: Greeting = _decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise WireError(f"not a kraft handshake: {error}") from None
+    return greeting
+
+
+def faults(hello: Hello) -> str | None:
+    """What is wrong with the form of a Hello, or None."""
+    if hello.magic != MAGIC:
+        return "not a kraft node"
+    if not (0 < hello.wire_min <= hello.wire_max and 0 < hello.machine_min <= hello.machine_max):
+        return "impossible version range"
+    if not hello.id or not hello.incarnation:
+        return "a node without id or incarnation"
+    texts = (hello.id, hello.incarnation, hello.cluster, hello.peer, hello.client, hello.http)
+    if any(len(text) > TEXT_MAX for text in texts):
+        return "a field of the handshake is too long"
+    if len(hello.nonce) != NONCE_BYTES:
+        return f"the nonce must have {NONCE_BYTES} bytes"
+    return None
+
+
+def share(first: tuple[int, int], second: tuple[int, int]) -> bool:
+    """Whether two [min, max] ranges of versions overlap."""
+    return max(first[0], second[0]) <= min(first[1], second[1])
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decoder = msgspec.msgpack.Decoder(Greeting)

@@ -1,0 +1,1 @@
+"""Links between nodes on Twisted: one connection per pair, handshake, bounded queues, reconnects."""
