@@ -1,0 +1,80 @@
+"""Opening SQLite so that COMMIT means durable, and refusing to run when it does not.
+
+Every pragma is read back: SQLite ignores what it cannot honour without a word. The order matters:
+`locking_mode` before `journal_mode`, or WAL would need shared memory; both outside any transaction.
+"""
+
+from typing import Any
+
+import apsw
+
+from kraft.storage.errors import DamagedLog, DirectoryLocked, DiskFailed, NoSpace, PragmaRefused, StorageError
+
+PAGE_BYTES = 4096
+FRAME_BYTES = PAGE_BYTES + 24  # a page and its frame header in the WAL
+APPLICATION_ID = 0x6B726674  # "krft" in the file's header
+
+
+def open_database(path: str, *, vfs: str = "", wal_bytes_max: int) -> apsw.Connection:
+    """Open or create `path`, exclusively, as WAL with `synchronous=FULL`. Raises `StorageError`."""
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    try:
+        connection = apsw.Connection(path, flags=flags, vfs=vfs or None)
+    except apsw.Error as error:
+        raise explain(path, error) from error
+    try:
+        for name, value, effect in _pragmas(wal_bytes_max):
+            set_pragma(connection, name, value, effect)
+    except apsw.Error as error:
+        connection.close(True)
+        raise explain(path, error) from error
+    except StorageError:
+        connection.close(True)
+        raise
+    return connection
+
+
+def _pragmas(wal_bytes_max: int) -> tuple[tuple[str, str | int, str | int], ...]:
+    """(name, value to set, value that must be read back), in the order that works."""
+    return (
+        ("locking_mode", "EXCLUSIVE", "exclusive"),
+        ("page_size", PAGE_BYTES, PAGE_BYTES),
+        ("journal_mode", "WAL", "wal"),
+        ("synchronous", "FULL", 2),
+        ("fullfsync", 1, 1),  # only macOS has a difference
+        ("checkpoint_fullfsync", 1, 1),
+        ("wal_autocheckpoint", 0, 0),  # the automatic one swallows its errors and syncs inside COMMIT
+        ("journal_size_limit", wal_bytes_max, wal_bytes_max),  # a WAL once grown beyond shrinks when reused
+        ("cache_spill", 0, 0),  # an unfinished transaction stays in memory: errors come from COMMIT alone
+        ("mmap_size", 0, 0),  # an I/O error of mapped pages would be a SIGBUS
+        ("cell_size_check", 1, 1),
+        ("trusted_schema", 0, 0),
+    )
+
+
+def set_pragma(connection: apsw.Connection, name: str, value: str | int, effect: str | int) -> None:
+    """Set one pragma and read it back. Raises `PragmaRefused`."""
+    list(connection.execute(f"PRAGMA {name}={value}"))
+    found = single(connection, f"PRAGMA {name}")
+    if name == "mmap_size" and found is None:
+        return  # a VFS without memory mapping has nothing to switch off
+    if found != effect:
+        raise PragmaRefused(f"{connection.filename}: SQLite answers {name}={found!r}, not {effect!r}")
+
+
+def single(connection: apsw.Connection, query: str) -> Any:
+    """The only value of a query that always has one row."""
+    row = connection.execute(query).fetchone()
+    return None if row is None else row[0]
+
+
+def explain(path: str, error: apsw.Error) -> StorageError:
+    """The one table from SQLite's errors to ours."""
+    reason = f"{type(error).__name__} {getattr(error, 'extendedresult', '')}: {error}"
+    if isinstance(error, apsw.FullError):
+        return NoSpace(f"{path}: the disk is full")
+    if isinstance(error, apsw.BusyError | apsw.LockedError):
+        return DirectoryLocked(f"{path} is open in another program")
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+        return DamagedLog(path, f"SQLite finds it damaged ({error})")
+    return DiskFailed(f"{path}: {reason}")

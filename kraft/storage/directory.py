@@ -1,0 +1,104 @@
+"""The data directory on a real file system: who owns it, and renames that survive a power cut."""
+
+import os
+from pathlib import Path
+
+from kraft.storage.errors import DirectoryUnusable
+
+
+class RealRecordFile:
+    """`ports.RecordFile` on a file descriptor."""
+
+    def __init__(self, path: str) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def read(self) -> bytes:
+        """All of it."""
+        return os.pread(self._fd, os.fstat(self._fd).st_size, 0)
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Overwrite, without sync."""
+        written = os.pwrite(self._fd, data, offset)
+        if written != len(data):
+            raise OSError(f"short write: {written} of {len(data)} bytes")
+
+    def sync(self) -> None:
+        """Make every write so far durable."""
+        os.fdatasync(self._fd)
+
+    def close(self) -> None:
+        """Let go of it, without sync."""
+        os.close(self._fd)
+
+
+class RealDirectory:
+    """`ports.Directory` on a real file system."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def path(self, name: str) -> str:
+        """What SQLite opens, and what messages show."""
+        return str(Path(self._path, name))
+
+    def exists(self, name: str) -> bool:
+        """Whether the file is there."""
+        return Path(self._path, name).exists()
+
+    def size(self, name: str) -> int:
+        """Bytes, 0 when it is not there."""
+        try:
+            return Path(self._path, name).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def remove(self, name: str) -> None:
+        """Delete, also when it is not there."""
+        Path(self._path, name).unlink(missing_ok=True)
+
+    def rename(self, name: str, to: str) -> None:
+        """Replace `to`; durable on return."""
+        Path(self._path, name).replace(Path(self._path, to))
+        sync_directory(self._path)
+
+    def record_file(self, name: str) -> RealRecordFile:
+        """Open, or create durably when it is not there."""
+        fresh = not self.exists(name)
+        file = RealRecordFile(self.path(name))
+        if fresh:
+            sync_directory(self._path)
+        return file
+
+
+def sync_directory(path: str) -> None:
+    """Make the names in a directory durable: a file's own fsync does not cover its name."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def prepare_directory(path: str) -> None:
+    """Create the directory when it is missing (mode 0700); refuse one that is not ours or not writable."""
+    directory = Path(path)
+    try:
+        if not directory.exists():
+            directory.mkdir(mode=0o700, parents=True)
+            sync_directory(str(directory.parent))
+        status = directory.stat()
+    except OSError as error:
+        raise DirectoryUnusable(f"data directory {path}: {error.strerror}") from None
+    if not directory.is_dir():
+        raise DirectoryUnusable(f"data directory {path} is not a directory")
+    refuse_foreign_owner(path, status.st_uid, os.geteuid())
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        raise DirectoryUnusable(f"data directory {path} is not writable for user id {os.geteuid()}")
+
+
+def refuse_foreign_owner(path: str, owner: int, user: int) -> None:
+    """Root is refused as well: the files it would create would shut the real owner out."""
+    if owner != user:
+        raise DirectoryUnusable(
+            f"data directory {path} belongs to user id {owner}, this process runs as {user}"
+        )

@@ -1,0 +1,46 @@
+"""Why a data directory cannot be used; each error is one line, meant to be the last thing a start prints."""
+
+
+class StorageError(Exception):
+    """The directory, or the database in it, cannot be used."""
+
+
+class DirectoryLocked(StorageError):
+    """Another process works with the directory."""
+
+
+class DirectoryUnusable(StorageError):
+    """Not a directory, not ours, or not writable."""
+
+
+class WrongNode(StorageError):
+    """The directory belongs to a node with another id."""
+
+
+class UnknownVersion(StorageError):
+    """The schema is newer than this program, or the file is not a kraft log at all."""
+
+
+class PragmaRefused(StorageError):
+    """SQLite does not run as durably as it was told to."""
+
+
+class NoSpace(StorageError):
+    """The disk is full: a commit or checkpoint was rolled back and may be tried again."""
+
+
+class DiskFailed(StorageError):
+    """A read, write or sync failed. What the disk holds is unknown: leave, and recover from the log."""
+
+
+class DamagedLog(StorageError):
+    """Acknowledged data is missing or changed, so this incarnation may have forgotten a vote or an entry.
+
+    Cutting the log at the damage would lose what a majority counted on (Alagappan et al., FAST'18).
+    """
+
+    def __init__(self, place: str, damage: str) -> None:
+        super().__init__(
+            f"{place}: {damage}; this node's incarnation must not vote again:"
+            " wipe the directory and re-admit the node with KRAFT REPLACE (from the next version of kraft)"
+        )

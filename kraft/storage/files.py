@@ -1,0 +1,70 @@
+"""The files of a data directory: which belong together, building the database aside, opening both.
+
+`log.db` with its `-wal`, and `highwater`. A new `log.db` is complete before it gets its name: schema, node id
+and a fresh incarnation, all durable, the name included, before the node says a word to anyone.
+"""
+
+from collections.abc import Callable
+
+import apsw
+
+from kraft.host.ports import Identity
+from kraft.storage import migrations, state
+from kraft.storage.database import explain, open_database
+from kraft.storage.errors import DamagedLog, DirectoryUnusable
+from kraft.storage.highwater import HighWater
+from kraft.storage.ports import Directory, Settings
+
+LOG_FILE = "log.db"
+WAL_FILE = LOG_FILE + "-wal"
+HIGHWATER_FILE = "highwater"
+_NEW_FILE = "log.db.new"
+
+
+def open_files(
+    directory: Directory, *, node_id: str, incarnation: Callable[[], str], settings: Settings, vfs: str
+) -> tuple[apsw.Connection, HighWater]:
+    """Open what is there, at the newest schema, or make it. Raises `StorageError`."""
+    place = directory.path(LOG_FILE)
+    try:
+        if not directory.exists(LOG_FILE):
+            _refuse_remains(directory)
+            _build(directory, Identity(node_id, incarnation()), settings, vfs)
+        connection = open_database(place, vfs=vfs, wal_bytes_max=settings.wal_bytes_max)
+        try:
+            migrations.check_and_upgrade(connection, migrations.schema_files())
+            records = directory.record_file(HIGHWATER_FILE)
+            return connection, HighWater(records, directory.path(HIGHWATER_FILE))
+        except BaseException:
+            connection.close(True)
+            raise
+    except apsw.Error as error:
+        raise explain(place, error) from error
+    except OSError as error:
+        raise DirectoryUnusable(f"{place}: {error.strerror or error}") from error
+
+
+def _refuse_remains(directory: Directory) -> None:
+    """Without `log.db` its companions are witnesses of a lost log.
+
+    SQLite would even replay the old WAL into a new database.
+    """
+    for name in (WAL_FILE, HIGHWATER_FILE):
+        if directory.exists(name):
+            raise DamagedLog(directory.path(LOG_FILE), f"it is missing, while {name} is there")
+
+
+def _build(directory: Directory, identity: Identity, settings: Settings, vfs: str) -> None:
+    for suffix in ("", "-wal", "-journal"):
+        directory.remove(_NEW_FILE + suffix)  # of a start that was interrupted
+    connection = open_database(directory.path(_NEW_FILE), vfs=vfs, wal_bytes_max=settings.wal_bytes_max)
+    try:
+        migrations.create(
+            connection,
+            migrations.schema_files(),
+            lambda database: state.write_identity(database.cursor(), identity),
+        )
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    finally:
+        connection.close(True)
+    directory.rename(_NEW_FILE, LOG_FILE)

@@ -1,0 +1,41 @@
+"""Reading and judging what a database holds at start: identity, hard states, log, high-water marks."""
+
+import apsw
+
+from kraft.host.ports import Loaded
+from kraft.raft.messages import HardState
+from kraft.storage import log, state
+from kraft.storage.database import explain
+from kraft.storage.errors import DamagedLog, WrongNode
+from kraft.storage.highwater import Mark, mark
+from kraft.storage.log import Head
+from kraft.storage.scan import GroupScan, scan
+
+
+def load(
+    connection: apsw.Connection, marks: dict[int, Mark], place: str, node_id: str, tail_bytes: int
+) -> tuple[Loaded, dict[int, Head]]:
+    """All that the node needs to go on, and the head of each log. Raises `StorageError`."""
+    try:
+        identity = state.read_identity(connection)
+        if identity.id != node_id:
+            raise WrongNode(f"{place} belongs to node {identity.id}, this node is configured as {node_id}")
+        states = state.read_hard_states(connection)
+        logs = scan(
+            log.all_rows(connection),
+            lambda group: log.empty_head(identity.incarnation, group),
+            tail_bytes,
+        )
+        for group in (states.keys() | marks.keys()) - logs.keys():
+            logs[group] = GroupScan(group, log.empty_head(identity.incarnation, group), tail_bytes)
+        groups = {group: logs[group].restored(states.get(group, HardState())) for group in sorted(logs)}
+    except apsw.Error as error:
+        raise explain(place, error) from error
+    except (log.BrokenChain, state.DamagedRow) as error:
+        raise DamagedLog(place, str(error)) from error
+    heads = {group: logs[group].head for group in groups}
+    for group, written in marks.items():
+        found = mark(groups[group].hard_state, heads[group].last_term, heads[group].last_index)
+        if lack := found.behind(written):
+            raise DamagedLog(place, f"group {group}: {lack}")
+    return Loaded(identity, groups), heads

@@ -1,0 +1,128 @@
+"""SQL of log entries: rows chained by checksum, appended, cut off, read back and verified.
+
+A row's checksum continues its predecessor's, so a missing, changed, swapped or foreign row breaks the chain
+at that row. The chain of a group starts from a seed made of the node's incarnation and the group.
+The head of each chain is kept by the caller: appending reads nothing.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import apsw
+
+from kraft.raft.messages import Entry
+
+GROUP_SHIFT = 48
+INDEX_MASK = (1 << GROUP_SHIFT) - 1
+GROUP_MAX = (1 << 15) - 1  # group << 48 stays a positive 64-bit integer
+
+_HEADER = struct.Struct(">5Q")  # position, term, stamp, kind, committed
+_pack = _HEADER.pack
+
+_INSERT = "INSERT INTO entry (position, term, stamp, kind, committed, checksum, data) VALUES (?,?,?,?,?,?,?)"
+_DELETE = "DELETE FROM entry WHERE position BETWEEN ? AND ?"
+_HEAD = "SELECT term, checksum FROM entry WHERE position = ?"
+_COLUMNS = "SELECT position, term, stamp, kind, committed, checksum, data FROM entry"
+_RANGE = _COLUMNS + " WHERE position BETWEEN ? AND ? ORDER BY position"
+_ALL = _COLUMNS + " ORDER BY position"
+
+Row = tuple[int, int, int, int, int, int, bytes]
+
+
+class Head(NamedTuple):
+    """The last entry of a group's log, and the checksum that the next one continues."""
+
+    last_index: int
+    last_term: int
+    checksum: int
+
+
+class BrokenChain(Exception):
+    """A row does not continue its predecessor; the argument says which."""
+
+
+def empty_head(incarnation: str, group: int) -> Head:
+    """The head of a log without entries."""
+    return Head(0, 0, zlib.crc32(incarnation.encode(), group))
+
+
+def chain(checksum: int, position: int, term: int, stamp: int, kind: int, committed: int, data: bytes) -> int:
+    """The checksum of a row behind one with `checksum`."""
+    return zlib.crc32(data, zlib.crc32(_pack(position, term, stamp, kind, committed), checksum))
+
+
+def append(cursor: apsw.Cursor, group: int, head: Head, entries: Iterable[Entry], committed: int) -> Head:
+    """Insert `entries`, which must follow `head` without a gap, and return the new head."""
+    base = group << GROUP_SHIFT
+    index, term, checksum = head
+    rows = []
+    for entry in entries:
+        if entry.index != index + 1:
+            raise BrokenChain(f"group {group}: entry {entry.index} was to follow entry {index}")
+        index, term = entry.index, entry.term
+        position = base + index
+        checksum = chain(checksum, position, term, entry.stamp, entry.kind, committed, entry.data)
+        rows.append((position, term, entry.stamp, entry.kind, committed, checksum, entry.data))
+    if len(rows) == 1:
+        cursor.execute(_INSERT, rows[0])
+    else:
+        cursor.executemany(_INSERT, rows)
+    return Head(index, term, checksum)
+
+
+def truncate(cursor: apsw.Cursor, group: int, first: int, empty: Head) -> Head:
+    """Delete the rows at and above `first`, and return the head that remains."""
+    base = group << GROUP_SHIFT
+    cursor.execute(_DELETE, (base + first, base + INDEX_MASK))
+    if first <= 1:
+        return empty
+    row = cursor.execute(_HEAD, (base + first - 1,)).fetchone()
+    if row is None:
+        raise BrokenChain(f"group {group}: entry {first - 1} is missing")
+    return Head(first - 1, row[0], row[1])
+
+
+def read(
+    connection: apsw.Connection, group: int, first: int, last: int, max_bytes: int, empty: Head
+) -> tuple[Entry, ...]:
+    """Entries `first` to at most `last`, verified: as many as hold about `max_bytes` of data, at least one.
+
+    None at all only when the log ends before `first`.
+    """
+    base = group << GROUP_SHIFT
+    index, checksum, size = max(first - 1, 1) - 1, empty.checksum, 0
+    entries = []
+    cursor = connection.cursor()
+    try:
+        for row in cursor.execute(_RANGE, (base + index + 1, base + last)):
+            index += 1
+            if index < first:  # the predecessor of the first: its checksum is where the chain is taken up
+                checksum = row[5] if row[0] == base + index else -1
+                continue
+            checksum = verified(row, base + index, checksum)
+            entries.append(Entry(index, row[1], row[2], row[3], row[6]))
+            size += len(row[6])
+            if size >= max_bytes:
+                break
+    finally:
+        cursor.close()  # an unfinished SELECT would keep checkpoints from completing
+    return tuple(entries)
+
+
+def verified(row: Row, position: int, checksum: int) -> int:
+    """The row's checksum, after seeing that it stands at `position` and continues `checksum`."""
+    found, term, stamp, kind, committed, stored, data = row
+    if found != position:
+        raise BrokenChain(f"group {position >> GROUP_SHIFT}: entry {position & INDEX_MASK} is missing")
+    if checksum < 0 or chain(checksum, position, term, stamp, kind, committed, data) != stored:
+        raise BrokenChain(
+            f"group {position >> GROUP_SHIFT}: the checksum of entry {position & INDEX_MASK} does not match"
+        )
+    return stored
+
+
+def all_rows(connection: apsw.Connection) -> Iterable[Row]:
+    """Every row, by group and index."""
+    return connection.execute(_ALL)

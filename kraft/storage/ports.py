@@ -1,0 +1,73 @@
+"""What storage needs from outside: an observer, and the few things of a directory that SQLite does not do.
+
+A simulator supplies a directory in memory and an SQLite VFS beside it; production has `directory.py`.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Bounds of one node's storage, in bytes.
+
+    Beyond `wal_bytes` the WAL is checkpointed as soon as nobody waits; beyond `wal_bytes_max` it is even
+    when somebody does. A checkpoint stalls commits for the time of writing its distinct pages and two syncs:
+    16 MiB at a modest 200 MB/s is 80 ms, well below the shortest election timeout. `tail_bytes` is what is
+    loaded at start of the entries already known to be committed.
+    """
+
+    wal_bytes: int = 4 << 20
+    wal_bytes_max: int = 16 << 20
+    tail_bytes: int = 4 << 20
+
+
+class Observer(Protocol):
+    """What storage tells of itself, on the reactor's thread; implementations must not raise."""
+
+    def committed(self, seconds: float, entries: int, size: int, /) -> None:
+        """One transaction is durable; it held `entries` log entries with `size` bytes of data."""
+
+    def checkpointed(self, seconds: float, /) -> None:
+        """The WAL was copied into the database."""
+
+    def error(self, operation: str, /) -> None:
+        """`operation` is commit, checkpoint, highwater or fetch; a full disk counts too."""
+
+
+class RecordFile(Protocol):
+    """A small file that is overwritten in place. Errors are `OSError`."""
+
+    def read(self) -> bytes:
+        """All of it."""
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Overwrite, without sync."""
+
+    def sync(self) -> None:
+        """Make every write so far durable."""
+
+    def close(self) -> None:
+        """Let go of it, without sync."""
+
+
+class Directory(Protocol):
+    """One node's data directory; names are file names in it. Errors are `OSError`."""
+
+    def path(self, name: str) -> str:
+        """What SQLite opens, and what messages show."""
+
+    def exists(self, name: str) -> bool:
+        """Whether the file is there."""
+
+    def size(self, name: str) -> int:
+        """Bytes, 0 when it is not there."""
+
+    def remove(self, name: str) -> None:
+        """Delete, also when it is not there."""
+
+    def rename(self, name: str, to: str) -> None:
+        """Replace `to`; durable on return."""
+
+    def record_file(self, name: str) -> RecordFile:
+        """Open, or create durably when it is not there."""
