@@ -1,0 +1,139 @@
+"""Frames: how messages share one byte stream, so that small ones overtake large ones.
+
+    frame = length u32 | crc32 u32 | channel u8 | flags u8 | message id u32 | piece (length bytes)
+
+Big-endian; the checksum covers everything behind it. A message longer than PIECE_BYTES travels as several
+frames of one message id, the last of which carries LAST; frames of other messages may stand between them. The
+channel says what a message is for, and which bound holds for it:
+
+    GREETING  handshake values; nothing else is accepted until the link is open
+    CONTROL   batches that fit one piece; never cut, so that they can go between pieces of bulk
+    BULK      batches of any size, in pieces when they are large
+    LINK      the link's own pings and pongs
+
+TCP has a checksum of its own, a weak one; this one turns a corrupted or misframed stream into a closed link.
+"""
+
+import struct
+from zlib import crc32
+
+from kraft.peerwire.errors import WireError
+
+GREETING, CONTROL, BULK, LINK = range(4)
+LAST = 1  # flag: no further piece of this message follows
+
+PIECE_BYTES = 64 << 10  # a control frame waits for one of these; large enough that 14 bytes are nothing
+MESSAGE_BYTES_MAX = 160 << 20  # one entry holds one request at least; room for the largest one can configure
+PARTIAL_MESSAGES_MAX = 4  # messages of which some pieces are here; a sender of this version has one at a time
+
+_HEADER = struct.Struct(">IIBBI")
+_CHECKED = struct.Struct(">BBI")  # the part of the header that the checksum covers
+_LENGTH_AND_CRC = struct.Struct(">II")
+_PROBE = struct.Struct(">BQ")
+HEADER_BYTES = _HEADER.size
+
+PING, PONG = 1, 2  # kinds of LINK messages
+
+
+def frame(channel: int, message_id: int, piece: bytes | memoryview, *, last: bool = True) -> bytes:
+    """One frame of at most PIECE_BYTES of payload. Message ids count modulo 2**32 per direction of a link."""
+    checked = _CHECKED.pack(channel, LAST if last else 0, message_id)
+    return _LENGTH_AND_CRC.pack(len(piece), crc32(piece, crc32(checked))) + checked + piece
+
+
+def probe(kind: int, token: int) -> bytes:
+    """Payload of a LINK message: PING or PONG with a token of 64 bits, which the answer repeats."""
+    return _PROBE.pack(kind, token)
+
+
+def parse_probe(payload: bytes) -> tuple[int, int]:
+    """(kind, token) of a LINK message. What follows is of a later version and ignored."""
+    if len(payload) < _PROBE.size:
+        raise WireError("short link message")
+    kind, token = _PROBE.unpack_from(payload)
+    return kind, token
+
+
+class FrameReader:
+    """Bytes in, complete messages out, with bounded memory.
+
+    `feed` takes what was read; `next_message` is called until it gives None. Before `open` only GREETING
+    messages of one frame pass. A WireError is final.
+    """
+
+    def __init__(
+        self, message_bytes: int = MESSAGE_BYTES_MAX, partial_messages: int = PARTIAL_MESSAGES_MAX
+    ) -> None:
+        self._message_bytes = message_bytes
+        self._partial_messages = partial_messages
+        self._open = False
+        self._data = b""  # never more than one frame beyond what was just read
+        self._at = 0
+        self._partial: dict[int, bytearray] = {}
+        self._partial_bytes = 0
+
+    @property
+    def buffered_bytes(self) -> int:
+        """What is held of messages that are not complete yet."""
+        return len(self._data) - self._at + self._partial_bytes
+
+    def open(self) -> None:
+        """The handshake is over: from here on all channels but GREETING."""
+        self._open = True
+
+    def feed(self, data: bytes) -> None:
+        """Take what was read from the stream, whatever its size."""
+        self._data = self._data[self._at :] + data if self._at < len(self._data) else data
+        self._at = 0
+
+    def next_message(self) -> tuple[int, bytes] | None:
+        """The next complete message as (channel, payload), or None until more is fed."""
+        while (start := self._at) + HEADER_BYTES <= len(self._data):
+            length, crc, channel, flags, message_id = _HEADER.unpack_from(self._data, start)
+            if length > PIECE_BYTES:
+                raise WireError(f"frame of {length} bytes, at most {PIECE_BYTES} are allowed")
+            end = start + HEADER_BYTES + length
+            if end > len(self._data):
+                return None
+            piece = self._data[start + HEADER_BYTES : end]
+            if crc32(piece, crc32(self._data[start + 8 : start + HEADER_BYTES])) != crc:
+                raise WireError("checksum mismatch")
+            self._check_channel(channel, flags)
+            self._at = end
+            if flags & LAST and message_id not in self._partial:
+                return channel, piece
+            whole = self._collect(channel, flags, message_id, piece)
+            if whole is not None:
+                return channel, whole
+        return None
+
+    def _check_channel(self, channel: int, flags: int) -> None:
+        if channel > LINK:
+            raise WireError(f"unknown channel {channel}")
+        if (channel == GREETING) is self._open:
+            raise WireError(
+                "handshake message on an open link" if self._open else "message before the handshake"
+            )
+        if channel != BULK and not flags & LAST:
+            raise WireError("only bulk messages come in pieces")
+
+    def _collect(self, channel: int, flags: int, message_id: int, piece: bytes) -> bytes | None:
+        """Add a piece to its message; the message when that was its last."""
+        if channel != BULK:
+            raise WireError("two messages of one id")
+        if not piece:
+            raise WireError("empty piece")
+        parts = self._partial.get(message_id)
+        if parts is None:
+            if len(self._partial) >= self._partial_messages:
+                raise WireError(f"more than {self._partial_messages} unfinished messages")
+            parts = self._partial[message_id] = bytearray()
+        self._partial_bytes += len(piece)
+        if self._partial_bytes > self._message_bytes:
+            raise WireError(f"message of more than {self._message_bytes} bytes")
+        parts += piece
+        if not flags & LAST:
+            return None
+        del self._partial[message_id]
+        self._partial_bytes -= len(parts)
+        return bytes(parts)

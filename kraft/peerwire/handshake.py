@@ -1,0 +1,159 @@
+"""The handshake of a link: who is there, do we speak alike, do both know the secret, do both agree.
+
+    dialling                      accepting
+    Hello          ------>
+                   <------        Hello
+    Proof          ------>                      the accepting side checks the proof, then asks its owner
+                   <------        Proof         the dialling side checks the proof, then asks its owner
+    Welcome        ------>                      open
+
+Either side may send Refusal(reason) instead, and close. A MAC is HMAC-SHA256, keyed with the secret, over the
+direction and both Hellos exactly as they were on the wire; so both nonces, ids, incarnations and everything
+else that was said is proved, a recorded handshake is worthless under a fresh nonce, and a proof cannot be
+sent back to its maker, as the direction differs. The dialling side proves first: a stranger who only connects
+is given nothing to guess the secret from. An owner is asked about a peer only after its proof. The secret
+protects the handshake, not the bytes after it: that is for TLS.
+
+Without a secret both ends of the connection must be loopback addresses. Sans-I/O; the nonce is an argument.
+"""
+
+import hashlib
+import hmac
+from enum import Enum
+
+from msgspec.structs import replace
+
+from kraft.peerwire import hello as greetings
+from kraft.peerwire.errors import HandshakeError, RefusedByPeer
+from kraft.peerwire.hello import NO_AUTH, REASON_MAX, SECRET, Greeting, Hello, Proof, Refusal, Welcome, share
+
+_DIAL, _ACCEPT = b"kraft peer link: dialling", b"kraft peer link: accepting"
+
+
+class State(Enum):
+    """What a handshake waits for."""
+
+    HELLO = "the peer's hello"
+    PROOF = "the peer's proof"
+    DECISION = "accept or refuse by our owner"
+    WELCOME = "the dialling peer's welcome"
+    OPEN = "nothing"
+
+
+class Handshake:
+    """One side of one handshake.
+
+    `dialled` is the id that was dialled, None on the accepting side. `start` and `received` return payloads
+    to send as GREETING messages. `received` raises HandshakeError when it must end here, with `refusal` as
+    what to tell the peer, and WireError on nonsense. In state DECISION `peer` is proved and the owner calls
+    `accept` or sends a `refusal`.
+    """
+
+    def __init__(
+        self, own: Hello, *, nonce: bytes, secret: bytes | None, loopback: bool, dialled: str | None = None
+    ) -> None:
+        self._own = replace(own, nonce=nonce, auth=SECRET if secret is not None else NO_AUTH)
+        self._own_bytes = greetings.encode(self._own)
+        self._secret = secret
+        self._loopback = loopback
+        self._dialled = dialled
+        self._peer_bytes = b""
+        self.state = State.HELLO
+        self.peer: Hello | None = None
+
+    def start(self) -> list[bytes]:
+        """What to send first."""
+        return [self._own_bytes] if self._dialled is not None else []
+
+    def received(self, payload: bytes) -> list[bytes]:
+        """Take one GREETING payload; what to send because of it."""
+        message = greetings.decode(payload)
+        if isinstance(message, Refusal):
+            raise RefusedByPeer(f"refused by the peer: {message.reason[:REASON_MAX]}")
+        if isinstance(message, Hello) and self.state is State.HELLO:
+            return self._hello_received(message, payload)
+        if isinstance(message, Proof) and self.state is State.PROOF:
+            return self._proof_received(message)
+        if isinstance(message, Welcome) and self.state is State.WELCOME:
+            self.state = State.OPEN
+            return []
+        raise HandshakeError(f"{type(message).__name__} while waiting for {self.state.value}")
+
+    def accept(self) -> list[bytes]:
+        """Our owner agrees. The dialling side's link is open now, the accepting side's with the Welcome."""
+        if self.state is not State.DECISION:
+            raise HandshakeError("accepted before the peer was proved")
+        if self._dialled is not None:
+            self.state = State.OPEN
+            return [_encode(Welcome())]
+        self.state = State.WELCOME
+        return [_encode(Proof(self._mac(own=True)))]
+
+    def _hello_received(self, peer: Hello, payload: bytes) -> list[bytes]:
+        reason = greetings.faults(peer) or self._disagreement(peer)
+        if reason is not None:
+            raise HandshakeError(reason)
+        self.peer, self._peer_bytes = peer, payload
+        self.state = State.PROOF
+        return [self._own_bytes] if self._dialled is None else [_encode(Proof(self._mac(own=True)))]
+
+    def _disagreement(self, peer: Hello) -> str | None:
+        own = self._own
+        if not share((own.wire_min, own.wire_max), (peer.wire_min, peer.wire_max)):
+            return (
+                f"{own.id} speaks versions {own.wire_min} to {own.wire_max} of the peer wire, "
+                f"{peer.id} versions {peer.wire_min} to {peer.wire_max}"
+            )
+        if not share((own.machine_min, own.machine_max), (peer.machine_min, peer.machine_max)):
+            return (
+                f"{own.id} supports machine versions {own.machine_min} to {own.machine_max}, "
+                f"{peer.id} versions {peer.machine_min} to {peer.machine_max}"
+            )
+        return self._wrong_peer(peer) or self._wrong_auth(peer)
+
+    def _wrong_peer(self, peer: Hello) -> str | None:
+        own = self._own
+        if peer.id == own.id:
+            return f"{own.id} met a node of its own id"
+        if self._dialled is not None:
+            return None if peer.id == self._dialled else f"dialled {self._dialled}, but {peer.id} answered"
+        return None if peer.id < own.id else f"{own.id} dials {peer.id}: the smaller id dials"
+
+    def _wrong_auth(self, peer: Hello) -> str | None:
+        own = self._own
+        if peer.auth not in (NO_AUTH, SECRET):
+            return f"{peer.id} wants an authentication unknown to {own.id}"
+        if own.auth != peer.auth:
+            with_secret, without = (own.id, peer.id) if own.auth == SECRET else (peer.id, own.id)
+            return f"{with_secret} has a cluster.secret_file, {without} has none: give both the same"
+        if own.auth == NO_AUTH and not self._loopback:
+            return "a link beyond loopback needs a secret: set cluster.secret_file on all nodes"
+        return None
+
+    def _proof_received(self, proof: Proof) -> list[bytes]:
+        if not hmac.compare_digest(proof.mac, self._mac(own=False)):
+            raise HandshakeError("the peer's cluster.secret_file holds another secret")
+        self.state = State.DECISION
+        return []
+
+    def _mac(self, *, own: bool) -> bytes:
+        """Our own proof, or the one that the peer must show. Empty without a secret."""
+        if self._secret is None:
+            return b""
+        dialling = self._dialled is not None
+        direction = _DIAL if dialling is own else _ACCEPT
+        dialler, acceptor = (
+            (self._own_bytes, self._peer_bytes) if dialling else (self._peer_bytes, self._own_bytes)
+        )
+        parts = (direction, dialler, acceptor)
+        framed = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+        return hmac.digest(self._secret, framed, hashlib.sha256)
+
+
+def refusal(reason: str) -> bytes:
+    """The payload that tells the peer why."""
+    return _encode(Refusal(reason[:REASON_MAX]))
+
+
+def _encode(greeting: Greeting) -> bytes:
+    return greetings.encode(greeting)

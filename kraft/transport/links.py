@@ -1,0 +1,205 @@
+"""All links of a node: who dials whom, which link is the one for a peer, and sending by peer id.
+
+Of two nodes the one with the smaller id dials. At most one link per peer counts; a newer one that has proved
+itself takes the place of the older, whose connection may hang in a way that only its other end knows of.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IReactorTime,
+    IStreamClientEndpoint,
+    IStreamServerEndpoint,
+)
+
+from kraft.peerwire.messages import Message
+from kraft.transport.inbound import Listener
+from kraft.transport.limits import LinkLimits
+from kraft.transport.link import Link, Surroundings
+from kraft.transport.outbound import Dialler
+from kraft.transport.ports import Observer, Receiver
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStatus:
+    """One open link, for people. `round_trip` in seconds, None until a ping was answered."""
+
+    peer: str
+    address: str
+    dialled: bool
+    waiting_bytes: int
+    sent_bytes: int
+    received_bytes: int
+    round_trip: float | None
+
+
+class Links:
+    """The network of a node; implements `host.ports.Network`.
+
+    `listening` is where peers connect, None for a node without peers; `endpoint_for` makes a client endpoint
+    of a `host:port`; `secret` is the content of cluster.secret_file; `dice` gives numbers in [0, 1) and
+    `nonce` fresh random bytes (NONCE_BYTES of them).
+    """
+
+    def __init__(
+        self,
+        *,
+        id: str,  # noqa: A002  the word of the configuration
+        clock: IReactorTime,
+        listening: IStreamServerEndpoint | None,
+        endpoint_for: Callable[[str], IStreamClientEndpoint],
+        secret: bytes | None,
+        dice: Callable[[], float],
+        nonce: Callable[[], bytes],
+        receiver: Receiver,
+        observer: Observer,
+        limits: LinkLimits | None = None,
+    ) -> None:
+        if secret is not None and not secret:
+            raise ValueError("the secret is empty")
+        self._id = id
+        self._listening = listening
+        self._endpoint_for = endpoint_for
+        self._dice = dice
+        self._receiver = receiver
+        self._observer = observer
+        self._around = Surroundings(clock, limits or LinkLimits(), secret, nonce, receiver, observer)
+        self._listener = Listener(self._around, self._link_opened, self._link_closed)
+        self._port: IListeningPort | None = None
+        self._addresses: dict[str, str] = {}
+        self._diallers: dict[str, Dialler] = {}
+        self._links: dict[str, Link] = {}
+        self._ending: set[Link] = set()  # replaced or closed by us, connection not yet gone
+        self._stopped: Deferred[None] | None = None
+
+    # The Network port
+
+    def send(self, peer: str, messages: Sequence[tuple[int, object]]) -> bool:
+        """Send (group, message) pairs as one batch, in this turn when the link is not backed up.
+
+        False when some were dropped: no link, or its queue is full. True promises nothing.
+        """
+        link = self._links.get(peer)
+        dropped = "no_link" if link is None else link.send(cast(Sequence[tuple[int, Message]], messages))
+        if dropped is None:
+            return True
+        self._observer.dropped(peer, dropped)
+        return False
+
+    # Life
+
+    def start(self, peers: Mapping[str, str]) -> Deferred[None]:
+        """Listen, then dial. `peers` maps ids to `host:port`, our own may be among them.
+
+        Fails with the listening endpoint's error, a taken port for example; then nothing was begun.
+        """
+        endpoint = self._listening
+        listening = succeed(None) if endpoint is None else maybeDeferred(endpoint.listen, self._listener)
+
+        def begin(port: IListeningPort | None) -> None:
+            self._port = port
+            for peer, address in peers.items():
+                self.connect(peer, address)
+
+        return listening.addCallback(begin)
+
+    def connect(self, peer: str, address: str) -> None:
+        """Keep a link to `peer`, at `address` if it is for us to dial. A changed address takes its place."""
+        if peer == self._id or self._addresses.get(peer) == address:
+            return
+        if peer in self._addresses:
+            self.disconnect(peer)
+        self._addresses[peer] = address
+        if self._id < peer:
+            dialler = Dialler(
+                self._around,
+                peer,
+                self._endpoint_for(address),
+                self._dice,
+                self._link_opened,
+                self._link_closed,
+            )
+            self._diallers[peer] = dialler
+            dialler.start()
+
+    def disconnect(self, peer: str) -> None:
+        """Dial `peer` no more and close its link. Whether it may come back is for `Receiver.check`."""
+        self._addresses.pop(peer, None)
+        dialler = self._diallers.pop(peer, None)
+        if dialler is not None:
+            dialler.stop()
+        self._drop(peer, "disconnected")
+
+    def stop(self) -> Deferred[None]:
+        """Close everything, sending what the connections hold; fires when the last one is gone."""
+        closing: list[Deferred[object]] = []
+        if self._port is not None:
+            closing.append(maybeDeferred(self._port.stopListening))
+            self._port = None
+        for peer in tuple(self._addresses):
+            self.disconnect(peer)
+        for peer in tuple(self._links):
+            self._drop(peer, "stopping")
+        self._listener.close()
+        if self._ending:
+            self._stopped = Deferred()
+            closing.append(cast("Deferred[object]", self._stopped))
+        return gatherResults(closing).addCallback(lambda _: None)
+
+    # Facts
+
+    def connected(self) -> frozenset[str]:
+        """Ids of the peers that `send` reaches."""
+        return frozenset(self._links)
+
+    def statistics(self) -> tuple[LinkStatus, ...]:
+        """The open links, by peer id."""
+        return tuple(
+            LinkStatus(
+                peer=peer,
+                address=link.address,
+                dialled=peer in self._diallers,
+                waiting_bytes=link.waiting_bytes,
+                sent_bytes=link.sent_bytes,
+                received_bytes=link.received_bytes,
+                round_trip=link.round_trip,
+            )
+            for peer, link in sorted(self._links.items())
+        )
+
+    # What diallers and the listener report
+
+    def _link_opened(self, link: Link) -> None:
+        hello = link.hello
+        if hello is None:
+            raise RuntimeError("an open link knows its peer")
+        self._drop(link.peer, "replaced by a newer link")
+        self._links[link.peer] = link
+        self._observer.connected(link.peer)
+        self._receiver.link_up(link.peer, hello)
+
+    def _link_closed(self, link: Link) -> None:
+        self._ending.discard(link)
+        if self._links.get(link.peer) is link:
+            del self._links[link.peer]
+            self._tell_down(link.peer, link.reason, closed_by_peer=link.closed_by_peer)
+        if self._stopped is not None and not self._ending:
+            stopped, self._stopped = self._stopped, None
+            stopped.callback(None)
+
+    def _drop(self, peer: str, reason: str) -> None:
+        """Close the link of `peer`, which is down from this moment."""
+        link = self._links.pop(peer, None)
+        if link is None:
+            return
+        self._ending.add(link)
+        link.close(reason)
+        self._tell_down(peer, reason, closed_by_peer=False)
+
+    def _tell_down(self, peer: str, reason: str, *, closed_by_peer: bool) -> None:
+        self._observer.disconnected(peer, reason)
+        self._receiver.link_down(peer, closed_by_peer)

@@ -1,0 +1,74 @@
+"""What is particular to TCP: options of a peer connection, and addresses of this machine."""
+
+import ipaddress
+import socket
+
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.interfaces import IAddress, ITCPTransport, ITransport
+
+_NOTSENT_LOWAT = 25  # Linux: TCP_NOTSENT_LOWAT, not named by every Python
+_UNSENT_BYTES = 256 << 10  # bulk beyond this waits with us, where control can overtake it, not in the kernel
+_KEEPALIVE = (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 1), ("TCP_KEEPCNT", 5))
+
+
+def tune(transport: ITransport, user_timeout: float) -> None:
+    """Set what a peer link wants of TCP; leave another transport alone. `user_timeout` in seconds."""
+    if not ITCPTransport.providedBy(transport):
+        return
+    transport.setTcpNoDelay(True)
+    transport.setTcpKeepAlive(True)
+    handle = getattr(transport, "getHandle", None)
+    raw = handle() if handle is not None else None
+    if not isinstance(raw, socket.socket):
+        return
+    for name, value in _KEEPALIVE:
+        if hasattr(socket, name):
+            raw.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(user_timeout * 1000))
+        raw.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, _UNSENT_BYTES)
+
+
+def writes_directly(transport: object) -> bool:
+    """Whether `write_now` may be used: a plain socket of Twisted's, not TLS, not a test's transport."""
+    return isinstance(transport, FileDescriptor) and not getattr(transport, "TLS", False)
+
+
+def write_now(transport: FileDescriptor, data: bytes) -> None:
+    """Send in this turn when nothing waits before it, instead of after the next poll.
+
+    An error of the socket is not handled here: the rest is left to `write`, and the reactor meets the same
+    error at its next turn, where a connection is expected to end.
+    """
+    if transport.dataBuffer or transport._tempDataBuffer or transport.disconnecting:  # noqa: SLF001
+        transport.write(data)
+        return
+    sent = transport.writeSomeData(data)
+    if not isinstance(sent, int) or sent < 0:
+        sent = 0
+    if sent < len(data):
+        transport.write(data[sent:])
+
+
+def is_loopback(address: IAddress | object) -> bool:
+    """Whether an end of a connection is this machine for certain."""
+    if isinstance(address, UNIXAddress):
+        return True
+    if not isinstance(address, (IPv4Address, IPv6Address)):
+        return False
+    try:
+        ip = ipaddress.ip_address(address.host.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return (mapped or ip).is_loopback
+
+
+def text_of(address: IAddress | object) -> str:
+    """An address for people, as host:port."""
+    if isinstance(address, IPv6Address):
+        return f"[{address.host}]:{address.port}"
+    if isinstance(address, IPv4Address):
+        return f"{address.host}:{address.port}"
+    return str(address)
