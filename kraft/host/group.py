@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from kraft.host.forwarding import Forwarding
 from kraft.host.persistence import Persistence
-from kraft.host.ports import Clock, Disk, DiskFull, Network, NoLeader, Observer, Refused, Stopping
+from kraft.host.ports import Clock, Disk, DiskFull, NoLeader, Observer, Refused, Stopping
 from kraft.host.proposals import Batch, Done, Outcome, Proposal, Proposals
 from kraft.host.reads import ReadDone, Reader, Reads
 from kraft.host.stamps import Stamps
@@ -43,7 +43,6 @@ class Around:
 
     clock: Clock
     disk: Disk
-    network: Network
     persistence: Persistence
     observer: Observer
     post: Callable[[str, int, Message], None]  # queue a message for the end of this turn

@@ -42,7 +42,6 @@ class Host:
         *,
         clock: Clock,
         disk: Disk,
-        network: Network,
         jitter: Jitter,
         observer: Observer,
         raft_observer: RaftObserver,
@@ -56,7 +55,7 @@ class Host:
         self._loaded = loaded
         self._clock = clock
         self._disk = disk
-        self._network = network
+        self._network: Network | None = None  # from the start on: links need a host before it needs them
         self._jitter = jitter
         self._observer = observer
         self._raft_observer = raft_observer
@@ -65,7 +64,7 @@ class Host:
         self._formation = Formation(loaded.identity, config.peer.advertise, wanted)
         self._forming = False
         self._tick_seconds = config.raft.heartbeat_interval / TICKS_PER_HEARTBEAT
-        self._around = Around(clock, disk, network, self.persistence, observer, self._post, self._wake)
+        self._around = Around(clock, disk, self.persistence, observer, self._post, self._wake)
         self._outbox: dict[str, list[tuple[int, Message]]] = {}
         self._woken: dict[int, Group] = {}
         self._armed = False
@@ -84,8 +83,9 @@ class Host:
         """This node's id."""
         return self._config.node.id
 
-    def start(self, started: Callable[[], None]) -> None:
+    def start(self, network: Network, started: Callable[[], None]) -> None:
         """Replay the log of every group, then `started`; a node that has not formed starts at once."""
+        self._network = network
         self._clock.call_later(self._tick_seconds, self._tick)
         if self._formation.formed:
             self._start_groups(self._loaded.groups, started)
@@ -314,7 +314,7 @@ class Host:
     def _send(self) -> None:
         outbox, self._outbox = self._outbox, {}
         for peer, messages in outbox.items():
-            if not self._network.send(peer, messages):
+            if self._network is None or not self._network.send(peer, messages):
                 for id_, message in messages:
                     self.groups[id_].unsent(message)
 
