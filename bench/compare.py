@@ -1,0 +1,110 @@
+"""The comparison: every round runs every load against every system, so that all meet the same conditions.
+
+One system is up at a time, fresh in every round, and each round begins with another one: what drifts over
+minutes (heat, neighbours, the disk) falls on all alike, and ratios within a round mean more than figures.
+"""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.loads import LOADS, Load
+from bench.measure import Meter, resident_mb, wait_until_quiet
+from bench.processes import BenchError
+from bench.systems import System
+
+ATTEMPTS = 3
+MOST_REQUESTS = 3_000_000
+GRANULE = 800  # 50 clients x 16: every client then has the same number of whole pipelines
+
+Factory = Callable[[], System]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long and how often. `seconds` is what one load lasts, roughly; `quiet_seconds` bounds each wait."""
+
+    rounds: int = 3
+    seconds: float = 2.0
+    quiet_seconds: float = 20.0
+    loads: Sequence[Load] = LOADS
+
+
+def say(text: str) -> None:
+    """Tell how far the run is, beside the result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def running(factory: Factory) -> Iterator[System]:
+    """Start a system, and end it whatever happens. What its processes last said goes into a BenchError."""
+    system = factory()
+    try:
+        system.start()
+        try:
+            yield system
+        except BenchError as error:
+            tails = [f"--- {process.name}\n{process.last_words()}" for process in system.processes]
+            raise BenchError("\n".join([str(error), *tails])) from error
+    finally:
+        system.stop()
+
+
+def compare(factories: Sequence[Factory], plan: Plan, samples: list[dict[str, Any]]) -> None:
+    """Run all rounds; adds one sample (a flat dict) for each round, view and load as it goes."""
+    sizes: dict[tuple[str, str], int] = {}
+    for number in range(plan.rounds):
+        shift = number % len(factories)
+        for factory in [*factories[shift:], *factories[:shift]]:
+            with running(factory) as system:
+                idle_mb = [resident_mb(pid) for pid in system.pids()]
+                for load in filter(system.takes, plan.loads):
+                    for view in system.views():
+                        sample = _sample(system, view, load, plan, sizes)
+                        samples.append({"round": number, "system": view, "idle_mb": idle_mb, **sample})
+                        say(_line(samples[-1]))
+
+
+def _line(sample: dict[str, Any]) -> str:
+    return (
+        f"round {sample['round'] + 1}  {sample['system']:<17} {sample['load']:<16} {sample['rate']:>10,.0f}/s"
+        f"  p50 {sample['p50_ms']:.2f}  p99 {sample['p99_ms']:.2f} ms  others {sample['other_cores']:.2f}"
+    )
+
+
+def _sample(
+    system: System, view: str, load: Load, plan: Plan, sizes: dict[tuple[str, str], int]
+) -> dict[str, Any]:
+    """Measure once; again when the leader changed meanwhile, as the view then was not what its name says."""
+    for _ in range(ATTEMPTS):
+        port = system.views()[view]
+        if (view, load.name) not in sizes:
+            pilot = system.run(load, port, load.pilot)
+            sizes[view, load.name] = _size(load, pilot.rate * plan.seconds)
+        quiet_share = wait_until_quiet(plan.quiet_seconds)
+        meter = Meter(system.pids())
+        outcome = system.run(load, port, sizes[view, load.name])
+        cost = meter.stop(outcome.requests)
+        if system.views()[view] == port:
+            return {"load": load.name, **asdict(outcome), **cost, "busy_before": quiet_share}
+        say(f"{view}, {load.name}: the leader changed, once more")
+    raise BenchError(f"{view}: the leader changed in each of {ATTEMPTS} attempts at {load.name}")
+
+
+def _size(load: Load, wanted: float) -> int:
+    """Round to whole pipelines for every client, within bounds."""
+    granule = GRANULE if load.clients > 1 else 1
+    return max(load.pilot, min(MOST_REQUESTS, int(wanted))) // granule * granule
+
+
+def scratch(directory: Path, name: str) -> Path:
+    """Return a fresh directory for one start of a system."""
+    for number in range(10_000):
+        path = directory / f"{name}-{number}"
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(parents=True)
+            return path
+    raise BenchError(f"{directory} is full of old runs")

@@ -1,0 +1,37 @@
+"""What the figures were measured on: enough to judge them, nothing that names the machine."""
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from typing import Any
+
+import apsw
+
+from bench.processes import ROOT
+from twisted import __version__ as twisted_version
+
+
+def describe() -> dict[str, Any]:
+    """Describe hardware, versions, time, and the commit with whether measured files differ from it."""
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _git("rev-parse", "--short=12", "HEAD") or "unknown",
+        "changed": bool(_git("status", "--porcelain", "--", "kraft", "bench", "twisted")),
+        "cores": os.cpu_count(),
+        "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9),
+        "kernel": platform.release().split("-")[0],
+        "python": platform.python_version(),
+        "twisted": twisted_version,
+        "sqlite": apsw.sqlite_lib_version(),
+    }
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=20, check=False
+        )
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,86 @@
+"""What a load cost: CPU and memory of processes from /proc, and how quiet the machine was.
+
+CPU times come in ticks of the kernel (often 10 ms): a load must last seconds for its CPU figure to mean much.
+"""
+
+import os
+import resource
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+QUIET_SHARE = 0.08
+"""The machine counts as quiet below this share of all its cores, seen over a second."""
+
+
+def percentile(samples: Sequence[float], share: float) -> float:
+    """Return the sample below which `share` (0 to 1) of all lie; at least one sample is needed."""
+    ordered = sorted(samples)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a live process, all threads. Fields 14 and 15 of proc(5) stat."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
+
+
+def resident_mb(pid: int) -> float:
+    """Resident memory of a live process in MB (10^6 bytes)."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
+
+
+def machine_busy_seconds() -> float:
+    """CPU time that all cores together spent on anything but idling, since boot."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    idle, waiting_for_disk = fields[3], fields[4]
+    return (sum(fields) - idle - waiting_for_disk) / TICKS_PER_SECOND
+
+
+def wait_until_quiet(limit_seconds: float) -> float:
+    """Wait, at most `limit_seconds`, for a quiet second; return the busy share (0 to 1) last seen.
+
+    A limit of zero does not wait at all and returns 0.
+    """
+    share, end = 0.0, time.monotonic() + limit_seconds
+    while time.monotonic() < end:
+        before = machine_busy_seconds()
+        time.sleep(1)
+        share = (machine_busy_seconds() - before) / (os.cpu_count() or 1)
+        if share < QUIET_SHARE:
+            break
+    return round(share, 3)
+
+
+def children_seconds() -> float:
+    """CPU time of child processes that have ended: the load clients, as servers outlive a measurement."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+class Meter:
+    """Counts CPU from its making to `stop()`."""
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        self._pids = list(pids)
+        self._servers = [cpu_seconds(pid) for pid in self._pids]
+        self._client = children_seconds()
+        self._machine = machine_busy_seconds()
+        self._start = time.monotonic()
+
+    def stop(self, requests: int) -> dict[str, object]:
+        """Describe the time measured: cost of all servers per 1,000, cores used by each and by others."""
+        wall = time.monotonic() - self._start
+        servers = [cpu_seconds(pid) - before for pid, before in zip(self._pids, self._servers, strict=True)]
+        client = children_seconds() - self._client
+        others = max(0.0, machine_busy_seconds() - self._machine - sum(servers) - client)
+        return {
+            "cpu_seconds_per_1000": sum(servers) / max(1, requests) * 1000,
+            "server_cores": [round(seconds / wall, 3) for seconds in servers],
+            "client_cores": round(client / wall, 3),
+            "other_cores": round(others / wall, 3),
+            "wall_seconds": round(wall, 3),
+            "rss_mb": [resident_mb(pid) for pid in self._pids],
+        }

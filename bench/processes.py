@@ -1,0 +1,125 @@
+"""Starting and ending the programs under test: bounded waits, each ended by its own id."""
+
+import itertools
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 30.0
+STOP_SECONDS = 10.0
+FIRST_PORT, LAST_PORT = 20_000, 32_000
+"""Below the range from which the kernel takes client ports: no client may sit on a port of a dead node."""
+
+_candidates = itertools.cycle(range(FIRST_PORT, LAST_PORT))
+for _ in range(os.getpid() * 37 % (LAST_PORT - FIRST_PORT)):  # two runs at once rarely try the same ports
+    next(_candidates)
+
+
+class BenchError(Exception):
+    """The run cannot go on: something did not start, answered wrongly or was too slow."""
+
+
+def environment() -> dict[str, str]:
+    """Environment in which `kraft` and `bench` are those of this checkout, whatever is installed."""
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+class Process:
+    """One program with its log file; `pid` is stable until `stop()`."""
+
+    def __init__(self, command: Sequence[str], directory: Path, *, name: str) -> None:
+        self._command, self._directory, self.name = list(command), directory, name
+        self._log = directory / f"{name}.log"
+        with self._log.open("ab") as log:
+            self._popen = subprocess.Popen(
+                self._command,
+                cwd=directory,
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self.pid = self._popen.pid
+
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._popen.poll() is None
+
+    def last_words(self) -> str:
+        """Return the end of its log, for an error message."""
+        return self._log.read_text(errors="replace")[-1500:]
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self._popen.kill()
+        self._popen.wait(STOP_SECONDS)
+
+    def stop(self) -> None:
+        """Ask it to end, and end it when it does not."""
+        if not self.alive():
+            return
+        self._popen.terminate()
+        try:
+            self._popen.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def restarted(self) -> "Process":
+        """Start the same program again in the same directory."""
+        return Process(self._command, self._directory, name=self.name)
+
+
+def wait_for(
+    question: Callable[[], T | None],
+    what: str,
+    processes: Sequence[Process] = (),
+    *,
+    seconds: float = START_SECONDS,
+    every: float = 0.02,
+) -> T:
+    """Ask until the answer is true; refused connections count as no. Fails early when a process has died."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            answer = question()
+        except OSError:
+            answer = None
+        if answer:
+            return answer
+        for process in processes:
+            if not process.alive():
+                raise BenchError(f"{process.name} ended while waiting for {what}:\n{process.last_words()}")
+        if time.monotonic() > end:
+            tails = "\n".join(f"--- {process.name}\n{process.last_words()}" for process in processes)
+            raise BenchError(f"{what}: not within {seconds:g} s\n{tails}")
+        time.sleep(every)
+
+
+def listening(port: int) -> bool:
+    """Whether something accepts connections there."""
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports on which nobody listens; none is given twice in one run until all were."""
+    ports: list[int] = []
+    for port in itertools.islice(_candidates, LAST_PORT - FIRST_PORT):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise BenchError("no free ports")

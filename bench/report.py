@@ -1,0 +1,235 @@
+"""Samples to a markdown page. Ratios are taken within a round and so outlast a noisy machine."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+Samples = Sequence[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Median, least and most of a few values; at least one is needed."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """Summarise."""
+        return cls(median(values), min(values), max(values))
+
+    def text(self, form: str) -> str:
+        """Write as median (least..most) with a format for each number."""
+        if self.least == self.most:
+            return f"{self.median:{form}}"
+        return f"{self.median:{form}} ({self.least:{form}}..{self.most:{form}})"
+
+
+RATIOS = (
+    ("kraft-3", "sketch"),
+    ("kraft-3", "etcd"),
+    ("kraft-1", "bare"),
+    ("kraft-3", "bare"),
+    ("kraft-1", "kraft-3"),
+    ("kraft-3 follower", "kraft-3"),
+    ("other-sketch", "sketch"),
+)
+"""What is divided by what."""
+
+GOALS: dict[tuple[str, str], dict[str, tuple[float, float | None]]] = {
+    ("kraft-3", "sketch"): {
+        "SET 1": (0.7, 1.0),
+        "SET 50": (0.6, 0.9),
+        "SET 50 x 16": (0.4, 0.8),
+        "GET 1": (0.5, 0.9),
+        "GET 50": (0.5, 0.9),
+        "GET 50 x 16": (0.3, 0.7),
+    },
+    ("kraft-3", "etcd"): {
+        "SET 1": (1.2, None),
+        "SET 50": (2.2, None),
+        "SET 50 x 16": (6.0, None),
+        "GET 1": (1.0, None),
+        "GET 50": (1.5, None),
+        "GET 50 x 16": (4.0, None),
+    },
+    ("kraft-3 follower", "kraft-3"): {
+        "SET 1": (0.5, 0.7),
+        "SET 50": (0.5, 0.7),
+        "SET 50 x 16": (0.5, 0.7),
+        "GET 1": (0.5, 0.7),
+        "GET 50": (0.5, 0.7),
+        "GET 50 x 16": (0.5, 0.7),
+    },
+}
+"""Least that must be reached, and what we are out for, of a ratio's median."""
+
+
+def ordered(samples: Samples, field: str) -> list[str]:
+    """Return the different values of a field, in the order of the first round."""
+    return list(dict.fromkeys(str(sample[field]) for sample in samples))
+
+
+def ratios(samples: Samples, load: str, above: str, below: str, field: str = "rate") -> list[float]:
+    """Return a figure of one system over the other's, one for each round in which both ran."""
+    figures = {(s["round"], s["system"]): s[field] for s in samples if s["load"] == load}
+    return [
+        figure / figures[number, below]
+        for (number, name), figure in figures.items()
+        if name == above and figures.get((number, below))
+    ]
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Draw a markdown table; all but the first column are aligned right."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _by_system(samples: Samples, cell: Callable[[Samples], str]) -> str:
+    systems, rows = ordered(samples, "system"), []
+    for load in ordered(samples, "load"):
+        row = [load]
+        for system in systems:
+            chosen = [s for s in samples if s["load"] == load and s["system"] == system]
+            row.append(cell(chosen) if chosen else "-")
+        rows.append(row)
+    return table(["load", *systems], rows)
+
+
+def _rates(samples: Samples) -> str:
+    return Spread.of([s["rate"] for s in samples]).text(",.0f")
+
+
+def _latencies(samples: Samples) -> str:
+    return f"{median(s['p50_ms'] for s in samples):.2f} / {median(s['p99_ms'] for s in samples):.2f}"
+
+
+def _costs(samples: Samples) -> str:
+    return Spread.of([s["cpu_seconds_per_1000"] for s in samples]).text(".3f")
+
+
+def _others(samples: Samples) -> str:
+    return f"{max(s['other_cores'] for s in samples):.2f}"
+
+
+def ratio_table(samples: Samples) -> str:
+    """Draw the ratios of all pairs that ran, with the goals where there are some."""
+    systems = set(ordered(samples, "system"))
+    rows = []
+    for above, below in RATIOS:
+        if {above, below} <= systems:
+            rows += [_ratio_row(samples, load, above, below) for load in ordered(samples, "load")]
+    return table(
+        ["ratio of throughput", "load", "median (least..most)", "must", "out for", ""], [r for r in rows if r]
+    )
+
+
+def _ratio_row(samples: Samples, load: str, above: str, below: str) -> list[str]:
+    values = ratios(samples, load, above, below)
+    if not values:
+        return []
+    spread = Spread.of(values)
+    must, wish = GOALS.get((above, below), {}).get(load, (None, None))
+    verdict = "" if must is None else "met" if spread.median >= must else "**missed**"
+    goals = [f"{goal:g}" if goal is not None else "" for goal in (must, wish)]
+    return [f"{above} / {below}", load, spread.text(".2f"), *goals, verdict]
+
+
+def cost_ratio_table(samples: Samples) -> str:
+    """Draw the CPU time per request of three kraft nodes over that of the others: less is better."""
+    below = [name for name in ("sketch", "etcd") if name in ordered(samples, "system")]
+    rows = []
+    for load in ordered(samples, "load"):
+        values = [ratios(samples, load, "kraft-3", name, "cpu_seconds_per_1000") for name in below]
+        rows.append([load, *(Spread.of(value).text(".2f") if value else "-" for value in values)])
+    return table(["load", *(f"kraft-3 / {name}" for name in below)], rows)
+
+
+def memory_table(samples: Samples) -> str:
+    """Draw the resident memory of each system's largest process: just started, and most seen after a load."""
+    rows = []
+    for system in ordered(samples, "system"):
+        own = [s for s in samples if s["system"] == system]
+        idle, most = max(max(s["idle_mb"]) for s in own), max(max(s["rss_mb"]) for s in own)
+        rows.append([system, f"{idle:.0f}", f"{most:.0f}"])
+    return table(["system", "started, MB", "most after a load, MB"], rows)
+
+
+def failover_table(trials: Samples) -> str:
+    """Draw the times without writes after the leader was killed."""
+    rows = []
+    for system in ordered(trials, "system"):
+        seconds = [t["seconds"] for t in trials if t["system"] == system]
+        rows.append(
+            [
+                system,
+                str(len(seconds)),
+                f"{median(seconds):.3f}",
+                f"{max(seconds):.3f}",
+                f"{min(seconds):.3f}",
+            ]
+        )
+    return table(["system", "trials", "median, s", "most, s", "least, s"], rows)
+
+
+def machine_line(machine: dict[str, Any]) -> str:
+    """Describe the machine and the commit in a sentence."""
+    commit = f"`{machine['commit']}`" + (" with uncommitted changes" if machine["changed"] else "")
+    return (
+        f"Commit {commit}, {machine['time']}; {machine['cores']} cores, {machine['memory_gb']} GB, "
+        f"Linux {machine['kernel']}, Python {machine['python']}, Twisted {machine['twisted']}, "
+        f"SQLite {machine['sqlite']}."
+    )
+
+
+def comparison_page(result: dict[str, Any]) -> str:
+    """Write all tables of a comparison."""
+    samples, plan = result["samples"], result["plan"]
+    parts = [
+        machine_line(result["machine"]),
+        f"{plan['rounds']} rounds, about {plan['seconds']:g} s a load; median (least..most) over the rounds.",
+        *(f"Skipped: {reason}." for reason in result["skipped"]),
+        *(f"**Failed**: {text.splitlines()[0]}" for text in result["failures"]),
+    ]
+    for title, text in _sections(samples) if samples else ():
+        parts += [f"### {title}", text]
+    if result["failover"]:
+        parts += ["### Failover: no writes after the leader was killed", failover_table(result["failover"])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _sections(samples: Samples) -> Iterator[tuple[str, str]]:
+    yield "Ratios", ratio_table(samples)
+    yield "Throughput, requests/s", _by_system(samples, _rates)
+    yield "Latency p50 / p99, ms (of a whole pipeline where there is one)", _by_system(samples, _latencies)
+    yield "CPU seconds of all processes per 1,000 requests", _by_system(samples, _costs)
+    if "kraft-3" in ordered(samples, "system"):
+        yield "CPU cost in ratios", cost_ratio_table(samples)
+    yield "Memory of the largest process", memory_table(samples)
+    yield "Noise: most cores used by anything else", _by_system(samples, _others)
+
+
+def restart_page(result: dict[str, Any]) -> str:
+    """Write the result of a restart run."""
+    plain = result["plain_select"]["seconds"]
+    rows = []
+    for name, label in (("after_stop", "after SIGTERM"), ("after_kill", "after SIGKILL")):
+        again = result[name]
+        times = f"{again['seconds'] / plain:.1f}"
+        rows.append([label, f"{again['seconds']:.2f}", times, f"{again['mb']:.0f}"])
+    own = ", ".join(f"`{s['file']}` {s['rows']:,} rows in {s['seconds']:.3f} s" for s in result["select"])
+    what = (
+        f"{result['keys']:,} keys of {result['key_bytes']} bytes, values of {result['value_bytes']} bytes, "
+        f"one node; {result['idle_mb']:.0f} MB before, {result['filled_mb']:.0f} MB when filled."
+    )
+    parts = [
+        machine_line(result["machine"]),
+        what,
+        table(["restart", "to serving, s", "of a bare SELECT", "memory, MB"], rows),
+        f"Bare SELECT of one row per key: {plain:.3f} s. SELECT of all rows the node stored: {own}.",
+    ]
+    return "\n\n".join(parts) + "\n"

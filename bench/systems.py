@@ -1,0 +1,192 @@
+"""The systems that are compared: how each is started, found healthy and ended.
+
+A system has one or more views: names under which it appears in the tables, each with the port that is loaded.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from bench import loads
+from bench.client import ask, stores
+from bench.loads import Load, Outcome
+from bench.processes import BenchError, Process, free_ports, listening, wait_for
+
+
+class System:
+    """What all have in common. `directory` is theirs alone and may be filled at will."""
+
+    name = ""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.processes: list[Process] = []
+
+    def start(self) -> None:
+        """Return when it serves; BenchError when it does not within the limit."""
+        raise NotImplementedError
+
+    def views(self) -> dict[str, int]:
+        """Return the port of each view, as things stand now."""
+        raise NotImplementedError
+
+    def takes(self, load: Load) -> bool:  # noqa: ARG002 - most take all
+        """Whether the load means something here."""
+        return True
+
+    def run(self, load: Load, port: int, requests: int) -> Outcome:
+        """Put a load on the port of a view."""
+        return loads.run(load, port, requests)
+
+    def pids(self) -> list[int]:
+        """Return all processes of the system."""
+        return [process.pid for process in self.processes]
+
+    def stop(self) -> None:
+        """End every process and remove what they stored."""
+        for process in self.processes:
+            process.stop()
+        self.processes = []
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _launch(self, name: str, command: list[str]) -> Process:
+        directory = self.directory / name
+        directory.mkdir(parents=True)
+        process = Process(command, directory, name=name)
+        self.processes.append(process)
+        return process
+
+
+class Bare(System):
+    """One Twisted process that parses and says +OK."""
+
+    name = "bare"
+
+    def start(self) -> None:
+        """Start it; nothing is stored, so a listening port is all."""
+        (self._port,) = free_ports(1)
+        self._launch("bare", [sys.executable, "-m", "bench.servers.bare", str(self._port)])
+        wait_for(lambda: listening(self._port), "the bare server", self.processes)
+
+    def views(self) -> dict[str, int]:
+        """Return its port."""
+        return {"bare": self._port}
+
+
+class Sketch(System):
+    """Three processes that replicate and sync without Raft; see servers/sketch.py."""
+
+    name = "sketch"
+    program: tuple[str, ...] = (sys.executable, "-m", "bench.servers.sketch")
+
+    def start(self) -> None:
+        """Start the followers, then the leader; return when it acknowledges a write."""
+        self._port, *followers = free_ports(3)
+        for number, port in enumerate(followers, 1):
+            self._member(f"follower{number}", "follower", port, [])
+            wait_for(lambda port=port: listening(port), "a follower of the sketch", self.processes)  # type: ignore[misc]
+        self._member("leader", "leader", self._port, followers)
+        wait_for(lambda: stores(self._port), "the sketch", self.processes)
+
+    def _member(self, name: str, role: str, port: int, followers: list[int]) -> None:
+        arguments = [role, str(port), str(self.directory / name), *map(str, followers)]
+        self._launch(name, [*self.program, *arguments])
+
+    def views(self) -> dict[str, int]:
+        """Return the port of the leader."""
+        return {self.name: self._port}
+
+
+class OtherSketch(Sketch):
+    """A sketch of somebody else, called with the same arguments: to see that ours is no straw man."""
+
+    name = "other-sketch"
+
+    def __init__(self, directory: Path, script: Path) -> None:
+        super().__init__(directory)
+        self.program = (sys.executable, str(script))
+
+    def takes(self, load: Load) -> bool:
+        """Refuse lines, which it need not understand."""
+        return load.operation != "line"
+
+
+CONFIG = """\
+node: {{id: {id}, data: {data}}}
+cluster: {{members: {members}}}
+peer: {{listen: "tcp:{peer}:interface=127.0.0.1", advertise: "127.0.0.1:{peer}"}}
+client: {{listen: "tcp:{client}:interface=127.0.0.1", advertise: "127.0.0.1:{client}"}}
+http: {{listen: "tcp:{http}:interface=127.0.0.1", advertise: "127.0.0.1:{http}"}}
+"""
+
+
+class Kraft(System):
+    """Nodes as `twistd` runs them, with default settings and metrics on."""
+
+    def __init__(self, directory: Path, nodes: int) -> None:
+        super().__init__(directory)
+        self.name = f"kraft-{nodes}"
+        self._nodes = nodes
+        self.ports: list[int] = []
+
+    def start(self) -> None:
+        """Start all nodes; return when one leads and every one takes writes."""
+        self.ports, peers, https = (free_ports(self._nodes) for _ in range(3))
+        members = {f"n{number}": f"127.0.0.1:{port}" for number, port in enumerate(peers, 1)}
+        for number, (client, peer, http) in enumerate(zip(self.ports, peers, https, strict=True), 1):
+            directory = self.directory / f"n{number}"
+            text = CONFIG.format(
+                id=f"n{number}",
+                data=json.dumps(str(directory / "data")),
+                members=json.dumps(members if self._nodes > 1 else {}),
+                peer=peer,
+                client=client,
+                http=http,
+            )
+            self._node(f"n{number}", text)
+        wait_for(self.healthy, self.name, self.processes)
+
+    def _node(self, name: str, text: str) -> None:
+        directory = self.directory / name
+        config = directory / "kraft.yaml"
+        twistd = "from twisted.scripts.twistd import run; run()"
+        command = [sys.executable, "-c", twistd, "-n", "--pidfile=", "kraft", "--config", str(config)]
+        directory.mkdir(parents=True)
+        config.write_text(text)
+        self.processes.append(Process(command, directory, name=name))
+
+    def leader(self) -> int | None:
+        """Return the position of the one node that says it leads; None when not exactly one does."""
+        leaders = [number for number in range(self._nodes) if self._leads(number)]
+        return leaders[0] if len(leaders) == 1 else None
+
+    def _leads(self, number: int) -> bool:
+        try:
+            return b"$6\r\nmaster\r\n" in ask(self.ports[number], b"ROLE", seconds=0.5)
+        except OSError:
+            return False
+
+    def healthy(self) -> bool:
+        """Whether there is a leader and every node takes writes."""
+        return self.leader() is not None and all(stores(port) for port in self.ports)
+
+    def write(self, numbers: list[int], seconds: float) -> bool:
+        """Try one write at each of these nodes in turn until one acknowledges it."""
+        for number in numbers:
+            try:
+                if stores(self.ports[number], seconds):
+                    return True
+            except OSError:
+                continue
+        return False
+
+    def views(self) -> dict[str, int]:
+        """Return the ports of the leader and, of three, of a follower."""
+        leader = self.leader()
+        if leader is None:
+            raise BenchError(f"{self.name} has no leader")
+        views = {self.name: self.ports[leader]}
+        if self._nodes > 1:
+            views[f"{self.name} follower"] = self.ports[(leader + 1) % self._nodes]
+        return views
