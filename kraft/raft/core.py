@@ -1,0 +1,332 @@
+"""Term rules, roles and outboxes of one group: what every role obeys, and where alone a role changes.
+
+A message enters through `step`, which first settles whose term is newer (RP 5.1) and then asks the role.
+Effects gather in outboxes until `take_ready` puts them in order: what may leave at once, what must be
+written, what may only leave after that write and every earlier one.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from kraft.raft import voting
+from kraft.raft.candidate import Candidate, PreCandidate
+from kraft.raft.errors import invariant
+from kraft.raft.follower import Follower
+from kraft.raft.leader import Leader
+from kraft.raft.log import Log
+from kraft.raft.messages import (
+    Append,
+    AppendReply,
+    HardState,
+    Heartbeat,
+    HeartbeatReply,
+    Message,
+    PreVote,
+    PreVoteReply,
+    Vote,
+    VoteReply,
+)
+from kraft.raft.ports import Jitter, Observer, Restored, Settings, WallClock
+from kraft.raft.ready import Fetch, Outgoing, Persist, ReadState, Ready
+
+
+class Core:
+    """State shared by the roles; they change it through the methods below.
+
+    `elapsed` counts ticks since a leader was heard, a vote granted or a campaign begun; at `timeout` that is
+    too long. `durable_hard_state` is what the disk has, `term` and `vote` may be ahead of it.
+    """
+
+    __slots__ = (
+        "_follower",
+        "_handed_hard_state",
+        "_held",
+        "_now",
+        "_promises",
+        "applied",
+        "commit",
+        "durable_hard_state",
+        "elapsed",
+        "fetch",
+        "group",
+        "id",
+        "jitter",
+        "leader",
+        "log",
+        "observer",
+        "reads",
+        "reads_failed",
+        "replicating",
+        "role",
+        "settings",
+        "suspended",
+        "term",
+        "ticks",
+        "timeout",
+        "vote",
+        "vote_clocks",
+        "wall_clock",
+    )
+
+    def __init__(
+        self,
+        id_: str,
+        group: int,
+        settings: Settings,
+        restored: Restored,
+        jitter: Jitter,
+        wall_clock: WallClock,
+        observer: Observer,
+    ) -> None:
+        self.id = id_
+        self.group = group
+        self.settings = settings
+        self.jitter = jitter
+        self.wall_clock = wall_clock
+        self.observer = observer
+        self.log = Log(restored)
+        self.term = restored.hard_state.term
+        self.vote = restored.hard_state.vote
+        invariant(self.term >= self.log.last_term, "the restored term is at least that of the last entry")
+        self.commit = restored.commit
+        self.applied = restored.commit
+        self.leader = ""
+        self.suspended = False
+        self.ticks = 0
+        self.elapsed = 0
+        self.timeout = settings.election_ticks + jitter(settings.election_ticks)
+        self.vote_clocks: dict[str, int] = {}
+        self.durable_hard_state = restored.hard_state
+        self._handed_hard_state = restored.hard_state
+        self._promises: deque[tuple[int, HardState]] = deque()  # hard states being written, by sequence
+        self._now: list[Outgoing] = []
+        self._held: list[Outgoing] = []
+        self.reads: list[ReadState] = []
+        self.reads_failed: list[int] = []
+        self.fetch: list[Fetch] = []
+        self.replicating = False  # whether a leader should look for something to send
+        self._follower = Follower(self)
+        self.role: Follower | PreCandidate | Candidate | Leader = self._follower
+
+    # What roles ask
+
+    @property
+    def electable(self) -> bool:
+        """Whether this node may campaign."""
+        return not self.suspended and self.id in self.log.configuration.voters
+
+    @property
+    def hears_leader(self) -> bool:
+        """Whether there is a leader, this node included, heard within the shortest election timeout."""
+        return bool(self.leader) and self.elapsed < self.settings.election_ticks
+
+    # What roles do
+
+    def send(self, to: str, message: Message) -> None:
+        """Send at once: the message promises nothing that is not on disk."""
+        self._now.append(Outgoing(to, message))
+
+    def send_durable(self, to: str, message: Message) -> None:
+        """Send when everything this node knows now is on disk."""
+        self._held.append(Outgoing(to, message))
+
+    def commit_to(self, index: int) -> None:
+        """Entries up to `index` are committed; a lower one is old news."""
+        if index > self.commit:
+            invariant(index <= self.log.last_index, "a commit index lies within the log")
+            self.commit = index
+
+    def grant(self, candidate: str) -> None:
+        """Vote for `candidate` in the present term."""
+        self.vote = candidate
+        self.elapsed = 0
+        if self.role is not self._follower:
+            self.become_follower(self.term, "")
+
+    def follow(self, leader: str) -> None:
+        """The leader of this term showed itself."""
+        self.leader = leader
+        self._restart_timer()
+        self._report()
+
+    # Roles
+
+    def become_follower(self, term: int, leader: str) -> None:
+        """Follow `leader`, or nobody yet when empty, in `term`.
+
+        A mere change of term leaves a follower's clock running: else a node that cannot win could keep
+        others from trying.
+        """
+        if self.role is not self._follower:
+            self.role.left()
+            self.role = self._follower
+            self._restart_timer()
+        if term > self.term:
+            self._enter(term, "")
+        self.leader = leader
+        self._report()
+
+    def become_precandidate(self) -> None:
+        """Ask whether an election could be won; restarts one that runs."""
+        self.role.left()
+        self.role = campaign = PreCandidate(self)
+        self.leader = ""
+        self._restart_timer()
+        self._report()
+        campaign.start()
+
+    def become_candidate(self) -> None:
+        """Vote for itself in a new term, then ask the others."""
+        self.role.left()
+        self._enter(self.term + 1, self.id)
+        self.role = campaign = Candidate(self)
+        self.leader = ""
+        self._restart_timer()
+        self._report()
+        campaign.start()
+
+    def become_leader(self, vote_clocks: dict[str, int]) -> None:
+        """Lead the present term, elected with votes that carried `vote_clocks`."""
+        self.role.left()
+        self.role = leadership = Leader(self)
+        self.leader = self.id
+        self.elapsed = 0
+        self.vote_clocks = vote_clocks
+        self._report()
+        leadership.start()
+
+    def _enter(self, term: int, vote: str) -> None:
+        self.term = term
+        self.vote = vote
+        # Answers of the old term that wait for a write not even begun: in the new term that write may no
+        # longer contain what they promise.
+        self._held.clear()
+
+    def _restart_timer(self) -> None:
+        self.elapsed = 0
+        self.timeout = self.settings.election_ticks + self.jitter(self.settings.election_ticks)
+
+    def _report(self) -> None:
+        self.observer.role_changed(self.group, self.role.name, self.term, self.leader)
+
+    # Input
+
+    def tick(self) -> None:
+        """One tick of the host passed."""
+        self.ticks += 1
+        self.role.tick()
+
+    def step(self, sender: str, message: Message) -> None:
+        """Take a message from a peer."""
+        kind = type(message)
+        if kind is PreVote or kind is PreVoteReply:
+            _STEPS[kind](self, sender, message)
+            return
+        term = message.term
+        if term > self.term:
+            if kind is Vote and voting.deaf(self):
+                return
+            self.become_follower(term, sender if kind is Append or kind is Heartbeat else "")
+        elif term < self.term:
+            self._answer_stale(sender, message)
+            return
+        _STEPS[kind](self, sender, message)
+
+    def _answer_stale(self, sender: str, message: Message) -> None:
+        """Tell a stale leader or candidate the present term. Nothing is promised by that."""
+        match message:
+            case Append():
+                self.send(sender, AppendReply(self.term, message.prev_index, True))
+            case Heartbeat():
+                self.send(sender, HeartbeatReply(self.term, message.round, self.wall_clock()))
+            case Vote():
+                self.send(sender, VoteReply(self.term, False, self.wall_clock()))
+
+    def prevote_reply(self, sender: str, message: PreVoteReply) -> None:
+        """Adopt the higher term of a refusal, else this node could never win; a grant has no term yet."""
+        if not message.granted and message.term > self.term:
+            self.become_follower(message.term, "")
+        else:
+            self.role.prevote_reply(sender, message)
+
+    def persisted(self, sequence: int) -> None:
+        """The write `sequence`, and every one before it, is durable."""
+        self.log.durability.finish(sequence)
+        promises = self._promises
+        while promises and promises[0][0] <= sequence:
+            self.durable_hard_state = promises.popleft()[1]
+        self.role.persisted()
+
+    def suspend(self) -> None:
+        """The disk is full: promise nothing more, lead nobody."""
+        self.suspended = True
+        if self.role is not self._follower:
+            self.become_follower(self.term, "")
+
+    # Output
+
+    def take_ready(self) -> Ready | None:
+        """Everything to be carried out since the last call, or None."""
+        if self.replicating:
+            self.replicating = False
+            self.role.replicate()
+        persist = self._take_persist()
+        held: tuple[Outgoing, ...] = ()
+        if self._held:
+            held = tuple(self._held)
+            self._held.clear()
+            if persist is None:  # all that it relies on is on disk already
+                self._now += held
+                held = ()
+        upto = min(self.commit, self.log.durability.durable)
+        if not (
+            self._now or persist or upto > self.applied or self.reads or self.reads_failed or self.fetch
+        ):
+            return None
+        ready = Ready(
+            tuple(self._now),
+            persist,
+            held,
+            self.log.entries(self.applied + 1, upto) if upto > self.applied else (),
+            tuple(self.reads),
+            tuple(self.reads_failed),
+            tuple(self.fetch),
+        )
+        self._emptied(upto)
+        return ready
+
+    def _emptied(self, upto: int) -> None:
+        self._now.clear()
+        if self.reads or self.reads_failed or self.fetch:
+            self.reads.clear()
+            self.reads_failed.clear()
+            self.fetch.clear()
+        if upto > self.applied:
+            self.applied = upto
+            self.log.trim(upto, self.settings.tail_bytes)
+
+    def _take_persist(self) -> Persist | None:
+        handed = self._handed_hard_state
+        promise = None
+        if self.term != handed.term or self.vote != handed.vote:
+            promise = HardState(self.term, self.vote)
+        if not (promise or self.log.unwritten or (self._held and self.log.durability.writing)):
+            return None
+        sequence, truncate_from, entries = self.log.begin_write()
+        if promise is not None:
+            self._handed_hard_state = promise
+            self._promises.append((sequence, promise))
+        return Persist(sequence, promise, truncate_from, entries, self.commit)
+
+
+_STEPS: dict[type, Callable[[Core, str, Any], None]] = {
+    PreVote: voting.answer_prevote,
+    PreVoteReply: Core.prevote_reply,
+    Vote: voting.answer_vote,
+    VoteReply: lambda core, sender, message: core.role.vote_reply(sender, message),
+    Append: lambda core, sender, message: core.role.append(sender, message),
+    AppendReply: lambda core, sender, message: core.role.append_reply(sender, message),
+    Heartbeat: lambda core, sender, message: core.role.heartbeat(sender, message),
+    HeartbeatReply: lambda core, sender, message: core.role.heartbeat_reply(sender, message),
+}

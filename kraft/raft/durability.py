@@ -1,0 +1,53 @@
+"""Which part of the log is on stable storage: a pure account of writes begun, finished and overtaken.
+
+A write may finish after some of its entries were replaced by those of a newer leader. Its notice must not
+make the replacements look durable (the ABA trap), so a truncation clamps every write still in flight.
+"""
+
+from collections import deque
+
+
+class Durability:
+    """`durable` is the highest index of the present log that is on disk; `handed` was given to a write."""
+
+    __slots__ = ("_sequence", "_truncate_from", "_writes", "durable", "handed")
+
+    def __init__(self, last_index: int) -> None:
+        self.durable = last_index
+        self.handed = last_index
+        self._sequence = 0
+        self._truncate_from: int | None = None
+        self._writes: deque[tuple[int, int]] = deque()
+
+    @property
+    def writing(self) -> bool:
+        """Whether a write is in flight."""
+        return bool(self._writes)
+
+    @property
+    def truncating(self) -> bool:
+        """Whether rows handed over earlier wait to be deleted."""
+        return self._truncate_from is not None
+
+    def truncate(self, index: int) -> None:
+        """The log loses `index` and everything above it."""
+        if index > self.handed:
+            return
+        self._truncate_from = index if self._truncate_from is None else min(index, self._truncate_from)
+        self.handed = index - 1
+        self.durable = min(self.durable, index - 1)
+        self._writes = deque((sequence, min(last, index - 1)) for sequence, last in self._writes)
+
+    def begin(self, last_index: int) -> tuple[int, int | None]:
+        """Start a write of everything up to `last_index`: its sequence, and where it must truncate first."""
+        self._sequence += 1
+        truncate_from, self._truncate_from = self._truncate_from, None
+        self.handed = last_index
+        self._writes.append((self._sequence, last_index))
+        return self._sequence, truncate_from
+
+    def finish(self, sequence: int) -> None:
+        """The write `sequence` and all before it are on disk; repeated notices change nothing."""
+        writes = self._writes
+        while writes and writes[0][0] <= sequence:
+            self.durable = max(self.durable, writes.popleft()[1])

@@ -1,0 +1,189 @@
+"""The replicated log in memory: a tail of entries, the terms of the whole log, and what of it is durable.
+
+Entries behind `tail_first` live on disk only; a leader has them fetched for a follower that far behind. All
+questions cost O(1) or a binary search, whatever the length of the log.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+
+from kraft.raft import membership
+from kraft.raft.durability import Durability
+from kraft.raft.errors import invariant
+from kraft.raft.membership import Configuration
+from kraft.raft.messages import Entry, EntryKind
+from kraft.raft.ports import Restored
+from kraft.raft.terms import TermRuns
+
+# What an entry costs beyond its data, in memory and roughly on the wire: bounds in bytes must also hold for
+# entries without data.
+ENTRY_OVERHEAD_BYTES = 128
+
+NOBODY = Configuration((), ())
+
+_TRIM_SLACK = 8  # trim to 7/8 of the bound: moving the list's rest is then paid by many entries
+
+
+class Log:
+    """`first_index` to `last_index`, contiguous; `last_index` is `first_index - 1` when empty."""
+
+    __slots__ = (
+        "_base_bytes",
+        "_base_stamp",
+        "_configurations",
+        "_ends",
+        "_entries",
+        "_terms",
+        "configuration",
+        "durability",
+        "first_index",
+        "last_index",
+        "last_stamp",
+        "last_term",
+        "tail_first",
+    )
+
+    def __init__(self, restored: Restored) -> None:
+        tail = restored.tail
+        invariant(
+            not tail or tail[-1].index == restored.last_index == tail[0].index + len(tail) - 1,
+            "the restored tail is contiguous up to the last index",
+        )
+        self.first_index = restored.first_index
+        self.last_index = restored.last_index
+        self.tail_first = tail[0].index if tail else restored.last_index + 1
+        invariant(self.tail_first <= restored.commit + 1, "the restored tail reaches back to the commit")
+        self._terms = TermRuns(restored.terms)
+        self.last_term = self._terms.term(self.last_index) if self.last_index else 0
+        self.last_stamp = restored.last_stamp
+        # The stamp before the tail, wanted when all of the tail is replaced; the next one bounds it.
+        self._base_stamp = restored.last_stamp if not tail else tail[0].stamp if tail[0].index > 1 else 0
+        self._entries: list[Entry] = list(tail)
+        self._base_bytes = 0
+        self._ends: list[int] = []  # running total of bytes behind each tail entry
+        total = 0
+        for entry in tail:
+            total += len(entry.data) + ENTRY_OVERHEAD_BYTES
+            self._ends.append(total)
+        self.durability = Durability(self.last_index)
+        self._configurations = list(restored.configurations)
+        self.configuration = self._configurations[-1][1] if self._configurations else NOBODY
+
+    def term(self, index: int) -> int:
+        """The term at `index`; 0 for index 0."""
+        invariant(0 <= index <= self.last_index, "no term is known outside the log")
+        return self._terms.term(index)
+
+    def matches(self, index: int, term: int) -> bool:
+        """Whether the log holds an entry with this index and term; index 0 with term 0 always matches."""
+        return index <= self.last_index and self._terms.term(index) == term
+
+    def last_at_most(self, index: int, term: int) -> int:
+        """The highest index up to `index`, inside the log, whose term is at most `term`; 0 for none."""
+        return self._terms.last_at_most(min(index, self.last_index), term)
+
+    def up_to_date(self, last_index: int, last_term: int) -> bool:
+        """Whether a log that ends so is at least as up to date as this one (RP 5.4.1)."""
+        return (last_term, last_index) >= (self.last_term, self.last_index)
+
+    def runs(self) -> tuple[tuple[int, int], ...]:
+        """(first index, term) runs of the whole log."""
+        return self._terms.runs()
+
+    def append(self, entry: Entry) -> None:
+        """Add the entry behind the last one."""
+        invariant(entry.index == self.last_index + 1, "entries are appended without a gap")
+        invariant(entry.term >= self.last_term, "terms never fall along the log")
+        if entry.term != self.last_term:
+            self._terms.append(entry.index, entry.term)
+            self.last_term = entry.term
+        ends = self._ends
+        ends.append((ends[-1] if ends else self._base_bytes) + len(entry.data) + ENTRY_OVERHEAD_BYTES)
+        self._entries.append(entry)
+        self.last_index = entry.index
+        self.last_stamp = entry.stamp
+        if entry.kind == EntryKind.CONFIGURATION:  # in force from now on, committed or not (RD 4.1)
+            self.configuration = membership.decode(entry.data)
+            self._configurations.append((entry.index, self.configuration))
+
+    def merge(self, prev_index: int, entries: Sequence[Entry], commit: int) -> None:
+        """Make the log hold `entries`, which follow a matching `prev_index`.
+
+        Entries it holds already stay, and so does what follows them: only a conflict truncates (RP figure 2),
+        as the message may be an old one. Nothing up to `commit` can conflict.
+        """
+        skip = 0
+        if prev_index != self.last_index:
+            for entry in entries:
+                if not self.matches(entry.index, entry.term):
+                    break
+                skip += 1
+            if skip < len(entries) and entries[skip].index <= self.last_index:
+                invariant(entries[skip].index > commit, "a committed entry is never replaced")
+                self._truncate(entries[skip].index)
+        for entry in entries[skip:]:
+            self.append(entry)
+
+    def _truncate(self, index: int) -> None:
+        keep = index - self.tail_first
+        invariant(keep >= 0, "only entries in memory are ever replaced")
+        del self._entries[keep:]
+        del self._ends[keep:]
+        self._terms.truncate(index)
+        self.last_index = index - 1
+        self.last_term = self._terms.term(self.last_index) if self.last_index else 0
+        self.last_stamp = self._entries[-1].stamp if self._entries else self._base_stamp
+        self.durability.truncate(index)
+        while self._configurations and self._configurations[-1][0] >= index:
+            self._configurations.pop()
+        self.configuration = self._configurations[-1][1] if self._configurations else NOBODY
+
+    def entries(self, first: int, last: int) -> tuple[Entry, ...]:
+        """Entries `first` to `last`, all in the tail."""
+        return tuple(self._entries[first - self.tail_first : last + 1 - self.tail_first])
+
+    def entries_within(self, first: int, max_bytes: int) -> tuple[tuple[Entry, ...], int]:
+        """Entries from `first` on, in the tail: as many as fit `max_bytes`, at least one; and their bytes."""
+        start = first - self.tail_first
+        ends = self._ends
+        before = ends[start - 1] if start else self._base_bytes
+        if ends[-1] - before <= max_bytes:
+            return tuple(self._entries[start:]), ends[-1] - before
+        stop = max(bisect_right(ends, before + max_bytes), start + 1)
+        return tuple(self._entries[start:stop]), ends[stop - 1] - before
+
+    def bytes_behind(self, index: int) -> int:
+        """Bytes of the entries above `index`, which is at least the last index before the tail."""
+        if not self._ends:
+            return 0
+        position = index - self.tail_first
+        return self._ends[-1] - (self._ends[position] if position >= 0 else self._base_bytes)
+
+    @property
+    def tail_bytes(self) -> int:
+        """Bytes of all entries in memory."""
+        return self._ends[-1] - self._base_bytes if self._ends else 0
+
+    def trim(self, applied: int, bound_bytes: int) -> None:
+        """Drop the oldest entries so that those up to `applied` take at most `bound_bytes`."""
+        position = applied - self.tail_first
+        if position < 0 or self._ends[position] - self._base_bytes <= bound_bytes:
+            return
+        floor = self._ends[position] - (bound_bytes - bound_bytes // _TRIM_SLACK)
+        drop = min(bisect_left(self._ends, floor), position) + 1
+        self._base_stamp = self._entries[drop - 1].stamp
+        self._base_bytes = self._ends[drop - 1]
+        self.tail_first += drop
+        del self._entries[:drop]
+        del self._ends[:drop]
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether stable storage has yet to be told of a change."""
+        return self.durability.handed < self.last_index or self.durability.truncating
+
+    def begin_write(self) -> tuple[int, int | None, tuple[Entry, ...]]:
+        """Hand everything new to stable storage: (sequence, truncate from, entries)."""
+        first = self.durability.handed + 1
+        sequence, truncate_from = self.durability.begin(self.last_index)
+        return sequence, truncate_from, self.entries(first, self.last_index)

@@ -1,0 +1,146 @@
+"""How far one follower's log is known to match, and how much more may be sent to it unanswered.
+
+In `probe` the leader looks for the place where the logs meet: one message at a time, `next` stays put.
+In `replicate` the logs are known to meet: messages are pipelined, `next` runs ahead of the answers, and the
+window bounds what is in flight by messages and bytes. Anything lost leads back to `probe` from `match`, which
+also empties the window, so nothing can leak from it.
+"""
+
+from collections import deque
+from enum import Enum
+
+_LONG_AGO = -(1 << 60)
+
+
+class State(Enum):
+    """The two ways to send."""
+
+    PROBE = "probe"
+    REPLICATE = "replicate"
+
+
+class Progress:
+    """One follower as its leader sees it; times are tick counts of the leader's node.
+
+    `match` is known to be durable there, `next` is what to send next. `round` is the newest read round it
+    answered, `contact` when it last answered. `told` is the highest commit index it was sent; `owed` is one
+    that readers wait for and it could not be told yet (0 for none). `fetching`: older entries are being read.
+    """
+
+    __slots__ = (
+        "_inflight",
+        "_inflight_bytes",
+        "_max_bytes",
+        "_max_messages",
+        "_probing",
+        "_waiting_since",
+        "contact",
+        "fetching",
+        "match",
+        "next",
+        "owed",
+        "peer",
+        "round",
+        "state",
+        "told",
+    )
+
+    def __init__(self, peer: str, next_index: int, now: int, *, max_messages: int, max_bytes: int) -> None:
+        self.peer = peer
+        self.match = 0
+        self.next = next_index
+        self.state = State.PROBE
+        self.round = 0
+        self.contact = now
+        self.told = 0
+        self.owed = 0
+        self.fetching = False
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
+        self._inflight: deque[tuple[int, int]] = deque()  # (last index, bytes) of each unanswered message
+        self._inflight_bytes = 0
+        self._probing = False
+        self._waiting_since = now
+
+    @property
+    def inflight(self) -> int:
+        """Unanswered messages with entries."""
+        return len(self._inflight) + self._probing
+
+    @property
+    def inflight_bytes(self) -> int:
+        """Bytes of the pipelined messages in flight."""
+        return self._inflight_bytes
+
+    @property
+    def may_send(self) -> bool:
+        """Whether one more message with entries may leave; a message may overshoot the bound in bytes."""
+        if self.fetching:
+            return False
+        if self.state is State.PROBE:
+            return not self._probing
+        return len(self._inflight) < self._max_messages and self._inflight_bytes < self._max_bytes
+
+    def sent(self, last_index: int, size: int, now: int) -> None:
+        """A message with entries up to `last_index` left."""
+        if self.state is State.PROBE:
+            self._probing = True
+            self._waiting_since = now
+            return
+        if not self._inflight:
+            self._waiting_since = now
+        self._inflight.append((last_index, size))
+        self._inflight_bytes += size
+        self.next = last_index + 1
+
+    def accepted(self, index: int, now: int) -> bool:
+        """The follower holds everything up to `index` durably. True when that is news."""
+        news = index > self.match
+        if news:
+            self.match = index
+        if self.state is State.PROBE:
+            if not news and index < self.next - 1:
+                return False  # an old answer: it says nothing about the probe
+            self.state = State.REPLICATE
+            self.next = self.match + 1
+            self._probing = False
+        else:
+            inflight = self._inflight
+            while inflight and inflight[0][0] <= index:
+                self._inflight_bytes -= inflight.popleft()[1]
+            if self.next <= self.match:
+                self.next = self.match + 1
+        self._waiting_since = now
+        return news
+
+    def rejected(self, index: int, hint: int, now: int) -> bool:
+        """The follower does not match at `index`, perhaps at `hint`. True when there is something to send."""
+        if self.state is State.REPLICATE:
+            if index <= self.match:
+                return False  # an old answer
+            self.probe()
+        elif index != self.next - 1:
+            return False
+        else:
+            self.next = max(min(index, hint + 1), self.match + 1)
+            self._probing = False
+        self._waiting_since = now
+        return True
+
+    def probe(self) -> None:
+        """Something may have been lost: start again behind `match`."""
+        self.state = State.PROBE
+        self.next = self.match + 1
+        self._inflight.clear()
+        self._inflight_bytes = 0
+        self._probing = False
+
+    def disconnected(self) -> None:
+        """The link is down: hold everything back until the follower is heard again."""
+        self.probe()
+        self._probing = True
+        self._waiting_since = _LONG_AGO
+
+    def stuck(self, now: int, patience: int) -> bool:
+        """Whether something in flight has been unanswered for `patience` ticks."""
+        return self.inflight > 0 and now - self._waiting_since >= patience
