@@ -1,3 +1,1 @@
-"""The replicated state machine: a stamp and commands go in, replies come out. Knows no clock, log or
-client.
-"""
+"""The replicated state machine: a stamp and commands go in, replies come out. Knows no clock, log, client."""

@@ -43,8 +43,8 @@ class DueTimes:
             heappop(heap)
         return None
 
-    def pop_due(self, stamp: int) -> bytes | None:
-        """A key due at `stamp` (its expiry is not above it), earliest first; the caller removes its record."""
+    def due(self, stamp: int) -> bytes | None:
+        """The earliest key due at `stamp` (its expiry is not above it); the caller removes its record."""
         expires = self.next()
         return None if expires is None or expires > stamp else self._heap[0][1]
 

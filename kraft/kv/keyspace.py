@@ -20,7 +20,7 @@ EXPIRY_OVERHEAD_BYTES = 192
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """What a key holds. `revision` is that of its last change; `expires` is Unix milliseconds, 0 for never."""
+    """What a key holds. `revision` is that of its last change; `expires` is in Unix ms, 0 for never."""
 
     value: bytes
     revision: int
@@ -96,7 +96,7 @@ class Keyspace:
     def expire(self, stamp: int) -> int:
         """Drop every key whose expiry is not above `stamp`; how many these were."""
         count = 0
-        while (key := self._due.pop_due(stamp)) is not None:
+        while (key := self._due.due(stamp)) is not None:
             self.remove(key)
             count += 1
         return count

@@ -22,8 +22,11 @@ def decode_replies(data: bytes) -> list[Reply]:
     """Inverse of `encode_replies`. Raises `msgspec.DecodeError` on bad bytes and on values that are no
     replies.
     """
-    replies: list[Reply] = _decoder.decode(data)
-    _check(replies)
+    try:
+        replies: list[Reply] = _decoder.decode(data)
+        _check(replies)
+    except (RecursionError, ValueError) as error:
+        raise msgspec.DecodeError(str(error)) from error
     return replies
 
 
@@ -37,14 +40,14 @@ def _outgoing(reply: Reply) -> object:
 
 def _failure(code: int, data: memoryview) -> Failure:
     if code != FAILURE_CODE or len(data) != 1:
-        raise msgspec.ValidationError(f"unknown extension {code} of {len(data)} bytes")
+        raise ValueError(f"unknown extension {code} of {len(data)} bytes")
     return Failure(data[0])
 
 
 def _check(replies: list[Reply]) -> None:
     for reply in replies:
         if type(reply) not in _KINDS:
-            raise msgspec.ValidationError(f"{type(reply).__name__} is no reply")
+            raise ValueError(f"{type(reply).__name__} is no reply")
         if isinstance(reply, list):
             _check(reply)
 

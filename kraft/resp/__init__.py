@@ -1,3 +1,1 @@
-"""The client protocol as bytes: RESP2, RESP3 and inline text in, replies out. Knows no command and no
-socket.
-"""
+"""The client protocol as bytes: RESP2, RESP3 and inline text in, replies out. Knows no command, no socket."""

@@ -99,6 +99,10 @@ class Careful:
     def __init__(self, limits: Limits, raw_tail: frozenset[bytes]) -> None:
         self._limits = limits
         self._raw_tail = raw_tail
+        self.drop()
+
+    def drop(self) -> None:
+        """Forget what is unfinished."""
         self._tail = bytearray()  # an unfinished header, line, or line end behind an argument
         self._body_missing = -1  # bytes to come of the argument being read; -1: its header is next
         self._body = bytearray()

@@ -61,6 +61,7 @@ class Parser:
                 self._read(data, requests)
             except ProtocolError as error:
                 self.error = str(error)
+                self._careful.drop()
         if requests:
             self.inline = type(requests[-1]) is InlineRequest
         return requests

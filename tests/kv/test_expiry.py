@@ -1,0 +1,57 @@
+"""The index of due times: right, and bounded however often a key changes its mind."""
+
+import random
+
+from kraft.kv.expiry import GARBAGE_MIN, DueTimes
+from kraft.kv.keyspace import Keyspace
+
+
+def test_outdated_pairs_are_bounded():
+    space = Keyspace()
+    for revision in range(10_000):
+        space.put(b"a", b"", revision, expires=1_000_000 - revision)
+    assert len(space._due) <= 2 + GARBAGE_MIN
+    assert space.next_expiry() == 1_000_000 - 9_999
+
+
+def test_pairs_of_removed_keys_are_bounded():
+    space = Keyspace()
+    for number in range(10_000):
+        space.put(b"%d" % number, b"", 1, expires=5 + number)
+    for number in range(10_000):
+        space.remove(b"%d" % number)
+    assert len(space._due) <= GARBAGE_MIN
+    assert space.next_expiry() is None
+    assert space.bytes == 0
+
+
+def test_the_same_expiry_again_and_again_is_one_pair_after_a_rebuild():
+    space = Keyspace()
+    for _ in range(1000):
+        space.put(b"a", b"", 1, expires=7)
+        space.put(b"a", b"", 1, expires=0)
+    space.put(b"a", b"", 1, expires=7)
+    assert len(space._due) <= 2 + GARBAGE_MIN
+    assert space.expire(7) == 1
+    assert space.expire(7) == 0
+
+
+def test_due_keys_come_in_the_order_of_time_and_key():
+    records = {b"b": 3, b"a": 3, b"c": 1, b"d": 9}
+    index = DueTimes(lambda key: records.get(key, 0))
+    for key, expires in records.items():
+        index.changed(key, 0, expires)
+    gone = []
+    while (due := index.due(5)) is not None:
+        gone.append(due)
+        index.changed(due, records.pop(due), 0)
+    assert gone == [b"c", b"a", b"b"]
+    assert (index.live, index.next()) == (1, 9)
+
+
+def test_all_of_many_go_at_once():
+    space, dice = Keyspace(), random.Random(1)
+    for number in range(5000):
+        space.put(b"%d" % number, b"v", 1, expires=dice.randrange(1, 100))
+    assert space.expire(50) + len(space) == 5000
+    assert all(record.expires > 50 for record in space.records.values())
