@@ -1,0 +1,100 @@
+"""The command line itself: help with examples everywhere, and exit status 0, 1, 2."""
+
+import json
+
+import pytest
+
+from kraft import __version__
+from kraft.cli.main import main
+
+GOOD = "node: {id: K1, data: data}\n"
+BAD = "node: {id: K1, data: data}\nraft: {electon_timeout: 1s}\nclient: {routing: sideways}\n"
+
+
+@pytest.fixture
+def config(tmp_path):
+    """`config(text)`: the path of a file with this text."""
+
+    def write(text):
+        path = tmp_path / "kraft.yaml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize("command", [[], ["demo"], ["status"], ["check-config"]])
+def test_help_shows_examples_and_exit_statuses(command, capsys):
+    """Of the program and of each command."""
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert "examples:" in text
+    assert "exit status:" in text
+
+
+def test_version(capsys):
+    """One line, the version of the package."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"kraft {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["juggle"],
+        ["check-config"],
+        ["demo", "--nodes", "0"],
+        ["demo", "--nodes", "10"],
+        ["demo", "--nodes", "many"],
+        ["demo", "--base-port", "65530"],
+        ["status", "localhost"],
+        ["status", "localhost:http"],
+    ],
+)
+def test_wrong_usage_is_status_2(arguments, capsys):
+    """argparse's own answer, on standard error."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "usage: kraft" in capsys.readouterr().err
+
+
+def test_check_config_of_a_usable_file(config, capsys):
+    """One line, status 0."""
+    path = config(GOOD)
+    assert main(["check-config", path]) == 0
+    assert capsys.readouterr().out.startswith(f"{path}: ok (node K1")
+
+
+def test_check_config_tells_every_problem(config, capsys):
+    """A line for each, with option and place, status 1."""
+    path = config(BAD)
+    assert main(["check-config", path]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith(f"{path}:2: raft.electon_timeout: ")
+    assert lines[1].startswith(f"{path}:3: client.routing: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "valid", "options"), [(GOOD, True, []), (BAD, False, ["raft.electon_timeout", "client.routing"])]
+)
+def test_check_config_for_programs(config, capsys, text, valid, options):
+    """The same facts as JSON."""
+    path = config(text)
+    assert main(["check-config", "--json", path]) == (0 if valid else 1)
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["file"] == path
+    assert facts["valid"] is valid
+    assert [problem["option"] for problem in facts["problems"]] == options
+
+
+def test_check_config_without_a_file(tmp_path, capsys):
+    """A missing file is a problem like any other."""
+    assert main(["check-config", str(tmp_path / "none.yaml")]) == 1
+    assert "none.yaml: cannot be read: No such file" in capsys.readouterr().out

@@ -1,0 +1,84 @@
+"""The files of the demo: written once, read ever after, every one of them a valid configuration."""
+
+import pytest
+
+from kraft.cli.failure import Failure
+from kraft.cli.local_cluster import find_or_create
+from kraft.config import load
+
+
+def test_a_new_cluster_has_the_documented_names_and_ports(tmp_path):
+    """Node i: peer port P+i, client port P+10+i, HTTP port P+20+i, folder DIR/Ki."""
+    nodes = find_or_create(tmp_path / "demo", None, None)
+    assert [(node.id, node.peer_port, node.client_port, node.http_port) for node in nodes] == [
+        ("K1", 10001, 10011, 10021),
+        ("K2", 10002, 10012, 10022),
+        ("K3", 10003, 10013, 10023),
+    ]
+    assert nodes[1].config == tmp_path / "demo" / "K2" / "kraft.yaml"
+    assert nodes[1].pidfile == tmp_path / "demo" / "K2" / "twistd.pid"
+
+
+@pytest.mark.parametrize("count", [1, 3, 9])
+def test_the_files_are_valid_and_agree(tmp_path, count):
+    """The strict loader takes them, and all list the same members."""
+    nodes = find_or_create(tmp_path / "demo", count, 20_000)
+    configs = [load(str(node.config)) for node in nodes]
+    assert [config.node.id for config in configs] == [f"K{i}" for i in range(1, count + 1)]
+    assert {tuple(config.cluster.members.items()) for config in configs} == {
+        tuple((f"K{i}", f"127.0.0.1:{20_000 + i}") for i in range(1, count + 1))
+    }
+    assert configs[0].client.advertise == "127.0.0.1:20011"
+    assert configs[0].http.advertise == "127.0.0.1:20021"
+    assert configs[0].node.data == str(tmp_path / "demo" / "K1" / "data")
+
+
+def test_a_later_run_finds_the_same_nodes(tmp_path):
+    """Without options, and with the same ones."""
+    made = find_or_create(tmp_path / "demo", 5, 20_000)
+    assert find_or_create(tmp_path / "demo", None, None) == made
+    assert find_or_create(tmp_path / "demo", 5, 20_000) == made
+
+
+@pytest.mark.parametrize(
+    ("count", "base_port", "option"), [(3, None, "--nodes 5"), (None, 10_000, "--base-port")]
+)
+def test_a_different_size_or_port_later_is_refused(tmp_path, count, base_port, option):
+    """The cluster that is there is not changed silently, nor is a second one made."""
+    find_or_create(tmp_path / "demo", 5, 20_000)
+    with pytest.raises(Failure, match=option):
+        find_or_create(tmp_path / "demo", count, base_port)
+
+
+def test_edited_ports_are_used(tmp_path):
+    """The files are the user's."""
+    [node] = find_or_create(tmp_path / "demo", 1, 20_000)
+    node.config.write_text(node.config.read_text().replace("tcp:20011", "tcp:7777"))
+    [found] = find_or_create(tmp_path / "demo", None, None)
+    assert found.client_port == 7777
+
+
+def test_a_removed_node_folder_gets_its_file_again(tmp_path):
+    """Also that of K1, and without touching the files of the others."""
+    made = find_or_create(tmp_path / "demo", 3, 20_000)
+    made[1].config.write_text(made[1].config.read_text() + "log: {level: debug}\n")
+    made[0].config.unlink()
+    made[0].folder.rmdir()
+    assert find_or_create(tmp_path / "demo", None, None) == made
+    assert load(str(made[0].config)).node.id == "K1"
+    assert load(str(made[1].config)).log.level == "debug"
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path):
+    """A file stands where the folder should be."""
+    (tmp_path / "demo").write_text("")
+    with pytest.raises(Failure, match="demo"):
+        find_or_create(tmp_path / "demo", None, None)
+
+
+def test_a_broken_file_is_named(tmp_path):
+    """With the problem the loader found."""
+    [node] = find_or_create(tmp_path / "demo", 1, 20_000)
+    node.config.write_text(node.config.read_text() + "nonsense: 1\n")
+    with pytest.raises(Failure, match="nonsense"):
+        find_or_create(tmp_path / "demo", None, None)

@@ -1,0 +1,99 @@
+"""What `kraft status` makes of the nodes' answers."""
+
+import dataclasses
+
+import pytest
+
+from kraft.cli.status import Answer, others, render
+from kraft.host.status import GroupStatus, MemberStatus, Status
+
+
+def member(name, http):
+    """A member as a node lists it."""
+    return MemberStatus(name, "i", "p:1", "c:1", http, True, True, None, None)
+
+
+def answer(name, *, leader="K1", problem="", groups=1, members=()):
+    """A node's answer, made from the values that a node itself would send."""
+    group = GroupStatus(
+        group=0,
+        role="leader" if name == leader else "follower",
+        term=7,
+        leader=leader,
+        first_index=1,
+        last_index=120,
+        commit=120,
+        applied=119,
+        voters=("K1", "K2", "K3"),
+        learners=(),
+        keys=4,
+        expiring_keys=0,
+        expired_keys=0,
+        dataset_bytes=400,
+        revision=10,
+        pending_proposals=0,
+        replicas=(),
+    )
+    status = Status(
+        node=name,
+        version="0.1.0",
+        cluster="c",
+        incarnation="i",
+        state="serving",
+        problem=problem,
+        disk_full=False,
+        client="h:1",
+        http=f"{name}:21",
+        uptime_seconds=1.0,
+        members=tuple(members),
+        groups=(group,) * groups,
+    )
+    return Answer(name, f"{name}:21", dataclasses.asdict(status))
+
+
+def test_the_table_has_a_line_for_each_node():
+    """Columns are aligned; the end says that all is well."""
+    lines = render([answer("K1"), answer("K2")])
+    assert lines[0].split() == [
+        "NODE",
+        "STATE",
+        "GROUP",
+        "ROLE",
+        "TERM",
+        "LEADER",
+        "COMMIT",
+        "APPLIED",
+        "KEYS",
+        "HTTP",
+    ]
+    assert lines[1].split() == ["K1", "serving", "0", "leader", "7", "K1", "120", "119", "4", "K1:21"]
+    assert lines[1].index("K1:21") == lines[2].index("K2:21")
+    assert lines[-1] == "all well: 2 nodes answer and know a leader"
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        (Answer("K2", "K2:21", error="Connection refused"), "K2: Connection refused"),
+        (answer("K2", problem="the disk is full"), "K2: the disk is full"),
+        (answer("K2", leader=""), "K2: no leader known"),
+        (answer("K2", groups=0), "K2: no leader known"),
+    ],
+)
+def test_what_is_wrong_is_told_node_by_node(bad, told):
+    """Any of these makes the whole answer unhealthy."""
+    assert not bad.healthy
+    assert answer("K1").healthy
+    assert render([answer("K1"), bad])[-1] == told
+
+
+def test_members_that_were_not_asked_yet_are_found():
+    """By id and by address, once, also those whose address nobody knows."""
+    members = [member("K1", "K1:21"), member("K2", "K2:21"), member("K3", ""), member("K4", "K4:21")]
+    answers = [
+        answer("K1", members=members),
+        Answer("", "K4:21", error="no answer"),
+        answer("K2", members=members),
+    ]
+    assert others(answers) == [("K3", "")]
+    assert others(answers[:1]) == [("K2", "K2:21"), ("K3", ""), ("K4", "K4:21")]

@@ -1,0 +1,45 @@
+"""Clusters for the tests of this folder, ended with their test whatever happens."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.cluster.harness import Cluster
+
+MakeCluster = Callable[..., Cluster]
+
+
+def _maker(factory: pytest.TempPathFactory) -> Iterator[MakeCluster]:
+    made: list[Cluster] = []
+
+    def make(count: int = 3, **sections: dict[str, object]) -> Cluster:
+        cluster = Cluster(factory.mktemp("cluster"), count, **sections)
+        made.append(cluster)
+        return cluster
+
+    yield make
+    for cluster in made:
+        cluster.close()
+
+
+@pytest.fixture
+def make_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeCluster]:
+    """`make_cluster(3, raft={...})`: configured, not started."""
+    yield from _maker(tmp_path_factory)
+
+
+@pytest.fixture
+def cluster(make_cluster: MakeCluster) -> Cluster:
+    """Three nodes that serve writes, for a test that breaks them."""
+    cluster = make_cluster()
+    cluster.start()
+    return cluster
+
+
+@pytest.fixture(scope="module")
+def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three nodes that serve writes, for all tests of a module that leave them as they were."""
+    for make in _maker(tmp_path_factory):
+        cluster = make()
+        cluster.start()
+        yield cluster

@@ -1,0 +1,258 @@
+"""Real nodes for tests: `twistd` processes on free ports, driven by signals, watched through their own ports.
+
+Nothing waits for a fixed time: `wait_until` polls a condition and fails with its name at a deadline.
+"""
+
+import http.client
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from tests.cluster.wire import Client, Refusal
+
+TWISTD = Path(sysconfig.get_path("scripts")) / "twistd"
+ELECTION_TIMEOUT_MAX = 1.0  # seconds: twice the default raft.election_timeout
+START_DEADLINE = 30.0  # seconds for three interpreters to start on a busy two-core machine
+POLL_SECONDS = 0.02
+
+# Below the ports that systems give to outgoing connections; another test process starts elsewhere in it.
+_ports = itertools.cycle(range(12_000 + os.getpid() % 1_800 * 10, 31_000))
+_Result = TypeVar("_Result")
+
+
+def free_ports(count: int) -> list[int]:
+    """Loopback ports that nobody listens on now, none handed out twice in a row."""
+    found: list[int] = []
+    while len(found) < count:
+        port = next(_ports)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.append(port)
+    return found
+
+
+def wait_until(
+    condition: Callable[[], _Result | None], what: str, deadline: float = START_DEADLINE
+) -> _Result:
+    """Poll until `condition` gives something true, and return that; fail after `deadline` seconds."""
+    end = time.monotonic() + deadline
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {deadline:g}s: {what}")
+        time.sleep(POLL_SECONDS)
+
+
+class Server:
+    """One node: its files, its ports, and its process when there is one."""
+
+    def __init__(self, name: str, folder: Path, ports: Sequence[int]) -> None:
+        self.id = name
+        self.folder = folder
+        self.peer_port, self.client_port, self.http_port = ports
+        self.data = folder / "data"
+        self.process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "kraft.yaml"
+
+    @property
+    def output(self) -> str:
+        """Everything that its processes have printed."""
+        log = self.folder / "kraft.log"
+        return log.read_text(errors="replace") if log.exists() else ""
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def configure(self, members: Mapping[str, str], **sections: Mapping[str, Any]) -> None:
+        """Write its YAML; `sections` are laid over what the harness needs."""
+        config: dict[str, dict[str, Any]] = {
+            "node": {"id": self.id, "data": str(self.data)},
+            "cluster": {"members": dict(members)},
+            "peer": {"listen": f"tcp:{self.peer_port}:interface=127.0.0.1"},
+            "client": {"listen": f"tcp:{self.client_port}:interface=127.0.0.1"},
+            "http": {"listen": f"tcp:{self.http_port}:interface=127.0.0.1"},
+        }
+        for section, options in sections.items():
+            config.setdefault(section, {}).update(options)
+        self.config.write_text(yaml.safe_dump(config))
+
+    def start(self, *arguments: str) -> None:
+        """Start the process, with `--config` its own file unless other arguments are given."""
+        assert not self.running, f"{self.id} runs already"
+        chosen = arguments or ("--config", str(self.config))
+        with (self.folder / "kraft.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [TWISTD, "-n", "--pidfile=", "kraft", *chosen],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def kill(self) -> None:
+        """As a crash: SIGKILL, then wait until the process is gone."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def terminate(self, deadline: float = 20.0) -> int:
+        """SIGTERM, and the exit status."""
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(deadline)
+
+    def pause(self) -> None:
+        """SIGSTOP: the process exists, its ports accept, nothing answers."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def exit_status(self, deadline: float = START_DEADLINE) -> int:
+        """Wait for the process to end by itself."""
+        assert self.process is not None
+        return self.process.wait(deadline)
+
+    def client(self, timeout: float = 10.0) -> Client:
+        """A new connection to its client port."""
+        return Client(self.client_port, timeout)
+
+    def ask(self, *command: str | bytes | int) -> Any:
+        """One command on a connection of its own; a Refusal is returned, not raised."""
+        with self.client() as client:
+            return client.call(*command)
+
+    def serves_writes(self) -> bool:
+        """Whether a write through this node is acknowledged now; it leaves no key behind."""
+        try:
+            return not isinstance(self.ask("SET", "harness:probe", "1", "XX"), Refusal)
+        except OSError:
+            return False
+
+    def wait_serving(self, deadline: float = START_DEADLINE) -> None:
+        """Wait until a write through this node is acknowledged; fail at once when its process ends."""
+
+        def serves() -> bool:
+            assert self.running, f"{self.id} ended: {self.output[-2000:]}"
+            return self.serves_writes()
+
+        wait_until(serves, f"{self.id} serves writes", deadline)
+
+    def status(self) -> dict[str, Any] | None:
+        """Its /status, or None when it does not answer with one."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=5)
+        try:
+            connection.request("GET", "/status")
+            answer: dict[str, Any] = json.loads(connection.getresponse().read())
+            return answer
+        except (OSError, http.client.HTTPException, ValueError):
+            return None
+        finally:
+            connection.close()
+
+    def group(self) -> dict[str, Any]:
+        """Its view of group 0; {} when there is none."""
+        status = self.status()
+        groups = status["groups"] if status else []
+        return dict(groups[0]) if groups else {}
+
+    def resident_bytes(self) -> int:
+        """Memory of the process that is in use now."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+class Cluster:
+    """Servers K1, K2, ... that list each other."""
+
+    def __init__(self, folder: Path, count: int = 3, **sections: Mapping[str, Any]) -> None:
+        ports = free_ports(3 * count)
+        self.servers = {
+            f"K{i + 1}": Server(f"K{i + 1}", folder / f"K{i + 1}", ports[3 * i : 3 * i + 3])
+            for i in range(count)
+        }
+        self.members = {name: f"127.0.0.1:{server.peer_port}" for name, server in self.servers.items()}
+        for server in self:
+            server.configure(self.members, **sections)
+
+    def __iter__(self) -> Iterator[Server]:
+        return iter(self.servers.values())
+
+    def __getitem__(self, name: str) -> Server:
+        return self.servers[name]
+
+    def start(self) -> None:
+        """Start all that do not run, and wait until every one of them serves writes."""
+        for server in self:
+            if not server.running:
+                server.start()
+        self.wait_serving()
+
+    def wait_serving(self, *servers: Server, deadline: float = START_DEADLINE) -> None:
+        """Wait until writes through each of `servers` are acknowledged; all running ones if none is given."""
+        for server in servers or [each for each in self if each.running]:
+            server.wait_serving(deadline)
+
+    def leader(self) -> Server:
+        """The node that leads group 0 by its own word, once there is one."""
+
+        def find() -> Server | None:
+            leaders = [
+                (view["term"], each) for each in self if (view := self._view(each)).get("role") == "leader"
+            ]
+            return max(leaders, key=lambda found: found[0])[1] if leaders else None
+
+        return wait_until(find, "a node leads")
+
+    @staticmethod
+    def _view(server: Server) -> dict[str, Any]:
+        return server.group() if server.running else {}
+
+    def followers(self) -> list[Server]:
+        """All but the leader."""
+        leader = self.leader()
+        return [server for server in self if server is not leader]
+
+    def kill_all(self) -> None:
+        """SIGKILL to all before any is waited for, as when the power goes."""
+        for server in self:
+            if server.process is not None:
+                server.process.kill()
+        for server in self:
+            server.kill()
+
+    def close(self) -> None:
+        """End every process that is left, and print the end of what each said for a failing test's report."""
+        for server in self:
+            if server.running:
+                server.resume()
+        self.kill_all()
+        for server in self:
+            sys.stdout.write("\n".join([f"--- {server.id}:", *server.output.splitlines()[-15:], ""]))

@@ -1,0 +1,144 @@
+"""Writers that know what must be true afterwards, while nodes are killed under them.
+
+Each writer is a thread with keys of its own, one command outstanding, and a memory of every outcome: done,
+certainly not done, unknown. Nobody else writes its keys, so each reply is checked at once, the end exactly.
+"""
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from tests.cluster.harness import Server, wait_until
+from tests.cluster.wire import Client, Refusal
+
+RETRY_PAUSE_SECONDS = 0.01  # after a refused connection: the node is down
+CALL_TIMEOUT_SECONDS = 15.0  # above client.write_timeout and client.leader_wait: no answer by then is a fault
+
+
+@dataclass
+class Writer:
+    """One thread's keys: a counter it increments, and marks it sets once each."""
+
+    name: str
+    servers: Sequence[Server]
+    first: int
+    counted: int = 0  # the counter's last acknowledged value
+    unknown: int = 0  # increments of unknown outcome since then
+    marks: list[int] = field(default_factory=list)  # acknowledged
+    acknowledged_at: list[tuple[float, float]] = field(
+        default_factory=list
+    )  # (call, reply), monotonic seconds
+    faults: list[str] = field(default_factory=list)
+
+    def run(self, stop: threading.Event) -> None:
+        """Write, turning to the next node when the connection is lost, until told to stop."""
+        place, mark = self.first, 0
+        client: Client | None = None
+        while not stop.is_set():
+            try:
+                if client is None:
+                    client = self.servers[place % len(self.servers)].client(CALL_TIMEOUT_SECONDS)
+            except OSError:
+                place += 1
+                stop.wait(RETRY_PAUSE_SECONDS)
+                continue
+            try:
+                self._increment(client)
+                mark += 1
+                self._mark(client, mark)
+            except TimeoutError:
+                self.faults.append(f"{self.name}: no answer in {CALL_TIMEOUT_SECONDS:g}s")
+                client, place = None, place + 1
+            except OSError:
+                client, place = None, place + 1
+        if client is not None:
+            client.close()
+
+    def _increment(self, client: Client) -> None:
+        before, called = self.counted, time.monotonic()
+        self.unknown += 1  # until the reply says otherwise
+        reply = client.call("INCR", f"{self.name}:counter")
+        if isinstance(reply, int):
+            if not before < reply <= before + self.unknown:
+                self.faults.append(
+                    f"{self.name}: counted {reply} after {before} with {self.unknown} increments sent since"
+                )
+            self.counted, self.unknown = reply, 0
+            self.acknowledged_at.append((called, time.monotonic()))
+        elif self._not_done(reply):
+            self.unknown -= 1
+
+    def _mark(self, client: Client, mark: int) -> None:
+        reply = client.call("SET", f"{self.name}:mark:{mark}", mark)
+        if reply == "OK":
+            self.marks.append(mark)
+        else:
+            self._not_done(reply)
+
+    def _not_done(self, reply: object) -> bool:
+        """Whether the answer says that nothing was done; any answer but the known ones is a fault."""
+        prefix = reply.prefix if isinstance(reply, Refusal) else ""
+        if prefix not in ("UNCERTAIN", "CLUSTERDOWN", "BUSY", "MISCONF"):
+            self.faults.append(f"{self.name}: unexpected answer {reply!r}")
+        return prefix != "UNCERTAIN"
+
+
+class Load:
+    """Several writers for the length of a `with` block; then `check` reads what they must have left."""
+
+    def __init__(self, servers: Sequence[Server], writers: int = 6) -> None:
+        self.servers = list(servers)
+        self.writers = [Writer(f"w{number}", self.servers, number) for number in range(writers)]
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> Self:
+        self._threads = [
+            threading.Thread(target=writer.run, args=(self._stop,), name=writer.name)
+            for writer in self.writers
+        ]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def acknowledged(self) -> int:
+        """Increments acknowledged so far."""
+        return sum(len(writer.acknowledged_at) for writer in self.writers)
+
+    def advance(self, count: int) -> None:
+        """Wait until `count` more increments are acknowledged."""
+        goal = self.acknowledged + count
+        wait_until(lambda: self.acknowledged >= goal, f"{count} more acknowledged writes")
+
+    def first_acknowledged_after(self, moment: float) -> float | None:
+        """When the first increment that was sent after `moment` was acknowledged, in monotonic seconds."""
+        replies = [
+            replied
+            for writer in self.writers
+            for called, replied in writer.acknowledged_at[-1000:]
+            if called > moment
+        ]
+        return min(replies, default=None)
+
+    def check(self, server: Server) -> None:
+        """Read everything back through `server`: nothing acknowledged is lost, nothing counted twice."""
+        for writer in self.writers:
+            assert writer.faults == []
+            with server.client() as client:
+                counter = int(client.call("GET", f"{writer.name}:counter") or 0)
+                assert writer.counted <= counter <= writer.counted + writer.unknown, writer.name
+                for start in range(0, len(writer.marks), 500):
+                    marks = writer.marks[start : start + 500]
+                    found = client.call("MGET", *(f"{writer.name}:mark:{mark}" for mark in marks))
+                    assert found == [str(mark).encode() for mark in marks], writer.name

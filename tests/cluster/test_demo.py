@@ -1,0 +1,169 @@
+"""`kraft demo` and `kraft status` as a person or a script uses them."""
+
+import json
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.harness import free_ports, wait_until
+from tests.cluster.wire import Client
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+
+KRAFT = Path(sysconfig.get_path("scripts")) / "kraft"
+
+
+class Demo:
+    """One run of the demo in a folder; its output as it comes."""
+
+    def __init__(self, folder, base_port, *options):
+        self.output_file = folder / "output"
+        self.base_port = base_port
+        with self.output_file.open("wb") as output:
+            self.process = subprocess.Popen(
+                [KRAFT, "demo", "--dir", folder / "demo", *options], cwd=folder, stdout=output, stderr=output
+            )
+
+    @property
+    def output(self):
+        return self.output_file.read_text()
+
+    def wait_ready(self):
+        """The `ready` line."""
+        return wait_until(
+            lambda: re.search("^ready .*$", self.output, re.M) or self._fail_if_ended(), "ready"
+        )[0]
+
+    def _fail_if_ended(self):
+        assert self.process.poll() is None, self.output
+
+    def client(self, node):
+        return Client(self.base_port + 10 + node)
+
+    def stop(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+@pytest.fixture
+def base_port():
+    """A base port whose whole range is free."""
+
+    def usable(base):
+        for port in range(base + 1, base + 30):
+            with socket.socket() as probe:
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError:
+                    return False
+        return True
+
+    return wait_until(lambda: next(filter(usable, free_ports(1)), None), "a free range of ports")
+
+
+@pytest.fixture
+def demo(tmp_path, base_port):
+    """`demo(options...)`: a run of the demo; all are ended with the test."""
+    runs = []
+
+    def run(*options):
+        runs.append(Demo(tmp_path, base_port, *options))
+        return runs[-1]
+
+    yield run
+    for each in runs:
+        if each.process.poll() is None:
+            each.stop()
+
+
+def test_a_demo_serves_reports_a_death_and_keeps_its_data(demo, base_port, tmp_path):
+    """The whole story of the README."""
+    first = demo("--base-port", str(base_port))
+    ready = first.wait_ready()
+    assert all(f"127.0.0.1:{base_port + 10 + node}" in ready for node in (1, 2, 3))
+    with first.client(1) as client:
+        assert client.call("DBSIZE") == 0
+        assert client.call("SET", "greeting", "hello") == "OK"
+    with first.client(3) as client:
+        assert client.call("GET", "greeting") == b"hello"
+
+    pid = int((tmp_path / "demo" / "K2" / "twistd.pid").read_text())
+    signal_process(pid, signal.SIGKILL)
+    told = wait_until(lambda: re.search("^K2 died.*\n +(.*)$", first.output, re.M), "the death is told")
+    with first.client(1) as client:
+        assert wait_until(lambda: client.call("SET", "greeting", "still here") == "OK", "it goes on")
+    again = subprocess.Popen(shlex.split(told[1]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(lambda: connects(base_port + 12), "K2 is back")
+    assert first.stop(signal.SIGINT) == 0
+    assert again.wait(30) == 0
+    assert not any(connects(base_port + 10 + node) for node in (1, 2, 3))
+
+    second = demo()
+    assert second.wait_ready() == ready
+    with second.client(2) as client:
+        assert client.call("GET", "greeting") == b"still here"
+    assert second.stop() == 0
+
+
+def signal_process(pid, number):
+    """Send a signal to a process of this test's own demo."""
+    subprocess.run(["kill", f"-{number.value}", str(pid)], check=True)
+
+
+def connects(port):
+    """Whether something listens on a loopback port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_taken_port_is_one_clear_line(demo, base_port):
+    """Nothing is started when a port is in use."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", base_port + 12))
+        taken.listen()
+        run = demo("--base-port", str(base_port))
+        assert run.process.wait(30) == 1
+        assert run.output.count("\n") == 1
+        assert f"port {base_port + 12}" in run.output
+
+
+def test_a_demo_of_one_node_serves(demo, base_port, tmp_path):
+    """--nodes 1, and another number later is refused."""
+    run = demo("--nodes", "1", "--base-port", str(base_port))
+    run.wait_ready()
+    with run.client(1) as client:
+        assert client.call("SET", "x", "1") == "OK"
+    assert run.stop() == 0
+    other = demo("--nodes", "3")
+    assert other.process.wait(30) == 1
+    assert "--nodes 1" in other.output
+
+
+def status(*arguments):
+    """Exit status and output of `kraft status`."""
+    done = subprocess.run([KRAFT, "status", *arguments], capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout
+
+
+def test_status_shows_the_whole_cluster_from_one_address(cluster):
+    """Every member has a line; a dead one makes the answer unhealthy but is shown."""
+    addresses = {server.id: f"127.0.0.1:{server.http_port}" for server in cluster}
+    code, text = wait_until(lambda: (found := status(addresses["K1"]))[0] == 0 and found, "all is well")
+    assert all(address in text for address in addresses.values())
+    assert text.count("follower") == 2
+    code, text = status("--json", addresses["K2"])
+    facts = json.loads(text)
+    assert facts["healthy"] is True
+    assert sorted(node["node"] for node in facts["nodes"]) == ["K1", "K2", "K3"]
+    cluster["K3"].kill()
+    code, text = status(addresses["K1"])
+    assert code == 1
+    assert "K3: Connection refused" in text
+    code, text = status("--only", addresses["K1"])
+    assert code == 0

@@ -1,0 +1,73 @@
+"""A full disk costs the node that has it, while it is full. The disks here are small tmpfs mounts."""
+
+import os
+import subprocess
+
+import pytest
+
+from tests.cluster.harness import wait_until
+from tests.cluster.load import Load
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+
+DISK_BYTES = 24 << 20  # room for the logs of this test many times over
+
+
+@pytest.fixture
+def mounted(make_cluster, need):
+    """Three nodes, each with a file system of its own for its data."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount a small file system")
+    mount, umount = need("mount"), need("umount")
+    cluster = make_cluster()
+    mounts = []
+    try:
+        for server in cluster:
+            server.data.mkdir()
+            made = subprocess.run(
+                [mount, "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=700", "kraft-test", server.data],
+                capture_output=True,
+                text=True,
+            )
+            if made.returncode:
+                pytest.skip(f"needs the right to mount: {made.stderr.strip()}")
+            mounts.append(server.data)
+        yield cluster
+    finally:
+        cluster.close()
+        for folder in mounts:
+            subprocess.run([umount, folder], check=True)
+
+
+def fill(server):
+    """Take all space that is left; the path of what takes it."""
+    ballast = server.data / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        for size in (1 << 16, 1 << 12, 1 << 8):
+            try:
+                while True:
+                    file.write(b"\0" * size)
+            except OSError:
+                continue
+    return ballast
+
+
+@pytest.mark.parametrize("role", ["follower", "leader"])
+def test_a_full_disk_costs_only_its_node(mounted, role):
+    """The others keep serving, a full leader gives way, and with space again the node catches up."""
+    cluster = mounted
+    cluster.start()
+    full = cluster.leader() if role == "leader" else cluster.followers()[0]
+    others = [server for server in cluster if server is not full]
+    ballast = fill(full)
+    with Load(others, writers=3) as load:
+        wait_until(lambda: (full.status() or {}).get("disk_full"), "the node sees that its disk is full")
+        load.advance(300)
+        assert full.running
+        assert cluster.leader() is not full
+        ballast.unlink()
+        wait_until(lambda: not (full.status() or {"disk_full": True})["disk_full"], "it has space again")
+        load.advance(100)
+        cluster.wait_serving(full)
+    load.check(full)
+    assert cluster.leader().ask("SET", "x", "1") == "OK"

@@ -1,0 +1,110 @@
+"""Who may answer: no leader that was replaced unawares, no minority, no cluster formed twice."""
+
+import shutil
+
+import pytest
+
+from tests.cluster.harness import ELECTION_TIMEOUT_MAX, wait_until
+from tests.cluster.wire import Refusal, encode
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+
+
+def test_a_paused_leader_serves_no_stale_read(cluster):
+    """A leader that slept through its replacement answers with the new value or an error, not the old one."""
+    old = cluster.leader()
+    others = [server for server in cluster if server is not old]
+    assert old.ask("SET", "x", "old") == "OK"
+    waiting = [old.client(timeout=20) for _ in range(5)]
+    for client in waiting:
+        assert client.call("GET", "x") == b"old"
+    old.pause()
+    cluster.wait_serving(*others)
+    assert others[0].ask("SET", "x", "new") == "OK"
+    for client in waiting:
+        client.send(encode("GET", "x") + encode("GET", "x"))
+    old.resume()
+    for client in waiting:
+        for answer in (client.reply(), client.reply()):
+            assert answer == b"new" or (isinstance(answer, Refusal) and answer.prefix == "CLUSTERDOWN"), (
+                answer
+            )
+        client.close()
+    cluster.wait_serving(old)
+    assert old.ask("GET", "x") == b"new"
+
+
+def test_a_paused_leader_does_not_apply_what_it_could_not_commit(cluster):
+    """A write that reached only a sleeping leader is not acknowledged, and the others' value stands."""
+    old = cluster.leader()
+    others = [server for server in cluster if server is not old]
+    assert old.ask("SET", "x", "0") == "OK"
+    with old.client(timeout=20) as client:
+        old.pause()
+        client.send(encode("INCR", "x"))
+        cluster.wait_serving(*others)
+        assert others[0].ask("INCR", "x") == 1
+        old.resume()
+        answer = client.reply()
+    cluster.wait_serving(old)
+    final = int(others[1].ask("GET", "x"))
+    if isinstance(answer, Refusal):
+        assert (answer.prefix, final) in {("CLUSTERDOWN", 1), ("UNCERTAIN", 1), ("UNCERTAIN", 2)}
+    else:
+        assert (answer, final) == (2, 2)
+
+
+def test_one_node_alone_refuses_reads_and_writes_until_a_second_returns(cluster):
+    """Without a majority: CLUSTERDOWN, which promises that nothing was done."""
+    alone = cluster.leader()
+    others = [server for server in cluster if server is not alone]
+    assert alone.ask("SET", "x", "kept") == "OK"
+    for server in others:
+        server.kill()
+
+    def refuses(*command):
+        answer = alone.ask(*command)
+        return isinstance(answer, Refusal) and answer.prefix == "CLUSTERDOWN"
+
+    wait_until(lambda: alone.group().get("role") != "leader", "it steps down", 10 * ELECTION_TIMEOUT_MAX)
+    assert refuses("SET", "x", "lost")
+    assert refuses("GET", "x")
+    assert refuses("INCR", "y")
+    others[0].start()
+    cluster.wait_serving(alone, others[0])
+    assert [server.ask("GET", "x") for server in (alone, others[0])] == [b"kept", b"kept"]
+    assert alone.ask("EXISTS", "y") == 0
+
+
+def test_two_wiped_nodes_never_form_a_cluster_beside_the_third(cluster):
+    """Two empty directories are a majority of ids, not of members: they wait, then leave, naming the cure."""
+    kept, wiped = cluster["K1"], [cluster["K2"], cluster["K3"]]
+    assert kept.ask("SET", "x", "kept") == "OK"
+    cluster.kill_all()
+    for server in wiped:
+        shutil.rmtree(server.data)
+        server.start()
+    wait_until(lambda: {(each.status() or {}).get("state") for each in wiped} == {"forming"}, "both are up")
+    for server in wiped:
+        answer = server.ask("SET", "x", "second")
+        assert isinstance(answer, Refusal)
+        assert answer.prefix == "CLUSTERDOWN"
+    kept.start()
+    for server in wiped:
+        assert server.exit_status() != 0
+        assert "KRAFT REPLACE" in server.output
+    wait_until(lambda: kept.group(), "K1 is up")
+    answer = kept.ask("SET", "x", "alone")
+    assert isinstance(answer, Refusal)
+    assert answer.prefix == "CLUSTERDOWN"
+
+
+def test_one_wiped_node_leaves_and_the_others_go_on(cluster):
+    """Its vote is gone with its disk; it must not vote again under its old name."""
+    wiped = cluster.followers()[0]
+    wiped.kill()
+    shutil.rmtree(wiped.data)
+    wiped.start()
+    assert wiped.exit_status() != 0
+    assert "KRAFT REPLACE" in wiped.output
+    assert cluster.leader().ask("SET", "x", "1") == "OK"

@@ -1,0 +1,193 @@
+"""How a node starts, refuses to start, and stops."""
+
+import re
+import shutil
+import socket
+
+import pytest
+
+from tests.cluster.harness import Server, free_ports, wait_until
+from tests.cluster.load import Load
+from tests.cluster.wire import encode
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+
+
+@pytest.fixture
+def single(make_cluster):
+    """One node that forms a cluster alone; not started."""
+    return make_cluster(1)["K1"]
+
+
+def refusal(server: Server) -> str:
+    """The one line in which a node that ended says why; it has no exit status 0 and no traceback."""
+    assert server.exit_status() not in (0, None)
+    assert "Traceback" not in server.output
+    lines = [line for line in server.output.splitlines() if line.strip()]
+    assert len(lines) == 1, server.output
+    return lines[0]
+
+
+@pytest.mark.parametrize("port", ["peer_port", "client_port", "http_port"])
+def test_a_taken_port_is_one_clear_line(single, port):
+    """The line names the port."""
+    number = getattr(single, port)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", number))
+        taken.listen()
+        single.start()
+        assert str(number) in refusal(single)
+
+
+def test_a_directory_in_use_is_one_clear_line(single, tmp_path):
+    """Two processes never share a data directory."""
+    single.start()
+    wait_until(single.serves_writes, "the first one runs")
+    second = Server("K1", tmp_path / "second", free_ports(3))
+    second.data = single.data
+    second.configure({"K1": f"127.0.0.1:{second.peer_port}"})
+    second.start()
+    assert str(single.data) in refusal(second)
+    assert single.serves_writes()
+
+
+def test_a_directory_of_another_node_is_one_clear_line(single):
+    """The data of K1 does not become that of K9 by a changed id."""
+    single.start()
+    wait_until(single.serves_writes, "it runs")
+    assert single.terminate() == 0
+    (single.folder / "kraft.log").unlink()
+    single.id = "K9"
+    single.configure({"K9": f"127.0.0.1:{single.peer_port}"})
+    single.start()
+    line = refusal(single)
+    assert "K1" in line
+    assert "K9" in line
+
+
+def test_a_data_directory_that_cannot_be_made_is_one_clear_line(single):
+    """A file stands where the directory should be."""
+    single.data.write_text("not a directory")
+    single.start()
+    assert str(single.data) in refusal(single)
+
+
+def test_a_wrong_configuration_tells_all_its_faults(single):
+    """Each with its option; nothing is started."""
+    single.configure({}, raft={"electon_timeout": "1s"}, client={"routing": "sideways"})
+    single.start()
+    assert single.exit_status() not in (0, None)
+    assert "Traceback" not in single.output
+    assert "electon_timeout" in single.output
+    assert "client.routing" in single.output
+    assert not single.data.exists()
+
+
+def test_a_missing_configuration_is_one_clear_line(single):
+    """The file is named."""
+    single.config.unlink()
+    single.start()
+    assert single.exit_status() not in (0, None)
+    assert "Traceback" not in single.output
+    assert str(single.config) in single.output
+
+
+def test_a_removed_directory_is_made_again(single):
+    """A data directory need not exist before the first start."""
+    assert not single.data.exists()
+    single.start()
+    wait_until(single.serves_writes, "it serves")
+    assert single.terminate() == 0
+
+
+def test_sigterm_answers_what_is_pending_and_exits_with_0(cluster):
+    """Each command of a pipeline is answered in order, up to where the connection closes at a whole reply."""
+    leader = cluster.leader()
+    with leader.client() as client:
+        assert client.call("SET", "n", "0") == "OK"
+        client.send(encode("INCR", "n") * 500)
+        assert client.reply() == 1
+        leader.process.terminate()
+        answers = [1]
+        try:
+            while len(answers) < 500:
+                answers.append(client.reply())
+        except ConnectionError:
+            pass
+    assert leader.process.wait(20) == 0
+    done = [answer for answer in answers if isinstance(answer, int)]
+    assert done == list(range(1, len(done) + 1))
+    other = cluster.leader()
+    assert len(done) <= int(other.ask("GET", "n")) <= 500
+    leader.start()
+    cluster.wait_serving(leader)
+
+
+def test_a_rolling_restart_loses_nothing(cluster):
+    """One node after the other, under load: every stop is orderly, every start catches up."""
+    with Load(list(cluster)) as load:
+        for server in cluster:
+            load.advance(100)
+            assert server.terminate() == 0
+            server.start()
+            cluster.wait_serving(server)
+    for server in cluster:
+        load.check(server)
+
+
+def test_the_launcher_options_run_one_node(single):
+    """The long options of the Java launcher, without a file."""
+    single.config.unlink()
+    data = single.folder / "by-options"
+    single.start(
+        *("--id", "K1", "--mode", "standalone", "--host", "127.0.0.1", "--data-dir", str(data)),
+        *("--raft-rpc-port", str(single.peer_port), "--service-port", str(single.client_port)),
+    )
+    wait_until(single.serves_writes, "it serves")
+    assert data.is_dir()
+    assert single.terminate() == 0
+
+
+def test_the_launcher_options_run_a_group(make_cluster):
+    """group-member with the member list as one argument."""
+    cluster = make_cluster()
+    listed = " ".join(f"{server.id},127.0.0.1,{server.peer_port}" for server in cluster)
+    for server in cluster:
+        server.start(
+            *("--id", server.id, "--mode", "group-member", "--group-config", listed),
+            *("--service-port", str(server.client_port), "--data-dir", str(server.data)),
+        )
+    cluster.wait_serving()
+    assert cluster["K1"].ask("SET", "x", "1") == "OK"
+    assert [server.ask("GET", "x") for server in cluster] == [b"1"] * 3
+
+
+def test_standby_says_that_it_comes_later(single):
+    """It is a known mode of the launcher, so it gets an answer of its own."""
+    single.start("--id", "K1", "--mode", "standby", "--service-port", str(single.client_port))
+    assert single.exit_status() not in (0, None)
+    assert "standby" in single.output
+    assert "Traceback" not in single.output
+
+
+def test_options_and_file_exclude_each_other(single):
+    """Two sources for one setting would leave the user guessing."""
+    single.start("--config", str(single.config), "--id", "K1", "--mode", "standalone")
+    assert single.exit_status() not in (0, None)
+    assert re.search("--config", single.output)
+    assert "Traceback" not in single.output
+
+
+def test_a_moved_directory_is_the_same_node(single):
+    """Identity is in the directory, not in its path."""
+    single.start()
+    wait_until(single.serves_writes, "it serves")
+    assert single.ask("SET", "x", "kept") == "OK"
+    assert single.terminate() == 0
+    moved = single.folder / "elsewhere"
+    shutil.move(single.data, moved)
+    single.data = moved
+    single.configure({"K1": f"127.0.0.1:{single.peer_port}"})
+    single.start()
+    wait_until(single.serves_writes, "it serves again")
+    assert single.ask("GET", "x") == b"kept"
