@@ -49,6 +49,7 @@ class DueTimes:
         return None if expires is None or expires > stamp else self._heap[0][1]
 
     def _rebuild(self) -> None:
-        # Duplicates are possible, a key may get the same expiry twice: the set drops them.
+        # A key that got the same expiry twice has two equal pairs. The set drops one, so that a rebuilding
+        # always leaves at most one pair per key and the next one is as many changes away as there are pairs.
         self._heap = [pair for pair in set(self._heap) if self._expiry_of(pair[1]) == pair[0]]
         heapify(self._heap)

@@ -235,6 +235,8 @@ class Careful:
             if len(data) - position > limit:
                 raise ProtocolError(INLINE_LENGTH)
             return -1
+        if stop == position:
+            return stop + 1
         line = data[position:stop].removesuffix(b"\r")
         arguments = self._split(line)
         if arguments:

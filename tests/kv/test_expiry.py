@@ -25,13 +25,19 @@ def test_pairs_of_removed_keys_are_bounded():
     assert space.bytes == 0
 
 
-def test_the_same_expiry_again_and_again_is_one_pair_after_a_rebuild():
+def test_a_change_that_keeps_the_expiry_adds_nothing():
+    space = Keyspace()
+    for revision in range(50):
+        space.put(b"a", b"", revision, expires=7)
+    assert len(space._due) == 1
+
+
+def test_pairs_that_come_back_are_bounded_and_count_once():
     space = Keyspace()
     for _ in range(1000):
+        space.put(b"a", b"", 1, expires=8)
         space.put(b"a", b"", 1, expires=7)
-        space.put(b"a", b"", 1, expires=0)
-    space.put(b"a", b"", 1, expires=7)
-    assert len(space._due) <= 2 + GARBAGE_MIN
+        assert len(space._due) <= 2 + GARBAGE_MIN
     assert space.expire(7) == 1
     assert space.expire(7) == 0
 
@@ -47,6 +53,18 @@ def test_due_keys_come_in_the_order_of_time_and_key():
         index.changed(due, records.pop(due), 0)
     assert gone == [b"c", b"a", b"b"]
     assert (index.live, index.next()) == (1, 9)
+
+
+def test_rebuilding_keeps_the_order():
+    space, dice = Keyspace(), random.Random(2)
+    keys = [b"%d" % number for number in range(200)]
+    for _ in range(10):
+        for key in keys:
+            space.put(key, b"", 1, expires=dice.randrange(1, 1_000_000))
+    while keys:
+        earliest = min(space.records.values(), key=lambda record: record.expires).expires
+        assert space.next_expiry() == earliest
+        space.remove(keys.pop())
 
 
 def test_all_of_many_go_at_once():

@@ -66,6 +66,14 @@ class TestRequests:
         assert parse(data * 3, cuts=range(len(data) * 3)) == expected
         assert parse(data * 3, quick=False) == expected
 
+    @pytest.mark.parametrize("quick", [True, False])
+    def test_a_request_is_complete_with_its_last_byte(self, quick):
+        one = multibulk(b"SET", b"a", b"x\r\ny\r\n")
+        other = multibulk(b"GET", b"a")
+        for stop in range(len(one + other)):
+            requests = parse((one + other)[:stop], quick=quick)[0]
+            assert len(requests) == (stop >= len(one)) + (stop >= len(one + other)), stop
+
     def test_lines_and_multibulks_alternate(self):
         parser = Parser(Limits())
         assert parser.feed(multibulk(b"GET", b"a") + b"get b\r\n" + multibulk(b"GET", b"c")) == [
