@@ -27,8 +27,10 @@ class RealRecordFile:
         os.fdatasync(self._fd)
 
     def close(self) -> None:
-        """Let go of it, without sync."""
-        os.close(self._fd)
+        """Let go of it, without sync; harmless when done twice."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 class RealDirectory:

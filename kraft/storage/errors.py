@@ -33,6 +33,10 @@ class DiskFailed(StorageError):
     """A read, write or sync failed. What the disk holds is unknown: leave, and recover from the log."""
 
 
+class OutOfOrder(StorageError):
+    """The caller broke the contract: a gap between entries, an impossible group, another node's identity."""
+
+
 class DamagedLog(StorageError):
     """Acknowledged data is missing or changed, so this incarnation may have forgotten a vote or an entry.
 

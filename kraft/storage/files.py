@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import apsw
 
-from kraft.host.ports import Identity
 from kraft.storage import migrations, state
 from kraft.storage.database import explain, open_database
 from kraft.storage.errors import DamagedLog, DirectoryUnusable
 from kraft.storage.highwater import HighWater
 from kraft.storage.ports import Directory, Settings
+from kraft.storage.values import Identity
 
 LOG_FILE = "log.db"
 WAL_FILE = LOG_FILE + "-wal"

@@ -2,7 +2,6 @@
 
 import apsw
 
-from kraft.host.ports import Loaded
 from kraft.raft.messages import HardState
 from kraft.storage import log, state
 from kraft.storage.database import explain
@@ -10,6 +9,7 @@ from kraft.storage.errors import DamagedLog, WrongNode
 from kraft.storage.highwater import Mark, mark
 from kraft.storage.log import Head
 from kraft.storage.scan import GroupScan, scan
+from kraft.storage.values import Loaded
 
 
 def load(

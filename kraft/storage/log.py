@@ -13,6 +13,7 @@ from typing import NamedTuple
 import apsw
 
 from kraft.raft.messages import Entry
+from kraft.storage.errors import OutOfOrder
 
 GROUP_SHIFT = 48
 INDEX_MASK = (1 << GROUP_SHIFT) - 1
@@ -44,7 +45,9 @@ class BrokenChain(Exception):
 
 
 def empty_head(incarnation: str, group: int) -> Head:
-    """The head of a log without entries."""
+    """The head of a log without entries. Raises `OutOfOrder` for a group that has no place in the key."""
+    if not 0 <= group <= GROUP_MAX:
+        raise OutOfOrder(f"group {group} is not in 0 to {GROUP_MAX}")
     return Head(0, 0, zlib.crc32(incarnation.encode(), group))
 
 
@@ -60,7 +63,7 @@ def append(cursor: apsw.Cursor, group: int, head: Head, entries: Iterable[Entry]
     rows = []
     for entry in entries:
         if entry.index != index + 1:
-            raise BrokenChain(f"group {group}: entry {entry.index} was to follow entry {index}")
+            raise OutOfOrder(f"group {group}: entry {entry.index} was to follow entry {index}")
         index, term = entry.index, entry.term
         position = base + index
         checksum = chain(checksum, position, term, entry.stamp, entry.kind, committed, entry.data)

@@ -12,17 +12,17 @@ from dataclasses import dataclass, field
 
 import apsw
 
-from kraft.host.ports import Transaction
 from kraft.raft.messages import Entry, HardState
 from kraft.raft.ready import Persist
 from kraft.storage import log, state
 from kraft.storage.database import FRAME_BYTES, explain, single
-from kraft.storage.errors import DamagedLog, DiskFailed
+from kraft.storage.errors import DamagedLog, DiskFailed, OutOfOrder
 from kraft.storage.files import LOG_FILE, WAL_FILE, open_files
 from kraft.storage.highwater import Mark, mark
 from kraft.storage.loading import load
 from kraft.storage.log import Head
 from kraft.storage.ports import Directory, Settings
+from kraft.storage.values import Writes
 
 _NO_STATE = HardState()
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -79,7 +79,7 @@ class LogDatabase:
         self._cursor = self._connection.cursor()
         self._raise_highwater(self._heads)
 
-    def commit(self, transactions: Sequence[Transaction]) -> bool:
+    def commit(self, transactions: Sequence[Writes]) -> bool:
         """Make all of them durable in one transaction; False when the disk is full, with nothing written."""
         if not any(map(_holds_anything, transactions)):
             return True
@@ -99,18 +99,21 @@ class LogDatabase:
         except log.BrokenChain as error:
             raise DamagedLog(self._place, str(error)) from error
         except OSError as error:
-            raise DiskFailed(f"{self._place}: {error}") from error
+            if error.errno not in _NO_SPACE:
+                raise DiskFailed(f"{self._place}: {error}") from error
+            self._roll_back()
+            return False
         self._heads.update(staged.heads)
         self._states.update(staged.states)
         self._raise_highwater(staged.heads.keys() | staged.states.keys())
         return True
 
-    def _write(self, staged: _Staged, transaction: Transaction) -> None:
+    def _write(self, staged: _Staged, transaction: Writes) -> None:
         identity = transaction.identity
         if identity is not None:
             own = self.loaded.identity
             if (identity.id, identity.incarnation) != (own.id, own.incarnation):
-                raise DiskFailed(f"{self._place}: refused to become {identity.id} {identity.incarnation}")
+                raise OutOfOrder(f"{self._place}: refused to become {identity.id} {identity.incarnation}")
             state.write_identity(self._cursor, identity)
         for group, persist in transaction.writes:
             self._write_group(staged, group, persist)
@@ -217,7 +220,7 @@ class LogDatabase:
             self._highwater.close()
 
     def abandon(self) -> None:
-        """Let go of the files as they are, after a failure."""
+        """Let go of the files as they are: after a failure, or where a simulator cuts the power."""
         self._connection.close(True)
         self._highwater.close()
 
@@ -229,7 +232,7 @@ class LogDatabase:
         return apsw.SQLITE_OK
 
 
-def _holds_anything(transaction: Transaction) -> bool:
+def _holds_anything(transaction: Writes) -> bool:
     return transaction.identity is not None or any(
         persist.entries or persist.hard_state is not None or persist.truncate_from is not None
         for _, persist in transaction.writes

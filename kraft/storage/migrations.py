@@ -45,7 +45,7 @@ def in_order(files: list[SchemaFile]) -> tuple[SchemaFile, ...]:
 
 
 def create(
-    connection: apsw.Connection, files: tuple[SchemaFile, ...], fill: Callable[[apsw.Connection], None]
+    connection: apsw.Connection, files: tuple[SchemaFile, ...], fill: Callable[[apsw.Connection], object]
 ) -> None:
     """Lay the whole schema into an empty database, with the rows `fill` adds."""
     connection.execute(f"PRAGMA application_id={APPLICATION_ID}")

@@ -5,9 +5,9 @@ import zlib
 import apsw
 import msgspec
 
-from kraft.host.ports import Identity
 from kraft.raft.membership import Member
 from kraft.raft.messages import HardState
+from kraft.storage.values import Identity, NodeIdentity
 
 _INSERT_NODE = (
     "INSERT OR REPLACE INTO node (only, id, incarnation, cluster, members, checksum) VALUES (1,?,?,?,?,?)"
@@ -24,7 +24,7 @@ class DamagedRow(Exception):
     """A row's checksum does not match, or it is missing; the argument says which."""
 
 
-def write_identity(cursor: apsw.Cursor, identity: Identity) -> None:
+def write_identity(cursor: apsw.Cursor, identity: NodeIdentity) -> None:
     """Replace the row of the node."""
     fields = (identity.id, identity.incarnation, identity.cluster, _encode(identity.members))
     cursor.execute(_INSERT_NODE, (*fields, zlib.crc32(_encode(fields))))

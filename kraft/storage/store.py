@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import apsw
 
-from kraft.host.ports import Loaded, Transaction
 from kraft.raft.messages import Entry
 from kraft.storage.directory import RealDirectory, prepare_directory
 from kraft.storage.errors import StorageError
@@ -25,10 +24,11 @@ from kraft.storage.files import HIGHWATER_FILE, LOG_FILE, WAL_FILE
 from kraft.storage.lock import DirectoryLock
 from kraft.storage.logdatabase import LogDatabase
 from kraft.storage.ports import Directory, Observer, Settings
+from kraft.storage.values import Loaded, Writes
 
 
 class _Commit(NamedTuple):
-    transaction: Transaction
+    transaction: Writes
     done: Callable[[bool], None]
     era: int
 
@@ -79,7 +79,8 @@ def open_store(
 class Store:
     """`host.ports.Disk` on a `LogDatabase`. All methods are for the reactor's thread.
 
-    `loaded` is what the directory held; `sqlite_version` is that of the library in use.
+    `loaded` is what the directory held; `sqlite_version` is that of the library in use; `closed` is true
+    after `close`.
     """
 
     sqlite_version: str = apsw.sqlite_lib_version()
@@ -108,10 +109,11 @@ class Store:
         self._checkpoint_at = settings.wal_bytes
         self._checkpoint_forced_at = settings.wal_bytes_max
         self._failed = False
+        self.closed = False
         self._thread = Thread(target=self._run, name="kraft-writer", daemon=True)
         self._thread.start()
 
-    def commit(self, transaction: Transaction, done: Callable[[bool], None]) -> None:
+    def commit(self, transaction: Writes, done: Callable[[bool], None]) -> None:
         """See `host.ports.Disk`. After a `done(False)`, all that was handed over before it fails as well."""
         if not self._failed:
             self._queue.put(_Commit(transaction, done, self._era))
@@ -125,6 +127,9 @@ class Store:
 
     def close(self) -> None:
         """Finish what was handed over, checkpoint, close, let the next process in. Waits for the thread."""
+        if self.closed:
+            return
+        self.closed = True
         self._queue.put(None)
         self._thread.join()
         if self._failed:

@@ -1,0 +1,218 @@
+"""A reactor that runs when told, an observer that remembers, and a disk that fails on demand."""
+
+import os
+import threading
+from queue import SimpleQueue
+
+import apsw
+import pytest
+
+from kraft.host.ports import Transaction
+from kraft.raft.messages import Entry, EntryKind, HardState
+from kraft.raft.ready import Persist
+from kraft.storage import open_store
+from kraft.storage.directory import RealDirectory
+from kraft.storage.logdatabase import LogDatabase
+from kraft.storage.ports import Settings
+
+SETTINGS = Settings()
+INCARNATION = "0123456789abcdef" * 2
+
+
+class Reactor:
+    """Stands for `callFromThread`: keeps the calls until the test runs them."""
+
+    def __init__(self):
+        self._calls: SimpleQueue = SimpleQueue()
+
+    def call(self, function, *arguments):
+        self._calls.put((function, arguments))
+
+    def run_until(self, condition):
+        while not condition():
+            function, arguments = self._calls.get(timeout=30)
+            function(*arguments)
+
+    def run_waiting(self):
+        while not self._calls.empty():
+            function, arguments = self._calls.get()
+            function(*arguments)
+
+
+class Witness:
+    """An observer that remembers."""
+
+    def __init__(self):
+        self.commits = []
+        self.checkpoints = 0
+        self.errors = []
+        self.deaths = []
+
+    def committed(self, seconds, entries, size, /):
+        assert seconds >= 0
+        self.commits.append((entries, size))
+
+    def checkpointed(self, seconds, /):
+        assert seconds >= 0
+        self.checkpoints += 1
+
+    def error(self, operation, /):
+        self.errors.append(operation)
+
+
+class FaultyVFS(apsw.VFS):
+    """The real disk, until `faults` says otherwise: (kind of file, operation) -> SQLite result code.
+
+    Kinds are wal and db, operations write and sync. While `gate` is clear, syncs of the WAL wait.
+    """
+
+    def __init__(self, name):
+        self.name = name
+        self.faults = {}
+        self.syncs = 0
+        self.gate = threading.Event()
+        self.gate.set()
+        self.at_gate = threading.Event()
+        super().__init__(name, "unix")
+
+    def xOpen(self, name, flags):
+        kind = "wal" if flags[0] & apsw.SQLITE_OPEN_WAL else "db"
+        return FaultyFile(self, kind, name, flags)
+
+
+class FaultyFile(apsw.VFSFile):
+    def __init__(self, vfs, kind, name, flags):
+        self._vfs, self._kind = vfs, kind
+        super().__init__("unix", name, flags)
+
+    def _fail_on_demand(self, operation):
+        code = self._vfs.faults.get((self._kind, operation))
+        if code is not None:
+            raise apsw.exception_for(code)
+
+    def xWrite(self, data, offset):
+        self._fail_on_demand("write")
+        super().xWrite(data, offset)
+
+    def xSync(self, flags):
+        if self._kind == "wal":
+            self._vfs.syncs += 1
+            if not self._vfs.gate.is_set():
+                self._vfs.at_gate.set()
+                assert self._vfs.gate.wait(30)
+        self._fail_on_demand("sync")
+        super().xSync(flags)
+
+
+class FaultyDirectory(RealDirectory):
+    """A real directory whose high-water file fails with `errno` when that is set."""
+
+    errno = 0
+
+    def record_file(self, name):
+        return FaultyRecordFile(self, super().record_file(name))
+
+
+class FaultyRecordFile:
+    def __init__(self, directory, file):
+        self._directory, self._file = directory, file
+        self.read, self.sync, self.close = file.read, file.sync, file.close
+
+    def write(self, offset, data):
+        if self._directory.errno:
+            raise OSError(self._directory.errno, os.strerror(self._directory.errno))
+        self._file.write(offset, data)
+
+
+@pytest.fixture
+def reactor():
+    return Reactor()
+
+
+@pytest.fixture
+def witness():
+    return Witness()
+
+
+@pytest.fixture
+def done():
+    """Where callbacks put their answers."""
+    return []
+
+
+@pytest.fixture
+def faulty_vfs():
+    vfs = FaultyVFS("faulty")
+    yield vfs
+    vfs.faults.clear()
+    vfs.gate.set()
+    vfs.unregister()
+
+
+@pytest.fixture
+def open_at(reactor, witness, faulty_vfs):
+    """Opens a store with everything faked that is not the disk; closes what the test left open."""
+    opened = []
+
+    def open_it(path, *, node_id="K1", settings=SETTINGS, vfs=""):
+        store = open_store(
+            str(path),
+            node_id=node_id,
+            incarnation=lambda: INCARNATION,
+            call_in_reactor=reactor.call,
+            fatal=witness.deaths.append,
+            observer=witness,
+            settings=settings,
+            vfs=vfs,
+        )
+        opened.append(store)
+        return store
+
+    yield open_it
+    faulty_vfs.faults.clear()
+    faulty_vfs.gate.set()
+    for store in opened:
+        if not store.closed:
+            store.close()
+
+
+@pytest.fixture
+def database_at():
+    """Opens the database alone, as a simulator does."""
+    opened = []
+
+    def open_it(directory, *, node_id="K1", incarnation=lambda: INCARNATION, settings=SETTINGS, vfs=""):
+        if not hasattr(directory, "record_file"):
+            directory = RealDirectory(str(directory))
+        database = LogDatabase(
+            directory, node_id=node_id, incarnation=incarnation, settings=settings, vfs=vfs
+        )
+        opened.append(database)
+        return database
+
+    yield open_it
+    for database in opened:
+        database.abandon()
+
+
+@pytest.fixture
+def faulty_directory(tmp_path):
+    return FaultyDirectory(str(tmp_path))
+
+
+def entries(first, last, *, term=1, data=b"data", kind=EntryKind.COMMANDS):
+    return tuple(Entry(index, term, 1000 + index, kind, data) for index in range(first, last + 1))
+
+
+@pytest.fixture
+def write():
+    """Builds the transaction of one group: `write(entries 1 to 3)`, with defaults for the rest."""
+
+    def build(first=1, last=0, *, group=0, term=1, vote=None, truncate_from=None, commit=0, data=b"data"):
+        hard_state = None if vote is None else HardState(term, vote)
+        rows = entries(first, last, term=term, data=data)
+        return Transaction(((group, Persist(0, hard_state, truncate_from, rows, commit)),))
+
+    return build
+
+
