@@ -65,6 +65,7 @@ def check_node(node: Node, before: View, after: View) -> None:
             invariant(after.last_index >= before.last_index, "a leader only appends")
     if after.role == "leader":
         invariant(after.leader == node.id, "a leader follows itself")
+        invariant(after.vote == node.id, "a leader has its own vote")
         for follower in node.progress():
             invariant(follower.match < follower.next <= after.last_index + 1, "progress lies in the log")
 

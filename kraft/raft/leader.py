@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kraft.raft.errors import LogFull, invariant
+from kraft.raft.log import entry_bytes
 from kraft.raft.messages import Append, AppendReply, Entry, EntryKind, Heartbeat, HeartbeatReply
 from kraft.raft.progress import Progress
 from kraft.raft.quorum import Majority
@@ -144,7 +145,7 @@ class Leader(Role):
         if core.log.matches(entries[-1].index, entries[-1].term):
             previous = progress.next - 1
             message = Append(core.term, previous, core.log.term(previous), core.commit, tuple(entries))
-            self._send_append(progress, message, sum(len(entry.data) for entry in entries))
+            self._send_append(progress, message, sum(map(entry_bytes, entries)))
 
     def append_reply(self, sender: str, message: AppendReply) -> None:
         """Move the follower's progress; perhaps something is committed by it."""

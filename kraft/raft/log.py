@@ -24,6 +24,11 @@ NOBODY = Configuration((), ())
 _TRIM_SLACK = 8  # trim to 7/8 of the bound: moving the list's rest is then paid by many entries
 
 
+def entry_bytes(entry: Entry) -> int:
+    """What `entry` counts for in every bound in bytes."""
+    return len(entry.data) + ENTRY_OVERHEAD_BYTES
+
+
 class Log:
     """`first_index` to `last_index`, contiguous; `last_index` is `first_index - 1` when empty."""
 
@@ -63,7 +68,7 @@ class Log:
         self._ends: list[int] = []  # running total of bytes behind each tail entry
         total = 0
         for entry in tail:
-            total += len(entry.data) + ENTRY_OVERHEAD_BYTES
+            total += entry_bytes(entry)
             self._ends.append(total)
         self.durability = Durability(self.last_index)
         self._configurations = list(restored.configurations)
@@ -98,7 +103,7 @@ class Log:
             self._terms.append(entry.index, entry.term)
             self.last_term = entry.term
         ends = self._ends
-        ends.append((ends[-1] if ends else self._base_bytes) + len(entry.data) + ENTRY_OVERHEAD_BYTES)
+        ends.append((ends[-1] if ends else self._base_bytes) + entry_bytes(entry))
         self._entries.append(entry)
         self.last_index = entry.index
         self.last_stamp = entry.stamp

@@ -115,9 +115,9 @@ class Progress:
 
     def rejected(self, index: int, hint: int, now: int) -> bool:
         """The follower does not match at `index`, perhaps at `hint`. True when there is something to send."""
+        if index <= self.match:
+            return False  # an old answer
         if self.state is State.REPLICATE:
-            if index <= self.match:
-                return False  # an old answer
             self.probe()
         elif index != self.next - 1:
             return False
