@@ -6,8 +6,11 @@ link is open, so a peer that accepts and then refuses is not dialled in a tight 
 """
 
 from collections.abc import Callable
+from typing import Any
 
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
@@ -24,6 +27,24 @@ def pause(attempts: int, limits: LinkLimits, dice: float) -> float:
     """
     whole = min(limits.retry_first * 2.0 ** min(attempts, 32), limits.retry_max)
     return whole * (0.5 + dice / 2)
+
+
+def endpoints(reactor: Any, timeout: float) -> Callable[[str], IStreamClientEndpoint]:
+    """How to reach a `host:port` with this reactor; one attempt takes at most `timeout` seconds.
+
+    An address in digits is dialled as it is, without the name resolver and its threads.
+    """
+
+    def endpoint_for(address: str) -> IStreamClientEndpoint:
+        name, _, digits = address.rpartition(":")
+        host, port = name.removeprefix("[").removesuffix("]"), int(digits)
+        if isIPAddress(host):
+            return TCP4ClientEndpoint(reactor, host, port, timeout)
+        if isIPv6Address(host):
+            return TCP6ClientEndpoint(reactor, host, port, timeout)
+        return HostnameEndpoint(reactor, host, port, timeout)
+
+    return endpoint_for
 
 
 class Dialler(Factory):

@@ -1,10 +1,17 @@
 """Two nodes and the connection between them, from dialling to its end."""
 
-import pytest
-from twisted.internet.error import ConnectionLost
+from itertools import pairwise
 
+import pytest
+from twisted.internet.error import CannotListenError, ConnectionLost
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
+
+from kraft.peerwire import codec
+from kraft.peerwire.frames import BULK, GREETING, LINK, PONG, frame, probe
 from kraft.raft.messages import Append, Entry, Heartbeat
 from kraft.transport.limits import LinkLimits
+from kraft.transport.outbound import pause
 from tests.transport.wires import Network, Node, pair
 
 BEAT = Heartbeat(term=1, commit=0, round=1)
@@ -15,7 +22,7 @@ def append(size, index=1):
 
 
 @pytest.mark.parametrize("secret", [None, b"swordfish"])
-@pytest.mark.parametrize("size", [1, 1 << 30])
+@pytest.mark.parametrize("size", [1, 100, 1 << 30])
 def test_two_nodes_meet_and_talk(secret, size):
     """The smaller id dials, both learn of it, and batches go both ways, however the bytes are read."""
     network, _, one, two = pair(secret=secret)
@@ -30,5 +37,475 @@ def test_two_nodes_meet_and_talk(secret, size):
     assert two.owner.told == [("up", "K1")]
     assert two.owner.messages == [("K1", 0, BEAT), ("K1", 3, append(10))]
     assert one.owner.messages == [("K2", 0, BEAT)]
+    assert one.links.connected() == two.links.connected() ^ {"K1", "K2"} == {"K2"}
+
+
+def test_one_batch_is_one_frame_in_the_same_turn():
+    """All messages of a small batch leave at once, in one write."""
+    network, _, one, two = pair()
+    network.pump()
+    [wire] = network.wires
+
+    one.links.send("K2", [(0, BEAT)] * 50)
+
+    assert len(wire.near.outgoing) == 1
+    network.pump()
+    assert len(two.owner.messages) == 50
+    assert one.watcher.sent_bytes == two.watcher.received_bytes > 0
+
+
+def test_a_large_batch_arrives_whole_and_control_overtakes_it():
+    """Bulk that waits is overtaken by a heartbeat given later; the order within each stays."""
+    network, _, one, two = pair()
+    network.pump()
+
+    for index in (1, 2, 3):
+        assert one.links.send("K2", [(0, append(500_000, index))])
+    assert one.links.send("K2", [(0, BEAT), (0, append(10, 4))])
+    network.pump()
+
+    messages = [message for _, _, message in two.owner.messages]
+    assert messages[0] == BEAT
+    assert messages[1:] == [append(500_000, 1), append(500_000, 2), append(500_000, 3), append(10, 4)]
+
+
+def test_a_link_that_is_backed_up_drops_beyond_its_bounds():
+    """Bulk and control have separate bounds; what fits arrives when the peer reads again."""
+    limits = LinkLimits(queue_bytes=400_000, control_bytes=2000)
+    network, _, one, two = pair(limits=limits)
+    network.pump()
+    [wire] = network.wires
+    wire.near.clogged = True
+
+    bulk = [one.links.send("K2", [(0, append(100_000, n))]) for n in range(1, 9)]
+    control = [one.links.send("K2", [(0, BEAT)]) for _ in range(200)]
+    [status] = one.links.statistics()
+    wire.near.clogged = False
+    network.pump()
+
+    assert bulk == sorted(bulk, reverse=True)
+    assert 4 <= sum(bulk) < 8
+    assert 50 < sum(control) < 200
+    assert status.waiting_bytes <= 402_000
+    assert len(two.owner.messages) == sum(bulk) + sum(control)
+    dropped = one.watcher.named("dropped")
+    assert dropped == [("K2", "queue_full")] * (208 - sum(bulk) - sum(control))
+    assert one.links.send("K2", [(0, append(100_000))])
+
+
+def test_a_batch_larger_than_the_queue_goes_when_nothing_waits():
+    """Otherwise the largest entry could never be sent; beyond the message bound it is refused."""
+    network, _, one, two = pair(limits=LinkLimits(queue_bytes=1000, message_bytes=300_000))
+    network.pump()
+
+    assert one.links.send("K2", [(0, append(200_000))])
+    network.pump()
+    assert not one.links.send("K2", [(0, append(300_000))])
+    network.pump()
+
+    assert len(two.owner.messages) == 1
+    assert one.watcher.named("dropped") == [("K2", "too_large")]
+
+
+def test_a_batch_of_very_many_messages_is_sent_in_parts():
+    """The gate of the peer bounds the messages of a batch; nobody has to know that above."""
+    network, _, one, two = pair()
+    network.pump()
+
+    count = codec.BATCH_MESSAGES_MAX * 2 + 1
+    assert one.links.send("K2", [(0, BEAT)] * count)
+    network.pump()
+
+    assert len(two.owner.messages) == count
+
+
+def test_without_a_link_nothing_is_sent():
+    """False, and counted."""
+    _, _, one, _ = pair()
+
+    assert not one.links.send("K2", [(0, BEAT)])
+    assert not one.links.send("K9", [(0, BEAT)])
+    assert one.watcher.named("dropped") == [("K2", "no_link"), ("K9", "no_link")]
+
+
+# Refusals
+
+
+def test_the_wrong_secret_is_refused_with_a_reason_on_both_sides():
+    """Nobody's owner is asked, and the dialler backs off."""
+    network, _, one, two = pair(first={"secret": b"a"}, second={"secret": b"b"})
+    network.pump()
+
+    assert one.owner.checked == two.owner.checked == []
+    [(address, reason)] = two.watcher.named("refused")
+    assert address.startswith("127.0.0.1:")
+    assert "secret_file" in reason
+    [(peer, told, attempts)] = one.watcher.named("unreachable")
+    assert (peer, attempts) == ("K2", 1)
+    assert told == f"refused by the peer: {reason}"
+
+
+def test_a_link_beyond_loopback_needs_a_secret():
+    """Both ends' addresses count."""
+    network, _, one, two = pair(network=Network(dialling_from="10.0.0.7"))
+    network.pump()
+    assert one.owner.told == two.owner.told == []
+    assert "cluster.secret_file" in two.watcher.named("refused")[0][1]
+
+    network, _, one, _ = pair(secret=b"s", network=Network(dialling_from="10.0.0.7"))
+    network.pump()
+    assert one.owner.told == [("up", "K2")]
+
+
+@pytest.mark.parametrize("who", ["first", "second"])
+def test_either_owner_may_refuse(who):
+    """No link comes up on either side, and the other side is told why."""
+    network, _, one, two = pair(**{who: {"refuse": "not in this cluster"}})
+    network.pump()
+
+    assert one.owner.told == two.owner.told == []
+    assert "not in this cluster" in two.watcher.named("refused")[0][1]
+    assert "not in this cluster" in one.watcher.named("unreachable")[0][1]
+
+
+def test_another_cluster_is_refused():
+    """The check of the owner sees the cluster id."""
+    network, _, one, two = pair(first={"cluster": "a" * 8}, second={"cluster": "b" * 8})
+    network.pump()
+
+    assert one.owner.told == two.owner.told == []
+    assert "K1 belongs to another cluster" in two.watcher.named("refused")[0][1]
+
+
+class Stranger(Protocol):
+    received = b""
+
+    def dataReceived(self, data):
+        self.received += data
+
+
+def stranger(network, node, data):
+    """Someone connects to a node, says `data` and stays."""
+    wire = network.wire(node.address, network.ports[node.address], Factory.forProtocol(Stranger))
+    wire.near.write(data)
+    network.pump()
+    return wire
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"*1\r\n$4\r\nPING\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x00" * 1000,
+        bytes(range(256)) * 100,
+        frame(GREETING, 0, b"garbage"),
+        frame(BULK, 0, codec.encode([(0, BEAT)])),
+    ],
+)
+def test_garbage_closes_only_its_own_connection(data):
+    """A stranger is told nothing and disturbs nobody."""
+    network, _, one, two = pair()
+    network.pump()
+
+    wire = stranger(network, two, data)
+    one.links.send("K2", [(0, BEAT)])
+    network.pump()
+
+    assert wire.near.lost is not None
+    assert wire.near.protocol.received == b""
+    assert len(two.watcher.named("refused")) == 1
+    assert two.owner.messages == [("K1", 0, BEAT)]
+
+
+def test_who_says_nothing_is_closed_in_time():
+    """And no more than a few may be silent at once."""
+    network, clock, _, two = pair(limits=LinkLimits(greeting_links=3, handshake_timeout=2.0))
+    network.pump()
+
+    wires = [stranger(network, two, b"") for _ in range(3)]
+    assert stranger_is_turned_away(network, two)
+    clock.advance(2.0)
+    network.pump()
+
+    assert all(wire.near.lost is not None for wire in wires)
+    assert not stranger_is_turned_away(network, two)
+    reasons = [reason for _, reason in two.watcher.named("refused")]
+    assert reasons[0] == "too many connections in handshake"
+    assert reasons[1:] == ["no handshake in time: still waiting for the peer's hello"] * 3
+
+
+def stranger_is_turned_away(network, node):
+    return network.ports[node.address].buildProtocol(None) is None
+
+
+def test_bad_bytes_on_an_open_link_close_it():
+    """An impossible message costs the link, which is then made anew; it is not blamed on the process."""
+    network, clock, one, _ = pair()
+    network.pump()
+    [wire] = network.wires
+
+    wire.far.outgoing.append(frame(BULK, 1, codec.encode([(0, Heartbeat(0, 0, 0))])))
+    network.pump()
+    clock.advance(1)
+    network.pump()
+
+    assert one.owner.messages == []
+    assert one.owner.told == [("up", "K2"), ("down", "K2", False), ("up", "K2")]
+    assert one.watcher.named("disconnected") == [("K2", "bad bytes from the peer: impossible Heartbeat")]
+
+
+# The end of links, and new ones
+
+
+@pytest.mark.parametrize("reason", [None, ConnectionLost()])
+def test_a_process_that_dies_is_told_apart(reason):
+    """Its system closes or resets the connection; the link comes back with the process."""
+    network, clock, one, two = pair()
+    network.pump()
+
+    network.wires[0].cut(reason)
+    network.pump()
+    assert one.owner.told[-1] == ("down", "K2", True)
+    assert one.links.connected() == frozenset()
+    clock.advance(0.05)
+    network.pump()
+
+    assert one.owner.told[-1] == ("up", "K2")
+    assert two.owner.told[-1] == ("up", "K1")
+
+
+def test_a_peer_that_falls_silent_is_given_up():
+    """A paused process answers no ping: the link is dropped after some, and it is not called closed."""
+    network, clock, one, _ = pair(limits=LinkLimits(ping_interval=1.0, silent_pings=3))
+    network.pump()
+    network.wires[0].far.clogged = True
+
+    for _ in range(3):
+        clock.advance(1)
+        network.pump()
+    assert one.owner.told == [("up", "K2")]
+    clock.advance(1)
+    network.pump()
+
+    assert one.owner.told == [("up", "K2"), ("down", "K2", False)]
+    assert one.watcher.named("disconnected") == [("K2", "silent for 3 pings")]
+
+
+def test_a_timeout_of_the_kernel_is_not_a_close():
+    """After silence the same error means that nobody answered."""
+    network, clock, one, _ = pair()
+    network.pump()
+    network.wires[0].far.clogged = True
+    for _ in range(3):
+        clock.advance(1)
+        network.pump()
+
+    network.wires[0].near.end(ConnectionLost())
+    network.pump()
+
+    assert one.owner.told[-1] == ("down", "K2", False)
+
+
+def test_pings_keep_an_idle_link_and_measure_it():
+    """A quiet link stays, and every interval gives a round trip on both sides."""
+    network, clock, one, two = pair()
+    network.pump()
+
+    for _ in range(20):
+        clock.advance(1)
+        network.pump()
+
+    assert one.owner.told == [("up", "K2")]
+    assert one.watcher.named("round_trip") == [("K2", 0.0)] * 20
+    assert two.watcher.named("round_trip") == [("K1", 0.0)] * 20
+    assert two.links.statistics()[0].round_trip == 0.0
+
+
+def test_a_pong_from_the_future_is_no_measurement():
+    """A clock that was set back gives no negative round trip; an unknown probe is ignored."""
+    network, _, one, _ = pair()
+    network.pump()
+
+    network.wires[0].far.outgoing += [frame(LINK, 1, probe(PONG, 10**12)), frame(LINK, 1, probe(77, 0))]
+    network.pump()
+
+    assert one.watcher.named("round_trip") == []
     assert one.links.connected() == {"K2"}
+
+
+def test_a_newer_link_takes_the_place_of_an_older():
+    """The dialling side lost the connection and knows it; the accepting side does not, until it is back."""
+    network, clock, one, two = pair()
+    network.pump()
+    network.wires[0].near.end(ConnectionLost())
+    network.wires[0].far.clogged = True
+    network.pump()
+    clock.advance(0.05)
+    network.pump()
+
+    assert two.owner.told == [("up", "K1"), ("down", "K1", False), ("up", "K1")]
+    assert two.watcher.named("disconnected") == [("K1", "replaced by a newer link")]
+    one.links.send("K2", [(0, BEAT)])
+    two.links.send("K1", [(0, BEAT)])
+    clock.advance(1)  # the old connection does not close by itself: it is aborted
+    network.wires[0].far.clogged = False
+    network.pump()
+    assert network.wires[0].far.lost is not None
+    assert len(one.owner.messages) == len(two.owner.messages) == 1
     assert two.links.connected() == {"K1"}
+
+
+def test_pauses_between_attempts_grow_and_start_again():
+    """From 50 ms to 2 s while the peer is away; a link that opened begins anew."""
+    network, clock, one, two = pair()
+    listening = network.ports.pop(two.address)
+    network.wires.clear()
+    one.links.disconnect("K2")
+    network.attempts.clear()
+    one.links.connect("K2", two.address)
+
+    times = []
+    for _ in range(2000):
+        before = len(network.attempts)
+        clock.advance(0.01)
+        if len(network.attempts) > before:
+            times.append(clock.seconds())
+    gaps = [round(b - a, 2) for a, b in pairwise(times)]
+
+    assert gaps[0] < gaps[1] < gaps[2]
+    assert gaps[-3:] == pytest.approx([1.5] * 3, abs=0.02)
+    attempts = [attempts for *_, attempts in one.watcher.named("unreachable")]
+    assert attempts == [1, 2, 4, 8, 16][: len(attempts)]
+    network.ports[two.address] = listening
+    clock.advance(2)
+    network.pump()
+    assert one.owner.told[-1] == ("up", "K2")
+    network.wires[-1].cut()
+    network.pump()
+    clock.advance(0.05)
+    network.pump()
+    assert one.owner.told[-1] == ("up", "K2")
+
+
+@pytest.mark.parametrize("dice", [0.0, 0.5, 0.999])
+def test_a_pause_is_spread_and_bounded(dice):
+    """Between half and all of what doubling gives, never above the maximum."""
+    limits = LinkLimits()
+    for attempts in range(100):
+        whole = min(0.05 * 2**attempts, 2.0)
+        assert whole / 2 <= pause(attempts, limits, dice) <= whole
+
+
+def test_a_connection_that_hangs_is_cancelled_on_disconnect():
+    """Nothing stays behind when a peer is forgotten while it is dialled."""
+    network, clock, one, _ = pair()
+    one.links.disconnect("K2")
+    network.ports["10.9.9.9:1"] = "hangs"
+    one.links.connect("K2", "10.9.9.9:1")
+    one.links.disconnect("K2")
+    network.pump()
+
+    assert [call for call in clock.getDelayedCalls() if call.func.__name__ == "start"] == []
+
+
+def test_a_changed_address_is_dialled():
+    """The old link goes down first; the same address again changes nothing."""
+    network, clock, one, _ = pair()
+    network.pump()
+    other = Node(network, clock, "K2", 22)
+    other.links.start({})
+
+    one.links.connect("K2", "127.0.0.1:2")
+    assert len(network.attempts) == 1
+    one.links.connect("K2", "127.0.0.1:22")
+    network.pump()
+
+    assert network.attempts == ["127.0.0.1:2", "127.0.0.1:22"]
+    assert one.owner.told == [("up", "K2"), ("down", "K2", False), ("up", "K2")]
+    assert other.owner.told == [("up", "K1")]
+
+
+def test_three_nodes_have_three_links():
+    """Each pair one, whoever starts first."""
+    network, clock = Network(), Clock()
+    nodes = [Node(network, clock, f"K{n}", n) for n in (3, 1, 2)]
+    peers = {node.owner.id: node.address for node in nodes}
+    for node in nodes:
+        node.links.start(peers)
+        network.pump()
+    clock.advance(1)
+    network.pump()
+
+    assert [sorted(node.links.connected()) for node in nodes] == [["K1", "K2"], ["K2", "K3"], ["K1", "K3"]]
+    assert sum(wire.near.lost is None for wire in network.wires) == 3
+
+
+def test_stopping_closes_everything():
+    """No port, no connection, no timer is left; it fires when the last connection is gone."""
+    network, clock, one, two = pair()
+    network.pump()
+    silent = stranger(network, two, b"")
+    one.links.send("K2", [(0, BEAT)])
+
+    results: list[object] = []
+    for node in (one, two):
+        node.links.stop().addCallback(results.append)
+    assert results == []
+    network.pump()
+
+    assert results == [None, None]
+    assert two.owner.messages == []  # two closed too; it no longer listens to what arrives
+    assert network.ports == {}
+    assert silent.near.lost is not None
+    assert clock.getDelayedCalls() == []
+
+
+def test_what_was_handed_over_is_sent_before_a_close():
+    """A node that stops says its last words."""
+    network, _, one, two = pair()
+    network.pump()
+    one.links.send("K2", [(0, BEAT)])
+    one.links.stop()
+    network.pump()
+
+    assert two.owner.messages == [("K1", 0, BEAT)]
+    assert two.owner.told[-1] == ("down", "K1", True)
+
+
+def test_a_peer_that_does_not_read_cannot_hold_up_a_stop():
+    """After the grace the connection is aborted."""
+    network, clock, one, _ = pair(limits=LinkLimits(close_grace=0.5))
+    network.pump()
+    network.wires[0].near.clogged = True
+    one.links.send("K2", [(0, append(200_000))])
+
+    results: list[object] = []
+    one.links.stop().addCallback(results.append)
+    network.pump()
+    assert results == []
+    clock.advance(0.5)
+    network.pump()
+
+    assert results == [None]
+
+
+def test_a_taken_port_is_told_and_nothing_is_begun():
+    """The error of the listening endpoint comes back."""
+
+    network, clock = Network(), Clock()
+    node = Node(network, clock, "K1", 2)
+    network.ports[node.address] = "taken"
+
+    failed = node.links.start({"K2": "127.0.0.1:3"})
+
+    failures = []
+    failed.addErrback(lambda failure: failures.append(failure.type))
+    assert failures == [CannotListenError]
+    assert network.attempts == []
+
+
+def test_an_empty_secret_is_no_secret():
+    """A file that holds nothing must not look like protection."""
+    with pytest.raises(ValueError, match="empty"):
+        Node(Network(), Clock(), "K1", 1, secret=b"")

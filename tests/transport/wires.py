@@ -1,10 +1,17 @@
-"""An in-memory network for links: connections that carry bytes only when told to, and can be cut or clogged."""
+"""An in-memory network for links: connections that carry bytes when told to, and can be cut or clogged."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost, ConnectionRefusedError
+from twisted.internet.error import (
+    CannotListenError,
+    ConnectError,
+    ConnectionAborted,
+    ConnectionDone,
+    ConnectionLost,
+)
 from twisted.internet.interfaces import IConsumer, IStreamClientEndpoint, IStreamServerEndpoint, ITransport
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -23,8 +30,8 @@ class End:
 
     def __init__(self, host, peer):
         self._host, self._peer = host, peer
-        self.protocol = None
-        self.other = None
+        self.protocol: Any = None
+        self.other: Any = None
         self.outgoing = []
         self.clogged = False
         self.producer = None
@@ -105,7 +112,7 @@ class Wire:
     def pump(self, size=1 << 30):
         """Carry everything both ways, at most `size` bytes per read, until nothing moves; whether any did."""
         moved = False
-        while any([self.near.step(size), self.far.step(size)]):
+        while self.near.step(size) + self.far.step(size):
             moved = True
         return moved
 
@@ -126,7 +133,7 @@ class Network:
 
     def wire(self, address, factory, dialler):
         host, port = address.split(":")
-        near, far = IPv4Address("TCP", self.dialling_from, 40000 + len(self.wires)), None
+        near = IPv4Address("TCP", self.dialling_from, 40000 + len(self.wires))
         far = IPv4Address("TCP", host, int(port))
         accepted = factory.buildProtocol(near)
         if accepted is None:
@@ -142,7 +149,7 @@ class Network:
         return wire
 
     def pump(self, size=1 << 30):
-        while any([wire.pump(size) for wire in self.wires]):
+        while sum(wire.pump(size) for wire in self.wires):
             pass
 
 
@@ -155,11 +162,11 @@ class ClientEnd:
         self.network.attempts.append(self.address)
         port = self.network.ports.get(self.address)
         if port is None:
-            return fail(ConnectionRefusedError())
+            return fail(ConnectError())
         if port == "hangs":
             return Deferred()
         wire = self.network.wire(self.address, port, factory)
-        return fail(ConnectionRefusedError()) if wire is None else succeed(wire.near.protocol)
+        return fail(ConnectError()) if wire is None else succeed(wire.near.protocol)
 
 
 @implementer(IStreamServerEndpoint)
@@ -168,6 +175,8 @@ class ServerEnd:
         self.network, self.address = network, address
 
     def listen(self, factory):
+        if self.address in self.network.ports:
+            return fail(CannotListenError("127.0.0.1", 0, OSError("in use")))
         self.network.ports[self.address] = factory
         return succeed(self)
 
@@ -176,12 +185,11 @@ class ServerEnd:
 
 
 class Recorder:
-    """Receiver and observer of one node: keeps what it is told."""
+    """The owner of one node's links: keeps what it is told. `refuse` is its answer to every peer."""
 
-    def __init__(self, id, cluster="", refuse=None):
-        self.id, self.cluster, self.refuse = id, cluster, refuse
-        self.told, self.messages, self.seen, self.checked = [], [], [], []
-        self.bytes = {"sent": 0, "received": 0}
+    def __init__(self, name, cluster="", refuse=None):
+        self.id, self.cluster, self.refuse = name, cluster, refuse
+        self.told, self.messages, self.checked = [], [], []
 
     def hello(self):
         return Hello(id=self.id, incarnation=self.id.encode().hex().zfill(32), cluster=self.cluster)
@@ -201,10 +209,7 @@ class Recorder:
         self.told.append(("down", peer, closed_by_peer))
 
     def received(self, peer, messages):
-        if isinstance(messages, int):
-            self.bytes["received"] += messages
-        else:
-            self.messages.extend((peer, group, message) for group, message in messages)
+        self.messages.extend((peer, group, message) for group, message in messages)
 
 
 class Watcher:
@@ -229,12 +234,12 @@ class Watcher:
 class Node:
     """A `Links` with a recording owner, at `127.0.0.1:<port>` of a network."""
 
-    def __init__(self, network, clock, id, port, secret=None, limits=None, **owner):
+    def __init__(self, network, clock, name, port, secret=None, limits=None, **owner):
         self.address = f"127.0.0.1:{port}"
-        self.owner, self.watcher = Recorder(id, **owner), Watcher()
+        self.owner, self.watcher = Recorder(name, **owner), Watcher()
         self._nonces = 0
         self.links = Links(
-            id=id,
+            id=name,
             clock=clock,
             listening=ServerEnd(network, self.address),
             endpoint_for=lambda address: ClientEnd(network, address),

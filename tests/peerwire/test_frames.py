@@ -1,0 +1,172 @@
+"""Frames: fed in every way, cut into pieces, damaged, and beyond each bound."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kraft.peerwire.errors import WireError
+from kraft.peerwire.frames import (
+    BULK,
+    CONTROL,
+    GREETING,
+    HEADER_BYTES,
+    LINK,
+    PIECE_BYTES,
+    PING,
+    PONG,
+    FrameReader,
+    frame,
+    parse_probe,
+    probe,
+)
+
+
+def opened(**bounds):
+    reader = FrameReader(**bounds)
+    reader.open()
+    return reader
+
+
+def drain(reader):
+    return list(iter(reader.next_message, None))
+
+
+def pieces(payload, message_id, size=PIECE_BYTES):
+    cuts = range(0, len(payload), size)
+    return [frame(BULK, message_id, payload[at : at + size], last=at == cuts[-1]) for at in cuts]
+
+
+STREAM = [(CONTROL, b"one"), (BULK, b"y" * 300), (LINK, probe(PING, 7)), (CONTROL, b""), (BULK, b"z")]
+WIRE = b"".join(frame(channel, number, payload) for number, (channel, payload) in enumerate(STREAM))
+
+
+@pytest.mark.parametrize("size", [1, 2, HEADER_BYTES, HEADER_BYTES + 3, 100, len(WIRE)])
+def test_messages_come_out_whatever_the_reads(size):
+    """Whole, byte by byte, and with the next message trailing."""
+    reader, seen = opened(), []
+
+    for at in range(0, len(WIRE), size):
+        reader.feed(WIRE[at : at + size])
+        seen += drain(reader)
+
+    assert seen == STREAM
+    assert reader.buffered_bytes == 0
+
+
+def test_control_goes_between_the_pieces_of_bulk():
+    """A control message is complete before the bulk message that began first."""
+    large = bytes(range(256)) * 1024
+    first, *rest = pieces(large, 1)
+    reader = opened()
+
+    reader.feed(first + frame(CONTROL, 2, b"beat") + b"".join(rest))
+
+    assert drain(reader) == [(CONTROL, b"beat"), (BULK, large)]
+
+
+@given(
+    st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=4),
+    st.integers(1, 9),
+    st.integers(1, 50),
+    st.randoms(use_true_random=False),
+)
+def test_interleaved_messages_are_put_together_by_id(payloads, piece_size, read_size, dice):
+    """Pieces of several messages in any merge of their orders, read in any sizes."""
+    queues = [pieces(payload, number, piece_size) for number, payload in enumerate(payloads)]
+    wire = b""
+    while waiting := [queue for queue in queues if queue]:
+        wire += dice.choice(waiting).pop(0)
+    reader, seen = opened(), []
+    for at in range(0, len(wire), read_size):
+        reader.feed(wire[at : at + read_size])
+        seen += drain(reader)
+
+    assert sorted(payload for _, payload in seen) == sorted(payloads)
+    assert reader.buffered_bytes == 0
+
+
+@pytest.mark.parametrize("at", range(HEADER_BYTES + 5))
+def test_a_flipped_bit_never_passes(at):
+    """Any byte of a frame may be damaged: an error, or a wait for bytes that do not come."""
+    damaged = bytearray(frame(CONTROL, 3, b"hello"))
+    damaged[at] ^= 0x10
+    reader = opened()
+    reader.feed(bytes(damaged))
+
+    with suppress(WireError):
+        assert drain(reader) == []
+
+
+@pytest.mark.parametrize(
+    ("wire", "reason"),
+    [
+        (b"PING\r\n" * 3, "frame of .* bytes"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03aaaaaaa", "frame of .* bytes"),
+        (frame(9, 1, b"x"), "unknown channel 9"),
+        (frame(GREETING, 1, b"x"), "handshake message on an open link"),
+        (frame(CONTROL, 1, b"x", last=False), "only bulk"),
+        (frame(LINK, 1, b"x", last=False), "only bulk"),
+        (frame(BULK, 1, b"", last=False), "empty piece"),
+        (frame(BULK, 1, b"x", last=False) + frame(CONTROL, 1, b"x"), "two messages of one id"),
+        (frame(CONTROL, 1, b"x" * (PIECE_BYTES + 1)), "frame of 65537 bytes"),
+    ],
+)
+def test_what_no_peer_sends_is_an_error(wire, reason):
+    """Another protocol, an unknown channel, pieces where there are none."""
+    reader = opened()
+    reader.feed(wire)
+
+    with pytest.raises(WireError, match=reason):
+        drain(reader)
+
+
+def test_before_the_handshake_only_greetings_of_one_frame_pass():
+    """A stranger can make us hold one frame and no more."""
+    reader = FrameReader()
+    reader.feed(frame(GREETING, 0, b"hello"))
+    assert drain(reader) == [(GREETING, b"hello")]
+
+    reader.feed(frame(CONTROL, 0, b"batch"))
+    with pytest.raises(WireError, match="before the handshake"):
+        drain(reader)
+
+
+def test_a_batch_that_follows_the_handshake_in_one_read_is_kept():
+    """The reader may be opened between two messages of one read."""
+    reader = FrameReader()
+    reader.feed(frame(GREETING, 0, b"welcome") + frame(CONTROL, 0, b"batch"))
+
+    assert reader.next_message() == (GREETING, b"welcome")
+    reader.open()
+    assert reader.next_message() == (CONTROL, b"batch")
+
+
+def test_a_message_has_a_largest_size():
+    """The bound counts all unfinished messages together; exactly at it is fine."""
+    reader = opened(message_bytes=100)
+    reader.feed(frame(BULK, 1, b"x" * 60, last=False) + frame(BULK, 1, b"x" * 40))
+    assert drain(reader) == [(BULK, b"x" * 100)]
+
+    reader.feed(frame(BULK, 2, b"x" * 60, last=False) + frame(BULK, 3, b"x" * 41, last=False))
+    with pytest.raises(WireError, match="more than 100 bytes"):
+        drain(reader)
+
+
+def test_few_messages_may_be_unfinished():
+    """One more than the bound is an error."""
+    reader = opened(partial_messages=2)
+    reader.feed(frame(BULK, 1, b"x", last=False) + frame(BULK, 2, b"x", last=False))
+    assert drain(reader) == []
+
+    reader.feed(frame(BULK, 3, b"x", last=False))
+    with pytest.raises(WireError, match="more than 2 unfinished"):
+        drain(reader)
+
+
+def test_probes_say_what_they_are():
+    """Kind and token come back; a later version may append, a short one is an error."""
+    assert parse_probe(probe(PONG, (1 << 64) - 1) + b"later") == (PONG, (1 << 64) - 1)
+    with pytest.raises(WireError, match="short"):
+        parse_probe(b"\x01")

@@ -1,0 +1,142 @@
+"""The queues of one link: what is control, what is bulk, and what each may hold."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kraft.peerwire import codec
+from kraft.peerwire.frames import BULK, CONTROL, HEADER_BYTES, LINK, PIECE_BYTES, PING, FrameReader, probe
+from kraft.peerwire.messages import Forward, ForwardReply, ReadIndex
+from kraft.raft.messages import Append, Heartbeat
+from kraft.transport.outbox import Outbox
+
+BEAT = Heartbeat(1, 0, 1)
+
+
+def outbox(queue=1 << 30, control=1 << 20, message=1 << 30):
+    return Outbox(queue, control, message)
+
+
+def put(box, *messages):
+    batch = [(0, message) for message in messages]
+    return box.put(batch, codec.encode(batch))
+
+
+def forward(size, request=1):
+    return Forward(request, 0, b"x" * size)
+
+
+def received(box):
+    """All that leaves, as the peer sees it: (channel, messages)."""
+    reader, seen = FrameReader(), []
+    reader.open()
+    while (data := box.next_frame()) is not None:
+        assert len(data) <= PIECE_BYTES + HEADER_BYTES
+        reader.feed(data)
+        while (message := reader.next_message()) is not None:
+            seen.append((message[0], [m for _, m in codec.decode(message[1])]))
+    return seen
+
+
+def test_control_goes_first_and_bulk_in_order():
+    """Read rounds and heartbeats overtake; appends, forwards and their answers do not overtake each other."""
+    box = outbox()
+    empty, reply = Append(1, 0, 0, 0, ()), ForwardReply(1, 0, b"x")
+    put(box, forward(10))
+    put(box, empty)
+    put(box, reply, BEAT)
+    put(box, ReadIndex(1))
+
+    assert received(box) == [
+        (CONTROL, [BEAT]),
+        (CONTROL, [ReadIndex(1)]),
+        (BULK, [forward(10)]),
+        (BULK, [empty]),
+        (BULK, [reply]),
+    ]
+    assert not box
+
+
+def test_control_goes_between_pieces():
+    """What is put while a large batch is on its way leaves next."""
+    box = outbox()
+    put(box, forward(PIECE_BYTES * 3))
+    frames = [box.next_frame()]
+    put(box, BEAT)
+    frames.append(box.next_frame())
+
+    assert [data[8] for data in frames] == [BULK, CONTROL]
+    assert box.bulk_waiting > PIECE_BYTES
+
+
+@given(st.lists(st.integers(0, 5 * PIECE_BYTES // 2), max_size=4))
+def test_sizes_are_accounted_for(sizes):
+    """What waits is counted exactly, and nothing is left when all has left."""
+    box = outbox()
+    batches = [forward(size, n) for n, size in enumerate(sizes)]
+    for message in batches:
+        assert put(box, message) is None
+    assert box.bulk_waiting == sum(len(codec.encode([(0, message)])) for message in batches)
+
+    assert [messages for _, messages in received(box)] == [[message] for message in batches]
+    assert (box.bulk_waiting, box.control_waiting) == (0, 0)
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_a_batch_at_the_edge_of_a_piece(over):
+    """Exactly one piece is one frame, one byte more is two."""
+    box = outbox()
+    box.put([(0, forward(1))], b"x" * (PIECE_BYTES + over))
+
+    frames = list(iter(box.next_frame, None))
+    assert len(frames) == 1 + over
+
+
+def test_bulk_beyond_its_bound_is_dropped_but_not_the_control_with_it():
+    """The two bounds do not touch each other."""
+    box = outbox(queue=1000)
+    assert put(box, forward(600)) is None
+    assert put(box, forward(600), BEAT) == "queue_full"
+    assert put(box, forward(300)) is None
+
+    assert [messages for _, messages in received(box)] == [[BEAT], [forward(600)], [forward(300)]]
+
+
+def test_control_beyond_its_bound_is_dropped():
+    """A peer that reads nothing costs no memory, by pings neither."""
+    box = outbox(control=200)
+    results = [put(box, BEAT) for _ in range(20)]
+    assert results[0] is None
+    assert results[-1] == "queue_full"
+    while box.put_probe(probe(PING, 1)):
+        pass
+    assert box.control_waiting <= 200
+    assert put(box, BEAT, forward(10)) == "queue_full"
+    assert box.bulk_waiting > 0
+
+
+def test_a_large_batch_of_control_is_several_messages():
+    """Control is never cut into pieces, so it is divided before."""
+    box = outbox()
+    beats = [BEAT] * 40_000
+    put(box, *beats)
+
+    seen = received(box)
+    assert {channel for channel, _ in seen} == {CONTROL}
+    assert sum(len(messages) for _, messages in seen) == len(beats)
+
+
+def test_probes_are_link_messages():
+    """They share the control queue."""
+    box = outbox()
+    box.put_probe(probe(PING, 1))
+    assert box.next_frame()[8] == LINK
+
+
+def test_message_ids_wrap():
+    """A link that lives long does not break."""
+    box = outbox()
+    box._next_id = 0xFFFFFFFF
+    put(box, forward(PIECE_BYTES * 2))
+    put(box, BEAT)
+    assert len(received(box)) == 2
