@@ -69,7 +69,7 @@ class Handshake:
         """Take one GREETING payload; what to send because of it."""
         message = greetings.decode(payload)
         if isinstance(message, Refusal):
-            raise RefusedByPeer(f"refused by the peer: {message.reason[:REASON_MAX]}")
+            raise RefusedByPeer(f"refused by the peer: {greetings.told(message.reason)}")
         if isinstance(message, Hello) and self.state is State.HELLO:
             return self._hello_received(message, payload)
         if isinstance(message, Proof) and self.state is State.PROOF:

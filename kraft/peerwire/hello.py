@@ -80,9 +80,16 @@ def faults(hello: Hello) -> str | None:
     texts = (hello.id, hello.incarnation, hello.cluster, hello.peer, hello.client, hello.http)
     if any(len(text) > TEXT_MAX for text in texts):
         return "a field of the handshake is too long"
+    if not all(text.isprintable() for text in texts):
+        return "a field of the handshake holds control characters"
     if len(hello.nonce) != NONCE_BYTES:
         return f"the nonce must have {NONCE_BYTES} bytes"
     return None
+
+
+def told(reason: str) -> str:
+    """The reason of a peer's Refusal, fit for a log: short and without control characters."""
+    return "".join(letter if letter.isprintable() else "?" for letter in reason[:REASON_MAX])
 
 
 def share(first: tuple[int, int], second: tuple[int, int]) -> bool:

@@ -10,6 +10,7 @@ class LinkLimits:
     """Sizes in bytes, times in seconds."""
 
     queue_bytes: int = 64 << 20  # bulk waiting for one peer; one batch more, so that the largest gets through
+    burst_bytes: int = 1 << 20  # written straight to the socket before others on the reactor have a turn
     control_bytes: int = 1 << 20  # control waiting for one peer: tens of thousands of heartbeats
     message_bytes: int = MESSAGE_BYTES_MAX  # one received batch, and all unfinished ones together
     handshake_timeout: float = 3.0  # from connect to open; several round trips across a continent

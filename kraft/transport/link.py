@@ -175,15 +175,20 @@ class Link(Protocol):
         return dropped
 
     def _pump(self) -> None:
-        while self._outbox and not self._paused and not self._closing:
-            data = self._outbox.next_frame()
-            if data is not None:
-                self._write(data)
+        """Write what waits until the transport is backed up.
 
-    def _write(self, data: bytes) -> None:
+        A peer that reads as fast as we write must not keep the reactor here: behind a burst the transport's
+        own buffer is used, which fills and hands over to the reactor.
+        """
+        burst = self._around.limits.burst_bytes
+        while not self._paused and not self._closing and (data := self._outbox.next_frame()) is not None:
+            self._write(data, at_once=burst > 0)
+            burst -= len(data)
+
+    def _write(self, data: bytes, *, at_once: bool = True) -> None:
         self.sent_bytes += len(data)
         self._around.observer.sent(self.peer, len(data))
-        if self._direct:
+        if self._direct and at_once:
             write_now(cast(FileDescriptor, self.transport), data)
         else:
             self.transport.write(data)

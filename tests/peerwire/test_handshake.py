@@ -147,6 +147,7 @@ def test_a_hello_of_a_later_version_is_proved_as_it_was_sent():
         (replace(K1, id=""), "without id"),
         (replace(K1, incarnation=""), "without id or incarnation"),
         (replace(K1, client="x" * (TEXT_MAX + 1)), "too long"),
+        (replace(K1, id="K0\nroot logged in"), "control characters"),
         (replace(K1, id="K2"), "own id"),
         (replace(K1, id="K3"), "the smaller id dials"),
     ],
@@ -215,6 +216,8 @@ def test_a_refusal_ends_it_with_its_reason():
     dialling, _ = ends()
     with pytest.raises(RefusedByPeer, match="refused by the peer: go away"):
         dialling.received(refusal("go away"))
+    with pytest.raises(RefusedByPeer, match=r"go\?away$"):
+        dialling.received(refusal("go\naway"))
     assert len(refusal("x" * 10_000)) < 1000
 
 

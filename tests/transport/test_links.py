@@ -12,7 +12,7 @@ from kraft.peerwire.frames import BULK, GREETING, LINK, PONG, frame, probe
 from kraft.raft.messages import Append, Entry, Heartbeat
 from kraft.transport.limits import LinkLimits
 from kraft.transport.outbound import pause
-from tests.transport.wires import Network, Node, pair
+from tests.transport.wires import Descriptor, Network, Node, pair
 
 BEAT = Heartbeat(term=1, commit=0, round=1)
 
@@ -105,6 +105,26 @@ def test_a_batch_larger_than_the_queue_goes_when_nothing_waits():
 
     assert len(two.owner.messages) == 1
     assert one.watcher.named("dropped") == [("K2", "too_large")]
+
+
+def test_a_fast_reader_does_not_keep_the_reactor():
+    """After a burst of direct writes the rest goes through the reactor, which serves others in between."""
+    network, _, one, _ = pair(limits=LinkLimits(burst_bytes=200_000))
+    network.pump()
+    link = one.links._links["K2"]
+    link.transport = transport = Descriptor(room=1 << 30)
+    transport.registerProducer(link, True)
+    link._direct = True
+
+    one.links.send("K2", [(0, append(1_000_000))])
+    first = len(transport.sent)
+    turns = 0
+    while len(transport.sent) < 1_000_000:
+        transport.doWrite()
+        turns += 1
+
+    assert 200_000 <= first < 300_000
+    assert turns > 1
 
 
 def test_a_batch_of_very_many_messages_is_sent_in_parts():

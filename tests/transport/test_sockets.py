@@ -1,13 +1,13 @@
 """Addresses of this machine, direct writes, and endpoints."""
 
 import pytest
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 
 from kraft.transport.outbound import endpoints
 from kraft.transport.sockets import is_loopback, text_of, tune, write_now, writes_directly
+from tests.transport.wires import Descriptor
 
 
 @pytest.mark.parametrize(
@@ -36,31 +36,6 @@ def test_addresses_are_written_as_people_write_them():
     assert text_of(IPv4Address("TCP", "1.2.3.4", 5)) == "1.2.3.4:5"
     assert text_of(IPv6Address("TCP", "::1", 5)) == "[::1]:5"
     assert text_of(None) == "None"
-
-
-class Descriptor(FileDescriptor):
-    """A descriptor whose socket takes `room` bytes."""
-
-    TLS = False
-
-    def __init__(self, room):
-        super().__init__(reactor=MemoryReactorClock())
-        self.connected = 1
-        self.room, self.sent = room, b""
-
-    def writeSomeData(self, data):
-        if isinstance(self.room, Exception):
-            return self.room
-        taken = bytes(data[: self.room])
-        self.room -= len(taken)
-        self.sent += taken
-        return len(taken)
-
-    def startWriting(self):
-        pass
-
-    def stopWriting(self):
-        pass
 
 
 @pytest.mark.parametrize("room", [0, 1, 3, 100])

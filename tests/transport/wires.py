@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import (
@@ -14,6 +15,7 @@ from twisted.internet.error import (
 )
 from twisted.internet.interfaces import IConsumer, IStreamClientEndpoint, IStreamServerEndpoint, ITransport
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -100,6 +102,31 @@ class End:
             self.other.end(ConnectionDone())
             return True
         return False
+
+
+class Descriptor(FileDescriptor):
+    """A descriptor whose socket takes `room` bytes."""
+
+    TLS = False
+
+    def __init__(self, room):
+        super().__init__(reactor=MemoryReactorClock())
+        self.connected = 1
+        self.room, self.sent = room, b""
+
+    def writeSomeData(self, data):
+        if isinstance(self.room, Exception):
+            return self.room
+        taken = bytes(data[: self.room])
+        self.room -= len(taken)
+        self.sent += taken
+        return len(taken)
+
+    def startWriting(self):
+        pass
+
+    def stopWriting(self):
+        pass
 
 
 @dataclass
