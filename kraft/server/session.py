@@ -97,7 +97,7 @@ class Session:
         self._output: list[bytes] = []
         self._farewell = b""  # the last words after a protocol error
         self._ended = False  # no more input: close when all is answered
-        self._lost = False
+        self._lost = False  # nothing can be sent any more
         self._waits_for_relief = False
         self._paused = False
         self.id = clients.opened(self)
@@ -153,8 +153,10 @@ class Session:
 
     def abort(self, reason: str) -> None:
         """Close without another word, and count why."""
+        if self._lost:
+            return
         self.clients.rejected(reason)
-        self._ended = True
+        self._lost = self._ended = True
         self._queue.clear()
         self._at = 0
         self._output.clear()
@@ -397,8 +399,6 @@ class Session:
 def _check_limits(clients: Clients, row: Row, request: Request) -> None:
     lengths = request.lengths if type(request) is OversizedRequest else list(map(len, request))
     limits = clients.limits
-    if sum(lengths) > limits.request_bytes:
-        raise Rejected(errors.over_limit("request", limits.request_bytes))
     first, last, step = row.keys
     keys = range(first, last + 1 if last > 0 else len(lengths) + last + 1, step) if first else ()
     for place, length in enumerate(lengths):
@@ -407,6 +407,8 @@ def _check_limits(clients: Clients, row: Row, request: Request) -> None:
                 raise Rejected(errors.over_limit("key", limits.key_bytes))
         elif length > limits.value_bytes:
             raise Rejected(errors.over_limit("value", limits.value_bytes))
+    if sum(lengths) > limits.request_bytes:
+        raise Rejected(errors.over_limit("request", limits.request_bytes))
 
 
 def _shaped(row: Row, reply: Any) -> Reply:

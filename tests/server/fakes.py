@@ -1,0 +1,238 @@
+"""A client port without sockets: real sessions and a real state machine, a host that answers when told."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from kraft.config.values import Client, Config, Limits, Node
+from kraft.host.placement import Placement
+from kraft.host.reads import View
+from kraft.host.status import GroupStatus, MemberStatus, Status
+from kraft.kv.commands import Command
+from kraft.kv.machine import Machine
+from kraft.server.factory import client_factory
+from kraft.server.protocol import ClientProtocol
+
+WALL_MS = 1_700_000_000_000
+
+
+class FakeClock(Clock):
+    """Twisted's test clock with kraft's names."""
+
+    def wall_ms(self) -> int:
+        return WALL_MS + int(self.seconds() * 1000)
+
+    def call_later(self, delay: float, call: Callable[[], object]) -> Any:
+        return self.callLater(delay, call)
+
+
+class FakeHost:
+    """One or more groups of one node. Nothing is answered before `turn`, unless `failing` says how."""
+
+    def __init__(self, clock: FakeClock, groups: int = 1) -> None:
+        self.id = "K1"
+        self.placement = Placement(groups)
+        self.machines = [Machine() for _ in range(groups)]
+        self.leaders = ["K1"] * groups
+        self.addresses = {"K1": "127.0.0.1:10011", "K2": "127.0.0.1:10012"}
+        self.saturated = False
+        self.failing: Exception | None = None
+        self.writes: list[tuple[int, list[Command]]] = []
+        self.reads: list[int] = []
+        self._clock = clock
+        self._pending: list[Callable[[], None]] = []
+        self._relief: list[Callable[[], None]] = []
+
+    @property
+    def dataset_bytes(self) -> int:
+        return sum(machine.keyspace.bytes for machine in self.machines)
+
+    def write(self, group: int, commands: Sequence[Command], size: int, done: Any) -> None:
+        assert size >= 0
+        self.writes.append((group, list(commands)))
+        self._pending.append(lambda: done(self.failing or self._apply(group, commands)))
+
+    def _apply(self, group: int, commands: Sequence[Command]) -> Any:
+        return self.machines[group].apply(self._clock.wall_ms(), commands)
+
+    def read(self, group: int, done: Any) -> None:
+        self.reads.append(group)
+
+        def answer() -> None:
+            self.machines[group].apply(self._clock.wall_ms(), [])
+            done(self.failing or View(self.machines[group].keyspace, self._clock.wall_ms()))
+
+        self._pending.append(answer)
+
+    def on_relief(self, call: Callable[[], None]) -> None:
+        self._relief.append(call)
+
+    def relieve(self) -> None:
+        self.saturated = False
+        relief, self._relief = self._relief, []
+        for call in relief:
+            call()
+
+    def leader(self, group: int) -> str:
+        return self.leaders[group]
+
+    def client_address(self, node: str) -> str:
+        return self.addresses.get(node, "")
+
+    def status(self) -> Status:
+        members = tuple(
+            MemberStatus(id_, f"{n:032x}", f"127.0.0.1:{10_001 + n}", address, "", True, True, 0.01, n)
+            for n, (id_, address) in enumerate(self.addresses.items())
+        )
+        groups = tuple(
+            GroupStatus(
+                group=n, role="leader" if self.leaders[n] == self.id else "follower", term=3,
+                leader=self.leaders[n], first_index=1, last_index=9, commit=8, applied=7, voters=("K1", "K2"),
+                learners=(), keys=len(machine.keyspace), expiring_keys=0, expired_keys=0,
+                dataset_bytes=machine.keyspace.bytes, revision=0, pending_proposals=0, replicas=(),
+            )
+            for n, machine in enumerate(self.machines)
+        )  # fmt: skip
+        return Status("K1", "0", "c1", "0" * 32, "serving", "", False, "", "", 1.0, members, groups)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._pending)
+
+    def turn(self) -> None:
+        """Answer everything asked so far."""
+        pending, self._pending = self._pending, []
+        for answer in pending:
+            answer()
+
+    def settle(self) -> None:
+        while self._pending:
+            self.turn()
+
+
+class Recorder:
+    """Counts what it is told."""
+
+    def __init__(self) -> None:
+        self.open: Counter[str] = Counter()
+        self.rejections: Counter[str] = Counter()
+        self.names: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
+        self.codes: Counter[str] = Counter()
+        self.segments: list[tuple[str, int]] = []
+        self.received = self.sent = self.paused_now = 0
+
+    def connection_opened(self, protocol: str) -> None:
+        self.open[protocol] += 1
+
+    def connection_switched(self, before: str, after: str) -> None:
+        self.open[before] -= 1
+        self.open[after] += 1
+
+    def connection_closed(self, protocol: str) -> None:
+        self.open[protocol] -= 1
+
+    def rejected(self, reason: str) -> None:
+        self.rejections[reason] += 1
+
+    def commands(self, name: str, count: int, errors: int) -> None:
+        self.names[name] += count
+        self.failed[name] += errors
+
+    def latency(self, kind: str, seconds: float, count: int) -> None:
+        assert seconds >= 0
+        self.segments.append((kind, count))
+
+    def error(self, code: str, count: int) -> None:
+        self.codes[code] += count
+
+    def bytes_received(self, count: int) -> None:
+        self.received += count
+
+    def bytes_sent(self, count: int) -> None:
+        self.sent += count
+
+    def paused(self, connections: int) -> None:
+        self.paused_now = connections
+
+
+class Transport(StringTransport):
+    """Counts writes, and knows whether reading is paused and how it was closed."""
+
+    writes = 0
+    aborted = False
+
+    def write(self, data: bytes) -> None:
+        self.writes += 1
+        super().write(data)
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+        super().abortConnection()
+
+
+class Port:
+    """The client port under test."""
+
+    def __init__(
+        self, *, limits: Limits | None = None, client: Client | None = None, groups: int = 1
+    ) -> None:
+        self.clock = FakeClock()
+        self.host = FakeHost(self.clock, groups)
+        self.observer = Recorder()
+        config = Config(Node("K1", "data"), limits=limits or Limits(), client=client or Client())
+        self.factory = client_factory(config, self.host, self.observer, self.clock)
+
+    def connect(self) -> "Talk":
+        protocol: Any = self.factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 50_000))
+        transport = Transport(peerAddress=IPv4Address("TCP", "127.0.0.1", 50_000))
+        protocol.makeConnection(transport)
+        return Talk(self, protocol, transport)
+
+
+class Talk:
+    """One client's side."""
+
+    def __init__(self, port: Port, protocol: ClientProtocol, transport: Transport) -> None:
+        self.port = port
+        self.protocol = protocol
+        self.transport = transport
+
+    def send(self, data: bytes) -> bytes:
+        """Send, and whatever has been answered since the last time."""
+        self.protocol.dataReceived(data)
+        return self.read()
+
+    def ask(self, data: bytes) -> bytes:
+        """Send and let the host answer everything."""
+        self.protocol.dataReceived(data)
+        self.port.host.settle()
+        return self.read()
+
+    def encode(self, *words: bytes | str) -> bytes:
+        return encode(*words)
+
+    def run(self, *words: bytes | str) -> bytes:
+        return self.ask(self.encode(*words))
+
+    def read(self) -> bytes:
+        data: bytes = self.transport.value()
+        self.transport.clear()
+        return data
+
+    def half_close(self) -> None:
+        IHalfCloseableProtocol(self.protocol).readConnectionLost()
+
+    def lose(self) -> None:
+        self.protocol.connectionLost()
+
+
+def encode(*words: bytes | str) -> bytes:
+    """A request in RESP."""
+    encoded = [word.encode() if isinstance(word, str) else word for word in words]
+    return b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded)

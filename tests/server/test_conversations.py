@@ -1,0 +1,213 @@
+"""One client at a time: every command's replies and error texts, as lines `request => reply`.
+
+A reply is written with Python's escapes, without its last line end; each block is one connection on an
+empty keyspace.
+"""
+
+# ruff: noqa: E501  # a line of a script stays one line
+
+import pytest
+
+from tests.server.fakes import Port
+
+STRINGS = r"""
+SET a 1 => +OK
+GET a => $1\r\n1
+get a => $1\r\n1
+GET missing => $-1
+SET a 2 NX => $-1
+SET b 2 XX => $-1
+SET b 2 nx => +OK
+SET b 3 XX GET => $1\r\n2
+SET c 1 NX GET => $-1
+SET c 2 GET NX => $1\r\n1
+GET c => $1\r\n1
+SETNX c 9 => :0
+SETNX d 9 => :1
+MGET a nothing b => *3\r\n$1\r\n1\r\n$-1\r\n$1\r\n3
+MSET x 1 y 2 => +OK
+MGET x y => *2\r\n$1\r\n1\r\n$1\r\n2
+GETDEL x => $1\r\n1
+GETDEL x => $-1
+APPEND y bc => :3
+STRLEN y => :3
+STRLEN x => :0
+INCR n => :1
+INCRBY n 10 => :11
+DECR n => :10
+DECRBY n 4 => :6
+INCRBY n -6 => :0
+EXISTS a a nothing => :2
+DEL a b nothing => :2
+UNLINK c => :1
+TYPE y => +string
+TYPE a => +none
+DBSIZE => :3
+kvstore-set s v => +OK
+kvstore-get s => $1\r\nv
+"""
+
+EXPIRY = r"""
+SET a 1 EX 100 => +OK
+TTL a => :100
+PTTL a => :100000
+EXPIRETIME a => :1700000100
+PEXPIRETIME a => :1700000100000
+SET a 2 KEEPTTL => +OK
+TTL a => :100
+SET a 3 => +OK
+TTL a => :-1
+TTL missing => :-2
+PTTL missing => :-2
+SET a 1 px 1499 => +OK
+TTL a => :1
+PTTL a => :1499
+PERSIST a => :1
+PERSIST a => :0
+SET a 1 EXAT 1700000050 => +OK
+TTL a => :50
+SET a 1 PXAT 1700000050500 => +OK
+PTTL a => :50500
+EXPIRE a 10 => :1
+EXPIRE a 20 NX => :0
+EXPIRE a 5 GT => :0
+EXPIRE a 5 LT => :1
+EXPIRE a 60 XX GT => :1
+EXPIRE missing 5 => :0
+PEXPIRE a 1500 => :1
+PTTL a => :1500
+EXPIREAT a 1700000007 => :1
+TTL a => :7
+PEXPIREAT a 1700000008000 => :1
+TTL a => :8
+EXPIRE a -1 => :1
+EXISTS a => :0
+SETEX a 9 v => +OK
+TTL a => :9
+PSETEX a 9000 v => +OK
+TTL a => :9
+SET a 1 EXAT 1 => +OK
+GET a => $-1
+"""
+
+ERRORS = r"""
+LPUSH k v => -ERR unknown command 'LPUSH', with args beginning with: 'k' 'v'\x20
+NOSUCH => -ERR unknown command 'NOSUCH', with args beginning with:\x20
+GET => -ERR wrong number of arguments for 'get' command
+get a b => -ERR wrong number of arguments for 'get' command
+SET a => -ERR wrong number of arguments for 'set' command
+MSET a 1 b => -ERR wrong number of arguments for 'mset' command
+PING a b => -ERR wrong number of arguments for 'ping' command
+CLIENT => -ERR wrong number of arguments for 'client' command
+CLIENT SETNAME => -ERR wrong number of arguments for 'client|setname' command
+CLIENT NOSUCH => -ERR unknown subcommand 'NOSUCH'. Try CLIENT HELP.
+CLIENT MAINT_NOTIFICATIONS ON => -ERR unknown subcommand 'MAINT_NOTIFICATIONS'. Try CLIENT HELP.
+cluster nosuch => -ERR unknown subcommand 'nosuch'. Try CLUSTER HELP.
+KRAFT TRANSFER K2 => -ERR unknown subcommand 'TRANSFER'. Try KRAFT HELP.
+CONFIG SET a b => -ERR unknown subcommand 'SET'. Try CONFIG HELP.
+COMMAND NOSUCH => -ERR unknown subcommand 'NOSUCH'. Try COMMAND HELP.
+SET a 1 NX XX => -ERR syntax error
+SET a 1 EX => -ERR syntax error
+SET a 1 EX 1 PX 1 => -ERR syntax error
+SET a 1 EX 1 KEEPTTL => -ERR syntax error
+SET a 1 KEEPTTL EX 1 => -ERR syntax error
+SET a 1 NOSUCH => -ERR syntax error
+SET a 1 EX x => -ERR value is not an integer or out of range
+SET a 1 EX 1.5 => -ERR value is not an integer or out of range
+SET a 1 EX +1 => -ERR value is not an integer or out of range
+SET a 1 EX 01 => -ERR value is not an integer or out of range
+SET a 1 EX 9223372036854775808 => -ERR value is not an integer or out of range
+SET a 1 EX 0 => -ERR invalid expire time in 'set' command
+SET a 1 PX -1 => -ERR invalid expire time in 'set' command
+SET a 1 EX 9223372036854775807 => -ERR invalid expire time in 'set' command
+SET a 1 PX 9223372036854775807 => -ERR invalid expire time in 'set' command
+SETEX a 0 v => -ERR invalid expire time in 'setex' command
+PSETEX a 0 v => -ERR invalid expire time in 'psetex' command
+EXPIRE a x => -ERR value is not an integer or out of range
+EXPIRE a 9223372036854775807 => -ERR invalid expire time in 'expire' command
+EXPIRE a 1 NX GT => -ERR NX and XX, GT or LT options at the same time are not compatible
+EXPIRE a 1 GT LT => -ERR GT and LT options at the same time are not compatible
+EXPIRE a 1 NOSUCH => -ERR Unsupported option NOSUCH
+INCRBY a x => -ERR value is not an integer or out of range
+DECRBY a -9223372036854775808 => -ERR decrement would overflow
+SET a text => +OK
+INCR a => -ERR value is not an integer or out of range
+SET a 9223372036854775807 => +OK
+INCR a => -ERR increment or decrement would overflow
+SELECT 1 => -ERR DB index is out of range
+SELECT x => -ERR value is not an integer or out of range
+AUTH x => -ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?
+AUTH somebody x => -WRONGPASS invalid username-password pair or user is disabled.
+AUTH a b c => -ERR syntax error
+HELLO 4 => -NOPROTO unsupported protocol version
+HELLO x => -ERR Protocol version is not an integer or out of range
+HELLO 3 NOSUCH => -ERR Syntax error in HELLO option 'NOSUCH'
+HELLO 3 AUTH somebody x => -WRONGPASS invalid username-password pair or user is disabled.
+GET missing => $-1
+"""
+
+CONNECTION = r"""
+PING => +PONG
+PING hi => $2\r\nhi
+ECHO hi => $2\r\nhi
+SELECT 0 => +OK
+AUTH default anything => +OK
+READONLY => +OK
+READWRITE => +OK
+ASKING => +OK
+CLIENT ID => :1
+CLIENT GETNAME => $-1
+CLIENT SETNAME me => +OK
+client getname => $2\r\nme
+CLIENT SETINFO LIB-NAME lib => +OK
+CLIENT SETINFO LIB-VER 1.0 => +OK
+CLIENT SETINFO LIB-AGE 1 => -ERR Unrecognized option 'LIB-AGE'
+CLIENT NO-EVICT ON => +OK
+CLIENT NO-TOUCH off => +OK
+CLIENT NO-TOUCH maybe => -ERR syntax error
+CLIENT CAPA redirect => +OK
+CLIENT KILL 1.2.3.4:5 => -ERR No such client
+CLIENT KILL ID 99 => :0
+RESET => +RESET
+CLIENT GETNAME => $-1
+HELLO 3 SETNAME me => %7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n7.4.0\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:1\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0
+GET missing => _
+CLIENT GETNAME => $2\r\nme
+CONFIG GET save => %1\r\n$4\r\nsave\r\n$0\r\n
+HELLO 2 AUTH default x => *14\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n7.4.0\r\n$5\r\nproto\r\n:2\r\n$2\r\nid\r\n:1\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0
+CONFIG GET APPENDONLY => *2\r\n$10\r\nappendonly\r\n$3\r\nyes
+CONFIG GET nothing* => *0
+TIME => *2\r\n$10\r\n1700000000\r\n$1\r\n0
+ROLE => *3\r\n$6\r\nmaster\r\n:7\r\n*1\r\n*3\r\n$9\r\n127.0.0.1\r\n$5\r\n10012\r\n$1\r\n6
+COMMAND GETKEYS MSET a 1 b 2 => *2\r\n$1\r\na\r\n$1\r\nb
+COMMAND GETKEYS PING => -ERR The command has no key arguments
+COMMAND GETKEYS NOSUCH => -ERR Invalid command specified
+COMMAND GETKEYS GET => -ERR Invalid number of arguments specified for command
+COMMAND LIST FILTERBY PATTERN mge? => *1\r\n$4\r\nmget
+COMMAND INFO nosuch get => *2\r\n$-1\r\n*10\r\n$3\r\nget\r\n:2\r\n*2\r\n+readonly\r\n+fast\r\n:1\r\n:1\r\n:1\r\n*2\r\n+@string\r\n+@read\r\n*0\r\n*0\r\n*0
+COMMAND DOCS get => *2\r\n$3\r\nget\r\n*8\r\n$7\r\nsummary\r\n$27\r\nReturns the value of a key.\r\n$5\r\nsince\r\n$5\r\n1.0.0\r\n$5\r\ngroup\r\n$6\r\nstring\r\n$9\r\narguments\r\n*0
+CLUSTER KEYSLOT 123456789 => :12739
+CLUSTER KEYSLOT {user1000}.following => :3443
+CLUSTER KEYSLOT foo{}{bar} => :8363
+KRAFT LEADER => *6\r\n$5\r\ngroup\r\n:0\r\n$6\r\nleader\r\n$2\r\nK1\r\n$7\r\naddress\r\n$15\r\n127.0.0.1:10011
+KRAFT LEADER key => *6\r\n$5\r\ngroup\r\n:0\r\n$6\r\nleader\r\n$2\r\nK1\r\n$7\r\naddress\r\n$15\r\n127.0.0.1:10011
+KRAFT OUTPUT plain => -ERR plain output is for inline connections
+QUIT => +OK
+"""
+
+
+@pytest.mark.parametrize("script", [STRINGS, EXPIRY, ERRORS, CONNECTION])
+@pytest.mark.parametrize("step", ["whole", "byte by byte"])
+def test_replies(script: str, step: str) -> None:
+    """However the bytes are cut."""
+    client = Port().connect()
+    for line in script.strip("\n").split("\n"):
+        asked, _, expected = line.partition(" => ")
+        wanted = expected.encode().decode("unicode_escape").encode() + b"\r\n"
+        words = asked.split(" ")
+        if step == "whole":
+            answer = client.run(*words)
+        else:
+            encoded = client.encode(*words)
+            answer = b"".join(client.ask(encoded[n : n + 1]) for n in range(len(encoded)))
+        assert answer == wanted, line

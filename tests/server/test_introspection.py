@@ -1,0 +1,165 @@
+"""What clients and people ask about the server, the cluster and kraft itself."""
+
+from kraft.config.values import Client
+from kraft.server.commands import NAMES, TABLE
+from tests.server.fakes import Port, Talk, encode
+
+REDIRECT = Client(routing="redirect")
+
+
+def body(reply: bytes) -> str:
+    """The text of a bulk string."""
+    header, _, rest = reply.partition(b"\r\n")
+    assert header == b"$%d" % (len(rest) - 2)
+    return rest[:-2].decode()
+
+
+def test_info_has_what_clients_look_for(client: Talk) -> None:
+    client.run("SET", "a", "1")
+    text = body(client.run("INFO"))
+    sections = [line[2:] for line in text.split("\r\n") if line.startswith("# ")]
+    fields = dict(line.split(":", 1) for line in text.split("\r\n") if ":" in line)
+    assert sections == [
+        "Server", "Clients", "Memory", "Persistence", "Stats", "Replication", "Cpu", "Cluster", "Keyspace",
+    ]  # fmt: skip
+    wanted = {
+        "redis_version": "7.4.0", "redis_mode": "standalone", "loading": "0", "role": "master",
+        "cluster_enabled": "0", "db0": "keys=1,expires=0,avg_ttl=0", "connected_clients": "1",
+        "connected_slaves": "1", "tcp_port": "10011",
+    }  # fmt: skip
+    assert {name: fields[name] for name in wanted} == wanted
+
+
+def test_info_gives_the_sections_asked_for(client: Talk) -> None:
+    assert body(client.run("INFO", "cluster")) == "# Cluster\r\ncluster_enabled:0\r\n"
+    assert body(client.run("INFO", "Cluster", "persistence")).count("# ") == 2
+    assert body(client.run("INFO", "nosuch")) == ""
+    assert body(client.run("INFO", "everything")).count("# ") == 9
+
+
+def test_info_without_a_leader_still_answers(client: Talk) -> None:
+    client.port.host.leaders = [""]
+    text = body(client.run("INFO", "replication"))
+    assert "role:slave\r\n" in text
+    assert "master_link_status:down\r\n" in text
+    assert client.run("ROLE") == b"*5\r\n$5\r\nslave\r\n$0\r\n\r\n:0\r\n$7\r\nconnect\r\n:7\r\n"
+    assert client.run("KRAFT", "LEADER") == b"-CLUSTERDOWN No leader for group 0\r\n"
+    assert "cluster_state:fail" in body(client.run("CLUSTER", "INFO"))
+
+
+def test_a_follower_says_whose(client: Talk) -> None:
+    client.port.host.leaders = ["K2"]
+    assert "master_port:10012\r\n" in body(client.run("INFO", "replication"))
+    assert client.run("ROLE").startswith(b"*5\r\n$5\r\nslave\r\n$9\r\n127.0.0.1\r\n:10012\r\n$9\r\nconnected")
+    assert b"$7\r\nreplica\r\n" in client.run("HELLO")
+
+
+def test_the_leader_comes_first_in_the_slot_map(client: Talk) -> None:
+    client.port.host.leaders = ["K2"]
+    slots = client.run("CLUSTER", "SLOTS")
+    assert slots.startswith(b"*1\r\n*4\r\n:0\r\n:16383\r\n*4\r\n$9\r\n127.0.0.1\r\n:10012\r\n$40\r\n")
+    shards = client.run("CLUSTER", "SHARDS")
+    assert shards.index(b":10012") < shards.index(b":10011")
+    assert shards.count(b"$6\r\nmaster\r\n") == shards.count(b"$7\r\nreplica\r\n") == 1
+
+
+def test_cluster_nodes_lists_this_node_and_the_others(client: Talk) -> None:
+    mine, other = body(client.run("CLUSTER", "NODES")).splitlines()
+    my_id = body(client.run("CLUSTER", "MYID"))
+    assert len(my_id) == 40
+    assert mine == f"{my_id} 127.0.0.1:10011@10001 myself,master - 0 0 3 connected 0-16383"
+    assert other.split(" ", 1)[1] == f"127.0.0.1:10012@10002 slave {my_id} 0 0 3 connected"
+    assert "cluster_state:ok\r\ncluster_slots_assigned:16384\r\n" in body(client.run("CLUSTER", "INFO"))
+
+
+def test_redirect_mode_sends_clients_to_the_leader() -> None:
+    """READONLY lets reads stay; they are linearizable all the same."""
+    port = Port(client=REDIRECT)
+    client = port.connect()
+    assert "redis_mode:cluster" in body(client.run("INFO", "server"))
+    assert client.run("SET", "foo", "1") == b"+OK\r\n"
+    port.host.leaders = ["K2"]
+    moved = b"-MOVED 12182 127.0.0.1:10012\r\n"
+    pipeline = encode("SET", "foo", "1") + encode("GET", "foo") + encode("PING")
+    assert client.ask(pipeline) == moved * 2 + b"+PONG\r\n"
+    client.run("READONLY")
+    assert client.run("GET", "foo") == b"$1\r\n1\r\n"
+    assert client.run("DEL", "foo") == moved
+    port.host.leaders = [""]
+    assert client.run("DEL", "foo") == b"-CLUSTERDOWN No leader for group 0\r\n"
+
+
+def test_forward_mode_never_redirects(client: Talk) -> None:
+    client.port.host.leaders = ["K2"]
+    assert client.run("SET", "foo", "1") == b"+OK\r\n"
+
+
+def test_command_lists_every_row(client: Talk) -> None:
+    """Ten elements each, and KRAFT among them, because redis-py refuses what is missing."""
+    answer = client.run("COMMAND")
+    assert answer.startswith(b"*%d\r\n*10\r\n$3\r\nget\r\n:2\r\n" % len(TABLE))
+    assert b"\r\n$5\r\nkraft\r\n:-2\r\n" in answer
+    assert client.run("COMMAND", "COUNT") == b":%d\r\n" % len(TABLE)
+    assert client.run("COMMAND", "DOCS").startswith(b"*%d\r\n" % (2 * len(TABLE)))
+    assert client.run("COMMAND", "LIST").startswith(b"*%d\r\n" % len(TABLE))
+    assert len(NAMES) == len(set(NAMES)) > len(TABLE)
+
+
+def test_every_row_is_described() -> None:
+    for row in TABLE.values():
+        for each in (row, *row.subcommands.values()):
+            assert each.summary.endswith("."), each.name
+            assert each.function.__doc__, each.name
+
+
+def test_families_have_help(client: Talk) -> None:
+    for family in ("CLIENT", "CLUSTER", "COMMAND", "CONFIG", "KRAFT"):
+        answer = client.run(family, "help")
+        assert f"+{family} <subcommand>".encode() in answer
+        assert b"+HELP\r\n" in answer
+
+
+def test_client_list_and_kill(port: Port) -> None:
+    one, two, three = port.connect(), port.connect(), port.connect()
+    two.run("CLIENT", "SETNAME", "two")
+    lines = body(one.run("CLIENT", "LIST")).splitlines()
+    assert [line.split()[0] for line in lines] == ["id=1", "id=2", "id=3"]
+    assert "name=two" in lines[1]
+    assert "cmd=client|setname" in lines[1]
+    assert "user=default" in body(one.run("CLIENT", "INFO"))
+    assert body(one.run("CLIENT", "LIST", "ID", "2")).count("id=") == 1
+    assert body(one.run("CLIENT", "LIST", "TYPE", "pubsub")) == ""
+    assert one.run("CLIENT", "LIST", "TYPE", "x") == b"-ERR Unknown client type 'x'\r\n"
+    assert one.run("CLIENT", "KILL", "ID", "2") == b":1\r\n"
+    assert two.transport.aborted
+    two.lose()
+    assert one.run("CLIENT", "KILL", "ADDR", "127.0.0.1:50000", "SKIPME", "yes") == b":1\r\n"
+    assert three.transport.aborted
+    assert one.run("CLIENT", "KILL", "ID", "1", "SKIPME", "no") == b":1\r\n"
+    assert one.transport.disconnecting
+
+
+def test_kraft_shows_the_node_and_its_peers(client: Talk) -> None:
+    client.run("HELLO", "3")
+    status = client.run("KRAFT", "STATUS")
+    assert status.startswith(b"%4\r\n$4\r\nnode\r\n$2\r\nK1\r\n")
+    assert b"$4\r\nrole\r\n$6\r\nleader\r\n" in status
+    members = client.run("KRAFT", "MEMBERS")
+    assert members.startswith(b"*2\r\n%7\r\n$2\r\nid\r\n$2\r\nK1\r\n")
+    assert b"$4\r\nkind\r\n$5\r\nvoter\r\n" in members
+    assert client.run("KRAFT", "LEADER", "a", "b").startswith(b"-ERR wrong number")
+
+
+def test_plain_output_for_people(client: Talk) -> None:
+    """Only on an inline connection, and only until it is switched back."""
+    assert client.ask(b"kraft output plain\r\n") == b"OK\n"
+    assert client.ask(b"kvstore-set a hello  world\r\nkvstore-get a\r\n") == b"OK\nhello  world\n"
+    assert client.ask(b"get nothing\r\nincr a\r\nmget a b\r\n\r\n") == (
+        b"null\nERR value is not an integer or out of range\nhello  world\nnull\n"
+    )
+    assert b"leader K1\n" in client.ask(b"kraft leader\r\n")
+    assert client.ask(b"kraft output resp\r\nget a\r\n") == b"+OK\r\n$12\r\nhello  world\r\n"
+    assert client.ask(b"kraft output pretty\r\n") == b"-ERR syntax error\r\n"
+    assert +client.port.observer.open == {"inline": 1}
+    assert client.ask(b"exit\r\n") == b"+OK\r\n"
+    assert client.transport.disconnecting

@@ -1,0 +1,171 @@
+"""Segments: runs of one kind share one call of the host, and replies keep the order of requests."""
+
+from kraft.host.ports import Busy, DiskFull, NoLeader, NotLeader, Refused, Stopping, Uncertain
+from kraft.kv import commands as kv
+from tests.server.fakes import Port, Talk, encode
+
+
+def test_a_pipeline_of_writes_is_one_proposal_and_one_send(client: Talk) -> None:
+    host = client.port.host
+    assert client.send(b"".join(encode("SET", f"k{n}", "v") for n in range(16))) == b""
+    assert len(host.writes) == 1
+    host.turn()
+    assert client.transport.writes == 1
+    assert client.read() == b"+OK\r\n" * 16
+    assert client.port.observer.segments == [("write", 16)]
+
+
+def test_kinds_alternate_and_replies_keep_their_order(client: Talk) -> None:
+    """The read behind a write sees it, and nothing later is answered before it."""
+    mixed = [("SET", "a", "1"), ("PING",), ("GET", "a"), ("MGET", "a", "b"), ("INCR", "a"), ("ECHO", "x")]
+    assert client.send(b"".join(encode(*words) for words in mixed)) == b""
+    host = client.port.host
+    host.turn()
+    assert client.read() == b"+OK\r\n+PONG\r\n"
+    assert (len(host.writes), len(host.reads)) == (1, 1)
+    host.turn()
+    assert client.read() == b"$1\r\n1\r\n*2\r\n$1\r\n1\r\n$-1\r\n"
+    host.turn()
+    assert client.read() == b":2\r\n$1\r\nx\r\n"
+    kinds = [("write", 1), ("local", 1), ("read", 2), ("write", 1), ("local", 1)]
+    assert client.port.observer.segments == kinds
+
+
+def test_an_invalid_request_is_answered_in_its_place_and_splits_nothing(client: Talk) -> None:
+    batch = [("SET", "a", "1"), ("SET", "a"), ("SET", "a", "2", "EX", "0"), ("INCR", "a"), ("DEL", "a")]
+    client.send(b"".join(encode(*words) for words in batch))
+    assert [len(commands) for _, commands in client.port.host.writes] == [3]
+    client.port.host.settle()
+    assert client.read() == (
+        b"+OK\r\n-ERR wrong number of arguments for 'set' command\r\n"
+        b"-ERR invalid expire time in 'set' command\r\n:2\r\n:1\r\n"
+    )
+    assert client.ask(encode("GET") + encode("GET", "a") + encode("TTL")) == (
+        b"-ERR wrong number of arguments for 'get' command\r\n$-1\r\n"
+        b"-ERR wrong number of arguments for 'ttl' command\r\n"
+    )
+
+
+def test_only_invalid_requests_need_no_host(client: Talk) -> None:
+    assert client.send(encode("SET", "a") + encode("GET")).count(b"-ERR wrong number") == 2
+    assert not client.port.host.writes
+    assert not client.port.host.reads
+
+
+def test_what_arrives_behind_a_segment_waits_for_it(client: Talk) -> None:
+    client.send(encode("SET", "a", "1"))
+    assert client.send(encode("PING")) == b""
+    assert client.send(encode("INCR", "a") + encode("INCR", "a")) == b""
+    client.port.host.turn()
+    assert client.read() == b"+OK\r\n+PONG\r\n"
+    client.port.host.turn()
+    assert client.read() == b":2\r\n:3\r\n"
+
+
+def test_long_runs_are_cut(client: Talk) -> None:
+    """By number, and by size."""
+    answer = client.ask(b"".join(encode("INCR", "n") for _ in range(2500)))
+    assert answer == b"".join(b":%d\r\n" % n for n in range(1, 2501))
+    assert [len(commands) for _, commands in client.port.host.writes] == [1024, 1024, 452]
+    client.port.host.writes.clear()
+    assert client.ask(encode("SET", "k", "v" * 100_000) * 5) == b"+OK\r\n" * 5
+    assert [len(commands) for _, commands in client.port.host.writes] == [2, 2, 1]
+
+
+def test_two_connections_do_not_wait_for_each_other(port: Port) -> None:
+    first, second = port.connect(), port.connect()
+    first.send(encode("SET", "a", "1"))
+    assert second.send(encode("PING")) == b"+PONG\r\n"
+    port.host.settle()
+    assert first.read() == b"+OK\r\n"
+
+
+def test_every_outcome_has_its_error(client: Talk) -> None:
+    """A segment that failed answers each of its commands with the same error."""
+    table = {
+        Uncertain(): "UNCERTAIN write may or may not be applied; check before retrying",
+        NoLeader(0): "CLUSTERDOWN No leader for group 0",
+        NotLeader(0, "K2"): "CLUSTERDOWN No leader for group 0",
+        Busy(): "BUSY too many pending writes, try again later",
+        DiskFull("/data"): "MISCONF Errors writing to the log: /data",
+        DiskFull(): "MISCONF Errors writing to the log: no space left",
+        Stopping(): "CLUSTERDOWN This node is shutting down",
+        Refused(): "CLUSTERDOWN This node does not serve the group",
+    }
+    for failure, text in table.items():
+        client.port.host.failing = failure
+        assert client.ask(encode("INCR", "a") * 2) == f"-{text}\r\n".encode() * 2
+    client.port.host.failing = NoLeader(0)
+    assert client.run("GET", "a") == b"-CLUSTERDOWN No leader for group 0\r\n"
+    assert client.port.observer.codes["UNCERTAIN"] == 2
+    assert client.port.observer.failed["incr"] == 2 * len(table)
+
+
+def test_protocol_switches_between_two_replies(client: Talk) -> None:
+    """What was asked before HELLO is answered in the old protocol."""
+    answer = client.ask(encode("CLIENT", "GETNAME") + encode("HELLO", "3") + encode("CLIENT", "GETNAME"))
+    assert answer.startswith(b"$-1\r\n%7\r\n")
+    assert answer.endswith(b"_\r\n")
+    assert +client.port.observer.open == {"resp3": 1}
+
+
+def test_quit_drops_what_is_behind_it(client: Talk) -> None:
+    assert client.ask(encode("SET", "a", "1") + encode("QUIT") + encode("SET", "a", "2")) == b"+OK\r\n+OK\r\n"
+    assert client.transport.disconnecting
+    assert len(client.port.host.writes) == 1
+    assert client.ask(encode("PING")) == b""
+
+
+def test_half_close_still_gets_every_reply(client: Talk) -> None:
+    """As `printf ... | nc -N` does."""
+    client.send(b"set a 1\r\nincr a\r\nget a\r\n")
+    client.half_close()
+    assert not client.transport.disconnecting
+    client.port.host.settle()
+    assert client.read() == b"+OK\r\n:2\r\n$1\r\n2\r\n"
+    assert client.transport.disconnecting
+
+
+def test_half_close_of_an_idle_connection_closes_it(client: Talk) -> None:
+    client.half_close()
+    assert client.transport.disconnecting
+
+
+def test_a_lost_client_leaves_its_write_alone(client: Talk) -> None:
+    """The write happens; its answer, and what was queued behind it, do not."""
+    client.send(encode("SET", "a", "1") + encode("SET", "a", "2") + encode("GET", "a") + encode("DEL", "a"))
+    client.lose()
+    client.port.host.settle()
+    assert client.read() == b""
+    assert client.port.host.machines[0].keyspace.get(b"a") == b"2"
+    assert not client.port.host.reads
+    assert not client.port.factory.clients.sessions
+
+
+def test_groups_split_a_run_and_refuse_to_be_mixed() -> None:
+    """Keys of slots below 8192 are group 0's, the others group 1's."""
+    client = Port(groups=2).connect()
+    low, high = "bar", "foo"  # slots 5061 and 12182
+    sets = [(low, "1"), (low, "2"), (high, "3"), (low, "4")]
+    assert client.ask(b"".join(encode("SET", *pair) for pair in sets)) == b"+OK\r\n" * 4
+    assert [(group, len(commands)) for group, commands in client.port.host.writes] == [(0, 2), (1, 1), (0, 1)]
+    assert client.run("MGET", low, high) == b"-CROSSSLOT Keys in request don't hash to the same slot\r\n"
+    assert client.run("MGET", "{bar}1", "bar") == b"*2\r\n$-1\r\n$1\r\n4\r\n"
+    assert client.run("GET", high) == b"$1\r\n3\r\n"
+
+
+def test_a_plain_set_becomes_the_smallest_command(client: Talk) -> None:
+    client.run("SET", "a", "1")
+    client.run("SET", "a", "1", "PX", "7", "XX", "GET")
+    commands = [command for _, run in client.port.host.writes for command in run]
+    options = (kv.Condition.IF_PRESENT, kv.Expiry.RELATIVE, 7, True)
+    assert commands == [kv.Put(b"a", b"1"), kv.Set(b"a", b"1", *options)]
+
+
+def test_observer_counts_by_name(client: Talk) -> None:
+    client.ask(encode("SET", "a", "x") + encode("INCR", "a") + encode("NOSUCH") + encode("CLIENT", "ID"))
+    observer = client.port.observer
+    assert observer.names == {"set": 1, "incr": 1, "unknown": 1, "client|id": 1}
+    assert +observer.failed == {"incr": 1, "unknown": 1}
+    assert observer.codes == {"ERR": 2}
+    assert (observer.received, observer.sent) == (88, 114)
