@@ -1,0 +1,31 @@
+"""The names of log events with their levels. docs/logging.md says what each means.
+
+A name says what happened; what varies is in fields.
+"""
+
+LEVELS: dict[str, str] = {
+    # life of the process
+    "log_replayed": "info",
+    "node_started": "info",
+    "node_stopping": "info",
+    "node_stopped": "info",
+    "node_failed": "critical",
+    # cluster and consensus
+    "cluster_formed": "info",
+    "role_changed": "info",
+    "election_ended": "info",
+    # peers
+    "peer_connected": "info",
+    "peer_disconnected": "warning",
+    "peer_unreachable": "warning",
+    "peer_refused": "warning",
+    # disk
+    "disk_full": "error",
+    "disk_has_room": "info",
+    "storage_failed": "error",
+    # ports
+    "client_rejected": "warning",
+    "scrape_failed": "error",
+    # libraries
+    "twisted": "warning",
+}

@@ -1,0 +1,150 @@
+"""Logs: events with fields, one line each, readable at a terminal and JSON otherwise.
+
+`configure` is called once, by whoever starts the process; everybody else receives a logger. Lines go to
+the standard output the process was started with, never to `sys.stdout`: twistd replaces that with a writer
+into Twisted's log, whose events come back here. A line that cannot be written is lost, without a raise.
+"""
+
+import sys
+from collections.abc import Callable, MutableMapping
+from typing import Any, TextIO
+
+import msgspec
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
+from zope.interface import implementer
+
+from kraft.config import Log
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+KEYS_MAX = 256  # of one rate limit; the oldest go first
+_FIRST = ("timestamp", "level", "event", "node")
+_TWISTED_LEVELS = {
+    LogLevel.debug: "debug",
+    LogLevel.info: "debug",  # "Starting factory ..." and the like, of no use beside kraft's own events
+    LogLevel.warn: "warning",
+    LogLevel.error: "error",
+    LogLevel.critical: "critical",
+}
+
+
+def configure(log: Log, node: str = "", stream: TextIO | None = None) -> None:
+    """Set logging up for the process; every event carries the node's id when one is given.
+
+    The form `auto` is text when `stream` is a terminal, else JSON. `stream` is standard output unless given.
+    """
+    sink = _Sink(stream if stream is not None else sys.__stdout__)
+    at_terminal = sink.at_terminal()
+    as_text = log.format == "text" or (log.format == "auto" and at_terminal)
+    structlog.configure(
+        processors=[
+            _of_node(node),
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *(_text(colors=at_terminal) if as_text else _json()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[log.level]),
+        logger_factory=lambda *_: sink,
+    )
+
+
+def logger(name: str) -> FilteringBoundLogger:
+    """A logger as configured by now; `name` says which program or library speaks."""
+    bound: FilteringBoundLogger = structlog.get_logger().bind(logger=name)
+    return bound
+
+
+def log(out: FilteringBoundLogger, level: str, event: str, /, **fields: object) -> None:
+    """One event at a level known only at run time."""
+    out.log(LEVELS[level], event, **fields)
+
+
+class RateLimit:
+    """Lets one event of a kind through in `period` seconds, for what others could repeat at will."""
+
+    def __init__(self, seconds: Callable[[], float], period: float = 5.0) -> None:
+        self._seconds = seconds
+        self._period = period
+        self._seen: dict[str, tuple[float, int]] = {}  # kind -> (when one went through, held back since)
+
+    def admit(self, kind: str) -> int | None:
+        """None to hold this one back, else how many of the kind were held back before it."""
+        now = self._seconds()
+        last, held = self._seen.get(kind, (now - self._period, 0))
+        if now - last < self._period:
+            self._seen[kind] = (last, held + 1)
+            return None
+        self._seen.pop(kind, None)
+        self._seen[kind] = (now, 0)
+        if len(self._seen) > KEYS_MAX:
+            del self._seen[next(iter(self._seen))]
+        return held
+
+
+@implementer(ILogObserver)
+class TwistedBridge:
+    """Twisted's own log events as events named `twisted`; without arguments, so that twistd can make one.
+
+    twistd logs before a service can configure anything; what is worth telling then is told with the defaults.
+    """
+
+    def __call__(self, event: LogEvent) -> None:
+        """Pass one event on; an error that was logged carries its traceback."""
+        if not structlog.is_configured():
+            configure(Log())
+        fields: dict[str, object] = {"message": formatEvent(event), "source": event.get("log_namespace", "")}
+        failure = event.get("log_failure")
+        if failure is not None:
+            fields["exception"] = failure.getTraceback()
+        level = _TWISTED_LEVELS.get(event.get("log_level", LogLevel.info), "info")
+        log(logger("twisted"), level, "twisted", **fields)
+
+
+class _Sink:
+    """Where rendered lines go; structlog calls it by the name of the level."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def at_terminal(self) -> bool:
+        return self._stream is not None and self._stream.isatty()
+
+    def write(self, line: str) -> None:
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):  # the reader is gone, or the stream is closed
+            self._stream = None
+
+    debug = info = warning = error = critical = write
+
+
+def _of_node(node: str) -> Processor:
+    def add(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if node:
+            event["node"] = node
+        return event
+
+    return add
+
+
+def _text(*, colors: bool) -> list[Processor]:
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=20, exception_formatter=plain)]
+
+
+def _json() -> list[Processor]:
+    return [structlog.processors.format_exc_info, _in_order, structlog.processors.JSONRenderer(_dumps)]
+
+
+def _in_order(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Who, when and what before the rest, so that a line can be read by eye."""
+    first = {key: event[key] for key in _FIRST if key in event}
+    return first | {key: value for key, value in event.items() if key not in first}
+
+
+def _dumps(event: object, **_: object) -> str:
+    return msgspec.json.encode(event, enc_hook=str).decode()

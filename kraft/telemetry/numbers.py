@@ -1,0 +1,171 @@
+"""The numbers of one node, on a registry of their own, and how a scrape is answered.
+
+Counters and durations are told by observers as things happen; whatever a status can say is read only when
+somebody asks. A source that fails is counted out of that one scrape and blanks nothing else.
+"""
+
+import platform
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
+
+import twisted
+from kraft.telemetry import names
+from kraft.telemetry.samples import Count, Declaration, Histogram, Readings, Spread
+from kraft.telemetry.samples import Counter as CounterDeclaration
+from kraft.telemetry.status import Status, read_status
+
+PROTOCOLS = ("inline", "resp2", "resp3")
+CLASSES = ("read", "write", "local")
+CODES = (
+    "ERR", "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "UNCERTAIN", "READONLY", "MASTERDOWN", "LOADING",
+    "BUSY", "OOM", "MISCONF", "NOAUTH", "WRONGPASS", "NOPERM", "NOPROTO",
+    "CROSSSLOT", "EXECABORT", "NOSCRIPT",
+)  # fmt: skip
+REASONS = ("max_clients", "output_limit", "idle_timeout", "handshake_timeout", "protocol_error")
+OPERATIONS = ("commit", "checkpoint", "highwater", "fetch")
+OTHER = "other"
+DECLARATIONS: tuple[Declaration, ...] = tuple(
+    value for value in vars(names).values() if isinstance(value, Declaration)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is known of a node before it starts. `commands` are the names a client may send, in lower case."""
+
+    node: str
+    version: str
+    groups: Sequence[int] = (0,)
+    peers: Sequence[str] = ()
+    commands: Collection[str] = ()
+    dataset_quota_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Sources:
+    """What a scrape asks. `tap` fills it in as the parts of the node come up; None is not asked."""
+
+    status: Callable[[], Status] | None = None
+    storage_sizes: Callable[[], Mapping[str, int]] | None = None  # kind -> bytes
+    disk_free_bytes: Callable[[], int] | None = None
+    failed: Callable[[str, Exception], None] = field(default=lambda _name, _error: None)
+
+
+class Metrics(Collector):
+    """All numbers of one node. Observers write to the public holders; `expose` answers a scrape."""
+
+    def __init__(self, about: About, wall_seconds: Callable[[], float]) -> None:
+        self.about = about
+        self.sources = Sources()
+        self.registry = CollectorRegistry(auto_describe=False)
+        self.connected: dict[str, bool] = dict.fromkeys(about.peers, False)
+        self.connections: dict[str, int] = dict.fromkeys(PROTOCOLS, 0)
+        self.paused_connections = 0
+        self._wall_seconds = wall_seconds
+        self._holders: list[Count | Spread] = []
+        self._hold_raft([str(group) for group in about.groups])
+        self._hold_peers_and_storage(about.peers)
+        self._hold_clients(about.commands)
+        self.registry.register(self)
+        ProcessCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+
+    def expose(self, accept: str = "") -> tuple[str, bytes]:
+        """Content type and body of a scrape: OpenMetrics when the Accept header names it, else text."""
+        if "application/openmetrics-text" in accept:
+            body: bytes = openmetrics.generate_latest(self.registry)  # type: ignore[no-untyped-call]
+            return openmetrics.CONTENT_TYPE_LATEST, body
+        return CONTENT_TYPE_PLAIN_0_0_4, generate_latest(self.registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """What the registry asks for at a scrape."""
+        for holder in self._holders:
+            yield holder.family()
+        readings = Readings()
+        self._read_own(readings)
+        for read in (self._read_status, self._read_sizes, self._read_disk):
+            try:
+                read(readings)
+            except Exception as error:
+                self.sources.failed(read.__name__.removeprefix("_read_"), error)
+        yield from readings.families()
+
+    def _hold_raft(self, groups: list[str]) -> None:
+        count, spread = self._count, self._spread
+        self.leader_changes = count(names.RAFT_LEADER_CHANGES, groups)
+        self.elections = count(names.RAFT_ELECTIONS, groups, ("prevote", "vote"), ("won", "lost", "timeout"))
+        self.proposals = count(
+            names.RAFT_PROPOSALS, groups, ("committed", "rejected", "timeout", "uncertain")
+        )
+        self.reads = count(names.RAFT_READS, groups, ("read_index",), ("served", "refused"))
+        self.commit_duration = spread(names.RAFT_COMMIT_DURATION, groups)
+        self.apply_duration = spread(names.RAFT_APPLY_DURATION, groups)
+        self.read_index_duration = spread(names.RAFT_READ_INDEX_DURATION, groups)
+
+    def _hold_peers_and_storage(self, peers: Sequence[str]) -> None:
+        count, spread = self._count, self._spread
+        self.connects = count(names.PEER_CONNECTS, peers)
+        self.refused = count(names.PEER_REFUSED)
+        self.sent_bytes = count(names.PEER_SENT_BYTES, peers)
+        self.received_bytes = count(names.PEER_RECEIVED_BYTES, peers)
+        self.send_failures = count(names.PEER_SEND_FAILURES)
+        self.round_trip = spread(names.PEER_ROUND_TRIP, peers)
+        self.fsync_duration = spread(names.LOG_FSYNC_DURATION)
+        self.checkpoint_duration = spread(names.LOG_CHECKPOINT_DURATION)
+        self.batch_entries = spread(names.LOG_BATCH_ENTRIES)
+        self.append_bytes = count(names.LOG_APPEND_BYTES)
+        self.storage_errors = count(names.STORAGE_ERRORS, OPERATIONS)
+        self.reactor_lag = spread(names.REACTOR_LAG)
+
+    def _hold_clients(self, commands: Collection[str]) -> None:
+        count, spread = self._count, self._spread
+        self.connections_opened = count(names.CLIENT_CONNECTIONS_OPENED, PROTOCOLS)
+        self.rejected = count(names.CLIENT_REJECTED, REASONS)
+        self.commands = count(names.COMMANDS, (*sorted(commands), OTHER), ("ok", "error"))
+        self.command_duration = spread(names.COMMAND_DURATION, CLASSES)
+        self.command_errors = count(names.COMMAND_ERRORS, (*CODES, OTHER))
+        self.forwarded = count(names.COMMANDS_FORWARDED, ("done", "not_proposed", "uncertain"))
+        self.redirects = count(names.CLIENT_REDIRECTS, ("moved",))
+        self.client_received_bytes = count(names.CLIENT_RECEIVED_BYTES)
+        self.client_sent_bytes = count(names.CLIENT_SENT_BYTES)
+
+    def _count(self, declaration: CounterDeclaration, *known: Collection[str]) -> Count:
+        """A held counter; without labels it has one known combination, the empty one."""
+        unknown_labels = declaration.labels and not known
+        holder = Count(declaration, ()) if unknown_labels else Count(declaration, *known)
+        self._holders.append(holder)
+        return holder
+
+    def _spread(self, declaration: Histogram, *known: Collection[str]) -> Spread:
+        holder = Spread(declaration, *known)
+        self._holders.append(holder)
+        return holder
+
+    def _read_own(self, readings: Readings) -> None:
+        versions = (self.about.version, platform.python_version(), twisted.__version__)
+        readings.set(names.BUILD_INFO, 1, *versions)
+        readings.set(names.DATASET_QUOTA_BYTES, self.about.dataset_quota_bytes)
+        readings.set(names.BACKPRESSURE_ACTIVE, self.paused_connections > 0)
+        for protocol, number in self.connections.items():
+            readings.set(names.CLIENT_CONNECTIONS, number, protocol)
+        for peer, up in self.connected.items():
+            readings.set(names.PEER_CONNECTED, up, peer)
+
+    def _read_status(self, readings: Readings) -> None:
+        if self.sources.status is not None:
+            read_status(self.sources.status(), readings, self._wall_seconds())
+
+    def _read_sizes(self, readings: Readings) -> None:
+        if self.sources.storage_sizes is not None:
+            for kind, size in self.sources.storage_sizes().items():
+                readings.set(names.STORAGE_SIZE_BYTES, size, kind)
+
+    def _read_disk(self, readings: Readings) -> None:
+        if self.sources.disk_free_bytes is not None:
+            readings.set(names.DISK_FREE_BYTES, self.sources.disk_free_bytes())

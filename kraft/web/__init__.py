@@ -1,0 +1,1 @@
+"""The HTTP port: metrics, health, status, and one page for people. It only ever reads."""

@@ -1,0 +1,187 @@
+"""Log lines: their two forms, Twisted's events, and how floods are held back."""
+
+import ast
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from structlog.typing import FilteringBoundLogger
+from twisted.logger import Logger
+
+from kraft.config import Log
+from kraft.telemetry import logs
+from kraft.telemetry.events import LEVELS
+from kraft.telemetry.logs import KEYS_MAX, RateLimit, TwistedBridge
+from kraft.telemetry.observers import EventLog
+
+
+@pytest.fixture(autouse=True)
+def _unconfigured() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+
+
+def configure(level: str, form: str, *, stream: io.StringIO, node: str = "") -> FilteringBoundLogger:
+    logs.configure(Log(level, form), node, stream)
+    return logs.logger("kraft")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_json_is_one_line_that_begins_with_when_and_what() -> None:
+    out = io.StringIO()
+    log = configure("info", "auto", node="K1", stream=out)
+
+    log.info("node_ready", group=0, data=b"\xff", when={1: object})
+
+    line = json.loads(out.getvalue())
+    assert out.getvalue().count("\n") == 1
+    assert list(line)[:4] == ["timestamp", "level", "event", "node"]
+    assert (line["level"], line["event"], line["node"], line["group"]) == ("info", "node_ready", "K1", 0)
+    assert line["timestamp"].endswith("Z")
+
+
+def test_at_a_terminal_lines_are_for_people() -> None:
+    out = Terminal()
+
+    configure("info", "auto", node="K1", stream=out).info("node_ready", group=0)
+
+    assert "node_ready" in out.getvalue()
+    assert "{" not in out.getvalue()
+
+
+def test_the_form_can_be_chosen() -> None:
+    out = Terminal()
+    configure("info", "json", stream=out).info("a")
+    assert json.loads(out.getvalue())["event"] == "a"
+
+    plain = io.StringIO()
+    configure("info", "text", stream=plain).info("a", n=1)
+    assert "\x1b" not in plain.getvalue()
+    assert "n=1" in plain.getvalue()
+
+
+def test_lower_levels_are_left_out() -> None:
+    out = io.StringIO()
+    log = configure("warning", "json", stream=out)
+
+    log.info("a")
+    log.error("b")
+
+    assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == ["b"]
+
+
+def test_an_exception_is_one_line_with_its_traceback() -> None:
+    out = io.StringIO()
+    log = configure("info", "json", stream=out)
+    try:
+        raise RuntimeError("broken")
+    except RuntimeError:
+        log.exception("fail_stopped")
+
+    assert "RuntimeError: broken" in json.loads(out.getvalue())["exception"]
+
+
+def test_a_reader_that_is_gone_costs_nothing() -> None:
+    class Gone(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError
+
+    for stream in (Gone(), io.StringIO()):
+        log = configure("info", "json", stream=stream)
+        stream.close()
+        log.info("a")
+        log.info("b")
+
+
+def test_twisted_events_come_through_the_bridge() -> None:
+    out = io.StringIO()
+    configure("info", "json", node="K1", stream=out)
+    twisted = Logger(namespace="some.part", observer=TwistedBridge())
+    twisted.info("Starting factory {name}", name="x")
+    twisted.warn("odd {name}", name="x")
+    try:
+        raise RuntimeError("broken")
+    except RuntimeError:
+        twisted.failure("lost")
+
+    odd, lost = map(json.loads, out.getvalue().splitlines())
+    assert (odd["event"], odd["level"], odd["message"], odd["source"]) == (
+        "twisted",
+        "warning",
+        "odd x",
+        "some.part",
+    )
+    assert (lost["level"], lost["node"]) == ("critical", "K1")
+    assert "RuntimeError: broken" in lost["exception"]
+
+
+def test_a_bridge_made_before_configuration_follows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    early, late = io.StringIO(), io.StringIO()
+    monkeypatch.setattr("sys.__stdout__", early)
+    twisted = Logger(observer=TwistedBridge())
+
+    twisted.error("early")
+    configure("info", "json", stream=late)
+    twisted.error("late")
+
+    assert json.loads(early.getvalue())["message"] == "early"
+    assert json.loads(late.getvalue())["message"] == "late"
+
+
+def test_a_flood_becomes_one_line_and_a_number() -> None:
+    now = [0.0]
+    limit = RateLimit(lambda: now[0], period=5.0)
+
+    assert [limit.admit("a") for _ in range(3)] == [0, None, None]
+    assert limit.admit("b") == 0
+    now[0] = 4.999
+    assert limit.admit("a") is None
+    now[0] = 5.0
+    assert limit.admit("a") == 3
+    assert limit.admit("a") is None
+
+
+def test_the_kinds_of_a_limit_are_bounded() -> None:
+    limit = RateLimit(lambda: 0.0)
+    for i in range(KEYS_MAX):
+        limit.admit(str(i))
+    assert limit.admit("0") is None
+
+    limit.admit("one more")
+
+    assert limit.admit("0") == 0
+
+
+def test_what_was_held_back_is_told() -> None:
+    now = [0.0]
+    out = io.StringIO()
+    events = EventLog(configure("info", "json", stream=out), RateLimit(lambda: now[0]))
+    for _ in range(10):
+        events.tell_seldom("refused", "peer_refused", kind="x", event_="y")
+    now[0] = 60.0
+    events.tell_seldom("refused", "peer_refused", kind="x")
+
+    first, second = map(json.loads, out.getvalue().splitlines())
+    assert (first["level"], first["kind"], "held_back" in first) == ("warning", "x", False)
+    assert second["held_back"] == 9
+
+
+def test_events_in_the_code_and_documented_ones_are_the_same() -> None:
+    """Names given to `event`, `tell`, `tell_seldom` and `critical` anywhere in kraft."""
+    used = {"twisted"}
+    for path in Path(__file__).parents[2].joinpath("kraft").rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
+                place = {"event": 0, "tell": 0, "critical": 0, "tell_seldom": 1}.get(call.func.attr)
+                if place is not None and len(call.args) > place:
+                    names = [n.value for n in ast.walk(call.args[place]) if isinstance(n, ast.Constant)]
+                    used.update(name for name in names if isinstance(name, str))
+
+    assert used == set(LEVELS)

@@ -1,0 +1,329 @@
+"""A scrape of a whole node: from what the observers were told and what the status says."""
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import structlog
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from kraft.config import Log
+from kraft.host.status import GroupStatus, ReplicaStatus, Status
+from kraft.telemetry.logs import RateLimit, configure, logger
+from kraft.telemetry.metrics import Telemetry
+from kraft.telemetry.numbers import DECLARATIONS, About, Metrics
+from kraft.telemetry.observers import (
+    EventLog,
+    HostObserver,
+    RaftObserver,
+    ServerObserver,
+    StorageObserver,
+    TransportObserver,
+)
+from kraft.telemetry.samples import PREFIX, Counter, Histogram
+
+REPLICA = ReplicaStatus("K2", 8, 1, "replicate", 0.5, -250)
+GROUP = GroupStatus(
+    group=0, role="leader", term=7, leader="K1", first_index=1, last_index=9, commit=9, applied=8,
+    voters=("K1", "K2"), learners=(), keys=3, expiring_keys=1, expired_keys=5, dataset_bytes=300, revision=4,
+    pending_proposals=2, replicas=(REPLICA,),
+)  # fmt: skip
+STATUS = Status(
+    node="K1", version="0.1", cluster="c", incarnation="i1", state="serving", problem="", disk_full=False,
+    client="", http="", uptime_seconds=1.0, members=(), groups=(GROUP,),
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    configure(Log("critical", "json"), stream=io.StringIO())
+    yield
+    structlog.reset_defaults()
+
+
+class Node:
+    """Metrics with all observers, and a scrape of them."""
+
+    def __init__(self) -> None:
+        about = About("K1", "0.1", peers=("K2",), commands=("get", "set"), dataset_quota_bytes=1000)
+        self.metrics = Metrics(about, wall_seconds=lambda: 100.0)
+        events = EventLog(logger("kraft"), RateLimit(lambda: 0.0))
+        self.raft = RaftObserver(self.metrics, events)
+        self.host = HostObserver(self.metrics, events)
+        self.storage = StorageObserver(self.metrics, events)
+        self.transport = TransportObserver(self.metrics, events)
+        self.server = ServerObserver(self.metrics, events)
+
+    def scrape(self) -> dict[str, float]:
+        """`name{label=value,...}` without the prefix -> value."""
+        _, body = self.metrics.expose()
+        found = {}
+        for family in parse_text(body.decode()):
+            for sample in family.samples:
+                labels = ",".join(f"{key}={value}" for key, value in sample.labels.items())
+                name = sample.name.removeprefix(PREFIX)
+                found[f"{name}{{{labels}}}" if labels else name] = sample.value
+        return found
+
+
+def test_a_fresh_node_shows_known_combinations_as_zero() -> None:
+    found = Node().scrape()
+
+    assert found["raft_proposals_total{group=0,outcome=uncertain}"] == 0
+    assert found["commands_total{command=get,outcome=error}"] == 0
+    assert found["peer_connected{peer=K2}"] == 0
+    assert found["storage_errors_total{operation=commit}"] == 0
+    assert found["backpressure_active"] == 0
+    assert found["client_connections{protocol=resp3}"] == 0
+    assert found["command_duration_seconds_count{class=write}"] == 0
+
+
+def test_status_is_read_at_the_scrape() -> None:
+    node = Node()
+    node.metrics.sources.status = lambda: STATUS
+
+    found = node.scrape()
+
+    assert found["node_info{cluster_id=c,node_id=K1}"] == 1
+    assert found["raft_is_leader{group=0}"] == 1
+    assert found["raft_state{group=0,state=leader}"] == 1
+    assert found["raft_state{group=0,state=follower}"] == 0
+    assert found["raft_leader_term_info{group=0,term=7}"] == 1
+    assert found["raft_applied_index{group=0}"] == 8
+    assert found["log_entries{group=0}"] == 9
+    assert found["raft_members{group=0,role=voter}"] == 2
+    assert found["raft_follower_lag_entries{group=0,peer=K2}"] == 1
+    assert found["raft_peer_last_contact_timestamp_seconds{group=0,peer=K2}"] == 99.5
+    assert found["peer_clock_offset_seconds{peer=K2}"] == -0.25
+    assert found["keys_expired_total{group=0}"] == 5
+    assert found["dataset_bytes"] == 300
+    assert found["dataset_quota_bytes"] == 1000
+
+
+def test_a_follower_shows_no_leader_term() -> None:
+    node = Node()
+    follower = replace(GROUP, role="follower", leader="", replicas=())
+    node.metrics.sources.status = lambda: replace(STATUS, groups=(follower,))
+
+    found = node.scrape()
+
+    assert not any(name.startswith("raft_leader_term_info") for name in found)
+    assert found["raft_has_leader{group=0}"] == 0
+
+
+def test_a_source_that_fails_is_told_and_blanks_nothing_else() -> None:
+    node = Node()
+    told = []
+    node.metrics.sources.status = lambda: 1 // 0  # type: ignore[assignment]
+    node.metrics.sources.disk_free_bytes = lambda: 77
+    node.metrics.sources.failed = lambda name, error: told.append((name, type(error)))
+
+    found = node.scrape()
+
+    assert found["disk_free_bytes"] == 77
+    assert told == [("status", ZeroDivisionError)]
+
+
+def test_sizes_of_storage() -> None:
+    node = Node()
+    node.metrics.sources.storage_sizes = lambda: {"log": 10, "wal": 5}
+
+    assert node.scrape()["storage_size_bytes{kind=wal}"] == 5
+
+
+def test_a_new_leader_or_term_is_one_change() -> None:
+    node = Node()
+    for role, term, leader in [
+        ("follower", 1, ""),
+        ("follower", 1, "K2"),
+        ("follower", 1, "K2"),
+        ("candidate", 2, ""),
+        ("leader", 2, "K1"),
+    ]:
+        node.raft.role_changed(0, role, term, leader)
+    node.raft.election_ended(0, "vote", "won")
+
+    found = node.scrape()
+
+    assert found["raft_leader_changes_total{group=0}"] == 2
+    assert found["raft_elections_total{group=0,kind=vote,outcome=won}"] == 1
+
+
+def test_the_host_tells_of_writes_and_reads() -> None:
+    node = Node()
+    node.host.committed(0, 0.002, 3)
+    node.host.proposal(0, "uncertain", 2)
+    node.host.applied(0, 0.001)
+    node.host.read(0, "read_index", "served", 0.001)
+    node.host.read(0, "read_index", "refused", 0.0)
+    node.host.forwarded("done", 4)
+    node.host.event("disk_full", where="here")
+
+    found = node.scrape()
+
+    assert found["raft_proposals_total{group=0,outcome=committed}"] == 3
+    assert found["raft_proposals_total{group=0,outcome=uncertain}"] == 2
+    assert found["raft_commit_duration_seconds_count{group=0}"] == 1
+    assert found["raft_commit_duration_seconds_bucket{group=0,le=0.002}"] == 1
+    assert found["raft_read_index_duration_seconds_count{group=0}"] == 1
+    assert found["raft_reads_total{group=0,kind=read_index,outcome=refused}"] == 1
+    assert found["commands_forwarded_total{outcome=done}"] == 4
+
+
+def test_a_transaction_without_entries_is_no_batch() -> None:
+    node = Node()
+    node.storage.committed(0.004, 0, 0)
+    node.storage.committed(0.004, 16, 2048)
+    node.storage.checkpointed(0.05)
+    node.storage.error("commit")
+
+    found = node.scrape()
+
+    assert found["log_fsync_duration_seconds_count"] == 2
+    assert found["log_batch_entries_count"] == 1
+    assert found["log_append_bytes_total"] == 2048
+    assert found["log_checkpoint_duration_seconds_count"] == 1
+    assert found["storage_errors_total{operation=commit}"] == 1
+
+
+def test_links_come_and_go() -> None:
+    node = Node()
+    node.transport.connected("K2")
+    node.transport.sent("K2", 10)
+    node.transport.received("K2", 20)
+    node.transport.round_trip("K2", 0.003)
+    assert node.scrape()["peer_connected{peer=K2}"] == 1
+
+    node.transport.disconnected("K2", "closed")
+    node.transport.unreachable("K2", "refused", 2)
+    node.transport.refused("10.0.0.9", "no secret")
+    node.transport.dropped("K2", "no_link")
+
+    found = node.scrape()
+    assert found["peer_connected{peer=K2}"] == 0
+    assert found["peer_connects_total{peer=K2}"] == 1
+    assert (found["peer_sent_bytes_total{peer=K2}"], found["peer_received_bytes_total{peer=K2}"]) == (10, 20)
+    assert found["peer_round_trip_seconds_count{peer=K2}"] == 1
+    assert found["peer_refused_total"] == 1
+    assert found["peer_send_failures_total{peer=K2,reason=no_link}"] == 1
+
+
+def test_the_client_port_tells_of_connections_and_commands() -> None:
+    node = Node()
+    node.server.connection_opened("resp2")
+    node.server.connection_switched("resp2", "resp3")
+    node.server.connection_opened("resp2")
+    node.server.connection_closed("resp2")
+    node.server.commands("get", 5, 1)
+    node.server.commands("lpush", 2, 2)
+    node.server.latency("read", 0.01, 5)
+    node.server.error("MOVED", 3)
+    node.server.error("NEWCODE", 1)
+    node.server.bytes_received(7)
+    node.server.bytes_sent(8)
+    node.server.paused(1)
+    node.server.rejected("max_clients")
+
+    found = node.scrape()
+
+    assert found["client_connections{protocol=resp2}"] == 0
+    assert found["client_connections{protocol=resp3}"] == 1
+    assert found["client_connections_opened_total{protocol=resp2}"] == 2
+    assert found["commands_total{command=get,outcome=ok}"] == 4
+    assert found["commands_total{command=get,outcome=error}"] == 1
+    assert found["commands_total{command=other,outcome=error}"] == 2
+    assert found["command_duration_seconds_count{class=read}"] == 5
+    assert found["command_errors_total{code=MOVED}"] == 3
+    assert found["client_redirects_total{kind=moved}"] == 3
+    assert found["command_errors_total{code=other}"] == 1
+    assert (found["client_received_bytes_total"], found["client_sent_bytes_total"]) == (7, 8)
+    assert found["backpressure_active"] == 1
+    assert found["client_rejected_total{reason=max_clients}"] == 1
+
+
+def test_names_keep_the_conventions() -> None:
+    names = [declaration.name for declaration in DECLARATIONS]
+
+    assert len(set(names)) == len(names)
+    for declaration in DECLARATIONS:
+        assert declaration.name.endswith("_total") == isinstance(declaration, Counter)
+        assert declaration.meaning.endswith(".")
+        if isinstance(declaration, Histogram):
+            assert declaration.name.endswith(("_seconds", "_entries"))
+
+
+def test_every_declared_metric_appears_in_a_scrape() -> None:
+    node = Node()
+    node.metrics.sources.status = lambda: STATUS
+    node.metrics.sources.storage_sizes = lambda: {"log": 1}
+    node.metrics.sources.disk_free_bytes = lambda: 1
+    node.transport.dropped("K2", "no_link")
+
+    families = {family.name for family in parse_text(node.metrics.expose()[1].decode()) if family.samples}
+
+    assert {PREFIX + declaration.name.removesuffix("_total") for declaration in DECLARATIONS} <= families
+    assert {"process_cpu_seconds", "python_gc_collections"} <= families
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text; version=1.0.0,text/plain;q=0.5",
+        "application/openmetrics-text; version=x",
+    ],
+)
+def test_openmetrics_is_valid_and_given_when_asked_for(accept: str) -> None:
+    node = Node()
+    node.metrics.sources.status = lambda: STATUS
+
+    content_type, body = node.metrics.expose(accept)
+
+    assert content_type.startswith("application/openmetrics-text")
+    assert body.endswith(b"# EOF\n")
+    assert len(list(parse_openmetrics(body.decode()))) > 40
+
+
+@pytest.mark.parametrize("accept", ["", "*/*", "text/plain;version=\x00", "text/html, ,;;="])
+def test_anything_else_gets_the_text_form(accept: str) -> None:
+    assert Node().metrics.expose(accept)[0].startswith("text/plain; version=0.0.4")
+
+
+def test_telemetry_joins_observers_sources_and_the_probe(tmp_path: Path) -> None:
+    from twisted.internet.task import Clock
+
+    class HostClock(Clock):
+        call_later = Clock.callLater
+
+    clock = HostClock()
+    telemetry = Telemetry("K1", logger("kraft"), peers=("K2",), commands=("get",), dataset_quota_bytes=5)
+    telemetry.watch(lambda: STATUS, lambda: {"log": 1}, str(tmp_path))
+    telemetry.start(clock)
+    telemetry.server.commands("get", 2, 0)
+    clock.advance(1)
+    body = telemetry.expose("")[1].decode()
+    telemetry.stop()
+
+    assert 'kraft_commands_total{command="get",outcome="ok"} 2.0' in body
+    assert "kraft_reactor_lag_seconds_count 1.0" in body
+    assert "kraft_disk_free_bytes" in body
+    assert clock.getDelayedCalls() == []
+
+
+def test_a_source_that_fails_is_logged(tmp_path: Path) -> None:
+    out = io.StringIO()
+    configure(Log("info", "json"), stream=out)
+    telemetry = Telemetry("K1", logger("kraft"))
+    telemetry.watch(lambda: 1 // 0, dict, str(tmp_path / "gone"))  # type: ignore[arg-type, return-value]
+
+    telemetry.expose("")
+    telemetry.expose("")
+
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [(line["event"], line["source"]) for line in lines] == [
+        ("scrape_failed", "status"),
+        ("scrape_failed", "disk"),
+    ]
