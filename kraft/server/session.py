@@ -304,7 +304,9 @@ class Session:
         segment = self._segment
         if self._lost or segment is None:
             return
-        rows = [row for n, row in enumerate(segment.rows) if n not in segment.failed]
+        rows = segment.rows
+        if segment.failed:
+            rows = [row for n, row in enumerate(rows) if n not in segment.failed]
         if isinstance(outcome, Exception):
             replies: list[Reply] = [errors.outcome(outcome)] * len(segment.items)
         else:
