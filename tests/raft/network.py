@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from kraft.raft.invariants import ClusterChecker
 from kraft.raft.membership import Configuration, Member
-from kraft.raft.messages import Entry, EntryKind, HardState, Message
+from kraft.raft.messages import Entry, EntryKind, HardState, Message, PreVoteReply, VoteReply
 from kraft.raft.node import Node
 from kraft.raft.ports import Restored, Settings
 from kraft.raft.ready import Fetch, Outgoing, Persist, Ready
@@ -256,3 +256,47 @@ def with_log(base: Restored, term: int, *terms: int, commit: int = 1, vote: str 
         terms=tuple(runs),
         tail=tuple(tail),
     )
+
+
+def lone(base: Restored, name: str = "K2", settings: Settings = SETTINGS, size: int = 3) -> Peer:
+    """One node of a cluster whose other nodes are played by the test."""
+    cluster = Cluster(size, restored={name: base}, settings=settings)
+    for other, peer in cluster.peers.items():
+        peer.up = other == name
+    return cluster[name]
+
+
+def answers(peer: Peer) -> list[tuple[str, Message]]:
+    """Everything `peer` says now, its writes finished: (to, message) pairs."""
+    while peer.ready() is not None or peer.writes:
+        while peer.writes:
+            peer.finish_write()
+    said = [(to, message) for sender, to, message in peer.cluster.wires if sender == peer.name]
+    peer.cluster.wires.clear()
+    return said
+
+
+def answer(peer: Peer) -> Message:
+    """The one message `peer` has to say."""
+    said = answers(peer)
+    assert len(said) == 1, said
+    return said[0][1]
+
+
+def commands(first: int, *terms: int) -> tuple[Entry, ...]:
+    """Entries from index `first`, one for each of `terms`, equal to those of `with_log`."""
+    return tuple(Entry(first + i, t, 0, EntryKind.COMMANDS, b"%d" % t) for i, t in enumerate(terms))
+
+
+def lone_leader(*terms: int, term: int, name: str = "K1") -> Peer:
+    """One of three, leading `term` by the vote of K2, with entries of `terms` behind the bootstrap entry and
+    its no-op last, which it did not send yet.
+    """
+    peer = lone(with_log(bootstrap(configuration("K1", "K2", "K3")), term - 1, *terms), name)
+    peer.node.campaign()
+    answers(peer)
+    peer.node.step("K2", PreVoteReply(term, True))
+    answers(peer)
+    peer.node.step("K2", VoteReply(term, True, 0))
+    assert (peer.node.role, peer.node.term) == ("leader", term)
+    return peer

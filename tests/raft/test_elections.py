@@ -1,0 +1,262 @@
+"""Who may win, who may not disturb, and that somebody always wins in the end."""
+
+import pytest
+
+from kraft.raft.membership import Configuration
+from kraft.raft.messages import (
+    Append,
+    HardState,
+    Heartbeat,
+    HeartbeatReply,
+    PreVote,
+    PreVoteReply,
+    Vote,
+    VoteReply,
+)
+from kraft.raft.ports import Restored
+from tests.raft.network import Cluster, answer, answers, bootstrap, configuration, lone, with_log
+
+BASE = bootstrap(configuration("K1", "K2", "K3"))
+
+
+def test_votes_are_ignored_with_their_terms_while_a_leader_is_heard():
+    peer = lone(with_log(BASE, 2))
+    peer.node.step("K1", Heartbeat(2, 1, 0))
+    answers(peer)
+    for _ in range(9):
+        peer.node.tick()
+    peer.node.step("K3", Vote(9, 9, 8))
+    peer.node.step("K3", PreVote(9, 9, 8))
+    assert answers(peer) == []
+    assert peer.node.term == 2
+
+
+def test_a_leader_ignores_votes_while_it_leads():
+    cluster = Cluster(3)
+    leader = cluster.elect("K1")
+    leader.node.step("K3", Vote(9, 99, 8))
+    assert (leader.node.role, leader.node.term) == ("leader", 2)
+
+
+def test_a_leader_whose_process_left_is_not_heard_any_more():
+    peer = lone(with_log(BASE, 2))
+    peer.node.step("K1", Heartbeat(2, 1, 0))
+    answers(peer)
+    peer.node.leader_lost("K3")
+    assert peer.node.leader == "K1"
+    peer.node.leader_lost("K1")
+    assert peer.node.leader == ""
+    peer.node.step("K3", PreVote(3, 1, 1))
+    assert answer(peer) == PreVoteReply(3, True)
+    peer.node.step("K3", Vote(3, 1, 1))
+    assert answer(peer) == VoteReply(3, True, 1000)
+
+
+def test_after_the_leaders_process_left_a_campaign_wins_without_waiting():
+    cluster = Cluster(3)
+    cluster.elect("K1").crash()
+    for name in ("K2", "K3"):
+        cluster[name].node.leader_lost("K1")
+    cluster["K3"].node.campaign()
+    cluster.settle()
+    assert cluster.leaders() == ["K3"]
+
+
+def test_a_campaign_asks_first_and_changes_no_term():
+    peer = lone(with_log(BASE, 2), "K1")
+    for _ in range(5):
+        peer.node.campaign()
+    assert (peer.node.role, peer.node.term, peer.node.vote) == ("precandidate", 2, "")
+    assert peer.ready() is not None
+    assert not peer.writes
+
+
+def test_a_prevote_for_the_present_term_is_granted_only_where_the_vote_could_be():
+    peer = lone(with_log(BASE, 3, vote="K1"))
+    peer.node.step("K3", PreVote(3, 1, 1))
+    assert answer(peer) == PreVoteReply(3, False)
+    peer.node.step("K1", PreVote(3, 1, 1))
+    assert answer(peer) == PreVoteReply(3, True)
+    peer.node.step("K1", PreVote(2, 1, 1))
+    assert answer(peer) == PreVoteReply(3, False)
+
+
+def test_a_refused_prevote_with_a_newer_term_is_adopted():
+    peer = lone(with_log(BASE, 2), "K1")
+    peer.node.campaign()
+    peer.node.step("K2", PreVoteReply(6, False))
+    assert (peer.node.role, peer.node.term) == ("follower", 6)
+
+
+def test_a_refused_prevote_of_an_older_term_counts():
+    peer = lone(with_log(BASE, 5), "K1")
+    peer.node.campaign()
+    peer.node.step("K2", PreVoteReply(2, False))
+    peer.node.step("K3", PreVoteReply(4, False))
+    assert (peer.node.role, peer.node.term) == ("follower", 5)
+    assert peer.observer.elections == [("prevote", "lost")]
+
+
+def test_a_granted_prevote_of_another_campaign_does_not_count():
+    peer = lone(with_log(BASE, 5), "K1")
+    peer.node.campaign()
+    peer.node.step("K2", PreVoteReply(5, True))
+    assert peer.node.role == "precandidate"
+
+
+@pytest.mark.parametrize("message", [Append(2, 1, 1, 1, ()), Heartbeat(2, 1, 0)])
+def test_a_precandidate_that_hears_the_leader_of_its_term_follows_it(message):
+    peer = lone(with_log(BASE, 2), "K1")
+    peer.node.campaign()
+    peer.node.step("K3", message)
+    assert (peer.node.role, peer.node.leader) == ("follower", "K3")
+
+
+def test_a_precandidate_that_votes_for_another_gives_up():
+    peer = lone(with_log(BASE, 2), "K1")
+    peer.node.campaign()
+    peer.node.step("K3", Vote(2, 1, 1))
+    assert (peer.node.role, peer.node.vote) == ("follower", "K3")
+
+
+def test_the_clocks_of_the_voters_are_kept_with_the_leaders_own():
+    cluster = Cluster(3)
+    for i, peer in enumerate(cluster.peers.values()):
+        peer.wall = 1000 * (i + 1)
+    cluster["K3"].up = False
+    leader = cluster.elect("K1")
+    assert leader.node.vote_clocks == {"K1": 1000, "K2": 2000}
+    cluster["K2"].wall = 2500
+    cluster.tick(2)
+    assert leader.node.clocks == {"K2": 2500}
+    assert cluster["K2"].node.clocks == {}
+
+
+def test_a_group_without_a_configuration_sits_still():
+    peer = lone(Restored(HardState(), 1, 0, 0, (), (), (), 0))
+    for _ in range(50):
+        peer.node.tick()
+    peer.node.campaign()
+    peer.node.step("K1", Vote(3, 1, 1))
+    peer.node.step("K1", PreVote(3, 1, 1))
+    assert (peer.node.role, peer.node.term) == ("follower", 0)
+    assert peer.node.configuration == Configuration((), ())
+    assert answers(peer) == []
+
+
+def test_a_learner_never_campaigns_and_its_vote_does_not_count():
+    cluster = Cluster(1, learners=("K9",))
+    cluster["K9"].node.campaign()
+    assert cluster["K9"].node.role == "follower"
+    leader = cluster.elect("K1")
+    leader.propose(b"x")
+    cluster.tick(4)
+    assert cluster["K9"].applied == leader.applied
+    cluster["K9"].up = False
+    cluster.tick(30)
+    assert leader.node.role == "leader"
+
+
+def test_a_leader_that_hears_no_quorum_steps_down_within_an_election_timeout():
+    cluster = Cluster(3)
+    leader = cluster.elect("K1")
+    leader.propose(b"kept")
+    cluster.isolate("K1")
+    cluster.tick(9)
+    assert leader.node.role == "leader"
+    cluster.tick(1)
+    assert leader.node.role == "follower"
+    assert leader.node.leader == ""
+    assert leader.node.last_index == 3
+
+
+def test_a_leader_with_a_quorum_left_stays():
+    cluster = Cluster(5)
+    leader = cluster.elect("K1")
+    cluster.disconnect("K1", "K4")
+    cluster.disconnect("K1", "K5")
+    cluster.tick(60)
+    assert leader.node.role == "leader"
+    assert leader.node.term == 2
+
+
+def test_a_node_that_lost_only_its_link_to_the_leader_disturbs_nobody():
+    """One bad link must not stop a cluster: the others hear the leader and do not answer."""
+    cluster = Cluster(3)
+    leader = cluster.elect("K1")
+    cluster.disconnect("K1", "K3")
+    cluster.tick(100)
+    assert (leader.node.role, leader.node.term) == ("leader", 2)
+    leader.propose(b"x")
+    cluster.settle()
+    assert leader.node.commit == leader.node.last_index
+    cluster.heal()
+    cluster.tick(8)
+    assert (cluster["K3"].node.leader, cluster["K3"].node.term) == ("K1", 2)
+    assert cluster["K3"].applied == leader.applied
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_a_leader_with_one_way_links_makes_room(heard):
+    """`heard`: the others hear it but it does not hear them; or the reverse."""
+    cluster = Cluster(3)
+    leader = cluster.elect("K1")
+    for other in ("K2", "K3"):
+        if heard:
+            cluster.disconnect(other, "K1", one_way=True)
+        else:
+            cluster.disconnect("K1", other, one_way=True)
+    cluster.tick(45)
+    others = [name for name in cluster.leaders() if name != "K1"]
+    assert len(others) == 1
+    assert leader.node.role != "leader"
+    cluster[others[0]].propose(b"x")
+    cluster.settle()
+    assert cluster[others[0]].node.commit == cluster[others[0]].node.last_index
+
+
+def test_a_node_that_sees_everybody_is_found_when_all_other_links_are_down():
+    """A star: only K3 reaches all."""
+    cluster = Cluster(5)
+    cluster.elect("K1")
+    for a in ("K1", "K2", "K4", "K5"):
+        for b in ("K1", "K2", "K4", "K5"):
+            if a < b:
+                cluster.disconnect(a, b)
+    for peer in cluster.peers.values():
+        peer.jitter = int(peer.name[1:]) * 2
+    cluster.tick(120)
+    (leader,) = cluster.leaders()
+    assert leader == "K3"
+    cluster["K3"].propose(b"x")
+    cluster.tick(4)
+    assert all(p.node.commit == cluster["K3"].node.last_index for p in cluster.peers.values())
+
+
+def test_a_node_with_a_newer_term_that_comes_back_rejoins_in_the_end():
+    """Its answer to the leader carries the newer term; otherwise it would be out for ever."""
+    cluster = Cluster(3, restored={"K3": with_log(BASE, 9)})
+    cluster["K3"].up = False
+    cluster.elect("K1")
+    cluster["K3"].up = True
+    cluster.tick(60)
+    (leader,) = cluster.leaders()
+    assert all(p.node.leader == leader for p in cluster.peers.values())
+    assert cluster[leader].node.term >= 10
+
+
+def test_a_stale_leader_is_told_by_the_answer_to_its_heartbeat():
+    peer = lone(with_log(BASE, 5))
+    peer.node.step("K1", Heartbeat(3, 1, 4))
+    assert answer(peer) == HeartbeatReply(5, 4, 1000)
+
+
+def test_a_split_vote_is_followed_by_a_decision():
+    cluster = Cluster(4)
+    for peer in cluster.peers.values():
+        peer.jitter = 0
+    cluster.tick(1)
+    for peer in cluster.peers.values():
+        peer.jitter = int(peer.name[1:]) * 2
+    cluster.tick(60)
+    assert len(cluster.leaders()) == 1

@@ -1,0 +1,141 @@
+"""The checker is trusted while it catches what is planted."""
+
+import pytest
+
+from kraft.raft.errors import InvariantViolation
+from kraft.raft.invariants import ClusterChecker, View, check_node, check_state
+from kraft.raft.messages import AppendReply, Entry, EntryKind, HardState, VoteReply
+from kraft.raft.ready import Outgoing, Persist, Ready
+from tests.raft.network import bootstrap, configuration, lone, lone_leader, with_log
+
+BASE = bootstrap(configuration("K1", "K2", "K3"))
+GOOD = View("follower", 3, "K1", "K1", 5, 5, 7, 8)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"applied": 6},
+        {"commit": 9},
+        {"durable": 9},
+        {"commit": 8, "applied": 8},
+        {"role": "candidate"},
+    ],
+)
+def test_a_wrong_state_is_caught(wrong):
+    check_state(GOOD)
+    with pytest.raises(InvariantViolation):
+        check_state(GOOD._replace(**wrong))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"term": 2},
+        {"commit": 4, "applied": 4},
+        {"applied": 4},
+        {"durable": 5, "commit": 5, "applied": 4},
+        {"vote": "K3"},
+        {"leader": "K3"},
+    ],
+)
+def test_a_wrong_step_is_caught(wrong):
+    node = lone(BASE).node
+    check_node(node, GOOD, GOOD._replace(term=4, vote="K3", leader="K3"))
+    with pytest.raises(InvariantViolation):
+        check_node(node, GOOD, GOOD._replace(**wrong))
+
+
+def test_a_leader_that_shortens_its_log_is_caught():
+    node = lone(BASE).node
+    leads = GOOD._replace(role="leader", leader="K2", vote="K2")
+    check_node(node, leads, leads)
+    with pytest.raises(InvariantViolation, match="only appends"):
+        check_node(node, leads, leads._replace(last_index=7))
+
+
+def test_two_leaders_of_one_term_are_caught():
+    checker = ClusterChecker()
+    checker.step(lone_leader(2, term=5).node)
+    with pytest.raises(InvariantViolation, match="election safety"):
+        checker.step(lone_leader(2, term=5, name="K3").node)
+
+
+@pytest.mark.parametrize(("committed", "reason"), [((2, 3), "completeness"), ((2, 2, 2, 2), "too short")])
+def test_a_leader_without_a_committed_entry_is_caught(committed, reason):
+    checker = ClusterChecker()
+    checker.step(lone(with_log(BASE, 4, *committed, commit=len(committed) + 1)).node)
+    leader = lone_leader(2, 2, term=5)
+    with pytest.raises(InvariantViolation, match=reason):
+        checker.step(leader.node)
+
+
+def test_a_committed_entry_that_differs_between_nodes_is_caught():
+    checker = ClusterChecker()
+    checker.step(lone(with_log(BASE, 4, 2, commit=2), "K2").node)
+    with pytest.raises(InvariantViolation, match="never change"):
+        checker.step(lone(with_log(BASE, 4, 3, commit=2), "K3").node)
+
+
+def command(index, term, data):
+    return Entry(index, term, 0, EntryKind.COMMANDS, data)
+
+
+def test_different_entries_applied_at_one_index_are_caught():
+    checker = ClusterChecker()
+    checker.ready(lone(BASE, "K2").node, Ready(apply=(command(2, 2, b"a"),)))
+    with pytest.raises(InvariantViolation, match="state machine"):
+        checker.ready(lone(BASE, "K3").node, Ready(apply=(command(2, 2, b"b"),)))
+
+
+@pytest.mark.parametrize("indices", [(2, 2), (2, 4), (2, 1)])
+def test_entries_applied_twice_or_with_a_gap_are_caught(indices):
+    checker = ClusterChecker()
+    node = lone(BASE).node
+    with pytest.raises(InvariantViolation, match="in order"):
+        checker.ready(node, Ready(apply=tuple(command(i, 2, b"%d" % i) for i in indices)))
+
+
+def test_logs_that_agree_at_an_entry_but_not_in_it_or_before_it_are_caught():
+    def write(*entries):
+        return Ready(persist=Persist(1, None, None, entries, 1))
+
+    checker = ClusterChecker()
+    checker.ready(lone(with_log(BASE, 4, 2, 4), "K2").node, write(command(3, 4, b"4")))
+    with pytest.raises(InvariantViolation, match="log matching"):
+        checker.ready(lone(with_log(BASE, 4, 2, 4), "K3").node, write(command(3, 4, b"other")))
+    checker = ClusterChecker()
+    checker.ready(lone(with_log(BASE, 4, 2, 4), "K2").node, write(command(3, 4, b"4")))
+    with pytest.raises(InvariantViolation, match="log matching"):
+        checker.ready(lone(with_log(BASE, 4, 3, 4), "K3").node, write(command(3, 4, b"4")))
+
+
+def test_two_votes_in_one_term_are_caught_across_a_crash():
+    checker = ClusterChecker()
+    node = lone(with_log(BASE, 3)).node
+    checker.sent(node, Outgoing("K1", VoteReply(3, True, 0)))
+    checker.restarted(lone(with_log(BASE, 3)).node)
+    checker.sent(node, Outgoing("K1", VoteReply(3, True, 0)))
+    checker.sent(node, Outgoing("K3", VoteReply(3, False, 0)))
+    with pytest.raises(InvariantViolation, match="one vote"):
+        checker.sent(node, Outgoing("K3", VoteReply(3, True, 0)))
+
+
+def test_an_acknowledgement_before_the_disk_is_caught():
+    checker = ClusterChecker()
+    node = lone(with_log(BASE, 3, 2)).node
+    checker.sent(node, Outgoing("K1", AppendReply(3, 2)))
+    checker.sent(node, Outgoing("K1", AppendReply(3, 9, True)))
+    with pytest.raises(InvariantViolation, match="durable"):
+        checker.sent(node, Outgoing("K1", AppendReply(3, 3)))
+
+
+def test_a_restart_may_forget_what_no_disk_had():
+    checker = ClusterChecker()
+    restored = with_log(BASE, 3, 2)
+    node = lone(restored).node
+    checker.step(node)
+    node.campaign()
+    checker.step(node)
+    checker.restarted(lone(restored).node)
+    assert restored.hard_state == HardState(3)

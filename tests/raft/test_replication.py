@@ -1,0 +1,294 @@
+"""The leader's side of replication: windows, losses, followers far behind, bounds."""
+
+from dataclasses import replace
+
+import pytest
+
+from kraft.raft.errors import InvariantViolation, LogFull
+from kraft.raft.log import ENTRY_OVERHEAD_BYTES
+from kraft.raft.messages import Append, AppendReply, EntryKind, Heartbeat, Message
+from tests.raft.network import SETTINGS, Cluster, bootstrap, configuration, with_log
+
+BASE = bootstrap(configuration("K1", "K2", "K3"))
+
+
+def appends(cluster: Cluster, to: str) -> list[Append]:
+    return [m for _, receiver, m in cluster.wires if receiver == to and isinstance(m, Append)]
+
+
+def is_append(sender: str, to: str, message: Message) -> bool:
+    return isinstance(message, Append)
+
+
+def test_proposals_are_pipelined_without_waiting_for_answers():
+    cluster = Cluster(3)
+    leader = cluster.elect("K1")
+    for _ in range(4):
+        leader.propose()
+        leader.ready()
+    assert [[e.index for e in m.entries] for m in appends(cluster, "K2")] == [[3], [4], [5], [6]]
+
+
+def test_the_pipeline_stops_at_its_bound_in_messages_and_goes_on_with_answers():
+    cluster = Cluster(3, settings=replace(SETTINGS, inflight_messages=2))
+    leader = cluster.elect("K1")
+    for _ in range(5):
+        leader.propose()
+        leader.ready()
+    assert [len(m.entries) for m in appends(cluster, "K2")] == [1, 1]
+    leader.node.step("K2", AppendReply(2, 3))
+    leader.ready()
+    assert [len(m.entries) for m in appends(cluster, "K2")] == [1, 1, 3]
+
+
+def test_the_pipeline_stops_at_its_bound_in_bytes():
+    cluster = Cluster(3, settings=replace(SETTINGS, inflight_bytes=3000))
+    leader = cluster.elect("K1")
+    for _ in range(5):
+        leader.propose(b"x" * 1000)
+        leader.ready()
+    assert len(appends(cluster, "K2")) == 3
+
+
+def test_a_message_holds_a_bounded_number_of_bytes_but_a_large_entry_travels_alone():
+    cluster = Cluster(3, settings=replace(SETTINGS, message_bytes=3000))
+    leader = cluster.elect("K1")
+    for size in (1000, 1000, 1000, 9000, 10):
+        leader.propose(b"x" * size)
+    leader.ready()
+    assert [len(m.entries) for m in appends(cluster, "K2")] == [2, 1, 1, 1]
+    cluster.settle()
+    assert leader.node.commit == leader.node.last_index
+
+
+def test_a_lost_append_is_noticed_by_the_answer_to_a_later_one():
+    cluster = Cluster(3)
+    leader = cluster.elect("K1")
+    leader.propose(b"lost")
+    leader.ready()
+    cluster.drop(is_append)
+    leader.propose(b"next")
+    cluster.settle()
+    assert cluster["K2"].node.last_index == cluster["K3"].node.last_index == leader.node.commit == 4
+
+
+def test_a_lost_last_append_is_sent_again_after_a_heartbeat_or_two():
+    cluster = Cluster(3)
+    leader = cluster.elect("K1")
+    leader.propose(b"lost")
+    leader.ready()
+    cluster.drop(is_append)
+    cluster.tick(4)
+    assert leader.node.commit == 3
+
+
+def test_a_lost_answer_does_not_leak_the_window():
+    cluster = Cluster(3, settings=replace(SETTINGS, inflight_messages=2))
+    leader = cluster.elect("K1")
+    for _ in range(5):
+        for _ in range(2):
+            leader.propose()
+        leader.ready()
+        for _ in range(len(cluster.wires)):
+            cluster.deliver(*cluster.wires.popleft())
+        for name in ("K2", "K3"):
+            cluster[name].ready()
+            while cluster[name].writes:
+                cluster[name].finish_write()
+        cluster.drop(lambda a, b, m: isinstance(m, AppendReply))
+    cluster.tick(6)
+    assert leader.node.commit == leader.node.last_index == 12
+    assert all(f.inflight == 0 for f in leader.node.progress())
+
+
+def test_read_rounds_do_not_make_the_leader_repeat_what_is_on_its_way():
+    """Only time tells that an answer is lost; many heartbeats in one tick do not."""
+    cluster = Cluster(3)
+    leader = cluster.elect("K1")
+    cluster["K2"].auto_disk = False
+    leader.propose()
+    cluster.settle()
+    for ctx in range(5):
+        leader.node.read(ctx)
+        cluster.settle()
+    assert len(cluster["K2"].writes) == 1
+    assert len(leader.reads) == 5
+
+
+def test_an_unreachable_follower_gets_nothing_but_heartbeats_until_it_answers():
+    cluster = Cluster(3)
+    leader = cluster.elect("K1")
+    cluster.disconnect("K1", "K2")
+    leader.node.unreachable("K2")
+    for _ in range(3):
+        leader.propose()
+        cluster.settle()
+    cluster.heal()
+    leader.propose()
+    leader.ready()
+    assert appends(cluster, "K2") == []
+    assert {f.peer: f.state for f in leader.node.progress()} == {"K2": "probe", "K3": "replicate"}
+    cluster.tick(2)
+    assert cluster["K2"].node.last_index == leader.node.last_index
+    assert {f.peer: f.state for f in leader.node.progress()} == {"K2": "replicate", "K3": "replicate"}
+
+
+def test_commit_progress_costs_no_message_of_its_own_and_travels_with_the_heartbeat():
+    cluster = Cluster(3)
+    leader = cluster.elect("K1")
+    leader.propose()
+    cluster.settle()
+    assert cluster["K2"].node.commit < leader.node.commit
+    assert not cluster.wires
+    cluster.tick(2)
+    assert cluster["K2"].node.commit == leader.node.commit
+
+
+def test_a_heartbeat_never_commits_what_the_follower_is_not_known_to_hold():
+    cluster = Cluster(3)
+    leader = cluster.elect("K1")
+    cluster["K3"].auto_disk = False
+    leader.propose()
+    cluster.settle()
+    leader.node.read(1)
+    leader.ready()
+    commits = {to: m.commit for _, to, m in cluster.wires if isinstance(m, Heartbeat)}
+    assert commits == {"K2": 3, "K3": 2}
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs"),
+    [
+        ((2, 2, 2, 2), ()),
+        ((2, 2, 3, 3, 5), (2, 2, 2, 2, 2, 2)),
+        ((2, 3, 5, 5), (2, 2, 4, 4, 4, 4)),
+        ((5,), (2, 2, 2, 3, 3, 4, 4)),
+        ((2, 2, 2), (2, 2, 2, 2, 2)),
+    ],
+)
+def test_a_new_leader_repairs_every_log_of_figure_7(mine, theirs):
+    logs = {
+        "K1": with_log(BASE, 6, *mine),
+        "K2": with_log(BASE, 6, *mine),
+        "K3": with_log(BASE, 6, *theirs),
+    }
+    cluster = Cluster(3, restored=logs)
+    leader = cluster.elect("K1")
+    cluster.tick(2)
+    assert cluster["K3"].disk.entries == leader.disk.entries
+    assert cluster["K3"].applied == leader.applied
+
+
+def test_repair_takes_one_message_for_each_conflicting_term():
+    mine = [2] * 50 + [4] * 50
+    theirs = [2] * 50 + [3] * 200
+    logs = {n: with_log(BASE, 5, *mine) for n in ("K1", "K2")} | {"K3": with_log(BASE, 5, *theirs)}
+    cluster = Cluster(3, restored=logs)
+    cluster["K3"].up = False
+    leader = cluster.elect("K1")
+    cluster["K3"].up = True
+    rejections = 0
+    for _ in range(20):
+        for name in ("K1", "K3"):
+            cluster[name].node.tick()
+            cluster[name].ready()
+            while cluster[name].writes:
+                cluster[name].finish_write()
+        rejections += sum(isinstance(m, AppendReply) and m.rejected for _, _, m in cluster.wires)
+        for _ in range(len(cluster.wires)):
+            cluster.deliver(*cluster.wires.popleft())
+    assert cluster["K3"].node.last_index == leader.node.last_index
+    assert rejections <= 2
+
+
+def test_a_follower_far_behind_gets_entries_from_disk():
+    cluster = Cluster(3, settings=replace(SETTINGS, tail_bytes=10 * ENTRY_OVERHEAD_BYTES, message_bytes=4000))
+    leader = cluster.elect("K1")
+    cluster["K3"].crash()
+    for i in range(100):
+        leader.propose(b"%d" % i)
+        cluster.settle()
+    assert leader.node.log_bytes < 12 * ENTRY_OVERHEAD_BYTES
+    cluster["K3"].restart()
+    for _ in range(40):
+        cluster.tick()
+        while leader.fetches:
+            leader.answer_fetch()
+            cluster.settle()
+    assert cluster["K3"].applied == leader.applied
+    assert len(leader.applied) == leader.node.last_index
+
+
+def test_fetched_entries_that_nobody_wants_any_more_are_dropped():
+    cluster = Cluster(3, settings=replace(SETTINGS, tail_bytes=0))
+    leader = cluster.elect("K1")
+    cluster["K3"].crash()
+    for _ in range(10):
+        leader.propose()
+        cluster.settle()
+    cluster["K3"].restart()
+    cluster.tick(4)
+    fetch = leader.fetches[0]
+    assert (fetch.peer, fetch.last) == ("K3", leader.node.last_index)
+    leader.node.fetched("K3", leader.disk.entries[3:5])  # not what was asked for
+    leader.node.fetched("K9", leader.disk.entries)
+    leader.ready()
+    assert appends(cluster, "K3") == []
+    assert leader.fetches[1] == fetch
+    cluster["K2"].node.fetched("K3", leader.disk.entries)
+    assert cluster["K2"].ready() is None
+
+
+def test_the_uncommitted_log_is_bounded_in_bytes_and_opens_again():
+    cluster = Cluster(3, settings=replace(SETTINGS, uncommitted_bytes=4000))
+    leader = cluster.elect("K1")
+    cluster.isolate("K1")
+    leader.propose(b"x" * 1000)
+    leader.propose(b"x" * 2000)
+    with pytest.raises(LogFull):
+        leader.propose(b"x" * 1000)
+    assert leader.node.last_index == 4
+    cluster.settle()
+    cluster.heal()
+    cluster.tick(4)
+    assert leader.node.uncommitted_bytes == 0
+    leader.propose(b"x" * 9000)  # larger than the bound, but alone
+    with pytest.raises(LogFull):
+        leader.propose(b"")
+
+
+def test_stamps_never_go_back_along_the_log():
+    cluster = Cluster(1)
+    leader = cluster.elect("K1")
+    leader.node.propose(EntryKind.COMMANDS, 500, b"")
+    assert leader.node.last_stamp == 500
+    with pytest.raises(InvariantViolation):
+        leader.node.propose(EntryKind.COMMANDS, 499, b"")
+
+
+def test_the_no_op_of_a_new_leader_keeps_the_stamp_of_the_log():
+    cluster = Cluster(3)
+    cluster.elect("K1").node.propose(EntryKind.COMMANDS, 500, b"")
+    cluster.settle()
+    for name in ("K2", "K3"):
+        cluster[name].node.leader_lost("K1")
+    cluster.isolate("K1")
+    assert cluster.elect("K2").node.last_stamp == 500
+
+
+def test_a_configuration_cannot_be_proposed():
+    cluster = Cluster(1)
+    leader = cluster.elect("K1")
+    with pytest.raises(InvariantViolation):
+        leader.node.propose(EntryKind.CONFIGURATION, 0, leader.node.configuration.encode())
+
+
+def test_progress_tells_how_each_follower_stands():
+    cluster = Cluster(3)
+    leader = cluster.elect("K1")
+    cluster["K3"].up = False
+    cluster.tick(3)
+    first, second = leader.node.progress()
+    assert (first.peer, first.match, first.next, first.state) == ("K2", 2, 3, "replicate")
+    assert (second.peer, second.silent_ticks) == ("K3", 3)
+    assert cluster["K2"].node.progress() == ()
