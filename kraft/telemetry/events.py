@@ -26,6 +26,7 @@ LEVELS: dict[str, str] = {
     # ports
     "client_rejected": "warning",
     "scrape_failed": "error",
+    "page_failed": "error",
     # libraries
     "twisted": "warning",
 }

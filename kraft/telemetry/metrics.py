@@ -5,6 +5,7 @@
 
 import shutil
 import time
+import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from structlog.typing import FilteringBoundLogger
@@ -73,5 +74,11 @@ class Telemetry:
         """Content type and body of a scrape."""
         return self.metrics.expose(accept)
 
+    def page_failed(self, page: str, error: Exception) -> None:
+        """A page of the HTTP port could not be made."""
+        trace = "".join(traceback.format_exception(error))
+        self.events.tell_seldom(f"page {page}", "page_failed", page=page, exception=trace)
+
     def _source_failed(self, source: str, error: Exception) -> None:
-        self.events.tell_seldom(f"scrape {source}", "scrape_failed", source=source, error=repr(error))
+        trace = "".join(traceback.format_exception(error))
+        self.events.tell_seldom(f"scrape {source}", "scrape_failed", source=source, exception=trace)

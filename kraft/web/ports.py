@@ -18,8 +18,11 @@ class Node(Protocol):
         """A linearizable read; `done` comes later, exactly once, at the latest after `client.leader_wait`."""
 
 
-class Exposition(Protocol):
-    """The metrics."""
+class Telemetry(Protocol):
+    """The metrics, and where a page that failed is told."""
 
     def expose(self, accept: str) -> tuple[str, bytes]:
         """Content type and body for a scrape with this Accept header."""
+
+    def page_failed(self, page: str, error: Exception) -> None:
+        """Nothing of the error reaches who asked, beyond its type."""

@@ -16,7 +16,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from kraft.host.status import Status
 from kraft.web.limits import IDLE_SECONDS, BoundedRequest, ConnectionLimit
 from kraft.web.page import render_page
-from kraft.web.ports import Exposition, Node
+from kraft.web.ports import Node, Telemetry
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
@@ -38,9 +38,9 @@ class Answer:
     body: bytes
 
 
-def site(node: Node, metrics: Exposition, clock: IReactorTime) -> ConnectionLimit:
+def site(node: Node, telemetry: Telemetry, clock: IReactorTime) -> ConnectionLimit:
     """The factory for the HTTP port: pages, within limits."""
-    pages = Pages(node, metrics)
+    pages = Pages(node, telemetry)
     bounded = _QuietSite(pages, BoundedRequest, timeout=IDLE_SECONDS, reactor=clock)  # type: ignore[no-untyped-call]
     return ConnectionLimit(bounded)  # type: ignore[no-untyped-call]
 
@@ -50,10 +50,10 @@ class Pages(Resource):
 
     isLeaf = True
 
-    def __init__(self, node: Node, metrics: Exposition) -> None:
+    def __init__(self, node: Node, telemetry: Telemetry) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._node = node
-        self._metrics = metrics
+        self._telemetry = telemetry
         self._pages: dict[bytes, Callable[[Request], Answer | Deferred[Answer]]] = {
             b"/": self._page,
             b"/metrics": self._scrape,
@@ -74,6 +74,7 @@ class Pages(Resource):
         try:
             answer = page(request)
         except Exception as error:
+            self._telemetry.page_failed(request.path.decode(), error)
             return _give(request, _text(500, f"this page failed: {type(error).__name__}"))
         if isinstance(answer, Answer):
             return _give(request, answer)
@@ -84,7 +85,7 @@ class Pages(Resource):
         return Answer(200, HTML, render_page(self._node.status()).encode())
 
     def _scrape(self, request: Request) -> Answer:
-        body_type, body = self._metrics.expose(request.getHeader("accept") or "")
+        body_type, body = self._telemetry.expose(request.getHeader("accept") or "")
         return Answer(200, body_type, body)
 
     def _live(self, _request: Request) -> Answer:
@@ -127,10 +128,10 @@ class Pages(Resource):
 
 def not_ready(status: Status) -> str:
     """Why clients should not be sent to this node now; empty when they may."""
-    if status.state != "serving":
-        return f"the node is {status.state}"
     if status.problem:
         return status.problem
+    if status.state != "serving":
+        return f"the node is {status.state}"
     without = [str(group.group) for group in status.groups if not group.leader]
     if without or not status.groups:
         return f"no leader known for group {', '.join(without) or '0'}"

@@ -323,6 +323,8 @@ def test_a_source_that_fails_is_logged(tmp_path: Path) -> None:
     telemetry.expose("")
 
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    telemetry.page_failed("/", ValueError("why"))
+    assert "ValueError: why" in json.loads(out.getvalue().splitlines()[-1])["exception"]
     assert [(line["event"], line["source"]) for line in lines] == [
         ("scrape_failed", "status"),
         ("scrape_failed", "disk"),

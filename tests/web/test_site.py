@@ -40,7 +40,13 @@ class FakeNode:
         self.reads.append((group, done))
 
 
-class FakeMetrics:
+class FakeTelemetry:
+    def __init__(self) -> None:
+        self.failed: list[tuple[str, str]] = []
+
+    def page_failed(self, page: str, error: Exception) -> None:
+        self.failed.append((page, str(error)))
+
     def expose(self, accept: str) -> tuple[str, bytes]:
         return "text/x-metrics", f"accept={accept}\n".encode()
 
@@ -51,7 +57,8 @@ class Browser:
     def __init__(self, node: FakeNode | None = None) -> None:
         self.node = node or FakeNode()
         self.clock = Clock()
-        self.site = site(self.node, FakeMetrics(), self.clock)
+        self.telemetry = FakeTelemetry()
+        self.site = site(self.node, self.telemetry, self.clock)
         self.transport = StringTransport()
         protocol = self.site.buildProtocol(None)
         assert protocol is not None
@@ -96,6 +103,7 @@ def test_a_page_that_fails_tells_no_details_and_costs_no_other_page() -> None:
 
     assert (code, body) == (500, b"this page failed: RuntimeError\n")
     assert browser.get("/metrics")[0] == 200
+    assert browser.telemetry.failed == [("/status", "secret detail")]
 
 
 @pytest.mark.parametrize(
