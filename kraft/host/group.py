@@ -194,7 +194,7 @@ class Group:
             self._lead()
         else:
             self._refuse_remote()
-            if self.node.leader and self._snubbed != (self.node.leader, self.node.term):
+            if self._asks_leader:
                 self._follow(self.node.leader)
         ready = self.node.ready()
         if ready is not None:
@@ -205,12 +205,24 @@ class Group:
         if self._to_apply:
             self._apply_slice()
         self._answer_reads()
-        if self._proposals.waiting and self.leads and not self._log_full and self._room:
+        if self._may_go_on:
             self._around.wake(self)
+
+    @property
+    def _may_go_on(self) -> bool:
+        """Another turn would get further; without this test a group that cannot would spin."""
+        if self.leads:
+            return not self._log_full and (self._reads.wanted or (self._proposals.waiting > 0 and self._room))
+        return self._reads.wanted and self._asks_leader
 
     @property
     def _room(self) -> bool:
         return self._proposals.logged < self._timing.batches_in_flight
+
+    @property
+    def _asks_leader(self) -> bool:
+        """Another node leads, and has not just said that it does not."""
+        return bool(self.node.leader) and self._snubbed != (self.node.leader, self.node.term)
 
     def _lead(self) -> None:
         if self._term_led != self.node.term:
@@ -256,6 +268,7 @@ class Group:
             try:
                 self.node.propose(EntryKind.NOOP, now, b"")
             except LogFull:
+                self._log_full = True
                 return None
         return self.node.last_index
 
@@ -369,8 +382,6 @@ class Group:
         now = self._around.clock.seconds()
         for begun in self._reads.answer(self.applied, self.machine.keyspace, self.machine.stamp):
             self._around.observer.read(self.id, "read_index", "served", now - begun)
-        if self._reads.wanted:
-            self._around.wake(self)
 
     def replay(self, upto: int, done: Callable[[], None]) -> None:
         """Apply the log from the start up to `upto`, piece by piece, then `done`."""
