@@ -39,7 +39,8 @@ def format_duration(seconds: float) -> str:
         count = seconds / _UNITS[unit]
         if count >= 1 and count == int(count):
             return f"{int(count)}{unit}"
-    return "0s" if seconds == 0 else f"{seconds * 1000:g}ms"
+    milliseconds = f"{seconds * 1000:.3f}".rstrip("0").rstrip(".")
+    return "0s" if seconds == 0 else f"{milliseconds}ms"
 
 
 @dataclass(frozen=True, slots=True)

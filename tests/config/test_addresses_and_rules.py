@@ -1,8 +1,16 @@
 """Addresses that follow from one another, and rules between options."""
 
-import pytest
+import contextlib
 
-from kraft.config import ConfigError, parse, stays_on_this_machine
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactor
+
+from kraft.config import ConfigError, LauncherOptions, from_options, parse, stays_on_this_machine
+from kraft.config.kinds import Duration, format_duration, split_address, split_endpoint
 
 NODE = "node: {id: K1, data: d}\n"
 
@@ -148,3 +156,41 @@ def test_one_endpoint_serves_one_purpose() -> None:
 
 def test_rules_are_silent_about_options_that_are_wrong_already() -> None:
     assert paths("raft: {election_timeout: x, heartbeat_interval: 10s}\n") == ["raft.election_timeout"]
+
+
+@pytest.mark.parametrize(
+    "listen",
+    ["tcp:7000:interface=127.0.0.1", r"tcp6:7000:interface=\:\:1", r"unix:/run/a\:b:mode=660", "tcp:port=1"],
+)
+def test_twisted_reads_endpoints_as_the_configuration_does(listen: str) -> None:
+    ours = split_endpoint(listen)
+    reactor = MemoryReactor()
+    serverFromString(reactor, listen).listen(Factory())
+
+    if ours.kind == "unix":
+        assert [server[0] for server in reactor.unixServers] == ["/run/a:b"]
+    else:
+        port, _, _, interface = reactor.tcpServers[0]
+        assert (port, interface) == (ours.port, ours.interface)
+
+
+@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", "7000"), ("::1", "7000")])
+def test_the_launchers_endpoints_are_read_back_by_twisted(host: str, port: str) -> None:
+    config = from_options(LauncherOptions(id="K1", mode="group-member", group_config=f"K1,{host},{port}"))
+    reactor = MemoryReactor()
+    serverFromString(reactor, config.peer.listen).listen(Factory())
+
+    assert reactor.tcpServers[0][0] == 7000
+    assert reactor.tcpServers[0][3] == host
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_an_endpoint_an_address_or_a_problem(text: str) -> None:
+    for read in (split_endpoint, split_address):
+        with contextlib.suppress(ValueError):
+            read(text)
+
+
+@given(st.floats(0.001, 600_000).map(lambda seconds: round(seconds, 3)))
+def test_a_printed_duration_is_read_back(seconds: float) -> None:
+    assert Duration(0, 1e6).convert(format_duration(seconds)) == pytest.approx(seconds, rel=1e-5)
