@@ -159,6 +159,23 @@ def test_a_single_voter_waits_for_its_own_disk_for_the_vote_and_for_every_entry(
     assert (peer.node.leads_with_commit, peer.node.applied) == (True, 2)
 
 
+def test_the_end_of_an_earlier_write_does_not_count_as_the_own_vote():
+    cluster = Cluster(1)
+    peer = cluster.elect("K1")
+    peer.auto_disk = False
+    peer.propose()
+    cluster.settle()
+    peer.node.suspend()
+    peer.node.resume()
+    peer.node.campaign()
+    cluster.settle()
+    assert len(peer.writes) == 2
+    peer.finish_write()
+    assert peer.node.role == "candidate"
+    peer.finish_write()
+    assert peer.node.role == "leader"
+
+
 def test_a_candidate_asks_for_votes_only_behind_earlier_writes_of_its_log():
     peer = lone(with_log(BASE, 2), "K1")
     peer.node.step("K2", Append(2, 1, 1, 1, commands(2, 2)))
