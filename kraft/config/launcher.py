@@ -71,7 +71,12 @@ class _Options:
         try:
             NodeId().convert(self.options.id)
         except ValueError as error:
-            self._add("--id", str(error) if self.options.id else f"is required; write {NodeId().form}")
+            self._add(
+                "--id",
+                str(error)
+                if self.options.id
+                else f"is required, unless --config is given; write {NodeId().form}",
+            )
 
     def _check_mode(self) -> None:
         mode = self.options.mode
