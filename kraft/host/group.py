@@ -98,24 +98,23 @@ class Group:
 
     def received(self, sender: str, message: Message) -> None:
         """A message from the link to `sender`."""
-        kind = type(message)
-        if kind is Forward:
+        if isinstance(message, Forward):
             self._forward_received(sender, message)
-        elif kind is ForwardReply:
+        elif isinstance(message, ForwardReply):
             refused = self._forwarding.answered(sender, message)
             if refused:
                 self._snub()
                 self._proposals.again(refused)
-        elif kind is ReadIndex:
+        elif isinstance(message, ReadIndex):
             self._reads.add(Reader(self._around.clock.seconds(), None, (sender, message.request)))
-        elif kind is ReadIndexReply:
+        elif isinstance(message, ReadIndexReply):
             if message.index:
                 self._confirmed(message.request, message.index, message.stamp)
             else:
                 self._snub()
                 self._reads.fail(message.request)
         else:
-            if kind is HeartbeatReply:
+            if isinstance(message, HeartbeatReply):
                 self._stamps.heard(sender, message.wall_ms)
             self.node.step(sender, message)
         self._around.wake(self)
@@ -283,10 +282,10 @@ class Group:
 
     def unsent(self, message: Message) -> None:
         """The link took nothing of this turn, so not this message either."""
-        if type(message) is Forward:
+        if isinstance(message, Forward):
             self._proposals.again(self._forwarding.unsent(message.request))
             self._snub()
-        elif type(message) is ReadIndex:
+        elif isinstance(message, ReadIndex):
             self._reads.fail(message.request)
             self._snub()
 

@@ -14,7 +14,7 @@ from kraft.host.formation import Formation
 from kraft.host.group import Around, Group, Timing
 from kraft.host.persistence import RETRY_SECONDS, Persistence
 from kraft.host.placement import Placement
-from kraft.host.ports import Clock, Disk, Identity, Loaded, Network, NoLeader, Observer, Stopping, Transaction
+from kraft.host.ports import Clock, Disk, Identity, Loaded, Network, NoLeader, Observer, Transaction
 from kraft.host.proposals import Done
 from kraft.host.reads import ReadDone
 from kraft.host.status import GroupStatus, MemberStatus, ReplicaStatus, Status
@@ -94,16 +94,11 @@ class Host:
             self._form(self._formation.alone())
             self._clock.call_later(0, started)
 
-    def stop_writes(self) -> None:
-        """Refuse new writes; what is pending is still answered."""
+    def stop(self) -> None:
+        """Take no more writes from other nodes; clients of this one are still served, until `abandon`."""
         self._state = "stopping"
         for group in self.groups.values():
             group.stopping = True
-
-    @property
-    def idle(self) -> bool:
-        """No write waits for its answer."""
-        return all(group.idle for group in self.groups.values())
 
     def abandon(self) -> None:
         """Answer everybody who still waits; nothing more will happen here."""
@@ -165,9 +160,7 @@ class Host:
         inside this call.
         """
         target = self.groups.get(group)
-        if self._state == "stopping":
-            self._clock.call_later(0, lambda: done(Stopping()))
-        elif target is None:
+        if target is None:
             self._clock.call_later(self._config.client.leader_wait, lambda: done(NoLeader(group)))
         else:
             target.write(commands, size, done)
@@ -398,7 +391,7 @@ class Host:
             voters=node.configuration.voters,
             learners=node.configuration.learners,
             keys=len(machine.keyspace),
-            expiring_keys=machine.expiring,
+            expiring_keys=machine.keyspace.expiring,
             expired_keys=machine.expired,
             dataset_bytes=machine.keyspace.bytes,
             revision=machine.revision,
@@ -416,7 +409,7 @@ class Host:
                 match_index=p.match,
                 lag_entries=group.node.last_index - p.match,
                 state=p.state,
-                last_contact_seconds=p.last_contact_ticks * self._tick_seconds,
+                last_contact_seconds=p.silent_ticks * self._tick_seconds,
                 clock_offset_ms=offsets.get(p.peer, 0),
             )
             for p in group.node.progress()

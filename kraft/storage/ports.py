@@ -32,7 +32,7 @@ class Observer(Protocol):
         """The WAL was copied into the database."""
 
     def error(self, operation: str, /) -> None:
-        """`operation` is commit, checkpoint, highwater or fetch; a full disk counts too."""
+        """Out of space in `operation`: commit, checkpoint or highwater. Worse ends the process."""
 
 
 class RecordFile(Protocol):

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import apsw
 
 from kraft.raft.messages import Entry
+from kraft.storage.database import PAGE_BYTES
 from kraft.storage.directory import RealDirectory, prepare_directory
 from kraft.storage.errors import StorageError
 from kraft.storage.files import HIGHWATER_FILE, LOG_FILE, WAL_FILE
@@ -137,13 +138,13 @@ class Store:
         self._lock.release()
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of the files log, wal, highwater; `wal_used` bytes to checkpoint; `free_pages` in log."""
+        """Bytes of the files log, wal and highwater; `log_free` inside log, `wal_pending` not yet in log."""
         return {
             "log": self._directory.size(LOG_FILE),
             "wal": self._directory.size(WAL_FILE),
             "highwater": self._directory.size(HIGHWATER_FILE),
-            "wal_used": self._database.wal_bytes,
-            "free_pages": self._database.free_pages,
+            "wal_pending": self._database.wal_bytes,
+            "log_free": self._database.free_pages * PAGE_BYTES,
         }
 
     # The writer thread.

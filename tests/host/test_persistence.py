@@ -12,6 +12,9 @@ class Disk:
     def commit(self, transaction, done):
         self.commits.append((transaction, done))
 
+    def fetch(self, group, first, last, max_bytes, done):
+        raise AssertionError("persistence never reads")
+
     def finish(self, durable=True):
         self.commits[-1][1](durable)
 
@@ -31,7 +34,8 @@ def write(sequence):
 
 
 def build():
-    clock, disk, full = Clock(), Disk(), []
+    clock, disk = Clock(), Disk()
+    full: list[bool] = []
     return clock, disk, full, Persistence(disk, clock, full.append)
 
 

@@ -63,7 +63,7 @@ class Checks:
         for index in range(len(history) + 1, min(commit, durable, len(rows)) + 1):
             entry = rows[index - 1]
             history.append((entry.term, _sum(entry.data)))
-        upto = min(commit, len(rows), len(history))
+        upto = min(commit, durable, len(rows), len(history))
         if upto:
             entry = rows[upto - 1]
             demand(
@@ -86,7 +86,7 @@ class Checks:
 
     def equal_states(self) -> None:
         """All replicas that applied the same index hold the same data."""
-        states: dict[tuple[int, int], tuple[str, str]] = {}
+        states: dict[tuple[int, int], tuple[str, bytes]] = {}
         for process in self._cluster.processes():
             for id_, group in process.host.groups.items():
                 digest = group.machine.digest()

@@ -1,4 +1,4 @@
-"""Clients of the simulated cluster: one operation at a time each, on any node, and a history of what they saw."""
+"""Clients of the simulated cluster: one operation at a time each, on any node, and what they saw."""
 
 from typing import Any
 
@@ -114,7 +114,8 @@ class _Asking:
             host.read(self._group, self._viewed)
         else:
             command = _command(self._key, self._name, self._argument)
-            host.write(self._group, [command], 20 + len(self._argument or b"" if self._name != "increment" else b""), self._written)
+            size = len(self._argument) if isinstance(self._argument, bytes) else 8
+            host.write(self._group, [command], size, self._written)
 
     def _viewed(self, outcome: View | Exception) -> None:
         if isinstance(outcome, View):

@@ -1,4 +1,4 @@
-"""Simulated nodes: the production host, consensus, state machine and codec on a virtual clock, disk and network."""
+"""Simulated nodes: production host, consensus, machine and codec; virtual clock, disk and network."""
 
 from collections.abc import Callable
 

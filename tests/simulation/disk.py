@@ -1,7 +1,7 @@
 """A model of one node's disk: what survives a crash is exactly what was committed before it.
 
-The transaction on its way when the process dies is lost or durable by chance, as with a real disk; those behind
-it are lost. `full` fails commits without writing, `slow` stretches them.
+The transaction on its way when the process dies is lost or durable by chance, as with a real disk; those
+behind it are lost. `full` fails commits without writing, `slow` stretches them.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ TAIL_ENTRIES = 4  # loaded below the commit index: few, so that followers need `
 class GroupLog:
     """Durable rows of one group."""
 
-    hard_state: HardState = HardState()
+    hard_state: HardState = field(default_factory=HardState)
     entries: list[Entry] = field(default_factory=list)
     commit: int = 0
 

@@ -1,4 +1,4 @@
-"""The links between simulated nodes: greetings, batches in the production codec, and everything that goes wrong.
+"""The links between simulated nodes: greetings, batches in the production codec, and all that goes wrong.
 
 A link is a connection: while it is up, consensus messages may still be lost, repeated, delayed and reordered
 (more than TCP would do); forwarded requests are never repeated, because a connection does not repeat them and

@@ -1,4 +1,4 @@
-"""One simulated run from one seed: draw the faults, let clients and faults go on together, heal, demand progress.
+"""One simulated run from one seed: clients and faults together, then heal and demand progress.
 
     python -m tests.simulation.schedule --seed 7 --runs 3      # from the checkout; prints what each run met
 """
@@ -17,7 +17,7 @@ from tests.simulation.network import Weather
 from tests.simulation.world import World
 
 FAULT_SECONDS = 20.0
-HEAL_SECONDS = 30.0  # bound on recovery: a few elections, retries of every kind, and a look at the clients' patience
+HEAL_SECONDS = 30.0  # bound on recovery: a few elections, retries of every kind, the clients' patience
 CLIENTS = 4
 
 
@@ -63,7 +63,8 @@ def run(seed: int, lines: list[str] | None = None) -> Result:
     for node in cluster.nodes.values():
         demand(not node.failures, f"{node.id} gave up: {node.failures}")
     world.note(f"end {history.done} {history.refused} {history.unknown}")
-    return Result(seed, world.trace, world.steps, history.done, history.refused, history.unknown, world.counts)
+    outcomes = history.done, history.refused, history.unknown
+    return Result(seed, world.trace, world.steps, *outcomes, world.counts)
 
 
 def _settled(cluster: SimulatedCluster) -> bool:

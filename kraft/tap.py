@@ -1,0 +1,234 @@
+"""The composition root: `twistd kraft` joins configuration, storage, links, host and ports, in this order.
+
+One start sequence (lock and open the directory, replay, peers, clients, ready) and one stop sequence (stop
+listening, answer what is pending, close the links, flush and close the database). What goes wrong at the
+start is one line and exit status 1. A disk that fails later ends the process on the spot, because a write or
+sync that failed cannot be repeated (`os._exit`: an orderly end has status 0, and a service manager would not
+start the node again).
+"""
+
+import os
+import random
+import secrets
+import sys
+import time
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.threads import deferToThread
+from twisted.python import usage
+
+from kraft import config as configuration
+from kraft.config import Config, ConfigError
+from kraft.host.groups import Host
+from kraft.host.ports import Identity, Loaded
+from kraft.server.commands import NAMES
+from kraft.server.factory import Policy, client_factory
+from kraft.storage.errors import StorageError
+from kraft.storage.store import Store, open_store
+from kraft.telemetry import logs
+from kraft.telemetry.metrics import Telemetry
+from kraft.transport.limits import LinkLimits
+from kraft.transport.links import Links
+from kraft.transport.outbound import endpoints
+from kraft.web.site import site
+
+SWITCH_INTERVAL = 0.000_05  # seconds; with CPython's default the writer thread waits for the reactor's GIL
+
+
+class Options(usage.Options):
+    """`twistd kraft --config FILE`, or the options of the Java launcher."""
+
+    synopsis = "[--config FILE | --id ID --mode MODE ...]"
+    longdesc = "One node of a replicated key-value store. See `kraft --help` for the other commands."
+    optParameters: ClassVar[list[list[str | None]]] = [
+        ["config", "c", None, "The node's YAML file (docs/configuration.md)."],
+        ["id", None, "", "Node id, such as K1."],
+        ["mode", None, "", "standalone, group-member or standby."],
+        ["group-config", None, "", 'All members: "K1,127.0.0.1,10001 K2,127.0.0.1,10002 ...".'],
+        ["host", None, "", "Host to listen on (standalone)."],
+        ["raft-rpc-port", None, "", "Peer port (standalone)."],
+        ["service-port", None, "", "Client port; HTTP is this plus 10."],
+        ["data-dir", None, "", "Data directory; default ./kraft-data/ID."],
+    ]
+
+    def postOptions(self) -> None:
+        """Read the configuration, so that a mistake is told before anything starts."""
+        launcher = {name: value for name, value in self.items() if name != "config" and value}
+        try:
+            if self["config"]:
+                if launcher:
+                    raise usage.UsageError("--config stands alone; leave out --" + " --".join(launcher))
+                self.node = configuration.load(self["config"])
+            else:
+                words = {name.replace("-", "_"): value for name, value in launcher.items()}
+                self.node = configuration.from_options(configuration.LauncherOptions(**words))
+        except ConfigError as error:
+            raise usage.UsageError(str(error)) from None
+
+
+def makeService(options: Options) -> Service:
+    """Called by twistd, before it may daemonise: nothing is opened yet."""
+    from twisted.internet import reactor
+
+    return NodeService(options.node, cast(Any, reactor))
+
+
+class ReactorClock:
+    """`host.ports.Clock` on the reactor's timers and the machine's clocks."""
+
+    def __init__(self, reactor: Any) -> None:
+        self.call_later = reactor.callLater
+        self.seconds = time.monotonic
+
+    def wall_ms(self) -> int:
+        """Unix time in milliseconds."""
+        return time.time_ns() // 1_000_000
+
+
+class NodeService(Service):
+    """One node, from lock to unlock."""
+
+    name = "kraft"
+
+    def __init__(self, config: Config, reactor: Any) -> None:
+        self._config = config
+        self._reactor = reactor
+        self._store: Store | None = None
+        self._clients: Policy | None = None
+        self._ports: list[Any] = []
+
+    # -- start ----------------------------------------------------------------------------------------
+
+    def startService(self) -> None:
+        """Open the directory, then go on in the reactor. Exits with one line when it cannot."""
+        Service.startService(self)
+        config, reactor = self._config, self._reactor
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        logs.configure(config.log, config.node.id)
+        self._clock = ReactorClock(reactor)
+        self._telemetry = Telemetry(
+            config.node.id,
+            logs.logger("kraft"),
+            peers=[peer for peer in config.cluster.members if peer != config.node.id],
+            commands=NAMES,
+            dataset_quota_bytes=config.limits.dataset_bytes,
+        )
+        secret = self._read_secret()
+        try:
+            self._store = open_store(
+                config.node.data,
+                node_id=config.node.id,
+                incarnation=lambda: secrets.token_hex(16),
+                call_in_reactor=reactor.callFromThread,
+                fatal=self._fatal,
+                observer=self._telemetry.storage,
+            )
+        except StorageError as error:
+            raise SystemExit(f"kraft: {error}") from None
+        stored = self._store.loaded.identity
+        identity = Identity(stored.id, stored.incarnation, stored.cluster, stored.members)
+        self.host = Host(
+            config,
+            Loaded(identity, self._store.loaded.groups),
+            clock=self._clock,
+            disk=self._store,
+            jitter=random.randrange,
+            observer=self._telemetry.host,
+            raft_observer=self._telemetry.raft,
+            fatal=self._fatal,
+        )
+        limits = LinkLimits(queue_bytes=config.limits.peer_queue_bytes)
+        self._links = Links(
+            id=config.node.id,
+            clock=reactor,
+            listening=serverFromString(reactor, config.peer.listen),
+            endpoint_for=endpoints(reactor, limits.connect_timeout),
+            secret=secret,
+            dice=random.random,
+            nonce=lambda: secrets.token_bytes(32),
+            receiver=self.host,
+            observer=self._telemetry.transport,
+            limits=limits,
+        )
+        self._telemetry.watch(self.host.status, self._store.sizes, config.node.data)
+        self._telemetry.start(self._clock)
+        self.host.start(self._links, lambda: self._guard(self._open_ports()))
+
+    def _read_secret(self) -> bytes | None:
+        path = self._config.cluster.secret_file
+        if path is None:
+            return None
+        try:
+            secret = Path(path).read_bytes().strip()
+        except OSError as error:
+            raise SystemExit(f"kraft: cluster.secret_file {path}: {error.strerror}") from None
+        if not secret:
+            raise SystemExit(f"kraft: cluster.secret_file {path} is empty")
+        return secret
+
+    @inlineCallbacks
+    def _open_ports(self) -> Any:
+        """After the replay: peers first, then clients and HTTP; then the node is ready."""
+        config = self._config
+        members = dict(config.cluster.members)
+        yield self._listening("peer.listen", config.peer.listen, self._links.start(members))
+        self._clients = client_factory(config, self.host, self._telemetry.server, self._clock)
+        yield self._listen("client.listen", config.client.listen, self._clients)
+        if config.http.listen:
+            pages = site(self.host, self._telemetry, self._reactor)
+            yield self._listen("http.listen", config.http.listen, pages)
+        self._telemetry.host.event("node_started", client=config.client.listen, http=config.http.listen)
+
+    @inlineCallbacks
+    def _listen(self, key: str, endpoint: str, factory: Any) -> Any:
+        listening = serverFromString(self._reactor, endpoint).listen(factory)
+        port = yield self._listening(key, endpoint, listening)
+        self._ports.append(port)
+
+    def _listening(self, key: str, endpoint: str, started: Deferred[Any]) -> Deferred[Any]:
+        def taken(failure: Any) -> None:
+            self._fatal(f"{key} {endpoint}: {failure.getErrorMessage()}")
+
+        return started.addErrback(taken)
+
+    def _guard(self, started: Deferred[Any]) -> None:
+        started.addErrback(lambda failure: self._fatal(failure.getTraceback()))
+
+    def _fatal(self, reason: str) -> None:
+        """The one way out when going on would be wrong: tell why, and be gone."""
+        logs.logger("kraft").critical("node_failed", reason=reason)
+        sys.stderr.write(f"kraft: {reason}\n")
+        sys.stderr.flush()
+        os._exit(1)
+
+    # -- stop -----------------------------------------------------------------------------------------
+
+    @inlineCallbacks
+    def stopService(self) -> Any:
+        """Stop listening, answer what is pending, close links and database."""
+        Service.stopService(self)
+        if self._store is None:
+            return
+        self._telemetry.host.event("node_stopping")
+        self.host.stop()
+        for port in self._ports:
+            yield port.stopListening()
+        yield self._drained()
+        self.host.abandon()
+        yield self._links.stop()
+        yield deferToThread(self._store.close)
+        self._telemetry.stop()
+        self._telemetry.host.event("node_stopped")
+
+    def _drained(self) -> Deferred[None]:
+        """Fires when every client is answered and gone, at the latest after the time a write may take."""
+        done: Deferred[None] = Deferred()
+        if self._clients is not None:
+            self._clients.clients.drain(lambda: None if done.called else done.callback(None))
+        else:
+            done.callback(None)
+        return done.addTimeout(self._config.client.write_timeout, self._reactor).addErrback(lambda _: None)
