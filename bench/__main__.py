@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from bench.systems import Bare, Kraft, OtherSketch, Sketch
 RESULTS = ROOT / "bench-results"
 SYSTEMS = ("bare", "sketch", "kraft-1", "kraft-3", "etcd")
 USUAL = Plan()
-QUICK = Plan(rounds=1, seconds=0.2, quiet_seconds=0.0)
+QUICK = Plan(rounds=1, seconds=0.2, quiet_seconds=0.0, noise_cores=1e3)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -97,7 +97,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         raise BenchError(f"no such load: {', '.join(sorted(unknown))}")
     chosen = tuple(load for load in loads.LOADS if load.name in names or not names)
     base = QUICK if options.quick else Plan(options.rounds, options.seconds, options.quiet_seconds)
-    return Plan(base.rounds, base.seconds, base.quiet_seconds, chosen)
+    return replace(base, loads=chosen)
 
 
 def run_compare(options: argparse.Namespace, directory: Path) -> tuple[dict[str, Any], str]:

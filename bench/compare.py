@@ -25,11 +25,15 @@ Factory = Callable[[], System]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long and how often. `seconds` is what one load lasts, roughly; `quiet_seconds` bounds each wait."""
+    """How long and how often. `seconds` is what one load lasts, roughly; `quiet_seconds` bounds each wait.
+
+    A sample is taken again when more than `noise_cores` of CPU went to anything but servers and client.
+    """
 
     rounds: int = 3
     seconds: float = 2.0
     quiet_seconds: float = 20.0
+    noise_cores: float = 0.25
     loads: Sequence[Load] = LOADS
 
 
@@ -78,20 +82,36 @@ def _line(sample: dict[str, Any]) -> str:
 def _sample(
     system: System, view: str, load: Load, plan: Plan, sizes: dict[tuple[str, str], int]
 ) -> dict[str, Any]:
-    """Measure once; again when the leader changed meanwhile, as the view then was not what its name says."""
+    """Measure until the machine left us alone, a few times at most; the sample with the least noise."""
+    best: dict[str, Any] | None = None
     for _ in range(ATTEMPTS):
-        port = system.views()[view]
-        if (view, load.name) not in sizes:
-            pilot = system.run(load, port, load.pilot)
-            sizes[view, load.name] = _size(load, pilot.rate * plan.seconds)
-        quiet_share = wait_until_quiet(plan.quiet_seconds)
-        meter = Meter(system.pids())
-        outcome = system.run(load, port, sizes[view, load.name])
-        cost = meter.stop(outcome.requests)
-        if system.views()[view] == port:
-            return {"load": load.name, **asdict(outcome), **cost, "busy_before": quiet_share}
-        say(f"{view}, {load.name}: the leader changed, once more")
-    raise BenchError(f"{view}: the leader changed in each of {ATTEMPTS} attempts at {load.name}")
+        sample = _attempt(system, view, load, plan, sizes)
+        if sample is None:
+            say(f"{view}, {load.name}: the leader changed, once more")
+        elif best is None or sample["other_cores"] < best["other_cores"]:
+            best = sample
+        if best is not None and best["other_cores"] <= plan.noise_cores:
+            break
+    if best is None:
+        raise BenchError(f"{view}: the leader changed in each of {ATTEMPTS} attempts at {load.name}")
+    return best
+
+
+def _attempt(
+    system: System, view: str, load: Load, plan: Plan, sizes: dict[tuple[str, str], int]
+) -> dict[str, Any] | None:
+    """Measure once; None when the leader changed meanwhile, as the view then was not what its name says."""
+    port = system.views()[view]
+    if (view, load.name) not in sizes:
+        pilot = system.run(load, port, load.pilot)
+        sizes[view, load.name] = _size(load, pilot.rate * plan.seconds)
+    quiet_share = wait_until_quiet(plan.quiet_seconds)
+    meter = Meter(system.pids())
+    outcome = system.run(load, port, sizes[view, load.name])
+    cost = meter.stop(outcome.requests)
+    if system.views()[view] != port:
+        return None
+    return {"load": load.name, **asdict(outcome), **cost, "busy_before": quiet_share}
 
 
 def _size(load: Load, wanted: float) -> int:
