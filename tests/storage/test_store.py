@@ -275,7 +275,7 @@ def test_the_wal_is_bounded_and_reused(done, tmp_path, open_at, reactor, witness
 
     assert witness.checkpoints >= 10
     assert sizes["wal"] == 0
-    assert sizes["wal_used"] == 0
+    assert sizes["wal_pending"] == 0
     assert sizes["log"] > 0
 
 
@@ -291,7 +291,7 @@ def test_the_bound_holds_while_somebody_always_waits(
     faulty_vfs.gate.set()
     reactor.run_until(lambda: len(done) == 2 and witness.checkpoints == 2)
 
-    assert store.sizes()["wal_used"] == 0
+    assert store.sizes()["wal_pending"] == 0
 
 
 def test_a_high_water_file_without_space_does_not_undo_a_commit(faulty_directory, database_at, write):
