@@ -8,7 +8,7 @@ is refused and a logged one is uncertain: the two are never confused.
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
-from kraft.host.ports import Busy, Refused, Uncertain
+from kraft.host.ports import Busy, Refused, Stopping, Uncertain
 from kraft.kv.commands import Command, Reply
 
 Outcome = list[Reply] | Exception
@@ -61,7 +61,8 @@ class Proposals:
 
     def __init__(self) -> None:
         self._waiting: deque[Proposal] = deque()
-        self._logged: deque[Batch] = deque()
+        self._logged: deque[Batch] = deque()  # ascending by index
+        self._overtaken: list[Batch] = []
         self._earliest = float("inf")
 
     @property
@@ -102,20 +103,39 @@ class Proposals:
         return remote
 
     def log(self, batch: Batch) -> None:
-        """The batch has its index and term. An older batch at or above that index can never be committed."""
+        """The batch has its index and term.
+
+        Older batches at or above that index are not lost: this leader's log replaced them, but until another
+        entry is committed there, a follower that still holds them may win an election and commit them.
+        """
         while self._logged and self._logged[-1].index >= batch.index:
-            self.again(self._logged.pop().proposals)
+            self._overtaken.append(self._logged.pop())
         self._logged.append(batch)
 
     def applied(self, index: int, term: int) -> Batch | None:
         """The batch of the entry being applied, if it is ours."""
+        ours = None
         logged = self._logged
         while logged and logged[0].index <= index:
             batch = logged.popleft()
             if batch.index == index and batch.term == term:
-                return batch
-            self.again(batch.proposals)
-        return None
+                ours = batch
+            else:
+                self.again(batch.proposals)
+        if self._overtaken:
+            ours = self._applied_overtaken(index, term) or ours
+        return ours
+
+    def _applied_overtaken(self, index: int, term: int) -> Batch | None:
+        decided = [b for b in self._overtaken if b.index <= index]
+        self._overtaken = [b for b in self._overtaken if b.index > index]
+        ours = None
+        for batch in decided:
+            if batch.index == index and batch.term == term:
+                ours = batch
+            else:
+                self.again(batch.proposals)
+        return ours
 
     def expire(self, now: float) -> tuple[int, int]:
         """Answer everything past its deadline; (refused, uncertain) counts. Cheap until one is due."""
@@ -123,12 +143,13 @@ class Proposals:
             return 0, 0
         late = [p for p in self._waiting if p.deadline <= now]
         self._waiting = deque(p for p in self._waiting if p.deadline > now and p.done is not None)
-        uncertain = [p for b in self._logged for p in b.proposals if p.deadline <= now and p.done is not None]
+        uncertain = [p for p in self._in_log() if p.deadline <= now]
         for proposal in late:
             proposal.settle(Busy())
         for proposal in uncertain:
             proposal.settle(Uncertain())
-        self._earliest = min((p.deadline for p in self._open()), default=float("inf"))
+        unanswered = (*self._waiting, *self._in_log())
+        self._earliest = min((p.deadline for p in unanswered), default=float("inf"))
         return len(late), len(uncertain)
 
     def refuse_older(self, created: float, outcome: Refused) -> int:
@@ -141,15 +162,15 @@ class Proposals:
 
     def abandon(self) -> None:
         """The group stopped: what is logged is uncertain, what waits is refused."""
-        for proposal in list(self._open()):
-            if proposal in self._waiting:
-                proposal.settle(Refused())
-            else:
-                proposal.settle(Uncertain())
+        waiting, in_log = list(self._waiting), list(self._in_log())
         self._waiting.clear()
         self._logged.clear()
+        self._overtaken.clear()
+        for proposal in waiting:
+            proposal.settle(Stopping())
+        for proposal in in_log:
+            proposal.settle(Uncertain())
 
-    def _open(self) -> Iterator[Proposal]:
-        yield from self._waiting
-        for batch in self._logged:
+    def _in_log(self) -> Iterator[Proposal]:
+        for batch in (*self._logged, *self._overtaken):
             yield from (p for p in batch.proposals if p.done is not None)

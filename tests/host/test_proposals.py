@@ -46,13 +46,19 @@ def test_another_entry_at_its_index_means_that_it_may_be_proposed_again(answers)
     assert answers == []
 
 
-def test_a_new_batch_at_an_older_ones_index_frees_the_older_one(answers):
+def test_a_new_batch_at_an_older_ones_index_does_not_free_the_older_one(answers):
+    """A follower may still hold the older one and commit it as the next leader (found by simulation)."""
     proposals = Proposals()
     logged(proposals, 7, 3, [proposal(answers)])
     logged(proposals, 8, 3, [proposal(answers)])
     logged(proposals, 7, 5, [proposal(answers)])
+    assert proposals.waiting == 0
+    batch = proposals.applied(7, 3)
+    assert batch is not None
+    assert (batch.index, batch.term) == (7, 3)
+    assert proposals.waiting == 1  # that of term 5, which lost
+    assert proposals.applied(8, 6) is None
     assert proposals.waiting == 2
-    assert proposals.logged == 1
 
 
 def test_at_the_deadline_a_waiting_write_is_refused_and_a_logged_one_uncertain(answers):
@@ -95,4 +101,4 @@ def test_when_the_group_stops_everybody_gets_the_right_answer(answers):
     logged(proposals, 7, 3, [proposal(answers)])
     proposals.add(proposal(answers))
     proposals.abandon()
-    assert sorted(type(a).__name__ for a in answers) == ["Refused", "Uncertain"]
+    assert sorted(type(a).__name__ for a in answers) == ["Stopping", "Uncertain"]

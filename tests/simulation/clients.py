@@ -34,10 +34,17 @@ class SimulatedClient:
         self._number = number
         self._count = 0
         self._open: int | None = None
+        self._asking: _Asking | None = None
         self.stopped = False
 
     def start(self) -> None:
         self._think()
+
+    def stop(self) -> None:
+        """Ask no more; what is still open stays unknown."""
+        self.stopped = True
+        if self._asking is not None:
+            self._asking.ended(INFINITY, None)
 
     def _think(self) -> None:
         if not self.stopped:
@@ -58,6 +65,7 @@ class SimulatedClient:
         key = random.choice(KEYS)
         name, argument = self._draw(key)
         asking = _Asking(self, process, group, key, name, argument, self._world.now, self._count)
+        self._asking = asking
         asking.send()
         self._world.call_later(GIVE_UP, lambda: asking.ended(INFINITY, None))
 

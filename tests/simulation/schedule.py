@@ -53,7 +53,7 @@ def run(seed: int, lines: list[str] | None = None) -> Result:
     recovered = cluster.run(HEAL_SECONDS, lambda: history.done >= done + 40)
     demand(recovered, "the healed cluster makes no progress")
     for client in clients:
-        client.stopped = True
+        client.stop()
     settled = cluster.run(HEAL_SECONDS, lambda: _settled(cluster))
     demand(settled, "the replicas of the healed cluster never meet")
     cluster.checks.equal_states()
