@@ -121,11 +121,21 @@ class Server:
             self.process.kill()
             self.process.wait()
 
-    def terminate(self, deadline: float = 20.0) -> int:
-        """SIGTERM, and the exit status."""
+    def terminate(self) -> None:
+        """SIGTERM, and an orderly end."""
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(deadline)
+        self.wait_stopped()
+
+    def wait_stopped(self, deadline: float = 20.0) -> None:
+        """Wait for the end of a process that got SIGTERM, and look at the order of its stop.
+
+        twistd ends by the very signal once all is done, so the status alone would not tell this from a crash.
+        """
+        assert self.process is not None
+        assert self.process.wait(deadline) in (0, -signal.SIGTERM)
+        said = self.output.splitlines()[-10:]
+        assert any("node_stopped" in line for line in said), said
 
     def pause(self) -> None:
         """SIGSTOP: the process exists, its ports accept, nothing answers."""

@@ -36,26 +36,18 @@ class Writer:
     def run(self, stop: threading.Event) -> None:
         """Write, turning to the next node when the connection is lost, until told to stop."""
         place, mark = self.first, 0
-        client: Client | None = None
         while not stop.is_set():
             try:
-                if client is None:
-                    client = self.servers[place % len(self.servers)].client(CALL_TIMEOUT_SECONDS)
-            except OSError:
-                place += 1
-                stop.wait(RETRY_PAUSE_SECONDS)
-                continue
-            try:
-                self._increment(client)
-                mark += 1
-                self._mark(client, mark)
+                with self.servers[place % len(self.servers)].client(CALL_TIMEOUT_SECONDS) as client:
+                    while not stop.is_set():
+                        self._increment(client)
+                        mark += 1
+                        self._mark(client, mark)
             except TimeoutError:
                 self.faults.append(f"{self.name}: no answer in {CALL_TIMEOUT_SECONDS:g}s")
-                client, place = None, place + 1
             except OSError:
-                client, place = None, place + 1
-        if client is not None:
-            client.close()
+                stop.wait(RETRY_PAUSE_SECONDS)
+            place += 1
 
     def _increment(self, client: Client) -> None:
         before, called = self.counted, time.monotonic()
