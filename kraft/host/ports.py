@@ -72,7 +72,11 @@ class Network(Protocol):
     """Links to peers. Sending is fire and forget: consensus repeats what matters."""
 
     def send(self, peer: str, messages: Sequence[tuple[int, object]]) -> bool:
-        """Queue (group, message) pairs for one peer; False when there is no link or its queue is full."""
+        """Queue (group, message) pairs for one peer.
+
+        False when there is no link or its queue is full, and then certainly no `Forward` of them was queued:
+        it may be sent again. True promises nothing.
+        """
 
 
 @dataclass(frozen=True, slots=True)

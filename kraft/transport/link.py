@@ -161,11 +161,11 @@ class Link(Protocol):
         return self._outbox.control_waiting + self._outbox.bulk_waiting
 
     def send(self, messages: Sequence[tuple[int, Message]]) -> str | None:
-        """Send or queue a batch; None, or why some of it was dropped."""
+        """Send or queue a batch; None, or why it was dropped: then nothing of its bulk is on its way."""
         if len(messages) > codec.BATCH_MESSAGES_MAX:
             half = len(messages) // 2
-            dropped = self.send(messages[:half])
-            return self.send(messages[half:]) or dropped
+            first, second = self.send(messages[:half]), self.send(messages[half:])
+            return first and second
         payload = codec.encode(messages)
         if len(payload) <= PIECE_BYTES and not self._paused and not self._outbox:
             self._write(self._outbox.whole(payload))

@@ -81,7 +81,8 @@ class Links:
     def send(self, peer: str, messages: Sequence[tuple[int, object]]) -> bool:
         """Send (group, message) pairs as one batch, in this turn when the link is not backed up.
 
-        False when some were dropped: no link, or its queue is full. True promises nothing.
+        False when no entry and no command of it is on its way: no link, or its queue is full. True promises
+        nothing.
         """
         link = self._links.get(peer)
         dropped = "no_link" if link is None else link.send(cast(Sequence[tuple[int, Message]], messages))

@@ -41,15 +41,19 @@ class Outbox:
         return frame(CONTROL, self._new_id(), payload)
 
     def put(self, messages: Batch, payload: bytes) -> str | None:
-        """Queue a batch, given with its encoding; None, or why some of it was dropped."""
+        """Queue a batch, given with its encoding; None, or why it was dropped.
+
+        The bulk of a batch is queued as a whole or not at all, and the answer is about the bulk if there is
+        any: who repeats a dropped command must be certain that it did not leave.
+        """
         if not any(type(message) in _BULK_TYPES for _, message in messages):
             return self._put_control(messages, payload)
         control = [pair for pair in messages if type(pair[1]) not in _BULK_TYPES]
         if not control:
             return self._put_bulk(payload)
         bulk = [pair for pair in messages if type(pair[1]) in _BULK_TYPES]
-        dropped = self._put_control(control, codec.encode(control))
-        return self._put_bulk(codec.encode(bulk)) or dropped
+        self._put_control(control, codec.encode(control))
+        return self._put_bulk(codec.encode(bulk))
 
     def put_probe(self, payload: bytes) -> bool:
         """Queue a ping or pong; False when there is no room, which shows that the peer does not read."""

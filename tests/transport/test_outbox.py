@@ -111,8 +111,14 @@ def test_control_beyond_its_bound_is_dropped():
     while box.put_probe(probe(PING, 1)):
         pass
     assert box.control_waiting <= 200
-    assert put(box, BEAT, forward(10)) == "queue_full"
-    assert box.bulk_waiting > 0
+
+
+def test_bulk_that_was_queued_is_not_called_dropped_with_the_control_beside_it():
+    """The host forwards a dropped command again, so a wrong "dropped" would do it twice."""
+    box = outbox(control=10)
+    assert put(box, BEAT) == "queue_full"
+    assert put(box, BEAT, forward(10)) is None
+    assert [messages for _, messages in received(box)] == [[forward(10)]]
 
 
 def test_a_large_batch_of_control_is_several_messages():
