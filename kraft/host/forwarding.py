@@ -23,6 +23,10 @@ class Forwarding:
         """Requests without an answer."""
         return len(self._sent)
 
+    def pending_at(self, leader: str) -> int:
+        """Those that `leader` has to answer; one that hangs must not hold back writes to its successor."""
+        return sum(asked == leader for asked, _ in self._sent.values())
+
     def request(self, leader: str, proposals: list[Proposal], now: float) -> Forward:
         """The message that carries `proposals` to `leader`."""
         self._next += 1

@@ -103,7 +103,7 @@ class Group:
         elif isinstance(message, ForwardReply):
             refused = self._forwarding.answered(sender, message)
             if refused:
-                self._snub()
+                self._snub(sender)
                 self._proposals.again(refused)
         elif isinstance(message, ReadIndex):
             self._reads.add(Reader(self._around.clock.seconds(), None, (sender, message.request)))
@@ -111,7 +111,7 @@ class Group:
             if message.index:
                 self._confirmed(message.request, message.index, message.stamp)
             else:
-                self._snub()
+                self._snub(sender)
                 self._reads.fail(message.request)
         else:
             if isinstance(message, HeartbeatReply):
@@ -189,6 +189,7 @@ class Group:
 
     def turn(self) -> None:
         """Close batches, begin reads, carry out what the core wants. Once per turn of the host."""
+        self._reads.fail_asked_before(self.node.leader)
         if self.leads:
             self._lead()
         else:
@@ -216,7 +217,7 @@ class Group:
 
     @property
     def _room(self) -> bool:
-        return self._proposals.logged < self._timing.batches_in_flight
+        return self._proposals.in_flight(self.node.term) < self._timing.batches_in_flight
 
     @property
     def _asks_leader(self) -> bool:
@@ -273,25 +274,26 @@ class Group:
 
     def _follow(self, leader: str) -> None:
         now = self._around.clock.seconds()
-        if self._proposals.waiting and self._forwarding.pending < self._timing.batches_in_flight:
+        if self._proposals.waiting and self._forwarding.pending_at(leader) < self._timing.batches_in_flight:
             proposals = self._proposals.take(self._timing.batch_bytes)
             if proposals:
                 self._around.post(leader, self.id, self._forwarding.request(leader, proposals, now))
         if self._reads.wanted:
             self._around.post(leader, self.id, ReadIndex(self._reads.begin(0, now, leader)))
 
-    def unsent(self, message: Message) -> None:
-        """The link took nothing of this turn, so not this message either."""
+    def unsent(self, peer: str, message: Message) -> None:
+        """The link to `peer` did not take this message: see `ports.Network.send`."""
         if isinstance(message, Forward):
             self._proposals.again(self._forwarding.unsent(message.request))
-            self._snub()
+            self._snub(peer)
         elif isinstance(message, ReadIndex):
             self._reads.fail(message.request)
-            self._snub()
+            self._snub(peer)
 
-    def _snub(self) -> None:
-        """Ask that leader again only after the next tick, or when there is another."""
-        self._snubbed = (self.node.leader, self.node.term)
+    def _snub(self, peer: str) -> None:
+        """If `peer` is the leader, ask it again only after the next tick, or when there is another."""
+        if peer == self.node.leader:
+            self._snubbed = (peer, self.node.term)
 
     def _refuse_remote(self) -> None:
         for proposal in self._proposals.take_remote():

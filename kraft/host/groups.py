@@ -309,7 +309,7 @@ class Host:
         for peer, messages in outbox.items():
             if self._network is None or not self._network.send(peer, messages):
                 for id_, message in messages:
-                    self.groups[id_].unsent(message)
+                    self.groups[id_].unsent(peer, message)
 
     def _tick(self) -> None:
         self._clock.call_later(self._tick_seconds, self._tick)

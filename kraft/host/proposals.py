@@ -72,8 +72,14 @@ class Proposals:
 
     @property
     def logged(self) -> int:
-        """Entries of ours that are not applied yet."""
-        return len(self._logged)
+        """Entries of ours that are not applied yet, of whatever term."""
+        return len(self._logged) + len(self._overtaken)
+
+    def in_flight(self, term: int) -> int:
+        """Entries logged in `term` and not applied yet. Those of earlier terms may stay undecided for long:
+        until the log has grown to their index again, which is why they must not hold back new ones.
+        """
+        return sum(batch.term == term for batch in self._logged)
 
     def add(self, proposal: Proposal) -> None:
         """A new proposal, behind those that wait."""
@@ -82,7 +88,10 @@ class Proposals:
 
     def again(self, proposals: Sequence[Proposal]) -> None:
         """Certainly not logged after all: ahead of those that wait, in their order."""
-        self._waiting.extendleft(p for p in reversed(proposals) if p.done is not None)
+        for proposal in reversed(proposals):
+            if proposal.done is not None:
+                self._waiting.appendleft(proposal)
+                self._earliest = min(self._earliest, proposal.deadline)
 
     def take(self, max_bytes: int) -> list[Proposal]:
         """The next batch: at least one if any waits, about `max_bytes` at most."""

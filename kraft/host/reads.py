@@ -103,6 +103,11 @@ class Reads:
         if self._round is not None and self._round.asked == peer:
             self.fail(self._round.ctx)
 
+    def fail_asked_before(self, leader: str) -> None:
+        """`leader` leads now ('' for nobody): another one that was asked may hang, so do not wait for it."""
+        if self._round is not None and self._round.asked not in ("", leader):
+            self.fail(self._round.ctx)
+
     def answer(self, applied: int, keyspace: Keyspace, stamp: int) -> list[float]:
         """Serve everything confirmed at or below `applied`; returns when each answered round had begun."""
         begun = []

@@ -102,3 +102,24 @@ def test_when_the_group_stops_everybody_gets_the_right_answer(answers):
     proposals.add(proposal(answers))
     proposals.abandon()
     assert sorted(type(a).__name__ for a in answers) == ["Stopping", "Uncertain"]
+
+
+def test_an_undecided_batch_of_an_earlier_term_does_not_hold_back_a_later_one(answers):
+    """Its index may lie beyond the log of today, where only further entries decide about it."""
+    proposals = Proposals()
+    logged(proposals, 9, 3, [proposal(answers)])
+    assert (proposals.in_flight(3), proposals.in_flight(5)) == (1, 0)
+    logged(proposals, 7, 5, [proposal(answers)])
+    assert proposals.in_flight(5) == 1
+    assert proposals.applied(7, 5) is not None
+    assert (proposals.in_flight(5), proposals.logged) == (0, 1)
+
+
+def test_what_comes_back_from_another_node_still_has_its_deadline(answers):
+    proposals = Proposals()
+    proposals.add(proposal(answers, deadline=2.0))
+    sent = proposals.take(100)
+    proposals.expire(2.0)
+    proposals.again([proposal(answers, deadline=3.0), *sent])
+    assert proposals.expire(2.5) == (1, 0)
+    assert proposals.expire(3.0) == (1, 0)
