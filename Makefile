@@ -7,8 +7,8 @@ PYTHON ?=
 DEMO ?=
 TESTS ?=
 
-# Two tests at a time: those that start real clusters share one worker (xdist_group), the rest fill the other.
-PYTEST = $(VENV)/bin/pytest -n 2 --dist loadgroup
+# Two workers: one runs the real clusters, one after the other, and the rest fills the other (tests/conftest.py).
+PYTEST = $(VENV)/bin/pytest -n 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types clean

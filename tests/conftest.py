@@ -7,7 +7,7 @@ machine. CI installs everything and sets KRAFT_TEST_ALL: then a skip is a failur
 import os
 import shutil
 from collections.abc import Callable, Generator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -38,6 +38,24 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """The same for a module that skips itself."""
     return _no_skip((yield))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `-n`, one worker runs all real clusters, one after the other; the rest is spread by file.
+
+    A cluster that is timed must not share two cores with a second one. xdist's own groups are not used: they do
+    nothing from pytest 9.2 on, as xdist 3.8 renames tests in a field that is no longer read.
+    """
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    def scope(test: str) -> str:
+        file = test.partition("::")[0]
+        return "clusters" if "tests/cluster/" in file else file
+
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = scope  # the method that its subclasses override
+    return scheduler
 
 
 def _no_skip(report: Report) -> Report:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.slow
 
 NODES = ["K1", "K2", "K3"]
 CLIENTS = Path(__file__).parent / "clients"

@@ -7,7 +7,7 @@ import pytest
 from tests.cluster.harness import ELECTION_TIMEOUT_MAX, wait_until
 from tests.cluster.load import Load
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.slow
 
 
 def test_killing_the_leader_under_load_costs_two_election_timeouts_at_most(cluster):

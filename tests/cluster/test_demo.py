@@ -14,7 +14,7 @@ import pytest
 from tests.cluster.harness import free_ports, wait_until
 from tests.cluster.wire import Client
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.slow
 
 KRAFT = Path(sysconfig.get_path("scripts")) / "kraft"
 

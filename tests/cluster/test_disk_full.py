@@ -8,7 +8,7 @@ import pytest
 from tests.cluster.harness import wait_until
 from tests.cluster.load import Load
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.slow
 
 DISK_BYTES = 24 << 20  # room for the logs of this test many times over
 

@@ -10,7 +10,7 @@ import pytest
 from tests.cluster.harness import wait_until
 from tests.cluster.wire import Client, Refusal, encode
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.slow
 
 MIB = 1 << 20
 GROWTH_MAX_BYTES = 40 * MIB  # resident memory; what is sent here would be many times that, if it were kept

@@ -7,7 +7,7 @@ import pytest
 from tests.cluster.harness import ELECTION_TIMEOUT_MAX, wait_until
 from tests.cluster.wire import Refusal, encode
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.slow
 
 
 def test_a_paused_leader_serves_no_stale_read(cluster):

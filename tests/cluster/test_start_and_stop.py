@@ -10,7 +10,7 @@ from tests.cluster.harness import Server, free_ports, wait_until
 from tests.cluster.load import Load
 from tests.cluster.wire import encode
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
