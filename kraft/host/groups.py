@@ -12,7 +12,7 @@ from kraft.config import Config
 from kraft.host import early
 from kraft.host.formation import Formation
 from kraft.host.group import Around, Group, Timing
-from kraft.host.persistence import RETRY_SECONDS, Persistence
+from kraft.host.persistence import RETRY_SECONDS, Persistence, Written
 from kraft.host.placement import Placement
 from kraft.host.ports import Clock, Disk, Identity, Loaded, Network, NoLeader, Observer, Transaction
 from kraft.host.proposals import Done
@@ -21,6 +21,7 @@ from kraft.host.status import GroupStatus, MemberStatus, ReplicaStatus, Status
 from kraft.kv.commands import MACHINE_VERSION, Command
 from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import Message
+from kraft.raft.errors import InvariantViolation
 from kraft.raft.membership import Configuration, Member
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.node import Node
@@ -50,7 +51,7 @@ class Host:
     ) -> None:
         self.placement = Placement(groups)
         self.groups: dict[int, Group] = {}
-        self.persistence = Persistence(disk, clock, self._disk_full)
+        self.persistence = Persistence(disk, clock, self._disk_full, self._durable)
         self._config = config
         self._loaded = loaded
         self._clock = clock
@@ -64,7 +65,7 @@ class Host:
         self._formation = Formation(loaded.identity, config.peer.advertise, wanted)
         self._forming = False
         self._tick_seconds = config.raft.heartbeat_interval / TICKS_PER_HEARTBEAT
-        self._around = Around(clock, disk, self.persistence, observer, self._post, self._wake)
+        self._around = Around(clock, disk, self.persistence, observer, self._post, self._wake, self._broken)
         self._outbox: dict[str, list[tuple[int, Message]]] = {}
         self._woken: dict[int, Group] = {}
         self._armed = False
@@ -242,11 +243,22 @@ class Host:
                 self._early.begin(group, self._wake)
 
     def received(self, peer: str, messages: Sequence[tuple[int, Message]]) -> None:
-        """Checked messages from an authenticated peer."""
-        for id_, message in messages:
-            group = self.groups.get(id_)
-            if group is not None:
-                group.received(peer, message)
+        """Checked messages from an authenticated peer.
+
+        They are served at once: a peer's answer is what others wait for, while requests of clients gain from
+        being gathered until the end of the reactor's iteration.
+        """
+        armed, self._armed = self._armed, True  # the turn follows at once: no need to arrange for it
+        try:
+            for id_, message in messages:
+                group = self.groups.get(id_)
+                if group is not None:
+                    group.received(peer, message)
+        except InvariantViolation as error:
+            self._broken(error)
+            raise
+        self._armed = armed
+        self._turn()
 
     def _form(self, identity: Identity | None) -> None:
         """Make the new identity durable together with the first entry of every group, then begin."""
@@ -288,13 +300,22 @@ class Host:
 
     def _arm(self) -> None:
         self._armed = True
-        self._clock.call_later(0, self._turn)
+        self._clock.call_later(0, self._armed_turn)
+
+    def _armed_turn(self) -> None:
+        self._armed = False
+        self._turn()
 
     def _turn(self) -> None:
         woken, self._woken = self._woken, {}
-        for group in woken.values():
-            group.turn()
-        self._armed = False
+        armed, self._armed = self._armed, True  # what is posted meanwhile leaves in this very turn
+        try:
+            for group in woken.values():
+                group.turn()
+        except Exception as error:
+            self._broken(error)
+            raise
+        self._armed = armed
         self._send()
         self.persistence.flush()
         for group in woken.values():
@@ -313,8 +334,23 @@ class Host:
 
     def _tick(self) -> None:
         self._clock.call_later(self._tick_seconds, self._tick)
-        for group in self.groups.values():
-            group.tick()
+        try:
+            for group in self.groups.values():
+                group.tick()
+        except InvariantViolation as error:
+            self._broken(error)
+            raise
+
+    def _broken(self, error: Exception) -> None:
+        """Consensus or state machine met what they exclude: going on could break what was promised."""
+        self._fatal(f"stopped, something impossible happened: {type(error).__name__}: {error}")
+
+    def _durable(self, written: Sequence[Written]) -> None:
+        armed, self._armed = self._armed, True
+        for group, persist, after in written:
+            group.persisted(persist.sequence, after)
+        self._armed = armed
+        self._turn()
 
     def _disk_full(self, full: bool) -> None:
         self._observer.event("disk_full" if full else "disk_has_room")

@@ -23,15 +23,28 @@ class Writer(Protocol):
         """The write and all before it are durable; send what waited for it."""
 
 
-class Persistence:
-    """Gathers writes; `on_full(True)` when the disk has no room, `on_full(False)` when it has again."""
+Written = tuple[Writer, Persist, Sequence[Outgoing]]
 
-    def __init__(self, disk: Disk, clock: Clock, on_full: Callable[[bool], None]) -> None:
+
+class Persistence:
+    """Gathers writes; `on_full(True)` when the disk has no room, `on_full(False)` when it has again.
+
+    `on_durable` is told each finished transaction, and tells the groups.
+    """
+
+    def __init__(
+        self,
+        disk: Disk,
+        clock: Clock,
+        on_full: Callable[[bool], None],
+        on_durable: Callable[[Sequence[Written]], None],
+    ) -> None:
         self._disk = disk
         self._clock = clock
         self._on_full = on_full
-        self._waiting: list[tuple[Writer, Persist, Sequence[Outgoing]]] = []
-        self._flying: list[tuple[Writer, Persist, Sequence[Outgoing]]] = []
+        self._on_durable = on_durable
+        self._waiting: list[Written] = []
+        self._flying: list[Written] = []
         self.full = False
 
     @property
@@ -64,6 +77,5 @@ class Persistence:
             self.full = False
             self._on_full(False)
         flying, self._flying = self._flying, []
-        for writer, persist, after in flying:
-            writer.persisted(persist.sequence, after)
         self.flush()
+        self._on_durable(flying)

@@ -33,10 +33,15 @@ def write(sequence):
     return Persist(sequence, None, None, (), 0)
 
 
+def tell(written):
+    for group, persist, after in written:
+        group.persisted(persist.sequence, after)
+
+
 def build():
     clock, disk = Clock(), Disk()
     full: list[bool] = []
-    return clock, disk, full, Persistence(disk, clock, full.append)
+    return clock, disk, full, Persistence(disk, clock, full.append, tell)
 
 
 def test_what_arrives_while_the_disk_works_shares_the_next_transaction():
