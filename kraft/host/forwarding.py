@@ -18,13 +18,8 @@ class Forwarding:
         self._next = first_request
         self._sent: dict[int, tuple[str, list[Proposal]]] = {}
 
-    @property
-    def pending(self) -> int:
-        """Requests without an answer."""
-        return len(self._sent)
-
     def pending_at(self, leader: str) -> int:
-        """Those that `leader` has to answer; one that hangs must not hold back writes to its successor."""
+        """Requests that `leader` has to answer; one that hangs must not hold back writes to its successor."""
         return sum(asked == leader for asked, _ in self._sent.values())
 
     def request(self, leader: str, proposals: list[Proposal], now: float) -> Forward:
@@ -44,11 +39,11 @@ class Forwarding:
         leader, proposals = self._sent.get(reply.request, ("", []))
         if leader != peer:
             return []  # given up already
-        del self._sent[reply.request]
+        replies = decode_replies(reply.replies) if reply.outcome == DONE else []
+        del self._sent[reply.request]  # not before the answer was readable
         if reply.outcome == NOT_PROPOSED:
             return proposals
         if reply.outcome == DONE:
-            replies = decode_replies(reply.replies)
             start = 0
             for proposal in proposals:
                 end = start + len(proposal.commands)

@@ -27,7 +27,7 @@ from kraft.peerwire.messages import (
     ReadIndex,
     ReadIndexReply,
 )
-from kraft.raft.errors import LogFull
+from kraft.raft.errors import InvariantViolation, LogFull
 from kraft.raft.messages import Entry, EntryKind, HeartbeatReply
 from kraft.raft.node import Node
 from kraft.raft.ready import Fetch, Outgoing, Ready
@@ -47,6 +47,7 @@ class Around:
     observer: Observer
     post: Callable[[str, int, Message], None]  # queue a message for the end of this turn
     wake: Callable[["Group"], None]  # take part in the next turn
+    broken: Callable[[Exception], None]  # an error that excludes going on: never comes back in production
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,11 @@ class Group:
 
     def persisted(self, sequence: int, after: Sequence[Outgoing]) -> None:
         """See `persistence.Writer`."""
-        self.node.persisted(sequence)
+        try:
+            self.node.persisted(sequence)
+        except InvariantViolation as error:
+            self._around.broken(error)
+            raise
         for outgoing in after:
             self._around.post(outgoing.to, self.id, outgoing.message)
         self._around.wake(self)
@@ -357,15 +362,21 @@ class Group:
 
     def _apply(self, entry: Entry) -> None:
         batch = self._proposals.applied(entry.index, entry.term)
-        if entry.kind == EntryKind.COMMANDS:
-            commands = batch.commands if batch is not None else kv.decode(entry.data)
-            replies = self.machine.apply(entry.stamp, commands)
-        else:
-            replies = self.machine.apply(entry.stamp, ())
+        try:
+            replies = self._change(entry, batch)
+        except Exception as error:  # going on would leave out an entry that the others apply
+            self._around.broken(error)
+            raise
         self.applied = entry.index
         self._log_full = False
         if batch is not None:
             self._answer(batch, replies)
+
+    def _change(self, entry: Entry, batch: Batch | None) -> list[kv.Reply]:
+        if entry.kind != EntryKind.COMMANDS:
+            return self.machine.apply(entry.stamp, ())
+        commands = batch.commands if batch is not None else kv.decode(entry.data)
+        return self.machine.apply(entry.stamp, commands)
 
     def _answer(self, batch: Batch, replies: list[kv.Reply]) -> None:
         seconds = self._around.clock.seconds() - batch.logged_at
@@ -401,11 +412,6 @@ class Group:
         more()
 
     # -- the end --------------------------------------------------------------------------------------
-
-    @property
-    def idle(self) -> bool:
-        """Nobody waits for a write of ours."""
-        return not (self._proposals.waiting or self._proposals.logged or self._forwarding.pending)
 
     @property
     def waiting(self) -> int:

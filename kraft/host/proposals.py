@@ -70,11 +70,6 @@ class Proposals:
         """Proposals not logged yet."""
         return len(self._waiting)
 
-    @property
-    def logged(self) -> int:
-        """Entries of ours that are not applied yet, of whatever term."""
-        return len(self._logged) + len(self._overtaken)
-
     def in_flight(self, term: int) -> int:
         """Entries logged in `term` and not applied yet. Those of earlier terms may stay undecided for long:
         until the log has grown to their index again, which is why they must not hold back new ones.

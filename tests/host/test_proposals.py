@@ -112,7 +112,9 @@ def test_an_undecided_batch_of_an_earlier_term_does_not_hold_back_a_later_one(an
     logged(proposals, 7, 5, [proposal(answers)])
     assert proposals.in_flight(5) == 1
     assert proposals.applied(7, 5) is not None
-    assert (proposals.in_flight(5), proposals.logged) == (0, 1)
+    assert proposals.in_flight(5) == 0
+    assert proposals.applied(9, 5) is None
+    assert proposals.waiting == 1
 
 
 def test_what_comes_back_from_another_node_still_has_its_deadline(answers):

@@ -1,0 +1,291 @@
+"""Three real hosts on the simulator's clock, disks and network, without chance faults: one story each."""
+
+import pytest
+
+from kraft.host.ports import Busy, DiskFull, NoLeader, Refused, Stopping, Uncertain
+from kraft.host.reads import View
+from kraft.kv.commands import Expire, Expiry, Increment, Put
+from kraft.peerwire.messages import Forward
+from kraft.raft.messages import Append
+from tests.simulation.cluster import SimulatedCluster
+from tests.simulation.network import Weather
+from tests.simulation.world import World
+
+
+class Trio(SimulatedCluster):
+    """A formed cluster with a leader that all know. `ask` and `look` collect outcomes in `answers`."""
+
+    def __init__(self, nodes=3):
+        super().__init__(World(1), Weather(), nodes=nodes)
+        self.start()
+        self.answers = []
+        assert self.run(10, lambda: self.known(nodes))
+
+    def known(self, nodes):
+        hosts = [p.host for p in self.processes()]
+        return len(hosts) == nodes and all(h.groups and h.leader(0) for h in hosts) and self.committed()
+
+    def committed(self):
+        return any(p.host.groups[0].node.leads_with_commit for p in self.processes())
+
+    @property
+    def leader(self):
+        [leader] = self.leaders()
+        return leader
+
+    @property
+    def followers(self):
+        return [p.id for p in self.processes() if p.id != self.leader]
+
+    def process(self, id_):
+        process = self.nodes[id_].process
+        assert process is not None
+        return process
+
+    def host(self, id_):
+        return self.process(id_).host
+
+    def group(self, id_):
+        return self.host(id_).groups[0]
+
+    def ask(self, id_, *commands):
+        self.host(id_).write(0, list(commands), 20, self.answers.append)
+
+    def look(self, id_, key):
+        def done(outcome):
+            found = outcome.keyspace.get(key) if isinstance(outcome, View) else outcome
+            self.answers.append(found)
+
+        self.host(id_).read(0, done)
+
+    def answered(self, count=1, within=10.0):
+        return self.run(within, lambda: len(self.answers) >= count)
+
+    def isolate(self, id_):
+        others = [n for n in self.nodes if n != id_]
+        self.network.block([(id_, n) for n in others] + [(n, id_) for n in others])
+
+
+@pytest.fixture
+def trio():
+    return Trio()
+
+
+def test_a_write_on_any_node_is_done_and_seen_on_every_node(trio):
+    for id_ in trio.nodes:
+        trio.ask(id_, Increment(b"n", 1))
+    assert trio.answered(3)
+    assert sorted(answer[0] for answer in trio.answers) == [1, 2, 3]
+    trio.answers.clear()
+    for id_ in trio.nodes:
+        trio.look(id_, b"n")
+    assert trio.answered(3)
+    assert trio.answers == [b"3"] * 3
+
+
+def test_nothing_is_answered_inside_the_call(trio):
+    trio.ask(trio.leader, Put(b"k", b"v"))
+    trio.look(trio.leader, b"k")
+    assert trio.answers == []
+
+
+def test_a_write_is_answered_when_a_majority_has_it_on_disk(trio):
+    """Slow disks of both followers hold the answer back, although the leader has long written it."""
+    for id_ in trio.followers:
+        trio.process(id_).disk.slow = 1000.0
+    trio.ask(trio.leader, Put(b"k", b"v"))
+    assert not trio.answered(within=0.15)
+    assert trio.answered(within=5.0)
+    holders = [n for n in trio.nodes.values() if any(b"k" in e.data for e in n.platter.groups[0].entries)]
+    assert len(holders) >= 2
+
+
+def test_a_leader_alone_answers_neither_writes_nor_reads(trio):
+    """The write may yet be committed: uncertain. The read is certainly not done: refused."""
+    leader = trio.leader
+    trio.isolate(leader)
+    trio.ask(leader, Put(b"k", b"v"))
+    trio.look(leader, b"k")
+    assert trio.answered(2)
+    assert {type(a) for a in trio.answers} == {Uncertain, NoLeader}
+
+
+def test_a_deposed_leader_serves_no_old_value(trio):
+    old = trio.leader
+    trio.ask(old, Put(b"k", b"old"))
+    assert trio.answered()
+    trio.isolate(old)
+    assert trio.run(10, lambda: any(p.id != old and p.host.leader(0) == p.id for p in trio.processes()))
+    new = next(id_ for id_ in trio.leaders() if id_ != old)
+    trio.answers.clear()
+    assert trio.run(5, lambda: trio.group(new).node.leads_with_commit)
+    trio.ask(new, Put(b"k", b"new"))
+    trio.look(old, b"k")
+    assert trio.answered(2)
+    trio.network.heal()
+    trio.answers.clear()
+    trio.look(old, b"k")
+    assert trio.answered()
+    assert trio.answers == [b"new"]
+
+
+def test_an_overwritten_write_is_proposed_again_and_done_once(trio):
+    """The old leader learns that another entry was committed at its index: certainly not done, so again."""
+    old = trio.leader
+    trio.isolate(old)
+    trio.ask(old, Increment(b"n", 1))
+    assert trio.run(3, lambda: len({*trio.leaders()} - {old}) == 1)
+    trio.network.heal()
+    assert trio.answered()
+    assert trio.answers == [[1]]
+    trio.look(old, b"n")
+    assert trio.answered(2)
+    assert trio.answers[1] == b"1"
+
+
+def test_writes_do_not_wait_for_a_leader_that_hangs_with_an_open_link(trio):
+    """A paused leader answers nothing: its successor takes what comes later, long before the deadline."""
+    old = trio.leader
+    [asked, _] = trio.followers
+    trio.process(old).clock.pause()
+    trio.ask(asked, Put(b"k", b"1"))
+    assert trio.run(3, lambda: trio.host(asked).leader(0) not in ("", old))
+    trio.ask(asked, Put(b"k", b"2"))
+    trio.look(asked, b"k")
+    assert trio.answered(2, within=1.0)
+    assert ["OK"] in trio.answers
+
+
+def test_without_a_majority_commands_are_refused_after_the_wait_for_a_leader(trio):
+    survivor = trio.followers[0]
+    for id_ in list(trio.nodes):
+        if id_ != survivor:
+            trio.nodes[id_].crash()
+    trio.run(1.5)
+    trio.ask(survivor, Put(b"k", b"v"))
+    trio.look(survivor, b"k")
+    assert not trio.answered(within=1.0)
+    assert trio.answered(2, within=2.0)
+    assert {type(a) for a in trio.answers} == {NoLeader}
+
+
+def test_a_follower_with_a_full_disk_forwards_and_serves_nothing_of_its_own(trio):
+    full = trio.followers[0]
+    trio.process(full).disk.full = True
+    trio.ask(full, Put(b"k", b"v"))
+    assert trio.answered()
+    assert trio.answers == [["OK"]]
+    assert trio.run(2, lambda: trio.host(full).status().disk_full)
+
+
+def test_alone_with_a_full_disk_says_so():
+    one = Trio(nodes=1)
+    [id_] = one.nodes
+    one.process(id_).disk.full = True
+    one.ask(id_, Put(b"k", b"v"))
+    assert one.run(2, lambda: not one.leaders())
+    one.ask(id_, Put(b"k", b"v"))
+    assert one.answered(2)
+    assert sorted(type(a).__name__ for a in one.answers) == ["DiskFull", "Uncertain"]
+    one.process(id_).disk.full = False
+    assert one.run(5, lambda: one.leaders() == [id_])
+    one.ask(id_, Increment(b"n", 1))
+    assert one.answered(3)
+    assert one.answers[2] == [1]
+
+
+def test_a_key_is_gone_on_time_on_an_idle_cluster_on_every_node(trio):
+    trio.ask(trio.leader, Put(b"k", b"v"), Expire(b"k", Expiry.RELATIVE, 3000))
+    assert trio.answered()
+    trio.run(2.5)
+    for id_ in trio.nodes:
+        trio.look(id_, b"k")
+    assert trio.answered(4)
+    trio.run(0.6)
+    for id_ in trio.nodes:
+        trio.look(id_, b"k")
+    assert trio.answered(7)
+    assert trio.answers[1:] == [b"v"] * 3 + [None] * 3
+
+
+def test_a_restart_replays_the_log_before_it_serves(trio):
+    for _ in range(40):
+        trio.ask(trio.leader, Increment(b"n", 1))
+    assert trio.answered(40)
+    for id_ in list(trio.nodes):
+        trio.nodes[id_].crash()
+    for node in trio.nodes.values():
+        node.start()
+    assert trio.run(10, lambda: trio.known(3))
+    trio.answers.clear()
+    trio.look("K1", b"n")
+    assert trio.answered()
+    assert trio.answers == [b"40"]
+
+
+def test_who_stops_answers_its_clients_and_refuses_what_others_forward(trio):
+    leader = trio.leader
+    trio.host(leader).stop()
+    trio.ask(leader, Put(b"k", b"v"))
+    trio.ask(trio.followers[0], Put(b"k", b"v"))
+    assert trio.answered(2)
+    assert [type(a) for a in trio.answers] == [list, Busy]
+
+
+def test_giving_up_answers_everybody(trio):
+    trio.isolate(trio.leader)
+    trio.ask(trio.leader, Put(b"k", b"v"))
+    trio.run(0.05)
+    trio.ask(trio.leader, Put(b"k", b"v"))
+    trio.look(trio.leader, b"k")
+    trio.host(trio.leader).abandon()
+    assert [type(a) for a in trio.answers] == [Stopping, Uncertain, NoLeader]
+
+
+def test_what_the_link_does_not_take_is_asked_again_and_done_once(trio):
+    """The queue of the link is full for one turn, then there is room."""
+    follower = trio.followers[0]
+    process = trio.process(follower)
+    refused: list[str] = []
+    send = process.send
+
+    def full_once(peer, messages):
+        if not refused and any(isinstance(m, Forward) for _, m in messages):
+            refused.append(peer)
+            return False
+        return send(peer, messages)
+
+    process.send = full_once
+    trio.ask(follower, Increment(b"n", 1))
+    assert trio.answered(within=1.0)
+    assert refused == [trio.leader]
+    assert trio.answers == [[1]]
+
+
+def test_a_broken_invariant_ends_the_process(trio):
+    """Two leaders in one term cannot be: whoever meets it stops before anything else happens."""
+    follower = trio.followers[0]
+    impostor = next(id_ for id_ in trio.followers if id_ != follower)
+    term = trio.group(follower).node.term
+    with pytest.raises(Exception, match="a term has one leader"):
+        trio.host(follower).received(impostor, [(0, Append(term, 0, 0, 0, ()))])
+    [reason] = trio.nodes[follower].failures
+    assert "a term has one leader" in reason
+
+
+def test_an_entry_that_cannot_be_applied_ends_the_process(trio):
+    """Leaving it out would make this replica differ from the others."""
+    leader = trio.leader
+    group = trio.group(leader)
+    group.machine.stamp = 1 << 60
+    trio.ask(leader, Put(b"k", b"v"))
+    with pytest.raises(Exception, match="below the last one"):
+        trio.answered()
+    assert len(trio.nodes[leader].failures) == 1
+    assert trio.answers == []
+
+
+def test_refusals_are_refusals():
+    """The server tells "certainly not done" from "unknown" by this."""
+    assert all(issubclass(kind, Refused) for kind in (Busy, DiskFull, NoLeader, Stopping))
+    assert not issubclass(Uncertain, Refused)
