@@ -44,8 +44,8 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """With `-n`, one worker runs all real clusters, one after the other; the rest is spread by file.
 
-    A cluster that is timed must not share two cores with a second one. xdist's own groups are not used: they do
-    nothing from pytest 9.2 on, as xdist 3.8 renames tests in a field that is no longer read.
+    A cluster that is timed must not share two cores with a second one. xdist's own groups are not used: they
+    do nothing from pytest 9.2 on, as xdist 3.8 renames tests in a field that is no longer read.
     """
     from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
