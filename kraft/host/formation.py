@@ -1,7 +1,7 @@
 """From an empty directory to a cluster, or to the one that exists already.
 
-A node forms only when it has seen the incarnation of every member it is configured with; a node whose
-directory was emptied therefore never forms a second cluster beside members that remember it. Pure:
+A node forms only while it is linked to every member it is configured with, and so knows their incarnations; a
+node whose directory was emptied therefore never forms a second cluster beside members that remember it. Pure:
 greetings in, decisions out.
 """
 
@@ -86,6 +86,11 @@ class Formation:
             return self._adopt(hello)
         self.seen[hello.id] = Member(hello.id, hello.incarnation, hello.peer)
         return self.alone()
+
+    def lost(self, peer: str) -> None:
+        """The link to `peer` is gone: before it greets again, it may form, or lose its directory."""
+        if not self.formed and peer != self.identity.id:
+            self.seen.pop(peer, None)
 
     def alone(self) -> Identity | None:
         """The identity to form with, when every wanted member has been seen."""

@@ -31,6 +31,7 @@ from kraft.raft.ready import Persist
 
 TICKS_PER_HEARTBEAT = 4  # fine enough that two followers seldom time out in the same tick
 BATCHES_IN_FLIGHT = 1
+GREET_AGAIN_SECONDS = 1.0  # after forming; a peer that formed by itself has long been heard of by then
 
 
 class Host:
@@ -75,6 +76,7 @@ class Host:
         self._relief: list[Callable[[], None]] = []
         self._hellos: dict[str, Hello] = {}
         self._connected: set[str] = set()
+        self._unformed: set[str] = set()  # peers that greeted before they had formed, and sent nothing since
         self._early = early.Campaigns(clock, jitter, config.raft.heartbeat_interval)
 
     # -- life -----------------------------------------------------------------------------------------
@@ -233,11 +235,14 @@ class Host:
         """A link to `peer` is ready for messages."""
         self._hellos[peer] = hello
         self._connected.add(peer)
+        (self._unformed.discard if hello.cluster else self._unformed.add)(peer)
         self._form(self._formation.met(hello))
 
     def link_down(self, peer: str, closed_by_peer: bool) -> None:
         """The link to `peer` is gone. Its process closing it is news: prevote early."""
         self._connected.discard(peer)
+        self._unformed.discard(peer)
+        self._formation.lost(peer)
         for group in self.groups.values():
             if group.link_down(peer, closed_by_peer):
                 self._early.begin(group, self._wake)
@@ -257,8 +262,11 @@ class Host:
         except InvariantViolation as error:
             self._broken(error)
             raise
-        self._armed = armed
-        self._turn()
+        finally:  # also when a peer sent nonsense: its link ends, the groups go on
+            self._armed = armed
+            if self._unformed:
+                self._unformed.discard(peer)
+            self._turn()
 
     def _form(self, identity: Identity | None) -> None:
         """Make the new identity durable together with the first entry of every group, then begin."""
@@ -280,8 +288,20 @@ class Host:
             self._formation.identity = identity
             self._observer.event("cluster_formed", cluster=identity.cluster, members=len(identity.members))
             self._start_groups({id_: restored for id_, _ in writes}, lambda: None)
+            self._clock.call_later(GREET_AGAIN_SECONDS, self._greet_again)
 
         self._disk.commit(Transaction(writes, identity), formed)
+
+    def _greet_again(self) -> None:
+        """A peer that cannot reach all others learns only from a greeting that there is a cluster now.
+
+        A follower leaves that to its leader: it need not have heard from other followers.
+        """
+        if any(group.node.leader and not group.leads for group in self.groups.values()):
+            return
+        for peer in sorted(self._unformed):
+            if self._network is not None:
+                self._network.greet_again(peer)
 
     # -- turns ----------------------------------------------------------------------------------------
 

@@ -78,6 +78,9 @@ class Network(Protocol):
         it may be sent again. True promises nothing.
         """
 
+    def greet_again(self, peer: str) -> None:
+        """Close the link to `peer`, if there is one, so that a new one brings the greetings of today."""
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:

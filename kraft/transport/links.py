@@ -91,6 +91,10 @@ class Links:
         self._observer.dropped(peer, dropped)
         return False
 
+    def greet_again(self, peer: str) -> None:
+        """Close the link to `peer`; whoever of the two dials does so again."""
+        self._drop(peer, "greeting again")
+
     # Life
 
     def start(self, peers: Mapping[str, str]) -> Deferred[None]:

@@ -103,3 +103,27 @@ def test_a_forged_member_list_is_not_joined():
     late = node("K2")
     late.met(Hello(**{**{f: getattr(forged, f) for f in forged.__struct_fields__}, "cluster": "0" * 32}))
     assert not late.formed
+
+
+def test_who_was_met_long_ago_does_not_count():
+    """K1 and K2 formed without K3 hearing of it, then K2 lost its directory: K3 must not form with it."""
+    k1, k2, k3 = node("K1"), node("K2"), node("K3")
+    greet(k3, k1)
+    greet(k1, k3)
+    k3.lost("K1")
+    greet(k1, k2)
+    assert k1.formed
+
+    emptied = node("K2", incarnation="e" * 32)
+    assert k3.met(hello(emptied)) is None
+    assert k3.missing == ["K1"]
+    greet(k3, k1)
+    assert k3.identity.cluster == k1.identity.cluster
+    assert k3.objection(hello(emptied)) is not None
+
+
+def test_a_member_that_formed_forgets_nobody():
+    k1, _, _ = formed()
+    members = k1.members
+    k1.lost("K2")
+    assert k1.members == members

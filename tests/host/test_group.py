@@ -276,8 +276,8 @@ def test_a_broken_invariant_ends_the_process(trio):
 def test_an_entry_that_cannot_be_applied_ends_the_process(trio):
     """Leaving it out would make this replica differ from the others."""
     leader = trio.leader
-    group = trio.group(leader)
-    group.machine.stamp = 1 << 60
+    trio.group(leader).machine.stamp = 1 << 60
+    trio.world.after_step = lambda: None  # which would find that first
     trio.ask(leader, Put(b"k", b"v"))
     with pytest.raises(Exception, match="below the last one"):
         trio.answered()
@@ -289,3 +289,14 @@ def test_refusals_are_refusals():
     """The server tells "certainly not done" from "unknown" by this."""
     assert all(issubclass(kind, Refused) for kind in (Busy, DiskFull, NoLeader, Stopping))
     assert not issubclass(Uncertain, Refused)
+
+
+def test_nonsense_of_a_peer_does_not_stop_the_others(trio):
+    """The link that brought it ends; the host still has its turns."""
+    leader, follower = trio.leader, trio.followers[0]
+    with pytest.raises(Exception, match=r"malformed|Invalid|truncated|Expected"):
+        trio.host(leader).received(follower, [(0, Forward(1, 1000, b"\x01\xc1"))])
+    assert trio.nodes[leader].failures == []
+    trio.ask(leader, Put(b"k", b"v"))
+    assert trio.answered()
+    assert trio.answers == [["OK"]]

@@ -529,3 +529,16 @@ def test_an_empty_secret_is_no_secret():
     """A file that holds nothing must not look like protection."""
     with pytest.raises(ValueError, match="empty"):
         Node(Network(), Clock(), "K1", 1, secret=b"")
+
+
+@pytest.mark.parametrize("asker", [0, 1])
+def test_greeting_again_brings_a_new_link(asker):
+    """What a node says of itself changes when it forms, and only a new link says so; either end may ask."""
+    network, clock, *nodes = pair()
+    network.pump()
+    nodes[asker].links.greet_again(("K2", "K1")[asker])
+    network.pump()
+    clock.advance(1.0)
+    network.pump()
+    assert [node.owner.told[-1][0] for node in nodes] == ["up", "up"]
+    assert len(network.attempts) == 2

@@ -1,0 +1,68 @@
+"""From empty directories to a cluster, with real hosts on the simulator's network."""
+
+from kraft.host.formation import cluster_id
+from tests.simulation.cluster import SimulatedCluster
+from tests.simulation.network import Weather
+from tests.simulation.world import World
+
+
+def cluster(nodes=3):
+    return SimulatedCluster(World(1), Weather(), nodes=nodes)
+
+
+def identities(cluster):
+    return {p.host.status().cluster for p in cluster.processes()}
+
+
+def test_all_nodes_form_the_same_cluster_and_one_leads():
+    trio = cluster()
+    trio.start()
+    assert trio.run(5, lambda: len(trio.leaders()) == 1)
+    [formed] = identities(trio)
+    assert formed == cluster_id(trio.nodes["K1"].platter.identity.members)
+
+
+def test_a_single_node_forms_and_leads_alone():
+    one = cluster(nodes=1)
+    one.start()
+    assert one.run(5, lambda: one.leaders() == ["K1"])
+
+
+def test_nobody_forms_before_all_have_met():
+    trio = cluster()
+    trio.nodes["K1"].start()
+    trio.nodes["K2"].start()
+    trio.run(5)
+    assert identities(trio) == {""}
+    assert trio.leaders() == []
+    trio.nodes["K3"].start()
+    assert trio.run(5, lambda: len(trio.leaders()) == 1)
+
+
+def test_a_link_that_never_works_does_not_prevent_a_cluster():
+    """Only K1 meets everybody; the others must hear from it that there is a cluster now."""
+    trio = cluster()
+    trio.network.block([("K2", "K3"), ("K3", "K2")])
+    trio.start()
+    assert trio.run(10, lambda: len(trio.leaders()) == 1)
+    assert trio.run(5, lambda: len(identities(trio)) == 1)
+
+
+def test_links_of_nodes_that_form_together_are_left_alone():
+    trio = cluster()
+    trio.start()
+    assert trio.run(10, lambda: len(trio.leaders()) == 1)
+    trio.run(5)
+    assert trio.world.counts["connection reset"] == 0
+
+
+def test_a_full_disk_delays_the_forming():
+    one = cluster(nodes=1)
+    one.start()
+    process = one.nodes["K1"].process
+    assert process is not None
+    process.disk.full = True
+    one.run(3)
+    assert identities(one) == {""}
+    process.disk.full = False
+    assert one.run(5, lambda: one.leaders() == ["K1"])
