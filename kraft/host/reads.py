@@ -15,7 +15,10 @@ from kraft.kv.keyspace import Keyspace
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a read may look at, during its callback only; `now_ms` is the stamp the read is answered at."""
+    """What a read may look at, during its callback only.
+
+    `now_ms` is the stamp the read is answered at; every key that is there expires later.
+    """
 
     keyspace: Keyspace
     now_ms: int
@@ -114,7 +117,7 @@ class Reads:
         while self._confirmed and self._confirmed[0][0] <= applied:
             _, confirmed = self._confirmed.popleft()
             begun.append(confirmed.begun)
-            view = View(keyspace, max(confirmed.stamp, stamp))
+            view = View(keyspace, _read_at(max(confirmed.stamp, stamp), keyspace))
             for reader in confirmed.readers:
                 if reader.done is not None:
                     reader.done(view)
@@ -152,3 +155,13 @@ class Reads:
         for reader in readers:
             if reader.done is not None:
                 reader.done(NoLeader(self._group))
+
+
+def _read_at(stamp: int, keyspace: Keyspace) -> int:
+    """A stamp before every expiry that is to come.
+
+    A key written by an entry that was logged, but not applied when the round began, may be due at the round's
+    stamp, and its expiry is not logged yet. Such a read comes before it, in the log and so in time.
+    """
+    due = keyspace.next_expiry()
+    return stamp if due is None else min(stamp, due - 1)

@@ -144,3 +144,16 @@ def test_when_the_group_stops_every_reader_is_told(answers):
     reads.add(local(answers))
     reads.abandon()
     assert [type(a) for a in answers] == [NoLeader] * 3
+
+
+@pytest.mark.parametrize(("due", "now"), [(0, 70), (71, 70), (70, 69), (55, 54)])
+def test_a_view_is_of_a_time_at_which_all_its_keys_live(answers, due, now):
+    """A key whose write was not applied when the round began may be due already (found by simulation)."""
+    reads = Reads(0, 0)
+    reads.add(local(answers))
+    ctx = reads.begin(70, 0.0)
+    reads.confirm(ctx, 5)
+    keyspace = Keyspace()
+    keyspace.put(b"k", b"v", 1, due)
+    reads.answer(5, keyspace, 50)
+    assert [view.now_ms for view in answers] == [now]
