@@ -63,6 +63,9 @@ def check_node(node: Node, before: View, after: View) -> None:
         invariant(not before.leader or after.leader in ("", before.leader), "one leader for each term")
         if before.role == after.role == "leader":
             invariant(after.last_index >= before.last_index, "a leader only appends")
+            counted = after.commit > before.commit
+            own = not counted or node.term_at(after.commit) == after.term
+            invariant(own, "a leader commits by counting only entries of its own term")
     if after.role == "leader":
         invariant(after.leader == node.id, "a leader follows itself")
         invariant(after.vote == node.id, "a leader has its own vote")
@@ -87,7 +90,7 @@ class ClusterChecker:
     _leaders: dict[int, str] = field(default_factory=dict)  # by term
     _votes: dict[tuple[str, int], str] = field(default_factory=dict)  # by (voter, term), once told
     _committed: dict[int, int] = field(default_factory=dict)  # term by index
-    _last_committed: int = 0
+    _last_committed: dict[int, int] = field(default_factory=dict)  # by term of the leader that committed it
     _entries: dict[tuple[int, int], _Known] = field(default_factory=dict)  # by (index, term)
     _applied: dict[str, int] = field(default_factory=dict)
     _history: dict[int, Entry] = field(default_factory=dict)  # what was applied at each index
@@ -136,21 +139,24 @@ class ClusterChecker:
 
     def _check_leader(self, node: Node, term: int) -> None:
         invariant(self._leaders.setdefault(term, node.id) == node.id, "election safety")
-        invariant(node.last_index >= self._last_committed, "leader completeness: the log is too short")
+        # A node may learn late that it was elected: it need not have what later leaders committed meanwhile.
+        last_committed = max((last for t, last in self._last_committed.items() if t < term), default=0)
+        invariant(node.last_index >= last_committed, "leader completeness: the log is too short")
         committed = self._committed
         runs = node.term_runs()
-        ends = [first - 1 for first, _ in runs[1:]] + [self._last_committed]
+        ends = [first - 1 for first, _ in runs[1:]] + [last_committed]
         # Terms rise along both logs, so equal terms at both ends of a run are equal within it.
         for (first, run_term), last in zip(runs, ends, strict=True):
-            if first <= self._last_committed:
-                for index in (first, min(last, self._last_committed)):
+            if first <= last_committed:
+                for index in (first, min(last, last_committed)):
                     invariant(committed.get(index, run_term) == run_term, "leader completeness")
 
     def _check_commit(self, node: Node, before: int, after: int) -> None:
         for index in range(before + 1, after + 1):
             term = node.term_at(index)
+            if index not in self._committed:  # its leader is the first to know, in its own term
+                self._last_committed[node.term] = index
             invariant(self._committed.setdefault(index, term) == term, "committed entries never change")
-        self._last_committed = max(self._last_committed, after)
 
     def _check_entries(self, node: Node, persist: Persist) -> None:
         """Log matching: where index and term agree, so do the entry and, by induction, all before it."""

@@ -70,6 +70,22 @@ def test_a_leader_without_a_committed_entry_is_caught(committed, reason):
         checker.step(leader.node)
 
 
+def test_a_leader_that_learns_of_its_election_late_need_not_have_what_later_ones_committed():
+    """Its votes were given before (found by simulation, with a paused node)."""
+    checker = ClusterChecker()
+    checker.step(lone(with_log(BASE, 6, 2, 6, commit=3), "K3").node)
+    checker.step(lone_leader(2, term=5).node)
+
+
+def test_a_leader_that_commits_an_older_entry_by_counting_is_caught():
+    node = lone(with_log(BASE, 5, 2, 5, commit=1)).node
+    leads = GOOD._replace(role="leader", leader="K2", vote="K2", term=5)
+    leads = leads._replace(commit=1, applied=1, durable=3, last_index=3)
+    check_node(node, leads, leads._replace(commit=3))
+    with pytest.raises(InvariantViolation, match="own term"):
+        check_node(node, leads, leads._replace(commit=2))
+
+
 def test_a_committed_entry_that_differs_between_nodes_is_caught():
     checker = ClusterChecker()
     checker.step(lone(with_log(BASE, 4, 2, commit=2), "K2").node)
