@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from kraft import __version__
 from kraft.config import Config
 from kraft.host import early
+from kraft.host.backpressure import Backpressure
 from kraft.host.formation import Formation
 from kraft.host.group import Around, Group, Timing
 from kraft.host.persistence import RETRY_SECONDS, Persistence, Written
@@ -52,6 +53,7 @@ class Host:
     ) -> None:
         self.placement = Placement(groups)
         self.groups: dict[int, Group] = {}
+        self.dataset_bytes = 0  # approximate memory of the data of all groups here, as of the last tick
         self.persistence = Persistence(disk, clock, self._disk_full, self._durable)
         self._config = config
         self._loaded = loaded
@@ -73,7 +75,7 @@ class Host:
         self._started_at = clock.seconds()
         self._state = "starting"
         self._on_formed: Callable[[], None] | None = None
-        self._relief: list[Callable[[], None]] = []
+        self._backpressure = Backpressure(config.limits.pending_proposals)
         self._hellos: dict[str, Hello] = {}
         self._connected: set[str] = set()
         self._unformed: set[str] = set()  # peers that greeted before they had formed, and sent nothing since
@@ -167,6 +169,7 @@ class Host:
             self._clock.call_later(self._config.client.leader_wait, lambda: done(NoLeader(group)))
         else:
             target.write(commands, size, done)
+            self._backpressure.report(group, target.waiting)
 
     def read(self, group: int, done: ReadDone) -> None:
         """Confirm a linearizable read of `group`; `done` gets a `View` to look at, or a `Refused`."""
@@ -179,20 +182,11 @@ class Host:
     @property
     def saturated(self) -> bool:
         """Too many writes wait unlogged: stop reading from clients until `on_relief`."""
-        return self._waiting >= self._config.limits.pending_proposals
+        return self._backpressure.saturated
 
     def on_relief(self, call: Callable[[], None]) -> None:
         """Run `call` once when half of the pending writes are logged."""
-        self._relief.append(call)
-
-    @property
-    def dataset_bytes(self) -> int:
-        """Approximate memory of the data of all groups here."""
-        return sum(group.machine.keyspace.bytes for group in self.groups.values())
-
-    @property
-    def _waiting(self) -> int:
-        return sum(group.waiting for group in self.groups.values())
+        self._backpressure.on_relief(call)
 
     def leader(self, group: int) -> str:
         """The id of the leader of `group` as known here, '' when there is none."""
@@ -340,10 +334,8 @@ class Host:
         self.persistence.flush()
         for group in woken.values():
             group.finish()
-        if self._relief and self._waiting * 2 <= self._config.limits.pending_proposals:
-            relief, self._relief = self._relief, []
-            for call in relief:
-                call()
+            self._backpressure.report(group.id, group.waiting)
+        self._backpressure.relieve()
 
     def _send(self) -> None:
         outbox, self._outbox = self._outbox, {}
@@ -360,6 +352,7 @@ class Host:
         except InvariantViolation as error:
             self._broken(error)
             raise
+        self.dataset_bytes = sum(group.machine.keyspace.bytes for group in self.groups.values())
 
     def _broken(self, error: Exception) -> None:
         """Consensus or state machine met what they exclude: going on could break what was promised."""

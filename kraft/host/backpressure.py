@@ -1,0 +1,37 @@
+"""How many writes wait unlogged on this node, so that clients are paused instead of refused.
+
+Counted as groups report, never by going through all of them: the answer is asked for with every request.
+"""
+
+from collections.abc import Callable
+
+
+class Backpressure:
+    """`most` waiting writes saturate the node; half of them are the relief."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._waiting: dict[int, int] = {}
+        self._total = 0
+        self._relief: list[Callable[[], None]] = []
+
+    @property
+    def saturated(self) -> bool:
+        """No more should be read from clients for now."""
+        return self._total >= self._most
+
+    def report(self, group: int, waiting: int) -> None:
+        """`waiting` writes of the group are not logged yet."""
+        self._total += waiting - self._waiting.get(group, 0)
+        self._waiting[group] = waiting
+
+    def on_relief(self, call: Callable[[], None]) -> None:
+        """Run `call` once, at the next `relieve` that finds at most half of the bound waiting."""
+        self._relief.append(call)
+
+    def relieve(self) -> None:
+        """Let those go on who were paused, if there is room."""
+        if self._relief and self._total * 2 <= self._most:
+            relief, self._relief = self._relief, []
+            for call in relief:
+                call()
