@@ -1,10 +1,39 @@
-"""What must hold after every step, over all nodes at once (correctness of the logs, not of the clients)."""
+"""What must hold after every step, over all nodes at once, and what must hold at the end.
 
-import zlib
+Consensus has its own checker, `kraft.raft.invariants`, which sees every step of every node here. This module
+adds what only a whole cluster can show: what nodes say and do against what is on their platters.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+
+from kraft.host.group import Group
+from kraft.raft.invariants import ClusterChecker
+from kraft.raft.messages import (
+    Append,
+    AppendReply,
+    Entry,
+    EntryKind,
+    Heartbeat,
+    HeartbeatReply,
+    PreVote,
+    PreVoteReply,
+    Vote,
+    VoteReply,
+)
+from kraft.raft.node import Node
+from kraft.raft.ready import Outgoing, Ready
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Process, SimulatedCluster
+
+CONSENSUS = (Append, AppendReply, Heartbeat, HeartbeatReply, PreVote, PreVoteReply, Vote, VoteReply)
+SLACK_BYTES = 4_000  # what a bound may be exceeded by: one entry of any size, no-ops and their overhead
+
+
+MARK = re.compile(rb"<\d+\.\d+>")  # of one write of one client; see `mark`
 
 
 class Violation(AssertionError):
@@ -16,14 +45,38 @@ def demand(condition: bool, what: str) -> None:
         raise Violation(what)
 
 
+def mark(client: int, count: int) -> bytes:
+    """What tells a client's write from all others, wherever its entry turns up."""
+    return b"<%d.%d>" % (client, count)
+
+
+class Watched(Node):
+    """A node of which the checker sees every `Ready`."""
+
+    __slots__ = ("_checker",)
+
+    def __init__(self, node: Node, checker: ClusterChecker) -> None:
+        self._core = node._core
+        self._checker = checker
+
+    def ready(self) -> Ready | None:
+        ready = super().ready()
+        if ready is not None:
+            self._checker.ready(self, ready)
+        return ready
+
+
 class Checks:
-    """Incremental: looks only at what moved since the last step."""
+    """Looks only at what moved since the last step, so it may run after each of them."""
 
     def __init__(self, cluster: "SimulatedCluster") -> None:
         self._cluster = cluster
-        self._leaders: dict[tuple[int, int], str] = {}  # (group, term) -> node
-        self._committed: dict[int, list[tuple[int, int]]] = {}  # group -> (term, crc) of each committed entry
-        self._seen: dict[tuple[str, int], tuple[int, int, int]] = {}  # (node, group) -> term, commit, durable
+        self._checkers = {group: ClusterChecker() for group in range(cluster.group_count)}
+        self._seen: dict[tuple[str, int], tuple[int, ...]] = {}
+        # group -> highest index that anybody calls committed; the first entry, which every node derives from
+        # the members it forms with, is committed by definition
+        self._committed = dict.fromkeys(self._checkers, 1)
+        self._digests: dict[tuple[int, int], tuple[bytes, str]] = {}  # (group, applied) -> digest, first node
 
     def forget(self, node: str) -> None:
         """A process died: what it held in memory may go back to what is on its platter."""
@@ -33,66 +86,122 @@ class Checks:
     def after_step(self) -> None:
         for process in self._cluster.processes():
             for id_, group in process.host.groups.items():
+                if type(group.node) is not Watched:
+                    group.node = Watched(group.node, self._checkers[id_])
+                    self._checkers[id_].restarted(group.node)
                 node = group.node
-                now = (node.term, node.commit, node.durable)
-                before = self._seen.get((process.id, id_), (0, 0, 0))
-                if now != before:
+                self._checkers[id_].step(node)
+                now = (node.last_index, node.durable, node.commit, group.applied)
+                if now != self._seen.get((process.id, id_)):
                     self._seen[(process.id, id_)] = now
-                    self._moved(process, id_, before, now)
-                if group.leads:
-                    self._led(process.id, id_, node.term)
+                    self._moved(process, group)
 
-    def _led(self, node: str, group: int, term: int) -> None:
-        leader = self._leaders.setdefault((group, term), node)
-        demand(leader == node, f"two leaders in term {term} of group {group}: {leader} and {node}")
+    def _moved(self, process: "Process", group: Group) -> None:
+        self._on_its_platter(process, group)
+        if group.node.commit > self._committed[group.id]:
+            self._committed[group.id] = group.node.commit
+            self._on_most_platters(process, group)
+        self._equal_state(process, group)
+        self._bounded(process, group)
 
-    def _moved(
-        self, process: "Process", group: int, before: tuple[int, int, int], now: tuple[int, int, int]
-    ) -> None:
-        demand(now[0] >= before[0], f"the term of {process.id} went back: {before[0]} to {now[0]}")
-        demand(now[1] >= before[1], f"the commit index of {process.id} went back: {before[1]} to {now[1]}")
-        node = process.host.groups[group].node
-        demand(node.applied <= node.commit, f"{process.id} applied beyond its commit index")
-        demand(node.applied <= node.durable, f"{process.id} applied what is not on its disk")
-        self._agree(process, group, now[2], now[1])
+    def _entries(self, node: str, group: int) -> list[Entry]:
+        log = self._cluster.nodes[node].platter.groups.get(group)
+        return log.entries if log is not None else []
 
-    def _agree(self, process: "Process", group: int, durable: int, commit: int) -> None:
-        """Every committed entry is the same wherever it is durable, for ever."""
-        rows = self._cluster.nodes[process.id].platter.groups[group].entries
-        history = self._committed.setdefault(group, [])
-        for index in range(len(history) + 1, min(commit, durable, len(rows)) + 1):
-            entry = rows[index - 1]
-            history.append((entry.term, _sum(entry.data)))
-        upto = min(commit, durable, len(rows), len(history))
-        if upto:
-            entry = rows[upto - 1]
+    def _on_its_platter(self, process: "Process", group: Group) -> None:
+        """What a node takes for durable is on its platter, with the same term."""
+        node, rows = group.node, self._entries(process.id, group.id)
+        durable = node.durable
+        held = durable <= len(rows) and (durable == 0 or rows[durable - 1].term == node.term_at(durable))
+        demand(held, f"{process.id} takes index {durable} of group {group.id} for durable, and it is not")
+
+    def _on_most_platters(self, process: "Process", group: Group) -> None:
+        """By log matching the last committed entry speaks for all before it."""
+        index = group.node.commit
+        term = group.node.term_at(index)
+        logs = [self._entries(node, group.id) for node in self._cluster.nodes]
+        holders = sum(len(rows) >= index and rows[index - 1].term == term for rows in logs)
+        demand(
+            holders * 2 > len(logs),
+            f"{process.id} calls index {index} of group {group.id} committed; it is on {holders} platters",
+        )
+
+    def _equal_state(self, process: "Process", group: Group) -> None:
+        """Whoever applied the same index holds the same data, and held it whenever that was."""
+        digest = group.machine.digest()
+        expected, other = self._digests.setdefault((group.id, group.applied), (digest, process.id))
+        demand(digest == expected, f"{process.id} and {other} differ at index {group.applied}")
+
+    def _bounded(self, process: "Process", group: Group) -> None:
+        raft, node = self._cluster.nodes[process.id].config.raft, group.node
+        uncommitted, kept = node.uncommitted_bytes, node.log_bytes
+        demand(
+            uncommitted <= raft.uncommitted_bytes + SLACK_BYTES,
+            f"{process.id} holds {uncommitted} uncommitted bytes",
+        )
+        demand(
+            kept <= raft.tail_bytes + raft.uncommitted_bytes + SLACK_BYTES,
+            f"{process.id} keeps {kept} bytes of its log in memory",
+        )
+        for follower in node.progress():
             demand(
-                history[upto - 1] == (entry.term, _sum(entry.data)),
-                f"{process.id} holds another entry at committed index {upto} of group {group}",
+                follower.inflight <= raft.inflight_messages,
+                f"{follower.inflight} messages are on their way to {follower.peer}",
             )
 
-    def majority_holds(self) -> None:
-        """Every committed entry is durable on a majority of the platters."""
-        nodes = self._cluster.nodes.values()
-        for group, history in self._committed.items():
-            for index, (term, crc) in enumerate(history, 1):
-                holders = 0
-                for node in nodes:
-                    log = node.platter.groups.get(group)
-                    if log is not None and len(log.entries) >= index:
-                        entry = log.entries[index - 1]
-                        holders += (entry.term, _sum(entry.data)) == (term, crc)
-                demand(holders * 2 > len(nodes), f"committed index {index} is on {holders} platters only")
+    def sent(self, process: "Process", peer: str, messages: Sequence[tuple[int, object]]) -> None:
+        """These leave `process` now: whatever they promise must be on its platter."""
+        for id_, message in messages:
+            if isinstance(message, CONSENSUS):
+                node = process.host.groups[id_].node
+                self._checkers[id_].sent(node, Outgoing(peer, message))
+            if isinstance(message, Vote):
+                self._promised(process.id, id_, message.term, process.id)
+            elif isinstance(message, VoteReply) and message.granted:
+                self._promised(process.id, id_, message.term, peer)
 
-    def equal_states(self) -> None:
-        """All replicas that applied the same index hold the same data."""
-        states: dict[tuple[int, int], tuple[str, bytes]] = {}
-        for process in self._cluster.processes():
-            for id_, group in process.host.groups.items():
-                digest = group.machine.digest()
-                other, expected = states.setdefault((id_, group.applied), (process.id, digest))
-                demand(digest == expected, f"{process.id} and {other} differ at index {group.applied}")
+    def _promised(self, voter: str, group: int, term: int, candidate: str) -> None:
+        state = self._cluster.nodes[voter].platter.groups[group].hard_state
+        demand(
+            state.term > term or (state.term == term and state.vote == candidate),
+            f"{voter} promised {candidate} its vote in term {term}, and its platter says {state}",
+        )
 
+    def acknowledged(self, group: int, marked: bytes) -> None:
+        """A client hears that the write with `marked` is done: a majority of platters must hold it."""
+        logs = [self._entries(node, group) for node in self._cluster.nodes]
+        found = next((e for rows in logs for e in reversed(rows) if marked in e.data), None)
+        if found is None:
+            raise Violation(f"the acknowledged write {marked!r} is on no platter")
+        holders = sum(len(rows) >= found.index and rows[found.index - 1] == found for rows in logs)
+        demand(holders * 2 > len(logs), f"the acknowledged write {marked!r} is on {holders} platters")
 
-def _sum(data: bytes) -> int:
-    return zlib.crc32(data)
+    # -- at the end, when all nodes are up and have applied everything
+
+    def equal_logs(self) -> None:
+        """All platters hold the same entries."""
+        for group in range(self._cluster.group_count):
+            logs = {node: self._entries(node, group) for node in self._cluster.nodes}
+            first = next(iter(logs.values()))
+            for node, rows in logs.items():
+                demand(rows == first, f"the log of group {group} on {node} differs")
+
+    def effects(self, group: int, outcomes: Mapping[bytes, str]) -> None:
+        """Every write that a client was told is done is in the log once, every refused one never.
+
+        `outcomes` maps the mark of each write to done, refused or unknown.
+        """
+        times = self._times(group, outcomes)
+        for marked, outcome in outcomes.items():
+            count = times[marked]
+            demand(count <= 1, f"the write {marked!r} was executed {count} times")
+            demand(outcome != "done" or count == 1, f"the acknowledged write {marked!r} is lost")
+            demand(outcome != "refused" or count == 0, f"the refused write {marked!r} was executed")
+
+    def _times(self, group: int, outcomes: Mapping[bytes, str]) -> Counter[bytes]:
+        rows = self._entries(next(iter(self._cluster.nodes)), group)
+        times: Counter[bytes] = Counter()
+        for entry in rows:
+            if entry.kind == EntryKind.COMMANDS:
+                times.update(m for m in MARK.findall(entry.data) if m in outcomes)
+        return times

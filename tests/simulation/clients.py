@@ -1,27 +1,65 @@
-"""Clients of the simulated cluster: one operation at a time each, on any node, and what they saw."""
+"""Clients of the simulated cluster: one operation at a time each, on any node, and what they saw.
 
+Each write carries a second command with a mark of its own, in the same batch. So the log tells at the end
+which writes took effect, and how often, beside what the histories tell.
+"""
+
+import zlib
+from dataclasses import dataclass
 from typing import Any
 
 from kraft.host.ports import Refused
 from kraft.host.reads import View
-from kraft.kv.commands import Append, Command, Delete, Increment, Put
+from kraft.kv.commands import (
+    Append,
+    Command,
+    Condition,
+    Delete,
+    Expiry,
+    GetDelete,
+    Increment,
+    Put,
+    Set,
+    SetMany,
+)
+from tests.simulation.checks import demand, mark
 from tests.simulation.cluster import Process, SimulatedCluster
-from tests.simulation.linearizability import INFINITY, Operation
+from tests.simulation.linearizability import INFINITY, READ, Operation
 
-KEYS = (b"a", b"b", b"c", b"n", b"m")
+STRINGS = (b"a", b"b", b"c")
 COUNTERS = (b"n", b"m")
+EXPIRING = (b"e", b"f")
+PAIR = b"p"  # a register of two keys that are only ever written together, with the same value
+OTHER_OF_PAIR = b"q"
+KEYS = (*STRINGS, *COUNTERS, *EXPIRING, PAIR)
+MOST_MS = 3_000  # that a key is to stay
 GIVE_UP = 8.0  # seconds; beyond every timeout of the server
+LONG = b";" * 600  # now and then a value of more than half a batch
 
 
 class History:
-    """Operations by (group, key). A refused write is left out: it must have had no effect."""
+    """What all clients saw: operations by (group, key), and by group the fate of each marked write.
+
+    A refused write is no operation: it must have had no effect.
+    """
 
     def __init__(self) -> None:
         self.keys: dict[tuple[int, bytes], list[Operation]] = {}
+        self.fates: dict[int, dict[bytes, str]] = {}
         self.done = self.refused = self.unknown = 0
 
-    def add(self, group: int, key: bytes, operation: Operation) -> None:
-        self.keys.setdefault((group, key), []).append(operation)
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """An operation before it has an answer."""
+
+    process: Process
+    group: int
+    key: bytes
+    name: str
+    argument: Any
+    mark: bytes
+    called: float
 
 
 class SimulatedClient:
@@ -33,9 +71,9 @@ class SimulatedClient:
         self._history = history
         self._number = number
         self._count = 0
-        self._open: int | None = None
-        self._asking: _Asking | None = None
+        self._open: Question | None = None
         self.stopped = False
+        cluster.on_crash.append(self._crashed)
 
     def start(self) -> None:
         self._think()
@@ -43,8 +81,15 @@ class SimulatedClient:
     def stop(self) -> None:
         """Ask no more; what is still open stays unknown."""
         self.stopped = True
-        if self._asking is not None:
-            self._asking.ended(INFINITY, None)
+        if self._open is not None:
+            self._ended(self._open, "unknown")
+
+    def _crashed(self, process: Process) -> None:
+        """The connection to a node that died is closed."""
+        if self._open is not None and self._open.process is process:
+            self._ended(self._open, "unknown")
+
+    # -- asking
 
     def _think(self) -> None:
         if not self.stopped:
@@ -53,120 +98,108 @@ class SimulatedClient:
     def _ask(self) -> None:
         if self.stopped:
             return
-        random = self._world.random
         ready = [p for p in self._cluster.processes() if p.ready and not p.clock.paused]
         if not ready:
             self._think()
             return
-        self._count += 1
-        self._open = self._count
-        process = random.choice(ready)
-        group = random.randrange(self._cluster.group_count)
-        key = random.choice(KEYS)
-        name, argument = self._draw(key)
-        asking = _Asking(self, process, group, key, name, argument, self._world.now, self._count)
-        self._asking = asking
-        asking.send()
-        self._world.call_later(GIVE_UP, lambda: asking.ended(INFINITY, None))
+        question = self._question(self._world.random.choice(ready))
+        self._open = question
+        if question.name == READ:
+            question.process.host.read(question.group, lambda outcome: self._viewed(question, outcome))
+        else:
+            commands = [command(question), Put(b"@%d" % self._number, question.mark)]
+            self._history.fates.setdefault(question.group, {})[question.mark] = "unknown"
+            question.process.host.write(
+                question.group, commands, size(question), lambda outcome: self._written(question, outcome)
+            )
+        self._world.call_later(GIVE_UP, lambda: self._ended(question, "unknown"))
 
-    def _draw(self, key: bytes) -> tuple[str, Any]:
+    def _question(self, process: Process) -> Question:
+        self._count += 1
+        group = self._world.random.randrange(self._cluster.group_count)
+        key = self._world.random.choice(KEYS)
+        marked = mark(self._number, self._count)
+        name, argument = self._draw(key, b"%d.%d" % (self._number, self._count))
+        return Question(process, group, key, name, argument, marked, self._world.now)
+
+    def _draw(self, key: bytes, unique: bytes) -> tuple[str, Any]:
         random = self._world.random
-        if random.random() < 0.45:
-            return "get", None
+        if random.random() < 0.4:
+            return READ, None
         if key in COUNTERS:
             return "increment", random.randrange(1, 10)
-        unique = b"%d.%d" % (self._number, self._count)
-        draw = random.random()
-        if draw < 0.6:
+        if key == PAIR:
             return "set", unique
-        if draw < 0.85:
-            return "append", unique + b";" * random.choice((0, 0, 0, 600))
-        return "delete", None
+        names = ["set", "set", "append", "append", "delete", "take", "set if missing"]
+        if key in EXPIRING:
+            names += ["set for a while"] * 5
+        name = random.choice(names)
+        if name in ("delete", "take"):
+            return name, None
+        return name, unique + (LONG if random.random() < 0.1 else b"")
 
-    def finished(self, number: int) -> bool:
-        """The operation ends now; False when it had ended before."""
-        if self._open != number:
-            return False
-        self._open = None
-        self._think()
-        return True
+    # -- answers
 
-    @property
-    def history(self) -> History:
-        return self._history
+    def _viewed(self, question: Question, outcome: View | Exception) -> None:
+        if not isinstance(outcome, View):
+            demand(isinstance(outcome, Refused), f"a read ended with {outcome!r}")
+            self._ended(question, "refused")
+            return
+        keyspace = outcome.keyspace
+        value = keyspace.get(question.key)
+        due = keyspace.expires(question.key)
+        demand(not due or due > outcome.now_ms, f"{question.key!r} is seen after its expiry")
+        if question.key == PAIR:
+            demand(value == keyspace.get(OTHER_OF_PAIR), "half of a batch is seen")
+        self._ended(question, "done", value)
 
-
-class _Asking:
-    """One operation under way."""
-
-    def __init__(
-        self,
-        client: SimulatedClient,
-        process: Process,
-        group: int,
-        key: bytes,
-        name: str,
-        argument: Any,
-        called: float,
-        number: int,
-    ) -> None:
-        self._client = client
-        self._process = process
-        self._group, self._key, self._name, self._argument = group, key, name, argument
-        self._called = called
-        self._number = number
-
-    def send(self) -> None:
-        host = self._process.host
-        if self._name == "get":
-            host.read(self._group, self._viewed)
-        else:
-            command = _command(self._key, self._name, self._argument)
-            size = len(self._argument) if isinstance(self._argument, bytes) else 8
-            host.write(self._group, [command], size, self._written)
-
-    def _viewed(self, outcome: View | Exception) -> None:
-        if isinstance(outcome, View):
-            self.ended(self._now, outcome.keyspace.get(self._key))
-        else:
-            self.ended(None, None)
-
-    def _written(self, outcome: Any) -> None:
+    def _written(self, question: Question, outcome: Any) -> None:
         if isinstance(outcome, list):
-            self.ended(self._now, outcome[0])
-        elif isinstance(outcome, Refused):
-            self.ended(None, None)
+            self._cluster.checks.acknowledged(question.group, question.mark)
+            demand(len(outcome) == 2 and outcome[1] == "OK", f"the replies are not those asked: {outcome}")
+            self._ended(question, "done", outcome[0])
         else:
-            self.ended(INFINITY, None)
+            self._ended(question, "refused" if isinstance(outcome, Refused) else "unknown")
 
-    @property
-    def _now(self) -> float:
-        return self._process._network.world.now
-
-    def ended(self, returned: float | None, result: Any) -> None:
-        """`returned` is None for refused, infinite for unknown. Only the first end counts."""
-        if not self._client.finished(self._number):
+    def _ended(self, question: Question, fate: str, result: Any = None) -> None:
+        """Only the first end counts."""
+        if self._open is not question:
             return
-        history = self._client.history
-        if returned is None:
-            history.refused += 1
-            return
-        if returned == INFINITY:
-            history.unknown += 1
-            if self._name == "get":
-                return
-        else:
-            history.done += 1
-        history.add(
-            self._group, self._key, Operation(self._name, self._argument, self._called, returned, result)
-        )
+        self._open = None
+        history = self._history
+        setattr(history, fate, getattr(history, fate) + 1)
+        self._world.note(f"client {self._number} {question.name} {fate} {result}")
+        if question.name != READ:
+            history.fates[question.group][question.mark] = fate
+        if fate != "refused":
+            returned = self._world.now if fate == "done" else INFINITY
+            history.keys.setdefault((question.group, question.key), []).append(
+                Operation(question.name, question.argument, question.called, returned, result)
+            )
+        self._think()
 
 
-def _command(key: bytes, name: str, argument: Any) -> Command:
+def command(question: Question) -> Command:
+    """The write as the client port would hand it to the host."""
+    key, name, argument = question.key, question.name, question.argument
+    if key == PAIR:
+        return SetMany((PAIR, argument, OTHER_OF_PAIR, argument))
     if name == "set":
         return Put(key, argument)
+    if name == "set for a while":
+        stay = 1 + zlib.crc32(question.mark) % MOST_MS  # any number does, if a repetition finds the same
+        return Set(key, argument, expiry=Expiry.RELATIVE, expiry_ms=stay)
+    if name == "set if missing":
+        return Set(key, argument, condition=Condition.IF_MISSING)
     if name == "append":
         return Append(key, argument)
     if name == "delete":
         return Delete((key,))
+    if name == "take":
+        return GetDelete(key)
     return Increment(key, argument)
+
+
+def size(question: Question) -> int:
+    """Bytes of the request, about."""
+    return 8 + len(question.mark) + (len(question.argument) if isinstance(question.argument, bytes) else 8)

@@ -1,6 +1,6 @@
 """Simulated nodes: production host, consensus, machine and codec; virtual clock, disk and network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from kraft.config import Client, Cluster, Config, Limits, Node, Peer, Raft
 from kraft.host.groups import Host
@@ -47,10 +47,11 @@ class Silent:
 class Process:
     """One run of one node, from start to crash."""
 
-    def __init__(self, node: "SimulatedNode", clock: NodeClock, network: Network) -> None:
+    def __init__(self, node: "SimulatedNode", clock: NodeClock, network: Network, checks: Checks) -> None:
         self.id = node.id
         self.clock = clock
         self._network = network
+        self._checks = checks
         self.disk = Disk(node.world, clock, node.platter)
         observer = Silent(node.world)
         self.host = Host(
@@ -73,8 +74,12 @@ class Process:
 
         self.host.start(self, started)
 
-    def send(self, peer: str, messages: object) -> bool:
-        return self._network.send(self.id, peer, messages)  # type: ignore[arg-type]
+    def send(self, peer: str, messages: Sequence[tuple[int, object]]) -> bool:
+        self._checks.sent(self, peer, messages)
+        return self._network.send(self.id, peer, messages)
+
+    def greet_again(self, peer: str) -> None:
+        self._network.close(self.id, peer)
 
     def received(self, peer: str, data: bytes) -> None:
         self.host.received(peer, codec.decode(data))
@@ -93,18 +98,23 @@ class SimulatedNode:
         self.groups = cluster.group_count
         self.process: Process | None = None
         self._cluster = cluster
-        incarnation = f"{self.world.random.getrandbits(128):032x}"
-        self.platter = Platter(Identity(id_, incarnation))
+        self.platter = self.empty_platter()
         self.failures: list[str] = []
 
+    def empty_platter(self) -> Platter:
+        """A new directory."""
+        return Platter(Identity(self.id, f"{self.world.random.getrandbits(128):032x}"))
+
     def fatal(self, reason: str) -> None:
+        """The process says that it cannot go on, and ends."""
         self.failures.append(reason)
+        self.world.call_later(0, self.crash)
 
     def start(self) -> None:
         world = self.world
         skew = world.random.choice((0.0, 0.0, 200.0, -5_000.0, 60_000.0)) * world.random.random()
         clock = NodeClock(world, skew, world.random.uniform(-0.0005, 0.0005))
-        self.process = Process(self, clock, self._cluster.network)
+        self.process = Process(self, clock, self._cluster.network, self._cluster.checks)
         world.note(f"start {self.id}")
         self.process.start()
 
@@ -119,6 +129,8 @@ class SimulatedNode:
         if process.id in self._cluster.network.processes:
             self._cluster.network.died(process)
         self._cluster.checks.forget(self.id)
+        for hear in self._cluster.on_crash:
+            hear(process)
 
 
 class SimulatedCluster:
@@ -134,6 +146,7 @@ class SimulatedCluster:
             for id_, address in members.items()
         }
         self.checks = Checks(self)
+        self.on_crash: list[Callable[[Process], None]] = []
         world.after_step = self.checks.after_step
 
     def start(self) -> None:

@@ -12,6 +12,7 @@ from kraft.raft.membership import decode
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ports import Restored
 from kraft.raft.ready import Persist
+from tests.simulation.checks import demand
 from tests.simulation.world import NodeClock, World
 
 TAIL_ENTRIES = 4  # loaded below the commit index: few, so that followers need `fetch`
@@ -19,11 +20,17 @@ TAIL_ENTRIES = 4  # loaded below the commit index: few, so that followers need `
 
 @dataclass
 class GroupLog:
-    """Durable rows of one group."""
+    """Durable rows of one group. As in the store, a commit index is only kept beside an entry: `commits` has
+    the highest one known at each row, and a truncation takes it along.
+    """
 
     hard_state: HardState = field(default_factory=HardState)
     entries: list[Entry] = field(default_factory=list)
-    commit: int = 0
+    commits: list[int] = field(default_factory=list)
+
+    @property
+    def commit(self) -> int:
+        return self.commits[-1] if self.commits else 0
 
 
 class Platter:
@@ -41,15 +48,20 @@ class Platter:
 
     def _write_group(self, log: GroupLog, persist: Persist) -> None:
         if persist.hard_state is not None:
-            assert persist.hard_state.term >= log.hard_state.term, "a durable term went back"
-            log.hard_state = persist.hard_state
+            old, new = log.hard_state, persist.hard_state
+            demand(new.term >= old.term, f"a durable term went back: {old} to {new}")
+            kept = new.term > old.term or old.vote in ("", new.vote)
+            demand(kept, f"a durable vote was changed: {old} to {new}")
+            log.hard_state = new
         if persist.truncate_from is not None:
-            assert persist.truncate_from > log.commit, "a committed entry was truncated"
+            demand(persist.truncate_from > log.commit, "a committed entry was truncated")
             del log.entries[persist.truncate_from - 1 :]
+            del log.commits[persist.truncate_from - 1 :]
         for entry in persist.entries:
-            assert entry.index == len(log.entries) + 1, "a gap in the durable log"
+            demand(entry.index == len(log.entries) + 1, "a gap in the durable log")
             log.entries.append(entry)
-        log.commit = max(log.commit, min(persist.commit, len(log.entries)))
+            log.commits.append(max(log.commit, persist.commit))
+        demand(log.commit <= len(log.entries), "the durable commit index lies beyond the durable log")
 
     def load(self) -> Loaded:
         return Loaded(self.identity, {id_: restore(log) for id_, log in self.groups.items()})
@@ -85,6 +97,7 @@ class Disk:
         self._working = False
         self.full = False
         self.slow = 1.0
+        self.die: Callable[[], None] | None = None  # ends the process at the next commit
 
     def commit(self, transaction: Transaction, done: Callable[[bool], None]) -> None:
         self._queue.append((transaction, done))
@@ -124,6 +137,9 @@ class Disk:
     def _commit(self) -> None:
         """Durable now, whether or not the process goes on to hear of it."""
         if self._clock.dead:
+            return
+        if self.die is not None:
+            self.die()
             return
         transaction, done = self._queue.pop(0)
         self._working = False

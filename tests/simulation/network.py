@@ -5,6 +5,7 @@ A link is a connection: while it is up, consensus messages may still be lost, re
 nothing above claims otherwise. A cut path may drop one direction only; after a while both ends notice.
 """
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -118,6 +119,17 @@ class Network:
             self._drop(pair, closed=self.world.chance(0.5))
             self.world.counts["connection reset"] += 1
 
+    def close(self, one: str, two: str) -> None:
+        """A node closes its link; a new one is dialled."""
+        pair = (min(one, two), max(one, two))
+        number = self._links.get(pair)
+
+        def drop() -> None:
+            if number is not None and self._links.get(pair) == number:
+                self._drop(pair, closed=True)
+
+        self.world.call_later(0, drop)
+
     def _give_up(self, pair: tuple[str, str], number: int) -> None:
         if self._links.get(pair) == number and self._broken(*pair):
             self._drop(pair, closed=False)
@@ -172,5 +184,5 @@ class Network:
         process = self.processes.get(to)
         if process is not None:
             self.world.counts["batch delivered"] += 1
-            self.world.note(f"{sender}>{to} {len(data)}")
+            self.world.note(f"{sender}>{to} {len(data)} {zlib.crc32(data):08x}")
             process.clock.run(lambda: process.received(sender, data))

@@ -112,7 +112,7 @@ class NodeClock:
         self.paused = False
         held, self._held = self._held, []
         for call in held:
-            self._run(call)
+            self._world.call_later(0, lambda call=call: self._run(call))  # type: ignore[misc]
 
     def _run(self, call: Callable[[], object]) -> None:
         if self.dead:
