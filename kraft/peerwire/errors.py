@@ -10,4 +10,11 @@ class HandshakeError(Exception):
 
 
 class RefusedByPeer(HandshakeError):
-    """The peer said so; there is nobody left to tell."""
+    """The peer said so; there is nobody left to tell.
+
+    `proved`: it has shown that it knows the secret, or there is none.
+    """
+
+    def __init__(self, reason: str, *, proved: bool) -> None:
+        super().__init__(reason)
+        self.proved = proved

@@ -7,12 +7,15 @@
                    <------        Proof         the dialling side checks the proof, then asks its owner
     Welcome        ------>                      open
 
-Either side may send Refusal(reason) instead, and close. A MAC is HMAC-SHA256, keyed with the secret, over the
-direction and both Hellos exactly as they were on the wire; so both nonces, ids, incarnations and everything
+Either side may send Refusal(reason) instead, and close. A MAC is HMAC-SHA256, keyed with the secret, over its
+purpose and both Hellos exactly as they were on the wire; so both nonces, ids, incarnations and everything
 else that was said is proved, a recorded handshake is worthless under a fresh nonce, and a proof cannot be
-sent back to its maker, as the direction differs. The dialling side proves first: a stranger who only connects
+sent back to its maker, as the purpose differs. The dialling side proves first: a stranger who only connects
 is given nothing to guess the secret from. An owner is asked about a peer only after its proof. The secret
 protects the handshake, not the bytes after it: that is for TLS.
+
+A refusal by the owner of the accepting side comes in place of its Proof and carries a MAC of its own, so that
+the dialling side can rely on that Hello too: from it a node learns that the cluster has disowned it.
 
 Without a secret both ends of the connection must be loopback addresses. Sans-I/O; the nonce is an argument.
 """
@@ -27,7 +30,8 @@ from kraft.peerwire import hello as greetings
 from kraft.peerwire.errors import HandshakeError, RefusedByPeer
 from kraft.peerwire.hello import NO_AUTH, REASON_MAX, SECRET, Greeting, Hello, Proof, Refusal, Welcome, share
 
-_DIAL, _ACCEPT = b"kraft peer link: dialling", b"kraft peer link: accepting"
+_DIAL, _ACCEPT = b"kraft peer link: dialling", b"kraft peer link: accepting"  # purposes of a MAC
+_REFUSE = b"kraft peer link: refusing"
 
 
 class State(Enum):
@@ -44,9 +48,10 @@ class Handshake:
     """One side of one handshake.
 
     `dialled` is the id that was dialled, None on the accepting side. `start` and `received` return payloads
-    to send as GREETING messages. `received` raises HandshakeError when it must end here, with `refusal` as
-    what to tell the peer, and WireError on nonsense. In state DECISION `peer` is proved and the owner calls
-    `accept` or sends a `refusal`.
+    to send as GREETING messages. `received` raises HandshakeError when it must end here, with `refuse` as
+    what to tell the peer, RefusedByPeer when the peer ended it, and WireError on nonsense. In state DECISION
+    `peer` is proved, and the owner chooses `accept` or `refuse`. It is proved too
+    after a RefusedByPeer that says so.
     """
 
     def __init__(
@@ -69,7 +74,9 @@ class Handshake:
         """Take one GREETING payload; what to send because of it."""
         message = greetings.decode(payload)
         if isinstance(message, Refusal):
-            raise RefusedByPeer(f"refused by the peer: {greetings.told(message.reason)}")
+            raise RefusedByPeer(
+                f"refused by the peer: {greetings.told(message.reason)}", proved=self._is_proved(message)
+            )
         if isinstance(message, Hello) and self.state is State.HELLO:
             return self._hello_received(message, payload)
         if isinstance(message, Proof) and self.state is State.PROOF:
@@ -87,7 +94,13 @@ class Handshake:
             self.state = State.OPEN
             return [_encode(Welcome())]
         self.state = State.WELCOME
-        return [_encode(Proof(self._mac(own=True)))]
+        return [_encode(Proof(self._mac(_ACCEPT)))]
+
+    def refuse(self, reason: str) -> list[bytes]:
+        """What tells the peer why it ends here. A peer that has not proved itself is shown no MAC."""
+        reason = reason[:REASON_MAX]
+        proved = self._dialled is None and self.state is State.DECISION
+        return [_encode(Refusal(reason, self._mac(_REFUSE, reason.encode()) if proved else b""))]
 
     def _hello_received(self, peer: Hello, payload: bytes) -> list[bytes]:
         reason = greetings.faults(peer) or self._disagreement(peer)
@@ -95,7 +108,7 @@ class Handshake:
             raise HandshakeError(reason)
         self.peer, self._peer_bytes = peer, payload
         self.state = State.PROOF
-        return [self._own_bytes] if self._dialled is None else [_encode(Proof(self._mac(own=True)))]
+        return [self._own_bytes] if self._dialled is None else [_encode(Proof(self._mac(_DIAL)))]
 
     def _disagreement(self, peer: Hello) -> str | None:
         own = self._own
@@ -131,28 +144,30 @@ class Handshake:
         return None
 
     def _proof_received(self, proof: Proof) -> list[bytes]:
-        if not hmac.compare_digest(proof.mac, self._mac(own=False)):
+        purpose = _DIAL if self._dialled is None else _ACCEPT
+        if not hmac.compare_digest(proof.mac, self._mac(purpose)):
             raise HandshakeError("the peer's cluster.secret_file holds another secret")
         self.state = State.DECISION
         return []
 
-    def _mac(self, *, own: bool) -> bytes:
-        """Our own proof, or the one that the peer must show. Empty without a secret."""
+    def _is_proved(self, refusal: Refusal) -> bool:
+        """Whether the owner of the side that we dialled refuses, which it can only once we sent our proof."""
+        if self._dialled is None or self.state is not State.PROOF:
+            return False
+        return hmac.compare_digest(refusal.mac, self._mac(_REFUSE, refusal.reason.encode()))
+
+    def _mac(self, purpose: bytes, *said: bytes) -> bytes:
+        """What shows that its maker knows the secret and heard both Hellos. Empty without a secret."""
         if self._secret is None:
             return b""
-        dialling = self._dialled is not None
-        direction = _DIAL if dialling is own else _ACCEPT
         dialler, acceptor = (
-            (self._own_bytes, self._peer_bytes) if dialling else (self._peer_bytes, self._own_bytes)
+            (self._own_bytes, self._peer_bytes)
+            if self._dialled is not None
+            else (self._peer_bytes, self._own_bytes)
         )
-        parts = (direction, dialler, acceptor)
+        parts = (purpose, dialler, acceptor, *said)
         framed = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
         return hmac.digest(self._secret, framed, hashlib.sha256)
-
-
-def refusal(reason: str) -> bytes:
-    """The payload that tells the peer why."""
-    return _encode(Refusal(reason[:REASON_MAX]))
 
 
 def _encode(greeting: Greeting) -> bytes:

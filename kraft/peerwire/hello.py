@@ -47,9 +47,10 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=3):
 
 
 class Refusal(msgspec.Struct, frozen=True, array_like=True, tag=4):
-    """The end of it, with a reason for people."""
+    """The end of it, with a reason for people. `mac` proves a refusal of the accepting side's owner."""
 
     reason: str
+    mac: bytes = b""
 
 
 Greeting = Hello | Proof | Welcome | Refusal

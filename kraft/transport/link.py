@@ -32,7 +32,7 @@ from kraft.peerwire.frames import (
     parse_probe,
     probe,
 )
-from kraft.peerwire.handshake import Handshake, State, refusal
+from kraft.peerwire.handshake import Handshake, State
 from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import Message
 from kraft.transport.limits import LinkLimits
@@ -222,10 +222,9 @@ class Link(Protocol):
         except WireError as error:
             self.abort(f"bad bytes from the peer: {error}")
         except RefusedByPeer as error:
-            self.close(str(error))
+            self._refused(error)
         except HandshakeError as error:
-            self._greet([refusal(str(error))])
-            self.close(str(error))
+            self._refuse(str(error))
 
     def _message_received(self, channel: int, payload: bytes) -> None:
         if channel == GREETING:
@@ -253,6 +252,17 @@ class Link(Protocol):
             self._greet(handshake.accept())
         if handshake.state is State.OPEN and handshake.peer is not None:
             self._open(handshake.peer)
+
+    def _refuse(self, reason: str) -> None:
+        if self._handshake is not None:
+            self._greet(self._handshake.refuse(reason))
+        self.close(reason)
+
+    def _refused(self, error: RefusedByPeer) -> None:
+        """Our owner hears of a proved peer all the same: what it said may be a reason to leave."""
+        if error.proved and self._handshake is not None and self._handshake.peer is not None:
+            self._around.receiver.check(self._handshake.peer)
+        self.close(str(error))
 
     def _open(self, hello: Hello) -> None:
         self._handshake = None

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from kraft.peerwire import hello as greetings
 from kraft.peerwire.errors import HandshakeError, RefusedByPeer, WireError
-from kraft.peerwire.handshake import Handshake, State, refusal
-from kraft.peerwire.hello import NONCE_BYTES, TEXT_MAX, WIRE_MAX, Hello, Proof, Welcome
+from kraft.peerwire.handshake import Handshake, State
+from kraft.peerwire.hello import NONCE_BYTES, TEXT_MAX, WIRE_MAX, Hello, Proof, Refusal, Welcome
 from kraft.raft.membership import Member
 
 SECRET = b"correct horse battery staple"
@@ -213,12 +213,84 @@ def test_an_unknown_method_is_refused():
 
 def test_a_refusal_ends_it_with_its_reason():
     """In any state, and shortened."""
-    dialling, _ = ends()
-    with pytest.raises(RefusedByPeer, match="refused by the peer: go away"):
-        dialling.received(refusal("go away"))
-    with pytest.raises(RefusedByPeer, match=r"go\?away$"):
-        dialling.received(refusal("go\naway"))
-    assert len(refusal("x" * 10_000)) < 1000
+    for reason, told in [("go away", "go away"), ("go\naway", r"go\?away$")]:
+        dialling, accepting = ends()
+        dialling.start()
+        with pytest.raises(RefusedByPeer, match=f"refused by the peer: {told}") as refused:
+            pass_on(accepting.refuse(reason), dialling)
+        assert not refused.value.proved
+    [long] = accepting.refuse("x" * 10_000)
+    assert len(long) < 1000
+
+
+@pytest.mark.parametrize(("secret", "loopback"), [(SECRET, False), (None, True)])
+@pytest.mark.parametrize("reason", ["go away", "go\naway", "ü" * 10_000])
+def test_the_refusal_of_an_owner_is_proved(secret, loopback, reason):
+    """The dialling side may rely on what the accepting side said of itself, though it gets no Proof."""
+    dialling, accepting = ends(secret, secret, loopback=loopback)
+    proof = pass_on(pass_on(dialling.start(), accepting), dialling)
+    pass_on(proof, accepting)
+
+    with pytest.raises(RefusedByPeer) as refused:
+        pass_on(accepting.refuse(reason), dialling)
+
+    assert refused.value.proved
+    assert dialling.peer.id == "K2"
+    assert dialling.peer.cluster == "cluster"
+
+
+def test_a_forged_refusal_proves_nothing():
+    """Without the secret: made up, recorded, with another reason, or a Proof in disguise."""
+    dialling, accepting = ends()
+    proof = pass_on(pass_on(dialling.start(), accepting), dialling)
+    pass_on(proof, accepting)
+    recorded = mac_of(accepting.refuse("go away"))
+    shown = mac_of(accepting.accept())
+
+    for reason, mac in [("go away", b""), ("go away", b"x" * 32), ("go", recorded), ("go away", shown)]:
+        assert not relied_on(dialling, Refusal(reason, mac))
+    again, accepting = ends(nonces="ad")
+    pass_on(pass_on(again.start(), accepting), again)
+    assert not relied_on(again, Refusal("go away", recorded))
+    assert relied_on(dialling, Refusal("go away", recorded))
+
+
+def mac_of(payloads):
+    """The MAC in a Proof or a Refusal."""
+    [payload] = payloads
+    greeting = greetings.decode(payload)
+    assert isinstance(greeting, Proof | Refusal)
+    return greeting.mac
+
+
+def relied_on(end, refusal):
+    """Whether a refusal that arrives at `end` counts as proved."""
+    with pytest.raises(RefusedByPeer) as refused:
+        end.received(greetings.encode(refusal))
+    return refused.value.proved
+
+
+def test_a_refusal_is_no_proof():
+    """What refuses cannot be turned into what accepts."""
+    dialling, accepting = ends()
+    pass_on(pass_on(pass_on(dialling.start(), accepting), dialling), accepting)
+    mac = mac_of(accepting.refuse(""))
+
+    with pytest.raises(HandshakeError, match="another secret"):
+        dialling.received(greetings.encode(Proof(mac)))
+
+
+def test_a_stranger_is_refused_without_a_mac():
+    """Only who has shown that it knows the secret gets anything made with it."""
+    dialling, accepting = ends(b"another", SECRET)
+    hello = dialling.start()
+    proof = pass_on(pass_on(hello, accepting), dialling)
+    with pytest.raises(HandshakeError):
+        pass_on(proof, accepting)
+
+    [payload] = accepting.refuse("another secret")
+
+    assert greetings.decode(payload) == Refusal("another secret", b"")
 
 
 @pytest.mark.parametrize("payload", [greetings.encode(Welcome()), greetings.encode(Proof(b""))])

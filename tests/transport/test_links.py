@@ -8,7 +8,9 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 
 from kraft.peerwire import codec
+from kraft.peerwire import hello as greetings
 from kraft.peerwire.frames import BULK, GREETING, LINK, PONG, frame, probe
+from kraft.peerwire.hello import NONCE_BYTES, SECRET, Hello, Refusal
 from kraft.raft.messages import Append, Entry, Heartbeat
 from kraft.transport.limits import LinkLimits
 from kraft.transport.outbound import pause
@@ -195,6 +197,48 @@ def test_another_cluster_is_refused():
 
     assert one.owner.told == two.owner.told == []
     assert "K1 belongs to another cluster" in two.watcher.named("refused")[0][1]
+
+
+@pytest.mark.parametrize("secret", [None, b"swordfish"])
+def test_who_is_refused_by_a_proved_peer_hears_of_it(secret):
+    """The dialling side's owner is asked as well: the peer's greeting may tell it that it is disowned."""
+    network, _, one, two = pair(secret=secret, second={"refuse": "you have a new data directory"})
+    network.pump()
+
+    assert two.owner.checked == ["K1"]
+    assert one.owner.checked == ["K2"]
+    assert one.owner.told == two.owner.told == []
+    [(peer, told, _)] = one.watcher.named("unreachable")
+    assert (peer, told) == ("K2", "refused by the peer: you have a new data directory")
+
+
+@pytest.mark.parametrize("mac", [b"", b"x" * 32])
+def test_a_forged_refusal_reaches_no_owner(mac):
+    """Who only listens at a member's address cannot tell a node anything that it would act on."""
+    network, clock = Network(), Clock()
+    node = Node(network, clock, "K1", 1, secret=b"swordfish")
+    impostor = Hello("K2", "2" * 32, "cluster", nonce=b"x" * NONCE_BYTES, auth=SECRET)
+    said = b"".join(
+        frame(GREETING, 0, greetings.encode(part)) for part in (impostor, Refusal("you are disowned", mac))
+    )
+    network.ports["127.0.0.1:2"] = Factory.forProtocol(lambda: Speaker(said))
+    node.links.start({"K2": "127.0.0.1:2"})
+    network.pump()
+
+    assert node.owner.checked == []
+    [(_, told, _)] = node.watcher.named("unreachable")
+    assert told == "refused by the peer: you are disowned"
+
+
+class Speaker(Protocol):
+    """Says its piece to whoever connects."""
+
+    def __init__(self, piece):
+        self.piece = piece
+
+    def connectionMade(self):
+        assert self.transport is not None
+        self.transport.write(self.piece)
 
 
 class Stranger(Protocol):
