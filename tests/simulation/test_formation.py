@@ -1,0 +1,143 @@
+"""How a cluster begins, and what it does with a directory that is empty or somebody else's, under load."""
+
+import pytest
+
+from tests.simulation.clients import History, SimulatedClient
+from tests.simulation.cluster import SimulatedCluster
+from tests.simulation.network import Weather
+from tests.simulation.world import World
+
+
+def cluster_of(seed: int) -> SimulatedCluster:
+    return SimulatedCluster(World(seed), Weather())
+
+
+def formed(cluster: SimulatedCluster) -> set[str]:
+    """The clusters on the platters; '' for a node that belongs to none."""
+    return {node.platter.identity.cluster for node in cluster.nodes.values()}
+
+
+def serving(cluster: SimulatedCluster, first_client: int = 0) -> None:
+    """Clients get thirty answers within a minute."""
+    history = History()
+    clients = [SimulatedClient(cluster, history, first_client + number) for number in range(2)]
+    for client in clients:
+        client.start()
+    assert cluster.run(60, lambda: history.done >= 30), "no progress"
+    for client in clients:
+        client.stop()
+
+
+def wipe(cluster: SimulatedCluster, id_: str) -> None:
+    """The node dies, and its directory is emptied."""
+    node = cluster.nodes[id_]
+    node.crash()
+    node.platter = node.empty_platter()
+
+
+SEEDS = pytest.mark.parametrize("seed", range(4))
+
+
+@SEEDS
+def test_three_empty_directories_become_one_cluster(seed):
+    cluster = cluster_of(seed)
+    cluster.start()
+    serving(cluster)
+    assert len(formed(cluster)) == 1
+    assert formed(cluster) != {""}
+
+
+@SEEDS
+def test_two_of_three_do_not_form_and_the_third_makes_them(seed):
+    cluster = cluster_of(seed)
+    for id_ in ("K1", "K2"):
+        cluster.nodes[id_].start()
+    cluster.run(60)
+    assert formed(cluster) == {""}
+    cluster.nodes["K3"].start()
+    serving(cluster)
+    assert len(formed(cluster)) == 1
+
+
+@SEEDS
+@pytest.mark.parametrize("late", ["K1", "K2", "K3"])
+def test_a_node_that_could_not_write_its_identity_adopts_the_cluster_of_the_others(seed, late):
+    cluster = cluster_of(seed)
+    cluster.start()
+    process = cluster.nodes[late].process
+    assert process is not None
+    process.disk.full = True
+    serving(cluster)
+    assert cluster.nodes[late].platter.identity.cluster == ""
+    cluster.nodes[late].crash()
+    cluster.run(5)
+    cluster.nodes[late].start()
+    assert cluster.run(60, lambda: len(formed(cluster)) == 1), "the late node did not adopt the cluster"
+    assert not cluster.nodes[late].failures
+    serving(cluster)
+
+
+@SEEDS
+@pytest.mark.parametrize("dead", [("K1", "K2"), ("K1", "K3"), ("K2", "K3")])
+def test_one_dead_path_does_not_keep_a_cluster_from_forming(seed, dead):
+    cluster = cluster_of(seed)
+    cluster.network.block([dead, dead[::-1]])
+    cluster.start()
+    assert cluster.run(60, lambda: len(formed(cluster)) == 1 and formed(cluster) != {""})
+    serving(cluster)
+
+
+@SEEDS
+def test_two_wiped_nodes_never_form_a_cluster_beside_the_third(seed):
+    """Two empty directories are a majority of ids, not of members."""
+    cluster = cluster_of(seed)
+    cluster.start()
+    serving(cluster)
+    kept = cluster.nodes["K1"]
+    kept.crash()
+    for id_ in ("K2", "K3"):
+        wipe(cluster, id_)
+        cluster.nodes[id_].start()
+    cluster.run(120)
+    assert all(not cluster.nodes[id_].platter.groups for id_ in ("K2", "K3"))
+    rows = len(kept.platter.groups[0].entries)
+    kept.start()
+    cluster.run(60)
+    for id_ in ("K2", "K3"):
+        assert cluster.nodes[id_].process is None, "it must leave, as the cluster knows another incarnation"
+        assert "KRAFT REPLACE" in cluster.nodes[id_].failures[0]
+    assert cluster.leaders() == []
+    assert len(kept.platter.groups[0].entries) == rows
+
+
+@SEEDS
+@pytest.mark.parametrize("wiped", ["K1", "K2", "K3"])
+def test_a_wiped_node_leaves_and_the_other_two_go_on(seed, wiped):
+    """It may have voted and acknowledged; nothing it could say now may count."""
+    cluster = cluster_of(seed)
+    cluster.start()
+    serving(cluster)
+    wipe(cluster, wiped)
+    cluster.nodes[wiped].start()
+    serving(cluster)
+    assert cluster.nodes[wiped].process is None
+    assert "KRAFT REPLACE" in cluster.nodes[wiped].failures[0]
+    assert not cluster.nodes[wiped].platter.groups
+
+
+@SEEDS
+@pytest.mark.parametrize("stranger", ["K1", "K2", "K3"])
+def test_the_directory_of_another_cluster_is_refused_and_stays_as_it_is(seed, stranger):
+    cluster, other = cluster_of(seed), cluster_of(seed + 100)
+    for each, first_client in ((cluster, 0), (other, 10)):
+        each.start()
+        serving(each, first_client)
+    cluster.world.after_step = lambda: None  # the checks speak of one cluster
+    node = cluster.nodes[stranger]
+    node.crash()
+    node.platter = other.nodes[stranger].platter
+    rows = len(node.platter.groups[0].entries)
+    node.start()
+    serving(cluster)
+    assert cluster.world.counts["link refused"] > 0
+    assert len(node.platter.groups[0].entries) == rows
