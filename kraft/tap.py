@@ -7,19 +7,25 @@ sync that failed cannot be repeated (`os._exit`: an orderly end has status 0, an
 start the node again).
 """
 
+import contextlib
 import os
 import random
 import secrets
+import signal
 import sys
 import time
+import traceback
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from types import TracebackType
+from typing import Any, ClassVar, NoReturn, cast
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.threads import deferToThread
+from twisted.logger import ILogObserver
 from twisted.python import usage
+from twisted.python.logfile import LogFile
 
 from kraft import config as configuration
 from kraft.config import Config, ConfigError
@@ -37,6 +43,7 @@ from kraft.transport.outbound import endpoints
 from kraft.web.site import site
 
 SWITCH_INTERVAL = 0.000_05  # seconds; with CPython's default the writer thread waits for the reactor's GIL
+LOG_FILE_BYTES, LOG_FILES_OLD = 10_000_000, 9  # together 100 MB: years of a quiet node
 
 
 class Options(usage.Options):
@@ -67,14 +74,38 @@ class Options(usage.Options):
                 words = {name.replace("-", "_"): value for name, value in launcher.items()}
                 self.node = configuration.from_options(configuration.LauncherOptions(**words))
         except ConfigError as error:
-            raise usage.UsageError(str(error)) from None
+            raise SystemExit("\n".join(f"kraft: {problem}" for problem in error.problems)) from None
 
 
 def makeService(options: Options) -> Service:
-    """Called by twistd, before it may daemonise: nothing is opened yet."""
+    """Called by twistd, before it may daemonise: nothing is opened yet, except a log file."""
     from twisted.internet import reactor
 
-    return NodeService(options.node, cast(Any, reactor))
+    return NodeService(options.node, cast(Any, reactor), _log_file(options.parent, cast(Any, reactor)))
+
+
+def _log_file(twistd: Any, reactor: Any) -> LogFile | None:
+    """The log file that twistd's own options ask for, None for standard output.
+
+    As twistd would open it: a daemon's is `twistd.log` in the working directory; SIGUSR1 begins a new one.
+    """
+    path = twistd["logfile"]
+    if twistd["syslog"]:
+        raise SystemExit("kraft: --syslog is not offered: use --logfile, or -n and what collects its output")
+    if twistd["nodaemon"] and path in (None, "-"):
+        return None
+    if path == "-":
+        raise SystemExit("kraft: --logfile - needs -n: a daemon has no standard output")
+    try:
+        file = LogFile.fromFullPath(path or "twistd.log", LOG_FILE_BYTES, maxRotatedFiles=LOG_FILES_OLD)
+    except OSError as error:
+        raise SystemExit(f"kraft: log file {error.filename}: {error.strerror}") from None
+    signal.signal(signal.SIGUSR1, lambda *_: reactor.callFromThread(file.rotate))
+    return cast(LogFile, file)
+
+
+class CannotStart(Exception):
+    """Why, in one line. Raised while twistd starts the service, so that it can tell who started a daemon."""
 
 
 class ReactorClock:
@@ -94,21 +125,28 @@ class NodeService(Service):
 
     name = "kraft"
 
-    def __init__(self, config: Config, reactor: Any) -> None:
+    def __init__(self, config: Config, reactor: Any, log_file: LogFile | None) -> None:
         self._config = config
         self._reactor = reactor
+        self._log_file = log_file
         self._store: Store | None = None
         self._clients: Policy | None = None
         self._ports: list[Any] = []
 
     # -- start ----------------------------------------------------------------------------------------
 
+    def setServiceParent(self, parent: Any) -> None:
+        """Joined to twistd's application, which has logged nothing yet: its log becomes a part of ours."""
+        Service.setServiceParent(self, parent)
+        self._log = logs.configure(self._config.log, self._config.node.id, self._log_file)
+        parent.setComponent(ILogObserver, logs.TwistedBridge())
+        sys.excepthook = self._uncaught
+
     def startService(self) -> None:
-        """Open the directory, then go on in the reactor. Exits with one line when it cannot."""
+        """Open the directory, then go on in the reactor. Raises CannotStart, which ends the process."""
         Service.startService(self)
         config, reactor = self._config, self._reactor
         sys.setswitchinterval(SWITCH_INTERVAL)
-        logs.configure(config.log, config.node.id)
         self._clock = ReactorClock(reactor)
         self._telemetry = Telemetry(
             config.node.id,
@@ -128,7 +166,7 @@ class NodeService(Service):
                 observer=self._telemetry.storage,
             )
         except StorageError as error:
-            raise SystemExit(f"kraft: {error}") from None
+            raise CannotStart(str(error)) from None
         stored = self._store.loaded.identity
         identity = Identity(stored.id, stored.incarnation, stored.cluster, stored.members)
         self.host = Host(
@@ -165,9 +203,9 @@ class NodeService(Service):
         try:
             secret = Path(path).read_bytes().strip()
         except OSError as error:
-            raise SystemExit(f"kraft: cluster.secret_file {path}: {error.strerror}") from None
+            raise CannotStart(f"cluster.secret_file {path}: {error.strerror}") from None
         if not secret:
-            raise SystemExit(f"kraft: cluster.secret_file {path} is empty")
+            raise CannotStart(f"cluster.secret_file {path} is empty")
         return secret
 
     @inlineCallbacks
@@ -198,12 +236,27 @@ class NodeService(Service):
     def _guard(self, started: Deferred[Any]) -> None:
         started.addErrback(lambda failure: self._fatal(failure.getTraceback()))
 
-    def _fatal(self, reason: str) -> None:
-        """The one way out when going on would be wrong: tell why, and be gone."""
-        logs.logger("kraft").critical("node_failed", reason=reason)
-        sys.stderr.write(f"kraft: {reason}\n")
-        sys.stderr.flush()
+    def _uncaught(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        """Called by Python for what ends the process; twistd lets an error of the start come this far."""
+        if isinstance(error, CannotStart):
+            self._tell_end(str(error))
+        else:
+            self._tell_end("".join(traceback.format_exception(kind, error, trace)))
+
+    def _fatal(self, reason: str) -> NoReturn:
+        """The one way out of a running node when going on would be wrong: tell why, and be gone."""
+        self._tell_end(reason)
         os._exit(1)
+
+    def _tell_end(self, reason: str) -> None:
+        """Once in each place: to who watches standard error, and in the log if that is not the same."""
+        errors = sys.__stderr__  # sys.stderr leads into the log
+        if not self._log.same_place(errors):
+            logs.logger("kraft").critical("node_failed", reason=reason)
+        if errors is not None:
+            with contextlib.suppress(OSError):
+                errors.write(f"kraft: {reason}\n")
+                errors.flush()
 
     # -- stop -----------------------------------------------------------------------------------------
 

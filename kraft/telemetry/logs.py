@@ -1,13 +1,16 @@
 """Logs: events with fields, one line each, readable at a terminal and JSON otherwise.
 
-`configure` is called once, by whoever starts the process; everybody else receives a logger. Lines go to
-the standard output the process was started with, never to `sys.stdout`: twistd replaces that with a writer
-into Twisted's log, whose events come back here. A line that cannot be written is lost, without a raise.
+`configure` is called once, by whoever starts the process; everybody else receives a logger. Lines go to a
+file, or to the standard output the process was started with, never to `sys.stdout`: twistd replaces that
+with a writer into Twisted's log, whose events come back here. A line that cannot be written is lost, without
+a raise.
 """
 
+import os
 import sys
 from collections.abc import Callable, MutableMapping
-from typing import Any, TextIO
+from io import TextIOBase
+from typing import Any, Protocol, TextIO
 
 import msgspec
 import structlog
@@ -29,12 +32,22 @@ _TWISTED_LEVELS = {
 }
 
 
-def configure(log: Log, node: str = "", stream: TextIO | None = None) -> None:
+class Stream(Protocol):
+    """Where lines are written: a text stream, or a log file of Twisted, which takes text too."""
+
+    def write(self, text: str, /) -> object:
+        """Take a line."""
+
+    def flush(self) -> object:
+        """Pass it on."""
+
+
+def configure(log: Log, node: str = "", stream: Stream | None = None) -> "Sink":
     """Set logging up for the process; every event carries the node's id when one is given.
 
     The form `auto` is text when `stream` is a terminal, else JSON. `stream` is standard output unless given.
     """
-    sink = _Sink(stream if stream is not None else sys.__stdout__)
+    sink = Sink(stream if stream is not None else sys.__stdout__)
     at_terminal = sink.at_terminal()
     as_text = log.format == "text" or (log.format == "auto" and at_terminal)
     structlog.configure(
@@ -47,6 +60,7 @@ def configure(log: Log, node: str = "", stream: TextIO | None = None) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[log.level]),
         logger_factory=lambda *_: sink,
     )
+    return sink
 
 
 def logger(name: str) -> FilteringBoundLogger:
@@ -101,23 +115,36 @@ class TwistedBridge:
         log(logger("twisted"), level, "twisted", **fields)
 
 
-class _Sink:
+class Sink:
     """Where rendered lines go; structlog calls it by the name of the level."""
 
-    def __init__(self, stream: TextIO | None) -> None:
+    def __init__(self, stream: Stream | None) -> None:
         self._stream = stream
 
     def at_terminal(self) -> bool:
-        return self._stream is not None and self._stream.isatty()
+        """Whether a person reads along."""
+        return isinstance(self._stream, TextIOBase) and self._stream.isatty()
+
+    def same_place(self, stream: TextIO | None) -> bool:
+        """Whether what is written to `stream` ends up in the same file, pipe or terminal."""
+        if stream is None or not isinstance(self._stream, TextIOBase):
+            return False
+        try:
+            return os.path.sameopenfile(self._stream.fileno(), stream.fileno())
+        except (OSError, ValueError):  # closed, or not a file at all
+            return False
 
     def write(self, line: str) -> None:
+        """Write one line, or lose it."""
         if self._stream is None:
             return
         try:
             self._stream.write(line + "\n")
             self._stream.flush()
-        except (OSError, ValueError):  # the reader is gone, or the stream is closed
+        except (BrokenPipeError, ValueError):  # the reader is gone, or the stream is closed
             self._stream = None
+        except OSError:
+            pass  # a disk that is full may have room for the next one
 
     debug = info = warning = error = critical = write
 

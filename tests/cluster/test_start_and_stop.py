@@ -1,12 +1,16 @@
 """How a node starts, refuses to start, and stops."""
 
+import json
+import os
 import re
 import shutil
+import signal
 import socket
+import subprocess
 
 import pytest
 
-from tests.cluster.harness import Server, free_ports, wait_until
+from tests.cluster.harness import START_DEADLINE, TWISTD, Server, free_ports, wait_until
 from tests.cluster.load import Load
 from tests.cluster.wire import encode
 
@@ -20,10 +24,11 @@ def single(make_cluster):
 
 
 def refusal(server: Server) -> str:
-    """The one line, after twistd's own, in which a node that ended says why; no traceback."""
+    """The one line in which a node that ended says why, once; beside it only events before that."""
     assert server.exit_status() == 1
-    assert "Traceback" not in server.output
-    [line] = [line for line in server.output.splitlines() if "kraft: " in line]
+    [line] = [line for line in server.output.splitlines() if not line.startswith("{")]
+    assert line.startswith("kraft: ")
+    assert "node_failed" not in server.output
     return line
 
 
@@ -76,7 +81,9 @@ def test_a_wrong_configuration_tells_all_its_faults(single):
     single.configure({}, raft={"electon_timeout": "1s"}, client={"routing": "sideways"})
     single.start()
     assert single.exit_status() not in (0, None)
-    assert "Traceback" not in single.output
+    first, second = single.output.splitlines()
+    assert first.startswith("kraft: ")
+    assert second.startswith("kraft: ")
     assert "electon_timeout" in single.output
     assert "client.routing" in single.output
     assert not single.data.exists()
@@ -86,9 +93,91 @@ def test_a_missing_configuration_is_one_clear_line(single):
     """The file is named."""
     single.config.unlink()
     single.start()
-    assert single.exit_status() not in (0, None)
-    assert "Traceback" not in single.output
-    assert str(single.config) in single.output
+    assert str(single.config) in refusal(single)
+
+
+def test_an_empty_secret_is_one_clear_line(single):
+    """The file is named."""
+    secret = single.folder / "secret"
+    secret.touch()
+    single.configure({"K1": f"127.0.0.1:{single.peer_port}"}, cluster={"secret_file": str(secret)})
+    single.start()
+    assert str(secret) in refusal(single)
+
+
+def test_a_log_elsewhere_says_too_why_the_node_ended(single):
+    """What collects standard output learns of a failure, although the line for people is somewhere else."""
+    single.data.write_text("not a directory")
+    ended = twistd(single, "-n", "--pidfile=")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"kraft: data directory {single.data}")
+    [line] = ended.stdout.splitlines()
+    event = json.loads(line)
+    assert (event["event"], event["reason"]) == ("node_failed", ended.stderr[len("kraft: ") :].rstrip())
+
+
+def test_the_output_of_a_node_is_its_events(single):
+    """From start to stop every line is one of ours; the framework below adds nothing."""
+    single.start()
+    wait_until(single.serves_writes, "it serves")
+    single.terminate()
+    names = [json.loads(line)["event"] for line in single.output.splitlines()]
+    assert {"cluster_formed", "node_started", "node_stopping"} < set(names)
+    assert names[-1] == "node_stopped"
+    assert "twisted" not in names
+
+
+def twistd(server: Server, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run twistd with the configuration of `server`, in its folder, until it ends or became a daemon."""
+    command = [str(TWISTD), *options, "kraft", "--config", str(server.config)]
+    return subprocess.run(
+        command, cwd=server.folder, capture_output=True, text=True, timeout=START_DEADLINE, check=False
+    )
+
+
+@pytest.fixture
+def daemon(single):
+    """`daemon(option...)` starts `single` as a daemon; it is ended with the test."""
+    pidfile = single.folder / "twistd.pid"
+    yield lambda *options: twistd(single, *options)
+    if pidfile.exists():
+        os.kill(int(pidfile.read_text()), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(("options", "log"), [((), "twistd.log"), (("--logfile", "k.log"), "k.log")])
+def test_a_daemon_logs_to_a_file(single, daemon, options, log):
+    """All of its life is there; SIGUSR1 begins a new file; SIGTERM ends it in order."""
+    assert daemon(*options).returncode == 0
+    log, pidfile = single.folder / log, single.folder / "twistd.pid"
+    wait_until(single.serves_writes, "it serves")
+    assert json.loads(log.read_text().splitlines()[0])["event"] in ("cluster_formed", "node_started")
+    os.kill(int(pidfile.read_text()), signal.SIGUSR1)
+    wait_until(lambda: log.with_name(log.name + ".1").exists(), "a new file")
+    os.kill(int(pidfile.read_text()), signal.SIGTERM)
+    wait_until(lambda: not pidfile.exists(), "it ends")
+    assert [json.loads(line)["event"] for line in log.read_text().splitlines()][-1] == "node_stopped"
+
+
+def test_a_daemon_that_cannot_start_tells_who_started_it(single, daemon):
+    """And its log; no process and no pid file is left."""
+    single.data.write_text("not a directory")
+    started = daemon()
+    assert started.returncode == 1
+    assert f"data directory {single.data}"[:40] in started.stderr
+    log, pidfile = single.folder / "twistd.log", single.folder / "twistd.pid"
+    event = wait_until(lambda: log.read_text(), "the log says why")
+    assert json.loads(event)["event"] == "node_failed"
+    wait_until(lambda: not pidfile.exists(), "its pid file is gone")
+
+
+@pytest.mark.parametrize("option", ["--syslog", "--logfile=-", "--logfile=/nowhere/at/all.log"])
+def test_a_log_that_cannot_be_is_one_clear_line(single, daemon, option):
+    """Before the daemon is made: a node without a log would fail unseen."""
+    started = daemon(option)
+    assert started.returncode == 1
+    [line] = started.stderr.splitlines()
+    assert line.startswith("kraft: ")
+    assert option.lstrip("-").removeprefix("logfile=") in line
 
 
 def test_a_removed_directory_is_made_again(single):

@@ -1,8 +1,10 @@
 """Log lines: their two forms, Twisted's events, and how floods are held back."""
 
 import ast
+import errno
 import io
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 import structlog
 from structlog.typing import FilteringBoundLogger
 from twisted.logger import Logger
+from twisted.python.logfile import LogFile
 
 from kraft.config import Log
 from kraft.telemetry import logs
@@ -34,6 +37,34 @@ class Terminal(io.StringIO):
         return True
 
 
+def test_where_lines_go_can_be_compared(tmp_path: Path) -> None:
+    """By file, not by name: a failure is not told twice in one place."""
+    one, other = tmp_path / "a", tmp_path / "b"
+    with one.open("w") as a, one.open("a") as again, other.open("w") as b:
+        place = logs.configure(Log(), "", a)
+
+        assert place.same_place(again)
+        assert not place.same_place(b)
+        assert not place.same_place(io.StringIO())
+        assert not place.same_place(None)
+    assert not place.same_place(b)
+
+
+def test_a_log_file_is_written_line_by_line(tmp_path: Path) -> None:
+    """As JSON, since nobody reads along; it is a place of its own."""
+    file = LogFile.fromFullPath(str(tmp_path / "log"), 50, maxRotatedFiles=1)
+    place = logs.configure(Log("info", "auto"), "K1", file)
+
+    for name in ("first", "second", "third"):
+        logs.logger("kraft").info(name)
+
+    assert json.loads((tmp_path / "log").read_text())["event"] == "third"
+    assert json.loads((tmp_path / "log.1").read_text())["event"] == "second"
+    assert not (tmp_path / "log.2").exists()
+    assert not place.same_place(sys.__stderr__)
+    file.close()
+
+
 def test_json_is_one_line_that_begins_with_when_and_what() -> None:
     out = io.StringIO()
     log = configure("info", "auto", node="K1", stream=out)
@@ -54,6 +85,26 @@ def test_at_a_terminal_lines_are_for_people() -> None:
 
     assert "node_ready" in out.getvalue()
     assert "{" not in out.getvalue()
+
+
+def test_a_full_disk_costs_lines_not_the_log() -> None:
+    """What cannot be written now is lost; when there is room again, lines are written again."""
+
+    class Full(io.StringIO):
+        full = True
+
+        def write(self, text: str) -> int:
+            if self.full:
+                raise OSError(errno.ENOSPC, "no space left on device")
+            return super().write(text)
+
+    out = Full()
+    log = configure("info", "json", stream=out)
+    log.info("lost")
+    out.full = False
+    log.info("written")
+
+    assert json.loads(out.getvalue())["event"] == "written"
 
 
 def test_the_form_can_be_chosen() -> None:
