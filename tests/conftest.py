@@ -42,7 +42,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `-n`, one worker runs all real clusters, one after the other; the rest is spread by file.
+    """With `-n`, one worker runs all real clusters and the benchmarks, one by one; the rest goes by file.
 
     A cluster that is timed must not share two cores with a second one. xdist's own groups are not used: they
     do nothing from pytest 9.2 on, as xdist 3.8 renames tests in a field that is no longer read.
@@ -51,7 +51,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     def scope(test: str) -> str:
         file = test.partition("::")[0]
-        return "clusters" if "tests/cluster/" in file else file
+        return "clusters" if file.startswith(("tests/cluster/", "tests/bench/")) else file
 
     scheduler = LoadScopeScheduling(config, log)
     scheduler._split_scope = scope  # the method that its subclasses override

@@ -26,9 +26,21 @@ ELECTION_TIMEOUT_MAX = 1.0  # seconds: twice the default raft.election_timeout
 START_DEADLINE = 30.0  # seconds for three interpreters to start on a busy two-core machine
 POLL_SECONDS = 0.02
 
-# Below the ports that systems give to outgoing connections; another test process starts elsewhere in it.
-_ports = itertools.cycle(range(12_000 + os.getpid() % 1_800 * 10, 31_000))
+# Below the ports that systems give to outgoing connections, and below those of bench/.
+PORT_FIRST, PORT_END = 12_000, 20_000
 _Result = TypeVar("_Result")
+
+
+def _own_ports() -> Iterator[int]:
+    """Ports for ever, none that another worker of the same run would try; two runs at once seldom meet."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    count = (PORT_END - PORT_FIRST) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    first = PORT_FIRST + worker * count
+    begun = os.getpid() * 37 % count
+    return itertools.cycle([*range(first + begun, first + count), *range(first, first + begun)])
+
+
+_ports = _own_ports()
 
 
 def free_ports(count: int) -> list[int]:
