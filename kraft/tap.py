@@ -8,6 +8,7 @@ start the node again).
 """
 
 import contextlib
+import gc
 import os
 import random
 import secrets
@@ -219,6 +220,8 @@ class NodeService(Service):
         if config.http.listen:
             pages = site(self.host, self._telemetry, self._reactor)
             yield self._listen("http.listen", config.http.listen, pages)
+        gc.collect()
+        gc.freeze()  # what has been loaded by now lives as long as the process: no collection need look at it
         self._telemetry.host.event("node_started", client=config.client.listen, http=config.http.listen)
 
     @inlineCallbacks

@@ -34,6 +34,7 @@ from kraft.raft.ready import Fetch, Outgoing, Ready
 
 APPLY_BYTES = 1 << 20  # entry data applied in one turn: some milliseconds of work
 REPLAY_BYTES = 4 << 20  # entries read at once when a log is replayed
+GATHER_POLLS = 16  # of the reactor, at most, while clients that were answered ask again
 EXPIRY_INTERVAL = 1.0  # seconds between empty batches that remove due keys nobody reads
 
 
@@ -82,6 +83,8 @@ class Group:
         self._snubbed: tuple[str, int] | None = None  # (leader, term) that said it does not lead
         self._expired_at = 0.0
         self._log_full = False
+        self._gathering = 0  # polls left
+        self._gathered = 0
 
     # -- requests -------------------------------------------------------------------------------------
 
@@ -213,9 +216,31 @@ class Group:
         if self._may_go_on:
             self._around.wake(self)
 
+    def _gather(self) -> None:
+        """Several clients were answered and are about to ask again: let the next batch or round take all.
+
+        Goes on from poll to poll of the reactor as long as each brings more, and never waits for time.
+        """
+        if not self._gathering:
+            self._gathering = GATHER_POLLS
+            self._gathered = 0
+            self._around.clock.call_later(0, self._gather_more)
+
+    def _gather_more(self) -> None:
+        demand = self._proposals.waiting + self._reads.waiting
+        self._gathering -= 1
+        if self._gathering and demand > self._gathered:
+            self._gathered = demand
+            self._around.clock.call_later(0, self._gather_more)
+        else:
+            self._gathering = 0
+            self._around.wake(self)
+
     @property
     def _may_go_on(self) -> bool:
         """Another turn would get further; without this test a group that cannot would spin."""
+        if self._gathering:
+            return False
         if self.leads:
             return not self._log_full and (self._reads.wanted or (self._proposals.waiting > 0 and self._room))
         return self._reads.wanted and self._asks_leader
@@ -233,6 +258,8 @@ class Group:
         if self._term_led != self.node.term:
             self._term_led = self.node.term
             self._stamps.lead(self.node.last_stamp, self.node.vote_clocks.values())
+        if self._gathering:
+            return
         while self._proposals.waiting and self._room:
             if not self._propose(self._proposals.take(self._timing.batch_bytes)):
                 break
@@ -278,6 +305,8 @@ class Group:
         return self.node.last_index
 
     def _follow(self, leader: str) -> None:
+        if self._gathering:
+            return
         now = self._around.clock.seconds()
         if self._proposals.waiting and self._forwarding.pending_at(leader) < self._timing.batches_in_flight:
             proposals = self._proposals.take(self._timing.batch_bytes)
@@ -384,6 +413,7 @@ class Group:
         if len(batch.proposals) == 1:
             batch.proposals[0].settle(replies)
             return
+        self._gather()
         start = 0
         for proposal in batch.proposals:
             end = start + len(proposal.commands)
@@ -392,8 +422,10 @@ class Group:
 
     def _answer_reads(self) -> None:
         now = self._around.clock.seconds()
-        for begun in self._reads.answer(self.applied, self.machine.keyspace, self.machine.stamp):
+        for begun, readers in self._reads.answer(self.applied, self.machine.keyspace, self.machine.stamp):
             self._around.observer.read(self.id, "read_index", "served", now - begun)
+            if readers > 1:
+                self._gather()
 
     def replay(self, upto: int, done: Callable[[], None]) -> None:
         """Apply the log from the start up to `upto`, piece by piece, then `done`."""

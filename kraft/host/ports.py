@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from kraft.raft.membership import Member
 from kraft.raft.messages import Entry
 from kraft.raft.ports import Restored
@@ -46,8 +48,7 @@ class Identity:
     members: tuple[Member, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(msgspec.Struct, frozen=True, gc=False):
     """What goes to disk in one commit: an identity when it changed, and the groups' writes in their order."""
 
     writes: tuple[tuple[int, Persist], ...] = ()

@@ -9,12 +9,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from kraft.host.ports import NoLeader
 from kraft.kv.keyspace import Keyspace
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(msgspec.Struct, frozen=True, gc=False):
     """What a read may look at, during its callback only.
 
     `now_ms` is the stamp the read is answered at; every key that is there expires later.
@@ -64,6 +65,11 @@ class Reads:
         """A round should begin: something waits and none is under way."""
         return bool(self._waiting) and self._round is None
 
+    @property
+    def waiting(self) -> int:
+        """Readers whose round has not begun."""
+        return len(self._waiting)
+
     def add(self, reader: Reader) -> None:
         """Let it share the next round."""
         self._waiting.append(reader)
@@ -111,12 +117,12 @@ class Reads:
         if self._round is not None and self._round.asked not in ("", leader):
             self.fail(self._round.ctx)
 
-    def answer(self, applied: int, keyspace: Keyspace, stamp: int) -> list[float]:
-        """Serve everything confirmed at or below `applied`; returns when each answered round had begun."""
+    def answer(self, applied: int, keyspace: Keyspace, stamp: int) -> list[tuple[float, int]]:
+        """Serve all that is confirmed at or below `applied`: when each such round had begun, its readers."""
         begun = []
         while self._confirmed and self._confirmed[0][0] <= applied:
             _, confirmed = self._confirmed.popleft()
-            begun.append(confirmed.begun)
+            begun.append((confirmed.begun, len(confirmed.readers)))
             view = View(keyspace, _read_at(max(confirmed.stamp, stamp), keyspace))
             for reader in confirmed.readers:
                 if reader.done is not None:

@@ -5,21 +5,19 @@ one of the group, is durable. `apply` waits for no later persist: it only ever h
 committed and already durable here. Answering before the disk has the data has no spelling.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 from kraft.raft.messages import Entry, HardState, Message
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """A message for one peer."""
 
     to: str
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Persist:
+class Persist(msgspec.Struct, frozen=True, gc=False):
     """One write of a group; writes become durable in the order of `sequence`.
 
     When `truncate_from` is set, rows at and above it are deleted first; `entries` then follow contiguously.
@@ -34,16 +32,14 @@ class Persist:
     commit: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReadState:
+class ReadState(msgspec.Struct, frozen=True, gc=False):
     """The read `ctx` may be answered once `index` is applied (RD 6.4)."""
 
     ctx: int
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class Fetch:
+class Fetch(msgspec.Struct, frozen=True, gc=False):
     """Entries below the in-memory tail are needed for `peer`; answer with `Node.fetched`."""
 
     peer: str
@@ -52,8 +48,7 @@ class Fetch:
     max_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(msgspec.Struct, frozen=True, gc=False):
     """Effects of everything stepped since the last one."""
 
     send_now: tuple[Outgoing, ...] = ()
