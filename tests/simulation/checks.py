@@ -186,22 +186,20 @@ class Checks:
             for node, rows in logs.items():
                 demand(rows == first, f"the log of group {group} on {node} differs")
 
-    def effects(self, group: int, outcomes: Mapping[bytes, str]) -> None:
+    def effects(self, group: int, outcomes: Mapping[bytes, str]) -> list[bytes]:
         """Every write that a client was told is done is in the log once, every refused one never.
 
-        `outcomes` maps the mark of each write to done, refused or unknown.
+        `outcomes` maps the mark of each write to done, refused or unknown. Returns the marks as logged.
         """
-        times = self._times(group, outcomes)
+        logged = self._marks(group)
+        times = Counter(logged)
         for marked, outcome in outcomes.items():
             count = times[marked]
             demand(count <= 1, f"the write {marked!r} was executed {count} times")
             demand(outcome != "done" or count == 1, f"the acknowledged write {marked!r} is lost")
             demand(outcome != "refused" or count == 0, f"the refused write {marked!r} was executed")
+        return logged
 
-    def _times(self, group: int, outcomes: Mapping[bytes, str]) -> Counter[bytes]:
+    def _marks(self, group: int) -> list[bytes]:
         rows = self._entries(next(iter(self._cluster.nodes)), group)
-        times: Counter[bytes] = Counter()
-        for entry in rows:
-            if entry.kind == EntryKind.COMMANDS:
-                times.update(m for m in MARK.findall(entry.data) if m in outcomes)
-        return times
+        return [m for e in rows if e.kind == EntryKind.COMMANDS for m in MARK.findall(e.data)]

@@ -1,11 +1,15 @@
 """Clients of the simulated cluster: one operation at a time each, on any node, and what they saw.
 
+They also ask nodes that are paused, which answer, if at all, when they go on.
+
 Each write carries a second command with a mark of its own, in the same batch. So the log tells at the end
 which writes took effect, and how often, beside what the histories tell.
 """
 
 import zlib
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kraft.host.ports import Refused
@@ -33,20 +37,51 @@ PAIR = b"p"  # a register of two keys that are only ever written together, with 
 OTHER_OF_PAIR = b"q"
 KEYS = (*STRINGS, *COUNTERS, *EXPIRING, PAIR)
 MOST_MS = 3_000  # that a key is to stay
-GIVE_UP = 8.0  # seconds; beyond every timeout of the server
 LONG = b";" * 600  # now and then a value of more than half a batch
 
 
 class History:
-    """What all clients saw: operations by (group, key), and by group the fate of each marked write.
+    """What all clients saw: their operations, and by group the fate of each marked write.
 
     A refused write is no operation: it must have had no effect.
     """
 
     def __init__(self) -> None:
-        self.keys: dict[tuple[int, bytes], list[Operation]] = {}
+        self._writes: dict[tuple[int, bytes], tuple[bytes, Operation]] = {}  # by group and mark: with its key
+        self._reads: list[tuple[int, bytes, Operation]] = []
         self.fates: dict[int, dict[bytes, str]] = {}
         self.done = self.refused = self.unknown = 0
+
+    def add(self, group: int, key: bytes, marked: bytes, operation: Operation) -> None:
+        """An operation that was not refused."""
+        if operation.name == READ:
+            self._reads.append((group, key, operation))
+        else:
+            self._writes[(group, marked)] = (key, operation)
+
+    def settle(self, group: int, logged: Sequence[bytes]) -> None:
+        """Number the writes of each key as in `logged`, the marks in the order of the log.
+
+        Writes nobody heard of that are not there had no effect. With neither known, the search would have to
+        try every combination of them.
+        """
+        numbers: Counter[bytes] = Counter()
+        for marked in logged:
+            key, operation = self._writes[(group, marked)]
+            numbers[key] += 1
+            self._writes[(group, marked)] = (key, replace(operation, number=numbers[key]))
+        for place, (_, operation) in list(self._writes.items()):
+            if place[0] == group and not operation.number:
+                del self._writes[place]
+
+    def operations(self) -> dict[tuple[int, bytes], list[Operation]]:
+        """All of them by (group, key)."""
+        found: dict[tuple[int, bytes], list[Operation]] = {}
+        for (group, _), (key, operation) in self._writes.items():
+            found.setdefault((group, key), []).append(operation)
+        for group, key, operation in self._reads:
+            found.setdefault((group, key), []).append(operation)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +97,24 @@ class Question:
     called: float
 
 
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What the clients of a run do: few keys make hot ones. They think for at most `thinking` seconds, and
+    wait for an answer for `patience` seconds: by default beyond every timeout of the server.
+    """
+
+    keys: tuple[bytes, ...] = KEYS
+    thinking: float = 0.15
+    patience: float = 8.0
+
+
 class SimulatedClient:
     """Asks a random live node, waits for the answer (or its own patience), thinks, asks again."""
 
-    def __init__(self, cluster: SimulatedCluster, history: History, number: int) -> None:
+    def __init__(
+        self, cluster: SimulatedCluster, history: History, number: int, habits: Habits | None = None
+    ) -> None:
+        self._habits = habits or Habits()
         self._cluster = cluster
         self._world = cluster.world
         self._history = history
@@ -93,31 +142,37 @@ class SimulatedClient:
 
     def _think(self) -> None:
         if not self.stopped:
-            self._world.call_later(self._world.random.uniform(0.001, 0.15), self._ask)
+            self._world.call_later(self._world.random.uniform(0.001, self._habits.thinking), self._ask)
 
     def _ask(self) -> None:
         if self.stopped:
             return
-        ready = [p for p in self._cluster.processes() if p.ready and not p.clock.paused]
+        # Now and then a paused node too; not more often, or soon all clients would wait for it.
+        paused_too = self._world.chance(0.15)
+        ready = [p for p in self._cluster.processes() if p.ready and (paused_too or not p.clock.paused)]
         if not ready:
             self._think()
             return
         question = self._question(self._world.random.choice(ready))
         self._open = question
+        if question.name != READ:
+            self._history.fates.setdefault(question.group, {})[question.mark] = "unknown"
+        question.process.clock.run(lambda: self._send(question))
+        self._world.call_later(self._habits.patience, lambda: self._ended(question, "unknown"))
+
+    def _send(self, question: Question) -> None:
+        host = question.process.host
         if question.name == READ:
-            question.process.host.read(question.group, lambda outcome: self._viewed(question, outcome))
+            host.read(question.group, lambda outcome: self._viewed(question, outcome))
         else:
             commands = [command(question), Put(b"@%d" % self._number, question.mark)]
-            self._history.fates.setdefault(question.group, {})[question.mark] = "unknown"
-            question.process.host.write(
-                question.group, commands, size(question), lambda outcome: self._written(question, outcome)
-            )
-        self._world.call_later(GIVE_UP, lambda: self._ended(question, "unknown"))
+            done = lambda outcome: self._written(question, outcome)  # noqa: E731
+            host.write(question.group, commands, size(question), done)
 
     def _question(self, process: Process) -> Question:
         self._count += 1
         group = self._world.random.randrange(self._cluster.group_count)
-        key = self._world.random.choice(KEYS)
+        key = self._world.random.choice(self._habits.keys)
         marked = mark(self._number, self._count)
         name, argument = self._draw(key, b"%d.%d" % (self._number, self._count))
         return Question(process, group, key, name, argument, marked, self._world.now)
@@ -173,9 +228,8 @@ class SimulatedClient:
             history.fates[question.group][question.mark] = fate
         if fate != "refused":
             returned = self._world.now if fate == "done" else INFINITY
-            history.keys.setdefault((question.group, question.key), []).append(
-                Operation(question.name, question.argument, question.called, returned, result)
-            )
+            operation = Operation(question.name, question.argument, question.called, returned, result)
+            history.add(question.group, question.key, question.mark, operation)
         self._think()
 
 

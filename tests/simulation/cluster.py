@@ -113,7 +113,7 @@ class SimulatedNode:
     def start(self) -> None:
         world = self.world
         skew = world.random.choice((0.0, 0.0, 200.0, -5_000.0, 60_000.0)) * world.random.random()
-        clock = NodeClock(world, skew, world.random.uniform(-0.0005, 0.0005))
+        clock = NodeClock(world, skew, world.random.uniform(-self._cluster.drift, self._cluster.drift))
         self.process = Process(self, clock, self._cluster.network, self._cluster.checks)
         world.note(f"start {self.id}")
         self.process.start()
@@ -139,6 +139,7 @@ class SimulatedCluster:
     def __init__(self, world: World, weather: Weather, nodes: int = 3, groups: int = 1) -> None:
         self.world = world
         self.group_count = groups
+        self.drift = 0.0005  # how much faster or slower than time a node's clock may run
         self.network = Network(world, weather)
         members = {f"K{n}": f"10.0.0.{n}:10001" for n in range(1, nodes + 1)}
         self.nodes = {

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.simulation.checks import demand
-from tests.simulation.clients import History, SimulatedClient
+from tests.simulation.clients import KEYS, Habits, History, SimulatedClient
 from tests.simulation.cluster import SimulatedCluster
-from tests.simulation.linearizability import linearizable
+from tests.simulation.linearizability import NOTHING_WRITTEN, linearizable, numbered_key
 from tests.simulation.network import Weather
 from tests.simulation.world import World
 
@@ -62,8 +62,10 @@ def _run(world: World) -> History:
     random = world.random
     nodes, groups = random.choice((3, 3, 3, 3, 5, 1)), random.choice((1, 1, 2))
     cluster = SimulatedCluster(world, _weather(world), nodes, groups)
+    cluster.drift = random.choice((0.0005, 0.0005, 0.3))
     history = History()
-    clients = [SimulatedClient(cluster, history, number) for number in range(CLIENTS)]
+    habits = _habits(world)
+    clients = [SimulatedClient(cluster, history, number, habits) for number in range(CLIENTS)]
     cluster.start()
     for client in clients:
         client.start()
@@ -104,9 +106,10 @@ def _settled(cluster: SimulatedCluster) -> bool:
 def _judge(cluster: SimulatedCluster, history: History) -> None:
     cluster.checks.equal_logs()
     for group, fates in sorted(history.fates.items()):
-        cluster.checks.effects(group, fates)
-    for (group, key), operations in sorted(history.keys.items()):
-        demand(linearizable(operations), f"the history of {key!r} in group {group} is not linearizable")
+        history.settle(group, cluster.checks.effects(group, fates))
+    for (group, key), operations in sorted(history.operations().items()):
+        explained = linearizable(operations, numbered_key, NOTHING_WRITTEN)
+        demand(explained, f"the history of {key!r} in group {group} is not linearizable")
     for node in cluster.nodes.values():
         demand(not node.failures, f"{node.id} gave up: {node.failures}")
 
@@ -124,6 +127,15 @@ def _weather(world: World) -> Weather:
     )
 
 
+def _habits(world: World) -> Habits:
+    random = world.random
+    return Habits(
+        keys=tuple(sorted(random.sample(KEYS, random.choice((1, 3, len(KEYS)))))),
+        thinking=random.choice((0.15, 0.05)),
+        patience=random.choice((8.0, 8.0, 0.7)),
+    )
+
+
 class Faults:
     """Draws which families this run has, then lets one happen every now and then."""
 
@@ -138,12 +150,13 @@ class Faults:
             ("one way", self._one_way),
             ("reset", self._reset),
             ("pause", self._pause),
+            ("strand", self._strand),
             ("disk full", self._disk_full),
             ("slow disk", self._slow_disk),
             ("clock jump", self._clock_jump),
         ]
         if len(cluster.nodes) == 1:
-            families = [f for f in families if f[0] not in ("partition", "one way", "reset")]
+            families = [f for f in families if f[0] not in ("partition", "one way", "reset", "strand")]
         count = self._world.random.randrange(0, len(families) + 1)
         self._families = self._world.random.sample(families, count)
         self._every = self._world.random.choice((0.3, 1.0, 3.0))
@@ -180,6 +193,7 @@ class Faults:
             process.disk.full = False
             process.disk.slow = 1.0
             process.disk.die = None
+            process.clock.slow = 1.0
             if process.clock.paused:
                 process.clock.resume()
 
@@ -248,6 +262,22 @@ class Faults:
                 process.clock.resume()
 
         self._for_a_while(resume)
+
+    def _strand(self) -> None:
+        """Nobody hears the node any more, and its timers are late: it does not notice for long."""
+        id_ = self._victim()
+        process = self._cluster.nodes[id_].process
+        if process is None:
+            return
+        others = [other for other in self._ids() if other != id_]
+        self._cluster.network.block([path for o in others for path in ((id_, o), (o, id_))])
+        process.clock.slow = self._world.random.choice((3.0, 20.0))
+
+        def undo() -> None:
+            process.clock.slow = 1.0
+            self._cluster.network.heal()
+
+        self._for_a_while(undo)
 
     def _disk_full(self) -> None:
         id_ = self._victim()

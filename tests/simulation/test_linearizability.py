@@ -9,11 +9,13 @@ import pytest
 from tests.simulation import linearizability
 from tests.simulation.linearizability import (
     INFINITY,
+    NOTHING_WRITTEN,
     READ,
     Held,
     Operation,
     Undecided,
     linearizable,
+    numbered_key,
     string_key,
 )
 
@@ -152,6 +154,18 @@ def test_a_key_without_expiry_does_not_vanish():
         operation(READ, None, 4, 5, None),
     ]
     assert not linearizable(history)
+
+
+@pytest.mark.parametrize("second", [1, 2])
+def test_writes_with_numbers_keep_to_their_order(second):
+    history = [
+        Operation("set", b"1", 0, 9, "OK", number=3 - second),
+        Operation("set", b"2", 0, 9, "OK", number=second),
+        Operation("append", b"3", 0, INFINITY, number=3),
+        Operation(READ, None, 10, 11, b"2"),
+        Operation(READ, None, 12, 13, b"23"),
+    ]
+    assert linearizable(history, numbered_key, NOTHING_WRITTEN) == (second == 2)
 
 
 def long_history(seed: int, length: int, unended: float) -> list[Operation]:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 START_WALL_MS = 1_700_000_000_000
+BACKLOG_SECONDS = 0.02  # in which a process that was paused works off what waits, in no particular order
 
 
 class Timer:
@@ -87,6 +88,7 @@ class NodeClock:
         self._drift = 1.0 + drift
         self.dead = False
         self.paused = False
+        self.slow = 1.0  # timers set now come so much later
         self._held: list[Callable[[], object]] = []
 
     def seconds(self) -> float:
@@ -99,7 +101,7 @@ class NodeClock:
         self._skew_ms += milliseconds
 
     def call_later(self, delay: float, call: Callable[[], object]) -> Timer:
-        return self._world.call_later(delay / self._drift, lambda: self._run(call))
+        return self._world.call_later(delay * self.slow / self._drift, lambda: self._run(call))
 
     def run(self, call: Callable[[], object]) -> None:
         """Something outside happens to this process: at once, or when it goes on."""
@@ -112,7 +114,8 @@ class NodeClock:
         self.paused = False
         held, self._held = self._held, []
         for call in held:
-            self._world.call_later(0, lambda call=call: self._run(call))  # type: ignore[misc]
+            delay = self._world.random.uniform(0, BACKLOG_SECONDS)
+            self._world.call_later(delay, lambda call=call: self._run(call))  # type: ignore[misc]
 
     def _run(self, call: Callable[[], object]) -> None:
         if self.dead:
