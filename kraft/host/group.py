@@ -159,6 +159,7 @@ class Group:
         self._snubbed = None
         self._log_full = False
         if self.leads:
+            self._start_clock()
             self._stamps.correct()
             self._expire_keys(now)
         self._expire_clients(now)
@@ -197,13 +198,8 @@ class Group:
 
     def turn(self) -> None:
         """Close batches, begin reads, carry out what the core wants. Once per turn of the host."""
-        self._reads.fail_asked_before(self.node.leader)
-        if self.leads:
-            self._lead()
-        else:
-            self._refuse_remote()
-            if self._asks_leader:
-                self._follow(self.node.leader)
+        if self._proposals.waiting or self._reads.open:
+            self._serve_clients()
         ready = self.node.ready()
         if ready is not None:
             self._carry_out(ready)
@@ -212,9 +208,19 @@ class Group:
         """After the turn's messages are on their way: apply and answer."""
         if self._to_apply:
             self._apply_slice()
-        self._answer_reads()
-        if self._may_go_on:
+        if self._reads.confirmed:
+            self._answer_reads()
+        if (self._proposals.waiting or self._reads.waiting) and self._may_go_on:
             self._around.wake(self)
+
+    def _serve_clients(self) -> None:
+        self._reads.fail_asked_before(self.node.leader)
+        if self.leads:
+            self._lead()
+            return
+        self._refuse_remote()
+        if self._asks_leader:
+            self._follow(self.node.leader)
 
     def _gather(self) -> None:
         """Several clients were answered and are about to ask again: let the next batch or round take all.
@@ -255,9 +261,6 @@ class Group:
         return bool(self.node.leader) and self._snubbed != (self.node.leader, self.node.term)
 
     def _lead(self) -> None:
-        if self._term_led != self.node.term:
-            self._term_led = self.node.term
-            self._stamps.lead(self.node.last_stamp, self.node.vote_clocks.values())
         if self._gathering:
             return
         while self._proposals.waiting and self._room:
@@ -285,7 +288,15 @@ class Group:
         return True
 
     def _stamp(self) -> int:
+        """The running stamp of the term this node leads."""
+        self._start_clock()
         return max(self._stamps.now(), self.node.last_stamp)
+
+    def _start_clock(self) -> None:
+        """A term's stamps start from the clocks of its election, within a tick of it."""
+        if self._term_led != self.node.term:
+            self._term_led = self.node.term
+            self._stamps.lead(self.node.last_stamp, self.node.vote_clocks.values())
 
     def _log_due_expiry(self) -> int | None:
         """The index that a read begun now must wait for; None when it cannot be logged at present.

@@ -66,6 +66,16 @@ class Reads:
         return bool(self._waiting) and self._round is None
 
     @property
+    def open(self) -> bool:
+        """Somebody waits for a round, begun or not."""
+        return bool(self._waiting) or self._round is not None
+
+    @property
+    def confirmed(self) -> bool:
+        """A round waits only for its index to be applied."""
+        return bool(self._confirmed)
+
+    @property
     def waiting(self) -> int:
         """Readers whose round has not begun."""
         return len(self._waiting)

@@ -300,3 +300,13 @@ def test_nonsense_of_a_peer_does_not_stop_the_others(trio):
     trio.ask(leader, Put(b"k", b"v"))
     assert trio.answered()
     assert trio.answers == [["OK"]]
+
+
+def test_the_first_write_long_after_an_election_is_stamped_with_the_time_of_the_write(trio):
+    """The stamps of a term start from the clocks of its election, so they must start at the election."""
+    trio.run(60)
+    trio.ask(trio.leader, Put(b"k", b"v"))
+    assert trio.run(1, lambda: trio.answers)
+    stamp = trio.group(trio.leader).machine.stamp
+    walls = [trio.process(i).clock.wall_ms() for i in (trio.leader, *trio.followers)]
+    assert min(walls) - 1000 < stamp <= max(walls) + 1000
