@@ -77,5 +77,5 @@ class Persistence:
             self.full = False
             self._on_full(False)
         flying, self._flying = self._flying, []
+        self._on_durable(flying)  # first: others wait for these answers, and the writer would want the GIL
         self.flush()
-        self._on_durable(flying)
