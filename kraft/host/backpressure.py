@@ -12,17 +12,17 @@ class Backpressure:
     def __init__(self, most: int) -> None:
         self._most = most
         self._waiting: dict[int, int] = {}
-        self._total = 0
+        self.total = 0  # waiting writes of all groups
         self._relief: list[Callable[[], None]] = []
 
     @property
     def saturated(self) -> bool:
         """No more should be read from clients for now."""
-        return self._total >= self._most
+        return self.total >= self._most
 
     def report(self, group: int, waiting: int) -> None:
         """`waiting` writes of the group are not logged yet."""
-        self._total += waiting - self._waiting.get(group, 0)
+        self.total += waiting - self._waiting.get(group, 0)
         self._waiting[group] = waiting
 
     def on_relief(self, call: Callable[[], None]) -> None:
@@ -31,7 +31,7 @@ class Backpressure:
 
     def relieve(self) -> None:
         """Let those go on who were paused, if there is room."""
-        if self._relief and self._total * 2 <= self._most:
+        if self._relief and self.total * 2 <= self._most:
             relief, self._relief = self._relief, []
             for call in relief:
                 call()

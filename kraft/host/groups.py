@@ -334,8 +334,10 @@ class Host:
         self.persistence.flush()
         for group in woken.values():
             group.finish()
-            self._backpressure.report(group.id, group.waiting)
-        self._backpressure.relieve()
+        if self._backpressure.total:
+            for group in woken.values():
+                self._backpressure.report(group.id, group.waiting)
+            self._backpressure.relieve()
 
     def _send(self) -> None:
         outbox, self._outbox = self._outbox, {}
