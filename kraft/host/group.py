@@ -82,6 +82,7 @@ class Group:
         self._leaderless_since = around.clock.seconds()
         self._snubbed: tuple[str, int] | None = None  # (leader, term) that said it does not lead
         self._expired_at = 0.0
+        self._known_term = 0  # of the last own entry applied while leading
         self._log_full = False
         self._gathering = 0  # polls left
         self._gathered = 0
@@ -248,12 +249,21 @@ class Group:
         if self._gathering:
             return False
         if self.leads:
-            return not self._log_full and (self._reads.wanted or (self._proposals.waiting > 0 and self._room))
+            writes = self._proposals.waiting > 0 and self._room
+            return not self._log_full and (writes or (self._reads.wanted and self._knows_keys))
         return self._reads.wanted and self._asks_leader
 
     @property
     def _room(self) -> bool:
         return self._proposals.in_flight(self.node.term) < self._timing.batches_in_flight
+
+    @property
+    def _knows_keys(self) -> bool:
+        """What earlier leaders committed is applied here, so that it is known which keys are due."""
+        term = self.node.term
+        if self._known_term != term and self.node.term_at(self.applied) == term:
+            self._known_term = term
+        return self._known_term == term
 
     @property
     def _asks_leader(self) -> bool:
@@ -266,7 +276,7 @@ class Group:
         while self._proposals.waiting and self._room:
             if not self._propose(self._proposals.take(self._timing.batch_bytes)):
                 break
-        if self._reads.wanted:
+        if self._reads.wanted and self._knows_keys:
             floor = self._log_due_expiry()
             if floor is not None:
                 self.node.read(self._reads.begin(self._stamp(), self._around.clock.seconds()), floor)

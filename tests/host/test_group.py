@@ -4,7 +4,7 @@ import pytest
 
 from kraft.host.ports import Busy, DiskFull, NoLeader, Refused, Stopping, Uncertain
 from kraft.host.reads import View
-from kraft.kv.commands import Expire, Expiry, Increment, Put
+from kraft.kv.commands import Expire, Expiry, Increment, Put, Set
 from kraft.peerwire.messages import Forward
 from kraft.raft.messages import Append
 from tests.simulation.cluster import SimulatedCluster
@@ -310,3 +310,21 @@ def test_the_first_write_long_after_an_election_is_stamped_with_the_time_of_the_
     stamp = trio.group(trio.leader).machine.stamp
     walls = [trio.process(i).clock.wall_ms() for i in (trio.leader, *trio.followers)]
     assert min(walls) - 1000 < stamp <= max(walls) + 1000
+
+
+def test_a_new_leader_serves_no_key_that_ran_out_before_its_election(trio):
+    """The key stands in a log that is not applied yet when the leader is first asked."""
+    trio.ask(trio.leader, Set(b"k", b"v", expiry=Expiry.RELATIVE, expiry_ms=500))
+    assert trio.run(1, lambda: trio.answers)
+    assert trio.answers == [["OK"]]
+    for node in trio.nodes.values():
+        node.crash()
+    trio.run(5)
+    trio.answers.clear()
+    for node in trio.nodes.values():
+        node.start()
+    for id_ in trio.nodes:
+        trio.run(10, lambda id_=id_: 0 in trio.host(id_).groups)
+        trio.look(id_, b"k")
+    assert trio.run(10, lambda: len(trio.answers) == 3)
+    assert trio.answers == [None, None, None]
