@@ -117,6 +117,8 @@ class Host:
         def replayed(group: Group) -> None:
             remaining.discard(group.id)
             self.groups[group.id] = group
+            if group.node.configuration.voters == (self.id,):
+                group.node.campaign()  # nobody else could lead: no silence to wait for
             self._wake(group)
             if not remaining:
                 seconds = round(self._clock.seconds() - begun, 3)

@@ -328,3 +328,10 @@ def test_a_new_leader_serves_no_key_that_ran_out_before_its_election(trio):
         trio.look(id_, b"k")
     assert trio.run(10, lambda: len(trio.answers) == 3)
     assert trio.answers == [None, None, None]
+
+
+def test_a_node_on_its_own_leads_without_waiting_for_silence():
+    world = World(1)
+    alone = SimulatedCluster(world, Weather(), nodes=1)
+    alone.start()
+    assert alone.run(0.1, lambda: alone.leaders() == ["K1"])
