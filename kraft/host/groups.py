@@ -18,7 +18,7 @@ from kraft.host.placement import Placement
 from kraft.host.ports import Clock, Disk, Identity, Loaded, Network, NoLeader, Observer, Transaction
 from kraft.host.proposals import Done
 from kraft.host.reads import ReadDone
-from kraft.host.status import GroupStatus, MemberStatus, ReplicaStatus, Status
+from kraft.host.status import MemberStatus, Status, group_status, replica_statuses
 from kraft.kv.commands import MACHINE_VERSION, Command
 from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import Message
@@ -395,7 +395,7 @@ class Host:
             http=self._config.http.advertise if self._config.http.listen else "",
             uptime_seconds=self._clock.seconds() - self._started_at,
             members=tuple(self._member_status(m) for m in self._formation.members),
-            groups=tuple(self._group_status(g) for g in self.groups.values()),
+            groups=tuple(group_status(g, self._tick_seconds) for g in self.groups.values()),
         )
 
     @property
@@ -416,8 +416,8 @@ class Host:
         mine = member.id == self.id
         group = self.groups.get(0)
         voters = group.node.configuration.voters if group is not None else ()
-        replicas = {r.id: r for r in self._replicas(group)} if group is not None and not mine else {}
-        replica = replicas.get(member.id)
+        replicas = replica_statuses(group, self._tick_seconds) if group is not None else ()
+        replica = next((r for r in replicas if r.id == member.id), None)
         return MemberStatus(
             id=member.id,
             incarnation=member.incarnation,
@@ -428,42 +428,4 @@ class Host:
             connected=mine or member.id in self._connected,
             last_contact_seconds=replica.last_contact_seconds if replica is not None else None,
             lag_entries=replica.lag_entries if replica is not None else None,
-        )
-
-    def _group_status(self, group: Group) -> GroupStatus:
-        node, machine = group.node, group.machine
-        return GroupStatus(
-            group=group.id,
-            role=node.role,
-            term=node.term,
-            leader=node.leader,
-            first_index=node.first_index,
-            last_index=node.last_index,
-            commit=node.commit,
-            applied=group.applied,
-            voters=node.configuration.voters,
-            learners=node.configuration.learners,
-            keys=len(machine.keyspace),
-            expiring_keys=machine.keyspace.expiring,
-            expired_keys=machine.expired,
-            dataset_bytes=machine.keyspace.bytes,
-            revision=machine.revision,
-            pending_proposals=group.waiting,
-            replicas=self._replicas(group),
-        )
-
-    def _replicas(self, group: Group) -> tuple[ReplicaStatus, ...]:
-        if not group.leads:
-            return ()
-        offsets = group.clock_offsets()
-        return tuple(
-            ReplicaStatus(
-                id=p.peer,
-                match_index=p.match,
-                lag_entries=group.node.last_index - p.match,
-                state=p.state,
-                last_contact_seconds=p.silent_ticks * self._tick_seconds,
-                clock_offset_ms=offsets.get(p.peer, 0),
-            )
-            for p in group.node.progress()
         )

@@ -1,6 +1,10 @@
 """What a node can say of itself: plain values that page, JSON and shell all render."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kraft.host.group import Group
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +79,45 @@ class Status:
     uptime_seconds: float
     members: tuple[MemberStatus, ...]
     groups: tuple[GroupStatus, ...]
+
+
+def group_status(group: "Group", tick_seconds: float) -> GroupStatus:
+    """The replica of `group` on this node; a tick of the host lasts `tick_seconds`."""
+    node, machine = group.node, group.machine
+    return GroupStatus(
+        group=group.id,
+        role=node.role,
+        term=node.term,
+        leader=node.leader,
+        first_index=node.first_index,
+        last_index=node.last_index,
+        commit=node.commit,
+        applied=group.applied,
+        voters=node.configuration.voters,
+        learners=node.configuration.learners,
+        keys=len(machine.keyspace),
+        expiring_keys=machine.keyspace.expiring,
+        expired_keys=machine.expired,
+        dataset_bytes=machine.keyspace.bytes,
+        revision=machine.revision,
+        pending_proposals=group.waiting,
+        replicas=replica_statuses(group, tick_seconds),
+    )
+
+
+def replica_statuses(group: "Group", tick_seconds: float) -> tuple[ReplicaStatus, ...]:
+    """The followers of `group` when this node leads it, else nothing."""
+    if not group.leads:
+        return ()
+    offsets = group.clock_offsets()
+    return tuple(
+        ReplicaStatus(
+            id=p.peer,
+            match_index=p.match,
+            lag_entries=group.node.last_index - p.match,
+            state=p.state,
+            last_contact_seconds=p.silent_ticks * tick_seconds,
+            clock_offset_ms=offsets.get(p.peer, 0),
+        )
+        for p in group.node.progress()
+    )
