@@ -2,10 +2,13 @@
 
 import re
 
+from kraft.resp.values import Request
 from kraft.server.errors import NOT_AN_INTEGER, Rejected, invalid_expiry
 
 INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
 RELATIVE_MS_MAX = INT64_MAX - (1 << 43)  # leaves room for any stamp up to the year 2248
+PATTERN_BYTES_MAX = 256  # no name is near as long
+WORDS_MAX = 256  # patterns or names in one request; there are fewer to be asked for
 
 
 def integer(argument: bytes, error: str = NOT_AN_INTEGER) -> int:
@@ -28,23 +31,54 @@ def milliseconds(argument: bytes, *, unit_ms: int, absolute: bool, name: str) ->
     return value
 
 
+def few(words: Request) -> Request:
+    """`words`, each of which costs more than its bytes. Raises Rejected when they are too many."""
+    if len(words) > WORDS_MAX:
+        raise Rejected(f"ERR more than {WORDS_MAX} arguments")
+    return words
+
+
 def matches(pattern: bytes, name: str) -> bool:
-    """Redis' glob (`* ? [abc] [^a] [a-z]` and backslash), without regard to case."""
-    return _glob(pattern.decode("utf-8", "replace")).fullmatch(name) is not None
+    """Redis' glob (`* ? [abc] [^a] [a-z]` and backslash), without regard to case.
+
+    Only the last star is ever tried again, so the steps are at most those of pattern times name.
+    """
+    if len(pattern) > PATTERN_BYTES_MAX:
+        return False
+    parts, text = _PART.findall(pattern.decode("utf-8", "replace").lower()), name.lower()
+    at = place = retry = 0
+    star = -1
+    while place < len(text):
+        if at < len(parts) and parts[at] == "*":
+            star, retry = at, place
+            at += 1
+        elif at < len(parts) and _fits(parts[at], text[place]):
+            at += 1
+            place += 1
+        elif star >= 0:
+            retry += 1
+            at, place = star + 1, retry
+        else:
+            return False
+    return all(part == "*" for part in parts[at:])
 
 
-def _glob(pattern: str) -> re.Pattern[str]:
-    parts = re.findall(r"\\.|\[(?:\\.|[^\]])*\]|.", pattern, re.DOTALL)
-    return re.compile("".join(map(_glob_part, parts)), re.IGNORECASE | re.DOTALL)
-
-
-def _glob_part(part: str) -> str:
-    if part == "*":
-        return ".*"
-    if part == "?":
-        return "."
+def _fits(part: str, char: str) -> bool:
     if part[0] == "[" and len(part) > 2:
-        inverted, body = part[1] == "^", part[1:-1].lstrip("^")
-        escaped = re.sub(r"([\\\[&|~])", r"\\\1", body)
-        return f"[{'^' if inverted else ''}{escaped}]" if body else "(?!)"
-    return re.escape(part[1:] if part[0] == "\\" and len(part) > 1 else part)
+        body = part[1:-1]
+        inverted = body[0] == "^"
+        return _holds(body[inverted:], char) != inverted
+    return part == "?" or part[-1] == char
+
+
+def _holds(body: str, char: str) -> bool:
+    """Whether a class has the character; a range may be written either way round."""
+    for first, last, single in _CLASS.findall(body):
+        low, high = (single, single) if single else sorted((first[-1], last[-1]))
+        if low[-1] <= char <= high[-1]:
+            return True
+    return False
+
+
+_PART = re.compile(r"\\.|\[(?:\\.|[^\]])*\]|.", re.DOTALL)
+_CLASS = re.compile(r"((?>\\.|.))-((?>\\.|.))|((?>\\.|.))", re.DOTALL)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from kraft.server.session import Session
 
 REDIS_VERSION = "7.4.0"  # what clients take us for when they decide what to send
+NAME_BYTES_MAX = 256  # CLIENT LIST shows three names of every connection
 _USER = b"default"  # the only one, without a password
 _WRONG_PASSWORD = "WRONGPASS invalid username-password pair or user is disabled."  # noqa: S105  # a reply
 
@@ -130,8 +131,14 @@ def client_setname(session: "Session", request: Request) -> Reply:
 
 
 def _client_name(name: bytes) -> bytes:
+    return _printable_name(name, "Client names")
+
+
+def _printable_name(name: bytes, what: str) -> bytes:
+    if len(name) > NAME_BYTES_MAX:
+        raise Rejected(f"ERR {what} cannot be longer than {NAME_BYTES_MAX} bytes.")
     if any(not 0x21 <= byte <= 0x7E for byte in name):
-        raise Rejected("ERR Client names cannot contain spaces, newlines or special characters.")
+        raise Rejected(f"ERR {what} cannot contain spaces, newlines or special characters.")
     return name
 
 
@@ -141,9 +148,7 @@ def client_setinfo(session: "Session", request: Request) -> Reply:
     if option not in (b"lib-name", b"lib-ver"):
         raise Rejected(f"ERR Unrecognized option '{errors.printable(request[2])}'")
     word = option.decode()
-    if any(not 0x21 <= byte <= 0x7E for byte in request[3]):
-        raise Rejected(f"ERR {word} cannot contain spaces, newlines or special characters.")
-    session.library[word] = request[3]
+    session.library[word] = _printable_name(request[3], word)
     return "OK"
 
 

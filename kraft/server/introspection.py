@@ -10,7 +10,7 @@ from kraft.host.status import GroupStatus
 from kraft.resp.values import Reply, Request
 from kraft.server import errors
 from kraft.server.addresses import split_address
-from kraft.server.arguments import matches
+from kraft.server.arguments import few, matches
 from kraft.server.connection import REDIS_VERSION
 from kraft.server.errors import Rejected
 from kraft.server.table import READ, WRITE, Row
@@ -174,7 +174,7 @@ def time(session: "Session", _: Request) -> Reply:
 
 def config_get(session: "Session", request: Request) -> Reply:
     """CONFIG GET pattern ...: Redis' names for what has a counterpart here."""
-    clients = session.clients
+    clients, patterns = session.clients, few(request[2:])
     settings: dict[str, object] = {
         "appendfsync": "always",
         "appendonly": "yes",
@@ -191,7 +191,7 @@ def config_get(session: "Session", request: Request) -> Reply:
     return {
         name.encode(): str(value).encode()
         for name, value in settings.items()
-        if any(matches(pattern, name) for pattern in request[2:])
+        if any(matches(pattern, name) for pattern in patterns)
     }
 
 
@@ -244,7 +244,7 @@ def command_getkeys(session: "Session", request: Request) -> Reply:
 
 
 def _named(session: "Session", names: Request) -> list[Row | None]:
-    return [session.clients.table.get(name.upper()) for name in names]
+    return [session.clients.table.get(name.upper()) for name in few(names)]
 
 
 def _entry(row: Row) -> Reply:

@@ -4,7 +4,8 @@ Requests wait in a queue and are done one *segment* at a time: the longest run o
 run of writes is one `Host.write`, a run of reads one `Host.read` whose requests are then all answered from
 the same view; local commands are answered on the spot. The next segment begins when the last is answered, so
 replies keep the order of requests, a read sees the writes before it, and a pipeline costs one proposal and
-one send. A request that fails validation is answered in its place and does not split its run.
+one send. A request that fails validation is answered in its place and does not split its run. Local commands
+that take long together are cut into turns, so that a pipeline of them holds up nobody else.
 """
 
 from collections import Counter
@@ -25,6 +26,7 @@ SEGMENT_COMMANDS = 1024  # longer pipelines are cut, so that others get their tu
 SEGMENT_BYTES = 256 << 10  # well below a log entry's batch_bytes
 QUEUE_REQUESTS = 4096  # waiting behind the segment under way; then reading pauses
 QUEUE_BYTES = 1 << 20
+LOCAL_SECONDS = 0.005  # of local commands in one go; then others get their turn
 OUTPUT_BYTES = 64 << 20  # not read by the client yet; fixed by the client port's contract
 
 _UNKNOWN = Row("unknown", -1, LOCAL, lambda _, request: Error(errors.unknown_command(request)))
@@ -185,11 +187,12 @@ class Session:
     def _run(self) -> None:
         """Begin segments until one has to be waited for, then send what there is."""
         queue, table = self._queue, self.clients.table
+        until = self.clients.clock.seconds() + LOCAL_SECONDS
         while self._segment is None and self._at < len(queue):
             name = queue[self._at][0]
             row = table.get(name) or table.get(name.upper()) or _UNKNOWN
             if row.kind is LOCAL:
-                self._run_locals()
+                self._run_locals(until)
             else:
                 self._begin(row.kind)
         if self._segment is None:
@@ -198,8 +201,9 @@ class Session:
         self._flush()
         self._balance_input()
 
-    def _run_locals(self) -> None:
-        segment = Segment(self.clients.clock.seconds())
+    def _run_locals(self, until: float) -> None:
+        clock = self.clients.clock
+        segment = Segment(clock.seconds())
         queue = self._queue
         table = self.clients.table
         replies: list[Reply] = []
@@ -217,10 +221,19 @@ class Session:
                 replies.append(row.function(self, request))
             except Rejected as refusal:
                 replies.append(Error(refusal.text))
-            if switching:
+            if switching or clock.seconds() >= until:
                 break
         self._render(replies)
         self._account(LOCAL, segment, replies)
+        if self._at < len(queue) and clock.seconds() >= until:
+            self._segment = segment  # keeps the place of the rest
+            clock.call_later(0, self._go_on)
+
+    def _go_on(self) -> None:
+        """The rest of local commands that were cut off."""
+        self._segment = None
+        if not self._lost:
+            self._run()
 
     def _check(self, row: Row, request: Request) -> None:
         """Raises Rejected for a wrong number of words and for whatever is over a limit."""
@@ -325,12 +338,12 @@ class Session:
     # Output
 
     def _render(self, replies: list[Reply]) -> None:
-        if self.plain:
-            self._output.extend(map(render_plain, replies))
-        elif replies.count("OK") == len(replies):
+        if replies.count("OK") == len(replies) and not self.plain:
             self._output.append(_OK * len(replies))
         elif _weight(replies) > OUTPUT_BYTES:
             self.abort("output_limit")
+        elif self.plain:
+            self._output.extend(map(render_plain, replies))
         else:
             self._output.append(render_many(replies, self.protocol))
 

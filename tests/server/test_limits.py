@@ -143,6 +143,50 @@ def test_more_output_than_may_stay_unread_closes(client: Talk, monkeypatch: pyte
     assert client.port.observer.rejections == {"output_limit": 1}
 
 
+def test_plain_output_has_the_same_bound(client: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "OUTPUT_BYTES", 5000)
+    client.run("SET", "a", "v" * 1000)
+    client.ask(b"kraft output plain\r\n")
+    assert len(client.ask(b"mget a a a a\r\n")) == 4004
+    assert client.ask(b"mget a a a a a a\r\n") == b""
+    assert client.transport.aborted
+
+
+def test_local_commands_that_take_long_let_others_have_their_turn(
+    client: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replies stay in order, and what came meanwhile or is half done by the end is answered as well."""
+    monkeypatch.setattr(session_module, "LOCAL_SECONDS", 0)
+    sent = b"".join(encode("ECHO", str(n)) for n in range(20)) + encode("SET", "a", "1")
+    wanted = b"".join(b"$%d\r\n%d\r\n" % (len(str(n)), n) for n in range(20)) + b"+OK\r\n"
+    replies = client.send(sent)
+    assert replies == b"$1\r\n0\r\n"
+    other = client.port.connect()
+    assert other.send(encode("PING")) == b"+PONG\r\n"
+    assert client.send(encode("PING")) == b""
+    client.protocol.readConnectionLost()
+    for _ in range(3):
+        client.port.clock.advance(0)
+        client.port.host.settle()
+        replies += client.read()
+    assert replies == wanted + b"+PONG\r\n"
+    assert client.transport.disconnecting
+
+
+def test_names_of_clients_are_short(client: Talk) -> None:
+    """CLIENT LIST shows them all."""
+    for words in (("CLIENT", "SETNAME"), ("HELLO", "2", "SETNAME"), ("CLIENT", "SETINFO", "LIB-NAME")):
+        assert not client.run(*words, "n" * 256).startswith(b"-")
+        assert b"cannot be longer than 256 bytes" in client.run(*words, "n" * 257)
+
+
+@pytest.mark.parametrize("words", [("CONFIG", "GET"), ("COMMAND", "INFO"), ("COMMAND", "DOCS")])
+def test_names_and_patterns_in_a_request_are_few(client: Talk, words: tuple[str, ...]) -> None:
+    """Each costs much more than its bytes."""
+    assert not client.run(*words, *["x"] * 256).startswith(b"-")
+    assert client.run(*words, *["x"] * 257) == b"-ERR more than 256 arguments\r\n"
+
+
 def test_a_connection_without_a_whole_request_is_let_go(port: Port) -> None:
     silent, slow, good = port.connect(), port.connect(), port.connect()
     good.run("PING")
