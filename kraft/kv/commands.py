@@ -12,6 +12,7 @@ import msgspec
 
 MACHINE_VERSION = 1
 FORMAT_VERSION = 1  # first byte of an encoded batch
+VALUE_BYTES_MAX = 64 << 20  # the hard maximum of a value
 
 
 class Condition(IntEnum):
@@ -80,10 +81,14 @@ class GetDelete(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
 
 
 class Append(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
-    """APPEND: reply the new length, or Failure.TOO_LARGE."""
+    """APPEND: reply the new length, or Failure.TOO_LARGE when that would be above `limit`.
+
+    The limit of the node that took the command travels with it: a replica's own settings must not count.
+    """
 
     key: bytes
     value: bytes
+    limit: int = VALUE_BYTES_MAX
 
 
 class Delete(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):

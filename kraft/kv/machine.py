@@ -31,7 +31,6 @@ from kraft.kv.commands import (
 )
 from kraft.kv.keyspace import Keyspace
 
-VALUE_BYTES_MAX = 64 << 20  # the hard maximum of a value; APPEND is refused beyond it
 INT64_MAX = (1 << 63) - 1
 INT64_MIN = -INT64_MAX - 1
 INTEGER_BYTES_MAX = 20  # a minus and 19 digits; longer values are not even converted
@@ -111,7 +110,7 @@ class Machine:
 
     def _append(self, command: Append) -> Reply:
         value, expires = self._value_and_expiry(command.key)
-        if len(value) + len(command.value) > VALUE_BYTES_MAX:
+        if len(value) + len(command.value) > command.limit:
             return Failure.TOO_LARGE
         value += command.value
         self._put(command.key, value, expires)

@@ -10,6 +10,7 @@ from kraft.config.values import Config
 from kraft.host.ports import Clock
 from kraft.resp.parser import Limits as ParserLimits
 from kraft.server.commands import TABLE
+from kraft.server.keys import append_within
 from kraft.server.ports import Host, Observer
 from kraft.server.routing import Routing
 
@@ -26,7 +27,7 @@ class Clients:
         self.clock = clock
         self.observer = observer
         self.version = __version__
-        self.table = TABLE
+        self.table = TABLE | {b"APPEND": append_within(TABLE[b"APPEND"], config.limits.value_bytes)}
         self.routing = Routing(host, redirect=config.client.routing == "redirect")
         self.limits = config.limits
         self.dataset_bytes_max = config.limits.dataset_bytes or _half_of_memory()

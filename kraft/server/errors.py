@@ -5,8 +5,7 @@ The prefix decides whether client libraries send a command again by themselves, 
 """
 
 from kraft.host.ports import Busy, DiskFull, NoLeader, NotLeader, Refused, Stopping, Uncertain
-from kraft.kv.commands import Failure
-from kraft.kv.machine import VALUE_BYTES_MAX
+from kraft.kv.commands import VALUE_BYTES_MAX, Failure
 from kraft.resp.values import Error
 
 SYNTAX = "ERR syntax error"

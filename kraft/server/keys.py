@@ -1,13 +1,15 @@
 """The commands on keys: a write becomes a state machine command, a read is answered from a view."""
 
+from dataclasses import replace
 from typing import Any
 
 from kraft.host.reads import View
 from kraft.kv import commands as kv
 from kraft.kv.commands import Condition, Expiry, Guard
-from kraft.resp.values import Reply, Request
+from kraft.resp.values import Error, Reply, Request
 from kraft.server.arguments import INT64_MIN, integer, milliseconds
-from kraft.server.errors import FAILURES, SYNTAX, Rejected, invalid_expiry, printable, wrong_arity
+from kraft.server.errors import FAILURES, SYNTAX, Rejected, invalid_expiry, over_limit, printable, wrong_arity
+from kraft.server.table import Row
 
 # Option of SET: (how the expiry is meant, milliseconds in its unit)
 _EXPIRIES = {
@@ -83,6 +85,22 @@ def getdel(request: Request) -> kv.Command:
 def append(request: Request) -> kv.Command:
     """APPEND key value."""
     return kv.Append(request[1], request[2])
+
+
+def append_within(row: Row, limit_bytes: int) -> Row:
+    """The row of APPEND where a value may have so many bytes.
+
+    Every APPEND copies the whole value: without this bound a few that are small hold up every replica.
+    """
+    too_large = Error(over_limit("value", limit_bytes))
+
+    def limited(request: Request) -> kv.Command:
+        return kv.Append(request[1], request[2], limit_bytes)
+
+    def shape(reply: kv.Reply) -> Any:
+        return too_large if reply is kv.Failure.TOO_LARGE else reply
+
+    return replace(row, function=limited, shape=shape)
 
 
 def delete(request: Request) -> kv.Command:

@@ -3,6 +3,7 @@
 import pytest
 
 from kraft.kv.commands import (
+    VALUE_BYTES_MAX,
     Append,
     Condition,
     Delete,
@@ -17,7 +18,7 @@ from kraft.kv.commands import (
     Set,
     SetMany,
 )
-from kraft.kv.machine import EXPIRY_MS_MAX, VALUE_BYTES_MAX, BrokenInvariant, Machine
+from kraft.kv.machine import EXPIRY_MS_MAX, BrokenInvariant, Machine
 
 NOW = 1_700_000_000_000
 

@@ -55,6 +55,13 @@ def test_garbage_is_told_and_closed_after_what_was_good(small: Talk, garbage: by
     assert small.port.observer.rejections == {"protocol_error": 1}
 
 
+def test_a_value_does_not_grow_over_its_limit(small: Talk) -> None:
+    """Whatever the pieces."""
+    assert small.run("APPEND", "a", "v" * 60) == b":60\r\n"
+    assert small.run("APPEND", "a", "v" * 5) == b"-ERR value exceeds limit of 64 bytes\r\n"
+    assert small.run("APPEND", "a", "v" * 4) == b":64\r\n"
+
+
 def test_too_many_connections_are_told_so(small: Talk) -> None:
     """The cap counts open ones only."""
     port = small.port
