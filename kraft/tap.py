@@ -44,6 +44,7 @@ from kraft.transport.outbound import endpoints
 from kraft.web.site import site
 
 SWITCH_INTERVAL = 0.000_05  # seconds; with CPython's default the writer thread waits for the reactor's GIL
+BACKLOG = 511  # connections not accepted yet; beyond, the kernel lets a client try again a second later
 LOG_FILE_BYTES, LOG_FILES_OLD = 10_000_000, 9  # together 100 MB: years of a quiet node
 
 
@@ -54,13 +55,13 @@ class Options(usage.Options):
     longdesc = "One node of a replicated key-value store. See `kraft --help` for the other commands."
     optParameters: ClassVar[list[list[str | None]]] = [
         ["config", "c", None, "The node's YAML file (docs/configuration.md)."],
-        ["id", None, "", "Node id, such as K1."],
-        ["mode", None, "", "standalone, group-member or standby."],
-        ["group-config", None, "", 'All members: "K1,127.0.0.1,10001 K2,127.0.0.1,10002 ...".'],
-        ["host", None, "", "Host to listen on (standalone)."],
-        ["raft-rpc-port", None, "", "Peer port (standalone)."],
-        ["service-port", None, "", "Client port; HTTP is this plus 10."],
-        ["data-dir", None, "", "Data directory; default ./kraft-data/ID."],
+        ["id", None, None, "Node id, such as K1."],
+        ["mode", None, None, "standalone, group-member or standby."],
+        ["group-config", None, None, 'All members: "K1,127.0.0.1,10001 K2,127.0.0.1,10002 ...".'],
+        ["host", None, None, "Host to listen on (standalone)."],
+        ["raft-rpc-port", None, None, "Peer port (standalone)."],
+        ["service-port", None, None, "Client port; HTTP is this plus 10."],
+        ["data-dir", None, None, "Data directory; default ./kraft-data/ID."],
     ]
 
     def postOptions(self) -> None:
@@ -76,6 +77,14 @@ class Options(usage.Options):
                 self.node = configuration.from_options(configuration.LauncherOptions(**words))
         except ConfigError as error:
             raise SystemExit("\n".join(f"kraft: {problem}" for problem in error.problems)) from None
+
+
+def server_endpoint(reactor: Any, description: str) -> Any:
+    """Where to listen, in Twisted's words, with room for clients that come all at once (its default: 50)."""
+    kind = description.partition(":")[0]
+    if kind in ("tcp", "tcp6", "ssl", "unix") and ":backlog=" not in description:
+        description += f":backlog={BACKLOG}"
+    return serverFromString(reactor, description)
 
 
 def makeService(options: Options) -> Service:
@@ -184,7 +193,7 @@ class NodeService(Service):
         self._links = Links(
             id=config.node.id,
             clock=reactor,
-            listening=serverFromString(reactor, config.peer.listen),
+            listening=server_endpoint(reactor, config.peer.listen),
             endpoint_for=endpoints(reactor, limits.connect_timeout),
             secret=secret,
             dice=random.random,
@@ -226,7 +235,7 @@ class NodeService(Service):
 
     @inlineCallbacks
     def _listen(self, key: str, endpoint: str, factory: Any) -> Any:
-        listening = serverFromString(self._reactor, endpoint).listen(factory)
+        listening = server_endpoint(self._reactor, endpoint).listen(factory)
         port = yield self._listening(key, endpoint, listening)
         self._ports.append(port)
 
