@@ -21,6 +21,9 @@ BULK_LENGTH = "ERR Protocol error: invalid bulk length"
 REQUEST_LENGTH = "ERR Protocol error: too big request"
 INLINE_LENGTH = "ERR Protocol error: too big inline request"
 UNBALANCED = "ERR Protocol error: unbalanced quotes in request"
+HTTP = "ERR Protocol error: this port does not speak HTTP"
+
+HTTP_WORDS = frozenset((b"post", b"host:"))  # the first word of a line that a browser sends before its body
 
 HEADER_BYTES_MAX = 24  # a type byte, a sign, 19 digits and CR LF are 23: what is longer is no number
 TELNET_BYTES_MAX = 512  # one telnet subnegotiation; real ones have some ten bytes
@@ -247,6 +250,8 @@ class Careful:
         raw = line.split(None, 2)
         if raw and raw[0].lower() in self._raw_tail:
             return raw
+        if raw and raw[0].lower() in HTTP_WORDS:
+            raise ProtocolError(HTTP)  # a page that a browser has open must not run commands from a body
         try:
             return split_arguments(line)
         except UnbalancedQuotes:

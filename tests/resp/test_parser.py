@@ -168,6 +168,19 @@ class TestErrors:
         assert error_of(header + digits) is None
         assert "length" in str(error_of(header + digits + b"1"))
 
+    @pytest.mark.parametrize("head", [b"POST / HTTP/1.1", b"PUT / HTTP/1.1\r\nHost: kraft", b"host: a"])
+    def test_a_browser_runs_no_command_from_its_body(self, head):
+        requests, error = parse(head + b"\r\n\r\nset a 1\r\n")
+        assert error == "ERR Protocol error: this port does not speak HTTP"
+        assert all(arguments[0] == b"PUT" for _, arguments, _ in requests)
+
+    def test_words_of_http_are_values_elsewhere(self):
+        requests, error = parse(b"set post host:\r\n" + multibulk(b"POST", b"a"))
+        assert ([arguments for _, arguments, _ in requests], error) == (
+            [[b"set", b"post", b"host:"], [b"POST", b"a"]],
+            None,
+        )
+
     def test_unbalanced_quotes(self):
         assert error_of(b"get 'a\r\n") == "ERR Protocol error: unbalanced quotes in request"
 
