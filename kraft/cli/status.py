@@ -177,7 +177,8 @@ def render(answers: Sequence[Answer]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     troubles = [f"{each.name or each.address}: {trouble}" for each in answers if (trouble := _trouble(each))]
-    return [*lines, "", *(troubles or [f"all well: {len(answers)} nodes answer and know a leader"])]
+    well = "1 node answers and knows" if len(answers) == 1 else f"{len(answers)} nodes answer and know"
+    return [*lines, "", *(troubles or [f"all well: {well} a leader"])]
 
 
 def _trouble(answer: Answer) -> str:

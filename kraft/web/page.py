@@ -21,7 +21,7 @@ def render_page(status: Status) -> str:
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
         f"<h1>{title}</h1>{problem}"
-        f"{_table(('', ''), _node_rows(status))}"
+        f"{_table((), _node_rows(status))}"
         f"<h2>Groups</h2>{_table(_GROUP_HEADS, map(_group_row, status.groups))}"
         f"<h2>Members</h2>{_table(_MEMBER_HEADS, map(_member_row, status.members))}"
         f"<p>{links}</p></html>\n"
@@ -66,8 +66,8 @@ def _member_row(member: MemberStatus) -> Sequence[object]:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    head = "".join(f"<th>{escape(text)}</th>" for text in heads) if any(heads) else ""
+    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
     )
-    return f"<table><tr>{head}</tr>{body}</table>"
+    return f"<table>{f'<tr>{head}</tr>' if head else ''}{body}</table>"
