@@ -204,7 +204,11 @@ class NodeService(Service):
         )
         self._telemetry.watch(self.host.status, self._store.sizes, config.node.data)
         self._telemetry.start(self._clock)
-        self.host.start(self._links, lambda: self._guard(self._open_ports()))
+        self.host.start(self._links, self._started)
+
+    def _started(self) -> None:
+        if self.running:  # and not told to stop during the replay
+            self._guard(self._open_ports())
 
     def _read_secret(self) -> bytes | None:
         path = self._config.cluster.secret_file

@@ -168,7 +168,7 @@ class Host:
         """
         target = self.groups.get(group)
         if target is None:
-            self._clock.call_later(self._config.client.leader_wait, lambda: done(NoLeader(group)))
+            self._refuse_later(group, done)
         else:
             target.write(commands, size, done)
             self._backpressure.report(group, target.waiting)
@@ -177,9 +177,14 @@ class Host:
         """Confirm a linearizable read of `group`; `done` gets a `View` to look at, or a `Refused`."""
         target = self.groups.get(group)
         if target is None:
-            self._clock.call_later(self._config.client.leader_wait, lambda: done(NoLeader(group)))
+            self._refuse_later(group, done)
         else:
             target.read(done)
+
+    def _refuse_later(self, group: int, done: Callable[[NoLeader], None]) -> None:
+        """Not formed, or not replayed: as without a leader, but nobody need wait when the node stops."""
+        wait = 0.0 if self._state == "stopping" else self._config.client.leader_wait
+        self._clock.call_later(wait, lambda: done(NoLeader(group)))
 
     @property
     def saturated(self) -> bool:

@@ -40,6 +40,7 @@ class Guard(IntEnum):
     IF_SOME = 2  # XX
     IF_LATER = 3  # GT: no expiry counts as infinitely late
     IF_EARLIER = 4  # LT
+    IF_SOME_AND_EARLIER = 5  # XX LT
 
 
 class Failure(IntEnum):

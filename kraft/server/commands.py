@@ -101,6 +101,7 @@ _CLIENT = (
     _local("client|kill", -3, connection.client_kill, "connection", "Closes connections."),
     _local("client|no-evict", 3, connection.client_switch, "connection", "Accepted; nothing is evicted."),
     _local("client|no-touch", 3, connection.client_switch, "connection", "Accepted; nothing is evicted."),
+    _local("client|reply", 3, connection.client_reply, "connection", "Switches replies off and on."),
     _local("client|capa", -3, connection.client_capa, "connection", "Accepted; changes nothing."),
     _local("client|help", 2, introspection.family_help, "connection", "Lists the subcommands."),
 )

@@ -93,6 +93,7 @@ def hello(session: "Session", request: Request) -> Reply:
 def reset(session: "Session", _: Request) -> Reply:
     """RESET: the connection as it was when it opened."""
     session.protocol, session.plain, session.readonly, session.name = 2, False, False, b""
+    session.silent, session.skipping = False, 0
     session.name_protocol()
     return "RESET"
 
@@ -235,6 +236,18 @@ def client_switch(_: "Session", request: Request) -> Reply:
     """CLIENT NO-EVICT and NO-TOUCH on | off: nothing is ever evicted here, so both are true."""
     if request[2].lower() not in (b"on", b"off"):
         raise Rejected(errors.SYNTAX)
+    return "OK"
+
+
+def client_reply(session: "Session", request: Request) -> Reply:
+    """CLIENT REPLY ON | OFF | SKIP; only ON is answered."""
+    mode = request[2].upper()
+    if mode not in (b"ON", b"OFF", b"SKIP"):
+        raise Rejected(errors.SYNTAX)
+    if mode == b"SKIP":
+        session.skipping = 2  # this answer and the next one
+    else:
+        session.silent, session.skipping = mode == b"OFF", 0
     return "OK"
 
 

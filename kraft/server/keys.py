@@ -157,7 +157,7 @@ def _guard(options: Request) -> Guard:
     if guards == {Guard.IF_SOME, Guard.IF_LATER}:
         return Guard.IF_LATER  # which demands an expiry anyway
     if len(guards) > 1:
-        raise Rejected("ERR XX and LT options at the same time are not supported")
+        return Guard.IF_SOME_AND_EARLIER
     return guards.pop() if guards else Guard.ALWAYS
 
 

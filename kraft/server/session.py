@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from twisted.logger import Logger
+
 from kraft.host.reads import View
 from kraft.kv.commands import Reply as Outcome
 from kraft.resp.parser import OversizedRequest, Parser
@@ -24,6 +26,7 @@ from kraft.server.table import LOCAL, READ, WRITE, Row
 
 SEGMENT_COMMANDS = 1024  # longer pipelines are cut, so that others get their turn
 SEGMENT_BYTES = 256 << 10  # well below a log entry's batch_bytes
+REPLY_BYTES = 1 << 20  # of reads in one go; the rest waits for the next round, behind other connections
 QUEUE_REQUESTS = 4096  # waiting behind the segment under way; then reading pauses
 QUEUE_BYTES = 1 << 20
 LOCAL_SECONDS = 0.005  # of local commands in one go; then others get their turn
@@ -31,8 +34,9 @@ OUTPUT_BYTES = 64 << 20  # not read by the client yet; fixed by the client port'
 
 _UNKNOWN = Row("unknown", -1, LOCAL, lambda _, request: Error(errors.unknown_command(request)))
 # These change how replies are written, their own included, so they are a segment by themselves.
-_SWITCHING = frozenset({"hello", "reset", "kraft"})
+_SWITCHING = frozenset({"hello", "reset", "kraft", "client"})
 _OK = b"+OK\r\n"
+_log = Logger()
 
 
 class Connection(Protocol):
@@ -74,6 +78,19 @@ class Segment:
         return [self.failed[n] if n in self.failed else next(rest) for n in range(len(self.rows))]
 
 
+    def split(self, place: int) -> "Segment | None":
+        """What stands at `place` and behind it, as a segment of its own; None when that is nothing."""
+        if place == len(self.rows):
+            return None
+        rest = Segment(self.started)
+        rest.group = self.group
+        done = place - sum(n < place for n in self.failed)
+        rest.rows, self.rows = self.rows[place:], self.rows[:place]
+        rest.items, self.items = self.items[done:], self.items[:done]
+        rest.failed = {n - place: error for n, error in self.failed.items() if n >= place}
+        return rest
+
+
 class Session:
     """The state of one connection; `peer` and `local` are addresses for CLIENT LIST."""
 
@@ -85,6 +102,8 @@ class Session:
         self.protocol_name = "resp2"
         self.plain = False
         self.readonly = False
+        self.silent = False  # CLIENT REPLY OFF
+        self.skipping = 0  # replies still to be left out, after CLIENT REPLY SKIP
         self.name = b""
         self.library: dict[str, bytes] = {}
         self.last_command = ""
@@ -277,8 +296,8 @@ class Session:
                 size = sum(map(len, request))
                 if size > small_bytes or type(request) is OversizedRequest:
                     _check_limits(clients, row, request)
-                    if items and total + size > SEGMENT_BYTES:
-                        break
+                if items and total + size > SEGMENT_BYTES:
+                    break
                 if routing is not None:
                     owner = routing.group_of(row, request, self.readonly)
                     if group not in (-1, owner):
@@ -299,9 +318,31 @@ class Session:
         return segment
 
     def _written(self, outcome: list[Outcome] | Exception) -> None:
+        """The host's answer. A mistake of ours on the way to the client costs this client alone."""
         segment = self._segment
         if self._lost or segment is None:
             return
+        try:
+            self._answer_writes(segment, outcome)
+        except Exception:
+            self._broke()
+
+    def _viewed(self, outcome: View | Exception) -> None:
+        """As `_written`, for reads."""
+        segment = self._segment
+        if self._lost or segment is None:
+            return
+        try:
+            self._answer_reads(segment, outcome)
+        except Exception:
+            self._broke()
+
+    def _broke(self) -> None:
+        _log.failure("a client could not be answered")
+        self._segment = None
+        self.abort("internal_error")
+
+    def _answer_writes(self, segment: Segment, outcome: list[Outcome] | Exception) -> None:
         if isinstance(outcome, Exception):
             replies: list[Reply] = [errors.outcome(outcome)] * len(segment.items)
         else:
@@ -313,22 +354,21 @@ class Session:
         self._finish(WRITE, segment, replies)
         self._run()
 
-    def _viewed(self, outcome: View | Exception) -> None:
-        segment = self._segment
-        if self._lost or segment is None:
-            return
-        rows = segment.rows
-        if segment.failed:
-            rows = [row for n, row in enumerate(rows) if n not in segment.failed]
+    def _answer_reads(self, segment: Segment, outcome: View | Exception) -> None:
         if isinstance(outcome, Exception):
             replies: list[Reply] = [errors.outcome(outcome)] * len(segment.items)
-        else:
-            items = segment.items
-            replies = [row.function(outcome, item) for row, item in zip(rows, items, strict=True)]
-        if segment.failed:
-            replies = segment.all_replies(replies)
+            self._finish(READ, segment, segment.all_replies(replies))
+            self._run()
+            return
+        replies = _look(segment, outcome)
+        rest = segment.split(len(replies))
         self._finish(READ, segment, replies)
-        self._run()
+        if rest is None:
+            self._run()
+            return
+        self._segment = rest
+        self._flush()
+        self.clients.host.read(rest.group, self._viewed)
 
     def _finish(self, kind: str, segment: Segment, replies: list[Reply]) -> None:
         self._segment = None
@@ -338,6 +378,14 @@ class Session:
     # Output
 
     def _render(self, replies: list[Reply]) -> None:
+        if self.silent:
+            return
+        if self.skipping:
+            skipped = min(self.skipping, len(replies))
+            self.skipping -= skipped
+            replies = replies[skipped:]
+            if not replies:
+                return
         if replies.count("OK") == len(replies) and not self.plain:
             self._output.append(_OK * len(replies))
         elif _weight(replies) > OUTPUT_BYTES:
@@ -409,6 +457,24 @@ class Session:
     def _relieved(self) -> None:
         self._waits_for_relief = False
         self._balance_input()
+
+
+def _look(segment: Segment, view: View) -> list[Reply]:
+    """Read what was asked, up to REPLY_BYTES and the reply that goes beyond."""
+    replies: list[Reply] = []
+    items = iter(segment.items)
+    size = 0
+    for place, row in enumerate(segment.rows):
+        failed = segment.failed.get(place)
+        reply = row.function(view, next(items)) if failed is None else failed
+        replies.append(reply)
+        if type(reply) is bytes:
+            size += len(reply)
+        elif type(reply) is list:
+            size += _weight(reply)
+        if size > REPLY_BYTES:
+            break
+    return replies
 
 
 def _check_limits(clients: Clients, row: Row, request: Request) -> None:

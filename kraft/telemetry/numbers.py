@@ -27,7 +27,9 @@ CODES = (
     "BUSY", "OOM", "MISCONF", "NOAUTH", "WRONGPASS", "NOPERM", "NOPROTO",
     "CROSSSLOT", "EXECABORT", "NOSCRIPT",
 )  # fmt: skip
-REASONS = ("max_clients", "output_limit", "idle_timeout", "handshake_timeout", "protocol_error")
+REASONS = (
+    "max_clients", "output_limit", "idle_timeout", "handshake_timeout", "protocol_error", "internal_error",
+)  # fmt: skip
 OPERATIONS = ("commit", "checkpoint", "highwater", "fetch")
 OTHER = "other"
 DECLARATIONS: tuple[Declaration, ...] = tuple(

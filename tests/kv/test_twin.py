@@ -135,6 +135,7 @@ class Twin:
             Guard.IF_SOME: old == 0,
             Guard.IF_LATER: new <= infinite,
             Guard.IF_EARLIER: new >= infinite,
+            Guard.IF_SOME_AND_EARLIER: old == 0 or new >= old,
         }
         if refused[Guard(c.guard)]:
             return 0

@@ -1,7 +1,13 @@
 """Segments: runs of one kind share one call of the host, and replies keep the order of requests."""
 
+from typing import Any
+
+import pytest
+from twisted.logger import capturedLogs
+
 from kraft.host.ports import Busy, DiskFull, NoLeader, NotLeader, Refused, Stopping, Uncertain
 from kraft.kv import commands as kv
+from kraft.server import session
 from tests.server.fakes import Port, Talk, encode
 
 
@@ -169,3 +175,51 @@ def test_observer_counts_by_name(client: Talk) -> None:
     assert +observer.failed == {"incr": 1, "unknown": 1}
     assert observer.codes == {"ERR": 2}
     assert (observer.received, observer.sent) == (88, 114)
+
+
+def test_long_answers_of_reads_come_in_several_rounds(client: Talk) -> None:
+    """So that a pipeline of large values holds up nobody else; an invalid request keeps its place."""
+    host = client.port.host
+    value = b"x" * 600_000
+    client.run("SET", "big", value)
+    client.send((encode("GET", "big") * 2 + encode("GET")) * 2 + encode("GET", "no"))
+    client.half_close()
+    host.turn()
+    one = b"$600000\r\n" + value + b"\r\n"
+    wrong = b"-ERR wrong number of arguments for 'get' command\r\n"
+    assert client.read() == one * 2
+    assert not client.transport.disconnecting
+    host.turn()
+    assert client.read() == wrong + one * 2
+    host.turn()
+    assert client.read() == wrong + b"$-1\r\n"
+    assert client.transport.disconnecting
+    assert len(host.reads) == 3
+
+
+def test_client_reply_switches_answers_off_and_on(client: Talk) -> None:
+    off = [("CLIENT", "REPLY", "OFF"), ("SET", "a", "1"), ("PING",), ("CLIENT", "REPLY", "ON")]
+    skip = [("CLIENT", "REPLY", "SKIP"), ("INCR", "a"), ("INCR", "a"), ("CLIENT", "REPLY", "MAYBE")]
+    client.send(b"".join(encode(*words) for words in [*off, *skip]))
+    client.port.host.settle()
+    assert client.read() == b"+OK\r\n:3\r\n-ERR syntax error\r\n"
+
+
+def test_a_mistake_of_ours_costs_one_client(client: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = client.port.connect()
+    client.send(encode("GET", "a"))
+    other.send(encode("GET", "a"))
+    look, planted = session._look, [RuntimeError("planted")]
+
+    def wrong(*arguments: Any) -> Any:
+        if planted:
+            raise planted.pop()
+        return look(*arguments)
+
+    monkeypatch.setattr(session, "_look", wrong)
+    with capturedLogs() as events:
+        client.port.host.settle()
+    assert [str(event["log_failure"].value) for event in events] == ["planted"]
+    assert client.transport.aborted
+    assert other.read() == b"$-1\r\n"
+    assert client.port.observer.rejections == {"internal_error": 1}
