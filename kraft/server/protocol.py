@@ -40,6 +40,10 @@ class ClientProtocol(Protocol):
         self.session.lost()
         for call in self.when_lost:
             call(self)
+        # The connection's buffers hang on a circle of references; cut it, or they wait for a full collection.
+        self.when_lost.clear()
+        self.transport = None
+        self.__dict__.pop("dataReceived", None)
 
     def readConnectionLost(self) -> None:
         """The client will send no more, but may still read (`nc -N`)."""

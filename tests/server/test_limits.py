@@ -1,5 +1,8 @@
 """Every bound of the client port: the reply or the close at it, and that others go on."""
 
+import gc
+import weakref
+
 import pytest
 
 from kraft.config.values import Client, Limits
@@ -233,3 +236,17 @@ def test_draining_answers_what_was_received_then_closes(port: Port) -> None:
     assert not drained
     pending.lose()
     assert drained == [True]
+
+
+def test_a_lost_connection_leaves_nothing_behind_that_waits_for_a_collection(port: Port) -> None:
+    """Its buffers may be large; a circle of references would keep them until the collector runs."""
+    gc.disable()
+    try:
+        client = port.connect()
+        client.run("PING")
+        transport = weakref.ref(client.transport)
+        client.lose()
+        del client
+        assert transport() is None
+    finally:
+        gc.enable()

@@ -68,7 +68,7 @@ def entries_are_acknowledged_before_they_are_durable(patch: Patch) -> None:
     patch.setattr(Core, "send_durable", send)
 
 
-@mutation(seeds=20)
+@mutation(seeds=80)
 def entries_of_earlier_terms_are_committed_by_counting(patch: Patch) -> None:
     start = Leader.start
 
