@@ -4,6 +4,8 @@ The sender keeps the proposals until the answer. NOT_PROPOSED lets them try the 
 after sending leaves them uncertain, because the leader may have logged them.
 """
 
+from collections.abc import Callable
+
 from kraft.host.ports import Uncertain
 from kraft.host.proposals import Proposal
 from kraft.kv import commands as kv
@@ -14,8 +16,10 @@ from kraft.peerwire.messages import DONE, NOT_PROPOSED, Forward, ForwardReply
 class Forwarding:
     """The forwarded, unanswered proposals of one group."""
 
-    def __init__(self, first_request: int) -> None:
+    def __init__(self, first_request: int, ended: Callable[[str, int], None]) -> None:
+        """`ended` is told how many proposals ended as done, not_proposed or uncertain."""
         self._next = first_request
+        self._ended = ended
         self._sent: dict[int, tuple[str, list[Proposal]]] = {}
 
     def pending_at(self, leader: str) -> int:
@@ -42,28 +46,29 @@ class Forwarding:
         replies = decode_replies(reply.replies) if reply.outcome == DONE else []
         del self._sent[reply.request]  # not before the answer was readable
         if reply.outcome == NOT_PROPOSED:
+            self._ended("not_proposed", len(proposals))
             return proposals
         if reply.outcome == DONE:
+            self._ended("done", len(proposals))
             start = 0
             for proposal in proposals:
                 end = start + len(proposal.commands)
                 proposal.settle(replies[start:end])
                 start = end
         else:
-            _uncertain(proposals)
+            self._uncertain(proposals)
         return []
 
     def lost(self, peer: str) -> int:
         """The link to `peer` is gone: what it was sent is uncertain; how many those were."""
         gone = [request for request, (leader, _) in self._sent.items() if leader == peer]
-        return sum(_uncertain(self._sent.pop(request)[1]) for request in gone)
+        return sum(self._uncertain(self._sent.pop(request)[1]) for request in gone)
 
     def expire(self, now: float) -> int:
         """Give up proposals past their deadline; how many those were."""
         count = 0
         for request, (leader, proposals) in list(self._sent.items()):
-            late = [p for p in proposals if p.deadline <= now and p.done is not None]
-            count += _uncertain(late)
+            count += self._uncertain([p for p in proposals if p.deadline <= now])
             if all(p.done is None for p in proposals):
                 del self._sent[request]
             else:
@@ -73,11 +78,13 @@ class Forwarding:
     def abandon(self) -> None:
         """The group stopped."""
         for _, proposals in self._sent.values():
-            _uncertain(proposals)
+            self._uncertain(proposals)
         self._sent.clear()
 
-
-def _uncertain(proposals: list[Proposal]) -> int:
-    for proposal in proposals:
-        proposal.settle(Uncertain())
-    return len(proposals)
+    def _uncertain(self, proposals: list[Proposal]) -> int:
+        waiting = [p for p in proposals if p.done is not None]
+        if waiting:
+            self._ended("uncertain", len(waiting))
+        for proposal in waiting:
+            proposal.settle(Uncertain())
+        return len(waiting)

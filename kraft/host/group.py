@@ -74,7 +74,7 @@ class Group:
         self._around = around
         self._timing = timing
         self._proposals = Proposals()
-        self._forwarding = Forwarding(first_request)
+        self._forwarding = Forwarding(first_request, around.observer.forwarded)
         self._reads = Reads(id, first_request)
         self._stamps = Stamps(around.clock)
         self._to_apply: deque[Entry] = deque()
@@ -127,7 +127,9 @@ class Group:
     def link_down(self, peer: str, closed_by_peer: bool) -> bool:
         """The link to `peer` is gone; True when that leaves the group without the leader it followed."""
         self.node.unreachable(peer)
-        self._forwarding.lost(peer)
+        lost = self._forwarding.lost(peer)
+        if lost:
+            self._around.observer.proposal(self.id, "uncertain", lost)
         self._reads.fail_asked(peer)
         was_leader = self.node.leader == peer
         if closed_by_peer:

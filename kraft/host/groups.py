@@ -74,7 +74,6 @@ class Host:
         self._armed = False
         self._started_at = clock.seconds()
         self._state = "starting"
-        self._on_formed: Callable[[], None] | None = None
         self._backpressure = Backpressure(config.limits.pending_proposals)
         self._hellos: dict[str, Hello] = {}
         self._connected: set[str] = set()

@@ -43,10 +43,6 @@ class Keyspace:
     def __contains__(self, key: bytes) -> bool:
         return key in self.records
 
-    def contains(self, key: bytes) -> bool:
-        """Whether the key exists."""
-        return key in self.records
-
     def get(self, key: bytes) -> bytes | None:
         """The key's value, None when it is missing."""
         record = self.records.get(key)
