@@ -210,5 +210,5 @@ _GUARDS: dict[int, Callable[[int, int], bool]] = {
     Guard.IF_SOME: lambda old, _: bool(old),
     Guard.IF_LATER: lambda old, new: 0 < old < new,
     Guard.IF_EARLIER: lambda old, new: not old or new < old,
-    Guard.IF_SOME_AND_EARLIER: lambda old, new: 0 < new < old,
+    Guard.IF_SOME_AND_EARLIER: lambda old, new: bool(old) and new < old,
 }
