@@ -120,6 +120,19 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class Switch:
+    """On or off, in YAML's own two words; its other spellings of them are refused."""
+
+    form: str = "true | false"
+
+    def convert(self, text: str) -> bool:
+        """The value."""
+        if text not in ("true", "false"):
+            raise ValueError(f"{_quoted(text)} is neither; write true or false")
+        return text == "true"
+
+
+@dataclass(frozen=True, slots=True)
 class NodeId:
     """The name of a node; it is also a folder name, so the two special folders are no ids."""
 

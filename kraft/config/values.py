@@ -7,7 +7,7 @@ The loader is derived from these classes. Durations are seconds here and carry t
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from kraft.config.kinds import Address, Choice, Duration, Endpoint, FilePath, Integer, NodeId
+from kraft.config.kinds import Address, Choice, Duration, Endpoint, FilePath, Integer, NodeId, Switch
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 MEMBERS_MAX = 64  # more than any cluster forms from; the list is walked on every connection attempt
@@ -27,10 +27,14 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """`members` maps node ids to `host:port` of their peer ports; empty for a node that forms alone."""
+    """`members` maps node ids to `host:port` of their peer ports; empty for a node that forms alone.
+
+    With `standby` a node without a cluster forms none, and waits until one adds it.
+    """
 
     members: dict[Annotated[str, NodeId()], Annotated[str, Address()]] = field(default_factory=dict)
     secret_file: Annotated[str | None, FilePath()] = None
+    standby: Annotated[bool, Switch()] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,32 @@ class Raft:
     tail_bytes: Annotated[int, Integer(64 * KIB, 4 * GIB)] = 64 * MIB
     # commands of one log entry; a single larger request is an entry of its own
     batch_bytes: Annotated[int, Integer(KIB, 64 * MIB)] = MIB
+    lease_reads: Annotated[bool, Switch()] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """Reads of a connection that said READONLY."""
+
+    max_staleness: Annotated[float, Duration(0.1, 3600)] = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Checkpoints, what is kept of the log behind them, and snapshots to followers.
+
+    A checkpoint is due when so many entries, or bytes of entries, were applied since the last, or when
+    something was written and so much time has passed.
+    """
+
+    checkpoint_entries: Annotated[int, Integer(10, 1_000_000_000)] = 100_000
+    checkpoint_bytes: Annotated[int, Integer(4 * KIB, 1 << 40)] = 64 * MIB
+    checkpoint_interval: Annotated[float, Duration(1, 604_800, zero="never")] = 600.0
+    keep_entries: Annotated[int, Integer(0, 1_000_000_000)] = 10_000
+    keep_bytes: Annotated[int, Integer(0, 1 << 40)] = 64 * MIB
+    chunk_bytes: Annotated[int, Integer(KIB, 16 * MIB)] = 256 * KIB
+    bytes_per_second: Annotated[int, Integer(64 * KIB, 1 << 40, zero="no limit")] = 32 * MIB
+    hold: Annotated[float, Duration(1, 86_400)] = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,5 +139,7 @@ class Config:
     client: Client = field(default_factory=Client)
     http: Http = field(default_factory=Http)
     raft: Raft = field(default_factory=Raft)
+    reads: Reads = field(default_factory=Reads)
+    snapshot: Snapshot = field(default_factory=Snapshot)
     limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)

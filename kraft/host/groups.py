@@ -277,7 +277,7 @@ class Host:
         first = Entry(1, 1, 0, EntryKind.CONFIGURATION, configuration.encode())
         persist = Persist(0, HardState(term=1), None, (first,), commit=1)
         writes = tuple((id_, persist) for id_ in range(self.placement.groups))
-        restored = Restored(HardState(term=1), 1, 1, 1, ((1, 1),), (first,), ((1, configuration),), 0)
+        restored = Restored(HardState(term=1), 1, 1, ((1, 1),), (first,), ((1, configuration),), 0)
 
         def formed(durable: bool) -> None:
             if not durable:

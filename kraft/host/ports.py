@@ -4,11 +4,13 @@ Callbacks of every port run on the host's own (reactor) thread, never inside the
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
 
+from kraft.kv.checkpoint import Capture, Image
+from kraft.kv.keyspace import Keyspace
 from kraft.raft.membership import Member
 from kraft.raft.messages import Entry
 from kraft.raft.ports import Restored
@@ -66,7 +68,71 @@ class Disk(Protocol):
     def fetch(
         self, group: int, first: int, last: int, max_bytes: int, done: Callable[[Sequence[Entry]], None]
     ) -> None:
-        """Entries from `first` up to at most `last`, at least one, of about `max_bytes` at most."""
+        """Entries from `first` up to at most `last`, at least one, of about `max_bytes` at most.
+
+        None at all when the log meanwhile begins behind `first` or ends before it.
+        """
+
+    def checkpoint(self, group: int, capture: Capture, done: Callable[[Image | None], None]) -> None:
+        """Bring the group's state file to `capture`, durably, beside all other work; one at a time a group.
+
+        None when the disk is full: the file stays as it was.
+        """
+
+    def open_image(self, group: int, done: Callable[["ImageReader | None"], None]) -> None:
+        """A view of the group's last checkpoint that later ones do not change; None when there is none."""
+
+    def begin_image(self, group: int, image: Image, done: Callable[["ImageWriter | None"], None]) -> None:
+        """Begin a new state file beside the present one, for a snapshot that arrives. One at a time a group;
+        a second one takes the place of the first. None when the disk is full.
+        """
+
+    def fence(self, group: int, fenced: bool, done: Callable[[], None]) -> None:
+        """Remember, durably, that the group's state here is known to be wrong, or is right again."""
+
+
+class Rows(msgspec.Struct, frozen=True, gc=False):
+    """A piece of an image: encoded rows in the order of their keys. `last` is the last key of the piece."""
+
+    data: bytes
+    last: bytes
+    end: bool
+
+
+class ImageReader(Protocol):
+    """One pinned view of a state file."""
+
+    @property
+    def image(self) -> Image:
+        """What the view holds."""
+
+    def read(self, after: bytes | None, max_bytes: int, done: Callable[[Rows], None]) -> None:
+        """The rows behind the key `after` (None: from the first), about `max_bytes`, at least one if any."""
+
+    def close(self) -> None:
+        """Let go of it; reads under way are not answered any more."""
+
+
+class ImageWriter(Protocol):
+    """A state file being received; its rows come in the order of their keys."""
+
+    def write(self, data: bytes, done: Callable[[str], None]) -> None:
+        """Add `Rows.data`; '' when it is in the file, else what is wrong, and then nothing of it is."""
+
+    def finish(self, done: Callable[["Received | str"], None]) -> None:
+        """All is there: compare with the image, make it durable, load it. A text says what is wrong."""
+
+    def abandon(self) -> None:
+        """Remove the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A complete state file, durable and not in use yet: `raft.ready.Persist.state` switches to `number`."""
+
+    number: int
+    image: Image
+    keyspace: Keyspace
 
 
 class Network(Protocol):
@@ -82,13 +148,32 @@ class Network(Protocol):
     def greet_again(self, peer: str) -> None:
         """Close the link to `peer`, if there is one, so that a new one brings the greetings of today."""
 
+    def connect(self, peer: str, address: str) -> None:
+        """Keep a link to `peer` from now on. A changed address takes the place of the old one."""
+
+    def introduce(self, peer: str, address: str) -> None:
+        """Dial `peer` once, whoever of the two dials by rule; nothing when there is a link or a try already.
+
+        For a node that does not know us yet. The link counts like any other.
+        """
+
+    def disconnect(self, peer: str) -> None:
+        """Close the link to `peer` and dial it no more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a data directory held at start."""
+    """What a data directory held at start.
+
+    `images` has the state of every group that has a checkpoint; `fenced` the groups whose state is known to
+    be wrong. `starts` counts the starts of a process on this directory, this one included.
+    """
 
     identity: Identity
     groups: dict[int, Restored]
+    images: dict[int, tuple[Image, Keyspace]] = field(default_factory=dict)
+    fenced: frozenset[int] = frozenset()
+    starts: int = 1
 
 
 class Observer(Protocol):
@@ -137,7 +222,13 @@ class Stopping(Refused):
     """The node is shutting down."""
 
 
+class TooStale(Refused):
+    """The last contact with the leader of the group (the argument) is longer ago than a reader accepts."""
+
+
+class AdminRefused(Refused):
+    """An administrator's command cannot be done now; the argument says why, and what to do instead."""
+
+
 class Uncertain(Exception):
     """Logged or sent, but the outcome is unknown."""
-
-

@@ -4,6 +4,7 @@ The keyspace knows neither commands nor stamps: `kraft.kv.machine` decides, this
 immutable, so whoever holds one keeps what it saw. Nothing here depends on the order of the dictionary.
 """
 
+from collections.abc import Iterable
 from hashlib import blake2b
 
 import msgspec
@@ -30,10 +31,11 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 class Keyspace:
     """All keys of a group. Treat `records` as read-only outside this class."""
 
-    __slots__ = ("_due", "bytes", "records")
+    __slots__ = ("_changes", "_due", "bytes", "records")
 
     def __init__(self) -> None:
         self.records: dict[bytes, Record] = {}
+        self._changes: dict[bytes, Record | None] = {}  # since they were last taken; None for a removed key
         self.bytes = 0  # approximate memory of all records
         self._due = DueTimes(self._expiry_of)
 
@@ -70,7 +72,7 @@ class Keyspace:
     def put(self, key: bytes, value: bytes, revision: int, expires: int = 0) -> None:
         """Store a record in place of the key's old one, if any."""
         old = self.records.get(key)
-        self.records[key] = Record(value, revision, expires)
+        self.records[key] = self._changes[key] = Record(value, revision, expires)
         if old is None:
             self.bytes += RECORD_OVERHEAD_BYTES + len(key) + len(value)
             if expires:
@@ -84,6 +86,7 @@ class Keyspace:
         """Drop the key; its record, or None when it was missing."""
         old = self.records.pop(key, None)
         if old is not None:
+            self._changes[key] = None
             self.bytes -= RECORD_OVERHEAD_BYTES + len(key) + len(old.value)
             if old.expires:
                 self._expiry_changed(key, old.expires, 0)
@@ -96,6 +99,38 @@ class Keyspace:
             self.remove(key)
             count += 1
         return count
+
+    def load(self, rows: Iterable[tuple[bytes, bytes, int, int]]) -> None:
+        """Fill an empty keyspace with (key, value, revision, expiry); none of it counts as a change."""
+        records = self.records
+        total = 0
+        expiring = []
+        for key, value, revision, expires in rows:
+            records[key] = Record(value, revision, expires)
+            total += len(key) + len(value)
+            if expires:
+                expiring.append((key, expires))
+        self.bytes = total + RECORD_OVERHEAD_BYTES * len(records)
+        for key, expires in expiring:
+            self._expiry_changed(key, 0, expires)
+
+    def take_changes(self) -> dict[bytes, Record | None]:
+        """What every key changed since the last call holds now, None for those removed; costs nothing.
+
+        The dictionary is the caller's: it is not touched again.
+        """
+        taken, self._changes = self._changes, {}
+        return taken
+
+    def give_back(self, changes: dict[bytes, Record | None]) -> None:
+        """Changes that were taken have not been written after all; newer ones of the same keys count."""
+        changes.update(self._changes)
+        self._changes = changes
+
+    @property
+    def changed(self) -> int:
+        """How many keys changed since changes were taken."""
+        return len(self._changes)
 
     def digest(self) -> bytes:
         """A hash (32 bytes) of all keys and records, whatever order they came in: the sum of a hash of

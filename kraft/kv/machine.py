@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any, ClassVar
 
+from kraft.kv.checkpoint import Capture
 from kraft.kv.commands import (
     Append,
     Command,
@@ -30,6 +31,7 @@ from kraft.kv.commands import (
     SetMany,
 )
 from kraft.kv.keyspace import Keyspace
+from kraft.raft.membership import Base
 
 INT64_MAX = (1 << 63) - 1
 INT64_MIN = -INT64_MAX - 1
@@ -53,6 +55,17 @@ class Machine:
         self.stamp = 0
         self.revision = 0
         self.expired = 0
+
+    @classmethod
+    def restored(cls, keyspace: Keyspace, stamp: int, revision: int) -> "Machine":
+        """The machine that a checkpoint was taken of."""
+        machine = cls()
+        machine.keyspace, machine.stamp, machine.revision = keyspace, stamp, revision
+        return machine
+
+    def capture(self, base: Base) -> Capture:
+        """What a checkpoint at `base`, the index just applied, has to write. Costs nothing here and now."""
+        return Capture(base, self.revision, self.keyspace.take_changes())
 
     def next_expiry(self) -> int | None:
         """The earliest expiry of a key in Unix milliseconds, None when there is none."""

@@ -17,7 +17,9 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """Who a node says it is, and what it speaks.
 
     `incarnation` is 32 hex digits; `cluster` and `members` (the bootstrap list) are empty until it has
-    formed; `peer`, `client` and `http` are advertised `host:port`. The link fills in `nonce` and `auth`.
+    formed; `peer`, `client` and `http` are advertised `host:port`. `starts` counts the starts on its
+    directory and `session` is drawn at each: a directory that was put back shows by them. `standby`: it
+    waits to be added to a cluster. The link fills in `nonce` and `auth`.
     """
 
     id: str
@@ -34,6 +36,9 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     magic: bytes = MAGIC
     nonce: bytes = b""
     auth: str = NO_AUTH
+    starts: int = 0
+    session: int = 0
+    standby: bool = False
 
 
 class Proof(msgspec.Struct, frozen=True, array_like=True, tag=2):

@@ -1,4 +1,5 @@
-"""Messages between hosts that are not consensus: forwarded writes and read rounds asked by a follower.
+"""Messages between hosts that are not consensus: forwarded writes, read rounds asked by a follower, snapshots,
+invitations, administration, comparison of replicas.
 
 They travel beside `raft.messages` on the same link as (group, message) pairs. Tags 1 to 31 belong to
 consensus, 32 and above to hosts.
@@ -7,6 +8,7 @@ consensus, 32 and above to hosts.
 import msgspec
 
 from kraft.raft import messages as raft
+from kraft.raft.membership import Base, Member
 
 
 class Forward(msgspec.Struct, frozen=True, array_like=True, tag=32, gc=False):
@@ -49,4 +51,91 @@ class ReadIndexReply(msgspec.Struct, frozen=True, array_like=True, tag=35, gc=Fa
     stamp: int
 
 
-Message = raft.Message | Forward | ForwardReply | ReadIndex | ReadIndexReply
+class SnapshotOffer(msgspec.Struct, frozen=True, array_like=True, tag=36, gc=False):
+    """A follower's next entry is not in its leader's log any more: here is a copy of the state machine.
+
+    Fields as in `kv.checkpoint.Image`. `reseed`: take it although the log goes further, because the
+    follower's own state is known to be wrong. Repeated until the follower asks for it.
+    """
+
+    base: Base
+    revision: int
+    keys: int
+    size: int
+    sum: bytes
+    reseed: bool = False
+
+
+class SnapshotRequest(msgspec.Struct, frozen=True, array_like=True, tag=37, gc=False):
+    """Send the piece behind the key `after` (None: the first) of the snapshot at (`index`, `term`)."""
+
+    index: int
+    term: int
+    after: bytes | None
+
+
+class SnapshotChunk(msgspec.Struct, frozen=True, array_like=True, tag=38, gc=False):
+    """The answer: encoded rows, their CRC-32, their last key, and whether these are the last rows."""
+
+    index: int
+    term: int
+    after: bytes | None
+    rows: bytes
+    checksum: int
+    last: bytes
+    end: bool
+
+
+class Invitation(msgspec.Struct, frozen=True, array_like=True, tag=40, gc=False):
+    """The receiver is a member now: `cluster` is the cluster id, `founders` the members it was made from."""
+
+    cluster: str
+    founders: tuple[Member, ...]
+    groups: int
+
+
+class Admin(msgspec.Struct, frozen=True, array_like=True, tag=41, gc=False):
+    """Do this as the leader of the group; never passed on. `command` is an encoded `host.admin` command."""
+
+    request: int
+    timeout_ms: int
+    command: bytes
+
+
+class AdminReply(msgspec.Struct, frozen=True, array_like=True, tag=42, gc=False):
+    """Answer to `Admin`: an encoded result, or with `refused` an encoded text that says why not."""
+
+    request: int
+    refused: bool
+    result: bytes
+
+
+class Digest(msgspec.Struct, frozen=True, array_like=True, tag=43, gc=False):
+    """The sender's checkpoint at `index` has this `sum` (`kv.checkpoint.Image.sum`)."""
+
+    index: int
+    sum: bytes
+
+
+class Fence(msgspec.Struct, frozen=True, array_like=True, tag=44, gc=False):
+    """A majority has the sum `sum` at `index`, the receiver has not: its state is wrong."""
+
+    index: int
+    sum: bytes
+
+
+Message = (
+    raft.Message
+    | Forward
+    | ForwardReply
+    | ReadIndex
+    | ReadIndexReply
+    | SnapshotOffer
+    | SnapshotRequest
+    | SnapshotChunk
+    | Invitation
+    | Admin
+    | AdminReply
+    | Digest
+    | Fence
+)

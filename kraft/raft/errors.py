@@ -1,4 +1,4 @@
-"""What the core raises: two refusals for its host, and the end of a group whose invariant broke."""
+"""What the core raises: refusals for its host, and the end of a group whose invariant broke."""
 
 
 class NotLeading(Exception):
@@ -7,6 +7,14 @@ class NotLeading(Exception):
 
 class LogFull(Exception):
     """Nothing was proposed: the uncommitted log has reached its bound in bytes (the argument)."""
+
+
+class ChangeRefused(Exception):
+    """Nothing was proposed: the configuration cannot be changed now. The argument says why, for people."""
+
+
+class TransferRefused(Exception):
+    """Leadership stays here: it cannot go to that node. The argument says why, for people."""
 
 
 class InvariantViolation(Exception):

@@ -16,6 +16,7 @@ class EntryKind(IntEnum):
     NOOP = 0  # nothing: the first entry of each leader's term (RD 6.4), or a stamp alone
     COMMANDS = 1  # a batch of state machine commands, opaque to consensus
     CONFIGURATION = 2  # an encoded `membership.Configuration`
+    MARKER = 3  # nothing: every replica takes a checkpoint at this index, so that they can be compared
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -57,11 +58,12 @@ class PreVoteReply(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False
 
 
 class Vote(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
-    """RequestVote (RP figure 2)."""
+    """RequestVote (RP figure 2). `transfer`: the leader itself asked for this election (RD 3.10)."""
 
     term: int
     last_index: int
     last_term: int
+    transfer: bool = False
 
 
 class VoteReply(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
@@ -99,12 +101,14 @@ class AppendReply(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False)
 class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
     """Keeps the term and confirms reads: `round` is a token made by the leader, never by a client.
 
-    `commit` never exceeds what the receiver is known to hold.
+    `commit` never exceeds what the receiver is known to hold; `newest` is the leader's own commit index, by
+    which the receiver can tell how old its state is.
     """
 
     term: int
     commit: int
     round: int
+    newest: int = 0
 
 
 class HeartbeatReply(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
@@ -115,4 +119,20 @@ class HeartbeatReply(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=Fal
     wall_ms: int
 
 
-Message = PreVote | PreVoteReply | Vote | VoteReply | Append | AppendReply | Heartbeat | HeartbeatReply
+class TimeoutNow(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):
+    """The leader of `term` hands over: campaign at once, without asking first (RD 3.10)."""
+
+    term: int
+
+
+Message = (
+    PreVote
+    | PreVoteReply
+    | Vote
+    | VoteReply
+    | Append
+    | AppendReply
+    | Heartbeat
+    | HeartbeatReply
+    | TimeoutNow
+)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from kraft.raft.membership import Configuration
+from kraft.raft.membership import START, Base, Configuration
 from kraft.raft.messages import Entry, HardState
 
 Jitter = Callable[[int], int]  # jitter(n) -> 0 <= value < n; dice are arguments
@@ -22,32 +22,41 @@ class Settings:
     inflight_bytes: int = 16 << 20
     uncommitted_bytes: int = 64 << 20  # a leader's log beyond its commit index
     tail_bytes: int = 64 << 20  # applied entries kept in memory for followers
+    leases: bool = False  # readers rely on nobody voting within election_ticks of hearing the leader
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
     """One group as read from stable storage.
 
-    `terms` are (first index, term) runs of the whole log, ascending; `tail` holds contiguous entries up to
-    `last_index` and reaches back at least to `commit + 1`; `configurations` are all configuration entries in
-    the log, ascending. `commit` is the highest commit index known to be recorded (0 for none).
+    The log begins behind `base`. `terms` are (first index, term) runs of the whole log, ascending; `tail`
+    holds contiguous entries up to `last_index` and reaches back at least to `commit + 1`; `configurations`
+    are all configuration entries in the log, ascending. `commit` is the highest commit index known to be
+    recorded, at least `base.index`. `last_stamp` is that of the last entry, or of the base.
     """
 
     hard_state: HardState
-    first_index: int
     last_index: int
     commit: int
     terms: tuple[tuple[int, int], ...]
     tail: tuple[Entry, ...]
     configurations: tuple[tuple[int, Configuration], ...]
     last_stamp: int
+    base: Base = START
+
+    @property
+    def first_index(self) -> int:
+        """Where the log begins."""
+        return self.base.index + 1
 
 
 class Observer(Protocol):
     """What the core tells of itself; implementations must not raise and must not call back."""
 
     def role_changed(self, group: int, role: str, term: int, leader: str) -> None:
-        """`role` is leader, follower, candidate or precandidate; `leader` is empty when unknown."""
+        """`role` is leader, follower, candidate, precandidate or learner (a follower without a vote);
+        `leader` is empty when unknown.
+        """
 
     def election_ended(self, group: int, kind: str, outcome: str) -> None:
-        """`kind` is prevote or vote; `outcome` is won, lost or timeout."""
+        """`kind` is prevote, vote or transfer; `outcome` is won, lost or timeout."""

@@ -7,6 +7,7 @@ committed and already durable here. Answering before the disk has the data has n
 
 import msgspec
 
+from kraft.raft.membership import Base
 from kraft.raft.messages import Entry, HardState, Message
 
 
@@ -20,7 +21,10 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
 class Persist(msgspec.Struct, frozen=True, gc=False):
     """One write of a group; writes become durable in the order of `sequence`.
 
-    When `truncate_from` is set, rows at and above it are deleted first; `entries` then follow contiguously.
+    When `truncate_from` is set, rows at and above it are deleted first. When `base` is set, rows up to its
+    index are deleted and it is kept in their place: the log begins behind it; where no row is left the next
+    entry follows the base. `entries` then follow contiguously. `state` is the number of the state file that
+    is the group's from now on: a received snapshot, switched in by the very transaction that moves the log.
     `commit` is the commit index known now: kept beside the entries so that a restart can replay early.
     An empty write is legal: it only orders `send_after_persist` behind earlier writes.
     """
@@ -30,6 +34,8 @@ class Persist(msgspec.Struct, frozen=True, gc=False):
     truncate_from: int | None
     entries: tuple[Entry, ...]
     commit: int
+    base: Base | None = None
+    state: int | None = None
 
 
 class ReadState(msgspec.Struct, frozen=True, gc=False):
@@ -49,7 +55,13 @@ class Fetch(msgspec.Struct, frozen=True, gc=False):
 
 
 class Ready(msgspec.Struct, frozen=True, gc=False):
-    """Effects of everything stepped since the last one."""
+    """Effects of everything stepped since the last one.
+
+    `snapshots` are followers whose next entry is not in the leader's log any more: offer them a copy of the
+    state machine. Each is named once; `Node.snapshot_ended` lets it be named again. `restored`: the snapshot
+    given to `Node.install` has taken the place of the log up to its base; everything applied before, and
+    everything in `apply` of earlier Readys up to its index, is void. It counts once `persist` is durable.
+    """
 
     send_now: tuple[Outgoing, ...] = ()
     persist: Persist | None = None
@@ -58,3 +70,5 @@ class Ready(msgspec.Struct, frozen=True, gc=False):
     reads: tuple[ReadState, ...] = ()
     reads_failed: tuple[int, ...] = ()
     fetch: tuple[Fetch, ...] = ()
+    snapshots: tuple[str, ...] = ()
+    restored: Base | None = None

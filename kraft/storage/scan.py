@@ -74,7 +74,6 @@ class GroupScan:
         tail = tuple(Entry(row[0] - self._first + 1, row[1], row[2], row[3], row[6]) for row in self._tail)
         return Restored(
             hard_state=hard_state,
-            first_index=1,
             last_index=self._last_index,
             commit=self._committed,
             terms=tuple(self._terms),

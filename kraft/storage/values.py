@@ -4,9 +4,11 @@ Storage and host stand beside each other and do not import one another: a host's
 protocols here by its shape, and `tap` turns `Loaded` into what the host is given.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from kraft.kv.checkpoint import Image
+from kraft.kv.keyspace import Keyspace
 from kraft.raft.membership import Member
 from kraft.raft.ports import Restored
 from kraft.raft.ready import Persist
@@ -56,7 +58,14 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a data directory held at start."""
+    """What a data directory held at start.
+
+    `images` has the state of every group that has a checkpoint; `fenced` the groups whose state is known to
+    be wrong. `starts` counts the starts of a process on this directory, this one included.
+    """
 
     identity: Identity
     groups: dict[int, Restored]
+    images: dict[int, tuple[Image, Keyspace]] = field(default_factory=dict)
+    fenced: frozenset[int] = frozenset()
+    starts: int = 1

@@ -31,7 +31,7 @@ def test_defaults_and_bounds_are_the_real_ones() -> None:
             continue
         kind = kind_of(hint)
         default = (
-            format_duration(float(option.default)) if isinstance(kind, Duration) else str(option.default)
+            format_duration(float(option.default)) if isinstance(kind, Duration) else str(option.default).lower()
         )
         assert ROWS[path][1] == f"`{default}`", path
 

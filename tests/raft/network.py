@@ -26,7 +26,7 @@ def configuration(*voters: str, learners: tuple[str, ...] = ()) -> Configuration
 
 def bootstrap(config: Configuration) -> Restored:
     entry = Entry(1, 1, 0, EntryKind.CONFIGURATION, config.encode())
-    return Restored(HardState(1), 1, 1, 1, ((1, 1),), (entry,), ((1, config),), 0)
+    return Restored(HardState(1), 1, 1, ((1, 1),), (entry,), ((1, config),), 0)
 
 
 class Recorder:
@@ -70,7 +70,6 @@ class Disk:
         last = self.entries[-1]
         return Restored(
             self.hard_state,
-            1,
             last.index,
             min(self.commit, last.index),
             tuple(runs),

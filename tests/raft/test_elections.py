@@ -133,7 +133,7 @@ def test_the_clocks_of_the_voters_are_kept_with_the_leaders_own():
 
 
 def test_a_group_without_a_configuration_sits_still():
-    peer = lone(Restored(HardState(), 1, 0, 0, (), (), (), 0))
+    peer = lone(Restored(HardState(), 0, 0, (), (), (), 0))
     for _ in range(50):
         peer.node.tick()
     peer.node.campaign()

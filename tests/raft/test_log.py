@@ -17,7 +17,7 @@ def entry(index, term, data=b"", stamp=0, kind=EntryKind.COMMANDS):
 
 
 def empty():
-    return Log(Restored(HardState(), 1, 0, 0, (), (), (), 0))
+    return Log(Restored(HardState(), 0, 0, (), (), (), 0))
 
 
 def log_of(*terms, stamps=None):
@@ -174,9 +174,9 @@ def test_the_configuration_is_the_last_one_in_the_log_and_goes_with_its_entry():
 
 def test_a_restored_tail_that_does_not_reach_the_commit_is_refused():
     with pytest.raises(InvariantViolation):
-        Log(Restored(HardState(1), 1, 3, 1, ((1, 1),), (entry(3, 1),), (), 0))
+        Log(Restored(HardState(1), 3, 1, ((1, 1),), (entry(3, 1),), (), 0))
     with pytest.raises(InvariantViolation):
-        Log(Restored(HardState(1), 1, 3, 1, ((1, 1),), (entry(2, 1),), (), 0))
+        Log(Restored(HardState(1), 3, 1, ((1, 1),), (entry(2, 1),), (), 0))
 
 
 def test_gaps_falling_terms_and_questions_outside_the_log_are_refused():

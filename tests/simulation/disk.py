@@ -74,7 +74,6 @@ def restore(log: GroupLog) -> Restored:
             terms.append((entry.index, entry.term))
     return Restored(
         hard_state=log.hard_state,
-        first_index=1,
         last_index=len(log.entries),
         commit=log.commit,
         terms=tuple(terms),

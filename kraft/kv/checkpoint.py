@@ -1,0 +1,50 @@
+"""A copy of the state machine at one index: what goes into it, and how two copies are compared.
+
+The copy is kept up to date by changes alone, so its cost follows what was written, not what is there. So does
+the cost of its hash: the sum of one hash per key, from which the old hash of a changed key is taken away.
+"""
+
+from hashlib import blake2b
+
+import msgspec
+
+from kraft.kv.keyspace import Record
+from kraft.raft.membership import Base
+
+HASH_BYTES = 16
+_MASK = (1 << (8 * HASH_BYTES)) - 1
+
+
+class Capture(msgspec.Struct, frozen=True, gc=False):
+    """What a checkpoint at `base` has to write: the keys changed since the last one, None for removed ones.
+
+    `changes` is never touched again by the state machine; `revision` is the machine's at `base`.
+    """
+
+    base: Base
+    revision: int
+    changes: dict[bytes, Record | None]
+
+
+class Image(msgspec.Struct, frozen=True, array_like=True):
+    """A complete copy at `base`: how many `keys`, how many `size` bytes of keys and values, and their `sum`.
+
+    `sum` has HASH_BYTES bytes and is equal exactly where the contents are, expiries and revisions included.
+    """
+
+    base: Base
+    revision: int
+    keys: int
+    size: int
+    sum: bytes
+
+
+def record_hash(key: bytes, value: bytes, revision: int, expires: int) -> bytes:
+    """The hash of one key, HASH_BYTES long."""
+    head = b"%d %d %d " % (len(key), revision, expires)
+    return blake2b(b"".join((head, key, value)), digest_size=HASH_BYTES).digest()
+
+
+def moved_sum(sum_: bytes, added: int, taken: int) -> bytes:
+    """`sum_` after hashes with the totals `added` and `taken` (big endian numbers) came and went."""
+    return ((int.from_bytes(sum_, "big") + added - taken) & _MASK).to_bytes(HASH_BYTES, "big")
