@@ -141,6 +141,18 @@ class Proposals:
                 self.again(batch.proposals)
         return ours
 
+    def skipped(self, index: int) -> int:
+        """A snapshot took the place of everything up to `index`: whether the batches there are part of it
+        cannot be told any more. How many proposals that makes uncertain.
+        """
+        lost = [batch for batch in (*self._logged, *self._overtaken) if batch.index <= index]
+        self._logged = deque(batch for batch in self._logged if batch.index > index)
+        self._overtaken = [batch for batch in self._overtaken if batch.index > index]
+        proposals = [p for batch in lost for p in batch.proposals if p.done is not None]
+        for proposal in proposals:
+            proposal.settle(Uncertain())
+        return len(proposals)
+
     def expire(self, now: float) -> tuple[int, int]:
         """Answer everything past its deadline; (refused, uncertain) counts. Cheap until one is due."""
         if now < self._earliest:

@@ -29,14 +29,25 @@ ReadDone = Callable[[View | Exception], None]
 
 
 class Reader:
-    """One waiting read: of a client here, or (`remote`) the question of another node."""
+    """One waiting read: of a client here, or (`remote`) the question of another node.
 
-    __slots__ = ("created", "done", "remote")
+    A `fresh` one trusts no lease.
+    """
 
-    def __init__(self, created: float, done: ReadDone | None, remote: tuple[str, int] | None = None) -> None:
+    __slots__ = ("created", "done", "fresh", "remote")
+
+    def __init__(
+        self,
+        created: float,
+        done: ReadDone | None,
+        remote: tuple[str, int] | None = None,
+        *,
+        fresh: bool = False,
+    ) -> None:
         self.created = created
         self.done = done
         self.remote = remote
+        self.fresh = fresh
 
 
 @dataclass(slots=True)
@@ -79,6 +90,15 @@ class Reads:
     def waiting(self) -> int:
         """Readers whose round has not begun."""
         return len(self._waiting)
+
+    @property
+    def fresh(self) -> bool:
+        """Somebody who waits trusts no lease."""
+        return any(reader.fresh for reader in self._waiting)
+
+    def begun(self, ctx: int) -> float | None:
+        """When the round under way began, if it is the one of `ctx`."""
+        return self._round.begun if self._round is not None and self._round.ctx == ctx else None
 
     def add(self, reader: Reader) -> None:
         """Let it share the next round."""
@@ -133,11 +153,19 @@ class Reads:
         while self._confirmed and self._confirmed[0][0] <= applied:
             _, confirmed = self._confirmed.popleft()
             begun.append((confirmed.begun, len(confirmed.readers)))
-            view = View(keyspace, _read_at(max(confirmed.stamp, stamp), keyspace))
+            view = View(keyspace, read_at(max(confirmed.stamp, stamp), keyspace))
             for reader in confirmed.readers:
                 if reader.done is not None:
                     reader.done(view)
         return begun
+
+    def refuse_confirmed(self) -> None:
+        """What is confirmed cannot be answered here: the state of this replica is not to be trusted."""
+        confirmed, self._confirmed = self._confirmed, deque()
+        for _, round_ in confirmed:
+            for reader in round_.readers:
+                if reader.done is not None:
+                    reader.done(NoLeader(self._group))
 
     def expire(self, now: float, round_timeout: float, wait: float) -> int:
         """Repeat a round nobody answered, refuse readers that waited too long; how many were refused."""
@@ -173,7 +201,7 @@ class Reads:
                 reader.done(NoLeader(self._group))
 
 
-def _read_at(stamp: int, keyspace: Keyspace) -> int:
+def read_at(stamp: int, keyspace: Keyspace) -> int:
     """A stamp before every expiry that is to come.
 
     A key written by an entry that was logged, but not applied when the round began, may be due at the round's

@@ -37,10 +37,11 @@ DONE, NOT_PROPOSED, UNCERTAIN = range(3)  # the three kinds of `ForwardReply.out
 class ReadIndex(msgspec.Struct, frozen=True, array_like=True, tag=34, gc=False):
     """Confirm your leadership and tell the index that a read begun now must have applied (RD 6.4).
 
-    `request` only routes the answer; the leader confirms with tokens of its own.
+    `request` only routes the answer; the leader confirms with tokens of its own. `fresh`: and with no lease.
     """
 
     request: int
+    fresh: bool = False
 
 
 class ReadIndexReply(msgspec.Struct, frozen=True, array_like=True, tag=35, gc=False):
