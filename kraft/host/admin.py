@@ -135,7 +135,8 @@ def encode_result(result: Result) -> bytes:
 
 def decode_result(data: bytes) -> Result:
     """Inverse of `encode_result`. Raises `msgspec.DecodeError`."""
-    return _result.decode(data)
+    result: Result = _result.decode(data)
+    return result
 
 
 _encode = msgspec.msgpack.Encoder().encode
