@@ -104,7 +104,7 @@ class Admin(msgspec.Struct, frozen=True, array_like=True, tag=41, gc=False):
 
 
 class AdminReply(msgspec.Struct, frozen=True, array_like=True, tag=42, gc=False):
-    """Answer to `Admin`: an encoded result, or with `refused` an encoded text that says why not."""
+    """Answer to `Admin`: an encoded result, or with `refused` what `host.admin` encodes to say why not."""
 
     request: int
     refused: bool

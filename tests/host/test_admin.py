@@ -1,0 +1,169 @@
+"""Administrators' commands on their way: to the leader, to the next one, and what is said when it breaks."""
+
+import msgspec
+import pytest
+
+from kraft.host import admin
+from kraft.host.admin import Asked, Requests
+from kraft.host.ports import AdminRefused, DiskFull, NoLeader, NotLeader, Stopping, Uncertain
+from kraft.raft.errors import ChangeRefused, LogFull, NotLeading, TransferRefused
+
+EVERY = (
+    admin.Add("K4", "h:1", learner=True),
+    admin.Remove("K4"),
+    admin.Promote("K4", force=True),
+    admin.Demote("K4"),
+    admin.Readdress("K4", "h:2"),
+    admin.Replace("K2", "K4", "h:1"),
+    admin.Transfer("K2"),
+    admin.StepDown(),
+    admin.TakeSnapshot(),
+    admin.Verify(),
+    admin.Reseed("K2"),
+    admin.Drain(on=True),
+    admin.Compact(),
+)
+
+
+@pytest.fixture
+def answers():
+    return []
+
+
+def asked(answers, deadline=5.0, command=EVERY[1]):
+    return Asked(command, deadline, answers.append)
+
+
+def sent(requests, one, leader="K1", now=0.0):
+    return requests.request(leader, one, now)
+
+
+@pytest.mark.parametrize("command", EVERY)
+def test_every_command_comes_back_as_it_was(command):
+    assert admin.decode(admin.encode(command)) == command
+
+
+@pytest.mark.parametrize("result", ["OK", 42, [{"node": "K1", "sum": b"\x01"}], {"a": [1, None]}])
+def test_plain_results_come_back_as_they_were(result):
+    assert admin.decode_result(admin.encode_result(result)) == result
+
+
+def test_a_command_of_a_newer_program_is_not_guessed_at():
+    with pytest.raises(msgspec.DecodeError):
+        admin.decode(msgspec.msgpack.encode([99, "K4"]))
+
+
+def test_the_leader_answers(answers):
+    requests = Requests(100)
+    message = sent(requests, asked(answers), now=1.0)
+    assert admin.decode(message.command) == EVERY[1]
+    assert message.timeout_ms == 4000
+
+    requests.answered("K1", admin.reply(message.request, "OK"))
+    assert answers == ["OK"]
+
+
+@pytest.mark.parametrize("error", [AdminRefused, ChangeRefused, TransferRefused])
+def test_a_refusal_arrives_with_its_text(answers, error):
+    requests = Requests(100)
+    message = sent(requests, asked(answers))
+    requests.answered("K1", admin.reply(message.request, error("K3 is down: remove K3 first")))
+    [refused] = answers
+    assert isinstance(refused, AdminRefused)
+    assert str(refused) == "K3 is down: remove K3 first"
+
+
+def test_a_full_disk_of_the_leader_is_named(answers):
+    requests = Requests(100)
+    message = sent(requests, asked(answers))
+    requests.answered("K1", admin.reply(message.request, DiskFull("/data")))
+    assert "disk of the leader" in str(answers[0])
+
+
+@pytest.mark.parametrize("error", [NotLeader(0, "K2"), NotLeading("K2"), NoLeader(0), Stopping(), LogFull(1)])
+def test_what_was_not_begun_is_offered_to_the_next_leader(answers, error):
+    requests = Requests(100)
+    one = asked(answers)
+    first = sent(requests, one)
+    requests.answered("K1", admin.reply(first.request, error))
+    assert requests.take() == [one]
+    assert requests.take() == []
+
+    second = sent(requests, one, "K2", 2.0)
+    requests.answered("K2", admin.reply(second.request, "OK"))
+    assert answers == ["OK"]
+
+
+def test_uncertain_stays_uncertain(answers):
+    requests = Requests(100)
+    message = sent(requests, asked(answers))
+    requests.answered("K1", admin.reply(message.request, Uncertain()))
+    assert [type(a) for a in answers] == [Uncertain]
+    assert requests.take() == []
+
+
+def test_what_is_done_here_ends_in_the_same_ways(answers):
+    requests = Requests(100)
+    one, other = asked(answers), asked(answers)
+    requests.ended(one, NotLeader(0, ""))
+    requests.ended(other, ChangeRefused("no"))
+    assert [type(a) for a in answers] == [AdminRefused]
+    assert requests.take() == [one]
+
+
+def test_a_lost_link_leaves_it_uncertain_and_a_late_answer_changes_nothing(answers):
+    requests = Requests(100)
+    message = sent(requests, asked(answers))
+    kept = sent(requests, asked(answers), "K2")
+    requests.lost("K1")
+    requests.answered("K1", admin.reply(message.request, "OK"))
+    assert [type(a) for a in answers] == [Uncertain]
+
+    requests.answered("K1", admin.reply(kept.request, "OK"))  # not the one that was asked
+    requests.answered("K2", admin.reply(kept.request, "OK"))
+    assert answers[1:] == ["OK"]
+
+
+def test_what_the_link_did_not_take_waits_again(answers):
+    requests = Requests(100)
+    one = asked(answers)
+    requests.unsent(sent(requests, one).request)
+    assert requests.take() == [one]
+    assert answers == []
+
+
+def test_at_the_deadline_only_what_was_sent_is_uncertain(answers):
+    requests = Requests(100)
+    assert requests.add(asked(answers, deadline=2.0))
+    sent(requests, asked(answers, deadline=2.0))
+    later = asked(answers, deadline=3.0)
+    assert requests.add(later)
+    requests.expire(1.9)
+    assert answers == []
+    requests.expire(2.0)
+    assert [type(a) for a in answers] == [NoLeader, Uncertain]
+    assert requests.take() == [later]
+
+
+def test_an_unreadable_answer_does_not_lose_who_waits(answers):
+    requests = Requests(100)
+    message = sent(requests, asked(answers))
+    with pytest.raises(msgspec.DecodeError):
+        requests.answered("K1", msgspec.structs.replace(admin.reply(message.request, "OK"), result=b"\xc1"))
+    requests.lost("K1")
+    assert [type(a) for a in answers] == [Uncertain]
+
+
+def test_when_the_node_stops_everybody_is_told(answers):
+    requests = Requests(100)
+    requests.add(asked(answers))
+    sent(requests, asked(answers))
+    requests.abandon()
+    assert [type(a) for a in answers] == [Stopping, Uncertain]
+
+
+def test_there_is_a_bound_on_those_who_wait(answers):
+    requests = Requests(100)
+    sent(requests, asked(answers))
+    assert all(requests.add(asked(answers)) for _ in range(admin.PENDING_MAX - 1))
+    assert not requests.add(asked(answers))
