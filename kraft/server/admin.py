@@ -73,6 +73,17 @@ def version(session: "Session", _: Request) -> Reply:
     return session.clients.version.encode()
 
 
+def consistency(session: "Session", request: Request) -> Reply:
+    """KRAFT CONSISTENCY LINEARIZABLE | LEASE | STALE: what this connection's reads rest on."""
+    level = request[2].upper()
+    if level not in (b"LINEARIZABLE", b"LEASE", b"STALE"):
+        raise Rejected("ERR consistency is LINEARIZABLE, LEASE or STALE")
+    if level == b"LEASE" and not session.clients.config.raft.lease_reads:
+        raise Rejected("ERR this node has no lease reads; set raft.lease_reads: true on all nodes")
+    session.readonly, session.fresh = level == b"STALE", level == b"LINEARIZABLE"
+    return "OK"
+
+
 def output(session: "Session", request: Request) -> Reply:
     """KRAFT OUTPUT plain | resp: how replies are written on an inline connection."""
     form = request[2].lower()

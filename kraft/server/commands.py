@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from kraft.resp.values import Reply
-from kraft.server import admin, cluster, connection, introspection, keys
-from kraft.server.table import LOCAL, READ, WRITE, Row, rows_by_name
+from kraft.server import admin, cluster, connection, introspection, keys, operations
+from kraft.server.table import ADMIN, LOCAL, READ, WRITE, Row, rows_by_name
 
 Keys = tuple[int, int, int]
 
@@ -48,11 +48,29 @@ def _grow(
 
 
 def _local(
-    name: str, arity: int, function: Callable[..., Any], group: str, summary: str, *subcommands: Row
+    name: str,
+    arity: int,
+    function: Callable[..., Any],
+    group: str,
+    summary: str,
+    *subcommands: Row,
+    usage: str = "",
 ) -> Row:
     flags = ("noscript", "loading", "stale", "fast")
     nested = rows_by_name(*subcommands)
-    return Row(name, arity, LOCAL, function, flags, _NONE, group, summary, subcommands=nested)
+    return Row(name, arity, LOCAL, function, flags, _NONE, group, summary, usage=usage, subcommands=nested)
+
+
+def _admin(
+    name: str,
+    arity: int,
+    function: Callable[..., Any],
+    usage: str,
+    summary: str,
+    shape: Callable[[Any], Reply] = operations.done,
+) -> Row:
+    flags = ("admin", "noscript")
+    return Row(name, arity, ADMIN, function, flags, _NONE, "kraft", summary, shape=shape, usage=usage)
 
 
 _STRINGS = (
@@ -115,7 +133,7 @@ _CONNECTION = (
     _local("quit", -1, connection.quit_, "connection", "Closes the connection."),
     _local("exit", -1, connection.quit_, "connection", "QUIT of the Java shell."),
     _local("reset", 1, connection.reset, "connection", "Resets the connection's state."),
-    _local("readonly", 1, connection.readonly, "cluster", "Reads from a replica too."),
+    _local("readonly", 1, connection.readonly, "cluster", "Reads this node as it is."),
     _local("readwrite", 1, connection.readwrite, "cluster", "Undoes READONLY."),
     _local("asking", 1, connection.asking, "cluster", "Accepted; slots do not move."),
     _local("client", -2, introspection.unknown, "connection", "About connections.", *_CLIENT),
@@ -148,10 +166,56 @@ _CLUSTER = (
 _KRAFT = (
     _local("kraft|status", 2, admin.status, "kraft", "Shows this node's replica of every group."),
     _local("kraft|members", 2, admin.members, "kraft", "Shows every node."),
-    _local("kraft|leader", -2, admin.leader, "kraft", "Shows the leader of a key's group, or of group 0."),
+    _local(
+        "kraft|leader", -2, admin.leader, "kraft",
+        "Shows the leader of a key's group, or of group 0.", usage="[key]",
+    ),
     _local("kraft|version", 2, admin.version, "kraft", "Shows the version of kraft."),
-    _local("kraft|output", 3, admin.output, "kraft", "plain: readable replies on an inline connection."),
+    _local(
+        "kraft|consistency", 3, admin.consistency, "kraft",
+        "Chooses what the reads of this connection rest on.", usage="LINEARIZABLE|LEASE|STALE",
+    ),
+    _local(
+        "kraft|output", 3, admin.output, "kraft",
+        "PLAIN: readable replies on an inline connection.", usage="PLAIN|RESP",
+    ),
+    _admin(
+        "kraft|add", -5, operations.add, "id host raft-port [LEARNER] [FORCE]",
+        "Makes a standby node a member: a learner first, a voter once it has caught up.",
+    ),
+    _admin("kraft|remove", -3, operations.remove, "id [FORCE]", "Takes a member out, for good."),
+    _admin("kraft|promote", -3, operations.promote, "id [FORCE]", "Lets a learner vote."),
+    _admin("kraft|demote", -3, operations.demote, "id [FORCE]", "Makes a voter a learner."),
+    _admin(
+        "kraft|address", -5, operations.readdress, "id host raft-port [FORCE]",
+        "Tells where a member's peer port is from now on.",
+    ),
+    _admin(
+        "kraft|replace", -6, operations.replace, "old new host raft-port [FORCE]",
+        "Puts a standby node in a member's place, in one step.",
+    ),
+    _admin("kraft|transfer", -2, operations.transfer, "[id]", "Hands leadership to a voter."),
+    _admin("kraft|stepdown", 2, operations.step_down, "", "Hands leadership to the voter closest behind."),
+    _admin("kraft|drain", 3, operations.drain, "ON|OFF", "ON: this node leads nothing until OFF."),
+    _admin(
+        "kraft|snapshot", 2, operations.snapshot, "",
+        "Takes a checkpoint on every node; returns its index.", operations.told,
+    ),
+    _admin(
+        "kraft|compact", -2, operations.compact, "[KEEP entries]",
+        "Drops this node's log behind its checkpoint; returns how many entries went.", operations.told,
+    ),
+    _admin(
+        "kraft|verify", 2, operations.verify, "",
+        "Compares the replicas at one index; returns the sum of each.", operations.told,
+    ),
+    _admin("kraft|reseed", 3, operations.reseed, "id", "Replaces a replica that differs by a copy."),
     _local("kraft|help", 2, introspection.family_help, "kraft", "Lists the subcommands."),
+)  # fmt: skip
+
+_JAVA = (
+    _admin("raft-add-node", 4, operations.java_add, "id host raft-port", "KRAFT ADD of the Java shell."),
+    _admin("raft-remove-node", 2, operations.java_remove, "id", "KRAFT REMOVE of the Java shell."),
 )
 
 _SERVER = (
@@ -164,7 +228,7 @@ _SERVER = (
     _local("kraft", -2, introspection.unknown, "kraft", "About kraft.", *_KRAFT),
 )
 
-TABLE: dict[bytes, Row] = rows_by_name(*_STRINGS, *_KEYS, *_CONNECTION, *_SERVER)
+TABLE: dict[bytes, Row] = rows_by_name(*_STRINGS, *_KEYS, *_CONNECTION, *_SERVER, *_JAVA)
 """All rows by upper-case name; subcommands are inside their families."""
 
 NAMES: tuple[str, ...] = (

@@ -92,14 +92,15 @@ def hello(session: "Session", request: Request) -> Reply:
 
 def reset(session: "Session", _: Request) -> Reply:
     """RESET: the connection as it was when it opened."""
-    session.protocol, session.plain, session.readonly, session.name = 2, False, False, b""
+    session.protocol, session.plain, session.name = 2, False, b""
+    session.readonly = session.fresh = False
     session.silent, session.skipping = False, 0
     session.name_protocol()
     return "RESET"
 
 
 def readonly(session: "Session", _: Request) -> Reply:
-    """READONLY: in redirect mode, read from this node too."""
+    """READONLY: read from this node as it is, at most reads.max_staleness behind the leader."""
     session.readonly = True
     return "OK"
 

@@ -4,7 +4,17 @@ The prefix decides whether client libraries send a command again by themselves, 
 (CLUSTERDOWN, READONLY, BUSY and so on) is used only where certainly nothing was logged.
 """
 
-from kraft.host.ports import Busy, DiskFull, NoLeader, NotLeader, Refused, Stopping, Uncertain
+from kraft.host.ports import (
+    AdminRefused,
+    Busy,
+    DiskFull,
+    NoLeader,
+    NotLeader,
+    Refused,
+    Stopping,
+    TooStale,
+    Uncertain,
+)
 from kraft.kv.commands import VALUE_BYTES_MAX, Failure
 from kraft.resp.values import Error
 
@@ -26,6 +36,8 @@ _OUTCOMES: dict[type[Exception], str] = {
     NotLeader: "CLUSTERDOWN No leader for group {0}",
     Busy: "BUSY too many pending writes, try again later",
     DiskFull: "MISCONF Errors writing to the log: {0}",
+    TooStale: "MASTERDOWN Last contact with the leader of group {0} is longer ago than reads.max_staleness",
+    AdminRefused: "ERR {0}",
     Stopping: "CLUSTERDOWN This node is shutting down",
     Refused: "CLUSTERDOWN This node does not serve the group",
 }

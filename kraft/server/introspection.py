@@ -13,7 +13,7 @@ from kraft.server.addresses import split_address
 from kraft.server.arguments import few, matches
 from kraft.server.connection import REDIS_VERSION
 from kraft.server.errors import Rejected
-from kraft.server.table import READ, WRITE, Row
+from kraft.server.table import ADMIN, READ, WRITE, Row
 
 if TYPE_CHECKING:
     from kraft.server.session import Session
@@ -249,7 +249,7 @@ def _named(session: "Session", names: Request) -> list[Row | None]:
 
 def _entry(row: Row) -> Reply:
     """The ten elements of COMMAND's answer."""
-    kind = {READ: "@read", WRITE: "@write"}.get(row.kind)
+    kind = {READ: "@read", WRITE: "@write", ADMIN: "@admin"}.get(row.kind)
     categories: list[Reply] = [word for word in (f"@{row.group}", kind) if word]
     first, last, step = row.keys
     nested: list[Reply] = [_entry(sub) for sub in row.subcommands.values()]
@@ -278,7 +278,8 @@ def help_of(row: Row) -> list[Reply]:
     family = row.name.upper()
     lines: list[Reply] = [f"{family} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"]
     for sub in row.subcommands.values():
-        lines += [sub.name.rpartition("|")[2].upper(), f"    {sub.summary}"]
+        word = sub.name.rpartition("|")[2].upper()
+        lines += [f"{word} {sub.usage}".rstrip(), f"    {sub.summary}"]
     return lines
 
 

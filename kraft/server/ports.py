@@ -6,6 +6,8 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from kraft.host.admin import Command as AdminCommand
+from kraft.host.admin import Result as AdminResult
 from kraft.host.placement import Placement
 from kraft.host.reads import View
 from kraft.host.status import Status
@@ -14,6 +16,7 @@ from kraft.kv.commands import Reply as Outcome
 
 WriteDone = Callable[[list[Outcome] | Exception], None]
 ReadDone = Callable[[View | Exception], None]
+AdminDone = Callable[[AdminResult | Exception], None]
 
 
 class Host(Protocol):
@@ -38,8 +41,17 @@ class Host(Protocol):
     def write(self, group: int, commands: Sequence[Command], size: int, done: WriteDone) -> None:
         """Do them together, in order; `size` is their bytes. Refused or Uncertain are for all of them."""
 
-    def read(self, group: int, done: ReadDone) -> None:
-        """A linearizable view of the group, valid during the callback only. Fails with Refused."""
+    def read(self, group: int, done: ReadDone, fresh: bool = False) -> None:
+        """A linearizable view of the group, valid during the callback only. Fails with Refused.
+
+        `fresh`: confirmed by a round, whatever lease the leader holds.
+        """
+
+    def read_stale(self, group: int, done: ReadDone) -> None:
+        """A view of this replica as it is. Fails with TooStale when that is older than configured."""
+
+    def admin(self, command: AdminCommand, done: AdminDone) -> None:
+        """Carry out a command of an administrator. Fails with Refused (AdminRefused) or Uncertain."""
 
     def on_relief(self, call: Callable[[], None]) -> None:
         """Run `call` once, when `saturated` has become false."""
@@ -57,7 +69,8 @@ class Host(Protocol):
 class Observer(Protocol):
     """What the client port tells of itself. Calls are per segment, not per command; they must not raise.
 
-    `protocol` is inline, resp2 or resp3; a connection opens as resp2. `kind` is read, write or local.
+    `protocol` is inline, resp2 or resp3; a connection opens as resp2. `kind` is read, write, local or
+    admin.
     """
 
     def connection_opened(self, protocol: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPullProducer
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -69,6 +69,13 @@ class ClientProtocol(Protocol):
         buffered: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen  # noqa: SLF001
         return buffered
 
+    def when_sent(self, call: Callable[[], None]) -> None:
+        """Run `call` when the socket has taken all there is."""
+        transport: Any = self.transport
+        producer = _AllSent(transport)
+        transport.registerProducer(producer, streaming=False)
+        producer.call = call  # from now on: registering asks for more at once, which is no news
+
     def close(self) -> None:
         """Once everything is sent."""
         transport: Any = self.transport
@@ -88,6 +95,27 @@ class ClientProtocol(Protocol):
         """Read again."""
         transport: Any = self.transport
         transport.resumeProducing()
+
+
+@implementer(IPullProducer)
+class _AllSent:
+    """Twisted asks a producer for more when everything is sent: that it asks is all that matters here."""
+
+    call: Callable[[], None] | None = None
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+
+    def resumeProducing(self) -> None:
+        """Everything is sent. Without a producer again, the connection can be closed in the usual way."""
+        call, self.call = self.call, None
+        if call is not None:
+            self._transport.unregisterProducer()
+            call()
+
+    def stopProducing(self) -> None:
+        """The connection is lost."""
+        self.call = None
 
 
 def _address(address: Any) -> str:

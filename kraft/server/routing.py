@@ -30,7 +30,7 @@ class Routing:
     def group_of(self, row: Row, request: Request, readonly: bool) -> int:
         """The group to ask. Raises Rejected: CROSSSLOT, and in redirect mode MOVED or CLUSTERDOWN.
 
-        A connection in READONLY mode may read from any replica; it is still a linearizable read.
+        A connection in READONLY mode may read from any replica.
         """
         keys = row.keys_of(request)
         if not keys:

@@ -2,39 +2,39 @@
 
 Requests wait in a queue and are done one *segment* at a time: the longest run of neighbours of one kind. A
 run of writes is one `Host.write`, a run of reads one `Host.read` whose requests are then all answered from
-the same view; local commands are answered on the spot. The next segment begins when the last is answered, so
-replies keep the order of requests, a read sees the writes before it, and a pipeline costs one proposal and
-one send. A request that fails validation is answered in its place and does not split its run. Local commands
-that take long together are cut into turns, so that a pipeline of them holds up nobody else.
+the same view; local commands are answered on the spot; a command of an administrator is a run by itself. The
+next segment begins when the last is answered, so replies keep the order of requests, a read sees the writes
+before it, and a pipeline costs one proposal and one send. A request that fails validation is answered in its
+place and does not split its run. Local commands that take long together are cut into turns, so that a
+pipeline of them holds up nobody else. Nothing more is done for a client that leaves much unread.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.logger import Logger
 
+from kraft.host.admin import Result
 from kraft.host.reads import View
 from kraft.kv.commands import Reply as Outcome
-from kraft.resp.parser import OversizedRequest, Parser
+from kraft.resp.parser import Parser
 from kraft.resp.render import render_many, render_plain
 from kraft.resp.values import Error, Reply, Request
-from kraft.server import errors
+from kraft.server import errors, segments
 from kraft.server.clients import Clients
 from kraft.server.errors import Rejected
-from kraft.server.table import LOCAL, READ, WRITE, Row
+from kraft.server.segments import Segment
+from kraft.server.table import ADMIN, LOCAL, READ, WRITE
 
-SEGMENT_COMMANDS = 1024  # longer pipelines are cut, so that others get their turn
-SEGMENT_BYTES = 256 << 10  # well below a log entry's batch_bytes
-REPLY_BYTES = 1 << 20  # of reads in one go; the rest waits for the next round, behind other connections
 QUEUE_REQUESTS = 4096  # waiting behind the segment under way; then reading pauses
 QUEUE_BYTES = 1 << 20
 LOCAL_SECONDS = 0.005  # of local commands in one go; then others get their turn
+UNREAD_BYTES = 1 << 20  # not read by the client yet; then its requests wait until it has read everything
 OUTPUT_BYTES = 64 << 20  # not read by the client yet; fixed by the client port's contract
 
-_UNKNOWN = Row("unknown", -1, LOCAL, lambda _, request: Error(errors.unknown_command(request)))
 # These change how replies are written, their own included, so they are a segment by themselves.
-_SWITCHING = frozenset({"hello", "reset", "kraft", "client"})
+_SWITCHING = frozenset({"hello", "reset", "kraft|output", "client|reply"})
 _OK = b"+OK\r\n"
 _log = Logger()
 
@@ -44,6 +44,9 @@ class Connection(Protocol):
 
     def send(self, data: bytes) -> int:
         """Send in order; returns how many bytes wait unsent in this process."""
+
+    def when_sent(self, call: Callable[[], None]) -> None:
+        """Run `call` once nothing waits unsent any more; never, when the connection is lost before."""
 
     def close(self) -> None:
         """After everything was sent."""
@@ -58,39 +61,6 @@ class Connection(Protocol):
         """Read again."""
 
 
-class Segment:
-    """A run of requests of one kind. `items` are a write's state machine commands, or a read's requests."""
-
-    __slots__ = ("bytes", "failed", "group", "items", "rows", "shaped", "started")
-
-    def __init__(self, started: float) -> None:
-        self.started = started  # monotonic seconds
-        self.group = -1
-        self.rows: list[Row] = []
-        self.items: list[Any] = []
-        self.failed: dict[int, Error] = {}  # by place in `rows`; these have no item
-        self.shaped = False
-        self.bytes = 0
-
-    def all_replies(self, replies: Sequence[Reply]) -> list[Reply]:
-        """`replies` of the items, with those that failed validation in their places."""
-        rest = iter(replies)
-        return [self.failed[n] if n in self.failed else next(rest) for n in range(len(self.rows))]
-
-
-    def split(self, place: int) -> "Segment | None":
-        """What stands at `place` and behind it, as a segment of its own; None when that is nothing."""
-        if place == len(self.rows):
-            return None
-        rest = Segment(self.started)
-        rest.group = self.group
-        done = place - sum(n < place for n in self.failed)
-        rest.rows, self.rows = self.rows[place:], self.rows[:place]
-        rest.items, self.items = self.items[done:], self.items[:done]
-        rest.failed = {n - place: error for n, error in self.failed.items() if n >= place}
-        return rest
-
-
 class Session:
     """The state of one connection; `peer` and `local` are addresses for CLIENT LIST."""
 
@@ -101,7 +71,8 @@ class Session:
         self.protocol = 2
         self.protocol_name = "resp2"
         self.plain = False
-        self.readonly = False
+        self.readonly = False  # reads are answered from this node as it is
+        self.fresh = False  # reads never rest on a lease
         self.silent = False  # CLIENT REPLY OFF
         self.skipping = 0  # replies still to be left out, after CLIENT REPLY SKIP
         self.name = b""
@@ -115,6 +86,8 @@ class Session:
         self._at = 0  # the next request in the queue
         self._queued_bytes = 0
         self._segment: Segment | None = None
+        self._held: Segment | None = None  # the one under way, when it waits for the client to read
+        self._unread = False  # the client has to read first
         self._output: list[bytes] = []
         self._farewell = b""  # the last words after a protocol error
         self._ended = False  # no more input: close when all is answered
@@ -205,38 +178,37 @@ class Session:
 
     def _run(self) -> None:
         """Begin segments until one has to be waited for, then send what there is."""
-        queue, table = self._queue, self.clients.table
-        until = self.clients.clock.seconds() + LOCAL_SECONDS
-        while self._segment is None and self._at < len(queue):
-            name = queue[self._at][0]
-            row = table.get(name) or table.get(name.upper()) or _UNKNOWN
-            if row.kind is LOCAL:
+        queue, clients = self._queue, self.clients
+        until = clients.clock.seconds() + LOCAL_SECONDS
+        while self._segment is None and self._at < len(queue) and not self._unread:
+            kind = segments.row_of(clients, queue[self._at]).kind
+            if kind is LOCAL:
                 self._run_locals(until)
+            elif kind is ADMIN:
+                self._begin_admin()
             else:
-                self._begin(row.kind)
-        if self._segment is None:
+                self._begin(kind)
+        if self._segment is None and self._at == len(queue):
             queue.clear()
             self._at = self._queued_bytes = 0
         self._flush()
         self._balance_input()
 
     def _run_locals(self, until: float) -> None:
-        clock = self.clients.clock
+        clients, queue = self.clients, self._queue
+        clock = clients.clock
         segment = Segment(clock.seconds())
-        queue = self._queue
-        table = self.clients.table
         replies: list[Reply] = []
         while self._at < len(queue):
             request = queue[self._at]
-            row = table.get(request[0]) or table.get(request[0].upper()) or _UNKNOWN
+            row = segments.row_of(clients, request)
             switching = row.name in _SWITCHING
             if row.kind is not LOCAL or (replies and switching):
                 break
             self._at += 1
-            row = row.of_subcommand(request)
             segment.rows.append(row)
             try:
-                self._check(row, request)
+                segments.check(clients, row, request)
                 replies.append(row.function(self, request))
             except Rejected as refusal:
                 replies.append(Error(refusal.text))
@@ -254,121 +226,90 @@ class Session:
         if not self._lost:
             self._run()
 
-    def _check(self, row: Row, request: Request) -> None:
-        """Raises Rejected for a wrong number of words and for whatever is over a limit."""
-        if not row.low <= len(request) <= row.high:
-            raise Rejected(errors.wrong_arity(row.name))
-        size = sum(map(len, request))
-        if size > self.clients.small_bytes or type(request) is OversizedRequest:
-            _check_limits(self.clients, row, request)
-
     def _begin(self, kind: str) -> None:
         """Gather a segment of reads or writes and hand it to the host."""
-        segment = self._gather(kind)
+        segment = segments.gather(self.clients, self._queue, self._at, kind, readonly=self.readonly)
+        self._at += len(segment.rows)
         self._segment = segment
-        host = self.clients.host
         if not segment.items:
             self._finish(kind, segment, segment.all_replies([]))
         elif kind is WRITE:
-            host.write(segment.group, segment.items, segment.bytes, self._written)
+            self.clients.host.write(segment.group, segment.items, segment.bytes, self._written)
         else:
-            host.read(segment.group, self._viewed)
+            self._ask(segment)
 
-    def _gather(self, kind: str) -> Segment:
-        clients = self.clients
-        segment = Segment(clients.clock.seconds())
-        routing = None if clients.routing.trivial else clients.routing
-        full = kind is WRITE and clients.dataset_full
-        queue, rows, items = self._queue, segment.rows, segment.items
-        find, small_bytes = clients.table.get, clients.small_bytes
-        group = 0 if routing is None else -1
-        total = 0
-        at = self._at
-        end = min(len(queue), at + SEGMENT_COMMANDS)
-        while at < end:
-            request = queue[at]
-            row = find(request[0]) or find(request[0].upper())
-            if row is None or row.kind is not kind:
-                break
-            try:
-                if not row.low <= len(request) <= row.high:
-                    raise Rejected(errors.wrong_arity(row.name))
-                size = sum(map(len, request))
-                if size > small_bytes or type(request) is OversizedRequest:
-                    _check_limits(clients, row, request)
-                if items and total + size > SEGMENT_BYTES:
-                    break
-                if routing is not None:
-                    owner = routing.group_of(row, request, self.readonly)
-                    if group not in (-1, owner):
-                        break
-                    group = owner
-                if full and row.grows:
-                    raise Rejected(errors.OUT_OF_MEMORY)
-                items.append(row.function(request) if kind is WRITE else request)
-                total += size
-            except Rejected as refusal:
-                segment.failed[len(rows)] = Error(refusal.text)
-            rows.append(row)
-            if row.shape is not None:
-                segment.shaped = True
-            at += 1
-        self._at = at
-        segment.group, segment.bytes = group, total
-        return segment
+    def _ask(self, segment: Segment) -> None:
+        """A view for a segment of reads, at the level that the connection has chosen."""
+        host = self.clients.host
+        if self.readonly:
+            host.read_stale(segment.group, self._viewed)
+        else:
+            host.read(segment.group, self._viewed, self.fresh)
+
+    def _begin_admin(self) -> None:
+        """Hand one command of an administrator to the host."""
+        request = self._queue[self._at]
+        self._at += 1
+        row = segments.row_of(self.clients, request)
+        segment = Segment(self.clients.clock.seconds())
+        segment.rows.append(row)
+        segment.shaped = row.shape is not None
+        try:
+            segments.check(self.clients, row, request)
+            command = row.function(request)
+        except Rejected as refusal:
+            self._finish(ADMIN, segment, [Error(refusal.text)])
+        else:
+            self._segment = segment
+            segment.items.append(command)
+            self.clients.host.admin(command, self._administered)
+
+    # Answers
 
     def _written(self, outcome: list[Outcome] | Exception) -> None:
+        self._answered(self._answer, WRITE, outcome)
+
+    def _administered(self, outcome: Result | Exception) -> None:
+        self._answered(self._answer, ADMIN, outcome if isinstance(outcome, Exception) else [outcome])
+
+    def _viewed(self, outcome: View | Exception) -> None:
+        if isinstance(outcome, Exception):
+            self._answered(self._answer, READ, outcome)
+        else:
+            self._answered(self._answer_reads, READ, outcome)
+
+    def _answered(self, answer: Callable[[str, Segment, Any], None], kind: str, outcome: Any) -> None:
         """The host's answer. A mistake of ours on the way to the client costs this client alone."""
         segment = self._segment
         if self._lost or segment is None:
             return
         try:
-            self._answer_writes(segment, outcome)
+            answer(kind, segment, outcome)
         except Exception:
-            self._broke()
+            _log.failure("a client could not be answered")
+            self._segment = None
+            self.abort("internal_error")
 
-    def _viewed(self, outcome: View | Exception) -> None:
-        """As `_written`, for reads."""
-        segment = self._segment
-        if self._lost or segment is None:
-            return
-        try:
-            self._answer_reads(segment, outcome)
-        except Exception:
-            self._broke()
-
-    def _broke(self) -> None:
-        _log.failure("a client could not be answered")
-        self._segment = None
-        self.abort("internal_error")
-
-    def _answer_writes(self, segment: Segment, outcome: list[Outcome] | Exception) -> None:
+    def _answer(self, kind: str, segment: Segment, outcome: list[Any] | Exception) -> None:
+        """The replies of all items, in a form that `segment` still has to shape; or one error for all."""
         if isinstance(outcome, Exception):
-            replies: list[Reply] = [errors.outcome(outcome)] * len(segment.items)
-        else:
-            replies = outcome  # type: ignore[assignment]  # Failure is shaped below
-        if segment.failed:
-            replies = segment.all_replies(replies)
-        if segment.shaped:
-            replies = list(map(_shaped, segment.rows, replies))
-        self._finish(WRITE, segment, replies)
+            outcome = [errors.outcome(outcome)] * len(segment.items)
+        self._finish(kind, segment, segment.shape(outcome))
         self._run()
 
-    def _answer_reads(self, segment: Segment, outcome: View | Exception) -> None:
-        if isinstance(outcome, Exception):
-            replies: list[Reply] = [errors.outcome(outcome)] * len(segment.items)
-            self._finish(READ, segment, segment.all_replies(replies))
-            self._run()
-            return
-        replies = _look(segment, outcome)
+    def _answer_reads(self, kind: str, segment: Segment, view: View) -> None:
+        replies = segments.look(segment, view)
         rest = segment.split(len(replies))
-        self._finish(READ, segment, replies)
+        self._finish(kind, segment, replies)
         if rest is None:
             self._run()
             return
         self._segment = rest
         self._flush()
-        self.clients.host.read(rest.group, self._viewed)
+        if self._unread:
+            self._held = rest
+        else:
+            self._ask(rest)
 
     def _finish(self, kind: str, segment: Segment, replies: list[Reply]) -> None:
         self._segment = None
@@ -388,7 +329,7 @@ class Session:
                 return
         if replies.count("OK") == len(replies) and not self.plain:
             self._output.append(_OK * len(replies))
-        elif _weight(replies) > OUTPUT_BYTES:
+        elif segments.weight(replies) > OUTPUT_BYTES:
             self.abort("output_limit")
         elif self.plain:
             self._output.extend(map(render_plain, replies))
@@ -399,7 +340,7 @@ class Session:
         if self._lost:
             return
         clients = self.clients
-        closing = self._ended and self._segment is None
+        closing = self._ended and self._segment is None and not self._unread
         if closing and self._farewell:
             self._output.append(self._farewell)
             self._farewell = b""
@@ -408,11 +349,29 @@ class Session:
             self._output.clear()
             clients.bytes_sent += len(data)
             clients.observer.bytes_sent(len(data))
-            if self._connection.send(data) > OUTPUT_BYTES:
+            unread = self._connection.send(data)
+            if unread > OUTPUT_BYTES:
                 self.abort("output_limit")
                 return
+            if unread > UNREAD_BYTES and not self._unread and not closing:
+                self._unread = True
+                self._connection.when_sent(self._all_sent)
         if closing:
             self._connection.close()
+
+    def _all_sent(self) -> None:
+        """The client has read what it got: go on with its requests."""
+        if self._lost:
+            return
+        self._unread = False
+        self.last_input_at = self.clients.clock.seconds()  # whoever reads is not idle
+        held, self._held = self._held, None
+        if held is not None:
+            self._ask(held)
+        if self._segment is None:
+            self._run()
+        else:
+            self._balance_input()
 
     def _account(self, kind: str, segment: Segment, replies: list[Reply]) -> None:
         clients, rows = self.clients, segment.rows
@@ -440,7 +399,7 @@ class Session:
     def _balance_input(self) -> None:
         """Pause reading while too much waits, here or in the host; resume when it does not."""
         waiting = len(self._queue) - self._at
-        behind = self._segment is not None and (
+        behind = (self._segment is not None or self._unread) and (
             waiting > QUEUE_REQUESTS or (waiting > 0 and self._queued_bytes > QUEUE_BYTES)
         )
         host = self.clients.host
@@ -457,51 +416,3 @@ class Session:
     def _relieved(self) -> None:
         self._waits_for_relief = False
         self._balance_input()
-
-
-def _look(segment: Segment, view: View) -> list[Reply]:
-    """Read what was asked, up to REPLY_BYTES and the reply that goes beyond."""
-    replies: list[Reply] = []
-    items = iter(segment.items)
-    size = 0
-    for place, row in enumerate(segment.rows):
-        failed = segment.failed.get(place)
-        reply = row.function(view, next(items)) if failed is None else failed
-        replies.append(reply)
-        if type(reply) is bytes:
-            size += len(reply)
-        elif type(reply) is list:
-            size += _weight(reply)
-        if size > REPLY_BYTES:
-            break
-    return replies
-
-
-def _check_limits(clients: Clients, row: Row, request: Request) -> None:
-    lengths = request.lengths if type(request) is OversizedRequest else list(map(len, request))
-    limits = clients.limits
-    first, last, step = row.keys
-    keys = range(first, last + 1 if last > 0 else len(lengths) + last + 1, step) if first else ()
-    for place, length in enumerate(lengths):
-        if place in keys:
-            if length > limits.key_bytes:
-                raise Rejected(errors.over_limit("key", limits.key_bytes))
-        elif length > limits.value_bytes:
-            raise Rejected(errors.over_limit("value", limits.value_bytes))
-    if sum(lengths) > limits.request_bytes:
-        raise Rejected(errors.over_limit("request", limits.request_bytes))
-
-
-def _shaped(row: Row, reply: Any) -> Reply:
-    return reply if row.shape is None or type(reply) is Error else row.shape(reply)
-
-
-def _weight(replies: list[Reply]) -> int:
-    """Bytes of values in the replies: counted before they are copied into one output."""
-    total = 0
-    for reply in replies:
-        if type(reply) is bytes:
-            total += len(reply)
-        elif type(reply) is list:
-            total += _weight(reply)
-    return total

@@ -1,7 +1,8 @@
 """What a row of the command table is. The rows themselves are in `commands`.
 
 The kind of a row fixes what its function is: a local one answers at once from the session, a read looks at a
-view of the keyspace, a write only makes the command that the group will log.
+view of the keyspace, a write only makes the command that the group will log, and one of an administrator the
+command that the host carries out.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from kraft.resp.values import Reply, Request
 LOCAL = "local"
 READ = "read"
 WRITE = "write"
+ADMIN = "admin"
 
 ARGUMENTS_MAX = 1 << 20  # the protocol's own maximum; the parser enforces the configured one
 
@@ -21,9 +23,10 @@ ARGUMENTS_MAX = 1 << 20  # the protocol's own maximum; the parser enforces the c
 class Row:
     """One command. `arity` is Redis': the exact number of words, or negative for a minimum.
 
-    `function` is (session, request) -> Reply for a local command, (view, request) -> Reply for a read, and
-    (request) -> kv command for a write; it may raise `errors.Rejected`. `shape` turns the state machine's
-    reply into the client's where they differ. `keys` is Redis' (first, last, step), (0, 0, 0) for none.
+    `function` is (session, request) -> Reply for a local command, (view, request) -> Reply for a read,
+    (request) -> kv command for a write, and (request) -> `host.admin` command for an administrator's; it may
+    raise `errors.Rejected`. `shape` turns the host's reply into the client's where they differ. `keys` is
+    Redis' (first, last, step), (0, 0, 0) for none. `usage` are the arguments, for people.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Row:
     group: str = "server"
     summary: str = ""
     since: str = "1.0.0"
+    usage: str = ""
     shape: Callable[[Any], Reply] | None = None
     subcommands: Mapping[bytes, "Row"] = field(default_factory=dict)
     low: int = field(init=False)

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from kraft.config.values import Client, Config, Limits, Node
+from kraft.config.values import Client, Config, Limits, Node, Raft
 from kraft.host.placement import Placement
 from kraft.host.reads import View
 from kraft.host.status import GroupStatus, MemberStatus, Status
@@ -44,6 +44,9 @@ class FakeHost:
         self.failing: Exception | None = None
         self.writes: list[tuple[int, list[Command]]] = []
         self.reads: list[int] = []
+        self.levels: list[str] = []  # of the reads
+        self.orders: list[Any] = []  # of administrators
+        self.result: Any = "OK"  # of the next of them
         self._clock = clock
         self._pending: list[Callable[[], None]] = []
         self._relief: list[Callable[[], None]] = []
@@ -60,7 +63,19 @@ class FakeHost:
     def _apply(self, group: int, commands: Sequence[Command]) -> Any:
         return self.machines[group].apply(self._clock.wall_ms(), commands)
 
-    def read(self, group: int, done: Any) -> None:
+    def read(self, group: int, done: Any, fresh: bool = False) -> None:
+        self.levels.append("fresh" if fresh else "default")
+        self._read(group, done)
+
+    def read_stale(self, group: int, done: Any) -> None:
+        self.levels.append("stale")
+        self._read(group, done)
+
+    def admin(self, command: Any, done: Any) -> None:
+        self.orders.append(command)
+        self._pending.append(lambda: done(self.failing or self.result))
+
+    def _read(self, group: int, done: Any) -> None:
         self.reads.append(group)
 
         def answer() -> None:
@@ -180,12 +195,22 @@ class Port:
     """The client port under test."""
 
     def __init__(
-        self, *, limits: Limits | None = None, client: Client | None = None, groups: int = 1
+        self,
+        *,
+        limits: Limits | None = None,
+        client: Client | None = None,
+        raft: Raft | None = None,
+        groups: int = 1,
     ) -> None:
         self.clock = FakeClock()
         self.host = FakeHost(self.clock, groups)
         self.observer = Recorder()
-        config = Config(Node("K1", "data"), limits=limits or Limits(), client=client or Client())
+        config = Config(
+            Node("K1", "data"),
+            limits=limits or Limits(),
+            client=client or Client(),
+            raft=raft or Raft(),
+        )
         self.factory = client_factory(config, self.host, self.observer, self.clock)
 
     def connect(self) -> "Talk":

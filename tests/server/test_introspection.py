@@ -73,7 +73,7 @@ def test_cluster_nodes_lists_this_node_and_the_others(client: Talk) -> None:
 
 
 def test_redirect_mode_sends_clients_to_the_leader() -> None:
-    """READONLY lets reads stay; they are linearizable all the same."""
+    """READONLY lets reads stay."""
     port = Port(client=REDIRECT)
     client = port.connect()
     assert "redis_mode:cluster" in body(client.run("INFO", "server"))
@@ -110,6 +110,17 @@ def test_every_row_is_described() -> None:
         for each in (row, *row.subcommands.values()):
             assert each.summary.endswith("."), each.name
             assert each.function.__doc__, each.name
+
+
+def test_administration_is_marked_as_such(client: Talk) -> None:
+    """Of Redis' flags those that its own such commands have."""
+    entry = b"\r\n:4\r\n*2\r\n+admin\r\n+noscript\r\n:0\r\n:0\r\n:0\r\n*2\r\n+@kraft\r\n+@admin\r\n"
+    assert entry in client.run("COMMAND", "INFO", "raft-add-node")
+    nested = client.run("COMMAND", "INFO", "kraft")
+    assert b"$9\r\nkraft|add\r\n:-5\r\n*2\r\n+admin\r\n+noscript\r\n" in nested
+    lines = client.run("KRAFT", "HELP").split(b"\r\n")
+    place = lines.index(b"+ADD id host raft-port [LEARNER] [FORCE]")
+    assert lines[place + 1].startswith(b"+    Makes a standby node a member")
 
 
 def test_families_have_help(client: Talk) -> None:

@@ -5,9 +5,19 @@ from typing import Any
 import pytest
 from twisted.logger import capturedLogs
 
-from kraft.host.ports import Busy, DiskFull, NoLeader, NotLeader, Refused, Stopping, Uncertain
+from kraft.host.ports import (
+    AdminRefused,
+    Busy,
+    DiskFull,
+    NoLeader,
+    NotLeader,
+    Refused,
+    Stopping,
+    TooStale,
+    Uncertain,
+)
 from kraft.kv import commands as kv
-from kraft.server import session
+from kraft.server import segments
 from tests.server.fakes import Port, Talk, encode
 
 
@@ -95,6 +105,10 @@ def test_every_outcome_has_its_error(client: Talk) -> None:
         Busy(): "BUSY too many pending writes, try again later",
         DiskFull("/data"): "MISCONF Errors writing to the log: /data",
         DiskFull(): "MISCONF Errors writing to the log: no space left",
+        TooStale(0): (
+            "MASTERDOWN Last contact with the leader of group 0 is longer ago than reads.max_staleness"
+        ),
+        AdminRefused("{0}, so not now"): "ERR {0}, so not now",
         Stopping(): "CLUSTERDOWN This node is shutting down",
         Refused(): "CLUSTERDOWN This node does not serve the group",
     }
@@ -209,14 +223,14 @@ def test_a_mistake_of_ours_costs_one_client(client: Talk, monkeypatch: pytest.Mo
     other = client.port.connect()
     client.send(encode("GET", "a"))
     other.send(encode("GET", "a"))
-    look, planted = session._look, [RuntimeError("planted")]
+    look, planted = segments.look, [RuntimeError("planted")]
 
     def wrong(*arguments: Any) -> Any:
         if planted:
             raise planted.pop()
         return look(*arguments)
 
-    monkeypatch.setattr(session, "_look", wrong)
+    monkeypatch.setattr(segments, "look", wrong)
     with capturedLogs() as events:
         client.port.host.settle()
     assert [str(event["log_failure"].value) for event in events] == ["planted"]

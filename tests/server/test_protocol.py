@@ -83,3 +83,110 @@ def test_a_client_that_does_not_read_is_closed(port: Port, monkeypatch) -> None:
     protocol.dataReceived(encode("ECHO", "x" * 1000))
     assert socket.aborted
     assert port.observer.rejections == {"output_limit": 1}
+
+
+def unread(port: Port) -> tuple[Any, Socket]:
+    """A client that reads nothing, and has a little more than it may leave unread."""
+    protocol, socket = connect(port)
+    socket.room = 0
+    protocol.dataReceived(encode("ECHO", "x" * 600_000))
+    protocol.dataReceived(encode("ECHO", "x" * 600_000))
+    return protocol, socket
+
+
+def read_all(socket: Socket) -> bytes:
+    """The client reads until nothing more comes."""
+    taken = b""
+    socket.room = 1 << 30
+    while socket.dataBuffer or socket._tempDataBuffer or socket.taken:
+        taken += socket.taken
+        socket.taken = b""
+        socket.doWrite()
+    return taken
+
+
+def test_nothing_is_done_for_a_client_that_leaves_much_unread(port: Port) -> None:
+    """Until it has read it; then everything is answered, in order."""
+    protocol, socket = unread(port)
+    protocol.dataReceived(encode("SET", "a", "1") + encode("GET", "a") + encode("PING"))
+    assert not port.host.writes
+    socket.room = 1_000_000
+    socket.doWrite()
+    assert not port.host.writes
+    socket.room = 1 << 30
+    socket.doWrite()
+    assert len(port.host.writes) == 1
+    port.host.settle()
+    assert read_all(socket).endswith(b"x\r\n+OK\r\n$1\r\n1\r\n+PONG\r\n")
+    assert socket.producer is None
+
+
+def test_what_is_unread_is_bounded_by_little_more(port: Port) -> None:
+    """A pipeline of large reads stops after the round that made it too much, and goes on where it was."""
+    protocol, socket = connect(port)
+    protocol.dataReceived(encode("SET", "big", "v" * 700_000))
+    port.host.settle()
+    socket.room, socket.taken = 0, b""
+    protocol.dataReceived(encode("GET", "big") * 9)
+    port.host.settle()
+    assert len(port.host.reads) == 1
+    assert not socket.aborted
+    one = b"$700000\r\n" + b"v" * 700_000 + b"\r\n"
+    answer = b""
+    for rounds in range(1, 6):
+        answer += read_all(socket)
+        assert len(port.host.reads) == min(rounds + 1, 5)
+        socket.room = 0
+        port.host.settle()
+    assert answer + read_all(socket) == one * 9
+
+
+def test_reading_pauses_when_too_much_waits_for_the_client_to_read(port: Port) -> None:
+    protocol, socket = unread(port)
+    paused: list[bool] = []
+    socket.stopReading = lambda: paused.append(True)
+    socket.startReading = lambda: paused.append(False)
+    protocol.dataReceived(encode("PING") * 4097)
+    assert paused == [True]
+    assert port.observer.paused_now == 1
+    assert read_all(socket).endswith(b"\r\n" + b"+PONG\r\n" * 4097)
+    assert paused == [True, False]
+    assert port.observer.paused_now == 0
+
+
+def test_who_reads_in_the_end_gets_everything_before_the_close(port: Port) -> None:
+    protocol, socket = unread(port)
+    protocol.dataReceived(encode("PING"))
+    protocol.readConnectionLost()
+    assert not socket.disconnecting
+    assert read_all(socket).endswith(b"x\r\n+PONG\r\n")
+    assert socket.disconnecting
+    assert socket.producer is None
+
+
+def test_a_last_long_answer_does_not_hinder_the_close(port: Port) -> None:
+    protocol, socket = connect(port)
+    socket.room = 0
+    protocol.dataReceived(encode("ECHO", "x" * 1_000_000) * 2 + encode("QUIT"))
+    assert socket.disconnecting
+    assert socket.producer is None
+
+
+def test_a_client_that_leaves_without_reading_is_forgotten(port: Port) -> None:
+    protocol, socket = unread(port)
+    protocol.dataReceived(encode("SET", "a", "1"))
+    socket.connectionLost(None)
+    protocol.connectionLost()
+    port.host.settle()
+    assert not port.host.writes
+    assert not port.factory.clients.sessions
+    assert port.observer.paused_now == 0
+
+
+def test_an_answer_under_way_is_sent_although_much_is_unread(port: Port) -> None:
+    """It may take the client over its limit, and then it is closed."""
+    protocol, socket = connect(port)
+    socket.room = 0
+    protocol.dataReceived(encode("ECHO", "x" * 1_000_000) * 2 + encode("SET", "a", "1") + encode("PING"))
+    port.host.settle()
+    assert read_all(socket).endswith(b"x\r\n+OK\r\n+PONG\r\n")
