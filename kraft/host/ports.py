@@ -194,6 +194,11 @@ class Observer(Protocol):
     def forwarded(self, outcome: str, count: int) -> None:
         """Proposals sent to a leader ended; `outcome` is done, not_proposed or uncertain."""
 
+    def snapshot_transfer(self, group: int, direction: str, outcome: str, size: int, seconds: float) -> None:
+        """A snapshot of which `size` bytes were moved ended; `direction` is send or receive, `outcome` done,
+        abandoned (not needed any more) or failed.
+        """
+
     def event(self, name: str, **fields: object) -> None:
         """Something an operator wants to see in the log, by its documented name."""
 

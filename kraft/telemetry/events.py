@@ -23,6 +23,14 @@ LEVELS: dict[str, str] = {
     "disk_full": "error",
     "disk_has_room": "info",
     "storage_failed": "error",
+    # snapshots
+    "snapshot_send_started": "info",
+    "snapshot_send_ended": "info",
+    "snapshot_receive_started": "info",
+    "snapshot_receive_progress": "info",
+    "snapshot_receive_stalled": "warning",
+    "snapshot_receive_ended": "info",
+    "snapshot_receive_failed": "warning",
     # ports
     "client_rejected": "warning",
     "scrape_failed": "error",

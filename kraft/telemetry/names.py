@@ -80,6 +80,15 @@ DISK_FREE_BYTES = Gauge("disk_free_bytes", "Room left for this node on the file 
 DATASET_BYTES = Gauge("dataset_bytes", "Approximate memory of keys and values.")
 DATASET_QUOTA_BYTES = Gauge("dataset_quota_bytes", "Bound of dataset_bytes, limits.dataset_bytes.")
 
+SNAPSHOT_TRANSFERS = Counter(
+    "snapshot_transfers_total",
+    "Copies of the data sent to or received from other nodes, by how that ended.",
+    ("group", "direction", "outcome"),
+)
+SNAPSHOT_TRANSFER_BYTES = Counter(
+    "snapshot_transfer_bytes_total", "Bytes of them, counted when they end.", ("group", "direction")
+)
+
 CLIENT_CONNECTIONS = Gauge("client_connections", "Open client connections.", ("protocol",))
 CLIENT_CONNECTIONS_OPENED = Counter(
     "client_connections_opened_total",

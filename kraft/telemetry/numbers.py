@@ -21,7 +21,7 @@ from kraft.telemetry.samples import Counter as CounterDeclaration
 from kraft.telemetry.status import Status, read_status
 
 PROTOCOLS = ("inline", "resp2", "resp3")
-CLASSES = ("read", "write", "local")
+CLASSES = ("read", "write", "local", "admin")
 CODES = (
     "ERR", "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "UNCERTAIN", "READONLY", "MASTERDOWN", "LOADING",
     "BUSY", "OOM", "MISCONF", "NOAUTH", "WRONGPASS", "NOPERM", "NOPROTO",
@@ -109,6 +109,11 @@ class Metrics(Collector):
         self.commit_duration = spread(names.RAFT_COMMIT_DURATION, groups)
         self.apply_duration = spread(names.RAFT_APPLY_DURATION, groups)
         self.read_index_duration = spread(names.RAFT_READ_INDEX_DURATION, groups)
+        directions = ("send", "receive")
+        self.snapshot_transfers = count(
+            names.SNAPSHOT_TRANSFERS, groups, directions, ("done", "abandoned", "failed")
+        )
+        self.snapshot_transfer_bytes = count(names.SNAPSHOT_TRANSFER_BYTES, groups, directions)
 
     def _hold_peers_and_storage(self, peers: Sequence[str]) -> None:
         count, spread = self._count, self._spread

@@ -92,6 +92,18 @@ class HostObserver:
         """Proposals sent to a leader ended."""
         self._metrics.forwarded.add(count, outcome)
 
+    def snapshot_transfer(
+        self,
+        group: int,
+        direction: str,
+        outcome: str,
+        size: int,
+        seconds: float,  # noqa: ARG002  in the log, where it stands beside the size
+    ) -> None:
+        """A snapshot was sent or received, or was not."""
+        self._metrics.snapshot_transfers.add(1, str(group), direction, outcome)
+        self._metrics.snapshot_transfer_bytes.add(size, str(group), direction)
+
     def event(self, name: str, **fields: object) -> None:
         """Straight to the log."""
         self._events.tell(name, **fields)

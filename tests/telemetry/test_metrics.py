@@ -174,6 +174,19 @@ def test_the_host_tells_of_writes_and_reads() -> None:
     assert found["commands_forwarded_total{outcome=done}"] == 4
 
 
+def test_the_host_tells_of_snapshots() -> None:
+    node = Node()
+    assert node.scrape()["snapshot_transfers_total{group=0,direction=receive,outcome=failed}"] == 0
+
+    node.host.snapshot_transfer(0, "send", "done", 1000, 2.0)
+    node.host.snapshot_transfer(0, "send", "failed", 24, 0.5)
+    found = node.scrape()
+
+    assert found["snapshot_transfers_total{group=0,direction=send,outcome=done}"] == 1
+    assert found["snapshot_transfers_total{group=0,direction=send,outcome=failed}"] == 1
+    assert found["snapshot_transfer_bytes_total{group=0,direction=send}"] == 1024
+
+
 def test_a_transaction_without_entries_is_no_batch() -> None:
     node = Node()
     node.storage.committed(0.004, 0, 0)
