@@ -8,7 +8,7 @@ channel says what a message is for, and which bound holds for it:
 
     GREETING  handshake values; nothing else is accepted until the link is open
     CONTROL   batches that fit one piece; never cut, so that they can go between pieces of bulk
-    BULK      batches of any size, in pieces when they are large
+    BULK      batches of any size, in pieces when they are large; of several messages in any order
     LINK      the link's own pings and pongs
 
 TCP has a checksum of its own, a weak one; this one turns a corrupted or misframed stream into a closed link.
@@ -24,7 +24,9 @@ LAST = 1  # flag: no further piece of this message follows
 
 PIECE_BYTES = 64 << 10  # a control frame waits for one of these; large enough that 14 bytes are nothing
 MESSAGE_BYTES_MAX = 160 << 20  # one entry holds one request at least; room for the largest one can configure
-PARTIAL_MESSAGES_MAX = 4  # messages of which some pieces are here; a sender of this version has one at a time
+CHUNK_BYTES_MAX = 96 << 20  # a chunk of a snapshot: the largest one can configure, and a largest key above
+PARTIAL_MESSAGES_MAX = 4  # messages of which some pieces are here: a batch, a chunk, and room for later ideas
+PARTIAL_BYTES_MAX = MESSAGE_BYTES_MAX + CHUNK_BYTES_MAX  # of all of them
 
 _HEADER = struct.Struct(">IIBBI")
 _CHECKED = struct.Struct(">BBI")  # the part of the header that the checksum covers
@@ -62,9 +64,13 @@ class FrameReader:
     """
 
     def __init__(
-        self, message_bytes: int = MESSAGE_BYTES_MAX, partial_messages: int = PARTIAL_MESSAGES_MAX
+        self,
+        message_bytes: int = MESSAGE_BYTES_MAX,
+        partial_messages: int = PARTIAL_MESSAGES_MAX,
+        partial_bytes: int = PARTIAL_BYTES_MAX,
     ) -> None:
         self._message_bytes = message_bytes
+        self._all_bytes = partial_bytes
         self._partial_messages = partial_messages
         self._open = False
         self._data = b""  # never more than one frame beyond what was just read
@@ -129,9 +135,11 @@ class FrameReader:
                 raise WireError(f"more than {self._partial_messages} unfinished messages")
             parts = self._partial[message_id] = bytearray()
         self._partial_bytes += len(piece)
-        if self._partial_bytes > self._message_bytes:
-            raise WireError(f"message of more than {self._message_bytes} bytes")
         parts += piece
+        if len(parts) > self._message_bytes:
+            raise WireError(f"message of more than {self._message_bytes} bytes")
+        if self._partial_bytes > self._all_bytes:
+            raise WireError(f"unfinished messages of more than {self._all_bytes} bytes")
         if not flags & LAST:
             return None
         del self._partial[message_id]

@@ -128,9 +128,9 @@ class Handshake:
         own = self._own
         if peer.id == own.id:
             return f"{own.id} met a node of its own id"
-        if self._dialled is not None:
-            return None if peer.id == self._dialled else f"dialled {self._dialled}, but {peer.id} answered"
-        return None if peer.id < own.id else f"{own.id} dials {peer.id}: the smaller id dials"
+        if self._dialled not in (None, peer.id):
+            return f"dialled {self._dialled}, but {peer.id} answered"
+        return None
 
     def _wrong_auth(self, peer: Hello) -> str | None:
         own = self._own

@@ -3,12 +3,12 @@
 import msgspec
 
 from kraft.peerwire.errors import WireError
-from kraft.raft.membership import Member
+from kraft.raft.membership import MEMBERS_MAX, TEXT_MAX, Member
 
 MAGIC = b"kraft"
 WIRE_MIN, WIRE_MAX = 1, 1  # versions of the peer wire that this program speaks
 NONCE_BYTES = 32
-TEXT_MAX = 255  # characters of an id, a host:port, a cluster id
+COUNTER_MAX = (1 << 63) - 1  # what a database can remember of a start or a session
 REASON_MAX = 500  # characters of a refusal
 NO_AUTH, SECRET = "none", "secret"  # values of `Hello.auth`
 
@@ -18,8 +18,8 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
     `incarnation` is 32 hex digits; `cluster` and `members` (the bootstrap list) are empty until it has
     formed; `peer`, `client` and `http` are advertised `host:port`. `starts` counts the starts on its
-    directory and `session` is drawn at each: a directory that was put back shows by them. `standby`: it
-    waits to be added to a cluster. The link fills in `nonce` and `auth`.
+    directory and `session`, of 63 bits, is drawn at each: a directory that was put back shows by them.
+    `standby`: it waits to be added to a cluster. The link fills in `nonce` and `auth`.
     """
 
     id: str
@@ -83,11 +83,17 @@ def faults(hello: Hello) -> str | None:
         return "impossible version range"
     if not hello.id or not hello.incarnation:
         return "a node without id or incarnation"
-    texts = (hello.id, hello.incarnation, hello.cluster, hello.peer, hello.client, hello.http)
+    texts = [hello.id, hello.incarnation, hello.cluster, hello.peer, hello.client, hello.http]
+    for member in hello.members[:MEMBERS_MAX]:
+        texts += (member.id, member.incarnation, member.peer)
     if any(len(text) > TEXT_MAX for text in texts):
         return "a field of the handshake is too long"
     if not all(text.isprintable() for text in texts):
         return "a field of the handshake holds control characters"
+    if len(hello.members) > MEMBERS_MAX:
+        return f"more than {MEMBERS_MAX} members"
+    if not (0 <= hello.starts <= COUNTER_MAX and 0 <= hello.session <= COUNTER_MAX):
+        return "an impossible count of starts, or session"
     if len(hello.nonce) != NONCE_BYTES:
         return f"the nonce must have {NONCE_BYTES} bytes"
     return None

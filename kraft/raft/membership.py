@@ -8,7 +8,14 @@ is one way for all changes: as long as `target` is set, every decision needs a m
 configuration and one of the target's.
 """
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import msgspec
+
+MEMBERS_MAX = 64  # of one configuration: every one of them is dialled, and walked at each decision
+RETIRED_MAX = 4096  # decades of replaced nodes; keeps a configuration entry below half a megabyte
+TEXT_MAX = 255  # characters of an id, an incarnation, a host:port
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True, order=True):
@@ -78,6 +85,49 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
         """The member with this id, as in `everyone`."""
         return next((m for m in self.everyone if m.id == id_), None)
 
+    def fault(self) -> str | None:
+        """What is wrong with this value by itself, or None; nothing with a fault may enter a log."""
+        fault = self._own_fault()
+        if fault is not None or self.target is None:
+            return fault
+        if self.target.target is not None:
+            return "the target has a target"
+        fault = self.target._own_fault()  # noqa: SLF001  of our own kind
+        if fault is not None:
+            return f"target: {fault}"
+        if not set(self.retired) <= set(self.target.retired):
+            return "the target forgets a retired incarnation"
+        return None
+
+    def _own_fault(self) -> str | None:
+        fault = members_fault(self.members)
+        if fault is not None:
+            return fault
+        if not self.voters:
+            return "nobody votes"
+        if not (_ascending(self.voters) and _ascending(self.learners)):
+            return "voters or learners are not in order"
+        if sorted((*self.voters, *self.learners)) != [m.id for m in self.members]:
+            return "not every member is either a voter or a learner"
+        if not _ascending([j.id for j in self.joining]):
+            return "joining members are not in order"
+        if any(j.id not in self.learners or j.replaces == j.id for j in self.joining):
+            return "a member is joining that is no learner, or in place of itself"
+        if any(len(j.replaces) > TEXT_MAX for j in self.joining):
+            return "a name is too long"
+        return self._retired_fault()
+
+    def _retired_fault(self) -> str | None:
+        if len(self.retired) > RETIRED_MAX:
+            return f"more than {RETIRED_MAX} retired incarnations"
+        if any(not 0 < len(incarnation) <= TEXT_MAX for incarnation in self.retired):
+            return "a retired incarnation is empty or too long"
+        if len(set(self.retired)) != len(self.retired):
+            return "an incarnation is retired twice"
+        if not {m.incarnation for m in self.members}.isdisjoint(self.retired):
+            return "a member has a retired incarnation"
+        return None
+
 
 NOBODY = Configuration((), ())
 
@@ -97,6 +147,25 @@ class Base(msgspec.Struct, frozen=True, array_like=True):
 
 
 START = Base()
+
+
+def members_fault(members: Sequence[Member]) -> str | None:
+    """What is wrong with a list of members, or None: order, number, texts."""
+    if len(members) > MEMBERS_MAX:
+        return f"more than {MEMBERS_MAX} members"
+    if not _ascending([m.id for m in members]):
+        return "members are not in the order of their ids"
+    for member in members:
+        if not member.id or not member.incarnation:
+            return "a member without id or incarnation"
+        for text in (member.id, member.incarnation, member.peer):
+            if len(text) > TEXT_MAX or not text.isprintable():
+                return "a text of a member is too long or holds control characters"
+    return None
+
+
+def _ascending(names: Sequence[str]) -> bool:
+    return all(first < second for first, second in pairwise(names))
 
 
 def decode(data: bytes) -> Configuration:

@@ -144,13 +144,25 @@ def test_a_batch_that_follows_the_handshake_in_one_read_is_kept():
 
 
 def test_a_message_has_a_largest_size():
-    """The bound counts all unfinished messages together; exactly at it is fine."""
+    """Exactly at it is fine."""
     reader = opened(message_bytes=100)
     reader.feed(frame(BULK, 1, b"x" * 60, last=False) + frame(BULK, 1, b"x" * 40))
     assert drain(reader) == [(BULK, b"x" * 100)]
 
-    reader.feed(frame(BULK, 2, b"x" * 60, last=False) + frame(BULK, 3, b"x" * 41, last=False))
-    with pytest.raises(WireError, match="more than 100 bytes"):
+    reader.feed(frame(BULK, 2, b"x" * 60, last=False) + frame(BULK, 2, b"x" * 41, last=False))
+    with pytest.raises(WireError, match="message of more than 100 bytes"):
+        drain(reader)
+
+
+def test_unfinished_messages_together_have_a_largest_size():
+    """A batch and a chunk may be on their way at once; exactly at the bound is fine."""
+    reader = opened(message_bytes=100, partial_bytes=130)
+    reader.feed(frame(BULK, 1, b"x" * 90, last=False) + frame(BULK, 2, b"x" * 40, last=False))
+    assert drain(reader) == []
+    assert reader.buffered_bytes == 130
+
+    reader.feed(frame(BULK, 2, b"x", last=False))
+    with pytest.raises(WireError, match="unfinished messages of more than 130 bytes"):
         drain(reader)
 
 

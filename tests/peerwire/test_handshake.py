@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from kraft.peerwire import hello as greetings
 from kraft.peerwire.errors import HandshakeError, RefusedByPeer, WireError
 from kraft.peerwire.handshake import Handshake, State
-from kraft.peerwire.hello import NONCE_BYTES, TEXT_MAX, WIRE_MAX, Hello, Proof, Refusal, Welcome
-from kraft.raft.membership import Member
+from kraft.peerwire.hello import COUNTER_MAX, NONCE_BYTES, WIRE_MAX, Hello, Proof, Refusal, Welcome
+from kraft.raft.membership import TEXT_MAX, Member
 
 SECRET = b"correct horse battery staple"
 K1 = Hello("K1", "1" * 32, peer="127.0.0.1:1", client="127.0.0.1:11", http="127.0.0.1:21")
@@ -137,6 +137,28 @@ def test_a_hello_of_a_later_version_is_proved_as_it_was_sent():
     assert accepting.state is State.DECISION
 
 
+def test_a_hello_of_an_earlier_version_is_understood():
+    """Without the fields that were appended since, it is a node that does not wait to be added."""
+    _, accepting = ends()
+    hello = replace(K1, nonce=nonce("a"), auth="secret", starts=7, session=COUNTER_MAX, standby=True)
+    assert greetings.decode(greetings.encode(hello)) == hello
+    earlier = msgspec.msgpack.encode(msgspec.msgpack.decode(greetings.encode(hello))[:-3])
+
+    accepting.received(earlier)
+
+    assert accepting.peer == replace(hello, starts=0, session=0, standby=False)
+
+
+@pytest.mark.parametrize(("small", "large"), [("K1", "K2"), ("K2", "K1")])
+def test_anyone_may_dial_anyone(small, large):
+    """Who dials by habit is a matter of those who dial, not of the handshake."""
+    dialling, accepting = ends(k1=replace(K1, id=small), k2=replace(K2, id=large), dialled=large)
+
+    shake(dialling, accepting)
+
+    assert dialling.state is accepting.state is State.OPEN
+
+
 @pytest.mark.parametrize(
     ("k1", "reason"),
     [
@@ -149,7 +171,13 @@ def test_a_hello_of_a_later_version_is_proved_as_it_was_sent():
         (replace(K1, client="x" * (TEXT_MAX + 1)), "too long"),
         (replace(K1, id="K0\nroot logged in"), "control characters"),
         (replace(K1, id="K2"), "own id"),
-        (replace(K1, id="K3"), "the smaller id dials"),
+        (replace(K1, members=(K2.members[0],) * 65), "more than 64 members"),
+        (replace(K1, members=(Member("K1", "1" * 32, "h" * (TEXT_MAX + 1)),)), "too long"),
+        (replace(K1, members=(Member("K1\n", "1" * 32, "h:1"),)), "control characters"),
+        (replace(K1, starts=-1), "count of starts"),
+        (replace(K1, starts=COUNTER_MAX + 1), "count of starts"),
+        (replace(K1, session=-1), "session"),
+        (replace(K1, session=COUNTER_MAX + 1), "session"),
     ],
 )
 def test_a_peer_that_does_not_fit_is_refused(k1, reason):
