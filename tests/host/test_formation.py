@@ -3,15 +3,23 @@
 from kraft.host.formation import Formation, cluster_id
 from kraft.host.ports import Identity
 from kraft.peerwire.hello import Hello
+from kraft.peerwire.messages import Invitation
+from kraft.raft import changes
+from kraft.raft.membership import Configuration, Member
 
 ALL = frozenset({"K1", "K2", "K3"})
 
 
-def node(id_, incarnation=None, wanted=ALL):
-    return Formation(Identity(id_, incarnation or id_ * 16), f"{id_}:1", wanted)
+def node(id_, incarnation=None, wanted=ALL, standby=False):
+    return Formation(Identity(id_, incarnation or id_ * 16), f"{id_}:1", wanted, standby)
 
 
-def hello(formation):
+def waiting(id_, incarnation=None):
+    """A node started in standby."""
+    return node(id_, incarnation, frozenset({id_}), standby=True)
+
+
+def hello(formation, starts=1, session=7):
     identity = formation.identity
     return Hello(
         id=identity.id,
@@ -19,6 +27,9 @@ def hello(formation):
         cluster=identity.cluster,
         members=identity.members,
         peer=formation.address,
+        starts=starts,
+        session=session,
+        standby=formation.standby,
     )
 
 
@@ -127,3 +138,152 @@ def test_a_member_that_formed_forgets_nobody():
     members = k1.members
     k1.lost("K2")
     assert k1.members == members
+
+
+# Standby, and being added
+
+
+def invitation(formation):
+    return Invitation(formation.identity.cluster, formation.identity.members, 1)
+
+
+def test_a_node_in_standby_forms_nothing_and_waits_for_a_cluster():
+    k4 = waiting("K4")
+    assert k4.alone() is None
+    assert k4.missing == []
+    assert "in standby" in (k4.objection(hello(node("K1"))) or "")
+    k1, _, _ = formed()
+    assert greet(k4, k1) is None
+    assert not k4.formed
+
+
+def test_a_cluster_lets_a_node_in_standby_greet_and_no_other_stranger():
+    k1, _, _ = formed()
+    assert k1.objection(hello(waiting("K4"))) is None
+    assert "KRAFT ADD K9 K9:1" in (k1.objection(hello(node("K9"))) or "")
+
+
+def test_an_invitation_makes_it_a_member_of_that_cluster():
+    k1, _, _ = formed()
+    k4 = waiting("K4")
+    identity = k4.invited(invitation(k1))
+    assert identity is not None
+    assert (identity.cluster, identity.members) == (k1.identity.cluster, k1.identity.members)
+    assert (identity.id, identity.incarnation) == ("K4", k4.identity.incarnation)
+
+    k4.identity = identity
+    assert k4.invited(invitation(k1)) is None
+    assert k1.objection(hello(k4)) is None
+    assert k4.objection(hello(k1)) is None
+
+
+def test_an_invitation_that_contradicts_itself_is_not_followed():
+    k1, _, _ = formed()
+    assert waiting("K4").invited(Invitation("0" * 32, k1.identity.members, 1)) is None
+    assert waiting("K4").invited(Invitation(cluster_id(()), (), 1)) is None
+
+
+def test_a_member_never_follows_an_invitation():
+    k1, _, _ = formed()
+    other = node("K9", wanted=frozenset({"K9"}))
+    other.identity = other.alone()
+    assert k1.invited(invitation(other)) is None
+
+
+def test_what_an_introduced_node_is_refused_for_is_remembered():
+    k1, _, _ = formed()
+    other = node("K4", wanted=frozenset({"K4"}))
+    other.identity = other.alone()
+    k1.introduce("K4")
+    k1.objection(hello(other))
+    assert "belongs to cluster" in k1.objections["K4"]
+    k1.dismiss("K4")
+    assert k1.objections == {}
+
+
+def test_a_wiped_member_is_heard_only_while_it_is_re_admitted():
+    k1, _, _ = formed()
+    wiped = waiting("K2", "f" * 32)
+    assert "KRAFT REPLACE K2 K2 K2:1" in (k1.objection(hello(wiped)) or "")
+    assert wiped.disowned(hello(k1)) is None
+    k1.introduce("K2")
+    assert k1.objection(hello(wiped)) is None
+    k1.dismiss("K2")
+    assert k1.objection(hello(wiped)) is not None
+
+
+# The members in force
+
+
+def with_change(formation, change, *args):
+    base = formation.current
+    if not base.members:
+        base = Configuration.of_voters(formation.identity.members)
+    formation.current = change(base, *args)
+
+
+def test_the_members_in_force_count_not_the_founders():
+    k1, _, _ = formed()
+    k4 = waiting("K4")
+    with_change(k1, changes.added, Member("K4", k4.identity.incarnation, "K4:1"))
+    assert [m.id for m in k1.members] == ["K1", "K2", "K3", "K4"]
+    unformed = Formation(k4.identity, "K4:1", frozenset({"K4"}))
+    assert k1.objection(hello(unformed)) is None
+
+
+def test_a_member_we_have_not_heard_of_is_believed_when_it_is_of_our_cluster():
+    """The list of members here may be behind; what it is a member of has been proved to it."""
+    k1, _, _ = formed()
+    k4, other_k2 = waiting("K4"), waiting("K2", "f" * 32)
+    for new in (k4, other_k2):
+        new.identity = new.invited(invitation(k1))
+        assert k1.objection(hello(new)) is None
+
+
+def test_a_removed_node_is_told_the_way_back_and_knows_it_itself():
+    k1, k2, _ = formed()
+    with_change(k1, changes.removed, "K2")
+    told = k1.objection(hello(k2)) or ""
+    assert "K2 was removed from the cluster" in told
+    assert "wipe its data directory" in told
+    assert "KRAFT ADD K2" in told
+
+    assert k2.removed == ""
+    with_change(k2, changes.removed, "K2")
+    assert "wipe its data directory" in k2.removed
+
+
+def test_a_node_that_slept_while_it_was_replaced_is_refused():
+    """Both belong to the cluster, but its directory has been given up for another one."""
+    k1, k2, _ = formed()
+    with_change(k1, changes.replaced, "K2", Member("K2", "f" * 32, "K2:1"))
+    assert "was removed" in (k1.objection(hello(k2)) or "")
+    assert k1.objection(hello(waiting("K2", "f" * 32))) is None
+
+
+# A directory put back, or running twice
+
+
+def test_an_old_copy_of_a_directory_is_refused():
+    k1, k2, _ = formed()
+    assert k1.objection(hello(k2, starts=5)) is None
+    k1.met(hello(k2, starts=5))
+    told = k1.objection(hello(k2, starts=4, session=8)) or ""
+    assert "old copy" in told
+    assert "KRAFT REPLACE K2 K2 K2:1" in told
+
+
+def test_the_same_start_twice_is_a_copy_and_a_new_link_of_one_start_is_none():
+    k1, k2, _ = formed()
+    k1.met(hello(k2, starts=5, session=1))
+    assert k1.objection(hello(k2, starts=5, session=1)) is None
+    assert "runs twice" in (k1.objection(hello(k2, starts=5, session=2)) or "")
+    assert k1.objection(hello(k2, starts=6, session=2)) is None
+
+
+def test_another_directory_counts_its_own_starts():
+    k1, k2, _ = formed()
+    k1.met(hello(k2, starts=5))
+    fresh = waiting("K2", "f" * 32)
+    k1.introduce("K2")
+    assert k1.objection(hello(fresh, starts=1)) is None
