@@ -60,6 +60,7 @@ class Checkpoints:
         self._marked_bytes = 0
         self._sizes: deque[tuple[int, int]] = deque()  # (index, bytes up to it), ascending
         self._waiting: list[tuple[int, Callable[[int], None]]] = []  # (index, done)
+        self._cut_to = 0  # asked for by an administrator
 
     @property
     def busy(self) -> bool:
@@ -115,10 +116,22 @@ class Checkpoints:
         if self.image is None:
             return base
         last = self.image.base.index
-        most = max(last - self._settings.keep_entries, self._beyond_bytes())
+        most = max(last - self._settings.keep_entries, self._beyond_bytes(), self._cut_to)
         if held is not None:
             most = min(most, held)
         return max(base, min(last, most, base + CUT_ENTRIES))
+
+    def cut_to(self, base: int, keep: int) -> int:
+        """Cut, in the ticks to come, to `keep` entries behind the last checkpoint, below 0 as configured; how
+        many entries go by that.
+        """
+        if self.image is None:
+            return 0
+        if keep >= 0:
+            self._cut_to = self.image.base.index - keep
+            return max(0, self._cut_to - base)
+        kept = max(self.image.base.index - self._settings.keep_entries, self._beyond_bytes())
+        return max(0, kept - base)
 
     def _beyond_bytes(self) -> int:
         """The highest remembered index with more than the bytes to keep behind it; 0 when there is none.

@@ -1,0 +1,132 @@
+"""The comparison of replicas carried out: reports to the leader, its judgement, and what follows from it.
+
+A replica whose state is not the majority's is *fenced*: it answers no reader and leads nobody, also after a
+restart, until its state is replaced by a copy of the leader's. Its log is as good as any, so it goes on to
+vote and to acknowledge entries.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from kraft.host.divergence import UNKNOWN, Divergence, ReplicaSum, Verdict
+from kraft.kv.checkpoint import Image
+from kraft.peerwire.messages import Digest, Fence, Message
+from kraft.raft.node import Node
+
+if TYPE_CHECKING:
+    from kraft.host.group import Around
+
+VERIFY_SECONDS = 10.0  # for the reports of all replicas after the leader's own checkpoint
+
+
+class Comparing:
+    """One group's. `fenced(True)` is called when this replica turns out to be the odd one."""
+
+    def __init__(
+        self,
+        group: int,
+        node: Node,
+        around: "Around",
+        post: Callable[[str, Message], None],
+        fenced: Callable[[bool], None],
+    ) -> None:
+        self.mismatch = False  # some replica is known to differ, or nobody can tell which one
+        self._group = group
+        self._node = node
+        self._around = around
+        self._post = post
+        self._fenced = fenced
+        self._divergence = Divergence(node.id)
+        self._told: set[tuple[int, str]] = set()  # (index, replica) that were found different
+        self._reported_to: tuple[str, int] = ("", 0)  # (leader, index)
+        self._verifying: list[tuple[int, float, Callable[[list[object]], None]]] = []
+
+    @property
+    def _leads(self) -> bool:
+        return self._node.leader == self._node.id
+
+    def completed(self, image: Image) -> None:
+        """This replica's checkpoint is durable."""
+        self._divergence.own(image.base.index, image.sum)
+        self._around.observer.compared(self._group, "taken")
+        self._judge()
+
+    def restored(self, image: Image) -> None:
+        """This replica's state is a copy of the leader's now."""
+        self._divergence.restored(image.base.index, image.sum)
+
+    def heard(self, peer: str, message: Digest) -> None:
+        """A follower reports its checkpoint."""
+        if self._leads:
+            self._divergence.heard(peer, message.index, message.sum)
+            self._judge()
+
+    def follow(self) -> None:
+        """This replica leads no more."""
+        self._divergence.follow()
+        self._verifying.clear()
+        self._told.clear()
+        self.mismatch = False
+
+    def fence(self, message: Fence) -> None:
+        """The leader says that this replica's state is wrong."""
+        if self._divergence.fenced(message.index, message.sum):
+            self._fence(message.index)
+
+    def verify(self, index: int, done: Callable[[list[object]], None]) -> None:
+        """`done` gets the table of all replicas when every one has reported `index`, or time is up."""
+        self._verifying.append((index, self._around.clock.seconds() + VERIFY_SECONDS, done))
+
+    def tick(self, now: float) -> None:
+        """Report to a leader that may not know this replica's sum; answer who waits for a table."""
+        newest = self._divergence.newest
+        leader = self._node.leader
+        if newest is not None and leader and not self._leads and self._reported_to != (leader, newest[0]):
+            self._reported_to = (leader, newest[0])
+            self._post(leader, Digest(*newest))
+        waiting, self._verifying = self._verifying, []
+        for index, until, done in waiting:
+            table = self._table()
+            if now < until and any(row.index < index or row.state == UNKNOWN for row in table):
+                self._verifying.append((index, until, done))
+            else:
+                done([{"node": r.node, "index": r.index, "sum": r.sum, "state": r.state} for r in table])
+
+    def _table(self) -> tuple[ReplicaSum, ...]:
+        configuration = self._node.configuration
+        return self._divergence.table(configuration.electors, [m.id for m in configuration.everyone])
+
+    def _judge(self) -> None:
+        if not self._leads:
+            return
+        verdicts = self._divergence.judge(self._node.configuration.electors)
+        self.mismatch = bool(verdicts)
+        for verdict in verdicts:
+            for replica, _ in verdict.odd:
+                self._tell(verdict, replica)
+
+    def _tell(self, verdict: Verdict, replica: str) -> None:
+        if (verdict.index, replica) in self._told:
+            return
+        self._told.add((verdict.index, replica))
+        self._around.observer.compared(self._group, "different")
+        self._around.observer.event(
+            "replica_differs",
+            group=self._group,
+            replica=replica,
+            index=verdict.index,
+            decided=verdict.decided,
+        )
+        if not verdict.decided:
+            return
+        if replica == self._node.id:
+            self._fence(verdict.index)
+        else:
+            self._post(replica, Fence(verdict.index, verdict.sum))
+
+    def _fence(self, index: int) -> None:
+        def remembered() -> None:
+            self._around.observer.event("replica_fenced", group=self._group, index=index)
+
+        self._fenced(True)
+        self._around.disk.fence(self._group, True, remembered)
