@@ -12,6 +12,9 @@ LEVELS: dict[str, str] = {
     "node_failed": "critical",
     # cluster and consensus
     "cluster_formed": "info",
+    "cluster_joined": "info",
+    "configuration_changed": "info",
+    "admin_command": "info",
     "role_changed": "info",
     "election_ended": "info",
     # peers
@@ -31,6 +34,10 @@ LEVELS: dict[str, str] = {
     "snapshot_receive_stalled": "warning",
     "snapshot_receive_ended": "info",
     "snapshot_receive_failed": "warning",
+    # checkpoints and their comparison
+    "checkpoint_failed": "error",
+    "replica_differs": "critical",
+    "replica_fenced": "critical",
     # ports
     "client_rejected": "warning",
     "scrape_failed": "error",

@@ -101,6 +101,14 @@ COMMAND_DURATION = Histogram(
     "command_duration_seconds", "From a command's arrival to its answer.", ("class",)
 )
 COMMAND_ERRORS = Counter("command_errors_total", "Error replies by their first word.", ("code",))
+CONSISTENCY_CHECKS = Counter(
+    "consistency_checks_total",
+    "Checkpoints taken so as to be compared, and replicas found to differ.",
+    ("group", "outcome"),
+)
+CONSISTENCY_MISMATCH = Gauge(
+    "consistency_mismatch", "1 where the data of a replica is known to differ from the others'.", _GROUP
+)
 COMMANDS_FORWARDED = Counter("commands_forwarded_total", "Writes sent on to the leader.", ("outcome",))
 CLIENT_REDIRECTS = Counter("client_redirects_total", "Clients sent to another node.", ("kind",))
 CLIENT_RECEIVED_BYTES = Counter("client_received_bytes_total", "Bytes read from clients.")

@@ -92,6 +92,10 @@ class HostObserver:
         """Proposals sent to a leader ended."""
         self._metrics.forwarded.add(count, outcome)
 
+    def compared(self, group: int, outcome: str) -> None:
+        """A checkpoint was taken, or a replica found to differ."""
+        self._metrics.consistency_checks.add(1, str(group), outcome)
+
     def snapshot_transfer(
         self,
         group: int,

@@ -62,6 +62,10 @@ class GroupStatus(Protocol):
     def pending_proposals(self) -> int: ...
     @property
     def replicas(self) -> Sequence[ReplicaStatus]: ...
+    @property
+    def fenced(self) -> bool: ...
+    @property
+    def mismatch(self) -> bool: ...
 
 
 class Status(Protocol):
@@ -109,6 +113,7 @@ def _read_roles(group: GroupStatus, readings: Readings) -> None:
         readings.set(names.RAFT_STATE, group.role == role, label, role)
     if leads:
         readings.set(names.RAFT_LEADER_TERM_INFO, 1, label, str(group.term))
+    readings.set(names.CONSISTENCY_MISMATCH, group.fenced or group.mismatch, label)
     readings.set(names.RAFT_MEMBERS, len(group.voters), label, "voter")
     readings.set(names.RAFT_MEMBERS, len(group.learners), label, "learner")
 
