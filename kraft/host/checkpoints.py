@@ -70,16 +70,15 @@ class Checkpoints:
     def due(self, now: float, applied: int, machine: Machine) -> bool:
         """Whether the leader should log a marker."""
         settings = self._settings
+        if not machine.keyspace.changed:
+            self._marked_at = now  # the time runs from the first change
         if self._busy is not None or applied == self._marked_index:
             return False
         if applied - self._marked_index >= settings.entries:
             return True
         if self._bytes - self._marked_bytes >= settings.size:
             return True
-        if not machine.keyspace.changed or not settings.interval:
-            self._marked_at = now
-            return False
-        return now - self._marked_at >= settings.interval
+        return bool(settings.interval) and now - self._marked_at >= settings.interval
 
     def applied(self, entry: Entry) -> None:
         """An entry went into the state machine."""

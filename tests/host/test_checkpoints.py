@@ -1,0 +1,206 @@
+"""When checkpoints are taken, and how much of the log stays behind them."""
+
+from collections.abc import Callable
+
+from kraft.host.checkpoints import CUT_ENTRIES, Checkpoints, CheckpointSettings
+from kraft.kv.checkpoint import HASH_BYTES, Capture, Image
+from kraft.kv.commands import Put
+from kraft.kv.machine import Machine
+from kraft.raft.membership import Base
+from kraft.raft.messages import Entry, EntryKind
+
+
+class Disk:
+    """Keeps what it is asked for until told how it ends."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Capture, Callable[[Image | None], None]]] = []
+
+    def checkpoint(self, group: int, capture: Capture, done: Callable[[Image | None], None]) -> None:
+        assert group == 0
+        self.asked.append((capture, done))
+
+    def finish(self, durable: bool = True) -> None:
+        capture, done = self.asked.pop(0)
+        done(image(capture.base.index) if durable else None)
+
+
+class Events:
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def event(self, name: str, **fields: object) -> None:
+        self.names.append(name)
+
+
+def image(index: int) -> Image:
+    return Image(Base(index, 1), index, 0, 0, bytes(HASH_BYTES))
+
+
+class Story:
+    """A replica that applies entries of 1,000 bytes or so, with a fake disk."""
+
+    def __init__(self, start: Image | None = None, **settings: float) -> None:
+        wanted = {"entries": 100, "size": 1 << 30, "interval": 0.0, "keep_entries": 10, "keep_bytes": 1 << 30}
+        self.disk = Disk()
+        self.events = Events()
+        self.machine = Machine()
+        self.completed: list[int] = []
+        self.now = 0.0
+        self.index = 0 if start is None else start.base.index
+        self.checkpoints = Checkpoints(
+            0,
+            self.disk,  # type: ignore[arg-type]
+            self.events,  # type: ignore[arg-type]
+            CheckpointSettings(**{**wanted, **settings}),  # type: ignore[arg-type]
+            start,
+            lambda done: self.completed.append(done.base.index),
+        )
+
+    def apply(self, count: int) -> "Story":
+        for _ in range(count):
+            self.index += 1
+            self.machine.apply(1, [Put(b"k%d" % self.index, b"v")])
+            self.checkpoints.applied(Entry(self.index, 1, 1, EntryKind.COMMANDS, bytes(872)))
+        return self
+
+    def mark(self) -> "Story":
+        self.index += 1
+        self.checkpoints.marker(Base(self.index, 1), self.machine, self.now)
+        return self
+
+    @property
+    def due(self) -> bool:
+        return self.checkpoints.due(self.now, self.index, self.machine)
+
+
+def test_a_checkpoint_is_due_after_so_many_entries() -> None:
+    story = Story(entries=100).apply(99)
+    assert not story.due
+
+    assert story.apply(1).due
+
+
+def test_a_checkpoint_is_due_after_so_many_bytes() -> None:
+    story = Story(size=50_000).apply(49)
+    assert not story.due
+
+    assert story.apply(1).due
+
+
+def test_a_checkpoint_is_due_after_some_time_only_if_something_was_written() -> None:
+    story = Story(interval=60.0)
+    story.now = 1_000.0
+    assert not story.due  # nothing there
+    story.apply(1)
+    story.now += 59.0
+    assert not story.due  # the time runs from the first change
+    story.now += 1.0
+
+    assert story.due
+
+
+def test_no_second_marker_before_the_first_one_is_written() -> None:
+    story = Story().apply(100).mark()
+    story.apply(200)
+    assert not story.due
+    story.disk.finish()
+
+    assert story.due
+    assert story.completed == [101]
+
+
+def test_a_marker_that_comes_while_a_checkpoint_is_written_is_passed_over() -> None:
+    story = Story().apply(5).mark().apply(5).mark()
+    (first, _), *others = story.disk.asked
+    assert not others
+    assert len(first.changes) == 5
+    story.disk.finish()
+    story.mark()
+
+    assert len(story.disk.asked[0][0].changes) == 5  # those of the second five
+
+
+def test_what_a_full_disk_did_not_take_is_in_the_next_checkpoint() -> None:
+    story = Story().apply(3).mark()
+    story.machine.apply(2, [Put(b"k1", b"newer")])
+    story.disk.finish(durable=False)
+    story.mark()
+
+    changes = story.disk.asked[0][0].changes
+    assert sorted(changes) == [b"k1", b"k2", b"k3"]
+    assert changes[b"k1"].value == b"newer"  # type: ignore[union-attr]
+    assert story.events.names == ["checkpoint_failed"]
+
+
+def test_nothing_is_cut_before_a_checkpoint_is_durable() -> None:
+    story = Story(keep_entries=0).apply(50).mark()
+
+    assert story.checkpoints.cut(0, None) == 0
+
+
+def test_the_log_is_cut_behind_the_checkpoint_a_little_at_a_time_and_a_tail_stays() -> None:
+    story = Story(keep_entries=100).apply(1_000).mark()
+    story.disk.finish()
+    base, steps = 0, 0
+    while (cut := story.checkpoints.cut(base, None)) != base:
+        assert cut - base <= CUT_ENTRIES
+        base, steps = cut, steps + 1
+
+    assert base == 1_001 - 100
+    assert steps > 1
+
+
+def test_bytes_bound_the_tail_as_well() -> None:
+    story = Story(keep_entries=1_000, keep_bytes=64_000).apply(200).mark()
+    story.disk.finish()
+
+    base = story.checkpoints.cut(0, None)
+    assert 200 - 64 - 2 <= base <= 200 - 64
+
+
+def test_what_was_in_the_log_at_the_start_stays_until_the_other_bound_is_met() -> None:
+    story = Story(start=image(500), keep_entries=400, keep_bytes=64_000)
+    assert story.checkpoints.cut(50, None) == 100
+
+    story.apply(100)
+    assert story.checkpoints.cut(100, None) <= 500  # never beyond the checkpoint
+
+
+def test_a_snapshot_on_its_way_keeps_what_follows_it() -> None:
+    story = Story(keep_entries=0).apply(200).mark()
+    story.disk.finish()
+
+    assert story.checkpoints.cut(0, held=120) == 120
+    assert story.checkpoints.cut(120, held=None) == 201
+
+
+def test_an_administrator_may_cut_deeper() -> None:
+    story = Story(keep_entries=150).apply(200).mark()
+    story.disk.finish()
+    assert story.checkpoints.cut(0, None) == 51
+
+    assert story.checkpoints.cut_to(51, keep=20) == 130
+    assert story.checkpoints.cut(51, None) == 181
+    assert story.checkpoints.cut_to(181, keep=-1) == 0
+
+
+def test_who_waits_for_a_checkpoint_is_told_when_it_is_durable() -> None:
+    story = Story().apply(5)
+    done: list[int] = []
+    story.checkpoints.when_durable(6, done.append)
+    story.checkpoints.when_durable(7, done.append)
+    story.mark()
+    assert done == []
+    story.disk.finish()
+
+    assert done == [6]
+
+
+def test_a_checkpoint_of_a_machine_that_was_replaced_counts_for_nothing() -> None:
+    story = Story().apply(5).mark()
+    story.checkpoints.restored(image(90))
+    story.disk.finish()
+
+    assert story.checkpoints.image == image(90)
+    assert story.completed == []
