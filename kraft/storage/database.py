@@ -15,15 +15,21 @@ FRAME_BYTES = PAGE_BYTES + 24  # a page and its frame header in the WAL
 APPLICATION_ID = 0x6B726674  # "krft" in the file's header
 
 
-def open_database(path: str, *, vfs: str = "", wal_bytes_max: int) -> apsw.Connection:
-    """Open or create `path`, exclusively, as WAL with `synchronous=FULL`. Raises `StorageError`."""
+def open_database(
+    path: str, *, vfs: str = "", wal_bytes_max: int, shared: bool = False, spill: bool = False
+) -> apsw.Connection:
+    """Open or create `path` as WAL with `synchronous=FULL`. Raises `StorageError`.
+
+    Exclusively, unless `shared`: then other connections may read. With `spill` a transaction larger than the
+    cache goes to the WAL before its COMMIT, so that memory is bounded.
+    """
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
     try:
         connection = apsw.Connection(path, flags=flags, vfs=vfs or None)
     except apsw.Error as error:
         raise explain(path, error) from error
     try:
-        for name, value, effect in _pragmas(wal_bytes_max):
+        for name, value, effect in _pragmas(wal_bytes_max, shared, spill):
             set_pragma(connection, name, value, effect)
     except apsw.Error as error:
         connection.close(True)
@@ -34,29 +40,34 @@ def open_database(path: str, *, vfs: str = "", wal_bytes_max: int) -> apsw.Conne
     return connection
 
 
-def _pragmas(wal_bytes_max: int) -> tuple[tuple[str, str | int, str | int], ...]:
-    """(name, value to set, value that must be read back), in the order that works."""
+def _pragmas(
+    wal_bytes_max: int, shared: bool, spill: bool
+) -> tuple[tuple[str, str | int, str | int | None], ...]:
+    """(name, value to set, value that must be read back or None for any), in the order that works."""
+    locking = "NORMAL" if shared else "EXCLUSIVE"
     return (
-        ("locking_mode", "EXCLUSIVE", "exclusive"),
+        ("locking_mode", locking, locking.lower()),
         ("page_size", PAGE_BYTES, PAGE_BYTES),
+        ("auto_vacuum", "INCREMENTAL", None),  # a file that was made without keeps what it has
         ("journal_mode", "WAL", "wal"),
         ("synchronous", "FULL", 2),
         ("fullfsync", 1, 1),  # only macOS has a difference
         ("checkpoint_fullfsync", 1, 1),
         ("wal_autocheckpoint", 0, 0),  # the automatic one swallows its errors and syncs inside COMMIT
         ("journal_size_limit", wal_bytes_max, wal_bytes_max),  # a WAL once grown beyond shrinks when reused
-        ("cache_spill", 0, 0),  # an unfinished transaction stays in memory: errors come from COMMIT alone
+        # Without spilling an unfinished transaction stays in memory: errors come from COMMIT alone.
+        ("cache_spill", int(spill), None if spill else 0),
         ("mmap_size", 0, 0),  # an I/O error of mapped pages would be a SIGBUS
         ("cell_size_check", 1, 1),
         ("trusted_schema", 0, 0),
     )
 
 
-def set_pragma(connection: apsw.Connection, name: str, value: str | int, effect: str | int) -> None:
+def set_pragma(connection: apsw.Connection, name: str, value: str | int, effect: str | int | None) -> None:
     """Set one pragma and read it back. Raises `PragmaRefused`."""
     list(connection.execute(f"PRAGMA {name}={value}"))
     found = single(connection, f"PRAGMA {name}")
-    if name == "mmap_size" and found is None:
+    if effect is None or (name == "mmap_size" and found is None):
         return  # a VFS without memory mapping has nothing to switch off
     if found != effect:
         raise PragmaRefused(f"{connection.filename}: SQLite answers {name}={found!r}, not {effect!r}")

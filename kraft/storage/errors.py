@@ -46,5 +46,15 @@ class DamagedLog(StorageError):
     def __init__(self, place: str, damage: str) -> None:
         super().__init__(
             f"{place}: {damage}; this node's incarnation must not vote again:"
-            " wipe the directory and re-admit the node with KRAFT REPLACE (from the next version of kraft)"
+            " wipe the directory and re-admit the node with KRAFT REPLACE"
+        )
+
+
+class DamagedState(StorageError):
+    """A group's state file is missing or wrong, and its log does not reach back far enough to make it anew."""
+
+    def __init__(self, place: str, damage: str) -> None:
+        super().__init__(
+            f"{place}: {damage}; the log alone does not hold the data any more:"
+            " wipe the directory and re-admit the node with KRAFT REPLACE"
         )

@@ -5,11 +5,12 @@ and a fresh incarnation, all durable, the name included, before the node says a 
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import apsw
 
 from kraft.storage import migrations, state
-from kraft.storage.database import explain, open_database
+from kraft.storage.database import explain, open_database, single
 from kraft.storage.errors import DamagedLog, DirectoryUnusable
 from kraft.storage.highwater import HighWater
 from kraft.storage.ports import Directory, Settings
@@ -33,6 +34,7 @@ def open_files(
         connection = open_database(place, vfs=vfs, wal_bytes_max=settings.wal_bytes_max)
         try:
             migrations.check_and_upgrade(connection, migrations.schema_files())
+            _let_it_shrink(connection)
             records = directory.record_file(HIGHWATER_FILE)
             return connection, HighWater(records, directory.path(HIGHWATER_FILE))
         except BaseException:
@@ -42,6 +44,17 @@ def open_files(
         raise explain(place, error) from error
     except OSError as error:
         raise DirectoryUnusable(f"{place}: {error.strerror or error}") from error
+
+
+def _let_it_shrink(connection: apsw.Connection) -> None:
+    """A file of schema 1 was made without a way to give back free pages; it is written anew, once.
+
+    With a full disk it stays as it is, to be tried at the next start.
+    """
+    if single(connection, "PRAGMA auto_vacuum") == 0:
+        with suppress(apsw.FullError):
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+            connection.execute("VACUUM")
 
 
 def _refuse_remains(directory: Directory) -> None:

@@ -1,33 +1,38 @@
-"""Reading and judging what a database holds at start: identity, hard states, log, high-water marks."""
+"""Reading and judging what a database holds at start: identity, hard states, bases, log, high-water marks."""
 
 import apsw
 
 from kraft.raft.messages import HardState
-from kraft.storage import log, state
+from kraft.storage import log, replicas, state
 from kraft.storage.database import explain
 from kraft.storage.errors import DamagedLog, WrongNode
 from kraft.storage.highwater import Mark, mark
 from kraft.storage.log import Head
+from kraft.storage.replicas import Replica
 from kraft.storage.scan import GroupScan, scan
 from kraft.storage.values import Loaded
 
 
 def load(
     connection: apsw.Connection, marks: dict[int, Mark], place: str, node_id: str, tail_bytes: int
-) -> tuple[Loaded, dict[int, Head]]:
-    """All that the node needs to go on, and the head of each log. Raises `StorageError`."""
+) -> tuple[Loaded, dict[int, Head], dict[int, Replica]]:
+    """All that the node needs to go on but the state files; the head of each log, and the row of each group
+    that has one. Raises `StorageError`.
+    """
     try:
         identity = state.read_identity(connection)
         if identity.id != node_id:
             raise WrongNode(f"{place} belongs to node {identity.id}, this node is configured as {node_id}")
         states = state.read_hard_states(connection)
-        logs = scan(
-            log.all_rows(connection),
-            lambda group: log.empty_head(identity.incarnation, group),
-            tail_bytes,
-        )
-        for group in (states.keys() | marks.keys()) - logs.keys():
-            logs[group] = GroupScan(group, log.empty_head(identity.incarnation, group), tail_bytes)
+        rows = replicas.read_all(connection)
+        starts = replicas.read_starts(connection)
+
+        def replica(group: int) -> Replica:
+            return rows.get(group) or replicas.unwritten(identity.incarnation, group)
+
+        logs = scan(log.all_rows(connection), replica, tail_bytes)
+        for group in (states.keys() | marks.keys() | rows.keys()) - logs.keys():
+            logs[group] = GroupScan(group, replica(group), tail_bytes)
         groups = {group: logs[group].restored(states.get(group, HardState())) for group in sorted(logs)}
     except apsw.Error as error:
         raise explain(place, error) from error
@@ -38,4 +43,5 @@ def load(
         found = mark(groups[group].hard_state, heads[group].last_term, heads[group].last_index)
         if lack := found.behind(written):
             raise DamagedLog(place, f"group {group}: {lack}")
-    return Loaded(identity, groups), heads
+    fenced = frozenset(group for group, row in rows.items() if row.fenced)
+    return Loaded(identity, groups, fenced=fenced, starts=starts), heads, rows

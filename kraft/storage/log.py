@@ -1,7 +1,8 @@
 """SQL of log entries: rows chained by checksum, appended, cut off, read back and verified.
 
 A row's checksum continues its predecessor's, so a missing, changed, swapped or foreign row breaks the chain
-at that row. The chain of a group starts from a seed made of the node's incarnation and the group.
+at that row. The chain of a group starts from a seed made of the node's incarnation and the group; where the
+log begins behind a base, from the checksum of the last row that was dropped, or from a seed with the base.
 The head of each chain is kept by the caller: appending reads nothing.
 """
 
@@ -76,15 +77,30 @@ def append(cursor: apsw.Cursor, group: int, head: Head, entries: Iterable[Entry]
 
 
 def truncate(cursor: apsw.Cursor, group: int, first: int, empty: Head) -> Head:
-    """Delete the rows at and above `first`, and return the head that remains."""
+    """Delete the rows at and above `first`, and return the head that remains.
+
+    `empty` is the head of the group's log without any row.
+    """
     base = group << GROUP_SHIFT
     cursor.execute(_DELETE, (base + first, base + INDEX_MASK))
-    if first <= 1:
+    if first <= empty.last_index + 1:
         return empty
-    row = cursor.execute(_HEAD, (base + first - 1,)).fetchone()
-    if row is None:
+    head = head_at(cursor, group, first - 1)
+    if head is None:
         raise BrokenChain(f"group {group}: entry {first - 1} is missing")
-    return Head(first - 1, row[0], row[1])
+    return head
+
+
+def drop(cursor: apsw.Cursor, group: int, last: int) -> None:
+    """Delete the rows up to `last`."""
+    base = group << GROUP_SHIFT
+    cursor.execute(_DELETE, (base, base + last))
+
+
+def head_at(cursor: apsw.Cursor, group: int, index: int) -> Head | None:
+    """The head of the log if it ended at `index`; None when there is no such row."""
+    row = cursor.execute(_HEAD, ((group << GROUP_SHIFT) + index,)).fetchone()
+    return None if row is None else Head(index, row[0], row[1])
 
 
 def read(
@@ -92,10 +108,13 @@ def read(
 ) -> tuple[Entry, ...]:
     """Entries `first` to at most `last`, verified: as many as hold about `max_bytes` of data, at least one.
 
-    None at all only when the log ends before `first`.
+    None at all only when the log begins behind `first` or ends before it. `empty` is the head of the group's
+    log without any row.
     """
+    if first <= empty.last_index:
+        return ()
     base = group << GROUP_SHIFT
-    index, checksum, size = max(first - 1, 1) - 1, empty.checksum, 0
+    index, checksum, size = max(first - 2, empty.last_index), empty.checksum, 0
     entries = []
     cursor = connection.cursor()
     try:

@@ -8,20 +8,21 @@ pages that it believes written (Rebello et al., ATC'20).
 
 import errno
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import apsw
 
 from kraft.raft.messages import Entry, HardState
 from kraft.raft.ready import Persist
-from kraft.storage import log, state
+from kraft.storage import log, replicas, state
 from kraft.storage.database import FRAME_BYTES, explain, single
-from kraft.storage.errors import DamagedLog, DiskFailed, OutOfOrder
+from kraft.storage.errors import DamagedLog, DiskFailed, NoSpace, OutOfOrder
 from kraft.storage.files import LOG_FILE, WAL_FILE, open_files
 from kraft.storage.highwater import Mark, mark
 from kraft.storage.loading import load
 from kraft.storage.log import Head
 from kraft.storage.ports import Directory, Settings
+from kraft.storage.replicas import Replica
 from kraft.storage.values import Writes
 
 _NO_STATE = HardState()
@@ -34,15 +35,16 @@ class _Staged:
 
     heads: dict[int, Head] = field(default_factory=dict)
     states: dict[int, HardState] = field(default_factory=dict)
-    truncated: set[int] = field(default_factory=set)
+    replicas: dict[int, Replica] = field(default_factory=dict)
+    shortened: set[int] = field(default_factory=set)  # groups whose log lost its end
 
 
 class LogDatabase:
     """The open database. Every method raises `StorageError`; see the module for what is left then.
 
-    `loaded` is what the directory held; `wal_bytes` are the frames not yet checkpointed; `free_pages` is as
-    of the last checkpoint; `highwater_failures` counts overwrites of the high-water file that found no
-    space.
+    `loaded` is what the directory held, without the state files (`statefiles` completes it); `wal_bytes` are
+    the frames not yet checkpointed; `free_pages` is as of the last checkpoint, base or `vacuum`;
+    `highwater_failures` counts overwrites of the high-water file that found no space.
     """
 
     def __init__(
@@ -59,10 +61,12 @@ class LogDatabase:
             directory, node_id=node_id, incarnation=incarnation, settings=settings, vfs=vfs
         )
         try:
-            self.loaded, self._heads = load(
+            loaded, self._heads, self._replicas = load(
                 self._connection, self._highwater.marks, self._place, node_id, settings.tail_bytes
             )
+            self.loaded = replace(loaded, starts=loaded.starts + 1)
             self._begin(directory)
+            self._count_start()
         except BaseException:
             self.abandon()
             raise
@@ -79,16 +83,54 @@ class LogDatabase:
         self._cursor = self._connection.cursor()
         self._raise_highwater(self._heads)
 
+    def _count_start(self) -> None:
+        """Durable before anybody hears of this start, so that no two starts have the same number."""
+        starts = self.loaded.starts
+        if not self._transact(lambda _: replicas.write_starts(self._cursor, starts)):
+            raise NoSpace(f"{self._place}: the disk is full")
+
     def commit(self, transactions: Sequence[Writes]) -> bool:
         """Make all of them durable in one transaction; False when the disk is full, with nothing written."""
         if not any(map(_holds_anything, transactions)):
             return True
+
+        def write_all(staged: _Staged) -> None:
+            for transaction in transactions:
+                self._write(staged, transaction)
+
+        return self._transact(write_all)
+
+    def fence(self, group: int, fenced: bool) -> bool:
+        """Remember whether the group's state is known to be wrong; False when the disk is full."""
+        row = self.replica(group)
+        return self._replace(group, Replica(row.state, row.base, row.chain, fenced))
+
+    def point(self, group: int, number: int) -> bool:
+        """Name the group's first state file; False when the disk is full."""
+        row = self.replica(group)
+        return self._replace(group, Replica(number, row.base, row.chain, row.fenced))
+
+    def replica(self, group: int) -> Replica:
+        """Where the group's log begins, and which state file it has."""
+        return self._replicas.get(group) or replicas.unwritten(self._incarnation, group)
+
+    def _replace(self, group: int, row: Replica) -> bool:
+        if row == self.replica(group):
+            return True
+
+        def write_row(staged: _Staged) -> None:
+            staged.replicas[group] = row
+
+        return self._transact(write_row)
+
+    def _transact(self, stage: Callable[[_Staged], None]) -> bool:
         staged = _Staged()
         try:
             self._cursor.execute("BEGIN IMMEDIATE")
-            for transaction in transactions:
-                self._write(staged, transaction)
-            if staged.truncated:
+            stage(staged)
+            for group, row in staged.replicas.items():
+                replicas.write(self._cursor, group, row)
+            if staged.shortened:
                 self._lower_highwater(staged)
             self._cursor.execute("COMMIT")
         except apsw.FullError:
@@ -105,6 +147,9 @@ class LogDatabase:
             return False
         self._heads.update(staged.heads)
         self._states.update(staged.states)
+        if staged.replicas:
+            self._replicas.update(staged.replicas)
+            self.free_pages = self._count_free_pages()
         self._raise_highwater(staged.heads.keys() | staged.states.keys())
         return True
 
@@ -123,23 +168,37 @@ class LogDatabase:
         if wanted is not None and wanted != (staged.states.get(group) or self._states.get(group)):
             state.write_hard_state(self._cursor, group, wanted)
             staged.states[group] = wanted
-        if persist.truncate_from is None and not persist.entries:
-            return
-        head = staged.heads.get(group) or self._heads.get(group) or self._empty_head(group)
-        if persist.truncate_from is not None and persist.truncate_from <= head.last_index:
-            head = log.truncate(self._cursor, group, persist.truncate_from, self._empty_head(group))
-            staged.truncated.add(group)
+        if persist.truncate_from is not None or persist.base is not None or persist.state is not None:
+            self._move(staged, group, persist)
         if persist.entries:
-            head = log.append(self._cursor, group, head, persist.entries, persist.commit)
+            head = staged.heads.get(group) or self._head(group)
+            staged.heads[group] = log.append(self._cursor, group, head, persist.entries, persist.commit)
+
+    def _move(self, staged: _Staged, group: int, persist: Persist) -> None:
+        """The rare part of a write: the log's end, its beginning, and the state file behind it."""
+        row = staged.replicas.get(group) or self.replica(group)
+        head = staged.heads.get(group) or self._head(group)
+        if persist.truncate_from is not None and persist.truncate_from <= head.last_index:
+            head = log.truncate(self._cursor, group, persist.truncate_from, row.empty_head)
+            staged.shortened.add(group)
+        if persist.base is not None:
+            before = head
+            row, head = replicas.rebase(self._cursor, group, row, head, persist.base, self._incarnation)
+            if head != before:
+                staged.shortened.add(group)
+        if persist.state is not None:  # it came from elsewhere, verified: whatever was wrong is gone
+            row = Replica(persist.state, row.base, row.chain)
+        if row != self.replica(group):
+            staged.replicas[group] = row
         staged.heads[group] = head
 
-    def _empty_head(self, group: int) -> Head:
-        return log.empty_head(self._incarnation, group)
+    def _head(self, group: int) -> Head:
+        return self._heads.get(group) or self.replica(group).empty_head
 
     def _lower_highwater(self, staged: _Staged) -> None:
-        """Before the COMMIT of a truncation: the file must not promise more than the log will then hold."""
+        """Before the COMMIT that takes a log's end away: the file must not promise more than is then there."""
         lowered = False
-        for group in staged.truncated:
+        for group in staged.shortened:
             last_index, last_term, _ = staged.heads[group]
             written = self._highwater.marks.get(group)
             if written is not None and (last_term, last_index) < (written.last_term, written.last_index):
@@ -151,7 +210,7 @@ class LogDatabase:
     def _raise_highwater(self, groups: Iterable[int]) -> None:
         """After COMMIT: a full disk only leaves the file older than it could be, so the commit stands."""
         for group in groups:
-            head = self._heads.get(group) or self._empty_head(group)
+            head = self._head(group)
             new = mark(self._states.get(group, _NO_STATE), head.last_term, head.last_index)
             if new != self._highwater.marks.get(group):
                 self._overwrite(group, new)
@@ -175,10 +234,11 @@ class LogDatabase:
     def fetch(self, group: int, first: int, last: int, max_bytes: int) -> tuple[Entry, ...]:
         """Verified entries `first` to at most `last` holding about `max_bytes`, at least one.
 
-        None at all only when the log meanwhile ends before `first`.
+        None at all only when the log meanwhile begins behind `first` or ends before it.
         """
+        empty = self.replica(group).empty_head
         try:
-            return log.read(self._connection, group, first, last, max_bytes, self._empty_head(group))
+            return log.read(self._connection, group, first, last, max_bytes, empty)
         except apsw.Error as error:
             raise explain(self._place, error) from error
         except log.BrokenChain as error:
@@ -204,6 +264,22 @@ class LogDatabase:
             raise DiskFailed(f"{self._place}: checkpoint copied {copied} of {frames} frames")
         self.wal_bytes = 0
         return True
+
+    def vacuum(self, pages: int) -> bool:
+        """Give back up to `pages` free pages; false when there was nothing to do, or no space to do it in.
+
+        The file itself shrinks at the next checkpoint.
+        """
+        before = self._count_free_pages()
+        try:
+            list(self._cursor.execute(f"PRAGMA incremental_vacuum({pages})"))
+        except apsw.FullError:
+            self._roll_back()
+            return False
+        except apsw.Error as error:
+            raise explain(self._place, error) from error
+        self.free_pages = self._count_free_pages()
+        return self.free_pages < before
 
     def close(self) -> None:
         """Checkpoint and let go of the files: only `log.db` and the high-water file are left.
@@ -234,6 +310,10 @@ class LogDatabase:
 
 def _holds_anything(transaction: Writes) -> bool:
     return transaction.identity is not None or any(
-        persist.entries or persist.hard_state is not None or persist.truncate_from is not None
+        persist.entries
+        or persist.hard_state is not None
+        or persist.truncate_from is not None
+        or persist.base is not None
+        or persist.state is not None
         for _, persist in transaction.writes
     )

@@ -25,12 +25,12 @@ class SchemaFile:
     sql: str
 
 
-def schema_files() -> tuple[SchemaFile, ...]:
-    """The files of the package, ascending and without a gap."""
+def schema_files(folder: str = "schema") -> tuple[SchemaFile, ...]:
+    """The files of a folder of the package, ascending and without a gap."""
     return in_order(
         [
             SchemaFile(int(match[1]), file.read_text(encoding="utf-8"))
-            for file in resources.files("kraft.storage").joinpath("schema").iterdir()
+            for file in resources.files("kraft.storage").joinpath(folder).iterdir()
             if (match := _FILE_NAME.fullmatch(file.name))
         ]
     )
@@ -45,21 +45,27 @@ def in_order(files: list[SchemaFile]) -> tuple[SchemaFile, ...]:
 
 
 def create(
-    connection: apsw.Connection, files: tuple[SchemaFile, ...], fill: Callable[[apsw.Connection], object]
+    connection: apsw.Connection,
+    files: tuple[SchemaFile, ...],
+    fill: Callable[[apsw.Connection], object],
+    application_id: int = APPLICATION_ID,
 ) -> None:
     """Lay the whole schema into an empty database, with the rows `fill` adds."""
-    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    connection.execute(f"PRAGMA application_id={application_id}")
     upgrade(connection, files, 0)
     with connection:
         fill(connection)
 
 
-def check_and_upgrade(connection: apsw.Connection, files: tuple[SchemaFile, ...]) -> int:
+def check_and_upgrade(
+    connection: apsw.Connection, files: tuple[SchemaFile, ...], application_id: int = APPLICATION_ID
+) -> int:
     """Bring an existing database to the newest version and return it. Raises `UnknownVersion`."""
     application = single(connection, "PRAGMA application_id")
     version = single(connection, "PRAGMA user_version")
-    if application != APPLICATION_ID or version < 1:
-        raise UnknownVersion(f"{connection.filename} is not a kraft log (application id {application:#x})")
+    if application != application_id or version < 1:
+        kind = "log" if application_id == APPLICATION_ID else "state file"
+        raise UnknownVersion(f"{connection.filename} is not a kraft {kind} (application id {application:#x})")
     if version > len(files):
         raise UnknownVersion(
             f"{connection.filename} has schema {version}, this version of kraft knows up to {len(files)}:"

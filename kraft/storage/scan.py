@@ -13,21 +13,23 @@ from kraft.raft.membership import Configuration, decode
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ports import Restored
 from kraft.storage.log import GROUP_SHIFT, BrokenChain, Head, Row, verified
+from kraft.storage.replicas import Replica
 
 ENTRY_OVERHEAD_BYTES = 200  # of a row of the tail in memory: a tuple, seven objects, a slot in the deque
 
 
 class GroupScan:
-    """One group's log as far as it was seen."""
+    """One group's log as far as it was seen; it begins behind the base of `replica`."""
 
-    def __init__(self, group: int, empty: Head, tail_bytes: int) -> None:
-        self._position = group << GROUP_SHIFT
-        self._first = self._position + 1
-        self._checksum = empty.checksum
+    def __init__(self, group: int, replica: Replica, tail_bytes: int) -> None:
+        self._base = replica.base
+        self._origin = group << GROUP_SHIFT  # the position of index 0
+        self._position = self._origin + replica.base.index
+        self._checksum = replica.chain
         self._tail_bytes = tail_bytes
         self._term = 0
-        self._stamp = 0
-        self._committed = 0
+        self._stamp = replica.base.stamp
+        self._committed = replica.base.index
         self._terms: list[tuple[int, int]] = []
         self._configurations: list[tuple[int, Configuration]] = []
         self._tail: deque[Row] = deque()
@@ -48,7 +50,7 @@ class GroupScan:
     def _keep(self, row: Row) -> None:
         self._tail.append(row)
         self._tail_size += len(row[6]) + ENTRY_OVERHEAD_BYTES
-        committed = self._first - 1 + self._committed
+        committed = self._origin + self._committed
         while self._tail_size > self._tail_bytes and self._tail[0][0] <= committed and len(self._tail) > 1:
             self._tail_size -= len(self._tail.popleft()[6]) + ENTRY_OVERHEAD_BYTES
 
@@ -60,18 +62,18 @@ class GroupScan:
 
     @property
     def _last_index(self) -> int:
-        return self._position - self._first + 1
+        return self._position - self._origin
 
     @property
     def head(self) -> Head:
         """Where the next entry continues."""
-        return Head(self._last_index, self._term, self._checksum)
+        return Head(self._last_index, self._term or self._base.term, self._checksum)
 
     def restored(self, hard_state: HardState) -> Restored:
         """The group for the core. Raises `BrokenChain` when rows were committed that are not there."""
         if self._committed > self._last_index:
             raise BrokenChain(f"the log ends at {self._last_index}, but {self._committed} was committed")
-        tail = tuple(Entry(row[0] - self._first + 1, row[1], row[2], row[3], row[6]) for row in self._tail)
+        tail = tuple(Entry(row[0] - self._origin, row[1], row[2], row[3], row[6]) for row in self._tail)
         return Restored(
             hard_state=hard_state,
             last_index=self._last_index,
@@ -80,17 +82,18 @@ class GroupScan:
             tail=tail,
             configurations=tuple(self._configurations),
             last_stamp=self._stamp,
+            base=self._base,
         )
 
 
-def scan(rows: Iterable[Row], empty: Callable[[int], Head], tail_bytes: int) -> dict[int, GroupScan]:
+def scan(rows: Iterable[Row], replica: Callable[[int], Replica], tail_bytes: int) -> dict[int, GroupScan]:
     """Verify all rows and return what each group's log holds. Raises `BrokenChain`."""
     groups: dict[int, GroupScan] = {}
     number, add = -1, None
     for row in rows:
         if row[0] >> GROUP_SHIFT != number or add is None:
             number = row[0] >> GROUP_SHIFT
-            groups[number] = GroupScan(number, empty(number), tail_bytes)
+            groups[number] = GroupScan(number, replica(number), tail_bytes)
             add = groups[number].add
         add(row)
     return groups
