@@ -37,7 +37,7 @@ class Comparing:
         self._post = post
         self._fenced = fenced
         self._divergence = Divergence(node.id)
-        self._told: set[tuple[int, str]] = set()  # (index, replica) that were found different
+        self._told: set[tuple[int, str, bool]] = set()  # (index, replica, decided) found different
         self._reported_to: tuple[str, int] = ("", 0)  # (leader, index)
         self._verifying: list[tuple[int, float, Callable[[list[object]], None]]] = []
 
@@ -106,9 +106,10 @@ class Comparing:
                 self._tell(verdict, replica)
 
     def _tell(self, verdict: Verdict, replica: str) -> None:
-        if (verdict.index, replica) in self._told:
+        found = (verdict.index, replica, verdict.decided)
+        if found in self._told:
             return
-        self._told.add((verdict.index, replica))
+        self._told.add(found)
         self._around.observer.compared(self._group, "different")
         self._around.observer.event(
             "replica_differs",

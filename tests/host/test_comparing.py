@@ -1,0 +1,154 @@
+"""Reports of checkpoints, the leader's judgement, and the fence."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from kraft.host.comparing import VERIFY_SECONDS, Comparing
+from kraft.kv.checkpoint import Image
+from kraft.peerwire.messages import Digest, Fence
+from kraft.raft.membership import Base, Configuration, Member
+from tests.host.fakes import Clock
+
+RIGHT, WRONG, OTHER = (bytes([n]) * 16 for n in (1, 2, 3))
+TRIO = Configuration.of_voters(tuple(Member(f"K{n}", f"{n:032x}", f"h:{n}") for n in (1, 2, 3)))
+
+
+def image(index: int, sum_: bytes) -> Image:
+    return Image(Base(index, 1), index, 1, 1, sum_)
+
+
+class Replica:
+    """`Comparing` of the node `id_`, with what it did."""
+
+    def __init__(self, id_: str, leader: str) -> None:
+        self.clock = Clock()
+        self.node = SimpleNamespace(id=id_, leader=leader, configuration=TRIO)
+        self.posted: list[tuple[str, object]] = []
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        self.fenced: list[bool] = []
+        self.stored: list[bool] = []
+        around = SimpleNamespace(clock=self.clock, observer=self, disk=self)
+        self.comparing = Comparing(
+            0,
+            self.node,  # type: ignore[arg-type]
+            around,  # type: ignore[arg-type]
+            lambda peer, message: self.posted.append((peer, message)),
+            self.fenced.append,
+        )
+
+    def compared(self, group: int, outcome: str) -> None:
+        pass
+
+    def event(self, name: str, **fields: Any) -> None:
+        self.events.append((name, fields))
+
+    def fence(self, group: int, fenced: bool, done: Any) -> None:
+        self.stored.append(fenced)
+        done()
+
+    def tick(self, seconds: float = 0.0) -> None:
+        self.clock.advance(seconds)
+        self.comparing.tick(self.clock.now)
+
+
+def test_a_follower_reports_each_checkpoint_once_to_each_leader() -> None:
+    follower = Replica("K2", leader="K1")
+    follower.comparing.completed(image(10, RIGHT))
+    follower.tick()
+    follower.tick()
+    assert follower.posted == [("K1", Digest(10, RIGHT))]
+
+    follower.node.leader = "K3"
+    follower.tick()
+    assert follower.posted[1:] == [("K3", Digest(10, RIGHT))]
+
+
+def test_equal_sums_are_no_news() -> None:
+    leader = Replica("K1", leader="K1")
+    leader.comparing.completed(image(10, RIGHT))
+    leader.comparing.heard("K2", Digest(10, RIGHT))
+    leader.comparing.heard("K3", Digest(10, RIGHT))
+
+    assert not leader.comparing.mismatch
+    assert leader.posted == [] and leader.events == []
+
+
+def test_the_odd_one_is_told_once() -> None:
+    leader = Replica("K1", leader="K1")
+    leader.comparing.completed(image(10, RIGHT))
+    leader.comparing.heard("K3", Digest(10, WRONG))
+    leader.comparing.heard("K2", Digest(10, RIGHT))
+    leader.comparing.heard("K3", Digest(10, WRONG))
+
+    assert leader.comparing.mismatch
+    assert leader.posted == [("K3", Fence(10, RIGHT))]
+
+
+def test_a_leader_that_is_the_odd_one_fences_itself() -> None:
+    leader = Replica("K1", leader="K1")
+    leader.comparing.completed(image(10, WRONG))
+    leader.comparing.heard("K2", Digest(10, RIGHT))
+    leader.comparing.heard("K3", Digest(10, RIGHT))
+
+    assert leader.fenced == [True]
+    assert leader.stored == [True]
+
+
+def test_without_a_majority_there_is_an_alarm_and_no_fence() -> None:
+    leader = Replica("K1", leader="K1")
+    leader.comparing.completed(image(10, WRONG))
+    leader.comparing.heard("K2", Digest(10, RIGHT))
+    assert leader.comparing.mismatch
+    leader.comparing.heard("K3", Digest(10, OTHER))
+
+    assert leader.fenced == [] and leader.posted == []
+    assert {name for name, _ in leader.events} == {"replica_differs"}
+
+
+def test_a_fence_is_believed_only_if_the_own_sum_differs_at_that_very_index() -> None:
+    follower = Replica("K2", leader="K1")
+    follower.comparing.completed(image(10, WRONG))
+    follower.comparing.fence(Fence(9, RIGHT))
+    follower.comparing.fence(Fence(10, WRONG))
+    assert follower.fenced == []
+
+    follower.comparing.fence(Fence(10, RIGHT))
+    assert follower.fenced == [True]
+
+
+def test_verify_answers_when_all_have_reported() -> None:
+    leader = Replica("K1", leader="K1")
+    tables: list[list[Any]] = []
+    leader.comparing.completed(image(10, RIGHT))
+    leader.comparing.verify(10, tables.append)
+    leader.comparing.heard("K2", Digest(10, RIGHT))
+    leader.tick()
+    assert tables == []
+
+    leader.comparing.heard("K3", Digest(10, RIGHT))
+    leader.tick()
+    assert [(row["node"], row["state"]) for row in tables[0]] == [(f"K{n}", "equal") for n in (1, 2, 3)]
+
+
+def test_verify_does_not_wait_for_ever() -> None:
+    leader = Replica("K1", leader="K1")
+    tables: list[list[Any]] = []
+    leader.comparing.completed(image(10, RIGHT))
+    leader.comparing.verify(10, tables.append)
+    leader.comparing.heard("K2", Digest(10, RIGHT))
+    leader.tick(VERIFY_SECONDS)
+
+    assert [row["state"] for row in tables[0]] == ["equal", "equal", "unknown"]
+
+
+def test_a_replica_with_a_copy_of_the_leaders_state_is_right_again() -> None:
+    leader = Replica("K1", leader="K1")
+    leader.comparing.completed(image(10, RIGHT))
+    leader.comparing.heard("K2", Digest(10, RIGHT))
+    leader.comparing.heard("K3", Digest(10, WRONG))
+    leader.comparing.completed(image(20, RIGHT))
+    leader.comparing.heard("K2", Digest(20, RIGHT))
+    assert leader.comparing.mismatch
+
+    leader.comparing.heard("K3", Digest(20, RIGHT))
+    assert not leader.comparing.mismatch
