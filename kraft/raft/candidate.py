@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from kraft.raft.messages import Append, Heartbeat, PreVote, PreVoteReply, Vote, VoteReply
-from kraft.raft.quorum import Majority, Outcome
+from kraft.raft.quorum import Outcome
 from kraft.raft.role import Role
 
 if TYPE_CHECKING:
@@ -11,15 +11,17 @@ if TYPE_CHECKING:
 
 
 class _Campaign(Role):
-    """What both rounds share: a tally, a time limit, and giving way to a leader of the same term."""
+    """What both rounds share: a tally, a time limit, and giving way to a leader of the same term.
 
-    __slots__ = ("_core", "_ended", "_majority", "_votes")
+    The configuration cannot change meanwhile: only a leader's entries, or its snapshot, bring another.
+    """
+
+    __slots__ = ("_core", "_ended", "_votes")
 
     kind = ""
 
     def __init__(self, core: "Core") -> None:
         self._core = core
-        self._majority = Majority(core.log.configuration.voters)
         self._votes: dict[str, bool] = {}
         self._ended = False
 
@@ -53,7 +55,7 @@ class _Campaign(Role):
     def _cast(self, voter: str, granted: bool) -> None:
         """Count a vote; the first answer of a voter counts."""
         self._votes.setdefault(voter, granted)
-        outcome = self._majority.tally(self._votes)
+        outcome = self._core.quorum.tally(self._votes)
         if outcome is Outcome.WON:
             self._end("won")
             self._won()
@@ -76,7 +78,7 @@ class PreCandidate(_Campaign):
         """Ask all voters."""
         core = self._core
         ask = PreVote(core.term + 1, core.log.last_index, core.log.last_term)
-        for voter in self._majority.voters:
+        for voter in core.electors:
             if voter != core.id:
                 core.send(voter, ask)
         self._cast(core.id, True)
@@ -88,6 +90,10 @@ class PreCandidate(_Campaign):
         elif message.term == self._core.term + 1:
             self._cast(sender, True)
 
+    def timeout_now(self, sender: str) -> None:  # noqa: ARG002 - a term has one leader
+        """There is a leader after all, and it wants to hand over."""
+        self._core.become_candidate(transfer=True)
+
     def _won(self) -> None:
         self._core.become_candidate()
 
@@ -95,20 +101,21 @@ class PreCandidate(_Campaign):
 class Candidate(_Campaign):
     """Has voted for itself in a new term. That vote is a promise too: it counts once it is durable."""
 
-    __slots__ = ("_clocks",)
+    __slots__ = ("_clocks", "_transfer")
 
     name = "candidate"
     kind = "vote"
 
-    def __init__(self, core: "Core") -> None:
+    def __init__(self, core: "Core", *, transfer: bool) -> None:
         super().__init__(core)
+        self._transfer = transfer  # the leader itself asked for this election (RD 3.10)
         self._clocks: dict[str, int] = {}
 
     def start(self) -> None:
         """Ask all voters, as soon as the new term and the own vote are durable."""
         core = self._core
-        ask = Vote(core.term, core.log.last_index, core.log.last_term)
-        for voter in self._majority.voters:
+        ask = Vote(core.term, core.log.last_index, core.log.last_term, self._transfer)
+        for voter in core.electors:
             if voter != core.id:
                 core.send_durable(voter, ask)
 
@@ -122,7 +129,7 @@ class Candidate(_Campaign):
 
     def vote_reply(self, sender: str, message: VoteReply) -> None:
         """Count the answer, and keep the clock that came with a grant."""
-        if message.granted and sender in self._majority.voters:
+        if message.granted and sender in self._core.electors:
             self._clocks[sender] = message.wall_ms
         self._cast(sender, message.granted)
 

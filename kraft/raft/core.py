@@ -15,6 +15,7 @@ from kraft.raft.errors import invariant
 from kraft.raft.follower import Follower
 from kraft.raft.leader import Leader
 from kraft.raft.log import Log
+from kraft.raft.membership import Base
 from kraft.raft.messages import (
     Append,
     AppendReply,
@@ -24,10 +25,12 @@ from kraft.raft.messages import (
     Message,
     PreVote,
     PreVoteReply,
+    TimeoutNow,
     Vote,
     VoteReply,
 )
 from kraft.raft.ports import Jitter, Observer, Restored, Settings, WallClock
+from kraft.raft.quorum import Quorum, quorum_of
 from kraft.raft.ready import Fetch, Outgoing, Persist, ReadState, Ready
 
 
@@ -35,7 +38,9 @@ class Core:
     """State shared by the roles; they change it through the methods below.
 
     `elapsed` counts ticks since a leader was heard, a vote granted or a campaign begun; at `timeout` that is
-    too long. `durable_hard_state` is what the disk has, `term` and `vote` may be ahead of it.
+    too long. `heard` is the tick at which a leader, of any term, was heard last. `durable_hard_state` is what
+    the disk has, `term` and `vote` may be ahead of it. `quorum`, `electors` and `elector` (whether this node
+    is one) follow from the configuration in force and are made when it changes.
     """
 
     __slots__ = (
@@ -46,20 +51,29 @@ class Core:
         "_promises",
         "applied",
         "commit",
+        "draining",
         "durable_hard_state",
         "elapsed",
+        "elector",
+        "electors",
         "fetch",
         "group",
+        "heard",
         "id",
+        "incarnation",
         "jitter",
         "leader",
         "log",
         "observer",
+        "quorum",
         "reads",
         "reads_failed",
         "replicating",
+        "restored",
         "role",
         "settings",
+        "snapshots",
+        "state",
         "suspended",
         "term",
         "ticks",
@@ -78,8 +92,10 @@ class Core:
         jitter: Jitter,
         wall_clock: WallClock,
         observer: Observer,
+        incarnation: str = "",
     ) -> None:
         self.id = id_
+        self.incarnation = incarnation
         self.group = group
         self.settings = settings
         self.jitter = jitter
@@ -93,8 +109,10 @@ class Core:
         self.applied = restored.commit
         self.leader = ""
         self.suspended = False
+        self.draining = False
         self.ticks = 0
         self.elapsed = 0
+        self.heard = 0
         self.timeout = settings.election_ticks + jitter(settings.election_ticks)
         self.vote_clocks: dict[str, int] = {}
         self.durable_hard_state = restored.hard_state
@@ -105,16 +123,36 @@ class Core:
         self.reads: list[ReadState] = []
         self.reads_failed: list[int] = []
         self.fetch: list[Fetch] = []
+        self.snapshots: list[str] = []
+        self.restored: Base | None = None
+        self.state: int | None = None  # the number of a new state file that the disk was not told of
         self.replicating = False  # whether a leader should look for something to send
         self._follower = Follower(self)
         self.role: Follower | PreCandidate | Candidate | Leader = self._follower
+        self.quorum: Quorum
+        self.electors: tuple[str, ...] = ()
+        self.elector = False
+        self._learn_configuration()
 
     # What roles ask
 
     @property
     def electable(self) -> bool:
         """Whether this node may campaign."""
-        return not self.suspended and self.id in self.log.configuration.voters
+        return self.elector and not self.suspended and not self.draining
+
+    @property
+    def following(self) -> bool:
+        """Whether this node neither leads nor campaigns."""
+        return self.role is self._follower
+
+    @property
+    def role_name(self) -> str:
+        """The role as people call it: a follower that is a member without a vote is a learner."""
+        name = self.role.name
+        if name == Follower.name and not self.elector and self.log.configuration.member(self.id) is not None:
+            return "learner"
+        return name
 
     @property
     def hears_leader(self) -> bool:
@@ -136,6 +174,23 @@ class Core:
         if index > self.commit:
             invariant(index <= self.log.last_index, "a commit index lies within the log")
             self.commit = index
+
+    def reconfigured(self) -> None:
+        """Another configuration is in force."""
+        elector = self.elector
+        self._learn_configuration()
+        if elector != self.elector:
+            self._report()
+
+    def _learn_configuration(self) -> None:
+        configuration = self.log.configuration
+        self.quorum = quorum_of(configuration)
+        self.electors = configuration.electors
+        self.elector = self.id in self.electors
+        if self.elector and self.incarnation:
+            # Under the id of a former member, or of one to come, this node is somebody else.
+            member = configuration.member(self.id)
+            self.elector = member is not None and member.incarnation == self.incarnation
 
     def grant(self, candidate: str) -> None:
         """Vote for `candidate` in the present term."""
@@ -176,11 +231,11 @@ class Core:
         self._report()
         campaign.start()
 
-    def become_candidate(self) -> None:
-        """Vote for itself in a new term, then ask the others."""
+    def become_candidate(self, *, transfer: bool = False) -> None:
+        """Vote for itself in a new term, then ask the others; `transfer`: as the leader told it to."""
         self.role.left()
         self._enter(self.term + 1, self.id)
-        self.role = campaign = Candidate(self)
+        self.role = campaign = Candidate(self, transfer=transfer)
         self.leader = ""
         self._restart_timer()
         self._report()
@@ -208,7 +263,7 @@ class Core:
         self.timeout = self.settings.election_ticks + self.jitter(self.settings.election_ticks)
 
     def _report(self) -> None:
-        self.observer.role_changed(self.group, self.role.name, self.term, self.leader)
+        self.observer.role_changed(self.group, self.role_name, self.term, self.leader)
 
     # Input
 
@@ -225,9 +280,9 @@ class Core:
             return
         term = message.term
         if term > self.term:
-            if kind is Vote and voting.deaf(self):
+            if isinstance(message, Vote) and voting.deaf(self, transfer=message.transfer):
                 return
-            self.become_follower(term, sender if kind is Append or kind is Heartbeat else "")
+            self.become_follower(term, sender if kind in _FROM_LEADERS else "")
         elif term < self.term:
             self._answer_stale(sender, message)
             return
@@ -264,6 +319,12 @@ class Core:
         if self.role is not self._follower:
             self.become_follower(self.term, "")
 
+    def drain(self, on: bool) -> None:
+        """While `on` do not campaign, not even when asked to; a leader leads on."""
+        self.draining = on
+        if on and self.leader != self.id and self.role is not self._follower:
+            self.become_follower(self.term, "")
+
     # Output
 
     def take_ready(self) -> Ready | None:
@@ -281,7 +342,13 @@ class Core:
                 held = ()
         upto = min(self.commit, self.log.durability.durable)
         if not (
-            self._now or persist or upto > self.applied or self.reads or self.reads_failed or self.fetch
+            self._now
+            or persist
+            or upto > self.applied
+            or self.reads
+            or self.reads_failed
+            or self.fetch
+            or self.snapshots
         ):
             return None
         ready = Ready(
@@ -292,16 +359,20 @@ class Core:
             tuple(self.reads),
             tuple(self.reads_failed),
             tuple(self.fetch),
+            tuple(self.snapshots),
+            self.restored,
         )
         self._emptied(upto)
         return ready
 
     def _emptied(self, upto: int) -> None:
         self._now.clear()
-        if self.reads or self.reads_failed or self.fetch:
+        self.restored = None
+        if self.reads or self.reads_failed or self.fetch or self.snapshots:
             self.reads.clear()
             self.reads_failed.clear()
             self.fetch.clear()
+            self.snapshots.clear()
         if upto > self.applied:
             self.applied = upto
             self.log.trim(upto, self.settings.tail_bytes)
@@ -311,14 +382,19 @@ class Core:
         promise = None
         if self.term != handed.term or self.vote != handed.vote:
             promise = HardState(self.term, self.vote)
-        if not (promise or self.log.unwritten or (self._held and self.log.durability.writing)):
+        log = self.log
+        waiting = self._held and log.durability.writing
+        if not (promise or log.unwritten or waiting or self.state is not None):
             return None
-        sequence, truncate_from, entries = self.log.begin_write()
+        sequence, truncate_from, entries = log.begin_write()
         if promise is not None:
             self._handed_hard_state = promise
             self._promises.append((sequence, promise))
-        return Persist(sequence, promise, truncate_from, entries, self.commit)
+        state, self.state = self.state, None
+        return Persist(sequence, promise, truncate_from, entries, self.commit, log.take_base(), state)
 
+
+_FROM_LEADERS = frozenset({Append, Heartbeat, TimeoutNow})
 
 _STEPS: dict[type, Callable[[Core, str, Any], None]] = {
     PreVote: voting.answer_prevote,
@@ -329,4 +405,5 @@ _STEPS: dict[type, Callable[[Core, str, Any], None]] = {
     AppendReply: lambda core, sender, message: core.role.append_reply(sender, message),
     Heartbeat: lambda core, sender, message: core.role.heartbeat(sender, message),
     HeartbeatReply: lambda core, sender, message: core.role.heartbeat_reply(sender, message),
+    TimeoutNow: lambda core, sender, _: core.role.timeout_now(sender),
 }

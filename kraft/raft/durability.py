@@ -38,6 +38,19 @@ class Durability:
         self.durable = min(self.durable, index - 1)
         self._writes = deque((sequence, min(last, index - 1)) for sequence, last in self._writes)
 
+    def restart(self, base_index: int, kept: int) -> None:
+        """The whole log goes and begins anew behind `base_index`; only up to `kept` the old one was right."""
+        if self.handed > base_index:  # rows up to the base go with it, those above must be named
+            beyond = base_index + 1
+            self._truncate_from = beyond if self._truncate_from is None else min(beyond, self._truncate_from)
+        self.handed = base_index
+        self.durable = min(self.durable, kept)
+        self._writes = deque((sequence, min(last, kept)) for sequence, last in self._writes)
+
+    def skip(self, base_index: int) -> None:
+        """Entries up to `base_index` need not be written any more: the base takes their place."""
+        self.handed = max(self.handed, base_index)
+
     def begin(self, last_index: int) -> tuple[int, int | None]:
         """Start a write of everything up to `last_index`: its sequence, and where it must truncate first."""
         self._sequence += 1

@@ -34,11 +34,20 @@ class Follower(Role):
         if core.suspended:
             return  # the disk is full: keep nothing more in memory; the leader repeats it
         log = core.log
-        if not log.matches(message.prev_index, message.prev_term):
+        previous, entries = message.prev_index, message.entries
+        if previous < core.commit:
+            # The leader has what is committed here, so up to there the logs agree, even where this one
+            # begins later and could not tell.
+            entries = entries[core.commit - previous :]
+            previous = core.commit
+        elif not log.matches(previous, message.prev_term):
             core.send_durable(sender, self._rejection(message))
             return
-        log.merge(message.prev_index, message.entries, core.commit)
-        last = message.prev_index + len(message.entries)
+        configuration = log.configurations.current
+        log.merge(previous, entries, core.commit)
+        if log.configurations.current is not configuration:
+            core.reconfigured()
+        last = previous + len(entries)
         # Beyond this message the log may hold entries that this leader will replace.
         core.commit_to(min(message.commit, last))
         core.send_durable(sender, AppendReply(core.term, last))
@@ -56,9 +65,16 @@ class Follower(Role):
         # Promises nothing about the log or a vote, so it need not wait for the disk.
         core.send(sender, HeartbeatReply(core.term, message.round, core.wall_clock()))
 
+    def timeout_now(self, sender: str) -> None:
+        """Campaign at once, without asking first: the leader knows that the time is right (RD 3.10)."""
+        core = self._core
+        if core.electable and core.leader in ("", sender):
+            core.become_candidate(transfer=True)
+
     def _heard(self, sender: str) -> None:
         core = self._core
         core.elapsed = 0
+        core.heard = core.ticks
         if core.leader != sender:
             invariant(not core.leader, "a term has one leader")
             core.follow(sender)

@@ -3,19 +3,24 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kraft.raft import snapshotting
 from kraft.raft.candidate import Candidate
 from kraft.raft.core import Core
 from kraft.raft.errors import NotLeading
 from kraft.raft.leader import Leader
-from kraft.raft.membership import Configuration
+from kraft.raft.membership import Base, Configuration
 from kraft.raft.messages import Entry, EntryKind, Message
 from kraft.raft.ports import Jitter, Observer, Restored, Settings, WallClock
 from kraft.raft.ready import Ready
+from kraft.raft.voting import bound_by_lease
 
 
 @dataclass(frozen=True, slots=True)
 class FollowerStatus:
-    """A leader's view of one follower; `state` is probe or replicate, `silent_ticks` since it answered."""
+    """A leader's view of one follower; `silent_ticks` since it answered.
+
+    `state` is probe, replicate or snapshot (it waits for a copy of the state machine).
+    """
 
     peer: str
     match: int
@@ -29,6 +34,9 @@ class Node:
     """One replica. Not thread-safe, never calls back into its host, raises `InvariantViolation` to stop.
 
     After any sequence of inputs the host calls `ready` and carries the result out.
+
+    `incarnation` is this node's own: with it the node knows a member of its own id for another one. The empty
+    one knows no difference, and will do where ids never return.
     """
 
     __slots__ = ("_core",)
@@ -43,8 +51,9 @@ class Node:
         jitter: Jitter,
         wall_clock: WallClock,
         observer: Observer,
+        incarnation: str = "",
     ) -> None:
-        self._core = Core(id, group, settings, restored, jitter, wall_clock, observer)
+        self._core = Core(id, group, settings, restored, jitter, wall_clock, observer, incarnation)
 
     # Inputs
 
@@ -60,7 +69,8 @@ class Node:
         """Append an entry to the leader's log: its (index, term).
 
         `stamp` in Unix ms is at least `last_stamp`. Raises `NotLeading`, or `LogFull` when the uncommitted
-        log has no room; one entry of any size is taken when nothing is uncommitted.
+        log has no room; one entry of any size is taken when nothing is uncommitted. While leadership is
+        being transferred `NotLeading` names the next leader.
         """
         return self._leader().propose(kind, stamp, data)
 
@@ -73,14 +83,22 @@ class Node:
         self._leader().read(ctx, floor)
 
     def campaign(self) -> None:
-        """Ask for prevotes now. Nothing happens where this node may not, or need not, be elected."""
+        """Ask for prevotes now. Nothing happens where this node may not, or need not, be elected.
+
+        With leases that is so until an election timeout has passed since a leader was heard.
+        """
         core = self._core
-        if core.electable and not isinstance(core.role, Leader | Candidate):
+        if core.electable and not bound_by_lease(core) and not isinstance(core.role, Leader | Candidate):
             core.become_precandidate()
 
     def leader_lost(self, peer: str) -> None:
-        """`peer` closed its link: if it led, it is not heard any more, and votes need not be refused."""
+        """`peer` closed its link: if it led, it is not heard any more, and votes need not be refused.
+
+        With leases they are: another process may have the lease, or the same one without its links.
+        """
         core = self._core
+        if core.settings.leases:
+            return
         if peer and core.leader == peer and peer != core.id:
             core.become_follower(core.term, "")
 
@@ -102,9 +120,69 @@ class Node:
         self._core.suspended = False
 
     def fetched(self, peer: str, entries: Sequence[Entry]) -> None:
-        """The answer to a `Fetch` for `peer`: contiguous from its first index."""
+        """The answer to a `Fetch` for `peer`: contiguous from its first index, or none: cut off meanwhile."""
         if isinstance(self._core.role, Leader):
             self._core.role.fetched(peer, entries)
+
+    # Snapshots and compaction
+
+    def compact(self, index: int) -> None:
+        """Forget the entries up to `index`, at most `applied`; the next `Persist` carries the new base.
+
+        Nothing happens when they are forgotten already. Any number may go at once; the disk prefers few.
+        """
+        snapshotting.compact(self._core, index)
+
+    def base_at(self, index: int) -> Base:
+        """What a copy of the state machine at `index` is labelled with: from the base to `applied`.
+
+        Asked when the entry at `index` is applied the stamp is exact; much later it may be a later one.
+        """
+        return snapshotting.base_at(self._core, index)
+
+    def install(self, base: Base, state: int) -> bool:
+        """Put a received copy, durable in state file `state`, in the place of the log up to `base`.
+
+        False when `base` is not news: nothing happens. Else the next `Ready` has `restored`, and a `persist`
+        with base and state; the leader is told when that is durable. Entries behind a matching base stay.
+        """
+        return snapshotting.install(self._core, base, state)
+
+    def reseed(self, base: Base, state: int) -> None:
+        """Exchange only the state file for `state`, a copy at `base` from within the committed log.
+
+        The next `Ready` has `restored`, and a `persist` with the state; what `apply` gave out stays given
+        out, so that the host reads the entries from `base` to `applied` again by itself.
+        """
+        snapshotting.reseed(self._core, base, state)
+
+    def snapshot_ended(self, peer: str) -> None:
+        """The copying to a peer named in `Ready.snapshots` ended, well or not: it may be named again."""
+        if isinstance(self._core.role, Leader):
+            self._core.role.snapshot_ended(peer)
+
+    # Membership and leadership
+
+    def reconfigure(self, target: Configuration) -> tuple[int, int]:
+        """Begin to change the configuration to `target`: (index, term) of the first entry of that.
+
+        Where the voters stay the same members, that entry is the target; else it is joint, and the entry with
+        the target follows by itself when it is committed. Raises `NotLeading`, or `ChangeRefused`: another
+        change is not complete, this term has committed nothing, leadership is being transferred, or the
+        target is no configuration to go to.
+        """
+        return self._leader().reconfigure(target)
+
+    def transfer(self, to: str) -> None:
+        """Hand leadership to the voter `to`, within an election timeout; after that lead on.
+
+        Raises `NotLeading`, or `TransferRefused`: no voter, this node itself, or another transfer under way.
+        """
+        self._leader().transfer(to)
+
+    def drain(self, on: bool) -> None:
+        """While `on` never campaign, not even on the leader's request. A leader goes on leading."""
+        self._core.drain(on)
 
     # Effects
 
@@ -120,14 +198,19 @@ class Node:
         return self._core.id
 
     @property
+    def incarnation(self) -> str:
+        """This node's incarnation, '' if it was not told."""
+        return self._core.incarnation
+
+    @property
     def group(self) -> int:
         """The group's id."""
         return self._core.group
 
     @property
     def role(self) -> str:
-        """One of leader, follower, candidate, precandidate."""
-        return self._core.role.name
+        """One of leader, follower, candidate, precandidate, and learner: a follower without a vote."""
+        return self._core.role_name
 
     @property
     def term(self) -> int:
@@ -160,6 +243,11 @@ class Node:
         return self._core.log.durability.durable
 
     @property
+    def base(self) -> Base:
+        """Where the log begins: at the entry behind this."""
+        return self._core.log.base
+
+    @property
     def first_index(self) -> int:
         """The first index of the log."""
         return self._core.log.first_index
@@ -190,6 +278,22 @@ class Node:
         return self._core.log.configuration
 
     @property
+    def configuration_index(self) -> int:
+        """The index of the entry that carries `configuration`, 0 for none."""
+        return self._core.log.configuration_index
+
+    @property
+    def transferring(self) -> str:
+        """To whom this leader is handing over; '' when it is not."""
+        role = self._core.role
+        return role.transferring if isinstance(role, Leader) else ""
+
+    @property
+    def draining(self) -> bool:
+        """Whether `drain` is on."""
+        return self._core.draining
+
+    @property
     def suspended(self) -> bool:
         """Whether `suspend` is in force."""
         return self._core.suspended
@@ -212,11 +316,12 @@ class Node:
         return isinstance(role, Leader) and self._core.commit >= role.noop_index
 
     def term_at(self, index: int) -> int:
-        """The term of the entry at `index`, which lies in the log; 0 for index 0."""
-        return self._core.log.term(index)
+        """The term of the entry at `index`, at most the last one; 0 where the log does not know any more."""
+        log = self._core.log
+        return log.term(index) if index >= log.base.index else 0
 
     def term_runs(self) -> tuple[tuple[int, int], ...]:
-        """(first index, term) runs of the whole log."""
+        """(first index, term) runs of the whole log, its base included."""
         return self._core.log.runs()
 
     def progress(self) -> tuple[FollowerStatus, ...]:

@@ -3,7 +3,8 @@
 In `probe` the leader looks for the place where the logs meet: one message at a time, `next` stays put.
 In `replicate` the logs are known to meet: messages are pipelined, `next` runs ahead of the answers, and the
 window bounds what is in flight by messages and bytes. Anything lost leads back to `probe` from `match`, which
-also empties the window, so nothing can leak from it.
+also empties the window, so nothing can leak from it. In `snapshot` the entries that the follower lacks are
+not in the log any more: nothing is sent to it until it has a copy of the state machine, or that failed.
 """
 
 from collections import deque
@@ -13,10 +14,11 @@ _LONG_AGO = -(1 << 60)
 
 
 class State(Enum):
-    """The two ways to send."""
+    """The ways to send."""
 
     PROBE = "probe"
     REPLICATE = "replicate"
+    SNAPSHOT = "snapshot"
 
 
 class Progress:
@@ -75,7 +77,7 @@ class Progress:
     @property
     def may_send(self) -> bool:
         """Whether one more message with entries may leave; a message may overshoot the bound in bytes."""
-        if self.fetching:
+        if self.fetching or self.state is State.SNAPSHOT:
             return False
         if self.state is State.PROBE:
             return not self._probing
@@ -98,7 +100,7 @@ class Progress:
         news = index > self.match
         if news:
             self.match = index
-        if self.state is State.PROBE:
+        if self.state is not State.REPLICATE:
             if not news and index < self.next - 1:
                 return False  # an old answer: it says nothing about the probe
             self.state = State.REPLICATE
@@ -115,7 +117,7 @@ class Progress:
 
     def rejected(self, index: int, hint: int, now: int) -> bool:
         """The follower does not match at `index`, perhaps at `hint`. True when there is something to send."""
-        if index <= self.match:
+        if index <= self.match or self.state is State.SNAPSHOT:
             return False  # an old answer
         if self.state is State.REPLICATE:
             self.probe()
@@ -128,18 +130,36 @@ class Progress:
         return True
 
     def probe(self) -> None:
-        """Something may have been lost: start again behind `match`."""
+        """Something may have been lost: start again behind `match`, or repeat the probe that runs."""
+        if self.state is State.REPLICATE:
+            self.next = self.match + 1
         self.state = State.PROBE
-        self.next = self.match + 1
+        self._forget()
+
+    def _forget(self) -> None:
+        """Nothing is expected to be answered any more."""
         self._inflight.clear()
         self._inflight_bytes = 0
         self._probing = False
 
     def disconnected(self) -> None:
         """The link is down: hold everything back until the follower is heard again."""
+        if self.state is State.SNAPSHOT:
+            return  # nothing is sent anyway, and the copy goes on over the next link
         self.probe()
         self._probing = True
         self._waiting_since = _LONG_AGO
+
+    def snapshot(self) -> None:
+        """The entry at `next` is not in the log any more: send nothing but heartbeats."""
+        self.state = State.SNAPSHOT
+        self._forget()
+
+    def snapshot_ended(self, first_index: int) -> None:
+        """The copy was made, or failed: see by a probe, at the start of the log if need be."""
+        if self.state is State.SNAPSHOT:
+            self.state = State.PROBE
+            self.next = max(self.match + 1, first_index)
 
     def stuck(self, now: int, patience: int) -> bool:
         """Whether something in flight has been unanswered for `patience` ticks."""

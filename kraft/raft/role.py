@@ -39,3 +39,6 @@ class Role:
 
     def prevote_reply(self, sender: str, message: PreVoteReply) -> None:
         """A voter answers a `PreVote`; of any term."""
+
+    def timeout_now(self, sender: str) -> None:
+        """The leader of this term hands over."""

@@ -30,6 +30,13 @@ class TermRuns:
             self._starts.pop()
             self._terms.pop()
 
+    def compact(self, index: int) -> None:
+        """Forget everything below `index`, whose own term stays known."""
+        run = bisect_right(self._starts, index) - 1
+        del self._starts[:run]
+        del self._terms[:run]
+        self._starts[0] = index
+
     def term(self, index: int) -> int:
         """The term at `index`, which must not lie above the log; 0 below the first run."""
         starts = self._starts

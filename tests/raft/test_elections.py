@@ -147,7 +147,7 @@ def test_a_group_without_a_configuration_sits_still():
 def test_a_learner_never_campaigns_and_its_vote_does_not_count():
     cluster = Cluster(1, learners=("K9",))
     cluster["K9"].node.campaign()
-    assert cluster["K9"].node.role == "follower"
+    assert cluster["K9"].node.role == "learner"
     leader = cluster.elect("K1")
     leader.propose(b"x")
     cluster.tick(4)

@@ -247,7 +247,7 @@ def test_a_leader_sends_heartbeats_all_the_time():
     peer.node.tick()
     assert answers(peer) == []
     peer.node.tick()
-    assert answers(peer) == [("K2", Heartbeat(2, 0, 0)), ("K3", Heartbeat(2, 0, 0))]
+    assert answers(peer) == [("K2", Heartbeat(2, 0, 0, 1)), ("K3", Heartbeat(2, 0, 0, 1))]
 
 
 def test_a_rejection_makes_the_leader_try_further_back():

@@ -1,0 +1,40 @@
+"""How a leader changes the configuration: when it may not, and the way through a joint one (RD 4.3).
+
+Every change of voters is joint, whatever their number. As changes wait for one another, and the first one for
+an entry of this term (RD 4.1 with its erratum), two configurations in force somewhere always overlap.
+"""
+
+import msgspec
+
+from kraft.raft.membership import Configuration
+
+
+def refusal(current: Configuration, target: Configuration, leader: str) -> str:
+    """Why `current` cannot become `target` under `leader`; '' when it can."""
+    if not target.voters:
+        return "a group needs a voter"
+    if target.joint:
+        return "a target is not joint itself"
+    if target.voters != tuple(sorted({*target.voters})) or sorted(target.voters + target.learners) != [
+        m.id for m in target.members
+    ]:
+        return "voters and learners must be the members, each once and in order"
+    returning = sorted(m.id for m in target.members if m.incarnation in current.retired)
+    if returning:
+        return f"this incarnation of {returning[0]} was removed before; it needs an empty directory"
+    now, then = current.member(leader), target.member(leader)
+    if now is not None and then is not None and now.incarnation != then.incarnation:
+        return f"{leader} leads and cannot be replaced under its own id; transfer leadership first"
+    return ""
+
+
+def towards(current: Configuration, target: Configuration) -> Configuration:
+    """Where to go first: to `target` itself if its voters are the same members, else to the joint one."""
+    if _voters(current) == _voters(target):
+        return target
+    return msgspec.structs.replace(current, target=target)
+
+
+def _voters(configuration: Configuration) -> set[tuple[str, str]]:
+    voters = set(configuration.voters)
+    return {(m.id, m.incarnation) for m in configuration.members if m.id in voters}
