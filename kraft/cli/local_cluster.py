@@ -1,7 +1,8 @@
 """The files of a cluster on this machine: one folder for each node, written once.
 
 The YAML files are the only memory: size and ports of an existing cluster are read from them, so a user may
-edit them. Nothing here starts a process.
+edit them. A file `removed` in a node's folder says that the cluster has let the node go. Nothing here starts
+a process.
 """
 
 import socket
@@ -15,6 +16,7 @@ from kraft.config import Config, ConfigError, load
 
 NODES_MAX = 9
 NODES_DEFAULT = 3
+REMOVED = "removed"
 BASE_PORT_DEFAULT = 10_000
 BASE_PORT_MAX = 65_535 - 20 - NODES_MAX
 
@@ -28,6 +30,7 @@ class Node:
     peer_port: int
     client_port: int
     http_port: int
+    standby: bool = False  # waits to be added, while it belongs to no cluster
 
     @property
     def config(self) -> Path:
@@ -45,6 +48,16 @@ class Node:
         return self.folder / "kraft.log"
 
     @property
+    def removed(self) -> Path:
+        """Is there when the node belongs to the cluster no more."""
+        return self.folder / REMOVED
+
+    @property
+    def data(self) -> Path:
+        """Its log and state."""
+        return self.folder / "data"
+
+    @property
     def command(self) -> list[str]:
         """Starts the node in the foreground, from any folder."""
         return [str(twistd()), "-n", f"--pidfile={self.pidfile}", "kraft", "--config", str(self.config)]
@@ -59,29 +72,87 @@ class Node:
 def find_or_create(folder: Path, count: int | None, base_port: int | None) -> list[Node]:
     """The nodes that `folder` holds, or new ones written there; None stands for an option that was not given.
 
-    A node whose folder was removed gets its file again: its identity is gone, its place is not.
+    A founding node whose folder was deleted gets its file again: its identity is gone, its place is not.
     """
-    files = sorted(folder.glob("K[1-9]/kraft.yaml"))
+    files = _files(folder)
     if not files:
         return write(lay_out(folder, count or NODES_DEFAULT, base_port or BASE_PORT_DEFAULT))
-    members = _load(files[0]).cluster.members
-    held = len(members)
-    held_base = int(members["K1"].rpartition(":")[2]) - 1 if "K1" in members else None
-    if held_base is None:
-        raise Failure(f"{files[0]} does not list K1 as a member: not a cluster of this command")
-    _refuse_change(folder, "--nodes", held, count)
-    _refuse_change(folder, "--base-port", held_base, base_port)
-    nodes = lay_out(folder, held, held_base)
-    write([node for node in nodes if not node.config.exists()], among=nodes)
+    founders, held_base = _founded(files)
+    names = {file.parent.name for file in files} | set(founders)
+    everything = lay_out(folder, NODES_MAX, held_base)
+    nodes = [node for node in everything if node.id in names and not node.removed.exists()]
+    if not nodes:
+        raise Failure(f"all nodes in {folder} were removed from their cluster: nothing to start")
+    _refuse_change(
+        folder,
+        f"--nodes {len(nodes)}",
+        count in (None, len(nodes)),
+        f"not {count}: leave --nodes out; `kraft demo --add` adds a node, KRAFT REMOVE takes one away",
+    )
+    _refuse_other_ports(folder, held_base, base_port)
+    lost = [node for node in nodes if not node.config.exists()]
+    write(lost, among=[node for node in everything if node.id in founders])
     return [_as_configured(node) for node in nodes]
 
 
-def _refuse_change(folder: Path, option: str, held: int, wanted: int | None) -> None:
-    if wanted not in (None, held):
-        raise Failure(
-            f"{folder} holds a cluster made with {option} {held}, not {wanted}, and that does not change:"
-            f" leave {option} out, or name a new folder with --dir"
-        )
+def find(folder: Path, base_port: int | None = None) -> list[Node]:
+    """The nodes of the cluster in `folder`, which has to exist, as far as they have a file."""
+    files = _files(folder)
+    if not files:
+        raise Failure(f"{folder} holds no cluster: make one with `kraft demo --dir {folder}`")
+    _, base = _founded(files)
+    _refuse_other_ports(folder, base, base_port)
+    nodes = lay_out(folder, NODES_MAX, base)
+    return [_as_configured(node) for node in nodes if node.config.exists() and not node.removed.exists()]
+
+
+def present(folder: Path) -> set[str]:
+    """The ids of the nodes that `find` would give, without a look into their files."""
+    return {file.parent.name for file in _files(folder) if not (file.parent / REMOVED).exists()}
+
+
+def create_standby(folder: Path) -> Node:
+    """The next node: the first whose folder is not there, with a file that lets it wait to be added."""
+    _, base = _founded(_files(folder))
+    for node in lay_out(folder, NODES_MAX, base):
+        if not node.folder.exists():
+            standby = replace(node, standby=True)
+            refuse_taken_ports([standby])
+            return write([standby])[0]
+    raise Failure(
+        f"{folder} has folders for {NODES_MAX} nodes, and no more have ports;"
+        " the folder of a removed node (with a file `removed` in it) may be deleted"
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("K[1-9]/kraft.yaml"))
+
+
+def _founded(files: list[Path]) -> tuple[tuple[str, ...], int]:
+    """The ids of the nodes that the cluster began with, as far as a file still tells, and the base port."""
+    for file in files:
+        members = _load(file).cluster.members
+        if members and "K1" not in members:
+            raise Failure(f"{file} does not list K1 as a member: not a cluster of this command")
+        if members:
+            return tuple(members), int(members["K1"].rpartition(":")[2]) - 1
+    config = _load(files[0])
+    return (), int(config.peer.advertise.rpartition(":")[2]) - int(files[0].parent.name[1:])
+
+
+def _refuse_other_ports(folder: Path, held: int, wanted: int | None) -> None:
+    _refuse_change(
+        folder,
+        f"--base-port {held}",
+        wanted in (None, held),
+        f"not {wanted}, and that does not change: leave --base-port out, or name a new folder with --dir",
+    )
+
+
+def _refuse_change(folder: Path, held: str, same: bool, otherwise: str) -> None:
+    if not same:
+        raise Failure(f"{folder} holds a cluster of {held}, {otherwise}")
 
 
 def lay_out(folder: Path, count: int, base_port: int) -> list[Node]:
@@ -97,7 +168,10 @@ def write(nodes: list[Node], among: list[Node] | None = None) -> list[Node]:
     try:
         for node in nodes:
             node.folder.mkdir(parents=True, exist_ok=True)
-            node.config.write_text(render_config(node, among or nodes))
+            # In one step: a running demo starts whatever it finds.
+            new = node.config.with_suffix(".new")
+            new.write_text(render_config(node, among or nodes))
+            new.replace(node.config)
     except OSError as error:
         raise Failure(f"{error.filename}: {error.strerror}") from error
     return nodes
@@ -106,14 +180,14 @@ def write(nodes: list[Node], among: list[Node] | None = None) -> list[Node]:
 def render_config(node: Node, members: Iterable[Node]) -> str:
     """The YAML of one node. Paths in it are relative to it, so the cluster's folder may be moved."""
     listed = "".join(f'    {member.id}: "127.0.0.1:{member.peer_port}"\n' for member in members)
+    cluster = "  standby: true\n" if node.standby else f"  members:\n{listed}"
     return f"""\
 # Written once by `kraft demo`; yours to edit. `kraft check-config` tells whether it is still right.
 node:
   id: {node.id}
   data: data
 cluster:
-  members:
-{listed}peer:
+{cluster}peer:
   listen: "tcp:{node.peer_port}:interface=127.0.0.1"
 client:
   listen: "tcp:{node.client_port}:interface=127.0.0.1"
@@ -155,4 +229,5 @@ def _as_configured(node: Node) -> Node:
     peer, client, http = (
         int(section.advertise.rpartition(":")[2]) for section in (config.peer, config.client, config.http)
     )
-    return replace(node, peer_port=peer, client_port=client, http_port=http)
+    standby = config.cluster.standby
+    return replace(node, peer_port=peer, client_port=client, http_port=http, standby=standby)

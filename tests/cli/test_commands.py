@@ -5,6 +5,7 @@ import json
 import pytest
 
 from kraft import __version__
+from kraft.cli.local_cluster import find_or_create, present
 from kraft.cli.main import main
 
 GOOD = "node: {id: K1, data: data}\n"
@@ -52,6 +53,7 @@ def test_version(capsys):
         ["demo", "--nodes", "10"],
         ["demo", "--nodes", "many"],
         ["demo", "--base-port", "65530"],
+        ["demo", "--add", "--nodes", "3"],
         ["status", "localhost"],
         ["status", "localhost:http"],
     ],
@@ -62,6 +64,17 @@ def test_wrong_usage_is_status_2(arguments, capsys):
         main(arguments)
     assert ended.value.code == 2
     assert "usage: kraft" in capsys.readouterr().err
+
+
+def test_adding_a_node_needs_a_cluster_that_runs(tmp_path, capsys):
+    """One line, status 1, and nothing is written."""
+    assert main(["demo", "--add", "--dir", str(tmp_path / "demo")]) == 1
+    assert "holds no cluster" in capsys.readouterr().err
+    [node] = find_or_create(tmp_path / "demo", 1, 30_000)
+    node.config.write_text(node.config.read_text().replace("tcp:30011", "tcp:1"))
+    assert main(["demo", "--add", "--dir", str(tmp_path / "demo")]) == 1
+    assert "knows a leader: start them with `kraft demo" in capsys.readouterr().err
+    assert present(tmp_path / "demo") == {"K1"}
 
 
 def test_check_config_of_a_usable_file(config, capsys):

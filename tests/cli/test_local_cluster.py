@@ -3,7 +3,7 @@
 import pytest
 
 from kraft.cli.failure import Failure
-from kraft.cli.local_cluster import find_or_create
+from kraft.cli.local_cluster import create_standby, find, find_or_create, present
 from kraft.config import load
 
 
@@ -48,6 +48,74 @@ def test_a_different_size_or_port_later_is_refused(tmp_path, count, base_port, o
     find_or_create(tmp_path / "demo", 5, 20_000)
     with pytest.raises(Failure, match=option):
         find_or_create(tmp_path / "demo", count, base_port)
+
+
+def test_another_number_of_nodes_names_the_way_to_it(tmp_path):
+    """One by one, and both ways."""
+    find_or_create(tmp_path / "demo", 3, 20_000)
+    with pytest.raises(Failure, match="`kraft demo --add` adds a node, KRAFT REMOVE takes one away"):
+        find_or_create(tmp_path / "demo", 4, None)
+
+
+def test_the_next_node_waits_to_be_added(tmp_path):
+    """On the ports of its number, and it is a part of the cluster's folder from then on."""
+    made = find_or_create(tmp_path / "demo", 3, 30_000)
+    node = create_standby(tmp_path / "demo")
+    assert (node.id, node.peer_port, node.client_port, node.http_port) == ("K4", 30_004, 30_014, 30_024)
+    config = load(str(node.config))
+    assert config.cluster.standby
+    assert not config.cluster.members
+    assert find(tmp_path / "demo") == [*made, node]
+    assert find_or_create(tmp_path / "demo", 4, 30_000) == [*made, node]
+    assert create_standby(tmp_path / "demo").id == "K5"
+    assert present(tmp_path / "demo") == {"K1", "K2", "K3", "K4", "K5"}
+
+
+def test_a_removed_node_is_not_started_again(tmp_path):
+    """Its name is free again when its folder is deleted, also that of a founder."""
+    made = find_or_create(tmp_path / "demo", 3, 30_000)
+    made[1].removed.touch()
+    assert find_or_create(tmp_path / "demo", None, None) == [made[0], made[2]]
+    assert find(tmp_path / "demo") == [made[0], made[2]]
+    assert present(tmp_path / "demo") == {"K1", "K3"}
+    assert create_standby(tmp_path / "demo").id == "K4"
+    made[1].config.unlink()
+    made[1].removed.unlink()
+    made[1].folder.rmdir()
+    again = create_standby(tmp_path / "demo")
+    assert again.id == "K2"
+    assert find(tmp_path / "demo")[1] == again
+
+
+def test_ports_are_known_without_any_founder(tmp_path):
+    """All of them were removed, and their folders deleted."""
+    [first] = find_or_create(tmp_path / "demo", 1, 30_000)
+    added = create_standby(tmp_path / "demo")
+    first.removed.touch()
+    assert find_or_create(tmp_path / "demo", None, 30_000) == [added]
+    first.config.unlink()
+    first.removed.unlink()
+    first.folder.rmdir()
+    assert find_or_create(tmp_path / "demo", None, 30_000) == [added]
+    added.removed.touch()
+    with pytest.raises(Failure, match="were removed from their cluster"):
+        find_or_create(tmp_path / "demo", None, None)
+
+
+def test_there_are_ports_for_nine(tmp_path):
+    """Then a folder has to go first."""
+    find_or_create(tmp_path / "demo", 9, 30_000)
+    with pytest.raises(Failure, match="may be deleted"):
+        create_standby(tmp_path / "demo")
+
+
+def test_adding_to_nothing_names_the_first_step(tmp_path):
+    """And other ports than the folder has are refused."""
+    with pytest.raises(Failure, match="make one with `kraft demo --dir"):
+        find(tmp_path / "demo")
+    find_or_create(tmp_path / "demo", 1, 30_000)
+    with pytest.raises(Failure, match="--base-port 30000, not 40000"):
+        find(tmp_path / "demo", 40_000)
 
 
 def test_edited_ports_are_used(tmp_path):

@@ -1,0 +1,203 @@
+"""The processes of a demonstration cluster: started, watched, let go, stopped.
+
+The folder of the cluster says which nodes there are, so another command may add one; the cluster itself says
+which of them still belong to it.
+"""
+
+import contextlib
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from kraft.cli import membership
+from kraft.cli.failure import Failure
+from kraft.cli.local_cluster import Node, find, present
+from kraft.cli.membership import Membership
+
+WATCH_INTERVAL_SECONDS = 0.1
+MEMBERS_INTERVALS = 10  # between two looks at who belongs to the cluster
+ABSENT_TWICE = 2  # looks that miss a node before it is let go: a leader that has just been deposed may err
+PATIENCE_SECONDS = 10.0  # then it says where to look; a long log may still be replaying
+STOP_SECONDS = 15.0  # a node answers what is pending and closes its database; then it is killed
+PROBE_SECONDS = 3.0  # longer than client.leader_wait, so that a node's own answer is seen
+
+
+class Departures:
+    """Which nodes have left the cluster, from what its leader says of it time and again.
+
+    A standby node that the cluster never had has not left it: it waits.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+        self._absent: dict[str, int] = {}
+
+    def look(self, nodes: Iterable[Node], members: Membership) -> list[Node]:
+        """Those of `nodes` that are members no more."""
+        gone = []
+        for node in nodes:
+            if node.id in members.kinds:
+                self._seen.add(node.id)
+                self._absent.pop(node.id, None)
+            elif node.id in self._seen or not node.standby:
+                self._absent[node.id] = self._absent.get(node.id, 0) + 1
+                if self._absent[node.id] >= ABSENT_TWICE:
+                    gone.append(node)
+        self._seen.difference_update(node.id for node in gone)
+        return gone
+
+
+class Children:
+    """The processes of the nodes, as far as this command started them and has not seen them end."""
+
+    def __init__(self, folder: Path, nodes: Iterable[Node], say: Callable[[str], None]) -> None:
+        self.nodes = list(nodes)
+        self._folder = folder
+        self._say = say
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._leaving: list[subprocess.Popen[bytes]] = []  # told to stop, as their nodes were removed
+        self._departures = Departures()
+
+    def start(self) -> None:
+        """Start all, away from this terminal's Ctrl-C: they are stopped in order, by `stop`."""
+        for node in self.nodes:
+            self._start(node)
+
+    def _start(self, node: Node) -> None:
+        # No node can be behind an old pid file, as the ports are free; but its number may be in use again,
+        # and then twistd would refuse to start.
+        node.pidfile.unlink(missing_ok=True)
+        with node.log.open("ab") as log:
+            self._processes[node.id] = subprocess.Popen(  # noqa: S603 - our own twistd, arguments made here
+                node.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def wait_until_serving(self, stop: threading.Event) -> bool:
+        """Wait until a write succeeds on any node. False: asked to stop; Failure: a node ended first."""
+        waited = 0.0
+        while not stop.is_set():
+            for node, outcome in self._ended():
+                raise Failure(f"{node.id} {outcome} at start: {last_line(node.log)} (all of it: {node.log})")
+            if any(serves_writes(node.client_port) for node in self.nodes):
+                return True
+            stop.wait(WATCH_INTERVAL_SECONDS)
+            if waited < PATIENCE_SECONDS <= (waited := waited + WATCH_INTERVAL_SECONDS):
+                self._say(f"still waiting for a leader; see {self.nodes[0].log} and its neighbours")
+        return False
+
+    def watch(self, stop: threading.Event) -> None:
+        """Until asked to stop: report nodes that die, start those that are added, let go those removed.
+
+        A node started by hand is its starter's to watch.
+        """
+        rounds = 0
+        while not stop.wait(WATCH_INTERVAL_SECONDS):
+            for node, outcome in self._ended():
+                command = shlex.join(node.command)
+                self._say(f"{node.id} {outcome}. Start it again, in another terminal:\n  {command}")
+            self._start_added()
+            rounds += 1
+            if rounds % MEMBERS_INTERVALS == 0:
+                self._let_go()
+
+    def _start_added(self) -> None:
+        known = {node.id for node in self.nodes}
+        if present(self._folder) <= known:
+            return
+        try:
+            added = [node for node in find(self._folder) if node.id not in known]
+        except Failure:
+            return  # a file is being edited; the next start of a demo tells what is wrong with it
+        for node in added:
+            self._say(f"{node.id} is new here: started")
+            self.nodes.append(node)
+            self._start(node)
+
+    def _let_go(self) -> None:
+        members = membership.ask(("127.0.0.1", node.client_port) for node in self.nodes)
+        if members is None:
+            return
+        for node in self._departures.look(self.nodes, members):
+            node.removed.write_text("Not started any more. Delete the folder to use its name again.\n")
+            self.nodes.remove(node)
+            if process := self._processes.pop(node.id, None):
+                process.terminate()
+                self._leaving.append(process)
+            elif pid := restarted_by_hand(node):
+                terminate(pid)
+            self._say(f"{node.id} was removed from the cluster and is stopped; {node.folder} stays")
+
+    def stop(self) -> None:
+        """Ask all nodes to stop, also those started again by hand; kill what has not gone in time."""
+        if self._processes:
+            self._say("stopping " + " ".join(self._processes))
+        for node in self.nodes:
+            if process := self._processes.get(node.id):
+                process.terminate()
+            elif pid := restarted_by_hand(node):
+                terminate(pid)
+        for process in (*self._processes.values(), *self._leaving):
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._say(f"process {process.pid} did not stop within {STOP_SECONDS:.0f}s and was killed")
+                process.kill()
+                process.wait()
+
+    def _ended(self) -> list[tuple[Node, str]]:
+        """Nodes whose process has ended since the last call, and how; they leave the watch."""
+        ended = []
+        for node in self.nodes:
+            process = self._processes.get(node.id)
+            if process and (status := process.poll()) is not None:
+                del self._processes[node.id]
+                ended.append((node, _outcome(status)))
+        self._leaving = [process for process in self._leaving if process.poll() is None]
+        return ended
+
+
+def serves_writes(client_port: int) -> bool:
+    """Whether a write through this port commits now.
+
+    `SET ... XX` of a key that nobody has goes through the log like any write and leaves nothing behind.
+    """
+    try:
+        with socket.create_connection(("127.0.0.1", client_port), PROBE_SECONDS) as connection:
+            connection.sendall(b"SET kraft:demo:probe 1 XX\r\n")
+            return connection.recv(64).startswith((b"$-1", b"+OK"))
+    except OSError:
+        return False
+
+
+def terminate(pid: int) -> None:
+    """SIGTERM for a process that may have ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+
+
+def restarted_by_hand(node: Node) -> int | None:
+    """The process of this very node that somebody started after its first one died, where /proc can tell."""
+    try:
+        pid = int(node.pidfile.read_text())
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return None
+    return pid if os.fsencode(node.config) in arguments else None
+
+
+def last_line(log: Path) -> str:
+    """The last line with text in it, of the last 4 KiB."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 4096))
+        lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "it printed nothing"
+
+
+def _outcome(status: int) -> str:
+    """What `Popen.poll` says, in words."""
+    return f"died of {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"

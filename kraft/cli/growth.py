@@ -1,0 +1,131 @@
+"""`kraft demo --add`: one more node for a running demonstration cluster, told step by step.
+
+The node is written as a standby one; the running demo finds its folder and starts it; the cluster is told to
+take it, and then feeds it until it votes.
+"""
+
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from kraft.cli import local_cluster, membership
+from kraft.cli.client import Client, ErrorReply
+from kraft.cli.failure import Failure
+from kraft.cli.local_cluster import Node
+from kraft.cli.membership import Membership
+from kraft.cli.status import ask as ask_status
+
+POLL_SECONDS = 0.1
+START_SECONDS = 30.0  # an interpreter on a busy machine
+ADD_SECONDS = 60.0  # for the cluster to have a leader, and room for a change
+ANSWER_SECONDS = 40.0  # longer than a leader takes for one order
+FOLLOW_SECONDS = 120.0  # without any news of the new node
+TELL_SECONDS = 1.0  # between two lines about the same thing
+
+Say = Callable[[str], None]
+
+
+def add_node(folder: Path, base_port: int | None, say: Say) -> tuple[Node, Membership]:
+    """Add a node to the cluster in `folder` and wait until it votes. Failure says how to go on."""
+    nodes = local_cluster.find(folder, base_port)
+    members = _ask(nodes)
+    if members is None:
+        raise Failure(f"no node in {folder} knows a leader: start them with `kraft demo --dir {folder}`")
+    node = _unfinished(nodes, members)
+    if node is None:
+        node = local_cluster.create_standby(folder)
+        say(f"{node.id}: files in {node.folder}, waits for its start")
+    else:
+        say(f"{node.id} is there already, and waits to be added")
+    _wait_until_up(node)
+    say(f"{node.id}: runs as a standby node at 127.0.0.1:{node.peer_port}")
+    _order(nodes, node)
+    return node, _follow(nodes, node, say)
+
+
+def _ask(nodes: list[Node]) -> Membership | None:
+    return membership.ask(("127.0.0.1", node.client_port) for node in nodes)
+
+
+def _unfinished(nodes: list[Node], members: Membership) -> Node | None:
+    """A node that an earlier run has written, and that no cluster has taken yet."""
+    waiting = (node for node in nodes if node.standby and node.id not in members.kinds)
+    return next((node for node in waiting if _belongs_nowhere(node)), None)
+
+
+def _belongs_nowhere(node: Node) -> bool:
+    if not node.data.exists():
+        return True
+    answer = ask_status(node.id, f"127.0.0.1:{node.http_port}", membership.ASK_SECONDS)
+    return answer.status is not None and not answer.status["cluster"]
+
+
+def _wait_until_up(node: Node) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            Client.connect(("127.0.0.1", node.client_port), membership.ASK_SECONDS).close()
+        except (OSError, ErrorReply, ValueError):
+            time.sleep(POLL_SECONDS)
+        else:
+            return
+    raise Failure(
+        f"{node.id} does not answer; `kraft demo` starts it when it runs in that folder (what it printed:"
+        f" {node.log}). By hand: {shlex.join(node.command)}\nThen give `kraft demo --add` again"
+    )
+
+
+def _order(nodes: list[Node], node: Node) -> None:
+    """KRAFT ADD, until the cluster has the node as a member."""
+    deadline = time.monotonic() + ADD_SECONDS
+    trouble = "no leader is known"
+    while time.monotonic() < deadline:
+        members = _ask(nodes)
+        if members is not None:
+            if node.id in members.kinds:
+                return
+            try:
+                with Client.connect(members.address, ANSWER_SECONDS) as client:
+                    client.call("KRAFT", "ADD", node.id, "127.0.0.1", str(node.peer_port))
+                continue
+            except ErrorReply as error:
+                trouble = str(error)
+                if error.prefix == "ERR":
+                    break
+            except OSError as error:
+                trouble = str(error)
+        time.sleep(POLL_SECONDS)
+    raise Failure(f"the cluster did not take {node.id}, which runs: {trouble}\nTry `kraft demo --add` again")
+
+
+def _follow(nodes: list[Node], node: Node, say: Say) -> Membership:
+    """Tell how the new node catches up, until it votes."""
+    told, told_at = "", 0.0
+    news_at = time.monotonic()
+    while time.monotonic() < news_at + FOLLOW_SECONDS:
+        members = _ask(nodes)
+        if members is not None and members.kinds.get(node.id) == "voter":
+            return members
+        line = progress(node.id, members)
+        now = time.monotonic()
+        if line != told and now >= told_at + TELL_SECONDS:
+            say(line)
+            told, told_at, news_at = line, now, now
+        time.sleep(POLL_SECONDS)
+    raise Failure(
+        f"{told or node.id}: no news for {FOLLOW_SECONDS:.0f}s. It will vote by itself once it has caught up:"
+        f" kraft status 127.0.0.1:{node.http_port}"
+    )
+
+
+def progress(id_: str, members: Membership | None) -> str:
+    """What is known of a node on its way to a vote, in words."""
+    if members is None:
+        return f"{id_}: no leader is known just now"
+    if id_ not in members.kinds:
+        return f"{id_}: not a member yet"
+    lag = members.lags[id_]
+    if lag is None:
+        return f"{id_}: a learner, not heard of yet"
+    return f"{id_}: a learner, {lag} entries behind" if lag else f"{id_}: a learner, caught up"
