@@ -18,7 +18,7 @@ from kraft.peerwire.messages import Message, SnapshotChunk, SnapshotOffer, Snaps
 
 PATIENCE_SECONDS = 1.0  # for an answer, the first time; then twice as long each time
 PATIENCE_SECONDS_MAX = 15.0
-PATIENCE_FACTOR = 3.0  # times what the last piece took, when that is longer
+PATIENCE_FACTOR = 3.0  # times what a piece took that came at the first question, when that is longer
 QUIET_SECONDS = 3.0  # without a sign of our sender another one may take over
 RETRY_SECONDS = 1.0  # after the disk, or we, refused something
 REFUSALS_MAX = 60  # in a row for one piece; then the file goes, and with it what it takes up on a full disk
@@ -41,13 +41,17 @@ class _Incoming:
 
     __slots__ = (
         "after",
+        "asked",
         "asked_at",
         "bytes",
         "dropped",
         "heard_at",
         "linked",
+        "needed_at",
         "offer",
         "patience",
+        "patience_first",
+        "previous",
         "progress_at",
         "refusals",
         "sender",
@@ -66,11 +70,37 @@ class _Incoming:
         self.bytes = 0
         self.started_at = now
         self.progress_at = now
+        self.needed_at = now  # when the present piece was asked for first
+        self.asked = 0  # how often since then
         self.asked_at = now
         self.heard_at = now
         self.linked = True
-        self.patience = PATIENCE_SECONDS
+        self.patience = PATIENCE_SECONDS  # after the present question
+        self.patience_first = 0.0  # after the first one for a piece; 0 until one has come
+        self.previous: tuple[bytes | None] | None = None  # the piece before, if it was asked for repeatedly
         self.refusals = 0
+
+    def need(self, now: float) -> None:
+        """Another piece is to be asked for."""
+        self.needed_at = now
+        self.asked = 0
+        self.patience = self.patience_first or PATIENCE_SECONDS
+
+    def learn(self, now: float) -> None:
+        """A piece came: how long may the next one take?
+
+        One that was asked for twice says little: the first question may have been lost.
+        """
+        if self.asked == 1 or not self.patience_first:
+            took = PATIENCE_FACTOR * (now - self.needed_at)
+            self.patience_first = min(PATIENCE_SECONDS_MAX, max(PATIENCE_SECONDS, took))
+        self.previous = (self.after,) if self.asked > 1 else None
+
+    def late(self, chunk: SnapshotChunk) -> None:
+        """A piece that is not expected: if a repeated question brought it, that came too early."""
+        if self.previous == (chunk.after,):
+            self.previous = None
+            self.patience_first = min(PATIENCE_SECONDS_MAX, 2.0 * self.patience_first)
 
     def quiet(self, now: float) -> bool:
         """Nothing suggests that the sender goes on."""
@@ -144,14 +174,17 @@ class Receiving:
     def chunk(self, sender: str, chunk: SnapshotChunk) -> None:
         """A piece arrived; only the one that was asked for is looked at."""
         incoming = self._incoming
-        if incoming is None or not incoming.expects(sender, chunk) or incoming.writer is None:
+        if incoming is None or incoming.writer is None:
+            return
+        if not incoming.expects(sender, chunk):
+            incoming.late(chunk)
             return
         now = self._clock.seconds()
         incoming.heard_at = now
         if crc32(chunk.rows) != chunk.checksum or not _moves_on(chunk):
             self._refused(incoming, "a piece was damaged on its way", now)
             return
-        incoming.patience = max(PATIENCE_SECONDS, PATIENCE_FACTOR * (now - incoming.asked_at))
+        incoming.learn(now)
         incoming.state = _State.WRITING
         if chunk.rows:
             key, size, end = chunk.last, len(chunk.rows), chunk.end
@@ -176,7 +209,7 @@ class Receiving:
         elif incoming.heard_at + self._settings.hold <= now:
             self._drop(incoming, FAILED, f"{incoming.sender} sends nothing any more")
         elif incoming.asked_at + incoming.patience <= now:
-            incoming.patience = min(2 * incoming.patience, max(incoming.patience, PATIENCE_SECONDS_MAX))
+            incoming.patience = min(PATIENCE_SECONDS_MAX, 2 * incoming.patience)
             self._ask(incoming, now)
 
     def abandon(self) -> None:
@@ -234,6 +267,7 @@ class Receiving:
             self._stall(incoming, "the disk is full")
             return
         incoming.writer = writer
+        incoming.need(now)
         self._observer.event("snapshot_receive_started", **self._fields(incoming), size=incoming.offer.size)
         self._ask(incoming, now)
 
@@ -246,7 +280,7 @@ class Receiving:
         incoming.linked = True
         incoming.heard_at = now
         if changed and incoming.state is _State.FETCHING:
-            incoming.patience = PATIENCE_SECONDS
+            incoming.need(now)
             self._ask(incoming, now)
 
     def _prefers(self, incoming: _Incoming, sender: str, offer: SnapshotOffer, now: float) -> bool:
@@ -273,6 +307,7 @@ class Receiving:
     def _ask(self, incoming: _Incoming, now: float) -> None:
         incoming.state = _State.FETCHING
         incoming.asked_at = now
+        incoming.asked += 1
         base = incoming.offer.base
         self._post(incoming.sender, SnapshotRequest(base.index, base.term, incoming.after))
 
@@ -288,6 +323,7 @@ class Receiving:
         incoming.refusals = 0
         incoming.after = key
         incoming.bytes += size
+        incoming.need(now)
         if incoming.progress_at + PROGRESS_SECONDS <= now:
             incoming.progress_at = now
             self._observer.event(

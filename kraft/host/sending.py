@@ -162,7 +162,7 @@ class Sending:
             elif transfer.reseed and transfer.ended and transfer.asked_at + QUIET_SECONDS <= now:
                 self._end(transfer, DONE)
                 self._ended(transfer.peer)
-            elif not transfer.busy:
+            else:
                 self._remind(transfer, now)
 
     def stop(self) -> None:
@@ -234,9 +234,10 @@ class Sending:
         self._post(transfer.peer, offer)
 
     def _remind(self, transfer: _Transfer, now: float) -> None:
-        """The next step is the receiver's: offer again, up to a point."""
+        """Offer again, up to a point; also as a sign of life to somebody whose piece waits for its turn."""
         missing = self._view is None and self._opening is None and self._missing_until <= now
-        if missing or transfer.asked_at + self._settings.hold <= now:
+        silent = not transfer.busy and transfer.asked_at + self._settings.hold <= now
+        if missing or silent:
             self._end(transfer, FAILED)
             self._ended(transfer.peer)
         elif max(transfer.asked_at, transfer.offered_at) + OFFER_SECONDS <= now:

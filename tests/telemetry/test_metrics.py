@@ -176,15 +176,15 @@ def test_the_host_tells_of_writes_and_reads() -> None:
 
 def test_the_host_tells_of_snapshots() -> None:
     node = Node()
-    assert node.scrape()["snapshot_transfers_total{group=0,direction=receive,outcome=failed}"] == 0
+    assert node.scrape()["snapshot_transfers_total{direction=receive,group=0,outcome=failed}"] == 0
 
     node.host.snapshot_transfer(0, "send", "done", 1000, 2.0)
     node.host.snapshot_transfer(0, "send", "failed", 24, 0.5)
     found = node.scrape()
 
-    assert found["snapshot_transfers_total{group=0,direction=send,outcome=done}"] == 1
-    assert found["snapshot_transfers_total{group=0,direction=send,outcome=failed}"] == 1
-    assert found["snapshot_transfer_bytes_total{group=0,direction=send}"] == 1024
+    assert found["snapshot_transfers_total{direction=send,group=0,outcome=done}"] == 1
+    assert found["snapshot_transfers_total{direction=send,group=0,outcome=failed}"] == 1
+    assert found["snapshot_transfer_bytes_total{direction=send,group=0}"] == 1024
 
 
 def test_a_transaction_without_entries_is_no_batch() -> None:
