@@ -8,9 +8,7 @@ is healthy. All results are in canonical order, so that equal configurations enc
 from collections.abc import Iterable
 
 from kraft.raft.errors import ChangeRefused
-from kraft.raft.membership import Configuration, Joining, Member
-
-MEMBERS_MAX = 64  # voters and learners of a group; a configuration entry and the dialling grow with it
+from kraft.raft.membership import MEMBERS_MAX, Configuration, Joining, Member
 
 
 def added(c: Configuration, member: Member, *, joining: bool = True, replaces: str = "") -> Configuration:
@@ -120,13 +118,17 @@ def _arranged(
 ) -> Configuration:
     """In canonical order. Who is a member and does not vote is a learner; who left needs no replacement."""
     ids = {m.id for m in members}
-    return Configuration(
+    result = Configuration(
         members=tuple(sorted(members)),
         voters=tuple(sorted(voters)),
         learners=tuple(sorted(ids.difference(voters))),
         joining=tuple(sorted(Joining(j.id, j.replaces if j.replaces in ids else "") for j in joining)),
         retired=tuple(sorted(retired)),
     )
+    fault = result.fault()
+    if fault is not None:
+        raise ChangeRefused(f"that cannot be: {fault}")
+    return result
 
 
 def _but(joining: Iterable[Joining], id_: str) -> tuple[Joining, ...]:

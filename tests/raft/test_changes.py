@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from kraft.raft import changes
 from kraft.raft.errors import ChangeRefused
-from kraft.raft.membership import Configuration, Joining, Member, decode
+from kraft.raft.membership import MEMBERS_MAX, RETIRED_MAX, Configuration, Joining, Member, decode
 
 
 def member(id_, directory=0, address=""):
@@ -170,8 +170,14 @@ def test_a_joint_configuration_is_left_alone():
 
 
 def test_there_is_a_bound_on_members():
-    full = cluster(*(f"N{i}" for i in range(changes.MEMBERS_MAX)))
+    full = cluster(*(f"N{i}" for i in range(MEMBERS_MAX)))
     assert "64 members" in refusal(changes.added, full, member("K1"))
+
+
+def test_there_is_a_bound_on_what_is_remembered_of_former_members():
+    retired = tuple(f"{i:032x}" for i in range(RETIRED_MAX))
+    old = Configuration(TRIO.members, TRIO.voters, retired=retired)
+    assert "retired" in refusal(changes.removed, old, "K3")
 
 
 # Against the plainest model: who is there, and in which role
@@ -276,6 +282,7 @@ def outcome(c, *step):
 
 
 def check_sane(c):
+    assert c.fault() is None
     ids = [m.id for m in c.members]
     assert c.members == tuple(sorted(c.members))
     assert len(set(ids)) == len(ids)

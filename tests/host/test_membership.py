@@ -1,0 +1,636 @@
+"""Members come, vote, move and go, as an administrator sees it from the leader."""
+
+import pytest
+
+from kraft.host import admin
+from kraft.host.formation import Formation, cluster_id
+from kraft.host.membership import COMMANDS_MAX, Membership, best, best_successor
+from kraft.host.ports import AdminRefused, Identity, NotLeader, Stopping, Uncertain
+from kraft.peerwire.hello import Hello
+from kraft.peerwire.messages import Invitation
+from kraft.raft import changes
+from kraft.raft.errors import ChangeRefused, LogFull
+from kraft.raft.membership import Configuration, Joining, Member
+from kraft.raft.node import FollowerStatus
+from tests.host.fakes import Clock
+
+TICK = 0.025
+ELECTION_TICKS = 20
+STEADY = 4 * ELECTION_TICKS * TICK
+
+
+def member(id_, directory="a"):
+    return Member(id_, directory * 31 + id_[-1], f"{id_.lower()}:1")
+
+
+class Replica:
+    """A leader whose followers are as the test says: `lag`, `silent` and `state` by id, all well at first."""
+
+    def __init__(self, *ids):
+        self.id = self.leader = "K1"
+        self.term = 3
+        self.first_index, self.last_index, self.commit = 1, 1000, 1000
+        self.configuration = Configuration.of_voters(tuple(member(i) for i in ids))
+        self.configuration_index = 1
+        self.leads_with_commit = True
+        self.lag, self.silent, self.states = {}, {}, {}
+        self.refuses = None
+        self.auto = True  # entries are committed at once
+
+    def term_at(self, index):
+        assert self.first_index - 1 <= index <= self.last_index
+        return self.term
+
+    def progress(self):
+        ids = [m.id for m in self.configuration.everyone if m.id != self.id]
+        return tuple(
+            FollowerStatus(
+                i,
+                max(0, self.last_index - self.lag.get(i, 0)),
+                self.last_index + 1,
+                self.states.get(i, "replicate"),
+                0,
+                self.silent.get(i, 1),
+            )
+            for i in ids
+        )
+
+    def reconfigure(self, target):
+        if self.refuses is not None:
+            raise self.refuses
+        c = self.configuration
+        assert not c.joint
+        assert target.fault() is None
+        same = c.voters == target.voters
+        joint = Configuration(c.members, c.voters, c.learners, c.joining, c.retired, target)
+        self._append(target if same else joint)
+        logged = self.last_index, self.term
+        if self.auto:
+            self.commit_all()
+        return logged
+
+    def commit_all(self):
+        """Everything is committed, and a joint configuration left."""
+        self.commit = self.last_index
+        if self.configuration.joint:
+            self._append(self.configuration.target)
+            self.commit = self.last_index
+
+    def _append(self, configuration):
+        self.last_index += 1
+        self.configuration, self.configuration_index = configuration, self.last_index
+
+
+class Network:
+    def __init__(self):
+        self.dialled, self.sent, self.closed = [], [], []
+
+    def introduce(self, peer, address):
+        self.dialled.append((peer, address))
+
+    def send(self, peer, messages):
+        self.sent += [(peer, message) for _, message in messages]
+        return True
+
+    def greet_again(self, peer):
+        self.closed.append(peer)
+
+
+class Observer:
+    def __init__(self):
+        self.events = []
+
+    def event(self, name, **fields):
+        self.events.append((name, fields))
+
+
+class Story:
+    """A leader K1 and its world."""
+
+    def __init__(self, *ids):
+        self.clock = Clock()
+        self.node = Replica(*ids)
+        self.network = Network()
+        self.observer = Observer()
+        founders = self.node.configuration.members
+        identity = Identity("K1", member("K1").incarnation, cluster_id(founders), founders)
+        self.formation = Formation(identity, "k1:1", frozenset(ids))
+        self.hellos = {i: self.hello(i, cluster=identity.cluster) for i in ids if i != "K1"}
+        self.answers = []
+        self.membership = Membership(
+            0,
+            self.node,
+            self.formation,
+            clock=self.clock,
+            network=self.network,
+            greeting=self.hellos.get,
+            observer=self.observer,
+            election_ticks=ELECTION_TICKS,
+            tick_seconds=TICK,
+        )
+        self.run(1)
+
+    @staticmethod
+    def hello(id_, directory="a", cluster="", standby=False, peer=None):
+        one = member(id_, directory)
+        return Hello(id_, one.incarnation, cluster, (), one.peer if peer is None else peer, standby=standby)
+
+    def greets(self, id_, directory="a", **how):
+        """A node in standby answers the call."""
+        self.hellos[id_] = self.hello(id_, directory, standby=how.pop("standby", True), **how)
+
+    def run(self, ticks=None, *, seconds=0.0):
+        for _ in range(ticks or round(seconds / TICK)):
+            self.clock.advance(TICK)
+            self.membership.tick(self.clock.seconds())
+
+    def do(self, command, ticks=2):
+        self.membership.do(command, self.answers.append)
+        self.run(ticks)
+
+    def down(self, *ids):
+        for id_ in ids:
+            self.node.silent[id_] = 1000
+            self.hellos.pop(id_, None)
+
+    @property
+    def refusal(self):
+        """The text of the one answer there is."""
+        [answer] = self.answers
+        assert isinstance(answer, AdminRefused), answer
+        return str(answer)
+
+    @property
+    def voters(self):
+        return self.node.configuration.voters
+
+
+@pytest.fixture
+def trio():
+    return Story("K1", "K2", "K3")
+
+
+# Adding a node
+
+
+def test_a_node_in_standby_is_dialled_greets_and_is_a_learner(trio):
+    trio.do(admin.Add("K4", "k4:1"))
+    assert trio.network.dialled == [("K4", "k4:1")]
+    assert trio.answers == []
+
+    trio.greets("K4")
+    trio.node.lag["K4"] = 900
+    trio.run(2)
+    assert trio.answers == ["OK"]
+    assert trio.node.configuration.member("K4") == member("K4")
+    assert trio.node.configuration.joining == (Joining("K4"),)
+    assert trio.network.closed == []
+
+
+def test_a_learner_that_is_to_stay_one(trio):
+    trio.greets("K4")
+    trio.do(admin.Add("K4", "k4:1", learner=True))
+    trio.run(seconds=2 * STEADY)
+    assert trio.answers == ["OK"]
+    assert trio.node.configuration.learners == ("K4",)
+
+
+def test_a_node_that_does_not_answer_is_dialled_for_some_seconds(trio):
+    trio.do(admin.Add("K4", "k4:1"))
+    trio.run(seconds=6)
+    assert "K4 cannot be reached at k4:1" in trio.refusal
+    assert 5 < len(trio.network.dialled) < 15
+    assert trio.formation.introduced == set()
+
+
+def test_why_its_greeting_was_refused_is_told(trio):
+    trio.do(admin.Add("K4", "k4:1"))
+    trio.formation.objection(Story.hello("K4", cluster="0" * 32))
+    trio.run(seconds=6)
+    assert "K4 belongs to cluster 000000000000" in trio.refusal
+
+
+def test_a_node_that_is_to_form_its_own_cluster_is_refused_and_loses_its_link(trio):
+    trio.greets("K4", standby=False)
+    trio.do(admin.Add("K4", "k4:1"))
+    assert "not in standby" in trio.refusal
+    assert trio.network.closed == ["K4"]
+
+
+def test_an_address_that_is_not_its_own_is_refused(trio):
+    trio.greets("K4", peer="elsewhere:9")
+    trio.do(admin.Add("K4", "k4:1"))
+    assert "elsewhere:9" in trio.refusal
+    trio.do(admin.Add("K4", "k4:1", force=True))
+    assert trio.answers[1] == "OK"
+
+
+def test_a_member_is_not_dialled_to_be_added(trio):
+    trio.do(admin.Add("K2", "k2:1"))
+    assert "K2 is a member already, a voter" in trio.refusal
+    assert trio.network.dialled == []
+
+
+def test_a_removed_directory_is_not_added_again(trio):
+    trio.do(admin.Remove("K3"))
+    trio.greets("K3")
+    trio.do(admin.Add("K3", "k3:1"))
+    assert "wipe the data directory" in str(trio.answers[1])
+
+
+@pytest.mark.parametrize("command", [admin.Add("K 4", "k4:1"), admin.Add("K4", "k4"), admin.Add("", "k4:1")])
+def test_names_and_addresses_are_checked_before_anybody_is_dialled(trio, command):
+    trio.do(command)
+    assert "write" in trio.refusal
+    assert trio.network.dialled == []
+
+
+# Promotion
+
+
+def learning(*ids, **options):
+    """A trio with K4 that is to vote."""
+    story = Story(*(ids or ("K1", "K2", "K3")))
+    story.greets("K4")
+    story.node.lag["K4"] = 5000
+    story.do(admin.Add("K4", "k4:1", **options))
+    assert story.answers == ["OK"]
+    story.answers.clear()
+    return story
+
+
+def test_a_learner_votes_once_it_has_kept_up_for_some_election_timeouts():
+    story = learning()
+    story.run(seconds=2 * STEADY)
+    assert story.voters == ("K1", "K2", "K3")
+
+    story.node.lag["K4"] = 99
+    story.run(seconds=STEADY - 2 * TICK)
+    assert story.voters == ("K1", "K2", "K3")
+    story.run(4)
+    assert story.voters == ("K1", "K2", "K3", "K4")
+    assert story.observer.events[-1][1]["voters"] == story.voters
+
+
+@pytest.mark.parametrize(
+    ("what", "value"), [("lag", 500), ("silent", ELECTION_TICKS + 1), ("states", "snapshot")]
+)
+def test_an_interruption_begins_the_wait_again(what, value):
+    story = learning()
+    story.node.lag["K4"] = 0
+    story.run(seconds=STEADY * 0.9)
+    getattr(story.node, what)["K4"] = value
+    story.run(1)
+    getattr(story.node, what).pop("K4")
+    story.run(seconds=STEADY * 0.9)
+    assert "K4" not in story.voters
+    story.run(seconds=STEADY * 0.2)
+    assert "K4" in story.voters
+
+
+def test_under_load_a_learner_need_not_have_the_newest_entries():
+    """What arrives in an election timeout is on its way to everybody."""
+    story = learning()
+    story.node.lag["K4"] = 500
+    for _ in range(round(2 * STEADY / TICK)):
+        story.node.last_index += 50
+        story.node.commit += 50
+        story.run(1)
+    assert "K4" in story.voters
+
+
+def test_promotion_waits_while_the_quorum_would_be_at_risk():
+    story = learning("K1", "K2", "K3")
+    story.node.lag["K4"] = 0
+    story.down("K2", "K3")
+    story.run(seconds=2 * STEADY)
+    assert "K4" not in story.voters
+    story.node.silent.clear()
+    story.run(2)
+    assert "K4" in story.voters
+
+
+def test_two_learners_are_promoted_one_after_the_other():
+    story = learning()
+    story.greets("K5")
+    story.do(admin.Add("K5", "k5:1"))
+    story.node.lag.clear()
+    story.node.auto = False
+    story.run(seconds=2 * STEADY)
+    joint = story.node.configuration
+    assert joint.joint
+    assert len(joint.target.voters) == 4
+
+    story.node.auto = True
+    story.node.commit_all()
+    story.run(seconds=2 * STEADY)
+    assert story.voters == ("K1", "K2", "K3", "K4", "K5")
+
+
+def test_a_learner_is_not_promoted_by_hand_before_it_has_caught_up():
+    story = learning()
+    story.do(admin.Promote("K4"))
+    assert "K4 is not reachable or not caught up yet" in story.refusal
+    story.do(admin.Promote("K4", force=True))
+    assert story.answers[1] == "OK"
+    assert "K4" in story.voters
+
+
+# Replacing
+
+
+def test_another_node_takes_the_place_of_a_dead_one_in_one_joint_step(trio):
+    trio.down("K3")
+    trio.greets("K4")
+    trio.do(admin.Replace("K3", "K4", "k4:1"))
+    assert trio.answers == ["OK"]
+    assert trio.voters == ("K1", "K2", "K3")
+    trio.run(seconds=2 * STEADY)
+    assert trio.voters == ("K1", "K2", "K4")
+    assert trio.node.configuration.member("K3") is None
+    assert trio.node.configuration.retired == (member("K3").incarnation,)
+
+
+def test_a_wiped_node_is_taken_back_under_its_id(trio):
+    trio.down("K3")
+    trio.do(admin.Replace("K3", "K3", "k3:1"))
+    assert "K3" in trio.formation.introduced
+    trio.greets("K3", "b")
+    trio.run(2)
+    assert trio.answers == ["OK"]
+    assert trio.voters == ("K1", "K2")
+    assert trio.node.configuration.member("K3") == member("K3", "b")
+    trio.node.silent.clear()
+    trio.run(seconds=2 * STEADY)
+    assert trio.voters == ("K1", "K2", "K3")
+
+
+def test_a_node_that_runs_with_its_directory_is_not_replaced_by_itself(trio):
+    trio.do(admin.Replace("K3", "K3", "k3:1"))
+    assert "nothing to replace" in trio.refusal
+    assert trio.network.closed == []
+
+
+# Risks
+
+
+def test_a_healthy_voter_is_not_removed_while_another_is_down(trio):
+    trio.down("K3")
+    trio.do(admin.Remove("K2"))
+    assert trio.refusal == "K3 is down: remove K3 first, or repeat with FORCE"
+    trio.do(admin.Remove("K3"))
+    trio.do(admin.Remove("K2"))
+    assert trio.answers[1:] == ["OK", "OK"]
+    assert trio.voters == ("K1",)
+
+
+def test_nor_when_a_majority_would_be_left_but_nothing_to_spare():
+    story = Story("K1", "K2", "K3", "K4", "K5")
+    story.down("K5")
+    story.do(admin.Demote("K4"))
+    assert "remove K5 first" in story.refusal
+    story.node.silent.clear()
+    story.do(admin.Demote("K4"))
+    assert story.answers[1] == "OK"
+
+
+def test_a_voter_that_lags_far_behind_does_not_count(trio):
+    trio.node.lag["K3"] = 900
+    trio.do(admin.Remove("K2"))
+    assert "K3 is down" in trio.refusal
+
+
+def test_force_overrides_the_risk_and_never_the_core(trio):
+    trio.down("K3")
+    trio.do(admin.Remove("K2", force=True))
+    assert trio.answers == ["OK"]
+    trio.node.refuses = ChangeRefused("leadership is on its way to K3")
+    trio.do(admin.Demote("K3", force=True))
+    assert str(trio.answers[1]) == "leadership is on its way to K3"
+    trio.node.refuses = None
+    trio.do(admin.Remove("K9", force=True))
+    assert "K9 is not a member" in str(trio.answers[2])
+
+
+def test_an_address_that_nobody_vouches_for_is_a_risk_when_there_is_nothing_to_spare(trio):
+    trio.down("K3")
+    trio.do(admin.Readdress("K2", "other:1"))
+    assert "without K2 there is no majority" in trio.refusal
+    trio.hellos["K2"] = Story.hello("K2", cluster="c", peer="other:1")
+    trio.do(admin.Readdress("K2", "other:1"))
+    assert trio.answers[1] == "OK"
+    assert trio.node.configuration.member("K2").peer == "other:1"
+
+
+def test_the_address_of_a_dead_node_can_be_changed(trio):
+    trio.down("K3")
+    trio.do(admin.Readdress("K3", "other:1"))
+    assert trio.answers == ["OK"]
+
+
+def test_a_cluster_shrinks_to_one_node_and_the_leader_may_go(trio):
+    trio.do(admin.Remove("K1"))
+    assert trio.answers == ["OK"]
+    assert trio.voters == ("K2", "K3")
+
+
+# The change in the log
+
+
+def test_it_is_done_when_both_sides_of_a_joint_change_are_committed(trio):
+    trio.node.auto = False
+    trio.do(admin.Remove("K3"))
+    assert trio.node.configuration.joint
+    trio.node.commit = trio.node.last_index
+    trio.run(2)
+    assert trio.answers == []
+    trio.node.commit_all()
+    trio.run(1)
+    assert trio.answers == ["OK"]
+
+
+def test_a_change_of_learners_is_done_when_its_entry_is_committed(trio):
+    trio.node.auto = False
+    trio.greets("K4")
+    trio.do(admin.Add("K4", "k4:1"))
+    assert trio.answers == []
+    trio.node.commit_all()
+    trio.run(1)
+    assert trio.answers == ["OK"]
+
+
+@pytest.mark.parametrize(("leader", "term"), [("", 3), ("K2", 4), ("K1", 5)])
+def test_lost_leadership_leaves_what_is_logged_uncertain(trio, leader, term):
+    trio.node.auto = False
+    trio.do(admin.Remove("K3"))
+    trio.node.leader, trio.node.term = leader, term
+    trio.run(1)
+    assert [type(a) for a in trio.answers] == [Uncertain]
+
+
+def test_a_leader_that_removed_itself_says_so_before_it_rests(trio):
+    trio.node.auto = False
+    trio.do(admin.Remove("K1"))
+    trio.node.commit_all()
+    trio.node.leader = ""
+    trio.run(1)
+    assert trio.answers == ["OK"]
+
+
+def test_commands_are_done_one_after_the_other(trio):
+    trio.node.auto = False
+    trio.do(admin.Remove("K3"))
+    trio.do(admin.Demote("K2"))
+    assert trio.answers == []
+    trio.node.auto = True
+    trio.node.commit_all()
+    trio.run(3)
+    assert trio.answers == ["OK", "OK"]
+    assert trio.voters == ("K1",)
+
+
+def test_a_command_waits_for_the_first_commit_of_a_term(trio):
+    trio.node.leads_with_commit = False
+    trio.do(admin.Remove("K3"))
+    assert trio.answers == []
+    trio.node.leads_with_commit = True
+    trio.run(2)
+    assert trio.answers == ["OK"]
+
+
+def test_a_command_that_never_began_is_refused_in_time_and_says_why(trio):
+    trio.node.auto = False
+    trio.do(admin.Remove("K3"))
+    trio.do(admin.Demote("K2"))
+    trio.run(seconds=21)
+    uncertain, refused = trio.answers
+    assert isinstance(uncertain, Uncertain)
+    assert "another change of the members is under way" in str(refused)
+
+
+def test_a_full_log_is_waited_for(trio):
+    trio.node.refuses = LogFull(1)
+    trio.do(admin.Remove("K3"))
+    assert trio.answers == []
+    trio.node.refuses = None
+    trio.run(2)
+    assert trio.answers == ["OK"]
+
+
+def test_who_does_not_lead_says_so_later(trio):
+    trio.node.leader = "K2"
+    trio.membership.do(admin.Remove("K3"), trio.answers.append)
+    assert trio.answers == []
+    trio.clock.advance()
+    assert trio.answers[0].args == (0, "K2")
+
+
+def test_what_waits_when_leadership_goes_was_certainly_not_begun(trio):
+    trio.do(admin.Add("K4", "k4:1"))
+    trio.node.leader = "K2"
+    trio.run(1)
+    assert [type(a) for a in trio.answers] == [NotLeader]
+    assert trio.formation.introduced == set()
+
+
+def test_there_is_a_bound_on_what_waits(trio):
+    trio.node.leads_with_commit = False
+    for _ in range(COMMANDS_MAX + 1):
+        trio.membership.do(admin.Remove("K3"), trio.answers.append)
+    trio.clock.advance()
+    assert "repeat this one later" in trio.refusal
+    assert trio.membership.pending == COMMANDS_MAX
+
+
+def test_when_the_node_stops_everybody_is_told(trio):
+    trio.node.auto = False
+    trio.do(admin.Remove("K3"))
+    trio.do(admin.Demote("K2"))
+    trio.membership.abandon()
+    assert [type(a) for a in trio.answers] == [Stopping, Uncertain]
+
+
+# Invitations
+
+
+def invitations(story):
+    return [(peer, m) for peer, m in story.network.sent if isinstance(m, Invitation)]
+
+
+def test_a_new_member_is_invited_until_it_has_a_log():
+    story = learning()
+    story.run(seconds=2.9)
+    identity = story.formation.identity
+    invitation = Invitation(identity.cluster, identity.members, 1)
+    assert invitations(story) == [("K4", invitation)] * 3 or len(invitations(story)) == 4
+
+    story.node.lag["K4"] = 10
+    count = len(invitations(story))
+    story.run(seconds=3)
+    assert len(invitations(story)) == count
+
+
+def test_nobody_is_invited_before_the_change_is_committed(trio):
+    trio.node.auto = False
+    trio.greets("K4")
+    trio.node.lag["K4"] = 5000
+    trio.do(admin.Add("K4", "k4:1"))
+    assert invitations(trio) == []
+    trio.node.commit_all()
+    trio.run(1)
+    assert [peer for peer, _ in invitations(trio)] == ["K4"]
+
+
+def test_members_that_greeted_with_the_cluster_and_late_founders_need_no_invitation(trio):
+    trio.node.lag["K2"] = 5000
+    trio.hellos["K2"] = Story.hello("K2")
+    trio.run(seconds=3)
+    assert invitations(trio) == []
+
+
+def test_another_directory_under_the_id_of_a_member_is_not_invited():
+    story = learning()
+    story.network.sent.clear()
+    story.greets("K4", "b")
+    story.run(seconds=3)
+    assert invitations(story) == []
+
+
+def test_members_without_a_link_are_dialled_now_and_then(trio):
+    trio.down("K3")
+    trio.run(seconds=2.5)
+    assert trio.network.dialled == []
+    trio.run(seconds=7)
+    assert trio.network.dialled == [("K3", "k3:1")] * 3
+    trio.node.leader = "K2"
+    trio.run(seconds=10)
+    assert len(trio.network.dialled) == 3
+
+
+# The successor of a leader
+
+
+def follower(id_, match, silent=0, state="replicate"):
+    return FollowerStatus(id_, match, match + 1, state, 0, silent)
+
+
+def test_the_successor_is_the_reachable_voter_with_most_of_the_log():
+    progress = [
+        follower("K2", 90),
+        follower("K3", 100, silent=200),
+        follower("K4", 99, state="probe"),
+        follower("K5", 95),
+        follower("K6", 100),
+    ]
+    voters = ("K1", "K2", "K3", "K4", "K5")
+    assert best(progress, voters) == "K5"
+    assert best(progress, voters, {"K5"}) == "K2"
+    assert best(progress, voters, {"K5", "K2"}) == ""
+
+
+def test_who_is_about_to_leave_is_no_successor(trio):
+    trio.node.auto = False
+    trio.node.lag["K2"] = 0
+    trio.node.lag["K3"] = 3
+    trio.node.reconfigure(changes.removed(trio.node.configuration, "K2"))
+    assert best_successor(trio.node) == "K3"
