@@ -95,6 +95,9 @@ def run(chosen: argparse.Namespace) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
+    for node in nodes:
+        if node.standby and not node.data.exists():
+            _say(_without_data(node))
     children = Children(folder, nodes, _say)
     try:
         children.start()
@@ -104,6 +107,14 @@ def run(chosen: argparse.Namespace) -> int:
     finally:
         children.stop()
     return 0
+
+
+def _without_data(node: Node) -> str:
+    """What to do for a node that was deleted, or written and never added."""
+    return (
+        f"{node.id} has no data and waits in standby. If the cluster still counts it as a member:"
+        f" KRAFT REPLACE {node.id} {node.id} 127.0.0.1 {node.peer_port}; if not: kraft demo --add"
+    )
 
 
 def announce(nodes: list[Node]) -> None:

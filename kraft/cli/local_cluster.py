@@ -72,7 +72,8 @@ class Node:
 def find_or_create(folder: Path, count: int | None, base_port: int | None) -> list[Node]:
     """The nodes that `folder` holds, or new ones written there; None stands for an option that was not given.
 
-    A founding node whose folder was deleted gets its file again: its identity is gone, its place is not.
+    A founding node whose folder was deleted gets its file again. As its identity is gone, it waits for the
+    cluster to take it back; only where nobody has any data it is a founder again.
     """
     files = _files(folder)
     if not files:
@@ -90,7 +91,8 @@ def find_or_create(folder: Path, count: int | None, base_port: int | None) -> li
         f"not {count}: leave --nodes out; `kraft demo --add` adds a node, KRAFT REMOVE takes one away",
     )
     _refuse_other_ports(folder, held_base, base_port)
-    lost = [node for node in nodes if not node.config.exists()]
+    formed = any(node.data.exists() for node in nodes)
+    lost = [replace(node, standby=formed) for node in nodes if not node.config.exists()]
     write(lost, among=[node for node in everything if node.id in founders])
     return [_as_configured(node) for node in nodes]
 

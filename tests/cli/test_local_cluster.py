@@ -50,6 +50,17 @@ def test_a_different_size_or_port_later_is_refused(tmp_path, count, base_port, o
         find_or_create(tmp_path / "demo", count, base_port)
 
 
+def test_a_founder_without_its_folder_waits_to_be_taken_back(tmp_path):
+    """It must not count as a founder beside nodes that have formed a cluster with it."""
+    made = find_or_create(tmp_path / "demo", 3, 30_000)
+    made[0].data.mkdir()
+    made[2].config.unlink()
+    made[2].folder.rmdir()
+    found = find_or_create(tmp_path / "demo", None, None)
+    assert [(node.id, node.standby) for node in found] == [("K1", False), ("K2", False), ("K3", True)]
+    assert load(str(made[2].config)).cluster.standby
+
+
 def test_another_number_of_nodes_names_the_way_to_it(tmp_path):
     """One by one, and both ways."""
     find_or_create(tmp_path / "demo", 3, 20_000)

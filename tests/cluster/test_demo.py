@@ -145,6 +145,75 @@ def test_a_demo_of_one_node_serves(demo, base_port, tmp_path):
     assert "--nodes 1" in other.output
 
 
+class Addition:
+    """One run of `kraft demo --add`."""
+
+    def __init__(self, folder):
+        self.done = subprocess.run(
+            [KRAFT, "demo", "--add", "--dir", folder / "demo"],
+            cwd=folder, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert self.done.returncode == 0, self.done.stdout + self.done.stderr
+        self.output = self.done.stdout
+
+
+def members(client):
+    """Id to kind, as the node of this client says."""
+    listed = [dict(zip(each[::2], each[1::2], strict=True)) for each in client.call("KRAFT", "MEMBERS")]
+    return {each[b"id"].decode(): each[b"kind"].decode() for each in listed}
+
+
+def remove(run, gone, *, asked):
+    """Take a node out through another one; the demo stops it."""
+    with run.client(asked) as client:
+        wait_until(lambda: client.call("KRAFT", "REMOVE", f"K{gone}") == "OK", "it is removed")
+    wait_until(lambda: f"K{gone} was removed from the cluster" in run.output, "that is told")
+    wait_until(lambda: not connects(run.base_port + 10 + gone), "it is stopped")
+
+
+def test_a_demo_grows_and_shrinks_to_one_node(demo, base_port, tmp_path):
+    """`kraft demo --add` beside it, then KRAFT REMOVE; the next run starts whoever is left."""
+    run = demo("--nodes", "1", "--base-port", str(base_port))
+    run.wait_ready()
+    with run.client(1) as client:
+        assert client.call("SET", "greeting", "hello") == "OK"
+
+    for number in (2, 3):
+        added = Addition(tmp_path)
+        assert f"K{number} votes: {number} voters" in added.output
+        assert f"K{number} is new here: started" in run.output
+        with run.client(number) as client:
+            assert client.call("GET", "greeting") == b"hello"
+            assert members(client) == {f"K{i}": "voter" for i in range(1, number + 1)}
+    assert "survives the loss of 1" in added.output
+
+    remove(run, 1, asked=2)
+    remove(run, 2, asked=3)
+    with run.client(3) as client:
+        assert members(client) == {"K3": "voter"}
+        assert client.call("SET", "greeting", "alone") == "OK"
+    assert run.stop() == 0
+
+    again = demo()
+    assert again.wait_ready() == f"ready K3=127.0.0.1:{base_port + 13}"
+    with again.client(3) as client:
+        assert client.call("GET", "greeting") == b"alone"
+    other = demo("--nodes", "3")
+    assert other.process.wait(30) == 1
+    assert "`kraft demo --add` adds a node" in other.output
+
+
+def test_a_node_cannot_be_added_to_a_demo_that_does_not_run(demo, base_port, tmp_path):
+    """One line says what to start, and no folder is made."""
+    run = demo("--nodes", "1", "--base-port", str(base_port))
+    run.wait_ready()
+    assert run.stop() == 0
+    other = demo("--add")
+    assert other.process.wait(30) == 1
+    assert "start them with `kraft demo" in other.output
+    assert not (tmp_path / "demo" / "K2").exists()
+
+
 def status(*arguments):
     """Exit status and output of `kraft status`."""
     done = subprocess.run([KRAFT, "status", *arguments], capture_output=True, text=True, timeout=60)
