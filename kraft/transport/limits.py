@@ -9,10 +9,11 @@ from kraft.peerwire.frames import MESSAGE_BYTES_MAX
 class LinkLimits:
     """Sizes in bytes, times in seconds."""
 
-    queue_bytes: int = 64 << 20  # bulk waiting for one peer; one batch more, so that the largest gets through
+    # bulk waiting for one peer, with chunks of snapshots; one batch more, so that the largest gets through
+    queue_bytes: int = 64 << 20
     burst_bytes: int = 1 << 20  # written straight to the socket before others on the reactor have a turn
     control_bytes: int = 1 << 20  # control waiting for one peer: tens of thousands of heartbeats
-    message_bytes: int = MESSAGE_BYTES_MAX  # one received batch, and all unfinished ones together
+    message_bytes: int = MESSAGE_BYTES_MAX  # one batch; a chunk may be unfinished beside it
     handshake_timeout: float = 3.0  # from connect to open; several round trips across a continent
     greeting_links: int = 32  # incoming connections in handshake; each holds one frame at most
     connect_timeout: float = 3.0  # one attempt to dial

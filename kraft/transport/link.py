@@ -7,8 +7,9 @@ Bytes of any kind show that the peer lives. A link that hears nothing for some p
 connect nor a write that succeeds tells that a process still runs.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
 from typing import Protocol as Interface
 from typing import cast
 
@@ -43,7 +44,9 @@ from kraft.transport.sockets import is_loopback, text_of, tune, write_now, write
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What all links of a node share. `nonce` makes a fresh one of NONCE_BYTES at each call."""
+    """What all links of a node share. `nonce` makes a fresh one of NONCE_BYTES at each call; `order` numbers
+    what happens to them.
+    """
 
     clock: IReactorTime
     limits: LinkLimits
@@ -51,6 +54,7 @@ class Surroundings:
     nonce: Callable[[], bytes]
     receiver: Receiver
     observer: Observer
+    order: Iterator[int] = field(default_factory=count)
 
 
 class Owner(Interface):
@@ -87,6 +91,9 @@ class Link(Protocol):
         self.peer = ""
         self.is_open = False
         self.was_open = False
+        # In `Surroundings.order`, None before: our side agreed; the peer was heard on the open link.
+        self.agreed_at: int | None = None
+        self.confirmed_at: int | None = None
         self.reason = ""
         self.closed_by_peer = False
         self.address = ""
@@ -119,6 +126,8 @@ class Link(Protocol):
         for call in (self._timer, self._abort_timer):
             if call is not None and call.active():
                 call.cancel()
+        # A timer that has run holds on to us; kept, it would make the buffers wait for a full collection.
+        self._timer = self._abort_timer = None
         if not self._closing:
             # Twisted says ConnectionLost for a reset by a killed process and for a timeout of the kernel
             # alike; the timeout only comes after silence.
@@ -154,6 +163,11 @@ class Link(Protocol):
         self.abort(f"no handshake in time: still waiting for {state.value}")
 
     # Sending
+
+    @property
+    def dialled(self) -> bool:
+        """Whether it was this side that dialled."""
+        return self._dialled is not None
 
     @property
     def waiting_bytes(self) -> int:
@@ -215,6 +229,8 @@ class Link(Protocol):
         self.received_bytes += len(data)
         if self.is_open:
             self._around.observer.received(self.peer, len(data))
+            if self.confirmed_at is None:
+                self.confirmed_at = next(self._around.order)
         self._reader.feed(data)
         try:
             while not self._closing and (message := self._reader.next_message()) is not None:
@@ -250,6 +266,7 @@ class Link(Protocol):
             if reason is not None:
                 raise HandshakeError(reason)
             self._greet(handshake.accept())
+            self.agreed_at = next(self._around.order)
         if handshake.state is State.OPEN and handshake.peer is not None:
             self._open(handshake.peer)
 

@@ -1,7 +1,14 @@
 """All links of a node: who dials whom, which link is the one for a peer, and sending by peer id.
 
-Of two nodes the one with the smaller id dials. At most one link per peer counts; a newer one that has proved
-itself takes the place of the older, whose connection may hang in a way that only its other end knows of.
+Of two nodes that know each other the one with the smaller id dials; a node that is not known to a peer may
+introduce itself, whatever the ids. At most one link per peer counts; a newer one that has proved itself takes
+the place of the older, whose connection may hang in a way that only its other end knows of.
+
+Two nodes that dial each other at one moment end up with one link. The dialling side says the last word of a
+handshake, so when a link opens that the peer dialled, it is open at the peer as well: an attempt of our own
+is given up. When each has said the last word on its own link before it heard the other's, the links cross;
+both then keep the one that the smaller id dialled. To the larger id that one is the newer. The smaller id
+knows a crossing from a newer link by its own link: when it agreed to the other, it had heard nothing on it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +27,7 @@ from kraft.peerwire.messages import Message
 from kraft.transport.inbound import Listener
 from kraft.transport.limits import LinkLimits
 from kraft.transport.link import Link, Surroundings
-from kraft.transport.outbound import Dialler
+from kraft.transport.outbound import Attempt, Dialler, is_told
 from kraft.transport.ports import Observer, Receiver
 
 
@@ -72,8 +79,11 @@ class Links:
         self._port: IListeningPort | None = None
         self._addresses: dict[str, str] = {}
         self._diallers: dict[str, Dialler] = {}
+        self._introductions: dict[str, Attempt] = {}  # under way
+        self._failures: dict[str, int] = {}  # of introductions, in a row
         self._links: dict[str, Link] = {}
         self._ending: set[Link] = set()  # replaced or closed by us, connection not yet gone
+        self._stopping = False
         self._stopped: Deferred[None] | None = None
 
     # The Network port
@@ -127,13 +137,37 @@ class Links:
                 self._dice,
                 self._link_opened,
                 self._link_closed,
+                lambda: peer in self._links,
             )
             self._diallers[peer] = dialler
             dialler.start()
 
+    def introduce(self, peer: str, address: str) -> None:
+        """Dial `peer` once, whatever the ids; nothing when there is a link, or it is being dialled already.
+
+        For a peer that does not know us yet, so that it would not dial us. The link counts like any other.
+        """
+        known = (self._links, self._diallers, self._introductions)
+        if self._stopping or peer == self._id or any(peer in those for those in known):
+            return
+
+        def failed(reason: str) -> None:
+            del self._introductions[peer]
+            self._failures[peer] = failures = self._failures.get(peer, 0) + 1
+            if is_told(failures):
+                self._observer.unreachable(peer, reason, failures)
+
+        attempt = Attempt(self._around, peer, self._link_opened, self._link_closed, failed)
+        self._introductions[peer] = attempt
+        attempt.begin(self._endpoint_for(address))
+
     def disconnect(self, peer: str) -> None:
         """Dial `peer` no more and close its link. Whether it may come back is for `Receiver.check`."""
         self._addresses.pop(peer, None)
+        self._failures.pop(peer, None)
+        introduction = self._introductions.pop(peer, None)
+        if introduction is not None:
+            introduction.abandon("stopped")
         dialler = self._diallers.pop(peer, None)
         if dialler is not None:
             dialler.stop()
@@ -141,14 +175,13 @@ class Links:
 
     def stop(self) -> Deferred[None]:
         """Close everything, sending what the connections hold; fires when the last one is gone."""
+        self._stopping = True
         closing: list[Deferred[object]] = []
         if self._port is not None:
             closing.append(maybeDeferred(self._port.stopListening))
             self._port = None
-        for peer in tuple(self._addresses):
+        for peer in sorted({*self._addresses, *self._introductions, *self._links}):
             self.disconnect(peer)
-        for peer in tuple(self._links):
-            self._drop(peer, "stopping")
         self._listener.close()
         if self._ending:
             self._stopped = Deferred()
@@ -167,7 +200,7 @@ class Links:
             LinkStatus(
                 peer=peer,
                 address=link.address,
-                dialled=peer in self._diallers,
+                dialled=link.dialled,
                 waiting_bytes=link.waiting_bytes,
                 sent_bytes=link.sent_bytes,
                 received_bytes=link.received_bytes,
@@ -182,10 +215,33 @@ class Links:
         hello = link.hello
         if hello is None:
             raise RuntimeError("an open link knows its peer")
+        if self._is_crossing(link):
+            self._ending.add(link)
+            link.close("crossed a link that was dialled here")
+            return
         self._drop(link.peer, "replaced by a newer link")
         self._links[link.peer] = link
+        self._give_up_attempts(link.peer)
         self._observer.connected(link.peer)
         self._receiver.link_up(link.peer, hello)
+
+    def _is_crossing(self, link: Link) -> bool:
+        """Whether the peer opened `link` without knowing of one that we opened, and keeps the latter."""
+        old = self._links.get(link.peer)
+        if self._id > link.peer or old is None or link.dialled or not old.dialled:
+            return False
+        agreed, confirmed = link.agreed_at, old.confirmed_at
+        return agreed is None or confirmed is None or agreed < confirmed
+
+    def _give_up_attempts(self, peer: str) -> None:
+        """There is a link: whatever else is on its way to become one has no purpose."""
+        self._failures.pop(peer, None)
+        introduction = self._introductions.pop(peer, None)
+        if introduction is not None and introduction.under_way:
+            introduction.abandon("the peer was quicker")
+        dialler = self._diallers.get(peer)
+        if dialler is not None:
+            dialler.rest()
 
     def _link_closed(self, link: Link) -> None:
         self._ending.discard(link)
@@ -208,3 +264,6 @@ class Links:
     def _tell_down(self, peer: str, reason: str, *, closed_by_peer: bool) -> None:
         self._observer.disconnected(peer, reason)
         self._receiver.link_down(peer, closed_by_peer)
+        dialler = self._diallers.get(peer)
+        if dialler is not None:
+            dialler.wake()

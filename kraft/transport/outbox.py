@@ -1,40 +1,81 @@
-"""What waits to be sent on one link: control before bulk, both bounded, bulk cut into pieces as it leaves.
+"""What waits to be sent on one link: control before bulk before chunks, all bounded, leaving in pieces.
 
 Control are batches without entries or commands, and the link's own pings. Every Append is bulk, also an empty
-one: if it overtook the Appends before it, the follower would refuse it and the leader start to probe.
+one: if it overtook the Appends before it, the follower would refuse it and the leader start to probe. Chunks
+are pieces of a snapshot, in no hurry: they leave only while no bulk waits, so that a snapshot costs a command
+one piece of delay, whatever the size of its chunks.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from kraft.peerwire import codec
-from kraft.peerwire.frames import BULK, CONTROL, LINK, PIECE_BYTES, frame
-from kraft.peerwire.messages import Forward, ForwardReply, Message
+from kraft.peerwire.frames import BULK, CHUNK_BYTES_MAX, CONTROL, LINK, PIECE_BYTES, frame
+from kraft.peerwire.messages import Forward, ForwardReply, Message, SnapshotChunk
 from kraft.raft.messages import Append
 
-_BULK_TYPES = frozenset((Append, Forward, ForwardReply))
+_CONTROL, _BULK, _CHUNK = range(3)  # classes, the most urgent first
+_CLASSES: dict[type, int] = {Append: _BULK, Forward: _BULK, ForwardReply: _BULK, SnapshotChunk: _CHUNK}
 
 Batch = Sequence[tuple[int, Message]]
 
 
+class _Pieces:
+    """Payloads in their order, leaving in pieces."""
+
+    def __init__(self) -> None:
+        self._payloads: deque[bytes] = deque()  # the first may be sent in part
+        self._offset = 0  # of the first payload
+        self._id = 0  # message id of the first payload, when it is sent in part
+        self.waiting = 0  # bytes
+
+    def __bool__(self) -> bool:
+        return bool(self._payloads)
+
+    def put(self, payload: bytes) -> None:
+        self._payloads.append(payload)
+        self.waiting += len(payload)
+
+    def next_frame(self, new_id: Callable[[], int]) -> bytes:
+        payload, start = self._payloads[0], self._offset
+        if start == 0:
+            self._id = new_id()
+        end = min(start + PIECE_BYTES, len(payload))
+        self.waiting -= end - start
+        if end == len(payload):
+            self._payloads.popleft()
+            self._offset = 0
+        else:
+            self._offset = end
+        piece = payload if end - start == len(payload) else memoryview(payload)[start:end]
+        return frame(BULK, self._id, piece, last=end == len(payload))
+
+
 class Outbox:
-    """Queues of one link. `queue_bytes` and `control_bytes` bound what waits; one bulk batch always fits."""
+    """Queues of one link.
+
+    `control_bytes` bounds what waits of control, `queue_bytes` what waits of bulk, and of bulk and chunks
+    together: a chunk never takes the place of bulk. One batch of either always fits.
+    """
 
     def __init__(self, queue_bytes: int, control_bytes: int, message_bytes: int) -> None:
         self._queue_bytes = queue_bytes
         self._control_bytes = control_bytes
         self._message_bytes = message_bytes
         self._control: deque[bytes] = deque()  # whole frames
-        self._bulk: deque[bytes] = deque()  # payloads; the first may be sent in part
-        self._offset = 0  # of the first bulk payload
-        self._bulk_id = 0  # message id of the first bulk payload, when it is sent in part
+        self._bulk = _Pieces()
+        self._chunks = _Pieces()
         self._next_id = 0
         self.control_waiting = 0  # bytes
-        self.bulk_waiting = 0  # bytes
 
     def __bool__(self) -> bool:
         """Whether something waits."""
-        return bool(self._control or self._bulk)
+        return bool(self._control or self._bulk or self._chunks)
+
+    @property
+    def bulk_waiting(self) -> int:
+        """Bytes of bulk and chunks."""
+        return self._bulk.waiting + self._chunks.waiting
 
     def whole(self, payload: bytes) -> bytes:
         """A frame to be sent now, before anything else, for a payload that fits one piece."""
@@ -43,17 +84,18 @@ class Outbox:
     def put(self, messages: Batch, payload: bytes) -> str | None:
         """Queue a batch, given with its encoding; None, or why it was dropped.
 
-        The bulk of a batch is queued as a whole or not at all, and the answer is about the bulk if there is
-        any: who repeats a dropped command must be certain that it did not leave.
+        Each class in a batch is queued as a whole or not at all. The answer is about its bulk if there is
+        any, else about its chunks: who repeats a dropped command must be certain that it did not leave.
         """
-        if not any(type(message) in _BULK_TYPES for _, message in messages):
-            return self._put_control(messages, payload)
-        control = [pair for pair in messages if type(pair[1]) not in _BULK_TYPES]
-        if not control:
-            return self._put_bulk(payload)
-        bulk = [pair for pair in messages if type(pair[1]) in _BULK_TYPES]
-        self._put_control(control, codec.encode(control))
-        return self._put_bulk(codec.encode(bulk))
+        classes = [_CLASSES.get(type(message), _CONTROL) for _, message in messages]
+        present = set(classes)
+        if len(present) <= 1:
+            return self._put_class(present.pop() if present else _CONTROL, messages, payload)
+        dropped = {}
+        for each in sorted(present):
+            part = [pair for pair, class_ in zip(messages, classes, strict=True) if class_ == each]
+            dropped[each] = self._put_class(each, part, codec.encode(part))
+        return dropped[_BULK if _BULK in dropped else _CHUNK]
 
     def put_probe(self, payload: bytes) -> bool:
         """Queue a ping or pong; False when there is no room, which shows that the peer does not read."""
@@ -65,12 +107,20 @@ class Outbox:
             data = self._control.popleft()
             self.control_waiting -= len(data)
             return data
-        return self._next_piece() if self._bulk else None
+        pieces = self._bulk or self._chunks
+        return pieces.next_frame(self._new_id) if pieces else None
+
+    def _put_class(self, class_: int, messages: Batch, payload: bytes) -> str | None:
+        if class_ == _CONTROL:
+            return self._put_control(messages, payload)
+        return self._put_bulk(payload) if class_ == _BULK else self._put_chunks(payload)
 
     def _put_control(self, messages: Batch, payload: bytes) -> str | None:
         if len(payload) <= PIECE_BYTES:
             return None if self._add_control(frame(CONTROL, self._new_id(), payload)) else "queue_full"
-        half = len(messages) // 2  # no control message comes near a piece, so there are at least two
+        if len(messages) == 1:  # an offer with a long configuration, or a request with a long key
+            return self._put_bulk(payload)
+        half = len(messages) // 2
         first, second = messages[:half], messages[half:]
         dropped = self._put_control(first, codec.encode(first))
         return self._put_control(second, codec.encode(second)) or dropped
@@ -85,25 +135,18 @@ class Outbox:
     def _put_bulk(self, payload: bytes) -> str | None:
         if len(payload) > self._message_bytes:
             return "too_large"
-        if self._bulk and self.bulk_waiting + len(payload) > self._queue_bytes:
+        if self._bulk and self._bulk.waiting + len(payload) > self._queue_bytes:
             return "queue_full"
-        self._bulk.append(payload)
-        self.bulk_waiting += len(payload)
+        self._bulk.put(payload)
         return None
 
-    def _next_piece(self) -> bytes:
-        payload, start = self._bulk[0], self._offset
-        if start == 0:
-            self._bulk_id = self._new_id()
-        end = min(start + PIECE_BYTES, len(payload))
-        self.bulk_waiting -= end - start
-        if end == len(payload):
-            self._bulk.popleft()
-            self._offset = 0
-        else:
-            self._offset = end
-        piece = payload if end - start == len(payload) else memoryview(payload)[start:end]
-        return frame(BULK, self._bulk_id, piece, last=end == len(payload))
+    def _put_chunks(self, payload: bytes) -> str | None:
+        if len(payload) > min(CHUNK_BYTES_MAX, self._message_bytes):
+            return "too_large"
+        if self._chunks and self.bulk_waiting + len(payload) > self._queue_bytes:
+            return "queue_full"
+        self._chunks.put(payload)
+        return None
 
     def _new_id(self) -> int:
         self._next_id = (self._next_id + 1) & 0xFFFFFFFF

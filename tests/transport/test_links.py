@@ -251,6 +251,7 @@ class Stranger(Protocol):
 def stranger(network, node, data):
     """Someone connects to a node, says `data` and stays."""
     wire = network.wire(node.address, network.ports[node.address], Factory.forProtocol(Stranger))
+    wire.stranger = wire.near.protocol
     wire.near.write(data)
     network.pump()
     return wire
@@ -277,7 +278,7 @@ def test_garbage_closes_only_its_own_connection(data):
     network.pump()
 
     assert wire.near.lost is not None
-    assert wire.near.protocol.received == b""
+    assert wire.stranger.received == b""
     assert len(two.watcher.named("refused")) == 1
     assert two.owner.messages == [("K1", 0, BEAT)]
 

@@ -1,12 +1,14 @@
 """The queues of one link: what is control, what is bulk, and what each may hold."""
 
+from zlib import crc32
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kraft.peerwire import codec
 from kraft.peerwire.frames import BULK, CONTROL, HEADER_BYTES, LINK, PIECE_BYTES, PING, FrameReader, probe
-from kraft.peerwire.messages import Forward, ForwardReply, ReadIndex
+from kraft.peerwire.messages import Forward, ForwardReply, ReadIndex, SnapshotChunk, SnapshotRequest
 from kraft.raft.messages import Append, Heartbeat
 from kraft.transport.outbox import Outbox
 
@@ -146,3 +148,61 @@ def test_message_ids_wrap():
     put(box, forward(PIECE_BYTES * 2))
     put(box, BEAT)
     assert len(received(box)) == 2
+
+
+def chunk(size, place=b"a"):
+    return SnapshotChunk(1, 1, None, b"x" * size, crc32(b"x" * size), place, False)
+
+
+def test_chunks_leave_while_no_bulk_waits():
+    """An Append waits for the piece that is on its way, not for the chunk, nor for those behind it."""
+    box = outbox()
+    put(box, chunk(4 * PIECE_BYTES))
+    put(box, chunk(10, b"b"))
+    frames = [box.next_frame()]
+    put(box, forward(2 * PIECE_BYTES))
+    put(box, BEAT)
+    reader = FrameReader()
+    reader.open()
+    reader.feed(frames[0])
+    order = []
+    while (data := box.next_frame()) is not None:
+        reader.feed(data)
+        while (message := reader.next_message()) is not None:
+            order += [type(m) for _, m in codec.decode(message[1])]
+
+    assert order == [Heartbeat, Forward, SnapshotChunk, SnapshotChunk]
+    assert box.bulk_waiting == 0
+
+
+def test_a_chunk_never_takes_the_place_of_bulk():
+    """What a chunk may still fill is what bulk leaves of the bound; one chunk always fits, and is told of."""
+    box = outbox(queue=1000)
+    assert put(box, chunk(900)) is None
+    assert put(box, forward(900)) is None
+    assert put(box, chunk(50)) == "queue_full"
+    assert put(box, chunk(50), BEAT) == "queue_full"
+    assert put(box, forward(50), chunk(50)) is None
+    assert [type(m) for _, messages in received(box) for m in messages] == [
+        Heartbeat,
+        Forward,
+        Forward,
+        SnapshotChunk,
+    ]
+
+
+def test_a_chunk_beyond_what_a_peer_puts_together_is_dropped(monkeypatch):
+    """Its reader would close the link."""
+    monkeypatch.setattr("kraft.transport.outbox.CHUNK_BYTES_MAX", 1000)
+    box = outbox()
+    assert put(box, chunk(1000)) == "too_large"
+    assert put(box, chunk(900)) is None
+
+
+def test_a_single_control_message_of_more_than_a_piece_goes_as_bulk():
+    """A request behind a long key; it can be cut there. Others of its batch stay control."""
+    box = outbox()
+    large = SnapshotRequest(1, 1, b"k" * PIECE_BYTES)
+    assert put(box, BEAT, large, BEAT) is None
+
+    assert received(box) == [(CONTROL, [BEAT]), (CONTROL, [BEAT]), (BULK, [large])]

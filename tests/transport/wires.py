@@ -83,7 +83,8 @@ class End:
         """One turn of this end; whether anything happened."""
         if self.lost is None and self.pending is not None:
             self.lost, self.pending = self.pending, None
-            self.protocol.connectionLost(Failure(self.lost))
+            protocol, self.protocol, self.producer = self.protocol, None, None  # as Twisted lets go of them
+            protocol.connectionLost(Failure(self.lost))
             return True
         if self.lost is not None or self.clogged:
             return False
@@ -135,6 +136,7 @@ class Wire:
 
     near: End
     far: End
+    stranger: Any = None  # who dialled, where it is no node
 
     def pump(self, size=1 << 30):
         """Carry everything both ways, at most `size` bytes per read, until nothing moves; whether any did."""
