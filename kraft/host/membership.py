@@ -205,8 +205,6 @@ class Membership:
         if logged is None:
             return
         if logged.committed(node):
-            voters, learners = node.configuration.voters, node.configuration.learners
-            self._observer.event("membership_changed", group=self._group, voters=voters, learners=learners)
             self._answer(logged, "OK")
         elif not self._leads or node.term != logged.term or now >= logged.deadline:
             self._answer(logged, Uncertain())
@@ -357,6 +355,7 @@ class Membership:
                 target = changes.promoted(current, id_)
                 if risks.objection(current, target, self._well) is None:
                     self._log(target, now + COMMAND_SECONDS, None)
+                    self._observer.event("learner_promoted", group=self._group, node=id_)
                     return
             except (ChangeRefused, LogFull, NotLeading):
                 return  # not now; perhaps at the next tick

@@ -269,7 +269,7 @@ def test_a_learner_votes_once_it_has_kept_up_for_some_election_timeouts():
     assert story.voters == ("K1", "K2", "K3")
     story.run(4)
     assert story.voters == ("K1", "K2", "K3", "K4")
-    assert story.observer.events[-1][1]["voters"] == story.voters
+    assert story.observer.events == [("learner_promoted", {"group": 0, "node": "K4"})]
 
 
 @pytest.mark.parametrize(
@@ -334,6 +334,16 @@ def test_a_learner_is_not_promoted_by_hand_before_it_has_caught_up():
     story.do(admin.Promote("K4", force=True))
     assert story.answers[1] == "OK"
     assert "K4" in story.voters
+
+
+def test_a_node_that_never_showed_a_log_does_not_count_however_short_the_log():
+    story = Story("K1")
+    story.node.last_index = story.node.commit = 50
+    story.greets("K2")
+    story.node.lag["K2"] = 5000
+    story.do(admin.Add("K2", "k2:1"))
+    story.do(admin.Promote("K2"))
+    assert "not caught up yet" in str(story.answers[1])
 
 
 # Replacing
