@@ -22,6 +22,7 @@ PATIENCE_FACTOR = 3.0  # times what a piece took that came at the first question
 QUIET_SECONDS = 3.0  # without a sign of our sender another one may take over
 RETRY_SECONDS = 1.0  # after the disk, or we, refused something
 REFUSALS_MAX = 60  # in a row for one piece; then the file goes, and with it what it takes up on a full disk
+FINISH_TRIES = 5  # a second apart, before all is fetched again: the disk may have been full for a moment
 BACKOFF_SECONDS_MAX = 60.0  # between images that turned out wrong: each costs a whole transfer
 SWITCH_SECONDS = 30.0  # for a complete image to be taken into use, before the same one is fetched again
 PROGRESS_SECONDS = 10.0  # between lines in the log
@@ -353,7 +354,11 @@ class Receiving:
 
     def _finish(self, incoming: _Incoming, writer: ImageWriter) -> None:
         incoming.state = _State.FINISHING
-        writer.finish(partial(self._finished, incoming, writer))
+        if incoming.dropped:
+            self._incoming = None
+            writer.abandon()
+        else:
+            writer.finish(partial(self._finished, incoming, writer))
 
     def _finished(self, incoming: _Incoming, writer: ImageWriter, result: Received | str) -> None:
         if incoming.dropped:
@@ -362,11 +367,17 @@ class Receiving:
             return
         now = self._clock.seconds()
         if isinstance(result, str):
+            self._stall(incoming, result)
+            incoming.refusals += 1
+            if incoming.refusals < FINISH_TRIES:
+                self._clock.call_later(RETRY_SECONDS, partial(self._finish, incoming, writer))
+                return
             self._back_off(now)
             incoming.state = _State.FETCHING  # the file may go at once
             self._drop(incoming, FAILED, result)
             return
         self._incoming = None
+        self._stalled = ""
         self._wrong = 0
         self._completed = (_identity(incoming.offer), now + SWITCH_SECONDS)
         self._tell_end(incoming, DONE, "")
@@ -404,6 +415,6 @@ def _identity(offer: SnapshotOffer) -> _Identity:
 
 def _moves_on(chunk: SnapshotChunk) -> bool:
     """There are rows behind what is here already, or the image ends."""
-    if not chunk.rows:
-        return chunk.end
-    return chunk.after is None or chunk.last > chunk.after
+    if chunk.end:
+        return True
+    return bool(chunk.rows) and (chunk.after is None or chunk.last > chunk.after)

@@ -1,5 +1,7 @@
 """State files, a disk that keeps them in memory, and a network that loses, doubles and reorders on demand."""
 
+from typing import Any, cast
+
 import msgspec
 
 from kraft.host.ports import Received, Rows
@@ -196,8 +198,11 @@ class Leader:
 
     def __init__(self, clock, network, file, id="K1", settings=SETTINGS, delay=0.0):  # noqa: A002
         self.id, self.clock = id, clock
-        self.disk, self.tale = Disk(clock, file, delay), Tale()
-        self.needy, self.given_back, self.wanted = set(), [], 0
+        self.disk = cast(Any, Disk(clock, file, delay))
+        self.tale = cast(Any, Tale())
+        self.needy: set[str] = set()
+        self.given_back: list[str] = []
+        self.wanted = 0
         self.sending = Sending(
             0, clock, self.disk, network.post_of(id), self.given_back.append, self.tale, settings, self._want
         )
@@ -225,7 +230,8 @@ class Follower:
 
     def __init__(self, clock, network, id="K2", leaders=(), settings=SETTINGS, delay=0.0):  # noqa: A002
         self.id, self.clock, self.leaders = id, clock, leaders
-        self.disk, self.tale = Disk(clock, delay=delay), Tale()
+        self.disk = cast(Any, Disk(clock, delay=delay))
+        self.tale = cast(Any, Tale())
         self.commit, self.fenced, self.takes = 0, False, True
         self.received_images, self.not_needed = [], 0
         self.receiving = Receiving(

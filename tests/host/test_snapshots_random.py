@@ -56,23 +56,21 @@ class Story:
             Follower(self.clock, self.network, id_, settings=self.settings, delay=self.dice.random() * 0.05)
             for id_ in ("K2", "K3")
         ]
-        self.leader = None
-        self.lead()
+        self.leader = self._new_leader()
 
     def lead(self):
         """Another node leads, or the same one after a restart; its image is equal or newer."""
-        if self.leader is not None:
-            self.leader.sending.stop()
-            if self.dice.random() < 0.5:
-                self.file = File(
-                    self.file.image.base.index + 50, some_rows(40, seed=self.dice.random() < 0.5)
-                )
+        self.leader.sending.stop()
+        if self.dice.random() < 0.5:
+            self.file = File(self.file.image.base.index + 50, some_rows(40, seed=self.dice.random() < 0.5))
+        self.leader = self._new_leader()
+
+    def _new_leader(self):
         id_ = self.dice.choice(["K1", "K4"])
-        self.leader = Leader(
-            self.clock, self.network, self.file, id_, self.settings, self.dice.random() * 0.05
-        )
+        leader = Leader(self.clock, self.network, self.file, id_, self.settings, self.dice.random() * 0.05)
         for follower in self.followers:
-            follower.leaders = [self.leader]
+            follower.leaders = [leader]
+        return leader
 
     def step(self):
         for follower in self.followers:
