@@ -1,10 +1,10 @@
 """The composition root: `twistd kraft` joins configuration, storage, links, host and ports, in this order.
 
-One start sequence (lock and open the directory, replay, peers, clients, ready) and one stop sequence (stop
-listening, answer what is pending, close the links, flush and close the database). What goes wrong at the
-start is one line and exit status 1. A disk that fails later ends the process on the spot, because a write or
-sync that failed cannot be repeated (`os._exit`: an orderly end has status 0, and a service manager would not
-start the node again).
+One start sequence (lock and open the directory, replay, peers, clients, ready) and one stop sequence (hand
+leadership over, stop listening, answer what is pending, close the links, flush and close the database). What
+goes wrong at the start is one line and exit status 1. A disk that fails later ends the process on the spot,
+because a write or sync that failed cannot be repeated (`os._exit`: an orderly end has status 0, and a service
+manager would not start the node again).
 """
 
 import contextlib
@@ -177,11 +177,12 @@ class NodeService(Service):
             )
         except StorageError as error:
             raise CannotStart(str(error)) from None
-        stored = self._store.loaded.identity
+        loaded = self._store.loaded
+        stored = loaded.identity
         identity = Identity(stored.id, stored.incarnation, stored.cluster, stored.members)
         self.host = Host(
             config,
-            Loaded(identity, self._store.loaded.groups),
+            Loaded(identity, loaded.groups, loaded.images, loaded.fenced, loaded.starts),
             clock=self._clock,
             disk=self._store,
             jitter=random.randrange,
@@ -226,8 +227,8 @@ class NodeService(Service):
     def _open_ports(self) -> Any:
         """After the replay: peers first, then clients and HTTP; then the node is ready."""
         config = self._config
-        members = dict(config.cluster.members)
-        yield self._listening("peer.listen", config.peer.listen, self._links.start(members))
+        dialling = self._links.start(self.host.first_peers)
+        yield self._listening("peer.listen", config.peer.listen, dialling)
         self._clients = client_factory(config, self.host, self._telemetry.server, self._clock)
         yield self._listen("client.listen", config.client.listen, self._clients)
         if config.http.listen:
@@ -283,7 +284,8 @@ class NodeService(Service):
         if self._store is None:
             return
         self._telemetry.host.event("node_stopping")
-        self.host.stop()
+        yield self._handed_over()
+        self.host.refuse_peers()
         for port in self._ports:
             yield port.stopListening()
         yield self._drained()
@@ -292,6 +294,12 @@ class NodeService(Service):
         yield deferToThread(self._store.close)
         self._telemetry.stop()
         self._telemetry.host.event("node_stopped")
+
+    def _handed_over(self) -> Deferred[None]:
+        """Fires when this node leads no group any more, or could not pass that on; clients are served on."""
+        done: Deferred[None] = Deferred()
+        self.host.stop(lambda: done.callback(None))
+        return done
 
     def _drained(self) -> Deferred[None]:
         """Fires when every client is answered and gone, at the latest after the time a write may take."""

@@ -5,7 +5,7 @@ rules. The leader hands changes of the membership to `membership`, and does the 
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kraft.host import admin
 from kraft.host.admin import (
@@ -148,7 +148,8 @@ class Administration:
     def _reseed(self, group: "Group", command: Reseed, done: Done) -> None:
         node = group.node
         if command.id == node.id:
-            done(AdminRefused(f"{node.id} leads and cannot be the source of its own copy: KRAFT STEPDOWN first"))
+            text = f"{node.id} leads and cannot be the source of its own copy: KRAFT STEPDOWN first"
+            done(AdminRefused(text))
         elif node.configuration.member(command.id) is None:
             known = ", ".join(m.id for m in node.configuration.everyone)
             done(AdminRefused(f"{command.id} is not a member; members are {known}"))
@@ -156,7 +157,7 @@ class Administration:
             group.reseed(command.id)
             done("OK")
 
-    _DO = {  # noqa: RUF012  a table, not changed
+    _DO: ClassVar[dict[type, Callable[["Administration", "Group", Any, Done], None]]] = {
         **dict.fromkeys((Add, Remove, Promote, Demote, Readdress, Replace), _change),
         Transfer: _transfer,
         StepDown: _step_down,
@@ -181,4 +182,6 @@ class Administration:
 
     def _drained(self, groups: Sequence["Group"]) -> Outcome:
         left = [str(group.id) for group in groups if group.leads]
-        return AdminRefused(f"still leads group {', '.join(left)}: no other voter could take over") if left else "OK"
+        if not left:
+            return "OK"
+        return AdminRefused(f"still leads group {', '.join(left)}: no other voter could take over")

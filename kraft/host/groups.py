@@ -10,20 +10,29 @@ from collections.abc import Callable, Sequence
 from kraft import __version__
 from kraft.config import Config
 from kraft.host import early
+from kraft.host.admin import Command as Admin
+from kraft.host.admin import Done as AdminDone
+from kraft.host.administration import Administration
 from kraft.host.backpressure import Backpressure
+from kraft.host.checkpoints import CheckpointSettings
 from kraft.host.formation import Formation
-from kraft.host.group import Around, Group, Timing
+from kraft.host.group import Around, Group
+from kraft.host.handover import Handovers
+from kraft.host.membership import Membership
+from kraft.host.peers import Peers
 from kraft.host.persistence import RETRY_SECONDS, Persistence, Written
 from kraft.host.placement import Placement
 from kraft.host.ports import Clock, Disk, Identity, Loaded, Network, NoLeader, Observer, Transaction
 from kraft.host.proposals import Done
 from kraft.host.reads import ReadDone
+from kraft.host.serving import LEASE_SHARE, Timing
+from kraft.host.snapshots import SnapshotSettings
 from kraft.host.status import MemberStatus, Status, group_status, replica_statuses
-from kraft.kv.commands import MACHINE_VERSION, Command
+from kraft.kv.commands import Command
 from kraft.peerwire.hello import Hello
-from kraft.peerwire.messages import Message
+from kraft.peerwire.messages import Invitation, Message
 from kraft.raft.errors import InvariantViolation
-from kraft.raft.membership import Configuration, Member
+from kraft.raft.membership import NOBODY, Configuration, Member
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.node import Node
 from kraft.raft.ports import Jitter, Restored, Settings
@@ -32,6 +41,7 @@ from kraft.raft.ready import Persist
 
 TICKS_PER_HEARTBEAT = 4  # fine enough that two followers seldom time out in the same tick
 BATCHES_IN_FLIGHT = 1
+HANDOVER_GRACE = 0.5  # seconds after an election timeout, in which the core gives a transfer up by itself
 GREET_AGAIN_SECONDS = 1.0  # after forming; a peer that formed by itself has long been heard of by then
 
 
@@ -59,26 +69,29 @@ class Host:
         self._loaded = loaded
         self._clock = clock
         self._disk = disk
-        self._network: Network | None = None  # from the start on: links need a host before it needs them
         self._jitter = jitter
         self._observer = observer
         self._raft_observer = raft_observer
         self._fatal = fatal
         wanted = frozenset(config.cluster.members) or frozenset([config.node.id])
-        self._formation = Formation(loaded.identity, config.peer.advertise, wanted)
+        formation = Formation(
+            loaded.identity, config.peer.advertise, wanted, standby=config.cluster.standby
+        )
+        self.peers = Peers(config, clock, formation, loaded.starts, session=jitter(1 << 62))
         self._forming = False
         self._tick_seconds = config.raft.heartbeat_interval / TICKS_PER_HEARTBEAT
-        self._around = Around(clock, disk, self.persistence, observer, self._post, self._wake, self._broken)
+        self._around = Around(
+            clock, disk, self.persistence, observer, self.post, self._wake, self._broken, self._reconfigured
+        )
         self._outbox: dict[str, list[tuple[int, Message]]] = {}
         self._woken: dict[int, Group] = {}
         self._armed = False
         self._started_at = clock.seconds()
         self._state = "starting"
         self._backpressure = Backpressure(config.limits.pending_proposals)
-        self._hellos: dict[str, Hello] = {}
-        self._connected: set[str] = set()
-        self._unformed: set[str] = set()  # peers that greeted before they had formed, and sent nothing since
         self._early = early.Campaigns(clock, jitter, config.raft.heartbeat_interval)
+        self.handovers = Handovers(clock, config.raft.election_timeout + HANDOVER_GRACE, self._wake)
+        self.administration = Administration(self, clock, observer, jitter(1 << 31) << 20)
 
     # -- life -----------------------------------------------------------------------------------------
 
@@ -89,23 +102,39 @@ class Host:
 
     def start(self, network: Network, started: Callable[[], None]) -> None:
         """Replay the log of every group, then `started`; a node that has not formed starts at once."""
-        self._network = network
+        self.peers.start(network)
         self._clock.call_later(self._tick_seconds, self._tick)
-        if self._formation.formed:
+        formation = self.peers.formation
+        if formation.formed:
             self._start_groups(self._loaded.groups, started)
         else:
             self._state = "forming"
-            self._form(self._formation.alone())
+            self._form(formation.alone())
             self._clock.call_later(0, started)
 
-    def stop(self) -> None:
-        """Take no more writes from other nodes; clients of this one are still served, until `abandon`."""
+    @property
+    def first_peers(self) -> dict[str, str]:
+        """Whom to dial until there is a configuration, by id; the rest follows from that."""
+        return {} if self.peers.formation.formed else dict(self._config.cluster.members)
+
+    def stop(self, left: Callable[[], None]) -> None:
+        """Hand leadership over, take no more writes from other nodes; `left` when no group is led any more.
+
+        Clients of this node are still served, until `abandon`.
+        """
         self._state = "stopping"
         for group in self.groups.values():
-            group.stopping = True
+            group.drain(True)
+        self.handovers.leave(self.groups.values(), left)
+
+    def refuse_peers(self) -> None:
+        """Take no more writes from other nodes."""
+        for group in self.groups.values():
+            group.stop_serving_peers()
 
     def abandon(self) -> None:
         """Answer everybody who still waits; nothing more will happen here."""
+        self.administration.abandon()
         for group in self.groups.values():
             group.abandon()
 
@@ -116,7 +145,8 @@ class Host:
         def replayed(group: Group) -> None:
             remaining.discard(group.id)
             self.groups[group.id] = group
-            if group.node.configuration.voters == (self.id,):
+            self._reconfigured(group)
+            if group.node.configuration.electors == (self.id,):
                 group.node.campaign()  # nobody else could lead: no silence to wait for
             self._wake(group)
             if not remaining:
@@ -130,32 +160,43 @@ class Host:
             group.replay(log.commit, lambda group=group: replayed(group))  # type: ignore[misc]
 
     def _group(self, id_: int, restored: Restored) -> Group:
-        raft, client = self._config.raft, self._config.client
+        config = self._config
         node = Node(
             id=self.id,
             group=id_,
-            settings=Settings(
-                election_ticks=max(1, round(raft.election_timeout / self._tick_seconds)),
-                heartbeat_ticks=TICKS_PER_HEARTBEAT,
-                message_bytes=raft.message_bytes,
-                inflight_messages=raft.inflight_messages,
-                inflight_bytes=raft.inflight_bytes,
-                uncommitted_bytes=raft.uncommitted_bytes,
-                tail_bytes=raft.tail_bytes,
-            ),
+            settings=_core_settings(config, self._tick_seconds),
             restored=restored,
             jitter=self._jitter,
             wall_clock=self._clock.wall_ms,
             observer=self._raft_observer,
+            incarnation=self.peers.formation.identity.incarnation,
         )
-        timing = Timing(
-            write_timeout=client.write_timeout,
-            leader_wait=client.leader_wait,
-            round_timeout=raft.election_timeout,
-            batch_bytes=raft.batch_bytes,
-            batches_in_flight=BATCHES_IN_FLIGHT,
+        membership = Membership(
+            id_,
+            node,
+            self.peers.formation,
+            clock=self._clock,
+            network=self.peers.network,
+            greeting=self.peers.hello_of,
+            observer=self._observer,
+            election_ticks=_core_settings(config, self._tick_seconds).election_ticks,
+            tick_seconds=self._tick_seconds,
+            groups=self.placement.groups,
         )
-        return Group(id_, node, self._around, timing, first_request=self._jitter(1 << 31) << 20)
+        return Group(
+            id_,
+            node,
+            membership,
+            self._around,
+            _timing(config),
+            _checkpoint_settings(config),
+            SnapshotSettings(
+                config.snapshot.chunk_bytes, config.snapshot.bytes_per_second, config.snapshot.hold
+            ),
+            self._loaded.images.get(id_),
+            fenced=id_ in self._loaded.fenced,
+            first_request=self._jitter(1 << 31) << 20,
+        )
 
     # -- requests of clients --------------------------------------------------------------------------
 
@@ -172,13 +213,28 @@ class Host:
             target.write(commands, size, done)
             self._backpressure.report(group, target.waiting)
 
-    def read(self, group: int, done: ReadDone) -> None:
-        """Confirm a linearizable read of `group`; `done` gets a `View` to look at, or a `Refused`."""
+    def read(self, group: int, done: ReadDone, fresh: bool = False) -> None:
+        """Confirm a linearizable read of `group`; `done` gets a `View` to look at, or a `Refused`.
+
+        A `fresh` read relies on no lease, whatever the configuration says.
+        """
         target = self.groups.get(group)
         if target is None:
             self._refuse_later(group, done)
         else:
-            target.read(done)
+            target.read(done, fresh)
+
+    def read_stale(self, group: int, done: ReadDone) -> None:
+        """A view of this node's own replica of `group`, or `TooStale`: see `reads.max_staleness`."""
+        target = self.groups.get(group)
+        if target is None:
+            self._refuse_later(group, done)
+        else:
+            target.read_stale(done)
+
+    def admin(self, command: Admin, done: AdminDone) -> None:
+        """Do an administrator's command, here or at the leader; `done` gets its result or an exception."""
+        self.administration.do(command, done)
 
     def _refuse_later(self, group: int, done: Callable[[NoLeader], None]) -> None:
         """Not formed, or not replayed: as without a leader, but nobody need wait when the node stops."""
@@ -201,48 +257,31 @@ class Host:
 
     def client_address(self, node: str) -> str:
         """`host:port` of the client port of a member, '' until it has greeted."""
-        if node == self.id:
-            return self._config.client.advertise
-        hello = self._hellos.get(node)
-        return hello.client if hello is not None else ""
+        return self.peers.client_address(node)
 
     # -- links ----------------------------------------------------------------------------------------
 
     def hello(self) -> Hello:
         """What this node says of itself when a link opens."""
-        identity = self._formation.identity
-        config = self._config
-        return Hello(
-            id=identity.id,
-            incarnation=identity.incarnation,
-            cluster=identity.cluster,
-            members=identity.members,
-            peer=config.peer.advertise,
-            client=config.client.advertise,
-            http=config.http.advertise if config.http.listen else "",
-            machine_max=MACHINE_VERSION,
-        )
+        return self.peers.hello()
 
     def check(self, hello: Hello) -> str | None:
         """Why to refuse the link, or None. Ends the process when the cluster has disowned this node."""
-        disowned = self._formation.disowned(hello)
+        disowned = self.peers.formation.disowned(hello)
         if disowned is not None:
             self._fatal(disowned)
             return disowned
-        return self._formation.objection(hello)
+        return self.peers.formation.objection(hello)
 
     def link_up(self, peer: str, hello: Hello) -> None:
         """A link to `peer` is ready for messages."""
-        self._hellos[peer] = hello
-        self._connected.add(peer)
-        (self._unformed.discard if hello.cluster else self._unformed.add)(peer)
-        self._form(self._formation.met(hello))
+        self.peers.link_up(peer, hello)
+        self._form(self.peers.formation.met(hello))
 
     def link_down(self, peer: str, closed_by_peer: bool) -> None:
         """The link to `peer` is gone. Its process closing it is news: prevote early."""
-        self._connected.discard(peer)
-        self._unformed.discard(peer)
-        self._formation.lost(peer)
+        self.peers.link_down(peer)
+        self.administration.link_down(peer)
         for group in self.groups.values():
             if group.link_down(peer, closed_by_peer):
                 self._early.begin(group, self._wake)
@@ -257,55 +296,86 @@ class Host:
         try:
             for id_, message in messages:
                 group = self.groups.get(id_)
+                if self.administration.received(peer, message):
+                    continue
                 if group is not None:
                     group.received(peer, message)
+                elif isinstance(message, Invitation):
+                    self._invited(message)
         except InvariantViolation as error:
             self._broken(error)
             raise
         finally:  # also when a peer sent nonsense: its link ends, the groups go on
             self._armed = armed
-            if self._unformed:
-                self._unformed.discard(peer)
+            if self.peers.unformed:
+                self.peers.unformed.discard(peer)
             self._turn()
+
+    # -- forming and joining --------------------------------------------------------------------------
 
     def _form(self, identity: Identity | None) -> None:
         """Make the new identity durable together with the first entry of every group, then begin."""
-        if identity is None or self._forming:
+        if identity is None:
             return
-        self._forming = True
         configuration = Configuration.of_voters(identity.members)
         first = Entry(1, 1, 0, EntryKind.CONFIGURATION, configuration.encode())
         persist = Persist(0, HardState(term=1), None, (first,), commit=1)
-        writes = tuple((id_, persist) for id_ in range(self.placement.groups))
         restored = Restored(HardState(term=1), 1, 1, ((1, 1),), (first,), ((1, configuration),), 0)
+        self._begin(identity, persist, restored, "cluster_formed")
 
-        def formed(durable: bool) -> None:
+    def _invited(self, invitation: Invitation) -> None:
+        """Join a cluster that has added this node: with nothing in the log, the leader will fill it."""
+        identity = self.peers.formation.invited(invitation)
+        if identity is not None:
+            persist = Persist(0, HardState(), None, (), commit=0)
+            self._begin(identity, persist, Restored(HardState(), 0, 0, (), (), (), 0), "cluster_joined")
+
+    def _begin(self, identity: Identity, persist: Persist, restored: Restored, event: str) -> None:
+        """Belong to a cluster as soon as the disk says so, and start the groups."""
+        if self._forming:
+            return
+        self._forming = True
+        writes = tuple((id_, persist) for id_ in range(self.placement.groups))
+
+        def begun(durable: bool) -> None:
             if not durable:
                 self._forming = False
                 self._observer.event("disk_full")
-                self._clock.call_later(RETRY_SECONDS, lambda: self._form(identity))
+                self._clock.call_later(
+                    RETRY_SECONDS, lambda: self._begin(identity, persist, restored, event)
+                )
                 return
-            self._formation.identity = identity
-            self._observer.event("cluster_formed", cluster=identity.cluster, members=len(identity.members))
+            self.peers.formation.identity = identity
+            self._observer.event(event, cluster=identity.cluster, members=len(identity.members))
             self._start_groups({id_: restored for id_, _ in writes}, lambda: None)
             self._clock.call_later(GREET_AGAIN_SECONDS, self._greet_again)
 
-        self._disk.commit(Transaction(writes, identity), formed)
+        self._disk.commit(Transaction(writes, identity), begun)
 
     def _greet_again(self) -> None:
         """A peer that cannot reach all others learns only from a greeting that there is a cluster now.
 
         A follower leaves that to its leader: it need not have heard from other followers.
         """
-        if any(group.node.leader and not group.leads for group in self.groups.values()):
-            return
-        for peer in sorted(self._unformed):
-            if self._network is not None:
-                self._network.greet_again(peer)
+        if not any(group.node.leader and not group.leads for group in self.groups.values()):
+            self.peers.greet_again()
+
+    def _reconfigured(self, group: Group) -> None:
+        configuration = group.node.configuration
+        self._observer.event(
+            "configuration_changed",
+            group=group.id,
+            voters=configuration.voters,
+            learners=configuration.learners,
+            joint=configuration.joint,
+        )
+        if group.id == 0:
+            self.peers.reconfigured(configuration)
 
     # -- turns ----------------------------------------------------------------------------------------
 
-    def _post(self, peer: str, group: int, message: Message) -> None:
+    def post(self, peer: str, group: int, message: Message) -> None:
+        """Send `message` at the end of this turn."""
         box = self._outbox.get(peer)
         if box is None:
             box = self._outbox[peer] = []
@@ -348,15 +418,19 @@ class Host:
     def _send(self) -> None:
         outbox, self._outbox = self._outbox, {}
         for peer, messages in outbox.items():
-            if self._network is None or not self._network.send(peer, messages):
+            if not self.peers.network.send(peer, messages):
+                self.administration.unsent(messages)
                 for id_, message in messages:
-                    self.groups[id_].unsent(peer, message)
+                    if id_ in self.groups:
+                        self.groups[id_].unsent(peer, message)
 
     def _tick(self) -> None:
         self._clock.call_later(self._tick_seconds, self._tick)
         try:
             for group in self.groups.values():
                 group.tick()
+            self.handovers.tick()
+            self.administration.tick()
         except InvariantViolation as error:
             self._broken(error)
             raise
@@ -386,7 +460,7 @@ class Host:
 
     def status(self) -> Status:
         """Everything there is to say, as plain values."""
-        identity = self._formation.identity
+        identity = self.peers.formation.identity
         return Status(
             node=self.id,
             version=__version__,
@@ -396,40 +470,85 @@ class Host:
             problem=self.problem,
             disk_full=self.persistence.full,
             client=self._config.client.advertise,
-            http=self._config.http.advertise if self._config.http.listen else "",
+            http=self.peers.http_address(self.id),
             uptime_seconds=self._clock.seconds() - self._started_at,
-            members=tuple(self._member_status(m) for m in self._formation.members),
+            members=tuple(self._member_status(m) for m in self.peers.formation.members),
             groups=tuple(group_status(g, self._tick_seconds) for g in self.groups.values()),
         )
 
     @property
     def problem(self) -> str:
         """Why this node cannot serve writes now, in words; '' when it can."""
+        formation = self.peers.formation
         if self._state == "forming":
-            missing = self._formation.missing
+            if self._config.cluster.standby:
+                return "standby: waiting to be added with KRAFT ADD"
+            missing = formation.missing
             return "waiting for a first greeting from " + ", ".join(missing) if missing else "forming"
         if self._state != "serving":
             return self._state
+        if formation.removed:
+            return formation.removed
         leaderless = [str(g.id) for g in self.groups.values() if not g.node.leader]
         if leaderless:
             return "no leader is known for group " + ", ".join(leaderless)
+        fenced = [str(g.id) for g in self.groups.values() if g.fenced]
+        if fenced:
+            return f"the data of group {', '.join(fenced)} differs from the others': KRAFT RESEED {self.id}"
         return ""
 
     def _member_status(self, member: Member) -> MemberStatus:
-        hello = self._hellos.get(member.id)
-        mine = member.id == self.id
         group = self.groups.get(0)
-        voters = group.node.configuration.voters if group is not None else ()
+        configuration = group.node.configuration if group is not None else NOBODY
         replicas = replica_statuses(group, self._tick_seconds) if group is not None else ()
         replica = next((r for r in replicas if r.id == member.id), None)
         return MemberStatus(
             id=member.id,
             incarnation=member.incarnation,
             peer=member.peer,
-            client=self.client_address(member.id),
-            http=self._config.http.advertise if mine else hello.http if hello is not None else "",
-            voter=member.id in voters,
-            connected=mine or member.id in self._connected,
+            client=self.peers.client_address(member.id),
+            http=self.peers.http_address(member.id),
+            voter=member.id in configuration.electors,
+            joining=any(j.id == member.id for j in configuration.joining),
+            connected=member.id == self.id or member.id in self.peers.connected,
             last_contact_seconds=replica.last_contact_seconds if replica is not None else None,
             lag_entries=replica.lag_entries if replica is not None else None,
         )
+
+
+def _core_settings(config: Config, tick_seconds: float) -> Settings:
+    raft = config.raft
+    return Settings(
+        election_ticks=max(1, round(raft.election_timeout / tick_seconds)),
+        heartbeat_ticks=TICKS_PER_HEARTBEAT,
+        message_bytes=raft.message_bytes,
+        inflight_messages=raft.inflight_messages,
+        inflight_bytes=raft.inflight_bytes,
+        uncommitted_bytes=raft.uncommitted_bytes,
+        tail_bytes=raft.tail_bytes,
+        leases=raft.lease_reads,
+    )
+
+
+def _timing(config: Config) -> Timing:
+    raft, client = config.raft, config.client
+    return Timing(
+        write_timeout=client.write_timeout,
+        leader_wait=client.leader_wait,
+        round_timeout=raft.election_timeout,
+        batch_bytes=raft.batch_bytes,
+        batches_in_flight=BATCHES_IN_FLIGHT,
+        lease=LEASE_SHARE * raft.election_timeout if raft.lease_reads else 0.0,
+        max_staleness=config.reads.max_staleness,
+    )
+
+
+def _checkpoint_settings(config: Config) -> CheckpointSettings:
+    snapshot = config.snapshot
+    return CheckpointSettings(
+        entries=snapshot.checkpoint_entries,
+        size=snapshot.checkpoint_bytes,
+        interval=snapshot.checkpoint_interval,
+        keep_entries=snapshot.keep_entries,
+        keep_bytes=snapshot.keep_bytes,
+    )

@@ -1,7 +1,7 @@
-"""Handing leadership over: for maintenance, for an orderly end, or because an administrator says so (RD 3.10).
+"""Handing leadership over: for maintenance, for an orderly end, or by an administrator's word (RD 3.10).
 
-The core does the transfer; here somebody waits for its outcome. It is done when another node is known to lead,
-and it has failed when the core gave up and this node leads on.
+The core does the transfer; here somebody waits for its outcome. It is done when another node is known to
+lead, and it has failed when the core gave up and this node leads on.
 """
 
 from collections.abc import Callable, Iterable
@@ -54,7 +54,7 @@ class Handovers:
 
     def leave(self, groups: Iterable["Group"], done: Callable[[], None]) -> None:
         """Move all leaderships away; `done` when none is left here, or no more can be moved."""
-        led = [group for group in groups if group.leads and group.node.configuration.electors != (group.node.id,)]
+        led = [g for g in groups if g.leads and g.node.configuration.electors != (g.node.id,)]
         open_ = len(led)
 
         def ended(_: Outcome) -> None:

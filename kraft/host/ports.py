@@ -195,7 +195,7 @@ class Observer(Protocol):
         """Proposals sent to a leader ended; `outcome` is done, not_proposed or uncertain."""
 
     def compared(self, group: int, outcome: str) -> None:
-        """`outcome` is taken: a checkpoint to be compared is durable; or different: a replica's is another."""
+        """`outcome` is taken: a checkpoint is durable, and can be compared; or different: a replica's is."""
 
     def snapshot_transfer(self, group: int, direction: str, outcome: str, size: int, seconds: float) -> None:
         """A snapshot of which `size` bytes were moved ended; `direction` is send or receive, `outcome` done,

@@ -121,30 +121,29 @@ class Serving:
         machine = self._applying.machine
         return View(machine.keyspace, read_at(machine.stamp, machine.keyspace))
 
-    def received(self, sender: str, message: Message) -> bool:
-        """Take a message if it is one of ours; False for others."""
-        kind = type(message)
-        if isinstance(message, Forward):
-            self._forward_received(sender, message)
-        elif isinstance(message, ForwardReply):
-            refused = self._forwarding.answered(sender, message)
-            if refused:
-                self._snub(sender)
-                self._proposals.again(refused)
-        elif isinstance(message, ReadIndex):
-            asked = (sender, message.request)
-            self._reads.add(Reader(self._clock.seconds(), None, asked, fresh=message.fresh))
-        elif isinstance(message, ReadIndexReply):
-            if message.index:
-                self.confirmed(message.request, message.index, message.stamp)
-            else:
-                self._snub(sender)
-                self._reads.fail(message.request)
+    def answered(self, leader: str, message: ForwardReply) -> None:
+        """The leader's answer to writes that it was sent."""
+        refused = self._forwarding.answered(leader, message)
+        if refused:
+            self._snub(leader)
+            self._proposals.again(refused)
+
+    def asked(self, peer: str, message: ReadIndex) -> None:
+        """Another node asks this one, as the leader, for a read index."""
+        request = (peer, message.request)
+        self._reads.add(Reader(self._clock.seconds(), None, request, fresh=message.fresh))
+
+    def told(self, leader: str, message: ReadIndexReply) -> None:
+        """The leader's answer to such a question."""
+        if message.index:
+            self.confirmed(message.request, message.index, message.stamp)
         else:
-            if kind is HeartbeatReply:
-                self._stamps.heard(sender, message.wall_ms)
-            return False
-        return True
+            self._snub(leader)
+            self._reads.fail(message.request)
+
+    def heard(self, voter: str, message: HeartbeatReply) -> None:
+        """A voter's wall clock came with its answer."""
+        self._stamps.heard(voter, message.wall_ms)
 
     def led_by(self, message: Heartbeat) -> None:
         """The leader is there, and said how far it is."""
@@ -408,7 +407,9 @@ class Serving:
         for peer, request in self._reads.take_remote():
             self._post(peer, ReadIndexReply(request, 0, 0))
 
-    def _forward_received(self, sender: str, message: Forward) -> None:
+    def forwarded(self, sender: str, message: Forward) -> None:
+        """Another node sends writes to this one as the leader."""
+
         def answer(outcome: Outcome) -> None:
             if isinstance(outcome, list):
                 reply = ForwardReply(message.request, DONE, encode_replies(outcome))

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kraft.host.snapshots import TransferStatus
+
 if TYPE_CHECKING:
     from kraft.host.group import Group
 
@@ -11,7 +13,8 @@ if TYPE_CHECKING:
 class MemberStatus:
     """One member as seen from here. `client` and `http` are '' until it has greeted.
 
-    `last_contact_seconds` and `lag_entries` concern group 0 and are None unless this node leads it.
+    `joining`: a learner that becomes a voter once it has caught up. `last_contact_seconds` and `lag_entries`
+    concern group 0 and are None unless this node leads it.
     """
 
     id: str
@@ -23,11 +26,12 @@ class MemberStatus:
     connected: bool
     last_contact_seconds: float | None
     lag_entries: int | None
+    joining: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaStatus:
-    """A follower of one group as its leader sees it; `state` is probe or replicate."""
+    """A follower of one group as its leader sees it; `state` is probe, replicate or snapshot."""
 
     id: str
     match_index: int
@@ -39,7 +43,12 @@ class ReplicaStatus:
 
 @dataclass(frozen=True, slots=True)
 class GroupStatus:
-    """One group's replica on this node. `replicas` is empty unless this node leads it."""
+    """One group's replica on this node. `replicas` is empty unless this node leads it.
+
+    `joint`: the voters are being changed. `joining` are the learners that will be voters. `checkpoint_index`
+    is 0 before the first checkpoint. `transferring` is whom leadership is being given to, '' for nobody.
+    `fenced`: the state here is known to be wrong. `mismatch`: some replica's is, as far as a leader knows.
+    """
 
     group: int
     role: str
@@ -58,6 +67,14 @@ class GroupStatus:
     revision: int
     pending_proposals: int
     replicas: tuple[ReplicaStatus, ...]
+    joint: bool = False
+    joining: tuple[str, ...] = ()
+    transferring: str = ""
+    checkpoint_index: int = 0
+    checkpoint_busy: bool = False
+    transfers: tuple[TransferStatus, ...] = ()
+    fenced: bool = False
+    mismatch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +119,14 @@ def group_status(group: "Group", tick_seconds: float) -> GroupStatus:
         revision=machine.revision,
         pending_proposals=group.waiting,
         replicas=replica_statuses(group, tick_seconds),
+        joint=node.configuration.joint,
+        joining=tuple(joining.id for joining in node.configuration.joining),
+        transferring=node.transferring,
+        checkpoint_index=0 if group.image is None else group.image.base.index,
+        checkpoint_busy=group.checkpointing,
+        transfers=group.transfers,
+        fenced=group.fenced,
+        mismatch=group.comparing.mismatch,
     )
 
 

@@ -114,6 +114,7 @@ class Metrics(Collector):
             names.SNAPSHOT_TRANSFERS, groups, directions, ("done", "abandoned", "failed")
         )
         self.snapshot_transfer_bytes = count(names.SNAPSHOT_TRANSFER_BYTES, groups, directions)
+        self.consistency_checks = count(names.CONSISTENCY_CHECKS, groups, ("taken", "different"))
 
     def _hold_peers_and_storage(self, peers: Sequence[str]) -> None:
         count, spread = self._count, self._spread
@@ -137,7 +138,6 @@ class Metrics(Collector):
         self.commands = count(names.COMMANDS, (*sorted(commands), OTHER), ("ok", "error"))
         self.command_duration = spread(names.COMMAND_DURATION, CLASSES)
         self.command_errors = count(names.COMMAND_ERRORS, (*CODES, OTHER))
-        self.consistency_checks = count(names.CONSISTENCY_CHECKS, groups, ("taken", "different"))
         self.forwarded = count(names.COMMANDS_FORWARDED, ("done", "not_proposed", "uncertain"))
         self.redirects = count(names.CLIENT_REDIRECTS, ("moved",))
         self.client_received_bytes = count(names.CLIENT_RECEIVED_BYTES)
