@@ -1,15 +1,17 @@
 """What must hold, stated a second time and apart from the code that makes it so.
 
 `check_node` compares one node before and after a step. `ClusterChecker` knows the whole cluster, as only a
-test can, and checks the properties of RP figure 3. It is fed with every step and looks at new things only.
-Both raise `InvariantViolation`.
+test can, and checks the properties of RP figure 3, those of membership changes (RD 4) and of snapshots. It is
+fed with every step and looks at new things only. Both raise `InvariantViolation`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from kraft.raft.errors import invariant
-from kraft.raft.messages import AppendReply, Entry, VoteReply
+from kraft.raft.membership import Base, Configuration, decode
+from kraft.raft.messages import AppendReply, Entry, EntryKind, VoteReply
 from kraft.raft.node import Node
 from kraft.raft.ready import Outgoing, Persist, Ready
 
@@ -25,6 +27,7 @@ class View(NamedTuple):
     applied: int
     durable: int
     last_index: int
+    base: int = 0
 
     @classmethod
     def of(cls, node: Node) -> "View":
@@ -38,13 +41,14 @@ class View(NamedTuple):
             node.applied,
             node.durable,
             node.last_index,
+            node.base.index,
         )
 
 
 def check_state(view: View) -> None:
     """What holds in every state of a node."""
     invariant(view.applied <= view.commit, "only committed entries are applied")
-    invariant(view.applied <= view.durable, "only durable entries are applied")
+    invariant(view.base <= view.applied, "only applied entries are forgotten")
     invariant(view.commit <= view.last_index, "committed entries are in the log")
     invariant(view.durable <= view.last_index, "durable entries are in the log")
     if view.role in ("precandidate", "candidate"):
@@ -58,19 +62,37 @@ def check_node(node: Node, before: View, after: View) -> None:
     invariant(after.commit >= before.commit, "the commit index never goes back")
     invariant(after.applied >= before.applied, "nothing is applied twice")
     invariant(after.durable >= min(before.durable, before.commit), "committed entries stay durable")
+    invariant(after.base >= before.base, "what is forgotten does not come back")
+    if after.role in ("precandidate", "candidate"):
+        invariant(node.id in node.configuration.electors, "only voters campaign")
     if after.term == before.term:
         invariant(before.vote in ("", after.vote), "one vote for each term")
         invariant(not before.leader or after.leader in ("", before.leader), "one leader for each term")
         if before.role == after.role == "leader":
             invariant(after.last_index >= before.last_index, "a leader only appends")
             counted = after.commit > before.commit
-            own = not counted or node.term_at(after.commit) == after.term
+            own = not counted or after.commit <= after.base or node.term_at(after.commit) == after.term
             invariant(own, "a leader commits by counting only entries of its own term")
     if after.role == "leader":
         invariant(after.leader == node.id, "a leader follows itself")
         invariant(after.vote == node.id, "a leader has its own vote")
         for follower in node.progress():
             invariant(follower.match < follower.next <= after.last_index + 1, "progress lies in the log")
+
+
+def decided(configuration: Configuration, who: Callable[[str], bool]) -> bool:
+    """Whether those of whom `who` is true are a majority of `configuration`: if it is joint, of both halves.
+
+    Said apart from `quorum`, on purpose. A newcomer under the id of a member that is still there has no say.
+    """
+    if 2 * sum(map(who, configuration.voters)) <= len(configuration.voters):
+        return False
+    target = configuration.target
+    if target is None:
+        return True
+    present = {m.id: m for m in configuration.members}
+    strange = {m.id for m in target.members if present.get(m.id, m).incarnation != m.incarnation}
+    return 2 * sum(who(v) for v in target.voters if v not in strange) > len(target.voters)
 
 
 class _Known(NamedTuple):
@@ -80,20 +102,60 @@ class _Known(NamedTuple):
     previous_term: int
 
 
+class _InForce(NamedTuple):
+    """The configuration of a node after its last step, and the index of its entry."""
+
+    entry: int
+    configuration: Configuration
+
+
+@dataclass(slots=True)
+class _Membership:
+    """The committed configurations in their order, and who can never come back."""
+
+    by_index: dict[int, Configuration] = field(default_factory=dict)
+    present: frozenset[str] = frozenset()
+    left: set[str] = field(default_factory=set)
+
+    def committed(self, index: int, configuration: Configuration) -> None:
+        """The entry at `index`, seen for the first time, is committed."""
+        target = configuration.target
+        members = configuration.members + (target.members if target is not None else ())
+        present = frozenset(m.incarnation for m in members)
+        self.left |= self.present - present
+        invariant(not present & self.left, "a removed incarnation never returns")
+        self.present = present
+        self.by_index[index] = configuration
+
+    def check_base(self, base: Base) -> None:
+        """A snapshot has the committed configuration of its index, and no other."""
+        known = self.by_index.get(base.configuration_index, base.configuration)
+        invariant(known == base.configuration, "a snapshot carries the committed configuration")
+        later = [i for i in self.by_index if base.configuration_index < i <= base.index]
+        invariant(not later, "a snapshot carries the last configuration before it")
+
+
 @dataclass(slots=True)
 class ClusterChecker:
     """Call `step` after every input of a node, `ready` with each Ready, `sent` with each message as it
-    leaves, `restarted` after a crash.
+    leaves, `restarted` after a crash, or when a node begins anew with another incarnation.
+
+    `sees_all`: every vote and acknowledgement passes here, so that majorities can be counted again.
     """
 
+    sees_all: bool = True
     _views: dict[str, View] = field(default_factory=dict)
+    _in_force: dict[str, _InForce] = field(default_factory=dict)
     _leaders: dict[int, str] = field(default_factory=dict)  # by term
-    _votes: dict[tuple[str, int], str] = field(default_factory=dict)  # by (voter, term), once told
+    _votes: dict[tuple[str, str, int], str] = field(default_factory=dict)  # by (voter, its incarnation, term)
+    _grants: dict[tuple[int, str], set[str]] = field(default_factory=dict)  # by (term, candidate)
+    _acknowledged: dict[tuple[str, int], int] = field(default_factory=dict)  # index by (follower, term)
     _committed: dict[int, int] = field(default_factory=dict)  # term by index
     _last_committed: dict[int, int] = field(default_factory=dict)  # by term of the leader that committed it
     _entries: dict[tuple[int, int], _Known] = field(default_factory=dict)  # by (index, term)
     _applied: dict[str, int] = field(default_factory=dict)
     _history: dict[int, Entry] = field(default_factory=dict)  # what was applied at each index
+    _membership: _Membership = field(default_factory=_Membership)
 
     def step(self, node: Node) -> None:
         """`node` took an input."""
@@ -108,8 +170,13 @@ class ClusterChecker:
             check_node(node, before, after)
         self._check_commit(node, before.commit if before else 0, after.commit)
         elected = before is None or before.role != "leader" or before.term != after.term
-        if after.role == "leader" and elected:
-            self._check_leader(node, after.term)
+        if after.role == "leader":
+            if elected:
+                self._check_leader(node, after.term)
+            elif before is not None:
+                self._check_counted(node, before, after)
+                self._check_change(node)
+        self._in_force[node.id] = _InForce(node.configuration_index, node.configuration)
 
     def restarted(self, node: Node) -> None:
         """`node` came back from its disk: what it knew beyond that is gone, and it applies again."""
@@ -122,23 +189,36 @@ class ClusterChecker:
         self.step(node)
         if ready.persist is not None:
             self._check_entries(node, ready.persist)
+        if ready.restored is not None:
+            self._check_restored(node, ready.restored)
         for entry in ready.apply:
             expected = self._applied.get(node.id, entry.index - 1) + 1
             invariant(entry.index == expected, "entries are applied in order, each once")
+            invariant(entry.index <= node.durable, "only durable entries are applied")
             self._applied[node.id] = entry.index
+            if entry.index not in self._history and entry.kind == EntryKind.CONFIGURATION:
+                self._membership.committed(entry.index, decode(entry.data))
             invariant(self._history.setdefault(entry.index, entry) == entry, "state machine safety")
 
     def sent(self, node: Node, outgoing: Outgoing) -> None:
         """`outgoing` of `node` left, that is after its write when it had to wait for one."""
         message = outgoing.message
         if isinstance(message, VoteReply) and message.granted:
-            first = self._votes.setdefault((node.id, message.term), outgoing.to)
+            first = self._votes.setdefault((node.id, node.incarnation, message.term), outgoing.to)
             invariant(first == outgoing.to, "one vote for each term, across crashes")
-        elif isinstance(message, AppendReply) and not message.rejected and message.term == node.term:
-            invariant(message.index <= node.durable, "only durable entries are acknowledged")
+            self._grants.setdefault((message.term, outgoing.to), set()).add(node.id)
+        elif isinstance(message, AppendReply) and not message.rejected:
+            if message.term == node.term:
+                invariant(message.index <= node.durable, "only durable entries are acknowledged")
+            key = (node.id, message.term)
+            self._acknowledged[key] = max(message.index, self._acknowledged.get(key, 0))
 
     def _check_leader(self, node: Node, term: int) -> None:
         invariant(self._leaders.setdefault(term, node.id) == node.id, "election safety")
+        invariant(node.id in node.configuration.electors, "only voters lead")
+        if self.sees_all:
+            granted = {node.id} | self._grants.get((term, node.id), set())
+            invariant(decided(node.configuration, granted.__contains__), "a leader has its majorities")
         # A node may learn late that it was elected: it need not have what later leaders committed meanwhile.
         last_committed = max((last for t, last in self._last_committed.items() if t < term), default=0)
         invariant(node.last_index >= last_committed, "leader completeness: the log is too short")
@@ -152,15 +232,52 @@ class ClusterChecker:
                     invariant(committed.get(index, run_term) == run_term, "leader completeness")
 
     def _check_commit(self, node: Node, before: int, after: int) -> None:
-        for index in range(before + 1, after + 1):
+        for index in range(max(before + 1, node.base.index), after + 1):
             term = node.term_at(index)
             if index not in self._committed:  # its leader is the first to know, in its own term
                 self._last_committed[node.term] = index
             invariant(self._committed.setdefault(index, term) == term, "committed entries never change")
 
+    def _check_counted(self, node: Node, before: View, after: View) -> None:
+        """What a leader calls committed is durable on its majorities, by what they told."""
+        if not self.sees_all or after.commit == before.commit:
+            return
+        index, term = after.commit, after.term
+
+        def holds(voter: str) -> bool:
+            own = after.durable if voter == node.id else 0
+            return max(own, self._acknowledged.get((voter, term), 0)) >= index
+
+        # Leaving a joint configuration follows its commit in the same step: that was still counted in it.
+        invariant(decided(self._in_force[node.id].configuration, holds), "a commit has its majorities")
+
+    def _check_change(self, node: Node) -> None:
+        """One change at a time, none before a commit of this term, and voters change by a joint one only."""
+        before, now = self._in_force[node.id], node.configuration
+        if node.configuration_index == before.entry:
+            return
+        invariant(before.entry <= node.commit, "one configuration change is in flight")
+        invariant(node.leads_with_commit, "no change before this term has committed an entry")
+        old = before.configuration
+        if old.target is not None:
+            invariant(now == old.target, "a joint configuration is left for its target")
+        elif now.target is not None:
+            same = (now.members, now.voters) == (old.members, old.voters)
+            invariant(same, "a joint configuration begins with the present one")
+        else:
+            invariant(now.voters == old.voters, "voters change by a joint configuration")
+
+    def _check_restored(self, node: Node, base: Base) -> None:
+        """A received state is that of a committed index; what was applied up to there counts as given out."""
+        invariant(self._committed.setdefault(base.index, base.term) == base.term, "a snapshot is committed")
+        self._membership.check_base(base)
+        self._applied[node.id] = max(base.index, self._applied.get(node.id, 0))
+
     def _check_entries(self, node: Node, persist: Persist) -> None:
         """Log matching: where index and term agree, so do the entry and, by induction, all before it."""
         for entry in persist.entries:
+            if entry.index <= node.base.index:
+                continue
             found = _Known(entry, node.term_at(entry.index - 1))
             known = self._entries.setdefault((entry.index, entry.term), found)
             invariant(known == found, "log matching")

@@ -1,16 +1,19 @@
 """Raft nodes joined in memory: carries out Readies with a disk and links the test controls.
 
 Messages wait in `Cluster.wires` until they are delivered, writes in `Peer.writes` until they are finished, so
-that a test decides every order. `settle` runs everything to quiet. The checker of `kraft.raft.invariants`
-looks at the whole after every step.
+that a test decides every order. `settle` runs everything to quiet, copies of the state machine included if
+`auto_snapshots` is on. The checker of `kraft.raft.invariants` looks at the whole after every step.
+
+The state machine is the list of all entries applied; a state file holds one, and the base it stands at.
 """
 
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 from kraft.raft.invariants import ClusterChecker
-from kraft.raft.membership import Configuration, Member
+from kraft.raft.membership import Base, Configuration, Member, decode
 from kraft.raft.messages import Entry, EntryKind, HardState, Message, PreVoteReply, VoteReply
 from kraft.raft.node import Node
 from kraft.raft.ports import Restored, Settings
@@ -43,39 +46,79 @@ class Recorder:
         self.elections.append((kind, outcome))
 
 
+EMPTY = Restored(HardState(), 0, 0, (), (), (), 0)
+
+
+class Image(NamedTuple):
+    """What a state file holds: everything applied up to `base`."""
+
+    base: Base
+    applied: tuple[Entry, ...]
+
+
 class Disk:
-    """What one node's disk has: rows and a hard state."""
+    """What one node's disk has: rows behind a base, a hard state, and state files, of which one counts."""
 
     def __init__(self, restored: Restored) -> None:
         self.hard_state = restored.hard_state
+        self.base = restored.base
         self.entries = list(restored.tail)
         self.commit = restored.commit
-        self.configurations = restored.configurations
+        self.states = {0: Image(restored.base, ())}
+        self.state = 0
+
+    @property
+    def image(self) -> Image:
+        """The state file that counts."""
+        return self.states[self.state]
+
+    def add_state(self, image: Image) -> int:
+        """A file beside the present one: its number."""
+        number = max(self.states) + 1
+        self.states[number] = image
+        return number
 
     def write(self, persist: Persist) -> None:
         if persist.hard_state is not None:
             self.hard_state = persist.hard_state
         if persist.truncate_from is not None:
+            assert persist.truncate_from > self.commit
             self.entries = [e for e in self.entries if e.index < persist.truncate_from]
+        if persist.base is not None:
+            assert persist.base.index > self.base.index
+            self.base = persist.base
+            self.entries = [e for e in self.entries if e.index > self.base.index]
         if persist.entries:
-            assert persist.entries[0].index == len(self.entries) + 1
+            assert persist.entries[0].index == self.last_index + 1
         self.entries += persist.entries
         self.commit = max(self.commit, persist.commit)
+        if persist.state is not None:
+            self.state = persist.state
+            self.states = {self.state: self.image}
+        assert self.base.index <= self.image.base.index <= self.last_index
+
+    @property
+    def last_index(self) -> int:
+        return self.entries[-1].index if self.entries else self.base.index
+
+    def read(self, first: int, last: int) -> list[Entry]:
+        """The rows from `first` to `last`; none when the first is gone."""
+        return [e for e in self.entries if first <= e.index <= last] if first > self.base.index else []
 
     def restored(self) -> Restored:
         runs: list[tuple[int, int]] = []
         for e in self.entries:
             if not runs or runs[-1][1] != e.term:
                 runs.append((e.index, e.term))
-        last = self.entries[-1]
         return Restored(
             self.hard_state,
-            last.index,
-            min(self.commit, last.index),
+            self.last_index,
+            max(min(self.commit, self.last_index), self.image.base.index),
             tuple(runs),
             tuple(self.entries),
-            self.configurations,
-            last.stamp,
+            tuple((e.index, decode(e.data)) for e in self.entries if e.kind == EntryKind.CONFIGURATION),
+            self.entries[-1].stamp if self.entries else self.base.stamp,
+            self.base,
         )
 
 
@@ -86,8 +129,10 @@ class Peer:
         self.cluster = cluster
         self.name = name
         self.settings = settings
+        self.incarnation = name.lower() * 16
         self.disk = Disk(restored)
         self.auto_disk = True
+        self.jitters: Callable[[int], int] | None = None
         self.jitter = 3 * (int(name[1:]) - 1)  # K1 campaigns first
         self.wall = 1000
         self.observer = Recorder()
@@ -99,15 +144,19 @@ class Peer:
             group=0,
             settings=self.settings,
             restored=restored,
-            jitter=lambda n: min(self.jitter, n - 1),
+            jitter=lambda n: self.jitters(n) if self.jitters else min(self.jitter, n - 1),
             wall_clock=lambda: self.wall,
             observer=self.observer,
+            incarnation=self.incarnation,
         )
         self.writes: deque[tuple[Persist, tuple[Outgoing, ...]]] = deque()
-        self.applied: list[Entry] = list(self.disk.entries[: restored.commit])
+        image = self.disk.image
+        replayed = self.disk.read(image.base.index + 1, restored.commit)
+        self.applied: list[Entry] = [*image.applied, *replayed]
         self.reads: list[tuple[int, int]] = []
         self.failed: list[int] = []
         self.fetches: list[Fetch] = []
+        self.wanted: list[str] = []  # followers that were named for a snapshot
         self.up = True
 
     def crash(self) -> None:
@@ -119,6 +168,13 @@ class Peer:
         self._start(self.disk.restored())
         self.cluster.checker.restarted(self.node)
 
+    def wipe(self, incarnation: str) -> None:
+        """Begin anew with an empty directory, as another member."""
+        self.crash()
+        self.incarnation = incarnation
+        self.disk = Disk(EMPTY)
+        self.restart()
+
     def ready(self) -> Ready | None:
         ready = self.node.ready()
         if ready is None:
@@ -129,7 +185,14 @@ class Peer:
             self.writes.append((ready.persist, ready.send_after_persist))
         else:
             assert not ready.send_after_persist
+        if ready.restored is not None:
+            assert ready.persist is not None
+            assert ready.persist.state is not None
+            image = self.disk.states[ready.persist.state]
+            assert image.base == ready.restored
+            self.applied = [*image.applied, *self.applied[len(image.applied) :]]
         self.applied += ready.apply
+        self.wanted += ready.snapshots
         self.reads += [(r.ctx, r.index) for r in ready.reads]
         self.failed += ready.reads_failed
         self.fetches += ready.fetch
@@ -144,7 +207,37 @@ class Peer:
 
     def answer_fetch(self) -> None:
         fetch = self.fetches.pop(0)
-        self.node.fetched(fetch.peer, self.disk.entries[fetch.first - 1 : fetch.last])
+        self.node.fetched(fetch.peer, self.disk.read(fetch.first, fetch.last))
+
+    def checkpoint(self) -> Base:
+        """Bring the state file to what is applied now."""
+        base = self.node.base_at(len(self.applied))
+        self.disk.states[self.disk.state] = Image(base, tuple(self.applied))
+        return base
+
+    def compact(self, index: int) -> None:
+        """Forget the log up to `index`, behind a checkpoint taken now."""
+        self.checkpoint()
+        self.node.compact(index)
+        self.cluster.checker.step(self.node)
+
+    def install(self, image: Image) -> bool:
+        """A copy arrived."""
+        taken = self.node.install(image.base, self.disk.add_state(image))
+        self.cluster.checker.step(self.node)
+        return taken
+
+    def copy_to(self, name: str) -> bool:
+        """Carry out one wanted snapshot: whether the receiver took it."""
+        self.wanted.remove(name)
+        taken = self.cluster[name].install(self.disk.image)
+        self.node.snapshot_ended(name)
+        return taken
+
+    def reconfigure(self, target: Configuration) -> tuple[int, int]:
+        position = self.node.reconfigure(target)
+        self.cluster.checker.step(self.node)
+        return position
 
     def propose(self, data: bytes = b"x") -> tuple[int, int]:
         return self.node.propose(EntryKind.COMMANDS, self.node.last_stamp, data)
@@ -165,11 +258,15 @@ class Cluster:
         settings: Settings = SETTINGS,
         restored: dict[str, Restored] | None = None,
         learners: tuple[str, ...] = (),
+        spare: tuple[str, ...] = (),
     ) -> None:
+        """`spare` nodes are there, and not in the configuration."""
         names = tuple(f"K{i + 1}" for i in range(size))
         first = bootstrap(configuration(*names, learners=learners))
         self.checker = ClusterChecker()
         self.peers = {n: Peer(self, n, (restored or {}).get(n, first), settings) for n in names + learners}
+        self.peers |= {n: Peer(self, n, EMPTY, settings) for n in spare}
+        self.auto_snapshots = True
         self.wires: deque[tuple[str, str, Message]] = deque()
         self.cut: set[tuple[str, str]] = set()
 
@@ -200,9 +297,14 @@ class Cluster:
 
     def deliver(self, sender: str, to: str, message: Message) -> None:
         peer = self.peers[to]
-        if peer.up:
+        if peer.up and self.acquainted(sender, to) and self.acquainted(to, sender):
             peer.node.step(sender, message)
             self.checker.step(peer.node)
+
+    def acquainted(self, a: str, b: str) -> bool:
+        """Whether `a` accepts a link with `b`: not with another incarnation of a member."""
+        known = self.peers[a].node.configuration.member(b)
+        return known is None or known.incarnation == self.peers[b].incarnation
 
     def settle(self) -> None:
         """Deliver and persist until nothing is left to do."""
@@ -215,9 +317,16 @@ class Cluster:
                 while peer.up and peer.auto_disk and peer.writes:
                     peer.finish_write()
                     busy = True
+                busy |= self.auto_snapshots and peer.up and self._copy(peer)
             for _ in range(len(self.wires)):
                 self.deliver(*self.wires.popleft())
                 busy = True
+
+    def _copy(self, peer: Peer) -> bool:
+        reachable = [n for n in peer.wanted if self.peers[n].up and (peer.name, n) not in self.cut]
+        for name in reachable:
+            peer.copy_to(name)
+        return bool(reachable)
 
     def tick(self, count: int = 1, *names: str) -> None:
         """Ticks for the named nodes, or all, with everything settled after each."""
@@ -260,6 +369,7 @@ def with_log(base: Restored, term: int, *terms: int, commit: int = 1, vote: str 
 def lone(base: Restored, name: str = "K2", settings: Settings = SETTINGS, size: int = 3) -> Peer:
     """One node of a cluster whose other nodes are played by the test."""
     cluster = Cluster(size, restored={name: base}, settings=settings)
+    cluster.checker.sees_all = False
     for other, peer in cluster.peers.items():
         peer.up = other == name
     return cluster[name]
