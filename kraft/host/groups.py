@@ -321,16 +321,16 @@ class Host:
         first = Entry(1, 1, 0, EntryKind.CONFIGURATION, configuration.encode())
         persist = Persist(0, HardState(term=1), None, (first,), commit=1)
         restored = Restored(HardState(term=1), 1, 1, ((1, 1),), (first,), ((1, configuration),), 0)
-        self._begin(identity, persist, restored, "cluster_formed")
+        self._begin(identity, persist, restored, joining=False)
 
     def _invited(self, invitation: Invitation) -> None:
         """Join a cluster that has added this node: with nothing in the log, the leader will fill it."""
         identity = self.peers.formation.invited(invitation)
         if identity is not None:
             persist = Persist(0, HardState(), None, (), commit=0)
-            self._begin(identity, persist, Restored(HardState(), 0, 0, (), (), (), 0), "cluster_joined")
+            self._begin(identity, persist, Restored(HardState(), 0, 0, (), (), (), 0), joining=True)
 
-    def _begin(self, identity: Identity, persist: Persist, restored: Restored, event: str) -> None:
+    def _begin(self, identity: Identity, persist: Persist, restored: Restored, *, joining: bool) -> None:
         """Belong to a cluster as soon as the disk says so, and start the groups."""
         if self._forming:
             return
@@ -342,11 +342,15 @@ class Host:
                 self._forming = False
                 self._observer.event("disk_full")
                 self._clock.call_later(
-                    RETRY_SECONDS, lambda: self._begin(identity, persist, restored, event)
+                    RETRY_SECONDS, lambda: self._begin(identity, persist, restored, joining=joining)
                 )
                 return
             self.peers.formation.identity = identity
-            self._observer.event(event, cluster=identity.cluster, members=len(identity.members))
+            members = len(identity.members)
+            if joining:
+                self._observer.event("cluster_joined", cluster=identity.cluster, members=members)
+            else:
+                self._observer.event("cluster_formed", cluster=identity.cluster, members=members)
             self._start_groups({id_: restored for id_, _ in writes}, lambda: None)
             self._clock.call_later(GREET_AGAIN_SECONDS, self._greet_again)
 

@@ -14,7 +14,6 @@ LEVELS: dict[str, str] = {
     "cluster_formed": "info",
     "cluster_joined": "info",
     "configuration_changed": "info",
-    "membership_changed": "info",
     "learner_promoted": "info",
     "admin_command": "info",
     "role_changed": "info",

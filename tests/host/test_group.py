@@ -225,7 +225,7 @@ def test_a_restart_replays_the_log_before_it_serves(trio):
 
 def test_who_stops_answers_its_clients_and_refuses_what_others_forward(trio):
     leader = trio.leader
-    trio.host(leader).stop()
+    trio.host(leader).refuse_peers()
     trio.ask(leader, Put(b"k", b"v"))
     trio.ask(trio.followers[0], Put(b"k", b"v"))
     assert trio.answered(2)
