@@ -125,6 +125,9 @@ def progress(id_: str, members: Membership | None) -> str:
         return f"{id_}: no leader is known just now"
     if id_ not in members.kinds:
         return f"{id_}: not a member yet"
+    if id_ in members.snapshots:
+        done, size = (number / (1 << 20) for number in members.snapshots[id_])
+        return f"{id_}: a learner, gets a snapshot: {done:.1f} of about {size:.1f} MiB"
     lag = members.lags[id_]
     if lag is None:
         return f"{id_}: a learner, not heard of yet"

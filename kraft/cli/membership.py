@@ -1,7 +1,7 @@
 """Who belongs to a cluster, asked of its leader: other nodes, and those that were removed, may be behind."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kraft.cli.client import Client, ErrorReply, Value
 
@@ -12,12 +12,16 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """`kinds` has voter or learner for every member id; `lags` how many entries it is behind, if known."""
+    """`kinds` has voter or learner for every member id; `lags` how many entries it is behind, if known.
+
+    `snapshots` has (bytes sent, bytes of all) for members that the leader sends one to.
+    """
 
     leader: str
     address: Address  # the leader's client port
     kinds: dict[str, str]
     lags: dict[str, int | None]
+    snapshots: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def voters(self) -> list[str]:
@@ -50,21 +54,34 @@ def _leader(address: Address) -> Address:
 
 def understood(status: Value, members: Value, address: Address) -> Membership:
     """From the replies to KRAFT STATUS and KRAFT MEMBERS. Raises TypeError, KeyError or ValueError."""
-    if not isinstance(status, dict) or not isinstance(members, list):
-        raise TypeError("not the answers of a node")
+    if not isinstance(status, dict):
+        raise TypeError("KRAFT STATUS answers a map")
     kinds: dict[str, str] = {}
     lags: dict[str, int | None] = {}
-    for member in members:
-        if not isinstance(member, dict):
-            raise TypeError("a member is a map")
+    for member in _maps(members):
         id_, lag = str(member["id"]), member["lag"]
         kinds[id_] = str(member["kind"])
         lags[id_] = lag if isinstance(lag, int) else None
-    groups = status["groups"]
-    if not isinstance(groups, list) or not all(_led_here(group) for group in groups):
-        raise ValueError("not the leader any more")
-    return Membership(str(status["node"]), address, kinds, lags)
+    return Membership(str(status["node"]), address, kinds, lags, _snapshots(status["groups"]))
 
 
-def _led_here(group: Value) -> bool:
-    return isinstance(group, dict) and group["role"] == "leader"
+def _snapshots(groups: Value) -> dict[str, tuple[int, int]]:
+    """What is being sent, from the status of groups that are all led there, else ValueError."""
+    found: dict[str, tuple[int, int]] = {}
+    for group in _maps(groups):
+        if group["role"] != "leader":
+            raise ValueError("not the leader any more")
+        for transfer in _maps(group["transfers"]):
+            done, size = transfer["done_bytes"], transfer["size_bytes"]
+            if transfer["direction"] == "send" and isinstance(done, int) and isinstance(size, int):
+                found[str(transfer["peer"])] = done, size
+    return found
+
+
+def _maps(value: Value) -> list[dict[str, Value]]:
+    if not isinstance(value, list):
+        raise TypeError("a list is missing")
+    maps = [each for each in value if isinstance(each, dict)]
+    if len(maps) != len(value):
+        raise TypeError("a map is missing")
+    return maps

@@ -7,7 +7,7 @@ cluster. What cannot be asked is shown as such: this command is for the day when
 import argparse
 import http.client
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +25,8 @@ examples:
   kraft status --json | jq .healthy
 
 Addresses are HTTP ports (http.listen of the configuration). A node that has not formed a cluster yet, knows
-no leader, or cannot be asked makes the answer unhealthy.
+no leader, differs from the others, or cannot be asked makes the answer unhealthy. Below the table: learners,
+changes of the voters, and snapshots on their way.
 
 exit status: 0 every node answers, is well and knows a leader; 1 not so; 2 wrong usage
 """
@@ -45,14 +46,20 @@ class Answer:
 
     @property
     def healthy(self) -> bool:
-        """It answered, serves, and knows a leader for every group."""
+        """It answered, serves, knows a leader for every group, and its data is right."""
         status = self.status
         return (
             status is not None
             and not status["problem"]
             and bool(status["groups"])
             and all(group["leader"] for group in status["groups"])
+            and not self.fenced
         )
+
+    @property
+    def fenced(self) -> bool:
+        """Its copy of some group is known to be wrong."""
+        return any(group.get("fenced") for group in (self.status or {}).get("groups", ()))
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -177,8 +184,35 @@ def render(answers: Sequence[Answer]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     troubles = [f"{each.name or each.address}: {trouble}" for each in answers if (trouble := _trouble(each))]
+    notes = [note for answer in answers for note in _notes(answer)]
     well = "1 node answers and knows" if len(answers) == 1 else f"{len(answers)} nodes answer and know"
-    return [*lines, "", *(troubles or [f"all well: {well} a leader"])]
+    return [*lines, "", *notes, *(troubles or [f"all well: {well} a leader"])]
+
+
+def _notes(answer: Answer) -> Iterator[str]:
+    """What is under way: told by the leader of a group, but for snapshots, which their receiver tells."""
+    for group in (answer.status or {}).get("groups", ()):
+        name = f"group {group['group']}"
+        if group["role"] == "leader":
+            yield from _changes(name, group)
+        for transfer in group.get("transfers", ()):
+            if transfer["direction"] == "receive":
+                done, size = transfer["done_bytes"] / (1 << 20), transfer["size_bytes"] / (1 << 20)
+                yield (
+                    f"{name}: {answer.name} receives a snapshot from {transfer['peer']},"
+                    f" {done:.1f} of about {size:.1f} MiB"
+                )
+
+
+def _changes(name: str, group: dict[str, Any]) -> Iterator[str]:
+    if group["learners"]:
+        joining = set(group.get("joining", ()))
+        learners = ", ".join(f"{id_} (to be a voter)" if id_ in joining else id_ for id_ in group["learners"])
+        yield f"{name}: voters {', '.join(group['voters'])}; learners {learners}"
+    if group.get("joint"):
+        yield f"{name}: its voters are being changed; decisions need old and new ones"
+    if group.get("transferring"):
+        yield f"{name}: leadership is being given to {group['transferring']}"
 
 
 def _trouble(answer: Answer) -> str:
@@ -186,6 +220,8 @@ def _trouble(answer: Answer) -> str:
         return answer.error
     if answer.healthy:
         return ""
+    if answer.fenced and not answer.status["problem"]:
+        return f"its data differs from the others': KRAFT RESEED {answer.name}"
     return str(answer.status["problem"]) or "no leader known"
 
 

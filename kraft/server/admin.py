@@ -1,7 +1,9 @@
 """kraft's own commands: what the node knows of itself and the cluster, and the form of replies."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from kraft.host.snapshots import TransferStatus
 from kraft.host.status import GroupStatus, MemberStatus
 from kraft.resp.values import Reply, Request
 from kraft.server import errors
@@ -19,6 +21,8 @@ def status(session: "Session", _: Request) -> Reply:
         b"node": now.node.encode(),
         b"cluster": now.cluster.encode(),
         b"version": session.clients.version.encode(),
+        b"state": now.state.encode(),
+        b"problem": now.problem.encode(),
         b"groups": [_group(group) for group in now.groups],
     }
 
@@ -32,9 +36,36 @@ def _group(group: GroupStatus) -> Reply:
         b"commit": group.commit,
         b"applied": group.applied,
         b"lag": group.commit - group.applied,
+        b"first_index": group.first_index,
+        b"last_index": group.last_index,
         b"log_entries": group.last_index - group.first_index + 1,
         b"keys": group.keys,
         b"dataset_bytes": group.dataset_bytes,
+        b"voters": _names(group.voters),
+        b"learners": _names(group.learners),
+        b"joining": _names(group.joining),
+        b"joint": int(group.joint),
+        b"transferring": group.transferring.encode(),
+        b"checkpoint_index": group.checkpoint_index,
+        b"checkpoint_busy": int(group.checkpoint_busy),
+        b"transfers": [_transfer(transfer) for transfer in group.transfers],
+        b"fenced": int(group.fenced),
+        b"mismatch": int(group.mismatch),
+    }
+
+
+def _names(ids: Sequence[str]) -> Reply:
+    return [id_.encode() for id_ in ids]
+
+
+def _transfer(transfer: TransferStatus) -> Reply:
+    """A snapshot on its way from or to this node."""
+    return {
+        b"peer": transfer.peer.encode(),
+        b"direction": transfer.direction.encode(),
+        b"index": transfer.index,
+        b"done_bytes": transfer.done_bytes,
+        b"size_bytes": transfer.size_bytes,
     }
 
 
@@ -50,6 +81,7 @@ def _member(member: MemberStatus) -> Reply:
         b"address": member.peer.encode(),
         b"client": member.client.encode(),
         b"kind": b"voter" if member.voter else b"learner",
+        b"joining": int(member.joining),
         b"connected": int(member.connected),
         b"last_contact_ms": None if contact is None else int(contact * 1000),
         b"lag": member.lag_entries,

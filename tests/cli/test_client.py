@@ -1,6 +1,7 @@
 """The command line's own client of the client port, over a pair of sockets."""
 
 import socket
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ GREETING = b"%1\r\n$5\r\nproto\r\n:3\r\n"
 @pytest.fixture
 def pair():
     """`pair(answer)`: a client whose node has answered already, and the node's end."""
-    ends = []
+    ends: list[Any] = []
 
     def connect(answer):
         mine, other = socket.socketpair()

@@ -1,5 +1,7 @@
 """What `kraft demo` and `--add` make of the members that the cluster names."""
 
+from dataclasses import replace
+
 import pytest
 
 from kraft.cli.children import Departures
@@ -18,13 +20,14 @@ def members(*voters, **learners):
 
 def test_a_membership_is_read_from_the_leader():
     """By its answers to KRAFT STATUS and KRAFT MEMBERS."""
-    status = {"node": "K1", "groups": [{"group": 0, "role": "leader"}]}
+    sent = {"peer": "K2", "direction": "send", "index": 5, "done_bytes": 1, "size_bytes": 4}
+    status = {"node": "K1", "groups": [{"group": 0, "role": "leader", "transfers": [sent]}]}
     listed = [
         {"id": "K1", "kind": "voter", "lag": None},
         {"id": "K2", "kind": "learner", "lag": 7},
     ]
     found = understood(status, listed, HERE)
-    assert found == Membership("K1", HERE, {"K1": "voter", "K2": "learner"}, {"K1": None, "K2": 7})
+    assert found == Membership("K1", HERE, {"K1": "voter", "K2": "learner"}, {"K1": None, "K2": 7}, {"K2": (1, 4)})
     assert found.voters == ["K1"]
 
 
@@ -50,6 +53,10 @@ def test_anything_else_is_no_membership(status, listed):
     [
         (None, "K4: no leader is known just now"),
         (members("K1"), "K4: not a member yet"),
+        (
+            replace(members("K1", K4=120), snapshots={"K4": (1 << 20, 5 << 20)}),
+            "K4: a learner, gets a snapshot: 1.0 of about 5.0 MiB",
+        ),
         (members("K1", K4=None), "K4: a learner, not heard of yet"),
         (members("K1", K4=120), "K4: a learner, 120 entries behind"),
         (members("K1", K4=0), "K4: a learner, caught up"),

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from kraft.cli.status import Answer, others, render
+from kraft.host.snapshots import TransferStatus
 from kraft.host.status import GroupStatus, MemberStatus, Status
 
 
@@ -13,7 +14,7 @@ def member(name, http):
     return MemberStatus(name, "i", "p:1", "c:1", http, True, True, None, None)
 
 
-def answer(name, *, leader="K1", problem="", groups=1, members=()):
+def answer(name, *, leader="K1", problem="", groups=1, members=(), **changed):
     """A node's answer, made from the values that a node itself would send."""
     group = GroupStatus(
         group=0,
@@ -34,6 +35,7 @@ def answer(name, *, leader="K1", problem="", groups=1, members=()):
         pending_proposals=0,
         replicas=(),
     )
+    group = dataclasses.replace(group, **changed)
     status = Status(
         node=name,
         version="0.1.0",
@@ -78,6 +80,8 @@ def test_the_table_has_a_line_for_each_node():
         (answer("K2", problem="the disk is full"), "K2: the disk is full"),
         (answer("K2", leader=""), "K2: no leader known"),
         (answer("K2", groups=0), "K2: no leader known"),
+        (answer("K2", fenced=True), "K2: its data differs from the others': KRAFT RESEED K2"),
+        (answer("K2", fenced=True, problem="wrong data"), "K2: wrong data"),
     ],
 )
 def test_what_is_wrong_is_told_node_by_node(bad, told):
@@ -85,6 +89,26 @@ def test_what_is_wrong_is_told_node_by_node(bad, told):
     assert not bad.healthy
     assert answer("K1").healthy
     assert render([answer("K1"), bad])[-1] == told
+
+
+def test_what_is_under_way_is_told_once():
+    """By the leader, and for a snapshot by its receiver."""
+    change = {"learners": ("K4", "K5"), "joining": ("K4",), "joint": True, "transferring": "K2"}
+    sent = TransferStatus("K4", "send", 100, 1 << 20, 5 << 20, 2.0)
+    received = dataclasses.replace(sent, peer="K1", direction="receive")
+    nodes = [
+        answer("K1", transfers=(sent,), **change),
+        answer("K2", **change),
+        answer("K4", transfers=(received,), **change),
+    ]
+    lines = render(nodes)
+    assert lines[lines.index("") + 1 :] == [
+        "group 0: voters K1, K2, K3; learners K4 (to be a voter), K5",
+        "group 0: its voters are being changed; decisions need old and new ones",
+        "group 0: leadership is being given to K2",
+        "group 0: K4 receives a snapshot from K1, 1.0 of about 5.0 MiB",
+        "all well: 3 nodes answer and know a leader",
+    ]
 
 
 def test_members_that_were_not_asked_yet_are_found():

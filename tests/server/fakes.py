@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -44,6 +45,7 @@ class FakeHost:
         self.failing: Exception | None = None
         self.writes: list[tuple[int, list[Command]]] = []
         self.reads: list[int] = []
+        self.changed: dict[str, Any] = {}  # in the status of every group
         self.levels: list[str] = []  # of the reads
         self.orders: list[Any] = []  # of administrators
         self.result: Any = "OK"  # of the next of them
@@ -100,10 +102,14 @@ class FakeHost:
         return self.addresses.get(node, "")
 
     def status(self) -> Status:
+        voters, joining = self.changed.get("voters", ("K1", "K2")), self.changed.get("joining", ())
         members = tuple(
-            MemberStatus(id_, f"{n:032x}", f"127.0.0.1:{10_001 + n}", address, "", True, True, 0.01, n)
+            MemberStatus(
+                id_, f"{n:032x}", f"127.0.0.1:{10_001 + n}", address, "", id_ in voters, True, 0.01, n,
+                id_ in joining,
+            )
             for n, (id_, address) in enumerate(self.addresses.items())
-        )
+        )  # fmt: skip
         groups = tuple(
             GroupStatus(
                 group=n, role="leader" if self.leaders[n] == self.id else "follower", term=3,
@@ -113,6 +119,7 @@ class FakeHost:
             )
             for n, machine in enumerate(self.machines)
         )  # fmt: skip
+        groups = tuple(replace(group, **self.changed) for group in groups)
         return Status("K1", "0", "c1", "0" * 32, "serving", "", False, "", "", 1.0, members, groups)
 
     @property

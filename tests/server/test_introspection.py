@@ -1,6 +1,7 @@
 """What clients and people ask about the server, the cluster and kraft itself."""
 
 from kraft.config.values import Client
+from kraft.host.snapshots import TransferStatus
 from kraft.server.commands import NAMES, TABLE
 from tests.server.fakes import Port, Talk, encode
 
@@ -153,12 +154,32 @@ def test_client_list_and_kill(port: Port) -> None:
 def test_kraft_shows_the_node_and_its_peers(client: Talk) -> None:
     client.run("HELLO", "3")
     status = client.run("KRAFT", "STATUS")
-    assert status.startswith(b"%4\r\n$4\r\nnode\r\n$2\r\nK1\r\n")
+    assert status.startswith(b"%6\r\n$4\r\nnode\r\n$2\r\nK1\r\n")
     assert b"$4\r\nrole\r\n$6\r\nleader\r\n" in status
     members = client.run("KRAFT", "MEMBERS")
-    assert members.startswith(b"*2\r\n%7\r\n$2\r\nid\r\n$2\r\nK1\r\n")
+    assert members.startswith(b"*2\r\n%8\r\n$2\r\nid\r\n$2\r\nK1\r\n")
     assert b"$4\r\nkind\r\n$5\r\nvoter\r\n" in members
     assert client.run("KRAFT", "LEADER", "a", "b").startswith(b"-ERR wrong number")
+
+
+def test_kraft_shows_changes_and_snapshots_under_way(client: Talk) -> None:
+    """Who is to vote, and how much of a snapshot has come."""
+    host = client.port.host
+    host.changed = {
+        "voters": ("K1",), "learners": ("K2",), "joining": ("K2",), "joint": True, "transferring": "K2",
+        "checkpoint_index": 5, "transfers": (TransferStatus("K2", "send", 5, 100, 400, 1.5),),
+    }  # fmt: skip
+    lines = client.ask(b"kraft output plain\r\nkraft status\r\n").decode().splitlines()
+    group = " ".join(lines)
+    for text in (
+        "first_index 1 last_index 9 log_entries 9", "voters K1 learners K2 joining K2 joint 1",
+        "transferring K2 checkpoint_index 5", "peer K2 direction send index 5 done_bytes 100 size_bytes 400",
+        "fenced 0 mismatch 0",
+    ):  # fmt: skip
+        assert text in group
+    members = client.ask(b"kraft members\r\n").decode()
+    assert "id K1\n" in members
+    assert "kind learner\njoining 1\n" in members
 
 
 def test_plain_output_for_people(client: Talk) -> None:
