@@ -1,6 +1,7 @@
 """What `kraft demo` and `--add` make of the members that the cluster names."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -20,14 +21,17 @@ def members(*voters, **learners):
 
 def test_a_membership_is_read_from_the_leader():
     """By its answers to KRAFT STATUS and KRAFT MEMBERS."""
-    sent = {"peer": "K2", "direction": "send", "index": 5, "done_bytes": 1, "size_bytes": 4}
-    status = {"node": "K1", "groups": [{"group": 0, "role": "leader", "transfers": [sent]}]}
-    listed = [
+    sent: Any = {"peer": "K2", "direction": "send", "index": 5, "done_bytes": 1, "size_bytes": 4}
+    status: Any = {"node": "K1", "groups": [{"group": 0, "role": "leader", "transfers": [sent]}]}
+    listed: Any = [
         {"id": "K1", "kind": "voter", "lag": None},
         {"id": "K2", "kind": "learner", "lag": 7},
     ]
     found = understood(status, listed, HERE)
-    assert found == Membership("K1", HERE, {"K1": "voter", "K2": "learner"}, {"K1": None, "K2": 7}, {"K2": (1, 4)})
+    assert found.kinds == {"K1": "voter", "K2": "learner"}
+    assert found.lags == {"K1": None, "K2": 7}
+    assert found.snapshots == {"K2": (1, 4)}
+    assert (found.leader, found.address) == ("K1", HERE)
     assert found.voters == ["K1"]
 
 
