@@ -82,10 +82,6 @@ class _Options:
         mode = self.options.mode
         if mode not in MODES:
             self._add("--mode", f"{mode!r} is not a mode; write one of {', '.join(MODES)}")
-        elif mode == "standby":
-            self._add(
-                "--mode", "standby comes with membership changes, not in this version; write group-member"
-            )
         unused = ("host", "raft_rpc_port") if mode == "group-member" else ("group_config",)
         for name in unused:
             if getattr(self.options, name):
@@ -150,7 +146,7 @@ def _assemble(
     http_port = service_port + HTTP_PORT_OFFSET
     return Config(
         node=Node(options.id, options.data_dir or f"./kraft-data/{options.id}"),
-        cluster=Cluster(members),
+        cluster=Cluster(members, standby=options.mode == "standby"),
         peer=Peer(_listen(interface, peer_port), advertise),
         client=Client(_listen(interface, service_port), join_address(interface, service_port)),
         http=Http(_listen(interface, http_port), join_address(interface, http_port)),

@@ -14,6 +14,7 @@ from kraft.config.kinds import (
 from kraft.config.values import Config
 
 HEARTBEATS_PER_TIMEOUT = 3  # two heartbeats may be lost or late before a follower doubts its leader
+HEARTBEATS_PER_STALENESS = 2  # a state is known to be fresh by heartbeats: its age varies by one of them
 COMMAND_OVERHEAD_BYTES = 64  # framing and options of a SET around its key and its value
 
 _Broken = Iterator[tuple[str, str]]  # (path, what would be right)
@@ -69,6 +70,12 @@ def _members_secret(config: Config) -> _Broken:
         yield "cluster.secret_file", text
 
 
+def _standby(config: Config) -> _Broken:
+    if config.cluster.standby and config.cluster.members:
+        text = "a node that waits to be added forms no cluster of its own; leave out one of the two"
+        yield "cluster.standby", f"does not go with cluster.members: {text}"
+
+
 def _heartbeats(config: Config) -> _Broken:
     timeout, interval = config.raft.election_timeout, config.raft.heartbeat_interval
     least = round(HEARTBEATS_PER_TIMEOUT * interval, 9)
@@ -101,6 +108,23 @@ def _inflight(config: Config) -> _Broken:
         yield "raft.inflight_bytes", f"must have room for one raft.message_bytes; write {least} or more"
 
 
+def _chunks(config: Config) -> _Broken:
+    chunk, rate = config.snapshot.chunk_bytes, config.snapshot.bytes_per_second
+    if config.limits.peer_queue_bytes < chunk:
+        text = f"must have room for one snapshot.chunk_bytes; write {chunk} or more"
+        yield "limits.peer_queue_bytes", text
+    if 0 < rate < chunk:
+        text = f"must let one snapshot.chunk_bytes pass each second; write {chunk} or more, or 0"
+        yield "snapshot.bytes_per_second", text
+
+
+def _staleness(config: Config) -> _Broken:
+    least = round(HEARTBEATS_PER_STALENESS * config.raft.heartbeat_interval, 9)
+    if config.reads.max_staleness < least:
+        text = f"must be at least {HEARTBEATS_PER_STALENESS} times raft.heartbeat_interval"
+        yield "reads.max_staleness", f"{text}, by which it is known; write {format_duration(least)} or more"
+
+
 def _ports(config: Config) -> _Broken:
     seen: dict[str, str] = {}
     listening = {"peer": config.peer.listen, "client": config.client.listen, "http": config.http.listen}
@@ -116,10 +140,15 @@ _ENTRY = ("limits.request_bytes", "raft.batch_bytes")
 RULES = (
     Rule(frozenset(("node.id", "peer.advertise", "cluster.members")), _membership),
     Rule(frozenset((*_PEER, "cluster.secret_file")), _members_secret),
+    Rule(frozenset(("cluster.members", "cluster.standby")), _standby),
     Rule(frozenset(("raft.election_timeout", "raft.heartbeat_interval")), _heartbeats),
     Rule(frozenset(("limits.request_bytes", "limits.key_bytes", "limits.value_bytes")), _requests),
     Rule(frozenset((*_ENTRY, "raft.uncommitted_bytes", "limits.peer_queue_bytes")), _log_room),
     Rule(frozenset(("raft.inflight_bytes", "raft.message_bytes")), _inflight),
+    Rule(
+        frozenset(("snapshot.chunk_bytes", "snapshot.bytes_per_second", "limits.peer_queue_bytes")), _chunks
+    ),
+    Rule(frozenset(("reads.max_staleness", "raft.heartbeat_interval")), _staleness),
     Rule(frozenset(("peer.listen", "client.listen", "http.listen")), _ports),
 )
 

@@ -10,7 +10,6 @@ from typing import Annotated
 from kraft.config.kinds import Address, Choice, Duration, Endpoint, FilePath, Integer, NodeId, Switch
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
-MEMBERS_MAX = 64  # more than any cluster forms from; the list is walked on every connection attempt
 
 _Listen = Annotated[str, Endpoint()]
 _Advertise = Annotated[str, Address()]

@@ -1,5 +1,5 @@
-"""Messages between hosts that are not consensus: forwarded writes, read rounds asked by a follower, snapshots,
-invitations, administration, comparison of replicas.
+"""Messages between hosts that are not consensus: forwarded writes, read rounds asked by a follower,
+snapshots, invitations, administration, comparison of replicas.
 
 They travel beside `raft.messages` on the same link as (group, message) pairs. Tags 1 to 31 belong to
 consensus, 32 and above to hosts.

@@ -150,12 +150,42 @@ def test_sizes_have_room_for_one_another() -> None:
     assert paths("raft: {inflight_bytes: 65536}\n") == ["raft.inflight_bytes"]
 
 
+def test_a_chunk_of_a_snapshot_has_room() -> None:
+    assert paths("snapshot: {chunk_bytes: 16777216}\nlimits: {peer_queue_bytes: 8388608}\n") == [
+        "limits.peer_queue_bytes"
+    ]
+    assert paths("snapshot: {bytes_per_second: 65536}\n") == ["snapshot.bytes_per_second"]
+    assert parse(NODE + "snapshot: {bytes_per_second: 65536, chunk_bytes: 65536}\n", "k").snapshot
+    assert parse(NODE + "snapshot: {bytes_per_second: 0}\n", "k").snapshot
+
+
+def test_staleness_is_known_by_heartbeats() -> None:
+    text = told("reads: {max_staleness: 150ms}\n")
+    assert "reads.max_staleness: must be at least 2 times raft.heartbeat_interval, by which" in text
+    assert "write 200ms or more" in text
+    assert parse(NODE + "reads: {max_staleness: 200ms}\n", "k").reads.max_staleness == 0.2
+
+
+def test_a_standby_has_no_members() -> None:
+    assert parse(NODE + "cluster: {standby: true}\n", "k").cluster.standby
+    assert parse(NODE + "cluster: {standby: true, members: {}}\n", "k").cluster.standby
+    assert parse(NODE + "cluster: {standby: false, members: {K1: '127.0.0.1:10001'}}\n", "k")
+    assert paths("cluster: {standby: true, members: {K1: '127.0.0.1:10001'}}\n") == ["cluster.standby"]
+
+
+def test_a_standby_beyond_this_machine_needs_a_secret() -> None:
+    elsewhere = "peer: {listen: 'tcp:1:interface=10.0.0.4'}\n"
+    assert paths("cluster: {standby: true}\n" + elsewhere) == ["cluster.secret_file"]
+    config = parse(NODE + "cluster: {standby: true, secret_file: s}\n" + elsewhere, "k")
+    assert config.peer.advertise == "10.0.0.4:1"
+
+
 def test_one_endpoint_serves_one_purpose() -> None:
     assert paths("http: {listen: 'tcp:10011:interface=127.0.0.1'}\n") == ["http.listen"]
 
 
 def test_rules_are_silent_about_options_that_are_wrong_already() -> None:
-    assert paths("raft: {election_timeout: x, heartbeat_interval: 10s}\n") == ["raft.election_timeout"]
+    assert paths("raft: {election_timeout: x, heartbeat_interval: 5s}\n") == ["raft.election_timeout"]
 
 
 @pytest.mark.parametrize(

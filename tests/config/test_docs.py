@@ -30,9 +30,8 @@ def test_defaults_and_bounds_are_the_real_ones() -> None:
         if get_origin(hint) is dict or not isinstance(option.default, str | int | float):
             continue
         kind = kind_of(hint)
-        default = (
-            format_duration(float(option.default)) if isinstance(kind, Duration) else str(option.default).lower()
-        )
+        is_duration = isinstance(kind, Duration)
+        default = format_duration(float(option.default)) if is_duration else str(option.default).lower()
         assert ROWS[path][1] == f"`{default}`", path
 
 

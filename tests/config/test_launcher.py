@@ -3,6 +3,7 @@
 import pytest
 
 from kraft.config import ConfigError, LauncherOptions, from_options
+from kraft.config.values import Cluster
 
 GROUP = "K1,127.0.0.1,10001 K2,127.0.0.1,10002 K3,127.0.0.1,10003"
 
@@ -45,9 +46,22 @@ def test_ipv6_loopback_listens_with_an_escaped_interface() -> None:
     assert config.peer.advertise == "[::1]:9001"
 
 
-def test_standby_says_that_it_is_not_there_yet() -> None:
-    with pytest.raises(ConfigError, match="standby comes with membership changes"):
-        from_options(LauncherOptions(id="K1", mode="standby"))
+def test_standby_waits_at_an_address_of_its_own() -> None:
+    config = from_options(LauncherOptions(id="K4", mode="standby", host="127.0.0.1", raft_rpc_port="10004"))
+
+    assert config.cluster == Cluster(standby=True)
+    assert (config.peer.listen, config.peer.advertise) == (
+        "tcp:10004:interface=127.0.0.1",
+        "127.0.0.1:10004",
+    )
+    assert from_options(LauncherOptions(id="K4", mode="standby")).peer.advertise == "127.0.0.1:10001"
+    assert not from_options(LauncherOptions(id="K4")).cluster.standby
+
+
+def test_standby_belongs_to_no_group() -> None:
+    assert paths(id="K4", mode="standby", group_config=GROUP) == ["--group-config"]
+    with pytest.raises(ConfigError, match="use --config"):
+        from_options(LauncherOptions(id="K4", mode="standby", host="10.0.0.4"))
 
 
 def test_everything_wrong_comes_at_once() -> None:

@@ -1,5 +1,8 @@
 """The same over real sockets of this machine, on a reactor of its own."""
 
+import gc
+import weakref
+
 import pytest
 from twisted.internet.defer import gatherResults
 from twisted.internet.endpoints import TCP4ServerEndpoint
@@ -34,11 +37,13 @@ def node(reactor, name, port):
 
 @pytest.mark.slow
 def test_links_over_tcp():
-    """Bulk of 20 MiB with a heartbeat in it, pings, and a connection that is reset."""
+    """Bulk of 20 MiB with a heartbeat in it, pings, and a connection that is reset, whose links are freed."""
     epoll = pytest.importorskip("twisted.internet.epollreactor")
     reactor = epoll.EPollReactor()
     first, one, one_watcher = node(reactor, "K1", 0)
     second, two, _ = node(reactor, "K2", 0)
+
+    cut, left = [], []
 
     def until(condition, then):
         reactor.callLater(0, then) if condition() else reactor.callLater(0.005, until, condition, then)
@@ -55,10 +60,14 @@ def test_links_over_tcp():
         until(lambda: len(two.messages) == 6 and one_watcher.named("round_trip"), die)
 
     def die():
+        gc.disable()
+        cut.extend(weakref.ref(links._links[peer]) for links, peer in ((first, "K2"), (second, "K1")))
         second._links["K1"].transport.abortConnection()  # a reset, as from a process killed with unread bytes
         until(lambda: ("down", "K2", True) in one.told, finish)
 
     def finish():
+        left.extend(link() is not None for link in cut)
+        gc.enable()
         gatherResults([first.stop(), second.stop()]).addCallback(lambda _: reactor.stop())
 
     reactor.callWhenRunning(lambda: second.start({}).addCallback(listening))
@@ -68,4 +77,5 @@ def test_links_over_tcp():
     received = [message for _, _, message in two.messages]
     assert received.index(BEAT) < 5
     assert [message for message in received if message != BEAT] == LARGE
+    assert left == [False, False]
     assert one.told[:2] == [("up", "K2"), ("down", "K2", True)]
