@@ -272,6 +272,59 @@ def test_neither_side_holds_more_than_one_piece(clock, network, leader):
     assert leader.disk.reading_most == 1
 
 
+def asked(leader, *keys):
+    """The pieces behind these keys are asked for, one directly after the other."""
+    for key in keys:
+        leader.sending.requested("K2", SnapshotRequest(100, 1, key))
+
+
+def test_a_question_that_comes_while_the_disk_works_waits(clock, network, leader):
+    leader.disk.delay = 0.02
+    leader.offer("K2")
+    clock.advance(0.1)
+    asked(leader, None, b"key 0003")
+    clock.advance(0.1)
+
+    assert leader.disk.reading_most == 1
+    assert [chunk.after for chunk in network.messages(SnapshotChunk)] == [None, b"key 0003"]
+
+
+def test_a_late_copy_of_a_question_does_not_take_the_place_of_a_newer_one(clock, network):
+    settings = SnapshotSettings(chunk_bytes=100, bytes_per_second=100, hold=60.0)
+    leader = Leader(clock, network, File(100, ROWS), settings=settings)
+    leader.offer("K2")
+    clock.advance(0.1)
+    asked(leader, None, b"key 0003", None)
+    clock.advance(10.0)
+
+    assert [chunk.after for chunk in network.messages(SnapshotChunk)] == [None, b"key 0003"]
+
+
+def test_who_waits_for_its_turn_is_not_given_back(clock, network):
+    settings = SnapshotSettings(chunk_bytes=100, bytes_per_second=1, hold=10.0)
+    leader = Leader(clock, network, File(100, ROWS), settings=settings)
+    leader.offer("K2")
+    clock.advance(0.1)
+    asked(leader, None, b"key 0003")
+    pass_time(clock, 20.0, leader)
+
+    assert leader.given_back == []
+    assert len(network.messages(SnapshotOffer)) > 10  # signs of life
+
+
+def test_what_was_read_for_a_link_that_is_gone_is_not_sent(clock, network, leader):
+    leader.disk.delay = 0.02
+    leader.offer("K2")
+    clock.advance(0.1)
+    asked(leader, None)
+    leader.sending.link_down("K2")
+    asked(leader, b"key 0003")
+    clock.advance(0.1)
+
+    assert leader.disk.reading_most == 1
+    assert [chunk.after for chunk in network.messages(SnapshotChunk)] == [b"key 0003"]
+
+
 # -- faults of the network ----------------------------------------------------------------------------
 
 
@@ -443,6 +496,18 @@ def test_a_new_leader_with_an_equal_image_goes_on_where_the_old_one_stopped(cloc
     assert min(chunk.after for chunk in network.messages(SnapshotChunk)) >= max(written)
     assert leader.tale.transfers == [("send", "abandoned")]
     assert leader.disk.open_readers == []
+
+
+def test_another_sender_of_an_equal_image_has_to_wait_as_long_as_pieces_come(clock, network, leader):
+    slow = Follower(clock, network, leaders=[leader], delay=0.05)
+    leader.offer("K2")
+    pass_time(clock, 0.5, leader, slow)
+    offer = network.messages(SnapshotOffer)[0]
+    for _ in range(5):
+        slow.receiving.offered("K3", offer, 0, False)
+        pass_time(clock, 0.2, leader, slow)
+
+    assert "K3" not in [to for _, to, _ in network.log]
 
 
 def test_a_sender_that_restarts_with_a_newer_image_is_followed_from_the_start(clock, network, leader):
