@@ -89,6 +89,7 @@ class Serving:
         self._expired_at = 0.0
         self._known_term = 0  # of the last own entry applied while leading
         self._lease: tuple[int, float] = (0, 0.0)  # (term, until)
+        self._leaseless_term = 0  # a transfer was begun in it
         self._log_full = False
         self._gathering = 0  # polls left
         self._gathered = 0
@@ -314,17 +315,21 @@ class Serving:
     def _holds_lease(self) -> bool:
         """Nobody else can have been elected yet: a majority promised it not long ago (RD 6.4.1)."""
         term, until = self._lease
-        return term == self._node.term and self._clock.seconds() < until and not self._node.transferring
+        return term == self._node.term and self._clock.seconds() < until
 
     def drop_lease(self) -> None:
-        """Leadership may end before the lease does: no reader may rely on it any more."""
+        """Leadership may end at any time from now on: no reader relies on a lease any more in this term.
+
+        Also when the transfer fails: the word that tells the successor to begin may be late.
+        """
         self._lease = (0, 0.0)
+        self._leaseless_term = self._node.term
 
     def round_confirmed(self, ctx: int, index: int) -> None:
         """A majority answered the round that began this `ctx`: what it promised holds from its begin on."""
-        begun = self._reads.begun(ctx)
-        if begun is not None and self._timing.lease and not self._node.transferring:
-            self._lease = (self._node.term, begun + self._timing.lease)
+        begun, term = self._reads.begun(ctx), self._node.term
+        if begun is not None and self._timing.lease and self._leaseless_term != term:
+            self._lease = (term, begun + self._timing.lease)
         self.confirmed(ctx, index, 0)
 
     def _propose(self, proposals: list[Proposal]) -> bool:
