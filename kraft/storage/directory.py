@@ -69,6 +69,14 @@ class RealDirectory:
         except FileNotFoundError:
             return 0
 
+    def names(self) -> list[str]:
+        """All files in it."""
+        return sorted(path.name for path in Path(self._path).iterdir())
+
+    def sync(self) -> None:
+        """Make the names in it durable."""
+        sync_directory(self._path)
+
     def remove(self, name: str) -> None:
         """Delete, also when it is not there."""
         Path(self._path, name).unlink(missing_ok=True)

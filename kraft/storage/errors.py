@@ -44,6 +44,7 @@ class DamagedLog(StorageError):
     """
 
     def __init__(self, place: str, damage: str) -> None:
+        self.damage = damage
         super().__init__(
             f"{place}: {damage}; this node's incarnation must not vote again:"
             " wipe the directory and re-admit the node with KRAFT REPLACE"
@@ -51,7 +52,7 @@ class DamagedLog(StorageError):
 
 
 class DamagedState(StorageError):
-    """A group's state file is missing or wrong, and its log does not reach back far enough to make it anew."""
+    """A group's state file is missing or wrong, and its log does not reach back to where it could be made."""
 
     def __init__(self, place: str, damage: str) -> None:
         super().__init__(

@@ -196,7 +196,7 @@ class LogDatabase:
         return self._heads.get(group) or self.replica(group).empty_head
 
     def _lower_highwater(self, staged: _Staged) -> None:
-        """Before the COMMIT that takes a log's end away: the file must not promise more than is then there."""
+        """Before the COMMIT that takes a log's end away: the file must not promise more than is left."""
         lowered = False
         for group in staged.shortened:
             last_index, last_term, _ = staged.heads[group]

@@ -1,4 +1,4 @@
-"""`Store`: the one writer thread around `LogDatabase`, and the `host.ports.Disk` that the reactor sees.
+"""`Store`: the writer thread around `LogDatabase`, and the `host.ports.Disk` that the reactor sees.
 
 Group commit: whatever waits when the thread is free goes into one transaction and one fsync, and all its
 answers cross to the reactor in one call. Checkpoints run between commits, when nobody waits if that is
@@ -7,25 +7,35 @@ possible.
 A full disk fails every transaction that waits, also those that were handed over before the host could hear of
 the failure: they were made on top of the ones that failed. Each carries the era in which it was handed over;
 a failure ends the era, and the reactor's thread enters the next one just before it runs the failed callbacks.
+
+State files have two threads of their own, `checkpoints` and `images`; only what changes the log's database,
+the name of a group's file, passes through here.
 """
 
 import time
 from collections.abc import Callable, Sequence
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import apsw
 
+from kraft.kv.checkpoint import Capture, Image
 from kraft.raft.messages import Entry
+from kraft.storage.checkpoints import Checkpoints, Stopped
 from kraft.storage.database import PAGE_BYTES
 from kraft.storage.directory import RealDirectory, prepare_directory
 from kraft.storage.errors import StorageError
 from kraft.storage.files import HIGHWATER_FILE, LOG_FILE, WAL_FILE
+from kraft.storage.images import Images
 from kraft.storage.lock import DirectoryLock
 from kraft.storage.logdatabase import LogDatabase
 from kraft.storage.ports import Directory, Observer, Settings
+from kraft.storage.statefiles import StateFiles
 from kraft.storage.values import Loaded, Writes
+
+IDLE_SECONDS = 0.05  # without work for so long, the writer thread looks after free pages
+RETRY_SECONDS = 1.0  # until what found no space is tried again
 
 
 class _Commit(NamedTuple):
@@ -42,7 +52,19 @@ class _Fetch(NamedTuple):
     done: Callable[[Sequence[Entry]], None]
 
 
-_Work = _Commit | _Fetch | None  # None: close
+class _Fence(NamedTuple):
+    group: int
+    fenced: bool
+    done: Callable[[], None]
+
+
+class _Point(NamedTuple):
+    group: int
+    number: int
+    answer: SimpleQueue[bool]
+
+
+_Work = _Commit | _Fetch | _Fence | _Point | None  # None: close
 
 
 def open_store(
@@ -56,7 +78,7 @@ def open_store(
     settings: Settings = Settings(),  # noqa: B008 - frozen
     vfs: str = "",
 ) -> "Store":
-    """Lock, open and load the data directory of `node_id`, and start the writer thread.
+    """Lock, open and load the data directory of `node_id`, and start the threads.
 
     An empty directory becomes this node's, with the incarnation that `incarnation()` gives, durable on
     return. `call_in_reactor(function, *arguments)` runs a function on the reactor's thread
@@ -71,10 +93,26 @@ def open_store(
         database = LogDatabase(
             files, node_id=node_id, incarnation=incarnation, settings=settings, vfs=vfs
         )
+        try:
+            states = _load_states(files, database, settings, observer)
+        except BaseException:
+            database.abandon()
+            raise
     except BaseException:
         lock.release()
         raise
-    return Store(database, files, lock, settings, call_in_reactor, fatal, observer)
+    return Store(database, states, files, lock, settings, call_in_reactor, fatal, observer)
+
+
+def _load_states(
+    files: Directory, database: LogDatabase, settings: Settings, observer: Observer
+) -> StateFiles:
+    """On the real disk, whatever VFS the log is on: readers need shared memory."""
+    began = time.perf_counter()
+    states = StateFiles(files, database.loaded, database.replica, settings=settings)
+    for group in states.loaded.images:
+        observer.image_loaded(group, time.perf_counter() - began)
+    return states
 
 
 class Store:
@@ -89,6 +127,7 @@ class Store:
     def __init__(
         self,
         database: LogDatabase,
+        states: StateFiles,
         directory: Directory,
         lock: DirectoryLock,
         settings: Settings,
@@ -96,7 +135,7 @@ class Store:
         fatal: Callable[[str], None],
         observer: Observer,
     ) -> None:
-        self.loaded: Loaded = database.loaded
+        self.loaded: Loaded = states.loaded
         self._database = database
         self._directory = directory
         self._lock = lock
@@ -109,10 +148,15 @@ class Store:
         self._writable_era = 0  # of the writer thread: work of earlier eras fails
         self._checkpoint_at = settings.wal_bytes
         self._checkpoint_forced_at = settings.wal_bytes_max
+        self._vacuum_above = settings.free_bytes // PAGE_BYTES
+        self._fences: list[_Fence] = []  # of the writer thread: those that found no space
         self._failed = False
         self.closed = False
+        self._states = states
         self._thread = Thread(target=self._run, name="kraft-writer", daemon=True)
         self._thread.start()
+        self._checkpoints = Checkpoints(states, self._point, settings, call_in_reactor, self._fail, observer)
+        self._images = Images(states, self._checkpoints.tidy, call_in_reactor, self._fail, observer)
 
     def commit(self, transaction: Writes, done: Callable[[bool], None]) -> None:
         """See `host.ports.Disk`. After a `done(False)`, all that was handed over before it fails as well."""
@@ -122,29 +166,60 @@ class Store:
     def fetch(
         self, group: int, first: int, last: int, max_bytes: int, done: Callable[[Sequence[Entry]], None]
     ) -> None:
-        """See `host.ports.Disk`; nothing at all only when the log meanwhile ends before `first`."""
+        """See `host.ports.Disk`; nothing at all only when the log meanwhile begins behind `first` or ends
+        before it.
+        """
         if not self._failed:
             self._queue.put(_Fetch(group, first, last, max_bytes, done))
 
+    def checkpoint(self, group: int, capture: Capture, done: Callable[[Image | None], None]) -> None:
+        """See `host.ports.Disk`. None as well when a snapshot takes the place of what was captured."""
+        if not self._failed:
+            self._checkpoints.checkpoint(group, capture, done)
+
+    def open_image(self, group: int, done: Callable[[Any], None]) -> None:
+        """See `host.ports.Disk`; `done` is given an `images.OpenImage` or None."""
+        if not self._failed:
+            self._images.open(group, done)
+
+    def begin_image(self, group: int, image: Image, done: Callable[[Any], None]) -> None:
+        """See `host.ports.Disk`; `done` is given an `images.ArrivingImage` or None."""
+        if not self._failed:
+            self._images.begin(group, image, done)
+
+    def fence(self, group: int, fenced: bool, done: Callable[[], None]) -> None:
+        """See `host.ports.Disk`. A full disk delays it. A switch to another state file undoes a fence."""
+        if not self._failed:
+            self._queue.put(_Fence(group, fenced, done))
+
     def close(self) -> None:
-        """Finish what was handed over, checkpoint, close, let the next process in. Waits for the thread."""
+        """Finish what was handed over, checkpoint, close, let the next process in. Waits for the threads.
+
+        A checkpoint of a keyspace under way is dropped: the log has it all.
+        """
         if self.closed:
             return
         self.closed = True
+        self._images.stop()
+        self._checkpoints.stop()
         self._queue.put(None)
         self._thread.join()
         if self._failed:
+            self._states.abandon()
             self._database.abandon()
         self._lock.release()
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of the files log, wal and highwater; `log_free` inside log, `wal_pending` not yet in log."""
+        """Bytes of the files log, wal and highwater; `log_free` inside log, `wal_pending` not yet in log;
+        of state files with their WALs, `state_free` inside them, and of a snapshot that arrives.
+        """
         return {
             "log": self._directory.size(LOG_FILE),
             "wal": self._directory.size(WAL_FILE),
             "highwater": self._directory.size(HIGHWATER_FILE),
             "wal_pending": self._database.wal_bytes,
             "log_free": self._database.free_pages * PAGE_BYTES,
+            **self._states.sizes(),
         }
 
     # The writer thread.
@@ -161,7 +236,9 @@ class Store:
 
     def _turn(self) -> bool:
         """Wait for work and do all that waits; False when asked to close."""
-        work = [self._queue.get()]
+        work: list[_Work] = []
+        while not work:
+            work = self._wait()
         work += [self._queue.get() for _ in range(self._queue.qsize())]  # this thread alone takes from it
         commits = [item for item in work if type(item) is _Commit]
         if commits:
@@ -170,8 +247,36 @@ class Store:
             if type(item) is _Fetch:
                 entries = self._database.fetch(item.group, item.first, item.last, item.max_bytes)
                 self._call_in_reactor(item.done, entries)
+            elif type(item) is _Point:
+                item.answer.put(self._database.point(item.group, item.number))
+            elif type(item) is _Fence:
+                self._fences.append(item)
+        self._set_fences()
         self._checkpoint_if_due()
         return None not in work
+
+    def _wait(self) -> list[_Work]:
+        """The next piece of work; without any, one step of what can wait for such a moment."""
+        vacuum = self._database.free_pages > self._vacuum_above
+        if not vacuum and not self._fences:
+            return [self._queue.get()]
+        try:
+            return [self._queue.get(timeout=IDLE_SECONDS if vacuum else RETRY_SECONDS)]
+        except Empty:
+            if vacuum:
+                self._vacuum()
+            self._set_fences()
+            return []
+
+    def _vacuum(self) -> None:
+        if self._database.vacuum(self._settings.vacuum_pages):
+            self._checkpoint_if_due()
+        else:  # no space to do it in: not again before there is more to win
+            self._vacuum_above = self._database.free_pages + self._settings.free_bytes // PAGE_BYTES
+
+    def _set_fences(self) -> None:
+        while self._fences and self._database.fence(self._fences[0].group, self._fences[0].fenced):
+            self._call_in_reactor(self._fences.pop(0).done)
 
     def _commit(self, commits: list[_Commit]) -> None:
         stale = [item for item in commits if item.era < self._writable_era]
@@ -185,13 +290,24 @@ class Store:
         durable = self._database.commit([item.transaction for item in current])
         seconds = time.perf_counter() - began
         if durable:
-            self._call_in_reactor(self._committed, current, seconds)
+            switched = self._switch(current)
+            self._call_in_reactor(self._committed, current, seconds, switched)
         else:
             self._writable_era = current[-1].era + 1
             self._call_in_reactor(self._observer.error, "commit")
             self._call_in_reactor(self._refused, current, self._writable_era)
         if self._database.highwater_failures != failures:
             self._call_in_reactor(self._observer.error, "highwater")
+
+    def _switch(self, commits: list[_Commit]) -> list[int]:
+        """The groups that have another state file now; before the reactor can ask for a checkpoint of it."""
+        switched = []
+        for item in commits:
+            for group, persist in item.transaction.writes:
+                if persist.state is not None:
+                    self._checkpoints.switch(group, persist.state)
+                    switched.append(group)
+        return switched
 
     def _checkpoint_if_due(self) -> None:
         used = self._database.wal_bytes
@@ -202,17 +318,34 @@ class Store:
             self._checkpoint_at = self._settings.wal_bytes
             self._checkpoint_forced_at = self._settings.wal_bytes_max
             self._call_in_reactor(self._observer.checkpointed, time.perf_counter() - began)
+            if self._database.free_pages > self._vacuum_above:
+                self._vacuum()  # one step also where it is never idle
         else:  # the disk is full: try again when the WAL has grown as much once more, not at every commit
             self._checkpoint_at = self._checkpoint_forced_at = used + self._settings.wal_bytes
             self._call_in_reactor(self._observer.error, "checkpoint")
 
     def _fail(self, reason: str) -> None:
-        self._failed = True
-        self._call_in_reactor(self._fatal, reason)
+        """On any of the threads: the first one to fail is told of."""
+        if not self._failed:
+            self._failed = True
+            self._call_in_reactor(self._fatal, reason)
+
+    def _point(self, group: int, number: int) -> bool:
+        """On the thread of checkpoints: have the writer thread name the group's first state file."""
+        answer: SimpleQueue[bool] = SimpleQueue()
+        self._queue.put(_Point(group, number, answer))
+        while True:
+            try:
+                return answer.get(timeout=RETRY_SECONDS)
+            except Empty:
+                if not self._thread.is_alive():
+                    raise Stopped from None
 
     # Calls that the writer thread sends to the reactor's.
 
-    def _committed(self, commits: list[_Commit], seconds: float) -> None:
+    def _committed(self, commits: list[_Commit], seconds: float, switched: list[int]) -> None:
+        for group in switched:
+            self._checkpoints.heard(group)
         for item in commits:
             item.done(True)
         sizes = [

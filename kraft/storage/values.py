@@ -7,6 +7,8 @@ protocols here by its shape, and `tap` turns `Loaded` into what the host is give
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from kraft.kv.checkpoint import Image
 from kraft.kv.keyspace import Keyspace
 from kraft.raft.membership import Member
@@ -69,3 +71,20 @@ class Loaded:
     images: dict[int, tuple[Image, Keyspace]] = field(default_factory=dict)
     fenced: frozenset[int] = frozenset()
     starts: int = 1
+
+
+class Rows(msgspec.Struct, frozen=True, gc=False):
+    """A piece of an image: encoded rows in the order of their keys. `last` is the last key of the piece."""
+
+    data: bytes
+    last: bytes
+    end: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A complete state file, durable and not in use yet."""
+
+    number: int
+    image: Image
+    keyspace: Keyspace

@@ -174,6 +174,12 @@ class SimulatedDirectory:
     def size(self, name):
         return len(self._disk.files[name].now) if name in self._disk.files else 0
 
+    def names(self):
+        return sorted(self._disk.files)
+
+    def sync(self):
+        pass
+
     def remove(self, name):
         self._disk.files.pop(name, None)
 
