@@ -16,6 +16,7 @@ from kraft.raft.node import Node
 if TYPE_CHECKING:
     from kraft.host.group import Around
 
+REPORT_SECONDS = 10.0  # between reports of the same checkpoint: one may get lost
 VERIFY_SECONDS = 10.0  # for the reports of all replicas after the leader's own checkpoint
 
 
@@ -38,7 +39,8 @@ class Comparing:
         self._fenced = fenced
         self._divergence = Divergence(node.id)
         self._told: set[tuple[int, str, bool]] = set()  # (index, replica, decided) found different
-        self._reported_to: tuple[str, int] = ("", 0)  # (leader, index)
+        self._reported: tuple[str, int] = ("", 0)  # (leader, index)
+        self._report_again_at = 0.0
         self._verifying: list[tuple[int, float, Callable[[list[object]], None]]] = []
 
     @property
@@ -54,6 +56,7 @@ class Comparing:
     def restored(self, image: Image) -> None:
         """This replica's state is a copy of the leader's now."""
         self._divergence.restored(image.base.index, image.sum)
+        self._reported = ("", 0)
 
     def heard(self, peer: str, message: Digest) -> None:
         """A follower reports its checkpoint."""
@@ -78,12 +81,10 @@ class Comparing:
         self._verifying.append((index, self._around.clock.seconds() + VERIFY_SECONDS, done))
 
     def tick(self, now: float) -> None:
-        """Report to a leader that may not know this replica's sum; answer who waits for a table."""
-        newest = self._divergence.newest
-        leader = self._node.leader
-        if newest is not None and leader and not self._leads and self._reported_to != (leader, newest[0]):
-            self._reported_to = (leader, newest[0])
-            self._post(leader, Digest(*newest))
+        """Report this replica's sum to the leader; answer who waits for a table."""
+        newest, leader = self._divergence.newest, self._node.leader
+        if newest is not None and leader and not self._leads:
+            self._report(leader, *newest, now)
         waiting, self._verifying = self._verifying, []
         for index, until, done in waiting:
             table = self._table()
@@ -91,6 +92,12 @@ class Comparing:
                 self._verifying.append((index, until, done))
             else:
                 done([{"node": r.node, "index": r.index, "sum": r.sum, "state": r.state} for r in table])
+
+    def _report(self, leader: str, index: int, sum_: bytes, now: float) -> None:
+        if self._reported != (leader, index) or self._report_again_at <= now:
+            self._reported = (leader, index)
+            self._report_again_at = now + REPORT_SECONDS
+            self._post(leader, Digest(index, sum_))
 
     def _table(self) -> tuple[ReplicaSum, ...]:
         configuration = self._node.configuration
