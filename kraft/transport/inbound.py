@@ -1,4 +1,4 @@
-"""The listening side: peers with smaller ids come in here, who introduces itself, and whoever finds the port."""
+"""The listening side: here come peers with smaller ids, who introduces itself, and whoever finds the port."""
 
 from collections.abc import Callable
 

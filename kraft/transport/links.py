@@ -13,6 +13,7 @@ knows a crossing from a newer link by its own link: when it agreed to the other,
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
@@ -75,13 +76,14 @@ class Links:
         self._receiver = receiver
         self._observer = observer
         self._around = Surroundings(clock, limits or LinkLimits(), secret, nonce, receiver, observer)
-        self._listener = Listener(self._around, self._link_opened, self._link_closed)
+        self._listener = Listener(self._around, partial(self._link_opened, ""), self._link_closed)
         self._port: IListeningPort | None = None
         self._addresses: dict[str, str] = {}
         self._diallers: dict[str, Dialler] = {}
         self._introductions: dict[str, Attempt] = {}  # under way
         self._failures: dict[str, int] = {}  # of introductions, in a row
         self._links: dict[str, Link] = {}
+        self._dialled: dict[str, str] = {}  # where the link of a peer was dialled, if it was by us
         self._ending: set[Link] = set()  # replaced or closed by us, connection not yet gone
         self._stopping = False
         self._stopped: Deferred[None] | None = None
@@ -123,11 +125,16 @@ class Links:
         return listening.addCallback(begin)
 
     def connect(self, peer: str, address: str) -> None:
-        """Keep a link to `peer`, at `address` if it is for us to dial. A changed address takes its place."""
+        """Keep a link to `peer`, at `address` if it is for us to dial.
+
+        A changed address takes the place of the old one, and the link goes unless it was dialled there.
+        """
         if peer == self._id or self._addresses.get(peer) == address:
             return
         if peer in self._addresses:
-            self.disconnect(peer)
+            self._dial_no_more(peer)
+            if self._dialled.get(peer) != address:
+                self._drop(peer, "the peer has another address")
         self._addresses[peer] = address
         if self._id < peer:
             dialler = Dialler(
@@ -135,7 +142,7 @@ class Links:
                 peer,
                 self._endpoint_for(address),
                 self._dice,
-                self._link_opened,
+                partial(self._link_opened, address),
                 self._link_closed,
                 lambda: peer in self._links,
             )
@@ -143,12 +150,14 @@ class Links:
             dialler.start()
 
     def introduce(self, peer: str, address: str) -> None:
-        """Dial `peer` once, whatever the ids; nothing when there is a link, or it is being dialled already.
+        """Dial `peer` once, whatever the ids; nothing when there is a link, or it is dialled there already.
 
-        For a peer that does not know us yet, so that it would not dial us. The link counts like any other.
+        For a peer that does not know us yet, so that it would not dial us, or that is no longer where we
+        look for it. The link counts like any other.
         """
-        known = (self._links, self._diallers, self._introductions)
-        if self._stopping or peer == self._id or any(peer in those for those in known):
+        if self._stopping or peer == self._id or peer in self._links or peer in self._introductions:
+            return
+        if peer in self._diallers and self._addresses[peer] == address:
             return
 
         def failed(reason: str) -> None:
@@ -157,12 +166,17 @@ class Links:
             if is_told(failures):
                 self._observer.unreachable(peer, reason, failures)
 
-        attempt = Attempt(self._around, peer, self._link_opened, self._link_closed, failed)
+        opened = partial(self._link_opened, address)
+        attempt = Attempt(self._around, peer, opened, self._link_closed, failed)
         self._introductions[peer] = attempt
         attempt.begin(self._endpoint_for(address))
 
     def disconnect(self, peer: str) -> None:
         """Dial `peer` no more and close its link. Whether it may come back is for `Receiver.check`."""
+        self._dial_no_more(peer)
+        self._drop(peer, "disconnected")
+
+    def _dial_no_more(self, peer: str) -> None:
         self._addresses.pop(peer, None)
         self._failures.pop(peer, None)
         introduction = self._introductions.pop(peer, None)
@@ -171,7 +185,6 @@ class Links:
         dialler = self._diallers.pop(peer, None)
         if dialler is not None:
             dialler.stop()
-        self._drop(peer, "disconnected")
 
     def stop(self) -> Deferred[None]:
         """Close everything, sending what the connections hold; fires when the last one is gone."""
@@ -211,7 +224,8 @@ class Links:
 
     # What diallers and the listener report
 
-    def _link_opened(self, link: Link) -> None:
+    def _link_opened(self, dialled: str, link: Link) -> None:
+        """`dialled` is where we dialled it, empty when the peer did."""
         hello = link.hello
         if hello is None:
             raise RuntimeError("an open link knows its peer")
@@ -221,6 +235,8 @@ class Links:
             return
         self._drop(link.peer, "replaced by a newer link")
         self._links[link.peer] = link
+        if dialled:
+            self._dialled[link.peer] = dialled
         self._give_up_attempts(link.peer)
         self._observer.connected(link.peer)
         self._receiver.link_up(link.peer, hello)
@@ -247,6 +263,7 @@ class Links:
         self._ending.discard(link)
         if self._links.get(link.peer) is link:
             del self._links[link.peer]
+            self._dialled.pop(link.peer, None)
             self._tell_down(link.peer, link.reason, closed_by_peer=link.closed_by_peer)
         if self._stopped is not None and not self._ending:
             stopped, self._stopped = self._stopped, None
@@ -255,6 +272,7 @@ class Links:
     def _drop(self, peer: str, reason: str) -> None:
         """Close the link of `peer`, which is down from this moment."""
         link = self._links.pop(peer, None)
+        self._dialled.pop(peer, None)
         if link is None:
             return
         self._ending.add(link)

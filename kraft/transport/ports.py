@@ -16,8 +16,8 @@ class Receiver(Protocol):
     def check(self, hello: Hello) -> str | None:
         """Asked about a peer that has proved itself: None to accept, or the reason to refuse, which is sent.
 
-        Must refuse an id it has no reason to talk to: anyone may dial. The link may still fail after this. Asked too when the proved
-        peer has refused us, which ends the link whatever the answer.
+        Must refuse an id it has no reason to talk to: anyone may dial. The link may still fail after this.
+        Asked too when the proved peer has refused us, which ends the link whatever the answer.
         """
 
     def link_up(self, peer: str, hello: Hello) -> None:

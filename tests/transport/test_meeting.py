@@ -93,6 +93,29 @@ def test_an_introduction_is_not_made_twice():
     assert network.attempts[2:] == ["127.0.0.1:4"]
 
 
+def test_a_node_is_met_elsewhere_than_where_it_was():
+    """A replacement of the same id at another address: the old one is dialled in vain until there is a link,
+    and when the new address is the one to keep, that link stays.
+    """
+    network, clock, one, two = strangers()
+    one.links.connect("K2", "127.0.0.1:22")
+    one.links.introduce("K2", two.address)
+    network.pump()
+    clock.advance(60)
+    one.links.connect("K2", two.address)
+    clock.advance(60)
+    network.pump()
+
+    assert network.attempts == ["127.0.0.1:22", two.address]
+    assert one.owner.told == [("up", "K2")]
+    network.wires[0].cut()
+    network.pump()
+    clock.advance(0.05)
+    network.pump()
+    assert network.attempts[2:] == [two.address]
+    assert are_linked(one, two)
+
+
 def test_after_disconnect_and_after_stop_nobody_is_introduced():
     """An attempt that hangs is given up, and none begins."""
     network, clock, one, _ = strangers()
