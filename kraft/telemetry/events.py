@@ -36,6 +36,7 @@ LEVELS: dict[str, str] = {
     "snapshot_receive_ended": "info",
     "snapshot_receive_failed": "warning",
     # checkpoints and their comparison
+    "checkpoint_written": "info",
     "checkpoint_failed": "error",
     "replica_differs": "critical",
     "replica_fenced": "critical",

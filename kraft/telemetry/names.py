@@ -80,6 +80,30 @@ DISK_FREE_BYTES = Gauge("disk_free_bytes", "Room left for this node on the file 
 DATASET_BYTES = Gauge("dataset_bytes", "Approximate memory of keys and values.")
 DATASET_QUOTA_BYTES = Gauge("dataset_quota_bytes", "Bound of dataset_bytes, limits.dataset_bytes.")
 
+SNAPSHOTS = Counter(
+    "snapshots_total",
+    "Checkpoints of the keyspace to the state file, by how they ended.",
+    ("group", "outcome"),
+)
+SNAPSHOT_DURATION = Histogram(
+    "snapshot_duration_seconds", "One checkpoint of the keyspace, to its being durable.", _GROUP
+)
+SNAPSHOT_LAST_SUCCESS = Gauge(
+    "snapshot_last_success_timestamp_seconds",
+    "When the last checkpoint of the keyspace since start became durable.",
+    _GROUP,
+)
+SNAPSHOT_LAST_INDEX = Gauge(
+    "snapshot_last_index", "Index of the last checkpoint of the keyspace since start.", _GROUP
+)
+SNAPSHOT_SIZE_BYTES = Gauge(
+    "snapshot_size_bytes", "Bytes of keys and values in the last checkpoint since start.", _GROUP
+)
+SNAPSHOT_RESTORE_LAST_DURATION = Gauge(
+    "snapshot_restore_last_duration_seconds",
+    "Reading the state file into memory, at start or for a received snapshot.",
+    _GROUP,
+)
 SNAPSHOT_TRANSFERS = Counter(
     "snapshot_transfers_total",
     "Copies of the data sent to or received from other nodes, by how that ended.",

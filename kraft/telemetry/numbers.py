@@ -30,7 +30,7 @@ CODES = (
 REASONS = (
     "max_clients", "output_limit", "idle_timeout", "handshake_timeout", "protocol_error", "internal_error",
 )  # fmt: skip
-OPERATIONS = ("commit", "checkpoint", "highwater", "fetch")
+OPERATIONS = ("commit", "checkpoint", "highwater", "fetch", "state", "snapshot")
 OTHER = "other"
 DECLARATIONS: tuple[Declaration, ...] = tuple(
     value for value in vars(names).values() if isinstance(value, Declaration)
@@ -59,6 +59,15 @@ class Sources:
     failed: Callable[[str, Exception], None] = field(default=lambda _name, _error: None)
 
 
+@dataclass(frozen=True, slots=True)
+class LastSnapshot:
+    """The newest durable checkpoint of a group: Unix time in seconds, index, bytes of keys and values."""
+
+    when: float
+    index: int
+    size: int
+
+
 class Metrics(Collector):
     """All numbers of one node. Observers write to the public holders; `expose` answers a scrape."""
 
@@ -69,6 +78,8 @@ class Metrics(Collector):
         self.connected: dict[str, bool] = dict.fromkeys(about.peers, False)
         self.connections: dict[str, int] = dict.fromkeys(PROTOCOLS, 0)
         self.paused_connections = 0
+        self.last_snapshots: dict[str, LastSnapshot] = {}  # by group
+        self.restore_seconds: dict[str, float] = {}  # by group
         self._wall_seconds = wall_seconds
         self._holders: list[Count | Spread] = []
         self._hold_raft([str(group) for group in about.groups])
@@ -98,6 +109,12 @@ class Metrics(Collector):
                 self.sources.failed(read.__name__.removeprefix("_read_"), error)
         yield from readings.families()
 
+    def snapshot_written(self, group: str, seconds: float, index: int, size: int) -> None:
+        """A checkpoint of the keyspace became durable just now."""
+        self.snapshots.add(1, group, "done")
+        self.snapshot_duration.observe(seconds, group)
+        self.last_snapshots[group] = LastSnapshot(self._wall_seconds(), index, size)
+
     def _hold_raft(self, groups: list[str]) -> None:
         count, spread = self._count, self._spread
         self.leader_changes = count(names.RAFT_LEADER_CHANGES, groups)
@@ -109,6 +126,8 @@ class Metrics(Collector):
         self.commit_duration = spread(names.RAFT_COMMIT_DURATION, groups)
         self.apply_duration = spread(names.RAFT_APPLY_DURATION, groups)
         self.read_index_duration = spread(names.RAFT_READ_INDEX_DURATION, groups)
+        self.snapshots = count(names.SNAPSHOTS, groups, ("done", "failed"))
+        self.snapshot_duration = spread(names.SNAPSHOT_DURATION, groups)
         directions = ("send", "receive")
         self.snapshot_transfers = count(
             names.SNAPSHOT_TRANSFERS, groups, directions, ("done", "abandoned", "failed")
@@ -164,6 +183,12 @@ class Metrics(Collector):
             readings.set(names.CLIENT_CONNECTIONS, number, protocol)
         for peer, up in self.connected.items():
             readings.set(names.PEER_CONNECTED, up, peer)
+        for group, last in self.last_snapshots.items():
+            readings.set(names.SNAPSHOT_LAST_SUCCESS, last.when, group)
+            readings.set(names.SNAPSHOT_LAST_INDEX, last.index, group)
+            readings.set(names.SNAPSHOT_SIZE_BYTES, last.size, group)
+        for group, seconds in self.restore_seconds.items():
+            readings.set(names.SNAPSHOT_RESTORE_LAST_DURATION, seconds, group)
 
     def _read_status(self, readings: Readings) -> None:
         if self.sources.status is not None:

@@ -132,6 +132,21 @@ class StorageObserver:
         """The WAL was copied into the database."""
         self._metrics.checkpoint_duration.observe(seconds)
 
+    def image_written(self, group: int, seconds: float, written: int, index: int, size: int) -> None:
+        """A checkpoint of the keyspace."""
+        self._metrics.snapshot_written(str(group), seconds, index, size)
+        self._events.tell(
+            "checkpoint_written", group=group, index=index, keys=written, size=size, seconds=round(seconds, 3)
+        )
+
+    def image_failed(self, group: int) -> None:
+        """A checkpoint of the keyspace found no space."""
+        self._metrics.snapshots.add(1, str(group), "failed")
+
+    def image_loaded(self, group: int, seconds: float) -> None:
+        """The keyspace was read from a state file."""
+        self._metrics.restore_seconds[str(group)] = seconds
+
     def error(self, operation: str) -> None:
         """A full disk is told again with every attempt, so the log is limited."""
         self._metrics.storage_errors.add(1, operation)

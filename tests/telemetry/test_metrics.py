@@ -203,6 +203,22 @@ def test_a_transaction_without_entries_is_no_batch() -> None:
     assert found["storage_errors_total{operation=commit}"] == 1
 
 
+def test_storage_tells_of_checkpoints_of_the_keyspace() -> None:
+    node = Node()
+    node.storage.image_written(0, 1.5, 20, 700, 4096)
+    node.storage.image_failed(0)
+    node.storage.image_loaded(0, 0.25)
+
+    found = node.scrape()
+
+    assert found["snapshots_total{group=0,outcome=done}"] == 1
+    assert found["snapshots_total{group=0,outcome=failed}"] == 1
+    assert found["snapshot_duration_seconds_sum{group=0}"] == 1.5
+    assert found["snapshot_last_index{group=0}"] == 700
+    assert found["snapshot_size_bytes{group=0}"] == 4096
+    assert found["snapshot_restore_last_duration_seconds{group=0}"] == 0.25
+
+
 def test_links_come_and_go() -> None:
     node = Node()
     node.transport.connected("K2")
@@ -275,6 +291,8 @@ def test_every_declared_metric_appears_in_a_scrape() -> None:
     node.metrics.sources.storage_sizes = lambda: {"log": 1}
     node.metrics.sources.disk_free_bytes = lambda: 1
     node.transport.dropped("K2", "no_link")
+    node.storage.image_written(0, 1.0, 1, 1, 1)
+    node.storage.image_loaded(0, 1.0)
 
     families = {family.name for family in parse_text(node.metrics.expose()[1].decode()) if family.samples}
 
