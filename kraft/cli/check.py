@@ -46,6 +46,7 @@ def run(chosen: argparse.Namespace) -> int:
     elif problems:
         print("\n".join(str(each) for each in problems))
     else:
-        members = ", ".join(config.cluster.members) or "none, it forms a cluster alone"
+        alone = "none, it waits to be added" if config.cluster.standby else "none, it forms a cluster alone"
+        members = ", ".join(config.cluster.members) or alone
         print(f"{chosen.file}: ok (node {config.node.id}, members: {members})")
     return 1 if problems else 0

@@ -84,6 +84,14 @@ def test_check_config_of_a_usable_file(config, capsys):
     assert capsys.readouterr().out.startswith(f"{path}: ok (node K1")
 
 
+def test_check_config_says_what_a_node_without_members_does(config, capsys):
+    """It is a cluster by itself, or waits for one."""
+    assert main(["check-config", config(GOOD)]) == 0
+    assert "members: none, it forms a cluster alone" in capsys.readouterr().out
+    assert main(["check-config", config(GOOD + "cluster: {standby: true}\n")]) == 0
+    assert "members: none, it waits to be added" in capsys.readouterr().out
+
+
 def test_check_config_tells_every_problem(config, capsys):
     """A line for each, with option and place, status 1."""
     path = config(BAD)

@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
+from kraft.cli import growth, membership
 from kraft.cli.children import Departures
-from kraft.cli.growth import progress
-from kraft.cli.local_cluster import create_standby, find_or_create
+from kraft.cli.client import ErrorReply
+from kraft.cli.failure import Failure
+from kraft.cli.growth import add_node, progress
+from kraft.cli.local_cluster import create_standby, find_or_create, present
 from kraft.cli.membership import Membership, understood
 
 HERE = ("127.0.0.1", 10_011)
@@ -94,3 +97,55 @@ def test_a_standby_node_waits_until_it_was_a_member_once(tmp_path):
     assert departures.look(nodes, members("K1", "K2", K3=5)) == []
     departures.look(nodes, members("K1"))
     assert [node.id for node in departures.look(nodes, members("K1"))] == ["K2", "K3"]
+
+
+class Told:
+    """Stands for the client: every order gets one answer, and a node that is asked for is there."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.orders = []
+
+    def connect(self, _address, _timeout):
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def close(self):
+        pass
+
+    def call(self, *words):
+        self.orders.append(words)
+        raise self.answer
+
+
+@pytest.fixture
+def cluster_of_one(tmp_path, monkeypatch):
+    """The folder of a cluster whose only node answers that it is the only member."""
+    find_or_create(tmp_path / "demo", 1, 30_000)
+    monkeypatch.setattr(membership, "ask", lambda _: members("K1"))
+    return tmp_path / "demo"
+
+
+def test_a_node_that_nobody_starts_is_told_with_the_ways_to_start_it(cluster_of_one, monkeypatch):
+    """Its folder stays, and the next run goes on with it."""
+    monkeypatch.setattr(growth, "START_SECONDS", 0)
+    for first in ("K2: files in", "K2 is there already"):
+        lines: list[str] = []
+        with pytest.raises(Failure, match="`kraft demo` starts it when it runs"):
+            add_node(cluster_of_one, None, lines.append)
+        assert lines[0].startswith(first)
+    assert present(cluster_of_one) == {"K1", "K2"}
+
+
+def test_a_refusal_is_told_in_the_words_of_the_cluster(cluster_of_one, monkeypatch):
+    """Once: asking again would not change it."""
+    node = Told(ErrorReply("ERR a change is under way"))
+    monkeypatch.setattr(growth, "Client", node)
+    with pytest.raises(Failure, match="did not take K2, which runs: ERR a change is under way"):
+        add_node(cluster_of_one, None, lambda _: None)
+    assert node.orders == [("KRAFT", "ADD", "K2", "127.0.0.1", "30002")]
