@@ -74,15 +74,9 @@ class Administration:
                 request = self._requests.request(group.node.leader, asked, now)
                 self._host.post(group.node.leader, 0, request)
 
-    def received(self, peer: str, message: Message) -> bool:
-        """Take a message if it is about administration."""
-        if isinstance(message, AdminReply):
-            self._requests.answered(peer, message)
-        elif isinstance(message, Admin):
-            self._asked(peer, message)
-        else:
-            return False
-        return True
+    def answered(self, peer: str, message: AdminReply) -> None:
+        """The leader's answer to a command of this node."""
+        self._requests.answered(peer, message)
 
     def unsent(self, messages: Sequence[tuple[int, Message]]) -> None:
         """The link took none of these."""
@@ -100,18 +94,18 @@ class Administration:
 
     # -- as the leader --------------------------------------------------------------------------------
 
-    def _asked(self, peer: str, message: Admin) -> None:
-        """Another node asks this one as the leader."""
+    def asked(self, group: "Group", peer: str, message: Admin) -> None:
+        """Another node asks this one as the leader of `group`."""
 
         def answer(outcome: Outcome) -> None:
-            self._host.post(peer, 0, admin.reply(message.request, outcome))
+            self._host.post(peer, group.id, admin.reply(message.request, outcome))
 
-        group = self._host.groups.get(0)
-        if group is None or not group.leads:
-            answer(NotLeader(0, ""))
+        if not group.leads:
+            answer(NotLeader(group.id, ""))
             return
-        self._observer.event("admin_command", command="from another node", peer=peer)
-        self._do(group, admin.decode(message.command), answer)
+        command = admin.decode(message.command)
+        self._observer.event("admin_command", command=type(command).__name__.lower(), peer=peer)
+        self._do(group, command, answer)
 
     def _lead(self, group: "Group", asked: Asked) -> None:
         self._do(group, asked.command, lambda outcome: self._requests.ended(asked, outcome))

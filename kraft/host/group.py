@@ -12,6 +12,7 @@ from typing import Any, ClassVar, cast
 
 from msgspec.structs import replace
 
+from kraft.host.administration import Administration
 from kraft.host.applying import Applying, Replies
 from kraft.host.checkpoints import Checkpoints, CheckpointSettings
 from kraft.host.comparing import Comparing
@@ -29,6 +30,8 @@ from kraft.kv.checkpoint import Image
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.machine import Machine
 from kraft.peerwire.messages import (
+    Admin,
+    AdminReply,
     Digest,
     Fence,
     Forward,
@@ -60,6 +63,7 @@ class Around:
     wake: Callable[["Group"], None]  # take part in the next turn
     broken: Callable[[Exception], None]  # an error that excludes going on: never comes back in production
     reconfigured: Callable[["Group"], None]  # another configuration is in force
+    administration: Administration
 
 
 class Group:
@@ -415,6 +419,8 @@ class Group:
         ForwardReply: lambda self, sender, message: self._serving.answered(sender, message),
         ReadIndex: lambda self, sender, message: self._serving.asked(sender, message),
         ReadIndexReply: lambda self, sender, message: self._serving.told(sender, message),
+        Admin: lambda self, sender, message: self._around.administration.asked(self, sender, message),
+        AdminReply: lambda self, sender, message: self._around.administration.answered(sender, message),
         Invitation: lambda self, _, message: None,  # noqa: ARG005  this node belongs to a cluster already
         SnapshotOffer: _offered,
         SnapshotRequest: lambda self, sender, message: self._sending.requested(sender, message),

@@ -80,8 +80,18 @@ class Host:
         self.peers = Peers(config, clock, formation, loaded.starts, session=jitter(1 << 62))
         self._forming = False
         self._tick_seconds = config.raft.heartbeat_interval / TICKS_PER_HEARTBEAT
+        self.handovers = Handovers(clock, config.raft.election_timeout + HANDOVER_GRACE, self._wake)
+        self.administration = Administration(self, clock, observer, jitter(1 << 31) << 20)
         self._around = Around(
-            clock, disk, self.persistence, observer, self.post, self._wake, self._broken, self._reconfigured
+            clock,
+            disk,
+            self.persistence,
+            observer,
+            self.post,
+            self._wake,
+            self._broken,
+            self._reconfigured,
+            self.administration,
         )
         self._outbox: dict[str, list[tuple[int, Message]]] = {}
         self._woken: dict[int, Group] = {}
@@ -90,8 +100,6 @@ class Host:
         self._state = "starting"
         self._backpressure = Backpressure(config.limits.pending_proposals)
         self._early = early.Campaigns(clock, jitter, config.raft.heartbeat_interval)
-        self.handovers = Handovers(clock, config.raft.election_timeout + HANDOVER_GRACE, self._wake)
-        self.administration = Administration(self, clock, observer, jitter(1 << 31) << 20)
 
     # -- life -----------------------------------------------------------------------------------------
 
@@ -296,8 +304,6 @@ class Host:
         try:
             for id_, message in messages:
                 group = self.groups.get(id_)
-                if self.administration.received(peer, message):
-                    continue
                 if group is not None:
                     group.received(peer, message)
                 elif isinstance(message, Invitation):
