@@ -294,7 +294,8 @@ class Core:
             case Append():
                 self.send(sender, AppendReply(self.term, message.prev_index, True))
             case Heartbeat():
-                self.send(sender, HeartbeatReply(self.term, message.round, self.wall_clock()))
+                # Without its round: that is of another term, and must not confirm a read in this one.
+                self.send(sender, HeartbeatReply(self.term, 0, self.wall_clock()))
             case Vote():
                 self.send(sender, VoteReply(self.term, False, self.wall_clock()))
 
