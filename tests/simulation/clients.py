@@ -33,10 +33,12 @@ from tests.simulation.linearizability import INFINITY, READ, Operation
 STRINGS = (b"a", b"b", b"c")
 COUNTERS = (b"n", b"m")
 EXPIRING = (b"e", b"f")
+ELEMENTS = b"s"  # a set: elements are only ever appended to it, behind a bar
 PAIR = b"p"  # a register of two keys that are only ever written together, with the same value
 OTHER_OF_PAIR = b"q"
-KEYS = (*STRINGS, *COUNTERS, *EXPIRING, PAIR)
+KEYS = (*STRINGS, *COUNTERS, *EXPIRING, ELEMENTS, PAIR)
 MOST_MS = 3_000  # that a key is to stay
+NOBODY_SECONDS = 2.0  # between looks for a node that answers, at most
 LONG = b";" * 600  # now and then a value of more than half a batch
 
 
@@ -97,26 +99,16 @@ class Question:
     called: float
 
 
-@dataclass(frozen=True, slots=True)
-class Habits:
-    """What the clients of a run do: few keys make hot ones. They think for at most `thinking` seconds, and
-    wait for an answer for `patience` seconds: by default beyond every timeout of the server.
-    """
-
-    keys: tuple[bytes, ...] = KEYS
-    thinking: float = 0.15
-    patience: float = 8.0
-
-
 class SimulatedClient:
     """Asks a random live node, waits for the answer (or its own patience), thinks, asks again."""
 
-    def __init__(
-        self, cluster: SimulatedCluster, history: History, number: int, habits: Habits | None = None
-    ) -> None:
-        self._habits = habits or Habits()
+    def __init__(self, cluster: SimulatedCluster, history: History, number: int) -> None:
+        self._habits = cluster.habits
         self._cluster = cluster
         self._world = cluster.world
+        self._dice = cluster.world.dice(f"client {number}")
+        self._keys = cluster.world.dice("keys").sample(KEYS, self._habits.hot or len(KEYS))
+        self._again: Question | None = None  # asked before, to be asked once more
         self._history = history
         self._number = number
         self._count = 0
@@ -125,7 +117,7 @@ class SimulatedClient:
         cluster.on_crash.append(self._crashed)
 
     def start(self) -> None:
-        self._think()
+        self._think(self._habits.thinking)
 
     def stop(self) -> None:
         """Ask no more; what is still open stays unknown."""
@@ -140,20 +132,20 @@ class SimulatedClient:
 
     # -- asking
 
-    def _think(self) -> None:
+    def _think(self, longest: float) -> None:
         if not self.stopped:
-            self._world.call_later(self._world.random.uniform(0.001, self._habits.thinking), self._ask)
+            self._world.call_later(self._dice.uniform(0.001, longest), self._ask)
 
     def _ask(self) -> None:
         if self.stopped:
             return
         # Now and then a paused node too; not more often, or soon all clients would wait for it.
-        paused_too = self._world.chance(0.15)
+        paused_too = self._dice.random() < 0.15
         ready = [p for p in self._cluster.processes() if p.ready and (paused_too or not p.clock.paused)]
         if not ready:
-            self._think()
+            self._think(NOBODY_SECONDS)
             return
-        question = self._question(self._world.random.choice(ready))
+        question = self._question(self._dice.choice(ready))
         self._open = question
         if question.name != READ:
             self._history.fates.setdefault(question.group, {})[question.mark] = "unknown"
@@ -170,19 +162,25 @@ class SimulatedClient:
             host.write(question.group, commands, size(question), done)
 
     def _question(self, process: Process) -> Question:
+        """A new one, or the last one again: with a mark of its own, as to the server it is another one."""
         self._count += 1
-        group = self._world.random.randrange(self._cluster.group_count)
-        key = self._world.random.choice(self._habits.keys)
         marked = mark(self._number, self._count)
+        again, self._again = self._again, None
+        if again is not None:
+            return replace(again, process=process, mark=marked, called=self._world.now)
+        group = self._dice.randrange(self._cluster.group_count)
+        key = self._dice.choice(self._keys)
         name, argument = self._draw(key, b"%d.%d" % (self._number, self._count))
         return Question(process, group, key, name, argument, marked, self._world.now)
 
     def _draw(self, key: bytes, unique: bytes) -> tuple[str, Any]:
-        random = self._world.random
+        random = self._dice
         if random.random() < 0.4:
             return READ, None
         if key in COUNTERS:
             return "increment", random.randrange(1, 10)
+        if key == ELEMENTS:
+            return "append", b"|" + unique
         if key == PAIR:
             return "set", unique
         names = ["set", "set", "append", "append", "delete", "take", "set if missing"]
@@ -230,7 +228,16 @@ class SimulatedClient:
             returned = self._world.now if fate == "done" else INFINITY
             operation = Operation(question.name, question.argument, question.called, returned, result)
             history.add(question.group, question.key, question.mark, operation)
-        self._think()
+        if question.name != READ:
+            self._perhaps_again(question, fate)
+        self._think(self._habits.thinking)
+
+    def _perhaps_again(self, question: Question, fate: str) -> None:
+        """Any node may get it, most likely another one."""
+        rate = self._habits.repeat if fate == "done" else self._habits.retry
+        if rate and self._dice.random() < rate:
+            self._again = question
+            self._world.counts["write asked again"] += 1
 
 
 def command(question: Question) -> Command:

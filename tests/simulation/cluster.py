@@ -9,6 +9,7 @@ from kraft.peerwire import codec
 from tests.simulation.checks import Checks
 from tests.simulation.disk import Disk, Platter
 from tests.simulation.network import Network, Weather
+from tests.simulation.plan import Habits
 from tests.simulation.world import NodeClock, World
 
 
@@ -33,6 +34,14 @@ class Silent:
     def forwarded(self, outcome: str, count: int) -> None:
         self._world.counts[f"forwarded {outcome}"] += count
 
+    def compared(self, group: int, outcome: str) -> None:
+        self._world.counts[f"checkpoint {outcome}"] += 1
+
+    def snapshot_transfer(
+        self, group: int, direction: str, outcome: str, size: int, seconds: float
+    ) -> None:
+        self._world.counts[f"snapshot {direction} {outcome}"] += 1
+
     def event(self, name: str, **fields: object) -> None:
         self._world.counts[name] += 1
 
@@ -52,14 +61,15 @@ class Process:
         self.clock = clock
         self._network = network
         self._checks = checks
-        self.disk = Disk(node.world, clock, node.platter)
+        name = f"{node.id} start {node.starts}"
+        self.disk = Disk(node.world, clock, node.platter, node.world.dice(f"{name} disk"))
         observer = Silent(node.world)
         self.host = Host(
             node.config,
             node.platter.load(),
             clock=clock,
-            disk=self.disk,
-            jitter=node.world.random.randrange,
+            disk=self.disk,  # type: ignore[arg-type]
+            jitter=node.world.dice(f"{name} jitter").randrange,
             observer=observer,
             raft_observer=observer,
             fatal=node.fatal,
@@ -81,6 +91,15 @@ class Process:
     def greet_again(self, peer: str) -> None:
         self._network.close(self.id, peer)
 
+    def connect(self, peer: str, address: str) -> None:
+        pass  # every two processes that run are linked
+
+    def introduce(self, peer: str, address: str) -> None:
+        pass
+
+    def disconnect(self, peer: str) -> None:
+        pass
+
     def received(self, peer: str, data: bytes) -> None:
         self.host.received(peer, codec.decode(data))
 
@@ -98,12 +117,16 @@ class SimulatedNode:
         self.groups = cluster.group_count
         self.process: Process | None = None
         self._cluster = cluster
+        self.directories = 0
+        self.starts = 0
         self.platter = self.empty_platter()
         self.failures: list[str] = []
 
     def empty_platter(self) -> Platter:
         """A new directory."""
-        return Platter(Identity(self.id, f"{self.world.random.getrandbits(128):032x}"))
+        self.directories += 1
+        dice = self.world.dice(f"{self.id} directory {self.directories}")
+        return Platter(Identity(self.id, f"{dice.getrandbits(128):032x}"))
 
     def fatal(self, reason: str) -> None:
         """The process says that it cannot go on, and ends."""
@@ -112,8 +135,11 @@ class SimulatedNode:
 
     def start(self) -> None:
         world = self.world
-        skew = world.random.choice((0.0, 0.0, 200.0, -5_000.0, 60_000.0)) * world.random.random()
-        clock = NodeClock(world, skew, world.random.uniform(-self._cluster.drift, self._cluster.drift))
+        self.starts += 1
+        dice = world.dice(f"{self.id} start {self.starts} clock")
+        drift, skew = self._cluster.drift, self._cluster.skew_ms
+        skew = dice.choice((0, 1, 1)) * dice.uniform(-skew, skew)
+        clock = NodeClock(world, skew, dice.uniform(-drift, drift), dice)
         self.process = Process(self, clock, self._cluster.network, self._cluster.checks)
         world.note(f"start {self.id}")
         self.process.start()
@@ -139,7 +165,9 @@ class SimulatedCluster:
     def __init__(self, world: World, weather: Weather, nodes: int = 3, groups: int = 1) -> None:
         self.world = world
         self.group_count = groups
+        self.habits = Habits()
         self.drift = 0.0005  # how much faster or slower than time a node's clock may run
+        self.skew_ms = 0.0  # how far off a node's wall clock may start
         self.network = Network(world, weather)
         members = {f"K{n}": f"10.0.0.{n}:10001" for n in range(1, nodes + 1)}
         self.nodes = {

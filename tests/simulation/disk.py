@@ -6,6 +6,7 @@ behind it are lost. `full` fails commits without writing, `slow` stretches them.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from random import Random
 
 from kraft.host.ports import Identity, Loaded, Transaction
 from kraft.raft.membership import decode
@@ -88,8 +89,9 @@ def restore(log: GroupLog) -> Restored:
 class Disk:
     """`host.ports.Disk` of one run of one process over its platter."""
 
-    def __init__(self, world: World, clock: NodeClock, platter: Platter) -> None:
+    def __init__(self, world: World, clock: NodeClock, platter: Platter, dice: Random) -> None:
         self._world = world
+        self._dice = dice
         self._clock = clock
         self._platter = platter
         self._queue: list[tuple[Transaction, Callable[[bool], None]]] = []
@@ -115,11 +117,11 @@ class Disk:
                 found.append(entry)
             done(tuple(found))
 
-        self._clock.call_later(self._world.random.uniform(0.0001, 0.002), read)
+        self._clock.call_later(self._dice.uniform(0.0001, 0.002), read)
 
     def crash(self) -> None:
         """The process dies: the commit under way may or may not have reached the platter."""
-        if self._working and self._queue and not self.full and self._world.chance(0.5):
+        if self._working and self._queue and not self.full and self._dice.random() < 0.5:
             self._platter.write(self._queue[0][0])
             self._world.counts["crash with a commit that survives unanswered"] += 1
         elif self._working:
@@ -130,7 +132,7 @@ class Disk:
         if self._working or not self._queue:
             return
         self._working = True
-        delay = self._world.random.uniform(0.0002, 0.003) * self.slow
+        delay = self._dice.uniform(0.0002, 0.003) * self.slow
         self._world.call_later(delay, self._commit)
 
     def _commit(self) -> None:

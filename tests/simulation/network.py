@@ -6,8 +6,10 @@ nothing above claims otherwise. A cut path may drop one direction only; after a 
 """
 
 import zlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import TYPE_CHECKING
 
 from kraft.peerwire import codec
@@ -19,12 +21,16 @@ if TYPE_CHECKING:
 
 CONNECT_DELAY = (0.001, 0.1)
 NOTICE_DELAY = (0.05, 3.0)  # until a silent path is given up
+RELEASE_SECONDS = 0.01  # in which everything that was held in a clogged path comes out, in no order
 OLD_MESSAGES = 64  # kept to be delivered again much later
+
+Path = tuple[str, str]  # from, to
+Messages = Sequence[tuple[int, object]]
 
 
 @dataclass
 class Weather:
-    """The network of one run; probabilities per batch, delays in seconds."""
+    """The network as it is all the time; probabilities per batch, delays in seconds."""
 
     loss: float = 0.0
     repeat: float = 0.0
@@ -34,16 +40,22 @@ class Weather:
 
 
 class Network:
-    """All paths. `blocked` holds the ordered pairs that deliver nothing."""
+    """All paths. Faults of paths are counted, so that they may overlap: each is undone by itself."""
 
     def __init__(self, world: World, weather: Weather) -> None:
         self.world = world
         self.weather = weather
-        self.blocked: set[tuple[str, str]] = set()
         self.processes: dict[str, Process] = {}
-        self._links: dict[tuple[str, str], int] = {}  # unordered pair -> connection number
+        self._dice = world.dice("links")
+        self._path_dice: dict[Path, Random] = {}
+        self._links: dict[Path, int] = {}  # smaller and larger id -> connection number
         self._connections = 0
-        self._old: list[tuple[str, str, bytes]] = []
+        self._blocked: Counter[Path] = Counter()  # deliver nothing
+        self._clogged: Counter[Path] = Counter()  # hold everything back
+        self._held: dict[Path, list[tuple[bytes, int, int | None]]] = {}
+        self._slow: dict[Path, float] = {}  # seconds that a batch takes longer, at most
+        self._halving: set[Path] = set()  # pairs of which the next batch comes by half, and nothing after it
+        self._old: list[tuple[Path, bytes, int]] = []
 
     # -- connections
 
@@ -52,7 +64,7 @@ class Network:
         self.processes[process.id] = process
         for other in sorted(self.processes):
             if other != process.id:
-                self._dial(*sorted((process.id, other)))
+                self._dial(*pair_of(process.id, other))
 
     def died(self, process: "Process") -> None:
         """Its peers see their connections closed, if the path lets them."""
@@ -60,23 +72,23 @@ class Network:
         for pair in sorted(p for p in self._links if process.id in p):
             self._close(pair, process.id)
 
-    def _close(self, pair: tuple[str, str], dead: str) -> None:
+    def _close(self, pair: Path, dead: str) -> None:
         del self._links[pair]
         other = self.processes.get(pair[0] if pair[1] == dead else pair[1])
         if other is None:
             return
-        heard = (dead, other.id) not in self.blocked
-        delay = self.world.random.uniform(*((0.0005, 0.01) if heard else NOTICE_DELAY))
+        heard = not self._blocked[(dead, other.id)]
+        delay = self._dice.uniform(*((0.0005, 0.01) if heard else NOTICE_DELAY))
         other.clock.call_later(delay, lambda: other.link_down(dead, closed_by_peer=heard))
 
     def _dial(self, one: str, two: str) -> None:
-        self.world.call_later(self.world.random.uniform(*CONNECT_DELAY), lambda: self._connect(one, two))
+        self.world.call_later(self._dice.uniform(*CONNECT_DELAY), lambda: self._connect(one, two))
 
     def _connect(self, one: str, two: str) -> None:
         a, b = self.processes.get(one), self.processes.get(two)
         if a is None or b is None or (one, two) in self._links:
             return
-        if self._broken(one, two) or a.clock.paused or b.clock.paused:
+        if self._broken((one, two)) or a.clock.paused or b.clock.paused:
             self.world.call_later(0.2, lambda: self._connect(one, two))
             return
         hello_a, hello_b = a.host.hello(), b.host.hello()
@@ -90,51 +102,88 @@ class Network:
         a.host.link_up(two, hello_b)
         b.host.link_up(one, hello_a)
 
-    def _broken(self, one: str, two: str) -> bool:
-        return (one, two) in self.blocked or (two, one) in self.blocked
+    def _broken(self, pair: Path) -> bool:
+        return self._blocked[pair] > 0 or self._blocked[pair[::-1]] > 0
 
     # -- faults
 
-    def block(self, paths: Sequence[tuple[str, str]]) -> None:
-        """These ordered pairs deliver nothing more; both ends notice after a while."""
-        self.blocked.update(paths)
-        for one, two in paths:
-            pair = (min(one, two), max(one, two))
+    def block(self, paths: Iterable[Path]) -> None:
+        """These deliver nothing more; both ends notice after a while."""
+        for path in paths:
+            self._blocked[path] += 1
+            pair = pair_of(*path)
             number = self._links.get(pair)
             if number is not None:
-                delay = self.world.random.uniform(*NOTICE_DELAY)
+                delay = self._dice.uniform(*NOTICE_DELAY)
                 self.world.call_later(delay, lambda p=pair, n=number: self._give_up(p, n))  # type: ignore[misc]
 
+    def unblock(self, paths: Iterable[Path]) -> None:
+        """Undo one `block` of these."""
+        for path in paths:
+            if self._blocked[path]:
+                self._blocked[path] -= 1
+                self._dial(*pair_of(*path))
+
+    def clog(self, path: Path) -> None:
+        """Hold back what is sent on this path."""
+        self._clogged[path] += 1
+
+    def unclog(self, path: Path) -> None:
+        """Let it all out, in no particular order."""
+        if self._clogged[path]:
+            self._clogged[path] -= 1
+        if not self._clogged[path]:
+            for data, count, number in self._held.pop(path, []):
+                delay = self._dice.uniform(0, RELEASE_SECONDS)
+                self.world.call_later(
+                    delay, lambda d=data, c=count, n=number: self._arrive(path, d, c, n)  # type: ignore[misc]
+                )
+
+    def slow_down(self, path: Path, seconds: float) -> None:
+        """Batches on this path take up to `seconds` longer; 0 undoes it."""
+        self._slow[path] = seconds
+
+    def reset(self, one: str, two: str) -> None:
+        """The connection breaks; what is on its way is lost."""
+        pair = pair_of(one, two)
+        if pair in self._links:
+            self._drop(pair, closed=self._dice.random() < 0.5)
+            self.world.counts["connection reset"] += 1
+
+    def halve(self, one: str, two: str) -> None:
+        """The connection breaks amidst the next batch: half of its messages arrive."""
+        self._halving.add(pair_of(one, two))
+
     def heal(self) -> None:
-        self.blocked.clear()
+        """Undo everything that `block` and so on did."""
+        for path in list(self._clogged):
+            self._clogged[path] = 0
+            self.unclog(path)
+        self._blocked.clear()
+        self._slow.clear()
+        self._halving.clear()
         ids = sorted(self.processes)
         for place, one in enumerate(ids):
             for two in ids[place + 1 :]:
                 self._dial(one, two)
 
-    def reset(self, one: str, two: str) -> None:
-        """The connection breaks; what is on its way is lost."""
-        pair = (min(one, two), max(one, two))
-        if pair in self._links:
-            self._drop(pair, closed=self.world.chance(0.5))
-            self.world.counts["connection reset"] += 1
-
     def close(self, one: str, two: str) -> None:
         """A node closes its link; a new one is dialled."""
-        pair = (min(one, two), max(one, two))
-        number = self._links.get(pair)
+        pair = pair_of(one, two)
+        self._drop_later(pair, self._links.get(pair), closed=True)
 
+    def _drop_later(self, pair: Path, number: int | None, closed: bool) -> None:
         def drop() -> None:
             if number is not None and self._links.get(pair) == number:
-                self._drop(pair, closed=True)
+                self._drop(pair, closed)
 
         self.world.call_later(0, drop)
 
-    def _give_up(self, pair: tuple[str, str], number: int) -> None:
-        if self._links.get(pair) == number and self._broken(*pair):
+    def _give_up(self, pair: Path, number: int) -> None:
+        if self._links.get(pair) == number and self._broken(pair):
             self._drop(pair, closed=False)
 
-    def _drop(self, pair: tuple[str, str], closed: bool) -> None:
+    def _drop(self, pair: Path, closed: bool) -> None:
         del self._links[pair]
         for mine, theirs in (pair, pair[::-1]):
             process = self.processes.get(mine)
@@ -144,45 +193,78 @@ class Network:
 
     # -- messages
 
-    def send(self, sender: str, to: str, messages: Sequence[tuple[int, object]]) -> bool:
-        number = self._links.get((min(sender, to), max(sender, to)))
+    def send(self, sender: str, to: str, messages: Messages) -> bool:
+        path, pair = (sender, to), pair_of(sender, to)
+        number = self._links.get(pair)
         if number is None:
             return False
+        if pair in self._halving:
+            self._send_half(path, messages, number)
+            return True
         data = codec.encode(messages)  # type: ignore[arg-type]
         once = any(isinstance(m, Forward | ForwardReply) for _, m in messages)
-        weather, world = self.weather, self.world
-        if (sender, to) in self.blocked or (not once and world.chance(weather.loss)):
+        weather, world, dice = self.weather, self.world, self._dice_of(path)
+        if self._blocked[path] or (not once and dice.random() < weather.loss):
             world.counts["batch lost"] += 1
             return True
-        self._deliver_later(sender, to, data, number)
+        self._deliver_later(path, data, len(messages), number)
         if not once:
-            if world.chance(weather.repeat):
+            if dice.random() < weather.repeat:
                 world.counts["batch repeated"] += 1
-                self._deliver_later(sender, to, data, number)
-            self._remember(sender, to, data)
+                self._deliver_later(path, data, len(messages), number)
+            self._remember(path, data, len(messages))
         return True
 
-    def _remember(self, sender: str, to: str, data: bytes) -> None:
-        if self.world.chance(self.weather.ancient):
-            self._old.append((sender, to, data))
+    def _send_half(self, path: Path, messages: Messages, number: int) -> None:
+        pair = pair_of(*path)
+        self._halving.discard(pair)
+        half = messages[: len(messages) // 2]
+        if half and not self._blocked[path]:
+            self._arrive(path, codec.encode(half), len(half), number)  # type: ignore[arg-type]
+        self.world.counts["connection reset"] += 1
+        self._drop_later(pair, number, closed=False)
+
+    def _dice_of(self, path: Path) -> Random:
+        dice = self._path_dice.get(path)
+        if dice is None:
+            dice = self._path_dice[path] = self.world.dice(f"path {path[0]} {path[1]}")
+        return dice
+
+    def _remember(self, path: Path, data: bytes, count: int) -> None:
+        dice = self._dice_of(path)
+        if dice.random() < self.weather.ancient:
+            self._old.append((path, data, count))
             if len(self._old) > OLD_MESSAGES:
-                old = self._old.pop(self.world.random.randrange(len(self._old)))
+                old = self._old.pop(dice.randrange(len(self._old)))
                 self.world.counts["ancient batch delivered again"] += 1
                 self._deliver_later(*old, None)
 
-    def _deliver_later(self, sender: str, to: str, data: bytes, number: int | None) -> None:
-        delay = self.world.random.uniform(*self.weather.delay)
-        if self.world.chance(self.weather.heavy_tail):
-            delay += self.world.random.expovariate(2.0)
-        self.world.call_later(delay, lambda: self._deliver(sender, to, data, number))
+    def _deliver_later(self, path: Path, data: bytes, count: int, number: int | None) -> None:
+        dice = self._dice_of(path)
+        delay = dice.uniform(*self.weather.delay)
+        if dice.random() < self.weather.heavy_tail:
+            delay += dice.expovariate(2.0)
+        longer = self._slow.get(path)
+        if longer:
+            delay += dice.uniform(longer / 2, longer)
+        self.world.call_later(delay, lambda: self._arrive(path, data, count, number))
 
-    def _deliver(self, sender: str, to: str, data: bytes, number: int | None) -> None:
-        pair = (min(sender, to), max(sender, to))
-        current = self._links.get(pair)
-        if current is None or (number is not None and number != current) or (sender, to) in self.blocked:
+    def _arrive(self, path: Path, data: bytes, count: int, number: int | None) -> None:
+        if self._clogged[path]:
+            self._held.setdefault(path, []).append((data, count, number))
+            return
+        sender, to = path
+        current = self._links.get(pair_of(sender, to))
+        if current is None or (number is not None and number != current) or self._blocked[path]:
             return
         process = self.processes.get(to)
         if process is not None:
             self.world.counts["batch delivered"] += 1
+            self.world.counts["message delivered"] += count
             self.world.note(f"{sender}>{to} {len(data)} {zlib.crc32(data):08x}")
             process.clock.run(lambda: process.received(sender, data))
+
+
+def pair_of(one: str, two: str) -> Path:
+    """The link between two nodes, whoever speaks."""
+    return (one, two) if one < two else (two, one)

@@ -21,7 +21,7 @@ from kraft.raft.leader import Leader
 from kraft.raft.log import Log
 from kraft.raft.messages import AppendReply, HardState, VoteReply
 from kraft.raft.ready import Persist
-from tests.simulation.schedule import run
+from tests.simulation.run import run
 
 Patch = pytest.MonkeyPatch
 MUTATIONS: dict[str, tuple[int, Callable[[Patch], None]]] = {}

@@ -1,4 +1,8 @@
-"""Virtual time, one source of chance, and a trace: the same seed gives the same world, event by event."""
+"""Virtual time, dice, and a trace: the same seed gives the same world, event by event.
+
+Everybody who needs chance has dice of its own, made from the seed and a name. So a fault that is left out
+changes what follows from it, and not by mere accident all that comes later: runs can be made smaller.
+"""
 
 import hashlib
 import heapq
@@ -28,8 +32,8 @@ class World:
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self.random = random.Random(seed)
         self.now = 0.0
+        self.leapt = 0.0  # how much of it was in leaps
         self.steps = 0
         self.counts: Counter[str] = Counter()
         self.after_step: Callable[[], None] = lambda: None
@@ -38,12 +42,28 @@ class World:
         self._trace = hashlib.sha256()
         self.lines: list[str] | None = None  # set to a list to keep the whole trace
 
+    @property
+    def lived(self) -> float:
+        """Seconds in which things happened, without leaps."""
+        return self.now - self.leapt
+
+    def dice(self, name: str) -> random.Random:
+        """Chance for one user of it; the same name twice is the same sequence twice."""
+        return random.Random(f"{self.seed} {name}")  # a text seeds by its own hash, not by Python's
+
     def call_later(self, delay: float, call: Callable[[], object]) -> Timer:
         """Run `call` in `delay` seconds of virtual time."""
         self._order += 1
         timer = Timer(call)
         heapq.heappush(self._queue, (self.now + max(0.0, delay), self._order, timer))
         return timer
+
+    def leap(self, seconds: float) -> None:
+        """All stands still for so long: what was to happen meanwhile happens at its end, in order."""
+        self.now += seconds
+        self.leapt += seconds
+        self._queue = [(max(at, self.now), order, timer) for at, order, timer in self._queue]
+        heapq.heapify(self._queue)
 
     def note(self, text: str) -> None:
         """One line of the trace."""
@@ -72,30 +92,30 @@ class World:
         self.now = max(self.now, end)
         return stop()
 
-    def chance(self, probability: float) -> bool:
-        return self.random.random() < probability
-
 
 class NodeClock:
     """`host.ports.Clock` of one run of one process: its timers die with it and wait while it is paused.
 
-    The wall clock may be skewed, drift and jump; the monotonic one only drifts.
+    The wall clock may be skewed, drift and jump; the monotonic one only drifts. A pause may be longer for the
+    process itself than for the others, which is how a pause of minutes is had in seconds.
     """
 
-    def __init__(self, world: World, skew_ms: float, drift: float) -> None:
+    def __init__(self, world: World, skew_ms: float, drift: float, dice: random.Random) -> None:
         self._world = world
         self._skew_ms = skew_ms
         self._drift = 1.0 + drift
+        self._dice = dice
+        self._ahead = 0.0  # seconds that passed for this process alone
         self.dead = False
         self.paused = False
         self.slow = 1.0  # timers set now come so much later
         self._held: list[Callable[[], object]] = []
 
     def seconds(self) -> float:
-        return self._world.now * self._drift
+        return self._world.now * self._drift + self._ahead
 
     def wall_ms(self) -> int:
-        return int(START_WALL_MS + self._world.now * 1000.0 * self._drift + self._skew_ms)
+        return int(START_WALL_MS + self.seconds() * 1000.0 + self._skew_ms)
 
     def jump(self, milliseconds: float) -> None:
         self._skew_ms += milliseconds
@@ -110,11 +130,13 @@ class NodeClock:
     def pause(self) -> None:
         self.paused = True
 
-    def resume(self) -> None:
+    def resume(self, ahead: float = 0.0) -> None:
+        """Go on, `ahead` seconds later than the others believe."""
         self.paused = False
+        self._ahead += ahead
         held, self._held = self._held, []
         for call in held:
-            delay = self._world.random.uniform(0, BACKLOG_SECONDS)
+            delay = self._dice.uniform(0, BACKLOG_SECONDS)
             self._world.call_later(delay, lambda call=call: self._run(call))  # type: ignore[misc]
 
     def _run(self, call: Callable[[], object]) -> None:

@@ -1,0 +1,299 @@
+"""Lets the faults of a plan happen to a cluster, each kind by one function, and undoes them all at the end.
+
+A fault that finds nobody to strike (its victim is down already) takes the next node; when there is none it
+does not count. Those that count are in `World.counts` as "fault FAMILY: KIND".
+"""
+
+from collections.abc import Callable, Iterable
+from itertools import combinations
+from typing import Any
+
+from tests.simulation.cluster import Process, SimulatedCluster
+from tests.simulation.network import Path, Weather
+from tests.simulation.plan import Details, Fault, Plan
+
+
+class Faults:
+    """The faults of one run. `met` are the families that have struck so far."""
+
+    def __init__(self, cluster: SimulatedCluster, plan: Plan) -> None:
+        self._cluster = cluster
+        self._world = cluster.world
+        self._plan = plan
+        self._network = cluster.network
+        self._dice = cluster.world.dice("faults")
+        self._over = False
+        self.met: set[str] = set()
+
+    def start(self) -> None:
+        """Before the cluster starts: standing faults at once, the others in their time."""
+        passing = []
+        for fault in self._plan.faults:
+            if fault.at:
+                passing.append(fault)
+            else:
+                self._strike(fault)
+        self._coming = iter(passing)
+        self._await_next()
+
+    def _await_next(self) -> None:
+        fault = next(self._coming, None)
+        if fault is not None:
+            self._world.call_later(fault.at - self._world.lived, lambda: self._strike_and_go_on(fault))
+
+    def _strike_and_go_on(self, fault: Fault) -> None:
+        self._strike(fault)
+        self._await_next()
+
+    def heal(self) -> None:
+        """Nothing goes wrong any more, and what is broken is whole again."""
+        self._over = True
+        self._network.weather = Weather()
+        for node in self._cluster.nodes.values():
+            if node.process is None:
+                node.start()
+            process = node.process
+            if process is not None:
+                process.disk.full = False
+                process.disk.slow = 1.0
+                process.disk.die = None
+                process.clock.slow = 1.0
+                if process.clock.paused:
+                    process.clock.resume()
+        self._network.heal()
+
+    def _strike(self, fault: Fault) -> None:
+        if self._over:
+            return
+        self._world.note(f"fault {fault}")
+        if ACTS[fault.kind](self, fault.details) is not False:
+            self.met.add(fault.family)
+            self._world.counts[f"fault {fault.family}: {fault.kind}"] += 1
+
+    # -- whom
+
+    def _ids(self) -> list[str]:
+        return sorted(self._cluster.nodes)
+
+    def _victim(self, details: Details) -> Process | None:
+        """The process that `who` means now; another one when that is down."""
+        live = {process.id: process for process in self._cluster.processes()}
+        leaders = [id_ for id_ in self._cluster.leaders() if id_ in live]
+        who = details["who"]
+        if who == "leader":
+            wanted = leaders
+        elif who == "follower":
+            wanted = [id_ for id_ in live if id_ not in leaders]
+        else:
+            wanted = [who] if who in live else []
+        wanted = wanted or list(live)
+        return live[self._dice.choice(wanted)] if wanted else None
+
+    def _later(self, details: Details, undo: Callable[[], object]) -> None:
+        self._world.call_later(details["seconds"], undo)
+
+    # -- network and partitions
+
+    def weather(self, **changed: Any) -> None:
+        for name, value in changed.items():
+            setattr(self._network.weather, name, value)
+
+    def clog(self, details: Details) -> None:
+        self._network.clog(details["path"])
+        self._later(details, lambda: self._network.unclog(details["path"]))
+
+    def slow_path(self, details: Details) -> None:
+        self._network.slow_down(details["path"], details["delay"])
+        self._later(details, lambda: self._network.slow_down(details["path"], 0.0))
+
+    def block(self, details: Details, paths: Iterable[Path]) -> None:
+        paths = tuple(paths)
+        self._network.block(paths)
+        self._later(details, lambda: self._network.unblock(paths))
+
+    def halves(self, details: Details) -> None:
+        side = set(details["side"])
+        self.block(details, (path for path in self._paths() if (path[0] in side) != (path[1] in side)))
+
+    def isolate(self, details: Details) -> bool:
+        process = self._victim(details)
+        if process is not None:
+            self.block(details, (path for path in self._paths() if process.id in path))
+        return process is not None
+
+    def bridge(self, details: Details) -> None:
+        """Two halves, and one node that sees both."""
+        order = details["order"]
+        middle = len(order) // 2
+        left, right = order[:middle], order[middle + 1 :]
+        self.block(details, (path for a in left for b in right for path in ((a, b), (b, a))))
+
+    def ring(self, details: Details) -> None:
+        """Each node sees its two neighbours only: majorities overlap, and none is of equals."""
+        order = details["order"]
+        seen = {frozenset(pair) for pair in zip(order, (*order[1:], order[0]), strict=True)}
+        self.block(details, (path for path in self._paths() if frozenset(path) not in seen))
+
+    def flap(self, details: Details) -> None:
+        one, two = details["pair"]
+        paths = ((one, two), (two, one))
+        for time in range(details["times"]):
+            begin = 2 * time * details["every"]
+            self._world.call_later(begin, lambda: self._network.block(paths))
+            self._world.call_later(begin + details["every"], lambda: self._network.unblock(paths))
+
+    def strand(self, details: Details) -> bool:
+        """Nobody hears the node any more, and its timers are late: it does not notice for long."""
+        process = self._victim(details)
+        if process is None:
+            return False
+        self.block(details, (path for path in self._paths() if process.id in path))
+        process.clock.slow = details["slower"]
+        self._later(details, lambda: setattr(process.clock, "slow", 1.0))
+        return True
+
+    def _paths(self) -> Iterable[Path]:
+        for pair in combinations(self._ids(), 2):
+            yield from (pair, pair[::-1])
+
+    # -- crashes
+
+    def crash_one(self, details: Details) -> bool:
+        process = self._victim(details)
+        if process is not None:
+            self.crash(process.id, details["back"])
+        return process is not None
+
+    def crash_some(self, details: Details, majority: bool) -> None:
+        order = details["order"]
+        count = len(order) // 2 + 1 if majority else max(1, (len(order) - 1) // 2)
+        for id_ in order[:count]:
+            self.crash(id_, details["back"])
+
+    def crash_all(self, details: Details) -> None:
+        for id_ in self._ids():
+            self.crash(id_, details.get("back", 0.0))
+        if "skip" in details:
+            self._world.leap(details["skip"])
+
+    def crash_at_commit(self, details: Details) -> bool:
+        """With whatever else is under way when the disk has something to do next."""
+        process = self._victim(details)
+        if process is not None:
+            process.disk.die = lambda: self.crash(process.id, details["back"])
+        return process is not None
+
+    def crash_in_recovery(self, details: Details) -> bool:
+        """Again and again, so soon after its start that it is not done with what it has to do then."""
+        process = self._victim(details)
+        if process is None:
+            return False
+        for time in range(1, details["times"]):
+            delay = details["back"] + time * self._dice.uniform(details["back"], 3 * details["back"])
+            self._world.call_later(delay, lambda: self.crash(process.id, details["back"]))
+        self.crash(process.id, details["back"])
+        return True
+
+    def crash(self, id_: str, back: float) -> None:
+        """The node is gone, and comes back in `back` seconds."""
+        node = self._cluster.nodes[id_]
+        node.crash()
+
+        def restart() -> None:
+            if node.process is None:
+                node.start()
+
+        if not self._over:
+            self._world.call_later(back, restart)
+        else:
+            restart()
+
+    # -- disks and time
+
+    def disk_full(self, details: Details) -> bool:
+        process = self._victim(details)
+        if process is not None:
+            process.disk.full = True
+            self._later(details, lambda: setattr(process.disk, "full", False))
+        return process is not None
+
+    def slow_disk(self, details: Details) -> bool:
+        process = self._victim(details)
+        if process is not None:
+            process.disk.slow = details["factor"]
+            self._later(details, lambda: setattr(process.disk, "slow", 1.0))
+        return process is not None
+
+    def jump(self, details: Details) -> bool:
+        process = self._victim(details)
+        if process is not None:
+            process.clock.jump(details["ms"])
+        return process is not None
+
+    def pause(self, details: Details) -> bool:
+        """With `ahead`, the process finds that minutes have passed; its timers and messages are of before."""
+        process = self._victim(details)
+        if process is None or process.clock.paused:
+            return False
+        process.clock.pause()
+
+        def resume() -> None:
+            if process.clock.paused and not process.clock.dead:
+                process.clock.resume(details.get("ahead", 0.0))
+
+        self._later(details, resume)
+        return True
+
+    def standstill(self, details: Details) -> bool:
+        """One node dies, all others stop for an hour, and then all go on, with what was on its way."""
+        dead = self._victim(details)
+        if dead is not None:
+            self.crash(dead.id, 0.0)
+        for process in self._cluster.processes():
+            if not process.clock.paused:
+                self.pause({"who": process.id, "seconds": 0.0})
+        self._world.leap(details["skip"])
+        return dead is not None
+
+    def habits(self, **changed: Any) -> None:
+        for name, value in changed.items():
+            setattr(self._cluster.habits, name, value)
+
+
+ACTS: dict[str, Callable[[Faults, Details], object]] = {
+    "loss": lambda faults, details: faults.weather(loss=details["rate"]),
+    "repetition": lambda faults, details: faults.weather(repeat=details["rate"]),
+    "ancient messages": lambda faults, details: faults.weather(ancient=details["rate"]),
+    "long delays": lambda faults, details: faults.weather(delay=(details["upto"] / 10, details["upto"])),
+    "heavy tail": lambda faults, details: faults.weather(heavy_tail=details["rate"]),
+    "clogged path": Faults.clog,
+    "slow path": Faults.slow_path,
+    "reset": lambda faults, details: faults._network.reset(*details["pair"]),
+    "reset amidst a batch": lambda faults, details: faults._network.halve(*details["pair"]),
+    "halves": Faults.halves,
+    "isolated": Faults.isolate,
+    "bridge": Faults.bridge,
+    "ring": Faults.ring,
+    "dead link": lambda faults, details: faults.block(details, (details["pair"], details["pair"][::-1])),
+    "one way": lambda faults, details: faults.block(details, (details["path"],)),
+    "flapping": Faults.flap,
+    "stranded": Faults.strand,
+    "one": Faults.crash_one,
+    "minority": lambda faults, details: faults.crash_some(details, majority=False),
+    "majority": lambda faults, details: faults.crash_some(details, majority=True),
+    "all": Faults.crash_all,
+    "at a commit": Faults.crash_at_commit,
+    "during recovery": Faults.crash_in_recovery,
+    "disk full": Faults.disk_full,
+    "slow disk": Faults.slow_disk,
+    "skewed clocks": lambda faults, details: setattr(faults._cluster, "skew_ms", details["ms"]),
+    "drifting clocks": lambda faults, details: setattr(faults._cluster, "drift", details["rate"]),
+    "jump of a clock": Faults.jump,
+    "pause": Faults.pause,
+    "pause of minutes": Faults.pause,
+    "standstill": Faults.standstill,
+    "retries": lambda faults, details: faults.habits(retry=details["rate"]),
+    "repeats": lambda faults, details: faults.habits(repeat=details["rate"]),
+    "impatience": lambda faults, details: faults.habits(patience=details["seconds"]),
+    "hot key": lambda faults, details: faults.habits(hot=details["keys"]),
+}

@@ -1,0 +1,64 @@
+"""The end of a run: have the replicas met, and can all that clients saw be explained?"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from tests.simulation.checks import demand
+from tests.simulation.clients import COUNTERS, ELEMENTS, History
+from tests.simulation.cluster import SimulatedCluster
+from tests.simulation.linearizability import NOTHING_WRITTEN, Operation, linearizable, numbered_key
+
+
+def settled(cluster: SimulatedCluster) -> bool:
+    """All nodes are up, have one leader in each group, the same log, all of it applied, and no key left that
+    was to expire.
+    """
+    processes = cluster.processes()
+    for id_ in range(cluster.group_count):
+        if any(id_ not in p.host.groups for p in processes) or len(cluster.leaders(id_)) != 1:
+            return False
+        groups = [p.host.groups[id_] for p in processes]
+        if len({g.applied for g in groups}) != 1 or any(g.applied != g.node.last_index for g in groups):
+            return False
+        if any(g.machine.keyspace.expiring for g in groups):
+            return False
+    return len(processes) == len(cluster.nodes)
+
+
+def judge(cluster: SimulatedCluster, history: History) -> None:
+    """Raises `Violation` when a settled cluster does not account for `history`."""
+    cluster.checks.equal_logs()
+    for (group, key), operations in sorted(history.operations().items()):
+        _account(cluster, group, key, operations)
+    for group, fates in sorted(history.fates.items()):
+        history.settle(group, cluster.checks.effects(group, fates))
+    for (group, key), operations in sorted(history.operations().items()):
+        explained = linearizable(operations, numbered_key, NOTHING_WRITTEN)
+        demand(explained, f"the history of {key!r} in group {group} is not linearizable")
+    for node in cluster.nodes.values():
+        demand(not node.failures, f"{node.id} gave up: {node.failures}")
+
+
+def _account(cluster: SimulatedCluster, group: int, key: bytes, operations: Sequence[Operation]) -> None:
+    """Counters and sets, the plain way: between what was acknowledged and what was asked for."""
+    for process in cluster.processes():
+        value = process.host.groups[group].machine.keyspace.get(key) or b""
+        where = f"{key!r} of group {group} on {process.id}"
+        if key in COUNTERS:
+            _count(int(value or b"0"), operations, where)
+        elif key == ELEMENTS:
+            _find(Counter(value.split(b"|")[1:]), operations, where)
+
+
+def _count(number: int, operations: Sequence[Operation], where: str) -> None:
+    sure = sum(o.argument for o in operations if o.name == "increment" and not o.unknown)
+    perhaps = sum(o.argument for o in operations if o.name == "increment" and o.unknown)
+    demand(sure <= number <= sure + perhaps, f"{where} is {number}, not {sure} to {sure + perhaps}")
+
+
+def _find(elements: Counter[bytes], operations: Sequence[Operation], where: str) -> None:
+    added = [o for o in operations if o.name == "append"]
+    sure = Counter(o.argument[1:] for o in added if not o.unknown)
+    possible = Counter(o.argument[1:] for o in added)
+    demand(sure <= elements, f"{where} lacks {sorted(sure - elements)}")
+    demand(elements <= possible, f"{where} has {sorted(elements - possible)} too many")

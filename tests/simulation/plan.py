@@ -1,0 +1,304 @@
+"""What a run is: drawn from its seed before it begins, written down, and so open to being made smaller.
+
+A plan names every fault that is going to happen, with its time and all its parameters. Rates are drawn per
+run (swarm): some plans have one family of faults, some all, some kinds strike every third of a second. Any
+fault can be left out by its index without another one becoming a different fault.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any, NamedTuple
+
+HOUR = 3_600.0
+CALM = 0.05  # of the runs have hardly a fault: what breaks only in peace must be found as well
+FAMILIES_MIN = 3  # of a run that is not calm
+SECONDS = (22.0, 30.0, 40.0)  # of faults
+
+Details = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault. `at` in seconds of life: time in which all stands still is not counted. A standing fault is
+    there from the beginning to the healing.
+    """
+
+    index: int
+    at: float
+    kind: str
+    details: Details
+
+    @property
+    def family(self) -> str:
+        return KINDS[self.kind].family
+
+    def __str__(self) -> str:
+        details = " ".join(f"{name}={_text(value)}" for name, value in self.details.items())
+        when = "standing" if KINDS[self.kind].standing else f"{self.at:.3f} s"
+        return f"{self.index:4} {when:>12}  {self.family}: {self.kind}  {details}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run before it begins. `seconds` until everything heals; `calm` runs need not meet many faults."""
+
+    seed: int
+    nodes: int
+    groups: int
+    clients: int
+    thinking: float  # seconds between two operations of a client, at most
+    keys: int  # how many the clients use; 0 for all
+    seconds: float
+    calm: bool
+    faults: tuple[Fault, ...]
+
+    def without(self, indexes: Iterable[int]) -> "Plan":
+        """The same run, but these faults do not happen."""
+        left_out = frozenset(indexes)
+        return replace(self, faults=tuple(f for f in self.faults if f.index not in left_out))
+
+    def until(self, seconds: float) -> "Plan":
+        """The same run, healed after `seconds` at the latest."""
+        faults = tuple(f for f in self.faults if f.at <= seconds)
+        return replace(self, seconds=min(self.seconds, seconds), faults=faults)
+
+    def of_clients(self, clients: int) -> "Plan":
+        """The same run with fewer clients, or more."""
+        return replace(self, clients=clients)
+
+
+@dataclass(slots=True)
+class Habits:
+    """What the clients of a run do. They think for at most `thinking` seconds, wait for an answer for
+    `patience` seconds (by default beyond every timeout of the server), ask again elsewhere what failed with
+    probability `retry`, and what succeeded with probability `repeat`. Only `hot` keys are used when not 0.
+    """
+
+    thinking: float = 0.15
+    patience: float = 8.0
+    retry: float = 0.0
+    repeat: float = 0.0
+    hot: int = 0
+
+
+class Kind(NamedTuple):
+    """A kind of fault: its family, how its details are drawn, and of how many nodes it makes sense."""
+
+    family: str
+    details: Callable[[Random, Sequence[str]], Details]
+    standing: bool = False
+    nodes: int = 1
+
+
+def node_ids(count: int) -> tuple[str, ...]:
+    return tuple(f"K{number}" for number in range(1, count + 1))
+
+
+# -- details
+
+
+def _who(random: Random, ids: Sequence[str]) -> str:
+    """The leader more often than chance would have it; found out when it happens."""
+    return random.choice(("leader", "leader", "follower", random.choice(ids)))
+
+
+def _span(random: Random) -> float:
+    return round(0.05 + random.expovariate(0.5), 3)
+
+
+def _victim(random: Random, ids: Sequence[str]) -> Details:
+    return {"who": _who(random, ids)}
+
+
+def _for_a_while(random: Random, ids: Sequence[str]) -> Details:
+    return {"who": _who(random, ids), "seconds": _span(random)}
+
+
+def _rate(most: float) -> Callable[[Random, Sequence[str]], Details]:
+    return lambda random, _: {"rate": round(random.uniform(most / 20, most), 3)}
+
+
+def _choice(name: str, *values: Any) -> Callable[[Random, Sequence[str]], Details]:
+    return lambda random, _: {name: random.choice(values)}
+
+
+def _pair(random: Random, ids: Sequence[str]) -> Details:
+    return {"pair": tuple(sorted(random.sample(ids, 2)))}
+
+
+def _pair_for_a_while(random: Random, ids: Sequence[str]) -> Details:
+    return _pair(random, ids) | {"seconds": _span(random)}
+
+
+def _path(random: Random, ids: Sequence[str]) -> Details:
+    return {"path": tuple(random.sample(ids, 2)), "seconds": _span(random)}
+
+
+def _slow_path(random: Random, ids: Sequence[str]) -> Details:
+    return _path(random, ids) | {"delay": random.choice((0.05, 0.3, 1.0))}
+
+
+def _side(random: Random, ids: Sequence[str]) -> Details:
+    side = random.sample(ids, random.randrange(1, len(ids)))
+    return {"side": tuple(sorted(side)), "seconds": _span(random)}
+
+
+def _order(random: Random, ids: Sequence[str]) -> Details:
+    return {"order": tuple(random.sample(ids, len(ids))), "seconds": _span(random)}
+
+
+def _flapping(random: Random, ids: Sequence[str]) -> Details:
+    return _pair(random, ids) | {"times": random.randrange(3, 12), "every": random.choice((0.05, 0.2, 0.6))}
+
+
+def _strand(random: Random, ids: Sequence[str]) -> Details:
+    """Mostly a leader, and long enough for another one to be elected and to be written to."""
+    who = random.choice(("leader", "leader", "leader", "follower"))
+    return {"who": who, "seconds": round(1.0 + random.expovariate(0.25), 3), "slower": 20.0}
+
+
+def _restart(random: Random, ids: Sequence[str]) -> Details:
+    return {"who": _who(random, ids), "back": random.choice((0.01, 0.3, 4.0))}
+
+
+def _restarts(random: Random, ids: Sequence[str]) -> Details:
+    return {"order": tuple(random.sample(ids, len(ids))), "back": random.choice((0.01, 0.3, 4.0))}
+
+
+def _restart_of_all(random: Random, ids: Sequence[str]) -> Details:
+    long = random.random() < 0.1
+    return {"skip": HOUR} if long else {"back": random.choice((0.01, 0.3, 4.0))}
+
+
+def _recovery(random: Random, ids: Sequence[str]) -> Details:
+    return {"who": _who(random, ids), "times": random.randrange(2, 5), "back": random.choice((0.002, 0.02))}
+
+
+def _slow_disk(random: Random, ids: Sequence[str]) -> Details:
+    return _for_a_while(random, ids) | {"factor": random.choice((10.0, 100.0, 1000.0))}
+
+
+def _jump(random: Random, ids: Sequence[str]) -> Details:
+    return _victim(random, ids) | {"ms": random.choice((-3_600_000, -500, 500, 3_600_000))}
+
+
+def _long_pause(random: Random, ids: Sequence[str]) -> Details:
+    return _for_a_while(random, ids) | {"ahead": random.choice((30.0, 120.0, 600.0))}
+
+
+def _standstill(random: Random, ids: Sequence[str]) -> Details:
+    return {"who": _who(random, ids), "skip": HOUR}
+
+
+KINDS: dict[str, Kind] = {
+    "loss": Kind("network", _rate(0.3), standing=True, nodes=2),
+    "repetition": Kind("network", _rate(0.5), standing=True, nodes=2),
+    "ancient messages": Kind("network", _rate(0.3), standing=True, nodes=2),
+    "long delays": Kind("network", _choice("upto", 0.02, 0.06), standing=True, nodes=2),
+    "heavy tail": Kind("network", _rate(0.1), standing=True, nodes=2),
+    "clogged path": Kind("network", _path, nodes=2),
+    "slow path": Kind("network", _slow_path, nodes=2),
+    "reset": Kind("network", _pair, nodes=2),
+    "reset amidst a batch": Kind("network", _pair, nodes=2),
+    "halves": Kind("partition", _side, nodes=2),
+    "isolated": Kind("partition", _for_a_while, nodes=2),
+    "bridge": Kind("partition", _order, nodes=3),
+    "ring": Kind("partition", _order, nodes=4),
+    "dead link": Kind("partition", _pair_for_a_while, nodes=2),
+    "one way": Kind("partition", _path, nodes=2),
+    "flapping": Kind("partition", _flapping, nodes=2),
+    "stranded": Kind("partition", _strand, nodes=2),
+    "one": Kind("crash", _restart),
+    "minority": Kind("crash", _restarts, nodes=3),
+    "majority": Kind("crash", _restarts, nodes=3),
+    "all": Kind("crash", _restart_of_all),
+    "at a commit": Kind("crash", _restart),
+    "during recovery": Kind("crash", _recovery),
+    "disk full": Kind("storage", _for_a_while),
+    "slow disk": Kind("storage", _slow_disk),
+    "skewed clocks": Kind("time", _choice("ms", 200.0, 5_000.0, 60_000.0), standing=True),
+    "drifting clocks": Kind("time", _choice("rate", 0.01, 0.3), standing=True),
+    "jump of a clock": Kind("time", _jump),
+    "pause": Kind("time", _for_a_while),
+    "pause of minutes": Kind("time", _long_pause),
+    "standstill": Kind("time", _standstill, nodes=3),
+    "retries": Kind("clients", _rate(0.9), standing=True),
+    "repeats": Kind("clients", _rate(0.3), standing=True),
+    "impatience": Kind("clients", _choice("seconds", 0.15, 0.7), standing=True),
+    "hot key": Kind("clients", _choice("keys", 1), standing=True),
+}
+FAMILIES = tuple(dict.fromkeys(kind.family for kind in KINDS.values()))
+SELDOM = ("standstill", "drifting clocks")  # costs much, or changes everything
+
+
+# -- drawing
+
+
+def draw(seed: int) -> Plan:
+    """The plan of a seed."""
+    random = Random(f"{seed} plan")
+    nodes = random.choices((3, 5, 1), (75, 20, 5))[0]
+    calm = nodes == 1 or random.random() < CALM
+    kinds = _kinds(random, nodes, calm)
+    seconds = random.choice(SECONDS)
+    every = random.choice((0.3, 1.0, 3.0))
+    faults = _faults(random, node_ids(nodes), kinds, seconds, every)
+    return Plan(
+        seed=seed,
+        nodes=nodes,
+        groups=random.choice((1, 1, 2)),
+        clients=random.choice((4, 4, 6)),
+        thinking=random.choice((0.3, 0.15)),
+        keys=random.choice((2, 4, 0)),
+        seconds=seconds,
+        calm=calm,
+        faults=tuple(faults),
+    )
+
+
+def _kinds(random: Random, nodes: int, calm: bool) -> list[list[str]]:
+    """Which kinds this run has, family by family."""
+    possible = [[n for n, k in KINDS.items() if k.family == f and nodes >= k.nodes] for f in FAMILIES]
+    possible = [names for names in possible if names]
+    count = random.randrange(2) if calm else random.randrange(FAMILIES_MIN, len(possible) + 1)
+    chosen = random.sample(possible, count)
+    found = []
+    for names in chosen:
+        weights = [name for name in names if name not in SELDOM or random.random() < 0.2]
+        found.append(random.sample(weights, random.randrange(1, len(weights) + 1)))
+    return found
+
+
+def _faults(
+    random: Random, ids: Sequence[str], kinds: list[list[str]], seconds: float, every: float
+) -> list[Fault]:
+    faults: list[Fault] = []
+
+    def add(at: float, name: str) -> None:
+        faults.append(Fault(len(faults), round(at, 3), name, KINDS[name].details(random, ids)))
+
+    passing = []
+    for names in kinds:
+        for name in names:
+            if KINDS[name].standing:
+                add(0.0, name)
+        passing.append([name for name in names if not KINDS[name].standing])
+    passing = [names for names in passing if names]
+    first = [random.choice(names) for names in passing]  # each family strikes at least once, and early
+    random.shuffle(first)
+    at = 0.5
+    while passing:
+        at += random.expovariate(1.0 / every)
+        if at >= seconds:
+            if not first:
+                break
+            at = random.uniform(1.0, seconds)
+        add(at, first.pop() if first else random.choice(random.choice(passing)))
+    return sorted(faults, key=lambda fault: fault.at)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

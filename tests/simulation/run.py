@@ -1,0 +1,119 @@
+"""One simulated run: clients and the faults of its plan together, then heal and demand progress.
+
+The nodes are the production host, consensus core, state machine and peer codec. Simulated are time, dice,
+network, disk and clients. A run lets the faults of its plan happen, heals everything, and wants progress,
+equal replicas and an explanation of all that clients saw. The properties of consensus are checked after every
+step. docs/simulation.md has the tables.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from tests.simulation.checks import demand
+from tests.simulation.clients import History, SimulatedClient
+from tests.simulation.cluster import SimulatedCluster
+from tests.simulation.faults import Faults
+from tests.simulation.judge import judge, settled
+from tests.simulation.network import Weather
+from tests.simulation.plan import FAMILIES_MIN, Plan, draw
+from tests.simulation.world import World
+
+HEAL_SECONDS = 30.0  # bound on recovery: a few elections, retries of every kind, the clients' patience
+FULL_SECONDS = 120.0  # in which a healed cluster has done whatever a full run asks for
+OPERATIONS_AFTER_HEALING = 40
+OPERATIONS_MIN = 200  # of a run that counts
+MESSAGES_MIN = 2_000
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run did. `trace` is equal for equal plans; `families` are those of the faults that struck."""
+
+    plan: Plan
+    trace: str
+    steps: int
+    seconds: float
+    done: int
+    refused: int
+    unknown: int
+    families: frozenset[str]
+    counts: Counter[str]
+
+    @property
+    def operations(self) -> int:
+        return self.done + self.refused + self.unknown
+
+    @property
+    def messages(self) -> int:
+        return self.counts["message delivered"]
+
+    @property
+    def full(self) -> bool:
+        """Whether it counts: enough messages, operations and families of faults."""
+        enough = self.messages >= MESSAGES_MIN and self.operations >= OPERATIONS_MIN
+        return enough and len(self.families) >= FAMILIES_MIN
+
+
+def run(seed: int, lines: list[str] | None = None) -> Result:
+    """The run of a seed; see `run_plan`."""
+    return run_plan(draw(seed), lines)
+
+
+def run_plan(plan: Plan, lines: list[str] | None = None) -> Result:
+    """Raises `Violation`, or whatever the production code raises, when something is wrong.
+
+    `lines` receives the whole trace. An error carries its virtual time as `error.simulated_seconds`.
+    """
+    world = World(plan.seed)
+    world.lines = lines
+    try:
+        history, faults = _run(world, plan)
+    except Exception as error:
+        error.simulated_seconds = world.now  # type: ignore[attr-defined]
+        error.add_note(f"repeat it with: python -m tests.simulation.schedule --seed {plan.seed} --trace")
+        raise
+    return Result(
+        plan=plan,
+        trace=world.trace,
+        steps=world.steps,
+        seconds=world.now,
+        done=history.done,
+        refused=history.refused,
+        unknown=history.unknown,
+        families=frozenset(faults.met),
+        counts=world.counts,
+    )
+
+
+def _run(world: World, plan: Plan) -> tuple[History, Faults]:
+    cluster = SimulatedCluster(world, Weather(), plan.nodes, plan.groups)
+    cluster.habits.thinking, cluster.habits.hot = plan.thinking, plan.keys
+    history = History()
+    faults = Faults(cluster, plan)
+    faults.start()
+    clients = [SimulatedClient(cluster, history, number) for number in range(plan.clients)]
+    cluster.start()
+    for client in clients:
+        client.start()
+    while world.lived < plan.seconds:
+        cluster.run(plan.seconds - world.lived)
+    faults.heal()
+    goal = history.done + OPERATIONS_AFTER_HEALING
+    demand(
+        cluster.run(HEAL_SECONDS, lambda: history.done >= goal), "the healed cluster makes no progress"
+    )
+    if not plan.calm:
+        cluster.run(FULL_SECONDS, lambda: _long_enough(world, history))
+    for client in clients:
+        client.stop()
+    demand(
+        cluster.run(HEAL_SECONDS, lambda: settled(cluster)), "the replicas of the healed cluster never meet"
+    )
+    judge(cluster, history)
+    world.note(f"end {history.done} {history.refused} {history.unknown}")
+    return history, faults
+
+
+def _long_enough(world: World, history: History) -> bool:
+    operations = history.done + history.refused + history.unknown
+    return operations >= OPERATIONS_MIN and world.counts["message delivered"] >= MESSAGES_MIN

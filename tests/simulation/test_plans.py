@@ -1,0 +1,86 @@
+"""Plans of runs, what is left of them when faults are left out, and how a failing one is made small."""
+
+from tests.simulation.coverage import Coverage
+from tests.simulation.faults import ACTS
+from tests.simulation.plan import FAMILIES, FAMILIES_MIN, KINDS, Plan, draw
+from tests.simulation.run import Result, run, run_plan
+from tests.simulation.schedule import main
+from tests.simulation.shrink import command_of, shrink
+
+SEEDS = range(200)
+
+
+def test_every_kind_of_fault_can_happen_and_is_drawn():
+    drawn = {fault.kind for seed in SEEDS for fault in draw(seed).faults}
+    assert set(ACTS) == set(KINDS) == drawn
+
+
+def test_runs_that_are_not_calm_mix_families():
+    for plan in map(draw, SEEDS):
+        assert plan.calm or len({fault.family for fault in plan.faults}) >= FAMILIES_MIN
+    assert {fault.family for seed in SEEDS for fault in draw(seed).faults} == set(FAMILIES)
+
+
+def test_faults_come_in_their_order_within_the_time_of_the_plan():
+    for plan in map(draw, SEEDS):
+        times = [fault.at for fault in plan.faults]
+        assert times == sorted(times)
+        assert all(0 <= time <= plan.seconds for time in times)
+        assert len({fault.index for fault in plan.faults}) == len(times)
+
+
+def test_a_fault_left_out_leaves_the_others_as_they_were():
+    plan = draw(1)
+    gone = plan.faults[3]
+    assert plan.without([gone.index]).faults == tuple(f for f in plan.faults if f is not gone)
+
+
+def test_a_shortened_plan_has_no_later_faults():
+    plan = draw(1).until(5.0)
+    assert plan.seconds == 5.0
+    assert all(fault.at <= 5.0 for fault in plan.faults)
+
+
+def test_what_is_left_out_does_not_happen():
+    plan = draw(1)
+    crashes = [fault.index for fault in plan.faults if fault.family != "network"]
+    result = run_plan(plan.without(crashes))
+    assert result.families <= {"network"}
+    assert not result.counts["crash"]
+
+
+def test_shrinking_finds_the_two_faults_that_matter():
+    plan = draw(1)
+    needed = {plan.faults[4].index, plan.faults[-1].index}
+
+    def fails_with_both(smaller: Plan) -> Exception | None:
+        left = {fault.index for fault in smaller.faults}
+        return ValueError("planted") if needed <= left else None
+
+    smaller, error = shrink(plan, run=fails_with_both)
+    assert {fault.index for fault in smaller.faults} == needed
+    assert str(error) == "planted"
+    assert smaller.clients == 1
+    assert smaller.seconds < 2 * plan.faults[-1].at
+
+
+def test_the_command_of_a_smaller_plan_makes_the_same_plan(capsys):
+    plan = draw(1)
+    smaller = plan.without(f.index for f in plan.faults[3:]).until(9.5).of_clients(2)
+    command = command_of(smaller).split()
+    assert command[:3] == ["python", "-m", "tests.simulation.schedule"]
+    assert main([*command[3:], "--plan"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[1:] == [str(fault) for fault in smaller.faults]
+    assert "2 clients, 9.5 seconds" in shown[0]
+
+
+def test_coverage_adds_up_what_runs_met():
+    coverage = Coverage()
+    results: list[Result] = [run(seed) for seed in (5, 6)]
+    for result in results:
+        coverage.add(result)
+    table = coverage.table()
+    assert all(f"{kind.family}: {name}" in table for name, kind in KINDS.items())
+    assert f"{sum(r.done for r in results):10} {2:6}  operation done" in table
+    assert "2 runs are full" in table
