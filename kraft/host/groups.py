@@ -201,7 +201,7 @@ class Host:
             SnapshotSettings(
                 config.snapshot.chunk_bytes, config.snapshot.bytes_per_second, config.snapshot.hold
             ),
-            self._loaded.images.get(id_),
+            self._loaded.images.pop(id_, None),  # a snapshot may take its place: nobody else holds on to it
             fenced=id_ in self._loaded.fenced,
             first_request=self._jitter(1 << 31) << 20,
         )
