@@ -19,7 +19,7 @@ class Freshness:
         """The leader's commit index is `newest` now, this replica has applied `applied`."""
         self._settle(applied)
         if newest <= applied:
-            self._since = now
+            self._since = max(self._since, now)
         elif self._index <= applied:
             self._index, self._told = newest, now
 

@@ -176,6 +176,8 @@ class Serving:
             self._start_clock()
             self._stamps.correct()
             self._expire_keys(now)
+            # A majority was there an election timeout ago, else this node would lead no more.
+            self._freshness.heard(now - self._timing.round_timeout, self._node.commit, self._applying.index)
         self._expire_clients(now, disk_full)
 
     @property
