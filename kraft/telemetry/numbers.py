@@ -29,6 +29,7 @@ CODES = (
 )  # fmt: skip
 REASONS = (
     "max_clients", "output_limit", "idle_timeout", "handshake_timeout", "protocol_error", "internal_error",
+    "killed",
 )  # fmt: skip
 OPERATIONS = ("commit", "checkpoint", "highwater", "fetch", "state", "snapshot")
 OTHER = "other"
