@@ -15,7 +15,7 @@ from kraft.raft.errors import invariant
 from kraft.raft.follower import Follower
 from kraft.raft.leader import Leader
 from kraft.raft.log import Log
-from kraft.raft.membership import Base
+from kraft.raft.membership import Base, Configuration
 from kraft.raft.messages import (
     Append,
     AppendReply,
@@ -138,8 +138,19 @@ class Core:
 
     @property
     def electable(self) -> bool:
-        """Whether this node may campaign."""
-        return self.elector and not self.suspended and not self.draining
+        """Whether this node may campaign.
+
+        Without a vote too, as long as the configuration that took it is not known to be committed: nobody
+        else may have a log that could win (RD 4.2.2). It does not count itself then, and steps down again
+        when that is committed.
+        """
+        return (self.elector or self._elector_until_commit) and not self.suspended and not self.draining
+
+    @property
+    def _elector_until_commit(self) -> bool:
+        if self.log.configuration_index <= self.commit:
+            return False
+        return self._votes_in(self.log.configurations.at(self.commit)[1])
 
     @property
     def following(self) -> bool:
@@ -186,11 +197,14 @@ class Core:
         configuration = self.log.configuration
         self.quorum = quorum_of(configuration)
         self.electors = configuration.electors
-        self.elector = self.id in self.electors
-        if self.elector and self.incarnation:
-            # Under the id of a former member, or of one to come, this node is somebody else.
-            member = configuration.member(self.id)
-            self.elector = member is not None and member.incarnation == self.incarnation
+        self.elector = self._votes_in(configuration)
+
+    def _votes_in(self, configuration: Configuration) -> bool:
+        """Whether this node is an elector: under the id of a former member, or one to come, it is not."""
+        member = configuration.member(self.id)
+        if member is None or self.id not in configuration.electors:
+            return False
+        return self.incarnation in ("", member.incarnation)
 
     def grant(self, candidate: str) -> None:
         """Vote for `candidate` in the present term."""

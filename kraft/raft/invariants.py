@@ -64,7 +64,7 @@ def check_node(node: Node, before: View, after: View) -> None:
     invariant(after.durable >= min(before.durable, before.commit), "committed entries stay durable")
     invariant(after.base >= before.base, "what is forgotten does not come back")
     if after.role in ("precandidate", "candidate"):
-        invariant(node.id in node.configuration.electors, "only voters campaign")
+        invariant(has_say(node), "only voters campaign")
     if after.term == before.term:
         invariant(before.vote in ("", after.vote), "one vote for each term")
         invariant(not before.leader or after.leader in ("", before.leader), "one leader for each term")
@@ -78,6 +78,14 @@ def check_node(node: Node, before: View, after: View) -> None:
         invariant(after.vote == node.id, "a leader has its own vote")
         for follower in node.progress():
             invariant(follower.match < follower.next <= after.last_index + 1, "progress lies in the log")
+
+
+def has_say(node: Node) -> bool:
+    """Whether `node` may be elected: it votes, or did before a configuration that may be taken back."""
+    electors = set(node.configuration.electors)
+    if node.configuration_index > node.commit:
+        electors.update(node.base_at(node.applied).configuration.electors)
+    return node.id in electors
 
 
 def decided(configuration: Configuration, who: Callable[[str], bool]) -> bool:
@@ -111,21 +119,23 @@ class _InForce(NamedTuple):
 
 @dataclass(slots=True)
 class _Membership:
-    """The committed configurations in their order, and who can never come back."""
+    """The committed configurations, by the index of their entries, and whom each of them has."""
 
     by_index: dict[int, Configuration] = field(default_factory=dict)
-    present: frozenset[str] = frozenset()
-    left: set[str] = field(default_factory=set)
+    present: dict[int, frozenset[str]] = field(default_factory=dict)
 
     def committed(self, index: int, configuration: Configuration) -> None:
-        """The entry at `index`, seen for the first time, is committed."""
+        """The entry at `index` is committed. They need not come in order: a crash may hide one at first."""
         target = configuration.target
         members = configuration.members + (target.members if target is not None else ())
-        present = frozenset(m.incarnation for m in members)
-        self.left |= self.present - present
-        invariant(not present & self.left, "a removed incarnation never returns")
-        self.present = present
         self.by_index[index] = configuration
+        self.present[index] = frozenset(m.incarnation for m in members)
+        left: set[str] = set()
+        before: frozenset[str] = frozenset()
+        for _, present in sorted(self.present.items()):
+            left |= before - present
+            invariant(not present & left, "a removed incarnation never returns")
+            before = present
 
     def check_base(self, base: Base) -> None:
         """A snapshot has the committed configuration of its index, and no other."""
@@ -215,7 +225,7 @@ class ClusterChecker:
 
     def _check_leader(self, node: Node, term: int) -> None:
         invariant(self._leaders.setdefault(term, node.id) == node.id, "election safety")
-        invariant(node.id in node.configuration.electors, "only voters lead")
+        invariant(has_say(node), "only voters lead")
         if self.sees_all:
             granted = {node.id} | self._grants.get((term, node.id), set())
             invariant(decided(node.configuration, granted.__contains__), "a leader has its majorities")

@@ -229,8 +229,13 @@ class Log:
         self.durability.skip(base.index)
         self._move_base(base)
 
-    def restart(self, base: Base, kept: int) -> None:
-        """Forget all entries: the log begins anew behind `base`. Up to `kept` it agreed with that history."""
+    def restart(self, base: Base, commit: int) -> None:
+        """Forget all entries, as they end before `base` or conflict with it: the log begins anew behind it.
+
+        In a conflict only what is committed was right. Else what was acknowledged still is, and may be on
+        its way to the disk.
+        """
+        kept = commit if base.index <= self.last_index else self.last_index
         self.durability.restart(base.index, kept)
         self._entries.clear()
         self._ends.clear()

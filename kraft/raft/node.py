@@ -282,6 +282,18 @@ class Node:
         """The index of the entry that carries `configuration`, 0 for none."""
         return self._core.log.configuration_index
 
+    def means(self, peer: str, incarnation: str) -> bool:
+        """Whether it is this incarnation that the core speaks of as `peer`: the member, or one it removed.
+
+        Requests for `peer` must go to it alone, and answers of `peer` be its own: to another one that came
+        under the same id they would be a vote, or a log, that it never gave, or never had.
+        """
+        configuration = self._core.log.configuration
+        member = configuration.member(peer)
+        if member is None:
+            return incarnation in configuration.retired
+        return member.incarnation == incarnation
+
     @property
     def transferring(self) -> str:
         """To whom this leader is handing over; '' when it is not."""

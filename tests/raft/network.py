@@ -14,7 +14,16 @@ from typing import NamedTuple
 
 from kraft.raft.invariants import ClusterChecker
 from kraft.raft.membership import Base, Configuration, Member, decode
-from kraft.raft.messages import Entry, EntryKind, HardState, Message, PreVoteReply, VoteReply
+from kraft.raft.messages import (
+    AppendReply,
+    Entry,
+    EntryKind,
+    HardState,
+    HeartbeatReply,
+    Message,
+    PreVoteReply,
+    VoteReply,
+)
 from kraft.raft.node import Node
 from kraft.raft.ports import Restored, Settings
 from kraft.raft.ready import Fetch, Outgoing, Persist, Ready
@@ -46,6 +55,7 @@ class Recorder:
         self.elections.append((kind, outcome))
 
 
+ANSWERS = (PreVoteReply, VoteReply, AppendReply, HeartbeatReply)
 EMPTY = Restored(HardState(), 0, 0, (), (), (), 0)
 
 
@@ -94,7 +104,7 @@ class Disk:
         self.commit = max(self.commit, persist.commit)
         if persist.state is not None:
             self.state = persist.state
-            self.states = {self.state: self.image}
+            self.states = {n: image for n, image in self.states.items() if n >= self.state}
         assert self.base.index <= self.image.base.index <= self.last_index
 
     @property
@@ -150,6 +160,7 @@ class Peer:
             incarnation=self.incarnation,
         )
         self.writes: deque[tuple[Persist, tuple[Outgoing, ...]]] = deque()
+        self.state = self.disk.state  # the number of the file; the disk may be behind
         image = self.disk.image
         replayed = self.disk.read(image.base.index + 1, restored.commit)
         self.applied: list[Entry] = [*image.applied, *replayed]
@@ -188,7 +199,8 @@ class Peer:
         if ready.restored is not None:
             assert ready.persist is not None
             assert ready.persist.state is not None
-            image = self.disk.states[ready.persist.state]
+            self.state = ready.persist.state
+            image = self.disk.states[self.state]
             assert image.base == ready.restored
             self.applied = [*image.applied, *self.applied[len(image.applied) :]]
         self.applied += ready.apply
@@ -212,7 +224,7 @@ class Peer:
     def checkpoint(self) -> Base:
         """Bring the state file to what is applied now."""
         base = self.node.base_at(len(self.applied))
-        self.disk.states[self.disk.state] = Image(base, tuple(self.applied))
+        self.disk.states[self.state] = Image(base, tuple(self.applied))
         return base
 
     def compact(self, index: int) -> None:
@@ -267,6 +279,7 @@ class Cluster:
         self.peers = {n: Peer(self, n, (restored or {}).get(n, first), settings) for n in names + learners}
         self.peers |= {n: Peer(self, n, EMPTY, settings) for n in spare}
         self.auto_snapshots = True
+        self.auto_fetch = False
         self.wires: deque[tuple[str, str, Message]] = deque()
         self.cut: set[tuple[str, str]] = set()
 
@@ -274,7 +287,11 @@ class Cluster:
         return self.peers[name]
 
     def post(self, sender: str, outgoing: Outgoing) -> None:
-        if (sender, outgoing.to) not in self.cut:
+        """Send it, unless it asks something of a member whose id another incarnation has now."""
+        if (sender, outgoing.to) in self.cut:
+            return
+        answers = isinstance(outgoing.message, ANSWERS)
+        if answers or self[sender].node.means(outgoing.to, self[outgoing.to].incarnation):
             self.wires.append((sender, outgoing.to, outgoing.message))
 
     def disconnect(self, a: str, b: str, *, one_way: bool = False) -> None:
@@ -297,14 +314,10 @@ class Cluster:
 
     def deliver(self, sender: str, to: str, message: Message) -> None:
         peer = self.peers[to]
-        if peer.up and self.acquainted(sender, to) and self.acquainted(to, sender):
+        answers = isinstance(message, ANSWERS)
+        if peer.up and (not answers or peer.node.means(sender, self.peers[sender].incarnation)):
             peer.node.step(sender, message)
             self.checker.step(peer.node)
-
-    def acquainted(self, a: str, b: str) -> bool:
-        """Whether `a` accepts a link with `b`: not with another incarnation of a member."""
-        known = self.peers[a].node.configuration.member(b)
-        return known is None or known.incarnation == self.peers[b].incarnation
 
     def settle(self) -> None:
         """Deliver and persist until nothing is left to do."""
@@ -316,6 +329,9 @@ class Cluster:
                     busy = True
                 while peer.up and peer.auto_disk and peer.writes:
                     peer.finish_write()
+                    busy = True
+                while peer.up and self.auto_fetch and peer.fetches:
+                    peer.answer_fetch()
                     busy = True
                 busy |= self.auto_snapshots and peer.up and self._copy(peer)
             for _ in range(len(self.wires)):
