@@ -25,6 +25,7 @@ TWISTD = Path(sysconfig.get_path("scripts")) / "twistd"
 ELECTION_TIMEOUT_MAX = 1.0  # seconds: twice the default raft.election_timeout
 START_DEADLINE = 30.0  # seconds for three interpreters to start on a busy two-core machine
 POLL_SECONDS = 0.02
+ORDER_TIMEOUT = 40.0  # seconds: above the half minute that an administrator's command may take
 
 # Below the ports that systems give to outgoing connections, and below those of bench/.
 PORT_FIRST, PORT_END = 12_000, 20_000
@@ -71,6 +72,18 @@ def wait_until(
         time.sleep(POLL_SECONDS)
 
 
+def maps(reply: Any) -> list[dict[str, Any]]:
+    """A RESP2 reply that is a list of maps, with text for bytes."""
+    assert not isinstance(reply, Refusal), reply
+    return [
+        {
+            key.decode(): value.decode() if isinstance(value, bytes) else value
+            for key, value in zip(each[::2], each[1::2], strict=True)
+        }
+        for each in reply
+    ]
+
+
 class Server:
     """One node: its files, its ports, and its process when there is one."""
 
@@ -80,6 +93,7 @@ class Server:
         self.peer_port, self.client_port, self.http_port = ports
         self.data = folder / "data"
         self.process: subprocess.Popen[bytes] | None = None
+        self.paused = False
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -91,6 +105,11 @@ class Server:
         """Everything that its processes have printed."""
         log = self.folder / "kraft.log"
         return log.read_text(errors="replace") if log.exists() else ""
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """What its processes have told under this name."""
+        mark = f'"event":"{name}"'
+        return [json.loads(line) for line in self.output.splitlines() if mark in line and line[-1] == "}"]
 
     @property
     def pid(self) -> int:
@@ -132,6 +151,7 @@ class Server:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+            self.paused = False
 
     def terminate(self) -> None:
         """SIGTERM, and an orderly end."""
@@ -151,10 +171,12 @@ class Server:
 
     def pause(self) -> None:
         """SIGSTOP: the process exists, its ports accept, nothing answers."""
+        self.paused = True
         os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
         """SIGCONT."""
+        self.paused = False
         os.kill(self.pid, signal.SIGCONT)
 
     def exit_status(self, deadline: float = START_DEADLINE) -> int:
@@ -170,6 +192,11 @@ class Server:
         """One command on a connection of its own; a Refusal is returned, not raised."""
         with self.client() as client:
             return client.call(*command)
+
+    def order(self, *words: str | int) -> Any:
+        """The answer to one KRAFT command."""
+        with self.client(ORDER_TIMEOUT) as client:
+            return client.call("KRAFT", *words)
 
     def serves_writes(self) -> bool:
         """Whether a write through this node is acknowledged now; it leaves no key behind."""
@@ -199,6 +226,10 @@ class Server:
         finally:
             connection.close()
 
+    def first_index(self) -> int:
+        """Where its log begins."""
+        return int(self.group().get("first_index", 0))
+
     def group(self) -> dict[str, Any]:
         """Its view of group 0; {} when there is none."""
         status = self.status()
@@ -216,6 +247,8 @@ class Cluster:
 
     def __init__(self, folder: Path, count: int = 3, **sections: Mapping[str, Any]) -> None:
         ports = free_ports(3 * count)
+        self._folder = folder
+        self._sections = sections
         self.servers = {
             f"K{i + 1}": Server(f"K{i + 1}", folder / f"K{i + 1}", ports[3 * i : 3 * i + 3])
             for i in range(count)
@@ -237,6 +270,19 @@ class Cluster:
                 server.start()
         self.wait_serving()
 
+    def standby(self, *names: str) -> list[Server]:
+        """New nodes that wait to be added, configured as the others and started."""
+        for name in names:
+            self.servers[name] = Server(name, self._folder / name, free_ports(3))
+            self.wait_for_addition(self.servers[name])
+        return [self.servers[name] for name in names]
+
+    def wait_for_addition(self, server: Server) -> None:
+        """Start `server`, which has no data, in standby."""
+        sections = {**self._sections, "cluster": {"members": {}, "standby": True}}
+        server.configure({}, **sections)
+        server.start()
+
     def wait_serving(self, *servers: Server, deadline: float = START_DEADLINE) -> None:
         """Wait until writes through each of `servers` are acknowledged; all running ones if none is given."""
         for server in servers or [each for each in self if each.running]:
@@ -255,12 +301,65 @@ class Cluster:
 
     @staticmethod
     def _view(server: Server) -> dict[str, Any]:
-        return server.group() if server.running else {}
+        return server.group() if server.running and not server.paused else {}
 
     def followers(self) -> list[Server]:
         """All but the leader."""
         leader = self.leader()
         return [server for server in self if server is not leader]
+
+    def order(self, *words: str | int, asked: Server | None = None) -> Any:
+        """The answer to one KRAFT command, given to `asked`, or to the leader."""
+        return (asked or self.leader()).order(*words)
+
+    def insist(self, *words: str | int, over: Callable[[], bool]) -> None:
+        """Give a KRAFT command until it is done, or `over` says so: its node may be killed meanwhile.
+
+        Only an answer that allows a repetition leads to one.
+        """
+        while not over():
+            try:
+                answer = self.order(*words)
+            except OSError:
+                continue
+            if answer == "OK":
+                return
+            assert answer.prefix in ("CLUSTERDOWN", "UNCERTAIN"), answer
+
+    def members(self) -> dict[str, str]:
+        """Id to voter or learner, as the leader says."""
+        return {member["id"]: member["kind"] for member in maps(self.order("MEMBERS"))}
+
+    def wait_voters(self, *names: str) -> None:
+        """Wait until exactly these are members, and all of them voters."""
+        wanted = dict.fromkeys(names, "voter")
+
+        def agreed() -> bool:
+            try:
+                return self.members() == wanted
+            except OSError:
+                return False  # the leader was killed in between
+
+        wait_until(agreed, f"the members are {', '.join(names)}")
+
+    def verify(self) -> dict[str, str]:
+        """Id to equal, different or unknown: what KRAFT VERIFY finds."""
+        return {row["node"]: row["state"] for row in maps(self.order("VERIFY"))}
+
+    def wait_equal(self, *names: str) -> None:
+        """Wait until KRAFT VERIFY finds all members, which are `names` if given, equal at one index."""
+
+        def equal() -> bool:
+            answer = self.order("VERIFY")
+            if isinstance(answer, Refusal) and answer.prefix in ("CLUSTERDOWN", "UNCERTAIN"):
+                return False  # the leader has only begun
+            rows = maps(answer)
+            assert all(row["state"] != "different" for row in rows), rows
+            found = {row["node"] for row in rows if row["state"] == "equal"}
+            same = len({(row["index"], row["sum"]) for row in rows}) == 1
+            return same and found == set(names or self.servers)
+
+        wait_until(equal, "all replicas are equal")
 
     def kill_all(self) -> None:
         """SIGKILL to all before any is waited for, as when the power goes."""

@@ -6,8 +6,10 @@ certainly not done, unknown. Nobody else writes its keys, so each reply is check
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from types import TracebackType
 from typing import Self
 
@@ -32,14 +34,16 @@ class Writer:
         default_factory=list
     )  # (call, reply), monotonic seconds
     faults: list[str] = field(default_factory=list)
+    refusals: Counter[str] = field(default_factory=Counter)  # error replies by prefix
 
     def run(self, stop: threading.Event) -> None:
         """Write, turning to the next node when the connection is lost, until told to stop."""
         place, mark = self.first, 0
         while not stop.is_set():
             try:
-                with self.servers[place % len(self.servers)].client(CALL_TIMEOUT_SECONDS) as client:
-                    while not stop.is_set():
+                server = self.servers[place % len(self.servers)]
+                with server.client(CALL_TIMEOUT_SECONDS) as client:
+                    while not stop.is_set() and server in self.servers:
                         self._increment(client)
                         mark += 1
                         self._mark(client, mark)
@@ -73,13 +77,17 @@ class Writer:
     def _not_done(self, reply: object) -> bool:
         """Whether the answer says that nothing was done; any answer but the known ones is a fault."""
         prefix = reply.prefix if isinstance(reply, Refusal) else ""
+        self.refusals[prefix] += 1
         if prefix not in ("UNCERTAIN", "CLUSTERDOWN", "BUSY", "MISCONF"):
             self.faults.append(f"{self.name}: unexpected answer {reply!r}")
         return prefix != "UNCERTAIN"
 
 
 class Load:
-    """Several writers for the length of a `with` block; then `check` reads what they must have left."""
+    """Several writers for the length of a `with` block; then `check` reads what they must have left.
+
+    Who takes a server out of `servers`, or puts one in, sends the writers elsewhere.
+    """
 
     def __init__(self, servers: Sequence[Server], writers: int = 6) -> None:
         self.servers = list(servers)
@@ -112,6 +120,28 @@ class Load:
         """Wait until `count` more increments are acknowledged."""
         goal = self.acknowledged + count
         wait_until(lambda: self.acknowledged >= goal, f"{count} more acknowledged writes")
+
+    def stay_at(self, servers: Sequence[Server]) -> None:
+        """One writer more for each of these, before the start, that connects to no other node."""
+        for server in servers:
+            self.writers.append(Writer(f"{server.id}-only", [server], 0))
+
+    @property
+    def refusals(self) -> Counter[str]:
+        """Error replies so far, by prefix."""
+        return sum((writer.refusals for writer in self.writers), Counter())
+
+    def longest_gap(self, since: float, until: float) -> float:
+        """The longest time in which one of the writers got no write acknowledged, in seconds.
+
+        Moments are monotonic seconds; a gap counts from the last reply before `since`, to the first after
+        `until`.
+        """
+        gaps = []
+        for writer in self.writers:
+            replies = [replied for _, replied in writer.acknowledged_at[-20_000:]]
+            gaps += [then - now for now, then in pairwise(replies) if then >= since and now <= until]
+        return max(gaps)
 
     def first_acknowledged_after(self, moment: float) -> float | None:
         """When the first increment that was sent after `moment` was acknowledged, in monotonic seconds."""
