@@ -99,7 +99,8 @@ class Leader(Role):
         """See `Node.reconfigure`."""
         core = self._core
         current = core.log.configuration
-        reason = self._unsettled() or reconfiguration.refusal(current, target, core.id)
+        reached = {peer: progress.match for peer, progress in self.progress.items()}
+        reason = self._unsettled() or reconfiguration.refusal(current, target, core.id, reached)
         if reason:
             raise ChangeRefused(reason)
         self._change(reconfiguration.towards(current, target))

@@ -4,13 +4,15 @@ Every change of voters is joint, whatever their number. As changes wait for one 
 an entry of this term (RD 4.1 with its erratum), two configurations in force somewhere always overlap.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
 from kraft.raft.membership import Configuration
 
 
-def refusal(current: Configuration, target: Configuration, leader: str) -> str:
-    """Why `current` cannot become `target` under `leader`; '' when it can."""
+def refusal(current: Configuration, target: Configuration, leader: str, reached: Mapping[str, int]) -> str:
+    """Why `current` cannot become `target` under `leader`; '' when it can. `reached` is each one's index."""
     if not target.voters:
         return "a group needs a voter"
     if target.joint:
@@ -25,6 +27,19 @@ def refusal(current: Configuration, target: Configuration, leader: str) -> str:
     now, then = current.member(leader), target.member(leader)
     if now is not None and then is not None and now.incarnation != then.incarnation:
         return f"{leader} leads and cannot be replaced under its own id; transfer leadership first"
+    return _newcomer(current, target, reached)
+
+
+def _newcomer(current: Configuration, target: Configuration, reached: Mapping[str, int]) -> str:
+    """Whoever is to vote must have begun as a learner.
+
+    Without a configuration it answers no candidate. Were its vote needed before it was sent one, nobody
+    could be elected, and nobody could send it one.
+    """
+    for id_, incarnation in sorted(_voters(target) - _voters(current)):
+        member = current.member(id_)
+        if member is None or member.incarnation != incarnation or not reached.get(id_):
+            return f"{id_} has nothing of the log yet; it must be a learner before it votes"
     return ""
 
 
