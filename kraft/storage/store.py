@@ -64,7 +64,11 @@ class _Point(NamedTuple):
     answer: SimpleQueue[bool]
 
 
-_Work = _Commit | _Fetch | _Fence | _Point | None  # None: close
+class _Ping(NamedTuple):
+    done: Callable[[], None]
+
+
+_Work = _Commit | _Fetch | _Fence | _Point | _Ping | None  # None: close
 
 
 def open_store(
@@ -192,6 +196,11 @@ class Store:
         if not self._failed:
             self._queue.put(_Fence(group, fenced, done))
 
+    def ping(self, done: Callable[[], None]) -> None:
+        """Run `done` when the writer thread has come by: a sign of life, also of a full disk."""
+        if not self._failed:
+            self._queue.put(_Ping(done))
+
     def close(self) -> None:
         """Finish what was handed over, checkpoint, close, let the next process in. Waits for the threads.
 
@@ -251,6 +260,8 @@ class Store:
                 item.answer.put(self._database.point(item.group, item.number))
             elif type(item) is _Fence:
                 self._fences.append(item)
+            elif type(item) is _Ping:
+                self._call_in_reactor(item.done)
         self._set_fences()
         self._checkpoint_if_due()
         return None not in work

@@ -168,6 +168,25 @@ def test_fetch_sees_what_was_committed_before_it(done, tmp_path, open_at, reacto
     assert [[entry.index for entry in entries] for entries in done] == [[3, 4, 5], [9], []]
 
 
+def test_a_sync_that_hangs_leaves_a_ping_without_an_answer(
+    done, tmp_path, open_at, reactor, witness, faulty_vfs, write
+):
+    store = open_at(tmp_path, vfs="faulty")
+    store.ping(lambda: done.append("idle"))
+    reactor.run_until(lambda: done)
+    faulty_vfs.gate.clear()
+    store.commit(write(1, 1), lambda _: done.append("committed"))
+    assert faulty_vfs.at_gate.wait(30)
+    store.ping(lambda: done.append("after it"))
+    reactor.run_waiting()
+    assert done == ["idle"]
+
+    faulty_vfs.gate.set()
+    reactor.run_until(lambda: len(done) == 3)
+
+    assert done == ["idle", "committed", "after it"]
+
+
 def test_a_full_disk_fails_all_that_waited_and_nothing_is_written(
     done, tmp_path, open_at, reactor, witness, faulty_vfs, write
 ):
