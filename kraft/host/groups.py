@@ -79,6 +79,7 @@ class Host:
         )
         self.peers = Peers(config, clock, formation, loaded.starts, session=jitter(1 << 62))
         self._forming = False
+        self._removed = False  # from the cluster: links that are still up are no reason to serve on
         self._tick_seconds = config.raft.heartbeat_interval / TICKS_PER_HEARTBEAT
         self.handovers = Handovers(clock, config.raft.election_timeout + HANDOVER_GRACE, self._wake)
         self.administration = Administration(self, clock, observer, jitter(1 << 31) << 20)
@@ -215,7 +216,7 @@ class Host:
         inside this call.
         """
         target = self.groups.get(group)
-        if target is None:
+        if target is None or self._removed:
             self._refuse_later(group, done)
         else:
             target.write(commands, size, done)
@@ -227,7 +228,7 @@ class Host:
         A `fresh` read relies on no lease, whatever the configuration says.
         """
         target = self.groups.get(group)
-        if target is None:
+        if target is None or self._removed:
             self._refuse_later(group, done)
         else:
             target.read(done, fresh)
@@ -235,7 +236,7 @@ class Host:
     def read_stale(self, group: int, done: ReadDone) -> None:
         """A view of this node's own replica of `group`, or `TooStale`: see `reads.max_staleness`."""
         target = self.groups.get(group)
-        if target is None:
+        if target is None or self._removed:
             self._refuse_later(group, done)
         else:
             target.read_stale(done)
@@ -245,8 +246,11 @@ class Host:
         self.administration.do(command, done)
 
     def _refuse_later(self, group: int, done: Callable[[NoLeader], None]) -> None:
-        """Not formed, or not replayed: as without a leader, but nobody need wait when the node stops."""
-        wait = 0.0 if self._state == "stopping" else self._config.client.leader_wait
+        """Not formed, or not replayed: as without a leader.
+
+        Nobody need wait when the node stops, or is removed: it will not get better here.
+        """
+        wait = 0.0 if self._removed or self._state == "stopping" else self._config.client.leader_wait
         self._clock.call_later(wait, lambda: done(NoLeader(group)))
 
     @property
@@ -381,6 +385,7 @@ class Host:
         )
         if group.id == 0:
             self.peers.reconfigured(configuration)
+            self._removed = bool(self.peers.formation.removed)
 
     # -- turns ----------------------------------------------------------------------------------------
 
