@@ -226,6 +226,10 @@ class Server:
         finally:
             connection.close()
 
+    def problem(self) -> str:
+        """Why it cannot serve, by its own word; '' also when it does not answer."""
+        return str((self.status() or {}).get("problem", ""))
+
     def first_index(self) -> int:
         """Where its log begins."""
         return int(self.group().get("first_index", 0))
@@ -326,7 +330,7 @@ class Cluster:
                 return
             assert answer.prefix in ("CLUSTERDOWN", "UNCERTAIN"), answer
 
-    def members(self) -> dict[str, str]:
+    def kinds(self) -> dict[str, str]:
         """Id to voter or learner, as the leader says."""
         return {member["id"]: member["kind"] for member in maps(self.order("MEMBERS"))}
 
@@ -336,7 +340,7 @@ class Cluster:
 
         def agreed() -> bool:
             try:
-                return self.members() == wanted
+                return self.kinds() == wanted
             except OSError:
                 return False  # the leader was killed in between
 

@@ -1,0 +1,97 @@
+"""Nodes are added, removed and moved while clients write; what would do harm is refused with the way out."""
+
+import pytest
+
+from tests.cluster.harness import Cluster, Server, wait_until
+from tests.cluster.load import Load
+from tests.cluster.wire import Refusal
+
+pytestmark = pytest.mark.slow
+
+# Small enough that new nodes begin with a snapshot.
+SNAPSHOT = {"checkpoint_entries": 100, "keep_entries": 0, "keep_bytes": 0}
+
+
+def add(cluster: Cluster, server: Server) -> None:
+    """Make a standby node a member."""
+    answer = cluster.order("ADD", server.id, "127.0.0.1", server.peer_port)
+    assert answer == "OK", answer
+
+
+def restart(server: Server) -> None:
+    """As a crash, and up again."""
+    server.kill()
+    server.start()
+
+
+def remove(server: Server, load: Load) -> None:
+    """Take a node out by another one's word; its clients go to whoever is left."""
+    load.servers.remove(server)
+    gone = server.id
+    asked = load.servers[0]
+
+    def removed() -> bool:
+        answer = asked.order("REMOVE", gone)
+        if answer == "OK" or "is not a member" in answer:
+            return True
+        # Another node that was just restarted may not have shown yet that it is well.
+        assert answer.prefix in ("CLUSTERDOWN", "UNCERTAIN") or " is down" in answer, answer
+        return False
+
+    wait_until(removed, f"{gone} is removed")
+    wait_until(lambda: server.problem().startswith(f"{gone} was removed"), f"{gone} knows")
+    answer = server.ask("SET", "x", "1")
+    assert isinstance(answer, Refusal)
+    assert answer.prefix == "CLUSTERDOWN"
+
+
+@pytest.mark.timeout(180)
+def test_three_to_five_to_one_to_three_nodes_under_load_with_kills(make_cluster):
+    """Every change is made while clients write and nodes die; nothing acknowledged is lost.
+
+    The nodes that were removed run on; they disturb nobody.
+    """
+    cluster = make_cluster(snapshot=SNAPSHOT)
+    cluster.start()
+    fourth, fifth = cluster.standby("K4", "K5")
+    with Load(list(cluster)[:3], writers=5) as load:
+        load.advance(200)
+        wait_until(lambda: fourth.status() and fifth.status(), "the new nodes are up")
+        add(cluster, fourth)
+        restart(cluster.followers()[0])
+        cluster.wait_voters("K1", "K2", "K3", "K4")
+        load.servers.append(fourth)
+        cluster.insist(
+            *("ADD", "K5", "127.0.0.1", fifth.peer_port), over=lambda: "K5" in cluster.kinds()
+        )
+        cluster.wait_voters("K1", "K2", "K3", "K4", "K5")
+        load.servers.append(fifth)
+        restart(cluster.leader())
+        cluster.wait_serving()
+
+        first = cluster.leader()
+        remove(first, load)
+        last = load.servers[-1]
+        while len(load.servers) > 1:
+            leader = cluster.leader()
+            if len(load.servers) == 3:
+                restart(leader)
+                cluster.wait_serving(*load.servers)
+            remove(next(s for s in load.servers if s is not last), load)
+        assert cluster.kinds() == {last.id: "voter"}
+        load.advance(100)
+
+        term = last.group()["term"]
+        gone = [server for server in cluster if server is not last]
+        sixth, seventh = cluster.standby("K6", "K7")
+        wait_until(lambda: sixth.status() and seventh.status(), "the new nodes are up")
+        for server in (sixth, seventh):
+            add(cluster, server)
+            load.servers.append(server)
+        cluster.wait_voters(last.id, "K6", "K7")
+        load.advance(200)
+        assert all(server.running for server in gone)
+        assert last.group()["term"] == term
+    cluster.wait_equal(last.id, "K6", "K7")
+    for server in (last, sixth, seventh):
+        load.check(server)
