@@ -15,6 +15,11 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 ALL = bool(os.environ.get("KRAFT_TEST_ALL"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--rewrite`: golden scripts (docs/scripts.md) take what they leave now for right."""
+    parser.addoption("--rewrite", action="store_true", help="rewrite the traces of golden scripts")
+
+
 @pytest.fixture(scope="session")
 def need() -> Callable[[str], str]:
     """`need("redis-cli")`: the path of a program, or the test is skipped, saying which."""
