@@ -16,12 +16,12 @@ def healthy(
     """The replicas that a quorum can count on, as the leader `self_id` sees them.
 
     Those that answered within `silent_ticks` and hold all but `lag` of the `commit` committed entries; one
-    that has shown no entry at all may not even have a log.
+    that has shown no entry at all may not even have a log. A lost link ends that before any silence does.
     """
     alive = (
         p.peer
         for p in progress
-        if p.silent_ticks <= silent_ticks and p.state != "snapshot" and p.match and commit - p.match <= lag
+        if p.silent_ticks <= silent_ticks and p.state == "replicate" and p.match and commit - p.match <= lag
     )
     return frozenset((self_id, *alive))
 

@@ -410,6 +410,12 @@ def test_a_voter_that_lags_far_behind_does_not_count(trio):
     assert "K3 is down" in trio.refusal
 
 
+def test_a_voter_whose_link_is_gone_does_not_count_although_it_was_heard_just_now(trio):
+    trio.node.states["K3"] = "probe"
+    trio.do(admin.Demote("K2"))
+    assert "K3 is down" in trio.refusal
+
+
 def test_force_overrides_the_risk_and_never_the_core(trio):
     trio.down("K3")
     trio.do(admin.Remove("K2", force=True))
