@@ -186,13 +186,13 @@ def _check_new(c: Configuration, member: Member, known: Member | None) -> None:
     if member.incarnation in c.retired:
         raise ChangeRefused(
             f"the data directory of {member.id} belonged to a removed member and cannot return: wipe the "
-            "data directory, start the node again and repeat this"
+            "data directory, start the node with cluster.standby and repeat this"
         )
     owner = next((m.id for m in c.members if m.incarnation == member.incarnation), None)
     if owner is not None:
         raise ChangeRefused(
             f"{member.id} runs on a copy of the data directory of {owner}: wipe the data directory of "
-            f"{member.id}, start the node again and repeat this"
+            f"{member.id}, start it with cluster.standby and repeat this"
         )
     _check_address_free((m for m in c.members if m.id != member.id), member.peer)
 
