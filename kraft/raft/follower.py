@@ -24,8 +24,12 @@ class Follower(Role):
         """Start to campaign after a silence longer than the timeout (RP 5.2)."""
         core = self._core
         core.elapsed += 1
-        if core.elapsed >= core.timeout and core.electable:
+        if core.elapsed < core.timeout:
+            return
+        if core.electable:
             core.become_precandidate()
+        elif core.leader:  # who may not campaign should not believe in a leader for ever either
+            core.become_follower(core.term, "")
 
     def append(self, sender: str, message: Append) -> None:
         """Take the entries if the logs match before them (RP figure 2), and answer when they are durable."""
@@ -54,7 +58,8 @@ class Follower(Role):
 
     def _rejection(self, message: Append) -> AppendReply:
         log = self._core.log
-        hint = log.last_at_most(message.prev_index, message.prev_term)
+        # What is committed here the leader has: no need to look before it, where this log may not reach.
+        hint = max(log.last_at_most(message.prev_index, message.prev_term), self._core.commit)
         return AppendReply(self._core.term, message.prev_index, True, hint, log.term(hint))
 
     def heartbeat(self, sender: str, message: Heartbeat) -> None:
@@ -63,7 +68,7 @@ class Follower(Role):
         self._heard(sender)
         core.commit_to(message.commit)
         # Promises nothing about the log or a vote, so it need not wait for the disk.
-        core.send(sender, HeartbeatReply(core.term, message.round, core.wall_clock()))
+        core.send(sender, HeartbeatReply(core.term, message.round, core.wall_clock(), not core.electable))
 
     def timeout_now(self, sender: str) -> None:
         """Campaign at once, without asking first: the leader knows that the time is right (RD 3.10)."""

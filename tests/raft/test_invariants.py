@@ -2,11 +2,15 @@
 
 import pytest
 
+from kraft.raft import reconfiguration
+from kraft.raft.core import Core
 from kraft.raft.errors import InvariantViolation
 from kraft.raft.invariants import ClusterChecker, View, check_node, check_state
+from kraft.raft.leader import Leader
 from kraft.raft.messages import AppendReply, Entry, EntryKind, HardState, VoteReply
+from kraft.raft.quorum import Joint
 from kraft.raft.ready import Outgoing, Persist, Ready
-from tests.raft.network import bootstrap, configuration, lone, lone_leader, with_log
+from tests.raft.network import Cluster, bootstrap, configuration, lone, lone_leader, with_log
 
 BASE = bootstrap(configuration("K1", "K2", "K3"))
 GOOD = View("follower", 3, "K1", "K1", 5, 5, 7, 8)
@@ -161,3 +165,109 @@ def test_a_restart_may_forget_what_no_disk_had():
     checker.step(node)
     checker.restarted(lone(restored).node)
     assert restored.hard_state == HardState(3)
+
+
+# Membership: each planted into the code that should keep it
+
+
+def joint_cluster():
+    """K1 leads {K1, K2, K3} and proposes {K1, K4, K5}."""
+    cluster = Cluster(3, learners=("K4", "K5"))
+    leader = cluster.elect("K1")
+    leader.reconfigure(configuration("K1", "K4", "K5", learners=("K2", "K3")))
+    return cluster, leader
+
+
+@pytest.mark.parametrize("half", ["old", "new"])
+def test_a_joint_entry_committed_by_one_half_is_caught(monkeypatch, half):
+    cluster, _ = joint_cluster()
+    for name in ("K4", "K5") if half == "old" else ("K2", "K3"):
+        cluster.disconnect("K1", name)
+    monkeypatch.setattr(Joint, "attained", lambda self, numbers: getattr(self, half).attained(numbers))
+    with pytest.raises(InvariantViolation, match="commit has its majorities"):
+        cluster.settle()
+
+
+def test_a_leader_elected_by_one_half_is_caught(monkeypatch):
+    cluster, leader = joint_cluster()
+    cluster.disconnect("K1", "K4")
+    cluster.disconnect("K1", "K5")
+    cluster.settle()
+    leader.crash()
+    monkeypatch.setattr(Joint, "tally", lambda self, votes: self.old.tally(votes))
+    cluster["K2"].node.leader_lost("K1")
+    cluster["K3"].node.leader_lost("K1")
+    cluster["K2"].node.campaign()
+    cluster.disconnect("K2", "K4")
+    cluster.disconnect("K2", "K5")
+    with pytest.raises(InvariantViolation, match="leader has its majorities"):
+        cluster.settle()
+
+
+def test_a_learner_that_leads_or_campaigns_is_caught(monkeypatch):
+    cluster = Cluster(3, learners=("K4",))
+    monkeypatch.setattr(Core, "electable", property(lambda core: True))
+    cluster["K4"].node.campaign()
+    with pytest.raises(InvariantViolation, match="only voters"):
+        cluster.settle()
+
+
+def test_a_change_without_a_commit_of_this_term_or_beside_another_is_caught(monkeypatch):
+    monkeypatch.setattr(Leader, "_unsettled", lambda leader: "")
+    cluster = Cluster(3)
+    leader = cluster["K1"]
+    leader.node.campaign()
+    while leader.node.role != "leader":
+        for peer in cluster.peers.values():
+            peer.ready()
+            while peer.writes:
+                peer.finish_write()
+        cluster.deliver(*cluster.wires.popleft())
+    with pytest.raises(InvariantViolation, match="before this term"):
+        leader.reconfigure(configuration("K1", "K2", "K3", learners=("K4",)))
+    cluster = Cluster(3, spare=("K4",))
+    leader = cluster.elect("K1")
+    leader.reconfigure(configuration("K1", "K2", "K3", learners=("K4",)))
+    with pytest.raises(InvariantViolation, match="in flight"):
+        leader.reconfigure(configuration("K1", "K2", "K3"))
+
+
+def test_voters_that_change_at_once_are_caught(monkeypatch):
+    monkeypatch.setattr(reconfiguration, "towards", lambda current, target: target)
+    leader = Cluster(3).elect("K1")
+    with pytest.raises(InvariantViolation, match="joint"):
+        leader.reconfigure(configuration("K1", "K2", learners=("K3",)))
+
+
+def test_a_removed_incarnation_that_returns_is_caught():
+    cluster = Cluster(3)
+    leader = cluster.elect("K1")
+    members = leader.node.configuration
+    leader.reconfigure(configuration("K1", "K2"))  # its author forgot to say who is retired
+    cluster.tick(4)
+    leader.reconfigure(configuration("K1", "K2", learners=("K3",)))
+    with pytest.raises(InvariantViolation, match="never returns"):
+        cluster.tick(4)
+    assert members.member("K3") is not None
+
+
+def test_a_commit_that_counts_a_disk_that_is_not_done_is_caught(monkeypatch):
+    cluster = Cluster(1)
+    leader = cluster["K1"]
+    leader.node.campaign()
+    cluster.settle()
+    leader.auto_disk = False
+    leader.propose(b"x")
+    leader.ready()
+    count = Leader._count
+
+    def early(role):
+        durability = role._core.log.durability
+        durability.durable, durable = role._core.log.last_index, durability.durable
+        count(role)
+        durability.durable = durable
+
+    monkeypatch.setattr(Leader, "_count", early)
+    leader.node.persisted(0)
+    with pytest.raises(InvariantViolation, match="commit has its majorities"):
+        cluster.checker.step(leader.node)

@@ -1,0 +1,276 @@
+"""The log forgets its old end: what it still knows, what the disk is told, and who may still be fed."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kraft.raft.errors import InvariantViolation
+from kraft.raft.membership import START, Base
+from kraft.raft.messages import Append, AppendReply, EntryKind, HeartbeatReply
+from kraft.raft.terms import TermRuns
+from tests.raft.network import (
+    SETTINGS,
+    Cluster,
+    answer,
+    answers,
+    bootstrap,
+    commands,
+    configuration,
+    lone,
+    with_log,
+)
+
+BASE = bootstrap(configuration("K1", "K2", "K3"))
+CONFIGURATION = configuration("K1", "K2", "K3")
+
+
+def filled(*terms, name="K2"):
+    """A node with the bootstrap entry and entries of `terms`, all committed and applied."""
+    return lone(with_log(BASE, terms[-1], *terms, commit=len(terms) + 1), name)
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=12).map(sorted), st.data())
+def test_term_runs_know_the_terms_from_where_they_were_cut(terms, data):
+    runs = TermRuns((i + 1, t) for i, t in enumerate(terms))
+    index = data.draw(st.integers(1, len(terms)))
+    runs.compact(index)
+    assert [runs.term(i) for i in range(index, len(terms) + 1)] == terms[index - 1 :]
+    assert runs.term(index - 1) == 0
+    for term in range(6):
+        known = [i for i in range(index, len(terms) + 1) if terms[i - 1] <= term]
+        assert runs.last_at_most(len(terms), term) == max(known, default=0)
+
+
+def test_a_log_begins_behind_the_base_it_was_cut_at():
+    peer = filled(2, 2, 3, 3)
+    assert (peer.node.base, peer.node.first_index) == (START, 1)
+    peer.compact(3)
+    node = peer.node
+    assert node.base == Base(3, 2, 0, 1, CONFIGURATION)
+    assert (node.first_index, node.last_index) == (4, 5)
+    assert [node.term_at(i) for i in range(6)] == [0, 0, 0, 2, 3, 3]
+    assert node.term_runs() == ((3, 2), (4, 3))
+    assert node.configuration == CONFIGURATION
+
+
+def test_the_next_write_tells_the_disk_of_the_base_once():
+    peer = filled(2, 2, 2)
+    peer.compact(2)
+    peer.compact(3)
+    ready = peer.ready()
+    assert ready.persist.base.index == 3
+    assert (ready.persist.entries, ready.persist.truncate_from, ready.persist.state) == ((), None, None)
+    assert peer.ready() is None
+    peer.finish_write()
+    assert [e.index for e in peer.disk.entries] == [4]
+
+
+def test_what_is_forgotten_already_is_not_forgotten_again():
+    peer = filled(2, 2, 2)
+    peer.compact(3)
+    answers(peer)
+    peer.node.compact(3)
+    peer.node.compact(1)
+    assert peer.node.base.index == 3
+    assert peer.ready() is None
+
+
+def test_only_what_is_applied_can_be_forgotten():
+    peer = lone(with_log(BASE, 2, 2, 2, commit=2))
+    with pytest.raises(InvariantViolation, match="applied"):
+        peer.node.compact(3)
+    with pytest.raises(InvariantViolation, match="applied"):
+        peer.node.base_at(3)
+
+
+def test_a_whole_log_may_go():
+    peer = filled(2, 2)
+    peer.compact(3)
+    answers(peer)
+    assert (peer.node.first_index, peer.node.last_index, peer.node.log_bytes) == (4, 3, 0)
+    peer.node.step("K1", Append(3, 3, 2, 3, commands(4, 3)))
+    assert answer(peer) == AppendReply(3, 4)
+    assert peer.disk.last_index == 4
+
+
+def test_a_restart_finds_the_base_and_what_is_behind_it():
+    cluster = Cluster(3)
+    leader = cluster.elect("K1")
+    for i in range(5):
+        leader.propose(b"%d" % i)
+    cluster.settle()
+    leader.compact(4)
+    cluster.settle()
+    base, runs, applied = leader.node.base, leader.node.term_runs(), list(leader.applied)
+    leader.crash()
+    leader.restart()
+    assert leader.node.base == base
+    assert leader.node.term_runs() == runs
+    assert leader.applied[:6] == applied[:6]
+    assert leader.node.configuration == CONFIGURATION
+    cluster.tick(40)
+    assert all(p.applied == cluster["K2"].applied for p in cluster.peers.values())
+
+
+def test_a_restart_with_nothing_behind_the_base():
+    peer = filled(2, 2)
+    peer.compact(3)
+    answers(peer)
+    peer.restart()
+    node = peer.node
+    assert (node.term_at(3), node.commit, node.applied, node.durable, node.last_index) == (2, 3, 3, 3, 3)
+    assert node.configuration_index == 1
+    peer.node.step("K1", Append(2, 3, 2, 3, commands(4, 2)))
+    assert answer(peer) == AppendReply(2, 4)
+
+
+def test_a_base_has_the_configuration_in_force_there_and_not_a_later_one():
+    cluster = Cluster(3, learners=("K4",))
+    leader = cluster.elect("K1")
+    leader.propose(b"x")
+    cluster.settle()
+    before = leader.node.configuration
+    leader.reconfigure(configuration("K1", "K2", "K3"))
+    assert leader.node.base_at(3) == Base(3, 2, 0, 1, before)  # in force from 4 on, and not committed
+    cluster.settle()
+    assert leader.node.base_at(4) == Base(4, 2, 0, 4, configuration("K1", "K2", "K3"))
+    leader.compact(4)
+    assert leader.node.configuration_index == 4
+    assert leader.node.base.configuration == configuration("K1", "K2", "K3")
+
+
+def test_uncommitted_configurations_behind_the_base_can_still_be_taken_back():
+    cluster = Cluster(3, learners=("K4",))
+    leader = cluster.elect("K1")
+    cluster.isolate("K1")
+    leader.reconfigure(configuration("K1", "K2", "K3"))
+    leader.compact(2)
+    cluster.tick(40)
+    cluster.heal()
+    cluster.tick(10)
+    assert leader.node.configuration == configuration("K1", "K2", "K3", learners=("K4",))
+
+
+def test_a_base_below_the_tail_in_memory_has_a_stamp_that_bounds_its_own():
+    cluster = Cluster(1, settings=replace(SETTINGS, tail_bytes=0))
+    leader = cluster.elect("K1")
+    for i in range(10):
+        leader.node.propose(EntryKind.COMMANDS, 100 + i, b"x" * 100)
+        cluster.settle()
+    assert leader.node.log_bytes == 0
+    assert leader.node.base_at(leader.node.applied).stamp == 109
+    assert leader.node.base_at(5).stamp >= 102
+
+
+# What arrives from before the base
+
+
+@pytest.mark.parametrize("previous", [0, 1, 2, 3])
+def test_an_append_from_before_the_commit_is_answered_with_the_commit(previous):
+    """The log cannot tell whether it matches there; that it is committed says so."""
+    peer = filled(2, 2, 2, 2)
+    peer.compact(4)
+    answers(peer)
+    peer.node.step("K1", Append(2, previous, previous, 1, commands(previous + 1, 2)))
+    assert answer(peer) == AppendReply(2, 5)
+    assert peer.node.last_index == 5
+
+
+def test_what_such_an_append_has_beyond_the_commit_is_taken():
+    peer = filled(2, 2)
+    peer.compact(3)
+    answers(peer)
+    peer.node.step("K1", Append(3, 1, 1, 4, (*commands(2, 2, 2), *commands(4, 3, 3))))
+    assert answer(peer) == AppendReply(3, 5)
+    assert (peer.node.last_index, peer.node.commit) == (5, 4)
+
+
+def test_an_append_right_behind_the_base_matches_by_the_bases_term():
+    peer = filled(2, 2)
+    peer.compact(3)
+    answers(peer)
+    peer.node.step("K1", Append(4, 3, 2, 3, commands(4, 4)))
+    assert answer(peer) == AppendReply(4, 4)
+
+
+def test_a_hint_never_points_before_what_is_committed():
+    peer = lone(with_log(BASE, 3, 2, 2, 3, 3, commit=3))
+    peer.compact(3)
+    answers(peer)
+    peer.node.step("K1", Append(5, 5, 1, 3, commands(6, 5)))
+    assert answer(peer) == AppendReply(5, 5, True, 3, 2)
+    peer.node.step("K1", Append(5, 5, 2, 3, commands(6, 5)))
+    assert answer(peer) == AppendReply(5, 5, True, 3, 2)
+
+
+# Feeding from a log that was cut
+
+
+def cut_leader():
+    """K1 leads with entries up to 12 and has the last 3 in its log; K3 has been away since 2."""
+    cluster = Cluster(3, settings=SETTINGS)
+    leader = cluster.elect("K1")
+    cluster["K3"].crash()
+    for i in range(10):
+        leader.propose(b"%d" % i)
+        cluster.settle()
+    leader.compact(9)
+    cluster.settle()
+    return cluster, leader
+
+
+def test_a_follower_within_the_log_is_fed_from_it():
+    cluster, leader = cut_leader()
+    cluster["K2"].crash()
+    leader.propose(b"more")
+    cluster.settle()
+    cluster["K2"].restart()
+    cluster.tick(4)
+    assert leader.wanted == []
+    assert cluster["K2"].applied == leader.applied
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_fetch_while_the_log_is_cut(answered):
+    """Whether the disk could still read the entries or not: they are behind, a copy is needed."""
+    cluster = Cluster(3, settings=replace(SETTINGS, tail_bytes=0))
+    cluster.auto_snapshots = False
+    leader = cluster.elect("K1")
+    cluster.disconnect("K1", "K3")
+    leader.node.unreachable("K3")
+    for i in range(10):
+        leader.propose(b"%d" % i)
+        cluster.settle()
+    cluster.heal()
+    cluster.tick(2)
+    (fetch,) = leader.fetches
+    assert (fetch.peer, fetch.first) == ("K3", 3)
+    entries = leader.disk.read(fetch.first, fetch.last) if answered else []
+    leader.compact(8)
+    cluster.settle()
+    leader.node.fetched("K3", entries)
+    cluster.settle()
+    assert leader.wanted == ["K3"]
+    assert next(p for p in leader.node.progress() if p.peer == "K3").state == "snapshot"
+
+
+def test_a_new_leader_that_was_never_answered_does_not_go_back_to_the_beginning():
+    """Nothing is known of K3 yet: that it was away is no reason to send it everything, or a copy."""
+    cluster, leader = cut_leader()
+    cluster["K3"].restart()
+    cluster.tick(4)
+    assert cluster["K3"].applied == leader.applied
+    leader.crash()
+    cluster["K3"].crash()
+    cluster["K2"].compact(9)
+    cluster["K2"].node.leader_lost("K1")
+    leader.restart()
+    cluster.elect("K2")
+    cluster["K2"].node.unreachable("K3")
+    cluster["K3"].restart()
+    cluster["K2"].node.step("K3", HeartbeatReply(3, 0, 0))
+    cluster.tick(4)
+    assert cluster["K2"].wanted == []
+    assert cluster["K3"].applied == cluster["K2"].applied
