@@ -38,6 +38,7 @@ from kraft.storage.errors import StorageError
 from kraft.storage.store import Store, open_store
 from kraft.telemetry import logs
 from kraft.telemetry.metrics import Telemetry
+from kraft.telemetry.notify import Supervision
 from kraft.transport.limits import LinkLimits
 from kraft.transport.links import Links
 from kraft.transport.outbound import endpoints
@@ -139,6 +140,8 @@ class NodeService(Service):
         self._config = config
         self._reactor = reactor
         self._log_file = log_file
+        self._clock = ReactorClock(reactor)
+        self._supervision = Supervision(os.environ, self._clock)
         self._store: Store | None = None
         self._clients: Policy | None = None
         self._ports: list[Any] = []
@@ -157,7 +160,7 @@ class NodeService(Service):
         Service.startService(self)
         config, reactor = self._config, self._reactor
         sys.setswitchinterval(SWITCH_INTERVAL)
-        self._clock = ReactorClock(reactor)
+        self._supervision.opening()
         self._telemetry = Telemetry(
             config.node.id,
             logs.logger("kraft"),
@@ -205,6 +208,7 @@ class NodeService(Service):
         )
         self._telemetry.watch(self.host.status, self._store.sizes, config.node.data)
         self._telemetry.start(self._clock)
+        self._supervision.replaying(self.host.status)
         self.host.start(self._links, self._started)
 
     def _started(self) -> None:
@@ -237,6 +241,8 @@ class NodeService(Service):
         gc.collect()
         gc.freeze()  # what has been loaded by now lives as long as the process: no collection need look at it
         self._telemetry.host.event("node_started", client=config.client.listen, http=config.http.listen)
+        if self._store is not None and self.running:
+            self._supervision.ready(self._store.ping)
 
     @inlineCallbacks
     def _listen(self, key: str, endpoint: str, factory: Any) -> Any:
@@ -267,6 +273,7 @@ class NodeService(Service):
 
     def _tell_end(self, reason: str) -> None:
         """Once in each place: to who watches standard error, and in the log if that is not the same."""
+        self._supervision.failed(reason)
         errors = sys.__stderr__  # sys.stderr leads into the log
         if not self._log.same_place(errors):
             logs.logger("kraft").critical("node_failed", reason=reason)
@@ -284,6 +291,7 @@ class NodeService(Service):
         if self._store is None:
             return
         self._telemetry.host.event("node_stopping")
+        self._supervision.stopping()
         yield self._handed_over()
         self.host.refuse_peers()
         for port in self._ports:
