@@ -34,7 +34,7 @@ def add_node(folder: Path, base_port: int | None, say: Say) -> tuple[Node, Membe
         raise Failure(f"no node in {folder} knows a leader: start them with `kraft demo --dir {folder}`")
     node = _unfinished(nodes, members)
     if node is None:
-        node = local_cluster.create_standby(folder)
+        node = local_cluster.create_standby(folder, members.kinds)
         say(f"{node.id}: files in {node.folder}, waits for its start")
     else:
         say(f"{node.id} is there already, and waits to be added")

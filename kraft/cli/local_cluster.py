@@ -7,7 +7,7 @@ a process.
 
 import socket
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -113,11 +113,14 @@ def present(folder: Path) -> set[str]:
     return {file.parent.name for file in _files(folder) if not (file.parent / REMOVED).exists()}
 
 
-def create_standby(folder: Path) -> Node:
-    """The next node: the first whose folder is not there, with a file that lets it wait to be added."""
+def create_standby(folder: Path, members: Collection[str] = ()) -> Node:
+    """The next node: the first whose folder is not there, with a file that lets it wait to be added.
+
+    Not one of `members`: whose folder is lost is to be replaced, not added.
+    """
     _, base = _founded(_files(folder))
     for node in lay_out(folder, NODES_MAX, base):
-        if not node.folder.exists():
+        if not node.folder.exists() and node.id not in members:
             standby = replace(node, standby=True)
             refuse_taken_ports([standby])
             return write([standby])[0]

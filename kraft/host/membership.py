@@ -362,7 +362,7 @@ class Membership:
 
 
 def best(progress: Sequence[FollowerStatus], voters: Collection[str], exclude: Collection[str] = ()) -> str:
-    """The voter to hand leadership to, '' for none: it is there, and holds most of the log."""
+    """The voter to hand leadership to, '' for none: there, willing, and with most of the log."""
     fit = [
         p
         for p in progress
@@ -370,6 +370,7 @@ def best(progress: Sequence[FollowerStatus], voters: Collection[str], exclude: C
         and p.peer not in exclude
         and p.state == "replicate"
         and p.silent_ticks <= HEARD_TICKS
+        and not p.declines
     ]
     return min(fit, key=lambda p: (-p.match, p.silent_ticks, p.peer)).peer if fit else ""
 

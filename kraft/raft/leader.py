@@ -345,6 +345,7 @@ class Leader(Role):
         if progress is None:
             return
         progress.contact = core.ticks
+        progress.declines = message.declines
         self.clocks[sender] = message.wall_ms
         if message.round > progress.round:
             progress.round = message.round

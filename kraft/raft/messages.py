@@ -112,11 +112,12 @@ class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
 
 
 class HeartbeatReply(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
-    """Echoes `round`; `wall_ms` is the sender's wall clock."""
+    """Echoes `round`; `wall_ms` is the sender's wall clock. `declines`: it would not take over leadership."""
 
     term: int
     round: int
     wall_ms: int
+    declines: bool = False
 
 
 class TimeoutNow(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):

@@ -19,7 +19,8 @@ from kraft.raft.voting import bound_by_lease
 class FollowerStatus:
     """A leader's view of one follower; `silent_ticks` since it answered.
 
-    `state` is probe, replicate or snapshot (it waits for a copy of the state machine).
+    `state` is probe, replicate or snapshot (it waits for a copy of the state machine). `declines`: it would
+    not take over leadership.
     """
 
     peer: str
@@ -28,6 +29,7 @@ class FollowerStatus:
     state: str
     inflight: int
     silent_ticks: int
+    declines: bool = False
 
 
 class Node:
@@ -343,7 +345,13 @@ class Node:
             return ()
         return tuple(
             FollowerStatus(
-                p.peer, p.match, p.next, p.state.value, p.inflight, self._core.ticks - p.contact
+                p.peer,
+                p.match,
+                p.next,
+                p.state.value,
+                p.inflight,
+                self._core.ticks - p.contact,
+                p.declines,
             )
             for p in role.progress.values()
         )

@@ -27,6 +27,7 @@ class Progress:
     `match` is known to be durable there, `next` is what to send next. `round` is the newest read round it
     answered, `contact` when it last answered. `told` is the highest commit index it was sent; `owed` is one
     that readers wait for and it could not be told yet (0 for none). `fetching`: older entries are being read.
+    `declines`: it says that it would not lead.
     """
 
     __slots__ = (
@@ -37,6 +38,7 @@ class Progress:
         "_probing",
         "_waiting_since",
         "contact",
+        "declines",
         "fetching",
         "match",
         "next",
@@ -57,6 +59,7 @@ class Progress:
         self.told = 0
         self.owed = 0
         self.fetching = False
+        self.declines = False
         self._max_messages = max_messages
         self._max_bytes = max_bytes
         self._inflight: deque[tuple[int, int]] = deque()  # (last index, bytes) of each unanswered message

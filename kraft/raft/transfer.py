@@ -45,6 +45,7 @@ def best_voter(core: "Core", progress: Mapping[str, Progress]) -> str:
 
     def rank(peer: str) -> tuple[bool, int, int]:
         follower = progress[peer]
-        return core.ticks - follower.contact <= silence, follower.match, follower.contact
+        there = core.ticks - follower.contact <= silence and not follower.declines
+        return there, follower.match, follower.contact
 
     return max((e for e in core.electors if e in progress), key=rank, default="")

@@ -180,18 +180,18 @@ _KRAFT = (
         "PLAIN: readable replies on an inline connection.", usage="PLAIN|RESP",
     ),
     _admin(
-        "kraft|add", -5, operations.add, "id host raft-port [LEARNER] [FORCE]",
+        "kraft|add", -4, operations.add, "id host raft-port [LEARNER] [FORCE]",
         "Makes a standby node a member: a learner first, a voter once it has caught up.",
     ),
     _admin("kraft|remove", -3, operations.remove, "id [FORCE]", "Takes a member out, for good."),
     _admin("kraft|promote", -3, operations.promote, "id [FORCE]", "Lets a learner vote."),
     _admin("kraft|demote", -3, operations.demote, "id [FORCE]", "Makes a voter a learner."),
     _admin(
-        "kraft|address", -5, operations.readdress, "id host raft-port [FORCE]",
+        "kraft|address", -4, operations.readdress, "id host raft-port [FORCE]",
         "Tells where a member's peer port is from now on.",
     ),
     _admin(
-        "kraft|replace", -6, operations.replace, "old new host raft-port [FORCE]",
+        "kraft|replace", -5, operations.replace, "old new host raft-port [FORCE]",
         "Puts a standby node in a member's place, in one step.",
     ),
     _admin("kraft|transfer", -2, operations.transfer, "[id]", "Hands leadership to a voter."),
@@ -214,7 +214,7 @@ _KRAFT = (
 )  # fmt: skip
 
 _JAVA = (
-    _admin("raft-add-node", 4, operations.java_add, "id host raft-port", "KRAFT ADD of the Java shell."),
+    _admin("raft-add-node", -3, operations.java_add, "id host raft-port", "KRAFT ADD of the Java shell."),
     _admin("raft-remove-node", 2, operations.java_remove, "id", "KRAFT REMOVE of the Java shell."),
 )
 

@@ -3,6 +3,8 @@
 Words, ids and ports are checked here; whether a change can be made now is for the leader to say.
 """
 
+import re
+
 from kraft.config.kinds import Address, NodeId
 from kraft.host.admin import (
     Add,
@@ -25,12 +27,14 @@ from kraft.server.arguments import integer
 from kraft.server.errors import SYNTAX, Rejected, printable
 
 _NODE_ID, _ADDRESS = NodeId(), Address()
+_WHOLE_ADDRESS = re.compile(rb"(?:[^:]+|\[.*\]):[0-9]+")
 
 
 def add(request: Request) -> Add:
     """KRAFT ADD id host raft-port [LEARNER] [FORCE]."""
-    options = _options(request[5:], b"LEARNER", b"FORCE")
-    return Add(_id(request[2]), _address(request[3:5]), b"LEARNER" in options, b"FORCE" in options)
+    address, rest = _address(request[3:])
+    options = _options(rest, b"LEARNER", b"FORCE")
+    return Add(_id(request[2]), address, b"LEARNER" in options, b"FORCE" in options)
 
 
 def java_add(request: Request) -> Add:
@@ -60,12 +64,14 @@ def demote(request: Request) -> Demote:
 
 def readdress(request: Request) -> Readdress:
     """KRAFT ADDRESS id host raft-port [FORCE]."""
-    return Readdress(_id(request[2]), _address(request[3:5]), _force(request[5:]))
+    address, rest = _address(request[3:])
+    return Readdress(_id(request[2]), address, _force(rest))
 
 
 def replace(request: Request) -> Replace:
     """KRAFT REPLACE old new host raft-port [FORCE]."""
-    return Replace(_id(request[2]), _id(request[3]), _address(request[4:6]), _force(request[6:]))
+    address, rest = _address(request[4:])
+    return Replace(_id(request[2]), _id(request[3]), address, _force(rest))
 
 
 def transfer(request: Request) -> Transfer:
@@ -140,13 +146,21 @@ def _id(word: bytes) -> str:
         raise Rejected(_told_so(problem)) from None
 
 
-def _address(words: Request) -> str:
-    """`host:port` of two arguments; an IPv6 host may come without brackets."""
-    host, port = (word.decode("utf-8", "replace") for word in words)
+def _address(words: Request) -> tuple[str, Request]:
+    """`host:port` of the first two words, or of one that has both; and the words behind.
+
+    Refusals name addresses in one word, and whoever copies it from there should not have to think. An IPv6
+    host may come without brackets where its port stands apart.
+    """
+    taken = 1 if _WHOLE_ADDRESS.fullmatch(words[0]) else 2
+    if len(words) < taken:
+        raise Rejected(f"ERR '{printable(words[0])}' has no port; write host raft-port, or host:port")
+    text = b":".join(words[:taken]).decode("utf-8", "replace")
+    host, _, port = text.rpartition(":")
     if ":" in host and not host.startswith("["):
-        host = f"[{host}]"
+        text = f"[{host}]:{port}"
     try:
-        return _ADDRESS.convert(f"{host}:{port}")
+        return _ADDRESS.convert(text), words[taken:]
     except ValueError as problem:
         raise Rejected(_told_so(problem)) from None
 

@@ -1,5 +1,7 @@
 """The files of the demo: written once, read ever after, every one of them a valid configuration."""
 
+import shutil
+
 import pytest
 
 from kraft.cli.failure import Failure
@@ -161,3 +163,11 @@ def test_a_broken_file_is_named(tmp_path):
     node.config.write_text(node.config.read_text() + "nonsense: 1\n")
     with pytest.raises(Failure, match="nonsense"):
         find_or_create(tmp_path / "demo", None, None)
+
+
+def test_a_member_whose_folder_is_lost_does_not_lend_its_name(tmp_path):
+    """It has to be replaced: its name still stands for a voter."""
+    find_or_create(tmp_path / "demo", 3, 34_100)
+    shutil.rmtree(tmp_path / "demo" / "K3")
+
+    assert create_standby(tmp_path / "demo", members=("K1", "K2", "K3")).id == "K4"

@@ -215,7 +215,7 @@ def test_a_full_disk_means_no_vote_no_campaign_and_nothing_new_in_memory():
     assert peer.node.last_index == 1
     assert answers(peer) == []
     peer.node.step("K1", Heartbeat(2, 1, 3))
-    assert answer(peer) == HeartbeatReply(2, 3, 1000)
+    assert answer(peer) == HeartbeatReply(2, 3, 1000, declines=True)
     peer.node.resume()
     peer.node.step("K1", Append(2, 1, 1, 1, commands(2, 2)))
     assert answer(peer) == AppendReply(2, 2)

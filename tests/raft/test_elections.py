@@ -261,3 +261,16 @@ def test_a_split_vote_is_followed_by_a_decision():
         peer.jitter = int(peer.name[1:]) * 2
     cluster.tick(60)
     assert len(cluster.leaders()) == 1
+
+
+def test_a_learner_forgets_a_leader_that_fell_silent():
+    """It cannot campaign, but it should not tell for ever that there is a leader."""
+    members = configuration("K1", "K2", "K3")
+    learner = Configuration(members.members, ("K1", "K3"), ("K2",))
+    peer = lone(with_log(bootstrap(learner), 2))
+    peer.node.step("K1", Heartbeat(2, 1, 0))
+    assert answers(peer)
+    for _ in range(40):
+        peer.node.tick()
+    assert (peer.node.role, peer.node.leader, peer.node.term) == ("learner", "", 2)
+    assert answers(peer) == []

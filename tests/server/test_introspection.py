@@ -115,10 +115,10 @@ def test_every_row_is_described() -> None:
 
 def test_administration_is_marked_as_such(client: Talk) -> None:
     """Of Redis' flags those that its own such commands have."""
-    entry = b"\r\n:4\r\n*2\r\n+admin\r\n+noscript\r\n:0\r\n:0\r\n:0\r\n*2\r\n+@kraft\r\n+@admin\r\n"
+    entry = b"\r\n:-3\r\n*2\r\n+admin\r\n+noscript\r\n:0\r\n:0\r\n:0\r\n*2\r\n+@kraft\r\n+@admin\r\n"
     assert entry in client.run("COMMAND", "INFO", "raft-add-node")
     nested = client.run("COMMAND", "INFO", "kraft")
-    assert b"$9\r\nkraft|add\r\n:-5\r\n*2\r\n+admin\r\n+noscript\r\n" in nested
+    assert b"$9\r\nkraft|add\r\n:-4\r\n*2\r\n+admin\r\n+noscript\r\n" in nested
     lines = client.run("KRAFT", "HELP").split(b"\r\n")
     place = lines.index(b"+ADD id host raft-port [LEARNER] [FORCE]")
     assert lines[place + 1].startswith(b"+    Makes a standby node a member")

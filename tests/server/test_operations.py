@@ -19,6 +19,8 @@ OK = b"+OK\r\n"
         ("KRAFT ADD K4 h 1 FORCE LEARNER", admin.Add("K4", "h:1", learner=True, force=True)),
         ("KRAFT ADD K4 fd00::5 10001", admin.Add("K4", "[fd00::5]:10001")),
         ("KRAFT ADD K4 [fd00::5] 10001", admin.Add("K4", "[fd00::5]:10001")),
+        ("kraft add K4 h:10001 learner", admin.Add("K4", "h:10001", learner=True)),
+        ("kraft replace K3 K4 [::1]:10001 force", admin.Replace("K3", "K4", "[::1]:10001", force=True)),
         ("raft-add-node K4 h 10001", admin.Add("K4", "h:10001")),
         ("KRAFT REMOVE K4", admin.Remove("K4")),
         ("KRAFT REMOVE K4 force", admin.Remove("K4", force=True)),
