@@ -1,7 +1,8 @@
 """What must hold after every step, over all nodes at once, and what must hold at the end.
 
 Consensus has its own checker, `kraft.raft.invariants`, which sees every step of every node here. This module
-adds what only a whole cluster can show: what nodes say and do against what is on their platters.
+adds what only a whole cluster can show: what nodes say and do against what is in their directories. The
+directories are known by incarnation; one that was wiped still counts for what it had acknowledged.
 """
 
 import re
@@ -10,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from kraft.host.group import Group
-from kraft.raft.invariants import ClusterChecker
+from kraft.kv.checkpoint import Image
+from kraft.raft.invariants import ClusterChecker, decided
+from kraft.raft.membership import NOBODY, Configuration, decode
 from kraft.raft.messages import (
     Append,
     AppendReply,
@@ -20,6 +23,7 @@ from kraft.raft.messages import (
     HeartbeatReply,
     PreVote,
     PreVoteReply,
+    TimeoutNow,
     Vote,
     VoteReply,
 )
@@ -28,9 +32,21 @@ from kraft.raft.ready import Outgoing, Ready
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Process, SimulatedCluster
+    from tests.simulation.platter import GroupLog
 
-CONSENSUS = (Append, AppendReply, Heartbeat, HeartbeatReply, PreVote, PreVoteReply, Vote, VoteReply)
+CONSENSUS = (
+    Append,
+    AppendReply,
+    Heartbeat,
+    HeartbeatReply,
+    PreVote,
+    PreVoteReply,
+    TimeoutNow,
+    Vote,
+    VoteReply,
+)
 SLACK_BYTES = 4_000  # what a bound may be exceeded by: one entry of any size, no-ops and their overhead
+TRANSFERS_MAX = 8  # of one group on one node: a leader's to all others, and one to itself
 
 
 MARK = re.compile(rb"<\d+\.\d+>")  # of one write of one client; see `mark`
@@ -73,10 +89,14 @@ class Checks:
         self._cluster = cluster
         self._checkers = {group: ClusterChecker() for group in range(cluster.group_count)}
         self._seen: dict[tuple[str, int], tuple[int, ...]] = {}
-        # group -> highest index that anybody calls committed; the first entry, which every node derives from
-        # the members it forms with, is committed by definition
-        self._committed = dict.fromkeys(self._checkers, 1)
+        # What was committed, entry by entry, from the first on. That one every node derives from the members
+        # it forms with: it is committed by definition.
+        self._history: dict[int, list[Entry]] = {group: [] for group in self._checkers}
+        self._places: dict[int, dict[bytes, list[int]]] = {group: {} for group in self._checkers}  # of marks
+        self._checked = dict.fromkeys(self._checkers, 0)  # up to where it is known to be on most platters
+        self._configurations = dict.fromkeys(self._checkers, NOBODY)  # the last committed one
         self._digests: dict[tuple[int, int], tuple[bytes, str]] = {}  # (group, applied) -> digest, first node
+        self._images: dict[tuple[int, int], tuple[Image, str]] = {}  # (group, index) -> image, first node
 
     def forget(self, node: str) -> None:
         """A process died: what it held in memory may go back to what is on its platter."""
@@ -87,8 +107,7 @@ class Checks:
         for process in self._cluster.processes():
             for id_, group in process.host.groups.items():
                 if type(group.node) is not Watched:
-                    group.node = Watched(group.node, self._checkers[id_])
-                    self._checkers[id_].restarted(group.node)
+                    self._watch(group)
                 node = group.node
                 self._checkers[id_].step(node)
                 now = (node.last_index, node.durable, node.commit, group.applied)
@@ -96,41 +115,80 @@ class Checks:
                     self._seen[(process.id, id_)] = now
                     self._moved(process, group)
 
+    def _watch(self, group: Group) -> None:
+        checker = self._checkers[group.id]
+        group.node = Watched(group.node, checker)
+        checker.restarted(group.node)
+
     def _moved(self, process: "Process", group: Group) -> None:
         self._on_its_platter(process, group)
-        if group.node.commit > self._committed[group.id]:
-            self._committed[group.id] = group.node.commit
+        self._remember(group)
+        if group.node.commit > max(1, self._checked[group.id]):
+            self._checked[group.id] = group.node.commit
             self._on_most_platters(process, group)
         self._equal_state(process, group)
+        self._equal_image(process, group)
         self._bounded(process, group)
 
-    def _entries(self, node: str, group: int) -> list[Entry]:
-        log = self._cluster.nodes[node].platter.groups.get(group)
-        return log.entries if log is not None else []
+    def log_of(self, node: str, group: int) -> "GroupLog | None":
+        """The durable log in the present directory of a node."""
+        return self._cluster.nodes[node].platter.groups.get(group)
+
+    def _remember(self, group: Group) -> None:
+        """Entries that are committed now, and were not before."""
+        history, node = self._history[group.id], group.node
+        logs = [log for p in self._cluster.platters.values() if (log := p.groups.get(group.id)) is not None]
+        for index in range(len(history) + 1, node.commit + 1):
+            term = node.term_at(index)
+            found = next((log for log in logs if log.base.index < index and log.holds(index, term)), None)
+            if found is None:
+                raise Violation(f"the committed index {index} of group {group.id} is in no directory")
+            entry = found.entries[index - found.base.index - 1]
+            history.append(entry)
+            if entry.kind == EntryKind.CONFIGURATION:
+                self._configurations[group.id] = decode(entry.data)
+            if entry.kind == EntryKind.COMMANDS:
+                for marked in MARK.findall(entry.data):
+                    self._places[group.id].setdefault(marked, []).append(index)
 
     def _on_its_platter(self, process: "Process", group: Group) -> None:
         """What a node takes for durable is on its platter, with the same term."""
-        node, rows = group.node, self._entries(process.id, group.id)
+        node, log = group.node, self.log_of(process.id, group.id)
         durable = node.durable
-        held = durable <= len(rows) and (durable == 0 or rows[durable - 1].term == node.term_at(durable))
+        held = durable <= node.base.index or (log is not None and log.holds(durable, node.term_at(durable)))
         demand(held, f"{process.id} takes index {durable} of group {group.id} for durable, and it is not")
 
     def _on_most_platters(self, process: "Process", group: Group) -> None:
         """By log matching the last committed entry speaks for all before it."""
         index = group.node.commit
-        term = group.node.term_at(index)
-        logs = [self._entries(node, group.id) for node in self._cluster.nodes]
-        holders = sum(len(rows) >= index and rows[index - 1].term == term for rows in logs)
-        demand(
-            holders * 2 > len(logs),
-            f"{process.id} calls index {index} of group {group.id} committed; it is on {holders} platters",
-        )
+        where = f"{process.id} calls index {index} of group {group.id} committed; it is not on most platters"
+        self._demand_holders(group, self._history[group.id][index - 1], where)
+
+    def _demand_holders(self, group: Group, entry: Entry, what: str) -> None:
+        """In a change of the members either side of it may be the one that was counted."""
+        some = [group.node.configuration, self._configurations[group.id]]
+        some += [c.target for c in some if c.target is not None]
+        demand(any(decided(c, lambda v, c=c: self._holds(c, v, group.id, entry)) for c in some), what)  # type: ignore[misc]
+
+    def _holds(self, configuration: Configuration, voter: str, group: int, entry: Entry) -> bool:
+        member = configuration.member(voter)
+        platter = self._cluster.platters.get(member.incarnation) if member is not None else None
+        log = platter.groups.get(group) if platter is not None else None
+        return log is not None and log.holds(entry.index, entry.term)
 
     def _equal_state(self, process: "Process", group: Group) -> None:
         """Whoever applied the same index holds the same data, and held it whenever that was."""
         digest = group.machine.digest()
         expected, other = self._digests.setdefault((group.id, group.applied), (digest, process.id))
         demand(digest == expected, f"{process.id} and {other} differ at index {group.applied}")
+
+    def _equal_image(self, process: "Process", group: Group) -> None:
+        """Checkpoints at one index are equal, sums included, unless a directory was damaged on purpose."""
+        image = group.image
+        if image is None or self._cluster.nodes[process.id].damaged:
+            return
+        expected, other = self._images.setdefault((group.id, image.base.index), (image, process.id))
+        demand(image == expected, f"the checkpoints of {process.id} and {other} differ: {image}, {expected}")
 
     def _bounded(self, process: "Process", group: Group) -> None:
         raft, node = self._cluster.nodes[process.id].config.raft, group.node
@@ -148,6 +206,7 @@ class Checks:
                 follower.inflight <= raft.inflight_messages,
                 f"{follower.inflight} messages are on their way to {follower.peer}",
             )
+        demand(len(group.transfers) <= TRANSFERS_MAX, f"{process.id} has {len(group.transfers)} transfers")
 
     def sent(self, process: "Process", peer: str, messages: Sequence[tuple[int, object]]) -> None:
         """These leave `process` now: whatever they promise must be on its platter."""
@@ -167,24 +226,31 @@ class Checks:
             f"{voter} promised {candidate} its vote in term {term}, and its platter says {state}",
         )
 
-    def acknowledged(self, group: int, marked: bytes) -> None:
-        """A client hears that the write with `marked` is done: a majority of platters must hold it."""
-        logs = [self._entries(node, group) for node in self._cluster.nodes]
-        found = next((e for rows in logs for e in reversed(rows) if marked in e.data), None)
-        if found is None:
-            raise Violation(f"the acknowledged write {marked!r} is on no platter")
-        holders = sum(len(rows) >= found.index and rows[found.index - 1] == found for rows in logs)
-        demand(holders * 2 > len(logs), f"the acknowledged write {marked!r} is on {holders} platters")
+    def acknowledged(self, process: "Process", group: int, marked: bytes) -> None:
+        """A client hears that the write with `marked` is done: most platters must hold it."""
+        asked = process.host.groups[group]
+        self._remember(asked)  # it may have become committed in this very step
+        places = self._places[group].get(marked)
+        demand(bool(places), f"the acknowledged write {marked!r} is not committed")
+        entry = self._history[group][places[0] - 1]  # type: ignore[index]
+        what = f"the acknowledged write {marked!r} is not on most platters"
+        self._demand_holders(asked, entry, what)
 
-    # -- at the end, when all nodes are up and have applied everything
+    def configuration(self, group: int) -> Configuration:
+        """The last committed one."""
+        return self._configurations[group]
+
+    # -- at the end, when all members are up and have applied everything
 
     def equal_logs(self) -> None:
-        """All platters hold the same entries."""
-        for group in range(self._cluster.group_count):
-            logs = {node: self._entries(node, group) for node in self._cluster.nodes}
-            first = next(iter(logs.values()))
-            for node, rows in logs.items():
-                demand(rows == first, f"the log of group {group} on {node} differs")
+        """All directories of members hold the committed entries, each from where its log begins."""
+        for group, history in self._history.items():
+            for node in (m.id for m in self._configurations[group].members):
+                log = self.log_of(node, group)
+                if log is None:
+                    raise Violation(f"{node} has no log of group {group}")
+                equal = log.entries == history[log.base.index :]
+                demand(equal, f"the log of group {group} on {node} differs")
 
     def effects(self, group: int, outcomes: Mapping[bytes, str]) -> list[bytes]:
         """Every write that a client was told is done is in the log once, every refused one never.
@@ -201,5 +267,5 @@ class Checks:
         return logged
 
     def _marks(self, group: int) -> list[bytes]:
-        rows = self._entries(next(iter(self._cluster.nodes)), group)
-        return [m for e in rows if e.kind == EntryKind.COMMANDS for m in MARK.findall(e.data)]
+        history = self._history[group]
+        return [m for e in history if e.kind == EntryKind.COMMANDS for m in MARK.findall(e.data)]

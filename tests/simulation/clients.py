@@ -208,7 +208,7 @@ class SimulatedClient:
 
     def _written(self, question: Question, outcome: Any) -> None:
         if isinstance(outcome, list):
-            self._cluster.checks.acknowledged(question.group, question.mark)
+            self._cluster.checks.acknowledged(question.process, question.group, question.mark)
             demand(len(outcome) == 2 and outcome[1] == "OK", f"the replies are not those asked: {outcome}")
             self._ended(question, "done", outcome[0])
         else:

@@ -1,15 +1,19 @@
 """Simulated nodes: production host, consensus, machine and codec; virtual clock, disk and network."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from kraft.config import Client, Cluster, Config, Limits, Node, Peer, Raft
+from kraft.config.values import Snapshot
 from kraft.host.groups import Host
-from kraft.host.ports import Identity
+from kraft.host.ports import Identity, Loaded
 from kraft.peerwire import codec
 from tests.simulation.checks import Checks
-from tests.simulation.disk import Disk, Platter
+from tests.simulation.disk import Disk
 from tests.simulation.network import Network, Weather
 from tests.simulation.plan import Habits
+from tests.simulation.platter import Platter
 from tests.simulation.world import NodeClock, World
 
 
@@ -29,17 +33,15 @@ class Silent:
         pass
 
     def read(self, group: int, kind: str, outcome: str, seconds: float) -> None:
-        self._world.counts[f"read {outcome}"] += 1
+        self._world.counts[f"read {kind} {outcome}"] += 1
 
     def forwarded(self, outcome: str, count: int) -> None:
         self._world.counts[f"forwarded {outcome}"] += count
 
     def compared(self, group: int, outcome: str) -> None:
-        self._world.counts[f"checkpoint {outcome}"] += 1
+        self._world.counts[f"compared {outcome}"] += 1
 
-    def snapshot_transfer(
-        self, group: int, direction: str, outcome: str, size: int, seconds: float
-    ) -> None:
+    def snapshot_transfer(self, group: int, direction: str, outcome: str, size: int, seconds: float) -> None:
         self._world.counts[f"snapshot {direction} {outcome}"] += 1
 
     def event(self, name: str, **fields: object) -> None:
@@ -54,21 +56,25 @@ class Silent:
 
 
 class Process:
-    """One run of one node, from start to crash."""
+    """One run of one node, from start to crash; also `host.ports.Network` of its host."""
 
-    def __init__(self, node: "SimulatedNode", clock: NodeClock, network: Network, checks: Checks) -> None:
+    def __init__(
+        self, node: "SimulatedNode", clock: NodeClock, network: Network, checks: Checks, loaded: Loaded
+    ) -> None:
         self.id = node.id
         self.clock = clock
+        self.address = node.config.peer.advertise
+        self.addresses: dict[str, str] = {}  # whom to keep a link to
         self._network = network
         self._checks = checks
         name = f"{node.id} start {node.starts}"
-        self.disk = Disk(node.world, clock, node.platter, node.world.dice(f"{name} disk"))
+        self.disk = Disk(node.world, clock, node.medium, node.world.dice(f"{name} disk"))
         observer = Silent(node.world)
         self.host = Host(
             node.config,
-            node.platter.load(),
+            loaded,
             clock=clock,
-            disk=self.disk,  # type: ignore[arg-type]
+            disk=self.disk,
             jitter=node.world.dice(f"{name} jitter").randrange,
             observer=observer,
             raft_observer=observer,
@@ -81,6 +87,8 @@ class Process:
         def started() -> None:
             self.ready = True
             self._network.started(self)
+            for peer, address in self.host.first_peers.items():
+                self.connect(peer, address)
 
         self.host.start(self, started)
 
@@ -92,13 +100,17 @@ class Process:
         self._network.close(self.id, peer)
 
     def connect(self, peer: str, address: str) -> None:
-        pass  # every two processes that run are linked
+        if peer != self.id and self.addresses.get(peer) != address:
+            moved = peer in self.addresses
+            self.addresses[peer] = address
+            self._network.wanted(self, peer, moved)
 
     def introduce(self, peer: str, address: str) -> None:
-        pass
+        self._network.introduce(self, peer, address)
 
     def disconnect(self, peer: str) -> None:
-        pass
+        self.addresses.pop(peer, None)
+        self._network.close(self.id, peer)
 
     def received(self, peer: str, data: bytes) -> None:
         self.host.received(peer, codec.decode(data))
@@ -108,7 +120,9 @@ class Process:
 
 
 class SimulatedNode:
-    """A machine: its platter outlives its processes."""
+    """A machine: its directory outlives its processes. `medium` does what the directory is asked to, and
+    `platter` says what is in it.
+    """
 
     def __init__(self, cluster: "SimulatedCluster", id_: str, config: Config) -> None:
         self.id = id_
@@ -119,18 +133,32 @@ class SimulatedNode:
         self._cluster = cluster
         self.directories = 0
         self.starts = 0
-        self.platter = self.empty_platter()
+        self.damaged = False  # something happened to the directory that no disk may do
         self.failures: list[str] = []
+        self.wipe()
 
-    def empty_platter(self) -> Platter:
-        """A new directory."""
+    def wipe(self) -> None:
+        """A new directory. What was in the old one still counts for what others were told of it."""
         self.directories += 1
-        dice = self.world.dice(f"{self.id} directory {self.directories}")
-        return Platter(Identity(self.id, f"{dice.getrandbits(128):032x}"))
+        self.damaged = False
+        incarnation = f"{self.world.dice(f'{self.id} directory {self.directories}').getrandbits(128):032x}"
+        self.platter = Platter(Identity(self.id, incarnation))
+        self._cluster.platters[incarnation] = self.platter
+
+    @property
+    def medium(self) -> Any:
+        """What does the work of the disk."""
+        return self.platter
+
+    def stand_by(self) -> None:
+        """From the next start on, the node waits to be added when it belongs to no cluster."""
+        self.config = replace(self.config, cluster=Cluster(standby=True))
 
     def fatal(self, reason: str) -> None:
         """The process says that it cannot go on, and ends."""
         self.failures.append(reason)
+        self.world.counts["process gave up"] += 1
+        self.world.note(f"fatal {self.id} {reason}")
         self.world.call_later(0, self.crash)
 
     def start(self) -> None:
@@ -140,7 +168,8 @@ class SimulatedNode:
         drift, skew = self._cluster.drift, self._cluster.skew_ms
         skew = dice.choice((0, 1, 1)) * dice.uniform(-skew, skew)
         clock = NodeClock(world, skew, dice.uniform(-drift, drift), dice)
-        self.process = Process(self, clock, self._cluster.network, self._cluster.checks)
+        loaded = self.medium.load()
+        self.process = Process(self, clock, self._cluster.network, self._cluster.checks, loaded)
         world.note(f"start {self.id}")
         self.process.start()
 
@@ -150,8 +179,9 @@ class SimulatedNode:
             return
         self.world.note(f"crash {self.id}")
         self.world.counts["crash"] += 1
-        process.disk.crash()
         process.clock.dead = True
+        process.disk.crash()
+        self.medium.close()
         if process.id in self._cluster.network.processes:
             self._cluster.network.died(process)
         self._cluster.checks.forget(self.id)
@@ -159,28 +189,56 @@ class SimulatedNode:
             hear(process)
 
 
-class SimulatedCluster:
-    """`nodes` machines with `groups` groups each, and what is checked of them after every step."""
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Bounds of a run that are drawn: small, so that every one is met."""
 
-    def __init__(self, world: World, weather: Weather, nodes: int = 3, groups: int = 1) -> None:
+    checkpoint_entries: int = 30
+    keep_entries: int = 10
+    chunk_bytes: int = 1024
+    lease_reads: bool = False
+
+
+class SimulatedCluster:
+    """`nodes` machines with `groups` groups each, and what is checked of them after every step.
+
+    `spares` more are in standby, and run nothing before they are started.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        weather: Weather,
+        nodes: int = 3,
+        groups: int = 1,
+        spares: int = 0,
+        tuning: Tuning = Tuning(),
+    ) -> None:
         self.world = world
         self.group_count = groups
         self.habits = Habits()
         self.drift = 0.0005  # how much faster or slower than time a node's clock may run
         self.skew_ms = 0.0  # how far off a node's wall clock may start
         self.network = Network(world, weather)
-        members = {f"K{n}": f"10.0.0.{n}:10001" for n in range(1, nodes + 1)}
+        self.platters: dict[str, Platter] = {}  # by incarnation
+        members = {f"K{n}": address_of(n) for n in range(1, nodes + 1)}
         self.nodes = {
-            id_: SimulatedNode(self, id_, configuration(id_, address, members))
+            id_: SimulatedNode(self, id_, configuration(id_, address, members, tuning))
             for id_, address in members.items()
         }
+        self.spares = tuple(f"K{n}" for n in range(nodes + 1, nodes + spares + 1))
+        for place, id_ in enumerate(self.spares, nodes + 1):
+            node = SimulatedNode(self, id_, configuration(id_, address_of(place), members, tuning))
+            node.stand_by()
+            self.nodes[id_] = node
         self.checks = Checks(self)
         self.on_crash: list[Callable[[Process], None]] = []
         world.after_step = self.checks.after_step
 
     def start(self) -> None:
         for node in self.nodes.values():
-            node.start()
+            if node.id not in self.spares:
+                node.start()
 
     def processes(self) -> list[Process]:
         return [n.process for n in self.nodes.values() if n.process is not None]
@@ -190,11 +248,20 @@ class SimulatedCluster:
             p.id for p in self.processes() if group in p.host.groups and p.host.groups[group].leads
         ]
 
+    def members(self) -> list[str]:
+        """Ids of the last committed configuration, of all nodes that form one before there is any."""
+        found = self.checks.configuration(0).members
+        return [m.id for m in found] or [id_ for id_ in self.nodes if id_ not in self.spares]
+
     def run(self, seconds: float, stop: Callable[[], bool] = lambda: False) -> bool:
         return self.world.run_until(self.world.now + seconds, stop)
 
 
-def configuration(id_: str, address: str, members: dict[str, str]) -> Config:
+def address_of(number: int, move: int = 0) -> str:
+    return f"10.0.{move}.{number}:10001"
+
+
+def configuration(id_: str, address: str, members: dict[str, str], tuning: Tuning) -> Config:
     """Small bounds, so that every bound is met."""
     return Config(
         node=Node(id_, f"/{id_}"),
@@ -208,6 +275,14 @@ def configuration(id_: str, address: str, members: dict[str, str]) -> Config:
             uncommitted_bytes=20_000,
             tail_bytes=3_000,
             batch_bytes=1_000,
+            lease_reads=tuning.lease_reads,
+        ),
+        snapshot=Snapshot(
+            checkpoint_entries=tuning.checkpoint_entries,
+            keep_entries=tuning.keep_entries,
+            chunk_bytes=tuning.chunk_bytes,
         ),
         limits=Limits(),
     )
+
+

@@ -1,139 +1,74 @@
-"""A model of one node's disk: what survives a crash is exactly what was committed before it.
+"""`host.ports.Disk` over a medium that does everything at once: what is added is time, order and faults.
 
-The transaction on its way when the process dies is lost or durable by chance, as with a real disk; those
-behind it are lost. `full` fails commits without writing, `slow` stretches them.
+The medium is a `platter.Platter`, or the real storage on a simulated file system (`realdisk`). Commits follow
+one another; checkpoints, snapshots and reads happen beside them. What is under way when the process dies is
+lost or done by chance, as with a real disk; what waits behind it is lost. `full` fails what needs space,
+`slow` stretches everything.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from random import Random
+from typing import Any, Protocol
 
-from kraft.host.ports import Identity, Loaded, Transaction
-from kraft.raft.membership import decode
-from kraft.raft.messages import Entry, EntryKind, HardState
-from kraft.raft.ports import Restored
-from kraft.raft.ready import Persist
-from tests.simulation.checks import demand
+from kraft.host.ports import Received, Rows, Transaction
+from kraft.kv.checkpoint import Capture, Image
+from kraft.raft.messages import Entry
+from tests.simulation.platter import DISK_FULL
 from tests.simulation.world import NodeClock, World
 
-TAIL_ENTRIES = 4  # loaded below the commit index: few, so that followers need `fetch`
+COMMIT_SECONDS = (0.0002, 0.003)
+READ_SECONDS = (0.0001, 0.002)
+STATE_SECONDS = (0.001, 0.08)  # a checkpoint, or a step of a snapshot
+FENCE_RETRY_SECONDS = 1.0
 
 
-@dataclass
-class GroupLog:
-    """Durable rows of one group. As in the store, a commit index is only kept beside an entry: `commits` has
-    the highest one known at each row, and a truncation takes it along.
-    """
+class Medium(Protocol):
+    """What a directory can do, without time. A full disk answers False, None or a text."""
 
-    hard_state: HardState = field(default_factory=HardState)
-    entries: list[Entry] = field(default_factory=list)
-    commits: list[int] = field(default_factory=list)
+    def commit(self, transaction: Transaction) -> bool: ...
 
-    @property
-    def commit(self) -> int:
-        return self.commits[-1] if self.commits else 0
+    def fetch(self, group: int, first: int, last: int, max_bytes: int) -> Sequence[Entry]: ...
 
+    def fence(self, group: int, fenced: bool) -> bool: ...
 
-class Platter:
-    """What outlives the process."""
+    def checkpoint(self, group: int, capture: Capture) -> Image | None: ...
 
-    def __init__(self, identity: Identity) -> None:
-        self.identity = identity
-        self.groups: dict[int, GroupLog] = {}
+    def open_view(self, group: int) -> Any: ...
 
-    def write(self, transaction: Transaction) -> None:
-        if transaction.identity is not None:
-            self.identity = transaction.identity
-        for group, persist in transaction.writes:
-            self._write_group(self.groups.setdefault(group, GroupLog()), persist)
+    def begin_image(self, group: int, image: Image) -> Any: ...
 
-    def _write_group(self, log: GroupLog, persist: Persist) -> None:
-        if persist.hard_state is not None:
-            old, new = log.hard_state, persist.hard_state
-            demand(new.term >= old.term, f"a durable term went back: {old} to {new}")
-            kept = new.term > old.term or old.vote in ("", new.vote)
-            demand(kept, f"a durable vote was changed: {old} to {new}")
-            log.hard_state = new
-        if persist.truncate_from is not None:
-            demand(persist.truncate_from > log.commit, "a committed entry was truncated")
-            del log.entries[persist.truncate_from - 1 :]
-            del log.commits[persist.truncate_from - 1 :]
-        for entry in persist.entries:
-            demand(entry.index == len(log.entries) + 1, "a gap in the durable log")
-            log.entries.append(entry)
-            log.commits.append(max(log.commit, persist.commit))
-        demand(log.commit <= len(log.entries), "the durable commit index lies beyond the durable log")
-
-    def load(self) -> Loaded:
-        return Loaded(self.identity, {id_: restore(log) for id_, log in self.groups.items()})
-
-
-def restore(log: GroupLog) -> Restored:
-    terms: list[tuple[int, int]] = []
-    for entry in log.entries:
-        if not terms or terms[-1][1] != entry.term:
-            terms.append((entry.index, entry.term))
-    return Restored(
-        hard_state=log.hard_state,
-        last_index=len(log.entries),
-        commit=log.commit,
-        terms=tuple(terms),
-        tail=tuple(log.entries[max(0, log.commit - TAIL_ENTRIES) :]),
-        configurations=tuple(
-            (e.index, decode(e.data)) for e in log.entries if e.kind == EntryKind.CONFIGURATION
-        ),
-        last_stamp=log.entries[-1].stamp if log.entries else 0,
-    )
+    def interrupted(self, work: Callable[[], object], dice: Random) -> None:
+        """The process dies amidst this: it is done, or not, or what the medium makes of it."""
 
 
 class Disk:
-    """`host.ports.Disk` of one run of one process over its platter."""
+    """The disk of one run of one process."""
 
-    def __init__(self, world: World, clock: NodeClock, platter: Platter, dice: Random) -> None:
+    def __init__(self, world: World, clock: NodeClock, medium: Medium, dice: Random) -> None:
         self._world = world
-        self._dice = dice
         self._clock = clock
-        self._platter = platter
+        self._medium = medium
+        self._dice = dice
         self._queue: list[tuple[Transaction, Callable[[bool], None]]] = []
         self._working = False
+        self._checkpointing: dict[int, tuple[int, Capture]] = {}  # (known, capture) under way by group
+        self._switched: Counter[int] = Counter()  # how often a group changed its state file
+        self._heard: Counter[int] = Counter()  # how many of these the process knows of
         self.full = False
         self.slow = 1.0
         self.die: Callable[[], None] | None = None  # ends the process at the next commit
+
+    # -- the log
 
     def commit(self, transaction: Transaction, done: Callable[[bool], None]) -> None:
         self._queue.append((transaction, done))
         self._begin()
 
-    def fetch(
-        self, group: int, first: int, last: int, max_bytes: int, done: Callable[[Sequence[Entry]], None]
-    ) -> None:
-        def read() -> None:
-            found: list[Entry] = []
-            size = 0
-            for entry in self._platter.groups[group].entries[first - 1 : last]:
-                size += len(entry.data)
-                if found and size > max_bytes:
-                    break
-                found.append(entry)
-            done(tuple(found))
-
-        self._clock.call_later(self._dice.uniform(0.0001, 0.002), read)
-
-    def crash(self) -> None:
-        """The process dies: the commit under way may or may not have reached the platter."""
-        if self._working and self._queue and not self.full and self._dice.random() < 0.5:
-            self._platter.write(self._queue[0][0])
-            self._world.counts["crash with a commit that survives unanswered"] += 1
-        elif self._working:
-            self._world.counts["crash that loses a commit under way"] += 1
-        self._queue.clear()
-
     def _begin(self) -> None:
-        if self._working or not self._queue:
-            return
-        self._working = True
-        delay = self._dice.uniform(0.0002, 0.003) * self.slow
-        self._world.call_later(delay, self._commit)
+        if not self._working and self._queue:
+            self._working = True
+            self._world.call_later(self._dice.uniform(*COMMIT_SECONDS) * self.slow, self._commit)
 
     def _commit(self) -> None:
         """Durable now, whether or not the process goes on to hear of it."""
@@ -142,12 +77,149 @@ class Disk:
         if self.die is not None:
             self.die()
             return
-        transaction, done = self._queue.pop(0)
+        transaction, done = self._queue[0]
+        durable = not self.full and self._medium.commit(transaction)
+        if self._clock.dead:
+            return  # it did not survive that
+        self._queue.pop(0)
         self._working = False
-        if self.full:
+        if durable:
+            switched = [group for group, persist in transaction.writes if persist.state is not None]
+            self._switched.update(switched)
+            self._clock.run(lambda: self._committed(switched, done))
+        else:
             self._world.counts["commit on a full disk"] += 1
             self._clock.run(lambda: done(False))
-        else:
-            self._platter.write(transaction)
-            self._clock.run(lambda: done(True))
         self._begin()
+
+    def _committed(self, switched: Sequence[int], done: Callable[[bool], None]) -> None:
+        self._heard.update(switched)
+        done(True)
+
+    def fetch(
+        self, group: int, first: int, last: int, max_bytes: int, done: Callable[[Sequence[Entry]], None]
+    ) -> None:
+        self._later(READ_SECONDS, lambda: self._medium.fetch(group, first, last, max_bytes), done)
+
+    def fence(self, group: int, fenced: bool, done: Callable[[], None]) -> None:
+        def write() -> None:
+            if not self._clock.dead:
+                if not self.full and self._medium.fence(group, fenced):
+                    self._clock.run(done)
+                else:
+                    self._world.call_later(FENCE_RETRY_SECONDS, write)
+
+        self._world.call_later(self._dice.uniform(*COMMIT_SECONDS), write)
+
+    # -- state files
+
+    def checkpoint(self, group: int, capture: Capture, done: Callable[[Image | None], None]) -> None:
+        known = self._heard[group]
+
+        def write() -> Image | None:
+            del self._checkpointing[group]
+            if self.full or known != self._switched[group]:
+                return None
+            self._world.counts["checkpoint"] += 1
+            return self._medium.checkpoint(group, capture)
+
+        self._checkpointing[group] = known, capture
+        self._later(STATE_SECONDS, write, lambda image: done(image if known == self._heard[group] else None))
+
+    def open_image(self, group: int, done: Callable[[Any], None]) -> None:
+        def opened(view: Any) -> None:
+            done(None if view is None else Reader(self, view))
+
+        self._later(READ_SECONDS, lambda: self._medium.open_view(group), opened)
+
+    def begin_image(self, group: int, image: Image, done: Callable[[Any], None]) -> None:
+        def begin() -> Any:
+            return None if self.full else self._medium.begin_image(group, image)
+
+        self._later(
+            STATE_SECONDS, begin, lambda arriving: done(None if arriving is None else Writer(self, arriving))
+        )
+
+    def _later(
+        self, seconds: tuple[float, float], work: Callable[[], Any], done: Callable[[Any], None]
+    ) -> None:
+        def carry_out() -> None:
+            if not self._clock.dead:
+                result = work()
+                self._clock.run(lambda: done(result))
+
+        self._world.call_later(self._dice.uniform(*seconds) * min(self.slow, 20.0), carry_out)
+
+    # -- the end
+
+    def crash(self) -> None:
+        """The process dies: what is under way may or may not have reached the medium."""
+        if not self.full:
+            for group, (known, capture) in self._checkpointing.items():
+                if known == self._switched[group]:
+                    self._world.counts["crash during a checkpoint"] += 1
+                    self._interrupt(lambda g=group, c=capture: self._medium.checkpoint(g, c))  # type: ignore[misc]
+            if self._working and self._queue:
+                self._world.counts["crash during a commit"] += 1
+                transaction = self._queue[0][0]
+                self._interrupt(lambda: self._medium.commit(transaction))
+        self._queue.clear()
+
+
+    def _interrupt(self, work: Callable[[], object]) -> None:
+        self._medium.interrupted(work, self._dice)
+
+
+class Reader:
+    """`host.ports.ImageReader`."""
+
+    def __init__(self, disk: Disk, view: Any) -> None:
+        self._disk = disk
+        self._view = view
+        self._closed = False
+
+    @property
+    def image(self) -> Image:
+        return self._view.image  # type: ignore[no-any-return]
+
+    def read(self, after: bytes | None, max_bytes: int, done: Callable[[Rows], None]) -> None:
+        def read() -> Rows | None:
+            return None if self._closed else self._view.read(after, max_bytes)
+
+        def answered(rows: Rows | None) -> None:
+            if rows is not None and not self._closed:
+                done(rows)
+
+        self._disk._later(READ_SECONDS, read, answered)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._view.close()
+
+
+class Writer:
+    """`host.ports.ImageWriter`."""
+
+    def __init__(self, disk: Disk, arriving: Any) -> None:
+        self._disk = disk
+        self._arriving = arriving
+
+    def write(self, data: bytes, done: Callable[[str], None]) -> None:
+        def write() -> str:
+            return DISK_FULL if self._disk.full else self._arriving.write(data)
+
+        self._disk._later(READ_SECONDS, write, done)
+
+    def finish(self, done: Callable[[Received | str], None]) -> None:
+        def finish() -> Received | str:
+            return DISK_FULL if self._disk.full else self._arriving.finish()
+
+        self._disk._later(STATE_SECONDS, finish, done)
+
+    def abandon(self) -> None:
+        def abandon() -> None:
+            if not self._disk._clock.dead:
+                self._arriving.abandon()
+
+        self._disk._world.call_later(0, abandon)

@@ -50,7 +50,7 @@ class Faults:
         self._over = True
         self._network.weather = Weather()
         for node in self._cluster.nodes.values():
-            if node.process is None:
+            if node.process is None and node.id not in self._cluster.spares:
                 node.start()
             process = node.process
             if process is not None:
@@ -73,7 +73,7 @@ class Faults:
     # -- whom
 
     def _ids(self) -> list[str]:
-        return sorted(self._cluster.nodes)
+        return sorted(set(self._cluster.nodes) - set(self._cluster.spares))
 
     def _victim(self, details: Details) -> Process | None:
         """The process that `who` means now; another one when that is down."""

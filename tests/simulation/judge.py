@@ -10,10 +10,11 @@ from tests.simulation.linearizability import NOTHING_WRITTEN, Operation, lineari
 
 
 def settled(cluster: SimulatedCluster) -> bool:
-    """All nodes are up, have one leader in each group, the same log, all of it applied, and no key left that
-    was to expire.
+    """All members are up, have one leader in each group, the same log, all of it applied, and no key left
+    that was to expire.
     """
-    processes = cluster.processes()
+    members = cluster.members()
+    processes = [p for p in cluster.processes() if p.id in members]
     for id_ in range(cluster.group_count):
         if any(id_ not in p.host.groups for p in processes) or len(cluster.leaders(id_)) != 1:
             return False
@@ -22,7 +23,7 @@ def settled(cluster: SimulatedCluster) -> bool:
             return False
         if any(g.machine.keyspace.expiring for g in groups):
             return False
-    return len(processes) == len(cluster.nodes)
+    return len(processes) == len(members)
 
 
 def judge(cluster: SimulatedCluster, history: History) -> None:
@@ -42,6 +43,8 @@ def judge(cluster: SimulatedCluster, history: History) -> None:
 def _account(cluster: SimulatedCluster, group: int, key: bytes, operations: Sequence[Operation]) -> None:
     """Counters and sets, the plain way: between what was acknowledged and what was asked for."""
     for process in cluster.processes():
+        if process.id not in cluster.members():
+            continue
         value = process.host.groups[group].machine.keyspace.get(key) or b""
         where = f"{key!r} of group {group} on {process.id}"
         if key in COUNTERS:

@@ -49,6 +49,7 @@ class Network:
         self._dice = world.dice("links")
         self._path_dice: dict[Path, Random] = {}
         self._links: dict[Path, int] = {}  # smaller and larger id -> connection number
+        self._dialling: set[Path] = set()  # to be tried again in a moment
         self._connections = 0
         self._blocked: Counter[Path] = Counter()  # deliver nothing
         self._clogged: Counter[Path] = Counter()  # hold everything back
@@ -60,11 +61,37 @@ class Network:
     # -- connections
 
     def started(self, process: "Process") -> None:
-        """A process came up: connections to it are tried from now on."""
+        """A process came up: who wants a connection to it will have one."""
         self.processes[process.id] = process
         for other in sorted(self.processes):
             if other != process.id:
                 self._dial(*pair_of(process.id, other))
+
+    def wanted(self, process: "Process", peer: str, moved: bool) -> None:
+        """`process` wants to keep a link to `peer`, at another address than before if it `moved`."""
+        pair = pair_of(process.id, peer)
+        if moved and pair in self._links and not self._at_home(process.id, peer):
+            self._drop_later(pair, self._links[pair], closed=True)
+        self._dial(*pair)
+
+    def introduce(self, process: "Process", peer: str, address: str) -> None:
+        """`process` looks for `peer` at `address`, once."""
+        pair = pair_of(process.id, peer)
+
+        def knock() -> None:
+            other = self.processes.get(peer)
+            mine = self.processes.get(process.id) is process
+            if not mine or other is None or other.address != address or pair in self._links:
+                return
+            if not self._broken(pair) and not process.clock.paused and not other.clock.paused:
+                self._greet(*pair)
+
+        self.world.call_later(self._dice.uniform(*CONNECT_DELAY), knock)
+
+    def _at_home(self, one: str, two: str) -> bool:
+        """Whether `one` looks for `two` where it is."""
+        process, other = self.processes.get(one), self.processes.get(two)
+        return process is not None and other is not None and process.addresses.get(two) == other.address
 
     def died(self, process: "Process") -> None:
         """Its peers see their connections closed, if the path lets them."""
@@ -85,22 +112,39 @@ class Network:
         self.world.call_later(self._dice.uniform(*CONNECT_DELAY), lambda: self._connect(one, two))
 
     def _connect(self, one: str, two: str) -> None:
+        """The node with the smaller id dials."""
         a, b = self.processes.get(one), self.processes.get(two)
-        if a is None or b is None or (one, two) in self._links:
+        if a is None or b is None or (one, two) in self._links or not self._at_home(one, two):
+            return
+        if (one, two) in self._dialling:
             return
         if self._broken((one, two)) or a.clock.paused or b.clock.paused:
-            self.world.call_later(0.2, lambda: self._connect(one, two))
-            return
+            self._dial_again(one, two, 0.2)
+        elif not self._greet(one, two):
+            self._dial_again(one, two, 1.0)
+
+    def _dial_again(self, one: str, two: str, seconds: float) -> None:
+        self._dialling.add((one, two))
+
+        def again() -> None:
+            self._dialling.discard((one, two))
+            self._connect(one, two)
+
+        self.world.call_later(seconds, again)
+
+    def _greet(self, one: str, two: str) -> bool:
+        a, b = self.processes[one], self.processes[two]
         hello_a, hello_b = a.host.hello(), b.host.hello()
         refusals = [a.host.check(hello_b), b.host.check(hello_a)]
         if any(refusals):
             self.world.counts["link refused"] += 1
-            self.world.call_later(1.0, lambda: self._connect(one, two))
-            return
+            self.world.note(f"refused {one} {two} {refusals}")
+            return False
         self._connections += 1
         self._links[(one, two)] = self._connections
         a.host.link_up(two, hello_b)
         b.host.link_up(one, hello_a)
+        return True
 
     def _broken(self, pair: Path) -> bool:
         return self._blocked[pair] > 0 or self._blocked[pair[::-1]] > 0

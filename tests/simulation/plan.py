@@ -51,6 +51,10 @@ class Plan:
     keys: int  # how many the clients use; 0 for all
     seconds: float
     calm: bool
+    checkpoint_entries: int
+    keep_entries: int
+    chunk_bytes: int
+    leases: bool  # reads rely on leases
     faults: tuple[Fault, ...]
 
     def without(self, indexes: Iterable[int]) -> "Plan":
@@ -253,6 +257,10 @@ def draw(seed: int) -> Plan:
         keys=random.choice((2, 4, 0)),
         seconds=seconds,
         calm=calm,
+        checkpoint_entries=random.choice((10, 20, 50)),
+        keep_entries=random.choice((0, 5, 20)),
+        chunk_bytes=1024,
+        leases=False,
         faults=tuple(faults),
     )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tests.simulation.checks import demand
 from tests.simulation.clients import History, SimulatedClient
-from tests.simulation.cluster import SimulatedCluster
+from tests.simulation.cluster import SimulatedCluster, Tuning
 from tests.simulation.faults import Faults
 from tests.simulation.judge import judge, settled
 from tests.simulation.network import Weather
@@ -20,6 +20,7 @@ from tests.simulation.world import World
 
 HEAL_SECONDS = 30.0  # bound on recovery: a few elections, retries of every kind, the clients' patience
 FULL_SECONDS = 120.0  # in which a healed cluster has done whatever a full run asks for
+SPARES = 3
 OPERATIONS_AFTER_HEALING = 40
 OPERATIONS_MIN = 200  # of a run that counts
 MESSAGES_MIN = 2_000
@@ -86,7 +87,8 @@ def run_plan(plan: Plan, lines: list[str] | None = None) -> Result:
 
 
 def _run(world: World, plan: Plan) -> tuple[History, Faults]:
-    cluster = SimulatedCluster(world, Weather(), plan.nodes, plan.groups)
+    tuning = Tuning(plan.checkpoint_entries, plan.keep_entries, plan.chunk_bytes, plan.leases)
+    cluster = SimulatedCluster(world, Weather(), plan.nodes, plan.groups, SPARES, tuning)
     cluster.habits.thinking, cluster.habits.hot = plan.thinking, plan.keys
     history = History()
     faults = Faults(cluster, plan)

@@ -1,0 +1,316 @@
+"""A model of what one directory holds: what outlives the process, written in whole transactions.
+
+It does what `kraft.storage` promises, in the plainest way, and demands on the way that nothing is asked of it
+that no disk could forgive. Beside a disk with the real storage it is kept as a shadow: see `realdisk`.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from random import Random
+
+import msgspec
+
+from kraft.host.ports import Identity, Loaded, Received, Rows, Transaction
+from kraft.kv.checkpoint import Capture, Image, moved_sum, record_hash
+from kraft.kv.keyspace import Keyspace, Record
+from kraft.raft.membership import START, Base, decode
+from kraft.raft.messages import Entry, EntryKind, HardState
+from kraft.raft.ports import Restored
+from kraft.raft.ready import Persist
+from tests.simulation.checks import demand
+
+TAIL_ENTRIES = 4  # loaded below the commit index: few, so that followers need `fetch`
+ROW_OVERHEAD_BYTES = 16
+DISK_FULL = "the disk is full"
+NO_SUM = bytes(16)
+
+Row = tuple[bytes, bytes, int, int]  # key, value, revision, expires
+
+
+@dataclass
+class StateFile:
+    """A copy of a state machine."""
+
+    image: Image | None = None
+    rows: dict[bytes, Record] = field(default_factory=dict)
+
+    def bring_to(self, capture: Capture) -> Image:
+        """Take over what was changed."""
+        old = self.image
+        demand(old is None or capture.base.index >= old.base.index, "a checkpoint goes back")
+        taken = added = 0
+        for key, record in capture.changes.items():
+            before = self.rows.pop(key, None)
+            if before is not None:
+                taken += _hash(key, before)
+            if record is not None:
+                self.rows[key] = record
+                added += _hash(key, record)
+        sum_ = moved_sum(NO_SUM if old is None else old.sum, added, taken)
+        size = sum(len(key) + len(record.value) for key, record in self.rows.items())
+        self.image = Image(capture.base, capture.revision, len(self.rows), size, sum_)
+        return self.image
+
+    def keyspace(self) -> Keyspace:
+        keyspace = Keyspace()
+        keyspace.load((key, r.value, r.revision, r.expires) for key, r in sorted(self.rows.items()))
+        return keyspace
+
+
+def _hash(key: bytes, record: Record) -> int:
+    return int.from_bytes(record_hash(key, record.value, record.revision, record.expires), "big")
+
+
+@dataclass
+class GroupLog:
+    """Durable rows of one group. As in the store, a commit index is only kept beside an entry: `commits` has
+    the highest one known at each row, and a truncation takes it along.
+    """
+
+    hard_state: HardState = field(default_factory=HardState)
+    base: Base = START
+    entries: list[Entry] = field(default_factory=list)
+    commits: list[int] = field(default_factory=list)
+    state: int = 0
+    fenced: bool = False
+
+    @property
+    def commit(self) -> int:
+        return max(self.base.index, self.commits[-1] if self.commits else 0)
+
+    @property
+    def last_index(self) -> int:
+        return self.base.index + len(self.entries)
+
+    def term(self, index: int) -> int:
+        """Of an entry that is there, or the last one before."""
+        return self.base.term if index == self.base.index else self.entries[index - self.base.index - 1].term
+
+    def holds(self, index: int, term: int) -> bool:
+        """Whether the entry is there, itself or as a part of the state it led to."""
+        if index < self.base.index:
+            return True
+        return index <= self.last_index and self.term(index) == term
+
+    def write(self, persist: Persist) -> None:
+        if persist.hard_state is not None:
+            old, new = self.hard_state, persist.hard_state
+            demand(new.term >= old.term, f"a durable term went back: {old} to {new}")
+            kept = new.term > old.term or old.vote in ("", new.vote)
+            demand(kept, f"a durable vote was changed: {old} to {new}")
+            self.hard_state = new
+        if persist.truncate_from is not None and persist.truncate_from <= self.last_index:
+            demand(persist.truncate_from > self.commit, "a committed entry was truncated")
+            self._keep(0, persist.truncate_from - self.base.index - 1)
+        if persist.base is not None:
+            self._rebase(persist.base)
+        for entry in persist.entries:
+            demand(entry.index == self.last_index + 1, "a gap in the durable log")
+            self.entries.append(entry)
+            self.commits.append(max(self.commit, persist.commit))
+        demand(self.commit <= self.last_index, "the durable commit index lies beyond the durable log")
+
+    def _rebase(self, base: Base) -> None:
+        demand(base.index >= self.base.index, "the beginning of a log goes back")
+        if self.holds(base.index, base.term):
+            self._keep(base.index - self.base.index, len(self.entries))
+        else:
+            demand(base.index >= self.last_index, "entries would stay behind another base")
+            self._keep(0, 0)
+        self.base = base
+
+    def _keep(self, first: int, last: int) -> None:
+        self.entries, self.commits = self.entries[first:last], self.commits[first:last]
+
+    def restored(self, image: Image | None) -> Restored:
+        terms: list[tuple[int, int]] = []
+        for entry in self.entries:
+            if not terms or terms[-1][1] != entry.term:
+                terms.append((entry.index, entry.term))
+        commit = max(self.commit, 0 if image is None else image.base.index)
+        return Restored(
+            hard_state=self.hard_state,
+            last_index=self.last_index,
+            commit=commit,
+            terms=tuple(terms),
+            tail=tuple(self.entries[max(0, commit - self.base.index - TAIL_ENTRIES) :]),
+            configurations=tuple(
+                (e.index, decode(e.data)) for e in self.entries if e.kind == EntryKind.CONFIGURATION
+            ),
+            last_stamp=self.entries[-1].stamp if self.entries else self.base.stamp,
+            base=self.base,
+        )
+
+
+class Platter:
+    """One directory. `name` is the incarnation."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        self.groups: dict[int, GroupLog] = {}
+        self.files: dict[tuple[int, int], StateFile] = {}  # by group and number
+        self.starts = 0
+        self._newest: dict[int, int] = {}
+
+    def group(self, group: int) -> GroupLog:
+        return self.groups.setdefault(group, GroupLog())
+
+    # -- the log
+
+    def write(self, transaction: Transaction) -> None:
+        if transaction.identity is not None:
+            self.identity = transaction.identity
+        for group, persist in transaction.writes:
+            log = self.group(group)
+            log.write(persist)
+            if persist.state is not None:
+                self.files.pop((group, log.state), None)
+                log.state, log.fenced = persist.state, False
+
+    def commit(self, transaction: Transaction) -> bool:
+        """As a medium of `disk.Disk`."""
+        self.write(transaction)
+        for group, persist in transaction.writes:
+            known = persist.state is None or (group, persist.state) in self.files
+            demand(known, "a switch to a state file that is not there")
+        return True
+
+    def fetch(self, group: int, first: int, last: int, max_bytes: int) -> Sequence[Entry]:
+        log = self.group(group)
+        found: list[Entry] = []
+        size = 0
+        if first > log.base.index:
+            for entry in log.entries[first - log.base.index - 1 : last - log.base.index]:
+                size += len(entry.data)
+                if found and size > max_bytes:
+                    break
+                found.append(entry)
+        return tuple(found)
+
+    def fence(self, group: int, fenced: bool) -> bool:
+        self.group(group).fenced = fenced
+        return True
+
+    # -- state files
+
+    def checkpoint(self, group: int, capture: Capture) -> Image | None:
+        log = self.group(group)
+        if not log.state:
+            log.state = self._next(group)
+            self.files[(group, log.state)] = StateFile()
+        return self.files[(group, log.state)].bring_to(capture)
+
+    def open_view(self, group: int) -> "View | None":
+        file = self.files.get((group, self.group(group).state))
+        return None if file is None or file.image is None else View(file.image, file.rows)
+
+    def begin_image(self, group: int, image: Image) -> "Arriving":
+        return Arriving(self, group, self._next(group), image)
+
+    def _next(self, group: int) -> int:
+        self._newest[group] = number = self._newest.get(group, 0) + 1
+        return number
+
+    # -- starts
+
+    def load(self) -> Loaded:
+        """A process begins."""
+        self.starts += 1
+        used = {(group, log.state) for group, log in self.groups.items()}
+        self.files = {place: file for place, file in self.files.items() if place in used}
+        images = {}
+        for (group, _), file in sorted(self.files.items()):
+            if file.image is not None:
+                images[group] = file.image, file.keyspace()
+        for group, log in self.groups.items():
+            demand(not log.base.index or group in images, "the beginning of a log is nowhere")
+        return Loaded(
+            identity=self.identity,
+            groups={
+                group: log.restored(images[group][0] if group in images else None)
+                for group, log in sorted(self.groups.items())
+            },
+            images=images,
+            fenced=frozenset(group for group, log in self.groups.items() if log.fenced),
+            starts=self.starts,
+        )
+
+    def interrupted(self, work: Callable[[], object], dice: Random) -> None:
+        """As a medium of `disk.Disk`."""
+        if dice.random() < 0.5:
+            work()
+
+    def close(self) -> None:
+        """The process is gone."""
+
+
+class View:
+    """A state file as it was."""
+
+    def __init__(self, image: Image, rows: dict[bytes, Record]) -> None:
+        self.image = image
+        self._rows: list[Row] = [(key, r.value, r.revision, r.expires) for key, r in sorted(rows.items())]
+
+    def read(self, after: bytes | None, max_bytes: int) -> Rows:
+        found: list[Row] = []
+        size = 0
+        behind = [row for row in self._rows if after is None or row[0] > after]
+        for row in behind:
+            size += len(row[0]) + len(row[1]) + ROW_OVERHEAD_BYTES
+            if found and size > max_bytes:
+                break
+            found.append(row)
+        last = found[-1][0] if found else after or b""
+        return Rows(msgspec.msgpack.encode(found), last, len(found) == len(behind))
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class Arriving:
+    """A state file that is being received."""
+
+    def __init__(self, platter: Platter, group: int, number: int, image: Image) -> None:
+        self._platter = platter
+        self._place = (group, number)
+        self._image = image
+        self._rows: list[Row] = []
+
+    def write(self, data: bytes) -> str:
+        rows = msgspec.msgpack.decode(data, type=list[Row])
+        keys = [row[0] for row in (*self._rows[-1:], *rows)]
+        if keys != sorted(set(keys)):
+            return "rows out of order"
+        self._rows += rows
+        return ""
+
+    def finish(self) -> Received | str:
+        file = StateFile()
+        capture = Capture(self._image.base, self._image.revision, _records(self._rows))
+        if file.bring_to(capture) != self._image:
+            return "the rows are not those that were promised"
+        self._platter.files[self._place] = file
+        return Received(self._place[1], self._image, file.keyspace())
+
+    def abandon(self) -> None:
+        if self._platter.group(self._place[0]).state != self._place[1]:
+            self._platter.files.pop(self._place, None)
+
+
+def _records(rows: Iterable[Row]) -> dict[bytes, Record | None]:
+    return {key: Record(value, revision, expires) for key, value, revision, expires in rows}
+
+
+def copy_of(platter: Platter) -> Platter:
+    """What a backup of the directory, made while no process runs, would hold."""
+    copied = Platter(platter.identity)
+    copied.starts = platter.starts
+    copied._newest = dict(platter._newest)
+    copied.groups = {
+        group: replace(log, entries=list(log.entries), commits=list(log.commits))
+        for group, log in platter.groups.items()
+    }
+    copied.files = {
+        place: StateFile(file.image, dict(file.rows)) for place, file in platter.files.items()
+    }
+    return copied
