@@ -125,7 +125,7 @@ class Stage:
         try:
             question(actor.node)
         except NotLeading as refusal:
-            actor.say(f"does not lead; {refusal.args[0] or 'nobody it knows'} does")
+            actor.say(f"refuses: {refusal.args[0] or 'nobody it knows'} leads, or will")
         except (ChangeRefused, TransferRefused) as refusal:
             actor.say(f"refuses: {refusal}")
         actor.act()
