@@ -1,8 +1,10 @@
 """Nodes are added, removed and moved while clients write; what would do harm is refused with the way out."""
 
+import shutil
+
 import pytest
 
-from tests.cluster.harness import Cluster, Server, wait_until
+from tests.cluster.harness import Cluster, Server, free_ports, wait_until
 from tests.cluster.load import Load
 from tests.cluster.wire import Refusal
 
@@ -95,3 +97,59 @@ def test_three_to_five_to_one_to_three_nodes_under_load_with_kills(make_cluster)
     cluster.wait_equal(last.id, "K6", "K7")
     for server in (last, sixth, seventh):
         load.check(server)
+
+
+def refusal(answer: object, *texts: str) -> None:
+    """It is -ERR, and says all of these."""
+    assert isinstance(answer, Refusal), answer
+    assert answer.prefix == "ERR", answer
+    for text in texts:
+        assert text in answer, answer
+
+
+def test_what_puts_the_quorum_at_risk_is_refused_with_the_safe_order(cluster):
+    """With one of three down, the dead one goes first; the last voter never goes."""
+    leader = cluster.leader()
+    dead, other = cluster.followers()
+    dead.kill()
+    refused = f"{dead.id} is down: remove {dead.id} first"
+    refusal(leader.order("REMOVE", other.id), refused, "FORCE")
+    refusal(leader.order("DEMOTE", other.id), refused)
+    refusal(cluster.order("ADD", "K9", "127.0.0.1", dead.peer_port), f"is the address of {dead.id}")
+    assert cluster.order("REMOVE", dead.id, asked=other) == "OK"
+    assert cluster.order("REMOVE", other.id) == "OK"
+    assert cluster.kinds() == {leader.id: "voter"}
+    refusal(leader.order("REMOVE", leader.id), f"{leader.id} is the last voter: add or promote another")
+    refusal(leader.order("DEMOTE", leader.id), f"{leader.id} is the last voter: add or promote another")
+    assert leader.ask("SET", "x", "served") == "OK"
+
+
+def test_who_cannot_be_added_is_told_why(make_cluster):
+    """Nobody at the address, another cluster's node, a removed directory; the way out of the last is right."""
+    cluster, foreign = make_cluster(2), make_cluster(1)
+    stranger = foreign["K1"]
+    stranger.id = "K9"
+    stranger.configure({}, node={"id": "K9"})
+    foreign.start()
+    cluster.start()
+    with stranger.client() as client:
+        assert client.call("SET", "whose", "theirs") == "OK"
+    answer = cluster.order("ADD", "K9", "127.0.0.1", stranger.peer_port)
+    refusal(answer, "K9 belongs to cluster ", "check cluster.members and node.data of both")
+    answer = cluster.order("ADD", "K8", "127.0.0.1", free_ports(1)[0])
+    refusal(answer, "K8 cannot be reached at 127.0.0.1:", "cluster.standby")
+    assert stranger.ask("GET", "whose") == b"theirs"
+
+    assert cluster["K1"].ask("SET", "whose", "ours") == "OK"
+    gone = cluster["K2"]
+    assert cluster["K1"].order("REMOVE", "K2") == "OK"
+    wait_until(lambda: gone.problem().startswith("K2 was removed"), "K2 knows")
+    again = ("ADD", "K2", "127.0.0.1", gone.peer_port)
+    refusal(cluster["K1"].order(*again), "removed", "wipe", "start", "with cluster.standby")
+    gone.terminate()
+    shutil.rmtree(gone.data)
+    cluster.wait_for_addition(gone)
+    wait_until(gone.status, "it is up")
+    assert cluster["K1"].order(*again) == "OK"
+    cluster.wait_voters("K1", "K2")
+    assert gone.ask("GET", "whose") == b"ours"
