@@ -67,7 +67,11 @@ def _survivors(pieces, dice):
 
 
 class SimulatedDisk(apsw.VFS):
-    """Counts writes and syncs; at number `cut_at` the power goes, before or after it had its effect."""
+    """Counts writes and syncs; at number `cut_at` the power goes, before or after it had its effect.
+
+    That is told once, and what is done afterwards is lost without a word: SQLite itself tries to tidy up
+    within the call that failed, where a second exception would have nowhere to go.
+    """
 
     def __init__(self, name, seed):
         self.name = name
@@ -77,14 +81,19 @@ class SimulatedDisk(apsw.VFS):
         self.cut_at = None
         super().__init__(name, "", maxpathname=100)
 
+    @property
+    def off(self):
+        """The power has gone; SQLite may have made another error of it."""
+        return self.cut_at is not None and self.steps >= self.cut_at
+
     def change(self, effect):
         """Do `effect` to a file, unless the power goes."""
-        if self.cut_at is not None and self.steps >= self.cut_at:
-            raise PowerCut
+        if self.off:
+            return
         self.steps += 1
         if self.steps != self.cut_at or self.dice.random() < 0.5:
             effect()
-        if self.steps == self.cut_at:
+        if self.off:
             raise PowerCut
 
     def power_on(self):
@@ -98,7 +107,12 @@ class SimulatedDisk(apsw.VFS):
         return OpenFile(self, self.files.setdefault(path, SimulatedFile()))
 
     def xDelete(self, path, sync):
-        self.files.pop(path, None)
+        self.remove(path)
+
+    def remove(self, path):
+        """Names are durable at once, also their going; not without power."""
+        if not self.off:
+            self.files.pop(path, None)
 
     def xAccess(self, path, flags):
         return path in self.files
@@ -181,7 +195,7 @@ class SimulatedDirectory:
         pass
 
     def remove(self, name):
-        self._disk.files.pop(name, None)
+        self._disk.remove(name)
 
     def rename(self, name, to):
         self._disk.files[to] = self._disk.files.pop(name)

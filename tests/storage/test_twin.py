@@ -1,7 +1,10 @@
-"""The log against a dictionary: any lawful sequence of writes reads back the same, after any restart."""
+"""Log and state files against dictionaries: any lawful sequence of writes, checkpoints and snapshots reads
+back the same, after any restart.
+"""
 
 import tempfile
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +14,7 @@ from kraft.raft.ready import Persist
 from kraft.storage.directory import RealDirectory
 from kraft.storage.logdatabase import LogDatabase
 from kraft.storage.ports import Settings
+from tests.storage.node import Node
 from tests.storage.twin import Twin, check, persist, step
 
 TAIL_BYTES = 1000
@@ -28,13 +32,15 @@ def opened(path):
 @settings(max_examples=40, deadline=None)
 @given(plans=st.lists(step, max_size=20))
 def test_any_sequence_of_writes_and_restarts_equals_the_twin(plans):
+    """The log alone, with several writes in one transaction."""
     with tempfile.TemporaryDirectory() as path:
         database = opened(path)
         twins: dict[int, Twin] = {}
         waiting: list[Transaction] = []
         for plan in plans:
             twin = twins.setdefault(plan["group"], Twin())
-            waiting.append(Transaction(((plan["group"], persist(twin, plan)),)))
+            state = 1 if plan["snapshot"] is not None else None
+            waiting.append(Transaction(((plan["group"], persist(twin, plan, state=state)),)))
             if plan["then"] == "together":
                 continue
             assert database.commit(waiting)
@@ -47,11 +53,30 @@ def test_any_sequence_of_writes_and_restarts_equals_the_twin(plans):
                 check(database.loaded, twins)
         assert database.commit(waiting)
         for group, twin in twins.items():
-            assert database.fetch(group, 1, twin.last, 1 << 30) == tuple(twin.log.values())
+            first = twin.base.index + 1
+            assert database.fetch(group, first, twin.last, 1 << 30) == tuple(twin.log.values())
         database.close()
         database = opened(path)
         check(database.loaded, twins)
         database.abandon()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@settings(max_examples=12, deadline=None)
+@given(plans=st.lists(step, max_size=15))
+def test_any_sequence_of_checkpoints_and_snapshots_equals_the_twin(shared, plans):
+    with tempfile.TemporaryDirectory() as path:
+        node = Node(RealDirectory(path), shared=shared)
+        for plan in plans:
+            node.carry_out(plan)
+            if plan["then"] in ("close", "kill"):
+                (node.close if plan["then"] == "close" else node.die)()
+                node.restart()
+        node.read_back()
+        node.close()
+        node.restart()
+        node.read_back()
+        node.die()
 
 
 def test_the_tail_in_memory_is_bounded_by_what_is_committed():

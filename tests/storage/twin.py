@@ -2,24 +2,39 @@
 
 from hypothesis import strategies as st
 
-from kraft.raft.membership import Configuration, Member
+from kraft.kv.checkpoint import Image
+from kraft.raft.membership import START, Base, Configuration, Member
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ready import Persist
+from tests.storage.states import State
 
 CONFIGURATION = Configuration.of_voters((Member("K1", "ab", "h:1"),))
 
 
 class Twin:
-    """One group: a dictionary of entries, a commit index, a term and a vote."""
+    """One group: a dictionary of entries, a base, a commit index, a term and a vote; and its state, with what
+    the last checkpoint holds.
+    """
 
     def __init__(self):
         self.log: dict[int, Entry] = {}
+        self.base = START
         self.recorded = 0
         self.hard_state = HardState()
+        self.state = State()
+        self.image: Image | None = None
+        self.records: dict = {}
 
     @property
     def last(self):
-        return max(self.log, default=0)
+        return max(self.log, default=self.base.index)
+
+    def at(self, index):
+        """The base at an entry of the log, or that of the log."""
+        if index == self.base.index:
+            return self.base
+        entry = self.log[index]
+        return Base(index, entry.term, entry.stamp, 0, CONFIGURATION)
 
 
 step = st.fixed_dictionaries(
@@ -31,20 +46,39 @@ step = st.fixed_dictionaries(
         "entries": st.lists(st.binary(max_size=300), max_size=5),
         "configuration": st.booleans(),
         "commit": st.integers(0, 8),
-        "then": st.sampled_from(["go on", "together", "checkpoint", "close", "kill"]),
+        "base": st.none() | st.integers(0, 12),
+        "snapshot": st.none() | st.none() | st.integers(1, 10),
+        "keys": st.lists(st.tuples(st.integers(0, 20), st.none() | st.binary(max_size=200)), max_size=6),
+        "then": st.sampled_from(["go on", "together", "checkpoint", "state", "state", "close", "kill"]),
     }
 )
 
 
-def persist(twin, plan):
-    """Draw a lawful write from the plan and do it on the twin: nothing known as committed is ever cut."""
+def persist(twin, plan, *, compact=False, state=None):
+    """Draw a lawful write from the plan and do it on the twin: nothing known as committed is ever cut.
+
+    `compact` lets it move the log's beginning, up to the checkpoint; with `state` it installs a snapshot at
+    an index of the plan, in the state file of that number.
+    """
     term = max(twin.hard_state.term, 1) + plan["new_term"]
     kept = twin.hard_state.vote if term == twin.hard_state.term else ""
     twin.hard_state = HardState(term, kept or plan["vote"] or "")  # a vote once given in a term stays
     cut = None
-    if plan["cut"] is not None and twin.last - plan["cut"] > twin.recorded:
+    if plan["cut"] is not None and twin.last - plan["cut"] > max(twin.recorded, twin.base.index):
         cut = twin.last - plan["cut"]
         twin.log = {index: entry for index, entry in twin.log.items() if index < cut}
+    base = None
+    if state is not None:
+        base = snapshot_base(twin, plan, term)
+        if base.index not in twin.log or twin.log[base.index].term != base.term:
+            cut = twin.base.index + 1
+            twin.log = {}
+        twin.recorded = max(twin.recorded, base.index)
+    elif compact and plan["base"] is not None and twin.image is not None:
+        base = twin.at(max(twin.base.index, min(twin.base.index + plan["base"], twin.image.base.index)))
+    if base is not None:
+        twin.log = {index: entry for index, entry in twin.log.items() if index > base.index}
+        twin.base = base
     added = []
     for data in plan["entries"]:
         kind = EntryKind.CONFIGURATION if plan["configuration"] else EntryKind.COMMANDS
@@ -55,15 +89,34 @@ def persist(twin, plan):
     commit = min(twin.recorded + plan["commit"], twin.last)
     if added:
         twin.recorded = commit
-    return Persist(0, twin.hard_state, cut, tuple(added), commit)
+    return Persist(0, twin.hard_state, cut, tuple(added), commit, base, state)
+
+
+def snapshot_base(twin, plan, term):
+    """Where the plan's snapshot stands: above all that is known to be committed."""
+    index = max(twin.recorded, twin.base.index) + plan["snapshot"]
+    known = twin.log.get(index)
+    return Base(index, known.term if known and not plan["new_term"] else term, 10 * index, 0, CONFIGURATION)
+
+
+def change_keys(twin, plan):
+    """What applying entries would do to the keyspace."""
+    for number, value in plan["keys"]:
+        if value is None:
+            twin.state.remove(b"%d" % number)
+        else:
+            twin.state.put(b"%d" % number, value, len(value))
 
 
 def check(loaded, twins):
     for group, twin in twins.items():
         restored = loaded.groups[group]
         assert restored.hard_state == twin.hard_state
-        assert (restored.first_index, restored.last_index) == (1, twin.last)
-        assert restored.commit <= twin.recorded
+        assert restored.base == twin.base
+        assert (restored.first_index, restored.last_index) == (twin.base.index + 1, twin.last)
+        at = twin.image.base.index if twin.image is not None else 0
+        assert at <= restored.commit <= max(twin.recorded, at) or group not in loaded.images
+        assert twin.base.index <= restored.commit <= max(twin.recorded, at, twin.base.index)
         assert [entry.index for entry in restored.tail] == list(
             range(twin.last - len(restored.tail) + 1, twin.last + 1)
         )
@@ -72,7 +125,7 @@ def check(loaded, twins):
         assert restored.last_stamp == 10 * twin.last
         starts = dict(restored.terms)
         term = 0
-        for index in range(1, twin.last + 1):
+        for index in range(twin.base.index + 1, twin.last + 1):
             term = starts.get(index, term)
             assert term == twin.log[index].term
         assert restored.configurations == tuple(
@@ -80,3 +133,11 @@ def check(loaded, twins):
             for index, entry in twin.log.items()
             if entry.kind == EntryKind.CONFIGURATION
         )
+
+
+def check_state(loaded, twins):
+    """The state files hold the last checkpoint, and the keyspaces are what the files hold."""
+    for group, twin in twins.items():
+        image, keyspace = loaded.images.get(group, (None, None))
+        assert image == twin.image
+        assert keyspace is None or keyspace.records == twin.records

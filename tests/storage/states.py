@@ -1,0 +1,65 @@
+"""Keyspaces that change, what a checkpoint takes of them, and state files under test."""
+
+from kraft.kv.checkpoint import Capture, Image, moved_sum, record_hash
+from kraft.kv.keyspace import Keyspace
+from kraft.raft.membership import Base, Configuration, Member
+from kraft.storage.statefiles import StateFiles
+from tests.storage.conftest import SETTINGS
+
+CONFIGURATION = Configuration.of_voters((Member("K1", "ab", "h:1"),))
+
+
+def base(index, *, term=1):
+    """The base at an entry as `conftest.entries` makes it."""
+    return Base(index, term, 1000 + index, 0, CONFIGURATION)
+
+
+class State:
+    """A keyspace whose every change takes a revision."""
+
+    def __init__(self):
+        self.keyspace = Keyspace()
+        self.revision = 0
+
+    def put(self, key, value=b"value", expires=0):
+        self.revision += 1
+        self.keyspace.put(key, value, self.revision, expires)
+
+    def remove(self, key):
+        self.revision += self.keyspace.remove(key) is not None
+
+    def capture(self, index, *, term=1):
+        return Capture(base(index, term=term), self.revision, self.keyspace.take_changes())
+
+    def image(self, index, *, term=1):
+        """What a file at `index` has to say, computed from scratch."""
+        records = self.keyspace.records
+        size = sum(len(key) + len(record.value) for key, record in records.items())
+        total = sum(
+            int.from_bytes(record_hash(key, record.value, record.revision, record.expires), "big")
+            for key, record in records.items()
+        )
+        sum_ = moved_sum(bytes(16), total, 0)
+        return Image(base(index, term=term), self.revision, len(records), size, sum_)
+
+
+def filled(count, *, value=b"value"):
+    state = State()
+    for number in range(count):
+        state.put(b"key %05d" % number, value, 0 if number % 3 else 10**12 + number)
+    return state
+
+
+def rows_of(view, max_bytes=1000):
+    """All pieces of a view."""
+    pieces, after = [], None
+    while not pieces or not pieces[-1].end:
+        pieces.append(view.read(after, max_bytes))
+        after = pieces[-1].last
+    return pieces
+
+
+def open_states(directory, database, *, vfs="", settings=SETTINGS, shared=False):
+    return StateFiles(
+        directory, database.loaded, database.replica, settings=settings, vfs=vfs, shared=shared
+    )

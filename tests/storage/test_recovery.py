@@ -1,0 +1,388 @@
+"""A survivor's directory becomes a cluster of its own: what is found, what is written, what is refused."""
+
+import apsw
+import msgspec
+import pytest
+
+from kraft.host.formation import cluster_id
+from kraft.host.ports import Identity, Transaction
+from kraft.kv import commands
+from kraft.raft.membership import Base, Configuration, Joining, Member, decode
+from kraft.raft.messages import Entry, EntryKind, HardState
+from kraft.raft.ready import Persist
+from kraft.storage.directory import RealDirectory
+from kraft.storage.errors import DamagedLog, DamagedState, DirectoryLocked, DirectoryUnusable
+from kraft.storage.lock import DirectoryLock
+from kraft.storage.recovery import RecoveryRefused, gone_min, open_recovery
+from tests.storage.conftest import INCARNATION
+from tests.storage.states import filled, open_states
+
+K1 = Member("K1", INCARNATION, "h1:1")
+K2, K3, K4 = (Member(f"K{n}", f"{n}" * 32, f"h{n}:1") for n in (2, 3, 4))
+ALL = Configuration.of_voters((K1, K2, K3))
+FOUNDED = Identity("K1", INCARNATION, cluster_id(ALL.members), ALL.members)
+MARK = "e" * 32
+BATCH = commands.encode([commands.Put(b"key", b"value"), commands.Delete((b"other",))])
+
+
+def configured(index, configuration, *, term=1):
+    return Entry(index, term, 1000 + index, EntryKind.CONFIGURATION, configuration.encode())
+
+
+def batches(first, last, *, term=1):
+    return tuple(Entry(i, term, 1000 + i, EntryKind.COMMANDS, BATCH) for i in range(first, last + 1))
+
+
+def written(*rows, group=0, term=1, vote="", commit=0, identity=FOUNDED, base=None, state=None):
+    return Transaction(
+        ((group, Persist(0, HardState(term, vote), None, rows, commit, base, state)),), identity
+    )
+
+
+@pytest.fixture
+def survivor(tmp_path, database_at):
+    """`survivor(rows, ...)`: a closed directory with these entries behind the bootstrap configuration."""
+
+    def make(*rows, **options):
+        database = database_at(tmp_path)
+        assert database.commit([written(configured(1, ALL), *rows, **options)])
+        database.close()
+        return tmp_path
+
+    return make
+
+
+def recover(directory):
+    with open_recovery(str(directory)) as recovery:
+        return recovery.carry_out(cluster_id, MARK)
+
+
+def contents(directory):
+    """Every file but the lock, which says who had it last."""
+    return {path.name: path.read_bytes() for path in directory.iterdir() if path.name != "lock"}
+
+
+# What is found
+
+
+def test_the_log_is_described_and_nothing_is_written(survivor):
+    directory = survivor(*batches(2, 9, term=3), term=5, commit=7)
+    before = contents(directory)
+
+    with open_recovery(str(directory)) as recovery:
+        findings = recovery.findings
+
+    assert contents(directory) == before
+    assert (findings.identity.id, findings.identity.cluster, findings.member) == ("K1", FOUNDED.cluster, K1)
+    (group,) = findings.groups
+    assert (group.first_index, group.last_index, group.last_term, group.term) == (1, 9, 3, 5)
+    assert group.last_stamp == 1009
+    assert (group.committed, group.uncommitted, group.commands) == (7, 2, 4)
+    assert (group.checkpoint, group.fenced) == (0, False)
+    assert findings.majorities == (("K1", "K2", "K3"),)
+
+
+def test_entries_that_only_the_write_ahead_log_holds_are_found(tmp_path, database_at):
+    """As after a kill."""
+    database = database_at(tmp_path)
+    assert database.commit([written(configured(1, ALL), *batches(2, 4))])
+    database.abandon()
+    before = contents(tmp_path)
+    assert before["log.db-wal"]
+
+    with open_recovery(str(tmp_path)) as recovery:
+        assert recovery.findings.groups[0].last_index == 4
+
+    assert contents(tmp_path) == before
+
+
+def test_a_checkpoint_proves_that_its_entries_were_committed(survivor, database_at):
+    directory = survivor(*batches(2, 9), commit=1)
+    database = database_at(directory)
+    states = open_states(RealDirectory(str(directory)), database)
+    capture = filled(100).capture(6)
+    assert states.write(0, capture, database.point) is not None
+    states.close()
+    database.close()
+    before = contents(directory)
+
+    with open_recovery(str(directory)) as recovery:
+        (group,) = recovery.findings.groups
+        assert (group.checkpoint, group.committed, group.commands) == (6, 6, 6)
+        assert contents(directory) == before
+        recovery.carry_out(cluster_id, MARK)
+
+    assert contents(directory)["state-0-1.db"] == before["state-0-1.db"]
+    again = open_states(RealDirectory(str(directory)), database_at(directory))
+    assert again.loaded.images[0][0].keys == 100
+    again.close()
+
+
+@pytest.mark.parametrize(("voters", "gone"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (9, 5)])
+def test_how_many_must_be_gone(voters, gone):
+    names = tuple(f"K{n}" for n in range(voters))
+    assert gone_min(names) == gone
+    assert voters - gone < voters // 2 + 1 <= voters - gone + 1
+
+
+# What is written
+
+
+def test_the_node_becomes_the_only_voter_of_a_new_cluster(survivor, database_at):
+    directory = survivor(*batches(2, 9, term=3), term=5, vote="K2", commit=7)
+
+    identity = recover(directory)
+
+    loaded = database_at(directory).loaded
+    assert loaded.identity == identity
+    assert (identity.id, identity.incarnation) == ("K1", INCARNATION)
+    assert identity.members == (Member("K1", MARK, "h1:1"),)
+    assert identity.cluster == cluster_id(identity.members) != FOUNDED.cluster
+    restored = loaded.groups[0]
+    assert restored.hard_state == HardState(6, "")
+    assert (restored.last_index, restored.last_stamp, restored.commit) == (10, 1009, 7)
+    entry = restored.tail[-1]
+    assert (entry.index, entry.term, entry.kind) == (10, 6, EntryKind.CONFIGURATION)
+    configuration = decode(entry.data)
+    assert configuration == Configuration((K1,), ("K1",), retired=(K2.incarnation, K3.incarnation))
+    assert [e.data for e in restored.tail[1:9]] == [BATCH] * 8
+
+
+def test_a_cluster_that_the_node_founded_alone_gets_a_new_id_as_well(survivor):
+    """Its founders were this very node: the hash of that would be the old id."""
+    alone = Configuration.of_voters((K1,))
+    founded = Identity("K1", INCARNATION, cluster_id((K1,)), (K1,))
+    directory = survivor(configured(2, ALL), identity=founded, commit=2)
+    first = recover(directory)
+    assert first.cluster != founded.cluster
+    assert cluster_id(alone.members) == founded.cluster
+
+
+def test_a_change_under_way_is_overridden(survivor, database_at):
+    """Joint, uncommitted, with a new incarnation of a member and one on its way to a vote."""
+    fresh = Member("K2", "f" * 32, "h2:1")
+    target = Configuration.of_voters((K1, fresh))
+    learning = Configuration(
+        (K1, K2, K3, K4), ("K1", "K2", "K3"), ("K4",), (Joining("K4", "K2"),), ("9" * 32,)
+    )
+    target = Configuration(target.members, target.voters, retired=(K2.incarnation, "8" * 32, "9" * 32))
+    joint = msgspec.structs.replace(learning, target=target)
+    assert joint.fault() is None
+    directory = survivor(configured(2, learning), configured(3, joint), commit=2)
+    with open_recovery(str(directory)) as recovery:
+        assert recovery.findings.majorities == (("K1", "K2", "K3"), ("K1", "K2"))
+
+    recover(directory)
+
+    _, configuration = database_at(directory).loaded.groups[0].configurations[-1]
+    gone = {K2.incarnation, K3.incarnation, K4.incarnation, fresh.incarnation, "8" * 32, "9" * 32}
+    assert configuration == Configuration((K1,), ("K1",), retired=tuple(sorted(gone)))
+
+
+def test_the_address_in_force_counts_not_the_founders(survivor, database_at):
+    moved = Member("K1", INCARNATION, "elsewhere:9")
+    directory = survivor(configured(2, Configuration.of_voters((moved, K2, K3))), commit=2)
+    identity = recover(directory)
+    assert identity.members[0].peer == "elsewhere:9"
+    _, configuration = database_at(directory).loaded.groups[0].configurations[-1]
+    assert configuration.members == (moved,)
+
+
+def test_every_group_of_the_directory_is_recovered(tmp_path, database_at):
+    database = database_at(tmp_path)
+    assert database.commit(
+        [
+            written(configured(1, ALL), *batches(2, 3), term=2),
+            written(configured(1, ALL), *batches(2, 8, term=4), group=2, term=4),
+        ]
+    )
+    database.close()
+
+    recover(tmp_path)
+
+    groups = database_at(tmp_path).loaded.groups
+    assert {g: (r.hard_state.term, r.last_index) for g, r in groups.items()} == {0: (3, 4), 2: (5, 9)}
+    assert all(r.configurations[-1][1].electors == ("K1",) for r in groups.values())
+
+
+def test_a_log_that_is_cut_behind_a_base_goes_on(survivor, database_at):
+    directory = survivor(*batches(2, 9))
+    database = database_at(directory)
+    states = open_states(RealDirectory(str(directory)), database)
+    assert states.write(0, filled(10).capture(9), database.point) is not None
+    states.close()
+    at = Base(9, 1, 1009, 1, ALL)
+    assert database.commit([Transaction(((0, Persist(0, None, None, (), 9, at)),))])
+    database.close()
+
+    with open_recovery(str(directory)) as recovery:
+        (group,) = recovery.findings.groups
+        assert (group.first_index, group.last_index, group.last_term, group.committed) == (10, 9, 1, 9)
+        recovery.carry_out(cluster_id, MARK)
+
+    restored = database_at(directory).loaded.groups[0]
+    assert (restored.first_index, restored.last_index) == (10, 10)
+    assert restored.configurations[-1][1].electors == ("K1",)
+
+
+def test_a_fenced_state_counts_from_now_on(survivor, database_at):
+    """There is nobody left to copy another one from, and a fenced replica would lead nobody."""
+    directory = survivor(*batches(2, 9))
+    database = database_at(directory)
+    states = open_states(RealDirectory(str(directory)), database)
+    assert states.write(0, filled(10).capture(8), database.point) is not None
+    states.close()
+    assert database.fence(0, True)
+    database.close()
+
+    with open_recovery(str(directory)) as recovery:
+        assert recovery.findings.groups[0].fenced
+        recovery.carry_out(cluster_id, MARK)
+
+    database = database_at(directory)
+    assert database.loaded.fenced == frozenset()
+    assert database.replica(0).state == 1
+
+
+def test_a_recovery_cut_short_by_a_full_disk_changes_nothing(survivor, database_at, monkeypatch):
+    directory = survivor(*batches(2, 4))
+    with open_recovery(str(directory)) as recovery:
+        monkeypatch.setattr("kraft.storage.recovery.LogDatabase.commit", lambda *_: False)
+        with pytest.raises(Exception, match="the disk is full"):
+            recovery.carry_out(cluster_id, MARK)
+    assert database_at(directory).loaded.identity.cluster == FOUNDED.cluster
+
+
+# What is refused
+
+
+def refusal(directory):
+    with pytest.raises(RecoveryRefused) as refused:
+        open_recovery(str(directory))
+    DirectoryLock(str(directory)).release()  # it was let go
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def test_a_directory_that_is_not_there_is_not_made(tmp_path):
+    with pytest.raises(DirectoryUnusable, match="there is no such directory"):
+        open_recovery(str(tmp_path / "K1"))
+    assert not (tmp_path / "K1").exists()
+
+
+def test_a_directory_without_a_log(tmp_path):
+    assert "log.db is missing" in refusal(tmp_path)
+
+
+def test_a_directory_in_use(survivor):
+    directory = survivor()
+    lock = DirectoryLock(str(directory))
+    with pytest.raises(DirectoryLocked, match="in use by process"):
+        open_recovery(str(directory))
+    lock.release()
+
+
+def test_a_node_that_never_was_in_a_cluster(tmp_path, database_at):
+    database_at(tmp_path).close()
+    assert "K1 never was in a cluster" in refusal(tmp_path)
+
+
+def test_a_new_member_without_any_data(tmp_path, database_at):
+    database = database_at(tmp_path)
+    assert database.commit([Transaction(((0, Persist(0, HardState(), None, (), 0)),), FOUNDED)])
+    database.close()
+    assert "has got nothing of its data yet" in refusal(tmp_path)
+
+
+def test_a_new_member_whose_log_ends_before_it_became_one(tmp_path, database_at):
+    before = Configuration.of_voters((K2, K3))
+    database = database_at(tmp_path)
+    assert database.commit([written(configured(1, before), *batches(2, 4))])
+    database.close()
+    assert "K1 had not caught up to where it became a member" in refusal(tmp_path)
+
+
+def test_an_id_that_came_back_counts_by_its_incarnation(tmp_path, database_at):
+    """The log so far knows the directory that this one took the place of."""
+    before = Configuration.of_voters((Member("K1", "a" * 32, "h1:1"), K2, K3))
+    database = database_at(tmp_path)
+    assert database.commit([written(configured(1, before))])
+    database.close()
+    assert "had not caught up" in refusal(tmp_path)
+
+
+def test_the_only_voter(survivor):
+    directory = survivor(configured(2, Configuration((K1, K2), ("K1",), ("K2",))))
+    assert "the only voter of its cluster already" in refusal(directory)
+
+
+def test_a_recovery_is_not_repeated(survivor):
+    directory = survivor()
+    recover(directory)
+    assert "nothing to recover, start it" in refusal(directory)
+
+
+def test_a_removed_node(survivor):
+    removed = Configuration((K2, K3), ("K2", "K3"), retired=(INCARNATION,))
+    assert "K1 was removed from its cluster" in refusal(survivor(configured(2, removed)))
+
+
+def test_commands_of_a_newer_version(survivor):
+    newer = Entry(2, 1, 1002, EntryKind.COMMANDS, b"\xff" + BATCH[1:])
+    assert "use the newer kraft" in refusal(survivor(newer))
+
+
+def test_a_log_of_an_older_version(survivor):
+    directory = survivor()
+    connection = apsw.Connection(str(directory / "log.db"))
+    connection.execute("PRAGMA user_version=1")
+    connection.close()
+    assert "start the node with this version" in refusal(directory)
+
+
+def test_a_damaged_log(survivor):
+    directory = survivor(*batches(2, 9))
+    connection = apsw.Connection(str(directory / "log.db"))
+    connection.execute("UPDATE entry SET data = X'00' WHERE position = 5")
+    connection.close()
+    before = contents(directory)
+    with pytest.raises(DamagedLog, match="the checksum of entry 5 does not match"):
+        open_recovery(str(directory))
+    assert contents(directory) == before
+
+
+def test_a_log_that_lost_its_end(survivor):
+    directory = survivor(*batches(2, 9))
+    connection = apsw.Connection(str(directory / "log.db"))
+    connection.execute("DELETE FROM entry WHERE position = 9")
+    connection.close()
+    with pytest.raises(DamagedLog, match="but index 9 of term 1 was stored"):
+        open_recovery(str(directory))
+
+
+def test_a_state_file_that_is_missing_behind_a_cut_log(survivor, database_at):
+    directory = survivor(*batches(2, 9))
+    database = database_at(directory)
+    states = open_states(RealDirectory(str(directory)), database)
+    assert states.write(0, filled(10).capture(9), database.point) is not None
+    states.close()
+    assert database.commit(
+        [Transaction(((0, Persist(0, None, None, (), 9, Base(9, 1, 1009, 1, ALL))),))]
+    )
+    database.close()
+    (directory / "state-0-1.db").unlink()
+    with pytest.raises(DamagedState, match="it is missing"):
+        open_recovery(str(directory))
+
+
+def test_a_damaged_state_file_of_a_whole_log_is_left_for_the_start_to_replace(survivor, database_at):
+    directory = survivor(*batches(2, 9))
+    database = database_at(directory)
+    states = open_states(RealDirectory(str(directory)), database)
+    assert states.write(0, filled(10).capture(9), database.point) is not None
+    states.close()
+    database.close()
+    (directory / "state-0-1.db").write_bytes(b"nothing of the kind" * 1000)
+    with open_recovery(str(directory)) as recovery:
+        assert recovery.findings.groups[0].checkpoint == 0
+    assert (directory / "state-0-1.db").exists()
