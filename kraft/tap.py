@@ -275,11 +275,13 @@ class NodeService(Service):
         """Once in each place: to who watches standard error, and in the log if that is not the same."""
         self._supervision.failed(reason)
         errors = sys.__stderr__  # sys.stderr leads into the log
-        if not self._log.same_place(errors):
+        here = self._log.same_place(errors)
+        if not here:
             logs.logger("kraft").critical("node_failed", reason=reason)
         if errors is not None:
+            mark = self._log.mark("critical") if here else ""
             with contextlib.suppress(OSError):
-                errors.write(f"kraft: {reason}\n")
+                errors.write(f"{mark}kraft: {reason}\n")
                 errors.flush()
 
     # -- stop -----------------------------------------------------------------------------------------

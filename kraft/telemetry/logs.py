@@ -4,11 +4,15 @@
 file, or to the standard output the process was started with, never to `sys.stdout`: twistd replaces that
 with a writer into Twisted's log, whose events come back here. A line that cannot be written is lost, without
 a raise.
+
+Where standard output is the journal's, each line begins with its priority, `<3>` for an error, which journald
+takes off again: the same lines in the same form, and no second way out besides standard output.
 """
 
 import os
 import sys
 from collections.abc import Callable, MutableMapping
+from functools import partial
 from io import TextIOBase
 from typing import Any, Protocol, TextIO
 
@@ -21,6 +25,7 @@ from zope.interface import implementer
 from kraft.config import Log
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # as in syslog(3)
 KEYS_MAX = 256  # of one rate limit; the oldest go first
 _FIRST = ("timestamp", "level", "event", "node")
 _TWISTED_LEVELS = {
@@ -47,17 +52,18 @@ def configure(log: Log, node: str = "", stream: Stream | None = None) -> "Sink":
 
     The form `auto` is text when `stream` is a terminal, else JSON. `stream` is standard output unless given.
     """
-    sink = Sink(stream if stream is not None else sys.__stdout__)
+    sink = Sink(stream if stream is not None else sys.__stdout__, log.level)
     at_terminal = sink.at_terminal()
     as_text = log.format == "text" or (log.format == "auto" and at_terminal)
     structlog.configure(
         processors=[
+            sink.admit,
             _of_node(node),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *(_text(colors=at_terminal) if as_text else _json()),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[log.level]),
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS["debug"]),  # the sink's level may change
         logger_factory=lambda *_: sink,
     )
     return sink
@@ -116,10 +122,27 @@ class TwistedBridge:
 
 
 class Sink:
-    """Where rendered lines go; structlog calls it by the name of the level."""
+    """Where rendered lines go; structlog calls it by the name of the level.
 
-    def __init__(self, stream: Stream | None) -> None:
+    Events below `level` are left out; it may be set at any time.
+    """
+
+    def __init__(self, stream: Stream | None, level: str = "info") -> None:
         self._stream = stream
+        self.level = level
+        self._marks = _marks(stream)
+        for name in LEVELS:
+            setattr(self, name, partial(self.write, mark=self._marks.get(name, "")))
+
+    def admit(self, _logger: object, level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """The processor that leaves events out."""
+        if LEVELS[level] < LEVELS[self.level]:
+            raise structlog.DropEvent
+        return event
+
+    def mark(self, level: str) -> str:
+        """What a line of this level begins with here, also one that is not an event."""
+        return self._marks.get(level, "")
 
     def at_terminal(self) -> bool:
         """Whether a person reads along."""
@@ -134,19 +157,30 @@ class Sink:
         except (OSError, ValueError):  # closed, or not a file at all
             return False
 
-    def write(self, line: str) -> None:
-        """Write one line, or lose it."""
+    def write(self, line: str, mark: str = "") -> None:
+        """Write one line, or lose it; the lines of a traceback in readable form are marked one by one."""
         if self._stream is None:
             return
         try:
-            self._stream.write(line + "\n")
+            self._stream.write(mark + line.replace("\n", "\n" + mark) + "\n")
             self._stream.flush()
         except (BrokenPipeError, ValueError):  # the reader is gone, or the stream is closed
             self._stream = None
         except OSError:
             pass  # a disk that is full may have room for the next one
 
-    debug = info = warning = error = critical = write
+
+def _marks(stream: Stream | None) -> dict[str, str]:
+    """By level, where the stream is the one that `JOURNAL_STREAM` names (systemd.exec(5)), else none."""
+    named = os.environ.get("JOURNAL_STREAM", "")
+    if not named or not isinstance(stream, TextIOBase):
+        return {}
+    try:
+        of = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return {}
+    same = named == f"{of.st_dev}:{of.st_ino}"
+    return {level: f"<{priority}>" for level, priority in _PRIORITIES.items()} if same else {}
 
 
 def _of_node(node: str) -> Processor:

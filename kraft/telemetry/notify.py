@@ -92,7 +92,7 @@ class NotifySocket:
     def __bool__(self) -> bool:
         return self._address.startswith(("/", "\0"))
 
-    def tell(self, *facts: str) -> None:
+    def send(self, *facts: str) -> None:
         """One datagram of `NAME=value` lines, or nothing when nobody takes it."""
         if not self:
             return
@@ -123,7 +123,7 @@ class Supervision:
 
     def opening(self) -> None:
         """The data directory is being read; the reactor does not run yet."""
-        self._socket.tell("STATUS=reading the data directory")
+        self._socket.send("STATUS=reading the data directory")
 
     def replaying(self, status: Callable[[], Status]) -> None:
         """The log is being replayed; `status` is asked from now on."""
@@ -135,29 +135,29 @@ class Supervision:
         """The ports are open; `ping` asks the writer thread for a sign of life (`Store.ping`)."""
         self._ping = ping
         self._ready = True
-        self._socket.tell("READY=1", *self._words())
+        self._socket.send("READY=1", *self._words())
         if self._socket and self._sign_seconds:
             self._ask()
 
     def reloading(self) -> None:
         """The configuration is being read again; `reloaded` must follow."""
         if self._ready:
-            self._socket.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            self._socket.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def reloaded(self) -> None:
         """It was, with whatever outcome: the node runs on."""
         if self._ready:
-            self._socket.tell("READY=1", *self._words())
+            self._socket.send("READY=1", *self._words())
 
     def stopping(self) -> None:
         """An orderly end began; the time for it is the service manager's to watch."""
         self._silence()
-        self._socket.tell("STOPPING=1", "STATUS=handing leadership over, then closing")
+        self._socket.send("STOPPING=1", "STATUS=handing leadership over, then closing")
 
     def failed(self, reason: str) -> None:
         """The last words before the process ends by itself; of a traceback its last line, which says what."""
         self._silence()
-        self._socket.tell("STATUS=failed: " + (reason.strip().splitlines() or [""])[-1])
+        self._socket.send("STATUS=failed: " + (reason.strip().splitlines() or [""])[-1])
 
     def _silence(self) -> None:
         self._ready = False
@@ -171,7 +171,7 @@ class Supervision:
     def _tell_status(self) -> None:
         self._later("status", STATUS_SECONDS, self._tell_status)
         longer = () if self._ready else (f"EXTEND_TIMEOUT_USEC={EXTENSION_SECONDS * 1_000_000}",)
-        self._socket.tell(*self._words(), *longer)
+        self._socket.send(*self._words(), *longer)
 
     def _ask(self) -> None:
         self._later("watchdog", self._sign_seconds, self._ask)
@@ -182,7 +182,7 @@ class Supervision:
     def _answered(self) -> None:
         self._asked = False
         if self._ready:
-            self._socket.tell("WATCHDOG=1")
+            self._socket.send("WATCHDOG=1")
 
     def _later(self, what: str, seconds: float, call: Callable[[], None]) -> None:
         self._pending[what] = self._clock.call_later(seconds, call)

@@ -4,6 +4,7 @@ import ast
 import errno
 import io
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from kraft.config import Log
 from kraft.telemetry import logs
 from kraft.telemetry.events import LEVELS
 from kraft.telemetry.logs import KEYS_MAX, RateLimit, TwistedBridge
+from kraft.telemetry.logs import LEVELS as LEVELS_OF_LOGS
 from kraft.telemetry.observers import EventLog
 
 
@@ -126,6 +128,43 @@ def test_lower_levels_are_left_out() -> None:
     log.error("b")
 
     assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == ["b"]
+
+
+def test_the_level_can_change_under_loggers_that_exist() -> None:
+    out = io.StringIO()
+    sink = logs.configure(Log("warning", "json"), "", out)
+    log = logs.logger("kraft")
+    log.info("a")
+    sink.level = "debug"
+    log.debug("b")
+
+    assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == ["b"]
+
+
+def test_the_journal_is_told_priorities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only where the stream is the one that the environment names, and on every line."""
+    with (tmp_path / "journal").open("w+") as out, (tmp_path / "other").open("w+") as other:
+        named = os.fstat(out.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{named.st_dev}:{named.st_ino}")
+        logs.configure(Log("info", "json"), "", other)
+        logs.logger("kraft").error("elsewhere")
+        sink = logs.configure(Log("debug", "text"), "", out)
+        log = logs.logger("kraft")
+        for level in LEVELS_OF_LOGS:
+            logs.log(log, level, "a")
+        try:
+            raise RuntimeError("broken")
+        except RuntimeError:
+            log.exception("b")
+        out.seek(0)
+        other.seek(0)
+        marks = [line[:3] for line in out]
+
+        assert marks[:5] == ["<7>", "<6>", "<4>", "<3>", "<2>"]
+        assert len(marks) > 7
+        assert set(marks[5:]) == {"<3>"}
+        assert sink.mark("critical") == "<2>"
+        assert other.read(1) == "{"
 
 
 def test_an_exception_is_one_line_with_its_traceback() -> None:

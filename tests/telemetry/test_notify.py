@@ -130,7 +130,7 @@ def test_the_watchdog_is_for_one_process(environment: dict[str, str], seconds: f
 def test_an_abstract_name_is_a_socket_too() -> None:
     name = "@kraft-test-notify"
     manager = Manager(name)
-    NotifySocket({"NOTIFY_SOCKET": name}).tell("READY=1", "STATUS=ready")
+    NotifySocket({"NOTIFY_SOCKET": name}).send("READY=1", "STATUS=ready")
     assert manager.heard() == ["READY=1 STATUS=ready"]
     manager.close()
 
@@ -141,7 +141,7 @@ def test_other_names_are_no_socket(name: str) -> None:
 
 
 def test_a_manager_that_is_gone_costs_nothing(place: str) -> None:
-    NotifySocket({"NOTIFY_SOCKET": place}).tell("READY=1")
+    NotifySocket({"NOTIFY_SOCKET": place}).send("READY=1")
 
 
 def test_a_manager_that_takes_nothing_costs_a_line(
@@ -154,7 +154,7 @@ def test_a_manager_that_takes_nothing_costs_a_line(
         with contextlib.suppress(BlockingIOError):
             while True:
                 other.sendto(b"full", place)
-    NotifySocket({"NOTIFY_SOCKET": place}).tell("LOST=1")
+    NotifySocket({"NOTIFY_SOCKET": place}).send("LOST=1")
     assert set(manager.heard()) == {"full"}
 
 
