@@ -93,13 +93,10 @@ class Formation:
     def _stranger(self, hello: Hello) -> str | None:
         """What a formed node has against another node."""
         mine = self.identity
-        if hello.cluster and hello.cluster != mine.cluster:
-            return (
-                f"{hello.id} belongs to cluster {hello.cluster[:12]}, {mine.id} to {mine.cluster[:12]}: "
-                "check cluster.members and node.data of both"
-            )
         if hello.incarnation in self.current.retired:
             return f"{hello.id} was removed from the cluster: {_way_back(hello.id)}"
+        if hello.cluster and hello.cluster != mine.cluster:
+            return self._foreign(hello)
         if hello.cluster or hello.id in self.introduced:
             return None  # of the same cluster; our own list of members may be behind
         known = next((m for m in self.members if m.id == hello.id), None)
@@ -112,6 +109,20 @@ class Formation:
                 f"cluster knows {known.incarnation[:8]}): restore it, or {_readmission(hello)}"
             )
         return None
+
+    def _foreign(self, hello: Hello) -> str:
+        """A directory changes its cluster in one way only: by `kraft recover`."""
+        mine = self.identity
+        if any((m.id, m.incarnation) == (hello.id, hello.incarnation) for m in self.members):
+            return (
+                f"{hello.id} was recovered without {mine.id} and is in a cluster of its own now, so one of "
+                f"the two has to be given up; to give up {mine.id}, wipe the data directory of {mine.id} and "
+                f"{_admission(mine.id, self.address)}"
+            )
+        return (
+            f"{hello.id} belongs to cluster {hello.cluster[:12]}, {mine.id} to {mine.cluster[:12]}: "
+            "check cluster.members and node.data of both"
+        )
 
     def _turned_back(self, hello: Hello) -> bool:
         """A directory was put back, or copied: it was started more often, or otherwise, than it says."""

@@ -4,6 +4,7 @@ Every pragma is read back: SQLite ignores what it cannot honour without a word. 
 `locking_mode` before `journal_mode`, or WAL would need shared memory; both outside any transaction.
 """
 
+from pathlib import Path
 from typing import Any
 
 import apsw
@@ -38,6 +39,37 @@ def open_database(
         connection.close(True)
         raise
     return connection
+
+
+def open_to_read(path: str) -> apsw.Connection:
+    """Open a file of the real disk, alone, to leave it and its WAL as they are. Raises `StorageError`."""
+    try:
+        connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)  # WAL is not for a mere reader
+    except apsw.Error as error:
+        raise explain(path, error) from error
+    wal = Path(path + "-wal")
+    try:
+        # The close may take away an empty WAL, which the reading made, and no other.
+        keep = wal.exists() and wal.stat().st_size > 0
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(keep))
+        for name, value, effect in _READING:
+            set_pragma(connection, name, value, effect)
+    except apsw.Error as error:
+        connection.close(True)
+        raise explain(path, error) from error
+    except BaseException:
+        connection.close(True)
+        raise
+    return connection
+
+
+_READING = (
+    ("locking_mode", "EXCLUSIVE", "exclusive"),  # no shared memory is made
+    ("query_only", 1, 1),
+    ("mmap_size", 0, 0),
+    ("cell_size_check", 1, 1),
+    ("trusted_schema", 0, 0),
+)
 
 
 def _pragmas(

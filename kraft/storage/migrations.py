@@ -61,6 +61,14 @@ def check_and_upgrade(
     connection: apsw.Connection, files: tuple[SchemaFile, ...], application_id: int = APPLICATION_ID
 ) -> int:
     """Bring an existing database to the newest version and return it. Raises `UnknownVersion`."""
+    upgrade(connection, files, check(connection, files, application_id))
+    return len(files)
+
+
+def check(
+    connection: apsw.Connection, files: tuple[SchemaFile, ...], application_id: int = APPLICATION_ID
+) -> int:
+    """The version of an existing database, at most the newest one. Raises `UnknownVersion`."""
     application = single(connection, "PRAGMA application_id")
     version = single(connection, "PRAGMA user_version")
     if application != application_id or version < 1:
@@ -71,8 +79,7 @@ def check_and_upgrade(
             f"{connection.filename} has schema {version}, this version of kraft knows up to {len(files)}:"
             " run the newer kraft that wrote it"
         )
-    upgrade(connection, files, version)
-    return len(files)
+    return int(version)
 
 
 def upgrade(connection: apsw.Connection, files: tuple[SchemaFile, ...], version: int) -> None:

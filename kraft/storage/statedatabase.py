@@ -15,7 +15,14 @@ import apsw
 from kraft.kv.checkpoint import Capture, Image, record_hash
 from kraft.kv.keyspace import Keyspace, Record, row_sum
 from kraft.storage import migrations, stateimage
-from kraft.storage.database import FRAME_BYTES, PAGE_BYTES, explain, open_database, single
+from kraft.storage.database import (
+    FRAME_BYTES,
+    PAGE_BYTES,
+    explain,
+    open_database,
+    open_to_read,
+    single,
+)
 from kraft.storage.errors import DiskFailed, OutOfOrder
 from kraft.storage.state import DamagedRow
 from kraft.storage.stateimage import Totals
@@ -56,21 +63,37 @@ class StateDatabase:
 
     `image` is what the file holds, None before the first checkpoint; `adlers` the sum of its rows' `adler`;
     `wal_bytes` are the frames not yet in the file. `shared` lets other connections read; without it, this is
-    the only one (on a disk without shared memory).
+    the only one (on a disk without shared memory). `untouched`: to be read, and left as it is.
     """
 
-    def __init__(self, place: str, *, vfs: str = "", shared: bool = True, wal_bytes_max: int) -> None:
+    def __init__(
+        self,
+        place: str,
+        *,
+        vfs: str = "",
+        shared: bool = True,
+        wal_bytes_max: int,
+        untouched: bool = False,
+    ) -> None:
         self.place = place
         self._shared = shared
         self._vfs = vfs
         try:
-            self.connection = open_database(
-                place, vfs=vfs, wal_bytes_max=wal_bytes_max, shared=shared, spill=True
+            self.connection = (
+                open_to_read(place)
+                if untouched
+                else open_database(place, vfs=vfs, wal_bytes_max=wal_bytes_max, shared=shared, spill=True)
             )
         except apsw.Error as error:
             raise explain(place, error) from error
         try:
-            self._prepare()
+            if untouched:
+                migrations.check(
+                    self.connection, migrations.schema_files(SCHEMA_FOLDER), STATE_APPLICATION_ID
+                )
+            else:
+                self._prepare()
+            self._begin()
         except apsw.Error as error:
             self.abandon()
             raise explain(place, error) from error
@@ -88,6 +111,8 @@ class StateDatabase:
         if single(self.connection, "SELECT count(*) FROM sqlite_schema") == 0:
             migrations.create(self.connection, files, lambda _: None, STATE_APPLICATION_ID)
         migrations.check_and_upgrade(self.connection, files, STATE_APPLICATION_ID)
+
+    def _begin(self) -> None:
         held = stateimage.read(self.connection)
         self.image: Image | None = None if held is None else held[0]
         self.adlers = 0 if held is None else held[1]

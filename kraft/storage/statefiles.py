@@ -39,7 +39,7 @@ class StateFiles:
 
     `loaded` is what the log held, completed by the images. `write`, `switch` and `tidy` are for one thread,
     `open_view` and `begin` may run in another one. Without `shared` there is one connection a file, for a
-    disk without shared memory, and all of it is for one thread.
+    disk without shared memory, and all of it is for one thread. `untouched`: to be loaded, and left as it is.
     """
 
     def __init__(
@@ -51,9 +51,11 @@ class StateFiles:
         settings: Settings,
         vfs: str = "",
         shared: bool = True,
+        untouched: bool = False,
     ) -> None:
         self._directory = directory
         self._settings = settings
+        self._untouched = untouched
         self._vfs = vfs
         self._shared = shared
         self._lock = Lock()  # guards which file is a group's, not what is done to it
@@ -80,7 +82,7 @@ class StateFiles:
         for name in self._directory.names():
             match = _FILE_NAME.fullmatch(name)
             if match and numbers.get(int(match[1]), 0) != int(match[2]):
-                self._directory.remove(name)
+                self._remove((name,))
 
     def _load(self, group: int, restored: Restored, replica: Replica) -> tuple[Image, Keyspace] | None:
         """The group's file, verified; None when there is none and the log holds everything."""
@@ -121,12 +123,17 @@ class StateFiles:
 
     def _open(self, place: str) -> StateDatabase:
         return StateDatabase(
-            place, vfs=self._vfs, shared=self._shared, wal_bytes_max=self._settings.wal_bytes_max
+            place,
+            vfs=self._vfs,
+            shared=self._shared,
+            wal_bytes_max=self._settings.wal_bytes_max,
+            untouched=self._untouched,
         )
 
     def _remove(self, names: tuple[str, ...]) -> None:
-        for name in reversed(names):
-            self._directory.remove(name)
+        if not self._untouched:
+            for name in reversed(names):
+                self._directory.remove(name)
 
     def image(self, group: int) -> Image | None:
         """What the group's file holds; None when there is none."""

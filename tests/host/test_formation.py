@@ -93,7 +93,7 @@ def test_two_wiped_members_never_form_without_the_third():
 
 def test_members_of_different_clusters_do_not_talk():
     k1, _, _ = formed()
-    other = node("K2", wanted=frozenset({"K2"}))
+    other = node("K2", "f" * 32, wanted=frozenset({"K2"}))
     other.identity = other.alone()
     assert "belongs to cluster" in (k1.objection(hello(other)) or "")
 
@@ -259,6 +259,72 @@ def test_a_node_that_slept_while_it_was_replaced_is_refused():
     with_change(k1, changes.replaced, "K2", Member("K2", "f" * 32, "K2:1"))
     assert "was removed" in (k1.objection(hello(k2)) or "")
     assert k1.objection(hello(waiting("K2", "f" * 32))) is None
+
+
+# A cluster that was recovered from one of its members (kraft recover)
+
+
+def recovered(formation, mark="e" * 32):
+    """What `storage.recovery` makes of this node: the other members retired, a founder that nobody is."""
+    mine = formation.identity
+    others = [m.incarnation for m in formation.members if m.id != mine.id]
+    founder = Member(mine.id, mark, formation.address)
+    new = Formation(
+        Identity(mine.id, mine.incarnation, cluster_id((founder,)), (founder,)), formation.address, ALL
+    )
+    alone = Configuration.of_voters((Member(mine.id, mine.incarnation, formation.address),))
+    new.current = Configuration(alone.members, alone.voters, retired=tuple(sorted(others)))
+    return new
+
+
+def test_a_recovered_node_neither_waits_for_the_members_of_its_file_nor_forms_again():
+    k1 = recovered(formed()[0])
+    assert k1.formed
+    assert k1.alone() is None
+    assert [m.id for m in k1.members] == ["K1"]
+    assert k1.removed == ""
+
+
+def test_members_of_the_old_cluster_and_a_recovered_node_refuse_each_other():
+    old_k1, k2, _ = formed()
+    k1 = recovered(old_k1)
+    told = k1.objection(hello(k2)) or ""
+    assert "K2 was removed from the cluster" in told
+    assert "KRAFT ADD K2" in told
+
+    told = k2.objection(hello(k1)) or ""
+    assert "K1 was recovered without K2" in told
+    assert "wipe the data directory of K2" in told
+    assert "KRAFT ADD K2 K2:1" in told
+    assert k2.members == old_k1.members
+
+
+def test_a_founder_of_the_old_cluster_that_never_formed_does_not_join_the_recovered_one():
+    k1 = recovered(formed()[0])
+    late = node("K2")
+    assert "K2 was removed" in (k1.objection(hello(late)) or "")
+    assert late.disowned(hello(k1)) is None
+    assert late.met(hello(k1)) is None
+    assert not late.formed
+
+
+def test_an_old_unformed_copy_of_the_recovered_node_does_not_take_itself_for_its_founder():
+    """It would begin a log of its own, in the place of one that is there already."""
+    k1 = recovered(formed()[0])
+    k4 = waiting("K4")
+    k4.identity = k4.invited(invitation(k1))
+    copy = node("K1", wanted=frozenset({"K1", "K4"}))
+    assert "with another data directory" in (copy.disowned(hello(k4)) or "")
+    assert copy.met(hello(k4)) is None
+
+
+def test_a_wiped_node_is_added_to_a_recovered_cluster_like_to_any_other():
+    k1 = recovered(formed()[0])
+    k2 = waiting("K2", "f" * 32)
+    assert k1.objection(hello(k2)) is None
+    k2.identity = k2.invited(invitation(k1))
+    assert k1.objection(hello(k2)) is None
+    assert k2.objection(hello(k1)) is None
 
 
 # A directory put back, or running twice

@@ -1,0 +1,219 @@
+"""`kraft recover`: when a majority is gone for good, one survivor's data becomes a cluster of its own.
+
+Without `--yes` it is a dry run that says what would be kept and what may be lost; at a terminal it then asks.
+What is done, and why that is safe, is in `kraft.storage.recovery`.
+"""
+
+import argparse
+import json
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from kraft.cli.failure import Failure
+from kraft.host.formation import cluster_id
+from kraft.storage.errors import DamagedLog, DamagedState, DirectoryLocked, StorageError
+from kraft.storage.recovery import Findings, GroupFindings, Recovery, gone_min, open_recovery
+
+MARK_BYTES = 16
+CLUSTER_SHOWN = 12  # letters of a cluster id that tell it from others
+
+EXAMPLES = """\
+examples:
+  kraft recover /var/lib/kraft/K1            what this survivor holds; nothing is changed
+  kraft recover --json /var/lib/kraft/K1     the same for programs
+  kraft recover --yes /var/lib/kraft/K1      do it
+
+Only for a cluster whose majority is gone for good. Stop what is left, make a dry run on every survivor, and
+recover the one with the highest term of its last entry; among equal terms, the one with the highest index.
+Start it as usual, wipe the others, and add them with KRAFT ADD. docs/recovery.md goes through it in steps.
+
+exit status: 0 told or done, 1 not possible, 2 wrong usage
+"""
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the subcommand."""
+    parser = commands.add_parser(
+        "recover",
+        help="make a cluster of one survivor when a majority is lost",
+        description="Makes a stopped node the only voter of a new cluster, with the data that it has.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("directory", metavar="DIR", help="the node's data directory (node.data)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--yes", action="store_true", help="do it, without a question")
+    what.add_argument("--dry-run", action="store_true", help="only tell, without a question (at a terminal)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object; asks nothing")
+    parser.set_defaults(run=run)
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Tell what there is; do it when told to."""
+    try:
+        with open_recovery(chosen.directory) as recovery:
+            return _run(chosen, recovery)
+    except StorageError as error:
+        raise Failure(_explained(error)) from None
+
+
+def _run(chosen: argparse.Namespace, recovery: Recovery) -> int:
+    found, now_ms = recovery.findings, time.time_ns() // 1_000_000
+    if chosen.json:
+        cluster = _carry_out(recovery) if chosen.yes else None
+        print(json.dumps(facts(chosen.directory, found, cluster), indent=2))
+        return 0
+    print("\n".join(report(chosen.directory, found, now_ms)))
+    if not chosen.yes and not (_can_ask(chosen) and _agreed(found.identity.id)):
+        print("\nnothing was changed")
+        return 0
+    print("\n".join(("", *outcome(found, _carry_out(recovery)))))
+    return 0
+
+
+def _carry_out(recovery: Recovery) -> str:
+    """The id of the new cluster."""
+    return recovery.carry_out(cluster_id, secrets.token_hex(MARK_BYTES)).cluster
+
+
+def _can_ask(chosen: argparse.Namespace) -> bool:
+    return not chosen.dry_run and sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _agreed(id_: str) -> bool:
+    """Whether the node's id was typed. Raises Failure for anything else but an empty line."""
+    print()
+    try:
+        answer = input(f"To do it, type the id of this node ({id_}); Enter leaves everything as it is: ")
+    except EOFError:
+        answer = ""
+    if answer.strip() not in ("", id_):
+        raise Failure(f"{answer.strip()!r} is not the id of this node: nothing was changed")
+    return bool(answer.strip())
+
+
+def _explained(error: StorageError) -> str:
+    if isinstance(error, DirectoryLocked):
+        return f"{error}: stop the node first"
+    if isinstance(error, DamagedLog | DamagedState):
+        return f"{error}. It cannot be recovered from: take another survivor, or a backup"
+    return str(error)
+
+
+# What is said
+
+
+def report(directory: str, found: Findings, now_ms: int) -> Iterator[str]:
+    """The lines for people. `now_ms` is this machine's clock, Unix ms."""
+    id_, cluster = found.identity.id, found.identity.cluster[:CLUSTER_SHOWN]
+    yield f"{directory}: node {id_} of cluster {cluster}, {_kind(found)}"
+    for group in found.groups:
+        yield ""
+        if len(found.groups) > 1:
+            yield f"group {group.group}"
+        yield from (f"  {name:<13} {text}" for name, text in _group_lines(id_, group, now_ms))
+    yield ""
+    yield "Before you go on:"
+    for voters in found.majorities:
+        yield f"- {gone_min(voters)} of the {len(voters)} voters ({', '.join(voters)}) must be gone for good:"
+        yield "  as long as fewer are, start the others instead"
+    yield "- on all other survivors run this too; recover the one whose last entry has the highest term, and"
+    yield "  among equal terms the highest index. Recover one node only"
+    yield f"- with --yes {id_} becomes the only voter of a new cluster; all other members are retired, and"
+    yield "  have to be wiped and added again"
+
+
+def _kind(found: Findings) -> str:
+    configuration, id_ = found.configuration, found.identity.id
+    kind = "a voter" if id_ in configuration.electors else "a learner"
+    others = [member.id for member in configuration.everyone if member.id != id_]
+    under_way = "; a change of the voters was under way" if configuration.joint else ""
+    return f"{kind}; other members: {', '.join(others) or 'none'}{under_way}"
+
+
+def _group_lines(id_: str, group: GroupFindings, now_ms: int) -> Iterator[tuple[str, str]]:
+    place = f"index {group.last_index} of term {group.last_term}"
+    yield "last entry", f"{place}, {age(group.last_stamp, now_ms)}"
+    yield "kept", f"entries up to {group.committed}: known to be committed"
+    if group.uncommitted:
+        entries, orders = _count(group.uncommitted, "entry", "entries"), _count(group.commands, "command")
+        yield "kept as well", f"{entries} after that, {orders}, may or may not have been acknowledged:"
+        yield "", "they are kept"
+    yield "lost", f"anything after {place}: writes that the lost majority acknowledged"
+    yield "", f"and {id_} never got; how many cannot be known here"
+    if group.fenced:
+        yield "WARNING", f"the data of {id_} differed from the other replicas' when they were compared:"
+        yield "", "prefer another survivor, even one with fewer entries"
+
+
+def outcome(found: Findings, cluster: str) -> Iterator[str]:
+    """The lines after it was done."""
+    id_ = found.identity.id
+    yield f"done: {id_} is the only voter of the new cluster {cluster[:CLUSTER_SHOWN]}"
+    yield f"next: start {id_} as usual; then, for each other node: wipe its data directory, start it with"
+    yield f"cluster.standby: true, and run on {id_}: KRAFT ADD <id> <host> <peer port>"
+
+
+def facts(directory: str, found: Findings, cluster: str | None) -> dict[str, Any]:
+    """The same for programs; `cluster` is the new cluster's id, None for a dry run."""
+    configuration = found.configuration
+    return {
+        "directory": directory,
+        "node": found.identity.id,
+        "incarnation": found.identity.incarnation,
+        "cluster": found.identity.cluster,
+        "voters": list(configuration.voters),
+        "learners": list(configuration.learners),
+        "joint": configuration.joint,
+        "must_be_gone": [gone_min(voters) for voters in found.majorities],
+        "groups": [_group_facts(group) for group in found.groups],
+        "recovered": cluster is not None,
+        "new_cluster": cluster,
+    }
+
+
+def _group_facts(group: GroupFindings) -> dict[str, Any]:
+    return {
+        "group": group.group,
+        "last_term": group.last_term,
+        "last_index": group.last_index,
+        "last_stamp_ms": group.last_stamp or None,
+        "term": group.term,
+        "first_index": group.first_index,
+        "committed": group.committed,
+        "uncommitted_entries": group.uncommitted,
+        "uncommitted_commands": group.commands,
+        "checkpoint": group.checkpoint,
+        "fenced": group.fenced,
+    }
+
+
+def age(stamp_ms: int, now_ms: int) -> str:
+    """When an entry was written, in words; both in Unix ms."""
+    if not stamp_ms:
+        return "which has no time"
+    seconds = (now_ms - stamp_ms) // 1000
+    when = datetime.fromtimestamp(stamp_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    if seconds < 0:
+        return f"of {when}, which is ahead of this machine's clock"
+    return f"written {_duration(seconds)} ago ({when})"
+
+
+def _duration(seconds: int) -> str:
+    """The two largest units, such as `3 hours 5 minutes`."""
+    units = (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
+    parts: list[tuple[int, str]] = []
+    for name, size in units:
+        count, seconds = divmod(seconds, size)
+        if count or parts:
+            parts.append((count, name))
+    words = [_count(count, name) for count, name in parts[:2] if count]
+    return " ".join(words) or "less than a second"
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
