@@ -19,6 +19,7 @@ from kraft.raft.membership import Base, Configuration
 from kraft.raft.messages import (
     Append,
     AppendReply,
+    Entry,
     HardState,
     Heartbeat,
     HeartbeatReply,
@@ -355,42 +356,36 @@ class Core:
             if persist is None:  # all that it relies on is on disk already
                 self._now += held
                 held = ()
-        upto = min(self.commit, self.log.durability.durable)
-        if not (
-            self._now
-            or persist
-            or upto > self.applied
-            or self.reads
-            or self.reads_failed
-            or self.fetch
-            or self.snapshots
-        ):
+        applied, upto = self.applied, min(self.commit, self.log.durability.durable)
+        results = self.reads or self.reads_failed or self.fetch or self.snapshots or self.restored
+        if not (self._now or persist or upto > applied or results):
             return None
-        ready = Ready(
-            tuple(self._now),
-            persist,
-            held,
-            self.log.entries(self.applied + 1, upto) if upto > self.applied else (),
+        apply: tuple[Entry, ...] = ()
+        if upto > applied:
+            apply = self.log.entries(applied + 1, upto)
+            self.applied = upto
+            self.log.trim(upto, self.settings.tail_bytes)
+        now = tuple(self._now)
+        self._now.clear()
+        if not results:  # most often
+            return Ready(now, persist, held, apply)
+        return Ready(now, persist, held, apply, *self._take_results())
+
+    def _take_results(self) -> tuple[Any, ...]:
+        """The rarer fields of `Ready`, in its order."""
+        results = (
             tuple(self.reads),
             tuple(self.reads_failed),
             tuple(self.fetch),
             tuple(self.snapshots),
             self.restored,
         )
-        self._emptied(upto)
-        return ready
-
-    def _emptied(self, upto: int) -> None:
-        self._now.clear()
+        self.reads.clear()
+        self.reads_failed.clear()
+        self.fetch.clear()
+        self.snapshots.clear()
         self.restored = None
-        if self.reads or self.reads_failed or self.fetch or self.snapshots:
-            self.reads.clear()
-            self.reads_failed.clear()
-            self.fetch.clear()
-            self.snapshots.clear()
-        if upto > self.applied:
-            self.applied = upto
-            self.log.trim(upto, self.settings.tail_bytes)
+        return results
 
     def _take_persist(self) -> Persist | None:
         handed = self._handed_hard_state
@@ -405,8 +400,11 @@ class Core:
         if promise is not None:
             self._handed_hard_state = promise
             self._promises.append((sequence, promise))
-        state, self.state = self.state, None
-        return Persist(sequence, promise, truncate_from, entries, self.commit, log.take_base(), state)
+        base, state = log.take_base(), self.state
+        if base is None and state is None:  # most often
+            return Persist(sequence, promise, truncate_from, entries, self.commit)
+        self.state = None
+        return Persist(sequence, promise, truncate_from, entries, self.commit, base, state)
 
 
 _FROM_LEADERS = frozenset({Append, Heartbeat, TimeoutNow})

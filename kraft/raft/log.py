@@ -262,8 +262,7 @@ class Log:
     @property
     def unwritten(self) -> bool:
         """Whether stable storage has yet to be told of a change."""
-        durability = self.durability
-        return durability.handed < self.last_index or durability.truncating or self._base_moved
+        return self.durability.handed < self.last_index or self.durability.truncating or self._base_moved
 
     def begin_write(self) -> tuple[int, int | None, tuple[Entry, ...]]:
         """Hand everything new to stable storage: (sequence, truncate from, entries)."""
