@@ -64,7 +64,7 @@ def histories(draw):
     return draw(
         st.lists(
             st.tuples(
-                st.sampled_from(["new", "old", "write", "finish", "apply"]),
+                st.sampled_from(["new", "old", "write", "finish", "apply", "compact"]),
                 st.integers(0, 30),
                 st.integers(0, 6),
                 st.integers(0, 50),
@@ -75,7 +75,7 @@ def histories(draw):
 
 
 @given(histories())
-def test_a_log_that_is_merged_truncated_written_and_trimmed_equals_the_plain_one(history):
+def test_a_log_that_is_merged_truncated_written_trimmed_and_cut_equals_the_plain_one(history):
     log, plain, term, applied, finished, begun = empty(), PlainLog(), 1, 0, 0, 0
     for what, position, count, size in history:
         if what == "write" and log.unwritten:
@@ -88,6 +88,9 @@ def test_a_log_that_is_merged_truncated_written_and_trimmed_equals_the_plain_one
         elif what == "apply":
             applied = max(applied, min(position, log.durability.durable))
             log.trim(applied, 300)
+        elif what == "compact" and log.base.index < position <= applied:
+            log.compact(log.base_at(position))
+            assert log.take_base() == log.base
         elif what == "old" and plain.all:  # a repeated message
             prev = min(max(position, applied), len(plain.all))
             log.merge(prev, plain.all[prev : prev + count], applied)
@@ -98,8 +101,10 @@ def test_a_log_that_is_merged_truncated_written_and_trimmed_equals_the_plain_one
             log.merge(prev, entries, applied)
             plain.merge(prev, entries)
         assert log.last_index == len(plain.all)
-        assert [log.term(i + 1) for i in range(len(plain.all))] == [e.term for e in plain.all]
+        first, terms = log.base.index, [0, *(e.term for e in plain.all)]
+        assert [log.term(i) for i in range(first, len(terms))] == terms[first:]
         assert list(log.entries(log.tail_first, log.last_index)) == plain.all[log.tail_first - 1 :]
+        assert log.tail_first > first
         assert log.last_stamp == (plain.all[-1].stamp if plain.all else 0)
         assert log.durability.durable <= log.durability.handed <= log.last_index
         behind = [len(e.data) + ENTRY_OVERHEAD_BYTES for e in plain.all[applied:]]
