@@ -14,6 +14,8 @@ from kraft.storage import open_store
 from kraft.storage.directory import RealDirectory
 from kraft.storage.logdatabase import LogDatabase
 from kraft.storage.ports import Settings
+from kraft.storage.statedatabase import StateDatabase
+from tests.storage.states import open_states
 
 SETTINGS = Settings()
 INCARNATION = "0123456789abcdef" * 2
@@ -193,6 +195,40 @@ def database_at():
     yield open_it
     for database in opened:
         database.abandon()
+
+
+@pytest.fixture
+def file_at():
+    """Opens one state file, as the only connection."""
+    opened = []
+
+    def open_it(path, *, vfs="", shared=False):
+        opened.append(StateDatabase(str(path), vfs=vfs, shared=shared, wal_bytes_max=1 << 20))
+        return opened[-1]
+
+    yield open_it
+    for database in opened:
+        database.abandon()
+
+
+@pytest.fixture
+def states_at(database_at):
+    """Opens log and state files of a directory."""
+    opened = []
+
+    def open_it(path, *, vfs="", shared=False):
+        log = database_at(path)
+        try:
+            states = open_states(RealDirectory(str(path)), log, vfs=vfs, shared=shared)
+        except BaseException:
+            log.abandon()
+            raise
+        opened.append(states)
+        return log, states
+
+    yield open_it
+    for states in opened:
+        states.abandon()
 
 
 @pytest.fixture

@@ -3,9 +3,10 @@
 from kraft.kv.checkpoint import Capture, Image, moved_sum, record_hash
 from kraft.kv.keyspace import Keyspace
 from kraft.raft.membership import Base, Configuration, Member
+from kraft.storage.ports import Settings
 from kraft.storage.statefiles import StateFiles
-from tests.storage.conftest import SETTINGS
 
+SETTINGS = Settings()
 CONFIGURATION = Configuration.of_voters((Member("K1", "ab", "h:1"),))
 
 

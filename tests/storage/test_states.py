@@ -1,0 +1,396 @@
+"""State files: what a checkpoint writes, what a start accepts, what a full disk leaves."""
+
+import apsw
+import msgspec
+import pytest
+
+from kraft.kv.keyspace import row_sum
+from kraft.storage.directory import RealDirectory
+from kraft.storage.errors import DamagedState, OutOfOrder
+from kraft.storage.statedatabase import PIECE_BYTES, PIECE_KEYS, RUN_KEYS
+from tests.storage.conftest import SETTINGS
+from tests.storage.states import State, base, filled, rows_of
+from tests.storage.test_base import moved
+
+WAY_OUT = "wipe the directory and re-admit the node with KRAFT REPLACE"
+
+
+@pytest.fixture
+def written(tmp_path, states_at, write):
+    """A closed directory: entries 1 to 9, a checkpoint of 30 keys at 7, the log cut at 5."""
+    log, states = states_at(tmp_path)
+    log.commit([write(1, 9)])
+    assert states.write(0, filled(30).capture(7), log.point)
+    log.commit([moved(base(5))])
+    states.close()
+    log.close()
+    return tmp_path
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_checkpoint_writes_what_changed_and_a_start_reads_it_all(tmp_path, file_at, shared):
+    state = filled(300)
+    database = file_at(tmp_path / "s.db", shared=shared)
+    assert database.image is None
+    assert database.write(state.capture(5))
+    assert database.image == state.image(5)
+    for number in range(0, 300, 7):
+        state.remove(b"key %05d" % number)
+    state.put(b"key 00001", b"longer than before", 77)
+    state.put(b"new", b"", 0)
+    state.remove(b"key 00002")
+    state.put(b"key 00002", b"back again")
+    assert database.write(state.capture(9))
+    assert database.image == state.image(9)
+    database.close()
+
+    again = file_at(tmp_path / "s.db", shared=shared)
+
+    assert again.image == state.image(9)
+    assert again.load().records == state.keyspace.records
+
+
+def test_a_checkpoint_without_changes_moves_the_index(tmp_path, file_at):
+    state = filled(3)
+    database = file_at(tmp_path / "s.db")
+    assert database.write(state.capture(5))
+    assert database.write(state.capture(6))
+
+    assert database.image == state.image(6)
+
+
+def test_removed_keys_that_never_were_in_the_file(tmp_path, file_at):
+    state = filled(3)
+    state.put(b"short", b"life")
+    state.remove(b"short")
+    database = file_at(tmp_path / "s.db")
+
+    assert database.write(state.capture(5))
+    assert database.image == state.image(5)
+
+
+def test_a_checkpoint_that_goes_back_is_refused(tmp_path, file_at):
+    database = file_at(tmp_path / "s.db")
+    database.write(filled(3).capture(5))
+
+    with pytest.raises(OutOfOrder, match="a checkpoint at 4 was to follow 5"):
+        database.write(State().capture(4))
+
+
+def test_work_is_done_in_pieces_of_bounded_size(tmp_path, file_at):
+    """Between them others get their turn; large values make a piece by themselves."""
+    pauses = []
+    database = file_at(tmp_path / "s.db")
+    assert database.write(filled(1000).capture(5), lambda: pauses.append(1))
+    assert len(pauses) == -(-1000 // RUN_KEYS) + -(-1000 // PIECE_KEYS)
+
+    pauses.clear()
+    state = State()
+    for number in range(4):
+        state.put(b"large %d" % number, b"x" * PIECE_BYTES)
+    assert database.write(state.capture(6), lambda: pauses.append(1))
+    assert len(pauses) == 1 + 4
+
+
+def test_what_pausing_raises_rolls_the_work_back(tmp_path, file_at):
+    class Enough(Exception):
+        pass
+
+    def pause():
+        raise Enough
+
+    first = filled(10)
+    database = file_at(tmp_path / "s.db")
+    database.write(first.capture(5))
+    before = database.image
+    with pytest.raises(Enough):
+        database.write(filled(2000).capture(9), pause)
+
+    assert database.image == before
+    assert database.load().records == first.keyspace.records
+    assert database.write(State().capture(6))
+
+
+@pytest.mark.parametrize("kind", ["wal", "db"])
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, file_at, faulty_vfs, kind):
+    """In the transaction, or copying the WAL behind it: then the checkpoint counts and the WAL waits."""
+    first = filled(10)
+    database = file_at(tmp_path / "s.db", vfs="faulty")
+    database.write(first.capture(5))
+    database.flush()
+    state = filled(20)
+    capture = state.capture(9)
+    faulty_vfs.faults[kind, "write"] = apsw.SQLITE_FULL
+    assert database.write(capture) == (kind == "db")
+    assert database.flush() == (kind == "wal")
+    if kind == "wal":
+        assert database.load().records == first.keyspace.records
+    faulty_vfs.faults.clear()
+    assert database.write(capture)
+    assert database.flush()
+    assert database.wal_bytes == 0
+    database.close()
+
+    assert file_at(tmp_path / "s.db").load().records == state.keyspace.records
+
+
+def test_a_disk_that_fills_while_pages_are_spilled(tmp_path, file_at, faulty_vfs):
+    """SQLite has rolled back by itself then."""
+    database = file_at(tmp_path / "s.db", vfs="faulty")
+    database.connection.execute("PRAGMA cache_size=10")
+    database.write(filled(10).capture(5))
+    before = database.image
+    faulty_vfs.faults["wal", "write"] = apsw.SQLITE_FULL
+    assert not database.write(filled(3000, value=b"x" * 100).capture(9))
+    faulty_vfs.faults.clear()
+
+    assert database.image == before
+    assert len(database.load()) == 10
+
+
+def test_space_of_removed_keys_is_given_back(tmp_path, states_at, write):
+    log, states = states_at(tmp_path, shared=True)
+    log.commit([write(1, 9)])
+    state = filled(2000, value=b"x" * 20_000)
+    assert states.write(0, state.capture(5), log.point)
+    while states.tidy():
+        pass
+    before = states.sizes()
+    for number in range(2000):
+        state.remove(b"key %05d" % number)
+    assert states.write(0, state.capture(6), log.point)
+    assert states.sizes()["state_free"] > 30 << 20
+    steps = 1
+    while states.tidy():
+        steps += 1
+
+    after = states.sizes()
+    assert before["state"] > 40 << 20
+    assert after["state"] < SETTINGS.free_bytes + (2 << 20)
+    assert after["state_free"] <= SETTINGS.free_bytes
+    assert steps > 50
+
+
+def test_a_pinned_reader_keeps_the_wal_and_nothing_fails(tmp_path, states_at, write):
+    log, states = states_at(tmp_path, shared=True)
+    log.commit([write(1, 9)])
+    state = filled(500)
+    assert states.write(0, state.capture(5), log.point)
+    view = states.open_view(0)
+    expected = state.image(5)
+    for index in (6, 7, 8):
+        state.put(b"key 00001", b"%d" % index * 100)
+        assert states.write(0, state.capture(index), log.point)
+        states.tidy()
+    database = states._databases[0]
+    assert database.wal_bytes > 0
+
+    assert view.image == expected
+    assert sum(len(msgspec.msgpack.decode(piece.data)) for piece in rows_of(view)) == 500
+    view.close()
+    states.tidy()
+
+    assert database.wal_bytes == 0
+    assert states.open_view(0).image == state.image(8)
+
+
+def test_a_start_takes_up_the_last_checkpoint(written, states_at):
+    log, states = states_at(written)
+    image, keyspace = states.loaded.images[0]
+
+    assert image == filled(30).image(7)
+    assert keyspace.records == filled(30).keyspace.records
+    assert keyspace.changed == 0
+    assert states.loaded.groups[0].commit == 7  # no row says so: the checkpoint does
+    assert log.loaded.groups[0].commit == 5
+    assert (states.number(0), states.image(0)) == (1, image)
+
+
+def test_orphans_are_removed_at_a_start(written, states_at):
+    orphans = ["state-0-2.db", "state-0-2.db-wal", "state-0-3.db-shm", "state-5-1.db", "state-0-0.db"]
+    for name in (*orphans, "state-0-1.dbx", "notes.txt"):
+        (written / name).write_bytes(b"left")
+    _, states = states_at(written)
+
+    names = RealDirectory(str(written)).names()
+    assert not set(orphans) & set(names)
+    assert {"notes.txt", "state-0-1.dbx", "state-0-1.db"} <= set(names)
+    assert states.number(0) == 1
+
+
+COLUMNS = ["key", "value", "revision", "expires"]
+
+
+@pytest.mark.parametrize("bit", [0, 1, 5, 15, 16, 40])
+@pytest.mark.parametrize("column", COLUMNS)
+def test_any_flipped_bit_of_a_row_is_found(column, bit):
+    """By the sum that a start computes."""
+    row = {"key": b"a key", "value": b"and some value", "revision": 12345, "expires": 1_700_000_000_000}
+    changed = dict(row)
+    if isinstance(row[column], bytes):
+        flipped = bytearray(row[column])
+        flipped[bit % len(flipped)] ^= 1 << (bit % 8)
+        changed[column] = bytes(flipped)
+    else:
+        changed[column] ^= 1 << bit
+
+    assert row_sum(*row.values()) != row_sum(*changed.values())
+
+
+CHANGES = [
+    "UPDATE record SET value = CAST(x'76616c7564' AS BLOB) WHERE key = CAST('key 00003' AS BLOB)",
+    "UPDATE record SET key = CAST('key 99999' AS BLOB) WHERE key = CAST('key 00003' AS BLOB)",
+    "UPDATE record SET revision = revision + 1 WHERE key = CAST('key 00003' AS BLOB)",
+    "UPDATE record SET expires = expires + 4096 WHERE key = CAST('key 00003' AS BLOB)",
+    "DELETE FROM record WHERE key = CAST('key 00003' AS BLOB)",
+    "INSERT INTO record VALUES (CAST('x' AS BLOB), x'', 1, 0, 1, x'00')",
+    "UPDATE image SET base_index = 6",
+    "UPDATE image SET keys = 31",
+    "UPDATE image SET sum = zeroblob(16)",
+    "UPDATE image SET adlers = adlers + 1",
+    "UPDATE image SET configuration = x'00'",
+    "UPDATE image SET checksum = checksum + 1",
+    "DELETE FROM image",
+    "PRAGMA user_version=99",
+    "PRAGMA application_id=7",
+]
+
+
+@pytest.mark.parametrize("sql", CHANGES)
+def test_a_damaged_state_file_is_refused_and_the_way_out_named(written, states_at, sql):
+    _change(written, sql)
+
+    with pytest.raises(DamagedState) as refusal:
+        states_at(written)
+
+    assert "state-0-1.db: " in str(refusal.value)
+    assert WAY_OUT in str(refusal.value)
+    assert str(refusal.value).count("KRAFT REPLACE") == 1
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_bit_flipped_in_the_file_is_noticed(written, states_at):
+    content = bytearray((written / "state-0-1.db").read_bytes())
+    content[content.index(b"key 00007value") + 11] ^= 0x20
+    (written / "state-0-1.db").write_bytes(content)
+
+    with pytest.raises(DamagedState, match="its rows are not those that it was left with"):
+        states_at(written)
+
+
+def test_garbage_in_place_of_the_file(written, states_at):
+    (written / "state-0-1.db").write_bytes(b"not a database at all " * 1000)
+
+    with pytest.raises(DamagedState, match="SQLite finds it damaged"):
+        states_at(written)
+
+
+def test_a_missing_file_is_refused_when_the_log_does_not_have_it_all(written, states_at):
+    (written / "state-0-1.db").unlink()
+
+    with pytest.raises(DamagedState, match="it is missing, and the log begins at 6") as refusal:
+        states_at(written)
+
+    assert WAY_OUT in str(refusal.value)
+
+
+@pytest.mark.parametrize("damage", ["gone", "garbage", *CHANGES])
+def test_a_whole_log_makes_a_lost_file_anew(tmp_path, states_at, write, damage):
+    log, states = states_at(tmp_path)
+    log.commit([write(1, 9, commit=9)])
+    assert states.write(0, filled(30).capture(7), log.point)
+    states.close()
+    log.close()
+    if damage == "gone":
+        (tmp_path / "state-0-1.db").unlink()
+        (tmp_path / "state-0-1.db-wal").write_bytes(b"left")
+    elif damage == "garbage":
+        (tmp_path / "state-0-1.db").write_bytes(b"not a database at all " * 1000)
+    else:
+        _change(tmp_path, damage)
+
+    log, states = states_at(tmp_path)
+    assert states.loaded.images == {}
+    assert (states.image(0), states.number(0)) == (None, 0)
+    assert states.open_view(0) is None
+    assert states.write(0, filled(20).capture(8), log.point)
+    states.close()
+    log.close()
+
+    assert states_at(tmp_path)[1].loaded.images[0][0] == filled(20).image(8)
+    assert not (tmp_path / "state-0-1.db").exists()
+    assert not (tmp_path / "state-0-1.db-wal").exists()
+
+
+@pytest.mark.parametrize(
+    ("index", "term", "wrong"),
+    [
+        (12, 1, "it stands at 12, but the log ends at 9"),
+        (4, 1, "it stands at 4, but the log begins at 6"),
+        (7, 2, "it stands at an entry of term 2, but the log has one of term 1 at 7"),
+        (5, 3, "it stands at an entry of term 3, but the log has one of term 1 at 5"),
+    ],
+)
+def test_a_state_that_is_not_of_this_log_is_refused(written, states_at, file_at, index, term, wrong):
+    (written / "state-0-1.db").unlink()
+    database = file_at(written / "state-0-1.db")
+    database.write(filled(30).capture(index, term=term))
+    database.close()
+
+    with pytest.raises(DamagedState, match=wrong):
+        states_at(written)
+
+
+def test_the_first_checkpoint_without_room_leaves_nothing(tmp_path, states_at, write, faulty_vfs):
+    log, states = states_at(tmp_path, vfs="faulty")
+    log.commit([write(1, 9)])
+    state = filled(10)
+    capture = state.capture(5)
+    faulty_vfs.faults["wal", "write"] = apsw.SQLITE_FULL
+    assert states.write(0, capture, log.point) is None
+    faulty_vfs.faults.clear()
+    assert states.write(0, capture, lambda *_: False) is None  # there is room for it, but none in the log
+    assert not [name for name in RealDirectory(str(tmp_path)).names() if name.startswith("state")]
+
+    assert states.write(0, capture, log.point) == state.image(5)
+
+
+def test_a_state_file_can_be_read_by_people(written):
+    reader = apsw.Connection(str(written / "state-0-1.db"))
+    rows = reader.execute("SELECT * FROM state WHERE key < 'key 00002'").fetchall()
+    image = reader.execute("SELECT base_index, keys, revision FROM image").fetchall()
+    reader.close()
+
+    assert rows == [("key 00000", "value", 1, "2001-09-09 01:46:40.000"), ("key 00001", "value", 2, None)]
+    assert image == [(7, 30, 30)]
+
+
+def test_a_view_is_read_on_from_any_key(written, states_at):
+    _, states = states_at(written, shared=True)
+    view = states.open_view(0)
+    first = view.read(None, 1)
+    assert (first.last, first.end) == (b"key 00000", False)
+    assert msgspec.msgpack.decode(first.data) == [[b"key 00000", b"value", 1, 10**12]]
+
+    again = view.read(b"key 00010", 100)
+    rest = view.read(again.last, 1 << 20)
+    nothing = view.read(b"key 00029", 100)
+
+    keys = [row[0] for row in msgspec.msgpack.decode(again.data)]
+    assert keys == [b"key 00011", b"key 00012", b"key 00013"]
+    assert (again.end, rest.end, rest.last) == (False, True, b"key 00029")
+    assert (nothing.data, nothing.last, nothing.end) == (b"\x90", b"key 00029", True)
+
+
+def test_a_switch_to_a_file_without_a_checkpoint_is_the_end(tmp_path, states_at, write):
+    log, states = states_at(tmp_path)
+    log.commit([write(1, 3)])
+    with pytest.raises(DamagedState, match=r"state-0-4\.db: it holds no checkpoint"):
+        states.switch(0, 4)
+
+
+def _change(directory, sql):
+    connection = apsw.Connection(str(directory / "state-0-1.db"))
+    for _ in connection.execute(sql):
+        pass
+    connection.close()
