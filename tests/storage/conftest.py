@@ -48,6 +48,8 @@ class Witness:
         self.commits = []
         self.checkpoints = 0
         self.errors = []
+        self.images = []
+        self.loads = []
         self.deaths = []
 
     def committed(self, seconds, entries, size, /):
@@ -57,6 +59,17 @@ class Witness:
     def checkpointed(self, seconds, /):
         assert seconds >= 0
         self.checkpoints += 1
+
+    def image_written(self, group, seconds, written, index, size, /):
+        assert seconds >= 0
+        self.images.append((group, written, index, size))
+
+    def image_failed(self, group, /):
+        self.images.append((group, None))
+
+    def image_loaded(self, group, seconds, /):
+        assert seconds >= 0
+        self.loads.append(group)
 
     def error(self, operation, /):
         self.errors.append(operation)
