@@ -92,7 +92,9 @@ def makeService(options: Options) -> Service:
     """Called by twistd, before it may daemonise: nothing is opened yet, except a log file."""
     from twisted.internet import reactor
 
-    return NodeService(options.node, cast(Any, reactor), _log_file(options.parent, cast(Any, reactor)))
+    log_file = _log_file(options.parent, cast(Any, reactor))
+    path = options["config"] and str(Path(options["config"]).absolute())
+    return NodeService(options.node, cast(Any, reactor), log_file, path)
 
 
 def _log_file(twistd: Any, reactor: Any) -> LogFile | None:
@@ -136,8 +138,9 @@ class NodeService(Service):
 
     name = "kraft"
 
-    def __init__(self, config: Config, reactor: Any, log_file: LogFile | None) -> None:
+    def __init__(self, config: Config, reactor: Any, log_file: LogFile | None, path: str | None) -> None:
         self._config = config
+        self._path = path  # of the configuration file, None without one
         self._reactor = reactor
         self._log_file = log_file
         self._clock = ReactorClock(reactor)
@@ -161,6 +164,8 @@ class NodeService(Service):
         config, reactor = self._config, self._reactor
         sys.setswitchinterval(SWITCH_INTERVAL)
         self._supervision.opening()
+        self._at_terminal = self._log.at_terminal()
+        signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(self._hung_up))
         self._telemetry = Telemetry(
             config.node.id,
             logs.logger("kraft"),
@@ -283,6 +288,37 @@ class NodeService(Service):
             with contextlib.suppress(OSError):
                 errors.write(f"{mark}kraft: {reason}\n")
                 errors.flush()
+
+    # -- reload ---------------------------------------------------------------------------------------
+
+    def _hung_up(self) -> None:
+        """SIGHUP: read the file again; or the terminal that this node writes to is gone."""
+        if self._at_terminal and not self._log.at_terminal():
+            self._reactor.stop()
+        elif self.running:
+            self._supervision.reloading()
+            self._reload()
+            self._supervision.reloaded()
+
+    def _reload(self) -> None:
+        """Take over what may change while the node runs, and name what may not."""
+        observer = self._telemetry.host
+        if self._path is None:
+            observer.event("config_refused", problems=["the node was started with options, without a file"])
+            return
+        try:
+            read = configuration.load(self._path)
+        except ConfigError as error:
+            observer.event("config_refused", problems=[str(problem) for problem in error.problems])
+            return
+        self._config, taken, need_restart = configuration.changes(self._config, read)
+        self._log.level = self._config.log.level
+        self._telemetry.quota_changed(self._config.limits.dataset_bytes)
+        if self._clients is not None:
+            self._clients.clients.reconfigure(self._config)
+        observer.event("config_reloaded", changed=list(taken))
+        if need_restart:
+            observer.event("config_needs_restart", options=list(need_restart))
 
     # -- stop -----------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ Every bound of kraft has its name, default and unit in `values`; `load` and `par
 the Java launcher's options.
 """
 
+from kraft.config.changes import CHANGEABLE, changes
 from kraft.config.launcher import LauncherOptions, from_options
 from kraft.config.loader import load, parse
 from kraft.config.problems import ConfigError, Problem
@@ -11,6 +12,7 @@ from kraft.config.rules import stays_on_this_machine
 from kraft.config.values import Client, Cluster, Config, Http, Limits, Log, Node, Peer, Raft
 
 __all__ = [
+    "CHANGEABLE",
     "Client",
     "Cluster",
     "Config",
@@ -23,6 +25,7 @@ __all__ = [
     "Peer",
     "Problem",
     "Raft",
+    "changes",
     "from_options",
     "load",
     "parse",

@@ -50,6 +50,12 @@ class Clients:
         self._paused = 0
         self._drained: Callable[[], None] | None = None
 
+    def reconfigure(self, config: Config) -> None:
+        """Take over what may change while sessions are open, `config.CHANGEABLE`; the rest is as it was."""
+        self.config = config
+        self.limits = config.limits
+        self.dataset_bytes_max = config.limits.dataset_bytes or _half_of_memory()
+
     def opened(self, session: "Session") -> int:
         """A new session; returns its client id."""
         number = next(self._ids)

@@ -93,15 +93,21 @@ class Timeouts(Policy):
 
     def __init__(self, wrapped: Factory, clients: Clients) -> None:
         super().__init__(wrapped, clients)
-        self._idle = clients.config.client.idle_timeout
-        self._handshake = clients.config.client.handshake_timeout
         self._protocols: set[ClientProtocol] = set()
         self._sweep: Cancellable | None = None
+
+    @property
+    def _idle(self) -> float:
+        return self.clients.config.client.idle_timeout
+
+    @property
+    def _handshake(self) -> float:
+        return self.clients.config.client.handshake_timeout
 
     def buildProtocol(self, addr: Any) -> Any:
         """The wrapped one's, under watch."""
         protocol: Any = self.wrapped.buildProtocol(addr)
-        if isinstance(protocol, ClientProtocol) and (self._idle or self._handshake):
+        if isinstance(protocol, ClientProtocol):
             self._protocols.add(protocol)
             protocol.when_lost.append(self._lost)
             if self._sweep is None:
@@ -117,7 +123,7 @@ class Timeouts(Policy):
         for protocol in list(self._protocols):
             session = protocol.session
             if not session.requests_received:
-                if self._handshake and now - session.opened_at >= self._handshake:
+                if now - session.opened_at >= self._handshake:
                     session.abort("handshake_timeout")
             elif self._idle and session.idle and now - session.last_input_at >= self._idle:
                 session.abort("idle_timeout")

@@ -10,6 +10,9 @@ LEVELS: dict[str, str] = {
     "node_stopping": "info",
     "node_stopped": "info",
     "node_failed": "critical",
+    "config_reloaded": "info",
+    "config_needs_restart": "warning",
+    "config_refused": "error",
     # cluster and consensus
     "cluster_formed": "info",
     "cluster_joined": "info",

@@ -7,6 +7,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 from structlog.typing import FilteringBoundLogger
 
@@ -59,6 +60,10 @@ class Telemetry:
         sources.storage_sizes = storage_sizes
         sources.disk_free_bytes = lambda: shutil.disk_usage(directory).free
         sources.failed = self._source_failed
+
+    def quota_changed(self, dataset_quota_bytes: int) -> None:
+        """The bound of the data was configured anew."""
+        self.metrics.about = replace(self.metrics.about, dataset_quota_bytes=dataset_quota_bytes)
 
     def start(self, clock: Clock) -> None:
         """Begin to measure the reactor's lag."""

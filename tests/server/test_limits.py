@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from dataclasses import replace
 
 import pytest
 
@@ -221,6 +222,22 @@ def test_an_idle_connection_is_let_go_but_not_one_that_waits() -> None:
     for talk in (idle, waiting, busy):
         talk.lose()
     assert not port.clock.getDelayedCalls()
+
+
+def test_limits_that_may_change_hold_for_open_connections(port: Port) -> None:
+    first, second = port.connect(), port.connect()
+    first.run("PING")
+    second.run("PING")
+    clients = port.factory.clients
+    limits = replace(clients.config.limits, connections=2, dataset_bytes=5)
+    clients.reconfigure(replace(clients.config, client=Client(idle_timeout=20), limits=limits))
+
+    assert port.connect().read().startswith(b"-ERR max number of clients")
+    assert clients.dataset_bytes_max == 5
+    for _ in range(30):
+        port.clock.advance(1)
+        second.send(encode("PING"))
+    assert [talk.transport.aborted for talk in (first, second)] == [True, False]
 
 
 def test_draining_answers_what_was_received_then_closes(port: Port) -> None:
