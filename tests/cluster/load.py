@@ -1,4 +1,4 @@
-"""Writers that know what must be true afterwards, while nodes are killed under them.
+"""Writers, who read as well, that know what must be true afterwards, while nodes are killed under them.
 
 Each writer is a thread with keys of its own, one command outstanding, and a memory of every outcome: done,
 certainly not done, unknown. Nobody else writes its keys, so each reply is checked at once, the end exactly.
@@ -47,6 +47,7 @@ class Writer:
                         self._increment(client)
                         mark += 1
                         self._mark(client, mark)
+                        self._read(client)
             except TimeoutError:
                 self.faults.append(f"{self.name}: no answer in {CALL_TIMEOUT_SECONDS:g}s")
             except OSError:
@@ -73,6 +74,16 @@ class Writer:
             self.marks.append(mark)
         else:
             self._not_done(reply)
+
+    def _read(self, client: Client) -> None:
+        reply = client.call("GET", f"{self.name}:counter")
+        if isinstance(reply, Refusal):
+            if not self._not_done(reply):
+                self.faults.append(f"{self.name}: a read has no uncertain outcome")
+        elif not self.counted <= int(reply or 0) <= self.counted + self.unknown:
+            self.faults.append(
+                f"{self.name}: read {reply!r} after {self.counted} with {self.unknown} increments sent since"
+            )
 
     def _not_done(self, reply: object) -> bool:
         """Whether the answer says that nothing was done; any answer but the known ones is a fault."""
@@ -124,7 +135,7 @@ class Load:
     def stay_at(self, servers: Sequence[Server]) -> None:
         """One writer more for each of these, before the start, that connects to no other node."""
         for server in servers:
-            self.writers.append(Writer(f"{server.id}-only", [server], 0))
+            self.writers.append(Writer(f"w{len(self.writers)}-{server.id}", [server], 0))
 
     @property
     def refusals(self) -> Counter[str]:
