@@ -46,9 +46,19 @@ from kraft.peerwire.messages import (
 )
 from kraft.raft import messages as raft
 from kraft.raft.errors import InvariantViolation
-from kraft.raft.messages import AppendReply, Entry, EntryKind, Heartbeat, HeartbeatReply
+from kraft.raft.messages import (
+    AppendReply,
+    Entry,
+    EntryKind,
+    Heartbeat,
+    HeartbeatReply,
+    PreVoteReply,
+    VoteReply,
+)
 from kraft.raft.node import Node
 from kraft.raft.ready import Fetch, Outgoing, Ready
+
+_ANSWERS = frozenset((PreVoteReply, VoteReply, AppendReply, HeartbeatReply))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +143,8 @@ class Group:
         self.membership = membership
         self._received: Received | None = None  # given to the core, not handed back in a Ready yet
         self._configuration = node.configuration
+        self._linked: dict[str, str] = {}  # the incarnation at the other end of each link
+        self._strangers: frozenset[str] = frozenset()
         self._led = False
         self._drained = False
         self._fence_changed(fenced)
@@ -202,7 +214,7 @@ class Group:
         take = self._TAKES.get(type(message))
         if take is not None:
             take(self, sender, message)
-        else:
+        elif not (self._strangers and sender in self._strangers and type(message) in _ANSWERS):
             self.node.step(sender, cast("raft.Message", message))
             if type(message) is Heartbeat and self.node.leader == sender:
                 self._serving.led_by(message)
@@ -210,8 +222,24 @@ class Group:
                 self._serving.heard(sender, message)
         self._around.wake(self)
 
+    def link_up(self, peer: str, incarnation: str) -> None:
+        """A link to `peer` is open, and that is who is there."""
+        self._linked[peer] = incarnation
+        self._tell_strangers()
+
+    def _tell_strangers(self) -> None:
+        """Who is linked under the id of a member, and is another one: a node that came back with nothing.
+
+        What is asked of the member is not for it, and what it answers would count for the member.
+        """
+        self._strangers = frozenset(
+            peer for peer, incarnation in self._linked.items() if not self.node.means(peer, incarnation)
+        )
+
     def link_down(self, peer: str, closed_by_peer: bool) -> bool:
         """The link to `peer` is gone; True when that leaves the group without the leader it followed."""
+        self._linked.pop(peer, None)
+        self._tell_strangers()
         self.node.unreachable(peer)
         self._serving.link_down(peer)
         self._sending.link_down(peer)
@@ -233,8 +261,7 @@ class Group:
         except InvariantViolation as error:
             self._around.broken(error)
             raise
-        for outgoing in after:
-            self._around.post(outgoing.to, self.id, outgoing.message)
+        self._send(after)
         self._around.wake(self)
 
     # -- time -----------------------------------------------------------------------------------------
@@ -270,6 +297,7 @@ class Group:
                 self.comparing.follow()
         if self.node.configuration is not self._configuration:
             self._configuration = self.node.configuration
+            self._tell_strangers()
             self._around.reconfigured(self)
 
     def finish(self) -> None:
@@ -284,8 +312,7 @@ class Group:
 
     def _carry_out(self, ready: Ready) -> None:
         around = self._around
-        for outgoing in ready.send_now:
-            around.post(outgoing.to, self.id, outgoing.message)
+        self._send(ready.send_now)
         if ready.restored is not None:
             self._restore()
         if ready.persist is not None:
@@ -299,6 +326,12 @@ class Group:
             self._fetch(fetch)
         for peer in ready.snapshots:
             self._sending.offer(peer)
+
+    def _send(self, messages: Sequence[Outgoing]) -> None:
+        for outgoing in messages:
+            if self._strangers and outgoing.to in self._strangers and type(outgoing.message) not in _ANSWERS:
+                continue
+            self._around.post(outgoing.to, self.id, outgoing.message)
 
     def _fetch(self, fetch: Fetch) -> None:
         def fetched(entries: Sequence[Entry]) -> None:

@@ -154,6 +154,8 @@ class Host:
         def replayed(group: Group) -> None:
             remaining.discard(group.id)
             self.groups[group.id] = group
+            for peer, incarnation in self.peers.incarnations.items():
+                group.link_up(peer, incarnation)
             self._reconfigured(group)
             if group.node.configuration.electors == (self.id,):
                 group.node.campaign()  # nobody else could lead: no silence to wait for
@@ -288,6 +290,8 @@ class Host:
     def link_up(self, peer: str, hello: Hello) -> None:
         """A link to `peer` is ready for messages."""
         self.peers.link_up(peer, hello)
+        for group in self.groups.values():
+            group.link_up(peer, hello.incarnation)
         self._form(self.peers.formation.met(hello))
 
     def link_down(self, peer: str, closed_by_peer: bool) -> None:

@@ -62,6 +62,11 @@ class Peers:
         """What `peer` said when its link, open now, began; None without a link."""
         return self.hellos.get(peer) if peer in self.connected else None
 
+    @property
+    def incarnations(self) -> dict[str, str]:
+        """Who is at the other end of each link, by id."""
+        return {peer: self.hellos[peer].incarnation for peer in sorted(self.connected)}
+
     def link_up(self, peer: str, hello: Hello) -> None:
         """A link to `peer` is ready for messages."""
         self.hellos[peer] = hello
