@@ -17,6 +17,8 @@ from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import Invitation
 from kraft.raft.membership import NOBODY, Configuration, Member
 
+_REMOVED = "was removed from the cluster"
+
 
 @dataclass(slots=True)
 class Formation:
@@ -63,7 +65,7 @@ class Formation:
         mine = self.identity
         if mine.incarnation not in self.current.retired:
             return ""
-        return f"{mine.id} was removed from the cluster: {_way_back(mine.id)}"
+        return f"{mine.id} {_REMOVED}: {_way_back(mine.id)}"
 
     # -- greetings ------------------------------------------------------------------------------------
 
@@ -94,7 +96,9 @@ class Formation:
         """What a formed node has against another node."""
         mine = self.identity
         if hello.incarnation in self.current.retired:
-            return f"{hello.id} was removed from the cluster: {_way_back(hello.id)}"
+            before = hello.cluster not in ("", mine.cluster)
+            was = "is of the cluster that this one was recovered from" if before else _REMOVED
+            return f"{hello.id} {was}: {_way_back(hello.id)}"
         if hello.cluster and hello.cluster != mine.cluster:
             return self._foreign(hello)
         if hello.cluster or hello.id in self.introduced:
