@@ -9,12 +9,11 @@ from collections.abc import Callable, Sequence
 
 from kraft import __version__
 from kraft.config import Config
-from kraft.host import early
+from kraft.host import early, settings
 from kraft.host.admin import Command as Admin
 from kraft.host.admin import Done as AdminDone
 from kraft.host.administration import Administration
 from kraft.host.backpressure import Backpressure
-from kraft.host.checkpoints import CheckpointSettings
 from kraft.host.formation import Formation
 from kraft.host.group import Around, Group
 from kraft.host.handover import Handovers
@@ -25,22 +24,18 @@ from kraft.host.placement import Placement
 from kraft.host.ports import Clock, Disk, Identity, Loaded, Network, NoLeader, Observer, Transaction
 from kraft.host.proposals import Done
 from kraft.host.reads import ReadDone
-from kraft.host.serving import LEASE_SHARE, Timing
-from kraft.host.snapshots import SnapshotSettings
-from kraft.host.status import MemberStatus, Status, group_status, replica_statuses
+from kraft.host.status import Status, group_status, member_statuses
 from kraft.kv.commands import Command
 from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import Invitation, Message
 from kraft.raft.errors import InvariantViolation
-from kraft.raft.membership import NOBODY, Configuration, Member
+from kraft.raft.membership import Configuration
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.node import Node
-from kraft.raft.ports import Jitter, Restored, Settings
+from kraft.raft.ports import Jitter, Restored
 from kraft.raft.ports import Observer as RaftObserver
 from kraft.raft.ready import Persist
 
-TICKS_PER_HEARTBEAT = 4  # fine enough that two followers seldom time out in the same tick
-BATCHES_IN_FLIGHT = 1
 HANDOVER_GRACE = 0.5  # seconds after an election timeout, in which the core gives a transfer up by itself
 GREET_AGAIN_SECONDS = 1.0  # after forming; a peer that formed by itself has long been heard of by then
 
@@ -80,7 +75,7 @@ class Host:
         self.peers = Peers(config, clock, formation, loaded.starts, session=jitter(1 << 62))
         self._forming = False
         self._removed = False  # from the cluster: links that are still up are no reason to serve on
-        self._tick_seconds = config.raft.heartbeat_interval / TICKS_PER_HEARTBEAT
+        self._tick_seconds = settings.tick_seconds(config)
         self.handovers = Handovers(clock, config.raft.election_timeout + HANDOVER_GRACE, self._wake)
         self.administration = Administration(self, clock, observer, jitter(1 << 31) << 20)
         self._around = Around(
@@ -175,7 +170,7 @@ class Host:
         node = Node(
             id=self.id,
             group=id_,
-            settings=_core_settings(config, self._tick_seconds),
+            settings=settings.consensus(config),
             restored=restored,
             jitter=self._jitter,
             wall_clock=self._clock.wall_ms,
@@ -190,7 +185,7 @@ class Host:
             network=self.peers.network,
             greeting=self.peers.hello_of,
             observer=self._observer,
-            election_ticks=_core_settings(config, self._tick_seconds).election_ticks,
+            election_ticks=settings.consensus(config).election_ticks,
             tick_seconds=self._tick_seconds,
             groups=self.placement.groups,
         )
@@ -199,11 +194,9 @@ class Host:
             node,
             membership,
             self._around,
-            _timing(config),
-            _checkpoint_settings(config),
-            SnapshotSettings(
-                config.snapshot.chunk_bytes, config.snapshot.bytes_per_second, config.snapshot.hold
-            ),
+            settings.timing(config),
+            settings.checkpoints(config),
+            settings.snapshots(config),
             self._loaded.images.pop(id_, None),  # a snapshot may take its place: nobody else holds on to it
             fenced=id_ in self._loaded.fenced,
             first_request=self._jitter(1 << 31) << 20,
@@ -491,7 +484,7 @@ class Host:
             client=self._config.client.advertise,
             http=self.peers.http_address(self.id),
             uptime_seconds=self._clock.seconds() - self._started_at,
-            members=tuple(self._member_status(m) for m in self.peers.formation.members),
+            members=member_statuses(self.peers, self.groups.get(0), self._tick_seconds),
             groups=tuple(group_status(g, self._tick_seconds) for g in self.groups.values()),
         )
 
@@ -515,59 +508,3 @@ class Host:
         if fenced:
             return f"the data of group {', '.join(fenced)} differs from the others': KRAFT RESEED {self.id}"
         return ""
-
-    def _member_status(self, member: Member) -> MemberStatus:
-        group = self.groups.get(0)
-        configuration = group.node.configuration if group is not None else NOBODY
-        replicas = replica_statuses(group, self._tick_seconds) if group is not None else ()
-        replica = next((r for r in replicas if r.id == member.id), None)
-        return MemberStatus(
-            id=member.id,
-            incarnation=member.incarnation,
-            peer=member.peer,
-            client=self.peers.client_address(member.id),
-            http=self.peers.http_address(member.id),
-            voter=member.id in configuration.electors,
-            joining=any(j.id == member.id for j in configuration.joining),
-            connected=member.id == self.id or member.id in self.peers.connected,
-            last_contact_seconds=replica.last_contact_seconds if replica is not None else None,
-            lag_entries=replica.lag_entries if replica is not None else None,
-        )
-
-
-def _core_settings(config: Config, tick_seconds: float) -> Settings:
-    raft = config.raft
-    return Settings(
-        election_ticks=max(1, round(raft.election_timeout / tick_seconds)),
-        heartbeat_ticks=TICKS_PER_HEARTBEAT,
-        message_bytes=raft.message_bytes,
-        inflight_messages=raft.inflight_messages,
-        inflight_bytes=raft.inflight_bytes,
-        uncommitted_bytes=raft.uncommitted_bytes,
-        tail_bytes=raft.tail_bytes,
-        leases=raft.lease_reads,
-    )
-
-
-def _timing(config: Config) -> Timing:
-    raft, client = config.raft, config.client
-    return Timing(
-        write_timeout=client.write_timeout,
-        leader_wait=client.leader_wait,
-        round_timeout=raft.election_timeout,
-        batch_bytes=raft.batch_bytes,
-        batches_in_flight=BATCHES_IN_FLIGHT,
-        lease=LEASE_SHARE * raft.election_timeout if raft.lease_reads else 0.0,
-        max_staleness=config.reads.max_staleness,
-    )
-
-
-def _checkpoint_settings(config: Config) -> CheckpointSettings:
-    snapshot = config.snapshot
-    return CheckpointSettings(
-        entries=snapshot.checkpoint_entries,
-        size=snapshot.checkpoint_bytes,
-        interval=snapshot.checkpoint_interval,
-        keep_entries=snapshot.keep_entries,
-        keep_bytes=snapshot.keep_bytes,
-    )

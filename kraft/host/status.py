@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kraft.host.snapshots import TransferStatus
+from kraft.raft.membership import NOBODY
 
 if TYPE_CHECKING:
     from kraft.host.group import Group
+    from kraft.host.peers import Peers
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,4 +147,29 @@ def replica_statuses(group: "Group", tick_seconds: float) -> tuple[ReplicaStatus
             clock_offset_ms=offsets.get(p.peer, 0),
         )
         for p in group.node.progress()
+    )
+
+
+def member_statuses(peers: "Peers", group: "Group | None", tick_seconds: float) -> tuple[MemberStatus, ...]:
+    """Every member as seen from here; `group` is this node's replica of group 0, if there is one yet."""
+    configuration = group.node.configuration if group is not None else NOBODY
+    replicas = replica_statuses(group, tick_seconds) if group is not None else ()
+    contacts = {replica.id: replica.last_contact_seconds for replica in replicas}
+    lags = {replica.id: replica.lag_entries for replica in replicas}
+    joining = {each.id for each in configuration.joining}
+    own = peers.formation.identity.id
+    return tuple(
+        MemberStatus(
+            id=member.id,
+            incarnation=member.incarnation,
+            peer=member.peer,
+            client=peers.client_address(member.id),
+            http=peers.http_address(member.id),
+            voter=member.id in configuration.electors,
+            connected=member.id == own or member.id in peers.connected,
+            last_contact_seconds=contacts.get(member.id),
+            lag_entries=lags.get(member.id),
+            joining=member.id in joining,
+        )
+        for member in peers.formation.members
     )

@@ -215,7 +215,9 @@ class Leader(Role):
     def snapshot_ended(self, peer: str) -> None:
         """The copy for `peer` was made, or failed."""
         if peer in self.progress:
-            self.progress[peer].snapshot_ended(self._core.log.first_index)
+            # Where there is no entry to probe with, it lacks the last one, and is named again at once.
+            log = self._core.log
+            self.progress[peer].snapshot_ended(min(log.first_index, log.last_index))
             self._core.replicating = True
 
     def _append_from(self, first: int) -> tuple[Append, int]:

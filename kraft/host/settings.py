@@ -1,0 +1,62 @@
+"""What the configuration means for the parts of a host."""
+
+from kraft.config import Config
+from kraft.host.checkpoints import CheckpointSettings
+from kraft.host.serving import LEASE_SHARE, Timing
+from kraft.host.snapshots import SnapshotSettings
+from kraft.raft.ports import Settings
+
+TICKS_PER_HEARTBEAT = 4  # fine enough that two followers seldom time out in the same tick
+BATCHES_IN_FLIGHT = 1  # more were measured slower: batches grow by gathering instead
+
+
+def tick_seconds(config: Config) -> float:
+    """How long a tick of the host lasts."""
+    return config.raft.heartbeat_interval / TICKS_PER_HEARTBEAT
+
+
+def consensus(config: Config) -> Settings:
+    """For the core of each group."""
+    raft = config.raft
+    return Settings(
+        election_ticks=max(1, round(raft.election_timeout / tick_seconds(config))),
+        heartbeat_ticks=TICKS_PER_HEARTBEAT,
+        message_bytes=raft.message_bytes,
+        inflight_messages=raft.inflight_messages,
+        inflight_bytes=raft.inflight_bytes,
+        uncommitted_bytes=raft.uncommitted_bytes,
+        tail_bytes=raft.tail_bytes,
+        leases=raft.lease_reads,
+    )
+
+
+def timing(config: Config) -> Timing:
+    """For what clients ask."""
+    raft, client = config.raft, config.client
+    return Timing(
+        write_timeout=client.write_timeout,
+        leader_wait=client.leader_wait,
+        round_timeout=raft.election_timeout,
+        batch_bytes=raft.batch_bytes,
+        batches_in_flight=BATCHES_IN_FLIGHT,
+        lease=LEASE_SHARE * raft.election_timeout if raft.lease_reads else 0.0,
+        max_staleness=config.reads.max_staleness,
+    )
+
+
+def checkpoints(config: Config) -> CheckpointSettings:
+    """When copies are made, and what of the log stays behind them."""
+    snapshot = config.snapshot
+    return CheckpointSettings(
+        entries=snapshot.checkpoint_entries,
+        size=snapshot.checkpoint_bytes,
+        interval=snapshot.checkpoint_interval,
+        keep_entries=snapshot.keep_entries,
+        keep_bytes=snapshot.keep_bytes,
+    )
+
+
+def snapshots(config: Config) -> SnapshotSettings:
+    """How copies travel."""
+    snapshot = config.snapshot
+    return SnapshotSettings(snapshot.chunk_bytes, snapshot.bytes_per_second, snapshot.hold)
