@@ -19,7 +19,7 @@ from kraft.raft.node import Node
 from kraft.raft.ports import Settings
 from tests.raft import wording
 from tests.raft.actors import Actor, Wire
-from tests.raft.network import EMPTY, Disk, Image, bootstrap
+from tests.raft.network import ANSWERS, EMPTY, Disk, Image, bootstrap
 
 ELECTION_TICKS, HEARTBEAT_TICKS = 10, 2
 SETTLED_MESSAGES_MAX = 5000  # of one `settle`: more is a conversation that does not end
@@ -244,15 +244,17 @@ class Stage:
         """Take a message from a node."""
         receiver = self.actors.get(wire.to)
         lost = (wire.sender, wire.to) in self.cut or receiver is None or not receiver.up
-        self.say(f"{wire.sender} -> {wire.to} {wording.message(wire.message)}" + " (lost)" * lost)
-        if not lost:
+        stranger = not (isinstance(wire.message, ANSWERS) or self._means(wire.sender, wire.to))
+        note = " (not to this one)" if stranger else " (lost)" * lost
+        self.say(f"{wire.sender} -> {wire.to} {wording.message(wire.message)}{note}")
+        if not (lost or stranger):
             self.wires.append(wire)
 
     def _deliver(self, wire: Wire) -> None:
         actor = self.actors[wire.to]
-        stranger = not (self._knows(wire.to, wire.sender) and self._knows(wire.sender, wire.to))
+        stranger = isinstance(wire.message, ANSWERS) and not self._means(wire.to, wire.sender)
         text = f"{wire.to} <- {wire.sender} {wording.message(wire.message)}"
-        self.say(text + " (refused: another incarnation)" * stranger)
+        self.say(text + " (not by this one)" * stranger)
         if stranger:
             return
         self._indent = "  "
@@ -260,10 +262,9 @@ class Stage:
         actor.act()
         self._indent = ""
 
-    def _knows(self, a: str, b: str) -> bool:
-        """Whether `a` accepts a link with `b`: not with another incarnation of a member."""
-        known = self.actors[a].node.configuration.member(b)
-        return known is None or known.incarnation == self.actors[b].incarnation
+    def _means(self, name: str, peer: str) -> bool:
+        """Whether the node called `peer` now is the one that `name` speaks of."""
+        return peer not in self.actors or self.actors[name].node.means(peer, self.actors[peer].incarnation)
 
     def _select(self, words: tuple[str, ...]) -> list[Wire]:
         """[K1->K2] [Type] [first|last]; either end may be *. Held ones only if a link is named."""
