@@ -125,7 +125,7 @@ def test_what_puts_the_quorum_at_risk_is_refused_with_the_safe_order(cluster):
 
 
 def test_who_cannot_be_added_is_told_why(make_cluster):
-    """Nobody at the address, another cluster's node, a removed directory; the way out of the last is right."""
+    """Nobody at the address, another cluster's node, a removed directory; and how it can be after all."""
     cluster, foreign = make_cluster(2), make_cluster(1)
     stranger = foreign["K1"]
     stranger.id = "K9"
