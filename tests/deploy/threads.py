@@ -1,0 +1,62 @@
+"""One thread of a running process held still, as a disk that never answers holds the thread that waits.
+
+A debugger's means (ptrace), without a debugger: nothing in the process has to know, and the other threads run
+on. It is done by a process of its own, since a thread stays stopped only while its tracer lives, and a thread
+that dies meanwhile has to be waited for.
+"""
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+TRACER = """
+import ctypes, os, select, sys
+SEIZE, INTERRUPT, ALL = 0x4206, 0x4207, 0x40000000
+call = ctypes.CDLL(None, use_errno=True).ptrace
+call.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+thread = int(sys.argv[1])
+for request in (SEIZE, INTERRUPT):
+    if call(request, thread, None, None):
+        sys.exit(os.strerror(ctypes.get_errno()))
+os.waitpid(thread, ALL)
+print("stopped", flush=True)
+while not select.select([sys.stdin], [], [], 0.05)[0]:
+    try:
+        done, status = os.waitpid(thread, ALL | os.WNOHANG)
+    except ChildProcessError:
+        break
+    if done and not os.WIFSTOPPED(status):
+        break
+"""
+
+
+def threads(pid: int) -> list[int]:
+    """Ids of the threads of a process, the oldest first."""
+    return sorted(int(path.name) for path in Path(f"/proc/{pid}/task").iterdir())
+
+
+def writer_thread(pid: int) -> int:
+    """The thread that a node starts first, as the store opens before anything else runs.
+
+    Whether it was the right one shows in the test: writes stop, and everything else goes on.
+    """
+    return threads(pid)[1]
+
+
+@contextlib.contextmanager
+def held(thread: int) -> Iterator[None]:
+    """A thread that does not run until the end of the block, or of its process."""
+    tracer = subprocess.Popen(
+        [sys.executable, "-c", TRACER, str(thread)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with tracer:
+        assert tracer.stdout is not None
+        assert tracer.stderr is not None
+        assert tracer.stdout.readline() == "stopped\n", tracer.stderr.read()
+        yield
