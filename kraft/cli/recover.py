@@ -68,6 +68,8 @@ def _run(chosen: argparse.Namespace, recovery: Recovery) -> int:
         print(json.dumps(facts(chosen.directory, found, cluster), indent=2))
         return 0
     print("\n".join(report(chosen.directory, found, now_ms)))
+    if not chosen.yes:
+        print("\n".join(("", *advice(found))))
     if not chosen.yes and not (_can_ask(chosen) and _agreed(found.identity.id)):
         print("\nnothing was changed")
         return 0
@@ -116,7 +118,11 @@ def report(directory: str, found: Findings, now_ms: int) -> Iterator[str]:
         if len(found.groups) > 1:
             yield f"group {group.group}"
         yield from (f"  {name:<13} {text}" for name, text in _group_lines(id_, group, now_ms))
-    yield ""
+
+
+def advice(found: Findings) -> Iterator[str]:
+    """What to know before it is done."""
+    id_ = found.identity.id
     yield "Before you go on:"
     for voters in found.majorities:
         yield f"- {gone_min(voters)} of the {len(voters)} voters ({', '.join(voters)}) must be gone for good:"
