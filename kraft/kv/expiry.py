@@ -33,6 +33,11 @@ class DueTimes:
         if len(self._heap) > 2 * self.live + GARBAGE_MIN:
             self._rebuild()
 
+    def fill(self, pairs: list[tuple[int, bytes]]) -> None:
+        """Take (expiry, key) of all records at once, instead of `changed` for each; the list is kept."""
+        heapify(pairs)
+        self._heap, self.live = pairs, len(pairs)
+
     def next(self) -> int | None:
         """The earliest due time in milliseconds, None when no key has one."""
         heap = self._heap

@@ -110,24 +110,25 @@ class Keyspace:
             count += 1
         return count
 
-    def load(self, rows: Iterable[tuple[bytes, bytes, int, int]]) -> tuple[int, int]:
+    def load(self, rows: Iterable[tuple[bytes, bytes, int, int]], size: int | None = None) -> int:
         """Fill an empty keyspace with (key, value, revision, expiry); none of it counts as a change.
 
-        Returns the bytes of all keys and values, and the sum of the rows' `row_sum`.
+        `size` are the bytes of all keys and values, where the caller knows them. Returns the sum of the rows'
+        `row_sum`.
         """
         records = self.records
-        size = checks = 0
+        checks = 0
         expiring = []
         for key, value, revision, expires in rows:  # a million times at a start: no call too many
             records[key] = Record(value, revision, expires)
-            size += len(key) + len(value)
             checks += adler32(value, adler32(key, (revision + 3 * expires) % _ADLER_BASE))
             if expires:
-                expiring.append((key, expires))
-        self.bytes = size + RECORD_OVERHEAD_BYTES * len(records)
-        for key, expires in expiring:
-            self._expiry_changed(key, 0, expires)
-        return size, checks
+                expiring.append((expires, key))
+        if size is None:
+            size = sum([len(key) + len(record.value) for key, record in records.items()])
+        self.bytes = size + RECORD_OVERHEAD_BYTES * len(records) + EXPIRY_OVERHEAD_BYTES * len(expiring)
+        self._due.fill(expiring)
+        return checks
 
     def take_changes(self) -> dict[bytes, Record | None]:
         """What every key changed since the last call holds now, None for those removed; costs nothing.

@@ -191,22 +191,21 @@ class StateDatabase:
         """All keys in memory, verified. Raises `DamagedImage` when they are not what the file says.
 
         What is verified: every row by its Adler-32, as their sum, which is as good as one by one and needs
-        no column to be read; their number and size. The hashes are not computed anew: that would cost more
-        than all the rest. A damaged one is found by the comparison of replicas.
+        no column to be read; and their number. The hashes are not computed anew: that would cost more than
+        all the rest. A damaged one is found by the comparison of replicas.
         """
         keyspace = Keyspace()
+        keys, size = (0, 0) if self.image is None else (self.image.keys, self.image.size)
         collecting = gc.isenabled()
         gc.disable()  # nothing of what is made here is garbage, and looking for it would double the time
         try:
-            size, adlers = keyspace.load(self.connection.execute(_ROWS))
+            adlers = keyspace.load(self.connection.execute(_ROWS), size)
         except (apsw.Error, TypeError, ValueError) as error:  # a column may not even have its type
             raise DamagedImage(f"SQLite cannot read it ({error})") from error
         finally:
             if collecting:
                 gc.enable()
-        image = self.image
-        keys = (0, 0, 0) if image is None else (image.keys, image.size, self.adlers)
-        if (len(keyspace), size, adlers) != keys:
+        if (len(keyspace), adlers) != (keys, self.adlers):
             raise DamagedImage("its rows are not those that it was left with")
         return keyspace
 

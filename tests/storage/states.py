@@ -53,7 +53,8 @@ def filled(count, *, value=b"value"):
 
 def rows_of(view, max_bytes=1000):
     """All pieces of a view."""
-    pieces, after = [], None
+    pieces: list = []
+    after = None
     while not pieces or not pieces[-1].end:
         pieces.append(view.read(after, max_bytes))
         after = pieces[-1].last

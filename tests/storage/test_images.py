@@ -27,7 +27,7 @@ class Ask:
         self._reactor = reactor
 
     def __call__(self, method, *arguments):
-        answers = []
+        answers: list = []
         method(*arguments, lambda *answer: answers.append(*answer or (None,)))
         self._reactor.run_until(lambda: answers)
         return answers[0]
@@ -117,7 +117,7 @@ def test_receivers_of_one_checkpoint_share_a_view(store, ask, reactor):
     assert [row for row in rows if row[0] == b"key 00050"] == [[b"key 00050", b"value", 51, 0]]
     second.close()
     third.close()
-    answers = []
+    answers: list = []
     third.read(None, 100, answers.append)
     assert ask(store.open_image, 0).image == state.image(18)
     assert answers == []
@@ -127,7 +127,7 @@ def test_receivers_of_one_checkpoint_share_a_view(store, ask, reactor):
 def test_a_read_under_way_is_not_answered_after_close(store, ask, reactor):
     ask(store.checkpoint, 0, filled(100).capture(15))
     reader = ask(store.open_image, 0)
-    answers = []
+    answers: list = []
     reader.read(None, 100, answers.append)
     reader.close()
     ask(store.open_image, 0)
@@ -141,7 +141,7 @@ def test_readers_and_commits_go_on_during_a_checkpoint(store, ask, write):
     before = ask(store.checkpoint, 0, state.capture(15))
     held = Held(store)
     state.put(b"more")
-    answers = []
+    answers: list = []
     store.checkpoint(0, state.capture(18), answers.append)
     assert held.reached.wait(30)
 
@@ -190,7 +190,7 @@ def test_what_was_captured_before_a_switch_does_not_go_into_the_new_file(store, 
     number = ask(writer.finish).number
     held = Held(store)
     old.put(b"late")
-    answers = []
+    answers: list = []
     store.checkpoint(0, old.capture(14), lambda image: answers.append(("under way", image)))
     assert held.reached.wait(30)
     store.commit(moved(base(12), state=number), lambda ok: answers.append(("switch", ok)))
@@ -245,7 +245,7 @@ def test_a_full_disk_gives_none_and_the_next_one_writes_all(store, ask, witness,
 def test_a_damaged_state_file_met_while_running_is_the_end(store, ask, witness, reactor):
     ask(store.checkpoint, 0, filled(10).capture(10))
     store._states._databases[0].connection.execute("DROP TABLE record")
-    answers = []
+    answers: list = []
     store.checkpoint(0, filled(10).capture(12), answers.append)
     reactor.run_until(lambda: witness.deaths)
     store.checkpoint(0, filled(10).capture(13), answers.append)
@@ -272,7 +272,7 @@ def test_a_stop_drops_a_checkpoint_under_way(tmp_path, open_at, store, ask, reac
     first = filled(10)
     assert ask(store.checkpoint, 0, first.capture(10))
     held = Held(store)
-    answers = []
+    answers: list = []
     store.checkpoint(0, filled(3000).capture(15), answers.append)
     assert held.reached.wait(30)
     threading.Timer(0, held.go_on.set).start()
@@ -318,7 +318,7 @@ def test_a_fence_on_a_full_disk_is_set_when_there_is_room(
     monkeypatch.setattr("kraft.storage.store.RETRY_SECONDS", 0.01)
     store = open_at(tmp_path, vfs="faulty")
     faulty_vfs.faults["wal", "write"] = apsw.SQLITE_FULL
-    answers = []
+    answers: list = []
     store.fence(0, True, lambda: answers.append("fenced"))
     assert not ask(store.commit, write(1, 1))
     assert answers == []
@@ -351,7 +351,8 @@ def test_all_at_once(store, ask, reactor, witness, write):
     assert ask(store.commit, write(1, 20, group=1))
     for group, state in states.items():
         assert ask(store.checkpoint, group, state.capture(1))
-    done, expected = [], 0
+    done: list = []
+    expected = 0
     readers = {group: ask(store.open_image, group) for group in states}
     writers = {group: ask(store.begin_image, group, readers[group].image) for group in states}
     for index in range(21, 61):

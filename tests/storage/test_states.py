@@ -225,7 +225,7 @@ COLUMNS = ["key", "value", "revision", "expires"]
 @pytest.mark.parametrize("column", COLUMNS)
 def test_any_flipped_bit_of_a_row_is_found(column, bit):
     """By the sum that a start computes."""
-    row = {"key": b"a key", "value": b"and some value", "revision": 12345, "expires": 1_700_000_000_000}
+    row: dict = {"key": b"a key", "value": b"and some value", "revision": 12345, "expires": 1_700_000_000_000}
     changed = dict(row)
     if isinstance(row[column], bytes):
         flipped = bytearray(row[column])
