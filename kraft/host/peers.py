@@ -103,6 +103,8 @@ class Peers:
         for id_, member in members.items():
             if id_ != own:
                 self.network.connect(id_, member.peer)
+                if not self._linked:  # started just now: who has missed us looks for us less and less often
+                    self.network.introduce(id_, member.peer)
         gone = self._linked - members.keys()
         self._linked = members.keys() - {own}
         for id_ in sorted(gone):
