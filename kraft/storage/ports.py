@@ -29,7 +29,7 @@ class Settings:
     tail_bytes: int = 4 << 20
     free_bytes: int = 16 << 20
     vacuum_pages: int = 64
-    slice_seconds: float = 0.001
+    slice_seconds: float = 0.0005
 
 
 class Observer(Protocol):
