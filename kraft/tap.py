@@ -171,7 +171,6 @@ class NodeService(Service):
             logs.logger("kraft"),
             peers=[peer for peer in config.cluster.members if peer != config.node.id],
             commands=NAMES,
-            dataset_quota_bytes=config.limits.dataset_bytes,
         )
         secret = self._read_secret()
         try:
@@ -211,7 +210,7 @@ class NodeService(Service):
             observer=self._telemetry.transport,
             limits=limits,
         )
-        self._telemetry.watch(self.host.status, self._store.sizes, config.node.data)
+        self._telemetry.watch(self.host.status, self._store, config.node.data)
         self._telemetry.start(self._clock)
         self._supervision.replaying(self.host.status)
         self.host.start(self._links, self._started)
@@ -239,6 +238,7 @@ class NodeService(Service):
         dialling = self._links.start(self.host.first_peers)
         yield self._listening("peer.listen", config.peer.listen, dialling)
         self._clients = client_factory(config, self.host, self._telemetry.server, self._clock)
+        self._telemetry.watch_clients(self._clients.clients)
         yield self._listen("client.listen", config.client.listen, self._clients)
         if config.http.listen:
             pages = site(self.host, self._telemetry, self._reactor)
@@ -302,23 +302,20 @@ class NodeService(Service):
 
     def _reload(self) -> None:
         """Take over what may change while the node runs, and name what may not."""
-        observer = self._telemetry.host
+        telemetry = self._telemetry
         if self._path is None:
-            observer.event("config_refused", problems=["the node was started with options, without a file"])
+            telemetry.config_refused("the node was started with options, without a file")
             return
         try:
             read = configuration.load(self._path)
         except ConfigError as error:
-            observer.event("config_refused", problems=[str(problem) for problem in error.problems])
+            telemetry.config_refused(*map(str, error.problems))
             return
         self._config, taken, need_restart = configuration.changes(self._config, read)
         self._log.level = self._config.log.level
-        self._telemetry.quota_changed(self._config.limits.dataset_bytes)
         if self._clients is not None:
             self._clients.clients.reconfigure(self._config)
-        observer.event("config_reloaded", changed=list(taken))
-        if need_restart:
-            observer.event("config_needs_restart", options=list(need_restart))
+        telemetry.config_reloaded(taken, need_restart)
 
     # -- stop -----------------------------------------------------------------------------------------
 

@@ -172,6 +172,11 @@ class Group:
         return self._serving.waiting
 
     @property
+    def waiting_bytes(self) -> int:
+        """Of these writes."""
+        return self._serving.waiting_bytes
+
+    @property
     def checkpointing(self) -> bool:
         """A checkpoint is being written."""
         return self._checkpoints.busy

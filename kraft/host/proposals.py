@@ -70,6 +70,11 @@ class Proposals:
         """Proposals not logged yet."""
         return len(self._waiting)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of them; counted when somebody asks."""
+        return sum(proposal.size for proposal in self._waiting)
+
     def in_flight(self, term: int) -> int:
         """Entries logged in `term` and not applied yet. Those of earlier terms may stay undecided for long:
         until the log has grown to their index again, which is why they must not hold back new ones.

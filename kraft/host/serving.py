@@ -190,6 +190,11 @@ class Serving:
         """Writes that are not logged yet."""
         return self._proposals.waiting
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Of these writes."""
+        return self._proposals.waiting_bytes
+
     def _expire_keys(self, now: float) -> None:
         if self._expired_at + EXPIRY_INTERVAL <= now and self._proposes and self._node.leads_with_commit:
             self._expired_at = now

@@ -41,6 +41,7 @@ class ReplicaStatus:
     state: str
     last_contact_seconds: float
     clock_offset_ms: int
+    inflight_messages: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ class GroupStatus:
     `joint`: the voters are being changed. `joining` are the learners that will be voters. `checkpoint_index`
     is 0 before the first checkpoint. `transferring` is whom leadership is being given to, '' for nobody.
     `fenced`: the state here is known to be wrong. `mismatch`: some replica's is, as far as a leader knows.
+    `pending_bytes` are those of the pending proposals. The log holds every entry stamped after
+    `oldest_stamp_ms`, in Unix ms; 0 when it holds all there ever were.
     """
 
     group: int
@@ -77,6 +80,8 @@ class GroupStatus:
     transfers: tuple[TransferStatus, ...] = ()
     fenced: bool = False
     mismatch: bool = False
+    pending_bytes: int = 0
+    oldest_stamp_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +134,8 @@ def group_status(group: "Group", tick_seconds: float) -> GroupStatus:
         transfers=group.transfers,
         fenced=group.fenced,
         mismatch=group.comparing.mismatch,
+        pending_bytes=group.waiting_bytes,
+        oldest_stamp_ms=node.base.stamp,
     )
 
 
@@ -145,6 +152,7 @@ def replica_statuses(group: "Group", tick_seconds: float) -> tuple[ReplicaStatus
             state=p.state,
             last_contact_seconds=p.silent_ticks * tick_seconds,
             clock_offset_ms=offsets.get(p.peer, 0),
+            inflight_messages=p.inflight,
         )
         for p in group.node.progress()
     )

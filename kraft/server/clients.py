@@ -93,6 +93,11 @@ class Clients:
             done()
 
     @property
+    def output_buffer_bytes(self) -> int:
+        """Answers that clients have not taken off this process yet."""
+        return sum(session.unsent_bytes for session in self.sessions.values())
+
+    @property
     def leads(self) -> bool:
         """This node leads group 0."""
         return self.host.leader(0) == self.host.id

@@ -96,6 +96,9 @@ class Observer(Protocol):
     def latency(self, kind: str, seconds: float, count: int) -> None:
         """A segment of `count` commands took `seconds` from its start to its answer."""
 
+    def lookups(self, hits: int, misses: int) -> None:
+        """GET and MGET found so many values, and none so many times."""
+
     def error(self, code: str, count: int) -> None:
         """`count` errors whose text starts with `code`, such as ERR."""
 

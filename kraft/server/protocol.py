@@ -66,6 +66,14 @@ class ClientProtocol(Protocol):
                 data = data[sent:]
             # An exception means a dead socket: the reactor meets it again when it writes, and ends it.
         transport.write(data)
+        return self.unsent_bytes
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What the socket has not taken yet; 0 where that cannot be known."""
+        transport: Any = self.transport
+        if not self._direct or transport is None:
+            return 0
         buffered: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen  # noqa: SLF001
         return buffered
 

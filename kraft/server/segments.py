@@ -163,5 +163,17 @@ def weight(replies: list[Reply]) -> int:
     return total
 
 
+def lookups(replies: list[Reply]) -> tuple[int, int]:
+    """Values found and not found by the reads that return them."""
+    hits, misses = 0, replies.count(None)
+    for reply in replies:
+        if type(reply) is bytes:
+            hits += 1
+        elif type(reply) is list:
+            missing = reply.count(None)
+            hits, misses = hits + len(reply) - missing, misses + missing
+    return hits, misses
+
+
 def _shaped(row: Row, reply: Any) -> Reply:
     return reply if row.shape is None or type(reply) is Error else row.shape(reply)

@@ -42,6 +42,10 @@ _log = Logger()
 class Connection(Protocol):
     """The socket as a session sees it. Nothing here calls back at once."""
 
+    @property
+    def unsent_bytes(self) -> int:
+        """How many bytes wait unsent in this process."""
+
     def send(self, data: bytes) -> int:
         """Send in order; returns how many bytes wait unsent in this process."""
 
@@ -100,6 +104,11 @@ class Session:
     def inline(self) -> bool:
         """The last request was a line of text."""
         return self._parser.inline
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Answers that wait for the client to take them."""
+        return 0 if self._lost else self._connection.unsent_bytes
 
     @property
     def idle(self) -> bool:
@@ -390,6 +399,8 @@ class Session:
             for code, number in Counter(text.partition(" ")[0] for text in texts).items():
                 observer.error(code, number)
             clients.errors_replied += len(failed)
+        if kind is READ:
+            observer.lookups(*segments.lookups(replies))
         clients.commands_processed += count
         self.last_command = rows[-1].name
         observer.latency(kind, clients.clock.seconds() - segment.started, count)

@@ -67,6 +67,11 @@ class Checkpoints:
         self._worker.do(self._files.close)
         self._worker.stop()
 
+    @property
+    def waiting(self) -> int:
+        """Calls that the thread has not begun."""
+        return self._worker.waiting
+
     # The thread itself.
 
     def _write(

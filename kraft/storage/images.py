@@ -51,6 +51,11 @@ class Images:
         self._worker.do(self._close_all)
         self._worker.stop()
 
+    @property
+    def waiting(self) -> int:
+        """Calls that the thread has not begun."""
+        return self._worker.waiting
+
     # The thread itself.
 
     def _open_view(self, group: int, done: Callable[[Any], None]) -> None:

@@ -231,6 +231,14 @@ class Store:
             **self._states.sizes(),
         }
 
+    def queues(self) -> dict[str, int]:
+        """Calls that wait for the threads: writer of the log, checkpoints, images of the state."""
+        return {
+            "writer": self._queue.qsize(),
+            "state": self._checkpoints.waiting,
+            "images": self._images.waiting,
+        }
+
     # The writer thread.
 
     def _run(self) -> None:

@@ -23,6 +23,11 @@ class Worker:
         """Carry it out later, on the thread."""
         self._calls.put(call)
 
+    @property
+    def waiting(self) -> int:
+        """Calls handed over and not begun."""
+        return self._calls.qsize()
+
     def stop(self) -> None:
         """Wait until all that was handed over is done."""
         self._calls.put(None)

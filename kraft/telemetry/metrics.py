@@ -7,7 +7,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
@@ -23,7 +23,17 @@ from kraft.telemetry.observers import (
     TransportObserver,
 )
 from kraft.telemetry.probe import Clock, ReactorLag
-from kraft.telemetry.status import Status
+from kraft.telemetry.status import Clients, Status
+
+
+class Storage(Protocol):
+    """The data directory and the threads that work on it."""
+
+    def sizes(self) -> Mapping[str, int]:
+        """Bytes by kind."""
+
+    def queues(self) -> Mapping[str, int]:
+        """Calls that wait, by thread."""
 
 
 class Telemetry:
@@ -36,12 +46,9 @@ class Telemetry:
         *,
         peers: Sequence[str] = (),
         commands: Collection[str] = (),
-        dataset_quota_bytes: int = 0,
     ) -> None:
         """`peers` and `commands` (lower case) are those known in advance; other commands count as `other`."""
-        about = About(
-            node, kraft.__version__, peers=peers, commands=commands, dataset_quota_bytes=dataset_quota_bytes
-        )
+        about = About(node, kraft.__version__, peers=peers, commands=commands)
         self.metrics = Metrics(about, wall_seconds=time.time)
         self.events = EventLog(logger, RateLimit(time.monotonic))
         self.raft = RaftObserver(self.metrics, self.events)
@@ -51,19 +58,30 @@ class Telemetry:
         self.server = ServerObserver(self.metrics, self.events)
         self._lag: ReactorLag | None = None
 
-    def watch(
-        self, status: Callable[[], Status], storage_sizes: Callable[[], Mapping[str, int]], directory: str
-    ) -> None:
-        """What a scrape asks from now on; `storage_sizes` is bytes by kind, `directory` the node's data."""
+    def watch(self, status: Callable[[], Status], storage: Storage, directory: str) -> None:
+        """What a scrape asks from now on; `directory` has the node's data."""
         sources = self.metrics.sources
         sources.status = status
-        sources.storage_sizes = storage_sizes
+        sources.storage_sizes = storage.sizes
+        sources.queues = storage.queues
         sources.disk_free_bytes = lambda: shutil.disk_usage(directory).free
         sources.failed = self._source_failed
 
-    def quota_changed(self, dataset_quota_bytes: int) -> None:
-        """The bound of the data was configured anew."""
-        self.metrics.about = replace(self.metrics.about, dataset_quota_bytes=dataset_quota_bytes)
+    def watch_clients(self, clients: Clients) -> None:
+        """The client port is open: what a scrape asks of it from now on."""
+        self.metrics.sources.clients = lambda: clients
+
+    def config_reloaded(self, changed: Sequence[str], need_restart: Sequence[str]) -> None:
+        """The configuration was read again: the options that hold now, and those that wait for a restart."""
+        self.metrics.reloaded("done")
+        self.events.tell("config_reloaded", changed=list(changed))
+        if need_restart:
+            self.events.tell("config_needs_restart", options=list(need_restart))
+
+    def config_refused(self, *problems: str) -> None:
+        """The configuration that was read again cannot be used."""
+        self.metrics.reloaded("refused")
+        self.events.tell("config_refused", problems=list(problems))
 
     def start(self, clock: Clock) -> None:
         """Begin to measure the reactor's lag."""

@@ -12,6 +12,12 @@ BUILD_INFO = Gauge("build_info", "Versions this node runs.", ("version", "python
 NODE_INFO = Gauge(
     "node_info", "Who this node is; the cluster is empty until it has formed.", ("node_id", "cluster_id")
 )
+CONFIG_LAST_RELOAD_SUCCESS = Gauge(
+    "config_last_reload_success_timestamp_seconds", "When the configuration was last read and taken over."
+)
+CONFIG_RELOADS = Counter(
+    "config_reloads_total", "How often SIGHUP had the configuration read again.", ("outcome",)
+)
 
 RAFT_HAS_LEADER = Gauge("raft_has_leader", "1 where a leader is known here.", _GROUP)
 RAFT_IS_LEADER = Gauge("raft_is_leader", "1 where this node leads.", _GROUP)
@@ -32,7 +38,10 @@ RAFT_ELECTIONS = Counter(
 RAFT_PROPOSALS = Counter(
     "raft_proposals_total", "Writes proposed here, by how they ended.", ("group", "outcome")
 )
-RAFT_PROPOSALS_PENDING = Gauge("raft_proposals_pending", "Writes that wait for their outcome here.", _GROUP)
+RAFT_PROPOSALS_PENDING = Gauge("raft_proposals_pending", "Writes that wait to be logged here.", _GROUP)
+RAFT_PROPOSALS_PENDING_BYTES = Gauge(
+    "raft_proposals_pending_bytes", "Bytes of the writes that wait to be logged here.", _GROUP
+)
 RAFT_COMMIT_DURATION = Histogram(
     "raft_commit_duration_seconds", "From logging a batch here to its being committed and applied.", _GROUP
 )
@@ -51,8 +60,16 @@ RAFT_PEER_LAST_CONTACT = Gauge(
     "When a follower was last heard; on a leader only.",
     ("group", "peer"),
 )
+RAFT_OLDEST_LOG_TIMESTAMP = Gauge(
+    "raft_oldest_log_timestamp_seconds",
+    "From when on the log holds all writes; missing while it holds every one there ever was.",
+    _GROUP,
+)
 
 PEER_CONNECTED = Gauge("peer_connected", "1 while the link to the peer is up.", _PEER)
+PEER_INFLIGHT_MESSAGES = Gauge(
+    "peer_inflight_messages", "Messages with entries the peer has not answered; on a leader only.", _PEER
+)
 PEER_CLOCK_OFFSET = Gauge(
     "peer_clock_offset_seconds", "Wall clock of the peer ahead of ours; on a leader only.", _PEER
 )
@@ -77,8 +94,11 @@ LOG_ENTRIES = Gauge("log_entries", "Entries in the log.", _GROUP)
 STORAGE_SIZE_BYTES = Gauge("storage_size_bytes", "Size on disk by kind.", ("kind",))
 STORAGE_ERRORS = Counter("storage_errors_total", "Storage operations that failed.", ("operation",))
 DISK_FREE_BYTES = Gauge("disk_free_bytes", "Room left for this node on the file system of its data.")
+DISK_FULL = Gauge("disk_full", "1 while writes find no room on the disk of this node.")
 DATASET_BYTES = Gauge("dataset_bytes", "Approximate memory of keys and values.")
-DATASET_QUOTA_BYTES = Gauge("dataset_quota_bytes", "Bound of dataset_bytes, limits.dataset_bytes.")
+DATASET_QUOTA_BYTES = Gauge(
+    "dataset_quota_bytes", "Bound of dataset_bytes: limits.dataset_bytes, or half of the machine's memory."
+)
 
 SNAPSHOTS = Counter(
     "snapshots_total",
@@ -94,7 +114,7 @@ SNAPSHOT_LAST_SUCCESS = Gauge(
     _GROUP,
 )
 SNAPSHOT_LAST_INDEX = Gauge(
-    "snapshot_last_index", "Index of the last checkpoint of the keyspace since start.", _GROUP
+    "snapshot_last_index", "Index of the last checkpoint of the keyspace, 0 before the first.", _GROUP
 )
 SNAPSHOT_SIZE_BYTES = Gauge(
     "snapshot_size_bytes", "Bytes of keys and values in the last checkpoint since start.", _GROUP
@@ -137,10 +157,16 @@ COMMANDS_FORWARDED = Counter("commands_forwarded_total", "Writes sent on to the 
 CLIENT_REDIRECTS = Counter("client_redirects_total", "Clients sent to another node.", ("kind",))
 CLIENT_RECEIVED_BYTES = Counter("client_received_bytes_total", "Bytes read from clients.")
 CLIENT_SENT_BYTES = Counter("client_sent_bytes_total", "Bytes written to clients.")
+CLIENT_OUTPUT_BUFFER_BYTES = Gauge(
+    "client_output_buffer_bytes", "Answers that clients have not taken off the node yet."
+)
 BACKPRESSURE_ACTIVE = Gauge("backpressure_active", "1 while client connections are paused.")
 KEYS = Gauge("keys", "Keys in the keyspace.", _GROUP)
 KEYS_WITH_EXPIRY = Gauge("keys_with_expiry", "Keys that will expire.", _GROUP)
 KEYS_EXPIRED = Counter(
     "keys_expired_total", "Keys that expired since start, the replay of the log included.", _GROUP
 )
+KEYSPACE_HITS = Counter("keyspace_hits_total", "Values that GET and MGET found.")
+KEYSPACE_MISSES = Counter("keyspace_misses_total", "Keys that GET and MGET found no value of.")
 REACTOR_LAG = Histogram("reactor_lag_seconds", "How late a periodic call of the reactor came.")
+THREAD_QUEUE_LENGTH = Gauge("thread_queue_length", "Calls that wait for a thread of the storage.", ("pool",))

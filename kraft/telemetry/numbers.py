@@ -18,7 +18,7 @@ import twisted
 from kraft.telemetry import names
 from kraft.telemetry.samples import Count, Declaration, Histogram, Readings, Spread
 from kraft.telemetry.samples import Counter as CounterDeclaration
-from kraft.telemetry.status import Status, read_status
+from kraft.telemetry.status import Clients, Status, read_status
 
 PROTOCOLS = ("inline", "resp2", "resp3")
 CLASSES = ("read", "write", "local", "admin")
@@ -47,7 +47,6 @@ class About:
     groups: Sequence[int] = (0,)
     peers: Sequence[str] = ()
     commands: Collection[str] = ()
-    dataset_quota_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -55,17 +54,18 @@ class Sources:
     """What a scrape asks. `tap` fills it in as the parts of the node come up; None is not asked."""
 
     status: Callable[[], Status] | None = None
+    clients: Callable[[], Clients] | None = None
     storage_sizes: Callable[[], Mapping[str, int]] | None = None  # kind -> bytes
+    queues: Callable[[], Mapping[str, int]] | None = None  # thread -> calls that wait for it
     disk_free_bytes: Callable[[], int] | None = None
     failed: Callable[[str, Exception], None] = field(default=lambda _name, _error: None)
 
 
 @dataclass(frozen=True, slots=True)
 class LastSnapshot:
-    """The newest durable checkpoint of a group: Unix time in seconds, index, bytes of keys and values."""
+    """The newest durable checkpoint of a group: Unix time in seconds, bytes of keys and values."""
 
     when: float
-    index: int
     size: int
 
 
@@ -81,11 +81,19 @@ class Metrics(Collector):
         self.paused_connections = 0
         self.last_snapshots: dict[str, LastSnapshot] = {}  # by group
         self.restore_seconds: dict[str, float] = {}  # by group
+        self.reloaded_at = wall_seconds()  # the configuration was read to get here
         self._wall_seconds = wall_seconds
         self._holders: list[Count | Spread] = []
         self._hold_raft([str(group) for group in about.groups])
         self._hold_peers_and_storage(about.peers)
         self._hold_clients(about.commands)
+        self._reads = {
+            "status": self._read_status,
+            "clients": self._read_clients,
+            "sizes": self._read_sizes,
+            "queues": self._read_queues,
+            "disk": self._read_disk,
+        }
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -103,23 +111,31 @@ class Metrics(Collector):
             yield holder.family()
         readings = Readings()
         self._read_own(readings)
-        for read in (self._read_status, self._read_sizes, self._read_disk):
+        for name, read in self._reads.items():
             try:
                 read(readings)
             except Exception as error:
-                self.sources.failed(read.__name__.removeprefix("_read_"), error)
+                self.sources.failed(name, error)
         yield from readings.families()
 
-    def snapshot_written(self, group: str, seconds: float, index: int, size: int) -> None:
+    def reloaded(self, outcome: str) -> None:
+        """The configuration was read again; `outcome` is done or refused."""
+        self.reloads.add(1, outcome)
+        if outcome == "done":
+            self.reloaded_at = self._wall_seconds()
+
+    def snapshot_written(self, group: str, seconds: float, size: int) -> None:
         """A checkpoint of the keyspace became durable just now."""
         self.snapshots.add(1, group, "done")
         self.snapshot_duration.observe(seconds, group)
-        self.last_snapshots[group] = LastSnapshot(self._wall_seconds(), index, size)
+        self.last_snapshots[group] = LastSnapshot(self._wall_seconds(), size)
 
     def _hold_raft(self, groups: list[str]) -> None:
         count, spread = self._count, self._spread
         self.leader_changes = count(names.RAFT_LEADER_CHANGES, groups)
-        self.elections = count(names.RAFT_ELECTIONS, groups, ("prevote", "vote"), ("won", "lost", "timeout"))
+        self.elections = count(
+            names.RAFT_ELECTIONS, groups, ("prevote", "vote", "transfer"), ("won", "lost", "timeout")
+        )
         self.proposals = count(
             names.RAFT_PROPOSALS, groups, ("committed", "rejected", "timeout", "uncertain")
         )
@@ -142,7 +158,7 @@ class Metrics(Collector):
         self.refused = count(names.PEER_REFUSED)
         self.sent_bytes = count(names.PEER_SENT_BYTES, peers)
         self.received_bytes = count(names.PEER_RECEIVED_BYTES, peers)
-        self.send_failures = count(names.PEER_SEND_FAILURES)
+        self.send_failures = count(names.PEER_SEND_FAILURES, peers, ("no_link", "queue_full", "too_large"))
         self.round_trip = spread(names.PEER_ROUND_TRIP, peers)
         self.fsync_duration = spread(names.LOG_FSYNC_DURATION)
         self.checkpoint_duration = spread(names.LOG_CHECKPOINT_DURATION)
@@ -150,6 +166,7 @@ class Metrics(Collector):
         self.append_bytes = count(names.LOG_APPEND_BYTES)
         self.storage_errors = count(names.STORAGE_ERRORS, OPERATIONS)
         self.reactor_lag = spread(names.REACTOR_LAG)
+        self.reloads = count(names.CONFIG_RELOADS, ("done", "refused"))
 
     def _hold_clients(self, commands: Collection[str]) -> None:
         count, spread = self._count, self._spread
@@ -162,11 +179,12 @@ class Metrics(Collector):
         self.redirects = count(names.CLIENT_REDIRECTS, ("moved",))
         self.client_received_bytes = count(names.CLIENT_RECEIVED_BYTES)
         self.client_sent_bytes = count(names.CLIENT_SENT_BYTES)
+        self.hits = count(names.KEYSPACE_HITS)
+        self.misses = count(names.KEYSPACE_MISSES)
 
     def _count(self, declaration: CounterDeclaration, *known: Collection[str]) -> Count:
         """A held counter; without labels it has one known combination, the empty one."""
-        unknown_labels = declaration.labels and not known
-        holder = Count(declaration, ()) if unknown_labels else Count(declaration, *known)
+        holder = Count(declaration, *known)
         self._holders.append(holder)
         return holder
 
@@ -178,27 +196,45 @@ class Metrics(Collector):
     def _read_own(self, readings: Readings) -> None:
         versions = (self.about.version, platform.python_version(), twisted.__version__)
         readings.set(names.BUILD_INFO, 1, *versions)
-        readings.set(names.DATASET_QUOTA_BYTES, self.about.dataset_quota_bytes)
+        readings.set(names.CONFIG_LAST_RELOAD_SUCCESS, self.reloaded_at)
         readings.set(names.BACKPRESSURE_ACTIVE, self.paused_connections > 0)
         for protocol, number in self.connections.items():
             readings.set(names.CLIENT_CONNECTIONS, number, protocol)
-        for peer, up in self.connected.items():
-            readings.set(names.PEER_CONNECTED, up, peer)
         for group, last in self.last_snapshots.items():
             readings.set(names.SNAPSHOT_LAST_SUCCESS, last.when, group)
-            readings.set(names.SNAPSHOT_LAST_INDEX, last.index, group)
             readings.set(names.SNAPSHOT_SIZE_BYTES, last.size, group)
         for group, seconds in self.restore_seconds.items():
             readings.set(names.SNAPSHOT_RESTORE_LAST_DURATION, seconds, group)
 
     def _read_status(self, readings: Readings) -> None:
-        if self.sources.status is not None:
-            read_status(self.sources.status(), readings, self._wall_seconds())
+        if self.sources.status is None:
+            self._read_links(self.connected, readings)
+            return
+        status = self.sources.status()
+        read_status(status, readings, self._wall_seconds())
+        members = [member.id for member in status.members if member.id != status.node]
+        self._read_links(members or self.connected, readings)
+
+    def _read_links(self, peers: Collection[str], readings: Readings) -> None:
+        """Of the members of today: nobody misses the link to one that was removed."""
+        for peer in peers:
+            readings.set(names.PEER_CONNECTED, self.connected.get(peer, False), peer)
+
+    def _read_clients(self, readings: Readings) -> None:
+        if self.sources.clients is not None:
+            clients = self.sources.clients()
+            readings.set(names.DATASET_QUOTA_BYTES, clients.dataset_bytes_max)
+            readings.set(names.CLIENT_OUTPUT_BUFFER_BYTES, clients.output_buffer_bytes)
 
     def _read_sizes(self, readings: Readings) -> None:
         if self.sources.storage_sizes is not None:
             for kind, size in self.sources.storage_sizes().items():
                 readings.set(names.STORAGE_SIZE_BYTES, size, kind)
+
+    def _read_queues(self, readings: Readings) -> None:
+        if self.sources.queues is not None:
+            for pool, length in self.sources.queues().items():
+                readings.set(names.THREAD_QUEUE_LENGTH, length, pool)
 
     def _read_disk(self, readings: Readings) -> None:
         if self.sources.disk_free_bytes is not None:

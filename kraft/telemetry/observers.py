@@ -134,7 +134,7 @@ class StorageObserver:
 
     def image_written(self, group: int, seconds: float, written: int, index: int, size: int) -> None:
         """A checkpoint of the keyspace."""
-        self._metrics.snapshot_written(str(group), seconds, index, size)
+        self._metrics.snapshot_written(str(group), seconds, size)
         self._events.tell(
             "checkpoint_written", group=group, index=index, keys=written, size=size, seconds=round(seconds, 3)
         )
@@ -235,6 +235,11 @@ class ServerObserver:
     def latency(self, kind: str, seconds: float, count: int) -> None:
         """`count` commands of one segment."""
         self._metrics.command_duration.observe(seconds, kind, count=count)
+
+    def lookups(self, hits: int, misses: int) -> None:
+        """Keys that were read, found and not found."""
+        self._metrics.hits.add(hits)
+        self._metrics.misses.add(misses)
 
     def error(self, code: str, count: int) -> None:
         """Error replies by their first word; a redirect is also counted as such."""

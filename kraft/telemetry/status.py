@@ -5,6 +5,7 @@ The protocols name what is read of `host`'s status values, which this package ma
 
 # ruff: noqa: D102  (what each value means stands beside the values themselves)
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -25,6 +26,8 @@ class ReplicaStatus(Protocol):
     def last_contact_seconds(self) -> float: ...
     @property
     def clock_offset_ms(self) -> int: ...
+    @property
+    def inflight_messages(self) -> int: ...
 
 
 class GroupStatus(Protocol):
@@ -40,6 +43,8 @@ class GroupStatus(Protocol):
     def leader(self) -> str: ...
     @property
     def first_index(self) -> int: ...
+    @property
+    def oldest_stamp_ms(self) -> int: ...
     @property
     def last_index(self) -> int: ...
     @property
@@ -61,11 +66,22 @@ class GroupStatus(Protocol):
     @property
     def pending_proposals(self) -> int: ...
     @property
+    def pending_bytes(self) -> int: ...
+    @property
+    def checkpoint_index(self) -> int: ...
+    @property
     def replicas(self) -> Sequence[ReplicaStatus]: ...
     @property
     def fenced(self) -> bool: ...
     @property
     def mismatch(self) -> bool: ...
+
+
+class MemberStatus(Protocol):
+    """One member of the cluster."""
+
+    @property
+    def id(self) -> str: ...
 
 
 class Status(Protocol):
@@ -76,22 +92,40 @@ class Status(Protocol):
     @property
     def cluster(self) -> str: ...
     @property
+    def disk_full(self) -> bool: ...
+    @property
+    def members(self) -> Sequence[MemberStatus]: ...
+    @property
     def groups(self) -> Sequence[GroupStatus]: ...
+
+
+class Clients(Protocol):
+    """The client port at one moment."""
+
+    @property
+    def dataset_bytes_max(self) -> int: ...
+    @property
+    def output_buffer_bytes(self) -> int: ...
 
 
 def read_status(status: Status, readings: Readings, wall_seconds: float) -> None:
     """All gauges of one status; `wall_seconds` is Unix time now."""
     readings.set(names.NODE_INFO, 1, status.node, status.cluster)
     readings.set(names.DATASET_BYTES, sum(group.dataset_bytes for group in status.groups))
+    readings.set(names.DISK_FULL, status.disk_full)
     offsets: dict[str, int] = {}  # of one peer, by the last group that this node leads
+    inflight: Counter[str] = Counter()
     for group in status.groups:
         _read_indexes(group, readings)
         _read_roles(group, readings)
         _read_keys(group, readings)
         _read_replicas(group, readings, wall_seconds)
-        offsets.update((replica.id, replica.clock_offset_ms) for replica in group.replicas)
+        for replica in group.replicas:
+            offsets[replica.id] = replica.clock_offset_ms
+            inflight[replica.id] += replica.inflight_messages
     for peer, offset_ms in offsets.items():
         readings.set(names.PEER_CLOCK_OFFSET, offset_ms / 1000, peer)
+        readings.set(names.PEER_INFLIGHT_MESSAGES, inflight[peer], peer)
 
 
 def _read_indexes(group: GroupStatus, readings: Readings) -> None:
@@ -103,6 +137,10 @@ def _read_indexes(group: GroupStatus, readings: Readings) -> None:
     readings.set(names.RAFT_APPLIED_INDEX, group.applied, label)
     readings.set(names.LOG_ENTRIES, max(0, group.last_index - group.first_index + 1), label)
     readings.set(names.RAFT_PROPOSALS_PENDING, group.pending_proposals, label)
+    readings.set(names.RAFT_PROPOSALS_PENDING_BYTES, group.pending_bytes, label)
+    readings.set(names.SNAPSHOT_LAST_INDEX, group.checkpoint_index, label)
+    if group.oldest_stamp_ms:
+        readings.set(names.RAFT_OLDEST_LOG_TIMESTAMP, group.oldest_stamp_ms / 1000, label)
 
 
 def _read_roles(group: GroupStatus, readings: Readings) -> None:

@@ -147,7 +147,7 @@ class Recorder:
         self.failed: Counter[str] = Counter()
         self.codes: Counter[str] = Counter()
         self.segments: list[tuple[str, int]] = []
-        self.received = self.sent = self.paused_now = 0
+        self.received = self.sent = self.paused_now = self.hits = self.misses = 0
 
     def connection_opened(self, protocol: str) -> None:
         self.open[protocol] += 1
@@ -169,6 +169,10 @@ class Recorder:
     def latency(self, kind: str, seconds: float, count: int) -> None:
         assert seconds >= 0
         self.segments.append((kind, count))
+
+    def lookups(self, hits: int, misses: int) -> None:
+        self.hits += hits
+        self.misses += misses
 
     def error(self, code: str, count: int) -> None:
         self.codes[code] += count

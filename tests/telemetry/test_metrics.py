@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from kraft.config import Log
-from kraft.host.status import GroupStatus, ReplicaStatus, Status
+from kraft.host.status import GroupStatus, MemberStatus, ReplicaStatus, Status
 from kraft.telemetry.logs import RateLimit, configure, logger
 from kraft.telemetry.metrics import Telemetry
 from kraft.telemetry.numbers import DECLARATIONS, About, Metrics
@@ -26,16 +26,34 @@ from kraft.telemetry.observers import (
 )
 from kraft.telemetry.samples import PREFIX, Counter, Histogram
 
-REPLICA = ReplicaStatus("K2", 8, 1, "replicate", 0.5, -250)
+REPLICA = ReplicaStatus("K2", 8, 1, "replicate", 0.5, -250, inflight_messages=3)
 GROUP = GroupStatus(
     group=0, role="leader", term=7, leader="K1", first_index=1, last_index=9, commit=9, applied=8,
     voters=("K1", "K2"), learners=(), keys=3, expiring_keys=1, expired_keys=5, dataset_bytes=300, revision=4,
-    pending_proposals=2, replicas=(REPLICA,),
+    pending_proposals=2, replicas=(REPLICA,), checkpoint_index=6, pending_bytes=40, oldest_stamp_ms=90_500,
 )  # fmt: skip
 STATUS = Status(
     node="K1", version="0.1", cluster="c", incarnation="i1", state="serving", problem="", disk_full=False,
     client="", http="", uptime_seconds=1.0, members=(), groups=(GROUP,),
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Clients:
+    dataset_bytes_max: int = 1000
+    output_buffer_bytes: int = 70
+
+
+class Storage:
+    def sizes(self) -> dict[str, int]:
+        return {"log": 1}
+
+    def queues(self) -> dict[str, int]:
+        return {"writer": 4}
+
+
+def member(id_: str) -> MemberStatus:
+    return MemberStatus(id_, "i", "", "", "", True, False, None, None)
 
 
 @pytest.fixture(autouse=True)
@@ -49,8 +67,9 @@ class Node:
     """Metrics with all observers, and a scrape of them."""
 
     def __init__(self) -> None:
-        about = About("K1", "0.1", peers=("K2",), commands=("get", "set"), dataset_quota_bytes=1000)
-        self.metrics = Metrics(about, wall_seconds=lambda: 100.0)
+        about = About("K1", "0.1", peers=("K2",), commands=("get", "set"))
+        self.now = 100.0
+        self.metrics = Metrics(about, wall_seconds=lambda: self.now)
         events = EventLog(logger("kraft"), RateLimit(lambda: 0.0))
         self.raft = RaftObserver(self.metrics, events)
         self.host = HostObserver(self.metrics, events)
@@ -80,6 +99,9 @@ def test_a_fresh_node_shows_known_combinations_as_zero() -> None:
     assert found["backpressure_active"] == 0
     assert found["client_connections{protocol=resp3}"] == 0
     assert found["command_duration_seconds_count{class=write}"] == 0
+    assert found["raft_elections_total{group=0,kind=transfer,outcome=won}"] == 0
+    assert found["peer_send_failures_total{peer=K2,reason=queue_full}"] == 0
+    assert found["config_reloads_total{outcome=refused}"] == 0
 
 
 def test_status_is_read_at_the_scrape() -> None:
@@ -101,7 +123,63 @@ def test_status_is_read_at_the_scrape() -> None:
     assert found["peer_clock_offset_seconds{peer=K2}"] == -0.25
     assert found["keys_expired_total{group=0}"] == 5
     assert found["dataset_bytes"] == 300
+    assert found["raft_proposals_pending_bytes{group=0}"] == 40
+    assert found["raft_oldest_log_timestamp_seconds{group=0}"] == 90.5
+    assert found["peer_inflight_messages{peer=K2}"] == 3
+    assert found["snapshot_last_index{group=0}"] == 6
+    assert found["disk_full"] == 0
+
+
+def test_a_log_that_was_never_cut_has_no_oldest_time() -> None:
+    """1970 would look like an age."""
+    node = Node()
+    node.metrics.sources.status = lambda: replace(STATUS, groups=(replace(GROUP, oldest_stamp_ms=0),))
+
+    assert not any(name.startswith("raft_oldest") for name in node.scrape())
+
+
+def test_nobody_misses_the_link_to_a_member_that_was_removed() -> None:
+    """Links are those of the members of today; before there are any, of those in the configuration."""
+    node = Node()
+    node.transport.connected("K2")
+    node.transport.connected("K3")
+    node.transport.disconnected("K2", "removed")
+    node.metrics.sources.status = lambda: STATUS
+    assert node.scrape()["peer_connected{peer=K2}"] == 0
+
+    members = (member("K1"), member("K3"), member("K4"))
+    node.metrics.sources.status = lambda: replace(STATUS, members=members)
+
+    found = node.scrape()
+    links = {name: value for name, value in found.items() if name.startswith("peer_connected")}
+    assert links == {"peer_connected{peer=K3}": 1, "peer_connected{peer=K4}": 0}
+
+
+def test_the_client_port_and_the_threads_are_asked_at_the_scrape() -> None:
+    node = Node()
+    node.metrics.sources.clients = Clients
+    node.metrics.sources.queues = Storage().queues
+
+    found = node.scrape()
+
     assert found["dataset_quota_bytes"] == 1000
+    assert found["client_output_buffer_bytes"] == 70
+    assert found["thread_queue_length{pool=writer}"] == 4
+
+
+def test_a_configuration_that_is_read_again_counts_when_it_holds() -> None:
+    """The start counts as the first time."""
+    node = Node()
+    node.now = 200.0
+    node.metrics.reloaded("refused")
+    assert node.scrape()["config_last_reload_success_timestamp_seconds"] == 100
+
+    node.metrics.reloaded("done")
+
+    found = node.scrape()
+    assert found["config_last_reload_success_timestamp_seconds"] == 200
+    assert found["config_reloads_total{outcome=done}"] == 1
+    assert found["config_reloads_total{outcome=refused}"] == 1
 
 
 def test_a_follower_shows_no_leader_term() -> None:
@@ -214,7 +292,7 @@ def test_storage_tells_of_checkpoints_of_the_keyspace() -> None:
     assert found["snapshots_total{group=0,outcome=done}"] == 1
     assert found["snapshots_total{group=0,outcome=failed}"] == 1
     assert found["snapshot_duration_seconds_sum{group=0}"] == 1.5
-    assert found["snapshot_last_index{group=0}"] == 700
+    assert found["snapshot_last_success_timestamp_seconds{group=0}"] == 100
     assert found["snapshot_size_bytes{group=0}"] == 4096
     assert found["snapshot_restore_last_duration_seconds{group=0}"] == 0.25
 
@@ -250,6 +328,7 @@ def test_the_client_port_tells_of_connections_and_commands() -> None:
     node.server.commands("get", 5, 1)
     node.server.commands("lpush", 2, 2)
     node.server.latency("read", 0.01, 5)
+    node.server.lookups(3, 1)
     node.server.error("MOVED", 3)
     node.server.error("NEWCODE", 1)
     node.server.bytes_received(7)
@@ -270,6 +349,7 @@ def test_the_client_port_tells_of_connections_and_commands() -> None:
     assert found["client_redirects_total{kind=moved}"] == 3
     assert found["command_errors_total{code=other}"] == 1
     assert (found["client_received_bytes_total"], found["client_sent_bytes_total"]) == (7, 8)
+    assert (found["keyspace_hits_total"], found["keyspace_misses_total"]) == (3, 1)
     assert found["backpressure_active"] == 1
     assert found["client_rejected_total{reason=max_clients}"] == 1
 
@@ -288,7 +368,9 @@ def test_names_keep_the_conventions() -> None:
 def test_every_declared_metric_appears_in_a_scrape() -> None:
     node = Node()
     node.metrics.sources.status = lambda: STATUS
-    node.metrics.sources.storage_sizes = lambda: {"log": 1}
+    node.metrics.sources.clients = Clients
+    node.metrics.sources.storage_sizes = Storage().sizes
+    node.metrics.sources.queues = Storage().queues
     node.metrics.sources.disk_free_bytes = lambda: 1
     node.transport.dropped("K2", "no_link")
     node.storage.image_written(0, 1.0, 1, 1, 1)
@@ -330,8 +412,9 @@ def test_telemetry_joins_observers_sources_and_the_probe(tmp_path: Path) -> None
         call_later = Clock.callLater
 
     clock = HostClock()
-    telemetry = Telemetry("K1", logger("kraft"), peers=("K2",), commands=("get",), dataset_quota_bytes=5)
-    telemetry.watch(lambda: STATUS, lambda: {"log": 1}, str(tmp_path))
+    telemetry = Telemetry("K1", logger("kraft"), peers=("K2",), commands=("get",))
+    telemetry.watch(lambda: STATUS, Storage(), str(tmp_path))
+    telemetry.watch_clients(Clients())
     telemetry.start(clock)
     telemetry.server.commands("get", 2, 0)
     clock.advance(1)
@@ -341,6 +424,7 @@ def test_telemetry_joins_observers_sources_and_the_probe(tmp_path: Path) -> None
     assert 'kraft_commands_total{command="get",outcome="ok"} 2.0' in body
     assert "kraft_reactor_lag_seconds_count 1.0" in body
     assert "kraft_disk_free_bytes" in body
+    assert "kraft_dataset_quota_bytes 1000.0" in body
     assert clock.getDelayedCalls() == []
 
 
@@ -348,7 +432,7 @@ def test_a_source_that_fails_is_logged(tmp_path: Path) -> None:
     out = io.StringIO()
     configure(Log("info", "json"), stream=out)
     telemetry = Telemetry("K1", logger("kraft"))
-    telemetry.watch(lambda: 1 // 0, dict, str(tmp_path / "gone"))  # type: ignore[arg-type, return-value]
+    telemetry.watch(lambda: 1 // 0, Storage(), str(tmp_path / "gone"))  # type: ignore[arg-type, return-value]
 
     telemetry.expose("")
     telemetry.expose("")
@@ -360,3 +444,22 @@ def test_a_source_that_fails_is_logged(tmp_path: Path) -> None:
         ("scrape_failed", "status"),
         ("scrape_failed", "disk"),
     ]
+
+
+def test_a_configuration_that_is_read_again_is_told() -> None:
+    out = io.StringIO()
+    configure(Log("info", "json"), stream=out)
+    telemetry = Telemetry("K1", logger("kraft"))
+
+    telemetry.config_reloaded(["log.level"], [])
+    telemetry.config_reloaded([], ["node.id"])
+    telemetry.config_refused("a", "b")
+
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [line["event"] for line in lines] == [
+        "config_reloaded", "config_reloaded", "config_needs_restart", "config_refused",
+    ]  # fmt: skip
+    assert (lines[0]["changed"], lines[2]["options"], lines[3]["problems"]) == (
+        ["log.level"], ["node.id"], ["a", "b"],
+    )  # fmt: skip
+    assert telemetry.metrics.reloads.value("done") == 2
