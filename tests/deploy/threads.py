@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 TRACER = """
 import ctypes, os, select, sys
 SEIZE, INTERRUPT, ALL = 0x4206, 0x4207, 0x40000000
@@ -58,5 +60,6 @@ def held(thread: int) -> Iterator[None]:
     with tracer:
         assert tracer.stdout is not None
         assert tracer.stderr is not None
-        assert tracer.stdout.readline() == "stopped\n", tracer.stderr.read()
+        if tracer.stdout.readline() != "stopped\n":
+            pytest.skip(f"needs the right to trace a process: {tracer.stderr.read().strip()}")
         yield
