@@ -185,7 +185,7 @@ class Host:
             network=self.peers.network,
             greeting=self.peers.hello_of,
             observer=self._observer,
-            election_ticks=settings.consensus(config).election_ticks,
+            election_ticks=settings.election_ticks(config),
             tick_seconds=self._tick_seconds,
             groups=self.placement.groups,
         )
@@ -441,6 +441,8 @@ class Host:
         try:
             for group in self.groups.values():
                 group.tick()
+                if group.fenced and group.leads:  # what it answers to writers comes from a wrong state
+                    self.handovers.relieve(group)
             self.handovers.tick()
             self.administration.tick()
         except InvariantViolation as error:

@@ -52,6 +52,11 @@ class Handovers:
         self._waiting.append(_Waiting(group, to, self._clock.seconds() + self._patience, done))
         self._wake(group)
 
+    def relieve(self, group: "Group") -> None:
+        """Move the leadership of `group` away, whoever will take it; to be called until it is gone."""
+        if all(waiting.group is not group for waiting in self._waiting):
+            self.begin(group, "", lambda _: None)
+
     def leave(self, groups: Iterable["Group"], done: Callable[[], None]) -> None:
         """Move all leaderships away; `done` when none is left here, or no more can be moved."""
         led = [g for g in groups if g.leads and g.node.configuration.electors != (g.node.id,)]

@@ -1,0 +1,125 @@
+"""Waiting for the outcome of a leadership transfer, and giving leadership up until it is gone."""
+
+from typing import Any
+
+import pytest
+
+from kraft.host.handover import Handovers
+from kraft.host.ports import AdminRefused
+from kraft.raft.errors import TransferRefused
+from kraft.raft.membership import Configuration, Member
+from kraft.raft.node import FollowerStatus
+
+PATIENCE = 2.0
+
+
+class Node:
+    """Leads a group of three; K2 is there, K3 is not."""
+
+    def __init__(self):
+        self.id = self.leader = "K1"
+        self.transferring = ""
+        self.configuration = Configuration.of_voters(tuple(Member(i, i, i) for i in ("K1", "K2", "K3")))
+        self.silent = {"K2": 0, "K3": 1000}
+
+    def progress(self):
+        return tuple(FollowerStatus(i, 9, 10, "replicate", 0, silent) for i, silent in self.silent.items())
+
+
+class Group:
+    """Remembers whom it was told to hand over to."""
+
+    def __init__(self):
+        self.node = Node()
+        self.given = []
+        self.refuses = None
+
+    @property
+    def leads(self):
+        return self.node.leader == self.node.id
+
+    def hand_over(self, to):
+        if self.refuses:
+            raise self.refuses
+        self.given.append(to)
+        self.node.transferring = to
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def seconds(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def group():
+    return Group()
+
+
+@pytest.fixture
+def handovers(clock):
+    return Handovers(clock, PATIENCE, lambda _: None)
+
+
+def test_it_is_done_when_another_node_is_known_to_lead(handovers, group):
+    """Not when the transfer has begun, nor while nobody leads."""
+    outcomes: list[Any] = []
+    handovers.begin(group, "", outcomes.append)
+    assert group.given == ["K2"]
+    for leader in ("K1", ""):
+        group.node.leader = leader
+        handovers.tick()
+    assert outcomes == []
+    group.node.leader = "K2"
+    handovers.tick()
+    handovers.tick()
+    assert outcomes == ["K2"]
+
+
+def test_it_has_failed_when_the_core_gave_up(handovers, group):
+    """The words say who leads on."""
+    outcomes: list[Any] = []
+    handovers.begin(group, "K3", outcomes.append)
+    group.node.transferring = ""
+    handovers.tick()
+    assert [str(each) for each in outcomes] == ["K3 did not take over in time; K1 leads on"]
+
+
+def test_nobody_waits_for_ever(handovers, group, clock):
+    """Also when no leader is known at all."""
+    outcomes: list[Any] = []
+    handovers.begin(group, "", outcomes.append)
+    group.node.leader = ""
+    clock.now = PATIENCE
+    handovers.tick()
+    assert isinstance(outcomes[0], AdminRefused)
+
+
+def test_a_refusal_of_the_core_is_passed_on(handovers, group):
+    """As what an administrator may read."""
+    group.refuses = TransferRefused("K3 does not vote")
+    outcomes: list[Any] = []
+    handovers.begin(group, "K3", outcomes.append)
+    assert [(type(each), str(each)) for each in outcomes] == [(AdminRefused, "K3 does not vote")]
+
+
+def test_leadership_is_given_up_until_somebody_takes_it(handovers, group):
+    """One attempt at a time, the next one when it failed; none while nobody is there."""
+    group.node.silent["K2"] = 1000
+    handovers.relieve(group)
+    assert group.given == []
+    group.node.silent["K2"] = 0
+    handovers.relieve(group)
+    handovers.relieve(group)
+    assert group.given == ["K2"]
+    group.node.transferring = ""
+    handovers.tick()
+    handovers.relieve(group)
+    assert group.given == ["K2", "K2"]
