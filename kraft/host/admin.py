@@ -208,18 +208,24 @@ class Requests:
         self._next = first_request
         self._waiting: list[Asked] = []
         self._sent: dict[int, tuple[str, Asked]] = {}
+        self._here: list[Asked] = []  # being done by this node
 
     def add(self, asked: Asked) -> bool:
         """A new command, to be taken as soon as there is a leader. False: too many wait, it was not kept."""
-        if len(self._waiting) + len(self._sent) >= PENDING_MAX:
+        self._here = [each for each in self._here if each.done is not None]
+        if len(self._waiting) + len(self._sent) + len(self._here) >= PENDING_MAX:
             return False
         self._waiting.append(asked)
         return True
 
     def take(self) -> list[Asked]:
-        """All that wait for a leader: each goes on with `request`, or is done here and comes to `ended`."""
+        """All that wait for a leader: each goes on with `request`, or with `here`, and comes to `ended`."""
         taken, self._waiting = self._waiting, []
         return taken
+
+    def here(self, asked: Asked) -> None:
+        """This node leads and does it itself. What it waits for may never happen, so its time is watched."""
+        self._here.append(asked)
 
     def request(self, leader: str, asked: Asked, now: float) -> Admin:
         """The message that carries `asked` to `leader`."""
@@ -270,14 +276,20 @@ class Requests:
             if asked.deadline <= now:
                 del self._sent[request]
                 asked.settle(Uncertain())
+        waiting = {id(asked) for asked in self._waiting}  # those that were not begun after all
+        self._here = [a for a in self._here if a.done is not None and id(a) not in waiting]
+        for asked in self._here:
+            if asked.deadline <= now:
+                asked.settle(Uncertain())
 
     def abandon(self) -> None:
         """The node stops."""
-        waiting, sent = self.take(), list(self._sent.values())
+        waiting, sent, here = self.take(), list(self._sent.values()), self._here
         self._sent.clear()
+        self._here = []
         for asked in waiting:
             asked.settle(Stopping())
-        for _, asked in sent:
+        for asked in [*here, *(asked for _, asked in sent)]:
             asked.settle(Uncertain())
 
 

@@ -108,6 +108,7 @@ class Administration:
         self._do(group, command, answer)
 
     def _lead(self, group: "Group", asked: Asked) -> None:
+        self._requests.here(asked)
         self._do(group, asked.command, lambda outcome: self._requests.ended(asked, outcome))
 
     def _do(self, group: "Group", command: Command, done: Done) -> None:

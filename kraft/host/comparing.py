@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kraft.host.divergence import UNKNOWN, Divergence, ReplicaSum, Verdict
+from kraft.host.ports import NotLeader
 from kraft.kv.checkpoint import Image
 from kraft.peerwire.messages import Digest, Fence, Message
 from kraft.raft.node import Node
@@ -41,7 +42,7 @@ class Comparing:
         self._told: set[tuple[int, str, bool]] = set()  # (index, replica, decided) found different
         self._reported: tuple[str, int] = ("", 0)  # (leader, index)
         self._report_again_at = 0.0
-        self._verifying: list[tuple[int, float, Callable[[list[object]], None]]] = []
+        self._verifying: list[tuple[int, float, Callable[[list[object] | NotLeader], None]]] = []
 
     @property
     def _leads(self) -> bool:
@@ -65,9 +66,11 @@ class Comparing:
             self._judge()
 
     def follow(self) -> None:
-        """This replica leads no more."""
+        """This replica leads no more: who waits for a table has to ask its successor."""
         self._divergence.follow()
-        self._verifying.clear()
+        waiting, self._verifying = self._verifying, []
+        for _, _, done in waiting:
+            done(NotLeader(self._group, self._node.leader))
         self._told.clear()
         self.mismatch = False
 
@@ -76,7 +79,7 @@ class Comparing:
         if self._divergence.fenced(message.index, message.sum):
             self._fence(message.index)
 
-    def verify(self, index: int, done: Callable[[list[object]], None]) -> None:
+    def verify(self, index: int, done: Callable[[list[object] | NotLeader], None]) -> None:
         """`done` gets the table of all replicas when every one has reported `index`, or time is up."""
         self._verifying.append((index, self._around.clock.seconds() + VERIFY_SECONDS, done))
 

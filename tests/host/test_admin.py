@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from kraft.host import admin
-from kraft.host.admin import Asked, Requests
+from kraft.host.admin import PENDING_MAX, Asked, Requests
 from kraft.host.ports import AdminRefused, DiskFull, NoLeader, NotLeader, Stopping, Uncertain
 from kraft.raft.errors import ChangeRefused, LogFull, NotLeading, TransferRefused
 
@@ -111,6 +111,36 @@ def test_what_is_done_here_ends_in_the_same_ways(answers):
     assert requests.take() == [one]
 
 
+def test_what_never_ends_here_is_uncertain_at_its_deadline(answers):
+    """A leader that is deposed may wait for a checkpoint that never comes."""
+    requests = Requests(100)
+    one, done, again = (asked(answers, deadline=2.0) for _ in range(3))
+    for each in (one, done, again):
+        requests.add(each)
+    for each in requests.take():
+        requests.here(each)
+    requests.ended(done, "OK")
+    requests.ended(again, NotLeader(0, ""))
+    requests.expire(1.9)
+    assert answers == ["OK"]
+    assert requests.take() == [again]
+    requests.expire(2.0)
+    requests.ended(one, "too late")
+    assert [type(a) for a in answers] == [str, Uncertain]
+
+
+def test_what_is_done_here_counts_among_those_that_wait(answers):
+    requests = Requests(100)
+    for _ in range(PENDING_MAX):
+        requests.add(asked(answers))
+    begun = requests.take()
+    for each in begun:
+        requests.here(each)
+    assert not requests.add(asked(answers))
+    requests.ended(begun[0], "OK")
+    assert requests.add(asked(answers))
+
+
 def test_a_lost_link_leaves_it_uncertain_and_a_late_answer_changes_nothing(answers):
     requests = Requests(100)
     message = sent(requests, asked(answers))
@@ -156,14 +186,15 @@ def test_an_unreadable_answer_does_not_lose_who_waits(answers):
 
 def test_when_the_node_stops_everybody_is_told(answers):
     requests = Requests(100)
+    requests.here(asked(answers))
     requests.add(asked(answers))
     sent(requests, asked(answers))
     requests.abandon()
-    assert [type(a) for a in answers] == [Stopping, Uncertain]
+    assert [type(a) for a in answers] == [Stopping, Uncertain, Uncertain]
 
 
 def test_there_is_a_bound_on_those_who_wait(answers):
     requests = Requests(100)
     sent(requests, asked(answers))
-    assert all(requests.add(asked(answers)) for _ in range(admin.PENDING_MAX - 1))
+    assert all(requests.add(asked(answers)) for _ in range(PENDING_MAX - 1))
     assert not requests.add(asked(answers))

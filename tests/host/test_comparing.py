@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from kraft.host.comparing import VERIFY_SECONDS, Comparing
+from kraft.host.ports import NotLeader
 from kraft.kv.checkpoint import Image
 from kraft.peerwire.messages import Digest, Fence
 from kraft.raft.membership import Base, Configuration, Member
@@ -118,7 +119,7 @@ def test_a_fence_is_believed_only_if_the_own_sum_differs_at_that_very_index() ->
 
 def test_verify_answers_when_all_have_reported() -> None:
     leader = Replica("K1", leader="K1")
-    tables: list[list[Any]] = []
+    tables: list[Any] = []
     leader.comparing.completed(image(10, RIGHT))
     leader.comparing.verify(10, tables.append)
     leader.comparing.heard("K2", Digest(10, RIGHT))
@@ -132,13 +133,24 @@ def test_verify_answers_when_all_have_reported() -> None:
 
 def test_verify_does_not_wait_for_ever() -> None:
     leader = Replica("K1", leader="K1")
-    tables: list[list[Any]] = []
+    tables: list[Any] = []
     leader.comparing.completed(image(10, RIGHT))
     leader.comparing.verify(10, tables.append)
     leader.comparing.heard("K2", Digest(10, RIGHT))
     leader.tick(VERIFY_SECONDS)
 
     assert [row["state"] for row in tables[0]] == ["equal", "equal", "unknown"]
+
+
+def test_who_waits_for_a_leader_that_was_deposed_is_sent_to_the_next_one() -> None:
+    leader = Replica("K1", leader="K1")
+    answers: list[Any] = []
+    leader.comparing.completed(image(10, RIGHT))
+    leader.comparing.verify(10, answers.append)
+    leader.node.leader = "K2"
+    leader.comparing.follow()
+    leader.tick(VERIFY_SECONDS)
+    assert [(type(each), each.args) for each in answers] == [(NotLeader, (0, "K2"))]
 
 
 def test_a_replica_with_a_copy_of_the_leaders_state_is_right_again() -> None:
