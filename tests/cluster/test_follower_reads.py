@@ -101,12 +101,7 @@ def histories(cluster: Cluster, rounds: int, seed: int) -> list[list[Operation]]
     try:
         for _ in range(rounds):
             advance(readers, 150)
-            leader = cluster.leader()
-            awake = [r for r, s in zip(readers, [*cluster, *cluster], strict=True) if s is not leader]
-            leader.pause()
-            wait_until(lambda leader=leader: cluster.leader() is not leader, "another node leads")
-            advance(awake, 150)
-            leader.resume()
+            put_to_sleep(cluster.leader(), cluster, readers)
         advance(readers, 150)
     finally:
         stop.set()
@@ -115,6 +110,15 @@ def histories(cluster: Cluster, rounds: int, seed: int) -> list[list[Operation]]
     assert [error for reader in readers for error in reader.errors] == []
     keys = readers[0].history
     return [[op for reader in readers for op in reader.history[key]] for key in keys]
+
+
+def put_to_sleep(leader: Server, cluster: Cluster, readers: list[Reader]) -> None:
+    """Pause it until another one has led the clients of the others for a while."""
+    awake = [r for r, s in zip(readers, [*cluster, *cluster], strict=True) if s is not leader]
+    leader.pause()
+    wait_until(lambda: cluster.leader() is not leader, "another node leads")
+    advance(awake, 150)
+    leader.resume()
 
 
 def advance(readers: list[Reader], count: int) -> None:

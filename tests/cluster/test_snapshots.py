@@ -39,8 +39,15 @@ def leave_behind(cluster: Cluster, victim: Server, load: Load) -> None:
 
 def received(server: Server) -> float:
     """Which part of a snapshot has arrived, from 0 to 1."""
-    arriving = [t for t in server.group().get("transfers", []) if t["direction"] == "receive"]
-    return sum(t["done_bytes"] / max(1, t["size_bytes"]) for t in arriving)
+    for transfer in server.group().get("transfers", []):
+        if transfer["direction"] == "receive":
+            return float(transfer["done_bytes"] / max(1, transfer["size_bytes"]))
+    return 0.0
+
+
+def wait_received(server: Server, part: float) -> None:
+    """Until so much of it has arrived."""
+    wait_until(lambda: received(server) >= part, f"{part:.0%} have arrived")
 
 
 def has_received(server: Server) -> bool:
@@ -53,8 +60,7 @@ def kill_at_random(cluster: Cluster, victim: Server, load: Load, dice: random.Ra
     ends = ["receiver", "sender", dice.choice(["receiver", "sender"])]
     dice.shuffle(ends)
     for end in ends:
-        point = dice.uniform(0.01, 0.5)
-        wait_until(lambda point=point: received(victim) >= point, f"{point:.0%} have arrived")
+        wait_received(victim, dice.uniform(0.01, 0.5))
         killed = victim if end == "receiver" else cluster.leader()
         killed.kill()
         killed.start()

@@ -1,0 +1,46 @@
+"""Changes one value in the state file of a stopped node, consistently: `python forge.py FILE KEY VALUE`.
+
+A program of its own, so that no second SQLite library opens the files of a process that has one. It takes
+care of every sum that a start verifies; only the comparison of replicas can find what it did.
+"""
+
+import sqlite3
+import sys
+import zlib
+
+import msgspec
+
+from kraft.kv.checkpoint import moved_sum, record_hash
+from kraft.kv.keyspace import row_sum
+
+
+def forge(path: str, key: bytes, value: bytes) -> None:
+    """Replace the value of `key`; `value` has as many bytes."""
+    with sqlite3.connect(path) as database:
+        found = database.execute(
+            "SELECT value, revision, expires, adler, hash FROM record WHERE key = ?", (key,)
+        ).fetchone()
+        old, revision, expires, adler, hash_ = found
+        assert len(old) == len(value)
+        new_adler = row_sum(key, value, revision, expires)
+        new_hash = record_hash(key, value, revision, expires)
+        database.execute(
+            "UPDATE record SET value = ?, adler = ?, hash = ? WHERE key = ?",
+            (value, new_adler, new_hash, key),
+        )
+        _settle(database, new_adler - adler, int.from_bytes(new_hash, "big"), int.from_bytes(hash_, "big"))
+    database.close()
+
+
+def _settle(database: sqlite3.Connection, adlers: int, added: int, taken: int) -> None:
+    row = database.execute(
+        "SELECT base_index, base_term, base_stamp, configuration_index, configuration, revision, keys, size,"
+        " sum, adlers FROM image"
+    ).fetchone()
+    fields = [*row[:8], moved_sum(row[8], added, taken), row[9] + adlers]
+    checksum = zlib.crc32(msgspec.msgpack.encode(tuple(fields)))
+    database.execute("UPDATE image SET sum = ?, adlers = ?, checksum = ?", (*fields[8:], checksum))
+
+
+if __name__ == "__main__":
+    forge(sys.argv[1], sys.argv[2].encode(), sys.argv[3].encode())
