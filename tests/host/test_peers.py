@@ -8,6 +8,7 @@ from kraft.host.formation import Formation
 from kraft.host.peers import PARTING_SECONDS, Peers
 from kraft.host.ports import Identity
 from kraft.raft.membership import Configuration, Member
+from tests.host.fakes import Clock
 
 
 class Network:
@@ -23,28 +24,31 @@ class Network:
     def disconnect(self, peer):
         self.asked.append(("disconnect", peer))
 
+    def greet_again(self, peer):
+        self.asked.append(("greet again", peer))
+
+    def send(self, peer, messages):
+        return False
+
     def take(self):
         """What was asked since the last time."""
         asked, self.asked = self.asked, []
         return asked
 
 
-class Clock:
-    def __init__(self):
-        self.calls = []
-
-    def call_later(self, seconds, call):
-        self.calls.append((seconds, call))
-
-
 MEMBERS = tuple(Member(i, f"incarnation of {i}", f"host:{i[1]}") for i in ("K1", "K2", "K3"))
 
 
 @pytest.fixture
-def peers():
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def peers(clock):
     identity = Identity("K2", "incarnation of K2", "cluster", MEMBERS)
     formation = Formation(identity, "host:2", frozenset(["K1", "K2", "K3"]))
-    peers = Peers(Config(Node("K2", "data"), Cluster()), Clock(), formation, starts=1, session=1)
+    peers = Peers(Config(Node("K2", "data"), Cluster()), clock, formation, starts=1, session=1)
     peers.start(Network())
     return peers
 
@@ -62,16 +66,19 @@ def test_a_node_that_has_just_started_looks_for_everybody(peers):
     assert peers.network.take() == [("connect", "K1", "host:1"), ("connect", "K3", "host:3")]
 
 
-def test_a_member_that_left_is_let_go_after_a_while(peers):
+def test_a_member_that_left_is_let_go_after_a_while(peers, clock):
     """Unless it is a member again by then."""
     peers.reconfigured(Configuration.of_voters(MEMBERS))
-    peers.reconfigured(Configuration.of_voters(MEMBERS[:2]))
     peers.network.take()
-    [(seconds, part)] = peers._clock.calls
-    assert seconds == PARTING_SECONDS
-    part()
+    peers.reconfigured(Configuration.of_voters(MEMBERS[:2]))
+    clock.advance(PARTING_SECONDS - 1)
+    assert peers.network.take() == [("connect", "K1", "host:1")]
+    clock.advance(1)
     assert peers.network.take() == [("disconnect", "K3")]
+
+    peers.reconfigured(Configuration.of_voters(MEMBERS))
+    peers.reconfigured(Configuration.of_voters(MEMBERS[:2]))
     peers.reconfigured(Configuration.of_voters(MEMBERS))
     peers.network.take()
-    part()
+    clock.advance(PARTING_SECONDS)
     assert peers.network.take() == []
