@@ -4,6 +4,7 @@ On the leader, writes that wait become one entry, and reads that wait share one 
 last one. On any other replica both go to the leader: writes as a `Forward`, reads as a question for an index.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -46,6 +47,7 @@ class Timing:
     write_timeout: float
     leader_wait: float
     round_timeout: float
+    election_ticks: int
     batch_bytes: int
     batches_in_flight: int
     lease: float = 0.0
@@ -81,6 +83,7 @@ class Serving:
         self._forwarding = Forwarding(first_request, observer.forwarded)
         self._reads = Reads(id, first_request)
         self._freshness = Freshness()
+        self._ticks: deque[float] = deque(maxlen=timing.election_ticks + 1)  # their times, while leading
         self._stamps = Stamps(clock)
         self._batch: Batch | None = None  # of the entry being applied, if it is ours
         self._term_led = 0  # the term whose stamps have been started
@@ -109,18 +112,26 @@ class Serving:
         self._wake()
 
     def read_stale(self, done: ReadDone) -> None:
-        """See `Host.read_stale`."""
-        self._clock.call_later(0, lambda: done(self._stale_view()))
+        """See `Host.read_stale`. A leader that cannot be sure of its age asks, as for any other read."""
 
-    def _stale_view(self) -> View | Exception:
-        if not self.leads:
-            age = self._freshness.age(self._clock.seconds(), self._applying.index)
-            if age > self._timing.max_staleness:
-                return TooStale(self._id)
-        if self.fenced:
-            return NoLeader(self._id)
-        machine = self._applying.machine
-        return View(machine.keyspace, read_at(machine.stamp, machine.keyspace))
+        def serve() -> None:
+            stale = self._age > self._timing.max_staleness
+            if stale and self.leads:
+                self.read(done, fresh=False)
+            elif stale:
+                done(TooStale(self._id))
+            elif self.fenced:
+                done(NoLeader(self._id))
+            else:
+                machine = self._applying.machine
+                done(View(machine.keyspace, read_at(machine.stamp, machine.keyspace)))
+
+        self._clock.call_later(0, serve)
+
+    @property
+    def _age(self) -> float:
+        """Seconds since the state was certainly up to date."""
+        return self._freshness.age(self._clock.seconds(), self._applying.index)
 
     def answered(self, leader: str, message: ForwardReply) -> None:
         """The leader's answer to writes that it was sent."""
@@ -176,9 +187,19 @@ class Serving:
             self._start_clock()
             self._stamps.correct()
             self._expire_keys(now)
-            # A majority was there an election timeout ago, else this node would lead no more.
-            self._freshness.heard(now - self._timing.round_timeout, self._node.commit, self._applying.index)
+            self._count_tick(now)
+        else:
+            self._ticks.clear()
         self._expire_clients(now, disk_full)
+
+    def _count_tick(self, now: float) -> None:
+        """A majority was there within the last election timeout, else this node would lead no more.
+
+        That is counted in ticks, which come late in a process that was paused: their times count here.
+        """
+        self._ticks.append(now)
+        if len(self._ticks) == self._ticks.maxlen:
+            self._freshness.heard(self._ticks[0], self._node.commit, self._applying.index)
 
     @property
     def leads(self) -> bool:

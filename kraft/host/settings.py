@@ -15,11 +15,16 @@ def tick_seconds(config: Config) -> float:
     return config.raft.heartbeat_interval / TICKS_PER_HEARTBEAT
 
 
+def election_ticks(config: Config) -> int:
+    """The shortest election timeout in ticks."""
+    return max(1, round(config.raft.election_timeout / tick_seconds(config)))
+
+
 def consensus(config: Config) -> Settings:
     """For the core of each group."""
     raft = config.raft
     return Settings(
-        election_ticks=max(1, round(raft.election_timeout / tick_seconds(config))),
+        election_ticks=election_ticks(config),
         heartbeat_ticks=TICKS_PER_HEARTBEAT,
         message_bytes=raft.message_bytes,
         inflight_messages=raft.inflight_messages,
@@ -37,6 +42,7 @@ def timing(config: Config) -> Timing:
         write_timeout=client.write_timeout,
         leader_wait=client.leader_wait,
         round_timeout=raft.election_timeout,
+        election_ticks=election_ticks(config),
         batch_bytes=raft.batch_bytes,
         batches_in_flight=BATCHES_IN_FLIGHT,
         lease=LEASE_SHARE * raft.election_timeout if raft.lease_reads else 0.0,
