@@ -298,8 +298,11 @@ class Serving:
 
     @property
     def _proposes(self) -> bool:
-        """Nothing is logged while leadership is handed over: it would only delay the successor."""
-        return not self._node.transferring
+        """Nothing is logged while leadership is handed over: it would only delay the successor.
+
+        Nor out of a state that is known to be wrong, as replies are made of it.
+        """
+        return not (self._node.transferring or self.fenced)
 
     @property
     def _knows_keys(self) -> bool:
