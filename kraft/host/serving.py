@@ -410,6 +410,7 @@ class Serving:
             return 0
         if self._node.last_stamp < due:
             if not self._proposes:
+                self._log_full = True  # not before the next tick: a read that waits for this would spin
                 return None
             try:
                 self._node.propose(EntryKind.NOOP, now, b"")
