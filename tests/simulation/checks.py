@@ -6,6 +6,7 @@ directories are known by incarnation; one that was wiped still counts for what i
 """
 
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -46,6 +47,8 @@ CONSENSUS = (
     VoteReply,
 )
 SLACK_BYTES = 4_000  # what a bound may be exceeded by: one entry of any size, no-ops and their overhead
+MAX_STALENESS = 2.0  # of the configuration of every node
+STALENESS_SLACK = 2.0  # a deposed leader that does not know it yet may keep followers believing
 TRANSFERS_MAX = 8  # of one group on one node: a leader's to all others, and one to itself
 
 
@@ -64,6 +67,11 @@ def demand(condition: bool, what: str) -> None:
 def mark(client: int, count: int) -> bytes:
     """What tells a client's write from all others, wherever its entry turns up."""
     return b"<%d.%d>" % (client, count)
+
+
+def former(incarnation: str) -> str:
+    """Where the directory is kept that was there before a backup of it was put back."""
+    return f"before the backup of {incarnation}"
 
 
 class Watched(Node):
@@ -92,9 +100,10 @@ class Checks:
         # What was committed, entry by entry, from the first on. That one every node derives from the members
         # it forms with: it is committed by definition.
         self._history: dict[int, list[Entry]] = {group: [] for group in self._checkers}
+        self._committed_at: dict[int, list[float]] = {group: [] for group in self._checkers}
         self._places: dict[int, dict[bytes, list[int]]] = {group: {} for group in self._checkers}  # of marks
         self._checked = dict.fromkeys(self._checkers, 0)  # up to where it is known to be on most platters
-        self._configurations = dict.fromkeys(self._checkers, NOBODY)  # the last committed one
+        self._configurations = {group: [NOBODY] for group in self._checkers}  # the committed ones
         self._digests: dict[tuple[int, int], tuple[bytes, str]] = {}  # (group, applied) -> digest, first node
         self._images: dict[tuple[int, int], tuple[Image, str]] = {}  # (group, index) -> image, first node
 
@@ -145,8 +154,9 @@ class Checks:
                 raise Violation(f"the committed index {index} of group {group.id} is in no directory")
             entry = found.entries[index - found.base.index - 1]
             history.append(entry)
+            self._committed_at[group.id].append(self._cluster.world.now)
             if entry.kind == EntryKind.CONFIGURATION:
-                self._configurations[group.id] = decode(entry.data)
+                self._configurations[group.id].append(decode(entry.data))
             if entry.kind == EntryKind.COMMANDS:
                 for marked in MARK.findall(entry.data):
                     self._places[group.id].setdefault(marked, []).append(index)
@@ -166,15 +176,19 @@ class Checks:
 
     def _demand_holders(self, group: Group, entry: Entry, what: str) -> None:
         """In a change of the members either side of it may be the one that was counted."""
-        some = [group.node.configuration, self._configurations[group.id]]
+        some = [group.node.configuration, self.configuration(group.id)]
         some += [c.target for c in some if c.target is not None]
         demand(any(decided(c, lambda v, c=c: self._holds(c, v, group.id, entry)) for c in some), what)  # type: ignore[misc]
 
     def _holds(self, configuration: Configuration, voter: str, group: int, entry: Entry) -> bool:
+        """In its directory, or in what that was before a backup took its place."""
         member = configuration.member(voter)
-        platter = self._cluster.platters.get(member.incarnation) if member is not None else None
-        log = platter.groups.get(group) if platter is not None else None
-        return log is not None and log.holds(entry.index, entry.term)
+        if member is None:
+            return False
+        platters = self._cluster.platters
+        found = [platters.get(name) for name in (member.incarnation, former(member.incarnation))]
+        logs = [platter.groups.get(group) for platter in found if platter is not None]
+        return any(log is not None and log.holds(entry.index, entry.term) for log in logs)
 
     def _equal_state(self, process: "Process", group: Group) -> None:
         """Whoever applied the same index holds the same data, and held it whenever that was."""
@@ -236,8 +250,24 @@ class Checks:
         what = f"the acknowledged write {marked!r} is not on most platters"
         self._demand_holders(asked, entry, what)
 
+    def recent(self, process: "Process", group: int) -> None:
+        """Somebody reads what `process` has, and is promised that it is not too old.
+
+        The promise knows only when a heartbeat came, not how long it was under way: it is looked at only
+        where nothing is, and where no clock is beside itself.
+        """
+        if self._cluster.timely:
+            since = self._cluster.world.now - MAX_STALENESS - STALENESS_SLACK
+            known = bisect_left(self._committed_at[group], since)
+            applied = process.host.groups[group].applied
+            demand(applied >= known, f"{process.id} shows index {applied}, and {known} is old already")
+
     def configuration(self, group: int) -> Configuration:
         """The last committed one."""
+        return self._configurations[group][-1]
+
+    def configurations(self, group: int) -> Sequence[Configuration]:
+        """All that were ever committed."""
         return self._configurations[group]
 
     # -- at the end, when all members are up and have applied everything
@@ -245,7 +275,7 @@ class Checks:
     def equal_logs(self) -> None:
         """All directories of members hold the committed entries, each from where its log begins."""
         for group, history in self._history.items():
-            for node in (m.id for m in self._configurations[group].members):
+            for node in (m.id for m in self.configuration(group).members):
                 log = self.log_of(node, group)
                 if log is None:
                     raise Violation(f"{node} has no log of group {group}")

@@ -38,6 +38,8 @@ PAIR = b"p"  # a register of two keys that are only ever written together, with 
 OTHER_OF_PAIR = b"q"
 KEYS = (*STRINGS, *COUNTERS, *EXPIRING, ELEMENTS, PAIR)
 MOST_MS = 3_000  # that a key is to stay
+STALE_READ = "glance"
+READS = (READ, STALE_READ)
 NOBODY_SECONDS = 2.0  # between looks for a node that answers, at most
 LONG = b";" * 600  # now and then a value of more than half a batch
 
@@ -147,14 +149,16 @@ class SimulatedClient:
             return
         question = self._question(self._dice.choice(ready))
         self._open = question
-        if question.name != READ:
+        if question.name not in READS:
             self._history.fates.setdefault(question.group, {})[question.mark] = "unknown"
         question.process.clock.run(lambda: self._send(question))
         self._world.call_later(self._habits.patience, lambda: self._ended(question, "unknown"))
 
     def _send(self, question: Question) -> None:
         host = question.process.host
-        if question.name == READ:
+        if question.name == STALE_READ:
+            host.read_stale(question.group, lambda outcome: self._glanced(question, outcome))
+        elif question.name == READ:
             host.read(question.group, lambda outcome: self._viewed(question, outcome))
         else:
             commands = [command(question), Put(b"@%d" % self._number, question.mark)]
@@ -176,7 +180,7 @@ class SimulatedClient:
     def _draw(self, key: bytes, unique: bytes) -> tuple[str, Any]:
         random = self._dice
         if random.random() < 0.4:
-            return READ, None
+            return (STALE_READ if random.random() < self._habits.stale else READ), None
         if key in COUNTERS:
             return "increment", random.randrange(1, 10)
         if key == ELEMENTS:
@@ -206,6 +210,17 @@ class SimulatedClient:
             demand(value == keyspace.get(OTHER_OF_PAIR), "half of a batch is seen")
         self._ended(question, "done", value)
 
+    def _glanced(self, question: Question, outcome: View | Exception) -> None:
+        """What this node has, however old, within the bound that was set."""
+        if isinstance(outcome, View):
+            self._cluster.checks.recent(question.process, question.group)
+            pair = outcome.keyspace.get(PAIR), outcome.keyspace.get(OTHER_OF_PAIR)
+            demand(pair[0] == pair[1], "half of a batch is seen")
+            self._world.counts["stale read"] += 1
+        else:
+            demand(isinstance(outcome, Refused), f"a stale read ended with {outcome!r}")
+        self._ended(question, "done" if isinstance(outcome, View) else "refused")
+
     def _written(self, question: Question, outcome: Any) -> None:
         if isinstance(outcome, list):
             self._cluster.checks.acknowledged(question.process, question.group, question.mark)
@@ -222,13 +237,13 @@ class SimulatedClient:
         history = self._history
         setattr(history, fate, getattr(history, fate) + 1)
         self._world.note(f"client {self._number} {question.name} {fate} {result}")
-        if question.name != READ:
+        if question.name not in READS:
             history.fates[question.group][question.mark] = fate
-        if fate != "refused":
+        if fate != "refused" and question.name != STALE_READ:
             returned = self._world.now if fate == "done" else INFINITY
             operation = Operation(question.name, question.argument, question.called, returned, result)
             history.add(question.group, question.key, question.mark, operation)
-        if question.name != READ:
+        if question.name not in READS:
             self._perhaps_again(question, fate)
         self._think(self._habits.thinking)
 

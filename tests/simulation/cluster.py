@@ -5,16 +5,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kraft.config import Client, Cluster, Config, Limits, Node, Peer, Raft
-from kraft.config.values import Snapshot
+from kraft.config.values import Reads, Snapshot
 from kraft.host.groups import Host
 from kraft.host.ports import Identity, Loaded
 from kraft.peerwire import codec
-from tests.simulation.checks import Checks
+from kraft.storage.errors import StorageError
+from tests.simulation.checks import MAX_STALENESS, Checks, demand, former
 from tests.simulation.disk import Disk
 from tests.simulation.network import Network, Weather
 from tests.simulation.plan import Habits
-from tests.simulation.platter import Platter
+from tests.simulation.platter import Platter, copy_of
+from tests.simulation.realdisk import RealStorage
 from tests.simulation.world import NodeClock, World
+
+RESTART_SECONDS = 1.0  # until a process that ended by itself is started again
+Backup = tuple[Platter, dict[str, bytes]]
 
 
 class Silent:
@@ -68,7 +73,8 @@ class Process:
         self._network = network
         self._checks = checks
         name = f"{node.id} start {node.starts}"
-        self.disk = Disk(node.world, clock, node.medium, node.world.dice(f"{name} disk"))
+        dice = node.world.dice(f"{name} disk")
+        self.disk = Disk(node.world, clock, node.medium, dice, node.fatal, node.crash)
         observer = Silent(node.world)
         self.host = Host(
             node.config,
@@ -121,10 +127,12 @@ class Process:
 
 class SimulatedNode:
     """A machine: its directory outlives its processes. `medium` does what the directory is asked to, and
-    `platter` says what is in it.
+    `platter` says what is in it; on a `real` disk these are not the same.
     """
 
-    def __init__(self, cluster: "SimulatedCluster", id_: str, config: Config) -> None:
+    def __init__(self, cluster: "SimulatedCluster", id_: str, config: Config, real: bool) -> None:
+        self._real = real
+        self._storage: RealStorage | None = None
         self.id = id_
         self.world = cluster.world
         self.config = config
@@ -134,6 +142,8 @@ class SimulatedNode:
         self.directories = 0
         self.starts = 0
         self.damaged = False  # something happened to the directory that no disk may do
+        self.lost = False  # it has to be admitted anew
+        self.troubled = False  # the disk did, or does, what makes a process end
         self.failures: list[str] = []
         self.wipe()
 
@@ -144,11 +154,70 @@ class SimulatedNode:
         incarnation = f"{self.world.dice(f'{self.id} directory {self.directories}').getrandbits(128):032x}"
         self.platter = Platter(Identity(self.id, incarnation))
         self._cluster.platters[incarnation] = self.platter
+        if self._real:
+            self.close()
+            dice = self.world.dice(f"{self.id} directory {self.directories} files")
+            self._storage = RealStorage(self.platter, dice)
 
     @property
     def medium(self) -> Any:
         """What does the work of the disk."""
-        return self.platter
+        return self._storage or self.platter
+
+    def close(self) -> None:
+        """The run is over."""
+        if self._storage is not None:
+            self._storage.gone()
+
+    # -- illnesses of the disk
+
+    def fall_ill(self, illness: str) -> bool:
+        """From now on it fails to read, or to sync; false for a disk that cannot."""
+        if self._storage is None:
+            return False
+        self.troubled = True
+        setattr(self._storage.files, f"fail_{illness}", True)
+        return True
+
+    def mend(self) -> None:
+        """It is well, and has room."""
+        self.medium.full = False
+        if self._storage is not None:
+            self._storage.files.fail_sync = self._storage.files.fail_read = False
+
+    def flip_bit(self, what: str) -> bool:
+        """The process ends, and a bit of a file is another one; false where there are no bits."""
+        if self._storage is None:
+            return False
+        self.crash()
+        self._storage.settle()
+        names = [n for n in self._storage.names() if n == what or (what == "state" and n.startswith(what))]
+        flipped = bool(names) and self._storage.flip_bit(names[-1])
+        self.damaged = self.troubled = self.troubled or flipped
+        return True
+
+    def backup(self) -> "Backup":
+        """A copy of the directory; no process runs."""
+        if self._storage is None:
+            return copy_of(self.platter), {}
+        self._storage.settle()
+        return copy_of(self.platter), self._storage.copy()
+
+    def put_back(self, backup: "Backup") -> None:
+        """The directory is what it was."""
+        self.damaged = self.troubled = True
+        old, files = backup
+        self._cluster.platters[former(self.platter.identity.incarnation)] = self.platter
+        self.platter = old
+        self._cluster.platters[old.identity.incarnation] = old
+        if self._storage is not None:
+            self._storage.platter = old
+            self._storage.put_back(files)
+
+    @property
+    def address(self) -> str:
+        """Of its peer port."""
+        return self.config.peer.advertise
 
     def stand_by(self) -> None:
         """From the next start on, the node waits to be added when it belongs to no cluster."""
@@ -160,15 +229,36 @@ class SimulatedNode:
         self.world.counts["process gave up"] += 1
         self.world.note(f"fatal {self.id} {reason}")
         self.world.call_later(0, self.crash)
+        if self.troubled:
+            self.world.call_later(RESTART_SECONDS, self._start_again)
+
+    def _start_again(self) -> None:
+        if self.process is None and not self.lost:
+            self.start()
+
+    def _refused(self, reason: str) -> None:
+        """The directory cannot be used: now, or never again."""
+        self.world.note(f"refused {self.id} {reason}")
+        self.world.counts["start refused"] += 1
+        if "KRAFT REPLACE" in reason:
+            demand(self.damaged, f"{self.id} refuses a directory that nothing happened to: {reason}")
+            self.lost = True
+            return
+        demand(self.troubled or self.medium.full, f"{self.id} does not start: {reason}")
+        self.world.call_later(RESTART_SECONDS, self._start_again)
 
     def start(self) -> None:
         world = self.world
+        try:
+            loaded = self.medium.load()
+        except StorageError as error:
+            self._refused(str(error))
+            return
         self.starts += 1
         dice = world.dice(f"{self.id} start {self.starts} clock")
         drift, skew = self._cluster.drift, self._cluster.skew_ms
         skew = dice.choice((0, 1, 1)) * dice.uniform(-skew, skew)
         clock = NodeClock(world, skew, dice.uniform(-drift, drift), dice)
-        loaded = self.medium.load()
         self.process = Process(self, clock, self._cluster.network, self._cluster.checks, loaded)
         world.note(f"start {self.id}")
         self.process.start()
@@ -213,27 +303,37 @@ class SimulatedCluster:
         groups: int = 1,
         spares: int = 0,
         tuning: Tuning = Tuning(),
+        disks: str = "plain",
     ) -> None:
         self.world = world
         self.group_count = groups
         self.habits = Habits()
         self.drift = 0.0005  # how much faster or slower than time a node's clock may run
         self.skew_ms = 0.0  # how far off a node's wall clock may start
+        self.timely = True  # nothing takes long that does not fail
         self.network = Network(world, weather)
         self.platters: dict[str, Platter] = {}  # by incarnation
         members = {f"K{n}": address_of(n) for n in range(1, nodes + 1)}
         self.nodes = {
-            id_: SimulatedNode(self, id_, configuration(id_, address, members, tuning))
+            id_: SimulatedNode(self, id_, configuration(id_, address, members, tuning), _is_real(disks, id_))
             for id_, address in members.items()
         }
         self.spares = tuple(f"K{n}" for n in range(nodes + 1, nodes + spares + 1))
         for place, id_ in enumerate(self.spares, nodes + 1):
-            node = SimulatedNode(self, id_, configuration(id_, address_of(place), members, tuning))
+            config = configuration(id_, address_of(place), members, tuning)
+            node = SimulatedNode(self, id_, config, _is_real(disks, id_))
             node.stand_by()
             self.nodes[id_] = node
         self.checks = Checks(self)
         self.on_crash: list[Callable[[Process], None]] = []
         world.after_step = self.checks.after_step
+
+    def close(self) -> None:
+        """The run is over."""
+        for node in self.nodes.values():
+            if node.process is not None:
+                node.process.clock.dead = True
+            node.close()
 
     def start(self) -> None:
         for node in self.nodes.values():
@@ -248,6 +348,11 @@ class SimulatedCluster:
             p.id for p in self.processes() if group in p.host.groups and p.host.groups[group].leads
         ]
 
+    @property
+    def formed(self) -> bool:
+        """There is a first configuration, known to be committed."""
+        return bool(self.checks.configuration(0).members)
+
     def members(self) -> list[str]:
         """Ids of the last committed configuration, of all nodes that form one before there is any."""
         found = self.checks.configuration(0).members
@@ -255,6 +360,10 @@ class SimulatedCluster:
 
     def run(self, seconds: float, stop: Callable[[], bool] = lambda: False) -> bool:
         return self.world.run_until(self.world.now + seconds, stop)
+
+
+def _is_real(disks: str, id_: str) -> bool:
+    return disks == "real" or (disks == "mixed" and int(id_[1:]) % 2 == 0)
 
 
 def address_of(number: int, move: int = 0) -> str:
@@ -277,6 +386,7 @@ def configuration(id_: str, address: str, members: dict[str, str], tuning: Tunin
             batch_bytes=1_000,
             lease_reads=tuning.lease_reads,
         ),
+        reads=Reads(max_staleness=MAX_STALENESS),
         snapshot=Snapshot(
             checkpoint_entries=tuning.checkpoint_entries,
             keep_entries=tuning.keep_entries,

@@ -14,8 +14,9 @@ from typing import Any, Protocol
 from kraft.host.ports import Received, Rows, Transaction
 from kraft.kv.checkpoint import Capture, Image
 from kraft.raft.messages import Entry
-from tests.simulation.platter import DISK_FULL
+from kraft.storage.errors import StorageError
 from tests.simulation.world import NodeClock, World
+from tests.storage.simulated import PowerCut
 
 COMMIT_SECONDS = (0.0002, 0.003)
 READ_SECONDS = (0.0001, 0.002)
@@ -24,7 +25,18 @@ FENCE_RETRY_SECONDS = 1.0
 
 
 class Medium(Protocol):
-    """What a directory can do, without time. A full disk answers False, None or a text."""
+    """What a directory can do, without time. A full disk answers False, None or a text. It may raise
+    `StorageError`, and `PowerCut`; `off` says that the latter has happened.
+    """
+
+    full: bool
+
+    @property
+    def off(self) -> bool: ...
+
+    def cut_soon(self) -> bool:
+        """Have the process end at one of the next steps; false when there are no steps to tell apart."""
+
 
     def commit(self, transaction: Transaction) -> bool: ...
 
@@ -45,19 +57,37 @@ class Medium(Protocol):
 class Disk:
     """The disk of one run of one process."""
 
-    def __init__(self, world: World, clock: NodeClock, medium: Medium, dice: Random) -> None:
+    def __init__(
+        self,
+        world: World,
+        clock: NodeClock,
+        medium: Medium,
+        dice: Random,
+        fatal: Callable[[str], None],
+        crash: Callable[[], None],
+    ) -> None:
         self._world = world
         self._clock = clock
         self._medium = medium
         self._dice = dice
+        self._fatal = fatal
+        self._crash = crash
+        self._failed = False
         self._queue: list[tuple[Transaction, Callable[[bool], None]]] = []
         self._working = False
-        self._checkpointing: dict[int, tuple[int, Capture]] = {}  # (known, capture) under way by group
+        self._checkpointing: list[tuple[int, int, Capture]] = []  # (group, known, capture) under way
         self._switched: Counter[int] = Counter()  # how often a group changed its state file
         self._heard: Counter[int] = Counter()  # how many of these the process knows of
-        self.full = False
         self.slow = 1.0
         self.die: Callable[[], None] | None = None  # ends the process at the next commit
+
+    @property
+    def full(self) -> bool:
+        return self._medium.full
+
+    @full.setter
+    def full(self, full: bool) -> None:
+        self._medium.full = full
 
     # -- the log
 
@@ -74,13 +104,13 @@ class Disk:
         """Durable now, whether or not the process goes on to hear of it."""
         if self._clock.dead:
             return
-        if self.die is not None:
+        if self.die is not None and not self._medium.cut_soon():
             self.die()
             return
         transaction, done = self._queue[0]
-        durable = not self.full and self._medium.commit(transaction)
-        if self._clock.dead:
-            return  # it did not survive that
+        durable = self._attempt(lambda: self._medium.commit(transaction))
+        if self._clock.dead or self._failed:
+            return
         self._queue.pop(0)
         self._working = False
         if durable:
@@ -104,9 +134,9 @@ class Disk:
     def fence(self, group: int, fenced: bool, done: Callable[[], None]) -> None:
         def write() -> None:
             if not self._clock.dead:
-                if not self.full and self._medium.fence(group, fenced):
+                if self._attempt(lambda: self._medium.fence(group, fenced)):
                     self._clock.run(done)
-                else:
+                elif not self._failed:
                     self._world.call_later(FENCE_RETRY_SECONDS, write)
 
         self._world.call_later(self._dice.uniform(*COMMIT_SECONDS), write)
@@ -117,13 +147,14 @@ class Disk:
         known = self._heard[group]
 
         def write() -> Image | None:
-            del self._checkpointing[group]
-            if self.full or known != self._switched[group]:
+            self._checkpointing.remove(under_way)
+            if known != self._switched[group]:
                 return None
             self._world.counts["checkpoint"] += 1
             return self._medium.checkpoint(group, capture)
 
-        self._checkpointing[group] = known, capture
+        under_way = (group, known, capture)
+        self._checkpointing.append(under_way)
         self._later(STATE_SECONDS, write, lambda image: done(image if known == self._heard[group] else None))
 
     def open_image(self, group: int, done: Callable[[Any], None]) -> None:
@@ -133,37 +164,56 @@ class Disk:
         self._later(READ_SECONDS, lambda: self._medium.open_view(group), opened)
 
     def begin_image(self, group: int, image: Image, done: Callable[[Any], None]) -> None:
-        def begin() -> Any:
-            return None if self.full else self._medium.begin_image(group, image)
+        def begun(arriving: Any) -> None:
+            done(None if arriving is None else Writer(self, arriving))
 
-        self._later(
-            STATE_SECONDS, begin, lambda arriving: done(None if arriving is None else Writer(self, arriving))
-        )
+        self._later(STATE_SECONDS, lambda: self._medium.begin_image(group, image), begun)
 
     def _later(
         self, seconds: tuple[float, float], work: Callable[[], Any], done: Callable[[Any], None]
     ) -> None:
         def carry_out() -> None:
-            if not self._clock.dead:
-                result = work()
+            if self._clock.dead or self._failed:
+                return
+            result = self._attempt(work)
+            if not self._clock.dead and not self._failed:
                 self._clock.run(lambda: done(result))
 
         self._world.call_later(self._dice.uniform(*seconds) * min(self.slow, 20.0), carry_out)
+
+    def _attempt(self, work: Callable[[], Any]) -> Any:
+        """What a medium does may end the process: because it cannot go on, or with the power."""
+        try:
+            return work()
+        except PowerCut:
+            self._cut()
+        except StorageError as error:
+            if self._medium.off:
+                self._cut()  # SQLite has made another error of it
+            else:
+                self._failed = True
+                self._fatal(str(error))
+        return None
+
+    def _cut(self) -> None:
+        self._failed = True
+        die, self.die = self.die, None
+        (die or self._crash)()
 
     # -- the end
 
     def crash(self) -> None:
         """The process dies: what is under way may or may not have reached the medium."""
-        if not self.full:
-            for group, (known, capture) in self._checkpointing.items():
-                if known == self._switched[group]:
-                    self._world.counts["crash during a checkpoint"] += 1
-                    self._interrupt(lambda g=group, c=capture: self._medium.checkpoint(g, c))  # type: ignore[misc]
-            if self._working and self._queue:
-                self._world.counts["crash during a commit"] += 1
-                transaction = self._queue[0][0]
-                self._interrupt(lambda: self._medium.commit(transaction))
-        self._queue.clear()
+        if self._failed:
+            return  # it is on its end already
+        for group, known, capture in self._checkpointing:
+            if known == self._switched[group] and not self._medium.off:
+                self._world.counts["crash during a checkpoint"] += 1
+                self._interrupt(lambda g=group, c=capture: self._medium.checkpoint(g, c))  # type: ignore[misc]
+        if self._working and self._queue and not self._medium.off:
+            self._world.counts["crash during a commit"] += 1
+            transaction = self._queue[0][0]
+            self._interrupt(lambda: self._medium.commit(transaction))
 
 
     def _interrupt(self, work: Callable[[], object]) -> None:
@@ -206,20 +256,14 @@ class Writer:
         self._arriving = arriving
 
     def write(self, data: bytes, done: Callable[[str], None]) -> None:
-        def write() -> str:
-            return DISK_FULL if self._disk.full else self._arriving.write(data)
-
-        self._disk._later(READ_SECONDS, write, done)
+        self._disk._later(READ_SECONDS, lambda: self._arriving.write(data), done)
 
     def finish(self, done: Callable[[Received | str], None]) -> None:
-        def finish() -> Received | str:
-            return DISK_FULL if self._disk.full else self._arriving.finish()
-
-        self._disk._later(STATE_SECONDS, finish, done)
+        self._disk._later(STATE_SECONDS, self._arriving.finish, done)
 
     def abandon(self) -> None:
         def abandon() -> None:
-            if not self._disk._clock.dead:
-                self._arriving.abandon()
+            if not self._disk._clock.dead and not self._disk._failed:
+                self._disk._attempt(self._arriving.abandon)
 
         self._disk._world.call_later(0, abandon)

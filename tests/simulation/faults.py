@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterable
 from itertools import combinations
 from typing import Any
 
-from tests.simulation.cluster import Process, SimulatedCluster
+from tests.simulation.cluster import Backup, Process, SimulatedCluster, SimulatedNode
 from tests.simulation.network import Path, Weather
+from tests.simulation.operator import Operator
 from tests.simulation.plan import Details, Fault, Plan
 
 
 class Faults:
-    """The faults of one run. `met` are the families that have struck so far."""
+    """The faults of one run, those included that an operator is there for. `met` are the families that have
+    struck so far.
+    """
 
     def __init__(self, cluster: SimulatedCluster, plan: Plan) -> None:
         self._cluster = cluster
@@ -23,6 +26,7 @@ class Faults:
         self._network = cluster.network
         self._dice = cluster.world.dice("faults")
         self._over = False
+        self._operator = Operator(cluster)
         self.met: set[str] = set()
 
     def start(self) -> None:
@@ -34,6 +38,7 @@ class Faults:
             else:
                 self._strike(fault)
         self._coming = iter(passing)
+        self._operator.start()
         self._await_next()
 
     def _await_next(self) -> None:
@@ -49,18 +54,21 @@ class Faults:
         """Nothing goes wrong any more, and what is broken is whole again."""
         self._over = True
         self._network.weather = Weather()
+        self._operator.over = True
         for node in self._cluster.nodes.values():
-            if node.process is None and node.id not in self._cluster.spares:
+            node.mend()
+            wanted = self._operator.member(node) or not self._cluster.formed
+            if node.process is None and wanted and not node.lost and node.id not in self._cluster.spares:
                 node.start()
             process = node.process
             if process is not None:
-                process.disk.full = False
                 process.disk.slow = 1.0
                 process.disk.die = None
                 process.clock.slow = 1.0
                 if process.clock.paused:
                     process.clock.resume()
         self._network.heal()
+        self._operator.undrain()
 
     def _strike(self, fault: Fault) -> None:
         if self._over:
@@ -73,7 +81,8 @@ class Faults:
     # -- whom
 
     def _ids(self) -> list[str]:
-        return sorted(set(self._cluster.nodes) - set(self._cluster.spares))
+        """All that run, and the members that do not."""
+        return sorted({p.id for p in self._cluster.processes()} | set(self._cluster.members()))
 
     def _victim(self, details: Details) -> Process | None:
         """The process that `who` means now; another one when that is down."""
@@ -217,6 +226,63 @@ class Faults:
             self._later(details, lambda: setattr(process.disk, "full", False))
         return process is not None
 
+    def ill(self, details: Details, illness: str) -> bool:
+        """The disk fails to sync, or to read, for a while: the process cannot go on."""
+        process = self._victim(details)
+        if process is None or not self._cluster.nodes[process.id].fall_ill(illness):
+            return False
+        self._later(details, self._cluster.nodes[process.id].mend)
+        return True
+
+    def flip(self, details: Details) -> bool:
+        """While the node is down, a bit of a file changes."""
+        node = self._destroyable(details)
+        if node is None or not node.flip_bit(details["file"]):
+            return False
+        node.start()
+        return True
+
+    def wipe(self, details: Details) -> bool:
+        """The node starts with an empty directory, as if nothing had been."""
+        node = self._destroyable(details)
+        if node is None:
+            return False
+        node.crash()
+        node.wipe()
+        node.lost = node.troubled = True
+        node.start()
+        return True
+
+    def put_back(self, details: Details) -> bool:
+        """A backup of the directory takes the place of what came after it. Its peers refuse to know it."""
+        node = self._destroyable(details)
+        if node is None:
+            return False
+        node.crash()
+        backup = node.backup()
+        node.start()
+        self._world.call_later(details["seconds"], lambda: self._put_back(node, backup))
+        return True
+
+    def _put_back(self, node: SimulatedNode, backup: Backup) -> None:
+        others = [p for p in self._cluster.processes() if p.id != node.id]
+        lives = [p.host.peers.formation._lives.get(node.id) for p in others]
+        mine = (node.platter.identity.incarnation, node.platter.starts)
+        remembered = all(life is not None and life[:2] == mine for life in lives)
+        all_there = len(others) == len(self._cluster.members()) - 1
+        if self._operator.destroyable(node.process) and remembered and all_there:
+            self._world.counts["old directory put back"] += 1
+            node.crash()
+            node.put_back(backup)
+            node.lost = True
+            node.start()
+
+    def _destroyable(self, details: Details) -> SimulatedNode | None:
+        process = self._victim(details)
+        if process is None or not self._operator.destroyable(process):
+            return None
+        return self._cluster.nodes[process.id]
+
     def slow_disk(self, details: Details) -> bool:
         process = self._victim(details)
         if process is not None:
@@ -255,6 +321,19 @@ class Faults:
         self._world.leap(details["skip"])
         return dead is not None
 
+    # -- the cluster
+
+    def remove(self, details: Details) -> bool:
+        return self._operator.remove(self._victim(details), details["fewest"])
+
+    def compact(self, details: Details) -> bool:
+        return self._operator.compact(self._victim(details), details["keep"])
+
+    def drain(self, details: Details) -> bool:
+        begun = self._operator.drain(self._victim(details))
+        self._later(details, self._operator.undrain)
+        return begun
+
     def habits(self, **changed: Any) -> None:
         for name, value in changed.items():
             setattr(self._cluster.habits, name, value)
@@ -286,12 +365,29 @@ ACTS: dict[str, Callable[[Faults, Details], object]] = {
     "during recovery": Faults.crash_in_recovery,
     "disk full": Faults.disk_full,
     "slow disk": Faults.slow_disk,
+    "failed sync": lambda faults, details: faults.ill(details, "sync"),
+    "read error": lambda faults, details: faults.ill(details, "read"),
+    "bit flip": Faults.flip,
+    "wiped directory": Faults.wipe,
+    "old directory": Faults.put_back,
     "skewed clocks": lambda faults, details: setattr(faults._cluster, "skew_ms", details["ms"]),
     "drifting clocks": lambda faults, details: setattr(faults._cluster, "drift", details["rate"]),
     "jump of a clock": Faults.jump,
     "pause": Faults.pause,
     "pause of minutes": Faults.pause,
     "standstill": Faults.standstill,
+    "add": lambda faults, details: faults._operator.add(details),
+    "promote": lambda faults, details: faults._operator.promote(details),
+    "demote": lambda faults, details: faults._operator.demote(details),
+    "remove": Faults.remove,
+    "replace": lambda faults, details: faults._operator.replace(faults._victim(details)),
+    "address change": lambda faults, details: faults._operator.move(faults._victim(details)),
+    "transfer": lambda faults, details: faults._operator.transfer(details),
+    "drain": Faults.drain,
+    "snapshot": lambda faults, details: faults._operator.snapshot(details),
+    "compaction": Faults.compact,
+    "verify": lambda faults, details: faults._operator.verify(details),
+    "stale reads": lambda faults, details: faults.habits(stale=details["rate"]),
     "retries": lambda faults, details: faults.habits(retry=details["rate"]),
     "repeats": lambda faults, details: faults.habits(repeat=details["rate"]),
     "impatience": lambda faults, details: faults.habits(patience=details["seconds"]),

@@ -56,7 +56,7 @@ class Network:
         self._held: dict[Path, list[tuple[bytes, int, int | None]]] = {}
         self._slow: dict[Path, float] = {}  # seconds that a batch takes longer, at most
         self._halving: set[Path] = set()  # pairs of which the next batch comes by half, and nothing after it
-        self._old: list[tuple[Path, bytes, int]] = []
+        self._old: list[tuple[Path, bytes, int, tuple[str, ...]]] = []
 
     # -- connections
 
@@ -277,11 +277,17 @@ class Network:
     def _remember(self, path: Path, data: bytes, count: int) -> None:
         dice = self._dice_of(path)
         if dice.random() < self.weather.ancient:
-            self._old.append((path, data, count))
+            self._old.append((path, data, count, self._directories(path)))
             if len(self._old) > OLD_MESSAGES:
-                old = self._old.pop(dice.randrange(len(self._old)))
-                self.world.counts["ancient batch delivered again"] += 1
-                self._deliver_later(*old, None)
+                old_path, old_data, old_count, directories = self._old.pop(dice.randrange(len(self._old)))
+                # A greeting tells a new directory from an old one: nothing passes from one to the other.
+                if directories == self._directories(old_path):
+                    self.world.counts["ancient batch delivered again"] += 1
+                    self._deliver_later(old_path, old_data, old_count, None)
+
+    def _directories(self, path: Path) -> tuple[str, ...]:
+        live = [self.processes.get(id_) for id_ in path]
+        return tuple("" if p is None else p.host.hello().incarnation for p in live)
 
     def _deliver_later(self, path: Path, data: bytes, count: int, number: int | None) -> None:
         dice = self._dice_of(path)

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 HOUR = 3_600.0
 CALM = 0.05  # of the runs have hardly a fault: what breaks only in peace must be found as well
 FAMILIES_MIN = 3  # of a run that is not calm
+DISKS = (60, 15, 25)  # of a hundred runs: how many on the plain model, on the real storage, on both
+LEASES = 0.25  # of the runs read by leases
 SECONDS = (22.0, 30.0, 40.0)  # of faults
 
 Details = dict[str, Any]
@@ -54,6 +56,7 @@ class Plan:
     checkpoint_entries: int
     keep_entries: int
     chunk_bytes: int
+    disks: str  # plain, real or mixed
     leases: bool  # reads rely on leases
     faults: tuple[Fault, ...]
 
@@ -76,13 +79,15 @@ class Plan:
 class Habits:
     """What the clients of a run do. They think for at most `thinking` seconds, wait for an answer for
     `patience` seconds (by default beyond every timeout of the server), ask again elsewhere what failed with
-    probability `retry`, and what succeeded with probability `repeat`. Only `hot` keys are used when not 0.
+    probability `retry`, and what succeeded with probability `repeat`. A read
+    is with probability `stale` one of what the node itself has. Only `hot` keys are used when not 0.
     """
 
     thinking: float = 0.15
     patience: float = 8.0
     retry: float = 0.0
     repeat: float = 0.0
+    stale: float = 0.0
     hot: int = 0
 
 
@@ -109,6 +114,10 @@ def _who(random: Random, ids: Sequence[str]) -> str:
 
 def _span(random: Random) -> float:
     return round(0.05 + random.expovariate(0.5), 3)
+
+
+def _nothing(random: Random, ids: Sequence[str]) -> Details:
+    return {}
 
 
 def _victim(random: Random, ids: Sequence[str]) -> Details:
@@ -183,12 +192,36 @@ def _slow_disk(random: Random, ids: Sequence[str]) -> Details:
     return _for_a_while(random, ids) | {"factor": random.choice((10.0, 100.0, 1000.0))}
 
 
+def _flip(random: Random, ids: Sequence[str]) -> Details:
+    return _victim(random, ids) | {"file": random.choice(("log.db", "log.db-wal", "highwater", "state"))}
+
+
+def _backup(random: Random, ids: Sequence[str]) -> Details:
+    return _victim(random, ids) | {"seconds": round(random.uniform(1.0, 5.0), 3)}
+
+
 def _jump(random: Random, ids: Sequence[str]) -> Details:
     return _victim(random, ids) | {"ms": random.choice((-3_600_000, -500, 500, 3_600_000))}
 
 
 def _long_pause(random: Random, ids: Sequence[str]) -> Details:
     return _for_a_while(random, ids) | {"ahead": random.choice((30.0, 120.0, 600.0))}
+
+
+def _learner(random: Random, ids: Sequence[str]) -> Details:
+    return {"learner": random.random() < 0.3}
+
+
+def _removal(random: Random, ids: Sequence[str]) -> Details:
+    return {"who": _who(random, ids), "fewest": random.choice((1, 2, 3))}
+
+
+def _compaction(random: Random, ids: Sequence[str]) -> Details:
+    return {"who": _who(random, ids), "keep": random.choice((0, 3, 30))}
+
+
+def _target(random: Random, ids: Sequence[str]) -> Details:
+    return {"to": random.choice(("", *ids))}
 
 
 def _standstill(random: Random, ids: Sequence[str]) -> Details:
@@ -221,18 +254,36 @@ KINDS: dict[str, Kind] = {
     "during recovery": Kind("crash", _recovery),
     "disk full": Kind("storage", _for_a_while),
     "slow disk": Kind("storage", _slow_disk),
+    "failed sync": Kind("storage", _for_a_while),
+    "read error": Kind("storage", _for_a_while),
+    "bit flip": Kind("storage", _flip, nodes=3),
+    "wiped directory": Kind("storage", _victim, nodes=3),
+    "old directory": Kind("storage", _backup, nodes=3),
     "skewed clocks": Kind("time", _choice("ms", 200.0, 5_000.0, 60_000.0), standing=True),
     "drifting clocks": Kind("time", _choice("rate", 0.01, 0.3), standing=True),
     "jump of a clock": Kind("time", _jump),
     "pause": Kind("time", _for_a_while),
     "pause of minutes": Kind("time", _long_pause),
     "standstill": Kind("time", _standstill, nodes=3),
+    "add": Kind("cluster", _learner, nodes=3),
+    "promote": Kind("cluster", _nothing, nodes=3),
+    "demote": Kind("cluster", _nothing, nodes=3),
+    "remove": Kind("cluster", _removal, nodes=3),
+    "replace": Kind("cluster", _victim, nodes=3),
+    "address change": Kind("cluster", _victim, nodes=3),
+    "transfer": Kind("cluster", _target, nodes=3),
+    "drain": Kind("cluster", _for_a_while, nodes=3),
+    "snapshot": Kind("cluster", _nothing, nodes=3),
+    "compaction": Kind("cluster", _compaction, nodes=3),
+    "verify": Kind("cluster", _nothing, nodes=3),
     "retries": Kind("clients", _rate(0.9), standing=True),
     "repeats": Kind("clients", _rate(0.3), standing=True),
     "impatience": Kind("clients", _choice("seconds", 0.15, 0.7), standing=True),
+    "stale reads": Kind("clients", _rate(0.8), standing=True),
     "hot key": Kind("clients", _choice("keys", 1), standing=True),
 }
 FAMILIES = tuple(dict.fromkeys(kind.family for kind in KINDS.values()))
+DESTRUCTIVE = ("bit flip", "wiped directory", "old directory")  # a member is lost by it
 SELDOM = ("standstill", "drifting clocks")  # costs much, or changes everything
 
 
@@ -247,11 +298,16 @@ def draw(seed: int) -> Plan:
     kinds = _kinds(random, nodes, calm)
     seconds = random.choice(SECONDS)
     every = random.choice((0.3, 1.0, 3.0))
+    leases = random.random() < LEASES
     faults = _faults(random, node_ids(nodes), kinds, seconds, every)
+    changing = any(fault.family == "cluster" or fault.kind in DESTRUCTIVE for fault in faults)
+    if leases:  # they rely on clocks that differ in pace by less than a tenth
+        tame = {"rate": 0.04}
+        faults = [replace(f, details=tame) if f.kind == "drifting clocks" else f for f in faults]
     return Plan(
         seed=seed,
         nodes=nodes,
-        groups=random.choice((1, 1, 2)),
+        groups=1 if changing else random.choice((1, 2)),
         clients=random.choice((4, 4, 6)),
         thinking=random.choice((0.3, 0.15)),
         keys=random.choice((2, 4, 0)),
@@ -260,7 +316,8 @@ def draw(seed: int) -> Plan:
         checkpoint_entries=random.choice((10, 20, 50)),
         keep_entries=random.choice((0, 5, 20)),
         chunk_bytes=1024,
-        leases=False,
+        disks=random.choices(("plain", "mixed", "real"), DISKS)[0],
+        leases=leases,
         faults=tuple(faults),
     )
 

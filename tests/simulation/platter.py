@@ -150,6 +150,7 @@ class Platter:
         self.groups: dict[int, GroupLog] = {}
         self.files: dict[tuple[int, int], StateFile] = {}  # by group and number
         self.starts = 0
+        self.full = False
         self._newest: dict[int, int] = {}
 
     def group(self, group: int) -> GroupLog:
@@ -169,10 +170,12 @@ class Platter:
 
     def commit(self, transaction: Transaction) -> bool:
         """As a medium of `disk.Disk`."""
-        self.write(transaction)
+        if self.full:
+            return False
         for group, persist in transaction.writes:
             known = persist.state is None or (group, persist.state) in self.files
             demand(known, "a switch to a state file that is not there")
+        self.write(transaction)
         return True
 
     def fetch(self, group: int, first: int, last: int, max_bytes: int) -> Sequence[Entry]:
@@ -188,12 +191,15 @@ class Platter:
         return tuple(found)
 
     def fence(self, group: int, fenced: bool) -> bool:
-        self.group(group).fenced = fenced
-        return True
+        if not self.full:
+            self.group(group).fenced = fenced
+        return not self.full
 
     # -- state files
 
     def checkpoint(self, group: int, capture: Capture) -> Image | None:
+        if self.full:
+            return None
         log = self.group(group)
         if not log.state:
             log.state = self._next(group)
@@ -204,8 +210,8 @@ class Platter:
         file = self.files.get((group, self.group(group).state))
         return None if file is None or file.image is None else View(file.image, file.rows)
 
-    def begin_image(self, group: int, image: Image) -> "Arriving":
-        return Arriving(self, group, self._next(group), image)
+    def begin_image(self, group: int, image: Image) -> "Arriving | None":
+        return None if self.full else Arriving(self, group, self._next(group), image)
 
     def _next(self, group: int) -> int:
         self._newest[group] = number = self._newest.get(group, 0) + 1
@@ -234,6 +240,14 @@ class Platter:
             fenced=frozenset(group for group, log in self.groups.items() if log.fenced),
             starts=self.starts,
         )
+
+    @property
+    def off(self) -> bool:
+        """Its writes have no parts."""
+        return False
+
+    def cut_soon(self) -> bool:
+        return False
 
     def interrupted(self, work: Callable[[], object], dice: Random) -> None:
         """As a medium of `disk.Disk`."""
@@ -277,6 +291,8 @@ class Arriving:
         self._rows: list[Row] = []
 
     def write(self, data: bytes) -> str:
+        if self._platter.full:
+            return DISK_FULL
         rows = msgspec.msgpack.decode(data, type=list[Row])
         keys = [row[0] for row in (*self._rows[-1:], *rows)]
         if keys != sorted(set(keys)):
@@ -285,6 +301,8 @@ class Arriving:
         return ""
 
     def finish(self) -> Received | str:
+        if self._platter.full:
+            return DISK_FULL
         file = StateFile()
         capture = Capture(self._image.base, self._image.revision, _records(self._rows))
         if file.bring_to(capture) != self._image:

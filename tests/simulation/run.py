@@ -22,6 +22,20 @@ HEAL_SECONDS = 30.0  # bound on recovery: a few elections, retries of every kind
 FULL_SECONDS = 120.0  # in which a healed cluster has done whatever a full run asks for
 SPARES = 3
 OPERATIONS_AFTER_HEALING = 40
+# Faults that keep messages or processes for long, so that what arrives is not news.
+UNTIMELY = frozenset(
+    (
+        "ancient messages",
+        "clogged path",
+        "drifting clocks",
+        "heavy tail",
+        "pause",
+        "pause of minutes",
+        "slow path",
+        "standstill",
+        "stranded",
+    )
+)
 OPERATIONS_MIN = 200  # of a run that counts
 MESSAGES_MIN = 2_000
 
@@ -88,8 +102,17 @@ def run_plan(plan: Plan, lines: list[str] | None = None) -> Result:
 
 def _run(world: World, plan: Plan) -> tuple[History, Faults]:
     tuning = Tuning(plan.checkpoint_entries, plan.keep_entries, plan.chunk_bytes, plan.leases)
-    cluster = SimulatedCluster(world, Weather(), plan.nodes, plan.groups, SPARES, tuning)
+    cluster = SimulatedCluster(world, Weather(), plan.nodes, plan.groups, SPARES, tuning, plan.disks)
+    try:
+        return _live(cluster, plan)
+    finally:
+        cluster.close()
+
+
+def _live(cluster: SimulatedCluster, plan: Plan) -> tuple[History, Faults]:
+    world = cluster.world
     cluster.habits.thinking, cluster.habits.hot = plan.thinking, plan.keys
+    cluster.timely = not any(fault.kind in UNTIMELY for fault in plan.faults)
     history = History()
     faults = Faults(cluster, plan)
     faults.start()

@@ -94,7 +94,7 @@ def _shrink(plan: Plan) -> None:
 def _show(plan: Plan) -> None:
     _say(
         f"seed {plan.seed}: {plan.nodes} nodes, {plan.groups} groups, {plan.clients} clients,"
-        f" {plan.seconds:g} seconds{', calm' if plan.calm else ''}"
+        f" {plan.seconds:g} seconds, {plan.disks} disks{', calm' if plan.calm else ''}"
     )
     for fault in plan.faults:
         _say(str(fault))

@@ -14,6 +14,13 @@ START_WALL_MS = 1_700_000_000_000
 BACKLOG_SECONDS = 0.02  # in which a process that was paused works off what waits, in no particular order
 
 
+MOMENT_STEPS_MAX = 50_000  # events at one and the same time
+
+
+class StandsStill(AssertionError):
+    """Time does not pass any more."""
+
+
 class Timer:
     """A pending call; also `host.ports.Cancellable`."""
 
@@ -79,10 +86,14 @@ class World:
 
     def run_until(self, end: float, stop: Callable[[], bool] = lambda: False) -> bool:
         """Let time pass until `end`, or until `stop()`; says whether it stopped."""
+        here = 0
         while self._queue and self._queue[0][0] <= end:
             at, _, timer = heapq.heappop(self._queue)
             if timer.cancelled:
                 continue
+            here = here + 1 if at <= self.now else 0
+            if here > MOMENT_STEPS_MAX:
+                raise StandsStill(f"{here} events at {self.now}: somebody wakes himself for ever")
             self.now = max(self.now, at)
             timer.call()
             self.steps += 1

@@ -1,0 +1,312 @@
+"""The person who runs the simulated cluster: gives commands of administrators, and looks after what they
+need.
+
+One change of the members at a time, on any node, as a careful person would do it: a node to be added is
+started in standby before, a removed one is stopped some time after, a node that refuses its directory is
+wiped and admitted again. What a command says is done must be so: it is looked up in the committed entries.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from kraft.config import Peer
+from kraft.host import admin
+from kraft.host.ports import Refused
+from kraft.raft.membership import Configuration
+from tests.simulation.checks import demand
+from tests.simulation.cluster import Process, SimulatedCluster, SimulatedNode, address_of
+
+if TYPE_CHECKING:
+    from tests.simulation.plan import Details
+
+TEND_SECONDS = 0.5
+PATIENCE_SECONDS = 45.0  # for an answer; the server's own is shorter
+MEMBERS_MAX = 6
+
+Command = admin.Command
+InForce = Callable[[Configuration], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A command that was given to `process`; when it is done, a committed configuration is `in_force`."""
+
+    process: Process
+    command: Command
+    in_force: InForce | None
+    changes: bool
+
+
+class Operator:
+    """`errands` are the commands that are not answered yet."""
+
+    def __init__(self, cluster: SimulatedCluster) -> None:
+        self._cluster = cluster
+        self._world = cluster.world
+        self._dice = cluster.world.dice("operator")
+        self._moves = 0
+        self._uncertain_until = 0.0
+        self._leaving: dict[str, float] = {}  # nodes that are no members any more, and when they are stopped
+        self._drained: set[str] = set()
+        self.errands: list[Errand] = []
+        self.over = False
+        cluster.on_crash.append(self._crashed)
+
+    def start(self) -> None:
+        self._world.call_later(TEND_SECONDS, self._tend)
+
+    # -- giving commands
+
+    def ask(self, command: Command, in_force: InForce | None = None, changes: bool = False) -> bool:
+        """On any node that serves; False when there is none."""
+        ready = [p for p in self._cluster.processes() if p.ready and 0 in p.host.groups]
+        ready = [p for p in ready if not p.clock.paused and p.id in self._cluster.members()]
+        if not ready:
+            return False
+        self._tell(self._dice.choice(ready), command, in_force, changes)
+        return True
+
+    def _tell(
+        self, process: Process, command: Command, in_force: InForce | None = None, changes: bool = False
+    ) -> None:
+        errand = Errand(process, command, in_force, changes)
+        self.errands.append(errand)
+        self._world.note(f"operator {process.id} {command}")
+        process.host.admin(command, lambda outcome: self._answered(errand, outcome))
+        self._world.call_later(PATIENCE_SECONDS, lambda: self._answered(errand, TimeoutError()))
+
+    def _answered(self, errand: Errand, outcome: object) -> None:
+        if not any(each is errand for each in self.errands):
+            return
+        self.errands = [each for each in self.errands if each is not errand]
+        name = type(errand.command).__name__.lower()
+        if isinstance(outcome, Exception):
+            fate = "refused" if isinstance(outcome, Refused) else "uncertain"
+            if fate == "uncertain" and errand.changes:
+                self._uncertain_until = self._world.now + PATIENCE_SECONDS
+        else:
+            fate = "done"
+            if errand.in_force is not None:
+                known = any(map(errand.in_force, self._cluster.checks.configurations(0)))
+                demand(known, f"{errand.command} was answered {outcome!r}, and is not in force")
+        self._world.note(f"operator {name} {fate} {outcome}")
+        self._world.counts[f"admin {name} {fate}"] += 1
+
+    def _crashed(self, process: Process) -> None:
+        for errand in [e for e in self.errands if e.process is process]:
+            self._answered(errand, ConnectionError())
+
+    # -- what is known
+
+    @property
+    def configuration(self) -> Configuration:
+        return self._cluster.checks.configuration(0)
+
+    def member(self, node: SimulatedNode) -> bool:
+        """Whether the node with its present directory belongs to the cluster, as far as anybody knows."""
+        known = [self.configuration]
+        hosts = [p.host for p in self._cluster.processes()]
+        known += [host.groups[0].node.configuration for host in hosts if 0 in host.groups]
+        mine = node.platter.identity.incarnation
+        targets = [c.target for c in known if c.target is not None]
+        return any(m.incarnation == mine for c in (*known, *targets) for m in c.members)
+
+    @property
+    def free(self) -> bool:
+        """No change is under way, and none may come of an earlier command."""
+        changing = any(errand.changes for errand in self.errands) or self._world.now < self._uncertain_until
+        return not changing and not self.configuration.joint and not self.broken and not self.moved
+
+    @property
+    def broken(self) -> list[SimulatedNode]:
+        """Members of which the directory is gone for good."""
+        return [n for n in self._cluster.nodes.values() if n.lost]
+
+    @property
+    def moved(self) -> list[SimulatedNode]:
+        """Members that are elsewhere than the cluster believes."""
+        members = [(self._cluster.nodes[m.id], m) for m in self.configuration.members]
+        here = [(n, m) for n, m in members if n.platter.identity.incarnation == m.incarnation]
+        return [n for n, m in here if n.address != m.peer]
+
+    def destroyable(self, process: Process | None) -> bool:
+        """Whether the cluster can do without the directory of this node, until it is admitted anew."""
+        now = self.configuration
+        if process is None or self.errands or not self.free or self.over:
+            return False
+        member = now.member(process.id)
+        mine = self._cluster.nodes[process.id].platter.identity.incarnation
+        hosts = [p.host for p in self._cluster.processes()]
+        agreed = all(host.groups[0].node.configuration == now for host in hosts if 0 in host.groups)
+        known = member is not None and member.incarnation == mine
+        return known and agreed and len(now.voters) >= 3
+
+    # -- changes of the members
+
+    def add(self, details: "Details") -> bool:
+        node = self._spare()
+        if not self.free or node is None or len(self.configuration.members) >= MEMBERS_MAX:
+            return False
+        self._stand_by(node)
+        incarnation = node.platter.identity.incarnation
+        return self.ask(
+            admin.Add(node.id, node.address, learner=details["learner"]),
+            lambda c: any(m.incarnation == incarnation for m in c.members),
+            changes=True,
+        )
+
+    def promote(self, _: "Details") -> bool:
+        learners = self.configuration.learners
+        if not self.free or not learners:
+            return False
+        id_ = self._dice.choice(learners)
+        return self.ask(admin.Promote(id_), lambda c: id_ in c.voters, changes=True)
+
+    def demote(self, _: "Details") -> bool:
+        voters = self.configuration.voters
+        if not self.free or len(voters) < 3:
+            return False
+        id_ = self._dice.choice(voters)
+        return self.ask(admin.Demote(id_), lambda c: id_ in c.learners, changes=True)
+
+    def remove(self, who: Process | None, fewest: int) -> bool:
+        """Not below so many voters."""
+        if not self.free or who is None or len(self.configuration.voters) <= fewest:
+            return False
+        member = self.configuration.member(who.id)
+        if member is None:
+            return False
+        gone = member.incarnation
+        force = self._dice.random() < 0.2
+        return self.ask(
+            admin.Remove(who.id, force),
+            lambda c: all(m.incarnation != gone for m in c.members),
+            changes=True,
+        )
+
+    def replace(self, who: Process | None) -> bool:
+        """By another machine."""
+        node = self._spare()
+        if not self.free or who is None or node is None or self.configuration.member(who.id) is None:
+            return False
+        self._stand_by(node)
+        incarnation = node.platter.identity.incarnation
+        return self.ask(
+            admin.Replace(who.id, node.id, node.address),
+            lambda c: any(m.incarnation == incarnation for m in c.members),
+            changes=True,
+        )
+
+    def move(self, who: Process | None) -> bool:
+        """The node starts at another address, then the cluster is told; not where that takes its vote."""
+        if not self.free or who is None or self.configuration.member(who.id) is None:
+            return False
+        if who.id in self.configuration.voters and len(self.configuration.voters) < 3:
+            return False
+        node = self._cluster.nodes[who.id]
+        self._moves += 1
+        node.crash()
+        node.config = replace(node.config, peer=Peer(advertise=address_of(int(node.id[1:]), self._moves)))
+        node.start()
+        return self._readdress(node)
+
+    def _readdress(self, node: SimulatedNode) -> bool:
+        id_, address = node.id, node.address
+        return self.ask(
+            admin.Readdress(id_, address),
+            lambda c: (m := c.member(id_)) is not None and m.peer == address,
+            changes=True,
+        )
+
+    def _spare(self) -> SimulatedNode | None:
+        """A machine that belongs to no cluster."""
+        nodes = [self._cluster.nodes[id_] for id_ in sorted(self._cluster.nodes)]
+        idle = [n for n in nodes if n.process is None and not n.lost and not self.member(n)]
+        return self._dice.choice(idle) if idle else None
+
+    def _stand_by(self, node: SimulatedNode) -> None:
+        node.crash()
+        node.wipe()
+        node.stand_by()
+        node.start()
+        self._leaving.pop(node.id, None)
+
+    # -- other commands
+
+    def transfer(self, details: "Details") -> bool:
+        """Also to a node that is down, or slow."""
+        to = details["to"]
+        return self.ask(admin.Transfer(to) if to else admin.StepDown())
+
+    def drain(self, who: Process | None) -> bool:
+        if who is None:
+            return False
+        self._drained.add(who.id)
+        self._tell(who, admin.Drain(True))
+        return True
+
+    def undrain(self) -> None:
+        for process in self._cluster.processes():
+            if process.id in self._drained:
+                self._tell(process, admin.Drain(False))
+        self._drained.clear()
+
+    def snapshot(self, _: "Details") -> bool:
+        return self.ask(admin.TakeSnapshot())
+
+    def compact(self, who: Process | None, keep: int) -> bool:
+        if who is not None:
+            self._tell(who, admin.Compact(keep))
+        return who is not None
+
+    def verify(self, _: "Details") -> bool:
+        return self.ask(admin.Verify())
+
+    # -- looking after things
+
+    def _tend(self) -> None:
+        self._world.call_later(TEND_SECONDS, self._tend)
+        if not any(errand.changes for errand in self.errands):
+            if self.broken:
+                self._readmit(self.broken[0])
+            elif self.moved:
+                self._readdress(self.moved[0])
+            elif self.over:
+                self._reseed()
+        self._stop_strangers()
+
+    def _sorted(self) -> Iterable[SimulatedNode]:
+        return [self._cluster.nodes[id_] for id_ in sorted(self._cluster.nodes)]
+
+    def _readmit(self, node: SimulatedNode) -> None:
+        """Its directory cannot be used any more: with an empty one, it is another member."""
+        if node.process is None or node.damaged or not node.config.cluster.standby:
+            self._stand_by(node)
+        incarnation = node.platter.identity.incarnation
+        if any(m.incarnation == incarnation for m in self.configuration.members):
+            node.lost = False
+            return
+        self.ask(
+            admin.Replace(node.id, node.id, node.address),
+            lambda c: any(m.incarnation == incarnation for m in c.members),
+            changes=True,
+        )
+
+    def _stop_strangers(self) -> None:
+        """Who has left, or was never let in, goes on for a while, and is then stopped."""
+        changing = any(errand.changes for errand in self.errands) or self._world.now < self._uncertain_until
+        for node in self._sorted():
+            if node.process is None or changing or self.member(node) or not self.configuration.members:
+                self._leaving.pop(node.id, None)
+                continue
+            when = self._leaving.setdefault(node.id, self._world.now + self._dice.uniform(0.5, 8.0))
+            if when <= self._world.now:
+                self._world.counts["stranger stopped"] += 1
+                node.crash()
+
+    def _reseed(self) -> None:
+        """Replicas that are known to be wrong."""
+        for process in self._cluster.processes():
+            if any(group.fenced for group in process.host.groups.values()) and not self.errands:
+                self.ask(admin.Reseed(process.id))

@@ -1,0 +1,307 @@
+"""The real storage as a medium: `LogDatabase` and `StateFiles` on SQLite, on a file system in memory.
+
+The file system forgets what was not synced when the power goes, wholly, partly, torn or out of order; it can
+be full, fail to sync or to read, and have bits flipped. A `Platter` is kept beside it as a shadow: what the
+database said is durable is written there too, and at every start the database must hold just that, with or
+without the one transaction that was under way when it ended.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import count
+from random import Random
+from typing import Any
+
+import apsw
+
+from kraft.host.ports import Identity, Loaded, Received, Transaction
+from kraft.kv.checkpoint import Capture, Image
+from kraft.raft.messages import Entry
+from kraft.raft.ready import Persist
+from kraft.storage.errors import StorageError
+from kraft.storage.logdatabase import LogDatabase
+from kraft.storage.ports import Settings
+from kraft.storage.statefiles import StateFiles
+from tests.simulation.checks import demand
+from tests.simulation.platter import Platter
+from tests.storage.simulated import (
+    OpenFile,
+    PowerCut,
+    SimulatedDirectory,
+    SimulatedDisk,
+    SimulatedFile,
+)
+
+SETTINGS = Settings(wal_bytes=40_000, wal_bytes_max=200_000, tail_bytes=1_000, free_bytes=16_384)
+STEPS_MAX = 8  # of a commit that is interrupted: writes and syncs
+_numbers = count()  # names of file systems: one process may have many
+
+
+class FaultyDisk(SimulatedDisk):
+    """Also full, or failing, on demand."""
+
+    def __init__(self, dice: Random) -> None:
+        super().__init__(f"simulation-{next(_numbers)}", 0)
+        self.dice = dice
+        self.full = False
+        self.fail_sync = False
+        self.fail_read = False
+
+    def xOpen(self, name: Any, flags: Any) -> Any:
+        flags[1] = flags[0]
+        path = name.filename() if isinstance(name, apsw.URIFilename) else name
+        return FaultyFile(self, self.files.setdefault(path, SimulatedFile()))
+
+
+class FaultyFile(OpenFile):
+    def xRead(self, amount: int, offset: int) -> bytes:
+        if self._disk.fail_read:
+            raise apsw.exception_for(apsw.SQLITE_IOERR_READ)
+        return super().xRead(amount, offset)  # type: ignore[no-any-return]
+
+    def xWrite(self, data: bytes, offset: int) -> None:
+        if self._disk.full and offset + len(data) > len(self._file.now):
+            raise apsw.exception_for(apsw.SQLITE_FULL)
+        super().xWrite(data, offset)
+
+    def xSync(self, flags: int) -> None:
+        if self._disk.fail_sync:
+            raise apsw.exception_for(apsw.SQLITE_IOERR_FSYNC)
+        super().xSync(flags)
+
+
+class RealStorage:
+    """One directory: a medium of `disk.Disk`. `platter` is its shadow; `load` raises `StorageError`."""
+
+    def __init__(self, platter: Platter, dice: Random) -> None:
+        self.platter = platter
+        self.files = FaultyDisk(dice)
+        self.power_lost = False
+        self._dice = dice
+        self._database: LogDatabase | None = None
+        self._states: StateFiles | None = None
+        self._in_doubt: Transaction | None = None  # under way when the process ended
+        self._checkpoints: dict[int, int] = {}  # index of the last durable one, by group
+
+    @property
+    def full(self) -> bool:
+        return self.files.full
+
+    @full.setter
+    def full(self, full: bool) -> None:
+        self.files.full = full
+
+    # -- starts and ends
+
+    def load(self) -> Loaded:
+        """Open and compare with the shadow."""
+        if self.power_lost:
+            self.power_lost = False
+            self.files.power_on()
+        self.files.cut_at = None
+        try:
+            return self._load()
+        except BaseException:
+            self.close()
+            raise
+
+    def _load(self) -> Loaded:
+        identity = self.platter.identity
+        directory = SimulatedDirectory(self.files)
+        self._database = LogDatabase(
+            directory,
+            node_id=identity.id,
+            incarnation=lambda: identity.incarnation,
+            settings=SETTINGS,
+            vfs=self.files.name,
+        )
+        self._states = StateFiles(
+            directory,
+            self._database.loaded,
+            self._database.replica,
+            settings=SETTINGS,
+            vfs=self.files.name,
+            shared=False,
+        )
+        loaded = self._states.loaded
+        self._compare(loaded)
+        found = loaded.identity
+        return Loaded(
+            Identity(found.id, found.incarnation, found.cluster, found.members),
+            loaded.groups,
+            loaded.images,
+            loaded.fenced,
+            loaded.starts,
+        )
+
+    def _compare(self, loaded: Any) -> None:
+        """The database holds what it said is durable; what was under way is all there, or not at all."""
+        doubt, self._in_doubt = self._in_doubt, None
+        wrong = self._difference(loaded)
+        if wrong and doubt is not None:
+            self.platter.write(doubt)
+            wrong = self._difference(loaded)
+        demand(not wrong, f"the directory of {self.platter.identity.id} is not as it was left: {wrong}")
+        for group, index in self._checkpoints.items():
+            image = loaded.images.get(group)
+            kept = image is not None and image[0].base.index >= index
+            # A state file that cannot be read may be given up where the log holds everything.
+            spare = not self.platter.group(group).base.index
+            demand(kept or spare, f"the checkpoint of group {group} at {index} is gone")
+        assert self._database is not None
+        for group, log in self.platter.groups.items():
+            log.state, log.fenced = self._database.replica(group).state, group in loaded.fenced
+            self._checkpoints[group] = loaded.images[group][0].base.index if group in loaded.images else 0
+
+    def _difference(self, loaded: Any) -> str:
+        mine, found = self.platter.identity, loaded.identity
+        if (mine.incarnation, mine.cluster) != (found.incarnation, found.cluster):
+            return f"identity {found}, not {mine}"
+        assert self._database is not None
+        for group, log in self.platter.groups.items():
+            restored = loaded.groups.get(group)
+            if restored is None:
+                if log.entries or log.hard_state.term:
+                    return f"no group {group}"
+                continue
+            if restored.hard_state != log.hard_state:
+                return f"{restored.hard_state}, not {log.hard_state}"
+            if (restored.base, restored.last_index) != (log.base, log.last_index):
+                what = f"log {restored.base.index} to {restored.last_index}"
+                return f"{what}, not {log.base.index} to {log.last_index}"
+            rows = self._database.fetch(group, log.base.index + 1, log.last_index, 1 << 30)
+            if list(rows) != log.entries:
+                return "other entries"
+        return ""
+
+    def interrupted(self, work: Callable[[], object], dice: Random) -> None:
+        """The process ends at some write or sync of this, or just after it; with the power, or alone."""
+        self.files.cut_at = self.files.steps + dice.randrange(1, STEPS_MAX)
+        with suppress(PowerCut, StorageError):
+            work()
+
+    def close(self) -> None:
+        """The process is gone. Half of the times the power went as well."""
+        self.power_lost = self.power_lost or self._dice.random() < 0.5 or self.files.fail_sync
+        self.files.cut_at = self.files.steps  # nothing is written on the way out
+        for part in (self._states, self._database):
+            if part is not None:
+                with suppress(PowerCut, StorageError, apsw.Error):
+                    part.abandon()
+        self._states = self._database = None
+        self.files.cut_at = None
+
+    @property
+    def off(self) -> bool:
+        return bool(self.files.off)
+
+    def cut_soon(self) -> bool:
+        """The process ends at one of the next writes or syncs."""
+        if self.files.cut_at is None:
+            self.files.cut_at = self.files.steps + self._dice.randrange(1, STEPS_MAX)
+        return True
+
+    def settle(self) -> None:
+        """No power is lost: what was written is there, synced or not."""
+        self.power_lost = False
+
+    def gone(self) -> None:
+        """The run is over."""
+        self.close()
+        self.files.files.clear()
+        self.files.unregister()
+
+    # -- what goes wrong
+
+    def flip_bit(self, name: str) -> bool:
+        """One bit of a file, while no process runs; false when there is nothing in it."""
+        file = self.files.files.get(name)
+        if file is None or not file.now:
+            return False
+        place = self._dice.randrange(len(file.now))
+        file.now[place] ^= 1 << self._dice.randrange(8)
+        file.sync()
+        return True
+
+    def names(self) -> list[str]:
+        return sorted(self.files.files)
+
+    def copy(self) -> dict[str, bytes]:
+        """All files as they are."""
+        return {name: bytes(file.now) for name, file in self.files.files.items()}
+
+    def put_back(self, copy: dict[str, bytes]) -> None:
+        self.files.files.clear()
+        for name, content in copy.items():
+            file = self.files.files[name] = SimulatedFile()
+            file.write(0, content)
+            file.sync()
+        self._checkpoints.clear()
+
+    # -- the medium
+
+    def commit(self, transaction: Transaction) -> bool:
+        assert self._database is not None
+        assert self._states is not None
+        self._in_doubt = transaction
+        durable = self._database.commit([transaction])
+        self._in_doubt = None
+        if durable:
+            self.platter.write(transaction)
+            for group, persist in transaction.writes:
+                self._switch(group, persist)
+            if self._database.wal_bytes > SETTINGS.wal_bytes:
+                self._database.checkpoint()
+        return durable
+
+    def _switch(self, group: int, persist: Persist) -> None:
+        assert self._states is not None
+        if persist.state is not None:
+            self._checkpoints.pop(group, None)
+            self._states.switch(group, persist.state)
+            image = self._states.image(group)
+            self._checkpoints[group] = image.base.index if image is not None else 0
+
+    def fetch(self, group: int, first: int, last: int, max_bytes: int) -> Sequence[Entry]:
+        assert self._database is not None
+        return self._database.fetch(group, first, last, max_bytes)
+
+    def fence(self, group: int, fenced: bool) -> bool:
+        assert self._database is not None
+        return self._database.fence(group, fenced)
+
+    def checkpoint(self, group: int, capture: Capture) -> Image | None:
+        assert self._states is not None
+        assert self._database is not None
+        image = self._states.write(group, capture, self._database.point)
+        if image is not None:
+            self._checkpoints[group] = image.base.index
+            while self._states.tidy():
+                pass
+        return image
+
+    def open_view(self, group: int) -> Any:
+        assert self._states is not None
+        return self._states.open_view(group)
+
+    def begin_image(self, group: int, image: Image) -> "ArrivingFile | None":
+        assert self._states is not None
+        receiver = self._states.begin(group, image)
+        return None if receiver is None else ArrivingFile(self._states, group, receiver)
+
+
+class ArrivingFile:
+    def __init__(self, states: StateFiles, group: int, receiver: Any) -> None:
+        self._states = states
+        self._group = group
+        self._receiver = receiver
+
+    def write(self, data: bytes) -> str:
+        return self._receiver.write(data)  # type: ignore[no-any-return]
+
+    def finish(self) -> Received | str:
+        found = self._receiver.finish()
+        return found if isinstance(found, str) else Received(found.number, found.image, found.keyspace)
+
+    def abandon(self) -> None:
+        self._states.give_up(self._group, self._receiver)
