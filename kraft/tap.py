@@ -42,6 +42,7 @@ from kraft.telemetry.notify import Supervision
 from kraft.transport.limits import LinkLimits
 from kraft.transport.links import Links
 from kraft.transport.outbound import endpoints
+from kraft.web.fetching import Fetcher
 from kraft.web.site import site
 
 SWITCH_INTERVAL = 0.000_05  # seconds; with CPython's default the writer thread waits for the reactor's GIL
@@ -241,7 +242,7 @@ class NodeService(Service):
         self._telemetry.watch_clients(self._clients.clients)
         yield self._listen("client.listen", config.client.listen, self._clients)
         if config.http.listen:
-            pages = site(self.host, self._telemetry, self._reactor)
+            pages = site(self.host, self._telemetry, self._reactor, Fetcher(self._reactor))
             yield self._listen("http.listen", config.http.listen, pages)
         gc.collect()
         gc.freeze()  # what has been loaded by now lives as long as the process: no collection need look at it

@@ -12,6 +12,7 @@ from typing import Protocol
 from structlog.typing import FilteringBoundLogger
 
 import kraft
+from kraft.telemetry.facts import Chronicle, Facts
 from kraft.telemetry.logs import RateLimit
 from kraft.telemetry.numbers import About, Metrics
 from kraft.telemetry.observers import (
@@ -50,7 +51,8 @@ class Telemetry:
         """`peers` and `commands` (lower case) are those known in advance; other commands count as `other`."""
         about = About(node, kraft.__version__, peers=peers, commands=commands)
         self.metrics = Metrics(about, wall_seconds=time.time)
-        self.events = EventLog(logger, RateLimit(time.monotonic))
+        self._chronicle = Chronicle(self.metrics, time.time)
+        self.events = EventLog(logger, RateLimit(time.monotonic), self._chronicle.journal)
         self.raft = RaftObserver(self.metrics, self.events)
         self.host = HostObserver(self.metrics, self.events)
         self.storage = StorageObserver(self.metrics, self.events)
@@ -84,18 +86,24 @@ class Telemetry:
         self.events.tell("config_refused", problems=list(problems))
 
     def start(self, clock: Clock) -> None:
-        """Begin to measure the reactor's lag."""
+        """Begin to measure the reactor's lag, and to remember the last minutes."""
         self._lag = ReactorLag(clock, self.metrics.reactor_lag.observe)
         self._lag.start()
+        self._chronicle.start(clock)
 
     def stop(self) -> None:
         """End what `start` began."""
         if self._lag is not None:
             self._lag.stop()
+        self._chronicle.stop()
 
     def expose(self, accept: str) -> tuple[str, bytes]:
         """Content type and body of a scrape."""
         return self.metrics.expose(accept)
+
+    def facts(self, *, full: bool) -> Facts:
+        """What goes with the status; `full` with the history of the last minutes."""
+        return self._chronicle.facts(full=full)
 
     def page_failed(self, page: str, error: Exception) -> None:
         """A page of the HTTP port could not be made."""

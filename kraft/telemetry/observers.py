@@ -8,6 +8,7 @@ few seconds, with the number of those held back.
 from structlog.typing import FilteringBoundLogger
 
 from kraft.telemetry.events import LEVELS
+from kraft.telemetry.journal import Journal
 from kraft.telemetry.logs import RateLimit, log
 from kraft.telemetry.numbers import CODES, OTHER, Metrics
 
@@ -15,14 +16,19 @@ _CODES = frozenset(CODES)
 
 
 class EventLog:
-    """Writes documented events at their documented levels."""
+    """Writes documented events at their documented levels, and the notable ones into the journal."""
 
-    def __init__(self, logger: FilteringBoundLogger, limit: RateLimit) -> None:
+    def __init__(
+        self, logger: FilteringBoundLogger, limit: RateLimit, journal: Journal | None = None
+    ) -> None:
         self._logger = logger
         self._limit = limit
+        self._journal = journal
 
     def tell(self, event: str, /, **fields: object) -> None:
         """One event."""
+        if self._journal is not None:
+            self._journal.note(event, fields)
         log(self._logger, LEVELS.get(event, "info"), event, **fields)
 
     def tell_seldom(self, key: str, event: str, /, **fields: object) -> None:

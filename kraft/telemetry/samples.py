@@ -95,6 +95,10 @@ class Spread:
         """How many observations there were."""
         return sum(self._counts.get(labels, ()))
 
+    def counts(self, *labels: str) -> tuple[int, ...]:
+        """Observations so far by bucket, the last one above every bound; empty before the first."""
+        return tuple(self._counts.get(labels, ()))
+
     def family(self) -> Metric:
         """For a scrape."""
         what = self.declaration

@@ -1,73 +1,99 @@
-"""One plain page for people: the status values as tables, and where the rest is. No script, no files."""
+"""The page for people: one document, complete without a script; with one, the same parts are kept current."""
 
-from collections.abc import Iterable, Sequence
-from html import escape
+from kraft.telemetry.history import SECONDS_KEPT
+from kraft.web import assets, words
+from kraft.web.cluster import View
+from kraft.web.findings import Verdict, verdict
+from kraft.web.markup import Html, element, join
+from kraft.web.sections import SIGNS, sections
 
-from kraft.host.status import GroupStatus, MemberStatus, Status
-
-_STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:60em;padding:0 1em}"
-    "table{border-collapse:collapse;margin:.5em 0 2em}th,td{text-align:left;padding:.2em 1.2em .2em 0;"
-    "border-bottom:1px solid #ccc}.problem{color:#a00}"
+# Nothing but what this node itself serves under the names in the document; no inline script or style.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_LINKS = ("/status", "/metrics", "/readyz", "/livez")
-
-
-def render_page(status: Status) -> str:
-    """The whole document."""
-    title = escape(f"kraft {status.node}")
-    links = " · ".join(f'<a href="{path}">{path}</a>' for path in _LINKS)
-    problem = f'<p class="problem">{escape(status.problem)}</p>' if status.problem else ""
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
-        f"<h1>{title}</h1>{problem}"
-        f"{_table((), _node_rows(status))}"
-        f"<h2>Groups</h2>{_table(_GROUP_HEADS, map(_group_row, status.groups))}"
-        f"<h2>Members</h2>{_table(_MEMBER_HEADS, map(_member_row, status.members))}"
-        f"<p>{links}</p></html>\n"
-    )
-
-
-_GROUP_HEADS = (
-    "group",
-    "role",
-    "term",
-    "leader",
-    "commit",
-    "applied",
-    "log",
-    "keys",
-    "data bytes",
-    "pending",
+_LINKS = (("status", "state as JSON"), ("metrics", "metrics"), ("readyz", "ready?"), ("livez", "alive?"))
+_CHARTS = (  # id, heading, unit, and its lines: column, words
+    ("throughput", "Throughput", "per second", (("read", "reads"), ("write", "writes"))),
+    ("reads", "Time of reads", "ms", (("read_p50", "p50"), ("read_p99", "p99"))),
+    ("writes", "Time of writes", "ms", (("write_p50", "p50"), ("write_p99", "p99"))),
 )
-_MEMBER_HEADS = ("id", "kind", "peer", "client", "http", "link", "last contact", "lag")
 
 
-def _node_rows(status: Status) -> Iterable[Sequence[object]]:
-    yield "state", status.state
-    yield "version", status.version
-    yield "cluster", status.cluster or "not formed yet"
-    yield "client port", status.client
-    yield "up", f"{status.uptime_seconds:.0f} s"
-
-
-def _group_row(group: GroupStatus) -> Sequence[object]:
-    log = f"{group.first_index} to {group.last_index}"
-    place = (group.group, group.role, group.term, group.leader or "none", group.commit, group.applied, log)
-    return (*place, group.keys, group.dataset_bytes, group.pending_proposals)
-
-
-def _member_row(member: MemberStatus) -> Sequence[object]:
-    kind = "voter" if member.voter else "learner"
-    link = "up" if member.connected else "down"
-    heard = "" if member.last_contact_seconds is None else f"{member.last_contact_seconds:.1f} s ago"
-    lag = "" if member.lag_entries is None else member.lag_entries
-    return member.id, kind, member.peer, member.client, member.http, link, heard, lag
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
+def render_page(view: View) -> str:
+    """The whole document. Its addresses are relative, so that it may be served below a path."""
+    found = verdict(view)
+    parts = sections(view, found)
+    status = view.own.status
+    head = join((
+        Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
+        Html('<meta name="color-scheme" content="light dark">'),
+        element("title", title(view, found)),
+        Html(f'<link rel="icon" type="image/svg+xml" href="{assets.ICON.name}">'),
+        Html(f'<link rel="stylesheet" href="{assets.STYLE.name}">'),
+        element("script", src=assets.SCRIPT.name, defer=""),
+    ))  # fmt: skip
+    top = element(
+        "header",
+        element("h1", "kraft ", element("span", status.node, class_="node")),
+        element("p", "cluster ", element("code", status.cluster[:12] or "not formed yet"), class_="cluster"),
+        element("p", as_of(view), class_="live", id="live"),
     )
-    return f"<table>{f'<tr>{head}</tr>' if head else ''}{body}</table>"
+    main = element(
+        "main",
+        element("section", parts["verdict"], id="verdict", aria_label="Verdict"),
+        element("section", element("h2", "Groups"), _part("groups", parts), class_="wide"),
+        _section("Nodes", "nodes", parts),
+        element("section", element("h2", "Last minutes"), _charts(), _scrolled("traffic", parts, "Traffic")),
+        _section("Load and disk", "storage", parts),
+        element("section", element("h2", "What happened"), _part("events", parts), class_="events"),
+    )
+    links = element("nav", *(element("a", label, href=path) for path, label in _LINKS), aria_label="More")
+    skip = element("a", "to the verdict", href="#verdict", class_="skip")
+    body = element("body", skip, top, main, element("footer", links))
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head>{body}</html>\n'
+
+
+def title(view: View, found: Verdict) -> str:
+    """For a tab that is not looked at."""
+    return f"{SIGNS[found.severity]} {view.own.status.node} · kraft"
+
+
+def as_of(view: View) -> Html:
+    """When this node said so, in its own time."""
+    return join(("as of ", words.moment(view.own.facts.wall_seconds), " UTC"))
+
+
+def _section(heading: str, id_: str, parts: dict[str, Html]) -> Html:
+    return element("section", element("h2", heading), _scrolled(id_, parts, heading))
+
+
+def _part(id_: str, parts: dict[str, Html]) -> Html:
+    return element("div", parts[id_], id=id_)
+
+
+def _scrolled(id_: str, parts: dict[str, Html], label: str) -> Html:
+    """A table may be wider than a telephone; it is reached by keyboard, so that it can be moved."""
+    part, names = parts[id_], {"id": id_, "class_": "scrolled", "aria_label": label}
+    return element("div", part, **names, role="region", tabindex="0")
+
+
+def _charts() -> Html:
+    """Empty frames: the script draws. Without one the table below says the same."""
+    return element("div", *(_chart(*chart) for chart in _CHARTS), class_="charts", hidden="", id="charts")
+
+
+def _chart(id_: str, heading: str, unit: str, lines: tuple[tuple[str, str], ...]) -> Html:
+    keys = [
+        element("span", element("i", class_=f"key line{number}", aria_hidden="true"), f"{label} ",
+                element("output", data_latest=column), class_="legend")
+        for number, (column, label) in enumerate(lines)
+    ]  # fmt: skip
+    caption = element("figcaption", element("b", heading), f" {unit}", element("div", *keys))
+    drawing = element(
+        "svg", role="img", aria_labelledby=f"{id_}-words",
+        data_columns=" ".join(column for column, _ in lines), data_seconds=str(SECONDS_KEPT),
+    )  # fmt: skip
+    span = f"the last {SECONDS_KEPT // 60} minutes"
+    said = element("p", f"{heading} of {span}.", id=f"{id_}-words", class_="unseen")
+    return element("figure", caption, drawing, said)

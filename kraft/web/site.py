@@ -1,29 +1,37 @@
 """The pages of the HTTP port, from one table of paths.
 
-Each page is a function of the request that returns an `Answer`, at once or, for `/readyz?sync`, later. A part
-that fails costs its own page and no other: `/livez` asks nobody.
+Each page is a function of the request that returns an `Answer`, at once or later (`/readyz?sync` waits for
+reads, `/` for the other nodes); `/events` alone goes on writing. A part that fails costs its own page and no
+other: `/livez` asks nobody.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any, cast
 
-import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from kraft.host.status import Status
-from kraft.web.limits import IDLE_SECONDS, BoundedRequest, ConnectionLimit
-from kraft.web.page import render_page
-from kraft.web.ports import Node, Telemetry
+from kraft.web import assets
+from kraft.web.cluster import Cluster
+from kraft.web.limits import ASK_SECONDS, IDLE_SECONDS, LISTENERS_MAX, BoundedRequest, ConnectionLimit
+from kraft.web.news import TYPE as EVENT_STREAM
+from kraft.web.news import News
+from kraft.web.page import POLICY, render_page
+from kraft.web.ports import Fetch, Node, Telemetry
+from kraft.web.report import Report, encode
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 HTML = "text/html; charset=utf-8"
+FOR_EVER = "public, max-age=31536000, immutable"  # the name changes with the content
 _HEADERS = {
-    b"cache-control": b"no-store",
-    b"content-security-policy": b"default-src 'none'; style-src 'unsafe-inline'",
+    b"content-security-policy": POLICY.encode(),
+    b"referrer-policy": b"no-referrer",
     b"server": b"kraft",
     b"x-content-type-options": b"nosniff",
 }
@@ -36,26 +44,36 @@ class Answer:
     code: int
     type: str
     body: bytes
+    keep: str = "no-store"
 
 
-def site(node: Node, telemetry: Telemetry, clock: IReactorTime) -> ConnectionLimit:
-    """The factory for the HTTP port: pages, within limits."""
-    pages = Pages(node, telemetry)
+_Page = Callable[[Request], Answer | Deferred[Answer] | None]
+
+
+def site(node: Node, telemetry: Telemetry, clock: IReactorTime, fetch: Fetch) -> ConnectionLimit:
+    """The factory for the HTTP port: pages, within limits. `fetch` asks other nodes."""
+    pages = Pages(node, telemetry, clock, fetch)
     bounded = _QuietSite(pages, BoundedRequest, timeout=IDLE_SECONDS, reactor=clock)  # type: ignore[no-untyped-call]
+    bounded.stopped = pages.news.close
     return ConnectionLimit(bounded)  # type: ignore[no-untyped-call]
 
 
 class Pages(Resource):
-    """All pages; one leaf, as there are five paths and none below them."""
+    """All pages; one leaf, as there are few paths and none below them."""
 
     isLeaf = True
 
-    def __init__(self, node: Node, telemetry: Telemetry) -> None:
+    def __init__(self, node: Node, telemetry: Telemetry, clock: IReactorTime, fetch: Fetch) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._node = node
         self._telemetry = telemetry
-        self._pages: dict[bytes, Callable[[Request], Answer | Deferred[Answer]]] = {
+        self._clock = clock
+        self._cluster = Cluster(lambda: self._report(full=True), fetch, clock)
+        self.news = News(self._cluster, clock, lambda error: telemetry.page_failed("/events", error))
+        self._assets = {b"/" + asset.name.encode(): asset for asset in assets.ALL}
+        self._pages: dict[bytes, _Page] = {
             b"/": self._page,
+            b"/events": self._events,
             b"/metrics": self._scrape,
             b"/livez": self._live,
             b"/readyz": self._ready,
@@ -68,21 +86,50 @@ class Pages(Resource):
             request.setHeader(b"allow", b"GET, HEAD")
             return _give(request, _text(405, "only GET and HEAD are served here"))
         page = self._pages.get(request.path)
+        if request.path in self._assets:
+            return _give(request, self._asset(request.path))
         if page is None:
             known = " ".join(path.decode() for path in self._pages)
             return _give(request, _text(404, f"no such page; there are {known}"))
         try:
             answer = page(request)
         except Exception as error:
-            self._telemetry.page_failed(request.path.decode(), error)
-            return _give(request, _text(500, f"this page failed: {type(error).__name__}"))
+            return _give(request, self._failed(request, error))
         if isinstance(answer, Answer):
             return _give(request, answer)
-        _give_later(request, answer)
+        if answer is not None:
+            _give_later(request, answer.addErrback(self._failed_later, request))
         return NOT_DONE_YET
 
-    def _page(self, _request: Request) -> Answer:
-        return Answer(200, HTML, render_page(self._node.status()).encode())
+    def _failed(self, request: Request, error: Exception) -> Answer:
+        self._telemetry.page_failed(request.path.decode(), error)
+        return _text(500, f"this page failed: {type(error).__name__}")
+
+    def _failed_later(self, failure: Failure, request: Request) -> Answer:
+        return self._failed(request, cast(Exception, failure.value))
+
+    def _asset(self, path: bytes) -> Answer:
+        asset = self._assets[path]
+        return Answer(200, asset.type, asset.body, FOR_EVER)
+
+    def _report(self, *, full: bool) -> Report:
+        return Report(self._node.status(), self._telemetry.facts(full=full))
+
+    def _page(self, _request: Request) -> Deferred[Answer]:
+        """The others are waited for, so that the page is complete without a script."""
+        shown: Deferred[Any] = Deferred()
+        self._cluster.refresh().addCallback(lambda _: None if shown.called else shown.callback(None))
+        shown.addTimeout(ASK_SECONDS, self._clock).addErrback(lambda _: None)
+        return shown.addCallback(lambda _: Answer(200, HTML, render_page(self._cluster.view()).encode()))
+
+    def _events(self, request: Request) -> Answer | None:
+        if self.news.full:
+            return _text(503, f"{LISTENERS_MAX} pages are open already")
+        if request.method == b"HEAD":
+            return Answer(200, EVENT_STREAM, b"")
+        _head(request, 200, EVENT_STREAM, "no-store")
+        self.news.listen(request)
+        return None
 
     def _scrape(self, request: Request) -> Answer:
         body_type, body = self._telemetry.expose(request.getHeader("accept") or "")
@@ -92,18 +139,17 @@ class Pages(Resource):
         """Alive is whoever answers: the reactor turns."""
         return _text(200, "ok")
 
-    def _status(self, _request: Request) -> Answer:
-        body = msgspec.json.format(msgspec.json.encode(self._node.status()), indent=2)
-        return Answer(200, JSON, body + b"\n")
+    def _status(self, request: Request) -> Answer:
+        """For people, or with `full`, for another node: with the history of the last minutes."""
+        full = _asks(request, b"full")
+        return Answer(200, JSON, encode(self._report(full=full), pretty=not full))
 
     def _ready(self, request: Request) -> Answer | Deferred[Answer]:
         status = self._node.status()
         reason = not_ready(status)
         if reason:
             return _text(503, reason)
-        if b"sync" in request.uri.partition(b"?")[2].split(
-            b"&"
-        ):  # Twisted's `args` leave out valueless words
+        if _asks(request, b"sync"):
             return self._synced([group.group for group in status.groups])
         return _text(200, "ok")
 
@@ -142,6 +188,12 @@ class _QuietSite(Site):
     """Writes no access log: a line per scrape says nothing that the metrics do not."""
 
     noisy = False
+    stopped: Callable[[], None]
+
+    def stopFactory(self) -> None:
+        """The port is closed: what goes on by itself ends too."""
+        self.stopped()
+        super().stopFactory()
 
     def log(self, request: object) -> None:
         """Nothing."""
@@ -151,11 +203,21 @@ def _text(code: int, text: str) -> Answer:
     return Answer(code, TEXT, text.encode() + b"\n")
 
 
-def _give(request: Request, answer: Answer) -> bytes:
-    request.setResponseCode(answer.code)
+def _asks(request: Request, word: bytes) -> bool:
+    """Whether the query has this word; Twisted's `args` leave out those without a value."""
+    return word in request.uri.partition(b"?")[2].split(b"&")
+
+
+def _head(request: Request, code: int, type_: str, keep: str) -> None:
+    request.setResponseCode(code)
     for name, value in _HEADERS.items():
         request.setHeader(name, value)
-    request.setHeader(b"content-type", answer.type.encode())
+    request.setHeader(b"content-type", type_.encode())
+    request.setHeader(b"cache-control", keep.encode())
+
+
+def _give(request: Request, answer: Answer) -> bytes:
+    _head(request, answer.code, answer.type, answer.keep)
     request.setHeader(b"content-length", str(len(answer.body)).encode())
     return b"" if request.method == b"HEAD" else answer.body
 

@@ -5,11 +5,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from kraft.host.ports import NoLeader
 from kraft.host.status import GroupStatus, MemberStatus, Status
+from kraft.telemetry.facts import Facts
+from kraft.telemetry.history import History
 from kraft.web.limits import CONNECTIONS_MAX, IDLE_SECONDS, URL_BYTES_MAX
 from kraft.web.site import site
 
@@ -47,8 +50,23 @@ class FakeTelemetry:
     def page_failed(self, page: str, error: Exception) -> None:
         self.failed.append((page, str(error)))
 
+    def facts(self, *, full: bool) -> Facts:
+        return Facts(history=History(1000, {"read": ((5,),)}) if full else None)
+
     def expose(self, accept: str) -> tuple[str, bytes]:
         return "text/x-metrics", f"accept={accept}\n".encode()
+
+
+class FakeFetch:
+    """The other nodes: who was asked, and answers to be given later."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Deferred[bytes]]] = []
+
+    def __call__(self, address: str, path: str) -> Deferred[bytes]:
+        answer: Deferred[bytes] = Deferred()
+        self.asked.append((address + path, answer))
+        return answer
 
 
 class Browser:
@@ -58,7 +76,8 @@ class Browser:
         self.node = node or FakeNode()
         self.clock = Clock()
         self.telemetry = FakeTelemetry()
-        self.site = site(self.node, self.telemetry, self.clock)
+        self.fetch = FakeFetch()
+        self.site = site(self.node, self.telemetry, self.clock, self.fetch)
         self.transport = StringTransport()
         protocol = self.site.buildProtocol(None)
         assert protocol is not None

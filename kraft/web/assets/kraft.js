@@ -1,0 +1,142 @@
+// Keeps the page current. The node sends its parts as HTML, already escaped, and numbers by column; here parts
+// are laid over the old ones without losing focus, selection or place, and columns are drawn as lines.
+"use strict";
+
+const SILENT_MS = 4000; // without news for so long, what is shown may be wrong
+const AGAIN_MS = 3000; // after the node refused to tell more, as too many listen
+const columns = new Map();
+let heardAt = Date.now();
+
+// -- parts
+
+function lay(fresh, old) {
+  if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName) {
+    old.replaceWith(fresh);
+  } else if (old.nodeType === Node.TEXT_NODE) {
+    if (old.data !== fresh.data) old.data = fresh.data;
+  } else {
+    for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+    for (const { name, value } of fresh.attributes) {
+      if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    }
+    layChildren(fresh, old);
+  }
+}
+
+function layChildren(fresh, old) {
+  const olds = [...old.childNodes], freshes = [...fresh.childNodes];
+  freshes.forEach((child, place) => (place < olds.length ? lay(child, olds[place]) : old.append(child)));
+  olds.slice(freshes.length).forEach((child) => child.remove());
+}
+
+function show(id, html) {
+  const holder = document.createElement("template");
+  holder.innerHTML = html;
+  layChildren(holder.content, document.getElementById(id));
+}
+
+// -- charts
+
+function roof(highest) {
+  for (let step = 10 ** Math.floor(Math.log10(Math.max(highest, 1))); ; step *= 10) {
+    for (const factor of [1, 2, 5, 10]) if (factor * step >= highest) return factor * step;
+  }
+}
+
+function figures(number) {
+  if (number === null || number === undefined) return "–";
+  return number >= 100 || Number.isInteger(number) ? Math.round(number).toLocaleString("en") : number.toFixed(1);
+}
+
+function make(name, attributes, words) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  if (words !== undefined) element.textContent = words;
+  return element;
+}
+
+function path(column, x, y) {
+  let drawn = "", drawing = false;
+  column.forEach((number, place) => {
+    if (number !== null) drawn += `${drawing ? "L" : "M"}${x(place).toFixed(1)} ${y(number).toFixed(1)}`;
+    if (number !== null && !drawing && column[place + 1] == null) drawn += "h0.1"; // a dot
+    drawing = number !== null;
+  });
+  return drawn;
+}
+
+function draw(drawing) {
+  const names = drawing.dataset.columns.split(" "), seconds = Number(drawing.dataset.seconds);
+  const lines = names.map((name) => columns.get(name) || []);
+  const width = drawing.clientWidth, height = drawing.clientHeight, floor = height - 18;
+  const top = roof(Math.max(...lines.flat().map(Number)));
+  const x = (place) => 1 + (place * (width - 2)) / (seconds - 1), y = (number) => floor - (number / top) * (floor - 18);
+  const parts = [0.5, 1].flatMap((share) => [
+    make("line", { class: "grid", x1: 0, x2: width, y1: y(share * top), y2: y(share * top) }),
+    make("text", { x: 4, y: y(share * top) - 3 }, figures(share * top)),
+  ]);
+  parts.push(make("line", { class: "grid", x1: 0, x2: width, y1: floor, y2: floor }));
+  parts.push(make("text", { x: 4, y: height - 5 }, `${seconds / 60} min ago`));
+  parts.push(make("text", { x: width - 4, y: height - 5, "text-anchor": "end" }, "now"));
+  lines.forEach((line, number) => {
+    parts.push(make("path", { class: `line line${number}`, d: path(line, x, y), "data-column": names[number] }));
+  });
+  drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  drawing.replaceChildren(...parts);
+  say(drawing, names, lines);
+}
+
+function say(drawing, names, lines) {
+  const figure = drawing.closest("figure"), told = [];
+  names.forEach((name, number) => {
+    const latest = figure.querySelector(`[data-latest="${name}"]`);
+    latest.textContent = figures(lines[number].at(-1));
+    const words = latest.parentElement.textContent.trim();
+    told.push(`${words} now, at most ${figures(Math.max(...lines[number].map(Number)))}`);
+  });
+  const words = figure.querySelector(".unseen");
+  words.dataset.start ||= words.textContent.trim().replace(/\.$/, ": ");
+  words.textContent = `${words.dataset.start}${told.join("; ")}.`;
+}
+
+function drawAll() {
+  document.querySelectorAll("svg[data-columns]").forEach(draw);
+}
+
+function take(frame) {
+  for (const [name, numbers] of Object.entries(frame.columns)) {
+    columns.set(name, (frame.whole ? [] : columns.get(name) || []).concat(numbers).slice(-frame.kept));
+  }
+}
+
+// -- news
+
+function hear(event) {
+  const frame = JSON.parse(event.data);
+  heardAt = Date.now();
+  document.body.classList.remove("stale");
+  document.title = frame.title;
+  for (const [id, html] of Object.entries(frame.parts)) show(id, html);
+  take(frame);
+  document.getElementById("charts").hidden = false;
+  drawAll();
+}
+
+function listen() {
+  const news = new EventSource("events");
+  news.onmessage = hear;
+  news.onerror = () => {
+    if (news.readyState === EventSource.CLOSED) setTimeout(listen, AGAIN_MS);
+  };
+}
+
+setInterval(() => {
+  const seconds = Math.round((Date.now() - heardAt) / 1000);
+  if (seconds * 1000 < SILENT_MS) return;
+  document.body.classList.add("stale");
+  document.title = document.title.replace(/^\S+/, "?");
+  document.getElementById("live").textContent = `no news for ${seconds} s: this node does not answer, trying again`;
+}, 1000);
+
+addEventListener("resize", drawAll);
+listen();

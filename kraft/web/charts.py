@@ -1,0 +1,77 @@
+"""The last minutes of the whole cluster as columns of numbers, for the charts of the page.
+
+Histories of nodes are added up second by second. A node that does not answer any more counts with what it
+told before. The last seconds are left out, as not every node has told of them yet.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from kraft.telemetry.history import SECONDS_KEPT, Column, History, Traffic, added, quantile_ms, traffic
+from kraft.web.cluster import View
+
+SETTLE_SECONDS = 2  # a round takes up to one, and clocks are not quite equal
+CLASSES = ("read", "write")  # what clients wait for
+WINDOWS = (10, 60, SECONDS_KEPT)  # seconds that the table beside the charts sums up
+
+
+@dataclass(frozen=True, slots=True)
+class Charts:
+    """`newest` is the Unix second of the last number of each column; one number for each second before it.
+
+    Columns are named `read`, `read_p50`, `read_p99` and so on: commands per second, and milliseconds, None
+    where nothing was measured.
+    """
+
+    newest: int
+    columns: dict[str, tuple[float | None, ...]]
+
+    def since(self, newest: int) -> "Charts":
+        """Only what came after that second."""
+        count = max(0, min(self.newest - newest, SECONDS_KEPT))
+        return Charts(self.newest, {name: col[len(col) - count :] for name, col in self.columns.items()})
+
+
+def charts(view: View) -> Charts:
+    """Of all nodes that have told something, up to `SETTLE_SECONDS` before this node's newest second."""
+    histories = _histories(view)
+    newest = _newest(view)
+    columns: dict[str, tuple[float | None, ...]] = {}
+    for name in CLASSES:
+        total = summed(histories, name, newest)
+        columns[name] = tuple(sum(column) for column in total)
+        columns[f"{name}_p50"] = tuple(quantile_ms(column, 0.5) for column in total)
+        columns[f"{name}_p99"] = tuple(quantile_ms(column, 0.99) for column in total)
+    return Charts(newest, columns)
+
+
+def averages(view: View) -> Mapping[str, tuple[Traffic, ...]]:
+    """By class, over each of `WINDOWS`: the charts in figures, and the classes that have no chart."""
+    histories, newest = _histories(view), _newest(view)
+    names = {name: None for history in histories for name in history.classes}
+    sums = {name: summed(histories, name, newest) for name in names}
+    return {
+        name: tuple(traffic(columns, seconds) for seconds in WINDOWS) for name, columns in sums.items()
+    }
+
+
+def summed(histories: Iterable[History], name: str, newest: int) -> Sequence[Column]:
+    """The columns of one class of all `histories`, added up, for the `SECONDS_KEPT` up to `newest`."""
+    seconds: list[list[Column]] = [[] for _ in range(SECONDS_KEPT)]
+    for history in histories:
+        columns = history.classes.get(name, ())
+        start = history.newest - len(columns) + 1 - (newest - SECONDS_KEPT + 1)
+        for place, column in enumerate(columns, start):
+            if column and 0 <= place < SECONDS_KEPT:
+                seconds[place].append(column)
+    return [added(columns) if columns else () for columns in seconds]
+
+
+def _histories(view: View) -> list[History]:
+    told = (answer.last.facts.history for answer in view.answers if answer.last is not None)
+    return [history for history in told if history is not None]
+
+
+def _newest(view: View) -> int:
+    own = view.own.facts.history
+    return own.newest - SETTLE_SECONDS if own is not None else 0

@@ -1,0 +1,131 @@
+"""The whole cluster as one node can show it: its own report, and those it asks the other members for.
+
+Nobody is asked unless somebody looks. However many look, there is one round at a time, and at most one in
+`ROUND_SECONDS`; a member that has not answered yet is not asked again. A browser so talks to one node only,
+and a member that hangs delays nothing but the news of itself.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from kraft.host.status import MemberStatus
+from kraft.web.limits import ROUND_SECONDS
+from kraft.web.ports import Fetch
+from kraft.web.report import NotAReport, Report, decode
+
+ASKED_PATH = "/status?full"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is known of one member.
+
+    `report` is there when it answered the last time it was asked; otherwise `error` says why not, and `last`
+    is what it said before, if it ever did. Without both, it was not asked yet.
+    """
+
+    id: str
+    address: str
+    report: Report | None = None
+    error: str = ""
+    last: Report | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A node, and the cluster as it sees it. `answers` has one for each member, this node too, by id."""
+
+    own: Report
+    answers: tuple[Answer, ...]
+
+    @property
+    def reports(self) -> Iterator[Report]:
+        """Of all that answer."""
+        return (answer.report for answer in self.answers if answer.report is not None)
+
+
+class Cluster:
+    """Asks the others by `fetch`, and keeps their last answers."""
+
+    def __init__(self, own: Callable[[], Report], fetch: Fetch, clock: IReactorTime) -> None:
+        self._own = own
+        self._fetch = fetch
+        self._clock = clock
+        self._answers: dict[str, Answer] = {}  # of the members of today, but for this node
+        self._asked: dict[str, Deferred[None]] = {}  # no answer yet
+        self._round_at = -ROUND_SECONDS
+
+    def view(self) -> View:
+        """As known now."""
+        own = self._own()
+        status = own.status
+        answers = [Answer(status.node, status.http, own, last=own)]
+        for member in _others(own):
+            known = self._answers.get(member.id)
+            answers.append(replace(known, address=member.http) if known else Answer(member.id, member.http))
+        return View(own, tuple(sorted(answers, key=lambda answer: answer.id)))
+
+    def refresh(self) -> Deferred[None]:
+        """Ask all others, unless that was done a moment ago; fires when the last one answered or failed."""
+        now = self._clock.seconds()
+        if now - self._round_at >= ROUND_SECONDS:
+            self._round_at = now
+            self._ask_all()
+        if not self._asked:
+            return succeed(None)
+        all_ended = DeferredList([_also(each) for each in self._asked.values()])
+        return all_ended.addCallback(lambda _: None)
+
+    def _ask_all(self) -> None:
+        own = self._own()
+        members = {member.id: member for member in _others(own)}
+        self._answers = {id_: answer for id_, answer in self._answers.items() if id_ in members}
+        for id_, member in members.items():
+            if not member.http:
+                self._failed(id_, "", "its HTTP port is not known here")
+            elif id_ not in self._asked:
+                self._ask(member, own.status.cluster)
+
+    def _ask(self, member: MemberStatus, cluster: str) -> None:
+        over: Deferred[None] = Deferred()
+        self._asked[member.id] = over
+
+        def told(body: bytes) -> None:
+            try:
+                report = decode(body)
+            except NotAReport:
+                self._failed(member.id, member.http, "what answers there is no kraft node")
+                return
+            if (report.status.node, report.status.cluster) != (member.id, cluster):
+                self._failed(member.id, member.http, f"node {report.status.node!r} answers there instead")
+                return
+            self._answers[member.id] = Answer(member.id, member.http, report, last=report)
+
+        def failed(failure: Failure) -> None:
+            self._failed(member.id, member.http, str(failure.value) or type(failure.value).__name__)
+
+        def ended(_: object) -> None:
+            del self._asked[member.id]
+            over.callback(None)
+
+        self._fetch(member.http, ASKED_PATH).addCallback(told).addErrback(failed).addCallback(ended)
+
+    def _failed(self, id_: str, address: str, error: str) -> None:
+        before = self._answers.get(id_)
+        self._answers[id_] = Answer(id_, address, None, error, before.last if before else None)
+
+
+def _others(own: Report) -> list[MemberStatus]:
+    status = own.status
+    return [member for member in status.members if member.id != status.node]
+
+
+def _also(deferred: Deferred[None]) -> Deferred[None]:
+    """Fires when `deferred` does, which has other callers too."""
+    also: Deferred[None] = Deferred()
+    deferred.addCallback(lambda _: also.callback(None))
+    return also

@@ -1,0 +1,87 @@
+"""Asking another node over HTTP, within bounds of time and size."""
+
+import os
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.error import ConnectError, TCPTimedOutError
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
+from twisted.web.http import OK
+
+from kraft.web.limits import ANSWER_BYTES_MAX, ASK_LINGER_SECONDS, ASK_SECONDS
+
+
+class NoAnswer(Exception):
+    """Why there is none, in words."""
+
+
+class Fetcher:
+    """`ports.Fetch` on real sockets; connections are kept while rounds follow each other."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        pool = HTTPConnectionPool(reactor)
+        pool.maxPersistentPerHost = 1
+        pool.cachedConnectionTimeout = ASK_LINGER_SECONDS
+        self._agent = Agent(reactor, connectTimeout=ASK_SECONDS, pool=pool)
+
+    def __call__(self, address: str, path: str) -> Deferred[bytes]:
+        """The body of GET `path`; fails with NoAnswer."""
+        asked: Deferred[Any] = self._agent.request(b"GET", f"http://{address}{path}".encode())
+        body: Deferred[bytes] = asked.addCallback(_body)
+        return body.addTimeout(ASK_SECONDS, self._reactor).addErrback(_in_words)
+
+
+class Body(Protocol):
+    """Gathers an answer into `done`, which fails with NoAnswer; one that is too long is cut off at once."""
+
+    def __init__(self) -> None:
+        self.done: Deferred[bytes] = Deferred(lambda _: self._abort())
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def dataReceived(self, data: bytes) -> None:
+        """Another piece."""
+        self._size += len(data)
+        if self._size <= ANSWER_BYTES_MAX:
+            self._pieces.append(data)
+        elif not self.done.called:
+            self._pieces.clear()
+            self._abort()
+            self.done.errback(NoAnswer(f"its answer is longer than {ANSWER_BYTES_MAX} bytes"))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The answer is complete, or will never be."""
+        if self.done.called:
+            return
+        if reason.check(ResponseDone):
+            self.done.callback(b"".join(self._pieces))
+        else:
+            self.done.errback(NoAnswer("it closed the connection"))
+
+    def _abort(self) -> None:
+        abort = getattr(self.transport, "abortConnection", None)
+        if abort is not None:
+            abort()
+
+
+def _body(response: Any) -> Deferred[bytes]:
+    body = Body()
+    response.deliverBody(body)
+    if response.code != OK:
+        body.done.addCallback(lambda _: Failure(NoAnswer(f"it answers HTTP {response.code}")))
+    return body.done
+
+
+def _in_words(failure: Failure) -> Failure:
+    if failure.check(NoAnswer):
+        return failure
+    if failure.check(DeferredTimeout, TCPTimedOutError, CancelledError):
+        return Failure(NoAnswer(f"no answer within {ASK_SECONDS:g} s"))
+    if failure.check(ConnectError):
+        number = getattr(failure.value, "osError", None)
+        return Failure(NoAnswer(os.strerror(number) if isinstance(number, int) else str(failure.value)))
+    return Failure(NoAnswer("it closed the connection"))

@@ -1,0 +1,171 @@
+"""What keeps open pages current: server-sent events, the same to all who listen.
+
+    data: {"whole": true, "title": ..., "parts": {id: HTML}, "columns": {name: [numbers]}, "kept": 300}
+
+The first event of a listener is whole; later ones have only the parts that changed and the seconds that
+passed. One who does not read fast enough is not waited for and nothing is kept for him: he misses events,
+and gets a whole one when he reads again. The others are asked for their state only while somebody listens.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.web.server import Request
+from zope.interface import implementer
+
+from kraft.telemetry.history import SECONDS_KEPT
+from kraft.web.charts import Charts, charts
+from kraft.web.cluster import Cluster, View
+from kraft.web.findings import verdict
+from kraft.web.limits import LISTENER_STALLED_SECONDS, LISTENERS_MAX, ROUND_SECONDS
+from kraft.web.page import as_of, title
+from kraft.web.sections import sections
+
+GATHER_SECONDS = 0.25  # that the answers of a round are waited for; a member that hangs delays nobody more
+RETRY_MS = 1000  # after which a browser connects again
+TYPE = "text/event-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """All that can be told at one moment."""
+
+    title: str
+    parts: dict[str, str]
+    charts: Charts
+
+    def whole(self) -> bytes:
+        """For one who knows nothing."""
+        return self._event(self.parts, self.charts, whole=True)
+
+    def since(self, before: "Edition") -> bytes:
+        """For one who has seen `before`."""
+        changed = {id_: part for id_, part in self.parts.items() if part != before.parts.get(id_)}
+        return self._event(changed, self.charts.since(before.charts.newest), whole=False)
+
+    def _event(self, parts: dict[str, str], numbers: Charts, *, whole: bool) -> bytes:
+        return event({
+            "whole": whole,
+            "title": self.title,
+            "parts": parts,
+            "columns": numbers.columns,
+            "kept": SECONDS_KEPT,
+        })  # fmt: skip
+
+
+def edition(view: View) -> Edition:
+    """Of what is known now."""
+    found = verdict(view)
+    parts: dict[str, str] = {**sections(view, found), "live": as_of(view)}
+    return Edition(title(view, found), {id_: str(part) for id_, part in parts.items()}, charts(view))
+
+
+def event(values: object) -> bytes:
+    """One server-sent event; JSON has no bare line breaks, so one line of data holds it."""
+    return b"data: " + msgspec.json.encode(values) + b"\n\n"
+
+
+class News:
+    """Listeners, and the rounds while there are any. `failed` is told why an edition could not be made."""
+
+    def __init__(self, cluster: Cluster, clock: IReactorTime, failed: Callable[[Exception], None]) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._failed = failed
+        self._listeners: set[Listener] = set()
+        self._latest: Edition | None = None
+        self._next: IDelayedCall | None = None
+
+    @property
+    def full(self) -> bool:
+        """Nobody else can listen now."""
+        return len(self._listeners) >= LISTENERS_MAX
+
+    def listen(self, request: Request) -> None:
+        """Tell `request` everything from now on, until it goes away; the caller has set its headers."""
+        listener = Listener(request, self._clock)
+        self._listeners.add(listener)
+        request.notifyFinish().addBoth(lambda _: self._listeners.discard(listener))
+        request.write(b"retry: %d\n\n" % RETRY_MS)
+        if self._next is None:
+            self._latest = None
+            self._gather()
+        elif self._latest is not None:
+            listener.tell(self._latest.whole, self._latest.whole)
+
+    def close(self) -> None:
+        """Say goodbye to all, and do nothing any more."""
+        for listener in tuple(self._listeners):
+            listener.end()
+        self._listeners.clear()
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def _gather(self) -> None:
+        """Ask the others, and publish when they have answered or had time to; then again."""
+        if not self._listeners:
+            self._next = None
+            return
+        self._next = self._clock.callLater(ROUND_SECONDS, self._gather)
+        asked = self._cluster.refresh()
+        waited: Deferred[Any] = Deferred()
+        asked.addCallback(lambda _: None if waited.called else waited.callback(None))
+        waited.addTimeout(GATHER_SECONDS, self._clock).addBoth(lambda _: self._publish())
+
+    def _publish(self) -> None:
+        if not self._listeners:
+            return
+        try:
+            latest = edition(self._cluster.view())
+        except Exception as error:
+            self._failed(error)
+            return
+        before, self._latest = self._latest, latest
+        change = latest.whole() if before is None else latest.since(before)
+        for listener in tuple(self._listeners):
+            listener.tell(lambda: change, latest.whole)
+
+
+@implementer(IPushProducer)
+class Listener:
+    """One open page. Twisted says when it takes no more (`pauseProducing`), about 64 KiB after it stopped."""
+
+    def __init__(self, request: Request, clock: IReactorTime) -> None:
+        self._request = request
+        self._clock = clock
+        self._behind = True
+        self._paused_at: float | None = None
+        request.registerProducer(self, True)
+
+    def tell(self, change: Callable[[], bytes], whole: Callable[[], bytes]) -> None:
+        """Write the change, or everything after something was missed, or nothing while it takes nothing."""
+        if self._paused_at is None:
+            self._request.write(whole() if self._behind else change())
+            self._behind = False
+            return
+        self._behind = True
+        if self._clock.seconds() - self._paused_at >= LISTENER_STALLED_SECONDS:
+            channel: Any = self._request.channel
+            channel.transport.abortConnection()
+
+    def end(self) -> None:
+        """In order: the page connects to this node again, or says that it is gone."""
+        self._request.unregisterProducer()
+        self._request.finish()
+
+    def pauseProducing(self) -> None:
+        """It reads too slowly."""
+        if self._paused_at is None:
+            self._paused_at = self._clock.seconds()
+
+    def resumeProducing(self) -> None:
+        """It has caught up."""
+        self._paused_at = None
+
+    def stopProducing(self) -> None:
+        """It is gone; `notifyFinish` tells."""

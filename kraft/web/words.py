@@ -1,0 +1,55 @@
+"""Numbers as a person reads them."""
+
+from datetime import UTC, datetime
+
+from kraft.web.markup import Html, element
+
+NOTHING = "\N{EN DASH}"
+_BYTES = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def size(count: float | None) -> str:
+    """Bytes, to three digits or so."""
+    if count is None:
+        return NOTHING
+    number, place = float(count), 0
+    while number >= 1000 and place < len(_BYTES) - 1:
+        number, place = number / 1024, place + 1
+    return f"{number:.0f} {_BYTES[place]}" if place == 0 or number >= 100 else f"{number:.1f} {_BYTES[place]}"
+
+
+def count(number: float | None) -> str:
+    """A whole number, with thin spaces between thousands."""
+    return NOTHING if number is None else f"{number:,.0f}".replace(",", "\u202f")
+
+
+def rate(per_second: float) -> str:
+    """Per second; small ones with a decimal."""
+    return f"{per_second:.1f}" if 0 < per_second < 10 else count(per_second)
+
+
+def milliseconds(number: float | None) -> str:
+    """To two digits or three."""
+    if number is None:
+        return NOTHING
+    return f"{number:.1f}" if number < 100 else count(number)
+
+
+def duration(seconds: float) -> str:
+    """The two largest units."""
+    whole = int(seconds)
+    days, hours, minutes = whole // 86_400, whole // 3600 % 24, whole // 60 % 60
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
+
+
+def moment(unix_seconds: float) -> Html:
+    """A time of day in UTC, with the date in full for machines; a nonsensical one as nothing."""
+    try:
+        when = datetime.fromtimestamp(unix_seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return element("span", NOTHING)
+    return element("time", when.strftime("%H:%M:%S"), datetime=when.strftime("%Y-%m-%dT%H:%M:%SZ"))
