@@ -2,15 +2,17 @@
 
 The leader logs a marker when a checkpoint is due; every replica takes its checkpoint in the very moment it
 applies the marker, so that all of them can be compared. A marker that comes while a checkpoint still runs is
-passed over. The log is cut only behind a checkpoint that is durable, a little in every tick, and a tail stays
+passed over, and logged anew if somebody waits for its checkpoint. The log is cut only behind a checkpoint that is durable, a little in every tick, and a tail stays
 for followers that were away for a moment.
 """
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 
-from kraft.host.ports import Disk, Observer
+from kraft.host.ports import Disk, DiskFull, Observer
 from kraft.kv.checkpoint import Capture, Image
 from kraft.kv.machine import Machine
 from kraft.raft.log import entry_bytes
@@ -18,7 +20,10 @@ from kraft.raft.membership import Base
 from kraft.raft.messages import Entry
 
 CUT_ENTRIES = 256  # in one tick: deleting them takes about a millisecond of the writer's time
+CUT_BYTES = 2 << 20  # the same for large ones, as far as their sizes are known
+Waiter = Callable[[int | DiskFull], None]
 MARKS = 64  # places in the log whose size is remembered: bytes to keep are met within 2 %
+MARK_BYTES = 1 << 10  # between two of them at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,9 @@ class Checkpoints:
         self._bytes = 0  # of all entries seen
         self._marked_bytes = 0
         self._sizes: deque[tuple[int, int]] = deque()  # (index, bytes up to it), ascending
-        self._waiting: list[tuple[int, Callable[[int], None]]] = []  # (index, done)
+        self._noted = 0  # bytes at the last of these
+        self._note_every = max(MARK_BYTES, min(CUT_BYTES, settings.keep_bytes // MARKS))
+        self._waiting: list[tuple[int, Waiter]] = []  # (index, done)
         self._cut_to = 0  # asked for by an administrator
 
     @property
@@ -72,7 +79,11 @@ class Checkpoints:
         settings = self._settings
         if not machine.keyspace.changed:
             self._marked_at = now  # the time runs from the first change
-        if self._busy is not None or applied == self._marked_index:
+        if self._busy is not None:
+            return False
+        if any(index <= applied for index, _ in self._waiting):
+            return True  # its marker was passed over
+        if applied == self._marked_index:
             return False
         if applied - self._marked_index >= settings.entries:
             return True
@@ -83,9 +94,9 @@ class Checkpoints:
     def applied(self, entry: Entry) -> None:
         """An entry went into the state machine."""
         self._bytes += entry_bytes(entry)
-        sizes = self._sizes
-        if not sizes or self._bytes - sizes[-1][1] >= self._settings.keep_bytes // MARKS:
-            sizes.append((entry.index, self._bytes))
+        if self._bytes - self._noted >= self._note_every:
+            self._noted = self._bytes
+            self._sizes.append((entry.index, self._bytes))
 
     def marker(self, base: Base, machine: Machine, now: float) -> None:
         """The marker at `base` was applied to `machine`: take the checkpoint, unless one is being written."""
@@ -96,8 +107,11 @@ class Checkpoints:
         capture = machine.capture(base)
         self._disk.checkpoint(self._group, capture, lambda image: self._written(machine, capture, image))
 
-    def when_durable(self, index: int, done: Callable[[int], None]) -> None:
-        """Run `done` with the index of the first checkpoint at or above `index`, once it is durable."""
+    def when_durable(self, index: int, done: Waiter) -> None:
+        """Run `done` with the index of the first checkpoint at or above `index`, once it is durable.
+
+        It gets DiskFull when the next one fails.
+        """
         self._waiting.append((index, done))
 
     def restored(self, image: Image) -> None:
@@ -118,6 +132,11 @@ class Checkpoints:
         most = max(last - self._settings.keep_entries, self._beyond_bytes(), self._cut_to)
         if held is not None:
             most = min(most, held)
+        sizes = self._sizes
+        while sizes and sizes[0][0] <= base:
+            sizes.popleft()
+        if sizes:
+            most = min(most, sizes[0][0])
         return max(base, min(last, most, base + CUT_ENTRIES))
 
     def cut_to(self, base: int, keep: int) -> int:
@@ -137,14 +156,9 @@ class Checkpoints:
 
         Entries that were in the log at the start are not counted: they stay until the other bound is met.
         """
-        found = 0
         floor = self._bytes - self._settings.keep_bytes
-        sizes = self._sizes
-        while sizes and sizes[0][1] <= floor:
-            found = sizes.popleft()[0]
-        if found:
-            sizes.appendleft((found, floor))
-        return found
+        place = bisect_right(self._sizes, floor, key=itemgetter(1))
+        return self._sizes[place - 1][0] if place else 0
 
     def _written(self, machine: Machine, capture: Capture, image: Image | None) -> None:
         if self._busy is not machine:
@@ -153,6 +167,9 @@ class Checkpoints:
         if image is None:
             machine.keyspace.give_back(capture.changes)
             self._observer.event("checkpoint_failed", group=self._group, index=capture.base.index)
+            waiting, self._waiting = self._waiting, []
+            for _, done in waiting:
+                done(DiskFull())
             return
         self.image = image
         ready = [done for index, done in self._waiting if index <= image.base.index]

@@ -1,8 +1,10 @@
 """When checkpoints are taken, and how much of the log stays behind them."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from kraft.host.checkpoints import CUT_ENTRIES, Checkpoints, CheckpointSettings
+from kraft.host.ports import DiskFull
 from kraft.kv.checkpoint import HASH_BYTES, Capture, Image
 from kraft.kv.commands import Put
 from kraft.kv.machine import Machine
@@ -68,6 +70,12 @@ class Story:
         self.index += 1
         self.checkpoints.marker(Base(self.index, 1), self.machine, self.now)
         return self
+
+    def cut(self, base: int, held: int | None = None) -> int:
+        """Where the log begins after many ticks."""
+        while (cut := self.checkpoints.cut(base, held)) != base:
+            base = cut
+        return base
 
     @property
     def due(self) -> bool:
@@ -155,8 +163,23 @@ def test_bytes_bound_the_tail_as_well() -> None:
     story = Story(keep_entries=1_000, keep_bytes=64_000).apply(200).mark()
     story.disk.finish()
 
-    base = story.checkpoints.cut(0, None)
-    assert 200 - 64 - 2 <= base <= 200 - 64
+    assert 200 - 64 - 2 <= story.cut(0) <= 200 - 64
+
+
+def test_large_entries_are_cut_in_smaller_steps() -> None:
+    story = Story(keep_entries=0, size=1 << 40)
+    for _ in range(40):
+        story.index += 1
+        story.machine.apply(1, [Put(b"k", b"v")])
+        story.checkpoints.applied(Entry(story.index, 1, 1, EntryKind.COMMANDS, bytes(1 << 20)))
+    story.mark()
+    story.disk.finish()
+    steps = [0]
+    while (cut := story.checkpoints.cut(steps[-1], None)) != steps[-1]:
+        steps.append(cut)
+
+    assert steps[-1] == 41
+    assert max(after - before for before, after in pairwise(steps)) <= 2
 
 
 def test_what_was_in_the_log_at_the_start_stays_until_the_other_bound_is_met() -> None:
@@ -171,23 +194,23 @@ def test_a_snapshot_on_its_way_keeps_what_follows_it() -> None:
     story = Story(keep_entries=0).apply(200).mark()
     story.disk.finish()
 
-    assert story.checkpoints.cut(0, held=120) == 120
-    assert story.checkpoints.cut(120, held=None) == 201
+    assert story.cut(0, held=120) == 120
+    assert story.cut(120) == 201
 
 
 def test_an_administrator_may_cut_deeper() -> None:
     story = Story(keep_entries=150).apply(200).mark()
     story.disk.finish()
-    assert story.checkpoints.cut(0, None) == 51
+    assert story.cut(0) == 51
 
     assert story.checkpoints.cut_to(51, keep=20) == 130
-    assert story.checkpoints.cut(51, None) == 181
+    assert story.cut(51) == 181
     assert story.checkpoints.cut_to(181, keep=-1) == 0
 
 
 def test_who_waits_for_a_checkpoint_is_told_when_it_is_durable() -> None:
     story = Story().apply(5)
-    done: list[int] = []
+    done: list[int | DiskFull] = []
     story.checkpoints.when_durable(6, done.append)
     story.checkpoints.when_durable(7, done.append)
     story.mark()
@@ -195,6 +218,31 @@ def test_who_waits_for_a_checkpoint_is_told_when_it_is_durable() -> None:
     story.disk.finish()
 
     assert done == [6]
+
+
+def test_a_marker_that_was_passed_over_is_repeated_for_who_waits() -> None:
+    """Without that he would wait for the next checkpoint, which on a quiet cluster never comes."""
+    story = Story().apply(5).mark()
+    done: list[int | DiskFull] = []
+    story.checkpoints.when_durable(7, done.append)
+    assert not story.mark().due
+    story.disk.finish()
+    assert done == []
+    assert story.due
+
+    assert not story.mark().due
+    story.disk.finish()
+    assert done == [8]
+    assert not story.due
+
+
+def test_who_waits_for_a_checkpoint_is_told_that_there_is_no_room_for_it() -> None:
+    story = Story().apply(5)
+    done: list[int | DiskFull] = []
+    story.checkpoints.when_durable(6, done.append)
+    story.mark().disk.finish(durable=False)
+    assert [type(each) for each in done] == [DiskFull]
+    assert not story.due
 
 
 def test_a_checkpoint_of_a_machine_that_was_replaced_counts_for_nothing() -> None:

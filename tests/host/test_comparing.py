@@ -71,7 +71,8 @@ def test_equal_sums_are_no_news() -> None:
     leader.comparing.heard("K3", Digest(10, RIGHT))
 
     assert not leader.comparing.mismatch
-    assert leader.posted == [] and leader.events == []
+    assert leader.posted == []
+    assert leader.events == []
 
 
 def test_the_odd_one_is_told_once() -> None:
@@ -102,7 +103,8 @@ def test_without_a_majority_there_is_an_alarm_and_no_fence() -> None:
     assert leader.comparing.mismatch
     leader.comparing.heard("K3", Digest(10, OTHER))
 
-    assert leader.fenced == [] and leader.posted == []
+    assert leader.fenced == []
+    assert leader.posted == []
     assert {name for name, _ in leader.events} == {"replica_differs"}
 
 
