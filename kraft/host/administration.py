@@ -30,7 +30,7 @@ from kraft.host.admin import (
     Transfer,
     Verify,
 )
-from kraft.host.ports import AdminRefused, Busy, Clock, NotLeader, Observer
+from kraft.host.ports import AdminRefused, Busy, Clock, DiskFull, NotLeader, Observer
 from kraft.peerwire.messages import Admin, AdminReply, Message
 from kraft.raft.errors import NotLeading
 
@@ -134,8 +134,11 @@ class Administration:
             done(NotLeader(0, ""))
 
     def _verify(self, group: "Group", _: Verify, done: Done) -> None:
-        def taken(index: int) -> None:
-            group.comparing.verify(index, done)
+        def taken(outcome: int | DiskFull) -> None:
+            if isinstance(outcome, DiskFull):
+                done(outcome)
+            else:
+                group.comparing.verify(outcome, done)
 
         if not group.take_checkpoint(taken):
             done(NotLeader(0, ""))

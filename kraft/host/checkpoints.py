@@ -2,8 +2,8 @@
 
 The leader logs a marker when a checkpoint is due; every replica takes its checkpoint in the very moment it
 applies the marker, so that all of them can be compared. A marker that comes while a checkpoint still runs is
-passed over, and logged anew if somebody waits for its checkpoint. The log is cut only behind a checkpoint that is durable, a little in every tick, and a tail stays
-for followers that were away for a moment.
+passed over, and repeated when somebody waits for its checkpoint. The log is cut only behind a checkpoint that
+is durable, a little in every tick, and a tail stays for followers that were away for a moment.
 """
 
 from bisect import bisect_right

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from kraft.host.administration import Administration
 from kraft.host.applying import Applying, Replies
-from kraft.host.checkpoints import Checkpoints, CheckpointSettings
+from kraft.host.checkpoints import Checkpoints, CheckpointSettings, Waiter
 from kraft.host.comparing import Comparing
 from kraft.host.membership import Membership
 from kraft.host.persistence import Persistence
@@ -319,7 +319,7 @@ class Group:
         around = self._around
         self._send(ready.send_now)
         if ready.restored is not None:
-            self._restore()
+            self._restore(ready.apply)
         if ready.persist is not None:
             around.persistence.add(self, ready.persist, ready.send_after_persist)
         self._applying.add(ready.apply)
@@ -378,7 +378,7 @@ class Group:
         """Take no more writes from other nodes."""
         self._serving.stopping = True
 
-    def take_checkpoint(self, done: Callable[[int], None]) -> bool:
+    def take_checkpoint(self, done: Waiter) -> bool:
         """On the leader: log a marker now; `done` gets the index of the checkpoint when it is durable here.
 
         False when no marker can be logged at present.
@@ -415,8 +415,12 @@ class Group:
         self._around.wake(self)
         return taken
 
-    def _restore(self) -> None:
-        """The core has let go of everything up to the snapshot: the state machine becomes its copy."""
+    def _restore(self, coming: Sequence[Entry]) -> None:
+        """The core has let go of everything up to the snapshot: the state machine becomes its copy.
+
+        A state that was wrong is replaced by an older copy; the log behind that is still right, and is applied
+        anew up to the entries that are `coming` as usual.
+        """
         received, self._received = self._received, None
         if received is None:
             raise InvariantViolation("only a snapshot that was given to the core is restored")
@@ -427,8 +431,9 @@ class Group:
         if self._serving.fenced:
             self._fence_changed(False)
             self._around.disk.fence(self.id, False, lambda: None)
-        if self.node.applied > self.applied:  # a state that was wrong: the log behind it is still right
-            self._applying.replay(self.node.applied, lambda: self._around.wake(self))
+        upto = coming[0].index - 1 if coming else self.node.applied
+        if upto > self.applied:
+            self._applying.replay(upto, lambda: self._around.wake(self))
 
     def _offered(self, sender: str, message: SnapshotOffer) -> None:
         if sender != self.node.leader:
