@@ -16,8 +16,12 @@ ALL = bool(os.environ.get("KRAFT_TEST_ALL"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--rewrite`: golden scripts (docs/scripts.md) take what they leave now for right."""
+    """`--rewrite`: golden scripts (docs/scripts.md) take what they leave now for right.
+
+    `--screenshots`: tests/browser leaves the pictures of the status page there.
+    """
     parser.addoption("--rewrite", action="store_true", help="rewrite the traces of golden scripts")
+    parser.addoption("--screenshots", metavar="FOLDER", help="keep pictures of the status page here")
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +60,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     def scope(test: str) -> str:
         file = test.partition("::")[0]
-        return "clusters" if file.startswith(("tests/cluster/", "tests/bench/")) else file
+        if file.startswith("tests/deploy/"):
+            return "deploy"  # they share one package, which takes its time to build
+        return "clusters" if file.startswith(("tests/cluster/", "tests/browser/", "tests/bench/")) else file
 
     scheduler = LoadScopeScheduling(config, log)
     scheduler._split_scope = scope  # the method that its subclasses override

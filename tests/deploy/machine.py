@@ -25,9 +25,11 @@ class CannotBoot(Exception):
 
 
 class Machine:
-    """Booted by `boot`, gone without a trace after `close`."""
+    """Booted by `boot`, gone without a trace after `close`. `network` names a namespace (`ip netns`)."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str, network: str = "") -> None:
+        self._name = name
+        self._network = [f"--network-namespace-path=/run/netns/{network}"] if network else []
         self.layers = folder / "layers"
         self.root = self.layers / "root"
         self._nspawn: subprocess.Popen[bytes] | None = None
@@ -48,8 +50,9 @@ class Machine:
             self._nspawn = subprocess.Popen(
                 [
                     *("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit"),
-                    *("--link-journal=no", "--console=pipe", "--machine=kraft-test"),
+                    *("--link-journal=no", "--console=pipe", f"--machine={self._name}"),
                     *overlays,
+                    *self._network,
                     *("-D", self.root),
                 ],
                 stdin=subprocess.DEVNULL,

@@ -5,23 +5,19 @@ leaves them serving. Patience is shortened by a drop-in: three seconds for the w
 restart.
 """
 
-import os
 import re
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.harness import Server, free_ports, wait_until
-from tests.deploy.machine import CannotBoot, Machine
+from tests.deploy.conftest import BootMachine
+from tests.deploy.machine import Machine
 from tests.deploy.threads import held, writer_thread
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
-ROOT = Path(__file__).resolve().parents[2]
 IMPATIENT = "[Service]\nWatchdogSec=3s\nRestartSec=200ms\nStartLimitBurst=20\n"
-NEEDED = ("systemd-nspawn", "nsenter", "mount", "umount", "dpkg", "dpkg-deb", "dbus-daemon")
 
 
 class Unit(Server):
@@ -78,37 +74,12 @@ class Nodes(dict[str, Unit]):
 
 
 @pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory, need) -> Path:
-    """The Debian package, built from this checkout."""
-    need("dpkg-deb")
-    if not Path("/usr/bin/python3").exists():
-        pytest.skip("needs /usr/bin/python3, which the package is for")
-    folder = tmp_path_factory.mktemp("package")
-    built = subprocess.run(
-        [ROOT / "deploy/debian/build", folder], capture_output=True, text=True, timeout=150
-    )
-    assert built.returncode == 0, built.stderr
-    return Path(built.stdout.strip())
-
-
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory, need, package) -> Iterator[Machine]:
+def machine(boot_machine: BootMachine, package: Path) -> Machine:
     """Booted, with the package installed."""
-    for program in NEEDED:
-        need(program)
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to boot a machine")
-    machine = Machine(tmp_path_factory.mktemp("machine"))
-    try:
-        try:
-            machine.boot()
-        except CannotBoot as why:
-            pytest.skip(f"needs {why}")
-        (machine.root / "tmp.deb").write_bytes(package.read_bytes())
-        machine.run("dpkg", "-i", "/tmp.deb")
-        yield machine
-    finally:
-        machine.close()
+    machine = boot_machine("kraft-test")
+    (machine.root / "tmp.deb").write_bytes(package.read_bytes())
+    machine.run("dpkg", "-i", "/tmp.deb")
+    return machine
 
 
 @pytest.fixture(scope="module")

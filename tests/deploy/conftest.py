@@ -1,0 +1,54 @@
+"""The Debian package, and machines to install it on, for the tests of this folder."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.machine import CannotBoot, Machine
+
+ROOT = Path(__file__).resolve().parents[2]
+NEEDED = ("systemd-nspawn", "nsenter", "mount", "umount", "ip", "dpkg", "dbus-daemon")
+
+BootMachine = Callable[..., Machine]
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory, need: Callable[[str], str]) -> Path:
+    """Built from this checkout."""
+    need("dpkg-deb")
+    if not Path("/usr/bin/python3").exists():
+        pytest.skip("needs /usr/bin/python3, which the package is for")
+    folder = tmp_path_factory.mktemp("package")
+    built = subprocess.run(
+        [ROOT / "deploy/debian/build", folder], capture_output=True, text=True, timeout=150
+    )
+    assert built.returncode == 0, built.stderr
+    return Path(built.stdout.strip())
+
+
+@pytest.fixture(scope="module")
+def boot_machine(
+    tmp_path_factory: pytest.TempPathFactory, need: Callable[[str], str]
+) -> Iterator[BootMachine]:
+    """`boot_machine(name)`: booted, halted at the end of the module."""
+    for program in NEEDED:
+        need(program)
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to boot a machine")
+    machines: list[Machine] = []
+
+    def boot(name: str, network: str = "") -> Machine:
+        machine = Machine(tmp_path_factory.mktemp("machine"), name, network)
+        machines.append(machine)
+        try:
+            machine.boot()
+        except CannotBoot as why:
+            pytest.skip(f"needs {why}")
+        return machine
+
+    yield boot
+    for machine in machines:
+        machine.close()
