@@ -1,0 +1,135 @@
+"""Plants each mutation of the list by itself, and sees within how many seeds the simulator finds it.
+
+    python -m tests.simulation.mutants                  # all of them, on two cores; prints the table
+    python -m tests.simulation.mutants --only "orphans" # those whose name contains this
+
+A mutation is made in memory, in a process of its own, by an import hook that changes the source of one
+module; the files stay as they are. A line that is not in the source, or there twice, is an error: the list
+must follow the code.
+"""
+
+import argparse
+import importlib.abc
+import importlib.machinery
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+from tests.simulation.mutations import MUTATIONS, Mutation
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS_MAX = 1_500
+
+
+class Planting(importlib.machinery.SourceFileLoader):
+    """Loads one module with the mutation in it."""
+
+    def __init__(self, fullname: str, path: str, mutation: Mutation) -> None:
+        super().__init__(fullname, path)
+        self._mutation = mutation
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        path = self.get_filename(fullname)
+        return compile(mutated(self.get_data(path).decode(), self._mutation), path, "exec")
+
+
+class Planter(importlib.abc.MetaPathFinder):
+    """Finds the module that the mutation is for."""
+
+    def __init__(self, mutation: Mutation) -> None:
+        self._mutation = mutation
+        self._module = mutation.file.removesuffix(".py").replace("/", ".")
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != self._module:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.origin is None:
+            raise LookupError(f"there is no {self._mutation.file}")
+        spec.loader = Planting(fullname, spec.origin, self._mutation)
+        return spec
+
+
+def mutated(source: str, mutation: Mutation) -> str:
+    """The source with the mutation. Raises `LookupError` when its line is not there exactly once."""
+    count = source.count(mutation.line)
+    if count != 1:
+        raise LookupError(f"{mutation.name}: its line is {count} times in {mutation.file}: {mutation.line}")
+    return source.replace(mutation.line, mutation.mutated)
+
+
+def search(mutation: Mutation, first: int = 0) -> dict[str, Any]:
+    """In this process: plant it, and try seeds until one finds it."""
+    sys.meta_path.insert(0, Planter(mutation))
+    from kraft.kv.machine import BrokenInvariant
+    from kraft.raft.errors import InvariantViolation
+    from kraft.storage.errors import StorageError
+    from tests.simulation.run import run
+
+    for seed in range(first, first + mutation.seeds):
+        try:
+            run(seed)
+        except (AssertionError, InvariantViolation, BrokenInvariant, StorageError) as error:
+            return {"seed": seed, "by": type(error).__name__, "what": str(error)}
+    return {"seed": None}
+
+
+def find(mutation: Mutation) -> dict[str, Any]:
+    """The same in a process of its own; an error of another kind is in `error`."""
+    command = [sys.executable, "-m", "tests.simulation.mutants", "--search", mutation.name]
+    try:
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS_MAX)
+    except subprocess.TimeoutExpired:
+        return {"seed": None, "error": f"not within {SECONDS_MAX} seconds"}
+    if ended.returncode:
+        return {"seed": None, "error": ended.stderr.strip().splitlines()[-1]}
+    found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return found
+
+
+def row(mutation: Mutation, found: dict[str, Any]) -> str:
+    """One line of the table in docs/simulation.md."""
+    where = mutation.file.removeprefix("kraft/")
+    if found["seed"] is None:
+        result = found.get("error", f"**not found within {mutation.seeds} seeds**")
+        return f"| {mutation.name} | `{where}` | {result} | |"
+    return f"| {mutation.name} | `{where}` | seed {found['seed']} | {short(found['what'])} |"
+
+
+def short(text: str) -> str:
+    """What fits into a table."""
+    line = " ".join(text.replace("|", "/").split())
+    return line if len(line) <= 90 else line[:87] + "..."
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants")
+    parser.add_argument("--only", default="", help="those whose name contains this")
+    parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
+    parser.add_argument("--search", default="", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.search:
+        chosen = next(m for m in MUTATIONS if m.name == options.search)
+        sys.stdout.write(json.dumps(search(chosen)) + "\n")
+        return 0
+    chosen_ones = [m for m in MUTATIONS if options.only in m.name]
+    missed = 0
+    sys.stdout.write("| mutation | in | found at | by |\n| --- | --- | --- | --- |\n")
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for mutation, found in zip(chosen_ones, pool.map(find, chosen_ones), strict=True):
+            missed += found["seed"] is None
+            sys.stdout.write(row(mutation, found) + "\n")
+            sys.stdout.flush()
+    sys.stdout.write(f"\n{len(chosen_ones)} mutations, {missed} not found\n")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
