@@ -151,8 +151,15 @@ class Administration:
         elif node.configuration.member(command.id) is None:
             known = ", ".join(m.id for m in node.configuration.everyone)
             done(AdminRefused(f"{command.id} is not a member; members are {known}"))
+        elif not group.take_checkpoint(lambda outcome: self._send_copy(group, command.id, outcome, done)):
+            done(NotLeader(0, ""))
+
+    def _send_copy(self, group: "Group", id_: str, outcome: int | DiskFull, done: Done) -> None:
+        """The receiver has cut its log up to its own last checkpoint at most, so the copy must be new."""
+        if isinstance(outcome, DiskFull):
+            done(outcome)
         else:
-            group.reseed(command.id)
+            group.reseed(id_)
             done("OK")
 
     _DO: ClassVar[dict[type, Callable[["Administration", "Group", Any, Done], None]]] = {

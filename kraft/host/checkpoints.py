@@ -21,9 +21,10 @@ from kraft.raft.messages import Entry
 
 CUT_ENTRIES = 256  # in one tick: deleting them takes about a millisecond of the writer's time
 CUT_BYTES = 2 << 20  # the same for large ones, as far as their sizes are known
-Waiter = Callable[[int | DiskFull], None]
 MARKS = 64  # places in the log whose size is remembered: bytes to keep are met within 2 %
 MARK_BYTES = 1 << 10  # between two of them at least
+
+Waiter = Callable[[int | DiskFull], None]  # gets the index of a checkpoint
 
 
 @dataclass(frozen=True, slots=True)

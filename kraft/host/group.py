@@ -142,6 +142,7 @@ class Group:
         self.comparing = Comparing(id, node, around, post, self._fence_changed)
         self.membership = membership
         self._received: Received | None = None  # given to the core, not handed back in a Ready yet
+        self._switching = 0  # the write that makes its file the group's, until it is durable
         self._configuration = node.configuration
         self._linked: dict[str, str] = {}  # the incarnation at the other end of each link
         self._strangers: frozenset[str] = frozenset()
@@ -267,6 +268,8 @@ class Group:
             self._around.broken(error)
             raise
         self._send(after)
+        if self._switching and sequence >= self._switching:
+            self._switching = 0
         self._around.wake(self)
 
     # -- time -----------------------------------------------------------------------------------------
@@ -284,8 +287,14 @@ class Group:
         self._receiving.tick(now, self.node.commit)
         self.comparing.tick(now)
         self.membership.tick(now)
-        self.node.compact(self._checkpoints.cut(self.node.base.index, self._sending.index))
+        self._cut_log()
         self._around.wake(self)
+
+    def _cut_log(self) -> None:
+        """Not what the receiver of a copy needs behind it, and nothing until a new state is the disk's too."""
+        if not self._switching:
+            held = [index for index in (self._sending.index, self._receiving.held) if index is not None]
+            self.node.compact(self._checkpoints.cut(self.node.base.index, min(held, default=None)))
 
     # -- a turn ---------------------------------------------------------------------------------------
 
@@ -318,7 +327,8 @@ class Group:
     def _carry_out(self, ready: Ready) -> None:
         around = self._around
         self._send(ready.send_now)
-        if ready.restored is not None:
+        if ready.restored is not None and ready.persist is not None:
+            self._switching = ready.persist.sequence
             self._restore(ready.apply)
         if ready.persist is not None:
             around.persistence.add(self, ready.persist, ready.send_after_persist)
@@ -353,7 +363,7 @@ class Group:
 
     def _applied(self, entry: Entry, replies: Replies) -> None:
         self._checkpoints.applied(entry)
-        if entry.kind == EntryKind.MARKER and not self._applying.replaying:
+        if entry.kind == EntryKind.MARKER and not (self._applying.replaying or self._switching):
             base = replace(self.node.base_at(entry.index), stamp=entry.stamp)
             self._checkpoints.marker(base, self.machine, self._around.clock.seconds())
         self._serving.applied(replies)
@@ -428,16 +438,14 @@ class Group:
         self._applying.restore(received)
         self._checkpoints.restored(received.image)
         self.comparing.restored(received.image)
-        if self._serving.fenced:
-            self._fence_changed(False)
-            self._around.disk.fence(self.id, False, lambda: None)
+        self._fence_changed(False)  # on disk the switch itself does that
         upto = coming[0].index - 1 if coming else self.node.applied
         if upto > self.applied:
             self._applying.replay(upto, lambda: self._around.wake(self))
 
     def _offered(self, sender: str, message: SnapshotOffer) -> None:
-        if sender != self.node.leader:
-            return
+        if sender != self.node.leader or (message.reseed and message.base.index < self.node.base.index):
+            return  # the log behind such a copy is gone here: a newer one will be offered
         if not self._receiving.offered(sender, message, self.node.commit, self._serving.fenced):
             known = min(self.node.commit, self.node.durable)
             self._around.post(sender, self.id, AppendReply(self.node.term, known))

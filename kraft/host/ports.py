@@ -88,7 +88,10 @@ class Disk(Protocol):
         """
 
     def fence(self, group: int, fenced: bool, done: Callable[[], None]) -> None:
-        """Remember, durably, that the group's state here is known to be wrong, or is right again."""
+        """Remember, durably, that the group's state here is known to be wrong, or is right again.
+
+        A switch to a received state file undoes a fence by itself, in the same commit.
+        """
 
 
 class Rows(msgspec.Struct, frozen=True, gc=False):

@@ -225,6 +225,13 @@ class Receiving:
 
     # -- output ---------------------------------------------------------------------------------------
 
+    @property
+    def held(self) -> int | None:
+        """A copy at this index is to take the place of a wrong state: the log behind it is still needed."""
+        incoming = self._incoming
+        wanted = incoming is not None and incoming.offer.reseed and not incoming.dropped
+        return incoming.offer.base.index if incoming is not None and wanted else None
+
     def status(self) -> tuple[TransferStatus, ...]:
         """The transfer under way, if any."""
         incoming = self._incoming

@@ -73,6 +73,7 @@ class LogDatabase:
 
     def _begin(self, directory: Directory) -> None:
         self._incarnation = self.loaded.identity.incarnation
+        self._first_states = {group: row.state for group, row in self._replicas.items()}
         self._states = {group: restored.hard_state for group, restored in self.loaded.groups.items()}
         self.wal_bytes = directory.size(WAL_FILE)
         self.highwater_failures = 0
@@ -106,8 +107,13 @@ class LogDatabase:
         return self._replace(group, Replica(row.state, row.base, row.chain, fenced))
 
     def point(self, group: int, number: int) -> bool:
-        """Name the group's first state file; False when the disk is full."""
+        """Name the group's first state file; False when the disk is full, or when it has one by now.
+
+        A snapshot may have been switched in while the first checkpoint was being written.
+        """
         row = self.replica(group)
+        if row.state != self._first_states.get(group, 0):
+            return False
         return self._replace(group, Replica(number, row.base, row.chain, row.fenced))
 
     def replica(self, group: int) -> Replica:

@@ -79,9 +79,16 @@ class StateFiles:
         self.loaded = replace(loaded, images=images, groups=_raised(loaded.groups, images))
 
     def _remove_orphans(self, numbers: Mapping[int, int]) -> None:
-        for name in self._directory.names():
+        """What no row points to goes; but nothing of a group whose own file is missing: it may be the last
+        copy of its data that there is.
+        """
+        names = set(self._directory.names())
+        for name in sorted(names):
             match = _FILE_NAME.fullmatch(name)
-            if match and numbers.get(int(match[1]), 0) != int(match[2]):
+            if not match:
+                continue
+            group, number = int(match[1]), numbers.get(int(match[1]), 0)
+            if number != int(match[2]) and (not number or file_names(group, number)[0] in names):
                 self._remove((name,))
 
     def _load(self, group: int, restored: Restored, replica: Replica) -> tuple[Image, Keyspace] | None:

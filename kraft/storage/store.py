@@ -326,6 +326,11 @@ class Store:
                 if persist.state is not None:
                     self._checkpoints.switch(group, persist.state)
                     switched.append(group)
+        if switched:  # a fence that still waits for room was for the state before
+            late = [fence for fence in self._fences if fence.group in switched]
+            self._fences = [fence for fence in self._fences if fence.group not in switched]
+            for fence in late:
+                self._call_in_reactor(fence.done)
         return switched
 
     def _checkpoint_if_due(self) -> None:

@@ -1,0 +1,81 @@
+"""A replica whose state was wrong gets a copy of the leader's while writes go on; real hosts."""
+
+import pytest
+
+from kraft.host import admin
+from kraft.kv.commands import Increment
+from tests.host.test_group import Trio
+
+
+class Story(Trio):
+    """One follower is fenced, one counter is increased by clients that ask again as soon as answered."""
+
+    def __init__(self, clients):
+        super().__init__()
+        for _ in range(20):
+            self.ask(self.leader, Increment(b"n", 1))
+        assert self.answered(20)
+        taken = []
+        self.host(self.leader).admin(admin.TakeSnapshot(), taken.append)
+        assert self.run(20, lambda: taken)
+        self.odd = self.followers[0]
+        self.fenced.comparing._fence(1)
+        self._stopped = False
+        for _ in range(clients):
+            self._again()
+        self.run(0.5)
+
+    @property
+    def fenced(self):
+        return self.group(self.odd)
+
+    def _again(self, _=None):
+        if not self._stopped:
+            self.host(self.leader).write(0, [Increment(b"n", 1)], 20, self._again)
+
+    def reseed(self):
+        self.host(self.leader).admin(admin.Reseed(self.odd), self.answers.append)
+        assert self.run(20, lambda: not self.fenced.fenced)
+
+    def settle(self):
+        self._stopped = True
+        self.run(5)
+        groups = [self.group(id_) for id_ in self.nodes]
+        return {(g.applied, g.machine.keyspace.get(b"n"), g.machine.revision) for g in groups}
+
+    def together(self, waiting):
+        """The finished copy is heard of in the reactor's turn in which a commit is, with that many entries to
+        be applied by it.
+        """
+        held = []
+        receiving, persistence = self.fenced._receiving, self.host(self.odd).persistence
+        finished, committed = receiving._finished, persistence._committed
+
+        def both(durable):
+            ends = [p.entries[-1].index for _, p, _ in persistence._flying if p.entries]
+            node = self.fenced.node
+            if held and ends and waiting(min(node.commit, ends[-1]) - node.applied):
+                receiving._finished = finished
+                finished(*held.pop())
+            committed(durable)
+
+        receiving._finished = lambda *arguments: held.append(arguments)
+        persistence._committed = both
+
+
+def test_a_reseeded_replica_is_like_the_others_and_serves():
+    story = Story(clients=4)
+    story.reseed()
+
+    assert len(story.settle()) == 1
+
+
+@pytest.mark.parametrize(("clients", "slow", "waiting"), [(1, 1.5, 1), (4, 10.0, 2)])
+def test_entries_that_come_with_the_copy_are_applied_once(clients, slow, waiting):
+    story = Story(clients)
+    story.process(story.odd).disk.slow = slow
+    story.together(lambda entries: entries >= waiting)
+    story.reseed()
+    story.process(story.odd).disk.slow = 1.0
+
+    assert len(story.settle()) == 1
