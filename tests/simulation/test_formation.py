@@ -70,6 +70,7 @@ def test_a_node_that_could_not_write_its_identity_adopts_the_cluster_of_the_othe
     serving(cluster)
     assert cluster.nodes[late].platter.identity.cluster == ""
     cluster.nodes[late].crash()
+    cluster.nodes[late].mend()
     cluster.run(5)
     cluster.nodes[late].start()
     assert cluster.run(60, lambda: len(formed(cluster)) == 1), "the late node did not adopt the cluster"

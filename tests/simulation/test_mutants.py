@@ -1,4 +1,4 @@
-"""A checker is trusted while it catches planted bugs. Here a handful of them; `tox -e mutants` has them all."""
+"""A checker is trusted while it catches planted bugs. Here a handful; `tox -e mutants` has them all."""
 
 from pathlib import Path
 
