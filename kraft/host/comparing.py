@@ -31,6 +31,7 @@ class Comparing:
         around: "Around",
         post: Callable[[str, Message], None],
         fenced: Callable[[bool], None],
+        image: Image | None,
     ) -> None:
         self.mismatch = False  # some replica is known to differ, or nobody can tell which one
         self._group = group
@@ -39,6 +40,10 @@ class Comparing:
         self._post = post
         self._fenced = fenced
         self._divergence = Divergence(node.id)
+        if image is not None:  # what was loaded can be judged like what is written
+            self._divergence.own(image.base.index, image.sum)
+        self._wrong = False  # this replica was found to be the odd one
+        self._members: dict[str, str] = {}  # id -> incarnation, of those whose reports count
         self._told: set[tuple[int, str, bool]] = set()  # (index, replica, decided) found different
         self._reported: tuple[str, int] = ("", 0)  # (leader, index)
         self._report_again_at = 0.0
@@ -58,6 +63,7 @@ class Comparing:
         """This replica's state is a copy of the leader's now."""
         self._divergence.restored(image.base.index, image.sum)
         self._reported = ("", 0)
+        self._wrong = False
 
     def heard(self, peer: str, message: Digest) -> None:
         """A follower reports its checkpoint."""
@@ -109,17 +115,28 @@ class Comparing:
     def _judge(self) -> None:
         if not self._leads:
             return
+        self._forget_others()
         verdicts = self._divergence.judge(self._node.configuration.electors)
         self.mismatch = bool(verdicts)
+        known, self._told = self._told, set()
         for verdict in verdicts:
             for replica, _ in verdict.odd:
-                self._tell(verdict, replica)
+                found = (verdict.index, replica, verdict.decided)
+                self._told.add(found)
+                if found not in known:
+                    self._tell(verdict, replica)
+                if verdict.decided:
+                    self._act(verdict, replica)
+
+    def _forget_others(self) -> None:
+        """Reports of a node count as long as it is a member, and of that incarnation alone."""
+        members = {m.id: m.incarnation for m in self._node.configuration.everyone}
+        for id_, incarnation in self._members.items():
+            if members.get(id_) != incarnation:
+                self._divergence.forget(id_)
+        self._members = members
 
     def _tell(self, verdict: Verdict, replica: str) -> None:
-        found = (verdict.index, replica, verdict.decided)
-        if found in self._told:
-            return
-        self._told.add(found)
         self._around.observer.compared(self._group, "different")
         self._around.observer.event(
             "replica_differs",
@@ -128,8 +145,9 @@ class Comparing:
             index=verdict.index,
             decided=verdict.decided,
         )
-        if not verdict.decided:
-            return
+
+    def _act(self, verdict: Verdict, replica: str) -> None:
+        """Fence the odd one. It is told at every judgement: the word may have been lost."""
         if replica == self._node.id:
             self._fence(verdict.index)
         else:
@@ -139,5 +157,7 @@ class Comparing:
         def remembered() -> None:
             self._around.observer.event("replica_fenced", group=self._group, index=index)
 
-        self._fenced(True)
-        self._around.disk.fence(self._group, True, remembered)
+        if not self._wrong:
+            self._wrong = True
+            self._fenced(True)
+            self._around.disk.fence(self._group, True, remembered)

@@ -139,7 +139,7 @@ class Group:
         self._receiving = Receiving(
             id, around.clock, around.disk, post, self._snapshot_received, around.observer, snapshots
         )
-        self.comparing = Comparing(id, node, around, post, self._fence_changed)
+        self.comparing = Comparing(id, node, around, post, self._fence_changed, image)
         self.membership = membership
         self._received: Received | None = None  # given to the core, not handed back in a Ready yet
         self._switching = 0  # the write that makes its file the group's, until it is durable
@@ -435,6 +435,7 @@ class Group:
         if received is None:
             raise InvariantViolation("only a snapshot that was given to the core is restored")
         self._serving.skipped(received.image.base.index)
+        self._serving.restored()
         self._applying.restore(received)
         self._checkpoints.restored(received.image)
         self.comparing.restored(received.image)

@@ -83,6 +83,7 @@ class Serving:
         self._forwarding = Forwarding(first_request, observer.forwarded)
         self._reads = Reads(id, first_request)
         self._freshness = Freshness()
+        self._last_tick = self._tick_before = clock.seconds()
         self._ticks: deque[float] = deque(maxlen=timing.election_ticks + 1)  # their times, while leading
         self._stamps = Stamps(clock)
         self._batch: Batch | None = None  # of the entry being applied, if it is ours
@@ -159,7 +160,13 @@ class Serving:
 
     def led_by(self, message: Heartbeat) -> None:
         """The leader is there, and said how far it is."""
-        self._freshness.heard(self._clock.seconds(), message.newest, self._applying.index)
+        # In a process that was paused the messages of long ago are read first, before any tick: what is known
+        # is only that they came before now, so the time of the last tick but one has to do.
+        self._freshness.heard(self._tick_before, message.newest, self._applying.index)
+
+    def restored(self) -> None:
+        """The state is a copy of the leader's, perhaps older than what was here."""
+        self._freshness = Freshness()
 
     def link_down(self, peer: str) -> None:
         """The link to `peer` is gone."""
@@ -181,6 +188,7 @@ class Serving:
 
     def tick(self, now: float, disk_full: bool) -> None:
         """One tick of the host."""
+        self._tick_before, self._last_tick = self._last_tick, now
         self._snubbed = None
         self._log_full = False
         if self.leads:

@@ -11,11 +11,17 @@ from collections.abc import Callable, Sequence
 
 from kraft.peerwire import codec
 from kraft.peerwire.frames import BULK, CHUNK_BYTES_MAX, CONTROL, LINK, PIECE_BYTES, frame
-from kraft.peerwire.messages import Forward, ForwardReply, Message, SnapshotChunk
+from kraft.peerwire.messages import Admin, Forward, ForwardReply, Message, SnapshotChunk
 from kraft.raft.messages import Append
 
 _CONTROL, _BULK, _CHUNK = range(3)  # classes, the most urgent first
-_CLASSES: dict[type, int] = {Append: _BULK, Forward: _BULK, ForwardReply: _BULK, SnapshotChunk: _CHUNK}
+_CLASSES: dict[type, int] = {
+    Append: _BULK,
+    Forward: _BULK,
+    ForwardReply: _BULK,
+    Admin: _BULK,  # small, but like a Forward it may be repeated only when it certainly did not leave
+    SnapshotChunk: _CHUNK,
+}
 
 Batch = Sequence[tuple[int, Message]]
 

@@ -21,7 +21,7 @@ def image(index: int, sum_: bytes) -> Image:
 class Replica:
     """`Comparing` of the node `id_`, with what it did."""
 
-    def __init__(self, id_: str, leader: str) -> None:
+    def __init__(self, id_: str, leader: str, loaded: Image | None = None) -> None:
         self.clock = Clock()
         self.node = SimpleNamespace(id=id_, leader=leader, configuration=TRIO)
         self.posted: list[tuple[str, object]] = []
@@ -35,6 +35,7 @@ class Replica:
             around,  # type: ignore[arg-type]
             lambda peer, message: self.posted.append((peer, message)),
             self.fenced.append,
+            loaded,
         )
 
     def compared(self, group: int, outcome: str) -> None:
@@ -75,7 +76,7 @@ def test_equal_sums_are_no_news() -> None:
     assert leader.events == []
 
 
-def test_the_odd_one_is_told_once() -> None:
+def test_an_operator_is_told_once_and_the_odd_one_until_it_is_right() -> None:
     leader = Replica("K1", leader="K1")
     leader.comparing.completed(image(10, RIGHT))
     leader.comparing.heard("K3", Digest(10, WRONG))
@@ -83,7 +84,8 @@ def test_the_odd_one_is_told_once() -> None:
     leader.comparing.heard("K3", Digest(10, WRONG))
 
     assert leader.comparing.mismatch
-    assert leader.posted == [("K3", Fence(10, RIGHT))]
+    assert leader.posted == [("K3", Fence(10, RIGHT))] * 2
+    assert [fields["decided"] for _, fields in leader.events] == [False, False, True]
 
 
 def test_a_leader_that_is_the_odd_one_fences_itself() -> None:
@@ -165,4 +167,37 @@ def test_a_replica_with_a_copy_of_the_leaders_state_is_right_again() -> None:
     assert leader.comparing.mismatch
 
     leader.comparing.heard("K3", Digest(20, RIGHT))
+    assert not leader.comparing.mismatch
+
+
+def test_a_restarted_replica_knows_the_sum_of_what_it_loaded() -> None:
+    follower = Replica("K2", leader="K1", loaded=image(10, WRONG))
+    follower.tick()
+    assert follower.posted == [("K1", Digest(10, WRONG))]
+
+    follower.comparing.fence(Fence(10, RIGHT))
+    assert follower.fenced == [True]
+
+
+def test_who_is_no_member_any_more_is_no_alarm() -> None:
+    leader = Replica("K1", leader="K1")
+    leader.comparing.completed(image(10, RIGHT))
+    leader.comparing.heard("K2", Digest(10, RIGHT))
+    leader.comparing.heard("K3", Digest(10, WRONG))
+    assert leader.comparing.mismatch
+
+    leader.node.configuration = Configuration.of_voters(TRIO.members[:2])
+    leader.comparing.completed(image(20, RIGHT))
+    assert not leader.comparing.mismatch
+
+
+def test_the_word_of_another_incarnation_is_not_this_ones() -> None:
+    leader = Replica("K1", leader="K1")
+    leader.comparing.completed(image(10, RIGHT))
+    leader.comparing.heard("K2", Digest(10, RIGHT))
+    leader.comparing.heard("K3", Digest(10, WRONG))
+
+    members = (*TRIO.members[:2], Member("K3", f"{9:032x}", "h:3"))
+    leader.node.configuration = Configuration.of_voters(members)
+    leader.comparing.heard("K2", Digest(10, RIGHT))
     assert not leader.comparing.mismatch

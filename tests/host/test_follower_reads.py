@@ -66,3 +66,20 @@ def test_a_leader_that_stepped_down_knows_how_old_it_is(trio):
     assert trio.run(3.0, lambda: trio.host(leader).leader(0) == "")
 
     assert look(trio, leader) == b"old"
+
+
+def test_a_follower_that_was_paused_does_not_take_old_messages_for_news(trio):
+    """Its sockets hold heartbeats of before and during the pause, and they are read first."""
+    paused = trio.followers[0]
+    clock = trio.process(paused).clock
+    clock.pause()
+    trio.run(0.5)
+    held = list(clock._held)
+    others = [n for n in trio.nodes if n != paused]
+    trio.network.block([(n, paused) for n in others])
+    trio.run(bound(trio) + 3.0)
+
+    clock.paused = False
+    for call in held[:3]:
+        call()
+    assert isinstance(look(trio, paused), TooStale)
