@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -129,16 +130,36 @@ def advance(readers: list[Reader], count: int) -> None:
     )
 
 
+def settled(history: list[Operation]) -> list[Operation]:
+    """The same without writes of unknown outcome, which make the search long.
+
+    Every write has a value of its own. One that nobody read need not have happened; one that was read had
+    happened when the first of its readers got his answer.
+    """
+    seen: dict[bytes, float] = {}
+    for operation in history:
+        if operation.name == "get" and operation.result is not None:
+            seen[operation.result] = min(operation.returned, seen.get(operation.result, INFINITY))
+    known = []
+    for operation in history:
+        if not operation.unknown:
+            known.append(operation)
+        elif operation.argument in seen:
+            known.append(replace(operation, returned=seen[operation.argument], result="OK"))
+    return known
+
+
 def test_lease_reads_are_linearizable_while_leaders_fall_asleep(make_cluster):
     """A leader that wakes up has lost its lease before it answers the next reader."""
     cluster = make_cluster(raft={"lease_reads": True}, client=PATIENCE)
     cluster.start()
     for history in histories(cluster, rounds=2, seed=1):
         assert len(history) > 300
-        assert linearizable(history)
+        assert linearizable(settled(history))
 
 
 @pytest.mark.endurance
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("lease_reads", [True, False])
 def test_many_leaders_fall_asleep(make_cluster, lease_reads):
     """The same for longer, and with rounds instead of leases."""
@@ -146,6 +167,6 @@ def test_many_leaders_fall_asleep(make_cluster, lease_reads):
     cluster.start()
     for seed in range(6):
         for history in histories(cluster, rounds=5, seed=100 * seed):
-            assert linearizable(history)
+            assert linearizable(settled(history))
         for server in cluster:
             assert server.ask("DEL", "key:0", "key:1", "key:2") in (0, 3)

@@ -2,18 +2,19 @@
 
 import pytest
 
+from tests.cluster.harness import Cluster
 from tests.cluster.load import Load
 
 pytestmark = pytest.mark.slow
 
 
-def test_a_rolling_restart_shows_no_error_but_uncertain(cluster):
-    """Clients that stay at their node and clients that turn to the next, several of each."""
+def restart_all(cluster: Cluster, rounds: int) -> None:
+    """One node after the other, under clients that stay at their node and clients that turn to the next."""
     load = Load(list(cluster), writers=6)
     load.stay_at([*cluster, *cluster])
     with load:
         load.advance(200)
-        for server in cluster:
+        for server in [*cluster] * rounds:
             server.terminate()
             load.advance(100)
             server.start()
@@ -22,6 +23,18 @@ def test_a_rolling_restart_shows_no_error_but_uncertain(cluster):
     assert set(load.refusals) <= {"UNCERTAIN"}, load.refusals
     for server in cluster:
         load.check(server)
+
+
+def test_a_rolling_restart_shows_no_error_but_uncertain(cluster):
+    """Several clients per node."""
+    restart_all(cluster, rounds=1)
+
+
+@pytest.mark.endurance
+@pytest.mark.timeout(900)
+def test_rolling_restarts_over_and_over(cluster):
+    """A hundred and twenty stops."""
+    restart_all(cluster, rounds=40)
 
 
 def test_a_single_node_is_restarted_without_an_error(make_cluster):
