@@ -7,6 +7,7 @@ everything; this is what a person wants to know who asks "what happened just now
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from threading import Lock
 
 from kraft.telemetry.events import LEVELS
 
@@ -29,11 +30,12 @@ class Happening:
 
 
 class Journal:
-    """Keeps the newest `EVENTS_KEPT`."""
+    """Keeps the newest `EVENTS_KEPT`; the threads of the storage tell of events too."""
 
     def __init__(self, wall_seconds: Callable[[], float]) -> None:
         self._wall_seconds = wall_seconds
         self._kept: deque[Happening] = deque(maxlen=EVENTS_KEPT)
+        self._lock = Lock()
 
     def note(self, event: str, fields: Mapping[str, object]) -> None:
         """Keep the event if it is one of the notable ones. Never raises."""
@@ -41,13 +43,15 @@ class Journal:
         if not text:
             return
         happening = Happening(self._wall_seconds(), LEVELS.get(event, "info"), event, text)
-        if self._kept and self._kept[-1].text == text:
-            happening = replace(happening, times=self._kept.pop().times + 1)
-        self._kept.append(happening)
+        with self._lock:
+            if self._kept and self._kept[-1].text == text:
+                happening = replace(happening, times=self._kept.pop().times + 1)
+            self._kept.append(happening)
 
     def latest(self, count: int) -> tuple[Happening, ...]:
         """The newest first."""
-        return tuple(reversed(self._kept))[:count]
+        with self._lock:
+            return tuple(reversed(self._kept))[:count]
 
 
 class _Fields(dict[str, object]):
@@ -68,13 +72,13 @@ def _role(fields: Mapping[str, object]) -> str:
     """Followers tell nothing: their leader has."""
     words = {
         "leader": "became leader of group {group} in term {term}",
-        "precandidate": "hears no leader of group {group} and asks for an election",
+        "precandidate": "heard no leader of group {group} and asked for an election",
     }
     return words.get(str(fields["role"]), "").format_map(fields)
 
 
 def _configuration(fields: Mapping[str, object]) -> str:
-    text = f"has group {fields['group']} with voters {_names(fields['voters'])}"
+    text = f"saw the voters of group {fields['group']} become {_names(fields['voters'])}"
     if fields["learners"]:
         text += f", learners {_names(fields['learners'])}"
     return text + (", while the voters are being changed" if fields["joint"] is True else "")
@@ -86,38 +90,39 @@ def _command(fields: Mapping[str, object]) -> str:
 
 
 def _differs(fields: Mapping[str, object]) -> str:
-    text = f"found that the data of {fields['replica']} differs, group {fields['group']}"
-    return text + ("" if fields["decided"] is True else ", and no majority tells who is right")
+    text = f"found that the data of {fields['replica']} in group {fields['group']} differed"
+    return text + ("" if fields["decided"] is True else ", and no majority to tell who is right")
 
 
 def _names(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
+# In the past tense: the same words are true of one node and of several.
 _SENTENCES: dict[str, str | Callable[[Mapping[str, object]], str]] = {
     "node_started": "started",
-    "node_stopping": "is being stopped",
-    "config_reloaded": "read its configuration again",
-    "config_needs_restart": "has new configuration that only a restart takes",
-    "config_refused": "refused its changed configuration",
+    "node_stopping": "began to stop",
+    "config_reloaded": "read the configuration again",
+    "config_needs_restart": "read options that only a restart takes",
+    "config_refused": "refused the changed configuration",
     "cluster_formed": "formed the cluster",
     "cluster_joined": "joined the cluster",
     "configuration_changed": _configuration,
-    "learner_promoted": "gives {node} its vote, group {group}",
+    "learner_promoted": "gave {node} a vote in group {group}",
     "admin_command": _command,
     "role_changed": _role,
-    "peer_connected": "is linked to {peer}",
-    "peer_disconnected": "lost its link to {peer}: {reason}",
-    "disk_full": "has a full disk",
-    "disk_has_room": "has room on its disk again",
-    "storage_failed": "met an error of its disk: {operation}",
-    "snapshot_send_started": "sends a snapshot of group {group} to {peer}",
+    "peer_connected": "linked up with {peer}",
+    "peer_disconnected": "lost the link to {peer}: {reason}",
+    "disk_full": "ran out of disk space",
+    "disk_has_room": "got room on the disk again",
+    "storage_failed": "met an error of the disk: {operation}",
+    "snapshot_send_started": "began to send a snapshot of group {group} to {peer}",
     "snapshot_send_ended": "ended sending a snapshot of group {group} to {peer}: {outcome}",
-    "snapshot_receive_started": "receives a snapshot of group {group} from {peer}",
-    "snapshot_receive_stalled": "cannot use a piece of the snapshot from {peer}: {reason}",
+    "snapshot_receive_started": "began to receive a snapshot of group {group} from {peer}",
+    "snapshot_receive_stalled": "could not use a piece of the snapshot from {peer}: {reason}",
     "snapshot_receive_ended": "ended receiving the snapshot of group {group}: {outcome}",
     "snapshot_receive_failed": "could not receive the snapshot of group {group} from {peer}: {reason}",
     "checkpoint_failed": "found no room for a checkpoint of group {group}",
     "replica_differs": _differs,
-    "replica_fenced": "has wrong data in group {group} and serves no reads of it",
+    "replica_fenced": "found wrong data in group {group} here, and stopped reads of it",
 }

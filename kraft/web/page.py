@@ -13,11 +13,16 @@ POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _LINKS = (("status", "state as JSON"), ("metrics", "metrics"), ("readyz", "ready?"), ("livez", "alive?"))
-_CHARTS = (  # id, heading, unit, and its lines: column, words
-    ("throughput", "Throughput", "per second", (("read", "reads"), ("write", "writes"))),
-    ("reads", "Time of reads", "ms", (("read_p50", "p50"), ("read_p99", "p99"))),
-    ("writes", "Time of writes", "ms", (("write_p50", "p50"), ("write_p99", "p99"))),
+_CHARTS = (  # id, heading, unit, scale, and its lines: column, words
+    ("throughput", "Throughput", "per second", "linear", (("read", "reads"), ("write", "writes"))),
+    ("reads", "Time of reads", "ms", "log", (("read_p50", "p50"), ("read_p99", "p99"))),
+    ("writes", "Time of writes", "ms", "log", (("write_p50", "p50"), ("write_p99", "p99"))),
 )
+_HINTS = {
+    "nodes": "Every node by its own word; lag and heard as the leader sees them.",
+    "traffic": "All nodes together: per second, and milliseconds that half of them and 99 % stay below.",
+    "storage": "Sizes are those of the files of each node; free is what the file system has left.",
+}
 
 
 def render_page(view: View) -> str:
@@ -74,8 +79,9 @@ def _part(id_: str, parts: dict[str, Html]) -> Html:
 
 def _scrolled(id_: str, parts: dict[str, Html], label: str) -> Html:
     """A table may be wider than a telephone; it is reached by keyboard, so that it can be moved."""
-    part, names = parts[id_], {"id": id_, "class_": "scrolled", "aria_label": label}
-    return element("div", part, **names, role="region", tabindex="0")
+    hint = element("p", _HINTS[id_], class_="hint")
+    names = {"id": id_, "class_": "scrolled", "aria_label": label}
+    return join((hint, element("div", parts[id_], **names, role="region", tabindex="0")))
 
 
 def _charts() -> Html:
@@ -83,7 +89,7 @@ def _charts() -> Html:
     return element("div", *(_chart(*chart) for chart in _CHARTS), class_="charts", hidden="", id="charts")
 
 
-def _chart(id_: str, heading: str, unit: str, lines: tuple[tuple[str, str], ...]) -> Html:
+def _chart(id_: str, heading: str, unit: str, scale: str, lines: tuple[tuple[str, str], ...]) -> Html:
     keys = [
         element("span", element("i", class_=f"key line{number}", aria_hidden="true"), f"{label} ",
                 element("output", data_latest=column), class_="legend")
@@ -93,6 +99,7 @@ def _chart(id_: str, heading: str, unit: str, lines: tuple[tuple[str, str], ...]
     drawing = element(
         "svg", role="img", aria_labelledby=f"{id_}-words",
         data_columns=" ".join(column for column, _ in lines), data_seconds=str(SECONDS_KEPT),
+        data_scale=scale,
     )  # fmt: skip
     span = f"the last {SECONDS_KEPT // 60} minutes"
     said = element("p", f"{heading} of {span}.", id=f"{id_}-words", class_="unseen")

@@ -1,9 +1,11 @@
 """The parts of the page that change, as HTML: what a browser shows without a script, and is sent with one."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import starmap
 
 from kraft.host.status import GroupStatus
 from kraft.telemetry.history import Traffic
+from kraft.telemetry.journal import Happening
 from kraft.web import overview, words
 from kraft.web.charts import WINDOWS, averages
 from kraft.web.cluster import Answer, View
@@ -12,6 +14,7 @@ from kraft.web.markup import Child, Html, element, join
 from kraft.web.report import Report
 
 EVENTS_SHOWN = 40
+SAME_SECONDS, SAME_LINES = 3.0, 20  # nodes tell of one event at about the same time, with little in between
 SIGNS = {"good": "✓", "bad": "✕", "warn": "!", "note": "…"}  # for who cannot tell the colours apart
 _CLASS_WORDS = {
     "read": "reads",
@@ -99,33 +102,34 @@ def leader_name(view: View, group: int) -> str:
 
 def _nodes(view: View) -> Html:
     heads: tuple[str, ...] = (
-        "node", "group", "role", "term", "follows", "applied", "lag", "heard", "state", "up", "version"
+        "node", "group", "state", "role", "term", "follows", "applied", "lag", "heard", "up", "version"
     )  # fmt: skip
     rows = [row for answer in view.answers for row in _node_rows(view, answer)]
     if len(overview.groups(view)) <= 1:  # then its column says nothing
         heads, rows = heads[:1] + heads[2:], [row[:1] + row[2:] for row in rows]
-    return table("Every node by its own word; lag and heard by its leader's", heads, rows)
+    return table(heads, rows)
 
 
 def _node_rows(view: View, answer: Answer) -> Iterator[list[Child]]:
     name = node_link(view, answer)
     if answer.report is None:
         state = _badge("bad", "no answer") if answer.error else _badge("note", "not asked yet")
-        yield [name, *[words.NOTHING] * 7, state, words.NOTHING, words.NOTHING]
+        yield [name, words.NOTHING, state, *[words.NOTHING] * 8]
         return
     status = answer.report.status
     kind = "good" if status.state == "serving" and not status.problem else "bad"
-    end = (_badge(kind, status.state), words.duration(status.uptime_seconds), status.version)
+    state = _badge(kind, status.state)
+    end = words.duration(status.uptime_seconds), status.version
     for group in status.groups:
         leader = overview.leader(view, group.group)
         lag, heard = _lag(leader, answer.id)
         role = _badge("leads", "leader") if group.role == "leader" else group.role
         yield [
-            name, group.group, role, group.term, group.leader or "nobody", words.count(group.applied),
-            lag, heard, *end,
+            name, group.group, state, role, group.term, group.leader or "nobody",
+            words.count(group.applied), lag, heard, *end,
         ]  # fmt: skip
     if not status.groups:
-        yield [name, *[words.NOTHING] * 7, *end]
+        yield [name, words.NOTHING, state, *[words.NOTHING] * 6, *end]
 
 
 def _lag(leader: GroupStatus | None, id_: str) -> tuple[str, str]:
@@ -153,8 +157,7 @@ def _traffic(view: View) -> Html:
         (_CLASS_WORDS.get(name, name), *(cell for window in windows for cell in _traffic_cells(window)))
         for name, windows in averages(view).items()
     ]
-    return table("Commands of all nodes: per second, and milliseconds that half of them and 99 % stay below",
-                 heads, rows)  # fmt: skip
+    return table(heads, rows)
 
 
 def _window_heads(seconds: int) -> tuple[str, str, str]:
@@ -172,7 +175,7 @@ def _storage(view: View) -> Html:
         "snapshots", "disk free",
     )  # fmt: skip
     rows = [_storage_row(view, answer, answer.report) for answer in view.answers if answer.report is not None]
-    return table("Load and disk of each node", heads, rows)
+    return table(heads, rows)
 
 
 def _storage_row(view: View, answer: Answer, report: Report) -> list[Child]:
@@ -212,22 +215,21 @@ def _transfers(groups: Iterable[GroupStatus]) -> Html:
     return join(told) or Html(words.NOTHING)
 
 
-def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[Child]]) -> Html:
+def table(heads: Sequence[str], rows: Iterable[Sequence[Child]]) -> Html:
     """The first cell of each row names it."""
     head = element("tr", *(element("th", name, scope="col") for name in heads))
     body = [
         element("tr", element("th", row[0], scope="row"), *(element("td", cell) for cell in row[1:]))
         for row in rows
     ]
-    return element(
-        "table", element("caption", caption), element("thead", head), element("tbody", *body)
-    )
+    return element("table", element("thead", head), element("tbody", *body))
 
 
 # -- events -------------------------------------------------------------------------------------------
 
 
 def _events(view: View) -> Html:
+    """The newest of all nodes; what several tell at about the same time in the same words is one line."""
     told = [
         (happening, answer.id)
         for answer in view.answers
@@ -235,12 +237,23 @@ def _events(view: View) -> Html:
         for happening in answer.last.facts.events
     ]
     told.sort(key=lambda pair: pair[0].at, reverse=True)
-    items = []
-    for happening, node in told[:EVENTS_SHOWN]:
-        often = f" ({happening.times} times)" if happening.times > 1 else ""
-        said = element("span", element("b", node), " ", happening.text, often)
-        items.append(element("li", words.moment(happening.at), said, class_=_level(happening.level)))
-    return element("ol", *items) if items else _nothing("nothing has happened yet")
+    lines: list[tuple[Happening, list[str]]] = []
+    for happening, node in told:
+        for earlier, nodes in lines[-SAME_LINES:]:
+            same = (earlier.text, earlier.times) == (happening.text, happening.times)
+            if same and node not in nodes and earlier.at - happening.at < SAME_SECONDS:
+                nodes.append(node)
+                break
+        else:
+            lines.append((happening, [node]))
+    shown = lines[:EVENTS_SHOWN]
+    return element("ol", *starmap(_event, shown)) if shown else _nothing("nothing has happened yet")
+
+
+def _event(happening: Happening, nodes: Sequence[str]) -> Html:
+    often = f" ({happening.times} times)" if happening.times > 1 else ""
+    said = element("span", element("b", ", ".join(sorted(nodes))), " ", happening.text, often)
+    return element("li", words.moment(happening.at), said, class_=_level(happening.level))
 
 
 def _level(level: str) -> str | None:

@@ -37,6 +37,19 @@ function show(id, html) {
 
 // -- charts
 
+const LOWEST = 0.1; // of a logarithmic scale: milliseconds, below what is worth seeing
+
+// Values to shares of the height, and the values that get a line: by half, or by tens where outliers are common.
+function scale(kind, highest) {
+  if (kind === "log") {
+    const tens = Math.max(2, Math.ceil(Math.log10(Math.max(highest, 1) / LOWEST)));
+    const marks = Array.from({ length: tens }, (_, place) => LOWEST * 10 ** (place + 1));
+    return { marks, share: (value) => Math.log10(Math.max(value, LOWEST) / LOWEST) / tens };
+  }
+  const top = roof(highest);
+  return { marks: [top / 2, top], share: (value) => value / top };
+}
+
 function roof(highest) {
   for (let step = 10 ** Math.floor(Math.log10(Math.max(highest, 1))); ; step *= 10) {
     for (const factor of [1, 2, 5, 10]) if (factor * step >= highest) return factor * step;
@@ -69,11 +82,11 @@ function draw(drawing) {
   const names = drawing.dataset.columns.split(" "), seconds = Number(drawing.dataset.seconds);
   const lines = names.map((name) => columns.get(name) || []);
   const width = drawing.clientWidth, height = drawing.clientHeight, floor = height - 18;
-  const top = roof(Math.max(...lines.flat().map(Number)));
-  const x = (place) => 1 + (place * (width - 2)) / (seconds - 1), y = (number) => floor - (number / top) * (floor - 18);
-  const parts = [0.5, 1].flatMap((share) => [
-    make("line", { class: "grid", x1: 0, x2: width, y1: y(share * top), y2: y(share * top) }),
-    make("text", { x: 4, y: y(share * top) - 3 }, figures(share * top)),
+  const { marks, share } = scale(drawing.dataset.scale, Math.max(...lines.flat().map(Number)));
+  const x = (place) => 1 + (place * (width - 2)) / (seconds - 1), y = (number) => floor - share(number) * (floor - 18);
+  const parts = marks.flatMap((mark) => [
+    make("line", { class: "grid", x1: 0, x2: width, y1: y(mark), y2: y(mark) }),
+    make("text", { x: 4, y: y(mark) - 3 }, figures(Number(mark.toPrecision(3)))),
   ]);
   parts.push(make("line", { class: "grid", x1: 0, x2: width, y1: floor, y2: floor }));
   parts.push(make("text", { x: 4, y: height - 5 }, `${seconds / 60} min ago`));
