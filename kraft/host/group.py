@@ -291,7 +291,7 @@ class Group:
         self._around.wake(self)
 
     def _cut_log(self) -> None:
-        """Not what the receiver of a copy needs behind it, and nothing until a new state is the disk's too."""
+        """Not what the receiver of a copy needs behind it, and nothing before a new state is the disk's."""
         if not self._switching:
             held = [index for index in (self._sending.index, self._receiving.held) if index is not None]
             self.node.compact(self._checkpoints.cut(self.node.base.index, min(held, default=None)))
@@ -428,8 +428,8 @@ class Group:
     def _restore(self, coming: Sequence[Entry]) -> None:
         """The core has let go of everything up to the snapshot: the state machine becomes its copy.
 
-        A state that was wrong is replaced by an older copy; the log behind that is still right, and is applied
-        anew up to the entries that are `coming` as usual.
+        A state that was wrong is replaced by an older copy; the log behind that is still right, and is
+        applied anew up to the entries that are `coming` as usual.
         """
         received, self._received = self._received, None
         if received is None:

@@ -144,7 +144,8 @@ class Network(Protocol):
     def send(self, peer: str, messages: Sequence[tuple[int, object]]) -> bool:
         """Queue (group, message) pairs for one peer.
 
-        False when there is no link or its queue is full, and then certainly no `Forward` or `Admin` of them was queued:
+        False when there is no link or its queue is full, and then certainly no `Forward` or `Admin` of them
+        was queued:
         it may be sent again. True promises nothing.
         """
 

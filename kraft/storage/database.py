@@ -111,10 +111,18 @@ def single(connection: apsw.Connection, query: str) -> Any:
     return None if row is None else row[0]
 
 
+def is_full(error: apsw.Error) -> bool:
+    """Whether the disk has no room: also for the memory that connections share, which is a file as well."""
+    return (
+        isinstance(error, apsw.FullError)
+        or getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
+    )
+
+
 def explain(path: str, error: apsw.Error) -> StorageError:
     """The one table from SQLite's errors to ours."""
     reason = f"{type(error).__name__} {getattr(error, 'extendedresult', '')}: {error}"
-    if isinstance(error, apsw.FullError):
+    if is_full(error):
         return NoSpace(f"{path}: the disk is full")
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         return DirectoryLocked(f"{path} is open in another program")

@@ -19,6 +19,7 @@ from kraft.storage.database import (
     FRAME_BYTES,
     PAGE_BYTES,
     explain,
+    is_full,
     open_database,
     open_to_read,
     single,
@@ -140,11 +141,11 @@ class StateDatabase:
             image = totals.image(capture.base, capture.revision)
             stateimage.write(self._cursor, image, totals.adlers)
             self._cursor.execute("COMMIT")
-        except apsw.FullError:
+        except apsw.Error as error:
+            if not is_full(error):
+                raise explain(self.place, error) from error
             self.roll_back()
             return False
-        except apsw.Error as error:
-            raise explain(self.place, error) from error
         except BaseException:
             self.roll_back()
             raise
@@ -220,10 +221,10 @@ class StateDatabase:
             if frames == copied and frames > 0:
                 self._cut_wal()
                 frames = 0
-        except apsw.FullError:
-            return False
         except apsw.Error as error:
-            raise explain(self.place, error) from error
+            if not is_full(error):
+                raise explain(self.place, error) from error
+            return False
         self.wal_bytes = (frames - copied) * FRAME_BYTES if frames > copied else 0
         self._count_free()
         return True
@@ -240,11 +241,11 @@ class StateDatabase:
         before = self.free_bytes
         try:
             list(self._cursor.execute(f"PRAGMA incremental_vacuum({pages})"))
-        except apsw.FullError:
+        except apsw.Error as error:
+            if not is_full(error):
+                raise explain(self.place, error) from error
             self.roll_back()
             return False
-        except apsw.Error as error:
-            raise explain(self.place, error) from error
         self._count_free()
         return self.free_bytes < before
 

@@ -62,6 +62,7 @@ class StateFiles:
         self._numbers: dict[int, int] = {}
         self._newest: dict[int, int] = {}  # the highest number given to a file of the group
         self._databases: dict[int, StateDatabase] = {}
+        self._switching: dict[int, int] = {}  # committed, and not taken up for want of space
         self._receiving: dict[int, StateReceiver] = {}
         images: dict[int, tuple[Image, Keyspace]] = {}
         try:
@@ -156,6 +157,8 @@ class StateFiles:
 
         The group's first one makes its file and has `point` name it.
         """
+        if not self._take_up(group):
+            return None
         database = self._databases.get(group)
         if database is None:
             return self._write_first(group, capture, point, pause)
@@ -193,15 +196,29 @@ class StateFiles:
             return number
 
     def switch(self, group: int, number: int) -> None:
-        """A commit has made `number` the group's file: take it up, and remove the one before."""
+        """A commit has made `number` the group's file: take it up, and remove the one before.
+
+        Where the disk has no room even for that, it happens when it has; nothing is written meanwhile.
+        """
+        self._switching[group] = number
+        self._take_up(group)
+
+    def _take_up(self, group: int) -> bool:
+        """Finish a switch, if there is one; false when the disk is full."""
+        number = self._switching.get(group)
+        if number is None:
+            return True
         place = self._directory.path(file_names(group, number)[0])
         try:
             database = self._open(place)
+        except NoSpace:
+            return False
         except DamagedImage as error:
             raise DamagedState(place, str(error)) from error
         if database.image is None:
             database.abandon()
             raise DamagedState(place, "it holds no checkpoint")
+        del self._switching[group]
         with self._lock:
             before, old = self._numbers.get(group, 0), self._databases.get(group)
             self._numbers[group], self._databases[group] = number, database
@@ -212,6 +229,7 @@ class StateFiles:
                 old.abandon()
             if before:
                 self._remove(file_names(group, before))
+        return True
 
     def begin(self, group: int, image: Image) -> StateReceiver | None:
         """A file for a snapshot that arrives, in the place of one still arriving; None: the disk is full."""

@@ -12,7 +12,7 @@ import msgspec
 
 from kraft.kv.checkpoint import Image
 from kraft.storage import stateimage
-from kraft.storage.database import explain, set_pragma
+from kraft.storage.database import explain, is_full, set_pragma
 from kraft.storage.errors import NoSpace, StorageError
 from kraft.storage.ports import Directory, Settings
 from kraft.storage.statedatabase import PIECE_KEYS, DamagedImage, StateDatabase, stored_row
@@ -95,12 +95,12 @@ class StateReceiver:
             for at in range(0, len(rows), PIECE_KEYS):
                 database.put([stored_row(*row) for row in rows[at : at + PIECE_KEYS]], self._totals)
             database.connection.execute("COMMIT")
-        except apsw.FullError:
+        except apsw.Error as error:
+            if not is_full(error):
+                raise explain(database.place, error) from error
             self._totals = kept
             database.roll_back()
             return False
-        except apsw.Error as error:
-            raise explain(database.place, error) from error
         if rows:
             self._last = rows[-1][0]
         return True
@@ -130,10 +130,10 @@ class StateReceiver:
         try:
             with database.connection:
                 stateimage.write(database.connection.cursor(), self._image, self._totals.adlers)
-        except apsw.FullError:
-            return False
         except apsw.Error as error:
-            raise explain(database.place, error) from error
+            if not is_full(error):
+                raise explain(database.place, error) from error
+            return False
         database.image, database.adlers = self._image, self._totals.adlers
         return database.flush()
 

@@ -22,10 +22,11 @@ import apsw
 
 from kraft.kv.checkpoint import Capture, Image
 from kraft.raft.messages import Entry
+from kraft.storage import ballast
 from kraft.storage.checkpoints import Checkpoints, Stopped
 from kraft.storage.database import PAGE_BYTES
 from kraft.storage.directory import RealDirectory, prepare_directory
-from kraft.storage.errors import StorageError
+from kraft.storage.errors import NoSpace, StorageError
 from kraft.storage.files import HIGHWATER_FILE, LOG_FILE, WAL_FILE
 from kraft.storage.images import Images
 from kraft.storage.lock import DirectoryLock
@@ -93,18 +94,28 @@ def open_store(
     prepare_directory(directory)
     lock = DirectoryLock(directory)
     files = RealDirectory(directory)
-    try:
+
+    def opened() -> tuple[LogDatabase, StateFiles]:
         database = LogDatabase(
             files, node_id=node_id, incarnation=incarnation, settings=settings, vfs=vfs
         )
         try:
-            states = _load_states(files, database, settings, observer)
+            return database, _load_states(files, database, settings, observer)
         except BaseException:
             database.abandon()
             raise
+
+    try:
+        try:
+            database, states = opened()
+        except NoSpace:
+            if not ballast.throw_off(directory):
+                raise
+            database, states = opened()
     except BaseException:
         lock.release()
         raise
+    ballast.lay_in(directory)
     return Store(database, states, files, lock, settings, call_in_reactor, fatal, observer)
 
 

@@ -84,7 +84,9 @@ def test_a_new_directory_is_a_node_at_once(tmp_path, open_at):
     assert (loaded.identity.id, loaded.identity.incarnation) == ("K1", "0123456789abcdef" * 2)
     assert (loaded.identity.cluster, loaded.identity.members, loaded.groups) == ("", (), {})
     assert path.stat().st_mode & 0o777 == 0o700
-    assert sorted(file.name for file in path.iterdir()) == ["highwater", "lock", "log.db", "log.db-wal"]
+    assert sorted(file.name for file in path.iterdir()) == [
+        "ballast", "highwater", "lock", "log.db", "log.db-wal",
+    ]  # fmt: skip
 
 
 def test_the_incarnation_stays(tmp_path, open_at, database_at):

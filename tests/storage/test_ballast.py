@@ -1,0 +1,84 @@
+"""A node starts on a full disk, and a snapshot that was switched in is taken up when there is room."""
+
+from pathlib import Path
+
+import apsw
+import pytest
+
+from kraft.storage import ballast, database
+from kraft.storage.errors import NoSpace
+from kraft.storage.statefiles import StateFiles
+from tests.storage.states import base, filled
+from tests.storage.test_base import moved
+from tests.storage.test_images import ask, store  # noqa: F401  fixtures
+from tests.storage.test_overtaken import receive
+
+FULL = apsw.SQLITE_FULL
+
+
+class Faults(dict):
+    """Writes find no room as long as the ballast is there."""
+
+    def __init__(self, path):
+        super().__init__()
+        self._path = path
+
+    def get(self, key, default=None):
+        full = key == ("wal", "write") and Path(self._path, ballast.BALLAST_FILE).exists()
+        return FULL if full else default
+
+
+def test_without_room_for_the_start_the_ballast_goes(tmp_path, open_at, faulty_vfs):
+    open_at(tmp_path).close()
+    assert (tmp_path / ballast.BALLAST_FILE).stat().st_size == ballast.BALLAST_BYTES
+
+    faulty_vfs.faults = Faults(tmp_path)
+    assert open_at(tmp_path, vfs="faulty").loaded.starts == 2
+
+
+def test_without_ballast_a_full_disk_is_told(tmp_path, open_at, faulty_vfs):
+    open_at(tmp_path).close()
+    ballast.throw_off(str(tmp_path))
+    faulty_vfs.faults[("wal", "write")] = FULL
+
+    with pytest.raises(NoSpace):
+        open_at(tmp_path, vfs="faulty")
+
+
+def test_the_ballast_is_laid_in_again(tmp_path, open_at):
+    open_at(tmp_path).close()
+    assert ballast.throw_off(str(tmp_path))
+    assert not ballast.throw_off(str(tmp_path))
+    open_at(tmp_path)
+
+    assert (tmp_path / ballast.BALLAST_FILE).exists()
+
+
+def test_no_room_for_shared_memory_is_no_room():
+    error = apsw.exception_for(apsw.SQLITE_IOERR_SHMSIZE)
+
+    assert isinstance(database.explain("x", error), NoSpace)
+
+
+def test_a_switch_without_room_is_made_up_for(tmp_path, open_at, store, ask, witness, monkeypatch):  # noqa: F811
+    """Nothing is written into the file of before meanwhile."""
+    before, after = filled(30, value=b"before"), filled(30)
+    assert ask(store.checkpoint, 0, before.capture(10))
+    received = receive(store, ask, after, 15)
+    opening = StateFiles._open
+    tries = []
+
+    def full(self, place):
+        tries.append(place)
+        if len(tries) < 3:
+            raise NoSpace(place)
+        return opening(self, place)
+
+    monkeypatch.setattr(StateFiles, "_open", full)
+    assert ask(store.commit, moved(base(15), state=received.number)) is True
+    assert ask(store.checkpoint, 0, after.capture(16)) is None
+    assert ask(store.checkpoint, 0, after.capture(17)) == after.image(17)
+
+    store.close()
+    assert witness.deaths == []
+    assert open_at(tmp_path).loaded.images[0][1].records == after.keyspace.records
