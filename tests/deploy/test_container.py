@@ -47,11 +47,10 @@ def test_a_node_is_where_the_others_and_its_clients_look(services, name):
     assert set(node.cluster.members) == set(NODES)
     assert {split_address(address)[0] for address in node.cluster.members.values()} <= set(services)
     assert split_address(node.peer.advertise) == (name.lower(), split_endpoint(node.peer.listen).port)
-    inside = {
-        node.client.advertise: split_endpoint(node.client.listen).port,
-        node.http.advertise: split_endpoint(node.http.listen).port,
-    }
-    assert sorted(service["ports"]) == sorted(f"{outer}:{port}" for outer, port in inside.items())
+    assert split_address(node.http.advertise) == (name.lower(), split_endpoint(node.http.listen).port)
+    clients, pages = service["ports"]
+    assert clients == f"{node.client.advertise}:{split_endpoint(node.client.listen).port}"
+    assert pages.endswith(f":{split_endpoint(node.http.listen).port}")
     assert node.node.data.startswith("/var/lib/kraft/")
     assert [volume for volume in service["volumes"] if volume.endswith(":/var/lib/kraft")]
 
