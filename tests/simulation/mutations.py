@@ -29,12 +29,12 @@ MUTATIONS = (
         "a leader counts itself by its durable index (RD 10.2.1)",
     ),
     Mutation(
-        "removed leader counts itself",
-        "kraft/raft/leader.py",
-        "matches[core.id] = core.log.durability.durable if core.elector else 0",
-        "matches[core.id] = core.log.durability.durable if core.elector else 1 << 40",
-        "a leader that is no voter has no voice in what is committed (RD 4.2.2)",
-        150,
+        "progress of another incarnation kept",
+        "kraft/raft/followers.py",
+        "same = {p for p, incarnation in incarnations.items() if self._incarnations.get(p) == incarnation}",
+        "same = set(incarnations)",
+        "the same id with an empty directory is another member",
+        100,
     ),
     Mutation(
         "entries of earlier terms committed by counting",
@@ -101,6 +101,7 @@ MUTATIONS = (
         "core.commit_to(min(message.commit, last))",
         "core.commit_to(min(message.commit, log.last_index))",
         "behind the message there may be entries of another leader (RP figure 2)",
+        150,
     ),
     Mutation(
         "every append truncates",

@@ -25,6 +25,10 @@ RELEASE_SECONDS = 0.01  # in which everything that was held in a clogged path co
 OLD_MESSAGES = 64  # kept to be delivered again much later
 
 Path = tuple[str, str]  # from, to
+Directories = tuple[str, ...]  # incarnations of both ends
+# What a batch belongs to: a connection by its number. An old one comes by any connection between the same
+# directories: a greeting tells a new directory from an old one, so nothing passes from one to the other.
+Belonging = int | Directories
 Messages = Sequence[tuple[int, object]]
 
 
@@ -53,10 +57,10 @@ class Network:
         self._connections = 0
         self._blocked: Counter[Path] = Counter()  # deliver nothing
         self._clogged: Counter[Path] = Counter()  # hold everything back
-        self._held: dict[Path, list[tuple[bytes, int, int | None]]] = {}
+        self._held: dict[Path, list[tuple[bytes, int, Belonging]]] = {}
         self._slow: dict[Path, float] = {}  # seconds that a batch takes longer, at most
         self._halving: set[Path] = set()  # pairs of which the next batch comes by half, and nothing after it
-        self._old: list[tuple[Path, bytes, int, tuple[str, ...]]] = []
+        self._old: list[tuple[Path, bytes, int, Directories]] = []
 
     # -- connections
 
@@ -280,16 +284,14 @@ class Network:
             self._old.append((path, data, count, self._directories(path)))
             if len(self._old) > OLD_MESSAGES:
                 old_path, old_data, old_count, directories = self._old.pop(dice.randrange(len(self._old)))
-                # A greeting tells a new directory from an old one: nothing passes from one to the other.
-                if directories == self._directories(old_path):
-                    self.world.counts["ancient batch delivered again"] += 1
-                    self._deliver_later(old_path, old_data, old_count, None)
+                self.world.counts["ancient batch delivered again"] += 1
+                self._deliver_later(old_path, old_data, old_count, directories)
 
-    def _directories(self, path: Path) -> tuple[str, ...]:
+    def _directories(self, path: Path) -> Directories:
         live = [self.processes.get(id_) for id_ in path]
         return tuple("" if p is None else p.host.hello().incarnation for p in live)
 
-    def _deliver_later(self, path: Path, data: bytes, count: int, number: int | None) -> None:
+    def _deliver_later(self, path: Path, data: bytes, count: int, belongs: Belonging) -> None:
         dice = self._dice_of(path)
         delay = dice.uniform(*self.weather.delay)
         if dice.random() < self.weather.heavy_tail:
@@ -297,15 +299,16 @@ class Network:
         longer = self._slow.get(path)
         if longer:
             delay += dice.uniform(longer / 2, longer)
-        self.world.call_later(delay, lambda: self._arrive(path, data, count, number))
+        self.world.call_later(delay, lambda: self._arrive(path, data, count, belongs))
 
-    def _arrive(self, path: Path, data: bytes, count: int, number: int | None) -> None:
+    def _arrive(self, path: Path, data: bytes, count: int, belongs: Belonging) -> None:
         if self._clogged[path]:
-            self._held.setdefault(path, []).append((data, count, number))
+            self._held.setdefault(path, []).append((data, count, belongs))
             return
         sender, to = path
-        current = self._links.get(pair_of(sender, to))
-        if current is None or (number is not None and number != current) or self._blocked[path]:
+        connection = self._links.get(pair_of(sender, to))
+        here = connection if isinstance(belongs, int) else self._directories(path)
+        if connection is None or belongs != here or self._blocked[path]:
             return
         process = self.processes.get(to)
         if process is not None:
