@@ -93,6 +93,7 @@ def makeService(options: Options) -> Service:
     """Called by twistd, before it may daemonise: nothing is opened yet, except a log file."""
     from twisted.internet import reactor
 
+    cast(Any, reactor).seconds = steady_seconds
     log_file = _log_file(options.parent, cast(Any, reactor))
     path = options["config"] and str(Path(options["config"]).absolute())
     return NodeService(options.node, cast(Any, reactor), log_file, path)
@@ -122,12 +123,24 @@ class CannotStart(Exception):
     """Why, in one line. Raised while twistd starts the service, so that it can tell who started a daemon."""
 
 
+def steady_seconds() -> float:
+    """Seconds at an even pace, whatever the clock is set to, that go on while the machine sleeps."""
+    return time.clock_gettime(_STEADY)
+
+
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # the former is Linux' name for it
+
+
 class ReactorClock:
-    """`host.ports.Clock` on the reactor's timers and the machine's clocks."""
+    """`host.ports.Clock` on the reactor's timers and the machine's clocks.
+
+    Twisted's own timers follow the wall clock: one that is set back would stop them for as long. So before
+    anything is scheduled the reactor is given a steady clock.
+    """
 
     def __init__(self, reactor: Any) -> None:
         self.call_later = reactor.callLater
-        self.seconds = time.monotonic
+        self.seconds = steady_seconds
 
     def wall_ms(self) -> int:
         """Unix time in milliseconds."""
