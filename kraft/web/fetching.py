@@ -3,9 +3,8 @@
 import os
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.error import ConnectError, TCPTimedOutError
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectError
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
@@ -32,14 +31,14 @@ class Fetcher:
         """The body of GET `path`; fails with NoAnswer."""
         asked: Deferred[Any] = self._agent.request(b"GET", f"http://{address}{path}".encode())
         body: Deferred[bytes] = asked.addCallback(_body)
-        return body.addTimeout(ASK_SECONDS, self._reactor).addErrback(_in_words)
+        return body.addTimeout(ASK_SECONDS, self._reactor, _late).addErrback(_in_words)
 
 
 class Body(Protocol):
     """Gathers an answer into `done`, which fails with NoAnswer; one that is too long is cut off at once."""
 
     def __init__(self) -> None:
-        self.done: Deferred[bytes] = Deferred(lambda _: self._abort())
+        self.done: Deferred[bytes] = Deferred(lambda _: self._close())
         self._pieces: list[bytes] = []
         self._size = 0
 
@@ -50,7 +49,7 @@ class Body(Protocol):
             self._pieces.append(data)
         elif not self.done.called:
             self._pieces.clear()
-            self._abort()
+            self._close()
             self.done.errback(NoAnswer(f"its answer is longer than {ANSWER_BYTES_MAX} bytes"))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -62,10 +61,9 @@ class Body(Protocol):
         else:
             self.done.errback(NoAnswer("it closed the connection"))
 
-    def _abort(self) -> None:
-        abort = getattr(self.transport, "abortConnection", None)
-        if abort is not None:
-            abort()
+    def _close(self) -> None:
+        if self.transport is not None:
+            self.transport.loseConnection()
 
 
 def _body(response: Any) -> Deferred[bytes]:
@@ -76,11 +74,13 @@ def _body(response: Any) -> Deferred[bytes]:
     return body.done
 
 
+def _late(_outcome: object, seconds: float) -> Failure:
+    return Failure(NoAnswer(f"no answer within {seconds:g} s"))
+
+
 def _in_words(failure: Failure) -> Failure:
     if failure.check(NoAnswer):
         return failure
-    if failure.check(DeferredTimeout, TCPTimedOutError, CancelledError):
-        return Failure(NoAnswer(f"no answer within {ASK_SECONDS:g} s"))
     if failure.check(ConnectError):
         number = getattr(failure.value, "osError", None)
         return Failure(NoAnswer(os.strerror(number) if isinstance(number, int) else str(failure.value)))

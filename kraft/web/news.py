@@ -112,7 +112,11 @@ class News:
             self._next = None
             return
         self._next = self._clock.callLater(ROUND_SECONDS, self._gather)
-        asked = self._cluster.refresh()
+        try:
+            asked = self._cluster.refresh()
+        except Exception as error:
+            self._failed(error)
+            return
         waited: Deferred[Any] = Deferred()
         asked.addCallback(lambda _: None if waited.called else waited.callback(None))
         waited.addTimeout(GATHER_SECONDS, self._clock).addBoth(lambda _: self._publish())

@@ -129,13 +129,13 @@ def test_the_keyboard_reaches_everything_and_stays_there(shared_cluster, open_wi
     window = open_window(reduced_motion="reduce")
     window.look_at(shared_cluster.leader())
     window.wait("() => document.querySelector('[data-column=write]')")
-    reached = []
+    reached: list[tuple[str, str, float]] = []
     while True:
         window.page.keyboard.press("Tab")
         focused = window.page.evaluate(FOCUSED)
         if focused is None or len(reached) > 40:
             break
-        reached.append(focused)
+        reached.append(tuple(focused))
     names = {name for name, _, _ in reached}
     assert {"#verdict", "nodes", "traffic", "storage", "status", "metrics"} <= names
     assert all(style == "solid" and width >= 2 for _, style, width in reached)

@@ -1,0 +1,95 @@
+"""Events as sentences."""
+
+import pytest
+
+from kraft.telemetry.events import LEVELS
+from kraft.telemetry.journal import _SENTENCES, EVENTS_KEPT, TEXT_CHARACTERS_MAX, Happening, Journal, sentence
+from kraft.telemetry.observers import EventLog
+from tests.telemetry.clock import HostClock
+
+
+@pytest.mark.parametrize(
+    ("event", "fields", "told"),
+    [
+        ("role_changed", {"group": 0, "role": "leader", "term": 7, "leader": "K1"},
+         "became leader of group 0 in term 7"),
+        ("role_changed", {"group": 0, "role": "follower", "term": 7, "leader": "K1"}, ""),
+        ("configuration_changed", {"group": 1, "voters": ("K1", "K2"), "learners": (), "joint": False},
+         "saw the voters of group 1 become K1, K2"),
+        ("configuration_changed", {"group": 1, "voters": ("K1",), "learners": ("K4",), "joint": True},
+         "saw the voters of group 1 become K1, learners K4, while the voters are being changed"),
+        ("admin_command", {"command": "add"}, "was given KRAFT ADD"),
+        ("admin_command", {"command": "add", "peer": "K2"}, "was given KRAFT ADD, asked by K2"),
+        ("replica_differs", {"group": 0, "replica": "K3", "index": 9, "decided": False},
+         "found that the data of K3 in group 0 differed, and no majority to tell who is right"),
+        ("snapshot_send_started", {"group": 0, "peer": "K4", "index": 9, "bytes": 1},
+         "began to send a snapshot of group 0 to K4"),
+        ("client_rejected", {"reason": "max_clients"}, ""),
+        ("peer_refused", {"address": "1.2.3.4", "reason": "?"}, ""),
+        ("no_such_event", {}, ""),
+        ("peer_connected", {}, "linked up with ?"),
+    ],
+)  # fmt: skip
+def test_an_event_in_words(event: str, fields: dict[str, object], told: str) -> None:
+    assert sentence(event, fields) == told
+
+
+def test_only_events_of_the_log_have_sentences() -> None:
+    assert set(_SENTENCES) <= set(LEVELS)
+
+
+@pytest.mark.parametrize("event", sorted(_SENTENCES))
+def test_an_event_without_its_fields_is_told_all_the_same(event: str) -> None:
+    sentence(event, {})
+
+
+def test_the_newest_come_first_and_the_oldest_go() -> None:
+    clock = HostClock()
+    journal = Journal(clock.wall_seconds)
+    for number in range(EVENTS_KEPT + 3):
+        clock.clock.advance(1)
+        journal.note("peer_connected", {"peer": f"K{number}"})
+
+    first, second, *_ = journal.latest(EVENTS_KEPT + 10)
+
+    assert len(journal.latest(EVENTS_KEPT + 10)) == EVENTS_KEPT
+    assert first == Happening(1203.0, "info", "peer_connected", "linked up with K202")
+    assert second.text == "linked up with K201"
+    assert journal.latest(1) == (first,)
+
+
+def test_the_same_again_is_counted() -> None:
+    clock = HostClock()
+    journal = Journal(clock.wall_seconds)
+    for _ in range(3):
+        clock.clock.advance(1)
+        journal.note("checkpoint_failed", {"group": 0, "index": 5})
+
+    [only] = journal.latest(9)
+
+    assert (only.times, only.at, only.level) == (3, 1003.0, "error")
+
+
+def test_a_sentence_has_a_longest_length() -> None:
+    told = sentence("peer_disconnected", {"peer": "K2", "reason": "x" * 10_000})
+
+    assert len(told) == TEXT_CHARACTERS_MAX
+    assert told.endswith("…")
+
+
+def test_what_is_told_to_the_log_is_noted() -> None:
+    class Unlimited:
+        def admit(self, _key: str) -> int:
+            return 0
+
+    class Quiet:
+        def log(self, *_: object, **__: object) -> None:
+            pass
+
+    journal = Journal(lambda: 5.0)
+    events = EventLog(Quiet(), Unlimited(), journal)  # type: ignore[arg-type]
+
+    events.tell("node_started", client="c", http="h")
+    events.tell_seldom("k", "peer_connected", peer="K2")
+
+    assert [each.text for each in journal.latest(9)] == ["linked up with K2", "started"]

@@ -1,0 +1,74 @@
+"""Reports of nodes that never were, and the view of a cluster that they make."""
+
+from dataclasses import replace
+from typing import Any
+
+from kraft.host.status import GroupStatus, MemberStatus, ReplicaStatus, Status
+from kraft.telemetry.facts import Facts
+from kraft.telemetry.history import History
+from kraft.web.cluster import Answer, View
+from kraft.web.report import Report
+
+NODES = ("K1", "K2", "K3")
+
+
+def group(node: str, leader: str = "K1", **changed: Any) -> GroupStatus:
+    """Group 0 on `node`."""
+    leads = node == leader
+    made = GroupStatus(
+        group=0, role="leader" if leads else "follower", term=7, leader=leader, first_index=1, last_index=120,
+        commit=120, applied=119, voters=NODES, learners=(), keys=4, expiring_keys=0, expired_keys=0,
+        dataset_bytes=400, revision=10, pending_proposals=0,
+        replicas=tuple(replica(each) for each in NODES if each != node) if leads else (),
+    )  # fmt: skip
+    return replace(made, **changed)
+
+
+def replica(node: str, **changed: Any) -> ReplicaStatus:
+    """A follower that is well."""
+    fields: dict[str, Any] = {
+        "id": node, "match_index": 120, "lag_entries": 0, "state": "replicate", "last_contact_seconds": 0.1,
+        "clock_offset_ms": 0,
+    }  # fmt: skip
+    return ReplicaStatus(**(fields | changed))
+
+
+def member(node: str, **changed: Any) -> MemberStatus:
+    """As every node lists it."""
+    made = MemberStatus(node, "i", f"{node}:1", f"{node}:11", f"{node}:21", True, True, None, None)
+    return replace(made, **changed)
+
+
+def report(node: str, leader: str = "K1", facts: Facts | None = None, **changed: Any) -> Report:
+    """What a node says; `changed` are fields of its status, or `group` for those of its group."""
+    status = Status(
+        node=node, version="0.1", cluster="cafe", incarnation="i", state="serving", problem="",
+        disk_full=False, client=f"{node}:11", http=f"{node}:21", uptime_seconds=90.0,
+        members=tuple(member(each) for each in NODES),
+        groups=(group(node, leader, **changed.pop("group", {})),),
+    )  # fmt: skip
+    return Report(replace(status, **changed), facts or Facts(history=History(1000, {})))
+
+
+def answer(told: Report) -> Answer:
+    """It answers."""
+    return Answer(told.status.node, told.status.http, told, last=told)
+
+
+def silent(node: str, error: str = "Connection refused", last: Report | None = None) -> Answer:
+    """It does not."""
+    return Answer(node, f"{node}:21", None, error, last)
+
+
+def without(node: str, told: Report) -> Report:
+    """`told`, but its link to `node` is down."""
+    members = tuple(replace(m, connected=m.connected and m.id != node) for m in told.status.members)
+    return replace(told, status=replace(told.status, members=members))
+
+
+def view(*answers: Answer | Report) -> View:
+    """The first is the node that is looked at."""
+    made = [each if isinstance(each, Answer) else answer(each) for each in answers]
+    own = made[0].report
+    assert own is not None
+    return View(own, tuple(sorted(made, key=lambda each: each.id)))

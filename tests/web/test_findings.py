@@ -1,0 +1,155 @@
+"""What is wrong, in words, and what to type next."""
+
+from dataclasses import replace
+
+import pytest
+
+from kraft.host.snapshots import TransferStatus
+from kraft.telemetry.facts import Facts
+from kraft.web.findings import BAD, CLOCK_OFFSET_MS, DISK_FREE_BYTES, LAG_ENTRIES, NOTE, WARN, verdict
+from tests.web.reports import answer, member, replica, report, silent, view, without
+
+WELL = [report("K2"), report("K3")]
+
+
+def only(*answers):
+    """The one finding there is."""
+    [found] = verdict(view(*answers)).findings
+    return found.severity, found.subject, found.text, found.command
+
+
+def test_all_is_well():
+    found = verdict(view(report("K1"), *WELL))
+    assert (found.severity, found.text, found.findings) == (
+        "good", "All well: 3 nodes answer and know a leader", (),
+    )  # fmt: skip
+
+
+def test_others_that_were_not_asked_yet_are_no_reason_for_praise():
+    unknown = replace(answer(report("K2")), report=None, last=None)
+    found = verdict(view(report("K1"), unknown, report("K3")))
+    assert (found.severity, found.text) == ("good", "K1 is well; the other nodes are being asked")
+
+
+def test_a_node_that_is_down():
+    """Two of three go on, and the reader is told that this was the last one to lose."""
+    rest = [without("K3", report("K1")), without("K3", report("K2"))]
+    found = verdict(view(*rest, silent("K3")))
+
+    assert (found.severity, found.text) == (WARN, "The cluster serves, but must not lose another node")
+    assert only(*rest, silent("K3")) == (
+        WARN, "K3", "does not answer: Connection refused",
+        "systemctl status kraft@K3; journalctl -u kraft@K3 -n 50",
+    )  # fmt: skip
+
+
+def test_a_node_whose_http_port_alone_is_silent():
+    severity, subject, text, command = only(report("K1"), report("K2"), silent("K3", "no answer within 2 s"))
+    assert (severity, subject, command) == (WARN, "K3", "curl http://K3:21/livez")
+    assert text.endswith("its links to other nodes are up")
+
+
+def test_a_lost_majority_comes_first():
+    told = report("K1", leader="", problem="no leader is known for group 0", group={"role": "precandidate"})
+    alone = without("K2", without("K3", told))
+    found = verdict(view(alone, silent("K2"), silent("K3")))
+
+    assert (found.severity, found.text) == (BAD, "The cluster does not serve")
+    assert {f.severity for f in found.findings} == {BAD}
+    texts = {f.subject: (f.text, f.command) for f in found.findings}
+    starts = "systemctl start kraft@K2; systemctl start kraft@K3"
+    assert texts["K1"] == ("no leader is known for group 0", starts)
+    assert texts["group 0"] == (
+        "1 of 3 voters answer, 2 are needed to write or read",
+        "start the others; if they are gone for good: kraft recover DIR",
+    )
+
+
+def test_no_leader_with_a_majority_is_a_matter_of_seconds():
+    told = [report(node, leader="") for node in ("K1", "K2", "K3")]
+    assert only(*told) == (BAD, "group 0", "has no leader: an election should end this within seconds", "")
+
+
+def test_an_older_leader_that_was_not_told_yet_does_not_count():
+    old = report("K1", leader="K1", group={"term": 6})
+    assert verdict(view(report("K3", leader="K3"), old, report("K2", leader="K3"))).severity == "good"
+
+
+@pytest.mark.parametrize("problem", ["", "the data of group 0 differs from the others': KRAFT RESEED K3"])
+def test_a_fenced_replica_is_to_be_reseeded(problem):
+    bad = report("K3", problem=problem, group={"fenced": True})
+    severity, subject, text, command = only(report("K1"), report("K2"), bad)
+    assert (severity, subject, command) == (BAD, "K3", "redis-cli -h K1 -p 11 kraft reseed K3")
+    assert text == (problem or "its data differs from the others'")
+
+
+def test_a_full_disk_and_one_that_soon_will_be():
+    full = replace(report("K3").status, disk_full=True)
+    severity, _, text, command = only(report("K1"), report("K2"), replace(report("K3"), status=full))
+    assert severity == BAD
+    assert "its disk is full" in text
+    assert command.startswith("df -h")
+
+    room = Facts(disk_free_bytes=DISK_FREE_BYTES)
+    assert verdict(view(report("K1", facts=room), *WELL)).findings == ()
+    little = Facts(disk_free_bytes=DISK_FREE_BYTES - 1)
+    assert only(report("K1", facts=little), *WELL)[:3] == (WARN, "K1", "its disk has only 255 MiB left")
+
+
+def test_data_near_its_bound():
+    assert verdict(view(report("K1", facts=Facts(dataset_bytes_max=471)), *WELL)).severity == "good"
+    severity, _, text, _ = only(report("K1", facts=Facts(dataset_bytes_max=470)), *WELL)
+    assert severity == WARN
+    assert text == "its data fills 85 % of limits.dataset_bytes; beyond, writes are refused"
+
+
+def test_followers_that_are_behind_or_live_in_another_time():
+    def led(**changed):
+        return report("K1", group={"replicas": (replica("K2"), replica("K3", **changed))})
+
+    assert verdict(view(led(lag_entries=LAG_ENTRIES, clock_offset_ms=CLOCK_OFFSET_MS), *WELL)).findings == ()
+    assert only(led(lag_entries=LAG_ENTRIES + 1), *WELL)[:3] == (WARN, "K3", "is 10001 entries behind")
+    assert only(led(clock_offset_ms=-2500), *WELL)[2] == "its clock is -2.5 s from the leader's"
+
+
+def test_what_is_under_way_is_no_alarm():
+    """By the leader, and for a snapshot by its receiver; the headline stays calm."""
+    changing = {
+        "learners": ("K4",), "joining": ("K4",), "joint": True, "transferring": "K2",
+        "replicas": (replica("K4", lag_entries=50),),
+    }  # fmt: skip
+    moving = TransferStatus("K1", "receive", 100, 1 << 20, 5 << 20, 2.0)
+    found = verdict(view(report("K1", group=changing), report("K2", group={"transfers": (moving,)}), WELL[1]))
+
+    assert found.severity == "good"
+    assert [(f.severity, f"{f.subject}: {f.text}") for f in found.findings] == [
+        (NOTE, "K2: receives a snapshot from K1, 1.0 of about 5.0 MiB"),
+        (NOTE, "K4: becomes a voter once it has caught up, 50 entries behind"),
+        (NOTE, "group 0: its voters are being changed; decisions need old and new ones"),
+        (NOTE, "group 0: leadership is being given to K2"),
+    ]
+
+
+def test_nodes_that_answer_but_miss_each_other():
+    cut = [report("K1"), without("K3", report("K2")), without("K2", report("K3"))]
+    assert only(*cut) == (WARN, "K2", "has no link to K3", "nc -z K3 1, on its machine")
+
+
+def test_a_replica_that_differs_without_a_culprit():
+    assert only(report("K1", group={"mismatch": True}), *WELL)[1:] == (
+        "group 0", "the data of a replica differs from the others'", "redis-cli -h K1 -p 11 kraft verify",
+    )  # fmt: skip
+
+
+def test_clients_that_wait_and_versions_that_differ():
+    assert only(report("K1", facts=Facts(paused_connections=2)), *WELL)[0] == WARN
+    severity, _, text, _ = only(report("K1", version="0.2"), *WELL)
+    assert (severity, text) == (NOTE, "runs more than one version: K2, K3 run 0.1; K1 run 0.2")
+
+
+def test_a_node_alone_before_it_has_formed():
+    problem = "waiting for a first greeting from K2"
+    forming = report("K1", state="forming", problem=problem, groups=(), members=(member("K1"),))
+    found = verdict(view(forming))
+    assert (found.severity, found.text) == (BAD, "The cluster does not serve")
+    assert [f.text for f in found.findings] == [problem]

@@ -1,0 +1,178 @@
+"""The document: complete without a script, and with nothing in it that a name put there."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from kraft.host.snapshots import TransferStatus
+from kraft.telemetry.facts import Facts
+from kraft.telemetry.history import History
+from kraft.telemetry.journal import Happening
+from kraft.web import assets, words
+from kraft.web.findings import verdict
+from kraft.web.page import POLICY, render_page
+from kraft.web.sections import EVENTS_SHOWN, sections
+from tests.web.reports import group, member, report, silent, view
+from tests.web.test_site import Browser, FakeNode
+
+HOSTILE = "\"'><script src=//x></script>&amp;"
+VOID = {"meta", "link"}
+NO_TIME = f"<span>{words.NOTHING}</span>"
+
+
+class Outline(HTMLParser):
+    """Elements and attributes of a document; fails where they are not nested well."""
+
+    def __init__(self, document: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(document)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def hostile_view():
+    """Every text that another node or a client could choose is hostile."""
+    told = replace(
+        report("K1").status,
+        node=HOSTILE, version=HOSTILE, cluster=HOSTILE, state=HOSTILE, problem=HOSTILE, client=HOSTILE,
+        http=HOSTILE, members=(member(HOSTILE, http=HOSTILE, peer=HOSTILE),),
+        groups=(
+            group(HOSTILE, HOSTILE, role=HOSTILE, voters=(HOSTILE,), learners=(HOSTILE,),
+                  transferring=HOSTILE, transfers=(TransferStatus(HOSTILE, "receive", 1, 1, 1, 1.0),)),
+        ),
+    )  # fmt: skip
+    facts = Facts(
+        connections={HOSTILE: 1},
+        storage_bytes={HOSTILE: 1},
+        events=(Happening(1e300, HOSTILE, HOSTILE, HOSTILE),),
+        history=History(1000, {HOSTILE: ((1,),)}),
+    )
+    own = replace(report("K1"), status=told, facts=facts)
+    return view(own, silent(HOSTILE, HOSTILE, last=own))
+
+
+def test_names_are_text_wherever_they_stand():
+    outline = Outline(render_page(hostile_view()))
+    scripts = [attributes for tag, attributes in outline.found if tag == "script"]
+    assert scripts == [{"src": assets.SCRIPT.name, "defer": ""}]
+    assert any(HOSTILE in text for text in outline.texts)
+    links = {attributes["href"] or "" for tag, attributes in outline.found if tag == "a"}
+    assert all(not link.startswith(("javascript:", "//", "data:")) for link in links)
+
+
+def test_the_policy_is_kept():
+    """Nothing inline, and all that is loaded is this node's own, under relative names."""
+    outline = Outline(render_page(view(report("K1"), report("K2"), silent("K3"))))
+    assert "unsafe" not in POLICY
+    for tag, attributes in outline.found:
+        assert "style" not in attributes, tag
+        assert not any(name.startswith("on") for name in attributes), tag
+    loaded = {a.get("src") or a["href"] for tag, a in outline.found if tag in ("script", "link", "img")}
+    assert loaded == {asset.name for asset in assets.ALL}
+
+
+def test_every_part_stands_in_the_document():
+    """What events replace is what the document has, and each id once."""
+    shown = view(report("K1"), report("K2"), silent("K3"))
+    document = render_page(shown)
+    ids = re.findall(r' id="([^"]+)"', document)
+    parts = sections(shown, verdict(shown))
+    assert set(parts) | {"live", "charts"} <= set(ids)
+    assert len(ids) == len(set(ids))
+    assert all(part in document for part in parts.values())
+
+
+def test_several_nodes_that_tell_the_same_share_a_line():
+    def told(at, text):
+        return Facts(events=(Happening(at, "info", "e", text),))
+
+    shown = view(
+        report("K1", facts=told(10.0, "started")), report("K2", facts=told(11.0, "started")),
+        report("K3", facts=told(90.0, "started")),
+    )  # fmt: skip
+    events = sections(shown, verdict(shown))["events"]
+    assert re.findall(r"<b>(.*?)</b>", events) == ["K3", "K1, K2"]
+
+
+def test_so_many_events_are_shown():
+    many = tuple(Happening(100.0 - n, "info", "e", f"did {n}") for n in range(EVENTS_SHOWN + 1))
+    shown = view(report("K1", facts=Facts(events=many)))
+    assert sections(shown, verdict(shown))["events"].count("<li") == EVENTS_SHOWN
+
+
+def test_groups_have_a_column_once_there_are_several():
+    two = replace(report("K1").status, groups=(group("K1"), group("K1", group=1)))
+    shown = view(replace(report("K1"), status=two))
+    nodes = sections(shown, verdict(shown))["nodes"]
+    assert '<th scope="col">group</th>' in nodes
+    assert nodes.count("<tr") == 3
+    one = view(report("K1"))
+    assert '<th scope="col">group</th>' not in sections(one, verdict(one))["nodes"]
+
+
+@pytest.mark.parametrize("asset", assets.ALL, ids=lambda asset: asset.name)
+def test_assets_may_be_kept_for_ever(asset):
+    code, headers, body = Browser().get(f"/{asset.name}")
+    assert (code, headers["content-type"], body) == (200, asset.type, asset.body)
+    assert "immutable" in headers["cache-control"]
+
+
+def test_what_is_live_is_not_kept():
+    for path in ("/", "/status", "/metrics", "/livez"):
+        headers = Browser().get(path)[1]
+        assert (headers["cache-control"], headers["x-content-type-options"]) == ("no-store", "nosniff")
+        assert headers["content-security-policy"] == POLICY.lower()
+
+
+def test_the_page_waits_for_the_other_nodes_but_not_for_ever():
+    browser = Browser(FakeNode(report("K1").status))
+    browser.protocol.dataReceived(b"GET / HTTP/1.1\r\nHost: k\r\n\r\n")
+    assert len(browser.fetch.asked) == 2
+    assert browser.transport.value() == b""
+
+    browser.clock.advance(2.0)
+
+    assert b"K1 is well; the other nodes are being asked" in browser.received()[2]
+
+
+def test_a_page_that_fails_later_is_a_failure_too():
+    browser = Browser(FakeNode(report("K1").status))
+    browser.protocol.dataReceived(b"GET / HTTP/1.1\r\nHost: k\r\n\r\n")
+    browser.node.fails = True
+
+    browser.clock.advance(2.0)
+
+    assert browser.received()[::2] == (500, b"this page failed: RuntimeError\n")
+
+
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [
+        (words.size(0), "0 B"), (words.size(999), "999 B"), (words.size(1000), "1.0 KiB"),
+        (words.size(200 << 20), "200 MiB"), (words.size(5 << 50), "5120 TiB"), (words.size(None), words.NOTHING),
+        (words.count(12_345_678), "12 345 678"), (words.rate(0.0), "0"), (words.rate(9.9), "9.9"),
+        (words.rate(1234.4), "1 234"), (words.milliseconds(None), words.NOTHING), (words.milliseconds(0.25), "0.2"),
+        (words.milliseconds(8192.0), "8 192"), (words.duration(59.9), "59 s"),
+        (words.duration(61), "1 min 1 s"),
+        (words.duration(3 * 3600 + 60), "3 h 1 min"), (words.duration(90_000), "1 d 1 h"),
+        (words.moment(0), '<time datetime="1970-01-01T00:00:00Z">00:00:00</time>'),
+        (words.moment(float("nan")), NO_TIME), (words.moment(1e300), NO_TIME),
+    ],
+)  # fmt: skip
+def test_numbers_for_people(shown, text):
+    assert shown.replace("\N{NARROW NO-BREAK SPACE}", " ") == text
