@@ -15,7 +15,7 @@ import pytest
 from tests.cluster.harness import wait_until
 from tests.deploy.machine import Machine
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/systemd.md"
 NETWORK = "kraft-quickstart"
@@ -34,6 +34,7 @@ def blocks(heading: str) -> list[str]:
 def network(need) -> Iterator[str]:
     """A network of its own, in which the three addresses are this machine's."""
     ip = need("ip")
+    need("redis-cli")
     made = subprocess.run([ip, "netns", "add", NETWORK], capture_output=True, text=True)
     if made.returncode:
         pytest.skip(f"needs the right to make a network: {made.stderr.strip()}")
@@ -75,8 +76,18 @@ def copy_as_said(servers: dict[str, Machine], commands: str) -> None:
 
 def wait_well(server: Machine) -> None:
     """Until `kraft status` says so, of all three."""
-    ask = ("kraft", "status", f"{ADDRESSES['K1']}:10021")
-    wait_until(lambda: "all well: 3 nodes" in server.run(*ask, check=False), "a cluster that is well")
+    said = ""
+
+    def well() -> bool:
+        nonlocal said
+        said = server.run("kraft", "status", f"{ADDRESSES['K1']}:10021", check=False)
+        return "all well: 3 nodes" in said
+
+    try:
+        wait_until(well, "a cluster that is well")
+    except AssertionError:
+        unit = server.run("journalctl", "-u", "kraft@*", "-n", "20", "-o", "cat", "--no-pager")
+        raise AssertionError(f"{said}\n{unit}") from None
 
 
 def test_the_page_leads_to_a_cluster_and_back(servers):
@@ -104,6 +115,14 @@ def test_the_page_leads_to_a_cluster_and_back(servers):
     [daily] = blocks("Day by day")
     give(servers["K2"], "K2", daily)
     wait_well(first)
+
+    line, hold = blocks("stays open")
+    file = first.root / "etc/kraft/K1.yaml"
+    file.write_text(re.sub(r"^client: .*\n", line, file.read_text(), flags=re.MULTILINE))
+    give(first, "K1", hold)
+    wait_well(first)
+    assert first.property("kraft-client@K1.socket", "NAccepted") == "0"  # it listens, the node accepts
+    assert give(first, "K1", use).split() == ["OK", "hello"]
 
     [upgrade] = blocks("An upgrade")
     give(servers["K3"], "K3", upgrade.replace("install", "install --reinstall"))
