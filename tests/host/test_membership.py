@@ -1,5 +1,7 @@
 """Members come, vote, move and go, as an administrator sees it from the leader."""
 
+from typing import Any, cast
+
 import pytest
 
 from kraft.host import admin
@@ -95,6 +97,12 @@ class Network:
     def greet_again(self, peer):
         self.closed.append(peer)
 
+    def connect(self, peer, address):
+        raise AssertionError("the configuration's links are the host's")
+
+    def disconnect(self, peer):
+        raise AssertionError("the configuration's links are the host's")
+
 
 class Observer:
     def __init__(self):
@@ -124,7 +132,7 @@ class Story:
             clock=self.clock,
             network=self.network,
             greeting=self.hellos.get,
-            observer=self.observer,
+            observer=cast(Any, self.observer),
             election_ticks=ELECTION_TICKS,
             tick_seconds=TICK,
         )

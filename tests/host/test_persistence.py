@@ -1,5 +1,7 @@
 """One transaction at a time; what waits goes together; a full disk answers nobody."""
 
+from typing import Any, cast
+
 from kraft.host.persistence import RETRY_SECONDS, Persistence
 from kraft.raft.ready import Persist
 from tests.host.fakes import Clock
@@ -41,7 +43,7 @@ def tell(written):
 def build():
     clock, disk = Clock(), Disk()
     full: list[bool] = []
-    return clock, disk, full, Persistence(disk, clock, full.append, tell)
+    return clock, disk, full, Persistence(cast(Any, disk), clock, full.append, tell)
 
 
 def test_what_arrives_while_the_disk_works_shares_the_next_transaction():

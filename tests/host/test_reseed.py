@@ -15,9 +15,9 @@ class Story(Trio):
         for _ in range(20):
             self.ask(self.leader, Increment(b"n", 1))
         assert self.answered(20)
-        taken = []
+        taken: list = []
         self.host(self.leader).admin(admin.TakeSnapshot(), taken.append)
-        assert self.run(20, lambda: taken)
+        assert self.run(20, lambda: bool(taken))
         self.odd = self.followers[0]
         self.fenced.comparing._fence(1)
         self._stopped = False
@@ -47,7 +47,7 @@ class Story(Trio):
         """The finished copy is heard of in the reactor's turn in which a commit is, with that many entries to
         be applied by it.
         """
-        held = []
+        held: list = []
         receiving, persistence = self.fenced._receiving, self.host(self.odd).persistence
         finished, committed = receiving._finished, persistence._committed
 

@@ -187,7 +187,7 @@ class Model:
     """id -> [directory, "voter" | "learner" | ("joining", replaces)]; refuses by returning False."""
 
     def __init__(self, ids):
-        self.there = {i: [0, "voter"] for i in ids}
+        self.there: dict = {i: [0, "voter"] for i in ids}
         self.gone = set()
 
     def voters(self):

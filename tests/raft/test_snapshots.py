@@ -51,6 +51,8 @@ def test_a_copy_takes_the_place_of_a_log_that_ends_before_it():
     answers(peer)
     assert peer.install(image(6, 2, 2, 2, 3, 3))
     ready = peer.ready()
+    assert ready is not None
+    assert ready.persist is not None
     assert ready.restored == ready.persist.base == base(6, 3)
     assert ready.persist.state == 1
     assert ready.apply == ()
@@ -67,6 +69,7 @@ def test_the_leader_is_told_only_when_the_copy_is_in_force_on_disk():
     answers(peer)
     peer.install(image(4, 2, 2, 3))
     ready = peer.ready()
+    assert ready is not None
     assert ready.send_now == ()
     assert [o.message for o in ready.send_after_persist] == [AppendReply(3, 4)]
 
@@ -228,6 +231,8 @@ def test_a_new_state_leaves_the_log_alone():
     good = image(3, 2, 2)
     peer.node.reseed(good.base, peer.disk.add_state(good))
     ready = peer.ready()
+    assert ready is not None
+    assert ready.persist is not None
     assert ready.restored == good.base
     assert (ready.persist.state, ready.persist.base, ready.apply) == (1, None, ())
     assert (peer.node.applied, peer.node.commit, peer.node.first_index) == (5, 5, 1)

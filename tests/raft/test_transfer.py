@@ -1,6 +1,7 @@
 """Handing leadership over, keeping it when that fails, and when nobody is to have it."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -336,7 +337,7 @@ def test_with_leases_a_transfer_is_still_heard():
 
 def test_the_best_voter_is_there_and_has_the_longest_log():
     peer = lone_leader(2, term=3)
-    core = peer.node._core
+    core: Any = peer.node._core
     progress = core.role.progress
     progress["K2"].match, progress["K3"].match = 1, 2
     assert best_voter(core, progress) == "K3"

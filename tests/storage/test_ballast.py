@@ -1,6 +1,7 @@
 """A node starts on a full disk, and a snapshot that was switched in is taken up when there is room."""
 
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -55,7 +56,7 @@ def test_the_ballast_is_laid_in_again(tmp_path, open_at):
 
 
 def test_no_room_for_shared_memory_is_no_room():
-    error = apsw.exception_for(apsw.SQLITE_IOERR_SHMSIZE)
+    error: Any = apsw.exception_for(apsw.SQLITE_IOERR_SHMSIZE)
 
     assert isinstance(database.explain("x", error), NoSpace)
 

@@ -19,7 +19,7 @@ def receive(store, ask, state, index):  # noqa: F811
 def test_the_checkpoint_does_not_take_the_place_of_the_snapshot(tmp_path, open_at, store, ask, reactor):  # noqa: F811
     mine, theirs = filled(300), filled(30)
     held = Held(store)
-    answers = []
+    answers: list = []
     store.checkpoint(0, mine.capture(10), answers.append)
     assert held.reached.wait(10)
     received = receive(store, ask, theirs, 15)

@@ -43,7 +43,8 @@ def test_links_over_tcp():
     first, one, one_watcher = node(reactor, "K1", 0)
     second, two, _ = node(reactor, "K2", 0)
 
-    cut, left = [], []
+    cut: list = []
+    left: list = []
 
     def until(condition, then):
         reactor.callLater(0, then) if condition() else reactor.callLater(0.005, until, condition, then)

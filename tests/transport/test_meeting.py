@@ -123,7 +123,7 @@ def test_after_disconnect_and_after_stop_nobody_is_introduced():
     one.links.introduce("K3", "10.0.0.1:1")
     one.links.disconnect("K3")
     one.links.introduce("K3", "10.0.0.1:1")
-    results = []
+    results: list = []
     one.links.stop().addCallback(results.append)
     one.links.introduce("K3", "10.0.0.1:1")
 
@@ -139,7 +139,7 @@ def test_a_link_that_was_introduced_ends_with_a_stop():
     two.links.introduce("K1", one.address)
     network.pump()
 
-    results = []
+    results: list = []
     two.links.stop().addCallback(results.append)
     network.pump()
 
