@@ -12,6 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from kraft.web.findings import DISK_FULL, WARN, verdict
+from kraft.web.report import NotAReport, decode
+from kraft.web.view import Answer as Seen
+from kraft.web.view import View
+
 DEFAULT_ADDRESS = "127.0.0.1:10021"
 TIMEOUT_DEFAULT_SECONDS = 2.0
 ANSWER_MAX_BYTES = 16 << 20  # far above any real answer; an address typed wrong may be anything
@@ -25,8 +30,9 @@ examples:
   kraft status --json | jq .healthy
 
 Addresses are HTTP ports (http.listen of the configuration). A node that has not formed a cluster yet, knows
-no leader, differs from the others, or cannot be asked makes the answer unhealthy. Below the table: learners,
-changes of the voters, and snapshots on their way.
+no leader, has a full disk, differs from the others, or cannot be asked makes the answer unhealthy. Below
+the table: learners, changes of the voters, snapshots on their way, and what else deserves a look, with the
+command to give next. The page on the same ports (http://HOST:PORT/) shows all of this, live.
 
 exit status: 0 every node answers, is well and knows a leader; 1 not so; 2 wrong usage
 """
@@ -46,11 +52,12 @@ class Answer:
 
     @property
     def healthy(self) -> bool:
-        """It answered, serves, knows a leader for every group, and its data is right."""
+        """It answered, serves, has room, knows a leader for every group, and its data is right."""
         status = self.status
         return (
             status is not None
             and not status["problem"]
+            and not status["disk_full"]
             and bool(status["groups"])
             and all(group["leader"] for group in status["groups"])
             and not self.fenced
@@ -126,21 +133,18 @@ def ask(name: str, address: str, timeout: float) -> Answer:
         body = response.read(ANSWER_MAX_BYTES)
         if response.status != http.HTTPStatus.OK:
             return Answer(name, address, error=f"HTTP {response.status} {response.reason}")
-        return _understood(name, address, json.loads(body))
+        return _understood(name, address, body)
     except (OSError, http.client.HTTPException) as error:
         return Answer(name, address, error=getattr(error, "strerror", None) or str(error) or "no answer")
-    except ValueError:
-        return Answer(name, address, error="not a kraft node's answer")
     finally:
         connection.close()
 
 
-def _understood(name: str, address: str, status: Any) -> Answer:
+def _understood(name: str, address: str, body: bytes) -> Answer:
     """The answer, if it has what this command shows."""
     try:
-        table_rows(status)
-        return Answer(status["node"], address, status)
-    except (KeyError, TypeError):
+        return Answer(decode(body).status.node, address, json.loads(body))
+    except NotAReport:
         return Answer(name, address, error="not a kraft node's answer")
 
 
@@ -185,8 +189,25 @@ def render(answers: Sequence[Answer]) -> list[str]:
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     troubles = [f"{each.name or each.address}: {trouble}" for each in answers if (trouble := _trouble(each))]
     notes = [note for answer in answers for note in _notes(answer)]
+    warnings = _warnings(answers)
     well = "1 node answers and knows" if len(answers) == 1 else f"{len(answers)} nodes answer and know"
-    return [*lines, "", *notes, *(troubles or [f"all well: {well} a leader"])]
+    end = f"{'look at this, though' if warnings else 'all well'}: {well} a leader"
+    return [*lines, "", *notes, *warnings, *(troubles or [end])]
+
+
+def _warnings(answers: Sequence[Answer]) -> list[str]:
+    """What the page finds in the answers of nodes that serve, with the command to give next."""
+    seen = [
+        Seen(each.name, each.address, report, last=report)
+        for each in answers
+        if each.status is not None and (report := decode(json.dumps(each.status).encode()))
+    ]
+    if not seen or seen[0].report is None:
+        return []
+    found = verdict(View(seen[0].report, tuple(seen))).findings
+    serving = {each.name for each in answers if each.healthy}
+    told = [each for each in found if each.severity == WARN and each.subject in serving]
+    return [f"{each.subject}: {each.text}{each.command and f' ({each.command})'}" for each in told]
 
 
 def _notes(answer: Answer) -> Iterator[str]:
@@ -222,6 +243,8 @@ def _trouble(answer: Answer) -> str:
         return ""
     if answer.fenced and not answer.status["problem"]:
         return f"its data differs from the others': KRAFT RESEED {answer.name}"
+    if answer.status["disk_full"] and not answer.status["problem"]:
+        return DISK_FULL
     return str(answer.status["problem"]) or "no leader known"
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, zip_longest
 
+from kraft.telemetry.buckets import SECONDS_BUCKETS
 from kraft.telemetry.probe import Cancellable, Clock
-from kraft.telemetry.samples import SECONDS_BUCKETS
 
 SECONDS_KEPT = 300  # what an eye can compare; Prometheus has the rest
 

@@ -12,7 +12,8 @@ from typing import Protocol
 from structlog.typing import FilteringBoundLogger
 
 import kraft
-from kraft.telemetry.facts import Chronicle, Facts
+from kraft.telemetry.chronicle import Chronicle
+from kraft.telemetry.facts import Facts
 from kraft.telemetry.logs import RateLimit
 from kraft.telemetry.numbers import About, Metrics
 from kraft.telemetry.observers import (

@@ -12,8 +12,9 @@ from itertools import accumulate, product
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from kraft.telemetry.buckets import SECONDS_BUCKETS
+
 PREFIX = "kraft_"
-SECONDS_BUCKETS = tuple(0.0005 * 2**i for i in range(15))  # 0.5 ms to 8.192 s
 COUNT_BUCKETS = tuple(float(1 << i) for i in range(13))  # 1 to 4096
 
 

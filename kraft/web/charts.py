@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kraft.telemetry.history import SECONDS_KEPT, Column, History, Traffic, added, quantile_ms, traffic
-from kraft.web.cluster import View
+from kraft.web.view import View
 
 SETTLE_SECONDS = 2  # a round takes up to one, and clocks are not quite equal
 CLASSES = ("read", "write")  # what clients wait for

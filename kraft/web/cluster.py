@@ -5,8 +5,8 @@ Nobody is asked unless somebody looks. However many look, there is one round at 
 and a member that hangs delays nothing but the news of itself.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -16,36 +16,9 @@ from kraft.host.status import MemberStatus
 from kraft.web.limits import ROUND_SECONDS
 from kraft.web.ports import Fetch
 from kraft.web.report import NotAReport, Report, decode
+from kraft.web.view import Answer, View
 
 ASKED_PATH = "/status?full"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What is known of one member.
-
-    `report` is there when it answered the last time it was asked; otherwise `error` says why not, and `last`
-    is what it said before, if it ever did. Without both, it was not asked yet.
-    """
-
-    id: str
-    address: str
-    report: Report | None = None
-    error: str = ""
-    last: Report | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """A node, and the cluster as it sees it. `answers` has one for each member, this node too, by id."""
-
-    own: Report
-    answers: tuple[Answer, ...]
-
-    @property
-    def reports(self) -> Iterator[Report]:
-        """Of all that answer."""
-        return (answer.report for answer in self.answers if answer.report is not None)
 
 
 class Cluster:

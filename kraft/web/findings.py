@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from kraft.host.status import GroupStatus
 from kraft.web import overview
-from kraft.web.cluster import Answer, View
 from kraft.web.report import Report
+from kraft.web.view import Answer, View
 
+DISK_FULL = "its disk is full: it neither votes nor takes writes; with room again it goes on by itself"
 BAD, WARN, NOTE = "bad", "warn", "note"  # does not serve; serves, but look; is under way
 LAG_ENTRIES = 10_000  # as the alert KraftFollowerLagging
 DATASET_SHARE = 0.85  # of the quota, as the alert KraftQuotaNearlyUsed
@@ -103,8 +104,7 @@ def _node(view: View, report: Report) -> Iterator[Finding]:
     elif not status.groups:
         yield Finding(BAD, status.node, "no leader known")
     if status.disk_full:
-        text = "its disk is full: it neither votes nor takes writes; with room again it goes on by itself"
-        yield Finding(BAD, status.node, text, "df -h, on its machine, for the file system of node.data")
+        yield Finding(BAD, status.node, DISK_FULL, "df -h, on its machine, for the file system of node.data")
     elif report.facts.disk_free_bytes is not None and report.facts.disk_free_bytes < DISK_FREE_BYTES:
         free = report.facts.disk_free_bytes >> 20
         yield Finding(WARN, status.node, f"its disk has only {free} MiB left", "df -h, on its machine")

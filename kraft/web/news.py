@@ -19,11 +19,12 @@ from zope.interface import implementer
 
 from kraft.telemetry.history import SECONDS_KEPT
 from kraft.web.charts import Charts, charts
-from kraft.web.cluster import Cluster, View
+from kraft.web.cluster import Cluster
 from kraft.web.findings import verdict
 from kraft.web.limits import LISTENER_STALLED_SECONDS, LISTENERS_MAX, ROUND_SECONDS
 from kraft.web.page import as_of, title
 from kraft.web.sections import sections
+from kraft.web.view import View
 
 GATHER_SECONDS = 0.25  # that the answers of a round are waited for; a member that hangs delays nobody more
 RETRY_MS = 1000  # after which a browser connects again

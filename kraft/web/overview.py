@@ -1,7 +1,7 @@
 """What the answers of several nodes say together: groups, their leaders, who is there."""
 
 from kraft.host.status import GroupStatus
-from kraft.web.cluster import View
+from kraft.web.view import View
 
 
 def groups(view: View) -> list[GroupStatus]:

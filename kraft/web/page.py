@@ -2,10 +2,10 @@
 
 from kraft.telemetry.history import SECONDS_KEPT
 from kraft.web import assets, words
-from kraft.web.cluster import View
 from kraft.web.findings import Verdict, verdict
 from kraft.web.markup import Html, element, join
 from kraft.web.sections import SIGNS, sections
+from kraft.web.view import View
 
 # Nothing but what this node itself serves under the names in the document; no inline script or style.
 POLICY = (

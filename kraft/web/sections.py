@@ -8,10 +8,10 @@ from kraft.telemetry.history import Traffic
 from kraft.telemetry.journal import Happening
 from kraft.web import overview, words
 from kraft.web.charts import WINDOWS, averages
-from kraft.web.cluster import Answer, View
 from kraft.web.findings import Finding, Verdict
 from kraft.web.markup import Child, Html, element, join
 from kraft.web.report import Report
+from kraft.web.view import Answer, View
 
 EVENTS_SHOWN = 40
 SAME_SECONDS, SAME_LINES = 3.0, 20  # nodes tell of one event at about the same time, with little in between

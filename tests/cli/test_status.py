@@ -91,6 +91,25 @@ def test_what_is_wrong_is_told_node_by_node(bad, told):
     assert render([answer("K1"), bad])[-1] == told
 
 
+def test_a_full_disk_is_trouble():
+    """The others serve on, but somebody has to make room."""
+    full = answer("K2")
+    full.status["disk_full"] = True
+    assert not full.healthy
+    assert render([answer("K1"), full])[-1].startswith("K2: its disk is full")
+
+
+def test_what_deserves_a_look_comes_with_the_command_to_give_next():
+    """The same words as on the status page; the exit status is for what does not serve."""
+    little = answer("K2")
+    little.status["disk_free_bytes"] = 5 << 20
+    assert little.healthy
+    assert render([answer("K1"), little])[-2:] == [
+        "K2: its disk has only 5 MiB left (df -h, on its machine)",
+        "look at this, though: 2 nodes answer and know a leader",
+    ]
+
+
 def test_what_is_under_way_is_told_once():
     """By the leader, and for a snapshot by its receiver."""
     change = {"learners": ("K4", "K5"), "joining": ("K4",), "joint": True, "transferring": "K2"}

@@ -1,6 +1,6 @@
 """What telemetry adds to the status."""
 
-from kraft.telemetry.facts import EVENTS_TOLD, Chronicle
+from kraft.telemetry.chronicle import EVENTS_TOLD, Chronicle
 from kraft.telemetry.journal import EVENTS_KEPT
 from kraft.telemetry.numbers import About, Metrics
 from tests.telemetry.clock import HostClock

@@ -1,8 +1,9 @@
 """The last minutes, second by second."""
 
+from kraft.telemetry.buckets import SECONDS_BUCKETS
 from kraft.telemetry.history import SECONDS_KEPT, Recorder, Traffic, added, quantile_ms, traffic
 from kraft.telemetry.names import COMMAND_DURATION
-from kraft.telemetry.samples import SECONDS_BUCKETS, Spread
+from kraft.telemetry.samples import Spread
 from tests.telemetry.clock import HostClock
 
 

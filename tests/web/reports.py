@@ -6,8 +6,8 @@ from typing import Any
 from kraft.host.status import GroupStatus, MemberStatus, ReplicaStatus, Status
 from kraft.telemetry.facts import Facts
 from kraft.telemetry.history import History
-from kraft.web.cluster import Answer, View
 from kraft.web.report import Report
+from kraft.web.view import Answer, View
 
 NODES = ("K1", "K2", "K3")
 
