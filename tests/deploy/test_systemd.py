@@ -6,6 +6,7 @@ restart.
 """
 
 import re
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,8 @@ def test_three_units_are_a_cluster(nodes, machine):
     )
     assert machine.run("stat", "-c", "%a %U %G", "/etc/kraft/secret").strip() == "640 root kraft"
     assert "dropin" not in "".join(unit.output for unit in nodes.values())
+    with urllib.request.urlopen(f"http://127.0.0.1:{leader.http_port}/metrics", timeout=10) as scrape:
+        assert "\nprocess_start_time_seconds " in scrape.read().decode()  # what ProcSubset=pid would hide
 
 
 def test_the_journal_knows_priorities(nodes, machine):
