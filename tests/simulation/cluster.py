@@ -74,7 +74,7 @@ class Process:
         self._checks = checks
         name = f"{node.id} start {node.starts}"
         dice = node.world.dice(f"{name} disk")
-        self.disk = Disk(node.world, clock, node.medium, dice, node.fatal, node.crash)
+        self.disk = Disk(node.world, clock, node.medium, dice, node.fatal, node.lose_power)
         observer = Silent(node.world)
         self.host = Host(
             node.config,
@@ -183,7 +183,7 @@ class SimulatedNode:
         """It is well, and has room."""
         self.medium.full = False
         if self._storage is not None:
-            self._storage.files.fail_sync = self._storage.files.fail_read = False
+            self._storage.mend()
 
     def flip_bit(self, what: str) -> bool:
         """The process ends, and a bit of a file is another one; false where there are no bits."""
@@ -231,6 +231,11 @@ class SimulatedNode:
         self.world.call_later(0, self.crash)
         if self.troubled:
             self.world.call_later(RESTART_SECONDS, self._start_again)
+
+    def lose_power(self) -> None:
+        """It comes back after a moment."""
+        self.crash()
+        self.world.call_later(RESTART_SECONDS, self._start_again)
 
     def _start_again(self) -> None:
         if self.process is None and not self.lost:

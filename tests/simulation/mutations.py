@@ -238,11 +238,12 @@ MUTATIONS = (
     ),
     # -- host
     Mutation(
-        "write sent again when the link breaks",
+        "uncertain writes sent again",
         "kraft/host/forwarding.py",
-        "return sum(self._uncertain(self._sent.pop(request)[1]) for request in gone)",
-        "return sum(len([p.settle(Busy()) for p in self._sent.pop(request)[1]]) for request in gone)",
-        "an uncertain write is not called refused (redisraft issue 23)",
+        "if reply.outcome == NOT_PROPOSED:",
+        "if reply.outcome != DONE:",
+        "what the leader may have logged is not proposed once more (redisraft issue 13)",
+        100,
     ),
     Mutation(
         "reads do not wait until applied",

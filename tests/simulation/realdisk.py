@@ -201,6 +201,12 @@ class RealStorage:
             self.files.cut_at = self.files.steps + self._dice.randrange(1, STEPS_MAX)
         return True
 
+    def mend(self) -> None:
+        """Nothing fails any more, and the power stays."""
+        self.files.fail_sync = self.files.fail_read = False
+        if not self.files.off:
+            self.files.cut_at = None
+
     def settle(self) -> None:
         """No power is lost: what was written is there, synced or not."""
         self.power_lost = False

@@ -14,7 +14,6 @@ QUICK = (
     "entries acknowledged before they are durable",
     "every append truncates",
     "reads do not wait until applied",
-    "write sent again when the link breaks",
     "log cut beyond the checkpoint",
     "votes not written",
 )
