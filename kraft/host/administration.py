@@ -7,6 +7,8 @@ rules. The leader hands changes of the membership to `membership`, and does the 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
+
 from kraft.host import admin
 from kraft.host.admin import (
     LOCAL,
@@ -103,7 +105,11 @@ class Administration:
         if not group.leads:
             answer(NotLeader(group.id, ""))
             return
-        command = admin.decode(message.command)
+        try:
+            command = admin.decode(message.command)
+        except msgspec.DecodeError:
+            answer(AdminRefused(f"{group.node.id} leads and does not know this command: update it first"))
+            return
         self._observer.event("admin_command", command=type(command).__name__.lower(), peer=peer)
         self._do(group, command, answer)
 
@@ -151,6 +157,9 @@ class Administration:
         elif node.configuration.member(command.id) is None:
             known = ", ".join(m.id for m in node.configuration.everyone)
             done(AdminRefused(f"{command.id} is not a member; members are {known}"))
+        elif index := group.comparing.equal(command.id):
+            text = f"{command.id} has the same data as the others at index {index}: nothing to replace"
+            done(AdminRefused(text))
         elif not group.take_checkpoint(lambda outcome: self._send_copy(group, command.id, outcome, done)):
             done(NotLeader(0, ""))
 

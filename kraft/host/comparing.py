@@ -8,7 +8,7 @@ vote and to acknowledge entries.
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from kraft.host.divergence import UNKNOWN, Divergence, ReplicaSum, Verdict
+from kraft.host.divergence import EQUAL, UNKNOWN, Divergence, ReplicaSum, Verdict
 from kraft.host.ports import NotLeader
 from kraft.kv.checkpoint import Image
 from kraft.peerwire.messages import Digest, Fence, Message
@@ -88,6 +88,11 @@ class Comparing:
     def verify(self, index: int, done: Callable[[list[object] | NotLeader], None]) -> None:
         """`done` gets the table of all replicas when every one has reported `index`, or time is up."""
         self._verifying.append((index, self._around.clock.seconds() + VERIFY_SECONDS, done))
+
+    def equal(self, replica: str) -> int:
+        """The index at which `replica` was last like the others; 0 when it was not, or nobody knows."""
+        rows = [row for row in self._table() if row.node == replica and row.state == EQUAL]
+        return rows[0].index if rows else 0
 
     def tick(self, now: float) -> None:
         """Report this replica's sum to the leader; answer who waits for a table."""

@@ -302,6 +302,11 @@ class Group:
         """Close batches, begin reads, carry out what the core wants. Once per turn of the host."""
         self._serving.turn()
         ready = self.node.ready()
+        if self.node.configuration is not self._configuration:
+            self._configuration = self.node.configuration
+            self._tell_strangers()
+            self._serving.reconfigured()
+            self._around.reconfigured(self)
         if ready is not None:
             self._carry_out(ready)
         if self._led != self.leads:
@@ -309,10 +314,6 @@ class Group:
             if not self._led:
                 self._sending.stop()
                 self.comparing.follow()
-        if self.node.configuration is not self._configuration:
-            self._configuration = self.node.configuration
-            self._tell_strangers()
-            self._around.reconfigured(self)
 
     def finish(self) -> None:
         """After the turn's messages are on their way: apply and answer."""
@@ -381,8 +382,8 @@ class Group:
 
     def hand_over(self, to: str) -> None:
         """Give leadership to `to`. Raises NotLeading, TransferRefused."""
-        self._serving.drop_lease()
         self.node.transfer(to)
+        self._serving.drop_lease()  # before anything leaves
 
     def stop_serving_peers(self) -> None:
         """Take no more writes from other nodes."""
@@ -420,6 +421,8 @@ class Group:
             taken = self._serving.fenced and self.node.base.index <= base.index <= self.node.commit
             if taken:
                 self.node.reseed(base, received.number)
+            else:
+                self._around.observer.event("snapshot_not_taken", group=self.id, index=base.index)
         else:
             taken = self.node.install(base, received.number)
         self._around.wake(self)

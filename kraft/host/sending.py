@@ -110,10 +110,12 @@ class Sending:
         """`peer` needs a copy; with `reseed` in place of its own wrong state. Harmless when repeated."""
         now = self._clock.seconds()
         transfer = self._transfers.get(peer)
-        if transfer is None:
+        if transfer is not None and reseed and transfer.ended:
+            self._end(transfer, DONE)  # what it was sent is history: it needs a newer one
+            transfer = None
+        if transfer is None:  # else it gets one already, for whichever reason
             pace = Pace(self._settings.bytes_per_second)
             transfer = self._transfers[peer] = _Transfer(peer, reseed, pace, now)
-        transfer.reseed = transfer.reseed or reseed
         if self._view is not None:
             self._tell(transfer, now)
         elif self._opening is None:
@@ -299,6 +301,8 @@ class Sending:
             )
         if not self._transfers:
             self._close()
+        else:
+            self.checkpointed()  # whoever has not begun gets the newest one
 
     def _fields(self, peer: str) -> dict[str, object]:
         return {"group": self._group, "peer": peer, "index": self.index}

@@ -154,9 +154,14 @@ class Serving:
             self._snub(leader)
             self._reads.fail(message.request)
 
-    def heard(self, voter: str, message: HeartbeatReply) -> None:
-        """A voter's wall clock came with its answer."""
-        self._stamps.heard(voter, message.wall_ms)
+    def heard(self, peer: str, message: HeartbeatReply) -> None:
+        """A wall clock came with an answer; those of voters count."""
+        if peer in self._node.configuration.electors:
+            self._stamps.heard(peer, message.wall_ms)
+
+    def reconfigured(self) -> None:
+        """Others vote now."""
+        self._stamps.count_only(self._node.configuration.electors)
 
     def led_by(self, message: Heartbeat) -> None:
         """The leader is there, and said how far it is."""

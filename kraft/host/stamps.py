@@ -4,7 +4,7 @@ Within a term it follows the leader's monotonic clock, pulled towards the median
 at most one millisecond per second, so that a stepped clock on one machine cannot expire keys early.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from kraft.host.ports import Clock
 
@@ -30,6 +30,10 @@ class Stamps:
     def heard(self, voter: str, wall_ms: int) -> None:
         """A voter's wall clock just arrived."""
         self._offsets[voter] = wall_ms - self._clock.wall_ms()
+
+    def count_only(self, voters: Collection[str]) -> None:
+        """These are the voters now: the clocks of others do not matter any more."""
+        self._offsets = {voter: offset for voter, offset in self._offsets.items() if voter in voters}
 
     def now(self) -> int:
         """The running stamp, Unix milliseconds."""

@@ -38,6 +38,7 @@ LEVELS: dict[str, str] = {
     "snapshot_receive_stalled": "warning",
     "snapshot_receive_ended": "info",
     "snapshot_receive_failed": "warning",
+    "snapshot_not_taken": "warning",
     # checkpoints and their comparison
     "checkpoint_written": "info",
     "checkpoint_failed": "error",
