@@ -6,16 +6,18 @@ VENV ?= .venv
 PYTHON ?=
 DEMO ?=
 TESTS ?=
+SCREENSHOTS ?= build/screenshots
 
 # Two workers: one runs the real clusters, one after the other, and the rest fills the other (tests/conftest.py).
 PYTEST = $(VENV)/bin/pytest -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types clean
+.PHONY: help demo test screenshots lint types clean
 
 help:
 	@echo 'make demo    three nodes on this machine, in the foreground; Ctrl-C stops them (DEMO="--nodes 5" passes options)'
 	@echo 'make test    the test suite (TESTS="tests/raft -k vote" runs some)'
+	@echo 'make screenshots  pictures of the status page in $(SCREENSHOTS), light and dark, desk and phone'
 	@echo 'make lint    ruff'
 	@echo 'make types   mypy'
 	@echo 'make clean   removes $(VENV) and caches; the data of the demo stays in kraft-demo'
@@ -25,6 +27,10 @@ demo: $(VENV)/.run
 
 test: $(VENV)/.test
 	$(PYTEST) $(TESTS)
+
+screenshots: $(VENV)/.test
+	$(VENV)/bin/pytest tests/browser/test_pictures.py --screenshots $(SCREENSHOTS)
+	@ls $(SCREENSHOTS)
 
 lint: $(VENV)/.test
 	$(VENV)/bin/ruff check .

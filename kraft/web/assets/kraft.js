@@ -58,7 +58,8 @@ function roof(highest) {
 
 function figures(number) {
   if (number === null || number === undefined) return "–";
-  return number >= 100 || Number.isInteger(number) ? Math.round(number).toLocaleString("en") : number.toFixed(1);
+  if (number < 100 && !Number.isInteger(number)) return number.toFixed(1);
+  return Math.round(number).toLocaleString("en").replaceAll(",", "\u202f"); // as in the tables
 }
 
 function make(name, attributes, words) {
