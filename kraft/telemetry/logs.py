@@ -11,6 +11,7 @@ takes off again: the same lines in the same form, and no second way out besides 
 
 import os
 import sys
+import time
 from collections.abc import Callable, MutableMapping
 from functools import partial
 from io import TextIOBase
@@ -27,6 +28,7 @@ from kraft.config import Log
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # as in syslog(3)
 KEYS_MAX = 256  # of one rate limit; the oldest go first
+BURST = 20  # of what is worth reading each time: one for every node of a large cluster, some orders in a row
 _FIRST = ("timestamp", "level", "event", "node")
 _TWISTED_LEVELS = {
     LogLevel.debug: "debug",
@@ -81,24 +83,30 @@ def log(out: FilteringBoundLogger, level: str, event: str, /, **fields: object) 
 
 
 class RateLimit:
-    """Lets one event of a kind through in `period` seconds, for what others could repeat at will."""
+    """Lets a few events of a kind through in `period` seconds, for what others could repeat at will."""
 
     def __init__(self, seconds: Callable[[], float], period: float = 5.0) -> None:
         self._seconds = seconds
         self._period = period
-        self._seen: dict[str, tuple[float, int]] = {}  # kind -> (when one went through, held back since)
+        self._seen: dict[str, tuple[float, int, int]] = {}  # kind -> (period began, let through, held back)
 
-    def admit(self, kind: str) -> int | None:
-        """None to hold this one back, else how many of the kind were held back before it."""
+    def admit(self, kind: str, burst: int = 1) -> int | None:
+        """None to hold this one back, else how many of the kind were held back before it.
+
+        A period begins with the first that goes through, and has room for `burst`.
+        """
         now = self._seconds()
-        last, held = self._seen.get(kind, (now - self._period, 0))
-        if now - last < self._period:
-            self._seen[kind] = (last, held + 1)
-            return None
+        began, through, held = self._seen.get(kind, (now - self._period, 0, 0))
+        if now - began < self._period:
+            if through >= burst:
+                self._seen[kind] = (began, through, held + 1)
+                return None
+            self._seen[kind] = (began, through + 1, held)
+            return 0
         self._seen.pop(kind, None)
-        self._seen[kind] = (now, 0)
+        self._seen[kind] = (now, 1, 0)
         if len(self._seen) > KEYS_MAX:
-            del self._seen[next(iter(self._seen))]
+            self._seen.pop(next(iter(self._seen)), None)
         return held
 
 
@@ -107,17 +115,28 @@ class TwistedBridge:
     """Twisted's own log events as events named `twisted`; without arguments, so that twistd can make one.
 
     twistd logs before a service can configure anything; what is worth telling then is told with the defaults.
+    Whoever finds a way to make the framework complain can do so again and again: what comes from one place in
+    one wording is told a few times, and counted.
     """
+
+    def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._limit = RateLimit(seconds)
 
     def __call__(self, event: LogEvent) -> None:
         """Pass one event on; an error that was logged carries its traceback."""
         if not structlog.is_configured():
             configure(Log())
-        fields: dict[str, object] = {"message": formatEvent(event), "source": event.get("log_namespace", "")}
+        level = _TWISTED_LEVELS.get(event.get("log_level", LogLevel.info), "info")
+        source = event.get("log_namespace", "")
+        held = 0 if level == "debug" else self._limit.admit(f"{source} {event.get('log_format')}", BURST)
+        if held is None:
+            return
+        fields: dict[str, object] = {"message": formatEvent(event), "source": source}
         failure = event.get("log_failure")
         if failure is not None:
             fields["exception"] = failure.getTraceback()
-        level = _TWISTED_LEVELS.get(event.get("log_level", LogLevel.info), "info")
+        if held:
+            fields["held_back"] = held
         log(logger("twisted"), level, "twisted", **fields)
 
 

@@ -2,17 +2,19 @@
 
 They implement the `Observer` protocols of raft, host, storage, transport and server structurally; `tap` hands
 them out. None raises, none calls back, and what a peer or a client can repeat at will is logged at most every
-few seconds, with the number of those held back.
+few seconds, with the number of those held back. Where each one tells something new, such as an order or a
+change of roles, a burst of them is let through first.
 """
 
 from structlog.typing import FilteringBoundLogger
 
 from kraft.telemetry.events import LEVELS
 from kraft.telemetry.journal import Journal
-from kraft.telemetry.logs import RateLimit, log
+from kraft.telemetry.logs import BURST, RateLimit, log
 from kraft.telemetry.numbers import CODES, OTHER, Metrics
 
 _CODES = frozenset(CODES)
+_CAUSES = ("group", "command", "peer", "replica")  # fields with few values, none of a stranger's choice
 
 
 class EventLog:
@@ -31,9 +33,9 @@ class EventLog:
             self._journal.note(event, fields)
         log(self._logger, LEVELS.get(event, "info"), event, **fields)
 
-    def tell_seldom(self, key: str, event: str, /, **fields: object) -> None:
-        """One event, unless one of the same `key` was told a moment ago."""
-        held = self._limit.admit(key)
+    def tell_seldom(self, key: str, event: str, /, *, burst: int = 1, **fields: object) -> None:
+        """One event, unless `burst` of the same `key` were told a moment ago."""
+        held = self._limit.admit(key, burst)
         if held is None:
             return
         if held:
@@ -55,10 +57,9 @@ class RaftObserver:
             self._leaders[group] = (term, leader)
             self._metrics.leader_changes.add(1, str(group))
         fields = {"group": group, "role": role, "term": term, "leader": leader}
-        if role in ("leader", "follower"):
-            self._events.tell("role_changed", **fields)
-        else:  # a node without a quorum keeps trying
-            self._events.tell_seldom(f"role {group} {role}", "role_changed", **fields)
+        # A node without a quorum keeps trying; the others may be told to hand over, or of ever higher terms.
+        burst = BURST if role in ("leader", "follower") else 1
+        self._events.tell_seldom(f"role {group} {role}", "role_changed", burst=burst, **fields)
 
     def election_ended(self, group: int, kind: str, outcome: str) -> None:
         """This node stood in it."""
@@ -115,8 +116,9 @@ class HostObserver:
         self._metrics.snapshot_transfer_bytes.add(size, str(group), direction)
 
     def event(self, name: str, **fields: object) -> None:
-        """Straight to the log."""
-        self._events.tell(name, **fields)
+        """To the log; most come from orders of a client, or from what another node says."""
+        cause = " ".join(str(fields.get(field, "")) for field in _CAUSES)
+        self._events.tell_seldom(f"event {name} {cause}", name, burst=BURST, **fields)
 
 
 class StorageObserver:
@@ -141,8 +143,15 @@ class StorageObserver:
     def image_written(self, group: int, seconds: float, written: int, index: int, size: int) -> None:
         """A checkpoint of the keyspace."""
         self._metrics.snapshot_written(str(group), seconds, size)
-        self._events.tell(
-            "checkpoint_written", group=group, index=index, keys=written, size=size, seconds=round(seconds, 3)
+        self._events.tell_seldom(  # as often as KRAFT SNAPSHOT is given
+            f"checkpoint {group}",
+            "checkpoint_written",
+            burst=BURST,
+            group=group,
+            index=index,
+            keys=written,
+            size=size,
+            seconds=round(seconds, 3),
         )
 
     def image_failed(self, group: int) -> None:
@@ -178,8 +187,9 @@ class TransportObserver:
         self._events.tell_seldom(f"disconnected {peer}", "peer_disconnected", peer=peer, reason=reason)
 
     def unreachable(self, peer: str, reason: str, attempts: int) -> None:
-        """Told less and less often by the links themselves."""
-        self._events.tell("peer_unreachable", peer=peer, reason=reason, attempts=attempts)
+        """Told less and less often by the links themselves; one limit, as KRAFT ADD names new ones."""
+        fields = {"peer": peer, "reason": reason, "attempts": attempts}
+        self._events.tell_seldom("unreachable", "peer_unreachable", burst=BURST, **fields)
 
     def refused(self, address: str, reason: str) -> None:
         """Anybody who reaches the port can cause this, so one limit holds for all of them."""

@@ -79,7 +79,7 @@ def test_a_sentence_has_a_longest_length() -> None:
 
 def test_what_is_told_to_the_log_is_noted() -> None:
     class Unlimited:
-        def admit(self, _key: str) -> int:
+        def admit(self, _key: str, _burst: int) -> int:
             return 0
 
     class Quiet:

@@ -18,7 +18,7 @@ from twisted.python.logfile import LogFile
 from kraft.config import Log
 from kraft.telemetry import logs
 from kraft.telemetry.events import LEVELS
-from kraft.telemetry.logs import KEYS_MAX, RateLimit, TwistedBridge
+from kraft.telemetry.logs import BURST, KEYS_MAX, RateLimit, TwistedBridge
 from kraft.telemetry.logs import LEVELS as LEVELS_OF_LOGS
 from kraft.telemetry.observers import EventLog
 
@@ -212,6 +212,23 @@ def test_twisted_events_come_through_the_bridge() -> None:
     assert "RuntimeError: broken" in lost["exception"]
 
 
+def test_what_the_framework_complains_of_again_and_again_is_counted() -> None:
+    """By place and wording: what varies in it, such as an address, makes no difference."""
+    now = [0.0]
+    out = io.StringIO()
+    configure("info", "json", stream=out)
+    twisted = Logger(namespace="web", observer=TwistedBridge(lambda: now[0]))
+    for i in range(BURST + 100):
+        twisted.warn("odd request from {address}", address=i)
+    twisted.error("another")
+    now[0] = 5.0
+    twisted.warn("odd request from {address}", address="later")
+
+    *burst, another, later = map(json.loads, out.getvalue().splitlines())
+    assert (len(burst), another["message"]) == (BURST, "another")
+    assert (later["message"], later["held_back"]) == ("odd request from later", 100)
+
+
 def test_a_bridge_made_before_configuration_follows_it(monkeypatch: pytest.MonkeyPatch) -> None:
     early, late = io.StringIO(), io.StringIO()
     monkeypatch.setattr("sys.__stdout__", early)
@@ -236,6 +253,18 @@ def test_a_flood_becomes_one_line_and_a_number() -> None:
     now[0] = 5.0
     assert limit.admit("a") == 3
     assert limit.admit("a") is None
+
+
+def test_a_burst_is_let_through_before_the_flood_is_held_back() -> None:
+    """The period begins with the first; what it holds back is told with the next one that goes through."""
+    now = [0.0]
+    limit = RateLimit(lambda: now[0], period=5.0)
+
+    assert [limit.admit("a", burst=3) for _ in range(5)] == [0, 0, 0, None, None]
+    now[0] = 5.0
+    assert [limit.admit("a", burst=3) for _ in range(4)] == [2, 0, 0, None]
+    now[0] = 60.0
+    assert limit.admit("a", burst=3) == 1
 
 
 def test_the_kinds_of_a_limit_are_bounded() -> None:
