@@ -1,4 +1,4 @@
-"""Command line: `python -m bench [compare|restart] ...`; without a name it compares."""
+"""Command line: `python -m bench [compare|restart|checkpoint] ...`; without a name it compares."""
 
 import argparse
 import importlib.util
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import etcd, loads, report
+from bench.checkpoint import checkpoint
 from bench.compare import Factory, Plan, compare, running, say, scratch
 from bench.failover import failover
 from bench.machine import describe
@@ -58,7 +59,11 @@ def parser() -> argparse.ArgumentParser:
     )
     again = commands.add_parser("restart", help="time and memory of a restart with many keys")
     again.add_argument("--keys", type=int, default=1_000_000)
-    for command in (comparison, again):
+    copies = commands.add_parser("checkpoint", help="what writers feel of checkpoints and snapshots")
+    copies.add_argument("--keys", type=int, default=1_000_000)
+    copies.add_argument("--rounds", type=int, default=3)
+    copies.add_argument("--seconds", type=float, default=5.0, help="what one quiet spell lasts")
+    for command in (comparison, again, copies):
         command.add_argument("--markdown", type=Path, help="write the tables there, too")
         command.add_argument(
             "--out", type=Path, default=RESULTS, help="for the JSON, and for databases while it runs"
@@ -128,7 +133,14 @@ def run_restart(options: argparse.Namespace, directory: Path) -> tuple[dict[str,
     return result, report.restart_page(result)
 
 
-COMMANDS = {"compare": run_compare, "restart": run_restart}
+def run_checkpoint(options: argparse.Namespace, directory: Path) -> tuple[dict[str, Any], str]:
+    """Measure checkpoints and a snapshot; the result and its page."""
+    measured = checkpoint(scratch(directory, "checkpoint"), options.keys, options.rounds, options.seconds)
+    result = {"machine": describe(), "failures": [], **measured}
+    return result, report.checkpoint_page(result)
+
+
+COMMANDS = {"compare": run_compare, "restart": run_restart, "checkpoint": run_checkpoint}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -18,12 +18,16 @@ LIMIT_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """`clients` connections with `pipeline` requests in flight each; `pilot` requests tell the rate."""
+    """`clients` connections with `pipeline` requests in flight each; `pilot` requests tell the rate.
+
+    With `keys` each request takes one of so many at random, named as `restart.key` names them.
+    """
 
     operation: str  # set, get or line: a SET as an inline command
     clients: int
     pipeline: int
     pilot: int
+    keys: int = 0
 
     @property
     def name(self) -> str:
@@ -69,6 +73,8 @@ def _redis_benchmark(load: Load, port: int, requests: int) -> Outcome:
         "redis-benchmark", "-h", "127.0.0.1", "-p", str(port), "-t", load.operation, "-c", str(load.clients),
         "-P", str(load.pipeline), "-d", str(VALUE_BYTES), "-n", str(requests), "--csv", "-e",
     ]  # fmt: skip
+    if load.keys:
+        command += ["-r", str(load.keys)]
     done = finish(command)
     if "Error" in done.stdout + done.stderr:
         raise BenchError(f"{load.name}: the server answered with an error: {done.stderr or done.stdout}")

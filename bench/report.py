@@ -213,6 +213,33 @@ def _sections(samples: Samples) -> Iterator[tuple[str, str]]:
     yield "Noise: most cores used by anything else", _by_system(samples, _others)
 
 
+def checkpoint_page(result: dict[str, Any]) -> str:
+    """Write the result of a checkpoint run."""
+    rows = []
+    for name, label in (("whole", "every key"), ("part", "a tenth of the keys")):
+        for trial in result[name]:
+            quiet, busy = trial["quiet"], trial["busy"]
+            rows.append(
+                [
+                    label,
+                    f"{trial['seconds']:.1f}",
+                    f"{quiet['p99_ms']:.2f}",
+                    f"{busy['p99_ms']:.2f}",
+                    f"{busy['p99_ms'] / quiet['p99_ms']:.1f}",
+                    f"{busy['rate'] / quiet['rate']:.2f}",
+                ]
+            )
+    fed = result["snapshot"]
+    told = (
+        f"A new node was fed by a snapshot and had its vote after {fed['seconds']:.1f} s: the leader took "
+        f"{fed['leader_mb_before']:.0f} MB before and {fed['leader_mb_most']:.0f} MB at most, the new node "
+        f"{fed['new_mb']:.0f} MB in the end; writers saw a p99 of {fed['busy']['p99_ms']:.2f} ms."
+    )
+    head = ["checkpoint of", "s", "quiet p99, ms", "p99, ms", "times", "rate, of quiet"]
+    what = f"{result['keys']:,} keys of {result['key_bytes']} bytes, values of {result['value_bytes']} bytes."
+    return "\n\n".join([machine_line(result["machine"]), what, table(head, rows), told]) + "\n"
+
+
 def restart_page(result: dict[str, Any]) -> str:
     """Write the result of a restart run."""
     plain = result["plain_select"]["seconds"]

@@ -122,10 +122,11 @@ http: {{listen: "tcp:{http}:interface=127.0.0.1", advertise: "127.0.0.1:{http}"}
 
 
 class Kraft(System):
-    """Nodes as `twistd` runs them, with default settings and metrics on."""
+    """Nodes as `twistd` runs them, with default settings and metrics on; `sections` is more YAML for each."""
 
-    def __init__(self, directory: Path, nodes: int) -> None:
+    def __init__(self, directory: Path, nodes: int, sections: str = "") -> None:
         super().__init__(directory)
+        self._sections = sections
         self.name = f"kraft-{nodes}"
         self._nodes = nodes
         self.ports: list[int] = []
@@ -153,8 +154,18 @@ class Kraft(System):
         twistd = "from twisted.scripts.twistd import run; run()"
         command = [sys.executable, "-c", twistd, "-n", "--pidfile=", "kraft", "--config", str(config)]
         directory.mkdir(parents=True)
-        config.write_text(text)
+        config.write_text(text + self._sections)
         self.processes.append(Process(command, directory, name=name))
+
+    def standby(self) -> tuple[str, int]:
+        """Start one more node, which waits to be added; its id and peer port."""
+        name, (client, peer, http) = f"n{len(self.processes) + 1}", free_ports(3)
+        data = json.dumps(str(self.directory / name / "data"))
+        text = CONFIG.format(id=name, data=data, members="{}", peer=peer, client=client, http=http)
+        self._node(name, text.replace("{members: {}}", "{standby: true}"))
+        self.ports.append(client)
+        wait_for(lambda: listening(client), name, self.processes)
+        return name, peer
 
     def leader(self) -> int | None:
         """Return the position of the one node that says it leads; None when not exactly one does."""

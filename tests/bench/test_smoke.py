@@ -48,6 +48,17 @@ def test_bare_server_and_sketch(tmp_path, need):
     assert len(list((tmp_path / "out").iterdir())) == 1
 
 
+def test_checkpoints_and_a_snapshot(tmp_path, need):
+    """Three nodes, a checkpoint of everything and of a part, and a fourth node that is fed."""
+    need("redis-benchmark")
+    out = str(tmp_path / "out")
+    done = bench("checkpoint", "--keys", "5000", "--rounds", "1", "--seconds", "0.2", "--out", out)
+    assert done.returncode == 0, done.stderr
+    result = only_result(tmp_path / "out")
+    assert len(result["whole"]) == len(result["part"]) == 1
+    assert result["snapshot"]["new_mb"] > 0
+
+
 def test_kraft_with_one_node_and_with_three(tmp_path, need):
     """Real nodes, a client on the leader and through a follower, and one killed leader."""
     need("redis-benchmark")
