@@ -1,11 +1,11 @@
 """The whole cluster as one node can show it: its own report, and those it asks the other members for.
 
 Nobody is asked unless somebody looks. However many look, there is one round at a time, and at most one in
-`ROUND_SECONDS`; a member that has not answered yet is not asked again. A browser so talks to one node only,
-and a member that hangs delays nothing but the news of itself.
+`ROUND_SECONDS`, but for an early one when a leader changes; a member that has not answered yet is not asked
+again. A browser so talks to one node only, and a member that hangs delays nothing but the news of itself.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from twisted.internet.defer import Deferred, DeferredList, succeed
@@ -32,6 +32,10 @@ class Cluster:
         self._asked: dict[str, Deferred[None]] = {}  # no answer yet
         self._round_at = -ROUND_SECONDS
 
+    def leaders(self) -> Sequence[tuple[int, int, str]]:
+        """Group, term and leader as this node knows them: what to hurry for."""
+        return [(group.group, group.term, group.leader) for group in self._own().status.groups]
+
     def view(self) -> View:
         """As known now."""
         own = self._own()
@@ -42,10 +46,13 @@ class Cluster:
             answers.append(replace(known, address=member.http) if known else Answer(member.id, member.http))
         return View(own, tuple(sorted(answers, key=lambda answer: answer.id)))
 
-    def refresh(self) -> Deferred[None]:
-        """Ask all others, unless that was done a moment ago; fires when the last one answered or failed."""
+    def refresh(self, *, hurry: bool = False) -> Deferred[None]:
+        """Ask all others, unless that was done a moment ago; fires when the last one answered or failed.
+
+        In a `hurry` they are asked anyway, as something has just changed.
+        """
         now = self._clock.seconds()
-        if now - self._round_at >= ROUND_SECONDS:
+        if hurry or now - self._round_at >= ROUND_SECONDS:
             self._round_at = now
             self._ask_all()
         if not self._asked:

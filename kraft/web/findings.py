@@ -22,12 +22,16 @@ CLOCK_OFFSET_MS = 1000  # a key then expires noticeably early or late when leade
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`text` is about `subject`, a node or a group; `command` is '' when there is nothing to do but wait."""
+    """`text` is about `subject`, a node or a group; `command` is '' when there is nothing to do but wait.
+
+    `topic` is clock or versions where that is what it is about, else cluster.
+    """
 
     severity: str
     subject: str
     text: str
     command: str = ""
+    topic: str = "cluster"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ def _headline(view: View, worst: str) -> str:
             return f"{view.own.status.node} is well; the other nodes are being asked"
         return f"All well: {_nodes(len(view.answers))} and {'knows' if asked == 1 else 'know'} a leader"
     serving = [group for group in overview.groups(view) if overview.leader(view, group.group) is not None]
+    if not view.own.status.cluster:
+        return f"{view.own.status.node} belongs to no cluster yet"
     if not serving or not overview.majority(view):
         return "The cluster does not serve"
     if any(_thin(view, group) for group in overview.groups(view)):
@@ -70,13 +76,13 @@ def _nodes(count: int) -> str:
 
 
 def _all(view: View) -> Iterator[Finding]:
+    for group in overview.groups(view):
+        yield from _group(view, group)
     for answer in view.answers:
         if answer.report is not None:
             yield from _node(view, answer.report)
         elif answer.error:
             yield _silent(view, answer)
-    for group in overview.groups(view):
-        yield from _group(view, group)
     yield from _versions(view)
 
 
@@ -97,7 +103,9 @@ def _node(view: View, report: Report) -> Iterator[Finding]:
     status = report.status
     fenced = any(group.fenced for group in status.groups)
     if status.problem:
-        yield Finding(BAD, status.node, status.problem, _problem_command(view, report, fenced))
+        severity = WARN if status.state == "forming" else BAD
+        command = kraft_command(view, f"reseed {status.node}") if fenced else ""
+        yield Finding(severity, status.node, status.problem, command)
     elif fenced:
         text = "its data differs from the others'"
         yield Finding(BAD, status.node, text, kraft_command(view, f"reseed {status.node}"))
@@ -116,18 +124,6 @@ def _node(view: View, report: Report) -> Iterator[Finding]:
         yield Finding(WARN, status.node, "its clients wait: writes come faster than they are logged")
     yield from _links(view, report)
     yield from _transfers(report)
-
-
-def _problem_command(view: View, report: Report, fenced: bool) -> str:
-    """By the facts, never by the words of the problem."""
-    status = report.status
-    if fenced:
-        return kraft_command(view, f"reseed {status.node}")
-    if status.state == "serving" and not overview.majority(view):
-        down = [answer.id for answer in view.answers if answer.error]
-        start = "; ".join(f"systemctl start kraft@{id_}" for id_ in down)
-        return start or "kraft status"
-    return ""
 
 
 def _links(view: View, report: Report) -> Iterator[Finding]:
@@ -154,7 +150,7 @@ def _versions(view: View) -> Iterator[Finding]:
         versions.setdefault(report.status.version, []).append(report.status.node)
     if len(versions) > 1:
         text = "; ".join(f"{', '.join(nodes)} run {version}" for version, nodes in sorted(versions.items()))
-        yield Finding(NOTE, "cluster", f"runs more than one version: {text}")
+        yield Finding(NOTE, "cluster", f"runs more than one version: {text}", topic="versions")
 
 
 # -- groups -------------------------------------------------------------------------------------------
@@ -166,7 +162,8 @@ def _group(view: View, group: GroupStatus) -> Iterator[Finding]:
     if spare < 0:
         need = voters // 2 + 1
         text = f"{need + spare} of {voters} voters answer, {need} are needed to write or read"
-        yield Finding(BAD, name, text, "start the others; if they are gone for good: kraft recover DIR")
+        start = "; ".join(f"systemctl start kraft@{answer.id}" for answer in view.answers if answer.error)
+        yield Finding(BAD, name, text, f"{start or 'kraft status'} (gone for good: kraft recover DIR)")
     leader = overview.leader(view, group.group)
     if leader is None:
         if spare >= 0:
@@ -182,7 +179,7 @@ def _group(view: View, group: GroupStatus) -> Iterator[Finding]:
                 yield Finding(WARN, replica.id, f"is {replica.lag_entries} entries behind")
             if abs(replica.clock_offset_ms) > CLOCK_OFFSET_MS:
                 text = f"its clock is {replica.clock_offset_ms / 1000:+.1f} s from the leader's"
-                yield Finding(WARN, replica.id, text, "timedatectl, on its machine")
+                yield Finding(WARN, replica.id, text, "timedatectl, on its machine", "clock")
 
 
 def _changes(name: str, leader: GroupStatus) -> Iterator[Finding]:

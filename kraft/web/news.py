@@ -26,6 +26,7 @@ from kraft.web.page import as_of, title
 from kraft.web.sections import sections
 from kraft.web.view import View
 
+GLANCE_SECONDS = 0.25  # between two looks at this node itself: a change of a leader is news at once
 GATHER_SECONDS = 0.25  # that the answers of a round are waited for; a member that hangs delays nobody more
 RETRY_MS = 1000  # after which a browser connects again
 TYPE = "text/event-stream"
@@ -79,6 +80,8 @@ class News:
         self._failed = failed
         self._listeners: set[Listener] = set()
         self._latest: Edition | None = None
+        self._leaders: object = None  # when they were asked about last
+        self._gathered_at = 0.0
         self._next: IDelayedCall | None = None
 
     @property
@@ -93,8 +96,8 @@ class News:
         request.notifyFinish().addBoth(lambda _: self._listeners.discard(listener))
         request.write(b"retry: %d\n\n" % RETRY_MS)
         if self._next is None:
-            self._latest = None
-            self._gather()
+            self._latest = self._leaders = None
+            self._glance()
         elif self._latest is not None:
             listener.tell(self._latest.whole, self._latest.whole)
 
@@ -107,17 +110,24 @@ class News:
             self._next.cancel()
             self._next = None
 
-    def _gather(self) -> None:
-        """Ask the others, and publish when they have answered or had time to; then again."""
+    def _glance(self) -> None:
+        """Gather when a second has passed or a leader has changed; then again, while somebody listens."""
         if not self._listeners:
             self._next = None
             return
-        self._next = self._clock.callLater(ROUND_SECONDS, self._gather)
+        self._next = self._clock.callLater(GLANCE_SECONDS, self._glance)
+        now = self._clock.seconds()
         try:
-            asked = self._cluster.refresh()
+            leaders = self._cluster.leaders()
+            changed = leaders != self._leaders
+            if changed or now - self._gathered_at >= ROUND_SECONDS:
+                self._leaders, self._gathered_at = leaders, now
+                self._gather(self._cluster.refresh(hurry=changed and self._latest is not None))
         except Exception as error:
             self._failed(error)
-            return
+
+    def _gather(self, asked: Deferred[None]) -> None:
+        """Publish when the others have answered or had time to."""
         waited: Deferred[Any] = Deferred()
         asked.addCallback(lambda _: None if waited.called else waited.callback(None))
         waited.addTimeout(GATHER_SECONDS, self._clock).addBoth(lambda _: self._publish())

@@ -117,8 +117,9 @@ def _node_rows(view: View, answer: Answer) -> Iterator[list[Child]]:
         yield [name, words.NOTHING, state, *[words.NOTHING] * 8]
         return
     status = answer.report.status
-    kind = "good" if status.state == "serving" and not status.problem else "bad"
-    state = _badge(kind, status.state)
+    ready = status.state == "serving" and not status.problem
+    word = "not ready" if status.state == "serving" and not ready else status.state
+    state = _badge("good" if ready else "bad", word)
     end = words.duration(status.uptime_seconds), status.version
     for group in status.groups:
         leader = overview.leader(view, group.group)

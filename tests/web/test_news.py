@@ -9,7 +9,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from kraft.web.limits import LISTENER_STALLED_SECONDS, LISTENERS_MAX, ROUND_SECONDS
-from kraft.web.news import GATHER_SECONDS, event
+from kraft.web.news import GATHER_SECONDS, GLANCE_SECONDS, event
 from kraft.web.report import encode
 from tests.web.reports import report
 from tests.web.test_site import Browser, FakeNode
@@ -121,6 +121,25 @@ def test_others_are_asked_only_while_somebody_listens() -> None:
     answered(browser)
     browser.clock.pump([ROUND_SECONDS] * 3)
     assert len(browser.fetch.asked) == 2 * 4
+
+
+def test_a_new_leader_is_news_at_once() -> None:
+    """Also in between two rounds, and then once."""
+    browser = cluster()
+    page = Page(browser)
+    answered(browser)
+    page.heard()
+
+    browser.node.value = report("K1", leader="K2", group={"term": 8}).status
+    browser.clock.advance(GLANCE_SECONDS)
+    assert len(browser.fetch.asked) == 2 * 2
+    for url, answer in browser.fetch.asked[2:]:
+        answer.callback(encode(report(url[:2], leader="K2", group={"term": 8}), pretty=False))
+    [news] = page.heard()
+    assert '<dd class="fact-leader">K2</dd>' in news["parts"]["groups"]
+
+    browser.clock.advance(GLANCE_SECONDS)
+    assert len(browser.fetch.asked) == 2 * 2
 
 
 def test_who_comes_second_need_not_wait() -> None:
