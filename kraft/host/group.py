@@ -417,13 +417,13 @@ class Group:
         """All of it is here: let the core take it; False when it has no use for it any more."""
         self._received = received
         base = received.image.base
-        if offer.reseed:
-            taken = self._serving.fenced and self.node.base.index <= base.index <= self.node.commit
+        if offer.reseed and base.index <= self.node.commit:
+            taken = self._serving.fenced and self.node.base.index <= base.index
             if taken:
                 self.node.reseed(base, received.number)
             else:
                 self._around.observer.event("snapshot_not_taken", group=self.id, index=base.index)
-        else:
+        else:  # also when it was meant for a state that is wrong, and is newer than all that is known here
             taken = self.node.install(base, received.number)
         self._around.wake(self)
         return taken

@@ -4,6 +4,7 @@ import pytest
 
 from kraft.host import admin
 from kraft.kv.commands import Increment
+from kraft.raft.messages import Append
 from tests.host.test_group import Trio
 
 
@@ -78,5 +79,25 @@ def test_entries_that_come_with_the_copy_are_applied_once(clients, slow, waiting
     story.together(lambda entries: entries >= waiting)
     story.reseed()
     story.process(story.odd).disk.slow = 1.0
+
+    assert len(story.settle()) == 1
+
+
+def test_a_copy_that_is_ahead_of_the_log_here_is_taken_as_any_other():
+    """A replica that has just started knows less to be committed than its leader has in the copy."""
+    story = Story(clients=0)
+    fenced, received = story.fenced, story.fenced.received
+
+    def hard_of_hearing(sender, message):
+        if not isinstance(message, Append):
+            received(sender, message)
+
+    fenced.received = hard_of_hearing
+    story.ask(story.leader, Increment(b"n", 1))
+    assert story.answered(21)
+    commit = fenced.node.commit
+    story.reseed()
+    assert fenced.node.commit > commit
+    fenced.received = received
 
     assert len(story.settle()) == 1
