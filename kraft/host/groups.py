@@ -445,6 +445,8 @@ class Host:
                     self.handovers.relieve(group)
             self.handovers.tick()
             self.administration.tick()
+            if self.groups:
+                self.peers.seek(self._clock.seconds(), self.leader(0))
         except InvariantViolation as error:
             self._broken(error)
             raise

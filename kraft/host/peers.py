@@ -12,6 +12,7 @@ from kraft.kv.commands import MACHINE_VERSION
 from kraft.peerwire.hello import Hello
 from kraft.raft.membership import Configuration
 
+SEEK_SECONDS = 3.0  # without a leader, between looking for those without a link
 PARTING_SECONDS = 5.0  # a removed node's link stays so long: its last entry says that it is removed
 
 
@@ -28,6 +29,7 @@ class Peers:
         self._starts = starts
         self._session = session
         self._network: Network | None = None
+        self._sought_at = clock.seconds()
         self._linked: set[str] = set()  # by configuration
 
     def start(self, network: Network) -> None:
@@ -113,6 +115,19 @@ class Peers:
     def _part(self, peer: str) -> None:
         if peer not in self._linked:
             self.network.disconnect(peer)
+
+    def seek(self, now: float, leader: str) -> None:
+        """While no leader is known, dial those without a link, whoever of the two does so by habit.
+
+        One of us may have moved to another address, and nobody can lead to say so as long as we do not meet.
+        """
+        if leader:
+            self._sought_at = now
+        elif self._sought_at + SEEK_SECONDS <= now:
+            self._sought_at = now
+            for member in self.formation.current.everyone:
+                if member.id in self._linked - self.connected:
+                    self.network.introduce(member.id, member.peer)
 
     def greet_again(self) -> None:
         """Peers that have not formed learn only from a new greeting that there is a cluster now."""

@@ -5,7 +5,7 @@ import pytest
 from kraft.config import Config
 from kraft.config.values import Cluster, Node
 from kraft.host.formation import Formation
-from kraft.host.peers import PARTING_SECONDS, Peers
+from kraft.host.peers import PARTING_SECONDS, SEEK_SECONDS, Peers
 from kraft.host.ports import Identity
 from kraft.raft.membership import Configuration, Member
 from tests.host.fakes import Clock
@@ -81,4 +81,21 @@ def test_a_member_that_left_is_let_go_after_a_while(peers, clock):
     peers.reconfigured(Configuration.of_voters(MEMBERS))
     peers.network.take()
     clock.advance(PARTING_SECONDS)
+    assert peers.network.take() == []
+
+
+def test_without_a_leader_a_node_looks_for_those_without_a_link(peers, clock):
+    """One of the others may have moved, or this one: whoever dials by rule may dial in vain."""
+    peers.reconfigured(Configuration.of_voters(MEMBERS))
+    peers.connected.add("K3")
+    peers.network.take()
+    peers.seek(0.0, "")
+    assert peers.network.take() == []
+
+    peers.seek(SEEK_SECONDS, "")
+    peers.seek(SEEK_SECONDS + 1.0, "")
+    assert peers.network.take() == [("introduce", "K1", "host:1")]
+
+    peers.seek(2 * SEEK_SECONDS, "K3")
+    peers.seek(2 * SEEK_SECONDS + 1.0, "")
     assert peers.network.take() == []
