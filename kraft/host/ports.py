@@ -193,7 +193,7 @@ class Observer(Protocol):
         """A slice of entries was applied in `seconds`."""
 
     def read(self, group: int, kind: str, outcome: str, seconds: float) -> None:
-        """A read round ended; `kind` is read_index, `outcome` served or refused."""
+        """A read round ended; `kind` is read_index, lease or stale, `outcome` served or refused."""
 
     def forwarded(self, outcome: str, count: int) -> None:
         """Proposals sent to a leader ended; `outcome` is done, not_proposed or uncertain."""

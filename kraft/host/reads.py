@@ -59,6 +59,7 @@ class Round:
     begun: float
     readers: list[Reader]
     asked: str  # the peer asked, empty for a round of our own
+    kind: str  # read_index, or lease: of an earlier round
 
 
 class Reads:
@@ -104,10 +105,10 @@ class Reads:
         """Let it share the next round."""
         self._waiting.append(reader)
 
-    def begin(self, stamp: int, now: float, asked: str = "") -> int:
+    def begin(self, stamp: int, now: float, asked: str = "", kind: str = "read_index") -> int:
         """Start the round of all that wait; returns its ctx, unique in this process."""
         self._next_ctx += 1
-        self._round = Round(self._next_ctx, stamp, now, self._waiting, asked)
+        self._round = Round(self._next_ctx, stamp, now, self._waiting, asked, kind)
         self._waiting = []
         return self._next_ctx
 
@@ -147,12 +148,12 @@ class Reads:
         if self._round is not None and self._round.asked not in ("", leader):
             self.fail(self._round.ctx)
 
-    def answer(self, applied: int, keyspace: Keyspace, stamp: int) -> list[tuple[float, int]]:
-        """Serve all that is confirmed at or below `applied`: when each such round had begun, its readers."""
+    def answer(self, applied: int, keyspace: Keyspace, stamp: int) -> list[tuple[float, int, str]]:
+        """Serve all that is confirmed at or below `applied`: begin, readers and kind of each such round."""
         begun = []
         while self._confirmed and self._confirmed[0][0] <= applied:
             _, confirmed = self._confirmed.popleft()
-            begun.append((confirmed.begun, len(confirmed.readers)))
+            begun.append((confirmed.begun, len(confirmed.readers), confirmed.kind))
             view = View(keyspace, read_at(max(confirmed.stamp, stamp), keyspace))
             for reader in confirmed.readers:
                 if reader.done is not None:

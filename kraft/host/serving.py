@@ -120,10 +120,12 @@ class Serving:
             if stale and self.leads:
                 self.read(done, fresh=False)
             elif stale:
+                self._observer.read(self._id, "stale", "refused", 0.0)
                 done(TooStale(self._id))
             elif self.fenced:
                 done(NoLeader(self._id))
             else:
+                self._observer.read(self._id, "stale", "served", 0.0)
                 machine = self._applying.machine
                 done(View(machine.keyspace, read_at(machine.stamp, machine.keyspace)))
 
@@ -348,9 +350,9 @@ class Serving:
                 self._begin_round(floor)
 
     def _begin_round(self, floor: int) -> None:
-        fresh = self._reads.fresh
-        ctx = self._reads.begin(self.stamp(), self._clock.seconds())
-        if not fresh and self._holds_lease:
+        leased = self._holds_lease and not self._reads.fresh
+        ctx = self._reads.begin(self.stamp(), self._clock.seconds(), kind="lease" if leased else "read_index")
+        if leased:
             self.confirmed(ctx, max(self._node.commit, floor), 0)
         else:
             self._node.read(ctx, floor)
@@ -523,8 +525,9 @@ class Serving:
             return
         now = self._clock.seconds()
         machine = self._applying.machine
-        for begun, readers in self._reads.answer(self._applying.index, machine.keyspace, machine.stamp):
-            self._observer.read(self._id, "read_index", "served", now - begun)
+        index, keyspace, stamp = self._applying.index, machine.keyspace, machine.stamp
+        for begun, readers, kind in self._reads.answer(index, keyspace, stamp):
+            self._observer.read(self._id, kind, "served", now - begun)
             if readers > 1:
                 self._gather()
 

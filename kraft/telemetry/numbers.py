@@ -32,6 +32,7 @@ REASONS = (
     "killed",
 )  # fmt: skip
 OPERATIONS = ("commit", "checkpoint", "highwater", "fetch", "state", "snapshot")
+READ_KINDS = ("read_index", "lease", "stale")
 OTHER = "other"
 DECLARATIONS: tuple[Declaration, ...] = tuple(
     value for value in vars(names).values() if isinstance(value, Declaration)
@@ -139,7 +140,7 @@ class Metrics(Collector):
         self.proposals = count(
             names.RAFT_PROPOSALS, groups, ("committed", "rejected", "timeout", "uncertain")
         )
-        self.reads = count(names.RAFT_READS, groups, ("read_index",), ("served", "refused"))
+        self.reads = count(names.RAFT_READS, groups, READ_KINDS, ("served", "refused"))
         self.commit_duration = spread(names.RAFT_COMMIT_DURATION, groups)
         self.apply_duration = spread(names.RAFT_APPLY_DURATION, groups)
         self.read_index_duration = spread(names.RAFT_READ_INDEX_DURATION, groups)

@@ -92,7 +92,7 @@ class HostObserver:
     def read(self, group: int, kind: str, outcome: str, seconds: float) -> None:
         """A read round ended; one that was refused has no duration worth counting."""
         self._metrics.reads.add(1, str(group), kind, outcome)
-        if outcome == "served":
+        if kind == "read_index" and outcome == "served":
             self._metrics.read_index_duration.observe(seconds, str(group))
 
     def forwarded(self, outcome: str, count: int) -> None:
