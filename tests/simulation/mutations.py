@@ -29,11 +29,11 @@ MUTATIONS = (
         "a leader counts itself by its durable index (RD 10.2.1)",
     ),
     Mutation(
-        "progress of another incarnation kept",
-        "kraft/raft/followers.py",
-        "same = {p for p, incarnation in incarnations.items() if self._incarnations.get(p) == incarnation}",
-        "same = set(incarnations)",
-        "the same id with an empty directory is another member",
+        "learners elect",
+        "kraft/raft/membership.py",
+        "if self.target is None:\n            return self.voters",
+        "if self.target is None:\n            return (*self.voters, *self.learners)",
+        "learners have no say",
         100,
     ),
     Mutation(
@@ -60,9 +60,9 @@ MUTATIONS = (
     ),
     Mutation(
         "votes for shorter logs",
-        "kraft/raft/voting.py",
-        "granted = _free(core, sender) and core.log.up_to_date(message.last_index, message.last_term)",
-        "granted = _free(core, sender)",
+        "kraft/raft/log.py",
+        "return (last_term, last_index) >= (self.last_term, self.last_index)",
+        "return True",
         "a leader has all that is committed (RP 5.4.1)",
     ),
     Mutation(
@@ -146,14 +146,6 @@ MUTATIONS = (
         "core.reads += self._reads.release(core.quorum.attained(rounds))",
         "core.reads += self._reads.release(self._round)",
         "a deposed leader would serve old values (RD 6.4)",
-        100,
-    ),
-    Mutation(
-        "reads before the term has committed",
-        "kraft/raft/leader.py",
-        "if not self._reads or core.commit < self.noop_index:",
-        "if not self._reads:",
-        "a new leader does not know yet what is committed (etcd issue 7331)",
         100,
     ),
     Mutation(

@@ -27,6 +27,9 @@ REGRESSIONS = (
     # the round of a stale heartbeat, echoed in a new term, confirmed reads of that term
     # -> raft/test_elections: a_stale_leader_is_told_by_the_answer_to_its_heartbeat
     1067,
+    # a leader that handed over span while a read waited for a due key that it must not log any more
+    # -> world: StandsStill
+    36,
     # the checker wanted a leader that learned late of its election to have what later ones committed
     # -> raft/test_invariants: a_leader_that_learns_of_its_election_late_...
     46,
