@@ -1,6 +1,7 @@
 """What is wrong, in words, and what to type next."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -149,7 +150,7 @@ def test_clients_that_wait_and_versions_that_differ():
 
 def test_a_node_alone_before_it_has_formed():
     problem = "waiting for a first greeting from K2"
-    fields = {"state": "forming", "cluster": "", "groups": (), "members": (member("K1"),)}
+    fields: dict[str, Any] = {"state": "forming", "cluster": "", "groups": (), "members": (member("K1"),)}
     found = verdict(view(report("K1", problem=problem, **fields)))
     assert (found.severity, found.text) == (WARN, "K1 belongs to no cluster yet")
     assert [f.text for f in found.findings] == [problem]
