@@ -188,6 +188,13 @@ def test_status_is_json_of_the_same_values() -> None:
     assert json.loads(body)["members"][0]["client"] == "127.0.0.1:10011"
 
 
+def test_other_nodes_are_told_more_than_people() -> None:
+    browser = Browser()
+
+    assert "history" not in json.loads(browser.get("/status")[2])
+    assert json.loads(browser.get("/status?full")[2])["history"]["newest"] == 1000
+
+
 def test_the_page_escapes_what_it_shows() -> None:
     code, headers, body = Browser(FakeNode(replace(STATUS, problem="<script>", cluster="&"))).get("/")
 
