@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from kraft import __version__
-from kraft.cli import check, demo, recover, status
+from kraft.cli import check, demo, doctor, recover, status
 from kraft.cli.failure import Failure
 
 EXAMPLES = """\
@@ -18,6 +18,7 @@ examples:
   kraft demo                                 three nodes on this machine, Ctrl-C stops them
   kraft status                               the cluster of the node on 127.0.0.1:10021
   kraft check-config /etc/kraft/n1.yaml      before a restart
+  kraft doctor /etc/kraft/n1.yaml            what is wrong around this node, and what to do
   kraft recover /var/lib/kraft/K1            after the loss of a majority: what this node holds
   twistd -n kraft --config kraft.yaml        a node itself (kraft is a twistd plugin)
 
@@ -35,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"kraft {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (demo, status, check, recover):
+    for command in (demo, status, doctor, check, recover):
         command.add(commands)
     return parser
 

@@ -29,7 +29,7 @@ def open_files(
     place = directory.path(LOG_FILE)
     try:
         if not directory.exists(LOG_FILE):
-            _refuse_remains(directory)
+            refuse_remains(directory)
             _build(directory, Identity(node_id, incarnation()), settings, vfs)
         connection = open_database(place, vfs=vfs, wal_bytes_max=settings.wal_bytes_max)
         try:
@@ -57,8 +57,8 @@ def _let_it_shrink(connection: apsw.Connection) -> None:
             connection.execute("VACUUM")
 
 
-def _refuse_remains(directory: Directory) -> None:
-    """Without `log.db` its companions are witnesses of a lost log.
+def refuse_remains(directory: Directory) -> None:
+    """Without `log.db` its companions are witnesses of a lost log. Raises `DamagedLog` when there are any.
 
     SQLite would even replay the old WAL into a new database.
     """

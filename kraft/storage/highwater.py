@@ -64,7 +64,7 @@ class HighWater:
     def __init__(self, file: RecordFile, place: str) -> None:
         self._file = file
         self.place = place
-        self.marks = _parse(file.read())
+        self.marks = parse(file.read())
 
     def write(self, group: int, new: Mark) -> None:
         """Overwrite one group's record, without sync."""
@@ -82,7 +82,8 @@ class HighWater:
         self._file.close()
 
 
-def _parse(content: bytes) -> dict[int, Mark]:
+def parse(content: bytes) -> dict[int, Mark]:
+    """The marks in a file's content, by group."""
     marks = {}
     for offset in range(0, len(content) - _BODY.size - 3, RECORD_BYTES):
         body = content[offset + 4 : offset + 4 + _BODY.size]

@@ -43,3 +43,23 @@ class DirectoryLock:
     def release(self) -> None:
         """Let the next process in. The file stays: removing it would race with one that has opened it."""
         os.close(self._fd)
+
+
+def holder(directory: str) -> int | None:
+    """The process that works with the directory, 0 when it has left no id, None when there is none.
+
+    Asked by trying the lock for a moment, shared with others who ask. Raises OSError when it cannot be told.
+    """
+    try:
+        fd = os.open(Path(directory, LOCK_FILE), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        left = os.read(fd, 20).strip()
+        return int(left) if left.isdigit() else 0
+    else:
+        return None
+    finally:
+        os.close(fd)

@@ -26,6 +26,9 @@ _pack = _HEADER.pack
 _INSERT = "INSERT INTO entry (position, term, stamp, kind, committed, checksum, data) VALUES (?,?,?,?,?,?,?)"
 _DELETE = "DELETE FROM entry WHERE position BETWEEN ? AND ?"
 _HEAD = "SELECT term, checksum FROM entry WHERE position = ?"
+_LAST = (
+    "SELECT position, term, checksum FROM entry WHERE position BETWEEN ? AND ? ORDER BY position DESC LIMIT 1"
+)
 _COLUMNS = "SELECT position, term, stamp, kind, committed, checksum, data FROM entry"
 _RANGE = _COLUMNS + " WHERE position BETWEEN ? AND ? ORDER BY position"
 _ALL = _COLUMNS + " ORDER BY position"
@@ -101,6 +104,13 @@ def head_at(cursor: apsw.Cursor, group: int, index: int) -> Head | None:
     """The head of the log if it ended at `index`; None when there is no such row."""
     row = cursor.execute(_HEAD, ((group << GROUP_SHIFT) + index,)).fetchone()
     return None if row is None else Head(index, row[0], row[1])
+
+
+def last(connection: apsw.Connection, group: int, empty: Head) -> Head:
+    """The head of a group's log as it lies there, nothing verified; `empty` is that without any row."""
+    base = group << GROUP_SHIFT
+    row = connection.execute(_LAST, (base, base + INDEX_MASK)).fetchone()
+    return empty if row is None else Head(row[0] & INDEX_MASK, row[1], row[2])
 
 
 def read(

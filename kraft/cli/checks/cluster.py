@@ -1,0 +1,68 @@
+"""The node's process, and what it and the others say of the cluster: the findings of the status page."""
+
+from collections.abc import Iterator
+
+from kraft import __version__
+from kraft.cli.checks.finding import OK, PROBLEM, WARNING, Finding
+from kraft.cli.checks.subject import Subject
+from kraft.web import words
+from kraft.web.findings import BAD, NOTE, WARN, verdict
+
+_LEVELS = {BAD: PROBLEM, WARN: WARNING, NOTE: OK}
+
+
+def node(subject: Subject) -> Iterator[Finding]:
+    """Whether it runs, and answers."""
+    if not subject.running:
+        command = f"systemctl start {subject.unit}; or twistd -n --pidfile= kraft --config {subject.file}"
+        yield Finding(OK, f"{subject.id} is stopped", command)
+        return
+    process = f"process {subject.pid}" if subject.pid else "a process"
+    if subject.view is not None:
+        status = subject.view.own.status
+        text = f"{subject.id} runs as {process} for {words.duration(status.uptime_seconds)}, {status.state}"
+        yield Finding(OK, f"{text}, version {status.version}")
+    elif not subject.config.http.listen:
+        yield Finding(WARNING, f"{subject.id} runs as {process}, and cannot be asked: http.listen is empty")
+    else:
+        text = f"{subject.id} runs as {process}, but does not answer: {subject.silence}"
+        yield Finding(PROBLEM, text, f"journalctl -u {subject.unit} -n 50")
+
+
+def cluster(subject: Subject) -> Iterator[Finding]:
+    """Quorum, leader, members that are silent, fenced or behind, and changes that are under way."""
+    if subject.view is None:
+        why = "the node does not answer" if subject.running else "the node is stopped"
+        yield Finding(OK, f"not known, as {why}: ask another one", "kraft status HOST:PORT")
+        return
+    found = verdict(subject.view)
+    if not any(each.severity == BAD for each in found.findings):
+        yield Finding(OK, f"{found.text}{_leaders(subject)}")
+    for each in found.findings:
+        if each.topic == "cluster":
+            yield Finding(_LEVELS[each.severity], f"{each.subject}: {each.text}", each.command)
+
+
+def _leaders(subject: Subject) -> str:
+    own = subject.view.own.status if subject.view is not None else None
+    groups = own.groups if own is not None else ()
+    led = [f"{each.leader} leads group {each.group} in term {each.term}" for each in groups if each.leader]
+    return f"; {', '.join(led)}" if led else ""
+
+
+def versions(subject: Subject) -> Iterator[Finding]:
+    """One for all nodes, but for the time of an upgrade; and this command's own."""
+    if subject.view is None:
+        yield Finding(OK, f"this is kraft {__version__}; those of the nodes are not known")
+        return
+    told = {report.status.node: report.status.version for report in subject.view.reports}
+    own = told.pop(subject.id)
+    if own != __version__:
+        text = f"{subject.id} runs {own}, and {__version__} is installed: a restart takes it into use"
+        yield Finding(WARNING, text, f"systemctl restart {subject.unit}")
+    for id_, version in sorted(told.items()):
+        if version != own:
+            text = f"{id_} runs {version}, {subject.id} runs {own}: upgrade the older ones, one at a time"
+            yield Finding(WARNING, text, f"systemctl restart kraft@{id_}, on its machine")
+    if set(told.values()) <= {own}:
+        yield Finding(OK, f"all nodes that answer ({1 + len(told)}) run {own}")

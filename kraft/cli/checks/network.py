@@ -1,0 +1,153 @@
+"""Ports of the node, and those of its peers."""
+
+import errno
+import socket
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from kraft.cli.checks.finding import OK, PROBLEM, WARNING, Bounded, Finding
+from kraft.cli.checks.subject import Subject
+from kraft.config.kinds import Listener, is_wildcard, split_address, split_endpoint
+
+CONNECT_SECONDS = 2.0  # to a peer: a round trip around the world, and a lost packet
+RESOLVE_SECONDS = 1.0  # beyond: to find the address of a name
+_LISTENING = "0A"  # in /proc/net/tcp
+_REFUSED = "Connection refused"
+
+
+# -- our own ------------------------------------------------------------------------------------------
+
+
+def ports(subject: Subject) -> Iterator[Finding]:
+    """Free while the node is stopped, and its own while it runs."""
+    config = subject.config
+    for name, listen in (
+        ("peer", config.peer.listen), ("client", config.client.listen), ("http", config.http.listen),
+    ):  # fmt: skip
+        option = f"{name}.listen"
+        if not listen:
+            yield Finding(OK, f"{option} is empty: no metrics, no page, nothing to ask")
+            continue
+        listener = split_endpoint(listen)
+        if listener.port is None:
+            yield Finding(OK, f"{option} {listen} is no port, and is not looked at")
+        elif not listener.port:
+            yield Finding(OK, f"{option} {listen} is chosen at the start")
+        else:
+            yield _held(subject, option, listener.port) if subject.running else _free(option, listener)
+
+
+def _free(option: str, listener: Listener) -> Finding:
+    family = socket.AF_INET6 if listener.kind == "tcp6" or ":" in listener.interface else socket.AF_INET
+    host = "" if is_wildcard(listener.interface) else listener.interface
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the node does
+        try:
+            probe.bind((host, listener.port))
+        except OSError as error:
+            return _not_free(option, listener, error)
+    return Finding(OK, f"{option}: port {listener.port} is free")
+
+
+def _not_free(option: str, listener: Listener, error: OSError) -> Finding:
+    port, reason = listener.port, f"{option}: port {listener.port}"
+    if error.errno == errno.EADDRINUSE:
+        return Finding(PROBLEM, f"{reason} is taken by another process", f"ss -ltnp 'sport = :{port}'")
+    if error.errno == errno.EADDRNOTAVAIL:
+        text = f"{option}: this machine has no address {listener.interface}"
+        return Finding(PROBLEM, text, "ip -br address")
+    return Finding(PROBLEM, f"{reason} cannot be had: {error.strerror}", f"ss -ltnp 'sport = :{port}'")
+
+
+def _held(subject: Subject, option: str, port: int) -> Finding:
+    sockets = listening(port)
+    if not sockets:
+        text = f"{option}: port {port} is not open, though the node runs; it opens when the log is replayed"
+        return Finding(PROBLEM, text, f"journalctl -u {subject.unit} -n 50")
+    own = _sockets_of(subject.pid)
+    if own is None:
+        return Finding(OK, f"{option}: port {port} is open")
+    if sockets & own:
+        return Finding(OK, f"{option}: port {port} is held by the node")
+    text = f"{option}: port {port} is held by another process than the node"
+    return Finding(PROBLEM, text, f"ss -ltnp 'sport = :{port}'")
+
+
+def listening(port: int) -> set[int]:
+    """Inodes of the sockets that listen on this port, whatever their interface."""
+    found = set()
+    for table in ("tcp", "tcp6"):
+        path = Path("/proc/net", table)
+        for line in path.read_text().splitlines()[1:] if path.exists() else ():
+            fields = line.split()
+            if fields[3] == _LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
+                found.add(int(fields[9]))
+    return found
+
+
+def _sockets_of(pid: int | None) -> set[int] | None:
+    """Inodes of the sockets of a process; None where they are not shown to us."""
+    if not pid:
+        return None
+    found = set()
+    try:
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            target = str(link.readlink())
+            if target.startswith("socket:["):
+                found.add(int(target[8:-1]))
+    except FileNotFoundError:  # closed meanwhile
+        return found or None
+    except OSError:
+        return None
+    return found
+
+
+# -- the peers' ---------------------------------------------------------------------------------------
+
+
+def peers(subject: Subject) -> Iterator[Finding]:
+    """Linked, or at least to be reached by TCP. A linked one is not dialled: it would log a stranger."""
+    addresses, linked = _addresses(subject)
+    if not addresses:
+        yield Finding(OK, "there are no others")
+        return
+    for id_ in sorted(linked):
+        yield Finding(OK, f"{id_} is linked ({addresses[id_]})")
+    asked = {id_: Bounded(partial(_dial, addresses[id_])) for id_ in sorted(addresses) if id_ not in linked}
+    deadline = time.monotonic() + CONNECT_SECONDS + RESOLVE_SECONDS
+    errors = {id_: _error(call, deadline) for id_, call in asked.items()}
+    there = 1 + len(addresses) - sum(map(bool, errors.values()))
+    level = WARNING if 2 * there > len(addresses) + 1 else PROBLEM
+    for id_, error in errors.items():
+        if not error:
+            yield Finding(OK, f"{id_} can be reached ({addresses[id_]})")
+            continue
+        host, port = split_address(addresses[id_])
+        start = f"systemctl start kraft@{id_}, on its machine"
+        look = start if error == _REFUSED else f"nc -vz {host} {port}; then its firewall"
+        yield Finding(level, f"{id_} cannot be reached at {addresses[id_]}: {error}", look)
+
+
+def _addresses(subject: Subject) -> tuple[dict[str, str], set[str]]:
+    """Peer addresses by id, and the ids that have a link: by the node's own word, else by the file."""
+    if subject.view is None or not subject.view.own.status.members:
+        members = subject.config.cluster.members
+        return {id_: address for id_, address in members.items() if id_ != subject.id}, set()
+    others = [member for member in subject.view.own.status.members if member.id != subject.id]
+    return {each.id: each.peer for each in others}, {each.id for each in others if each.connected}
+
+
+def _dial(address: str) -> None:
+    socket.create_connection(split_address(address), CONNECT_SECONDS).close()
+
+
+def _error(call: Bounded[None], deadline: float) -> str:
+    try:
+        call.result(deadline)
+    except TimeoutError:
+        return f"no answer within {CONNECT_SECONDS:g} s"
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
