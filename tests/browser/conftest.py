@@ -38,7 +38,7 @@ class Window:
         self.page.wait_for_function(condition, arg=argument, timeout=NODE_WAITS_MS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: clusters that are timed afterwards want the processor
 def chromium() -> Iterator[Any]:
     """Debian's chromium, driven by Playwright's Python package; nothing is downloaded."""
     path = shutil.which("chromium")
