@@ -104,7 +104,7 @@ def examine(file: str) -> Iterator[_Found]:
     try:
         subject = Bounded(partial(look_at, file, config)).result(time.monotonic() + LOOK_SECONDS)
     except Exception as error:
-        yield "node", _failed(error, LOOK_SECONDS)
+        yield "node", _failed(error, LOOK_SECONDS, file)
         subject = Subject(file, config, pid=0, silence="it was asked in vain")  # as if it ran: hands off
     for name, check in CHECKS:
         yield from ((name, finding) for finding in _made(check, subject))
@@ -121,15 +121,15 @@ def _made(check: Check, subject: Subject) -> list[Finding]:
     try:
         return Bounded(lambda: list(check(subject))).result(time.monotonic() + CHECK_SECONDS)
     except Exception as error:
-        return [_failed(error, CHECK_SECONDS)]
+        return [_failed(error, CHECK_SECONDS, subject.file)]
 
 
-def _failed(error: Exception, seconds: float) -> Finding:
+def _failed(error: Exception, seconds: float, file: str) -> Finding:
     if isinstance(error, TimeoutError):
         text = f"did not end within {seconds:g} s: something hangs"
         return Finding(PROBLEM, text, "dmesg | tail; uptime")
     if isinstance(error, PermissionError):
-        return Finding(WARNING, f"could not be looked at: {error}", "sudo kraft doctor")
+        return Finding(WARNING, f"could not be looked at: {error}", f"sudo kraft doctor {file}")
     return Finding(WARNING, f"could not be looked at: {type(error).__name__}: {error}")
 
 

@@ -213,7 +213,15 @@ def _of_node(node: str) -> Processor:
 
 def _text(*, colors: bool) -> list[Processor]:
     plain = structlog.dev.plain_traceback
-    return [structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=20, exception_formatter=plain)]
+    return [_tame, structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=20, exception_formatter=plain)]
+
+
+def _tame(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A traceback keeps its lines, and cannot steer the terminal; the renderer sees to all other fields."""
+    trace = event.get("exception")
+    if isinstance(trace, str):
+        event["exception"] = "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in trace)
+    return event
 
 
 def _json() -> list[Processor]:

@@ -118,7 +118,7 @@ def test_a_check_that_fails_costs_no_other(checks, file, capsys):
     assert main(["doctor", file]) == 0
     text = capsys.readouterr().out
     assert "could not be looked at: RuntimeError: broken" in text
-    assert "next: sudo kraft doctor" in text
+    assert f"next: sudo kraft doctor {file}\n" in text
     assert "ok       c          well" in text
 
 

@@ -120,6 +120,25 @@ def test_who_holds_the_lock_runs(data, stopped):
     assert holder(str(data / "none")) is None
 
 
+def test_a_node_that_is_hidden_may_run(data, stopped, monkeypatch):
+    """Who may not see the lock says so, and takes no port for a stranger's."""
+
+    def closed(_path):
+        raise PermissionError(13, "Permission denied")
+
+    config = stopped().config
+    monkeypatch.setattr(subject, "holder", closed)
+    found = look_at("K1.yaml", config)
+    assert (found.running, found.hidden) == (False, True)
+    assert only(cluster.node(found)).level == WARNING
+    assert levels(network.ports(found)) == [OK]
+
+    answering = parse(SECTIONS.format(data=data).replace('http: {listen: ""}\n', HTTP), "K1.yaml")
+    asked(monkeypatch, {"127.0.0.1:21": report("K1")})
+    found = look_at("K1.yaml", answering)
+    assert (found.pid, found.hidden) == (0, False)
+
+
 # -- files --------------------------------------------------------------------------------------------
 
 
@@ -247,6 +266,11 @@ def test_room_on_the_disk(stopped, monkeypatch, free, inodes, found):
 
     monkeypatch.setattr(os, "statvfs", lambda _: Disk)
     assert levels(files.space(stopped())) == found
+
+
+def test_room_beside_what_cannot_be_seen(stopped, monkeypatch):
+    monkeypatch.setattr(files, "_used_bytes", lambda _: None)
+    assert "uses" not in only(files.space(stopped())).text
 
 
 def test_room_for_a_second_copy(stopped, monkeypatch):

@@ -89,6 +89,19 @@ def test_at_a_terminal_lines_are_for_people() -> None:
     assert "{" not in out.getvalue()
 
 
+def test_what_others_say_cannot_forge_lines_or_steer_the_terminal() -> None:
+    """A reason may come from another node, and an exception may quote a client."""
+    out = Terminal()
+    log = configure("info", "text", stream=out)
+    log.info("peer_refused", reason="no\n2026 [critical] disk_failed \x1b[2J")
+    assert out.getvalue().count("\n") == 1
+    assert "\x1b[2J" not in out.getvalue()
+
+    log.info("page_failed", exception="Traceback:\n  ValueError: \x1b[2J")
+    assert "\x1b[2J" not in out.getvalue()
+    assert out.getvalue().endswith("Traceback:\n  ValueError: \\x1b[2J\n")
+
+
 def test_a_full_disk_costs_lines_not_the_log() -> None:
     """What cannot be written now is lost; when there is room again, lines are written again."""
 

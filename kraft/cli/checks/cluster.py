@@ -13,6 +13,10 @@ _LEVELS = {BAD: PROBLEM, WARN: WARNING, NOTE: OK}
 
 def node(subject: Subject) -> Iterator[Finding]:
     """Whether it runs, and answers."""
+    if subject.hidden:
+        text = f"whether {subject.id} runs cannot be told: it does not answer, and its directory is closed"
+        yield Finding(WARNING, text, f"sudo kraft doctor {subject.file}")
+        return
     if not subject.running:
         command = f"systemctl start {subject.unit}; or twistd -n --pidfile= kraft --config {subject.file}"
         yield Finding(OK, f"{subject.id} is stopped", command)
@@ -32,7 +36,7 @@ def node(subject: Subject) -> Iterator[Finding]:
 def cluster(subject: Subject) -> Iterator[Finding]:
     """Quorum, leader, members that are silent, fenced or behind, and changes that are under way."""
     if subject.view is None:
-        why = "the node does not answer" if subject.running else "the node is stopped"
+        why = "the node does not answer" if subject.running or subject.hidden else "the node is stopped"
         yield Finding(OK, f"not known, as {why}: ask another one", "kraft status HOST:PORT")
         return
     found = verdict(subject.view)

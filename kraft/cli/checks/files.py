@@ -77,7 +77,8 @@ def _inside(subject: Subject, path: Path) -> Iterator[Finding]:
     except DirectoryLocked as error:  # the node was started meanwhile
         yield Finding(OK, str(error))
     except DamagedLog as error:
-        yield Finding(PROBLEM, str(error), "docs/recovery.md")
+        again = f"KRAFT REPLACE {subject.id} ID HOST PORT, at a node that runs (docs/recovery.md)"
+        yield Finding(PROBLEM, str(error), again)
     except StorageError as error:
         yield Finding(PROBLEM, str(error), f"ls -la {path}")
     else:
@@ -164,10 +165,11 @@ def space(subject: Subject) -> Iterator[Finding]:
     found = os.statvfs(path)
     free, used = found.f_bavail * found.f_frsize, _used_bytes(subject.data)
     look = f"df -h {path}"
-    text = f"{_mib(free)} MiB are free on the file system of {path}, the node uses {_mib(used)} MiB"
+    text = f"{_mib(free)} MiB are free on the file system of {path}"
+    text += "" if used is None else f", the node uses {_mib(used)} MiB"
     if free < FULL_SOON_BYTES:
         yield Finding(PROBLEM, f"{text}: a full node neither votes nor takes writes", look)
-    elif free < max(DISK_FREE_BYTES, used):
+    elif free < max(DISK_FREE_BYTES, used or 0):
         yield Finding(WARNING, f"{text}: a snapshot may not find room", look)
     else:
         yield Finding(OK, text)
@@ -175,12 +177,15 @@ def space(subject: Subject) -> Iterator[Finding]:
         yield Finding(PROBLEM, f"only {found.f_favail} files more can be made there", f"df -i {path}")
 
 
-def _used_bytes(path: Path) -> int:
+def _used_bytes(path: Path) -> int | None:
+    """None where we may not look."""
     try:
         with os.scandir(path) as entries:
             return sum(each.stat(follow_symlinks=False).st_size for each in entries)
-    except (FileNotFoundError, PermissionError):
+    except FileNotFoundError:
         return 0
+    except PermissionError:
+        return None
 
 
 def _mib(count: int) -> int:

@@ -14,7 +14,7 @@ from kraft.web.findings import verdict
 FILES_BESIDE_CLIENTS = 128  # HTTP (64), links to peers and those in handshake, databases, log, interpreter
 CLOCK_SET_AFTER = 1_735_689_600  # 2025: kraft is younger, so an earlier time is that of a clock never set
 _TIMEX_BYTES = 512  # room for struct timex of any machine
-_STATUS_AT = 2 * ctypes.sizeof(ctypes.c_long) + 3 * ctypes.sizeof(ctypes.c_long)  # modes, padded, four longs
+_STATUS_AT = 5 * ctypes.sizeof(ctypes.c_long)  # behind `modes`, padded, and four longs
 _UNSYNCHRONISED = 0x40  # STA_UNSYNC
 
 

@@ -19,7 +19,8 @@ ASK_SECONDS = 2.0  # for each answer over HTTP, as `kraft status`
 @dataclass(frozen=True, slots=True)
 class Subject:
     """`pid` is the process that works with the data directory: 0 when its id is not known, None when there is
-    none. `view` is there when the node answers over HTTP; `silence` says why it does not.
+    none. `view` is there when the node answers over HTTP; `silence` says why it does not. `hidden`: neither
+    did it answer nor may we see its directory, so it may run all the same.
     """
 
     file: str
@@ -27,6 +28,7 @@ class Subject:
     pid: int | None
     view: View | None = None
     silence: str = ""
+    hidden: bool = False
 
     @property
     def running(self) -> bool:
@@ -60,19 +62,15 @@ def look_at(file: str, config: Config) -> Subject:
     silence = "http.listen has no port that is known here" if own is None else own.error
     if own is not None and own.status is not None and own.name != config.node.id:
         silence = f"node {own.name!r} answers at {address} instead"
-    pid = _pid(config, answers=not silence)
+    try:
+        pid, hidden = holder(config.node.data), False
+    except OSError:  # the check of the directory says why
+        pid, hidden = (None, True) if silence else (0, False)
     if own is None or silence:
-        return Subject(file, config, pid, silence=silence)
+        return Subject(file, config, pid, silence=silence, hidden=hidden)
     answers = [own, *status.ask_all(status.others([own]), ASK_SECONDS)]
     seen = tuple(sorted((_seen(answer) for answer in answers), key=lambda answer: answer.id))
     return Subject(file, config, pid, View(_report(own), seen))
-
-
-def _pid(config: Config, *, answers: bool) -> int | None:
-    try:
-        return holder(config.node.data)
-    except OSError:  # the check of the directory says why
-        return 0 if answers else None
 
 
 def _http_address(config: Config) -> str:
