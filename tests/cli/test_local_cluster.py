@@ -167,7 +167,7 @@ def test_a_broken_file_is_named(tmp_path):
 
 def test_a_member_whose_folder_is_lost_does_not_lend_its_name(tmp_path):
     """It has to be replaced: its name still stands for a voter."""
-    find_or_create(tmp_path / "demo", 3, 34_100)
+    find_or_create(tmp_path / "demo", 3, 20_000)
     shutil.rmtree(tmp_path / "demo" / "K3")
 
     assert create_standby(tmp_path / "demo", members=("K1", "K2", "K3")).id == "K4"
