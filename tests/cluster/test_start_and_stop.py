@@ -254,7 +254,8 @@ def test_standby_by_the_launchers_options_waits_to_be_added(single):
     """As the Java launcher had it; the directory goes where such a node keeps it."""
     options = ["--id", "K1", "--mode", "standby", "--service-port", str(single.client_port)]
     single.start(*options, "--raft-rpc-port", str(single.peer_port), "--data-dir", str(single.data))
-    wait_until(lambda: b"standby" in str(single.ask("KRAFT", "STATUS")).encode(), "it waits")
+    wait_until(lambda: "node_started" in single.output, "its ports are open")
+    assert "standby" in str(single.ask("KRAFT", "STATUS"))
     assert single.ask("SET", "x", "1").startswith("CLUSTERDOWN")
 
 

@@ -11,9 +11,10 @@ from tests.simulation.plan import FAMILIES_MIN, draw
 from tests.simulation.run import MESSAGES_MIN, OPERATIONS_MIN, run
 
 ROOT = Path(__file__).resolve().parents[2]
-# Chunks so that pytest-xdist can share them out; 360 seeds in all, as a few runs are calm and do not count.
-FIRST_SEED, CHUNKS, SEEDS_PER_CHUNK = 1_000, 45, 8
-FULL_RUNS_MIN = 300
+# Chunks so that pytest-xdist can share them out. Some runs are calm on purpose, and in some the faults leave
+# little to do, so more seeds are run than the 300 that have to be full.
+FIRST_SEED, CHUNKS, SEEDS_PER_CHUNK = 1_000, 50, 8
+FULL_RUNS_PER_CHUNK = 6
 
 # (seed, what it found). A seed means another run whenever the simulator changes, so each of these also has a
 # unit test of its own, behind the arrow.
@@ -41,17 +42,17 @@ REGRESSIONS = (
 def test_nothing_is_lost_done_twice_or_seen_too_early(chunk):
     """A failure names its seed, and the command that repeats it."""
     first = FIRST_SEED + chunk * SEEDS_PER_CHUNK
-    for result in map(run, range(first, first + SEEDS_PER_CHUNK)):
-        if not result.plan.calm:
-            assert result.messages >= MESSAGES_MIN, result.plan.seed
-            assert result.operations >= OPERATIONS_MIN, result.plan.seed
-            assert len(result.families) >= FAMILIES_MIN, result.plan.seed
+    results = [run(seed) for seed in range(first, first + SEEDS_PER_CHUNK)]
+    assert sum(map(full, results)) >= FULL_RUNS_PER_CHUNK
 
 
-def test_enough_of_these_runs_are_full():
-    """What each chunk demands of the runs that are not calm is demanded of so many."""
-    plans = [draw(seed) for seed in range(FIRST_SEED, FIRST_SEED + CHUNKS * SEEDS_PER_CHUNK)]
-    assert sum(not plan.calm for plan in plans) >= FULL_RUNS_MIN
+def full(result):
+    """Whether enough happened in the run for it to count."""
+    return (
+        result.messages >= MESSAGES_MIN
+        and result.operations >= OPERATIONS_MIN
+        and len(result.families) >= FAMILIES_MIN
+    )
 
 
 @pytest.mark.parametrize("seed", REGRESSIONS)
