@@ -104,9 +104,9 @@ class Operator:
         return self._cluster.checks.configuration(0)
 
     def member(self, node: SimulatedNode) -> bool:
-        """Whether the node with its present directory belongs to the cluster, as far as anybody knows."""
+        """Whether the node with its present directory belongs to the cluster, as far as its members know."""
         known = [self.configuration]
-        hosts = [p.host for p in self._cluster.processes()]
+        hosts = [p.host for p in self._cluster.processes() if p.id in self._cluster.members()]
         known += [host.groups[0].node.configuration for host in hosts if 0 in host.groups]
         mine = node.platter.identity.incarnation
         targets = [c.target for c in known if c.target is not None]
