@@ -59,9 +59,10 @@ class Operator:
     # -- giving commands
 
     def ask(self, command: Command, in_force: InForce | None = None, changes: bool = False) -> bool:
-        """On any node that serves; False when there is none."""
+        """On any node that serves, if possible one that knows a leader; False when there is none."""
         ready = [p for p in self._cluster.processes() if p.ready and 0 in p.host.groups]
         ready = [p for p in ready if not p.clock.paused and p.id in self._cluster.members()]
+        ready = [p for p in ready if p.host.leader(0)] or ready
         if not ready:
             return False
         self._tell(self._dice.choice(ready), command, in_force, changes)
