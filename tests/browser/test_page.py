@@ -163,4 +163,4 @@ def test_a_page_whose_node_is_gone_says_so_and_comes_back(make_cluster, open_win
 
     cluster["K1"].start()
     window.wait("() => !document.body.classList.contains('stale')")
-    assert "All well" in window.text(".headline")
+    window.wait("() => document.querySelector('.headline').textContent.includes('All well')")
