@@ -258,6 +258,8 @@ class Group:
 
     def unsent(self, peer: str, message: Message) -> None:
         """The link to `peer` did not take this message: see `ports.Network.send`."""
+        if type(message) is Heartbeat:
+            self._around.observer.heartbeat_unsent(self.id, peer)
         self._serving.unsent(peer, message)
 
     def persisted(self, sequence: int, after: Sequence[Outgoing]) -> None:

@@ -201,6 +201,9 @@ class Observer(Protocol):
     def compared(self, group: int, outcome: str) -> None:
         """`outcome` is taken: a checkpoint is durable, and can be compared; or different: a replica's is."""
 
+    def heartbeat_unsent(self, group: int, peer: str) -> None:
+        """A heartbeat of this leader found no link to `peer`, or no room on it."""
+
     def snapshot_transfer(self, group: int, direction: str, outcome: str, size: int, seconds: float) -> None:
         """A snapshot of which `size` bytes were moved ended; `direction` is send or receive, `outcome` done,
         abandoned (not needed any more) or failed.

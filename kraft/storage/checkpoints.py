@@ -14,6 +14,7 @@ from kraft.storage.ports import Observer, Settings
 from kraft.storage.statefiles import Point, StateFiles
 from kraft.storage.worker import Worker
 
+PAUSE_TIMES = 3  # what was worked: with as much pause as work, writers saw 2.4 times their quiet p99, so 1.8
 PAUSE_SECONDS_MAX = 0.05  # a slice may have waited for the disk or for Python's lock: no need to repay all
 
 
@@ -101,12 +102,12 @@ class Checkpoints:
         done(image if known == self._heard[group] else None)
 
     def _pause(self) -> None:
-        """Let the others have Python's lock and the disk for as long as this thread had them."""
+        """Let the others have Python's lock and the disk for longer than this thread had them."""
         if self._stopping:
             raise Stopped
         worked = time.perf_counter() - self._since
         if worked >= self._slice_seconds:
-            time.sleep(min(worked, PAUSE_SECONDS_MAX))
+            time.sleep(min(PAUSE_TIMES * worked, PAUSE_SECONDS_MAX))
             self._since = time.perf_counter()
 
     def _switch(self, group: int, number: int) -> None:

@@ -52,6 +52,11 @@ RAFT_READ_INDEX_DURATION = Histogram(
     "raft_read_index_duration_seconds", "From asking for a read index to its being applied here.", _GROUP
 )
 RAFT_READS = Counter("raft_reads_total", "Read rounds, by how they ended.", ("group", "kind", "outcome"))
+RAFT_HEARTBEAT_SEND_FAILURES = Counter(
+    "raft_heartbeat_send_failures_total",
+    "Heartbeats that found no link to the follower, or no room on it.",
+    ("group", "peer"),
+)
 RAFT_FOLLOWER_LAG = Gauge(
     "raft_follower_lag_entries", "Entries a follower does not have yet; on a leader only.", ("group", "peer")
 )

@@ -155,6 +155,7 @@ class Metrics(Collector):
 
     def _hold_peers_and_storage(self, peers: Sequence[str]) -> None:
         count, spread = self._count, self._spread
+        self.heartbeat_send_failures = count(names.RAFT_HEARTBEAT_SEND_FAILURES, ("0",), peers)
         self.connects = count(names.PEER_CONNECTS, peers)
         self.refused = count(names.PEER_REFUSED)
         self.sent_bytes = count(names.PEER_SENT_BYTES, peers)

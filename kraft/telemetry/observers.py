@@ -103,6 +103,10 @@ class HostObserver:
         """A checkpoint was taken, or a replica found to differ."""
         self._metrics.consistency_checks.add(1, str(group), outcome)
 
+    def heartbeat_unsent(self, group: int, peer: str) -> None:
+        """A leader's heartbeat did not leave."""
+        self._metrics.heartbeat_send_failures.add(1, str(group), peer)
+
     def snapshot_transfer(
         self,
         group: int,

@@ -43,6 +43,9 @@ class Silent:
     def forwarded(self, outcome: str, count: int) -> None:
         self._world.counts[f"forwarded {outcome}"] += count
 
+    def heartbeat_unsent(self, group: int, peer: str) -> None:
+        self._world.counts["heartbeat unsent"] += 1
+
     def compared(self, group: int, outcome: str) -> None:
         self._world.counts[f"compared {outcome}"] += 1
 
