@@ -125,6 +125,7 @@ Command = (
 )
 Change = Add | Remove | Promote | Demote | Readdress | Replace  # what `host.membership` does
 LOCAL = (Drain, Compact)  # done by the node that is asked
+CHECKPOINTING = (TakeSnapshot, Verify, Reseed)  # wait for a checkpoint of the leader
 Result = str | int | list[object] | dict[str, object]
 Outcome = Result | Exception
 Done = Callable[[Outcome], None]

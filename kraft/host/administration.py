@@ -11,6 +11,7 @@ import msgspec
 
 from kraft.host import admin
 from kraft.host.admin import (
+    CHECKPOINTING,
     LOCAL,
     Add,
     Asked,
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
     from kraft.host.group import Group
     from kraft.host.groups import Host
 
-ADMIN_SECONDS = 30.0  # a command waits so long: a new node has to be dialled, a checkpoint to be written
+ADMIN_SECONDS = 30.0  # a command waits so long: a new node has to be dialled
+CHECKPOINT_SECONDS = 900.0  # those that wait for a checkpoint: a million keys take most of a minute
 
 
 class Administration:
@@ -58,7 +60,8 @@ class Administration:
         if isinstance(command, LOCAL):
             self._clock.call_later(0, lambda: self._locally(command, done))
             return
-        asked = Asked(command, self._clock.seconds() + ADMIN_SECONDS, done)
+        patience = CHECKPOINT_SECONDS if isinstance(command, CHECKPOINTING) else ADMIN_SECONDS
+        asked = Asked(command, self._clock.seconds() + patience, done)
         if not self._requests.add(asked):
             self._clock.call_later(0, lambda: done(Busy()))
 

@@ -20,8 +20,8 @@ class Settings:
     Up to `free_bytes` of free pages stay in a file, as the next rows will want them: giving them back and
     taking them again costs two writes a page. Above, `vacuum_pages` are given back at a time, 256 KiB: a
     commit that comes meanwhile waits a millisecond or two. A checkpoint of a state file works for
-    `slice_seconds` and then pauses three times as long: the reactor and the log's writer get Python's lock and
-    the disk in between, and lose at most a quarter of their time to it.
+    `slice_seconds` and then pauses three times as long: the reactor and the log's writer get Python's lock
+    and the disk in between, and lose at most a quarter of their time to it.
     """
 
     wal_bytes: int = 4 << 20
