@@ -230,6 +230,10 @@ PEERS_AND_DISK = (
     lines(
         "Send failures", "ops", 8,
         (rate("kraft_peer_send_failures_total", "instance, reason"), "{{instance}} {{reason}}"),
+        (
+            rate("kraft_raft_heartbeat_send_failures_total", "instance, peer"),
+            "{{instance}} no heartbeat to {{peer}}",
+        ),
         (rate("kraft_peer_refused_total", "instance"), "{{instance}} refused links"),
     ),
     lines(
