@@ -13,14 +13,14 @@ from kraft.kv import commands as kv
 from kraft.kv.machine import Machine
 from kraft.raft.messages import Entry, EntryKind
 
-APPLY_BYTES = 1 << 20  # entry data applied in one turn: some milliseconds of work
 REPLAY_BYTES = 4 << 20  # entries read at once when a log is replayed
 
 Replies = list[kv.Reply]
 
 
 class Applying:
-    """One replica's. `index` is the last entry in the machine.
+    """One replica's. `index` is the last entry in the machine; in one turn `slice_bytes` of entries are
+    applied, and at least one.
 
     `next(entry)` hears of each entry just before, and gives its commands if this node proposed it itself,
     else None; `applied(entry, replies)` hears of it once it is in the machine.
@@ -35,6 +35,7 @@ class Applying:
         next_: Callable[[Entry], Sequence[kv.Command] | None],
         applied: Callable[[Entry, Replies], None],
         broken: Callable[[Exception], None],
+        slice_bytes: int,
     ) -> None:
         self.machine = machine
         self.index = index
@@ -44,6 +45,7 @@ class Applying:
         self._next = next_
         self._applied = applied
         self._broken = broken
+        self._slice_bytes = slice_bytes
         self._waiting: deque[Entry] = deque()
 
     @property
@@ -59,7 +61,7 @@ class Applying:
         """Apply some of what waits."""
         size = 0
         waiting = self._waiting
-        while waiting and size < APPLY_BYTES:
+        while waiting and size < self._slice_bytes:
             entry = waiting.popleft()
             size += len(entry.data)
             self._apply(entry)

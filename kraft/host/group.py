@@ -111,6 +111,7 @@ class Group:
             lambda entry: self._serving.next(entry),
             self._applied,
             around.broken,
+            timing.batch_bytes,  # some milliseconds of work
         )
         self._serving = Serving(
             id,

@@ -199,6 +199,7 @@ class ClusterChecker:
         self.step(node)
         if ready.persist is not None:
             self._check_entries(node, ready.persist)
+            self._check_truncated(node, ready.persist)
         if ready.restored is not None:
             self._check_restored(node, ready.restored)
         for entry in ready.apply:
@@ -291,3 +292,9 @@ class ClusterChecker:
             found = _Known(entry, node.term_at(entry.index - 1))
             known = self._entries.setdefault((entry.index, entry.term), found)
             invariant(known == found, "log matching")
+
+    def _check_truncated(self, node: Node, persist: Persist) -> None:
+        """A configuration goes with its entry (RD 4.1)."""
+        if persist.truncate_from is not None and node.configuration_index >= persist.truncate_from:
+            written = {e.index for e in persist.entries if e.kind == EntryKind.CONFIGURATION}
+            invariant(node.configuration_index in written, "a configuration is in force that was truncated")

@@ -208,6 +208,23 @@ def test_a_key_is_gone_on_time_on_an_idle_cluster_on_every_node(trio):
     assert trio.answers[1:] == [b"v"] * 3 + [None] * 3
 
 
+def test_who_hands_over_while_a_key_is_due_lets_its_readers_wait_and_does_not_spin(trio):
+    """The key's end may not be logged now, and without that nobody may read: there is nothing to do."""
+    leader, [slow, _] = trio.leader, trio.followers
+    trio.ask(leader, Set(b"k", b"v", expiry=Expiry.RELATIVE, expiry_ms=100))
+    assert trio.answered()
+    trio.isolate(slow)
+    trio.group(leader).hand_over(slow)
+    trio.run(0.15)
+    assert trio.group(leader).node.transferring == slow
+    trio.look(leader, b"k")
+    steps = trio.world.steps
+    assert not trio.answered(2, within=0.1)
+    assert trio.world.steps < steps + 1_000
+    assert trio.answered(2)
+    assert trio.answers[1] is None
+
+
 def test_a_restart_replays_the_log_before_it_serves(trio):
     for _ in range(40):
         trio.ask(trio.leader, Increment(b"n", 1))

@@ -106,11 +106,18 @@ class Checks:
         self._configurations = {group: [NOBODY] for group in self._checkers}  # the committed ones
         self._digests: dict[tuple[int, int], tuple[bytes, str]] = {}  # (group, applied) -> digest, first node
         self._images: dict[tuple[int, int], tuple[Image, str]] = {}  # (group, index) -> image, first node
+        # Up to where the directory of an incarnation holds what is committed, by (incarnation, group).
+        self._kept: dict[tuple[str, int], int] = {}
 
     def forget(self, node: str) -> None:
         """A process died: what it held in memory may go back to what is on its platter."""
         for key in [k for k in self._seen if k[0] == node]:
             del self._seen[key]
+
+    def put_back(self, incarnation: str) -> None:
+        """A directory is what it once was: it may lack what it had."""
+        for key in [k for k in self._kept if k[0] == incarnation]:
+            del self._kept[key]
 
     def after_step(self) -> None:
         for process in self._cluster.processes():
@@ -132,6 +139,7 @@ class Checks:
     def _moved(self, process: "Process", group: Group) -> None:
         self._on_its_platter(process, group)
         self._remember(group)
+        self._keeps_committed(process, group)
         if group.node.commit > max(1, self._checked[group.id]):
             self._checked[group.id] = group.node.commit
             self._on_most_platters(process, group)
@@ -167,6 +175,19 @@ class Checks:
         durable = node.durable
         held = durable <= node.base.index or (log is not None and log.holds(durable, node.term_at(durable)))
         demand(held, f"{process.id} takes index {durable} of group {group.id} for durable, and it is not")
+
+    def _keeps_committed(self, process: "Process", group: Group) -> None:
+        """Whatever is known to whom: what was committed somewhere, and is in a directory, stays there."""
+        history, log = self._history[group.id], self.log_of(process.id, group.id)
+        if log is None:
+            return
+        kept = min(log.last_index, len(history))
+        while kept > log.base.index and log.term(kept) != history[kept - 1].term:
+            kept -= 1
+        key = (self._cluster.nodes[process.id].platter.identity.incarnation, group.id)
+        before = self._kept.get(key, 0)
+        demand(kept >= before, f"{process.id} held the committed entries to {before}, and lost some: {kept}")
+        self._kept[key] = kept
 
     def _on_most_platters(self, process: "Process", group: Group) -> None:
         """By log matching the last committed entry speaks for all before it."""

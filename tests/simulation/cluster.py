@@ -213,6 +213,7 @@ class SimulatedNode:
         self._cluster.platters[former(self.platter.identity.incarnation)] = self.platter
         self.platter = old
         self._cluster.platters[old.identity.incarnation] = old
+        self._cluster.checks.put_back(old.identity.incarnation)
         if self._storage is not None:
             self._storage.platter = old
             self._storage.put_back(files)

@@ -65,6 +65,7 @@ class Faults:
                 process.disk.slow = 1.0
                 process.disk.die = None
                 process.clock.slow = 1.0
+                process.clock.busy = 0.0
                 if process.clock.paused:
                     process.clock.resume()
         self._network.heal()
@@ -310,6 +311,14 @@ class Faults:
         self._later(details, resume)
         return True
 
+    def busy(self, details: Details) -> bool:
+        """The process comes late to what it puts off until after the messages that are there."""
+        process = self._victim(details)
+        if process is not None:
+            process.clock.busy = details["upto"]
+            self._later(details, lambda: setattr(process.clock, "busy", 0.0))
+        return process is not None
+
     def standstill(self, details: Details) -> bool:
         """One node dies, all others stop for an hour, and then all go on, with what was on its way."""
         dead = self._victim(details)
@@ -325,6 +334,14 @@ class Faults:
 
     def remove(self, details: Details) -> bool:
         return self._operator.remove(self._victim(details), details["fewest"])
+
+    def cut_off(self, details: Details) -> bool:
+        """A leader takes a change of the members to heart, and nobody hears of it: the next one undoes it."""
+        leader = self._victim({"who": "leader"})
+        if leader is None or not self._operator.change_alone(leader, demote=details["demote"]):
+            return False
+        self.block(details, (path for path in self._paths() if leader.id in path))
+        return True
 
     def compact(self, details: Details) -> bool:
         return self._operator.compact(self._victim(details), details["keep"])
@@ -375,11 +392,13 @@ ACTS: dict[str, Callable[[Faults, Details], object]] = {
     "jump of a clock": Faults.jump,
     "pause": Faults.pause,
     "pause of minutes": Faults.pause,
+    "busy": Faults.busy,
     "standstill": Faults.standstill,
     "add": lambda faults, details: faults._operator.add(details),
     "promote": lambda faults, details: faults._operator.promote(details),
     "demote": lambda faults, details: faults._operator.demote(details),
     "remove": Faults.remove,
+    "change cut off": Faults.cut_off,
     "replace": lambda faults, details: faults._operator.replace(faults._victim(details)),
     "address change": lambda faults, details: faults._operator.move(faults._victim(details)),
     "transfer": lambda faults, details: faults._operator.transfer(details),

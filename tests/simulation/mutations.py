@@ -80,12 +80,12 @@ MUTATIONS = (
         "votes belong to a term; nobody could be elected, or twice",
     ),
     Mutation(
-        "answers of an old term outlive it",
+        "messages of earlier terms are taken",
         "kraft/raft/core.py",
-        "        self._held.clear()\n\n    def _restart_timer",
-        "\n    def _restart_timer",
-        "what waits for a write that is not begun may promise what that write will not hold",
-        300,
+        "elif term < self.term:",
+        "elif False:",
+        "a deposed leader would go on (RP 5.1)",
+        60,
     ),
     # -- consensus: the log
     Mutation(
@@ -96,12 +96,12 @@ MUTATIONS = (
         "acknowledged means durable (tikv issue 994)",
     ),
     Mutation(
-        "commit index believed beyond the message",
+        "entries taken for committed",
         "kraft/raft/follower.py",
         "core.commit_to(min(message.commit, last))",
-        "core.commit_to(min(message.commit, log.last_index))",
-        "behind the message there may be entries of another leader (RP figure 2)",
-        150,
+        "core.commit_to(last)",
+        "what one node holds the next leader may replace (RP 5.3)",
+        60,
     ),
     Mutation(
         "every append truncates",
@@ -293,12 +293,12 @@ MUTATIONS = (
         60,
     ),
     Mutation(
-        "what was to be applied survives a snapshot",
+        "a snapshot without its index",
         "kraft/host/applying.py",
-        "self._waiting.clear()  # either",
-        "pass  # either",
-        "the same entries would be applied twice",
-        300,
+        "self.index = base.index",
+        "pass",
+        "what is in the machine would be applied again, or waited for",
+        60,
     ),
     Mutation(
         "messages leave before the write they wait for",

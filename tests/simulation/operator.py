@@ -30,12 +30,15 @@ InForce = Callable[[Configuration], bool]
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """A command that was given to `process`; when it is done, a committed configuration is `in_force`."""
+    """A command that was given to `process` when `known` configurations were committed; when it is done, the
+    last of these or a later one is `in_force`.
+    """
 
     process: Process
     command: Command
     in_force: InForce | None
     changes: bool
+    known: int
 
 
 class Operator:
@@ -71,7 +74,8 @@ class Operator:
     def _tell(
         self, process: Process, command: Command, in_force: InForce | None = None, changes: bool = False
     ) -> None:
-        errand = Errand(process, command, in_force, changes)
+        known = len(self._cluster.checks.configurations(0))
+        errand = Errand(process, command, in_force, changes, known)
         self.errands.append(errand)
         self._world.note(f"operator {process.id} {command}")
         process.host.admin(command, lambda outcome: self._answered(errand, outcome))
@@ -89,8 +93,11 @@ class Operator:
         else:
             fate = "done"
             if errand.in_force is not None:
-                known = any(map(errand.in_force, self._cluster.checks.configurations(0)))
-                demand(known, f"{errand.command} was answered {outcome!r}, and is not in force")
+                since = self._cluster.checks.configurations(0)[errand.known - 1 :]
+                demand(
+                    any(map(errand.in_force, since)),
+                    f"{errand.command} was answered {outcome!r}, and is not in force",
+                )
         self._world.note(f"operator {name} {fate} {outcome}")
         self._world.counts[f"admin {name} {fate}"] += 1
 
@@ -171,20 +178,31 @@ class Operator:
         id_ = self._dice.choice(voters)
         return self.ask(admin.Demote(id_), lambda c: id_ in c.learners, changes=True)
 
+    def change_alone(self, leader: Process, *, demote: bool) -> bool:
+        """Ask this very node to take the vote of another one, or its membership."""
+        others = [v for v in self.configuration.voters if v != leader.id]
+        if not self.free or not leader.ready or leader.clock.paused or len(others) < 2:
+            return False
+        id_ = self._dice.choice(others)
+        if demote:
+            self._tell(leader, admin.Demote(id_), lambda c: id_ in c.learners, changes=True)
+        else:
+            self._tell(leader, admin.Remove(id_), self._without(id_), changes=True)
+        return True
+
     def remove(self, who: Process | None, fewest: int) -> bool:
         """Not below so many voters."""
         if not self.free or who is None or len(self.configuration.voters) <= fewest:
             return False
-        member = self.configuration.member(who.id)
-        if member is None:
+        if self.configuration.member(who.id) is None:
             return False
-        gone = member.incarnation
         force = self._dice.random() < 0.2
-        return self.ask(
-            admin.Remove(who.id, force),
-            lambda c: all(m.incarnation != gone for m in c.members),
-            changes=True,
-        )
+        return self.ask(admin.Remove(who.id, force), self._without(who.id), changes=True)
+
+    def _without(self, id_: str) -> InForce:
+        """It is not there any more, unless as another incarnation."""
+        gone = {m.incarnation for m in self.configuration.members if m.id == id_}
+        return lambda c: gone.isdisjoint(m.incarnation for m in c.members)
 
     def replace(self, who: Process | None) -> bool:
         """By another machine."""

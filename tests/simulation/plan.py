@@ -208,12 +208,21 @@ def _long_pause(random: Random, ids: Sequence[str]) -> Details:
     return _for_a_while(random, ids) | {"ahead": random.choice((30.0, 120.0, 600.0))}
 
 
+def _busy(random: Random, ids: Sequence[str]) -> Details:
+    return _for_a_while(random, ids) | {"upto": random.choice((0.002, 0.02, 0.2))}
+
+
 def _learner(random: Random, ids: Sequence[str]) -> Details:
     return {"learner": random.random() < 0.3}
 
 
 def _removal(random: Random, ids: Sequence[str]) -> Details:
     return {"who": _who(random, ids), "fewest": random.choice((1, 2, 3))}
+
+
+def _cut_off(random: Random, ids: Sequence[str]) -> Details:
+    """Long enough for another leader to be elected."""
+    return {"demote": random.random() < 0.5, "seconds": round(1.0 + random.expovariate(0.5), 3)}
 
 
 def _compaction(random: Random, ids: Sequence[str]) -> Details:
@@ -264,11 +273,13 @@ KINDS: dict[str, Kind] = {
     "jump of a clock": Kind("time", _jump),
     "pause": Kind("time", _for_a_while),
     "pause of minutes": Kind("time", _long_pause),
+    "busy": Kind("time", _busy),
     "standstill": Kind("time", _standstill, nodes=3),
     "add": Kind("cluster", _learner, nodes=3),
     "promote": Kind("cluster", _nothing, nodes=3),
     "demote": Kind("cluster", _nothing, nodes=3),
     "remove": Kind("cluster", _removal, nodes=3),
+    "change cut off": Kind("cluster", _cut_off, nodes=3),
     "replace": Kind("cluster", _victim, nodes=3),
     "address change": Kind("cluster", _victim, nodes=3),
     "transfer": Kind("cluster", _target, nodes=3),

@@ -119,6 +119,11 @@ class GroupLog:
             self._keep(0, 0)
         self.base = base
 
+    def begin_before(self, base: Base, rows: Sequence[Entry]) -> None:
+        """The log was never cut: `rows` lie between `base` and where it begins, and are committed."""
+        self.base, self.entries = base, [*rows, *self.entries]
+        self.commits = [*(entry.index for entry in rows), *self.commits]
+
     def _keep(self, first: int, last: int) -> None:
         self.entries, self.commits = self.entries[first:last], self.commits[first:last]
 

@@ -77,6 +77,7 @@ class RealStorage:
         self.platter = platter
         self.files = FaultyDisk(dice)
         self.power_lost = False
+        self._flipped = False  # a bit, since the last start
         self._dice = dice
         self._database: LogDatabase | None = None
         self._states: StateFiles | None = None
@@ -137,6 +138,9 @@ class RealStorage:
     def _compare(self, loaded: Any) -> None:
         """The database holds what it said is durable; what was under way is all there, or not at all."""
         doubt, self._in_doubt = self._in_doubt, None
+        if self._flipped:
+            self._take_back_cuts(loaded)
+            self._flipped = False
         wrong = self._difference(loaded)
         if wrong and doubt is not None:
             self.platter.write(doubt)
@@ -152,6 +156,16 @@ class RealStorage:
         for group, log in self.platter.groups.items():
             log.state, log.fenced = self._database.replica(group).state, group in loaded.fenced
             self._checkpoints[group] = loaded.images[group][0].base.index if group in loaded.images else 0
+
+    def _take_back_cuts(self, loaded: Any) -> None:
+        """SQLite drops what comes behind a damaged frame: where that only cut a log, nothing is lost."""
+        assert self._database is not None
+        for group, log in self.platter.groups.items():
+            restored = loaded.groups.get(group)
+            if restored is not None and restored.base.index < log.base.index <= restored.last_index:
+                rows = self._database.fetch(group, restored.base.index + 1, log.base.index, 1 << 30)
+                if rows[-1].term == log.base.term:
+                    log.begin_before(restored.base, rows)
 
     def _difference(self, loaded: Any) -> str:
         mine, found = self.platter.identity, loaded.identity
@@ -227,6 +241,7 @@ class RealStorage:
         place = self._dice.randrange(len(file.now))
         file.now[place] ^= 1 << self._dice.randrange(8)
         file.sync()
+        self._flipped = True
         return True
 
     def names(self) -> list[str]:

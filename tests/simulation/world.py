@@ -120,6 +120,8 @@ class NodeClock:
         self.dead = False
         self.paused = False
         self.slow = 1.0  # timers set now come so much later
+        self.busy = 0.0  # seconds, at most, until the process comes round to what it puts off
+        self._comes_round = 0.0
         self._held: list[Callable[[], object]] = []
 
     def seconds(self) -> float:
@@ -132,7 +134,15 @@ class NodeClock:
         self._skew_ms += milliseconds
 
     def call_later(self, delay: float, call: Callable[[], object]) -> Timer:
+        if self.busy and not delay:
+            delay = self._put_off()
         return self._world.call_later(delay * self.slow / self._drift, lambda: self._run(call))
+
+    def _put_off(self) -> float:
+        """Until what is to be done at once is done, all of it in order; messages overtake it."""
+        now = self._world.now
+        self._comes_round = max(self._comes_round, now + self._dice.uniform(0, self.busy))
+        return self._comes_round - now
 
     def run(self, call: Callable[[], object]) -> None:
         """Something outside happens to this process: at once, or when it goes on."""

@@ -1,0 +1,72 @@
+"""The shadow of a real disk: what it forgives, and what not."""
+
+from random import Random
+
+import pytest
+
+from kraft.host.ports import Identity, Transaction
+from kraft.kv.checkpoint import Capture
+from kraft.raft.membership import Base
+from kraft.raft.messages import Entry, EntryKind, HardState
+from kraft.raft.ready import Persist
+from tests.simulation.checks import Violation
+from tests.simulation.platter import Platter
+from tests.simulation.realdisk import RealStorage
+
+FRAME_BYTES = 4096 + 24
+LAST = 5
+
+
+@pytest.fixture
+def storage():
+    """A log of some entries, a checkpoint, and then a cut that leaves nothing of the log."""
+    storage = RealStorage(Platter(Identity("K1", "1" * 32)), Random(1))
+    storage.load()
+    entries = tuple(Entry(i, 1, i, EntryKind.NOOP, b"") for i in range(1, LAST + 1))
+    write(storage, Persist(1, HardState(1, "K1"), None, entries, LAST))
+    base = Base(index=LAST, term=1, stamp=LAST)
+    assert storage.checkpoint(0, Capture(base, 0, {})) is not None
+    write(storage, Persist(2, None, None, (), LAST, base))
+    yield storage
+    storage.gone()
+
+
+def write(storage, persist):
+    assert storage.commit(Transaction(((0, persist),), None))
+
+
+def restart(storage):
+    storage.close()
+    storage.settle()
+    return storage.load().groups[0]
+
+
+def test_a_cut_lasts(storage):
+    restored = restart(storage)
+    assert (restored.base.index, restored.last_index) == (LAST, LAST)
+
+
+def test_a_cut_that_a_damaged_frame_undid_is_not_missed(storage):
+    """Nothing but it was in the newest frames: all entries are there, and some more."""
+    storage.close()
+    storage.settle()
+    flip_the_last_frame(storage)
+    restored = storage.load().groups[0]
+    assert (restored.base.index, restored.last_index) == (0, LAST)
+    assert restart(storage).base.index == 0
+
+
+def test_without_a_flipped_bit_it_is_missed(storage):
+    storage.close()
+    storage.settle()
+    flip_the_last_frame(storage)
+    storage._flipped = False
+    with pytest.raises(Violation, match="not as it was left: log 0 to 5, not 5 to 5"):
+        storage.load()
+
+
+def flip_the_last_frame(storage):
+    wal = storage.files.files["log.db-wal"]
+    wal.now[len(wal.now) - FRAME_BYTES // 2] ^= 1
+    wal.sync()
+    storage._flipped = True
