@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.client import ask
+from bench.client import ORDER_SECONDS, ask, order
 from bench.compare import say
 from bench.loads import Load, run
 from bench.measure import resident_mb
@@ -22,7 +22,6 @@ from bench.restart import KEY_BYTES, VALUE_BYTES, fill
 from bench.systems import Kraft
 
 WRITERS = 4
-LIMIT_SECONDS = 300.0
 SETTINGS = f"""\
 snapshot: {{checkpoint_entries: 1000000000, checkpoint_bytes: {1 << 40}, checkpoint_interval: 0s}}
 """
@@ -37,14 +36,6 @@ def spell(port: int, keys: int, seconds: float) -> Spell:
     pilot = run(load, port, load.pilot)
     seen = run(load, port, max(500, int(pilot.rate * seconds)))
     return {"rate": seen.rate, "p50_ms": seen.p50_ms, "p99_ms": seen.p99_ms}
-
-
-def order(port: int, *words: bytes) -> bytes:
-    """Give an administrator's command; BenchError when it is refused."""
-    answer = ask(port, *words, seconds=LIMIT_SECONDS)
-    if answer.startswith(b"-"):
-        raise BenchError(f"{b' '.join(words).decode()}: {answer.decode(errors='replace').strip()}")
-    return answer
 
 
 def beside(what: Callable[[], object], port: int, keys: int) -> tuple[Spell, float]:
@@ -103,7 +94,7 @@ def snapshot(system: Kraft, keys: int) -> dict[str, Any]:
         return members.count(b"voter") == len(system.processes)
 
     busy, took = beside(
-        lambda: wait_for(votes, "the new node's vote", system.processes, seconds=LIMIT_SECONDS), port, keys
+        lambda: wait_for(votes, "the new node's vote", system.processes, seconds=ORDER_SECONDS), port, keys
     )
     return {
         "seconds": took,

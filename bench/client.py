@@ -2,6 +2,9 @@
 
 import socket
 
+from bench.processes import BenchError
+
+ORDER_SECONDS = 300.0
 
 def ask(port: int, *words: bytes, seconds: float = 1.0) -> bytes:
     """Send one command on a connection of its own; return the first piece of its reply, raw.
@@ -19,3 +22,11 @@ def ask(port: int, *words: bytes, seconds: float = 1.0) -> bytes:
 def stores(port: int, seconds: float = 1.0) -> bool:
     """Whether a SET is acknowledged there; OSError when nobody answers."""
     return ask(port, b"SET", b"key:__probe__", b"x" * 64, seconds=seconds) == b"+OK\r\n"
+
+
+def order(port: int, *words: bytes) -> bytes:
+    """Give an administrator's command, and wait for its end; BenchError when it is refused."""
+    answer = ask(port, *words, seconds=ORDER_SECONDS)
+    if answer.startswith(b"-"):
+        raise BenchError(f"{b' '.join(words).decode()}: {answer.decode(errors='replace').strip()}")
+    return answer

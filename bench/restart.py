@@ -1,7 +1,9 @@
 """How long a node with many keys needs to serve again, and in how much memory.
 
-Two yardsticks, read by this process right after: the rows that the node itself stored, and a plain table with
-one row per key. Both only read every row; neither builds a keyspace.
+It is ended right after they were written, when most of them are in the log behind the last checkpoint, and
+again when a checkpoint has all of them. Two yardsticks, read by this process right after: the rows that the
+node itself stored, and a plain table with one row per key. Both only read every row; neither starts a process
+or builds a keyspace.
 """
 
 import contextlib
@@ -12,7 +14,7 @@ from typing import Any
 
 import apsw
 
-from bench.client import ask
+from bench.client import ask, order
 from bench.compare import say
 from bench.measure import cpu_seconds, resident_mb
 from bench.processes import BenchError, wait_for
@@ -73,7 +75,7 @@ def plain_table(path: Path, keys: int) -> None:
 
 
 def restart(directory: Path, keys: int) -> dict[str, Any]:
-    """Fill one node, end it with SIGTERM, start it again, then end it with SIGKILL and start it once more."""
+    """Fill one node; end it with SIGTERM and start it, with and without a checkpoint; then with SIGKILL."""
     system = Kraft(directory, 1)
     result: dict[str, Any] = {"keys": keys, "key_bytes": KEY_BYTES, "value_bytes": VALUE_BYTES}
     try:
@@ -83,6 +85,9 @@ def restart(directory: Path, keys: int) -> dict[str, Any]:
         say(f"writing {keys:,} keys")
         fill(port, keys)
         result["filled_mb"] = resident_mb(system.pids()[0])
+        system.processes[0].stop()
+        result["from_log"] = _start_again(system, keys)
+        order(port, b"KRAFT", b"SNAPSHOT")
         system.processes[0].stop()
         result["after_stop"] = _start_again(system, keys)
         system.processes[0].kill()

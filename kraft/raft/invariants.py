@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from kraft.raft.errors import invariant
 from kraft.raft.membership import Base, Configuration, decode
-from kraft.raft.messages import AppendReply, Entry, EntryKind, VoteReply
+from kraft.raft.messages import AppendReply, Entry, EntryKind, Heartbeat, HeartbeatReply, VoteReply
 from kraft.raft.node import Node
 from kraft.raft.ready import Outgoing, Persist, Ready
 
@@ -150,7 +150,7 @@ class ClusterChecker:
     """Call `step` after every input of a node, `ready` with each Ready, `sent` with each message as it
     leaves, `restarted` after a crash, or when a node begins anew with another incarnation.
 
-    `sees_all`: every vote and acknowledgement passes here, so that majorities can be counted again.
+    `sees_all`: every message passes here, so that majorities can be counted again.
     """
 
     sees_all: bool = True
@@ -160,6 +160,7 @@ class ClusterChecker:
     _votes: dict[tuple[str, str, int], str] = field(default_factory=dict)  # by (voter, its incarnation, term)
     _grants: dict[tuple[int, str], set[str]] = field(default_factory=dict)  # by (term, candidate)
     _acknowledged: dict[tuple[str, int], int] = field(default_factory=dict)  # index by (follower, term)
+    _rounds: dict[tuple[str, int], set[int]] = field(default_factory=dict)  # asked, by (follower, term)
     _committed: dict[int, int] = field(default_factory=dict)  # term by index
     _last_committed: dict[int, int] = field(default_factory=dict)  # by term of the leader that committed it
     _entries: dict[tuple[int, int], _Known] = field(default_factory=dict)  # by (index, term)
@@ -223,6 +224,11 @@ class ClusterChecker:
                 invariant(message.index <= node.durable, "only durable entries are acknowledged")
             key = (node.id, message.term)
             self._acknowledged[key] = max(message.index, self._acknowledged.get(key, 0))
+        elif isinstance(message, Heartbeat):
+            self._rounds.setdefault((outgoing.to, message.term), {0}).add(message.round)
+        elif isinstance(message, HeartbeatReply) and message.round and self.sees_all:
+            asked = self._rounds.get((node.id, message.term), ())
+            invariant(message.round in asked, "a round is confirmed to the leader that asked, in its term")
 
     def _check_leader(self, node: Node, term: int) -> None:
         invariant(self._leaders.setdefault(term, node.id) == node.id, "election safety")

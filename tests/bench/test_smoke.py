@@ -81,6 +81,7 @@ def test_restart_of_a_node_with_keys(tmp_path):
     done = bench("restart", "--keys", "2000", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     result = only_result(tmp_path)
+    assert result["from_log"]["seconds"] > 0
     assert result["after_stop"]["seconds"] > 0
     assert result["after_kill"]["seconds"] > 0
 

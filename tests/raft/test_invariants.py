@@ -7,7 +7,15 @@ from kraft.raft.core import Core
 from kraft.raft.errors import InvariantViolation
 from kraft.raft.invariants import ClusterChecker, View, check_node, check_state
 from kraft.raft.leader import Leader
-from kraft.raft.messages import AppendReply, Entry, EntryKind, HardState, VoteReply
+from kraft.raft.messages import (
+    AppendReply,
+    Entry,
+    EntryKind,
+    HardState,
+    Heartbeat,
+    HeartbeatReply,
+    VoteReply,
+)
 from kraft.raft.quorum import Joint
 from kraft.raft.ready import Outgoing, Persist, Ready
 from tests.raft.network import Cluster, bootstrap, configuration, lone, lone_leader, with_log
@@ -154,6 +162,26 @@ def test_an_acknowledgement_before_the_disk_is_caught():
     checker.sent(node, Outgoing("K1", AppendReply(3, 9, True)))
     with pytest.raises(InvariantViolation, match="durable"):
         checker.sent(node, Outgoing("K1", AppendReply(3, 3)))
+
+
+def test_a_round_that_this_leader_did_not_ask_for_is_caught():
+    """That of an earlier term, as an example: what it would confirm had not begun."""
+    checker = ClusterChecker()
+    leader, node = lone_leader(term=4).node, lone(with_log(BASE, 4)).node
+    checker.sent(leader, Outgoing("K2", Heartbeat(3, 1, 7, 1)))
+    checker.sent(leader, Outgoing("K2", Heartbeat(4, 1, 6, 1)))
+    checker.sent(node, Outgoing("K1", HeartbeatReply(4, 6, 0)))
+    checker.sent(node, Outgoing("K1", HeartbeatReply(4, 0, 0)))
+    with pytest.raises(InvariantViolation, match="a round is confirmed"):
+        checker.sent(node, Outgoing("K1", HeartbeatReply(4, 7, 0)))
+
+
+def test_a_configuration_that_outlives_its_entry_is_caught():
+    node = lone(with_log(BASE, 3, 2)).node
+    assert node.configuration_index == 1
+    ClusterChecker().ready(node, Ready(persist=Persist(1, None, 2, (), 1)))
+    with pytest.raises(InvariantViolation, match="truncated"):
+        ClusterChecker().ready(node, Ready(persist=Persist(1, None, 1, (), 0)))
 
 
 def test_a_restart_may_forget_what_no_disk_had():

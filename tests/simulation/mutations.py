@@ -116,6 +116,7 @@ MUTATIONS = (
         "elif not log.matches(previous, message.prev_term):",
         "elif previous > log.last_index:",
         "the consistency check of AppendEntries (RP 5.3)",
+        150,
     ),
     Mutation(
         "late completion speaks for replaced entries",
@@ -168,7 +169,7 @@ MUTATIONS = (
         "self.send(sender, HeartbeatReply(self.term, 0, self.wall_clock()))",
         "self.send(sender, HeartbeatReply(self.term, message.round, self.wall_clock()))",
         "rounds are counted anew in each term: found by the simulator in our own code",
-        400,
+        60,
     ),
     # -- consensus: members, snapshots, transfer
     Mutation(
@@ -251,7 +252,7 @@ MUTATIONS = (
         "self._lease = (term, begun + self._timing.lease)",
         "self._lease = (term, self._clock.seconds() + 20 * self._timing.lease)",
         "voters promise from when they were asked, and not for long",
-        300,
+        100,
     ),
     Mutation(
         "due keys stay readable",

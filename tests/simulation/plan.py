@@ -307,9 +307,11 @@ def draw(seed: int) -> Plan:
     nodes = random.choices((3, 5, 1), (75, 20, 5))[0]
     calm = nodes == 1 or random.random() < CALM
     kinds = _kinds(random, nodes, calm)
+    leases = random.random() < LEASES
+    if leases and not calm:
+        kinds.append(["stranded"])  # who does not notice that it leads no more is what leases must not trust
     seconds = random.choice(SECONDS)
     every = random.choice((0.3, 1.0, 3.0))
-    leases = random.random() < LEASES
     faults = _faults(random, node_ids(nodes), kinds, seconds, every)
     changing = any(fault.family == "cluster" or fault.kind in DESTRUCTIVE for fault in faults)
     if leases:  # they rely on clocks that differ in pace by less than a tenth
