@@ -27,8 +27,12 @@ class BenchError(Exception):
 
 
 def environment() -> dict[str, str]:
-    """Environment in which `kraft` and `bench` are those of this checkout, whatever is installed."""
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
+    """Environment in which `kraft` and `bench` are those of this checkout, whatever is installed.
+
+    Their bytecode is kept, as that of an installed program is: else every start compiles them anew.
+    """
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": str(ROOT)}
 
 
 class Process:
