@@ -257,8 +257,8 @@ class NodeService(Service):
         if config.http.listen:
             pages = site(self.host, self._telemetry, self._reactor, Fetcher(self._reactor))
             yield self._listen("http.listen", config.http.listen, pages)
-        # What has been loaded by now lives as long as the process, but for some dozens of objects: no collection
-        # need look at it.
+        # What has been loaded by now lives as long as the process, save for some dozens of objects: no
+        # collection need look at it.
         gc.freeze()
         self._telemetry.host.event("node_started", client=config.client.listen, http=config.http.listen)
         if self._store is not None and self.running:

@@ -321,6 +321,7 @@ class SimulatedCluster:
         self.skew_ms = 0.0  # how far off a node's wall clock may start
         self.timely = True  # nothing takes long that does not fail
         self.network = Network(world, weather)
+        self.network.on_refused = self._link_refused
         self.platters: dict[str, Platter] = {}  # by incarnation
         members = {f"K{n}": address_of(n) for n in range(1, nodes + 1)}
         self.nodes = {
@@ -343,6 +344,13 @@ class SimulatedCluster:
             if node.process is not None:
                 node.process.clock.dead = True
             node.close()
+
+    def _link_refused(self, id_: str, reason: str) -> None:
+        """A peer remembers a start that the directory lacks: of an old copy, or lost behind a flipped bit."""
+        node = self.nodes[id_]
+        if "is an old copy" in reason:
+            demand(node.damaged, f"{id_} is taken for an old copy, and nothing happened to it: {reason}")
+            node.lost = True
 
     def start(self) -> None:
         for node in self.nodes.values():

@@ -202,7 +202,7 @@ MUTATIONS = (
         "if core.log.matches(base.index, base.term):",
         "if False:",
         "entries behind the base may have been acknowledged (RP 7)",
-        200,
+        500,
     ),
     Mutation(
         "snapshot acknowledged before it is durable",

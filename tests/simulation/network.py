@@ -7,7 +7,7 @@ nothing above claims otherwise. A cut path may drop one direction only; after a 
 
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
@@ -50,6 +50,7 @@ class Network:
         self.world = world
         self.weather = weather
         self.processes: dict[str, Process] = {}
+        self.on_refused: Callable[[str, str], None] = lambda id_, reason: None  # a link to this node, and why
         self._dice = world.dice("links")
         self._path_dice: dict[Path, Random] = {}
         self._links: dict[Path, int] = {}  # smaller and larger id -> connection number
@@ -139,10 +140,13 @@ class Network:
     def _greet(self, one: str, two: str) -> bool:
         a, b = self.processes[one], self.processes[two]
         hello_a, hello_b = a.host.hello(), b.host.hello()
-        refusals = [a.host.check(hello_b), b.host.check(hello_a)]
-        if any(refusals):
+        refusals = {two: a.host.check(hello_b), one: b.host.check(hello_a)}
+        if any(refusals.values()):
             self.world.counts["link refused"] += 1
-            self.world.note(f"refused {one} {two} {refusals}")
+            self.world.note(f"refused {one} {two} {list(refusals.values())}")
+            for id_, reason in refusals.items():
+                if reason:
+                    self.on_refused(id_, reason)
             return False
         self._connections += 1
         self._links[(one, two)] = self._connections

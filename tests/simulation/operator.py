@@ -300,6 +300,9 @@ class Operator:
 
     def _readmit(self, node: SimulatedNode) -> None:
         """Its directory cannot be used any more: with an empty one, it is another member."""
+        if self.configuration.member(node.id) is None:
+            node.lost = False  # it was removed before anybody noticed
+            return
         if node.process is None or node.damaged or not node.config.cluster.standby:
             self._stand_by(node)
         incarnation = node.platter.identity.incarnation
