@@ -13,14 +13,15 @@ from kraft.kv import commands as kv
 from kraft.kv.machine import Machine
 from kraft.raft.messages import Entry, EntryKind
 
+APPLY_BYTES = 1 << 20  # entry data applied in one turn, at most: some milliseconds of work
 REPLAY_BYTES = 4 << 20  # entries read at once when a log is replayed
 
 Replies = list[kv.Reply]
 
 
 class Applying:
-    """One replica's. `index` is the last entry in the machine; in one turn `slice_bytes` of entries are
-    applied, and at least one.
+    """One replica's. `index` is the last entry in the machine; in one turn as much is applied as one batch of
+    `batch_bytes` may hold, or `APPLY_BYTES`, and at least one entry.
 
     `next(entry)` hears of each entry just before, and gives its commands if this node proposed it itself,
     else None; `applied(entry, replies)` hears of it once it is in the machine.
@@ -35,7 +36,7 @@ class Applying:
         next_: Callable[[Entry], Sequence[kv.Command] | None],
         applied: Callable[[Entry, Replies], None],
         broken: Callable[[Exception], None],
-        slice_bytes: int,
+        batch_bytes: int,
     ) -> None:
         self.machine = machine
         self.index = index
@@ -45,7 +46,7 @@ class Applying:
         self._next = next_
         self._applied = applied
         self._broken = broken
-        self._slice_bytes = slice_bytes
+        self._slice_bytes = min(batch_bytes, APPLY_BYTES)
         self._waiting: deque[Entry] = deque()
 
     @property

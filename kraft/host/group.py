@@ -111,7 +111,7 @@ class Group:
             lambda entry: self._serving.next(entry),
             self._applied,
             around.broken,
-            timing.batch_bytes,  # some milliseconds of work
+            timing.batch_bytes,
         )
         self._serving = Serving(
             id,

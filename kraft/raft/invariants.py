@@ -160,7 +160,8 @@ class ClusterChecker:
     _votes: dict[tuple[str, str, int], str] = field(default_factory=dict)  # by (voter, its incarnation, term)
     _grants: dict[tuple[int, str], set[str]] = field(default_factory=dict)  # by (term, candidate)
     _acknowledged: dict[tuple[str, int], int] = field(default_factory=dict)  # index by (follower, term)
-    _rounds: dict[tuple[str, int], set[int]] = field(default_factory=dict)  # asked, by (follower, term)
+    # Read rounds that were asked for, by (leader, follower, term).
+    _rounds: dict[tuple[str, str, int], set[int]] = field(default_factory=dict)
     _committed: dict[int, int] = field(default_factory=dict)  # term by index
     _last_committed: dict[int, int] = field(default_factory=dict)  # by term of the leader that committed it
     _entries: dict[tuple[int, int], _Known] = field(default_factory=dict)  # by (index, term)
@@ -225,9 +226,9 @@ class ClusterChecker:
             key = (node.id, message.term)
             self._acknowledged[key] = max(message.index, self._acknowledged.get(key, 0))
         elif isinstance(message, Heartbeat):
-            self._rounds.setdefault((outgoing.to, message.term), {0}).add(message.round)
+            self._rounds.setdefault((node.id, outgoing.to, message.term), set()).add(message.round)
         elif isinstance(message, HeartbeatReply) and message.round and self.sees_all:
-            asked = self._rounds.get((node.id, message.term), ())
+            asked = self._rounds.get((outgoing.to, node.id, message.term), ())
             invariant(message.round in asked, "a round is confirmed to the leader that asked, in its term")
 
     def _check_leader(self, node: Node, term: int) -> None:
@@ -300,7 +301,8 @@ class ClusterChecker:
             invariant(known == found, "log matching")
 
     def _check_truncated(self, node: Node, persist: Persist) -> None:
-        """A configuration goes with its entry (RD 4.1)."""
-        if persist.truncate_from is not None and node.configuration_index >= persist.truncate_from:
+        """A configuration goes with its entry (RD 4.1), unless that is written anew or is in a new base."""
+        index, first = node.configuration_index, persist.truncate_from
+        if first is not None and index >= max(first, node.base.index + 1):
             written = {e.index for e in persist.entries if e.kind == EntryKind.CONFIGURATION}
-            invariant(node.configuration_index in written, "a configuration is in force that was truncated")
+            invariant(index in written, "a configuration is in force that was truncated")

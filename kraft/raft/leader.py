@@ -355,6 +355,7 @@ class Leader(Role):
         if progress.stuck(core.ticks, core.settings.heartbeat_ticks):
             progress.probe()
             core.replicating = True
+        progress.complete(core.log.last_index)
 
     def read(self, ctx: int, floor: int) -> None:
         """Begin a read of at least index `floor`.

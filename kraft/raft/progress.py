@@ -139,6 +139,13 @@ class Progress:
         self.state = State.PROBE
         self._forget()
 
+    def complete(self, last_index: int) -> None:
+        """It answers; if it holds everything up to `last_index`, there is nothing to probe for, or with."""
+        if self.state is State.PROBE and self.match == last_index:
+            self.state = State.REPLICATE
+            self.next = last_index + 1
+            self._forget()
+
     def _forget(self) -> None:
         """Nothing is expected to be answered any more."""
         self._inflight.clear()

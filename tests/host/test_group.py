@@ -7,7 +7,7 @@ from kraft.host.reads import View
 from kraft.kv.commands import Expire, Expiry, Increment, Put, Set
 from kraft.peerwire.messages import Forward
 from kraft.raft.messages import Append
-from tests.simulation.cluster import SimulatedCluster
+from tests.simulation.cluster import SimulatedCluster, Tuning
 from tests.simulation.network import Weather
 from tests.simulation.world import World
 
@@ -15,8 +15,8 @@ from tests.simulation.world import World
 class Trio(SimulatedCluster):
     """A formed cluster with a leader that all know. `ask` and `look` collect outcomes in `answers`."""
 
-    def __init__(self, nodes=3):
-        super().__init__(World(1), Weather(), nodes=nodes)
+    def __init__(self, nodes=3, **tuning):
+        super().__init__(World(1), Weather(), nodes=nodes, tuning=Tuning(**tuning))
         self.start()
         self.answers = []
         assert self.run(10, lambda: self.known(nodes))
@@ -223,6 +223,51 @@ def test_who_hands_over_while_a_key_is_due_lets_its_readers_wait_and_does_not_sp
     assert trio.world.steps < steps + 1_000
     assert trio.answered(2)
     assert trio.answers[1] is None
+
+
+class Leased(Trio):
+    """The leader, which holds a lease, and a follower that it cannot reach, to hand over to."""
+
+    def __init__(self):
+        super().__init__(lease_reads=True)
+        self.first, self.slow = self.leader, self.followers[0]
+        self.look_now()
+
+    def look_now(self):
+        self.answers.clear()
+        self.look(self.first, b"k")
+        assert self.answered(within=0.1)
+
+    def hand_over(self):
+        self.isolate(self.slow)
+        self.group(self.first).hand_over(self.slow)
+
+    def reads(self):
+        return [self.world.counts[f"read {kind} served"] for kind in ("read_index", "lease")]
+
+
+def test_who_hands_over_gives_up_the_lease_first():
+    """The successor is elected at once: nobody waits for its end."""
+    trio = Leased()
+    trio.look_now()
+    assert trio.reads() == [1, 1]
+    trio.hand_over()
+    trio.look_now()
+    assert trio.group(trio.first).node.transferring == trio.slow
+    assert trio.reads() == [2, 1]
+
+
+def test_a_round_of_before_a_transfer_gives_no_lease_during_it():
+    trio = Leased()
+    trio.run(0.4)  # the lease is over
+    trio.answers.clear()
+    trio.look(trio.first, b"k")
+    trio.run(0.0)
+    trio.hand_over()
+    assert trio.answered(within=0.1)
+    trio.look_now()
+    assert trio.group(trio.first).node.transferring == trio.slow
+    assert trio.reads() == [3, 0]
 
 
 def test_a_restart_replays_the_log_before_it_serves(trio):

@@ -1,12 +1,14 @@
 """The checker is trusted while it catches what is planted."""
 
 import pytest
+from msgspec.structs import replace
 
 from kraft.raft import reconfiguration
 from kraft.raft.core import Core
 from kraft.raft.errors import InvariantViolation
 from kraft.raft.invariants import ClusterChecker, View, check_node, check_state
 from kraft.raft.leader import Leader
+from kraft.raft.membership import Base
 from kraft.raft.messages import (
     AppendReply,
     Entry,
@@ -182,6 +184,18 @@ def test_a_configuration_that_outlives_its_entry_is_caught():
     ClusterChecker().ready(node, Ready(persist=Persist(1, None, 2, (), 1)))
     with pytest.raises(InvariantViolation, match="truncated"):
         ClusterChecker().ready(node, Ready(persist=Persist(1, None, 1, (), 0)))
+
+
+def test_a_configuration_of_a_received_base_outlives_a_truncation_in_the_same_write():
+    """Entries from 2 on were replaced, then a snapshot took their place, all before one write."""
+    node = lone(with_log(BASE, 3, 2)).node
+    node.install(Base(4, 3, 0, 3, node.configuration), 1)
+    assert node.configuration_index == 3
+    ready = node.ready()
+    assert ready is not None
+    assert ready.persist is not None
+    persist = replace(ready.persist, truncate_from=2)
+    ClusterChecker(sees_all=False).ready(node, replace(ready, persist=persist))
 
 
 def test_a_restart_may_forget_what_no_disk_had():

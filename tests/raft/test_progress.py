@@ -140,3 +140,19 @@ def test_a_disconnected_follower_gets_nothing_until_it_is_heard(progress):
 def test_while_entries_are_fetched_nothing_else_is_sent(progress):
     progress.fetching = True
     assert not progress.may_send
+
+
+def test_a_follower_with_everything_is_not_probed_when_its_link_is_back(progress):
+    """In a group without writes there would be nothing to probe it with: it would never count as healthy."""
+    replicating(progress)
+    progress.disconnected()
+    progress.complete(12)
+    assert progress.state is State.PROBE
+    progress.complete(10)
+    assert (progress.state, progress.next, progress.inflight) == (State.REPLICATE, 11, 0)
+
+
+def test_a_follower_that_waits_for_a_snapshot_goes_on_waiting(progress):
+    progress.snapshot()
+    progress.complete(0)
+    assert progress.state is State.SNAPSHOT

@@ -5,6 +5,7 @@ does not count. Those that count are in `World.counts` as "fault FAMILY: KIND".
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -98,6 +99,11 @@ class Faults:
             wanted = [who] if who in live else []
         wanted = wanted or list(live)
         return live[self._dice.choice(wanted)] if wanted else None
+
+    def _leader(self) -> Process | None:
+        leading = self._cluster.leaders()
+        found = [process for process in self._cluster.processes() if process.id in leading]
+        return self._dice.choice(found) if found else None
 
     def _later(self, details: Details, undo: Callable[[], object]) -> None:
         self._world.call_later(details["seconds"], undo)
@@ -337,10 +343,19 @@ class Faults:
 
     def cut_off(self, details: Details) -> bool:
         """A leader takes a change of the members to heart, and nobody hears of it: the next one undoes it."""
-        leader = self._victim({"who": "leader"})
+        leader = self._leader()
         if leader is None or not self._operator.change_alone(leader, demote=details["demote"]):
             return False
         self.block(details, (path for path in self._paths() if leader.id in path))
+        return True
+
+    def transfer_cut_off(self, details: Details) -> bool:
+        """A leader hands over, and is cut off when it has said so: it does not hear of its successor."""
+        leader = self._leader()
+        if leader is None or not self._operator.hand_over(leader):
+            return False
+        away = partial(self.block, details, [path for path in self._paths() if leader.id in path])
+        self._world.call_later(details["after"], away)
         return True
 
     def compact(self, details: Details) -> bool:
@@ -402,6 +417,7 @@ ACTS: dict[str, Callable[[Faults, Details], object]] = {
     "replace": lambda faults, details: faults._operator.replace(faults._victim(details)),
     "address change": lambda faults, details: faults._operator.move(faults._victim(details)),
     "transfer": lambda faults, details: faults._operator.transfer(details),
+    "transfer cut off": Faults.transfer_cut_off,
     "drain": Faults.drain,
     "snapshot": lambda faults, details: faults._operator.snapshot(details),
     "compaction": Faults.compact,

@@ -255,6 +255,14 @@ MUTATIONS = (
         100,
     ),
     Mutation(
+        "lease kept while handing over",
+        "kraft/host/serving.py",
+        "self._lease = (0, 0.0)\n        self._leaseless_term = self._node.term",
+        "pass",
+        "the successor need not wait for its end (RD 6.4.1)",
+        400,
+    ),
+    Mutation(
         "due keys stay readable",
         "kraft/host/serving.py",
         "if due is None or due > now:",

@@ -9,6 +9,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -111,7 +112,8 @@ class Network:
             return
         heard = not self._blocked[(dead, other.id)]
         delay = self._dice.uniform(*((0.0005, 0.01) if heard else NOTICE_DELAY))
-        other.clock.call_later(delay, lambda: other.link_down(dead, closed_by_peer=heard))
+        down = partial(other.clock.run, lambda: other.link_down(dead, closed_by_peer=heard))
+        self.world.call_later(delay, down)
 
     def _dial(self, one: str, two: str) -> None:
         self.world.call_later(self._dice.uniform(*CONNECT_DELAY), lambda: self._connect(one, two))

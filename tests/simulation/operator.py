@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 TEND_SECONDS = 0.5
 PATIENCE_SECONDS = 45.0  # for an answer; the server's own is shorter
+ALONE_SECONDS = 10.0  # until a change that only one node heard of is known to be done or undone
 MEMBERS_MAX = 6
 
 Command = admin.Command
@@ -39,6 +40,7 @@ class Errand:
     in_force: InForce | None
     changes: bool
     known: int
+    lingers: float = PATIENCE_SECONDS  # how long it may still be done after its end is uncertain
 
 
 class Operator:
@@ -72,10 +74,15 @@ class Operator:
         return True
 
     def _tell(
-        self, process: Process, command: Command, in_force: InForce | None = None, changes: bool = False
+        self,
+        process: Process,
+        command: Command,
+        in_force: InForce | None = None,
+        changes: bool = False,
+        lingers: float = PATIENCE_SECONDS,
     ) -> None:
         known = len(self._cluster.checks.configurations(0))
-        errand = Errand(process, command, in_force, changes, known)
+        errand = Errand(process, command, in_force, changes, known, lingers)
         self.errands.append(errand)
         self._world.note(f"operator {process.id} {command}")
         process.host.admin(command, lambda outcome: self._answered(errand, outcome))
@@ -89,7 +96,7 @@ class Operator:
         if isinstance(outcome, Exception):
             fate = "refused" if isinstance(outcome, Refused) else "uncertain"
             if fate == "uncertain" and errand.changes:
-                self._uncertain_until = self._world.now + PATIENCE_SECONDS
+                self._uncertain_until = max(self._uncertain_until, self._world.now + errand.lingers)
         else:
             fate = "done"
             if errand.in_force is not None:
@@ -185,9 +192,9 @@ class Operator:
             return False
         id_ = self._dice.choice(others)
         if demote:
-            self._tell(leader, admin.Demote(id_), lambda c: id_ in c.learners, changes=True)
+            self._tell(leader, admin.Demote(id_), lambda c: id_ in c.learners, True, ALONE_SECONDS)
         else:
-            self._tell(leader, admin.Remove(id_), self._without(id_), changes=True)
+            self._tell(leader, admin.Remove(id_), self._without(id_), True, ALONE_SECONDS)
         return True
 
     def remove(self, who: Process | None, fewest: int) -> bool:
@@ -257,6 +264,13 @@ class Operator:
         """Also to a node that is down, or slow."""
         to = details["to"]
         return self.ask(admin.Transfer(to) if to else admin.StepDown())
+
+    def hand_over(self, leader: Process) -> bool:
+        """Ask this very node to hand over to whom it likes."""
+        if not leader.ready or leader.clock.paused:
+            return False
+        self._tell(leader, admin.StepDown())
+        return True
 
     def drain(self, who: Process | None) -> bool:
         if who is None:

@@ -233,6 +233,11 @@ def _target(random: Random, ids: Sequence[str]) -> Details:
     return {"to": random.choice(("", *ids))}
 
 
+def _hand_over(random: Random, ids: Sequence[str]) -> Details:
+    after = random.choice((0.002, 0.003, 0.005))
+    return {"after": after, "seconds": round(0.5 + random.expovariate(0.5), 3)}
+
+
 def _standstill(random: Random, ids: Sequence[str]) -> Details:
     return {"who": _who(random, ids), "skip": HOUR}
 
@@ -283,6 +288,7 @@ KINDS: dict[str, Kind] = {
     "replace": Kind("cluster", _victim, nodes=3),
     "address change": Kind("cluster", _victim, nodes=3),
     "transfer": Kind("cluster", _target, nodes=3),
+    "transfer cut off": Kind("cluster", _hand_over, nodes=3),
     "drain": Kind("cluster", _for_a_while, nodes=3),
     "snapshot": Kind("cluster", _nothing, nodes=3),
     "compaction": Kind("cluster", _compaction, nodes=3),
@@ -309,7 +315,8 @@ def draw(seed: int) -> Plan:
     kinds = _kinds(random, nodes, calm)
     leases = random.random() < LEASES
     if leases and not calm:
-        kinds.append(["stranded"])  # who does not notice that it leads no more is what leases must not trust
+        # Who leads no more and does not notice is what leases must not trust.
+        kinds.append(["stranded", "transfer cut off"])
     seconds = random.choice(SECONDS)
     every = random.choice((0.3, 1.0, 3.0))
     faults = _faults(random, node_ids(nodes), kinds, seconds, every)
@@ -322,7 +329,7 @@ def draw(seed: int) -> Plan:
         nodes=nodes,
         groups=1 if changing else random.choice((1, 2)),
         clients=random.choice((4, 4, 6)),
-        thinking=random.choice((0.3, 0.15)),
+        thinking=0.05 if leases else random.choice((0.3, 0.15)),  # a lease is short
         keys=random.choice((2, 4, 0)),
         seconds=seconds,
         calm=calm,

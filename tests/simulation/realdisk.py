@@ -33,7 +33,7 @@ from tests.storage.simulated import (
 )
 
 SETTINGS = Settings(wal_bytes=40_000, wal_bytes_max=200_000, tail_bytes=1_000, free_bytes=16_384)
-STEPS_MAX = 8  # of a commit that is interrupted: writes and syncs
+STEPS = (8, 8, 60)  # writes and syncs of a commit, or a large one, or a checkpoint
 _numbers = count()  # names of file systems: one process may have many
 
 
@@ -190,7 +190,7 @@ class RealStorage:
 
     def interrupted(self, work: Callable[[], object], dice: Random) -> None:
         """The process ends at some write or sync of this, or just after it; with the power, or alone."""
-        self.files.cut_at = self.files.steps + dice.randrange(1, STEPS_MAX)
+        self.files.cut_at = self.files.steps + dice.randrange(1, dice.choice(STEPS))
         with suppress(PowerCut, StorageError):
             work()
 
@@ -212,7 +212,7 @@ class RealStorage:
     def cut_soon(self) -> bool:
         """The process ends at one of the next writes or syncs."""
         if self.files.cut_at is None:
-            self.files.cut_at = self.files.steps + self._dice.randrange(1, STEPS_MAX)
+            self.files.cut_at = self.files.steps + self._dice.randrange(1, self._dice.choice(STEPS))
         return True
 
     def mend(self) -> None:

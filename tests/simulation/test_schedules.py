@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.plan import FAMILIES_MIN, draw
-from tests.simulation.run import MESSAGES_MIN, OPERATIONS_MIN, run
+from tests.simulation.plan import draw
+from tests.simulation.run import run
 
 ROOT = Path(__file__).resolve().parents[2]
 # Chunks so that pytest-xdist can share them out. In some runs the faults leave little to do, so more are run
@@ -36,6 +36,17 @@ REGRESSIONS = (
     # the checker wanted a leader that learned late of its election to have what later ones committed
     # -> raft/test_invariants: a_leader_that_learns_of_its_election_late_...
     46,
+    # a learner whose link had been down got no vote in a group without writes
+    # -> raft/test_progress: a_follower_with_everything_is_not_probed_when_its_link_is_back
+    1017,
+    1442,
+    # a flipped bit undid a mere cut of a log, and the model wanted it done
+    # -> test_realdisk: a_cut_that_a_damaged_frame_undid_is_not_missed
+    2594,
+    # a flipped bit undid the count of a start: peers take the directory for an old copy; it is re-admitted
+    430,
+    # the end of a link was a timer of the process that was to hear of it, and came late as those do
+    1873,
 )
 
 
@@ -44,8 +55,7 @@ REGRESSIONS = (
 def test_nothing_is_lost_done_twice_or_seen_too_early(chunk):
     """A failure names its seed, and the command that repeats it."""
     mine = islice(seeds(calm=False), chunk * SEEDS_PER_CHUNK, (chunk + 1) * SEEDS_PER_CHUNK)
-    results = [run(seed) for seed in mine]
-    assert sum(map(full, results)) >= FULL_RUNS_PER_CHUNK
+    assert sum(run(seed).full for seed in mine) >= FULL_RUNS_PER_CHUNK
 
 
 def test_calm_runs_end_well_too():
@@ -56,15 +66,6 @@ def test_calm_runs_end_well_too():
 def seeds(*, calm):
     """Those of such runs, in order."""
     return (seed for seed in count(FIRST_SEED) if draw(seed).calm == calm)
-
-
-def full(result):
-    """Whether enough happened in the run for it to count."""
-    return (
-        result.messages >= MESSAGES_MIN
-        and result.operations >= OPERATIONS_MIN
-        and len(result.families) >= FAMILIES_MIN
-    )
 
 
 @pytest.mark.parametrize("seed", REGRESSIONS)

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 
 START_WALL_MS = 1_700_000_000_000
+APART_SECONDS = 1e-6  # between two things that a process has put off: more than rounding
 BACKLOG_SECONDS = 0.02  # in which a process that was paused works off what waits, in no particular order
 
 
@@ -134,14 +135,15 @@ class NodeClock:
         self._skew_ms += milliseconds
 
     def call_later(self, delay: float, call: Callable[[], object]) -> Timer:
-        if self.busy and not delay:
-            delay = self._put_off()
-        return self._world.call_later(delay * self.slow / self._drift, lambda: self._run(call))
+        seconds = delay * self.slow / self._drift if delay else self._put_off()
+        return self._world.call_later(seconds, lambda: self._run(call))
 
     def _put_off(self) -> float:
         """Until what is to be done at once is done, all of it in order; messages overtake it."""
         now = self._world.now
-        self._comes_round = max(self._comes_round, now + self._dice.uniform(0, self.busy))
+        late = self._dice.uniform(0, self.busy) if self.busy else 0.0
+        after = self._comes_round + APART_SECONDS if self._comes_round > now else now
+        self._comes_round = max(after, now + late)
         return self._comes_round - now
 
     def run(self, call: Callable[[], object]) -> None:
