@@ -69,6 +69,7 @@ def search(mutation: Mutation, first: int = 0) -> dict[str, Any]:
     """In this process: plant it, and try seeds until one finds it."""
     sys.meta_path.insert(0, Planter(mutation))
     from kraft.kv.machine import BrokenInvariant
+    from kraft.peerwire.errors import WireError
     from kraft.raft.errors import InvariantViolation
     from kraft.storage.errors import StorageError
     from tests.simulation.run import run
@@ -76,7 +77,7 @@ def search(mutation: Mutation, first: int = 0) -> dict[str, Any]:
     for seed in range(first, first + mutation.seeds):
         try:
             run(seed)
-        except (AssertionError, InvariantViolation, BrokenInvariant, StorageError) as error:
+        except (AssertionError, InvariantViolation, BrokenInvariant, StorageError, WireError) as error:
             return {"seed": seed, "by": type(error).__name__, "what": str(error)}
     return {"seed": None}
 

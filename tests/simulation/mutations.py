@@ -219,7 +219,7 @@ MUTATIONS = (
         "if reply.outcome == NOT_PROPOSED:",
         "if reply.outcome != DONE:",
         "what the leader may have logged is not proposed once more (redisraft issue 13)",
-        100,
+        200,
     ),
     Mutation(
         "reads do not wait until applied",
@@ -260,7 +260,7 @@ MUTATIONS = (
         "self._lease = (0, 0.0)\n        self._leaseless_term = self._node.term",
         "pass",
         "the successor need not wait for its end (RD 6.4.1)",
-        400,
+        600,
     ),
     Mutation(
         "due keys stay readable",
@@ -338,7 +338,7 @@ MUTATIONS = (
         "machine.keyspace.give_back(capture.changes)",
         "pass",
         "the next checkpoint would lack them",
-        100,
+        400,
     ),
     # -- storage
     Mutation(
