@@ -256,18 +256,24 @@ class ClusterChecker:
                 self._last_committed[node.term] = index
             invariant(self._committed.setdefault(index, term) == term, "committed entries never change")
 
-    def _check_counted(self, node: Node, before: View, after: View) -> None:
+    def _check_counted(self, node: Node, view: View, after: View) -> None:
         """What a leader calls committed is durable on its majorities, by what they told."""
-        if not self.sees_all or after.commit == before.commit:
+        if not self.sees_all or after.commit == view.commit:
             return
-        index, term = after.commit, after.term
+        before = self._in_force[node.id]
 
-        def holds(voter: str) -> bool:
-            own = after.durable if voter == node.id else 0
-            return max(own, self._acknowledged.get((voter, term), 0)) >= index
+        def has(configuration: Configuration, index: int) -> bool:
+            own = {node.id: after.durable}
+            told = self._acknowledged
+            return decided(
+                configuration, lambda v: max(own.get(v, 0), told.get((v, after.term), 0)) >= index
+            )
 
-        # Leaving a joint configuration follows its commit in the same step: that was still counted in it.
-        invariant(decided(self._in_force[node.id].configuration, holds), "a commit has its majorities")
+        # Leaving a joint configuration follows its commit in the same step, and is in force at once: the rest
+        # may be counted by what was its target.
+        left = node.configuration == before.configuration.target and has(before.configuration, before.entry)
+        counted = has(before.configuration, after.commit) or (left and has(node.configuration, after.commit))
+        invariant(counted, "a commit has its majorities")
 
     def _check_change(self, node: Node) -> None:
         """One change at a time, none before a commit of this term, and voters change by a joint one only."""

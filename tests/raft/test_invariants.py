@@ -230,6 +230,28 @@ def test_a_joint_entry_committed_by_one_half_is_caught(monkeypatch, half):
         cluster.settle()
 
 
+def test_what_follows_a_joint_entry_may_be_counted_by_its_target_in_the_same_step():
+    """K2 has the joint entry, K4 and K5 one more; the checker sees the leader when all have answered."""
+    cluster, leader = joint_cluster()
+    joint = leader.node.last_index
+    cluster.disconnect("K1", "K3")
+    for last in (joint, joint + 1):
+        leader.ready()
+        leader.finish_write()
+        for name in ("K2", "K4", "K5") if last == joint else ("K4", "K5"):
+            [append] = [m for a, b, m in cluster.wires if (a, b) == ("K1", name)]
+            cluster.deliver("K1", name, append)
+            cluster[name].ready()
+            cluster[name].finish_write()
+        cluster.wires.clear()
+        leader.propose()
+    for name, index in (("K4", joint + 1), ("K2", joint), ("K5", joint + 1)):
+        leader.node.step(name, AppendReply(leader.node.term, index))
+    assert leader.node.configuration.target is None
+    assert leader.node.commit == joint + 1
+    cluster.checker.step(leader.node)
+
+
 def test_a_leader_elected_by_one_half_is_caught(monkeypatch):
     cluster, leader = joint_cluster()
     cluster.disconnect("K1", "K4")

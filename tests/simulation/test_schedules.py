@@ -40,6 +40,9 @@ REGRESSIONS = (
     # -> raft/test_progress: a_follower_with_everything_is_not_probed_when_its_link_is_back
     1017,
     1442,
+    # the checker wanted an entry counted by the joint configuration that its commit had just ended
+    # -> raft/test_invariants: what_follows_a_joint_entry_may_be_counted_by_its_target_in_the_same_step
+    605,
     # a flipped bit undid a mere cut of a log, and the model wanted it done
     # -> test_realdisk: a_cut_that_a_damaged_frame_undid_is_not_missed
     2594,
