@@ -48,6 +48,11 @@ REGRESSIONS = (
     2594,
     # a flipped bit undid the count of a start: peers take the directory for an old copy; it is re-admitted
     430,
+    # the same bit, and then the power, which took the witness away: not to be asked of a disk
+    2403,
+    # a drain and its end changed places in a pause
+    # -> test_world: what_was_put_off_keeps_its_order_through_a_pause
+    2429,
     # the end of a link was a timer of the process that was to hear of it, and came late as those do
     1873,
 )

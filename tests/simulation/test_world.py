@@ -34,6 +34,16 @@ def test_what_is_put_off_keeps_its_order_also_when_the_process_is_not_busy_any_m
     assert process.done == list(range(40))
 
 
+def test_what_was_put_off_keeps_its_order_through_a_pause():
+    process = Busy(1)
+    process.world.call_later(0.01, process.clock.pause)
+    for number in range(40):
+        process.world.call_later(0.001 * number, partial(process.put_off, number))
+    process.world.call_later(0.03, process.clock.resume)
+    process.world.run_until(1.0)
+    assert process.done == list(range(40))
+
+
 def test_messages_overtake_what_a_busy_process_puts_off():
     world = World(1)
     clock = NodeClock(world, 0.0, 0.0, world.dice("clock"))

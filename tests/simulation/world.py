@@ -7,11 +7,10 @@ changes what follows from it, and not by mere accident all that comes later: run
 import hashlib
 import heapq
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 
 START_WALL_MS = 1_700_000_000_000
-APART_SECONDS = 1e-6  # between two things that a process has put off: more than rounding
 BACKLOG_SECONDS = 0.02  # in which a process that was paused works off what waits, in no particular order
 
 
@@ -122,7 +121,7 @@ class NodeClock:
         self.paused = False
         self.slow = 1.0  # timers set now come so much later
         self.busy = 0.0  # seconds, at most, until the process comes round to what it puts off
-        self._comes_round = 0.0
+        self._put_off: deque[Timer] = deque()
         self._held: list[Callable[[], object]] = []
 
     def seconds(self) -> float:
@@ -135,16 +134,19 @@ class NodeClock:
         self._skew_ms += milliseconds
 
     def call_later(self, delay: float, call: Callable[[], object]) -> Timer:
-        seconds = delay * self.slow / self._drift if delay else self._put_off()
-        return self._world.call_later(seconds, lambda: self._run(call))
-
-    def _put_off(self) -> float:
-        """Until what is to be done at once is done, all of it in order; messages overtake it."""
-        now = self._world.now
+        if delay:
+            return self._world.call_later(delay * self.slow / self._drift, lambda: self._run(call))
+        timer = Timer(call)
+        self._put_off.append(timer)
         late = self._dice.uniform(0, self.busy) if self.busy else 0.0
-        after = self._comes_round + APART_SECONDS if self._comes_round > now else now
-        self._comes_round = max(after, now + late)
-        return self._comes_round - now
+        self._world.call_later(late, lambda: self._run(self._come_round))
+        return timer
+
+    def _come_round(self) -> None:
+        """Do the first thing that was put off: messages may overtake these, but never one another."""
+        timer = self._put_off.popleft()
+        if not timer.cancelled:
+            timer.call()
 
     def run(self, call: Callable[[], object]) -> None:
         """Something outside happens to this process: at once, or when it goes on."""
