@@ -143,6 +143,7 @@ def with_a_past(cluster: Cluster) -> None:
     for server in cluster:
         wait_until(partial(has_checkpoint, server), f"{server.id} has a checkpoint")
         server.order("COMPACT", "KEEP", 0)
+        wait_until(partial(has_cut, server), f"the log of {server.id} is cut")
     restarted = cluster.followers()[0]
     restarted.terminate()
     cluster.start()
@@ -150,6 +151,10 @@ def with_a_past(cluster: Cluster) -> None:
 
 def has_checkpoint(server: Server) -> bool:
     return bool(server.group().get("checkpoint_index"))
+
+
+def has_cut(server: Server) -> bool:
+    return int(server.group().get("first_index", 1)) > 1
 
 
 @pytest.fixture
