@@ -5,6 +5,8 @@ import socket
 from bench.processes import BenchError
 
 ORDER_SECONDS = 300.0
+"""For an administrator's command that has much to do."""
+
 
 def ask(port: int, *words: bytes, seconds: float = 1.0) -> bytes:
     """Send one command on a connection of its own; return the first piece of its reply, raw.

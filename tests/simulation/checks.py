@@ -51,7 +51,6 @@ MAX_STALENESS = 2.0  # of the configuration of every node
 STALENESS_SLACK = 2.0  # a deposed leader that does not know it yet may keep followers believing
 TRANSFERS_MAX = 8  # of one group on one node: a leader's to all others, and one to itself
 
-
 MARK = re.compile(rb"<\d+\.\d+>")  # of one write of one client; see `mark`
 
 

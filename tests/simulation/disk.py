@@ -37,7 +37,6 @@ class Medium(Protocol):
     def cut_soon(self) -> bool:
         """Have the process end at one of the next steps; false when there are no steps to tell apart."""
 
-
     def commit(self, transaction: Transaction) -> bool: ...
 
     def fetch(self, group: int, first: int, last: int, max_bytes: int) -> Sequence[Entry]: ...
@@ -214,7 +213,6 @@ class Disk:
             self._world.counts["crash during a commit"] += 1
             transaction = self._queue[0][0]
             self._interrupt(lambda: self._medium.commit(transaction))
-
 
     def _interrupt(self, work: Callable[[], object]) -> None:
         self._medium.interrupted(work, self._dice)

@@ -12,8 +12,6 @@ from collections.abc import Callable
 
 START_WALL_MS = 1_700_000_000_000
 BACKLOG_SECONDS = 0.02  # in which a process that was paused works off what waits, in no particular order
-
-
 MOMENT_STEPS_MAX = 50_000  # events at one and the same time
 
 
