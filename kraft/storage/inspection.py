@@ -12,13 +12,12 @@ import apsw
 
 from kraft.raft.messages import HardState
 from kraft.storage import log, migrations, replicas, state
-from kraft.storage.database import explain, open_to_read
 from kraft.storage.directory import RealDirectory, prepare_directory
 from kraft.storage.errors import DamagedLog, DirectoryUnusable
 from kraft.storage.files import HIGHWATER_FILE, LOG_FILE, refuse_remains
 from kraft.storage.highwater import Mark, mark, parse
+from kraft.storage.loading import reading
 from kraft.storage.lock import DirectoryLock
-from kraft.storage.state import DamagedRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +52,13 @@ def inspect(path: str) -> Inspection | None:
 
 def _read(directory: RealDirectory) -> Inspection:
     place = directory.path(LOG_FILE)
-    connection = open_to_read(place)
-    try:
+    with reading(place) as connection:
         files = migrations.schema_files()
         version = migrations.check(connection, files)
         identity = state.read_identity(connection)
         if version < len(files):
             return Inspection(identity.id, identity.cluster, {}, frozenset())
         found, fenced = _groups(connection, identity.incarnation)
-    except apsw.Error as error:
-        raise explain(place, error) from error
-    except DamagedRow as error:
-        raise DamagedLog(place, str(error)) from error
-    finally:
-        connection.close(True)
     for group, written in _marks(directory).items():
         if lack := found.get(group, mark(HardState(), 0, 0)).behind(written):
             raise DamagedLog(place, f"group {group}: {lack}")

@@ -1,16 +1,33 @@
 """Reading and judging what a database holds at start: identity, hard states, bases, log, high-water marks."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import apsw
 
 from kraft.raft.messages import HardState
 from kraft.storage import log, replicas, state
-from kraft.storage.database import explain
+from kraft.storage.database import explain, open_to_read
 from kraft.storage.errors import DamagedLog, WrongNode
 from kraft.storage.highwater import Mark, mark
 from kraft.storage.log import Head
 from kraft.storage.replicas import Replica
 from kraft.storage.scan import GroupScan, scan
 from kraft.storage.values import Loaded
+
+
+@contextmanager
+def reading(place: str) -> Iterator[apsw.Connection]:
+    """The log file at `place`, to be read and left as it is. What goes wrong inside is a `StorageError`."""
+    connection = open_to_read(place)
+    try:
+        yield connection
+    except apsw.Error as error:
+        raise explain(place, error) from error
+    except state.DamagedRow as error:
+        raise DamagedLog(place, str(error)) from error
+    finally:
+        connection.close(True)
 
 
 def load(

@@ -29,17 +29,15 @@ from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ports import Restored
 from kraft.raft.ready import Persist
 from kraft.storage import migrations, replicas, state
-from kraft.storage.database import explain, open_to_read
 from kraft.storage.directory import RealDirectory, prepare_directory
-from kraft.storage.errors import DamagedLog, DirectoryUnusable, NoSpace, StorageError
+from kraft.storage.errors import DirectoryUnusable, NoSpace, StorageError
 from kraft.storage.files import HIGHWATER_FILE, LOG_FILE
 from kraft.storage.highwater import HighWater, Mark
-from kraft.storage.loading import load
+from kraft.storage.loading import load, reading
 from kraft.storage.lock import DirectoryLock
 from kraft.storage.logdatabase import LogDatabase
 from kraft.storage.ports import Settings
 from kraft.storage.replicas import Replica
-from kraft.storage.state import DamagedRow
 from kraft.storage.statefiles import StateFiles
 from kraft.storage.values import Identity, Loaded
 
@@ -184,17 +182,10 @@ def _never() -> NoReturn:
 def _read(directory: RealDirectory, settings: Settings) -> tuple[Loaded, dict[int, Replica]]:
     """Everything, verified as at a start, with the state files; the row of each group that has one."""
     place = directory.path(LOG_FILE)
-    connection = open_to_read(place)
-    try:
+    with reading(place) as connection:
         _check_schema(connection)
         id_ = state.read_identity(connection).id
         loaded, _, rows = load(connection, _marks(directory), place, id_, settings.tail_bytes)
-    except apsw.Error as error:
-        raise explain(place, error) from error
-    except DamagedRow as error:
-        raise DamagedLog(place, str(error)) from error
-    finally:
-        connection.close(True)
     return _with_states(directory, loaded, rows, settings), rows
 
 

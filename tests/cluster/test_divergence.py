@@ -106,14 +106,15 @@ def forge(server: Server) -> None:
 
 def test_a_leader_that_is_found_wrong_leads_no_longer(checkpointed):
     """Two that differ cannot tell who is right. The third one decides, and a wrong leader hands over."""
+    first = checkpointed.leader()
     forged, third = checkpointed.followers()
-    forged.terminate()
+    for server in (forged, third, first):  # the first leader too: it knows what the third one has
+        server.terminate()
     forge(forged)
-    third.terminate()
     forged.start()
-    forged.wait_serving()
-    assert checkpointed.order("TRANSFER", forged.id) == "OK"
-    wait_until(lambda: checkpointed.leader() is forged, "it leads")
+    first.start()
+    checkpointed.wait_serving(forged, first)
+    checkpointed.insist("TRANSFER", forged.id, over=lambda: checkpointed.leader() is forged)
     assert stale(forged, "needle") == b"wrong" * 20
 
     third.start()
