@@ -24,7 +24,7 @@ def test_many_clients_may_come_at_once(description, backlog):
 def test_a_unix_socket_too():
     reactor = MemoryReactor()
     server_endpoint(reactor, "unix:/run/kraft.sock:mode=660").listen(Factory())
-    (path, _, backlog, mode, _), = reactor.unixServers
+    ((path, _, backlog, mode, _),) = reactor.unixServers
     assert (path, backlog, mode) == ("/run/kraft.sock", BACKLOG, 0o660)
 
 

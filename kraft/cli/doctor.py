@@ -170,4 +170,3 @@ def facts(file: str, found: Sequence[_Found]) -> dict[str, object]:
             for name, finding in found
         ],
     }
-

@@ -97,6 +97,7 @@ class Group:
         if loaded is not None:
             image, keyspace = loaded
             machine = Machine.restored(keyspace, image.base.stamp, image.revision)
+
         def post(peer: str, message: Message) -> None:
             around.post(peer, id, message)
 

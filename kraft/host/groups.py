@@ -69,9 +69,7 @@ class Host:
         self._raft_observer = raft_observer
         self._fatal = fatal
         wanted = frozenset(config.cluster.members) or frozenset([config.node.id])
-        formation = Formation(
-            loaded.identity, config.peer.advertise, wanted, standby=config.cluster.standby
-        )
+        formation = Formation(loaded.identity, config.peer.advertise, wanted, standby=config.cluster.standby)
         self.peers = Peers(config, clock, formation, loaded.starts, session=jitter(1 << 62))
         self._forming = False
         self._removed = False  # from the cluster: links that are still up are no reason to serve on

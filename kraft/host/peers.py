@@ -4,7 +4,6 @@ Which links there should be follows from the configuration in force, once there 
 node's own file. A removed node keeps its link for a moment, so that it can learn of its removal.
 """
 
-
 from kraft.config import Config
 from kraft.host.formation import Formation
 from kraft.host.ports import Clock, Network

@@ -155,9 +155,7 @@ def _is_chunk(m: peer.SnapshotChunk) -> bool:
 
 def _is_forward_reply(m: peer.ForwardReply) -> bool:
     return (
-        0 <= m.request <= NUMBER_MAX
-        and m.outcome in _OUTCOMES
-        and (m.outcome == peer.DONE or not m.replies)
+        0 <= m.request <= NUMBER_MAX and m.outcome in _OUTCOMES and (m.outcome == peer.DONE or not m.replies)
     )
 
 

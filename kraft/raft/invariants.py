@@ -265,9 +265,7 @@ class ClusterChecker:
         def has(configuration: Configuration, index: int) -> bool:
             own = {node.id: after.durable}
             told = self._acknowledged
-            return decided(
-                configuration, lambda v: max(own.get(v, 0), told.get((v, after.term), 0)) >= index
-            )
+            return decided(configuration, lambda v: max(own.get(v, 0), told.get((v, after.term), 0)) >= index)
 
         # Leaving a joint configuration follows its commit in the same step, and is in force at once: the rest
         # may be counted by what was its target.

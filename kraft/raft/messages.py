@@ -127,13 +127,5 @@ class TimeoutNow(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):
 
 
 Message = (
-    PreVote
-    | PreVoteReply
-    | Vote
-    | VoteReply
-    | Append
-    | AppendReply
-    | Heartbeat
-    | HeartbeatReply
-    | TimeoutNow
+    PreVote | PreVoteReply | Vote | VoteReply | Append | AppendReply | Heartbeat | HeartbeatReply | TimeoutNow
 )

@@ -46,9 +46,7 @@ def set_(request: Request) -> kv.Command:
             raise Rejected(SYNTAX)
     expiry = expiry or Expiry.NONE
     expiry_ms = _positive_ms(amount, unit_ms, expiry, "set") if amount else 0
-    return kv.Set(
-        request[1], request[2], int(condition or Condition.ALWAYS), int(expiry), expiry_ms, get
-    )
+    return kv.Set(request[1], request[2], int(condition or Condition.ALWAYS), int(expiry), expiry_ms, get)
 
 
 def _positive_ms(amount: bytes, unit_ms: int, expiry: Expiry, name: str) -> int:
@@ -138,9 +136,7 @@ def expire(request: Request) -> kv.Command:
     guard = _guard(request[3:])
     unit_ms = 1 if name[0] == "p" else 1000
     expiry_ms = milliseconds(request[2], unit_ms=unit_ms, absolute=absolute, name=name)
-    return kv.Expire(
-        request[1], int(Expiry.ABSOLUTE if absolute else Expiry.RELATIVE), expiry_ms, int(guard)
-    )
+    return kv.Expire(request[1], int(Expiry.ABSOLUTE if absolute else Expiry.RELATIVE), expiry_ms, int(guard))
 
 
 def _guard(options: Request) -> Guard:

@@ -57,7 +57,6 @@ class Row:
             return []
         return request[first : last + 1 if last > 0 else len(request) + last + 1 : step]
 
-
     def of_subcommand(self, request: Request) -> "Row":
         """The row of `CLIENT ID` and the like; `self` where there is no second word or no such row."""
         if not self.subcommands or len(request) < 2:

@@ -75,9 +75,7 @@ class Checkpoints:
 
     # The thread itself.
 
-    def _write(
-        self, group: int, capture: Capture, known: int, done: Callable[[Image | None], None]
-    ) -> None:
+    def _write(self, group: int, capture: Capture, known: int, done: Callable[[Image | None], None]) -> None:
         if known != self._switched[group]:
             self._call_in_reactor(done, None)
             return

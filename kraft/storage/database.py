@@ -114,8 +114,7 @@ def single(connection: apsw.Connection, query: str) -> Any:
 def is_full(error: apsw.Error) -> bool:
     """Whether the disk has no room: also for the memory that connections share, which is a file as well."""
     return (
-        isinstance(error, apsw.FullError)
-        or getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
+        isinstance(error, apsw.FullError) or getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
     )
 
 

@@ -153,9 +153,7 @@ class StateDatabase:
         self._count_free()
         return True
 
-    def _replace(
-        self, changes: dict[bytes, Record | None], piece: list[bytes], totals: Totals
-    ) -> None:
+    def _replace(self, changes: dict[bytes, Record | None], piece: list[bytes], totals: Totals) -> None:
         if totals.keys:
             old = self._cursor.execute(_OLD % _marks("?", len(piece)), piece).fetchone()
             if old is not None and old[0]:

@@ -96,9 +96,7 @@ def open_store(
     files = RealDirectory(directory)
 
     def opened() -> tuple[LogDatabase, StateFiles]:
-        database = LogDatabase(
-            files, node_id=node_id, incarnation=incarnation, settings=settings, vfs=vfs
-        )
+        database = LogDatabase(files, node_id=node_id, incarnation=incarnation, settings=settings, vfs=vfs)
         try:
             return database, _load_states(files, database, settings, observer)
         except BaseException:

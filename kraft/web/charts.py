@@ -50,9 +50,7 @@ def averages(view: View) -> Mapping[str, tuple[Traffic, ...]]:
     histories, newest = _histories(view), _newest(view)
     names = {name: None for history in histories for name in history.classes}
     sums = {name: summed(histories, name, newest) for name in names}
-    return {
-        name: tuple(traffic(columns, seconds) for seconds in WINDOWS) for name, columns in sums.items()
-    }
+    return {name: tuple(traffic(columns, seconds) for seconds in WINDOWS) for name, columns in sums.items()}
 
 
 def summed(histories: Iterable[History], name: str, newest: int) -> Sequence[Column]:

@@ -334,9 +334,7 @@ def test_clocks_of_the_others(stopped, monkeypatch):
     assert "clock" not in " ".join(each.text for each in cluster.cluster(stopped(view=far)))
 
 
-@pytest.mark.parametrize(
-    ("soft", "level"), [(10_128, OK), (10_127, WARNING), (resource.RLIM_INFINITY, OK)]
-)
+@pytest.mark.parametrize(("soft", "level"), [(10_128, OK), (10_127, WARNING), (resource.RLIM_INFINITY, OK)])
 def test_open_files(stopped, monkeypatch, soft, level):
     monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, soft))
     assert levels(machine.files(stopped())) == [level]

@@ -43,9 +43,7 @@ ALERTS = {
 }
 DASHBOARD = json.loads((MONITORING / "grafana/kraft.json").read_text())
 QUERIES = [
-    (panel["title"], target["expr"])
-    for panel in DASHBOARD["panels"]
-    for target in panel.get("targets", ())
+    (panel["title"], target["expr"]) for panel in DASHBOARD["panels"] for target in panel.get("targets", ())
 ]
 CHOSEN = {
     "$cluster": CLUSTER, "$instance": ".+", "$group": ".+", "$__rate_interval": "1m", "$__range": "1h",

@@ -361,9 +361,7 @@ class SimulatedCluster:
         return [n.process for n in self.nodes.values() if n.process is not None]
 
     def leaders(self, group: int = 0) -> list[str]:
-        return [
-            p.id for p in self.processes() if group in p.host.groups and p.host.groups[group].leads
-        ]
+        return [p.id for p in self.processes() if group in p.host.groups and p.host.groups[group].leads]
 
     @property
     def formed(self) -> bool:
@@ -411,5 +409,3 @@ def configuration(id_: str, address: str, members: dict[str, str], tuning: Tunin
         ),
         limits=Limits(),
     )
-
-

@@ -181,9 +181,7 @@ def _open(point: _Point, ended: Sequence[Operation]) -> tuple[list[int], float]:
     return places, deadline
 
 
-def _unended(
-    point: _Point, unended: Sequence[Operation], deadline: float, model: Model
-) -> Iterator[_Point]:
+def _unended(point: _Point, unended: Sequence[Operation], deadline: float, model: Model) -> Iterator[_Point]:
     for place, operation in enumerate(unended):
         if operation.called > deadline:
             break

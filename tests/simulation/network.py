@@ -190,7 +190,8 @@ class Network:
             for data, count, number in self._held.pop(path, []):
                 delay = self._dice.uniform(0, RELEASE_SECONDS)
                 self.world.call_later(
-                    delay, lambda d=data, c=count, n=number: self._arrive(path, d, c, n)  # type: ignore[misc]
+                    delay,
+                    lambda d=data, c=count, n=number: self._arrive(path, d, c, n),  # type: ignore[misc]
                 )
 
     def slow_down(self, path: Path, seconds: float) -> None:

@@ -333,7 +333,5 @@ def copy_of(platter: Platter) -> Platter:
         group: replace(log, entries=list(log.entries), commits=list(log.commits))
         for group, log in platter.groups.items()
     }
-    copied.files = {
-        place: StateFile(file.image, dict(file.rows)) for place, file in platter.files.items()
-    }
+    copied.files = {place: StateFile(file.image, dict(file.rows)) for place, file in platter.files.items()}
     return copied

@@ -124,9 +124,7 @@ def _live(cluster: SimulatedCluster, plan: Plan) -> tuple[History, Faults]:
         cluster.run(plan.seconds - world.lived)
     faults.heal()
     goal = history.done + OPERATIONS_AFTER_HEALING
-    demand(
-        cluster.run(HEAL_SECONDS, lambda: history.done >= goal), "the healed cluster makes no progress"
-    )
+    demand(cluster.run(HEAL_SECONDS, lambda: history.done >= goal), "the healed cluster makes no progress")
     if not plan.calm:
         cluster.run(FULL_SECONDS, lambda: _long_enough(world, history))
     for client in clients:

@@ -263,5 +263,3 @@ def write():
         return Transaction(((group, Persist(0, hard_state, truncate_from, rows, commit)),))
 
     return build
-
-

@@ -62,6 +62,4 @@ def rows_of(view, max_bytes=1000):
 
 
 def open_states(directory, database, *, vfs="", settings=SETTINGS, shared=False):
-    return StateFiles(
-        directory, database.loaded, database.replica, settings=settings, vfs=vfs, shared=shared
-    )
+    return StateFiles(directory, database.loaded, database.replica, settings=settings, vfs=vfs, shared=shared)

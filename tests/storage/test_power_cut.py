@@ -49,9 +49,7 @@ class Machine:
         self.disk.unregister()
 
 
-life = st.tuples(
-    st.lists(step, min_size=1, max_size=12), st.integers(1, 250), st.none() | st.integers(1, 12)
-)
+life = st.tuples(st.lists(step, min_size=1, max_size=12), st.integers(1, 250), st.none() | st.integers(1, 12))
 
 
 @settings(max_examples=150, deadline=None)

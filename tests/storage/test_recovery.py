@@ -366,9 +366,7 @@ def test_a_state_file_that_is_missing_behind_a_cut_log(survivor, database_at):
     states = open_states(RealDirectory(str(directory)), database)
     assert states.write(0, filled(10).capture(9), database.point) is not None
     states.close()
-    assert database.commit(
-        [Transaction(((0, Persist(0, None, None, (), 9, Base(9, 1, 1009, 1, ALL))),))]
-    )
+    assert database.commit([Transaction(((0, Persist(0, None, None, (), 9, Base(9, 1, 1009, 1, ALL))),))])
     database.close()
     (directory / "state-0-1.db").unlink()
     with pytest.raises(DamagedState, match="it is missing"):
