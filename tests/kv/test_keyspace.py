@@ -1,4 +1,4 @@
-"""Loading a keyspace from the rows of a checkpoint."""
+"""What a keyspace keeps for checkpoints, and how it is loaded from one."""
 
 from kraft.kv.keyspace import Keyspace, row_sum
 
@@ -20,3 +20,35 @@ def test_a_loaded_keyspace_is_like_one_that_grew():
         assert keyspace.next_expiry() == grown.next_expiry()
         assert keyspace.changed == 0
         assert keyspace.expire(5 * 10**12) == len([row for row in rows if 0 < row[3] <= 5 * 10**12])
+
+
+def test_a_change_keeps_no_second_copy_of_the_key():
+    """However often a key is written: a million of them would take 64 MB."""
+    keyspace = Keyspace()
+    for revision in range(1, 4):
+        keyspace.put(b"key %d" % 1, b"value", revision)
+    [key], [changed] = keyspace.records, keyspace.take_changes()
+    keyspace.put(b"key %d" % 1, b"value", 4)
+    [changed_again] = keyspace.take_changes()
+    keyspace.remove(b"key %d" % 1)
+    [removed] = keyspace.take_changes()
+
+    assert key is changed is changed_again is removed
+
+
+def test_changes_given_back_are_taken_again_with_what_the_keys_hold_by_then():
+    """Whoever took them may have let go of the records; newer changes stay."""
+    keyspace = Keyspace()
+    for key in (b"same", b"newer", b"removed", b"gone before"):
+        keyspace.put(key, b"value", 1)
+    keyspace.remove(b"gone before")
+    taken = keyspace.take_changes()
+    keyspace.put(b"newer", b"new", 2)
+    keyspace.put(b"other", b"value", 3)
+    keyspace.remove(b"removed")
+    keyspace.give_back(dict.fromkeys(taken))
+
+    changes = keyspace.take_changes()
+    assert changes.pop(b"removed") is changes.pop(b"gone before") is None
+    assert changes == keyspace.records
+    assert keyspace.changed == 0

@@ -327,7 +327,7 @@ MUTATIONS = (
     Mutation(
         "removed keys stay in the copy",
         "kraft/kv/keyspace.py",
-        "self._changes[key] = None",
+        "self._changes[old.key] = None",
         "pass",
         "a removal is a change: the copy would keep the key",
         60,

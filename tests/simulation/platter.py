@@ -321,7 +321,7 @@ class Arriving:
 
 
 def _records(rows: Iterable[Row]) -> dict[bytes, Record | None]:
-    return {key: Record(value, revision, expires) for key, value, revision, expires in rows}
+    return {key: Record(key, value, revision, expires) for key, value, revision, expires in rows}
 
 
 def copy_of(platter: Platter) -> Platter:

@@ -32,6 +32,11 @@ class State:
     def capture(self, index, *, term=1):
         return Capture(base(index, term=term), self.revision, self.keyspace.take_changes())
 
+    def again(self, capture):
+        """What the next attempt takes after `capture` was not written."""
+        self.keyspace.give_back(capture.changes)
+        return Capture(capture.base, self.revision, self.keyspace.take_changes())
+
     def image(self, index, *, term=1):
         """What a file at `index` has to say, computed from scratch."""
         records = self.keyspace.records

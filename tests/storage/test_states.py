@@ -1,5 +1,7 @@
 """State files: what a checkpoint writes, what a start accepts, what a full disk leaves."""
 
+from itertools import pairwise
+
 import apsw
 import msgspec
 import pytest
@@ -111,6 +113,21 @@ def test_what_pausing_raises_rolls_the_work_back(tmp_path, file_at):
     assert database.write(State().capture(6))
 
 
+def test_records_are_let_go_of_as_they_are_written(tmp_path, file_at):
+    """What is overwritten during a long checkpoint would be kept twice until its end."""
+    capture = filled(1000).capture(5)
+    kept = []
+
+    def count():
+        kept.append(1000 - list(capture.changes.values()).count(None))
+
+    assert file_at(tmp_path / "s.db").write(capture, count)
+
+    assert kept[-1] == 0
+    assert max(before - after for before, after in pairwise(kept)) <= PIECE_KEYS
+    assert len(capture.changes) == 1000
+
+
 @pytest.mark.parametrize("kind", ["wal", "db"])
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, file_at, faulty_vfs, kind):
     """In the transaction, or copying the WAL behind it: then the checkpoint counts and the WAL waits."""
@@ -126,7 +143,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, file_at, faulty_vfs,
     if kind == "wal":
         assert database.load().records == first.keyspace.records
     faulty_vfs.faults.clear()
-    assert database.write(capture)
+    assert database.write(state.again(capture))
     assert database.flush()
     assert database.wal_bytes == 0
     database.close()
@@ -349,10 +366,11 @@ def test_the_first_checkpoint_without_room_leaves_nothing(tmp_path, states_at, w
     faulty_vfs.faults["wal", "write"] = apsw.SQLITE_FULL
     assert states.write(0, capture, log.point) is None
     faulty_vfs.faults.clear()
+    capture = state.again(capture)
     assert states.write(0, capture, lambda *_: False) is None  # there is room for it, but none in the log
     assert not [name for name in RealDirectory(str(tmp_path)).names() if name.startswith("state")]
 
-    assert states.write(0, capture, log.point) == state.image(5)
+    assert states.write(0, state.again(capture), log.point) == state.image(5)
 
 
 def test_a_state_file_can_be_read_by_people(written):
