@@ -101,7 +101,7 @@ class Snapshot:
     checkpoint_interval: Annotated[float, Duration(1, 604_800, zero="never")] = 600.0
     keep_entries: Annotated[int, Integer(0, 1_000_000_000)] = 10_000
     keep_bytes: Annotated[int, Integer(0, 1 << 40)] = 64 * MIB
-    chunk_bytes: Annotated[int, Integer(KIB, 16 * MIB)] = 256 * KIB
+    chunk_bytes: Annotated[int, Integer(KIB, 16 * MIB)] = 64 * KIB
     bytes_per_second: Annotated[int, Integer(64 * KIB, 1 << 40, zero="no limit")] = 32 * MIB
     hold: Annotated[float, Duration(1, 86_400)] = 600.0
 
