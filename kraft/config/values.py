@@ -75,7 +75,7 @@ class Raft:
     inflight_messages: Annotated[int, Integer(1, 4096)] = 64
     inflight_bytes: Annotated[int, Integer(64 * KIB, GIB)] = 16 * MIB
     uncommitted_bytes: Annotated[int, Integer(MIB, 4 * GIB)] = 64 * MIB
-    tail_bytes: Annotated[int, Integer(64 * KIB, 4 * GIB)] = 64 * MIB
+    tail_bytes: Annotated[int, Integer(64 * KIB, 4 * GIB)] = 32 * MIB
     # commands of one log entry; a single larger request is an entry of its own
     batch_bytes: Annotated[int, Integer(KIB, 64 * MIB)] = MIB
     lease_reads: Annotated[bool, Switch()] = False

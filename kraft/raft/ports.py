@@ -21,7 +21,7 @@ class Settings:
     inflight_messages: int = 64  # unanswered Appends with entries per follower
     inflight_bytes: int = 16 << 20
     uncommitted_bytes: int = 64 << 20  # a leader's log beyond its commit index
-    tail_bytes: int = 64 << 20  # applied entries kept in memory for followers
+    tail_bytes: int = 32 << 20  # applied entries kept in memory for followers
     leases: bool = False  # readers rely on nobody voting within election_ticks of hearing the leader
 
 
