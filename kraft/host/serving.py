@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from kraft.host.applying import Applying, Replies
 from kraft.host.forwarding import Forwarding
 from kraft.host.freshness import Freshness
+from kraft.host.gathering import Gathering
+from kraft.host.leases import Lease
 from kraft.host.ports import Clock, DiskFull, NoLeader, Observer, Refused, Stopping, TooStale
 from kraft.host.proposals import Batch, Done, Outcome, Proposal, Proposals
 from kraft.host.reads import ReadDone, Reader, Reads, View, read_at
@@ -31,13 +33,7 @@ from kraft.raft.errors import LogFull, NotLeading
 from kraft.raft.messages import Entry, EntryKind, Heartbeat, HeartbeatReply
 from kraft.raft.node import Node
 
-GATHER_POLLS = 16  # of the reactor, at most, while clients that were answered ask again
 EXPIRY_INTERVAL = 1.0  # seconds between empty batches that remove due keys nobody reads
-
-# Of the election timeout, as measured by the leader from the begin of a round that a majority answered. What
-# is left covers one tick of the voters (a twelfth of the timeout at most) and clocks that differ in pace by
-# a tenth: voters refuse elections for an election timeout after they answered (RD 6.4.1).
-LEASE_SHARE = 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +88,9 @@ class Serving:
         self._snubbed: tuple[str, int] | None = None  # (leader, term) that said it does not lead
         self._expired_at = 0.0
         self._known_term = 0  # of the last own entry applied while leading
-        self._lease: tuple[int, float] = (0, 0.0)  # (term, until)
-        self._leaseless_term = 0  # a transfer was begun in it
+        self._lease = Lease(timing.lease)
         self._log_full = False
-        self._gathering = 0  # polls left
-        self._gathered = 0
+        self._gathering = Gathering(clock, self._demand, wake)
 
     # -- requests -------------------------------------------------------------------------------------
 
@@ -273,33 +267,16 @@ class Serving:
         """After the turn's messages are on their way, and entries are applied: answer readers, go on."""
         if self._reads.confirmed:
             self._answer_reads()
-        if (self._proposals.waiting or self._reads.waiting) and self._may_go_on:
+        if self._demand() and self._may_go_on:
             self._wake()
 
-    def _gather(self) -> None:
-        """Several clients were answered and are about to ask again: let the next batch or round take all.
-
-        Goes on from poll to poll of the reactor as long as each brings more, and never waits for time.
-        """
-        if not self._gathering:
-            self._gathering = GATHER_POLLS
-            self._gathered = 0
-            self._clock.call_later(0, self._gather_more)
-
-    def _gather_more(self) -> None:
-        demand = self._proposals.waiting + self._reads.waiting
-        self._gathering -= 1
-        if self._gathering and demand > self._gathered:
-            self._gathered = demand
-            self._clock.call_later(0, self._gather_more)
-        else:
-            self._gathering = 0
-            self._wake()
+    def _demand(self) -> int:
+        return self._proposals.waiting + self._reads.waiting
 
     @property
     def _may_go_on(self) -> bool:
         """Another turn would get further; without this test a group that cannot would spin."""
-        if self._gathering:
+        if self._gathering.under_way:
             return False
         if self.leads:
             writes = self._proposals.waiting > 0 and self._room
@@ -339,7 +316,7 @@ class Serving:
     # -- leading --------------------------------------------------------------------------------------
 
     def _lead(self) -> None:
-        if self._gathering:
+        if self._gathering.under_way:
             return
         while self._proposals.waiting and self._room:
             if not self._propose(self._proposals.take(self._timing.batch_bytes)):
@@ -350,32 +327,23 @@ class Serving:
                 self._begin_round(floor)
 
     def _begin_round(self, floor: int) -> None:
-        leased = self._holds_lease and not self._reads.fresh
-        ctx = self._reads.begin(self.stamp(), self._clock.seconds(), kind="lease" if leased else "read_index")
+        now = self._clock.seconds()
+        leased = not self._reads.fresh and self._lease.holds(self._node.term, now)
+        ctx = self._reads.begin(self.stamp(), now, kind="lease" if leased else "read_index")
         if leased:
             self.confirmed(ctx, max(self._node.commit, floor), 0)
         else:
             self._node.read(ctx, floor)
 
-    @property
-    def _holds_lease(self) -> bool:
-        """Nobody else can have been elected yet: a majority promised it not long ago (RD 6.4.1)."""
-        term, until = self._lease
-        return term == self._node.term and self._clock.seconds() < until
-
     def drop_lease(self) -> None:
-        """Leadership may end at any time from now on: no reader relies on a lease any more in this term.
-
-        Also when the transfer fails: the word that tells the successor to begin may be late.
-        """
-        self._lease = (0, 0.0)
-        self._leaseless_term = self._node.term
+        """Leadership is about to be handed over."""
+        self._lease.drop(self._node.term)
 
     def round_confirmed(self, ctx: int, index: int) -> None:
-        """A majority answered the round that began this `ctx`: what it promised holds from its begin on."""
-        begun, term = self._reads.begun(ctx), self._node.term
-        if begun is not None and self._timing.lease and self._leaseless_term != term:
-            self._lease = (term, begun + self._timing.lease)
+        """A majority answered the round that began this `ctx`."""
+        begun = self._reads.begun(ctx)
+        if begun is not None:
+            self._lease.grant(self._node.term, begun)
         self.confirmed(ctx, index, 0)
 
     def _propose(self, proposals: list[Proposal]) -> bool:
@@ -437,7 +405,7 @@ class Serving:
     # -- following ------------------------------------------------------------------------------------
 
     def _follow(self, leader: str) -> None:
-        if self._gathering:
+        if self._gathering.under_way:
             return
         now = self._clock.seconds()
         if self._proposals.waiting and self._forwarding.pending_at(leader) < self._timing.batches_in_flight:
@@ -506,7 +474,7 @@ class Serving:
         if len(batch.proposals) == 1:
             batch.proposals[0].settle(replies)
             return
-        self._gather()
+        self._gathering.begin()
         start = 0
         for proposal in batch.proposals:
             end = start + len(proposal.commands)
@@ -529,7 +497,7 @@ class Serving:
         for begun, readers, kind in self._reads.answer(index, keyspace, stamp):
             self._observer.read(self._id, kind, "served", now - begun)
             if readers > 1:
-                self._gather()
+                self._gathering.begin()
 
     def clock_offsets(self) -> dict[str, int]:
         """Voters' wall clocks minus ours in milliseconds; empty unless leading."""

@@ -2,7 +2,8 @@
 
 from kraft.config import Config
 from kraft.host.checkpoints import CheckpointSettings
-from kraft.host.serving import LEASE_SHARE, Timing
+from kraft.host.leases import LEASE_SHARE
+from kraft.host.serving import Timing
 from kraft.host.snapshots import SnapshotSettings
 from kraft.raft.ports import Settings
 

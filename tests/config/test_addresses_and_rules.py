@@ -154,7 +154,9 @@ def test_a_chunk_of_a_snapshot_has_room() -> None:
     assert paths("snapshot: {chunk_bytes: 16777216}\nlimits: {peer_queue_bytes: 8388608}\n") == [
         "limits.peer_queue_bytes"
     ]
-    assert paths("snapshot: {bytes_per_second: 65536, chunk_bytes: 131072}\n") == ["snapshot.bytes_per_second"]
+    assert paths("snapshot: {bytes_per_second: 65536, chunk_bytes: 131072}\n") == [
+        "snapshot.bytes_per_second"
+    ]
     assert parse(NODE + "snapshot: {bytes_per_second: 65536, chunk_bytes: 65536}\n", "k").snapshot
     assert parse(NODE + "snapshot: {bytes_per_second: 0}\n", "k").snapshot
 
