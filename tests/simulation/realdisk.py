@@ -138,9 +138,9 @@ class RealStorage:
     def _compare(self, loaded: Any) -> None:
         """The database holds what it said is durable; what was under way is all there, or not at all."""
         doubt, self._in_doubt = self._in_doubt, None
-        if self._flipped:
+        flipped, self._flipped = self._flipped, False
+        if flipped:
             self._take_back_cuts(loaded)
-            self._flipped = False
         wrong = self._difference(loaded)
         if wrong and doubt is not None:
             self.platter.write(doubt)
@@ -148,10 +148,10 @@ class RealStorage:
         demand(not wrong, f"the directory of {self.platter.identity.id} is not as it was left: {wrong}")
         for group, index in self._checkpoints.items():
             image = loaded.images.get(group)
-            kept = image is not None and image[0].base.index >= index
-            # A state file that cannot be read may be given up where the log holds everything.
-            spare = not self.platter.group(group).base.index
-            demand(kept or spare, f"the checkpoint of group {group} at {index} is gone")
+            found = image[0].base.index if image is not None else 0
+            # A damaged file may be given up, or go back by a checkpoint, where the log holds the rest.
+            spare = self.platter.group(group).base.index <= found and (flipped or not found)
+            demand(found >= index or spare, f"the checkpoint of group {group} at {index} is gone")
         assert self._database is not None
         for group, log in self.platter.groups.items():
             log.state, log.fenced = self._database.replica(group).state, group in loaded.fenced

@@ -18,17 +18,38 @@ LAST = 5
 
 
 @pytest.fixture
-def storage():
-    """A log of some entries, a checkpoint, and then a cut that leaves nothing of the log."""
+def logged():
+    """A log of some entries."""
     storage = RealStorage(Platter(Identity("K1", "1" * 32)), Random(1))
     storage.load()
     entries = tuple(Entry(i, 1, i, EntryKind.NOOP, b"") for i in range(1, LAST + 1))
     write(storage, Persist(1, HardState(1, "K1"), None, entries, LAST))
-    base = Base(index=LAST, term=1, stamp=LAST)
-    assert storage.checkpoint(0, Capture(base, 0, {})) is not None
-    write(storage, Persist(2, None, None, (), LAST, base))
     yield storage
     storage.gone()
+
+
+@pytest.fixture
+def storage(logged):
+    """The same, a checkpoint, and then a cut that leaves nothing of the log."""
+    assert logged.checkpoint(0, Capture(base(LAST), 0, {})) is not None
+    write(logged, Persist(2, None, None, (), LAST, base(LAST)))
+    return logged
+
+
+@pytest.fixture
+def twice(logged):
+    """Two checkpoints, the second one in the WAL, and all of the log."""
+    assert logged.checkpoint(0, Capture(base(3), 0, {})) is not None
+    assert logged._states.write(0, Capture(base(LAST), 0, {}), logged._database.point)
+    logged._checkpoints[0] = LAST
+    logged.close()
+    logged.settle()
+    flip_the_last_frame(logged, "state-0-1.db-wal")
+    return logged
+
+
+def base(index):
+    return Base(index=index, term=1, stamp=index)
 
 
 def write(storage, persist):
@@ -65,8 +86,21 @@ def test_without_a_flipped_bit_it_is_missed(storage):
         storage.load()
 
 
-def flip_the_last_frame(storage):
-    wal = storage.files.files["log.db-wal"]
+def test_a_damaged_checkpoint_is_not_missed_where_the_log_goes_back_to_the_one_before(twice):
+    """Seed 11680."""
+    loaded = twice.load()
+    assert loaded.images[0][0].base.index == 3
+    assert loaded.groups[0].base.index == 0
+
+
+def test_without_a_flipped_bit_a_checkpoint_is_missed(twice):
+    twice._flipped = False
+    with pytest.raises(Violation, match="the checkpoint of group 0 at 5 is gone"):
+        twice.load()
+
+
+def flip_the_last_frame(storage, name="log.db-wal"):
+    wal = storage.files.files[name]
     wal.now[len(wal.now) - FRAME_BYTES // 2] ^= 1
     wal.sync()
     storage._flipped = True

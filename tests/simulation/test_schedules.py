@@ -55,6 +55,9 @@ REGRESSIONS = (
     2429,
     # the end of a link was a timer of the process that was to hear of it, and came late as those do
     1873,
+    # a flipped bit undid a checkpoint whose entries were all in the log
+    # -> test_realdisk: a_damaged_checkpoint_is_not_missed_where_the_log_goes_back_to_the_one_before
+    11680,
 )
 
 
