@@ -120,11 +120,16 @@ def is_full(error: apsw.Error) -> bool:
 
 def explain(path: str, error: apsw.Error) -> StorageError:
     """The one table from SQLite's errors to ours."""
-    reason = f"{type(error).__name__} {getattr(error, 'extendedresult', '')}: {error}"
+    said = str(error).partition("\n")[0]  # the rest is SQL
+    reason = f"{type(error).__name__} {getattr(error, 'extendedresult', '')}: {said}"
     if is_full(error):
         return NoSpace(f"{path}: the disk is full")
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         return DirectoryLocked(f"{path} is open in another program")
     if isinstance(error, apsw.CorruptError | apsw.NotADBError):
-        return DamagedLog(path, f"SQLite finds it damaged ({error})")
+        return DamagedLog(path, f"SQLite finds it damaged ({said})")
+    if isinstance(
+        error, apsw.SQLError | apsw.ConstraintError
+    ):  # what we ask for fits the schema as we made it
+        return DamagedLog(path, f"its schema is damaged ({said})")
     return DiskFailed(f"{path}: {reason}")

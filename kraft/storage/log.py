@@ -148,7 +148,11 @@ def verified(row: Row, position: int, checksum: int) -> int:
     found, term, stamp, kind, committed, stored, data = row
     if found != position:
         raise BrokenChain(f"group {position >> GROUP_SHIFT}: entry {position & INDEX_MASK} is missing")
-    if checksum < 0 or chain(checksum, position, term, stamp, kind, committed, data) != stored:
+    try:
+        intact = checksum >= 0 and chain(checksum, position, term, stamp, kind, committed, data) == stored
+    except (TypeError, struct.error):  # a column has not even its type
+        intact = False
+    if not intact:
         raise BrokenChain(
             f"group {position >> GROUP_SHIFT}: the checksum of entry {position & INDEX_MASK} does not match"
         )

@@ -13,7 +13,7 @@ from kraft.raft.membership import START, Base, decode
 from kraft.storage import log
 from kraft.storage.errors import OutOfOrder
 from kraft.storage.log import Head
-from kraft.storage.state import DamagedRow
+from kraft.storage.state import DamagedRow, typed
 
 _INSERT = "INSERT OR REPLACE INTO replica VALUES (?,?,?,?,?,?,?,?,?,?)"
 _SELECT = "SELECT * FROM replica ORDER BY replica"
@@ -92,7 +92,9 @@ def write(cursor: apsw.Cursor, group: int, replica: Replica) -> None:
 def read_all(connection: apsw.Connection) -> dict[int, Replica]:
     """Every group that has a row. Raises `DamagedRow`."""
     replicas = {}
-    for *fields, checksum in connection.execute(_SELECT):
+    with typed("a row of a base and state file"):
+        rows = list(connection.execute(_SELECT))
+    for *fields, checksum in rows:
         group, state, index, term, stamp, configuration_index, configuration, chain, fenced = fields
         if zlib.crc32(_encode(fields)) != checksum:
             raise DamagedRow(f"group {group}: the row of its base and state file is damaged")
@@ -103,9 +105,10 @@ def read_all(connection: apsw.Connection) -> dict[int, Replica]:
 
 def read_starts(connection: apsw.Connection) -> int:
     """How often this directory was started. Raises `DamagedRow`."""
-    row = connection.execute(_SELECT_STARTS).fetchone()
-    if row is None or zlib.crc32(b"%d" % row[0]) != row[1]:
-        raise DamagedRow("the row that counts the starts is missing or damaged")
+    with typed("the row that counts the starts"):
+        row = connection.execute(_SELECT_STARTS).fetchone()
+        if row is None or zlib.crc32(b"%d" % row[0]) != row[1]:
+            raise DamagedRow("the row that counts the starts is missing or damaged")
     return int(row[0])
 
 

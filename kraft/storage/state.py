@@ -1,6 +1,8 @@
 """SQL of the small rows: who the node is, and each group's term and vote; each row has a checksum."""
 
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import apsw
 import msgspec
@@ -24,6 +26,15 @@ class DamagedRow(Exception):
     """A row's checksum does not match, or it is missing; the argument says which."""
 
 
+@contextmanager
+def typed(row: str) -> Iterator[None]:
+    """Raises `DamagedRow` when what is read inside has not even the types that were written."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:  # a text that is no UTF-8 is a ValueError
+        raise DamagedRow(f"{row} is damaged ({error})") from error
+
+
 def write_identity(cursor: apsw.Cursor, identity: NodeIdentity) -> None:
     """Replace the row of the node."""
     fields = (identity.id, identity.incarnation, identity.cluster, _encode(identity.members))
@@ -32,7 +43,8 @@ def write_identity(cursor: apsw.Cursor, identity: NodeIdentity) -> None:
 
 def read_identity(connection: apsw.Connection) -> Identity:
     """Who this database belongs to. Raises `DamagedRow`."""
-    row = connection.execute(_SELECT_NODE).fetchone()
+    with typed("the row that names the node"):
+        row = connection.execute(_SELECT_NODE).fetchone()
     if row is None or zlib.crc32(_encode(row[:4])) != row[4]:
         raise DamagedRow("the row that names the node is missing or damaged")
     return Identity(row[0], row[1], row[2], _decode_members(row[3]))
@@ -47,7 +59,9 @@ def write_hard_state(cursor: apsw.Cursor, group: int, state: HardState) -> None:
 def read_hard_states(connection: apsw.Connection) -> dict[int, HardState]:
     """Term and vote of every group that has any. Raises `DamagedRow`."""
     states = {}
-    for group, term, vote, checksum in connection.execute(_SELECT_HARD_STATES):
+    with typed("a row of term and vote"):
+        rows = list(connection.execute(_SELECT_HARD_STATES))
+    for group, term, vote, checksum in rows:
         if zlib.crc32(_encode((group, term, vote))) != checksum:
             raise DamagedRow(f"group {group}: the row of term and vote is damaged")
         states[group] = HardState(term, vote)

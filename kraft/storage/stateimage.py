@@ -8,7 +8,7 @@ import msgspec
 
 from kraft.kv.checkpoint import Image, moved_sum
 from kraft.raft.membership import Base, decode
-from kraft.storage.state import DamagedRow
+from kraft.storage.state import DamagedRow, typed
 
 _INSERT = "INSERT OR REPLACE INTO image VALUES (1,?,?,?,?,?,?,?,?,?,?,?)"
 _SELECT = (
@@ -79,7 +79,8 @@ def read(connection: apsw.Connection) -> tuple[Image, int] | None:
 
     Raises `DamagedRow`.
     """
-    row = connection.execute(_SELECT).fetchone()
+    with typed("the row that says what the file holds"):
+        row = connection.execute(_SELECT).fetchone()
     if row is None:
         return None
     *fields, checksum = row

@@ -4,7 +4,9 @@ import apsw
 import pytest
 
 from kraft.raft.messages import Entry, HardState
-from kraft.storage.errors import DamagedLog, UnknownVersion, WrongNode
+from kraft.storage.errors import DamagedLog, StorageError, UnknownVersion, WrongNode
+from tests.storage.states import base
+from tests.storage.test_base import moved
 
 WAY_OUT = "must not vote again: wipe the directory and re-admit the node with KRAFT REPLACE"
 
@@ -22,6 +24,16 @@ def change(directory, sql):
     connection = apsw.Connection(str(directory / "log.db"))
     connection.execute(sql)
     assert connection.changes() > 0
+    connection.close()
+
+
+def loosen(directory):
+    """Let columns take what their types forbid."""
+    connection = apsw.Connection(str(directory / "log.db"))
+    connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 0)
+    connection.execute("PRAGMA writable_schema = 1")
+    loose = "replace(replace(sql, 'STRICT', ''), 'NOT NULL', '')"
+    connection.execute(f"UPDATE sqlite_schema SET sql = {loose} WHERE type = 'table'")
     connection.close()
 
 
@@ -67,6 +79,64 @@ def test_a_bit_flipped_in_the_file_is_noticed(tmp_path, database_at, write):
 
     with pytest.raises(DamagedLog, match="the checksum of entry"):
         database_at(tmp_path)
+
+
+def test_a_bit_flipped_anywhere_is_harmless_or_refused_in_one_line(written, database_at):
+    """In the header, the schema, a row's types: never a traceback."""
+    file, highwater = written / "log.db", (written / "highwater").read_bytes()
+    content = file.read_bytes()
+    refused = []
+    for place in range(0, len(content), 23):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << (place % 8)
+        file.write_bytes(flipped)
+        (written / "highwater").write_bytes(highwater)
+        (written / "log.db-wal").unlink(missing_ok=True)
+        try:
+            database_at(written).abandon()
+        except StorageError as refusal:
+            refused.append(str(refusal))
+    assert len(refused) > 30
+    assert not [text for text in refused if "\n" in text]
+
+
+@pytest.mark.parametrize(
+    ("there", "instead"),
+    [
+        ("term ", "tern "),  # a column of another name
+        ("CHECK (only = 1)", "CHECK (only = 0)"),
+    ],
+)
+def test_a_damaged_schema_is_refused_and_the_way_out_named(written, database_at, there, instead):
+    content = (written / "log.db").read_bytes()
+    assert there.encode() in content
+    (written / "log.db").write_bytes(content.replace(there.encode(), instead.encode()))
+
+    with pytest.raises(DamagedLog, match=WAY_OUT):
+        database_at(written)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE entry SET term = 'one' WHERE position = 7",
+        "UPDATE entry SET data = 'text' WHERE position = 7",
+        "UPDATE entry SET stamp = -1 WHERE position = 7",
+        "UPDATE hard_state SET vote = CAST(X'4BB1' AS TEXT)",
+        "UPDATE node SET incarnation = CAST(X'B131' AS TEXT)",
+        "UPDATE starts SET count = NULL",
+        "UPDATE replica SET base_term = CAST(X'B131' AS TEXT)",
+    ],
+)
+def test_a_column_of_another_type_is_refused_and_the_way_out_named(written, database_at, sql):
+    database = database_at(written)
+    database.commit([moved(base(5, term=4))])
+    database.close()
+    loosen(written)
+    change(written, sql)
+
+    with pytest.raises(DamagedLog, match=WAY_OUT):
+        database_at(written)
 
 
 def test_a_wal_that_lost_its_end_is_noticed(tmp_path, database_at, write):

@@ -64,7 +64,8 @@ def persist(twin, plan, *, compact=False, state=None):
     kept = twin.hard_state.vote if term == twin.hard_state.term else ""
     twin.hard_state = HardState(term, kept or plan["vote"] or "")  # a vote once given in a term stays
     cut = None
-    if plan["cut"] is not None and twin.last - plan["cut"] > max(twin.recorded, twin.base.index):
+    cuts = plan["cut"] is not None and state is None  # a snapshot was taken of the log as it is
+    if cuts and twin.last - plan["cut"] > max(twin.recorded, twin.base.index):
         cut = twin.last - plan["cut"]
         twin.log = {index: entry for index, entry in twin.log.items() if index < cut}
     base = None
