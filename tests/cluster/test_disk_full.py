@@ -41,15 +41,15 @@ def mounted(make_cluster, need):
 
 def fill(server):
     """Take all space that is left; the path of what takes it."""
-    ballast = server.data / "ballast"
-    with ballast.open("wb", buffering=0) as file:
+    filler = server.data / "filler"  # not "ballast", which is the reserve of the node
+    with filler.open("wb", buffering=0) as file:
         for size in (1 << 16, 1 << 12, 1 << 8):
             try:
                 while True:
                     file.write(b"\0" * size)
             except OSError:
                 continue
-    return ballast
+    return filler
 
 
 @pytest.mark.parametrize("role", ["follower", "leader"])
@@ -59,13 +59,13 @@ def test_a_full_disk_costs_only_its_node(mounted, role):
     cluster.start()
     full = cluster.leader() if role == "leader" else cluster.followers()[0]
     others = [server for server in cluster if server is not full]
-    ballast = fill(full)
+    filler = fill(full)
     with Load(others, writers=3) as load:
         wait_until(lambda: (full.status() or {}).get("disk_full"), "the node sees that its disk is full")
         load.advance(300)
         assert full.running
         assert cluster.leader() is not full
-        ballast.unlink()
+        filler.unlink()
         wait_until(lambda: not (full.status() or {"disk_full": True})["disk_full"], "it has space again")
         load.advance(100)
         cluster.wait_serving(full)

@@ -210,7 +210,7 @@ def test_a_disk_that_fills(healthy):
     """One node of three; the others serve."""
     prometheus = healthy.prometheus
     wanted = {"KraftDiskFillsIn4Hours", "KraftDiskFull", "KraftStorageErrors"}
-    ballast = fill(healthy.small)
+    filler = fill(healthy.small)
     others = [server for server in healthy.cluster if server is not healthy.small]
     try:
         wait_until(partial(overflow, healthy.small, others), "there is no room in its files either")
@@ -218,7 +218,7 @@ def test_a_disk_that_fills(healthy):
         in_trouble = [asked(expression) for title, expression in QUERIES if title in IN_TROUBLE]
         assert all(prometheus.values(expression) for expression in in_trouble)
     finally:
-        ballast.unlink()
+        filler.unlink()
     assert seen - wanted - SLOWNESS - WRITES_IN_DOUBT == set()
 
 

@@ -30,8 +30,8 @@ def fill(server: Server) -> None:
 
 def leave_behind(cluster: Cluster, victim: Server, load: Load) -> None:
     """Kill a follower, and go on until no log reaches back to where it stopped."""
-    last = int(victim.group()["last_index"])
     victim.kill()
+    last = int(cluster.leader().group()["last_index"])  # it has nothing beyond
     others = [server for server in cluster if server is not victim]
     load.advance(100)
     wait_until(lambda: all(each.first_index() > last + 1 for each in others), "the logs are cut")

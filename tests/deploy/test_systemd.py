@@ -7,6 +7,7 @@ restart.
 
 import re
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -183,7 +184,7 @@ def test_a_reload_takes_what_may_change(nodes, machine):
     text = unit.config.read_text()
     unit.config.write_text(text + "log: {level: debug}\nraft: {election_timeout: 600ms}\n")
     unit.systemctl("reload")
-    wait_until(lambda: unit.events("config_reloaded"), "the file was read again")
+    wait_until(lambda: unit.events("config_needs_restart"), "the file was read again")
     assert unit.events("config_reloaded")[-1]["changed"] == ["log.level"]
     assert unit.events("config_needs_restart")[-1]["options"] == ["raft.election_timeout"]
     assert machine.main_pid(unit.unit) == pid
@@ -195,8 +196,9 @@ def test_a_stop_hands_leadership_over(nodes, machine):
     """Before it ends, the leader makes another one leader: nobody waits for an election timeout."""
     leader = nodes.leader()
     others = [unit for unit in nodes.values() if unit is not leader]
+    before = len(leader.events("election_ended"))
     leader.systemctl("stop")
-    last = leader.events("election_ended")[-1]
+    [last, *_] = wait_until(lambda: leader.events("election_ended")[before:], "the journal has it")
     assert (last["kind"], last["outcome"]) == ("transfer", "won")
     assert nodes.leader() in others
     assert machine.property(leader.unit, "Result") == "success"
@@ -209,7 +211,7 @@ def test_a_wrong_file_is_told_before_anything_starts(machine, nodes):
     unit = Unit("K9", machine)
     unit.config.write_text("node: {id: K9, data: /var/lib/kraft/K9}\nclinet: {}\n")
     machine.run("systemctl", "start", unit.unit, check=False)
-    assert "did you mean client?" in unit.output
+    wait_until(lambda: "did you mean client?" in unit.output, "the journal has it")
     machine.run("systemctl", "stop", unit.unit)
     unit.config.unlink()
 
@@ -249,7 +251,7 @@ def test_a_purge_leaves_the_data_and_nothing_else(machine, nodes):
     assert "/var/lib/kraft was kept" in said
     for unit in nodes.values():
         assert unit.active == "inactive"
-        assert unit.events("node_stopped")
+        wait_until(partial(unit.events, "node_stopped"), "the journal has it")
         assert machine.run("ls", f"/var/lib/kraft/{unit.id}").split()
     places = ("/", "/usr", "/var/lib/dpkg")  # /usr and /var/lib/dpkg are mounts of their own
     but = ("-path", "/var/lib/kraft", "-prune")
