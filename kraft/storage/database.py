@@ -128,8 +128,7 @@ def explain(path: str, error: apsw.Error) -> StorageError:
         return DirectoryLocked(f"{path} is open in another program")
     if isinstance(error, apsw.CorruptError | apsw.NotADBError):
         return DamagedLog(path, f"SQLite finds it damaged ({said})")
-    if isinstance(
-        error, apsw.SQLError | apsw.ConstraintError
-    ):  # what we ask for fits the schema as we made it
+    # What we ask for and what we store fits the schema as we made it.
+    if isinstance(error, apsw.SQLError | apsw.ConstraintError):
         return DamagedLog(path, f"its schema is damaged ({said})")
     return DiskFailed(f"{path}: {reason}")
