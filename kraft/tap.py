@@ -30,15 +30,15 @@ from twisted.python.logfile import LogFile
 
 from kraft import config as configuration
 from kraft.config import Config, ConfigError
-from kraft.host.groups import Host
-from kraft.host.ports import Identity, Loaded
-from kraft.server.commands import NAMES
+from kraft.host.host import Host
+from kraft.node.values import Identity, Loaded
+from kraft.server.commands.table import NAMES
 from kraft.server.factory import Policy, client_factory
 from kraft.storage.errors import StorageError
 from kraft.storage.store import Store, open_store
 from kraft.telemetry import logs
-from kraft.telemetry.metrics import Telemetry
 from kraft.telemetry.notify import Supervision
+from kraft.telemetry.telemetry import Telemetry
 from kraft.transport.limits import LinkLimits
 from kraft.transport.links import Links
 from kraft.transport.outbound import endpoints

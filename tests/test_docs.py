@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kraft import config
-from kraft.server.commands import TABLE
+from kraft.server.commands.table import TABLE
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]

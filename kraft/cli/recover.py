@@ -1,7 +1,7 @@
 """`kraft recover`: when a majority is gone for good, one survivor's data becomes a cluster of its own.
 
 Without `--yes` it is a dry run that says what would be kept and what may be lost; at a terminal it then asks.
-What is done, and why that is safe, is in `kraft.storage.recovery`.
+What is done, and why that is safe, is in `kraft.storage.offline.recovery`.
 """
 
 import argparse
@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kraft.cli.failure import Failure
-from kraft.host.formation import cluster_id
+from kraft.host.membership.formation import cluster_id
 from kraft.storage.errors import DamagedLog, DamagedState, DirectoryLocked, StorageError
-from kraft.storage.recovery import Findings, GroupFindings, Recovery, gone_min, open_recovery
+from kraft.storage.offline.recovery import Findings, GroupFindings, Recovery, gone_min, open_recovery
 
 MARK_BYTES = 16
 CLUSTER_SHOWN = 12  # letters of a cluster id that tell it from others

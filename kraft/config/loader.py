@@ -15,7 +15,7 @@ from kraft.config.problems import ConfigError, Problem
 from kraft.config.rules import RULES, advertised
 from kraft.config.tree import Mapping, Scalar, Tree, read_tree
 from kraft.config.values import Config
-from kraft.raft.membership import MEMBERS_MAX
+from kraft.raft.membership.configuration import MEMBERS_MAX
 
 _STAND_INS = {"node.id": "?", "node.data": "?"}  # required: there is no default to go on with after a mistake
 _DIALLED_BY = {"peer": "peers", "client": "clients", "http": "browsers and scrapers"}

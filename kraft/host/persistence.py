@@ -8,7 +8,9 @@ room: nothing that depends on it is answered, and the groups neither vote nor le
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from kraft.host.ports import Clock, Disk, Transaction
+from kraft.host.ports import Disk
+from kraft.node.ports import Clock
+from kraft.node.values import Transaction
 from kraft.raft.ready import Outgoing, Persist
 
 RETRY_SECONDS = 1.0  # a full disk: long enough not to spin, short enough that an operator sees the recovery

@@ -4,57 +4,11 @@ Callbacks of every port run on the host's own (reactor) thread, never inside the
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
-import msgspec
-
 from kraft.kv.checkpoint import Capture, Image
-from kraft.kv.keyspace import Keyspace
-from kraft.raft.membership import Member
+from kraft.node.values import Received, Rows, Transaction
 from kraft.raft.messages import Entry
-from kraft.raft.ports import Restored
-from kraft.raft.ready import Persist
-
-
-class Cancellable(Protocol):
-    """A pending `Clock.call_later`."""
-
-    def cancel(self) -> None:
-        """Forget the call; an error when it ran already."""
-
-
-class Clock(Protocol):
-    """Time for the host. Deadlines use `seconds`; stamps start from `wall_ms`."""
-
-    def seconds(self) -> float:
-        """Monotonic time in seconds."""
-
-    def wall_ms(self) -> int:
-        """Unix time in milliseconds; may jump either way."""
-
-    def call_later(self, delay: float, call: Callable[[], object]) -> Cancellable:
-        """Run `call` in `delay` seconds; with 0, at the end of this turn, after all input of the turn."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who this node is. `cluster` is empty and `members` is () until the node has formed or joined a cluster.
-
-    `members` is the bootstrap list: the sorted members the cluster id was made from.
-    """
-
-    id: str
-    incarnation: str
-    cluster: str = ""
-    members: tuple[Member, ...] = ()
-
-
-class Transaction(msgspec.Struct, frozen=True, gc=False):
-    """What goes to disk in one commit: an identity when it changed, and the groups' writes in their order."""
-
-    writes: tuple[tuple[int, Persist], ...] = ()
-    identity: Identity | None = None
 
 
 class Disk(Protocol):
@@ -94,14 +48,6 @@ class Disk(Protocol):
         """
 
 
-class Rows(msgspec.Struct, frozen=True, gc=False):
-    """A piece of an image: encoded rows in the order of their keys. `last` is the last key of the piece."""
-
-    data: bytes
-    last: bytes
-    end: bool
-
-
 class ImageReader(Protocol):
     """One pinned view of a state file."""
 
@@ -129,15 +75,6 @@ class ImageWriter(Protocol):
         """Remove the file."""
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A complete state file, durable and not in use yet: `raft.ready.Persist.state` switches to `number`."""
-
-    number: int
-    image: Image
-    keyspace: Keyspace
-
-
 class Network(Protocol):
     """Links to peers. Sending is fire and forget: consensus repeats what matters."""
 
@@ -163,21 +100,6 @@ class Network(Protocol):
 
     def disconnect(self, peer: str) -> None:
         """Close the link to `peer` and dial it no more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What a data directory held at start.
-
-    `images` has the state of every group that has a checkpoint; `fenced` the groups whose state is known to
-    be wrong. `starts` counts the starts of a process on this directory, this one included.
-    """
-
-    identity: Identity
-    groups: dict[int, Restored]
-    images: dict[int, tuple[Image, Keyspace]] = field(default_factory=dict)
-    fenced: frozenset[int] = frozenset()
-    starts: int = 1
 
 
 class Observer(Protocol):
@@ -211,39 +133,3 @@ class Observer(Protocol):
 
     def event(self, name: str, **fields: object) -> None:
         """Something an operator wants to see in the log, by its documented name."""
-
-
-class Refused(Exception):
-    """Certainly not done: nothing was proposed."""
-
-
-class NoLeader(Refused):
-    """No leader or no quorum is known here for `group` (the argument)."""
-
-
-class NotLeader(Refused):
-    """This replica is not the leader; args are (group, leader id or '')."""
-
-
-class Busy(Refused):
-    """Waited unlogged until the deadline."""
-
-
-class DiskFull(Refused):
-    """This node's disk is full and no other leader is known; the argument says which directory."""
-
-
-class Stopping(Refused):
-    """The node is shutting down."""
-
-
-class TooStale(Refused):
-    """The last contact with the leader of the group (the argument) is longer ago than a reader accepts."""
-
-
-class AdminRefused(Refused):
-    """An administrator's command cannot be done now; the argument says why, and what to do instead."""
-
-
-class Uncertain(Exception):
-    """Logged or sent, but the outcome is unknown."""

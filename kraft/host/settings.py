@@ -1,10 +1,10 @@
 """What the configuration means for the parts of a host."""
 
 from kraft.config import Config
-from kraft.host.checkpoints import CheckpointSettings
-from kraft.host.leases import LEASE_SHARE
-from kraft.host.serving import Timing
-from kraft.host.snapshots import SnapshotSettings
+from kraft.host.group.checkpoints import CheckpointSettings
+from kraft.host.requests.lease import LEASE_SHARE
+from kraft.host.requests.requests import Timing
+from kraft.host.snapshots.settings import SnapshotSettings
 from kraft.raft.ports import Settings
 
 TICKS_PER_HEARTBEAT = 4  # fine enough that two followers seldom time out in the same tick

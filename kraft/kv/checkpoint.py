@@ -9,7 +9,7 @@ from hashlib import blake2b
 import msgspec
 
 from kraft.kv.keyspace import Record
-from kraft.raft.membership import Base
+from kraft.raft.membership.configuration import Base
 
 HASH_BYTES = 16
 _MASK = (1 << (8 * HASH_BYTES)) - 1

@@ -31,7 +31,7 @@ from kraft.kv.commands import (
     SetMany,
 )
 from kraft.kv.keyspace import Keyspace
-from kraft.raft.membership import Base
+from kraft.raft.membership.configuration import Base
 
 INT64_MAX = (1 << 63) - 1
 INT64_MIN = -INT64_MAX - 1

@@ -14,9 +14,9 @@ import msgspec
 from kraft.peerwire import messages as peer
 from kraft.peerwire.frames import CHUNK_BYTES_MAX
 from kraft.peerwire.messages import Message
-from kraft.raft import membership
 from kraft.raft import messages as raft
-from kraft.raft.membership import TEXT_MAX, Base, members_fault
+from kraft.raft.membership import configuration
+from kraft.raft.membership.configuration import TEXT_MAX, Base, members_fault
 
 NUMBER_MAX = (1 << 63) - 1  # what a column of the log can hold
 GROUP_MAX = (1 << 31) - 1
@@ -77,7 +77,7 @@ def _is_rare_entry(entry: raft.Entry) -> bool:
     if entry.kind != _CONFIGURATION or len(entry.data) > CONFIGURATION_BYTES_MAX:
         return False
     try:
-        return membership.decode(entry.data).fault() is None
+        return configuration.decode(entry.data).fault() is None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
 

@@ -28,7 +28,17 @@ from msgspec.structs import replace
 
 from kraft.peerwire import hello as greetings
 from kraft.peerwire.errors import HandshakeError, RefusedByPeer
-from kraft.peerwire.hello import NO_AUTH, REASON_MAX, SECRET, Greeting, Hello, Proof, Refusal, Welcome, share
+from kraft.peerwire.hello import (
+    NO_AUTH,
+    REASON_MAX,
+    SECRET,
+    Greeting,
+    Hello,
+    Proof,
+    Refusal,
+    Welcome,
+    share,
+)
 
 _DIAL, _ACCEPT = b"kraft peer link: dialling", b"kraft peer link: accepting"  # purposes of a MAC
 _REFUSE = b"kraft peer link: refusing"

@@ -3,7 +3,7 @@
 import msgspec
 
 from kraft.peerwire.errors import WireError
-from kraft.raft.membership import MEMBERS_MAX, TEXT_MAX, Member
+from kraft.raft.membership.configuration import MEMBERS_MAX, TEXT_MAX, Member
 
 MAGIC = b"kraft"
 WIRE_MIN, WIRE_MAX = 1, 1  # versions of the peer wire that this program speaks

@@ -8,7 +8,7 @@ consensus, 32 and above to hosts.
 import msgspec
 
 from kraft.raft import messages as raft
-from kraft.raft.membership import Base, Member
+from kraft.raft.membership.configuration import Base, Member
 
 
 class Forward(msgspec.Struct, frozen=True, array_like=True, tag=32, gc=False):

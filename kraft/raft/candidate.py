@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from kraft.raft.membership.quorum import Outcome
 from kraft.raft.messages import Append, Heartbeat, PreVote, PreVoteReply, Vote, VoteReply
-from kraft.raft.quorum import Outcome
 from kraft.raft.role import Role
 
 if TYPE_CHECKING:

@@ -9,13 +9,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from kraft.raft import voting
+from kraft.raft import elections
 from kraft.raft.candidate import Candidate, PreCandidate
 from kraft.raft.errors import invariant
 from kraft.raft.follower import Follower
 from kraft.raft.leader import Leader
-from kraft.raft.log import Log
-from kraft.raft.membership import Base, Configuration
+from kraft.raft.log.log import Log
+from kraft.raft.membership.configuration import Base, Configuration
+from kraft.raft.membership.quorum import Quorum, quorum_of
 from kraft.raft.messages import (
     Append,
     AppendReply,
@@ -31,7 +32,6 @@ from kraft.raft.messages import (
     VoteReply,
 )
 from kraft.raft.ports import Jitter, Observer, Restored, Settings, WallClock
-from kraft.raft.quorum import Quorum, quorum_of
 from kraft.raft.ready import Fetch, Outgoing, Persist, ReadState, Ready
 
 
@@ -295,7 +295,7 @@ class Core:
             return
         term = message.term
         if term > self.term:
-            if isinstance(message, Vote) and voting.deaf(self, transfer=message.transfer):
+            if isinstance(message, Vote) and elections.deaf(self, transfer=message.transfer):
                 return
             self.become_follower(term, sender if kind in _FROM_LEADERS else "")
         elif term < self.term:
@@ -410,9 +410,9 @@ class Core:
 _FROM_LEADERS = frozenset({Append, Heartbeat, TimeoutNow})
 
 _STEPS: dict[type, Callable[[Core, str, Any], None]] = {
-    PreVote: voting.answer_prevote,
+    PreVote: elections.answer_prevote,
     PreVoteReply: Core.prevote_reply,
-    Vote: voting.answer_vote,
+    Vote: elections.answer_vote,
     VoteReply: lambda core, sender, message: core.role.vote_reply(sender, message),
     Append: lambda core, sender, message: core.role.append(sender, message),
     AppendReply: lambda core, sender, message: core.role.append_reply(sender, message),

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from kraft.raft.errors import invariant
-from kraft.raft.membership import Base, Configuration, decode
+from kraft.raft.membership.configuration import Base, Configuration, decode
 from kraft.raft.messages import AppendReply, Entry, EntryKind, Heartbeat, HeartbeatReply, VoteReply
-from kraft.raft.node import Node
+from kraft.raft.raft import Raft
 from kraft.raft.ready import Outgoing, Persist, Ready
 
 
@@ -30,7 +30,7 @@ class View(NamedTuple):
     base: int = 0
 
     @classmethod
-    def of(cls, node: Node) -> "View":
+    def of(cls, node: Raft) -> "View":
         """The state of `node` now."""
         return cls(
             node.role,
@@ -55,7 +55,7 @@ def check_state(view: View) -> None:
         invariant(not view.leader, "who campaigns knows no leader")
 
 
-def check_node(node: Node, before: View, after: View) -> None:
+def check_node(node: Raft, before: View, after: View) -> None:
     """What holds between two states of a node that did not restart."""
     check_state(after)
     invariant(after.term >= before.term, "terms never go back")
@@ -80,7 +80,7 @@ def check_node(node: Node, before: View, after: View) -> None:
             invariant(follower.match < follower.next <= after.last_index + 1, "progress lies in the log")
 
 
-def has_say(node: Node) -> bool:
+def has_say(node: Raft) -> bool:
     """Whether `node` may be elected: it votes, or did before a configuration that may be taken back."""
     electors = set(node.configuration.electors)
     if node.configuration_index > node.commit:
@@ -169,7 +169,7 @@ class ClusterChecker:
     _history: dict[int, Entry] = field(default_factory=dict)  # what was applied at each index
     _membership: _Membership = field(default_factory=_Membership)
 
-    def step(self, node: Node) -> None:
+    def step(self, node: Raft) -> None:
         """`node` took an input."""
         after = View.of(node)
         before = self._views.get(node.id)
@@ -190,13 +190,13 @@ class ClusterChecker:
                 self._check_change(node)
         self._in_force[node.id] = _InForce(node.configuration_index, node.configuration)
 
-    def restarted(self, node: Node) -> None:
+    def restarted(self, node: Raft) -> None:
         """`node` came back from its disk: what it knew beyond that is gone, and it applies again."""
         self._views.pop(node.id, None)
         self._applied[node.id] = node.applied
         self.step(node)
 
-    def ready(self, node: Node, ready: Ready) -> None:
+    def ready(self, node: Raft, ready: Ready) -> None:
         """`node` handed out `ready`."""
         self.step(node)
         if ready.persist is not None:
@@ -213,7 +213,7 @@ class ClusterChecker:
                 self._membership.committed(entry.index, decode(entry.data))
             invariant(self._history.setdefault(entry.index, entry) == entry, "state machine safety")
 
-    def sent(self, node: Node, outgoing: Outgoing) -> None:
+    def sent(self, node: Raft, outgoing: Outgoing) -> None:
         """`outgoing` of `node` left, that is after its write when it had to wait for one."""
         message = outgoing.message
         if isinstance(message, VoteReply) and message.granted:
@@ -231,7 +231,7 @@ class ClusterChecker:
             asked = self._rounds.get((outgoing.to, node.id, message.term), ())
             invariant(message.round in asked, "a round is confirmed to the leader that asked, in its term")
 
-    def _check_leader(self, node: Node, term: int) -> None:
+    def _check_leader(self, node: Raft, term: int) -> None:
         invariant(self._leaders.setdefault(term, node.id) == node.id, "election safety")
         invariant(has_say(node), "only voters lead")
         if self.sees_all:
@@ -249,14 +249,14 @@ class ClusterChecker:
                 for index in (first, min(last, last_committed)):
                     invariant(committed.get(index, run_term) == run_term, "leader completeness")
 
-    def _check_commit(self, node: Node, before: int, after: int) -> None:
+    def _check_commit(self, node: Raft, before: int, after: int) -> None:
         for index in range(max(before + 1, node.base.index), after + 1):
             term = node.term_at(index)
             if index not in self._committed:  # its leader is the first to know, in its own term
                 self._last_committed[node.term] = index
             invariant(self._committed.setdefault(index, term) == term, "committed entries never change")
 
-    def _check_counted(self, node: Node, view: View, after: View) -> None:
+    def _check_counted(self, node: Raft, view: View, after: View) -> None:
         """What a leader calls committed is durable on its majorities, by what they told."""
         if not self.sees_all or after.commit == view.commit:
             return
@@ -273,7 +273,7 @@ class ClusterChecker:
         counted = has(before.configuration, after.commit) or (left and has(node.configuration, after.commit))
         invariant(counted, "a commit has its majorities")
 
-    def _check_change(self, node: Node) -> None:
+    def _check_change(self, node: Raft) -> None:
         """One change at a time, none before a commit of this term, and voters change by a joint one only."""
         before, now = self._in_force[node.id], node.configuration
         if node.configuration_index == before.entry:
@@ -289,13 +289,13 @@ class ClusterChecker:
         else:
             invariant(now.voters == old.voters, "voters change by a joint configuration")
 
-    def _check_restored(self, node: Node, base: Base) -> None:
+    def _check_restored(self, node: Raft, base: Base) -> None:
         """A received state is that of a committed index; what was applied up to there counts as given out."""
         invariant(self._committed.setdefault(base.index, base.term) == base.term, "a snapshot is committed")
         self._membership.check_base(base)
         self._applied[node.id] = max(base.index, self._applied.get(node.id, 0))
 
-    def _check_entries(self, node: Node, persist: Persist) -> None:
+    def _check_entries(self, node: Raft, persist: Persist) -> None:
         """Log matching: where index and term agree, so do the entry and, by induction, all before it."""
         for entry in persist.entries:
             if entry.index <= node.base.index:
@@ -304,7 +304,7 @@ class ClusterChecker:
             known = self._entries.setdefault((entry.index, entry.term), found)
             invariant(known == found, "log matching")
 
-    def _check_truncated(self, node: Node, persist: Persist) -> None:
+    def _check_truncated(self, node: Raft, persist: Persist) -> None:
         """A configuration goes with its entry (RD 4.1), unless that is written anew or is in a new base."""
         index, first = node.configuration_index, persist.truncate_from
         if first is not None and index >= max(first, node.base.index + 1):

@@ -6,16 +6,16 @@ The object lives exactly as long as one leadership: nothing of an earlier term c
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kraft.raft import reconfiguration
 from kraft.raft.errors import ChangeRefused, LogFull, NotLeading, TransferRefused, invariant
-from kraft.raft.followers import Followers
-from kraft.raft.log import entry_bytes
-from kraft.raft.membership import Configuration
+from kraft.raft.log.log import entry_bytes
+from kraft.raft.membership import joint
+from kraft.raft.membership.configuration import Configuration
 from kraft.raft.messages import Append, AppendReply, Entry, EntryKind, Heartbeat, HeartbeatReply, TimeoutNow
 from kraft.raft.progress import Progress, State
 from kraft.raft.reads import ReadQueue
 from kraft.raft.ready import Fetch, ReadState
 from kraft.raft.role import Role
+from kraft.raft.tracker import Tracker
 from kraft.raft.transfer import Transfer, best_voter
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Leader(Role):
         self._shared: tuple[Append, int] | None = None
         self._transfer: Transfer | None = None
         self._turning = NEVER
-        self._followers = Followers(core)
+        self._followers = Tracker(core)
         # Whom an uncommitted configuration removes may not know it.
         self._follow_configuration(core.log.configurations.at(core.commit)[1], self.noop_index)
 
@@ -96,14 +96,14 @@ class Leader(Role):
     # Configurations
 
     def reconfigure(self, target: Configuration) -> tuple[int, int]:
-        """See `Node.reconfigure`."""
+        """See `Raft.reconfigure`."""
         core = self._core
         current = core.log.configuration
         reached = {peer: progress.match for peer, progress in self.progress.items()}
-        reason = self._unsettled() or reconfiguration.refusal(current, target, core.id, reached)
+        reason = self._unsettled() or joint.refusal(current, target, core.id, reached)
         if reason:
             raise ChangeRefused(reason)
-        self._change(reconfiguration.towards(current, target))
+        self._change(joint.towards(current, target))
         return core.log.last_index, core.term
 
     def _unsettled(self) -> str:
@@ -164,7 +164,7 @@ class Leader(Role):
         return self._transfer.to if self._transfer is not None else ""
 
     def transfer(self, to: str) -> None:
-        """See `Node.transfer`."""
+        """See `Raft.transfer`."""
         core = self._core
         configuration = core.log.configuration
         remaining = configuration.target or configuration

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from kraft.raft.membership import START, Base, Configuration
+from kraft.raft.membership.configuration import START, Base, Configuration
 from kraft.raft.messages import Entry, HardState
 
 Jitter = Callable[[int], int]  # jitter(n) -> 0 <= value < n; dice are arguments

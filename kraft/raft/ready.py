@@ -7,7 +7,7 @@ committed and already durable here. Answering before the disk has the data has n
 
 import msgspec
 
-from kraft.raft.membership import Base
+from kraft.raft.membership.configuration import Base
 from kraft.raft.messages import Entry, HardState, Message
 
 
@@ -46,7 +46,7 @@ class ReadState(msgspec.Struct, frozen=True, gc=False):
 
 
 class Fetch(msgspec.Struct, frozen=True, gc=False):
-    """Entries below the in-memory tail are needed for `peer`; answer with `Node.fetched`."""
+    """Entries below the in-memory tail are needed for `peer`; answer with `Raft.fetched`."""
 
     peer: str
     first: int
@@ -58,8 +58,8 @@ class Ready(msgspec.Struct, frozen=True, gc=False):
     """Effects of everything stepped since the last one.
 
     `snapshots` are followers whose next entry is not in the leader's log any more: offer them a copy of the
-    state machine. Each is named once; `Node.snapshot_ended` lets it be named again. `restored`: the snapshot
-    given to `Node.install` has taken the place of the log up to its base; everything applied before, and
+    state machine. Each is named once; `Raft.snapshot_ended` lets it be named again. `restored`: the snapshot
+    given to `Raft.install` has taken the place of the log up to its base; everything applied before, and
     everything in `apply` of earlier Readys up to its index, is void. It counts once `persist` is durable.
     """
 

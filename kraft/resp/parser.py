@@ -6,14 +6,14 @@ result depends on the bytes alone, never on how they were cut into pieces. Two w
 - The quick way splits a piece at every CRLF once and walks the parts: a request is done when each length
   header equals the length of the part behind it (a value with CRLF in it is joined again). Most pipelines
   never leave this way.
-- The careful way (`kraft.resp.careful`) takes everything else: lines, requests cut by the end of a piece,
+- The careful way (`kraft.resp.incremental`) takes everything else: lines, requests cut by the end of a piece,
   requests over a limit, anything wrong.
 """
 
 from itertools import repeat
 
-from kraft.resp.careful import (
-    Careful,
+from kraft.resp.incremental import (
+    IncrementalParser,
     InlineRequest,
     Limits,
     OversizedRequest,
@@ -42,7 +42,7 @@ class Parser:
     def __init__(self, limits: Limits, raw_tail: frozenset[bytes] = RAW_TAIL) -> None:
         self.error: str | None = None
         self.inline = False
-        self._careful = Careful(limits, raw_tail)
+        self._careful = IncrementalParser(limits, raw_tail)
         # Whatever is complete within so few bytes is within all limits: the quick way need not look at them.
         self._quick_bytes_max = min(
             limits.value_bytes, limits.request_bytes, SHORTEST_ARGUMENT_BYTES * limits.arguments

@@ -4,7 +4,8 @@ The prefix decides whether client libraries send a command again by themselves, 
 (CLUSTERDOWN, READONLY, BUSY and so on) is used only where certainly nothing was logged.
 """
 
-from kraft.host.ports import (
+from kraft.kv.commands import VALUE_BYTES_MAX, Failure
+from kraft.node.errors import (
     AdminRefused,
     Busy,
     DiskFull,
@@ -15,7 +16,6 @@ from kraft.host.ports import (
     TooStale,
     Uncertain,
 )
-from kraft.kv.commands import VALUE_BYTES_MAX, Failure
 from kraft.resp.values import Error
 
 SYNTAX = "ERR syntax error"

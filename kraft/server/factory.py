@@ -9,9 +9,9 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 
 from kraft.config.values import Config
-from kraft.host.ports import Cancellable, Clock
-from kraft.server.clients import Clients
+from kraft.node.ports import Cancellable, Clock
 from kraft.server.errors import MAX_CLIENTS
+from kraft.server.port import ClientPort
 from kraft.server.ports import Host, Observer
 from kraft.server.protocol import ClientProtocol
 
@@ -21,7 +21,7 @@ class ClientFactory(Factory):
 
     noisy = False
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: ClientPort) -> None:
         self.clients = clients
 
     def buildProtocol(self, addr: IAddress | None) -> ClientProtocol:  # noqa: ARG002  # Twisted's signature
@@ -34,7 +34,7 @@ class Policy(Factory):
 
     noisy = False
 
-    def __init__(self, wrapped: Factory, clients: Clients) -> None:
+    def __init__(self, wrapped: Factory, clients: ClientPort) -> None:
         self.wrapped = wrapped
         self.clients = clients
 
@@ -52,7 +52,7 @@ class Policy(Factory):
 class ConnectionCap(Policy):
     """Refuses connections beyond `limits.connections` with Redis' words."""
 
-    def __init__(self, wrapped: Factory, clients: Clients) -> None:
+    def __init__(self, wrapped: Factory, clients: ClientPort) -> None:
         super().__init__(wrapped, clients)
         self._open = 0
 
@@ -91,7 +91,7 @@ class Timeouts(Policy):
     timeout late. One that waits for an answer is not idle.
     """
 
-    def __init__(self, wrapped: Factory, clients: Clients) -> None:
+    def __init__(self, wrapped: Factory, clients: ClientPort) -> None:
         super().__init__(wrapped, clients)
         self._protocols: set[ClientProtocol] = set()
         self._sweep: Cancellable | None = None
@@ -138,5 +138,5 @@ class Timeouts(Policy):
 
 def client_factory(config: Config, host: Host, observer: Observer, clock: Clock) -> Policy:
     """The factory to listen with: sessions under all policies. Drain its `clients` before the stop."""
-    clients = Clients(config, host, observer, clock)
+    clients = ClientPort(config, host, observer, clock)
     return ConnectionCap(Timeouts(ClientFactory(clients), clients), clients)

@@ -6,13 +6,13 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from kraft.host.admin import Command as AdminCommand
-from kraft.host.admin import Result as AdminResult
-from kraft.host.placement import Placement
-from kraft.host.reads import View
-from kraft.host.status import Status
+from kraft.host.requests.read_rounds import View
+from kraft.host.slots import SlotMap
 from kraft.kv.commands import Command
 from kraft.kv.commands import Reply as Outcome
+from kraft.node.admin import Command as AdminCommand
+from kraft.node.admin import Result as AdminResult
+from kraft.node.status import Status
 
 WriteDone = Callable[[list[Outcome] | Exception], None]
 ReadDone = Callable[[View | Exception], None]
@@ -27,7 +27,7 @@ class Host(Protocol):
         """This node's id."""
 
     @property
-    def placement(self) -> Placement:
+    def placement(self) -> SlotMap:
         """The slot map."""
 
     @property

@@ -9,7 +9,7 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from kraft.server.clients import Clients
+from kraft.server.port import ClientPort
 from kraft.server.session import Session
 
 
@@ -19,7 +19,7 @@ class ClientProtocol(Protocol):
 
     session: Session
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: ClientPort) -> None:
         self._clients = clients
         self._direct = False
         self.when_lost: list[Callable[[ClientProtocol], None]] = []

@@ -2,11 +2,11 @@
 
 import binascii
 
-from kraft.host.placement import SLOTS
+from kraft.host.slots import SLOTS
 from kraft.resp.values import Request
+from kraft.server.commands.spec import READ, CommandSpec
 from kraft.server.errors import CROSS_SLOT, Rejected
 from kraft.server.ports import Host
-from kraft.server.table import READ, Row
 
 
 def slot_of(key: bytes) -> int:
@@ -27,7 +27,7 @@ class Routing:
         self.redirect = redirect
         self.trivial = not redirect and len(host.placement.ranges()) == 1
 
-    def group_of(self, row: Row, request: Request, readonly: bool) -> int:
+    def group_of(self, row: CommandSpec, request: Request, readonly: bool) -> int:
         """The group to ask. Raises Rejected: CROSSSLOT, and in redirect mode MOVED or CLUSTERDOWN.
 
         A connection in READONLY mode may read from any replica.

@@ -7,19 +7,19 @@ connection: queues come in, segments and replies come out.
 from collections.abc import Sequence
 from typing import Any
 
-from kraft.host.reads import View
+from kraft.host.requests.read_rounds import View
 from kraft.resp.parser import OversizedRequest
 from kraft.resp.values import Error, Reply, Request
 from kraft.server import errors
-from kraft.server.clients import Clients
+from kraft.server.commands.spec import LOCAL, WRITE, CommandSpec
 from kraft.server.errors import Rejected
-from kraft.server.table import LOCAL, WRITE, Row
+from kraft.server.port import ClientPort
 
 SEGMENT_COMMANDS = 1024  # longer pipelines are cut, so that others get their turn
 SEGMENT_BYTES = 256 << 10  # well below a log entry's batch_bytes
 REPLY_BYTES = 1 << 20  # of reads in one go; the rest waits for the next round, behind other connections
 
-_UNKNOWN = Row("unknown", -1, LOCAL, lambda _, request: Error(errors.unknown_command(request)))
+_UNKNOWN = CommandSpec("unknown", -1, LOCAL, lambda _, request: Error(errors.unknown_command(request)))
 
 
 class Segment:
@@ -30,7 +30,7 @@ class Segment:
     def __init__(self, started: float) -> None:
         self.started = started  # monotonic seconds
         self.group = -1
-        self.rows: list[Row] = []
+        self.rows: list[CommandSpec] = []
         self.items: list[Any] = []
         self.failed: dict[int, Error] = {}  # by place in `rows`; these have no item
         self.shaped = False
@@ -60,14 +60,14 @@ class Segment:
         return rest
 
 
-def row_of(clients: Clients, request: Request) -> Row:
+def row_of(clients: ClientPort, request: Request) -> CommandSpec:
     """The row of a request, of its subcommand where it has one."""
     name = request[0]
     row = clients.table.get(name) or clients.table.get(name.upper()) or _UNKNOWN
     return row.of_subcommand(request) if row.subcommands else row
 
 
-def check(clients: Clients, row: Row, request: Request) -> None:
+def check(clients: ClientPort, row: CommandSpec, request: Request) -> None:
     """Raises Rejected for a wrong number of words and for whatever is over a limit."""
     if not row.low <= len(request) <= row.high:
         raise Rejected(errors.wrong_arity(row.name))
@@ -76,7 +76,7 @@ def check(clients: Clients, row: Row, request: Request) -> None:
         _check_limits(clients, row, request)
 
 
-def _check_limits(clients: Clients, row: Row, request: Request) -> None:
+def _check_limits(clients: ClientPort, row: CommandSpec, request: Request) -> None:
     lengths = request.lengths if type(request) is OversizedRequest else list(map(len, request))
     limits = clients.limits
     first, last, step = row.keys
@@ -91,7 +91,7 @@ def _check_limits(clients: Clients, row: Row, request: Request) -> None:
         raise Rejected(errors.over_limit("request", limits.request_bytes))
 
 
-def gather(clients: Clients, queue: Sequence[Request], at: int, kind: str, *, readonly: bool) -> Segment:
+def gather(clients: ClientPort, queue: Sequence[Request], at: int, kind: str, *, readonly: bool) -> Segment:
     """The segment of `kind`, READ or WRITE, that begins at place `at` of the queue; it has a row at least.
 
     `readonly`: the connection reads from this node, whoever leads.
@@ -175,5 +175,5 @@ def lookups(replies: list[Reply]) -> tuple[int, int]:
     return hits, misses
 
 
-def _shaped(row: Row, reply: Any) -> Reply:
+def _shaped(row: CommandSpec, reply: Any) -> Reply:
     return reply if row.shape is None or type(reply) is Error else row.shape(reply)

@@ -15,17 +15,17 @@ from typing import Any, Protocol
 
 from twisted.logger import Logger
 
-from kraft.host.admin import Result
-from kraft.host.reads import View
+from kraft.host.requests.read_rounds import View
 from kraft.kv.commands import Reply as Outcome
+from kraft.node.admin import Result
 from kraft.resp.parser import Parser
 from kraft.resp.render import render_many, render_plain
 from kraft.resp.values import Error, Reply, Request
 from kraft.server import errors, segments
-from kraft.server.clients import Clients
+from kraft.server.commands.spec import ADMIN, LOCAL, READ, WRITE
 from kraft.server.errors import Rejected
+from kraft.server.port import ClientPort
 from kraft.server.segments import Segment
-from kraft.server.table import ADMIN, LOCAL, READ, WRITE
 
 QUEUE_REQUESTS = 4096  # waiting behind the segment under way; then reading pauses
 QUEUE_BYTES = 1 << 20
@@ -68,7 +68,7 @@ class Connection(Protocol):
 class Session:
     """The state of one connection; `peer` and `local` are addresses for CLIENT LIST."""
 
-    def __init__(self, clients: Clients, connection: Connection, peer: str = "", local: str = "") -> None:
+    def __init__(self, clients: ClientPort, connection: Connection, peer: str = "", local: str = "") -> None:
         self.clients = clients
         self.peer = peer
         self.local = local

@@ -11,8 +11,8 @@ from importlib import resources
 
 import apsw
 
-from kraft.storage.database import APPLICATION_ID, single
 from kraft.storage.errors import UnknownVersion
+from kraft.storage.sqlite import APPLICATION_ID, single
 
 _FILE_NAME = re.compile(r"([0-9]{4})_[a-z0-9_]+\.sql")
 

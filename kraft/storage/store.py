@@ -21,26 +21,26 @@ from typing import Any, NamedTuple
 import apsw
 
 from kraft.kv.checkpoint import Capture, Image
+from kraft.node.values import Loaded, Transaction
 from kraft.raft.messages import Entry
 from kraft.storage import ballast
-from kraft.storage.checkpoints import Checkpoints, Stopped
-from kraft.storage.database import PAGE_BYTES
 from kraft.storage.directory import RealDirectory, prepare_directory
 from kraft.storage.errors import NoSpace, StorageError
-from kraft.storage.files import HIGHWATER_FILE, LOG_FILE, WAL_FILE
-from kraft.storage.images import Images
 from kraft.storage.lock import DirectoryLock
-from kraft.storage.logdatabase import LogDatabase
+from kraft.storage.log.database import LogDatabase
+from kraft.storage.log.files import HIGHWATER_FILE, LOG_FILE, WAL_FILE
 from kraft.storage.ports import Directory, Observer, Settings
-from kraft.storage.statefiles import StateFiles
-from kraft.storage.values import Loaded, Writes
+from kraft.storage.sqlite import PAGE_BYTES
+from kraft.storage.state.checkpoint_thread import CheckpointThread, Stopped
+from kraft.storage.state.files import StateFiles
+from kraft.storage.state.snapshot_thread import SnapshotThread
 
 IDLE_SECONDS = 0.05  # without work for so long, the writer thread looks after free pages
 RETRY_SECONDS = 1.0  # until what found no space is tried again
 
 
 class _Commit(NamedTuple):
-    transaction: Writes
+    transaction: Transaction
     done: Callable[[bool], None]
     era: int
 
@@ -168,10 +168,12 @@ class Store:
         self._states = states
         self._thread = Thread(target=self._run, name="kraft-writer", daemon=True)
         self._thread.start()
-        self._checkpoints = Checkpoints(states, self._point, settings, call_in_reactor, self._fail, observer)
-        self._images = Images(states, self._checkpoints.tidy, call_in_reactor, self._fail, observer)
+        self._checkpoints = CheckpointThread(
+            states, self._point, settings, call_in_reactor, self._fail, observer
+        )
+        self._images = SnapshotThread(states, self._checkpoints.tidy, call_in_reactor, self._fail, observer)
 
-    def commit(self, transaction: Writes, done: Callable[[bool], None]) -> None:
+    def commit(self, transaction: Transaction, done: Callable[[bool], None]) -> None:
         """See `host.ports.Disk`. After a `done(False)`, all that was handed over before it fails as well."""
         if not self._failed:
             self._queue.put(_Commit(transaction, done, self._era))

@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from kraft.telemetry.metrics.status import ROLES
 from kraft.telemetry.probe import Cancellable, Clock
-from kraft.telemetry.status import ROLES
 
 STATUS_SECONDS = 5.0
 EXTENSION_SECONDS = 60  # that a start under way may take from each extension on: a dozen of them may be late

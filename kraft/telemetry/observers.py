@@ -9,9 +9,9 @@ change of roles, a burst of them is let through first.
 from structlog.typing import FilteringBoundLogger
 
 from kraft.telemetry.events import LEVELS
-from kraft.telemetry.journal import Journal
 from kraft.telemetry.logs import BURST, RateLimit, log
-from kraft.telemetry.numbers import CODES, OTHER, Metrics
+from kraft.telemetry.metrics.registry import CODES, OTHER, Metrics
+from kraft.telemetry.recent.journal import Journal
 
 _CODES = frozenset(CODES)
 _CAUSES = ("group", "command", "peer", "replica")  # fields with few values, none of a stranger's choice

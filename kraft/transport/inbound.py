@@ -5,7 +5,7 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
-from kraft.transport.link import Link, Surroundings
+from kraft.transport.link import Link, LinkContext
 from kraft.transport.sockets import text_of
 
 
@@ -18,7 +18,7 @@ class Listener(Factory):
     noisy = False
 
     def __init__(
-        self, around: Surroundings, opened: Callable[[Link], None], closed: Callable[[Link], None]
+        self, around: LinkContext, opened: Callable[[Link], None], closed: Callable[[Link], None]
     ) -> None:
         self._around = around
         self._opened = opened

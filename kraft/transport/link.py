@@ -43,7 +43,7 @@ from kraft.transport.sockets import is_loopback, text_of, tune, write_now, write
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class LinkContext:
     """What all links of a node share. `nonce` makes a fresh one of NONCE_BYTES at each call; `order` numbers
     what happens to them.
     """
@@ -73,7 +73,7 @@ class Link(Protocol):
 
     transport: ITCPTransport  # or, in tests, what behaves alike
 
-    def __init__(self, around: Surroundings, owner: Owner, dialled: str | None = None) -> None:
+    def __init__(self, around: LinkContext, owner: Owner, dialled: str | None = None) -> None:
         self._around = around
         self._owner = owner
         self._dialled = dialled
@@ -91,7 +91,7 @@ class Link(Protocol):
         self.peer = ""
         self.is_open = False
         self.was_open = False
-        # In `Surroundings.order`, None before: our side agreed; the peer was heard on the open link.
+        # In `LinkContext.order`, None before: our side agreed; the peer was heard on the open link.
         self.agreed_at: int | None = None
         self.confirmed_at: int | None = None
         self.reason = ""

@@ -27,7 +27,7 @@ from twisted.internet.interfaces import (
 from kraft.peerwire.messages import Message
 from kraft.transport.inbound import Listener
 from kraft.transport.limits import LinkLimits
-from kraft.transport.link import Link, Surroundings
+from kraft.transport.link import Link, LinkContext
 from kraft.transport.outbound import Attempt, Dialler, is_told
 from kraft.transport.ports import Observer, Receiver
 
@@ -75,7 +75,7 @@ class Links:
         self._dice = dice
         self._receiver = receiver
         self._observer = observer
-        self._around = Surroundings(clock, limits or LinkLimits(), secret, nonce, receiver, observer)
+        self._around = LinkContext(clock, limits or LinkLimits(), secret, nonce, receiver, observer)
         self._listener = Listener(self._around, partial(self._link_opened, ""), self._link_closed)
         self._port: IListeningPort | None = None
         self._addresses: dict[str, str] = {}

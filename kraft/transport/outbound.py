@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from kraft.transport.limits import LinkLimits
-from kraft.transport.link import Link, Surroundings
+from kraft.transport.link import Link, LinkContext
 
 
 def pause(attempts: int, limits: LinkLimits, dice: float) -> float:
@@ -75,7 +75,7 @@ class Attempt(Factory):
 
     def __init__(
         self,
-        around: Surroundings,
+        around: LinkContext,
         peer: str,
         opened: Callable[[Link], None],
         closed: Callable[[Link], None],
@@ -149,7 +149,7 @@ class Dialler:
 
     def __init__(
         self,
-        around: Surroundings,
+        around: LinkContext,
         peer: str,
         endpoint: IStreamClientEndpoint,
         dice: Callable[[], float],

@@ -7,7 +7,15 @@ told before. The last seconds are left out, as not every node has told of them y
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from kraft.telemetry.history import SECONDS_KEPT, Column, History, Traffic, added, quantile_ms, traffic
+from kraft.telemetry.recent.history import (
+    SECONDS_KEPT,
+    Column,
+    History,
+    Traffic,
+    added,
+    quantile_ms,
+    traffic,
+)
 from kraft.web.view import View
 
 SETTLE_SECONDS = 2  # a round takes up to one, and clocks are not quite equal

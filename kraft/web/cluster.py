@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from kraft.host.status import MemberStatus
+from kraft.node.status import MemberStatus
 from kraft.web.limits import ROUND_SECONDS
 from kraft.web.ports import Fetch
 from kraft.web.report import NotAReport, Report, decode

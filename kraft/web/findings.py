@@ -7,7 +7,7 @@ Pure functions from what the nodes say. The sentences about a node are those of 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kraft.host.status import GroupStatus
+from kraft.node.status import GroupStatus
 from kraft.web import overview
 from kraft.web.report import Report
 from kraft.web.view import Answer, View

@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from twisted.web.server import Request
 from zope.interface import implementer
 
-from kraft.telemetry.history import SECONDS_KEPT
+from kraft.telemetry.recent.history import SECONDS_KEPT
 from kraft.web.charts import Charts, charts
 from kraft.web.cluster import Cluster
 from kraft.web.findings import verdict

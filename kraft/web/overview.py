@@ -1,6 +1,6 @@
 """What the answers of several nodes say together: groups, their leaders, who is there."""
 
-from kraft.host.status import GroupStatus
+from kraft.node.status import GroupStatus
 from kraft.web.view import View
 
 

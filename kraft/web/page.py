@@ -1,6 +1,6 @@
 """The page for people: one document, complete without a script; with one, the same parts are kept current."""
 
-from kraft.telemetry.history import SECONDS_KEPT
+from kraft.telemetry.recent.history import SECONDS_KEPT
 from kraft.web import assets, words
 from kraft.web.findings import Verdict, verdict
 from kraft.web.markup import Html, element, join

@@ -5,8 +5,8 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-from kraft.host.status import Status
-from kraft.telemetry.facts import Facts
+from kraft.node.status import Status
+from kraft.telemetry.recent.facts import Facts
 
 ReadDone = Callable[[object], None]  # an Exception, or a view that is of no interest here
 # From `host:port` of another node's HTTP port and a path to the body of its answer. Fails within

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from kraft.host.status import Status
-from kraft.telemetry.facts import Facts
+from kraft.node.status import Status
+from kraft.telemetry.recent.facts import Facts
 
 
 @dataclass(frozen=True, slots=True)

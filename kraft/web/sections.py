@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import starmap
 
-from kraft.host.status import GroupStatus
-from kraft.telemetry.history import Traffic
-from kraft.telemetry.journal import Happening
+from kraft.node.status import GroupStatus
+from kraft.telemetry.recent.history import Traffic
+from kraft.telemetry.recent.journal import Happening
 from kraft.web import overview, words
 from kraft.web.charts import WINDOWS, averages
 from kraft.web.findings import Finding, Verdict

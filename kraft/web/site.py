@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from kraft.host.status import Status
+from kraft.node.status import Status
 from kraft.web import assets
 from kraft.web.cluster import Cluster
 from kraft.web.limits import ASK_SECONDS, IDLE_SECONDS, LISTENERS_MAX, BoundedRequest, ConnectionLimit

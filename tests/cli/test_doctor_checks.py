@@ -13,13 +13,13 @@ from kraft.cli.checks import cluster, files, machine, network, subject
 from kraft.cli.checks.finding import OK, PROBLEM, WARNING
 from kraft.cli.checks.subject import Subject, look_at
 from kraft.config import parse
-from kraft.host.ports import Transaction
+from kraft.node.values import Transaction
 from kraft.raft.messages import HardState
 from kraft.raft.ready import Persist
 from kraft.storage.directory import RealDirectory
 from kraft.storage.errors import StorageError
 from kraft.storage.lock import DirectoryLock, holder
-from kraft.storage.logdatabase import LogDatabase
+from kraft.storage.log.database import LogDatabase
 from kraft.storage.ports import Settings
 from kraft.web.findings import DISK_FREE_BYTES
 from kraft.web.report import encode

@@ -8,15 +8,15 @@ import pytest
 
 from kraft.cli import recover
 from kraft.cli.main import main
-from kraft.host.formation import cluster_id
-from kraft.host.ports import Identity, Transaction
+from kraft.host.membership.formation import cluster_id
 from kraft.kv import commands
-from kraft.raft.membership import Configuration, Member
+from kraft.node.values import Identity, Transaction
+from kraft.raft.membership.configuration import Configuration, Member
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ready import Persist
 from kraft.storage.directory import RealDirectory
 from kraft.storage.lock import DirectoryLock
-from kraft.storage.logdatabase import LogDatabase
+from kraft.storage.log.database import LogDatabase
 from kraft.storage.ports import Settings
 
 MEMBERS = tuple(Member(f"K{n}", f"{n}" * 32, f"10.0.0.{n}:10001") for n in (1, 2, 3))

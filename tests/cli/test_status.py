@@ -5,8 +5,7 @@ import dataclasses
 import pytest
 
 from kraft.cli.status import Answer, others, render
-from kraft.host.snapshots import TransferStatus
-from kraft.host.status import GroupStatus, MemberStatus, Status
+from kraft.node.status import GroupStatus, MemberStatus, Status, TransferStatus
 
 
 def member(name, http):

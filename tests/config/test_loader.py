@@ -6,7 +6,7 @@ import pytest
 
 from kraft.config import Config, ConfigError, load, parse
 from kraft.config.tree import TEXT_BYTES_MAX
-from kraft.raft.membership import MEMBERS_MAX
+from kraft.raft.membership.configuration import MEMBERS_MAX
 
 MINIMAL = "node: {id: K1, data: /srv/k1}\n"
 

@@ -4,14 +4,14 @@ from typing import Any, cast
 
 import msgspec
 
-from kraft.host.ports import Received, Rows
-from kraft.host.receiving import Receiving
-from kraft.host.sending import Sending
-from kraft.host.snapshots import SnapshotSettings
+from kraft.host.snapshots.receiver import SnapshotReceiver
+from kraft.host.snapshots.sender import SnapshotSender
+from kraft.host.snapshots.settings import SnapshotSettings
 from kraft.kv.checkpoint import Image, moved_sum, record_hash
 from kraft.kv.keyspace import Keyspace
+from kraft.node.values import Received, Rows
 from kraft.peerwire.messages import SnapshotChunk, SnapshotOffer, SnapshotRequest
-from kraft.raft.membership import Base
+from kraft.raft.membership.configuration import Base
 
 SETTINGS = SnapshotSettings(chunk_bytes=100, bytes_per_second=0, hold=60.0)
 NOTHING = bytes(16)
@@ -203,7 +203,7 @@ class Leader:
         self.needy: set[str] = set()
         self.given_back: list[str] = []
         self.wanted = 0
-        self.sending = Sending(
+        self.sending = SnapshotSender(
             0, clock, self.disk, network.post_of(id), self.given_back.append, self.tale, settings, self._want
         )
         network.nodes[id] = self
@@ -234,7 +234,7 @@ class Follower:
         self.tale = cast(Any, Tale())
         self.commit, self.fenced, self.takes = 0, False, True
         self.received_images, self.not_needed = [], 0
-        self.receiving = Receiving(
+        self.receiving = SnapshotReceiver(
             0, clock, self.disk, network.post_of(id), self._complete, self.tale, settings
         )
         network.nodes[id] = self

@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from kraft.host import admin
-from kraft.host.admin import PENDING_MAX, Asked, Requests
-from kraft.host.ports import AdminRefused, DiskFull, NoLeader, NotLeader, Stopping, Uncertain
+from kraft.host.admin.requests import PENDING_MAX, Asked, Requests, reply
+from kraft.node import admin
+from kraft.node.errors import AdminRefused, DiskFull, NoLeader, NotLeader, Stopping, Uncertain
 from kraft.raft.errors import ChangeRefused, LogFull, NotLeading, TransferRefused
 
 EVERY = (
@@ -59,7 +59,7 @@ def test_the_leader_answers(answers):
     assert admin.decode(message.command) == EVERY[1]
     assert message.timeout_ms == 4000
 
-    requests.answered("K1", admin.reply(message.request, "OK"))
+    requests.answered("K1", reply(message.request, "OK"))
     assert answers == ["OK"]
 
 
@@ -67,7 +67,7 @@ def test_the_leader_answers(answers):
 def test_a_refusal_arrives_with_its_text(answers, error):
     requests = Requests(100)
     message = sent(requests, asked(answers))
-    requests.answered("K1", admin.reply(message.request, error("K3 is down: remove K3 first")))
+    requests.answered("K1", reply(message.request, error("K3 is down: remove K3 first")))
     [refused] = answers
     assert isinstance(refused, AdminRefused)
     assert str(refused) == "K3 is down: remove K3 first"
@@ -76,7 +76,7 @@ def test_a_refusal_arrives_with_its_text(answers, error):
 def test_a_full_disk_of_the_leader_is_named(answers):
     requests = Requests(100)
     message = sent(requests, asked(answers))
-    requests.answered("K1", admin.reply(message.request, DiskFull("/data")))
+    requests.answered("K1", reply(message.request, DiskFull("/data")))
     assert "disk of the leader" in str(answers[0])
 
 
@@ -85,19 +85,19 @@ def test_what_was_not_begun_is_offered_to_the_next_leader(answers, error):
     requests = Requests(100)
     one = asked(answers)
     first = sent(requests, one)
-    requests.answered("K1", admin.reply(first.request, error))
+    requests.answered("K1", reply(first.request, error))
     assert requests.take() == [one]
     assert requests.take() == []
 
     second = sent(requests, one, "K2", 2.0)
-    requests.answered("K2", admin.reply(second.request, "OK"))
+    requests.answered("K2", reply(second.request, "OK"))
     assert answers == ["OK"]
 
 
 def test_uncertain_stays_uncertain(answers):
     requests = Requests(100)
     message = sent(requests, asked(answers))
-    requests.answered("K1", admin.reply(message.request, Uncertain()))
+    requests.answered("K1", reply(message.request, Uncertain()))
     assert [type(a) for a in answers] == [Uncertain]
     assert requests.take() == []
 
@@ -146,11 +146,11 @@ def test_a_lost_link_leaves_it_uncertain_and_a_late_answer_changes_nothing(answe
     message = sent(requests, asked(answers))
     kept = sent(requests, asked(answers), "K2")
     requests.lost("K1")
-    requests.answered("K1", admin.reply(message.request, "OK"))
+    requests.answered("K1", reply(message.request, "OK"))
     assert [type(a) for a in answers] == [Uncertain]
 
-    requests.answered("K1", admin.reply(kept.request, "OK"))  # not the one that was asked
-    requests.answered("K2", admin.reply(kept.request, "OK"))
+    requests.answered("K1", reply(kept.request, "OK"))  # not the one that was asked
+    requests.answered("K2", reply(kept.request, "OK"))
     assert answers[1:] == ["OK"]
 
 
@@ -179,7 +179,7 @@ def test_an_unreadable_answer_does_not_lose_who_waits(answers):
     requests = Requests(100)
     message = sent(requests, asked(answers))
     with pytest.raises(msgspec.DecodeError):
-        requests.answered("K1", msgspec.structs.replace(admin.reply(message.request, "OK"), result=b"\xc1"))
+        requests.answered("K1", msgspec.structs.replace(reply(message.request, "OK"), result=b"\xc1"))
     requests.lost("K1")
     assert [type(a) for a in answers] == [Uncertain]
 

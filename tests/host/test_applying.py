@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from kraft.host.applying import Applying
-from kraft.host.ports import Received
+from kraft.host.applier import Applier
 from kraft.kv import commands as kv
 from kraft.kv.checkpoint import Image
 from kraft.kv.commands import Increment
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.machine import Machine
-from kraft.raft.membership import Base
+from kraft.node.values import Received
+from kraft.raft.membership.configuration import Base
 from kraft.raft.messages import Entry, EntryKind
 
 ENTRY = kv.encode([Increment(b"n", 1)])
@@ -37,7 +37,7 @@ def told():
 def applying(told):
     """A slice has room for two entries."""
     nothing_to_replay: Any = None
-    return Applying(
+    return Applier(
         0,
         nothing_to_replay,
         Machine(),

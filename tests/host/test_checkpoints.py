@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from itertools import pairwise
 
-from kraft.host.checkpoints import CUT_ENTRIES, Checkpoints, CheckpointSettings
-from kraft.host.ports import DiskFull
+from kraft.host.group.checkpoints import CUT_ENTRIES, Checkpoints, CheckpointSettings
 from kraft.kv.checkpoint import HASH_BYTES, Capture, Image
 from kraft.kv.commands import Put
 from kraft.kv.machine import Machine
-from kraft.raft.membership import Base
+from kraft.node.errors import DiskFull
+from kraft.raft.membership.configuration import Base
 from kraft.raft.messages import Entry, EntryKind
 
 

@@ -3,11 +3,11 @@
 from types import SimpleNamespace
 from typing import Any
 
-from kraft.host.comparing import VERIFY_SECONDS, Comparing
-from kraft.host.ports import NotLeader
+from kraft.host.consistency.checker import VERIFY_SECONDS, ConsistencyChecker
 from kraft.kv.checkpoint import Image
+from kraft.node.errors import NotLeader
 from kraft.peerwire.messages import Digest, Fence
-from kraft.raft.membership import Base, Configuration, Member
+from kraft.raft.membership.configuration import Base, Configuration, Member
 from tests.host.fakes import Clock
 
 RIGHT, WRONG, OTHER = (bytes([n]) * 16 for n in (1, 2, 3))
@@ -19,7 +19,7 @@ def image(index: int, sum_: bytes) -> Image:
 
 
 class Replica:
-    """`Comparing` of the node `id_`, with what it did."""
+    """`ConsistencyChecker` of the node `id_`, with what it did."""
 
     def __init__(self, id_: str, leader: str, loaded: Image | None = None) -> None:
         self.clock = Clock()
@@ -29,7 +29,7 @@ class Replica:
         self.fenced: list[bool] = []
         self.stored: list[bool] = []
         around = SimpleNamespace(clock=self.clock, observer=self, disk=self)
-        self.comparing = Comparing(
+        self.comparing = ConsistencyChecker(
             0,
             self.node,  # type: ignore[arg-type]
             around,  # type: ignore[arg-type]

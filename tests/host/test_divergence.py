@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from kraft.host.divergence import Divergence, ReplicaSum, Verdict
+from kraft.host.consistency.verdicts import Divergence, ReplicaSum, Verdict
 
 A, B, C = b"\x0a" * 16, b"\x0b" * 16, b"\x0c" * 16
 THREE = ("K1", "K2", "K3")

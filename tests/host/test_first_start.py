@@ -1,6 +1,6 @@
 """From empty directories to a cluster, with real hosts on the simulator's network."""
 
-from kraft.host.formation import cluster_id
+from kraft.host.membership.formation import cluster_id
 from tests.simulation.cluster import SimulatedCluster
 from tests.simulation.network import Weather
 from tests.simulation.world import World

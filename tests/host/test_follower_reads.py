@@ -2,9 +2,9 @@
 
 import pytest
 
-from kraft.host.ports import TooStale
-from kraft.host.reads import View
+from kraft.host.requests.read_rounds import View
 from kraft.kv.commands import Put
+from kraft.node.errors import TooStale
 from tests.host.test_group import Trio
 
 

@@ -1,11 +1,11 @@
 """How an empty directory becomes a member, and never a second cluster."""
 
-from kraft.host.formation import Formation, cluster_id
-from kraft.host.ports import Identity
+from kraft.host.membership.formation import Formation, cluster_id
+from kraft.node.values import Identity
 from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import Invitation
-from kraft.raft import changes
-from kraft.raft.membership import Configuration, Member
+from kraft.raft.membership import changes
+from kraft.raft.membership.configuration import Configuration, Member
 
 ALL = frozenset({"K1", "K2", "K3"})
 

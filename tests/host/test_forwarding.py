@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 
-from kraft.host.forwarding import Forwarding
-from kraft.host.ports import Uncertain
-from kraft.host.proposals import Proposal
+from kraft.host.requests.forwarding import Forwarding
+from kraft.host.requests.proposals import Proposal
 from kraft.kv import commands as kv
 from kraft.kv.replies import encode_replies
+from kraft.node.errors import Uncertain
 from kraft.peerwire.messages import DONE, NOT_PROPOSED, UNCERTAIN, ForwardReply
 
 

@@ -1,6 +1,6 @@
 """Gathering: from poll to poll as long as each brings more, and never for longer."""
 
-from kraft.host.gathering import POLLS_MAX, Gathering
+from kraft.host.requests.coalescing import POLLS_MAX, Coalescer
 from tests.host.fakes import Clock
 
 
@@ -12,7 +12,7 @@ class Story:
         self.demands = list(demands)
         self.polls = 0
         self.over = 0
-        self.gathering = Gathering(self.clock, self.demand, self.ended)
+        self.gathering = Coalescer(self.clock, self.demand, self.ended)
 
     def demand(self) -> int:
         self.polls += 1

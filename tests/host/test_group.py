@@ -2,9 +2,9 @@
 
 import pytest
 
-from kraft.host.ports import Busy, DiskFull, NoLeader, Refused, Stopping, Uncertain
-from kraft.host.reads import View
+from kraft.host.requests.read_rounds import View
 from kraft.kv.commands import Expire, Expiry, Increment, Put, Set
+from kraft.node.errors import Busy, DiskFull, NoLeader, Refused, Stopping, Uncertain
 from kraft.peerwire.messages import Forward
 from kraft.raft.messages import Append
 from tests.simulation.cluster import SimulatedCluster, Tuning

@@ -4,16 +4,16 @@ from typing import Any
 
 import pytest
 
-from kraft.host.handover import Handovers
-from kraft.host.ports import AdminRefused
+from kraft.host.admin.transfers import LeadershipTransfers
+from kraft.node.errors import AdminRefused
 from kraft.raft.errors import TransferRefused
-from kraft.raft.membership import Configuration, Member
-from kraft.raft.node import FollowerStatus
+from kraft.raft.membership.configuration import Configuration, Member
+from kraft.raft.raft import FollowerStatus
 
 PATIENCE = 2.0
 
 
-class Node:
+class Raft:
     """Leads a group of three; K2 is there, K3 is not."""
 
     def __init__(self):
@@ -30,7 +30,7 @@ class Group:
     """Remembers whom it was told to hand over to."""
 
     def __init__(self):
-        self.node = Node()
+        self.node = Raft()
         self.given = []
         self.refuses = None
 
@@ -65,7 +65,7 @@ def group():
 
 @pytest.fixture
 def handovers(clock):
-    return Handovers(clock, PATIENCE, lambda _: None)
+    return LeadershipTransfers(clock, PATIENCE, lambda _: None)
 
 
 def test_it_is_done_when_another_node_is_known_to_lead(handovers, group):

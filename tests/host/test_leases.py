@@ -1,6 +1,6 @@
 """Leases: from when they count, in which term, and that a dropped one stays dropped."""
 
-from kraft.host.leases import Lease
+from kraft.host.requests.lease import Lease
 
 
 def test_it_counts_from_the_begin_of_the_round() -> None:

@@ -4,16 +4,17 @@ from typing import Any, cast
 
 import pytest
 
-from kraft.host import admin
-from kraft.host.formation import Formation, cluster_id
-from kraft.host.membership import COMMANDS_MAX, Membership, best, best_successor
-from kraft.host.ports import AdminRefused, Identity, NotLeader, Stopping, Uncertain
+from kraft.host.membership.changes import COMMANDS_MAX, Membership, best, best_successor
+from kraft.host.membership.formation import Formation, cluster_id
+from kraft.node import admin
+from kraft.node.errors import AdminRefused, NotLeader, Stopping, Uncertain
+from kraft.node.values import Identity
 from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import Invitation
-from kraft.raft import changes
 from kraft.raft.errors import ChangeRefused, LogFull
-from kraft.raft.membership import Configuration, Joining, Member
-from kraft.raft.node import FollowerStatus
+from kraft.raft.membership import changes
+from kraft.raft.membership.configuration import Configuration, Joining, Member
+from kraft.raft.raft import FollowerStatus
 from tests.host.fakes import Clock
 
 TICK = 0.025

@@ -4,10 +4,10 @@ import pytest
 
 from kraft.config import Config
 from kraft.config.values import Cluster, Node
-from kraft.host.formation import Formation
-from kraft.host.peers import PARTING_SECONDS, SEEK_SECONDS, Peers
-from kraft.host.ports import Identity
-from kraft.raft.membership import Configuration, Member
+from kraft.host.membership.formation import Formation
+from kraft.host.membership.peers import PARTING_SECONDS, SEEK_SECONDS, Peers
+from kraft.node.values import Identity
+from kraft.raft.membership.configuration import Configuration, Member
 from tests.host.fakes import Clock
 
 

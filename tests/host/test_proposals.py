@@ -2,9 +2,9 @@
 
 import pytest
 
-from kraft.host.ports import Busy, NoLeader, Uncertain
-from kraft.host.proposals import Batch, Proposal, Proposals
+from kraft.host.requests.proposals import Batch, Proposal, Proposals
 from kraft.kv.commands import Put
+from kraft.node.errors import Busy, NoLeader, Uncertain
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 """A speed limit that is paid for afterwards."""
 
-from kraft.host.rates import Pace
+from kraft.host.snapshots.throttle import Throttle
 
 
 def test_what_was_sent_is_waited_for():
-    pace = Pace(1000)
+    pace = Throttle(1000)
     assert pace.wait(10.0) == 0.0
     pace.spend(500, 10.0)
     assert pace.wait(10.0) == 0.5
@@ -13,7 +13,7 @@ def test_what_was_sent_is_waited_for():
 
 
 def test_debts_add_up_and_quiet_times_save_nothing():
-    pace = Pace(1000)
+    pace = Throttle(1000)
     pace.spend(500, 10.0)
     pace.spend(500, 10.0)
     assert pace.wait(10.0) == 1.0
@@ -22,6 +22,6 @@ def test_debts_add_up_and_quiet_times_save_nothing():
 
 
 def test_without_a_limit_nobody_waits():
-    pace = Pace(0)
+    pace = Throttle(0)
     pace.spend(1 << 40, 1.0)
     assert pace.wait(1.0) == 0.0

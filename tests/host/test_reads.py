@@ -2,9 +2,9 @@
 
 import pytest
 
-from kraft.host.ports import NoLeader
-from kraft.host.reads import Reader, Reads, View
+from kraft.host.requests.read_rounds import Reader, Reads, View
 from kraft.kv.keyspace import Keyspace
+from kraft.node.errors import NoLeader
 
 KEYSPACE = Keyspace()
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from kraft.host import admin
 from kraft.kv.commands import Increment
+from kraft.node import admin
 from kraft.raft.messages import Append
 from tests.host.test_group import Trio
 

@@ -5,11 +5,12 @@ from zlib import crc32
 import msgspec
 import pytest
 
-from kraft.host.receiving import REFUSALS_MAX, SWITCH_SECONDS
-from kraft.host.sending import NO_IMAGE_SECONDS, OFFER_SECONDS, QUIET_SECONDS
-from kraft.host.snapshots import SnapshotSettings, TransferStatus
+from kraft.host.snapshots.receiver import REFUSALS_MAX, SWITCH_SECONDS
+from kraft.host.snapshots.sender import NO_IMAGE_SECONDS, OFFER_SECONDS, QUIET_SECONDS
+from kraft.host.snapshots.settings import SnapshotSettings
+from kraft.node.status import TransferStatus
 from kraft.peerwire.messages import SnapshotChunk, SnapshotOffer, SnapshotRequest
-from kraft.raft.membership import Base
+from kraft.raft.membership.configuration import Base
 from tests.host.fakes import Clock
 from tests.host.images import SETTINGS, File, Follower, Leader, Network, pass_time, some_rows
 

@@ -5,7 +5,7 @@ import random
 import msgspec
 import pytest
 
-from kraft.host.snapshots import SnapshotSettings
+from kraft.host.snapshots.settings import SnapshotSettings
 from kraft.peerwire.messages import SnapshotChunk
 from tests.host.fakes import Clock
 from tests.host.images import File, Follower, Leader, Network, pass_time, some_rows

@@ -1,26 +1,26 @@
 """The leader's running stamp never goes back and never jumps."""
 
-from kraft.host.stamps import Stamps
+from kraft.host.requests.leader_clock import LeaderClock
 from tests.host.fakes import Clock
 
 WALL = 1_700_000_000_000
 
 
 def test_a_term_starts_at_the_lower_median_of_the_voters_clocks():
-    stamps = Stamps(Clock(WALL))
+    stamps = LeaderClock(Clock(WALL))
     stamps.lead(0, [WALL + 60_000, WALL + 5, WALL - 60_000, WALL + 7])
     assert stamps.now() == WALL + 5
 
 
 def test_a_term_never_starts_below_the_last_stamp_of_the_log():
-    stamps = Stamps(Clock(WALL))
+    stamps = LeaderClock(Clock(WALL))
     stamps.lead(WALL + 999, [WALL])
     assert stamps.now() == WALL + 999
 
 
 def test_it_follows_the_monotonic_clock_when_the_wall_clock_jumps():
     clock = Clock(WALL)
-    stamps = Stamps(clock)
+    stamps = LeaderClock(clock)
     stamps.lead(0, [WALL])
     clock.wall += 3_600_000
     clock.advance(1.0)
@@ -30,7 +30,7 @@ def test_it_follows_the_monotonic_clock_when_the_wall_clock_jumps():
 
 def test_it_is_pulled_back_but_never_goes_back():
     clock = Clock(WALL)
-    stamps = Stamps(clock)
+    stamps = LeaderClock(clock)
     stamps.lead(0, [WALL])
     clock.wall -= 3_600_000
     seen = [stamps.now()]
@@ -44,7 +44,7 @@ def test_it_is_pulled_back_but_never_goes_back():
 
 def test_the_majority_of_the_voters_outweighs_a_leader_with_a_wrong_clock():
     clock = Clock(WALL + 50_000)
-    stamps = Stamps(clock)
+    stamps = LeaderClock(clock)
     stamps.lead(0, [WALL, WALL, WALL + 50_000])
     for _ in range(10):
         clock.advance(1.0)

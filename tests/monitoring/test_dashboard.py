@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kraft.telemetry.status import ROLES
+from kraft.telemetry.metrics.status import ROLES
 from tests.monitoring.test_rules import series
 
 ROOT = Path(__file__).parents[2]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kraft.server.commands import TABLE
-from kraft.telemetry.numbers import DECLARATIONS
-from kraft.telemetry.samples import PREFIX, Histogram
+from kraft.server.commands.table import TABLE
+from kraft.telemetry.metrics.registry import DECLARATIONS
+from kraft.telemetry.metrics.samples import PREFIX, Histogram
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "monitoring" / "prometheus"

@@ -20,7 +20,7 @@ from kraft.peerwire.messages import (
     SnapshotOffer,
     SnapshotRequest,
 )
-from kraft.raft.membership import Base, Configuration, Joining, Member
+from kraft.raft.membership.configuration import Base, Configuration, Joining, Member
 from kraft.raft.messages import (
     Append,
     AppendReply,

@@ -36,7 +36,7 @@ from kraft.peerwire.messages import (
     SnapshotOffer,
     SnapshotRequest,
 )
-from kraft.raft.membership import (
+from kraft.raft.membership.configuration import (
     MEMBERS_MAX,
     NOBODY,
     RETIRED_MAX,

@@ -10,7 +10,7 @@ from kraft.peerwire import hello as greetings
 from kraft.peerwire.errors import HandshakeError, RefusedByPeer, WireError
 from kraft.peerwire.handshake import Handshake, State
 from kraft.peerwire.hello import COUNTER_MAX, NONCE_BYTES, WIRE_MAX, Hello, Proof, Refusal, Welcome
-from kraft.raft.membership import TEXT_MAX, Member
+from kraft.raft.membership.configuration import TEXT_MAX, Member
 
 SECRET = b"correct horse battery staple"
 K1 = Hello("K1", "1" * 32, peer="127.0.0.1:1", client="127.0.0.1:11", http="127.0.0.1:21")

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from kraft.raft.invariants import ClusterChecker
-from kraft.raft.membership import Configuration
+from kraft.raft.membership.configuration import Configuration
 from kraft.raft.messages import Message
-from kraft.raft.node import Node
 from kraft.raft.ports import Restored, Settings
+from kraft.raft.raft import Raft
 from kraft.raft.ready import Outgoing, Persist, Ready
 from tests.raft import wording
 from tests.raft.network import Disk, Image
@@ -53,7 +53,7 @@ class Actor:
 
     def start(self, restored: Restored) -> None:
         """Begin from what the disk has."""
-        self.node = Node(
+        self.node = Raft(
             id=self.name,
             group=0,
             settings=self.settings,

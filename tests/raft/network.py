@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from kraft.raft.invariants import ClusterChecker
-from kraft.raft.membership import Base, Configuration, Member, decode
+from kraft.raft.membership.configuration import Base, Configuration, Member, decode
 from kraft.raft.messages import (
     AppendReply,
     Entry,
@@ -24,8 +24,8 @@ from kraft.raft.messages import (
     PreVoteReply,
     VoteReply,
 )
-from kraft.raft.node import Node
 from kraft.raft.ports import Restored, Settings
+from kraft.raft.raft import Raft
 from kraft.raft.ready import Fetch, Outgoing, Persist, Ready
 
 SETTINGS = Settings(election_ticks=10, heartbeat_ticks=2)
@@ -149,7 +149,7 @@ class Peer:
         self._start(restored)
 
     def _start(self, restored: Restored) -> None:
-        self.node = Node(
+        self.node = Raft(
             id=self.name,
             group=0,
             settings=self.settings,

@@ -15,8 +15,8 @@ from typing import NamedTuple
 from kraft.raft.errors import ChangeRefused, NotLeading, TransferRefused
 from kraft.raft.invariants import ClusterChecker
 from kraft.raft.messages import Append, Entry, EntryKind, HardState
-from kraft.raft.node import Node
 from kraft.raft.ports import Settings
+from kraft.raft.raft import Raft
 from tests.raft import wording
 from tests.raft.actors import Actor, Wire
 from tests.raft.network import ANSWERS, EMPTY, Disk, Image, bootstrap
@@ -119,7 +119,7 @@ class Stage:
     def _chosen(self, names: tuple[str, ...]) -> list[Actor]:
         return [self._actor(n) for n in names] if names else [a for a in self.actors.values() if a.up]
 
-    def _ask(self, name: str, question: Callable[[Node], object]) -> None:
+    def _ask(self, name: str, question: Callable[[Raft], object]) -> None:
         """Give a node an input that it may refuse."""
         actor = self._actor(name)
         try:
@@ -170,7 +170,7 @@ class Stage:
     @command
     def campaign(self, name: str) -> None:
         """campaign K1"""
-        self._ask(name, Node.campaign)
+        self._ask(name, Raft.campaign)
 
     @command
     def elect(self, name: str) -> None:
@@ -182,7 +182,7 @@ class Stage:
     def propose(self, name: str, *values: str) -> None:
         """propose K1 a b: an entry for each value, in one turn"""
 
-        def propose(node: Node) -> None:
+        def propose(node: Raft) -> None:
             for value in values:
                 node.propose(EntryKind.COMMANDS, node.last_stamp, value.encode())
 
@@ -211,12 +211,12 @@ class Stage:
     @command
     def suspend(self, name: str) -> None:
         """suspend K2: its disk is full"""
-        self._ask(name, Node.suspend)
+        self._ask(name, Raft.suspend)
 
     @command
     def resume(self, name: str) -> None:
         """resume K2: there is room again"""
-        self._ask(name, Node.resume)
+        self._ask(name, Raft.resume)
 
     @command
     def lost(self, name: str, peer: str) -> None:

@@ -4,9 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kraft.raft import changes
 from kraft.raft.errors import ChangeRefused
-from kraft.raft.membership import MEMBERS_MAX, RETIRED_MAX, Configuration, Joining, Member, decode
+from kraft.raft.membership import changes
+from kraft.raft.membership.configuration import (
+    MEMBERS_MAX,
+    RETIRED_MAX,
+    Configuration,
+    Joining,
+    Member,
+    decode,
+)
 
 
 def member(id_, directory=0, address=""):

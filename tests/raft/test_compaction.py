@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kraft.raft.errors import InvariantViolation
-from kraft.raft.membership import START, Base
+from kraft.raft.log.terms import TermRuns
+from kraft.raft.membership.configuration import START, Base
 from kraft.raft.messages import Append, AppendReply, EntryKind, HeartbeatReply
-from kraft.raft.terms import TermRuns
 from tests.raft.network import (
     SETTINGS,
     Cluster,

@@ -1,6 +1,6 @@
 """What the disk has, when writes finish late and the log changed meanwhile."""
 
-from kraft.raft.durability import Durability
+from kraft.raft.log.durability import Durability
 
 
 def test_a_finished_write_makes_durable_what_it_was_handed():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kraft.raft.membership import Configuration
+from kraft.raft.membership.configuration import Configuration
 from kraft.raft.messages import (
     Append,
     HardState,

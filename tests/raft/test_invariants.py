@@ -3,12 +3,13 @@
 import pytest
 from msgspec.structs import replace
 
-from kraft.raft import reconfiguration
 from kraft.raft.core import Core
 from kraft.raft.errors import InvariantViolation
 from kraft.raft.invariants import ClusterChecker, View, check_node, check_state
 from kraft.raft.leader import Leader
-from kraft.raft.membership import Base
+from kraft.raft.membership import joint
+from kraft.raft.membership.configuration import Base
+from kraft.raft.membership.quorum import Joint
 from kraft.raft.messages import (
     AppendReply,
     Entry,
@@ -18,7 +19,6 @@ from kraft.raft.messages import (
     HeartbeatReply,
     VoteReply,
 )
-from kraft.raft.quorum import Joint
 from kraft.raft.ready import Outgoing, Persist, Ready
 from tests.raft.network import Cluster, bootstrap, configuration, lone, lone_leader, with_log
 
@@ -297,7 +297,7 @@ def test_a_change_without_a_commit_of_this_term_or_beside_another_is_caught(monk
 
 
 def test_voters_that_change_at_once_are_caught(monkeypatch):
-    monkeypatch.setattr(reconfiguration, "towards", lambda current, target: target)
+    monkeypatch.setattr(joint, "towards", lambda current, target: target)
     leader = Cluster(3).elect("K1")
     with pytest.raises(InvariantViolation, match="joint"):
         leader.reconfigure(configuration("K1", "K2", learners=("K3",)))

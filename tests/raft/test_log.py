@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kraft.raft.errors import InvariantViolation
-from kraft.raft.log import ENTRY_OVERHEAD_BYTES, Log
-from kraft.raft.membership import Configuration, Member
+from kraft.raft.log.log import ENTRY_OVERHEAD_BYTES, Log
+from kraft.raft.log.terms import TermRuns
+from kraft.raft.membership.configuration import Configuration, Member
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ports import Restored
-from kraft.raft.terms import TermRuns
 
 
 def entry(index, term, data=b"", stamp=0, kind=EntryKind.COMMANDS):

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from kraft.raft.errors import ChangeRefused, NotLeading
-from kraft.raft.membership import Configuration, Joining, Member
+from kraft.raft.membership.configuration import Configuration, Joining, Member
+from kraft.raft.membership.quorum import Joint, Majority, Outcome, quorum_of
 from kraft.raft.messages import (
     Append,
     AppendReply,
@@ -19,7 +20,6 @@ from kraft.raft.messages import (
     Vote,
     VoteReply,
 )
-from kraft.raft.quorum import Joint, Majority, Outcome, quorum_of
 from tests.raft.network import (
     SETTINGS,
     Cluster,

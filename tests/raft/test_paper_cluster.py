@@ -2,9 +2,9 @@
 
 import pytest
 
-from kraft.raft import changes
 from kraft.raft.errors import ChangeRefused
-from kraft.raft.membership import Base
+from kraft.raft.membership import changes
+from kraft.raft.membership.configuration import Base
 from kraft.raft.messages import Append, AppendReply, EntryKind, Heartbeat, HeartbeatReply, Vote
 from tests.raft.network import (
     Cluster,

@@ -3,13 +3,7 @@
 import pytest
 
 from kraft.raft.errors import InvariantViolation, NotLeading
-from kraft.raft.messages import (
-    Append,
-    AppendReply,
-    EntryKind,
-    Heartbeat,
-    HeartbeatReply,
-)
+from kraft.raft.messages import Append, AppendReply, EntryKind, Heartbeat, HeartbeatReply
 from tests.raft.network import (
     Cluster,
     answer,

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kraft.raft.quorum import Majority, Outcome
+from kraft.raft.membership.quorum import Majority, Outcome
 
 names = st.lists(st.sampled_from("abcdefghi"), unique=True, max_size=9).map(tuple)
 

@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import pytest
 
-from kraft.raft import changes
 from kraft.raft.errors import ChangeRefused, NotLeading, TransferRefused
-from kraft.raft.membership import Configuration, Member
+from kraft.raft.membership import changes
+from kraft.raft.membership.configuration import Configuration, Member
 from tests.raft.network import SETTINGS, Cluster, Peer
 
 NAMES = ("K1", "K2", "K3", "K4", "K5")

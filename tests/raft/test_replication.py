@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kraft.raft.errors import InvariantViolation, LogFull
-from kraft.raft.log import ENTRY_OVERHEAD_BYTES
+from kraft.raft.log.log import ENTRY_OVERHEAD_BYTES
 from kraft.raft.messages import Append, AppendReply, EntryKind, Heartbeat, Message
 from tests.raft.network import SETTINGS, Cluster, bootstrap, configuration, with_log
 

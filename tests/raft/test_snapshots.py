@@ -3,15 +3,8 @@
 import pytest
 
 from kraft.raft.errors import InvariantViolation
-from kraft.raft.membership import Base
-from kraft.raft.messages import (
-    Append,
-    AppendReply,
-    Entry,
-    EntryKind,
-    HardState,
-    Heartbeat,
-)
+from kraft.raft.membership.configuration import Base
+from kraft.raft.messages import Append, AppendReply, Entry, EntryKind, HardState, Heartbeat
 from kraft.raft.progress import Progress, State
 from kraft.raft.ready import Ready
 from tests.raft.network import (

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from kraft.raft import changes
 from kraft.raft.errors import ChangeRefused, NotLeading
+from kraft.raft.membership import changes
 from kraft.raft.messages import (
     Append,
     AppendReply,

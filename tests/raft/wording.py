@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from kraft.raft import changes
-from kraft.raft.membership import Base, Configuration, Joining, Member, decode
+from kraft.raft.membership import changes
+from kraft.raft.membership.configuration import Base, Configuration, Joining, Member, decode
 from kraft.raft.messages import (
     Append,
     AppendReply,
@@ -25,7 +25,7 @@ from kraft.raft.messages import (
     Vote,
     VoteReply,
 )
-from kraft.raft.node import Node
+from kraft.raft.raft import Raft
 from kraft.raft.ready import Persist
 
 
@@ -134,7 +134,7 @@ def following(role: str, term: int, leader: str) -> str:
     return f"is {role}, term {term}"
 
 
-def status(node: Node) -> str:
+def status(node: Raft) -> str:
     return (
         f"{node.id} {following(node.role, node.term, node.leader)}, vote {node.vote or 'nobody'}, "
         f"log {node.base.index}..{node.last_index}, durable {node.durable}, commit {node.commit}, "

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kraft.resp.careful import ARGUMENT_OVERHEAD_BYTES, HEADER_BYTES_MAX, TELNET_BYTES_MAX
+from kraft.resp.incremental import ARGUMENT_OVERHEAD_BYTES, HEADER_BYTES_MAX, TELNET_BYTES_MAX
 from kraft.resp.parser import InlineRequest, Limits, OversizedRequest, Parser
 
 SMALL = Limits(

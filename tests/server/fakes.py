@@ -11,11 +11,11 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from kraft.config.values import Client, Config, Limits, Node, Raft
-from kraft.host.placement import Placement
-from kraft.host.reads import View
-from kraft.host.status import GroupStatus, MemberStatus, Status
+from kraft.host.requests.read_rounds import View
+from kraft.host.slots import SlotMap
 from kraft.kv.commands import Command
 from kraft.kv.machine import Machine
+from kraft.node.status import GroupStatus, MemberStatus, Status
 from kraft.server.factory import client_factory
 from kraft.server.protocol import ClientProtocol
 
@@ -37,7 +37,7 @@ class FakeHost:
 
     def __init__(self, clock: FakeClock, groups: int = 1) -> None:
         self.id = "K1"
-        self.placement = Placement(groups)
+        self.placement = SlotMap(groups)
         self.machines = [Machine() for _ in range(groups)]
         self.leaders = ["K1"] * groups
         self.addresses = {"K1": "127.0.0.1:10011", "K2": "127.0.0.1:10012"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kraft.server.arguments import matches
+from kraft.server.commands.arguments import matches
 
 
 @pytest.mark.parametrize(

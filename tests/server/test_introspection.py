@@ -1,8 +1,8 @@
 """What clients and people ask about the server, the cluster and kraft itself."""
 
 from kraft.config.values import Client
-from kraft.host.snapshots import TransferStatus
-from kraft.server.commands import NAMES, TABLE
+from kraft.node.status import TransferStatus
+from kraft.server.commands.table import NAMES, TABLE
 from tests.server.fakes import Port, Talk, encode
 
 REDIRECT = Client(routing="redirect")

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from kraft.host import admin
-from kraft.host.ports import AdminRefused, NoLeader, Uncertain
+from kraft.node import admin
+from kraft.node.errors import AdminRefused, NoLeader, Uncertain
 from tests.server.fakes import Talk, encode
 
 OK = b"+OK\r\n"

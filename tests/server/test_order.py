@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from twisted.logger import capturedLogs
 
-from kraft.host.ports import (
+from kraft.kv import commands as kv
+from kraft.node.errors import (
     AdminRefused,
     Busy,
     DiskFull,
@@ -16,7 +17,6 @@ from kraft.host.ports import (
     TooStale,
     Uncertain,
 )
-from kraft.kv import commands as kv
 from kraft.server import segments
 from tests.server.fakes import Port, Talk, encode
 

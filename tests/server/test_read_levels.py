@@ -1,7 +1,7 @@
 """What the reads of a connection rest on: a round, a lease, or the replica as it is."""
 
 from kraft.config.values import Client, Raft
-from kraft.host.ports import TooStale
+from kraft.node.errors import TooStale
 from tests.server.fakes import Port, Talk, encode
 
 OK = b"+OK\r\n"

@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from kraft.host.group import Group
+from kraft.host.group.group import Group
 from kraft.kv.checkpoint import Image
 from kraft.raft.invariants import ClusterChecker, decided
-from kraft.raft.membership import NOBODY, Configuration, decode
+from kraft.raft.membership.configuration import NOBODY, Configuration, decode
 from kraft.raft.messages import (
     Append,
     AppendReply,
@@ -28,7 +28,7 @@ from kraft.raft.messages import (
     Vote,
     VoteReply,
 )
-from kraft.raft.node import Node
+from kraft.raft.raft import Raft
 from kraft.raft.ready import Outgoing, Ready
 
 if TYPE_CHECKING:
@@ -73,12 +73,12 @@ def former(incarnation: str) -> str:
     return f"before the backup of {incarnation}"
 
 
-class Watched(Node):
+class Watched(Raft):
     """A node of which the checker sees every `Ready`."""
 
     __slots__ = ("_checker",)
 
-    def __init__(self, node: Node, checker: ClusterChecker) -> None:
+    def __init__(self, node: Raft, checker: ClusterChecker) -> None:
         self._core = node._core
         self._checker = checker
 

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kraft.host.ports import Refused
-from kraft.host.reads import View
+from kraft.host.requests.read_rounds import View
 from kraft.kv.commands import (
     Append,
     Command,
@@ -26,6 +25,7 @@ from kraft.kv.commands import (
     Set,
     SetMany,
 )
+from kraft.node.errors import Refused
 from tests.simulation.checks import demand, mark
 from tests.simulation.cluster import Process, SimulatedCluster
 from tests.simulation.linearizability import INFINITY, READ, Operation

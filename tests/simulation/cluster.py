@@ -6,8 +6,8 @@ from typing import Any
 
 from kraft.config import Client, Cluster, Config, Limits, Node, Peer, Raft
 from kraft.config.values import Reads, Snapshot
-from kraft.host.groups import Host
-from kraft.host.ports import Identity, Loaded
+from kraft.host.host import Host
+from kraft.node.values import Identity, Loaded
 from kraft.peerwire import codec
 from kraft.storage.errors import StorageError
 from tests.simulation.checks import MAX_STALENESS, Checks, demand, former

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, Protocol
 
-from kraft.host.ports import Received, Rows, Transaction
 from kraft.kv.checkpoint import Capture, Image
+from kraft.node.values import Received, Rows, Transaction
 from kraft.raft.messages import Entry
 from kraft.storage.errors import StorageError
 from tests.simulation.world import NodeClock, World

@@ -30,7 +30,7 @@ MUTATIONS = (
     ),
     Mutation(
         "learners elect",
-        "kraft/raft/membership.py",
+        "kraft/raft/membership/configuration.py",
         "if self.target is None:\n            return self.voters",
         "if self.target is None:\n            return (*self.voters, *self.learners)",
         "learners have no say",
@@ -46,21 +46,21 @@ MUTATIONS = (
     ),
     Mutation(
         "vote answered before it is durable",
-        "kraft/raft/voting.py",
+        "kraft/raft/elections.py",
         "core.send_durable(sender, VoteReply(core.term, granted, core.wall_clock()))",
         "core.send(sender, VoteReply(core.term, granted, core.wall_clock()))",
         "vote and term are on stable storage before the reply (RD 3.8)",
     ),
     Mutation(
         "two votes in a term",
-        "kraft/raft/voting.py",
+        "kraft/raft/elections.py",
         "return core.vote == sender or (not core.vote and not core.leader)",
         "return True",
         "one vote for each term and node",
     ),
     Mutation(
         "votes for shorter logs",
-        "kraft/raft/log.py",
+        "kraft/raft/log/log.py",
         "return (last_term, last_index) >= (self.last_term, self.last_index)",
         "return True",
         "a leader has all that is committed (RP 5.4.1)",
@@ -105,7 +105,7 @@ MUTATIONS = (
     ),
     Mutation(
         "every append truncates",
-        "kraft/raft/log.py",
+        "kraft/raft/log/log.py",
         "if not self.matches(entry.index, entry.term):",
         "if True:",
         "only a conflict truncates: messages may be old (RP 5.3)",
@@ -120,7 +120,7 @@ MUTATIONS = (
     ),
     Mutation(
         "late completion speaks for replaced entries",
-        "kraft/raft/durability.py",
+        "kraft/raft/log/durability.py",
         "self._writes = deque((sequence, min(last, index - 1)) for sequence, last in self._writes)",
         "pass",
         "the ABA trap of asynchronous writes",
@@ -135,7 +135,7 @@ MUTATIONS = (
     ),
     Mutation(
         "truncation not written",
-        "kraft/raft/durability.py",
+        "kraft/raft/log/durability.py",
         "self._truncate_from = index if self._truncate_from is None else min(index, self._truncate_from)",
         "pass",
         "rows that were replaced must go with the same write",
@@ -174,7 +174,7 @@ MUTATIONS = (
     # -- consensus: members, snapshots, transfer
     Mutation(
         "joint decisions by one half",
-        "kraft/raft/quorum.py",
+        "kraft/raft/membership/quorum.py",
         "return min(self.old.attained(numbers), self.new.attained(numbers))",
         "return self.new.attained(numbers)",
         "both majorities decide in a joint configuration (RD 4.3)",
@@ -182,7 +182,7 @@ MUTATIONS = (
     ),
     Mutation(
         "configuration survives its truncation",
-        "kraft/raft/configurations.py",
+        "kraft/raft/log/configurations.py",
         "while len(self._indices) > 1 and self._indices[-1] >= index:",
         "while False:",
         "a change that is taken back was never made",
@@ -190,7 +190,7 @@ MUTATIONS = (
     ),
     Mutation(
         "uncommitted configuration in a snapshot",
-        "kraft/raft/configurations.py",
+        "kraft/raft/log/configurations.py",
         "position = max(bisect_right(self._indices, index) - 1, 0)",
         "position = len(self._indices) - 1",
         "a copy carries the configuration in force at its index (scylladb 9551)",
@@ -198,7 +198,7 @@ MUTATIONS = (
     ),
     Mutation(
         "snapshot throws away matching entries",
-        "kraft/raft/snapshotting.py",
+        "kraft/raft/snapshots.py",
         "if core.log.matches(base.index, base.term):",
         "if False:",
         "entries behind the base may have been acknowledged (RP 7)",
@@ -206,7 +206,7 @@ MUTATIONS = (
     ),
     Mutation(
         "snapshot acknowledged before it is durable",
-        "kraft/raft/snapshotting.py",
+        "kraft/raft/snapshots.py",
         "core.send_durable(core.leader, AppendReply(core.term, base.index))",
         "core.send(core.leader, AppendReply(core.term, base.index))",
         "the same promise as for entries",
@@ -215,7 +215,7 @@ MUTATIONS = (
     # -- host
     Mutation(
         "uncertain writes sent again",
-        "kraft/host/forwarding.py",
+        "kraft/host/requests/forwarding.py",
         "if reply.outcome == NOT_PROPOSED:",
         "if reply.outcome != DONE:",
         "what the leader may have logged is not proposed once more (redisraft issue 13)",
@@ -223,14 +223,14 @@ MUTATIONS = (
     ),
     Mutation(
         "reads do not wait until applied",
-        "kraft/host/reads.py",
+        "kraft/host/requests/read_rounds.py",
         "while self._confirmed and self._confirmed[0][0] <= applied:",
         "while self._confirmed:",
         "the read index must be applied before the answer",
     ),
     Mutation(
         "any answer confirms the round",
-        "kraft/host/reads.py",
+        "kraft/host/requests/read_rounds.py",
         "if found is None or found.ctx != ctx:",
         "if found is None:",
         "a late answer would confirm a later read (etcd issue 20418)",
@@ -238,7 +238,7 @@ MUTATIONS = (
     ),
     Mutation(
         "batches matched by index alone",
-        "kraft/host/proposals.py",
+        "kraft/host/requests/proposals.py",
         "            if batch.index == index and batch.term == term:\n                ours = batch\n"
         "            else:\n                self.again(batch.proposals)\n        if self._overtaken:",
         "            if batch.index == index:\n                ours = batch\n"
@@ -248,7 +248,7 @@ MUTATIONS = (
     ),
     Mutation(
         "lease counted from the answer",
-        "kraft/host/serving.py",
+        "kraft/host/requests/requests.py",
         "self._lease.grant(self._node.term, begun)",
         "self._lease.grant(self._node.term, self._clock.seconds() + 20 * self._timing.lease)",
         "voters promise from when they were asked, and not for long",
@@ -256,7 +256,7 @@ MUTATIONS = (
     ),
     Mutation(
         "lease kept while handing over",
-        "kraft/host/leases.py",
+        "kraft/host/requests/lease.py",
         "self._until = 0.0\n        self._dropped = term",
         "pass",
         "the successor need not wait for its end (RD 6.4.1)",
@@ -264,7 +264,7 @@ MUTATIONS = (
     ),
     Mutation(
         "due keys stay readable",
-        "kraft/host/serving.py",
+        "kraft/host/requests/requests.py",
         "if due is None or due > now:",
         "if True:",
         "a key is gone at its expiry, by log time",
@@ -272,14 +272,14 @@ MUTATIONS = (
     ),
     Mutation(
         "checkpoint of the present taken for a marker of the past",
-        "kraft/host/group.py",
+        "kraft/host/group/group.py",
         "base = replace(self.node.base_at(entry.index), stamp=entry.stamp)",
         "base = replace(self.node.base_at(entry.index - 1), stamp=entry.stamp)",
         "index and contents of a checkpoint belong together (etcd v3.5)",
     ),
     Mutation(
         "log cut beyond the checkpoint",
-        "kraft/host/checkpoints.py",
+        "kraft/host/group/checkpoints.py",
         "return max(base, min(last, most, base + CUT_ENTRIES))",
         "return max(base, min(last + 3, most + 3, base + CUT_ENTRIES))",
         "the log is cut only behind a durable checkpoint (redisraft issue 43)",
@@ -287,7 +287,7 @@ MUTATIONS = (
     ),
     Mutation(
         "restored machine without its stamp",
-        "kraft/host/applying.py",
+        "kraft/host/applier.py",
         "self.machine = Machine.restored(received.keyspace, base.stamp, received.image.revision)",
         "self.machine = Machine.restored(received.keyspace, 0, received.image.revision)",
         "time is part of the state",
@@ -295,7 +295,7 @@ MUTATIONS = (
     ),
     Mutation(
         "restored machine counts revisions anew",
-        "kraft/host/applying.py",
+        "kraft/host/applier.py",
         "self.machine = Machine.restored(received.keyspace, base.stamp, received.image.revision)",
         "self.machine = Machine.restored(received.keyspace, base.stamp, 0)",
         "replicas would differ in what they write next",
@@ -303,7 +303,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a snapshot without its index",
-        "kraft/host/applying.py",
+        "kraft/host/applier.py",
         "self.index = base.index",
         "pass",
         "what is in the machine would be applied again, or waited for",
@@ -311,7 +311,7 @@ MUTATIONS = (
     ),
     Mutation(
         "messages leave before the write they wait for",
-        "kraft/host/group.py",
+        "kraft/host/group/group.py",
         "around.persistence.add(self, ready.persist, ready.send_after_persist)",
         "around.persistence.add(self, ready.persist, [around.post(o.to, self.id, o.message) for o in"
         " ready.send_after_persist][:0])",
@@ -334,7 +334,7 @@ MUTATIONS = (
     ),
     Mutation(
         "changes of a failed checkpoint forgotten",
-        "kraft/host/checkpoints.py",
+        "kraft/host/group/checkpoints.py",
         "machine.keyspace.give_back(capture.changes)",
         "pass",
         "the next checkpoint would lack them",
@@ -343,14 +343,14 @@ MUTATIONS = (
     # -- storage
     Mutation(
         "heads of the logs not followed",
-        "kraft/storage/logdatabase.py",
+        "kraft/storage/log/database.py",
         "self._heads.update(staged.heads)",
         "pass",
         "each row continues the checksum of the one before",
     ),
     Mutation(
         "commits not synced",
-        "kraft/storage/database.py",
+        "kraft/storage/sqlite.py",
         '("synchronous", "FULL", 2),',
         '("synchronous", "OFF", 0),',
         "a power cut loses what COMMIT promised",
@@ -358,7 +358,7 @@ MUTATIONS = (
     ),
     Mutation(
         "truncation leaves the last row",
-        "kraft/storage/log.py",
+        "kraft/storage/log/entries.py",
         "cursor.execute(_DELETE, (base + first, base + INDEX_MASK))",
         "cursor.execute(_DELETE, (base + first + 1, base + INDEX_MASK))",
         "a row that was replaced must go",
@@ -366,14 +366,14 @@ MUTATIONS = (
     ),
     Mutation(
         "votes not written",
-        "kraft/storage/logdatabase.py",
-        "state.write_hard_state(self._cursor, group, wanted)",
+        "kraft/storage/log/database.py",
+        "write_hard_state(self._cursor, group, wanted)",
         "pass",
         "a vote that a restart forgets is given twice",
     ),
     Mutation(
         "base not written",
-        "kraft/storage/logdatabase.py",
+        "kraft/storage/log/database.py",
         "if row != self.replica(group):",
         "if False:",
         "where the log begins must survive a restart",
@@ -381,7 +381,7 @@ MUTATIONS = (
     ),
     Mutation(
         "switch forgets the state file",
-        "kraft/storage/logdatabase.py",
+        "kraft/storage/log/database.py",
         "row = Replica(persist.state, row.base, row.chain)",
         "row = Replica(row.state, row.base, row.chain)",
         "log and state file change in one transaction",
@@ -389,7 +389,7 @@ MUTATIONS = (
     ),
     Mutation(
         "orphans win",
-        "kraft/storage/statefiles.py",
+        "kraft/storage/state/files.py",
         "if number != int(match[2]) and (not number or file_names(group, number)[0] in names):",
         "if number == int(match[2]) and (not number or file_names(group, number)[0] in names):",
         "the file that counts is the one the log names",
@@ -397,7 +397,7 @@ MUTATIONS = (
     ),
     Mutation(
         "removed keys stay in the state file",
-        "kraft/storage/statedatabase.py",
+        "kraft/storage/state/database.py",
         "gone.append(key)",
         "gone = [*gone]",
         "a removal is a change",
@@ -405,7 +405,7 @@ MUTATIONS = (
     ),
     Mutation(
         "received rows without their expiry",
-        "kraft/storage/statereceiver.py",
+        "kraft/storage/state/receiver.py",
         "database.put([stored_row(*row) for row in rows[at : at + PIECE_KEYS]], self._totals)",
         "database.put([stored_row(*row[:3], 0) for row in rows[at : at + PIECE_KEYS]], self._totals)",
         "expiries are part of a snapshot; its sum says so",
@@ -413,7 +413,7 @@ MUTATIONS = (
     ),
     Mutation(
         "shorter log passes the high-water mark",
-        "kraft/storage/loading.py",
+        "kraft/storage/log/loading.py",
         "if lack := found.behind(written):",
         "if lack := None:",
         "SQLite drops damaged frames and all after them without a word",

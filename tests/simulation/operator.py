@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kraft.config import Peer
-from kraft.host import admin
-from kraft.host.ports import Refused
-from kraft.raft.membership import Configuration
+from kraft.node import admin
+from kraft.node.errors import Refused
+from kraft.raft.membership.configuration import Configuration
 from tests.simulation.checks import demand
 from tests.simulation.cluster import Process, SimulatedCluster, SimulatedNode, address_of
 

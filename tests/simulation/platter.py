@@ -10,10 +10,10 @@ from random import Random
 
 import msgspec
 
-from kraft.host.ports import Identity, Loaded, Received, Rows, Transaction
 from kraft.kv.checkpoint import Capture, Image, moved_sum, record_hash
 from kraft.kv.keyspace import Keyspace, Record
-from kraft.raft.membership import START, Base, decode
+from kraft.node.values import Identity, Loaded, Received, Rows, Transaction
+from kraft.raft.membership.configuration import START, Base, decode
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ports import Restored
 from kraft.raft.ready import Persist

@@ -14,14 +14,14 @@ from typing import Any
 
 import apsw
 
-from kraft.host.ports import Identity, Loaded, Received, Transaction
 from kraft.kv.checkpoint import Capture, Image
+from kraft.node.values import Identity, Loaded, Received, Transaction
 from kraft.raft.messages import Entry
 from kraft.raft.ready import Persist
 from kraft.storage.errors import StorageError
-from kraft.storage.logdatabase import LogDatabase
+from kraft.storage.log.database import LogDatabase
 from kraft.storage.ports import Settings
-from kraft.storage.statefiles import StateFiles
+from kraft.storage.state.files import StateFiles
 from tests.simulation.checks import demand
 from tests.simulation.platter import Platter
 from tests.storage.simulated import (

@@ -4,9 +4,9 @@ from random import Random
 
 import pytest
 
-from kraft.host.ports import Identity, Transaction
 from kraft.kv.checkpoint import Capture
-from kraft.raft.membership import Base
+from kraft.node.values import Identity, Transaction
+from kraft.raft.membership.configuration import Base
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ready import Persist
 from tests.simulation.checks import Violation

@@ -7,14 +7,14 @@ from queue import SimpleQueue
 import apsw
 import pytest
 
-from kraft.host.ports import Transaction
+from kraft.node.values import Transaction
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ready import Persist
 from kraft.storage import open_store
 from kraft.storage.directory import RealDirectory
-from kraft.storage.logdatabase import LogDatabase
+from kraft.storage.log.database import LogDatabase
 from kraft.storage.ports import Settings
-from kraft.storage.statedatabase import StateDatabase
+from kraft.storage.state.database import StateDatabase
 from tests.storage.states import open_states
 
 SETTINGS = Settings()

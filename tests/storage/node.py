@@ -4,9 +4,9 @@ import copy
 
 import msgspec
 
-from kraft.host.ports import Transaction
 from kraft.kv.keyspace import Keyspace
-from kraft.storage.logdatabase import LogDatabase
+from kraft.node.values import Transaction
+from kraft.storage.log.database import LogDatabase
 from kraft.storage.ports import Settings
 from tests.storage.states import State, open_states, rows_of
 from tests.storage.twin import Twin, change_keys, check, check_state, persist, snapshot_base

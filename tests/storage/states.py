@@ -2,9 +2,9 @@
 
 from kraft.kv.checkpoint import Capture, Image, moved_sum, record_hash
 from kraft.kv.keyspace import Keyspace
-from kraft.raft.membership import Base, Configuration, Member
+from kraft.raft.membership.configuration import Base, Configuration, Member
 from kraft.storage.ports import Settings
-from kraft.storage.statefiles import StateFiles
+from kraft.storage.state.files import StateFiles
 
 SETTINGS = Settings()
 CONFIGURATION = Configuration.of_voters((Member("K1", "ab", "h:1"),))

@@ -150,7 +150,7 @@ def test_a_full_disk_while_a_snapshot_arrives(tmp_path, states_at, write, faulty
 def test_a_file_that_reads_back_otherwise_is_refused(arriving, tmp_path, monkeypatch):
     for piece in arriving.pieces:
         arriving.receiver.write(piece)
-    monkeypatch.setattr("kraft.storage.statereceiver.stateimage.write", lambda cursor, image, adlers: None)
+    monkeypatch.setattr("kraft.storage.state.receiver.header.write", lambda cursor, image, adlers: None)
     database = arriving.receiver._database
     database.connection.execute("UPDATE record SET value = x'00' WHERE revision = 5")
 

@@ -6,9 +6,9 @@ from typing import Any
 import apsw
 import pytest
 
-from kraft.storage import ballast, database
+from kraft.storage import ballast, sqlite
 from kraft.storage.errors import NoSpace
-from kraft.storage.statefiles import StateFiles
+from kraft.storage.state.files import StateFiles
 from tests.storage.states import base, filled
 from tests.storage.test_base import moved
 from tests.storage.test_images import ask, store  # noqa: F401  fixtures
@@ -58,7 +58,7 @@ def test_the_ballast_is_laid_in_again(tmp_path, open_at):
 def test_no_room_for_shared_memory_is_no_room():
     error: Any = apsw.exception_for(apsw.SQLITE_IOERR_SHMSIZE)
 
-    assert isinstance(database.explain("x", error), NoSpace)
+    assert isinstance(sqlite.explain("x", error), NoSpace)
 
 
 def test_a_switch_without_room_is_made_up_for(tmp_path, open_at, store, ask, witness, monkeypatch):  # noqa: F811

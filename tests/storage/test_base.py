@@ -3,14 +3,14 @@
 import apsw
 import pytest
 
-from kraft.host.ports import Transaction
-from kraft.raft.membership import START
+from kraft.node.values import Transaction
+from kraft.raft.membership.configuration import START
 from kraft.raft.messages import HardState
 from kraft.raft.ready import Persist
 from kraft.storage import migrations
-from kraft.storage.database import open_database, single
 from kraft.storage.errors import DamagedLog, NoSpace, OutOfOrder
-from kraft.storage.files import _let_it_shrink
+from kraft.storage.log.files import _let_it_shrink
+from kraft.storage.sqlite import open_database, single
 from tests.storage.conftest import entries
 from tests.storage.states import CONFIGURATION, base
 

@@ -3,8 +3,8 @@
 import apsw
 import pytest
 
-from kraft.storage.database import open_database, set_pragma, single
 from kraft.storage.errors import DirectoryUnusable, DiskFailed, PragmaRefused
+from kraft.storage.sqlite import open_database, set_pragma, single
 
 
 @pytest.fixture

@@ -3,14 +3,14 @@
 import apsw
 import pytest
 
-from kraft.host.ports import Identity, Transaction
+from kraft.node.values import Identity, Transaction
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ready import Persist
 from kraft.storage.directory import RealDirectory
 from kraft.storage.errors import DamagedLog, DirectoryLocked, UnknownVersion
-from kraft.storage.inspection import Inspection, inspect
 from kraft.storage.lock import DirectoryLock
-from kraft.storage.logdatabase import LogDatabase
+from kraft.storage.log.database import LogDatabase
+from kraft.storage.offline.inspection import Inspection, inspect
 from kraft.storage.ports import Settings
 
 ENTRIES = tuple(Entry(i, 2, 5, EntryKind.NOOP, b"") for i in (1, 2, 3))

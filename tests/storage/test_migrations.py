@@ -4,9 +4,9 @@ import apsw
 import pytest
 
 from kraft.storage import migrations
-from kraft.storage.database import open_database, single
 from kraft.storage.errors import UnknownVersion
 from kraft.storage.migrations import SchemaFile
+from kraft.storage.sqlite import open_database, single
 
 ONE = SchemaFile(1, "CREATE TABLE a (x INTEGER) STRICT")
 TWO = SchemaFile(2, "CREATE TABLE b (y TEXT) STRICT; ALTER TABLE a ADD COLUMN z BLOB")

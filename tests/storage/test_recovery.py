@@ -4,16 +4,16 @@ import apsw
 import msgspec
 import pytest
 
-from kraft.host.formation import cluster_id
-from kraft.host.ports import Identity, Transaction
+from kraft.host.membership.formation import cluster_id
 from kraft.kv import commands
-from kraft.raft.membership import Base, Configuration, Joining, Member, decode
+from kraft.node.values import Identity, Transaction
+from kraft.raft.membership.configuration import Base, Configuration, Joining, Member, decode
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ready import Persist
 from kraft.storage.directory import RealDirectory
 from kraft.storage.errors import DamagedLog, DamagedState, DirectoryLocked, DirectoryUnusable
 from kraft.storage.lock import DirectoryLock
-from kraft.storage.recovery import RecoveryRefused, gone_min, open_recovery
+from kraft.storage.offline.recovery import RecoveryRefused, gone_min, open_recovery
 from tests.storage.conftest import INCARNATION
 from tests.storage.states import filled, open_states
 
@@ -247,7 +247,7 @@ def test_a_fenced_state_counts_from_now_on(survivor, database_at):
 def test_a_recovery_cut_short_by_a_full_disk_changes_nothing(survivor, database_at, monkeypatch):
     directory = survivor(*batches(2, 4))
     with open_recovery(str(directory)) as recovery:
-        monkeypatch.setattr("kraft.storage.recovery.LogDatabase.commit", lambda *_: False)
+        monkeypatch.setattr("kraft.storage.offline.recovery.LogDatabase.commit", lambda *_: False)
         with pytest.raises(Exception, match="the disk is full"):
             recovery.carry_out(cluster_id, MARK)
     assert database_at(directory).loaded.identity.cluster == FOUNDED.cluster

@@ -9,7 +9,7 @@ import pytest
 from kraft.kv.keyspace import row_sum
 from kraft.storage.directory import RealDirectory
 from kraft.storage.errors import DamagedState, OutOfOrder
-from kraft.storage.statedatabase import PIECE_BYTES, PIECE_KEYS, RUN_KEYS
+from kraft.storage.state.database import PIECE_BYTES, PIECE_KEYS, RUN_KEYS
 from tests.storage.conftest import SETTINGS
 from tests.storage.states import State, base, filled, rows_of
 from tests.storage.test_base import moved

@@ -9,8 +9,9 @@ import apsw
 import pytest
 
 import kraft
-from kraft.host.ports import Disk, Identity, Transaction
-from kraft.raft.membership import Member
+from kraft.host.ports import Disk
+from kraft.node.values import Identity, Transaction
+from kraft.raft.membership.configuration import Member
 from kraft.raft.messages import HardState
 from kraft.storage.directory import refuse_foreign_owner
 from kraft.storage.errors import DirectoryLocked, DirectoryUnusable

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kraft.host.ports import Transaction
+from kraft.node.values import Transaction
 from kraft.raft.messages import Entry, EntryKind
 from kraft.raft.ready import Persist
 from kraft.storage.directory import RealDirectory
-from kraft.storage.logdatabase import LogDatabase
+from kraft.storage.log.database import LogDatabase
 from kraft.storage.ports import Settings
 from tests.storage.node import Node
 from tests.storage.twin import Twin, check, persist, step

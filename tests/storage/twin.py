@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from kraft.kv.checkpoint import Image
-from kraft.raft.membership import START, Base, Configuration, Member
+from kraft.raft.membership.configuration import START, Base, Configuration, Member
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ready import Persist
 from tests.storage.states import State

@@ -1,8 +1,8 @@
 """What telemetry adds to the status."""
 
-from kraft.telemetry.chronicle import EVENTS_TOLD, Chronicle
-from kraft.telemetry.journal import EVENTS_KEPT
-from kraft.telemetry.numbers import About, Metrics
+from kraft.telemetry.metrics.registry import About, Metrics
+from kraft.telemetry.recent.chronicle import EVENTS_TOLD, Chronicle
+from kraft.telemetry.recent.journal import EVENTS_KEPT
 from tests.telemetry.clock import HostClock
 
 

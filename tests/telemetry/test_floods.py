@@ -10,7 +10,7 @@ import structlog
 from kraft.config import Log
 from kraft.telemetry import logs
 from kraft.telemetry.logs import BURST, RateLimit
-from kraft.telemetry.numbers import About, Metrics
+from kraft.telemetry.metrics.registry import About, Metrics
 from kraft.telemetry.observers import (
     EventLog,
     HostObserver,

@@ -1,9 +1,9 @@
 """The last minutes, second by second."""
 
-from kraft.telemetry.buckets import SECONDS_BUCKETS
-from kraft.telemetry.history import SECONDS_KEPT, Recorder, Traffic, added, quantile_ms, traffic
-from kraft.telemetry.names import COMMAND_DURATION
-from kraft.telemetry.samples import Spread
+from kraft.telemetry.metrics.buckets import SECONDS_BUCKETS
+from kraft.telemetry.metrics.declarations import COMMAND_DURATION
+from kraft.telemetry.metrics.samples import Spread
+from kraft.telemetry.recent.history import SECONDS_KEPT, Recorder, Traffic, added, quantile_ms, traffic
 from tests.telemetry.clock import HostClock
 
 

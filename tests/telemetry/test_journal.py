@@ -3,8 +3,15 @@
 import pytest
 
 from kraft.telemetry.events import LEVELS
-from kraft.telemetry.journal import _SENTENCES, EVENTS_KEPT, TEXT_CHARACTERS_MAX, Happening, Journal, sentence
 from kraft.telemetry.observers import EventLog
+from kraft.telemetry.recent.journal import (
+    _SENTENCES,
+    EVENTS_KEPT,
+    TEXT_CHARACTERS_MAX,
+    Happening,
+    Journal,
+    sentence,
+)
 from tests.telemetry.clock import HostClock
 
 

@@ -12,10 +12,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from kraft.config import Log
-from kraft.host.status import GroupStatus, MemberStatus, ReplicaStatus, Status
+from kraft.node.status import GroupStatus, MemberStatus, ReplicaStatus, Status
 from kraft.telemetry.logs import RateLimit, configure, logger
-from kraft.telemetry.metrics import Telemetry
-from kraft.telemetry.numbers import DECLARATIONS, About, Metrics
+from kraft.telemetry.metrics.registry import DECLARATIONS, About, Metrics
+from kraft.telemetry.metrics.samples import PREFIX, Counter, Histogram
 from kraft.telemetry.observers import (
     EventLog,
     HostObserver,
@@ -24,7 +24,7 @@ from kraft.telemetry.observers import (
     StorageObserver,
     TransportObserver,
 )
-from kraft.telemetry.samples import PREFIX, Counter, Histogram
+from kraft.telemetry.telemetry import Telemetry
 
 REPLICA = ReplicaStatus("K2", 8, 1, "replicate", 0.5, -250, inflight_messages=3)
 GROUP = GroupStatus(

@@ -6,8 +6,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client import Histogram as TheirHistogram
 from prometheus_client.metrics_core import Metric
 
-from kraft.telemetry.buckets import SECONDS_BUCKETS
-from kraft.telemetry.samples import Count, Counter, Gauge, Histogram, Readings, Spread
+from kraft.telemetry.metrics.buckets import SECONDS_BUCKETS
+from kraft.telemetry.metrics.samples import Count, Counter, Gauge, Histogram, Readings, Spread
 
 
 def test_durations_have_fifteen_buckets_from_half_a_millisecond() -> None:

@@ -3,9 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-from kraft.host.status import GroupStatus, MemberStatus, ReplicaStatus, Status
-from kraft.telemetry.facts import Facts
-from kraft.telemetry.history import History
+from kraft.node.status import GroupStatus, MemberStatus, ReplicaStatus, Status
+from kraft.telemetry.recent.facts import Facts
+from kraft.telemetry.recent.history import History
 from kraft.web.report import Report
 from kraft.web.view import Answer, View
 

@@ -1,7 +1,7 @@
 """Histories of several nodes as one."""
 
-from kraft.telemetry.facts import Facts
-from kraft.telemetry.history import SECONDS_KEPT, History
+from kraft.telemetry.recent.facts import Facts
+from kraft.telemetry.recent.history import SECONDS_KEPT, History
 from kraft.web.charts import SETTLE_SECONDS, averages, charts, summed
 from tests.web.reports import report, silent, view
 

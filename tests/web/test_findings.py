@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from kraft.host.snapshots import TransferStatus
-from kraft.telemetry.facts import Facts
+from kraft.node.status import TransferStatus
+from kraft.telemetry.recent.facts import Facts
 from kraft.web.findings import BAD, CLOCK_OFFSET_MS, DISK_FREE_BYTES, LAG_ENTRIES, NOTE, WARN, verdict
 from tests.web.reports import answer, member, replica, report, silent, view, without
 

@@ -6,10 +6,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from kraft.host.snapshots import TransferStatus
-from kraft.telemetry.facts import Facts
-from kraft.telemetry.history import History
-from kraft.telemetry.journal import Happening
+from kraft.node.status import TransferStatus
+from kraft.telemetry.recent.facts import Facts
+from kraft.telemetry.recent.history import History
+from kraft.telemetry.recent.journal import Happening
 from kraft.web import assets, words
 from kraft.web.findings import verdict
 from kraft.web.page import POLICY, render_page

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from kraft.telemetry.facts import Facts
-from kraft.telemetry.history import History, Traffic
-from kraft.telemetry.journal import Happening
+from kraft.telemetry.recent.facts import Facts
+from kraft.telemetry.recent.history import History, Traffic
+from kraft.telemetry.recent.journal import Happening
 from kraft.web.report import NotAReport, Report, decode, encode
 from tests.web.reports import report
 

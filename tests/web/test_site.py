@@ -9,10 +9,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from kraft.host.ports import NoLeader
-from kraft.host.status import GroupStatus, MemberStatus, Status
-from kraft.telemetry.facts import Facts
-from kraft.telemetry.history import History
+from kraft.node.errors import NoLeader
+from kraft.node.status import GroupStatus, MemberStatus, Status
+from kraft.telemetry.recent.facts import Facts
+from kraft.telemetry.recent.history import History
 from kraft.web.limits import CONNECTIONS_MAX, IDLE_SECONDS, URL_BYTES_MAX
 from kraft.web.site import site
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from kraft.cli.checks.finding import OK, PROBLEM, WARNING, Finding
 from kraft.cli.checks.subject import Subject, mine, user_name
 from kraft.storage.errors import DamagedLog, DirectoryLocked, StorageError
-from kraft.storage.inspection import Inspection, inspect
+from kraft.storage.offline.inspection import Inspection, inspect
 from kraft.storage.ports import Settings
 from kraft.web.findings import DISK_FREE_BYTES
 

@@ -1,0 +1,1 @@
+"""Commands of administrators: those that wait, and their execution."""

@@ -1,0 +1,172 @@
+"""Commands of administrators, as values: typed by the client port, carried to the leader, done by its host.
+
+Some concern a single node and are never sent anywhere (`LOCAL`); all others are for the leader of the group,
+wherever it is. A result is a plain value: text, number, list or dict. The table of those that wait follows
+the rules of forwarded writes: what a leader did not begin is offered to the next one until the deadline; what
+it may have begun when the link broke is uncertain.
+"""
+
+from enum import IntEnum
+
+import msgspec
+
+from kraft.node.admin import Command, Done, Outcome, decode_result, encode, encode_result
+from kraft.node.errors import AdminRefused, DiskFull, NoLeader, NotLeader, Refused, Stopping, Uncertain
+from kraft.peerwire.messages import Admin, AdminReply
+from kraft.raft.errors import ChangeRefused, LogFull, NotLeading, TransferRefused
+
+PENDING_MAX = 256  # commands that wait on one node; people and scripts type them
+
+
+class _Kind(IntEnum):
+    """Why there is no result: the first field of a refusal on the wire."""
+
+    REFUSED = 0
+    NOT_BEGUN = 1
+    UNCERTAIN = 2
+
+
+class _Refusal(msgspec.Struct, frozen=True, array_like=True):
+    """`AdminReply.result` of a refused command. `text` is for people, empty unless REFUSED."""
+
+    kind: int
+    text: str = ""
+
+
+def reply(request: int, outcome: Outcome) -> AdminReply:
+    """The leader's answer to `request`."""
+    if not isinstance(outcome, Exception):
+        return AdminReply(request, refused=False, result=encode_result(outcome))
+    return AdminReply(request, refused=True, result=_encode_refusal(_refusal(outcome)))
+
+
+def _refusal(error: Exception) -> _Refusal:
+    if isinstance(error, AdminRefused | ChangeRefused | TransferRefused):
+        return _Refusal(_Kind.REFUSED, str(error))
+    if isinstance(error, DiskFull):
+        return _Refusal(_Kind.REFUSED, "the disk of the leader is full")
+    if isinstance(error, Refused | NotLeading | LogFull):
+        return _Refusal(_Kind.NOT_BEGUN)
+    return _Refusal(_Kind.UNCERTAIN)
+
+
+class Asked:
+    """A command that somebody waits for, until `deadline` (monotonic seconds)."""
+
+    __slots__ = ("command", "deadline", "done")
+
+    def __init__(self, command: Command, deadline: float, done: Done) -> None:
+        self.command = command
+        self.deadline = deadline
+        self.done: Done | None = done
+
+    def settle(self, outcome: Outcome) -> None:
+        """Answer once; later outcomes are dropped."""
+        done, self.done = self.done, None
+        if done is not None:
+            done(outcome)
+
+
+class Requests:
+    """The commands of one node that wait for a leader, or for its answer."""
+
+    def __init__(self, first_request: int) -> None:
+        self._next = first_request
+        self._waiting: list[Asked] = []
+        self._sent: dict[int, tuple[str, Asked]] = {}
+        self._here: list[Asked] = []  # being done by this node
+
+    def add(self, asked: Asked) -> bool:
+        """A new command, to be taken as soon as there is a leader. False: too many wait, it was not kept."""
+        self._here = [each for each in self._here if each.done is not None]
+        if len(self._waiting) + len(self._sent) + len(self._here) >= PENDING_MAX:
+            return False
+        self._waiting.append(asked)
+        return True
+
+    def take(self) -> list[Asked]:
+        """All that wait for a leader: each goes on with `request`, or with `here`, and comes to `ended`."""
+        taken, self._waiting = self._waiting, []
+        return taken
+
+    def here(self, asked: Asked) -> None:
+        """This node leads and does it itself. What it waits for may never happen, so its time is watched."""
+        self._here.append(asked)
+
+    def request(self, leader: str, asked: Asked, now: float) -> Admin:
+        """The message that carries `asked` to `leader`."""
+        self._next += 1
+        self._sent[self._next] = (leader, asked)
+        left = max(1, int((asked.deadline - now) * 1000))
+        return Admin(self._next, left, encode(asked.command))
+
+    def unsent(self, request: int) -> None:
+        """The link took nothing of it: it waits again."""
+        leader_and_asked = self._sent.pop(request, None)
+        if leader_and_asked is not None:
+            self._waiting.append(leader_and_asked[1])
+
+    def ended(self, asked: Asked, outcome: Outcome) -> None:
+        """How the attempt ended: an answer, unless nothing was begun; then it waits for the next leader."""
+        begun = not isinstance(outcome, Exception) or _refusal(outcome).kind != _Kind.NOT_BEGUN
+        if not begun and asked.done is not None:
+            self._waiting.append(asked)
+        elif isinstance(outcome, ChangeRefused | TransferRefused):
+            asked.settle(AdminRefused(str(outcome)))
+        else:
+            asked.settle(outcome)
+
+    def answered(self, peer: str, message: AdminReply) -> None:
+        """The leader's answer arrived."""
+        leader, asked = self._sent.get(message.request, ("", None))
+        if leader != peer or asked is None:
+            return  # given up already
+        outcome = _outcome(message)
+        del self._sent[message.request]  # not before the answer was readable
+        self.ended(asked, outcome)
+
+    def lost(self, peer: str) -> None:
+        """The link to `peer` is gone: what it was sent is uncertain."""
+        for request, (leader, asked) in list(self._sent.items()):
+            if leader == peer:
+                del self._sent[request]
+                asked.settle(Uncertain())
+
+    def expire(self, now: float) -> None:
+        """Give up what is past its deadline: refused where no leader began it, else uncertain."""
+        late = [asked for asked in self._waiting if asked.deadline <= now]
+        self._waiting = [asked for asked in self._waiting if asked.deadline > now]
+        for asked in late:
+            asked.settle(NoLeader(0))
+        for request, (_, asked) in list(self._sent.items()):
+            if asked.deadline <= now:
+                del self._sent[request]
+                asked.settle(Uncertain())
+        waiting = {id(asked) for asked in self._waiting}  # those that were not begun after all
+        self._here = [a for a in self._here if a.done is not None and id(a) not in waiting]
+        for asked in self._here:
+            if asked.deadline <= now:
+                asked.settle(Uncertain())
+
+    def abandon(self) -> None:
+        """The node stops."""
+        waiting, sent, here = self.take(), list(self._sent.values()), self._here
+        self._sent.clear()
+        self._here = []
+        for asked in waiting:
+            asked.settle(Stopping())
+        for asked in [*here, *(asked for _, asked in sent)]:
+            asked.settle(Uncertain())
+
+
+def _outcome(message: AdminReply) -> Outcome:
+    if not message.refused:
+        return decode_result(message.result)
+    refusal: _Refusal = _refused.decode(message.result)
+    if refusal.kind == _Kind.REFUSED:
+        return AdminRefused(refusal.text)
+    return NotLeader(0, "") if refusal.kind == _Kind.NOT_BEGUN else Uncertain()
+
+
+_encode_refusal = msgspec.msgpack.Encoder().encode
+_refused = msgspec.msgpack.Decoder(_Refusal)

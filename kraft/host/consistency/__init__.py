@@ -1,0 +1,1 @@
+"""The comparison of all replicas' state at equal indexes."""

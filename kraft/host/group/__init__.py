@@ -1,0 +1,1 @@
+"""One Raft group's replica on this node, and its checkpoints."""

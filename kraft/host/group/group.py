@@ -1,0 +1,501 @@
+"""One replica of one group: consensus, state machine, checkpoints, and those who wait for them.
+
+This is the only place that carries out a `Ready`: `send_now` at once, `persist` through `Persistence`, then
+`send_after_persist`, and `apply` in slices so that a long backlog never holds the reactor. What clients ask
+is in `serving`, the way into the state machine in `applying`, the copy of it on disk in `checkpoints`, and
+on its way to or from another node in `sending` and `receiving`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+from msgspec.structs import replace
+
+from kraft.host.admin.executor import AdminExecutor
+from kraft.host.applier import Applier, Replies
+from kraft.host.consistency.checker import ConsistencyChecker
+from kraft.host.group.checkpoints import Checkpoints, CheckpointSettings, Waiter
+from kraft.host.membership.changes import Membership
+from kraft.host.persistence import Persistence
+from kraft.host.ports import Disk, Observer
+from kraft.host.requests.proposals import Done
+from kraft.host.requests.read_rounds import ReadDone
+from kraft.host.requests.requests import Serving, Timing
+from kraft.host.snapshots.receiver import SnapshotReceiver
+from kraft.host.snapshots.sender import SnapshotSender
+from kraft.host.snapshots.settings import SnapshotSettings
+from kraft.kv import commands as kv
+from kraft.kv.checkpoint import Image
+from kraft.kv.keyspace import Keyspace
+from kraft.kv.machine import Machine
+from kraft.node.ports import Clock
+from kraft.node.status import TransferStatus
+from kraft.node.values import Received
+from kraft.peerwire.messages import (
+    Admin,
+    AdminReply,
+    Digest,
+    Fence,
+    Forward,
+    ForwardReply,
+    Invitation,
+    Message,
+    ReadIndex,
+    ReadIndexReply,
+    SnapshotChunk,
+    SnapshotOffer,
+    SnapshotRequest,
+)
+from kraft.raft import messages as raft
+from kraft.raft.errors import InvariantViolation
+from kraft.raft.messages import (
+    AppendReply,
+    Entry,
+    EntryKind,
+    Heartbeat,
+    HeartbeatReply,
+    PreVoteReply,
+    VoteReply,
+)
+from kraft.raft.raft import Raft
+from kraft.raft.ready import Fetch, Outgoing, Ready
+
+_ANSWERS = frozenset((PreVoteReply, VoteReply, AppendReply, HeartbeatReply))
+
+
+@dataclass(frozen=True, slots=True)
+class GroupContext:
+    """What a group shares with its host."""
+
+    clock: Clock
+    disk: Disk
+    persistence: Persistence
+    observer: Observer
+    post: Callable[[str, int, Message], None]  # queue a message for the end of this turn
+    wake: Callable[["Group"], None]  # take part in the next turn
+    broken: Callable[[Exception], None]  # an error that excludes going on: never comes back in production
+    reconfigured: Callable[["Group"], None]  # another configuration is in force
+    administration: AdminExecutor
+
+
+class Group:
+    """A replica. All entry points return at once; effects happen in `turn`."""
+
+    def __init__(
+        self,
+        id: int,  # noqa: A002
+        node: Raft,
+        membership: Membership,
+        around: GroupContext,
+        timing: Timing,
+        checkpoints: CheckpointSettings,
+        snapshots: SnapshotSettings,
+        loaded: tuple[Image, Keyspace] | None,
+        *,
+        fenced: bool,
+        first_request: int,
+    ) -> None:
+        image, machine = None, Machine()
+        if loaded is not None:
+            image, keyspace = loaded
+            machine = Machine.restored(keyspace, image.base.stamp, image.revision)
+
+        def post(peer: str, message: Message) -> None:
+            around.post(peer, id, message)
+
+        self.id = id
+        self.node = node
+        self._around = around
+        self._applying = Applier(
+            id,
+            around.disk,
+            machine,
+            0 if image is None else image.base.index,
+            lambda entry: self._serving.next(entry),
+            self._applied,
+            around.broken,
+            timing.batch_bytes,
+        )
+        self._serving = Serving(
+            id,
+            node,
+            self._applying,
+            around.clock,
+            around.observer,
+            post,
+            lambda: around.wake(self),
+            timing,
+            first_request,
+        )
+        self._checkpoints = Checkpoints(
+            id, around.disk, around.observer, checkpoints, image, self._checkpoint_completed
+        )
+        self._sending = SnapshotSender(
+            id,
+            around.clock,
+            around.disk,
+            post,
+            self._snapshot_ended,
+            around.observer,
+            snapshots,
+            self._wants_checkpoint,
+        )
+        self._receiving = SnapshotReceiver(
+            id, around.clock, around.disk, post, self._snapshot_received, around.observer, snapshots
+        )
+        self.comparing = ConsistencyChecker(id, node, around, post, self._fence_changed, image)
+        self.membership = membership
+        self._received: Received | None = None  # given to the core, not handed back in a Ready yet
+        self._switching = 0  # the write that makes its file the group's, until it is durable
+        self._configuration = node.configuration
+        self._linked: dict[str, str] = {}  # the incarnation at the other end of each link
+        self._strangers: frozenset[str] = frozenset()
+        self._led = False
+        self._drained = False
+        self._fence_changed(fenced)
+
+    # -- facts ----------------------------------------------------------------------------------------
+
+    @property
+    def machine(self) -> Machine:
+        """The state machine; a snapshot puts another in its place."""
+        return self._applying.machine
+
+    @property
+    def applied(self) -> int:
+        """The last entry in the state machine."""
+        return self._applying.index
+
+    @property
+    def leads(self) -> bool:
+        """This replica is the leader as far as it knows."""
+        return self._serving.leads
+
+    @property
+    def waiting(self) -> int:
+        """Writes that are not logged yet."""
+        return self._serving.waiting
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Of these writes."""
+        return self._serving.waiting_bytes
+
+    @property
+    def checkpointing(self) -> bool:
+        """A checkpoint is being written."""
+        return self._checkpoints.busy
+
+    @property
+    def fenced(self) -> bool:
+        """The state here is known to be wrong: nobody may read it."""
+        return self._serving.fenced
+
+    @property
+    def transfers(self) -> tuple[TransferStatus, ...]:
+        """Snapshots on their way from or to this replica."""
+        return (*self._sending.status(), *self._receiving.status())
+
+    @property
+    def image(self) -> Image | None:
+        """The newest durable checkpoint."""
+        return self._checkpoints.image
+
+    def clock_offsets(self) -> dict[str, int]:
+        """Voters' wall clocks minus ours in milliseconds; empty unless leading."""
+        return self._serving.clock_offsets()
+
+    # -- requests -------------------------------------------------------------------------------------
+
+    def write(self, commands: Sequence[kv.Command], size: int, done: Done) -> None:
+        """Propose here or at the leader; see `Host.write`."""
+        self._serving.write(commands, size, done)
+
+    def read(self, done: ReadDone, fresh: bool) -> None:
+        """See `Host.read`."""
+        self._serving.read(done, fresh)
+
+    def read_stale(self, done: ReadDone) -> None:
+        """See `Host.read_stale`."""
+        self._serving.read_stale(done)
+
+    def received(self, sender: str, message: Message) -> None:
+        """A message from the link to `sender`."""
+        take = self._TAKES.get(type(message))
+        if take is not None:
+            take(self, sender, message)
+        elif not (self._strangers and sender in self._strangers and type(message) in _ANSWERS):
+            self.node.step(sender, cast("raft.Message", message))
+            if type(message) is Heartbeat and self.node.leader == sender:
+                self._serving.led_by(message)
+            elif type(message) is HeartbeatReply:
+                self._serving.heard(sender, message)
+        self._around.wake(self)
+
+    def link_up(self, peer: str, incarnation: str) -> None:
+        """A link to `peer` is open, and that is who is there."""
+        self._linked[peer] = incarnation
+        self._tell_strangers()
+
+    def _tell_strangers(self) -> None:
+        """Who is linked under the id of a member, and is another one: a node that came back with nothing.
+
+        What is asked of the member is not for it, and what it answers would count for the member.
+        """
+        self._strangers = frozenset(
+            peer for peer, incarnation in self._linked.items() if not self.node.means(peer, incarnation)
+        )
+
+    def link_down(self, peer: str, closed_by_peer: bool) -> bool:
+        """The link to `peer` is gone; True when that leaves the group without the leader it followed."""
+        self._linked.pop(peer, None)
+        self._tell_strangers()
+        self.node.unreachable(peer)
+        self._serving.link_down(peer)
+        self._sending.link_down(peer)
+        self._receiving.link_down(peer)
+        was_leader = self.node.leader == peer
+        if closed_by_peer:
+            self.node.leader_lost(peer)
+        self._around.wake(self)
+        return was_leader and closed_by_peer and not self.node.leader
+
+    def unsent(self, peer: str, message: Message) -> None:
+        """The link to `peer` did not take this message: see `ports.Network.send`."""
+        if type(message) is Heartbeat:
+            self._around.observer.heartbeat_unsent(self.id, peer)
+        self._serving.unsent(peer, message)
+
+    def persisted(self, sequence: int, after: Sequence[Outgoing]) -> None:
+        """See `persistence.Writer`."""
+        try:
+            self.node.persisted(sequence)
+        except InvariantViolation as error:
+            self._around.broken(error)
+            raise
+        self._send(after)
+        if self._switching and sequence >= self._switching:
+            self._switching = 0
+        self._around.wake(self)
+
+    # -- time -----------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """One tick of the host."""
+        self.node.tick()
+        now = self._around.clock.seconds()
+        self._serving.tick(now, self._around.persistence.full)
+        if self.leads:
+            needy = [follower.peer for follower in self.node.progress() if follower.state == "snapshot"]
+            self._sending.tick(now, needy)
+            if self._checkpoints.due(now, self.applied, self.machine):
+                self._serving.propose_marker()
+        self._receiving.tick(now, self.node.commit)
+        self.comparing.tick(now)
+        self.membership.tick(now)
+        self._cut_log()
+        self._around.wake(self)
+
+    def _cut_log(self) -> None:
+        """Not what the receiver of a copy needs behind it, and nothing before a new state is the disk's."""
+        if not self._switching:
+            held = [index for index in (self._sending.index, self._receiving.held) if index is not None]
+            self.node.compact(self._checkpoints.cut(self.node.base.index, min(held, default=None)))
+
+    # -- a turn ---------------------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """Close batches, begin reads, carry out what the core wants. Once per turn of the host."""
+        self._serving.turn()
+        ready = self.node.ready()
+        if self.node.configuration is not self._configuration:
+            self._configuration = self.node.configuration
+            self._tell_strangers()
+            self._serving.reconfigured()
+            self._around.reconfigured(self)
+        if ready is not None:
+            self._carry_out(ready)
+        if self._led != self.leads:
+            self._led = self.leads
+            if not self._led:
+                self._sending.stop()
+                self.comparing.follow()
+
+    def finish(self) -> None:
+        """After the turn's messages are on their way: apply and answer."""
+        if self._applying.waiting:
+            started = self._around.clock.seconds()
+            self._applying.slice()
+            self._around.observer.applied(self.id, self._around.clock.seconds() - started)
+            if self._applying.waiting:
+                self._around.wake(self)
+        self._serving.finish()
+
+    def _carry_out(self, ready: Ready) -> None:
+        around = self._around
+        self._send(ready.send_now)
+        if ready.restored is not None and ready.persist is not None:
+            self._switching = ready.persist.sequence
+            self._restore(ready.apply)
+        if ready.persist is not None:
+            around.persistence.add(self, ready.persist, ready.send_after_persist)
+        self._applying.add(ready.apply)
+        for state in ready.reads:
+            self._serving.round_confirmed(state.ctx, state.index)
+        for ctx in ready.reads_failed:
+            self._serving.read_failed(ctx)
+        for fetch in ready.fetch:
+            self._fetch(fetch)
+        for peer in ready.snapshots:
+            self._sending.offer(peer)
+
+    def _send(self, messages: Sequence[Outgoing]) -> None:
+        for outgoing in messages:
+            if self._strangers and outgoing.to in self._strangers and type(outgoing.message) not in _ANSWERS:
+                continue
+            self._around.post(outgoing.to, self.id, outgoing.message)
+
+    def _fetch(self, fetch: Fetch) -> None:
+        def fetched(entries: Sequence[Entry]) -> None:
+            self.node.fetched(fetch.peer, entries)
+            self._around.wake(self)
+
+        self._around.disk.fetch(self.id, fetch.first, fetch.last, fetch.max_bytes, fetched)
+
+    def replay(self, upto: int, done: Callable[[], None]) -> None:
+        """Apply the log behind the last checkpoint up to `upto`, piece by piece, then `done`."""
+        self._applying.replay(upto, done)
+
+    # -- apply ----------------------------------------------------------------------------------------
+
+    def _applied(self, entry: Entry, replies: Replies) -> None:
+        self._checkpoints.applied(entry)
+        if entry.kind == EntryKind.MARKER and not (self._applying.replaying or self._switching):
+            base = replace(self.node.base_at(entry.index), stamp=entry.stamp)
+            self._checkpoints.marker(base, self.machine, self._around.clock.seconds())
+        self._serving.applied(replies)
+
+    def _checkpoint_completed(self, image: Image) -> None:
+        self.comparing.completed(image)
+        self._sending.checkpointed()
+        self._around.wake(self)
+
+    def compact(self, keep: int) -> int:
+        """Cut the log behind the last checkpoint to `keep` entries (below 0: as configured), bit by bit; how
+        many entries that will drop.
+        """
+        return self._checkpoints.cut_to(self.node.base.index, keep)
+
+    def hand_over(self, to: str) -> None:
+        """Give leadership to `to`. Raises NotLeading, TransferRefused."""
+        self.node.transfer(to)
+        self._serving.drop_lease()  # before anything leaves
+
+    def stop_serving_peers(self) -> None:
+        """Take no more writes from other nodes."""
+        self._serving.stopping = True
+
+    def take_checkpoint(self, done: Waiter) -> bool:
+        """On the leader: log a marker now; `done` gets the index of the checkpoint when it is durable here.
+
+        False when no marker can be logged at present.
+        """
+        index = self._serving.propose_marker()
+        if index is None:
+            return False
+        self._checkpoints.when_durable(index, done)
+        self._around.wake(self)
+        return True
+
+    # -- snapshots ------------------------------------------------------------------------------------
+
+    def _snapshot_ended(self, peer: str) -> None:
+        self.node.snapshot_ended(peer)
+        self._around.wake(self)
+
+    def _wants_checkpoint(self) -> None:
+        """There is nothing to send yet."""
+        if not self._checkpoints.busy:
+            self._serving.propose_marker()
+            self._around.wake(self)
+
+    def _snapshot_received(self, received: Received, offer: SnapshotOffer) -> bool:
+        """All of it is here: let the core take it; False when it has no use for it any more."""
+        self._received = received
+        base = received.image.base
+        if offer.reseed and base.index <= self.node.commit:
+            taken = self._serving.fenced and self.node.base.index <= base.index
+            if taken:
+                self.node.reseed(base, received.number)
+            else:
+                self._around.observer.event("snapshot_not_taken", group=self.id, index=base.index)
+        else:  # also when it was meant for a state that is wrong, and is newer than all that is known here
+            taken = self.node.install(base, received.number)
+        self._around.wake(self)
+        return taken
+
+    def _restore(self, coming: Sequence[Entry]) -> None:
+        """The core has let go of everything up to the snapshot: the state machine becomes its copy.
+
+        A state that was wrong is replaced by an older copy; the log behind that is still right, and is
+        applied anew up to the entries that are `coming` as usual.
+        """
+        received, self._received = self._received, None
+        if received is None:
+            raise InvariantViolation("only a snapshot that was given to the core is restored")
+        self._serving.skipped(received.image.base.index)
+        self._serving.restored()
+        self._applying.restore(received)
+        self._checkpoints.restored(received.image)
+        self.comparing.restored(received.image)
+        self._fence_changed(False)  # on disk the switch itself does that
+        upto = coming[0].index - 1 if coming else self.node.applied
+        if upto > self.applied:
+            self._applying.replay(upto, lambda: self._around.wake(self))
+
+    def _offered(self, sender: str, message: SnapshotOffer) -> None:
+        if sender != self.node.leader or (message.reseed and message.base.index < self.node.base.index):
+            return  # the log behind such a copy is gone here: a newer one will be offered
+        if not self._receiving.offered(sender, message, self.node.commit, self._serving.fenced):
+            known = min(self.node.commit, self.node.durable)
+            self._around.post(sender, self.id, AppendReply(self.node.term, known))
+
+    def reseed(self, peer: str) -> None:
+        """Replace the state of `peer` by a copy of the leader's, here."""
+        self._sending.offer(peer, reseed=True)
+        self._around.wake(self)
+
+    def drain(self, on: bool) -> None:
+        """Take no leadership, or, off again, any that comes."""
+        self._drained = on
+        self.node.drain(on or self.fenced)
+
+    def _fence_changed(self, fenced: bool) -> None:
+        """A replica with a wrong state serves nobody and leads nobody; its log is as good as any."""
+        self._serving.fenced = fenced
+        self.node.drain(fenced or self._drained)
+
+    _TAKES: ClassVar[dict[type, Callable[["Group", str, Any], None]]] = {  # the rest is for consensus
+        Forward: lambda self, sender, message: self._serving.forwarded(sender, message),
+        ForwardReply: lambda self, sender, message: self._serving.answered(sender, message),
+        ReadIndex: lambda self, sender, message: self._serving.asked(sender, message),
+        ReadIndexReply: lambda self, sender, message: self._serving.told(sender, message),
+        Admin: lambda self, sender, message: self._around.administration.asked(self, sender, message),
+        AdminReply: lambda self, sender, message: self._around.administration.answered(sender, message),
+        Invitation: lambda self, _, message: None,  # noqa: ARG005  this node belongs to a cluster already
+        SnapshotOffer: _offered,
+        SnapshotRequest: lambda self, sender, message: self._sending.requested(sender, message),
+        SnapshotChunk: lambda self, sender, message: self._receiving.chunk(sender, message),
+        Digest: lambda self, sender, message: self.comparing.heard(sender, message),
+        Fence: lambda self, _, message: self.comparing.fence(message),
+    }
+
+    # -- the end --------------------------------------------------------------------------------------
+
+    def abandon(self) -> None:
+        """Stop: refuse what waits, call the rest uncertain."""
+        self._serving.abandon()
+        self.membership.abandon()
+        self._sending.stop()
+        self._receiving.stop()

@@ -1,0 +1,1 @@
+"""How a cluster forms, who its members are, and how they change."""

@@ -1,0 +1,1 @@
+"""The replicated log of one group: entries, terms, durability, configurations in it."""

@@ -1,0 +1,275 @@
+"""The replicated log in memory: a tail of entries, the terms of the whole log, and what of it is durable.
+
+Entries before `tail_first` live on disk only; a leader has them fetched for a follower that far behind. Of
+those up to the base nothing is left but the base itself. All questions cost O(1) or a binary search, whatever
+the length of the log.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+
+from kraft.raft.errors import invariant
+from kraft.raft.log.configurations import Configurations
+from kraft.raft.log.durability import Durability
+from kraft.raft.log.terms import TermRuns
+from kraft.raft.membership import configuration
+from kraft.raft.membership.configuration import Base, Configuration
+from kraft.raft.messages import Entry, EntryKind
+from kraft.raft.ports import Restored
+
+# What an entry costs beyond its data, in memory and roughly on the wire: bounds in bytes must also hold for
+# entries without data.
+ENTRY_OVERHEAD_BYTES = 128
+
+_TRIM_SLACK = 8  # trim to 7/8 of the bound: moving the list's rest is then paid by many entries
+
+
+def entry_bytes(entry: Entry) -> int:
+    """What `entry` counts for in every bound in bytes."""
+    return len(entry.data) + ENTRY_OVERHEAD_BYTES
+
+
+class Log:
+    """`first_index` to `last_index`, contiguous behind `base`; without entries they are base and base + 1."""
+
+    __slots__ = (
+        "_base_moved",
+        "_dropped_bytes",
+        "_dropped_stamp",
+        "_ends",
+        "_entries",
+        "_terms",
+        "base",
+        "configurations",
+        "durability",
+        "first_index",
+        "last_index",
+        "last_stamp",
+        "last_term",
+        "tail_first",
+    )
+
+    def __init__(self, restored: Restored) -> None:
+        tail, base = restored.tail, restored.base
+        invariant(
+            not tail or tail[-1].index == restored.last_index == tail[0].index + len(tail) - 1,
+            "the restored tail is contiguous up to the last index",
+        )
+        self.base = base
+        self._base_moved = False  # and stable storage was not told
+        self.first_index = base.index + 1
+        self.last_index = restored.last_index
+        self.tail_first = tail[0].index if tail else restored.last_index + 1
+        invariant(base.index <= restored.commit <= self.last_index, "the restored commit lies in the log")
+        invariant(
+            self.first_index <= self.tail_first <= restored.commit + 1,
+            "the restored tail lies in the log, and reaches back to the commit",
+        )
+        self._terms = _terms_behind(base)
+        for first, term in restored.terms:
+            self._terms.append(max(first, self.first_index), term)
+        self.last_term = self._terms.term(self.last_index) if self.last_index else 0
+        self.last_stamp = restored.last_stamp
+        # The stamp before the tail, wanted when all of the tail is replaced. Where it is not known, that of
+        # the next entry bounds it.
+        if self.tail_first == self.first_index:
+            self._dropped_stamp = base.stamp
+        else:
+            self._dropped_stamp = tail[0].stamp if tail else restored.last_stamp
+        self._entries: list[Entry] = list(tail)
+        self._dropped_bytes = 0
+        self._ends: list[int] = []  # running total of bytes up to the end of each tail entry
+        total = 0
+        for entry in tail:
+            total += entry_bytes(entry)
+            self._ends.append(total)
+        self.durability = Durability(self.last_index)
+        self.configurations = Configurations(base, restored.configurations)
+
+    @property
+    def configuration(self) -> Configuration:
+        """The configuration in force: the last one, committed or not (RD 4.1)."""
+        return self.configurations.current
+
+    @property
+    def configuration_index(self) -> int:
+        """The index of the entry of `configuration`."""
+        return self.configurations.index
+
+    def term(self, index: int) -> int:
+        """The term at `index`, the base's or one in the log; 0 for index 0."""
+        invariant(self.base.index <= index <= self.last_index, "no term is known outside the log")
+        return self._terms.term(index)
+
+    def matches(self, index: int, term: int) -> bool:
+        """Whether the log, or its base, holds an entry with this index and term; 0 with term 0 matches."""
+        return index <= self.last_index and self._terms.term(index) == term
+
+    def last_at_most(self, index: int, term: int) -> int:
+        """The highest index up to `index`, in the log or its base, whose term is at most `term`; else 0."""
+        return self._terms.last_at_most(min(index, self.last_index), term)
+
+    def up_to_date(self, last_index: int, last_term: int) -> bool:
+        """Whether a log that ends so is at least as up to date as this one (RP 5.4.1)."""
+        return (last_term, last_index) >= (self.last_term, self.last_index)
+
+    def runs(self) -> tuple[tuple[int, int], ...]:
+        """(first index, term) runs of the whole log, its base included."""
+        return self._terms.runs()
+
+    def append(self, entry: Entry) -> None:
+        """Add the entry behind the last one."""
+        invariant(entry.index == self.last_index + 1, "entries are appended without a gap")
+        invariant(entry.term >= self.last_term, "terms never fall along the log")
+        if entry.term != self.last_term:
+            self._terms.append(entry.index, entry.term)
+            self.last_term = entry.term
+        ends = self._ends
+        ends.append((ends[-1] if ends else self._dropped_bytes) + entry_bytes(entry))
+        self._entries.append(entry)
+        self.last_index = entry.index
+        self.last_stamp = entry.stamp
+        if entry.kind == EntryKind.CONFIGURATION:  # in force from now on, committed or not (RD 4.1)
+            self.configurations.append(entry.index, configuration.decode(entry.data))
+
+    def merge(self, prev_index: int, entries: Sequence[Entry], commit: int) -> None:
+        """Make the log hold `entries`, which follow a matching `prev_index`.
+
+        Entries it holds already stay, and so does what follows them: only a conflict truncates (RP figure 2),
+        as the message may be an old one. Nothing up to `commit` can conflict.
+        """
+        skip = 0
+        if prev_index != self.last_index:
+            for entry in entries:
+                if not self.matches(entry.index, entry.term):
+                    break
+                skip += 1
+            if skip < len(entries) and entries[skip].index <= self.last_index:
+                invariant(entries[skip].index > commit, "a committed entry is never replaced")
+                self._truncate(entries[skip].index)
+        for entry in entries[skip:]:
+            self.append(entry)
+
+    def _truncate(self, index: int) -> None:
+        keep = index - self.tail_first
+        invariant(keep >= 0, "only entries in memory are ever replaced")
+        del self._entries[keep:]
+        del self._ends[keep:]
+        self._terms.truncate(index)
+        self.last_index = index - 1
+        self.last_term = self._terms.term(self.last_index) if self.last_index else 0
+        self.last_stamp = self._entries[-1].stamp if self._entries else self._dropped_stamp
+        self.durability.truncate(index)
+        self.configurations.truncate(index)
+
+    def entries(self, first: int, last: int) -> tuple[Entry, ...]:
+        """Entries `first` to `last`, all in the tail."""
+        return tuple(self._entries[first - self.tail_first : last + 1 - self.tail_first])
+
+    def entries_within(self, first: int, max_bytes: int) -> tuple[tuple[Entry, ...], int]:
+        """Entries from `first` on, in the tail: as many as fit `max_bytes`, at least one; and their bytes."""
+        start = first - self.tail_first
+        ends = self._ends
+        before = ends[start - 1] if start else self._dropped_bytes
+        if ends[-1] - before <= max_bytes:
+            return tuple(self._entries[start:]), ends[-1] - before
+        stop = max(bisect_right(ends, before + max_bytes), start + 1)
+        return tuple(self._entries[start:stop]), ends[stop - 1] - before
+
+    def bytes_behind(self, index: int) -> int:
+        """Bytes of the entries above `index`, which is at least the last index before the tail."""
+        if not self._ends:
+            return 0
+        position = index - self.tail_first
+        return self._ends[-1] - (self._ends[position] if position >= 0 else self._dropped_bytes)
+
+    @property
+    def tail_bytes(self) -> int:
+        """Bytes of all entries in memory."""
+        return self._ends[-1] - self._dropped_bytes if self._ends else 0
+
+    def trim(self, applied: int, bound_bytes: int) -> None:
+        """Drop the oldest entries so that those up to `applied` take at most `bound_bytes`."""
+        position = applied - self.tail_first
+        if position < 0 or self._ends[position] - self._dropped_bytes <= bound_bytes:
+            return
+        floor = self._ends[position] - (bound_bytes - bound_bytes // _TRIM_SLACK)
+        drop = min(bisect_left(self._ends, floor), position) + 1
+        self._drop(drop)
+
+    def _drop(self, count: int) -> None:
+        """Keep the first `count` entries of the tail in memory no longer."""
+        self._dropped_stamp = self._entries[count - 1].stamp
+        self._dropped_bytes = self._ends[count - 1]
+        self.tail_first += count
+        del self._entries[:count]
+        del self._ends[:count]
+
+    # The base
+
+    def base_at(self, index: int) -> Base:
+        """What `index`, the base's or one in the log, would be as the base.
+
+        Its stamp is that of its entry as long as that is in memory; else a later one, which bounds it.
+        """
+        if index == self.base.index:
+            return self.base
+        configuration_index, configuration = self.configurations.at(index)
+        position = index - self.tail_first
+        stamp = self._entries[position].stamp if position >= 0 else self._dropped_stamp
+        return Base(index, self.term(index), stamp, configuration_index, configuration)
+
+    def compact(self, base: Base) -> None:
+        """Let the log begin behind `base`, which is one of its entries; what follows stays."""
+        count = base.index - self.tail_first + 1
+        if count > 0:
+            self._drop(count)
+        self._terms.compact(base.index)
+        self.configurations.compact(base)
+        self.durability.skip(base.index)
+        self._move_base(base)
+
+    def restart(self, base: Base, commit: int) -> None:
+        """Forget all entries, as they end before `base` or conflict with it: the log begins anew behind it.
+
+        In a conflict only what is committed was right. Else what was acknowledged still is, and may be on
+        its way to the disk.
+        """
+        kept = commit if base.index <= self.last_index else self.last_index
+        self.durability.restart(base.index, kept)
+        self._entries.clear()
+        self._ends.clear()
+        self._dropped_bytes = 0
+        self._dropped_stamp = self.last_stamp = base.stamp
+        self.last_index, self.last_term = base.index, base.term
+        self.tail_first = base.index + 1
+        self._terms = _terms_behind(base)
+        self.configurations = Configurations(base, ())
+        self._move_base(base)
+
+    def _move_base(self, base: Base) -> None:
+        self.base = base
+        self.first_index = base.index + 1
+        self._base_moved = True
+
+    def take_base(self) -> Base | None:
+        """The base, if stable storage has yet to be told of it."""
+        if not self._base_moved:
+            return None
+        self._base_moved = False
+        return self.base
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether stable storage has yet to be told of a change."""
+        return self.durability.handed < self.last_index or self.durability.truncating or self._base_moved
+
+    def begin_write(self) -> tuple[int, int | None, tuple[Entry, ...]]:
+        """Hand everything new to stable storage: (sequence, truncate from, entries)."""
+        first = self.durability.handed + 1
+        sequence, truncate_from = self.durability.begin(self.last_index)
+        return sequence, truncate_from, self.entries(first, self.last_index)
+
+
+def _terms_behind(base: Base) -> TermRuns:
+    return TermRuns(((base.index, base.term),) if base.index else ())

@@ -1,0 +1,1 @@
+"""Configurations, their quorums, and how one configuration becomes another."""

@@ -1,0 +1,203 @@
+"""The changes of a group's membership: each a pure function, from a configuration to the one to aim at.
+
+They say what an administrator's words mean and refuse what has no meaning, in words that name the way out.
+Whether now is the time is not asked here: `Raft.reconfigure` knows what is in flight, `host.membership` who
+is healthy. All results are in canonical order, so that equal configurations encode equally.
+"""
+
+from collections.abc import Iterable
+
+from kraft.raft.errors import ChangeRefused
+from kraft.raft.membership.configuration import MEMBERS_MAX, Configuration, Joining, Member
+
+
+def added(c: Configuration, member: Member, *, joining: bool = True, replaces: str = "") -> Configuration:
+    """`member` as a learner, to vote once it has caught up if `joining`, then in place of any `replaces`."""
+    _check_settled(c)
+    _check_new(c, member, known=c.member(member.id))
+    if len(c.members) >= MEMBERS_MAX:
+        raise ChangeRefused(f"there are {MEMBERS_MAX} members, the most there can be: remove one first")
+    if replaces:
+        _find(c, replaces)
+        _check_not_replaced(c, replaces)
+    return _arranged(
+        members=(*c.members, member),
+        voters=c.voters,
+        joining=(*c.joining, Joining(member.id, replaces)) if joining else c.joining,
+        retired=c.retired,
+    )
+
+
+def removed(c: Configuration, id_: str) -> Configuration:
+    """Without `id_`, whose incarnation may never return."""
+    _check_settled(c)
+    leaving = _find(c, id_)
+    _check_not_last(c, id_)
+    return _without(c, leaving)
+
+
+def promoted(c: Configuration, id_: str) -> Configuration:
+    """The learner `id_` votes, and the member it replaces, if any, leaves in the same step."""
+    _check_settled(c)
+    _find(c, id_)
+    if id_ in c.voters:
+        raise ChangeRefused(f"{id_} is a voter already")
+    promise = _promise(c, id_)
+    result = _arranged(c.members, (*c.voters, id_), _but(c.joining, id_), c.retired)
+    replaced_one = c.member(promise.replaces) if promise is not None else None
+    return result if replaced_one is None else _without(result, replaced_one)
+
+
+def demoted(c: Configuration, id_: str) -> Configuration:
+    """`id_` is a learner that stays one: a voter loses its vote, a joining learner the prospect of one."""
+    _check_settled(c)
+    _find(c, id_)
+    if id_ in c.learners:
+        if _promise(c, id_) is None:
+            raise ChangeRefused(f"{id_} is a learner already")
+        return _arranged(c.members, c.voters, _but(c.joining, id_), c.retired)
+    _check_not_last(c, id_)
+    return _arranged(c.members, tuple(v for v in c.voters if v != id_), c.joining, c.retired)
+
+
+def readdressed(c: Configuration, id_: str, peer: str) -> Configuration:
+    """`id_` is at `peer` (`host:port`) from now on."""
+    _check_settled(c)
+    member = _find(c, id_)
+    if member.peer == peer:
+        raise ChangeRefused(f"{id_} is at {peer} already")
+    others = tuple(m for m in c.members if m.id != id_)
+    _check_address_free(others, peer)
+    moved = Member(id_, member.incarnation, peer)
+    return _arranged((*others, moved), c.voters, c.joining, c.retired)
+
+
+def replaced(c: Configuration, old: str, member: Member) -> Configuration:
+    """`member` on its way to take the place of `old`.
+
+    With the same id (an emptied directory) the old incarnation leaves at once and the new one is to vote
+    again, if the old did, once it has caught up. Another id joins beside a voter, which leaves in the very
+    step in which the new one gets its vote; beside a learner there is nothing to wait for.
+    """
+    _check_settled(c)
+    leaving = _find(c, old)
+    if old == member.id and leaving.incarnation == member.incarnation:
+        raise ChangeRefused(
+            f"{old} still has the data directory that the cluster knows: there is nothing to replace"
+        )
+    if old != member.id and old in c.voters:
+        return added(c, member, replaces=old)
+    _check_new(c, member, known=None if old == member.id else c.member(member.id))
+    if old in c.voters:
+        _check_not_replaced(c, old)
+        _check_not_last(c, old)
+    promise = Joining(old) if old in c.voters else _promise(c, old)
+    rest = tuple(m for m in c.members if m.id != old)
+    return _arranged(
+        members=(*rest, member),
+        voters=tuple(v for v in c.voters if v != old),
+        joining=_but(c.joining, old) if promise is None else _promised(c.joining, old, member.id, promise),
+        retired=(*c.retired, leaving.incarnation),
+    )
+
+
+def _without(c: Configuration, leaving: Member) -> Configuration:
+    return _arranged(
+        members=tuple(m for m in c.members if m.id != leaving.id),
+        voters=tuple(v for v in c.voters if v != leaving.id),
+        joining=_but(c.joining, leaving.id),
+        retired=(*c.retired, leaving.incarnation),
+    )
+
+
+def _arranged(
+    members: tuple[Member, ...],
+    voters: tuple[str, ...],
+    joining: tuple[Joining, ...],
+    retired: tuple[str, ...],
+) -> Configuration:
+    """In canonical order. Who is a member and does not vote is a learner; who left needs no replacement."""
+    ids = {m.id for m in members}
+    result = Configuration(
+        members=tuple(sorted(members)),
+        voters=tuple(sorted(voters)),
+        learners=tuple(sorted(ids.difference(voters))),
+        joining=tuple(sorted(Joining(j.id, j.replaces if j.replaces in ids else "") for j in joining)),
+        retired=tuple(sorted(retired)),
+    )
+    fault = result.fault()
+    if fault is not None:
+        raise ChangeRefused(f"that cannot be: {fault}")
+    return result
+
+
+def _but(joining: Iterable[Joining], id_: str) -> tuple[Joining, ...]:
+    return tuple(j for j in joining if j.id != id_)
+
+
+def _promised(joining: Iterable[Joining], old: str, new: str, promise: Joining) -> tuple[Joining, ...]:
+    """What was promised to `old` is promised to `new`."""
+    return (*_but(joining, old), Joining(new, promise.replaces))
+
+
+def _promise(c: Configuration, id_: str) -> Joining | None:
+    return next((j for j in c.joining if j.id == id_), None)
+
+
+# What is refused
+
+
+def _check_settled(c: Configuration) -> None:
+    if c.joint:
+        raise ChangeRefused("another change of the members is under way: repeat this one when it is done")
+
+
+def _find(c: Configuration, id_: str) -> Member:
+    member = c.member(id_)
+    if member is None:
+        known = ", ".join(m.id for m in c.members)
+        raise ChangeRefused(f"{id_} is not a member; the members are {known}")
+    return member
+
+
+def _check_not_last(c: Configuration, id_: str) -> None:
+    if c.voters == (id_,):
+        raise ChangeRefused(f"{id_} is the last voter: add or promote another node first")
+
+
+def _check_not_replaced(c: Configuration, id_: str) -> None:
+    successor = next((j.id for j in c.joining if j.replaces == id_), None)
+    if successor is not None:
+        raise ChangeRefused(
+            f"{successor} is on its way to take the place of {id_}: wait until it votes, or first take it "
+            f"back with KRAFT REMOVE {successor}"
+        )
+
+
+def _check_new(c: Configuration, member: Member, known: Member | None) -> None:
+    if known is not None and known.incarnation == member.incarnation:
+        kind = "voter" if member.id in c.voters else "learner"
+        raise ChangeRefused(f"{member.id} is a member already, a {kind}")
+    if known is not None:
+        raise ChangeRefused(
+            f"{member.id} is a member with another data directory: if that one is lost, re-admit the node "
+            f"with KRAFT REPLACE {member.id} {member.id} {member.peer}"
+        )
+    if member.incarnation in c.retired:
+        raise ChangeRefused(
+            f"the data directory of {member.id} belonged to a removed member and cannot return: wipe the "
+            "data directory, start the node with cluster.standby and repeat this"
+        )
+    owner = next((m.id for m in c.members if m.incarnation == member.incarnation), None)
+    if owner is not None:
+        raise ChangeRefused(
+            f"{member.id} runs on a copy of the data directory of {owner}: wipe the data directory of "
+            f"{member.id}, start it with cluster.standby and repeat this"
+        )
+    _check_address_free((m for m in c.members if m.id != member.id), member.peer)
+
+
+def _check_address_free(others: Iterable[Member], peer: str) -> None:
+    owner = next((m.id for m in others if m.peer == peer), None)
+    if owner is not None:
+        raise ChangeRefused(f"{peer} is the address of {owner}: give each node its own")

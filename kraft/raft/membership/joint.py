@@ -1,0 +1,55 @@
+"""How a leader changes the configuration: when it may not, and the way through a joint one (RD 4.3).
+
+Every change of voters is joint, whatever their number. As changes wait for one another, and the first one for
+an entry of this term (RD 4.1 with its erratum), two configurations in force somewhere always overlap.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from kraft.raft.membership.configuration import Configuration
+
+
+def refusal(current: Configuration, target: Configuration, leader: str, reached: Mapping[str, int]) -> str:
+    """Why `current` cannot become `target` under `leader`; '' when it can. `reached` is each one's index."""
+    if not target.voters:
+        return "a group needs a voter"
+    if target.joint:
+        return "a target is not joint itself"
+    if target.voters != tuple(sorted({*target.voters})) or sorted(target.voters + target.learners) != [
+        m.id for m in target.members
+    ]:
+        return "voters and learners must be the members, each once and in order"
+    returning = sorted(m.id for m in target.members if m.incarnation in current.retired)
+    if returning:
+        return f"this incarnation of {returning[0]} was removed before; it needs an empty directory"
+    now, then = current.member(leader), target.member(leader)
+    if now is not None and then is not None and now.incarnation != then.incarnation:
+        return f"{leader} leads and cannot be replaced under its own id; transfer leadership first"
+    return _newcomer(current, target, reached)
+
+
+def _newcomer(current: Configuration, target: Configuration, reached: Mapping[str, int]) -> str:
+    """Whoever is to vote must have begun as a learner.
+
+    Without a configuration it answers no candidate. Were its vote needed before it was sent one, nobody
+    could be elected, and nobody could send it one.
+    """
+    for id_, incarnation in sorted(_voters(target) - _voters(current)):
+        member = current.member(id_)
+        if member is None or member.incarnation != incarnation or not reached.get(id_):
+            return f"{id_} has nothing of the log yet; it must be a learner before it votes"
+    return ""
+
+
+def towards(current: Configuration, target: Configuration) -> Configuration:
+    """Where to go first: to `target` itself if its voters are the same members, else to the joint one."""
+    if _voters(current) == _voters(target):
+        return target
+    return msgspec.structs.replace(current, target=target)
+
+
+def _voters(configuration: Configuration) -> set[tuple[str, str]]:
+    voters = set(configuration.voters)
+    return {(m.id, m.incarnation) for m in configuration.members if m.id in voters}

@@ -1,0 +1,87 @@
+"""Majorities as values: pure functions of who votes and what each voter has reached.
+
+The same question, "how far has a majority come?", decides the commit index (RP 5.4.2), confirmed read
+rounds (RD 6.4) and whether a leader still hears a quorum (RD 6.2). A joint quorum (RD 4.3) is a second value
+with the same methods: what it decides, both majorities have decided.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+
+import msgspec
+
+from kraft.raft.membership.configuration import Configuration
+
+
+class Outcome(Enum):
+    """How an election stands."""
+
+    PENDING = "pending"
+    WON = "won"
+    LOST = "lost"
+
+
+class Majority(msgspec.Struct, frozen=True):
+    """More than half of `voters`; without voters nothing is ever decided."""
+
+    voters: tuple[str, ...]
+
+    def attained(self, numbers: Mapping[str, int]) -> int:
+        """The highest number that a majority has reached; a voter missing in `numbers` counts as 0."""
+        if not self.voters:
+            return 0
+        get = numbers.get
+        ordered = sorted([get(voter, 0) for voter in self.voters])
+        return ordered[(len(ordered) - 1) // 2]
+
+    def tally(self, votes: Mapping[str, bool]) -> Outcome:
+        """WON with a majority of grants, LOST when the voters still silent could not make one."""
+        needed = len(self.voters) // 2 + 1
+        cast = [votes[voter] for voter in self.voters if voter in votes]
+        granted = sum(cast)
+        if granted >= needed:
+            return Outcome.WON
+        silent = len(self.voters) - len(cast)
+        return Outcome.PENDING if granted + silent >= needed and self.voters else Outcome.LOST
+
+
+class Joint(msgspec.Struct, frozen=True):
+    """A majority of the old voters and one of the new; a voter of both counts in each."""
+
+    old: Majority
+    new: Majority
+
+    def attained(self, numbers: Mapping[str, int]) -> int:
+        """The highest number that both majorities have reached."""
+        return min(self.old.attained(numbers), self.new.attained(numbers))
+
+    def tally(self, votes: Mapping[str, bool]) -> Outcome:
+        """WON when both are, LOST when one is."""
+        outcomes = (self.old.tally(votes), self.new.tally(votes))
+        if Outcome.LOST in outcomes:
+            return Outcome.LOST
+        return Outcome.PENDING if Outcome.PENDING in outcomes else Outcome.WON
+
+
+Quorum = Majority | Joint
+
+
+def quorum_of(configuration: Configuration) -> Quorum:
+    """Who decides while `configuration` is in force.
+
+    Where the target gives the id of a member to another incarnation, nobody speaks for the newcomer yet: it
+    is counted as silent, lest the old one's word be taken for a log that the new one does not have.
+    """
+    old, target = Majority(configuration.voters), configuration.target
+    if target is None:
+        return old
+    present = {m.id: m.incarnation for m in configuration.members}
+    coming = {m.id: m.incarnation for m in target.members}
+    return Joint(old, Majority(tuple(_speaker(v, present, coming) for v in target.voters)))
+
+
+def _speaker(voter: str, present: Mapping[str, str], coming: Mapping[str, str]) -> str:
+    """The name under which `voter` is counted: one that no peer has if its id still is another's."""
+    if present.get(voter, coming[voter]) == coming[voter]:
+        return voter
+    return f"{voter} {coming[voter]}"  # no id has a space

@@ -1,0 +1,294 @@
+"""The careful way through the client protocol: one element after the other, whatever the pieces look like.
+
+An `IncrementalParser` keeps what is unfinished of one connection's input. Every decision is a function of the
+bytes seen so far, so that it does not matter how they were cut. Lengths are checked before anything is kept
+for them, and memory grows with received bytes only: nothing is allocated for an announced size. The input is,
+in the words of the Redis protocol,
+
+    multibulk  "*" count CRLF, then count times: "$" length CRLF, length bytes, CRLF
+    inline     text [CR] LF; telnet's option sequences (they start with byte 255) in front of it are skipped
+
+with counts and lengths in their shortest form: digits only, no sign but the minus of an ignored count.
+"""
+
+from dataclasses import dataclass
+
+from kraft.resp.inline import UnbalancedQuotes, split_arguments
+from kraft.resp.values import Request
+
+MULTIBULK_LENGTH = "ERR Protocol error: invalid multibulk length"
+BULK_LENGTH = "ERR Protocol error: invalid bulk length"
+REQUEST_LENGTH = "ERR Protocol error: too big request"
+INLINE_LENGTH = "ERR Protocol error: too big inline request"
+UNBALANCED = "ERR Protocol error: unbalanced quotes in request"
+HTTP = "ERR Protocol error: this port does not speak HTTP"
+
+HTTP_WORDS = frozenset((b"post", b"host:"))  # the first word of a line that a browser sends before its body
+
+HEADER_BYTES_MAX = 24  # a type byte, a sign, 19 digits and CR LF are 23: what is longer is no number
+TELNET_BYTES_MAX = 512  # one telnet subnegotiation; real ones have some ten bytes
+ARGUMENT_OVERHEAD_BYTES = 41  # a bytes object's own 33 bytes and its place in the list
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one connection's input.
+
+    Over `value_bytes` (one argument) or `request_bytes` (all arguments of a request) a request is delivered
+    as an `OversizedRequest`; over the others the input is an error.
+    """
+
+    value_bytes: int = 1 << 20
+    request_bytes: int = 8 << 20
+    value_bytes_max: int = 64 << 20
+    request_bytes_max: int = 128 << 20
+    arguments: int = 65_536
+    inline_bytes: int = 64 << 10  # a line without its LF
+
+
+class InlineRequest(list[bytes]):
+    """A request that came as a line of text; `line` is that line without its end."""
+
+    __slots__ = ("line",)
+
+    def __init__(self, arguments: list[bytes], line: bytes) -> None:
+        super().__init__(arguments)
+        self.line = line
+
+
+class OversizedRequest(list[bytes]):
+    """A complete request over a limit; `lengths` tells the true lengths of all arguments.
+
+    The first argument over a limit, and all behind it, were not kept: they are empty here.
+    """
+
+    __slots__ = ("lengths",)
+
+    def __init__(self, arguments: list[bytes], lengths: list[int]) -> None:
+        super().__init__(arguments)
+        self.lengths = lengths
+
+
+class ProtocolError(Exception):
+    """The bytes are not the protocol; the argument is the text of the error reply."""
+
+
+def canonical_integer(digits: bytes) -> int | None:
+    """The 64-bit number that `digits` is the shortest way to write, else None (no "+1", "01", "-0", " 1")."""
+    try:
+        number = int(digits)
+    except ValueError:
+        return None
+    return number if b"%d" % number == digits and -_INT64_MAX - 1 <= number <= _INT64_MAX else None
+
+
+class IncrementalParser:
+    """What is unfinished of one connection's input, and how it goes on."""
+
+    __slots__ = (
+        "_arguments",
+        "_body",
+        "_body_missing",
+        "_kept_bytes",
+        "_lengths",
+        "_limits",
+        "_missing",
+        "_oversized",
+        "_raw_tail",
+        "_request_bytes",
+        "_tail",
+    )
+
+    def __init__(self, limits: Limits, raw_tail: frozenset[bytes]) -> None:
+        self._limits = limits
+        self._raw_tail = raw_tail
+        self.drop()
+
+    def drop(self) -> None:
+        """Forget what is unfinished."""
+        self._tail = bytearray()  # an unfinished header, line, or line end behind an argument
+        self._body_missing = -1  # bytes to come of the argument being read; -1: its header is next
+        self._body = bytearray()
+        self._begin(0)
+
+    def _begin(self, count: int) -> None:
+        self._missing = count  # arguments to come; 0: between requests
+        self._arguments: list[bytes] = []
+        self._lengths: list[int] = []
+        self._kept_bytes = 0
+        self._request_bytes = 0
+        self._oversized = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is unfinished."""
+        return not self._missing and not self._tail
+
+    @property
+    def buffered(self) -> int:
+        """Bytes of memory held for the unfinished request, approximately."""
+        overhead = len(self._lengths) * ARGUMENT_OVERHEAD_BYTES
+        return self._kept_bytes + overhead + len(self._body) + len(self._tail)
+
+    def advance(self, data: bytes, requests: list[Request], *, once: bool = False) -> bytes:
+        """Append the requests that `data` completes; keep the rest, or with `once` give back what is behind
+        the first. Raises `ProtocolError`; the requests before the error are in `requests` then.
+        """
+        if self._tail:
+            if self._line_goes_on(data):
+                return b""
+            data = bytes(self._tail) + data
+            self._tail.clear()
+        position, end, done = 0, len(data), len(requests) + 1
+        while position < end:
+            following = self._step(data, position, requests)
+            if following < 0:
+                self._tail += data[position:]
+                break
+            position = following
+            if once and len(requests) >= done:
+                return data[position:]
+        return b""
+
+    def _line_goes_on(self, data: bytes) -> bool:
+        """Lengthen an unfinished inline line in place: joining it with every piece would cost its square."""
+        if self._missing or self._tail[0] in _NOT_TEXT or b"\n" in data:
+            return False
+        self._tail += data
+        if len(self._tail) > self._limits.inline_bytes:
+            raise ProtocolError(INLINE_LENGTH)
+        return True
+
+    def _step(self, data: bytes, position: int, requests: list[Request]) -> int:
+        """Read the element at `position`; the position behind it, or -1 when more bytes are needed."""
+        if self._missing:
+            if self._body_missing < 0:
+                return self._bulk_header(data, position)
+            return self._bulk_body(data, position, requests)
+        if data[position] == _ASTERISK:
+            return self._multibulk_header(data, position)
+        if data[position] == _TELNET:
+            return _behind_telnet_option(data, position)
+        return self._line(data, position, requests)
+
+    def _multibulk_header(self, data: bytes, position: int) -> int:
+        stop = _header_end(data, position, MULTIBULK_LENGTH)
+        if stop < 0:
+            return -1
+        count = canonical_integer(data[position + 1 : stop])
+        if count is None or count > self._limits.arguments:
+            raise ProtocolError(MULTIBULK_LENGTH)
+        if count > 0:  # "*0" and "*-1" are read over, as by Redis
+            self._begin(count)
+        return stop + 2
+
+    def _bulk_header(self, data: bytes, position: int) -> int:
+        if data[position] != _DOLLAR:
+            raise ProtocolError(f"ERR Protocol error: expected '$', got '{_printable(data[position])}'")
+        stop = _header_end(data, position, BULK_LENGTH)
+        if stop < 0:
+            return -1
+        length = canonical_integer(data[position + 1 : stop])
+        if length is None or not 0 <= length <= self._limits.value_bytes_max:
+            raise ProtocolError(BULK_LENGTH)
+        self._announce(length)
+        return stop + 2
+
+    def _announce(self, length: int) -> None:
+        self._request_bytes += length
+        if self._request_bytes > self._limits.request_bytes_max:
+            raise ProtocolError(REQUEST_LENGTH)
+        if length > self._limits.value_bytes or self._request_bytes > self._limits.request_bytes:
+            self._oversized = True
+        self._lengths.append(length)
+        self._body_missing = length
+
+    def _bulk_body(self, data: bytes, position: int, requests: list[Request]) -> int:
+        taken = min(self._body_missing, len(data) - position)
+        stop = position + taken
+        if taken and not self._oversized:
+            self._body += data[position:stop]
+        self._body_missing -= taken
+        if self._body_missing or stop == len(data):
+            return stop
+        if data[stop : stop + 2] != b"\r\n":
+            if data[stop:] == b"\r":
+                self._tail += b"\r"
+                return len(data)
+            raise ProtocolError(BULK_LENGTH)
+        self._argument_done(requests)
+        return stop + 2
+
+    def _argument_done(self, requests: list[Request]) -> None:
+        self._body_missing = -1
+        self._arguments.append(bytes(self._body))
+        self._kept_bytes += len(self._body)
+        self._body = bytearray()
+        self._missing -= 1
+        if self._missing:
+            return
+        arguments = self._arguments
+        requests.append(OversizedRequest(arguments, self._lengths) if self._oversized else arguments)
+        self._begin(0)
+
+    def _line(self, data: bytes, position: int, requests: list[Request]) -> int:
+        limit = self._limits.inline_bytes
+        stop = data.find(b"\n", position, position + limit + 1)
+        if stop < 0:
+            if len(data) - position > limit:
+                raise ProtocolError(INLINE_LENGTH)
+            return -1
+        if stop == position:
+            return stop + 1
+        line = data[position:stop].removesuffix(b"\r")
+        arguments = self._split(line)
+        if arguments:
+            requests.append(InlineRequest(arguments, line))
+        return stop + 1
+
+    def _split(self, line: bytes) -> list[bytes]:
+        raw = line.split(None, 2)
+        if raw and raw[0].lower() in self._raw_tail:
+            return raw
+        if raw and raw[0].lower() in HTTP_WORDS:
+            raise ProtocolError(HTTP)  # a page that a browser has open must not run commands from a body
+        try:
+            return split_arguments(line)
+        except UnbalancedQuotes:
+            raise ProtocolError(UNBALANCED) from None
+
+
+def _header_end(data: bytes, position: int, error: str) -> int:
+    """Where the CRLF of the header at `position` is, or -1 when it has not come yet."""
+    stop = data.find(b"\r\n", position, position + HEADER_BYTES_MAX)
+    if stop < 0 and len(data) - position >= HEADER_BYTES_MAX:
+        raise ProtocolError(error)
+    return stop
+
+
+def _behind_telnet_option(data: bytes, position: int) -> int:
+    """The position behind a telnet sequence (RFC 854), or -1 when it is unfinished."""
+    command = data[position + 1 : position + 2]
+    if not command:
+        return -1
+    if command[0] == _TELNET_SUBNEGOTIATION:
+        stop = data.find(b"\xff\xf0", position, position + TELNET_BYTES_MAX)
+        if stop < 0 and len(data) - position >= TELNET_BYTES_MAX:
+            raise ProtocolError(INLINE_LENGTH)
+        return stop + 2 if stop >= 0 else -1
+    if command[0] in _TELNET_WITH_OPTION:
+        return position + 3 if len(data) >= position + 3 else -1
+    return position + (2 if command[0] >= _TELNET_COMMANDS else 1)
+
+
+def _printable(byte: int) -> str:
+    return chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}"
+
+
+_INT64_MAX = (1 << 63) - 1
+_ASTERISK, _DOLLAR = b"*$"
+_TELNET = 255
+_TELNET_COMMANDS = 240  # the first of them
+_TELNET_SUBNEGOTIATION = 250
+_TELNET_WITH_OPTION = range(251, 255)  # WILL, WON'T, DO, DON'T
+_NOT_TEXT = (_ASTERISK, _TELNET)

@@ -1,0 +1,1 @@
+"""The command table and the functions of its rows."""

@@ -1,0 +1,187 @@
+"""What administrators order: a request becomes a command of `host.admin`, a result becomes a reply.
+
+Words, ids and ports are checked here; whether a change can be made now is for the leader to say.
+"""
+
+import re
+
+from kraft.config.kinds import Address, NodeId
+from kraft.node.admin import (
+    Add,
+    Compact,
+    Demote,
+    Drain,
+    Promote,
+    Readdress,
+    Remove,
+    Replace,
+    Reseed,
+    Result,
+    StepDown,
+    TakeSnapshot,
+    Transfer,
+    Verify,
+)
+from kraft.resp.values import Reply, Request
+from kraft.server.commands.arguments import integer
+from kraft.server.errors import SYNTAX, Rejected, printable
+
+_NODE_ID, _ADDRESS = NodeId(), Address()
+_WHOLE_ADDRESS = re.compile(rb"(?:[^:]+|\[.*\]):[0-9]+")
+
+
+def add(request: Request) -> Add:
+    """KRAFT ADD id host raft-port [LEARNER] [FORCE]."""
+    address, rest = _address(request[3:])
+    options = _options(rest, b"LEARNER", b"FORCE")
+    return Add(_id(request[2]), address, b"LEARNER" in options, b"FORCE" in options)
+
+
+def java_add(request: Request) -> Add:
+    """The Java shell's `raft-add-node id host raft-port`."""
+    return add([b"kraft", *request])
+
+
+def remove(request: Request) -> Remove:
+    """KRAFT REMOVE id [FORCE]."""
+    return Remove(_id(request[2]), _force(request[3:]))
+
+
+def java_remove(request: Request) -> Remove:
+    """The Java shell's `raft-remove-node id`."""
+    return remove([b"kraft", *request])
+
+
+def promote(request: Request) -> Promote:
+    """KRAFT PROMOTE id [FORCE]."""
+    return Promote(_id(request[2]), _force(request[3:]))
+
+
+def demote(request: Request) -> Demote:
+    """KRAFT DEMOTE id [FORCE]."""
+    return Demote(_id(request[2]), _force(request[3:]))
+
+
+def readdress(request: Request) -> Readdress:
+    """KRAFT ADDRESS id host raft-port [FORCE]."""
+    address, rest = _address(request[3:])
+    return Readdress(_id(request[2]), address, _force(rest))
+
+
+def replace(request: Request) -> Replace:
+    """KRAFT REPLACE old new host raft-port [FORCE]."""
+    address, rest = _address(request[4:])
+    return Replace(_id(request[2]), _id(request[3]), address, _force(rest))
+
+
+def transfer(request: Request) -> Transfer:
+    """KRAFT TRANSFER [id]."""
+    if len(request) > 3:
+        raise Rejected(SYNTAX)
+    return Transfer(_id(request[2])) if len(request) == 3 else Transfer()
+
+
+def step_down(_: Request) -> StepDown:
+    """KRAFT STEPDOWN."""
+    return StepDown()
+
+
+def drain(request: Request) -> Drain:
+    """KRAFT DRAIN ON | OFF."""
+    word = request[2].upper()
+    if word not in (b"ON", b"OFF"):
+        raise Rejected(f"ERR DRAIN is ON or OFF, not '{printable(request[2])}'")
+    return Drain(word == b"ON")
+
+
+def snapshot(_: Request) -> TakeSnapshot:
+    """KRAFT SNAPSHOT."""
+    return TakeSnapshot()
+
+
+def compact(request: Request) -> Compact:
+    """KRAFT COMPACT [KEEP entries]."""
+    if len(request) == 2:
+        return Compact()
+    if len(request) != 4 or request[2].upper() != b"KEEP":
+        raise Rejected("ERR write KRAFT COMPACT or KRAFT COMPACT KEEP entries")
+    keep = integer(request[3])
+    if keep < 0:
+        raise Rejected("ERR the number of entries to keep is negative")
+    return Compact(keep)
+
+
+def verify(_: Request) -> Verify:
+    """KRAFT VERIFY."""
+    return Verify()
+
+
+def reseed(request: Request) -> Reseed:
+    """KRAFT RESEED id."""
+    return Reseed(_id(request[2]))
+
+
+def done(_: Result) -> Reply:
+    """Shape of orders that have nothing to tell but that they are carried out."""
+    return "OK"
+
+
+def told(result: object) -> Reply:
+    """Shape of plain results: texts inside lists and dicts are values, not statuses."""
+    if isinstance(result, list):
+        return [told(each) for each in result]
+    if isinstance(result, dict):
+        return {told(name): told(value) for name, value in result.items()}
+    if isinstance(result, str):
+        return result.encode()
+    if result is None or isinstance(result, bytes | bool | int | float):
+        return result
+    raise TypeError(f"no reply can be made of {type(result).__name__}")
+
+
+def _id(word: bytes) -> str:
+    try:
+        return _NODE_ID.convert(word.decode("utf-8", "replace"))
+    except ValueError as problem:
+        raise Rejected(_told_so(problem)) from None
+
+
+def _address(words: Request) -> tuple[str, Request]:
+    """`host:port` of the first two words, or of one that has both; and the words behind.
+
+    Refusals name addresses in one word, and whoever copies it from there should not have to think. An IPv6
+    host may come without brackets where its port stands apart.
+    """
+    taken = 1 if _WHOLE_ADDRESS.fullmatch(words[0]) else 2
+    if len(words) < taken:
+        raise Rejected(f"ERR '{printable(words[0])}' has no port; write host raft-port, or host:port")
+    text = b":".join(words[:taken]).decode("utf-8", "replace")
+    host, _, port = text.rpartition(":")
+    if ":" in host and not host.startswith("["):
+        text = f"[{host}]:{port}"
+    try:
+        return _ADDRESS.convert(text), words[taken:]
+    except ValueError as problem:
+        raise Rejected(_told_so(problem)) from None
+
+
+def _told_so(problem: ValueError) -> str:
+    return f"ERR {printable(str(problem).encode())}"
+
+
+def _force(words: Request) -> bool:
+    return bool(_options(words, b"FORCE"))
+
+
+def _options(words: Request, *known: bytes) -> set[bytes]:
+    """The options given, in upper case, each at most once."""
+    options: set[bytes] = set()
+    for word in words:
+        option = word.upper()
+        if option not in known:
+            allowed = " and ".join(each.decode() for each in known)
+            raise Rejected(f"ERR unknown option '{printable(word)}'; there is {allowed}")
+        if option in options:
+            raise Rejected(SYNTAX)
+        options.add(option)
+    return options

@@ -1,0 +1,126 @@
+"""kraft's own commands: what the node knows of itself and the cluster, and the form of replies."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from kraft.node.status import GroupStatus, MemberStatus, TransferStatus
+from kraft.resp.values import Reply, Request
+from kraft.server import errors
+from kraft.server.errors import Rejected
+from kraft.server.routing import slot_of
+
+if TYPE_CHECKING:
+    from kraft.server.session import Session
+
+
+def status(session: "Session", _: Request) -> Reply:
+    """KRAFT STATUS: this node, and its replica of every group."""
+    now = session.clients.host.status()
+    return {
+        b"node": now.node.encode(),
+        b"cluster": now.cluster.encode(),
+        b"version": session.clients.version.encode(),
+        b"state": now.state.encode(),
+        b"problem": now.problem.encode(),
+        b"groups": [_group(group) for group in now.groups],
+    }
+
+
+def _group(group: GroupStatus) -> Reply:
+    return {
+        b"group": group.group,
+        b"role": group.role.encode(),
+        b"term": group.term,
+        b"leader": group.leader.encode(),
+        b"commit": group.commit,
+        b"applied": group.applied,
+        b"lag": group.commit - group.applied,
+        b"first_index": group.first_index,
+        b"last_index": group.last_index,
+        b"log_entries": group.last_index - group.first_index + 1,
+        b"keys": group.keys,
+        b"dataset_bytes": group.dataset_bytes,
+        b"voters": _names(group.voters),
+        b"learners": _names(group.learners),
+        b"joining": _names(group.joining),
+        b"joint": int(group.joint),
+        b"transferring": group.transferring.encode(),
+        b"checkpoint_index": group.checkpoint_index,
+        b"checkpoint_busy": int(group.checkpoint_busy),
+        b"transfers": [_transfer(transfer) for transfer in group.transfers],
+        b"fenced": int(group.fenced),
+        b"mismatch": int(group.mismatch),
+    }
+
+
+def _names(ids: Sequence[str]) -> Reply:
+    return [id_.encode() for id_ in ids]
+
+
+def _transfer(transfer: TransferStatus) -> Reply:
+    """A snapshot on its way from or to this node."""
+    return {
+        b"peer": transfer.peer.encode(),
+        b"direction": transfer.direction.encode(),
+        b"index": transfer.index,
+        b"done_bytes": transfer.done_bytes,
+        b"size_bytes": transfer.size_bytes,
+    }
+
+
+def members(session: "Session", _: Request) -> Reply:
+    """KRAFT MEMBERS: every node, as this one sees it. Unknown contact and lag are null."""
+    return [_member(member) for member in session.clients.host.status().members]
+
+
+def _member(member: MemberStatus) -> Reply:
+    contact = member.last_contact_seconds
+    return {
+        b"id": member.id.encode(),
+        b"address": member.peer.encode(),
+        b"client": member.client.encode(),
+        b"kind": b"voter" if member.voter else b"learner",
+        b"joining": int(member.joining),
+        b"connected": int(member.connected),
+        b"last_contact_ms": None if contact is None else int(contact * 1000),
+        b"lag": member.lag_entries,
+    }
+
+
+def leader(session: "Session", request: Request) -> Reply:
+    """KRAFT LEADER [key]: of the key's group, or of group 0."""
+    if len(request) > 3:
+        raise Rejected(errors.wrong_arity("kraft|leader"))
+    host = session.clients.host
+    group = host.placement.group_of(slot_of(request[2])) if len(request) == 3 else 0
+    node = host.leader(group)
+    if not node:
+        raise Rejected(f"CLUSTERDOWN No leader for group {group}")
+    return {b"group": group, b"leader": node.encode(), b"address": host.client_address(node).encode()}
+
+
+def version(session: "Session", _: Request) -> Reply:
+    """KRAFT VERSION."""
+    return session.clients.version.encode()
+
+
+def consistency(session: "Session", request: Request) -> Reply:
+    """KRAFT CONSISTENCY LINEARIZABLE | LEASE | STALE: what this connection's reads rest on."""
+    level = request[2].upper()
+    if level not in (b"LINEARIZABLE", b"LEASE", b"STALE"):
+        raise Rejected("ERR consistency is LINEARIZABLE, LEASE or STALE")
+    if level == b"LEASE" and not session.clients.config.raft.lease_reads:
+        raise Rejected("ERR this node has no lease reads; set raft.lease_reads: true on all nodes")
+    session.readonly, session.fresh = level == b"STALE", level == b"LINEARIZABLE"
+    return "OK"
+
+
+def output(session: "Session", request: Request) -> Reply:
+    """KRAFT OUTPUT plain | resp: how replies are written on an inline connection."""
+    form = request[2].lower()
+    if form not in (b"plain", b"resp"):
+        raise Rejected(errors.SYNTAX)
+    if form == b"plain" and not session.inline:
+        raise Rejected("ERR plain output is for inline connections")
+    session.plain = form == b"plain"
+    return "OK"

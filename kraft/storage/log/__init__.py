@@ -1,0 +1,1 @@
+"""log.db: entries, hard state, identity, and what a start verifies."""

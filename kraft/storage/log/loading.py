@@ -1,0 +1,65 @@
+"""Reading and judging what a database holds at start: identity, hard states, bases, log, high-water marks."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import apsw
+
+from kraft.node.values import Loaded
+from kraft.raft.messages import HardState
+from kraft.storage.errors import DamagedLog, WrongNode
+from kraft.storage.log import entries, replicas
+from kraft.storage.log.entries import Head
+from kraft.storage.log.highwater import Mark, mark
+from kraft.storage.log.identity import DamagedRow, read_hard_states, read_identity
+from kraft.storage.log.replicas import Replica
+from kraft.storage.log.scan import GroupScan, scan
+from kraft.storage.sqlite import explain, open_to_read
+
+
+@contextmanager
+def reading(place: str) -> Iterator[apsw.Connection]:
+    """The log file at `place`, to be read and left as it is. What goes wrong inside is a `StorageError`."""
+    connection = open_to_read(place)
+    try:
+        yield connection
+    except apsw.Error as error:
+        raise explain(place, error) from error
+    except DamagedRow as error:
+        raise DamagedLog(place, str(error)) from error
+    finally:
+        connection.close(True)
+
+
+def load(
+    connection: apsw.Connection, marks: dict[int, Mark], place: str, node_id: str, tail_bytes: int
+) -> tuple[Loaded, dict[int, Head], dict[int, Replica]]:
+    """All that the node needs to go on but the state files; the head of each log, and the row of each group
+    that has one. Raises `StorageError`.
+    """
+    try:
+        identity = read_identity(connection)
+        if identity.id != node_id:
+            raise WrongNode(f"{place} belongs to node {identity.id}, this node is configured as {node_id}")
+        states = read_hard_states(connection)
+        rows = replicas.read_all(connection)
+        starts = replicas.read_starts(connection)
+
+        def replica(group: int) -> Replica:
+            return rows.get(group) or replicas.unwritten(identity.incarnation, group)
+
+        logs = scan(entries.all_rows(connection), replica, tail_bytes)
+        for group in (states.keys() | marks.keys() | rows.keys()) - logs.keys():
+            logs[group] = GroupScan(group, replica(group), tail_bytes)
+        groups = {group: logs[group].restored(states.get(group, HardState())) for group in sorted(logs)}
+    except apsw.Error as error:
+        raise explain(place, error) from error
+    except (entries.BrokenChain, DamagedRow) as error:
+        raise DamagedLog(place, str(error)) from error
+    heads = {group: logs[group].head for group in groups}
+    for group, written in marks.items():
+        found = mark(groups[group].hard_state, heads[group].last_term, heads[group].last_index)
+        if lack := found.behind(written):
+            raise DamagedLog(place, f"group {group}: {lack}")
+    fenced = frozenset(group for group, row in rows.items() if row.fenced)
+    return Loaded(identity, groups, fenced=fenced, starts=starts), heads, rows

@@ -1,0 +1,1 @@
+"""What is done with the directory of a stopped node."""

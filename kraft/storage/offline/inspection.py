@@ -1,0 +1,85 @@
+"""A short look into a stopped node's directory: whose it is, and whether its log is as far as it once was.
+
+The quick part of what a start verifies: the rows that name node and groups, and the end of each log against
+the high-water marks. The entries are not read, so it takes no longer with a long log. The lock is held
+meanwhile; nothing is written, and nothing is made where no node has been.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+
+from kraft.raft.messages import HardState
+from kraft.storage import migrations
+from kraft.storage.directory import RealDirectory, prepare_directory
+from kraft.storage.errors import DamagedLog, DirectoryUnusable
+from kraft.storage.lock import DirectoryLock
+from kraft.storage.log import entries, replicas
+from kraft.storage.log.files import HIGHWATER_FILE, LOG_FILE, refuse_remains
+from kraft.storage.log.highwater import Mark, mark, parse
+from kraft.storage.log.identity import read_hard_states, read_identity
+from kraft.storage.log.loading import reading
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """`cluster` is '' for a node that was never in one. `last` is the index of each group's last entry.
+
+    `fenced` are the groups whose data here is known to be wrong. A directory of an older kraft tells only
+    whose it is.
+    """
+
+    node: str
+    cluster: str
+    last: dict[int, int]
+    fenced: frozenset[int]
+
+
+def inspect(path: str) -> Inspection | None:
+    """What the directory holds, None when no node has been there. Raises `StorageError`, `DamagedLog` too."""
+    directory = RealDirectory(path)
+    if not directory.exists(LOG_FILE):
+        refuse_remains(directory)
+        return None
+    prepare_directory(path)
+    lock = DirectoryLock(path)
+    try:
+        return _read(directory)
+    except OSError as error:
+        raise DirectoryUnusable(f"data directory {path}: {error.strerror or error}") from error
+    finally:
+        lock.release()
+
+
+def _read(directory: RealDirectory) -> Inspection:
+    place = directory.path(LOG_FILE)
+    with reading(place) as connection:
+        files = migrations.schema_files()
+        version = migrations.check(connection, files)
+        identity = read_identity(connection)
+        if version < len(files):
+            return Inspection(identity.id, identity.cluster, {}, frozenset())
+        found, fenced = _groups(connection, identity.incarnation)
+    for group, written in _marks(directory).items():
+        if lack := found.get(group, mark(HardState(), 0, 0)).behind(written):
+            raise DamagedLog(place, f"group {group}: {lack}")
+    last = {group: each.last_index for group, each in found.items()}
+    return Inspection(identity.id, identity.cluster, last, fenced)
+
+
+def _groups(connection: apsw.Connection, incarnation: str) -> tuple[dict[int, Mark], frozenset[int]]:
+    """How far each group is by its rows, and the groups that are fenced."""
+    states, rows = read_hard_states(connection), replicas.read_all(connection)
+    found = {}
+    for group in sorted(states.keys() | rows.keys()):
+        replica = rows.get(group) or replicas.unwritten(incarnation, group)
+        head = entries.last(connection, group, replica.empty_head)
+        found[group] = mark(states.get(group, HardState()), head.last_term, head.last_index)
+    return found, frozenset(group for group, row in rows.items() if row.fenced)
+
+
+def _marks(directory: RealDirectory) -> dict[int, Mark]:
+    if not directory.exists(HIGHWATER_FILE):
+        return {}
+    return parse(Path(directory.path(HIGHWATER_FILE)).read_bytes())

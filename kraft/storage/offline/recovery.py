@@ -1,0 +1,319 @@
+"""Offline recovery: one survivor's directory becomes a cluster of its own when a majority is gone for good.
+
+What Raft cannot do, an administrator decides: the log of one node counts from now on, with all that is in it.
+Two things make that so, written in one transaction. A configuration entry behind all others, of a new term,
+has this node as the only voter and every other incarnation retired; it overrides whatever change of the
+members was under way, and the election that the node then wins alone commits the whole log. A new cluster id
+keeps members of the old cluster away that come back after all: neither side talks to the other.
+
+A cluster id is the hash of its founders. The founder of a recovered cluster has this node's id and address,
+and in the place of its incarnation a mark that was drawn for the purpose. So the id is new even where the
+node had founded the old cluster alone, or was recovered before; and as nobody has that incarnation, no
+directory can join the cluster by taking itself for its founder.
+
+State files are read and left alone; so is the log until `carry_out`.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn, Self
+
+import apsw
+import msgspec
+
+from kraft.kv import commands
+from kraft.node.values import Identity, Loaded, Transaction
+from kraft.raft.membership.configuration import Configuration, Member
+from kraft.raft.messages import Entry, EntryKind, HardState
+from kraft.raft.ports import Restored
+from kraft.raft.ready import Persist
+from kraft.storage import migrations
+from kraft.storage.directory import RealDirectory, prepare_directory
+from kraft.storage.errors import DirectoryUnusable, NoSpace, StorageError
+from kraft.storage.lock import DirectoryLock
+from kraft.storage.log import identity, replicas
+from kraft.storage.log.database import LogDatabase
+from kraft.storage.log.files import HIGHWATER_FILE, LOG_FILE
+from kraft.storage.log.highwater import HighWater, Mark
+from kraft.storage.log.loading import load, reading
+from kraft.storage.log.replicas import Replica
+from kraft.storage.ports import Settings
+from kraft.storage.state.files import StateFiles
+
+ClusterId = Callable[[tuple[Member, ...]], str]  # `host.formation.cluster_id`: of the founders
+
+
+class RecoveryRefused(StorageError):
+    """The directory is in order, but not one to recover from."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFindings:
+    """One group's log as it lies there.
+
+    `term` is the highest term seen, `last_term` that of the last entry, `last_stamp` its time in Unix ms (0:
+    none). Entries up to `committed` are known to be committed; behind them are `commands` client commands in
+    `uncommitted` entries. The state is saved up to `checkpoint` (0: not at all), in state file `number`;
+    `fenced`: that state is known to differ from the other replicas'.
+    """
+
+    group: int
+    first_index: int
+    last_index: int
+    last_term: int
+    last_stamp: int
+    term: int
+    committed: int
+    commands: int
+    checkpoint: int
+    number: int
+    fenced: bool
+    configuration: Configuration
+
+    @property
+    def uncommitted(self) -> int:
+        """Entries that are not known to be committed."""
+        return self.last_index - self.committed
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a directory holds; `member` is its node, at the address in force; group 0 is the first group."""
+
+    identity: Identity
+    member: Member
+    groups: tuple[GroupFindings, ...]
+
+    @property
+    def configuration(self) -> Configuration:
+        """The configuration in force as far as this node knows, of group 0."""
+        return self.groups[0].configuration
+
+    @property
+    def majorities(self) -> tuple[tuple[str, ...], ...]:
+        """The voters, and in a joint configuration those it leads to: decisions need a majority of each."""
+        target = self.configuration.target
+        return (self.configuration.voters, *(() if target is None else (target.voters,)))
+
+
+def gone_min(voters: tuple[str, ...]) -> int:
+    """How many of `voters` must be gone before they have no majority."""
+    return len(voters) - len(voters) // 2
+
+
+def open_recovery(directory: str, settings: Settings = Settings()) -> "Recovery":  # noqa: B008 - frozen
+    """Lock and read a stopped node's directory. Raises `StorageError` when it is none to recover from."""
+    if not Path(directory).is_dir():
+        raise DirectoryUnusable(f"data directory {directory}: there is no such directory")
+    if not Path(directory, LOG_FILE).exists():
+        raise RecoveryRefused(f"data directory {directory}: no node has its data here, {LOG_FILE} is missing")
+    prepare_directory(directory)
+    lock = DirectoryLock(directory)
+    try:
+        return Recovery(RealDirectory(directory), lock, settings)
+    except BaseException:
+        lock.release()
+        raise
+
+
+class Recovery:
+    """A directory held for recovery; nobody else has it until `close`. `findings` is what it holds."""
+
+    def __init__(self, directory: RealDirectory, lock: DirectoryLock, settings: Settings) -> None:
+        self._directory = directory
+        self._lock = lock
+        self._settings = settings
+        try:
+            self.findings = _findings(_read(directory, settings))
+        except OSError as error:
+            raise DirectoryUnusable(f"{directory.path('')}: {error.strerror or error}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the next process in."""
+        self._lock.release()
+
+    def carry_out(self, cluster_id: ClusterId, mark: str) -> Identity:
+        """Make the node the only voter of a new cluster, durable on return: its new identity.
+
+        `mark` is 32 random hex digits. Raises `StorageError`; then all is as it was, or, where the disk
+        failed, one or the other.
+        """
+        found = self.findings
+        founder = Member(found.member.id, mark, found.member.peer)
+        identity = replace(found.identity, cluster=cluster_id((founder,)), members=(founder,))
+        writes = tuple((group.group, _last_word(found.member, group)) for group in found.groups)
+        database = LogDatabase(
+            self._directory, node_id=identity.id, incarnation=_never, settings=self._settings
+        )
+        try:
+            if not database.commit([Transaction(writes, identity)]):
+                raise NoSpace(f"{self._directory.path(LOG_FILE)}: the disk is full")
+            database.close()
+        except BaseException:
+            database.abandon()
+            raise
+        return identity
+
+
+def _never() -> NoReturn:
+    raise RuntimeError("a directory that holds a log has its incarnation")
+
+
+# Reading
+
+
+def _read(directory: RealDirectory, settings: Settings) -> tuple[Loaded, dict[int, Replica]]:
+    """Everything, verified as at a start, with the state files; the row of each group that has one."""
+    place = directory.path(LOG_FILE)
+    with reading(place) as connection:
+        _check_schema(connection)
+        id_ = identity.read_identity(connection).id
+        loaded, _, rows = load(connection, _marks(directory), place, id_, settings.tail_bytes)
+    return _with_states(directory, loaded, rows, settings), rows
+
+
+def _check_schema(connection: apsw.Connection) -> None:
+    files = migrations.schema_files()
+    if migrations.check(connection, files) < len(files):
+        raise RecoveryRefused(
+            f"{connection.filename} is as an older kraft left it: start the node with this version, stop it,"
+            " then repeat this"
+        )
+
+
+def _marks(directory: RealDirectory) -> dict[int, Mark]:
+    if not directory.exists(HIGHWATER_FILE):
+        return {}
+    file = directory.record_file(HIGHWATER_FILE)
+    try:
+        return HighWater(file, directory.path(HIGHWATER_FILE)).marks
+    finally:
+        file.close()
+
+
+def _with_states(
+    directory: RealDirectory, loaded: Loaded, rows: dict[int, Replica], settings: Settings
+) -> Loaded:
+    """Completed by the state files, which are read whole: a start would refuse a damaged one."""
+
+    def replica(group: int) -> Replica:
+        return rows.get(group) or replicas.unwritten(loaded.identity.incarnation, group)
+
+    files = StateFiles(directory, loaded, replica, settings=settings, shared=False, untouched=True)
+    files.abandon()
+    return files.loaded
+
+
+def _findings(read: tuple[Loaded, dict[int, Replica]]) -> Findings:
+    loaded, rows = read
+    identity = loaded.identity
+    if not identity.cluster:
+        raise RecoveryRefused(f"{identity.id} never was in a cluster: there is nothing to recover")
+    if not loaded.groups or any(not group.last_index for group in loaded.groups.values()):
+        raise RecoveryRefused(
+            f"{identity.id} was added to a cluster and has got nothing of its data yet: recover another node"
+        )
+    groups = tuple(
+        _group(number, restored, loaded, rows.get(number))
+        for number, restored in sorted(loaded.groups.items())
+    )
+    return Findings(identity, _own_member(identity, groups), groups)
+
+
+def _group(number: int, restored: Restored, loaded: Loaded, row: Replica | None) -> GroupFindings:
+    image = loaded.images.get(number)
+    later = [entry for entry in restored.tail if entry.index > restored.commit]
+    return GroupFindings(
+        group=number,
+        first_index=restored.first_index,
+        last_index=restored.last_index,
+        last_term=restored.terms[-1][1] if restored.terms else restored.base.term,
+        last_stamp=restored.last_stamp,
+        term=restored.hard_state.term,
+        committed=restored.commit,
+        commands=_count_commands(later),
+        checkpoint=0 if image is None else image[0].base.index,
+        number=0 if row is None else row.state,
+        fenced=number in loaded.fenced,
+        configuration=restored.configurations[-1][1]
+        if restored.configurations
+        else restored.base.configuration,
+    )
+
+
+def _count_commands(entries: Iterable[Entry]) -> int:
+    count = 0
+    for entry in entries:
+        if entry.kind == EntryKind.COMMANDS:
+            try:
+                count += len(commands.decode(entry.data))
+            except (commands.UnknownFormat, msgspec.DecodeError):
+                raise RecoveryRefused(
+                    f"entry {entry.index} holds commands that this version of kraft does not know:"
+                    " use the newer kraft that wrote it"
+                ) from None
+    return count
+
+
+def _own_member(identity: Identity, groups: tuple[GroupFindings, ...]) -> Member:
+    """The node as its own log knows it. Raises `RecoveryRefused` where that has no place for it."""
+    id_ = identity.id
+    for group in groups:
+        if identity.incarnation in group.configuration.retired:
+            raise RecoveryRefused(
+                f"{id_} was removed from its cluster and knows nothing of what came later:"
+                " recover another node"
+            )
+    if all(group.configuration.electors == (id_,) for group in groups):
+        raise RecoveryRefused(
+            f"{id_} is the only voter of its cluster already: there is nothing to recover, start it"
+        )
+    configuration = groups[0].configuration
+    known = configuration.members + (configuration.target.members if configuration.target is not None else ())
+    for member in known:
+        if (member.id, member.incarnation) == (id_, identity.incarnation):
+            return member
+    raise RecoveryRefused(
+        f"{id_} had not caught up to where it became a member: it holds only the beginning of the data;"
+        " recover another node"
+    )
+
+
+# Writing
+
+
+def _last_word(member: Member, group: GroupFindings) -> Persist:
+    """The entry that overrides every configuration before it, in a term in which nobody has voted."""
+    configuration = _alone(member, group.configuration)
+    fault = configuration.fault()
+    if fault is not None:
+        raise RecoveryRefused(f"group {group.group}: that cannot be: {fault}")
+    entry = Entry(
+        group.last_index + 1,
+        group.term + 1,
+        group.last_stamp,
+        EntryKind.CONFIGURATION,
+        configuration.encode(),
+    )
+    # A fenced replica would lead nobody. Naming its state file anew is what says that it counts.
+    number = group.number if group.fenced else None
+    return Persist(0, HardState(group.term + 1), None, (entry,), group.committed, state=number)
+
+
+def _alone(member: Member, before: Configuration) -> Configuration:
+    """`member` votes, and nobody else ever belonged here."""
+    retired = {*before.retired, *(other.incarnation for other in before.members)}
+    if before.target is not None:
+        retired.update(before.target.retired, (other.incarnation for other in before.target.members))
+    retired.discard(member.incarnation)
+    return msgspec.structs.replace(Configuration.of_voters((member,)), retired=tuple(sorted(retired)))

@@ -1,0 +1,338 @@
+"""`StateFiles`: the state files of one node's groups; synchronous, for `Store`'s threads or a simulator.
+
+`state-G-N.db` is the file of group G while the group's row in `log.db` says N. A new file, the group's first
+one or a received snapshot, is complete and durable before a commit points to it; what no row points to is
+removed at the next start. So at every moment of a crash exactly one file counts.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from threading import Lock
+
+from kraft.kv.checkpoint import Capture, Image
+from kraft.kv.keyspace import Keyspace
+from kraft.node.values import Loaded
+from kraft.raft.ports import Restored
+from kraft.storage.errors import DamagedLog, DamagedState, DirectoryUnusable, NoSpace, UnknownVersion
+from kraft.storage.log.replicas import Replica
+from kraft.storage.ports import Directory, Settings
+from kraft.storage.state.database import DamagedImage, Pause, StateDatabase, no_pause
+from kraft.storage.state.receiver import StateReceiver, begin
+from kraft.storage.state.view import StateView, copied_view, pinned_view
+
+_FILE_NAME = re.compile(r"state-([0-9]+)-([0-9]+)\.db(-wal|-shm|-journal)?")
+_COMPANIONS = ("-wal", "-shm", "-journal")
+
+Point = Callable[[int, int], bool]  # (group, number): durably name a group's first file; false: disk full
+
+
+def file_names(group: int, number: int) -> tuple[str, ...]:
+    """The file's name, and those of its companions."""
+    name = f"state-{group}-{number}.db"
+    return (name, *(name + suffix for suffix in _COMPANIONS))
+
+
+class StateFiles:
+    """All state files of a directory, opened and loaded. Methods raise `StorageError`.
+
+    `loaded` is what the log held, completed by the images. `write`, `switch` and `tidy` are for one thread,
+    `open_view` and `begin` may run in another one. Without `shared` there is one connection a file, for a
+    disk without shared memory, and all of it is for one thread. `untouched`: to be loaded, and left as it is.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        loaded: Loaded,
+        replicas: Callable[[int], Replica],
+        *,
+        settings: Settings,
+        vfs: str = "",
+        shared: bool = True,
+        untouched: bool = False,
+    ) -> None:
+        self._directory = directory
+        self._settings = settings
+        self._untouched = untouched
+        self._vfs = vfs
+        self._shared = shared
+        self._lock = Lock()  # guards which file is a group's, not what is done to it
+        self._numbers: dict[int, int] = {}
+        self._newest: dict[int, int] = {}  # the highest number given to a file of the group
+        self._databases: dict[int, StateDatabase] = {}
+        self._switching: dict[int, int] = {}  # committed, and not taken up for want of space
+        self._receiving: dict[int, StateReceiver] = {}
+        images: dict[int, tuple[Image, Keyspace]] = {}
+        try:
+            self._remove_orphans({group: replicas(group).state for group in loaded.groups})
+            for group, restored in loaded.groups.items():
+                found = self._load(group, restored, replicas(group))
+                if found is not None:
+                    images[group] = found
+        except OSError as error:
+            self.abandon()
+            raise DirectoryUnusable(f"{directory.path('')}: {error.strerror or error}") from error
+        except BaseException:
+            self.abandon()
+            raise
+        self.loaded = replace(loaded, images=images, groups=_raised(loaded.groups, images))
+
+    def _remove_orphans(self, numbers: Mapping[int, int]) -> None:
+        """What no row points to goes; but nothing of a group whose own file is missing: it may be the last
+        copy of its data that there is.
+        """
+        names = set(self._directory.names())
+        for name in sorted(names):
+            match = _FILE_NAME.fullmatch(name)
+            if not match:
+                continue
+            group, number = int(match[1]), numbers.get(int(match[1]), 0)
+            if number != int(match[2]) and (not number or file_names(group, number)[0] in names):
+                self._remove((name,))
+
+    def _load(self, group: int, restored: Restored, replica: Replica) -> tuple[Image, Keyspace] | None:
+        """The group's file, verified; None when there is none and the log holds everything."""
+        names = file_names(group, replica.state)
+        place = self._directory.path(names[0])
+        whole = replica.base.index == 0  # the log alone holds everything
+        self._newest[group] = replica.state
+        if not replica.state or not self._directory.exists(names[0]):
+            if not whole:
+                raise DamagedState(place, f"it is missing, and the log begins at {replica.base.index + 1}")
+            self._remove(names)
+            return None
+        try:
+            database = self._open(place)
+        except (DamagedImage, DamagedLog, UnknownVersion) as error:
+            if not whole:
+                raise DamagedState(place, _without_way_out(error)) from error
+            self._remove(names)
+            return None
+        try:
+            keyspace = database.load()
+            image = database.image
+            if image is None:
+                raise DamagedImage("it holds no checkpoint")
+            if wrong := _beside(image, restored):
+                raise DamagedState(place, wrong)
+        except DamagedImage as error:
+            database.abandon()
+            if not whole:
+                raise DamagedState(place, str(error)) from error
+            self._remove(names)
+            return None
+        except BaseException:
+            database.abandon()
+            raise
+        self._numbers[group], self._databases[group] = replica.state, database
+        return image, keyspace
+
+    def _open(self, place: str) -> StateDatabase:
+        return StateDatabase(
+            place,
+            vfs=self._vfs,
+            shared=self._shared,
+            wal_bytes_max=self._settings.wal_bytes_max,
+            untouched=self._untouched,
+        )
+
+    def _remove(self, names: tuple[str, ...]) -> None:
+        if not self._untouched:
+            for name in reversed(names):
+                self._directory.remove(name)
+
+    def image(self, group: int) -> Image | None:
+        """What the group's file holds; None when there is none."""
+        database = self._databases.get(group)
+        return None if database is None else database.image
+
+    def number(self, group: int) -> int:
+        """The number of the group's file, 0 for none."""
+        return self._numbers.get(group, 0)
+
+    def write(self, group: int, capture: Capture, point: Point, pause: Pause = no_pause) -> Image | None:
+        """One checkpoint, durable on return; None when the disk is full, with nothing changed.
+
+        The group's first one makes its file and has `point` name it.
+        """
+        if not self._take_up(group):
+            return None
+        database = self._databases.get(group)
+        if database is None:
+            return self._write_first(group, capture, point, pause)
+        return database.image if database.write(capture, pause) else None
+
+    def _write_first(self, group: int, capture: Capture, point: Point, pause: Pause) -> Image | None:
+        number = self._next(group)
+        names = file_names(group, number)
+        self._remove(names)
+        database = None
+        try:
+            database = self._open(self._directory.path(names[0]))
+            if database.write(capture, pause):
+                self._directory.sync()
+                if point(group, number):
+                    with self._lock:
+                        self._numbers[group], self._databases[group] = number, database
+                    return database.image
+        except NoSpace:
+            pass
+        except OSError as error:
+            raise DirectoryUnusable(f"{self._directory.path(names[0])}: {error}") from error
+        except BaseException:
+            if database is not None:
+                database.abandon()
+            raise
+        if database is not None:
+            database.abandon()
+        self._remove(names)
+        return None
+
+    def _next(self, group: int) -> int:
+        with self._lock:
+            self._newest[group] = number = self._newest.get(group, 0) + 1
+            return number
+
+    def switch(self, group: int, number: int) -> None:
+        """A commit has made `number` the group's file: take it up, and remove the one before.
+
+        Where the disk has no room even for that, it happens when it has; nothing is written meanwhile.
+        """
+        self._switching[group] = number
+        self._take_up(group)
+
+    def _take_up(self, group: int) -> bool:
+        """Finish a switch, if there is one; false when the disk is full."""
+        number = self._switching.get(group)
+        if number is None:
+            return True
+        place = self._directory.path(file_names(group, number)[0])
+        try:
+            database = self._open(place)
+        except NoSpace:
+            return False
+        except DamagedImage as error:
+            raise DamagedState(place, str(error)) from error
+        if database.image is None:
+            database.abandon()
+            raise DamagedState(place, "it holds no checkpoint")
+        del self._switching[group]
+        with self._lock:
+            before, old = self._numbers.get(group, 0), self._databases.get(group)
+            self._numbers[group], self._databases[group] = number, database
+            receiver = self._receiving.get(group)
+            if receiver is not None and receiver.number == number:
+                del self._receiving[group]
+            if old is not None:
+                old.abandon()
+            if before:
+                self._remove(file_names(group, before))
+        return True
+
+    def begin(self, group: int, image: Image) -> StateReceiver | None:
+        """A file for a snapshot that arrives, in the place of one still arriving; None: the disk is full."""
+        before = self._receiving.pop(group, None)
+        if before is not None and not before.finished:
+            before.abandon()
+        number = self._next(group)
+        receiver = begin(
+            self._directory,
+            file_names(group, number),
+            number,
+            image,
+            settings=self._settings,
+            vfs=self._vfs,
+            shared=self._shared,
+        )
+        if receiver is not None:
+            self._receiving[group] = receiver
+        return receiver
+
+    def open_view(self, group: int) -> StateView | None:
+        """A view of the last checkpoint; None when there is none."""
+        with self._lock:  # against a switch, which removes the file
+            database = self._databases.get(group)
+            if database is None:
+                return None
+            return pinned_view(database.place, vfs=self._vfs) if self._shared else copied_view(database)
+
+    def give_up(self, group: int, receiver: StateReceiver) -> None:
+        """Remove what arrived, unless it is the group's file by now."""
+        with self._lock:
+            if self._receiving.get(group) is receiver:
+                del self._receiving[group]
+            if self._numbers.get(group) != receiver.number:
+                receiver.abandon()
+
+    def tidy(self) -> bool:
+        """One bounded step of housekeeping: empty the WALs, give back some free pages. Whether to go on."""
+        steps = [self._tidy(database) for database in tuple(self._databases.values())]
+        return any(steps)
+
+    def _tidy(self, database: StateDatabase) -> bool:
+        if database.wal_bytes and (not database.flush() or database.wal_bytes):
+            return False  # no space, or a reader holds on to it: again when something has changed
+        if database.free_bytes <= self._settings.free_bytes:
+            return False
+        return database.vacuum(self._settings.vacuum_pages) and database.flush()
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of the groups' files with their WAL, of free pages in them, and of those that arrive."""
+        current = sum([self._size(group, number) for group, number in tuple(self._numbers.items())])
+        free = sum([database.free_bytes for database in tuple(self._databases.values())])
+        arriving = sum([self._size(group, r.number) for group, r in tuple(self._receiving.items())])
+        return {"state": current, "state_free": free, "snapshot": arriving}
+
+    def _size(self, group: int, number: int) -> int:
+        return sum([self._directory.size(name) for name in file_names(group, number)[:2]])
+
+    def close(self) -> None:
+        """Let go of all files; WALs are emptied where there is space, and unfinished snapshots removed.
+
+        A finished one stays: the commit that switches to it may be on its way.
+        """
+        for receiver in self._receiving.values():
+            if not receiver.finished:
+                receiver.abandon()
+        for database in self._databases.values():
+            database.close()
+
+    def abandon(self) -> None:
+        """Let go of all files as they are."""
+        for receiver in self._receiving.values():
+            receiver.leave()
+        for database in self._databases.values():
+            database.abandon()
+
+
+def _raised(
+    groups: Mapping[int, Restored], images: Mapping[int, tuple[Image, Keyspace]]
+) -> dict[int, Restored]:
+    """What a checkpoint stands at was committed, whether or not a row of the log says so."""
+    return {
+        group: replace(restored, commit=max(restored.commit, images[group][0].base.index))
+        if group in images
+        else restored
+        for group, restored in groups.items()
+    }
+
+
+def _beside(image: Image, restored: Restored) -> str:
+    """Why the image cannot be of this log; '' when it can."""
+    index, term = image.base.index, image.base.term
+    if index < restored.base.index:
+        return f"it stands at {index}, but the log begins at {restored.first_index}"
+    if index > restored.last_index:
+        return f"it stands at {index}, but the log ends at {restored.last_index}"
+    logged = restored.base.term
+    for first, run in restored.terms:
+        if first <= index:
+            logged = run
+    if logged != term:
+        return f"it stands at an entry of term {term}, but the log has one of term {logged} at {index}"
+    return ""
+
+
+def _without_way_out(error: Exception) -> str:
+    return error.damage if isinstance(error, DamagedLog) else str(error)

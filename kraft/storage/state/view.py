@@ -1,0 +1,98 @@
+"""A view of a state file that later checkpoints do not change, read in pieces in the order of the keys.
+
+In production it is a connection of its own with one read transaction, which never checkpoints. On a disk
+without shared memory, where a second connection cannot be had, it is a copy in memory.
+"""
+
+import apsw
+import msgspec
+
+from kraft.kv.checkpoint import Image
+from kraft.node.values import Rows
+from kraft.storage.errors import DiskFailed
+from kraft.storage.log.identity import DamagedRow
+from kraft.storage.sqlite import explain
+from kraft.storage.state import header
+from kraft.storage.state.database import StateDatabase
+
+ROW_OVERHEAD_BYTES = 16  # of a row in `Rows.data`: an array, two lengths, two numbers
+
+_FIRST = "SELECT key, value, revision, expires FROM record ORDER BY key"
+_BEHIND = "SELECT key, value, revision, expires FROM record WHERE key > ? ORDER BY key"
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class StateView:
+    """One pinned view; `image` is what it holds. Raises `StorageError`."""
+
+    def __init__(self, connection: apsw.Connection, place: str, image: Image) -> None:
+        self._connection = connection
+        self._place = place
+        self.image = image
+
+    def read(self, after: bytes | None, max_bytes: int) -> Rows:
+        """The rows behind the key `after` (None: from the first), about `max_bytes`, at least one if any."""
+        rows: list[tuple[bytes, bytes, int, int]] = []
+        size, end = 0, True
+        cursor = self._connection.cursor()
+        try:
+            found = cursor.execute(_FIRST) if after is None else cursor.execute(_BEHIND, (after,))
+            for row in found:
+                if rows and size + len(row[0]) + len(row[1]) + ROW_OVERHEAD_BYTES > max_bytes:
+                    end = False
+                    break
+                rows.append(row)
+                size += len(row[0]) + len(row[1]) + ROW_OVERHEAD_BYTES
+        except apsw.Error as error:
+            raise explain(self._place, error) from error
+        finally:
+            cursor.close()
+        return Rows(_encode(rows), rows[-1][0] if rows else after or b"", end)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._connection.close(True)
+
+
+def pinned_view(place: str, *, vfs: str = "") -> StateView | None:
+    """A view on a connection of its own; None when the file holds no checkpoint yet."""
+    try:
+        connection = apsw.Connection(place, flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs or None)
+    except apsw.Error as error:
+        raise explain(place, error) from error
+    try:
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        for pragma in ("wal_autocheckpoint=0", "query_only=1", "mmap_size=0", "cell_size_check=1"):
+            list(connection.execute(f"PRAGMA {pragma}"))
+        connection.execute("BEGIN")
+    except apsw.Error as error:
+        connection.close(True)
+        raise explain(place, error) from error
+    return _view(connection, place)
+
+
+def copied_view(database: StateDatabase) -> StateView | None:
+    """A view of a copy in memory, made through the file's only connection."""
+    connection = apsw.Connection(":memory:")
+    try:
+        with connection.backup("main", database.connection, "main") as backup:
+            backup.step()
+    except apsw.Error as error:
+        connection.close(True)
+        raise explain(database.place, error) from error
+    return _view(connection, database.place)
+
+
+def _view(connection: apsw.Connection, place: str) -> StateView | None:
+    try:
+        held = header.read(connection)
+    except apsw.Error as error:
+        connection.close(True)
+        raise explain(place, error) from error
+    except DamagedRow as error:
+        connection.close(True)
+        raise DiskFailed(f"{place}: {error}") from error
+    if held is None:
+        connection.close(True)
+        return None
+    return StateView(connection, place, held[0])

@@ -1,0 +1,1 @@
+"""Metrics: their declarations, the values, and the registry that exports them."""

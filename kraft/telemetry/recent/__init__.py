@@ -1,0 +1,1 @@
+"""The last minutes and events, kept in memory for the status page."""
