@@ -9,22 +9,32 @@ from kraft.config.launcher import LauncherOptions, from_options
 from kraft.config.loader import load, parse
 from kraft.config.problems import ConfigError, Problem
 from kraft.config.rules import stays_on_this_machine
-from kraft.config.values import Client, Cluster, Config, Http, Limits, Log, Node, Peer, Raft
+from kraft.config.values import (
+    ClientConfig,
+    ClusterConfig,
+    Config,
+    HttpConfig,
+    LimitsConfig,
+    LogConfig,
+    NodeConfig,
+    PeerConfig,
+    RaftConfig,
+)
 
 __all__ = [
     "CHANGEABLE",
-    "Client",
-    "Cluster",
+    "ClientConfig",
+    "ClusterConfig",
     "Config",
     "ConfigError",
-    "Http",
+    "HttpConfig",
     "LauncherOptions",
-    "Limits",
-    "Log",
-    "Node",
-    "Peer",
+    "LimitsConfig",
+    "LogConfig",
+    "NodeConfig",
+    "PeerConfig",
     "Problem",
-    "Raft",
+    "RaftConfig",
     "changes",
     "from_options",
     "load",

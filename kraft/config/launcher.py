@@ -9,7 +9,7 @@ from typing import Literal
 from kraft.config.kinds import NodeId, join_address, split_address
 from kraft.config.problems import ConfigError, Problem
 from kraft.config.rules import RULES, loopback_host
-from kraft.config.values import Client, Cluster, Config, Http, Node, Peer
+from kraft.config.values import ClientConfig, ClusterConfig, Config, HttpConfig, NodeConfig, PeerConfig
 
 MODES = ("standalone", "group-member", "standby")
 HTTP_PORT_OFFSET = 10
@@ -145,11 +145,11 @@ def _assemble(
     peer_port = split_address(advertise)[1]
     http_port = service_port + HTTP_PORT_OFFSET
     return Config(
-        node=Node(options.id, options.data_dir or f"./kraft-data/{options.id}"),
-        cluster=Cluster(members, standby=options.mode == "standby"),
-        peer=Peer(_listen(interface, peer_port), advertise),
-        client=Client(_listen(interface, service_port), join_address(interface, service_port)),
-        http=Http(_listen(interface, http_port), join_address(interface, http_port)),
+        node=NodeConfig(options.id, options.data_dir or f"./kraft-data/{options.id}"),
+        cluster=ClusterConfig(members, standby=options.mode == "standby"),
+        peer=PeerConfig(_listen(interface, peer_port), advertise),
+        client=ClientConfig(_listen(interface, service_port), join_address(interface, service_port)),
+        http=HttpConfig(_listen(interface, http_port), join_address(interface, http_port)),
     )
 
 

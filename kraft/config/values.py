@@ -17,7 +17,7 @@ _Timeout = Annotated[float, Duration(0.01, 3600)]
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class NodeConfig:
     """`id` names the node in the cluster; `data` is its directory."""
 
     id: Annotated[str, NodeId()]
@@ -25,7 +25,7 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class ClusterConfig:
     """`members` maps node ids to `host:port` of their peer ports; empty for a node that forms alone.
 
     With `standby` a node without a cluster forms none, and waits until one adds it.
@@ -37,7 +37,7 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
+class PeerConfig:
     """`listen` is a Twisted endpoint string; `advertise` is the `host:port` that peers dial."""
 
     listen: _Listen = "tcp:10001:interface=127.0.0.1"
@@ -45,7 +45,7 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class ClientConfig:
     """The client port. `routing` is forward or redirect."""
 
     listen: _Listen = "tcp:10011:interface=127.0.0.1"
@@ -58,7 +58,7 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True)
-class Http:
+class HttpConfig:
     """Metrics, health, status. Empty `listen`: none."""
 
     listen: Annotated[str, Endpoint(optional=True)] = "tcp:10021:interface=127.0.0.1"
@@ -66,7 +66,7 @@ class Http:
 
 
 @dataclass(frozen=True, slots=True)
-class Raft:
+class RaftConfig:
     """Times of consensus; a follower waits election_timeout to twice that."""
 
     election_timeout: Annotated[float, Duration(0.05, 60)] = 0.5
@@ -82,14 +82,14 @@ class Raft:
 
 
 @dataclass(frozen=True, slots=True)
-class Reads:
+class ReadsConfig:
     """Reads of a connection that said READONLY."""
 
     max_staleness: Annotated[float, Duration(0.1, 3600)] = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class SnapshotConfig:
     """Checkpoints, what is kept of the log behind them, and snapshots to followers.
 
     A checkpoint is due when so many entries, or bytes of entries, were applied since the last, or when
@@ -107,7 +107,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class LimitsConfig:
     """Bounds of the client port, with the reply at each in docs/client-protocol.md."""
 
     key_bytes: Annotated[int, Integer(1, 64 * KIB)] = 4 * KIB
@@ -121,7 +121,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
+class LogConfig:
     """`format` is auto (readable at a terminal, else JSON), text or json."""
 
     level: Annotated[str, Choice(("debug", "info", "warning", "error", "critical"))] = "info"
@@ -132,13 +132,13 @@ class Log:
 class Config:
     """One node's whole configuration."""
 
-    node: Node
-    cluster: Cluster = field(default_factory=Cluster)
-    peer: Peer = field(default_factory=Peer)
-    client: Client = field(default_factory=Client)
-    http: Http = field(default_factory=Http)
-    raft: Raft = field(default_factory=Raft)
-    reads: Reads = field(default_factory=Reads)
-    snapshot: Snapshot = field(default_factory=Snapshot)
-    limits: Limits = field(default_factory=Limits)
-    log: Log = field(default_factory=Log)
+    node: NodeConfig
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    peer: PeerConfig = field(default_factory=PeerConfig)
+    client: ClientConfig = field(default_factory=ClientConfig)
+    http: HttpConfig = field(default_factory=HttpConfig)
+    raft: RaftConfig = field(default_factory=RaftConfig)
+    reads: ReadsConfig = field(default_factory=ReadsConfig)
+    snapshot: SnapshotConfig = field(default_factory=SnapshotConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    log: LogConfig = field(default_factory=LogConfig)

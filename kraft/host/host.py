@@ -18,7 +18,7 @@ from kraft.host.membership.changes import Membership
 from kraft.host.membership.formation import Formation
 from kraft.host.membership.peers import Peers
 from kraft.host.persistence import RETRY_SECONDS, Persistence, Written
-from kraft.host.ports import Disk, Network, Observer
+from kraft.host.ports import Disk, HostObserver, Network
 from kraft.host.requests.proposals import Done
 from kraft.host.requests.read_rounds import ReadDone
 from kraft.host.slots import SlotMap
@@ -35,8 +35,7 @@ from kraft.peerwire.messages import Invitation, Message
 from kraft.raft.errors import InvariantViolation
 from kraft.raft.membership.configuration import Configuration
 from kraft.raft.messages import Entry, EntryKind, HardState
-from kraft.raft.ports import Jitter, Restored
-from kraft.raft.ports import Observer as RaftObserver
+from kraft.raft.ports import Jitter, RaftObserver, Restored
 from kraft.raft.raft import Raft
 from kraft.raft.ready import Persist
 
@@ -55,7 +54,7 @@ class Host:
         clock: Clock,
         disk: Disk,
         jitter: Jitter,
-        observer: Observer,
+        observer: HostObserver,
         raft_observer: RaftObserver,
         fatal: Callable[[str], None],
         groups: int = 1,

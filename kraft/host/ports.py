@@ -102,7 +102,7 @@ class Network(Protocol):
         """Close the link to `peer` and dial it no more."""
 
 
-class Observer(Protocol):
+class HostObserver(Protocol):
     """What the host tells of itself; implementations must not raise and must not call back."""
 
     def proposal(self, group: int, outcome: str, count: int) -> None:

@@ -31,7 +31,7 @@ from kraft.raft.messages import (
     Vote,
     VoteReply,
 )
-from kraft.raft.ports import Jitter, Observer, Restored, Settings, WallClock
+from kraft.raft.ports import Jitter, RaftObserver, Restored, Settings, WallClock
 from kraft.raft.ready import Fetch, Outgoing, Persist, ReadState, Ready
 
 
@@ -92,7 +92,7 @@ class Core:
         restored: Restored,
         jitter: Jitter,
         wall_clock: WallClock,
-        observer: Observer,
+        observer: RaftObserver,
         incarnation: str = "",
     ) -> None:
         self.id = id_

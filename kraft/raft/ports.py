@@ -50,7 +50,7 @@ class Restored:
         return self.base.index + 1
 
 
-class Observer(Protocol):
+class RaftObserver(Protocol):
     """What the core tells of itself; implementations must not raise and must not call back."""
 
     def role_changed(self, group: int, role: str, term: int, leader: str) -> None:

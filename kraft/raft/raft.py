@@ -11,7 +11,7 @@ from kraft.raft.errors import NotLeading
 from kraft.raft.leader import Leader
 from kraft.raft.membership.configuration import Base, Configuration
 from kraft.raft.messages import Entry, EntryKind, Message
-from kraft.raft.ports import Jitter, Observer, Restored, Settings, WallClock
+from kraft.raft.ports import Jitter, RaftObserver, Restored, Settings, WallClock
 from kraft.raft.ready import Ready
 
 
@@ -52,7 +52,7 @@ class Raft:
         restored: Restored,
         jitter: Jitter,
         wall_clock: WallClock,
-        observer: Observer,
+        observer: RaftObserver,
         incarnation: str = "",
     ) -> None:
         self._core = Core(id, group, settings, restored, jitter, wall_clock, observer, incarnation)

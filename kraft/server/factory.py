@@ -12,7 +12,7 @@ from kraft.config.values import Config
 from kraft.node.ports import Cancellable, Clock
 from kraft.server.errors import MAX_CLIENTS
 from kraft.server.port import ClientPort
-from kraft.server.ports import Host, Observer
+from kraft.server.ports import Host, ServerObserver
 from kraft.server.protocol import ClientProtocol
 
 
@@ -136,7 +136,7 @@ class Timeouts(Policy):
             self._sweep = None
 
 
-def client_factory(config: Config, host: Host, observer: Observer, clock: Clock) -> Policy:
+def client_factory(config: Config, host: Host, observer: ServerObserver, clock: Clock) -> Policy:
     """The factory to listen with: sessions under all policies. Drain its `clients` before the stop."""
     clients = ClientPort(config, host, observer, clock)
     return ConnectionCap(Timeouts(ClientFactory(clients), clients), clients)

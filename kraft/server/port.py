@@ -11,7 +11,7 @@ from kraft.node.ports import Clock
 from kraft.resp.parser import Limits as ParserLimits
 from kraft.server.commands.keys import append_within
 from kraft.server.commands.table import TABLE
-from kraft.server.ports import Host, Observer
+from kraft.server.ports import Host, ServerObserver
 from kraft.server.routing import Routing
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class ClientPort:
     """The client port of one node, apart from sockets."""
 
-    def __init__(self, config: Config, host: Host, observer: Observer, clock: Clock) -> None:
+    def __init__(self, config: Config, host: Host, observer: ServerObserver, clock: Clock) -> None:
         self.host = host
         self.config = config
         self.clock = clock

@@ -66,7 +66,7 @@ class Host(Protocol):
         """What INFO, CLUSTER and KRAFT show."""
 
 
-class Observer(Protocol):
+class ServerObserver(Protocol):
     """What the client port tells of itself. Calls are per segment, not per command; they must not raise.
 
     `protocol` is inline, resp2 or resp3; a connection opens as resp2. `kind` is read, write, local or

@@ -32,7 +32,7 @@ class Settings:
     slice_seconds: float = 0.0005
 
 
-class Observer(Protocol):
+class StorageObserver(Protocol):
     """What storage tells of itself, on the reactor's thread; implementations must not raise."""
 
     def committed(self, seconds: float, entries: int, size: int, /) -> None:

@@ -29,7 +29,7 @@ from kraft.storage.errors import NoSpace, StorageError
 from kraft.storage.lock import DirectoryLock
 from kraft.storage.log.database import LogDatabase
 from kraft.storage.log.files import HIGHWATER_FILE, LOG_FILE, WAL_FILE
-from kraft.storage.ports import Directory, Observer, Settings
+from kraft.storage.ports import Directory, Settings, StorageObserver
 from kraft.storage.sqlite import PAGE_BYTES
 from kraft.storage.state.checkpoint_thread import CheckpointThread, Stopped
 from kraft.storage.state.files import StateFiles
@@ -79,7 +79,7 @@ def open_store(
     incarnation: Callable[[], str],
     call_in_reactor: Callable[..., object],
     fatal: Callable[[str], None],
-    observer: Observer,
+    observer: StorageObserver,
     settings: Settings = Settings(),  # noqa: B008 - frozen
     vfs: str = "",
 ) -> "Store":
@@ -118,7 +118,7 @@ def open_store(
 
 
 def _load_states(
-    files: Directory, database: LogDatabase, settings: Settings, observer: Observer
+    files: Directory, database: LogDatabase, settings: Settings, observer: StorageObserver
 ) -> StateFiles:
     """On the real disk, whatever VFS the log is on: readers need shared memory."""
     began = time.perf_counter()
@@ -146,7 +146,7 @@ class Store:
         settings: Settings,
         call_in_reactor: Callable[..., object],
         fatal: Callable[[str], None],
-        observer: Observer,
+        observer: StorageObserver,
     ) -> None:
         self.loaded: Loaded = states.loaded
         self._database = database

@@ -23,7 +23,7 @@ from structlog.typing import FilteringBoundLogger, Processor
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 
-from kraft.config import Log
+from kraft.config import LogConfig
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # as in syslog(3)
@@ -49,7 +49,7 @@ class Stream(Protocol):
         """Pass it on."""
 
 
-def configure(log: Log, node: str = "", stream: Stream | None = None) -> "Sink":
+def configure(log: LogConfig, node: str = "", stream: Stream | None = None) -> "Sink":
     """Set logging up for the process; every event carries the node's id when one is given.
 
     The form `auto` is text when `stream` is a terminal, else JSON. `stream` is standard output unless given.
@@ -125,7 +125,7 @@ class TwistedBridge:
     def __call__(self, event: LogEvent) -> None:
         """Pass one event on; an error that was logged carries its traceback."""
         if not structlog.is_configured():
-            configure(Log())
+            configure(LogConfig())
         level = _TWISTED_LEVELS.get(event.get("log_level", LogLevel.info), "info")
         source = event.get("log_namespace", "")
         held = 0 if level == "debug" else self._limit.admit(f"{source} {event.get('log_format')}", BURST)

@@ -43,7 +43,7 @@ class EventLog:
         self.tell(event, **fields)
 
 
-class RaftObserver:
+class RaftTelemetry:
     """Roles and elections of all groups."""
 
     def __init__(self, metrics: Metrics, events: EventLog) -> None:
@@ -69,7 +69,7 @@ class RaftObserver:
         )
 
 
-class HostObserver:
+class HostTelemetry:
     """The road of writes and reads, and what the host wants an operator to see."""
 
     def __init__(self, metrics: Metrics, events: EventLog) -> None:
@@ -125,7 +125,7 @@ class HostObserver:
         self._events.tell_seldom(f"event {name} {cause}", name, burst=BURST, **fields)
 
 
-class StorageObserver:
+class StorageTelemetry:
     """Commits, checkpoints and errors of the disk."""
 
     def __init__(self, metrics: Metrics, events: EventLog) -> None:
@@ -172,7 +172,7 @@ class StorageObserver:
         self._events.tell_seldom(f"storage {operation}", "storage_failed", operation=operation)
 
 
-class TransportObserver:
+class TransportTelemetry:
     """Links to peers. Peer ids are members, so there are few; addresses of strangers are no labels."""
 
     def __init__(self, metrics: Metrics, events: EventLog) -> None:
@@ -217,7 +217,7 @@ class TransportObserver:
         self._metrics.round_trip.observe(seconds, peer)
 
 
-class ServerObserver:
+class ServerTelemetry:
     """The client port: connections, commands, bytes."""
 
     def __init__(self, metrics: Metrics, events: EventLog) -> None:

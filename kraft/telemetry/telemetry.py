@@ -17,11 +17,11 @@ from kraft.telemetry.metrics.registry import About, Metrics
 from kraft.telemetry.metrics.status import Clients, Status
 from kraft.telemetry.observers import (
     EventLog,
-    HostObserver,
-    RaftObserver,
-    ServerObserver,
-    StorageObserver,
-    TransportObserver,
+    HostTelemetry,
+    RaftTelemetry,
+    ServerTelemetry,
+    StorageTelemetry,
+    TransportTelemetry,
 )
 from kraft.telemetry.probe import Clock, ReactorLag
 from kraft.telemetry.recent.chronicle import Chronicle
@@ -54,11 +54,11 @@ class Telemetry:
         self.metrics = Metrics(about, wall_seconds=time.time)
         self._chronicle = Chronicle(self.metrics, time.time)
         self.events = EventLog(logger, RateLimit(time.monotonic), self._chronicle.journal)
-        self.raft = RaftObserver(self.metrics, self.events)
-        self.host = HostObserver(self.metrics, self.events)
-        self.storage = StorageObserver(self.metrics, self.events)
-        self.transport = TransportObserver(self.metrics, self.events)
-        self.server = ServerObserver(self.metrics, self.events)
+        self.raft = RaftTelemetry(self.metrics, self.events)
+        self.host = HostTelemetry(self.metrics, self.events)
+        self.storage = StorageTelemetry(self.metrics, self.events)
+        self.transport = TransportTelemetry(self.metrics, self.events)
+        self.server = ServerTelemetry(self.metrics, self.events)
         self._lag: ReactorLag | None = None
 
     def watch(self, status: Callable[[], Status], storage: Storage, directory: str) -> None:

@@ -38,7 +38,7 @@ from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import Message
 from kraft.transport.limits import LinkLimits
 from kraft.transport.outbox import Outbox
-from kraft.transport.ports import Observer, Receiver
+from kraft.transport.ports import Receiver, TransportObserver
 from kraft.transport.sockets import is_loopback, text_of, tune, write_now, writes_directly
 
 
@@ -53,7 +53,7 @@ class LinkContext:
     secret: bytes | None
     nonce: Callable[[], bytes]
     receiver: Receiver
-    observer: Observer
+    observer: TransportObserver
     order: Iterator[int] = field(default_factory=count)
 
 

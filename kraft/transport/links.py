@@ -29,7 +29,7 @@ from kraft.transport.inbound import Listener
 from kraft.transport.limits import LinkLimits
 from kraft.transport.link import Link, LinkContext
 from kraft.transport.outbound import Attempt, Dialler, is_told
-from kraft.transport.ports import Observer, Receiver
+from kraft.transport.ports import Receiver, TransportObserver
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Links:
         dice: Callable[[], float],
         nonce: Callable[[], bytes],
         receiver: Receiver,
-        observer: Observer,
+        observer: TransportObserver,
         limits: LinkLimits | None = None,
     ) -> None:
         if secret is not None and not secret:

@@ -32,7 +32,7 @@ class Receiver(Protocol):
         """(group, message) pairs from an open link, in order, but control overtakes bulk."""
 
 
-class Observer(Protocol):
+class TransportObserver(Protocol):
     """Counters and events of the links. Implementations are cheap, do not raise and do not call back."""
 
     def connected(self, peer: str) -> None:

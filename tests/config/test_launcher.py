@@ -3,7 +3,7 @@
 import pytest
 
 from kraft.config import ConfigError, LauncherOptions, from_options
-from kraft.config.values import Cluster
+from kraft.config.values import ClusterConfig
 
 GROUP = "K1,127.0.0.1,10001 K2,127.0.0.1,10002 K3,127.0.0.1,10003"
 
@@ -49,7 +49,7 @@ def test_ipv6_loopback_listens_with_an_escaped_interface() -> None:
 def test_standby_waits_at_an_address_of_its_own() -> None:
     config = from_options(LauncherOptions(id="K4", mode="standby", host="127.0.0.1", raft_rpc_port="10004"))
 
-    assert config.cluster == Cluster(standby=True)
+    assert config.cluster == ClusterConfig(standby=True)
     assert (config.peer.listen, config.peer.advertise) == (
         "tcp:10004:interface=127.0.0.1",
         "127.0.0.1:10004",

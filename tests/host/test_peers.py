@@ -3,7 +3,7 @@
 import pytest
 
 from kraft.config import Config
-from kraft.config.values import Cluster, Node
+from kraft.config.values import ClusterConfig, NodeConfig
 from kraft.host.membership.formation import Formation
 from kraft.host.membership.peers import PARTING_SECONDS, SEEK_SECONDS, Peers
 from kraft.node.values import Identity
@@ -48,7 +48,7 @@ def clock():
 def peers(clock):
     identity = Identity("K2", "incarnation of K2", "cluster", MEMBERS)
     formation = Formation(identity, "host:2", frozenset(["K1", "K2", "K3"]))
-    peers = Peers(Config(Node("K2", "data"), Cluster()), clock, formation, starts=1, session=1)
+    peers = Peers(Config(NodeConfig("K2", "data"), ClusterConfig()), clock, formation, starts=1, session=1)
     peers.start(Network())
     return peers
 

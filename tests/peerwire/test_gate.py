@@ -8,7 +8,7 @@ from hypothesis import given
 from msgspec.structs import replace
 
 from kraft.config.loader import kind_of, options
-from kraft.config.values import MIB, Limits, Snapshot
+from kraft.config.values import MIB, LimitsConfig, SnapshotConfig
 from kraft.kv.checkpoint import HASH_BYTES
 from kraft.peerwire.codec import decode, encode
 from kraft.peerwire.errors import WireError
@@ -299,7 +299,7 @@ def test_bounds_agree_with_those_of_others():
     """What can be configured can be sent, and what is summed elsewhere has the size expected here."""
     most = {
         option.name: getattr(kind_of(hint), "most", 0)
-        for section in (Limits, Snapshot)
+        for section in (LimitsConfig, SnapshotConfig)
         for option, hint in options(section)
         if option.name in ("key_bytes", "value_bytes", "request_bytes", "chunk_bytes")
     }

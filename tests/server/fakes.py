@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from kraft.config.values import Client, Config, Limits, Node, Raft
+from kraft.config.values import ClientConfig, Config, LimitsConfig, NodeConfig, RaftConfig
 from kraft.host.requests.read_rounds import View
 from kraft.host.slots import SlotMap
 from kraft.kv.commands import Command
@@ -208,19 +208,19 @@ class Port:
     def __init__(
         self,
         *,
-        limits: Limits | None = None,
-        client: Client | None = None,
-        raft: Raft | None = None,
+        limits: LimitsConfig | None = None,
+        client: ClientConfig | None = None,
+        raft: RaftConfig | None = None,
         groups: int = 1,
     ) -> None:
         self.clock = FakeClock()
         self.host = FakeHost(self.clock, groups)
         self.observer = Recorder()
         config = Config(
-            Node("K1", "data"),
-            limits=limits or Limits(),
-            client=client or Client(),
-            raft=raft or Raft(),
+            NodeConfig("K1", "data"),
+            limits=limits or LimitsConfig(),
+            client=client or ClientConfig(),
+            raft=raft or RaftConfig(),
         )
         self.factory = client_factory(config, self.host, self.observer, self.clock)
 

@@ -1,11 +1,11 @@
 """What clients and people ask about the server, the cluster and kraft itself."""
 
-from kraft.config.values import Client
+from kraft.config.values import ClientConfig
 from kraft.node.status import TransferStatus
 from kraft.server.commands.table import NAMES, TABLE
 from tests.server.fakes import Port, Talk, encode
 
-REDIRECT = Client(routing="redirect")
+REDIRECT = ClientConfig(routing="redirect")
 
 
 def body(reply: bytes) -> str:

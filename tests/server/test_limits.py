@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from kraft.config.values import Client, Limits
+from kraft.config.values import ClientConfig, LimitsConfig
 from kraft.server import session as session_module
 from tests.server.fakes import Port, Talk, encode
 
-SMALL = Limits(key_bytes=8, value_bytes=64, request_bytes=256, arguments=16, connections=2)
+SMALL = LimitsConfig(key_bytes=8, value_bytes=64, request_bytes=256, arguments=16, connections=2)
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_too_many_connections_are_told_so(small: Talk) -> None:
 
 def test_a_full_dataset_refuses_growth_only() -> None:
     """Reads and deletes still work, and it clears by itself."""
-    client = Port(limits=Limits(dataset_bytes=200)).connect()
+    client = Port(limits=LimitsConfig(dataset_bytes=200)).connect()
     refused = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"
     assert client.run("SET", "a", "1" * 200) == b"+OK\r\n"
     for words in (("SET", "b", "1"), ("APPEND", "a", "1"), ("INCR", "n"), ("MSET", "a", "1")):
@@ -210,7 +210,7 @@ def test_a_connection_without_a_whole_request_is_let_go(port: Port) -> None:
 
 
 def test_an_idle_connection_is_let_go_but_not_one_that_waits() -> None:
-    port = Port(client=Client(idle_timeout=20))
+    port = Port(client=ClientConfig(idle_timeout=20))
     idle, waiting, busy = port.connect(), port.connect(), port.connect()
     idle.run("PING")
     waiting.send(encode("SET", "a", "1"))
@@ -230,7 +230,7 @@ def test_limits_that_may_change_hold_for_open_connections(port: Port) -> None:
     second.run("PING")
     clients = port.factory.clients
     limits = replace(clients.config.limits, connections=2, dataset_bytes=5)
-    clients.reconfigure(replace(clients.config, client=Client(idle_timeout=20), limits=limits))
+    clients.reconfigure(replace(clients.config, client=ClientConfig(idle_timeout=20), limits=limits))
 
     assert port.connect().read().startswith(b"-ERR max number of clients")
     assert clients.dataset_bytes_max == 5

@@ -1,6 +1,6 @@
 """What the reads of a connection rest on: a round, a lease, or the replica as it is."""
 
-from kraft.config.values import Client, Raft
+from kraft.config.values import ClientConfig, RaftConfig
 from kraft.node.errors import TooStale
 from tests.server.fakes import Port, Talk, encode
 
@@ -26,7 +26,7 @@ def test_readonly_reads_the_replica_until_readwrite(client: Talk) -> None:
 
 def test_redirect_mode_reads_the_replica_too() -> None:
     """Whoever leads."""
-    port = Port(client=Client(routing="redirect"))
+    port = Port(client=ClientConfig(routing="redirect"))
     port.host.leaders = ["K2"]
     client = port.connect()
     assert client.run("GET", "a") == b"-MOVED 15495 127.0.0.1:10012\r\n"
@@ -36,7 +36,7 @@ def test_redirect_mode_reads_the_replica_too() -> None:
 
 
 def test_consistency_is_chosen_by_connection() -> None:
-    port = Port(raft=Raft(lease_reads=True))
+    port = Port(raft=RaftConfig(lease_reads=True))
     client, other = port.connect(), port.connect()
     assert levels_after(client, ("KRAFT", "CONSISTENCY", "STALE")) == ["stale"]
     assert levels_after(client, ("KRAFT", "CONSISTENCY", "LINEARIZABLE")) == ["fresh"]

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kraft.config import Client, Cluster, Config, Limits, Node, Peer, Raft
-from kraft.config.values import Reads, Snapshot
+from kraft.config import ClientConfig, ClusterConfig, Config, LimitsConfig, NodeConfig, PeerConfig, RaftConfig
+from kraft.config.values import ReadsConfig, SnapshotConfig
 from kraft.host.host import Host
 from kraft.node.values import Identity, Loaded
 from kraft.peerwire import codec
@@ -225,7 +225,7 @@ class SimulatedNode:
 
     def stand_by(self) -> None:
         """From the next start on, the node waits to be added when it belongs to no cluster."""
-        self.config = replace(self.config, cluster=Cluster(standby=True))
+        self.config = replace(self.config, cluster=ClusterConfig(standby=True))
 
     def fatal(self, reason: str) -> None:
         """The process says that it cannot go on, and ends."""
@@ -388,11 +388,11 @@ def address_of(number: int, move: int = 0) -> str:
 def configuration(id_: str, address: str, members: dict[str, str], tuning: Tuning) -> Config:
     """Small bounds, so that every bound is met."""
     return Config(
-        node=Node(id_, f"/{id_}"),
-        cluster=Cluster(members),
-        peer=Peer(advertise=address),
-        client=Client(write_timeout=5.0, leader_wait=2.0),
-        raft=Raft(
+        node=NodeConfig(id_, f"/{id_}"),
+        cluster=ClusterConfig(members),
+        peer=PeerConfig(advertise=address),
+        client=ClientConfig(write_timeout=5.0, leader_wait=2.0),
+        raft=RaftConfig(
             message_bytes=2_000,
             inflight_messages=4,
             inflight_bytes=4_000,
@@ -401,11 +401,11 @@ def configuration(id_: str, address: str, members: dict[str, str], tuning: Tunin
             batch_bytes=1_000,
             lease_reads=tuning.lease_reads,
         ),
-        reads=Reads(max_staleness=MAX_STALENESS),
-        snapshot=Snapshot(
+        reads=ReadsConfig(max_staleness=MAX_STALENESS),
+        snapshot=SnapshotConfig(
             checkpoint_entries=tuning.checkpoint_entries,
             keep_entries=tuning.keep_entries,
             chunk_bytes=tuning.chunk_bytes,
         ),
-        limits=Limits(),
+        limits=LimitsConfig(),
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kraft.config import Peer
+from kraft.config import PeerConfig
 from kraft.node import admin
 from kraft.node.errors import Refused
 from kraft.raft.membership.configuration import Configuration
@@ -233,7 +233,9 @@ class Operator:
         node = self._cluster.nodes[who.id]
         self._moves += 1
         node.crash()
-        node.config = replace(node.config, peer=Peer(advertise=address_of(int(node.id[1:]), self._moves)))
+        node.config = replace(
+            node.config, peer=PeerConfig(advertise=address_of(int(node.id[1:]), self._moves))
+        )
         node.start()
         return self._readdress(node)
 

@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator
 import pytest
 import structlog
 
-from kraft.config import Log
+from kraft.config import LogConfig
 from kraft.telemetry import logs
 from kraft.telemetry.logs import BURST, RateLimit
 from kraft.telemetry.metrics.registry import About, Metrics
 from kraft.telemetry.observers import (
     EventLog,
-    HostObserver,
-    RaftObserver,
-    ServerObserver,
-    StorageObserver,
-    TransportObserver,
+    HostTelemetry,
+    RaftTelemetry,
+    ServerTelemetry,
+    StorageTelemetry,
+    TransportTelemetry,
 )
 
 TIMES = 1000
@@ -35,14 +35,14 @@ class Node:
     def __init__(self) -> None:
         self.now = 0.0
         self._out = io.StringIO()
-        logs.configure(Log("info", "json"), "K1", self._out)
+        logs.configure(LogConfig("info", "json"), "K1", self._out)
         metrics = Metrics(About("K1", "0.1"), wall_seconds=lambda: self.now)
         events = EventLog(logs.logger("kraft"), RateLimit(lambda: self.now))
-        self.raft = RaftObserver(metrics, events)
-        self.host = HostObserver(metrics, events)
-        self.storage = StorageObserver(metrics, events)
-        self.transport = TransportObserver(metrics, events)
-        self.server = ServerObserver(metrics, events)
+        self.raft = RaftTelemetry(metrics, events)
+        self.host = HostTelemetry(metrics, events)
+        self.storage = StorageTelemetry(metrics, events)
+        self.transport = TransportTelemetry(metrics, events)
+        self.server = ServerTelemetry(metrics, events)
 
     @property
     def lines(self) -> list[dict[str, object]]:

@@ -15,7 +15,7 @@ from structlog.typing import FilteringBoundLogger
 from twisted.logger import Logger
 from twisted.python.logfile import LogFile
 
-from kraft.config import Log
+from kraft.config import LogConfig
 from kraft.telemetry import logs
 from kraft.telemetry.events import LEVELS
 from kraft.telemetry.logs import BURST, KEYS_MAX, RateLimit, TwistedBridge
@@ -30,7 +30,7 @@ def _unconfigured() -> Iterator[None]:
 
 
 def configure(level: str, form: str, *, stream: io.StringIO, node: str = "") -> FilteringBoundLogger:
-    logs.configure(Log(level, form), node, stream)
+    logs.configure(LogConfig(level, form), node, stream)
     return logs.logger("kraft")
 
 
@@ -43,7 +43,7 @@ def test_where_lines_go_can_be_compared(tmp_path: Path) -> None:
     """By file, not by name: a failure is not told twice in one place."""
     one, other = tmp_path / "a", tmp_path / "b"
     with one.open("w") as a, one.open("a") as again, other.open("w") as b:
-        place = logs.configure(Log(), "", a)
+        place = logs.configure(LogConfig(), "", a)
 
         assert place.same_place(again)
         assert not place.same_place(b)
@@ -55,7 +55,7 @@ def test_where_lines_go_can_be_compared(tmp_path: Path) -> None:
 def test_a_log_file_is_written_line_by_line(tmp_path: Path) -> None:
     """As JSON, since nobody reads along; it is a place of its own."""
     file = LogFile.fromFullPath(str(tmp_path / "log"), 50, maxRotatedFiles=1)
-    place = logs.configure(Log("info", "auto"), "K1", file)
+    place = logs.configure(LogConfig("info", "auto"), "K1", file)
 
     for name in ("first", "second", "third"):
         logs.logger("kraft").info(name)
@@ -145,7 +145,7 @@ def test_lower_levels_are_left_out() -> None:
 
 def test_the_level_can_change_under_loggers_that_exist() -> None:
     out = io.StringIO()
-    sink = logs.configure(Log("warning", "json"), "", out)
+    sink = logs.configure(LogConfig("warning", "json"), "", out)
     log = logs.logger("kraft")
     log.info("a")
     sink.level = "debug"
@@ -159,9 +159,9 @@ def test_the_journal_is_told_priorities(tmp_path: Path, monkeypatch: pytest.Monk
     with (tmp_path / "journal").open("w+") as out, (tmp_path / "other").open("w+") as other:
         named = os.fstat(out.fileno())
         monkeypatch.setenv("JOURNAL_STREAM", f"{named.st_dev}:{named.st_ino}")
-        logs.configure(Log("info", "json"), "", other)
+        logs.configure(LogConfig("info", "json"), "", other)
         logs.logger("kraft").error("elsewhere")
-        sink = logs.configure(Log("debug", "text"), "", out)
+        sink = logs.configure(LogConfig("debug", "text"), "", out)
         log = logs.logger("kraft")
         for level in LEVELS_OF_LOGS:
             logs.log(log, level, "a")

@@ -11,18 +11,18 @@ import structlog
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from kraft.config import Log
+from kraft.config import LogConfig
 from kraft.node.status import GroupStatus, MemberStatus, ReplicaStatus, Status
 from kraft.telemetry.logs import RateLimit, configure, logger
 from kraft.telemetry.metrics.registry import DECLARATIONS, About, Metrics
 from kraft.telemetry.metrics.samples import PREFIX, Counter, Histogram
 from kraft.telemetry.observers import (
     EventLog,
-    HostObserver,
-    RaftObserver,
-    ServerObserver,
-    StorageObserver,
-    TransportObserver,
+    HostTelemetry,
+    RaftTelemetry,
+    ServerTelemetry,
+    StorageTelemetry,
+    TransportTelemetry,
 )
 from kraft.telemetry.telemetry import Telemetry
 
@@ -58,7 +58,7 @@ def member(id_: str) -> MemberStatus:
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
-    configure(Log("critical", "json"), stream=io.StringIO())
+    configure(LogConfig("critical", "json"), stream=io.StringIO())
     yield
     structlog.reset_defaults()
 
@@ -71,11 +71,11 @@ class Node:
         self.now = 100.0
         self.metrics = Metrics(about, wall_seconds=lambda: self.now)
         events = EventLog(logger("kraft"), RateLimit(lambda: 0.0))
-        self.raft = RaftObserver(self.metrics, events)
-        self.host = HostObserver(self.metrics, events)
-        self.storage = StorageObserver(self.metrics, events)
-        self.transport = TransportObserver(self.metrics, events)
-        self.server = ServerObserver(self.metrics, events)
+        self.raft = RaftTelemetry(self.metrics, events)
+        self.host = HostTelemetry(self.metrics, events)
+        self.storage = StorageTelemetry(self.metrics, events)
+        self.transport = TransportTelemetry(self.metrics, events)
+        self.server = ServerTelemetry(self.metrics, events)
 
     def scrape(self) -> dict[str, float]:
         """`name{label=value,...}` without the prefix -> value."""
@@ -430,7 +430,7 @@ def test_telemetry_joins_observers_sources_and_the_probe(tmp_path: Path) -> None
 
 def test_a_source_that_fails_is_logged(tmp_path: Path) -> None:
     out = io.StringIO()
-    configure(Log("info", "json"), stream=out)
+    configure(LogConfig("info", "json"), stream=out)
     telemetry = Telemetry("K1", logger("kraft"))
     telemetry.watch(lambda: 1 // 0, Storage(), str(tmp_path / "gone"))  # type: ignore[arg-type, return-value]
 
@@ -448,7 +448,7 @@ def test_a_source_that_fails_is_logged(tmp_path: Path) -> None:
 
 def test_a_configuration_that_is_read_again_is_told() -> None:
     out = io.StringIO()
-    configure(Log("info", "json"), stream=out)
+    configure(LogConfig("info", "json"), stream=out)
     telemetry = Telemetry("K1", logger("kraft"))
 
     telemetry.config_reloaded(["log.level"], [])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from kraft.host.admin.requests import Asked, Requests, reply
-from kraft.host.ports import Observer
+from kraft.host.ports import HostObserver
 from kraft.node import admin
 from kraft.node.admin import (
     CHECKPOINTING,
@@ -49,7 +49,7 @@ CHECKPOINT_SECONDS = 900.0  # those that wait for a checkpoint: a million keys t
 class AdminExecutor:
     """All commands of one node, its own and those that other nodes ask of it as the leader."""
 
-    def __init__(self, host: "Host", clock: Clock, observer: Observer, first_request: int) -> None:
+    def __init__(self, host: "Host", clock: Clock, observer: HostObserver, first_request: int) -> None:
         self._host = host
         self._clock = clock
         self._observer = observer

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from operator import itemgetter
 
-from kraft.host.ports import Disk, Observer
+from kraft.host.ports import Disk, HostObserver
 from kraft.kv.checkpoint import Capture, Image
 from kraft.kv.machine import Machine
 from kraft.node.errors import DiskFull
@@ -49,7 +49,7 @@ class Checkpoints:
         self,
         group: int,
         disk: Disk,
-        observer: Observer,
+        observer: HostObserver,
         settings: CheckpointSettings,
         image: Image | None,
         completed: Callable[[Image], None],

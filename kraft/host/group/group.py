@@ -18,7 +18,7 @@ from kraft.host.consistency.checker import ConsistencyChecker
 from kraft.host.group.checkpoints import Checkpoints, CheckpointSettings, Waiter
 from kraft.host.membership.changes import Membership
 from kraft.host.persistence import Persistence
-from kraft.host.ports import Disk, Observer
+from kraft.host.ports import Disk, HostObserver
 from kraft.host.requests.proposals import Done
 from kraft.host.requests.read_rounds import ReadDone
 from kraft.host.requests.requests import Serving, Timing
@@ -71,7 +71,7 @@ class GroupContext:
     clock: Clock
     disk: Disk
     persistence: Persistence
-    observer: Observer
+    observer: HostObserver
     post: Callable[[str, int, Message], None]  # queue a message for the end of this turn
     wake: Callable[["Group"], None]  # take part in the next turn
     broken: Callable[[Exception], None]  # an error that excludes going on: never comes back in production

@@ -16,7 +16,7 @@ from kraft.host.membership import quorum_safety
 from kraft.host.membership.admission import Admission
 from kraft.host.membership.formation import Formation
 from kraft.host.membership.invitations import Greeting, Invitations
-from kraft.host.ports import Network, Observer
+from kraft.host.ports import HostObserver, Network
 from kraft.node.admin import Add, Change, Demote, Done, Outcome, Promote, Readdress, Remove, Replace
 from kraft.node.errors import AdminRefused, NotLeader, Stopping, Uncertain
 from kraft.node.ports import Clock
@@ -113,7 +113,7 @@ class Membership:
         clock: Clock,
         network: Network,
         greeting: Greeting,
-        observer: Observer,
+        observer: HostObserver,
         election_ticks: int,
         tick_seconds: float,
         groups: int = 1,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kraft.host.applier import Applier, Replies
-from kraft.host.ports import Observer
+from kraft.host.ports import HostObserver
 from kraft.host.requests.coalescing import Coalescer
 from kraft.host.requests.forwarding import Forwarding
 from kraft.host.requests.leader_clock import LeaderClock
@@ -61,7 +61,7 @@ class Serving:
         node: Raft,
         applying: Applier,
         clock: Clock,
-        observer: Observer,
+        observer: HostObserver,
         post: Callable[[str, Message], None],
         wake: Callable[[], None],
         timing: Timing,

@@ -11,7 +11,7 @@ from enum import Enum
 from functools import partial
 from zlib import crc32
 
-from kraft.host.ports import Disk, ImageWriter, Observer
+from kraft.host.ports import Disk, HostObserver, ImageWriter
 from kraft.host.snapshots.settings import ABANDONED, DONE, FAILED, RECEIVE, SnapshotSettings
 from kraft.kv.checkpoint import Image
 from kraft.node.ports import Clock
@@ -132,7 +132,7 @@ class SnapshotReceiver:
         disk: Disk,
         post: Callable[[str, Message], None],
         complete: Callable[[Received, SnapshotOffer], bool],
-        observer: Observer,
+        observer: HostObserver,
         settings: SnapshotSettings,
     ) -> None:
         """`complete` takes the image into use, or answers False: its file is not needed, and goes."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 from zlib import crc32
 
-from kraft.host.ports import Disk, ImageReader, Observer
+from kraft.host.ports import Disk, HostObserver, ImageReader
 from kraft.host.snapshots.settings import ABANDONED, DONE, FAILED, SEND, SnapshotSettings
 from kraft.host.snapshots.throttle import Throttle
 from kraft.node.ports import Cancellable, Clock
@@ -87,7 +87,7 @@ class SnapshotSender:
         disk: Disk,
         post: Callable[[str, Message], None],
         ended: Callable[[str], None],
-        observer: Observer,
+        observer: HostObserver,
         settings: SnapshotSettings,
         wanted: Callable[[], None],
     ) -> None:

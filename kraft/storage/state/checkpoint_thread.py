@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from kraft.kv.checkpoint import Capture, Image
-from kraft.storage.ports import Observer, Settings
+from kraft.storage.ports import Settings, StorageObserver
 from kraft.storage.state.files import Point, StateFiles
 from kraft.storage.worker import Worker
 
@@ -32,7 +32,7 @@ class CheckpointThread:
         settings: Settings,
         call_in_reactor: Callable[..., object],
         fail: Callable[[str], None],
-        observer: Observer,
+        observer: StorageObserver,
     ) -> None:
         self._files = files
         self._point = point

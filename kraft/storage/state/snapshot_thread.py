@@ -10,7 +10,7 @@ from typing import Any
 
 from kraft.kv.checkpoint import Image
 from kraft.node.values import Received, Rows
-from kraft.storage.ports import Observer
+from kraft.storage.ports import StorageObserver
 from kraft.storage.state.files import StateFiles
 from kraft.storage.state.receiver import DISK_FULL, StateReceiver
 from kraft.storage.state.view import StateView
@@ -28,7 +28,7 @@ class SnapshotThread:
         released: Callable[[], None],
         call_in_reactor: CallInReactor,
         fail: Callable[[str], None],
-        observer: Observer,
+        observer: StorageObserver,
     ) -> None:
         self._files = files
         self._released = released
@@ -155,7 +155,7 @@ class ArrivingImage:
         worker: Worker,
         files: StateFiles,
         call_in_reactor: CallInReactor,
-        observer: Observer,
+        observer: StorageObserver,
     ) -> None:
         self._group = group
         self._receiver = receiver
