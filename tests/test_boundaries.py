@@ -1,13 +1,10 @@
-"""The shape of the package, executed: who imports whom, what the core may not know, no file without a use."""
+"""The order of the packages, executed: imports point down, the core stays pure, no file is without a use."""
 
-import ast
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-SOURCES = sorted((ROOT / "kraft").rglob("*.py"))
+from tests.source import ROOT, SOURCES, Module, name_of, parse, read
 
 # From the bottom: a package imports lower lines only, never its neighbours.
 LINES = (
@@ -70,40 +67,17 @@ NOT_IN_CORE = {
 ENTRIES = {"kraft.tap", "kraft.cli.main", "kraft.raft.invariants"}
 
 
-def name_of(path: Path) -> str:
-    """The dotted name of a module of the checkout."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def imports_of(source: str, module: str, *, package: bool = False) -> Iterator[tuple[int, str]]:
-    """(line, dotted name) of everything that `module` imports anywhere in it, also inside functions.
-
-    `from a import b` gives `a.b`: whether b is a module or a name in one does not matter to the rules.
-    """
-    home = module if package else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                up = home.rsplit(".", node.level - 1)[0] if node.level > 1 else home
-                base = f"{up}.{base}" if base else up
-            yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
-
-
 def is_or_in(name: str, module: str) -> bool:
     """Whether `name` is `module` or something below it."""
     return name == module or name.startswith(module + ".")
 
 
-def faults(module: str, source: str, *, package: bool = False) -> list[str]:
+def faults(module: Module) -> list[str]:
     """Every broken rule in one module, each with what to use instead."""
-    own = module.split(".")[1] if "." in module else ""
+    own = module.name.split(".")[1] if "." in module.name else ""
     found = []
-    for line, name in imports_of(source, module, package=package):
-        where = f"{module}:{line} imports {name}"
+    for line, name in module.imports():
+        where = f"{module.name}:{line} imports {name}"
         if is_or_in(name, "kraft"):
             found += [f"{where}: {reason}" for reason in _direction(own, name)]
             continue
@@ -130,7 +104,7 @@ def _direction(own: str, name: str) -> Iterator[str]:
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_imports_point_down_and_stay_at_home(path):
     """No import goes up, sideways, or to something that another package owns."""
-    assert faults(name_of(path), path.read_text(), package=path.name == "__init__.py") == []
+    assert faults(read(path)) == []
 
 
 def test_every_package_has_a_line():
@@ -144,7 +118,7 @@ def test_no_file_is_without_a_use():
     uses: dict[str, set[str]] = {name_of(path): set() for path in SOURCES}
     for path in SOURCES:
         module = name_of(path)
-        for _, name in imports_of(path.read_text(), module, package=path.name == "__init__.py"):
+        for _, name in read(path).imports():
             parts = name.split(".")
             uses[module] |= {".".join(parts[:end]) for end in range(1, len(parts) + 1)} & uses.keys()
     reached, waiting = set(), ENTRIES & uses.keys()
@@ -179,7 +153,7 @@ def test_the_twisted_folder_stays_a_namespace():
 )
 def test_each_rule_sees_its_breach(module, source, reason):
     """The checker is trusted only while it catches planted faults."""
-    [fault] = faults(module, source)
+    [fault] = faults(parse(module, source))
     assert reason in fault
 
 
@@ -194,4 +168,4 @@ def test_each_rule_sees_its_breach(module, source, reason):
 )
 def test_what_is_allowed_passes(module, source):
     """The checker does not forbid the architecture itself."""
-    assert faults(module, source) == []
+    assert faults(parse(module, source)) == []

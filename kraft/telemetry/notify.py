@@ -26,8 +26,6 @@ SEND_SECONDS = 0.5  # the manager's queue is full only when it hangs itself: the
 class GroupStatus(Protocol):
     """One group's replica on this node; see `host.status`."""
 
-    # ruff: noqa: D102  (as in `telemetry.status`)
-
     @property
     def role(self) -> str: ...
     @property

@@ -37,37 +37,37 @@ class Replica(Protocol):
     """What is needed of `raft.node.Raft`."""
 
     @property
-    def id(self) -> str: ...  # noqa: D102  as there
+    def id(self) -> str: ...
 
     @property
-    def term(self) -> int: ...  # noqa: D102
+    def term(self) -> int: ...
 
     @property
-    def leader(self) -> str: ...  # noqa: D102
+    def leader(self) -> str: ...
 
     @property
-    def commit(self) -> int: ...  # noqa: D102
+    def commit(self) -> int: ...
 
     @property
-    def first_index(self) -> int: ...  # noqa: D102
+    def first_index(self) -> int: ...
 
     @property
-    def last_index(self) -> int: ...  # noqa: D102
+    def last_index(self) -> int: ...
 
     @property
-    def configuration(self) -> Configuration: ...  # noqa: D102
+    def configuration(self) -> Configuration: ...
 
     @property
-    def configuration_index(self) -> int: ...  # noqa: D102
+    def configuration_index(self) -> int: ...
 
     @property
-    def leads_with_commit(self) -> bool: ...  # noqa: D102
+    def leads_with_commit(self) -> bool: ...
 
-    def term_at(self, index: int) -> int: ...  # noqa: D102
+    def term_at(self, index: int) -> int: ...
 
-    def progress(self) -> tuple[FollowerStatus, ...]: ...  # noqa: D102
+    def progress(self) -> tuple[FollowerStatus, ...]: ...
 
-    def reconfigure(self, target: Configuration) -> tuple[int, int]: ...  # noqa: D102
+    def reconfigure(self, target: Configuration) -> tuple[int, int]: ...
 
 
 @dataclass(slots=True)

@@ -3,8 +3,6 @@
 The protocols name what is read of `host`'s status values, which this package may not import.
 """
 
-# ruff: noqa: D102  (what each value means stands beside the values themselves)
-
 from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
