@@ -27,13 +27,13 @@ class FastElection:
 
     def begin(self, group: "Group", wake: Callable[["Group"], None], attempts: int = ATTEMPTS) -> None:
         """Campaign soon, unless a leader turns up first."""
-        term = group.node.term
+        term = group.raft.term
         delay = (1 + self._jitter(self._window_ms)) / 1000.0
 
         def campaign() -> None:
-            if group.node.leader or group.node.term != term:
+            if group.raft.leader or group.raft.term != term:
                 return
-            group.node.campaign()
+            group.raft.campaign()
             wake(group)
             if attempts > 1:
                 self.begin(group, wake, attempts - 1)

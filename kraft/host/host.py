@@ -24,8 +24,7 @@ from kraft.host.requests.read_rounds import ReadDone
 from kraft.host.slots import SlotMap
 from kraft.host.status import group_status, member_statuses
 from kraft.kv.commands import Command
-from kraft.node.admin import Command as Admin
-from kraft.node.admin import Done as AdminDone
+from kraft.node.admin import AdminCommand, AdminDone
 from kraft.node.errors import NoLeader
 from kraft.node.ports import Clock
 from kraft.node.status import Status
@@ -39,7 +38,7 @@ from kraft.raft.ports import Jitter, RaftObserver, Restored
 from kraft.raft.raft import Raft
 from kraft.raft.ready import Persist
 
-HANDOVER_GRACE = 0.5  # seconds after an election timeout, in which the core gives a transfer up by itself
+TRANSFER_GRACE = 0.5  # seconds after an election timeout, in which the core gives a transfer up by itself
 GREET_AGAIN_SECONDS = 1.0  # after forming; a peer that formed by itself has long been heard of by then
 
 
@@ -59,7 +58,7 @@ class Host:
         fatal: Callable[[str], None],
         groups: int = 1,
     ) -> None:
-        self.placement = SlotMap(groups)
+        self.slots = SlotMap(groups)
         self.groups: dict[int, Group] = {}
         self.dataset_bytes = 0  # approximate memory of the data of all groups here, as of the last tick
         self.persistence = Persistence(disk, clock, self._disk_full, self._durable)
@@ -77,7 +76,7 @@ class Host:
         self._forming = False
         self._removed = False  # from the cluster: links that are still up are no reason to serve on
         self._tick_seconds = settings.tick_seconds(config)
-        self.handovers = LeadershipTransfers(clock, config.raft.election_timeout + HANDOVER_GRACE, self._wake)
+        self.transfers = LeadershipTransfers(clock, config.raft.election_timeout + TRANSFER_GRACE, self._wake)
         self.administration = AdminExecutor(self, clock, observer, jitter(1 << 31) << 20)
         self._around = GroupContext(
             clock,
@@ -130,7 +129,7 @@ class Host:
         self._state = "stopping"
         for group in self.groups.values():
             group.drain(True)
-        self.handovers.leave(self.groups.values(), left)
+        self.transfers.transfer_all(self.groups.values(), left)
 
     def refuse_peers(self) -> None:
         """Take no more writes from other nodes."""
@@ -153,8 +152,8 @@ class Host:
             for peer, incarnation in self.peers.incarnations.items():
                 group.link_up(peer, incarnation)
             self._reconfigured(group)
-            if group.node.configuration.electors == (self.id,):
-                group.node.campaign()  # nobody else could lead: no silence to wait for
+            if group.raft.configuration.electors == (self.id,):
+                group.raft.campaign()  # nobody else could lead: no silence to wait for
             self._wake(group)
             if not remaining:
                 seconds = round(self._clock.seconds() - begun, 3)
@@ -188,7 +187,7 @@ class Host:
             observer=self._observer,
             election_ticks=settings.election_ticks(config),
             tick_seconds=self._tick_seconds,
-            groups=self.placement.groups,
+            groups=self.slots.groups,
         )
         return Group(
             id_,
@@ -237,7 +236,7 @@ class Host:
         else:
             target.read_stale(done)
 
-    def admin(self, command: Admin, done: AdminDone) -> None:
+    def admin(self, command: AdminCommand, done: AdminDone) -> None:
         """Do an administrator's command, here or at the leader; `done` gets its result or an exception."""
         self.administration.do(command, done)
 
@@ -261,7 +260,7 @@ class Host:
     def leader(self, group: int) -> str:
         """The id of the leader of `group` as known here, '' when there is none."""
         target = self.groups.get(group)
-        return target.node.leader if target is not None else ""
+        return target.raft.leader if target is not None else ""
 
     def client_address(self, node: str) -> str:
         """`host:port` of the client port of a member, '' until it has greeted."""
@@ -343,7 +342,7 @@ class Host:
         if self._forming:
             return
         self._forming = True
-        writes = tuple((id_, persist) for id_ in range(self.placement.groups))
+        writes = tuple((id_, persist) for id_ in range(self.slots.groups))
 
         def begun(durable: bool) -> None:
             if not durable:
@@ -369,11 +368,11 @@ class Host:
 
         A follower leaves that to its leader: it need not have heard from other followers.
         """
-        if not any(group.node.leader and not group.leads for group in self.groups.values()):
+        if not any(group.raft.leader and not group.leads for group in self.groups.values()):
             self.peers.greet_again()
 
     def _reconfigured(self, group: Group) -> None:
-        configuration = group.node.configuration
+        configuration = group.raft.configuration
         self._observer.event(
             "configuration_changed",
             group=group.id,
@@ -443,8 +442,8 @@ class Host:
             for group in self.groups.values():
                 group.tick()
                 if group.fenced and group.leads:  # what it answers to writers comes from a wrong state
-                    self.handovers.relieve(group)
-            self.handovers.tick()
+                    self.transfers.transfer_away(group)
+            self.transfers.tick()
             self.administration.tick()
             if self.groups:
                 self.peers.seek(self._clock.seconds(), self.leader(0))
@@ -468,9 +467,9 @@ class Host:
         self._observer.event("disk_full" if full else "disk_has_room")
         for group in self.groups.values():
             if full:
-                group.node.suspend()
+                group.raft.suspend()
             else:
-                group.node.resume()
+                group.raft.resume()
             self._wake(group)
 
     # -- status ---------------------------------------------------------------------------------------
@@ -506,7 +505,7 @@ class Host:
             return self._state
         if formation.removed:
             return formation.removed
-        leaderless = [str(g.id) for g in self.groups.values() if not g.node.leader]
+        leaderless = [str(g.id) for g in self.groups.values() if not g.raft.leader]
         if leaderless:
             return "no leader is known for group " + ", ".join(leaderless)
         fenced = [str(g.id) for g in self.groups.values() if g.fenced]

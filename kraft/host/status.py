@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def group_status(group: "Group", tick_seconds: float) -> GroupStatus:
     """The replica of `group` on this node; a tick of the host lasts `tick_seconds`."""
-    node, machine = group.node, group.machine
+    node, machine = group.raft, group.machine
     return GroupStatus(
         group=group.id,
         role=node.role,
@@ -53,19 +53,19 @@ def replica_statuses(group: "Group", tick_seconds: float) -> tuple[ReplicaStatus
         ReplicaStatus(
             id=p.peer,
             match_index=p.match,
-            lag_entries=group.node.last_index - p.match,
+            lag_entries=group.raft.last_index - p.match,
             state=p.state,
             last_contact_seconds=p.silent_ticks * tick_seconds,
             clock_offset_ms=offsets.get(p.peer, 0),
             inflight_messages=p.inflight,
         )
-        for p in group.node.progress()
+        for p in group.raft.progress()
     )
 
 
 def member_statuses(peers: "Peers", group: "Group | None", tick_seconds: float) -> tuple[MemberStatus, ...]:
     """Every member as seen from here; `group` is this node's replica of group 0, if there is one yet."""
-    configuration = group.node.configuration if group is not None else NOBODY
+    configuration = group.raft.configuration if group is not None else NOBODY
     replicas = replica_statuses(group, tick_seconds) if group is not None else ()
     contacts = {replica.id: replica.last_contact_seconds for replica in replicas}
     lags = {replica.id: replica.lag_entries for replica in replicas}

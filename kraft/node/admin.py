@@ -60,7 +60,7 @@ class Replace(msgspec.Struct, frozen=True, array_like=True, tag=6):
     force: bool = False
 
 
-class Transfer(msgspec.Struct, frozen=True, array_like=True, tag=7):
+class TransferLeadership(msgspec.Struct, frozen=True, array_like=True, tag=7):
     """Hand leadership to `to`, or to the voter that is most caught up. The result is the new leader."""
 
     to: str = ""
@@ -99,14 +99,14 @@ class Compact(msgspec.Struct, frozen=True, array_like=True, tag=13):
     keep: int = -1
 
 
-Command = (
+AdminCommand = (
     Add
     | Remove
     | Promote
     | Demote
     | Readdress
     | Replace
-    | Transfer
+    | TransferLeadership
     | StepDown
     | TakeSnapshot
     | Verify
@@ -114,36 +114,41 @@ Command = (
     | Drain
     | Compact
 )
-Change = Add | Remove | Promote | Demote | Readdress | Replace  # what `host.membership` does
+MembershipChange = Add | Remove | Promote | Demote | Readdress | Replace  # what `host.membership` does
 LOCAL = (Drain, Compact)  # done by the node that is asked
 CHECKPOINTING = (TakeSnapshot, Verify, Reseed)  # wait for a checkpoint of the leader
-Result = str | int | list[object] | dict[str, object]
-Outcome = Result | Exception
-Done = Callable[[Outcome], None]
+AdminResult = str | int | list[object] | dict[str, object]
+AdminOutcome = AdminResult | Exception
+AdminDone = Callable[[AdminOutcome], None]
 
 
-def encode(command: Command) -> bytes:
+def command_name(command: AdminCommand) -> str:
+    """The name of `command` in the log."""
+    return "transfer" if isinstance(command, TransferLeadership) else type(command).__name__.lower()
+
+
+def encode(command: AdminCommand) -> bytes:
     """The bytes of `Admin.command`."""
     return _encode(command)
 
 
-def decode(data: bytes) -> Command:
+def decode(data: bytes) -> AdminCommand:
     """Inverse of `encode`. Raises `msgspec.DecodeError`, also for a command of a newer program."""
-    command: Command = _command.decode(data)
+    command: AdminCommand = _command.decode(data)
     return command
 
 
-def encode_result(result: Result) -> bytes:
+def encode_result(result: AdminResult) -> bytes:
     """The bytes of a plain result."""
     return _encode(result)
 
 
-def decode_result(data: bytes) -> Result:
+def decode_result(data: bytes) -> AdminResult:
     """Inverse of `encode_result`. Raises `msgspec.DecodeError`."""
-    result: Result = _result.decode(data)
+    result: AdminResult = _result.decode(data)
     return result
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_command = msgspec.msgpack.Decoder(Command)
-_result = msgspec.msgpack.Decoder(Result)
+_command = msgspec.msgpack.Decoder(AdminCommand)
+_result = msgspec.msgpack.Decoder(AdminResult)

@@ -10,8 +10,7 @@ from kraft.host.requests.read_rounds import View
 from kraft.host.slots import SlotMap
 from kraft.kv.commands import Command
 from kraft.kv.commands import Reply as Outcome
-from kraft.node.admin import Command as AdminCommand
-from kraft.node.admin import Result as AdminResult
+from kraft.node.admin import AdminCommand, AdminResult
 from kraft.node.status import Status
 
 WriteDone = Callable[[list[Outcome] | Exception], None]
@@ -27,7 +26,7 @@ class Host(Protocol):
         """This node's id."""
 
     @property
-    def placement(self) -> SlotMap:
+    def slots(self) -> SlotMap:
         """The slot map."""
 
     @property

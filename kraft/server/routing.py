@@ -25,7 +25,7 @@ class Routing:
     def __init__(self, host: Host, *, redirect: bool) -> None:
         self._host = host
         self.redirect = redirect
-        self.trivial = not redirect and len(host.placement.ranges()) == 1
+        self.trivial = not redirect and len(host.slots.ranges()) == 1
 
     def group_of(self, row: CommandSpec, request: Request, readonly: bool) -> int:
         """The group to ask. Raises Rejected: CROSSSLOT, and in redirect mode MOVED or CLUSTERDOWN.
@@ -36,9 +36,9 @@ class Routing:
         if not keys:
             return 0
         slot = slot_of(keys[0])
-        group = self._host.placement.group_of(slot)
+        group = self._host.slots.group_of(slot)
         for key in keys[1:]:
-            if self._host.placement.group_of(slot_of(key)) != group:
+            if self._host.slots.group_of(slot_of(key)) != group:
                 raise Rejected(CROSS_SLOT)
         if self.redirect and not (readonly and row.kind == READ):
             self._check_leads(group, slot)

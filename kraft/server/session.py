@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from kraft.host.requests.read_rounds import View
 from kraft.kv.commands import Reply as Outcome
-from kraft.node.admin import Result
+from kraft.node.admin import AdminResult
 from kraft.resp.parser import Parser
 from kraft.resp.render import render_many, render_plain
 from kraft.resp.values import Error, Reply, Request
@@ -278,7 +278,7 @@ class Session:
     def _written(self, outcome: list[Outcome] | Exception) -> None:
         self._answered(self._answer, WRITE, outcome)
 
-    def _administered(self, outcome: Result | Exception) -> None:
+    def _administered(self, outcome: AdminResult | Exception) -> None:
         self._answered(self._answer, ADMIN, outcome if isinstance(outcome, Exception) else [outcome])
 
     def _viewed(self, outcome: View | Exception) -> None:

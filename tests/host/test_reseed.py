@@ -55,7 +55,7 @@ class Story(Trio):
 
         def both(durable):
             ends = [p.entries[-1].index for _, p, _ in persistence._flying if p.entries]
-            node = self.fenced.node
+            node = self.fenced.raft
             if held and ends and waiting(min(node.commit, ends[-1]) - node.applied):
                 receiving._finished = finished
                 finished(*held.pop())
@@ -95,9 +95,9 @@ def test_a_copy_that_is_ahead_of_the_log_here_is_taken_as_any_other():
     fenced.received = hard_of_hearing
     story.ask(story.leader, Increment(b"n", 1))
     assert story.answered(21)
-    commit = fenced.node.commit
+    commit = fenced.raft.commit
     story.reseed()
-    assert fenced.node.commit > commit
+    assert fenced.raft.commit > commit
     fenced.received = received
 
     assert len(story.settle()) == 1

@@ -37,7 +37,7 @@ class FakeHost:
 
     def __init__(self, clock: FakeClock, groups: int = 1) -> None:
         self.id = "K1"
-        self.placement = SlotMap(groups)
+        self.slots = SlotMap(groups)
         self.machines = [Machine() for _ in range(groups)]
         self.leaders = ["K1"] * groups
         self.addresses = {"K1": "127.0.0.1:10011", "K2": "127.0.0.1:10012"}

@@ -30,15 +30,15 @@ OK = b"+OK\r\n"
         ("KRAFT ADDRESS K4 h 65535", admin.Readdress("K4", "h:65535")),
         ("KRAFT REPLACE K3 K4 h 1", admin.Replace("K3", "K4", "h:1")),
         ("KRAFT REPLACE K3 K3 h 1 FORCE", admin.Replace("K3", "K3", "h:1", force=True)),
-        ("KRAFT TRANSFER", admin.Transfer()),
-        ("KRAFT TRANSFER K2", admin.Transfer("K2")),
+        ("KRAFT TRANSFER", admin.TransferLeadership()),
+        ("KRAFT TRANSFER K2", admin.TransferLeadership("K2")),
         ("KRAFT STEPDOWN", admin.StepDown()),
         ("KRAFT DRAIN on", admin.Drain(True)),
         ("KRAFT DRAIN OFF", admin.Drain(False)),
         ("KRAFT RESEED K2", admin.Reseed("K2")),
     ],
 )
-def test_an_order_reaches_the_host_as_a_value(client: Talk, words: str, order: admin.Command) -> None:
+def test_an_order_reaches_the_host_as_a_value(client: Talk, words: str, order: admin.AdminCommand) -> None:
     """And is answered OK when it is carried out, whatever the host has to tell."""
     client.port.host.result = "K2"
     assert client.run(*words.split()) == OK
@@ -60,7 +60,7 @@ def test_an_order_reaches_the_host_as_a_value(client: Talk, words: str, order: a
     ],
 )
 def test_what_the_host_found_out_is_told(
-    client: Talk, words: str, order: admin.Command, result: Any, reply: bytes
+    client: Talk, words: str, order: admin.AdminCommand, result: Any, reply: bytes
 ) -> None:
     client.port.host.result = result
     assert client.run(*words.split()) == reply

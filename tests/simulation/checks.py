@@ -121,9 +121,9 @@ class Checks:
     def after_step(self) -> None:
         for process in self._cluster.processes():
             for id_, group in process.host.groups.items():
-                if type(group.node) is not Watched:
+                if type(group.raft) is not Watched:
                     self._watch(group)
-                node = group.node
+                node = group.raft
                 self._checkers[id_].step(node)
                 now = (node.last_index, node.durable, node.commit, group.applied)
                 if now != self._seen.get((process.id, id_)):
@@ -132,15 +132,15 @@ class Checks:
 
     def _watch(self, group: Group) -> None:
         checker = self._checkers[group.id]
-        group.node = Watched(group.node, checker)
-        checker.restarted(group.node)
+        group.raft = Watched(group.raft, checker)
+        checker.restarted(group.raft)
 
     def _moved(self, process: "Process", group: Group) -> None:
         self._on_its_platter(process, group)
         self._remember(group)
         self._keeps_committed(process, group)
-        if group.node.commit > max(1, self._checked[group.id]):
-            self._checked[group.id] = group.node.commit
+        if group.raft.commit > max(1, self._checked[group.id]):
+            self._checked[group.id] = group.raft.commit
             self._on_most_platters(process, group)
         self._equal_state(process, group)
         self._equal_image(process, group)
@@ -152,7 +152,7 @@ class Checks:
 
     def _remember(self, group: Group) -> None:
         """Entries that are committed now, and were not before."""
-        history, node = self._history[group.id], group.node
+        history, node = self._history[group.id], group.raft
         logs = [log for p in self._cluster.platters.values() if (log := p.groups.get(group.id)) is not None]
         for index in range(len(history) + 1, node.commit + 1):
             term = node.term_at(index)
@@ -170,7 +170,7 @@ class Checks:
 
     def _on_its_platter(self, process: "Process", group: Group) -> None:
         """What a node takes for durable is on its platter, with the same term."""
-        node, log = group.node, self.log_of(process.id, group.id)
+        node, log = group.raft, self.log_of(process.id, group.id)
         durable = node.durable
         held = durable <= node.base.index or (log is not None and log.holds(durable, node.term_at(durable)))
         demand(held, f"{process.id} takes index {durable} of group {group.id} for durable, and it is not")
@@ -190,13 +190,13 @@ class Checks:
 
     def _on_most_platters(self, process: "Process", group: Group) -> None:
         """By log matching the last committed entry speaks for all before it."""
-        index = group.node.commit
+        index = group.raft.commit
         where = f"{process.id} calls index {index} of group {group.id} committed; it is not on most platters"
         self._demand_holders(group, self._history[group.id][index - 1], where)
 
     def _demand_holders(self, group: Group, entry: Entry, what: str) -> None:
         """In a change of the members either side of it may be the one that was counted."""
-        some = [group.node.configuration, self.configuration(group.id)]
+        some = [group.raft.configuration, self.configuration(group.id)]
         some += [c.target for c in some if c.target is not None]
         demand(any(decided(c, lambda v, c=c: self._holds(c, v, group.id, entry)) for c in some), what)  # type: ignore[misc]
 
@@ -225,7 +225,7 @@ class Checks:
         demand(image == expected, f"the checkpoints of {process.id} and {other} differ: {image}, {expected}")
 
     def _bounded(self, process: "Process", group: Group) -> None:
-        raft, node = self._cluster.nodes[process.id].config.raft, group.node
+        raft, node = self._cluster.nodes[process.id].config.raft, group.raft
         uncommitted, kept = node.uncommitted_bytes, node.log_bytes
         demand(
             uncommitted <= raft.uncommitted_bytes + SLACK_BYTES,
@@ -246,7 +246,7 @@ class Checks:
         """These leave `process` now: whatever they promise must be on its platter."""
         for id_, message in messages:
             if isinstance(message, CONSENSUS):
-                node = process.host.groups[id_].node
+                node = process.host.groups[id_].raft
                 self._checkers[id_].sent(node, Outgoing(peer, message))
             if isinstance(message, Vote):
                 self._promised(process.id, id_, message.term, process.id)

@@ -22,7 +22,7 @@ def settled(cluster: SimulatedCluster) -> bool:
         if any(id_ not in p.host.groups for p in processes) or len(cluster.leaders(id_)) != 1:
             return False
         groups = [p.host.groups[id_] for p in processes]
-        ends = {end for g in groups for end in (g.applied, g.node.last_index, g.node.durable)}
+        ends = {end for g in groups for end in (g.applied, g.raft.last_index, g.raft.durable)}
         if len(ends) != 1:
             return False
         if any(g.machine.keyspace.expiring or g.fenced for g in groups):

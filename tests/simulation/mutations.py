@@ -273,8 +273,8 @@ MUTATIONS = (
     Mutation(
         "checkpoint of the present taken for a marker of the past",
         "kraft/host/group/group.py",
-        "base = replace(self.node.base_at(entry.index), stamp=entry.stamp)",
-        "base = replace(self.node.base_at(entry.index - 1), stamp=entry.stamp)",
+        "base = replace(self.raft.base_at(entry.index), stamp=entry.stamp)",
+        "base = replace(self.raft.base_at(entry.index - 1), stamp=entry.stamp)",
         "index and contents of a checkpoint belong together (etcd v3.5)",
     ),
     Mutation(

@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 45.0  # for an answer; the server's own is shorter
 ALONE_SECONDS = 10.0  # until a change that only one node heard of is known to be done or undone
 MEMBERS_MAX = 6
 
-Command = admin.Command
+Command = admin.AdminCommand
 InForce = Callable[[Configuration], bool]
 
 
@@ -122,7 +122,7 @@ class Operator:
         """Whether the node with its present directory belongs to the cluster, as far as its members know."""
         known = [self.configuration]
         hosts = [p.host for p in self._cluster.processes() if p.id in self._cluster.members()]
-        known += [host.groups[0].node.configuration for host in hosts if 0 in host.groups]
+        known += [host.groups[0].raft.configuration for host in hosts if 0 in host.groups]
         mine = node.platter.identity.incarnation
         targets = [c.target for c in known if c.target is not None]
         return any(m.incarnation == mine for c in (*known, *targets) for m in c.members)
@@ -153,7 +153,7 @@ class Operator:
         member = now.member(process.id)
         mine = self._cluster.nodes[process.id].platter.identity.incarnation
         hosts = [p.host for p in self._cluster.processes()]
-        agreed = all(host.groups[0].node.configuration == now for host in hosts if 0 in host.groups)
+        agreed = all(host.groups[0].raft.configuration == now for host in hosts if 0 in host.groups)
         known = member is not None and member.incarnation == mine
         return known and agreed and len(now.voters) >= 3
 
@@ -265,7 +265,7 @@ class Operator:
     def transfer(self, details: "Details") -> bool:
         """Also to a node that is down, or slow."""
         to = details["to"]
-        return self.ask(admin.Transfer(to) if to else admin.StepDown())
+        return self.ask(admin.TransferLeadership(to) if to else admin.StepDown())
 
     def hand_over(self, leader: Process) -> bool:
         """Ask this very node to hand over to whom it likes."""

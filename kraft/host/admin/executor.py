@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from kraft.host.admin.requests import Asked, Requests, reply
+from kraft.host.admin.requests import AdminRequests, PendingCommand, reply
 from kraft.host.ports import HostObserver
 from kraft.node import admin
 from kraft.node.admin import (
     CHECKPOINTING,
     LOCAL,
     Add,
-    Change,
-    Command,
+    AdminCommand,
+    AdminDone,
+    AdminOutcome,
     Compact,
     Demote,
-    Done,
     Drain,
-    Outcome,
+    MembershipChange,
     Promote,
     Readdress,
     Remove,
@@ -30,7 +30,7 @@ from kraft.node.admin import (
     Reseed,
     StepDown,
     TakeSnapshot,
-    Transfer,
+    TransferLeadership,
     Verify,
 )
 from kraft.node.errors import AdminRefused, Busy, DiskFull, NotLeader
@@ -53,16 +53,16 @@ class AdminExecutor:
         self._host = host
         self._clock = clock
         self._observer = observer
-        self._requests = Requests(first_request)
+        self._requests = AdminRequests(first_request)
 
-    def do(self, command: Command, done: Done) -> None:
+    def do(self, command: AdminCommand, done: AdminDone) -> None:
         """See `Host.admin`."""
-        self._observer.event("admin_command", command=type(command).__name__.lower())
+        self._observer.event("admin_command", command=admin.command_name(command))
         if isinstance(command, LOCAL):
             self._clock.call_later(0, lambda: self._locally(command, done))
             return
         patience = CHECKPOINT_SECONDS if isinstance(command, CHECKPOINTING) else ADMIN_SECONDS
-        asked = Asked(command, self._clock.seconds() + patience, done)
+        asked = PendingCommand(command, self._clock.seconds() + patience, done)
         if not self._requests.add(asked):
             self._clock.call_later(0, lambda: done(Busy()))
 
@@ -71,14 +71,14 @@ class AdminExecutor:
         now = self._clock.seconds()
         self._requests.expire(now)
         group = self._host.groups.get(0)
-        if group is None or not group.node.leader:
+        if group is None or not group.raft.leader:
             return
         for asked in self._requests.take():
             if group.leads:
                 self._lead(group, asked)
             else:
-                request = self._requests.request(group.node.leader, asked, now)
-                self._host.post(group.node.leader, 0, request)
+                request = self._requests.request(group.raft.leader, asked, now)
+                self._host.post(group.raft.leader, 0, request)
 
     def answered(self, peer: str, message: AdminReply) -> None:
         """The leader's answer to a command of this node."""
@@ -103,7 +103,7 @@ class AdminExecutor:
     def asked(self, group: "Group", peer: str, message: Admin) -> None:
         """Another node asks this one as the leader of `group`."""
 
-        def answer(outcome: Outcome) -> None:
+        def answer(outcome: AdminOutcome) -> None:
             self._host.post(peer, group.id, reply(message.request, outcome))
 
         if not group.leads:
@@ -112,38 +112,38 @@ class AdminExecutor:
         try:
             command = admin.decode(message.command)
         except msgspec.DecodeError:
-            answer(AdminRefused(f"{group.node.id} leads and does not know this command: update it first"))
+            answer(AdminRefused(f"{group.raft.id} leads and does not know this command: update it first"))
             return
-        self._observer.event("admin_command", command=type(command).__name__.lower(), peer=peer)
+        self._observer.event("admin_command", command=admin.command_name(command), peer=peer)
         self._do(group, command, answer)
 
-    def _lead(self, group: "Group", asked: Asked) -> None:
+    def _lead(self, group: "Group", asked: PendingCommand) -> None:
         self._requests.here(asked)
         self._do(group, asked.command, lambda outcome: self._requests.ended(asked, outcome))
 
-    def _do(self, group: "Group", command: Command, done: Done) -> None:
+    def _do(self, group: "Group", command: AdminCommand, done: AdminDone) -> None:
         try:
             self._DO[type(command)](self, group, command, done)
         except NotLeading:
             done(NotLeader(0, ""))
 
-    def _change(self, group: "Group", command: Change, done: Done) -> None:
+    def _change(self, group: "Group", command: MembershipChange, done: AdminDone) -> None:
         group.membership.do(command, done)
 
-    def _transfer(self, group: "Group", command: Transfer, done: Done) -> None:
-        if command.to == group.node.id:
+    def _transfer(self, group: "Group", command: TransferLeadership, done: AdminDone) -> None:
+        if command.to == group.raft.id:
             done(command.to)
         else:
-            self._host.handovers.begin(group, command.to, done)
+            self._host.transfers.begin(group, command.to, done)
 
-    def _step_down(self, group: "Group", _: StepDown, done: Done) -> None:
-        self._host.handovers.begin(group, "", done)
+    def _step_down(self, group: "Group", _: StepDown, done: AdminDone) -> None:
+        self._host.transfers.begin(group, "", done)
 
-    def _snapshot(self, group: "Group", _: TakeSnapshot, done: Done) -> None:
+    def _snapshot(self, group: "Group", _: TakeSnapshot, done: AdminDone) -> None:
         if not group.take_checkpoint(done):
             done(NotLeader(0, ""))
 
-    def _verify(self, group: "Group", _: Verify, done: Done) -> None:
+    def _verify(self, group: "Group", _: Verify, done: AdminDone) -> None:
         def taken(outcome: int | DiskFull) -> None:
             if isinstance(outcome, DiskFull):
                 done(outcome)
@@ -153,8 +153,8 @@ class AdminExecutor:
         if not group.take_checkpoint(taken):
             done(NotLeader(0, ""))
 
-    def _reseed(self, group: "Group", command: Reseed, done: Done) -> None:
-        node = group.node
+    def _reseed(self, group: "Group", command: Reseed, done: AdminDone) -> None:
+        node = group.raft
         if command.id == node.id:
             text = f"{node.id} leads and cannot be the source of its own copy: KRAFT STEPDOWN first"
             done(AdminRefused(text))
@@ -167,7 +167,7 @@ class AdminExecutor:
         elif not group.take_checkpoint(lambda outcome: self._send_copy(group, command.id, outcome, done)):
             done(NotLeader(0, ""))
 
-    def _send_copy(self, group: "Group", id_: str, outcome: int | DiskFull, done: Done) -> None:
+    def _send_copy(self, group: "Group", id_: str, outcome: int | DiskFull, done: AdminDone) -> None:
         """The receiver has cut its log up to its own last checkpoint at most, so the copy must be new."""
         if isinstance(outcome, DiskFull):
             done(outcome)
@@ -175,9 +175,9 @@ class AdminExecutor:
             group.reseed(id_)
             done("OK")
 
-    _DO: ClassVar[dict[type, Callable[["AdminExecutor", "Group", Any, Done], None]]] = {
+    _DO: ClassVar[dict[type, Callable[["AdminExecutor", "Group", Any, AdminDone], None]]] = {
         **dict.fromkeys((Add, Remove, Promote, Demote, Readdress, Replace), _change),
-        Transfer: _transfer,
+        TransferLeadership: _transfer,
         StepDown: _step_down,
         TakeSnapshot: _snapshot,
         Verify: _verify,
@@ -186,7 +186,7 @@ class AdminExecutor:
 
     # -- on this node ---------------------------------------------------------------------------------
 
-    def _locally(self, command: Command, done: Done) -> None:
+    def _locally(self, command: AdminCommand, done: AdminDone) -> None:
         groups = list(self._host.groups.values())
         if isinstance(command, Compact):
             done(sum(group.compact(command.keep) for group in groups))
@@ -194,11 +194,11 @@ class AdminExecutor:
             for group in groups:
                 group.drain(command.on)
             if command.on:
-                self._host.handovers.leave(groups, lambda: done(self._drained(groups)))
+                self._host.transfers.transfer_all(groups, lambda: done(self._drained(groups)))
             else:
                 done("OK")
 
-    def _drained(self, groups: Sequence["Group"]) -> Outcome:
+    def _drained(self, groups: Sequence["Group"]) -> AdminOutcome:
         left = [str(group.id) for group in groups if group.leads]
         if not left:
             return "OK"

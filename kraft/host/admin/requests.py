@@ -10,7 +10,15 @@ from enum import IntEnum
 
 import msgspec
 
-from kraft.node.admin import Command, Done, Outcome, decode_result, encode, encode_result
+from kraft.host.pending import Pending, overdue, settle_all
+from kraft.node.admin import (
+    AdminCommand,
+    AdminDone,
+    AdminOutcome,
+    decode_result,
+    encode,
+    encode_result,
+)
 from kraft.node.errors import AdminRefused, DiskFull, NoLeader, NotLeader, Refused, Stopping, Uncertain
 from kraft.peerwire.messages import Admin, AdminReply
 from kraft.raft.errors import ChangeRefused, LogFull, NotLeading, TransferRefused
@@ -33,7 +41,7 @@ class _Refusal(msgspec.Struct, frozen=True, array_like=True):
     text: str = ""
 
 
-def reply(request: int, outcome: Outcome) -> AdminReply:
+def reply(request: int, outcome: AdminOutcome) -> AdminReply:
     """The leader's answer to `request`."""
     if not isinstance(outcome, Exception):
         return AdminReply(request, refused=False, result=encode_result(outcome))
@@ -50,55 +58,48 @@ def _refusal(error: Exception) -> _Refusal:
     return _Refusal(_Kind.UNCERTAIN)
 
 
-class Asked:
-    """A command that somebody waits for, until `deadline` (monotonic seconds)."""
+class PendingCommand(Pending[AdminOutcome]):
+    """A command that a caller on this node waits for."""
 
-    __slots__ = ("command", "deadline", "done")
+    __slots__ = ("command",)
 
-    def __init__(self, command: Command, deadline: float, done: Done) -> None:
+    def __init__(self, command: AdminCommand, deadline: float, done: AdminDone) -> None:
+        super().__init__(deadline, done)
         self.command = command
-        self.deadline = deadline
-        self.done: Done | None = done
-
-    def settle(self, outcome: Outcome) -> None:
-        """Answer once; later outcomes are dropped."""
-        done, self.done = self.done, None
-        if done is not None:
-            done(outcome)
 
 
-class Requests:
+class AdminRequests:
     """The commands of one node that wait for a leader, or for its answer."""
 
     def __init__(self, first_request: int) -> None:
         self._next = first_request
-        self._waiting: list[Asked] = []
-        self._sent: dict[int, tuple[str, Asked]] = {}
-        self._here: list[Asked] = []  # being done by this node
+        self._waiting: list[PendingCommand] = []
+        self._sent: dict[int, tuple[str, PendingCommand]] = {}
+        self._here: list[PendingCommand] = []  # being done by this node
 
-    def add(self, asked: Asked) -> bool:
+    def add(self, pending: PendingCommand) -> bool:
         """A new command, to be taken as soon as there is a leader. False: too many wait, it was not kept."""
         self._here = [each for each in self._here if each.done is not None]
         if len(self._waiting) + len(self._sent) + len(self._here) >= PENDING_MAX:
             return False
-        self._waiting.append(asked)
+        self._waiting.append(pending)
         return True
 
-    def take(self) -> list[Asked]:
+    def take(self) -> list[PendingCommand]:
         """All that wait for a leader: each goes on with `request`, or with `here`, and comes to `ended`."""
         taken, self._waiting = self._waiting, []
         return taken
 
-    def here(self, asked: Asked) -> None:
+    def here(self, pending: PendingCommand) -> None:
         """This node leads and does it itself. What it waits for may never happen, so its time is watched."""
-        self._here.append(asked)
+        self._here.append(pending)
 
-    def request(self, leader: str, asked: Asked, now: float) -> Admin:
-        """The message that carries `asked` to `leader`."""
+    def request(self, leader: str, pending: PendingCommand, now: float) -> Admin:
+        """The message that carries `pending` to `leader`."""
         self._next += 1
-        self._sent[self._next] = (leader, asked)
-        left = max(1, int((asked.deadline - now) * 1000))
-        return Admin(self._next, left, encode(asked.command))
+        self._sent[self._next] = (leader, pending)
+        left = max(1, int((pending.deadline - now) * 1000))
+        return Admin(self._next, left, encode(pending.command))
 
     def unsent(self, request: int) -> None:
         """The link took nothing of it: it waits again."""
@@ -106,60 +107,54 @@ class Requests:
         if leader_and_asked is not None:
             self._waiting.append(leader_and_asked[1])
 
-    def ended(self, asked: Asked, outcome: Outcome) -> None:
+    def ended(self, pending: PendingCommand, outcome: AdminOutcome) -> None:
         """How the attempt ended: an answer, unless nothing was begun; then it waits for the next leader."""
         begun = not isinstance(outcome, Exception) or _refusal(outcome).kind != _Kind.NOT_BEGUN
-        if not begun and asked.done is not None:
-            self._waiting.append(asked)
+        if not begun and pending.done is not None:
+            self._waiting.append(pending)
         elif isinstance(outcome, ChangeRefused | TransferRefused):
-            asked.settle(AdminRefused(str(outcome)))
+            pending.settle(AdminRefused(str(outcome)))
         else:
-            asked.settle(outcome)
+            pending.settle(outcome)
 
     def answered(self, peer: str, message: AdminReply) -> None:
         """The leader's answer arrived."""
-        leader, asked = self._sent.get(message.request, ("", None))
-        if leader != peer or asked is None:
+        leader, pending = self._sent.get(message.request, ("", None))
+        if leader != peer or pending is None:
             return  # given up already
         outcome = _outcome(message)
         del self._sent[message.request]  # not before the answer was readable
-        self.ended(asked, outcome)
+        self.ended(pending, outcome)
 
     def lost(self, peer: str) -> None:
         """The link to `peer` is gone: what it was sent is uncertain."""
-        for request, (leader, asked) in list(self._sent.items()):
+        for request, (leader, pending) in list(self._sent.items()):
             if leader == peer:
                 del self._sent[request]
-                asked.settle(Uncertain())
+                pending.settle(Uncertain())
 
     def expire(self, now: float) -> None:
         """Give up what is past its deadline: refused where no leader began it, else uncertain."""
-        late = [asked for asked in self._waiting if asked.deadline <= now]
-        self._waiting = [asked for asked in self._waiting if asked.deadline > now]
-        for asked in late:
-            asked.settle(NoLeader(0))
-        for request, (_, asked) in list(self._sent.items()):
-            if asked.deadline <= now:
+        late, self._waiting = overdue(self._waiting, now)
+        settle_all(late, NoLeader(0))
+        for request, (_, pending) in list(self._sent.items()):
+            if pending.deadline <= now:
                 del self._sent[request]
-                asked.settle(Uncertain())
-        waiting = {id(asked) for asked in self._waiting}  # those that were not begun after all
-        self._here = [a for a in self._here if a.done is not None and id(a) not in waiting]
-        for asked in self._here:
-            if asked.deadline <= now:
-                asked.settle(Uncertain())
+                pending.settle(Uncertain())
+        waiting = {id(pending) for pending in self._waiting}  # those that were not begun after all
+        late, self._here = overdue((each for each in self._here if id(each) not in waiting), now)
+        settle_all(late, Uncertain())
 
     def abandon(self) -> None:
         """The node stops."""
         waiting, sent, here = self.take(), list(self._sent.values()), self._here
         self._sent.clear()
         self._here = []
-        for asked in waiting:
-            asked.settle(Stopping())
-        for asked in [*here, *(asked for _, asked in sent)]:
-            asked.settle(Uncertain())
+        settle_all(waiting, Stopping())
+        settle_all([*here, *(pending for _, pending in sent)], Uncertain())
 
 
-def _outcome(message: AdminReply) -> Outcome:
+def _outcome(message: AdminReply) -> AdminOutcome:
     if not message.refused:
         return decode_result(message.result)
     refusal: _Refusal = _refused.decode(message.result)

@@ -38,12 +38,12 @@ class LeadershipTransfers:
 
     def begin(self, group: "Group", to: str, done: Callable[[Outcome], None]) -> None:
         """Move the leadership of `group`, which this node leads, to the node `to`, or to the best one."""
-        to = to or best_successor(group.node)
+        to = to or best_successor(group.raft)
         if not to:
             done(AdminRefused("no other voter is reachable and up to date: leadership stays here"))
             return
         try:
-            group.hand_over(to)
+            group.transfer_leadership(to)
         except TransferRefused as error:
             done(AdminRefused(str(error)))
             return
@@ -53,14 +53,14 @@ class LeadershipTransfers:
         self._waiting.append(_Waiting(group, to, self._clock.seconds() + self._patience, done))
         self._wake(group)
 
-    def relieve(self, group: "Group") -> None:
+    def transfer_away(self, group: "Group") -> None:
         """Move the leadership of `group` away, whoever will take it; to be called until it is gone."""
         if all(waiting.group is not group for waiting in self._waiting):
             self.begin(group, "", lambda _: None)
 
-    def leave(self, groups: Iterable["Group"], done: Callable[[], None]) -> None:
+    def transfer_all(self, groups: Iterable["Group"], done: Callable[[], None]) -> None:
         """Move all leaderships away; `done` when none is left here, or no more can be moved."""
-        led = [g for g in groups if g.leads and g.node.configuration.electors != (g.node.id,)]
+        led = [g for g in groups if g.leads and g.raft.configuration.electors != (g.raft.id,)]
         open_ = len(led)
 
         def ended(_: Outcome) -> None:
@@ -89,7 +89,7 @@ class LeadershipTransfers:
             waiting.done(outcome)
 
     def _outcome(self, waiting: _Waiting, now: float) -> Outcome | None:
-        node = waiting.group.node
+        node = waiting.group.raft
         if node.leader and node.leader != node.id:
             return node.leader
         if node.leader and not node.transferring:

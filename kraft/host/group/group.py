@@ -105,7 +105,7 @@ class Group:
             around.post(peer, id, message)
 
         self.id = id
-        self.node = node
+        self.raft = node
         self._around = around
         self._applying = Applier(
             id,
@@ -226,8 +226,8 @@ class Group:
         if take is not None:
             take(self, sender, message)
         elif not (self._strangers and sender in self._strangers and type(message) in _ANSWERS):
-            self.node.step(sender, cast("raft.Message", message))
-            if type(message) is Heartbeat and self.node.leader == sender:
+            self.raft.step(sender, cast("raft.Message", message))
+            if type(message) is Heartbeat and self.raft.leader == sender:
                 self._serving.led_by(message)
             elif type(message) is HeartbeatReply:
                 self._serving.heard(sender, message)
@@ -244,22 +244,22 @@ class Group:
         What is asked of the member is not for it, and what it answers would count for the member.
         """
         self._strangers = frozenset(
-            peer for peer, incarnation in self._linked.items() if not self.node.means(peer, incarnation)
+            peer for peer, incarnation in self._linked.items() if not self.raft.means(peer, incarnation)
         )
 
     def link_down(self, peer: str, closed_by_peer: bool) -> bool:
         """The link to `peer` is gone; True when that leaves the group without the leader it followed."""
         self._linked.pop(peer, None)
         self._tell_strangers()
-        self.node.unreachable(peer)
+        self.raft.unreachable(peer)
         self._serving.link_down(peer)
         self._sending.link_down(peer)
         self._receiving.link_down(peer)
-        was_leader = self.node.leader == peer
+        was_leader = self.raft.leader == peer
         if closed_by_peer:
-            self.node.leader_lost(peer)
+            self.raft.leader_lost(peer)
         self._around.wake(self)
-        return was_leader and closed_by_peer and not self.node.leader
+        return was_leader and closed_by_peer and not self.raft.leader
 
     def unsent(self, peer: str, message: Message) -> None:
         """The link to `peer` did not take this message: see `ports.Network.send`."""
@@ -270,7 +270,7 @@ class Group:
     def persisted(self, sequence: int, after: Sequence[Outgoing]) -> None:
         """See `persistence.Writer`."""
         try:
-            self.node.persisted(sequence)
+            self.raft.persisted(sequence)
         except InvariantViolation as error:
             self._around.broken(error)
             raise
@@ -283,15 +283,15 @@ class Group:
 
     def tick(self) -> None:
         """One tick of the host."""
-        self.node.tick()
+        self.raft.tick()
         now = self._around.clock.seconds()
         self._serving.tick(now, self._around.persistence.full)
         if self.leads:
-            needy = [follower.peer for follower in self.node.progress() if follower.state == "snapshot"]
+            needy = [follower.peer for follower in self.raft.progress() if follower.state == "snapshot"]
             self._sending.tick(now, needy)
             if self._checkpoints.due(now, self.applied, self.machine):
                 self._serving.propose_marker()
-        self._receiving.tick(now, self.node.commit)
+        self._receiving.tick(now, self.raft.commit)
         self.comparing.tick(now)
         self.membership.tick(now)
         self._cut_log()
@@ -301,16 +301,16 @@ class Group:
         """Not what the receiver of a copy needs behind it, and nothing before a new state is the disk's."""
         if not self._switching:
             held = [index for index in (self._sending.index, self._receiving.held) if index is not None]
-            self.node.compact(self._checkpoints.cut(self.node.base.index, min(held, default=None)))
+            self.raft.compact(self._checkpoints.cut(self.raft.base.index, min(held, default=None)))
 
     # -- a turn ---------------------------------------------------------------------------------------
 
     def turn(self) -> None:
         """Close batches, begin reads, carry out what the core wants. Once per turn of the host."""
         self._serving.turn()
-        ready = self.node.ready()
-        if self.node.configuration is not self._configuration:
-            self._configuration = self.node.configuration
+        ready = self.raft.ready()
+        if self.raft.configuration is not self._configuration:
+            self._configuration = self.raft.configuration
             self._tell_strangers()
             self._serving.reconfigured()
             self._around.reconfigured(self)
@@ -358,7 +358,7 @@ class Group:
 
     def _fetch(self, fetch: Fetch) -> None:
         def fetched(entries: Sequence[Entry]) -> None:
-            self.node.fetched(fetch.peer, entries)
+            self.raft.fetched(fetch.peer, entries)
             self._around.wake(self)
 
         self._around.disk.fetch(self.id, fetch.first, fetch.last, fetch.max_bytes, fetched)
@@ -372,7 +372,7 @@ class Group:
     def _applied(self, entry: Entry, replies: Replies) -> None:
         self._checkpoints.applied(entry)
         if entry.kind == EntryKind.MARKER and not (self._applying.replaying or self._switching):
-            base = replace(self.node.base_at(entry.index), stamp=entry.stamp)
+            base = replace(self.raft.base_at(entry.index), stamp=entry.stamp)
             self._checkpoints.marker(base, self.machine, self._around.clock.seconds())
         self._serving.applied(replies)
 
@@ -385,11 +385,11 @@ class Group:
         """Cut the log behind the last checkpoint to `keep` entries (below 0: as configured), bit by bit; how
         many entries that will drop.
         """
-        return self._checkpoints.cut_to(self.node.base.index, keep)
+        return self._checkpoints.cut_to(self.raft.base.index, keep)
 
-    def hand_over(self, to: str) -> None:
+    def transfer_leadership(self, to: str) -> None:
         """Give leadership to `to`. Raises NotLeading, TransferRefused."""
-        self.node.transfer(to)
+        self.raft.transfer(to)
         self._serving.drop_lease()  # before anything leaves
 
     def stop_serving_peers(self) -> None:
@@ -411,7 +411,7 @@ class Group:
     # -- snapshots ------------------------------------------------------------------------------------
 
     def _snapshot_ended(self, peer: str) -> None:
-        self.node.snapshot_ended(peer)
+        self.raft.snapshot_ended(peer)
         self._around.wake(self)
 
     def _wants_checkpoint(self) -> None:
@@ -424,14 +424,14 @@ class Group:
         """All of it is here: let the core take it; False when it has no use for it any more."""
         self._received = received
         base = received.image.base
-        if offer.reseed and base.index <= self.node.commit:
-            taken = self._serving.fenced and self.node.base.index <= base.index
+        if offer.reseed and base.index <= self.raft.commit:
+            taken = self._serving.fenced and self.raft.base.index <= base.index
             if taken:
-                self.node.reseed(base, received.number)
+                self.raft.reseed(base, received.number)
             else:
                 self._around.observer.event("snapshot_not_taken", group=self.id, index=base.index)
         else:  # also when it was meant for a state that is wrong, and is newer than all that is known here
-            taken = self.node.install(base, received.number)
+            taken = self.raft.install(base, received.number)
         self._around.wake(self)
         return taken
 
@@ -450,16 +450,16 @@ class Group:
         self._checkpoints.restored(received.image)
         self.comparing.restored(received.image)
         self._fence_changed(False)  # on disk the switch itself does that
-        upto = coming[0].index - 1 if coming else self.node.applied
+        upto = coming[0].index - 1 if coming else self.raft.applied
         if upto > self.applied:
             self._applying.replay(upto, lambda: self._around.wake(self))
 
     def _offered(self, sender: str, message: SnapshotOffer) -> None:
-        if sender != self.node.leader or (message.reseed and message.base.index < self.node.base.index):
+        if sender != self.raft.leader or (message.reseed and message.base.index < self.raft.base.index):
             return  # the log behind such a copy is gone here: a newer one will be offered
-        if not self._receiving.offered(sender, message, self.node.commit, self._serving.fenced):
-            known = min(self.node.commit, self.node.durable)
-            self._around.post(sender, self.id, AppendReply(self.node.term, known))
+        if not self._receiving.offered(sender, message, self.raft.commit, self._serving.fenced):
+            known = min(self.raft.commit, self.raft.durable)
+            self._around.post(sender, self.id, AppendReply(self.raft.term, known))
 
     def reseed(self, peer: str) -> None:
         """Replace the state of `peer` by a copy of the leader's, here."""
@@ -469,12 +469,12 @@ class Group:
     def drain(self, on: bool) -> None:
         """Take no leadership, or, off again, any that comes."""
         self._drained = on
-        self.node.drain(on or self.fenced)
+        self.raft.drain(on or self.fenced)
 
     def _fence_changed(self, fenced: bool) -> None:
         """A replica with a wrong state serves nobody and leads nobody; its log is as good as any."""
         self._serving.fenced = fenced
-        self.node.drain(fenced or self._drained)
+        self.raft.drain(fenced or self._drained)
 
     _TAKES: ClassVar[dict[type, Callable[["Group", str, Any], None]]] = {  # the rest is for consensus
         Forward: lambda self, sender, message: self._serving.forwarded(sender, message),

@@ -17,7 +17,17 @@ from kraft.host.membership.admission import Admission
 from kraft.host.membership.formation import Formation
 from kraft.host.membership.invitations import Greeting, Invitations
 from kraft.host.ports import HostObserver, Network
-from kraft.node.admin import Add, Change, Demote, Done, Outcome, Promote, Readdress, Remove, Replace
+from kraft.node.admin import (
+    Add,
+    AdminDone,
+    AdminOutcome,
+    Demote,
+    MembershipChange,
+    Promote,
+    Readdress,
+    Remove,
+    Replace,
+)
 from kraft.node.errors import AdminRefused, NotLeader, Stopping, Uncertain
 from kraft.node.ports import Clock
 from kraft.raft.errors import ChangeRefused, LogFull, NotLeading
@@ -74,9 +84,9 @@ class Replica(Protocol):
 class _Waiting:
     """A command. `reason` says why it has not begun, for the one who asked."""
 
-    command: Change
+    command: MembershipChange
     deadline: float
-    done: Done
+    done: AdminDone
     reason: str = ""
 
 
@@ -88,7 +98,7 @@ class _Logged:
     term: int
     joint: bool
     deadline: float
-    done: Done | None
+    done: AdminDone | None
 
     def committed(self, node: Replica) -> bool:
         """It is decided: its entry, and for a joint one its target's too, which is the next one."""
@@ -138,13 +148,13 @@ class Membership:
         """Commands that wait for their turn, or for their outcome."""
         return len(self._waiting) + (self._logged is not None and self._logged.done is not None)
 
-    def do(self, command: Change, done: Done, timeout: float = COMMAND_SECONDS) -> None:
+    def do(self, command: MembershipChange, done: AdminDone, timeout: float = COMMAND_SECONDS) -> None:
         """Carry it out within `timeout` seconds; `done` never runs inside this call.
 
         It gets 'OK', or an Exception: `AdminRefused` or `NotLeader` (nothing was done), or `Uncertain`.
         """
         if not self._leads:
-            outcome: Outcome = NotLeader(self._group, self._node.leader)
+            outcome: AdminOutcome = NotLeader(self._group, self._node.leader)
         elif len(self._waiting) >= COMMANDS_MAX:
             outcome = AdminRefused(f"{COMMANDS_MAX} changes of the members wait: repeat this one later")
         else:
@@ -211,12 +221,12 @@ class Membership:
         elif not self._leads or node.term != logged.term or now >= logged.deadline:
             self._answer(logged, Uncertain())
 
-    def _answer(self, logged: _Logged, outcome: Outcome) -> None:
+    def _answer(self, logged: _Logged, outcome: AdminOutcome) -> None:
         self._logged = None
         if logged.done is not None:
             logged.done(outcome)
 
-    def _log(self, target: Configuration, deadline: float, done: Done | None) -> None:
+    def _log(self, target: Configuration, deadline: float, done: AdminDone | None) -> None:
         """Give the change to the core, which raises `ChangeRefused`, `NotLeading` or `LogFull`."""
         index, term = self._node.reconfigure(target)
         self._logged = _Logged(index, term, self._node.configuration.joint, deadline, done)
@@ -261,7 +271,7 @@ class Membership:
         self._admission.end(accepted=False)
         waiting.done(outcome)
 
-    def _target(self, command: Change, now: float) -> Configuration | None:
+    def _target(self, command: MembershipChange, now: float) -> Configuration | None:
         """The configuration to aim at; None while a node still has to be met. Raises `ChangeRefused`."""
         current = self._node.configuration
         member = None
@@ -315,7 +325,7 @@ class Membership:
         node = self._node
         return quorum_safety.healthy(node.id, node.progress(), node.commit, self._election_ticks, self._lag)
 
-    def _risk(self, current: Configuration, target: Configuration, command: Change) -> str | None:
+    def _risk(self, current: Configuration, target: Configuration, command: MembershipChange) -> str | None:
         """What `command` would do to the quorum, None for nothing bad."""
         if not isinstance(command, Readdress):
             return quorum_safety.objection(current, target, self._well)
@@ -384,7 +394,7 @@ def best_successor(node: Replica, exclude: Collection[str] = ()) -> str:
     return best(node.progress(), voters, {node.id, *exclude})
 
 
-def _changed(current: Configuration, command: Change, member: Member | None) -> Configuration:
+def _changed(current: Configuration, command: MembershipChange, member: Member | None) -> Configuration:
     """What `command` means for `current`; `member` is the node it brings in, if it does."""
     if isinstance(command, Add) and member is not None:
         return changes.added(current, member, joining=not command.learner)

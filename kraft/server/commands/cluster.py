@@ -38,7 +38,7 @@ def slots(session: "Session", _: Request) -> Reply:
     host = session.clients.host
     status = host.status()
     reply: list[Reply] = []
-    for first, last, group in host.placement.ranges():
+    for first, last, group in host.slots.ranges():
         entry: list[Reply] = [first, last]
         for member in _leader_first(session, status, group):
             address, port = split_address(member.client)
@@ -53,7 +53,7 @@ def shards(session: "Session", _: Request) -> Reply:
     status = host.status()
     applied = {group.group: group.applied for group in status.groups}
     reply: list[Reply] = []
-    for first, last, group in host.placement.ranges():
+    for first, last, group in host.slots.ranges():
         nodes: list[Reply] = []
         for member in _leader_first(session, status, group):
             address, port = split_address(member.client)
@@ -81,7 +81,7 @@ def nodes(session: "Session", _: Request) -> Reply:
 
 
 def _node_line(host: Host, status: Status, member: MemberStatus, master: MemberStatus | None) -> str:
-    led = [r for r in host.placement.ranges() if host.leader(r[2]) == member.id]
+    led = [r for r in host.slots.ranges() if host.leader(r[2]) == member.id]
     groups = {group for _, _, group in led} or {0}
     epoch = max((group.term for group in status.groups if group.group in groups), default=0)
     flags = ["myself"] if member.id == host.id else []
@@ -104,7 +104,7 @@ def info(session: "Session", _: Request) -> Reply:
     """CLUSTER INFO: `ok` when every group has a known leader."""
     host = session.clients.host
     status = host.status()
-    leaders = {host.leader(group) for _, _, group in host.placement.ranges()}
+    leaders = {host.leader(group) for _, _, group in host.slots.ranges()}
     fields: dict[str, object] = {
         "cluster_enabled": int(session.clients.routing.redirect),
         "cluster_state": "fail" if "" in leaders else "ok",

@@ -8,6 +8,7 @@ import re
 from kraft.config.kinds import Address, NodeId
 from kraft.node.admin import (
     Add,
+    AdminResult,
     Compact,
     Demote,
     Drain,
@@ -16,10 +17,9 @@ from kraft.node.admin import (
     Remove,
     Replace,
     Reseed,
-    Result,
     StepDown,
     TakeSnapshot,
-    Transfer,
+    TransferLeadership,
     Verify,
 )
 from kraft.resp.values import Reply, Request
@@ -74,11 +74,11 @@ def replace(request: Request) -> Replace:
     return Replace(_id(request[2]), _id(request[3]), address, _force(rest))
 
 
-def transfer(request: Request) -> Transfer:
+def transfer(request: Request) -> TransferLeadership:
     """KRAFT TRANSFER [id]."""
     if len(request) > 3:
         raise Rejected(SYNTAX)
-    return Transfer(_id(request[2])) if len(request) == 3 else Transfer()
+    return TransferLeadership(_id(request[2])) if len(request) == 3 else TransferLeadership()
 
 
 def step_down(_: Request) -> StepDown:
@@ -121,7 +121,7 @@ def reseed(request: Request) -> Reseed:
     return Reseed(_id(request[2]))
 
 
-def done(_: Result) -> Reply:
+def done(_: AdminResult) -> Reply:
     """Shape of orders that have nothing to tell but that they are carried out."""
     return "OK"
 

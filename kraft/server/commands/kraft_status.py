@@ -92,7 +92,7 @@ def leader(session: "Session", request: Request) -> Reply:
     if len(request) > 3:
         raise Rejected(errors.wrong_arity("kraft|leader"))
     host = session.clients.host
-    group = host.placement.group_of(slot_of(request[2])) if len(request) == 3 else 0
+    group = host.slots.group_of(slot_of(request[2])) if len(request) == 3 else 0
     node = host.leader(group)
     if not node:
         raise Rejected(f"CLUSTERDOWN No leader for group {group}")

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from kraft.host.admin.requests import PENDING_MAX, Asked, Requests, reply
+from kraft.host.admin.requests import PENDING_MAX, AdminRequests, PendingCommand, reply
 from kraft.node import admin
 from kraft.node.errors import AdminRefused, DiskFull, NoLeader, NotLeader, Stopping, Uncertain
 from kraft.raft.errors import ChangeRefused, LogFull, NotLeading, TransferRefused
@@ -15,7 +15,7 @@ EVERY = (
     admin.Demote("K4"),
     admin.Readdress("K4", "h:2"),
     admin.Replace("K2", "K4", "h:1"),
-    admin.Transfer("K2"),
+    admin.TransferLeadership("K2"),
     admin.StepDown(),
     admin.TakeSnapshot(),
     admin.Verify(),
@@ -31,7 +31,7 @@ def answers():
 
 
 def asked(answers, deadline=5.0, command=EVERY[1]):
-    return Asked(command, deadline, answers.append)
+    return PendingCommand(command, deadline, answers.append)
 
 
 def sent(requests, one, leader="K1", now=0.0):
@@ -54,7 +54,7 @@ def test_a_command_of_a_newer_program_is_not_guessed_at():
 
 
 def test_the_leader_answers(answers):
-    requests = Requests(100)
+    requests = AdminRequests(100)
     message = sent(requests, asked(answers), now=1.0)
     assert admin.decode(message.command) == EVERY[1]
     assert message.timeout_ms == 4000
@@ -65,7 +65,7 @@ def test_the_leader_answers(answers):
 
 @pytest.mark.parametrize("error", [AdminRefused, ChangeRefused, TransferRefused])
 def test_a_refusal_arrives_with_its_text(answers, error):
-    requests = Requests(100)
+    requests = AdminRequests(100)
     message = sent(requests, asked(answers))
     requests.answered("K1", reply(message.request, error("K3 is down: remove K3 first")))
     [refused] = answers
@@ -74,7 +74,7 @@ def test_a_refusal_arrives_with_its_text(answers, error):
 
 
 def test_a_full_disk_of_the_leader_is_named(answers):
-    requests = Requests(100)
+    requests = AdminRequests(100)
     message = sent(requests, asked(answers))
     requests.answered("K1", reply(message.request, DiskFull("/data")))
     assert "disk of the leader" in str(answers[0])
@@ -82,7 +82,7 @@ def test_a_full_disk_of_the_leader_is_named(answers):
 
 @pytest.mark.parametrize("error", [NotLeader(0, "K2"), NotLeading("K2"), NoLeader(0), Stopping(), LogFull(1)])
 def test_what_was_not_begun_is_offered_to_the_next_leader(answers, error):
-    requests = Requests(100)
+    requests = AdminRequests(100)
     one = asked(answers)
     first = sent(requests, one)
     requests.answered("K1", reply(first.request, error))
@@ -95,7 +95,7 @@ def test_what_was_not_begun_is_offered_to_the_next_leader(answers, error):
 
 
 def test_uncertain_stays_uncertain(answers):
-    requests = Requests(100)
+    requests = AdminRequests(100)
     message = sent(requests, asked(answers))
     requests.answered("K1", reply(message.request, Uncertain()))
     assert [type(a) for a in answers] == [Uncertain]
@@ -103,7 +103,7 @@ def test_uncertain_stays_uncertain(answers):
 
 
 def test_what_is_done_here_ends_in_the_same_ways(answers):
-    requests = Requests(100)
+    requests = AdminRequests(100)
     one, other = asked(answers), asked(answers)
     requests.ended(one, NotLeader(0, ""))
     requests.ended(other, ChangeRefused("no"))
@@ -113,7 +113,7 @@ def test_what_is_done_here_ends_in_the_same_ways(answers):
 
 def test_what_never_ends_here_is_uncertain_at_its_deadline(answers):
     """A leader that is deposed may wait for a checkpoint that never comes."""
-    requests = Requests(100)
+    requests = AdminRequests(100)
     one, done, again = (asked(answers, deadline=2.0) for _ in range(3))
     for each in (one, done, again):
         requests.add(each)
@@ -130,7 +130,7 @@ def test_what_never_ends_here_is_uncertain_at_its_deadline(answers):
 
 
 def test_what_is_done_here_counts_among_those_that_wait(answers):
-    requests = Requests(100)
+    requests = AdminRequests(100)
     for _ in range(PENDING_MAX):
         requests.add(asked(answers))
     begun = requests.take()
@@ -142,7 +142,7 @@ def test_what_is_done_here_counts_among_those_that_wait(answers):
 
 
 def test_a_lost_link_leaves_it_uncertain_and_a_late_answer_changes_nothing(answers):
-    requests = Requests(100)
+    requests = AdminRequests(100)
     message = sent(requests, asked(answers))
     kept = sent(requests, asked(answers), "K2")
     requests.lost("K1")
@@ -155,7 +155,7 @@ def test_a_lost_link_leaves_it_uncertain_and_a_late_answer_changes_nothing(answe
 
 
 def test_what_the_link_did_not_take_waits_again(answers):
-    requests = Requests(100)
+    requests = AdminRequests(100)
     one = asked(answers)
     requests.unsent(sent(requests, one).request)
     assert requests.take() == [one]
@@ -163,7 +163,7 @@ def test_what_the_link_did_not_take_waits_again(answers):
 
 
 def test_at_the_deadline_only_what_was_sent_is_uncertain(answers):
-    requests = Requests(100)
+    requests = AdminRequests(100)
     assert requests.add(asked(answers, deadline=2.0))
     sent(requests, asked(answers, deadline=2.0))
     later = asked(answers, deadline=3.0)
@@ -176,7 +176,7 @@ def test_at_the_deadline_only_what_was_sent_is_uncertain(answers):
 
 
 def test_an_unreadable_answer_does_not_lose_who_waits(answers):
-    requests = Requests(100)
+    requests = AdminRequests(100)
     message = sent(requests, asked(answers))
     with pytest.raises(msgspec.DecodeError):
         requests.answered("K1", msgspec.structs.replace(reply(message.request, "OK"), result=b"\xc1"))
@@ -185,7 +185,7 @@ def test_an_unreadable_answer_does_not_lose_who_waits(answers):
 
 
 def test_when_the_node_stops_everybody_is_told(answers):
-    requests = Requests(100)
+    requests = AdminRequests(100)
     requests.here(asked(answers))
     requests.add(asked(answers))
     sent(requests, asked(answers))
@@ -194,7 +194,7 @@ def test_when_the_node_stops_everybody_is_told(answers):
 
 
 def test_there_is_a_bound_on_those_who_wait(answers):
-    requests = Requests(100)
+    requests = AdminRequests(100)
     sent(requests, asked(answers))
     assert all(requests.add(asked(answers)) for _ in range(PENDING_MAX - 1))
     assert not requests.add(asked(answers))

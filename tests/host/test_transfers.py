@@ -30,19 +30,19 @@ class Group:
     """Remembers whom it was told to hand over to."""
 
     def __init__(self):
-        self.node = Raft()
+        self.raft = Raft()
         self.given = []
         self.refuses = None
 
     @property
     def leads(self):
-        return self.node.leader == self.node.id
+        return self.raft.leader == self.raft.id
 
-    def hand_over(self, to):
+    def transfer_leadership(self, to):
         if self.refuses:
             raise self.refuses
         self.given.append(to)
-        self.node.transferring = to
+        self.raft.transferring = to
 
 
 class Clock:
@@ -64,62 +64,62 @@ def group():
 
 
 @pytest.fixture
-def handovers(clock):
+def transfers(clock):
     return LeadershipTransfers(clock, PATIENCE, lambda _: None)
 
 
-def test_it_is_done_when_another_node_is_known_to_lead(handovers, group):
+def test_it_is_done_when_another_node_is_known_to_lead(transfers, group):
     """Not when the transfer has begun, nor while nobody leads."""
     outcomes: list[Any] = []
-    handovers.begin(group, "", outcomes.append)
+    transfers.begin(group, "", outcomes.append)
     assert group.given == ["K2"]
     for leader in ("K1", ""):
-        group.node.leader = leader
-        handovers.tick()
+        group.raft.leader = leader
+        transfers.tick()
     assert outcomes == []
-    group.node.leader = "K2"
-    handovers.tick()
-    handovers.tick()
+    group.raft.leader = "K2"
+    transfers.tick()
+    transfers.tick()
     assert outcomes == ["K2"]
 
 
-def test_it_has_failed_when_the_core_gave_up(handovers, group):
+def test_it_has_failed_when_the_core_gave_up(transfers, group):
     """The words say who leads on."""
     outcomes: list[Any] = []
-    handovers.begin(group, "K3", outcomes.append)
-    group.node.transferring = ""
-    handovers.tick()
+    transfers.begin(group, "K3", outcomes.append)
+    group.raft.transferring = ""
+    transfers.tick()
     assert [str(each) for each in outcomes] == ["K3 did not take over in time; K1 leads on"]
 
 
-def test_nobody_waits_for_ever(handovers, group, clock):
+def test_nobody_waits_for_ever(transfers, group, clock):
     """Also when no leader is known at all."""
     outcomes: list[Any] = []
-    handovers.begin(group, "", outcomes.append)
-    group.node.leader = ""
+    transfers.begin(group, "", outcomes.append)
+    group.raft.leader = ""
     clock.now = PATIENCE
-    handovers.tick()
+    transfers.tick()
     assert isinstance(outcomes[0], AdminRefused)
 
 
-def test_a_refusal_of_the_core_is_passed_on(handovers, group):
+def test_a_refusal_of_the_core_is_passed_on(transfers, group):
     """As what an administrator may read."""
     group.refuses = TransferRefused("K3 does not vote")
     outcomes: list[Any] = []
-    handovers.begin(group, "K3", outcomes.append)
+    transfers.begin(group, "K3", outcomes.append)
     assert [(type(each), str(each)) for each in outcomes] == [(AdminRefused, "K3 does not vote")]
 
 
-def test_leadership_is_given_up_until_somebody_takes_it(handovers, group):
+def test_leadership_is_given_up_until_somebody_takes_it(transfers, group):
     """One attempt at a time, the next one when it failed; none while nobody is there."""
-    group.node.silent["K2"] = 1000
-    handovers.relieve(group)
+    group.raft.silent["K2"] = 1000
+    transfers.transfer_away(group)
     assert group.given == []
-    group.node.silent["K2"] = 0
-    handovers.relieve(group)
-    handovers.relieve(group)
+    group.raft.silent["K2"] = 0
+    transfers.transfer_away(group)
+    transfers.transfer_away(group)
     assert group.given == ["K2"]
-    group.node.transferring = ""
-    handovers.tick()
-    handovers.relieve(group)
+    group.raft.transferring = ""
+    transfers.tick()
+    transfers.transfer_away(group)
     assert group.given == ["K2", "K2"]
