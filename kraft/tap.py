@@ -203,7 +203,7 @@ class NodeService(Service):
         identity = Identity(stored.id, stored.incarnation, stored.cluster, stored.members)
         self.host = Host(
             config,
-            Loaded(identity, loaded.groups, loaded.images, loaded.fenced, loaded.starts),
+            Loaded(identity, loaded.groups, loaded.checkpoints, loaded.fenced, loaded.starts),
             clock=self._clock,
             disk=self._store,
             jitter=random.randrange,

@@ -93,8 +93,8 @@ class Applier:
 
     def restore(self, received: Received) -> None:
         """The machine is what the snapshot holds from now on."""
-        base = received.image.base
-        self.machine = Machine.restored(received.keyspace, base.stamp, received.image.revision)
+        base = received.checkpoint.base
+        self.machine = Machine.restored(received.keyspace, base.stamp, received.checkpoint.revision)
         self.index = base.index
         self.replaying = False
         self._waiting.clear()  # either it contains them, or they are replayed from the log behind it

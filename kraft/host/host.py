@@ -197,7 +197,9 @@ class Host:
             settings.timing(config),
             settings.checkpoints(config),
             settings.snapshots(config),
-            self._loaded.images.pop(id_, None),  # a snapshot may take its place: nobody else holds on to it
+            self._loaded.checkpoints.pop(
+                id_, None
+            ),  # a snapshot may take its place: nobody else holds on to it
             fenced=id_ in self._loaded.fenced,
             first_request=self._jitter(1 << 31) << 20,
         )

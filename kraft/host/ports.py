@@ -6,7 +6,7 @@ Callbacks of every port run on the host's own (reactor) thread, never inside the
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from kraft.kv.checkpoint import Capture, Image
+from kraft.kv.checkpoint import Capture, Checkpoint
 from kraft.node.values import Received, Rows, Transaction
 from kraft.raft.messages import Entry
 
@@ -27,16 +27,18 @@ class Disk(Protocol):
         None at all when the log meanwhile begins behind `first` or ends before it.
         """
 
-    def checkpoint(self, group: int, capture: Capture, done: Callable[[Image | None], None]) -> None:
+    def checkpoint(self, group: int, capture: Capture, done: Callable[[Checkpoint | None], None]) -> None:
         """Bring the group's state file to `capture`, durably, beside all other work; one at a time a group.
 
         None when the disk is full: the file stays as it was.
         """
 
-    def open_image(self, group: int, done: Callable[["ImageReader | None"], None]) -> None:
+    def open_snapshot(self, group: int, done: Callable[["SnapshotReader | None"], None]) -> None:
         """A view of the group's last checkpoint that later ones do not change; None when there is none."""
 
-    def begin_image(self, group: int, image: Image, done: Callable[["ImageWriter | None"], None]) -> None:
+    def receive_snapshot(
+        self, group: int, checkpoint: Checkpoint, done: Callable[["SnapshotWriter | None"], None]
+    ) -> None:
         """Begin a new state file beside the present one, for a snapshot that arrives. One at a time a group;
         a second one takes the place of the first. None when the disk is full.
         """
@@ -48,11 +50,11 @@ class Disk(Protocol):
         """
 
 
-class ImageReader(Protocol):
+class SnapshotReader(Protocol):
     """One pinned view of a state file."""
 
     @property
-    def image(self) -> Image:
+    def checkpoint(self) -> Checkpoint:
         """What the view holds."""
 
     def read(self, after: bytes | None, max_bytes: int, done: Callable[[Rows], None]) -> None:
@@ -62,14 +64,14 @@ class ImageReader(Protocol):
         """Let go of it; reads under way are not answered any more."""
 
 
-class ImageWriter(Protocol):
+class SnapshotWriter(Protocol):
     """A state file being received; its rows come in the order of their keys."""
 
     def write(self, data: bytes, done: Callable[[str], None]) -> None:
         """Add `Rows.data`; '' when it is in the file, else what is wrong, and then nothing of it is."""
 
     def finish(self, done: Callable[["Received | str"], None]) -> None:
-        """All is there: compare with the image, make it durable, load it. A text says what is wrong."""
+        """All is there: compare with the checkpoint, make it durable, load it. A text says what is wrong."""
 
     def abandon(self) -> None:
         """Remove the file."""

@@ -34,7 +34,7 @@ def group_status(group: "Group", tick_seconds: float) -> GroupStatus:
         joint=node.configuration.joint,
         joining=tuple(joining.id for joining in node.configuration.joining),
         transferring=node.transferring,
-        checkpoint_index=0 if group.image is None else group.image.base.index,
+        checkpoint_index=0 if group.checkpoint is None else group.checkpoint.base.index,
         checkpoint_busy=group.checkpointing,
         transfers=group.transfers,
         fenced=group.fenced,

@@ -27,7 +27,7 @@ class Capture(msgspec.Struct, frozen=True, gc=False):
     changes: dict[bytes, Record | None]
 
 
-class Image(msgspec.Struct, frozen=True, array_like=True):
+class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
     """A complete copy at `base`: how many `keys`, how many `size` bytes of keys and values, and their `sum`.
 
     `sum` has HASH_BYTES bytes and is equal exactly where the contents are, expiries and revisions included.

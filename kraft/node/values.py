@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from kraft.kv.checkpoint import Image
+from kraft.kv.checkpoint import Checkpoint
 from kraft.kv.keyspace import Keyspace
 from kraft.raft.membership.configuration import Member
 from kraft.raft.ports import Restored
@@ -35,19 +35,19 @@ class Transaction(msgspec.Struct, frozen=True, gc=False):
 class Loaded:
     """What a data directory held at start.
 
-    `images` has the state of every group that has a checkpoint; `fenced` the groups whose state is known to
-    be wrong. `starts` counts the starts of a process on this directory, this one included.
+    `checkpoints` has the state of every group that has a checkpoint; `fenced` the groups whose state is
+    known to be wrong. `starts` counts the starts of a process on this directory, this one included.
     """
 
     identity: Identity
     groups: dict[int, Restored]
-    images: dict[int, tuple[Image, Keyspace]] = field(default_factory=dict)
+    checkpoints: dict[int, tuple[Checkpoint, Keyspace]] = field(default_factory=dict)
     fenced: frozenset[int] = frozenset()
     starts: int = 1
 
 
 class Rows(msgspec.Struct, frozen=True, gc=False):
-    """A piece of an image: encoded rows in the order of their keys. `last` is the last key of the piece."""
+    """A piece of a snapshot: encoded rows in the order of their keys. `last` is the last key of the piece."""
 
     data: bytes
     last: bytes
@@ -59,5 +59,5 @@ class Received:
     """A complete state file, durable and not in use yet: `raft.ready.Persist.state` switches to `number`."""
 
     number: int
-    image: Image
+    checkpoint: Checkpoint
     keyspace: Keyspace

@@ -55,7 +55,7 @@ class ReadIndexReply(msgspec.Struct, frozen=True, array_like=True, tag=35, gc=Fa
 class SnapshotOffer(msgspec.Struct, frozen=True, array_like=True, tag=36, gc=False):
     """A follower's next entry is not in its leader's log any more: here is a copy of the state machine.
 
-    Fields as in `kv.checkpoint.Image`. `reseed`: take it although the log goes further, because the
+    Fields as in `kv.checkpoint.Checkpoint`. `reseed`: take it although the log goes further, because the
     follower's own state is known to be wrong. Repeated until the follower asks for it.
     """
 
@@ -112,7 +112,7 @@ class AdminReply(msgspec.Struct, frozen=True, array_like=True, tag=42, gc=False)
 
 
 class Digest(msgspec.Struct, frozen=True, array_like=True, tag=43, gc=False):
-    """The sender's checkpoint at `index` has this `sum` (`kv.checkpoint.Image.sum`)."""
+    """The sender's checkpoint at `index` has this `sum` (`kv.checkpoint.Checkpoint.sum`)."""
 
     index: int
     sum: bytes

@@ -38,18 +38,18 @@ class StorageObserver(Protocol):
     def committed(self, seconds: float, entries: int, size: int, /) -> None:
         """One transaction is durable; it held `entries` log entries with `size` bytes of data."""
 
-    def checkpointed(self, seconds: float, /) -> None:
+    def wal_checkpointed(self, seconds: float, /) -> None:
         """The WAL was copied into the database."""
 
-    def image_written(self, group: int, seconds: float, written: int, index: int, size: int, /) -> None:
+    def checkpoint_written(self, group: int, seconds: float, written: int, index: int, size: int, /) -> None:
         """A checkpoint of the keyspace at `index` is durable: `written` keys had changed, all keys and values
         are `size` bytes.
         """
 
-    def image_failed(self, group: int, /) -> None:
+    def checkpoint_failed(self, group: int, /) -> None:
         """There was no space for a checkpoint of the keyspace; the one before stands."""
 
-    def image_loaded(self, group: int, seconds: float, /) -> None:
+    def checkpoint_loaded(self, group: int, seconds: float, /) -> None:
         """All keys of a group were read from its state file, at a start or from a snapshot."""
 
     def error(self, operation: str, /) -> None:

@@ -8,7 +8,8 @@ A full disk fails every transaction that waits, also those that were handed over
 the failure: they were made on top of the ones that failed. Each carries the era in which it was handed over;
 a failure ends the era, and the reactor's thread enters the next one just before it runs the failed callbacks.
 
-State files have two threads of their own, `checkpoints` and `images`; only what changes the log's database,
+State files have two threads of their own, `checkpoint_thread` and `snapshot_thread`; only what changes
+the log's database,
 the name of a group's file, passes through here.
 """
 
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from kraft.kv.checkpoint import Capture, Image
+from kraft.kv.checkpoint import Capture, Checkpoint
 from kraft.node.values import Loaded, Transaction
 from kraft.raft.messages import Entry
 from kraft.storage import ballast
@@ -123,8 +124,8 @@ def _load_states(
     """On the real disk, whatever VFS the log is on: readers need shared memory."""
     began = time.perf_counter()
     states = StateFiles(files, database.loaded, database.replica, settings=settings)
-    for group in states.loaded.images:
-        observer.image_loaded(group, time.perf_counter() - began)
+    for group in states.loaded.checkpoints:
+        observer.checkpoint_loaded(group, time.perf_counter() - began)
     return states
 
 
@@ -171,7 +172,9 @@ class Store:
         self._checkpoints = CheckpointThread(
             states, self._point, settings, call_in_reactor, self._fail, observer
         )
-        self._images = SnapshotThread(states, self._checkpoints.tidy, call_in_reactor, self._fail, observer)
+        self._snapshots = SnapshotThread(
+            states, self._checkpoints.tidy, call_in_reactor, self._fail, observer
+        )
 
     def commit(self, transaction: Transaction, done: Callable[[bool], None]) -> None:
         """See `host.ports.Disk`. After a `done(False)`, all that was handed over before it fails as well."""
@@ -187,20 +190,20 @@ class Store:
         if not self._failed:
             self._queue.put(_Fetch(group, first, last, max_bytes, done))
 
-    def checkpoint(self, group: int, capture: Capture, done: Callable[[Image | None], None]) -> None:
+    def checkpoint(self, group: int, capture: Capture, done: Callable[[Checkpoint | None], None]) -> None:
         """See `host.ports.Disk`. None as well when a snapshot takes the place of what was captured."""
         if not self._failed:
             self._checkpoints.checkpoint(group, capture, done)
 
-    def open_image(self, group: int, done: Callable[[Any], None]) -> None:
-        """See `host.ports.Disk`; `done` is given an `images.OpenImage` or None."""
+    def open_snapshot(self, group: int, done: Callable[[Any], None]) -> None:
+        """See `host.ports.Disk`; `done` is given an `OpenSnapshot` or None."""
         if not self._failed:
-            self._images.open(group, done)
+            self._snapshots.open(group, done)
 
-    def begin_image(self, group: int, image: Image, done: Callable[[Any], None]) -> None:
-        """See `host.ports.Disk`; `done` is given an `images.ArrivingImage` or None."""
+    def receive_snapshot(self, group: int, checkpoint: Checkpoint, done: Callable[[Any], None]) -> None:
+        """See `host.ports.Disk`; `done` is given an `IncomingSnapshot` or None."""
         if not self._failed:
-            self._images.begin(group, image, done)
+            self._snapshots.begin(group, checkpoint, done)
 
     def fence(self, group: int, fenced: bool, done: Callable[[], None]) -> None:
         """See `host.ports.Disk`. A full disk delays it. A switch to another state file undoes a fence."""
@@ -220,7 +223,7 @@ class Store:
         if self.closed:
             return
         self.closed = True
-        self._images.stop()
+        self._snapshots.stop()
         self._checkpoints.stop()
         self._queue.put(None)
         self._thread.join()
@@ -243,11 +246,11 @@ class Store:
         }
 
     def queues(self) -> dict[str, int]:
-        """Calls that wait for the threads: writer of the log, checkpoints, images of the state."""
+        """Calls that wait for the threads: writer of the log, checkpoints, snapshots."""
         return {
             "writer": self._queue.qsize(),
             "state": self._checkpoints.waiting,
-            "images": self._images.waiting,
+            "images": self._snapshots.waiting,
         }
 
     # The writer thread.
@@ -352,7 +355,7 @@ class Store:
         if self._database.checkpoint():
             self._checkpoint_at = self._settings.wal_bytes
             self._checkpoint_forced_at = self._settings.wal_bytes_max
-            self._call_in_reactor(self._observer.checkpointed, time.perf_counter() - began)
+            self._call_in_reactor(self._observer.wal_checkpointed, time.perf_counter() - began)
             if self._database.free_pages > self._vacuum_above:
                 self._vacuum()  # one step also where it is never idle
         else:  # the disk is full: try again when the WAL has grown as much once more, not at every commit

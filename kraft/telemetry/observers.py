@@ -140,11 +140,11 @@ class StorageTelemetry:
             metrics.batch_entries.observe(entries)
             metrics.append_bytes.add(size)
 
-    def checkpointed(self, seconds: float) -> None:
+    def wal_checkpointed(self, seconds: float) -> None:
         """The WAL was copied into the database."""
         self._metrics.checkpoint_duration.observe(seconds)
 
-    def image_written(self, group: int, seconds: float, written: int, index: int, size: int) -> None:
+    def checkpoint_written(self, group: int, seconds: float, written: int, index: int, size: int) -> None:
         """A checkpoint of the keyspace."""
         self._metrics.snapshot_written(str(group), seconds, size)
         self._events.tell_seldom(  # as often as KRAFT SNAPSHOT is given
@@ -158,11 +158,11 @@ class StorageTelemetry:
             seconds=round(seconds, 3),
         )
 
-    def image_failed(self, group: int) -> None:
+    def checkpoint_failed(self, group: int) -> None:
         """A checkpoint of the keyspace found no space."""
         self._metrics.snapshots.add(1, str(group), "failed")
 
-    def image_loaded(self, group: int, seconds: float) -> None:
+    def checkpoint_loaded(self, group: int, seconds: float) -> None:
         """The keyspace was read from a state file."""
         self._metrics.restore_seconds[str(group)] = seconds
 

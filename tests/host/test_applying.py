@@ -6,7 +6,7 @@ import pytest
 
 from kraft.host.applier import Applier
 from kraft.kv import commands as kv
-from kraft.kv.checkpoint import Image
+from kraft.kv.checkpoint import Checkpoint
 from kraft.kv.commands import Increment
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.machine import Machine
@@ -76,7 +76,7 @@ def test_what_waits_when_a_snapshot_comes_is_not_applied_to_it(applying, told):
     keyspace = Keyspace()
     keyspace.load([(b"n", b"7", 7, 0)])
     base = Base(index=7, term=1, stamp=1_007)
-    applying.restore(Received(1, Image(base, 7, 1, 2, bytes(16)), keyspace))
+    applying.restore(Received(1, Checkpoint(base, 7, 1, 2, bytes(16)), keyspace))
     assert not applying.waiting
     applying.add(entries(8, 8))
     applying.slice()

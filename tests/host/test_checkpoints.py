@@ -4,7 +4,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from kraft.host.group.checkpoints import CUT_ENTRIES, Checkpoints, CheckpointSettings
-from kraft.kv.checkpoint import HASH_BYTES, Capture, Image
+from kraft.kv.checkpoint import HASH_BYTES, Capture, Checkpoint
 from kraft.kv.commands import Put
 from kraft.kv.machine import Machine
 from kraft.node.errors import DiskFull
@@ -16,15 +16,15 @@ class Disk:
     """Keeps what it is asked for until told how it ends."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[Capture, Callable[[Image | None], None]]] = []
+        self.asked: list[tuple[Capture, Callable[[Checkpoint | None], None]]] = []
 
-    def checkpoint(self, group: int, capture: Capture, done: Callable[[Image | None], None]) -> None:
+    def checkpoint(self, group: int, capture: Capture, done: Callable[[Checkpoint | None], None]) -> None:
         assert group == 0
         self.asked.append((capture, done))
 
     def finish(self, durable: bool = True) -> None:
         capture, done = self.asked.pop(0)
-        done(image(capture.base.index) if durable else None)
+        done(checkpoint(capture.base.index) if durable else None)
 
 
 class Events:
@@ -35,14 +35,14 @@ class Events:
         self.names.append(name)
 
 
-def image(index: int) -> Image:
-    return Image(Base(index, 1), index, 0, 0, bytes(HASH_BYTES))
+def checkpoint(index: int) -> Checkpoint:
+    return Checkpoint(Base(index, 1), index, 0, 0, bytes(HASH_BYTES))
 
 
 class Story:
     """A replica that applies entries of 1,000 bytes or so, with a fake disk."""
 
-    def __init__(self, start: Image | None = None, **settings: float) -> None:
+    def __init__(self, start: Checkpoint | None = None, **settings: float) -> None:
         wanted = {"entries": 100, "size": 1 << 30, "interval": 0.0, "keep_entries": 10, "keep_bytes": 1 << 30}
         self.disk = Disk()
         self.events = Events()
@@ -183,7 +183,7 @@ def test_large_entries_are_cut_in_smaller_steps() -> None:
 
 
 def test_what_was_in_the_log_at_the_start_stays_until_the_other_bound_is_met() -> None:
-    story = Story(start=image(500), keep_entries=400, keep_bytes=64_000)
+    story = Story(start=checkpoint(500), keep_entries=400, keep_bytes=64_000)
     assert story.checkpoints.cut(50, None) == 100
 
     story.apply(100)
@@ -247,8 +247,8 @@ def test_who_waits_for_a_checkpoint_is_told_that_there_is_no_room_for_it() -> No
 
 def test_a_checkpoint_of_a_machine_that_was_replaced_counts_for_nothing() -> None:
     story = Story().apply(5).mark()
-    story.checkpoints.restored(image(90))
+    story.checkpoints.restored(checkpoint(90))
     story.disk.finish()
 
-    assert story.checkpoints.image == image(90)
+    assert story.checkpoints.last == checkpoint(90)
     assert story.completed == []

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from kraft.host.consistency.checker import VERIFY_SECONDS, ConsistencyChecker
-from kraft.kv.checkpoint import Image
+from kraft.kv.checkpoint import Checkpoint
 from kraft.node.errors import NotLeader
 from kraft.peerwire.messages import Digest, Fence
 from kraft.raft.membership.configuration import Base, Configuration, Member
@@ -14,14 +14,14 @@ RIGHT, WRONG, OTHER = (bytes([n]) * 16 for n in (1, 2, 3))
 TRIO = Configuration.of_voters(tuple(Member(f"K{n}", f"{n:032x}", f"h:{n}") for n in (1, 2, 3)))
 
 
-def image(index: int, sum_: bytes) -> Image:
-    return Image(Base(index, 1), index, 1, 1, sum_)
+def checkpoint(index: int, sum_: bytes) -> Checkpoint:
+    return Checkpoint(Base(index, 1), index, 1, 1, sum_)
 
 
 class Replica:
     """`ConsistencyChecker` of the node `id_`, with what it did."""
 
-    def __init__(self, id_: str, leader: str, loaded: Image | None = None) -> None:
+    def __init__(self, id_: str, leader: str, loaded: Checkpoint | None = None) -> None:
         self.clock = Clock()
         self.node = SimpleNamespace(id=id_, leader=leader, configuration=TRIO)
         self.posted: list[tuple[str, object]] = []
@@ -55,7 +55,7 @@ class Replica:
 
 def test_a_follower_reports_each_checkpoint_once_to_each_leader() -> None:
     follower = Replica("K2", leader="K1")
-    follower.comparing.completed(image(10, RIGHT))
+    follower.comparing.completed(checkpoint(10, RIGHT))
     follower.tick()
     follower.tick()
     assert follower.posted == [("K1", Digest(10, RIGHT))]
@@ -67,7 +67,7 @@ def test_a_follower_reports_each_checkpoint_once_to_each_leader() -> None:
 
 def test_equal_sums_are_no_news() -> None:
     leader = Replica("K1", leader="K1")
-    leader.comparing.completed(image(10, RIGHT))
+    leader.comparing.completed(checkpoint(10, RIGHT))
     leader.comparing.heard("K2", Digest(10, RIGHT))
     leader.comparing.heard("K3", Digest(10, RIGHT))
 
@@ -78,7 +78,7 @@ def test_equal_sums_are_no_news() -> None:
 
 def test_an_operator_is_told_once_and_the_odd_one_until_it_is_right() -> None:
     leader = Replica("K1", leader="K1")
-    leader.comparing.completed(image(10, RIGHT))
+    leader.comparing.completed(checkpoint(10, RIGHT))
     leader.comparing.heard("K3", Digest(10, WRONG))
     leader.comparing.heard("K2", Digest(10, RIGHT))
     leader.comparing.heard("K3", Digest(10, WRONG))
@@ -90,7 +90,7 @@ def test_an_operator_is_told_once_and_the_odd_one_until_it_is_right() -> None:
 
 def test_a_leader_that_is_the_odd_one_fences_itself() -> None:
     leader = Replica("K1", leader="K1")
-    leader.comparing.completed(image(10, WRONG))
+    leader.comparing.completed(checkpoint(10, WRONG))
     leader.comparing.heard("K2", Digest(10, RIGHT))
     leader.comparing.heard("K3", Digest(10, RIGHT))
 
@@ -100,7 +100,7 @@ def test_a_leader_that_is_the_odd_one_fences_itself() -> None:
 
 def test_without_a_majority_there_is_an_alarm_and_no_fence() -> None:
     leader = Replica("K1", leader="K1")
-    leader.comparing.completed(image(10, WRONG))
+    leader.comparing.completed(checkpoint(10, WRONG))
     leader.comparing.heard("K2", Digest(10, RIGHT))
     assert leader.comparing.mismatch
     leader.comparing.heard("K3", Digest(10, OTHER))
@@ -112,7 +112,7 @@ def test_without_a_majority_there_is_an_alarm_and_no_fence() -> None:
 
 def test_a_fence_is_believed_only_if_the_own_sum_differs_at_that_very_index() -> None:
     follower = Replica("K2", leader="K1")
-    follower.comparing.completed(image(10, WRONG))
+    follower.comparing.completed(checkpoint(10, WRONG))
     follower.comparing.fence(Fence(9, RIGHT))
     follower.comparing.fence(Fence(10, WRONG))
     assert follower.fenced == []
@@ -124,7 +124,7 @@ def test_a_fence_is_believed_only_if_the_own_sum_differs_at_that_very_index() ->
 def test_verify_answers_when_all_have_reported() -> None:
     leader = Replica("K1", leader="K1")
     tables: list[Any] = []
-    leader.comparing.completed(image(10, RIGHT))
+    leader.comparing.completed(checkpoint(10, RIGHT))
     leader.comparing.verify(10, tables.append)
     leader.comparing.heard("K2", Digest(10, RIGHT))
     leader.tick()
@@ -138,7 +138,7 @@ def test_verify_answers_when_all_have_reported() -> None:
 def test_verify_does_not_wait_for_ever() -> None:
     leader = Replica("K1", leader="K1")
     tables: list[Any] = []
-    leader.comparing.completed(image(10, RIGHT))
+    leader.comparing.completed(checkpoint(10, RIGHT))
     leader.comparing.verify(10, tables.append)
     leader.comparing.heard("K2", Digest(10, RIGHT))
     leader.tick(VERIFY_SECONDS)
@@ -149,7 +149,7 @@ def test_verify_does_not_wait_for_ever() -> None:
 def test_who_waits_for_a_leader_that_was_deposed_is_sent_to_the_next_one() -> None:
     leader = Replica("K1", leader="K1")
     answers: list[Any] = []
-    leader.comparing.completed(image(10, RIGHT))
+    leader.comparing.completed(checkpoint(10, RIGHT))
     leader.comparing.verify(10, answers.append)
     leader.node.leader = "K2"
     leader.comparing.follow()
@@ -159,10 +159,10 @@ def test_who_waits_for_a_leader_that_was_deposed_is_sent_to_the_next_one() -> No
 
 def test_a_replica_with_a_copy_of_the_leaders_state_is_right_again() -> None:
     leader = Replica("K1", leader="K1")
-    leader.comparing.completed(image(10, RIGHT))
+    leader.comparing.completed(checkpoint(10, RIGHT))
     leader.comparing.heard("K2", Digest(10, RIGHT))
     leader.comparing.heard("K3", Digest(10, WRONG))
-    leader.comparing.completed(image(20, RIGHT))
+    leader.comparing.completed(checkpoint(20, RIGHT))
     leader.comparing.heard("K2", Digest(20, RIGHT))
     assert leader.comparing.mismatch
 
@@ -171,7 +171,7 @@ def test_a_replica_with_a_copy_of_the_leaders_state_is_right_again() -> None:
 
 
 def test_a_restarted_replica_knows_the_sum_of_what_it_loaded() -> None:
-    follower = Replica("K2", leader="K1", loaded=image(10, WRONG))
+    follower = Replica("K2", leader="K1", loaded=checkpoint(10, WRONG))
     follower.tick()
     assert follower.posted == [("K1", Digest(10, WRONG))]
 
@@ -181,19 +181,19 @@ def test_a_restarted_replica_knows_the_sum_of_what_it_loaded() -> None:
 
 def test_who_is_no_member_any_more_is_no_alarm() -> None:
     leader = Replica("K1", leader="K1")
-    leader.comparing.completed(image(10, RIGHT))
+    leader.comparing.completed(checkpoint(10, RIGHT))
     leader.comparing.heard("K2", Digest(10, RIGHT))
     leader.comparing.heard("K3", Digest(10, WRONG))
     assert leader.comparing.mismatch
 
     leader.node.configuration = Configuration.of_voters(TRIO.members[:2])
-    leader.comparing.completed(image(20, RIGHT))
+    leader.comparing.completed(checkpoint(20, RIGHT))
     assert not leader.comparing.mismatch
 
 
 def test_the_word_of_another_incarnation_is_not_this_ones() -> None:
     leader = Replica("K1", leader="K1")
-    leader.comparing.completed(image(10, RIGHT))
+    leader.comparing.completed(checkpoint(10, RIGHT))
     leader.comparing.heard("K2", Digest(10, RIGHT))
     leader.comparing.heard("K3", Digest(10, WRONG))
 

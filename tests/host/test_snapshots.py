@@ -6,13 +6,13 @@ import msgspec
 import pytest
 
 from kraft.host.snapshots.receiver import REFUSALS_MAX, SWITCH_SECONDS
-from kraft.host.snapshots.sender import NO_IMAGE_SECONDS, OFFER_SECONDS, QUIET_SECONDS
+from kraft.host.snapshots.sender import NO_CHECKPOINT_SECONDS, OFFER_SECONDS, QUIET_SECONDS
 from kraft.host.snapshots.settings import SnapshotSettings
 from kraft.node.status import TransferStatus
 from kraft.peerwire.messages import SnapshotChunk, SnapshotOffer, SnapshotRequest
 from kraft.raft.membership.configuration import Base
 from tests.host.fakes import Clock
-from tests.host.images import SETTINGS, File, Follower, Leader, Network, pass_time, some_rows
+from tests.host.snapshot_files import SETTINGS, File, Follower, Leader, Network, pass_time, some_rows
 
 ROWS = some_rows(200)
 
@@ -54,7 +54,7 @@ def test_a_follower_fetches_the_whole_image_piece_by_piece(clock, network, leade
     pass_time(clock, 1.0, leader, follower)
 
     assert follower.rows == ROWS
-    assert follower.received_images[0].image == leader.disk.file.image
+    assert follower.received_snapshots[0].checkpoint == leader.disk.file.checkpoint
     assert len(network.messages(SnapshotChunk)) == 50
     assert len(network.messages(SnapshotOffer)) == 1
     assert len(network.messages(SnapshotRequest)) == len(network.messages(SnapshotChunk))
@@ -71,7 +71,7 @@ def test_both_sides_tell_of_it(clock, network, leader, follower):
     sent, received = leader.tale.last("snapshot_send_ended"), follower.tale.last("snapshot_receive_ended")
     assert (sent["peer"], received["peer"]) == ("K2", "K1")
     assert sent["index"] == received["index"] == 100
-    assert sent["bytes"] == received["bytes"] > leader.disk.file.image.size
+    assert sent["bytes"] == received["bytes"] > leader.disk.file.checkpoint.size
     assert sent["seconds"] > 0
 
 
@@ -103,7 +103,7 @@ def test_progress_is_visible_on_both_sides(clock, network, leader):
     pass_time(clock, 1.0, leader, slow)
 
     [out], [in_] = leader.sending.status(), slow.receiving.status()
-    size = leader.disk.file.image.size
+    size = leader.disk.file.checkpoint.size
     assert out == TransferStatus("K2", "send", 100, out.done_bytes, size, out.seconds)
     assert in_ == TransferStatus("K1", "receive", 100, in_.done_bytes, size, in_.seconds)
     assert 0 < in_.done_bytes <= out.done_bytes < size
@@ -163,7 +163,7 @@ def test_without_a_checkpoint_one_is_wanted_and_offered_when_it_is_there(clock, 
 def test_without_a_checkpoint_the_follower_is_soon_given_back(clock, network, leader, follower):
     leader.disk.file = None
     leader.offer("K2")
-    pass_time(clock, NO_IMAGE_SECONDS + 0.1, leader, follower)
+    pass_time(clock, NO_CHECKPOINT_SECONDS + 0.1, leader, follower)
 
     assert leader.given_back == ["K2"]
     assert leader.tale.events == []
@@ -194,7 +194,7 @@ def test_who_is_on_the_way_is_not_sent_back_to_the_start_by_a_newer_checkpoint(c
     leader.sending.checkpointed()
     pass_time(clock, 5.0, leader, slow)
 
-    assert [r.image.base.index for r in slow.received_images] == [100]
+    assert [r.checkpoint.base.index for r in slow.received_snapshots] == [100]
 
 
 def test_who_has_the_index_already_says_so(clock, network, leader, follower):
@@ -476,7 +476,7 @@ def test_after_a_broken_link_an_offer_is_enough_to_go_on(clock, network, leader,
     assert follower.rows == ROWS
 
 
-# -- other senders and other images -------------------------------------------------------------------
+# -- other senders and other snapshots -------------------------------------------------------------------
 
 
 def test_a_new_leader_with_an_equal_image_goes_on_where_the_old_one_stopped(clock, network, leader):
@@ -541,7 +541,7 @@ def test_old_offers_do_not_disturb_a_transfer_that_moves(clock, network, leader)
     slow = Follower(clock, network, leaders=[leader], delay=0.05)
     leader.offer("K2")
     pass_time(clock, 0.2, leader, slow)
-    old = File(50, some_rows(10)).image
+    old = File(50, some_rows(10)).checkpoint
     stale = SnapshotOffer(old.base, old.revision, old.keys, old.size, old.sum)
     for _ in range(20):
         slow.receiving.offered("K1", stale, slow.commit, False)
@@ -549,7 +549,7 @@ def test_old_offers_do_not_disturb_a_transfer_that_moves(clock, network, leader)
         pass_time(clock, 0.1, leader, slow)
     pass_time(clock, 3.0, leader, slow)
 
-    assert [r.image.base.index for r in slow.received_images] == [100]
+    assert [r.checkpoint.base.index for r in slow.received_snapshots] == [100]
     assert len(slow.disk.writers) == 1
 
 
@@ -723,12 +723,12 @@ def test_while_an_image_is_finished_offers_are_not_listened_to(clock, network, l
         clock.advance(0.001)
     slow.disk.delay = 2.0
     pass_time(clock, 3.0, leader, slow)
-    other = File(300, some_rows(5)).image
+    other = File(300, some_rows(5)).checkpoint
     newer = SnapshotOffer(other.base, other.revision, other.keys, other.size, other.sum)
     slow.receiving.offered("K1", newer, 0, False)
     pass_time(clock, 4.0, leader, slow)
 
-    assert [r.image.base.index for r in slow.received_images] == [100]
+    assert [r.checkpoint.base.index for r in slow.received_snapshots] == [100]
     assert len(slow.disk.writers) == 1
 
 
@@ -768,7 +768,7 @@ def test_when_the_group_stops_in_the_middle_no_file_is_left(clock, network, lead
     leader.sending.stop()
     pass_time(clock, 3.0, leader, slow)
 
-    assert slow.disk.files_left == [] or slow.received_images
+    assert slow.disk.files_left == [] or slow.received_snapshots
     assert leader.disk.open_readers == []
     assert slow.receiving.status() == leader.sending.status() == ()
     offers = len(network.messages(SnapshotOffer))

@@ -8,7 +8,7 @@ import pytest
 from kraft.host.snapshots.settings import SnapshotSettings
 from kraft.peerwire.messages import SnapshotChunk
 from tests.host.fakes import Clock
-from tests.host.images import File, Follower, Leader, Network, pass_time, some_rows
+from tests.host.snapshot_files import File, Follower, Leader, Network, pass_time, some_rows
 
 
 class Weather:
@@ -59,10 +59,12 @@ class Story:
         self.leader = self._new_leader()
 
     def lead(self):
-        """Another node leads, or the same one after a restart; its image is equal or newer."""
+        """Another node leads, or the same one after a restart; its snapshot is equal or newer."""
         self.leader.sending.stop()
         if self.dice.random() < 0.5:
-            self.file = File(self.file.image.base.index + 50, some_rows(40, seed=self.dice.random() < 0.5))
+            self.file = File(
+                self.file.checkpoint.base.index + 50, some_rows(40, seed=self.dice.random() < 0.5)
+            )
         self.leader = self._new_leader()
 
     def _new_leader(self):
@@ -74,7 +76,7 @@ class Story:
 
     def step(self):
         for follower in self.followers:
-            if follower.commit < self.leader.disk.file.image.base.index:
+            if follower.commit < self.leader.disk.file.checkpoint.base.index:
                 self.leader.offer(follower.id)
         pass_time(self.clock, 0.5, self.leader, *self.followers, step=0.05)
 
@@ -100,7 +102,7 @@ class Story:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_every_transfer_ends_with_an_equal_image(seed):
+def test_every_transfer_ends_with_an_equal_snapshot(seed):
     story = Story(seed)
     for _ in range(40):
         story.step()
@@ -109,13 +111,15 @@ def test_every_transfer_ends_with_an_equal_image(seed):
     story.end()
     for _ in range(400):
         story.step()
-        if all(f.received_images and f.commit >= story.file.image.base.index for f in story.followers):
+        if all(
+            f.received_snapshots and f.commit >= story.file.checkpoint.base.index for f in story.followers
+        ):
             break
 
     for follower in story.followers:
-        assert follower.commit == story.file.image.base.index
+        assert follower.commit == story.file.checkpoint.base.index
         assert follower.rows == story.file.rows
-        assert len(follower.disk.files_left) == len(follower.received_images)
+        assert len(follower.disk.files_left) == len(follower.received_snapshots)
     pass_time(story.clock, 2 * story.settings.hold, story.leader, *story.followers, step=0.5)
     assert story.leader.disk.open_readers == []
     assert story.leader.disk.reading_most <= len(story.followers)

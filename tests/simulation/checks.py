@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from kraft.host.group.group import Group
-from kraft.kv.checkpoint import Image
+from kraft.kv.checkpoint import Checkpoint
 from kraft.raft.invariants import ClusterChecker, decided
 from kraft.raft.membership.configuration import NOBODY, Configuration, decode
 from kraft.raft.messages import (
@@ -104,7 +104,9 @@ class Checks:
         self._checked = dict.fromkeys(self._checkers, 0)  # up to where it is known to be on most platters
         self._configurations = {group: [NOBODY] for group in self._checkers}  # the committed ones
         self._digests: dict[tuple[int, int], tuple[bytes, str]] = {}  # (group, applied) -> digest, first node
-        self._images: dict[tuple[int, int], tuple[Image, str]] = {}  # (group, index) -> image, first node
+        self._checkpoints: dict[
+            tuple[int, int], tuple[Checkpoint, str]
+        ] = {}  # (group, index) -> checkpoint, first node
         # Up to where the directory of an incarnation holds what is committed, by (incarnation, group).
         self._kept: dict[tuple[str, int], int] = {}
 
@@ -143,7 +145,7 @@ class Checks:
             self._checked[group.id] = group.raft.commit
             self._on_most_platters(process, group)
         self._equal_state(process, group)
-        self._equal_image(process, group)
+        self._equal_checkpoint(process, group)
         self._bounded(process, group)
 
     def log_of(self, node: str, group: int) -> "GroupLog | None":
@@ -216,13 +218,18 @@ class Checks:
         expected, other = self._digests.setdefault((group.id, group.applied), (digest, process.id))
         demand(digest == expected, f"{process.id} and {other} differ at index {group.applied}")
 
-    def _equal_image(self, process: "Process", group: Group) -> None:
+    def _equal_checkpoint(self, process: "Process", group: Group) -> None:
         """Checkpoints at one index are equal, sums included, unless a directory was damaged on purpose."""
-        image = group.image
-        if image is None or self._cluster.nodes[process.id].damaged:
+        checkpoint = group.checkpoint
+        if checkpoint is None or self._cluster.nodes[process.id].damaged:
             return
-        expected, other = self._images.setdefault((group.id, image.base.index), (image, process.id))
-        demand(image == expected, f"the checkpoints of {process.id} and {other} differ: {image}, {expected}")
+        expected, other = self._checkpoints.setdefault(
+            (group.id, checkpoint.base.index), (checkpoint, process.id)
+        )
+        demand(
+            checkpoint == expected,
+            f"the checkpoints of {process.id} and {other} differ: {checkpoint}, {expected}",
+        )
 
     def _bounded(self, process: "Process", group: Group) -> None:
         raft, node = self._cluster.nodes[process.id].config.raft, group.raft

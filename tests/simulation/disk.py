@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, Protocol
 
-from kraft.kv.checkpoint import Capture, Image
+from kraft.kv.checkpoint import Capture, Checkpoint
 from kraft.node.values import Received, Rows, Transaction
 from kraft.raft.messages import Entry
 from kraft.storage.errors import StorageError
@@ -43,11 +43,11 @@ class Medium(Protocol):
 
     def fence(self, group: int, fenced: bool) -> bool: ...
 
-    def checkpoint(self, group: int, capture: Capture) -> Image | None: ...
+    def checkpoint(self, group: int, capture: Capture) -> Checkpoint | None: ...
 
     def open_view(self, group: int) -> Any: ...
 
-    def begin_image(self, group: int, image: Image) -> Any: ...
+    def receive_snapshot(self, group: int, checkpoint: Checkpoint) -> Any: ...
 
     def interrupted(self, work: Callable[[], object], dice: Random) -> None:
         """The process dies amidst this: it is done, or not, or what the medium makes of it."""
@@ -142,10 +142,10 @@ class Disk:
 
     # -- state files
 
-    def checkpoint(self, group: int, capture: Capture, done: Callable[[Image | None], None]) -> None:
+    def checkpoint(self, group: int, capture: Capture, done: Callable[[Checkpoint | None], None]) -> None:
         known = self._heard[group]
 
-        def write() -> Image | None:
+        def write() -> Checkpoint | None:
             self._checkpointing.remove(under_way)
             if known != self._switched[group]:
                 return None
@@ -154,19 +154,21 @@ class Disk:
 
         under_way = (group, known, capture)
         self._checkpointing.append(under_way)
-        self._later(STATE_SECONDS, write, lambda image: done(image if known == self._heard[group] else None))
+        self._later(
+            STATE_SECONDS, write, lambda checkpoint: done(checkpoint if known == self._heard[group] else None)
+        )
 
-    def open_image(self, group: int, done: Callable[[Any], None]) -> None:
+    def open_snapshot(self, group: int, done: Callable[[Any], None]) -> None:
         def opened(view: Any) -> None:
             done(None if view is None else Reader(self, view))
 
         self._later(READ_SECONDS, lambda: self._medium.open_view(group), opened)
 
-    def begin_image(self, group: int, image: Image, done: Callable[[Any], None]) -> None:
+    def receive_snapshot(self, group: int, checkpoint: Checkpoint, done: Callable[[Any], None]) -> None:
         def begun(arriving: Any) -> None:
             done(None if arriving is None else Writer(self, arriving))
 
-        self._later(STATE_SECONDS, lambda: self._medium.begin_image(group, image), begun)
+        self._later(STATE_SECONDS, lambda: self._medium.receive_snapshot(group, checkpoint), begun)
 
     def _later(
         self, seconds: tuple[float, float], work: Callable[[], Any], done: Callable[[Any], None]
@@ -219,7 +221,7 @@ class Disk:
 
 
 class Reader:
-    """`host.ports.ImageReader`."""
+    """`host.ports.SnapshotReader`."""
 
     def __init__(self, disk: Disk, view: Any) -> None:
         self._disk = disk
@@ -227,8 +229,8 @@ class Reader:
         self._closed = False
 
     @property
-    def image(self) -> Image:
-        return self._view.image  # type: ignore[no-any-return]
+    def checkpoint(self) -> Checkpoint:
+        return self._view.checkpoint  # type: ignore[no-any-return]
 
     def read(self, after: bytes | None, max_bytes: int, done: Callable[[Rows], None]) -> None:
         def read() -> Rows | None:
@@ -247,7 +249,7 @@ class Reader:
 
 
 class Writer:
-    """`host.ports.ImageWriter`."""
+    """`host.ports.SnapshotWriter`."""
 
     def __init__(self, disk: Disk, arriving: Any) -> None:
         self._disk = disk

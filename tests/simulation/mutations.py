@@ -288,15 +288,15 @@ MUTATIONS = (
     Mutation(
         "restored machine without its stamp",
         "kraft/host/applier.py",
-        "self.machine = Machine.restored(received.keyspace, base.stamp, received.image.revision)",
-        "self.machine = Machine.restored(received.keyspace, 0, received.image.revision)",
+        "self.machine = Machine.restored(received.keyspace, base.stamp, received.checkpoint.revision)",
+        "self.machine = Machine.restored(received.keyspace, 0, received.checkpoint.revision)",
         "time is part of the state",
         60,
     ),
     Mutation(
         "restored machine counts revisions anew",
         "kraft/host/applier.py",
-        "self.machine = Machine.restored(received.keyspace, base.stamp, received.image.revision)",
+        "self.machine = Machine.restored(received.keyspace, base.stamp, received.checkpoint.revision)",
         "self.machine = Machine.restored(received.keyspace, base.stamp, 0)",
         "replicas would differ in what they write next",
         60,

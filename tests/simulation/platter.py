@@ -10,7 +10,7 @@ from random import Random
 
 import msgspec
 
-from kraft.kv.checkpoint import Capture, Image, moved_sum, record_hash
+from kraft.kv.checkpoint import Capture, Checkpoint, moved_sum, record_hash
 from kraft.kv.keyspace import Keyspace, Record
 from kraft.node.values import Identity, Loaded, Received, Rows, Transaction
 from kraft.raft.membership.configuration import START, Base, decode
@@ -31,12 +31,12 @@ Row = tuple[bytes, bytes, int, int]  # key, value, revision, expires
 class StateFile:
     """A copy of a state machine."""
 
-    image: Image | None = None
+    checkpoint: Checkpoint | None = None
     rows: dict[bytes, Record] = field(default_factory=dict)
 
-    def bring_to(self, capture: Capture) -> Image:
+    def bring_to(self, capture: Capture) -> Checkpoint:
         """Take over what was changed."""
-        old = self.image
+        old = self.checkpoint
         demand(old is None or capture.base.index >= old.base.index, "a checkpoint goes back")
         taken = added = 0
         for key, record in capture.changes.items():
@@ -48,8 +48,8 @@ class StateFile:
                 added += _hash(key, record)
         sum_ = moved_sum(NO_SUM if old is None else old.sum, added, taken)
         size = sum(len(key) + len(record.value) for key, record in self.rows.items())
-        self.image = Image(capture.base, capture.revision, len(self.rows), size, sum_)
-        return self.image
+        self.checkpoint = Checkpoint(capture.base, capture.revision, len(self.rows), size, sum_)
+        return self.checkpoint
 
     def keyspace(self) -> Keyspace:
         keyspace = Keyspace()
@@ -127,12 +127,12 @@ class GroupLog:
     def _keep(self, first: int, last: int) -> None:
         self.entries, self.commits = self.entries[first:last], self.commits[first:last]
 
-    def restored(self, image: Image | None) -> Restored:
+    def restored(self, checkpoint: Checkpoint | None) -> Restored:
         terms: list[tuple[int, int]] = []
         for entry in self.entries:
             if not terms or terms[-1][1] != entry.term:
                 terms.append((entry.index, entry.term))
-        commit = max(self.commit, 0 if image is None else image.base.index)
+        commit = max(self.commit, 0 if checkpoint is None else checkpoint.base.index)
         return Restored(
             hard_state=self.hard_state,
             last_index=self.last_index,
@@ -202,7 +202,7 @@ class Platter:
 
     # -- state files
 
-    def checkpoint(self, group: int, capture: Capture) -> Image | None:
+    def checkpoint(self, group: int, capture: Capture) -> Checkpoint | None:
         if self.full:
             return None
         log = self.group(group)
@@ -213,10 +213,10 @@ class Platter:
 
     def open_view(self, group: int) -> "View | None":
         file = self.files.get((group, self.group(group).state))
-        return None if file is None or file.image is None else View(file.image, file.rows)
+        return None if file is None or file.checkpoint is None else View(file.checkpoint, file.rows)
 
-    def begin_image(self, group: int, image: Image) -> "Arriving | None":
-        return None if self.full else Arriving(self, group, self._next(group), image)
+    def receive_snapshot(self, group: int, checkpoint: Checkpoint) -> "Arriving | None":
+        return None if self.full else Arriving(self, group, self._next(group), checkpoint)
 
     def _next(self, group: int) -> int:
         self._newest[group] = number = self._newest.get(group, 0) + 1
@@ -229,19 +229,19 @@ class Platter:
         self.starts += 1
         used = {(group, log.state) for group, log in self.groups.items()}
         self.files = {place: file for place, file in self.files.items() if place in used}
-        images = {}
+        checkpoints = {}
         for (group, _), file in sorted(self.files.items()):
-            if file.image is not None:
-                images[group] = file.image, file.keyspace()
+            if file.checkpoint is not None:
+                checkpoints[group] = file.checkpoint, file.keyspace()
         for group, log in self.groups.items():
-            demand(not log.base.index or group in images, "the beginning of a log is nowhere")
+            demand(not log.base.index or group in checkpoints, "the beginning of a log is nowhere")
         return Loaded(
             identity=self.identity,
             groups={
-                group: log.restored(images[group][0] if group in images else None)
+                group: log.restored(checkpoints[group][0] if group in checkpoints else None)
                 for group, log in sorted(self.groups.items())
             },
-            images=images,
+            checkpoints=checkpoints,
             fenced=frozenset(group for group, log in self.groups.items() if log.fenced),
             starts=self.starts,
         )
@@ -266,8 +266,8 @@ class Platter:
 class View:
     """A state file as it was."""
 
-    def __init__(self, image: Image, rows: dict[bytes, Record]) -> None:
-        self.image = image
+    def __init__(self, checkpoint: Checkpoint, rows: dict[bytes, Record]) -> None:
+        self.checkpoint = checkpoint
         self._rows: list[Row] = [(key, r.value, r.revision, r.expires) for key, r in sorted(rows.items())]
 
     def read(self, after: bytes | None, max_bytes: int) -> Rows:
@@ -289,10 +289,10 @@ class View:
 class Arriving:
     """A state file that is being received."""
 
-    def __init__(self, platter: Platter, group: int, number: int, image: Image) -> None:
+    def __init__(self, platter: Platter, group: int, number: int, checkpoint: Checkpoint) -> None:
         self._platter = platter
         self._place = (group, number)
-        self._image = image
+        self._checkpoint = checkpoint
         self._rows: list[Row] = []
 
     def write(self, data: bytes) -> str:
@@ -309,11 +309,11 @@ class Arriving:
         if self._platter.full:
             return DISK_FULL
         file = StateFile()
-        capture = Capture(self._image.base, self._image.revision, _records(self._rows))
-        if file.bring_to(capture) != self._image:
+        capture = Capture(self._checkpoint.base, self._checkpoint.revision, _records(self._rows))
+        if file.bring_to(capture) != self._checkpoint:
             return "the rows are not those that were promised"
         self._platter.files[self._place] = file
-        return Received(self._place[1], self._image, file.keyspace())
+        return Received(self._place[1], self._checkpoint, file.keyspace())
 
     def abandon(self) -> None:
         if self._platter.group(self._place[0]).state != self._place[1]:
@@ -333,5 +333,7 @@ def copy_of(platter: Platter) -> Platter:
         group: replace(log, entries=list(log.entries), commits=list(log.commits))
         for group, log in platter.groups.items()
     }
-    copied.files = {place: StateFile(file.image, dict(file.rows)) for place, file in platter.files.items()}
+    copied.files = {
+        place: StateFile(file.checkpoint, dict(file.rows)) for place, file in platter.files.items()
+    }
     return copied

@@ -14,7 +14,7 @@ from typing import Any
 
 import apsw
 
-from kraft.kv.checkpoint import Capture, Image
+from kraft.kv.checkpoint import Capture, Checkpoint
 from kraft.node.values import Identity, Loaded, Received, Transaction
 from kraft.raft.messages import Entry
 from kraft.raft.ready import Persist
@@ -130,7 +130,7 @@ class RealStorage:
         return Loaded(
             Identity(found.id, found.incarnation, found.cluster, found.members),
             loaded.groups,
-            loaded.images,
+            loaded.checkpoints,
             loaded.fenced,
             loaded.starts,
         )
@@ -147,15 +147,17 @@ class RealStorage:
             wrong = self._difference(loaded)
         demand(not wrong, f"the directory of {self.platter.identity.id} is not as it was left: {wrong}")
         for group, index in self._checkpoints.items():
-            image = loaded.images.get(group)
-            found = image[0].base.index if image is not None else 0
+            checkpoint = loaded.checkpoints.get(group)
+            found = checkpoint[0].base.index if checkpoint is not None else 0
             # A damaged file may be given up, or go back by a checkpoint, where the log holds the rest.
             spare = self.platter.group(group).base.index <= found and (flipped or not found)
             demand(found >= index or spare, f"the checkpoint of group {group} at {index} is gone")
         assert self._database is not None
         for group, log in self.platter.groups.items():
             log.state, log.fenced = self._database.replica(group).state, group in loaded.fenced
-            self._checkpoints[group] = loaded.images[group][0].base.index if group in loaded.images else 0
+            self._checkpoints[group] = (
+                loaded.checkpoints[group][0].base.index if group in loaded.checkpoints else 0
+            )
 
     def _take_back_cuts(self, loaded: Any) -> None:
         """SQLite drops what comes behind a damaged frame: where that only cut a log, nothing is lost."""
@@ -282,8 +284,8 @@ class RealStorage:
         if persist.state is not None:
             self._checkpoints.pop(group, None)
             self._states.switch(group, persist.state)
-            image = self._states.image(group)
-            self._checkpoints[group] = image.base.index if image is not None else 0
+            checkpoint = self._states.checkpoint(group)
+            self._checkpoints[group] = checkpoint.base.index if checkpoint is not None else 0
 
     def fetch(self, group: int, first: int, last: int, max_bytes: int) -> Sequence[Entry]:
         assert self._database is not None
@@ -293,23 +295,23 @@ class RealStorage:
         assert self._database is not None
         return self._database.fence(group, fenced)
 
-    def checkpoint(self, group: int, capture: Capture) -> Image | None:
+    def checkpoint(self, group: int, capture: Capture) -> Checkpoint | None:
         assert self._states is not None
         assert self._database is not None
-        image = self._states.write(group, capture, self._database.point)
-        if image is not None:
-            self._checkpoints[group] = image.base.index
+        checkpoint = self._states.write(group, capture, self._database.point)
+        if checkpoint is not None:
+            self._checkpoints[group] = checkpoint.base.index
             while self._states.tidy():
                 pass
-        return image
+        return checkpoint
 
     def open_view(self, group: int) -> Any:
         assert self._states is not None
         return self._states.open_view(group)
 
-    def begin_image(self, group: int, image: Image) -> "ArrivingFile | None":
+    def receive_snapshot(self, group: int, checkpoint: Checkpoint) -> "ArrivingFile | None":
         assert self._states is not None
-        receiver = self._states.begin(group, image)
+        receiver = self._states.begin(group, checkpoint)
         return None if receiver is None else ArrivingFile(self._states, group, receiver)
 
 
@@ -324,7 +326,7 @@ class ArrivingFile:
 
     def finish(self) -> Received | str:
         found = self._receiver.finish()
-        return found if isinstance(found, str) else Received(found.number, found.image, found.keyspace)
+        return found if isinstance(found, str) else Received(found.number, found.checkpoint, found.keyspace)
 
     def abandon(self) -> None:
         self._states.give_up(self._group, self._receiver)

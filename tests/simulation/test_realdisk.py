@@ -89,7 +89,7 @@ def test_without_a_flipped_bit_it_is_missed(storage):
 def test_a_damaged_checkpoint_is_not_missed_where_the_log_goes_back_to_the_one_before(twice):
     """Seed 11680."""
     loaded = twice.load()
-    assert loaded.images[0][0].base.index == 3
+    assert loaded.checkpoints[0][0].base.index == 3
     assert loaded.groups[0].base.index == 0
 
 

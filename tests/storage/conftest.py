@@ -46,9 +46,9 @@ class Witness:
 
     def __init__(self):
         self.commits = []
-        self.checkpoints = 0
+        self.wal_checkpoints = 0
         self.errors = []
-        self.images = []
+        self.checkpoints = []
         self.loads = []
         self.deaths = []
 
@@ -56,18 +56,18 @@ class Witness:
         assert seconds >= 0
         self.commits.append((entries, size))
 
-    def checkpointed(self, seconds, /):
+    def wal_checkpointed(self, seconds, /):
         assert seconds >= 0
-        self.checkpoints += 1
+        self.wal_checkpoints += 1
 
-    def image_written(self, group, seconds, written, index, size, /):
+    def checkpoint_written(self, group, seconds, written, index, size, /):
         assert seconds >= 0
-        self.images.append((group, written, index, size))
+        self.checkpoints.append((group, written, index, size))
 
-    def image_failed(self, group, /):
-        self.images.append((group, None))
+    def checkpoint_failed(self, group, /):
+        self.checkpoints.append((group, None))
 
-    def image_loaded(self, group, seconds, /):
+    def checkpoint_loaded(self, group, seconds, /):
         assert seconds >= 0
         self.loads.append(group)
 

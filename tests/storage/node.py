@@ -60,14 +60,17 @@ class Node:
 
     def _write_state(self, twin, plan):
         index = max(twin.recorded, twin.base.index)
-        if index == 0 or (twin.image is not None and index < twin.image.base.index):
+        if index == 0 or (twin.checkpoint is not None and index < twin.checkpoint.base.index):
             return
         self.before = copy.deepcopy(self.twins)
         change_keys(twin, plan)
         capture = twin.state.capture(index)
         capture = type(capture)(twin.at(index), capture.revision, capture.changes)
-        twin.image, twin.records = _image(twin.state, capture.base), dict(twin.state.keyspace.records)
-        assert self.states.write(plan["group"], capture, self.log.point) == twin.image
+        twin.checkpoint, twin.records = (
+            _checkpoint(twin.state, capture.base),
+            dict(twin.state.keyspace.records),
+        )
+        assert self.states.write(plan["group"], capture, self.log.point) == twin.checkpoint
         self.before = self.twins
         while self.states.tidy():
             pass
@@ -80,15 +83,15 @@ class Node:
             if value is not None:
                 sender.put(b"%d" % number, value)
         term = max(twin.hard_state.term, 1) + plan["new_term"]
-        image = _image(sender, snapshot_base(twin, plan, term))
-        receiver = self.states.begin(plan["group"], image)
+        checkpoint = _checkpoint(sender, snapshot_base(twin, plan, term))
+        receiver = self.states.begin(plan["group"], checkpoint)
         for piece in pieces_of(sender):
             assert receiver.write(piece) == ""
         received = receiver.finish()
-        assert received.image == image
+        assert received.checkpoint == checkpoint
         assert received.keyspace.records == sender.keyspace.records
         write = persist(twin, plan, state=received.number)
-        twin.image, twin.records = image, dict(sender.keyspace.records)
+        twin.checkpoint, twin.records = checkpoint, dict(sender.keyspace.records)
         twin.state = sender
         sender.keyspace.take_changes()
         self._commit(plan["group"], write)
@@ -120,23 +123,23 @@ class Node:
             self.check()
         for twin in self.twins.values():
             twin.state.keyspace = _keyspace(twin.records)
-            twin.state.revision = 0 if twin.image is None else twin.image.revision
+            twin.state.revision = 0 if twin.checkpoint is None else twin.checkpoint.revision
 
     def read_back(self):
         """What a peer would be sent of each group."""
         for group, twin in self.twins.items():
             view = self.states.open_view(group)
-            assert (view is None) == (twin.image is None)
+            assert (view is None) == (twin.checkpoint is None)
             if view is not None:
-                assert view.image == twin.image
+                assert view.checkpoint == twin.checkpoint
                 rows = [row for piece in rows_of(view, 100) for row in msgspec.msgpack.decode(piece.data)]
                 assert rows == [[k, r.value, r.revision, r.expires] for k, r in sorted(twin.records.items())]
                 view.close()
 
 
-def _image(state, base):
-    image = state.image(0)
-    return type(image)(base, image.revision, image.keys, image.size, image.sum)
+def _checkpoint(state, base):
+    checkpoint = state.checkpoint(0)
+    return type(checkpoint)(base, checkpoint.revision, checkpoint.keys, checkpoint.size, checkpoint.sum)
 
 
 def _keyspace(records):

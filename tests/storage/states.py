@@ -1,6 +1,6 @@
 """Keyspaces that change, what a checkpoint takes of them, and state files under test."""
 
-from kraft.kv.checkpoint import Capture, Image, moved_sum, record_hash
+from kraft.kv.checkpoint import Capture, Checkpoint, moved_sum, record_hash
 from kraft.kv.keyspace import Keyspace
 from kraft.raft.membership.configuration import Base, Configuration, Member
 from kraft.storage.ports import Settings
@@ -37,7 +37,7 @@ class State:
         self.keyspace.give_back(capture.changes)
         return Capture(capture.base, self.revision, self.keyspace.take_changes())
 
-    def image(self, index, *, term=1):
+    def checkpoint(self, index, *, term=1):
         """What a file at `index` has to say, computed from scratch."""
         records = self.keyspace.records
         size = sum(len(key) + len(record.value) for key, record in records.items())
@@ -46,7 +46,7 @@ class State:
             for key, record in records.items()
         )
         sum_ = moved_sum(bytes(16), total, 0)
-        return Image(base(index, term=term), self.revision, len(records), size, sum_)
+        return Checkpoint(base(index, term=term), self.revision, len(records), size, sum_)
 
 
 def filled(count, *, value=b"value"):

@@ -11,8 +11,8 @@ from kraft.storage.errors import NoSpace
 from kraft.storage.state.files import StateFiles
 from tests.storage.states import base, filled
 from tests.storage.test_base import moved
-from tests.storage.test_images import ask, store  # noqa: F401  fixtures
 from tests.storage.test_overtaken import receive
+from tests.storage.test_snapshot_thread import ask, store  # noqa: F401  fixtures
 
 FULL = apsw.SQLITE_FULL
 
@@ -78,8 +78,8 @@ def test_a_switch_without_room_is_made_up_for(tmp_path, open_at, store, ask, wit
     monkeypatch.setattr(StateFiles, "_open", full)
     assert ask(store.commit, moved(base(15), state=received.number)) is True
     assert ask(store.checkpoint, 0, after.capture(16)) is None
-    assert ask(store.checkpoint, 0, after.capture(17)) == after.image(17)
+    assert ask(store.checkpoint, 0, after.capture(17)) == after.checkpoint(17)
 
     store.close()
     assert witness.deaths == []
-    assert open_at(tmp_path).loaded.images[0][1].records == after.keyspace.records
+    assert open_at(tmp_path).loaded.checkpoints[0][1].records == after.keyspace.records

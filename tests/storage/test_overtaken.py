@@ -6,11 +6,11 @@ from kraft.storage.errors import StorageError
 from tests.storage.node import pieces_of
 from tests.storage.states import base, filled
 from tests.storage.test_base import moved
-from tests.storage.test_images import Held, ask, store  # noqa: F401  fixtures
+from tests.storage.test_snapshot_thread import Held, ask, store  # noqa: F401  fixtures
 
 
 def receive(store, ask, state, index):  # noqa: F811
-    writer = ask(store.begin_image, 0, state.image(index))
+    writer = ask(store.receive_snapshot, 0, state.checkpoint(index))
     for piece in pieces_of(state, 50):
         assert ask(writer.write, piece) == ""
     return ask(writer.finish)
@@ -28,9 +28,9 @@ def test_the_checkpoint_does_not_take_the_place_of_the_snapshot(tmp_path, open_a
     reactor.run_until(lambda: answers)
     assert answers == [None]
 
-    assert ask(store.checkpoint, 0, theirs.capture(16)) == theirs.image(16)
+    assert ask(store.checkpoint, 0, theirs.capture(16)) == theirs.checkpoint(16)
     store.close()
-    assert open_at(tmp_path).loaded.images[0][1].records == theirs.keyspace.records
+    assert open_at(tmp_path).loaded.checkpoints[0][1].records == theirs.keyspace.records
 
 
 def test_a_lost_file_does_not_take_others_of_its_group_along(tmp_path, open_at, store, ask, write):  # noqa: F811

@@ -114,7 +114,7 @@ def test_a_checkpoint_proves_that_its_entries_were_committed(survivor, database_
 
     assert contents(directory)["state-0-1.db"] == before["state-0-1.db"]
     again = open_states(RealDirectory(str(directory)), database_at(directory))
-    assert again.loaded.images[0][0].keys == 100
+    assert again.loaded.checkpoints[0][0].keys == 100
     again.close()
 
 

@@ -33,9 +33,9 @@ def written(tmp_path, states_at, write):
 def test_a_checkpoint_writes_what_changed_and_a_start_reads_it_all(tmp_path, file_at, shared):
     state = filled(300)
     database = file_at(tmp_path / "s.db", shared=shared)
-    assert database.image is None
+    assert database.checkpoint is None
     assert database.write(state.capture(5))
-    assert database.image == state.image(5)
+    assert database.checkpoint == state.checkpoint(5)
     for number in range(0, 300, 7):
         state.remove(b"key %05d" % number)
     state.put(b"key 00001", b"longer than before", 77)
@@ -43,12 +43,12 @@ def test_a_checkpoint_writes_what_changed_and_a_start_reads_it_all(tmp_path, fil
     state.remove(b"key 00002")
     state.put(b"key 00002", b"back again")
     assert database.write(state.capture(9))
-    assert database.image == state.image(9)
+    assert database.checkpoint == state.checkpoint(9)
     database.close()
 
     again = file_at(tmp_path / "s.db", shared=shared)
 
-    assert again.image == state.image(9)
+    assert again.checkpoint == state.checkpoint(9)
     assert again.load().records == state.keyspace.records
 
 
@@ -58,7 +58,7 @@ def test_a_checkpoint_without_changes_moves_the_index(tmp_path, file_at):
     assert database.write(state.capture(5))
     assert database.write(state.capture(6))
 
-    assert database.image == state.image(6)
+    assert database.checkpoint == state.checkpoint(6)
 
 
 def test_removed_keys_that_never_were_in_the_file(tmp_path, file_at):
@@ -68,7 +68,7 @@ def test_removed_keys_that_never_were_in_the_file(tmp_path, file_at):
     database = file_at(tmp_path / "s.db")
 
     assert database.write(state.capture(5))
-    assert database.image == state.image(5)
+    assert database.checkpoint == state.checkpoint(5)
 
 
 def test_a_checkpoint_that_goes_back_is_refused(tmp_path, file_at):
@@ -104,11 +104,11 @@ def test_what_pausing_raises_rolls_the_work_back(tmp_path, file_at):
     first = filled(10)
     database = file_at(tmp_path / "s.db")
     database.write(first.capture(5))
-    before = database.image
+    before = database.checkpoint
     with pytest.raises(Enough):
         database.write(filled(2000).capture(9), pause)
 
-    assert database.image == before
+    assert database.checkpoint == before
     assert database.load().records == first.keyspace.records
     assert database.write(State().capture(6))
 
@@ -156,12 +156,12 @@ def test_a_disk_that_fills_while_pages_are_spilled(tmp_path, file_at, faulty_vfs
     database = file_at(tmp_path / "s.db", vfs="faulty")
     database.connection.execute("PRAGMA cache_size=10")
     database.write(filled(10).capture(5))
-    before = database.image
+    before = database.checkpoint
     faulty_vfs.faults["wal", "write"] = apsw.SQLITE_FULL
     assert not database.write(filled(3000, value=b"x" * 100).capture(9))
     faulty_vfs.faults.clear()
 
-    assert database.image == before
+    assert database.checkpoint == before
     assert len(database.load()) == 10
 
 
@@ -194,7 +194,7 @@ def test_a_pinned_reader_keeps_the_wal_and_nothing_fails(tmp_path, states_at, wr
     state = filled(500)
     assert states.write(0, state.capture(5), log.point)
     view = states.open_view(0)
-    expected = state.image(5)
+    expected = state.checkpoint(5)
     for index in (6, 7, 8):
         state.put(b"key 00001", b"%d" % index * 100)
         assert states.write(0, state.capture(index), log.point)
@@ -202,25 +202,25 @@ def test_a_pinned_reader_keeps_the_wal_and_nothing_fails(tmp_path, states_at, wr
     database = states._databases[0]
     assert database.wal_bytes > 0
 
-    assert view.image == expected
+    assert view.checkpoint == expected
     assert sum(len(msgspec.msgpack.decode(piece.data)) for piece in rows_of(view)) == 500
     view.close()
     states.tidy()
 
     assert database.wal_bytes == 0
-    assert states.open_view(0).image == state.image(8)
+    assert states.open_view(0).checkpoint == state.checkpoint(8)
 
 
 def test_a_start_takes_up_the_last_checkpoint(written, states_at):
     log, states = states_at(written)
-    image, keyspace = states.loaded.images[0]
+    checkpoint, keyspace = states.loaded.checkpoints[0]
 
-    assert image == filled(30).image(7)
+    assert checkpoint == filled(30).checkpoint(7)
     assert keyspace.records == filled(30).keyspace.records
     assert keyspace.changed == 0
     assert states.loaded.groups[0].commit == 7  # no row says so: the checkpoint does
     assert log.loaded.groups[0].commit == 5
-    assert (states.number(0), states.image(0)) == (1, image)
+    assert (states.number(0), states.checkpoint(0)) == (1, checkpoint)
 
 
 def test_orphans_are_removed_at_a_start(written, states_at):
@@ -327,14 +327,14 @@ def test_a_whole_log_makes_a_lost_file_anew(tmp_path, states_at, write, damage):
         _change(tmp_path, damage)
 
     log, states = states_at(tmp_path)
-    assert states.loaded.images == {}
-    assert (states.image(0), states.number(0)) == (None, 0)
+    assert states.loaded.checkpoints == {}
+    assert (states.checkpoint(0), states.number(0)) == (None, 0)
     assert states.open_view(0) is None
     assert states.write(0, filled(20).capture(8), log.point)
     states.close()
     log.close()
 
-    assert states_at(tmp_path)[1].loaded.images[0][0] == filled(20).image(8)
+    assert states_at(tmp_path)[1].loaded.checkpoints[0][0] == filled(20).checkpoint(8)
     assert not (tmp_path / "state-0-1.db").exists()
     assert not (tmp_path / "state-0-1.db-wal").exists()
 
@@ -392,7 +392,7 @@ def test_the_first_checkpoint_without_room_leaves_nothing(tmp_path, states_at, w
     assert states.write(0, capture, lambda *_: False) is None  # there is room for it, but none in the log
     assert not [name for name in RealDirectory(str(tmp_path)).names() if name.startswith("state")]
 
-    assert states.write(0, state.again(capture), log.point) == state.image(5)
+    assert states.write(0, state.again(capture), log.point) == state.checkpoint(5)
 
 
 def test_a_state_file_can_be_read_by_people(written):

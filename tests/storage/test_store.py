@@ -279,7 +279,7 @@ def test_a_checkpoint_without_space_is_tried_again(
     for index in range(4, 8):
         store.commit(write(index, index), done.append)
         reactor.run_until(lambda index=index: len(done) == index)
-    reactor.run_until(lambda: witness.checkpoints)
+    reactor.run_until(lambda: witness.wal_checkpoints)
 
     assert set(done) == {True}
     assert witness.errors == ["checkpoint"]
@@ -295,7 +295,7 @@ def test_the_wal_is_bounded_and_reused(done, tmp_path, open_at, reactor, witness
     sizes = store.sizes()
     reactor.run_waiting()
 
-    assert witness.checkpoints >= 10
+    assert witness.wal_checkpoints >= 10
     assert sizes["wal"] == 0
     assert sizes["wal_pending"] == 0
     assert sizes["log"] > 0
@@ -311,7 +311,7 @@ def test_the_bound_holds_while_somebody_always_waits(
     assert faulty_vfs.at_gate.wait(30)
     store.commit(write(2, 2), done.append)
     faulty_vfs.gate.set()
-    reactor.run_until(lambda: len(done) == 2 and witness.checkpoints == 2)
+    reactor.run_until(lambda: len(done) == 2 and witness.wal_checkpoints == 2)
 
     assert store.sizes()["wal_pending"] == 0
 

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from kraft.kv.checkpoint import Image
+from kraft.kv.checkpoint import Checkpoint
 from kraft.raft.membership.configuration import START, Base, Configuration, Member
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ready import Persist
@@ -22,7 +22,7 @@ class Twin:
         self.recorded = 0
         self.hard_state = HardState()
         self.state = State()
-        self.image: Image | None = None
+        self.checkpoint: Checkpoint | None = None
         self.records: dict = {}
 
     @property
@@ -75,8 +75,8 @@ def persist(twin, plan, *, compact=False, state=None):
             cut = twin.base.index + 1
             twin.log = {}
         twin.recorded = max(twin.recorded, base.index)
-    elif compact and plan["base"] is not None and twin.image is not None:
-        base = twin.at(max(twin.base.index, min(twin.base.index + plan["base"], twin.image.base.index)))
+    elif compact and plan["base"] is not None and twin.checkpoint is not None:
+        base = twin.at(max(twin.base.index, min(twin.base.index + plan["base"], twin.checkpoint.base.index)))
     if base is not None:
         twin.log = {index: entry for index, entry in twin.log.items() if index > base.index}
         twin.base = base
@@ -115,8 +115,8 @@ def check(loaded, twins):
         assert restored.hard_state == twin.hard_state
         assert restored.base == twin.base
         assert (restored.first_index, restored.last_index) == (twin.base.index + 1, twin.last)
-        at = twin.image.base.index if twin.image is not None else 0
-        assert at <= restored.commit <= max(twin.recorded, at) or group not in loaded.images
+        at = twin.checkpoint.base.index if twin.checkpoint is not None else 0
+        assert at <= restored.commit <= max(twin.recorded, at) or group not in loaded.checkpoints
         assert twin.base.index <= restored.commit <= max(twin.recorded, at, twin.base.index)
         assert [entry.index for entry in restored.tail] == list(
             range(twin.last - len(restored.tail) + 1, twin.last + 1)
@@ -139,6 +139,6 @@ def check(loaded, twins):
 def check_state(loaded, twins):
     """The state files hold the last checkpoint, and the keyspaces are what the files hold."""
     for group, twin in twins.items():
-        image, keyspace = loaded.images.get(group, (None, None))
-        assert image == twin.image
+        checkpoint, keyspace = loaded.checkpoints.get(group, (None, None))
+        assert checkpoint == twin.checkpoint
         assert keyspace is None or keyspace.records == twin.records

@@ -52,7 +52,7 @@ class Node:
 FLOODS: dict[str, Callable[[Node, int], None]] = {
     # by a client's commands
     "a command": lambda node, _: node.host.event("admin_command", command="verify"),
-    "KRAFT SNAPSHOT": lambda node, i: node.storage.image_written(0, 0.1, 5, i, 100),
+    "KRAFT SNAPSHOT": lambda node, i: node.storage.checkpoint_written(0, 0.1, 5, i, 100),
     "KRAFT SNAPSHOT on a full disk": lambda node, i: node.host.event("checkpoint_failed", group=0, index=i),
     "KRAFT TRANSFER": lambda node, i: node.raft.role_changed(0, "follower", i, "K2"),
     "KRAFT TRANSFER to here": lambda node, i: node.raft.role_changed(0, "leader", i, "K1"),

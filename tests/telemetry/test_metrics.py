@@ -269,7 +269,7 @@ def test_a_transaction_without_entries_is_no_batch() -> None:
     node = Node()
     node.storage.committed(0.004, 0, 0)
     node.storage.committed(0.004, 16, 2048)
-    node.storage.checkpointed(0.05)
+    node.storage.wal_checkpointed(0.05)
     node.storage.error("commit")
 
     found = node.scrape()
@@ -283,9 +283,9 @@ def test_a_transaction_without_entries_is_no_batch() -> None:
 
 def test_storage_tells_of_checkpoints_of_the_keyspace() -> None:
     node = Node()
-    node.storage.image_written(0, 1.5, 20, 700, 4096)
-    node.storage.image_failed(0)
-    node.storage.image_loaded(0, 0.25)
+    node.storage.checkpoint_written(0, 1.5, 20, 700, 4096)
+    node.storage.checkpoint_failed(0)
+    node.storage.checkpoint_loaded(0, 0.25)
 
     found = node.scrape()
 
@@ -373,8 +373,8 @@ def test_every_declared_metric_appears_in_a_scrape() -> None:
     node.metrics.sources.queues = Storage().queues
     node.metrics.sources.disk_free_bytes = lambda: 1
     node.transport.dropped("K2", "no_link")
-    node.storage.image_written(0, 1.0, 1, 1, 1)
-    node.storage.image_loaded(0, 1.0)
+    node.storage.checkpoint_written(0, 1.0, 1, 1, 1)
+    node.storage.checkpoint_loaded(0, 1.0)
 
     families = {family.name for family in parse_text(node.metrics.expose()[1].decode()) if family.samples}
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kraft.host.consistency.verdicts import EQUAL, UNKNOWN, Divergence, ReplicaSum, Verdict
-from kraft.kv.checkpoint import Image
+from kraft.kv.checkpoint import Checkpoint
 from kraft.node.errors import NotLeader
 from kraft.peerwire.messages import Digest, Fence, Message
 from kraft.raft.raft import Raft
@@ -31,7 +31,7 @@ class ConsistencyChecker:
         around: "GroupContext",
         post: Callable[[str, Message], None],
         fenced: Callable[[bool], None],
-        image: Image | None,
+        checkpoint: Checkpoint | None,
     ) -> None:
         self.mismatch = False  # some replica is known to differ, or nobody can tell which one
         self._group = group
@@ -40,8 +40,8 @@ class ConsistencyChecker:
         self._post = post
         self._fenced = fenced
         self._divergence = Divergence(node.id)
-        if image is not None:  # what was loaded can be judged like what is written
-            self._divergence.own(image.base.index, image.sum)
+        if checkpoint is not None:  # what was loaded can be judged like what is written
+            self._divergence.own(checkpoint.base.index, checkpoint.sum)
         self._wrong = False  # this replica was found to be the odd one
         self._members: dict[str, str] = {}  # id -> incarnation, of those whose reports count
         self._told: set[tuple[int, str, bool]] = set()  # (index, replica, decided) found different
@@ -53,15 +53,15 @@ class ConsistencyChecker:
     def _leads(self) -> bool:
         return self._node.leader == self._node.id
 
-    def completed(self, image: Image) -> None:
+    def completed(self, checkpoint: Checkpoint) -> None:
         """This replica's checkpoint is durable."""
-        self._divergence.own(image.base.index, image.sum)
+        self._divergence.own(checkpoint.base.index, checkpoint.sum)
         self._around.observer.compared(self._group, "taken")
         self._judge()
 
-    def restored(self, image: Image) -> None:
+    def restored(self, checkpoint: Checkpoint) -> None:
         """This replica's state is a copy of the leader's now."""
-        self._divergence.restored(image.base.index, image.sum)
+        self._divergence.restored(checkpoint.base.index, checkpoint.sum)
         self._reported = ("", 0)
         self._wrong = False
 

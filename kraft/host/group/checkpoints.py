@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from kraft.host.ports import Disk, HostObserver
-from kraft.kv.checkpoint import Capture, Image
+from kraft.kv.checkpoint import Capture, Checkpoint
 from kraft.kv.machine import Machine
 from kraft.node.errors import DiskFull
 from kraft.raft.log.log import entry_bytes
@@ -40,7 +40,7 @@ class CheckpointSettings:
 
 
 class Checkpoints:
-    """One group's. `image` is the newest durable checkpoint, None before the first.
+    """One group's. `last` is the newest durable one, None before the first.
 
     `completed` is told of each that became durable.
     """
@@ -51,17 +51,17 @@ class Checkpoints:
         disk: Disk,
         observer: HostObserver,
         settings: CheckpointSettings,
-        image: Image | None,
-        completed: Callable[[Image], None],
+        checkpoint: Checkpoint | None,
+        completed: Callable[[Checkpoint], None],
     ) -> None:
-        self.image = image
+        self.last = checkpoint
         self._group = group
         self._disk = disk
         self._observer = observer
         self._settings = settings
         self._completed = completed
         self._busy: Machine | None = None  # whose checkpoint is being written
-        self._marked_index = image.base.index if image is not None else 0  # of the last marker
+        self._marked_index = checkpoint.base.index if checkpoint is not None else 0  # of the last marker
         self._marked_at = 0.0
         self._bytes = 0  # of all entries seen
         self._marked_bytes = 0
@@ -107,7 +107,7 @@ class Checkpoints:
             return
         self._busy = machine
         capture = machine.capture(base)
-        self._disk.checkpoint(self._group, capture, lambda image: self._written(machine, capture, image))
+        self._disk.checkpoint(self._group, capture, lambda written: self._written(machine, capture, written))
 
     def when_durable(self, index: int, done: Waiter) -> None:
         """Run `done` with the index of the first checkpoint at or above `index`, once it is durable.
@@ -116,11 +116,11 @@ class Checkpoints:
         """
         self._waiting.append((index, done))
 
-    def restored(self, image: Image) -> None:
-        """The state machine is another one from now on, read from the state file that `image` describes."""
-        self.image = image
+    def restored(self, checkpoint: Checkpoint) -> None:
+        """The state machine was replaced by the one of a received snapshot, `checkpoint`."""
+        self.last = checkpoint
         self._busy = None
-        self._marked_index, self._marked_bytes = image.base.index, self._bytes
+        self._marked_index, self._marked_bytes = checkpoint.base.index, self._bytes
         self._sizes.clear()
 
     def cut(self, base: int, held: int | None) -> int:
@@ -128,9 +128,9 @@ class Checkpoints:
 
         `held`: a snapshot at this index is on its way, and its receiver will need what follows.
         """
-        if self.image is None:
+        if self.last is None:
             return base
-        last = self.image.base.index
+        last = self.last.base.index
         most = max(last - self._settings.keep_entries, self._beyond_bytes(), self._cut_to)
         if held is not None:
             most = min(most, held)
@@ -145,12 +145,12 @@ class Checkpoints:
         """Cut, in the ticks to come, to `keep` entries behind the last checkpoint, below 0 as configured; how
         many entries go by that.
         """
-        if self.image is None:
+        if self.last is None:
             return 0
         if keep >= 0:
-            self._cut_to = self.image.base.index - keep
+            self._cut_to = self.last.base.index - keep
             return max(0, self._cut_to - base)
-        kept = max(self.image.base.index - self._settings.keep_entries, self._beyond_bytes())
+        kept = max(self.last.base.index - self._settings.keep_entries, self._beyond_bytes())
         return max(0, kept - base)
 
     def _beyond_bytes(self) -> int:
@@ -162,20 +162,20 @@ class Checkpoints:
         place = bisect_right(self._sizes, floor, key=itemgetter(1))
         return self._sizes[place - 1][0] if place else 0
 
-    def _written(self, machine: Machine, capture: Capture, image: Image | None) -> None:
+    def _written(self, machine: Machine, capture: Capture, checkpoint: Checkpoint | None) -> None:
         if self._busy is not machine:
             return  # a snapshot has taken the place of that machine
         self._busy = None
-        if image is None:
+        if checkpoint is None:
             machine.keyspace.give_back(capture.changes)
             self._observer.event("checkpoint_failed", group=self._group, index=capture.base.index)
             waiting, self._waiting = self._waiting, []
             for _, done in waiting:
                 done(DiskFull())
             return
-        self.image = image
-        ready = [done for index, done in self._waiting if index <= image.base.index]
-        self._waiting = [(index, done) for index, done in self._waiting if index > image.base.index]
-        self._completed(image)
+        self.last = checkpoint
+        ready = [done for index, done in self._waiting if index <= checkpoint.base.index]
+        self._waiting = [(index, done) for index, done in self._waiting if index > checkpoint.base.index]
+        self._completed(checkpoint)
         for done in ready:
-            done(image.base.index)
+            done(checkpoint.base.index)

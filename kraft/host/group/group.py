@@ -26,7 +26,7 @@ from kraft.host.snapshots.receiver import SnapshotReceiver
 from kraft.host.snapshots.sender import SnapshotSender
 from kraft.host.snapshots.settings import SnapshotSettings
 from kraft.kv import commands as kv
-from kraft.kv.checkpoint import Image
+from kraft.kv.checkpoint import Checkpoint
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.machine import Machine
 from kraft.node.ports import Clock
@@ -91,15 +91,15 @@ class Group:
         timing: Timing,
         checkpoints: CheckpointSettings,
         snapshots: SnapshotSettings,
-        loaded: tuple[Image, Keyspace] | None,
+        loaded: tuple[Checkpoint, Keyspace] | None,
         *,
         fenced: bool,
         first_request: int,
     ) -> None:
-        image, machine = None, Machine()
+        checkpoint, machine = None, Machine()
         if loaded is not None:
-            image, keyspace = loaded
-            machine = Machine.restored(keyspace, image.base.stamp, image.revision)
+            checkpoint, keyspace = loaded
+            machine = Machine.restored(keyspace, checkpoint.base.stamp, checkpoint.revision)
 
         def post(peer: str, message: Message) -> None:
             around.post(peer, id, message)
@@ -111,7 +111,7 @@ class Group:
             id,
             around.disk,
             machine,
-            0 if image is None else image.base.index,
+            0 if checkpoint is None else checkpoint.base.index,
             lambda entry: self._serving.next(entry),
             self._applied,
             around.broken,
@@ -129,7 +129,7 @@ class Group:
             first_request,
         )
         self._checkpoints = Checkpoints(
-            id, around.disk, around.observer, checkpoints, image, self._checkpoint_completed
+            id, around.disk, around.observer, checkpoints, checkpoint, self._checkpoint_completed
         )
         self._sending = SnapshotSender(
             id,
@@ -144,7 +144,7 @@ class Group:
         self._receiving = SnapshotReceiver(
             id, around.clock, around.disk, post, self._snapshot_received, around.observer, snapshots
         )
-        self.comparing = ConsistencyChecker(id, node, around, post, self._fence_changed, image)
+        self.comparing = ConsistencyChecker(id, node, around, post, self._fence_changed, checkpoint)
         self.membership = membership
         self._received: Received | None = None  # given to the core, not handed back in a Ready yet
         self._switching = 0  # the write that makes its file the group's, until it is durable
@@ -198,9 +198,9 @@ class Group:
         return (*self._sending.status(), *self._receiving.status())
 
     @property
-    def image(self) -> Image | None:
+    def checkpoint(self) -> Checkpoint | None:
         """The newest durable checkpoint."""
-        return self._checkpoints.image
+        return self._checkpoints.last
 
     def clock_offsets(self) -> dict[str, int]:
         """Voters' wall clocks minus ours in milliseconds; empty unless leading."""
@@ -376,8 +376,8 @@ class Group:
             self._checkpoints.marker(base, self.machine, self._around.clock.seconds())
         self._serving.applied(replies)
 
-    def _checkpoint_completed(self, image: Image) -> None:
-        self.comparing.completed(image)
+    def _checkpoint_completed(self, checkpoint: Checkpoint) -> None:
+        self.comparing.completed(checkpoint)
         self._sending.checkpointed()
         self._around.wake(self)
 
@@ -423,7 +423,7 @@ class Group:
     def _snapshot_received(self, received: Received, offer: SnapshotOffer) -> bool:
         """All of it is here: let the core take it; False when it has no use for it any more."""
         self._received = received
-        base = received.image.base
+        base = received.checkpoint.base
         if offer.reseed and base.index <= self.raft.commit:
             taken = self._serving.fenced and self.raft.base.index <= base.index
             if taken:
@@ -444,11 +444,11 @@ class Group:
         received, self._received = self._received, None
         if received is None:
             raise InvariantViolation("only a snapshot that was given to the core is restored")
-        self._serving.skipped(received.image.base.index)
+        self._serving.skipped(received.checkpoint.base.index)
         self._serving.restored()
         self._applying.restore(received)
-        self._checkpoints.restored(received.image)
-        self.comparing.restored(received.image)
+        self._checkpoints.restored(received.checkpoint)
+        self.comparing.restored(received.checkpoint)
         self._fence_changed(False)  # on disk the switch itself does that
         upto = coming[0].index - 1 if coming else self.raft.applied
         if upto > self.applied:

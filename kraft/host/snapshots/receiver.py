@@ -2,7 +2,7 @@
 
 See `snapshots` for the conversation. The next piece is asked for when the last one is in the file, so a
 slow disk here slows the sender down and there is one piece in memory. The question is repeated, less and
-less often, until it is answered: a piece on its way over a slow link must not be sent twice. Which images
+less often, until it is answered: a piece on its way over a slow link must not be sent twice. Which snapshots
 are worth fetching is decided by `offered` alone.
 """
 
@@ -11,9 +11,9 @@ from enum import Enum
 from functools import partial
 from zlib import crc32
 
-from kraft.host.ports import Disk, HostObserver, ImageWriter
+from kraft.host.ports import Disk, HostObserver, SnapshotWriter
 from kraft.host.snapshots.settings import ABANDONED, DONE, FAILED, RECEIVE, SnapshotSettings
-from kraft.kv.checkpoint import Image
+from kraft.kv.checkpoint import Checkpoint
 from kraft.node.ports import Clock
 from kraft.node.status import TransferStatus
 from kraft.node.values import Received
@@ -26,22 +26,22 @@ QUIET_SECONDS = 3.0  # without a sign of our sender another one may take over
 RETRY_SECONDS = 1.0  # after the disk, or we, refused something
 REFUSALS_MAX = 60  # in a row for one piece; then the file goes, and with it what it takes up on a full disk
 FINISH_TRIES = 5  # a second apart, before all is fetched again: the disk may have been full for a moment
-BACKOFF_SECONDS_MAX = 60.0  # between images that turned out wrong: each costs a whole transfer
-SWITCH_SECONDS = 30.0  # for a complete image to be taken into use, before the same one is fetched again
+BACKOFF_SECONDS_MAX = 60.0  # between snapshots that turned out wrong: each costs a whole transfer
+SWITCH_SECONDS = 30.0  # for a complete snapshot to be taken into use, before the same one is fetched again
 PROGRESS_SECONDS = 10.0  # between lines in the log
 
-_Identity = tuple[int, int, bytes]  # index, term and sum of an image
+_Identity = tuple[int, int, bytes]  # index, term and sum of a snapshot
 
 
 class _State(Enum):
     BEGINNING = "the file is being made"
     FETCHING = "a piece is on its way"
     WRITING = "a piece goes into the file"
-    FINISHING = "the image is verified and loaded"
+    FINISHING = "the snapshot is verified and loaded"
 
 
 class _Incoming:
-    """The image that is being fetched. `dropped`: what the disk still does with it is of no interest."""
+    """The snapshot that is being fetched. `dropped`: what the disk still does with it is of no interest."""
 
     __slots__ = (
         "after",
@@ -68,7 +68,7 @@ class _Incoming:
         self.sender = sender
         self.offer = offer
         self.state = _State.BEGINNING
-        self.writer: ImageWriter | None = None
+        self.writer: SnapshotWriter | None = None
         self.dropped = False
         self.after: bytes | None = None  # the last key in the file
         self.bytes = 0
@@ -112,7 +112,7 @@ class _Incoming:
         return self.state is _State.FETCHING and silent
 
     def expects(self, sender: str, chunk: SnapshotChunk) -> bool:
-        """`chunk` is the piece that was asked for, not one that is late, doubled, or of another image."""
+        """`chunk` is the piece that was asked for, not one that is late, doubled, or of another snapshot."""
         base = self.offer.base
         return (
             self.state is _State.FETCHING
@@ -123,7 +123,7 @@ class _Incoming:
 
 
 class SnapshotReceiver:
-    """At most one image on its way to this replica of a group."""
+    """At most one snapshot on its way to this replica of a group."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class SnapshotReceiver:
         observer: HostObserver,
         settings: SnapshotSettings,
     ) -> None:
-        """`complete` takes the image into use, or answers False: its file is not needed, and goes."""
+        """`complete` takes the snapshot into use, or answers False: its file is not needed, and goes."""
         self._group = group
         self._clock = clock
         self._disk = disk
@@ -145,21 +145,21 @@ class SnapshotReceiver:
         self._settings = settings
         self._incoming: _Incoming | None = None
         self._not_before = 0.0  # when to begin again after something went wrong
-        self._wrong = 0  # images in a row that could not be finished
+        self._wrong = 0  # snapshots in a row that could not be finished
         self._stalled = ""  # the last refusal, told once
         self._completed: tuple[_Identity | None, float] = (
             None,
             0.0,
-        )  # the last image, not fetched again until
+        )  # the last snapshot, not fetched again until
         self._stopped = False
 
     # -- input ----------------------------------------------------------------------------------------
 
     def offered(self, sender: str, offer: SnapshotOffer, commit: int, fenced: bool) -> bool:
-        """The leader offers an image. False: there is nothing in it for this replica, whose commit index
+        """The leader offers a snapshot. False: there is nothing in it for this replica, whose commit index
         is `commit`, so that the leader should be told how far its log goes.
 
-        An image at or below `commit` is taken only to replace the state of a `fenced` replica.
+        A snapshot at or below `commit` is taken only to replace the state of a `fenced` replica.
         """
         if offer.base.index <= commit and not (offer.reseed and fenced):
             return False
@@ -217,7 +217,7 @@ class SnapshotReceiver:
             self._ask(incoming, now)
 
     def abandon(self) -> None:
-        """The image is not needed any more."""
+        """The snapshot is not needed any more."""
         if self._incoming is not None and not self._incoming.dropped:
             self._drop(self._incoming, ABANDONED)
 
@@ -253,7 +253,7 @@ class SnapshotReceiver:
             ),
         )
 
-    # -- which image ----------------------------------------------------------------------------------
+    # -- which snapshot ----------------------------------------------------------------------------------
 
     def _begin(self, sender: str, offer: SnapshotOffer, now: float) -> None:
         if self._stopped or now < self._not_before or self._incoming is not None:
@@ -262,10 +262,10 @@ class SnapshotReceiver:
         if completed == _identity(offer) and now < until:
             return  # it is being taken into use
         incoming = self._incoming = _Incoming(sender, offer, now)
-        image = Image(offer.base, offer.revision, offer.keys, offer.size, offer.sum)
-        self._disk.begin_image(self._group, image, partial(self._begun, incoming))
+        checkpoint = Checkpoint(offer.base, offer.revision, offer.keys, offer.size, offer.sum)
+        self._disk.receive_snapshot(self._group, checkpoint, partial(self._begun, incoming))
 
-    def _begun(self, incoming: _Incoming, writer: ImageWriter | None) -> None:
+    def _begun(self, incoming: _Incoming, writer: SnapshotWriter | None) -> None:
         if incoming.dropped:
             self._incoming = None
             if writer is not None:
@@ -283,7 +283,7 @@ class SnapshotReceiver:
         self._ask(incoming, now)
 
     def _go_on(self, incoming: _Incoming, sender: str, offer: SnapshotOffer, now: float) -> None:
-        """An image like ours: its sender still has it, or another one takes over."""
+        """A snapshot like ours: its sender still has it, or another one takes over."""
         if sender != incoming.sender and not incoming.quiet(now):
             return
         changed = sender != incoming.sender or not incoming.linked
@@ -295,9 +295,9 @@ class SnapshotReceiver:
             self._ask(incoming, now)
 
     def _prefers(self, incoming: _Incoming, sender: str, offer: SnapshotOffer, now: float) -> bool:
-        """Whether to start over: our sender has a newer image now, so the old one is gone, or is silent.
+        """Whether to start over: our sender has a newer snapshot now, so the old one is gone, or is silent.
 
-        Old offers may still be on their way, so an older image is not believed as long as pieces come.
+        Old offers may still be on their way, so an older snapshot is not believed as long as pieces come.
         """
         newer = sender == incoming.sender and offer.base.index > incoming.offer.base.index
         return newer or incoming.quiet(now)
@@ -362,7 +362,7 @@ class SnapshotReceiver:
 
     # -- the end --------------------------------------------------------------------------------------
 
-    def _finish(self, incoming: _Incoming, writer: ImageWriter) -> None:
+    def _finish(self, incoming: _Incoming, writer: SnapshotWriter) -> None:
         incoming.state = _State.FINISHING
         if incoming.dropped:
             self._incoming = None
@@ -370,7 +370,7 @@ class SnapshotReceiver:
         else:
             writer.finish(partial(self._finished, incoming, writer))
 
-    def _finished(self, incoming: _Incoming, writer: ImageWriter, result: Received | str) -> None:
+    def _finished(self, incoming: _Incoming, writer: SnapshotWriter, result: Received | str) -> None:
         if incoming.dropped:
             self._incoming = None
             writer.abandon()
@@ -419,12 +419,12 @@ class SnapshotReceiver:
 
 
 def _identity(offer: SnapshotOffer) -> _Identity:
-    """Images with equal identities hold the same rows, whoever made them."""
+    """Snapshots with equal identities hold the same rows, whoever made them."""
     return (offer.base.index, offer.base.term, offer.sum)
 
 
 def _moves_on(chunk: SnapshotChunk) -> bool:
-    """There are rows behind what is here already, or the image ends."""
+    """There are rows behind what is here already, or the snapshot ends."""
     if chunk.end:
         return True
     return bool(chunk.rows) and (chunk.after is None or chunk.last > chunk.after)

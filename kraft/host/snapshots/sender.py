@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 from zlib import crc32
 
-from kraft.host.ports import Disk, HostObserver, ImageReader
+from kraft.host.ports import Disk, HostObserver, SnapshotReader
 from kraft.host.snapshots.settings import ABANDONED, DONE, FAILED, SEND, SnapshotSettings
 from kraft.host.snapshots.throttle import Throttle
 from kraft.node.ports import Cancellable, Clock
@@ -18,7 +18,7 @@ from kraft.node.values import Rows
 from kraft.peerwire.messages import Message, SnapshotChunk, SnapshotOffer, SnapshotRequest
 
 OFFER_SECONDS = 1.0  # between offers to somebody who does not ask: an offer is small, and may get lost
-NO_IMAGE_SECONDS = 1.0  # for a checkpoint to be made where there is none, before consensus is told
+NO_CHECKPOINT_SECONDS = 1.0  # for a checkpoint to be made where there is none, before consensus is told
 QUIET_SECONDS = 30.0  # after the last piece a reseeded replica loads it; asking again by then means it failed
 
 
@@ -103,7 +103,7 @@ class SnapshotSender:
         self._settings = settings
         self._wanted = wanted
         self._transfers: dict[str, _Transfer] = {}
-        self._view: ImageReader | None = None
+        self._view: SnapshotReader | None = None
         self._opening: object | None = None  # identifies the newest attempt
         self._missing_until = 0.0  # there is no checkpoint: when to give up
 
@@ -125,19 +125,19 @@ class SnapshotSender:
             self._open()
 
     def requested(self, peer: str, request: SnapshotRequest) -> None:
-        """`peer` asks for a piece; asking for another image than the one here is answered by an offer."""
+        """`peer` asks for a piece; asking for another snapshot than the one here is answered by an offer."""
         transfer, view = self._transfers.get(peer), self._view
         if transfer is None or view is None:
             return  # not ours to serve, or offered as soon as the view is there
         now = self._clock.seconds()
-        base = view.image.base
+        base = view.checkpoint.base
         if (request.index, request.term) != (base.index, base.term):
             self._tell(transfer, now)
             return
         transfer.asked_at = now
         if transfer.started_at is None:
             transfer.started_at = now
-            self._observer.event("snapshot_send_started", **self._fields(peer), bytes=view.image.size)
+            self._observer.event("snapshot_send_started", **self._fields(peer), bytes=view.checkpoint.size)
         if transfer.overtakes(request):
             return
         transfer.waiting = request
@@ -180,20 +180,20 @@ class SnapshotSender:
     @property
     def index(self) -> int | None:
         """The index of the pinned view, None without: cutting the log behind it would make it useless."""
-        return self._view.image.base.index if self._view is not None else None
+        return self._view.checkpoint.base.index if self._view is not None else None
 
     def status(self) -> tuple[TransferStatus, ...]:
         """The transfers under way, offers that nobody has followed included."""
         if self._view is None:
             return ()
-        now, image = self._clock.seconds(), self._view.image
+        now, checkpoint = self._clock.seconds(), self._view.checkpoint
         return tuple(
             TransferStatus(
                 peer=t.peer,
                 direction=SEND,
-                index=image.base.index,
-                done_bytes=image.size if t.ended else min(t.done_bytes, image.size),
-                size_bytes=image.size,
+                index=checkpoint.base.index,
+                done_bytes=checkpoint.size if t.ended else min(t.done_bytes, checkpoint.size),
+                size_bytes=checkpoint.size,
                 seconds=0.0 if t.started_at is None else now - t.started_at,
             )
             for t in self._transfers.values()
@@ -203,9 +203,9 @@ class SnapshotSender:
 
     def _open(self) -> None:
         self._opening = attempt = object()
-        self._disk.open_image(self._group, partial(self._opened, attempt))
+        self._disk.open_snapshot(self._group, partial(self._opened, attempt))
 
-    def _opened(self, attempt: object, view: ImageReader | None) -> None:
+    def _opened(self, attempt: object, view: SnapshotReader | None) -> None:
         if self._opening is not attempt:
             if view is not None:
                 view.close()
@@ -214,7 +214,7 @@ class SnapshotSender:
         self._view = view
         now = self._clock.seconds()
         if view is None:
-            self._missing_until = now + NO_IMAGE_SECONDS
+            self._missing_until = now + NO_CHECKPOINT_SECONDS
             self._wanted()
             return
         for transfer in self._transfers.values():
@@ -232,9 +232,14 @@ class SnapshotSender:
         if self._view is None:
             return
         transfer.offered_at = now
-        image = self._view.image
+        checkpoint = self._view.checkpoint
         offer = SnapshotOffer(
-            image.base, image.revision, image.keys, image.size, image.sum, reseed=transfer.reseed
+            checkpoint.base,
+            checkpoint.revision,
+            checkpoint.keys,
+            checkpoint.size,
+            checkpoint.sum,
+            reseed=transfer.reseed,
         )
         self._post(transfer.peer, offer)
 
@@ -263,7 +268,9 @@ class SnapshotSender:
         transfer.reading, transfer.waiting = request, None
         view.read(request.after, self._settings.chunk_bytes, partial(self._answer, view, transfer, request))
 
-    def _answer(self, view: ImageReader, transfer: _Transfer, request: SnapshotRequest, rows: Rows) -> None:
+    def _answer(
+        self, view: SnapshotReader, transfer: _Transfer, request: SnapshotRequest, rows: Rows
+    ) -> None:
         if self._view is not view or self._transfers.get(transfer.peer) is not transfer:
             return
         void, transfer.void, transfer.reading = transfer.void, False, None

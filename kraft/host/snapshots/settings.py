@@ -11,7 +11,7 @@ The conversation, leader to the left, the receiver decides the speed:
 
 Pieces are named by the key they follow, so any message may be lost, doubled or late, a broken transfer goes
 on behind the last key that was written, and neither side holds more than one piece of it. Whoever offers an
-equal image can go on with what another one began. Nothing here decides anything about the log: consensus
+equal snapshot can go on with what another one began. Nothing here decides anything about the log: consensus
 names who needs a copy, and takes it in when it is complete.
 """
 

@@ -231,7 +231,7 @@ def _findings(read: tuple[Loaded, dict[int, Replica]]) -> Findings:
 
 
 def _group(number: int, restored: Restored, loaded: Loaded, row: Replica | None) -> GroupFindings:
-    image = loaded.images.get(number)
+    checkpoint = loaded.checkpoints.get(number)
     later = [entry for entry in restored.tail if entry.index > restored.commit]
     return GroupFindings(
         group=number,
@@ -242,7 +242,7 @@ def _group(number: int, restored: Restored, loaded: Loaded, row: Replica | None)
         term=restored.hard_state.term,
         committed=restored.commit,
         commands=_count_commands(later),
-        checkpoint=0 if image is None else image[0].base.index,
+        checkpoint=0 if checkpoint is None else checkpoint[0].base.index,
         number=0 if row is None else row.state,
         fenced=number in loaded.fenced,
         configuration=restored.configurations[-1][1]

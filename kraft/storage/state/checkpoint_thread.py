@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from kraft.kv.checkpoint import Capture, Image
+from kraft.kv.checkpoint import Capture, Checkpoint
 from kraft.storage.ports import Settings, StorageObserver
 from kraft.storage.state.files import Point, StateFiles
 from kraft.storage.worker import Worker
@@ -45,7 +45,7 @@ class CheckpointThread:
         self._since = 0.0
         self._worker = Worker("kraft-state", fail)
 
-    def checkpoint(self, group: int, capture: Capture, done: Callable[[Image | None], None]) -> None:
+    def checkpoint(self, group: int, capture: Capture, done: Callable[[Checkpoint | None], None]) -> None:
         """See `host.ports.Disk`."""
         known = self._heard[group]
         self._worker.do(lambda: self._write(group, capture, known, done))
@@ -75,29 +75,31 @@ class CheckpointThread:
 
     # The thread itself.
 
-    def _write(self, group: int, capture: Capture, known: int, done: Callable[[Image | None], None]) -> None:
+    def _write(
+        self, group: int, capture: Capture, known: int, done: Callable[[Checkpoint | None], None]
+    ) -> None:
         if known != self._switched[group]:
             self._call_in_reactor(done, None)
             return
         began = self._since = time.perf_counter()
         try:
-            image = self._files.write(group, capture, self._point, self._pause)
+            checkpoint = self._files.write(group, capture, self._point, self._pause)
         except Stopped:
             return
         seconds = time.perf_counter() - began
-        self._call_in_reactor(self._written, group, image, known, done)
-        if image is None:
-            self._call_in_reactor(self._observer.image_failed, group)
+        self._call_in_reactor(self._written, group, checkpoint, known, done)
+        if checkpoint is None:
+            self._call_in_reactor(self._observer.checkpoint_failed, group)
             self._call_in_reactor(self._observer.error, "state")
         else:
-            written = (len(capture.changes), image.base.index, image.size)
-            self._call_in_reactor(self._observer.image_written, group, seconds, *written)
+            written = (len(capture.changes), checkpoint.base.index, checkpoint.size)
+            self._call_in_reactor(self._observer.checkpoint_written, group, seconds, *written)
         self._tidy()
 
     def _written(
-        self, group: int, image: Image | None, known: int, done: Callable[[Image | None], None]
+        self, group: int, checkpoint: Checkpoint | None, known: int, done: Callable[[Checkpoint | None], None]
     ) -> None:
-        done(image if known == self._heard[group] else None)
+        done(checkpoint if known == self._heard[group] else None)
 
     def _pause(self) -> None:
         """Let the others have Python's lock and the disk for longer than this thread had them."""

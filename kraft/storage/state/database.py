@@ -12,7 +12,7 @@ from itertools import islice
 
 import apsw
 
-from kraft.kv.checkpoint import Capture, Image, record_hash
+from kraft.kv.checkpoint import Capture, Checkpoint, record_hash
 from kraft.kv.keyspace import Keyspace, Record, row_sum
 from kraft.storage import migrations
 from kraft.storage.errors import DiskFailed, OutOfOrder
@@ -52,7 +52,7 @@ Pause = Callable[[], object]
 StoredRow = tuple[bytes, bytes, int, int, int, bytes]
 
 
-class DamagedImage(Exception):
+class DamagedStateFile(Exception):
     """The file does not hold what it says; the argument says why."""
 
 
@@ -63,7 +63,7 @@ def no_pause() -> None:
 class StateDatabase:
     """One open state file. Methods raise `StorageError`; after one of them it must not be used again.
 
-    `image` is what the file holds, None before the first checkpoint; `adlers` the sum of its rows' `adler`;
+    `checkpoint` is what the file holds, None before the first one; `adlers` the sum of its rows' `adler`;
     `wal_bytes` are the frames not yet in the file. `shared` lets other connections read; without it, this is
     the only one (on a disk without shared memory). `untouched`: to be read, and left as it is.
     """
@@ -101,7 +101,7 @@ class StateDatabase:
             raise explain(place, error) from error
         except DamagedRow as error:
             self.abandon()
-            raise DamagedImage(str(error)) from error
+            raise DamagedStateFile(str(error)) from error
         except BaseException:
             self.abandon()
             raise
@@ -116,7 +116,7 @@ class StateDatabase:
 
     def _begin(self) -> None:
         held = header.read(self.connection)
-        self.image: Image | None = None if held is None else held[0]
+        self.checkpoint: Checkpoint | None = None if held is None else held[0]
         self.adlers = 0 if held is None else held[1]
         self.wal_bytes = 0
         self.free_bytes = 0
@@ -130,19 +130,18 @@ class StateDatabase:
         The records of `capture` are let go of piece by piece: they would take memory beside those that
         overwrite them meanwhile. `pause` is called between the pieces; what it raises rolls the work back.
         """
-        if self.image is not None and capture.base.index < self.image.base.index:
-            raise OutOfOrder(
-                f"{self.place}: a checkpoint at {capture.base.index} was to follow {self.image.base.index}"
-            )
-        totals = Totals(self.image, self.adlers)
+        if self.checkpoint is not None and capture.base.index < self.checkpoint.base.index:
+            before = self.checkpoint.base.index
+            raise OutOfOrder(f"{self.place}: a checkpoint at {capture.base.index} was to follow {before}")
+        totals = Totals(self.checkpoint, self.adlers)
         try:
             self._cursor.execute("BEGIN IMMEDIATE")
             for piece in _pieces(capture.changes, pause):
                 self._replace(capture.changes, piece, totals)
                 capture.changes.update(dict.fromkeys(piece))
                 pause()
-            image = totals.image(capture.base, capture.revision)
-            header.write(self._cursor, image, totals.adlers)
+            checkpoint = totals.checkpoint(capture.base, capture.revision)
+            header.write(self._cursor, checkpoint, totals.adlers)
             self._cursor.execute("COMMIT")
         except apsw.Error as error:
             if not is_full(error):
@@ -152,7 +151,7 @@ class StateDatabase:
         except BaseException:
             self.roll_back()
             raise
-        self.image, self.adlers = image, totals.adlers
+        self.checkpoint, self.adlers = checkpoint, totals.adlers
         self._count_free()
         return True
 
@@ -190,25 +189,25 @@ class StateDatabase:
             raise DiskFailed(f"{self.place}: rollback failed: {error}") from error
 
     def load(self) -> Keyspace:
-        """All keys in memory, verified. Raises `DamagedImage` when they are not what the file says.
+        """All keys in memory, verified. Raises `DamagedStateFile` when they are not what the file says.
 
         What is verified: every row by its Adler-32, as their sum, which is as good as one by one and needs
         no column to be read; and their number. The hashes are not computed anew: that would cost more than
         all the rest. A damaged one is found by the comparison of replicas.
         """
         keyspace = Keyspace()
-        keys, size = (0, 0) if self.image is None else (self.image.keys, self.image.size)
+        keys, size = (0, 0) if self.checkpoint is None else (self.checkpoint.keys, self.checkpoint.size)
         collecting = gc.isenabled()
         gc.disable()  # nothing of what is made here is garbage, and looking for it would double the time
         try:
             adlers = keyspace.load(self.connection.execute(_ROWS), size)
         except (apsw.Error, TypeError, ValueError) as error:  # a column may not even have its type
-            raise DamagedImage(f"SQLite cannot read it ({error})") from error
+            raise DamagedStateFile(f"SQLite cannot read it ({error})") from error
         finally:
             if collecting:
                 gc.enable()
         if (len(keyspace), adlers) != (keys, self.adlers):
-            raise DamagedImage("its rows are not those that it was left with")
+            raise DamagedStateFile("its rows are not those that it was left with")
         return keyspace
 
     def flush(self) -> bool:

@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from threading import Lock
 
-from kraft.kv.checkpoint import Capture, Image
+from kraft.kv.checkpoint import Capture, Checkpoint
 from kraft.kv.keyspace import Keyspace
 from kraft.node.values import Loaded
 from kraft.raft.ports import Restored
 from kraft.storage.errors import DamagedLog, DamagedState, DirectoryUnusable, NoSpace, UnknownVersion
 from kraft.storage.log.replicas import Replica
 from kraft.storage.ports import Directory, Settings
-from kraft.storage.state.database import DamagedImage, Pause, StateDatabase, no_pause
+from kraft.storage.state.database import DamagedStateFile, Pause, StateDatabase, no_pause
 from kraft.storage.state.receiver import StateReceiver, begin
 from kraft.storage.state.view import StateView, copied_view, pinned_view
 
@@ -36,7 +36,7 @@ def file_names(group: int, number: int) -> tuple[str, ...]:
 class StateFiles:
     """All state files of a directory, opened and loaded. Methods raise `StorageError`.
 
-    `loaded` is what the log held, completed by the images. `write`, `switch` and `tidy` are for one thread,
+    `loaded` is what the log held, with the checkpoints. `write`, `switch` and `tidy` are for one thread,
     `open_view` and `begin` may run in another one. Without `shared` there is one connection a file, for a
     disk without shared memory, and all of it is for one thread. `untouched`: to be loaded, and left as it is.
     """
@@ -63,20 +63,20 @@ class StateFiles:
         self._databases: dict[int, StateDatabase] = {}
         self._switching: dict[int, int] = {}  # committed, and not taken up for want of space
         self._receiving: dict[int, StateReceiver] = {}
-        images: dict[int, tuple[Image, Keyspace]] = {}
+        checkpoints: dict[int, tuple[Checkpoint, Keyspace]] = {}
         try:
             self._remove_orphans({group: replicas(group).state for group in loaded.groups})
             for group, restored in loaded.groups.items():
                 found = self._load(group, restored, replicas(group))
                 if found is not None:
-                    images[group] = found
+                    checkpoints[group] = found
         except OSError as error:
             self.abandon()
             raise DirectoryUnusable(f"{directory.path('')}: {error.strerror or error}") from error
         except BaseException:
             self.abandon()
             raise
-        self.loaded = replace(loaded, images=images, groups=_raised(loaded.groups, images))
+        self.loaded = replace(loaded, checkpoints=checkpoints, groups=_raised(loaded.groups, checkpoints))
 
     def _remove_orphans(self, numbers: Mapping[int, int]) -> None:
         """What no row points to goes; but nothing of a group whose own file is missing: it may be the last
@@ -91,7 +91,7 @@ class StateFiles:
             if number != int(match[2]) and (not number or file_names(group, number)[0] in names):
                 self._remove((name,))
 
-    def _load(self, group: int, restored: Restored, replica: Replica) -> tuple[Image, Keyspace] | None:
+    def _load(self, group: int, restored: Restored, replica: Replica) -> tuple[Checkpoint, Keyspace] | None:
         """The group's file, verified; None when there is none and the log holds everything."""
         names = file_names(group, replica.state)
         place = self._directory.path(names[0])
@@ -104,19 +104,19 @@ class StateFiles:
             return None
         try:
             database = self._open(place)
-        except (DamagedImage, DamagedLog, UnknownVersion) as error:
+        except (DamagedStateFile, DamagedLog, UnknownVersion) as error:
             if not whole:
                 raise DamagedState(place, _without_way_out(error)) from error
             self._remove(names)
             return None
         try:
             keyspace = database.load()
-            image = database.image
-            if image is None:
-                raise DamagedImage("it holds no checkpoint")
-            if wrong := _beside(image, restored):
+            checkpoint = database.checkpoint
+            if checkpoint is None:
+                raise DamagedStateFile("it holds no checkpoint")
+            if wrong := _beside(checkpoint, restored):
                 raise DamagedState(place, wrong)
-        except DamagedImage as error:
+        except DamagedStateFile as error:
             database.abandon()
             if not whole:
                 raise DamagedState(place, str(error)) from error
@@ -126,7 +126,7 @@ class StateFiles:
             database.abandon()
             raise
         self._numbers[group], self._databases[group] = replica.state, database
-        return image, keyspace
+        return checkpoint, keyspace
 
     def _open(self, place: str) -> StateDatabase:
         return StateDatabase(
@@ -142,16 +142,16 @@ class StateFiles:
             for name in reversed(names):
                 self._directory.remove(name)
 
-    def image(self, group: int) -> Image | None:
+    def checkpoint(self, group: int) -> Checkpoint | None:
         """What the group's file holds; None when there is none."""
         database = self._databases.get(group)
-        return None if database is None else database.image
+        return None if database is None else database.checkpoint
 
     def number(self, group: int) -> int:
         """The number of the group's file, 0 for none."""
         return self._numbers.get(group, 0)
 
-    def write(self, group: int, capture: Capture, point: Point, pause: Pause = no_pause) -> Image | None:
+    def write(self, group: int, capture: Capture, point: Point, pause: Pause = no_pause) -> Checkpoint | None:
         """One checkpoint, durable on return; None when the disk is full, with nothing changed.
 
         The group's first one makes its file and has `point` name it.
@@ -161,9 +161,9 @@ class StateFiles:
         database = self._databases.get(group)
         if database is None:
             return self._write_first(group, capture, point, pause)
-        return database.image if database.write(capture, pause) else None
+        return database.checkpoint if database.write(capture, pause) else None
 
-    def _write_first(self, group: int, capture: Capture, point: Point, pause: Pause) -> Image | None:
+    def _write_first(self, group: int, capture: Capture, point: Point, pause: Pause) -> Checkpoint | None:
         number = self._next(group)
         names = file_names(group, number)
         self._remove(names)
@@ -175,7 +175,7 @@ class StateFiles:
                 if point(group, number):
                     with self._lock:
                         self._numbers[group], self._databases[group] = number, database
-                    return database.image
+                    return database.checkpoint
         except NoSpace:
             pass
         except OSError as error:
@@ -212,9 +212,9 @@ class StateFiles:
             database = self._open(place)
         except NoSpace:
             return False
-        except DamagedImage as error:
+        except DamagedStateFile as error:
             raise DamagedState(place, str(error)) from error
-        if database.image is None:
+        if database.checkpoint is None:
             database.abandon()
             raise DamagedState(place, "it holds no checkpoint")
         del self._switching[group]
@@ -230,7 +230,7 @@ class StateFiles:
                 self._remove(file_names(group, before))
         return True
 
-    def begin(self, group: int, image: Image) -> StateReceiver | None:
+    def begin(self, group: int, checkpoint: Checkpoint) -> StateReceiver | None:
         """A file for a snapshot that arrives, in the place of one still arriving; None: the disk is full."""
         before = self._receiving.pop(group, None)
         if before is not None and not before.finished:
@@ -240,7 +240,7 @@ class StateFiles:
             self._directory,
             file_names(group, number),
             number,
-            image,
+            checkpoint,
             settings=self._settings,
             vfs=self._vfs,
             shared=self._shared,
@@ -307,20 +307,20 @@ class StateFiles:
 
 
 def _raised(
-    groups: Mapping[int, Restored], images: Mapping[int, tuple[Image, Keyspace]]
+    groups: Mapping[int, Restored], checkpoints: Mapping[int, tuple[Checkpoint, Keyspace]]
 ) -> dict[int, Restored]:
     """What a checkpoint stands at was committed, whether or not a row of the log says so."""
     return {
-        group: replace(restored, commit=max(restored.commit, images[group][0].base.index))
-        if group in images
+        group: replace(restored, commit=max(restored.commit, checkpoints[group][0].base.index))
+        if group in checkpoints
         else restored
         for group, restored in groups.items()
     }
 
 
-def _beside(image: Image, restored: Restored) -> str:
-    """Why the image cannot be of this log; '' when it can."""
-    index, term = image.base.index, image.base.term
+def _beside(checkpoint: Checkpoint, restored: Restored) -> str:
+    """Why the checkpoint cannot be of this log; '' when it can."""
+    index, term = checkpoint.base.index, checkpoint.base.term
     if index < restored.base.index:
         return f"it stands at {index}, but the log begins at {restored.first_index}"
     if index > restored.last_index:

@@ -6,7 +6,7 @@ from copy import copy
 import apsw
 import msgspec
 
-from kraft.kv.checkpoint import Image, moved_sum
+from kraft.kv.checkpoint import Checkpoint, moved_sum
 from kraft.raft.membership.configuration import Base, decode
 from kraft.storage.log.identity import DamagedRow, typed
 
@@ -25,10 +25,10 @@ class Totals:
 
     __slots__ = ("_added", "_sum", "_taken", "adlers", "keys", "size")
 
-    def __init__(self, image: Image | None, adlers: int) -> None:
-        self.keys = 0 if image is None else image.keys
-        self.size = 0 if image is None else image.size
-        self._sum = NO_SUM if image is None else image.sum
+    def __init__(self, checkpoint: Checkpoint | None, adlers: int) -> None:
+        self.keys = 0 if checkpoint is None else checkpoint.keys
+        self.size = 0 if checkpoint is None else checkpoint.size
+        self._sum = NO_SUM if checkpoint is None else checkpoint.sum
         self.adlers = adlers
         self._added = 0
         self._taken = 0
@@ -51,30 +51,32 @@ class Totals:
         self.adlers -= adlers
         self._taken += sum([int(hashes[at : at + 32], 16) for at in range(0, len(hashes), 32)])
 
-    def image(self, base: Base, revision: int) -> Image:
+    def checkpoint(self, base: Base, revision: int) -> Checkpoint:
         """What the rows are now."""
-        return Image(base, revision, self.keys, self.size, moved_sum(self._sum, self._added, self._taken))
+        return Checkpoint(
+            base, revision, self.keys, self.size, moved_sum(self._sum, self._added, self._taken)
+        )
 
 
-def write(cursor: apsw.Cursor, image: Image, adlers: int) -> None:
+def write(cursor: apsw.Cursor, checkpoint: Checkpoint, adlers: int) -> None:
     """Replace the row."""
-    base = image.base
+    base = checkpoint.base
     fields = (
         base.index,
         base.term,
         base.stamp,
         base.configuration_index,
         base.configuration.encode(),
-        image.revision,
-        image.keys,
-        image.size,
-        image.sum,
+        checkpoint.revision,
+        checkpoint.keys,
+        checkpoint.size,
+        checkpoint.sum,
         adlers,
     )
     cursor.execute(_INSERT, (*fields, zlib.crc32(_encode(fields))))
 
 
-def read(connection: apsw.Connection) -> tuple[Image, int] | None:
+def read(connection: apsw.Connection) -> tuple[Checkpoint, int] | None:
     """What the file holds and the sum of its `adler`; None before its first checkpoint.
 
     Raises `DamagedRow`.
@@ -88,4 +90,4 @@ def read(connection: apsw.Connection) -> tuple[Image, int] | None:
         raise DamagedRow("the row that says what the file holds is damaged")
     index, term, stamp, configuration_index, configuration, revision, keys, size, sum_, adlers = fields
     base = Base(index, term, stamp, configuration_index, decode(configuration))
-    return Image(base, revision, keys, size, sum_), adlers
+    return Checkpoint(base, revision, keys, size, sum_), adlers

@@ -10,13 +10,13 @@ from typing import Annotated
 import apsw
 import msgspec
 
-from kraft.kv.checkpoint import Image
+from kraft.kv.checkpoint import Checkpoint
 from kraft.node.values import Received
 from kraft.storage.errors import NoSpace, StorageError
 from kraft.storage.ports import Directory, Settings
 from kraft.storage.sqlite import explain, is_full, set_pragma
 from kraft.storage.state import header
-from kraft.storage.state.database import PIECE_KEYS, DamagedImage, StateDatabase, stored_row
+from kraft.storage.state.database import PIECE_KEYS, DamagedStateFile, StateDatabase, stored_row
 from kraft.storage.state.header import Totals
 
 DISK_FULL = "the disk is full"
@@ -28,7 +28,7 @@ _decode = msgspec.msgpack.Decoder(list[_Row]).decode
 
 
 class StateReceiver:
-    """The file with this number, to hold `image`; `finished` when it does, durably.
+    """The file with this number, to hold `checkpoint`; `finished` when it does, durably.
 
     Raises `StorageError` when the disk fails.
     """
@@ -38,7 +38,7 @@ class StateReceiver:
         directory: Directory,
         names: tuple[str, ...],
         number: int,
-        image: Image,
+        checkpoint: Checkpoint,
         *,
         settings: Settings,
         vfs: str,
@@ -47,7 +47,7 @@ class StateReceiver:
         self._directory = directory
         self._names = names  # the file's own, then those of its companions
         self.number = number
-        self._image = image
+        self._checkpoint = checkpoint
         self._wal_bytes = settings.wal_bytes
         self._totals = Totals(None, 0)
         self._last: bytes | None = None
@@ -80,11 +80,14 @@ class StateReceiver:
         for key, value, revision, _ in rows:
             if last is not None and key <= last:
                 return "rows out of order"
-            if revision > self._image.revision:
-                return f"a revision above {self._image.revision}"
+            if revision > self._checkpoint.revision:
+                return f"a revision above {self._checkpoint.revision}"
             last = key
             size += len(key) + len(value)
-        if self._totals.keys + len(rows) > self._image.keys or self._totals.size + size > self._image.size:
+        if (
+            self._totals.keys + len(rows) > self._checkpoint.keys
+            or self._totals.size + size > self._checkpoint.size
+        ):
             return "more rows than were promised"
         return ""
 
@@ -107,10 +110,10 @@ class StateReceiver:
 
     def finish(self) -> Received | str:
         """Compare with what was promised, make it durable, load it; a text says what is wrong."""
-        database, image = self._database, self._image
+        database, checkpoint = self._database, self._checkpoint
         if database is None:
             return "the file was given up"
-        if self._totals.image(image.base, image.revision) != image:
+        if self._totals.checkpoint(checkpoint.base, checkpoint.revision) != checkpoint:
             return "the rows are not those that were promised"
         try:
             set_pragma(database.connection, "synchronous", "FULL", 2)
@@ -118,23 +121,23 @@ class StateReceiver:
                 return DISK_FULL
             keyspace = database.load()
             database.close()
-        except DamagedImage as error:
+        except DamagedStateFile as error:
             self.abandon()
             return f"what was written does not read back: {error}"
         self._database = None
         self.finished = True
         self._directory.sync()
-        return Received(self.number, image, keyspace)
+        return Received(self.number, checkpoint, keyspace)
 
     def _seal(self, database: StateDatabase) -> bool:
         try:
             with database.connection:
-                header.write(database.connection.cursor(), self._image, self._totals.adlers)
+                header.write(database.connection.cursor(), self._checkpoint, self._totals.adlers)
         except apsw.Error as error:
             if not is_full(error):
                 raise explain(database.place, error) from error
             return False
-        database.image, database.adlers = self._image, self._totals.adlers
+        database.checkpoint, database.adlers = self._checkpoint, self._totals.adlers
         return database.flush()
 
     def abandon(self) -> None:
@@ -157,7 +160,7 @@ def begin(
     directory: Directory,
     names: tuple[str, ...],
     number: int,
-    image: Image,
+    checkpoint: Checkpoint,
     *,
     settings: Settings,
     vfs: str,
@@ -165,7 +168,7 @@ def begin(
 ) -> StateReceiver | None:
     """A new file; None when the disk is full."""
     try:
-        return StateReceiver(directory, names, number, image, settings=settings, vfs=vfs, shared=shared)
+        return StateReceiver(directory, names, number, checkpoint, settings=settings, vfs=vfs, shared=shared)
     except NoSpace:
         for name in reversed(names):
             directory.remove(name)

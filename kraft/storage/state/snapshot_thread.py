@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from kraft.kv.checkpoint import Image
+from kraft.kv.checkpoint import Checkpoint
 from kraft.node.values import Received, Rows
 from kraft.storage.ports import StorageObserver
 from kraft.storage.state.files import StateFiles
@@ -34,17 +34,17 @@ class SnapshotThread:
         self._released = released
         self._call_in_reactor = call_in_reactor
         self._observer = observer
-        self._worker = Worker("kraft-images", fail)
+        self._worker = Worker("kraft-snapshots", fail)
         self._shared: dict[int, _Shared] = {}  # of the thread: the newest view of each group
         self._open: set[_Shared] = set()  # of the thread
 
     def open(self, group: int, done: Callable[[Any], None]) -> None:
-        """See `host.ports.Disk.open_image`."""
+        """See `host.ports.Disk.open_snapshot`."""
         self._worker.do(lambda: self._open_view(group, done))
 
-    def begin(self, group: int, image: Image, done: Callable[[Any], None]) -> None:
-        """See `host.ports.Disk.begin_image`."""
-        self._worker.do(lambda: self._begin(group, image, done))
+    def begin(self, group: int, checkpoint: Checkpoint, done: Callable[[Any], None]) -> None:
+        """See `host.ports.Disk.receive_snapshot`."""
+        self._worker.do(lambda: self._begin(group, checkpoint, done))
 
     def stop(self) -> None:
         """Let go of all views. Waits for the thread."""
@@ -60,7 +60,7 @@ class SnapshotThread:
 
     def _open_view(self, group: int, done: Callable[[Any], None]) -> None:
         shared = self._shared.get(group)
-        if shared is None or not shared.users or shared.view.image != self._files.image(group):
+        if shared is None or not shared.users or shared.view.checkpoint != self._files.checkpoint(group):
             view = self._files.open_view(group)
             if view is None:
                 self._call_in_reactor(done, None)
@@ -68,7 +68,7 @@ class SnapshotThread:
             shared = self._shared[group] = _Shared(view)
             self._open.add(shared)
         shared.users += 1
-        handle = OpenImage(shared, self._worker, self._let_go, self._call_in_reactor)
+        handle = OpenSnapshot(shared, self._worker, self._let_go, self._call_in_reactor)
         self._call_in_reactor(done, handle)
 
     def _let_go(self, shared: "_Shared") -> None:
@@ -78,13 +78,13 @@ class SnapshotThread:
             shared.view.close()
             self._released()
 
-    def _begin(self, group: int, image: Image, done: Callable[[Any], None]) -> None:
-        receiver = self._files.begin(group, image)
+    def _begin(self, group: int, checkpoint: Checkpoint, done: Callable[[Any], None]) -> None:
+        receiver = self._files.begin(group, checkpoint)
         if receiver is None:
             self._call_in_reactor(self._observer.error, "snapshot")
             self._call_in_reactor(done, None)
             return
-        arriving = ArrivingImage(
+        arriving = IncomingSnapshot(
             group, receiver, self._worker, self._files, self._call_in_reactor, self._observer
         )
         self._call_in_reactor(done, arriving)
@@ -103,8 +103,8 @@ class _Shared:
         self.users = 0
 
 
-class OpenImage:
-    """`host.ports.ImageReader`. For the reactor's thread."""
+class OpenSnapshot:
+    """`host.ports.SnapshotReader`. For the reactor's thread."""
 
     def __init__(
         self,
@@ -120,12 +120,12 @@ class OpenImage:
         self._closed = False
 
     @property
-    def image(self) -> Image:
+    def checkpoint(self) -> Checkpoint:
         """What the view holds."""
-        return self._shared.view.image
+        return self._shared.view.checkpoint
 
     def read(self, after: bytes | None, max_bytes: int, done: Callable[[Any], None]) -> None:
-        """See `host.ports.ImageReader`; `done` is given `values.Rows`."""
+        """See `host.ports.SnapshotReader`; `done` is given `values.Rows`."""
 
         def work() -> None:
             if not self._closed:
@@ -145,8 +145,8 @@ class OpenImage:
             self._worker.do(lambda: self._let_go(self._shared))
 
 
-class ArrivingImage:
-    """`host.ports.ImageWriter`. For the reactor's thread."""
+class IncomingSnapshot:
+    """`host.ports.SnapshotWriter`. For the reactor's thread."""
 
     def __init__(
         self,
@@ -165,7 +165,7 @@ class ArrivingImage:
         self._observer = observer
 
     def write(self, data: bytes, done: Callable[[str], None]) -> None:
-        """See `host.ports.ImageWriter`."""
+        """See `host.ports.SnapshotWriter`."""
 
         def work() -> None:
             wrong = self._receiver.write(data)
@@ -176,14 +176,14 @@ class ArrivingImage:
         self._worker.do(work)
 
     def finish(self, done: Callable[[Any], None]) -> None:
-        """See `host.ports.ImageWriter`; `done` is given `values.Received` or a text."""
+        """See `host.ports.SnapshotWriter`; `done` is given `values.Received` or a text."""
 
         def work() -> None:
             began = time.perf_counter()
             received = self._receiver.finish()
             if isinstance(received, Received):
                 seconds = time.perf_counter() - began
-                self._call_in_reactor(self._observer.image_loaded, self._group, seconds)
+                self._call_in_reactor(self._observer.checkpoint_loaded, self._group, seconds)
             self._call_in_reactor(done, received)
 
         self._worker.do(work)

@@ -7,7 +7,7 @@ without shared memory, where a second connection cannot be had, it is a copy in 
 import apsw
 import msgspec
 
-from kraft.kv.checkpoint import Image
+from kraft.kv.checkpoint import Checkpoint
 from kraft.node.values import Rows
 from kraft.storage.errors import DiskFailed
 from kraft.storage.log.identity import DamagedRow
@@ -23,12 +23,12 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class StateView:
-    """One pinned view; `image` is what it holds. Raises `StorageError`."""
+    """One pinned view; `checkpoint` is what it holds. Raises `StorageError`."""
 
-    def __init__(self, connection: apsw.Connection, place: str, image: Image) -> None:
+    def __init__(self, connection: apsw.Connection, place: str, checkpoint: Checkpoint) -> None:
         self._connection = connection
         self._place = place
-        self.image = image
+        self.checkpoint = checkpoint
 
     def read(self, after: bytes | None, max_bytes: int) -> Rows:
         """The rows behind the key `after` (None: from the first), about `max_bytes`, at least one if any."""

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from kraft.host import ports
-from kraft.kv.checkpoint import Image
+from kraft.kv.checkpoint import Checkpoint
 from kraft.storage.ports import Settings
 from kraft.storage.store import Store
 from tests.storage.node import pieces_of
@@ -16,7 +16,7 @@ from tests.storage.test_base import moved
 
 
 def as_disk(store: Store) -> ports.Disk:
-    """For the type checker: a store is what the host asks for, images included."""
+    """For the type checker: a store is what the host asks for, checkpoints included."""
     return store
 
 
@@ -74,40 +74,40 @@ def transfer(ask, reader, writer, max_bytes=500):
 
 def test_a_checkpoint_is_there_after_a_restart(tmp_path, open_at, store, ask, witness, reactor):
     state = filled(300)
-    image = ask(store.checkpoint, 0, state.capture(15))
-    assert image == state.image(15)
+    checkpoint = ask(store.checkpoint, 0, state.capture(15))
+    assert checkpoint == state.checkpoint(15)
     state.put(b"key 00001", b"new")
-    assert ask(store.checkpoint, 0, state.capture(18)) == state.image(18)
-    reactor.run_until(lambda: len(witness.images) == 2)
-    assert witness.images == [(0, 300, 15, image.size), (0, 1, 18, state.image(18).size)]
+    assert ask(store.checkpoint, 0, state.capture(18)) == state.checkpoint(18)
+    reactor.run_until(lambda: len(witness.checkpoints) == 2)
+    assert witness.checkpoints == [(0, 300, 15, checkpoint.size), (0, 1, 18, state.checkpoint(18).size)]
     assert ask(store.commit, moved(base(15)))
     store.close()
 
     loaded = open_at(tmp_path).loaded
 
-    assert loaded.images[0][0] == state.image(18)
-    assert loaded.images[0][1].records == state.keyspace.records
+    assert loaded.checkpoints[0][0] == state.checkpoint(18)
+    assert loaded.checkpoints[0][1].records == state.keyspace.records
     assert (loaded.groups[0].base.index, loaded.groups[0].commit, loaded.starts) == (15, 20, 2)
     assert witness.loads == [0]
 
 
 def test_nothing_to_open_before_the_first_checkpoint(store, ask):
-    assert ask(store.open_image, 0) is None
-    assert ask(store.open_image, 7) is None
+    assert ask(store.open_snapshot, 0) is None
+    assert ask(store.open_snapshot, 7) is None
 
 
 def test_receivers_of_one_checkpoint_share_a_view(store, ask, reactor):
     """Each reads at its own pace; a later checkpoint neither changes the view nor waits for it."""
     state = filled(100)
-    first_image = ask(store.checkpoint, 0, state.capture(15))
-    first, second = ask(store.open_image, 0), ask(store.open_image, 0)
+    first_checkpoint = ask(store.checkpoint, 0, state.capture(15))
+    first, second = ask(store.open_snapshot, 0), ask(store.open_snapshot, 0)
     assert first._shared is second._shared
     state.put(b"key 00050", b"changed")
     assert ask(store.checkpoint, 0, state.capture(18))
-    third = ask(store.open_image, 0)
+    third = ask(store.open_snapshot, 0)
     assert third._shared is not first._shared
 
-    assert (first.image, third.image) == (first_image, state.image(18))
+    assert (first.checkpoint, third.checkpoint) == (first_checkpoint, state.checkpoint(18))
     half = ask(first.read, None, 1000)
     first.close()
     first.close()
@@ -119,18 +119,18 @@ def test_receivers_of_one_checkpoint_share_a_view(store, ask, reactor):
     third.close()
     answers: list = []
     third.read(None, 100, answers.append)
-    assert ask(store.open_image, 0).image == state.image(18)
+    assert ask(store.open_snapshot, 0).checkpoint == state.checkpoint(18)
     assert answers == []
-    assert len(store._images._open) == 1
+    assert len(store._snapshots._open) == 1
 
 
 def test_a_read_under_way_is_not_answered_after_close(store, ask, reactor):
     ask(store.checkpoint, 0, filled(100).capture(15))
-    reader = ask(store.open_image, 0)
+    reader = ask(store.open_snapshot, 0)
     answers: list = []
     reader.read(None, 100, answers.append)
     reader.close()
-    ask(store.open_image, 0)
+    ask(store.open_snapshot, 0)
     reactor.run_waiting()
 
     assert answers == []
@@ -145,37 +145,37 @@ def test_readers_and_commits_go_on_during_a_checkpoint(store, ask, write):
     store.checkpoint(0, state.capture(18), answers.append)
     assert held.reached.wait(30)
 
-    reader = ask(store.open_image, 0)
-    assert reader.image == before
+    reader = ask(store.open_snapshot, 0)
+    assert reader.checkpoint == before
     assert not ask(reader.read, None, 1000).end
     assert ask(store.commit, write(21, 22))
     assert answers == []
     held.go_on.set()
-    assert ask(store.open_image, 0) is not None
+    assert ask(store.open_snapshot, 0) is not None
 
 
 def test_a_snapshot_travels_and_is_switched_in(tmp_path, open_at, store, ask, witness, write):
     sender = filled(500)
-    image = ask(store.checkpoint, 0, sender.capture(19))
-    reader = ask(store.open_image, 0)
+    checkpoint = ask(store.checkpoint, 0, sender.capture(19))
+    reader = ask(store.open_snapshot, 0)
     receiving = open_at(tmp_path / "receiver")
     assert ask(receiving.commit, write(1, 4))
-    writer = ask(receiving.begin_image, 0, image)
+    writer = ask(receiving.receive_snapshot, 0, checkpoint)
     assert transfer(ask, reader, writer) > 20
     assert receiving.sizes()["snapshot"] > 10_000
 
     received = ask(writer.finish)
-    assert (received.number, received.image) == (1, image)
+    assert (received.number, received.checkpoint) == (1, checkpoint)
     assert received.keyspace.records == sender.keyspace.records
     assert ask(receiving.commit, moved(base(19), truncate_from=1, state=1))
     sender.put(b"after")
-    assert ask(receiving.checkpoint, 0, sender.capture(19)) == sender.image(19)
+    assert ask(receiving.checkpoint, 0, sender.capture(19)) == sender.checkpoint(19)
     assert receiving.sizes()["snapshot"] == 0
     assert receiving.sizes()["state"] > 10_000
     receiving.close()
 
     loaded = open_at(tmp_path / "receiver").loaded
-    assert loaded.images[0][0] == sender.image(19)
+    assert loaded.checkpoints[0][0] == sender.checkpoint(19)
     assert (loaded.groups[0].base.index, loaded.groups[0].last_index) == (19, 19)
     assert witness.loads == [0, 0]
 
@@ -184,38 +184,38 @@ def test_what_was_captured_before_a_switch_does_not_go_into_the_new_file(store, 
     """The old machine's checkpoint waits while a snapshot takes its place: it has nowhere to go."""
     old, new = filled(50), filled(70)
     assert ask(store.checkpoint, 0, old.capture(10))
-    writer = ask(store.begin_image, 0, new.image(12))
+    writer = ask(store.receive_snapshot, 0, new.checkpoint(12))
     for piece in pieces_of(new, 100):
         assert ask(writer.write, piece) == ""
     number = ask(writer.finish).number
     held = Held(store)
     old.put(b"late")
     answers: list = []
-    store.checkpoint(0, old.capture(14), lambda image: answers.append(("under way", image)))
+    store.checkpoint(0, old.capture(14), lambda checkpoint: answers.append(("under way", checkpoint)))
     assert held.reached.wait(30)
     store.commit(moved(base(12), state=number), lambda ok: answers.append(("switch", ok)))
     old.put(b"later")
     while store._database.replica(0).state != number:
         pass  # the switch is durable, and the reactor has not heard of it
-    store.checkpoint(0, old.capture(16), lambda image: answers.append(("waiting", image)))
+    store.checkpoint(0, old.capture(16), lambda checkpoint: answers.append(("waiting", checkpoint)))
     held.go_on.set()
     reactor.run_until(lambda: len(answers) == 3)
 
     assert answers == [("switch", True), ("under way", None), ("waiting", None)]
     new.put(b"goes on")
-    assert ask(store.checkpoint, 0, new.capture(17)) == new.image(17)
+    assert ask(store.checkpoint, 0, new.capture(17)) == new.checkpoint(17)
 
 
 def test_the_old_file_goes_with_the_switch_and_its_readers_stay(tmp_path, store, ask, write):
     old, new = filled(300), filled(70)
     before = ask(store.checkpoint, 0, old.capture(10))
-    reader = ask(store.open_image, 0)
-    writer = ask(store.begin_image, 0, new.image(12))
+    reader = ask(store.open_snapshot, 0)
+    writer = ask(store.receive_snapshot, 0, new.checkpoint(12))
     for piece in pieces_of(new, 100):
         assert ask(writer.write, piece) == ""
     assert ask(writer.finish)
     assert ask(store.commit, moved(base(12), state=2))
-    assert ask(store.checkpoint, 0, new.capture(13)) == new.image(13)
+    assert ask(store.checkpoint, 0, new.capture(13)) == new.checkpoint(13)
 
     rows = ask(reader.read, None, 1 << 20)
     assert len(msgspec.msgpack.decode(rows.data)) == before.keys
@@ -236,9 +236,9 @@ def test_a_full_disk_gives_none_and_the_next_one_writes_all(store, ask, witness,
     list(connection.execute("PRAGMA max_page_count=1000000"))
     state.keyspace.give_back(capture.changes)
 
-    assert ask(store.checkpoint, 0, state.capture(13)) == state.image(13)
+    assert ask(store.checkpoint, 0, state.capture(13)) == state.checkpoint(13)
     assert witness.errors == ["state"]
-    assert witness.images[1] == (0, None)
+    assert witness.checkpoints[1] == (0, None)
     assert witness.deaths == []
 
 
@@ -249,8 +249,8 @@ def test_a_damaged_state_file_met_while_running_is_the_end(store, ask, witness, 
     store.checkpoint(0, filled(10).capture(12), answers.append)
     reactor.run_until(lambda: witness.deaths)
     store.checkpoint(0, filled(10).capture(13), answers.append)
-    store.open_image(0, answers.append)
-    store.begin_image(0, Image(base(1), 0, 0, 0, bytes(16)), answers.append)
+    store.open_snapshot(0, answers.append)
+    store.receive_snapshot(0, Checkpoint(base(1), 0, 0, 0, bytes(16)), answers.append)
     store.fence(0, True, lambda: answers.append("fenced"))
     store.close()
     reactor.run_waiting()
@@ -261,10 +261,10 @@ def test_a_damaged_state_file_met_while_running_is_the_end(store, ask, witness, 
 
 
 def test_a_mistake_on_a_thread_is_told(store, reactor, witness):
-    store._images._worker.do(lambda: 1 / 0)
+    store._snapshots._worker.do(lambda: 1 / 0)
     reactor.run_until(lambda: witness.deaths)
 
-    assert witness.deaths == ["the thread kraft-images failed: ZeroDivisionError: division by zero"]
+    assert witness.deaths == ["the thread kraft-snapshots failed: ZeroDivisionError: division by zero"]
 
 
 def test_a_stop_drops_a_checkpoint_under_way(tmp_path, open_at, store, ask, reactor):
@@ -280,7 +280,7 @@ def test_a_stop_drops_a_checkpoint_under_way(tmp_path, open_at, store, ask, reac
     reactor.run_waiting()
 
     assert answers == []
-    assert open_at(tmp_path).loaded.images[0][0] == first.image(10)
+    assert open_at(tmp_path).loaded.checkpoints[0][0] == first.checkpoint(10)
 
 
 def test_a_stop_in_the_first_checkpoint_leaves_an_orphan_at_most(tmp_path, open_at, store, reactor):
@@ -291,12 +291,12 @@ def test_a_stop_in_the_first_checkpoint_leaves_an_orphan_at_most(tmp_path, open_
     store.close()
 
     loaded = open_at(tmp_path).loaded
-    assert (loaded.images, loaded.groups[0].last_index) == ({}, 20)
+    assert (loaded.checkpoints, loaded.groups[0].last_index) == ({}, 20)
     assert not list(tmp_path.glob("state-*"))
 
 
 def test_an_abandoned_snapshot_is_gone(tmp_path, store, ask):
-    writer = ask(store.begin_image, 0, filled(10).image(5))
+    writer = ask(store.receive_snapshot, 0, filled(10).checkpoint(5))
     assert ask(writer.write, pieces_of(filled(10))[0]) == ""
     writer.abandon()
     assert ask(writer.finish) == "the file was given up"
@@ -353,8 +353,8 @@ def test_all_at_once(store, ask, reactor, witness, write):
         assert ask(store.checkpoint, group, state.capture(1))
     done: list = []
     expected = 0
-    readers = {group: ask(store.open_image, group) for group in states}
-    writers = {group: ask(store.begin_image, group, readers[group].image) for group in states}
+    readers = {group: ask(store.open_snapshot, group) for group in states}
+    writers = {group: ask(store.receive_snapshot, group, readers[group].checkpoint) for group in states}
     for index in range(21, 61):
         store.commit(write(index, index), done.append)
         expected += 1
@@ -375,4 +375,4 @@ def test_all_at_once(store, ask, reactor, witness, write):
     assert witness.deaths == []
     assert None not in done
     assert False not in done
-    assert ask(store.open_image, 1).image == states[1].image(6)
+    assert ask(store.open_snapshot, 1).checkpoint == states[1].checkpoint(6)

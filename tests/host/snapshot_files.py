@@ -7,7 +7,7 @@ import msgspec
 from kraft.host.snapshots.receiver import SnapshotReceiver
 from kraft.host.snapshots.sender import SnapshotSender
 from kraft.host.snapshots.settings import SnapshotSettings
-from kraft.kv.checkpoint import Image, moved_sum, record_hash
+from kraft.kv.checkpoint import Checkpoint, moved_sum, record_hash
 from kraft.kv.keyspace import Keyspace
 from kraft.node.values import Received, Rows
 from kraft.peerwire.messages import SnapshotChunk, SnapshotOffer, SnapshotRequest
@@ -22,13 +22,13 @@ class File:
 
     def __init__(self, index, rows, term=1):
         self.rows = dict(sorted(rows.items()))
-        self.image = image_of(index, self.rows, term)
+        self.checkpoint = checkpoint_of(index, self.rows, term)
 
 
-def image_of(index, rows, term=1):
+def checkpoint_of(index, rows, term=1):
     total = sum(int.from_bytes(record_hash(k, v, 1, 0), "big") for k, v in rows.items())
     size = sum(len(k) + len(v) for k, v in rows.items())
-    return Image(Base(index, term), index, len(rows), size, moved_sum(NOTHING, total, 0))
+    return Checkpoint(Base(index, term), index, len(rows), size, moved_sum(NOTHING, total, 0))
 
 
 def some_rows(count, seed=0):
@@ -37,7 +37,7 @@ def some_rows(count, seed=0):
 
 class Reader:
     def __init__(self, disk, file):
-        self.disk, self.file, self.image, self.closed = disk, file, file.image, False
+        self.disk, self.file, self.checkpoint, self.closed = disk, file, file.checkpoint, False
 
     def read(self, after, max_bytes, done):
         assert not self.closed
@@ -66,8 +66,8 @@ class Reader:
 
 
 class Writer:
-    def __init__(self, disk, image):
-        self.disk, self.image, self.rows, self.gone, self.busy = disk, image, {}, False, False
+    def __init__(self, disk, checkpoint):
+        self.disk, self.checkpoint, self.rows, self.gone, self.busy = disk, checkpoint, {}, False, False
 
     def write(self, data, done):
         assert not self.busy, "one piece at a time"
@@ -94,19 +94,19 @@ class Writer:
     def _finish(self):
         if self.disk.finish_problem:
             return self.disk.finish_problem
-        found = image_of(self.image.base.index, self.rows, self.image.base.term)
-        if (found.sum, found.keys) != (self.image.sum, self.image.keys):
+        found = checkpoint_of(self.checkpoint.base.index, self.rows, self.checkpoint.base.term)
+        if (found.sum, found.keys) != (self.checkpoint.sum, self.checkpoint.keys):
             return "the sum is wrong"
         keyspace = Keyspace()
         keyspace.load((key, value, 1, 0) for key, value in self.rows.items())
-        return Received(2, self.image, keyspace)
+        return Received(2, self.checkpoint, keyspace)
 
     def abandon(self):
         self.gone = True
 
 
 class Disk:
-    """`host.ports.Disk`, the part with images; everything takes `delay` seconds."""
+    """`host.ports.Disk`, the part with snapshots; everything takes `delay` seconds."""
 
     def __init__(self, clock, file=None, delay=0.0):
         self.clock, self.file, self.delay = clock, file, delay
@@ -118,7 +118,7 @@ class Disk:
     def later(self, call):
         self.clock.call_later(self.delay, call)
 
-    def open_image(self, group, done):
+    def open_snapshot(self, group, done):
         def opened():
             if self.file is None:
                 done(None)
@@ -128,12 +128,12 @@ class Disk:
 
         self.later(opened)
 
-    def begin_image(self, group, image, done):
+    def receive_snapshot(self, group, checkpoint, done):
         def begun():
             if self.full:
                 done(None)
                 return
-            self.writers.append(Writer(self, image))
+            self.writers.append(Writer(self, checkpoint))
             done(self.writers[-1])
 
         self.later(begun)
@@ -233,7 +233,7 @@ class Follower:
         self.disk = cast(Any, Disk(clock, delay=delay))
         self.tale = cast(Any, Tale())
         self.commit, self.fenced, self.takes = 0, False, True
-        self.received_images, self.not_needed = [], 0
+        self.received_snapshots, self.not_needed = [], 0
         self.receiving = SnapshotReceiver(
             0, clock, self.disk, network.post_of(id), self._complete, self.tale, settings
         )
@@ -249,8 +249,8 @@ class Follower:
     def _complete(self, received, offer):
         if not self.takes:
             return False
-        self.received_images.append(received)
-        self.commit = max(self.commit, received.image.base.index)
+        self.received_snapshots.append(received)
+        self.commit = max(self.commit, received.checkpoint.base.index)
         self.fenced = False
         for leader in self.leaders:
             leader.needy.discard(self.id)
@@ -258,8 +258,8 @@ class Follower:
 
     @property
     def rows(self):
-        """What the last image that was taken into use holds."""
-        return {k: r.value for k, r in self.received_images[-1].keyspace.records.items()}
+        """What the last snapshot that was taken into use holds."""
+        return {k: r.value for k, r in self.received_snapshots[-1].keyspace.records.items()}
 
     def tick(self):
         self.receiving.tick(self.clock.seconds(), self.commit)
