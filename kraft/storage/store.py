@@ -196,12 +196,14 @@ class Store:
             self._checkpoints.checkpoint(group, capture, done)
 
     def open_snapshot(self, group: int, done: Callable[[Any], None]) -> None:
-        """See `host.ports.Disk`; `done` is given an `OpenSnapshot` or None."""
+        """Pin the group's last checkpoint for reading: an `OpenSnapshot`, None without one."""
         if not self._failed:
             self._snapshots.open(group, done)
 
     def receive_snapshot(self, group: int, checkpoint: Checkpoint, done: Callable[[Any], None]) -> None:
-        """See `host.ports.Disk`; `done` is given an `IncomingSnapshot` or None."""
+        """Begin a state file for `checkpoint`, which a peer sends: an `IncomingSnapshot`, None when the disk
+        is full.
+        """
         if not self._failed:
             self._snapshots.begin(group, checkpoint, done)
 
