@@ -1,0 +1,60 @@
+"""`python -m tests.trace [SET|GET] [--counts]`: the calls of one request on the leader of three nodes."""
+
+import argparse
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from tests.trace.nodes import Nodes
+from tests.trace.recorder import Recorder
+from tests.trace.requests import REQUESTS, traced
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.trace")
+    parser.add_argument("request", nargs="*", default=[*REQUESTS], help="SET or GET; both if left out")
+    parser.add_argument("--counts", action="store_true", help="functions by the number of their calls, files")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        nodes = Nodes(Path(directory))
+        for name in arguments.request:
+            recorder = traced(nodes, name.upper())
+            if arguments.counts:
+                show_counts(recorder)
+            else:
+                show_calls(recorder)
+            say(
+                f"{name}: {len(recorder.calls)} calls, {len(recorder.functions)} functions, "
+                f"{len(recorder.files)} files, {recorder.turns} turns\n"
+            )
+        nodes.close()
+
+
+def show_calls(recorder: Recorder) -> None:
+    """In order, indented by depth."""
+    turn = 0
+    for call in recorder.calls:
+        if call.turn != turn:
+            turn = call.turn
+            say(f"-- turn {turn}")
+        say(f"{'  ' * call.depth}{call.function}  {call.file}:{call.line}")
+
+
+def show_counts(recorder: Recorder) -> None:
+    """Functions by calls, then files by calls."""
+    for (function, file), count in Counter(
+        (call.function, call.file) for call in recorder.calls
+    ).most_common():
+        say(f"{count:4} {function}  {file}")
+    say("")
+    for file, count in Counter(call.file for call in recorder.calls).most_common():
+        say(f"{count:4} {file}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,348 @@
+"""Three production nodes in one process: real host, consensus, storage, links and client port.
+
+Only the reactor and the sockets are made up. A reactor does one turn when it is told to, so that a test knows
+which node works, in which turn, and on what. Disks are real: their threads are waited for, one answer a turn.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from queue import SimpleQueue
+from random import Random
+from typing import Any, cast
+
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import fail, succeed
+from twisted.internet.error import ConnectError, ConnectionDone
+from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from kraft.config import Config
+from kraft.config.values import ClientConfig, ClusterConfig, NodeConfig, PeerConfig
+from kraft.host.host import Host
+from kraft.node.ports import Cancellable
+from kraft.peerwire.hello import NONCE_BYTES
+from kraft.server.factory import client_factory
+from kraft.storage.store import open_store
+from kraft.transport.links import Links
+
+START_WALL_MS = 1_700_000_000_000
+DISK_SECONDS = 30.0  # real seconds, within which a disk has answered
+ROUND_SECONDS = 0.005  # virtual seconds that pass when no node has anything to do
+ROUNDS_MAX = 5_000
+NOTHING = nullcontext()
+
+
+class Silent:
+    """Every observer: hears all and keeps nothing."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_, **__: None
+
+
+class Reactor(Clock):
+    """One node's reactor: as in Twisted, what is put off in a turn happens in the next one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.thread_calls: SimpleQueue[tuple[Callable[..., object], tuple[Any, ...]]] = SimpleQueue()
+        self.sockets: list[Socket] = []
+        self.wants_write: list[Socket] = []
+
+    def call_from_thread(self, call: Callable[..., object], *arguments: Any) -> None:
+        self.thread_calls.put((call, arguments))
+
+    def addReader(self, socket: "Socket") -> None:
+        """Every socket is read anyway."""
+
+    removeReader = addReader
+
+    def addWriter(self, socket: "Socket") -> None:
+        if socket not in self.wants_write:
+            self.wants_write.append(socket)
+
+    def removeWriter(self, socket: "Socket") -> None:
+        if socket in self.wants_write:
+            self.wants_write.remove(socket)
+
+    def threads_turn(self) -> None:
+        """A turn in which one answer of a thread has come; waits for it."""
+        call, arguments = self.thread_calls.get(timeout=DISK_SECONDS)
+        call(*arguments)
+
+    def timers_turn(self) -> bool:
+        """A turn for what was put off; whether there was anything."""
+        due = [call for call in self.calls if call.getTime() <= self.seconds()]
+        for call in due:
+            if call.active():
+                self.calls.remove(call)
+                call.called = 1
+                call.func(*call.args, **call.kw)
+        return bool(due)
+
+    def sockets_turn(self) -> bool:
+        """A turn for one socket with room, bytes or an end; whether there was any."""
+        if self.wants_write:
+            socket = self.wants_write[0]
+            if socket.doWrite() is not None:
+                socket.abortConnection()
+            return True
+        for socket in self.sockets:
+            if socket.connected and socket.arrived:
+                data, socket.arrived = b"".join(socket.arrived), []
+                socket.protocol.dataReceived(data)
+                return True
+            if socket.connected and socket.ended:
+                socket.abortConnection()
+                return True
+        return False
+
+
+class NodeClock:
+    """`node.ports.Clock`."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+
+    def seconds(self) -> float:
+        return self._reactor.seconds()
+
+    def wall_ms(self) -> int:
+        return START_WALL_MS + int(self.seconds() * 1000)
+
+    def call_later(self, delay: float, call: Callable[[], object]) -> Cancellable:
+        return self._reactor.callLater(delay, call)
+
+
+class Socket(FileDescriptor):
+    """One end of a connection: what it writes has arrived at the other end at once."""
+
+    def __init__(self, reactor: Reactor, port: int) -> None:
+        super().__init__(cast(Any, reactor))
+        self.connected = 1
+        self._turns = reactor
+        self.port = port
+        self.protocol: Any = None
+        self.other: Socket | None = None
+        self.arrived: list[bytes] = []
+        self.ended = False  # by the other end
+        reactor.sockets.append(self)
+
+    def writeSomeData(self, data: bytes) -> int:
+        assert self.other is not None
+        self.other.arrived.append(bytes(data))
+        return len(data)
+
+    def abortConnection(self) -> None:
+        self.connected = 0
+        self._turns.callLater(0, self._cut)
+
+    def _cut(self) -> None:
+        assert self.other is not None
+        self._turns.sockets.remove(self)
+        self.other.ended = True
+        reason = Failure(ConnectionDone())
+        self.connectionLost(reason)
+        self.protocol.connectionLost(reason)
+
+    def getHost(self) -> IPv4Address:
+        return IPv4Address("TCP", "127.0.0.1", self.port)
+
+    def getPeer(self) -> IPv4Address:
+        assert self.other is not None
+        return self.other.getHost()
+
+
+def connect(near: Reactor, far: Reactor, port: int, dialler: Any, factory: Any) -> Socket:
+    """Join two ends; returns the near one."""
+    one, two = Socket(near, 40_000 + len(near.sockets)), Socket(far, port)
+    one.other, two.other = two, one
+    for socket, maker in ((one, dialler), (two, factory)):
+        socket.protocol = maker.buildProtocol(socket.getPeer())
+    for socket in (one, two):
+        socket.protocol.makeConnection(socket)
+    return one
+
+
+@implementer(IStreamServerEndpoint, IStreamClientEndpoint)
+class Endpoint:
+    """The peer port of one node: `listen` by itself, `connect` by others."""
+
+    def __init__(self, nodes: "Nodes", reactor: Reactor, address: str) -> None:
+        self._nodes = nodes
+        self._reactor = reactor
+        self._address = address
+
+    def listen(self, factory: Any) -> Any:
+        self._nodes.listening[self._address] = (self._reactor, factory)
+        return succeed(self)
+
+    def connect(self, factory: Any) -> Any:
+        if self._address not in self._nodes.listening:
+            return fail(ConnectError())
+        far, listener = self._nodes.listening[self._address]
+        port = int(self._address.rpartition(":")[2])
+        return succeed(connect(self._reactor, far, port, factory, listener).protocol)
+
+
+class CountedDisk:
+    """The store, and how many calls it has not answered yet."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.pending = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def commit(self, *arguments: Any) -> None:
+        self._store.commit(*self._counted(*arguments))
+
+    def fetch(self, *arguments: Any) -> None:
+        self._store.fetch(*self._counted(*arguments))
+
+    def _counted(self, *arguments: Any) -> tuple[Any, ...]:
+        *rest, done = arguments
+
+        def answered(result: Any) -> None:
+            self.pending -= 1
+            done(result)
+
+        self.pending += 1
+        return *rest, answered
+
+
+class ProductionNode:
+    """One node, joined as `tap` joins it."""
+
+    def __init__(self, nodes: "Nodes", id_: str, members: dict[str, str], directory: Path) -> None:
+        self.reactor = Reactor()
+        config = Config(
+            NodeConfig(id_, str(directory / id_)),
+            ClusterConfig(members),
+            PeerConfig(advertise=members[id_]),
+            ClientConfig(),
+        )
+        dice = Random(id_)
+        clock = NodeClock(self.reactor)
+        self.store = open_store(
+            config.node.data,
+            node_id=id_,
+            incarnation=lambda: f"{dice.getrandbits(128):032x}",
+            call_in_reactor=self.reactor.call_from_thread,
+            fatal=_fatal,
+            observer=Silent(),
+        )
+        self.disk = CountedDisk(self.store)
+        self.host = Host(
+            config,
+            self.store.loaded,
+            clock=clock,
+            disk=self.disk,
+            jitter=dice.randrange,
+            observer=Silent(),
+            raft_observer=Silent(),
+            fatal=_fatal,
+        )
+        self.links = Links(
+            id=id_,
+            clock=self.reactor,
+            listening=Endpoint(nodes, self.reactor, members[id_]),
+            endpoint_for=lambda address: Endpoint(nodes, self.reactor, address),
+            secret=None,
+            dice=lambda: 0.5,
+            nonce=lambda: dice.randbytes(NONCE_BYTES),
+            receiver=self.host,
+            observer=Silent(),
+        )
+        self.clients = client_factory(config, self.host, Silent(), clock)
+
+    def start(self) -> None:
+        def started() -> None:
+            self.links.start(self.host.first_peers)
+
+        self.host.start(self.links, started)
+
+    @property
+    def leads(self) -> bool:
+        return self.host.leader(0) == self.host.id
+
+    def turn(self) -> bool:
+        """One turn of its reactor; whether there was anything to do."""
+        if self.disk.pending:
+            self.reactor.threads_turn()
+            return True
+        return self.reactor.timers_turn() or self.reactor.sockets_turn()
+
+    def close(self) -> None:
+        self.store.close()
+
+
+class Nodes:
+    """A cluster of three that has a leader, with one client connected to it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.listening: dict[str, tuple[Reactor, Any]] = {}
+        members = {f"K{n}": f"127.0.0.1:{10_000 + n}" for n in (1, 2, 3)}
+        self.nodes = [ProductionNode(self, id_, members, directory) for id_ in members]
+        for node in self.nodes:
+            node.start()
+        self._let_pass(lambda: any(node.leads for node in self.nodes))
+        self.leader = next(node for node in self.nodes if node.leads)
+        self.followers = [node for node in self.nodes if node is not self.leader]
+        self.client = connect(Reactor(), self.leader.reactor, 10_011, _Silence(), self.leader.clients)
+        self._let_pass(lambda: all(node.host.leader(0) for node in self.nodes))
+
+    def _let_pass(self, reached: Callable[[], bool]) -> None:
+        """Let all work, and time pass while there is none, until `reached()` and all is quiet."""
+        for _ in range(ROUNDS_MAX):
+            if not any(node.turn() for node in self.nodes):
+                if reached():
+                    return
+                for node in self.nodes:
+                    node.reactor.rightNow += ROUND_SECONDS
+        raise AssertionError("the cluster does not get there")
+
+    def ask(self, request: bytes, around: AbstractContextManager[None] = NOTHING) -> bytes:
+        """Send a request to the leader and do turns until it is answered, in the order of a real cluster.
+
+        The leader goes first as far as it can, its disk included; then its followers; then it hears of one of
+        them. Returns the reply at the end of the turn in which it was sent; `around` is entered for each turn
+        of the leader.
+        """
+        assert self.client.other is not None
+        self.client.other.arrived.append(request)
+        for _ in range(ROUNDS_MAX):
+            if self.client.arrived:
+                reply, self.client.arrived = b"".join(self.client.arrived), []
+                return reply
+            with around:
+                busy = self.leader.turn()
+            if not busy and not any(node.turn() for node in self.followers):
+                raise AssertionError("no answer, and nothing more to do")
+        raise AssertionError("no answer")
+
+    def rest(self) -> None:
+        """Let everything be done that is under way; no time passes."""
+        self._let_pass(lambda: True)
+
+    def close(self) -> None:
+        for node in self.nodes:
+            node.close()
+
+
+class _Silence:
+    """The protocol of a client that only reads."""
+
+    def buildProtocol(self, _: Any) -> "_Silence":
+        return self
+
+    def makeConnection(self, _: Any) -> None:
+        pass
+
+
+def _fatal(reason: str) -> Any:
+    raise AssertionError(reason)

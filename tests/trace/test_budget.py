@@ -1,0 +1,54 @@
+"""One request takes a short way through the code, and the way does not grow."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.trace.nodes import Nodes
+from tests.trace.requests import REQUESTS, traced
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The most that one request may take on a leader; a turn is one iteration of its reactor."""
+
+    calls: int
+    functions: int
+    files: int
+    turns: int
+
+
+# The goal is 200, 120, 32, 3 for SET and 140, 90, 28, 2 for GET: lower these with every step on the way.
+BUDGETS = {"SET": Budget(278, 167, 39, 4), "GET": Budget(230, 145, 39, 3)}
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory):
+    cluster = Nodes(Path(tmp_path_factory.mktemp("nodes")))
+    yield cluster
+    cluster.close()
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_a_request_keeps_its_budget(nodes, name):
+    """`python -m tests.trace` prints the calls."""
+    recorder = traced(nodes, name)
+    spent = Budget(len(recorder.calls), len(recorder.functions), len(recorder.files), recorder.turns)
+    budget = BUDGETS[name]
+    assert spent.calls <= budget.calls, spent
+    assert spent.functions <= budget.functions, spent
+    assert spent.files <= budget.files, spent
+    assert spent.turns <= budget.turns, spent
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_a_request_takes_the_same_way_each_time(nodes, name):
+    """Else the budget would be a matter of luck."""
+    assert traced(nodes, name).calls == traced(nodes, name).calls
+
+
+def test_the_trace_sees_the_whole_way(nodes):
+    """From the client's bytes through consensus, disk and machine."""
+    files = {file.partition("/")[0] for file in traced(nodes, "SET").files}
+    assert files == {"host", "kv", "peerwire", "raft", "resp", "server", "storage", "transport"}
