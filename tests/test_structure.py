@@ -22,6 +22,7 @@ KNOWN = Path(__file__).parent / "known_faults.txt"
 # stand anywhere between them, as long as no circle comes of it.
 SUBPACKAGES = {
     "raft": ("membership", "log"),
+    "kv": ("values", "commands"),
     "host": ("requests", "membership", "snapshots", "consistency", "group", "admin"),
     "server": ("commands",),
     "storage": ("log", "state", "offline"),

@@ -1,1 +1,1 @@
-"""The replicated state machine: a stamp and commands go in, replies come out. Knows no clock, log, client."""
+"""The replicated state machine: commands and a stamp go in, replies come out. No clock, no log."""

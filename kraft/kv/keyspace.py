@@ -1,7 +1,7 @@
 """Keys and their records, with an account of the memory they take.
 
 The keyspace knows neither commands nor stamps: `kraft.kv.machine` decides, this stores. Records are
-immutable, so whoever holds one keeps what it saw. Nothing here depends on the order of the dictionary.
+immutable, so a reader that holds one keeps what it saw. Nothing here depends on the order of the dictionary.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,8 @@ from zlib import adler32
 
 import msgspec
 
-from kraft.kv.expiry import DueTimes
+from kraft.kv.due_times import DueTimes
+from kraft.kv.values import Value, type_of
 
 # Memory of one key beside its bytes and its value's, CPython 3.11 on 64 bit, in bytes: dictionary slot 45
 # (24 for the entry and 4 for the index at a fill of 1/3 to 2/3), two bytes objects of 33 rounded up to 16
@@ -28,16 +29,16 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     """
 
     key: bytes
-    value: bytes
+    value: Value
     revision: int
     expires: int = 0
 
 
 def row_sum(key: bytes, value: bytes, revision: int, expires: int) -> int:
-    """A checksum of 32 bits of one row, cheap enough for a start: other where one bit is.
+    """A 32-bit checksum of one row: cheap enough for every row at startup; changes if any bit changes.
 
-    Adler-32 of key and value, begun with what the two numbers leave modulo its prime: no power of two, nor
-    three times one, is a multiple of that, so a changed bit of theirs changes it as well.
+    Adler-32 of key and value, started from the two numbers modulo its prime. No power of two, nor three times
+    one, is a multiple of that prime, so a flipped bit of either number changes the checksum as well.
     """
     return adler32(value, adler32(key, (revision + 3 * expires) % _ADLER_BASE))
 
@@ -51,7 +52,7 @@ class Keyspace:
         self.records: dict[bytes, Record] = {}
         self._changes: dict[bytes, Record | None] = {}  # since they were last taken; None for a removed key
         self.bytes = 0  # approximate memory of all records
-        self._due = DueTimes(self._expiry_of)
+        self._due = DueTimes(self.records)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -59,7 +60,7 @@ class Keyspace:
     def __contains__(self, key: bytes) -> bool:
         return key in self.records
 
-    def get(self, key: bytes) -> bytes | None:
+    def get(self, key: bytes) -> Value | None:
         """The key's value, None when it is missing."""
         record = self.records.get(key)
         return None if record is None else record.value
@@ -83,7 +84,7 @@ class Keyspace:
         """The earliest expiry in Unix milliseconds, None when no key has one."""
         return self._due.next()
 
-    def put(self, key: bytes, value: bytes, revision: int, expires: int = 0) -> None:
+    def put(self, key: bytes, value: Value, revision: int, expires: int = 0) -> None:
         """Store a record in place of the key's old one, if any."""
         old = self.records.get(key)
         if old is not None:
@@ -99,7 +100,7 @@ class Keyspace:
                 self._expiry_changed(key, old.expires, expires)
 
     def remove(self, key: bytes) -> Record | None:
-        """Drop the key; its record, or None when it was missing."""
+        """Drop the key. Returns its record, None when it was missing."""
         old = self.records.pop(key, None)
         if old is not None:
             self._changes[old.key] = None
@@ -109,7 +110,7 @@ class Keyspace:
         return old
 
     def expire(self, stamp: int) -> int:
-        """Drop every key whose expiry is not above `stamp`; how many these were."""
+        """Drop every key whose expiry is at or before `stamp`. Returns how many those were."""
         count = 0
         while (key := self._due.due(stamp)) is not None:
             self.remove(key)
@@ -117,15 +118,15 @@ class Keyspace:
         return count
 
     def load(self, rows: Iterable[tuple[bytes, bytes, int, int]], size: int | None = None) -> int:
-        """Fill an empty keyspace with (key, value, revision, expiry); none of it counts as a change.
+        """Fill an empty keyspace with (key, value, revision, expiry) rows; none of them counts as a change.
 
-        `size` are the bytes of all keys and values, where the caller knows them. Returns the sum of the rows'
-        `row_sum`.
+        `size` is the number of bytes of all keys and values, if the caller knows it. Returns the sum of
+        `row_sum` over the rows.
         """
         records = self.records
         checks = 0
         expiring = []
-        for key, value, revision, expires in rows:  # a million times at a start: no call too many
+        for key, value, revision, expires in rows:  # a million times at startup: no needless call
             records[key] = Record(key, value, revision, expires)
             checks += adler32(value, adler32(key, (revision + 3 * expires) % _ADLER_BASE))
             if expires:
@@ -137,46 +138,43 @@ class Keyspace:
         return checks
 
     def take_changes(self) -> dict[bytes, Record | None]:
-        """What every key changed since the last call holds now, None for those removed; costs nothing.
+        """What every key changed since the last call holds now, None for a removed one. Costs nothing.
 
-        The dictionary is the caller's: it is not touched again. A record that he keeps takes memory beside
-        the one that overwrites it.
+        The dictionary belongs to the caller: the keyspace does not touch it again. A record that the caller
+        keeps takes memory beside the one that replaces it.
         """
         taken, self._changes = self._changes, {}
         return taken
 
     def give_back(self, changes: dict[bytes, Record | None]) -> None:
-        """Changes that were taken have not been written after all. Takes 0.4 us a key.
+        """Undo `take_changes`, because the changes were not written after all. Takes 0.4 us per key.
 
-        What the keys hold now counts: the caller may have let go of the records.
+        The keys count with what they hold now: the caller may have dropped the records.
         """
         self._changes = dict(zip(changes, map(self.records.get, changes), strict=True)) | self._changes
 
     @property
     def changed(self) -> int:
-        """How many keys changed since changes were taken."""
+        """How many keys changed since `take_changes`."""
         return len(self._changes)
 
     def digest(self) -> bytes:
-        """A hash (32 bytes) of all keys and records, whatever order they came in: the sum of a hash of
-        each.
-        """
+        """A hash (32 bytes) of all keys and records, in whatever order they came: a sum of hashes."""
         total = 0
         for key, record in self.records.items():
-            head = b"%d %d %d %d " % (len(key), len(record.value), record.revision, record.expires)
+            kind = type_of(record.value)
+            size = kind.size(record.value)
+            head = b"%d %d %d %d " % (len(key), size, record.revision, record.expires)
             hashed = blake2b(head, digest_size=32)
             hashed.update(key)
-            hashed.update(record.value)
+            for row in kind.rows(record.value):
+                hashed.update(row)
             total += int.from_bytes(hashed.digest(), "big")
         return (total & _DIGEST_MASK).to_bytes(32, "big")
 
     def _expiry_changed(self, key: bytes, old: int, new: int) -> None:
         self.bytes += EXPIRY_OVERHEAD_BYTES * ((new > 0) - (old > 0))
         self._due.changed(key, old, new)
-
-    def _expiry_of(self, key: bytes) -> int:
-        record = self.records.get(key)
-        return 0 if record is None else record.expires
 
 
 _DIGEST_MASK = (1 << 256) - 1

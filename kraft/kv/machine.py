@@ -2,58 +2,57 @@
 
 `Machine.apply` is a function of the state, the stamp and the commands: no clock, no randomness, no
 configuration, no iteration order. Every replica applies the same batches in the same order and ends in the
-same state. First all keys due at the stamp go, then the commands run one after the other, each by the
-function its type has in one table. A command that changed something takes the next revision, and the keys
-it changed carry it; one that was refused, or found nothing to do, takes none. Expiry takes none either: a
-key that is gone has revision 0.
+same state. First every key that is due at the stamp goes; then the commands run one after the other, each by
+the function that one table names for its type. A command that changed something takes the next revision, and
+the keys it changed carry it; a command that was refused, or found nothing to do, takes none. Expiry takes
+none either: a key that is gone has revision 0.
 """
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any, ClassVar
 
+from kraft.int64 import INT64_MAX, INT64_MIN, parse_int64
 from kraft.kv.checkpoint import Capture
 from kraft.kv.commands import (
-    Append,
+    AppendValue,
+    ClearExpiry,
     Command,
     Condition,
     Delete,
     Expire,
     Expiry,
-    Failure,
     GetDelete,
     Guard,
     Increment,
-    Persist,
     Put,
-    Reply,
     Set,
     SetMany,
+    SetRange,
 )
+from kraft.kv.errors import BrokenInvariant, UnsupportedVersion
 from kraft.kv.keyspace import Keyspace
+from kraft.kv.replies import CommandFailure, Reply
+from kraft.kv.versions import MACHINE_VERSION, MACHINE_VERSION_MIN
 from kraft.raft.membership.configuration import Base
 
-INT64_MAX = (1 << 63) - 1
-INT64_MIN = -INT64_MAX - 1
-INTEGER_BYTES_MAX = 20  # a minus and 19 digits; longer values are not even converted
-EXPIRY_MS_MAX = INT64_MAX  # later ones are cut to it: 292 million years
-
-
-class BrokenInvariant(Exception):
-    """What was applied cannot have come from a correct leader: the group must stop."""
+EXPIRY_MS_MAX = INT64_MAX  # later expiries are cut to it: 292 million years
 
 
 class Machine:
-    """The state of one group. `stamp` is that of the last batch (Unix ms), `revision` that of the last
-    change, `expired` counts the keys that fell due.
+    """The state of one group.
+
+    `stamp` is that of the last batch (Unix ms), `revision` that of the last change, `version` the machine
+    version in force; `expired` counts the keys that fell due.
     """
 
-    __slots__ = ("expired", "keyspace", "revision", "stamp")
+    __slots__ = ("expired", "keyspace", "revision", "stamp", "version")
 
     def __init__(self) -> None:
         self.keyspace = Keyspace()
         self.stamp = 0
         self.revision = 0
+        self.version = MACHINE_VERSION_MIN
         self.expired = 0
 
     @classmethod
@@ -72,12 +71,12 @@ class Machine:
         return self.keyspace.next_expiry()
 
     def digest(self) -> bytes:
-        """A hash of the whole state: contents, expiries, revisions, stamp. Costs a pass over all keys."""
-        head = b"%d %d %d " % (self.stamp, self.revision, len(self.keyspace))
+        """A hash of the whole state: contents, expiries, revisions, stamp, version. Reads every key."""
+        head = b"%d %d %d %d " % (self.stamp, self.revision, self.version, len(self.keyspace))
         return blake2b(head + self.keyspace.digest(), digest_size=32).digest()
 
     def apply(self, stamp: int, commands: Sequence[Command]) -> list[Reply]:
-        """Expire what is due at `stamp`, then run the commands; one reply for each."""
+        """Expire what is due at `stamp`, then run the commands. Returns one reply for each."""
         if stamp < self.stamp:
             raise BrokenInvariant(f"stamp {stamp} is below the last one, {self.stamp}")
         self.stamp = stamp
@@ -86,13 +85,23 @@ class Machine:
         replies: list[Reply] = []
         put, functions = self.keyspace.put, self._FUNCTIONS
         for command in commands:
-            if type(command) is Put:  # most of all traffic: not worth a detour
+            if type(command) is Put:  # most of all traffic: saves a call
                 self.revision += 1
                 put(command.key, command.value, self.revision)
                 replies.append("OK")
             else:
                 replies.append(functions[type(command)](self, command))
         return replies
+
+    def raise_version(self, stamp: int, version: int) -> None:
+        """`version` is in force from here on. Raises `UnsupportedVersion` when this program lacks it."""
+        if version > MACHINE_VERSION:
+            raise UnsupportedVersion(
+                f"machine version {version} is in force in this cluster and this program supports up to "
+                f"{MACHINE_VERSION}: install a newer kraft on this node"
+            )
+        self.apply(stamp, ())
+        self.version = max(self.version, version)
 
     def _set(self, command: Set) -> Reply:
         old = self.keyspace.records.get(command.key)
@@ -121,11 +130,23 @@ class Machine:
         self._remove((command.key,))
         return value
 
-    def _append(self, command: Append) -> Reply:
+    def _append(self, command: AppendValue) -> Reply:
         value, expires = self._value_and_expiry(command.key)
         if len(value) + len(command.value) > command.limit:
-            return Failure.TOO_LARGE
+            return CommandFailure.TOO_LARGE
         value += command.value
+        self._put(command.key, value, expires)
+        return len(value)
+
+    def _set_range(self, command: SetRange) -> Reply:
+        value, expires = self._value_and_expiry(command.key)
+        if not command.value:
+            return len(value)
+        end = command.offset + len(command.value)
+        if end > command.limit:
+            return CommandFailure.TOO_LARGE
+        before = value[: command.offset].ljust(command.offset, b"\0")
+        value = before + command.value + value[end:]
         self._put(command.key, value, expires)
         return len(value)
 
@@ -134,12 +155,12 @@ class Machine:
 
     def _increment(self, command: Increment) -> Reply:
         value, expires = self._value_and_expiry(command.key, missing=b"0")
-        number = stored_integer(value)
+        number = parse_int64(value)
         if number is None:
-            return Failure.NOT_AN_INTEGER
+            return CommandFailure.NOT_AN_INTEGER
         number += command.amount
         if not INT64_MIN <= number <= INT64_MAX:
-            return Failure.OVERFLOW
+            return CommandFailure.OVERFLOW
         self._put(command.key, b"%d" % number, expires)
         return number
 
@@ -156,7 +177,7 @@ class Machine:
             self._put(command.key, record.value, expires)
         return 1
 
-    def _persist(self, command: Persist) -> Reply:
+    def _clear_expiry(self, command: ClearExpiry) -> Reply:
         record = self.keyspace.records.get(command.key)
         if record is None or not record.expires:
             return 0
@@ -164,12 +185,12 @@ class Machine:
         return 1
 
     def _put(self, key: bytes, value: bytes, expires: int = 0) -> None:
-        """The one change of a command: it takes the next revision."""
+        """The one change of a command; it takes the next revision."""
         self.revision += 1
         self.keyspace.put(key, value, self.revision, expires)
 
     def _remove(self, keys: Sequence[bytes]) -> int:
-        """Drop keys in one command; how many existed. One revision for all of them, if there was any."""
+        """Drop keys in one command, with one revision for all of them. Returns how many existed."""
         removed = sum([self.keyspace.remove(key) is not None for key in keys])
         self.revision += bool(removed)
         return removed
@@ -186,25 +207,13 @@ class Machine:
         Set: _set,
         SetMany: _set_many,
         GetDelete: _get_delete,
-        Append: _append,
+        AppendValue: _append,
+        SetRange: _set_range,
         Delete: _delete,
         Increment: _increment,
         Expire: _expire,
-        Persist: _persist,
+        ClearExpiry: _clear_expiry,
     }
-
-
-def stored_integer(value: bytes) -> int | None:
-    """The 64-bit number that `value` is the shortest way to write, else None: no "+1", "01", "-0", " 1",
-    "1_0".
-    """
-    if len(value) > INTEGER_BYTES_MAX:
-        return None
-    try:
-        number = int(value)
-    except ValueError:
-        return None
-    return number if b"%d" % number == value and INT64_MIN <= number <= INT64_MAX else None
 
 
 _TIMED = (Expiry.RELATIVE, Expiry.ABSOLUTE)

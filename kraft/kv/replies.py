@@ -1,27 +1,36 @@
-"""Replies as bytes, for writes that another node forwarded to the leader.
+"""Replies of the state machine, and their encoding for writes that another node forwarded to the leader.
 
-MessagePack says all of them but a `Failure`, which would turn into a plain integer: it travels as an
-extension.
+MessagePack has a form for every reply but a `CommandFailure`, which would turn into a plain integer: it
+travels as an extension.
 """
 
 from collections.abc import Sequence
+from enum import IntEnum
 
 import msgspec
 
-from kraft.kv.commands import Failure, Reply
+FAILURE_CODE = 1  # extension type of a CommandFailure; its one byte is the number
 
-FAILURE_CODE = 1  # extension type of a Failure; its one byte is the number
+
+class CommandFailure(IntEnum):
+    """A command that was applied and refused by the state machine: a reply, and nothing changed."""
+
+    NOT_AN_INTEGER = 1
+    OVERFLOW = 2
+    TOO_LARGE = 3
+
+
+Reply = str | bytes | int | None | CommandFailure | list["Reply"]
+"""A reply: `str` is a status such as "OK", `bytes` a value, None a missing one."""
 
 
 def encode_replies(replies: Sequence[Reply]) -> bytes:
-    """Replies as bytes."""
+    """The bytes of `ForwardReply.replies`."""
     return _encode([_outgoing(reply) if type(reply) in _CONVERTED else reply for reply in replies])
 
 
 def decode_replies(data: bytes) -> list[Reply]:
-    """Inverse of `encode_replies`. Raises `msgspec.DecodeError` on bad bytes and on values that are no
-    replies.
-    """
+    """Inverse of `encode_replies`. Raises `msgspec.DecodeError` on anything that is not a list of replies."""
     try:
         replies: list[Reply] = _decoder.decode(data)
         _check(replies)
@@ -31,17 +40,17 @@ def decode_replies(data: bytes) -> list[Reply]:
 
 
 def _outgoing(reply: Reply) -> object:
-    if isinstance(reply, Failure):
+    if isinstance(reply, CommandFailure):
         return msgspec.msgpack.Ext(FAILURE_CODE, bytes([reply]))
     if isinstance(reply, list):
         return [_outgoing(element) for element in reply]
     return reply
 
 
-def _failure(code: int, data: memoryview) -> Failure:
+def _failure(code: int, data: memoryview) -> CommandFailure:
     if code != FAILURE_CODE or len(data) != 1:
         raise ValueError(f"unknown extension {code} of {len(data)} bytes")
-    return Failure(data[0])
+    return CommandFailure(data[0])
 
 
 def _check(replies: list[Reply]) -> None:
@@ -52,7 +61,7 @@ def _check(replies: list[Reply]) -> None:
             _check(reply)
 
 
-_CONVERTED = (Failure, list)
-_KINDS = frozenset({str, bytes, int, type(None), Failure, list})
+_CONVERTED = (CommandFailure, list)
+_KINDS = frozenset({str, bytes, int, type(None), CommandFailure, list})
 _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(list, ext_hook=_failure)

@@ -13,6 +13,7 @@ with counts and lengths in their shortest form: digits only, no sign but the min
 
 from dataclasses import dataclass
 
+from kraft.int64 import parse_int64
 from kraft.resp.inline import UnbalancedQuotes, split_arguments
 from kraft.resp.values import Request
 
@@ -71,15 +72,6 @@ class OversizedRequest(list[bytes]):
 
 class ProtocolError(Exception):
     """The bytes are not the protocol; the argument is the text of the error reply."""
-
-
-def canonical_integer(digits: bytes) -> int | None:
-    """The 64-bit number that `digits` is the shortest way to write, else None (no "+1", "01", "-0", " 1")."""
-    try:
-        number = int(digits)
-    except ValueError:
-        return None
-    return number if b"%d" % number == digits and -_INT64_MAX - 1 <= number <= _INT64_MAX else None
 
 
 class IncrementalParser:
@@ -175,7 +167,7 @@ class IncrementalParser:
         stop = _header_end(data, position, MULTIBULK_LENGTH)
         if stop < 0:
             return -1
-        count = canonical_integer(data[position + 1 : stop])
+        count = parse_int64(data[position + 1 : stop])
         if count is None or count > self._limits.arguments:
             raise ProtocolError(MULTIBULK_LENGTH)
         if count > 0:  # "*0" and "*-1" are read over, as by Redis
@@ -188,7 +180,7 @@ class IncrementalParser:
         stop = _header_end(data, position, BULK_LENGTH)
         if stop < 0:
             return -1
-        length = canonical_integer(data[position + 1 : stop])
+        length = parse_int64(data[position + 1 : stop])
         if length is None or not 0 <= length <= self._limits.value_bytes_max:
             raise ProtocolError(BULK_LENGTH)
         self._announce(length)
@@ -285,7 +277,6 @@ def _printable(byte: int) -> str:
     return chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}"
 
 
-_INT64_MAX = (1 << 63) - 1
 _ASTERISK, _DOLLAR = b"*$"
 _TELNET = 255
 _TELNET_COMMANDS = 240  # the first of them

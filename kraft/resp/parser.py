@@ -12,13 +12,13 @@ result depends on the bytes alone, never on how they were cut into pieces. Two w
 
 from itertools import repeat
 
+from kraft.int64 import parse_int64
 from kraft.resp.incremental import (
     IncrementalParser,
     InlineRequest,
     Limits,
     OversizedRequest,
     ProtocolError,
-    canonical_integer,
 )
 from kraft.resp.values import Request
 
@@ -107,7 +107,7 @@ def _joined(parts: list[bytes], position: int, count: int, arguments: list[bytes
     for _ in repeat(None, count):
         if position + 1 >= last or parts[position][:1] != b"$":
             return 0
-        wanted = canonical_integer(parts[position][1:])
+        wanted = parse_int64(parts[position][1:])
         if wanted is None:
             return 0
         start = position + 1

@@ -4,7 +4,8 @@ The prefix decides whether client libraries send a command again by themselves, 
 (CLUSTERDOWN, READONLY, BUSY and so on) is used only where certainly nothing was logged.
 """
 
-from kraft.kv.commands import VALUE_BYTES_MAX, Failure
+from kraft.kv.commands import VALUE_BYTES_MAX
+from kraft.kv.replies import CommandFailure
 from kraft.node.errors import (
     AdminRefused,
     Busy,
@@ -24,10 +25,10 @@ OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'."
 CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot"
 MAX_CLIENTS = "ERR max number of clients reached"
 
-FAILURES: dict[Failure, Error] = {
-    Failure.NOT_AN_INTEGER: Error(NOT_AN_INTEGER),
-    Failure.OVERFLOW: Error("ERR increment or decrement would overflow"),
-    Failure.TOO_LARGE: Error(f"ERR value exceeds limit of {VALUE_BYTES_MAX} bytes"),
+FAILURES: dict[CommandFailure, Error] = {
+    CommandFailure.NOT_AN_INTEGER: Error(NOT_AN_INTEGER),
+    CommandFailure.OVERFLOW: Error("ERR increment or decrement would overflow"),
+    CommandFailure.TOO_LARGE: Error(f"ERR value exceeds limit of {VALUE_BYTES_MAX} bytes"),
 }
 
 _OUTCOMES: dict[type[Exception], str] = {

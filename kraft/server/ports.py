@@ -9,7 +9,7 @@ from typing import Protocol
 from kraft.host.requests.read_rounds import View
 from kraft.host.slots import SlotMap
 from kraft.kv.commands import Command
-from kraft.kv.commands import Reply as Outcome
+from kraft.kv.replies import Reply as Outcome
 from kraft.node.admin import AdminCommand, AdminResult
 from kraft.node.status import Status
 

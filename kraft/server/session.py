@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from twisted.logger import Logger
 
 from kraft.host.requests.read_rounds import View
-from kraft.kv.commands import Reply as Outcome
+from kraft.kv.replies import Reply as Outcome
 from kraft.node.admin import AdminResult
 from kraft.resp.parser import Parser
 from kraft.resp.render import render_many, render_plain

@@ -4,21 +4,24 @@ import pytest
 
 from kraft.kv.commands import (
     VALUE_BYTES_MAX,
-    Append,
+    AppendValue,
+    ClearExpiry,
     Condition,
     Delete,
     Expire,
     Expiry,
-    Failure,
     GetDelete,
     Guard,
     Increment,
-    Persist,
     Put,
     Set,
     SetMany,
+    SetRange,
 )
-from kraft.kv.machine import EXPIRY_MS_MAX, BrokenInvariant, Machine
+from kraft.kv.errors import BrokenInvariant, UnsupportedVersion
+from kraft.kv.machine import EXPIRY_MS_MAX, Machine
+from kraft.kv.replies import CommandFailure
+from kraft.kv.versions import MACHINE_VERSION
 
 NOW = 1_700_000_000_000
 
@@ -161,7 +164,7 @@ class TestIncrement:
     )
     def test_only_the_shortest_form_of_a_64_bit_number_is_one(self, value):
         machine = machine_with(a=value)
-        assert one(machine, Increment(b"a", 1)) == Failure.NOT_AN_INTEGER
+        assert one(machine, Increment(b"a", 1)) == CommandFailure.NOT_AN_INTEGER
         assert machine.keyspace.get(b"a") == value
         assert machine.revision == 1
 
@@ -172,15 +175,15 @@ class TestIncrement:
             (b"-1", 1, 0),
             (b"9223372036854775806", 1, 9223372036854775807),
             (b"-9223372036854775807", -1, -9223372036854775808),
-            (b"9223372036854775807", 1, Failure.OVERFLOW),
-            (b"-9223372036854775808", -1, Failure.OVERFLOW),
+            (b"9223372036854775807", 1, CommandFailure.OVERFLOW),
+            (b"-9223372036854775808", -1, CommandFailure.OVERFLOW),
         ],
     )
     def test_results_stay_within_64_bits(self, value, amount, reply):
         machine = machine_with(a=value)
         answer = one(machine, Increment(b"a", amount))
         assert (type(answer), answer) == (type(reply), reply)
-        assert machine.revision == (1 if reply is Failure.OVERFLOW else 2)
+        assert machine.revision == (1 if reply is CommandFailure.OVERFLOW else 2)
 
     def test_a_missing_key_counts_as_0(self):
         machine = Machine()
@@ -197,21 +200,21 @@ class TestIncrement:
 class TestAppend:
     def test_it_lengthens_or_makes(self):
         machine = machine_with(a=b"12")
-        assert machine.apply(NOW, [Append(b"a", b"3"), Append(b"new", b"")]) == [3, 0]
+        assert machine.apply(NOW, [AppendValue(b"a", b"3"), AppendValue(b"new", b"")]) == [3, 0]
         assert machine.keyspace.get(b"a") == b"123"
         assert machine.keyspace.get(b"new") == b""
 
     def test_it_keeps_the_expiry(self):
         machine = machine_with(a=b"1")
         one(machine, Expire(b"a", Expiry.RELATIVE, 100))
-        one(machine, Append(b"a", b"1"))
+        one(machine, AppendValue(b"a", b"1"))
         assert machine.keyspace.expires(b"a") == NOW + 100
 
     def test_the_hard_maximum_of_a_value(self):
         machine = machine_with(a=bytes(VALUE_BYTES_MAX - 1))
-        assert one(machine, Append(b"a", b"12")) == Failure.TOO_LARGE
+        assert one(machine, AppendValue(b"a", b"12")) == CommandFailure.TOO_LARGE
         assert machine.revision == 1
-        assert one(machine, Append(b"a", b"1")) == VALUE_BYTES_MAX
+        assert one(machine, AppendValue(b"a", b"1")) == VALUE_BYTES_MAX
 
 
 class TestExpire:
@@ -263,9 +266,81 @@ class TestExpire:
     def test_persist(self):
         machine = machine_with(a=b"1")
         one(machine, Expire(b"a", Expiry.RELATIVE, 5))
-        assert machine.apply(NOW, [Persist(b"a"), Persist(b"a"), Persist(b"b")]) == [1, 0, 0]
+        assert machine.apply(NOW, [ClearExpiry(b"a"), ClearExpiry(b"a"), ClearExpiry(b"b")]) == [1, 0, 0]
         assert machine.next_expiry() is None
         assert machine.revision == 3
+
+
+class TestSetRange:
+    def test_it_overwrites_in_the_middle(self):
+        machine = machine_with(a=b"Hello World")
+        assert one(machine, SetRange(b"a", 6, b"Redis")) == 11
+        assert machine.keyspace.get(b"a") == b"Hello Redis"
+
+    def test_it_grows_the_value_at_its_end(self):
+        machine = machine_with(a=b"abc")
+        assert one(machine, SetRange(b"a", 2, b"xyz")) == 5
+        assert machine.keyspace.get(b"a") == b"abxyz"
+
+    @pytest.mark.parametrize("before", [b"", b"ab"])
+    def test_a_gap_is_filled_with_zero_bytes(self, before):
+        machine = machine_with(a=before) if before else machine_with()
+        assert one(machine, SetRange(b"a", 4, b"x")) == 5
+        assert machine.keyspace.get(b"a") == before.ljust(4, b"\0") + b"x"
+
+    def test_nothing_to_write_changes_nothing(self):
+        machine = machine_with(a=b"abc")
+        before = machine.digest()
+        assert machine.apply(NOW, [SetRange(b"a", 9, b""), SetRange(b"b", 9, b"")]) == [3, 0]
+        assert machine.digest() == before
+        assert b"b" not in machine.keyspace
+
+    def test_the_expiry_stays(self):
+        machine = machine_with(a=b"abc")
+        one(machine, Expire(b"a", Expiry.RELATIVE, 5))
+        one(machine, SetRange(b"a", 0, b"x"))
+        assert machine.keyspace.expires(b"a") == NOW + 5
+
+    def test_a_value_above_the_limit_of_the_command_is_refused(self):
+        machine = machine_with(a=b"abcd")
+        assert one(machine, SetRange(b"a", 3, b"xy", limit=4)) is CommandFailure.TOO_LARGE
+        assert one(machine, SetRange(b"b", 2**62, b"x")) is CommandFailure.TOO_LARGE
+        assert machine.revision == 1
+        assert one(machine, SetRange(b"a", 2, b"xy", limit=4)) == 4
+        assert machine.keyspace.get(b"a") == b"abxy"
+
+
+class TestVersion:
+    def test_a_machine_begins_with_the_first_version(self):
+        assert Machine().version == 1
+
+    def test_a_raise_is_part_of_the_state_and_no_change_of_a_key(self):
+        machine = machine_with(a=b"1")
+        before = machine.digest()
+        machine.raise_version(NOW, MACHINE_VERSION)
+        assert machine.version == MACHINE_VERSION
+        assert machine.digest() != before
+        assert machine.revision == 1
+
+    def test_it_never_goes_back(self):
+        machine = Machine()
+        machine.raise_version(NOW, 2)
+        machine.raise_version(NOW, 1)
+        assert machine.version == 2
+
+    def test_the_stamp_of_a_raise_counts(self):
+        machine = machine_with(a=b"1")
+        one(machine, Expire(b"a", Expiry.RELATIVE, 5))
+        machine.raise_version(NOW + 5, 2)
+        assert b"a" not in machine.keyspace
+
+    def test_a_version_that_this_program_lacks_stops_the_group(self):
+        machine = Machine()
+        with pytest.raises(
+            UnsupportedVersion, match=f"machine version 9 .* supports up to {MACHINE_VERSION}"
+        ):
+            machine.raise_version(NOW, 9)
+        assert (machine.version, machine.stamp) == (1, 0)
 
 
 class TestTime:

@@ -3,8 +3,7 @@
 import msgspec
 import pytest
 
-from kraft.kv.commands import Failure
-from kraft.kv.replies import decode_replies, encode_replies
+from kraft.kv.replies import CommandFailure, decode_replies, encode_replies
 
 REPLIES = [
     "OK",
@@ -14,8 +13,8 @@ REPLIES = [
     -(2**63),
     2**63 - 1,
     None,
-    *Failure,
-    ["OK", None, Failure.OVERFLOW, [1, b"x"]],
+    *CommandFailure,
+    ["OK", None, CommandFailure.OVERFLOW, [1, b"x"]],
     [],
 ]
 
@@ -26,7 +25,7 @@ def test_round_trip_keeps_values_and_types():
     assert [type(reply) for reply in back] == [type(reply) for reply in REPLIES]
     nested = back[-2]
     assert isinstance(nested, list)
-    assert type(nested[2]) is Failure
+    assert type(nested[2]) is CommandFailure
 
 
 @pytest.mark.parametrize(

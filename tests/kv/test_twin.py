@@ -7,25 +7,26 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kraft.kv.commands import (
-    Append,
+    AppendValue,
+    ClearExpiry,
     Condition,
     Delete,
     Expire,
     Expiry,
-    Failure,
     GetDelete,
     Guard,
     Increment,
-    Persist,
     Put,
     Set,
     SetMany,
+    SetRange,
     decode,
     encode,
 )
-from kraft.kv.expiry import GARBAGE_MIN
+from kraft.kv.due_times import GARBAGE_MIN
 from kraft.kv.keyspace import EXPIRY_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES
 from kraft.kv.machine import Machine
+from kraft.kv.replies import CommandFailure
 
 
 class Twin:
@@ -98,10 +99,22 @@ class Twin:
         self.drop(c.key)
         return value
 
-    def Append(self, c):
+    def AppendValue(self, c):
         value, _, expiry = self.data.get(c.key, (b"", 0, 0))
         self.store(c.key, value + c.value, expiry)
         return len(value + c.value)
+
+    def SetRange(self, c):
+        value, _, expiry = self.data.get(c.key, (b"", 0, 0))
+        if not c.value:
+            return len(value)
+        if c.offset + len(c.value) > c.limit:
+            return CommandFailure.TOO_LARGE
+        cells = [*value] + [0] * (c.offset + len(c.value) - len(value))
+        for place, byte in enumerate(c.value, c.offset):
+            cells[place] = byte
+        self.store(c.key, bytes(cells), expiry)
+        return len(cells)
 
     def Delete(self, c):
         count = len({key for key in c.keys if key in self.data})
@@ -114,12 +127,12 @@ class Twin:
         text = value.decode("latin-1")
         digits = text.removeprefix("-")
         if not digits or set(digits) - set("0123456789") or (digits[0] == "0" and text != "0"):
-            return Failure.NOT_AN_INTEGER
+            return CommandFailure.NOT_AN_INTEGER
         if not -(2**63) <= int(text) < 2**63:
-            return Failure.NOT_AN_INTEGER
+            return CommandFailure.NOT_AN_INTEGER
         number = int(text) + c.amount
         if not -(2**63) <= number < 2**63:
-            return Failure.OVERFLOW
+            return CommandFailure.OVERFLOW
         self.store(c.key, str(number).encode(), expiry)
         return number
 
@@ -145,7 +158,7 @@ class Twin:
             self.store(c.key, value, new)
         return 1
 
-    def Persist(self, c):
+    def ClearExpiry(self, c):
         if c.key not in self.data or not self.data[c.key][2]:
             return 0
         self.store(c.key, self.data[c.key][0], 0)
@@ -173,11 +186,12 @@ commands = st.one_of(
         SetMany, st.lists(st.tuples(keys, values), max_size=3).map(lambda pairs: tuple(sum(pairs, ())))
     ),
     st.builds(GetDelete, keys),
-    st.builds(Append, keys, values),
+    st.builds(AppendValue, keys, values),
+    st.builds(SetRange, keys, st.integers(0, 30), values, limit=st.integers(0, 40)),
     st.builds(Delete, st.lists(keys, max_size=3).map(tuple)),
     st.builds(Increment, keys, amounts),
     st.builds(Expire, keys, guard=st.sampled_from(Guard), **times),
-    st.builds(Persist, keys),
+    st.builds(ClearExpiry, keys),
 )
 programs = st.lists(st.tuples(st.integers(0, 8), st.lists(commands, max_size=6)), max_size=12)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from kraft.host.requests.read_rounds import View
 from kraft.kv.commands import (
-    Append,
+    AppendValue,
     Command,
     Condition,
     Delete,
@@ -268,7 +268,7 @@ def command(question: Question) -> Command:
     if name == "set if missing":
         return Set(key, argument, condition=Condition.IF_MISSING)
     if name == "append":
-        return Append(key, argument)
+        return AppendValue(key, argument)
     if name == "delete":
         return Delete((key,))
     if name == "take":

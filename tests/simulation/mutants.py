@@ -68,7 +68,7 @@ def mutated(source: str, mutation: Mutation) -> str:
 def search(mutation: Mutation, first: int = 0) -> dict[str, Any]:
     """In this process: plant it, and try seeds until one finds it."""
     sys.meta_path.insert(0, Planter(mutation))
-    from kraft.kv.machine import BrokenInvariant
+    from kraft.kv.errors import BrokenInvariant
     from kraft.peerwire.errors import WireError
     from kraft.raft.errors import InvariantViolation
     from kraft.storage.errors import StorageError

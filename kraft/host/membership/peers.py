@@ -7,7 +7,7 @@ node's own file. A removed node keeps its link for a moment, so that it can lear
 from kraft.config import Config
 from kraft.host.membership.formation import Formation
 from kraft.host.ports import Network
-from kraft.kv.commands import MACHINE_VERSION
+from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.ports import Clock
 from kraft.peerwire.hello import Hello
 from kraft.raft.membership.configuration import Configuration

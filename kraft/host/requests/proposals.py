@@ -8,7 +8,8 @@ is refused and a logged one is uncertain: the two are never confused.
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
-from kraft.kv.commands import Command, Reply
+from kraft.kv.commands import Command
+from kraft.kv.replies import Reply
 from kraft.node.errors import Busy, Refused, Stopping, Uncertain
 
 Outcome = list[Reply] | Exception

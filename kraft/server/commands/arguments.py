@@ -2,10 +2,10 @@
 
 import re
 
+from kraft.int64 import INT64_MAX, INT64_MIN, parse_int64
 from kraft.resp.values import Request
 from kraft.server.errors import NOT_AN_INTEGER, Rejected, invalid_expiry
 
-INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
 RELATIVE_MS_MAX = INT64_MAX - (1 << 43)  # leaves room for any stamp up to the year 2248
 PATTERN_BYTES_MAX = 256  # no name is near as long
 WORDS_MAX = 256  # patterns or names in one request; there are fewer to be asked for
@@ -13,14 +13,10 @@ WORDS_MAX = 256  # patterns or names in one request; there are fewer to be asked
 
 def integer(argument: bytes, error: str = NOT_AN_INTEGER) -> int:
     """A signed 64-bit integer as Redis writes one: no plus, no spaces, no leading zeros."""
-    if len(argument) <= 20:  # the longest is -9223372036854775808
-        try:
-            value = int(argument)
-        except ValueError:
-            raise Rejected(error) from None
-        if INT64_MIN <= value <= INT64_MAX and b"%d" % value == argument:
-            return value
-    raise Rejected(error)
+    value = parse_int64(argument)
+    if value is None:
+        raise Rejected(error)
+    return value
 
 
 def milliseconds(argument: bytes, *, unit_ms: int, absolute: bool, name: str) -> int:

@@ -4,10 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 from kraft.host.requests.read_rounds import View
+from kraft.int64 import INT64_MIN
 from kraft.kv import commands as kv
 from kraft.kv.commands import Condition, Expiry, Guard
 from kraft.resp.values import Error, Reply, Request
-from kraft.server.commands.arguments import INT64_MIN, integer, milliseconds
+from kraft.server.commands.arguments import integer, milliseconds
 from kraft.server.commands.spec import CommandSpec
 from kraft.server.errors import (
     FAILURES,
@@ -90,7 +91,7 @@ def getdel(request: Request) -> kv.Command:
 
 def append(request: Request) -> kv.Command:
     """APPEND key value."""
-    return kv.Append(request[1], request[2])
+    return kv.AppendValue(request[1], request[2])
 
 
 def append_within(row: CommandSpec, limit_bytes: int) -> CommandSpec:
@@ -101,10 +102,10 @@ def append_within(row: CommandSpec, limit_bytes: int) -> CommandSpec:
     too_large = Error(over_limit("value", limit_bytes))
 
     def limited(request: Request) -> kv.Command:
-        return kv.Append(request[1], request[2], limit_bytes)
+        return kv.AppendValue(request[1], request[2], limit_bytes)
 
     def shape(reply: kv.Reply) -> Any:
-        return too_large if reply is kv.Failure.TOO_LARGE else reply
+        return too_large if reply is kv.CommandFailure.TOO_LARGE else reply
 
     return replace(row, function=limited, shape=shape)
 
@@ -167,12 +168,12 @@ def _guard(options: Request) -> Guard:
 
 def persist(request: Request) -> kv.Command:
     """PERSIST key."""
-    return kv.Persist(request[1])
+    return kv.ClearExpiry(request[1])
 
 
 def failure_or_value(reply: kv.Reply) -> Any:
     """Shape of commands that the state machine may refuse."""
-    return FAILURES[reply] if type(reply) is kv.Failure else reply
+    return FAILURES[reply] if type(reply) is kv.CommandFailure else reply
 
 
 def was_set(reply: kv.Reply) -> Reply:

@@ -24,6 +24,7 @@ import apsw
 import msgspec
 
 from kraft.kv import commands
+from kraft.kv.errors import UnknownCommand
 from kraft.node.values import Identity, Loaded, Transaction
 from kraft.raft.membership.configuration import Configuration, Member
 from kraft.raft.messages import Entry, EntryKind, HardState
@@ -257,7 +258,7 @@ def _count_commands(entries: Iterable[Entry]) -> int:
         if entry.kind == EntryKind.COMMANDS:
             try:
                 count += len(commands.decode(entry.data))
-            except (commands.UnknownFormat, msgspec.DecodeError):
+            except UnknownCommand:
                 raise RecoveryRefused(
                     f"entry {entry.index} holds commands that this version of kraft does not know:"
                     " use the newer kraft that wrote it"

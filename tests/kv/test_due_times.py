@@ -2,8 +2,8 @@
 
 import random
 
-from kraft.kv.expiry import GARBAGE_MIN, DueTimes
-from kraft.kv.keyspace import Keyspace
+from kraft.kv.due_times import GARBAGE_MIN, DueTimes
+from kraft.kv.keyspace import Keyspace, Record
 
 
 def test_outdated_pairs_are_bounded():
@@ -43,14 +43,15 @@ def test_pairs_that_come_back_are_bounded_and_count_once():
 
 
 def test_due_keys_come_in_the_order_of_time_and_key():
-    records = {b"b": 3, b"a": 3, b"c": 1, b"d": 9}
-    index = DueTimes(lambda key: records.get(key, 0))
-    for key, expires in records.items():
+    times = {b"b": 3, b"a": 3, b"c": 1, b"d": 9}
+    records = {key: Record(key, b"", 1, expires) for key, expires in times.items()}
+    index = DueTimes(records)
+    for key, expires in times.items():
         index.changed(key, 0, expires)
     gone = []
     while (due := index.due(5)) is not None:
         gone.append(due)
-        index.changed(due, records.pop(due), 0)
+        index.changed(due, records.pop(due).expires, 0)
     assert gone == [b"c", b"a", b"b"]
     assert (index.live, index.next()) == (1, 9)
 

@@ -1,0 +1,53 @@
+"""Commands on keys of any type: they are removed, or their expiry changes."""
+
+from enum import IntEnum
+from typing import ClassVar
+
+import msgspec
+
+
+class Expiry(IntEnum):
+    """How `expiry_ms` of a command is meant. Apply makes a relative time absolute: stamp + milliseconds."""
+
+    NONE = 0  # the key loses any expiry it had
+    RELATIVE = 1
+    ABSOLUTE = 2  # Unix milliseconds
+    KEEP = 3  # KEEPTTL
+
+
+class Guard(IntEnum):
+    """When EXPIRE and its kin take effect."""
+
+    ALWAYS = 0
+    IF_NONE = 1  # NX: the key has no expiry
+    IF_SOME = 2  # XX
+    IF_LATER = 3  # GT: no expiry counts as infinitely late
+    IF_EARLIER = 4  # LT
+    IF_SOME_AND_EARLIER = 5  # XX LT
+
+
+class Delete(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
+    """DEL, UNLINK: replies how many keys existed."""
+
+    since: ClassVar[int] = 1
+    keys: tuple[bytes, ...]
+
+
+class Expire(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
+    """EXPIRE and its kin: replies 1 when the expiry was set (or the key deleted, for a past time), else 0."""
+
+    since: ClassVar[int] = 1
+    key: bytes
+    expiry: int
+    expiry_ms: int
+    guard: int = Guard.ALWAYS
+
+
+class ClearExpiry(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):
+    """PERSIST: replies 1 when an expiry was removed, else 0."""
+
+    since: ClassVar[int] = 1
+    key: bytes
+
+
+KeyCommand = Delete | Expire | ClearExpiry

@@ -1,0 +1,91 @@
+"""Commands on strings."""
+
+from enum import IntEnum
+from typing import ClassVar
+
+import msgspec
+
+from kraft.kv.commands.keys import Expiry
+
+VALUE_BYTES_MAX = 64 << 20  # the hard maximum of a value
+
+
+class Condition(IntEnum):
+    """When a `Set` takes effect."""
+
+    ALWAYS = 0
+    IF_MISSING = 1  # NX
+    IF_PRESENT = 2  # XX
+
+
+class Put(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+    """Plain SET: replies "OK"."""
+
+    since: ClassVar[int] = 1
+    key: bytes
+    value: bytes
+
+
+class Set(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+    """SET with options: replies "OK" or None; with `get` the old value or None, whether or not it was set."""
+
+    since: ClassVar[int] = 1
+    key: bytes
+    value: bytes
+    condition: int = Condition.ALWAYS
+    expiry: int = Expiry.NONE
+    expiry_ms: int = 0
+    get: bool = False
+
+
+class SetMany(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
+    """MSET: keys and values alternate; replies "OK"."""
+
+    since: ClassVar[int] = 1
+    pairs: tuple[bytes, ...]
+
+
+class GetDelete(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
+    """GETDEL: replies the value or None."""
+
+    since: ClassVar[int] = 1
+    key: bytes
+
+
+class AppendValue(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
+    """APPEND: replies the new length, or CommandFailure.TOO_LARGE when that would exceed `limit` bytes.
+
+    The limit is that of the node that took the command: it travels with the command, because replicas may be
+    configured differently and must still do the same.
+    """
+
+    since: ClassVar[int] = 1
+    key: bytes
+    value: bytes
+    limit: int = VALUE_BYTES_MAX
+
+
+class Increment(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
+    """INCR and its kin: replies the new value, or NOT_AN_INTEGER or OVERFLOW (64-bit signed)."""
+
+    since: ClassVar[int] = 1
+    key: bytes
+    amount: int
+
+
+class SetRange(msgspec.Struct, frozen=True, array_like=True, tag=10, gc=False):
+    """SETRANGE: overwrites from `offset` on (not negative) and pads with zero bytes up to it.
+
+    Replies the new length, or CommandFailure.TOO_LARGE when that would exceed `limit` bytes, which travels
+    with the command as in `AppendValue`. An empty `value` changes nothing, creates no key, and replies the
+    present length.
+    """
+
+    since: ClassVar[int] = 2
+    key: bytes
+    offset: int
+    value: bytes
+    limit: int = VALUE_BYTES_MAX
+
+
+StringCommand = Put | Set | SetMany | GetDelete | AppendValue | Increment | SetRange

@@ -1,0 +1,14 @@
+"""Machine versions: which commands a program knows, and which a cluster may use.
+
+A program supports every version from `MACHINE_VERSION_MIN` up to `MACHINE_VERSION`. A cluster has one
+*version in force*, part of its replicated state: 1 until its leader raises it with a logged entry, which the
+leader does once every member supports more. A command newer than the version in force is never logged, so an
+older program never meets a command that it cannot apply. docs/upgrade.md has the procedure.
+
+    version   commands added
+    1         Put Set SetMany GetDelete AppendValue Delete Increment Expire ClearExpiry
+    2         SetRange
+"""
+
+MACHINE_VERSION_MIN = 1
+MACHINE_VERSION = 2

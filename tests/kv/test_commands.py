@@ -1,0 +1,84 @@
+"""The set of commands and its encoding: closed, versioned, and readable by programs of the same version."""
+
+from typing import Any, get_args
+
+import pytest
+
+from kraft.kv.commands import (
+    AppendValue,
+    ClearExpiry,
+    Command,
+    Delete,
+    Expire,
+    GetDelete,
+    Increment,
+    Put,
+    Set,
+    SetMany,
+    SetRange,
+    decode,
+    encode,
+    needed_version,
+)
+from kraft.kv.errors import UnknownCommand
+from kraft.kv.machine import Machine
+from kraft.kv.versions import MACHINE_VERSION
+
+TAGS: dict[Any, tuple[int, int]] = {
+    Put: (1, 1),
+    Set: (2, 1),
+    SetMany: (3, 1),
+    GetDelete: (4, 1),
+    AppendValue: (5, 1),
+    Delete: (6, 1),
+    Increment: (7, 1),
+    Expire: (8, 1),
+    ClearExpiry: (9, 1),
+    SetRange: (10, 2),
+}
+
+
+def test_tags_and_versions_are_a_contract_with_every_log_ever_written():
+    assert {kind: (kind.__struct_config__.tag, kind.since) for kind in get_args(Command)} == TAGS
+
+
+def test_the_machine_applies_every_command_of_its_version():
+    assert max(kind.since for kind in TAGS) == MACHINE_VERSION
+    assert {*Machine._FUNCTIONS, Put} == set(TAGS)
+
+
+@pytest.mark.parametrize(
+    ("command", "data"),
+    [
+        (Put(b"a", b"b"), b"\x01\x91\x93\x01\xc4\x01a\xc4\x01b"),
+        (AppendValue(b"a", b"b", 9), b"\x01\x91\x94\x05\xc4\x01a\xc4\x01b\x09"),
+        (ClearExpiry(b"a"), b"\x01\x91\x92\x09\xc4\x01a"),
+        (SetRange(b"a", 1, b"b", 9), b"\x01\x91\x95\x0a\xc4\x01a\x01\xc4\x01b\x09"),
+    ],
+)
+def test_the_bytes_stay_as_they_are(command, data):
+    assert encode([command]) == data
+    assert decode(data) == [command]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x02\x90",
+        b"\x01",
+        b"\x01\xc1",
+        b"\x01\x91\x92\x7f\xc4\x01a",
+        encode([Put(b"a", b"b")])[:-1],
+    ],
+    ids=["nothing", "newer format", "cut", "no msgpack", "unknown tag", "half a command"],
+)
+def test_what_is_no_batch_of_this_program_is_one_error(data):
+    with pytest.raises(UnknownCommand):
+        decode(data)
+
+
+def test_a_batch_needs_the_version_of_its_newest_command():
+    assert needed_version([]) == 1
+    assert needed_version([Put(b"a", b"b"), Delete((b"a",))]) == 1
+    assert needed_version([Put(b"a", b"b"), SetRange(b"a", 0, b"x"), Put(b"a", b"b")]) == 2
