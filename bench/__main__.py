@@ -57,6 +57,12 @@ def parser() -> argparse.ArgumentParser:
     comparison.add_argument(
         "--other-sketch", type=Path, help="a script called as servers/sketch.py, to compare with it"
     )
+    comparison.add_argument(
+        "--earlier",
+        type=Path,
+        metavar="CHECKOUT",
+        help="code of another version (git worktree add CHECKOUT COMMIT), shown as earlier-3",
+    )
     again = commands.add_parser("restart", help="time and memory of a restart with many keys")
     again.add_argument("--keys", type=int, default=1_000_000)
     copies = commands.add_parser("checkpoint", help="what writers feel of checkpoints and snapshots")
@@ -91,6 +97,10 @@ def factories(options: argparse.Namespace, directory: Path) -> tuple[dict[str, F
     if options.other_sketch:
         chosen["other-sketch"] = lambda: OtherSketch(
             scratch(directory, "other"), options.other_sketch.resolve()
+        )
+    if options.earlier:
+        chosen["earlier-3"] = lambda: Kraft(
+            scratch(directory, "earlier"), 3, checkout=options.earlier.resolve()
         )
     return chosen, skipped
 

@@ -26,26 +26,27 @@ class BenchError(Exception):
     """The run cannot go on: something did not start, answered wrongly or was too slow."""
 
 
-def environment() -> dict[str, str]:
-    """Environment in which `kraft` and `bench` are those of this checkout, whatever is installed.
+def environment(checkout: Path = ROOT) -> dict[str, str]:
+    """Environment in which `kraft` and `bench` are those of `checkout`, whatever is installed.
 
     Their bytecode is kept, as that of an installed program is: else every start compiles them anew.
     """
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return {**kept, "PYTHONPATH": str(ROOT)}
+    return {**kept, "PYTHONPATH": str(checkout)}
 
 
 class Process:
-    """One program with its log file; `pid` is stable until `stop()`."""
+    """One program with its log file, of the code in `checkout`; `pid` is stable until `stop()`."""
 
-    def __init__(self, command: Sequence[str], directory: Path, *, name: str) -> None:
+    def __init__(self, command: Sequence[str], directory: Path, *, name: str, checkout: Path = ROOT) -> None:
         self._command, self._directory, self.name = list(command), directory, name
+        self._checkout = checkout
         self._log = directory / f"{name}.log"
         with self._log.open("ab") as log:
             self._popen = subprocess.Popen(
                 self._command,
                 cwd=directory,
-                env=environment(),
+                env=environment(checkout),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -77,7 +78,7 @@ class Process:
 
     def restarted(self) -> "Process":
         """Start the same program again in the same directory."""
-        return Process(self._command, self._directory, name=self.name)
+        return Process(self._command, self._directory, name=self.name, checkout=self._checkout)
 
 
 def wait_for(

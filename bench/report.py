@@ -29,6 +29,8 @@ class Spread:
 
 
 RATIOS = (
+    ("kraft-3", "earlier-3"),
+    ("kraft-3 follower", "earlier-3 follower"),
     ("kraft-3", "sketch"),
     ("kraft-3", "etcd"),
     ("kraft-1", "bare"),
@@ -141,7 +143,7 @@ def _ratio_row(samples: Samples, load: str, above: str, below: str) -> list[str]
 
 def cost_ratio_table(samples: Samples) -> str:
     """Draw the CPU time per request of three kraft nodes over that of the others: less is better."""
-    below = [name for name in ("sketch", "etcd") if name in ordered(samples, "system")]
+    below = [name for name in ("earlier-3", "sketch", "etcd") if name in ordered(samples, "system")]
     rows = []
     for load in ordered(samples, "load"):
         values = [ratios(samples, load, "kraft-3", name, "cpu_seconds_per_1000") for name in below]

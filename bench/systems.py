@@ -11,7 +11,7 @@ from pathlib import Path
 from bench import loads
 from bench.client import ask, stores
 from bench.loads import Load, Outcome
-from bench.processes import BenchError, Process, free_ports, listening, wait_for
+from bench.processes import ROOT, BenchError, Process, free_ports, listening, wait_for
 
 
 class System:
@@ -122,12 +122,16 @@ http: {{listen: "tcp:{http}:interface=127.0.0.1", advertise: "127.0.0.1:{http}"}
 
 
 class Kraft(System):
-    """Nodes as `twistd` runs them, with default settings and metrics on; `sections` is more YAML for each."""
+    """Nodes as `twistd` runs them, with default settings and metrics on; `sections` is more YAML for each.
 
-    def __init__(self, directory: Path, nodes: int, sections: str = "") -> None:
+    `checkout` holds the code that they run: another one makes an earlier version comparable in one run.
+    """
+
+    def __init__(self, directory: Path, nodes: int, sections: str = "", checkout: Path = ROOT) -> None:
         super().__init__(directory)
         self._sections = sections
-        self.name = f"kraft-{nodes}"
+        self._checkout = checkout
+        self.name = f"{'kraft' if checkout == ROOT else 'earlier'}-{nodes}"
         self._nodes = nodes
         self.ports: list[int] = []
 
@@ -155,7 +159,7 @@ class Kraft(System):
         command = [sys.executable, "-c", twistd, "-n", "--pidfile=", "kraft", "--config", str(config)]
         directory.mkdir(parents=True)
         config.write_text(text + self._sections)
-        self.processes.append(Process(command, directory, name=name))
+        self.processes.append(Process(command, directory, name=name, checkout=self._checkout))
 
     def standby(self) -> tuple[str, int]:
         """Start one more node, which waits to be added; its id and peer port."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socketserver
 import subprocess
 import sys
@@ -46,6 +47,23 @@ def test_bare_server_and_sketch(tmp_path, need):
     assert all(sample["rate"] > 0 for sample in samples)
     assert page.read_text() in done.stdout
     assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_another_checkout_beside_this_one(tmp_path, need):
+    """Three nodes run the code of the other checkout, and the page divides by them."""
+    need("redis-benchmark")
+    other = tmp_path / "other"
+    for folder in ("kraft", "twisted"):
+        shutil.copytree(ROOT / folder, other / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    version = other / "kraft" / "__init__.py"
+    version.write_text(
+        version.read_text() + '__import__("pathlib").Path(__file__).with_name("used").touch()\n'
+    )
+    options = ["--quick", "--systems", "kraft-3", "--loads", "GET 50", "--failovers", "0"]
+    done = bench(*options, "--earlier", str(other), "--out", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    assert "| kraft-3 / earlier-3 | GET 50 |" in done.stdout
+    assert (other / "kraft" / "used").exists()
 
 
 def test_checkpoints_and_a_snapshot(tmp_path, need):
