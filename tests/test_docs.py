@@ -9,7 +9,10 @@ from kraft import config
 from kraft.server.commands.table import TABLE
 
 ROOT = Path(__file__).parent.parent
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+FOLDERS = [
+    ROOT / name for name in ("", "kraft", "tests", "tests/cluster", "monitoring")
+]  # where a page's paths begin
 FAMILIES = ("CLIENT", "COMMAND", "CONFIG", "CLUSTER", "KRAFT")
 
 
@@ -24,9 +27,35 @@ def test_links_lead_to_files(page):
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_named_in_a_page_exist(page):
+    """A file that moves takes its name in the documents along."""
+    if page.name == "CHANGELOG.md":
+        return  # it tells of the past
+    named = re.findall(
+        r"`([\w./-]+\.(?:py|sql)|(?:kraft|tests|bench|docs|deploy|monitoring)/[\w./-]*)`", page.read_text()
+    )
+    assert [name for name in named if not any((folder / name).exists() for folder in FOLDERS)] == []
+
+
+def test_scripts_named_among_the_promises_exist():
+    """Golden scripts are named without folder and ending; `joint_*` stands for several."""
+    table = (ROOT / "docs/promises.md").read_text().partition("## How it is checked")[2]
+    named = [row.split("|")[3] for row in table.splitlines() if row.startswith("| ")][2:]
+    scripts = [script for cell in named for script in re.findall(r"`([\w*]+)`", cell)]
+    assert scripts
+    assert [name for name in scripts if not list((ROOT / "tests/raft/data").glob(f"{name}.txt"))] == []
+
+
 def test_every_page_can_be_found_from_the_readme():
     readme = (ROOT / "README.md").read_text()
     assert [page.name for page in (ROOT / "docs").glob("*.md") if f"(docs/{page.name})" not in readme] == []
+
+
+def test_every_design_page_can_be_found_from_its_index():
+    index = ROOT / "docs/design/README.md"
+    pages = [page.name for page in index.parent.glob("*.md") if page != index]
+    assert [name for name in pages if f"({name})" not in index.read_text()] == []
 
 
 def test_every_command_has_its_word():
