@@ -1,1 +1,1 @@
-"""The peer wire: what travels between two nodes, as bytes and values. Sans-I/O."""
+"""The peer wire: what two nodes send each other, as values and as bytes. Sans-I/O."""

@@ -1,7 +1,7 @@
-"""Batches of messages to bytes and back; what `decode` lets through is safe to trust, see `gate`.
+"""Batches of messages to bytes and back. The receiver may trust what `decode` returns: `gate` has checked it.
 
-A batch is the msgpack array of (group, message). Messages are arrays with a leading tag; a field appended by
-a later version is ignored.
+A batch is the msgpack array of (group, message). A message is an array with a leading tag; a decoder ignores
+fields that a later version appended.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from kraft.peerwire.errors import WireError
 from kraft.peerwire.gate import GROUP_MAX, is_possible
 from kraft.peerwire.messages import Message
 
-BATCH_MESSAGES_MAX = 65_536  # a few bytes of wire become an object each: bounds what a batch costs in memory
+BATCH_MESSAGES_MAX = 65_536  # each takes a few bytes on the wire and an object in memory, which this bounds
 
 
 def encode(messages: Sequence[tuple[int, Message]]) -> bytes:
@@ -21,7 +21,7 @@ def encode(messages: Sequence[tuple[int, Message]]) -> bytes:
 
 
 def decode(data: bytes) -> list[tuple[int, Message]]:
-    """Inverse of `encode`. Raises WireError on anything that `encode` of a correct peer would not give."""
+    """Inverse of `encode`. Raises WireError on bytes that no correct peer sends."""
     try:
         batch = _decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

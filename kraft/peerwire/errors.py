@@ -1,18 +1,18 @@
-"""What can be wrong with bytes from a peer: both end the link, neither harms more than the link."""
+"""What can be wrong with a peer or its bytes. Every error ends the link, and nothing but the link."""
 
 
 class WireError(Exception):
-    """The bytes are not what a peer may send; the argument says what is wrong. There is nothing to resume."""
+    """No peer may send these bytes; the argument says what is wrong. The stream cannot be resumed."""
 
 
 class HandshakeError(Exception):
-    """The two nodes will not talk; the argument is a reason for the operator of either."""
+    """The two nodes will not talk; the argument gives the reason to the operators of both."""
 
 
 class RefusedByPeer(HandshakeError):
-    """The peer said so; there is nobody left to tell.
+    """The peer refused, so it needs no answer.
 
-    `proved`: it has shown that it knows the secret, or there is none.
+    `proved`: the peer has shown that it knows the secret, or no secret is configured.
     """
 
     def __init__(self, reason: str, *, proved: bool) -> None:

@@ -1,17 +1,17 @@
-"""Frames: how messages share one byte stream, so that small ones overtake large ones.
+"""Frames let messages share one byte stream, so that small messages overtake large ones.
 
     frame = length u32 | crc32 u32 | channel u8 | flags u8 | message id u32 | piece (length bytes)
 
-Big-endian; the checksum covers everything behind it. A message longer than PIECE_BYTES travels as several
-frames of one message id, the last of which carries LAST; frames of other messages may stand between them. The
-channel says what a message is for, and which bound holds for it:
+All numbers are big-endian; the checksum covers everything after it. A message longer than PIECE_BYTES travels
+as several frames with one message id, the last of which carries LAST; frames of other messages may stand
+between them. The channel says what a message is for, and which bound holds for it:
 
     GREETING  handshake values; nothing else is accepted until the link is open
     CONTROL   batches that fit one piece; never cut, so that they can go between pieces of bulk
-    BULK      batches of any size, in pieces when they are large; of several messages in any order
+    BULK      batches of any size, cut into pieces when they are large; pieces of several may alternate
     LINK      the link's own pings and pongs
 
-TCP has a checksum of its own, a weak one; this one turns a corrupted or misframed stream into a closed link.
+TCP has only a weak checksum; this one turns a corrupted or misframed stream into a closed link.
 """
 
 import struct
@@ -22,10 +22,10 @@ from kraft.peerwire.errors import WireError
 GREETING, CONTROL, BULK, LINK = range(4)
 LAST = 1  # flag: no further piece of this message follows
 
-PIECE_BYTES = 64 << 10  # a control frame waits for one of these; large enough that 14 bytes are nothing
-MESSAGE_BYTES_MAX = 160 << 20  # one entry holds one request at least; room for the largest one can configure
-CHUNK_BYTES_MAX = 96 << 20  # a chunk of a snapshot: the largest one can configure, and a largest key above
-PARTIAL_MESSAGES_MAX = 4  # messages of which some pieces are here: a batch, a chunk, and room for later ideas
+PIECE_BYTES = 64 << 10  # a control frame waits for at most one; large beside a header of 14 bytes
+MESSAGE_BYTES_MAX = 160 << 20  # an entry holds at least one request, of the largest size that can be set
+CHUNK_BYTES_MAX = 96 << 20  # of a snapshot: the largest that can be configured, and the longest key
+PARTIAL_MESSAGES_MAX = 4  # messages received in part: a batch, a chunk, and room for later ideas
 PARTIAL_BYTES_MAX = MESSAGE_BYTES_MAX + CHUNK_BYTES_MAX  # of all of them
 
 _HEADER = struct.Struct(">IIBBI")
@@ -38,18 +38,18 @@ PING, PONG = 1, 2  # kinds of LINK messages
 
 
 def frame(channel: int, message_id: int, piece: bytes | memoryview, *, last: bool = True) -> bytes:
-    """One frame of at most PIECE_BYTES of payload. Message ids count modulo 2**32 per direction of a link."""
+    """One frame with at most PIECE_BYTES of payload. Message ids count modulo 2**32 in each direction."""
     checked = _CHECKED.pack(channel, LAST if last else 0, message_id)
     return _LENGTH_AND_CRC.pack(len(piece), crc32(piece, crc32(checked))) + checked + piece
 
 
 def probe(kind: int, token: int) -> bytes:
-    """Payload of a LINK message: PING or PONG with a token of 64 bits, which the answer repeats."""
+    """The payload of a LINK message: PING or PONG with a 64-bit token, which the answer repeats."""
     return _PROBE.pack(kind, token)
 
 
 def parse_probe(payload: bytes) -> tuple[int, int]:
-    """(kind, token) of a LINK message. What follows is of a later version and ignored."""
+    """(kind, token) of a LINK message. Raises WireError. Bytes appended by a later version are ignored."""
     if len(payload) < _PROBE.size:
         raise WireError("short link message")
     kind, token = _PROBE.unpack_from(payload)
@@ -57,10 +57,10 @@ def parse_probe(payload: bytes) -> tuple[int, int]:
 
 
 class FrameReader:
-    """Bytes in, complete messages out, with bounded memory.
+    """Turns bytes into complete messages, with bounded memory.
 
-    `feed` takes what was read; `next_message` is called until it gives None. Before `open` only GREETING
-    messages of one frame pass. A WireError is final.
+    Call `feed` with what was read, then `next_message` until it returns None. Before `open` it accepts only
+    GREETING messages of one frame. After a WireError it must not be used again.
     """
 
     def __init__(
@@ -80,20 +80,20 @@ class FrameReader:
 
     @property
     def buffered_bytes(self) -> int:
-        """What is held of messages that are not complete yet."""
+        """Bytes held of messages that are not complete yet."""
         return len(self._data) - self._at + self._partial_bytes
 
     def open(self) -> None:
-        """The handshake is over: from here on all channels but GREETING."""
+        """The handshake is over: accept every channel but GREETING from here on."""
         self._open = True
 
     def feed(self, data: bytes) -> None:
-        """Take what was read from the stream, whatever its size."""
+        """Take bytes read from the stream, in pieces of any size."""
         self._data = self._data[self._at :] + data if self._at < len(self._data) else data
         self._at = 0
 
     def next_message(self) -> tuple[int, bytes] | None:
-        """The next complete message as (channel, payload), or None until more is fed."""
+        """The next complete message as (channel, payload), None until more is fed. Raises WireError."""
         while (start := self._at) + HEADER_BYTES <= len(self._data):
             length, crc, channel, flags, message_id = _HEADER.unpack_from(self._data, start)
             if length > PIECE_BYTES:
@@ -124,7 +124,7 @@ class FrameReader:
             raise WireError("only bulk messages come in pieces")
 
     def _collect(self, channel: int, flags: int, message_id: int, piece: bytes) -> bytes | None:
-        """Add a piece to its message; the message when that was its last."""
+        """Add a piece to its message. Returns the message when this was its last piece."""
         if channel != BULK:
             raise WireError("two messages of one id")
         if not piece:

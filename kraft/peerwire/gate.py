@@ -1,8 +1,8 @@
-"""The gate: which messages of a peer are possible at all.
+"""The gate rejects messages that no correct peer can send.
 
-Types are checked while decoding; what a type cannot say, such as that entries follow each other, is checked
-here once, so that consensus and hosts need not. The checks know nothing of a replica's state: whether a
-message is stale, or from a stranger, is for its receiver to decide.
+Decoding checks types. The gate checks, once, what a type cannot express, for example that entries are
+contiguous, so that consensus and hosts need not. It knows nothing of a replica's state: the receiver decides
+whether a message is stale, or comes from a stranger.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from zlib import crc32
 
 import msgspec
 
+from kraft.int64 import INT64_MAX, parse_int64
 from kraft.peerwire import messages as peer
 from kraft.peerwire.frames import CHUNK_BYTES_MAX
 from kraft.peerwire.messages import Message
@@ -18,25 +19,25 @@ from kraft.raft import messages as raft
 from kraft.raft.membership import configuration
 from kraft.raft.membership.configuration import TEXT_MAX, Base, members_fault
 
-NUMBER_MAX = (1 << 63) - 1  # what a column of the log can hold
+NUMBER_MAX = INT64_MAX  # the largest number that a column of the log can hold
 GROUP_MAX = (1 << 31) - 1
-GROUPS_MAX = 1024  # of one cluster; each costs a node memory from the moment that it is invited
+GROUPS_MAX = 1024  # of one cluster; each costs memory on a node as soon as it is invited
 SUM_BYTES = 16  # of a sum over all keys; `kv.checkpoint.HASH_BYTES`
 KEY_BYTES_MAX = 64 << 10  # the longest key that can be configured
-ADMIN_BYTES_MAX = 1 << 20  # a command and its answer are a few words about each of the members
+ADMIN_BYTES_MAX = 1 << 20  # a command and its answer hold a few words per member
 CONFIGURATION_BYTES_MAX = 1 << 20  # two of RETIRED_MAX and MEMBERS_MAX, and room for later fields
 
-_NOOP, _COMMANDS, _CONFIGURATION, _MARKER = map(int, raft.EntryKind)
+_NOOP, _COMMANDS, _CONFIGURATION, _MARKER, _VERSION = map(int, raft.EntryKind)
 _OUTCOMES = frozenset((peer.DONE, peer.NOT_PROPOSED, peer.UNCERTAIN))
 
 
 def is_possible(message: Message) -> bool:
-    """Whether a correct peer could have sent `message`."""
+    """Whether a correct peer can send `message`."""
     return _CHECKS[type(message)](message)
 
 
 def _are_numbers(*names: str) -> Callable[[Any], bool]:
-    """A check that the named fields are numbers a replica can hold."""
+    """Returns a check that the named fields are numbers a replica can hold."""
 
     def check(message: Any) -> bool:
         return all(0 <= getattr(message, name) <= NUMBER_MAX for name in names)
@@ -71,9 +72,11 @@ def _is_append(m: raft.Append) -> bool:
 
 
 def _is_rare_entry(entry: raft.Entry) -> bool:
-    """Whether an entry without commands holds what its kind says; only configurations are looked into."""
+    """Whether an entry without commands holds what its kind requires."""
     if entry.kind in (_NOOP, _MARKER):
         return not entry.data
+    if entry.kind == _VERSION:
+        return (parse_int64(entry.data) or 0) >= 1
     if entry.kind != _CONFIGURATION or len(entry.data) > CONFIGURATION_BYTES_MAX:
         return False
     try:
@@ -117,11 +120,12 @@ def _is_offer(m: peer.SnapshotOffer) -> bool:
         and all(0 <= number <= NUMBER_MAX for number in (m.revision, m.keys, m.size))
         and (m.keys > 0 or m.size == 0)
         and len(m.sum) == SUM_BYTES
+        and 1 <= m.machine_version <= NUMBER_MAX
     )
 
 
 def _is_base(base: Base) -> bool:
-    """Of a copy that exists: it stands at an entry, and there is a configuration at or before that."""
+    """Whether a copy can exist at this base: it has an entry, and a configuration at or before that entry."""
     return (
         1 <= base.configuration_index <= base.index <= NUMBER_MAX
         and 1 <= base.term <= NUMBER_MAX
@@ -131,7 +135,7 @@ def _is_base(base: Base) -> bool:
 
 
 def _is_place(index: int, term: int, after: bytes | None) -> bool:
-    """A place in a snapshot: that at (index, term), behind the key `after`."""
+    """Whether this is a place in a snapshot: the one at (index, term), after the key `after`."""
     return (
         1 <= index <= NUMBER_MAX
         and 1 <= term <= NUMBER_MAX

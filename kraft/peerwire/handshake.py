@@ -1,4 +1,4 @@
-"""The handshake of a link: who is there, do we speak alike, do both know the secret, do both agree.
+"""The handshake of a link: both sides identify themselves, compare versions, prove the secret and agree.
 
     dialling                      accepting
     Hello          ------>
@@ -8,15 +8,17 @@
     Welcome        ------>                      open
 
 Either side may send Refusal(reason) instead, and close. A MAC is HMAC-SHA256, keyed with the secret, over its
-purpose and both Hellos exactly as they were on the wire; so both nonces, ids, incarnations and everything
-else that was said is proved, a recorded handshake is worthless under a fresh nonce, and a proof cannot be
-sent back to its maker, as the purpose differs. The dialling side proves first: a stranger who only connects
-is given nothing to guess the secret from. An owner is asked about a peer only after its proof. The secret
-protects the handshake, not the bytes after it: that is for TLS.
+purpose and both Hellos exactly as they were on the wire. It therefore proves both nonces, ids and
+incarnations, and everything else in the Hellos; a recorded handshake is worthless under a fresh nonce, and a
+proof cannot be sent back to its maker, because the purpose differs. The dialling side proves first: a
+stranger that only connects gets nothing from which to guess the secret. A side asks its owner about a peer
+only after the peer's proof. The secret protects the handshake, not the bytes after it: that is TLS's task.
 
-A refusal by the owner of the accepting side comes in place of its Proof and carries a MAC of its own, so that
-the dialling side can rely on that Hello too: from it a node learns that the cluster has disowned it.
+If the owner of the accepting side refuses, its refusal takes the place of the Proof and carries a MAC of its
+own, so that the dialling side can rely on that Hello too: from it a node learns that the cluster has disowned
+it, or needs a newer program.
 
+Machine versions are the owner's business, because a node that is too old acts on a proved Hello only.
 Without a secret both ends of the connection must be loopback addresses. Sans-I/O; the nonce is an argument.
 """
 
@@ -44,8 +46,8 @@ _DIAL, _ACCEPT = b"kraft peer link: dialling", b"kraft peer link: accepting"  # 
 _REFUSE = b"kraft peer link: refusing"
 
 
-class State(Enum):
-    """What a handshake waits for."""
+class HandshakeState(Enum):
+    """What a handshake is waiting for."""
 
     HELLO = "the peer's hello"
     PROOF = "the peer's proof"
@@ -58,10 +60,8 @@ class Handshake:
     """One side of one handshake.
 
     `dialled` is the id that was dialled, None on the accepting side. `start` and `received` return payloads
-    to send as GREETING messages. `received` raises HandshakeError when it must end here, with `refuse` as
-    what to tell the peer, RefusedByPeer when the peer ended it, and WireError on nonsense. In state DECISION
-    `peer` is proved, and the owner chooses `accept` or `refuse`. It is proved too
-    after a RefusedByPeer that says so.
+    to send as GREETING messages. In state DECISION `peer` is proved, and the owner calls `accept` or
+    `refuse`. `peer` is proved as well after a RefusedByPeer with `proved`.
     """
 
     def __init__(
@@ -73,43 +73,47 @@ class Handshake:
         self._loopback = loopback
         self._dialled = dialled
         self._peer_bytes = b""
-        self.state = State.HELLO
+        self.state = HandshakeState.HELLO
         self.peer: Hello | None = None
 
     def start(self) -> list[bytes]:
-        """What to send first."""
+        """Begin. Returns what to send."""
         return [self._own_bytes] if self._dialled is not None else []
 
     def received(self, payload: bytes) -> list[bytes]:
-        """Take one GREETING payload; what to send because of it."""
+        """Take one GREETING payload. Returns what to send next.
+
+        Raises HandshakeError when the handshake must end (send what `refuse` returns), RefusedByPeer when the
+        peer has ended it, WireError on bytes that are no greeting.
+        """
         message = greetings.decode(payload)
         if isinstance(message, Refusal):
             raise RefusedByPeer(
-                f"refused by the peer: {greetings.told(message.reason)}", proved=self._is_proved(message)
+                f"refused by the peer: {greetings.printable(message.reason)}", proved=self._is_proved(message)
             )
-        if isinstance(message, Hello) and self.state is State.HELLO:
+        if isinstance(message, Hello) and self.state is HandshakeState.HELLO:
             return self._hello_received(message, payload)
-        if isinstance(message, Proof) and self.state is State.PROOF:
+        if isinstance(message, Proof) and self.state is HandshakeState.PROOF:
             return self._proof_received(message)
-        if isinstance(message, Welcome) and self.state is State.WELCOME:
-            self.state = State.OPEN
+        if isinstance(message, Welcome) and self.state is HandshakeState.WELCOME:
+            self.state = HandshakeState.OPEN
             return []
         raise HandshakeError(f"{type(message).__name__} while waiting for {self.state.value}")
 
     def accept(self) -> list[bytes]:
-        """Our owner agrees. The dialling side's link is open now, the accepting side's with the Welcome."""
-        if self.state is not State.DECISION:
+        """The owner agrees. The dialling side's link is open now, the accepting side's with the Welcome."""
+        if self.state is not HandshakeState.DECISION:
             raise HandshakeError("accepted before the peer was proved")
         if self._dialled is not None:
-            self.state = State.OPEN
+            self.state = HandshakeState.OPEN
             return [_encode(Welcome())]
-        self.state = State.WELCOME
+        self.state = HandshakeState.WELCOME
         return [_encode(Proof(self._mac(_ACCEPT)))]
 
     def refuse(self, reason: str) -> list[bytes]:
-        """What tells the peer why it ends here. A peer that has not proved itself is shown no MAC."""
+        """What tells the peer why it is refused. A peer that has not proved itself gets no MAC."""
         reason = reason[:REASON_MAX]
-        proved = self._dialled is None and self.state is State.DECISION
+        proved = self._dialled is None and self.state is HandshakeState.DECISION
         return [_encode(Refusal(reason, self._mac(_REFUSE, reason.encode()) if proved else b""))]
 
     def _hello_received(self, peer: Hello, payload: bytes) -> list[bytes]:
@@ -117,7 +121,7 @@ class Handshake:
         if reason is not None:
             raise HandshakeError(reason)
         self.peer, self._peer_bytes = peer, payload
-        self.state = State.PROOF
+        self.state = HandshakeState.PROOF
         return [self._own_bytes] if self._dialled is None else [_encode(Proof(self._mac(_DIAL)))]
 
     def _disagreement(self, peer: Hello) -> str | None:
@@ -126,11 +130,6 @@ class Handshake:
             return (
                 f"{own.id} speaks versions {own.wire_min} to {own.wire_max} of the peer wire, "
                 f"{peer.id} versions {peer.wire_min} to {peer.wire_max}"
-            )
-        if not share((own.machine_min, own.machine_max), (peer.machine_min, peer.machine_max)):
-            return (
-                f"{own.id} supports machine versions {own.machine_min} to {own.machine_max}, "
-                f"{peer.id} versions {peer.machine_min} to {peer.machine_max}"
             )
         return self._wrong_peer(peer) or self._wrong_auth(peer)
 
@@ -157,17 +156,17 @@ class Handshake:
         purpose = _DIAL if self._dialled is None else _ACCEPT
         if not hmac.compare_digest(proof.mac, self._mac(purpose)):
             raise HandshakeError("the peer's cluster.secret_file holds another secret")
-        self.state = State.DECISION
+        self.state = HandshakeState.DECISION
         return []
 
     def _is_proved(self, refusal: Refusal) -> bool:
-        """Whether the owner of the side that we dialled refuses, which it can only once we sent our proof."""
-        if self._dialled is None or self.state is not State.PROOF:
+        """Whether the owner of the accepting side refuses, which it can only do after our proof."""
+        if self._dialled is None or self.state is not HandshakeState.PROOF:
             return False
         return hmac.compare_digest(refusal.mac, self._mac(_REFUSE, refusal.reason.encode()))
 
     def _mac(self, purpose: bytes, *said: bytes) -> bytes:
-        """What shows that its maker knows the secret and heard both Hellos. Empty without a secret."""
+        """Proves that its maker knows the secret and saw both Hellos. Empty without a secret."""
         if self._secret is None:
             return b""
         dialler, acceptor = (

@@ -1,25 +1,28 @@
-"""The four values of the handshake. See `handshake` for their order and for what they prove."""
+"""The four values of the handshake; `kraft.peerwire.handshake` sets their order and what they prove."""
 
 import msgspec
 
+from kraft.int64 import INT64_MAX
 from kraft.peerwire.errors import WireError
 from kraft.raft.membership.configuration import MEMBERS_MAX, TEXT_MAX, Member
 
 MAGIC = b"kraft"
 WIRE_MIN, WIRE_MAX = 1, 1  # versions of the peer wire that this program speaks
 NONCE_BYTES = 32
-COUNTER_MAX = (1 << 63) - 1  # what a database can remember of a start or a session
+COUNTER_MAX = INT64_MAX  # of starts and sessions: the largest number that a database can hold
 REASON_MAX = 500  # characters of a refusal
 NO_AUTH, SECRET = "none", "secret"  # values of `Hello.auth`
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """Who a node says it is, and what it speaks.
+    """Which node is speaking, and which versions it supports.
 
-    `incarnation` is 32 hex digits; `cluster` and `members` (the bootstrap list) are empty until it has
-    formed; `peer`, `client` and `http` are advertised `host:port`. `starts` counts the starts on its
-    directory and `session`, of 63 bits, is drawn at each: a directory that was put back shows by them.
-    `standby`: it waits to be added to a cluster. The link fills in `nonce` and `auth`.
+    `incarnation` is 32 hex digits; `cluster` and `members` (the bootstrap list) are empty until the node has
+    formed or joined a cluster; `peer`, `client` and `http` are advertised addresses, `host:port`.
+    `machine_max` is the highest machine version that the program supports, `machine_min` the one in force in
+    its cluster as far as it knows. `starts` counts the starts on its data directory and `session` (63 bits)
+    is drawn at each start: the two reveal an old copy of a directory. `standby`: the node waits to be added
+    to a cluster. The link fills in `nonce` and `auth`.
     """
 
     id: str
@@ -42,7 +45,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
 
 class Proof(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """`mac` shows that the sender knows the secret, empty with `none`. The accepting side accepts by it."""
+    """`mac` proves that the sender knows the secret; empty with `none`. It also accepts the dialling side."""
 
     mac: bytes
 
@@ -52,7 +55,7 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=3):
 
 
 class Refusal(msgspec.Struct, frozen=True, array_like=True, tag=4):
-    """The end of it, with a reason for people. `mac` proves a refusal of the accepting side's owner."""
+    """Ends the handshake with a reason for people. `mac` proves that the accepting side's owner refuses."""
 
     reason: str
     mac: bytes = b""
@@ -67,7 +70,7 @@ def encode(greeting: Greeting) -> bytes:
 
 
 def decode(data: bytes) -> Greeting:
-    """Inverse of `encode`. Raises WireError; a Hello of a foreign version is not an error here."""
+    """Inverse of `encode`. Raises WireError. A Hello of a foreign version is no error here."""
     try:
         greeting: Greeting = _decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -76,7 +79,7 @@ def decode(data: bytes) -> Greeting:
 
 
 def faults(hello: Hello) -> str | None:
-    """What is wrong with the form of a Hello, or None."""
+    """What is wrong with the form of a Hello, None for nothing."""
     if hello.magic != MAGIC:
         return "not a kraft node"
     if not (0 < hello.wire_min <= hello.wire_max and 0 < hello.machine_min <= hello.machine_max):
@@ -99,8 +102,8 @@ def faults(hello: Hello) -> str | None:
     return None
 
 
-def told(reason: str) -> str:
-    """The reason of a peer's Refusal, fit for a log: short and without control characters."""
+def printable(reason: str) -> str:
+    """The reason of a peer's Refusal, made fit for a log: short, without control characters."""
     return "".join(letter if letter.isprintable() else "?" for letter in reason[:REASON_MAX])
 
 

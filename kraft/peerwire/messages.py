@@ -1,8 +1,8 @@
-"""Messages between hosts that are not consensus: forwarded writes, read rounds asked by a follower,
-snapshots, invitations, administration, comparison of replicas.
+"""Messages between hosts other than consensus: forwarded writes, read rounds for followers, snapshots,
+invitations, administration, comparison of replicas.
 
-They travel beside `raft.messages` on the same link as (group, message) pairs. Tags 1 to 31 belong to
-consensus, 32 and above to hosts.
+They share a link with `raft.messages`, as (group, message) pairs. Tags 1 to 31 belong to consensus, 32 and
+above to hosts.
 """
 
 import msgspec
@@ -12,10 +12,10 @@ from kraft.raft.membership.configuration import Base, Member
 
 
 class Forward(msgspec.Struct, frozen=True, array_like=True, tag=32, gc=False):
-    """Propose these commands if you lead the group; never forward them again.
+    """Asks the leader to propose these commands; the receiver never forwards them again.
 
-    `request` is made by the sender and unique for its process; `timeout_ms` is what is left of its deadline;
-    `commands` is an encoded batch of the state machine.
+    `request` is a number of the sender's, unique in its process; `timeout_ms` is the time left until its
+    deadline; `commands` is an encoded batch of the state machine.
     """
 
     request: int
@@ -24,7 +24,7 @@ class Forward(msgspec.Struct, frozen=True, array_like=True, tag=32, gc=False):
 
 
 class ForwardReply(msgspec.Struct, frozen=True, array_like=True, tag=33, gc=False):
-    """Answer to `Forward`. `replies` is an encoded list when `outcome` is DONE, else empty."""
+    """Answers `Forward`. `replies` is an encoded list when `outcome` is DONE, else empty."""
 
     request: int
     outcome: int
@@ -35,9 +35,10 @@ DONE, NOT_PROPOSED, UNCERTAIN = range(3)  # the three kinds of `ForwardReply.out
 
 
 class ReadIndex(msgspec.Struct, frozen=True, array_like=True, tag=34, gc=False):
-    """Confirm your leadership and tell the index that a read begun now must have applied (RD 6.4).
+    """Asks the leader to confirm its leadership and return the index that a read begun now must wait for.
 
-    `request` only routes the answer; the leader confirms with tokens of its own. `fresh`: and with no lease.
+    RD 6.4. `request` only routes the answer; the leader confirms with tokens of its own. `fresh`: by a round,
+    not by a lease.
     """
 
     request: int
@@ -45,7 +46,7 @@ class ReadIndex(msgspec.Struct, frozen=True, array_like=True, tag=34, gc=False):
 
 
 class ReadIndexReply(msgspec.Struct, frozen=True, array_like=True, tag=35, gc=False):
-    """`index` 0 means refused: not the leader. `stamp` is the leader's running stamp in Unix ms."""
+    """Answers `ReadIndex`. `index` 0: refused, not the leader. `stamp`: its running stamp in Unix ms."""
 
     request: int
     index: int
@@ -53,10 +54,10 @@ class ReadIndexReply(msgspec.Struct, frozen=True, array_like=True, tag=35, gc=Fa
 
 
 class SnapshotOffer(msgspec.Struct, frozen=True, array_like=True, tag=36, gc=False):
-    """A follower's next entry is not in its leader's log any more: here is a copy of the state machine.
+    """Offers a copy of the state machine to a follower that needs entries its leader no longer has.
 
     Fields as in `kv.checkpoint.Checkpoint`. `reseed`: take it although the log goes further, because the
-    follower's own state is known to be wrong. Repeated until the follower asks for it.
+    follower's own state is known to be wrong. The leader repeats the offer until the follower asks for it.
     """
 
     base: Base
@@ -65,10 +66,11 @@ class SnapshotOffer(msgspec.Struct, frozen=True, array_like=True, tag=36, gc=Fal
     size: int
     sum: bytes
     reseed: bool = False
+    machine_version: int = 1
 
 
 class SnapshotRequest(msgspec.Struct, frozen=True, array_like=True, tag=37, gc=False):
-    """Send the piece behind the key `after` (None: the first) of the snapshot at (`index`, `term`)."""
+    """Asks for the piece after the key `after` (None: the first) of the snapshot at (`index`, `term`)."""
 
     index: int
     term: int
@@ -76,7 +78,7 @@ class SnapshotRequest(msgspec.Struct, frozen=True, array_like=True, tag=37, gc=F
 
 
 class SnapshotChunk(msgspec.Struct, frozen=True, array_like=True, tag=38, gc=False):
-    """The answer: encoded rows, their CRC-32, their last key, and whether these are the last rows."""
+    """Answers `SnapshotRequest`: encoded rows, their CRC-32, their last key, whether the rows end."""
 
     index: int
     term: int
@@ -88,7 +90,7 @@ class SnapshotChunk(msgspec.Struct, frozen=True, array_like=True, tag=38, gc=Fal
 
 
 class Invitation(msgspec.Struct, frozen=True, array_like=True, tag=40, gc=False):
-    """The receiver is a member now: `cluster` is the cluster id, `founders` the members it was made from."""
+    """The receiver is a member now: `cluster` is the cluster's id, `founders` its bootstrap members."""
 
     cluster: str
     founders: tuple[Member, ...]
@@ -96,7 +98,7 @@ class Invitation(msgspec.Struct, frozen=True, array_like=True, tag=40, gc=False)
 
 
 class Admin(msgspec.Struct, frozen=True, array_like=True, tag=41, gc=False):
-    """Do this as the leader of the group; never passed on. `command` is an encoded `host.admin` command."""
+    """Asks the leader to carry out `command`, an encoded `node.admin` command; never passed on."""
 
     request: int
     timeout_ms: int
@@ -104,7 +106,7 @@ class Admin(msgspec.Struct, frozen=True, array_like=True, tag=41, gc=False):
 
 
 class AdminReply(msgspec.Struct, frozen=True, array_like=True, tag=42, gc=False):
-    """Answer to `Admin`: an encoded result, or with `refused` what `host.admin` encodes to say why not."""
+    """Answers `Admin` with an encoded result, or if `refused` with a reason that `host.admin` encodes."""
 
     request: int
     refused: bool
@@ -112,14 +114,14 @@ class AdminReply(msgspec.Struct, frozen=True, array_like=True, tag=42, gc=False)
 
 
 class Digest(msgspec.Struct, frozen=True, array_like=True, tag=43, gc=False):
-    """The sender's checkpoint at `index` has this `sum` (`kv.checkpoint.Checkpoint.sum`)."""
+    """Reports the `sum` of the sender's checkpoint at `index` (`kv.checkpoint.Checkpoint.sum`)."""
 
     index: int
     sum: bytes
 
 
 class Fence(msgspec.Struct, frozen=True, array_like=True, tag=44, gc=False):
-    """A majority has the sum `sum` at `index`, the receiver has not: its state is wrong."""
+    """A majority has the sum `sum` at `index` and the receiver has another: its state is wrong."""
 
     index: int
     sum: bytes

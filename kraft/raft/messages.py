@@ -17,6 +17,7 @@ class EntryKind(IntEnum):
     COMMANDS = 1  # a batch of state machine commands, opaque to consensus
     CONFIGURATION = 2  # an encoded `membership.Configuration`
     MARKER = 3  # nothing: every replica takes a checkpoint at this index, so that they can be compared
+    VERSION = 4  # the machine version in force from here on, in decimal digits; opaque to consensus
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):

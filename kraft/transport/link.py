@@ -33,7 +33,7 @@ from kraft.peerwire.frames import (
     parse_probe,
     probe,
 )
-from kraft.peerwire.handshake import Handshake, State
+from kraft.peerwire.handshake import Handshake, HandshakeState
 from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import Message
 from kraft.transport.limits import LinkLimits
@@ -159,7 +159,7 @@ class Link(Protocol):
         cast(IConsumer, self.transport).unregisterProducer()
 
     def _handshake_timed_out(self) -> None:
-        state = self._handshake.state if self._handshake else State.HELLO
+        state = self._handshake.state if self._handshake else HandshakeState.HELLO
         self.abort(f"no handshake in time: still waiting for {state.value}")
 
     # Sending
@@ -261,13 +261,13 @@ class Link(Protocol):
         if handshake is None:
             raise WireError("a handshake that is over")
         self._greet(handshake.received(payload))
-        if handshake.state is State.DECISION and handshake.peer is not None:
+        if handshake.state is HandshakeState.DECISION and handshake.peer is not None:
             reason = self._around.receiver.check(handshake.peer)
             if reason is not None:
                 raise HandshakeError(reason)
             self._greet(handshake.accept())
             self.agreed_at = next(self._around.order)
-        if handshake.state is State.OPEN and handshake.peer is not None:
+        if handshake.state is HandshakeState.OPEN and handshake.peer is not None:
             self._open(handshake.peer)
 
     def _refuse(self, reason: str) -> None:

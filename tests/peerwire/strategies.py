@@ -88,6 +88,7 @@ def entries(draw, index, term, stamp):
     data = {
         EntryKind.COMMANDS: st.binary(max_size=20),
         EntryKind.CONFIGURATION: CONFIGURATIONS.map(Configuration.encode),
+        EntryKind.VERSION: st.integers(1, NUMBER_MAX).map(lambda version: b"%d" % version),
     }.get(kind, st.just(b""))
     return Entry(index, term, stamp, int(kind), draw(data))
 

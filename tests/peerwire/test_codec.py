@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kraft.peerwire.codec import BATCH_MESSAGES_MAX, decode, encode
 from kraft.peerwire.errors import WireError
 from kraft.peerwire.gate import GROUP_MAX
-from kraft.peerwire.messages import Forward, Message, ReadIndex
+from kraft.peerwire.messages import Forward, Message, ReadIndex, SnapshotOffer
 from kraft.raft.messages import Append, Entry, Heartbeat, Vote
 from tests.peerwire.strategies import BY_TYPE, MESSAGES
 
@@ -56,6 +56,18 @@ def test_messages_of_an_earlier_version_are_understood():
     wire = msgspec.msgpack.encode([[0, [3, 4, 3, 2]], [0, [7, 4, 3, 2]], [0, [34, 9]]])
 
     assert decode(wire) == [(0, Vote(4, 3, 2, transfer=False)), (0, Heartbeat(4, 3, 2, 0)), (0, ReadIndex(9))]
+
+
+def test_an_offer_of_an_earlier_version_is_of_a_cluster_that_was_never_raised():
+    """And one of ours is read by a program that knows no machine version in offers."""
+    base = [9, 3, 1000, 4, [[["a", "x", "h:1"]], ["a"], [], [], [], None]]
+    wire = msgspec.msgpack.encode([[0, [36, base, 7, 2, 20, bytes(16), True]]])
+    [(_, offer)] = decode(wire)
+
+    assert isinstance(offer, SnapshotOffer)
+    assert (offer.reseed, offer.machine_version) == (True, 1)
+    [[_, fields]] = msgspec.msgpack.decode(encode([(0, offer)]))
+    assert fields[:7] == msgspec.msgpack.decode(wire)[0][1][:7]
 
 
 def test_payloads_are_bytes():

@@ -135,6 +135,8 @@ def passes(message):
         replace(OFFER, keys=0),
         replace(OFFER, sum=SUM[1:]),
         replace(OFFER, sum=SUM + b"x"),
+        replace(OFFER, machine_version=0),
+        replace(OFFER, machine_version=NUMBER_MAX + 1),
         replace(OFFER, base=replace(BASE, index=3)),
         replace(OFFER, base=replace(BASE, term=0)),
         replace(OFFER, base=replace(BASE, stamp=-1)),
@@ -193,6 +195,9 @@ def test_impossible_messages_stop_at_the_gate(message):
         configured(WITH_LEARNER),
         configured(replace(TWO, target=WITH_LEARNER)),
         logged(EntryKind.MARKER, b""),
+        logged(EntryKind.VERSION, b"1"),
+        logged(EntryKind.VERSION, b"%d" % NUMBER_MAX),
+        replace(OFFER, machine_version=NUMBER_MAX),
     ],
 )
 def test_what_is_just_possible_passes(message):
@@ -205,6 +210,13 @@ def test_entries_that_hold_nothing_hold_nothing(kind):
     """A marker or a no-op with data is of no version that we know."""
     with pytest.raises(WireError, match="Append"):
         decode(encode([(0, logged(kind, b"x"))]))
+
+
+@pytest.mark.parametrize("data", [b"", b"0", b"-1", b"02", b"x", b"\xc0"])
+def test_a_version_is_a_positive_number(data):
+    """Anything else would stop the group on every replica."""
+    with pytest.raises(WireError, match="Append"):
+        decode(encode([(0, logged(EntryKind.VERSION, data))]))
 
 
 NESTED = replace(TWO, target=replace(TWO, target=TWO))
