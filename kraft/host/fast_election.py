@@ -1,41 +1,38 @@
-"""An early prevote when the leader's process has closed its link: that is news.
+"""An early prevote after the leader's process has closed its link.
 
-No leader holds a lease yet, so nobody relies on a full election timeout of calm. Followers draw a small
-random delay, so that one of them usually asks first; while it stays without a leader, a node asks a few times
-more, because a peer that has not noticed the loss yet refuses.
+No leader holds a lease at that moment, so no node relies on a full election timeout of silence. Followers
+draw a small random delay, so that usually one of them asks first. A peer that has not noticed the loss yet
+refuses; a node that stays without a leader therefore asks a few times more.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import partial
 
+from kraft.host.turns import Turns
 from kraft.node.ports import Clock
 from kraft.raft.ports import Jitter
-
-if TYPE_CHECKING:
-    from kraft.host.group.group import Group
+from kraft.raft.raft import Raft
 
 ATTEMPTS = 4
 
 
 class FastElection:
-    """Delayed campaigns; `window` is the longest delay in seconds."""
+    """Delayed campaigns. `window` is the longest delay in seconds."""
 
-    def __init__(self, clock: Clock, jitter: Jitter, window: float) -> None:
+    def __init__(self, clock: Clock, jitter: Jitter, window: float, turns: Turns) -> None:
         self._clock = clock
         self._jitter = jitter
         self._window_ms = max(2, round(window * 1000))
+        self._turns = turns
 
-    def begin(self, group: "Group", wake: Callable[["Group"], None], attempts: int = ATTEMPTS) -> None:
-        """Campaign soon, unless a leader turns up first."""
-        term = group.raft.term
+    def begin(self, group: int, raft: Raft, attempts: int = ATTEMPTS) -> None:
+        """Let the replica `raft` of the group with the id `group` campaign soon, unless a leader turns up."""
         delay = (1 + self._jitter(self._window_ms)) / 1000.0
+        self._clock.call_later(delay, partial(self._campaign, group, raft, raft.term, attempts))
 
-        def campaign() -> None:
-            if group.raft.leader or group.raft.term != term:
-                return
-            group.raft.campaign()
-            wake(group)
-            if attempts > 1:
-                self.begin(group, wake, attempts - 1)
-
-        self._clock.call_later(delay, campaign)
+    def _campaign(self, group: int, raft: Raft, term: int, attempts: int) -> None:
+        if raft.leader or raft.term != term:
+            return
+        raft.campaign()
+        self._turns.wake(group)
+        if attempts > 1:
+            self.begin(group, raft, attempts - 1)

@@ -5,7 +5,7 @@ commits larger and never queues them longer. A full disk repeats the very same t
 room: nothing that depends on it is answered, and the groups neither vote nor lead until then.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from kraft.host.ports import Disk
@@ -28,40 +28,38 @@ class Writer(Protocol):
 Written = tuple[Writer, Persist, Sequence[Outgoing]]
 
 
-class Persistence:
-    """Gathers writes; `on_full(True)` when the disk has no room, `on_full(False)` when it has again.
+class PersistenceOwner(Protocol):
+    """The host, as persistence sees it."""
 
-    `on_durable` is told each finished transaction, and tells the groups.
+    def durable(self, written: Sequence[Written]) -> None:
+        """A transaction is durable: give each write to its writer."""
+
+    def disk_full(self, full: bool) -> None:
+        """The disk has no room, or has room again."""
+
+
+class Persistence:
+    """Gathers the writes of all groups and commits one transaction at a time.
+
+    `waiting` holds the writes of the next transaction. `full`: the disk had no room for the last one.
     """
 
-    def __init__(
-        self,
-        disk: Disk,
-        clock: Clock,
-        on_full: Callable[[bool], None],
-        on_durable: Callable[[Sequence[Written]], None],
-    ) -> None:
+    def __init__(self, disk: Disk, clock: Clock, owner: PersistenceOwner) -> None:
         self._disk = disk
         self._clock = clock
-        self._on_full = on_full
-        self._on_durable = on_durable
-        self._waiting: list[Written] = []
+        self._owner = owner
+        self.waiting: list[Written] = []
         self._flying: list[Written] = []
         self.full = False
 
-    @property
-    def busy(self) -> bool:
-        """A transaction is on its way."""
-        return bool(self._flying)
-
     def add(self, writer: Writer, persist: Persist, after: Sequence[Outgoing]) -> None:
         """Put a group's write into the next transaction."""
-        self._waiting.append((writer, persist, after))
+        self.waiting.append((writer, persist, after))
 
     def flush(self) -> None:
         """Hand the waiting writes to the disk, unless it still works on the last ones."""
-        if self._waiting and not self._flying:
-            self._flying, self._waiting = self._waiting, []
+        if self.waiting and not self._flying:
+            self._flying, self.waiting = self.waiting, []
             self._commit()
 
     def _commit(self) -> None:
@@ -72,12 +70,12 @@ class Persistence:
         if not durable:
             if not self.full:
                 self.full = True
-                self._on_full(True)
+                self._owner.disk_full(True)
             self._clock.call_later(RETRY_SECONDS, self._commit)
             return
         if self.full:
             self.full = False
-            self._on_full(False)
+            self._owner.disk_full(False)
         flying, self._flying = self._flying, []
-        self._on_durable(flying)  # first: others wait for these answers, and the writer would want the GIL
+        self._owner.durable(flying)  # first: others wait for these answers, and the writer would want the GIL
         self.flush()

@@ -1,16 +1,42 @@
 """What a node can say of itself: plain values that page, JSON and shell all render."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
-from kraft.node.status import GroupStatus, MemberStatus, ReplicaStatus
+from kraft import __version__
+from kraft.config import Config
+from kraft.host import settings
+from kraft.host.context import GroupContext
+from kraft.host.group.group import Group
+from kraft.host.lifecycle import Lifecycle
+from kraft.host.membership.peers import Peers
+from kraft.node.status import GroupStatus, MemberStatus, ReplicaStatus, Status
 from kraft.raft.membership.configuration import NOBODY
 
-if TYPE_CHECKING:
-    from kraft.host.group.group import Group
-    from kraft.host.membership.peers import Peers
+
+def node_status(
+    config: Config, context: GroupContext, lifecycle: Lifecycle, groups: Mapping[int, Group], uptime: float
+) -> Status:
+    """The node as a whole; `uptime` in seconds."""
+    peers = context.peers
+    identity = peers.formation.identity
+    tick_seconds = settings.tick_seconds(config)
+    return Status(
+        node=identity.id,
+        version=__version__,
+        cluster=identity.cluster,
+        incarnation=identity.incarnation,
+        state=lifecycle.state,
+        problem=lifecycle.problem,
+        disk_full=context.persistence.full,
+        client=config.client.advertise,
+        http=peers.http_address(identity.id),
+        uptime_seconds=uptime,
+        members=member_statuses(peers, groups.get(0), tick_seconds),
+        groups=tuple(group_status(group, tick_seconds) for group in groups.values()),
+    )
 
 
-def group_status(group: "Group", tick_seconds: float) -> GroupStatus:
+def group_status(group: Group, tick_seconds: float) -> GroupStatus:
     """The replica of `group` on this node; a tick of the host lasts `tick_seconds`."""
     node, machine = group.raft, group.machine
     return GroupStatus(
@@ -38,13 +64,13 @@ def group_status(group: "Group", tick_seconds: float) -> GroupStatus:
         checkpoint_busy=group.checkpointing,
         transfers=group.transfers,
         fenced=group.fenced,
-        mismatch=group.comparing.mismatch,
+        mismatch=group.consistency.mismatch,
         pending_bytes=group.waiting_bytes,
         oldest_stamp_ms=node.base.stamp,
     )
 
 
-def replica_statuses(group: "Group", tick_seconds: float) -> tuple[ReplicaStatus, ...]:
+def replica_statuses(group: Group, tick_seconds: float) -> tuple[ReplicaStatus, ...]:
     """The followers of `group` when this node leads it, else nothing."""
     if not group.leads:
         return ()
@@ -63,7 +89,7 @@ def replica_statuses(group: "Group", tick_seconds: float) -> tuple[ReplicaStatus
     )
 
 
-def member_statuses(peers: "Peers", group: "Group | None", tick_seconds: float) -> tuple[MemberStatus, ...]:
+def member_statuses(peers: Peers, group: Group | None, tick_seconds: float) -> tuple[MemberStatus, ...]:
     """Every member as seen from here; `group` is this node's replica of group 0, if there is one yet."""
     configuration = group.raft.configuration if group is not None else NOBODY
     replicas = replica_statuses(group, tick_seconds) if group is not None else ()

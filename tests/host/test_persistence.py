@@ -35,15 +35,21 @@ def write(sequence):
     return Persist(sequence, None, None, (), 0)
 
 
-def tell(written):
-    for group, persist, after in written:
-        group.persisted(persist.sequence, after)
+class Owner:
+    def __init__(self):
+        self.full = []
+
+    def durable(self, written):
+        for group, persist, after in written:
+            group.persisted(persist.sequence, after)
+
+    def disk_full(self, full):
+        self.full.append(full)
 
 
 def build():
-    clock, disk = Clock(), Disk()
-    full: list[bool] = []
-    return clock, disk, full, Persistence(cast(Any, disk), clock, full.append, tell)
+    clock, disk, owner = Clock(), Disk(), Owner()
+    return clock, disk, owner.full, Persistence(cast(Any, disk), clock, owner)
 
 
 def test_what_arrives_while_the_disk_works_shares_the_next_transaction():

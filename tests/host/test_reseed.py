@@ -20,7 +20,7 @@ class Story(Trio):
         self.host(self.leader).admin(admin.TakeSnapshot(), taken.append)
         assert self.run(20, lambda: bool(taken))
         self.odd = self.followers[0]
-        self.fenced.comparing._fence(1)
+        self.fenced.consistency._fence(1)
         self._stopped = False
         for _ in range(clients):
             self._again()
@@ -35,7 +35,9 @@ class Story(Trio):
             self.host(self.leader).write(0, [Increment(b"n", 1)], 20, self._again)
 
     def reseed(self):
-        self.group(self.leader).comparing.equal = lambda _: 0  # it is, here: the story is about what follows
+        self.group(self.leader).consistency.equal = lambda _: (
+            0
+        )  # it is, here: the story is about what follows
         self.host(self.leader).admin(admin.Reseed(self.odd), self.answers.append)
         assert self.run(20, lambda: not self.fenced.fenced)
 

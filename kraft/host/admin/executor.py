@@ -1,16 +1,20 @@
-"""Administrators' commands carried out: some here, the others by the leader of group 0, wherever it is.
+"""Carries out administrators' commands: some on this node, the others at the leader of group 0.
 
-A command waits for a leader, goes to it once over its link, and is answered from there; see `admin` for the
-rules. The leader hands changes of the membership to `membership`, and does the rest itself.
+A command waits until a leader is known, goes to it once over its link, and is answered from there: see
+`requests` for the rules. The leader hands changes of the members to `membership`, and does the rest itself.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 import msgspec
 
 from kraft.host.admin.requests import AdminRequests, PendingCommand, reply
+from kraft.host.admin.transfers import LeadershipTransfers
+from kraft.host.group.group import Group
 from kraft.host.ports import HostObserver
+from kraft.host.turns import Turns
 from kraft.node import admin
 from kraft.node.admin import (
     CHECKPOINTING,
@@ -38,54 +42,81 @@ from kraft.node.ports import Clock
 from kraft.peerwire.messages import Admin, AdminReply, Message
 from kraft.raft.errors import NotLeading
 
-if TYPE_CHECKING:
-    from kraft.host.group.group import Group
-    from kraft.host.host import Host
-
-ADMIN_SECONDS = 30.0  # a command waits so long: a new node has to be dialled
-CHECKPOINT_SECONDS = 900.0  # those that wait for a checkpoint: a million keys take most of a minute
+ADMIN_SECONDS = 30.0  # the longest wait for a command: a new node has to be dialled
+CHECKPOINT_SECONDS = 900.0  # for those that wait for a checkpoint: a million keys take most of a minute
 
 
 class AdminExecutor:
-    """All commands of one node, its own and those that other nodes ask of it as the leader."""
+    """All commands of one node: its own, and those that other nodes ask of it as the leader.
 
-    def __init__(self, host: "Host", clock: Clock, observer: HostObserver, first_request: int) -> None:
-        self._host = host
+    `groups` are the replicas on this node, by group id.
+    """
+
+    def __init__(
+        self,
+        groups: dict[int, Group],
+        transfers: LeadershipTransfers,
+        turns: Turns,
+        clock: Clock,
+        observer: HostObserver,
+        first_request: int,
+    ) -> None:
+        self._groups = groups
+        self._transfers = transfers
+        self._turns = turns
         self._clock = clock
         self._observer = observer
         self._requests = AdminRequests(first_request)
 
     def do(self, command: AdminCommand, done: AdminDone) -> None:
-        """See `Host.admin`."""
+        """Carry out `command`, here or at the leader. `done` gets the outcome, never inside this call."""
         self._observer.event("admin_command", command=admin.command_name(command))
         if isinstance(command, LOCAL):
-            self._clock.call_later(0, lambda: self._locally(command, done))
+            self._clock.call_later(0, partial(self._do_locally, command, done))
             return
-        patience = CHECKPOINT_SECONDS if isinstance(command, CHECKPOINTING) else ADMIN_SECONDS
-        asked = PendingCommand(command, self._clock.seconds() + patience, done)
-        if not self._requests.add(asked):
-            self._clock.call_later(0, lambda: done(Busy()))
+        seconds = CHECKPOINT_SECONDS if isinstance(command, CHECKPOINTING) else ADMIN_SECONDS
+        pending = PendingCommand(command, self._clock.seconds() + seconds, done)
+        if not self._requests.add(pending):
+            self._clock.call_later(0, partial(done, Busy()))
 
     def tick(self) -> None:
-        """Give up what is late; let the leader, if there is one, have what waits."""
+        """Give up commands that are late, and give those that wait to the leader, if there is one."""
         now = self._clock.seconds()
         self._requests.expire(now)
-        group = self._host.groups.get(0)
+        group = self._groups.get(0)
         if group is None or not group.raft.leader:
             return
-        for asked in self._requests.take():
+        for pending in self._requests.take():
             if group.leads:
-                self._lead(group, asked)
+                self._requests.here(pending)
+                self._do(group, pending.command, partial(self._requests.ended, pending))
             else:
-                request = self._requests.request(group.raft.leader, asked, now)
-                self._host.post(group.raft.leader, 0, request)
+                leader = group.raft.leader
+                self._turns.post(leader, 0, self._requests.request(leader, pending, now))
+
+    def asked(self, id_: int, peer: str, message: Admin) -> None:
+        """Another node asks this one as the leader of the group `id_`."""
+        group = self._groups.get(id_)
+        if group is None:
+            return
+        answer = partial(self._answer, id_, peer, message.request)
+        if not group.leads:
+            answer(NotLeader(id_, ""))
+            return
+        try:
+            command = admin.decode(message.command)
+        except msgspec.DecodeError:
+            answer(AdminRefused(f"{group.raft.id} leads and does not know this command: update it first"))
+            return
+        self._observer.event("admin_command", command=admin.command_name(command), peer=peer)
+        self._do(group, command, answer)
 
     def answered(self, peer: str, message: AdminReply) -> None:
-        """The leader's answer to a command of this node."""
+        """The leader's answer to a command of this node arrived."""
         self._requests.answered(peer, message)
 
     def unsent(self, messages: Sequence[tuple[int, Message]]) -> None:
-        """The link took none of these."""
+        """The link took none of these (group, message) pairs."""
         for _, message in messages:
             if isinstance(message, Admin):
                 self._requests.unsent(message.request)
@@ -98,108 +129,91 @@ class AdminExecutor:
         """The node stops."""
         self._requests.abandon()
 
+    def _answer(self, group: int, peer: str, request: int, outcome: AdminOutcome) -> None:
+        self._turns.post(peer, group, reply(request, outcome))
+
     # -- as the leader --------------------------------------------------------------------------------
 
-    def asked(self, group: "Group", peer: str, message: Admin) -> None:
-        """Another node asks this one as the leader of `group`."""
-
-        def answer(outcome: AdminOutcome) -> None:
-            self._host.post(peer, group.id, reply(message.request, outcome))
-
-        if not group.leads:
-            answer(NotLeader(group.id, ""))
-            return
-        try:
-            command = admin.decode(message.command)
-        except msgspec.DecodeError:
-            answer(AdminRefused(f"{group.raft.id} leads and does not know this command: update it first"))
-            return
-        self._observer.event("admin_command", command=admin.command_name(command), peer=peer)
-        self._do(group, command, answer)
-
-    def _lead(self, group: "Group", asked: PendingCommand) -> None:
-        self._requests.here(asked)
-        self._do(group, asked.command, lambda outcome: self._requests.ended(asked, outcome))
-
-    def _do(self, group: "Group", command: AdminCommand, done: AdminDone) -> None:
+    def _do(self, group: Group, command: AdminCommand, done: AdminDone) -> None:
         try:
             self._DO[type(command)](self, group, command, done)
         except NotLeading:
             done(NotLeader(0, ""))
 
-    def _change(self, group: "Group", command: MembershipChange, done: AdminDone) -> None:
+    def _change_members(self, group: Group, command: MembershipChange, done: AdminDone) -> None:
         group.membership.do(command, done)
 
-    def _transfer(self, group: "Group", command: TransferLeadership, done: AdminDone) -> None:
+    def _transfer(self, group: Group, command: TransferLeadership, done: AdminDone) -> None:
         if command.to == group.raft.id:
             done(command.to)
         else:
-            self._host.transfers.begin(group, command.to, done)
+            self._transfers.begin(group, command.to, done)
 
-    def _step_down(self, group: "Group", _: StepDown, done: AdminDone) -> None:
-        self._host.transfers.begin(group, "", done)
+    def _transfer_to_best(self, group: Group, _: StepDown, done: AdminDone) -> None:
+        self._transfers.begin(group, "", done)
 
-    def _snapshot(self, group: "Group", _: TakeSnapshot, done: AdminDone) -> None:
+    def _take_checkpoint(self, group: Group, _: TakeSnapshot, done: AdminDone) -> None:
         if not group.take_checkpoint(done):
             done(NotLeader(0, ""))
 
-    def _verify(self, group: "Group", _: Verify, done: AdminDone) -> None:
-        def taken(outcome: int | DiskFull) -> None:
-            if isinstance(outcome, DiskFull):
-                done(outcome)
-            else:
-                group.comparing.verify(outcome, done)
-
-        if not group.take_checkpoint(taken):
+    def _verify(self, group: Group, _: Verify, done: AdminDone) -> None:
+        if not group.take_checkpoint(partial(self._verify_checkpoint, group, done)):
             done(NotLeader(0, ""))
 
-    def _reseed(self, group: "Group", command: Reseed, done: AdminDone) -> None:
-        node = group.raft
-        if command.id == node.id:
-            text = f"{node.id} leads and cannot be the source of its own copy: KRAFT STEPDOWN first"
+    def _verify_checkpoint(self, group: Group, done: AdminDone, outcome: int | DiskFull) -> None:
+        if isinstance(outcome, DiskFull):
+            done(outcome)
+        else:
+            group.consistency.verify(outcome, done)
+
+    def _reseed(self, group: Group, command: Reseed, done: AdminDone) -> None:
+        raft = group.raft
+        if command.id == raft.id:
+            text = f"{raft.id} leads and cannot be the source of its own copy: KRAFT STEPDOWN first"
             done(AdminRefused(text))
-        elif node.configuration.member(command.id) is None:
-            known = ", ".join(m.id for m in node.configuration.everyone)
+        elif raft.configuration.member(command.id) is None:
+            known = ", ".join(member.id for member in raft.configuration.everyone)
             done(AdminRefused(f"{command.id} is not a member; members are {known}"))
-        elif index := group.comparing.equal(command.id):
+        elif index := group.consistency.equal(command.id):
             text = f"{command.id} has the same data as the others at index {index}: nothing to replace"
             done(AdminRefused(text))
-        elif not group.take_checkpoint(lambda outcome: self._send_copy(group, command.id, outcome, done)):
+        elif not group.take_checkpoint(partial(self._send_copy, group, command.id, done)):
             done(NotLeader(0, ""))
 
-    def _send_copy(self, group: "Group", id_: str, outcome: int | DiskFull, done: AdminDone) -> None:
-        """The receiver has cut its log up to its own last checkpoint at most, so the copy must be new."""
+    def _send_copy(self, group: Group, id_: str, done: AdminDone, outcome: int | DiskFull) -> None:
+        """Send the new checkpoint: the receiver has cut its log at most up to its own last checkpoint."""
         if isinstance(outcome, DiskFull):
             done(outcome)
         else:
             group.reseed(id_)
             done("OK")
 
-    _DO: ClassVar[dict[type, Callable[["AdminExecutor", "Group", Any, AdminDone], None]]] = {
-        **dict.fromkeys((Add, Remove, Promote, Demote, Readdress, Replace), _change),
+    _DO: ClassVar[dict[type, Callable[["AdminExecutor", Group, Any, AdminDone], None]]] = {
+        **dict.fromkeys((Add, Remove, Promote, Demote, Readdress, Replace), _change_members),
         TransferLeadership: _transfer,
-        StepDown: _step_down,
-        TakeSnapshot: _snapshot,
+        StepDown: _transfer_to_best,
+        TakeSnapshot: _take_checkpoint,
         Verify: _verify,
         Reseed: _reseed,
     }
 
     # -- on this node ---------------------------------------------------------------------------------
 
-    def _locally(self, command: AdminCommand, done: AdminDone) -> None:
-        groups = list(self._host.groups.values())
+    def _do_locally(self, command: Drain | Compact, done: AdminDone) -> None:
+        groups = list(self._groups.values())
         if isinstance(command, Compact):
             done(sum(group.compact(command.keep) for group in groups))
-        elif isinstance(command, Drain):
-            for group in groups:
-                group.drain(command.on)
-            if command.on:
-                self._host.transfers.transfer_all(groups, lambda: done(self._drained(groups)))
-            else:
-                done("OK")
+            return
+        for group in groups:
+            group.drain(command.on)
+        if command.on:
+            self._transfers.transfer_all(groups, partial(self._drained, groups, done))
+        else:
+            done("OK")
 
-    def _drained(self, groups: Sequence["Group"]) -> AdminOutcome:
-        left = [str(group.id) for group in groups if group.leads]
-        if not left:
-            return "OK"
-        return AdminRefused(f"still leads group {', '.join(left)}: no other voter could take over")
+    def _drained(self, groups: Sequence[Group], done: AdminDone) -> None:
+        led = [str(group.id) for group in groups if group.leads]
+        if led:
+            done(AdminRefused(f"still leads group {', '.join(led)}: no other voter could take over"))
+        else:
+            done("OK")

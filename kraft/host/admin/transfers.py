@@ -1,43 +1,73 @@
-"""Handing leadership over: for maintenance, for an orderly end, or by an administrator's word (RD 3.10).
+"""Leadership transfers (Raft thesis 3.10), each with a caller that waits for its outcome.
 
-The core does the transfer; here somebody waits for its outcome. It is done when another node is known to
-lead, and it has failed when the core gave up and this node leads on.
+Consensus carries the transfer out. It has succeeded when another node is known to lead, and it has failed
+when consensus gave it up and this node goes on leading.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from kraft.host.group.group import Group
 from kraft.host.membership.changes import best_successor
+from kraft.host.pending import Pending
+from kraft.host.turns import Turns
 from kraft.node.errors import AdminRefused
 from kraft.node.ports import Clock
 from kraft.raft.errors import NotLeading, TransferRefused
 
-if TYPE_CHECKING:
-    from kraft.host.group.group import Group
-
-Outcome = str | Exception  # the new leader's id
+TransferOutcome = str | Exception  # the id of the new leader, or the reason of the failure
 
 
-@dataclass(slots=True)
-class _Waiting:
-    group: "Group"
-    to: str
-    until: float
-    done: Callable[[Outcome], None]
+class _PendingTransfer(Pending[TransferOutcome]):
+    """A transfer of the leadership of `group` to the node `to`."""
+
+    __slots__ = ("group", "to")
+
+    def __init__(
+        self, group: Group, to: str, deadline: float, done: Callable[[TransferOutcome], None]
+    ) -> None:
+        super().__init__(deadline, done)
+        self.group = group
+        self.to = to
+
+    def outcome(self, now: float) -> TransferOutcome | None:
+        """The new leader or the failure; None while the transfer goes on."""
+        raft = self.group.raft
+        if raft.leader and raft.leader != raft.id:
+            return raft.leader
+        if raft.leader and not raft.transferring:
+            return AdminRefused(f"{self.to} did not take over in time; {raft.id} leads on")
+        if self.deadline <= now:
+            return AdminRefused("no new leader is known yet")
+        return None
+
+
+class _Countdown:
+    """Calls `done` when `count` transfers have ended, in whatever way."""
+
+    def __init__(self, count: int, done: Callable[[], None]) -> None:
+        self._count = count
+        self._done = done
+
+    def ended(self, _: TransferOutcome) -> None:
+        self._count -= 1
+        if not self._count:
+            self._done()
 
 
 class LeadershipTransfers:
-    """The transfers under way on this node. `patience` in seconds bounds each of them."""
+    """The transfers under way on this node. Each of them lasts at most `timeout` seconds."""
 
-    def __init__(self, clock: Clock, patience: float, wake: Callable[["Group"], None]) -> None:
+    def __init__(self, clock: Clock, timeout: float, turns: Turns) -> None:
         self._clock = clock
-        self._patience = patience
-        self._wake = wake
-        self._waiting: list[_Waiting] = []
+        self._timeout = timeout
+        self._turns = turns
+        self._pending: list[_PendingTransfer] = []
 
-    def begin(self, group: "Group", to: str, done: Callable[[Outcome], None]) -> None:
-        """Move the leadership of `group`, which this node leads, to the node `to`, or to the best one."""
+    def begin(self, group: Group, to: str, done: Callable[[TransferOutcome], None]) -> None:
+        """Transfer the leadership of `group`, which this node leads, to the node `to`, or to the best voter.
+
+        `done` gets the id of the new leader, or `AdminRefused`.
+        """
         to = to or best_successor(group.raft)
         if not to:
             done(AdminRefused("no other voter is reachable and up to date: leadership stays here"))
@@ -50,50 +80,39 @@ class LeadershipTransfers:
         except NotLeading:
             done(AdminRefused("leadership is on its way already"))
             return
-        self._waiting.append(_Waiting(group, to, self._clock.seconds() + self._patience, done))
-        self._wake(group)
+        self._pending.append(_PendingTransfer(group, to, self._clock.seconds() + self._timeout, done))
+        self._turns.wake(group.id)
 
-    def transfer_away(self, group: "Group") -> None:
-        """Move the leadership of `group` away, whoever will take it; to be called until it is gone."""
-        if all(waiting.group is not group for waiting in self._waiting):
-            self.begin(group, "", lambda _: None)
+    def transfer_away(self, group: Group) -> None:
+        """Transfer the leadership of `group` to any voter. Call it again until this node leads no more."""
+        if all(pending.group is not group for pending in self._pending):
+            self.begin(group, "", _ignore)
 
-    def transfer_all(self, groups: Iterable["Group"], done: Callable[[], None]) -> None:
-        """Move all leaderships away; `done` when none is left here, or no more can be moved."""
+    def transfer_all(self, groups: Iterable[Group], done: Callable[[], None]) -> None:
+        """Transfer all leaderships away. Calls `done` when none is left here, or no more can be moved."""
         led = [g for g in groups if g.leads and g.raft.configuration.electors != (g.raft.id,)]
-        open_ = len(led)
-
-        def ended(_: Outcome) -> None:
-            nonlocal open_
-            open_ -= 1
-            if not open_:
-                done()
-
         if not led:
             self._clock.call_later(0, done)
+        countdown = _Countdown(len(led), done)
         for group in led:
-            self.begin(group, "", ended)
+            self.begin(group, "", countdown.ended)
 
     def tick(self) -> None:
-        """See how they stand."""
-        if not self._waiting:
+        """Answer the callers of the transfers that have ended."""
+        if not self._pending:
             return
         now = self._clock.seconds()
-        settled = []
-        for waiting in self._waiting:
-            outcome = self._outcome(waiting, now)
-            if outcome is not None:
-                settled.append((waiting, outcome))
-        self._waiting = [w for w in self._waiting if all(w is not s for s, _ in settled)]
-        for waiting, outcome in settled:
-            waiting.done(outcome)
+        pending, self._pending = self._pending, []
+        ended: list[tuple[_PendingTransfer, TransferOutcome]] = []
+        for each in pending:
+            outcome = each.outcome(now)
+            if outcome is None:
+                self._pending.append(each)
+            else:
+                ended.append((each, outcome))
+        for each, outcome in ended:
+            each.settle(outcome)
 
-    def _outcome(self, waiting: _Waiting, now: float) -> Outcome | None:
-        node = waiting.group.raft
-        if node.leader and node.leader != node.id:
-            return node.leader
-        if node.leader and not node.transferring:
-            return AdminRefused(f"{waiting.to} did not take over in time; {node.id} leads on")
-        if waiting.until <= now:
-            return AdminRefused("no new leader is known yet")
-        return None
+
+def _ignore(_: TransferOutcome) -> None:
+    """No caller waits for the outcome."""

@@ -6,16 +6,13 @@ vote and to acknowledge entries.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from kraft.host.consistency.verdicts import EQUAL, UNKNOWN, Divergence, ReplicaSum, Verdict
+from kraft.host.context import GroupContext
 from kraft.kv.checkpoint import Checkpoint
 from kraft.node.errors import NotLeader
 from kraft.peerwire.messages import Digest, Fence, Message
 from kraft.raft.raft import Raft
-
-if TYPE_CHECKING:
-    from kraft.host.group.group import GroupContext
 
 REPORT_SECONDS = 10.0  # between reports of the same checkpoint: one may get lost
 VERIFY_SECONDS = 10.0  # for the reports of all replicas after the leader's own checkpoint
@@ -28,7 +25,7 @@ class ConsistencyChecker:
         self,
         group: int,
         node: Raft,
-        around: "GroupContext",
+        context: GroupContext,
         post: Callable[[str, Message], None],
         fenced: Callable[[bool], None],
         checkpoint: Checkpoint | None,
@@ -36,7 +33,7 @@ class ConsistencyChecker:
         self.mismatch = False  # some replica is known to differ, or nobody can tell which one
         self._group = group
         self._node = node
-        self._around = around
+        self._context = context
         self._post = post
         self._fenced = fenced
         self._divergence = Divergence(node.id)
@@ -56,7 +53,7 @@ class ConsistencyChecker:
     def completed(self, checkpoint: Checkpoint) -> None:
         """This replica's checkpoint is durable."""
         self._divergence.own(checkpoint.base.index, checkpoint.sum)
-        self._around.observer.compared(self._group, "taken")
+        self._context.observer.compared(self._group, "taken")
         self._judge()
 
     def restored(self, checkpoint: Checkpoint) -> None:
@@ -87,7 +84,7 @@ class ConsistencyChecker:
 
     def verify(self, index: int, done: Callable[[list[object] | NotLeader], None]) -> None:
         """`done` gets the table of all replicas when every one has reported `index`, or time is up."""
-        self._verifying.append((index, self._around.clock.seconds() + VERIFY_SECONDS, done))
+        self._verifying.append((index, self._context.clock.seconds() + VERIFY_SECONDS, done))
 
     def equal(self, replica: str) -> int:
         """The index at which `replica` was last like the others; 0 when it was not, or nobody knows."""
@@ -142,8 +139,8 @@ class ConsistencyChecker:
         self._members = members
 
     def _tell(self, verdict: Verdict, replica: str) -> None:
-        self._around.observer.compared(self._group, "different")
-        self._around.observer.event(
+        self._context.observer.compared(self._group, "different")
+        self._context.observer.event(
             "replica_differs",
             group=self._group,
             replica=replica,
@@ -160,9 +157,9 @@ class ConsistencyChecker:
 
     def _fence(self, index: int) -> None:
         def remembered() -> None:
-            self._around.observer.event("replica_fenced", group=self._group, index=index)
+            self._context.observer.event("replica_fenced", group=self._group, index=index)
 
         if not self._wrong:
             self._wrong = True
             self._fenced(True)
-            self._around.disk.fence(self._group, True, remembered)
+            self._context.disk.fence(self._group, True, remembered)

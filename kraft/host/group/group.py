@@ -7,18 +7,15 @@ on its way to or from another node in `sending` and `receiving`.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 from msgspec.structs import replace
 
-from kraft.host.admin.executor import AdminExecutor
 from kraft.host.applier import Applier, Replies
 from kraft.host.consistency.checker import ConsistencyChecker
+from kraft.host.context import GroupContext
 from kraft.host.group.checkpoints import Checkpoints, CheckpointSettings, Waiter
 from kraft.host.membership.changes import Membership
-from kraft.host.persistence import Persistence
-from kraft.host.ports import Disk, HostObserver
 from kraft.host.requests.proposals import Done
 from kraft.host.requests.read_rounds import ReadDone
 from kraft.host.requests.requests import Serving, Timing
@@ -29,17 +26,13 @@ from kraft.kv import commands as kv
 from kraft.kv.checkpoint import Checkpoint
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.machine import Machine
-from kraft.node.ports import Clock
 from kraft.node.status import TransferStatus
 from kraft.node.values import Received
 from kraft.peerwire.messages import (
-    Admin,
-    AdminReply,
     Digest,
     Fence,
     Forward,
     ForwardReply,
-    Invitation,
     Message,
     ReadIndex,
     ReadIndexReply,
@@ -64,21 +57,6 @@ from kraft.raft.ready import Fetch, Outgoing, Ready
 _ANSWERS = frozenset((PreVoteReply, VoteReply, AppendReply, HeartbeatReply))
 
 
-@dataclass(frozen=True, slots=True)
-class GroupContext:
-    """What a group shares with its host."""
-
-    clock: Clock
-    disk: Disk
-    persistence: Persistence
-    observer: HostObserver
-    post: Callable[[str, int, Message], None]  # queue a message for the end of this turn
-    wake: Callable[["Group"], None]  # take part in the next turn
-    broken: Callable[[Exception], None]  # an error that excludes going on: never comes back in production
-    reconfigured: Callable[["Group"], None]  # another configuration is in force
-    administration: AdminExecutor
-
-
 class Group:
     """A replica. All entry points return at once; effects happen in `turn`."""
 
@@ -87,7 +65,7 @@ class Group:
         id: int,  # noqa: A002
         node: Raft,
         membership: Membership,
-        around: GroupContext,
+        context: GroupContext,
         timing: Timing,
         checkpoints: CheckpointSettings,
         snapshots: SnapshotSettings,
@@ -102,49 +80,49 @@ class Group:
             machine = Machine.restored(keyspace, checkpoint.base.stamp, checkpoint.revision)
 
         def post(peer: str, message: Message) -> None:
-            around.post(peer, id, message)
+            context.turns.post(peer, id, message)
 
         self.id = id
         self.raft = node
-        self._around = around
+        self._context = context
         self._applying = Applier(
             id,
-            around.disk,
+            context.disk,
             machine,
             0 if checkpoint is None else checkpoint.base.index,
             lambda entry: self._serving.next(entry),
             self._applied,
-            around.broken,
+            context.broken,
             timing.batch_bytes,
         )
         self._serving = Serving(
             id,
             node,
             self._applying,
-            around.clock,
-            around.observer,
+            context.clock,
+            context.observer,
             post,
-            lambda: around.wake(self),
+            lambda: context.turns.wake(id),
             timing,
             first_request,
         )
         self._checkpoints = Checkpoints(
-            id, around.disk, around.observer, checkpoints, checkpoint, self._checkpoint_completed
+            id, context.disk, context.observer, checkpoints, checkpoint, self._checkpoint_completed
         )
         self._sending = SnapshotSender(
             id,
-            around.clock,
-            around.disk,
+            context.clock,
+            context.disk,
             post,
             self._snapshot_ended,
-            around.observer,
+            context.observer,
             snapshots,
             self._wants_checkpoint,
         )
         self._receiving = SnapshotReceiver(
-            id, around.clock, around.disk, post, self._snapshot_received, around.observer, snapshots
+            id, context.clock, context.disk, post, self._snapshot_received, context.observer, snapshots
         )
-        self.comparing = ConsistencyChecker(id, node, around, post, self._fence_changed, checkpoint)
+        self.consistency = ConsistencyChecker(id, node, context, post, self._fence_changed, checkpoint)
         self.membership = membership
         self._received: Received | None = None  # given to the core, not handed back in a Ready yet
         self._switching = 0  # the write that makes its file the group's, until it is durable
@@ -231,7 +209,7 @@ class Group:
                 self._serving.led_by(message)
             elif type(message) is HeartbeatReply:
                 self._serving.heard(sender, message)
-        self._around.wake(self)
+        self._context.turns.wake(self.id)
 
     def link_up(self, peer: str, incarnation: str) -> None:
         """A link to `peer` is open, and that is who is there."""
@@ -258,13 +236,13 @@ class Group:
         was_leader = self.raft.leader == peer
         if closed_by_peer:
             self.raft.leader_lost(peer)
-        self._around.wake(self)
+        self._context.turns.wake(self.id)
         return was_leader and closed_by_peer and not self.raft.leader
 
     def unsent(self, peer: str, message: Message) -> None:
         """The link to `peer` did not take this message: see `ports.Network.send`."""
         if type(message) is Heartbeat:
-            self._around.observer.heartbeat_unsent(self.id, peer)
+            self._context.observer.heartbeat_unsent(self.id, peer)
         self._serving.unsent(peer, message)
 
     def persisted(self, sequence: int, after: Sequence[Outgoing]) -> None:
@@ -272,30 +250,30 @@ class Group:
         try:
             self.raft.persisted(sequence)
         except InvariantViolation as error:
-            self._around.broken(error)
+            self._context.broken(error)
             raise
         self._send(after)
         if self._switching and sequence >= self._switching:
             self._switching = 0
-        self._around.wake(self)
+        self._context.turns.wake(self.id)
 
     # -- time -----------------------------------------------------------------------------------------
 
     def tick(self) -> None:
         """One tick of the host."""
         self.raft.tick()
-        now = self._around.clock.seconds()
-        self._serving.tick(now, self._around.persistence.full)
+        now = self._context.clock.seconds()
+        self._serving.tick(now, self._context.persistence.full)
         if self.leads:
             needy = [follower.peer for follower in self.raft.progress() if follower.state == "snapshot"]
             self._sending.tick(now, needy)
             if self._checkpoints.due(now, self.applied, self.machine):
                 self._serving.propose_marker()
         self._receiving.tick(now, self.raft.commit)
-        self.comparing.tick(now)
+        self.consistency.tick(now)
         self.membership.tick(now)
         self._cut_log()
-        self._around.wake(self)
+        self._context.turns.wake(self.id)
 
     def _cut_log(self) -> None:
         """Not what the receiver of a copy needs behind it, and nothing before a new state is the disk's."""
@@ -313,33 +291,46 @@ class Group:
             self._configuration = self.raft.configuration
             self._tell_strangers()
             self._serving.reconfigured()
-            self._around.reconfigured(self)
+            self.reconfigured()
         if ready is not None:
             self._carry_out(ready)
         if self._led != self.leads:
             self._led = self.leads
             if not self._led:
                 self._sending.stop()
-                self.comparing.follow()
+                self.consistency.follow()
+
+    def reconfigured(self) -> None:
+        """Another configuration is in force. That of group 0 says which links the node keeps."""
+        configuration = self.raft.configuration
+        self._context.observer.event(
+            "configuration_changed",
+            group=self.id,
+            voters=configuration.voters,
+            learners=configuration.learners,
+            joint=configuration.joint,
+        )
+        if self.id == 0:
+            self._context.peers.reconfigured(configuration)
 
     def finish(self) -> None:
         """After the turn's messages are on their way: apply and answer."""
         if self._applying.waiting:
-            started = self._around.clock.seconds()
+            started = self._context.clock.seconds()
             self._applying.slice()
-            self._around.observer.applied(self.id, self._around.clock.seconds() - started)
+            self._context.observer.applied(self.id, self._context.clock.seconds() - started)
             if self._applying.waiting:
-                self._around.wake(self)
+                self._context.turns.wake(self.id)
         self._serving.finish()
 
     def _carry_out(self, ready: Ready) -> None:
-        around = self._around
+        context = self._context
         self._send(ready.send_now)
         if ready.restored is not None and ready.persist is not None:
             self._switching = ready.persist.sequence
             self._restore(ready.apply)
         if ready.persist is not None:
-            around.persistence.add(self, ready.persist, ready.send_after_persist)
+            context.persistence.add(self, ready.persist, ready.send_after_persist)
         self._applying.add(ready.apply)
         for state in ready.reads:
             self._serving.round_confirmed(state.ctx, state.index)
@@ -354,14 +345,14 @@ class Group:
         for outgoing in messages:
             if self._strangers and outgoing.to in self._strangers and type(outgoing.message) not in _ANSWERS:
                 continue
-            self._around.post(outgoing.to, self.id, outgoing.message)
+            self._context.turns.post(outgoing.to, self.id, outgoing.message)
 
     def _fetch(self, fetch: Fetch) -> None:
         def fetched(entries: Sequence[Entry]) -> None:
             self.raft.fetched(fetch.peer, entries)
-            self._around.wake(self)
+            self._context.turns.wake(self.id)
 
-        self._around.disk.fetch(self.id, fetch.first, fetch.last, fetch.max_bytes, fetched)
+        self._context.disk.fetch(self.id, fetch.first, fetch.last, fetch.max_bytes, fetched)
 
     def replay(self, upto: int, done: Callable[[], None]) -> None:
         """Apply the log behind the last checkpoint up to `upto`, piece by piece, then `done`."""
@@ -373,13 +364,13 @@ class Group:
         self._checkpoints.applied(entry)
         if entry.kind == EntryKind.MARKER and not (self._applying.replaying or self._switching):
             base = replace(self.raft.base_at(entry.index), stamp=entry.stamp)
-            self._checkpoints.marker(base, self.machine, self._around.clock.seconds())
+            self._checkpoints.marker(base, self.machine, self._context.clock.seconds())
         self._serving.applied(replies)
 
     def _checkpoint_completed(self, checkpoint: Checkpoint) -> None:
-        self.comparing.completed(checkpoint)
+        self.consistency.completed(checkpoint)
         self._sending.checkpointed()
-        self._around.wake(self)
+        self._context.turns.wake(self.id)
 
     def compact(self, keep: int) -> int:
         """Cut the log behind the last checkpoint to `keep` entries (below 0: as configured), bit by bit; how
@@ -405,20 +396,20 @@ class Group:
         if index is None:
             return False
         self._checkpoints.when_durable(index, done)
-        self._around.wake(self)
+        self._context.turns.wake(self.id)
         return True
 
     # -- snapshots ------------------------------------------------------------------------------------
 
     def _snapshot_ended(self, peer: str) -> None:
         self.raft.snapshot_ended(peer)
-        self._around.wake(self)
+        self._context.turns.wake(self.id)
 
     def _wants_checkpoint(self) -> None:
         """There is nothing to send yet."""
         if not self._checkpoints.busy:
             self._serving.propose_marker()
-            self._around.wake(self)
+            self._context.turns.wake(self.id)
 
     def _snapshot_received(self, received: Received, offer: SnapshotOffer) -> bool:
         """All of it is here: let the core take it; False when it has no use for it any more."""
@@ -429,10 +420,10 @@ class Group:
             if taken:
                 self.raft.reseed(base, received.number)
             else:
-                self._around.observer.event("snapshot_not_taken", group=self.id, index=base.index)
+                self._context.observer.event("snapshot_not_taken", group=self.id, index=base.index)
         else:  # also when it was meant for a state that is wrong, and is newer than all that is known here
             taken = self.raft.install(base, received.number)
-        self._around.wake(self)
+        self._context.turns.wake(self.id)
         return taken
 
     def _restore(self, coming: Sequence[Entry]) -> None:
@@ -448,23 +439,23 @@ class Group:
         self._serving.restored()
         self._applying.restore(received)
         self._checkpoints.restored(received.checkpoint)
-        self.comparing.restored(received.checkpoint)
+        self.consistency.restored(received.checkpoint)
         self._fence_changed(False)  # on disk the switch itself does that
         upto = coming[0].index - 1 if coming else self.raft.applied
         if upto > self.applied:
-            self._applying.replay(upto, lambda: self._around.wake(self))
+            self._applying.replay(upto, lambda: self._context.turns.wake(self.id))
 
     def _offered(self, sender: str, message: SnapshotOffer) -> None:
         if sender != self.raft.leader or (message.reseed and message.base.index < self.raft.base.index):
             return  # the log behind such a copy is gone here: a newer one will be offered
         if not self._receiving.offered(sender, message, self.raft.commit, self._serving.fenced):
             known = min(self.raft.commit, self.raft.durable)
-            self._around.post(sender, self.id, AppendReply(self.raft.term, known))
+            self._context.turns.post(sender, self.id, AppendReply(self.raft.term, known))
 
     def reseed(self, peer: str) -> None:
         """Replace the state of `peer` by a copy of the leader's, here."""
         self._sending.offer(peer, reseed=True)
-        self._around.wake(self)
+        self._context.turns.wake(self.id)
 
     def drain(self, on: bool) -> None:
         """Take no leadership, or, off again, any that comes."""
@@ -481,14 +472,11 @@ class Group:
         ForwardReply: lambda self, sender, message: self._serving.answered(sender, message),
         ReadIndex: lambda self, sender, message: self._serving.asked(sender, message),
         ReadIndexReply: lambda self, sender, message: self._serving.told(sender, message),
-        Admin: lambda self, sender, message: self._around.administration.asked(self, sender, message),
-        AdminReply: lambda self, sender, message: self._around.administration.answered(sender, message),
-        Invitation: lambda self, _, message: None,  # noqa: ARG005  this node belongs to a cluster already
         SnapshotOffer: _offered,
         SnapshotRequest: lambda self, sender, message: self._sending.requested(sender, message),
         SnapshotChunk: lambda self, sender, message: self._receiving.chunk(sender, message),
-        Digest: lambda self, sender, message: self.comparing.heard(sender, message),
-        Fence: lambda self, _, message: self.comparing.fence(message),
+        Digest: lambda self, sender, message: self.consistency.heard(sender, message),
+        Fence: lambda self, _, message: self.consistency.fence(message),
     }
 
     # -- the end --------------------------------------------------------------------------------------

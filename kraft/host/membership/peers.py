@@ -23,6 +23,7 @@ class Peers:
         self.formation = formation
         self.hellos: dict[str, Hello] = {}
         self.connected: set[str] = set()
+        self.removed = False  # this node is no member any more: open links are no reason to serve clients
         self.unformed: set[str] = set()  # peers that greeted before they had formed, and sent nothing since
         self._config = config
         self._clock = clock
@@ -98,6 +99,7 @@ class Peers:
     def reconfigured(self, configuration: Configuration) -> None:
         """Another configuration is in force: keep links to its members, and after a while to no others."""
         self.formation.current = configuration
+        self.removed = bool(self.formation.removed)
         if not configuration.members:
             return
         own = self.formation.identity.id

@@ -29,7 +29,7 @@ class Replica:
         self.fenced: list[bool] = []
         self.stored: list[bool] = []
         around = SimpleNamespace(clock=self.clock, observer=self, disk=self)
-        self.comparing = ConsistencyChecker(
+        self.consistency = ConsistencyChecker(
             0,
             self.node,  # type: ignore[arg-type]
             around,  # type: ignore[arg-type]
@@ -50,12 +50,12 @@ class Replica:
 
     def tick(self, seconds: float = 0.0) -> None:
         self.clock.advance(seconds)
-        self.comparing.tick(self.clock.now)
+        self.consistency.tick(self.clock.now)
 
 
 def test_a_follower_reports_each_checkpoint_once_to_each_leader() -> None:
     follower = Replica("K2", leader="K1")
-    follower.comparing.completed(checkpoint(10, RIGHT))
+    follower.consistency.completed(checkpoint(10, RIGHT))
     follower.tick()
     follower.tick()
     assert follower.posted == [("K1", Digest(10, RIGHT))]
@@ -67,32 +67,32 @@ def test_a_follower_reports_each_checkpoint_once_to_each_leader() -> None:
 
 def test_equal_sums_are_no_news() -> None:
     leader = Replica("K1", leader="K1")
-    leader.comparing.completed(checkpoint(10, RIGHT))
-    leader.comparing.heard("K2", Digest(10, RIGHT))
-    leader.comparing.heard("K3", Digest(10, RIGHT))
+    leader.consistency.completed(checkpoint(10, RIGHT))
+    leader.consistency.heard("K2", Digest(10, RIGHT))
+    leader.consistency.heard("K3", Digest(10, RIGHT))
 
-    assert not leader.comparing.mismatch
+    assert not leader.consistency.mismatch
     assert leader.posted == []
     assert leader.events == []
 
 
 def test_an_operator_is_told_once_and_the_odd_one_until_it_is_right() -> None:
     leader = Replica("K1", leader="K1")
-    leader.comparing.completed(checkpoint(10, RIGHT))
-    leader.comparing.heard("K3", Digest(10, WRONG))
-    leader.comparing.heard("K2", Digest(10, RIGHT))
-    leader.comparing.heard("K3", Digest(10, WRONG))
+    leader.consistency.completed(checkpoint(10, RIGHT))
+    leader.consistency.heard("K3", Digest(10, WRONG))
+    leader.consistency.heard("K2", Digest(10, RIGHT))
+    leader.consistency.heard("K3", Digest(10, WRONG))
 
-    assert leader.comparing.mismatch
+    assert leader.consistency.mismatch
     assert leader.posted == [("K3", Fence(10, RIGHT))] * 2
     assert [fields["decided"] for _, fields in leader.events] == [False, False, True]
 
 
 def test_a_leader_that_is_the_odd_one_fences_itself() -> None:
     leader = Replica("K1", leader="K1")
-    leader.comparing.completed(checkpoint(10, WRONG))
-    leader.comparing.heard("K2", Digest(10, RIGHT))
-    leader.comparing.heard("K3", Digest(10, RIGHT))
+    leader.consistency.completed(checkpoint(10, WRONG))
+    leader.consistency.heard("K2", Digest(10, RIGHT))
+    leader.consistency.heard("K3", Digest(10, RIGHT))
 
     assert leader.fenced == [True]
     assert leader.stored == [True]
@@ -100,10 +100,10 @@ def test_a_leader_that_is_the_odd_one_fences_itself() -> None:
 
 def test_without_a_majority_there_is_an_alarm_and_no_fence() -> None:
     leader = Replica("K1", leader="K1")
-    leader.comparing.completed(checkpoint(10, WRONG))
-    leader.comparing.heard("K2", Digest(10, RIGHT))
-    assert leader.comparing.mismatch
-    leader.comparing.heard("K3", Digest(10, OTHER))
+    leader.consistency.completed(checkpoint(10, WRONG))
+    leader.consistency.heard("K2", Digest(10, RIGHT))
+    assert leader.consistency.mismatch
+    leader.consistency.heard("K3", Digest(10, OTHER))
 
     assert leader.fenced == []
     assert leader.posted == []
@@ -112,25 +112,25 @@ def test_without_a_majority_there_is_an_alarm_and_no_fence() -> None:
 
 def test_a_fence_is_believed_only_if_the_own_sum_differs_at_that_very_index() -> None:
     follower = Replica("K2", leader="K1")
-    follower.comparing.completed(checkpoint(10, WRONG))
-    follower.comparing.fence(Fence(9, RIGHT))
-    follower.comparing.fence(Fence(10, WRONG))
+    follower.consistency.completed(checkpoint(10, WRONG))
+    follower.consistency.fence(Fence(9, RIGHT))
+    follower.consistency.fence(Fence(10, WRONG))
     assert follower.fenced == []
 
-    follower.comparing.fence(Fence(10, RIGHT))
+    follower.consistency.fence(Fence(10, RIGHT))
     assert follower.fenced == [True]
 
 
 def test_verify_answers_when_all_have_reported() -> None:
     leader = Replica("K1", leader="K1")
     tables: list[Any] = []
-    leader.comparing.completed(checkpoint(10, RIGHT))
-    leader.comparing.verify(10, tables.append)
-    leader.comparing.heard("K2", Digest(10, RIGHT))
+    leader.consistency.completed(checkpoint(10, RIGHT))
+    leader.consistency.verify(10, tables.append)
+    leader.consistency.heard("K2", Digest(10, RIGHT))
     leader.tick()
     assert tables == []
 
-    leader.comparing.heard("K3", Digest(10, RIGHT))
+    leader.consistency.heard("K3", Digest(10, RIGHT))
     leader.tick()
     assert [(row["node"], row["state"]) for row in tables[0]] == [(f"K{n}", "equal") for n in (1, 2, 3)]
 
@@ -138,9 +138,9 @@ def test_verify_answers_when_all_have_reported() -> None:
 def test_verify_does_not_wait_for_ever() -> None:
     leader = Replica("K1", leader="K1")
     tables: list[Any] = []
-    leader.comparing.completed(checkpoint(10, RIGHT))
-    leader.comparing.verify(10, tables.append)
-    leader.comparing.heard("K2", Digest(10, RIGHT))
+    leader.consistency.completed(checkpoint(10, RIGHT))
+    leader.consistency.verify(10, tables.append)
+    leader.consistency.heard("K2", Digest(10, RIGHT))
     leader.tick(VERIFY_SECONDS)
 
     assert [row["state"] for row in tables[0]] == ["equal", "equal", "unknown"]
@@ -149,25 +149,25 @@ def test_verify_does_not_wait_for_ever() -> None:
 def test_who_waits_for_a_leader_that_was_deposed_is_sent_to_the_next_one() -> None:
     leader = Replica("K1", leader="K1")
     answers: list[Any] = []
-    leader.comparing.completed(checkpoint(10, RIGHT))
-    leader.comparing.verify(10, answers.append)
+    leader.consistency.completed(checkpoint(10, RIGHT))
+    leader.consistency.verify(10, answers.append)
     leader.node.leader = "K2"
-    leader.comparing.follow()
+    leader.consistency.follow()
     leader.tick(VERIFY_SECONDS)
     assert [(type(each), each.args) for each in answers] == [(NotLeader, (0, "K2"))]
 
 
 def test_a_replica_with_a_copy_of_the_leaders_state_is_right_again() -> None:
     leader = Replica("K1", leader="K1")
-    leader.comparing.completed(checkpoint(10, RIGHT))
-    leader.comparing.heard("K2", Digest(10, RIGHT))
-    leader.comparing.heard("K3", Digest(10, WRONG))
-    leader.comparing.completed(checkpoint(20, RIGHT))
-    leader.comparing.heard("K2", Digest(20, RIGHT))
-    assert leader.comparing.mismatch
+    leader.consistency.completed(checkpoint(10, RIGHT))
+    leader.consistency.heard("K2", Digest(10, RIGHT))
+    leader.consistency.heard("K3", Digest(10, WRONG))
+    leader.consistency.completed(checkpoint(20, RIGHT))
+    leader.consistency.heard("K2", Digest(20, RIGHT))
+    assert leader.consistency.mismatch
 
-    leader.comparing.heard("K3", Digest(20, RIGHT))
-    assert not leader.comparing.mismatch
+    leader.consistency.heard("K3", Digest(20, RIGHT))
+    assert not leader.consistency.mismatch
 
 
 def test_a_restarted_replica_knows_the_sum_of_what_it_loaded() -> None:
@@ -175,29 +175,29 @@ def test_a_restarted_replica_knows_the_sum_of_what_it_loaded() -> None:
     follower.tick()
     assert follower.posted == [("K1", Digest(10, WRONG))]
 
-    follower.comparing.fence(Fence(10, RIGHT))
+    follower.consistency.fence(Fence(10, RIGHT))
     assert follower.fenced == [True]
 
 
 def test_who_is_no_member_any_more_is_no_alarm() -> None:
     leader = Replica("K1", leader="K1")
-    leader.comparing.completed(checkpoint(10, RIGHT))
-    leader.comparing.heard("K2", Digest(10, RIGHT))
-    leader.comparing.heard("K3", Digest(10, WRONG))
-    assert leader.comparing.mismatch
+    leader.consistency.completed(checkpoint(10, RIGHT))
+    leader.consistency.heard("K2", Digest(10, RIGHT))
+    leader.consistency.heard("K3", Digest(10, WRONG))
+    assert leader.consistency.mismatch
 
     leader.node.configuration = Configuration.of_voters(TRIO.members[:2])
-    leader.comparing.completed(checkpoint(20, RIGHT))
-    assert not leader.comparing.mismatch
+    leader.consistency.completed(checkpoint(20, RIGHT))
+    assert not leader.consistency.mismatch
 
 
 def test_the_word_of_another_incarnation_is_not_this_ones() -> None:
     leader = Replica("K1", leader="K1")
-    leader.comparing.completed(checkpoint(10, RIGHT))
-    leader.comparing.heard("K2", Digest(10, RIGHT))
-    leader.comparing.heard("K3", Digest(10, WRONG))
+    leader.consistency.completed(checkpoint(10, RIGHT))
+    leader.consistency.heard("K2", Digest(10, RIGHT))
+    leader.consistency.heard("K3", Digest(10, WRONG))
 
     members = (*TRIO.members[:2], Member("K3", f"{9:032x}", "h:3"))
     leader.node.configuration = Configuration.of_voters(members)
-    leader.comparing.heard("K2", Digest(10, RIGHT))
-    assert not leader.comparing.mismatch
+    leader.consistency.heard("K2", Digest(10, RIGHT))
+    assert not leader.consistency.mismatch

@@ -1,0 +1,219 @@
+"""From a data directory to groups that serve: a node forms a cluster or joins one, and replays its logs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from kraft.config import Config
+from kraft.host import settings
+from kraft.host.context import GroupContext
+from kraft.host.group.group import Group
+from kraft.host.membership.changes import Membership
+from kraft.host.persistence import RETRY_SECONDS
+from kraft.node.values import Identity, Loaded, Transaction
+from kraft.peerwire.hello import Hello
+from kraft.peerwire.messages import Invitation
+from kraft.raft.membership.configuration import Configuration
+from kraft.raft.messages import Entry, EntryKind, HardState
+from kraft.raft.ports import Jitter, RaftObserver, Restored
+from kraft.raft.raft import Raft
+from kraft.raft.ready import Persist
+
+GREET_AGAIN_SECONDS = 1.0  # after forming; by then a peer that formed by itself has greeted again
+
+
+class Lifecycle:
+    """One node's. It adds each group to `groups` once its log is replayed. `count` is the number of groups.
+
+    `state` is starting, forming, serving or stopping.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        loaded: Loaded,
+        context: GroupContext,
+        groups: dict[int, Group],
+        count: int,
+        jitter: Jitter,
+        raft_observer: RaftObserver,
+    ) -> None:
+        self.state = "starting"
+        self._config = config
+        self._loaded = loaded
+        self._context = context
+        self._peers = context.peers
+        self._groups = groups
+        self._count = count
+        self._jitter = jitter
+        self._raft_observer = raft_observer
+        self._forming = False  # a new identity is on its way to the disk
+
+    def start(self, started: Callable[[], None]) -> None:
+        """Replay the log of every group, then call `started`. A node that has not formed calls it at once."""
+        formation = self._peers.formation
+        if formation.formed:
+            self._start_groups(_Replay(self._loaded.groups, self._context.clock.seconds(), started))
+        else:
+            self.state = "forming"
+            self._form(formation.alone())
+            self._context.clock.call_later(0, started)
+
+    @property
+    def problem(self) -> str:
+        """Why this node cannot serve writes now, in words; '' when it can."""
+        formation = self._peers.formation
+        if self.state == "forming":
+            if self._config.cluster.standby:
+                return "standby: waiting to be added with KRAFT ADD"
+            missing = formation.missing
+            return "waiting for a first greeting from " + ", ".join(missing) if missing else "forming"
+        if self.state != "serving":
+            return self.state
+        if formation.removed:
+            return formation.removed
+        leaderless = [str(group.id) for group in self._groups.values() if not group.raft.leader]
+        if leaderless:
+            return "no leader is known for group " + ", ".join(leaderless)
+        fenced = [str(group.id) for group in self._groups.values() if group.fenced]
+        if fenced:
+            id_ = self._config.node.id
+            return f"the data of group {', '.join(fenced)} differs from the others': KRAFT RESEED {id_}"
+        return ""
+
+    # -- forming and joining --------------------------------------------------------------------------
+
+    def greeted(self, hello: Hello) -> None:
+        """A link to a peer is open: form the cluster if this was the last greeting that was missing."""
+        self._form(self._peers.formation.met(hello))
+
+    def invited(self, invitation: Invitation) -> None:
+        """Join the cluster that has added this node. Its log is empty at first; the leader fills it."""
+        identity = self._peers.formation.invited(invitation)
+        if identity is not None:
+            persist = Persist(0, HardState(), None, (), commit=0)
+            restored = Restored(HardState(), 0, 0, (), (), (), 0)
+            self._begin(_Beginning(identity, persist, restored, "cluster_joined"))
+
+    def _form(self, identity: Identity | None) -> None:
+        """Make the new identity durable, together with the first entry of every group."""
+        if identity is None:
+            return
+        configuration = Configuration.of_voters(identity.members)
+        first = Entry(1, 1, 0, EntryKind.CONFIGURATION, configuration.encode())
+        persist = Persist(0, HardState(term=1), None, (first,), commit=1)
+        restored = Restored(HardState(term=1), 1, 1, ((1, 1),), (first,), ((1, configuration),), 0)
+        self._begin(_Beginning(identity, persist, restored, "cluster_formed"))
+
+    def _begin(self, beginning: "_Beginning") -> None:
+        if not self._forming:
+            self._forming = True
+            writes = tuple((id_, beginning.persist) for id_ in range(self._count))
+            transaction = Transaction(writes, beginning.identity)
+            self._context.disk.commit(transaction, partial(self._begun, beginning))
+
+    def _begun(self, beginning: "_Beginning", durable: bool) -> None:
+        """The node belongs to the cluster from the moment when the disk says so."""
+        clock, observer, identity = self._context.clock, self._context.observer, beginning.identity
+        if not durable:
+            self._forming = False
+            observer.event("disk_full")
+            clock.call_later(RETRY_SECONDS, partial(self._begin, beginning))
+            return
+        self._peers.formation.identity = identity
+        observer.event(beginning.event, cluster=identity.cluster, members=len(identity.members))
+        restored = dict.fromkeys(range(self._count), beginning.restored)
+        self._start_groups(_Replay(restored, clock.seconds(), None))
+        clock.call_later(GREET_AGAIN_SECONDS, self._greet_again)
+
+    def _greet_again(self) -> None:
+        """Greet the peers that have not formed: only a new greeting tells them that there is a cluster.
+
+        A follower leaves that to its leader, because it need not have heard from other followers.
+        """
+        if not any(group.raft.leader and not group.leads for group in self._groups.values()):
+            self._peers.greet_again()
+
+    # -- groups ---------------------------------------------------------------------------------------
+
+    def _start_groups(self, replay: "_Replay") -> None:
+        for id_, restored in sorted(replay.groups.items()):
+            group = self._build(id_, restored)
+            group.replay(restored.commit, partial(self._replayed, replay, group))
+
+    def _build(self, id_: int, restored: Restored) -> Group:
+        config, context = self._config, self._context
+        raft = Raft(
+            id=config.node.id,
+            group=id_,
+            settings=settings.consensus(config),
+            restored=restored,
+            jitter=self._jitter,
+            wall_clock=context.clock.wall_ms,
+            observer=self._raft_observer,
+            incarnation=self._peers.formation.identity.incarnation,
+        )
+        membership = Membership(
+            id_,
+            raft,
+            self._peers.formation,
+            clock=context.clock,
+            network=self._peers.network,
+            greeting=self._peers.hello_of,
+            observer=context.observer,
+            election_ticks=settings.election_ticks(config),
+            tick_seconds=settings.tick_seconds(config),
+            groups=self._count,
+        )
+        return Group(
+            id_,
+            raft,
+            membership,
+            context,
+            settings.timing(config),
+            settings.checkpoints(config),
+            settings.snapshots(config),
+            self._loaded.checkpoints.pop(id_, None),  # no other reference: a snapshot may take its place
+            fenced=id_ in self._loaded.fenced,
+            first_request=self._jitter(1 << 31) << 20,
+        )
+
+    def _replayed(self, replay: "_Replay", group: Group) -> None:
+        """The log of `group` is applied: it serves from now on."""
+        replay.remaining.discard(group.id)
+        self._groups[group.id] = group
+        for peer, incarnation in self._peers.incarnations.items():
+            group.link_up(peer, incarnation)
+        group.reconfigured()
+        if group.raft.configuration.electors == (self._config.node.id,):
+            group.raft.campaign()  # no other node can lead, so there is no silence to wait for
+        self._context.turns.wake(group.id)
+        if not replay.remaining:
+            seconds = round(self._context.clock.seconds() - replay.begun, 3)
+            self._context.observer.event("log_replayed", groups=len(replay.groups), seconds=seconds)
+            self.state = "serving"
+            if replay.started is not None:
+                replay.started()
+
+
+@dataclass(frozen=True, slots=True)
+class _Beginning:
+    """A new identity, the first write of every group, and the state of a group after it."""
+
+    identity: Identity
+    persist: Persist
+    restored: Restored
+    event: str
+
+
+@dataclass(slots=True)
+class _Replay:
+    """The groups that are replayed, by id, since `begun` (monotonic seconds)."""
+
+    groups: dict[int, Restored]
+    begun: float
+    started: Callable[[], None] | None
+    remaining: set[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.remaining = set(self.groups)

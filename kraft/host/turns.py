@@ -1,0 +1,54 @@
+"""The work of the next turn: which groups take part in it, and which messages leave at its end."""
+
+from typing import Protocol
+
+from kraft.node.ports import Clock
+from kraft.peerwire.messages import Message
+
+
+class TurnOwner(Protocol):
+    """The host, as `Turns` sees it."""
+
+    def turn(self) -> None:
+        """Serve the groups that were woken, and send the messages that were posted."""
+
+
+class Turns:
+    """Gathers work and arranges one turn for all of it, at the end of the reactor's iteration.
+
+    `woken` holds the ids of the groups that take part, in the order in which they were woken; `outbox` the
+    (group, message) pairs to send, by peer. The turn takes them away and leaves empty ones. While `armed` is
+    true a turn follows anyway, so that none is arranged.
+    """
+
+    __slots__ = ("_clock", "_owner", "armed", "outbox", "woken")
+
+    def __init__(self, clock: Clock, owner: TurnOwner) -> None:
+        self.armed = False
+        self._clock = clock
+        self._owner = owner
+        self.woken: dict[int, None] = {}
+        self.outbox: dict[str, list[tuple[int, Message]]] = {}
+
+    def wake(self, group: int) -> None:
+        """Let the group with the id `group` take part in the next turn."""
+        self.woken[group] = None
+        if not self.armed:
+            self._arm()
+
+    def post(self, peer: str, group: int, message: Message) -> None:
+        """Send `message` to `peer` at the end of the next turn."""
+        box = self.outbox.get(peer)
+        if box is None:
+            box = self.outbox[peer] = []
+        box.append((group, message))
+        if not self.armed:
+            self._arm()
+
+    def _arm(self) -> None:
+        self.armed = True
+        self._clock.call_later(0, self._begin)
+
+    def _begin(self) -> None:
+        self.armed = False
+        self._owner.turn()
