@@ -1,9 +1,11 @@
 """Clusters for the tests of this folder, ended with their test whatever happens."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.cluster.earlier import NotInHistory, install_earlier
 from tests.cluster.harness import Cluster
 
 MakeCluster = Callable[..., Cluster]
@@ -34,6 +36,15 @@ def cluster(make_cluster: MakeCluster) -> Cluster:
     cluster = make_cluster()
     cluster.start()
     return cluster
+
+
+@pytest.fixture(scope="session")
+def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library of the earlier release, for `Server.library`."""
+    try:
+        return install_earlier(tmp_path_factory.mktemp("earlier"))
+    except NotInHistory as missing:
+        pytest.skip(f"needs {missing}")
 
 
 @pytest.fixture(scope="module")

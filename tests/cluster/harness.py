@@ -94,6 +94,7 @@ class Server:
         self.data = folder / "data"
         self.process: subprocess.Popen[bytes] | None = None
         self.paused = False
+        self.library: Path | None = None  # an installed kraft to run in place of this checkout
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -141,6 +142,7 @@ class Server:
             self.process = subprocess.Popen(
                 [TWISTD, "-n", "--pidfile=", "kraft", *chosen],
                 cwd=self.folder,
+                env=os.environ | ({"PYTHONPATH": str(self.library)} if self.library else {}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
