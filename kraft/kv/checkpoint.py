@@ -19,18 +19,20 @@ class Capture(msgspec.Struct, frozen=True, gc=False):
     """What a checkpoint at `base` has to write: the keys changed since the last one, None for removed ones.
 
     `changes` is the writer's, who keeps the keys and lets go of each record that is written. `revision` is
-    the machine's at `base`.
+    the machine's at `base`, `machine_version` the version in force there.
     """
 
     base: Base
     revision: int
     changes: dict[bytes, Record | None]
+    machine_version: int = 1
 
 
 class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
     """A complete copy at `base`: how many `keys`, how many `size` bytes of keys and values, and their `sum`.
 
     `sum` has HASH_BYTES bytes and is equal exactly where the contents are, expiries and revisions included.
+    `machine_version` is the version in force at `base`.
     """
 
     base: Base
@@ -38,6 +40,7 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
     keys: int
     size: int
     sum: bytes
+    machine_version: int = 1
 
 
 def record_hash(key: bytes, value: bytes, revision: int, expires: int) -> bytes:

@@ -18,7 +18,11 @@ class WrongNode(StorageError):
 
 
 class UnknownVersion(StorageError):
-    """The schema is newer than this program, or the file is not a kraft log at all."""
+    """The schema is not one of this program's, or the file is not kraft's at all."""
+
+
+class NewerVersion(UnknownVersion):
+    """A newer kraft wrote the file. It is in order: that kraft can go on with it."""
 
 
 class PragmaRefused(StorageError):

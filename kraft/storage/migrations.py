@@ -11,7 +11,7 @@ from importlib import resources
 
 import apsw
 
-from kraft.storage.errors import UnknownVersion
+from kraft.storage.errors import NewerVersion, UnknownVersion
 from kraft.storage.sqlite import APPLICATION_ID, single
 
 _FILE_NAME = re.compile(r"([0-9]{4})_[a-z0-9_]+\.sql")
@@ -68,14 +68,17 @@ def check_and_upgrade(
 def check(
     connection: apsw.Connection, files: tuple[SchemaFile, ...], application_id: int = APPLICATION_ID
 ) -> int:
-    """The version of an existing database, at most the newest one. Raises `UnknownVersion`."""
+    """The schema version of an existing database, at most that of the last of `files`.
+
+    Raises `NewerVersion`, or `UnknownVersion` for a file that is not kraft's.
+    """
     application = single(connection, "PRAGMA application_id")
     version = single(connection, "PRAGMA user_version")
     if application != application_id or version < 1:
         kind = "log" if application_id == APPLICATION_ID else "state file"
         raise UnknownVersion(f"{connection.filename} is not a kraft {kind} (application id {application:#x})")
     if version > len(files):
-        raise UnknownVersion(
+        raise NewerVersion(
             f"{connection.filename} has schema {version}, this version of kraft knows up to {len(files)}:"
             " run the newer kraft that wrote it"
         )
@@ -86,5 +89,10 @@ def upgrade(connection: apsw.Connection, files: tuple[SchemaFile, ...], version:
     """Apply the files above `version`, each in a transaction of its own."""
     for file in files[version:]:
         with connection:
-            connection.execute(file.sql)
-            connection.execute(f"PRAGMA user_version={file.version}")
+            apply(connection, file)
+
+
+def apply(connection: apsw.Connection, file: SchemaFile) -> None:
+    """Apply one file and its number, inside a transaction of the caller's."""
+    connection.execute(file.sql)
+    connection.execute(f"PRAGMA user_version={file.version}")

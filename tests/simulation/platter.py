@@ -48,7 +48,9 @@ class StateFile:
                 added += _hash(key, record)
         sum_ = moved_sum(NO_SUM if old is None else old.sum, added, taken)
         size = sum(len(key) + len(record.value) for key, record in self.rows.items())
-        self.checkpoint = Checkpoint(capture.base, capture.revision, len(self.rows), size, sum_)
+        self.checkpoint = Checkpoint(
+            capture.base, capture.revision, len(self.rows), size, sum_, capture.machine_version
+        )
         return self.checkpoint
 
     def keyspace(self) -> Keyspace:
@@ -309,7 +311,8 @@ class Arriving:
         if self._platter.full:
             return DISK_FULL
         file = StateFile()
-        capture = Capture(self._checkpoint.base, self._checkpoint.revision, _records(self._rows))
+        promised = self._checkpoint
+        capture = Capture(promised.base, promised.revision, _records(self._rows), promised.machine_version)
         if file.bring_to(capture) != self._checkpoint:
             return "the rows are not those that were promised"
         self._platter.files[self._place] = file

@@ -65,7 +65,7 @@ class Node:
         self.before = copy.deepcopy(self.twins)
         change_keys(twin, plan)
         capture = twin.state.capture(index)
-        capture = type(capture)(twin.at(index), capture.revision, capture.changes)
+        capture = msgspec.structs.replace(capture, base=twin.at(index))
         twin.checkpoint, twin.records = (
             _checkpoint(twin.state, capture.base),
             dict(twin.state.keyspace.records),
@@ -79,6 +79,7 @@ class Node:
         """A snapshot that some other node took arrives, and is switched in."""
         sender = State()
         sender.revision = twin.state.revision
+        sender.machine_version = max(twin.state.machine_version, plan["version"])
         for number, value in plan["keys"]:
             if value is not None:
                 sender.put(b"%d" % number, value)
@@ -124,6 +125,7 @@ class Node:
         for twin in self.twins.values():
             twin.state.keyspace = _keyspace(twin.records)
             twin.state.revision = 0 if twin.checkpoint is None else twin.checkpoint.revision
+            twin.state.machine_version = 1 if twin.checkpoint is None else twin.checkpoint.machine_version
 
     def read_back(self):
         """What a peer would be sent of each group."""
@@ -139,7 +141,7 @@ class Node:
 
 def _checkpoint(state, base):
     checkpoint = state.checkpoint(0)
-    return type(checkpoint)(base, checkpoint.revision, checkpoint.keys, checkpoint.size, checkpoint.sum)
+    return msgspec.structs.replace(checkpoint, base=base)
 
 
 def _keyspace(records):

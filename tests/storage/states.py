@@ -21,6 +21,7 @@ class State:
     def __init__(self):
         self.keyspace = Keyspace()
         self.revision = 0
+        self.machine_version = 1
 
     def put(self, key, value=b"value", expires=0):
         self.revision += 1
@@ -30,12 +31,15 @@ class State:
         self.revision += self.keyspace.remove(key) is not None
 
     def capture(self, index, *, term=1):
-        return Capture(base(index, term=term), self.revision, self.keyspace.take_changes())
+        return self._capture(base(index, term=term))
 
     def again(self, capture):
         """What the next attempt takes after `capture` was not written."""
         self.keyspace.give_back(capture.changes)
-        return Capture(capture.base, self.revision, self.keyspace.take_changes())
+        return self._capture(capture.base)
+
+    def _capture(self, at):
+        return Capture(at, self.revision, self.keyspace.take_changes(), self.machine_version)
 
     def checkpoint(self, index, *, term=1):
         """What a file at `index` has to say, computed from scratch."""
@@ -46,7 +50,8 @@ class State:
             for key, record in records.items()
         )
         sum_ = moved_sum(bytes(16), total, 0)
-        return Checkpoint(base(index, term=term), self.revision, len(records), size, sum_)
+        at = base(index, term=term)
+        return Checkpoint(at, self.revision, len(records), size, sum_, self.machine_version)
 
 
 def filled(count, *, value=b"value"):

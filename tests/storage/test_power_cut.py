@@ -76,11 +76,13 @@ PLAN = {
     "base": None,
     "snapshot": None,
     "keys": [(number, b"value" * 20) for number in range(6)],
+    "version": 1,
     "then": "state",
 }
 STORY = [
     PLAN,
     PLAN | {"keys": [(1, None), (2, b"new"), (30, b"more")]},
+    PLAN | {"keys": [(2, b"newer")], "version": 2},
     PLAN | {"base": 2, "then": "checkpoint"},
     PLAN | {"snapshot": 9, "keys": [(number, b"other" * 30) for number in range(9)], "then": "go on"},
     PLAN | {"base": 12},
@@ -89,7 +91,9 @@ STORY = [
 
 
 def test_every_single_write_and_sync_of_a_story():
-    """First checkpoint, second one, the log cut behind it, a snapshot in its place, and another."""
+    """A first checkpoint, a second one, a third one that migrates the file, the log cut after it, a snapshot
+    in its place, and another one.
+    """
     machine = Machine(0)
     begun = machine.disk.steps
     for plan in STORY:

@@ -268,7 +268,6 @@ CHANGES = [
     "UPDATE image SET configuration = x'00'",
     "UPDATE image SET checksum = checksum + 1",
     "DELETE FROM image",
-    "PRAGMA user_version=99",
     "PRAGMA application_id=7",
 ]
 

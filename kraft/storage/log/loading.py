@@ -11,9 +11,10 @@ from kraft.storage.errors import DamagedLog, WrongNode
 from kraft.storage.log import entries, replicas
 from kraft.storage.log.entries import Head
 from kraft.storage.log.highwater import Mark, mark
-from kraft.storage.log.identity import DamagedRow, read_hard_states, read_identity
+from kraft.storage.log.identity import read_hard_states, read_identity
 from kraft.storage.log.replicas import Replica
 from kraft.storage.log.scan import GroupScan, scan
+from kraft.storage.rows import DamagedRow
 from kraft.storage.sqlite import explain, open_to_read
 
 

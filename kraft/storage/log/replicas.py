@@ -13,7 +13,7 @@ from kraft.raft.membership.configuration import START, Base, decode
 from kraft.storage.errors import OutOfOrder
 from kraft.storage.log import entries
 from kraft.storage.log.entries import Head
-from kraft.storage.log.identity import DamagedRow, typed
+from kraft.storage.rows import DamagedRow, seal, select, unseal
 
 _INSERT = "INSERT OR REPLACE INTO replica VALUES (?,?,?,?,?,?,?,?,?,?)"
 _SELECT = "SELECT * FROM replica ORDER BY replica"
@@ -86,18 +86,15 @@ def write(cursor: apsw.Cursor, group: int, replica: Replica) -> None:
         replica.chain,
         int(replica.fenced),
     )
-    cursor.execute(_INSERT, (*fields, zlib.crc32(_encode(fields))))
+    cursor.execute(_INSERT, seal(fields))
 
 
 def read_all(connection: apsw.Connection) -> dict[int, Replica]:
     """Every group that has a row. Raises `DamagedRow`."""
     replicas = {}
-    with typed("a row of a base and state file"):
-        rows = list(connection.execute(_SELECT))
-    for *fields, checksum in rows:
+    for row in select(connection, _SELECT, "a row of a base and state file"):
+        fields = unseal(row, f"group {row[0]}: the row of its base and state file is damaged")
         group, state, index, term, stamp, configuration_index, configuration, chain, fenced = fields
-        if zlib.crc32(_encode(fields)) != checksum:
-            raise DamagedRow(f"group {group}: the row of its base and state file is damaged")
         base = Base(index, term, stamp, configuration_index, decode(configuration))
         replicas[group] = Replica(state, base, chain, bool(fenced))
     return replicas
@@ -105,11 +102,10 @@ def read_all(connection: apsw.Connection) -> dict[int, Replica]:
 
 def read_starts(connection: apsw.Connection) -> int:
     """How often this directory was started. Raises `DamagedRow`."""
-    with typed("the row that counts the starts"):
-        row = connection.execute(_SELECT_STARTS).fetchone()
-        if row is None or zlib.crc32(b"%d" % row[0]) != row[1]:
-            raise DamagedRow("the row that counts the starts is missing or damaged")
-    return int(row[0])
+    rows = select(connection, _SELECT_STARTS, "the row that counts the starts")
+    if not rows or zlib.crc32(str(rows[0][0]).encode()) != rows[0][1]:
+        raise DamagedRow("the row that counts the starts is missing or damaged")
+    return int(rows[0][0])
 
 
 def write_starts(cursor: apsw.Cursor, count: int) -> None:

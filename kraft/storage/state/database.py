@@ -16,7 +16,7 @@ from kraft.kv.checkpoint import Capture, Checkpoint, record_hash
 from kraft.kv.keyspace import Keyspace, Record, row_sum
 from kraft.storage import migrations
 from kraft.storage.errors import DiskFailed, OutOfOrder
-from kraft.storage.log.identity import DamagedRow
+from kraft.storage.rows import DamagedRow
 from kraft.storage.sqlite import (
     FRAME_BYTES,
     PAGE_BYTES,
@@ -31,12 +31,14 @@ from kraft.storage.state.header import Totals
 
 STATE_APPLICATION_ID = 0x6B726673  # "krfs" in the file's header
 SCHEMA_FOLDER = "schema_state"
+MACHINE_VERSIONS = (1, 2)  # schema n is used from the machine version MACHINE_VERSIONS[n - 1] on
 
 RUN_KEYS = 256  # sorted at once: 0.1 ms that hold Python's lock
 PIECE_KEYS = 64  # of one statement: about 0.2 ms
 PIECE_BYTES = 256 << 10  # of values in one piece, whatever their number
 
 _ROWS = "SELECT key, value, revision, expires FROM record"
+_STRINGS = _ROWS + " WHERE kind = 0"  # a row of another kind is missed in the count of rows
 _OLD = (
     "SELECT count(*), coalesce(sum(length(key) + length(value)), 0),"
     " coalesce(group_concat(hex(hash), ''), ''), coalesce(sum(adler), 0) FROM record WHERE key IN (%s)"
@@ -47,6 +49,8 @@ _PUT = (
     " ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = excluded.revision,"
     " expires = excluded.expires, adler = excluded.adler, hash = excluded.hash"
 )
+
+_SCHEMA_FILES = migrations.schema_files(SCHEMA_FOLDER)
 
 Pause = Callable[[], object]
 StoredRow = tuple[bytes, bytes, int, int, int, bytes]
@@ -65,7 +69,8 @@ class StateDatabase:
 
     `checkpoint` is what the file holds, None before the first one; `adlers` the sum of its rows' `adler`;
     `wal_bytes` are the frames not yet in the file. `shared` lets other connections read; without it, this is
-    the only one (on a disk without shared memory). `untouched`: to be read, and left as it is.
+    the only one (on a disk without shared memory). `untouched`: to be read, and left as it is. A new file
+    gets the schema of `machine_version`.
     """
 
     def __init__(
@@ -76,6 +81,7 @@ class StateDatabase:
         shared: bool = True,
         wal_bytes_max: int,
         untouched: bool = False,
+        machine_version: int = 1,
     ) -> None:
         self.place = place
         self._shared = shared
@@ -89,12 +95,9 @@ class StateDatabase:
         except apsw.Error as error:
             raise explain(place, error) from error
         try:
-            if untouched:
-                migrations.check(
-                    self.connection, migrations.schema_files(SCHEMA_FOLDER), STATE_APPLICATION_ID
-                )
-            else:
-                self._prepare()
+            if not untouched:
+                self._prepare(machine_version)
+            migrations.check(self.connection, _SCHEMA_FILES, STATE_APPLICATION_ID)
             self._begin()
         except apsw.Error as error:
             self.abandon()
@@ -106,13 +109,13 @@ class StateDatabase:
             self.abandon()
             raise
 
-    def _prepare(self) -> None:
+    def _prepare(self, machine_version: int) -> None:
         # A close of the last connection would checkpoint and swallow its errors; ours are explicit.
         self.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-        files = migrations.schema_files(SCHEMA_FOLDER)
         if single(self.connection, "SELECT count(*) FROM sqlite_schema") == 0:
-            migrations.create(self.connection, files, lambda _: None, STATE_APPLICATION_ID)
-        migrations.check_and_upgrade(self.connection, files, STATE_APPLICATION_ID)
+            migrations.create(self.connection, _SCHEMA_FILES[:1], lambda _: None, STATE_APPLICATION_ID)
+            with self.connection:
+                self.migrate(machine_version)
 
     def _begin(self) -> None:
         held = header.read(self.connection)
@@ -136,12 +139,13 @@ class StateDatabase:
         totals = Totals(self.checkpoint, self.adlers)
         try:
             self._cursor.execute("BEGIN IMMEDIATE")
+            self.migrate(capture.machine_version)
             for piece in _pieces(capture.changes, pause):
                 self._replace(capture.changes, piece, totals)
                 capture.changes.update(dict.fromkeys(piece))
                 pause()
-            checkpoint = totals.checkpoint(capture.base, capture.revision)
-            header.write(self._cursor, checkpoint, totals.adlers)
+            checkpoint = totals.checkpoint(capture.base, capture.revision, capture.machine_version)
+            header.write(self.connection, checkpoint, totals.adlers)
             self._cursor.execute("COMMIT")
         except apsw.Error as error:
             if not is_full(error):
@@ -154,6 +158,19 @@ class StateDatabase:
         self.checkpoint, self.adlers = checkpoint, totals.adlers
         self._count_free()
         return True
+
+    @property
+    def _schema(self) -> int:
+        return int(single(self.connection, "PRAGMA user_version"))
+
+    def migrate(self, machine_version: int) -> None:
+        """Bring the file to the schema of `machine_version`, inside a transaction.
+
+        Not before that version is in force: until then an older kraft must be able to open the file.
+        """
+        for file in _SCHEMA_FILES[self._schema :]:
+            if machine_version >= MACHINE_VERSIONS[file.version - 1]:
+                migrations.apply(self.connection, file)
 
     def _replace(self, changes: dict[bytes, Record | None], piece: list[bytes], totals: Totals) -> None:
         if totals.keys:
@@ -200,7 +217,8 @@ class StateDatabase:
         collecting = gc.isenabled()
         gc.disable()  # nothing of what is made here is garbage, and looking for it would double the time
         try:
-            adlers = keyspace.load(self.connection.execute(_ROWS), size)
+            rows = self.connection.execute(_ROWS if self._schema == 1 else _STRINGS)
+            adlers = keyspace.load(rows, size)
         except (apsw.Error, TypeError, ValueError) as error:  # a column may not even have its type
             raise DamagedStateFile(f"SQLite cannot read it ({error})") from error
         finally:

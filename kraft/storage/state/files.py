@@ -14,7 +14,14 @@ from kraft.kv.checkpoint import Capture, Checkpoint
 from kraft.kv.keyspace import Keyspace
 from kraft.node.values import Loaded
 from kraft.raft.ports import Restored
-from kraft.storage.errors import DamagedLog, DamagedState, DirectoryUnusable, NoSpace, UnknownVersion
+from kraft.storage.errors import (
+    DamagedLog,
+    DamagedState,
+    DirectoryUnusable,
+    NewerVersion,
+    NoSpace,
+    UnknownVersion,
+)
 from kraft.storage.log.replicas import Replica
 from kraft.storage.ports import Directory, Settings
 from kraft.storage.state.database import DamagedStateFile, Pause, StateDatabase, no_pause
@@ -104,6 +111,8 @@ class StateFiles:
             return None
         try:
             database = self._open(place)
+        except NewerVersion:
+            raise  # what is in order is neither removed nor called damaged
         except (DamagedStateFile, DamagedLog, UnknownVersion) as error:
             if not whole:
                 raise DamagedState(place, _without_way_out(error)) from error

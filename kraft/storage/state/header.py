@@ -1,21 +1,22 @@
 """SQL of the one row of a state file that says what the file holds, and the running totals behind it."""
 
-import zlib
 from copy import copy
+from typing import Any
 
 import apsw
-import msgspec
 
 from kraft.kv.checkpoint import Checkpoint, moved_sum
 from kraft.raft.membership.configuration import Base, decode
-from kraft.storage.log.identity import DamagedRow, typed
+from kraft.storage.rows import seal, select, unseal
+from kraft.storage.sqlite import single
 
-_INSERT = "INSERT OR REPLACE INTO image VALUES (1,?,?,?,?,?,?,?,?,?,?,?)"
-_SELECT = (
-    "SELECT base_index, base_term, base_stamp, configuration_index, configuration, revision, keys, size, sum,"
-    " adlers, checksum FROM image"
+_COLUMNS = (
+    "base_index, base_term, base_stamp, configuration_index, configuration, revision, keys, size, sum, adlers"
 )
-_encode = msgspec.msgpack.Encoder().encode
+
+_COLUMNS_2 = _COLUMNS + ", machine_version"
+_INSERT = "INSERT OR REPLACE INTO image (only, %s, checksum) VALUES (1, %s)"
+_SELECT = "SELECT %s, checksum FROM image"
 
 NO_SUM = bytes(16)
 
@@ -51,17 +52,16 @@ class Totals:
         self.adlers -= adlers
         self._taken += sum([int(hashes[at : at + 32], 16) for at in range(0, len(hashes), 32)])
 
-    def checkpoint(self, base: Base, revision: int) -> Checkpoint:
-        """What the rows are now."""
-        return Checkpoint(
-            base, revision, self.keys, self.size, moved_sum(self._sum, self._added, self._taken)
-        )
+    def checkpoint(self, base: Base, revision: int, machine_version: int) -> Checkpoint:
+        """The checkpoint that the rows are now."""
+        sum_ = moved_sum(self._sum, self._added, self._taken)
+        return Checkpoint(base, revision, self.keys, self.size, sum_, machine_version)
 
 
-def write(cursor: apsw.Cursor, checkpoint: Checkpoint, adlers: int) -> None:
-    """Replace the row."""
+def write(connection: apsw.Connection, checkpoint: Checkpoint, adlers: int) -> None:
+    """Replace the row, inside a transaction; `adlers` is the sum of the column `adler` of all records."""
     base = checkpoint.base
-    fields = (
+    fields: tuple[Any, ...] = (
         base.index,
         base.term,
         base.stamp,
@@ -73,21 +73,27 @@ def write(cursor: apsw.Cursor, checkpoint: Checkpoint, adlers: int) -> None:
         checkpoint.sum,
         adlers,
     )
-    cursor.execute(_INSERT, (*fields, zlib.crc32(_encode(fields))))
+    if _schema(connection) == 1:
+        connection.execute(_INSERT % (_COLUMNS, ",".join("?" * 11)), seal(fields))
+    else:
+        fields += (checkpoint.machine_version,)
+        connection.execute(_INSERT % (_COLUMNS_2, ",".join("?" * 12)), seal(fields))
 
 
 def read(connection: apsw.Connection) -> tuple[Checkpoint, int] | None:
-    """What the file holds and the sum of its `adler`; None before its first checkpoint.
+    """The checkpoint that the file holds, and the sum of the column `adler`; None before the first one.
 
     Raises `DamagedRow`.
     """
-    with typed("the row that says what the file holds"):
-        row = connection.execute(_SELECT).fetchone()
-    if row is None:
+    columns = _COLUMNS if _schema(connection) == 1 else _COLUMNS_2
+    rows = select(connection, _SELECT % columns, "the row that says what the file holds")
+    if not rows:
         return None
-    *fields, checksum = row
-    if zlib.crc32(_encode(fields)) != checksum:
-        raise DamagedRow("the row that says what the file holds is damaged")
-    index, term, stamp, configuration_index, configuration, revision, keys, size, sum_, adlers = fields
+    fields = unseal(rows[0], "the row that says what the file holds is damaged")
+    index, term, stamp, configuration_index, configuration, revision, keys, size, sum_, adlers, *rest = fields
     base = Base(index, term, stamp, configuration_index, decode(configuration))
-    return Checkpoint(base, revision, keys, size, sum_), adlers
+    return Checkpoint(base, revision, keys, size, sum_, *rest), adlers
+
+
+def _schema(connection: apsw.Connection) -> int:
+    return int(single(connection, "PRAGMA user_version"))

@@ -54,7 +54,11 @@ class StateReceiver:
         self.finished = False
         self._remove()
         self._database: StateDatabase | None = StateDatabase(
-            directory.path(names[0]), vfs=vfs, shared=shared, wal_bytes_max=settings.wal_bytes_max
+            directory.path(names[0]),
+            vfs=vfs,
+            shared=shared,
+            wal_bytes_max=settings.wal_bytes_max,
+            machine_version=checkpoint.machine_version,
         )
         set_pragma(self._database.connection, "synchronous", "NORMAL", 1)
 
@@ -110,10 +114,11 @@ class StateReceiver:
 
     def finish(self) -> Received | str:
         """Compare with what was promised, make it durable, load it; a text says what is wrong."""
-        database, checkpoint = self._database, self._checkpoint
+        database, promised = self._database, self._checkpoint
         if database is None:
             return "the file was given up"
-        if self._totals.checkpoint(checkpoint.base, checkpoint.revision) != checkpoint:
+        found = self._totals.checkpoint(promised.base, promised.revision, promised.machine_version)
+        if found != promised:
             return "the rows are not those that were promised"
         try:
             set_pragma(database.connection, "synchronous", "FULL", 2)
@@ -127,12 +132,12 @@ class StateReceiver:
         self._database = None
         self.finished = True
         self._directory.sync()
-        return Received(self.number, checkpoint, keyspace)
+        return Received(self.number, promised, keyspace)
 
     def _seal(self, database: StateDatabase) -> bool:
         try:
             with database.connection:
-                header.write(database.connection.cursor(), self._checkpoint, self._totals.adlers)
+                header.write(database.connection, self._checkpoint, self._totals.adlers)
         except apsw.Error as error:
             if not is_full(error):
                 raise explain(database.place, error) from error

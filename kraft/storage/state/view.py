@@ -10,7 +10,7 @@ import msgspec
 from kraft.kv.checkpoint import Checkpoint
 from kraft.node.values import Rows
 from kraft.storage.errors import DiskFailed
-from kraft.storage.log.identity import DamagedRow
+from kraft.storage.rows import DamagedRow
 from kraft.storage.sqlite import explain
 from kraft.storage.state import header
 from kraft.storage.state.database import StateDatabase
