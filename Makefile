@@ -1,6 +1,6 @@
-# kraft: `make demo` serves a three-node cluster, `make test` runs the tests. Both build .venv at first.
+# `make demo` runs a three-node cluster, `make test` runs the tests. Both build .venv first.
 #
-# PYTHON picks the interpreter, VENV the folder: make test PYTHON=python3.13 VENV=.venv313
+# PYTHON selects the interpreter, VENV the directory: make test PYTHON=python3.13 VENV=.venv313
 
 VENV ?= .venv
 PYTHON ?=
@@ -8,19 +8,19 @@ DEMO ?=
 TESTS ?=
 SCREENSHOTS ?= build/screenshots
 
-# Two workers: one runs the real clusters, one after the other, and the rest fills the other (tests/conftest.py).
+# Two workers: one runs the real clusters one after the other, the other runs all other tests (tests/conftest.py).
 PYTEST = $(VENV)/bin/pytest -n 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test screenshots lint types clean
 
 help:
-	@echo 'make demo    three nodes on this machine, in the foreground; Ctrl-C stops them (DEMO="--nodes 5" passes options)'
-	@echo 'make test    the test suite (TESTS="tests/raft -k vote" runs some)'
-	@echo 'make screenshots  pictures of the status page in $(SCREENSHOTS), light and dark, desk and phone'
-	@echo 'make lint    ruff'
-	@echo 'make types   mypy'
-	@echo 'make clean   removes $(VENV) and caches; the data of the demo stays in kraft-demo'
+	@echo 'make demo    runs three nodes in the foreground; Ctrl-C stops them (DEMO="--nodes 5" passes options)'
+	@echo 'make test    runs the tests (TESTS="tests/raft -k vote" selects some)'
+	@echo 'make screenshots  takes pictures of the status page into $(SCREENSHOTS), light and dark, desktop and phone'
+	@echo 'make lint    runs ruff'
+	@echo 'make types   runs mypy'
+	@echo 'make clean   removes $(VENV) and caches; the demo keeps its data in kraft-demo'
 
 demo: $(VENV)/.run
 	@exec $(VENV)/bin/kraft demo $(DEMO)
@@ -41,7 +41,7 @@ types: $(VENV)/.test
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .tox build dist
 
-# The environment is built aside and marked last, so that an interrupted install is repeated.
+# The marker file is touched last, so that an interrupted installation is repeated.
 $(VENV)/.run: pyproject.toml
 	@python=$$(sh tools/find-python "$(PYTHON)") && echo "kraft: building $(VENV) with $$python" && "$$python" -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable .

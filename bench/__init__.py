@@ -1,5 +1,5 @@
-"""The benchmark of kraft: the same loads against kraft and what it is compared with, in one run.
+"""The benchmark of kraft: the same loads against kraft and the systems it is compared with, in one run.
 
-Not part of the wheel. `python -m bench --help` from a checkout;
-docs/performance.md says how to read the result.
+It is not part of the wheel. Run `python -m bench --help` in a checkout; docs/performance.md explains the
+result.
 """

@@ -1,4 +1,4 @@
-"""Command line: `python -m bench [compare|restart|checkpoint] ...`; without a name it compares."""
+"""The command line: `python -m bench [compare|restart|checkpoint] ...`; compare is the default."""
 
 import argparse
 import importlib.util
@@ -37,13 +37,13 @@ def parser() -> argparse.ArgumentParser:
     comparison = commands.add_parser("compare", help="throughput, latency, cost and failover, in one run")
     comparison.add_argument("--rounds", type=int, default=USUAL.rounds)
     comparison.add_argument(
-        "--seconds", type=float, default=USUAL.seconds, help="what one load lasts, roughly"
+        "--seconds", type=float, default=USUAL.seconds, help="approximate duration of one load"
     )
     comparison.add_argument(
-        "--quiet-seconds", type=float, default=USUAL.quiet_seconds, help="longest wait for quiet"
+        "--quiet-seconds", type=float, default=USUAL.quiet_seconds, help="longest wait for a quiet machine"
     )
     comparison.add_argument(
-        "--quick", action="store_true", help="see that it runs: one short round, no waiting"
+        "--quick", action="store_true", help="show that it runs: one short round, no waiting"
     )
     comparison.add_argument(
         "--systems", default=",".join(SYSTEMS), help="comma-separated; default %(default)s"
@@ -55,30 +55,30 @@ def parser() -> argparse.ArgumentParser:
         "--failovers", type=int, default=5, help="kills of the leader for each cluster; 0: none"
     )
     comparison.add_argument(
-        "--other-sketch", type=Path, help="a script called as servers/sketch.py, to compare with it"
+        "--other-sketch", type=Path, help="a script with the arguments of servers/sketch.py to compare with"
     )
     comparison.add_argument(
         "--earlier",
         type=Path,
         metavar="CHECKOUT",
-        help="code of another version (git worktree add CHECKOUT COMMIT), shown as earlier-3",
+        help="the code of another version (git worktree add CHECKOUT COMMIT), shown as earlier-3",
     )
     again = commands.add_parser("restart", help="time and memory of a restart with many keys")
     again.add_argument("--keys", type=int, default=1_000_000)
-    copies = commands.add_parser("checkpoint", help="what writers feel of checkpoints and snapshots")
+    copies = commands.add_parser("checkpoint", help="latency of writers during checkpoints and a snapshot")
     copies.add_argument("--keys", type=int, default=1_000_000)
     copies.add_argument("--rounds", type=int, default=3)
-    copies.add_argument("--seconds", type=float, default=5.0, help="what one quiet spell lasts")
+    copies.add_argument("--seconds", type=float, default=5.0, help="duration of one quiet period")
     for command in (comparison, again, copies):
-        command.add_argument("--markdown", type=Path, help="write the tables there, too")
+        command.add_argument("--markdown", type=Path, help="also write the tables to this file")
         command.add_argument(
-            "--out", type=Path, default=RESULTS, help="for the JSON, and for databases while it runs"
+            "--out", type=Path, default=RESULTS, help="directory of the JSON results and of the databases"
         )
     return top
 
 
 def factories(options: argparse.Namespace, directory: Path) -> tuple[dict[str, Factory], list[str]]:
-    """Return what can run of what was asked for, and the reasons why the rest cannot."""
+    """Return the requested systems that can run, and the reasons why the others cannot."""
     known: dict[str, Factory] = {
         "bare": lambda: Bare(scratch(directory, "bare")),
         "sketch": lambda: Sketch(scratch(directory, "sketch")),
@@ -92,7 +92,7 @@ def factories(options: argparse.Namespace, directory: Path) -> tuple[dict[str, F
     missing = {"etcd": etcd.missing()}
     if importlib.util.find_spec("hiredis") is None:
         missing["bare"] = missing["sketch"] = "hiredis is not installed (the extra `test` has it)"
-    skipped = [f"{name}, as {missing[name]}" for name in wanted if missing.get(name)]
+    skipped = [f"{name}: {missing[name]}" for name in wanted if missing.get(name)]
     chosen = {name: known[name] for name in wanted if not missing.get(name)}
     if options.other_sketch:
         chosen["other-sketch"] = lambda: OtherSketch(
@@ -116,7 +116,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
 
 
 def run_compare(options: argparse.Namespace, directory: Path) -> tuple[dict[str, Any], str]:
-    """Compare; the result and its page."""
+    """Run the comparison; return the result and its page."""
     if shutil.which("redis-benchmark") is None:
         raise BenchError("redis-benchmark is not installed (Debian: redis-tools)")
     plan = plan_of(options)
@@ -132,19 +132,19 @@ def run_compare(options: argparse.Namespace, directory: Path) -> tuple[dict[str,
             if name in chosen and trials:
                 with running(chosen[name]) as system:
                     failover(system, trials, result["failover"])  # type: ignore[arg-type]
-    except BenchError as error:  # what was measured before it is still worth reading
+    except BenchError as error:  # earlier samples are still worth reading
         result["failures"].append(str(error))
     return result, report.comparison_page(result)
 
 
 def run_restart(options: argparse.Namespace, directory: Path) -> tuple[dict[str, Any], str]:
-    """Measure a restart; the result and its page."""
+    """Measure a restart; return the result and its page."""
     result = {"machine": describe(), "failures": [], **restart(scratch(directory, "restart"), options.keys)}
     return result, report.restart_page(result)
 
 
 def run_checkpoint(options: argparse.Namespace, directory: Path) -> tuple[dict[str, Any], str]:
-    """Measure checkpoints and a snapshot; the result and its page."""
+    """Measure checkpoints and a snapshot; return the result and its page."""
     measured = checkpoint(scratch(directory, "checkpoint"), options.keys, options.rounds, options.seconds)
     result = {"machine": describe(), "failures": [], **measured}
     return result, report.checkpoint_page(result)
@@ -154,10 +154,11 @@ COMMANDS = {"compare": run_compare, "restart": run_restart, "checkpoint": run_ch
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run; the exit code is 1 when anything did not start, answered with an error or took too long."""
+    """Run; return exit code 1 if a system did not start, answered with an error or took too long."""
     named = bool(arguments) and (arguments[0] in COMMANDS or arguments[0] in ("-h", "--help"))
     options = parser().parse_args(arguments if named else ["compare", *arguments])
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` ends what was started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` stops the processes
+
     run = COMMANDS[options.command]
     options.out.mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="run-", dir=options.out.resolve()))

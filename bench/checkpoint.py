@@ -1,9 +1,9 @@
-"""What writers feel while checkpoints and snapshots run on a large data set, and what those cost.
+"""Latency of writers during checkpoints and snapshots of a large data set, and the cost of these.
 
-Three nodes hold the keys. A few writers, each with one write under way, overwrite keys at random, by turns in
-quiet and while a checkpoint of every key, then of a part of them, is being written on all nodes; then while a
-fourth node is fed by a snapshot. Which keys are due is arranged before, so that only the part that is to be
-looked at differs between neighbours.
+Three nodes hold the keys. A few writers, each with one write in flight, overwrite random keys: first without
+other work, then while all nodes write a checkpoint of every key, then of a tenth of the keys, and finally
+while a fourth node receives a snapshot. Before each checkpoint exactly the keys that it must write are
+changed.
 """
 
 import statistics
@@ -25,59 +25,59 @@ WRITERS = 4
 SETTINGS = f"""\
 snapshot: {{checkpoint_entries: 1000000000, checkpoint_bytes: {1 << 40}, checkpoint_interval: 0s}}
 """
-"""No checkpoint by itself: the run says when."""
+"""No automatic checkpoints: the run requests each one."""
 
-Spell = dict[str, float]  # rate, p50_ms and p99_ms of some seconds of writing
+Figures = dict[str, float]  # rate, p50_ms and p99_ms of some seconds of writing
 
 
-def spell(port: int, keys: int, seconds: float) -> Spell:
-    """Overwrite random keys for about so long."""
+def write(port: int, keys: int, seconds: float) -> Figures:
+    """Overwrite random keys for about `seconds`."""
     load = Load("set", WRITERS, 1, 500, keys)
     pilot = run(load, port, load.pilot)
     seen = run(load, port, max(500, int(pilot.rate * seconds)))
     return {"rate": seen.rate, "p50_ms": seen.p50_ms, "p99_ms": seen.p99_ms}
 
 
-def beside(what: Callable[[], object], port: int, keys: int) -> tuple[Spell, float]:
-    """Let writers write, a second or so at a time, while `what` goes on: their median, and its seconds."""
+def write_during(task: Callable[[], object], port: int, keys: int) -> tuple[Figures, float]:
+    """Write, about a second at a time, until `task` ends; return the median figures and its seconds."""
     failed: list[BaseException] = []
 
     def work() -> None:
         try:
-            what()
-        except BaseException as error:  # told by the thread that measures
+            task()
+        except BaseException as error:  # raised by the measuring thread
             failed.append(error)
 
     begun = time.monotonic()
     thread = threading.Thread(target=work)
     thread.start()
-    spells: list[Spell] = []
-    while thread.is_alive() or not spells:
-        spells.append(spell(port, keys, 1.0))
+    figures: list[Figures] = []
+    while thread.is_alive() or not figures:
+        figures.append(write(port, keys, 1.0))
     thread.join()
     if failed:
         raise failed[0]
-    return typical(spells), round(time.monotonic() - begun, 2)
+    return medians(figures), round(time.monotonic() - begun, 2)
 
 
-def typical(spells: list[Spell]) -> Spell:
-    """The median of each figure."""
-    return {name: round(statistics.median(each[name] for each in spells), 3) for name in spells[0]}
+def medians(figures: list[Figures]) -> Figures:
+    """Return the median of each figure."""
+    return {name: round(statistics.median(each[name] for each in figures), 3) for name in figures[0]}
 
 
 def trial(port: int, keys: int, seconds: float, dirty: int) -> dict[str, Any]:
-    """One checkpoint after `dirty` keys were changed, between two quiet spells."""
+    """Measure one checkpoint of `dirty` changed keys, between two quiet periods."""
     say(f"writing {dirty:,} keys")
     fill(port, dirty)
-    before = spell(port, keys, seconds)
-    busy, took = beside(lambda: order(port, b"KRAFT", b"SNAPSHOT"), port, keys)
-    quiet = typical([before, spell(port, keys, seconds)])
-    say(f"checkpoint {took:.1f} s: p99 {busy['p99_ms']:.2f} ms, in quiet {quiet['p99_ms']:.2f} ms")
+    before = write(port, keys, seconds)
+    busy, took = write_during(lambda: order(port, b"KRAFT", b"SNAPSHOT"), port, keys)
+    quiet = medians([before, write(port, keys, seconds)])
+    say(f"checkpoint {took:.1f} s: p99 {busy['p99_ms']:.2f} ms, quiet {quiet['p99_ms']:.2f} ms")
     return {"seconds": took, "quiet": quiet, "busy": busy}
 
 
 def snapshot(system: Kraft, keys: int) -> dict[str, Any]:
-    """A fourth node joins and is fed by a snapshot while writers write: memory on both sides."""
+    """Add a fourth node, which receives a snapshot while writers write; measure memory on both sides."""
     leader = system.leader()
     if leader is None:
         raise BenchError("there is no leader")
@@ -93,7 +93,7 @@ def snapshot(system: Kraft, keys: int) -> dict[str, Any]:
         members = ask(port, b"KRAFT", b"MEMBERS", seconds=5.0)
         return members.count(b"voter") == len(system.processes)
 
-    busy, took = beside(
+    busy, took = write_during(
         lambda: wait_for(votes, "the new node's vote", system.processes, seconds=ORDER_SECONDS), port, keys
     )
     return {
@@ -106,7 +106,7 @@ def snapshot(system: Kraft, keys: int) -> dict[str, Any]:
 
 
 def checkpoint(directory: Path, keys: int, rounds: int, seconds: float) -> dict[str, Any]:
-    """All of it, on a cluster of its own."""
+    """Run all measurements on a new cluster."""
     system = Kraft(directory, 3, SETTINGS)
     result: dict[str, Any] = {"keys": keys, "key_bytes": KEY_BYTES, "value_bytes": VALUE_BYTES}
     result |= {"whole": [], "part": []}

@@ -1,17 +1,17 @@
-"""The least that speaks RESP: one command, one connection, the first bytes of the answer."""
+"""A minimal RESP client: one command per connection, and the first bytes of the reply."""
 
 import socket
 
 from bench.processes import BenchError
 
 ORDER_SECONDS = 300.0
-"""For an administrator's command that has much to do."""
+"""Limit for an administrator's command that runs long."""
 
 
 def ask(port: int, *words: bytes, seconds: float = 1.0) -> bytes:
-    """Send one command on a connection of its own; return the first piece of its reply, raw.
+    """Send one command on a new connection; return the first part of its raw reply.
 
-    `seconds` bounds connecting and waiting each. OSError (a timeout too) when nobody answers.
+    `seconds` limits connecting and waiting, separately. Raises OSError when there is no answer in time.
     """
     parts = [b"*%d\r\n" % len(words)]
     parts.extend(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
@@ -22,12 +22,12 @@ def ask(port: int, *words: bytes, seconds: float = 1.0) -> bytes:
 
 
 def stores(port: int, seconds: float = 1.0) -> bool:
-    """Whether a SET is acknowledged there; OSError when nobody answers."""
+    """Return whether a SET is acknowledged. Raises OSError when there is no answer in time."""
     return ask(port, b"SET", b"key:__probe__", b"x" * 64, seconds=seconds) == b"+OK\r\n"
 
 
 def order(port: int, *words: bytes) -> bytes:
-    """Give an administrator's command, and wait for its end; BenchError when it is refused."""
+    """Send an administrator's command and wait for its end. Raises BenchError when it is refused."""
     answer = ask(port, *words, seconds=ORDER_SECONDS)
     if answer.startswith(b"-"):
         raise BenchError(f"{b' '.join(words).decode()}: {answer.decode(errors='replace').strip()}")

@@ -1,7 +1,8 @@
-"""The comparison: every round runs every load against every system, so that all meet the same conditions.
+"""The comparison: every round runs every load against every system, under the same conditions.
 
-One system is up at a time, fresh in every round, and each round begins with another one: what drifts over
-minutes (heat, neighbours, the disk) falls on all alike, and ratios within a round mean more than figures.
+One system runs at a time and starts afresh in every round; each round begins with another system. Slow
+changes of the machine (heat, other tenants, the disk) then affect all systems alike, and ratios within a
+round are more reliable than single figures.
 """
 
 import contextlib
@@ -25,9 +26,10 @@ Factory = Callable[[], System]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long and how often. `seconds` is what one load lasts, roughly; `quiet_seconds` bounds each wait.
+    """Duration and repetitions: `seconds` is the approximate time of one load, `quiet_seconds` limits each
+    wait.
 
-    A sample is taken again when more than `noise_cores` of CPU went to anything but servers and client.
+    A sample is repeated when anything but servers and client used more than `noise_cores` of CPU.
     """
 
     rounds: int = 3
@@ -38,13 +40,13 @@ class Plan:
 
 
 def say(text: str) -> None:
-    """Tell how far the run is, beside the result."""
+    """Report progress on standard error; the result goes to standard output."""
     print(text, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def running(factory: Factory) -> Iterator[System]:
-    """Start a system, and end it whatever happens. What its processes last said goes into a BenchError."""
+    """Start a system, and stop it at the end. A BenchError includes the last log lines of its processes."""
     system = factory()
     try:
         system.start()
@@ -58,7 +60,7 @@ def running(factory: Factory) -> Iterator[System]:
 
 
 def compare(factories: Sequence[Factory], plan: Plan, samples: list[dict[str, Any]]) -> None:
-    """Run all rounds; adds one sample (a flat dict) for each round, view and load as it goes."""
+    """Run all rounds; add one sample (a flat dict) for each round, view and load to `samples`."""
     sizes: dict[tuple[str, str], int] = {}
     for number in range(plan.rounds):
         shift = number % len(factories)
@@ -82,12 +84,12 @@ def _line(sample: dict[str, Any]) -> str:
 def _sample(
     system: System, view: str, load: Load, plan: Plan, sizes: dict[tuple[str, str], int]
 ) -> dict[str, Any]:
-    """Measure until the machine left us alone, a few times at most; the sample with the least noise."""
+    """Measure until the machine was quiet, at most a few times; return the sample with the least noise."""
     best: dict[str, Any] | None = None
     for _ in range(ATTEMPTS):
         sample = _attempt(system, view, load, plan, sizes)
         if sample is None:
-            say(f"{view}, {load.name}: the leader changed, once more")
+            say(f"{view}, {load.name}: the leader changed, repeating")
         elif best is None or sample["other_cores"] < best["other_cores"]:
             best = sample
         if best is not None and best["other_cores"] <= plan.noise_cores:
@@ -100,7 +102,7 @@ def _sample(
 def _attempt(
     system: System, view: str, load: Load, plan: Plan, sizes: dict[tuple[str, str], int]
 ) -> dict[str, Any] | None:
-    """Measure once; None when the leader changed meanwhile, as the view then was not what its name says."""
+    """Measure once; None when the leader changed meanwhile, because the view then had another role."""
     port = system.views()[view]
     if (view, load.name) not in sizes:
         pilot = system.run(load, port, load.pilot)
@@ -121,7 +123,7 @@ def _size(load: Load, wanted: float) -> int:
 
 
 def scratch(directory: Path, name: str) -> Path:
-    """Return a fresh directory for one start of a system."""
+    """Return a new directory for one start of a system."""
     for number in range(10_000):
         path = directory / f"{name}-{number}"
         with contextlib.suppress(FileExistsError):

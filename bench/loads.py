@@ -1,6 +1,7 @@
-"""The loads: what is asked, by how many clients at once, and the programs that ask it.
+"""The loads: requests, number of clients, and the programs that send them.
 
-Each runs a given number of requests and fails when one reply was an error: a refusal is cheaper than work.
+Each load sends a given number of requests and fails when a reply is an error, because refusing is cheaper
+than working.
 """
 
 import csv
@@ -18,9 +19,9 @@ LIMIT_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """`clients` connections with `pipeline` requests in flight each; `pilot` requests tell the rate.
+    """`clients` connections with `pipeline` requests in flight each; `pilot` requests estimate the rate.
 
-    With `keys` each request takes one of so many at random, named as `restart.key` names them.
+    With `keys`, each request uses one of that many keys at random, named like those of `restart.key`.
     """
 
     operation: str  # set, get or line: a SET as an inline command
@@ -31,7 +32,7 @@ class Load:
 
     @property
     def name(self) -> str:
-        """Name it as the tables do: GET 50 x 16."""
+        """The name in the tables, such as GET 50 x 16."""
         label = {"set": "SET", "get": "GET", "line": "line SET"}[self.operation]
         depth = f" x {self.pipeline}" if self.pipeline > 1 else ""
         return f"{label} {self.clients}{depth}"
@@ -39,7 +40,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a load client saw: requests answered per second, latency of one (of a pipeline: of the whole)."""
+    """The client's measurements: replies per second, and latency of a request or of a whole pipeline."""
 
     requests: int
     rate: float
@@ -58,11 +59,11 @@ LOADS = (
     Load("line", 50, 1, 4_000),
     Load("line", 50, 16, 16_000),
 )
-"""Writes come first: the reads then find the key that redis-benchmark wrote."""
+"""Writes come first, so that reads find the key that redis-benchmark wrote."""
 
 
 def run(load: Load, port: int, requests: int) -> Outcome:
-    """Load a port that speaks RESP and lines."""
+    """Load a port that accepts RESP and inline commands."""
     return (
         _lines(load, port, requests) if load.operation == "line" else _redis_benchmark(load, port, requests)
     )
@@ -82,7 +83,7 @@ def _redis_benchmark(load: Load, port: int, requests: int) -> Outcome:
 
 
 def parse_redis_benchmark(text: str, requests: int) -> Outcome:
-    """Read the CSV of redis-benchmark 7."""
+    """Parse the CSV of redis-benchmark 7."""
     start = text.find('"test"')
     rows = list(csv.DictReader(io.StringIO(text[start:]))) if start >= 0 else []
     if len(rows) != 1:
@@ -98,7 +99,7 @@ def _lines(load: Load, port: int, requests: int) -> Outcome:
 
 
 def finish(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run a load client to its end; BenchError when it fails or does not end."""
+    """Run a load client to its end. Raises BenchError when it fails or does not end in time."""
     try:
         done = subprocess.run(
             command,

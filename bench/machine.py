@@ -1,4 +1,4 @@
-"""What the figures were measured on: enough to judge them, nothing that names the machine."""
+"""The machine and the versions behind the figures, without anything that identifies the machine."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ from twisted import __version__ as twisted_version
 
 
 def describe() -> dict[str, Any]:
-    """Describe hardware, versions, time, and the commit with whether measured files differ from it."""
+    """Describe hardware, versions, time, the commit, and whether measured files differ from it."""
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _git("rev-parse", "--short=12", "HEAD") or "unknown",

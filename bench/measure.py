@@ -1,6 +1,7 @@
-"""What a load cost: CPU and memory of processes from /proc, and how quiet the machine was.
+"""The cost of a load: CPU and memory of processes from /proc, and the noise on the machine.
 
-CPU times come in ticks of the kernel (often 10 ms): a load must last seconds for its CPU figure to mean much.
+The kernel counts CPU time in ticks (often 10 ms), so a load must last seconds for its CPU figure to be
+precise.
 """
 
 import os
@@ -11,17 +12,17 @@ from pathlib import Path
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 QUIET_SHARE = 0.08
-"""The machine counts as quiet below this share of all its cores, seen over a second."""
+"""The machine is quiet when less than this share of all its cores is busy during a second."""
 
 
 def percentile(samples: Sequence[float], share: float) -> float:
-    """Return the sample below which `share` (0 to 1) of all lie; at least one sample is needed."""
+    """Return the sample below which `share` (0 to 1) of at least one sample lies."""
     ordered = sorted(samples)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a live process, all threads. Fields 14 and 15 of proc(5) stat."""
+    """User and system time of all threads of a live process: fields 14 and 15 of proc(5) stat."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
 
@@ -33,17 +34,14 @@ def resident_mb(pid: int) -> float:
 
 
 def machine_busy_seconds() -> float:
-    """CPU time that all cores together spent on anything but idling, since boot."""
+    """CPU time since boot that all cores together were not idle."""
     fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
     idle, waiting_for_disk = fields[3], fields[4]
     return (sum(fields) - idle - waiting_for_disk) / TICKS_PER_SECOND
 
 
 def wait_until_quiet(limit_seconds: float) -> float:
-    """Wait, at most `limit_seconds`, for a quiet second; return the busy share (0 to 1) last seen.
-
-    A limit of zero does not wait at all and returns 0.
-    """
+    """Wait at most `limit_seconds` for a quiet second; return the last busy share (0 to 1)."""
     share, end = 0.0, time.monotonic() + limit_seconds
     while time.monotonic() < end:
         before = machine_busy_seconds()
@@ -55,13 +53,13 @@ def wait_until_quiet(limit_seconds: float) -> float:
 
 
 def children_seconds() -> float:
-    """CPU time of child processes that have ended: the load clients, as servers outlive a measurement."""
+    """CPU time of child processes that have ended: these are load clients, because servers still run."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 class Meter:
-    """Counts CPU from its making to `stop()`."""
+    """Counts CPU time from its creation to `stop()`."""
 
     def __init__(self, pids: Sequence[int]) -> None:
         self._pids = list(pids)
@@ -71,7 +69,9 @@ class Meter:
         self._start = time.monotonic()
 
     def stop(self, requests: int) -> dict[str, object]:
-        """Describe the time measured: cost of all servers per 1,000, cores used by each and by others."""
+        """Return the cost of all servers per 1,000 requests, and the cores used by servers, client and
+        others.
+        """
         wall = time.monotonic() - self._start
         servers = [cpu_seconds(pid) - before for pid, before in zip(self._pids, self._servers, strict=True)]
         client = children_seconds() - self._client

@@ -1,4 +1,4 @@
-"""Starting and ending the programs under test: bounded waits, each ended by its own id."""
+"""Starts and stops the programs under test: waits are bounded, and each process is ended by its own id."""
 
 import itertools
 import os
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 FIRST_PORT, LAST_PORT = 20_000, 32_000
-"""Below the range from which the kernel takes client ports: no client may sit on a port of a dead node."""
+"""Below the kernel's range of client ports: no client may occupy the port of a stopped node."""
 
 _candidates = itertools.cycle(range(FIRST_PORT, LAST_PORT))
 for _ in range(os.getpid() * 37 % (LAST_PORT - FIRST_PORT)):  # two runs at once rarely try the same ports
@@ -23,20 +23,20 @@ for _ in range(os.getpid() * 37 % (LAST_PORT - FIRST_PORT)):  # two runs at once
 
 
 class BenchError(Exception):
-    """The run cannot go on: something did not start, answered wrongly or was too slow."""
+    """The run cannot continue: a system did not start, gave a wrong answer or was too slow."""
 
 
 def environment(checkout: Path = ROOT) -> dict[str, str]:
-    """Environment in which `kraft` and `bench` are those of `checkout`, whatever is installed.
+    """The environment in which `kraft` and `bench` come from `checkout`, whatever is installed.
 
-    Their bytecode is kept, as that of an installed program is: else every start compiles them anew.
+    Bytecode is kept, as for an installed program; otherwise every start would compile the modules again.
     """
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {**kept, "PYTHONPATH": str(checkout)}
 
 
 class Process:
-    """One program with its log file, of the code in `checkout`; `pid` is stable until `stop()`."""
+    """One program with its log file, running the code in `checkout`; `pid` is stable until `stop()`."""
 
     def __init__(self, command: Sequence[str], directory: Path, *, name: str, checkout: Path = ROOT) -> None:
         self._command, self._directory, self.name = list(command), directory, name
@@ -54,20 +54,20 @@ class Process:
         self.pid = self._popen.pid
 
     def alive(self) -> bool:
-        """Whether it still runs."""
+        """Return whether it still runs."""
         return self._popen.poll() is None
 
     def last_words(self) -> str:
-        """Return the end of its log, for an error message."""
+        """Return the end of its log for an error message."""
         return self._log.read_text(errors="replace")[-1500:]
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill it, as a crash would."""
         self._popen.kill()
         self._popen.wait(STOP_SECONDS)
 
     def stop(self) -> None:
-        """Ask it to end, and end it when it does not."""
+        """Terminate it, and kill it when it does not end."""
         if not self.alive():
             return
         self._popen.terminate()
@@ -89,7 +89,7 @@ def wait_for(
     seconds: float = START_SECONDS,
     every: float = 0.02,
 ) -> T:
-    """Ask until the answer is true; refused connections count as no. Fails early when a process has died."""
+    """Repeat `question` until it is true; an OSError counts as no. Fails early when a process died."""
     end = time.monotonic() + seconds
     while True:
         try:
@@ -108,14 +108,14 @@ def wait_for(
 
 
 def listening(port: int) -> bool:
-    """Whether something accepts connections there."""
+    """Return whether the port accepts connections."""
     with socket.socket() as probe:
         probe.settimeout(0.5)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports on which nobody listens; none is given twice in one run until all were."""
+    """Return unused ports; no port is returned twice in one run until all were used."""
     ports: list[int] = []
     for port in itertools.islice(_candidates, LAST_PORT - FIRST_PORT):
         with socket.socket() as probe:

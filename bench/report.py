@@ -1,4 +1,4 @@
-"""Samples to a markdown page. Ratios are taken within a round and so outlast a noisy machine."""
+"""Renders samples as a markdown page. Ratios are taken within a round, so noise affects both sides."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ Samples = Sequence[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Median, least and most of a few values; at least one is needed."""
+    """Median, minimum and maximum of at least one value."""
 
     median: float
     least: float
@@ -22,7 +22,7 @@ class Spread:
         return cls(median(values), min(values), max(values))
 
     def text(self, form: str) -> str:
-        """Write as median (least..most) with a format for each number."""
+        """Format as median (least..most); `form` is the format of each number."""
         if self.least == self.most:
             return f"{self.median:{form}}"
         return f"{self.median:{form}} ({self.least:{form}}..{self.most:{form}})"
@@ -39,7 +39,7 @@ RATIOS = (
     ("kraft-3 follower", "kraft-3"),
     ("other-sketch", "sketch"),
 )
-"""What is divided by what."""
+"""(numerator, denominator) of each printed ratio."""
 
 GOALS: dict[tuple[str, str], dict[str, tuple[float, float | None]]] = {
     ("kraft-3", "sketch"): {
@@ -67,16 +67,16 @@ GOALS: dict[tuple[str, str], dict[str, tuple[float, float | None]]] = {
         "GET 50 x 16": (0.5, 0.7),
     },
 }
-"""Least that must be reached, and what we are out for, of a ratio's median."""
+"""For the median of a ratio: the least acceptable value, and the goal."""
 
 
 def ordered(samples: Samples, field: str) -> list[str]:
-    """Return the different values of a field, in the order of the first round."""
+    """Return the distinct values of a field in order of first appearance."""
     return list(dict.fromkeys(str(sample[field]) for sample in samples))
 
 
 def ratios(samples: Samples, load: str, above: str, below: str, field: str = "rate") -> list[float]:
-    """Return a figure of one system over the other's, one for each round in which both ran."""
+    """Return the ratio of a figure of two systems for each round in which both ran."""
     figures = {(s["round"], s["system"]): s[field] for s in samples if s["load"] == load}
     return [
         figure / figures[number, below]
@@ -86,7 +86,7 @@ def ratios(samples: Samples, load: str, above: str, below: str, field: str = "ra
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Draw a markdown table; all but the first column are aligned right."""
+    """Render a markdown table; all columns but the first are right-aligned."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -119,14 +119,14 @@ def _others(samples: Samples) -> str:
 
 
 def ratio_table(samples: Samples) -> str:
-    """Draw the ratios of all pairs that ran, with the goals where there are some."""
+    """Render the throughput ratios of all pairs that ran, with their goals if there are any."""
     systems = set(ordered(samples, "system"))
     rows = []
     for above, below in RATIOS:
         if {above, below} <= systems:
             rows += [_ratio_row(samples, load, above, below) for load in ordered(samples, "load")]
     return table(
-        ["ratio of throughput", "load", "median (least..most)", "must", "out for", ""], [r for r in rows if r]
+        ["ratio of throughput", "load", "median (least..most)", "must", "goal", ""], [r for r in rows if r]
     )
 
 
@@ -135,14 +135,14 @@ def _ratio_row(samples: Samples, load: str, above: str, below: str) -> list[str]
     if not values:
         return []
     spread = Spread.of(values)
-    must, wish = GOALS.get((above, below), {}).get(load, (None, None))
+    must, goal = GOALS.get((above, below), {}).get(load, (None, None))
     verdict = "" if must is None else "met" if spread.median >= must else "**missed**"
-    goals = [f"{goal:g}" if goal is not None else "" for goal in (must, wish)]
+    goals = [f"{bound:g}" if bound is not None else "" for bound in (must, goal)]
     return [f"{above} / {below}", load, spread.text(".2f"), *goals, verdict]
 
 
 def cost_ratio_table(samples: Samples) -> str:
-    """Draw the CPU time per request of three kraft nodes over that of the others: less is better."""
+    """Render the CPU time per request of three kraft nodes relative to the others: lower is better."""
     below = [name for name in ("earlier-3", "sketch", "etcd") if name in ordered(samples, "system")]
     rows = []
     for load in ordered(samples, "load"):
@@ -152,7 +152,7 @@ def cost_ratio_table(samples: Samples) -> str:
 
 
 def memory_table(samples: Samples) -> str:
-    """Draw the resident memory of each system's largest process: just started, and most seen after a load."""
+    """Render the memory of each system's largest process: after its start, and at most after a load."""
     rows = []
     for system in ordered(samples, "system"):
         own = [s for s in samples if s["system"] == system]
@@ -162,7 +162,7 @@ def memory_table(samples: Samples) -> str:
 
 
 def failover_table(trials: Samples) -> str:
-    """Draw the times without writes after the leader was killed."""
+    """Render the seconds without writes after the leader was killed."""
     rows = []
     for system in ordered(trials, "system"):
         seconds = [t["seconds"] for t in trials if t["system"] == system]
@@ -189,7 +189,7 @@ def machine_line(machine: dict[str, Any]) -> str:
 
 
 def comparison_page(result: dict[str, Any]) -> str:
-    """Write all tables of a comparison."""
+    """Render the page of a comparison."""
     samples, plan = result["samples"], result["plan"]
     parts = [
         machine_line(result["machine"]),
@@ -216,7 +216,7 @@ def _sections(samples: Samples) -> Iterator[tuple[str, str]]:
 
 
 def checkpoint_page(result: dict[str, Any]) -> str:
-    """Write the result of a checkpoint run."""
+    """Render the page of a checkpoint run."""
     rows = []
     for name, label in (("whole", "every key"), ("part", "a tenth of the keys")):
         for trial in result[name]:
@@ -231,15 +231,15 @@ def checkpoint_page(result: dict[str, Any]) -> str:
                     f"{busy['rate'] / quiet['rate']:.2f}",
                 ]
             )
-    fed = result["snapshot"]
-    told = (
-        f"A new node was fed by a snapshot and had its vote after {fed['seconds']:.1f} s: the leader took "
-        f"{fed['leader_mb_before']:.0f} MB before and {fed['leader_mb_most']:.0f} MB at most, the new node "
-        f"{fed['new_mb']:.0f} MB in the end; writers saw a p99 of {fed['busy']['p99_ms']:.2f} ms."
+    joined = result["snapshot"]
+    snapshot = (
+        f"A new node received a snapshot and became a voter after {joined['seconds']:.1f} s: the leader used "
+        f"{joined['leader_mb_before']:.0f} MB before and {joined['leader_mb_most']:.0f} MB at most, the new "
+        f"node {joined['new_mb']:.0f} MB at the end; writers saw a p99 of {joined['busy']['p99_ms']:.2f} ms."
     )
     head = ["checkpoint of", "s", "quiet p99, ms", "p99, ms", "times", "rate, of quiet"]
     what = f"{result['keys']:,} keys of {result['key_bytes']} bytes, values of {result['value_bytes']} bytes."
-    return "\n\n".join([machine_line(result["machine"]), what, table(head, rows), told]) + "\n"
+    return "\n\n".join([machine_line(result["machine"]), what, table(head, rows), snapshot]) + "\n"
 
 
 RESTARTS = (
@@ -250,7 +250,7 @@ RESTARTS = (
 
 
 def restart_page(result: dict[str, Any]) -> str:
-    """Write the result of a restart run."""
+    """Render the page of a restart run."""
     plain = result["plain_select"]["seconds"]
     stored = sum(s["seconds"] for s in result["select"])
     rows = []

@@ -1,9 +1,9 @@
-"""How long a node with many keys needs to serve again, and in how much memory.
+"""The time and memory that a node with many keys needs until it serves again.
 
-It is ended right after they were written, when most of them are in the log behind the last checkpoint, and
-again when a checkpoint has all of them. Two yardsticks, read by this process right after: the rows that the
-node itself stored, and a plain table with one row per key. Both only read every row; neither starts a process
-or builds a keyspace.
+The node is stopped right after the keys were written, when most of them are in the log after the last
+checkpoint, and again when a checkpoint contains all of them. Two yardsticks follow in this process: reading
+the rows that the node stored, and reading a plain table with one row per key. They only read rows; neither
+starts a process or builds a keyspace.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ SERVING_SECONDS = 900.0
 
 
 def key(number: int) -> bytes:
-    """Name a key in 16 bytes."""
+    """Return the 16-byte name of a key."""
     return b"key:%012d" % number
 
 
@@ -34,7 +34,7 @@ VALUE = b"v" * VALUE_BYTES
 
 
 def fill(port: int, keys: int) -> None:
-    """Write all keys, pipelined; BenchError unless every write was acknowledged."""
+    """Write all keys, pipelined. Raises BenchError unless every write was acknowledged."""
     with (
         socket.create_connection(("127.0.0.1", port), timeout=60) as connection,
         connection.makefile("rb") as replies,
@@ -50,12 +50,12 @@ def fill(port: int, keys: int) -> None:
 
 
 def serves(port: int, keys: int) -> bool:
-    """Whether the last key can be read; while the log is replayed it cannot."""
+    """Return whether the last key can be read; it cannot while the log is replayed."""
     return ask(port, b"GET", key(keys - 1), seconds=5.0).startswith(b"$%d\r\n%b" % (VALUE_BYTES, VALUE))
 
 
 def select_all(path: Path) -> dict[str, Any]:
-    """Read every row of every table: seconds, rows."""
+    """Read every row of every table; return the number of rows and the seconds."""
     rows, start = 0, time.perf_counter()
     with contextlib.closing(apsw.Connection(str(path))) as database:
         tables = database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
@@ -75,7 +75,7 @@ def plain_table(path: Path, keys: int) -> None:
 
 
 def restart(directory: Path, keys: int) -> dict[str, Any]:
-    """Fill one node; end it with SIGTERM and start it, with and without a checkpoint; then with SIGKILL."""
+    """Fill one node; restart it after SIGTERM, without and with a checkpoint, then after SIGKILL."""
     system = Kraft(directory, 1)
     result: dict[str, Any] = {"keys": keys, "key_bytes": KEY_BYTES, "value_bytes": VALUE_BYTES}
     try:

@@ -1,6 +1,6 @@
-"""The systems that are compared: how each is started, found healthy and ended.
+"""The systems under comparison: start, health check and stop.
 
-A system has one or more views: names under which it appears in the tables, each with the port that is loaded.
+A system has one or more views: names under which it appears in the tables, each with the port to load.
 """
 
 import json
@@ -15,7 +15,7 @@ from bench.processes import ROOT, BenchError, Process, free_ports, listening, wa
 
 
 class System:
-    """What all have in common. `directory` is theirs alone and may be filled at will."""
+    """The common part of all systems. `directory` is exclusive to the system."""
 
     name = ""
 
@@ -24,27 +24,27 @@ class System:
         self.processes: list[Process] = []
 
     def start(self) -> None:
-        """Return when it serves; BenchError when it does not within the limit."""
+        """Start it; return when it serves. Raises BenchError when it does not within the limit."""
         raise NotImplementedError
 
     def views(self) -> dict[str, int]:
-        """Return the port of each view, as things stand now."""
+        """Return the current port of each view."""
         raise NotImplementedError
 
-    def takes(self, load: Load) -> bool:  # noqa: ARG002 - most take all
-        """Whether the load means something here."""
+    def takes(self, load: Load) -> bool:  # noqa: ARG002 - most run every load
+        """Return whether the system can run the load."""
         return True
 
     def run(self, load: Load, port: int, requests: int) -> Outcome:
-        """Put a load on the port of a view."""
+        """Run a load against the port of a view."""
         return loads.run(load, port, requests)
 
     def pids(self) -> list[int]:
-        """Return all processes of the system."""
+        """Return the process ids of the system."""
         return [process.pid for process in self.processes]
 
     def stop(self) -> None:
-        """End every process and remove what they stored."""
+        """Stop every process and remove its data."""
         for process in self.processes:
             process.stop()
         self.processes = []
@@ -59,12 +59,12 @@ class System:
 
 
 class Bare(System):
-    """One Twisted process that parses and says +OK."""
+    """One Twisted process that parses commands and replies +OK."""
 
     name = "bare"
 
     def start(self) -> None:
-        """Start it; nothing is stored, so a listening port is all."""
+        """Start it and wait for its port; it stores nothing."""
         (self._port,) = free_ports(1)
         self._launch("bare", [sys.executable, "-m", "bench.servers.bare", str(self._port)])
         wait_for(lambda: listening(self._port), "the bare server", self.processes)
@@ -75,7 +75,7 @@ class Bare(System):
 
 
 class Sketch(System):
-    """Three processes that replicate and sync without Raft; see servers/sketch.py."""
+    """Three processes that replicate and sync without Raft (servers/sketch.py)."""
 
     name = "sketch"
     program: tuple[str, ...] = (sys.executable, "-m", "bench.servers.sketch")
@@ -99,7 +99,7 @@ class Sketch(System):
 
 
 class OtherSketch(Sketch):
-    """A sketch of somebody else, called with the same arguments: to see that ours is no straw man."""
+    """Another sketch with the same arguments, to verify that ours is a fair yardstick."""
 
     name = "other-sketch"
 
@@ -108,7 +108,7 @@ class OtherSketch(Sketch):
         self.program = (sys.executable, str(script))
 
     def takes(self, load: Load) -> bool:
-        """Refuse lines, which it need not understand."""
+        """Refuse inline commands, which it need not support."""
         return load.operation != "line"
 
 
@@ -122,9 +122,9 @@ http: {{listen: "tcp:{http}:interface=127.0.0.1", advertise: "127.0.0.1:{http}"}
 
 
 class Kraft(System):
-    """Nodes as `twistd` runs them, with default settings and metrics on; `sections` is more YAML for each.
+    """Nodes run by `twistd` with default settings and metrics; `sections` is more YAML for each node.
 
-    `checkout` holds the code that they run: another one makes an earlier version comparable in one run.
+    `checkout` holds the code that they run: with another checkout one run compares two versions.
     """
 
     def __init__(self, directory: Path, nodes: int, sections: str = "", checkout: Path = ROOT) -> None:
@@ -136,7 +136,7 @@ class Kraft(System):
         self.ports: list[int] = []
 
     def start(self) -> None:
-        """Start all nodes; return when one leads and every one takes writes."""
+        """Start all nodes; return when one leads and all accept writes."""
         self.ports, peers, https = (free_ports(self._nodes) for _ in range(3))
         members = {f"n{number}": f"127.0.0.1:{port}" for number, port in enumerate(peers, 1)}
         for number, (client, peer, http) in enumerate(zip(self.ports, peers, https, strict=True), 1):
@@ -162,7 +162,7 @@ class Kraft(System):
         self.processes.append(Process(command, directory, name=name, checkout=self._checkout))
 
     def standby(self) -> tuple[str, int]:
-        """Start one more node, which waits to be added; its id and peer port."""
+        """Start one more node, which waits to be added; return its id and peer port."""
         name, (client, peer, http) = f"n{len(self.processes) + 1}", free_ports(3)
         data = json.dumps(str(self.directory / name / "data"))
         text = CONFIG.format(id=name, data=data, members="{}", peer=peer, client=client, http=http)
@@ -172,7 +172,7 @@ class Kraft(System):
         return name, peer
 
     def leader(self) -> int | None:
-        """Return the position of the one node that says it leads; None when not exactly one does."""
+        """Return the position of the leader; None unless exactly one node reports that it leads."""
         leaders = [number for number in range(self._nodes) if self._leads(number)]
         return leaders[0] if len(leaders) == 1 else None
 
@@ -183,11 +183,11 @@ class Kraft(System):
             return False
 
     def healthy(self) -> bool:
-        """Whether there is a leader and every node takes writes."""
+        """Return whether there is a leader and every node accepts writes."""
         return self.leader() is not None and all(stores(port) for port in self.ports)
 
     def write(self, numbers: list[int], seconds: float) -> bool:
-        """Try one write at each of these nodes in turn until one acknowledges it."""
+        """Try one write on each of these nodes in turn until one acknowledges it."""
         for number in numbers:
             try:
                 if stores(self.ports[number], seconds):
@@ -197,7 +197,7 @@ class Kraft(System):
         return False
 
     def views(self) -> dict[str, int]:
-        """Return the ports of the leader and, of three, of a follower."""
+        """Return the port of the leader and, in a cluster, of one follower."""
         leader = self.leader()
         if leader is None:
             raise BenchError(f"{self.name} has no leader")

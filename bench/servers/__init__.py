@@ -1,1 +1,1 @@
-"""Programs that exist to be timed beside kraft; each runs as a process of its own."""
+"""Programs that are measured beside kraft; each runs in a process of its own."""

@@ -1,6 +1,6 @@
-"""The floor: one Twisted process that parses commands and answers +OK, storing nothing.
+"""The upper bound: one Twisted process that parses commands and replies +OK without storing anything.
 
-Arguments: PORT. What kraft loses against it is what replication, durability and commands cost.
+Arguments: PORT. The difference to kraft is the cost of replication, durability and commands.
 """
 
 import sys
@@ -15,10 +15,10 @@ from bench.servers.wire import Commands, listen  # noqa: E402
 
 
 class Bare(Commands):
-    """Says +OK to every command, in one write per read."""
+    """Replies +OK to every command, with one write per read."""
 
     def commands_received(self, commands: list[list[bytes]]) -> None:
-        """Answer without a look at them."""
+        """Reply without looking at the commands."""
         self.send(b"+OK\r\n" * len(commands))
 
 

@@ -1,10 +1,10 @@
-"""The yardstick: what Twisted and SQLite reach when a majority must have every write on disk, without Raft.
+"""The yardstick: Twisted and SQLite with every write on the disks of a majority, but without Raft.
 
-Arguments: leader|follower PORT DIRECTORY [FOLLOWER_PORT ...]. It elects nobody, recovers nothing and must
-never hold data that matters. One round is in flight at a time; commands that arrive meanwhile form the next.
+Arguments: leader|follower PORT DIRECTORY [FOLLOWER_PORT ...]. It holds no elections, has no recovery and must
+never store valuable data. One round is in flight at a time; commands that arrive meanwhile form the next one.
 A round with writes is one row, sent to the followers and committed by the leader's writer thread at the same
-time; a round of reads is empty and asks the followers only that they answer, as a read index does. A round
-ends when a majority of all processes, the leader included, has confirmed it.
+time. A round of reads is empty and only asks the followers to reply, as a read index does. A round ends when
+a majority of all processes, including the leader, has confirmed it.
 """
 
 import itertools
@@ -45,7 +45,7 @@ class Journal:
         self._db.execute("CREATE TABLE log (number INTEGER PRIMARY KEY, term INTEGER, body BLOB)")
 
     def append(self, number: int, body: bytes) -> None:
-        """Return when the row is durable. A single statement is a transaction of its own."""
+        """Insert a row; return when it is durable. A single statement is a transaction of its own."""
         self._db.execute("INSERT INTO log VALUES (?, 1, ?)", (number, body))
 
 
@@ -60,7 +60,7 @@ class Framed(Protocol):
         self.transport.setTcpNoDelay(True)  # type: ignore[union-attr]
 
     def dataReceived(self, data: bytes) -> None:
-        """Pass on complete frames, keep the rest."""
+        """Handle complete frames and keep the rest."""
         data = self._pending + data if self._pending else data
         start, size = 0, len(data)
         while size - start >= HEADER_BYTES:
@@ -83,12 +83,12 @@ def frame(number: int, body: bytes = b"") -> bytes:
 
 
 class Follower(Framed):
-    """Stores what the leader sends, then says so; with nothing else to do it commits in the reactor."""
+    """Stores and confirms rounds; it commits in the reactor, because it has nothing else to do."""
 
     journal: Journal
 
     def frame_received(self, number: int, body: bytes) -> None:
-        """Store a round, or only confirm an empty one."""
+        """Store a round unless it is empty, and confirm it."""
         if body:
             self.journal.append(number, body)
         write_now(self.transport, frame(number))
@@ -100,17 +100,17 @@ class Link(Framed):
     leader: "Leader"
 
     def connectionMade(self) -> None:
-        """Count this follower in."""
+        """Register this follower."""
         super().connectionMade()
         self.leader.links.append(self.transport)
 
     def frame_received(self, number: int, body: bytes) -> None:  # noqa: ARG002 - an answer has no body
-        """Count a confirmation."""
+        """Pass the confirmation to the leader."""
         self.leader.confirmed(number)
 
 
 class Leader:
-    """Forms rounds from what clients sent and ends each when a majority has it."""
+    """Forms rounds from client commands and ends each round when a majority has confirmed it."""
 
     def __init__(self, journal: Journal, followers: int) -> None:
         self.links: list[Any] = []
@@ -132,7 +132,7 @@ class Leader:
             reactor.callFromThread(self.confirmed, number)
 
     def take(self, client: Commands, commands: list[list[bytes]]) -> None:
-        """Queue one read's commands; the round begins when every readable connection was read."""
+        """Queue the commands of one read; the round begins when all readable connections were read."""
         self._waiting.append((client, commands))
         if not self._armed and not self._number:
             self._armed = True
@@ -154,7 +154,7 @@ class Leader:
             self.confirmed(number)
 
     def confirmed(self, number: int) -> None:
-        """Count one member that has the round; late confirmations of an ended round are ignored."""
+        """Count one confirmation; those of an earlier round are ignored."""
         if number != self._number:
             return
         self._confirmations += 1
@@ -186,7 +186,7 @@ class Client(Commands):
     leader: Leader
 
     def commands_received(self, commands: list[list[bytes]]) -> None:
-        """Hand them to the leader."""
+        """Pass them to the leader."""
         self.leader.take(self, commands)
 
 

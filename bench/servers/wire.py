@@ -1,6 +1,6 @@
-"""What the timed servers share: splitting a client's bytes into commands, and writing without a detour.
+"""The common part of the measured servers: splitting a client's bytes into commands, and direct writes.
 
-hiredis parses here. It may in a stand-in, not in kraft: it allocates by announced lengths, without a bound.
+hiredis parses here. kraft cannot use it, because it allocates announced lengths without a limit.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from twisted.internet.protocol import Factory, Protocol
 
 
 def write_now(transport: Any, data: bytes) -> None:
-    """Send at once when nothing waits: saves a poll and two epoll_ctl. What does not fit is buffered."""
+    """Send at once when nothing is buffered, which saves a poll and two epoll_ctl; buffer the rest."""
     if not transport.dataBuffer and not transport._tempDataBuffer:  # noqa: SLF001 - Twisted has no public question
         sent = transport.writeSomeData(data)
         if not isinstance(sent, int):
@@ -23,7 +23,7 @@ def write_now(transport: Any, data: bytes) -> None:
 
 
 class Commands(Protocol):
-    """One client connection: RESP, or lines when its first byte is not an asterisk."""
+    """One client connection: RESP, or inline commands when its first byte is not an asterisk."""
 
     def __init__(self) -> None:
         self._reader: Any = hiredis.Reader()
@@ -35,7 +35,7 @@ class Commands(Protocol):
         self.transport.setTcpNoDelay(True)  # type: ignore[union-attr]
 
     def dataReceived(self, data: bytes) -> None:
-        """Pass on the complete commands of one read together."""
+        """Handle the complete commands of one read together."""
         if self._fresh:
             self._fresh = False
             self._lines = None if data.startswith(b"*") else b""
@@ -56,7 +56,7 @@ class Commands(Protocol):
         return [line.split() for line in lines]
 
     def commands_received(self, commands: list[list[bytes]]) -> None:
-        """Take the commands of one read, at least one."""
+        """Handle the commands of one read, at least one."""
         raise NotImplementedError
 
     def send(self, data: bytes) -> None:
