@@ -14,6 +14,7 @@ LINES = (
     {"config", "node"},
     {"host", "storage", "transport", "telemetry"},
     {"server", "web"},
+    {"process"},
     {"tap", "cli"},
 )
 LEVEL = {package: level for level, line in enumerate(LINES) for package in line}
@@ -21,7 +22,7 @@ LEVEL = {package: level for level, line in enumerate(LINES) for package in line}
 # Outside module: (packages that may use it, what the others do instead).
 RESERVED = {
     "twisted": (
-        {"transport", "server", "web", "telemetry", "tap", "cli"},
+        {"transport", "server", "web", "telemetry", "process", "tap", "cli"},
         "take a protocol of your own ports.py; tap joins it to Twisted",
     ),
     "twisted.internet.reactor": ({"tap"}, "take a clock, an endpoint or a thread pool as an argument"),
@@ -146,7 +147,11 @@ def test_the_twisted_folder_stays_a_namespace():
         ("kraft.server.session", "from kraft.web.site import root", "web is beside server"),
         ("kraft.raft.raft", "def f():\n    import time", "not in the core"),
         ("kraft.raft.log.log", "from os import path", "not in the core"),
-        ("kraft.host.group.group", "from twisted.internet.defer import Deferred", "only cli, server, tap"),
+        (
+            "kraft.host.group.group",
+            "from twisted.internet.defer import Deferred",
+            "only cli, process, server",
+        ),
         ("kraft.server.factory", "from twisted.internet import reactor", "only tap may"),
         ("kraft.host.group.group", "import sqlite3", "only nobody may"),
         ("kraft.web.metrics", "from prometheus_client import generate_latest", "only telemetry may"),

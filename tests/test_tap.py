@@ -1,31 +1,6 @@
-"""What the composition root decides by itself. That nodes start and stop is seen in tests/cluster."""
+"""The entry point of the plugin. That nodes start and stop is tested in tests/cluster."""
 
-import pytest
-from twisted.internet.protocol import Factory
-from twisted.internet.testing import MemoryReactor
-
-from kraft.tap import BACKLOG, Options, server_endpoint
-
-
-@pytest.mark.parametrize(
-    ("description", "backlog"),
-    [
-        ("tcp:10011:interface=127.0.0.1", BACKLOG),
-        ("tcp6:10011:interface=\\:\\:1", BACKLOG),
-        ("tcp:10011:backlog=7:interface=127.0.0.1", 7),
-    ],
-)
-def test_many_clients_may_come_at_once(description, backlog):
-    reactor = MemoryReactor()
-    server_endpoint(reactor, description).listen(Factory())
-    assert [server[2] for server in reactor.tcpServers] == [backlog]
-
-
-def test_a_unix_socket_too():
-    reactor = MemoryReactor()
-    server_endpoint(reactor, "unix:/run/kraft.sock:mode=660").listen(Factory())
-    ((path, _, backlog, mode, _),) = reactor.unixServers
-    assert (path, backlog, mode) == ("/run/kraft.sock", BACKLOG, 0o660)
+from kraft.tap import Options
 
 
 def test_help_shows_no_empty_defaults():

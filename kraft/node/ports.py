@@ -20,5 +20,5 @@ class Clock(Protocol):
     def wall_ms(self) -> int:
         """Unix time in milliseconds; may jump either way."""
 
-    def call_later(self, delay: float, call: Callable[[], object]) -> Cancellable:
+    def call_later(self, delay: float, call: Callable[[], object], /) -> Cancellable:
         """Run `call` in `delay` seconds; with 0, at the end of this turn, after all input of the turn."""

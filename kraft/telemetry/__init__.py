@@ -1,1 +1,1 @@
-"""Metrics and logs: what other packages tell through their observer protocols becomes a number or a line."""
+"""Metrics and logs: turns the reports of other packages into numbers and log lines."""

@@ -1,10 +1,10 @@
-"""The names of log events with their levels. docs/logging.md says what each means.
+"""The names of log events and their levels. docs/logging.md explains each (tested).
 
-A name says what happened; what varies is in fields.
+A name says what happened; everything that varies is in fields.
 """
 
 LEVELS: dict[str, str] = {
-    # life of the process
+    # process
     "log_replayed": "info",
     "node_started": "info",
     "node_stopping": "info",
@@ -39,7 +39,7 @@ LEVELS: dict[str, str] = {
     "snapshot_receive_ended": "info",
     "snapshot_receive_failed": "warning",
     "snapshot_not_taken": "warning",
-    # checkpoints and their comparison
+    # checkpoints and consistency checks
     "checkpoint_written": "info",
     "checkpoint_failed": "error",
     "replica_differs": "critical",

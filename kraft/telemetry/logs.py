@@ -1,12 +1,12 @@
-"""Logs: events with fields, one line each, readable at a terminal and JSON otherwise.
+"""Logs: events with fields, one line each; text at a terminal, JSON otherwise.
 
-`configure` is called once, by whoever starts the process; everybody else receives a logger. Lines go to a
-file, or to the standard output the process was started with, never to `sys.stdout`: twistd replaces that
-with a writer into Twisted's log, whose events come back here. A line that cannot be written is lost, without
-a raise.
+`configure` is called once at the start of the process; every other module is given a logger. Lines go to a
+file or to the original standard output (`sys.__stdout__`), never to `sys.stdout`: twistd replaces the latter
+with a writer into Twisted's log, whose events come back here. A line that cannot be written is lost; logging
+never raises.
 
-Where standard output is the journal's, each line begins with its priority, `<3>` for an error, which journald
-takes off again: the same lines in the same form, and no second way out besides standard output.
+When systemd's journal reads standard output, each line begins with its priority, such as `<3>` for an error,
+and journald strips it: see sd-daemon(3).
 """
 
 import os
@@ -27,12 +27,12 @@ from kraft.config import LogConfig
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # as in syslog(3)
-KEYS_MAX = 256  # of one rate limit; the oldest go first
-BURST = 20  # of what is worth reading each time: one for every node of a large cluster, some orders in a row
+KEYS_MAX = 256  # of one rate limit; the oldest are forgotten first
+BURST = 20  # enough for one event per node of a large cluster, or a few administrator commands in a row
 _FIRST = ("timestamp", "level", "event", "node")
 _TWISTED_LEVELS = {
     LogLevel.debug: "debug",
-    LogLevel.info: "debug",  # "Starting factory ..." and the like, of no use beside kraft's own events
+    LogLevel.info: "debug",  # such as "Starting factory ...": of no use beside kraft's own events
     LogLevel.warn: "warning",
     LogLevel.error: "error",
     LogLevel.critical: "critical",
@@ -40,21 +40,21 @@ _TWISTED_LEVELS = {
 
 
 class Stream(Protocol):
-    """Where lines are written: a text stream, or a log file of Twisted, which takes text too."""
+    """Where lines are written: a text stream, or a Twisted log file, which takes text too."""
 
     def write(self, text: str, /) -> object:
-        """Take a line."""
+        """Write a line."""
 
     def flush(self) -> object:
-        """Pass it on."""
+        """Flush buffered lines."""
 
 
-def configure(log: LogConfig, node: str = "", stream: Stream | None = None) -> "Sink":
-    """Set logging up for the process; every event carries the node's id when one is given.
+def configure(log: LogConfig, node: str = "", stream: Stream | None = None) -> "LogSink":
+    """Set up logging for the process. Every event carries the id of the node, if one is given.
 
-    The form `auto` is text when `stream` is a terminal, else JSON. `stream` is standard output unless given.
+    The format `auto` is text if `stream` is a terminal, else JSON. The default stream is standard output.
     """
-    sink = Sink(stream if stream is not None else sys.__stdout__, log.level)
+    sink = LogSink(stream if stream is not None else sys.__stdout__, log.level)
     at_terminal = sink.at_terminal()
     as_text = log.format == "text" or (log.format == "auto" and at_terminal)
     structlog.configure(
@@ -65,35 +65,39 @@ def configure(log: LogConfig, node: str = "", stream: Stream | None = None) -> "
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *(_text(colors=at_terminal) if as_text else _json()),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS["debug"]),  # the sink's level may change
+        wrapper_class=structlog.make_filtering_bound_logger(
+            LEVELS["debug"]
+        ),  # the sink filters, as its level may change
         logger_factory=lambda *_: sink,
     )
     return sink
 
 
 def logger(name: str) -> FilteringBoundLogger:
-    """A logger as configured by now; `name` says which program or library speaks."""
+    """A logger with the current configuration; `name` is the program or library that logs."""
     bound: FilteringBoundLogger = structlog.get_logger().bind(logger=name)
     return bound
 
 
-def log(out: FilteringBoundLogger, level: str, event: str, /, **fields: object) -> None:
-    """One event at a level known only at run time."""
+def log_at(out: FilteringBoundLogger, level: str, event: str, /, **fields: object) -> None:
+    """Log one event at a level that is known only at run time."""
     out.log(LEVELS[level], event, **fields)
 
 
 class RateLimit:
-    """Lets a few events of a kind through in `period` seconds, for what others could repeat at will."""
+    """Admits a few events of a kind per `period` seconds, for events that others could repeat at will."""
 
     def __init__(self, seconds: Callable[[], float], period: float = 5.0) -> None:
         self._seconds = seconds
         self._period = period
-        self._seen: dict[str, tuple[float, int, int]] = {}  # kind -> (period began, let through, held back)
+        self._seen: dict[
+            str, tuple[float, int, int]
+        ] = {}  # kind -> (start of the period, admitted, held back)
 
     def admit(self, kind: str, burst: int = 1) -> int | None:
-        """None to hold this one back, else how many of the kind were held back before it.
+        """The number of events of this kind held back before this one; None if this one is held back too.
 
-        A period begins with the first that goes through, and has room for `burst`.
+        A period begins with the first admitted event and admits up to `burst`.
         """
         now = self._seconds()
         began, through, held = self._seen.get(kind, (now - self._period, 0, 0))
@@ -112,18 +116,18 @@ class RateLimit:
 
 @implementer(ILogObserver)
 class TwistedBridge:
-    """Twisted's own log events as events named `twisted`; without arguments, so that twistd can make one.
+    """Logs Twisted's own events as events named `twisted`.
 
-    twistd logs before a service can configure anything; what is worth telling then is told with the defaults.
-    Whoever finds a way to make the framework complain can do so again and again: what comes from one place in
-    one wording is told a few times, and counted.
+    twistd logs before the service can configure anything; such events are logged with the default settings.
+    An outsider who makes Twisted complain can do so at will, so events from one source with one wording are
+    rate limited.
     """
 
     def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
         self._limit = RateLimit(seconds)
 
     def __call__(self, event: LogEvent) -> None:
-        """Pass one event on; an error that was logged carries its traceback."""
+        """Log one event, with its traceback if it has one."""
         if not structlog.is_configured():
             configure(LogConfig())
         level = _TWISTED_LEVELS.get(event.get("log_level", LogLevel.info), "info")
@@ -137,13 +141,13 @@ class TwistedBridge:
             fields["exception"] = failure.getTraceback()
         if held:
             fields["held_back"] = held
-        log(logger("twisted"), level, "twisted", **fields)
+        log_at(logger("twisted"), level, "twisted", **fields)
 
 
-class Sink:
-    """Where rendered lines go; structlog calls it by the name of the level.
+class LogSink:
+    """Writes rendered lines. Events below `level`, which may change at any time, are dropped.
 
-    Events below `level` are left out; it may be set at any time.
+    structlog calls one method per level, named like the level.
     """
 
     def __init__(self, stream: Stream | None, level: str = "info") -> None:
@@ -154,30 +158,30 @@ class Sink:
             setattr(self, name, partial(self.write, mark=self._marks.get(name, "")))
 
     def admit(self, _logger: object, level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        """The processor that leaves events out."""
+        """A structlog processor that drops events below the level."""
         if LEVELS[level] < LEVELS[self.level]:
             raise structlog.DropEvent
         return event
 
     def mark(self, level: str) -> str:
-        """What a line of this level begins with here, also one that is not an event."""
+        """The prefix of a line of this level on this stream, also for a line that is not an event."""
         return self._marks.get(level, "")
 
     def at_terminal(self) -> bool:
-        """Whether a person reads along."""
+        """Whether the stream is a terminal."""
         return isinstance(self._stream, TextIOBase) and self._stream.isatty()
 
     def same_place(self, stream: TextIO | None) -> bool:
-        """Whether what is written to `stream` ends up in the same file, pipe or terminal."""
+        """Whether `stream` writes to the same file, pipe or terminal."""
         if stream is None or not isinstance(self._stream, TextIOBase):
             return False
         try:
             return os.path.sameopenfile(self._stream.fileno(), stream.fileno())
-        except (OSError, ValueError):  # closed, or not a file at all
+        except (OSError, ValueError):  # closed, or not backed by a file
             return False
 
     def write(self, line: str, mark: str = "") -> None:
-        """Write one line, or lose it; the lines of a traceback in readable form are marked one by one."""
+        """Write one event, or lose it. In text form a traceback has several lines; each gets the mark."""
         if self._stream is None:
             return
         try:
@@ -186,11 +190,11 @@ class Sink:
         except (BrokenPipeError, ValueError):  # the reader is gone, or the stream is closed
             self._stream = None
         except OSError:
-            pass  # a disk that is full may have room for the next one
+            pass  # a full disk may have room for the next line
 
 
 def _marks(stream: Stream | None) -> dict[str, str]:
-    """By level, where the stream is the one that `JOURNAL_STREAM` names (systemd.exec(5)), else none."""
+    """Prefixes by level if `JOURNAL_STREAM` names this stream (systemd.exec(5)), else none."""
     named = os.environ.get("JOURNAL_STREAM", "")
     if not named or not isinstance(stream, TextIOBase):
         return {}
@@ -213,11 +217,14 @@ def _of_node(node: str) -> Processor:
 
 def _text(*, colors: bool) -> list[Processor]:
     plain = structlog.dev.plain_traceback
-    return [_tame, structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=20, exception_formatter=plain)]
+    return [
+        _escaped,
+        structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=20, exception_formatter=plain),
+    ]
 
 
-def _tame(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A traceback keeps its lines, and cannot steer the terminal; the renderer sees to all other fields."""
+def _escaped(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Escape control characters in a traceback, except line breaks; the renderer escapes other fields."""
     trace = event.get("exception")
     if isinstance(trace, str):
         event["exception"] = "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in trace)
@@ -229,7 +236,7 @@ def _json() -> list[Processor]:
 
 
 def _in_order(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Who, when and what before the rest, so that a line can be read by eye."""
+    """Put time, level, event and node first, so that a line can be read by eye."""
     first = {key: event[key] for key in _FIRST if key in event}
     return first | {key: value for key, value in event.items() if key not in first}
 

@@ -1,30 +1,14 @@
-"""How late the reactor is: a call is asked for at short intervals, and its delay is observed."""
+"""Measures how long the event loop is blocked: the delay of a call that is due at short intervals."""
 
 from collections.abc import Callable
-from typing import Protocol
+
+from kraft.node.ports import Cancellable, Clock
 
 INTERVAL_SECONDS = 0.25  # cheap, and a block of a second still shows as one observation of about a second
 
 
-class Cancellable(Protocol):
-    """A pending call."""
-
-    def cancel(self) -> None:
-        """Forget the call."""
-
-
-class Clock(Protocol):
-    """Monotonic time and calls in the future, as `host` has them from `tap`."""
-
-    def seconds(self) -> float:
-        """Now."""
-
-    def call_later(self, delay: float, call: Callable[[], object], /) -> Cancellable:
-        """Run `call` in `delay` seconds."""
-
-
-class ReactorLag:
-    """Tells `observe` how many seconds each periodic call came late."""
+class ReactorProbe:
+    """Passes to `observe` how many seconds late each periodic call ran."""
 
     def __init__(self, clock: Clock, observe: Callable[[float], None]) -> None:
         self._clock = clock
@@ -33,20 +17,20 @@ class ReactorLag:
         self._due = 0.0
 
     def start(self) -> None:
-        """Begin; a second start changes nothing."""
+        """Start to measure. Does nothing if it has started."""
         if self._pending is None:
-            self._arm()
+            self._schedule()
 
     def stop(self) -> None:
-        """End; may be called at any time."""
+        """Stop to measure. May be called at any time."""
         if self._pending is not None:
             self._pending.cancel()
             self._pending = None
 
-    def _arm(self) -> None:
+    def _schedule(self) -> None:
         self._due = self._clock.seconds() + INTERVAL_SECONDS
-        self._pending = self._clock.call_later(INTERVAL_SECONDS, self._came)
+        self._pending = self._clock.call_later(INTERVAL_SECONDS, self._measure)
 
-    def _came(self) -> None:
+    def _measure(self) -> None:
         self._observe(max(0.0, self._clock.seconds() - self._due))
-        self._arm()
+        self._schedule()

@@ -5,7 +5,7 @@ from itertools import starmap
 
 from kraft.node.status import GroupStatus
 from kraft.telemetry.recent.history import Traffic
-from kraft.telemetry.recent.journal import Happening
+from kraft.telemetry.recent.journal import JournalEntry
 from kraft.web import overview, words
 from kraft.web.charts import WINDOWS, averages
 from kraft.web.findings import Finding, Verdict
@@ -238,7 +238,7 @@ def _events(view: View) -> Html:
         for happening in answer.last.facts.events
     ]
     told.sort(key=lambda pair: pair[0].at, reverse=True)
-    lines: list[tuple[Happening, list[str]]] = []
+    lines: list[tuple[JournalEntry, list[str]]] = []
     for happening, node in told:
         for earlier, nodes in lines[-SAME_LINES:]:
             same = (earlier.text, earlier.times) == (happening.text, happening.times)
@@ -251,7 +251,7 @@ def _events(view: View) -> Html:
     return element("ol", *starmap(_event, shown)) if shown else _nothing("nothing has happened yet")
 
 
-def _event(happening: Happening, nodes: Sequence[str]) -> Html:
+def _event(happening: JournalEntry, nodes: Sequence[str]) -> Html:
     often = f" ({happening.times} times)" if happening.times > 1 else ""
     said = element("span", element("b", ", ".join(sorted(nodes))), " ", happening.text, often)
     return element("li", words.moment(happening.at), said, class_=_level(happening.level))

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from kraft.server.commands.table import TABLE
+from kraft.telemetry.metrics.declarations import PREFIX, Histogram
 from kraft.telemetry.metrics.registry import DECLARATIONS
-from kraft.telemetry.metrics.samples import PREFIX, Histogram
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "monitoring" / "prometheus"

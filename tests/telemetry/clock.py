@@ -19,5 +19,8 @@ class HostClock:
     def wall_seconds(self) -> float:
         return self.epoch + self.clock.seconds()
 
+    def wall_ms(self) -> int:
+        return int(self.wall_seconds() * 1000)
+
     def call_later(self, delay: float, call: Callable[[], object]) -> IDelayedCall:
         return self.clock.callLater(delay, call)

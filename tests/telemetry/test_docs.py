@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from kraft.telemetry.events import LEVELS
+from kraft.telemetry.metrics.declarations import PREFIX
 from kraft.telemetry.metrics.registry import DECLARATIONS
-from kraft.telemetry.metrics.samples import PREFIX
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -1,16 +1,29 @@
 """What telemetry adds to the status."""
 
-from kraft.telemetry.metrics.registry import About, Metrics
-from kraft.telemetry.recent.chronicle import EVENTS_TOLD, Chronicle
-from kraft.telemetry.recent.journal import EVENTS_KEPT
+from kraft.telemetry.metrics.registry import KnownLabels, MetricsRegistry
+from kraft.telemetry.recent.chronicle import EVENTS_SHOWN, Chronicle
+from kraft.telemetry.recent.journal import ENTRIES_KEPT
 from tests.telemetry.clock import HostClock
+
+
+class Storage:
+    def sizes(self) -> dict[str, int]:
+        return {"log": 5}
+
+    def queues(self) -> dict[str, int]:
+        return {}
+
+
+class Disk:
+    def free_bytes(self) -> int:
+        return 7
 
 
 def test_facts_are_what_was_counted_and_what_the_sources_say() -> None:
     clock = HostClock()
-    metrics = Metrics(About("K1", "0"), clock.wall_seconds)
-    metrics.sources.storage_sizes = lambda: {"log": 5}
-    metrics.sources.disk_free_bytes = lambda: 7
+    metrics = MetricsRegistry(KnownLabels(), clock.wall_seconds)
+    metrics.sources.storage = Storage()
+    metrics.sources.disk = Disk()
     chronicle = Chronicle(metrics, clock.wall_seconds)
     chronicle.start(clock)
     metrics.connections["resp2"] = 3
@@ -28,30 +41,34 @@ def test_facts_are_what_was_counted_and_what_the_sources_say() -> None:
 
 def test_full_facts_have_the_history_and_every_event() -> None:
     clock = HostClock()
-    chronicle = Chronicle(Metrics(About("K1", "0"), clock.wall_seconds), clock.wall_seconds)
+    chronicle = Chronicle(MetricsRegistry(KnownLabels(), clock.wall_seconds), clock.wall_seconds)
     chronicle.start(clock)
     clock.clock.advance(1.0)
-    for number in range(EVENTS_KEPT):
+    for number in range(ENTRIES_KEPT):
         chronicle.journal.note("peer_connected", {"peer": f"K{number}"})
 
     full = chronicle.facts(full=True)
 
     assert full.history is not None
     assert full.history.classes == dict.fromkeys(("read", "write", "local", "admin", "sync"), ((),))
-    assert len(full.events) == EVENTS_KEPT
-    assert chronicle.facts(full=False).events == full.events[:EVENTS_TOLD]
+    assert len(full.events) == ENTRIES_KEPT
+    assert chronicle.facts(full=False).events == full.events[:EVENTS_SHOWN]
 
 
 def test_a_source_that_fails_costs_its_own_fact() -> None:
+    class BrokenDisk:
+        def free_bytes(self) -> int:
+            raise OSError
+
+    class Errors:
+        def source_failed(self, source: str, _error: Exception) -> None:
+            failed.append(source)
+
     failed: list[str] = []
-
-    def broken() -> int:
-        raise OSError
-
-    metrics = Metrics(About("K1", "0"), lambda: 1.0)
-    metrics.sources.storage_sizes = lambda: {"log": 5}
-    metrics.sources.disk_free_bytes = broken
-    metrics.sources.failed = lambda name, _error: failed.append(name)
+    metrics = MetricsRegistry(KnownLabels(), lambda: 1.0)
+    metrics.sources.storage = Storage()
+    metrics.sources.disk = BrokenDisk()
+    metrics.sources.errors = Errors()
 
     facts = Chronicle(metrics, lambda: 1.0).facts(full=False)
 

@@ -9,10 +9,10 @@ import structlog
 
 from kraft.config import LogConfig
 from kraft.telemetry import logs
+from kraft.telemetry.event_log import EventLog
 from kraft.telemetry.logs import BURST, RateLimit
-from kraft.telemetry.metrics.registry import About, Metrics
+from kraft.telemetry.metrics.registry import KnownLabels, MetricsRegistry
 from kraft.telemetry.observers import (
-    EventLog,
     HostTelemetry,
     RaftTelemetry,
     ServerTelemetry,
@@ -36,7 +36,7 @@ class Node:
         self.now = 0.0
         self._out = io.StringIO()
         logs.configure(LogConfig("info", "json"), "K1", self._out)
-        metrics = Metrics(About("K1", "0.1"), wall_seconds=lambda: self.now)
+        metrics = MetricsRegistry(KnownLabels(), wall_seconds=lambda: self.now)
         events = EventLog(logs.logger("kraft"), RateLimit(lambda: self.now))
         self.raft = RaftTelemetry(metrics, events)
         self.host = HostTelemetry(metrics, events)

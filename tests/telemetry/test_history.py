@@ -2,7 +2,7 @@
 
 from kraft.telemetry.metrics.buckets import SECONDS_BUCKETS
 from kraft.telemetry.metrics.declarations import COMMAND_DURATION
-from kraft.telemetry.metrics.samples import Spread
+from kraft.telemetry.metrics.holders import HistogramHolder
 from kraft.telemetry.recent.history import SECONDS_KEPT, Recorder, Traffic, added, quantile_ms, traffic
 from tests.telemetry.clock import HostClock
 
@@ -12,7 +12,7 @@ class Recorded:
 
     def __init__(self, epoch: float = 1000.0) -> None:
         self.clock = HostClock(epoch)
-        self.spread = Spread(COMMAND_DURATION, ("read",))
+        self.spread = HistogramHolder(COMMAND_DURATION, ("read",))
         self.recorder = Recorder(self.clock.wall_seconds, {"read": lambda: self.spread.counts("read")})
         self.recorder.start(self.clock)
 

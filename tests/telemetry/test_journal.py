@@ -2,14 +2,14 @@
 
 import pytest
 
+from kraft.telemetry.event_log import EventLog
 from kraft.telemetry.events import LEVELS
-from kraft.telemetry.observers import EventLog
 from kraft.telemetry.recent.journal import (
     _SENTENCES,
-    EVENTS_KEPT,
+    ENTRIES_KEPT,
     TEXT_CHARACTERS_MAX,
-    Happening,
     Journal,
+    JournalEntry,
     sentence,
 )
 from tests.telemetry.clock import HostClock
@@ -22,19 +22,19 @@ from tests.telemetry.clock import HostClock
          "became leader of group 0 in term 7"),
         ("role_changed", {"group": 0, "role": "follower", "term": 7, "leader": "K1"}, ""),
         ("configuration_changed", {"group": 1, "voters": ("K1", "K2"), "learners": (), "joint": False},
-         "saw the voters of group 1 become K1, K2"),
+         "switched group 1 to the voters K1, K2"),
         ("configuration_changed", {"group": 1, "voters": ("K1",), "learners": ("K4",), "joint": True},
-         "saw the voters of group 1 become K1, learners K4, while the voters are being changed"),
-        ("admin_command", {"command": "add"}, "was given KRAFT ADD"),
-        ("admin_command", {"command": "add", "peer": "K2"}, "was given KRAFT ADD, asked by K2"),
+         "switched group 1 to the voters K1 and the learners K4; the change of the voters is not finished"),
+        ("admin_command", {"command": "add"}, "received KRAFT ADD"),
+        ("admin_command", {"command": "add", "peer": "K2"}, "received KRAFT ADD, forwarded by K2"),
         ("replica_differs", {"group": 0, "replica": "K3", "index": 9, "decided": False},
-         "found that the data of K3 in group 0 differed, and no majority to tell who is right"),
+         "found that the data of K3 in group 0 differs; no majority agrees on the right data"),
         ("snapshot_send_started", {"group": 0, "peer": "K4", "index": 9, "bytes": 1},
-         "began to send a snapshot of group 0 to K4"),
+         "started to send a snapshot of group 0 to K4"),
         ("client_rejected", {"reason": "max_clients"}, ""),
         ("peer_refused", {"address": "1.2.3.4", "reason": "?"}, ""),
         ("no_such_event", {}, ""),
-        ("peer_connected", {}, "linked up with ?"),
+        ("peer_connected", {}, "connected to ?"),
     ],
 )  # fmt: skip
 def test_an_event_in_words(event: str, fields: dict[str, object], told: str) -> None:
@@ -53,15 +53,15 @@ def test_an_event_without_its_fields_is_told_all_the_same(event: str) -> None:
 def test_the_newest_come_first_and_the_oldest_go() -> None:
     clock = HostClock()
     journal = Journal(clock.wall_seconds)
-    for number in range(EVENTS_KEPT + 3):
+    for number in range(ENTRIES_KEPT + 3):
         clock.clock.advance(1)
         journal.note("peer_connected", {"peer": f"K{number}"})
 
-    first, second, *_ = journal.latest(EVENTS_KEPT + 10)
+    first, second, *_ = journal.latest(ENTRIES_KEPT + 10)
 
-    assert len(journal.latest(EVENTS_KEPT + 10)) == EVENTS_KEPT
-    assert first == Happening(1203.0, "info", "peer_connected", "linked up with K202")
-    assert second.text == "linked up with K201"
+    assert len(journal.latest(ENTRIES_KEPT + 10)) == ENTRIES_KEPT
+    assert first == JournalEntry(1203.0, "info", "peer_connected", "connected to K202")
+    assert second.text == "connected to K201"
     assert journal.latest(1) == (first,)
 
 
@@ -96,7 +96,7 @@ def test_what_is_told_to_the_log_is_noted() -> None:
     journal = Journal(lambda: 5.0)
     events = EventLog(Quiet(), Unlimited(), journal)  # type: ignore[arg-type]
 
-    events.tell("node_started", client="c", http="h")
-    events.tell_seldom("k", "peer_connected", peer="K2")
+    events.log("node_started", client="c", http="h")
+    events.log_limited("k", "peer_connected", peer="K2")
 
-    assert [each.text for each in journal.latest(9)] == ["linked up with K2", "started"]
+    assert [each.text for each in journal.latest(9)] == ["connected to K2", "started"]

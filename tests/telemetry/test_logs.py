@@ -17,10 +17,10 @@ from twisted.python.logfile import LogFile
 
 from kraft.config import LogConfig
 from kraft.telemetry import logs
+from kraft.telemetry.event_log import EventLog
 from kraft.telemetry.events import LEVELS
 from kraft.telemetry.logs import BURST, KEYS_MAX, RateLimit, TwistedBridge
 from kraft.telemetry.logs import LEVELS as LEVELS_OF_LOGS
-from kraft.telemetry.observers import EventLog
 
 
 @pytest.fixture(autouse=True)
@@ -164,7 +164,7 @@ def test_the_journal_is_told_priorities(tmp_path: Path, monkeypatch: pytest.Monk
         sink = logs.configure(LogConfig("debug", "text"), "", out)
         log = logs.logger("kraft")
         for level in LEVELS_OF_LOGS:
-            logs.log(log, level, "a")
+            logs.log_at(log, level, "a")
         try:
             raise RuntimeError("broken")
         except RuntimeError:
@@ -296,9 +296,9 @@ def test_what_was_held_back_is_told() -> None:
     out = io.StringIO()
     events = EventLog(configure("info", "json", stream=out), RateLimit(lambda: now[0]))
     for _ in range(10):
-        events.tell_seldom("refused", "peer_refused", kind="x", event_="y")
+        events.log_limited("refused", "peer_refused", kind="x", event_="y")
     now[0] = 60.0
-    events.tell_seldom("refused", "peer_refused", kind="x")
+    events.log_limited("refused", "peer_refused", kind="x")
 
     first, second = map(json.loads, out.getvalue().splitlines())
     assert (first["level"], first["kind"], "held_back" in first) == ("warning", "x", False)
@@ -306,12 +306,12 @@ def test_what_was_held_back_is_told() -> None:
 
 
 def test_events_in_the_code_and_documented_ones_are_the_same() -> None:
-    """Names given to `event`, `tell`, `tell_seldom` and `critical` anywhere in kraft."""
+    """Names given to `event`, `log`, `log_limited` and `critical` anywhere in kraft."""
     used = {"twisted"}
     for path in Path(__file__).parents[2].joinpath("kraft").rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text())):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
-                place = {"event": 0, "tell": 0, "critical": 0, "tell_seldom": 1}.get(call.func.attr)
+                place = {"event": 0, "log": 0, "critical": 0, "log_limited": 1}.get(call.func.attr)
                 if place is not None and len(call.args) > place:
                     names = [n.value for n in ast.walk(call.args[place]) if isinstance(n, ast.Constant)]
                     used.update(name for name in names if isinstance(name, str))

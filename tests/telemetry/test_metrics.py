@@ -13,11 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from kraft.config import LogConfig
 from kraft.node.status import GroupStatus, MemberStatus, ReplicaStatus, Status
+from kraft.telemetry.event_log import EventLog
 from kraft.telemetry.logs import RateLimit, configure, logger
-from kraft.telemetry.metrics.registry import DECLARATIONS, About, Metrics
-from kraft.telemetry.metrics.samples import PREFIX, Counter, Histogram
+from kraft.telemetry.metrics.declarations import PREFIX, Counter, Histogram
+from kraft.telemetry.metrics.registry import DECLARATIONS, KnownLabels, MetricsRegistry
 from kraft.telemetry.observers import (
-    EventLog,
     HostTelemetry,
     RaftTelemetry,
     ServerTelemetry,
@@ -44,9 +44,45 @@ class Clients:
     output_buffer_bytes: int = 70
 
 
+class StatusOf:
+    """A node with this status."""
+
+    def __init__(self, status: Status) -> None:
+        self._status = status
+
+    def status(self) -> Status:
+        return self._status
+
+
+class Broken:
+    """A node whose status cannot be read."""
+
+    def status(self) -> Status:
+        raise ZeroDivisionError
+
+
+@dataclass(frozen=True)
+class Disk:
+    free: int
+
+    def free_bytes(self) -> int:
+        return self.free
+
+
+class Errors:
+    def __init__(self) -> None:
+        self.told: list[tuple[str, type[Exception]]] = []
+
+    def source_failed(self, source: str, error: Exception) -> None:
+        self.told.append((source, type(error)))
+
+
 class Storage:
+    def __init__(self, sizes: dict[str, int] | None = None) -> None:
+        self._sizes = sizes or {"log": 1}
+
     def sizes(self) -> dict[str, int]:
-        return {"log": 1}
+        return self._sizes
 
     def queues(self) -> dict[str, int]:
         return {"writer": 4}
@@ -67,9 +103,9 @@ class Node:
     """Metrics with all observers, and a scrape of them."""
 
     def __init__(self) -> None:
-        about = About("K1", "0.1", peers=("K2",), commands=("get", "set"))
+        labels = KnownLabels(peers=("K2",), commands=("get", "set"))
         self.now = 100.0
-        self.metrics = Metrics(about, wall_seconds=lambda: self.now)
+        self.metrics = MetricsRegistry(labels, wall_seconds=lambda: self.now)
         events = EventLog(logger("kraft"), RateLimit(lambda: 0.0))
         self.raft = RaftTelemetry(self.metrics, events)
         self.host = HostTelemetry(self.metrics, events)
@@ -106,7 +142,7 @@ def test_a_fresh_node_shows_known_combinations_as_zero() -> None:
 
 def test_status_is_read_at_the_scrape() -> None:
     node = Node()
-    node.metrics.sources.status = lambda: STATUS
+    node.metrics.sources.node = StatusOf(STATUS)
 
     found = node.scrape()
 
@@ -133,7 +169,7 @@ def test_status_is_read_at_the_scrape() -> None:
 def test_a_log_that_was_never_cut_has_no_oldest_time() -> None:
     """1970 would look like an age."""
     node = Node()
-    node.metrics.sources.status = lambda: replace(STATUS, groups=(replace(GROUP, oldest_stamp_ms=0),))
+    node.metrics.sources.node = StatusOf(replace(STATUS, groups=(replace(GROUP, oldest_stamp_ms=0),)))
 
     assert not any(name.startswith("raft_oldest") for name in node.scrape())
 
@@ -144,11 +180,11 @@ def test_nobody_misses_the_link_to_a_member_that_was_removed() -> None:
     node.transport.connected("K2")
     node.transport.connected("K3")
     node.transport.disconnected("K2", "removed")
-    node.metrics.sources.status = lambda: STATUS
+    node.metrics.sources.node = StatusOf(STATUS)
     assert node.scrape()["peer_connected{peer=K2}"] == 0
 
     members = (member("K1"), member("K3"), member("K4"))
-    node.metrics.sources.status = lambda: replace(STATUS, members=members)
+    node.metrics.sources.node = StatusOf(replace(STATUS, members=members))
 
     found = node.scrape()
     links = {name: value for name, value in found.items() if name.startswith("peer_connected")}
@@ -157,8 +193,8 @@ def test_nobody_misses_the_link_to_a_member_that_was_removed() -> None:
 
 def test_the_client_port_and_the_threads_are_asked_at_the_scrape() -> None:
     node = Node()
-    node.metrics.sources.clients = Clients
-    node.metrics.sources.queues = Storage().queues
+    node.metrics.sources.clients = Clients()
+    node.metrics.sources.storage = Storage()
 
     found = node.scrape()
 
@@ -185,7 +221,7 @@ def test_a_configuration_that_is_read_again_counts_when_it_holds() -> None:
 def test_a_follower_shows_no_leader_term() -> None:
     node = Node()
     follower = replace(GROUP, role="follower", leader="", replicas=())
-    node.metrics.sources.status = lambda: replace(STATUS, groups=(follower,))
+    node.metrics.sources.node = StatusOf(replace(STATUS, groups=(follower,)))
 
     found = node.scrape()
 
@@ -195,20 +231,19 @@ def test_a_follower_shows_no_leader_term() -> None:
 
 def test_a_source_that_fails_is_told_and_blanks_nothing_else() -> None:
     node = Node()
-    told = []
-    node.metrics.sources.status = lambda: 1 // 0  # type: ignore[assignment]
-    node.metrics.sources.disk_free_bytes = lambda: 77
-    node.metrics.sources.failed = lambda name, error: told.append((name, type(error)))
+    errors = node.metrics.sources.errors = Errors()
+    node.metrics.sources.node = Broken()
+    node.metrics.sources.disk = Disk(77)
 
     found = node.scrape()
 
     assert found["disk_free_bytes"] == 77
-    assert told == [("status", ZeroDivisionError)]
+    assert errors.told == [("status", ZeroDivisionError)]
 
 
 def test_sizes_of_storage() -> None:
     node = Node()
-    node.metrics.sources.storage_sizes = lambda: {"log": 10, "wal": 5}
+    node.metrics.sources.storage = Storage({"log": 10, "wal": 5})
 
     assert node.scrape()["storage_size_bytes{kind=wal}"] == 5
 
@@ -367,11 +402,10 @@ def test_names_keep_the_conventions() -> None:
 
 def test_every_declared_metric_appears_in_a_scrape() -> None:
     node = Node()
-    node.metrics.sources.status = lambda: STATUS
-    node.metrics.sources.clients = Clients
-    node.metrics.sources.storage_sizes = Storage().sizes
-    node.metrics.sources.queues = Storage().queues
-    node.metrics.sources.disk_free_bytes = lambda: 1
+    node.metrics.sources.node = StatusOf(STATUS)
+    node.metrics.sources.clients = Clients()
+    node.metrics.sources.storage = Storage()
+    node.metrics.sources.disk = Disk(1)
     node.transport.dropped("K2", "no_link")
     node.storage.checkpoint_written(0, 1.0, 1, 1, 1)
     node.storage.checkpoint_loaded(0, 1.0)
@@ -391,7 +425,7 @@ def test_every_declared_metric_appears_in_a_scrape() -> None:
 )
 def test_openmetrics_is_valid_and_given_when_asked_for(accept: str) -> None:
     node = Node()
-    node.metrics.sources.status = lambda: STATUS
+    node.metrics.sources.node = StatusOf(STATUS)
 
     content_type, body = node.metrics.expose(accept)
 
@@ -411,9 +445,12 @@ def test_telemetry_joins_observers_sources_and_the_probe(tmp_path: Path) -> None
     class HostClock(Clock):
         call_later = Clock.callLater
 
+        def wall_ms(self) -> int:
+            return 0
+
     clock = HostClock()
-    telemetry = Telemetry("K1", logger("kraft"), peers=("K2",), commands=("get",))
-    telemetry.watch(lambda: STATUS, Storage(), str(tmp_path))
+    telemetry = Telemetry(logger("kraft"), peers=("K2",), commands=("get",))
+    telemetry.watch(StatusOf(STATUS), Storage(), str(tmp_path))
     telemetry.watch_clients(Clients())
     telemetry.start(clock)
     telemetry.server.commands("get", 2, 0)
@@ -431,8 +468,8 @@ def test_telemetry_joins_observers_sources_and_the_probe(tmp_path: Path) -> None
 def test_a_source_that_fails_is_logged(tmp_path: Path) -> None:
     out = io.StringIO()
     configure(LogConfig("info", "json"), stream=out)
-    telemetry = Telemetry("K1", logger("kraft"))
-    telemetry.watch(lambda: 1 // 0, Storage(), str(tmp_path / "gone"))  # type: ignore[arg-type, return-value]
+    telemetry = Telemetry(logger("kraft"))
+    telemetry.watch(Broken(), Storage(), str(tmp_path / "gone"))
 
     telemetry.expose("")
     telemetry.expose("")
@@ -449,7 +486,7 @@ def test_a_source_that_fails_is_logged(tmp_path: Path) -> None:
 def test_a_configuration_that_is_read_again_is_told() -> None:
     out = io.StringIO()
     configure(LogConfig("info", "json"), stream=out)
-    telemetry = Telemetry("K1", logger("kraft"))
+    telemetry = Telemetry(logger("kraft"))
 
     telemetry.config_reloaded(["log.level"], [])
     telemetry.config_reloaded([], ["node.id"])

@@ -3,36 +3,45 @@
 import contextlib
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from twisted.internet.task import Clock
 
+from kraft.node.status import GroupStatus, MemberStatus, Status
 from kraft.telemetry import notify
-from kraft.telemetry.notify import NotifySocket, Supervision, in_words, watchdog_seconds
+from kraft.telemetry.notify import Notifier, NotifySocket, in_words, watchdog_seconds
 
 
-@dataclass(frozen=True)
-class Group:
-    role: str
-    term: int
-    commit: int
+def group(role: str, term: int, commit: int) -> GroupStatus:
+    return GroupStatus(
+        group=0, role=role, term=term, leader="", first_index=1, last_index=commit, commit=commit,
+        applied=commit, voters=(), learners=(), keys=0, expiring_keys=0, expired_keys=0, dataset_bytes=0,
+        revision=0, pending_proposals=0, replicas=(),
+    )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Member:
-    id: str
-    connected: bool
+def member(id_: str, *, connected: bool) -> MemberStatus:
+    return MemberStatus(id_, "i", "", "", "", True, connected, None, None)
 
 
-@dataclass(frozen=True)
+STATUS = Status(
+    node="K1", version="0.1", cluster="c", incarnation="i", state="serving", problem="", disk_full=False,
+    client="", http="", uptime_seconds=1.0,
+    members=(member("K1", connected=True), member("K2", connected=True), member("K3", connected=False)),
+    groups=(group("leader", 7, 1234),),
+)  # fmt: skip
+
+
 class Node:
-    node: str = "K1"
-    state: str = "serving"
-    problem: str = ""
-    members: tuple[Member, ...] = (Member("K1", True), Member("K2", True), Member("K3", False))
-    groups: tuple[Group, ...] = (Group("leader", 7, 1234),)
+    """A node with this status."""
+
+    def __init__(self, status: Status = STATUS) -> None:
+        self._status = status
+
+    def status(self) -> Status:
+        return self._status
 
 
 class Manager:
@@ -57,11 +66,12 @@ class Manager:
 
 
 class Timers:
-    """`probe.Clock` on Twisted's simulated one."""
+    """`node.ports.Clock` on Twisted's simulated one."""
 
     def __init__(self) -> None:
         self.clock = Clock()
         self.seconds = self.clock.seconds
+        self.wall_ms = lambda: 0
         self.call_later = self.clock.callLater
 
 
@@ -93,24 +103,24 @@ class Writer:
 
 
 def test_a_leader_in_words() -> None:
-    assert in_words(Node()) == "leader of 1 group, term 7, commit 1234, 1/2 peers"
+    assert in_words(STATUS) == "leader of 1 group, term 7, commit 1234, 1/2 peers"
 
 
 def test_several_groups_in_words() -> None:
-    node = Node(groups=(Group("follower", 3, 10), Group("leader", 4, 5), Group("follower", 2, 1)))
+    node = replace(STATUS, groups=(group("follower", 3, 10), group("leader", 4, 5), group("follower", 2, 1)))
     assert in_words(node) == "leader of 1 group, follower of 2 groups, term 4, commit 16, 1/2 peers"
 
 
 def test_a_problem_comes_first() -> None:
-    node = Node(problem="no leader is known for group 0", groups=(Group("candidate", 9, 4),))
+    node = replace(STATUS, problem="no leader is known for group 0", groups=(group("candidate", 9, 4),))
     assert in_words(node) == (
         "no leader is known for group 0; candidate of 1 group, term 9, commit 4, 1/2 peers"
     )
 
 
 def test_a_node_without_groups_says_what_it_does() -> None:
-    assert in_words(Node(groups=(), state="starting", problem="starting")) == "starting"
-    assert in_words(Node(groups=(), state="serving")) == "serving"
+    assert in_words(replace(STATUS, groups=(), state="starting", problem="starting")) == "starting"
+    assert in_words(replace(STATUS, groups=(), state="serving")) == "serving"
 
 
 @pytest.mark.parametrize(
@@ -160,10 +170,10 @@ def test_a_manager_that_takes_nothing_costs_a_line(
 
 def test_without_a_manager_nothing_happens() -> None:
     timers, writer = Timers(), Writer()
-    life = Supervision({"WATCHDOG_USEC": "3000000"}, timers)
+    life = Notifier({"WATCHDOG_USEC": "3000000"}, timers)
     life.opening()
-    life.replaying(Node)
-    life.ready(writer.ping)
+    life.replaying(Node())
+    life.ready(writer)
     life.reloading()
     life.reloaded()
     assert (timers.clock.getDelayedCalls(), writer.asked) == ([], [])
@@ -173,24 +183,24 @@ def test_without_a_manager_nothing_happens() -> None:
 def test_a_start_is_told_from_the_first_page_to_the_open_port(place: str, manager: Manager) -> None:
     """While it lasts, it asks for more time with each status."""
     timers = Timers()
-    life = Supervision({"NOTIFY_SOCKET": place}, timers)
+    life = Notifier({"NOTIFY_SOCKET": place}, timers)
     life.opening()
-    life.replaying(lambda: Node(groups=(), problem="starting"))
+    life.replaying(Node(replace(STATUS, groups=(), problem="starting")))
     timers.clock.advance(5)
     assert manager.heard() == [
         "STATUS=reading the data directory",
         "STATUS=starting EXTEND_TIMEOUT_USEC=60000000",
         "STATUS=starting EXTEND_TIMEOUT_USEC=60000000",
     ]
-    life.ready(Writer().ping)
+    life.ready(Writer())
     timers.clock.advance(5)
     assert manager.heard() == ["READY=1 STATUS=starting", "STATUS=starting"]
 
 
 def test_a_sign_of_life_is_an_answer_of_the_writer_thread(place: str, manager: Manager) -> None:
     timers, writer = Timers(), Writer()
-    life = Supervision({"NOTIFY_SOCKET": place, "WATCHDOG_USEC": "3000000"}, timers)
-    life.ready(writer.ping)
+    life = Notifier({"NOTIFY_SOCKET": place, "WATCHDOG_USEC": "3000000"}, timers)
+    life.ready(writer)
     assert manager.heard() == ["READY=1"]
     for _ in range(3):
         writer.answer()
@@ -201,8 +211,8 @@ def test_a_sign_of_life_is_an_answer_of_the_writer_thread(place: str, manager: M
 def test_a_writer_thread_that_hangs_is_asked_once_and_feeds_nothing(place: str, manager: Manager) -> None:
     """When it comes back, one answer is one sign of life, and it is asked again."""
     timers, writer = Timers(), Writer()
-    life = Supervision({"NOTIFY_SOCKET": place, "WATCHDOG_USEC": "3000000"}, timers)
-    life.ready(writer.ping)
+    life = Notifier({"NOTIFY_SOCKET": place, "WATCHDOG_USEC": "3000000"}, timers)
+    life.ready(writer)
     timers.clock.pump([1] * 10)
     assert manager.heard() == ["READY=1"]
     assert len(writer.asked) == 1
@@ -213,8 +223,8 @@ def test_a_writer_thread_that_hangs_is_asked_once_and_feeds_nothing(place: str, 
 
 
 def test_a_reload_has_a_begin_with_its_time_and_an_end(place: str, manager: Manager) -> None:
-    life = Supervision({"NOTIFY_SOCKET": place}, Timers())
-    life.ready(Writer().ping)
+    life = Notifier({"NOTIFY_SOCKET": place}, Timers())
+    life.ready(Writer())
     life.reloading()
     life.reloaded()
     ready, begin, end = manager.heard()
@@ -226,7 +236,7 @@ def test_a_reload_has_a_begin_with_its_time_and_an_end(place: str, manager: Mana
 def test_a_reload_before_the_ports_are_open_makes_nobody_believe_they_are(
     place: str, manager: Manager
 ) -> None:
-    life = Supervision({"NOTIFY_SOCKET": place}, Timers())
+    life = Notifier({"NOTIFY_SOCKET": place}, Timers())
     life.reloading()
     life.reloaded()
     assert manager.heard() == []
@@ -234,17 +244,17 @@ def test_a_reload_before_the_ports_are_open_makes_nobody_believe_they_are(
 
 def test_after_the_end_began_nothing_else_is_told(place: str, manager: Manager) -> None:
     timers, writer = Timers(), Writer()
-    life = Supervision({"NOTIFY_SOCKET": place, "WATCHDOG_USEC": "3000000"}, timers)
-    life.replaying(Node)
-    life.ready(writer.ping)
+    life = Notifier({"NOTIFY_SOCKET": place, "WATCHDOG_USEC": "3000000"}, timers)
+    life.replaying(Node())
+    life.ready(writer)
     manager.heard()
     life.stopping()
     writer.answer()
-    assert manager.heard() == ["STOPPING=1 STATUS=handing leadership over, then closing"]
+    assert manager.heard() == ["STOPPING=1 STATUS=transferring leadership, then closing"]
     assert timers.clock.getDelayedCalls() == []
 
 
 def test_the_last_words_are_one_line(place: str, manager: Manager) -> None:
-    life = Supervision({"NOTIFY_SOCKET": place}, Timers())
+    life = Notifier({"NOTIFY_SOCKET": place}, Timers())
     life.failed("Traceback:\n  File x\nOSError: no such disk\n")
     assert manager.heard() == ["STATUS=failed: OSError: no such disk"]

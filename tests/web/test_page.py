@@ -9,7 +9,7 @@ import pytest
 from kraft.node.status import TransferStatus
 from kraft.telemetry.recent.facts import Facts
 from kraft.telemetry.recent.history import History
-from kraft.telemetry.recent.journal import Happening
+from kraft.telemetry.recent.journal import JournalEntry
 from kraft.web import assets, words
 from kraft.web.findings import verdict
 from kraft.web.page import POLICY, render_page
@@ -59,7 +59,7 @@ def hostile_view():
     facts = Facts(
         connections={HOSTILE: 1},
         storage_bytes={HOSTILE: 1},
-        events=(Happening(1e300, HOSTILE, HOSTILE, HOSTILE),),
+        events=(JournalEntry(1e300, HOSTILE, HOSTILE, HOSTILE),),
         history=History(1000, {HOSTILE: ((1,),)}),
     )
     own = replace(report("K1"), status=told, facts=facts)
@@ -99,7 +99,7 @@ def test_every_part_stands_in_the_document():
 
 def test_several_nodes_that_tell_the_same_share_a_line():
     def told(at, text):
-        return Facts(events=(Happening(at, "info", "e", text),))
+        return Facts(events=(JournalEntry(at, "info", "e", text),))
 
     shown = view(
         report("K1", facts=told(10.0, "started")), report("K2", facts=told(11.0, "started")),
@@ -110,7 +110,7 @@ def test_several_nodes_that_tell_the_same_share_a_line():
 
 
 def test_so_many_events_are_shown():
-    many = tuple(Happening(100.0 - n, "info", "e", f"did {n}") for n in range(EVENTS_SHOWN + 1))
+    many = tuple(JournalEntry(100.0 - n, "info", "e", f"did {n}") for n in range(EVENTS_SHOWN + 1))
     shown = view(report("K1", facts=Facts(events=many)))
     assert sections(shown, verdict(shown))["events"].count("<li") == EVENTS_SHOWN
 

@@ -6,7 +6,7 @@ import pytest
 
 from kraft.telemetry.recent.facts import Facts
 from kraft.telemetry.recent.history import History, Traffic
-from kraft.telemetry.recent.journal import Happening
+from kraft.telemetry.recent.journal import JournalEntry
 from kraft.web.report import NotAReport, Report, decode, encode
 from tests.web.reports import report
 
@@ -18,7 +18,7 @@ FULL = report(
         storage_bytes={"log": 9},
         disk_free_bytes=7,
         traffic={"read": Traffic(1.0, 0.5, None)},
-        events=(Happening(1.0, "info", "node_started", "started"),),
+        events=(JournalEntry(1.0, "info", "node_started", "started"),),
         history=History(1000, {"read": ((), (1, 2))}),
     ),
 )

@@ -1,1 +1,1 @@
-"""Metrics: their declarations, the values, and the registry that exports them."""
+"""Metrics: their declarations, their values, and the registry that exports them."""

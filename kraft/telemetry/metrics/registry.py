@@ -1,12 +1,13 @@
-"""The numbers of one node, on a registry of their own, and how a scrape is answered.
+"""All metrics of one node, on a registry of their own, and the answer to a scrape.
 
-Counters and durations are told by observers as things happen; whatever a status can say is read only when
-somebody asks. A source that fails is counted out of that one scrape and blanks nothing else.
+Observers count and time things as they happen. Gauges that the status of the node has anyway are read at the
+scrape; a source that fails leaves its own gauges out of that scrape and no others.
 """
 
 import platform
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -14,11 +15,13 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
+import kraft
 import twisted
 from kraft.telemetry.metrics import declarations
-from kraft.telemetry.metrics.samples import Count, Declaration, Histogram, Readings, Spread
-from kraft.telemetry.metrics.samples import Counter as CounterDeclaration
-from kraft.telemetry.metrics.status import Clients, Status, read_status
+from kraft.telemetry.metrics.declarations import Counter, Declaration, Histogram
+from kraft.telemetry.metrics.holders import CounterHolder, HistogramHolder, Holder, Readings
+from kraft.telemetry.metrics.status import read_status
+from kraft.telemetry.sources import Sources
 
 PROTOCOLS = ("inline", "resp2", "resp3")
 CLASSES = ("read", "write", "local", "admin")
@@ -40,54 +43,44 @@ DECLARATIONS: tuple[Declaration, ...] = tuple(
 
 
 @dataclass(frozen=True, slots=True)
-class About:
-    """What is known of a node before it starts. `commands` are the names a client may send, in lower case."""
+class KnownLabels:
+    """Label values that are known before the node starts, so that the first scrape shows them with zeros.
 
-    node: str
-    version: str
+    `commands` are the names that a client may send, in lower case; any other counts as `other`.
+    """
+
     groups: Sequence[int] = (0,)
     peers: Sequence[str] = ()
     commands: Collection[str] = ()
 
 
-@dataclass(slots=True)
-class Sources:
-    """What a scrape asks. `tap` fills it in as the parts of the node come up; None is not asked."""
-
-    status: Callable[[], Status] | None = None
-    clients: Callable[[], Clients] | None = None
-    storage_sizes: Callable[[], Mapping[str, int]] | None = None  # kind -> bytes
-    queues: Callable[[], Mapping[str, int]] | None = None  # thread -> calls that wait for it
-    disk_free_bytes: Callable[[], int] | None = None
-    failed: Callable[[str, Exception], None] = field(default=lambda _name, _error: None)
-
-
 @dataclass(frozen=True, slots=True)
 class LastSnapshot:
-    """The newest durable checkpoint of a group: Unix time in seconds, bytes of keys and values."""
+    """The newest durable checkpoint of a group: its Unix time in seconds, and bytes of keys and values."""
 
-    when: float
-    size: int
+    written_at: float
+    size_bytes: int
 
 
-class Metrics(Collector):
-    """All numbers of one node. Observers write to the public holders; `expose` answers a scrape."""
+class MetricsRegistry(Collector):
+    """All metrics of one node. Observers write to the public holders; `expose` answers a scrape."""
 
-    def __init__(self, about: About, wall_seconds: Callable[[], float]) -> None:
-        self.about = about
+    def __init__(self, labels: KnownLabels, wall_seconds: Callable[[], float]) -> None:
+        """`wall_seconds` returns Unix time."""
+        self.labels = labels
         self.sources = Sources()
         self.registry = CollectorRegistry(auto_describe=False)
-        self.connected: dict[str, bool] = dict.fromkeys(about.peers, False)
+        self.connected: dict[str, bool] = dict.fromkeys(labels.peers, False)
         self.connections: dict[str, int] = dict.fromkeys(PROTOCOLS, 0)
         self.paused_connections = 0
         self.last_snapshots: dict[str, LastSnapshot] = {}  # by group
         self.restore_seconds: dict[str, float] = {}  # by group
-        self.reloaded_at = wall_seconds()  # the configuration was read to get here
+        self.reloaded_at = wall_seconds()  # the start has just loaded the configuration
         self._wall_seconds = wall_seconds
-        self._holders: list[Count | Spread] = []
-        self._hold_raft([str(group) for group in about.groups])
-        self._hold_peers_and_storage(about.peers)
-        self._hold_clients(about.commands)
+        self._holders: list[Holder] = []
+        self._hold_raft([str(group) for group in labels.groups])
+        self._hold_peers_and_storage(labels.peers)
+        self._hold_clients(labels.commands)
         self._reads = {
             "status": self._read_status,
             "clients": self._read_clients,
@@ -100,146 +93,142 @@ class Metrics(Collector):
         GCCollector(registry=self.registry)
 
     def expose(self, accept: str = "") -> tuple[str, bytes]:
-        """Content type and body of a scrape: OpenMetrics when the Accept header names it, else text."""
+        """Content type and body of a scrape: OpenMetrics if the Accept header asks for it, else text."""
         if "application/openmetrics-text" in accept:
             body: bytes = openmetrics.generate_latest(self.registry)  # type: ignore[no-untyped-call]
             return openmetrics.CONTENT_TYPE_LATEST, body
         return CONTENT_TYPE_PLAIN_0_0_4, generate_latest(self.registry)
 
     def collect(self) -> Iterator[Metric]:
-        """What the registry asks for at a scrape."""
+        """Every metric family; the registry calls this at a scrape."""
         for holder in self._holders:
             yield holder.family()
         readings = Readings()
         self._read_own(readings)
         for name, read in self._reads.items():
-            try:
-                read(readings)
-            except Exception as error:
-                self.sources.failed(name, error)
+            self.sources.read(name, partial(read, readings))
         yield from readings.families()
 
     def reloaded(self, outcome: str) -> None:
-        """The configuration was read again; `outcome` is done or refused."""
+        """Count a reload of the configuration; `outcome` is done or refused."""
         self.reloads.add(1, outcome)
         if outcome == "done":
             self.reloaded_at = self._wall_seconds()
 
     def snapshot_written(self, group: str, seconds: float, size: int) -> None:
-        """A checkpoint of the keyspace became durable just now."""
+        """Count a checkpoint of the keyspace that became durable just now."""
         self.snapshots.add(1, group, "done")
         self.snapshot_duration.observe(seconds, group)
         self.last_snapshots[group] = LastSnapshot(self._wall_seconds(), size)
 
     def _hold_raft(self, groups: list[str]) -> None:
-        count, spread = self._count, self._spread
-        self.leader_changes = count(declarations.RAFT_LEADER_CHANGES, groups)
-        self.elections = count(
+        counter, histogram = self._counter, self._histogram
+        self.leader_changes = counter(declarations.RAFT_LEADER_CHANGES, groups)
+        self.elections = counter(
             declarations.RAFT_ELECTIONS, groups, ("prevote", "vote", "transfer"), ("won", "lost", "timeout")
         )
-        self.proposals = count(
+        self.proposals = counter(
             declarations.RAFT_PROPOSALS, groups, ("committed", "rejected", "timeout", "uncertain")
         )
-        self.reads = count(declarations.RAFT_READS, groups, READ_KINDS, ("served", "refused"))
-        self.commit_duration = spread(declarations.RAFT_COMMIT_DURATION, groups)
-        self.apply_duration = spread(declarations.RAFT_APPLY_DURATION, groups)
-        self.read_index_duration = spread(declarations.RAFT_READ_INDEX_DURATION, groups)
-        self.snapshots = count(declarations.SNAPSHOTS, groups, ("done", "failed"))
-        self.snapshot_duration = spread(declarations.SNAPSHOT_DURATION, groups)
+        self.reads = counter(declarations.RAFT_READS, groups, READ_KINDS, ("served", "refused"))
+        self.commit_duration = histogram(declarations.RAFT_COMMIT_DURATION, groups)
+        self.apply_duration = histogram(declarations.RAFT_APPLY_DURATION, groups)
+        self.read_index_duration = histogram(declarations.RAFT_READ_INDEX_DURATION, groups)
+        self.snapshots = counter(declarations.SNAPSHOTS, groups, ("done", "failed"))
+        self.snapshot_duration = histogram(declarations.SNAPSHOT_DURATION, groups)
         directions = ("send", "receive")
-        self.snapshot_transfers = count(
+        self.snapshot_transfers = counter(
             declarations.SNAPSHOT_TRANSFERS, groups, directions, ("done", "abandoned", "failed")
         )
-        self.snapshot_transfer_bytes = count(declarations.SNAPSHOT_TRANSFER_BYTES, groups, directions)
-        self.consistency_checks = count(declarations.CONSISTENCY_CHECKS, groups, ("taken", "different"))
+        self.snapshot_transfer_bytes = counter(declarations.SNAPSHOT_TRANSFER_BYTES, groups, directions)
+        self.consistency_checks = counter(declarations.CONSISTENCY_CHECKS, groups, ("taken", "different"))
 
     def _hold_peers_and_storage(self, peers: Sequence[str]) -> None:
-        count, spread = self._count, self._spread
-        self.heartbeat_send_failures = count(declarations.RAFT_HEARTBEAT_SEND_FAILURES, ("0",), peers)
-        self.connects = count(declarations.PEER_CONNECTS, peers)
-        self.refused = count(declarations.PEER_REFUSED)
-        self.sent_bytes = count(declarations.PEER_SENT_BYTES, peers)
-        self.received_bytes = count(declarations.PEER_RECEIVED_BYTES, peers)
-        self.send_failures = count(
+        counter, histogram = self._counter, self._histogram
+        self.heartbeat_send_failures = counter(declarations.RAFT_HEARTBEAT_SEND_FAILURES, ("0",), peers)
+        self.connects = counter(declarations.PEER_CONNECTS, peers)
+        self.refused = counter(declarations.PEER_REFUSED)
+        self.sent_bytes = counter(declarations.PEER_SENT_BYTES, peers)
+        self.received_bytes = counter(declarations.PEER_RECEIVED_BYTES, peers)
+        self.send_failures = counter(
             declarations.PEER_SEND_FAILURES, peers, ("no_link", "queue_full", "too_large")
         )
-        self.round_trip = spread(declarations.PEER_ROUND_TRIP, peers)
-        self.fsync_duration = spread(declarations.LOG_FSYNC_DURATION)
-        self.checkpoint_duration = spread(declarations.LOG_CHECKPOINT_DURATION)
-        self.batch_entries = spread(declarations.LOG_BATCH_ENTRIES)
-        self.append_bytes = count(declarations.LOG_APPEND_BYTES)
-        self.storage_errors = count(declarations.STORAGE_ERRORS, OPERATIONS)
-        self.reactor_lag = spread(declarations.REACTOR_LAG)
-        self.reloads = count(declarations.CONFIG_RELOADS, ("done", "refused"))
+        self.round_trip = histogram(declarations.PEER_ROUND_TRIP, peers)
+        self.fsync_duration = histogram(declarations.LOG_FSYNC_DURATION)
+        self.checkpoint_duration = histogram(declarations.LOG_CHECKPOINT_DURATION)
+        self.batch_entries = histogram(declarations.LOG_BATCH_ENTRIES)
+        self.append_bytes = counter(declarations.LOG_APPEND_BYTES)
+        self.storage_errors = counter(declarations.STORAGE_ERRORS, OPERATIONS)
+        self.reactor_lag = histogram(declarations.REACTOR_LAG)
+        self.reloads = counter(declarations.CONFIG_RELOADS, ("done", "refused"))
 
     def _hold_clients(self, commands: Collection[str]) -> None:
-        count, spread = self._count, self._spread
-        self.connections_opened = count(declarations.CLIENT_CONNECTIONS_OPENED, PROTOCOLS)
-        self.rejected = count(declarations.CLIENT_REJECTED, REASONS)
-        self.commands = count(declarations.COMMANDS, (*sorted(commands), OTHER), ("ok", "error"))
-        self.command_duration = spread(declarations.COMMAND_DURATION, CLASSES)
-        self.command_errors = count(declarations.COMMAND_ERRORS, (*CODES, OTHER))
-        self.forwarded = count(declarations.COMMANDS_FORWARDED, ("done", "not_proposed", "uncertain"))
-        self.redirects = count(declarations.CLIENT_REDIRECTS, ("moved",))
-        self.client_received_bytes = count(declarations.CLIENT_RECEIVED_BYTES)
-        self.client_sent_bytes = count(declarations.CLIENT_SENT_BYTES)
-        self.hits = count(declarations.KEYSPACE_HITS)
-        self.misses = count(declarations.KEYSPACE_MISSES)
+        counter, histogram = self._counter, self._histogram
+        self.connections_opened = counter(declarations.CLIENT_CONNECTIONS_OPENED, PROTOCOLS)
+        self.rejected = counter(declarations.CLIENT_REJECTED, REASONS)
+        self.commands = counter(declarations.COMMANDS, (*sorted(commands), OTHER), ("ok", "error"))
+        self.command_duration = histogram(declarations.COMMAND_DURATION, CLASSES)
+        self.command_errors = counter(declarations.COMMAND_ERRORS, (*CODES, OTHER))
+        self.forwarded = counter(declarations.COMMANDS_FORWARDED, ("done", "not_proposed", "uncertain"))
+        self.redirects = counter(declarations.CLIENT_REDIRECTS, ("moved",))
+        self.client_received_bytes = counter(declarations.CLIENT_RECEIVED_BYTES)
+        self.client_sent_bytes = counter(declarations.CLIENT_SENT_BYTES)
+        self.hits = counter(declarations.KEYSPACE_HITS)
+        self.misses = counter(declarations.KEYSPACE_MISSES)
 
-    def _count(self, declaration: CounterDeclaration, *known: Collection[str]) -> Count:
-        """A held counter; without labels it has one known combination, the empty one."""
-        holder = Count(declaration, *known)
+    def _counter(self, declaration: Counter, *known: Collection[str]) -> CounterHolder:
+        holder = CounterHolder(declaration, *known)
         self._holders.append(holder)
         return holder
 
-    def _spread(self, declaration: Histogram, *known: Collection[str]) -> Spread:
-        holder = Spread(declaration, *known)
+    def _histogram(self, declaration: Histogram, *known: Collection[str]) -> HistogramHolder:
+        holder = HistogramHolder(declaration, *known)
         self._holders.append(holder)
         return holder
 
     def _read_own(self, readings: Readings) -> None:
-        versions = (self.about.version, platform.python_version(), twisted.__version__)
+        versions = (kraft.__version__, platform.python_version(), twisted.__version__)
         readings.set(declarations.BUILD_INFO, 1, *versions)
         readings.set(declarations.CONFIG_LAST_RELOAD_SUCCESS, self.reloaded_at)
         readings.set(declarations.BACKPRESSURE_ACTIVE, self.paused_connections > 0)
         for protocol, number in self.connections.items():
             readings.set(declarations.CLIENT_CONNECTIONS, number, protocol)
         for group, last in self.last_snapshots.items():
-            readings.set(declarations.SNAPSHOT_LAST_SUCCESS, last.when, group)
-            readings.set(declarations.SNAPSHOT_SIZE_BYTES, last.size, group)
+            readings.set(declarations.SNAPSHOT_LAST_SUCCESS, last.written_at, group)
+            readings.set(declarations.SNAPSHOT_SIZE_BYTES, last.size_bytes, group)
         for group, seconds in self.restore_seconds.items():
             readings.set(declarations.SNAPSHOT_RESTORE_LAST_DURATION, seconds, group)
 
     def _read_status(self, readings: Readings) -> None:
-        if self.sources.status is None:
+        if self.sources.node is None:
             self._read_links(self.connected, readings)
             return
-        status = self.sources.status()
+        status = self.sources.node.status()
         read_status(status, readings, self._wall_seconds())
         members = [member.id for member in status.members if member.id != status.node]
         self._read_links(members or self.connected, readings)
 
     def _read_links(self, peers: Collection[str], readings: Readings) -> None:
-        """Of the members of today: nobody misses the link to one that was removed."""
+        """Links to the current members only: a link to a removed member is not missing."""
         for peer in peers:
             readings.set(declarations.PEER_CONNECTED, self.connected.get(peer, False), peer)
 
     def _read_clients(self, readings: Readings) -> None:
         if self.sources.clients is not None:
-            clients = self.sources.clients()
+            clients = self.sources.clients
             readings.set(declarations.DATASET_QUOTA_BYTES, clients.dataset_bytes_max)
             readings.set(declarations.CLIENT_OUTPUT_BUFFER_BYTES, clients.output_buffer_bytes)
 
     def _read_sizes(self, readings: Readings) -> None:
-        if self.sources.storage_sizes is not None:
-            for kind, size in self.sources.storage_sizes().items():
+        if self.sources.storage is not None:
+            for kind, size in self.sources.storage.sizes().items():
                 readings.set(declarations.STORAGE_SIZE_BYTES, size, kind)
 
     def _read_queues(self, readings: Readings) -> None:
-        if self.sources.queues is not None:
-            for pool, length in self.sources.queues().items():
-                readings.set(declarations.THREAD_QUEUE_LENGTH, length, pool)
+        if self.sources.storage is not None:
+            for thread, length in self.sources.storage.queues().items():
+                readings.set(declarations.THREAD_QUEUE_LENGTH, length, thread)
 
     def _read_disk(self, readings: Readings) -> None:
-        if self.sources.disk_free_bytes is not None:
-            readings.set(declarations.DISK_FREE_BYTES, self.sources.disk_free_bytes())
+        if self.sources.disk is not None:
+            readings.set(declarations.DISK_FREE_BYTES, self.sources.disk.free_bytes())

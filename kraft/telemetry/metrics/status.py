@@ -1,117 +1,20 @@
-"""Gauges that a node's status already knows, read when somebody asks.
-
-The protocols name what is read of `host`'s status values, which this package may not import.
-"""
+"""The gauges that come from a node's status, read at a scrape."""
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Protocol
 
+from kraft.node.status import GroupStatus, Status
 from kraft.telemetry.metrics import declarations
-from kraft.telemetry.metrics.samples import Readings
+from kraft.telemetry.metrics.holders import Readings
 
 ROLES = ("leader", "follower", "candidate", "precandidate", "learner")
 
 
-class ReplicaStatus(Protocol):
-    """A follower as its leader sees it."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def lag_entries(self) -> int: ...
-    @property
-    def last_contact_seconds(self) -> float: ...
-    @property
-    def clock_offset_ms(self) -> int: ...
-    @property
-    def inflight_messages(self) -> int: ...
-
-
-class GroupStatus(Protocol):
-    """One group's replica on this node."""
-
-    @property
-    def group(self) -> int: ...
-    @property
-    def role(self) -> str: ...
-    @property
-    def term(self) -> int: ...
-    @property
-    def leader(self) -> str: ...
-    @property
-    def first_index(self) -> int: ...
-    @property
-    def oldest_stamp_ms(self) -> int: ...
-    @property
-    def last_index(self) -> int: ...
-    @property
-    def commit(self) -> int: ...
-    @property
-    def applied(self) -> int: ...
-    @property
-    def voters(self) -> Sequence[str]: ...
-    @property
-    def learners(self) -> Sequence[str]: ...
-    @property
-    def keys(self) -> int: ...
-    @property
-    def expiring_keys(self) -> int: ...
-    @property
-    def expired_keys(self) -> int: ...
-    @property
-    def dataset_bytes(self) -> int: ...
-    @property
-    def pending_proposals(self) -> int: ...
-    @property
-    def pending_bytes(self) -> int: ...
-    @property
-    def checkpoint_index(self) -> int: ...
-    @property
-    def replicas(self) -> Sequence[ReplicaStatus]: ...
-    @property
-    def fenced(self) -> bool: ...
-    @property
-    def mismatch(self) -> bool: ...
-
-
-class MemberStatus(Protocol):
-    """One member of the cluster."""
-
-    @property
-    def id(self) -> str: ...
-
-
-class Status(Protocol):
-    """A node at one moment."""
-
-    @property
-    def node(self) -> str: ...
-    @property
-    def cluster(self) -> str: ...
-    @property
-    def disk_full(self) -> bool: ...
-    @property
-    def members(self) -> Sequence[MemberStatus]: ...
-    @property
-    def groups(self) -> Sequence[GroupStatus]: ...
-
-
-class Clients(Protocol):
-    """The client port at one moment."""
-
-    @property
-    def dataset_bytes_max(self) -> int: ...
-    @property
-    def output_buffer_bytes(self) -> int: ...
-
-
 def read_status(status: Status, readings: Readings, wall_seconds: float) -> None:
-    """All gauges of one status; `wall_seconds` is Unix time now."""
+    """Add every gauge of `status` to `readings`; `wall_seconds` is Unix time now."""
     readings.set(declarations.NODE_INFO, 1, status.node, status.cluster)
     readings.set(declarations.DATASET_BYTES, sum(group.dataset_bytes for group in status.groups))
     readings.set(declarations.DISK_FULL, status.disk_full)
-    offsets: dict[str, int] = {}  # of one peer, by the last group that this node leads
+    offsets: dict[str, int] = {}  # peer -> clock offset, as measured by any group that this node leads
     inflight: Counter[str] = Counter()
     for group in status.groups:
         _read_indexes(group, readings)
@@ -164,6 +67,6 @@ def _read_keys(group: GroupStatus, readings: Readings) -> None:
 def _read_replicas(group: GroupStatus, readings: Readings, wall_seconds: float) -> None:
     label = str(group.group)
     for replica in group.replicas:
-        heard = wall_seconds - replica.last_contact_seconds
+        contact = wall_seconds - replica.last_contact_seconds
         readings.set(declarations.RAFT_FOLLOWER_LAG, replica.lag_entries, label, replica.id)
-        readings.set(declarations.RAFT_PEER_LAST_CONTACT, heard, label, replica.id)
+        readings.set(declarations.RAFT_PEER_LAST_CONTACT, contact, label, replica.id)

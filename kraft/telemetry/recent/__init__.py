@@ -1,1 +1,1 @@
-"""The last minutes and events, kept in memory for the status page."""
+"""The last minutes of a node, kept in memory for the status page."""

@@ -1,22 +1,26 @@
-"""What a node's telemetry adds to its status: plain values, the same for page, JSON and shell."""
+"""The facts that telemetry adds to a node's status: plain values, the same for page, JSON and shell."""
 
 from dataclasses import dataclass, field
 
 from kraft.telemetry.recent.history import History, Traffic
-from kraft.telemetry.recent.journal import Happening
+from kraft.telemetry.recent.journal import JournalEntry
 
-TRAFFIC_SECONDS = 10  # long enough for a p99, short enough to be called now
+TRAFFIC_SECONDS = 10  # enough observations for a p99, recent enough to be called "now"
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Of one node, at one moment; each has a default, as a node of another version may not tell it.
+    """Facts about one node at one moment. Each has a default, as another version of kraft may not send it.
 
-    `connections` are clients by protocol; those `paused` wait until writes are logged. `storage_bytes` is
-    the size on disk by kind, `disk_free_bytes` None when it cannot be told. `traffic` is the last
-    `TRAFFIC_SECONDS` by class of command; `sync` is not one, but the transactions of the log. `events` are
-    the newest first. `wall_seconds` is this node's Unix time, `dataset_bytes_max` the
-    bound of its data, 0 while unknown. `history` is told to other nodes only.
+    wall_seconds: this node's Unix time.
+    dataset_bytes_max: upper limit of the data; 0 while it is unknown.
+    connections: number of client connections, by protocol.
+    paused_connections: those that the node reads nothing from, because writes wait to be logged.
+    storage_bytes: size on disk, by kind of file.
+    disk_free_bytes: free space for this node; None if unknown.
+    traffic: the last `TRAFFIC_SECONDS`, by class of command; `sync` stands for transactions of the log.
+    events: recent events, the newest first.
+    history: the last minutes, second by second; sent to other nodes only.
     """
 
     wall_seconds: float = 0.0
@@ -26,5 +30,5 @@ class Facts:
     storage_bytes: dict[str, int] = field(default_factory=dict)
     disk_free_bytes: int | None = None
     traffic: dict[str, Traffic] = field(default_factory=dict)
-    events: tuple[Happening, ...] = ()
+    events: tuple[JournalEntry, ...] = ()
     history: History | None = None

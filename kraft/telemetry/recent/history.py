@@ -1,27 +1,28 @@
-"""The last minutes, second by second: how often and how fast commands of each class were answered.
+"""The last minutes, second by second: how many commands of each class were answered, and how fast.
 
-Once a second the growth of the histograms that are counted anyway goes into a ring. Kept are buckets, not
-quantiles: those of several nodes can be added up, and a quantile of the sum is as exact as any bucket.
-Columns are named by the Unix second they tell of, so those of nodes whose clocks agree fit together.
+Once a second the growth of the existing histograms goes into a ring. It holds buckets rather than quantiles:
+buckets of several nodes can be added up, and a quantile of the sum is as exact as one of a single node.
+Each column belongs to one Unix second, so the columns of nodes whose clocks agree line up.
 """
 
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate, zip_longest
 
+from kraft.node.ports import Cancellable, Clock
 from kraft.telemetry.metrics.buckets import SECONDS_BUCKETS
-from kraft.telemetry.probe import Cancellable, Clock
 
-SECONDS_KEPT = 300  # what an eye can compare; Prometheus has the rest
+SECONDS_KEPT = 300  # as much as one chart can show; Prometheus has the rest
 
-Column = tuple[int, ...]  # observations of one second by bucket of SECONDS_BUCKETS, zeros at its end left out
+Column = tuple[int, ...]  # observations of one second by bucket of SECONDS_BUCKETS, without trailing zeros
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """`newest` is the Unix second of the last column of each class; the others are those before it."""
+    """Columns by class, one per second. `newest` is the Unix second of the last column of each class."""
 
     newest: int
     classes: dict[str, tuple[Column, ...]]
@@ -29,7 +30,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """One class over some seconds; milliseconds are None when nothing happened."""
+    """One class of commands over some seconds. The quantiles are None if there were no commands."""
 
     per_second: float
     p50_ms: float | None
@@ -37,11 +38,12 @@ class Traffic:
 
 
 class Recorder:
-    """Takes a column at the end of each second. `sources` give the observations so far, by bucket."""
+    """Records one column per source at the end of each second."""
 
     def __init__(
         self, wall_seconds: Callable[[], float], sources: Mapping[str, Callable[[], Column]]
     ) -> None:
+        """`wall_seconds` returns Unix time; each source returns all observations so far, by bucket."""
         self._wall_seconds = wall_seconds
         self._sources = sources
         self._before = {name: source() for name, source in sources.items()}
@@ -49,18 +51,18 @@ class Recorder:
         self._pending: Cancellable | None = None
 
     def start(self, clock: Clock) -> None:
-        """Begin; a second start changes nothing."""
+        """Start to record. Does nothing if it has started."""
         if self._pending is None:
             self._arm(clock)
 
     def stop(self) -> None:
-        """End; may be called at any time."""
+        """Stop to record. May be called at any time."""
         if self._pending is not None:
             self._pending.cancel()
             self._pending = None
 
     def history(self) -> History:
-        """What is kept, without gaps: a second in which the reactor was blocked has empty columns."""
+        """The recorded columns without gaps: seconds in which the reactor was blocked have empty columns."""
         if not self._ring:
             return History(0, dict.fromkeys(self._sources, ()))
         newest = self._ring[-1][0]
@@ -73,37 +75,37 @@ class Recorder:
 
     def _arm(self, clock: Clock) -> None:
         wall = self._wall_seconds()
-        self._pending = clock.call_later(round(wall) + 1 - wall, lambda: self._came(clock))
+        self._pending = clock.call_later(round(wall) + 1 - wall, partial(self._record, clock))
 
-    def _came(self, clock: Clock) -> None:
-        """The call comes about when a second ends, a little early by one clock or late by the other."""
+    def _record(self, clock: Clock) -> None:
+        """Record the second that ends about now: timers and the wall clock do not agree exactly."""
         second = round(self._wall_seconds()) - 1
         if self._ring and second <= self._ring[-1][0]:
-            self._ring.clear()  # the clock was set back: what is kept would lie in the future
-        self._ring.append((second, {name: self._grown(name) for name in self._sources}))
+            self._ring.clear()  # the clock was set back, so the recorded seconds would lie in the future
+        self._ring.append((second, {name: self._growth(name) for name in self._sources}))
         self._arm(clock)
 
-    def _grown(self, name: str) -> Column:
+    def _growth(self, name: str) -> Column:
         now, before = self._sources[name](), self._before[name]
         self._before[name] = now
         return _trimmed([new - old for new, old in zip_longest(now, before, fillvalue=0)])
 
 
 def added(columns: Iterable[Column]) -> Column:
-    """The observations of all of them."""
+    """The sum of several columns."""
     return tuple(map(sum, zip_longest(*columns, fillvalue=0)))
 
 
 def traffic(columns: Sequence[Column], seconds: int) -> Traffic:
-    """The last `seconds` of one class, or those there are."""
+    """Traffic of one class over the last `seconds` columns; missing columns count as empty."""
     total = added(columns[-seconds:])
     return Traffic(round(sum(total) / seconds, 1), quantile_ms(total, 0.5), quantile_ms(total, 0.99))
 
 
 def quantile_ms(column: Column, share: float) -> float | None:
-    """Below this many milliseconds were `share` of the observations, by linear steps within a bucket.
+    """The `share` quantile in milliseconds, interpolated within its bucket; None without observations.
 
-    As Prometheus' histogram_quantile: what is above every bound counts as the highest bound.
+    Works as Prometheus' histogram_quantile: an observation above all bounds counts as the highest bound.
     """
     sums = list(accumulate(column))
     if not sums or not sums[-1]:

@@ -1,7 +1,7 @@
 """The last notable events of this node as sentences, for the status page.
 
-What a stranger could cause at will is not among them, so that nobody can wash the rest away. The log has
-everything; this is what a person wants to know who asks "what happened just now?".
+It answers the question "what just happened?"; the log has everything. Events that a stranger could cause at
+will are left out, so that nobody can push the notable ones out of the journal.
 """
 
 from collections import deque
@@ -11,15 +11,16 @@ from threading import Lock
 
 from kraft.telemetry.events import LEVELS
 
-EVENTS_KEPT = 200
-TEXT_CHARACTERS_MAX = 300  # of one sentence; reasons may come from another node
+ENTRIES_KEPT = 200
+TEXT_CHARACTERS_MAX = 300  # of one sentence; a reason may come from another node
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class JournalEntry:
     """One event: Unix time in seconds, level and name as in the log, and a sentence about this node.
 
-    `times`: it happened so often in a row; `at` is the last time.
+    The sentence goes on from the name of the node: "K1 started". `times` counts the same event in a row, and
+    `at` is the last of those times.
     """
 
     at: float
@@ -30,99 +31,99 @@ class Happening:
 
 
 class Journal:
-    """Keeps the newest `EVENTS_KEPT`; the threads of the storage tell of events too."""
+    """Keeps the newest `ENTRIES_KEPT` entries. Thread-safe: storage threads report events too."""
 
     def __init__(self, wall_seconds: Callable[[], float]) -> None:
         self._wall_seconds = wall_seconds
-        self._kept: deque[Happening] = deque(maxlen=EVENTS_KEPT)
+        self._kept: deque[JournalEntry] = deque(maxlen=ENTRIES_KEPT)
         self._lock = Lock()
 
     def note(self, event: str, fields: Mapping[str, object]) -> None:
-        """Keep the event if it is one of the notable ones. Never raises."""
+        """Add the event if it is notable. Never raises."""
         text = sentence(event, fields)
         if not text:
             return
-        happening = Happening(self._wall_seconds(), LEVELS.get(event, "info"), event, text)
+        entry = JournalEntry(self._wall_seconds(), LEVELS.get(event, "info"), event, text)
         with self._lock:
             if self._kept and self._kept[-1].text == text:
-                happening = replace(happening, times=self._kept.pop().times + 1)
-            self._kept.append(happening)
+                entry = replace(entry, times=self._kept.pop().times + 1)
+            self._kept.append(entry)
 
-    def latest(self, count: int) -> tuple[Happening, ...]:
-        """The newest first."""
+    def latest(self, count: int) -> tuple[JournalEntry, ...]:
+        """Up to `count` entries, the newest first."""
         with self._lock:
             return tuple(reversed(self._kept))[:count]
 
 
 class _Fields(dict[str, object]):
-    """An event that lacks a field is still told."""
+    """Fields of an event; one that is missing reads as `?`."""
 
     def __missing__(self, key: str) -> str:
         return "?"
 
 
 def sentence(event: str, fields: Mapping[str, object]) -> str:
-    """What the event means, in words that follow the name of the node; '' when it is not notable."""
+    """The event as a sentence that goes on from the name of the node; '' if the event is not notable."""
     words = _SENTENCES.get(event, "")
     text = words(_Fields(fields)) if callable(words) else words.format_map(_Fields(fields))
     return text if len(text) <= TEXT_CHARACTERS_MAX else text[: TEXT_CHARACTERS_MAX - 1] + "…"
 
 
 def _role(fields: Mapping[str, object]) -> str:
-    """Followers tell nothing: their leader has."""
+    """Nothing for a follower: its leader has an entry."""
     words = {
         "leader": "became leader of group {group} in term {term}",
-        "precandidate": "heard no leader of group {group} and asked for an election",
+        "precandidate": "heard nothing from a leader of group {group} and tried to become leader",
     }
     return words.get(str(fields["role"]), "").format_map(fields)
 
 
 def _configuration(fields: Mapping[str, object]) -> str:
-    text = f"saw the voters of group {fields['group']} become {_names(fields['voters'])}"
+    text = f"switched group {fields['group']} to the voters {_names(fields['voters'])}"
     if fields["learners"]:
-        text += f", learners {_names(fields['learners'])}"
-    return text + (", while the voters are being changed" if fields["joint"] is True else "")
+        text += f" and the learners {_names(fields['learners'])}"
+    return text + ("; the change of the voters is not finished" if fields["joint"] is True else "")
 
 
 def _command(fields: Mapping[str, object]) -> str:
-    asked = f", asked by {fields['peer']}" if "peer" in fields else ""
-    return f"was given KRAFT {str(fields['command']).upper()}{asked}"
+    asked = f", forwarded by {fields['peer']}" if "peer" in fields else ""
+    return f"received KRAFT {str(fields['command']).upper()}{asked}"
 
 
 def _differs(fields: Mapping[str, object]) -> str:
-    text = f"found that the data of {fields['replica']} in group {fields['group']} differed"
-    return text + ("" if fields["decided"] is True else ", and no majority to tell who is right")
+    text = f"found that the data of {fields['replica']} in group {fields['group']} differs"
+    return text + ("" if fields["decided"] is True else "; no majority agrees on the right data")
 
 
 def _names(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-# In the past tense: the same words are true of one node and of several.
+# In the past tense, so that one sentence fits one node or several.
 _SENTENCES: dict[str, str | Callable[[Mapping[str, object]], str]] = {
     "node_started": "started",
     "node_stopping": "began to stop",
-    "config_reloaded": "read the configuration again",
-    "config_needs_restart": "read options that only a restart takes",
-    "config_refused": "refused the changed configuration",
+    "config_reloaded": "reloaded the configuration",
+    "config_needs_restart": "found changed options that need a restart",
+    "config_refused": "rejected the changed configuration",
     "cluster_formed": "formed the cluster",
     "cluster_joined": "joined the cluster",
     "configuration_changed": _configuration,
-    "learner_promoted": "gave {node} a vote in group {group}",
+    "learner_promoted": "made {node} a voter of group {group}",
     "admin_command": _command,
     "role_changed": _role,
-    "peer_connected": "linked up with {peer}",
-    "peer_disconnected": "lost the link to {peer}: {reason}",
+    "peer_connected": "connected to {peer}",
+    "peer_disconnected": "lost the connection to {peer}: {reason}",
     "disk_full": "ran out of disk space",
-    "disk_has_room": "got room on the disk again",
-    "storage_failed": "met an error of the disk: {operation}",
-    "snapshot_send_started": "began to send a snapshot of group {group} to {peer}",
-    "snapshot_send_ended": "ended sending a snapshot of group {group} to {peer}: {outcome}",
-    "snapshot_receive_started": "began to receive a snapshot of group {group} from {peer}",
-    "snapshot_receive_stalled": "could not use a piece of the snapshot from {peer}: {reason}",
-    "snapshot_receive_ended": "ended receiving the snapshot of group {group}: {outcome}",
-    "snapshot_receive_failed": "could not receive the snapshot of group {group} from {peer}: {reason}",
-    "checkpoint_failed": "found no room for a checkpoint of group {group}",
+    "disk_has_room": "regained disk space",
+    "storage_failed": "had a disk error in {operation}",
+    "snapshot_send_started": "started to send a snapshot of group {group} to {peer}",
+    "snapshot_send_ended": "ended the snapshot transfer of group {group} to {peer}: {outcome}",
+    "snapshot_receive_started": "started to receive a snapshot of group {group} from {peer}",
+    "snapshot_receive_stalled": "could not use a part of the snapshot from {peer}: {reason}",
+    "snapshot_receive_ended": "ended the snapshot transfer of group {group} from {peer}: {outcome}",
+    "snapshot_receive_failed": "failed to receive a snapshot of group {group} from {peer}: {reason}",
+    "checkpoint_failed": "had no disk space for a checkpoint of group {group}",
     "replica_differs": _differs,
-    "replica_fenced": "found wrong data in group {group} here, and stopped reads of it",
+    "replica_fenced": "found that the local data of group {group} is wrong and stopped serving it",
 }

@@ -1,51 +1,29 @@
-"""Holders of numbers for the hot path, and their declarations.
+"""Holders of metric values, cheap enough for the hot path.
 
-A holder is a dict of plain numbers by label values; nothing of the metrics library runs until a scrape turns
-the holders into its families. Counting costs one dict update, observing a duration one bisection.
+A holder keeps plain numbers in a dict by label values. The Prometheus library runs only at a scrape, which
+turns the holders into metric families. Counting costs one dict update, observing a duration one bisection.
 """
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import accumulate, product
+from typing import Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from kraft.telemetry.metrics.buckets import SECONDS_BUCKETS
-
-PREFIX = "kraft_"
-COUNT_BUCKETS = tuple(float(1 << i) for i in range(13))  # 1 to 4096
+from kraft.telemetry.metrics.declarations import PREFIX, Counter, Declaration, Histogram
 
 
-@dataclass(frozen=True, slots=True)
-class Declaration:
-    """One metric: its name without the prefix, its meaning and the names of its labels."""
+class Holder(Protocol):
+    """The values of one metric."""
 
-    name: str
-    meaning: str
-    labels: tuple[str, ...] = ()
+    def family(self) -> Metric:
+        """The values as a metric family of the Prometheus library."""
 
 
-@dataclass(frozen=True, slots=True)
-class Counter(Declaration):
-    """Only grows; the name ends in `_total`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gauge(Declaration):
-    """Any value at any time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Histogram(Declaration):
-    """Observations by upper bound."""
-
-    buckets: tuple[float, ...] = SECONDS_BUCKETS
-
-
-class Count:
-    """The numbers of one counter."""
+class CounterHolder:
+    """The values of one counter."""
 
     __slots__ = ("_values", "declaration")
 
@@ -55,25 +33,25 @@ class Count:
         self._values: dict[tuple[str, ...], float] = dict.fromkeys(product(*known), 0)
 
     def add(self, number: float, *labels: str) -> None:
-        """Count `number` more."""
+        """Add `number` to the counter with these label values."""
         values = self._values
         values[labels] = values.get(labels, 0) + number
 
     def value(self, *labels: str) -> float:
-        """What was counted so far."""
+        """The count so far."""
         return self._values.get(labels, 0)
 
     def family(self) -> Metric:
-        """For a scrape."""
-        what = self.declaration
-        family = CounterMetricFamily(PREFIX + what.name, what.meaning, labels=what.labels)
+        """The values as a metric family of the Prometheus library."""
+        declared = self.declaration
+        family = CounterMetricFamily(PREFIX + declared.name, declared.meaning, labels=declared.labels)
         for labels, value in self._values.items():
             family.add_metric(labels, value)
         return family
 
 
-class Spread:
-    """The numbers of one histogram."""
+class HistogramHolder:
+    """The values of one histogram."""
 
     __slots__ = ("_bounds", "_counts", "_sums", "declaration")
 
@@ -87,23 +65,23 @@ class Spread:
             self._start(labels)
 
     def observe(self, value: float, *labels: str, count: int = 1) -> None:
-        """`count` observations of the same `value`."""
+        """Record `count` observations of the same `value`."""
         counts = self._counts.get(labels) or self._start(labels)
         counts[bisect_left(self._bounds, value)] += count
         self._sums[labels] += value * count
 
     def count(self, *labels: str) -> int:
-        """How many observations there were."""
+        """The number of observations so far."""
         return sum(self._counts.get(labels, ()))
 
     def counts(self, *labels: str) -> tuple[int, ...]:
-        """Observations so far by bucket, the last one above every bound; empty before the first."""
+        """Observations so far by bucket; the last bucket has no upper bound. Empty before the first."""
         return tuple(self._counts.get(labels, ()))
 
     def family(self) -> Metric:
-        """For a scrape."""
-        what = self.declaration
-        family = HistogramMetricFamily(PREFIX + what.name, what.meaning, labels=what.labels)
+        """The values as a metric family of the Prometheus library."""
+        declared = self.declaration
+        family = HistogramMetricFamily(PREFIX + declared.name, declared.meaning, labels=declared.labels)
         bounds = [f"{bound:g}" for bound in self._bounds] + ["+Inf"]
         for labels, counts in self._counts.items():
             family.add_metric(labels, list(zip(bounds, accumulate(counts), strict=True)), self._sums[labels])
@@ -116,20 +94,20 @@ class Spread:
 
 
 class Readings:
-    """Gauges and counters read at scrape time, gathered by declaration."""
+    """Gauges and counters that are read at a scrape, by declaration."""
 
     def __init__(self) -> None:
         self._rows: dict[Declaration, list[tuple[tuple[str, ...], float]]] = {}
 
     def set(self, declaration: Declaration, value: float, *labels: str) -> None:
-        """One value."""
+        """Add one value."""
         self._rows.setdefault(declaration, []).append((labels, float(value)))
 
     def families(self) -> Iterator[Metric]:
-        """For a scrape."""
-        for what, rows in self._rows.items():
-            kind = CounterMetricFamily if isinstance(what, Counter) else GaugeMetricFamily
-            family = kind(PREFIX + what.name, what.meaning, labels=what.labels)
+        """One metric family for each declaration that has a value."""
+        for declared, rows in self._rows.items():
+            kind = CounterMetricFamily if isinstance(declared, Counter) else GaugeMetricFamily
+            family = kind(PREFIX + declared.name, declared.meaning, labels=declared.labels)
             for labels, value in rows:
                 family.add_metric(labels, value)
             yield family

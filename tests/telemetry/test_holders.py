@@ -7,7 +7,8 @@ from prometheus_client import Histogram as TheirHistogram
 from prometheus_client.metrics_core import Metric
 
 from kraft.telemetry.metrics.buckets import SECONDS_BUCKETS
-from kraft.telemetry.metrics.samples import Count, Counter, Gauge, Histogram, Readings, Spread
+from kraft.telemetry.metrics.declarations import Counter, Gauge, Histogram
+from kraft.telemetry.metrics.holders import CounterHolder, HistogramHolder, Readings
 
 
 def test_durations_have_fifteen_buckets_from_half_a_millisecond() -> None:
@@ -16,7 +17,7 @@ def test_durations_have_fifteen_buckets_from_half_a_millisecond() -> None:
 
 
 def test_known_combinations_start_at_zero() -> None:
-    count = Count(Counter("a_total", "A.", ("x", "y")), ("1", "2"), ("3",))
+    count = CounterHolder(Counter("a_total", "A.", ("x", "y")), ("1", "2"), ("3",))
 
     samples = [(sample.labels, sample.value) for sample in count.family().samples]
 
@@ -24,11 +25,11 @@ def test_known_combinations_start_at_zero() -> None:
 
 
 def test_a_counter_without_labels_starts_at_zero() -> None:
-    assert [sample.value for sample in Count(Counter("a_total", "A.")).family().samples] == [0]
+    assert [sample.value for sample in CounterHolder(Counter("a_total", "A.")).family().samples] == [0]
 
 
 def test_counts_add_up_by_label() -> None:
-    count = Count(Counter("a_total", "A.", ("x",)), ())
+    count = CounterHolder(Counter("a_total", "A.", ("x",)), ())
 
     count.add(2, "1")
     count.add(3, "1")
@@ -38,7 +39,7 @@ def test_counts_add_up_by_label() -> None:
 
 @given(st.lists(st.one_of(st.floats(0, 20), st.sampled_from(SECONDS_BUCKETS))))
 def test_a_histogram_equals_the_librarys(values: list[float]) -> None:
-    ours = Spread(Histogram("d_seconds", "D."))
+    ours = HistogramHolder(Histogram("d_seconds", "D."))
     theirs = TheirHistogram("kraft_d_seconds", "D.", buckets=SECONDS_BUCKETS, registry=CollectorRegistry())
     for value in values:
         ours.observe(value)
@@ -55,7 +56,7 @@ def test_a_histogram_equals_the_librarys(values: list[float]) -> None:
 
 
 def test_many_equal_observations_cost_one_call() -> None:
-    spread = Spread(Histogram("d_seconds", "D.", ("class",)), ("read",))
+    spread = HistogramHolder(Histogram("d_seconds", "D.", ("class",)), ("read",))
 
     spread.observe(0.25, "read", count=40)
 

@@ -1,0 +1,28 @@
+"""Time for a node: the timers of the reactor on a steady clock, and the machine's wall clock."""
+
+import time
+from typing import Any
+
+# CLOCK_BOOTTIME, which only Linux has, goes on while the machine is suspended.
+_STEADY_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def steady_seconds() -> float:
+    """Seconds since an arbitrary start. Never set back; counts time in which the machine is suspended."""
+    return time.clock_gettime(_STEADY_CLOCK)
+
+
+class ReactorClock:
+    """`kraft.node.ports.Clock` on a reactor.
+
+    Twisted's timers follow the wall clock by default: setting it back by an hour would stop them for an hour.
+    `kraft.tap` therefore gives the reactor `steady_seconds` before anything is scheduled.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self.call_later = reactor.callLater
+        self.seconds = steady_seconds
+
+    def wall_ms(self) -> int:
+        """Unix time in milliseconds."""
+        return time.time_ns() // 1_000_000

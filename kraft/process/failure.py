@@ -1,0 +1,55 @@
+"""Errors that end the process: reported once, in one line where possible, with exit status 1."""
+
+import contextlib
+import os
+import sys
+import traceback
+from types import TracebackType
+from typing import NoReturn
+
+from kraft.telemetry.logs import LogSink, logger
+from kraft.telemetry.notify import Notifier
+
+
+class CannotStart(Exception):
+    """The node cannot start; the argument is the reason in one line.
+
+    Raised while twistd starts the service, so that twistd can report it to the caller of a daemon.
+    """
+
+
+class FailureReporter:
+    """Reports the error that ends the process to the log, to standard error and to the service manager."""
+
+    def __init__(self, log: LogSink, notifier: Notifier) -> None:
+        self._log = log
+        self._notifier = notifier
+
+    def exit(self, reason: str) -> NoReturn:
+        """Report `reason` and end the process at once, when it would be wrong to go on.
+
+        `os._exit`, because an orderly stop ends with status 0, and a service manager would not restart the
+        node. A disk that failed must not be written to again in any case.
+        """
+        self.report(reason)
+        os._exit(1)
+
+    def uncaught(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        """A `sys.excepthook`: report the error that ends the process. Errors during the start end here."""
+        if isinstance(error, CannotStart):
+            self.report(str(error))
+        else:
+            self.report("".join(traceback.format_exception(kind, error, trace)))
+
+    def report(self, reason: str) -> None:
+        """Report `reason`; only once if the log and standard error are the same file, pipe or terminal."""
+        self._notifier.failed(reason)
+        errors = sys.__stderr__  # sys.stderr leads into the log
+        log_is_stderr = self._log.same_place(errors)
+        if not log_is_stderr:
+            logger("kraft").critical("node_failed", reason=reason)
+        if errors is not None:
+            mark = self._log.mark("critical") if log_is_stderr else ""
+            with contextlib.suppress(OSError):
+                errors.write(f"{mark}kraft: {reason}\n")
+                errors.flush()

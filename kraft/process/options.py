@@ -1,0 +1,39 @@
+"""The command line options of `twistd kraft`."""
+
+from typing import ClassVar
+
+from twisted.python import usage
+
+from kraft import config as configuration
+from kraft.config import ConfigError
+
+
+class Options(usage.Options):
+    """Either `--config FILE`, or the options of the Java launcher. After parsing, `node` is the `Config`."""
+
+    synopsis = "[--config FILE | --id ID --mode MODE ...]"
+    longdesc = "One node of a replicated key-value store. See `kraft --help` for the other commands."
+    optParameters: ClassVar[list[list[str | None]]] = [
+        ["config", "c", None, "The YAML configuration file of the node (docs/configuration.md)."],
+        ["id", None, None, "Id of the node, such as K1."],
+        ["mode", None, None, "standalone, group-member or standby."],
+        ["group-config", None, None, 'All members: "K1,127.0.0.1,10001 K2,127.0.0.1,10002 ...".'],
+        ["host", None, None, "Address to listen on (standalone)."],
+        ["raft-rpc-port", None, None, "Port for peers (standalone)."],
+        ["service-port", None, None, "Port for clients; the HTTP port is this plus 10."],
+        ["data-dir", None, None, "Data directory; the default is ./kraft-data/ID."],
+    ]
+
+    def postOptions(self) -> None:
+        """Load the configuration, so that an error is reported before anything starts."""
+        launcher = {name: value for name, value in self.items() if name != "config" and value}
+        try:
+            if self["config"]:
+                if launcher:
+                    raise usage.UsageError("--config stands alone; leave out --" + " --".join(launcher))
+                self.node = configuration.load(self["config"])
+            else:
+                given = {name.replace("-", "_"): value for name, value in launcher.items()}
+                self.node = configuration.from_options(configuration.LauncherOptions(**given))
+        except ConfigError as error:
+            raise SystemExit("\n".join(f"kraft: {problem}" for problem in error.problems)) from None

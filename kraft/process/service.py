@@ -1,0 +1,223 @@
+"""One node as a Twisted service: the only place that starts and stops its parts, and their order.
+
+    start: lock and open the directory, replay the log, open the peer port, the client port, HTTP; then ready
+    stop:  transfer leadership, stop listening, answer pending requests, close the links, close the database
+
+A `MultiService` would stop its children all at once, so the parts are not services of their own. An error
+during the start ends the process with one line and status 1. A disk that fails later does the same at once,
+because a failed write or sync cannot be repeated.
+"""
+
+import gc
+import os
+import random
+import secrets
+import signal
+import sys
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.threads import deferToThread
+from twisted.logger import ILogObserver
+from twisted.python.failure import Failure
+from twisted.python.logfile import LogFile
+
+from kraft.config import Config
+from kraft.host.host import Host
+from kraft.process.clock import ReactorClock
+from kraft.process.endpoints import server_endpoint
+from kraft.process.failure import CannotStart, FailureReporter
+from kraft.process.reload import ConfigReload
+from kraft.process.secret import read_secret
+from kraft.process.signals import on_signal
+from kraft.server.commands.table import NAMES
+from kraft.server.factory import client_factory
+from kraft.server.port import ClientPort
+from kraft.storage.errors import StorageError
+from kraft.storage.store import Store, open_store
+from kraft.telemetry import logs
+from kraft.telemetry.notify import Notifier
+from kraft.telemetry.telemetry import Telemetry
+from kraft.transport.limits import LinkLimits
+from kraft.transport.links import Links
+from kraft.transport.outbound import endpoints
+from kraft.web.fetching import Fetcher
+from kraft.web.site import site
+
+SWITCH_INTERVAL = (
+    0.000_05  # seconds; with CPython's default of 5 ms the writer thread waits too long for the GIL
+)
+
+
+class NodeService(Service):
+    """One node, from the lock of its directory to its release."""
+
+    name = "kraft"
+
+    def __init__(self, config: Config, path: str | None, reactor: Any, log_file: LogFile | None) -> None:
+        """`path` is the configuration file, None without one; `log_file` None means standard output."""
+        self._config = config
+        self._path = path
+        self._reactor = reactor
+        self._log_file = log_file
+        self._clock = ReactorClock(reactor)
+        self._notifier = Notifier(os.environ, self._clock)
+        self._store: Store | None = None
+        self._clients: ClientPort | None = None
+        self._ports: list[Any] = []  # listening ports of clients and HTTP
+
+    # -- start ----------------------------------------------------------------------------------------
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Set up logging before twistd logs anything: Twisted's log becomes a part of ours."""
+        Service.setServiceParent(self, parent)
+        config = self._config
+        self._log = logs.configure(config.log, config.node.id, self._log_file)
+        parent.setComponent(ILogObserver, logs.TwistedBridge())
+        self._failure = FailureReporter(self._log, self._notifier)
+        sys.excepthook = self._failure.uncaught
+
+    def startService(self) -> None:
+        """Open the directory, then go on in the reactor. Raises CannotStart, which ends the process."""
+        Service.startService(self)
+        config = self._config
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        self._notifier.opening()
+        self._at_terminal = self._log.at_terminal()
+        peers = [peer for peer in config.cluster.members if peer != config.node.id]
+        self._telemetry = Telemetry(logs.logger("kraft"), peers=peers, commands=NAMES)
+        self._reload = ConfigReload(config, self._path, self._log, self._telemetry)
+        on_signal(signal.SIGHUP, self._reactor, self._hung_up)
+        secret = read_secret(config.cluster.secret_file)
+        store = self._store = self._open_store()
+        self._host = self._make_host(store)
+        self._links = self._make_links(secret)
+        self._telemetry.watch(self._host, store, config.node.data)
+        self._telemetry.start(self._clock)
+        self._notifier.replaying(self._host)
+        self._host.start(self._links, self._replayed)
+
+    def _open_store(self) -> Store:
+        try:
+            return open_store(
+                self._config.node.data,
+                node_id=self._config.node.id,
+                incarnation=lambda: secrets.token_hex(16),
+                call_in_reactor=self._reactor.callFromThread,
+                fatal=self._failure.exit,
+                observer=self._telemetry.storage,
+            )
+        except StorageError as error:
+            raise CannotStart(str(error)) from None
+
+    def _make_host(self, store: Store) -> Host:
+        return Host(
+            self._config,
+            store.loaded,
+            clock=self._clock,
+            disk=store,
+            jitter=random.randrange,
+            observer=self._telemetry.host,
+            raft_observer=self._telemetry.raft,
+            fatal=self._failure.exit,
+        )
+
+    def _make_links(self, secret: bytes | None) -> Links:
+        config = self._config
+        limits = LinkLimits(queue_bytes=config.limits.peer_queue_bytes)
+        return Links(
+            id=config.node.id,
+            clock=self._reactor,
+            listening=server_endpoint(self._reactor, config.peer.listen),
+            endpoint_for=endpoints(self._reactor, limits.connect_timeout),
+            secret=secret,
+            dice=random.random,
+            nonce=lambda: secrets.token_bytes(32),
+            receiver=self._host,
+            observer=self._telemetry.transport,
+            limits=limits,
+        )
+
+    def _replayed(self) -> None:
+        """The log is replayed. Open the ports, unless the node was told to stop meanwhile."""
+        if self.running:
+            self._open_ports().addErrback(self._broken)
+
+    @inlineCallbacks
+    def _open_ports(self) -> Any:
+        """Open the ports for peers, clients and HTTP, in this order; then the node is ready."""
+        config = self._config
+        dialling = self._links.start(self._host.first_peers)
+        yield dialling.addErrback(self._cannot_listen, "peer.listen", config.peer.listen)
+        factory = client_factory(config, self._host, self._telemetry.server, self._clock)
+        self._clients = self._reload.clients = factory.clients
+        self._telemetry.watch_clients(factory.clients)
+        yield self._listen("client.listen", config.client.listen, factory)
+        if config.http.listen:
+            pages = site(self._host, self._telemetry, self._reactor, Fetcher(self._reactor))
+            yield self._listen("http.listen", config.http.listen, pages)
+        # Nearly all objects that exist by now live as long as the process: spare the collector the work.
+        gc.freeze()
+        self._telemetry.host.event("node_started", client=config.client.listen, http=config.http.listen)
+        if self._store is not None and self.running:
+            self._notifier.ready(self._store)
+
+    @inlineCallbacks
+    def _listen(self, option: str, endpoint: str, factory: Any) -> Any:
+        listening = server_endpoint(self._reactor, endpoint).listen(factory)
+        port = yield listening.addErrback(self._cannot_listen, option, endpoint)
+        self._ports.append(port)
+
+    def _cannot_listen(self, failure: Failure, option: str, endpoint: str) -> None:
+        self._failure.exit(f"{option} {endpoint}: {failure.getErrorMessage()}")
+
+    def _broken(self, failure: Failure) -> None:
+        self._failure.exit(failure.getTraceback())
+
+    # -- reload ---------------------------------------------------------------------------------------
+
+    def _hung_up(self) -> None:
+        """SIGHUP: reload the configuration, or stop if the terminal that this node logs to is gone."""
+        if self._at_terminal and not self._log.at_terminal():
+            self._reactor.stop()
+        elif self.running:
+            self._notifier.reloading()
+            self._reload.reload()
+            self._notifier.reloaded()
+
+    # -- stop -----------------------------------------------------------------------------------------
+
+    @inlineCallbacks
+    def stopService(self) -> Any:
+        """Transfer leadership, stop listening, answer pending requests, then close links and database."""
+        Service.stopService(self)
+        if self._store is None:
+            return
+        self._telemetry.host.event("node_stopping")
+        self._notifier.stopping()
+        yield self._leadership_transferred()
+        self._host.refuse_peers()
+        for port in self._ports:
+            yield port.stopListening()
+        yield self._drained()
+        self._host.abandon()
+        yield self._links.stop()
+        yield deferToThread(self._store.close)
+        self._telemetry.stop()
+        self._telemetry.host.event("node_stopped")
+
+    def _leadership_transferred(self) -> Deferred[None]:
+        """Fires when this node leads no group, or cannot transfer the rest. It still serves clients."""
+        done: Deferred[None] = Deferred()
+        self._host.stop(lambda: done.callback(None))
+        return done
+
+    def _drained(self) -> Deferred[None]:
+        """Fires when all clients have their replies and are gone, at the latest after `write_timeout`."""
+        done: Deferred[None] = Deferred()
+        if self._clients is None:
+            done.callback(None)
+        else:
+            self._clients.drain(lambda: None if done.called else done.callback(None))
+        return done.addTimeout(self._config.client.write_timeout, self._reactor).addErrback(lambda _: None)

@@ -1,0 +1,90 @@
+"""The parts of a node that telemetry reads when a scrape or a status page asks.
+
+Everything else reaches telemetry through its observers, as it happens.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from kraft.node.status import Status
+
+_Value = TypeVar("_Value")
+
+
+class StatusSource(Protocol):
+    """The node itself."""
+
+    def status(self) -> Status:
+        """The state of the node, its members and its groups now."""
+
+
+class StorageSource(Protocol):
+    """The data directory and the threads that work on it."""
+
+    def sizes(self) -> Mapping[str, int]:
+        """Bytes on disk, by kind of file."""
+
+    def queues(self) -> Mapping[str, int]:
+        """Number of waiting calls, by thread."""
+
+
+class ClientSource(Protocol):
+    """The client port."""
+
+    @property
+    def dataset_bytes_max(self) -> int:
+        """Upper limit of the data, in bytes."""
+
+    @property
+    def output_buffer_bytes(self) -> int:
+        """Bytes of replies that clients have not read yet."""
+
+
+class DiskSource(Protocol):
+    """The file system of the data directory."""
+
+    def free_bytes(self) -> int:
+        """Free space for this user, in bytes. Raises OSError."""
+
+
+class SourceErrors(Protocol):
+    """Receives the errors of sources."""
+
+    def source_failed(self, source: str, error: Exception) -> None:
+        """Reading `source` raised `error`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataDisk:
+    """The file system of `directory`."""
+
+    directory: str
+
+    def free_bytes(self) -> int:
+        """Free space for this user, in bytes. Raises OSError."""
+        return shutil.disk_usage(self.directory).free
+
+
+@dataclass(slots=True)
+class Sources:
+    """The sources that exist so far; one that is None is not read.
+
+    A source that raises is reported to `errors` and costs only the values that come from it.
+    """
+
+    node: StatusSource | None = None
+    storage: StorageSource | None = None
+    clients: ClientSource | None = None
+    disk: DiskSource | None = None
+    errors: SourceErrors | None = None
+
+    def read(self, name: str, read: Callable[[], _Value]) -> _Value | None:
+        """The result of `read`, or None if it raises."""
+        try:
+            return read()
+        except Exception as error:
+            if self.errors is not None:
+                self.errors.source_failed(name, error)
+            return None
