@@ -23,7 +23,7 @@ KNOWN = Path(__file__).parent / "known_faults.txt"
 SUBPACKAGES = {
     "raft": ("membership", "log"),
     "kv": ("values", "commands"),
-    "host": ("requests", "membership", "snapshots", "consistency", "group", "admin"),
+    "host": ("membership", "requests", "snapshots", "consistency", "group", "admin"),
     "server": ("commands",),
     "storage": ("log", "state", "offline"),
     "telemetry": ("metrics", "recent"),

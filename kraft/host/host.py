@@ -22,7 +22,7 @@ from kraft.host.membership.formation import Formation
 from kraft.host.membership.peers import Peers
 from kraft.host.persistence import Persistence, Written
 from kraft.host.ports import Disk, HostObserver, Network
-from kraft.host.requests.proposals import Done
+from kraft.host.requests.proposals import WriteDone
 from kraft.host.requests.read_rounds import ReadDone
 from kraft.host.slots import SlotMap
 from kraft.host.status import node_status
@@ -111,7 +111,7 @@ class Host:
     def refuse_peers(self) -> None:
         """Take no more writes from other nodes."""
         for group in self.groups.values():
-            group.stop_serving_peers()
+            group.requests.writes.refuses_peers = True
 
     def abandon(self) -> None:
         """Answer every caller that still waits. Nothing may be asked of the host after that."""
@@ -121,7 +121,7 @@ class Host:
 
     # -- requests of clients --------------------------------------------------------------------------
 
-    def write(self, group: int, commands: Sequence[Command], size: int, done: Done) -> None:
+    def write(self, group: int, commands: Sequence[Command], size: int, done: WriteDone) -> None:
         """Make `commands` durable on a majority and apply them as one. `size` is their approximate bytes.
 
         `done` gets the replies in order, or a `Refused` (certainly not done) or `Uncertain`. It never runs
@@ -131,8 +131,8 @@ class Host:
         if target is None or self.peers.removed:
             self._refuse_later(group, done)
         else:
-            target.write(commands, size, done)
-            self._backpressure.report(group, target.waiting)
+            target.requests.writes.write(commands, size, done)
+            self._backpressure.report(group, len(target.requests.proposals.waiting))
 
     def read(self, group: int, done: ReadDone, fresh: bool = False) -> None:
         """Confirm a linearizable read of `group`. `done` gets a `View` to look at, or a `Refused`.
@@ -143,7 +143,7 @@ class Host:
         if target is None or self.peers.removed:
             self._refuse_later(group, done)
         else:
-            target.read(done, fresh)
+            target.requests.reads.read(done, fresh)
 
     def read_stale(self, group: int, done: ReadDone) -> None:
         """Read this node's own replica of `group`. `done` gets a `View`, or `TooStale`: the replica is older
@@ -153,7 +153,7 @@ class Host:
         if target is None or self.peers.removed:
             self._refuse_later(group, done)
         else:
-            target.read_stale(done)
+            target.requests.reads.read_stale(done)
 
     def admin(self, command: AdminCommand, done: AdminDone) -> None:
         """Carry out an administrator's command, here or at the leader.
@@ -276,7 +276,7 @@ class Host:
             group.finish()
         if self._backpressure.total:
             for group in woken:
-                self._backpressure.report(group.id, group.waiting)
+                self._backpressure.report(group.id, len(group.requests.proposals.waiting))
             self._backpressure.relieve()
 
     def _send(self) -> None:
@@ -293,7 +293,7 @@ class Host:
         try:
             for group in self.groups.values():
                 group.tick()
-                if group.fenced and group.leads:  # its replies to writers come from a wrong state
+                if group.state.fenced and group.raft.leads:  # its replies would come from a wrong state
                     self.transfers.transfer_away(group)
             self.transfers.tick()
             self._admin.tick()
@@ -302,7 +302,7 @@ class Host:
         except InvariantViolation as error:
             self._context.broken(error)
             raise
-        self.dataset_bytes = sum(group.machine.keyspace.bytes for group in self.groups.values())
+        self.dataset_bytes = sum(group.state.machine.keyspace.bytes for group in self.groups.values())
 
     # -- the disk -------------------------------------------------------------------------------------
 

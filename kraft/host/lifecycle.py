@@ -75,7 +75,7 @@ class Lifecycle:
         leaderless = [str(group.id) for group in self._groups.values() if not group.raft.leader]
         if leaderless:
             return "no leader is known for group " + ", ".join(leaderless)
-        fenced = [str(group.id) for group in self._groups.values() if group.fenced]
+        fenced = [str(group.id) for group in self._groups.values() if group.state.fenced]
         if fenced:
             id_ = self._config.node.id
             return f"the data of group {', '.join(fenced)} differs from the others': KRAFT RESEED {id_}"
@@ -131,7 +131,7 @@ class Lifecycle:
 
         A follower leaves that to its leader, because it need not have heard from other followers.
         """
-        if not any(group.raft.leader and not group.leads for group in self._groups.values()):
+        if not any(group.raft.leader and not group.raft.leads for group in self._groups.values()):
             self._peers.greet_again()
 
     # -- groups ---------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ class Lifecycle:
     def _start_groups(self, replay: "_Replay") -> None:
         for id_, restored in sorted(replay.groups.items()):
             group = self._build(id_, restored)
-            group.replay(restored.commit, partial(self._replayed, replay, group))
+            group.applier.replay(restored.commit, partial(self._replayed, replay, group))
 
     def _build(self, id_: int, restored: Restored) -> Group:
         config, context = self._config, self._context

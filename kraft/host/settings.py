@@ -3,7 +3,7 @@
 from kraft.config import Config
 from kraft.host.group.checkpoints import CheckpointSettings
 from kraft.host.requests.lease import LEASE_SHARE
-from kraft.host.requests.requests import Timing
+from kraft.host.requests.timing import Timing
 from kraft.host.snapshots.settings import SnapshotSettings
 from kraft.raft.ports import Settings
 

@@ -38,7 +38,7 @@ def node_status(
 
 def group_status(group: Group, tick_seconds: float) -> GroupStatus:
     """The replica of `group` on this node; a tick of the host lasts `tick_seconds`."""
-    node, machine = group.raft, group.machine
+    node, machine = group.raft, group.state.machine
     return GroupStatus(
         group=group.id,
         role=node.role,
@@ -47,7 +47,7 @@ def group_status(group: Group, tick_seconds: float) -> GroupStatus:
         first_index=node.first_index,
         last_index=node.last_index,
         commit=node.commit,
-        applied=group.applied,
+        applied=group.state.index,
         voters=node.configuration.voters,
         learners=node.configuration.learners,
         keys=len(machine.keyspace),
@@ -55,7 +55,7 @@ def group_status(group: Group, tick_seconds: float) -> GroupStatus:
         expired_keys=machine.expired,
         dataset_bytes=machine.keyspace.bytes,
         revision=machine.revision,
-        pending_proposals=group.waiting,
+        pending_proposals=len(group.requests.proposals.waiting),
         replicas=replica_statuses(group, tick_seconds),
         joint=node.configuration.joint,
         joining=tuple(joining.id for joining in node.configuration.joining),
@@ -63,18 +63,18 @@ def group_status(group: Group, tick_seconds: float) -> GroupStatus:
         checkpoint_index=0 if group.checkpoint is None else group.checkpoint.base.index,
         checkpoint_busy=group.checkpointing,
         transfers=group.transfers,
-        fenced=group.fenced,
+        fenced=group.state.fenced,
         mismatch=group.consistency.mismatch,
-        pending_bytes=group.waiting_bytes,
+        pending_bytes=group.requests.proposals.waiting_bytes,
         oldest_stamp_ms=node.base.stamp,
     )
 
 
 def replica_statuses(group: Group, tick_seconds: float) -> tuple[ReplicaStatus, ...]:
     """The followers of `group` when this node leads it, else nothing."""
-    if not group.leads:
+    if not group.raft.leads:
         return ()
-    offsets = group.clock_offsets()
+    offsets = group.requests.proposer.clock_offsets()
     return tuple(
         ReplicaStatus(
             id=p.peer,

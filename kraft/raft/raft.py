@@ -230,6 +230,11 @@ class Raft:
         return self._core.leader
 
     @property
+    def leads(self) -> bool:
+        """Whether this node is the leader of `term`, as far as it knows."""
+        return self._core.leader == self._core.id
+
+    @property
     def commit(self) -> int:
         """The highest index known to be committed."""
         return self._core.commit

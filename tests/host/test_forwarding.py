@@ -1,5 +1,7 @@
 """A forwarded write is done, given back unproposed, or uncertain; only one given back is sent again."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -16,12 +18,26 @@ def answers():
     return []
 
 
+class Ends:
+    """The observer, which hears how forwarded proposals end."""
+
+    def __init__(self):
+        self.seen = []
+
+    def forwarded(self, outcome, count):
+        self.seen.append((outcome, count))
+
+
+def forwarding_to(observer: Any) -> Forwarding:
+    return Forwarding(100, observer)
+
+
 def proposal(answers, *keys, deadline=5.0):
     return Proposal([kv.Put(key, b"v") for key in keys], 10, 0.0, deadline, answers.append, remote=False)
 
 
 def test_the_proposals_of_a_turn_share_a_message_and_its_answer_is_divided(answers):
-    forwarding = Forwarding(100, lambda *_: None)
+    forwarding = forwarding_to(Ends())
     message = forwarding.request("K1", [proposal(answers, b"a", b"b"), proposal(answers, b"c")], 1.0)
     assert kv.decode(message.commands) == [kv.Put(key, b"v") for key in (b"a", b"b", b"c")]
     assert message.timeout_ms == 4000
@@ -33,13 +49,13 @@ def test_the_proposals_of_a_turn_share_a_message_and_its_answer_is_divided(answe
 
 
 def test_the_longest_deadline_counts(answers):
-    forwarding = Forwarding(100, lambda *_: None)
+    forwarding = forwarding_to(Ends())
     both = [proposal(answers, b"a", deadline=2.0), proposal(answers, b"b", deadline=4.0)]
     assert forwarding.request("K1", both, 1.0).timeout_ms == 3000
 
 
 def test_not_proposed_gives_them_back(answers):
-    forwarding = Forwarding(100, lambda *_: None)
+    forwarding = forwarding_to(Ends())
     mine = proposal(answers, b"a")
     message = forwarding.request("K1", [mine], 0.0)
     assert forwarding.answered("K1", ForwardReply(message.request, NOT_PROPOSED, b"")) == [mine]
@@ -47,7 +63,7 @@ def test_not_proposed_gives_them_back(answers):
 
 
 def test_uncertain_stays_uncertain(answers):
-    forwarding = Forwarding(100, lambda *_: None)
+    forwarding = forwarding_to(Ends())
     message = forwarding.request("K1", [proposal(answers, b"a")], 0.0)
     assert forwarding.answered("K1", ForwardReply(message.request, UNCERTAIN, b"")) == []
     assert [type(a) for a in answers] == [Uncertain]
@@ -55,7 +71,7 @@ def test_uncertain_stays_uncertain(answers):
 
 def test_a_second_answer_and_one_of_another_node_change_nothing(answers):
     """A repeated "not proposed" must not give back what was proposed since."""
-    forwarding = Forwarding(100, lambda *_: None)
+    forwarding = forwarding_to(Ends())
     message = forwarding.request("K1", [proposal(answers, b"a")], 0.0)
     refusal = ForwardReply(message.request, NOT_PROPOSED, b"")
     assert forwarding.answered("K2", refusal) == []
@@ -65,7 +81,7 @@ def test_a_second_answer_and_one_of_another_node_change_nothing(answers):
 
 def test_a_lost_link_leaves_what_was_sent_there_uncertain(answers):
     """The leader may have logged it; an answer that arrives later is dropped."""
-    forwarding = Forwarding(100, lambda *_: None)
+    forwarding = forwarding_to(Ends())
     first = forwarding.request("K1", [proposal(answers, b"a")], 0.0)
     forwarding.request("K2", [proposal(answers, b"b")], 0.0)
     assert forwarding.lost("K1") == 1
@@ -75,7 +91,7 @@ def test_a_lost_link_leaves_what_was_sent_there_uncertain(answers):
 
 
 def test_what_the_link_did_not_take_comes_back(answers):
-    forwarding = Forwarding(100, lambda *_: None)
+    forwarding = forwarding_to(Ends())
     mine = proposal(answers, b"a")
     message = forwarding.request("K1", [mine], 0.0)
     assert forwarding.unsent(message.request) == [mine]
@@ -83,7 +99,7 @@ def test_what_the_link_did_not_take_comes_back(answers):
 
 
 def test_each_proposal_is_given_up_at_its_own_deadline(answers):
-    forwarding = Forwarding(100, lambda *_: None)
+    forwarding = forwarding_to(Ends())
     message = forwarding.request("K1", [proposal(answers, b"a", deadline=2.0), proposal(answers, b"b")], 0.0)
     assert forwarding.expire(1.9) == 0
     assert forwarding.expire(2.0) == 1
@@ -95,7 +111,7 @@ def test_each_proposal_is_given_up_at_its_own_deadline(answers):
 
 
 def test_an_unreadable_answer_does_not_lose_who_waits(answers):
-    forwarding = Forwarding(100, lambda *_: None)
+    forwarding = forwarding_to(Ends())
     message = forwarding.request("K1", [proposal(answers, b"a")], 0.0)
     with pytest.raises(msgspec.DecodeError):
         forwarding.answered("K1", ForwardReply(message.request, DONE, b"\xc1"))
@@ -104,15 +120,15 @@ def test_an_unreadable_answer_does_not_lose_who_waits(answers):
 
 
 def test_when_the_group_stops_what_was_sent_is_uncertain(answers):
-    forwarding = Forwarding(100, lambda *_: None)
+    forwarding = forwarding_to(Ends())
     forwarding.request("K1", [proposal(answers, b"a")], 0.0)
     forwarding.abandon()
     assert [type(a) for a in answers] == [Uncertain]
 
 
 def test_how_forwarded_proposals_end_is_told(answers):
-    ends = []
-    forwarding = Forwarding(100, lambda outcome, count: ends.append((outcome, count)))
+    ends = Ends()
+    forwarding = forwarding_to(ends)
     first = forwarding.request("K1", [proposal(answers, b"a"), proposal(answers, b"b")], 0.0)
     second = forwarding.request("K1", [proposal(answers, b"c")], 0.0)
     forwarding.request("K1", [proposal(answers, b"d", deadline=1.0), proposal(answers, b"e")], 0.0)
@@ -120,4 +136,4 @@ def test_how_forwarded_proposals_end_is_told(answers):
     forwarding.answered("K1", ForwardReply(second.request, NOT_PROPOSED, b""))
     assert forwarding.expire(1.0) == 1
     assert forwarding.lost("K1") == 1
-    assert ends == [("done", 2), ("not_proposed", 1), ("uncertain", 1), ("uncertain", 1)]
+    assert ends.seen == [("done", 2), ("not_proposed", 1), ("uncertain", 1), ("uncertain", 1)]

@@ -338,7 +338,7 @@ def test_a_broken_invariant_ends_the_process(trio):
 def test_an_entry_that_cannot_be_applied_ends_the_process(trio):
     """Leaving it out would make this replica differ from the others."""
     leader = trio.leader
-    trio.group(leader).machine.stamp = 1 << 60
+    trio.group(leader).state.machine.stamp = 1 << 60
     trio.world.after_step = lambda: None  # which would find that first
     trio.ask(leader, Put(b"k", b"v"))
     with pytest.raises(Exception, match="below the last one"):
@@ -369,7 +369,7 @@ def test_the_first_write_long_after_an_election_is_stamped_with_the_time_of_the_
     trio.run(60)
     trio.ask(trio.leader, Put(b"k", b"v"))
     assert trio.run(1, lambda: trio.answers)
-    stamp = trio.group(trio.leader).machine.stamp
+    stamp = trio.group(trio.leader).state.machine.stamp
     walls = [trio.process(i).clock.wall_ms() for i in (trio.leader, *trio.followers)]
     assert min(walls) - 1000 < stamp <= max(walls) + 1000
 

@@ -42,7 +42,7 @@ def test_another_entry_at_its_index_means_that_it_may_be_proposed_again(answers)
     proposals = Proposals()
     logged(proposals, 7, 3, [proposal(answers)])
     assert proposals.applied(7, 4) is None
-    assert proposals.waiting == 1
+    assert len(proposals.waiting) == 1
     assert answers == []
 
 
@@ -52,13 +52,13 @@ def test_a_new_batch_at_an_older_ones_index_does_not_free_the_older_one(answers)
     logged(proposals, 7, 3, [proposal(answers)])
     logged(proposals, 8, 3, [proposal(answers)])
     logged(proposals, 7, 5, [proposal(answers)])
-    assert proposals.waiting == 0
+    assert len(proposals.waiting) == 0
     batch = proposals.applied(7, 3)
     assert batch is not None
     assert (batch.index, batch.term) == (7, 3)
-    assert proposals.waiting == 1  # that of term 5, which lost
+    assert len(proposals.waiting) == 1  # that of term 5, which lost
     assert proposals.applied(8, 6) is None
-    assert proposals.waiting == 2
+    assert len(proposals.waiting) == 2
 
 
 def test_at_the_deadline_a_waiting_write_is_refused_and_a_logged_one_uncertain(answers):
@@ -75,7 +75,7 @@ def test_a_write_that_was_given_up_is_not_proposed_again_and_not_answered_twice(
     logged(proposals, 7, 3, [proposal(answers, deadline=2.0)])
     proposals.expire(2.0)
     proposals.applied(7, 4)
-    assert proposals.waiting == 0
+    assert len(proposals.waiting) == 0
     assert len(answers) == 1
 
 
@@ -84,7 +84,7 @@ def test_only_old_enough_waiting_writes_are_refused_for_want_of_a_leader(answers
     proposals.add(proposal(answers, created=0.0))
     proposals.add(proposal(answers, created=1.5))
     assert proposals.refuse_older(1.0, NoLeader(0)) == 1
-    assert proposals.waiting == 1
+    assert len(proposals.waiting) == 1
 
 
 def test_writes_of_other_nodes_are_taken_apart(answers):
@@ -114,7 +114,7 @@ def test_an_undecided_batch_of_an_earlier_term_does_not_hold_back_a_later_one(an
     assert proposals.applied(7, 5) is not None
     assert proposals.in_flight(5) == 0
     assert proposals.applied(9, 5) is None
-    assert proposals.waiting == 1
+    assert len(proposals.waiting) == 1
 
 
 def test_what_comes_back_from_another_node_still_has_its_deadline(answers):
@@ -122,6 +122,6 @@ def test_what_comes_back_from_another_node_still_has_its_deadline(answers):
     proposals.add(proposal(answers, deadline=2.0))
     sent = proposals.take(100)
     proposals.expire(2.0)
-    proposals.again([proposal(answers, deadline=3.0), *sent])
+    proposals.requeue([proposal(answers, deadline=3.0), *sent])
     assert proposals.expire(2.5) == (1, 0)
     assert proposals.expire(3.0) == (1, 0)

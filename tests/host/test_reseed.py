@@ -39,13 +39,13 @@ class Story(Trio):
             0
         )  # it is, here: the story is about what follows
         self.host(self.leader).admin(admin.Reseed(self.odd), self.answers.append)
-        assert self.run(20, lambda: not self.fenced.fenced)
+        assert self.run(20, lambda: not self.fenced.state.fenced)
 
     def settle(self):
         self._stopped = True
         self.run(5)
         groups = [self.group(id_) for id_ in self.nodes]
-        return {(g.applied, g.machine.keyspace.get(b"n"), g.machine.revision) for g in groups}
+        return {(g.state.index, g.state.machine.keyspace.get(b"n"), g.state.machine.revision) for g in groups}
 
     def together(self, waiting):
         """The finished copy is heard of in the reactor's turn in which a commit is, with that many entries to

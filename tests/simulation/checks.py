@@ -127,7 +127,7 @@ class Checks:
                     self._watch(group)
                 node = group.raft
                 self._checkers[id_].step(node)
-                now = (node.last_index, node.durable, node.commit, group.applied)
+                now = (node.last_index, node.durable, node.commit, group.state.index)
                 if now != self._seen.get((process.id, id_)):
                     self._seen[(process.id, id_)] = now
                     self._moved(process, group)
@@ -214,9 +214,9 @@ class Checks:
 
     def _equal_state(self, process: "Process", group: Group) -> None:
         """Whoever applied the same index holds the same data, and held it whenever that was."""
-        digest = group.machine.digest()
-        expected, other = self._digests.setdefault((group.id, group.applied), (digest, process.id))
-        demand(digest == expected, f"{process.id} and {other} differ at index {group.applied}")
+        digest = group.state.machine.digest()
+        expected, other = self._digests.setdefault((group.id, group.state.index), (digest, process.id))
+        demand(digest == expected, f"{process.id} and {other} differ at index {group.state.index}")
 
     def _equal_checkpoint(self, process: "Process", group: Group) -> None:
         """Checkpoints at one index are equal, sums included, unless a directory was damaged on purpose."""
@@ -286,7 +286,7 @@ class Checks:
         if self._cluster.timely:
             since = self._cluster.world.now - MAX_STALENESS - STALENESS_SLACK
             known = bisect_left(self._committed_at[group], since)
-            applied = process.host.groups[group].applied
+            applied = process.host.groups[group].state.index
             demand(applied >= known, f"{process.id} shows index {applied}, and {known} is old already")
 
     def configuration(self, group: int) -> Configuration:

@@ -22,10 +22,10 @@ def settled(cluster: SimulatedCluster) -> bool:
         if any(id_ not in p.host.groups for p in processes) or len(cluster.leaders(id_)) != 1:
             return False
         groups = [p.host.groups[id_] for p in processes]
-        ends = {end for g in groups for end in (g.applied, g.raft.last_index, g.raft.durable)}
+        ends = {end for g in groups for end in (g.state.index, g.raft.last_index, g.raft.durable)}
         if len(ends) != 1:
             return False
-        if any(g.machine.keyspace.expiring or g.fenced for g in groups):
+        if any(g.state.machine.keyspace.expiring or g.state.fenced for g in groups):
             return False
     return len(processes) == len(members)
 
@@ -49,7 +49,7 @@ def _account(cluster: SimulatedCluster, group: int, key: bytes, operations: Sequ
     for process in cluster.processes():
         if process.id not in cluster.members():
             continue
-        value = process.host.groups[group].machine.keyspace.get(key) or b""
+        value = process.host.groups[group].state.machine.keyspace.get(key) or b""
         where = f"{key!r} of group {group} on {process.id}"
         if key in COUNTERS:
             _count(int(value or b"0"), operations, where)

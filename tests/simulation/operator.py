@@ -346,5 +346,5 @@ class Operator:
     def _reseed(self) -> None:
         """Replicas that are known to be wrong."""
         for process in self._cluster.processes():
-            if any(group.fenced for group in process.host.groups.values()) and not self.errands:
+            if any(group.state.fenced for group in process.host.groups.values()) and not self.errands:
                 self.ask(admin.Reseed(process.id))

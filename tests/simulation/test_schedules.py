@@ -25,7 +25,7 @@ REGRESSIONS = (
     # -> host/test_proposals: a_new_batch_at_an_older_ones_index_does_not_free_the_older_one
     18,
     # a key written by an entry not yet applied when the round began was read after its expiry
-    # -> host/test_reads: a_view_is_of_a_time_at_which_all_its_keys_live
+    # -> host/test_read_rounds: a_view_is_of_a_time_at_which_all_its_keys_live
     100_191,
     # the round of a stale heartbeat, echoed in a new term, confirmed reads of that term
     # -> raft/test_elections: a_stale_leader_is_told_by_the_answer_to_its_heartbeat

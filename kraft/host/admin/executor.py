@@ -87,7 +87,7 @@ class AdminExecutor:
         if group is None or not group.raft.leader:
             return
         for pending in self._requests.take():
-            if group.leads:
+            if group.raft.leads:
                 self._requests.here(pending)
                 self._do(group, pending.command, partial(self._requests.ended, pending))
             else:
@@ -100,7 +100,7 @@ class AdminExecutor:
         if group is None:
             return
         answer = partial(self._answer, id_, peer, message.request)
-        if not group.leads:
+        if not group.raft.leads:
             answer(NotLeader(id_, ""))
             return
         try:
@@ -212,7 +212,7 @@ class AdminExecutor:
             done("OK")
 
     def _drained(self, groups: Sequence[Group], done: AdminDone) -> None:
-        led = [str(group.id) for group in groups if group.leads]
+        led = [str(group.id) for group in groups if group.raft.leads]
         if led:
             done(AdminRefused(f"still leads group {', '.join(led)}: no other voter could take over"))
         else:

@@ -90,7 +90,7 @@ class LeadershipTransfers:
 
     def transfer_all(self, groups: Iterable[Group], done: Callable[[], None]) -> None:
         """Transfer all leaderships away. Calls `done` when none is left here, or no more can be moved."""
-        led = [g for g in groups if g.leads and g.raft.configuration.electors != (g.raft.id,)]
+        led = [g for g in groups if g.raft.leads and g.raft.configuration.electors != (g.raft.id,)]
         if not led:
             self._clock.call_later(0, done)
         countdown = _Countdown(len(led), done)

@@ -9,20 +9,17 @@ on its way to or from another node in `sending` and `receiving`.
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, cast
 
-from msgspec.structs import replace
-
-from kraft.host.applier import Applier, Replies
+from kraft.host.applied_state import AppliedState
 from kraft.host.consistency.checker import ConsistencyChecker
 from kraft.host.context import GroupContext
+from kraft.host.group.applier import Applier
 from kraft.host.group.checkpoints import Checkpoints, CheckpointSettings, Waiter
 from kraft.host.membership.changes import Membership
-from kraft.host.requests.proposals import Done
-from kraft.host.requests.read_rounds import ReadDone
-from kraft.host.requests.requests import Serving, Timing
+from kraft.host.requests.requests import Requests
+from kraft.host.requests.timing import Timing
 from kraft.host.snapshots.receiver import SnapshotReceiver
 from kraft.host.snapshots.sender import SnapshotSender
 from kraft.host.snapshots.settings import SnapshotSettings
-from kraft.kv import commands as kv
 from kraft.kv.checkpoint import Checkpoint
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.machine import Machine
@@ -45,7 +42,6 @@ from kraft.raft.errors import InvariantViolation
 from kraft.raft.messages import (
     AppendReply,
     Entry,
-    EntryKind,
     Heartbeat,
     HeartbeatReply,
     PreVoteReply,
@@ -85,30 +81,12 @@ class Group:
         self.id = id
         self.raft = node
         self._context = context
-        self._applying = Applier(
-            id,
-            context.disk,
-            machine,
-            0 if checkpoint is None else checkpoint.base.index,
-            lambda entry: self._serving.next(entry),
-            self._applied,
-            context.broken,
-            timing.batch_bytes,
-        )
-        self._serving = Serving(
-            id,
-            node,
-            self._applying,
-            context.clock,
-            context.observer,
-            post,
-            lambda: context.turns.wake(id),
-            timing,
-            first_request,
-        )
+        self.state = state = AppliedState(machine, 0 if checkpoint is None else checkpoint.base.index)
+        self.requests = Requests(id, node, state, context, timing, first_request)
         self._checkpoints = Checkpoints(
             id, context.disk, context.observer, checkpoints, checkpoint, self._checkpoint_completed
         )
+        self.applier = Applier(id, node, state, self.requests, self._checkpoints, context, timing.batch_bytes)
         self._sending = SnapshotSender(
             id,
             context.clock,
@@ -125,7 +103,6 @@ class Group:
         self.consistency = ConsistencyChecker(id, node, context, post, self._fence_changed, checkpoint)
         self.membership = membership
         self._received: Received | None = None  # given to the core, not handed back in a Ready yet
-        self._switching = 0  # the write that makes its file the group's, until it is durable
         self._configuration = node.configuration
         self._linked: dict[str, str] = {}  # the incarnation at the other end of each link
         self._strangers: frozenset[str] = frozenset()
@@ -136,39 +113,9 @@ class Group:
     # -- facts ----------------------------------------------------------------------------------------
 
     @property
-    def machine(self) -> Machine:
-        """The state machine; a snapshot puts another in its place."""
-        return self._applying.machine
-
-    @property
-    def applied(self) -> int:
-        """The last entry in the state machine."""
-        return self._applying.index
-
-    @property
-    def leads(self) -> bool:
-        """This replica is the leader as far as it knows."""
-        return self._serving.leads
-
-    @property
-    def waiting(self) -> int:
-        """Writes that are not logged yet."""
-        return self._serving.waiting
-
-    @property
-    def waiting_bytes(self) -> int:
-        """Of these writes."""
-        return self._serving.waiting_bytes
-
-    @property
     def checkpointing(self) -> bool:
         """A checkpoint is being written."""
         return self._checkpoints.busy
-
-    @property
-    def fenced(self) -> bool:
-        """The state here is known to be wrong: nobody may read it."""
-        return self._serving.fenced
 
     @property
     def transfers(self) -> tuple[TransferStatus, ...]:
@@ -180,23 +127,7 @@ class Group:
         """The newest durable checkpoint."""
         return self._checkpoints.last
 
-    def clock_offsets(self) -> dict[str, int]:
-        """Voters' wall clocks minus ours in milliseconds; empty unless leading."""
-        return self._serving.clock_offsets()
-
     # -- requests -------------------------------------------------------------------------------------
-
-    def write(self, commands: Sequence[kv.Command], size: int, done: Done) -> None:
-        """Propose here or at the leader; see `Host.write`."""
-        self._serving.write(commands, size, done)
-
-    def read(self, done: ReadDone, fresh: bool) -> None:
-        """See `Host.read`."""
-        self._serving.read(done, fresh)
-
-    def read_stale(self, done: ReadDone) -> None:
-        """See `Host.read_stale`."""
-        self._serving.read_stale(done)
 
     def received(self, sender: str, message: Message) -> None:
         """A message from the link to `sender`."""
@@ -206,9 +137,9 @@ class Group:
         elif not (self._strangers and sender in self._strangers and type(message) in _ANSWERS):
             self.raft.step(sender, cast("raft.Message", message))
             if type(message) is Heartbeat and self.raft.leader == sender:
-                self._serving.led_by(message)
+                self.requests.reads.leader_heard(message)
             elif type(message) is HeartbeatReply:
-                self._serving.heard(sender, message)
+                self.requests.proposer.heard(sender, message)
         self._context.turns.wake(self.id)
 
     def link_up(self, peer: str, incarnation: str) -> None:
@@ -230,7 +161,7 @@ class Group:
         self._linked.pop(peer, None)
         self._tell_strangers()
         self.raft.unreachable(peer)
-        self._serving.link_down(peer)
+        self.requests.link_down(peer)
         self._sending.link_down(peer)
         self._receiving.link_down(peer)
         was_leader = self.raft.leader == peer
@@ -243,7 +174,7 @@ class Group:
         """The link to `peer` did not take this message: see `ports.Network.send`."""
         if type(message) is Heartbeat:
             self._context.observer.heartbeat_unsent(self.id, peer)
-        self._serving.unsent(peer, message)
+        self.requests.unsent(peer, message)
 
     def persisted(self, sequence: int, after: Sequence[Outgoing]) -> None:
         """See `persistence.Writer`."""
@@ -253,8 +184,8 @@ class Group:
             self._context.broken(error)
             raise
         self._send(after)
-        if self._switching and sequence >= self._switching:
-            self._switching = 0
+        if self.state.switching and sequence >= self.state.switching:
+            self.state.switching = 0
         self._context.turns.wake(self.id)
 
     # -- time -----------------------------------------------------------------------------------------
@@ -263,12 +194,12 @@ class Group:
         """One tick of the host."""
         self.raft.tick()
         now = self._context.clock.seconds()
-        self._serving.tick(now, self._context.persistence.full)
-        if self.leads:
+        self.requests.tick(now, self._context.persistence.full)
+        if self.raft.leads:
             needy = [follower.peer for follower in self.raft.progress() if follower.state == "snapshot"]
             self._sending.tick(now, needy)
-            if self._checkpoints.due(now, self.applied, self.machine):
-                self._serving.propose_marker()
+            if self._checkpoints.due(now, self.state.index, self.state.machine):
+                self.requests.proposer.propose_marker()
         self._receiving.tick(now, self.raft.commit)
         self.consistency.tick(now)
         self.membership.tick(now)
@@ -277,7 +208,7 @@ class Group:
 
     def _cut_log(self) -> None:
         """Not what the receiver of a copy needs behind it, and nothing before a new state is the disk's."""
-        if not self._switching:
+        if not self.state.switching:
             held = [index for index in (self._sending.index, self._receiving.held) if index is not None]
             self.raft.compact(self._checkpoints.cut(self.raft.base.index, min(held, default=None)))
 
@@ -285,17 +216,17 @@ class Group:
 
     def turn(self) -> None:
         """Close batches, begin reads, carry out what the core wants. Once per turn of the host."""
-        self._serving.turn()
+        self.requests.turn()
         ready = self.raft.ready()
         if self.raft.configuration is not self._configuration:
             self._configuration = self.raft.configuration
             self._tell_strangers()
-            self._serving.reconfigured()
+            self.requests.proposer.reconfigured()
             self.reconfigured()
         if ready is not None:
             self._carry_out(ready)
-        if self._led != self.leads:
-            self._led = self.leads
+        if self._led != self.raft.leads:
+            self._led = self.raft.leads
             if not self._led:
                 self._sending.stop()
                 self.consistency.follow()
@@ -315,27 +246,27 @@ class Group:
 
     def finish(self) -> None:
         """After the turn's messages are on their way: apply and answer."""
-        if self._applying.waiting:
+        if self.applier.waiting and not self.applier.replaying:
             started = self._context.clock.seconds()
-            self._applying.slice()
+            self.applier.apply_slice()
             self._context.observer.applied(self.id, self._context.clock.seconds() - started)
-            if self._applying.waiting:
+            if self.applier.waiting:
                 self._context.turns.wake(self.id)
-        self._serving.finish()
+        self.requests.finish()
 
     def _carry_out(self, ready: Ready) -> None:
         context = self._context
         self._send(ready.send_now)
         if ready.restored is not None and ready.persist is not None:
-            self._switching = ready.persist.sequence
+            self.state.switching = ready.persist.sequence
             self._restore(ready.apply)
         if ready.persist is not None:
             context.persistence.add(self, ready.persist, ready.send_after_persist)
-        self._applying.add(ready.apply)
+        self.applier.add(ready.apply)
         for state in ready.reads:
-            self._serving.round_confirmed(state.ctx, state.index)
+            self.requests.reads.round_confirmed(state.ctx, state.index)
         for ctx in ready.reads_failed:
-            self._serving.read_failed(ctx)
+            self.requests.reads.round_failed(ctx)
         for fetch in ready.fetch:
             self._fetch(fetch)
         for peer in ready.snapshots:
@@ -354,18 +285,7 @@ class Group:
 
         self._context.disk.fetch(self.id, fetch.first, fetch.last, fetch.max_bytes, fetched)
 
-    def replay(self, upto: int, done: Callable[[], None]) -> None:
-        """Apply the log behind the last checkpoint up to `upto`, piece by piece, then `done`."""
-        self._applying.replay(upto, done)
-
     # -- apply ----------------------------------------------------------------------------------------
-
-    def _applied(self, entry: Entry, replies: Replies) -> None:
-        self._checkpoints.applied(entry)
-        if entry.kind == EntryKind.MARKER and not (self._applying.replaying or self._switching):
-            base = replace(self.raft.base_at(entry.index), stamp=entry.stamp)
-            self._checkpoints.marker(base, self.machine, self._context.clock.seconds())
-        self._serving.applied(replies)
 
     def _checkpoint_completed(self, checkpoint: Checkpoint) -> None:
         self.consistency.completed(checkpoint)
@@ -381,18 +301,14 @@ class Group:
     def transfer_leadership(self, to: str) -> None:
         """Give leadership to `to`. Raises NotLeading, TransferRefused."""
         self.raft.transfer(to)
-        self._serving.drop_lease()  # before anything leaves
-
-    def stop_serving_peers(self) -> None:
-        """Take no more writes from other nodes."""
-        self._serving.stopping = True
+        self.requests.reads.drop_lease()  # before anything leaves
 
     def take_checkpoint(self, done: Waiter) -> bool:
         """On the leader: log a marker now; `done` gets the index of the checkpoint when it is durable here.
 
         False when no marker can be logged at present.
         """
-        index = self._serving.propose_marker()
+        index = self.requests.proposer.propose_marker()
         if index is None:
             return False
         self._checkpoints.when_durable(index, done)
@@ -408,7 +324,7 @@ class Group:
     def _wants_checkpoint(self) -> None:
         """There is nothing to send yet."""
         if not self._checkpoints.busy:
-            self._serving.propose_marker()
+            self.requests.proposer.propose_marker()
             self._context.turns.wake(self.id)
 
     def _snapshot_received(self, received: Received, offer: SnapshotOffer) -> bool:
@@ -416,7 +332,7 @@ class Group:
         self._received = received
         base = received.checkpoint.base
         if offer.reseed and base.index <= self.raft.commit:
-            taken = self._serving.fenced and self.raft.base.index <= base.index
+            taken = self.state.fenced and self.raft.base.index <= base.index
             if taken:
                 self.raft.reseed(base, received.number)
             else:
@@ -435,20 +351,20 @@ class Group:
         received, self._received = self._received, None
         if received is None:
             raise InvariantViolation("only a snapshot that was given to the core is restored")
-        self._serving.skipped(received.checkpoint.base.index)
-        self._serving.restored()
-        self._applying.restore(received)
+        self.requests.writes.skipped(received.checkpoint.base.index)
+        self.requests.reads.restored()
+        self.applier.restore(received)
         self._checkpoints.restored(received.checkpoint)
         self.consistency.restored(received.checkpoint)
         self._fence_changed(False)  # on disk the switch itself does that
         upto = coming[0].index - 1 if coming else self.raft.applied
-        if upto > self.applied:
-            self._applying.replay(upto, lambda: self._context.turns.wake(self.id))
+        if upto > self.state.index:
+            self.applier.replay(upto, lambda: self._context.turns.wake(self.id))
 
     def _offered(self, sender: str, message: SnapshotOffer) -> None:
         if sender != self.raft.leader or (message.reseed and message.base.index < self.raft.base.index):
             return  # the log behind such a copy is gone here: a newer one will be offered
-        if not self._receiving.offered(sender, message, self.raft.commit, self._serving.fenced):
+        if not self._receiving.offered(sender, message, self.raft.commit, self.state.fenced):
             known = min(self.raft.commit, self.raft.durable)
             self._context.turns.post(sender, self.id, AppendReply(self.raft.term, known))
 
@@ -460,18 +376,18 @@ class Group:
     def drain(self, on: bool) -> None:
         """Take no leadership, or, off again, any that comes."""
         self._drained = on
-        self.raft.drain(on or self.fenced)
+        self.raft.drain(on or self.state.fenced)
 
     def _fence_changed(self, fenced: bool) -> None:
         """A replica with a wrong state serves nobody and leads nobody; its log is as good as any."""
-        self._serving.fenced = fenced
+        self.state.fenced = fenced
         self.raft.drain(fenced or self._drained)
 
     _TAKES: ClassVar[dict[type, Callable[["Group", str, Any], None]]] = {  # the rest is for consensus
-        Forward: lambda self, sender, message: self._serving.forwarded(sender, message),
-        ForwardReply: lambda self, sender, message: self._serving.answered(sender, message),
-        ReadIndex: lambda self, sender, message: self._serving.asked(sender, message),
-        ReadIndexReply: lambda self, sender, message: self._serving.told(sender, message),
+        Forward: lambda self, sender, message: self.requests.writes.forward_received(sender, message),
+        ForwardReply: lambda self, sender, message: self.requests.writes.forward_answered(sender, message),
+        ReadIndex: lambda self, sender, message: self.requests.reads.index_asked(sender, message),
+        ReadIndexReply: lambda self, sender, message: self.requests.reads.index_answered(sender, message),
         SnapshotOffer: _offered,
         SnapshotRequest: lambda self, sender, message: self._sending.requested(sender, message),
         SnapshotChunk: lambda self, sender, message: self._receiving.chunk(sender, message),
@@ -483,7 +399,7 @@ class Group:
 
     def abandon(self) -> None:
         """Stop: refuse what waits, call the rest uncertain."""
-        self._serving.abandon()
+        self.requests.abandon()
         self.membership.abandon()
         self._sending.stop()
         self._receiving.stop()

@@ -1,90 +1,97 @@
-"""Writes that this node cannot propose itself: sent to the leader once, and never forwarded again.
+"""Writes that this node cannot propose itself: they are sent to the leader once and never forwarded again.
 
-The sender keeps the proposals until the answer. NOT_PROPOSED lets them try the next leader; a link lost
-after sending leaves them uncertain, because the leader may have logged them.
+The sender keeps the proposals until the leader answers. After NOT_PROPOSED they may go to the next leader.
+When the link is lost after sending they are uncertain, because the leader may have logged them.
 """
 
-from collections.abc import Callable
+from typing import NamedTuple
 
-from kraft.host.requests.proposals import Proposal
+from kraft.host.pending import overdue, settle_all
+from kraft.host.ports import HostObserver
+from kraft.host.requests.proposals import Proposal, settle_each
 from kraft.kv import commands as kv
 from kraft.kv.replies import decode_replies
 from kraft.node.errors import Uncertain
 from kraft.peerwire.messages import DONE, NOT_PROPOSED, Forward, ForwardReply
 
 
-class Forwarding:
-    """The forwarded, unanswered proposals of one group."""
+class _Forwarded(NamedTuple):
+    leader: str
+    proposals: list[Proposal]
 
-    def __init__(self, first_request: int, ended: Callable[[str, int], None]) -> None:
-        """`ended` is told how many proposals ended as done, not_proposed or uncertain."""
-        self._next = first_request
-        self._ended = ended
-        self._sent: dict[int, tuple[str, list[Proposal]]] = {}
+
+class Forwarding:
+    """The forwarded proposals of one group that have no answer yet, by request number."""
+
+    def __init__(self, first_request: int, observer: HostObserver) -> None:
+        self._next_request = first_request
+        self._observer = observer
+        self._forwarded: dict[int, _Forwarded] = {}
 
     def pending_at(self, leader: str) -> int:
-        """Requests that `leader` has to answer; one that hangs must not hold back writes to its successor."""
-        return sum(asked == leader for asked, _ in self._sent.values())
+        """The number of requests that `leader` has not answered.
+
+        Requests to an earlier leader are not counted: if it hangs, writes to its successor go on.
+        """
+        return sum(forwarded.leader == leader for forwarded in self._forwarded.values())
 
     def request(self, leader: str, proposals: list[Proposal], now: float) -> Forward:
-        """The message that carries `proposals` to `leader`."""
-        self._next += 1
-        self._sent[self._next] = (leader, proposals)
+        """Register `proposals` as sent to `leader`, and return the message that carries them."""
+        self._next_request += 1
+        self._forwarded[self._next_request] = _Forwarded(leader, proposals)
         commands = [c for p in proposals for c in p.commands]
         timeout = max(p.deadline for p in proposals) - now
-        return Forward(self._next, max(1, int(timeout * 1000)), kv.encode(commands))
+        return Forward(self._next_request, max(1, int(timeout * 1000)), kv.encode(commands))
 
     def unsent(self, request: int) -> list[Proposal]:
-        """The link took nothing: these were certainly not forwarded."""
-        return self._sent.pop(request)[1]
+        """Remove and return the proposals of a message that the link did not take."""
+        return self._forwarded.pop(request).proposals
 
     def answered(self, peer: str, reply: ForwardReply) -> list[Proposal]:
-        """Settle the proposals of a reply; returns those the peer did not propose."""
-        leader, proposals = self._sent.get(reply.request, ("", []))
-        if leader != peer:
-            return []  # given up already
+        """Settle the proposals of a reply; returns those that the peer did not propose.
+
+        A reply to a request that was given up, or was sent to another node, is dropped. Raises
+        msgspec.DecodeError, and settles nothing, when the replies cannot be decoded.
+        """
+        forwarded = self._forwarded.get(reply.request)
+        if forwarded is None or forwarded.leader != peer:
+            return []
         replies = decode_replies(reply.replies) if reply.outcome == DONE else []
-        del self._sent[reply.request]  # not before the answer was readable
+        proposals = self._forwarded.pop(reply.request).proposals  # only after the replies were readable
         if reply.outcome == NOT_PROPOSED:
-            self._ended("not_proposed", len(proposals))
+            self._observer.forwarded("not_proposed", len(proposals))
             return proposals
         if reply.outcome == DONE:
-            self._ended("done", len(proposals))
-            start = 0
-            for proposal in proposals:
-                end = start + len(proposal.commands)
-                proposal.settle(replies[start:end])
-                start = end
+            self._observer.forwarded("done", len(proposals))
+            settle_each(proposals, replies)
         else:
-            self._uncertain(proposals)
+            self._settle_uncertain([p for p in proposals if p.done is not None])
         return []
 
     def lost(self, peer: str) -> int:
-        """The link to `peer` is gone: what it was sent is uncertain; how many those were."""
-        gone = [request for request, (leader, _) in self._sent.items() if leader == peer]
-        return sum(self._uncertain(self._sent.pop(request)[1]) for request in gone)
+        """The link to `peer` is gone: settle what was sent there as uncertain; returns the number settled."""
+        gone = [request for request, forwarded in self._forwarded.items() if forwarded.leader == peer]
+        proposals = [p for request in gone for p in self._forwarded.pop(request).proposals]
+        return self._settle_uncertain([p for p in proposals if p.done is not None])
 
     def expire(self, now: float) -> int:
-        """Give up proposals past their deadline; how many those were."""
+        """Settle proposals past their deadline as uncertain; returns their number."""
         count = 0
-        for request, (leader, proposals) in list(self._sent.items()):
-            count += self._uncertain([p for p in proposals if p.deadline <= now])
-            if all(p.done is None for p in proposals):
-                del self._sent[request]
-            else:
-                self._sent[request] = (leader, proposals)
+        for request, forwarded in list(self._forwarded.items()):
+            late, left = overdue(forwarded.proposals, now)
+            if not left:
+                del self._forwarded[request]
+            count += self._settle_uncertain(late)
         return count
 
     def abandon(self) -> None:
-        """The group stopped."""
-        for _, proposals in self._sent.values():
-            self._uncertain(proposals)
-        self._sent.clear()
+        """Settle everything as uncertain because the group stops."""
+        proposals = [p for forwarded in self._forwarded.values() for p in forwarded.proposals]
+        self._forwarded.clear()
+        self._settle_uncertain([p for p in proposals if p.done is not None])
 
-    def _uncertain(self, proposals: list[Proposal]) -> int:
-        waiting = [p for p in proposals if p.done is not None]
-        if waiting:
-            self._ended("uncertain", len(waiting))
-        for proposal in waiting:
-            proposal.settle(Uncertain())
-        return len(waiting)
+    def _settle_uncertain(self, proposals: list[Proposal]) -> int:
+        if proposals:
+            self._observer.forwarded("uncertain", len(proposals))
+            settle_all(proposals, Uncertain())
+        return len(proposals)

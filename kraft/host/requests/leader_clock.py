@@ -1,7 +1,7 @@
 """A leader's running stamp: Unix milliseconds that never go back and never jump.
 
-Within a term it follows the leader's monotonic clock, pulled towards the median of the voters' wall clocks by
-at most one millisecond per second, so that a stepped clock on one machine cannot expire keys early.
+Within a term it follows the leader's monotonic clock and is pulled towards the median of the voters' wall
+clocks by at most one millisecond per second. A clock that is stepped on one machine cannot expire keys early.
 """
 
 from collections.abc import Collection, Iterable
@@ -28,19 +28,19 @@ class LeaderClock:
         self._offsets.clear()
 
     def heard(self, voter: str, wall_ms: int) -> None:
-        """A voter's wall clock just arrived."""
+        """A voter's wall clock has just arrived."""
         self._offsets[voter] = wall_ms - self._clock.wall_ms()
 
     def count_only(self, voters: Collection[str]) -> None:
-        """These are the voters now: the clocks of others do not matter any more."""
+        """Drop the clocks of all nodes that do not vote (any more)."""
         self._offsets = {voter: offset for voter, offset in self._offsets.items() if voter in voters}
 
     def now(self) -> int:
-        """The running stamp, Unix milliseconds."""
+        """The running stamp in Unix milliseconds."""
         return int(self._base_ms + (self._clock.seconds() - self._anchor) * 1000.0)
 
     def correct(self) -> None:
-        """Pull towards the median wall clock; called on every tick of a leader."""
+        """Pull the stamp towards the median wall clock; called on every tick of a leader."""
         seconds = self._clock.seconds()
         elapsed = seconds - self._anchor
         self._base_ms += elapsed * 1000.0
@@ -51,5 +51,5 @@ class LeaderClock:
         self._base_ms += min(most, max(-most, wanted - self._base_ms))
 
     def offsets(self) -> dict[str, int]:
-        """Voters' wall clocks minus ours, milliseconds, as last heard."""
+        """Wall clocks of the voters minus that of this node in milliseconds, as last heard."""
         return dict(self._offsets)

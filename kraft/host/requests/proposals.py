@@ -1,25 +1,30 @@
-"""Writes of one group between client and log: waiting, logged, settled.
+"""Writes of one group between client and log: waiting, then logged, then settled.
 
-A waiting proposal is certainly not done; a logged one is matched at apply by (index, term). When another
-entry is applied at its index it certainly never will be, and it waits again. At its deadline a waiting one
-is refused and a logged one is uncertain: the two are never confused.
+A waiting proposal has certainly not been done. A logged proposal is matched by (index, term) when an entry is
+applied at its index: if that entry is another one, the proposal will never be committed and waits again. At
+its deadline a waiting proposal is refused, and a logged one is uncertain. The two are never confused.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
+from kraft.host.pending import Pending, overdue, settle_all
 from kraft.kv.commands import Command
 from kraft.kv.replies import Reply
 from kraft.node.errors import Busy, Refused, Stopping, Uncertain
 
-Outcome = list[Reply] | Exception
-Done = Callable[[Outcome], None]
+WriteOutcome = list[Reply] | Exception
+WriteDone = Callable[[WriteOutcome], None]
 
 
-class Proposal:
-    """The commands of one client segment, or of one forwarded request; they share one entry."""
+class Proposal(Pending[WriteOutcome]):
+    """The commands of one client segment, or of one forwarded request; they share one entry.
 
-    __slots__ = ("commands", "created", "deadline", "done", "remote", "size")
+    `size` is their bytes, about; `created` and `deadline` are monotonic seconds. A `remote` proposal came
+    from another node.
+    """
+
+    __slots__ = ("commands", "created", "remote", "size")
 
     def __init__(
         self,
@@ -27,29 +32,26 @@ class Proposal:
         size: int,
         created: float,
         deadline: float,
-        done: Done,
+        done: WriteDone,
         remote: bool,
     ) -> None:
+        # Sets what `Pending.__init__` sets: one call less for every write.
+        self.deadline = deadline
+        self.done = done
         self.commands = commands
         self.size = size
         self.created = created
-        self.deadline = deadline
-        self.done: Done | None = done
         self.remote = remote
-
-    def settle(self, outcome: Outcome) -> None:
-        """Answer once; later outcomes of a proposal that was already given up are dropped."""
-        done, self.done = self.done, None
-        if done is not None:
-            done(outcome)
 
 
 class Batch:
-    """The proposals of one entry, and when it was logged (monotonic seconds)."""
+    """The proposals of one entry, and when that entry was logged (monotonic seconds)."""
 
     __slots__ = ("commands", "index", "logged_at", "proposals", "term")
 
-    def __init__(self, index: int, term: int, proposals: list[Proposal], commands: list[Command], at: float):
+    def __init__(
+        self, index: int, term: int, proposals: list[Proposal], commands: Sequence[Command], at: float
+    ):
         self.index = index
         self.term = term
         self.proposals = proposals
@@ -58,72 +60,76 @@ class Batch:
 
 
 class Proposals:
-    """All of one group. Counts what waits so that clients can be paused instead of refused."""
+    """All proposals of one group. `waiting` holds those not logged yet; only this class changes it."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Proposal] = deque()
-        self._logged: deque[Batch] = deque()  # ascending by index
+        self.waiting: deque[Proposal] = deque()
+        self._logged: deque[Batch] = deque()  # ascending by index, and therefore by term
         self._overtaken: list[Batch] = []
-        self._earliest = float("inf")
-
-    @property
-    def waiting(self) -> int:
-        """Proposals not logged yet."""
-        return len(self._waiting)
+        self._earliest = float("inf")  # no unsettled proposal has an earlier deadline
 
     @property
     def waiting_bytes(self) -> int:
-        """Bytes of them; counted when somebody asks."""
-        return sum(proposal.size for proposal in self._waiting)
+        """The size of all waiting proposals, counted on demand."""
+        return sum(proposal.size for proposal in self.waiting)
 
     def in_flight(self, term: int) -> int:
-        """Entries logged in `term` and not applied yet. Those of earlier terms may stay undecided for long:
-        until the log has grown to their index again, which is why they must not hold back new ones.
+        """The number of entries logged in `term` and not applied yet.
+
+        Entries of earlier terms are not counted. They may stay undecided until the log has grown to their
+        index again, so they must not hold back new entries.
         """
-        return sum(batch.term == term for batch in self._logged)
+        count = 0
+        for batch in reversed(self._logged):
+            if batch.term != term:
+                break
+            count += 1
+        return count
 
     def add(self, proposal: Proposal) -> None:
-        """A new proposal, behind those that wait."""
-        self._waiting.append(proposal)
-        self._earliest = min(self._earliest, proposal.deadline)
+        """Append a new proposal to those that wait."""
+        self.waiting.append(proposal)
+        if proposal.deadline < self._earliest:
+            self._earliest = proposal.deadline
 
-    def again(self, proposals: Sequence[Proposal]) -> None:
-        """Certainly not logged after all: ahead of those that wait, in their order."""
+    def requeue(self, proposals: Sequence[Proposal]) -> None:
+        """Let proposals that were certainly not logged wait again, before all others and in their order."""
         for proposal in reversed(proposals):
             if proposal.done is not None:
-                self._waiting.appendleft(proposal)
+                self.waiting.appendleft(proposal)
                 self._earliest = min(self._earliest, proposal.deadline)
 
     def take(self, max_bytes: int) -> list[Proposal]:
-        """The next batch: at least one if any waits, about `max_bytes` at most."""
+        """Remove and return the next batch: about `max_bytes` at most, but at least one if any waits."""
         taken: list[Proposal] = []
         size = 0
-        while self._waiting and (not taken or size + self._waiting[0].size <= max_bytes):
-            proposal = self._waiting.popleft()
+        while self.waiting and (not taken or size + self.waiting[0].size <= max_bytes):
+            proposal = self.waiting.popleft()
             if proposal.done is not None:
                 taken.append(proposal)
                 size += proposal.size
         return taken
 
     def take_remote(self) -> list[Proposal]:
-        """Those that came from another node: never forwarded again."""
-        remote = [p for p in self._waiting if p.remote]
+        """Remove and return the waiting proposals of other nodes, which must not be forwarded again."""
+        remote = [p for p in self.waiting if p.remote]
         if remote:
-            self._waiting = deque(p for p in self._waiting if not p.remote)
+            self.waiting = deque(p for p in self.waiting if not p.remote)
         return remote
 
     def log(self, batch: Batch) -> None:
-        """The batch has its index and term.
+        """Record that the leader of this node appended `batch` to its log.
 
-        Older batches at or above that index are not lost: this leader's log replaced them, but until another
-        entry is committed there, a follower that still holds them may win an election and commit them.
+        Older batches at the same or a higher index are no longer in this leader's log, but they are not lost
+        either: until another entry is committed at their index, a follower that still holds them may win an
+        election and commit them.
         """
         while self._logged and self._logged[-1].index >= batch.index:
             self._overtaken.append(self._logged.pop())
         self._logged.append(batch)
 
     def applied(self, index: int, term: int) -> Batch | None:
-        """The batch of the entry being applied, if it is ours."""
+        """Remove and return the batch of the entry being applied, or None if it is not one of ours."""
         ours = None
         logged = self._logged
         while logged and logged[0].index <= index:
@@ -131,7 +137,7 @@ class Proposals:
             if batch.index == index and batch.term == term:
                 ours = batch
             else:
-                self.again(batch.proposals)
+                self.requeue(batch.proposals)
         if self._overtaken:
             ours = self._applied_overtaken(index, term) or ours
         return ours
@@ -144,55 +150,63 @@ class Proposals:
             if batch.index == index and batch.term == term:
                 ours = batch
             else:
-                self.again(batch.proposals)
+                self.requeue(batch.proposals)
         return ours
 
     def skipped(self, index: int) -> int:
-        """A snapshot took the place of everything up to `index`: whether the batches there are part of it
-        cannot be told any more. How many proposals that makes uncertain.
+        """Settle as uncertain all batches up to `index`, which a snapshot has replaced.
+
+        The snapshot does not say whether it contains them. Returns the number of proposals settled.
         """
         lost = [batch for batch in (*self._logged, *self._overtaken) if batch.index <= index]
         self._logged = deque(batch for batch in self._logged if batch.index > index)
         self._overtaken = [batch for batch in self._overtaken if batch.index > index]
         proposals = [p for batch in lost for p in batch.proposals if p.done is not None]
-        for proposal in proposals:
-            proposal.settle(Uncertain())
+        settle_all(proposals, Uncertain())
         return len(proposals)
 
     def expire(self, now: float) -> tuple[int, int]:
-        """Answer everything past its deadline; (refused, uncertain) counts. Cheap until one is due."""
+        """Settle the proposals whose deadline has passed; returns (number refused, number uncertain).
+
+        Costs nothing until the earliest deadline.
+        """
         if now < self._earliest:
             return 0, 0
-        late = [p for p in self._waiting if p.deadline <= now]
-        self._waiting = deque(p for p in self._waiting if p.deadline > now and p.done is not None)
-        uncertain = [p for p in self._in_log() if p.deadline <= now]
-        for proposal in late:
-            proposal.settle(Busy())
-        for proposal in uncertain:
-            proposal.settle(Uncertain())
-        unanswered = (*self._waiting, *self._in_log())
-        self._earliest = min((p.deadline for p in unanswered), default=float("inf"))
+        late, left = overdue(self.waiting, now)
+        self.waiting = deque(left)
+        uncertain, _ = overdue(self._in_log(), now)
+        settle_all(late, Busy())
+        settle_all(uncertain, Uncertain())
+        unsettled = (*self.waiting, *self._in_log())  # an answered client may already have added another one
+        self._earliest = min((p.deadline for p in unsettled), default=float("inf"))
         return len(late), len(uncertain)
 
     def refuse_older(self, created: float, outcome: Refused) -> int:
-        """Refuse what waits since `created` (monotonic seconds) or longer; how many those were."""
+        """Refuse waiting proposals made at or before `created` (monotonic seconds); returns their number."""
         count = 0
-        while self._waiting and self._waiting[0].created <= created:
-            self._waiting.popleft().settle(outcome)
+        while self.waiting and self.waiting[0].created <= created:
+            self.waiting.popleft().settle(outcome)
             count += 1
         return count
 
     def abandon(self) -> None:
-        """The group stopped: what is logged is uncertain, what waits is refused."""
-        waiting, in_log = list(self._waiting), list(self._in_log())
-        self._waiting.clear()
+        """The group stops: settle waiting proposals as refused, and logged ones as uncertain."""
+        waiting, in_log = list(self.waiting), list(self._in_log())
+        self.waiting.clear()
         self._logged.clear()
         self._overtaken.clear()
-        for proposal in waiting:
-            proposal.settle(Stopping())
-        for proposal in in_log:
-            proposal.settle(Uncertain())
+        settle_all(waiting, Stopping())
+        settle_all(in_log, Uncertain())
 
     def _in_log(self) -> Iterator[Proposal]:
         for batch in (*self._logged, *self._overtaken):
             yield from (p for p in batch.proposals if p.done is not None)
+
+
+def settle_each(proposals: Sequence[Proposal], replies: list[Reply]) -> None:
+    """Give each proposal its own part of `replies`, which hold one reply for each command, in order."""
+    start = 0
+    for proposal in proposals:
+        end = start + len(proposal.commands)
+        proposal.settle(replies[start:end])
+        start = end

@@ -1,212 +1,211 @@
-"""Linearizable reads of one group: all that wait in a turn share one read-index round (RD 6.4).
+"""Linearizable reads of one group: all reads that wait in a turn share one read-index round (RD 6.4).
 
-The leader confirms with a round of heartbeats; any other replica asks the leader. Either way the reads then
-wait until the index is applied here. A round that fails or is lost is simply asked again: a read has no
-effect.
+The leader confirms a round with heartbeats; any other replica asks the leader. In both cases the reads then
+wait until the round's index is applied here. A round that fails or is lost is simply repeated, because a
+read has no effect.
 """
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
 
 from kraft.kv.keyspace import Keyspace
 from kraft.node.errors import NoLeader
 
+READ_INDEX, LEASE, STALE = "read_index", "lease", "stale"  # kinds of reads, as observers name them
+
 
 class View(msgspec.Struct, frozen=True, gc=False):
     """What a read may look at, during its callback only.
 
-    `now_ms` is the stamp the read is answered at; every key that is there expires later.
+    `now_ms` is the stamp at which the read takes place: every key in the keyspace expires later.
     """
 
     keyspace: Keyspace
     now_ms: int
 
 
-ReadDone = Callable[[View | Exception], None]
+ReadOutcome = View | Exception
+ReadDone = Callable[[ReadOutcome], None]
 
 
 class Reader:
-    """One waiting read: of a client here, or (`remote`) the question of another node.
+    """One waiting read of a client, or (`remote`) another node's question for a read index.
 
-    A `fresh` one trusts no lease.
+    `remote` is (peer, request), and such a reader has no `done`. A `fresh` read does not rely on a lease.
+    `deadline` is in monotonic seconds. A reader is in one list at a time, and leaves the last one when it is
+    answered, so that happens once.
     """
 
-    __slots__ = ("created", "done", "fresh", "remote")
+    __slots__ = ("deadline", "done", "fresh", "remote")
 
     def __init__(
         self,
-        created: float,
+        deadline: float,
         done: ReadDone | None,
         remote: tuple[str, int] | None = None,
         *,
         fresh: bool = False,
     ) -> None:
-        self.created = created
+        self.deadline = deadline
         self.done = done
         self.remote = remote
         self.fresh = fresh
 
 
-@dataclass(slots=True)
 class Round:
-    """Readers that share one confirmation."""
+    """Readers that share one confirmation.
 
-    ctx: int
-    stamp: int
-    begun: float
-    readers: list[Reader]
-    asked: str  # the peer asked, empty for a round of our own
-    kind: str  # read_index, or lease: of an earlier round
+    `asked` is the leader that was asked, empty for a round of this node's own. `kind` is READ_INDEX, or LEASE
+    when an earlier round vouches for this one. `begun` is in monotonic seconds.
+    """
+
+    __slots__ = ("asked", "begun", "ctx", "index", "kind", "readers", "stamp")
+
+    def __init__(self, ctx: int, stamp: int, begun: float, readers: list[Reader], asked: str, kind: str):
+        self.ctx = ctx
+        self.stamp = stamp
+        self.begun = begun
+        self.readers = readers
+        self.asked = asked
+        self.kind = kind
+        self.index = 0  # once confirmed: answer when this is applied
 
 
-class Reads:
-    """The read rounds of one group: waiting, asked, confirmed."""
+class ReadRounds:
+    """The read rounds of one group. A round is first wanted, then under way, then confirmed, then answered.
 
-    def __init__(self, group: int, first_ctx: int) -> None:
+    `waiting` holds the readers whose round has not begun, `under_way` is the round that is not confirmed yet,
+    `confirmed` holds rounds whose index is not applied yet. Others read these; only this class changes them.
+    """
+
+    def __init__(self, group: int, first_ctx: int, round_timeout: float, leader_wait: float) -> None:
+        """Times in seconds: a round without a confirmation is repeated after `round_timeout`, and a confirmed
+        round that cannot be answered for `leader_wait` is refused.
+        """
+        self.waiting: list[Reader] = []
+        self.under_way: Round | None = None
+        self.confirmed: deque[Round] = deque()
         self._group = group
         self._next_ctx = first_ctx
-        self._waiting: list[Reader] = []
-        self._round: Round | None = None
-        self._confirmed: deque[tuple[int, Round]] = deque()
+        self._round_timeout = round_timeout
+        self._leader_wait = leader_wait
 
     @property
     def wanted(self) -> bool:
-        """A round should begin: something waits and none is under way."""
-        return bool(self._waiting) and self._round is None
-
-    @property
-    def open(self) -> bool:
-        """Somebody waits for a round, begun or not."""
-        return bool(self._waiting) or self._round is not None
-
-    @property
-    def confirmed(self) -> bool:
-        """A round waits only for its index to be applied."""
-        return bool(self._confirmed)
-
-    @property
-    def waiting(self) -> int:
-        """Readers whose round has not begun."""
-        return len(self._waiting)
+        """Whether a round should begin: readers wait and no round is under way."""
+        return bool(self.waiting) and self.under_way is None
 
     @property
     def fresh(self) -> bool:
-        """Somebody who waits trusts no lease."""
-        return any(reader.fresh for reader in self._waiting)
-
-    def begun(self, ctx: int) -> float | None:
-        """When the round under way began, if it is the one of `ctx`."""
-        return self._round.begun if self._round is not None and self._round.ctx == ctx else None
+        """Whether a waiting reader must not rely on a lease."""
+        return any(reader.fresh for reader in self.waiting)
 
     def add(self, reader: Reader) -> None:
-        """Let it share the next round."""
-        self._waiting.append(reader)
+        """Let `reader` share the next round."""
+        self.waiting.append(reader)
 
-    def begin(self, stamp: int, now: float, asked: str = "", kind: str = "read_index") -> int:
-        """Start the round of all that wait; returns its ctx, unique in this process."""
+    def begin(self, stamp: int, now: float, asked: str = "", kind: str = READ_INDEX) -> int:
+        """Start the round of all readers that wait; returns its ctx, which is unique in this process."""
         self._next_ctx += 1
-        self._round = Round(self._next_ctx, stamp, now, self._waiting, asked, kind)
-        self._waiting = []
+        self.under_way = Round(self._next_ctx, stamp, now, self.waiting, asked, kind)
+        self.waiting = []
         return self._next_ctx
 
     def take_remote(self) -> list[tuple[str, int]]:
-        """Questions of other nodes that wait here: to be refused when this replica does not lead."""
-        remote = [r.remote for r in self._waiting if r.remote]
+        """Remove and return the waiting questions of other nodes, which only a leader may answer."""
+        remote = [r.remote for r in self.waiting if r.remote]
         if remote:
-            self._waiting = [r for r in self._waiting if not r.remote]
+            self.waiting = [r for r in self.waiting if not r.remote]
         return remote
 
     def confirm(self, ctx: int, index: int, stamp: int = 0) -> list[tuple[str, int, int, int]]:
-        """The round may be answered at `index`; returns (peer, request, index, stamp) for remote readers."""
-        found, self._round = self._round, None
+        """Confirm the round `ctx`: it may be answered once `index` is applied.
+
+        Returns (peer, request, index, stamp) for its remote readers, to be sent at once. A ctx that is not
+        that of the round under way confirms nothing.
+        """
+        found, self.under_way = self.under_way, None
         if found is None or found.ctx != ctx:
-            self._round = found
+            self.under_way = found
             return []
+        found.index = index
         found.stamp = max(found.stamp, stamp)
         remote = [(*r.remote, index, found.stamp) for r in found.readers if r.remote]
-        found.readers = [r for r in found.readers if not r.remote]
+        if remote:
+            found.readers = [r for r in found.readers if not r.remote]
         if found.readers:
-            self._confirmed.append((index, found))
+            self.confirmed.append(found)
         return remote
 
     def fail(self, ctx: int) -> None:
-        """The round came to nothing: ask again."""
-        if self._round is not None and self._round.ctx == ctx:
-            self._waiting = self._round.readers + self._waiting
-            self._round = None
+        """The round `ctx` was not confirmed: its readers wait for the next one."""
+        if self.under_way is not None and self.under_way.ctx == ctx:
+            self.waiting = self.under_way.readers + self.waiting
+            self.under_way = None
 
     def fail_asked(self, peer: str) -> None:
-        """The link to `peer` is gone: what it was asked, it will not answer."""
-        if self._round is not None and self._round.asked == peer:
-            self.fail(self._round.ctx)
+        """The link to `peer` is gone: fail the round that it was asked to confirm."""
+        if self.under_way is not None and self.under_way.asked == peer:
+            self.fail(self.under_way.ctx)
 
     def fail_asked_before(self, leader: str) -> None:
-        """`leader` leads now ('' for nobody): another one that was asked may hang, so do not wait for it."""
-        if self._round is not None and self._round.asked not in ("", leader):
-            self.fail(self._round.ctx)
+        """`leader` leads now ('' for nobody): fail a round that an earlier leader was asked to confirm.
 
-    def answer(self, applied: int, keyspace: Keyspace, stamp: int) -> list[tuple[float, int, str]]:
-        """Serve all that is confirmed at or below `applied`: begin, readers and kind of each such round."""
-        begun = []
-        while self._confirmed and self._confirmed[0][0] <= applied:
-            _, confirmed = self._confirmed.popleft()
-            begun.append((confirmed.begun, len(confirmed.readers), confirmed.kind))
+        The earlier leader may hang without losing its link.
+        """
+        if self.under_way is not None and self.under_way.asked not in ("", leader):
+            self.fail(self.under_way.ctx)
+
+    def answer(self, applied: int, keyspace: Keyspace, stamp: int) -> list[Round]:
+        """Answer and return all rounds confirmed at or below the index `applied`, whose entry has `stamp`."""
+        answered = []
+        while self.confirmed and self.confirmed[0].index <= applied:
+            confirmed = self.confirmed.popleft()
+            answered.append(confirmed)
             view = View(keyspace, read_at(max(confirmed.stamp, stamp), keyspace))
             for reader in confirmed.readers:
                 if reader.done is not None:
                     reader.done(view)
-        return begun
+        return answered
 
     def refuse_confirmed(self) -> None:
-        """What is confirmed cannot be answered here: the state of this replica is not to be trusted."""
-        confirmed, self._confirmed = self._confirmed, deque()
-        for _, round_ in confirmed:
-            for reader in round_.readers:
-                if reader.done is not None:
-                    reader.done(NoLeader(self._group))
+        """Refuse all confirmed rounds: the state of this replica is wrong and must not be read."""
+        confirmed, self.confirmed = self.confirmed, deque()
+        self._refuse([reader for round_ in confirmed for reader in round_.readers])
 
-    def expire(self, now: float, round_timeout: float, wait: float) -> int:
-        """Repeat a round nobody answered, refuse readers that waited too long; how many were refused."""
-        if self._round is not None and self._round.begun + round_timeout <= now:
-            self.fail(self._round.ctx)
-        late = [r for r in self._waiting if r.created + wait <= now]
+    def expire(self, now: float) -> int:
+        """Repeat a round without confirmation, and refuse late readers; returns their number."""
+        if self.under_way is not None and self.under_way.begun + self._round_timeout <= now:
+            self.fail(self.under_way.ctx)
+        late = [r for r in self.waiting if r.deadline <= now]
         if late:
-            self._waiting = [r for r in self._waiting if r.created + wait > now]
-        for reader in late:
-            if reader.done is not None:
-                reader.done(NoLeader(self._group))
-        return len(late) + self._expire_confirmed(now - wait)
-
-    def _expire_confirmed(self, created: float) -> int:
-        """This replica lags too far behind to serve what was confirmed long ago."""
-        count = 0
-        while self._confirmed and self._confirmed[0][1].begun <= created:
-            _, confirmed = self._confirmed.popleft()
-            count += len(confirmed.readers)
-            for reader in confirmed.readers:
-                if reader.done is not None:
-                    reader.done(NoLeader(self._group))
-        return count
+            self.waiting = [r for r in self.waiting if r.deadline > now]
+        while self.confirmed and self.confirmed[0].begun + self._leader_wait <= now:
+            late += self.confirmed.popleft().readers  # this replica is too far from applying the index
+        self._refuse(late)
+        return len(late)
 
     def abandon(self) -> None:
-        """The group stopped: refuse everything."""
-        readers = self._waiting + (self._round.readers if self._round else [])
-        readers += [r for _, confirmed in self._confirmed for r in confirmed.readers]
-        self._waiting, self._round = [], None
-        self._confirmed.clear()
+        """Refuse everything because the group stops."""
+        readers = self.waiting + (self.under_way.readers if self.under_way else [])
+        readers += [r for confirmed in self.confirmed for r in confirmed.readers]
+        self.waiting, self.under_way = [], None
+        self.confirmed.clear()
+        self._refuse(readers)
+
+    def _refuse(self, readers: list[Reader]) -> None:
         for reader in readers:
             if reader.done is not None:
                 reader.done(NoLeader(self._group))
 
 
 def read_at(stamp: int, keyspace: Keyspace) -> int:
-    """A stamp before every expiry that is to come.
+    """The stamp of a read at `stamp` or, when a key expires by then, just before the earliest expiry.
 
-    A key written by an entry that was logged, but not applied when the round began, may be due at the round's
-    stamp, and its expiry is not logged yet. Such a read comes before it, in the log and so in time.
+    A key whose write was logged but not applied when the round began may be due at the round's stamp while
+    its expiry is not logged yet. Such a read comes before the expiry, in the log and therefore in time.
     """
     due = keyspace.next_expiry()
     return stamp if due is None else min(stamp, due - 1)

@@ -1,0 +1,122 @@
+"""Applies committed entries to the state machine of one replica, and answers the writes they were made of.
+
+Entries are applied in slices, so that a long backlog never holds up the reactor. A snapshot replaces the
+state; the entries that it contains are then passed over.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
+
+from kraft.host.applied_state import AppliedState
+from kraft.host.context import GroupContext
+from kraft.host.group.checkpoints import Checkpoints
+from kraft.host.requests.proposals import Batch
+from kraft.host.requests.requests import Requests
+from kraft.kv import commands as kv
+from kraft.kv.machine import Machine
+from kraft.node.values import Received
+from kraft.raft.messages import Entry, EntryKind
+from kraft.raft.raft import Raft
+
+APPLY_BYTES = 1 << 20  # entry data applied in one turn, at most: some milliseconds of work
+REPLAY_BYTES = 4 << 20  # entries read at once when a log is replayed
+
+
+class Applier:
+    """One replica's. A slice is as much as one batch of `batch_bytes` may hold, at most `APPLY_BYTES`, and at
+    least one entry.
+
+    An entry that cannot be applied ends the process: without that entry this replica would differ from the
+    others.
+    """
+
+    def __init__(
+        self,
+        group: int,
+        raft: Raft,
+        state: AppliedState,
+        requests: Requests,
+        checkpoints: Checkpoints,
+        context: GroupContext,
+        batch_bytes: int,
+    ) -> None:
+        self.replaying = False
+        self._group = group
+        self._raft = raft
+        self._state = state
+        self._proposals = requests.proposals
+        self._writes = requests.writes
+        self._checkpoints = checkpoints
+        self._context = context
+        self._slice_bytes = min(batch_bytes, APPLY_BYTES)
+        self.waiting: deque[Entry] = deque()  # only this class changes it
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        """These entries are committed, and durable here."""
+        self.waiting.extend(entries)
+
+    def apply_slice(self) -> None:
+        """Apply some of the entries that wait. Not to be called while the log is replayed."""
+        size = 0
+        waiting = self.waiting
+        while waiting and size < self._slice_bytes:
+            entry = waiting.popleft()
+            size += len(entry.data)
+            self._apply(entry)
+
+    def replay(self, upto: int, done: Callable[[], None]) -> None:
+        """Apply the log on disk after the state's index up to `upto`, piece by piece, and then call `done`.
+
+        Nothing else is applied meanwhile. `done` is not called if a snapshot replaces the state first.
+        """
+        self.replaying = True
+        machine = self._state.machine
+
+        def apply(entries: Sequence[Entry]) -> None:
+            if self._state.machine is not machine:
+                return  # a snapshot has replaced it
+            for entry in entries:
+                self._apply(entry)
+            fetch()
+
+        def fetch() -> None:
+            if self._state.index >= upto:
+                self.replaying = False
+                done()
+            else:
+                self._context.disk.fetch(self._group, self._state.index + 1, upto, REPLAY_BYTES, apply)
+
+        fetch()
+
+    def restore(self, received: Received) -> None:
+        """Replace the state by the one of a received snapshot."""
+        checkpoint = received.checkpoint
+        base = checkpoint.base
+        state = self._state
+        state.machine = Machine.restored(received.keyspace, base.stamp, checkpoint.revision)
+        state.index = base.index
+        self.replaying = False
+        self.waiting.clear()  # the snapshot contains them, or they are replayed from the log after it
+
+    def _apply(self, entry: Entry) -> None:
+        state = self._state
+        batch = self._proposals.applied(entry.index, entry.term)
+        try:
+            replies = self._change(state.machine, entry, batch)
+        except Exception as error:
+            self._context.broken(error)
+            raise
+        state.index = entry.index
+        self._checkpoints.applied(entry)
+        if batch is not None:
+            self._writes.applied(batch, replies)
+        elif entry.kind == EntryKind.MARKER and not (self.replaying or state.switching):
+            base = replace(self._raft.base_at(entry.index), stamp=entry.stamp)
+            self._checkpoints.marker(base, state.machine, self._context.clock.seconds())
+
+    def _change(self, machine: Machine, entry: Entry, batch: Batch | None) -> list[kv.Reply]:
+        if batch is not None:
+            return machine.apply(entry.stamp, batch.commands)
+        return machine.apply(entry.stamp, kv.decode(entry.data) if entry.kind == EntryKind.COMMANDS else ())

@@ -1,0 +1,30 @@
+"""The leader to which a replica that does not lead sends its clients' requests."""
+
+from kraft.raft.raft import Raft
+
+
+class LeaderRoute:
+    """One replica's. A leader that refuses a request is left alone for a while."""
+
+    __slots__ = ("_raft", "_refused")
+
+    def __init__(self, raft: Raft) -> None:
+        self._raft = raft
+        self._refused: tuple[str, int] | None = None  # (leader, term)
+
+    @property
+    def target(self) -> str:
+        """The node to ask now; '' when no leader is known, or it has just refused."""
+        leader = self._raft.leader
+        if self._refused is not None and self._refused == (leader, self._raft.term):
+            return ""
+        return leader
+
+    def refused(self, peer: str) -> None:
+        """`peer` does not lead, or its link took nothing: ask it again after the next tick."""
+        if peer == self._raft.leader:
+            self._refused = (peer, self._raft.term)
+
+    def tick(self) -> None:
+        """One tick of the host passed."""
+        self._refused = None

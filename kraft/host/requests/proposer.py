@@ -1,0 +1,120 @@
+"""The leader's way into its log: every entry that the host proposes is stamped and appended here."""
+
+from collections.abc import Sequence
+
+from kraft.host.applied_state import AppliedState
+from kraft.host.requests.leader_clock import LeaderClock
+from kraft.kv import commands as kv
+from kraft.node.ports import Clock
+from kraft.raft.errors import LogFull, NotLeading
+from kraft.raft.messages import EntryKind, HeartbeatReply
+from kraft.raft.raft import Raft
+
+EXPIRY_SECONDS = 1.0  # between empty entries that remove due keys which nobody reads
+
+
+class Proposer:
+    """One replica's."""
+
+    def __init__(self, raft: Raft, state: AppliedState, clock: Clock) -> None:
+        self._raft = raft
+        self._state = state
+        self._leader_clock = LeaderClock(clock)
+        self._voters = raft.configuration.electors
+        self._clock_term = 0  # the term for which the leader's clock was started
+        self._expired_at = 0.0
+        self._blocked_at = -1
+
+    # -- proposals ------------------------------------------------------------------------------------
+
+    @property
+    def may_propose(self) -> bool:
+        """Whether a leader may append entries at all.
+
+        While leadership is transferred they would only delay the successor. A fenced state is wrong, and
+        replies are made from it.
+        """
+        return not (self._raft.transferring or self._state.fenced)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether nothing more can be appended until an entry is applied, or the next tick."""
+        return self._blocked_at == self._state.index
+
+    def stamp(self) -> int:
+        """The running stamp (Unix ms) of the term that this node leads, never below that of the log."""
+        if self._clock_term != self._raft.term:
+            self._start_clock()
+        return max(self._leader_clock.now(), self._raft.last_stamp)
+
+    def propose(self, commands: Sequence[kv.Command]) -> tuple[int, int] | None:
+        """Append the commands as one entry; returns its (index, term), or None when the log is full."""
+        try:
+            return self._raft.propose(EntryKind.COMMANDS, self.stamp(), kv.encode(commands))
+        except LogFull:
+            self._blocked_at = self._state.index
+            return None
+
+    def propose_marker(self) -> int | None:
+        """Append a marker for a checkpoint; returns its index, or None when that is not possible now."""
+        if not (self.may_propose and self._raft.leads_with_commit):
+            return None
+        try:
+            return self._raft.propose(EntryKind.MARKER, self.stamp(), b"")[0]
+        except (LogFull, NotLeading):
+            return None
+
+    def propose_expiry(self, stamp: int) -> int | None:
+        """Make sure that keys due at `stamp` expire in the log; returns the index that a read at `stamp` must
+        wait for.
+
+        A due key expires with the next entry, so an empty one is appended unless the log already holds an
+        entry with a stamp that late. Returns 0 when no key is due, and None when nothing can be appended now.
+        """
+        due = self._state.machine.keyspace.next_expiry()
+        if due is None or due > stamp:
+            return 0
+        if self._raft.last_stamp < due:
+            if not self.may_propose:
+                self._blocked_at = self._state.index  # a read that waits for this must not spin
+                return None
+            try:
+                self._raft.propose(EntryKind.NOOP, stamp, b"")
+            except LogFull:
+                self._blocked_at = self._state.index
+                return None
+        return self._raft.last_index
+
+    # -- the leader's clock ---------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """One tick of the host passed, at `now`."""
+        self._blocked_at = -1
+        if not self._raft.leads:
+            return
+        if self._clock_term != self._raft.term:
+            self._start_clock()
+        self._leader_clock.correct()
+        due = self._expired_at + EXPIRY_SECONDS <= now
+        if due and self.may_propose and self._raft.leads_with_commit:
+            self._expired_at = now
+            self.propose_expiry(self.stamp())
+
+    def heard(self, peer: str, message: HeartbeatReply) -> None:
+        """The wall clock of `peer` came with its reply; only those of voters count."""
+        if peer in self._voters:
+            self._leader_clock.heard(peer, message.wall_ms)
+
+    def reconfigured(self) -> None:
+        """Another configuration is in force."""
+        self._voters = self._raft.configuration.electors
+        self._leader_clock.count_only(self._voters)
+
+    def clock_offsets(self) -> dict[str, int]:
+        """Wall clocks of the voters minus that of this node in milliseconds; empty unless this node leads."""
+        return self._leader_clock.offsets() if self._raft.leads else {}
+
+    def _start_clock(self) -> None:
+        """Start the stamps of a term from the wall clocks of its election, within a tick of it."""
+        self._clock_term = self._raft.term
+        self._leader_clock.lead(self._raft.last_stamp, self._raft.vote_clocks.values())

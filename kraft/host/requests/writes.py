@@ -1,0 +1,187 @@
+"""Writes of one replica's clients, and those that other nodes forward: into the log, and their replies back.
+
+On the leader all writes that wait become one entry. Any other replica forwards them to the leader. An entry
+that is applied answers the writes it was made of.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+from kraft.host.context import GroupContext
+from kraft.host.requests.coalescer import Coalescer
+from kraft.host.requests.forwarding import Forwarding
+from kraft.host.requests.leader_route import LeaderRoute
+from kraft.host.requests.proposals import (
+    Batch,
+    Proposal,
+    Proposals,
+    WriteDone,
+    WriteOutcome,
+    settle_each,
+)
+from kraft.host.requests.proposer import Proposer
+from kraft.host.requests.timing import Timing
+from kraft.kv import commands as kv
+from kraft.kv.replies import encode_replies
+from kraft.node.errors import DiskFull, NoLeader, Refused, Stopping
+from kraft.peerwire.messages import DONE, NOT_PROPOSED, UNCERTAIN, Forward, ForwardReply
+from kraft.raft.raft import Raft
+
+
+class Writes:
+    """One replica's. `refuses_peers`: the node stops and takes no more writes from other nodes."""
+
+    def __init__(
+        self,
+        group: int,
+        raft: Raft,
+        proposals: Proposals,
+        proposer: Proposer,
+        route: LeaderRoute,
+        coalescer: Coalescer,
+        context: GroupContext,
+        timing: Timing,
+        first_request: int,
+    ) -> None:
+        self.refuses_peers = False
+        self._group = group
+        self._raft = raft
+        self._proposals = proposals
+        self._proposer = proposer
+        self._route = route
+        self._coalescer = coalescer
+        self._clock = context.clock
+        self._observer = context.observer
+        self._turns = context.turns
+        self._timing = timing
+        self._forwarding = Forwarding(first_request, context.observer)
+        self._leaderless_since = context.clock.seconds()
+
+    # -- requests -------------------------------------------------------------------------------------
+
+    def write(self, commands: Sequence[kv.Command], size: int, done: WriteDone) -> None:
+        """Make `commands` durable on a majority and apply them as one; `size` is their bytes, about.
+
+        `done` gets the replies in order, a `Refused` (certainly not done), or `Uncertain`.
+        """
+        now = self._clock.seconds()
+        deadline = now + self._timing.write_timeout
+        self._proposals.add(Proposal(commands, size, now, deadline, done, remote=False))
+        self._turns.wake(self._group)
+
+    def forward_received(self, sender: str, message: Forward) -> None:
+        """Another node sends writes to this one as the leader."""
+        reply = partial(self._reply, sender, message.request)
+        if not self._raft.leads or self.refuses_peers or not self._proposer.may_propose:
+            reply(Stopping())
+            return
+        now = self._clock.seconds()
+        deadline = now + message.timeout_ms / 1000.0
+        commands = kv.decode(message.commands)
+        self._proposals.add(Proposal(commands, len(message.commands), now, deadline, reply, remote=True))
+
+    def _reply(self, sender: str, request: int, outcome: WriteOutcome) -> None:
+        if isinstance(outcome, list):
+            reply = ForwardReply(request, DONE, encode_replies(outcome))
+        elif isinstance(outcome, Refused):
+            reply = ForwardReply(request, NOT_PROPOSED, b"")
+        else:
+            reply = ForwardReply(request, UNCERTAIN, b"")
+        self._turns.post(sender, self._group, reply)
+
+    def forward_answered(self, leader: str, message: ForwardReply) -> None:
+        """The leader answers writes that this node forwarded."""
+        not_proposed = self._forwarding.answered(leader, message)
+        if not_proposed:
+            self._route.refused(leader)
+            self._proposals.requeue(not_proposed)
+
+    def forward_unsent(self, leader: str, message: Forward) -> None:
+        """The link to `leader` did not take `message`."""
+        self._proposals.requeue(self._forwarding.unsent(message.request))
+        self._route.refused(leader)
+
+    # -- a turn ---------------------------------------------------------------------------------------
+
+    @property
+    def room(self) -> bool:
+        """Whether this leader may log another batch now."""
+        if self._proposals.in_flight(self._raft.term) >= self._timing.batches_in_flight:
+            return False
+        return self._proposer.may_propose
+
+    def propose(self) -> None:
+        """On the leader: log what waits, in batches, as far as there is room."""
+        while self._proposals.waiting and self.room:
+            proposals = self._proposals.take(self._timing.batch_bytes)
+            if not (proposals and self._propose(proposals)):
+                break
+
+    def _propose(self, proposals: list[Proposal]) -> bool:
+        if len(proposals) == 1:
+            commands = proposals[0].commands
+        else:
+            commands = [c for p in proposals for c in p.commands]
+        logged = self._proposer.propose(commands)
+        if logged is None:
+            self._proposals.requeue(proposals)
+            return False
+        index, term = logged
+        self._proposals.log(Batch(index, term, proposals, commands, self._clock.seconds()))
+        return True
+
+    def forward(self, leader: str) -> None:
+        """On any other replica: send what waits to `leader`, unless it still owes an answer."""
+        if self._forwarding.pending_at(leader) >= self._timing.batches_in_flight:
+            return
+        proposals = self._proposals.take(self._timing.batch_bytes)
+        if proposals:
+            message = self._forwarding.request(leader, proposals, self._clock.seconds())
+            self._turns.post(leader, self._group, message)
+
+    def refuse_remote(self) -> None:
+        """This replica does not lead: refuse writes that other nodes forwarded to it."""
+        for proposal in self._proposals.take_remote():
+            proposal.settle(NoLeader(self._group))
+
+    # -- outcomes -------------------------------------------------------------------------------------
+
+    def applied(self, batch: Batch, replies: list[kv.Reply]) -> None:
+        """The entry of `batch` was applied with `replies`: answer its writes."""
+        proposals = batch.proposals
+        self._observer.committed(self._group, self._clock.seconds() - batch.logged_at, len(proposals))
+        if len(proposals) == 1:
+            proposals[0].settle(replies)
+        else:
+            self._coalescer.begin()
+            settle_each(proposals, replies)
+
+    def skipped(self, index: int) -> None:
+        """A snapshot took the place of all entries up to `index`."""
+        self._observe("uncertain", self._proposals.skipped(index))
+
+    def link_down(self, peer: str) -> None:
+        """The link to `peer` is gone."""
+        self._observe("uncertain", self._forwarding.lost(peer))
+
+    def tick(self, now: float, disk_full: bool) -> None:
+        """One tick of the host passed: settle what has waited too long."""
+        refused, uncertain = self._proposals.expire(now)
+        uncertain += self._forwarding.expire(now)
+        self._observe("timeout", refused)
+        self._observe("uncertain", uncertain)
+        leader_wait = self._timing.leader_wait
+        if self._raft.leader:
+            self._leaderless_since = now
+        elif self._leaderless_since + leader_wait <= now:
+            outcome = DiskFull() if disk_full else NoLeader(self._group)
+            self._observe("rejected", self._proposals.refuse_older(now - leader_wait, outcome))
+
+    def abandon(self) -> None:
+        """The group stops: refuse what waits, and settle the rest as uncertain."""
+        self._proposals.abandon()
+        self._forwarding.abandon()
+
+    def _observe(self, outcome: str, count: int) -> None:
+        if count:
+            self._observer.proposal(self._group, outcome, count)

@@ -1,0 +1,86 @@
+"""The way of committed entries into the state machine."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kraft.host.applied_state import AppliedState
+from kraft.host.group.applier import Applier
+from kraft.host.requests.proposals import Proposals
+from kraft.kv import commands as kv
+from kraft.kv.checkpoint import Checkpoint
+from kraft.kv.commands import Increment
+from kraft.kv.keyspace import Keyspace
+from kraft.kv.machine import Machine
+from kraft.node.values import Received
+from kraft.raft.membership.configuration import Base
+from kraft.raft.messages import Entry, EntryKind
+
+ENTRY = kv.encode([Increment(b"n", 1)])
+
+
+class Story:
+    """An applier without writes of its own, and what it reports. A slice has room for two entries."""
+
+    def __init__(self):
+        self.state = AppliedState(Machine(), 0)
+        self.indices = []
+        self.errors: list[Exception] = []
+        raft: Any = None
+        requests: Any = SimpleNamespace(proposals=Proposals(), writes=None)
+        checkpoints: Any = self
+        context: Any = SimpleNamespace(broken=self.errors.append)
+        self.applier = Applier(0, raft, self.state, requests, checkpoints, context, 2 * len(ENTRY))
+
+    def applied(self, entry):
+        self.indices.append(entry.index)
+
+    @property
+    def counted(self):
+        return self.state.machine.keyspace.get(b"n")
+
+
+@pytest.fixture
+def story():
+    return Story()
+
+
+def entries(first, last):
+    return [Entry(index, 1, 1_000 + index, EntryKind.COMMANDS, ENTRY) for index in range(first, last + 1)]
+
+
+def test_a_backlog_is_applied_in_slices(story):
+    story.applier.add(entries(1, 5))
+    story.applier.apply_slice()
+    assert story.indices == [1, 2]
+    assert story.applier.waiting
+    story.applier.apply_slice()
+    story.applier.apply_slice()
+    assert story.indices == [1, 2, 3, 4, 5]
+    assert not story.applier.waiting
+    assert (story.state.index, story.counted) == (5, b"5")
+
+
+def test_what_waits_when_a_snapshot_comes_is_not_applied_to_it(story):
+    """The snapshot contains it: it would count twice."""
+    story.applier.add(entries(1, 5))
+    story.applier.apply_slice()
+    keyspace = Keyspace()
+    keyspace.load([(b"n", b"7", 7, 0)])
+    base = Base(index=7, term=1, stamp=1_007)
+    story.applier.restore(Received(1, Checkpoint(base, 7, 1, 2, bytes(16)), keyspace))
+    assert not story.applier.waiting
+    story.applier.add(entries(8, 8))
+    story.applier.apply_slice()
+    assert story.indices == [1, 2, 8]
+    assert (story.state.index, story.counted) == (8, b"8")
+
+
+def test_an_entry_that_cannot_be_applied_is_told_and_raised(story):
+    """Going on would leave out what the others apply."""
+    story.applier.add([Entry(1, 1, 1_001, EntryKind.COMMANDS, b"\xc1")])
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - whatever it is
+        story.applier.apply_slice()
+    assert story.errors == [raised.value]
+    assert story.state.index == 0

@@ -1,0 +1,84 @@
+"""Coalescing goes on from poll to poll as long as each brings more, and never for longer."""
+
+from typing import Any
+
+from kraft.host.requests.coalescer import POLLS_MAX, Coalescer
+from tests.host.fakes import Clock
+
+
+class Polled:
+    """Proposals, or read rounds: how many requests wait in each poll."""
+
+    def __init__(self, demands: list[int]) -> None:
+        self.demands = demands
+        self.polls = 0
+
+    @property
+    def waiting(self) -> range:
+        self.polls += 1
+        return range(self.demands.pop(0))
+
+
+class Story:
+    """Clients who ask again, poll after poll: some write, and some read."""
+
+    def __init__(self, *demands: int) -> None:
+        self.clock = Clock()
+        self.writes = Polled([demand // 2 for demand in demands])
+        self.reads = Polled([demand - demand // 2 for demand in demands])
+        self.over = 0
+        proposals: Any = self.writes
+        rounds: Any = self.reads
+        turns: Any = self
+        self.coalescer = Coalescer(0, proposals, rounds, self.clock, turns)
+
+    @property
+    def polls(self) -> int:
+        assert self.writes.polls == self.reads.polls
+        return self.writes.polls
+
+    def wake(self, group: int) -> None:
+        self.over += 1
+
+    def run(self) -> None:
+        self.coalescer.begin()
+        assert self.coalescer.under_way
+        self.clock.advance()
+        assert not self.coalescer.under_way
+
+
+def test_it_ends_with_the_poll_that_brings_nothing_more() -> None:
+    story = Story(3, 5, 5, 9)
+    story.run()
+
+    assert (story.polls, story.over) == (3, 1)
+
+
+def test_it_ends_at_once_when_nobody_asks() -> None:
+    story = Story(0)
+    story.run()
+
+    assert (story.polls, story.over) == (1, 1)
+
+
+def test_clients_without_end_do_not_hold_it_up() -> None:
+    story = Story(*range(1, 100))
+    story.run()
+
+    assert (story.polls, story.over) == (POLLS_MAX, 1)
+
+
+def test_begun_again_while_it_is_under_way_it_goes_on_as_it_was() -> None:
+    story = Story(3, 5, 5)
+    story.coalescer.begin()
+    story.run()
+
+    assert (story.polls, story.over) == (3, 1)
+
+
+def test_each_begins_anew() -> None:
+    story = Story(7, 7, 1, 2, 2)
+    story.run()
+    story.run()
+
+    assert (story.polls, story.over) == (5, 2)
