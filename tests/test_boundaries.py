@@ -11,7 +11,7 @@ LINES = (
     {"int64"},
     {"raft"},
     {"kv", "resp", "peerwire"},
-    {"config", "node"},
+    {"config", "node", "tcp"},
     {"host", "storage", "transport", "telemetry"},
     {"server", "web"},
     {"process"},
@@ -22,7 +22,7 @@ LEVEL = {package: level for level, line in enumerate(LINES) for package in line}
 # Outside module: (packages that may use it, what the others do instead).
 RESERVED = {
     "twisted": (
-        {"transport", "server", "web", "telemetry", "process", "tap", "cli"},
+        {"tcp", "transport", "server", "web", "telemetry", "process", "tap", "cli"},
         "take a protocol of your own ports.py; tap joins it to Twisted",
     ),
     "twisted.internet.reactor": ({"tap"}, "take a clock, an endpoint or a thread pool as an argument"),

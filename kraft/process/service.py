@@ -151,8 +151,8 @@ class NodeService(Service):
         dialling = self._links.start(self._host.first_peers)
         yield dialling.addErrback(self._cannot_listen, "peer.listen", config.peer.listen)
         factory = client_factory(config, self._host, self._telemetry.server, self._clock)
-        self._clients = self._reload.clients = factory.clients
-        self._telemetry.watch_clients(factory.clients)
+        self._clients = self._reload.clients = factory.port
+        self._telemetry.watch_clients(factory.port)
         yield self._listen("client.listen", config.client.listen, factory)
         if config.http.listen:
             pages = site(self._host, self._telemetry, self._reactor, Fetcher(self._reactor))

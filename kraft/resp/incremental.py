@@ -32,7 +32,7 @@ ARGUMENT_OVERHEAD_BYTES = 41  # a bytes object's own 33 bytes and its place in t
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ParserLimits:
     """Bounds of one connection's input.
 
     Over `value_bytes` (one argument) or `request_bytes` (all arguments of a request) a request is delivered
@@ -91,7 +91,7 @@ class IncrementalParser:
         "_tail",
     )
 
-    def __init__(self, limits: Limits, raw_tail: frozenset[bytes]) -> None:
+    def __init__(self, limits: ParserLimits, raw_tail: frozenset[bytes]) -> None:
         self._limits = limits
         self._raw_tail = raw_tail
         self.drop()

@@ -16,13 +16,13 @@ from kraft.int64 import parse_int64
 from kraft.resp.incremental import (
     IncrementalParser,
     InlineRequest,
-    Limits,
     OversizedRequest,
+    ParserLimits,
     ProtocolError,
 )
 from kraft.resp.values import Request
 
-__all__ = ["RAW_TAIL", "InlineRequest", "Limits", "OversizedRequest", "Parser"]
+__all__ = ["RAW_TAIL", "InlineRequest", "OversizedRequest", "Parser", "ParserLimits"]
 
 RAW_TAIL = frozenset({b"kvstore-set"})
 SHORTEST_ARGUMENT_BYTES = 6  # "$0", CR LF, nothing, CR LF
@@ -39,7 +39,7 @@ class Parser:
 
     __slots__ = ("_careful", "_quick_bytes_max", "error", "inline")
 
-    def __init__(self, limits: Limits, raw_tail: frozenset[bytes] = RAW_TAIL) -> None:
+    def __init__(self, limits: ParserLimits, raw_tail: frozenset[bytes] = RAW_TAIL) -> None:
         self.error: str | None = None
         self.inline = False
         self._careful = IncrementalParser(limits, raw_tail)

@@ -8,7 +8,7 @@ errors become spaces: they would end the reply.
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from kraft.resp.values import Error, Reply, Verbatim
+from kraft.resp.values import Error, Push, Reply, Verbatim
 
 
 def render(reply: Reply, protocol: int) -> bytes:
@@ -32,7 +32,20 @@ def render_plain(reply: Reply) -> bytes:
     return b"".join([line + b"\n" for line in _plain_lines(reply)]) or b"\n"
 
 
+def payload_bytes(replies: Iterable[Reply]) -> int:
+    """The bytes of the values in `replies`, a lower bound of their size when rendered."""
+    total = 0
+    for reply in replies:
+        if type(reply) is bytes:
+            total += len(reply)
+        elif type(reply) is list:
+            total += payload_bytes(reply)
+    return total
+
+
 def _plain_lines(reply: Reply) -> list[bytes]:
+    if isinstance(reply, Push):
+        return _plain_lines(list(reply.elements))
     if isinstance(reply, list):
         return [line for element in reply for line in _plain_lines(element)]
     if isinstance(reply, dict):
@@ -72,6 +85,14 @@ def _array(elements: list[Reply], protocol: int) -> bytes:
     return b"*%d\r\n%b" % (len(elements), render_many(elements, protocol))
 
 
+def _push(push: Push, protocol: int) -> bytes:
+    return b">%d\r\n%b" % (len(push.elements), render_many(push.elements, protocol))
+
+
+def _push_as_array(push: Push, protocol: int) -> bytes:
+    return b"*%d\r\n%b" % (len(push.elements), render_many(push.elements, protocol))
+
+
 def _pairs(mapping: dict[Reply, Reply], protocol: int) -> bytes:
     return b"".join([render(key, protocol) + render(value, protocol) for key, value in mapping.items()])
 
@@ -106,6 +127,7 @@ _WRITERS: dict[int, dict[type, _Writer]] = {
         bool: lambda truth, _: b":1\r\n" if truth else b":0\r\n",
         float: lambda number, _: _bulk(_decimal(number)),
         dict: _map_as_array,
+        Push: _push_as_array,
     },
     3: {
         **_COMMON,
@@ -113,6 +135,7 @@ _WRITERS: dict[int, dict[type, _Writer]] = {
         bool: lambda truth, _: b"#t\r\n" if truth else b"#f\r\n",
         float: lambda number, _: b",%b\r\n" % _decimal(number),
         dict: _map,
+        Push: _push,
     },
 }
 _PLAIN: dict[type, Callable[[Any], bytes]] = {

@@ -22,5 +22,14 @@ class Verbatim:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A value that a client did not ask for: a push in RESP3, an array in RESP2."""
+
+    elements: tuple["Reply", ...]
+
+
 Request = list[bytes]
-Reply = str | bytes | int | float | bool | None | list["Reply"] | dict["Reply", "Reply"] | Error | Verbatim
+Reply = (
+    str | bytes | int | float | bool | None | list["Reply"] | dict["Reply", "Reply"] | Error | Verbatim | Push
+)

@@ -4,7 +4,7 @@ The prefix decides whether client libraries send a command again by themselves, 
 (CLUSTERDOWN, READONLY, BUSY and so on) is used only where certainly nothing was logged.
 """
 
-from kraft.kv.commands import VALUE_BYTES_MAX
+from kraft.kv.commands import VALUE_BYTES_MAX, Command
 from kraft.kv.replies import CommandFailure
 from kraft.node.errors import (
     AdminRefused,
@@ -25,10 +25,10 @@ OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'."
 CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot"
 MAX_CLIENTS = "ERR max number of clients reached"
 
-FAILURES: dict[CommandFailure, Error] = {
-    CommandFailure.NOT_AN_INTEGER: Error(NOT_AN_INTEGER),
-    CommandFailure.OVERFLOW: Error("ERR increment or decrement would overflow"),
-    CommandFailure.TOO_LARGE: Error(f"ERR value exceeds limit of {VALUE_BYTES_MAX} bytes"),
+_FAILURES: dict[CommandFailure, str] = {
+    CommandFailure.NOT_AN_INTEGER: NOT_AN_INTEGER,
+    CommandFailure.OVERFLOW: "ERR increment or decrement would overflow",
+    CommandFailure.TOO_LARGE: "ERR value exceeds limit of {limit} bytes",
 }
 
 _OUTCOMES: dict[type[Exception], str] = {
@@ -60,6 +60,11 @@ def outcome(failure: Exception) -> Error:
             detail = failure.args[0] if failure.args else ("no space left" if kind is DiskFull else 0)
             return Error(text.format(detail))
     raise failure
+
+
+def failure(failed: CommandFailure, command: Command) -> Error:
+    """The reply for a command that the state machine refused."""
+    return Error(_FAILURES[failed].format(limit=getattr(command, "limit", VALUE_BYTES_MAX)))
 
 
 def unknown_command(request: list[bytes]) -> str:

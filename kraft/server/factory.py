@@ -10,23 +10,26 @@ from twisted.internet.protocol import Factory, Protocol
 
 from kraft.config.values import Config
 from kraft.node.ports import Cancellable, Clock
+from kraft.server.commands.table import TABLE
 from kraft.server.errors import MAX_CLIENTS
 from kraft.server.port import ClientPort
-from kraft.server.ports import Host, ServerObserver
+from kraft.server.ports import NodeHost, ServerObserver
 from kraft.server.protocol import ClientProtocol
+from kraft.server.validation import Validation
 
 
 class ClientFactory(Factory):
-    """One session per connection, without any policy."""
+    """Makes one session per connection, without any policy."""
 
     noisy = False
 
-    def __init__(self, clients: ClientPort) -> None:
-        self.clients = clients
+    def __init__(self, port: ClientPort, validation: Validation) -> None:
+        self._port = port
+        self._validation = validation
 
     def buildProtocol(self, addr: IAddress | None) -> ClientProtocol:  # noqa: ARG002  # Twisted's signature
         """A connection with its session."""
-        return ClientProtocol(self.clients)
+        return ClientProtocol(self._port, self._validation)
 
 
 class Policy(Factory):
@@ -34,33 +37,33 @@ class Policy(Factory):
 
     noisy = False
 
-    def __init__(self, wrapped: Factory, clients: ClientPort) -> None:
+    def __init__(self, wrapped: Factory, port: ClientPort) -> None:
         self.wrapped = wrapped
-        self.clients = clients
+        self.port = port
 
     def doStart(self) -> None:
-        """Both start."""
+        """Start both."""
         self.wrapped.doStart()
         super().doStart()  # type: ignore[no-untyped-call]
 
     def doStop(self) -> None:
-        """Both stop."""
+        """Stop both."""
         super().doStop()  # type: ignore[no-untyped-call]
         self.wrapped.doStop()
 
 
 class ConnectionCap(Policy):
-    """Refuses connections beyond `limits.connections` with Redis' words."""
+    """Refuses connections above `limits.connections` with Redis' error."""
 
-    def __init__(self, wrapped: Factory, clients: ClientPort) -> None:
-        super().__init__(wrapped, clients)
+    def __init__(self, wrapped: Factory, port: ClientPort) -> None:
+        super().__init__(wrapped, port)
         self._open = 0
 
     def buildProtocol(self, addr: Any) -> Any:
-        """The wrapped one's, or one that only says why not."""
-        if self._open >= self.clients.limits.connections:
-            self.clients.rejected("max_clients")
-            return Refusal(MAX_CLIENTS)
+        """The wrapped factory's protocol, or one that refuses the connection."""
+        if self._open >= self.port.limits.connections:
+            self.port.rejected("max_clients")
+            return RefusedConnection(MAX_CLIENTS)
         protocol: Any = self.wrapped.buildProtocol(addr)
         if isinstance(protocol, ClientProtocol):
             self._open += 1
@@ -71,41 +74,41 @@ class ConnectionCap(Policy):
         self._open -= 1
 
 
-class Refusal(Protocol):
-    """Says one error and hangs up."""
+class RefusedConnection(Protocol):
+    """Sends one error and closes."""
 
     def __init__(self, text: str) -> None:
         self._text = text
 
     def connectionMade(self) -> None:
-        """All it does."""
+        """Send the error and close."""
         transport: Any = self.transport
         transport.write(f"-{self._text}\r\n".encode())
         transport.loseConnection()
 
 
 class Timeouts(Policy):
-    """Closes connections that never send a whole request, or nothing for long.
+    """Closes connections that never send a whole request, or no request for a long time.
 
-    One sweep over all connections instead of a timer each: a connection goes at most a quarter of the shorter
-    timeout late. One that waits for an answer is not idle.
+    One sweep over all connections replaces a timer for each: a connection is closed at most a quarter of the
+    shorter timeout late. A connection that waits for an answer is not idle.
     """
 
-    def __init__(self, wrapped: Factory, clients: ClientPort) -> None:
-        super().__init__(wrapped, clients)
+    def __init__(self, wrapped: Factory, port: ClientPort) -> None:
+        super().__init__(wrapped, port)
         self._protocols: set[ClientProtocol] = set()
         self._sweep: Cancellable | None = None
 
     @property
     def _idle(self) -> float:
-        return self.clients.config.client.idle_timeout
+        return self.port.config.client.idle_timeout
 
     @property
     def _handshake(self) -> float:
-        return self.clients.config.client.handshake_timeout
+        return self.port.config.client.handshake_timeout
 
     def buildProtocol(self, addr: Any) -> Any:
-        """The wrapped one's, under watch."""
+        """The wrapped factory's protocol, watched."""
         protocol: Any = self.wrapped.buildProtocol(addr)
         if isinstance(protocol, ClientProtocol):
             self._protocols.add(protocol)
@@ -116,16 +119,17 @@ class Timeouts(Policy):
 
     def _arm(self) -> None:
         shortest = min(timeout for timeout in (self._idle, self._handshake) if timeout)
-        self._sweep = self.clients.clock.call_later(shortest / 4, self._check)
+        self._sweep = self.port.clock.call_later(shortest / 4, self._check)
 
     def _check(self) -> None:
-        now = self.clients.clock.seconds()
+        now = self.port.clock.seconds()
         for protocol in list(self._protocols):
             session = protocol.session
-            if not session.requests_received:
-                if now - session.opened_at >= self._handshake:
+            state = session.state
+            if not state.requests_received:
+                if now - state.opened_at >= self._handshake:
                     session.abort("handshake_timeout")
-            elif self._idle and session.idle and now - session.last_input_at >= self._idle:
+            elif self._idle and session.idle and now - state.last_input_at >= self._idle:
                 session.abort("idle_timeout")
         self._arm()
 
@@ -136,7 +140,8 @@ class Timeouts(Policy):
             self._sweep = None
 
 
-def client_factory(config: Config, host: Host, observer: ServerObserver, clock: Clock) -> Policy:
-    """The factory to listen with: sessions under all policies. Drain its `clients` before the stop."""
-    clients = ClientPort(config, host, observer, clock)
-    return ConnectionCap(Timeouts(ClientFactory(clients), clients), clients)
+def client_factory(config: Config, host: NodeHost, observer: ServerObserver, clock: Clock) -> Policy:
+    """The factory to listen with: sessions under all policies. Drain its `port` before the stop."""
+    port = ClientPort(config, host, observer, clock)
+    validation = Validation(port, TABLE)
+    return ConnectionCap(Timeouts(ClientFactory(port, validation), port), port)

@@ -1,45 +1,52 @@
-"""What all client connections of a node share: the host, the limits, the clock and the list of sessions."""
+"""What all client connections of a node share: the host, the settings, the counters, the list of sessions."""
 
 import itertools
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from kraft import __version__
 from kraft.config.values import Config
 from kraft.node.ports import Clock
-from kraft.resp.parser import Limits as ParserLimits
-from kraft.server.commands.keys import append_within
-from kraft.server.commands.table import TABLE
-from kraft.server.ports import Host, ServerObserver
+from kraft.resp.parser import ParserLimits
+from kraft.server.ports import NodeHost, ServerObserver
 from kraft.server.routing import Routing
+from kraft.server.session_state import SessionState
 
-if TYPE_CHECKING:
-    from kraft.server.session import Session
+
+class OpenSession(Protocol):
+    """One connection as the others see it."""
+
+    state: SessionState
+
+    @property
+    def unsent_bytes(self) -> int:
+        """The bytes of replies that wait in this process for the client to read."""
+
+    def input_ended(self) -> None:
+        """Answer the requests that were received, then close."""
+
+    def abort(self, reason: str) -> None:
+        """Close at once and count `reason` as the cause."""
 
 
 class ClientPort:
-    """The client port of one node, apart from sockets."""
+    """The client port of one node, apart from sockets and commands."""
 
-    def __init__(self, config: Config, host: Host, observer: ServerObserver, clock: Clock) -> None:
+    def __init__(self, config: Config, host: NodeHost, observer: ServerObserver, clock: Clock) -> None:
         self.host = host
-        self.config = config
         self.clock = clock
         self.observer = observer
         self.version = __version__
-        self.table = TABLE | {b"APPEND": append_within(TABLE[b"APPEND"], config.limits.value_bytes)}
         self.routing = Routing(host, redirect=config.client.routing == "redirect")
-        self.limits = config.limits
-        self.dataset_bytes_max = config.limits.dataset_bytes or _half_of_memory()
         self.parser_limits = ParserLimits(
             value_bytes=max(config.limits.value_bytes, config.limits.key_bytes),
             request_bytes=config.limits.request_bytes,
             arguments=config.limits.arguments,
         )
-        limits = config.limits  # a request of so few bytes has neither a key nor a value over its limit
-        self.small_bytes = min(limits.key_bytes, limits.value_bytes, limits.request_bytes)
+        self.reconfigure(config)
         self.started = clock.seconds()
-        self.sessions: dict[int, Session] = {}
+        self.sessions: dict[int, OpenSession] = {}
         self.commands_processed = 0
         self.connections_received = 0
         self.connections_rejected = 0
@@ -51,37 +58,42 @@ class ClientPort:
         self._drained: Callable[[], None] | None = None
 
     def reconfigure(self, config: Config) -> None:
-        """Take over what may change while sessions are open, `config.CHANGEABLE`; the rest is as it was."""
+        """Take over the settings in `config.CHANGEABLE`; they may change while sessions are open."""
         self.config = config
         self.limits = config.limits
         self.dataset_bytes_max = config.limits.dataset_bytes or _half_of_memory()
 
-    def opened(self, session: "Session") -> int:
-        """A new session; returns its client id."""
-        number = next(self._ids)
-        self.sessions[number] = session
-        self.connections_received += 1
-        self.observer.connection_opened(session.protocol_name)
-        return number
+    def next_id(self) -> int:
+        """A client id that no other connection of this process has or had."""
+        return next(self._ids)
 
-    def closed(self, session: "Session") -> None:
-        """The session's connection is gone."""
-        if self.sessions.pop(session.id, None) is not None:
-            self.observer.connection_closed(session.protocol_name)
+    def opened(self, session: OpenSession) -> None:
+        """Add a new session to the list."""
+        self.sessions[session.state.id] = session
+        self.connections_received += 1
+        self.observer.connection_opened(session.state.protocol_name)
+
+    def closed(self, session: OpenSession) -> None:
+        """Remove a session whose connection is gone."""
+        if self.sessions.pop(session.state.id, None) is not None:
+            self.observer.connection_closed(session.state.protocol_name)
         self._check_drained()
 
     def rejected(self, reason: str) -> None:
-        """A limit refused or closed a connection."""
+        """Count a connection that was refused or closed because of `reason`."""
         self.connections_rejected += reason == "max_clients"
         self.observer.rejected(reason)
 
     def paused(self, change: int) -> None:
-        """One connection more (1) or less (-1) is paused."""
+        """Count one paused connection more (1) or less (-1)."""
         self._paused += change
         self.observer.paused(self._paused)
 
     def drain(self, done: Callable[[], None]) -> None:
-        """Answer what was received, close every connection, then call `done`. Listening must have ended."""
+        """Answer the requests that were received, close every connection, then call `done`.
+
+        Listening must have ended.
+        """
         self._drained = done
         for session in list(self.sessions.values()):
             session.input_ended()
@@ -94,18 +106,13 @@ class ClientPort:
 
     @property
     def output_buffer_bytes(self) -> int:
-        """Answers that clients have not taken off this process yet."""
+        """The bytes of replies that wait in this process for their clients to read."""
         return sum(session.unsent_bytes for session in self.sessions.values())
 
     @property
     def leads(self) -> bool:
-        """This node leads group 0."""
+        """Whether this node leads group 0."""
         return self.host.leader(0) == self.host.id
-
-    @property
-    def dataset_full(self) -> bool:
-        """Commands that may need memory are refused for now."""
-        return self.host.dataset_bytes > self.dataset_bytes_max
 
 
 def _half_of_memory() -> int:

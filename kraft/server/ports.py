@@ -1,6 +1,7 @@
-"""What the client port needs from outside: a host and an observer.
+"""What the client port needs from outside: the host of the groups, an observer, and a socket.
 
-`kraft.host` gives the first structurally, `kraft.telemetry` the second; `tap` joins them.
+`kraft.host` provides the first structurally, `kraft.telemetry` the second, `protocol` the third; `tap` joins
+the first two to a port.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,8 +19,8 @@ ReadDone = Callable[[View | Exception], None]
 AdminDone = Callable[[AdminResult | Exception], None]
 
 
-class Host(Protocol):
-    """The owner of all groups. Callbacks never run inside the call that asked for them, and exactly once."""
+class NodeHost(Protocol):
+    """The owner of all groups of this node. It calls back exactly once, and never before the call returns."""
 
     @property
     def id(self) -> str:
@@ -31,81 +32,109 @@ class Host(Protocol):
 
     @property
     def saturated(self) -> bool:
-        """Too much waits: clients are to be paused until `on_relief`."""
+        """Whether too many writes wait: clients are to be paused until `on_relief`."""
 
     @property
     def dataset_bytes(self) -> int:
-        """Approximate memory of the data of all groups on this node."""
+        """The approximate memory of the data of all groups on this node, in bytes."""
 
     def write(self, group: int, commands: Sequence[Command], size: int, done: WriteDone) -> None:
-        """Do them together, in order; `size` is their bytes. Refused or Uncertain are for all of them."""
+        """Execute `commands` together, in order; `size` is their size in bytes.
+
+        `done` gets one reply for each, or one exception for all of them: Refused or Uncertain.
+        """
 
     def read(self, group: int, done: ReadDone, fresh: bool = False) -> None:
-        """A linearizable view of the group, valid during the callback only. Fails with Refused.
+        """Give `done` a linearizable view of the group, valid during the callback only; Refused on failure.
 
-        `fresh`: confirmed by a round, whatever lease the leader holds.
+        With `fresh` a round of messages confirms the leader, even if it holds a lease.
         """
 
     def read_stale(self, group: int, done: ReadDone) -> None:
-        """A view of this replica as it is. Fails with TooStale when that is older than configured."""
+        """Give `done` a view of this replica as it is; TooStale when that is older than configured."""
 
     def admin(self, command: AdminCommand, done: AdminDone) -> None:
-        """Carry out a command of an administrator. Fails with Refused (AdminRefused) or Uncertain."""
+        """Carry out an administrator's command. Fails with Refused (AdminRefused) or Uncertain."""
 
     def on_relief(self, call: Callable[[], None]) -> None:
-        """Run `call` once, when `saturated` has become false."""
+        """Run `call` once, as soon as `saturated` is false."""
 
     def leader(self, group: int) -> str:
-        """The leader's node id as known here, or empty."""
+        """The id of the group's leader as known here, or empty."""
 
     def client_address(self, node: str) -> str:
         """A node's advertised client address, `host:port`, or empty when unknown."""
 
     def status(self) -> Status:
-        """What INFO, CLUSTER and KRAFT show."""
+        """The state that INFO, CLUSTER and KRAFT show."""
 
 
 class ServerObserver(Protocol):
-    """What the client port tells of itself. Calls are per segment, not per command; they must not raise.
+    """What the client port reports. It reports once per segment, not per command. No method may raise.
 
-    `protocol` is inline, resp2 or resp3; a connection opens as resp2. `kind` is read, write, local or
-    admin.
+    `protocol` is inline, resp2 or resp3; a connection opens as resp2. `kind` is read, write, local or admin.
     """
 
     def connection_opened(self, protocol: str) -> None:
         """A connection was accepted."""
 
     def connection_switched(self, before: str, after: str) -> None:
-        """It turned out to speak another protocol, or changed it."""
+        """A connection turned out to use another protocol, or changed it."""
 
     def connection_closed(self, protocol: str) -> None:
-        """It is gone."""
+        """A connection is gone."""
 
     def rejected(self, reason: str) -> None:
-        """Refused or closed, because of max_clients, output_limit, idle_timeout, handshake_timeout,
-        protocol_error or killed (CLIENT KILL).
+        """A connection was refused or closed. The reason is max_clients, output_limit, idle_timeout,
+        handshake_timeout, protocol_error, internal_error or killed (CLIENT KILL).
         """
 
     def commands(self, name: str, count: int, errors: int) -> None:
         """`count` commands were answered, `errors` of them with an error.
 
-        `name` is lower case, `client|id` for a subcommand, `unknown` for whatever is not in the table.
+        `name` is in lower case, `client|id` for a subcommand, `unknown` for a name that is not in the table.
         """
 
     def latency(self, kind: str, seconds: float, count: int) -> None:
         """A segment of `count` commands took `seconds` from its start to its answer."""
 
     def lookups(self, hits: int, misses: int) -> None:
-        """GET and MGET found so many values, and none so many times."""
+        """Reads that return values found `hits` of them; `misses` keys did not exist."""
 
     def error(self, code: str, count: int) -> None:
-        """`count` errors whose text starts with `code`, such as ERR."""
+        """`count` errors were replied whose text starts with `code`, such as ERR."""
 
     def bytes_received(self, count: int) -> None:
-        """Input of one turn."""
+        """`count` bytes arrived on one connection."""
 
     def bytes_sent(self, count: int) -> None:
-        """Output of one turn."""
+        """`count` bytes were sent on one connection."""
 
     def paused(self, connections: int) -> None:
-        """How many connections are paused now."""
+        """So many connections are paused now."""
+
+
+class Connection(Protocol):
+    """The socket of one client. No method calls back before it returns."""
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How many bytes wait unsent in this process."""
+
+    def write(self, data: bytes) -> int:
+        """Send `data` after everything written before; returns how many bytes now wait unsent."""
+
+    def notify_sent(self) -> None:
+        """Call the session's `sent` once nothing waits unsent; never if the connection is lost before."""
+
+    def close(self) -> None:
+        """Close after everything is sent."""
+
+    def abort(self) -> None:
+        """Close at once and drop what is unsent."""
+
+    def pause(self) -> None:
+        """Stop reading."""
+
+    def resume(self) -> None:
+        """Read again."""

@@ -1,16 +1,19 @@
-"""From keys to slots and groups, and where redirect mode sends a client."""
+"""From keys to slots and groups, and to the node that redirect mode sends a client to."""
 
 import binascii
+from collections.abc import Sequence
 
 from kraft.host.slots import SLOTS
-from kraft.resp.values import Request
-from kraft.server.commands.spec import READ, CommandSpec
 from kraft.server.errors import CROSS_SLOT, Rejected
-from kraft.server.ports import Host
+from kraft.server.ports import NodeHost
 
 
 def slot_of(key: bytes) -> int:
-    """CRC16 (XMODEM) of the key, or of what is between the first `{` and the next `}` if anything is."""
+    """CRC16 (XMODEM) modulo 16384 of the key, or of its hash tag.
+
+    The hash tag is the part between the first `{` and the next `}`, if it is not empty (Redis Cluster
+    specification, "Hash tags").
+    """
     start = key.find(b"{")
     if start >= 0:
         end = key.find(b"}", start + 1)
@@ -20,19 +23,19 @@ def slot_of(key: bytes) -> int:
 
 
 class Routing:
-    """Finds the group of a request. `trivial` is True when every request is group 0's and served here."""
+    """Finds the group of a request. `trivial` means that every request is group 0's and is served here."""
 
-    def __init__(self, host: Host, *, redirect: bool) -> None:
+    def __init__(self, host: NodeHost, *, redirect: bool) -> None:
         self._host = host
         self.redirect = redirect
         self.trivial = not redirect and len(host.slots.ranges()) == 1
 
-    def group_of(self, row: CommandSpec, request: Request, readonly: bool) -> int:
-        """The group to ask. Raises Rejected: CROSSSLOT, and in redirect mode MOVED or CLUSTERDOWN.
+    def group_of(self, keys: Sequence[bytes], *, anywhere: bool) -> int:
+        """The group that owns `keys`; group 0 without keys.
 
-        A connection in READONLY mode may read from any replica.
+        `anywhere` means that any replica may serve the request. Raises Rejected: CROSSSLOT when two groups
+        own the keys; in redirect mode MOVED or CLUSTERDOWN when this node does not lead the group.
         """
-        keys = row.keys_of(request)
         if not keys:
             return 0
         slot = slot_of(keys[0])
@@ -40,7 +43,7 @@ class Routing:
         for key in keys[1:]:
             if self._host.slots.group_of(slot_of(key)) != group:
                 raise Rejected(CROSS_SLOT)
-        if self.redirect and not (readonly and row.kind == READ):
+        if self.redirect and not anywhere:
             self._check_leads(group, slot)
         return group
 

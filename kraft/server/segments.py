@@ -1,179 +1,217 @@
-"""Runs of requests: what makes one segment, how it is checked, and what its answers become.
+"""Segments: runs of neighbouring requests of one kind, which the host is asked for in one call.
 
-A segment is a run of neighbours of one kind that the host is asked for in one call. Nothing here knows a
-connection: queues come in, segments and replies come out.
+A segment is gathered from a session's queue, asked of the host, and turns the host's outcome into replies. It
+knows no connection.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from kraft.host.requests.read_rounds import View
-from kraft.resp.parser import OversizedRequest
+from kraft.kv.commands import Command
+from kraft.kv.replies import CommandFailure
+from kraft.kv.replies import Reply as Outcome
+from kraft.node.admin import AdminCommand, AdminResult
+from kraft.resp.render import payload_bytes
 from kraft.resp.values import Error, Reply, Request
 from kraft.server import errors
-from kraft.server.commands.spec import LOCAL, WRITE, CommandSpec
+from kraft.server.commands.spec import AdminSpec, AnySpec, LocalSpec, ReadSpec, WriteSpec
 from kraft.server.errors import Rejected
 from kraft.server.port import ClientPort
+from kraft.server.ports import NodeHost
+from kraft.server.routing import Routing
+from kraft.server.session_state import SessionState
+from kraft.server.validation import Validation
 
-SEGMENT_COMMANDS = 1024  # longer pipelines are cut, so that others get their turn
+SEGMENT_COMMANDS = 1024  # longer pipelines are cut, so that other connections get their turn
 SEGMENT_BYTES = 256 << 10  # well below a log entry's batch_bytes
-REPLY_BYTES = 1 << 20  # of reads in one go; the rest waits for the next round, behind other connections
+REPLY_BYTES = 1 << 20  # of reads in one round; the rest waits for the next one, after other connections
 
-_UNKNOWN = CommandSpec("unknown", -1, LOCAL, lambda _, request: Error(errors.unknown_command(request)))
+Entry = tuple[AnySpec, Request]
+"""A request with the specification of its command."""
 
 
 class Segment:
-    """A run of requests of one kind. `items` are a write's state machine commands, or a read's requests."""
+    """A run of requests of one `kind`. `items` are what the host is asked, one for each valid request.
 
-    __slots__ = ("bytes", "failed", "group", "items", "rows", "shaped", "started")
+    All items belong to one `group`: a plan for several groups is a list of items for each of them.
+    """
+
+    __slots__ = ("entries", "failed", "group", "hits", "items", "misses", "shapes", "size", "started")
+
+    kind: ClassVar[str] = LocalSpec.kind
+    commands_max: ClassVar[int] = SEGMENT_COMMANDS
 
     def __init__(self, started: float) -> None:
-        self.started = started  # monotonic seconds
-        self.group = -1
-        self.rows: list[CommandSpec] = []
+        self.started = started  # `Clock.seconds`
+        self.group = 0
+        self.size = 0  # bytes of the items
+        self.entries: list[Entry] = []
         self.items: list[Any] = []
-        self.failed: dict[int, Error] = {}  # by place in `rows`; these have no item
-        self.shaped = False
-        self.bytes = 0
+        self.failed: dict[int, Error] = {}  # by place in `entries`
+        self.shapes: dict[int, Callable[[Any], Reply]] = {}  # by place in `entries`
+        self.hits = self.misses = 0  # values that reads found, and keys without one
 
-    def all_replies(self, replies: Sequence[Reply]) -> list[Reply]:
-        """`replies` of the items, with those that failed validation in their places."""
-        rest = iter(replies)
-        return [self.failed[n] if n in self.failed else next(rest) for n in range(len(self.rows))]
+    def gather(
+        self, queue: deque[Entry], validation: Validation, routing: Routing, *, readonly: bool
+    ) -> None:
+        """Take the entries of this kind that the queue begins with, at least one.
 
-    def shape(self, replies: list[Reply]) -> list[Reply]:
-        """All replies, in the form that clients expect."""
-        if self.failed:
-            replies = self.all_replies(replies)
-        return list(map(_shaped, self.rows, replies)) if self.shaped else replies
-
-    def split(self, place: int) -> "Segment | None":
-        """What stands at `place` and behind it, as a segment of its own; None when that is nothing."""
-        if place == len(self.rows):
-            return None
-        rest = Segment(self.started)
-        rest.group = self.group
-        done = place - sum(n < place for n in self.failed)
-        rest.rows, self.rows = self.rows[place:], self.rows[:place]
-        rest.items, self.items = self.items[done:], self.items[:done]
-        rest.failed = {n - place: error for n, error in self.failed.items() if n >= place}
-        return rest
-
-
-def row_of(clients: ClientPort, request: Request) -> CommandSpec:
-    """The row of a request, of its subcommand where it has one."""
-    name = request[0]
-    row = clients.table.get(name) or clients.table.get(name.upper()) or _UNKNOWN
-    return row.of_subcommand(request) if row.subcommands else row
-
-
-def check(clients: ClientPort, row: CommandSpec, request: Request) -> None:
-    """Raises Rejected for a wrong number of words and for whatever is over a limit."""
-    if not row.low <= len(request) <= row.high:
-        raise Rejected(errors.wrong_arity(row.name))
-    size = sum(map(len, request))
-    if size > clients.small_bytes or type(request) is OversizedRequest:
-        _check_limits(clients, row, request)
-
-
-def _check_limits(clients: ClientPort, row: CommandSpec, request: Request) -> None:
-    lengths = request.lengths if type(request) is OversizedRequest else list(map(len, request))
-    limits = clients.limits
-    first, last, step = row.keys
-    keys = range(first, last + 1 if last > 0 else len(lengths) + last + 1, step) if first else ()
-    for place, length in enumerate(lengths):
-        if place in keys:
-            if length > limits.key_bytes:
-                raise Rejected(errors.over_limit("key", limits.key_bytes))
-        elif length > limits.value_bytes:
-            raise Rejected(errors.over_limit("value", limits.value_bytes))
-    if sum(lengths) > limits.request_bytes:
-        raise Rejected(errors.over_limit("request", limits.request_bytes))
-
-
-def gather(clients: ClientPort, queue: Sequence[Request], at: int, kind: str, *, readonly: bool) -> Segment:
-    """The segment of `kind`, READ or WRITE, that begins at place `at` of the queue; it has a row at least.
-
-    `readonly`: the connection reads from this node, whoever leads.
-    """
-    segment = Segment(clients.clock.seconds())
-    routing = None if clients.routing.trivial else clients.routing
-    full = kind is WRITE and clients.dataset_full
-    rows, items = segment.rows, segment.items
-    find, small_bytes = clients.table.get, clients.small_bytes
-    group = 0 if routing is None else -1
-    total = 0
-    for place in range(at, min(len(queue), at + SEGMENT_COMMANDS)):
-        request = queue[place]
-        row = find(request[0]) or find(request[0].upper())
-        if row is None or row.kind is not kind:
-            break
-        try:
-            if not row.low <= len(request) <= row.high:
-                raise Rejected(errors.wrong_arity(row.name))
-            size = sum(map(len, request))
-            if size > small_bytes or type(request) is OversizedRequest:
-                _check_limits(clients, row, request)
-            if items and total + size > SEGMENT_BYTES:
+        With `readonly` this node serves reads of every group. A request that fails validation is taken, too,
+        and answered in its place.
+        """
+        kind, entries, items = self.kind, self.entries, self.items
+        check, command_of = validation.check, validation.command_of
+        total = 0
+        while queue and len(entries) < self.commands_max:
+            entry = spec, request = queue[0]
+            if spec.kind is not kind or type(spec) is LocalSpec:
                 break
-            if routing is not None:
-                owner = routing.group_of(row, request, readonly)
-                if group not in (-1, owner):
+            try:
+                size = check(spec, request)
+                if items and total + size > SEGMENT_BYTES:
                     break
-                group = owner
-            if full and row.grows:
-                raise Rejected(errors.OUT_OF_MEMORY)
-            items.append(row.function(request) if kind is WRITE else request)
-            total += size
-        except Rejected as refusal:
-            segment.failed[len(rows)] = Error(refusal.text)
-        rows.append(row)
-        if row.shape is not None:
-            segment.shaped = True
-    segment.group, segment.bytes = group, total
-    return segment
+                if not routing.trivial:
+                    anywhere = readonly and type(spec) is ReadSpec
+                    group = routing.group_of(spec.keys_of(request), anywhere=anywhere)
+                    if items and group != self.group:
+                        break
+                    self.group = group
+                if type(spec) is ReadSpec:
+                    items.append(entry)
+                elif type(spec) is WriteSpec:
+                    items.append(command_of(spec, request))
+                else:
+                    items.append(spec.run(request))
+                total += size
+            except Rejected as refusal:
+                self.failed[len(entries)] = Error(refusal.text)
+            else:
+                if type(spec) is not ReadSpec and spec.shape is not None:
+                    self.shapes[len(entries)] = spec.shape
+            entries.append(queue.popleft())
+        self.size = total
+
+    def ask(self, host: NodeHost, state: SessionState, done: Callable[[Any], None]) -> None:
+        """Ask the host for the items; `done` gets the outcome."""
+        raise NotImplementedError
+
+    def replies(self, outcome: Any) -> list[Reply]:
+        """The replies to the entries, or to the first few of them: then the others are to be asked again."""
+        raise NotImplementedError
+
+    def complete(self, replies: list[Any]) -> list[Reply]:
+        """All replies: the items' `replies` in the client's form, errors of validation in their places."""
+        if self.failed:
+            rest = iter(replies)
+            replies = [self.failed[n] if n in self.failed else next(rest) for n in range(len(self.entries))]
+        for place, shape in self.shapes.items():
+            if type(replies[place]) is not Error:
+                replies[place] = shape(replies[place])
+        return replies
+
+    def report(self, port: ClientPort, replies: list[Reply], now: float) -> None:
+        """Count the requests that have `replies`, and how long they took, for INFO and the observer."""
+        observer, count = port.observer, len(replies)
+        names = [spec.name for spec, _ in self.entries[:count]]
+        if Error not in map(type, replies) and names.count(names[0]) == count:
+            observer.commands(names[0], count, 0)
+        else:
+            texts = {n: reply.text for n, reply in enumerate(replies) if type(reply) is Error}
+            wrong = Counter(names[n] for n in texts)
+            for name, number in Counter(names).items():
+                observer.commands(name, number, wrong[name])
+            for code, number in Counter(text.partition(" ")[0] for text in texts.values()).items():
+                observer.error(code, number)
+            port.errors_replied += len(texts)
+        port.commands_processed += count
+        observer.latency(self.kind, now - self.started, count)
+        if self.hits or self.misses:
+            observer.lookups(self.hits, self.misses)
 
 
-def look(segment: Segment, view: View) -> list[Reply]:
-    """Read what was asked, up to REPLY_BYTES and the reply that goes beyond."""
-    replies: list[Reply] = []
-    items = iter(segment.items)
-    size = 0
-    for place, row in enumerate(segment.rows):
-        failed = segment.failed.get(place)
-        reply = row.function(view, next(items)) if failed is None else failed
-        replies.append(reply)
-        if type(reply) is bytes:
-            size += len(reply)
-        elif type(reply) is list:
-            size += weight(reply)
-        if size > REPLY_BYTES:
-            break
-    return replies
+class WriteSegment(Segment):
+    """Writes: one proposal, in order."""
+
+    __slots__ = ()
+
+    kind = WriteSpec.kind
+    items: list[Command]
+
+    def ask(self, host: NodeHost, _: SessionState, done: Callable[[list[Outcome] | Exception], None]) -> None:
+        host.write(self.group, self.items, self.size, done)
+
+    def replies(self, outcome: list[Outcome] | Exception) -> list[Reply]:
+        if isinstance(outcome, Exception):
+            return self.complete([errors.outcome(outcome)] * len(self.items))
+        if CommandFailure in map(type, outcome):
+            return self.complete(
+                [
+                    errors.failure(reply, command) if type(reply) is CommandFailure else reply
+                    for command, reply in zip(self.items, outcome, strict=True)
+                ]
+            )
+        return self.complete(outcome)
 
 
-def weight(replies: list[Reply]) -> int:
-    """Bytes of values in the replies: counted before they are copied into one output."""
-    total = 0
-    for reply in replies:
-        if type(reply) is bytes:
-            total += len(reply)
-        elif type(reply) is list:
-            total += weight(reply)
-    return total
+class ReadSegment(Segment):
+    """Reads: all are answered from the same view, at the level that the connection has chosen."""
+
+    __slots__ = ()
+
+    kind = ReadSpec.kind
+    items: list[tuple[ReadSpec, Request]]
+
+    def ask(self, host: NodeHost, state: SessionState, done: Callable[[View | Exception], None]) -> None:
+        if state.readonly:
+            host.read_stale(self.group, done)
+        else:
+            host.read(self.group, done, state.fresh)
+
+    def replies(self, outcome: View | Exception) -> list[Reply]:
+        """Replies up to REPLY_BYTES, and the one that goes beyond."""
+        if isinstance(outcome, Exception):
+            return self.complete([errors.outcome(outcome)] * len(self.items))
+        replies: list[Reply] = []
+        size, failed = 0, self.failed
+        for spec, request in self.items:
+            while len(replies) in failed:
+                replies.append(failed[len(replies)])
+            reply = spec.run(outcome, request)
+            replies.append(reply)
+            if type(reply) is bytes:
+                size += len(reply)
+                self.hits += 1
+            elif reply is None:
+                self.misses += 1
+            elif type(reply) is list:
+                size += payload_bytes(reply)
+                missing = reply.count(None)
+                self.misses += missing
+                self.hits += len(reply) - missing
+            if size > REPLY_BYTES:
+                return replies
+        while len(replies) in failed:
+            replies.append(failed[len(replies)])
+        return replies
 
 
-def lookups(replies: list[Reply]) -> tuple[int, int]:
-    """Values found and not found by the reads that return them."""
-    hits, misses = 0, replies.count(None)
-    for reply in replies:
-        if type(reply) is bytes:
-            hits += 1
-        elif type(reply) is list:
-            missing = reply.count(None)
-            hits, misses = hits + len(reply) - missing, misses + missing
-    return hits, misses
+class AdminSegment(Segment):
+    """One command of an administrator: the next request waits until it is carried out."""
+
+    __slots__ = ()
+
+    kind = AdminSpec.kind
+    commands_max = 1
+    items: list[AdminCommand]
+
+    def ask(self, host: NodeHost, _: SessionState, done: Callable[[AdminResult | Exception], None]) -> None:
+        host.admin(self.items[0], done)
+
+    def replies(self, outcome: AdminResult | Exception) -> list[Reply]:
+        return self.complete([errors.outcome(outcome) if isinstance(outcome, Exception) else outcome])
 
 
-def _shaped(row: CommandSpec, reply: Any) -> Reply:
-    return reply if row.shape is None or type(reply) is Error else row.shape(reply)
+SEGMENTS: dict[str, type[Segment]] = {kind.kind: kind for kind in (ReadSegment, WriteSegment, AdminSegment)}
+"""The segment of each kind of command that the host is asked for."""

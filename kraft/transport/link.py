@@ -13,7 +13,6 @@ from itertools import count
 from typing import Protocol as Interface
 from typing import cast
 
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IConsumer, IDelayedCall, IPushProducer, IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
@@ -36,10 +35,11 @@ from kraft.peerwire.frames import (
 from kraft.peerwire.handshake import Handshake, HandshakeState
 from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import Message
+from kraft.tcp.writer import DirectWriter
 from kraft.transport.limits import LinkLimits
 from kraft.transport.outbox import Outbox
 from kraft.transport.ports import Receiver, TransportObserver
-from kraft.transport.sockets import is_loopback, text_of, tune, write_now, writes_directly
+from kraft.transport.sockets import is_loopback, text_of, tune
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class Link(Protocol):
         around, transport = self._around, self.transport
         self.address = text_of(transport.getPeer())
         tune(transport, around.limits.user_timeout)
-        self._direct = writes_directly(transport)
+        self._writer = DirectWriter(transport)
         self._timer = around.clock.callLater(around.limits.handshake_timeout, self._handshake_timed_out)
         self._handshake = Handshake(
             around.receiver.hello(),
@@ -202,8 +202,8 @@ class Link(Protocol):
     def _write(self, data: bytes, *, at_once: bool = True) -> None:
         self.sent_bytes += len(data)
         self._around.observer.sent(self.peer, len(data))
-        if self._direct and at_once:
-            write_now(cast(FileDescriptor, self.transport), data)
+        if at_once:
+            self._writer.write(data)
         else:
             self.transport.write(data)
 

@@ -3,7 +3,6 @@
 import ipaddress
 import socket
 
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress, ITCPTransport, ITransport
 
@@ -28,27 +27,6 @@ def tune(transport: ITransport, user_timeout: float) -> None:
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(user_timeout * 1000))
         raw.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, _UNSENT_BYTES)
-
-
-def writes_directly(transport: object) -> bool:
-    """Whether `write_now` may be used: a plain socket of Twisted's, not TLS, not a test's transport."""
-    return isinstance(transport, FileDescriptor) and not getattr(transport, "TLS", False)
-
-
-def write_now(transport: FileDescriptor, data: bytes) -> None:
-    """Send in this turn when nothing waits before it, instead of after the next poll.
-
-    An error of the socket is not handled here: the rest is left to `write`, and the reactor meets the same
-    error at its next turn, where a connection is expected to end.
-    """
-    if transport.dataBuffer or transport._tempDataBuffer or transport.disconnecting:  # noqa: SLF001
-        transport.write(data)
-        return
-    sent = transport.writeSomeData(data)
-    if not isinstance(sent, int) or sent < 0:
-        sent = 0
-    if sent < len(data):
-        transport.write(data[sent:])
 
 
 def is_loopback(address: IAddress | object) -> bool:

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kraft.resp.incremental import ARGUMENT_OVERHEAD_BYTES, HEADER_BYTES_MAX, TELNET_BYTES_MAX
-from kraft.resp.parser import InlineRequest, Limits, OversizedRequest, Parser
+from kraft.resp.parser import InlineRequest, OversizedRequest, Parser, ParserLimits
 
-SMALL = Limits(
+SMALL = ParserLimits(
     value_bytes=40, request_bytes=80, value_bytes_max=60, request_bytes_max=130, arguments=8, inline_bytes=50
 )
-DEFAULT = Limits()
+DEFAULT = ParserLimits()
 
 
 def multibulk(*arguments: bytes) -> bytes:
@@ -19,7 +19,7 @@ def multibulk(*arguments: bytes) -> bytes:
     return head + b"".join([b"$%d\r\n%b\r\n" % (len(argument), argument) for argument in arguments])
 
 
-def parse(data: bytes, limits: Limits = DEFAULT, cuts=(), quick: bool = True):
+def parse(data: bytes, limits: ParserLimits = DEFAULT, cuts=(), quick: bool = True):
     """All requests and the error, from `data` fed in pieces."""
     parser = Parser(limits)
     if not quick:
@@ -36,7 +36,7 @@ def described(request):
     return type(request).__name__, list(request), extra
 
 
-def error_of(data: bytes, limits: Limits = DEFAULT) -> str | None:
+def error_of(data: bytes, limits: ParserLimits = DEFAULT) -> str | None:
     """The error, the same whole and byte by byte."""
     error: str | None = parse(data, limits)[1]
     assert parse(data, limits, cuts=range(len(data)))[1] == error
@@ -75,7 +75,7 @@ class TestRequests:
             assert len(requests) == (stop >= len(one)) + (stop >= len(one + other)), stop
 
     def test_lines_and_multibulks_alternate(self):
-        parser = Parser(Limits())
+        parser = Parser(ParserLimits())
         assert parser.feed(multibulk(b"GET", b"a") + b"get b\r\n" + multibulk(b"GET", b"c")) == [
             [b"GET", b"a"],
             [b"get", b"b"],
@@ -94,10 +94,10 @@ class TestRequests:
         assert error_of(data) is None
 
     def test_the_rest_of_a_line_is_raw_for_kvstore_set(self):
-        parser = Parser(Limits())
+        parser = Parser(ParserLimits())
         assert parser.feed(b'KVStore-Set k it\'s  "so" \r\n') == [[b"KVStore-Set", b"k", b'it\'s  "so" ']]
         assert parser.feed(b"kvstore-set k\n") == [[b"kvstore-set", b"k"]]
-        assert Parser(Limits(), raw_tail=frozenset()).feed(b"kvstore-set a b c\n") == [
+        assert Parser(ParserLimits(), raw_tail=frozenset()).feed(b"kvstore-set a b c\n") == [
             [b"kvstore-set", b"a", b"b", b"c"]
         ]
 
@@ -192,7 +192,7 @@ class TestErrors:
         )
 
     def test_good_requests_come_first_and_nothing_after(self):
-        parser = Parser(Limits())
+        parser = Parser(ParserLimits())
         assert parser.feed(multibulk(b"PING") * 2 + b"*x\r\n" + multibulk(b"PING")) == [[b"PING"]] * 2
         assert parser.error == "ERR Protocol error: invalid multibulk length"
         assert parser.feed(multibulk(b"PING")) == []
@@ -201,14 +201,14 @@ class TestErrors:
 
 class TestLimits:
     def test_a_line(self):
-        longest = b"echo " + b"a" * (Limits().inline_bytes - 5)
+        longest = b"echo " + b"a" * (ParserLimits().inline_bytes - 5)
         assert len(parse(longest + b"\n")[0]) == 1
         for data in (longest + b"a", longest + b"a\n", longest + b"\r\n", longest[:-1] + b"\r\r\n"):
             assert parse(data) == ([], "ERR Protocol error: too big inline request")
         assert parse(longest, cuts=range(0, len(longest), 7)) == ([], None)
 
     def test_arguments(self):
-        limits = Limits(arguments=3)
+        limits = ParserLimits(arguments=3)
         assert len(parse(multibulk(b"a", b"b", b"c"), limits)[0]) == 1
         assert (
             error_of(multibulk(b"a", b"b", b"c", b"d"), limits)
@@ -244,12 +244,12 @@ class TestLimits:
 
 class TestMemory:
     def test_nothing_is_kept_for_announced_sizes(self):
-        parser = Parser(Limits(arguments=1 << 20))
+        parser = Parser(ParserLimits(arguments=1 << 20))
         parser.feed(b"*1048576\r\n$1000000\r\n")
         assert parser.buffered == ARGUMENT_OVERHEAD_BYTES
 
     def test_buffered_counts_what_is_held(self):
-        parser = Parser(Limits())
+        parser = Parser(ParserLimits())
         assert parser.buffered == 0
         parser.feed(b"*3\r\n$3\r\nSET\r\n$1000\r\n" + b"x" * 600)
         assert parser.buffered == 603 + 2 * ARGUMENT_OVERHEAD_BYTES
@@ -298,7 +298,7 @@ streams = st.lists(pieces | st.binary(max_size=3), max_size=12).map(b"".join)
 
 
 @settings(deadline=None, max_examples=300)
-@given(streams, st.lists(st.integers(0, 400), max_size=8), st.sampled_from([SMALL, Limits()]))
+@given(streams, st.lists(st.integers(0, 400), max_size=8), st.sampled_from([SMALL, ParserLimits()]))
 def test_any_bytes_cut_anywhere_give_the_same(data, cuts, limits):
     """Quick and careful, whole and in pieces: the bytes alone decide."""
     whole = parse(data, limits)

@@ -110,7 +110,7 @@ def test_every_row_is_described() -> None:
     for row in TABLE.values():
         for each in (row, *row.subcommands.values()):
             assert each.summary.endswith("."), each.name
-            assert each.function.__doc__, each.name
+            assert each.run.__doc__, each.name
 
 
 def test_administration_is_marked_as_such(client: Talk) -> None:

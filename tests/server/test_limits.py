@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from kraft.config.values import ClientConfig, LimitsConfig
+from kraft.server import output
 from kraft.server import session as session_module
 from tests.server.fakes import Port, Talk, encode
 
@@ -146,7 +147,7 @@ def test_relief_after_the_client_left_is_harmless(client: Talk) -> None:
 
 def test_more_output_than_may_stay_unread_closes(client: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counted before the values are copied together."""
-    monkeypatch.setattr(session_module, "OUTPUT_BYTES", 5000)
+    monkeypatch.setattr(output, "OUTPUT_BYTES", 5000)
     client.run("SET", "a", "v" * 1000)
     assert len(client.run("MGET", *["a"] * 4)) > 4000
     assert client.run("MGET", *["a"] * 6) == b""
@@ -155,7 +156,7 @@ def test_more_output_than_may_stay_unread_closes(client: Talk, monkeypatch: pyte
 
 
 def test_plain_output_has_the_same_bound(client: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "OUTPUT_BYTES", 5000)
+    monkeypatch.setattr(output, "OUTPUT_BYTES", 5000)
     client.run("SET", "a", "v" * 1000)
     client.ask(b"kraft output plain\r\n")
     assert len(client.ask(b"mget a a a a\r\n")) == 4004
@@ -228,7 +229,7 @@ def test_limits_that_may_change_hold_for_open_connections(port: Port) -> None:
     first, second = port.connect(), port.connect()
     first.run("PING")
     second.run("PING")
-    clients = port.factory.clients
+    clients = port.factory.port
     limits = replace(clients.config.limits, connections=2, dataset_bytes=5)
     clients.reconfigure(replace(clients.config, client=ClientConfig(idle_timeout=20), limits=limits))
 
@@ -244,7 +245,7 @@ def test_draining_answers_what_was_received_then_closes(port: Port) -> None:
     pending, idle = port.connect(), port.connect()
     pending.send(encode("SET", "a", "1") + encode("GET", "a"))
     drained: list[bool] = []
-    port.factory.clients.drain(lambda: drained.append(True))
+    port.factory.port.drain(lambda: drained.append(True))
     assert idle.transport.disconnecting
     idle.lose()
     port.host.settle()

@@ -17,7 +17,7 @@ from kraft.node.errors import (
     TooStale,
     Uncertain,
 )
-from kraft.server import segments
+from kraft.server.segments import ReadSegment
 from tests.server.fakes import Port, Talk, encode
 
 
@@ -159,7 +159,7 @@ def test_a_lost_client_leaves_its_write_alone(client: Talk) -> None:
     assert client.read() == b""
     assert client.port.host.machines[0].keyspace.get(b"a") == b"2"
     assert not client.port.host.reads
-    assert not client.port.factory.clients.sessions
+    assert not client.port.factory.port.sessions
 
 
 def test_groups_split_a_run_and_refuse_to_be_mixed() -> None:
@@ -223,14 +223,14 @@ def test_a_mistake_of_ours_costs_one_client(client: Talk, monkeypatch: pytest.Mo
     other = client.port.connect()
     client.send(encode("GET", "a"))
     other.send(encode("GET", "a"))
-    look, planted = segments.look, [RuntimeError("planted")]
+    replies, planted = ReadSegment.replies, [RuntimeError("planted")]
 
     def wrong(*arguments: Any) -> Any:
         if planted:
             raise planted.pop()
-        return look(*arguments)
+        return replies(*arguments)
 
-    monkeypatch.setattr(segments, "look", wrong)
+    monkeypatch.setattr(ReadSegment, "replies", wrong)
     with capturedLogs() as events:
         client.port.host.settle()
     assert [str(event["log_failure"].value) for event in events] == ["planted"]

@@ -6,7 +6,7 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address
 from twisted.internet.testing import MemoryReactor
 
-from kraft.server import session as session_module
+from kraft.server import output
 from tests.server.fakes import Port, encode
 
 
@@ -81,7 +81,7 @@ def test_a_dead_socket_is_left_to_the_reactor(port: Port) -> None:
 
 
 def test_a_client_that_does_not_read_is_closed(port: Port, monkeypatch) -> None:
-    monkeypatch.setattr(session_module, "OUTPUT_BYTES", 5000)
+    monkeypatch.setattr(output, "OUTPUT_BYTES", 5000)
     protocol, socket = connect(port)
     socket.room = 0
     for _ in range(4):
@@ -185,7 +185,7 @@ def test_a_client_that_leaves_without_reading_is_forgotten(port: Port) -> None:
     protocol.connectionLost()
     port.host.settle()
     assert not port.host.writes
-    assert not port.factory.clients.sessions
+    assert not port.factory.port.sessions
     assert port.observer.paused_now == 0
 
 

@@ -51,4 +51,4 @@ def test_a_request_takes_the_same_way_each_time(nodes, name):
 def test_the_trace_sees_the_whole_way(nodes):
     """From the client's bytes through consensus, disk and machine."""
     files = {file.partition("/")[0] for file in traced(nodes, "SET").files}
-    assert files == {"host", "kv", "peerwire", "raft", "resp", "server", "storage", "transport"}
+    assert files == {"host", "kv", "peerwire", "raft", "resp", "server", "storage", "tcp", "transport"}

@@ -12,6 +12,7 @@ from kraft.peerwire import hello as greetings
 from kraft.peerwire.frames import BULK, GREETING, LINK, PONG, frame, probe
 from kraft.peerwire.hello import NONCE_BYTES, SECRET, Hello, Refusal
 from kraft.raft.messages import Append, Entry, Heartbeat
+from kraft.tcp.writer import DirectWriter
 from kraft.transport.limits import LinkLimits
 from kraft.transport.outbound import pause
 from tests.transport.wires import Descriptor, Network, Node, pair
@@ -116,7 +117,7 @@ def test_a_fast_reader_does_not_keep_the_reactor():
     link = one.links._links["K2"]
     link.transport = transport = Descriptor(room=1 << 30)
     transport.registerProducer(link, True)
-    link._direct = True
+    link._writer = DirectWriter(transport)
 
     one.links.send("K2", [(0, append(1_000_000))])
     first = len(transport.sent)

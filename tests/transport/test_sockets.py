@@ -1,4 +1,4 @@
-"""Addresses of this machine, direct writes, and endpoints."""
+"""Addresses of this machine, options, and endpoints."""
 
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -6,8 +6,7 @@ from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 
 from kraft.transport.outbound import endpoints
-from kraft.transport.sockets import is_loopback, text_of, tune, write_now, writes_directly
-from tests.transport.wires import Descriptor
+from kraft.transport.sockets import is_loopback, text_of, tune
 
 
 @pytest.mark.parametrize(
@@ -38,38 +37,8 @@ def test_addresses_are_written_as_people_write_them():
     assert text_of(None) == "None"
 
 
-@pytest.mark.parametrize("room", [0, 1, 3, 100])
-def test_direct_writes_keep_the_order(room):
-    """What the socket does not take waits, and later writes wait behind it."""
-    transport = Descriptor(room)
-    assert writes_directly(transport)
-
-    write_now(transport, b"abc")
-    write_now(transport, b"def")
-    assert transport.sent == b"abcdef"[:room]
-    transport.room = 100
-    transport.doWrite()
-    write_now(transport, b"ghi")
-
-    assert transport.sent == b"abcdefghi"
-
-
-def test_an_error_is_left_to_the_reactor():
-    """Nothing ends inside a write; the next turn meets the same error."""
-    error = OSError("broken pipe")
-    transport = Descriptor(error)
-
-    write_now(transport, b"abc")
-
-    assert transport.doWrite() is error
-
-
-def test_other_transports_are_written_as_usual():
-    """TLS above all."""
-    secured = Descriptor(1)
-    secured.TLS = True
-    assert not writes_directly(secured)
-    assert not writes_directly(StringTransport())
+def test_other_transports_have_no_options():
+    """They are left alone."""
     tune(StringTransport(), 5.0)
 
 

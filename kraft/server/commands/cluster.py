@@ -4,17 +4,14 @@ A node's id is 40 hex digits made from its id and incarnation, because clients e
 """
 
 import hashlib
-from typing import TYPE_CHECKING
 
 from kraft.host.slots import SLOTS
 from kraft.node.status import MemberStatus, Status
 from kraft.resp.values import Reply, Request
 from kraft.server.addresses import split_address
-from kraft.server.ports import Host
+from kraft.server.commands.spec import CommandContext
+from kraft.server.ports import NodeHost
 from kraft.server.routing import slot_of
-
-if TYPE_CHECKING:
-    from kraft.server.session import Session
 
 
 def redis_id(member: MemberStatus) -> str:
@@ -26,36 +23,36 @@ def _digest(text: str) -> str:
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def _leader_first(session: "Session", status: Status, group: int) -> list[MemberStatus]:
+def _leader_first(context: CommandContext, status: Status, group: int) -> list[MemberStatus]:
     """Members with a known client address; the leader of the group in front, if there is one."""
-    leader = session.clients.host.leader(group)
+    leader = context.port.host.leader(group)
     known = [member for member in status.members if member.client]
     return sorted(known, key=lambda member: member.id != leader)
 
 
-def slots(session: "Session", _: Request) -> Reply:
+def slots(context: CommandContext, _: Request) -> Reply:
     """CLUSTER SLOTS."""
-    host = session.clients.host
+    host = context.port.host
     status = host.status()
     reply: list[Reply] = []
     for first, last, group in host.slots.ranges():
         entry: list[Reply] = [first, last]
-        for member in _leader_first(session, status, group):
+        for member in _leader_first(context, status, group):
             address, port = split_address(member.client)
             entry.append([address.encode(), port, redis_id(member).encode(), []])
         reply.append(entry)
     return reply
 
 
-def shards(session: "Session", _: Request) -> Reply:
+def shards(context: CommandContext, _: Request) -> Reply:
     """CLUSTER SHARDS: one shard per group."""
-    host = session.clients.host
+    host = context.port.host
     status = host.status()
     applied = {group.group: group.applied for group in status.groups}
     reply: list[Reply] = []
     for first, last, group in host.slots.ranges():
         nodes: list[Reply] = []
-        for member in _leader_first(session, status, group):
+        for member in _leader_first(context, status, group):
             address, port = split_address(member.client)
             node: dict[Reply, Reply] = {
                 b"id": redis_id(member).encode(),
@@ -71,16 +68,16 @@ def shards(session: "Session", _: Request) -> Reply:
     return reply
 
 
-def nodes(session: "Session", _: Request) -> Reply:
+def nodes(context: CommandContext, _: Request) -> Reply:
     """CLUSTER NODES: a node that leads lists its slots, the others are replicas of group 0's leader."""
-    host = session.clients.host
+    host = context.port.host
     status = host.status()
     master = next((member for member in status.members if member.id == host.leader(0)), None)
     lines = [_node_line(host, status, member, master) for member in status.members if member.client]
     return "".join(lines).encode()
 
 
-def _node_line(host: Host, status: Status, member: MemberStatus, master: MemberStatus | None) -> str:
+def _node_line(host: NodeHost, status: Status, member: MemberStatus, master: MemberStatus | None) -> str:
     led = [r for r in host.slots.ranges() if host.leader(r[2]) == member.id]
     groups = {group for _, _, group in led} or {0}
     epoch = max((group.term for group in status.groups if group.group in groups), default=0)
@@ -100,13 +97,13 @@ def _node_line(host: Host, status: Status, member: MemberStatus, master: MemberS
     return " ".join(fields) + "\n"
 
 
-def info(session: "Session", _: Request) -> Reply:
+def info(context: CommandContext, _: Request) -> Reply:
     """CLUSTER INFO: `ok` when every group has a known leader."""
-    host = session.clients.host
+    host = context.port.host
     status = host.status()
     leaders = {host.leader(group) for _, _, group in host.slots.ranges()}
     fields: dict[str, object] = {
-        "cluster_enabled": int(session.clients.routing.redirect),
+        "cluster_enabled": int(context.port.routing.redirect),
         "cluster_state": "fail" if "" in leaders else "ok",
         "cluster_slots_assigned": SLOTS,
         "cluster_slots_ok": 0 if "" in leaders else SLOTS,
@@ -120,12 +117,12 @@ def info(session: "Session", _: Request) -> Reply:
     return "".join(f"{name}:{value}\r\n" for name, value in fields.items()).encode()
 
 
-def my_id(session: "Session", _: Request) -> Reply:
+def my_id(context: CommandContext, _: Request) -> Reply:
     """CLUSTER MYID."""
-    host = session.clients.host
+    host = context.port.host
     return next(redis_id(member).encode() for member in host.status().members if member.id == host.id)
 
 
-def key_slot(_: "Session", request: Request) -> Reply:
+def key_slot(_: CommandContext, request: Request) -> Reply:
     """CLUSTER KEYSLOT key."""
     return slot_of(request[2])

@@ -1,48 +1,45 @@
-"""The commands about the connection itself."""
-
-from typing import TYPE_CHECKING
+"""The commands about the connection itself: HELLO, CLIENT, READONLY and the like."""
 
 from kraft.resp.values import Reply, Request
 from kraft.server import errors
 from kraft.server.commands.arguments import integer
+from kraft.server.commands.spec import CommandContext
 from kraft.server.errors import Rejected
+from kraft.server.session_state import SessionState
 
-if TYPE_CHECKING:
-    from kraft.server.session import Session
-
-REDIS_VERSION = "7.4.0"  # what clients take us for when they decide what to send
+REDIS_VERSION = "7.4.0"  # clients decide by it which commands they may send
 NAME_BYTES_MAX = 256  # CLIENT LIST shows three names of every connection
-_USER = b"default"  # the only one, without a password
+_USER = b"default"  # the only user; it has no password
 _WRONG_PASSWORD = "WRONGPASS invalid username-password pair or user is disabled."  # noqa: S105  # a reply
 
 
-def ping(_: "Session", request: Request) -> Reply:
+def ping(_: CommandContext, request: Request) -> Reply:
     """PING [message]."""
     if len(request) > 2:
         raise Rejected(errors.wrong_arity("ping"))
     return request[1] if len(request) == 2 else "PONG"
 
 
-def echo(_: "Session", request: Request) -> Reply:
+def echo(_: CommandContext, request: Request) -> Reply:
     """ECHO message."""
     return request[1]
 
 
-def quit_(session: "Session", _: Request) -> Reply:
-    """QUIT: OK, then the connection closes."""
-    session.quit()
+def quit_(context: CommandContext, _: Request) -> Reply:
+    """QUIT: reply OK, then close the connection."""
+    context.state.closing = True
     return "OK"
 
 
-def select(_: "Session", request: Request) -> Reply:
-    """SELECT 0."""
+def select(_: CommandContext, request: Request) -> Reply:
+    """SELECT 0. There is one database."""
     if integer(request[1]) != 0:
         raise Rejected("ERR DB index is out of range")
     return "OK"
 
 
-def auth(_: "Session", request: Request) -> Reply:
-    """AUTH [user] password: the user `default` needs none and takes any."""
+def auth(_: CommandContext, request: Request) -> Reply:
+    """AUTH [user] password. The user `default` needs no password and accepts any."""
     if len(request) > 3:
         raise Rejected(errors.SYNTAX)
     if len(request) == 2:
@@ -59,9 +56,10 @@ def _check_user(user: bytes) -> None:
         raise Rejected(_WRONG_PASSWORD)
 
 
-def hello(session: "Session", request: Request) -> Reply:
-    """HELLO [2 | 3 [AUTH user password] [SETNAME name]]. Nothing changes unless all of it is right."""
-    protocol, name = session.protocol, session.name
+def hello(context: CommandContext, request: Request) -> Reply:
+    """HELLO [2 | 3 [AUTH user password] [SETNAME name]]. An error in any part changes nothing."""
+    state, port = context.state, context.port
+    protocol, name = state.protocol, state.name
     if len(request) > 1:
         protocol = integer(request[1], "ERR Protocol version is not an integer or out of range")
         if protocol not in (2, 3):
@@ -77,58 +75,54 @@ def hello(session: "Session", request: Request) -> Reply:
             at += 2
         else:
             raise Rejected(f"ERR Syntax error in HELLO option '{errors.printable(request[at])}'")
-    session.protocol, session.name = protocol, name
-    session.name_protocol()
+    state.protocol, state.name = protocol, name
     return {
         b"server": b"redis",
         b"version": REDIS_VERSION.encode(),
         b"proto": protocol,
-        b"id": session.id,
-        b"mode": b"cluster" if session.clients.routing.redirect else b"standalone",
-        b"role": b"master" if session.clients.leads else b"replica",
+        b"id": state.id,
+        b"mode": b"cluster" if port.routing.redirect else b"standalone",
+        b"role": b"master" if port.leads else b"replica",
         b"modules": [],
     }
 
 
-def reset(session: "Session", _: Request) -> Reply:
-    """RESET: the connection as it was when it opened."""
-    session.protocol, session.plain, session.name = 2, False, b""
-    session.readonly = session.fresh = False
-    session.silent, session.skipping = False, 0
-    session.name_protocol()
+def reset(context: CommandContext, _: Request) -> Reply:
+    """RESET: undo everything that this connection has chosen."""
+    context.state.reset()
     return "RESET"
 
 
-def readonly(session: "Session", _: Request) -> Reply:
-    """READONLY: read from this node as it is, at most reads.max_staleness behind the leader."""
-    session.readonly = True
+def readonly(context: CommandContext, _: Request) -> Reply:
+    """READONLY: read from this replica; it may be reads.max_staleness behind the leader in time, not more."""
+    context.state.readonly = True
     return "OK"
 
 
-def readwrite(session: "Session", _: Request) -> Reply:
-    """READWRITE undoes READONLY."""
-    session.readonly = False
+def readwrite(context: CommandContext, _: Request) -> Reply:
+    """READWRITE: undo READONLY."""
+    context.state.readonly = False
     return "OK"
 
 
-def asking(_: "Session", __: Request) -> Reply:
-    """ASKING: slots do not move here, so there is nothing to remember."""
+def asking(_: CommandContext, __: Request) -> Reply:
+    """ASKING: accepted without effect, because slots do not move."""
     return "OK"
 
 
-def client_id(session: "Session", _: Request) -> Reply:
+def client_id(context: CommandContext, _: Request) -> Reply:
     """CLIENT ID."""
-    return session.id
+    return context.state.id
 
 
-def client_getname(session: "Session", _: Request) -> Reply:
+def client_getname(context: CommandContext, _: Request) -> Reply:
     """CLIENT GETNAME."""
-    return session.name or None
+    return context.state.name or None
 
 
-def client_setname(session: "Session", request: Request) -> Reply:
+def client_setname(context: CommandContext, request: Request) -> Reply:
     """CLIENT SETNAME name."""
-    session.name = _client_name(request[2])
+    context.state.name = _client_name(request[2])
     return "OK"
 
 
@@ -144,66 +138,66 @@ def _printable_name(name: bytes, what: str) -> bytes:
     return name
 
 
-def client_setinfo(session: "Session", request: Request) -> Reply:
+def client_setinfo(context: CommandContext, request: Request) -> Reply:
     """CLIENT SETINFO LIB-NAME | LIB-VER value."""
     option = request[2].lower()
     if option not in (b"lib-name", b"lib-ver"):
         raise Rejected(f"ERR Unrecognized option '{errors.printable(request[2])}'")
     word = option.decode()
-    session.library[word] = _printable_name(request[3], word)
+    context.state.library[word] = _printable_name(request[3], word)
     return "OK"
 
 
-def client_info(session: "Session", _: Request) -> Reply:
+def client_info(context: CommandContext, _: Request) -> Reply:
     """CLIENT INFO."""
-    return f"{_line(session)}\n".encode()
+    return f"{_line(context.state, context.port.clock.seconds())}\n".encode()
 
 
-def client_list(session: "Session", request: Request) -> Reply:
+def client_list(context: CommandContext, request: Request) -> Reply:
     """CLIENT LIST [TYPE type] [ID id ...]."""
-    sessions = list(session.clients.sessions.values())
+    states = [session.state for session in context.port.sessions.values()]
     if len(request) > 2:
         option = request[2].upper()
         if option == b"TYPE" and len(request) == 4:
             kind = request[3].lower()
             if kind not in (b"normal", b"master", b"replica", b"slave", b"pubsub"):
                 raise Rejected(f"ERR Unknown client type '{errors.printable(request[3])}'")
-            sessions = sessions if kind == b"normal" else []
+            states = states if kind == b"normal" else []
         elif option == b"ID" and len(request) > 3:
             wanted = {integer(word, "ERR Invalid client ID") for word in request[3:]}
-            sessions = [each for each in sessions if each.id in wanted]
+            states = [state for state in states if state.id in wanted]
         else:
             raise Rejected(errors.SYNTAX)
-    return "".join(f"{_line(each)}\n" for each in sessions).encode()
+    now = context.port.clock.seconds()
+    return "".join(f"{_line(state, now)}\n" for state in states).encode()
 
 
-def _line(session: "Session") -> str:
-    now = session.clients.clock.seconds()
+def _line(state: SessionState, now: float) -> str:
     fields = {
-        "id": session.id,
-        "addr": session.peer,
-        "laddr": session.local,
-        "name": session.name.decode(),
-        "age": int(now - session.opened_at),
-        "idle": int(now - session.last_input_at),
-        "flags": "r" if session.readonly else "N",
+        "id": state.id,
+        "addr": state.peer,
+        "laddr": state.local,
+        "name": state.name.decode(),
+        "age": int(now - state.opened_at),
+        "idle": int(now - state.last_input_at),
+        "flags": "r" if state.readonly else "N",
         "db": 0,
         "sub": 0,
         "psub": 0,
         "multi": -1,
-        "cmd": session.last_command or "NULL",
+        "cmd": state.last_command or "NULL",
         "user": _USER.decode(),
-        "resp": session.protocol,
-        "lib-name": session.library.get("lib-name", b"").decode(),
-        "lib-ver": session.library.get("lib-ver", b"").decode(),
+        "resp": state.protocol,
+        "lib-name": state.library.get("lib-name", b"").decode(),
+        "lib-ver": state.library.get("lib-ver", b"").decode(),
     }
     return " ".join(f"{name}={value}" for name, value in fields.items())
 
 
-def client_kill(session: "Session", request: Request) -> Reply:
+def client_kill(context: CommandContext, request: Request) -> Reply:
     """CLIENT KILL address | ID id | ADDR address | LADDR address [SKIPME yes | no]."""
     if len(request) == 3:
-        if not _kill(session, {b"ADDR": request[2]}, skip_me=False):
+        if not _kill(context, {b"ADDR": request[2]}, skip_me=False):
             raise Rejected("ERR No such client")
         return "OK"
     if len(request) % 2:
@@ -214,44 +208,46 @@ def client_kill(session: "Session", request: Request) -> Reply:
         raise Rejected(errors.SYNTAX)
     if b"ID" in filters:
         integer(filters[b"ID"], "ERR client-id should be greater than 0")
-    return _kill(session, filters, skip_me=skip_me == b"yes")
+    return _kill(context, filters, skip_me=skip_me == b"yes")
 
 
-def _kill(session: "Session", filters: dict[bytes, bytes], *, skip_me: bool) -> int:
+def _kill(context: CommandContext, filters: dict[bytes, bytes], *, skip_me: bool) -> int:
     count = 0
-    for each in list(session.clients.sessions.values()):
-        facts = {b"ID": str(each.id), b"ADDR": each.peer, b"LADDR": each.local}
+    for session in list(context.port.sessions.values()):
+        state = session.state
+        facts = {b"ID": str(state.id), b"ADDR": state.peer, b"LADDR": state.local}
         if any(facts[name].encode() != value for name, value in filters.items()):
             continue
-        if each is session:
+        if state is context.state:
             if skip_me:
                 continue
-            session.quit()
+            state.closing = True  # after this reply
         else:
-            each.abort("killed")
+            session.abort("killed")
         count += 1
     return count
 
 
-def client_switch(_: "Session", request: Request) -> Reply:
-    """CLIENT NO-EVICT and NO-TOUCH on | off: nothing is ever evicted here, so both are true."""
+def client_switch(_: CommandContext, request: Request) -> Reply:
+    """CLIENT NO-EVICT and NO-TOUCH on | off: accepted without effect, because nothing is ever evicted."""
     if request[2].lower() not in (b"on", b"off"):
         raise Rejected(errors.SYNTAX)
     return "OK"
 
 
-def client_reply(session: "Session", request: Request) -> Reply:
-    """CLIENT REPLY ON | OFF | SKIP; only ON is answered."""
+def client_reply(context: CommandContext, request: Request) -> Reply:
+    """CLIENT REPLY ON | OFF | SKIP. Only ON is replied to."""
     mode = request[2].upper()
     if mode not in (b"ON", b"OFF", b"SKIP"):
         raise Rejected(errors.SYNTAX)
+    state = context.state
     if mode == b"SKIP":
-        session.skipping = 2  # this answer and the next one
+        state.skipping = 2  # this reply and the next one
     else:
-        session.silent, session.skipping = mode == b"OFF", 0
+        state.silent, state.skipping = mode == b"OFF", 0
     return "OK"
 
 
-def client_capa(_: "Session", __: Request) -> Reply:
-    """CLIENT CAPA capability ...: none that would change a reply."""
+def client_capa(_: CommandContext, __: Request) -> Reply:
+    """CLIENT CAPA capability ...: accepted; no capability changes a reply."""
     return "OK"

@@ -1,10 +1,9 @@
-"""INFO, COMMAND, CONFIG GET, TIME and ROLE: what a client asks to find out whom it talks to."""
+"""INFO, COMMAND, CONFIG GET, TIME, ROLE and HELP: clients ask them to learn about the server."""
 
 import os
 import resource
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from kraft.node.status import GroupStatus
 from kraft.resp.values import Reply, Request
@@ -12,88 +11,85 @@ from kraft.server import errors
 from kraft.server.addresses import split_address
 from kraft.server.commands.arguments import few, matches
 from kraft.server.commands.connection import REDIS_VERSION
-from kraft.server.commands.spec import ADMIN, READ, WRITE, CommandSpec
+from kraft.server.commands.spec import AnySpec, CommandContext, LocalSpec
 from kraft.server.errors import Rejected
-
-if TYPE_CHECKING:
-    from kraft.server.session import Session
 
 Fields = dict[str, object]
 
 
-def info(session: "Session", request: Request) -> Reply:
-    """INFO [section ...]; without one, with `default`, `all` or `everything`: all of them."""
+def info(context: CommandContext, request: Request) -> Reply:
+    """INFO [section ...]. All sections without an argument, and with `default`, `all` or `everything`."""
     wanted = {word.lower().decode("utf-8", "replace") for word in request[1:]}
     everything = not wanted or wanted & {"default", "all", "everything"}
     texts = []
     for name, fields in _SECTIONS.items():
         if everything or name in wanted:
-            lines = "".join(f"{key}:{value}\r\n" for key, value in fields(session).items())
+            lines = "".join(f"{key}:{value}\r\n" for key, value in fields(context).items())
             texts.append(f"# {name.capitalize()}\r\n{lines}")
     return "\r\n".join(texts).encode()
 
 
-def _server(session: "Session") -> Fields:
-    clients = session.clients
-    uptime = int(clients.clock.seconds() - clients.started)
+def _server(context: CommandContext) -> Fields:
+    port = context.port
+    uptime = int(port.clock.seconds() - port.started)
     return {
         "redis_version": REDIS_VERSION,
-        "redis_mode": "cluster" if clients.routing.redirect else "standalone",
-        "kraft_version": clients.version,
-        "node_id": clients.host.id,
+        "redis_mode": "cluster" if port.routing.redirect else "standalone",
+        "kraft_version": port.version,
+        "node_id": port.host.id,
         "os": f"{os.uname().sysname} {os.uname().release} {os.uname().machine}",
         "arch_bits": 64 if sys.maxsize > 1 << 32 else 32,
         "multiplexing_api": "twisted",
         "process_id": os.getpid(),
-        "tcp_port": split_address(clients.config.client.advertise)[1],
-        "server_time_usec": clients.clock.wall_ms() * 1000,
+        "tcp_port": split_address(port.config.client.advertise)[1],
+        "server_time_usec": port.clock.wall_ms() * 1000,
         "uptime_in_seconds": uptime,
         "uptime_in_days": uptime // 86_400,
     }
 
 
-def _clients(session: "Session") -> Fields:
-    clients = session.clients
+def _clients(context: CommandContext) -> Fields:
+    port = context.port
     return {
-        "connected_clients": len(clients.sessions),
-        "maxclients": clients.limits.connections,
+        "connected_clients": len(port.sessions),
+        "maxclients": port.limits.connections,
         "blocked_clients": 0,
     }
 
 
-def _memory(session: "Session") -> Fields:
-    clients = session.clients
-    used = clients.host.dataset_bytes
+def _memory(context: CommandContext) -> Fields:
+    port = context.port
+    used = port.host.dataset_bytes
     return {
         "used_memory": used,
         "used_memory_dataset": used,
         "used_memory_peak_rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "maxmemory": clients.dataset_bytes_max,
+        "maxmemory": port.dataset_bytes_max,
         "maxmemory_policy": "noeviction",
     }
 
 
-def _persistence(_: "Session") -> Fields:
+def _persistence(_: CommandContext) -> Fields:
     return {"loading": 0, "async_loading": 0, "rdb_bgsave_in_progress": 0, "aof_enabled": 1}
 
 
-def _stats(session: "Session") -> Fields:
-    clients = session.clients
+def _stats(context: CommandContext) -> Fields:
+    port = context.port
     return {
-        "total_connections_received": clients.connections_received,
-        "rejected_connections": clients.connections_rejected,
-        "total_commands_processed": clients.commands_processed,
-        "total_net_input_bytes": clients.bytes_received,
-        "total_net_output_bytes": clients.bytes_sent,
-        "total_error_replies": clients.errors_replied,
+        "total_connections_received": port.connections_received,
+        "rejected_connections": port.connections_rejected,
+        "total_commands_processed": port.commands_processed,
+        "total_net_input_bytes": port.bytes_received,
+        "total_net_output_bytes": port.bytes_sent,
+        "total_error_replies": port.errors_replied,
         "evicted_keys": 0,
     }
 
 
-def _replication(session: "Session") -> Fields:
-    host = session.clients.host
+def _replication(context: CommandContext) -> Fields:
+    host = context.port.host
     leader = host.leader(0)
-    group = _group_zero(session)
+    group = _group_zero(context)
     offset = group.applied if group else 0
     if leader == host.id:
         others = [member for member in host.status().members if member.id != host.id]
@@ -115,27 +111,27 @@ def _replication(session: "Session") -> Fields:
     }
 
 
-def _cpu(_: "Session") -> Fields:
+def _cpu(_: CommandContext) -> Fields:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return {"used_cpu_sys": f"{usage.ru_stime:.6f}", "used_cpu_user": f"{usage.ru_utime:.6f}"}
 
 
-def _cluster(session: "Session") -> Fields:
-    return {"cluster_enabled": int(session.clients.routing.redirect)}
+def _cluster(context: CommandContext) -> Fields:
+    return {"cluster_enabled": int(context.port.routing.redirect)}
 
 
-def _keyspace(session: "Session") -> Fields:
-    groups = session.clients.host.status().groups
+def _keyspace(context: CommandContext) -> Fields:
+    groups = context.port.host.status().groups
     keys = sum(group.keys for group in groups)
     expires = sum(group.expiring_keys for group in groups)
     return {"db0": f"keys={keys},expires={expires},avg_ttl=0"}
 
 
-def _group_zero(session: "Session") -> GroupStatus | None:
-    return next((group for group in session.clients.host.status().groups if group.group == 0), None)
+def _group_zero(context: CommandContext) -> GroupStatus | None:
+    return next((group for group in context.port.host.status().groups if group.group == 0), None)
 
 
-_SECTIONS: dict[str, Callable[["Session"], Fields]] = {
+_SECTIONS: dict[str, Callable[[CommandContext], Fields]] = {
     "server": _server,
     "clients": _clients,
     "memory": _memory,
@@ -148,11 +144,11 @@ _SECTIONS: dict[str, Callable[["Session"], Fields]] = {
 }
 
 
-def role(session: "Session", _: Request) -> Reply:
-    """ROLE: this node's part in group 0."""
-    host = session.clients.host
+def role(context: CommandContext, _: Request) -> Reply:
+    """ROLE: this node's role in group 0."""
+    host = context.port.host
     leader = host.leader(0)
-    group = _group_zero(session)
+    group = _group_zero(context)
     offset = group.applied if group else 0
     if leader != host.id:
         address, port = split_address(host.client_address(leader) if leader else "")
@@ -166,27 +162,27 @@ def role(session: "Session", _: Request) -> Reply:
     return [b"master", offset, followers]
 
 
-def time(session: "Session", _: Request) -> Reply:
+def time(context: CommandContext, _: Request) -> Reply:
     """TIME: seconds and microseconds of this node's clock."""
-    seconds, ms = divmod(session.clients.clock.wall_ms(), 1000)
+    seconds, ms = divmod(context.port.clock.wall_ms(), 1000)
     return [str(seconds).encode(), str(ms * 1000).encode()]
 
 
-def config_get(session: "Session", request: Request) -> Reply:
-    """CONFIG GET pattern ...: Redis' names for what has a counterpart here."""
-    clients, patterns = session.clients, few(request[2:])
+def config_get(context: CommandContext, request: Request) -> Reply:
+    """CONFIG GET pattern ...: the settings of Redis that have a counterpart here."""
+    port, patterns = context.port, few(request[2:])
     settings: dict[str, object] = {
         "appendfsync": "always",
         "appendonly": "yes",
-        "cluster-enabled": "yes" if clients.routing.redirect else "no",
+        "cluster-enabled": "yes" if port.routing.redirect else "no",
         "databases": 1,
-        "maxclients": clients.limits.connections,
-        "maxmemory": clients.dataset_bytes_max,
+        "maxclients": port.limits.connections,
+        "maxmemory": port.dataset_bytes_max,
         "maxmemory-policy": "noeviction",
-        "port": split_address(clients.config.client.advertise)[1],
-        "proto-max-bulk-len": clients.limits.value_bytes,
+        "port": split_address(port.config.client.advertise)[1],
+        "proto-max-bulk-len": port.limits.value_bytes,
         "save": "",
-        "timeout": int(clients.config.client.idle_timeout),
+        "timeout": int(port.config.client.idle_timeout),
     }
     return {
         name.encode(): str(value).encode()
@@ -195,21 +191,21 @@ def config_get(session: "Session", request: Request) -> Reply:
     }
 
 
-def command(session: "Session", request: Request) -> Reply:
+def command(context: CommandContext, request: Request) -> Reply:
     """COMMAND: the whole table."""
     if len(request) > 1:
         raise Rejected(errors.unknown_subcommand(request))
-    return [_entry(row) for row in session.clients.table.values()]
+    return [_entry(spec) for spec in context.table.values()]
 
 
-def command_count(session: "Session", _: Request) -> Reply:
+def command_count(context: CommandContext, _: Request) -> Reply:
     """COMMAND COUNT."""
-    return len(session.clients.table)
+    return len(context.table)
 
 
-def command_list(session: "Session", request: Request) -> Reply:
+def command_list(context: CommandContext, request: Request) -> Reply:
     """COMMAND LIST [FILTERBY PATTERN pattern]."""
-    names = [row.name for row in session.clients.table.values()]
+    names = [spec.name for spec in context.table.values()]
     if len(request) > 2:
         if len(request) != 5 or [w.upper() for w in request[2:4]] != [b"FILTERBY", b"PATTERN"]:
             raise Rejected(errors.SYNTAX)
@@ -217,72 +213,68 @@ def command_list(session: "Session", request: Request) -> Reply:
     return [name.encode() for name in names]
 
 
-def command_info(session: "Session", request: Request) -> Reply:
-    """COMMAND INFO [name ...]: null for an unknown one."""
-    rows = _named(session, request[2:]) if len(request) > 2 else list(session.clients.table.values())
-    return [None if row is None else _entry(row) for row in rows]
+def command_info(context: CommandContext, request: Request) -> Reply:
+    """COMMAND INFO [name ...]: null for an unknown name."""
+    specs = _named(context, request[2:]) if len(request) > 2 else list(context.table.values())
+    return [None if spec is None else _entry(spec) for spec in specs]
 
 
-def command_docs(session: "Session", request: Request) -> Reply:
-    """COMMAND DOCS [name ...]: unknown ones are left out."""
-    rows = _named(session, request[2:]) if len(request) > 2 else list(session.clients.table.values())
-    return {row.name.encode(): _docs(row) for row in rows if row is not None}
+def command_docs(context: CommandContext, request: Request) -> Reply:
+    """COMMAND DOCS [name ...]: unknown names are left out."""
+    specs = _named(context, request[2:]) if len(request) > 2 else list(context.table.values())
+    return {spec.name.encode(): _docs(spec) for spec in specs if spec is not None}
 
 
-def command_getkeys(session: "Session", request: Request) -> Reply:
+def command_getkeys(context: CommandContext, request: Request) -> Reply:
     """COMMAND GETKEYS command [argument ...]."""
     inner = request[2:]
-    row = session.clients.table.get(inner[0].upper())
-    if row is None:
+    spec = context.table.get(inner[0].upper())
+    if spec is None:
         raise Rejected("ERR Invalid command specified")
-    if not row.low <= len(inner) <= row.high:
+    if not spec.low <= len(inner) <= spec.high:
         raise Rejected("ERR Invalid number of arguments specified for command")
-    keys = row.keys_of(inner)
+    keys = spec.keys_of(inner)
     if not keys:
         raise Rejected("ERR The command has no key arguments")
     return list(keys)
 
 
-def _named(session: "Session", names: Request) -> list[CommandSpec | None]:
-    return [session.clients.table.get(name.upper()) for name in few(names)]
+def _named(context: CommandContext, names: Request) -> list[AnySpec | None]:
+    return [context.table.get(name.upper()) for name in few(names)]
 
 
-def _entry(row: CommandSpec) -> Reply:
-    """The ten elements of COMMAND's answer."""
-    kind = {READ: "@read", WRITE: "@write", ADMIN: "@admin"}.get(row.kind)
-    categories: list[Reply] = [word for word in (f"@{row.group}", kind) if word]
-    first, last, step = row.keys
-    nested: list[Reply] = [_entry(sub) for sub in row.subcommands.values()]
-    return [row.name.encode(), row.arity, list(row.flags), first, last, step, categories, [], [], nested]
+def _entry(spec: AnySpec) -> Reply:
+    """The ten elements of one entry of COMMAND's reply."""
+    categories: list[Reply] = [f"@{spec.group}"]
+    if type(spec) is not LocalSpec:
+        categories.append(f"@{spec.kind}")
+    first, last, step = spec.keys
+    nested: list[Reply] = [_entry(sub) for sub in spec.subcommands.values()]
+    return [spec.name.encode(), spec.arity, list(spec.flags), first, last, step, categories, [], [], nested]
 
 
-def _docs(row: CommandSpec) -> Reply:
+def _docs(spec: AnySpec) -> Reply:
     docs: dict[Reply, Reply] = {
-        b"summary": row.summary.encode(),
-        b"since": row.since.encode(),
-        b"group": row.group.encode(),
+        b"summary": spec.summary.encode(),
+        b"since": spec.since.encode(),
+        b"group": spec.group.encode(),
         b"arguments": [],
     }
-    if row.subcommands:
-        docs[b"subcommands"] = {sub.name.encode(): _docs(sub) for sub in row.subcommands.values()}
+    if spec.subcommands:
+        docs[b"subcommands"] = {sub.name.encode(): _docs(sub) for sub in spec.subcommands.values()}
     return docs
 
 
-def unknown(_: "Session", request: Request) -> Reply:
-    """A family without its second word has a wrong arity; with an unknown one it says so."""
+def unknown(_: CommandContext, request: Request) -> Reply:
+    """A family that is given an unknown second word."""
     raise Rejected(errors.unknown_subcommand(request))
 
 
-def help_of(row: CommandSpec) -> list[Reply]:
-    """The lines of `CLIENT HELP` and the like."""
-    family = row.name.upper()
-    lines: list[Reply] = [f"{family} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"]
-    for sub in row.subcommands.values():
-        word = sub.name.rpartition("|")[2].upper()
-        lines += [f"{word} {sub.usage}".rstrip(), f"    {sub.summary}"]
+def family_help(context: CommandContext, request: Request) -> Reply:
+    """HELP of a family: two lines for each of its subcommands."""
+    family = context.table[request[0].upper()]
+    lines: list[Reply] = [f"{family.name.upper()} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"]
+    for spec in family.subcommands.values():
+        word = spec.name.rpartition("|")[2].upper()
+        lines += [f"{word} {spec.usage}".rstrip(), f"    {spec.summary}"]
     return lines
-
-
-def family_help(session: "Session", request: Request) -> Reply:
-    """`<family> HELP`."""
-    return help_of(session.clients.table[request[0].upper()])

@@ -126,12 +126,12 @@ def done(_: AdminResult) -> Reply:
     return "OK"
 
 
-def told(result: object) -> Reply:
+def plain(result: object) -> Reply:
     """Shape of plain results: texts inside lists and dicts are values, not statuses."""
     if isinstance(result, list):
-        return [told(each) for each in result]
+        return [plain(each) for each in result]
     if isinstance(result, dict):
-        return {told(name): told(value) for name, value in result.items()}
+        return {plain(name): plain(value) for name, value in result.items()}
     if isinstance(result, str):
         return result.encode()
     if result is None or isinstance(result, bytes | bool | int | float):

@@ -1,25 +1,22 @@
 """kraft's own commands: what the node knows of itself and the cluster, and the form of replies."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from kraft.node.status import GroupStatus, MemberStatus, TransferStatus
 from kraft.resp.values import Reply, Request
 from kraft.server import errors
+from kraft.server.commands.spec import CommandContext
 from kraft.server.errors import Rejected
 from kraft.server.routing import slot_of
 
-if TYPE_CHECKING:
-    from kraft.server.session import Session
 
-
-def status(session: "Session", _: Request) -> Reply:
+def status(context: CommandContext, _: Request) -> Reply:
     """KRAFT STATUS: this node, and its replica of every group."""
-    now = session.clients.host.status()
+    now = context.port.host.status()
     return {
         b"node": now.node.encode(),
         b"cluster": now.cluster.encode(),
-        b"version": session.clients.version.encode(),
+        b"version": context.port.version.encode(),
         b"state": now.state.encode(),
         b"problem": now.problem.encode(),
         b"groups": [_group(group) for group in now.groups],
@@ -68,9 +65,9 @@ def _transfer(transfer: TransferStatus) -> Reply:
     }
 
 
-def members(session: "Session", _: Request) -> Reply:
+def members(context: CommandContext, _: Request) -> Reply:
     """KRAFT MEMBERS: every node, as this one sees it. Unknown contact and lag are null."""
-    return [_member(member) for member in session.clients.host.status().members]
+    return [_member(member) for member in context.port.host.status().members]
 
 
 def _member(member: MemberStatus) -> Reply:
@@ -87,11 +84,11 @@ def _member(member: MemberStatus) -> Reply:
     }
 
 
-def leader(session: "Session", request: Request) -> Reply:
+def leader(context: CommandContext, request: Request) -> Reply:
     """KRAFT LEADER [key]: of the key's group, or of group 0."""
     if len(request) > 3:
         raise Rejected(errors.wrong_arity("kraft|leader"))
-    host = session.clients.host
+    host = context.port.host
     group = host.slots.group_of(slot_of(request[2])) if len(request) == 3 else 0
     node = host.leader(group)
     if not node:
@@ -99,28 +96,28 @@ def leader(session: "Session", request: Request) -> Reply:
     return {b"group": group, b"leader": node.encode(), b"address": host.client_address(node).encode()}
 
 
-def version(session: "Session", _: Request) -> Reply:
+def version(context: CommandContext, _: Request) -> Reply:
     """KRAFT VERSION."""
-    return session.clients.version.encode()
+    return context.port.version.encode()
 
 
-def consistency(session: "Session", request: Request) -> Reply:
+def consistency(context: CommandContext, request: Request) -> Reply:
     """KRAFT CONSISTENCY LINEARIZABLE | LEASE | STALE: what this connection's reads rest on."""
     level = request[2].upper()
     if level not in (b"LINEARIZABLE", b"LEASE", b"STALE"):
         raise Rejected("ERR consistency is LINEARIZABLE, LEASE or STALE")
-    if level == b"LEASE" and not session.clients.config.raft.lease_reads:
+    if level == b"LEASE" and not context.port.config.raft.lease_reads:
         raise Rejected("ERR this node has no lease reads; set raft.lease_reads: true on all nodes")
-    session.readonly, session.fresh = level == b"STALE", level == b"LINEARIZABLE"
+    context.state.readonly, context.state.fresh = level == b"STALE", level == b"LINEARIZABLE"
     return "OK"
 
 
-def output(session: "Session", request: Request) -> Reply:
+def output(context: CommandContext, request: Request) -> Reply:
     """KRAFT OUTPUT plain | resp: how replies are written on an inline connection."""
     form = request[2].lower()
     if form not in (b"plain", b"resp"):
         raise Rejected(errors.SYNTAX)
-    if form == b"plain" and not session.inline:
+    if form == b"plain" and not context.state.inline:
         raise Rejected("ERR plain output is for inline connections")
-    session.plain = form == b"plain"
+    context.state.plain = form == b"plain"
     return "OK"

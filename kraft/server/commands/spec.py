@@ -1,54 +1,61 @@
-"""What a row of the command table is. The rows themselves are in `commands`.
+"""The specification of one command: what COMMAND shows of it, and the function that runs it.
 
-The kind of a row fixes what its function is: a local one answers at once from the session, a read looks at a
-view of the keyspace, a write only makes the command that the group will log, and one of an administrator the
-command that the host carries out.
+There is one class for each kind of command, because the kind decides what the function is given and gives:
+
+    Local   (context, request) -> reply         answered at once from this connection and this node
+    Read    (view, request) -> reply            looks at a view of the keyspace
+    Write   (request) -> state machine command  makes the command that the group logs
+    Admin   (request) -> admin command          makes the command that the host carries out
+
+Every function may raise `errors.Rejected`. The specifications themselves are in `commands.table`.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import ClassVar, final
 
+from kraft.host.requests.read_rounds import View
+from kraft.kv.commands import Command
+from kraft.kv.replies import Reply as Outcome
+from kraft.node.admin import AdminCommand, AdminResult
 from kraft.resp.values import Reply, Request
-
-LOCAL = "local"
-READ = "read"
-WRITE = "write"
-ADMIN = "admin"
+from kraft.server.port import ClientPort
+from kraft.server.session_state import SessionState
 
 ARGUMENTS_MAX = 1 << 20  # the protocol's own maximum; the parser enforces the configured one
 
+NO_KEYS = (0, 0, 0)
+ONE_KEY = (1, 1, 1)  # the first argument is the key
+ALL_KEYS = (1, -1, 1)  # all arguments are keys
+KEY_VALUE_PAIRS = (1, -1, 2)  # keys and values alternate
 
-@dataclass(frozen=True, slots=True, eq=False)
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CommandSpec:
-    """One command. `arity` is Redis': the exact number of words, or negative for a minimum.
+    """The part that all kinds share.
 
-    `function` is (session, request) -> Reply for a local command, (view, request) -> Reply for a read,
-    (request) -> kv command for a write, and (request) -> `host.admin` command for an administrator's; it may
-    raise `errors.Rejected`. `shape` turns the host's reply into the client's where they differ. `keys` is
-    Redis' (first, last, step), (0, 0, 0) for none. `usage` are the arguments, for people.
+    `name` is in lower case, `client|id` for a subcommand. `arity` is Redis': the exact number of words, or
+    negative for a minimum; `low` and `high` are the same as bounds. `keys` is Redis' (first, last, step) of
+    the words that are keys. `usage` shows the arguments in the HELP of a family. A family (CLIENT, KRAFT) has
+    `subcommands` by their word.
     """
 
+    kind: ClassVar[str] = ""  # read, write, local or admin
     name: str
     arity: int
-    kind: str
-    function: Callable[..., Any]
-    flags: tuple[str, ...] = ()
-    keys: tuple[int, int, int] = (0, 0, 0)
+    flags: tuple[str, ...]
+    keys: tuple[int, int, int] = NO_KEYS
     group: str = "server"
     summary: str = ""
     since: str = "1.0.0"
     usage: str = ""
-    shape: Callable[[Any], Reply] | None = None
-    subcommands: Mapping[bytes, "CommandSpec"] = field(default_factory=dict)
+    subcommands: Mapping[bytes, "AnySpec"] = field(default_factory=dict)
     low: int = field(init=False)
     high: int = field(init=False)
-    grows: bool = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "low", abs(self.arity))
         object.__setattr__(self, "high", self.arity if self.arity > 0 else ARGUMENTS_MAX + 1)
-        object.__setattr__(self, "grows", "denyoom" in self.flags)
 
     def keys_of(self, request: Request) -> list[bytes]:
         """The arguments that are keys."""
@@ -57,13 +64,76 @@ class CommandSpec:
             return []
         return request[first : last + 1 if last > 0 else len(request) + last + 1 : step]
 
-    def of_subcommand(self, request: Request) -> "CommandSpec":
-        """The row of `CLIENT ID` and the like; `self` where there is no second word or no such row."""
-        if not self.subcommands or len(request) < 2:
-            return self
-        return self.subcommands.get(request[1].upper(), self)
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LocalSpec(CommandSpec):
+    """A command about this connection or this node.
+
+    `switches` marks a command that changes how replies are written, its own included.
+    """
+
+    kind: ClassVar[str] = "local"
+    flags: tuple[str, ...] = ("noscript", "loading", "stale", "fast")
+    run: Callable[["CommandContext", Request], Reply]
+    switches: bool = False
 
 
-def rows_by_name(*rows: CommandSpec) -> dict[bytes, CommandSpec]:
-    """Keyed by upper-case name; a subcommand by its own word."""
-    return {row.name.rpartition("|")[2].upper().encode(): row for row in rows}
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReadSpec(CommandSpec):
+    """A command that changes nothing."""
+
+    kind: ClassVar[str] = "read"
+    flags: tuple[str, ...] = ("readonly", "fast")
+    run: Callable[[View, Request], Reply]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WriteSpec(CommandSpec):
+    """A command that is logged. `shape` turns the state machine's reply into the client's if they differ.
+
+    `grows` marks a command that may need memory: it is refused while the dataset is at its limit.
+    """
+
+    kind: ClassVar[str] = "write"
+    flags: tuple[str, ...] = ("write", "fast")
+    run: Callable[[Request], Command]
+    shape: Callable[[Outcome], Reply] | None = None
+    grows: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        CommandSpec.__post_init__(self)
+        object.__setattr__(self, "grows", "denyoom" in self.flags)
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AdminSpec(CommandSpec):
+    """An administrator's command. `shape` turns the host's result into a reply."""
+
+    kind: ClassVar[str] = "admin"
+    flags: tuple[str, ...] = ("admin", "noscript")
+    group: str = "kraft"
+    run: Callable[[Request], AdminCommand]
+    shape: Callable[[AdminResult], Reply]
+
+
+AnySpec = LocalSpec | ReadSpec | WriteSpec | AdminSpec
+CommandTable = Mapping[bytes, AnySpec]
+"""Specifications by name in upper case; subcommands are inside their families."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandContext:
+    """What a local command looks at and may change: one connection, the port it came to, and the table."""
+
+    port: ClientPort
+    state: SessionState
+    table: CommandTable
+
+
+def specs_by_name(*specs: AnySpec) -> dict[bytes, AnySpec]:
+    """`specs` by name in upper case, a subcommand by its own word."""
+    return {spec.name.rpartition("|")[2].upper().encode(): spec for spec in specs}

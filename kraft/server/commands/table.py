@@ -1,161 +1,306 @@
-"""The table of commands: everything the client port understands is a row here, and COMMAND shows these rows.
+"""The table of commands: the client port understands the commands that have a specification here.
 
-Arity, flags and key positions are Redis', so that cluster clients find keys where they expect them.
+COMMAND shows these specifications. Arity, flags and key positions are Redis', so that cluster clients find
+the keys where they expect them.
 """
 
 from collections.abc import Callable
-from typing import Any
 
-from kraft.resp.values import Reply
-from kraft.server.commands import cluster, connection, introspection, keys, kraft_admin, kraft_status
-from kraft.server.commands.spec import ADMIN, LOCAL, READ, WRITE, CommandSpec, rows_by_name
+from kraft.host.requests.read_rounds import View
+from kraft.kv.commands import Command
+from kraft.kv.replies import Reply as Outcome
+from kraft.node.admin import AdminCommand, AdminResult
+from kraft.resp.values import Reply, Request
+from kraft.server.commands import (
+    cluster,
+    connection,
+    introspection,
+    keys,
+    kraft_admin,
+    kraft_status,
+    strings,
+)
+from kraft.server.commands.spec import (
+    ALL_KEYS,
+    KEY_VALUE_PAIRS,
+    NO_KEYS,
+    ONE_KEY,
+    AdminSpec,
+    AnySpec,
+    CommandContext,
+    LocalSpec,
+    ReadSpec,
+    WriteSpec,
+    specs_by_name,
+)
 
 Keys = tuple[int, int, int]
 
-_NONE = (0, 0, 0)
-_ONE = (1, 1, 1)  # the first argument is the key
-_ALL = (1, -1, 1)  # all arguments are keys
-_PAIRS = (1, -1, 2)  # keys and values alternate
-
 
 def _read(
-    name: str, arity: int, function: Callable[..., Any], keys_: Keys, group: str, summary: str
-) -> CommandSpec:
-    return CommandSpec(name, arity, READ, function, ("readonly", "fast"), keys_, group, summary)
+    name: str, arity: int, run: Callable[[View, Request], Reply], keys_: Keys, group: str, summary: str
+) -> ReadSpec:
+    return ReadSpec(name=name, arity=arity, run=run, keys=keys_, group=group, summary=summary)
 
 
 def _write(
     name: str,
     arity: int,
-    function: Callable[..., Any],
+    run: Callable[[Request], Command],
     keys_: Keys,
     group: str,
     summary: str,
-    shape: Callable[[Any], Reply] | None = None,
-) -> CommandSpec:
-    return CommandSpec(name, arity, WRITE, function, ("write", "fast"), keys_, group, summary, shape=shape)
+) -> WriteSpec:
+    return WriteSpec(name=name, arity=arity, run=run, keys=keys_, group=group, summary=summary)
 
 
 def _grow(
     name: str,
     arity: int,
-    function: Callable[..., Any],
+    run: Callable[[Request], Command],
     keys_: Keys,
     group: str,
     summary: str,
-    shape: Callable[[Any], Reply] | None = None,
-) -> CommandSpec:
-    """A write that may need memory: refused when the dataset is at its limit."""
-    return CommandSpec(
-        name, arity, WRITE, function, ("write", "denyoom", "fast"), keys_, group, summary, shape=shape
+    shape: Callable[[Outcome], Reply] | None = None,
+) -> WriteSpec:
+    """A write that may need memory."""
+    flags = ("write", "denyoom", "fast")
+    return WriteSpec(
+        name=name, arity=arity, run=run, flags=flags, keys=keys_, group=group, summary=summary, shape=shape
     )
 
 
 def _local(
     name: str,
     arity: int,
-    function: Callable[..., Any],
+    run: Callable[[CommandContext, Request], Reply],
     group: str,
     summary: str,
-    *subcommands: CommandSpec,
+    *subcommands: AnySpec,
     usage: str = "",
-) -> CommandSpec:
-    flags = ("noscript", "loading", "stale", "fast")
-    nested = rows_by_name(*subcommands)
-    return CommandSpec(
-        name, arity, LOCAL, function, flags, _NONE, group, summary, usage=usage, subcommands=nested
-    )
+    switches: bool = False,
+) -> LocalSpec:
+    return LocalSpec(
+        name=name, arity=arity, run=run, group=group, summary=summary, usage=usage, switches=switches,
+        subcommands=specs_by_name(*subcommands),
+    )  # fmt: skip
 
 
 def _admin(
     name: str,
     arity: int,
-    function: Callable[..., Any],
+    run: Callable[[Request], AdminCommand],
     usage: str,
     summary: str,
-    shape: Callable[[Any], Reply] = kraft_admin.done,
-) -> CommandSpec:
-    flags = ("admin", "noscript")
-    return CommandSpec(name, arity, ADMIN, function, flags, _NONE, "kraft", summary, shape=shape, usage=usage)
+    shape: Callable[[AdminResult], Reply] = kraft_admin.done,
+) -> AdminSpec:
+    return AdminSpec(name=name, arity=arity, run=run, usage=usage, summary=summary, shape=shape)
 
 
 _STRINGS = (
-    _read("get", 2, keys.get, _ONE, "string", "Returns the value of a key."),
-    _grow("set", -3, keys.set_, _ONE, "string", "Sets a key, under a condition and with an expiry."),
-    _grow("setnx", 3, keys.setnx, _ONE, "string", "Sets a key that is missing.", keys.was_set),
-    _grow("setex", 4, keys.setex, _ONE, "string", "Sets a key with an expiry in seconds."),
-    _grow("psetex", 4, keys.setex, _ONE, "string", "Sets a key with an expiry in milliseconds."),
-    _write("getdel", 2, keys.getdel, _ONE, "string", "Returns the value and deletes the key."),
-    _read("mget", -2, keys.mget, _ALL, "string", "Returns the values of several keys."),
-    _grow("mset", -3, keys.mset, _PAIRS, "string", "Sets several keys at once."),
-    _grow("append", 3, keys.append, _ONE, "string", "Appends to a value.", keys.failure_or_value),
-    _read("strlen", 2, keys.strlen, _ONE, "string", "Returns the length of a value."),
-    _grow("incr", 2, keys.incr, _ONE, "string", "Adds one.", keys.failure_or_value),
-    _grow("decr", 2, keys.decr, _ONE, "string", "Subtracts one.", keys.failure_or_value),
-    _grow("incrby", 3, keys.incrby, _ONE, "string", "Adds.", keys.failure_or_value),
-    _grow("decrby", 3, keys.decrby, _ONE, "string", "Subtracts.", keys.failure_or_value),
-    _grow("kvstore-set", 3, keys.set_, _ONE, "kraft", "SET of the Java shell; inline, the rest of the line."),
-    _read("kvstore-get", 2, keys.get, _ONE, "kraft", "GET of the Java shell."),
+    _read("get", 2, strings.get, ONE_KEY, "string", "Returns the value of a key."),
+    _grow(
+        "set",
+        -3,
+        strings.set_,
+        ONE_KEY,
+        "string",
+        "Sets the value of a key, optionally on a condition and with an expiry.",
+    ),
+    _grow(
+        "setnx",
+        3,
+        strings.setnx,
+        ONE_KEY,
+        "string",
+        "Sets the value of a key only if the key does not exist.",
+        strings.was_set,
+    ),
+    _grow(
+        "setex", 4, strings.setex, ONE_KEY, "string", "Sets the value of a key, and its expiry in seconds."
+    ),
+    _grow(
+        "psetex",
+        4,
+        strings.setex,
+        ONE_KEY,
+        "string",
+        "Sets the value of a key, and its expiry in milliseconds.",
+    ),
+    _write("getdel", 2, strings.getdel, ONE_KEY, "string", "Returns the value of a key and deletes the key."),
+    _read("mget", -2, strings.mget, ALL_KEYS, "string", "Returns the values of several strings."),
+    _grow("mset", -3, strings.mset, KEY_VALUE_PAIRS, "string", "Sets the values of several keys atomically."),
+    _grow(
+        "append",
+        3,
+        strings.append,
+        ONE_KEY,
+        "string",
+        "Appends to the value of a key; creates the key if it does not exist.",
+    ),
+    _read("strlen", 2, strings.strlen, ONE_KEY, "string", "Returns the length of the value of a key."),
+    _grow("incr", 2, strings.incr, ONE_KEY, "string", "Increments the integer value of a key by one."),
+    _grow("decr", 2, strings.decr, ONE_KEY, "string", "Decrements the integer value of a key by one."),
+    _grow(
+        "incrby", 3, strings.incrby, ONE_KEY, "string", "Increments the integer value of a key by a number."
+    ),
+    _grow(
+        "decrby", 3, strings.decrby, ONE_KEY, "string", "Decrements the integer value of a key by a number."
+    ),
+    _grow(
+        "kvstore-set",
+        3,
+        strings.set_,
+        ONE_KEY,
+        "kraft",
+        "SET of the Java shell. Inline, the value is the rest of the line.",
+    ),
+    _read("kvstore-get", 2, strings.get, ONE_KEY, "kraft", "GET of the Java shell."),
 )
 
 _KEYS = (
-    _write("del", -2, keys.delete, _ALL, "generic", "Deletes keys."),
-    _write("unlink", -2, keys.delete, _ALL, "generic", "Deletes keys."),
-    _read("exists", -2, keys.exists, _ALL, "generic", "Counts the keys that exist."),
-    _read("type", 2, keys.type_, _ONE, "generic", "Returns string, or none."),
-    _write("expire", -3, keys.expire, _ONE, "generic", "Sets the time to live in seconds."),
-    _write("pexpire", -3, keys.expire, _ONE, "generic", "Sets the time to live in milliseconds."),
-    _write("expireat", -3, keys.expire, _ONE, "generic", "Sets the expiry to a Unix time."),
-    _write("pexpireat", -3, keys.expire, _ONE, "generic", "Sets the expiry to Unix milliseconds."),
-    _write("persist", 2, keys.persist, _ONE, "generic", "Removes the expiry."),
-    _read("ttl", 2, keys.ttl, _ONE, "generic", "Returns the time to live in seconds."),
-    _read("pttl", 2, keys.pttl, _ONE, "generic", "Returns the time to live in milliseconds."),
-    _read("expiretime", 2, keys.expiretime, _ONE, "generic", "Returns the expiry as a Unix time."),
-    _read("pexpiretime", 2, keys.pexpiretime, _ONE, "generic", "Returns the expiry in Unix milliseconds."),
-    _read("dbsize", 1, keys.dbsize, _NONE, "server", "Counts the keys."),
+    _write("del", -2, keys.delete, ALL_KEYS, "generic", "Deletes keys."),
+    _write("unlink", -2, keys.delete, ALL_KEYS, "generic", "Deletes keys."),
+    _read("exists", -2, keys.exists, ALL_KEYS, "generic", "Counts the given keys that exist."),
+    _read(
+        "type",
+        2,
+        keys.type_,
+        ONE_KEY,
+        "generic",
+        "Returns the type of a value: string, or none without a key.",
+    ),
+    _write("expire", -3, keys.expire, ONE_KEY, "generic", "Sets the expiry of a key in seconds from now."),
+    _write(
+        "pexpire", -3, keys.expire, ONE_KEY, "generic", "Sets the expiry of a key in milliseconds from now."
+    ),
+    _write(
+        "expireat", -3, keys.expire, ONE_KEY, "generic", "Sets the expiry of a key to a Unix time in seconds."
+    ),
+    _write(
+        "pexpireat",
+        -3,
+        keys.expire,
+        ONE_KEY,
+        "generic",
+        "Sets the expiry of a key to a Unix time in milliseconds.",
+    ),
+    _write("persist", 2, keys.persist, ONE_KEY, "generic", "Removes the expiry of a key."),
+    _read("ttl", 2, keys.ttl, ONE_KEY, "generic", "Returns the time until a key expires, in seconds."),
+    _read("pttl", 2, keys.pttl, ONE_KEY, "generic", "Returns the time until a key expires, in milliseconds."),
+    _read(
+        "expiretime",
+        2,
+        keys.expiretime,
+        ONE_KEY,
+        "generic",
+        "Returns the expiry of a key as a Unix time in seconds.",
+    ),
+    _read(
+        "pexpiretime",
+        2,
+        keys.pexpiretime,
+        ONE_KEY,
+        "generic",
+        "Returns the expiry of a key as a Unix time in milliseconds.",
+    ),
+    _read("dbsize", 1, keys.dbsize, NO_KEYS, "server", "Returns the number of keys."),
 )
 
 _CLIENT = (
     _local("client|id", 2, connection.client_id, "connection", "Returns the id of this connection."),
     _local("client|getname", 2, connection.client_getname, "connection", "Returns this connection's name."),
     _local("client|setname", 3, connection.client_setname, "connection", "Names this connection."),
-    _local("client|setinfo", 4, connection.client_setinfo, "connection", "Tells the client library's name."),
+    _local(
+        "client|setinfo",
+        4,
+        connection.client_setinfo,
+        "connection",
+        "Sets the name or version of the client library.",
+    ),
     _local("client|info", 2, connection.client_info, "connection", "Describes this connection."),
     _local("client|list", -2, connection.client_list, "connection", "Describes all connections."),
     _local("client|kill", -3, connection.client_kill, "connection", "Closes connections."),
-    _local("client|no-evict", 3, connection.client_switch, "connection", "Accepted; nothing is evicted."),
-    _local("client|no-touch", 3, connection.client_switch, "connection", "Accepted; nothing is evicted."),
-    _local("client|reply", 3, connection.client_reply, "connection", "Switches replies off and on."),
-    _local("client|capa", -3, connection.client_capa, "connection", "Accepted; changes nothing."),
+    _local(
+        "client|no-evict",
+        3,
+        connection.client_switch,
+        "connection",
+        "Accepted without effect: keys are never evicted.",
+    ),
+    _local(
+        "client|no-touch",
+        3,
+        connection.client_switch,
+        "connection",
+        "Accepted without effect: keys are never evicted.",
+    ),
+    _local(
+        "client|reply",
+        3,
+        connection.client_reply,
+        "connection",
+        "Switches replies off and on.",
+        switches=True,
+    ),
+    _local("client|capa", -3, connection.client_capa, "connection", "Accepted without effect."),
     _local("client|help", 2, introspection.family_help, "connection", "Lists the subcommands."),
 )
 
 _CONNECTION = (
-    _local("ping", -1, connection.ping, "connection", "Answers PONG, or the message."),
+    _local("ping", -1, connection.ping, "connection", "Returns PONG, or the message."),
     _local("echo", 2, connection.echo, "connection", "Returns the message."),
-    _local("select", 2, connection.select, "connection", "Accepts database 0."),
-    _local("auth", -2, connection.auth, "connection", "Accepts the user default."),
-    _local("hello", -1, connection.hello, "connection", "Chooses RESP2 or RESP3."),
+    _local("select", 2, connection.select, "connection", "Selects database 0, the only one."),
+    _local("auth", -2, connection.auth, "connection", "Authenticates as the user default."),
+    _local(
+        "hello",
+        -1,
+        connection.hello,
+        "connection",
+        "Chooses RESP2 or RESP3 and describes the server.",
+        switches=True,
+    ),
     _local("quit", -1, connection.quit_, "connection", "Closes the connection."),
     _local("exit", -1, connection.quit_, "connection", "QUIT of the Java shell."),
-    _local("reset", 1, connection.reset, "connection", "Resets the connection's state."),
-    _local("readonly", 1, connection.readonly, "cluster", "Reads this node as it is."),
-    _local("readwrite", 1, connection.readwrite, "cluster", "Undoes READONLY."),
-    _local("asking", 1, connection.asking, "cluster", "Accepted; slots do not move."),
-    _local("client", -2, introspection.unknown, "connection", "About connections.", *_CLIENT),
+    _local("reset", 1, connection.reset, "connection", "Resets the state of this connection.", switches=True),
+    _local(
+        "readonly",
+        1,
+        connection.readonly,
+        "cluster",
+        "Lets this connection read from this replica, which may lag.",
+    ),
+    _local("readwrite", 1, connection.readwrite, "cluster", "Ends the effect of READONLY."),
+    _local("asking", 1, connection.asking, "cluster", "Accepted without effect: slots do not move."),
+    _local(
+        "client",
+        -2,
+        introspection.unknown,
+        "connection",
+        "Contains the commands about connections.",
+        *_CLIENT,
+    ),
 )
 
 _COMMAND = (
-    _local("command|count", 2, introspection.command_count, "server", "Counts the commands."),
-    _local("command|list", -2, introspection.command_list, "server", "Names the commands."),
-    _local("command|info", -2, introspection.command_info, "server", "Describes commands to programs."),
-    _local("command|docs", -2, introspection.command_docs, "server", "Describes commands to people."),
-    _local("command|getkeys", -3, introspection.command_getkeys, "server", "Returns a command's keys."),
+    _local("command|count", 2, introspection.command_count, "server", "Returns the number of commands."),
+    _local("command|list", -2, introspection.command_list, "server", "Returns the names of the commands."),
+    _local(
+        "command|info",
+        -2,
+        introspection.command_info,
+        "server",
+        "Returns arity, flags and key positions of commands.",
+    ),
+    _local(
+        "command|docs", -2, introspection.command_docs, "server", "Returns the documentation of commands."
+    ),
+    _local("command|getkeys", -3, introspection.command_getkeys, "server", "Returns the keys in a command."),
     _local("command|help", 2, introspection.family_help, "server", "Lists the subcommands."),
 )
 
 _CONFIG = (
-    _local("config|get", -3, introspection.config_get, "server", "Returns settings by pattern."),
+    _local("config|get", -3, introspection.config_get, "server", "Returns the settings whose names match."),
     _local("config|help", 2, introspection.family_help, "server", "Lists the subcommands."),
 )
 
@@ -164,14 +309,20 @@ _CLUSTER = (
     _local("cluster|shards", 2, cluster.shards, "cluster", "Returns slot ranges and their nodes as maps."),
     _local("cluster|nodes", 2, cluster.nodes, "cluster", "Returns one line per node."),
     _local("cluster|info", 2, cluster.info, "cluster", "Returns the state of the cluster."),
-    _local("cluster|myid", 2, cluster.my_id, "cluster", "Returns this node's id."),
-    _local("cluster|keyslot", 3, cluster.key_slot, "cluster", "Returns a key's slot."),
+    _local("cluster|myid", 2, cluster.my_id, "cluster", "Returns the id of this node, 40 hex digits."),
+    _local("cluster|keyslot", 3, cluster.key_slot, "cluster", "Returns the slot of a key."),
     _local("cluster|help", 2, introspection.family_help, "cluster", "Lists the subcommands."),
 )
 
 _KRAFT = (
-    _local("kraft|status", 2, kraft_status.status, "kraft", "Shows this node's replica of every group."),
-    _local("kraft|members", 2, kraft_status.members, "kraft", "Shows every node."),
+    _local(
+        "kraft|status", 2, kraft_status.status, "kraft",
+        "Shows the state of this node and of its replica of every group.",
+    ),
+    _local(
+        "kraft|members", 2, kraft_status.members, "kraft",
+        "Shows every member: its kind, address, last contact and lag.",
+    ),
     _local(
         "kraft|leader", -2, kraft_status.leader, "kraft",
         "Shows the leader of a key's group, or of group 0.", usage="[key]",
@@ -179,43 +330,57 @@ _KRAFT = (
     _local("kraft|version", 2, kraft_status.version, "kraft", "Shows the version of kraft."),
     _local(
         "kraft|consistency", 3, kraft_status.consistency, "kraft",
-        "Chooses what the reads of this connection rest on.", usage="LINEARIZABLE|LEASE|STALE",
+        "Chooses the consistency of the reads of this connection.", usage="LINEARIZABLE|LEASE|STALE",
     ),
     _local(
         "kraft|output", 3, kraft_status.output, "kraft",
-        "PLAIN: readable replies on an inline connection.", usage="PLAIN|RESP",
+        "PLAIN writes replies as readable lines, on an inline connection.", usage="PLAIN|RESP", switches=True,
     ),
     _admin(
         "kraft|add", -4, kraft_admin.add, "id host raft-port [LEARNER] [FORCE]",
-        "Makes a standby node a member: a learner first, a voter once it has caught up.",
+        "Makes a standby node a member: a learner first, then a voter once it has caught up.",
     ),
-    _admin("kraft|remove", -3, kraft_admin.remove, "id [FORCE]", "Takes a member out, for good."),
-    _admin("kraft|promote", -3, kraft_admin.promote, "id [FORCE]", "Lets a learner vote."),
+    _admin("kraft|remove", -3, kraft_admin.remove, "id [FORCE]", "Removes a member for good."),
+    _admin("kraft|promote", -3, kraft_admin.promote, "id [FORCE]", "Makes a learner a voter."),
     _admin("kraft|demote", -3, kraft_admin.demote, "id [FORCE]", "Makes a voter a learner."),
     _admin(
         "kraft|address", -4, kraft_admin.readdress, "id host raft-port [FORCE]",
-        "Tells where a member's peer port is from now on.",
+        "Changes the address of a member's peer port.",
     ),
     _admin(
         "kraft|replace", -5, kraft_admin.replace, "old new host raft-port [FORCE]",
-        "Puts a standby node in a member's place, in one step.",
+        "Replaces a member by a standby node in one step.",
     ),
-    _admin("kraft|transfer", -2, kraft_admin.transfer, "[id]", "Hands leadership to a voter."),
-    _admin("kraft|stepdown", 2, kraft_admin.step_down, "", "Hands leadership to the voter closest behind."),
-    _admin("kraft|drain", 3, kraft_admin.drain, "ON|OFF", "ON: this node leads nothing until OFF."),
+    _admin(
+        "kraft|transfer", -2, kraft_admin.transfer, "[id]",
+        "Transfers leadership to the voter id, or to the most up-to-date voter.",
+    ),
+    _admin(
+        "kraft|stepdown", 2, kraft_admin.step_down, "",
+        "Transfers leadership to the most up-to-date voter.",
+    ),
+    _admin(
+        "kraft|drain", 3, kraft_admin.drain, "ON|OFF",
+        "ON: moves all leadership away from this node, until OFF.",
+    ),
     _admin(
         "kraft|snapshot", 2, kraft_admin.snapshot, "",
-        "Takes a checkpoint on every node; returns its index.", kraft_admin.told,
+        "Takes a checkpoint on every node; returns its log index.", kraft_admin.plain,
     ),
     _admin(
         "kraft|compact", -2, kraft_admin.compact, "[KEEP entries]",
-        "Drops this node's log behind its checkpoint; returns how many entries went.", kraft_admin.told,
+        "Trims this node's log to that many entries before its last checkpoint; returns the number dropped.",
+        kraft_admin.plain,
     ),
     _admin(
         "kraft|verify", 2, kraft_admin.verify, "",
-        "Compares the replicas at one index; returns the sum of each.", kraft_admin.told,
+        "Compares all replicas at one log index; returns the checksum of each.",
+        kraft_admin.plain,
     ),
-    _admin("kraft|reseed", 3, kraft_admin.reseed, "id", "Replaces a replica that differs by a copy."),
+    _admin(
+        "kraft|reseed", 3, kraft_admin.reseed, "id",
+        "Replaces a replica that differs by a copy of the leader's state.",
+    ),
     _local("kraft|help", 2, introspection.family_help, "kraft", "Lists the subcommands."),
 )  # fmt: skip
 
@@ -225,21 +390,30 @@ _JAVA = (
 )
 
 _SERVER = (
-    _local("info", -1, introspection.info, "server", "Describes the server."),
-    _local("time", 1, introspection.time, "server", "Returns the server's time."),
-    _local("role", 1, introspection.role, "server", "Returns this node's role."),
-    _local("command", -1, introspection.command, "server", "Describes the commands.", *_COMMAND),
-    _local("config", -2, introspection.unknown, "server", "Returns settings.", *_CONFIG),
-    _local("cluster", -2, introspection.unknown, "cluster", "About the cluster.", *_CLUSTER),
-    _local("kraft", -2, introspection.unknown, "kraft", "About kraft.", *_KRAFT),
+    _local("info", -1, introspection.info, "server", "Returns facts and counters about the server."),
+    _local("time", 1, introspection.time, "server", "Returns the time of the server."),
+    _local("role", 1, introspection.role, "server", "Returns the replication role of this node."),
+    _local(
+        "command",
+        -1,
+        introspection.command,
+        "server",
+        "Returns the specifications of all commands.",
+        *_COMMAND,
+    ),
+    _local("config", -2, introspection.unknown, "server", "Contains the commands about settings.", *_CONFIG),
+    _local(
+        "cluster", -2, introspection.unknown, "cluster", "Contains the commands about the cluster.", *_CLUSTER
+    ),
+    _local("kraft", -2, introspection.unknown, "kraft", "Contains kraft's own commands.", *_KRAFT),
 )
 
-TABLE: dict[bytes, CommandSpec] = rows_by_name(*_STRINGS, *_KEYS, *_CONNECTION, *_SERVER, *_JAVA)
-"""All rows by upper-case name; subcommands are inside their families."""
+TABLE: dict[bytes, AnySpec] = specs_by_name(*_STRINGS, *_KEYS, *_CONNECTION, *_SERVER, *_JAVA)
+"""All specifications by name in upper case; subcommands are inside their families."""
 
 NAMES: tuple[str, ...] = (
     "unknown",
-    *(row.name for row in TABLE.values()),
-    *(sub.name for row in TABLE.values() for sub in row.subcommands.values()),
+    *(spec.name for spec in TABLE.values()),
+    *(sub.name for spec in TABLE.values() for sub in spec.subcommands.values()),
 )
-"""Every name an observer can be told."""
+"""Every name that is reported to an observer."""

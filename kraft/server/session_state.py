@@ -1,0 +1,37 @@
+"""What one connection has chosen and shown so far: plain data, which commands read and change.
+
+A `Session` acts on it; nothing here acts. What a later command adds to a connection (a user, a MULTI queue,
+watched keys, subscriptions) is a field here, so that RESET and CLIENT LIST see it.
+"""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class SessionState:
+    """One connection. `peer` and `local` are addresses for CLIENT LIST; times are `Clock.seconds`."""
+
+    id: int
+    peer: str
+    local: str
+    opened_at: float
+    last_input_at: float
+    protocol: int = 2  # RESP version, 2 or 3
+    protocol_name: str = "resp2"  # as last reported to the observer: inline, resp2 or resp3
+    inline: bool = False  # the last request was a line of text
+    plain: bool = False  # replies are readable lines
+    readonly: bool = False  # reads are answered from this replica as it is
+    fresh: bool = False  # reads never rest on a lease
+    silent: bool = False  # CLIENT REPLY OFF
+    skipping: int = 0  # replies still to be left out, after CLIENT REPLY SKIP
+    closing: bool = False  # drop the requests that follow, and close after the present reply
+    name: bytes = b""
+    library: dict[str, bytes] = field(default_factory=dict)  # CLIENT SETINFO: lib-name, lib-ver
+    last_command: str = ""
+    requests_received: int = 0
+
+    def reset(self) -> None:
+        """RESET: everything that a client can choose is as it was when the connection opened."""
+        self.protocol, self.plain, self.name = 2, False, b""
+        self.readonly = self.fresh = False
+        self.silent, self.skipping = False, 0

@@ -1,0 +1,44 @@
+"""Direct writes: in order, at once where the socket takes them."""
+
+import pytest
+from twisted.internet.testing import StringTransport
+
+from kraft.tcp.writer import DirectWriter
+from tests.transport.wires import Descriptor
+
+
+@pytest.mark.parametrize("room", [0, 1, 3, 100])
+def test_direct_writes_keep_the_order(room):
+    """What the socket does not take waits, and later writes wait behind it."""
+    transport = Descriptor(room)
+    writer = DirectWriter(transport)
+
+    writer.write(b"abc")
+    assert writer.write(b"def") == writer.unsent_bytes == max(0, 6 - room)
+    assert transport.sent == b"abcdef"[:room]
+    transport.room = 100
+    transport.doWrite()
+    writer.write(b"ghi")
+
+    assert transport.sent == b"abcdefghi"
+
+
+def test_an_error_is_left_to_the_reactor():
+    """Nothing ends inside a write; the next turn meets the same error."""
+    error = OSError("broken pipe")
+    transport = Descriptor(error)
+
+    DirectWriter(transport).write(b"abc")
+
+    assert transport.doWrite() is error
+
+
+def test_other_transports_are_written_as_usual():
+    """TLS above all: its bytes must not pass the layer that encrypts them."""
+    secured, plain = Descriptor(100), StringTransport()
+    secured.TLS = True
+    for transport in (secured, plain):
+        writer = DirectWriter(transport)
+        assert writer.write(b"abc") == writer.unsent_bytes == 0
+    assert secured.sent == b""
+    assert plain.value() == b"abc"
