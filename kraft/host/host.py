@@ -19,15 +19,17 @@ from kraft.host.fast_election import FastElection
 from kraft.host.group.group import Group
 from kraft.host.lifecycle import Lifecycle
 from kraft.host.membership.formation import Formation
+from kraft.host.membership.machine_version import MachineVersion
 from kraft.host.membership.peers import Peers
 from kraft.host.persistence import Persistence, Written
-from kraft.host.ports import Disk, HostObserver, Network
+from kraft.host.ports import Disk, Fatal, HostObserver, Network
 from kraft.host.requests.proposals import WriteDone
 from kraft.host.requests.read_rounds import ReadDone
 from kraft.host.slots import SlotMap
 from kraft.host.status import node_status
 from kraft.host.turns import Turns
 from kraft.kv.commands import Command
+from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.admin import AdminCommand, AdminDone
 from kraft.node.errors import NoLeader
 from kraft.node.ports import Clock
@@ -54,8 +56,9 @@ class Host:
         jitter: Jitter,
         observer: HostObserver,
         raft_observer: RaftObserver,
-        fatal: Callable[[str], None],
+        fatal: Fatal,
         groups: int = 1,
+        machine_version: int = MACHINE_VERSION,
     ) -> None:
         self.slots = SlotMap(groups)
         self.groups: dict[int, Group] = {}  # by id, from the end of its replay on
@@ -67,7 +70,10 @@ class Host:
         self._tick_seconds = settings.tick_seconds(config)
         self._started_at = clock.seconds()
         voters = frozenset(config.cluster.members) or frozenset([config.node.id])
-        formation = Formation(loaded.identity, config.peer.advertise, voters, standby=config.cluster.standby)
+        version = MachineVersion(machine_version)
+        formation = Formation(
+            loaded.identity, config.peer.advertise, voters, config.cluster.standby, version=version
+        )
         self.peers = Peers(config, clock, formation, loaded.starts, session=jitter(1 << 62))
         self.persistence = Persistence(disk, clock, self)
         self._turns = turns = Turns(clock, self)
@@ -198,13 +204,19 @@ class Host:
     def check(self, hello: Hello) -> str | None:
         """The reason to refuse the link of a peer that greets so, or None.
 
-        Ends the process when the greeting shows that the cluster has disowned this node.
+        Ends the process when the greeting shows that the cluster has disowned this node, or that this program
+        is too old for it.
         """
-        disowned = self.peers.formation.disowned(hello)
+        formation = self.peers.formation
+        disowned = formation.disowned(hello)
         if disowned is not None:
             self._fatal(disowned)
             return disowned
-        return self.peers.formation.objection(hello)
+        outdated = formation.outdated(hello)
+        if outdated is not None:
+            self._fatal(outdated, outdated=True)
+            return outdated
+        return formation.objection(hello)
 
     def link_up(self, peer: str, hello: Hello) -> None:
         """A link to `peer` is ready for messages."""

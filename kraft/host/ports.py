@@ -104,6 +104,13 @@ class Network(Protocol):
         """Close the link to `peer` and dial it no more."""
 
 
+class Fatal(Protocol):
+    """Ends the process with a reason; does not return, but in tests."""
+
+    def __call__(self, reason: str, *, outdated: bool = False) -> None:
+        """`outdated`: this program is too old for its cluster, so that starting it again would not help."""
+
+
 class HostObserver(Protocol):
     """What the host tells of itself; implementations must not raise and must not call back."""
 

@@ -97,8 +97,8 @@ class Machine:
         """`version` is in force from here on. Raises `UnsupportedVersion` when this program lacks it."""
         if version > MACHINE_VERSION:
             raise UnsupportedVersion(
-                f"machine version {version} is in force in this cluster and this program supports up to "
-                f"{MACHINE_VERSION}: install a newer kraft on this node"
+                f"it supports machine version {MACHINE_VERSION}, but version {version} is in force: "
+                "install a newer kraft"
             )
         self.apply(stamp, ())
         self.version = max(self.version, version)

@@ -1,4 +1,7 @@
-"""Errors that end the process: reported once, in one line where possible, with exit status 1."""
+"""Errors that end the process: reported once, in one line where possible.
+
+The exit status is 1, or `OUTDATED_STATUS` when this program is too old for its cluster.
+"""
 
 import contextlib
 import os
@@ -9,6 +12,8 @@ from typing import NoReturn
 
 from kraft.telemetry.logs import LogSink, logger
 from kraft.telemetry.notify import Notifier
+
+OUTDATED_STATUS = 78  # EX_CONFIG: only a newer kraft helps, so a service manager should not try again
 
 
 class CannotStart(Exception):
@@ -25,14 +30,15 @@ class FailureReporter:
         self._log = log
         self._notifier = notifier
 
-    def exit(self, reason: str) -> NoReturn:
+    def exit(self, reason: str, *, outdated: bool = False) -> NoReturn:
         """Report `reason` and end the process at once, when it would be wrong to go on.
 
         `os._exit`, because an orderly stop ends with status 0, and a service manager would not restart the
-        node. A disk that failed must not be written to again in any case.
+        node. A disk that failed must not be written to again in any case. `outdated`: this program is too old
+        for its cluster.
         """
         self.report(reason)
-        os._exit(1)
+        os._exit(OUTDATED_STATUS if outdated else 1)
 
     def uncaught(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         """A `sys.excepthook`: report the error that ends the process. Errors during the start end here."""

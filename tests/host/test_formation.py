@@ -1,6 +1,9 @@
 """How an empty directory becomes a member, and never a second cluster."""
 
+from msgspec.structs import replace
+
 from kraft.host.membership.formation import Formation, cluster_id
+from kraft.host.membership.machine_version import MachineVersion
 from kraft.node.values import Identity
 from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import Invitation
@@ -353,3 +356,51 @@ def test_another_directory_counts_its_own_starts():
     fresh = waiting("K2", "f" * 32)
     k1.introduce("K2")
     assert k1.objection(hello(fresh, starts=1)) is None
+
+
+def versioned(formation, lowest, highest):
+    """The greeting of a node that has `lowest` in force and supports `highest`."""
+    return replace(hello(formation), machine_min=lowest, machine_max=highest)
+
+
+class TestMachineVersions:
+    """Formed nodes refuse a peer that is too old; a node that is itself too old must not go on."""
+
+    def test_any_version_will_do_until_one_is_raised(self):
+        k1, k2, _ = formed()
+        assert k1.objection(versioned(k2, 1, 1)) is None
+        assert k1.outdated(versioned(k2, 1, 99)) is None
+
+    def test_a_peer_below_the_version_in_force_is_refused(self):
+        k1, k2, _ = formed()
+        k1.version.in_force = 2
+        assert k1.objection(versioned(k2, 1, 2)) is None
+        assert k1.objection(versioned(k2, 1, 1)) == (
+            "K2 supports machine version 1, but version 2 is in force in the cluster: "
+            "install a newer kraft on K2"
+        )
+
+    def test_an_old_node_to_be_added_hears_why_not(self):
+        k1, _, _ = formed()
+        k1.version.in_force = 2
+        k1.introduce("K4")
+        assert "install a newer kraft on K4" in k1.objection(versioned(waiting("K4"), 1, 1))
+        assert "install a newer kraft on K4" in k1.objections["K4"]
+
+    def test_a_node_that_is_too_old_for_its_cluster_ends(self):
+        k1, k2, _ = formed()
+        k1.version = MachineVersion(2)
+        assert k1.outdated(versioned(k2, 2, 3)) is None
+        assert k1.outdated(versioned(k2, 3, 3)) == (
+            "K1 supports machine version 2, but version 3 is in force in the cluster: "
+            "install a newer kraft on K1"
+        )
+
+    def test_so_does_one_that_waits_to_be_added(self):
+        k2 = formed()[1]
+        assert "install a newer kraft on K4" in waiting("K4").outdated(versioned(k2, 7, 9))
+
+    def test_another_cluster_is_no_reason_to_end(self):
+        k1, k2, _ = formed()
+        foreign = replace(versioned(k2, 7, 9), cluster="f" * 32)
+        assert k1.outdated(foreign) is None

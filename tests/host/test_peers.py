@@ -6,7 +6,9 @@ from kraft.config import Config
 from kraft.config.values import ClusterConfig, NodeConfig
 from kraft.host.membership.formation import Formation
 from kraft.host.membership.peers import PARTING_SECONDS, SEEK_SECONDS, Peers
+from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.values import Identity
+from kraft.peerwire.hello import Hello
 from kraft.raft.membership.configuration import Configuration, Member
 from tests.host.fakes import Clock
 
@@ -99,3 +101,28 @@ def test_without_a_leader_a_node_looks_for_those_without_a_link(peers, clock):
     peers.seek(2 * SEEK_SECONDS, "K3")
     peers.seek(2 * SEEK_SECONDS + 1.0, "")
     assert peers.network.take() == []
+
+
+def greeting(id_, supported):
+    return Hello(id_, f"incarnation of {id_}", "cluster", MEMBERS, machine_max=supported)
+
+
+def test_what_a_peer_supports_is_known_while_its_link_is_open(peers):
+    """Without one it may be an older program by now."""
+    assert (peers.supported_by("K2"), peers.supported_by("K1")) == (MACHINE_VERSION, 0)
+    peers.link_up("K1", greeting("K1", 7))
+    assert peers.supported_by("K1") == 7
+    peers.link_down("K1")
+    assert peers.supported_by("K1") == 0
+
+
+def test_a_version_in_force_is_announced_and_parts_this_node_from_those_that_lack_it(peers):
+    """Such a peer greets again, and is refused then."""
+    peers.link_up("K1", greeting("K1", 1))
+    peers.link_up("K3", greeting("K3", 2))
+    assert (peers.hello().machine_min, peers.hello().machine_max) == (1, MACHINE_VERSION)
+
+    peers.version_raised(2)
+
+    assert peers.hello().machine_min == 2
+    assert peers.network.take() == [("greet again", "K1")]

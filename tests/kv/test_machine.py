@@ -336,9 +336,7 @@ class TestVersion:
 
     def test_a_version_that_this_program_lacks_stops_the_group(self):
         machine = Machine()
-        with pytest.raises(
-            UnsupportedVersion, match=f"machine version 9 .* supports up to {MACHINE_VERSION}"
-        ):
+        with pytest.raises(UnsupportedVersion, match=f"machine version {MACHINE_VERSION}, but version 9"):
             machine.raise_version(NOW, 9)
         assert (machine.version, machine.stamp) == (1, 0)
 

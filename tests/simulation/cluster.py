@@ -227,7 +227,7 @@ class SimulatedNode:
         """From the next start on, the node waits to be added when it belongs to no cluster."""
         self.config = replace(self.config, cluster=ClusterConfig(standby=True))
 
-    def fatal(self, reason: str) -> None:
+    def fatal(self, reason: str, *, outdated: bool = False) -> None:
         """The process says that it cannot go on, and ends."""
         self.failures.append(reason)
         self.world.counts["process gave up"] += 1

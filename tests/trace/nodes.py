@@ -344,5 +344,5 @@ class _Silence:
         pass
 
 
-def _fatal(reason: str) -> Any:
+def _fatal(reason: str, *, outdated: bool = False) -> Any:
     raise AssertionError(reason)

@@ -12,6 +12,7 @@ proves to be of the same cluster is believed, unless its incarnation is known to
 import hashlib
 from dataclasses import dataclass, field, replace
 
+from kraft.host.membership.machine_version import MachineVersion
 from kraft.node.values import Identity
 from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import Invitation
@@ -34,6 +35,7 @@ class Formation:
     address: str
     wanted: frozenset[str]
     standby: bool = False
+    version: MachineVersion = field(default_factory=MachineVersion)
     current: Configuration = NOBODY
     seen: dict[str, Member] = field(default_factory=dict)
     introduced: set[str] = field(default_factory=set)
@@ -86,7 +88,7 @@ class Formation:
                 f"directory, and {_readmission(hello)}"
             )
         if self.formed:
-            return self._stranger(hello)
+            return self._stranger(hello) or self.version.objection(hello)
         if self.standby:
             waits = f"{mine.id} is in standby and waits for a cluster that adds it; {hello.id} has none"
             return None if hello.cluster else waits
@@ -151,6 +153,12 @@ class Formation:
             f"{mine.incarnation[:8]}, here {self.identity.incarnation[:8]}): restore that directory, or "
             f"start this node with cluster.standby and run KRAFT REPLACE {id_} {id_} {self.address} there"
         )
+
+    def outdated(self, hello: Hello) -> str | None:
+        """Why this node must not go on: its program is too old for its cluster, or the first it meets."""
+        if hello.machine_min <= self.version.supported or self.identity.cluster not in ("", hello.cluster):
+            return None
+        return self.version.too_low(self.identity.id, hello.machine_min)
 
     def met(self, hello: Hello) -> Identity | None:
         """Learn from an accepted greeting; returns the new identity once there is one to make durable."""

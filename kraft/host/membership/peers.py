@@ -7,7 +7,6 @@ node's own file. A removed node keeps its link for a moment, so that it can lear
 from kraft.config import Config
 from kraft.host.membership.formation import Formation
 from kraft.host.ports import Network
-from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.ports import Clock
 from kraft.peerwire.hello import Hello
 from kraft.raft.membership.configuration import Configuration
@@ -55,7 +54,8 @@ class Peers:
             peer=config.peer.advertise,
             client=config.client.advertise,
             http=config.http.advertise if config.http.listen else "",
-            machine_max=MACHINE_VERSION,
+            machine_min=self.formation.version.in_force,
+            machine_max=self.formation.version.supported,
             starts=self._starts,
             session=self._session,
             standby=config.cluster.standby,
@@ -64,6 +64,20 @@ class Peers:
     def hello_of(self, peer: str) -> Hello | None:
         """What `peer` said when its link, open now, began; None without a link."""
         return self.hellos.get(peer) if peer in self.connected else None
+
+    def supported_by(self, id_: str) -> int:
+        """The highest machine version that a node supports; 0 without a link, as it may be older by now."""
+        if id_ == self.formation.identity.id:
+            return self.formation.version.supported
+        hello = self.hello_of(id_)
+        return 0 if hello is None else hello.machine_max
+
+    def version_raised(self, version: int) -> None:
+        """`version` is in force in the cluster: close the links to nodes that are too old for it."""
+        self.formation.version.in_force = version
+        for peer in sorted(self.connected):
+            if self.hellos[peer].machine_max < version:
+                self.network.greet_again(peer)
 
     @property
     def incarnations(self) -> dict[str, str]:

@@ -1,0 +1,33 @@
+"""The machine version: what this node supports, what its cluster has in force, and which node is too old.
+
+A version in force never goes back, and every member supports it (`kraft.kv.versions`). Two nodes compare each
+other's Hello only after its proof. A peer that is too old is refused its link. A node that is itself too old
+ends, because its log would soon hold commands that it cannot apply. Pure: greetings in, decisions out.
+"""
+
+from kraft.kv.versions import MACHINE_VERSION, MACHINE_VERSION_MIN
+from kraft.peerwire.hello import Hello
+
+
+class MachineVersion:
+    """One node's. `supported` is the highest version it can apply, `in_force` the one of its cluster."""
+
+    def __init__(self, supported: int = MACHINE_VERSION) -> None:
+        self.supported = supported
+        self.in_force = MACHINE_VERSION_MIN
+
+    def objection(self, hello: Hello) -> str | None:
+        """Why this node does not talk to a peer that is too old for the cluster, None when it is not."""
+        if hello.machine_max >= self.in_force:
+            return None
+        return (
+            f"{hello.id} supports machine version {hello.machine_max}, but version {self.in_force} is in "
+            f"force in the cluster: install a newer kraft on {hello.id}"
+        )
+
+    def too_low(self, id_: str, version: int) -> str:
+        """What ends a node that supports less than the `version` in force."""
+        return (
+            f"{id_} supports machine version {self.supported}, but version {version} is in force in the "
+            f"cluster: install a newer kraft on {id_}"
+        )
