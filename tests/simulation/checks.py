@@ -1,8 +1,8 @@
-"""What must hold after every step, over all nodes at once, and what must hold at the end.
+"""The properties that must hold for all nodes together after every step, and those that must hold at the end.
 
 Consensus has its own checker, `kraft.raft.invariants`, which sees every step of every node here. This module
-adds what only a whole cluster can show: what nodes say and do against what is in their directories. The
-directories are known by incarnation; one that was wiped still counts for what it had acknowledged.
+adds checks that need a whole cluster: it compares what nodes say and do with what is in their directories.
+Directories are identified by incarnation; a wiped directory still counts for what it had acknowledged.
 """
 
 import re
@@ -46,10 +46,10 @@ CONSENSUS = (
     Vote,
     VoteReply,
 )
-SLACK_BYTES = 4_000  # what a bound may be exceeded by: one entry of any size, no-ops and their overhead
+SLACK_BYTES = 4_000  # allowance over a bound: one entry of any size, no-ops and their overhead
 MAX_STALENESS = 2.0  # of the configuration of every node
-STALENESS_SLACK = 2.0  # a deposed leader that does not know it yet may keep followers believing
-TRANSFERS_MAX = 8  # of one group on one node: a leader's to all others, and one to itself
+STALENESS_SLACK = 2.0  # followers may still follow a deposed leader that does not know it yet
+TRANSFERS_MAX = 8  # of one group on one node: from a leader to all others, and one to itself
 
 MARK = re.compile(rb"<\d+\.\d+>")  # of one write of one client; see `mark`
 
@@ -64,17 +64,17 @@ def demand(condition: bool, what: str) -> None:
 
 
 def mark(client: int, count: int) -> bytes:
-    """What tells a client's write from all others, wherever its entry turns up."""
+    """A mark that identifies one write of a client wherever its entry appears."""
     return b"<%d.%d>" % (client, count)
 
 
 def former(incarnation: str) -> str:
-    """Where the directory is kept that was there before a backup of it was put back."""
+    """The name under which the directory before a restored backup is kept."""
     return f"before the backup of {incarnation}"
 
 
 class Watched(Raft):
-    """A node of which the checker sees every `Ready`."""
+    """A node whose every `Ready` the checker sees."""
 
     __slots__ = ("_checker",)
 
@@ -90,33 +90,35 @@ class Watched(Raft):
 
 
 class Checks:
-    """Looks only at what moved since the last step, so it may run after each of them."""
+    """Examines only the changes since the last step, so that it can run after every step."""
 
     def __init__(self, cluster: "SimulatedCluster") -> None:
         self._cluster = cluster
         self._checkers = {group: ClusterChecker() for group in range(cluster.group_count)}
         self._seen: dict[tuple[str, int], tuple[int, ...]] = {}
-        # What was committed, entry by entry, from the first on. That one every node derives from the members
-        # it forms with: it is committed by definition.
+        # The committed entries from the first on. Every node derives the first entry from the members it
+        # forms with: it is committed by definition.
         self._history: dict[int, list[Entry]] = {group: [] for group in self._checkers}
         self._committed_at: dict[int, list[float]] = {group: [] for group in self._checkers}
         self._places: dict[int, dict[bytes, list[int]]] = {group: {} for group in self._checkers}  # of marks
-        self._checked = dict.fromkeys(self._checkers, 0)  # up to where it is known to be on most platters
+        self._checked = dict.fromkeys(
+            self._checkers, 0
+        )  # the index up to which a majority of platters is known to hold it
         self._configurations = {group: [NOBODY] for group in self._checkers}  # the committed ones
         self._digests: dict[tuple[int, int], tuple[bytes, str]] = {}  # (group, applied) -> digest, first node
         self._checkpoints: dict[
             tuple[int, int], tuple[Checkpoint, str]
         ] = {}  # (group, index) -> checkpoint, first node
-        # Up to where the directory of an incarnation holds what is committed, by (incarnation, group).
+        # The index up to which a directory holds the committed entries, by (incarnation, group).
         self._kept: dict[tuple[str, int], int] = {}
 
     def forget(self, node: str) -> None:
-        """A process died: what it held in memory may go back to what is on its platter."""
+        """A process died: its state in memory may go back to what is on its platter."""
         for key in [k for k in self._seen if k[0] == node]:
             del self._seen[key]
 
     def put_back(self, incarnation: str) -> None:
-        """A directory is what it once was: it may lack what it had."""
+        """An old directory was restored: it may lack entries that it had."""
         for key in [k for k in self._kept if k[0] == incarnation]:
             del self._kept[key]
 
@@ -149,11 +151,11 @@ class Checks:
         self._bounded(process, group)
 
     def log_of(self, node: str, group: int) -> "GroupLog | None":
-        """The durable log in the present directory of a node."""
+        """The durable log in the current directory of a node."""
         return self._cluster.nodes[node].platter.groups.get(group)
 
     def _remember(self, group: Group) -> None:
-        """Entries that are committed now, and were not before."""
+        """Record entries that have become committed."""
         history, node = self._history[group.id], group.raft
         logs = [log for p in self._cluster.platters.values() if (log := p.groups.get(group.id)) is not None]
         for index in range(len(history) + 1, node.commit + 1):
@@ -171,14 +173,16 @@ class Checks:
                     self._places[group.id].setdefault(marked, []).append(index)
 
     def _on_its_platter(self, process: "Process", group: Group) -> None:
-        """What a node takes for durable is on its platter, with the same term."""
+        """Demand that entries a node considers durable are on its platter, with the same term."""
         node, log = group.raft, self.log_of(process.id, group.id)
         durable = node.durable
         held = durable <= node.base.index or (log is not None and log.holds(durable, node.term_at(durable)))
         demand(held, f"{process.id} takes index {durable} of group {group.id} for durable, and it is not")
 
     def _keeps_committed(self, process: "Process", group: Group) -> None:
-        """Whatever is known to whom: what was committed somewhere, and is in a directory, stays there."""
+        """Demand that a committed entry stays in a directory, whether or not its node knows that it is
+        committed.
+        """
         history, log = self._history[group.id], self.log_of(process.id, group.id)
         if log is None:
             return
@@ -191,19 +195,21 @@ class Checks:
         self._kept[key] = kept
 
     def _on_most_platters(self, process: "Process", group: Group) -> None:
-        """By log matching the last committed entry speaks for all before it."""
+        """Demand that a majority holds the last committed entry, which by log matching covers all before."""
         index = group.raft.commit
         where = f"{process.id} calls index {index} of group {group.id} committed; it is not on most platters"
         self._demand_holders(group, self._history[group.id][index - 1], where)
 
     def _demand_holders(self, group: Group, entry: Entry, what: str) -> None:
-        """In a change of the members either side of it may be the one that was counted."""
+        """Demand a majority of holders; during a membership change either configuration may have been
+        counted.
+        """
         some = [group.raft.configuration, self.configuration(group.id)]
         some += [c.target for c in some if c.target is not None]
         demand(any(decided(c, lambda v, c=c: self._holds(c, v, group.id, entry)) for c in some), what)  # type: ignore[misc]
 
     def _holds(self, configuration: Configuration, voter: str, group: int, entry: Entry) -> bool:
-        """In its directory, or in what that was before a backup took its place."""
+        """Whether its directory holds the entry, or the one before a restored backup does."""
         member = configuration.member(voter)
         if member is None:
             return False
@@ -213,13 +219,15 @@ class Checks:
         return any(log is not None and log.holds(entry.index, entry.term) for log in logs)
 
     def _equal_state(self, process: "Process", group: Group) -> None:
-        """Whoever applied the same index holds the same data, and held it whenever that was."""
+        """Demand that replicas have the same data at the same applied index, at whatever time they reached
+        it.
+        """
         digest = group.state.machine.digest()
         expected, other = self._digests.setdefault((group.id, group.state.index), (digest, process.id))
         demand(digest == expected, f"{process.id} and {other} differ at index {group.state.index}")
 
     def _equal_checkpoint(self, process: "Process", group: Group) -> None:
-        """Checkpoints at one index are equal, sums included, unless a directory was damaged on purpose."""
+        """Demand equal checkpoints at one index, sums included, unless a fault damaged a directory."""
         checkpoint = group.checkpoint
         if checkpoint is None or self._cluster.nodes[process.id].damaged:
             return
@@ -250,7 +258,7 @@ class Checks:
         demand(len(group.transfers) <= TRANSFERS_MAX, f"{process.id} has {len(group.transfers)} transfers")
 
     def sent(self, process: "Process", peer: str, messages: Sequence[tuple[int, object]]) -> None:
-        """These leave `process` now: whatever they promise must be on its platter."""
+        """Check messages that leave `process` now: what they acknowledge must be on its platter."""
         for id_, message in messages:
             if isinstance(message, CONSENSUS):
                 node = process.host.groups[id_].raft
@@ -268,7 +276,7 @@ class Checks:
         )
 
     def acknowledged(self, process: "Process", group: int, marked: bytes) -> None:
-        """A client hears that the write with `marked` is done: most platters must hold it."""
+        """Check a write that is reported to its client as done: a majority of platters must hold it."""
         asked = process.host.groups[group]
         self._remember(asked)  # it may have become committed in this very step
         places = self._places[group].get(marked)
@@ -278,10 +286,10 @@ class Checks:
         self._demand_holders(asked, entry, what)
 
     def recent(self, process: "Process", group: int) -> None:
-        """Somebody reads what `process` has, and is promised that it is not too old.
+        """Check that a stale read on `process` is within its bound.
 
-        The promise knows only when a heartbeat came, not how long it was under way: it is looked at only
-        where nothing is, and where no clock is beside itself.
+        The bound starts at the arrival of a heartbeat and ignores its delay, so it is checked only in runs
+        without long delays and without faulty clocks.
         """
         if self._cluster.timely:
             since = self._cluster.world.now - MAX_STALENESS - STALENESS_SLACK
@@ -290,17 +298,17 @@ class Checks:
             demand(applied >= known, f"{process.id} shows index {applied}, and {known} is old already")
 
     def configuration(self, group: int) -> Configuration:
-        """The last committed one."""
+        """The last committed configuration."""
         return self._configurations[group][-1]
 
     def configurations(self, group: int) -> Sequence[Configuration]:
-        """All that were ever committed."""
+        """All configurations that were ever committed."""
         return self._configurations[group]
 
     # -- at the end, when all members are up and have applied everything
 
     def equal_logs(self) -> None:
-        """All directories of members hold the committed entries, each from where its log begins."""
+        """Demand that each member's directory holds the committed entries from the start of its log."""
         for group, history in self._history.items():
             for node in (m.id for m in self.configuration(group).members):
                 log = self.log_of(node, group)
@@ -310,7 +318,7 @@ class Checks:
                 demand(equal, f"the log of group {group} on {node} differs")
 
     def effects(self, group: int, outcomes: Mapping[bytes, str]) -> list[bytes]:
-        """Every write that a client was told is done is in the log once, every refused one never.
+        """Demand that every write reported as done is in the log once, and every refused one never.
 
         `outcomes` maps the mark of each write to done, refused or unknown. Returns the marks as logged.
         """

@@ -1,9 +1,9 @@
-"""Clients of the simulated cluster: one operation at a time each, on any node, and what they saw.
+"""Clients of the simulated cluster: each runs one operation at a time on any node and records the results.
 
-They also ask nodes that are paused, which answer, if at all, when they go on.
+They also use paused nodes, which answer, if at all, after they resume.
 
-Each write carries a second command with a mark of its own, in the same batch. So the log tells at the end
-which writes took effect, and how often, beside what the histories tell.
+Each write carries a second command with a unique mark in the same batch. In addition to the histories, the
+log therefore shows at the end which writes took effect, and how often.
 """
 
 import zlib
@@ -33,21 +33,21 @@ from tests.simulation.linearizability import INFINITY, READ, Operation
 STRINGS = (b"a", b"b", b"c")
 COUNTERS = (b"n", b"m")
 EXPIRING = (b"e", b"f")
-ELEMENTS = b"s"  # a set: elements are only ever appended to it, behind a bar
-PAIR = b"p"  # a register of two keys that are only ever written together, with the same value
+ELEMENTS = b"s"  # a set: elements are only appended to it, each after a bar
+PAIR = b"p"  # a register of two keys that are always written together, with the same value
 OTHER_OF_PAIR = b"q"
 KEYS = (*STRINGS, *COUNTERS, *EXPIRING, ELEMENTS, PAIR)
-MOST_MS = 3_000  # that a key is to stay
+MOST_MS = 3_000  # of the longest expiry
 STALE_READ = "glance"
 READS = (READ, STALE_READ)
-NOBODY_SECONDS = 2.0  # between looks for a node that answers, at most
-LONG = b";" * 600  # now and then a value of more than half a batch
+NOBODY_SECONDS = 2.0  # the longest pause between attempts to find a node
+LONG = b";" * 600  # a value larger than half a batch
 
 
 class History:
-    """What all clients saw: their operations, and by group the fate of each marked write.
+    """The operations of all clients, and the outcome of each marked write by group.
 
-    A refused write is no operation: it must have had no effect.
+    A refused write is not an operation: it must have had no effect.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class History:
         self.done = self.refused = self.unknown = 0
 
     def add(self, group: int, key: bytes, marked: bytes, operation: Operation) -> None:
-        """An operation that was not refused."""
+        """Record an operation that was not refused."""
         if operation.name == READ:
             self._reads.append((group, key, operation))
         else:
@@ -66,8 +66,8 @@ class History:
     def settle(self, group: int, logged: Sequence[bytes]) -> None:
         """Number the writes of each key as in `logged`, the marks in the order of the log.
 
-        Writes nobody heard of that are not there had no effect. With neither known, the search would have to
-        try every combination of them.
+        Unknown writes that are not in the log had no effect. Without either fact the search would have to try
+        every combination of them.
         """
         numbers: Counter[bytes] = Counter()
         for marked in logged:
@@ -79,7 +79,7 @@ class History:
                 del self._writes[place]
 
     def operations(self) -> dict[tuple[int, bytes], list[Operation]]:
-        """All of them by (group, key)."""
+        """All operations by (group, key)."""
         found: dict[tuple[int, bytes], list[Operation]] = {}
         for (group, _), (key, operation) in self._writes.items():
             found.setdefault((group, key), []).append(operation)
@@ -90,7 +90,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """An operation before it has an answer."""
+    """An operation that has no answer yet."""
 
     process: Process
     group: int
@@ -102,7 +102,7 @@ class Question:
 
 
 class SimulatedClient:
-    """Asks a random live node, waits for the answer (or its own patience), thinks, asks again."""
+    """Sends a request to a random live node, waits for the answer or gives up, pauses, and repeats."""
 
     def __init__(self, cluster: SimulatedCluster, history: History, number: int) -> None:
         self._habits = cluster.habits
@@ -110,7 +110,7 @@ class SimulatedClient:
         self._world = cluster.world
         self._dice = cluster.world.dice(f"client {number}")
         self._keys = cluster.world.dice("keys").sample(KEYS, self._habits.hot or len(KEYS))
-        self._again: Question | None = None  # asked before, to be asked once more
+        self._again: Question | None = None  # a request to send once more
         self._history = history
         self._number = number
         self._count = 0
@@ -122,7 +122,7 @@ class SimulatedClient:
         self._think(self._habits.thinking)
 
     def stop(self) -> None:
-        """Ask no more; what is still open stays unknown."""
+        """Send nothing more; the outcome of an open request stays unknown."""
         self.stopped = True
         if self._open is not None:
             self._ended(self._open, "unknown")
@@ -141,7 +141,7 @@ class SimulatedClient:
     def _ask(self) -> None:
         if self.stopped:
             return
-        # Now and then a paused node too; not more often, or soon all clients would wait for it.
+        # Rarely a paused node: otherwise all clients would soon wait for it.
         paused_too = self._dice.random() < 0.15
         ready = [p for p in self._cluster.processes() if p.ready and (paused_too or not p.clock.paused)]
         if not ready:
@@ -166,7 +166,7 @@ class SimulatedClient:
             host.write(question.group, commands, size(question), done)
 
     def _question(self, process: Process) -> Question:
-        """A new one, or the last one again: with a mark of its own, as to the server it is another one."""
+        """A new request, or the last one again with a new mark, because it is another one to the server."""
         self._count += 1
         marked = mark(self._number, self._count)
         again, self._again = self._again, None
@@ -211,7 +211,7 @@ class SimulatedClient:
         self._ended(question, "done", value)
 
     def _glanced(self, question: Question, outcome: View | Exception) -> None:
-        """What this node has, however old, within the bound that was set."""
+        """Handle the answer of a stale read, which may be old within the configured bound."""
         if isinstance(outcome, View):
             self._cluster.checks.recent(question.process, question.group)
             pair = outcome.keyspace.get(PAIR), outcome.keyspace.get(OTHER_OF_PAIR)
@@ -230,7 +230,7 @@ class SimulatedClient:
             self._ended(question, "refused" if isinstance(outcome, Refused) else "unknown")
 
     def _ended(self, question: Question, fate: str, result: Any = None) -> None:
-        """Only the first end counts."""
+        """Record the first outcome of a request; later ones do not count."""
         if self._open is not question:
             return
         self._open = None
@@ -248,7 +248,7 @@ class SimulatedClient:
         self._think(self._habits.thinking)
 
     def _perhaps_again(self, question: Question, fate: str) -> None:
-        """Any node may get it, most likely another one."""
+        """Repeat the request with some probability, most likely on another node."""
         rate = self._habits.repeat if fate == "done" else self._habits.retry
         if rate and self._dice.random() < rate:
             self._again = question
@@ -263,7 +263,9 @@ def command(question: Question) -> Command:
     if name == "set":
         return Put(key, argument)
     if name == "set for a while":
-        stay = 1 + zlib.crc32(question.mark) % MOST_MS  # any number does, if a repetition finds the same
+        stay = (
+            1 + zlib.crc32(question.mark) % MOST_MS
+        )  # any number will do, as long as a repetition uses the same one
         return Set(key, argument, expiry=Expiry.RELATIVE, expiry_ms=stay)
     if name == "set if missing":
         return Set(key, argument, condition=Condition.IF_MISSING)
@@ -277,5 +279,5 @@ def command(question: Question) -> Command:
 
 
 def size(question: Question) -> int:
-    """Bytes of the request, about."""
+    """The approximate size of the request in bytes."""
     return 8 + len(question.mark) + (len(question.argument) if isinstance(question.argument, bytes) else 8)

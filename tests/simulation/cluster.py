@@ -18,12 +18,12 @@ from tests.simulation.platter import Platter, copy_of
 from tests.simulation.realdisk import RealStorage
 from tests.simulation.world import NodeClock, World
 
-RESTART_SECONDS = 1.0  # until a process that ended by itself is started again
+RESTART_SECONDS = 1.0  # until a process that ended on its own is restarted
 Backup = tuple[Platter, dict[str, bytes]]
 
 
 class Silent:
-    """Observers of host and consensus that count what a run should have met."""
+    """Observer of host and consensus that counts events for the coverage of runs."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -64,7 +64,7 @@ class Silent:
 
 
 class Process:
-    """One run of one node, from start to crash; also `host.ports.Network` of its host."""
+    """One run of one node, from start to crash; implements `host.ports.Network` for its host."""
 
     def __init__(
         self, node: "SimulatedNode", clock: NodeClock, network: Network, checks: Checks, loaded: Loaded
@@ -72,7 +72,7 @@ class Process:
         self.id = node.id
         self.clock = clock
         self.address = node.config.peer.advertise
-        self.addresses: dict[str, str] = {}  # whom to keep a link to
+        self.addresses: dict[str, str] = {}  # peers to keep a link to, with their addresses
         self._network = network
         self._checks = checks
         name = f"{node.id} start {node.starts}"
@@ -129,8 +129,10 @@ class Process:
 
 
 class SimulatedNode:
-    """A machine: its directory outlives its processes. `medium` does what the directory is asked to, and
-    `platter` says what is in it; on a `real` disk these are not the same.
+    """A machine, whose directory outlives its processes.
+
+    `medium` carries out the operations of the directory, and `platter` models its content; on a `real` disk
+    they differ.
     """
 
     def __init__(self, cluster: "SimulatedCluster", id_: str, config: Config, real: bool) -> None:
@@ -144,14 +146,14 @@ class SimulatedNode:
         self._cluster = cluster
         self.directories = 0
         self.starts = 0
-        self.damaged = False  # something happened to the directory that no disk may do
-        self.lost = False  # it has to be admitted anew
-        self.troubled = False  # the disk did, or does, what makes a process end
+        self.damaged = False  # a fault changed the directory in a way that no disk may
+        self.lost = False  # the node has to be re-admitted
+        self.troubled = False  # a disk fault can have ended the process
         self.failures: list[str] = []
         self.wipe()
 
     def wipe(self) -> None:
-        """A new directory. What was in the old one still counts for what others were told of it."""
+        """Replace the directory by an empty one. The old one still counts for what it acknowledged."""
         self.directories += 1
         self.damaged = False
         incarnation = f"{self.world.dice(f'{self.id} directory {self.directories}').getrandbits(128):032x}"
@@ -164,7 +166,7 @@ class SimulatedNode:
 
     @property
     def medium(self) -> Any:
-        """What does the work of the disk."""
+        """The object that carries out the disk operations."""
         return self._storage or self.platter
 
     def close(self) -> None:
@@ -172,10 +174,10 @@ class SimulatedNode:
         if self._storage is not None:
             self._storage.gone()
 
-    # -- illnesses of the disk
+    # -- disk faults
 
     def fall_ill(self, illness: str) -> bool:
-        """From now on it fails to read, or to sync; false for a disk that cannot."""
+        """Make reads or syncs fail from now on; False for a disk without such faults."""
         if self._storage is None:
             return False
         self.troubled = True
@@ -183,13 +185,13 @@ class SimulatedNode:
         return True
 
     def mend(self) -> None:
-        """It is well, and has room."""
+        """End all disk faults and make room."""
         self.medium.full = False
         if self._storage is not None:
             self._storage.mend()
 
     def flip_bit(self, what: str) -> bool:
-        """The process ends, and a bit of a file is another one; false where there are no bits."""
+        """End the process and flip one bit of a file; False for a disk without files."""
         if self._storage is None:
             return False
         self.crash()
@@ -200,14 +202,14 @@ class SimulatedNode:
         return True
 
     def backup(self) -> "Backup":
-        """A copy of the directory; no process runs."""
+        """Copy the directory while no process runs."""
         if self._storage is None:
             return copy_of(self.platter), {}
         self._storage.settle()
         return copy_of(self.platter), self._storage.copy()
 
     def put_back(self, backup: "Backup") -> None:
-        """The directory is what it was."""
+        """Restore a backup of the directory."""
         self.damaged = self.troubled = True
         old, files = backup
         self._cluster.platters[former(self.platter.identity.incarnation)] = self.platter
@@ -220,15 +222,15 @@ class SimulatedNode:
 
     @property
     def address(self) -> str:
-        """Of its peer port."""
+        """The address of its peer port."""
         return self.config.peer.advertise
 
     def stand_by(self) -> None:
-        """From the next start on, the node waits to be added when it belongs to no cluster."""
+        """Use standby from the next start on: the node waits to be added while it belongs to no cluster."""
         self.config = replace(self.config, cluster=ClusterConfig(standby=True))
 
     def fatal(self, reason: str, *, outdated: bool = False) -> None:
-        """The process says that it cannot go on, and ends."""
+        """The process reports that it cannot continue, and ends."""
         self.failures.append(reason)
         self.world.counts["process gave up"] += 1
         self.world.note(f"fatal {self.id} {reason}")
@@ -237,7 +239,7 @@ class SimulatedNode:
             self.world.call_later(RESTART_SECONDS, self._start_again)
 
     def lose_power(self) -> None:
-        """It comes back after a moment."""
+        """End the process; it is restarted after a moment."""
         self.crash()
         self.world.call_later(RESTART_SECONDS, self._start_again)
 
@@ -246,7 +248,7 @@ class SimulatedNode:
             self.start()
 
     def _refused(self, reason: str) -> None:
-        """The directory cannot be used: now, or never again."""
+        """Handle a directory that is refused for now, or permanently."""
         self.world.note(f"refused {self.id} {reason}")
         self.world.counts["start refused"] += 1
         if "KRAFT REPLACE" in reason:
@@ -290,7 +292,7 @@ class SimulatedNode:
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """Bounds of a run that are drawn: small, so that every one is met."""
+    """Limits that are drawn for a run: small, so that every one is reached."""
 
     checkpoint_entries: int = 30
     keep_entries: int = 10
@@ -299,9 +301,9 @@ class Tuning:
 
 
 class SimulatedCluster:
-    """`nodes` machines with `groups` groups each, and what is checked of them after every step.
+    """`nodes` machines with `groups` groups each, and the checks after every step.
 
-    `spares` more are in standby, and run nothing before they are started.
+    `spares` more machines are in standby and run no process until they are started.
     """
 
     def __init__(
@@ -317,9 +319,9 @@ class SimulatedCluster:
         self.world = world
         self.group_count = groups
         self.habits = Habits()
-        self.drift = 0.0005  # how much faster or slower than time a node's clock may run
-        self.skew_ms = 0.0  # how far off a node's wall clock may start
-        self.timely = True  # nothing takes long that does not fail
+        self.drift = 0.0005  # the largest drift of a node's clock
+        self.skew_ms = 0.0  # the largest initial error of a node's wall clock
+        self.timely = True  # no successful delivery or work takes long
         self.network = Network(world, weather)
         self.network.on_refused = self._link_refused
         self.platters: dict[str, Platter] = {}  # by incarnation
@@ -346,7 +348,7 @@ class SimulatedCluster:
             node.close()
 
     def _link_refused(self, id_: str, reason: str) -> None:
-        """A peer remembers a start that the directory lacks: of an old copy, or lost behind a flipped bit."""
+        """Handle a peer that met a later start than the directory knows: an old copy, or a flipped bit."""
         node = self.nodes[id_]
         if "is an old copy" in reason:
             demand(node.damaged, f"{id_} is taken for an old copy, and nothing happened to it: {reason}")
@@ -365,11 +367,11 @@ class SimulatedCluster:
 
     @property
     def formed(self) -> bool:
-        """There is a first configuration, known to be committed."""
+        """Whether a first configuration is known to be committed."""
         return bool(self.checks.configuration(0).members)
 
     def members(self) -> list[str]:
-        """Ids of the last committed configuration, of all nodes that form one before there is any."""
+        """Ids of the last committed configuration, or of all forming nodes before there is one."""
         found = self.checks.configuration(0).members
         return [m.id for m in found] or [id_ for id_ in self.nodes if id_ not in self.spares]
 
@@ -386,7 +388,7 @@ def address_of(number: int, move: int = 0) -> str:
 
 
 def configuration(id_: str, address: str, members: dict[str, str], tuning: Tuning) -> Config:
-    """Small bounds, so that every bound is met."""
+    """A configuration with small limits, so that every limit is reached."""
     return Config(
         node=NodeConfig(id_, f"/{id_}"),
         cluster=ClusterConfig(members),

@@ -1,4 +1,4 @@
-"""What many runs met, added up and printed: faults by family and kind, and how large the runs were."""
+"""Statistics of many runs: faults by family and kind, events, and the size of the runs."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Coverage:
         self._seconds += result.seconds
 
     def table(self) -> str:
-        """The whole text."""
+        """The statistics as text."""
         lines = [f"{'times':>10} {'runs':>6}  fault"]
         known = set()
         for family in FAMILIES:
@@ -42,7 +42,7 @@ class Coverage:
                 name = f"fault {family}: {kind}"
                 known.add(name)
                 lines.append(self._line(name, f"{family}: {kind}"))
-        lines.append(f"{'times':>10} {'runs':>6}  what happened")
+        lines.append(f"{'times':>10} {'runs':>6}  event")
         lines += [self._line(name, name) for name in sorted(self._counts) if name not in known]
         if self._messages:
             lines.append(f"messages delivered in a run: {_range(self._messages)}")
@@ -58,4 +58,4 @@ class Coverage:
 
 def _range(numbers: Sequence[int]) -> str:
     ordered = sorted(numbers)
-    return f"{ordered[0]} at least, {ordered[len(ordered) // 2]} in the middle, {ordered[-1]} at most"
+    return f"least {ordered[0]}, median {ordered[len(ordered) // 2]}, most {ordered[-1]}"

@@ -1,7 +1,7 @@
-"""Lets the faults of a plan happen to a cluster, each kind by one function, and undoes them all at the end.
+"""Carries out the faults of a plan, each kind by one function, and undoes them all at the end.
 
-A fault that finds nobody to strike (its victim is down already) takes the next node; when there is none it
-does not count. Those that count are in `World.counts` as "fault FAMILY: KIND".
+If the victim of a fault is already down, the fault strikes the next node; if there is none, it does not
+count. `World.counts` has the others as "fault FAMILY: KIND".
 """
 
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ from tests.simulation.plan import Details, Fault, Plan
 
 
 class Faults:
-    """The faults of one run, those included that an operator is there for. `met` are the families that have
+    """The faults of one run, including those that an operator carries out. `met` has the families that have
     struck so far.
     """
 
@@ -31,7 +31,7 @@ class Faults:
         self.met: set[str] = set()
 
     def start(self) -> None:
-        """Before the cluster starts: standing faults at once, the others in their time."""
+        """Begin standing faults now, before the cluster starts, and schedule the others."""
         passing = []
         for fault in self._plan.faults:
             if fault.at:
@@ -52,7 +52,7 @@ class Faults:
         self._await_next()
 
     def heal(self) -> None:
-        """Nothing goes wrong any more, and what is broken is whole again."""
+        """End all faults and repair all damage."""
         self._over = True
         self._network.weather = Weather()
         self._operator.over = True
@@ -80,14 +80,14 @@ class Faults:
             self.met.add(fault.family)
             self._world.counts[f"fault {fault.family}: {fault.kind}"] += 1
 
-    # -- whom
+    # -- victims
 
     def _ids(self) -> list[str]:
-        """All that run, and the members that do not."""
+        """All running nodes, and the members that do not run."""
         return sorted({p.id for p in self._cluster.processes()} | set(self._cluster.members()))
 
     def _victim(self, details: Details) -> Process | None:
-        """The process that `who` means now; another one when that is down."""
+        """The process that `who` selects now; another one when that is down."""
         live = {process.id: process for process in self._cluster.processes()}
         leaders = [id_ for id_ in self._cluster.leaders() if id_ in live]
         who = details["who"]
@@ -138,14 +138,16 @@ class Faults:
         return process is not None
 
     def bridge(self, details: Details) -> None:
-        """Two halves, and one node that sees both."""
+        """Two halves, and one node that reaches both."""
         order = details["order"]
         middle = len(order) // 2
         left, right = order[:middle], order[middle + 1 :]
         self.block(details, (path for a in left for b in right for path in ((a, b), (b, a))))
 
     def ring(self, details: Details) -> None:
-        """Each node sees its two neighbours only: majorities overlap, and none is of equals."""
+        """Each node reaches only its two neighbours: majorities overlap, and no two nodes reach the same
+        ones.
+        """
         order = details["order"]
         seen = {frozenset(pair) for pair in zip(order, (*order[1:], order[0]), strict=True)}
         self.block(details, (path for path in self._paths() if frozenset(path) not in seen))
@@ -159,7 +161,7 @@ class Faults:
             self._world.call_later(begin + details["every"], lambda: self._network.unblock(paths))
 
     def strand(self, details: Details) -> bool:
-        """Nobody hears the node any more, and its timers are late: it does not notice for long."""
+        """Isolate the node and delay its timers, so that it does not notice for long."""
         process = self._victim(details)
         if process is None:
             return False
@@ -193,14 +195,14 @@ class Faults:
             self._world.leap(details["skip"])
 
     def crash_at_commit(self, details: Details) -> bool:
-        """With whatever else is under way when the disk has something to do next."""
+        """Crash the node at its next disk operation, with other work in progress."""
         process = self._victim(details)
         if process is not None:
             process.disk.die = lambda: self.crash(process.id, details["back"])
         return process is not None
 
     def crash_in_recovery(self, details: Details) -> bool:
-        """Again and again, so soon after its start that it is not done with what it has to do then."""
+        """Crash the node repeatedly, so soon after each start that its recovery has not finished."""
         process = self._victim(details)
         if process is None:
             return False
@@ -211,7 +213,7 @@ class Faults:
         return True
 
     def crash(self, id_: str, back: float) -> None:
-        """The node is gone, and comes back in `back` seconds."""
+        """Crash the node and restart it after `back` seconds."""
         node = self._cluster.nodes[id_]
         node.crash()
 
@@ -234,7 +236,7 @@ class Faults:
         return process is not None
 
     def ill(self, details: Details, illness: str) -> bool:
-        """The disk fails to sync, or to read, for a while: the process cannot go on."""
+        """Make syncs or reads fail for a while, which ends the process."""
         process = self._victim(details)
         if process is None or not self._cluster.nodes[process.id].fall_ill(illness):
             return False
@@ -242,7 +244,7 @@ class Faults:
         return True
 
     def flip(self, details: Details) -> bool:
-        """While the node is down, a bit of a file changes."""
+        """Flip a bit of a file while the node is down."""
         node = self._destroyable(details)
         if node is None or not node.flip_bit(details["file"]):
             return False
@@ -250,7 +252,7 @@ class Faults:
         return True
 
     def wipe(self, details: Details) -> bool:
-        """The node starts with an empty directory, as if nothing had been."""
+        """Restart the node with an empty directory."""
         node = self._destroyable(details)
         if node is None:
             return False
@@ -261,7 +263,7 @@ class Faults:
         return True
 
     def put_back(self, details: Details) -> bool:
-        """A backup of the directory takes the place of what came after it. Its peers refuse to know it."""
+        """Restore a backup of the directory. The peers refuse the node then."""
         node = self._destroyable(details)
         if node is None:
             return False
@@ -304,7 +306,9 @@ class Faults:
         return process is not None
 
     def pause(self, details: Details) -> bool:
-        """With `ahead`, the process finds that minutes have passed; its timers and messages are of before."""
+        """Pause the process. With `ahead` it finds that minutes have passed, while its timers and messages
+        are old.
+        """
         process = self._victim(details)
         if process is None or process.clock.paused:
             return False
@@ -318,7 +322,7 @@ class Faults:
         return True
 
     def busy(self, details: Details) -> bool:
-        """The process comes late to what it puts off until after the messages that are there."""
+        """Make the process late for deferred calls, which then run after the waiting messages."""
         process = self._victim(details)
         if process is not None:
             process.clock.busy = details["upto"]
@@ -326,7 +330,7 @@ class Faults:
         return process is not None
 
     def standstill(self, details: Details) -> bool:
-        """One node dies, all others stop for an hour, and then all go on, with what was on its way."""
+        """Crash one node and stop all others for an hour; then all continue, with the messages in flight."""
         dead = self._victim(details)
         if dead is not None:
             self.crash(dead.id, 0.0)
@@ -342,7 +346,7 @@ class Faults:
         return self._operator.remove(self._victim(details), details["fewest"])
 
     def cut_off(self, details: Details) -> bool:
-        """A leader takes a change of the members to heart, and nobody hears of it: the next one undoes it."""
+        """Cut off a leader that has just logged a membership change: its successor undoes the change."""
         leader = self._leader()
         if leader is None or not self._operator.change_alone(leader, demote=details["demote"]):
             return False
@@ -350,7 +354,7 @@ class Faults:
         return True
 
     def transfer_cut_off(self, details: Details) -> bool:
-        """A leader hands over, and is cut off when it has said so: it does not hear of its successor."""
+        """Cut off a leader after it has sent TimeoutNow, so that it does not learn about its successor."""
         leader = self._leader()
         if leader is None or not self._operator.hand_over(leader):
             return False

@@ -1,4 +1,4 @@
-"""The end of a run: have the replicas met, and can all that clients saw be explained?"""
+"""The end of a run: whether all replicas agree, and whether every result of a client can be explained."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from tests.simulation.linearizability import NOTHING_WRITTEN, Operation, lineari
 
 
 def settled(cluster: SimulatedCluster) -> bool:
-    """All members are up, have one leader in each group, the same log, all of it applied, and no key left
-    that was to expire.
+    """Whether all members are up, have one leader in each group and the same log, have applied all of it, and
+    no key is left that should have expired.
     """
     configuration = cluster.checks.configuration(0)
     if configuration.joint or configuration.joining:
-        return False  # what is begun is to be ended
+        return False  # a change in progress has to finish first
     members = cluster.members()
     processes = [p for p in cluster.processes() if p.id in members]
     for id_ in range(cluster.group_count):
@@ -31,7 +31,7 @@ def settled(cluster: SimulatedCluster) -> bool:
 
 
 def judge(cluster: SimulatedCluster, history: History) -> None:
-    """Raises `Violation` when a settled cluster does not account for `history`."""
+    """Raise `Violation` when the state of a settled cluster does not explain `history`."""
     cluster.checks.equal_logs()
     for (group, key), operations in sorted(history.operations().items()):
         _account(cluster, group, key, operations)
@@ -45,7 +45,7 @@ def judge(cluster: SimulatedCluster, history: History) -> None:
 
 
 def _account(cluster: SimulatedCluster, group: int, key: bytes, operations: Sequence[Operation]) -> None:
-    """Counters and sets, the plain way: between what was acknowledged and what was asked for."""
+    """Compare counters and sets with the acknowledged writes (lower bound) and all writes (upper bound)."""
     for process in cluster.processes():
         if process.id not in cluster.members():
             continue

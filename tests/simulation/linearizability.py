@@ -1,13 +1,13 @@
-"""Is a history of one key linearizable? (Herlihy and Wing 1990; search after Wing and Gong, with memory.)
+"""Decides whether the history of one key is linearizable (Herlihy and Wing 1990).
 
-An operation that never returned may take effect at any later moment, or never. The model may allow several
-outcomes of one operation: a key with an expiry may be found there or gone, and once gone it stays gone until
-it is written again. When it goes is a matter of the log's time, which has no fixed relation to real time, so
-the model does not say.
+The search is that of Wing and Gong with memoization. An operation that never returned may take effect at any
+later moment, or never. The model may allow several outcomes of one operation: a key with an expiry may be
+present or gone, and once gone it stays gone until it is written again. The model does not say when it goes,
+because the log's time has no fixed relation to real time.
 
-What makes the search fast: operations that ended are taken almost in the order of their calls, so what is
-done is a prefix and a few bits beyond; a read that fits is taken at once, because it changes nothing; and an
-operation that never ended is tried only where it would change something.
+Three properties make the search fast. Ended operations are taken nearly in the order of their calls, so the
+set of done operations is a prefix and a few bits after it. A read that fits is taken at once, because it
+changes nothing. An operation that never ended is tried only where it would change something.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 INFINITY = float("inf")
-READ = "get"  # the one operation that never changes anything
-POINTS_MAX = 1_000_000  # of a search, about 15 s; true histories need a few for each operation
+READ = "get"  # the only operation that changes nothing
+POINTS_MAX = 1_000_000  # limit of a search, about 15 s; correct histories need a few points per operation
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One client operation on one key. `result` means nothing when `returned` is infinite.
+    """One client operation on one key. `result` is undefined when `returned` is infinite.
 
-    `number` is its place among the writes of its key, from 1 on, where that is known.
+    `number` is its position among the writes of its key, from 1 on, if it is known.
     """
 
     name: str
@@ -39,11 +39,11 @@ class Operation:
 
 
 class Undecided(AssertionError):
-    """The search met its bound. Histories without an error are decided long before."""
+    """The search reached its limit. Correct histories are decided long before."""
 
 
 class Held(NamedTuple):
-    """A key that is there; with `expiring` it may be gone whenever somebody looks."""
+    """A key that is present; with `expiring` it may be gone at any later operation."""
 
     value: bytes
     expiring: bool = False
@@ -86,9 +86,9 @@ def _string_key(state: Held | None, operation: Operation) -> Outcome:
 
 
 def numbered_key(state: tuple[int, Held | None], operation: Operation) -> list[Outcome]:
-    """The same, when the order of the writes is known: what is left to find is where the reads belong.
+    """The model of `string_key` when the order of the writes is known, so that only the reads must be placed.
 
-    The state starts as `NOTHING_WRITTEN`. This asks more than `string_key`, and costs less.
+    The state starts as `NOTHING_WRITTEN`. This model is stricter than `string_key` and cheaper to search.
     """
     count, held = state
     if operation.name != READ:
@@ -102,8 +102,8 @@ NOTHING_WRITTEN: tuple[int, Held | None] = (0, None)
 
 
 class _Point(NamedTuple):
-    """How far a search has come: `low` ended operations, those of the bits of `window` behind them, and the
-    unended ones of the bits of `used` are done.
+    """A state of the search: the first `low` ended operations are done, those after them whose bits are in
+    `window`, and the unended ones whose bits are in `used`.
     """
 
     low: int
@@ -113,13 +113,13 @@ class _Point(NamedTuple):
 
 
 class _Seen:
-    """Points that need no second look: who used fewer unended operations for the same can only do more."""
+    """Visited points. A point with fewer unended operations in use covers an otherwise equal one."""
 
     def __init__(self) -> None:
         self._used: dict[tuple[int, int, Any], list[int]] = {}
 
     def add(self, point: _Point) -> bool:
-        """Whether the point is new."""
+        """Add a point; return whether it is new."""
         known = self._used.setdefault((point.low, point.window, point.state), [])
         if any(used & point.used == used for used in known):
             return False
@@ -129,7 +129,7 @@ class _Seen:
 
 
 def linearizable(history: Sequence[Operation], model: Model = string_key, initial: Any = None) -> bool:
-    """Whether some order explains every result and respects real time. Raises `Undecided`."""
+    """Return whether some order explains every result and respects real time. Raises `Undecided`."""
     ended = sorted((o for o in history if not o.unknown), key=lambda o: (o.called, o.returned))
     unended = sorted((o for o in history if o.unknown and o.name != READ), key=lambda o: o.called)
     seen = _Seen()
@@ -142,7 +142,7 @@ def linearizable(history: Sequence[Operation], model: Model = string_key, initia
         point = stack.pop()
         if point.low == len(ended):
             return True
-        # Only now: points are looked at in the order of promise, and the memory should meet the best first.
+        # Added only here, so that the best points are remembered first.
         if seen.add(point):
             stack += _successors(point, ended, unended, model)
     return False
@@ -151,7 +151,7 @@ def linearizable(history: Sequence[Operation], model: Model = string_key, initia
 def _successors(
     point: _Point, ended: Sequence[Operation], unended: Sequence[Operation], model: Model
 ) -> list[_Point]:
-    """The most promising last: ended operations before unended ones, the first called first."""
+    """The next points, the most promising last: ended operations before unended ones, in order of calls."""
     places, deadline = _open(point, ended)
     state = point.state
     found: list[_Point] = []
@@ -167,7 +167,7 @@ def _successors(
 
 
 def _open(point: _Point, ended: Sequence[Operation]) -> tuple[list[int], float]:
-    """Those that may come next, called before every other open one returned; and until when that is."""
+    """The operations that may come next (called before any open one returned), and that time limit."""
     places: list[int] = []
     deadline = INFINITY
     for place in range(point.low, len(ended)):

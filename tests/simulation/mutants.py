@@ -1,11 +1,11 @@
-"""Plants each mutation of the list by itself, and sees within how many seeds the simulator finds it.
+"""Plants each mutation of the list separately, and reports the seed at which the simulator finds it.
 
-    python -m tests.simulation.mutants                  # all of them, on two cores; prints the table
-    python -m tests.simulation.mutants --only "orphans" # those whose name contains this
+python -m tests.simulation.mutants                  # all of them, on two cores; prints the table python -m
+tests.simulation.mutants --only "orphans" # mutations whose names contain this
 
-A mutation is made in memory, in a process of its own, by an import hook that changes the source of one
-module; the files stay as they are. A line that is not in the source, or there twice, is an error: the list
-must follow the code.
+An import hook plants a mutation in the memory of a separate process by changing the source of one module; the
+files stay unchanged. A line that is not in the source, or is there twice, is an error: the list must follow
+the code.
 """
 
 import argparse
@@ -27,7 +27,7 @@ SECONDS_MAX = 1_500
 
 
 class Planting(importlib.machinery.SourceFileLoader):
-    """Loads one module with the mutation in it."""
+    """Loads one module with the mutation."""
 
     def __init__(self, fullname: str, path: str, mutation: Mutation) -> None:
         super().__init__(fullname, path)
@@ -39,7 +39,7 @@ class Planting(importlib.machinery.SourceFileLoader):
 
 
 class Planter(importlib.abc.MetaPathFinder):
-    """Finds the module that the mutation is for."""
+    """Finds the module to mutate."""
 
     def __init__(self, mutation: Mutation) -> None:
         self._mutation = mutation
@@ -58,7 +58,7 @@ class Planter(importlib.abc.MetaPathFinder):
 
 
 def mutated(source: str, mutation: Mutation) -> str:
-    """The source with the mutation. Raises `LookupError` when its line is not there exactly once."""
+    """The mutated source. Raises `LookupError` unless the line is there exactly once."""
     count = source.count(mutation.line)
     if count != 1:
         raise LookupError(f"{mutation.name}: its line is {count} times in {mutation.file}: {mutation.line}")
@@ -66,7 +66,7 @@ def mutated(source: str, mutation: Mutation) -> str:
 
 
 def search(mutation: Mutation, first: int = 0) -> dict[str, Any]:
-    """In this process: plant it, and try seeds until one finds it."""
+    """Plant the mutation in this process, and try seeds until one finds it."""
     sys.meta_path.insert(0, Planter(mutation))
     from kraft.kv.errors import BrokenInvariant
     from kraft.peerwire.errors import WireError
@@ -83,9 +83,9 @@ def search(mutation: Mutation, first: int = 0) -> dict[str, Any]:
 
 
 def find(mutation: Mutation) -> dict[str, Any]:
-    """The same in a process of its own; an error of another kind is in `error`.
+    """Search in a separate process; `error` has an error of another kind.
 
-    The run that found it must be without fault when nothing is planted.
+    The run that found the mutation must succeed without it.
     """
     command = [sys.executable, "-m", "tests.simulation.mutants", "--search", mutation.name]
     try:
@@ -115,14 +115,14 @@ def row(mutation: Mutation, found: dict[str, Any]) -> str:
 
 
 def short(text: str) -> str:
-    """What fits into a table."""
+    """A text shortened for a table."""
     line = " ".join(text.replace("|", "/").split())
     return line if len(line) <= 90 else line[:87] + "..."
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants")
-    parser.add_argument("--only", default="", help="those whose name contains this")
+    parser.add_argument("--only", default="", help="only mutations whose names contain this")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
     parser.add_argument("--search", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()

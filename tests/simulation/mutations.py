@@ -1,15 +1,14 @@
-"""One-line mistakes in core, host and storage, each of which the simulator must find within so many seeds.
+"""One-line mistakes in core, host and storage. The simulator must find each within a number of seeds.
 
-A line is given as it stands in the source, without what surrounds it, and must be there exactly once. `seeds`
-is a few times what is needed today; a mistake that needs more says that the simulator has become blind to
-its kind.
+`line` is a fragment of the source that must occur exactly once. `seeds` is a few times the number needed
+today; a mistake that needs more seeds shows that the simulator no longer detects its kind.
 """
 
 from typing import NamedTuple
 
 
 class Mutation(NamedTuple):
-    """`line` of `file` becomes `mutated`; `why` says what is wrong with that."""
+    """`line` of `file` becomes `mutated`; `why` names the rule that this breaks."""
 
     name: str
     file: str

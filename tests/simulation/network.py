@@ -1,8 +1,8 @@
-"""The links between simulated nodes: greetings, batches in the production codec, and all that goes wrong.
+"""The links between simulated nodes: greetings, batches in the production codec, and network faults.
 
-A link is a connection: while it is up, consensus messages may still be lost, repeated, delayed and reordered
-(more than TCP would do); forwarded requests are never repeated, because a connection does not repeat them and
-nothing above claims otherwise. A cut path may drop one direction only; after a while both ends notice.
+A link is a connection. While it is up, consensus messages may still be lost, repeated, delayed and reordered,
+which is more than TCP does. Forwarded requests are never repeated, because a connection does not repeat them
+and the layers above rely on that. A blocked path may drop one direction only; after a while both ends notice.
 """
 
 import zlib
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from tests.simulation.cluster import Process
 
 CONNECT_DELAY = (0.001, 0.1)
-NOTICE_DELAY = (0.05, 3.0)  # until a silent path is given up
-RELEASE_SECONDS = 0.01  # in which everything that was held in a clogged path comes out, in no order
-OLD_MESSAGES = 64  # kept to be delivered again much later
+NOTICE_DELAY = (0.05, 3.0)  # until both ends give up a silent path
+RELEASE_SECONDS = 0.01  # in which an unclogged path delivers everything it held, in no order
+OLD_MESSAGES = 64  # batches kept to be delivered again much later
 
 Path = tuple[str, str]  # from, to
 Directories = tuple[str, ...]  # incarnations of both ends
-# What a batch belongs to: a connection by its number. An old one comes by any connection between the same
+# Each batch belongs to a numbered connection. An old batch may arrive by any connection between the same
 # directories: a greeting tells a new directory from an old one, so nothing passes from one to the other.
 Belonging = int | Directories
 Messages = Sequence[tuple[int, object]]
@@ -35,7 +35,7 @@ Messages = Sequence[tuple[int, object]]
 
 @dataclass
 class Weather:
-    """The network as it is all the time; probabilities per batch, delays in seconds."""
+    """The permanent properties of the network; probabilities are per batch, delays in seconds."""
 
     loss: float = 0.0
     repeat: float = 0.0
@@ -45,43 +45,45 @@ class Weather:
 
 
 class Network:
-    """All paths. Faults of paths are counted, so that they may overlap: each is undone by itself."""
+    """All paths. Path faults are counted, so that they can overlap and each one is undone separately."""
 
     def __init__(self, world: World, weather: Weather) -> None:
         self.world = world
         self.weather = weather
         self.processes: dict[str, Process] = {}
-        self.on_refused: Callable[[str, str], None] = lambda id_, reason: None  # a link to this node, and why
+        self.on_refused: Callable[[str, str], None] = lambda id_, reason: (
+            None
+        )  # nodes that refuse a link to this node, and why
         self._dice = world.dice("links")
         self._path_dice: dict[Path, Random] = {}
         self._links: dict[Path, int] = {}  # smaller and larger id -> connection number
-        self._dialling: set[Path] = set()  # to be tried again in a moment
+        self._dialling: set[Path] = set()  # pairs that are about to retry
         self._connections = 0
-        self._blocked: Counter[Path] = Counter()  # deliver nothing
-        self._clogged: Counter[Path] = Counter()  # hold everything back
+        self._blocked: Counter[Path] = Counter()  # paths that deliver nothing
+        self._clogged: Counter[Path] = Counter()  # paths that hold everything back
         self._held: dict[Path, list[tuple[bytes, int, Belonging]]] = {}
-        self._slow: dict[Path, float] = {}  # seconds that a batch takes longer, at most
-        self._halving: set[Path] = set()  # pairs of which the next batch comes by half, and nothing after it
+        self._slow: dict[Path, float] = {}  # the most extra seconds of a batch
+        self._halving: set[Path] = set()  # pairs whose next batch arrives by half, and nothing after it
         self._old: list[tuple[Path, bytes, int, Directories]] = []
 
     # -- connections
 
     def started(self, process: "Process") -> None:
-        """A process came up: who wants a connection to it will have one."""
+        """A process has started: connect it to every node that wants a link to it."""
         self.processes[process.id] = process
         for other in sorted(self.processes):
             if other != process.id:
                 self._dial(*pair_of(process.id, other))
 
     def wanted(self, process: "Process", peer: str, moved: bool) -> None:
-        """`process` wants to keep a link to `peer`, at another address than before if it `moved`."""
+        """`process` wants a permanent link to `peer`, at a new address if the peer `moved`."""
         pair = pair_of(process.id, peer)
         if moved and pair in self._links and not self._at_home(process.id, peer):
             self._drop_later(pair, self._links[pair], closed=True)
         self._dial(*pair)
 
     def introduce(self, process: "Process", peer: str, address: str) -> None:
-        """`process` looks for `peer` at `address`, once."""
+        """`process` dials `peer` at `address` once."""
         pair = pair_of(process.id, peer)
 
         def knock() -> None:
@@ -95,12 +97,12 @@ class Network:
         self.world.call_later(self._dice.uniform(*CONNECT_DELAY), knock)
 
     def _at_home(self, one: str, two: str) -> bool:
-        """Whether `one` looks for `two` where it is."""
+        """Whether `one` dials the current address of `two`."""
         process, other = self.processes.get(one), self.processes.get(two)
         return process is not None and other is not None and process.addresses.get(two) == other.address
 
     def died(self, process: "Process") -> None:
-        """Its peers see their connections closed, if the path lets them."""
+        """Close the connections of a dead process, as far as the paths deliver that."""
         del self.processes[process.id]
         for pair in sorted(p for p in self._links if process.id in p):
             self._close(pair, process.id)
@@ -162,7 +164,7 @@ class Network:
     # -- faults
 
     def block(self, paths: Iterable[Path]) -> None:
-        """These deliver nothing more; both ends notice after a while."""
+        """Stop delivery on these paths; both ends notice after a while."""
         for path in paths:
             self._blocked[path] += 1
             pair = pair_of(*path)
@@ -172,18 +174,18 @@ class Network:
                 self.world.call_later(delay, lambda p=pair, n=number: self._give_up(p, n))  # type: ignore[misc]
 
     def unblock(self, paths: Iterable[Path]) -> None:
-        """Undo one `block` of these."""
+        """Undo one `block` of these paths."""
         for path in paths:
             if self._blocked[path]:
                 self._blocked[path] -= 1
                 self._dial(*pair_of(*path))
 
     def clog(self, path: Path) -> None:
-        """Hold back what is sent on this path."""
+        """Hold back everything that is sent on this path."""
         self._clogged[path] += 1
 
     def unclog(self, path: Path) -> None:
-        """Let it all out, in no particular order."""
+        """Deliver everything that was held back, in no particular order."""
         if self._clogged[path]:
             self._clogged[path] -= 1
         if not self._clogged[path]:
@@ -195,22 +197,22 @@ class Network:
                 )
 
     def slow_down(self, path: Path, seconds: float) -> None:
-        """Batches on this path take up to `seconds` longer; 0 undoes it."""
+        """Delay batches on this path by up to `seconds`; 0 undoes it."""
         self._slow[path] = seconds
 
     def reset(self, one: str, two: str) -> None:
-        """The connection breaks; what is on its way is lost."""
+        """Break the connection; batches in flight are lost."""
         pair = pair_of(one, two)
         if pair in self._links:
             self._drop(pair, closed=self._dice.random() < 0.5)
             self.world.counts["connection reset"] += 1
 
     def halve(self, one: str, two: str) -> None:
-        """The connection breaks amidst the next batch: half of its messages arrive."""
+        """Break the connection during the next batch: half of its messages arrive."""
         self._halving.add(pair_of(one, two))
 
     def heal(self) -> None:
-        """Undo everything that `block` and so on did."""
+        """Undo all path faults."""
         for path in list(self._clogged):
             self._clogged[path] = 0
             self.unclog(path)
@@ -223,7 +225,7 @@ class Network:
                 self._dial(one, two)
 
     def close(self, one: str, two: str) -> None:
-        """A node closes its link; a new one is dialled."""
+        """Close the link of a node; a new one is dialled."""
         pair = pair_of(one, two)
         self._drop_later(pair, self._links.get(pair), closed=True)
 
@@ -326,5 +328,5 @@ class Network:
 
 
 def pair_of(one: str, two: str) -> Path:
-    """The link between two nodes, whoever speaks."""
+    """The link between two nodes, regardless of direction."""
     return (one, two) if one < two else (two, one)

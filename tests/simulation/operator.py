@@ -1,9 +1,8 @@
-"""The person who runs the simulated cluster: gives commands of administrators, and looks after what they
-need.
+"""The operator of the simulated cluster: sends administrators' commands and prepares and cleans up nodes.
 
-One change of the members at a time, on any node, as a careful person would do it: a node to be added is
-started in standby before, a removed one is stopped some time after, a node that refuses its directory is
-wiped and admitted again. What a command says is done must be so: it is looked up in the committed entries.
+The operator makes one membership change at a time, on any node, carefully: starts a node in standby before
+adding it, stops a removed node some time later, and wipes and re-admits a node that refuses its directory. A
+change that a command reports as done must be in the committed entries.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
     from tests.simulation.plan import Details
 
 TEND_SECONDS = 0.5
-PATIENCE_SECONDS = 45.0  # for an answer; the server's own is shorter
-ALONE_SECONDS = 10.0  # until a change that only one node heard of is known to be done or undone
+PATIENCE_SECONDS = 45.0  # limit for an answer; the server's own limit is shorter
+ALONE_SECONDS = 10.0  # until a change that only one node received has been done or undone
 MEMBERS_MAX = 6
 
 Command = admin.AdminCommand
@@ -31,8 +30,8 @@ InForce = Callable[[Configuration], bool]
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """A command that was given to `process` when `known` configurations were committed; when it is done, the
-    last of these or a later one is `in_force`.
+    """A command sent to `process` when `known` configurations were committed. Once it is done, `in_force`
+    accepts the last of these or a later one.
     """
 
     process: Process
@@ -40,11 +39,11 @@ class Errand:
     in_force: InForce | None
     changes: bool
     known: int
-    lingers: float = PATIENCE_SECONDS  # how long it may still be done after its end is uncertain
+    lingers: float = PATIENCE_SECONDS  # how long it may still take effect after an uncertain answer
 
 
 class Operator:
-    """`errands` are the commands that are not answered yet."""
+    """Sends commands; `errands` has those that are not answered yet."""
 
     def __init__(self, cluster: SimulatedCluster) -> None:
         self._cluster = cluster
@@ -52,7 +51,7 @@ class Operator:
         self._dice = cluster.world.dice("operator")
         self._moves = 0
         self._uncertain_until = 0.0
-        self._leaving: dict[str, float] = {}  # nodes that are no members any more, and when they are stopped
+        self._leaving: dict[str, float] = {}  # nodes that are no longer members, and when to stop them
         self._drained: set[str] = set()
         self.errands: list[Errand] = []
         self.over = False
@@ -61,10 +60,10 @@ class Operator:
     def start(self) -> None:
         self._world.call_later(TEND_SECONDS, self._tend)
 
-    # -- giving commands
+    # -- sending commands
 
     def ask(self, command: Command, in_force: InForce | None = None, changes: bool = False) -> bool:
-        """On any node that serves, if possible one that knows a leader; False when there is none."""
+        """Send a command to a serving node, preferably one that knows a leader; False when there is none."""
         ready = [p for p in self._cluster.processes() if p.ready and 0 in p.host.groups]
         ready = [p for p in ready if not p.clock.paused and p.id in self._cluster.members()]
         ready = [p for p in ready if p.host.leader(0)] or ready
@@ -112,14 +111,14 @@ class Operator:
         for errand in [e for e in self.errands if e.process is process]:
             self._answered(errand, ConnectionError())
 
-    # -- what is known
+    # -- the state of the cluster
 
     @property
     def configuration(self) -> Configuration:
         return self._cluster.checks.configuration(0)
 
     def member(self, node: SimulatedNode) -> bool:
-        """Whether the node with its present directory belongs to the cluster, as far as its members know."""
+        """Whether the node with its current directory is a member in the last committed configuration."""
         known = [self.configuration]
         hosts = [p.host for p in self._cluster.processes() if p.id in self._cluster.members()]
         known += [host.groups[0].raft.configuration for host in hosts if 0 in host.groups]
@@ -129,24 +128,24 @@ class Operator:
 
     @property
     def free(self) -> bool:
-        """No change is under way, and none may come of an earlier command."""
+        """Whether no change is in progress and none can result from an earlier command."""
         changing = any(errand.changes for errand in self.errands) or self._world.now < self._uncertain_until
         return not changing and not self.configuration.joint and not self.broken and not self.moved
 
     @property
     def broken(self) -> list[SimulatedNode]:
-        """Members of which the directory is gone for good."""
+        """Members whose directories are permanently lost."""
         return [n for n in self._cluster.nodes.values() if n.lost]
 
     @property
     def moved(self) -> list[SimulatedNode]:
-        """Members that are elsewhere than the cluster believes."""
+        """Members that have another address than the cluster knows."""
         members = [(self._cluster.nodes[m.id], m) for m in self.configuration.members]
         here = [(n, m) for n, m in members if n.platter.identity.incarnation == m.incarnation]
         return [n for n, m in here if n.address != m.peer]
 
     def destroyable(self, process: Process | None) -> bool:
-        """Whether the cluster can do without the directory of this node, until it is admitted anew."""
+        """Whether the cluster can lose the directory of this node until it is re-admitted."""
         now = self.configuration
         if process is None or self.errands or not self.free or self.over:
             return False
@@ -157,7 +156,7 @@ class Operator:
         known = member is not None and member.incarnation == mine
         return known and agreed and len(now.voters) >= 3
 
-    # -- changes of the members
+    # -- membership changes
 
     def add(self, details: "Details") -> bool:
         node = self._spare()
@@ -186,7 +185,7 @@ class Operator:
         return self.ask(admin.Demote(id_), lambda c: id_ in c.learners, changes=True)
 
     def change_alone(self, leader: Process, *, demote: bool) -> bool:
-        """Ask this very node to take the vote of another one, or its membership."""
+        """Send this node a command that demotes or removes another one."""
         others = [v for v in self.configuration.voters if v != leader.id]
         if not self.free or not leader.ready or leader.clock.paused or len(others) < 2:
             return False
@@ -198,7 +197,7 @@ class Operator:
         return True
 
     def remove(self, who: Process | None, fewest: int) -> bool:
-        """Not below so many voters."""
+        """Remove a member, as long as enough voters remain."""
         if not self.free or who is None or len(self.configuration.voters) <= fewest:
             return False
         if self.configuration.member(who.id) is None:
@@ -207,12 +206,12 @@ class Operator:
         return self.ask(admin.Remove(who.id, force), self._without(who.id), changes=True)
 
     def _without(self, id_: str) -> InForce:
-        """It is not there any more, unless as another incarnation."""
+        """Whether the member is gone, or is there with another incarnation."""
         gone = {m.incarnation for m in self.configuration.members if m.id == id_}
         return lambda c: gone.isdisjoint(m.incarnation for m in c.members)
 
     def replace(self, who: Process | None) -> bool:
-        """By another machine."""
+        """Replace a member by another machine."""
         node = self._spare()
         if not self.free or who is None or node is None or self.configuration.member(who.id) is None:
             return False
@@ -225,7 +224,7 @@ class Operator:
         )
 
     def move(self, who: Process | None) -> bool:
-        """The node starts at another address, then the cluster is told; not where that takes its vote."""
+        """Restart the node at another address, then send the address, unless that costs the majority."""
         if not self.free or who is None or self.configuration.member(who.id) is None:
             return False
         if who.id in self.configuration.voters and len(self.configuration.voters) < 3:
@@ -248,7 +247,7 @@ class Operator:
         )
 
     def _spare(self) -> SimulatedNode | None:
-        """A machine that belongs to no cluster."""
+        """A machine that belongs to no cluster, or None."""
         nodes = [self._cluster.nodes[id_] for id_ in sorted(self._cluster.nodes)]
         idle = [n for n in nodes if n.process is None and not n.lost and not self.member(n)]
         return self._dice.choice(idle) if idle else None
@@ -263,12 +262,12 @@ class Operator:
     # -- other commands
 
     def transfer(self, details: "Details") -> bool:
-        """Also to a node that is down, or slow."""
+        """Transfer leadership, possibly to a node that is down or slow."""
         to = details["to"]
         return self.ask(admin.TransferLeadership(to) if to else admin.StepDown())
 
     def hand_over(self, leader: Process) -> bool:
-        """Ask this very node to hand over to whom it likes."""
+        """Send this node STEPDOWN: it chooses its successor."""
         if not leader.ready or leader.clock.paused:
             return False
         self._tell(leader, admin.StepDown())
@@ -298,7 +297,7 @@ class Operator:
     def verify(self, _: "Details") -> bool:
         return self.ask(admin.Verify())
 
-    # -- looking after things
+    # -- maintenance
 
     def _tend(self) -> None:
         self._world.call_later(TEND_SECONDS, self._tend)
@@ -315,9 +314,9 @@ class Operator:
         return [self._cluster.nodes[id_] for id_ in sorted(self._cluster.nodes)]
 
     def _readmit(self, node: SimulatedNode) -> None:
-        """Its directory cannot be used any more: with an empty one, it is another member."""
+        """Wipe an unusable directory and re-admit the node, which is then another member."""
         if self.configuration.member(node.id) is None:
-            node.lost = False  # it was removed before anybody noticed
+            node.lost = False  # it had already been removed
             return
         if node.process is None or node.damaged or not node.config.cluster.standby:
             self._stand_by(node)
@@ -332,7 +331,7 @@ class Operator:
         )
 
     def _stop_strangers(self) -> None:
-        """Who has left, or was never let in, goes on for a while, and is then stopped."""
+        """Stop nodes that are not members, some time after they left or failed to join."""
         changing = any(errand.changes for errand in self.errands) or self._world.now < self._uncertain_until
         for node in self._sorted():
             if node.process is None or changing or self.member(node) or not self.configuration.members:
@@ -344,7 +343,7 @@ class Operator:
                 node.crash()
 
     def _reseed(self) -> None:
-        """Replicas that are known to be wrong."""
+        """Reseed fenced replicas."""
         for process in self._cluster.processes():
             if any(group.state.fenced for group in process.host.groups.values()) and not self.errands:
                 self.ask(admin.Reseed(process.id))

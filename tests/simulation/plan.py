@@ -1,8 +1,8 @@
-"""What a run is: drawn from its seed before it begins, written down, and so open to being made smaller.
+"""The plan of a run: drawn from its seed before the run begins, so that it can be printed and made smaller.
 
-A plan names every fault that is going to happen, with its time and all its parameters. Rates are drawn per
-run (swarm): some plans have one family of faults, some all, some kinds strike every third of a second. Any
-fault can be left out by its index without another one becoming a different fault.
+A plan names every fault with its time and all its parameters. Rates are drawn per run (swarm testing): some
+plans have one family of faults, some have all, some kinds strike three times a second. Any fault can be left
+out by its index without changing the others.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -11,10 +11,10 @@ from random import Random
 from typing import Any, NamedTuple
 
 HOUR = 3_600.0
-CALM = 0.05  # of the runs have hardly a fault: what breaks only in peace must be found as well
+CALM = 0.05  # share of runs with hardly a fault, to find what breaks only without faults
 FAMILIES_MIN = 3  # of a run that is not calm
-DISKS = (60, 15, 25)  # of a hundred runs: how many on the plain model, on the real storage, on both
-LEASES = 0.25  # of the runs read by leases
+DISKS = (60, 15, 25)  # of a hundred runs: on the plain model, on the real storage, on both
+LEASES = 0.25  # share of runs with lease reads
 SECONDS = (22.0, 30.0, 40.0)  # of faults
 
 Details = dict[str, Any]
@@ -22,8 +22,8 @@ Details = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault. `at` in seconds of life: time in which all stands still is not counted. A standing fault is
-    there from the beginning to the healing.
+    """One fault. `at` is in seconds of virtual time without leaps. A standing fault lasts from the beginning
+    until healing.
     """
 
     index: int
@@ -43,14 +43,14 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run before it begins. `seconds` until everything heals; `calm` runs need not meet many faults."""
+    """The plan of a run: everything heals after `seconds`; `calm` runs need not meet many faults."""
 
     seed: int
     nodes: int
     groups: int
     clients: int
-    thinking: float  # seconds between two operations of a client, at most
-    keys: int  # how many the clients use; 0 for all
+    thinking: float  # the most seconds between two operations of a client
+    keys: int  # number of keys the clients use; 0 for all
     seconds: float
     calm: bool
     checkpoint_entries: int
@@ -61,26 +61,26 @@ class Plan:
     faults: tuple[Fault, ...]
 
     def without(self, indexes: Iterable[int]) -> "Plan":
-        """The same run, but these faults do not happen."""
+        """The same plan without these faults."""
         left_out = frozenset(indexes)
         return replace(self, faults=tuple(f for f in self.faults if f.index not in left_out))
 
     def until(self, seconds: float) -> "Plan":
-        """The same run, healed after `seconds` at the latest."""
+        """The same plan, healed after at most `seconds`."""
         faults = tuple(f for f in self.faults if f.at <= seconds)
         return replace(self, seconds=min(self.seconds, seconds), faults=faults)
 
     def of_clients(self, clients: int) -> "Plan":
-        """The same run with fewer clients, or more."""
+        """The same plan with another number of clients."""
         return replace(self, clients=clients)
 
 
 @dataclass(slots=True)
 class Habits:
-    """What the clients of a run do. They think for at most `thinking` seconds, wait for an answer for
-    `patience` seconds (by default beyond every timeout of the server), ask again elsewhere what failed with
-    probability `retry`, and what succeeded with probability `repeat`. A read
-    is with probability `stale` one of what the node itself has. Only `hot` keys are used when not 0.
+    """The behaviour of the clients of a run. A client pauses for at most `thinking` seconds, waits `patience`
+    seconds for an answer (by default longer than every timeout of the server), and repeats failed requests
+    elsewhere with probability `retry`, successful ones with probability `repeat`. A read is `READONLY` with
+    probability `stale`. If `hot` is not 0, only that many keys are used.
     """
 
     thinking: float = 0.15
@@ -92,7 +92,7 @@ class Habits:
 
 
 class Kind(NamedTuple):
-    """A kind of fault: its family, how its details are drawn, and of how many nodes it makes sense."""
+    """A kind of fault: its family, how its details are drawn, and the number of nodes it needs."""
 
     family: str
     details: Callable[[Random, Sequence[str]], Details]
@@ -108,7 +108,7 @@ def node_ids(count: int) -> tuple[str, ...]:
 
 
 def _who(random: Random, ids: Sequence[str]) -> str:
-    """The leader more often than chance would have it; found out when it happens."""
+    """A victim: the leader more often than a random node; determined when the fault happens."""
     return random.choice(("leader", "leader", "follower", random.choice(ids)))
 
 
@@ -166,7 +166,7 @@ def _flapping(random: Random, ids: Sequence[str]) -> Details:
 
 
 def _strand(random: Random, ids: Sequence[str]) -> Details:
-    """Mostly a leader, and long enough for another one to be elected and to be written to."""
+    """Mostly a leader, long enough for another one to be elected and to receive writes."""
     who = random.choice(("leader", "leader", "leader", "follower"))
     return {"who": who, "seconds": round(1.0 + random.expovariate(0.25), 3), "slower": 20.0}
 
@@ -300,8 +300,8 @@ KINDS: dict[str, Kind] = {
     "hot key": Kind("clients", _choice("keys", 1), standing=True),
 }
 FAMILIES = tuple(dict.fromkeys(kind.family for kind in KINDS.values()))
-DESTRUCTIVE = ("bit flip", "wiped directory", "old directory")  # a member is lost by it
-SELDOM = ("standstill", "drifting clocks")  # costs much, or changes everything
+DESTRUCTIVE = ("bit flip", "wiped directory", "old directory")  # kinds that lose a member
+SELDOM = ("standstill", "drifting clocks")  # kinds that cost much time or change everything
 
 
 # -- drawing
@@ -315,13 +315,13 @@ def draw(seed: int) -> Plan:
     kinds = _kinds(random, nodes, calm)
     leases = random.random() < LEASES
     if leases and not calm:
-        # Who leads no more and does not notice is what leases must not trust.
+        # Leases must not trust a deposed leader that has not noticed.
         kinds.append(["stranded", "transfer cut off"])
     seconds = random.choice(SECONDS)
     every = random.choice((0.3, 1.0, 3.0))
     faults = _faults(random, node_ids(nodes), kinds, seconds, every)
     changing = any(fault.family == "cluster" or fault.kind in DESTRUCTIVE for fault in faults)
-    if leases:  # they rely on clocks that differ in pace by less than a tenth
+    if leases:  # leases rely on clocks whose rates differ by less than a tenth
         tame = {"rate": 0.04}
         faults = [replace(f, details=tame) if f.kind == "drifting clocks" else f for f in faults]
     return Plan(
@@ -343,7 +343,7 @@ def draw(seed: int) -> Plan:
 
 
 def _kinds(random: Random, nodes: int, calm: bool) -> list[list[str]]:
-    """Which kinds this run has, family by family."""
+    """The kinds of faults of this run, by family."""
     possible = [[n for n, k in KINDS.items() if k.family == f and nodes >= k.nodes] for f in FAMILIES]
     possible = [names for names in possible if names]
     count = random.randrange(2) if calm else random.randrange(FAMILIES_MIN, len(possible) + 1)

@@ -1,9 +1,9 @@
-"""One simulated run: clients and the faults of its plan together, then heal and demand progress.
+"""One simulated run: clients and the faults of its plan, then healing and a demand for progress.
 
-The nodes are the production host, consensus core, state machine and peer codec. Simulated are time, dice,
-network, disk and clients. A run lets the faults of its plan happen, heals everything, and wants progress,
-equal replicas and an explanation of all that clients saw. The properties of consensus are checked after every
-step. docs/simulation.md has the tables.
+The nodes run the production host, consensus core, state machine and peer codec; time, randomness, network,
+disk and clients are simulated. A run carries out the faults of its plan, heals everything, and demands
+progress, equal replicas and an explanation of every client's results. The properties of consensus are checked
+after every step. docs/simulation.md has the tables.
 """
 
 from collections import Counter
@@ -18,11 +18,11 @@ from tests.simulation.network import Weather
 from tests.simulation.plan import FAMILIES_MIN, Plan, draw
 from tests.simulation.world import World
 
-HEAL_SECONDS = 30.0  # bound on recovery: a few elections, retries of every kind, the clients' patience
-FULL_SECONDS = 120.0  # in which a healed cluster has done whatever a full run asks for
+HEAL_SECONDS = 30.0  # limit of recovery: a few elections, all retries, the clients' patience
+FULL_SECONDS = 120.0  # in which a healed cluster completes the operations of a full run
 SPARES = 3
 OPERATIONS_AFTER_HEALING = 40
-# Faults that keep messages or processes for long, so that what arrives is not news.
+# Faults that delay messages or processes for long, so that arriving data may be old.
 UNTIMELY = frozenset(
     (
         "ancient messages",
@@ -36,13 +36,13 @@ UNTIMELY = frozenset(
         "stranded",
     )
 )
-OPERATIONS_MIN = 200  # of a run that counts
+OPERATIONS_MIN = 200  # minimum for a full run
 MESSAGES_MIN = 2_000
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run did. `trace` is equal for equal plans; `families` are those of the faults that struck."""
+    """The result of a run. Equal plans give equal traces; `families` are those of the faults that struck."""
 
     plan: Plan
     trace: str
@@ -64,20 +64,20 @@ class Result:
 
     @property
     def full(self) -> bool:
-        """Whether it counts: enough messages, operations and families of faults."""
+        """Whether the run is full: it has enough messages, operations and families of faults."""
         enough = self.messages >= MESSAGES_MIN and self.operations >= OPERATIONS_MIN
         return enough and len(self.families) >= FAMILIES_MIN
 
 
 def run(seed: int, lines: list[str] | None = None) -> Result:
-    """The run of a seed; see `run_plan`."""
+    """Run the plan of a seed, as `run_plan` does."""
     return run_plan(draw(seed), lines)
 
 
 def run_plan(plan: Plan, lines: list[str] | None = None) -> Result:
-    """Raises `Violation`, or whatever the production code raises, when something is wrong.
+    """Run a plan. Raises `Violation`, or any error of the production code, when a check fails.
 
-    `lines` receives the whole trace. An error carries its virtual time as `error.simulated_seconds`.
+    `lines` receives the whole trace. An error has its virtual time in `error.simulated_seconds`.
     """
     world = World(plan.seed)
     world.lines = lines

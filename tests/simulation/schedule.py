@@ -1,7 +1,7 @@
-"""The console of the simulator: repeats runs, prints what they met, makes failing ones small.
+"""The command line of the simulator: repeats runs, prints statistics, shrinks failing runs.
 
     python -m tests.simulation.schedule --seed 7 --trace               # one run, event by event
-    python -m tests.simulation.schedule --seed 0 --runs 1000 --jobs 2  # what all met, and which failed
+    python -m tests.simulation.schedule --seed 0 --runs 1000 --jobs 2  # statistics, and failed runs
     python -m tests.simulation.schedule --seed 7 --shrink              # the smallest plan that still fails
     python -m tests.simulation.schedule --seed 7 --without 3,5         # without these faults of its plan
 
@@ -23,14 +23,14 @@ from tests.simulation.shrink import command_of, shrink
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that failed: what it says."""
+    """A failed run and its error."""
 
     plan: Plan
     text: str
 
 
 def attempt(plan: Plan) -> Result | Failure:
-    """The run of `plan`, which may fail."""
+    """Run `plan`; return its result or its failure."""
     try:
         return run_plan(plan)
     except Exception:
@@ -84,9 +84,9 @@ def _trace(plan: Plan) -> int:
 
 
 def _shrink(plan: Plan) -> None:
-    _say("shrinking, at most for a few minutes ...")
+    _say("shrinking, for at most a few minutes ...")
     smaller, error = shrink(plan, lambda text: _say(f"  {text}"))
-    _say(f"what is left of the plan fails with {type(error).__name__}: {error}")
+    _say(f"the smaller plan fails with {type(error).__name__}: {error}")
     _show(smaller)
     _say(f"repeat it with: {command_of(smaller)} --trace")
 
@@ -128,15 +128,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.schedule", description=description)
     add = parser.add_argument
     add("--seed", type=int, default=0, help="the first seed")
-    add("--runs", type=int, default=1, help="how many seeds from there on")
-    add("--jobs", type=int, default=1, help="processes that share the runs")
-    add("--plan", action="store_true", help="print what would happen, and run nothing")
+    add("--runs", type=int, default=1, help="number of seeds")
+    add("--jobs", type=int, default=1, help="number of processes")
+    add("--plan", action="store_true", help="print the plan without running it")
     add("--trace", action="store_true", help="one run: print every event")
-    add("--traces", action="store_true", help="print a digest of the trace of each run")
-    add("--shrink", action="store_true", help="make the first failing run as small as possible")
-    add("--without", type=_indexes, default=[], metavar="I,J", help="leave these faults of the plan out")
-    add("--only", type=_indexes, default=None, metavar="I,J", help="leave all others out")
-    add("--seconds", type=float, default=None, help="heal after so many seconds")
+    add("--traces", action="store_true", help="print a digest of each run's trace")
+    add("--shrink", action="store_true", help="shrink the first failing run")
+    add("--without", type=_indexes, default=[], metavar="I,J", help="leave out these faults of the plan")
+    add("--only", type=_indexes, default=None, metavar="I,J", help="leave out all other faults")
+    add("--seconds", type=float, default=None, help="heal after this many seconds")
     add("--clients", type=int, default=None, help="so many clients")
     return parser
 

@@ -1,7 +1,7 @@
-"""Makes a failing run small: fewer faults, less time, fewer clients, and it must still fail.
+"""Shrinks a failing run: fewer faults, less time, fewer clients, as long as it still fails.
 
-Any failure counts, as a smaller run may meet the same mistake by another of its signs. Faults are left out by
-halves, then by quarters, down to single ones, as in delta debugging; the search ends after a number of runs.
+Any failure counts, because a smaller run may show the same mistake in another way. Faults are left out by
+halves, then quarters, down to single faults (delta debugging). The number of runs is limited.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ Run = Callable[[Plan], Exception | None]
 
 
 def failure(plan: Plan) -> Exception | None:
-    """What the run of `plan` fails with."""
+    """The error of the run of `plan`, or None."""
     try:
         run_plan(plan)
     except Exception as error:
@@ -24,7 +24,7 @@ def failure(plan: Plan) -> Exception | None:
 
 
 class _Search:
-    """The smallest plan so far and its error."""
+    """The smallest failing plan so far, and its error."""
 
     def __init__(self, plan: Plan, error: Exception, run: Run, say: Callable[[str], None]) -> None:
         self.plan = plan
@@ -34,7 +34,7 @@ class _Search:
         self._left = RUNS_MAX
 
     def takes(self, plan: Plan) -> bool:
-        """Whether `plan` fails too; it is the smallest then."""
+        """Return whether `plan` fails too, and keep it if so."""
         if not self._left or plan == self.plan:
             return False
         self._left -= 1
@@ -49,7 +49,7 @@ class _Search:
 def shrink(
     plan: Plan, say: Callable[[str], None] = lambda _: None, run: Run = failure
 ) -> tuple[Plan, Exception]:
-    """The smallest plan found, and its error. `plan` must fail."""
+    """Return the smallest failing plan found, and its error. `plan` must fail."""
     error = run(plan)
     if error is None:
         raise ValueError(f"the run of seed {plan.seed} does not fail")
@@ -65,7 +65,7 @@ def shrink(
 
 
 def _less_time(search: _Search) -> None:
-    """Nothing that was to come after the failure matters; then try half of the time, again and again."""
+    """Drop everything after the failure, then halve the time repeatedly."""
     seconds = getattr(search.error, "simulated_seconds", search.plan.seconds)
     if seconds < search.plan.seconds:
         search.takes(search.plan.until(round(seconds, 3)))
@@ -89,7 +89,7 @@ def _pieces(faults: Sequence[Fault], size: int) -> list[Sequence[Fault]]:
 
 
 def command_of(plan: Plan) -> str:
-    """The command that repeats the run of a plan that was made smaller."""
+    """The command that repeats the run of a shrunk plan."""
     whole = draw(plan.seed)
     kept = [fault.index for fault in plan.faults]
     left_out = [fault.index for fault in whole.faults if fault.index not in kept]

@@ -1,4 +1,4 @@
-"""How a cluster begins, and what it does with a directory that is empty or somebody else's, under load."""
+"""The formation of a cluster, and its reaction to an empty or foreign directory, under load."""
 
 import pytest
 
@@ -13,12 +13,12 @@ def cluster_of(seed: int) -> SimulatedCluster:
 
 
 def formed(cluster: SimulatedCluster) -> set[str]:
-    """The clusters on the platters; '' for a node that belongs to none."""
+    """The cluster id on each platter; '' for a node that belongs to none."""
     return {node.platter.identity.cluster for node in cluster.nodes.values()}
 
 
 def serving(cluster: SimulatedCluster, first_client: int = 0) -> None:
-    """Clients get thirty answers within a minute."""
+    """Whether clients get thirty answers within a minute."""
     history = History()
     clients = [SimulatedClient(cluster, history, first_client + number) for number in range(2)]
     for client in clients:
@@ -29,7 +29,7 @@ def serving(cluster: SimulatedCluster, first_client: int = 0) -> None:
 
 
 def wipe(cluster: SimulatedCluster, id_: str) -> None:
-    """The node dies, and its directory is emptied."""
+    """Crash the node and empty its directory."""
     node = cluster.nodes[id_]
     node.crash()
     node.wipe()
@@ -114,7 +114,7 @@ def test_two_wiped_nodes_never_form_a_cluster_beside_the_third(seed):
 @SEEDS
 @pytest.mark.parametrize("wiped", ["K1", "K2", "K3"])
 def test_a_wiped_node_leaves_and_the_other_two_go_on(seed, wiped):
-    """It may have voted and acknowledged; nothing it could say now may count."""
+    """It may have voted and acknowledged entries, so nothing it says now may count."""
     cluster = cluster_of(seed)
     cluster.start()
     serving(cluster)

@@ -1,4 +1,4 @@
-"""The checker of histories against brute force, against planted errors, and against the clock of CI."""
+"""The checker of histories, compared with brute force, tried on planted errors, and fast enough for CI."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ def operation(name, argument, called, returned, result=None):
 
 
 def brute_force(history: Sequence[Operation]) -> bool:
-    """Every order of all ended operations and any of the others: the plainest reading of the definition."""
+    """Try every order of all ended operations and any of the others, exactly as the definition says."""
     ended = [o for o in history if not o.unknown]
     others = [o for o in history if o.unknown]
     return any(
@@ -58,7 +58,7 @@ def _explains(order: Sequence[Operation]) -> bool:
 
 
 class Dice:
-    """Small histories: few values and short times, so that about half of them are linearizable."""
+    """Draws small histories with few values and short times: about half of them are linearizable."""
 
     NAMES = (READ, READ, READ, "set", "set for a while", "set if missing", "delete", "take", "append")
 
@@ -66,7 +66,7 @@ class Dice:
         self.random = random.Random(seed)
 
     def draw(self) -> list[Operation]:
-        """A true run of overlapping operations, with one result perhaps forged afterwards."""
+        """A correct history of overlapping operations, with perhaps one result forged afterwards."""
         state: Held | None = None
         found = []
         for place in range(self.random.randrange(1, 7)):
@@ -169,7 +169,7 @@ def test_writes_with_numbers_keep_to_their_order(second):
 
 
 def long_history(seed: int, length: int, unended: float) -> list[Operation]:
-    """What four clients could have seen of a correct key; each operation overlaps a few others."""
+    """A correct history of four clients on one key; each operation overlaps a few others."""
     dice = random.Random(seed)
     state: Held | None = None
     found = []
@@ -191,7 +191,7 @@ def long_history(seed: int, length: int, unended: float) -> list[Operation]:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_long_history_is_explained_soon(seed, monkeypatch):
-    """Three thousand operations, sixty of them unended: a few points for each, not two to the sixtieth."""
+    """Three thousand operations, sixty of them unended, need a few points each, not two to the sixtieth."""
     monkeypatch.setattr(linearizability, "POINTS_MAX", 100_000)
     assert linearizable(long_history(seed, length=3_000, unended=0.02))
 

@@ -1,4 +1,4 @@
-"""A checker is trusted while it catches planted bugs. Here a handful; `tox -e mutants` has them all."""
+"""The checks must catch planted bugs. This file plants a few; `tox -e mutants` plants all of them."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ QUICK = (
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: m.name)
 def test_the_list_follows_the_code(mutation):
-    """Each line is in the source once, and what it becomes can be compiled."""
+    """Each line is in the source exactly once, and the mutated source compiles."""
     source = (ROOT / mutation.file).read_text()
     changed = mutated(source, mutation)
     compile(changed, mutation.file, "exec")

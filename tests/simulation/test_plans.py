@@ -1,4 +1,4 @@
-"""Plans of runs, what is left of them when faults are left out, and how a failing one is made small."""
+"""Plans of runs, parts of plans, and the shrinking of a failing plan."""
 
 from tests.simulation.coverage import Coverage
 from tests.simulation.faults import ACTS

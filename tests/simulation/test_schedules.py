@@ -1,4 +1,4 @@
-"""Whole clusters under drawn faults, many seeds of them; a seed that fails once stays here for good."""
+"""Whole clusters under random faults, for many seeds; a seed that has failed once stays here."""
 
 import os
 import subprocess
@@ -12,16 +12,16 @@ from tests.simulation.plan import draw
 from tests.simulation.run import run
 
 ROOT = Path(__file__).resolve().parents[2]
-# Chunks so that pytest-xdist can share them out. In some runs the faults leave little to do, so more are run
-# than the 300 that have to be full; those that are calm on purpose are a test of their own.
+# Chunks let pytest-xdist distribute the runs. In some runs the faults leave little to do, so more are run
+# than the 300 that have to be full; runs that are calm on purpose have a test of their own.
 FIRST_SEED, CHUNKS, SEEDS_PER_CHUNK = 1_000, 50, 8
 FULL_RUNS_PER_CHUNK = 6
 CALM_RUNS = 12
 
-# (seed, what it found). A seed means another run whenever the simulator changes, so each of these also has a
-# unit test of its own, behind the arrow.
+# Seeds with the bugs they found. A seed becomes a different run whenever the simulator changes, so each bug
+# also has a unit test, named after the arrow.
 REGRESSIONS = (
-    # a batch overtaken in a leader's own log was called lost, and executed twice
+    # a batch overtaken in a leader's own log was reported as lost, and executed twice
     # -> host/test_proposals: a_new_batch_at_an_older_ones_index_does_not_free_the_older_one
     18,
     # a key written by an entry not yet applied when the round began was read after its expiry
@@ -30,44 +30,44 @@ REGRESSIONS = (
     # the round of a stale heartbeat, echoed in a new term, confirmed reads of that term
     # -> raft/test_elections: a_stale_leader_is_told_by_the_answer_to_its_heartbeat
     1067,
-    # a leader that handed over span while a read waited for a due key that it must not log any more
+    # a transferring leader looped while a read waited for a due key that it could no longer log
     # -> world: StandsStill
     36,
-    # the checker wanted a leader that learned late of its election to have what later ones committed
+    # the checker demanded later leaders' entries of a leader that learned late of its election
     # -> raft/test_invariants: a_leader_that_learns_of_its_election_late_...
     46,
-    # a learner whose link had been down got no vote in a group without writes
+    # a learner whose link had been down never became a voter in a group without writes
     # -> raft/test_progress: a_follower_with_everything_is_not_probed_when_its_link_is_back
     1017,
     1442,
-    # the checker wanted an entry counted by the joint configuration that its commit had just ended
+    # the checker demanded that the joint configuration count an entry after its commit had ended it
     # -> raft/test_invariants: what_follows_a_joint_entry_may_be_counted_by_its_target_in_the_same_step
     605,
-    # a flipped bit undid a mere cut of a log, and the model wanted it done
+    # a flipped bit undid a cut of a log, and the model demanded the cut
     # -> test_realdisk: a_cut_that_a_damaged_frame_undid_is_not_missed
     2594,
-    # a flipped bit undid the count of a start: peers take the directory for an old copy; it is re-admitted
+    # a flipped bit undid the count of a start: peers refuse the directory as an old copy; it is re-admitted
     430,
-    # the same bit, and then the power, which took the witness away: not to be asked of a disk
+    # the same, and then a power cut that removed the witness: no disk can survive that
     2403,
-    # a drain and its end changed places in a pause
+    # the start and the end of a drain were swapped during a pause
     # -> test_world: what_was_put_off_keeps_its_order_through_a_pause
     2429,
-    # the end of a link was a timer of the process that was to hear of it, and came late as those do
+    # the end of a link was a timer of the process to be notified, and therefore as late as its timers
     1873,
-    # a flipped bit undid a checkpoint whose entries were all in the log
+    # a flipped bit undid a checkpoint whose entries were all still in the log
     # -> test_realdisk: a_damaged_checkpoint_is_not_missed_where_the_log_goes_back_to_the_one_before
     11680,
-    # a start that met a damaged schema named no way out
+    # the error about a damaged schema named no remedy
     # -> storage/test_damage: a_damaged_schema_is_refused_and_the_way_out_named
     12633,
 )
 
 
-@pytest.mark.timeout(300)  # a chunk takes a few seconds, but on a busy machine many times that
+@pytest.mark.timeout(300)  # a chunk takes a few seconds, on a busy machine many times longer
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_nothing_is_lost_done_twice_or_seen_too_early(chunk):
-    """A failure names its seed, and the command that repeats it."""
+    """A failure prints its seed and the command that repeats it."""
     mine = islice(seeds(calm=False), chunk * SEEDS_PER_CHUNK, (chunk + 1) * SEEDS_PER_CHUNK)
     assert sum(run(seed).full for seed in mine) >= FULL_RUNS_PER_CHUNK
 
@@ -78,7 +78,7 @@ def test_calm_runs_end_well_too():
 
 
 def seeds(*, calm):
-    """Those of such runs, in order."""
+    """The seeds of such runs, in order."""
     return (seed for seed in count(FIRST_SEED) if draw(seed).calm == calm)
 
 
@@ -88,7 +88,7 @@ def test_what_once_failed_stays_mended(seed):
 
 
 def traces(hash_seed: str, seed: int, runs: int) -> list[str]:
-    """The traces of some runs in a process of their own."""
+    """The traces of some runs in a separate process."""
     command = [sys.executable, "-m", "tests.simulation.schedule", "--traces"]
     command += ["--seed", str(seed), "--runs", str(runs)]
     environment = os.environ | {"PYTHONHASHSEED": hash_seed}

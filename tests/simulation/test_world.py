@@ -1,4 +1,4 @@
-"""Virtual time: what a process puts off it does in order, however late."""
+"""Virtual time: deferred calls of a process keep their order, however late they run."""
 
 from functools import partial
 
@@ -8,7 +8,7 @@ from tests.simulation.world import NodeClock, World
 
 
 class Busy:
-    """A process that puts off numbers, and does them in `done`."""
+    """A process that defers calls and records their order in `done`."""
 
     def __init__(self, seed):
         self.world = World(seed)

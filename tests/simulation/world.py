@@ -1,7 +1,7 @@
-"""Virtual time, dice, and a trace: the same seed gives the same world, event by event.
+"""Virtual time, randomness, and a trace: the same seed gives the same world, event by event.
 
-Everybody who needs chance has dice of its own, made from the seed and a name. So a fault that is left out
-changes what follows from it, and not by mere accident all that comes later: runs can be made smaller.
+Every part has its own random numbers, made from the seed and a name. So leaving out a fault changes only its
+consequences, and not every later event by accident: this is what lets the shrinker make runs smaller.
 """
 
 import hashlib
@@ -11,16 +11,16 @@ from collections import Counter, deque
 from collections.abc import Callable
 
 START_WALL_MS = 1_700_000_000_000
-BACKLOG_SECONDS = 0.02  # in which a process that was paused works off what waits, in no particular order
-MOMENT_STEPS_MAX = 50_000  # events at one and the same time
+BACKLOG_SECONDS = 0.02  # in which a resumed process handles waiting calls, in no particular order
+MOMENT_STEPS_MAX = 50_000  # events at the same virtual time
 
 
 class StandsStill(AssertionError):
-    """Time does not pass any more."""
+    """Virtual time no longer passes."""
 
 
 class Timer:
-    """A pending call; also `host.ports.Cancellable`."""
+    """A pending call; implements `node.ports.Cancellable`."""
 
     __slots__ = ("call", "cancelled")
 
@@ -38,7 +38,7 @@ class World:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.now = 0.0
-        self.leapt = 0.0  # how much of it was in leaps
+        self.leapt = 0.0  # the part of `now` that passed in leaps
         self.steps = 0
         self.counts: Counter[str] = Counter()
         self.after_step: Callable[[], None] = lambda: None
@@ -49,12 +49,12 @@ class World:
 
     @property
     def lived(self) -> float:
-        """Seconds in which things happened, without leaps."""
+        """Seconds of virtual time without leaps."""
         return self.now - self.leapt
 
     def dice(self, name: str) -> random.Random:
-        """Chance for one user of it; the same name twice is the same sequence twice."""
-        return random.Random(f"{self.seed} {name}")  # a text seeds by its own hash, not by Python's
+        """A random number generator for one part; the same name gives the same sequence."""
+        return random.Random(f"{self.seed} {name}")  # a str seed does not depend on Python's hash seed
 
     def call_later(self, delay: float, call: Callable[[], object]) -> Timer:
         """Run `call` in `delay` seconds of virtual time."""
@@ -64,14 +64,14 @@ class World:
         return timer
 
     def leap(self, seconds: float) -> None:
-        """All stands still for so long: what was to happen meanwhile happens at its end, in order."""
+        """Stop the world for `seconds`: events due meanwhile happen at the end, in order."""
         self.now += seconds
         self.leapt += seconds
         self._queue = [(max(at, self.now), order, timer) for at, order, timer in self._queue]
         heapq.heapify(self._queue)
 
     def note(self, text: str) -> None:
-        """One line of the trace."""
+        """Add one line to the trace."""
         line = f"{self.now:.6f} {text}"
         self._trace.update(line.encode() + b"\n")
         if self.lines is not None:
@@ -79,11 +79,11 @@ class World:
 
     @property
     def trace(self) -> str:
-        """A digest of everything noted so far."""
+        """A digest of all lines noted so far."""
         return self._trace.hexdigest()
 
     def run_until(self, end: float, stop: Callable[[], bool] = lambda: False) -> bool:
-        """Let time pass until `end`, or until `stop()`; says whether it stopped."""
+        """Let time pass until `end`, or until `stop()`; return whether it stopped."""
         here = 0
         while self._queue and self._queue[0][0] <= end:
             at, _, timer = heapq.heappop(self._queue)
@@ -91,7 +91,7 @@ class World:
                 continue
             here = here + 1 if at <= self.now else 0
             if here > MOMENT_STEPS_MAX:
-                raise StandsStill(f"{here} events at {self.now}: somebody wakes himself for ever")
+                raise StandsStill(f"{here} events at {self.now}: a part wakes itself forever")
             self.now = max(self.now, at)
             timer.call()
             self.steps += 1
@@ -103,10 +103,10 @@ class World:
 
 
 class NodeClock:
-    """`host.ports.Clock` of one run of one process: its timers die with it and wait while it is paused.
+    """`node.ports.Clock` of one run of one process: its timers end with it and wait while it is paused.
 
-    The wall clock may be skewed, drift and jump; the monotonic one only drifts. A pause may be longer for the
-    process itself than for the others, which is how a pause of minutes is had in seconds.
+    The wall clock may be skewed, drift and jump; the monotonic clock only drifts. A pause may last longer on
+    the process's own clock than for the others: this simulates a pause of minutes within seconds.
     """
 
     def __init__(self, world: World, skew_ms: float, drift: float, dice: random.Random) -> None:
@@ -114,11 +114,11 @@ class NodeClock:
         self._skew_ms = skew_ms
         self._drift = 1.0 + drift
         self._dice = dice
-        self._ahead = 0.0  # seconds that passed for this process alone
+        self._ahead = 0.0  # seconds that passed only for this process
         self.dead = False
         self.paused = False
-        self.slow = 1.0  # timers set now come so much later
-        self.busy = 0.0  # seconds, at most, until the process comes round to what it puts off
+        self.slow = 1.0  # factor by which new timers are late
+        self.busy = 0.0  # the most seconds until the process handles deferred calls
         self._put_off: deque[Timer] = deque()
         self._held: list[Callable[[], object]] = []
 
@@ -141,20 +141,20 @@ class NodeClock:
         return timer
 
     def _come_round(self) -> None:
-        """Do the first thing that was put off: messages may overtake these, but never one another."""
+        """Run the first deferred call. Messages may overtake deferred calls, but these keep their order."""
         timer = self._put_off.popleft()
         if not timer.cancelled:
             timer.call()
 
     def run(self, call: Callable[[], object]) -> None:
-        """Something outside happens to this process: at once, or when it goes on."""
+        """Deliver an outside event to this process: at once, or when it resumes."""
         self._run(call)
 
     def pause(self) -> None:
         self.paused = True
 
     def resume(self, ahead: float = 0.0) -> None:
-        """Go on, `ahead` seconds later than the others believe."""
+        """Resume; `ahead` is how many seconds more have passed for this process than for the others."""
         self.paused = False
         self._ahead += ahead
         held, self._held = self._held, []
