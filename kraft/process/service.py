@@ -39,9 +39,9 @@ from kraft.storage.store import Store, open_store
 from kraft.telemetry import logs
 from kraft.telemetry.notify import Notifier
 from kraft.telemetry.telemetry import Telemetry
+from kraft.transport.endpoints import endpoints
 from kraft.transport.limits import LinkLimits
 from kraft.transport.links import Links
-from kraft.transport.outbound import endpoints
 from kraft.web.fetching import Fetcher
 from kraft.web.site import site
 

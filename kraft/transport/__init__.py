@@ -1,1 +1,1 @@
-"""Links between nodes on Twisted: one connection per pair, handshake, bounded queues, reconnects."""
+"""Links between nodes on Twisted: one connection per pair, with handshake, bounded queues and reconnects."""

@@ -1,4 +1,4 @@
-"""Every bound and time of the links, with its reason."""
+"""Every limit and timeout of the links, with its reason."""
 
 from dataclasses import dataclass
 
@@ -9,17 +9,17 @@ from kraft.peerwire.frames import MESSAGE_BYTES_MAX
 class LinkLimits:
     """Sizes in bytes, times in seconds."""
 
-    # bulk waiting for one peer, with chunks of snapshots; one batch more, so that the largest gets through
+    # bulk and snapshot chunks that wait for one peer; one batch more is allowed, so that the largest fits
     queue_bytes: int = 64 << 20
-    burst_bytes: int = 1 << 20  # written straight to the socket before others on the reactor have a turn
-    control_bytes: int = 1 << 20  # control waiting for one peer: tens of thousands of heartbeats
-    message_bytes: int = MESSAGE_BYTES_MAX  # one batch; a chunk may be unfinished beside it
-    handshake_timeout: float = 3.0  # from connect to open; several round trips across a continent
-    greeting_links: int = 32  # incoming connections in handshake; each holds one frame at most
+    burst_bytes: int = 1 << 20  # written to the socket before the reactor handles other events
+    control_bytes: int = 1 << 20  # control that waits for one peer: tens of thousands of heartbeats
+    message_bytes: int = MESSAGE_BYTES_MAX  # one batch; a chunk may be incomplete at the same time
+    handshake_timeout: float = 3.0  # from connect to open: several round trips across a continent
+    greeting_links: int = 32  # incoming connections in handshake; each buffers one frame at most
     connect_timeout: float = 3.0  # one attempt to dial
-    retry_first: float = 0.05  # a restarted peer is back at once, so the first retries are quick
+    retry_first: float = 0.05  # a restarted peer is back soon, so the first retries are quick
     retry_max: float = 2.0
     ping_interval: float = 1.0
-    silent_pings: int = 5  # so many intervals without a byte and the link is given up
-    user_timeout: float = 5.0  # sent bytes unacknowledged for so long: the kernel gives up
-    close_grace: float = 0.5  # an orderly close must be through by then
+    silent_pings: int = 5  # ping intervals without a byte before the link is given up
+    user_timeout: float = 5.0  # TCP_USER_TIMEOUT: the kernel gives up on unacknowledged data
+    close_grace: float = 0.5  # for an orderly close; then the connection is aborted

@@ -1,10 +1,10 @@
-"""One connection to a peer, dialled or accepted: handshake, then batches both ways, pings, and its end.
+"""One connection to a peer, dialled or accepted: handshake, batches of messages both ways, pings, close.
 
-A batch leaves in the turn it is given: straight to the socket when nothing waits, else behind what waits in
-the outbox. While the connection is backed up (the transport says so as to any producer) all waits in the
-outbox, where control overtakes bulk; so a heartbeat waits for two pieces and the kernel's buffer at most.
-Bytes of any kind show that the peer lives. A link that hears nothing for some pings is given up: neither a
-connect nor a write that succeeds tells that a process still runs.
+A batch is sent in the turn in which it is given: directly to the socket if nothing waits, else after the
+frames that wait in the outbox. While the connection is backed up (the transport pauses its producer), all
+frames wait in the outbox, where control overtakes bulk. So a heartbeat waits for at most two pieces and the
+kernel's buffer. Bytes of any kind prove that the peer is alive. A link that receives nothing for several
+pings is given up, because neither a successful connect nor a successful write proves that the process runs.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -44,8 +44,10 @@ from kraft.transport.sockets import is_loopback, text_of, tune
 
 @dataclass(frozen=True, slots=True)
 class LinkContext:
-    """What all links of a node share. `nonce` makes a fresh one of NONCE_BYTES at each call; `order` numbers
-    what happens to them.
+    """Shared by all links of a node. `secret` is that of the cluster, None without one.
+
+    `nonce` returns NONCE_BYTES fresh random bytes at each call. `order` numbers events of all links, so that
+    the order of two events on different links can be told.
     """
 
     clock: IReactorTime
@@ -57,32 +59,55 @@ class LinkContext:
     order: Iterator[int] = field(default_factory=count)
 
 
-class Owner(Interface):
-    """Who made the link: the dialler or the listener, on behalf of all links."""
+class LinkOwner(Interface):
+    """The factory that made a link: a listener or an attempt to dial."""
 
     def opened(self, link: "Link") -> None:
-        """The handshake is done; `link.peer` says with whom."""
+        """The handshake is complete; `link.peer` is the id of the other end."""
 
     def closed(self, link: "Link") -> None:
         """The connection is gone; `link.was_open`, `link.reason` and `link.closed_by_peer` say how."""
 
 
+class LinkRegistry(Interface):
+    """Knows which link is the one to each peer."""
+
+    def is_linked(self, peer: str) -> bool:
+        """Whether there is a link to `peer`."""
+
+    def link_opened(self, link: "Link", dialled: str) -> None:
+        """The handshake of `link` is complete. `dialled` is the address we dialled, '' if accepted."""
+
+    def link_closed(self, link: "Link") -> None:
+        """The connection of `link`, which was open, is gone."""
+
+    def introduction_failed(self, peer: str, reason: str) -> None:
+        """An introduction to `peer` led to no link."""
+
+
 @implementer(IPushProducer)
 class Link(Protocol):
-    """A connection to a peer. `dialled` is the id that was dialled, None for an accepted connection."""
+    """A connection to a peer.
 
-    transport: ITCPTransport  # or, in tests, what behaves alike
+    peer, hello: id and greeting of the other end; '' and None until the link is open.
+    agreed_at: when this side accepted the peer, as a number of `LinkContext.order`; None before.
+    confirmed_at: when the first bytes arrived on the open link, likewise.
+    reason, closed_by_peer: how the connection ended.
+    round_trip: seconds of the last answered ping, None before.
+    """
 
-    def __init__(self, around: LinkContext, owner: Owner, dialled: str | None = None) -> None:
-        self._around = around
+    transport: ITCPTransport  # or a test's equivalent
+
+    def __init__(self, context: LinkContext, owner: LinkOwner, dialled: str | None = None) -> None:
+        """`dialled` is the id of the peer that was dialled, None for an accepted connection."""
+        self._context = context
         self._owner = owner
         self._dialled = dialled
         self._handshake: Handshake | None = None
-        self._reader = FrameReader(around.limits.message_bytes)
-        limits = around.limits
+        self._reader = FrameReader(context.limits.message_bytes)
+        limits = context.limits
         self._outbox = Outbox(limits.queue_bytes, limits.control_bytes, limits.message_bytes)
         self._paused = False
-        self._direct = False
         self._silent_pings = 0
         self._timer: IDelayedCall | None = None  # the handshake's deadline, then the next ping
         self._abort_timer: IDelayedCall | None = None
@@ -91,7 +116,6 @@ class Link(Protocol):
         self.peer = ""
         self.is_open = False
         self.was_open = False
-        # In `LinkContext.order`, None before: our side agreed; the peer was heard on the open link.
         self.agreed_at: int | None = None
         self.confirmed_at: int | None = None
         self.reason = ""
@@ -101,19 +125,19 @@ class Link(Protocol):
         self.sent_bytes = 0
         self.received_bytes = 0
 
-    # Life and death
+    # -- open and close -------------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
-        """Begin the handshake."""
-        around, transport = self._around, self.transport
+        """Start the handshake."""
+        context, transport = self._context, self.transport
         self.address = text_of(transport.getPeer())
-        tune(transport, around.limits.user_timeout)
+        tune(transport, context.limits.user_timeout)
         self._writer = DirectWriter(transport)
-        self._timer = around.clock.callLater(around.limits.handshake_timeout, self._handshake_timed_out)
+        self._timer = context.clock.callLater(context.limits.handshake_timeout, self._handshake_timed_out)
         self._handshake = Handshake(
-            around.receiver.hello(),
-            nonce=around.nonce(),
-            secret=around.secret,
+            context.receiver.hello(),
+            nonce=context.nonce(),
+            secret=context.secret,
             loopback=is_loopback(transport.getHost()) and is_loopback(transport.getPeer()),
             dialled=self._dialled,
         )
@@ -121,33 +145,33 @@ class Link(Protocol):
         self._greet(self._handshake.start())
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Tell the owner, once, how it ended."""
+        """Report the end to the owner."""
         self.is_open = False
         for call in (self._timer, self._abort_timer):
             if call is not None and call.active():
                 call.cancel()
-        # A timer that has run holds on to us; kept, it would make the buffers wait for a full collection.
+        # A timer that has run refers to us: drop the cycle, so that the buffers are freed at once.
         self._timer = self._abort_timer = None
         if not self._closing:
-            # Twisted says ConnectionLost for a reset by a killed process and for a timeout of the kernel
-            # alike; the timeout only comes after silence.
+            # Twisted reports ConnectionLost both for a reset by a killed process and for a timeout of the
+            # kernel, but the timeout comes only after silence.
             reset = reason.check(ConnectionLost) is not None and self._silent_pings <= 2
             self.closed_by_peer = reset or reason.check(ConnectionDone) is not None
             self.reason = "closed by the peer" if self.closed_by_peer else reason.getErrorMessage()
         self._owner.closed(self)
 
     def close(self, reason: str) -> None:
-        """Send what the transport holds and close; abort when that takes too long."""
+        """Send what the transport holds, then close; abort if that takes longer than `close_grace`."""
         if self._closing:
             return
         self._end(reason)
         self.transport.loseConnection()
-        self._abort_timer = self._around.clock.callLater(
-            self._around.limits.close_grace, self.transport.abortConnection
+        self._abort_timer = self._context.clock.callLater(
+            self._context.limits.close_grace, self.transport.abortConnection
         )
 
     def abort(self, reason: str) -> None:
-        """Close at once; what was not sent is lost."""
+        """Close at once; unsent data is lost."""
         if not self._closing:
             self._end(reason)
         self.transport.abortConnection()
@@ -162,20 +186,23 @@ class Link(Protocol):
         state = self._handshake.state if self._handshake else HandshakeState.HELLO
         self.abort(f"no handshake in time: still waiting for {state.value}")
 
-    # Sending
+    # -- sending --------------------------------------------------------------------------------------
 
     @property
     def dialled(self) -> bool:
-        """Whether it was this side that dialled."""
+        """Whether this side dialled."""
         return self._dialled is not None
 
     @property
     def waiting_bytes(self) -> int:
-        """What waits here, without what the transport and the kernel hold."""
+        """Bytes in the outbox, not counting the buffers of the transport and the kernel."""
         return self._outbox.control_waiting + self._outbox.bulk_waiting
 
     def send(self, messages: Sequence[tuple[int, Message]]) -> str | None:
-        """Send or queue a batch; None, or why it was dropped: then nothing of its bulk is on its way."""
+        """Send or queue a batch of (group, message) pairs.
+
+        Returns None, or why it was dropped: then certainly no part of its bulk was sent.
+        """
         if len(messages) > codec.BATCH_MESSAGES_MAX:
             half = len(messages) // 2
             first, second = self.send(messages[:half]), self.send(messages[half:])
@@ -189,48 +216,48 @@ class Link(Protocol):
         return dropped
 
     def _pump(self) -> None:
-        """Write what waits until the transport is backed up.
+        """Write waiting frames until the transport is backed up.
 
-        A peer that reads as fast as we write must not keep the reactor here: behind a burst the transport's
-        own buffer is used, which fills and hands over to the reactor.
+        A peer that reads as fast as we write must not hold up the reactor: after a burst, frames go into the
+        transport's buffer, which fills up and returns control to the reactor.
         """
-        burst = self._around.limits.burst_bytes
+        burst = self._context.limits.burst_bytes
         while not self._paused and not self._closing and (data := self._outbox.next_frame()) is not None:
             self._write(data, at_once=burst > 0)
             burst -= len(data)
 
     def _write(self, data: bytes, *, at_once: bool = True) -> None:
         self.sent_bytes += len(data)
-        self._around.observer.sent(self.peer, len(data))
+        self._context.observer.sent(self.peer, len(data))
         if at_once:
             self._writer.write(data)
         else:
             self.transport.write(data)
 
     def pauseProducing(self) -> None:
-        """The transport is backed up: hold everything here."""
+        """The transport is backed up: keep frames in the outbox."""
         self._paused = True
 
     def resumeProducing(self) -> None:
-        """The transport is empty again."""
+        """The transport can take more."""
         self._paused = False
         if self.is_open:
             self._pump()
 
     def stopProducing(self) -> None:
-        """The transport is gone, `connectionLost` follows."""
+        """The transport is gone; `connectionLost` follows."""
         self._paused = True
 
-    # Receiving
+    # -- receiving ------------------------------------------------------------------------------------
 
     def dataReceived(self, data: bytes) -> None:
-        """Everything complete in it goes to its receiver; anything wrong in it ends the link."""
+        """Deliver each complete message to the receiver; close the link on malformed data."""
         self._silent_pings = 0
         self.received_bytes += len(data)
         if self.is_open:
-            self._around.observer.received(self.peer, len(data))
+            self._context.observer.received(self.peer, len(data))
             if self.confirmed_at is None:
-                self.confirmed_at = next(self._around.order)
+                self.confirmed_at = next(self._context.order)
         self._reader.feed(data)
         try:
             while not self._closing and (message := self._reader.next_message()) is not None:
@@ -248,9 +275,9 @@ class Link(Protocol):
         elif channel == LINK:
             self._probe_received(payload)
         else:
-            self._around.receiver.received(self.peer, codec.decode(payload))
+            self._context.receiver.received(self.peer, codec.decode(payload))
 
-    # Handshake
+    # -- handshake ------------------------------------------------------------------------------------
 
     def _greet(self, payloads: Sequence[bytes]) -> None:
         for payload in payloads:
@@ -259,14 +286,14 @@ class Link(Protocol):
     def _greeting_received(self, payload: bytes) -> None:
         handshake = self._handshake
         if handshake is None:
-            raise WireError("a handshake that is over")
+            raise WireError("a handshake message after the handshake")
         self._greet(handshake.received(payload))
         if handshake.state is HandshakeState.DECISION and handshake.peer is not None:
-            reason = self._around.receiver.check(handshake.peer)
+            reason = self._context.receiver.check(handshake.peer)
             if reason is not None:
                 raise HandshakeError(reason)
             self._greet(handshake.accept())
-            self.agreed_at = next(self._around.order)
+            self.agreed_at = next(self._context.order)
         if handshake.state is HandshakeState.OPEN and handshake.peer is not None:
             self._open(handshake.peer)
 
@@ -276,9 +303,9 @@ class Link(Protocol):
         self.close(reason)
 
     def _refused(self, error: RefusedByPeer) -> None:
-        """Our owner hears of a proved peer all the same: what it said may be a reason to leave."""
+        """Let the receiver check a proved peer even so: the outcome may be a reason for this node to stop."""
         if error.proved and self._handshake is not None and self._handshake.peer is not None:
-            self._around.receiver.check(self._handshake.peer)
+            self._context.receiver.check(self._handshake.peer)
         self.close(str(error))
 
     def _open(self, hello: Hello) -> None:
@@ -288,19 +315,19 @@ class Link(Protocol):
         self.is_open = self.was_open = True
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._around.clock.callLater(self._around.limits.ping_interval, self._ping)
+        self._timer = self._context.clock.callLater(self._context.limits.ping_interval, self._ping)
         self._owner.opened(self)
 
-    # Pings
+    # -- pings ----------------------------------------------------------------------------------------
 
     def _ping(self) -> None:
-        around = self._around
-        self._timer = around.clock.callLater(around.limits.ping_interval, self._ping)
-        if self._silent_pings >= around.limits.silent_pings:
+        context = self._context
+        self._timer = context.clock.callLater(context.limits.ping_interval, self._ping)
+        if self._silent_pings >= context.limits.silent_pings:
             self.abort(f"silent for {self._silent_pings} pings")
             return
         self._silent_pings += 1
-        self._send_probe(PING, int(around.clock.seconds() * 1e6))
+        self._send_probe(PING, int(context.clock.seconds() * 1e6))
 
     def _send_probe(self, kind: int, token: int) -> None:
         self._outbox.put_probe(probe(kind, token))
@@ -310,8 +337,8 @@ class Link(Protocol):
         kind, token = parse_probe(payload)
         if kind == PING:
             self._send_probe(PONG, token)
-        elif kind == PONG:  # its token is the time at which it was sent
-            seconds = self._around.clock.seconds() - token / 1e6
+        elif kind == PONG:  # the token is the time at which the ping was sent
+            seconds = self._context.clock.seconds() - token / 1e6
             if seconds >= 0:  # the clock may have been set back
                 self.round_trip = seconds
-                self._around.observer.round_trip(self.peer, seconds)
+                self._context.observer.round_trip(self.peer, seconds)

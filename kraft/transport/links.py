@@ -1,19 +1,19 @@
-"""All links of a node: who dials whom, which link is the one for a peer, and sending by peer id.
+"""All links of a node: which side dials, which link is the one to each peer, and sending by peer id.
 
-Of two nodes that know each other the one with the smaller id dials; a node that is not known to a peer may
-introduce itself, whatever the ids. At most one link per peer counts; a newer one that has proved itself takes
-the place of the older, whose connection may hang in a way that only its other end knows of.
+Of two nodes that know each other, the one with the smaller id dials. A node that its peer does not know may
+introduce itself, whatever the ids. There is at most one link per peer: a newer link that has completed its
+handshake replaces the older one, whose connection may be dead in a way that only its other end has noticed.
 
-Two nodes that dial each other at one moment end up with one link. The dialling side says the last word of a
-handshake, so when a link opens that the peer dialled, it is open at the peer as well: an attempt of our own
-is given up. When each has said the last word on its own link before it heard the other's, the links cross;
-both then keep the one that the smaller id dialled. To the larger id that one is the newer. The smaller id
-knows a crossing from a newer link by its own link: when it agreed to the other, it had heard nothing on it.
+Two nodes that dial each other at the same time end up with one link. The dialling side sends the last message
+of a handshake, so a link that the peer dialled is open at the peer too when it opens here, and our own
+attempt is abandoned. If both sides have sent the last message of their own attempt before they received the
+other's, the links cross, and both nodes keep the one that the smaller id dialled. For the larger id that is
+the newer link. The smaller id can tell a crossing from a newer link: when it accepted the other link, it had
+received nothing on its own.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import cast
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
@@ -25,16 +25,16 @@ from twisted.internet.interfaces import (
 )
 
 from kraft.peerwire.messages import Message
-from kraft.transport.inbound import Listener
+from kraft.transport.dialler import Dialler, Introduction, is_reported
 from kraft.transport.limits import LinkLimits
 from kraft.transport.link import Link, LinkContext
-from kraft.transport.outbound import Attempt, Dialler, is_told
+from kraft.transport.listener import Listener
 from kraft.transport.ports import Receiver, TransportObserver
 
 
 @dataclass(frozen=True, slots=True)
 class LinkStatus:
-    """One open link, for people. `round_trip` in seconds, None until a ping was answered."""
+    """One open link. `round_trip` is in seconds, None until a ping was answered."""
 
     peer: str
     address: str
@@ -46,12 +46,7 @@ class LinkStatus:
 
 
 class Links:
-    """The network of a node; implements `host.ports.Network`.
-
-    `listening` is where peers connect, None for a node without peers; `endpoint_for` makes a client endpoint
-    of a `host:port`; `secret` is the content of cluster.secret_file; `dice` gives numbers in [0, 1) and
-    `nonce` fresh random bytes (NONCE_BYTES of them).
-    """
+    """The network of a node; implements `host.ports.Network`, and `LinkRegistry` for its links."""
 
     def __init__(
         self,
@@ -67,6 +62,10 @@ class Links:
         observer: TransportObserver,
         limits: LinkLimits | None = None,
     ) -> None:
+        """`listening` is the endpoint for peers, None for a node without peers; `endpoint_for` returns a
+        client endpoint for a `host:port`; `secret` is the content of cluster.secret_file; `dice` returns
+        numbers in [0, 1), `nonce` returns NONCE_BYTES fresh random bytes.
+        """
         if secret is not None and not secret:
             raise ValueError("the secret is empty")
         self._id = id
@@ -75,26 +74,26 @@ class Links:
         self._dice = dice
         self._receiver = receiver
         self._observer = observer
-        self._around = LinkContext(clock, limits or LinkLimits(), secret, nonce, receiver, observer)
-        self._listener = Listener(self._around, partial(self._link_opened, ""), self._link_closed)
+        self._context = LinkContext(clock, limits or LinkLimits(), secret, nonce, receiver, observer)
+        self._listener = Listener(self._context, self)
         self._port: IListeningPort | None = None
         self._addresses: dict[str, str] = {}
         self._diallers: dict[str, Dialler] = {}
-        self._introductions: dict[str, Attempt] = {}  # under way
-        self._failures: dict[str, int] = {}  # of introductions, in a row
+        self._introductions: dict[str, Introduction] = {}  # under way
+        self._failures: dict[str, int] = {}  # introductions that failed in a row, by peer
         self._links: dict[str, Link] = {}
-        self._dialled: dict[str, str] = {}  # where the link of a peer was dialled, if it was by us
-        self._ending: set[Link] = set()  # replaced or closed by us, connection not yet gone
+        self._dialled: dict[str, str] = {}  # address of a link that this node dialled, by peer
+        self._ending: set[Link] = set()  # closed by this node, connection not yet gone
         self._stopping = False
         self._stopped: Deferred[None] | None = None
 
-    # The Network port
+    # -- the Network port -----------------------------------------------------------------------------
 
     def send(self, peer: str, messages: Sequence[tuple[int, object]]) -> bool:
-        """Send (group, message) pairs as one batch, in this turn when the link is not backed up.
+        """Send (group, message) pairs as one batch, in this turn unless the link is backed up.
 
-        False when no entry and no command of it is on its way: no link, or its queue is full. True promises
-        nothing.
+        Returns False if certainly no entry and no command of the batch was sent: there is no link, or its
+        queue is full. True guarantees nothing.
         """
         link = self._links.get(peer)
         dropped = "no_link" if link is None else link.send(cast(Sequence[tuple[int, Message]], messages))
@@ -104,15 +103,15 @@ class Links:
         return False
 
     def greet_again(self, peer: str) -> None:
-        """Close the link to `peer`; whoever of the two dials does so again."""
+        """Close the link to `peer`; the side that dials will dial again."""
         self._drop(peer, "greeting again")
 
-    # Life
+    # -- start and stop -------------------------------------------------------------------------------
 
     def start(self, peers: Mapping[str, str]) -> Deferred[None]:
-        """Listen, then dial. `peers` maps ids to `host:port`, our own may be among them.
+        """Listen, then dial. `peers` maps ids to `host:port`; this node's own id is ignored.
 
-        Fails with the listening endpoint's error, a taken port for example; then nothing was begun.
+        Fails with the error of the listening endpoint, such as a port in use; then nothing was started.
         """
         endpoint = self._listening
         listening = succeed(None) if endpoint is None else maybeDeferred(endpoint.listen, self._listener)
@@ -125,58 +124,44 @@ class Links:
         return listening.addCallback(begin)
 
     def connect(self, peer: str, address: str) -> None:
-        """Keep a link to `peer`, at `address` if it is for us to dial.
+        """Keep a link to `peer`; dial it at `address` if this node has the smaller id.
 
-        A changed address takes the place of the old one, and the link goes unless it was dialled there.
+        If the address has changed, a link that was not dialled at the new address is closed.
         """
         if peer == self._id or self._addresses.get(peer) == address:
             return
         if peer in self._addresses:
-            self._dial_no_more(peer)
+            self._stop_dialling(peer)
             if self._dialled.get(peer) != address:
                 self._drop(peer, "the peer has another address")
         self._addresses[peer] = address
         if self._id < peer:
-            dialler = Dialler(
-                self._around,
-                peer,
-                self._endpoint_for(address),
-                self._dice,
-                partial(self._link_opened, address),
-                self._link_closed,
-                lambda: peer in self._links,
-            )
+            endpoint = self._endpoint_for(address)
+            dialler = Dialler(self._context, peer, address, endpoint, self._dice, self)
             self._diallers[peer] = dialler
             dialler.start()
 
     def introduce(self, peer: str, address: str) -> None:
-        """Dial `peer` once, whatever the ids; nothing when there is a link, or it is dialled there already.
+        """Dial `peer` once, whatever the ids, unless there is a link or it is being dialled at `address`.
 
-        For a peer that does not know us yet, so that it would not dial us, or that is no longer where we
-        look for it. The link counts like any other.
+        For a peer that does not know this node yet and so does not dial it, or that has a new address. The
+        link is like any other.
         """
         if self._stopping or peer == self._id or peer in self._links or peer in self._introductions:
             return
         if peer in self._diallers and self._addresses[peer] == address:
             return
 
-        def failed(reason: str) -> None:
-            del self._introductions[peer]
-            self._failures[peer] = failures = self._failures.get(peer, 0) + 1
-            if is_told(failures):
-                self._observer.unreachable(peer, reason, failures)
-
-        opened = partial(self._link_opened, address)
-        attempt = Attempt(self._around, peer, opened, self._link_closed, failed)
-        self._introductions[peer] = attempt
-        attempt.begin(self._endpoint_for(address))
+        introduction = Introduction(self._context, peer, address, self)
+        self._introductions[peer] = introduction
+        introduction.start(self._endpoint_for(address))
 
     def disconnect(self, peer: str) -> None:
-        """Dial `peer` no more and close its link. Whether it may come back is for `Receiver.check`."""
-        self._dial_no_more(peer)
+        """Stop dialling `peer` and close its link. `Receiver.check` decides whether it may come back."""
+        self._stop_dialling(peer)
         self._drop(peer, "disconnected")
 
-    def _dial_no_more(self, peer: str) -> None:
+    def _stop_dialling(self, peer: str) -> None:
         self._addresses.pop(peer, None)
         self._failures.pop(peer, None)
         introduction = self._introductions.pop(peer, None)
@@ -187,7 +172,7 @@ class Links:
             dialler.stop()
 
     def stop(self) -> Deferred[None]:
-        """Close everything, sending what the connections hold; fires when the last one is gone."""
+        """Close every link after its buffered data is sent. Fires when the last connection is gone."""
         self._stopping = True
         closing: list[Deferred[object]] = []
         if self._port is not None:
@@ -201,7 +186,7 @@ class Links:
             closing.append(cast("Deferred[object]", self._stopped))
         return gatherResults(closing).addCallback(lambda _: None)
 
-    # Facts
+    # -- state ----------------------------------------------------------------------------------------
 
     def connected(self) -> frozenset[str]:
         """Ids of the peers that `send` reaches."""
@@ -222,10 +207,14 @@ class Links:
             for peer, link in sorted(self._links.items())
         )
 
-    # What diallers and the listener report
+    # -- the LinkRegistry port ------------------------------------------------------------------------
 
-    def _link_opened(self, dialled: str, link: Link) -> None:
-        """`dialled` is where we dialled it, empty when the peer did."""
+    def is_linked(self, peer: str) -> bool:
+        """Whether there is a link to `peer`."""
+        return peer in self._links
+
+    def link_opened(self, link: Link, dialled: str) -> None:
+        """The handshake of `link` is complete. `dialled` is the address we dialled, '' if accepted."""
         hello = link.hello
         if hello is None:
             raise RuntimeError("an open link knows its peer")
@@ -237,20 +226,20 @@ class Links:
         self._links[link.peer] = link
         if dialled:
             self._dialled[link.peer] = dialled
-        self._give_up_attempts(link.peer)
+        self._abandon_attempts(link.peer)
         self._observer.connected(link.peer)
         self._receiver.link_up(link.peer, hello)
 
     def _is_crossing(self, link: Link) -> bool:
-        """Whether the peer opened `link` without knowing of one that we opened, and keeps the latter."""
+        """Whether the peer opened `link` before it knew of the one that we opened, and so keeps ours."""
         old = self._links.get(link.peer)
         if self._id > link.peer or old is None or link.dialled or not old.dialled:
             return False
         agreed, confirmed = link.agreed_at, old.confirmed_at
         return agreed is None or confirmed is None or agreed < confirmed
 
-    def _give_up_attempts(self, peer: str) -> None:
-        """There is a link: whatever else is on its way to become one has no purpose."""
+    def _abandon_attempts(self, peer: str) -> None:
+        """There is a link: abandon all other attempts to reach the peer."""
         self._failures.pop(peer, None)
         introduction = self._introductions.pop(peer, None)
         if introduction is not None and introduction.under_way:
@@ -259,27 +248,35 @@ class Links:
         if dialler is not None:
             dialler.rest()
 
-    def _link_closed(self, link: Link) -> None:
+    def link_closed(self, link: Link) -> None:
+        """The connection of `link`, which was open, is gone."""
         self._ending.discard(link)
         if self._links.get(link.peer) is link:
             del self._links[link.peer]
             self._dialled.pop(link.peer, None)
-            self._tell_down(link.peer, link.reason, closed_by_peer=link.closed_by_peer)
+            self._report_down(link.peer, link.reason, closed_by_peer=link.closed_by_peer)
         if self._stopped is not None and not self._ending:
             stopped, self._stopped = self._stopped, None
             stopped.callback(None)
 
+    def introduction_failed(self, peer: str, reason: str) -> None:
+        """An introduction to `peer` led to no link."""
+        del self._introductions[peer]
+        self._failures[peer] = failures = self._failures.get(peer, 0) + 1
+        if is_reported(failures):
+            self._observer.unreachable(peer, reason, failures)
+
     def _drop(self, peer: str, reason: str) -> None:
-        """Close the link of `peer`, which is down from this moment."""
+        """Close the link to `peer`, which counts as down from now on."""
         link = self._links.pop(peer, None)
         self._dialled.pop(peer, None)
         if link is None:
             return
         self._ending.add(link)
         link.close(reason)
-        self._tell_down(peer, reason, closed_by_peer=False)
+        self._report_down(peer, reason, closed_by_peer=False)
 
-    def _tell_down(self, peer: str, reason: str, *, closed_by_peer: bool) -> None:
+    def _report_down(self, peer: str, reason: str, *, closed_by_peer: bool) -> None:
         self._observer.disconnected(peer, reason)
         self._receiver.link_down(peer, closed_by_peer)
         dialler = self._diallers.get(peer)

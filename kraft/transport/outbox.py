@@ -1,9 +1,9 @@
-"""What waits to be sent on one link: control before bulk before chunks, all bounded, leaving in pieces.
+"""The send queues of one link: control before bulk before snapshot chunks, all bounded, sent in pieces.
 
-Control are batches without entries or commands, and the link's own pings. Every Append is bulk, also an empty
-one: if it overtook the Appends before it, the follower would refuse it and the leader start to probe. Chunks
-are pieces of a snapshot, in no hurry: they leave only while no bulk waits, so that a snapshot costs a command
-one piece of delay, whatever the size of its chunks.
+Control is every batch without entries or commands, and the link's own pings. An Append is always bulk, even
+an empty one: if it overtook the Appends before it, the follower would reject it and the leader would start to
+probe. Chunks belong to snapshots, which are not urgent: they are sent only while no bulk waits. So a snapshot
+delays a command by one piece at most, whatever the size of its chunks.
 """
 
 from collections import deque
@@ -14,12 +14,12 @@ from kraft.peerwire.frames import BULK, CHUNK_BYTES_MAX, CONTROL, LINK, PIECE_BY
 from kraft.peerwire.messages import Admin, Forward, ForwardReply, Message, SnapshotChunk
 from kraft.raft.messages import Append
 
-_CONTROL, _BULK, _CHUNK = range(3)  # classes, the most urgent first
+_CONTROL, _BULK, _CHUNK = range(3)  # classes of urgency, the most urgent first
 _CLASSES: dict[type, int] = {
     Append: _BULK,
     Forward: _BULK,
     ForwardReply: _BULK,
-    Admin: _BULK,  # small, but like a Forward it may be repeated only when it certainly did not leave
+    Admin: _BULK,  # like a Forward, it may be repeated only if it was certainly not sent
     SnapshotChunk: _CHUNK,
 }
 
@@ -27,12 +27,12 @@ Batch = Sequence[tuple[int, Message]]
 
 
 class _Pieces:
-    """Payloads in their order, leaving in pieces."""
+    """A queue of payloads, sent in pieces."""
 
     def __init__(self) -> None:
-        self._payloads: deque[bytes] = deque()  # the first may be sent in part
+        self._payloads: deque[bytes] = deque()  # the first may be partly sent
         self._offset = 0  # of the first payload
-        self._id = 0  # message id of the first payload, when it is sent in part
+        self._id = 0  # message id of the first payload, if it is partly sent
         self.waiting = 0  # bytes
 
     def __bool__(self) -> bool:
@@ -58,13 +58,12 @@ class _Pieces:
 
 
 class Outbox:
-    """Queues of one link.
-
-    `control_bytes` bounds what waits of control, `queue_bytes` what waits of bulk, and of bulk and chunks
-    together: a chunk never takes the place of bulk. One batch of either always fits.
-    """
+    """The send queues of one link."""
 
     def __init__(self, queue_bytes: int, control_bytes: int, message_bytes: int) -> None:
+        """Limits in bytes: `control_bytes` of control; `queue_bytes` of bulk, and of bulk with chunks, so
+        that chunks never displace bulk; `message_bytes` of one batch. An empty queue takes any one batch.
+        """
         self._queue_bytes = queue_bytes
         self._control_bytes = control_bytes
         self._message_bytes = message_bytes
@@ -75,23 +74,23 @@ class Outbox:
         self.control_waiting = 0  # bytes
 
     def __bool__(self) -> bool:
-        """Whether something waits."""
+        """Whether anything waits."""
         return bool(self._control or self._bulk or self._chunks)
 
     @property
     def bulk_waiting(self) -> int:
-        """Bytes of bulk and chunks."""
+        """Bytes of bulk and chunks that wait."""
         return self._bulk.waiting + self._chunks.waiting
 
     def whole(self, payload: bytes) -> bytes:
-        """A frame to be sent now, before anything else, for a payload that fits one piece."""
+        """A frame for a payload that fits one piece, to be sent now, before anything that waits."""
         return frame(CONTROL, self._new_id(), payload)
 
     def put(self, messages: Batch, payload: bytes) -> str | None:
-        """Queue a batch, given with its encoding; None, or why it was dropped.
+        """Queue a batch; `payload` is its encoding. Returns None, or why it was dropped.
 
-        Each class in a batch is queued as a whole or not at all. The answer is about its bulk if there is
-        any, else about its chunks: who repeats a dropped command must be certain that it did not leave.
+        Each class of messages in a batch is queued as a whole or not at all. The result refers to the bulk if
+        there is any, else to the chunks: a dropped command may be repeated only if it was certainly not sent.
         """
         classes = [_CLASSES.get(type(message), _CONTROL) for _, message in messages]
         present = set(classes)
@@ -104,11 +103,11 @@ class Outbox:
         return dropped[_BULK if _BULK in dropped else _CHUNK]
 
     def put_probe(self, payload: bytes) -> bool:
-        """Queue a ping or pong; False when there is no room, which shows that the peer does not read."""
+        """Queue a ping or pong; False if there is no room, which shows that the peer does not read."""
         return self._add_control(frame(LINK, self._new_id(), payload))
 
     def next_frame(self) -> bytes | None:
-        """The frame to send next."""
+        """Remove and return the frame to send next; None if nothing waits."""
         if self._control:
             data = self._control.popleft()
             self.control_waiting -= len(data)
@@ -124,7 +123,7 @@ class Outbox:
     def _put_control(self, messages: Batch, payload: bytes) -> str | None:
         if len(payload) <= PIECE_BYTES:
             return None if self._add_control(frame(CONTROL, self._new_id(), payload)) else "queue_full"
-        if len(messages) == 1:  # an offer with a long configuration, or a request with a long key
+        if len(messages) == 1:  # such as a snapshot offer with a large configuration
             return self._put_bulk(payload)
         half = len(messages) // 2
         first, second = messages[:half], messages[half:]

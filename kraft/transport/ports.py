@@ -1,4 +1,4 @@
-"""What links need from their owner, and what they tell of themselves."""
+"""The ports of the links: the receiver of messages, and an observer."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,44 +8,44 @@ from kraft.peerwire.messages import Message
 
 
 class Receiver(Protocol):
-    """The owner of the links. Calls come from the reactor, never from inside `Links.send`."""
+    """Receives messages and the events of links. Called by the reactor, never during `Links.send`."""
 
     def hello(self) -> Hello:
-        """Who we are at this moment; the link fills in `nonce` and `auth`."""
+        """The greeting of this node; the link fills in `nonce` and `auth`."""
 
     def check(self, hello: Hello) -> str | None:
-        """Asked about a peer that has proved itself: None to accept, or the reason to refuse, which is sent.
+        """Decide about a peer that has proved itself: None to accept it, or the reason to refuse it.
 
-        Must refuse an id it has no reason to talk to: anyone may dial. The link may still fail after this.
-        Asked too when the proved peer has refused us, which ends the link whatever the answer.
+        Must refuse an id that this node has no reason to talk to: anyone may dial. The link may still fail
+        after this. Also called if a proved peer has refused this node; then the link ends in any case.
         """
 
     def link_up(self, peer: str, hello: Hello) -> None:
-        """The link to `peer` is open and `Links.send` reaches it. A link that is replaced goes down first."""
+        """The link to `peer` is open. If it replaces another one, `link_down` was called for that one first."""
 
     def link_down(self, peer: str, closed_by_peer: bool) -> None:
-        """The link to `peer` is gone. `closed_by_peer`: its process or system closed it; False when we did,
-        or when it fell silent.
+        """The link to `peer` is gone. `closed_by_peer`: the peer's process or system closed it; False if this
+        node did, or if the peer fell silent.
         """
 
     def received(self, peer: str, messages: Sequence[tuple[int, Message]]) -> None:
-        """(group, message) pairs from an open link, in order, but control overtakes bulk."""
+        """(group, message) pairs arrived on an open link, in order, except that control overtakes bulk."""
 
 
 class TransportObserver(Protocol):
-    """Counters and events of the links. Implementations are cheap, do not raise and do not call back."""
+    """Counts and logs the events of links. Implementations are fast, do not raise and do not call back."""
 
     def connected(self, peer: str) -> None:
-        """A link opened."""
+        """The link to `peer` is open."""
 
     def disconnected(self, peer: str, reason: str) -> None:
-        """A link that was open is gone."""
+        """The open link to `peer` is gone."""
 
     def unreachable(self, peer: str, reason: str, attempts: int) -> None:
-        """The `attempts`-th try in a row to reach a peer failed; told for 1, 2, 4, 8 ... only."""
+        """The `attempts`-th attempt in a row to reach a peer failed; called for 1, 2, 4, 8 ... only."""
 
     def refused(self, address: str, reason: str) -> None:
-        """An incoming connection from `address` ended before it was open; told for every one."""
+        """An incoming connection from `address` ended before its handshake was complete."""
 
     def sent(self, peer: str, size: int) -> None:
         """`size` bytes were handed to the connection."""
@@ -54,7 +54,7 @@ class TransportObserver(Protocol):
         """`size` bytes arrived."""
 
     def dropped(self, peer: str, reason: str) -> None:
-        """A call of `send` lost messages: `reason` is no_link, queue_full or too_large."""
+        """A batch of messages was dropped; `reason` is no_link, queue_full or too_large."""
 
     def round_trip(self, peer: str, seconds: float) -> None:
         """One ping was answered."""

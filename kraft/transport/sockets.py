@@ -1,4 +1,4 @@
-"""What is particular to TCP: options of a peer connection, and addresses of this machine."""
+"""TCP options of a peer connection, and addresses."""
 
 import ipaddress
 import socket
@@ -6,13 +6,13 @@ import socket
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress, ITCPTransport, ITransport
 
-_NOTSENT_LOWAT = 25  # Linux: TCP_NOTSENT_LOWAT, not named by every Python
-_UNSENT_BYTES = 256 << 10  # bulk beyond this waits with us, where control can overtake it, not in the kernel
+_NOTSENT_LOWAT = 25  # TCP_NOTSENT_LOWAT on Linux, which not every Python names
+_UNSENT_BYTES = 256 << 10  # more bulk than this waits in the outbox, where control can overtake it
 _KEEPALIVE = (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 1), ("TCP_KEEPCNT", 5))
 
 
 def tune(transport: ITransport, user_timeout: float) -> None:
-    """Set what a peer link wants of TCP; leave another transport alone. `user_timeout` in seconds."""
+    """Set the TCP options of a peer link; does nothing for other transports. `user_timeout` is in seconds."""
     if not ITCPTransport.providedBy(transport):
         return
     transport.setTcpNoDelay(True)
@@ -30,7 +30,7 @@ def tune(transport: ITransport, user_timeout: float) -> None:
 
 
 def is_loopback(address: IAddress | object) -> bool:
-    """Whether an end of a connection is this machine for certain."""
+    """Whether `address`, an end of a connection, is certainly on this machine."""
     if isinstance(address, UNIXAddress):
         return True
     if not isinstance(address, (IPv4Address, IPv6Address)):
@@ -44,7 +44,7 @@ def is_loopback(address: IAddress | object) -> bool:
 
 
 def text_of(address: IAddress | object) -> str:
-    """An address for people, as host:port."""
+    """The address as text, in the form host:port."""
     if isinstance(address, IPv6Address):
         return f"[{address.host}]:{address.port}"
     if isinstance(address, IPv4Address):

@@ -13,8 +13,8 @@ from kraft.peerwire.frames import BULK, GREETING, LINK, PONG, frame, probe
 from kraft.peerwire.hello import NONCE_BYTES, SECRET, Hello, Refusal
 from kraft.raft.messages import Append, Entry, Heartbeat
 from kraft.tcp.writer import DirectWriter
+from kraft.transport.dialler import pause
 from kraft.transport.limits import LinkLimits
-from kraft.transport.outbound import pause
 from tests.transport.wires import Descriptor, Network, Node, pair
 
 BEAT = Heartbeat(term=1, commit=0, round=1)

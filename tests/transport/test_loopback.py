@@ -9,9 +9,9 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 
 from kraft.peerwire.hello import NONCE_BYTES
 from kraft.raft.messages import Append, Entry, Heartbeat
+from kraft.transport.endpoints import endpoints
 from kraft.transport.limits import LinkLimits
 from kraft.transport.links import Links
-from kraft.transport.outbound import endpoints
 from tests.transport.wires import Recorder, Watcher
 
 BEAT = Heartbeat(1, 0, 1)

@@ -7,7 +7,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 
 from kraft.raft.messages import Heartbeat
-from kraft.transport.outbound import endpoints
+from kraft.transport.endpoints import endpoints
 from tests.transport.wires import Network, Node, pair
 
 BEAT = Heartbeat(1, 0, 1)

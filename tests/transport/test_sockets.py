@@ -5,7 +5,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 
-from kraft.transport.outbound import endpoints
+from kraft.transport.endpoints import endpoints
 from kraft.transport.sockets import is_loopback, text_of, tune
 
 
