@@ -27,10 +27,10 @@ class FastElection:
     def begin(self, group: int, raft: Raft, attempts: int = ATTEMPTS) -> None:
         """Let the replica `raft` of the group with the id `group` campaign soon, unless a leader turns up."""
         delay = (1 + self._jitter(self._window_ms)) / 1000.0
-        self._clock.call_later(delay, partial(self._campaign, group, raft, raft.term, attempts))
+        self._clock.call_later(delay, partial(self._campaign, group, raft, raft.state.term, attempts))
 
     def _campaign(self, group: int, raft: Raft, term: int, attempts: int) -> None:
-        if raft.leader or raft.term != term:
+        if raft.state.leader or raft.state.term != term:
             return
         raft.campaign()
         self._turns.wake(group)

@@ -189,7 +189,7 @@ class Host:
     def leader(self, group: int) -> str:
         """The id of the leader of `group` as known here, '' when there is none."""
         target = self.groups.get(group)
-        return target.raft.leader if target is not None else ""
+        return target.raft.state.leader if target is not None else ""
 
     def client_address(self, node: str) -> str:
         """`host:port` of the client port of a member, '' until it has greeted."""
@@ -305,7 +305,7 @@ class Host:
         try:
             for group in self.groups.values():
                 group.tick()
-                if group.state.fenced and group.raft.leads:  # its replies would come from a wrong state
+                if group.state.fenced and group.raft.state.leads:  # its replies would come from a wrong state
                     self.transfers.transfer_away(group)
             self.transfers.tick()
             self._admin.tick()

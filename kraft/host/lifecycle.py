@@ -72,7 +72,7 @@ class Lifecycle:
             return self.state
         if formation.removed:
             return formation.removed
-        leaderless = [str(group.id) for group in self._groups.values() if not group.raft.leader]
+        leaderless = [str(group.id) for group in self._groups.values() if not group.raft.state.leader]
         if leaderless:
             return "no leader is known for group " + ", ".join(leaderless)
         fenced = [str(group.id) for group in self._groups.values() if group.state.fenced]
@@ -131,7 +131,7 @@ class Lifecycle:
 
         A follower leaves that to its leader, because it need not have heard from other followers.
         """
-        if not any(group.raft.leader and not group.raft.leads for group in self._groups.values()):
+        if not any(group.raft.state.leader and not group.raft.state.leads for group in self._groups.values()):
             self._peers.greet_again()
 
     # -- groups ---------------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ class Lifecycle:
         for peer, incarnation in self._peers.incarnations.items():
             group.link_up(peer, incarnation)
         group.reconfigured()
-        if group.raft.configuration.electors == (self._config.node.id,):
+        if group.raft.state.configuration.electors == (self._config.node.id,):
             group.raft.campaign()  # no other node can lead, so there is no silence to wait for
         self._context.turns.wake(group.id)
         if not replay.remaining:

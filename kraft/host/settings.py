@@ -5,7 +5,7 @@ from kraft.host.group.checkpoints import CheckpointSettings
 from kraft.host.requests.lease import LEASE_SHARE
 from kraft.host.requests.timing import Timing
 from kraft.host.snapshots.settings import SnapshotSettings
-from kraft.raft.ports import Settings
+from kraft.raft.ports import RaftSettings
 
 TICKS_PER_HEARTBEAT = 4  # fine enough that two followers seldom time out in the same tick
 BATCHES_IN_FLIGHT = 1  # more were measured slower: batches grow by gathering instead
@@ -21,10 +21,10 @@ def election_ticks(config: Config) -> int:
     return max(1, round(config.raft.election_timeout / tick_seconds(config)))
 
 
-def consensus(config: Config) -> Settings:
+def consensus(config: Config) -> RaftSettings:
     """For the core of each group."""
     raft = config.raft
-    return Settings(
+    return RaftSettings(
         election_ticks=election_ticks(config),
         heartbeat_ticks=TICKS_PER_HEARTBEAT,
         message_bytes=raft.message_bytes,

@@ -41,15 +41,15 @@ def group_status(group: Group, tick_seconds: float) -> GroupStatus:
     node, machine = group.raft, group.state.machine
     return GroupStatus(
         group=group.id,
-        role=node.role,
-        term=node.term,
-        leader=node.leader,
-        first_index=node.first_index,
-        last_index=node.last_index,
-        commit=node.commit,
+        role=node.state.role,
+        term=node.state.term,
+        leader=node.state.leader,
+        first_index=node.state.log.first_index,
+        last_index=node.state.log.last_index,
+        commit=node.state.commit,
         applied=group.state.index,
-        voters=node.configuration.voters,
-        learners=node.configuration.learners,
+        voters=node.state.configuration.voters,
+        learners=node.state.configuration.learners,
         keys=len(machine.keyspace),
         expiring_keys=machine.keyspace.expiring,
         expired_keys=machine.expired,
@@ -57,29 +57,29 @@ def group_status(group: Group, tick_seconds: float) -> GroupStatus:
         revision=machine.revision,
         pending_proposals=len(group.requests.proposals.waiting),
         replicas=replica_statuses(group, tick_seconds),
-        joint=node.configuration.joint,
-        joining=tuple(joining.id for joining in node.configuration.joining),
-        transferring=node.transferring,
+        joint=node.state.configuration.joint,
+        joining=tuple(joining.id for joining in node.state.configuration.joining),
+        transferring=node.state.transferring,
         checkpoint_index=0 if group.checkpoint is None else group.checkpoint.base.index,
         checkpoint_busy=group.checkpointing,
         transfers=group.transfers,
         fenced=group.state.fenced,
         mismatch=group.consistency.mismatch,
         pending_bytes=group.requests.proposals.waiting_bytes,
-        oldest_stamp_ms=node.base.stamp,
+        oldest_stamp_ms=node.state.log.base.stamp,
     )
 
 
 def replica_statuses(group: Group, tick_seconds: float) -> tuple[ReplicaStatus, ...]:
     """The followers of `group` when this node leads it, else nothing."""
-    if not group.raft.leads:
+    if not group.raft.state.leads:
         return ()
     offsets = group.requests.proposer.clock_offsets()
     return tuple(
         ReplicaStatus(
             id=p.peer,
             match_index=p.match,
-            lag_entries=group.raft.last_index - p.match,
+            lag_entries=group.raft.state.log.last_index - p.match,
             state=p.state,
             last_contact_seconds=p.silent_ticks * tick_seconds,
             clock_offset_ms=offsets.get(p.peer, 0),
@@ -91,7 +91,7 @@ def replica_statuses(group: Group, tick_seconds: float) -> tuple[ReplicaStatus, 
 
 def member_statuses(peers: Peers, group: Group | None, tick_seconds: float) -> tuple[MemberStatus, ...]:
     """Every member as seen from here; `group` is this node's replica of group 0, if there is one yet."""
-    configuration = group.raft.configuration if group is not None else NOBODY
+    configuration = group.raft.state.configuration if group is not None else NOBODY
     replicas = replica_statuses(group, tick_seconds) if group is not None else ()
     contacts = {replica.id: replica.last_contact_seconds for replica in replicas}
     lags = {replica.id: replica.lag_entries for replica in replicas}

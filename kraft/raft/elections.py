@@ -1,52 +1,52 @@
 """The voter's side of elections, the same in every role."""
 
-from typing import TYPE_CHECKING
-
 from kraft.raft.messages import PreVote, PreVoteReply, Vote, VoteReply
-
-if TYPE_CHECKING:
-    from kraft.raft.core import Core
+from kraft.raft.state import FOLLOWER, ReplicaState, RoleChange
 
 
-def deaf(core: "Core", *, transfer: bool = False) -> bool:
-    """Whether requests for votes are ignored, and with them their terms.
+def ignores_votes(state: ReplicaState, *, transfer: bool = False) -> bool:
+    """Whether to ignore vote requests and the terms they carry.
 
-    So it is while a leader is heard (RD 4.2.3), unless that leader itself hands over: a node that merely lost
-    a link must not depose it. A node without a configuration has no say yet, and one with a full disk could
-    not keep its promise. Whether the own configuration lists this node, or the candidate, does not matter:
-    it may be older than the candidate's, who counts only those it knows for voters (RD 4.2.2).
+    They are ignored while a leader is heard (RD 4.2.3), as a node that merely lost a link must not depose it;
+    not if that leader itself transfers its leadership (`transfer`). A node without a configuration has no say
+    yet, and one with a full disk could not keep its promise. It does not matter whether the configuration of
+    this node lists this node, or the candidate: the candidate's may be newer, and the candidate counts only
+    those whom that names as voters (RD 4.2.2).
     """
-    if core.suspended or not core.log.configuration.voters:
+    if state.suspended or not state.configuration.voters:
         return True
-    return not transfer and (core.hears_leader or bound_by_lease(core))
+    return not transfer and (state.hears_leader or bound_by_lease(state))
 
 
-def bound_by_lease(core: "Core") -> bool:
+def bound_by_lease(state: ReplicaState) -> bool:
     """Whether a leader, of whatever term, may still rely on this node electing nobody (RD 6.4.1).
 
     A node that just started does not know whom it heard before, so it waits as if it had heard one then.
     """
-    return core.settings.leases and core.ticks - core.heard < core.settings.election_ticks
+    return state.settings.leases and state.ticks - state.heard < state.settings.election_ticks
 
 
-def answer_prevote(core: "Core", sender: str, message: PreVote) -> None:
-    """Tell whether a vote in the asked term would be granted; promise nothing."""
-    if deaf(core):
+def answer_prevote(state: ReplicaState, sender: str, message: PreVote) -> None:
+    """Reply whether a vote in the asked term would be granted, which promises nothing."""
+    if ignores_votes(state):
         return
-    granted = message.term > core.term or (message.term == core.term and _free(core, sender))
-    granted = granted and core.log.up_to_date(message.last_index, message.last_term)
-    core.send(sender, PreVoteReply(message.term if granted else core.term, granted))
+    granted = message.term > state.term or (message.term == state.term and _free(state, sender))
+    granted = granted and state.log.up_to_date(message.last_index, message.last_term)
+    state.effects.send(sender, PreVoteReply(message.term if granted else state.term, granted))
 
 
-def answer_vote(core: "Core", sender: str, message: Vote) -> None:
+def answer_vote(state: ReplicaState, sender: str, message: Vote) -> None:
     """Vote in the present term: once, for a log at least as up to date as this one (RP 5.4.1)."""
-    if deaf(core, transfer=message.transfer):
+    if ignores_votes(state, transfer=message.transfer):
         return
-    granted = _free(core, sender) and core.log.up_to_date(message.last_index, message.last_term)
+    granted = _free(state, sender) and state.log.up_to_date(message.last_index, message.last_term)
     if granted:
-        core.grant(sender)
-    core.send_durable(sender, VoteReply(core.term, granted, core.wall_clock()))
+        state.vote = sender
+        state.elapsed = 0
+        if not state.following:
+            state.role_change = RoleChange(FOLLOWER)
+    state.effects.send_durable(sender, VoteReply(state.term, granted, state.wall_clock()))
 
 
-def _free(core: "Core", sender: str) -> bool:
-    return core.vote == sender or (not core.vote and not core.leader)
+def _free(state: ReplicaState, sender: str) -> bool:
+    return state.vote == sender or (not state.vote and not state.leader)

@@ -1,85 +1,76 @@
 """The follower: takes entries from the leader, and asks for votes when it has not heard one for too long."""
 
-from typing import TYPE_CHECKING
-
 from kraft.raft.errors import invariant
 from kraft.raft.messages import Append, AppendReply, Heartbeat, HeartbeatReply
 from kraft.raft.role import Role
-
-if TYPE_CHECKING:
-    from kraft.raft.core import Core
+from kraft.raft.state import CANDIDATE, FOLLOWER, PRECANDIDATE, RoleChange
 
 
 class Follower(Role):
-    """Time without a leader is `Core.elapsed`, as it outlives a change of term."""
+    """One object serves all terms: the time without a leader is in the state, as it outlives a term."""
 
-    __slots__ = ("_core",)
-
-    name = "follower"
-
-    def __init__(self, core: "Core") -> None:
-        self._core = core
+    __slots__ = ()
 
     def tick(self) -> None:
         """Start to campaign after a silence longer than the timeout (RP 5.2)."""
-        core = self._core
-        core.elapsed += 1
-        if core.elapsed < core.timeout:
+        state = self._state
+        state.elapsed += 1
+        if state.elapsed < state.timeout:
             return
-        if core.electable:
-            core.become_precandidate()
-        elif core.leader:  # who may not campaign should not believe in a leader for ever either
-            core.become_follower(core.term, "")
+        if state.electable:
+            state.role_change = RoleChange(PRECANDIDATE)
+        elif state.leader:  # a node that may not campaign must not believe in a lost leader for ever either
+            state.role_change = RoleChange(FOLLOWER)
 
     def append(self, sender: str, message: Append) -> None:
         """Take the entries if the logs match before them (RP figure 2), and answer when they are durable."""
-        core = self._core
+        state = self._state
         self._heard(sender)
-        if core.suspended:
+        if state.suspended:
             return  # the disk is full: keep nothing more in memory; the leader repeats it
-        log = core.log
+        log = state.log
         previous, entries = message.prev_index, message.entries
-        if previous < core.commit:
+        if previous < state.commit:
             # The leader has what is committed here, so up to there the logs agree, even where this one
             # begins later and could not tell.
-            entries = entries[core.commit - previous :]
-            previous = core.commit
+            entries = entries[state.commit - previous :]
+            previous = state.commit
         elif not log.matches(previous, message.prev_term):
-            core.send_durable(sender, self._rejection(message))
+            state.effects.send_durable(sender, self._rejection(message))
             return
-        configuration = log.configurations.current
-        log.merge(previous, entries, core.commit)
-        if log.configurations.current is not configuration:
-            core.reconfigured()
+        log.merge(previous, entries, state.commit)
+        if log.configurations.current is not state.configuration:
+            state.reconfigured()
         last = previous + len(entries)
         # Beyond this message the log may hold entries that this leader will replace.
-        core.commit_to(min(message.commit, last))
-        core.send_durable(sender, AppendReply(core.term, last))
+        state.commit_to(min(message.commit, last))
+        state.effects.send_durable(sender, AppendReply(state.term, last))
 
     def _rejection(self, message: Append) -> AppendReply:
-        log = self._core.log
-        # What is committed here the leader has: no need to look before it, where this log may not reach.
-        hint = max(log.last_at_most(message.prev_index, message.prev_term), self._core.commit)
-        return AppendReply(self._core.term, message.prev_index, True, hint, log.term(hint))
+        state, log = self._state, self._state.log
+        # The leader has what is committed here: no need to look before that, where this log may not reach.
+        hint = max(log.last_at_most(message.prev_index, message.prev_term), state.commit)
+        return AppendReply(state.term, message.prev_index, True, hint, log.term(hint))
 
     def heartbeat(self, sender: str, message: Heartbeat) -> None:
         """Echo the round, which confirms to the leader that its term is the present one."""
-        core = self._core
+        state = self._state
         self._heard(sender)
-        core.commit_to(message.commit)
-        # Promises nothing about the log or a vote, so it need not wait for the disk.
-        core.send(sender, HeartbeatReply(core.term, message.round, core.wall_clock(), not core.electable))
+        state.commit_to(message.commit)
+        # The reply promises nothing about the log or a vote, so it need not wait for the disk.
+        reply = HeartbeatReply(state.term, message.round, state.wall_clock(), not state.electable)
+        state.effects.send(sender, reply)
 
     def timeout_now(self, sender: str) -> None:
         """Campaign at once, without asking first: the leader knows that the time is right (RD 3.10)."""
-        core = self._core
-        if core.electable and core.leader in ("", sender):
-            core.become_candidate(transfer=True)
+        state = self._state
+        if state.electable and state.leader in ("", sender):
+            state.role_change = RoleChange(CANDIDATE, transfer=True)
 
     def _heard(self, sender: str) -> None:
-        core = self._core
-        core.elapsed = 0
-        core.heard = core.ticks
-        if core.leader != sender:
-            invariant(not core.leader, "a term has one leader")
-            core.follow(sender)
+        state = self._state
+        state.elapsed = 0
+        state.heard = state.ticks
+        if state.leader != sender:
+            invariant(not state.leader, "a term has one leader")
+            state.follow(sender)

@@ -33,15 +33,15 @@ class View(NamedTuple):
     def of(cls, node: Raft) -> "View":
         """The state of `node` now."""
         return cls(
-            node.role,
-            node.term,
-            node.vote,
-            node.leader,
-            node.commit,
-            node.applied,
-            node.durable,
-            node.last_index,
-            node.base.index,
+            node.state.role,
+            node.state.term,
+            node.state.vote,
+            node.state.leader,
+            node.state.commit,
+            node.state.applied,
+            node.state.log.durability.durable,
+            node.state.log.last_index,
+            node.state.log.base.index,
         )
 
 
@@ -71,21 +71,21 @@ def check_node(node: Raft, before: View, after: View) -> None:
         if before.role == after.role == "leader":
             invariant(after.last_index >= before.last_index, "a leader only appends")
             counted = after.commit > before.commit
-            own = not counted or after.commit <= after.base or node.term_at(after.commit) == after.term
+            own = not counted or after.commit <= after.base or node.state.term_at(after.commit) == after.term
             invariant(own, "a leader commits by counting only entries of its own term")
     if after.role == "leader":
-        invariant(after.leader == node.id, "a leader follows itself")
-        invariant(after.vote == node.id, "a leader has its own vote")
+        invariant(after.leader == node.state.id, "a leader follows itself")
+        invariant(after.vote == node.state.id, "a leader has its own vote")
         for follower in node.progress():
             invariant(follower.match < follower.next <= after.last_index + 1, "progress lies in the log")
 
 
 def has_say(node: Raft) -> bool:
     """Whether `node` may be elected: it votes, or did before a configuration that may be taken back."""
-    electors = set(node.configuration.electors)
-    if node.configuration_index > node.commit:
-        electors.update(node.base_at(node.applied).configuration.electors)
-    return node.id in electors
+    electors = set(node.state.configuration.electors)
+    if node.state.configuration_index > node.state.commit:
+        electors.update(node.state.base_at(node.state.applied).configuration.electors)
+    return node.state.id in electors
 
 
 def decided(configuration: Configuration, who: Callable[[str], bool]) -> bool:
@@ -172,10 +172,10 @@ class ClusterChecker:
     def step(self, node: Raft) -> None:
         """`node` took an input."""
         after = View.of(node)
-        before = self._views.get(node.id)
+        before = self._views.get(node.state.id)
         if before == after:
             return
-        self._views[node.id] = after
+        self._views[node.state.id] = after
         if before is None:
             check_state(after)
         else:
@@ -188,12 +188,12 @@ class ClusterChecker:
             elif before is not None:
                 self._check_counted(node, before, after)
                 self._check_change(node)
-        self._in_force[node.id] = _InForce(node.configuration_index, node.configuration)
+        self._in_force[node.state.id] = _InForce(node.state.configuration_index, node.state.configuration)
 
     def restarted(self, node: Raft) -> None:
         """`node` came back from its disk: what it knew beyond that is gone, and it applies again."""
-        self._views.pop(node.id, None)
-        self._applied[node.id] = node.applied
+        self._views.pop(node.state.id, None)
+        self._applied[node.state.id] = node.state.applied
         self.step(node)
 
     def ready(self, node: Raft, ready: Ready) -> None:
@@ -205,10 +205,10 @@ class ClusterChecker:
         if ready.restored is not None:
             self._check_restored(node, ready.restored)
         for entry in ready.apply:
-            expected = self._applied.get(node.id, entry.index - 1) + 1
+            expected = self._applied.get(node.state.id, entry.index - 1) + 1
             invariant(entry.index == expected, "entries are applied in order, each once")
-            invariant(entry.index <= node.durable, "only durable entries are applied")
-            self._applied[node.id] = entry.index
+            invariant(entry.index <= node.state.log.durability.durable, "only durable entries are applied")
+            self._applied[node.state.id] = entry.index
             if entry.index not in self._history and entry.kind == EntryKind.CONFIGURATION:
                 self._membership.committed(entry.index, decode(entry.data))
             invariant(self._history.setdefault(entry.index, entry) == entry, "state machine safety")
@@ -217,31 +217,34 @@ class ClusterChecker:
         """`outgoing` of `node` left, that is after its write when it had to wait for one."""
         message = outgoing.message
         if isinstance(message, VoteReply) and message.granted:
-            first = self._votes.setdefault((node.id, node.incarnation, message.term), outgoing.to)
+            first = self._votes.setdefault((node.state.id, node.state.incarnation, message.term), outgoing.to)
             invariant(first == outgoing.to, "one vote for each term, across crashes")
-            self._grants.setdefault((message.term, outgoing.to), set()).add(node.id)
+            self._grants.setdefault((message.term, outgoing.to), set()).add(node.state.id)
         elif isinstance(message, AppendReply) and not message.rejected:
-            if message.term == node.term:
-                invariant(message.index <= node.durable, "only durable entries are acknowledged")
-            key = (node.id, message.term)
+            if message.term == node.state.term:
+                invariant(
+                    message.index <= node.state.log.durability.durable,
+                    "only durable entries are acknowledged",
+                )
+            key = (node.state.id, message.term)
             self._acknowledged[key] = max(message.index, self._acknowledged.get(key, 0))
         elif isinstance(message, Heartbeat):
-            self._rounds.setdefault((node.id, outgoing.to, message.term), set()).add(message.round)
+            self._rounds.setdefault((node.state.id, outgoing.to, message.term), set()).add(message.round)
         elif isinstance(message, HeartbeatReply) and message.round and self.sees_all:
-            asked = self._rounds.get((outgoing.to, node.id, message.term), ())
+            asked = self._rounds.get((outgoing.to, node.state.id, message.term), ())
             invariant(message.round in asked, "a round is confirmed to the leader that asked, in its term")
 
     def _check_leader(self, node: Raft, term: int) -> None:
-        invariant(self._leaders.setdefault(term, node.id) == node.id, "election safety")
+        invariant(self._leaders.setdefault(term, node.state.id) == node.state.id, "election safety")
         invariant(has_say(node), "only voters lead")
         if self.sees_all:
-            granted = {node.id} | self._grants.get((term, node.id), set())
-            invariant(decided(node.configuration, granted.__contains__), "a leader has its majorities")
+            granted = {node.state.id} | self._grants.get((term, node.state.id), set())
+            invariant(decided(node.state.configuration, granted.__contains__), "a leader has its majorities")
         # A node may learn late that it was elected: it need not have what later leaders committed meanwhile.
         last_committed = max((last for t, last in self._last_committed.items() if t < term), default=0)
-        invariant(node.last_index >= last_committed, "leader completeness: the log is too short")
+        invariant(node.state.log.last_index >= last_committed, "leader completeness: the log is too short")
         committed = self._committed
-        runs = node.term_runs()
+        runs = node.state.log.runs()
         ends = [first - 1 for first, _ in runs[1:]] + [last_committed]
         # Terms rise along both logs, so equal terms at both ends of a run are equal within it.
         for (first, run_term), last in zip(runs, ends, strict=True):
@@ -250,36 +253,40 @@ class ClusterChecker:
                     invariant(committed.get(index, run_term) == run_term, "leader completeness")
 
     def _check_commit(self, node: Raft, before: int, after: int) -> None:
-        for index in range(max(before + 1, node.base.index), after + 1):
-            term = node.term_at(index)
+        for index in range(max(before + 1, node.state.log.base.index), after + 1):
+            term = node.state.term_at(index)
             if index not in self._committed:  # its leader is the first to know, in its own term
-                self._last_committed[node.term] = index
+                self._last_committed[node.state.term] = index
             invariant(self._committed.setdefault(index, term) == term, "committed entries never change")
 
     def _check_counted(self, node: Raft, view: View, after: View) -> None:
         """What a leader calls committed is durable on its majorities, by what they told."""
         if not self.sees_all or after.commit == view.commit:
             return
-        before = self._in_force[node.id]
+        before = self._in_force[node.state.id]
 
         def has(configuration: Configuration, index: int) -> bool:
-            own = {node.id: after.durable}
+            own = {node.state.id: after.durable}
             told = self._acknowledged
             return decided(configuration, lambda v: max(own.get(v, 0), told.get((v, after.term), 0)) >= index)
 
         # Leaving a joint configuration follows its commit in the same step, and is in force at once: the rest
         # may be counted by what was its target.
-        left = node.configuration == before.configuration.target and has(before.configuration, before.entry)
-        counted = has(before.configuration, after.commit) or (left and has(node.configuration, after.commit))
+        left = node.state.configuration == before.configuration.target and has(
+            before.configuration, before.entry
+        )
+        counted = has(before.configuration, after.commit) or (
+            left and has(node.state.configuration, after.commit)
+        )
         invariant(counted, "a commit has its majorities")
 
     def _check_change(self, node: Raft) -> None:
         """One change at a time, none before a commit of this term, and voters change by a joint one only."""
-        before, now = self._in_force[node.id], node.configuration
-        if node.configuration_index == before.entry:
+        before, now = self._in_force[node.state.id], node.state.configuration
+        if node.state.configuration_index == before.entry:
             return
-        invariant(before.entry <= node.commit, "one configuration change is in flight")
-        invariant(node.leads_with_commit, "no change before this term has committed an entry")
+        invariant(before.entry <= node.state.commit, "one configuration change is in flight")
+        invariant(node.state.leads_with_commit, "no change before this term has committed an entry")
         old = before.configuration
         if old.target is not None:
             invariant(now == old.target, "a joint configuration is left for its target")
@@ -293,20 +300,20 @@ class ClusterChecker:
         """A received state is that of a committed index; what was applied up to there counts as given out."""
         invariant(self._committed.setdefault(base.index, base.term) == base.term, "a snapshot is committed")
         self._membership.check_base(base)
-        self._applied[node.id] = max(base.index, self._applied.get(node.id, 0))
+        self._applied[node.state.id] = max(base.index, self._applied.get(node.state.id, 0))
 
     def _check_entries(self, node: Raft, persist: Persist) -> None:
         """Log matching: where index and term agree, so do the entry and, by induction, all before it."""
         for entry in persist.entries:
-            if entry.index <= node.base.index:
+            if entry.index <= node.state.log.base.index:
                 continue
-            found = _Known(entry, node.term_at(entry.index - 1))
+            found = _Known(entry, node.state.term_at(entry.index - 1))
             known = self._entries.setdefault((entry.index, entry.term), found)
             invariant(known == found, "log matching")
 
     def _check_truncated(self, node: Raft, persist: Persist) -> None:
         """A configuration goes with its entry (RD 4.1), unless that is written anew or is in a new base."""
-        index, first = node.configuration_index, persist.truncate_from
-        if first is not None and index >= max(first, node.base.index + 1):
+        index, first = node.state.configuration_index, persist.truncate_from
+        if first is not None and index >= max(first, node.state.log.base.index + 1):
             written = {e.index for e in persist.entries if e.kind == EntryKind.CONFIGURATION}
             invariant(index in written, "a configuration is in force that was truncated")

@@ -12,7 +12,7 @@ WallClock = Callable[[], int]  # Unix time in milliseconds; only ever put into m
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class RaftSettings:
     """Times are in ticks of the host, sizes in bytes of entry data."""
 
     election_ticks: int  # a follower campaigns after election_ticks + jitter(election_ticks) silent ticks

@@ -8,17 +8,35 @@ not in the log any more: nothing is sent to it until it has a copy of the state 
 """
 
 from collections import deque
+from dataclasses import dataclass
 from enum import Enum
 
 _LONG_AGO = -(1 << 60)
 
 
-class State(Enum):
+class ProgressState(Enum):
     """The ways to send."""
 
     PROBE = "probe"
     REPLICATE = "replicate"
     SNAPSHOT = "snapshot"
+
+
+@dataclass(frozen=True, slots=True)
+class FollowerStatus:
+    """A leader's view of one follower; `silent_ticks` since it answered.
+
+    `state` is probe, replicate or snapshot (it waits for a copy of the state machine). `declines`: it would
+    not take over leadership.
+    """
+
+    peer: str
+    match: int
+    next: int
+    state: str
+    inflight: int
+    silent_ticks: int
+    declines: bool = False
 
 
 class Progress:
@@ -37,27 +55,27 @@ class Progress:
         "_max_messages",
         "_probing",
         "_waiting_since",
+        "commit_sent",
+        "commit_wanted",
         "contact",
         "declines",
         "fetching",
         "match",
         "next",
-        "owed",
         "peer",
         "round",
         "state",
-        "told",
     )
 
     def __init__(self, peer: str, next_index: int, now: int, *, max_messages: int, max_bytes: int) -> None:
         self.peer = peer
         self.match = 0
         self.next = next_index
-        self.state = State.PROBE
+        self.state = ProgressState.PROBE
         self.round = 0
         self.contact = now
-        self.told = 0
-        self.owed = 0
+        self.commit_sent = 0
+        self.commit_wanted = 0
         self.fetching = False
         self.declines = False
         self._max_messages = max_messages
@@ -72,6 +90,18 @@ class Progress:
         """Unanswered messages with entries."""
         return len(self._inflight) + self._probing
 
+    def status(self, now: int) -> FollowerStatus:
+        """The follower as the host may know it."""
+        return FollowerStatus(
+            self.peer,
+            self.match,
+            self.next,
+            self.state.value,
+            self.inflight,
+            now - self.contact,
+            self.declines,
+        )
+
     @property
     def inflight_bytes(self) -> int:
         """Bytes of the pipelined messages in flight."""
@@ -80,15 +110,15 @@ class Progress:
     @property
     def may_send(self) -> bool:
         """Whether one more message with entries may leave; a message may overshoot the bound in bytes."""
-        if self.fetching or self.state is State.SNAPSHOT:
+        if self.fetching or self.state is ProgressState.SNAPSHOT:
             return False
-        if self.state is State.PROBE:
+        if self.state is ProgressState.PROBE:
             return not self._probing
         return len(self._inflight) < self._max_messages and self._inflight_bytes < self._max_bytes
 
     def sent(self, last_index: int, size: int, now: int) -> None:
         """A message with entries up to `last_index` left."""
-        if self.state is State.PROBE:
+        if self.state is ProgressState.PROBE:
             self._probing = True
             self._waiting_since = now
             return
@@ -103,10 +133,10 @@ class Progress:
         news = index > self.match
         if news:
             self.match = index
-        if self.state is not State.REPLICATE:
+        if self.state is not ProgressState.REPLICATE:
             if not news and index < self.next - 1:
                 return False  # an old answer: it says nothing about the probe
-            self.state = State.REPLICATE
+            self.state = ProgressState.REPLICATE
             self.next = self.match + 1
             self._probing = False
         else:
@@ -120,9 +150,9 @@ class Progress:
 
     def rejected(self, index: int, hint: int, now: int) -> bool:
         """The follower does not match at `index`, perhaps at `hint`. True when there is something to send."""
-        if index <= self.match or self.state is State.SNAPSHOT:
+        if index <= self.match or self.state is ProgressState.SNAPSHOT:
             return False  # an old answer
-        if self.state is State.REPLICATE:
+        if self.state is ProgressState.REPLICATE:
             self.probe()
         elif index != self.next - 1:
             return False
@@ -134,15 +164,15 @@ class Progress:
 
     def probe(self) -> None:
         """Something may have been lost: start again behind `match`, or repeat the probe that runs."""
-        if self.state is State.REPLICATE:
+        if self.state is ProgressState.REPLICATE:
             self.next = self.match + 1
-        self.state = State.PROBE
+        self.state = ProgressState.PROBE
         self._forget()
 
     def complete(self, last_index: int) -> None:
         """It answers; if it holds everything up to `last_index`, there is nothing to probe for, or with."""
-        if self.state is State.PROBE and self.match == last_index:
-            self.state = State.REPLICATE
+        if self.state is ProgressState.PROBE and self.match == last_index:
+            self.state = ProgressState.REPLICATE
             self.next = last_index + 1
             self._forget()
 
@@ -154,7 +184,7 @@ class Progress:
 
     def disconnected(self) -> None:
         """The link is down: hold everything back until the follower is heard again."""
-        if self.state is State.SNAPSHOT:
+        if self.state is ProgressState.SNAPSHOT:
             return  # nothing is sent anyway, and the copy goes on over the next link
         self.probe()
         self._probing = True
@@ -162,13 +192,13 @@ class Progress:
 
     def snapshot(self) -> None:
         """The entry at `next` is not in the log any more: send nothing but heartbeats."""
-        self.state = State.SNAPSHOT
+        self.state = ProgressState.SNAPSHOT
         self._forget()
 
     def snapshot_ended(self, first_index: int) -> None:
         """The copy was made, or failed: see by a probe, at the start of the log if need be."""
-        if self.state is State.SNAPSHOT:
-            self.state = State.PROBE
+        if self.state is ProgressState.SNAPSHOT:
+            self.state = ProgressState.PROBE
             self.next = max(self.match + 1, first_index)
 
     def stuck(self, now: int, patience: int) -> bool:

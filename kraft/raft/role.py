@@ -1,14 +1,42 @@
-"""What a role may do with what arrives in its own term; the term rules have been applied before."""
+"""What a role does with its inputs. The term rules have been applied before: messages are of its own term.
 
-from kraft.raft.messages import Append, AppendReply, Heartbeat, HeartbeatReply, PreVoteReply, VoteReply
+There is one class for each role: `Follower`, `PreCandidate`, `Candidate`, `Leader`. A role works on the
+replica's state, and asks for another role by `ReplicaState.role_change`.
+"""
+
+from collections.abc import Sequence
+
+from kraft.raft.errors import NotLeading
+from kraft.raft.membership.configuration import Configuration
+from kraft.raft.messages import (
+    Append,
+    AppendReply,
+    Entry,
+    EntryKind,
+    Heartbeat,
+    HeartbeatReply,
+    PreVoteReply,
+    VoteReply,
+)
+from kraft.raft.progress import FollowerStatus
+from kraft.raft.state import ReplicaState
 
 
 class Role:
-    """Answers that belong to a role this node does not have any more, or not yet, are ignored."""
+    """Ignores every message, and refuses what only a leader does."""
 
-    __slots__ = ()
+    __slots__ = ("_state",)
 
-    name = ""
+    def __init__(self, state: ReplicaState) -> None:
+        self._state = state
+
+    # The course of a role
+
+    def start(self) -> None:
+        """The node has just taken this role."""
+
+    def left(self) -> None:
+        """The node takes another role."""
 
     def tick(self) -> None:
         """One tick passed."""
@@ -16,11 +44,7 @@ class Role:
     def persisted(self) -> None:
         """More of this node's state is durable."""
 
-    def replicate(self) -> None:
-        """Send followers what they lack."""
-
-    def left(self) -> None:
-        """The node takes another role."""
+    # Messages
 
     def append(self, sender: str, message: Append) -> None:
         """The leader of this term sends entries."""
@@ -38,7 +62,41 @@ class Role:
         """A voter answers a `Vote`."""
 
     def prevote_reply(self, sender: str, message: PreVoteReply) -> None:
-        """A voter answers a `PreVote`; of any term."""
+        """A voter answers a `PreVote`; the reply may be of any term."""
 
     def timeout_now(self, sender: str) -> None:
-        """The leader of this term hands over."""
+        """The leader of this term transfers its leadership to this node."""
+
+    # What only a leader does
+
+    def propose(self, kind: EntryKind, stamp: int, data: bytes) -> tuple[int, int]:  # noqa: ARG002
+        """Append an entry: its (index, term). Raises `NotLeading` or `LogFull`."""
+        raise NotLeading(self._state.leader)
+
+    def read(self, ctx: int, floor: int) -> None:  # noqa: ARG002
+        """Begin a read of at least index `floor`. Raises `NotLeading`."""
+        raise NotLeading(self._state.leader)
+
+    def reconfigure(self, target: Configuration) -> tuple[int, int]:  # noqa: ARG002
+        """Begin to change the configuration: (index, term). Raises `NotLeading` or `ChangeRefused`."""
+        raise NotLeading(self._state.leader)
+
+    def transfer(self, to: str) -> None:  # noqa: ARG002
+        """Begin to transfer leadership. Raises `NotLeading` or `TransferRefused`."""
+        raise NotLeading(self._state.leader)
+
+    def replicate(self) -> None:
+        """Send followers what they lack."""
+
+    def fetched(self, peer: str, entries: Sequence[Entry]) -> None:
+        """Older entries for `peer` were read from disk."""
+
+    def snapshot_ended(self, peer: str) -> None:
+        """The copying of the state machine to `peer` ended, successfully or not."""
+
+    def unreachable(self, peer: str) -> None:
+        """The link to `peer` is down."""
+
+    def progress(self) -> tuple[FollowerStatus, ...]:
+        """The followers in the order of their ids."""
+        return ()

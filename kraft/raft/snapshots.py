@@ -1,62 +1,46 @@
-"""Where the log ends at its old end: compaction, and the snapshot that takes the place of what is missing.
+"""Compaction, and installing a snapshot when the log no longer reaches back far enough.
 
-The state machine's copies are the host's. The core knows them by their `Base`, and moves the log together
-with the number of the state file: both are in one `Persist`, so a crash finds the old pair or the new one.
+The copies of the state machine are the host's. Consensus knows them by their `Base`, and moves the log
+together with the number of the state file: both are in one `Persist`, so that after a crash the disk has
+either the old pair or the new one.
 """
-
-from typing import TYPE_CHECKING
 
 from kraft.raft.errors import invariant
 from kraft.raft.membership.configuration import Base
 from kraft.raft.messages import AppendReply
-
-if TYPE_CHECKING:
-    from kraft.raft.core import Core
+from kraft.raft.state import ReplicaState
 
 
-def base_at(core: "Core", index: int) -> Base:
-    """What a copy of the state machine at `index`, which is applied, is to be labelled with.
+def compact(state: ReplicaState, index: int) -> None:
+    """Drop the entries up to `index`, all of them applied; nothing happens when they are gone already."""
+    log = state.log
+    if index > log.base.index:
+        invariant(index <= state.applied, "only applied entries are forgotten")
+        log.compact(log.base_at(index))
 
-    Its configuration is the one in force *there*: later ones in the log may never be committed.
+
+def install(state: ReplicaState, base: Base, state_file: int) -> None:
+    """Replace the log up to `base`, which is not committed here, by the received copy in `state_file`.
+
+    Entries after a matching base are kept, as this node may have acknowledged them (RP 7). If the base
+    conflicts with the log, all of the log is another history and goes, with the configurations in it.
     """
-    invariant(core.log.base.index <= index <= core.applied, "a copy is made of what is applied")
-    return core.log.base_at(index)
-
-
-def compact(core: "Core", index: int) -> None:
-    """Forget the entries up to `index`, all of them applied."""
-    if index > core.log.base.index:
-        invariant(index <= core.applied, "only applied entries are forgotten")
-        core.log.compact(core.log.base_at(index))
-
-
-def install(core: "Core", base: Base, state: int) -> bool:
-    """Let a received copy take the place of the log up to `base`; False when that is known here already.
-
-    A leader takes none: what is committed it has, and will know. Entries behind a matching base are kept, as
-    this node may have acknowledged them (RP 7); if the base conflicts with the log, all of it is another
-    history and goes, with the configurations in it.
-    """
-    if base.index <= core.commit or core.leader == core.id:
-        return False
-    if base.term > core.term or not core.following:
-        core.become_follower(max(base.term, core.term), "")
-    if core.log.matches(base.index, base.term):
-        core.log.compact(base)
+    log, effects = state.log, state.effects
+    if log.matches(base.index, base.term):
+        log.compact(base)
     else:
-        core.log.restart(base, core.commit)
-    core.commit = core.applied = base.index
-    core.restored, core.state = base, state
-    core.reconfigured()
-    if core.leader:
-        core.send_durable(core.leader, AppendReply(core.term, base.index))
-    return True
+        log.restart(base, state.commit)
+    state.commit = state.applied = base.index
+    effects.restored, effects.state_file = base, state_file
+    state.reconfigured()
+    if state.leader:
+        effects.send_durable(state.leader, AppendReply(state.term, base.index))
 
 
-def reseed(core: "Core", base: Base, state: int) -> None:
-    """Exchange the state file alone: the log was right, what had been made of it was not."""
-    log = core.log
-    invariant(log.base.index <= base.index <= core.commit, "a new state lies within the committed log")
+def reseed(state: ReplicaState, base: Base, state_file: int) -> None:
+    """Replace the state file alone: the log was right, the state made from it was not."""
+    log, effects = state.log, state.effects
+    invariant(log.base.index <= base.index <= state.commit, "a new state lies within the committed log")
     invariant(log.matches(base.index, base.term), "a new state is one of this log")
-    core.restored, core.state = base, state
-    core.applied = max(core.applied, base.index)
+    effects.restored, effects.state_file = base, state_file
+    state.applied = max(state.applied, base.index)

@@ -1,51 +1,56 @@
-"""Handing leadership over: the next leader gets everything first, then is told to campaign (RD 3.10)."""
+"""Leadership transfer: the next leader gets all entries first, then is told to campaign (RD 3.10)."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from kraft.raft.messages import TimeoutNow
-from kraft.raft.progress import Progress
-
-if TYPE_CHECKING:
-    from kraft.raft.core import Core
+from kraft.raft.progress import FollowerStatus, Progress, ProgressState
+from kraft.raft.state import ReplicaState
 
 
-class Transfer:
-    """One attempt, which lasts as long as an election timeout: a longer pause than an election is no gain."""
+class LeadershipTransfer:
+    """One attempt. It lasts an election timeout: a longer pause than that of an election is no gain."""
 
-    __slots__ = ("_core", "_deadline", "_progress", "_told", "to")
+    __slots__ = ("_deadline", "_progress", "_sent", "_state", "to")
 
-    def __init__(self, core: "Core", progress: Progress) -> None:
+    def __init__(self, state: ReplicaState, progress: Progress) -> None:
         self.to = progress.peer
-        self._core = core
+        self._state = state
         self._progress = progress
-        self._deadline = core.ticks + core.settings.election_ticks
-        self._told = False
+        self._deadline = state.ticks + state.settings.election_ticks
+        self._sent = False
 
     @property
     def late(self) -> bool:
-        """Whether it is to be given up."""
-        return self._core.ticks >= self._deadline
+        """Whether the attempt is to be given up."""
+        return self._state.ticks >= self._deadline
 
     def advance(self) -> None:
-        """Say that the time has come, once, when there is nothing left to send."""
-        if not self._told and self._progress.match == self._core.log.last_index:
-            self._told = True
-            self._core.send(self.to, TimeoutNow(self._core.term))
+        """Send `TimeoutNow`, once, when the next leader has all entries."""
+        if not self._sent and self._progress.match == self._state.log.last_index:
+            self._sent = True
+            self._state.effects.send(self.to, TimeoutNow(self._state.term))
 
     def repeat(self) -> None:
-        """That may have been lost."""
-        self._told = False
+        """Send it again: it may have been lost."""
+        self._sent = False
         self.advance()
 
 
-def best_voter(core: "Core", progress: Mapping[str, Progress]) -> str:
-    """The elector that is to lead next: there, and with the longest log; '' for none."""
-    silence = 2 * core.settings.heartbeat_ticks
+def best_successor(state: ReplicaState, followers: Iterable[FollowerStatus]) -> str:
+    """The voter to lead next, "" for none: of those that are fit, the one with most of the log.
 
-    def rank(peer: str) -> tuple[bool, int, int]:
-        follower = progress[peer]
-        there = core.ticks - follower.contact <= silence and not follower.declines
-        return there, follower.match, follower.contact
-
-    return max((e for e in core.electors if e in progress), key=rank, default="")
+    A fit one stays a voter, does not decline, has answered one of the last two heartbeats (half an interval
+    is left for the way), and is being sent entries: it neither searches for the place where the logs meet nor
+    waits for a snapshot.
+    """
+    voters = (state.configuration.target or state.configuration).voters
+    silent_ticks_max = 2 * state.settings.heartbeat_ticks + state.settings.heartbeat_ticks // 2
+    fit = [
+        f
+        for f in followers
+        if f.peer in voters
+        and f.state == ProgressState.REPLICATE.value
+        and f.silent_ticks <= silent_ticks_max
+        and not f.declines
+    ]
+    return min(fit, key=lambda f: (-f.match, f.silent_ticks, f.peer)).peer if fit else ""

@@ -23,7 +23,7 @@ class Replica:
 
     def __init__(self, id_: str, leader: str, loaded: Checkpoint | None = None) -> None:
         self.clock = Clock()
-        self.node = SimpleNamespace(id=id_, leader=leader, configuration=TRIO)
+        self.node = SimpleNamespace(state=SimpleNamespace(id=id_, leader=leader, configuration=TRIO))
         self.posted: list[tuple[str, object]] = []
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.fenced: list[bool] = []
@@ -60,7 +60,7 @@ def test_a_follower_reports_each_checkpoint_once_to_each_leader() -> None:
     follower.tick()
     assert follower.posted == [("K1", Digest(10, RIGHT))]
 
-    follower.node.leader = "K3"
+    follower.node.state.leader = "K3"
     follower.tick()
     assert follower.posted[1:] == [("K3", Digest(10, RIGHT))]
 
@@ -151,7 +151,7 @@ def test_who_waits_for_a_leader_that_was_deposed_is_sent_to_the_next_one() -> No
     answers: list[Any] = []
     leader.consistency.completed(checkpoint(10, RIGHT))
     leader.consistency.verify(10, answers.append)
-    leader.node.leader = "K2"
+    leader.node.state.leader = "K2"
     leader.consistency.follow()
     leader.tick(VERIFY_SECONDS)
     assert [(type(each), each.args) for each in answers] == [(NotLeader, (0, "K2"))]
@@ -186,7 +186,7 @@ def test_who_is_no_member_any_more_is_no_alarm() -> None:
     leader.consistency.heard("K3", Digest(10, WRONG))
     assert leader.consistency.mismatch
 
-    leader.node.configuration = Configuration.of_voters(TRIO.members[:2])
+    leader.node.state.configuration = Configuration.of_voters(TRIO.members[:2])
     leader.consistency.completed(checkpoint(20, RIGHT))
     assert not leader.consistency.mismatch
 
@@ -198,6 +198,6 @@ def test_the_word_of_another_incarnation_is_not_this_ones() -> None:
     leader.consistency.heard("K3", Digest(10, WRONG))
 
     members = (*TRIO.members[:2], Member("K3", f"{9:032x}", "h:3"))
-    leader.node.configuration = Configuration.of_voters(members)
+    leader.node.state.configuration = Configuration.of_voters(members)
     leader.consistency.heard("K2", Digest(10, RIGHT))
     assert not leader.consistency.mismatch

@@ -26,7 +26,7 @@ class Trio(SimulatedCluster):
         return len(hosts) == nodes and all(h.groups and h.leader(0) for h in hosts) and self.committed()
 
     def committed(self):
-        return any(p.host.groups[0].raft.leads_with_commit for p in self.processes())
+        return any(p.host.groups[0].raft.state.leads_with_commit for p in self.processes())
 
     @property
     def leader(self):
@@ -118,7 +118,7 @@ def test_a_deposed_leader_serves_no_old_value(trio):
     assert trio.run(10, lambda: any(p.id != old and p.host.leader(0) == p.id for p in trio.processes()))
     new = next(id_ for id_ in trio.leaders() if id_ != old)
     trio.answers.clear()
-    assert trio.run(5, lambda: trio.group(new).raft.leads_with_commit)
+    assert trio.run(5, lambda: trio.group(new).raft.state.leads_with_commit)
     trio.ask(new, Put(b"k", b"new"))
     trio.look(old, b"k")
     assert trio.answered(2)
@@ -216,7 +216,7 @@ def test_who_hands_over_while_a_key_is_due_lets_its_readers_wait_and_does_not_sp
     trio.isolate(slow)
     trio.group(leader).transfer_leadership(slow)
     trio.run(0.15)
-    assert trio.group(leader).raft.transferring == slow
+    assert trio.group(leader).raft.state.transferring == slow
     trio.look(leader, b"k")
     steps = trio.world.steps
     assert not trio.answered(2, within=0.1)
@@ -253,7 +253,7 @@ def test_who_hands_over_gives_up_the_lease_first():
     assert trio.reads() == [1, 1]
     trio.hand_over()
     trio.look_now()
-    assert trio.group(trio.first).raft.transferring == trio.slow
+    assert trio.group(trio.first).raft.state.transferring == trio.slow
     assert trio.reads() == [2, 1]
 
 
@@ -266,7 +266,7 @@ def test_a_round_of_before_a_transfer_gives_no_lease_during_it():
     trio.hand_over()
     assert trio.answered(within=0.1)
     trio.look_now()
-    assert trio.group(trio.first).raft.transferring == trio.slow
+    assert trio.group(trio.first).raft.state.transferring == trio.slow
     assert trio.reads() == [3, 0]
 
 
@@ -328,7 +328,7 @@ def test_a_broken_invariant_ends_the_process(trio):
     """Two leaders in one term cannot be: whoever meets it stops before anything else happens."""
     follower = trio.followers[0]
     impostor = next(id_ for id_ in trio.followers if id_ != follower)
-    term = trio.group(follower).raft.term
+    term = trio.group(follower).raft.state.term
     with pytest.raises(Exception, match="a term has one leader"):
         trio.host(follower).received(impostor, [(0, Append(term, 0, 0, 0, ()))])
     [reason] = trio.nodes[follower].failures

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 
-from kraft.host.membership.changes import COMMANDS_MAX, Membership, best, best_successor
+from kraft.host.membership.changes import COMMANDS_MAX, Membership
 from kraft.host.membership.formation import Formation, cluster_id
 from kraft.node import admin
 from kraft.node.errors import AdminRefused, NotLeader, Stopping, Uncertain
@@ -14,7 +14,9 @@ from kraft.peerwire.messages import Invitation
 from kraft.raft.errors import ChangeRefused, LogFull
 from kraft.raft.membership import changes
 from kraft.raft.membership.configuration import Configuration, Joining, Member
-from kraft.raft.raft import FollowerStatus
+from kraft.raft.ports import RaftSettings
+from kraft.raft.progress import FollowerStatus
+from kraft.raft.transfer import best_successor
 from tests.host.fakes import Clock
 
 TICK = 0.025
@@ -31,6 +33,8 @@ class Replica:
 
     def __init__(self, *ids):
         self.id = self.leader = "K1"
+        self.state = self.log = self  # what is read of a `Raft` is read of its state and of its log
+        self.settings = RaftSettings(election_ticks=ELECTION_TICKS, heartbeat_ticks=4)
         self.term = 3
         self.first_index, self.last_index, self.commit = 1, 1000, 1000
         self.configuration = Configuration.of_voters(tuple(member(i) for i in ids))
@@ -121,14 +125,14 @@ class Story:
         self.node = Replica(*ids)
         self.network = Network()
         self.observer = Observer()
-        founders = self.node.configuration.members
+        founders = self.node.state.configuration.members
         identity = Identity("K1", member("K1").incarnation, cluster_id(founders), founders)
         self.formation = Formation(identity, "k1:1", frozenset(ids))
         self.hellos = {i: self.hello(i, cluster=identity.cluster) for i in ids if i != "K1"}
         self.answers = []
         self.membership = Membership(
             0,
-            self.node,
+            cast(Any, self.node),
             self.formation,
             clock=self.clock,
             network=self.network,
@@ -171,7 +175,7 @@ class Story:
 
     @property
     def voters(self):
-        return self.node.configuration.voters
+        return self.node.state.configuration.voters
 
 
 @pytest.fixture
@@ -191,8 +195,8 @@ def test_a_node_in_standby_is_dialled_greets_and_is_a_learner(trio):
     trio.node.lag["K4"] = 900
     trio.run(2)
     assert trio.answers == ["OK"]
-    assert trio.node.configuration.member("K4") == member("K4")
-    assert trio.node.configuration.joining == (Joining("K4"),)
+    assert trio.node.state.configuration.member("K4") == member("K4")
+    assert trio.node.state.configuration.joining == (Joining("K4"),)
     assert trio.network.closed == []
 
 
@@ -201,7 +205,7 @@ def test_a_learner_that_is_to_stay_one(trio):
     trio.do(admin.Add("K4", "k4:1", learner=True))
     trio.run(seconds=2 * STEADY)
     assert trio.answers == ["OK"]
-    assert trio.node.configuration.learners == ("K4",)
+    assert trio.node.state.configuration.learners == ("K4",)
 
 
 def test_a_node_that_does_not_answer_is_dialled_for_some_seconds(trio):
@@ -302,8 +306,8 @@ def test_under_load_a_learner_need_not_have_the_newest_entries():
     story = learning()
     story.node.lag["K4"] = 500
     for _ in range(round(2 * STEADY / TICK)):
-        story.node.last_index += 50
-        story.node.commit += 50
+        story.node.state.log.last_index += 50
+        story.node.state.commit += 50
         story.run(1)
     assert "K4" in story.voters
 
@@ -326,7 +330,7 @@ def test_two_learners_are_promoted_one_after_the_other():
     story.node.lag.clear()
     story.node.auto = False
     story.run(seconds=2 * STEADY)
-    joint = story.node.configuration
+    joint = story.node.state.configuration
     assert joint.joint
     assert len(joint.target.voters) == 4
 
@@ -347,7 +351,7 @@ def test_a_learner_is_not_promoted_by_hand_before_it_has_caught_up():
 
 def test_a_node_that_never_showed_a_log_does_not_count_however_short_the_log():
     story = Story("K1")
-    story.node.last_index = story.node.commit = 50
+    story.node.state.log.last_index = story.node.state.commit = 50
     story.greets("K2")
     story.node.lag["K2"] = 5000
     story.do(admin.Add("K2", "k2:1"))
@@ -366,8 +370,8 @@ def test_another_node_takes_the_place_of_a_dead_one_in_one_joint_step(trio):
     assert trio.voters == ("K1", "K2", "K3")
     trio.run(seconds=2 * STEADY)
     assert trio.voters == ("K1", "K2", "K4")
-    assert trio.node.configuration.member("K3") is None
-    assert trio.node.configuration.retired == (member("K3").incarnation,)
+    assert trio.node.state.configuration.member("K3") is None
+    assert trio.node.state.configuration.retired == (member("K3").incarnation,)
 
 
 def test_a_wiped_node_is_taken_back_under_its_id(trio):
@@ -378,7 +382,7 @@ def test_a_wiped_node_is_taken_back_under_its_id(trio):
     trio.run(2)
     assert trio.answers == ["OK"]
     assert trio.voters == ("K1", "K2")
-    assert trio.node.configuration.member("K3") == member("K3", "b")
+    assert trio.node.state.configuration.member("K3") == member("K3", "b")
     trio.node.silent.clear()
     trio.run(seconds=2 * STEADY)
     assert trio.voters == ("K1", "K2", "K3")
@@ -444,7 +448,7 @@ def test_an_address_that_nobody_vouches_for_is_a_risk_when_there_is_nothing_to_s
     trio.hellos["K2"] = Story.hello("K2", cluster="c", peer="other:1")
     trio.do(admin.Readdress("K2", "other:1"))
     assert trio.answers[1] == "OK"
-    assert trio.node.configuration.member("K2").peer == "other:1"
+    assert trio.node.state.configuration.member("K2").peer == "other:1"
 
 
 def test_the_address_of_a_dead_node_can_be_changed(trio):
@@ -465,8 +469,8 @@ def test_a_cluster_shrinks_to_one_node_and_the_leader_may_go(trio):
 def test_it_is_done_when_both_sides_of_a_joint_change_are_committed(trio):
     trio.node.auto = False
     trio.do(admin.Remove("K3"))
-    assert trio.node.configuration.joint
-    trio.node.commit = trio.node.last_index
+    assert trio.node.state.configuration.joint
+    trio.node.state.commit = trio.node.state.log.last_index
     trio.run(2)
     assert trio.answers == []
     trio.node.commit_all()
@@ -488,7 +492,7 @@ def test_a_change_of_learners_is_done_when_its_entry_is_committed(trio):
 def test_lost_leadership_leaves_what_is_logged_uncertain(trio, leader, term):
     trio.node.auto = False
     trio.do(admin.Remove("K3"))
-    trio.node.leader, trio.node.term = leader, term
+    trio.node.state.leader, trio.node.state.term = leader, term
     trio.run(1)
     assert [type(a) for a in trio.answers] == [Uncertain]
 
@@ -497,7 +501,7 @@ def test_a_leader_that_removed_itself_says_so_before_it_rests(trio):
     trio.node.auto = False
     trio.do(admin.Remove("K1"))
     trio.node.commit_all()
-    trio.node.leader = ""
+    trio.node.state.leader = ""
     trio.run(1)
     assert trio.answers == ["OK"]
 
@@ -515,10 +519,10 @@ def test_commands_are_done_one_after_the_other(trio):
 
 
 def test_a_command_waits_for_the_first_commit_of_a_term(trio):
-    trio.node.leads_with_commit = False
+    trio.node.state.leads_with_commit = False
     trio.do(admin.Remove("K3"))
     assert trio.answers == []
-    trio.node.leads_with_commit = True
+    trio.node.state.leads_with_commit = True
     trio.run(2)
     assert trio.answers == ["OK"]
 
@@ -543,7 +547,7 @@ def test_a_full_log_is_waited_for(trio):
 
 
 def test_who_does_not_lead_says_so_later(trio):
-    trio.node.leader = "K2"
+    trio.node.state.leader = "K2"
     trio.membership.do(admin.Remove("K3"), trio.answers.append)
     assert trio.answers == []
     trio.clock.advance()
@@ -552,14 +556,14 @@ def test_who_does_not_lead_says_so_later(trio):
 
 def test_what_waits_when_leadership_goes_was_certainly_not_begun(trio):
     trio.do(admin.Add("K4", "k4:1"))
-    trio.node.leader = "K2"
+    trio.node.state.leader = "K2"
     trio.run(1)
     assert [type(a) for a in trio.answers] == [NotLeader]
     assert trio.formation.introduced == set()
 
 
 def test_there_is_a_bound_on_what_waits(trio):
-    trio.node.leads_with_commit = False
+    trio.node.state.leads_with_commit = False
     for _ in range(COMMANDS_MAX + 1):
         trio.membership.do(admin.Remove("K3"), trio.answers.append)
     trio.clock.advance()
@@ -627,7 +631,7 @@ def test_members_without_a_link_are_dialled_now_and_then(trio):
     assert trio.network.dialled == []
     trio.run(seconds=7)
     assert trio.network.dialled == [("K3", "k3:1")] * 3
-    trio.node.leader = "K2"
+    trio.node.state.leader = "K2"
     trio.run(seconds=10)
     assert len(trio.network.dialled) == 3
 
@@ -635,27 +639,9 @@ def test_members_without_a_link_are_dialled_now_and_then(trio):
 # The successor of a leader
 
 
-def follower(id_, match, silent=0, state="replicate"):
-    return FollowerStatus(id_, match, match + 1, state, 0, silent)
-
-
-def test_the_successor_is_the_reachable_voter_with_most_of_the_log():
-    progress = [
-        follower("K2", 90),
-        follower("K3", 100, silent=200),
-        follower("K4", 99, state="probe"),
-        follower("K5", 95),
-        follower("K6", 100),
-    ]
-    voters = ("K1", "K2", "K3", "K4", "K5")
-    assert best(progress, voters) == "K5"
-    assert best(progress, voters, {"K5"}) == "K2"
-    assert best(progress, voters, {"K5", "K2"}) == ""
-
-
 def test_who_is_about_to_leave_is_no_successor(trio):
     trio.node.auto = False
     trio.node.lag["K2"] = 0
     trio.node.lag["K3"] = 3
-    trio.node.reconfigure(changes.removed(trio.node.configuration, "K2"))
-    assert best_successor(trio.node) == "K3"
+    trio.node.reconfigure(changes.removed(trio.node.state.configuration, "K2"))
+    assert best_successor(trio.node, trio.node.progress()) == "K3"

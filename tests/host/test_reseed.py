@@ -58,7 +58,7 @@ class Story(Trio):
         def both(durable):
             ends = [p.entries[-1].index for _, p, _ in persistence._flying if p.entries]
             node = self.fenced.raft
-            if held and ends and waiting(min(node.commit, ends[-1]) - node.applied):
+            if held and ends and waiting(min(node.state.commit, ends[-1]) - node.state.applied):
                 receiving._finished = finished
                 finished(*held.pop())
             committed(durable)
@@ -97,9 +97,9 @@ def test_a_copy_that_is_ahead_of_the_log_here_is_taken_as_any_other():
     fenced.received = hard_of_hearing
     story.ask(story.leader, Increment(b"n", 1))
     assert story.answered(21)
-    commit = fenced.raft.commit
+    commit = fenced.raft.state.commit
     story.reseed()
-    assert fenced.raft.commit > commit
+    assert fenced.raft.state.commit > commit
     fenced.received = received
 
     assert len(story.settle()) == 1

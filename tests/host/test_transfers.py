@@ -8,7 +8,8 @@ from kraft.host.admin.transfers import LeadershipTransfers
 from kraft.node.errors import AdminRefused
 from kraft.raft.errors import TransferRefused
 from kraft.raft.membership.configuration import Configuration, Member
-from kraft.raft.raft import FollowerStatus
+from kraft.raft.ports import RaftSettings
+from kraft.raft.progress import FollowerStatus
 
 PATIENCE = 2.0
 
@@ -18,6 +19,8 @@ class Raft:
 
     def __init__(self):
         self.id = self.leader = "K1"
+        self.state = self
+        self.settings = RaftSettings(election_ticks=20, heartbeat_ticks=4)
         self.transferring = ""
         self.configuration = Configuration.of_voters(tuple(Member(i, i, i) for i in ("K1", "K2", "K3")))
         self.silent = {"K2": 0, "K3": 1000}
@@ -38,13 +41,13 @@ class Group:
 
     @property
     def leads(self):
-        return self.raft.leader == self.raft.id
+        return self.raft.state.leader == self.raft.state.id
 
     def transfer_leadership(self, to):
         if self.refuses:
             raise self.refuses
         self.given.append(to)
-        self.raft.transferring = to
+        self.raft.state.transferring = to
 
 
 class Turns:
@@ -81,10 +84,10 @@ def test_it_is_done_when_another_node_is_known_to_lead(transfers, group):
     transfers.begin(group, "", outcomes.append)
     assert group.given == ["K2"]
     for leader in ("K1", ""):
-        group.raft.leader = leader
+        group.raft.state.leader = leader
         transfers.tick()
     assert outcomes == []
-    group.raft.leader = "K2"
+    group.raft.state.leader = "K2"
     transfers.tick()
     transfers.tick()
     assert outcomes == ["K2"]
@@ -94,7 +97,7 @@ def test_it_has_failed_when_the_core_gave_up(transfers, group):
     """The words say who leads on."""
     outcomes: list[Any] = []
     transfers.begin(group, "K3", outcomes.append)
-    group.raft.transferring = ""
+    group.raft.state.transferring = ""
     transfers.tick()
     assert [str(each) for each in outcomes] == ["K3 did not take over in time; K1 leads on"]
 
@@ -103,7 +106,7 @@ def test_nobody_waits_for_ever(transfers, group, clock):
     """Also when no leader is known at all."""
     outcomes: list[Any] = []
     transfers.begin(group, "", outcomes.append)
-    group.raft.leader = ""
+    group.raft.state.leader = ""
     clock.now = PATIENCE
     transfers.tick()
     assert isinstance(outcomes[0], AdminRefused)
@@ -126,7 +129,7 @@ def test_leadership_is_given_up_until_somebody_takes_it(transfers, group):
     transfers.transfer_away(group)
     transfers.transfer_away(group)
     assert group.given == ["K2"]
-    group.raft.transferring = ""
+    group.raft.state.transferring = ""
     transfers.tick()
     transfers.transfer_away(group)
     assert group.given == ["K2", "K2"]

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from kraft.raft.invariants import ClusterChecker
 from kraft.raft.membership.configuration import Configuration
 from kraft.raft.messages import Message
-from kraft.raft.ports import Restored, Settings
+from kraft.raft.ports import RaftSettings, Restored
 from kraft.raft.raft import Raft
 from kraft.raft.ready import Outgoing, Persist, Ready
 from tests.raft import wording
@@ -41,7 +41,9 @@ class Stage(Protocol):
 class Actor:
     """One node with its disk. What its core reports, and what changes in it, is said on the stage."""
 
-    def __init__(self, stage: Stage, name: str, restored: Restored, settings: Settings, jitter: int) -> None:
+    def __init__(
+        self, stage: Stage, name: str, restored: Restored, settings: RaftSettings, jitter: int
+    ) -> None:
         self.stage = stage
         self.name = name
         self.incarnation = name
@@ -87,7 +89,7 @@ class Actor:
     # What changes in it
 
     def _now(self) -> tuple[int, Configuration, int]:
-        return self.node.commit, self.node.configuration, self.node.base.index
+        return self.node.state.commit, self.node.state.configuration, self.node.state.log.base.index
 
     def _compare(self) -> None:
         before, now = self._seen, self._now()
@@ -105,7 +107,7 @@ class Actor:
         """Carry out everything that the last input led to."""
         self._compare()
         self.stage.checker.step(self.node)
-        while (ready := self.node.ready()) is not None:
+        while (ready := self.node.take_ready()) is not None:
             self._carry_out(ready)
             if not self.slow:
                 self.finish_writes()
@@ -155,7 +157,7 @@ class Actor:
 
     def checkpoint(self) -> Image:
         """Bring the state file to what is applied now."""
-        image = Image(self.node.base_at(len(self.applied)), tuple(self.applied))
+        image = Image(self.node.state.base_at(len(self.applied)), tuple(self.applied))
         self.disk.states[self.disk.state] = image
         return image
 

@@ -24,11 +24,11 @@ from kraft.raft.messages import (
     PreVoteReply,
     VoteReply,
 )
-from kraft.raft.ports import Restored, Settings
+from kraft.raft.ports import RaftSettings, Restored
 from kraft.raft.raft import Raft
 from kraft.raft.ready import Fetch, Outgoing, Persist, Ready
 
-SETTINGS = Settings(election_ticks=10, heartbeat_ticks=2)
+SETTINGS = RaftSettings(election_ticks=10, heartbeat_ticks=2)
 
 
 def configuration(*voters: str, learners: tuple[str, ...] = ()) -> Configuration:
@@ -135,7 +135,7 @@ class Disk:
 class Peer:
     """One node with its disk; `auto_disk` finishes writes when settling."""
 
-    def __init__(self, cluster: "Cluster", name: str, restored: Restored, settings: Settings) -> None:
+    def __init__(self, cluster: "Cluster", name: str, restored: Restored, settings: RaftSettings) -> None:
         self.cluster = cluster
         self.name = name
         self.settings = settings
@@ -187,7 +187,7 @@ class Peer:
         self.restart()
 
     def ready(self) -> Ready | None:
-        ready = self.node.ready()
+        ready = self.node.take_ready()
         if ready is None:
             return None
         self.cluster.checker.ready(self.node, ready)
@@ -223,7 +223,7 @@ class Peer:
 
     def checkpoint(self) -> Base:
         """Bring the state file to what is applied now."""
-        base = self.node.base_at(len(self.applied))
+        base = self.node.state.base_at(len(self.applied))
         self.disk.states[self.state] = Image(base, tuple(self.applied))
         return base
 
@@ -252,7 +252,7 @@ class Peer:
         return position
 
     def propose(self, data: bytes = b"x") -> tuple[int, int]:
-        return self.node.propose(EntryKind.COMMANDS, self.node.last_stamp, data)
+        return self.node.propose(EntryKind.COMMANDS, self.node.state.log.last_stamp, data)
 
     def _post(self, messages: tuple[Outgoing, ...]) -> None:
         for outgoing in messages:
@@ -267,7 +267,7 @@ class Cluster:
         self,
         size: int = 3,
         *,
-        settings: Settings = SETTINGS,
+        settings: RaftSettings = SETTINGS,
         restored: dict[str, Restored] | None = None,
         learners: tuple[str, ...] = (),
         spare: tuple[str, ...] = (),
@@ -291,8 +291,12 @@ class Cluster:
         if (sender, outgoing.to) in self.cut:
             return
         answers = isinstance(outgoing.message, ANSWERS)
-        if answers or self[sender].node.means(outgoing.to, self[outgoing.to].incarnation):
+        if answers or self._is_current(sender, outgoing.to):
             self.wires.append((sender, outgoing.to, outgoing.message))
+
+    def _is_current(self, name: str, peer: str) -> bool:
+        """Whether the node called `peer` now is the one that `name` means by that id."""
+        return self[name].node.state.is_current_incarnation(peer, self[peer].incarnation)
 
     def disconnect(self, a: str, b: str, *, one_way: bool = False) -> None:
         """Cut the link; `one_way` cuts only from a to b."""
@@ -315,7 +319,7 @@ class Cluster:
     def deliver(self, sender: str, to: str, message: Message) -> None:
         peer = self.peers[to]
         answers = isinstance(message, ANSWERS)
-        if peer.up and (not answers or peer.node.means(sender, self.peers[sender].incarnation)):
+        if peer.up and (not answers or self._is_current(to, sender)):
             peer.node.step(sender, message)
             self.checker.step(peer.node)
 
@@ -356,11 +360,11 @@ class Cluster:
     def elect(self, name: str) -> Peer:
         self.peers[name].node.campaign()
         self.settle()
-        assert self.peers[name].node.role == "leader"
+        assert self.peers[name].node.state.role == "leader"
         return self.peers[name]
 
     def leaders(self) -> list[str]:
-        return [n for n, p in self.peers.items() if p.up and p.node.role == "leader"]
+        return [n for n, p in self.peers.items() if p.up and p.node.state.role == "leader"]
 
 
 def with_log(base: Restored, term: int, *terms: int, commit: int = 1, vote: str = "") -> Restored:
@@ -382,7 +386,7 @@ def with_log(base: Restored, term: int, *terms: int, commit: int = 1, vote: str 
     )
 
 
-def lone(base: Restored, name: str = "K2", settings: Settings = SETTINGS, size: int = 3) -> Peer:
+def lone(base: Restored, name: str = "K2", settings: RaftSettings = SETTINGS, size: int = 3) -> Peer:
     """One node of a cluster whose other nodes are played by the test."""
     cluster = Cluster(size, restored={name: base}, settings=settings)
     cluster.checker.sees_all = False
@@ -423,5 +427,5 @@ def lone_leader(*terms: int, term: int, name: str = "K1") -> Peer:
     peer.node.step("K2", PreVoteReply(term, True))
     answers(peer)
     peer.node.step("K2", VoteReply(term, True, 0))
-    assert (peer.node.role, peer.node.term) == ("leader", term)
+    assert (peer.node.state.role, peer.node.state.term) == ("leader", term)
     return peer

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from kraft.raft.errors import ChangeRefused, NotLeading, TransferRefused
 from kraft.raft.invariants import ClusterChecker
 from kraft.raft.messages import Append, Entry, EntryKind, HardState
-from kraft.raft.ports import Settings
+from kraft.raft.ports import RaftSettings
 from kraft.raft.raft import Raft
 from tests.raft import wording
 from tests.raft.actors import Actor, Wire
@@ -141,7 +141,7 @@ class Stage:
         names = [*voters, *learners, *spare]
         timeouts = [int(t) for t in listed(options.pop("timeouts", ""))]
         timeouts += [ELECTION_TICKS + 3 * i for i in range(len(timeouts), len(names))]
-        settings = Settings(
+        settings = RaftSettings(
             ELECTION_TICKS,
             HEARTBEAT_TICKS,
             message_bytes=int(options.pop("message_bytes", "1000000")),
@@ -184,7 +184,7 @@ class Stage:
 
         def propose(node: Raft) -> None:
             for value in values:
-                node.propose(EntryKind.COMMANDS, node.last_stamp, value.encode())
+                node.propose(EntryKind.COMMANDS, node.state.log.last_stamp, value.encode())
 
         self._ask(name, propose)
 
@@ -201,7 +201,8 @@ class Stage:
     @command
     def reconfigure(self, name: str, change: str, *words: str) -> None:
         """reconfigure K1 add K4 [learner] | remove K2 | promote K4 | demote K3 | replace K3 K4 | target K1"""
-        self._ask(name, lambda node: node.reconfigure(wording.CHANGES[change](node.configuration, *words)))
+        make = wording.CHANGES[change]
+        self._ask(name, lambda node: node.reconfigure(make(node.state.configuration, *words)))
 
     @command
     def drain(self, name: str, switch: str) -> None:
@@ -264,7 +265,10 @@ class Stage:
 
     def _means(self, name: str, peer: str) -> bool:
         """Whether the node called `peer` now is the one that `name` speaks of."""
-        return peer not in self.actors or self.actors[name].node.means(peer, self.actors[peer].incarnation)
+        if peer not in self.actors:
+            return True
+        state = self.actors[name].node.state
+        return state.is_current_incarnation(peer, self.actors[peer].incarnation)
 
     def _select(self, words: tuple[str, ...]) -> list[Wire]:
         """[K1->K2] [Type] [first|last]; either end may be *. Held ones only if a link is named."""
@@ -444,7 +448,7 @@ class Stage:
     def log(self, *names: str) -> None:
         """log [K1..]: the log on disk, what is known there to be committed before the bar"""
         for actor in self._chosen(names):
-            commit = actor.node.commit
+            commit = actor.node.state.commit
             known = [wording.entry(e) for e in actor.disk.entries if e.index <= commit]
             open_ = [wording.entry(e) for e in actor.disk.entries if e.index > commit]
             actor.say(" ".join([f"{actor.disk.base.index}:", *known, "|", *open_]))

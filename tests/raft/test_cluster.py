@@ -11,7 +11,7 @@ def test_a_silent_cluster_elects_one_leader_that_commits_for_all(size):
     cluster = Cluster(size)
     cluster.tick(10)
     assert cluster.leaders() == ["K1"]
-    assert cluster["K1"].node.leads_with_commit
+    assert cluster["K1"].node.state.leads_with_commit
 
     position = cluster["K1"].propose(b"hello")
     cluster.settle()
@@ -20,14 +20,14 @@ def test_a_silent_cluster_elects_one_leader_that_commits_for_all(size):
     cluster.tick(2)
     for peer in cluster.peers.values():
         assert peer.applied == cluster["K1"].applied
-        assert peer.node.leader == "K1"
+        assert peer.node.state.leader == "K1"
         assert peer.disk.entries == cluster["K1"].disk.entries
 
 
 def test_a_quiet_node_has_nothing_to_do():
     cluster = Cluster(3)
     cluster.elect("K1")
-    assert all(peer.node.ready() is None for peer in cluster.peers.values())
+    assert all(peer.node.take_ready() is None for peer in cluster.peers.values())
 
 
 def test_many_proposals_of_one_turn_travel_in_one_message_per_follower():
@@ -35,7 +35,7 @@ def test_many_proposals_of_one_turn_travel_in_one_message_per_follower():
     leader = cluster.elect("K1")
     for i in range(10):
         leader.propose(b"%d" % i)
-    ready = leader.node.ready()
+    ready = leader.node.take_ready()
     assert ready is not None
     first, second = (outgoing.message for outgoing in ready.send_now)
     assert isinstance(first, Append)

@@ -45,14 +45,14 @@ def test_term_runs_know_the_terms_from_where_they_were_cut(terms, data):
 
 def test_a_log_begins_behind_the_base_it_was_cut_at():
     peer = filled(2, 2, 3, 3)
-    assert (peer.node.base, peer.node.first_index) == (START, 1)
+    assert (peer.node.state.log.base, peer.node.state.log.first_index) == (START, 1)
     peer.compact(3)
     node = peer.node
-    assert node.base == Base(3, 2, 0, 1, CONFIGURATION)
-    assert (node.first_index, node.last_index) == (4, 5)
-    assert [node.term_at(i) for i in range(6)] == [0, 0, 0, 2, 3, 3]
-    assert node.term_runs() == ((3, 2), (4, 3))
-    assert node.configuration == CONFIGURATION
+    assert node.state.log.base == Base(3, 2, 0, 1, CONFIGURATION)
+    assert (node.state.log.first_index, node.state.log.last_index) == (4, 5)
+    assert [node.state.term_at(i) for i in range(6)] == [0, 0, 0, 2, 3, 3]
+    assert node.state.log.runs() == ((3, 2), (4, 3))
+    assert node.state.configuration == CONFIGURATION
 
 
 def test_the_next_write_tells_the_disk_of_the_base_once():
@@ -73,7 +73,7 @@ def test_what_is_forgotten_already_is_not_forgotten_again():
     answers(peer)
     peer.node.compact(3)
     peer.node.compact(1)
-    assert peer.node.base.index == 3
+    assert peer.node.state.log.base.index == 3
     assert peer.ready() is None
 
 
@@ -82,14 +82,18 @@ def test_only_what_is_applied_can_be_forgotten():
     with pytest.raises(InvariantViolation, match="applied"):
         peer.node.compact(3)
     with pytest.raises(InvariantViolation, match="applied"):
-        peer.node.base_at(3)
+        peer.node.state.base_at(3)
 
 
 def test_a_whole_log_may_go():
     peer = filled(2, 2)
     peer.compact(3)
     answers(peer)
-    assert (peer.node.first_index, peer.node.last_index, peer.node.log_bytes) == (4, 3, 0)
+    assert (
+        peer.node.state.log.first_index,
+        peer.node.state.log.last_index,
+        peer.node.state.log.tail_bytes,
+    ) == (4, 3, 0)
     peer.node.step("K1", Append(3, 3, 2, 3, commands(4, 3)))
     assert answer(peer) == AppendReply(3, 4)
     assert peer.disk.last_index == 4
@@ -103,13 +107,13 @@ def test_a_restart_finds_the_base_and_what_is_behind_it():
     cluster.settle()
     leader.compact(4)
     cluster.settle()
-    base, runs, applied = leader.node.base, leader.node.term_runs(), list(leader.applied)
+    base, runs, applied = leader.node.state.log.base, leader.node.state.log.runs(), list(leader.applied)
     leader.crash()
     leader.restart()
-    assert leader.node.base == base
-    assert leader.node.term_runs() == runs
+    assert leader.node.state.log.base == base
+    assert leader.node.state.log.runs() == runs
     assert leader.applied[:6] == applied[:6]
-    assert leader.node.configuration == CONFIGURATION
+    assert leader.node.state.configuration == CONFIGURATION
     cluster.tick(40)
     assert all(p.applied == cluster["K2"].applied for p in cluster.peers.values())
 
@@ -120,8 +124,14 @@ def test_a_restart_with_nothing_behind_the_base():
     answers(peer)
     peer.restart()
     node = peer.node
-    assert (node.term_at(3), node.commit, node.applied, node.durable, node.last_index) == (2, 3, 3, 3, 3)
-    assert node.configuration_index == 1
+    assert (
+        node.state.term_at(3),
+        node.state.commit,
+        node.state.applied,
+        node.state.log.durability.durable,
+        node.state.log.last_index,
+    ) == (2, 3, 3, 3, 3)
+    assert node.state.configuration_index == 1
     peer.node.step("K1", Append(2, 3, 2, 3, commands(4, 2)))
     assert answer(peer) == AppendReply(2, 4)
 
@@ -131,14 +141,14 @@ def test_a_base_has_the_configuration_in_force_there_and_not_a_later_one():
     leader = cluster.elect("K1")
     leader.propose(b"x")
     cluster.settle()
-    before = leader.node.configuration
+    before = leader.node.state.configuration
     leader.reconfigure(configuration("K1", "K2", "K3"))
-    assert leader.node.base_at(3) == Base(3, 2, 0, 1, before)  # in force from 4 on, and not committed
+    assert leader.node.state.base_at(3) == Base(3, 2, 0, 1, before)  # in force from 4 on, and not committed
     cluster.settle()
-    assert leader.node.base_at(4) == Base(4, 2, 0, 4, configuration("K1", "K2", "K3"))
+    assert leader.node.state.base_at(4) == Base(4, 2, 0, 4, configuration("K1", "K2", "K3"))
     leader.compact(4)
-    assert leader.node.configuration_index == 4
-    assert leader.node.base.configuration == configuration("K1", "K2", "K3")
+    assert leader.node.state.configuration_index == 4
+    assert leader.node.state.log.base.configuration == configuration("K1", "K2", "K3")
 
 
 def test_uncommitted_configurations_behind_the_base_can_still_be_taken_back():
@@ -150,7 +160,7 @@ def test_uncommitted_configurations_behind_the_base_can_still_be_taken_back():
     cluster.tick(40)
     cluster.heal()
     cluster.tick(10)
-    assert leader.node.configuration == configuration("K1", "K2", "K3", learners=("K4",))
+    assert leader.node.state.configuration == configuration("K1", "K2", "K3", learners=("K4",))
 
 
 def test_a_base_below_the_tail_in_memory_has_a_stamp_that_bounds_its_own():
@@ -159,9 +169,9 @@ def test_a_base_below_the_tail_in_memory_has_a_stamp_that_bounds_its_own():
     for i in range(10):
         leader.node.propose(EntryKind.COMMANDS, 100 + i, b"x" * 100)
         cluster.settle()
-    assert leader.node.log_bytes == 0
-    assert leader.node.base_at(leader.node.applied).stamp == 109
-    assert leader.node.base_at(5).stamp >= 102
+    assert leader.node.state.log.tail_bytes == 0
+    assert leader.node.state.base_at(leader.node.state.applied).stamp == 109
+    assert leader.node.state.base_at(5).stamp >= 102
 
 
 # What arrives from before the base
@@ -175,7 +185,7 @@ def test_an_append_from_before_the_commit_is_answered_with_the_commit(previous):
     answers(peer)
     peer.node.step("K1", Append(2, previous, previous, 1, commands(previous + 1, 2)))
     assert answer(peer) == AppendReply(2, 5)
-    assert peer.node.last_index == 5
+    assert peer.node.state.log.last_index == 5
 
 
 def test_what_such_an_append_has_beyond_the_commit_is_taken():
@@ -184,7 +194,7 @@ def test_what_such_an_append_has_beyond_the_commit_is_taken():
     answers(peer)
     peer.node.step("K1", Append(3, 1, 1, 4, (*commands(2, 2, 2), *commands(4, 3, 3))))
     assert answer(peer) == AppendReply(3, 5)
-    assert (peer.node.last_index, peer.node.commit) == (5, 4)
+    assert (peer.node.state.log.last_index, peer.node.state.commit) == (5, 4)
 
 
 def test_an_append_right_behind_the_base_matches_by_the_bases_term():

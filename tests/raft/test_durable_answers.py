@@ -46,7 +46,7 @@ def test_an_append_is_acknowledged_only_after_its_write():
     assert ready.persist is not None
     assert [e.index for e in ready.persist.entries] == [2]
     assert [o.message for o in ready.send_after_persist] == [AppendReply(2, 2)]
-    assert peer.node.durable == 1
+    assert peer.node.state.log.durability.durable == 1
 
 
 def test_a_repeated_append_waits_behind_the_write_of_the_first():
@@ -99,10 +99,14 @@ def test_a_late_notice_for_replaced_entries_does_not_cover_their_replacements():
     peer.ready()
     assert [persist.truncate_from for persist, _ in peer.writes] == [None, 2]
     peer.finish_write()
-    assert (peer.node.durable, peer.node.commit, peer.node.applied) == (1, 2, 1)
-    assert peer.node.ready() is None
+    assert (peer.node.state.log.durability.durable, peer.node.state.commit, peer.node.state.applied) == (
+        1,
+        2,
+        1,
+    )
+    assert peer.node.take_ready() is None
     peer.finish_write()
-    assert peer.node.durable == 2
+    assert peer.node.state.log.durability.durable == 2
     peer.ready()
     assert [e.term for e in peer.applied] == [1, 3]
 
@@ -112,7 +116,7 @@ def test_nothing_is_applied_that_is_not_durable_here():
     peer.node.step("K1", Append(2, 1, 1, 2, commands(2, 2)))
     ready = peer.ready()
     assert ready is not None
-    assert (peer.node.commit, ready.apply) == (2, ())
+    assert (peer.node.state.commit, ready.apply) == (2, ())
     peer.finish_write()
     peer.ready()
     assert peer.applied[-1].index == 2
@@ -125,10 +129,10 @@ def test_a_leader_sends_while_its_own_disk_works_and_counts_itself_when_it_is_do
     leader.auto_disk = False
     index, _ = leader.propose()
     cluster.settle()
-    assert cluster["K2"].node.durable == index
-    assert leader.node.commit < index
+    assert cluster["K2"].node.state.log.durability.durable == index
+    assert leader.node.state.commit < index
     leader.finish_write()
-    assert leader.node.commit == index
+    assert leader.node.state.commit == index
 
 
 def test_followers_can_commit_without_the_leaders_disk_but_it_applies_only_from_its_own():
@@ -137,10 +141,10 @@ def test_followers_can_commit_without_the_leaders_disk_but_it_applies_only_from_
     leader.auto_disk = False
     index, _ = leader.propose()
     cluster.settle()
-    assert (leader.node.commit, leader.node.applied) == (index, index - 1)
+    assert (leader.node.state.commit, leader.node.state.applied) == (index, index - 1)
     leader.finish_write()
     cluster.settle()
-    assert leader.node.applied == index
+    assert leader.node.state.applied == index
 
 
 def test_a_single_voter_waits_for_its_own_disk_for_the_vote_and_for_every_entry():
@@ -149,14 +153,14 @@ def test_a_single_voter_waits_for_its_own_disk_for_the_vote_and_for_every_entry(
     peer.auto_disk = False
     peer.node.campaign()
     cluster.settle()
-    assert peer.node.role == "candidate"
+    assert peer.node.state.role == "candidate"
     peer.finish_write()
-    assert (peer.node.role, peer.node.leads_with_commit) == ("leader", False)
+    assert (peer.node.state.role, peer.node.state.leads_with_commit) == ("leader", False)
     cluster.settle()
-    assert peer.node.commit == 1
+    assert peer.node.state.commit == 1
     peer.finish_write()
     cluster.settle()
-    assert (peer.node.leads_with_commit, peer.node.applied) == (True, 2)
+    assert (peer.node.state.leads_with_commit, peer.node.state.applied) == (True, 2)
 
 
 def test_the_end_of_an_earlier_write_does_not_count_as_the_own_vote():
@@ -171,9 +175,9 @@ def test_the_end_of_an_earlier_write_does_not_count_as_the_own_vote():
     cluster.settle()
     assert len(peer.writes) == 2
     peer.finish_write()
-    assert peer.node.role == "candidate"
+    assert peer.node.state.role == "candidate"
     peer.finish_write()
-    assert peer.node.role == "leader"
+    assert peer.node.state.role == "leader"
 
 
 def test_a_candidate_asks_for_votes_only_behind_earlier_writes_of_its_log():
@@ -194,13 +198,13 @@ def test_a_candidate_asks_for_votes_only_behind_earlier_writes_of_its_log():
 def test_the_term_of_a_restarted_node_is_the_one_it_had():
     cluster = Cluster(3)
     cluster.elect("K1")
-    term = cluster["K1"].node.term
+    term = cluster["K1"].node.state.term
     for peer in cluster.peers.values():
         peer.crash()
     for peer in cluster.peers.values():
         peer.restart()
-    assert all(peer.node.term == term for peer in cluster.peers.values())
-    assert cluster.elect("K2").node.term == term + 1
+    assert all(peer.node.state.term == term for peer in cluster.peers.values())
+    assert cluster.elect("K2").node.state.term == term + 1
 
 
 def test_a_full_disk_means_no_vote_no_campaign_and_nothing_new_in_memory():
@@ -210,9 +214,9 @@ def test_a_full_disk_means_no_vote_no_campaign_and_nothing_new_in_memory():
     peer.node.campaign()
     for _ in range(40):
         peer.node.tick()
-    assert (peer.node.role, peer.node.term) == ("follower", 2)
+    assert (peer.node.state.role, peer.node.state.term) == ("follower", 2)
     peer.node.step("K1", Append(2, 1, 1, 1, commands(2, 2)))
-    assert peer.node.last_index == 1
+    assert peer.node.state.log.last_index == 1
     assert answers(peer) == []
     peer.node.step("K1", Heartbeat(2, 1, 3))
     assert answer(peer) == HeartbeatReply(2, 3, 1000, declines=True)
@@ -229,14 +233,14 @@ def test_a_leader_with_a_full_disk_steps_down_and_another_takes_over():
     leader.node.read(1)
     leader.node.suspend()
     cluster.settle()
-    assert leader.node.role == "follower"
+    assert leader.node.state.role == "follower"
     assert leader.failed == [1]
     cluster.tick(20)
     (new,) = cluster.leaders()
     assert new != "K1"
     cluster[new].node.propose(EntryKind.COMMANDS, 0, b"go on")
     cluster.settle()
-    assert cluster[new].node.commit == cluster[new].node.last_index
+    assert cluster[new].node.state.commit == cluster[new].node.state.log.last_index
     leader.auto_disk = True
     leader.node.resume()
     cluster.tick(6)

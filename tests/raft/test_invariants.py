@@ -3,7 +3,6 @@
 import pytest
 from msgspec.structs import replace
 
-from kraft.raft.core import Core
 from kraft.raft.errors import InvariantViolation
 from kraft.raft.invariants import ClusterChecker, View, check_node, check_state
 from kraft.raft.leader import Leader
@@ -20,6 +19,7 @@ from kraft.raft.messages import (
     VoteReply,
 )
 from kraft.raft.ready import Outgoing, Persist, Ready
+from kraft.raft.state import ReplicaState
 from tests.raft.network import Cluster, bootstrap, configuration, lone, lone_leader, with_log
 
 BASE = bootstrap(configuration("K1", "K2", "K3"))
@@ -180,7 +180,7 @@ def test_a_round_that_this_leader_did_not_ask_for_is_caught():
 
 def test_a_configuration_that_outlives_its_entry_is_caught():
     node = lone(with_log(BASE, 3, 2)).node
-    assert node.configuration_index == 1
+    assert node.state.configuration_index == 1
     ClusterChecker().ready(node, Ready(persist=Persist(1, None, 2, (), 1)))
     with pytest.raises(InvariantViolation, match="truncated"):
         ClusterChecker().ready(node, Ready(persist=Persist(1, None, 1, (), 0)))
@@ -189,9 +189,9 @@ def test_a_configuration_that_outlives_its_entry_is_caught():
 def test_a_configuration_of_a_received_base_outlives_a_truncation_in_the_same_write():
     """Entries from 2 on were replaced, then a snapshot took their place, all before one write."""
     node = lone(with_log(BASE, 3, 2)).node
-    node.install(Base(4, 3, 0, 3, node.configuration), 1)
-    assert node.configuration_index == 3
-    ready = node.ready()
+    node.install(Base(4, 3, 0, 3, node.state.configuration), 1)
+    assert node.state.configuration_index == 3
+    ready = node.take_ready()
     assert ready is not None
     assert ready.persist is not None
     persist = replace(ready.persist, truncate_from=2)
@@ -233,7 +233,7 @@ def test_a_joint_entry_committed_by_one_half_is_caught(monkeypatch, half):
 def test_what_follows_a_joint_entry_may_be_counted_by_its_target_in_the_same_step():
     """K2 has the joint entry, K4 and K5 one more; the checker sees the leader when all have answered."""
     cluster, leader = joint_cluster()
-    joint = leader.node.last_index
+    joint = leader.node.state.log.last_index
     cluster.disconnect("K1", "K3")
     for last in (joint, joint + 1):
         leader.ready()
@@ -246,9 +246,9 @@ def test_what_follows_a_joint_entry_may_be_counted_by_its_target_in_the_same_ste
         cluster.wires.clear()
         leader.propose()
     for name, index in (("K4", joint + 1), ("K2", joint), ("K5", joint + 1)):
-        leader.node.step(name, AppendReply(leader.node.term, index))
-    assert leader.node.configuration.target is None
-    assert leader.node.commit == joint + 1
+        leader.node.step(name, AppendReply(leader.node.state.term, index))
+    assert leader.node.state.configuration.target is None
+    assert leader.node.state.commit == joint + 1
     cluster.checker.step(leader.node)
 
 
@@ -270,7 +270,7 @@ def test_a_leader_elected_by_one_half_is_caught(monkeypatch):
 
 def test_a_learner_that_leads_or_campaigns_is_caught(monkeypatch):
     cluster = Cluster(3, learners=("K4",))
-    monkeypatch.setattr(Core, "electable", property(lambda core: True))
+    monkeypatch.setattr(ReplicaState, "electable", property(lambda state: True))
     cluster["K4"].node.campaign()
     with pytest.raises(InvariantViolation, match="only voters"):
         cluster.settle()
@@ -281,7 +281,7 @@ def test_a_change_without_a_commit_of_this_term_or_beside_another_is_caught(monk
     cluster = Cluster(3)
     leader = cluster["K1"]
     leader.node.campaign()
-    while leader.node.role != "leader":
+    while leader.node.state.role != "leader":
         for peer in cluster.peers.values():
             peer.ready()
             while peer.writes:
@@ -306,7 +306,7 @@ def test_voters_that_change_at_once_are_caught(monkeypatch):
 def test_a_removed_incarnation_that_returns_is_caught():
     cluster = Cluster(3)
     leader = cluster.elect("K1")
-    members = leader.node.configuration
+    members = leader.node.state.configuration
     leader.reconfigure(configuration("K1", "K2"))  # its author forgot to say who is retired
     cluster.tick(4)
     leader.reconfigure(configuration("K1", "K2", learners=("K3",)))
@@ -326,8 +326,8 @@ def test_a_commit_that_counts_a_disk_that_is_not_done_is_caught(monkeypatch):
     count = Leader._count
 
     def early(role):
-        durability = role._core.log.durability
-        durability.durable, durable = role._core.log.last_index, durability.durable
+        durability = role._state.log.durability
+        durability.durable, durable = role._state.log.last_index, durability.durable
         count(role)
         durability.durable = durable
 

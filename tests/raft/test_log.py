@@ -108,7 +108,7 @@ def test_a_log_that_is_merged_truncated_written_trimmed_and_cut_equals_the_plain
         assert log.last_stamp == (plain.all[-1].stamp if plain.all else 0)
         assert log.durability.durable <= log.durability.handed <= log.last_index
         behind = [len(e.data) + ENTRY_OVERHEAD_BYTES for e in plain.all[applied:]]
-        assert log.bytes_behind(applied) == sum(behind)
+        assert log.bytes_after(applied) == sum(behind)
 
 
 def test_entries_held_already_are_kept_with_everything_behind_them():
@@ -162,7 +162,7 @@ def test_trimming_keeps_applied_entries_within_the_bound_and_unapplied_ones_alwa
     assert log.last_stamp == 0
     assert log.tail_bytes == 0
     log.append(entry(101, 1))
-    assert log.bytes_behind(100) == ENTRY_OVERHEAD_BYTES
+    assert log.bytes_after(100) == ENTRY_OVERHEAD_BYTES
 
 
 def test_the_configuration_is_the_last_one_in_the_log_and_goes_with_its_entry():

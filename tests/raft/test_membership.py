@@ -85,16 +85,16 @@ def test_nobody_speaks_for_a_newcomer_under_the_id_of_a_member():
 def test_a_change_of_voters_goes_through_a_joint_configuration_that_the_leader_leaves():
     cluster = Cluster(3, learners=("K4",))
     leader = cluster.elect("K1")
-    before, target = leader.node.configuration, to_voters(cluster, "K1", "K2", "K3", "K4")
+    before, target = leader.node.state.configuration, to_voters(cluster, "K1", "K2", "K3", "K4")
     assert leader.reconfigure(target) == (3, 2)
-    assert leader.node.configuration == msgspec.structs.replace(before, target=target)
-    assert leader.node.configuration_index == 3  # in force, though not committed
+    assert leader.node.state.configuration == msgspec.structs.replace(before, target=target)
+    assert leader.node.state.configuration_index == 3  # in force, though not committed
     cluster.tick(4)
-    assert leader.node.configuration == target
+    assert leader.node.state.configuration == target
     for peer in cluster.peers.values():
-        assert peer.node.configuration == target
-        assert peer.node.commit == 4
-        assert peer.node.role in ("leader", "follower")
+        assert peer.node.state.configuration == target
+        assert peer.node.state.commit == 4
+        assert peer.node.state.role in ("leader", "follower")
 
 
 @pytest.mark.parametrize(
@@ -111,9 +111,9 @@ def test_where_the_voters_stay_one_entry_is_enough(target):
     cluster = Cluster(3, spare=("K4",))
     leader = cluster.elect("K1")
     leader.reconfigure(target)
-    assert leader.node.configuration == target
+    assert leader.node.state.configuration == target
     cluster.tick(4)
-    assert leader.node.configuration_index == 3
+    assert leader.node.state.configuration_index == 3
 
 
 def test_several_nodes_change_places_in_one_step():
@@ -137,10 +137,10 @@ def test_in_a_joint_configuration_neither_half_decides_alone():
     cluster.disconnect("K1", "K5")
     leader.reconfigure(to_voters(cluster, "K1", "K4", "K5", learners=("K2", "K3")))
     cluster.settle()
-    assert leader.node.configuration.joint
-    assert leader.node.commit == 2  # the old majority has the entry, the new one has not
+    assert leader.node.state.configuration.joint
+    assert leader.node.state.commit == 2  # the old majority has the entry, the new one has not
     cluster.tick(10)
-    assert leader.node.role == "follower"  # nor is its word enough to lead
+    assert leader.node.state.role == "follower"  # nor is its word enough to lead
 
 
 def test_two_disjoint_majorities_elect_nobody_beside_each_other():
@@ -159,8 +159,11 @@ def test_two_disjoint_majorities_elect_nobody_beside_each_other():
     assert elected in ("K2", "K3")
     cluster.heal()
     cluster.tick(60)
-    assert not cluster[elected].node.configuration.joint
-    assert all(p.node.configuration == cluster[elected].node.configuration for p in cluster.peers.values())
+    assert not cluster[elected].node.state.configuration.joint
+    assert all(
+        p.node.state.configuration == cluster[elected].node.state.configuration
+        for p in cluster.peers.values()
+    )
 
 
 def test_a_new_leader_in_a_joint_configuration_leaves_it_after_its_first_commit():
@@ -178,8 +181,8 @@ def test_a_new_leader_in_a_joint_configuration_leaves_it_after_its_first_commit(
     cluster.drop(lambda a, b, m: True)
     cluster.tick(30)
     (elected,) = cluster.leaders()
-    assert cluster[elected].node.configuration == target
-    assert cluster[elected].node.configuration_index == 5  # joint 3, no-op 4
+    assert cluster[elected].node.state.configuration == target
+    assert cluster[elected].node.state.configuration_index == 5  # joint 3, no-op 4
 
 
 def test_an_uncommitted_configuration_is_taken_back_with_its_entry():
@@ -188,11 +191,11 @@ def test_an_uncommitted_configuration_is_taken_back_with_its_entry():
     cluster.isolate("K1")
     leader.reconfigure(to_voters(cluster, "K1", learners=("K2", "K3", "K4")))
     cluster.tick(40)
-    assert leader.node.configuration.joint
+    assert leader.node.state.configuration.joint
     cluster.heal()
     cluster.tick(20)
-    assert leader.node.configuration == configuration("K1", "K2", "K3", learners=("K4",))
-    assert leader.node.configuration_index == 1
+    assert leader.node.state.configuration == configuration("K1", "K2", "K3", learners=("K4",))
+    assert leader.node.state.configuration_index == 1
 
 
 def test_a_configuration_is_in_force_without_being_committed_or_applied():
@@ -200,15 +203,15 @@ def test_a_configuration_is_in_force_without_being_committed_or_applied():
     peer = lone(BASE, "K1")
     fewer = configuration("K2", "K3")
     peer.node.step("K2", Append(2, 1, 1, 1, (entry_of(msgspec.structs.replace(fewer), 2, 2),)))
-    assert peer.node.commit == 1
-    assert peer.node.configuration == fewer
+    assert peer.node.state.commit == 1
+    assert peer.node.state.configuration == fewer
     peer.node.step("K2", Append(2, 2, 2, 2, ()))
     peer.node.step("K2", TimeoutNow(2))
     for _ in range(50):
         peer.node.tick()
-    assert peer.node.commit == 2
-    assert peer.node.applied == 1
-    assert peer.node.role == "follower"
+    assert peer.node.state.commit == 2
+    assert peer.node.state.applied == 1
+    assert peer.node.state.role == "follower"
 
 
 # What is refused
@@ -239,7 +242,7 @@ def test_one_change_at_a_time():
         leader.node.reconfigure(smaller)
     leader.ready()
     leader.finish_write()
-    while leader.node.configuration.joint:
+    while leader.node.state.configuration.joint:
         for peer in cluster.peers.values():
             peer.ready()
             while peer.writes:
@@ -276,7 +279,7 @@ def test_a_target_that_is_no_configuration_to_go_to_is_refused(target, reason):
     leader = cluster.elect("K1")
     with pytest.raises(ChangeRefused, match=reason):
         leader.node.reconfigure(target)
-    assert leader.node.last_index == 2
+    assert leader.node.state.log.last_index == 2
 
 
 def test_a_removed_incarnation_does_not_return():
@@ -303,7 +306,7 @@ def test_a_new_learner_is_fed_from_the_moment_its_entry_is_appended():
     assert leader.node.progress()[2].next == 4  # a probe with the entry that brought it
     cluster.tick(2)
     assert cluster["K4"].applied == leader.applied
-    assert cluster["K4"].node.role == "learner"
+    assert cluster["K4"].node.state.role == "learner"
 
 
 def test_a_learner_counts_for_nothing_and_never_campaigns():
@@ -314,13 +317,13 @@ def test_a_learner_counts_for_nothing_and_never_campaigns():
     leader.propose(b"x")
     leader.node.read(1)
     cluster.settle()
-    assert leader.node.commit == 2
+    assert leader.node.state.commit == 2
     assert leader.reads == []
     cluster.tick(60)
     assert cluster.leaders() == []  # learners answered, and that is no quorum
-    assert cluster["K4"].node.role == cluster["K5"].node.role == "learner"
-    cluster["K4"].node.step("K1", TimeoutNow(cluster["K4"].node.term))
-    assert cluster["K4"].node.role == "learner"
+    assert cluster["K4"].node.state.role == cluster["K5"].node.state.role == "learner"
+    cluster["K4"].node.step("K1", TimeoutNow(cluster["K4"].node.state.term))
+    assert cluster["K4"].node.state.role == "learner"
 
 
 def test_the_vote_of_a_learner_is_given_and_not_counted():
@@ -331,11 +334,11 @@ def test_the_vote_of_a_learner_is_given_and_not_counted():
     candidate = lone(bootstrap(configuration("K1", "K2", learners=("K3",))), "K1")
     candidate.node.campaign()
     candidate.node.step("K3", PreVoteReply(2, True))
-    assert candidate.node.role == "precandidate"
+    assert candidate.node.state.role == "precandidate"
     candidate.node.step("K2", PreVoteReply(2, True))
     answers(candidate)
     candidate.node.step("K3", VoteReply(2, True, 0))
-    assert candidate.node.role == "candidate"
+    assert candidate.node.state.role == "candidate"
 
 
 def test_observers_hear_of_a_promotion():
@@ -355,9 +358,9 @@ def test_a_new_voter_has_time_to_answer_before_its_silence_counts():
     cluster.tick(30)
     leader.reconfigure(to_voters(cluster, "K1", "K2"))
     cluster.tick(9)
-    assert leader.node.role == "leader"
+    assert leader.node.state.role == "leader"
     cluster.tick(1)
-    assert leader.node.role == "follower"
+    assert leader.node.state.role == "follower"
 
 
 def test_progress_of_an_id_begins_anew_with_another_incarnation():
@@ -368,9 +371,9 @@ def test_progress_of_an_id_begins_anew_with_another_incarnation():
     cluster["K2"].wipe("f" * 32)
     target = retiring(to_voters(cluster, "K1", "K3", learners=("K2",)), old)
     leader.reconfigure(target)
-    assert leader.node.means("K2", old)  # until the target is in force
+    assert leader.node.state.is_current_incarnation("K2", old)  # until the target is in force
     assert leader.node.progress()[0].match == 2
-    while leader.node.configuration.joint:
+    while leader.node.state.configuration.joint:
         for name in ("K1", "K3"):
             cluster[name].ready()
             while cluster[name].writes:
@@ -381,7 +384,7 @@ def test_progress_of_an_id_begins_anew_with_another_incarnation():
     cluster.tick(4)
     assert cluster["K2"].applied == leader.applied
     change(cluster, retiring(to_voters(cluster, "K1", "K2", "K3"), old))
-    assert cluster["K2"].node.role == "follower"
+    assert cluster["K2"].node.state.role == "follower"
 
 
 def test_who_is_meant_by_an_id():
@@ -390,10 +393,10 @@ def test_who_is_meant_by_an_id():
     gone = cluster["K3"].incarnation
     change(cluster, retiring(to_voters(cluster, "K1", "K2"), gone))
     node = leader.node
-    assert node.means("K2", cluster["K2"].incarnation)
-    assert not node.means("K2", "f" * 32)
-    assert node.means("K3", gone)  # told of its removal
-    assert not node.means("K3", "f" * 32)
+    assert node.state.is_current_incarnation("K2", cluster["K2"].incarnation)
+    assert not node.state.is_current_incarnation("K2", "f" * 32)
+    assert node.state.is_current_incarnation("K3", gone)  # told of its removal
+    assert not node.state.is_current_incarnation("K3", "f" * 32)
 
 
 def test_a_node_is_not_the_former_member_of_its_id():
@@ -403,7 +406,7 @@ def test_a_node_is_not_the_former_member_of_its_id():
     peer._start(peer.disk.restored())
     for _ in range(50):
         peer.node.tick()
-    assert peer.node.role == "learner"
+    assert peer.node.state.role == "learner"
 
 
 # Leaving
@@ -413,11 +416,11 @@ def test_a_removed_follower_hears_of_it_and_falls_silent():
     cluster = Cluster(3)
     leader = cluster.elect("K1")
     change(cluster, retiring(to_voters(cluster, "K1", "K2"), cluster["K3"].incarnation))
-    gone = cluster["K3"].node
-    assert gone.commit == leader.node.commit == 4
+    gone = cluster["K3"].node.state
+    assert gone.commit == leader.node.state.commit == 4
     assert [p.peer for p in leader.node.progress()] == ["K2"]
     cluster.tick(60)
-    assert (gone.role, gone.term, leader.node.role) == ("follower", 2, "leader")
+    assert (gone.role, gone.term, leader.node.state.role) == ("follower", 2, "leader")
 
 
 def test_a_removed_follower_that_is_away_is_fed_for_ten_election_timeouts():
@@ -439,7 +442,7 @@ def test_a_removed_follower_that_comes_back_in_time_is_told():
     cluster.tick(50)
     cluster["K3"].restart()
     cluster.tick(6)
-    assert cluster["K3"].node.commit == leader.node.commit
+    assert cluster["K3"].node.state.commit == leader.node.state.commit
     assert [p.peer for p in leader.node.progress()] == ["K2"]
 
 
@@ -451,8 +454,8 @@ def test_a_removed_node_that_never_heard_of_it_disturbs_nobody():
     cluster.tick(150)
     cluster.heal()
     cluster.tick(100)
-    assert (leader.node.role, leader.node.term) == ("leader", 2)
-    assert cluster["K3"].node.term == 2
+    assert (leader.node.state.role, leader.node.state.term) == ("leader", 2)
+    assert cluster["K3"].node.state.term == 2
 
 
 def test_a_new_leader_tells_those_whom_an_uncommitted_change_removes():
@@ -477,15 +480,15 @@ def test_a_removed_leader_leads_until_that_is_committed_and_hands_over(size):
     rest = tuple(n for n in cluster.peers if n != "K1")
     leader.reconfigure(retiring(to_voters(cluster, *rest), leader.incarnation))
     cluster.settle()
-    assert leader.node.role == "follower"
-    assert leader.node.commit == 4
+    assert leader.node.state.role == "follower"
+    assert leader.node.state.commit == 4
     (elected,) = cluster.leaders()  # without a tick: it was told that the time had come
     assert elected in rest
     cluster[elected].propose(b"x")
     cluster.settle()
-    assert cluster[elected].node.commit == 6
+    assert cluster[elected].node.state.commit == 6
     cluster.tick(60)
-    assert leader.node.term <= cluster[elected].node.term
+    assert leader.node.state.term <= cluster[elected].node.state.term
     assert cluster.leaders() == [elected]
 
 
@@ -502,17 +505,17 @@ def test_a_removed_leader_does_not_step_down_before_its_removal_is_committed():
         cluster[name].finish_write()
     while cluster.wires:
         cluster.deliver(*cluster.wires.popleft())
-    assert leader.node.configuration == retiring(to_voters(cluster, "K2", "K3"), leader.incarnation)
+    assert leader.node.state.configuration == retiring(to_voters(cluster, "K2", "K3"), leader.incarnation)
     leader.ready()
     while leader.writes:
         leader.finish_write()
-    last = leader.node.last_index
-    assert leader.node.commit == last - 1
+    last = leader.node.state.log.last_index
+    assert leader.node.state.commit == last - 1
     leader.node.step("K2", AppendReply(2, last))
-    assert (leader.node.role, leader.node.commit) == ("leader", last - 1)
+    assert (leader.node.state.role, leader.node.state.commit) == ("leader", last - 1)
     cluster.checker.sees_all = False
     leader.node.step("K3", AppendReply(2, last))
-    assert (leader.node.role, leader.node.commit) == ("follower", last)
+    assert (leader.node.state.role, leader.node.state.commit) == ("follower", last)
     said = [m for _, m in answers(leader) if isinstance(m, Heartbeat | TimeoutNow)]
     assert said[:2] == [Heartbeat(2, last, 0, last), Heartbeat(2, last, 0, last)]
     assert said[2:] == [TimeoutNow(2)]
@@ -525,7 +528,7 @@ def test_a_demoted_leader_hands_over_and_stays_as_a_learner():
     cluster.tick(4)
     (elected,) = cluster.leaders()
     assert elected != "K1"
-    assert leader.node.role == "learner"
+    assert leader.node.state.role == "learner"
     assert leader.applied == cluster[elected].applied
 
 
@@ -536,12 +539,12 @@ def test_the_follower_of_two_can_be_removed_and_the_leader_goes_on_alone():
     cluster["K2"].crash()
     leader.propose(b"alone")
     cluster.tick(50)
-    assert leader.node.role == "leader"
-    assert leader.node.commit == leader.node.last_index
+    assert leader.node.state.role == "leader"
+    assert leader.node.state.commit == leader.node.state.log.last_index
     leader.crash()
     leader.restart()
     cluster.tick(30)
-    assert leader.node.role == "leader"
+    assert leader.node.state.role == "leader"
 
 
 def test_who_lost_its_vote_by_an_uncommitted_change_may_be_needed_to_lead():
@@ -559,7 +562,7 @@ def test_who_lost_its_vote_by_an_uncommitted_change_may_be_needed_to_lead():
     leader = cluster.elect("K1")
     leader.reconfigure(to_voters(cluster, "K3", learners=("K1", "K2")))
     leader.ready()
-    while leader.node.configuration.joint:
+    while leader.node.state.configuration.joint:
         for peer in cluster.peers.values():
             peer.ready()
             while peer.writes:
@@ -567,14 +570,14 @@ def test_who_lost_its_vote_by_an_uncommitted_change_may_be_needed_to_lead():
         cluster.deliver(*cluster.wires.popleft())
     cluster.disconnect("K1", "K3")
     cluster.settle()
-    assert cluster["K2"].node.configuration == cluster["K1"].node.configuration
-    assert cluster["K3"].node.configuration.joint
+    assert cluster["K2"].node.state.configuration == cluster["K1"].node.state.configuration
+    assert cluster["K3"].node.state.configuration.joint
     leader.crash()
     leader.restart()
     cluster.heal()
     cluster.tick(80)
     assert cluster.leaders() == ["K3"]
-    assert not cluster["K3"].node.configuration.joint
+    assert not cluster["K3"].node.state.configuration.joint
 
 
 def test_votes_of_strangers_are_answered():
@@ -592,9 +595,9 @@ def test_a_follower_learns_of_a_change_from_entries_alone():
         configuration("K1", "K2", "K3", learners=("K4",)), joining=(Joining("K4", "K3"),)
     )
     peer.node.step("K1", Append(2, 1, 1, 1, (entry_of(joining, 2, 2), *commands(3, 2))))
-    assert (peer.node.configuration, peer.node.configuration_index) == (joining, 2)
+    assert (peer.node.state.configuration, peer.node.state.configuration_index) == (joining, 2)
     peer.node.step("K1", Append(3, 1, 1, 1, commands(2, 3)))
-    assert (peer.node.configuration, peer.node.configuration_index) == (GOOD, 1)
+    assert (peer.node.state.configuration, peer.node.state.configuration_index) == (GOOD, 1)
 
 
 def test_settings_of_the_tests_are_what_the_tests_count_on():

@@ -38,7 +38,7 @@ BASE = bootstrap(configuration("K1", "K2", "K3"))
 def test_a_node_starts_as_a_follower_of_nobody():
     """RP 5.2: servers begin as followers; figure 2: the first term is a start, not a leadership."""
     node = lone(BASE).node
-    assert (node.role, node.leader, node.vote) == ("follower", "", "")
+    assert (node.state.role, node.state.leader, node.state.vote) == ("follower", "", "")
 
 
 def test_term_vote_and_log_survive_a_crash():
@@ -49,7 +49,7 @@ def test_term_vote_and_log_survive_a_crash():
     answers(peer)
     peer.crash()
     peer.restart()
-    assert (peer.node.term, peer.node.vote, peer.node.last_index) == (3, "K1", 2)
+    assert (peer.node.state.term, peer.node.state.vote, peer.node.state.log.last_index) == (3, "K1", 2)
 
 
 def test_nothing_is_answered_before_it_is_on_stable_storage():
@@ -68,7 +68,7 @@ def test_who_leads_is_forgotten_with_the_process():
     answers(peer)
     peer.crash()
     peer.restart()
-    assert (peer.node.role, peer.node.leader, peer.node.term) == ("follower", "", 2)
+    assert (peer.node.state.role, peer.node.state.leader, peer.node.state.term) == ("follower", "", 2)
 
 
 def test_a_new_leader_assumes_that_all_logs_end_like_its_own():
@@ -85,8 +85,8 @@ def test_an_append_of_an_older_term_is_refused_with_the_present_one():
     peer = lone(with_log(BASE, 5))
     peer.node.step("K1", Append(4, 1, 1, 1, commands(2, 4)))
     assert answer(peer) == AppendReply(5, 1, True)
-    assert peer.node.last_index == 1
-    assert peer.node.leader == ""
+    assert peer.node.state.log.last_index == 1
+    assert peer.node.state.leader == ""
 
 
 def test_an_append_is_refused_when_the_entry_before_it_is_missing():
@@ -116,16 +116,16 @@ def test_an_old_append_that_arrives_late_removes_nothing():
     peer = lone(with_log(BASE, 2, 2, 2, 2))
     peer.node.step("K1", Append(2, 1, 1, 1, commands(2, 2)))
     assert answer(peer) == AppendReply(2, 2)
-    assert peer.node.last_index == 4
+    assert peer.node.state.log.last_index == 4
 
 
 def test_the_commit_index_is_at_most_the_last_entry_of_this_message():
     """RP figure 2, AppendEntries 5."""
     peer = lone(with_log(BASE, 2, 2, 2, 2))
     peer.node.step("K1", Append(3, 1, 1, 4, commands(2, 2)))
-    assert peer.node.commit == 2  # entries 3 and 4 may be different at this leader
+    assert peer.node.state.commit == 2  # entries 3 and 4 may be different at this leader
     peer.node.step("K1", Append(3, 2, 2, 3, commands(3, 2, 2)))
-    assert peer.node.commit == 3
+    assert peer.node.state.commit == 3
 
 
 def test_the_commit_index_never_goes_back():
@@ -133,7 +133,7 @@ def test_the_commit_index_never_goes_back():
     peer = lone(with_log(BASE, 2, 2, 2, commit=3))
     peer.node.step("K1", Append(2, 1, 1, 2, commands(2, 2)))
     peer.node.step("K1", Heartbeat(2, 1, 0))
-    assert peer.node.commit == 3
+    assert peer.node.state.commit == 3
 
 
 def test_a_heartbeat_commits_like_an_append_and_carries_no_entries():
@@ -141,7 +141,7 @@ def test_a_heartbeat_commits_like_an_append_and_carries_no_entries():
     peer = lone(with_log(BASE, 2, 2, 2))
     peer.node.step("K1", Heartbeat(2, 2, 5))
     assert answer(peer) == HeartbeatReply(2, 5, 1000)
-    assert (peer.node.commit, peer.node.last_index) == (2, 3)
+    assert (peer.node.state.commit, peer.node.state.log.last_index) == (2, 3)
 
 
 def test_a_request_answered_before_is_answered_again():
@@ -212,7 +212,7 @@ def test_any_message_of_a_newer_term_is_adopted(message):
     peer = lone(with_log(BASE, 2))
     peer.node.step("K1", message)
     answers(peer)
-    assert (peer.node.role, peer.node.term) == ("follower", 7)
+    assert (peer.node.state.role, peer.node.state.term) == ("follower", 7)
     assert peer.disk.hard_state.term == 7
 
 
@@ -220,7 +220,7 @@ def test_a_leader_that_sees_a_newer_term_follows():
     """RP 5.1: a leader whose term is out of date becomes a follower at once."""
     peer = lone_leader(term=2)
     peer.node.step("K3", HeartbeatReply(3, 0, 0))
-    assert (peer.node.role, peer.node.term, peer.node.leader) == ("follower", 3, "")
+    assert (peer.node.state.role, peer.node.state.term, peer.node.state.leader) == ("follower", 3, "")
 
 
 def test_a_candidate_that_sees_a_newer_term_follows():
@@ -229,7 +229,7 @@ def test_a_candidate_that_sees_a_newer_term_follows():
     peer.node.campaign()
     peer.node.step("K2", PreVoteReply(3, True))
     peer.node.step("K3", VoteReply(4, False, 0))
-    assert (peer.node.role, peer.node.term, peer.node.vote) == ("follower", 4, "")
+    assert (peer.node.state.role, peer.node.state.term, peer.node.state.vote) == ("follower", 4, "")
 
 
 # Followers
@@ -242,9 +242,9 @@ def test_a_follower_campaigns_when_it_hears_nobody_for_its_timeout():
     peer.node.step("K1", Heartbeat(2, 1, 0))  # a new leader: the timeout is drawn again
     for _ in range(9):
         peer.node.tick()
-    assert peer.node.role == "follower"
+    assert peer.node.state.role == "follower"
     peer.node.tick()
-    assert peer.node.role == "precandidate"
+    assert peer.node.state.role == "precandidate"
 
 
 def test_hearing_the_leader_or_granting_a_vote_restarts_the_timeout():
@@ -256,14 +256,14 @@ def test_hearing_the_leader_or_granting_a_vote_restarts_the_timeout():
         peer.node.step("K1", message)
     for _ in range(9):
         peer.node.tick()
-    assert peer.node.role == "follower"
+    assert peer.node.state.role == "follower"
     peer = lone(with_log(BASE, 2))
     for _ in range(12):
         peer.node.tick()
     peer.node.step("K1", Vote(3, 1, 1))
     for _ in range(12):
         peer.node.tick()
-    assert peer.node.role == "follower"
+    assert peer.node.state.role == "follower"
 
 
 def test_a_refused_vote_does_not_restart_the_timeout():
@@ -273,7 +273,7 @@ def test_a_refused_vote_does_not_restart_the_timeout():
         peer.node.tick()
     peer.node.step("K1", Vote(3, 1, 1))
     peer.node.tick()
-    assert peer.node.role == "precandidate"
+    assert peer.node.state.role == "precandidate"
 
 
 def test_the_timeout_is_drawn_anew_for_each_election():
@@ -298,9 +298,9 @@ def test_a_candidate_raises_the_term_votes_for_itself_and_asks_all_others():
     peer = lone(with_log(BASE, 2, 2), "K1")
     peer.node.campaign()
     assert answers(peer) == [("K2", PreVote(3, 2, 2)), ("K3", PreVote(3, 2, 2))]
-    assert peer.node.term == 2
+    assert peer.node.state.term == 2
     peer.node.step("K3", PreVoteReply(3, True))
-    assert (peer.node.role, peer.node.term, peer.node.vote) == ("candidate", 3, "K1")
+    assert (peer.node.state.role, peer.node.state.term, peer.node.state.vote) == ("candidate", 3, "K1")
     assert answers(peer) == [("K2", Vote(3, 2, 2)), ("K3", Vote(3, 2, 2))]
     assert peer.disk.hard_state == HardState(3, "K1")
 
@@ -320,7 +320,7 @@ def test_a_candidate_refused_by_a_majority_follows_again():
     answers(peer)
     peer.node.step("K2", VoteReply(3, False, 0))
     peer.node.step("K3", VoteReply(3, False, 0))
-    assert peer.node.role == "follower"
+    assert peer.node.state.role == "follower"
     assert peer.observer.elections[-1] == ("vote", "lost")
 
 
@@ -331,7 +331,7 @@ def test_a_candidate_that_hears_the_leader_of_its_term_follows_it(message):
     peer.node.campaign()
     peer.node.step("K2", PreVoteReply(3, True))
     peer.node.step("K3", message)
-    assert (peer.node.role, peer.node.leader, peer.node.term) == ("follower", "K3", 3)
+    assert (peer.node.state.role, peer.node.state.leader, peer.node.state.term) == ("follower", "K3", 3)
 
 
 @pytest.mark.parametrize("message", [Append(2, 1, 1, 1, ()), Heartbeat(2, 1, 0)])
@@ -343,22 +343,22 @@ def test_a_candidate_refuses_a_leader_of_an_older_term_and_goes_on(message):
     answers(peer)
     peer.node.step("K3", message)
     assert answer(peer) in (AppendReply(3, 1, True), HeartbeatReply(3, 0, 1000))
-    assert (peer.node.role, peer.node.term) == ("candidate", 3)
+    assert (peer.node.state.role, peer.node.state.term) == ("candidate", 3)
 
 
 def test_votes_are_counted_once_for_each_voter():
     """RP 5.2: a majority of the servers, not of the answers."""
     cluster = Cluster(5)
-    peer = lone(bootstrap(cluster["K1"].node.configuration), "K1", size=5)
+    peer = lone(bootstrap(cluster["K1"].node.state.configuration), "K1", size=5)
     peer.node.campaign()
     for voter in ("K2", "K3"):
         peer.node.step(voter, PreVoteReply(2, True))
     answers(peer)
     for _ in range(2):
         peer.node.step("K2", VoteReply(2, True, 0))
-    assert peer.node.role == "candidate"
+    assert peer.node.state.role == "candidate"
     peer.node.step("K3", VoteReply(2, True, 0))
-    assert peer.node.role == "leader"
+    assert peer.node.state.role == "leader"
 
 
 def test_a_candidate_whose_time_is_up_asks_again():
@@ -368,5 +368,5 @@ def test_a_candidate_whose_time_is_up_asks_again():
     peer.node.step("K2", PreVoteReply(3, True))
     for _ in range(10):
         peer.node.tick()
-    assert (peer.node.role, peer.node.term) == ("precandidate", 3)
+    assert (peer.node.state.role, peer.node.state.term) == ("precandidate", 3)
     assert peer.observer.elections[-1] == ("vote", "timeout")

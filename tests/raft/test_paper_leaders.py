@@ -125,7 +125,7 @@ def test_an_entry_of_this_term_commits_when_a_majority_has_it():
     index, _ = peer.propose()
     answers(peer)
     peer.node.step("K3", AppendReply(2, index))
-    assert peer.node.commit == index
+    assert peer.node.state.commit == index
     answers(peer)
     assert peer.applied[-1].index == index
 
@@ -136,9 +136,9 @@ def test_an_entry_of_an_earlier_term_never_commits_by_counting():
     answers(peer)
     peer.node.step("K2", AppendReply(4, 2))
     peer.node.step("K3", AppendReply(4, 2))
-    assert peer.node.commit == 1
+    assert peer.node.state.commit == 1
     peer.node.step("K2", AppendReply(4, 3))  # the no-op of term 4 commits all before it
-    assert peer.node.commit == 3
+    assert peer.node.state.commit == 3
 
 
 def test_only_a_leader_takes_proposals_and_reads():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kraft.raft.progress import Progress, State
+from kraft.raft.progress import Progress, ProgressState
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def progress():
 def replicating(progress, match=10):
     progress.sent(match, 1, 0)
     progress.accepted(match, 0)
-    assert progress.state is State.REPLICATE
+    assert progress.state is ProgressState.REPLICATE
     return progress
 
 
@@ -27,7 +27,7 @@ def test_probing_sends_one_message_at_a_time_and_stays_where_it_is(progress):
 def test_an_accepted_probe_starts_the_pipeline(progress):
     progress.sent(15, 10, 0)
     assert progress.accepted(15, 0)
-    assert (progress.state, progress.match, progress.next) == (State.REPLICATE, 15, 16)
+    assert (progress.state, progress.match, progress.next) == (ProgressState.REPLICATE, 15, 16)
 
 
 def test_replicating_runs_ahead_until_the_window_is_full_of_messages(progress):
@@ -76,7 +76,7 @@ def test_an_old_rejection_is_ignored(progress):
     assert progress.next == 11
     replicating(progress, 15)
     assert not progress.rejected(15, 2, 0)
-    assert progress.state is State.REPLICATE
+    assert progress.state is ProgressState.REPLICATE
 
 
 def test_a_rejection_in_the_pipeline_probes_behind_match_with_an_empty_window(progress):
@@ -85,7 +85,7 @@ def test_a_rejection_in_the_pipeline_probes_behind_match_with_an_empty_window(pr
         progress.sent(last, 10, 0)
     assert progress.rejected(12, 0, 0)
     assert (progress.state, progress.next, progress.inflight, progress.inflight_bytes) == (
-        State.PROBE,
+        ProgressState.PROBE,
         11,
         0,
         0,
@@ -97,7 +97,7 @@ def test_an_old_acceptance_does_not_end_a_probe(progress):
     progress.match = 5
     progress.sent(15, 1, 0)
     assert not progress.accepted(5, 0)
-    assert progress.state is State.PROBE
+    assert progress.state is ProgressState.PROBE
     assert not progress.may_send
 
 
@@ -147,12 +147,12 @@ def test_a_follower_with_everything_is_not_probed_when_its_link_is_back(progress
     replicating(progress)
     progress.disconnected()
     progress.complete(12)
-    assert progress.state is State.PROBE
+    assert progress.state is ProgressState.PROBE
     progress.complete(10)
-    assert (progress.state, progress.next, progress.inflight) == (State.REPLICATE, 11, 0)
+    assert (progress.state, progress.next, progress.inflight) == (ProgressState.REPLICATE, 11, 0)
 
 
 def test_a_follower_that_waits_for_a_snapshot_goes_on_waiting(progress):
     progress.snapshot()
     progress.complete(0)
-    assert progress.state is State.SNAPSHOT
+    assert progress.state is ProgressState.SNAPSHOT

@@ -11,7 +11,7 @@ def test_a_read_is_released_by_a_quorum_at_the_commit_index_of_its_start():
     leader.node.read(7)
     assert leader.reads == []
     cluster.settle()
-    assert leader.reads == [(7, leader.node.commit)]
+    assert leader.reads == [(7, leader.node.state.commit)]
 
 
 def test_a_single_voter_needs_nobody():
@@ -29,7 +29,7 @@ def test_a_new_leader_answers_no_read_before_its_first_entry_is_committed():
     leader.node.campaign()
     for follower in ("K2", "K3"):
         cluster[follower].auto_disk = True
-    while leader.node.role != "leader":
+    while leader.node.state.role != "leader":
         for peer in cluster.peers.values():
             peer.ready()
             while peer.writes:
@@ -38,7 +38,7 @@ def test_a_new_leader_answers_no_read_before_its_first_entry_is_committed():
     cluster.wires.clear()
     cluster.checker.sees_all = False  # from here on the followers' answers are made up
     leader.node.read(7)
-    assert not leader.node.leads_with_commit
+    assert not leader.node.state.leads_with_commit
     said = answers(leader)
     for to, message in said:
         if isinstance(message, Heartbeat):
@@ -128,11 +128,11 @@ def test_a_follower_that_was_a_moment_behind_learns_the_commit_index_without_wai
     cluster["K3"].auto_disk = False
     index, _ = leader.propose(b"x")
     cluster.settle()
-    assert leader.node.commit == index
+    assert leader.node.state.commit == index
     leader.node.read(1)
     cluster.settle()
-    assert cluster["K3"].node.commit < index
+    assert cluster["K3"].node.state.commit < index
     cluster["K3"].finish_write()
     cluster.settle()
-    assert cluster["K3"].node.commit == index
-    assert cluster["K3"].node.applied == index
+    assert cluster["K3"].node.state.commit == index
+    assert cluster["K3"].node.state.applied == index

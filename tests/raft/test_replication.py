@@ -58,7 +58,7 @@ def test_a_message_holds_a_bounded_number_of_bytes_but_a_large_entry_travels_alo
     leader.ready()
     assert [len(m.entries) for m in appends(cluster, "K2")] == [2, 1, 1, 1]
     cluster.settle()
-    assert leader.node.commit == leader.node.last_index
+    assert leader.node.state.commit == leader.node.state.log.last_index
 
 
 def test_a_lost_append_is_noticed_by_the_answer_to_a_later_one():
@@ -69,7 +69,12 @@ def test_a_lost_append_is_noticed_by_the_answer_to_a_later_one():
     cluster.drop(is_append)
     leader.propose(b"next")
     cluster.settle()
-    assert cluster["K2"].node.last_index == cluster["K3"].node.last_index == leader.node.commit == 4
+    assert (
+        cluster["K2"].node.state.log.last_index
+        == cluster["K3"].node.state.log.last_index
+        == leader.node.state.commit
+        == 4
+    )
 
 
 def test_a_lost_last_append_is_sent_again_after_a_heartbeat_or_two():
@@ -79,7 +84,7 @@ def test_a_lost_last_append_is_sent_again_after_a_heartbeat_or_two():
     leader.ready()
     cluster.drop(is_append)
     cluster.tick(4)
-    assert leader.node.commit == 3
+    assert leader.node.state.commit == 3
 
 
 def test_a_lost_answer_does_not_leak_the_window():
@@ -97,7 +102,7 @@ def test_a_lost_answer_does_not_leak_the_window():
                 cluster[name].finish_write()
         cluster.drop(lambda a, b, m: isinstance(m, AppendReply))
     cluster.tick(6)
-    assert leader.node.commit == leader.node.last_index == 12
+    assert leader.node.state.commit == leader.node.state.log.last_index == 12
     assert all(f.inflight == 0 for f in leader.node.progress())
 
 
@@ -129,7 +134,7 @@ def test_an_unreachable_follower_gets_nothing_but_heartbeats_until_it_answers():
     assert appends(cluster, "K2") == []
     assert {f.peer: f.state for f in leader.node.progress()} == {"K2": "probe", "K3": "replicate"}
     cluster.tick(2)
-    assert cluster["K2"].node.last_index == leader.node.last_index
+    assert cluster["K2"].node.state.log.last_index == leader.node.state.log.last_index
     assert {f.peer: f.state for f in leader.node.progress()} == {"K2": "replicate", "K3": "replicate"}
 
 
@@ -138,10 +143,10 @@ def test_commit_progress_costs_no_message_of_its_own_and_travels_with_the_heartb
     leader = cluster.elect("K1")
     leader.propose()
     cluster.settle()
-    assert cluster["K2"].node.commit < leader.node.commit
+    assert cluster["K2"].node.state.commit < leader.node.state.commit
     assert not cluster.wires
     cluster.tick(2)
-    assert cluster["K2"].node.commit == leader.node.commit
+    assert cluster["K2"].node.state.commit == leader.node.state.commit
 
 
 def test_a_heartbeat_never_commits_what_the_follower_is_not_known_to_hold():
@@ -197,7 +202,7 @@ def test_repair_takes_one_message_for_each_conflicting_term():
         rejections += sum(isinstance(m, AppendReply) and m.rejected for _, _, m in cluster.wires)
         for _ in range(len(cluster.wires)):
             cluster.deliver(*cluster.wires.popleft())
-    assert cluster["K3"].node.last_index == leader.node.last_index
+    assert cluster["K3"].node.state.log.last_index == leader.node.state.log.last_index
     assert rejections <= 2
 
 
@@ -208,7 +213,7 @@ def test_a_follower_far_behind_gets_entries_from_disk():
     for i in range(100):
         leader.propose(b"%d" % i)
         cluster.settle()
-    assert leader.node.log_bytes < 12 * ENTRY_OVERHEAD_BYTES
+    assert leader.node.state.log.tail_bytes < 12 * ENTRY_OVERHEAD_BYTES
     cluster["K3"].restart()
     for _ in range(40):
         cluster.tick()
@@ -216,7 +221,7 @@ def test_a_follower_far_behind_gets_entries_from_disk():
             leader.answer_fetch()
             cluster.settle()
     assert cluster["K3"].applied == leader.applied
-    assert len(leader.applied) == leader.node.last_index
+    assert len(leader.applied) == leader.node.state.log.last_index
 
 
 def test_fetched_entries_that_nobody_wants_any_more_are_dropped():
@@ -229,7 +234,7 @@ def test_fetched_entries_that_nobody_wants_any_more_are_dropped():
     cluster["K3"].restart()
     cluster.tick(4)
     fetch = leader.fetches[0]
-    assert (fetch.peer, fetch.last) == ("K3", leader.node.last_index)
+    assert (fetch.peer, fetch.last) == ("K3", leader.node.state.log.last_index)
     leader.node.fetched("K3", leader.disk.entries[3:5])  # not what was asked for
     leader.node.fetched("K9", leader.disk.entries)
     leader.ready()
@@ -247,11 +252,11 @@ def test_the_uncommitted_log_is_bounded_in_bytes_and_opens_again():
     leader.propose(b"x" * 2000)
     with pytest.raises(LogFull):
         leader.propose(b"x" * 1000)
-    assert leader.node.last_index == 4
+    assert leader.node.state.log.last_index == 4
     cluster.settle()
     cluster.heal()
     cluster.tick(4)
-    assert leader.node.uncommitted_bytes == 0
+    assert leader.node.state.log.bytes_after(leader.node.state.commit) == 0
     leader.propose(b"x" * 9000)  # larger than the bound, but alone
     with pytest.raises(LogFull):
         leader.propose(b"")
@@ -261,7 +266,7 @@ def test_stamps_never_go_back_along_the_log():
     cluster = Cluster(1)
     leader = cluster.elect("K1")
     leader.node.propose(EntryKind.COMMANDS, 500, b"")
-    assert leader.node.last_stamp == 500
+    assert leader.node.state.log.last_stamp == 500
     with pytest.raises(InvariantViolation):
         leader.node.propose(EntryKind.COMMANDS, 499, b"")
 
@@ -273,14 +278,14 @@ def test_the_no_op_of_a_new_leader_keeps_the_stamp_of_the_log():
     for name in ("K2", "K3"):
         cluster[name].node.leader_lost("K1")
     cluster.isolate("K1")
-    assert cluster.elect("K2").node.last_stamp == 500
+    assert cluster.elect("K2").node.state.log.last_stamp == 500
 
 
 def test_a_configuration_cannot_be_proposed():
     cluster = Cluster(1)
     leader = cluster.elect("K1")
     with pytest.raises(InvariantViolation):
-        leader.node.propose(EntryKind.CONFIGURATION, 0, leader.node.configuration.encode())
+        leader.node.propose(EntryKind.CONFIGURATION, 0, leader.node.state.configuration.encode())
 
 
 def test_progress_tells_how_each_follower_stands():

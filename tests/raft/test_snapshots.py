@@ -5,7 +5,7 @@ import pytest
 from kraft.raft.errors import InvariantViolation
 from kraft.raft.membership.configuration import Base
 from kraft.raft.messages import Append, AppendReply, Entry, EntryKind, HardState, Heartbeat
-from kraft.raft.progress import Progress, State
+from kraft.raft.progress import Progress, ProgressState
 from kraft.raft.ready import Ready
 from tests.raft.network import (
     EMPTY,
@@ -49,11 +49,11 @@ def test_a_copy_takes_the_place_of_a_log_that_ends_before_it():
     assert ready.restored == ready.persist.base == base(6, 3)
     assert ready.persist.state == 1
     assert ready.apply == ()
-    assert (peer.node.first_index, peer.node.last_index) == (7, 6)
-    assert (peer.node.commit, peer.node.applied, len(peer.applied)) == (6, 6, 6)
+    assert (peer.node.state.log.first_index, peer.node.state.log.last_index) == (7, 6)
+    assert (peer.node.state.commit, peer.node.state.applied, len(peer.applied)) == (6, 6, 6)
     peer.finish_write()
     assert answer(peer) == AppendReply(3, 6)
-    assert (peer.disk.entries, peer.disk.base, peer.node.durable) == ([], base(6, 3), 6)
+    assert (peer.disk.entries, peer.disk.base, peer.node.state.log.durability.durable) == ([], base(6, 3), 6)
 
 
 def test_the_leader_is_told_only_when_the_copy_is_in_force_on_disk():
@@ -74,7 +74,11 @@ def test_entries_behind_a_matching_copy_stay():
     answers(peer)
     assert peer.install(image(4, 2, 2, 3))
     answers(peer)
-    assert (peer.node.first_index, peer.node.last_index, peer.node.commit) == (5, 5, 4)
+    assert (peer.node.state.log.first_index, peer.node.state.log.last_index, peer.node.state.commit) == (
+        5,
+        5,
+        4,
+    )
     assert [e.index for e in peer.disk.entries] == [5]
     peer.node.step("K1", Heartbeat(3, 5, 0))
     answers(peer)
@@ -88,7 +92,7 @@ def test_a_log_with_a_conflicting_entry_at_the_copys_last_index_goes_as_a_whole(
     answers(peer)
     assert peer.install(image(4, 2, 2, 3))
     answers(peer)
-    assert (peer.node.first_index, peer.node.last_index) == (5, 4)
+    assert (peer.node.state.log.first_index, peer.node.state.log.last_index) == (5, 4)
     assert peer.disk.entries == []
     peer.node.step("K1", Append(4, 4, 3, 4, commands(5, 4)))
     assert answer(peer) == AppendReply(4, 5)
@@ -99,7 +103,7 @@ def test_a_copy_of_what_is_committed_here_is_no_news(index):
     peer = lone(with_log(BASE, 3, 2, 2, 2, commit=3))
     assert not peer.install(image(index, *(2, 2)[: index - 1]))
     assert peer.ready() is None
-    assert peer.node.base.index == 0
+    assert peer.node.state.log.base.index == 0
 
 
 def test_a_leader_takes_no_copy():
@@ -112,7 +116,7 @@ def test_a_campaign_gives_way_to_a_copy():
     peer = lone(with_log(BASE, 3, 2))
     peer.node.campaign()
     assert peer.install(image(5, 2, 2, 2, 2))
-    assert peer.node.role == "follower"
+    assert peer.node.state.role == "follower"
 
 
 def test_a_copy_brings_its_term():
@@ -120,10 +124,10 @@ def test_a_copy_brings_its_term():
     peer = lone(with_log(BASE, 3, 2))
     assert peer.install(image(5, 2, 2, 2, 7))
     answers(peer)
-    assert peer.node.term == 7
+    assert peer.node.state.term == 7
     assert peer.disk.hard_state == HardState(7)
     peer.restart()
-    assert (peer.node.term, peer.node.last_index) == (7, 5)
+    assert (peer.node.state.term, peer.node.state.log.last_index) == (7, 5)
 
 
 def test_a_new_member_begins_with_a_copy():
@@ -132,8 +136,8 @@ def test_a_new_member_begins_with_a_copy():
     assert answer(peer) == AppendReply(3, 9, True, 0, 0)
     assert peer.install(image(4, 2, 2, 3))
     assert answer(peer) == AppendReply(3, 4)
-    assert peer.node.configuration == CONFIGURATION
-    assert peer.node.role == "follower"
+    assert peer.node.state.configuration == CONFIGURATION
+    assert peer.node.state.role == "follower"
 
 
 def test_what_was_being_written_when_a_copy_came_does_not_look_durable():
@@ -147,9 +151,9 @@ def test_what_was_being_written_when_a_copy_came_does_not_look_durable():
     peer.node.step("K3", Append(5, 3, 4, 3, commands(4, 5)))
     peer.ready()
     peer.finish_write()
-    assert peer.node.durable == 1
+    assert peer.node.state.log.durability.durable == 1
     peer.finish_write()
-    assert peer.node.durable == 4
+    assert peer.node.state.log.durability.durable == 4
     assert [e.term for e in peer.disk.entries] == [5]
 
 
@@ -168,12 +172,12 @@ def test_a_crash_before_the_switch_finds_the_old_pair_and_after_it_the_new_one()
     peer.install(image(6, 2, 2, 2, 3, 3))
     peer.ready()
     peer.restart()
-    assert (peer.node.last_index, peer.node.base.index, len(peer.applied)) == (3, 0, 3)
+    assert (peer.node.state.log.last_index, peer.node.state.log.base.index, len(peer.applied)) == (3, 0, 3)
     peer.install(image(6, 2, 2, 2, 3, 3))
     answers(peer)
     peer.restart()
-    assert (peer.node.last_index, peer.node.base.index, len(peer.applied)) == (6, 6, 6)
-    assert peer.node.commit == 6
+    assert (peer.node.state.log.last_index, peer.node.state.log.base.index, len(peer.applied)) == (6, 6, 6)
+    assert peer.node.state.commit == 6
 
 
 # Configurations
@@ -183,7 +187,7 @@ def test_configurations_up_to_a_copy_are_replaced_by_its_own():
     newer = configuration("K1", "K2", "K3", learners=("K4",))
     peer = lone(with_log(BASE, 3, 2))
     peer.install(image(5, 2, 2, 3, 3, config=newer, configuration_index=4))
-    assert (peer.node.configuration, peer.node.configuration_index) == (newer, 4)
+    assert (peer.node.state.configuration, peer.node.state.configuration_index) == (newer, 4)
 
 
 def test_an_uncommitted_configuration_does_not_outlive_a_copy_that_conflicts_with_it():
@@ -191,9 +195,9 @@ def test_an_uncommitted_configuration_does_not_outlive_a_copy_that_conflicts_wit
     entry = Entry(2, 2, 0, EntryKind.CONFIGURATION, configuration("K1").encode())
     peer.node.step("K1", Append(2, 1, 1, 1, (entry, *commands(3, 2))))
     answers(peer)
-    assert peer.node.configuration == configuration("K1")
+    assert peer.node.state.configuration == configuration("K1")
     peer.install(image(3, 3, 3))
-    assert (peer.node.configuration, peer.node.configuration_index) == (CONFIGURATION, 1)
+    assert (peer.node.state.configuration, peer.node.state.configuration_index) == (CONFIGURATION, 1)
 
 
 def test_an_uncommitted_configuration_behind_a_matching_copy_stays_in_force():
@@ -201,10 +205,13 @@ def test_an_uncommitted_configuration_behind_a_matching_copy_stays_in_force():
     entry = Entry(3, 2, 0, EntryKind.CONFIGURATION, configuration("K1", "K2").encode())
     peer.node.step("K1", Append(2, 1, 1, 1, (*commands(2, 2), entry)))
     peer.install(image(2, 2))
-    assert (peer.node.configuration, peer.node.configuration_index) == (configuration("K1", "K2"), 3)
+    assert (peer.node.state.configuration, peer.node.state.configuration_index) == (
+        configuration("K1", "K2"),
+        3,
+    )
     answers(peer)
     peer.node.step("K1", Append(3, 2, 2, 2, commands(3, 3)))
-    assert peer.node.configuration == CONFIGURATION  # the copy's
+    assert peer.node.state.configuration == CONFIGURATION  # the copy's
 
 
 def test_a_copy_carries_the_committed_configuration_only():
@@ -228,7 +235,7 @@ def test_a_new_state_leaves_the_log_alone():
     assert ready.persist is not None
     assert ready.restored == good.base
     assert (ready.persist.state, ready.persist.base, ready.apply) == (1, None, ())
-    assert (peer.node.applied, peer.node.commit, peer.node.first_index) == (5, 5, 1)
+    assert (peer.node.state.applied, peer.node.state.commit, peer.node.state.log.first_index) == (5, 5, 1)
     peer.finish_write()
     assert peer.disk.state == 1
     assert [e.index for e in peer.applied] == [1, 2, 3, 4, 5]
@@ -277,7 +284,7 @@ def test_a_follower_whose_next_entry_is_gone_is_named_once_and_gets_heartbeats_o
     assert leader.wanted == ["K3"]
     assert follower(leader).state == "snapshot"
     assert follower(leader).inflight == 0
-    assert (cluster["K3"].node.leader, cluster["K3"].node.last_index) == ("K1", 2)
+    assert (cluster["K3"].node.state.leader, cluster["K3"].node.state.log.last_index) == ("K1", 2)
 
 
 def test_a_copy_brings_the_follower_back_into_step():
@@ -288,7 +295,7 @@ def test_a_copy_brings_the_follower_back_into_step():
     assert cluster["K3"].applied == leader.applied
     leader.propose(b"more")
     cluster.settle()
-    assert follower(leader).match == leader.node.last_index
+    assert follower(leader).match == leader.node.state.log.last_index
 
 
 def test_a_copy_that_failed_is_wanted_again_when_the_follower_answers():
@@ -338,14 +345,14 @@ def test_a_new_learner_is_fed_by_a_copy():
     leader.reconfigure(configuration("K1", "K2", "K3", learners=("K4",)))
     cluster.tick(4)
     assert cluster["K4"].applied == leader.applied
-    assert cluster["K4"].node.first_index > 1
-    assert cluster["K4"].node.role == "learner"
+    assert cluster["K4"].node.state.log.first_index > 1
+    assert cluster["K4"].node.state.role == "learner"
 
 
 def test_only_a_leader_names_followers_and_ends_copies():
     cluster, _ = behind()
     cluster["K2"].node.snapshot_ended("K3")
-    assert cluster["K2"].node.ready() is None
+    assert cluster["K2"].node.take_ready() is None
 
 
 def test_progress_through_a_snapshot():
@@ -354,15 +361,15 @@ def test_progress_through_a_snapshot():
     progress.snapshot()
     assert (progress.may_send, progress.inflight, progress.stuck(99, 1)) == (False, 0, False)
     progress.disconnected()
-    assert progress.state is State.SNAPSHOT
+    assert progress.state is ProgressState.SNAPSHOT
     assert not progress.rejected(4, 2, 0)
     progress.snapshot_ended(9)
-    assert (progress.state, progress.next, progress.may_send) == (State.PROBE, 9, True)
+    assert (progress.state, progress.next, progress.may_send) == (ProgressState.PROBE, 9, True)
     progress.snapshot_ended(11)  # too late
     assert progress.next == 9
     progress.snapshot()
     assert progress.accepted(12, 0)
-    assert (progress.state, progress.next) == (State.REPLICATE, 13)
+    assert (progress.state, progress.next) == (ProgressState.REPLICATE, 13)
 
 
 # The checker

@@ -83,7 +83,7 @@ def test_a_transfer_that_takes_an_election_timeout_is_given_up():
     cluster["K3"].crash()
     leader.node.transfer("K3")
     cluster.tick(10)
-    assert (leader.node.role, leader.node.transferring) == ("leader", "")
+    assert (leader.node.state.role, leader.node.state.transferring) == ("leader", "")
     leader.propose()
 
 
@@ -93,7 +93,7 @@ def test_a_transfer_that_takes_an_election_timeout_is_given_up():
 def test_a_change_waits_for_the_one_before_it():
     """4.1: the next one may begin when the last one is committed."""
     leader = Cluster(3, learners=("K4",)).elect("K1")
-    leader.reconfigure(changes.promoted(leader.node.configuration, "K4"))
+    leader.reconfigure(changes.promoted(leader.node.state.configuration, "K4"))
     with pytest.raises(ChangeRefused, match="another change"):
         leader.node.reconfigure(configuration("K1", "K2", "K3"))
 
@@ -102,25 +102,25 @@ def test_no_change_before_this_term_has_committed_an_entry():
     """4.1 with its erratum: else two changes of two leaders could have majorities that do not overlap."""
     peer = lone_leader(term=2)
     with pytest.raises(ChangeRefused, match="term"):
-        peer.node.reconfigure(changes.removed(peer.node.configuration, "K3"))
+        peer.node.reconfigure(changes.removed(peer.node.state.configuration, "K3"))
     answers(peer)
     peer.node.step("K2", AppendReply(2, 2))
-    peer.node.reconfigure(changes.removed(peer.node.configuration, "K3"))
+    peer.node.reconfigure(changes.removed(peer.node.state.configuration, "K3"))
 
 
 def test_a_configuration_that_was_never_committed_goes_with_its_entry():
     """4.1: a server must be able to fall back to the one before it in the log."""
     cluster = Cluster(3)
     leader = cluster.elect("K1")
-    before = leader.node.configuration
+    before = leader.node.state.configuration
     cluster.isolate("K1")
     leader.reconfigure(changes.removed(before, "K3"))
     cluster.settle()
-    assert leader.node.configuration.joint
+    assert leader.node.state.configuration.joint
     cluster.tick(40)
     cluster.heal()
     cluster.tick(10)
-    assert leader.node.configuration == before
+    assert leader.node.state.configuration == before
 
 
 def test_a_node_answers_those_whom_it_does_not_know():
@@ -137,31 +137,38 @@ def test_a_learner_never_campaigns():
     cluster = Cluster(1, learners=("K2",))
     cluster["K1"].crash()
     cluster.tick(60)
-    assert (cluster["K2"].node.role, cluster["K2"].node.term) == ("learner", 1)
+    assert (cluster["K2"].node.state.role, cluster["K2"].node.state.term) == ("learner", 1)
 
 
 def test_a_leader_outside_the_new_configuration_does_not_count_itself():
     """4.2.2: it replicates the entry, and only others decide."""
     cluster = Cluster(4)
     leader = cluster.elect("K1")
-    leader.reconfigure(changes.removed(leader.node.configuration, "K1"))
+    leader.reconfigure(changes.removed(leader.node.state.configuration, "K1"))
     for to, message in answers(leader):
         cluster[to].node.step("K1", message)
         for _, reply in answers(cluster[to]):
             leader.node.step(to, reply)
-    assert leader.node.configuration.voters == ("K2", "K3", "K4")
+    assert leader.node.state.configuration.voters == ("K2", "K3", "K4")
     cluster.isolate("K3")
     cluster.isolate("K4")
     cluster.settle()
-    assert leader.node.durable == cluster["K2"].node.durable == leader.node.last_index
-    assert (leader.node.role, leader.node.commit) == ("leader", leader.node.last_index - 1)
+    assert (
+        leader.node.state.log.durability.durable
+        == cluster["K2"].node.state.log.durability.durable
+        == leader.node.state.log.last_index
+    )
+    assert (leader.node.state.role, leader.node.state.commit) == (
+        "leader",
+        leader.node.state.log.last_index - 1,
+    )
 
 
 def test_a_joint_configuration_is_left_by_the_next_leader():
     """4.3: a leader that finds one goes on from there."""
     cluster = Cluster(3, learners=("K4",))
     leader = cluster.elect("K1")
-    target = changes.promoted(leader.node.configuration, "K4")
+    target = changes.promoted(leader.node.state.configuration, "K4")
     cluster.tick(2)
     leader.reconfigure(target)
     leader.ready()
@@ -171,7 +178,7 @@ def test_a_joint_configuration_is_left_by_the_next_leader():
     cluster.settle()
     cluster.tick(60)
     (name,) = cluster.leaders()
-    assert cluster[name].node.configuration == target
+    assert cluster[name].node.state.configuration == target
 
 
 # 6.2 to 6.4: clients
@@ -185,9 +192,9 @@ def test_a_leader_steps_down_when_no_majority_answers_for_an_election_timeout():
     peer.node.step("K2", HeartbeatReply(2, 0, 0))
     for _ in range(9):
         peer.node.tick()
-    assert peer.node.role == "leader"
+    assert peer.node.state.role == "leader"
     peer.node.tick()
-    assert peer.node.role == "follower"
+    assert peer.node.state.role == "follower"
 
 
 def test_a_read_gets_the_commit_index_of_its_beginning():
@@ -198,7 +205,7 @@ def test_a_read_gets_the_commit_index_of_its_beginning():
     leader.propose()
     cluster.settle()
     assert leader.reads == [(7, 2)]
-    assert leader.node.commit == 3
+    assert leader.node.state.commit == 3
 
 
 def test_one_round_confirms_all_reads_before_it():
@@ -236,7 +243,7 @@ def test_a_prevote_is_granted_to_a_good_log_when_no_leader_is_heard():
     for candidate in ("K1", "K3"):
         peer.node.step(candidate, PreVote(3, 1, 1))
         assert answer(peer) == PreVoteReply(3, True)
-    assert (peer.node.term, peer.node.vote) == (2, "")
+    assert (peer.node.state.term, peer.node.state.vote) == (2, "")
 
 
 def test_the_term_rises_only_after_a_majority_of_prevotes():
@@ -244,7 +251,7 @@ def test_the_term_rises_only_after_a_majority_of_prevotes():
     peer = lone(with_log(BASE, 2))
     for _ in range(60):
         peer.node.tick()
-    assert (peer.node.role, peer.node.term) == ("precandidate", 2)
+    assert (peer.node.state.role, peer.node.state.term) == ("precandidate", 2)
 
 
 def test_a_prevote_is_not_answered_while_a_leader_is_heard():
@@ -272,9 +279,9 @@ def test_a_leader_counts_itself_only_when_its_disk_is_done():
     peer = lone_leader(term=2)
     peer.ready()
     peer.node.step("K2", AppendReply(2, 2))
-    assert peer.node.commit == 1
+    assert peer.node.state.commit == 1
     peer.node.step("K3", AppendReply(2, 2))
-    assert peer.node.commit == 2
+    assert peer.node.state.commit == 2
     peer.ready()
     assert peer.applied == peer.disk.entries  # of which the new one is not one yet
     answers(peer)

@@ -1,7 +1,6 @@
 """Handing leadership over, keeping it when that fails, and when nobody is to have it."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -16,7 +15,8 @@ from kraft.raft.messages import (
     Vote,
     VoteReply,
 )
-from kraft.raft.transfer import best_voter
+from kraft.raft.progress import FollowerStatus
+from kraft.raft.transfer import best_successor
 from tests.raft.network import (
     SETTINGS,
     Cluster,
@@ -37,11 +37,11 @@ def test_leadership_goes_over_without_a_tick():
     leader = cluster.elect("K1")
     leader.propose(b"x")
     leader.node.transfer("K3")
-    assert leader.node.transferring == "K3"
+    assert leader.node.state.transferring == "K3"
     cluster.settle()
     assert cluster.leaders() == ["K3"]
-    assert cluster["K3"].node.term == 3
-    assert leader.node.transferring == ""
+    assert cluster["K3"].node.state.term == 3
+    assert leader.node.state.transferring == ""
     assert ("transfer", "won") in leader.observer.elections
     assert ("prevote", "won") not in cluster["K3"].observer.elections  # nobody was asked first
 
@@ -55,7 +55,7 @@ def test_the_next_leader_gets_everything_first():
         cluster.settle()
     leader.node.transfer("K3")
     cluster.settle()
-    assert leader.node.role == "leader"
+    assert leader.node.state.role == "leader"
     cluster.heal()
     cluster.tick(4)
     assert cluster.leaders() == ["K3"]
@@ -92,14 +92,14 @@ def test_a_transfer_to_a_dead_node_is_given_up_after_an_election_timeout():
     cluster["K3"].crash()
     leader.node.transfer("K3")
     cluster.tick(9)
-    assert leader.node.transferring == "K3"
+    assert leader.node.state.transferring == "K3"
     cluster.tick(1)
-    assert leader.node.transferring == ""
-    assert (leader.node.role, leader.node.term) == ("leader", 2)
+    assert leader.node.state.transferring == ""
+    assert (leader.node.state.role, leader.node.state.term) == ("leader", 2)
     assert leader.observer.elections[-1] == ("transfer", "timeout")
     leader.propose(b"x")
     cluster.settle()
-    assert leader.node.commit == 3
+    assert leader.node.state.commit == 3
 
 
 def test_a_transfer_ends_with_the_leadership():
@@ -109,9 +109,9 @@ def test_a_transfer_ends_with_the_leadership():
     cluster.tick(5)
     leader.node.transfer("K2")
     cluster.tick(5)
-    assert leader.node.role == "follower"
+    assert leader.node.state.role == "follower"
     assert leader.observer.elections[-1] == ("transfer", "lost")
-    assert leader.node.transferring == ""
+    assert leader.node.state.transferring == ""
 
 
 def test_a_full_disk_ends_a_transfer():
@@ -164,8 +164,8 @@ def test_a_transfer_in_the_middle_of_a_change_lets_the_next_leader_complete_it()
     leader.node.transfer("K2")
     cluster.tick(4)
     assert cluster.leaders() == ["K2"]
-    assert leader.node.configuration == target
-    assert cluster["K2"].node.commit == cluster["K2"].node.last_index
+    assert leader.node.state.configuration == target
+    assert cluster["K2"].node.state.commit == cluster["K2"].node.state.log.last_index
 
 
 # The receiver
@@ -176,7 +176,7 @@ def test_the_one_asked_campaigns_at_once_and_says_why():
     peer.node.step("K1", Heartbeat(2, 1, 0))
     answers(peer)
     peer.node.step("K1", TimeoutNow(2))
-    assert (peer.node.role, peer.node.term) == ("candidate", 3)
+    assert (peer.node.state.role, peer.node.state.term) == ("candidate", 3)
     assert answers(peer) == [(to, Vote(3, 2, 2, True)) for to in ("K1", "K3")]
 
 
@@ -184,9 +184,9 @@ def test_one_that_campaigns_already_need_not_ask_first():
     peer = lone(with_log(BASE, 2))
     peer.node.campaign()
     peer.node.step("K1", TimeoutNow(2))
-    assert peer.node.role == "candidate"
+    assert peer.node.state.role == "candidate"
     peer.node.step("K1", TimeoutNow(2))
-    assert peer.node.term == 3
+    assert peer.node.state.term == 3
 
 
 @pytest.mark.parametrize("term", [1, 2])
@@ -195,7 +195,7 @@ def test_an_old_call_or_one_of_somebody_who_does_not_lead_means_nothing(term):
     peer.node.step("K1", Heartbeat(2, 1, 0))
     answers(peer)
     peer.node.step("K3", TimeoutNow(term))
-    assert peer.node.role == "follower"
+    assert peer.node.state.role == "follower"
 
 
 def test_voters_listen_to_a_candidate_that_the_leader_asked_for():
@@ -212,7 +212,7 @@ def test_one_with_a_full_disk_is_not_moved():
     peer = lone(with_log(BASE, 2))
     peer.node.suspend()
     peer.node.step("K1", TimeoutNow(2))
-    assert (peer.node.role, peer.node.term) == ("follower", 2)
+    assert (peer.node.state.role, peer.node.state.term) == ("follower", 2)
     peer.node.step("K3", Vote(3, 1, 1, True))
     assert answers(peer) == []
 
@@ -225,11 +225,11 @@ def test_one_asked_with_a_configuration_not_applied_yet_uses_it_all_the_same():
     leader.reconfigure(target)
     cluster.settle()
     follower = cluster["K2"]
-    assert follower.node.applied < follower.node.configuration_index == leader.node.commit
+    assert follower.node.state.applied < follower.node.state.configuration_index == leader.node.state.commit
     leader.node.transfer("K2")
     cluster.settle()
     assert cluster.leaders() == ["K2"]
-    assert follower.node.configuration == target
+    assert follower.node.state.configuration == target
 
 
 # Draining
@@ -239,15 +239,15 @@ def test_a_draining_node_does_not_campaign_until_it_is_over():
     peer = lone(with_log(BASE, 2))
     peer.node.campaign()
     peer.node.drain(True)
-    assert (peer.node.role, peer.node.draining) == ("follower", True)
+    assert (peer.node.state.role, peer.node.state.draining) == ("follower", True)
     peer.node.campaign()
     peer.node.step("K1", TimeoutNow(2))
     for _ in range(50):
         peer.node.tick()
-    assert (peer.node.role, peer.node.term) == ("follower", 2)
+    assert (peer.node.state.role, peer.node.state.term) == ("follower", 2)
     peer.node.drain(False)
     peer.node.tick()
-    assert peer.node.role == "precandidate"
+    assert peer.node.state.role == "precandidate"
 
 
 def test_a_draining_node_votes_and_a_draining_leader_leads():
@@ -259,7 +259,7 @@ def test_a_draining_node_votes_and_a_draining_leader_leads():
     leader = cluster.elect("K1")
     leader.node.drain(True)
     cluster.tick(40)
-    assert leader.node.role == "leader"
+    assert leader.node.state.role == "leader"
     leader.node.transfer("K2")
     cluster.settle()
     assert cluster.leaders() == ["K2"]
@@ -286,7 +286,7 @@ def test_with_leases_a_node_elects_nobody_in_its_first_election_timeout():
         peer.node.campaign()
         peer.node.step("K3", PreVote(3, 1, 1))
         peer.node.step("K3", Vote(3, 1, 1))
-    assert (answers(peer), peer.node.role, peer.node.term) == ([], "follower", 2)
+    assert (answers(peer), peer.node.state.role, peer.node.state.term) == ([], "follower", 2)
     peer.node.tick()
     peer.node.step("K3", Vote(3, 1, 1))
     assert answers(peer) == [("K3", VoteReply(3, True, 1000))]
@@ -303,9 +303,9 @@ def test_with_leases_a_closed_link_says_nothing_of_the_leader():
     peer.node.step("K1", Heartbeat(2, 1, 0))
     answers(peer)
     peer.node.leader_lost("K1")
-    assert peer.node.leader == "K1"
+    assert peer.node.state.leader == "K1"
     peer.node.campaign()
-    assert peer.node.role == "follower"
+    assert peer.node.state.role == "follower"
 
 
 def test_with_leases_the_promise_outlives_a_change_of_term():
@@ -316,7 +316,7 @@ def test_with_leases_the_promise_outlives_a_change_of_term():
     peer.node.step("K1", Append(2, 1, 1, 1, ()))
     answers(peer)
     peer.node.step("K3", HeartbeatReply(7, 0, 0))
-    assert (peer.node.term, peer.node.leader) == (7, "")
+    assert (peer.node.state.term, peer.node.state.leader) == (7, "")
     peer.node.step("K3", Vote(8, 1, 1))
     assert answers(peer) == []
     for _ in range(10):
@@ -335,13 +335,31 @@ def test_with_leases_a_transfer_is_still_heard():
     assert cluster.leaders() == [to]
 
 
-def test_the_best_voter_is_there_and_has_the_longest_log():
-    peer = lone_leader(2, term=3)
-    core: Any = peer.node._core
-    progress = core.role.progress
-    progress["K2"].match, progress["K3"].match = 1, 2
-    assert best_voter(core, progress) == "K3"
-    core.ticks += 5  # more than two heartbeats
-    progress["K2"].contact = core.ticks
-    assert best_voter(core, progress) == "K2"
-    assert best_voter(core, {}) == ""
+def follower(id_, match, silent=0, state="replicate"):
+    return FollowerStatus(id_, match, match + 1, state, 0, silent)
+
+
+def test_the_successor_is_the_reachable_voter_with_most_of_the_log():
+    followers = [
+        follower("K2", 90),
+        follower("K3", 100, silent=200),
+        follower("K4", 99, state="probe"),
+        follower("K5", 95),
+        follower("K6", 100),
+    ]
+    state = lone_leader(2, term=3).node.state
+    state.configuration = configuration("K1", "K2", "K3", "K4", "K5")
+    assert best_successor(state, followers) == "K5"
+    state.configuration = configuration("K1", "K2", "K3", "K4")
+    assert best_successor(state, followers) == "K2"
+    state.configuration = configuration("K1", "K3", "K4")
+    assert best_successor(state, followers) == ""
+
+
+def test_the_successor_has_answered_a_recent_heartbeat():
+    state = lone_leader(2, term=3).node.state
+    followers = [follower("K2", 1), follower("K3", 2)]
+    assert best_successor(state, followers) == "K3"
+    followers = [follower("K2", 1), follower("K3", 2, silent=6)]  # more than two heartbeats and a half
+    assert best_successor(state, followers) == "K2"
+    assert best_successor(state, []) == ""

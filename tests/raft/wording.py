@@ -135,10 +135,11 @@ def following(role: str, term: int, leader: str) -> str:
 
 
 def status(node: Raft) -> str:
+    state, log = node.state, node.state.log
     return (
-        f"{node.id} {following(node.role, node.term, node.leader)}, vote {node.vote or 'nobody'}, "
-        f"log {node.base.index}..{node.last_index}, durable {node.durable}, commit {node.commit}, "
-        f"applied {node.applied}, {configuration(node.configuration)}"
+        f"{state.id} {following(state.role, state.term, state.leader)}, vote {state.vote or 'nobody'}, "
+        f"log {log.base.index}..{log.last_index}, durable {log.durability.durable}, commit {state.commit}, "
+        f"applied {state.applied}, {configuration(state.configuration)}"
     )
 
 

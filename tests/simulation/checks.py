@@ -30,6 +30,7 @@ from kraft.raft.messages import (
 )
 from kraft.raft.raft import Raft
 from kraft.raft.ready import Outgoing, Ready
+from kraft.raft.role import Role
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Process, SimulatedCluster
@@ -74,16 +75,26 @@ def former(incarnation: str) -> str:
 
 
 class Watched(Raft):
-    """A node whose every `Ready` the checker sees."""
+    """A second door to a node: the checker sees every `Ready`, and state and role are the node's."""
 
-    __slots__ = ("_checker",)
+    __slots__ = ("_checker", "_node")
 
     def __init__(self, node: Raft, checker: ClusterChecker) -> None:
-        self._core = node._core
+        self.state = node.state
+        self._node = node
+        self._follower = node._follower
         self._checker = checker
 
-    def ready(self) -> Ready | None:
-        ready = super().ready()
+    @property
+    def _role(self) -> Role:
+        return self._node._role
+
+    @_role.setter
+    def _role(self, role: Role) -> None:
+        self._node._role = role
+
+    def take_ready(self) -> Ready | None:
+        ready = super().take_ready()
         if ready is not None:
             self._checker.ready(self, ready)
         return ready
@@ -129,7 +140,8 @@ class Checks:
                     self._watch(group)
                 node = group.raft
                 self._checkers[id_].step(node)
-                now = (node.last_index, node.durable, node.commit, group.state.index)
+                log = node.state.log
+                now = (log.last_index, log.durability.durable, node.state.commit, group.state.index)
                 if now != self._seen.get((process.id, id_)):
                     self._seen[(process.id, id_)] = now
                     self._moved(process, group)
@@ -143,8 +155,8 @@ class Checks:
         self._on_its_platter(process, group)
         self._remember(group)
         self._keeps_committed(process, group)
-        if group.raft.commit > max(1, self._checked[group.id]):
-            self._checked[group.id] = group.raft.commit
+        if group.raft.state.commit > max(1, self._checked[group.id]):
+            self._checked[group.id] = group.raft.state.commit
             self._on_most_platters(process, group)
         self._equal_state(process, group)
         self._equal_checkpoint(process, group)
@@ -158,8 +170,8 @@ class Checks:
         """Record entries that have become committed."""
         history, node = self._history[group.id], group.raft
         logs = [log for p in self._cluster.platters.values() if (log := p.groups.get(group.id)) is not None]
-        for index in range(len(history) + 1, node.commit + 1):
-            term = node.term_at(index)
+        for index in range(len(history) + 1, node.state.commit + 1):
+            term = node.state.term_at(index)
             found = next((log for log in logs if log.base.index < index and log.holds(index, term)), None)
             if found is None:
                 raise Violation(f"the committed index {index} of group {group.id} is in no directory")
@@ -174,9 +186,11 @@ class Checks:
 
     def _on_its_platter(self, process: "Process", group: Group) -> None:
         """Demand that entries a node considers durable are on its platter, with the same term."""
-        node, log = group.raft, self.log_of(process.id, group.id)
-        durable = node.durable
-        held = durable <= node.base.index or (log is not None and log.holds(durable, node.term_at(durable)))
+        state, log = group.raft.state, self.log_of(process.id, group.id)
+        durable = state.log.durability.durable
+        held = durable <= state.log.base.index or (
+            log is not None and log.holds(durable, state.term_at(durable))
+        )
         demand(held, f"{process.id} takes index {durable} of group {group.id} for durable, and it is not")
 
     def _keeps_committed(self, process: "Process", group: Group) -> None:
@@ -196,7 +210,7 @@ class Checks:
 
     def _on_most_platters(self, process: "Process", group: Group) -> None:
         """Demand that a majority holds the last committed entry, which by log matching covers all before."""
-        index = group.raft.commit
+        index = group.raft.state.commit
         where = f"{process.id} calls index {index} of group {group.id} committed; it is not on most platters"
         self._demand_holders(group, self._history[group.id][index - 1], where)
 
@@ -204,7 +218,7 @@ class Checks:
         """Demand a majority of holders; during a membership change either configuration may have been
         counted.
         """
-        some = [group.raft.configuration, self.configuration(group.id)]
+        some = [group.raft.state.configuration, self.configuration(group.id)]
         some += [c.target for c in some if c.target is not None]
         demand(any(decided(c, lambda v, c=c: self._holds(c, v, group.id, entry)) for c in some), what)  # type: ignore[misc]
 
@@ -241,7 +255,7 @@ class Checks:
 
     def _bounded(self, process: "Process", group: Group) -> None:
         raft, node = self._cluster.nodes[process.id].config.raft, group.raft
-        uncommitted, kept = node.uncommitted_bytes, node.log_bytes
+        uncommitted, kept = node.state.log.bytes_after(node.state.commit), node.state.log.tail_bytes
         demand(
             uncommitted <= raft.uncommitted_bytes + SLACK_BYTES,
             f"{process.id} holds {uncommitted} uncommitted bytes",

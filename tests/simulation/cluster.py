@@ -363,7 +363,9 @@ class SimulatedCluster:
         return [n.process for n in self.nodes.values() if n.process is not None]
 
     def leaders(self, group: int = 0) -> list[str]:
-        return [p.id for p in self.processes() if group in p.host.groups and p.host.groups[group].raft.leads]
+        return [
+            p.id for p in self.processes() if group in p.host.groups and p.host.groups[group].raft.state.leads
+        ]
 
     @property
     def formed(self) -> bool:

@@ -22,7 +22,10 @@ def settled(cluster: SimulatedCluster) -> bool:
         if any(id_ not in p.host.groups for p in processes) or len(cluster.leaders(id_)) != 1:
             return False
         groups = [p.host.groups[id_] for p in processes]
-        ends = {end for g in groups for end in (g.state.index, g.raft.last_index, g.raft.durable)}
+        logs = [g.raft.state.log for g in groups]
+        ends = {g.state.index for g in groups}.union(
+            *((log.last_index, log.durability.durable) for log in logs)
+        )
         if len(ends) != 1:
             return False
         if any(g.state.machine.keyspace.expiring or g.state.fenced for g in groups):

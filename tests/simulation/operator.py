@@ -121,7 +121,7 @@ class Operator:
         """Whether the node with its current directory is a member in the last committed configuration."""
         known = [self.configuration]
         hosts = [p.host for p in self._cluster.processes() if p.id in self._cluster.members()]
-        known += [host.groups[0].raft.configuration for host in hosts if 0 in host.groups]
+        known += [host.groups[0].raft.state.configuration for host in hosts if 0 in host.groups]
         mine = node.platter.identity.incarnation
         targets = [c.target for c in known if c.target is not None]
         return any(m.incarnation == mine for c in (*known, *targets) for m in c.members)
@@ -152,7 +152,7 @@ class Operator:
         member = now.member(process.id)
         mine = self._cluster.nodes[process.id].platter.identity.incarnation
         hosts = [p.host for p in self._cluster.processes()]
-        agreed = all(host.groups[0].raft.configuration == now for host in hosts if 0 in host.groups)
+        agreed = all(host.groups[0].raft.state.configuration == now for host in hosts if 0 in host.groups)
         known = member is not None and member.incarnation == mine
         return known and agreed and len(now.voters) >= 3
 

@@ -84,14 +84,14 @@ class AdminExecutor:
         now = self._clock.seconds()
         self._requests.expire(now)
         group = self._groups.get(0)
-        if group is None or not group.raft.leader:
+        if group is None or not group.raft.state.leader:
             return
         for pending in self._requests.take():
-            if group.raft.leads:
+            if group.raft.state.leads:
                 self._requests.here(pending)
                 self._do(group, pending.command, partial(self._requests.ended, pending))
             else:
-                leader = group.raft.leader
+                leader = group.raft.state.leader
                 self._turns.post(leader, 0, self._requests.request(leader, pending, now))
 
     def asked(self, id_: int, peer: str, message: Admin) -> None:
@@ -100,13 +100,14 @@ class AdminExecutor:
         if group is None:
             return
         answer = partial(self._answer, id_, peer, message.request)
-        if not group.raft.leads:
+        if not group.raft.state.leads:
             answer(NotLeader(id_, ""))
             return
         try:
             command = admin.decode(message.command)
         except msgspec.DecodeError:
-            answer(AdminRefused(f"{group.raft.id} leads and does not know this command: update it first"))
+            leader = group.raft.state.id
+            answer(AdminRefused(f"{leader} leads and does not know this command: update it first"))
             return
         self._observer.event("admin_command", command=admin.command_name(command), peer=peer)
         self._do(group, command, answer)
@@ -144,7 +145,7 @@ class AdminExecutor:
         group.membership.do(command, done)
 
     def _transfer(self, group: Group, command: TransferLeadership, done: AdminDone) -> None:
-        if command.to == group.raft.id:
+        if command.to == group.raft.state.id:
             done(command.to)
         else:
             self._transfers.begin(group, command.to, done)
@@ -168,11 +169,11 @@ class AdminExecutor:
 
     def _reseed(self, group: Group, command: Reseed, done: AdminDone) -> None:
         raft = group.raft
-        if command.id == raft.id:
-            text = f"{raft.id} leads and cannot be the source of its own copy: KRAFT STEPDOWN first"
+        if command.id == raft.state.id:
+            text = f"{raft.state.id} leads and cannot be the source of its own copy: KRAFT STEPDOWN first"
             done(AdminRefused(text))
-        elif raft.configuration.member(command.id) is None:
-            known = ", ".join(member.id for member in raft.configuration.everyone)
+        elif raft.state.configuration.member(command.id) is None:
+            known = ", ".join(member.id for member in raft.state.configuration.everyone)
             done(AdminRefused(f"{command.id} is not a member; members are {known}"))
         elif index := group.consistency.equal(command.id):
             text = f"{command.id} has the same data as the others at index {index}: nothing to replace"
@@ -212,7 +213,7 @@ class AdminExecutor:
             done("OK")
 
     def _drained(self, groups: Sequence[Group], done: AdminDone) -> None:
-        led = [str(group.id) for group in groups if group.raft.leads]
+        led = [str(group.id) for group in groups if group.raft.state.leads]
         if led:
             done(AdminRefused(f"still leads group {', '.join(led)}: no other voter could take over"))
         else:

@@ -7,12 +7,12 @@ when consensus gave it up and this node goes on leading.
 from collections.abc import Callable, Iterable
 
 from kraft.host.group.group import Group
-from kraft.host.membership.changes import best_successor
 from kraft.host.pending import Pending
 from kraft.host.turns import Turns
 from kraft.node.errors import AdminRefused
 from kraft.node.ports import Clock
 from kraft.raft.errors import NotLeading, TransferRefused
+from kraft.raft.transfer import best_successor
 
 TransferOutcome = str | Exception  # the id of the new leader, or the reason of the failure
 
@@ -32,10 +32,10 @@ class _PendingTransfer(Pending[TransferOutcome]):
     def outcome(self, now: float) -> TransferOutcome | None:
         """The new leader or the failure; None while the transfer goes on."""
         raft = self.group.raft
-        if raft.leader and raft.leader != raft.id:
-            return raft.leader
-        if raft.leader and not raft.transferring:
-            return AdminRefused(f"{self.to} did not take over in time; {raft.id} leads on")
+        if raft.state.leader and raft.state.leader != raft.state.id:
+            return raft.state.leader
+        if raft.state.leader and not raft.state.transferring:
+            return AdminRefused(f"{self.to} did not take over in time; {raft.state.id} leads on")
         if self.deadline <= now:
             return AdminRefused("no new leader is known yet")
         return None
@@ -68,7 +68,7 @@ class LeadershipTransfers:
 
         `done` gets the id of the new leader, or `AdminRefused`.
         """
-        to = to or best_successor(group.raft)
+        to = to or best_successor(group.raft.state, group.raft.progress())
         if not to:
             done(AdminRefused("no other voter is reachable and up to date: leadership stays here"))
             return
@@ -90,7 +90,8 @@ class LeadershipTransfers:
 
     def transfer_all(self, groups: Iterable[Group], done: Callable[[], None]) -> None:
         """Transfer all leaderships away. Calls `done` when none is left here, or no more can be moved."""
-        led = [g for g in groups if g.raft.leads and g.raft.configuration.electors != (g.raft.id,)]
+        states = ((g, g.raft.state) for g in groups)
+        led = [g for g, state in states if state.leads and state.electors != (state.id,)]
         if not led:
             self._clock.call_later(0, done)
         countdown = _Countdown(len(led), done)

@@ -36,7 +36,7 @@ class ConsistencyChecker:
         self._context = context
         self._post = post
         self._fenced = fenced
-        self._divergence = Divergence(node.id)
+        self._divergence = Divergence(node.state.id)
         if checkpoint is not None:  # what was loaded can be judged like what is written
             self._divergence.own(checkpoint.base.index, checkpoint.sum)
         self._wrong = False  # this replica was found to be the odd one
@@ -48,7 +48,7 @@ class ConsistencyChecker:
 
     @property
     def _leads(self) -> bool:
-        return self._node.leader == self._node.id
+        return self._node.state.leader == self._node.state.id
 
     def completed(self, checkpoint: Checkpoint) -> None:
         """This replica's checkpoint is durable."""
@@ -73,7 +73,7 @@ class ConsistencyChecker:
         self._divergence.follow()
         waiting, self._verifying = self._verifying, []
         for _, _, done in waiting:
-            done(NotLeader(self._group, self._node.leader))
+            done(NotLeader(self._group, self._node.state.leader))
         self._told.clear()
         self.mismatch = False
 
@@ -93,7 +93,7 @@ class ConsistencyChecker:
 
     def tick(self, now: float) -> None:
         """Report this replica's sum to the leader; answer who waits for a table."""
-        newest, leader = self._divergence.newest, self._node.leader
+        newest, leader = self._divergence.newest, self._node.state.leader
         if newest is not None and leader and not self._leads:
             self._report(leader, *newest, now)
         waiting, self._verifying = self._verifying, []
@@ -111,14 +111,14 @@ class ConsistencyChecker:
             self._post(leader, Digest(index, sum_))
 
     def _table(self) -> tuple[ReplicaSum, ...]:
-        configuration = self._node.configuration
+        configuration = self._node.state.configuration
         return self._divergence.table(configuration.electors, [m.id for m in configuration.everyone])
 
     def _judge(self) -> None:
         if not self._leads:
             return
         self._forget_others()
-        verdicts = self._divergence.judge(self._node.configuration.electors)
+        verdicts = self._divergence.judge(self._node.state.configuration.electors)
         self.mismatch = bool(verdicts)
         known, self._told = self._told, set()
         for verdict in verdicts:
@@ -132,7 +132,7 @@ class ConsistencyChecker:
 
     def _forget_others(self) -> None:
         """Reports of a node count as long as it is a member, and of that incarnation alone."""
-        members = {m.id: m.incarnation for m in self._node.configuration.everyone}
+        members = {m.id: m.incarnation for m in self._node.state.configuration.everyone}
         for id_, incarnation in self._members.items():
             if members.get(id_) != incarnation:
                 self._divergence.forget(id_)
@@ -150,7 +150,7 @@ class ConsistencyChecker:
 
     def _act(self, verdict: Verdict, replica: str) -> None:
         """Fence the odd one. It is told at every judgement: the word may have been lost."""
-        if replica == self._node.id:
+        if replica == self._node.state.id:
             self._fence(verdict.index)
         else:
             self._post(replica, Fence(verdict.index, verdict.sum))

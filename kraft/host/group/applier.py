@@ -113,7 +113,7 @@ class Applier:
         if batch is not None:
             self._writes.applied(batch, replies)
         elif entry.kind == EntryKind.MARKER and not (self.replaying or state.switching):
-            base = replace(self._raft.base_at(entry.index), stamp=entry.stamp)
+            base = replace(self._raft.state.base_at(entry.index), stamp=entry.stamp)
             self._checkpoints.marker(base, state.machine, self._context.clock.seconds())
 
     def _change(self, machine: Machine, entry: Entry, batch: Batch | None) -> list[kv.Reply]:

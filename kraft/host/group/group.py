@@ -103,7 +103,7 @@ class Group:
         self.consistency = ConsistencyChecker(id, node, context, post, self._fence_changed, checkpoint)
         self.membership = membership
         self._received: Received | None = None  # given to the core, not handed back in a Ready yet
-        self._configuration = node.configuration
+        self._configuration = node.state.configuration
         self._linked: dict[str, str] = {}  # the incarnation at the other end of each link
         self._strangers: frozenset[str] = frozenset()
         self._led = False
@@ -136,7 +136,7 @@ class Group:
             take(self, sender, message)
         elif not (self._strangers and sender in self._strangers and type(message) in _ANSWERS):
             self.raft.step(sender, cast("raft.Message", message))
-            if type(message) is Heartbeat and self.raft.leader == sender:
+            if type(message) is Heartbeat and self.raft.state.leader == sender:
                 self.requests.reads.leader_heard(message)
             elif type(message) is HeartbeatReply:
                 self.requests.proposer.heard(sender, message)
@@ -152,8 +152,9 @@ class Group:
 
         What is asked of the member is not for it, and what it answers would count for the member.
         """
+        state = self.raft.state
         self._strangers = frozenset(
-            peer for peer, incarnation in self._linked.items() if not self.raft.means(peer, incarnation)
+            peer for peer, there in self._linked.items() if not state.is_current_incarnation(peer, there)
         )
 
     def link_down(self, peer: str, closed_by_peer: bool) -> bool:
@@ -164,11 +165,11 @@ class Group:
         self.requests.link_down(peer)
         self._sending.link_down(peer)
         self._receiving.link_down(peer)
-        was_leader = self.raft.leader == peer
+        was_leader = self.raft.state.leader == peer
         if closed_by_peer:
             self.raft.leader_lost(peer)
         self._context.turns.wake(self.id)
-        return was_leader and closed_by_peer and not self.raft.leader
+        return was_leader and closed_by_peer and not self.raft.state.leader
 
     def unsent(self, peer: str, message: Message) -> None:
         """The link to `peer` did not take this message: see `ports.Network.send`."""
@@ -195,12 +196,12 @@ class Group:
         self.raft.tick()
         now = self._context.clock.seconds()
         self.requests.tick(now, self._context.persistence.full)
-        if self.raft.leads:
+        if self.raft.state.leads:
             needy = [follower.peer for follower in self.raft.progress() if follower.state == "snapshot"]
             self._sending.tick(now, needy)
             if self._checkpoints.due(now, self.state.index, self.state.machine):
                 self.requests.proposer.propose_marker()
-        self._receiving.tick(now, self.raft.commit)
+        self._receiving.tick(now, self.raft.state.commit)
         self.consistency.tick(now)
         self.membership.tick(now)
         self._cut_log()
@@ -210,30 +211,30 @@ class Group:
         """Not what the receiver of a copy needs behind it, and nothing before a new state is the disk's."""
         if not self.state.switching:
             held = [index for index in (self._sending.index, self._receiving.held) if index is not None]
-            self.raft.compact(self._checkpoints.cut(self.raft.base.index, min(held, default=None)))
+            self.raft.compact(self._checkpoints.cut(self.raft.state.log.base.index, min(held, default=None)))
 
     # -- a turn ---------------------------------------------------------------------------------------
 
     def turn(self) -> None:
         """Close batches, begin reads, carry out what the core wants. Once per turn of the host."""
         self.requests.turn()
-        ready = self.raft.ready()
-        if self.raft.configuration is not self._configuration:
-            self._configuration = self.raft.configuration
+        ready = self.raft.take_ready()
+        if self.raft.state.configuration is not self._configuration:
+            self._configuration = self.raft.state.configuration
             self._tell_strangers()
             self.requests.proposer.reconfigured()
             self.reconfigured()
         if ready is not None:
             self._carry_out(ready)
-        if self._led != self.raft.leads:
-            self._led = self.raft.leads
+        if self._led != self.raft.state.leads:
+            self._led = self.raft.state.leads
             if not self._led:
                 self._sending.stop()
                 self.consistency.follow()
 
     def reconfigured(self) -> None:
         """Another configuration is in force. That of group 0 says which links the node keeps."""
-        configuration = self.raft.configuration
+        configuration = self.raft.state.configuration
         self._context.observer.event(
             "configuration_changed",
             group=self.id,
@@ -296,7 +297,7 @@ class Group:
         """Cut the log behind the last checkpoint to `keep` entries (below 0: as configured), bit by bit; how
         many entries that will drop.
         """
-        return self._checkpoints.cut_to(self.raft.base.index, keep)
+        return self._checkpoints.cut_to(self.raft.state.log.base.index, keep)
 
     def transfer_leadership(self, to: str) -> None:
         """Give leadership to `to`. Raises NotLeading, TransferRefused."""
@@ -331,8 +332,8 @@ class Group:
         """All of it is here: let the core take it; False when it has no use for it any more."""
         self._received = received
         base = received.checkpoint.base
-        if offer.reseed and base.index <= self.raft.commit:
-            taken = self.state.fenced and self.raft.base.index <= base.index
+        if offer.reseed and base.index <= self.raft.state.commit:
+            taken = self.state.fenced and self.raft.state.log.base.index <= base.index
             if taken:
                 self.raft.reseed(base, received.number)
             else:
@@ -357,16 +358,17 @@ class Group:
         self._checkpoints.restored(received.checkpoint)
         self.consistency.restored(received.checkpoint)
         self._fence_changed(False)  # on disk the switch itself does that
-        upto = coming[0].index - 1 if coming else self.raft.applied
+        upto = coming[0].index - 1 if coming else self.raft.state.applied
         if upto > self.state.index:
             self.applier.replay(upto, lambda: self._context.turns.wake(self.id))
 
     def _offered(self, sender: str, message: SnapshotOffer) -> None:
-        if sender != self.raft.leader or (message.reseed and message.base.index < self.raft.base.index):
+        state = self.raft.state
+        if sender != state.leader or (message.reseed and message.base.index < state.log.base.index):
             return  # the log behind such a copy is gone here: a newer one will be offered
-        if not self._receiving.offered(sender, message, self.raft.commit, self.state.fenced):
-            known = min(self.raft.commit, self.raft.durable)
-            self._context.turns.post(sender, self.id, AppendReply(self.raft.term, known))
+        if not self._receiving.offered(sender, message, state.commit, self.state.fenced):
+            known = min(state.commit, state.log.durability.durable)
+            self._context.turns.post(sender, self.id, AppendReply(state.term, known))
 
     def reseed(self, peer: str) -> None:
         """Replace the state of `peer` by a copy of the leader's, here."""

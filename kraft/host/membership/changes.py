@@ -7,9 +7,8 @@ what is not safe, and leaves a joint configuration by itself. Driven by ticks, s
 """
 
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from kraft.config.kinds import Address, NodeId
 from kraft.host.membership import quorum_safety
@@ -33,51 +32,14 @@ from kraft.node.ports import Clock
 from kraft.raft.errors import ChangeRefused, LogFull, NotLeading
 from kraft.raft.membership import changes
 from kraft.raft.membership.configuration import NOBODY, Configuration, Member
-from kraft.raft.raft import FollowerStatus
+from kraft.raft.progress import FollowerStatus
+from kraft.raft.raft import Raft
 
 COMMANDS_MAX = 16  # that wait; people and scripts type them
 COMMAND_SECONDS = 20.0  # for one, from asking to the answer
 LAG_ENTRIES = 100  # a replica that lacks no more has caught up, however quiet the group is
 STEADY_TIMEOUTS = 4  # election timeouts without interruption before a learner gets its vote
 CHANGING = "another change of the members is under way"
-HEARD_TICKS = 10  # two heartbeats of the host and some delay: who answered since is there
-
-
-class Replica(Protocol):
-    """What is needed of `raft.node.Raft`."""
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def term(self) -> int: ...
-
-    @property
-    def leader(self) -> str: ...
-
-    @property
-    def commit(self) -> int: ...
-
-    @property
-    def first_index(self) -> int: ...
-
-    @property
-    def last_index(self) -> int: ...
-
-    @property
-    def configuration(self) -> Configuration: ...
-
-    @property
-    def configuration_index(self) -> int: ...
-
-    @property
-    def leads_with_commit(self) -> bool: ...
-
-    def term_at(self, index: int) -> int: ...
-
-    def progress(self) -> tuple[FollowerStatus, ...]: ...
-
-    def reconfigure(self, target: Configuration) -> tuple[int, int]: ...
 
 
 @dataclass(slots=True)
@@ -100,11 +62,12 @@ class _Logged:
     deadline: float
     done: AdminDone | None
 
-    def committed(self, node: Replica) -> bool:
+    def committed(self, node: Raft) -> bool:
         """It is decided: its entry, and for a joint one its target's too, which is the next one."""
-        if not node.first_index <= self.index <= node.commit or node.term_at(self.index) != self.term:
+        state = node.state
+        if not state.log.first_index <= self.index <= state.commit or state.term_at(self.index) != self.term:
             return False
-        return not self.joint or self.index < node.configuration_index <= node.commit
+        return not self.joint or self.index < state.configuration_index <= state.commit
 
 
 class Membership:
@@ -117,7 +80,7 @@ class Membership:
     def __init__(
         self,
         group: int,
-        node: Replica,
+        node: Raft,
         formation: Formation,
         *,
         clock: Clock,
@@ -154,7 +117,7 @@ class Membership:
         It gets 'OK', or an Exception: `AdminRefused` or `NotLeader` (nothing was done), or `Uncertain`.
         """
         if not self._leads:
-            outcome: AdminOutcome = NotLeader(self._group, self._node.leader)
+            outcome: AdminOutcome = NotLeader(self._group, self._node.state.leader)
         elif len(self._waiting) >= COMMANDS_MAX:
             outcome = AdminRefused(f"{COMMANDS_MAX} changes of the members wait: repeat this one later")
         else:
@@ -165,13 +128,13 @@ class Membership:
     def tick(self, now: float) -> None:
         """One tick of the host, `now` in monotonic seconds."""
         node = self._node
-        if node.configuration_index <= node.commit:
-            self._committed = node.configuration
+        if node.state.configuration_index <= node.state.commit:
+            self._committed = node.state.configuration
         self._follow_up(now)
         if not self._leads:
             self._rest()
             return
-        self._lasts.append(node.last_index)
+        self._lasts.append(node.state.log.last_index)
         progress = node.progress()
         self._observe(progress, now)
         self._invitations.tick(now, self._committed, {p.peer: p.match for p in progress})
@@ -187,18 +150,18 @@ class Membership:
 
     @property
     def _leads(self) -> bool:
-        return self._node.leader == self._node.id
+        return self._node.state.leader == self._node.state.id
 
     @property
     def _idle(self) -> bool:
         """A change may begin, as far as can be seen from here."""
         node = self._node
-        settled = not node.configuration.joint and node.configuration_index <= node.commit
-        return self._logged is None and settled and node.leads_with_commit
+        settled = not node.state.configuration.joint and node.state.configuration_index <= node.state.commit
+        return self._logged is None and settled and node.state.leads_with_commit
 
     def _rest(self) -> None:
         """Another node leads: whoever waits asks there."""
-        self._refuse_waiting(NotLeader(self._group, self._node.leader))
+        self._refuse_waiting(NotLeader(self._group, self._node.state.leader))
         self._steady_since.clear()
         self._lasts.clear()
         self._invitations.rest()
@@ -218,7 +181,7 @@ class Membership:
             return
         if logged.committed(node):
             self._answer(logged, "OK")
-        elif not self._leads or node.term != logged.term or now >= logged.deadline:
+        elif not self._leads or node.state.term != logged.term or now >= logged.deadline:
             self._answer(logged, Uncertain())
 
     def _answer(self, logged: _Logged, outcome: AdminOutcome) -> None:
@@ -229,7 +192,7 @@ class Membership:
     def _log(self, target: Configuration, deadline: float, done: AdminDone | None) -> None:
         """Give the change to the core, which raises `ChangeRefused`, `NotLeading` or `LogFull`."""
         index, term = self._node.reconfigure(target)
-        self._logged = _Logged(index, term, self._node.configuration.joint, deadline, done)
+        self._logged = _Logged(index, term, self._node.state.configuration.joint, deadline, done)
 
     # -- commands -------------------------------------------------------------------------------------
 
@@ -247,7 +210,7 @@ class Membership:
 
     def _attempt(self, waiting: _Waiting, now: float) -> None:
         if not self._idle:
-            begun = self._node.leads_with_commit
+            begun = self._node.state.leads_with_commit
             waiting.reason = CHANGING if begun else "the leader has only just begun to lead"
             return
         try:
@@ -261,7 +224,7 @@ class Membership:
         except ChangeRefused as error:
             self._dismiss(waiting, AdminRefused(str(error)))
         except NotLeading:
-            self._dismiss(waiting, NotLeader(self._group, self._node.leader))
+            self._dismiss(waiting, NotLeader(self._group, self._node.state.leader))
         else:
             self._waiting.popleft()
             self._admission.end(accepted=True)
@@ -273,7 +236,7 @@ class Membership:
 
     def _target(self, command: MembershipChange, now: float) -> Configuration | None:
         """The configuration to aim at; None while a node still has to be met. Raises `ChangeRefused`."""
-        current = self._node.configuration
+        current = self._node.state.configuration
         member = None
         if isinstance(command, Add | Replace):
             member = self._newcomer(current, command, now)
@@ -322,14 +285,14 @@ class Membership:
     @property
     def _well(self) -> frozenset[str]:
         """The replicas that a quorum can count on."""
-        node = self._node
-        return quorum_safety.healthy(node.id, node.progress(), node.commit, self._election_ticks, self._lag)
+        state, progress = self._node.state, self._node.progress()
+        return quorum_safety.healthy(state.id, progress, state.commit, self._election_ticks, self._lag)
 
     def _risk(self, current: Configuration, target: Configuration, command: MembershipChange) -> str | None:
         """What `command` would do to the quorum, None for nothing bad."""
         if not isinstance(command, Readdress):
             return quorum_safety.objection(current, target, self._well)
-        if command.id not in self._well or command.id == self._node.id:
+        if command.id not in self._well or command.id == self._node.state.id:
             return None
         hello = self._greeting(command.id)
         if hello is not None and hello.peer == command.address:
@@ -345,7 +308,7 @@ class Membership:
 
     def _observe(self, progress: Sequence[FollowerStatus], now: float) -> None:
         """Since when each learner has kept up without interruption."""
-        last, lag = self._node.last_index, self._lag
+        last, lag = self._node.state.log.last_index, self._lag
         keeping_up = {
             p.peer
             for p in progress
@@ -353,13 +316,13 @@ class Membership:
         }
         self._steady_since = {
             j.id: self._steady_since.get(j.id, now)
-            for j in self._node.configuration.joining
+            for j in self._node.state.configuration.joining
             if j.id in keeping_up
         }
 
     def _promote(self, now: float) -> None:
         """Give one learner that is ready its vote, unless that would put the quorum at risk."""
-        current = self._node.configuration
+        current = self._node.state.configuration
         for id_, since in self._steady_since.items():
             if now - since < self._steady_seconds:
                 continue
@@ -371,27 +334,6 @@ class Membership:
                     return
             except (ChangeRefused, LogFull, NotLeading):
                 return  # not now; perhaps at the next tick
-
-
-def best(progress: Sequence[FollowerStatus], voters: Collection[str], exclude: Collection[str] = ()) -> str:
-    """The voter to hand leadership to, '' for none: there, willing, and with most of the log."""
-    fit = [
-        p
-        for p in progress
-        if p.peer in voters
-        and p.peer not in exclude
-        and p.state == "replicate"
-        and p.silent_ticks <= HEARD_TICKS
-        and not p.declines
-    ]
-    return min(fit, key=lambda p: (-p.match, p.silent_ticks, p.peer)).peer if fit else ""
-
-
-def best_successor(node: Replica, exclude: Collection[str] = ()) -> str:
-    """`best` for the group that `node` leads: a voter that stays one."""
-    c = node.configuration
-    voters = c.voters if c.target is None else c.target.voters
-    return best(node.progress(), voters, {node.id, *exclude})
 
 
 def _changed(current: Configuration, command: MembershipChange, member: Member | None) -> Configuration:

@@ -7,7 +7,7 @@ group without a leader. Such a change is refused here, with the safe order of th
 from collections.abc import Collection, Sequence
 
 from kraft.raft.membership.configuration import Configuration, Member
-from kraft.raft.raft import FollowerStatus
+from kraft.raft.progress import FollowerStatus
 
 
 def healthy(

@@ -15,15 +15,15 @@ class LeaderRoute:
     @property
     def target(self) -> str:
         """The node to ask now; '' when no leader is known, or it has just refused."""
-        leader = self._raft.leader
-        if self._refused is not None and self._refused == (leader, self._raft.term):
+        leader = self._raft.state.leader
+        if self._refused is not None and self._refused == (leader, self._raft.state.term):
             return ""
         return leader
 
     def refused(self, peer: str) -> None:
         """`peer` does not lead, or its link took nothing: ask it again after the next tick."""
-        if peer == self._raft.leader:
-            self._refused = (peer, self._raft.term)
+        if peer == self._raft.state.leader:
+            self._refused = (peer, self._raft.state.term)
 
     def tick(self) -> None:
         """One tick of the host passed."""

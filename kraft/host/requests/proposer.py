@@ -20,7 +20,7 @@ class Proposer:
         self._raft = raft
         self._state = state
         self._leader_clock = LeaderClock(clock)
-        self._voters = raft.configuration.electors
+        self._voters = raft.state.configuration.electors
         self._clock_term = 0  # the term for which the leader's clock was started
         self._expired_at = 0.0
         self._blocked_at = -1
@@ -34,7 +34,7 @@ class Proposer:
         While leadership is transferred they would only delay the successor. A fenced state is wrong, and
         replies are made from it.
         """
-        return not (self._raft.transferring or self._state.fenced)
+        return not (self._raft.state.transferring or self._state.fenced)
 
     @property
     def blocked(self) -> bool:
@@ -43,9 +43,9 @@ class Proposer:
 
     def stamp(self) -> int:
         """The running stamp (Unix ms) of the term that this node leads, never below that of the log."""
-        if self._clock_term != self._raft.term:
+        if self._clock_term != self._raft.state.term:
             self._start_clock()
-        return max(self._leader_clock.now(), self._raft.last_stamp)
+        return max(self._leader_clock.now(), self._raft.state.log.last_stamp)
 
     def propose(self, commands: Sequence[kv.Command]) -> tuple[int, int] | None:
         """Append the commands as one entry; returns its (index, term), or None when the log is full."""
@@ -57,7 +57,7 @@ class Proposer:
 
     def propose_marker(self) -> int | None:
         """Append a marker for a checkpoint; returns its index, or None when that is not possible now."""
-        if not (self.may_propose and self._raft.leads_with_commit):
+        if not (self.may_propose and self._raft.state.leads_with_commit):
             return None
         try:
             return self._raft.propose(EntryKind.MARKER, self.stamp(), b"")[0]
@@ -74,7 +74,7 @@ class Proposer:
         due = self._state.machine.keyspace.next_expiry()
         if due is None or due > stamp:
             return 0
-        if self._raft.last_stamp < due:
+        if self._raft.state.log.last_stamp < due:
             if not self.may_propose:
                 self._blocked_at = self._state.index  # a read that waits for this must not spin
                 return None
@@ -83,20 +83,20 @@ class Proposer:
             except LogFull:
                 self._blocked_at = self._state.index
                 return None
-        return self._raft.last_index
+        return self._raft.state.log.last_index
 
     # -- the leader's clock ---------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
         """One tick of the host passed, at `now`."""
         self._blocked_at = -1
-        if not self._raft.leads:
+        if not self._raft.state.leads:
             return
-        if self._clock_term != self._raft.term:
+        if self._clock_term != self._raft.state.term:
             self._start_clock()
         self._leader_clock.correct()
         due = self._expired_at + EXPIRY_SECONDS <= now
-        if due and self.may_propose and self._raft.leads_with_commit:
+        if due and self.may_propose and self._raft.state.leads_with_commit:
             self._expired_at = now
             self.propose_expiry(self.stamp())
 
@@ -107,14 +107,14 @@ class Proposer:
 
     def reconfigured(self) -> None:
         """Another configuration is in force."""
-        self._voters = self._raft.configuration.electors
+        self._voters = self._raft.state.configuration.electors
         self._leader_clock.count_only(self._voters)
 
     def clock_offsets(self) -> dict[str, int]:
         """Wall clocks of the voters minus that of this node in milliseconds; empty unless this node leads."""
-        return self._leader_clock.offsets() if self._raft.leads else {}
+        return self._leader_clock.offsets() if self._raft.state.leads else {}
 
     def _start_clock(self) -> None:
         """Start the stamps of a term from the wall clocks of its election, within a tick of it."""
-        self._clock_term = self._raft.term
-        self._leader_clock.lead(self._raft.last_stamp, self._raft.vote_clocks.values())
+        self._clock_term = self._raft.state.term
+        self._leader_clock.lead(self._raft.state.log.last_stamp, self._raft.state.vote_clocks.values())

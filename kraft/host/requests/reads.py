@@ -84,7 +84,7 @@ class Reads:
     def _serve_stale(self, done: ReadDone) -> None:
         state = self._state
         stale = self._staleness.age(self._clock.seconds(), state.index) > self._max_staleness
-        if stale and self._raft.leads:
+        if stale and self._raft.state.leads:
             self.read(done, fresh=False)
         elif stale:
             self._observer.read(self._group, STALE, "refused", 0.0)
@@ -122,8 +122,8 @@ class Reads:
 
         A leader begins no round before that.
         """
-        term = self._raft.term
-        if self._known_term != term and self._raft.term_at(self._state.index) == term:
+        term = self._raft.state.term
+        if self._known_term != term and self._raft.state.term_at(self._state.index) == term:
             self._known_term = term
         return self._known_term == term
 
@@ -137,8 +137,8 @@ class Reads:
             return
         now, rounds, raft = self._clock.seconds(), self._rounds, self._raft
         lease = self._lease
-        if lease is not None and lease.holds(raft.term, now) and not rounds.fresh:
-            self._confirm(rounds.begin(stamp, now, kind=LEASE), max(raft.commit, floor), 0)
+        if lease is not None and lease.holds(raft.state.term, now) and not rounds.fresh:
+            self._confirm(rounds.begin(stamp, now, kind=LEASE), max(raft.state.commit, floor), 0)
         else:
             raft.read(rounds.begin(stamp, now), floor)
 
@@ -160,7 +160,7 @@ class Reads:
         """A majority answered the round `ctx` of this leader."""
         round_ = self._rounds.under_way
         if self._lease is not None and round_ is not None and round_.ctx == ctx:
-            self._lease.grant(self._raft.term, round_.begun)
+            self._lease.grant(self._raft.state.term, round_.begun)
         self._confirm(ctx, index, 0)
 
     def round_failed(self, ctx: int) -> None:
@@ -201,7 +201,7 @@ class Reads:
     def drop_lease(self) -> None:
         """Leadership is about to be transferred."""
         if self._lease is not None:
-            self._lease.drop(self._raft.term)
+            self._lease.drop(self._raft.state.term)
 
     def link_down(self, peer: str) -> None:
         """The link to `peer` is gone."""
@@ -210,7 +210,7 @@ class Reads:
     def tick(self, now: float) -> None:
         """One tick of the host passed, at `now`."""
         self._tick_before, self._last_tick = self._last_tick, now
-        if self._raft.leads:
+        if self._raft.state.leads:
             self._count_tick(now)
         else:
             self._ticks.clear()
@@ -225,7 +225,7 @@ class Reads:
         """
         self._ticks.append(now)
         if len(self._ticks) == self._ticks.maxlen:
-            self._staleness.heard(self._ticks[0], self._raft.commit, self._state.index)
+            self._staleness.heard(self._ticks[0], self._raft.state.commit, self._state.index)
 
     def abandon(self) -> None:
         """The group stops: refuse everything."""

@@ -55,10 +55,10 @@ class Requests:
         """Let requests that wait go on: into the log and into rounds, or to the leader."""
         rounds = self._rounds
         if rounds.under_way is not None and rounds.under_way.asked:
-            rounds.fail_asked_before(self._raft.leader)
+            rounds.fail_asked_before(self._raft.state.leader)
         if not (self.proposals.waiting or rounds.waiting):
             return
-        if self._raft.leads:
+        if self._raft.state.leads:
             if not self._coalescer.under_way:
                 self._serve()
             return
@@ -88,7 +88,7 @@ class Requests:
         """Whether another turn would get further; a group that cannot go on must not spin."""
         if self._coalescer.under_way:
             return False
-        if not self._raft.leads:
+        if not self._raft.state.leads:
             return self._rounds.wanted and bool(self._route.target)
         if self.proposer.blocked:
             return False

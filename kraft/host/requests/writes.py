@@ -72,7 +72,7 @@ class Writes:
     def forward_received(self, sender: str, message: Forward) -> None:
         """Another node sends writes to this one as the leader."""
         reply = partial(self._reply, sender, message.request)
-        if not self._raft.leads or self.refuses_peers or not self._proposer.may_propose:
+        if not self._raft.state.leads or self.refuses_peers or not self._proposer.may_propose:
             reply(Stopping())
             return
         now = self._clock.seconds()
@@ -106,7 +106,7 @@ class Writes:
     @property
     def room(self) -> bool:
         """Whether this leader may log another batch now."""
-        if self._proposals.in_flight(self._raft.term) >= self._timing.batches_in_flight:
+        if self._proposals.in_flight(self._raft.state.term) >= self._timing.batches_in_flight:
             return False
         return self._proposer.may_propose
 
@@ -171,7 +171,7 @@ class Writes:
         self._observe("timeout", refused)
         self._observe("uncertain", uncertain)
         leader_wait = self._timing.leader_wait
-        if self._raft.leader:
+        if self._raft.state.leader:
             self._leaderless_since = now
         elif self._leaderless_since + leader_wait <= now:
             outcome = DiskFull() if disk_full else NoLeader(self._group)

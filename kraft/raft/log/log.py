@@ -65,7 +65,7 @@ class Log:
             self.first_index <= self.tail_first <= restored.commit + 1,
             "the restored tail lies in the log, and reaches back to the commit",
         )
-        self._terms = _terms_behind(base)
+        self._terms = _terms_after(base)
         for first, term in restored.terms:
             self._terms.append(max(first, self.first_index), term)
         self.last_term = self._terms.term(self.last_index) if self.last_index else 0
@@ -176,7 +176,7 @@ class Log:
         stop = max(bisect_right(ends, before + max_bytes), start + 1)
         return tuple(self._entries[start:stop]), ends[stop - 1] - before
 
-    def bytes_behind(self, index: int) -> int:
+    def bytes_after(self, index: int) -> int:
         """Bytes of the entries above `index`, which is at least the last index before the tail."""
         if not self._ends:
             return 0
@@ -243,7 +243,7 @@ class Log:
         self._dropped_stamp = self.last_stamp = base.stamp
         self.last_index, self.last_term = base.index, base.term
         self.tail_first = base.index + 1
-        self._terms = _terms_behind(base)
+        self._terms = _terms_after(base)
         self.configurations = Configurations(base, ())
         self._move_base(base)
 
@@ -271,5 +271,5 @@ class Log:
         return sequence, truncate_from, self.entries(first, self.last_index)
 
 
-def _terms_behind(base: Base) -> TermRuns:
+def _terms_after(base: Base) -> TermRuns:
     return TermRuns(((base.index, base.term),) if base.index else ())

@@ -1,0 +1,92 @@
+"""The heartbeats of one leadership, and the reads that wait for proof of it (RD 6.4).
+
+Every heartbeat carries a *round*, a number made by the leader. A follower echoes it, and a quorum that has
+answered a round proves that the leader still led when that round began: then reads that began with it, or
+earlier, may be answered. Rounds are compared only within one term: a new leader starts with none.
+"""
+
+from kraft.raft.errors import invariant
+from kraft.raft.messages import Heartbeat
+from kraft.raft.progress import Progress
+from kraft.raft.reads import ReadQueue
+from kraft.raft.ready import ReadState
+from kraft.raft.state import ReplicaState
+from kraft.raft.tracker import Tracker
+
+
+class Heartbeats:
+    """`commits_wanted`: readers on some follower wait for a commit index that it could not be sent yet."""
+
+    __slots__ = ("_reads", "_round", "_state", "_tracker", "commits_wanted")
+
+    def __init__(self, state: ReplicaState, tracker: Tracker) -> None:
+        self._state = state
+        self._tracker = tracker
+        self._round = 0
+        self._reads = ReadQueue()
+        self.commits_wanted = False
+
+    def send(self, progress: Progress) -> None:
+        """Send one heartbeat, with as much of the commit index as the follower is known to hold."""
+        state = self._state
+        commit = min(progress.match, state.commit)
+        progress.commit_sent = max(progress.commit_sent, commit)
+        state.effects.send(progress.peer, Heartbeat(state.term, commit, self._round, state.commit))
+
+    def send_all(self) -> None:
+        """Send every follower a heartbeat."""
+        for progress in self._tracker.progress.values():
+            self.send(progress)
+
+    def beat(self) -> None:
+        """Send the periodic heartbeats, and let go of removed members that know of their removal."""
+        self._round = self._tracker.release(self._round)
+        self.send_all()
+
+    def read(self, ctx: int, floor: int) -> None:
+        """Begin a read of at least index `floor` in a round of its own.
+
+        The no-op's index is a floor too: only below it may there be entries that an earlier leader committed
+        and that this one does not yet know to be committed.
+        """
+        state = self._state
+        invariant(floor <= state.log.last_index, "a read cannot wait for an entry that is not there")
+        self._round += 1
+        index = max(state.commit, state.noop_index, floor)
+        self._reads.add(self._round, ReadState(ctx, index))
+        for voter in state.electors:
+            if voter != state.id:
+                progress = self._tracker.progress[voter]
+                self.send(progress)
+                if progress.commit_sent < index:
+                    progress.commit_wanted = index
+                    self.commits_wanted = True
+        self.confirm_reads()
+
+    def confirm_reads(self) -> None:
+        """Release the reads whose round a quorum has answered, once this term has committed an entry."""
+        state = self._state
+        if not self._reads or not state.leads_with_commit:
+            return
+        rounds = {peer: progress.round for peer, progress in self._tracker.progress.items()}
+        rounds[state.id] = self._round
+        state.effects.reads += self._reads.release(state.quorum.attained(rounds))
+
+    def fail_reads(self) -> None:
+        """Fail the reads that wait: none of them will be proven."""
+        self._state.effects.reads_failed += self._reads.fail()
+
+    def send_wanted_commits(self) -> None:
+        """Send followers the commit index that readers there wait for, as soon as they hold the entries.
+
+        The heartbeat of a read round can only carry what its receiver was known to hold. Without this, a
+        reader on a follower that was a moment late would wait for the next periodic heartbeat.
+        """
+        commit = self._state.commit
+        self.commits_wanted = False
+        for progress in self._tracker.progress.values():
+            if progress.commit_sent < progress.commit_wanted:
+                if progress.commit_wanted <= min(progress.match, commit):
+                    self.send(progress)
+                else:
+                    self.commits_wanted = True

@@ -1,0 +1,96 @@
+"""How the entries of a leader reach its followers: from memory, from disk, or within a snapshot."""
+
+from collections.abc import Sequence
+
+from kraft.raft.log.log import entry_bytes
+from kraft.raft.messages import Append, Entry
+from kraft.raft.progress import Progress
+from kraft.raft.ready import Fetch
+from kraft.raft.state import ReplicaState
+from kraft.raft.tracker import Tracker
+
+
+class Replication:
+    """Sends each follower what it lacks, as far as its window allows.
+
+    `_shared` is the last message and its size in bytes: followers in step get the same one.
+    """
+
+    __slots__ = ("_shared", "_state", "_tracker")
+
+    def __init__(self, state: ReplicaState, tracker: Tracker) -> None:
+        self._state = state
+        self._tracker = tracker
+        self._shared: tuple[Append, int] | None = None
+
+    def send(self, progress: Progress) -> None:
+        """Send the follower what it lacks, or ask for what must be read or copied first."""
+        state, log = self._state, self._state.log
+        while progress.next <= log.last_index and progress.may_send:
+            if progress.next < log.first_index:
+                self._needs_snapshot(progress)
+                return
+            if progress.next < log.tail_first:
+                progress.fetching = True
+                last, max_bytes = log.tail_first - 1, state.settings.message_bytes
+                state.effects.fetches.append(Fetch(progress.peer, progress.next, last, max_bytes))
+                return
+            self._send_append(progress, *self._append_from(progress.next))
+
+    def _append_from(self, first: int) -> tuple[Append, int]:
+        """The message that starts at `first`, and its size in bytes."""
+        state = self._state
+        shared = self._shared
+        if shared is not None:
+            message = shared[0]
+            if (
+                message.prev_index == first - 1
+                and message.commit == state.commit
+                and message.entries[-1].index == state.log.last_index
+            ):
+                return shared
+        entries, size = state.log.entries_within(first, state.settings.message_bytes)
+        message = Append(state.term, first - 1, state.log.term(first - 1), state.commit, entries)
+        self._shared = (message, size)
+        return self._shared
+
+    def _send_append(self, progress: Progress, message: Append, size: int) -> None:
+        last = message.entries[-1].index
+        progress.sent(last, size, self._state.ticks)
+        progress.commit_sent = max(progress.commit_sent, min(message.commit, last))
+        self._state.effects.send(progress.peer, message)
+
+    def fetched(self, peer: str, entries: Sequence[Entry]) -> None:
+        """Older entries for `peer` were read from disk; none if they were cut off before."""
+        state, log = self._state, self._state.log
+        progress = self._tracker.progress.get(peer)
+        if progress is None:
+            return
+        fetching, progress.fetching = progress.fetching, False
+        state.effects.replicating = True
+        if not entries:
+            if fetching and progress.may_send:
+                self._needs_snapshot(progress)
+            return
+        # Since they were asked for, the follower may have moved, the log may have been cut, or (in an earlier
+        # term) changed.
+        if entries[0].index != progress.next or not progress.may_send or progress.next < log.first_index:
+            return
+        if log.matches(entries[-1].index, entries[-1].term):
+            previous = progress.next - 1
+            message = Append(state.term, previous, log.term(previous), state.commit, tuple(entries))
+            self._send_append(progress, message, sum(map(entry_bytes, entries)))
+
+    def _needs_snapshot(self, progress: Progress) -> None:
+        progress.snapshot()
+        if not self._tracker.departing(progress.peer):  # a removed member needs no data any more
+            self._state.effects.snapshots.append(progress.peer)
+
+    def snapshot_ended(self, peer: str) -> None:
+        """The copying to `peer` ended, successfully or not."""
+        progress = self._tracker.progress.get(peer)
+        if progress is not None:
+            # Where there is no entry to probe with, it lacks the last one, and is named again at once.
+            log = self._state.log
+            progress.snapshot_ended(min(log.first_index, log.last_index))
+            self._state.effects.replicating = True
