@@ -8,7 +8,7 @@ from kraft.config import Config
 from kraft.host import settings
 from kraft.host.context import GroupContext
 from kraft.host.group.group import Group
-from kraft.host.membership.changes import Membership
+from kraft.host.membership.changes import MembershipChanges
 from kraft.host.persistence import RETRY_SECONDS
 from kraft.node.values import Identity, Loaded, Transaction
 from kraft.peerwire.hello import Hello
@@ -153,17 +153,15 @@ class Lifecycle:
             observer=self._raft_observer,
             incarnation=self._peers.formation.identity.incarnation,
         )
-        membership = Membership(
+        membership = MembershipChanges(
             id_,
             raft,
-            self._peers.formation,
-            clock=context.clock,
-            network=self._peers.network,
-            greeting=self._peers.hello_of,
-            observer=context.observer,
+            self._peers,
+            context.clock,
+            context.observer,
+            groups=self._count,
             election_ticks=settings.election_ticks(config),
             tick_seconds=settings.tick_seconds(config),
-            groups=self._count,
         )
         return Group(
             id_,

@@ -14,7 +14,7 @@ from kraft.host.consistency.checker import ConsistencyChecker
 from kraft.host.context import GroupContext
 from kraft.host.group.applier import Applier
 from kraft.host.group.checkpoints import Checkpoints, CheckpointSettings, Waiter
-from kraft.host.membership.changes import Membership
+from kraft.host.membership.changes import MembershipChanges
 from kraft.host.requests.requests import Requests
 from kraft.host.requests.timing import Timing
 from kraft.host.snapshots.receiver import SnapshotReceiver
@@ -60,7 +60,7 @@ class Group:
         self,
         id: int,  # noqa: A002
         node: Raft,
-        membership: Membership,
+        membership: MembershipChanges,
         context: GroupContext,
         timing: Timing,
         checkpoints: CheckpointSettings,

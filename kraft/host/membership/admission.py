@@ -1,26 +1,23 @@
-"""Meeting a node before it becomes a member: it is dialled until it greets, and asked whether it can be one.
+"""Meets a node before it becomes a member: dials it until it greets, and checks that it can be a member.
 
-Only a greeting tells the incarnation of a node; a member is never made from what somebody typed.
+Only a greeting says which incarnation a node has. A member is therefore made from a greeting, and never from
+the text of a command alone.
 """
 
-from kraft.host.membership.formation import Formation
-from kraft.host.membership.invitations import Greeting
-from kraft.host.ports import Network
+from kraft.host.membership.peers import Peers
 from kraft.peerwire.hello import Hello
 from kraft.raft.errors import ChangeRefused
 from kraft.raft.membership.configuration import Member
 
 DIAL_SECONDS = 0.5  # between tries
-PATIENCE_SECONDS = 5.0  # for a first greeting: a node that runs answers at once
+GREETING_SECONDS = 5.0  # the longest wait for a first greeting: a node that runs answers at once
 
 
 class Admission:
-    """One node on its way in, from `begin` to `end`."""
+    """The admission of one node at a time, from `begin` to `end`."""
 
-    def __init__(self, formation: Formation, network: Network, greeting: Greeting) -> None:
-        self._formation = formation
-        self._network = network
-        self._greeting = greeting
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
         self._id = ""
         self._address = ""
         self._until = 0.0
@@ -28,36 +25,39 @@ class Admission:
 
     @property
     def under_way(self) -> bool:
-        """A node is being dialled."""
+        """Whether a node is being admitted."""
         return bool(self._id)
 
     def begin(self, id_: str, address: str, now: float) -> None:
-        """Look for `id_` at `address`."""
+        """Look for the node `id_` at `address` (`host:port` of its peer port)."""
         self._id, self._address = id_, address
-        self._until = now + PATIENCE_SECONDS
+        self._until = now + GREETING_SECONDS
         self._dial_at = now
-        self._formation.introduce(id_)
+        self._peers.formation.introduce(id_)
 
     def greeted(self, now: float, *, force: bool) -> Member | None:
-        """The node as a member, None before it has greeted. Raises `ChangeRefused` when it cannot be one."""
-        hello = self._greeting(self._id)
+        """The node as a member, or None before it has greeted.
+
+        Raises `ChangeRefused` when it does not greet in time, or cannot become a member.
+        """
+        hello = self._peers.hello_of(self._id)
         if hello is not None:
             self._check(hello, force=force)
             return Member(self._id, hello.incarnation, self._address)
         if now >= self._until:
-            raise ChangeRefused(self._formation.objections.get(self._id) or self._silence)
+            raise ChangeRefused(self._peers.formation.objections.get(self._id) or self._silence)
         if now >= self._dial_at:
             self._dial_at = now + DIAL_SECONDS
-            self._network.introduce(self._id, self._address)
+            self._peers.network.introduce(self._id, self._address)
         return None
 
     def end(self, *, accepted: bool) -> None:
-        """That is over. A node that did not become a member loses its link: it greets as a stranger again."""
+        """End the admission. A node that was not accepted loses its link, and greets as a stranger again."""
         if not self._id:
             return
-        self._formation.dismiss(self._id)
+        self._peers.formation.dismiss(self._id)
         if not accepted:
-            self._network.greet_again(self._id)
+            self._peers.network.greet_again(self._id)
         self._id = ""
 
     @property

@@ -1,69 +1,67 @@
-"""What a leader does so that every member finds the group: it invites and it dials.
+"""Helps every member to find the group: its leader invites new members and dials those without a link.
 
-A new member waits in standby without a cluster; the invitation tells it which one is its own. It is repeated,
-as any message may be lost, until the member shows that it has a log. Members without a link to the leader are
-dialled by it now and then, whoever of the two dials by habit: a new one may not know its peers yet.
+A new member waits in standby, without a cluster; the invitation says which cluster has added it. It is
+repeated, because any message may be lost, until the member shows that it has a log. The leader dials members
+without a link now and then, even those that dial the leader by rule: a new one may not know its peers yet.
 """
 
-from collections.abc import Callable
-
-from kraft.host.membership.formation import Formation
-from kraft.host.ports import Network
+from kraft.host.membership.peers import Peers
 from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import Invitation
 from kraft.raft.membership.configuration import Configuration, Member
 
-INVITE_SECONDS = 1.0
-DIAL_SECONDS = 3.0
-
-Greeting = Callable[[str], Hello | None]  # of the link that is open now to that node
+INVITE_SECONDS = 1.0  # between two invitations of one member
+DIAL_SECONDS = 3.0  # between two calls to one member
 
 
 class Invitations:
-    """Those of one group's leader; `groups` is how many groups the cluster has."""
+    """Those that the leader of one group sends. `groups` is the number of groups of the cluster."""
 
-    def __init__(
-        self, group: int, formation: Formation, network: Network, greeting: Greeting, groups: int
-    ) -> None:
+    def __init__(self, group: int, peers: Peers, groups: int) -> None:
         self._group = group
-        self._formation = formation
-        self._network = network
-        self._greeting = greeting
+        self._peers = peers
         self._groups = groups
         self._invited_at: dict[str, float] = {}
         self._dialled_at: dict[str, float] = {}
 
-    def rest(self) -> None:
-        """This node does not lead."""
+    def clear(self) -> None:
+        """This node does not lead: forget when members were invited and dialled."""
         self._invited_at.clear()
         self._dialled_at.clear()
 
     def tick(self, now: float, committed: Configuration, matches: dict[str, int]) -> None:
-        """`matches` has the log index known to be durable at each member."""
-        members = [m for m in committed.everyone if m.id != self._formation.identity.id]
-        for gone in self._dialled_at.keys() - {m.id for m in members}:
+        """Invite and dial the members of the `committed` configuration that need it.
+
+        `matches` has the log index known to be durable at each member, by id.
+        """
+        own = self._peers.formation.identity.id
+        members = [member for member in committed.everyone if member.id != own]
+        for gone in self._dialled_at.keys() - {member.id for member in members}:
             del self._dialled_at[gone]
             self._invited_at.pop(gone, None)
         for member in members:
-            hello = self._greeting(member.id)
+            hello = self._peers.hello_of(member.id)
             if hello is None:
                 self._dial(member, now)
                 continue
             self._dialled_at[member.id] = now
-            if not matches.get(member.id) and self._waits(member, hello):
+            if not matches.get(member.id) and self._needs_invitation(member, hello):
                 self._invite(member, now)
 
     def _dial(self, member: Member, now: float) -> None:
-        """The links that are there by habit get their time first."""
+        """Dial `member`, but first leave time for the link that is dialled by rule."""
         if now - self._dialled_at.setdefault(member.id, now) >= DIAL_SECONDS:
             self._dialled_at[member.id] = now
-            self._network.introduce(member.id, member.peer)
+            self._peers.network.introduce(member.id, member.peer)
 
-    def _waits(self, member: Member, hello: Hello) -> bool:
-        """A founder that was late finds the cluster by its greeting, and its log begins at the beginning."""
+    def _needs_invitation(self, member: Member, hello: Hello) -> bool:
+        """Whether `member` waits for an invitation.
+
+        A founder that was late does not: it finds the cluster by a greeting, and its log begins at index 1.
+        """
         if hello.cluster or hello.incarnation != member.incarnation:
             return False
-        founders = {(m.id, m.incarnation) for m in self._formation.identity.members}
+        founders = {(m.id, m.incarnation) for m in self._peers.formation.identity.members}
         return hello.standby or (member.id, member.incarnation) not in founders
 
     def _invite(self, member: Member, now: float) -> None:
@@ -71,6 +69,6 @@ class Invitations:
         if last is not None and now - last < INVITE_SECONDS:
             return
         self._invited_at[member.id] = now
-        identity = self._formation.identity
+        identity = self._peers.formation.identity
         invitation = Invitation(identity.cluster, identity.members, self._groups)
-        self._network.send(member.id, [(self._group, invitation)])
+        self._peers.network.send(member.id, [(self._group, invitation)])

@@ -1,10 +1,11 @@
 """Members come, vote, move and go, as an administrator sees it from the leader."""
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from kraft.host.membership.changes import COMMANDS_MAX, Membership
+from kraft.host.membership.changes import COMMANDS_MAX, MembershipChanges
 from kraft.host.membership.formation import Formation, cluster_id
 from kraft.node import admin
 from kraft.node.errors import AdminRefused, NotLeader, Stopping, Uncertain
@@ -130,14 +131,14 @@ class Story:
         self.formation = Formation(identity, "k1:1", frozenset(ids))
         self.hellos = {i: self.hello(i, cluster=identity.cluster) for i in ids if i != "K1"}
         self.answers = []
-        self.membership = Membership(
+        peers = SimpleNamespace(formation=self.formation, network=self.network, hello_of=self.hellos.get)
+        self.membership = MembershipChanges(
             0,
             cast(Any, self.node),
-            self.formation,
-            clock=self.clock,
-            network=self.network,
-            greeting=self.hellos.get,
-            observer=cast(Any, self.observer),
+            cast(Any, peers),
+            self.clock,
+            cast(Any, self.observer),
+            groups=1,
             election_ticks=ELECTION_TICKS,
             tick_seconds=TICK,
         )
@@ -568,7 +569,7 @@ def test_there_is_a_bound_on_what_waits(trio):
         trio.membership.do(admin.Remove("K3"), trio.answers.append)
     trio.clock.advance()
     assert "repeat this one later" in trio.refusal
-    assert trio.membership.pending == COMMANDS_MAX
+    assert len(trio.membership.pending) == COMMANDS_MAX
 
 
 def test_when_the_node_stops_everybody_is_told(trio):

@@ -1,0 +1,68 @@
+"""The configuration that a command of an administrator aims at."""
+
+from kraft.config.kinds import Address, NodeId
+from kraft.node.admin import Add, Demote, MembershipChange, Promote, Readdress, Remove, Replace
+from kraft.peerwire.hello import Hello
+from kraft.raft.errors import ChangeRefused
+from kraft.raft.membership import changes
+from kraft.raft.membership.configuration import Configuration, Member
+
+
+def target(current: Configuration, command: MembershipChange, member: Member | None) -> Configuration:
+    """`current` after `command`. `member` is the node that the command brings in, None if it brings in none.
+
+    Raises `ChangeRefused` when the command makes no sense for `current`.
+    """
+    if isinstance(command, Add) and member is not None:
+        return changes.added(current, member, joining=not command.learner)
+    if isinstance(command, Replace) and member is not None:
+        return changes.replaced(current, command.old, member)
+    if isinstance(command, Remove):
+        return changes.removed(current, command.id)
+    if isinstance(command, Promote):
+        return changes.promoted(current, command.id)
+    if isinstance(command, Demote):
+        return changes.demoted(current, command.id)
+    if isinstance(command, Readdress):
+        return changes.readdressed(current, command.id, command.address)
+    raise TypeError(f"{type(command).__name__} needs the node that it brings in")
+
+
+def newcomer(command: Add | Replace) -> str:
+    """The id of the node that `command` brings in."""
+    return command.id if isinstance(command, Add) else command.new
+
+
+def check_newcomer(current: Configuration, command: Add | Replace, hello: Hello | None) -> None:
+    """Refuse what no greeting could change, before a node is dialled.
+
+    `hello` is the greeting of the node if it has a link already. Raises `ChangeRefused`.
+    """
+    id_ = newcomer(command)
+    check_id(id_)
+    check_address(command.address)
+    known = current.member(id_)
+    if isinstance(command, Add) and known is not None:
+        kind = "voter" if id_ in current.voters else "learner"
+        raise ChangeRefused(
+            f"{id_} is a member already, a {kind}; if its data directory is lost, re-admit it with KRAFT "
+            f"REPLACE {id_} {id_} {known.peer}"
+        )
+    incarnation = "unknown yet" if hello is None else hello.incarnation
+    target(current, command, Member(id_, incarnation, command.address))
+
+
+def check_id(id_: str) -> None:
+    """Raises `ChangeRefused` when `id_` is no node id."""
+    try:
+        NodeId().convert(id_)
+    except ValueError as error:
+        raise ChangeRefused(str(error)) from None
+
+
+def check_address(address: str) -> None:
+    """Raises `ChangeRefused` when `address` is not `host:port`."""
+    try:
+        Address().convert(address)
+    except ValueError as error:
+        raise ChangeRefused(str(error)) from None
