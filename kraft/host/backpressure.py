@@ -1,13 +1,13 @@
 """How many writes wait unlogged on this node, so that clients are paused instead of refused.
 
-Counted as groups report, never by going through all of them: the answer is asked for with every request.
+Groups report their numbers, and the sum is kept: every request asks for it.
 """
 
 from collections.abc import Callable
 
 
 class Backpressure:
-    """`most` waiting writes saturate the node; half of them are the relief."""
+    """`most` waiting writes saturate the node. It is relieved when at most half of them wait."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -17,11 +17,11 @@ class Backpressure:
 
     @property
     def saturated(self) -> bool:
-        """No more should be read from clients for now."""
+        """Whether to read no more from clients for now."""
         return self.total >= self._most
 
     def report(self, group: int, waiting: int) -> None:
-        """`waiting` writes of the group are not logged yet."""
+        """`waiting` writes of the group with the id `group` are not logged yet."""
         self.total += waiting - self._waiting.get(group, 0)
         self._waiting[group] = waiting
 
@@ -30,7 +30,7 @@ class Backpressure:
         self._relief.append(call)
 
     def relieve(self) -> None:
-        """Let those go on who were paused, if there is room."""
+        """Let the paused clients go on, if there is room."""
         if self._relief and self.total * 2 <= self._most:
             relief, self._relief = self._relief, []
             for call in relief:

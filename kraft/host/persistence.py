@@ -1,8 +1,9 @@
-"""Decides what goes into one disk transaction: the writes of all groups that became ready meanwhile.
+"""Gathers the writes of all groups into disk transactions.
 
-One transaction is on its way at a time; what arrives while the disk works forms the next one, so load makes
-commits larger and never queues them longer. A full disk repeats the very same transaction until there is
-room: nothing that depends on it is answered, and the groups neither vote nor lead until then.
+One transaction is on its way at a time. Writes that arrive while the disk works form the next one, so that
+load makes commits larger instead of queueing them. When the disk is full the very same transaction is
+repeated until there is room. Until then nothing that depends on it is answered, and the groups neither vote
+nor lead.
 """
 
 from collections.abc import Sequence
@@ -13,23 +14,23 @@ from kraft.node.ports import Clock
 from kraft.node.values import Transaction
 from kraft.raft.ready import Outgoing, Persist
 
-RETRY_SECONDS = 1.0  # a full disk: long enough not to spin, short enough that an operator sees the recovery
+RETRY_SECONDS = 1.0  # between tries on a full disk; short, so that an operator sees the recovery
 
 
 class Writer(Protocol):
-    """A group, as persistence sees it."""
+    """A group, as `Persistence` sees it."""
 
     id: int
 
     def persisted(self, sequence: int, after: Sequence[Outgoing]) -> None:
-        """The write and all before it are durable; send what waited for it."""
+        """The write `sequence` and all before it are durable: send the messages that waited for it."""
 
 
 Written = tuple[Writer, Persist, Sequence[Outgoing]]
 
 
 class PersistenceOwner(Protocol):
-    """The host, as persistence sees it."""
+    """The host, as `Persistence` sees it."""
 
     def durable(self, written: Sequence[Written]) -> None:
         """A transaction is durable: give each write to its writer."""
@@ -53,11 +54,11 @@ class Persistence:
         self.full = False
 
     def add(self, writer: Writer, persist: Persist, after: Sequence[Outgoing]) -> None:
-        """Put a group's write into the next transaction."""
+        """Put a group's write into the next transaction. `after` waits until it is durable."""
         self.waiting.append((writer, persist, after))
 
     def flush(self) -> None:
-        """Hand the waiting writes to the disk, unless it still works on the last ones."""
+        """Give the waiting writes to the disk, unless it still works on the last transaction."""
         if self.waiting and not self._flying:
             self._flying, self.waiting = self.waiting, []
             self._commit()
@@ -77,5 +78,5 @@ class Persistence:
             self.full = False
             self._owner.disk_full(False)
         flying, self._flying = self._flying, []
-        self._owner.durable(flying)  # first: others wait for these answers, and the writer would want the GIL
+        self._owner.durable(flying)  # before the next commit, whose thread wants the GIL
         self.flush()

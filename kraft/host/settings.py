@@ -1,4 +1,4 @@
-"""What the configuration means for the parts of a host."""
+"""Derives the settings of a host's parts from the configuration."""
 
 from kraft.config import Config
 from kraft.host.group.checkpoints import CheckpointSettings
@@ -7,22 +7,22 @@ from kraft.host.requests.timing import Timing
 from kraft.host.snapshots.settings import SnapshotSettings
 from kraft.raft.ports import RaftSettings
 
-TICKS_PER_HEARTBEAT = 4  # fine enough that two followers seldom time out in the same tick
+TICKS_PER_HEARTBEAT = 4  # so many that two followers seldom time out in the same tick
 BATCHES_IN_FLIGHT = 1  # more were measured slower: batches grow by gathering instead
 
 
 def tick_seconds(config: Config) -> float:
-    """How long a tick of the host lasts."""
+    """The length of a tick of the host, in seconds."""
     return config.raft.heartbeat_interval / TICKS_PER_HEARTBEAT
 
 
 def election_ticks(config: Config) -> int:
-    """The shortest election timeout in ticks."""
+    """The shortest election timeout, in ticks."""
     return max(1, round(config.raft.election_timeout / tick_seconds(config)))
 
 
 def consensus(config: Config) -> RaftSettings:
-    """For the core of each group."""
+    """For the consensus of each group."""
     raft = config.raft
     return RaftSettings(
         election_ticks=election_ticks(config),
@@ -37,7 +37,7 @@ def consensus(config: Config) -> RaftSettings:
 
 
 def timing(config: Config) -> Timing:
-    """For what clients ask."""
+    """For the requests of clients."""
     raft, client = config.raft, config.client
     return Timing(
         write_timeout=client.write_timeout,
@@ -52,7 +52,7 @@ def timing(config: Config) -> Timing:
 
 
 def checkpoints(config: Config) -> CheckpointSettings:
-    """When copies are made, and what of the log stays behind them."""
+    """When checkpoints are taken, and how much of the log before them is kept."""
     snapshot = config.snapshot
     return CheckpointSettings(
         entries=snapshot.checkpoint_entries,
@@ -64,6 +64,6 @@ def checkpoints(config: Config) -> CheckpointSettings:
 
 
 def snapshots(config: Config) -> SnapshotSettings:
-    """How copies travel."""
+    """How snapshots are transferred."""
     snapshot = config.snapshot
     return SnapshotSettings(snapshot.chunk_bytes, snapshot.bytes_per_second, snapshot.hold)

@@ -1,7 +1,7 @@
-"""Commands of administrators, as values: typed by the client port, carried to the leader, done by its host.
+"""Administrators' commands as values: a client's node makes them, and the leader's node carries them out.
 
-Some concern a single node and are never sent anywhere (`LOCAL`); all others are for the leader of the group,
-wherever it is. A result is a plain value: text, number, list or dict.
+The commands in `LOCAL` concern the node that is asked, and are never sent to another one. All others go to
+the leader of group 0, wherever it is. A result is a plain value: text, number, list or dict.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,8 @@ import msgspec
 class Add(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """Make the standby node `id` at `address` (`host:port` of its peer port) a member.
 
-    It begins as a learner and becomes a voter by itself once it has caught up, unless `learner`. `force`,
-    here and below: do it although it puts the quorum at risk.
+    It begins as a learner and becomes a voter by itself once it has caught up; with `learner` it stays a
+    learner. `force`, here and below: do it even if it puts the quorum at risk.
     """
 
     id: str
@@ -23,28 +23,28 @@ class Add(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
 
 class Remove(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """Take `id` out of the cluster for good: its data directory can never come back."""
+    """Remove `id` from the cluster for good: its data directory can never come back."""
 
     id: str
     force: bool = False
 
 
 class Promote(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    """Let the learner `id` vote, at once."""
+    """Make the learner `id` a voter at once."""
 
     id: str
     force: bool = False
 
 
 class Demote(msgspec.Struct, frozen=True, array_like=True, tag=4):
-    """Make the voter `id` a learner that stays one."""
+    """Make the voter `id` a learner, which stays a learner."""
 
     id: str
     force: bool = False
 
 
 class Readdress(msgspec.Struct, frozen=True, array_like=True, tag=5):
-    """The peer port of `id` is at `address` from now on."""
+    """From now on the peer port of `id` is at `address` (`host:port`)."""
 
     id: str
     address: str
@@ -52,7 +52,7 @@ class Readdress(msgspec.Struct, frozen=True, array_like=True, tag=5):
 
 
 class Replace(msgspec.Struct, frozen=True, array_like=True, tag=6):
-    """`new` at `address` takes the place of `old`. Equal ids: the same node with an emptied directory."""
+    """Let `new` at `address` take the place of `old`. Equal ids: the same node with an emptied directory."""
 
     old: str
     new: str
@@ -61,39 +61,39 @@ class Replace(msgspec.Struct, frozen=True, array_like=True, tag=6):
 
 
 class TransferLeadership(msgspec.Struct, frozen=True, array_like=True, tag=7):
-    """Hand leadership to `to`, or to the voter that is most caught up. The result is the new leader."""
+    """Transfer leadership to `to`, or to the best voter. The result is the id of the new leader."""
 
     to: str = ""
 
 
 class StepDown(msgspec.Struct, frozen=True, array_like=True, tag=8):
-    """Hand leadership to the voter that is most caught up. The result is the new leader."""
+    """Transfer leadership to the best voter. The result is the id of the new leader."""
 
 
 class TakeSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=9):
-    """Let every replica take a checkpoint now. The result is its index."""
+    """Let every replica take a checkpoint now. The result is the index of the checkpoint."""
 
 
 class Verify(msgspec.Struct, frozen=True, array_like=True, tag=10):
-    """Compare the replicas at one index. The result is a list of dicts: node, index, sum, state."""
+    """Compare the replicas at one index. The result has a dict for each: node, index, sum, state."""
 
 
 class Reseed(msgspec.Struct, frozen=True, array_like=True, tag=11):
-    """Replace the state of `id`, which differs from the others', by a copy of the leader's."""
+    """Replace the state of `id`, which differs from the others, by a copy of the leader's state."""
 
     id: str
 
 
 class Drain(msgspec.Struct, frozen=True, array_like=True, tag=12):
-    """Give up leadership here and take none, until switched off. Local."""
+    """While `on`: transfer the leadership of this node away, and take none. Local."""
 
     on: bool
 
 
 class Compact(msgspec.Struct, frozen=True, array_like=True, tag=13):
-    """Drop log entries behind the last checkpoint but `keep` (below 0: as configured). Local.
+    """Drop log entries up to the last checkpoint except the last `keep` (below 0: as configured). Local.
 
-    The result is how many entries went.
+    The result is the number of entries that are dropped.
     """
 
     keep: int = -1
@@ -114,9 +114,11 @@ AdminCommand = (
     | Drain
     | Compact
 )
-MembershipChange = Add | Remove | Promote | Demote | Readdress | Replace  # what `host.membership` does
-LOCAL = (Drain, Compact)  # done by the node that is asked
-CHECKPOINTING = (TakeSnapshot, Verify, Reseed)  # wait for a checkpoint of the leader
+MembershipChange = (
+    Add | Remove | Promote | Demote | Readdress | Replace
+)  # carried out by `host.membership.changes`
+LOCAL = (Drain, Compact)  # carried out by the node that is asked
+CHECKPOINTING = (TakeSnapshot, Verify, Reseed)  # these wait for a checkpoint of the leader
 AdminResult = str | int | list[object] | dict[str, object]
 AdminOutcome = AdminResult | Exception
 AdminDone = Callable[[AdminOutcome], None]
@@ -128,23 +130,23 @@ def command_name(command: AdminCommand) -> str:
 
 
 def encode(command: AdminCommand) -> bytes:
-    """The bytes of `Admin.command`."""
+    """The bytes of `peerwire.messages.Admin.command`."""
     return _encode(command)
 
 
 def decode(data: bytes) -> AdminCommand:
-    """Inverse of `encode`. Raises `msgspec.DecodeError`, also for a command of a newer program."""
+    """The inverse of `encode`. Raises `msgspec.DecodeError`, also for a command of a newer program."""
     command: AdminCommand = _command.decode(data)
     return command
 
 
 def encode_result(result: AdminResult) -> bytes:
-    """The bytes of a plain result."""
+    """The bytes of a result."""
     return _encode(result)
 
 
 def decode_result(data: bytes) -> AdminResult:
-    """Inverse of `encode_result`. Raises `msgspec.DecodeError`."""
+    """The inverse of `encode_result`. Raises `msgspec.DecodeError`."""
     result: AdminResult = _result.decode(data)
     return result
 

@@ -1,37 +1,37 @@
-"""Why the host did not do what it was asked: refused (certainly not done), or uncertain."""
+"""The two ways in which a request can fail: it was refused, and certainly not done, or it is uncertain."""
 
 
 class Refused(Exception):
-    """Certainly not done: nothing was proposed."""
+    """The request was certainly not done: nothing was proposed."""
 
 
 class NoLeader(Refused):
-    """No leader or no quorum is known here for `group` (the argument)."""
+    """This node knows no leader, or no quorum, of the group. Argument: the group's id."""
 
 
 class NotLeader(Refused):
-    """This replica is not the leader; args are (group, leader id or '')."""
+    """This replica is not the leader. Arguments: the group's id, and the id of the leader or ''."""
 
 
 class Busy(Refused):
-    """Waited unlogged until the deadline."""
+    """The request waited until its deadline, and was not logged."""
 
 
 class DiskFull(Refused):
-    """This node's disk is full and no other leader is known; the argument says which directory."""
+    """The disk of this node is full, and no other leader is known. Argument: the directory, if known."""
 
 
 class Stopping(Refused):
-    """The node is shutting down."""
+    """The node is stopping."""
 
 
 class TooStale(Refused):
-    """The last contact with the leader of the group (the argument) is longer ago than a reader accepts."""
+    """The last contact with the leader of the group is too long ago. Argument: the group's id."""
 
 
 class AdminRefused(Refused):
-    """An administrator's command cannot be done now; the argument says why, and what to do instead."""
+    """An administrator's command cannot be done now. Argument: the reason, and what to do instead."""
 
 
 class Uncertain(Exception):
-    """Logged or sent, but the outcome is unknown."""
+    """The request was logged, or sent to the leader, and its outcome is unknown."""

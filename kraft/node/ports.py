@@ -1,4 +1,4 @@
-"""Time, as every part of a node is given it."""
+"""The clock that every part of a node is given: no part reads the time of the machine by itself."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -8,17 +8,17 @@ class Cancellable(Protocol):
     """A pending `Clock.call_later`."""
 
     def cancel(self) -> None:
-        """Forget the call; an error when it ran already."""
+        """Cancel the call. Raises an error when it has run already."""
 
 
 class Clock(Protocol):
-    """Time for the host. Deadlines use `seconds`; stamps start from `wall_ms`."""
+    """Deadlines use `seconds`; the stamps of entries start from `wall_ms`."""
 
     def seconds(self) -> float:
-        """Monotonic time in seconds."""
+        """Monotonic time, in seconds."""
 
     def wall_ms(self) -> int:
-        """Unix time in milliseconds; may jump either way."""
+        """Unix time, in milliseconds. It may jump either way."""
 
     def call_later(self, delay: float, call: Callable[[], object], /) -> Cancellable:
-        """Run `call` in `delay` seconds; with 0, at the end of this turn, after all input of the turn."""
+        """Run `call` in `delay` seconds. With 0: after all input of this iteration of the reactor."""

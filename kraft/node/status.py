@@ -1,13 +1,13 @@
-"""What a node reports about itself: plain values that the page, JSON, the shell and metrics all render."""
+"""What a node reports about itself, as plain values. The page, JSON, the shell and metrics render them."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class TransferStatus:
-    """One transfer. `direction` is send or receive, `index` that of the copy.
+    """One snapshot on its way. `direction` is send or receive; `index` is the last entry in the snapshot.
 
-    `done_bytes` of about `size_bytes` have been moved, in `seconds` since the first piece was asked for.
+    `done_bytes` of about `size_bytes` were moved in the `seconds` since the first piece was asked for.
     """
 
     peer: str
@@ -20,10 +20,11 @@ class TransferStatus:
 
 @dataclass(frozen=True, slots=True)
 class MemberStatus:
-    """One member as seen from here. `client` and `http` are '' until it has greeted.
+    """One member of the cluster as this node sees it.
 
-    `joining`: a learner that becomes a voter once it has caught up. `last_contact_seconds` and `lag_entries`
-    concern group 0 and are None unless this node leads it.
+    `peer`, `client` and `http` are addresses (`host:port`); the last two are '' until the member has greeted.
+    `joining` marks a learner that becomes a voter once it has caught up. `last_contact_seconds` and
+    `lag_entries` are those of group 0, and None unless this node leads it.
     """
 
     id: str
@@ -40,7 +41,7 @@ class MemberStatus:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaStatus:
-    """A follower of one group as its leader sees it; `state` is probe, replicate or snapshot."""
+    """A follower of one group as its leader sees it. `state` is probe, replicate or snapshot."""
 
     id: str
     match_index: int
@@ -53,13 +54,16 @@ class ReplicaStatus:
 
 @dataclass(frozen=True, slots=True)
 class GroupStatus:
-    """One group's replica on this node. `replicas` is empty unless this node leads it.
+    """The replica of one group on this node.
 
-    `joint`: the voters are being changed. `joining` are the learners that will be voters. `checkpoint_index`
-    is 0 before the first checkpoint. `transferring` is whom leadership is being given to, '' for nobody.
-    `fenced`: the state here is known to be wrong. `mismatch`: some replica's is, as far as a leader knows.
-    `pending_bytes` are those of the pending proposals. The log holds every entry stamped after
-    `oldest_stamp_ms`, in Unix ms; 0 when it holds all there ever were.
+    * `replicas` is empty unless this node leads the group.
+    * `joint` is true while the voters are being changed. `joining` are the learners that become voters.
+    * `transferring` is the node that leadership is being transferred to, '' if there is none.
+    * `checkpoint_index` is 0 before the first checkpoint. `transfers` are the snapshots on their way.
+    * `fenced`: the state of this replica is known to differ from the others'. `mismatch`: as the leader, this
+      node knows that the state of some replica differs.
+    * `pending_proposals` are writes that are not logged yet, `pending_bytes` their bytes.
+    * The log holds every entry whose stamp is after `oldest_stamp_ms` (Unix ms). 0: it holds all entries.
     """
 
     group: int
@@ -93,9 +97,10 @@ class GroupStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The node. `problem` says in words why it cannot serve writes now, '' when it can.
+    """The node as a whole.
 
-    `state` is starting, forming, serving or stopping; `cluster` is '' while forming.
+    `state` is starting, forming, serving or stopping; `cluster` is '' until the node has formed or joined a
+    cluster. `problem` says in words why the node cannot serve writes now, and is '' when it can.
     """
 
     node: str

@@ -1,4 +1,4 @@
-"""Values that the host, storage and the composition root exchange; each is declared once, here."""
+"""Values that the host and storage exchange."""
 
 from dataclasses import dataclass, field
 
@@ -13,9 +13,9 @@ from kraft.raft.ready import Persist
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who this node is. `cluster` is empty and `members` is () until the node has formed or joined a cluster.
+    """Who this node is. `cluster` is '' and `members` is () until the node has formed or joined a cluster.
 
-    `members` is the bootstrap list: the sorted members the cluster id was made from.
+    `members` are the founders of the cluster, sorted: the cluster id is made from them.
     """
 
     id: str
@@ -25,7 +25,7 @@ class Identity:
 
 
 class Transaction(msgspec.Struct, frozen=True, gc=False):
-    """What goes to disk in one commit: an identity when it changed, and the groups' writes in their order."""
+    """What one commit makes durable: (group, write) pairs in their order, and the identity if it changed."""
 
     writes: tuple[tuple[int, Persist], ...] = ()
     identity: Identity | None = None
@@ -33,10 +33,11 @@ class Transaction(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a data directory held at start.
+    """What a data directory held when the process started.
 
-    `checkpoints` has the state of every group that has a checkpoint; `fenced` the groups whose state is
-    known to be wrong. `starts` counts the starts of a process on this directory, this one included.
+    `groups` has the log of every group, `checkpoints` the last checkpoint and its keys of every group that
+    has one, `fenced` the groups whose state is known to be wrong. `starts` counts the processes that were
+    started on this directory, this one included.
     """
 
     identity: Identity
@@ -47,7 +48,10 @@ class Loaded:
 
 
 class Rows(msgspec.Struct, frozen=True, gc=False):
-    """A piece of a snapshot: encoded rows in the order of their keys. `last` is the last key of the piece."""
+    """A piece of a snapshot: encoded rows in the order of their keys.
+
+    `last` is the last key of the piece. `end` is true for the last piece of the snapshot.
+    """
 
     data: bytes
     last: bytes
@@ -56,7 +60,7 @@ class Rows(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A complete state file, durable and not in use yet: `raft.ready.Persist.state` switches to `number`."""
+    """A complete state file. It is durable, and in use once a `raft.ready.Persist` names its `number`."""
 
     number: int
     checkpoint: Checkpoint

@@ -45,6 +45,10 @@ class Replica:
         self.refuses = None
         self.auto = True  # entries are committed at once
 
+    @property
+    def leads(self):
+        return self.leader == self.id
+
     def term_at(self, index):
         assert self.first_index - 1 <= index <= self.last_index
         return self.term

@@ -56,8 +56,11 @@ class Story:
             self.events,  # type: ignore[arg-type]
             CheckpointSettings(**{**wanted, **settings}),  # type: ignore[arg-type]
             start,
-            lambda done: self.completed.append(done.base.index),
+            self,
         )
+
+    def checkpoint_completed(self, checkpoint: Checkpoint) -> None:
+        self.completed.append(checkpoint.base.index)
 
     def apply(self, count: int) -> "Story":
         for _ in range(count):

@@ -1,16 +1,20 @@
-"""When a replica copies its state to disk, and how much of the log it keeps behind the copy.
+"""When a replica writes its state to disk, and how much of the log before that checkpoint it keeps.
 
-The leader logs a marker when a checkpoint is due; every replica takes its checkpoint in the very moment it
-applies the marker, so that all of them can be compared. A marker that comes while a checkpoint still runs is
-passed over, and repeated when somebody waits for its checkpoint. The log is cut only behind a checkpoint that
-is durable, a little in every tick, and a tail stays for followers that were away for a moment.
+The leader logs a marker when a checkpoint is due. Every replica takes its checkpoint at the moment when it
+applies the marker, so that all checkpoints of one marker can be compared. A marker that arrives while a
+checkpoint is being written is passed over; it is repeated if a caller waits for its checkpoint.
+
+The log is cut only up to a durable checkpoint, a little in every tick. A tail of entries before the
+checkpoint stays for followers that were away for a moment.
 """
 
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
+from typing import Protocol
 
 from kraft.host.ports import Disk, HostObserver
 from kraft.kv.checkpoint import Capture, Checkpoint
@@ -20,17 +24,17 @@ from kraft.raft.log.log import entry_bytes
 from kraft.raft.membership.configuration import Base
 from kraft.raft.messages import Entry
 
-CUT_ENTRIES = 256  # in one tick: deleting them takes about a millisecond of the writer's time
-CUT_BYTES = 2 << 20  # the same for large ones, as far as their sizes are known
+CUT_ENTRIES = 256  # cut in one tick, at most: deleting them takes the writer about a millisecond
+CUT_BYTES = 2 << 20  # the same for large entries, as far as their sizes are known
 MARKS = 64  # places in the log whose size is remembered: bytes to keep are met within 2 %
-MARK_BYTES = 1 << 10  # between two of them at least
+MARK_BYTES = 1 << 10  # between two of them, at least
 
-Waiter = Callable[[int | DiskFull], None]  # gets the index of a checkpoint
+Waiter = Callable[[int | DiskFull], None]  # gets the index of a durable checkpoint, or DiskFull
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointSettings:
-    """As in the configuration's section `snapshot`; the interval is in seconds, 0 for never."""
+    """The bounds of the configuration's section `snapshot`. The interval is in seconds, 0 for never."""
 
     entries: int
     size: int
@@ -39,11 +43,15 @@ class CheckpointSettings:
     keep_bytes: int
 
 
-class Checkpoints:
-    """One group's. `last` is the newest durable one, None before the first.
+class CheckpointOwner(Protocol):
+    """The group, as `Checkpoints` sees it."""
 
-    `completed` is told of each that became durable.
-    """
+    def checkpoint_completed(self, checkpoint: Checkpoint) -> None:
+        """`checkpoint` is durable."""
+
+
+class Checkpoints:
+    """The checkpoints of one replica. `last` is the newest durable one, None before the first."""
 
     def __init__(
         self,
@@ -52,14 +60,14 @@ class Checkpoints:
         observer: HostObserver,
         settings: CheckpointSettings,
         checkpoint: Checkpoint | None,
-        completed: Callable[[Checkpoint], None],
+        owner: CheckpointOwner,
     ) -> None:
         self.last = checkpoint
         self._group = group
         self._disk = disk
         self._observer = observer
         self._settings = settings
-        self._completed = completed
+        self._owner = owner
         self._busy: Machine | None = None  # whose checkpoint is being written
         self._marked_index = checkpoint.base.index if checkpoint is not None else 0  # of the last marker
         self._marked_at = 0.0
@@ -73,14 +81,14 @@ class Checkpoints:
 
     @property
     def busy(self) -> bool:
-        """A checkpoint is being written."""
+        """Whether a checkpoint is being written."""
         return self._busy is not None
 
     def due(self, now: float, applied: int, machine: Machine) -> bool:
-        """Whether the leader should log a marker."""
+        """Whether the leader should log a marker. `applied` is the index of the last entry in `machine`."""
         settings = self._settings
         if not machine.keyspace.changed:
-            self._marked_at = now  # the time runs from the first change
+            self._marked_at = now  # the interval runs from the first change
         if self._busy is not None:
             return False
         if any(index <= applied for index, _ in self._waiting):
@@ -94,25 +102,25 @@ class Checkpoints:
         return bool(settings.interval) and now - self._marked_at >= settings.interval
 
     def applied(self, entry: Entry) -> None:
-        """An entry went into the state machine."""
+        """`entry` was applied to the state machine."""
         self._bytes += entry_bytes(entry)
         if self._bytes - self._noted >= self._note_every:
             self._noted = self._bytes
             self._sizes.append((entry.index, self._bytes))
 
     def marker(self, base: Base, machine: Machine, now: float) -> None:
-        """The marker at `base` was applied to `machine`: take the checkpoint, unless one is being written."""
+        """The marker at `base` was applied to `machine`: take a checkpoint, unless one is being written."""
         self._marked_index, self._marked_at, self._marked_bytes = base.index, now, self._bytes
         if self._busy is not None:
             return
         self._busy = machine
         capture = machine.capture(base)
-        self._disk.checkpoint(self._group, capture, lambda written: self._written(machine, capture, written))
+        self._disk.checkpoint(self._group, capture, partial(self._written, machine, capture))
 
     def when_durable(self, index: int, done: Waiter) -> None:
-        """Run `done` with the index of the first checkpoint at or above `index`, once it is durable.
+        """Call `done` with the index of the first checkpoint at or after `index`, once it is durable.
 
-        It gets DiskFull when the next one fails.
+        It gets `DiskFull` if a checkpoint fails before that.
         """
         self._waiting.append((index, done))
 
@@ -124,9 +132,9 @@ class Checkpoints:
         self._sizes.clear()
 
     def cut(self, base: int, held: int | None) -> int:
-        """Up to where the log may be cut in this tick; `base` is where it begins now.
+        """The index up to which the log may be cut in this tick. `base` is the index before its first entry.
 
-        `held`: a snapshot at this index is on its way, and its receiver will need what follows.
+        `held` is the index of a snapshot on its way: its receiver needs the entries after it.
         """
         if self.last is None:
             return base
@@ -142,8 +150,9 @@ class Checkpoints:
         return max(base, min(last, most, base + CUT_ENTRIES))
 
     def cut_to(self, base: int, keep: int) -> int:
-        """Cut, in the ticks to come, to `keep` entries behind the last checkpoint, below 0 as configured; how
-        many entries go by that.
+        """Over the next ticks, cut the log to `keep` entries before the last checkpoint.
+
+        A `keep` below 0 means: as configured. Returns the number of entries that are dropped.
         """
         if self.last is None:
             return 0
@@ -154,7 +163,7 @@ class Checkpoints:
         return max(0, kept - base)
 
     def _beyond_bytes(self) -> int:
-        """The highest remembered index with more than the bytes to keep behind it; 0 when there is none.
+        """The highest remembered index that has the bytes to keep after it; 0 if there is none.
 
         Entries that were in the log at the start are not counted: they stay until the other bound is met.
         """
@@ -164,7 +173,7 @@ class Checkpoints:
 
     def _written(self, machine: Machine, capture: Capture, checkpoint: Checkpoint | None) -> None:
         if self._busy is not machine:
-            return  # a snapshot has taken the place of that machine
+            return  # a snapshot has replaced that machine
         self._busy = None
         if checkpoint is None:
             machine.keyspace.give_back(capture.changes)
@@ -176,6 +185,6 @@ class Checkpoints:
         self.last = checkpoint
         ready = [done for index, done in self._waiting if index <= checkpoint.base.index]
         self._waiting = [(index, done) for index, done in self._waiting if index > checkpoint.base.index]
-        self._completed(checkpoint)
+        self._owner.checkpoint_completed(checkpoint)
         for done in ready:
             done(checkpoint.base.index)

@@ -83,9 +83,7 @@ class Group:
         self._context = context
         self.state = state = AppliedState(machine, 0 if checkpoint is None else checkpoint.base.index)
         self.requests = Requests(id, node, state, context, timing, first_request)
-        self._checkpoints = Checkpoints(
-            id, context.disk, context.observer, checkpoints, checkpoint, self._checkpoint_completed
-        )
+        self._checkpoints = Checkpoints(id, context.disk, context.observer, checkpoints, checkpoint, self)
         self.applier = Applier(id, node, state, self.requests, self._checkpoints, context, timing.batch_bytes)
         self._sending = SnapshotSender(
             id,
@@ -288,7 +286,8 @@ class Group:
 
     # -- apply ----------------------------------------------------------------------------------------
 
-    def _checkpoint_completed(self, checkpoint: Checkpoint) -> None:
+    def checkpoint_completed(self, checkpoint: Checkpoint) -> None:
+        """A checkpoint is durable: compare it, and send it to the replicas that wait for one."""
         self.consistency.completed(checkpoint)
         self._sending.checkpointed()
         self._context.turns.wake(self.id)

@@ -101,7 +101,7 @@ class MembershipChanges:
 
         `done` gets 'OK', or an exception: `AdminRefused` or `NotLeader` (nothing was done), or `Uncertain`.
         """
-        if not self._leads:
+        if not self._raft.state.leads:
             self._clock.call_later(0, partial(done, self._not_leader()))
         elif len(self.pending) >= COMMANDS_MAX:
             refusal = AdminRefused(f"{COMMANDS_MAX} changes of the members wait: repeat this one later")
@@ -115,7 +115,7 @@ class MembershipChanges:
         if state.configuration_index <= state.commit:
             self._committed = state.configuration
         self._follow_up(now)
-        if not self._leads:
+        if not self._raft.state.leads:
             self._refuse_pending(self._not_leader())  # the callers ask again at the new leader
             self._health.clear()
             self._promotion.clear()
@@ -134,10 +134,6 @@ class MembershipChanges:
         self._refuse_pending(Stopping())
         if self._logged is not None:
             self._answer(self._logged, Uncertain())
-
-    @property
-    def _leads(self) -> bool:
-        return self._raft.state.leader == self._raft.state.id
 
     @property
     def _idle(self) -> bool:
@@ -163,7 +159,7 @@ class MembershipChanges:
             return
         if logged.committed(self._raft):
             self._answer(logged, "OK")
-        elif not self._leads or self._raft.state.term != logged.term or now >= logged.deadline:
+        elif not self._raft.state.leads or self._raft.state.term != logged.term or now >= logged.deadline:
             self._answer(logged, Uncertain())
 
     def _answer(self, logged: _LoggedChange, outcome: AdminOutcome) -> None:
