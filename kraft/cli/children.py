@@ -16,8 +16,8 @@ from pathlib import Path
 
 from kraft.cli import membership
 from kraft.cli.failure import Failure
-from kraft.cli.local_cluster import Node, find, present
-from kraft.cli.membership import Membership
+from kraft.cli.local_cluster import LocalNode, find, present
+from kraft.cli.membership import ClusterMembership
 
 WATCH_INTERVAL_SECONDS = 0.1
 MEMBERS_INTERVALS = 10  # between two looks at who belongs to the cluster
@@ -37,7 +37,7 @@ class Departures:
         self._seen: set[str] = set()
         self._absent: dict[str, int] = {}
 
-    def look(self, nodes: Iterable[Node], members: Membership) -> list[Node]:
+    def look(self, nodes: Iterable[LocalNode], members: ClusterMembership) -> list[LocalNode]:
         """Those of `nodes` that are members no more."""
         gone = []
         for node in nodes:
@@ -55,7 +55,7 @@ class Departures:
 class Children:
     """The processes of the nodes, as far as this command started them and has not seen them end."""
 
-    def __init__(self, folder: Path, nodes: Iterable[Node], say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, nodes: Iterable[LocalNode], say: Callable[[str], None]) -> None:
         self.nodes = list(nodes)
         self._folder = folder
         self._say = say
@@ -68,7 +68,7 @@ class Children:
         for node in self.nodes:
             self._start(node)
 
-    def _start(self, node: Node) -> None:
+    def _start(self, node: LocalNode) -> None:
         # No node can be behind an old pid file, as the ports are free; but its number may be in use again,
         # and then twistd would refuse to start.
         node.pidfile.unlink(missing_ok=True)
@@ -149,7 +149,7 @@ class Children:
                 process.kill()
                 process.wait()
 
-    def _ended(self) -> list[tuple[Node, str]]:
+    def _ended(self) -> list[tuple[LocalNode, str]]:
         """Nodes whose process has ended since the last call, and how; they leave the watch."""
         ended = []
         for node in self.nodes:
@@ -180,7 +180,7 @@ def terminate(pid: int) -> None:
         os.kill(pid, signal.SIGTERM)
 
 
-def restarted_by_hand(node: Node) -> int | None:
+def restarted_by_hand(node: LocalNode) -> int | None:
     """The process of this very node that somebody started after its first one died, where /proc can tell."""
     try:
         pid = int(node.pidfile.read_text())

@@ -21,11 +21,11 @@ from kraft.cli.local_cluster import (
     BASE_PORT_MAX,
     NODES_DEFAULT,
     NODES_MAX,
-    Node,
+    LocalNode,
     find_or_create,
     refuse_taken_ports,
 )
-from kraft.cli.membership import Membership
+from kraft.cli.membership import ClusterMembership
 
 DESCRIPTION = """\
 Starts a cluster on this machine and stays in the foreground. Node i is called Ki, keeps its files in DIR/Ki
@@ -109,7 +109,7 @@ def run(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _without_data(node: Node) -> str:
+def _without_data(node: LocalNode) -> str:
     """What to do for a node that was deleted, or written and never added."""
     return (
         f"{node.id} has no data and waits in standby. If the cluster still counts it as a member:"
@@ -117,7 +117,7 @@ def _without_data(node: Node) -> str:
     )
 
 
-def announce(nodes: list[Node]) -> None:
+def announce(nodes: list[LocalNode]) -> None:
     """The line that scripts wait for, and what a person may try next."""
     first, last = nodes[0], nodes[-1]
     _say("ready " + " ".join(f"{node.id}=127.0.0.1:{node.client_port}" for node in nodes))
@@ -132,7 +132,7 @@ Try, in another terminal:
 Files are in {_shown(first.folder.parent)}. Ctrl-C stops all nodes.""")
 
 
-def announce_added(node: Node, members: Membership) -> None:
+def announce_added(node: LocalNode, members: ClusterMembership) -> None:
     """What a person may try once the cluster is larger."""
     voters, port = members.voters, members.address[1]
     _say(f"""{node.id} votes: {len(voters)} voters ({" ".join(voters)}), {_majority(len(voters))}

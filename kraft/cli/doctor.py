@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from kraft.cli.checks import cluster, files, machine, network
-from kraft.cli.checks.finding import LEVELS, OK, PROBLEM, WARNING, Bounded, Finding
+from kraft.cli.checks.result import LEVELS, OK, PROBLEM, WARNING, Bounded, CheckResult
 from kraft.cli.checks.subject import Subject, look_at
 from kraft.config import Config, ConfigError, load
 
@@ -34,7 +34,7 @@ ports, peers, cluster (quorum, leader, members), versions. docs/doctor.md says w
 exit status: 0 no problem (warnings count with --strict); 1 a problem; 2 wrong usage
 """
 
-Check = Callable[[Subject], Iterable[Finding]]
+Check = Callable[[Subject], Iterable[CheckResult]]
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("node", cluster.node),
     ("directory", files.directory),
@@ -48,7 +48,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("cluster", cluster.cluster),
     ("versions", cluster.versions),
 )
-_Found = tuple[str, Finding]  # with the name of its check
+_Found = tuple[str, CheckResult]  # with the name of its check
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -98,9 +98,9 @@ def examine(file: str) -> Iterator[_Found]:
         config = load(file)
     except ConfigError as error:
         again = f"kraft check-config {file}"
-        yield from (("config", Finding(PROBLEM, str(problem), again)) for problem in error.problems)
+        yield from (("config", CheckResult(PROBLEM, str(problem), again)) for problem in error.problems)
         return
-    yield "config", Finding(OK, f"{file}: node {config.node.id}, {_members(config)}")
+    yield "config", CheckResult(OK, f"{file}: node {config.node.id}, {_members(config)}")
     try:
         subject = Bounded(partial(look_at, file, config)).result(time.monotonic() + LOOK_SECONDS)
     except Exception as error:
@@ -116,7 +116,7 @@ def _members(config: Config) -> str:
     return f"members {members}" if members else alone
 
 
-def _made(check: Check, subject: Subject) -> list[Finding]:
+def _made(check: Check, subject: Subject) -> list[CheckResult]:
     """What the check finds; that it fails, or does not end, is a finding too."""
     try:
         return Bounded(lambda: list(check(subject))).result(time.monotonic() + CHECK_SECONDS)
@@ -124,13 +124,13 @@ def _made(check: Check, subject: Subject) -> list[Finding]:
         return [_failed(error, CHECK_SECONDS, subject.file)]
 
 
-def _failed(error: Exception, seconds: float, file: str) -> Finding:
+def _failed(error: Exception, seconds: float, file: str) -> CheckResult:
     if isinstance(error, TimeoutError):
         text = f"did not end within {seconds:g} s: something hangs"
-        return Finding(PROBLEM, text, "dmesg | tail; uptime")
+        return CheckResult(PROBLEM, text, "dmesg | tail; uptime")
     if isinstance(error, PermissionError):
-        return Finding(WARNING, f"could not be looked at: {error}", f"sudo kraft doctor {file}")
-    return Finding(WARNING, f"could not be looked at: {type(error).__name__}: {error}")
+        return CheckResult(WARNING, f"could not be looked at: {error}", f"sudo kraft doctor {file}")
+    return CheckResult(WARNING, f"could not be looked at: {type(error).__name__}: {error}")
 
 
 # -- what is said -------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def _failed(error: Exception, seconds: float, file: str) -> Finding:
 _WIDTH = max(map(len, LEVELS)), max(len("config"), *(len(name) for name, _ in CHECKS))
 
 
-def lines(name: str, finding: Finding) -> Iterator[str]:
+def lines(name: str, finding: CheckResult) -> Iterator[str]:
     """One finding for people; what to type next stands below."""
     yield f"{finding.level:<{_WIDTH[0]}}  {name:<{_WIDTH[1]}}  {finding.text}"
     if finding.command:

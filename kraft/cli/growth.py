@@ -12,8 +12,8 @@ from pathlib import Path
 from kraft.cli import local_cluster, membership
 from kraft.cli.client import Client, ErrorReply
 from kraft.cli.failure import Failure
-from kraft.cli.local_cluster import Node
-from kraft.cli.membership import Membership
+from kraft.cli.local_cluster import LocalNode
+from kraft.cli.membership import ClusterMembership
 from kraft.cli.status import ask as ask_status
 
 POLL_SECONDS = 0.1
@@ -26,7 +26,7 @@ TELL_SECONDS = 1.0  # between two lines about the same thing
 Say = Callable[[str], None]
 
 
-def add_node(folder: Path, base_port: int | None, say: Say) -> tuple[Node, Membership]:
+def add_node(folder: Path, base_port: int | None, say: Say) -> tuple[LocalNode, ClusterMembership]:
     """Add a node to the cluster in `folder` and wait until it votes. Failure says how to go on."""
     nodes = local_cluster.find(folder, base_port)
     members = _ask(nodes)
@@ -44,24 +44,24 @@ def add_node(folder: Path, base_port: int | None, say: Say) -> tuple[Node, Membe
     return node, _follow(nodes, node, say)
 
 
-def _ask(nodes: list[Node]) -> Membership | None:
+def _ask(nodes: list[LocalNode]) -> ClusterMembership | None:
     return membership.ask(("127.0.0.1", node.client_port) for node in nodes)
 
 
-def _unfinished(nodes: list[Node], members: Membership) -> Node | None:
+def _unfinished(nodes: list[LocalNode], members: ClusterMembership) -> LocalNode | None:
     """A node that an earlier run has written, and that no cluster has taken yet."""
     waiting = (node for node in nodes if node.standby and node.id not in members.kinds)
     return next((node for node in waiting if _belongs_nowhere(node)), None)
 
 
-def _belongs_nowhere(node: Node) -> bool:
+def _belongs_nowhere(node: LocalNode) -> bool:
     if not node.data.exists():
         return True
     answer = ask_status(node.id, f"127.0.0.1:{node.http_port}", membership.ASK_SECONDS)
     return answer.status is not None and not answer.status["cluster"]
 
 
-def _wait_until_up(node: Node) -> None:
+def _wait_until_up(node: LocalNode) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         try:
@@ -76,7 +76,7 @@ def _wait_until_up(node: Node) -> None:
     )
 
 
-def _order(nodes: list[Node], node: Node) -> None:
+def _order(nodes: list[LocalNode], node: LocalNode) -> None:
     """KRAFT ADD, until the cluster has the node as a member."""
     deadline = time.monotonic() + ADD_SECONDS
     trouble = "no leader is known"
@@ -99,7 +99,7 @@ def _order(nodes: list[Node], node: Node) -> None:
     raise Failure(f"the cluster did not take {node.id}, which runs: {trouble}\nTry `kraft demo --add` again")
 
 
-def _follow(nodes: list[Node], node: Node, say: Say) -> Membership:
+def _follow(nodes: list[LocalNode], node: LocalNode, say: Say) -> ClusterMembership:
     """Tell how the new node catches up, until it votes."""
     told, told_at = "", 0.0
     news_at = time.monotonic()
@@ -119,7 +119,7 @@ def _follow(nodes: list[Node], node: Node, say: Say) -> Membership:
     )
 
 
-def progress(id_: str, members: Membership | None) -> str:
+def progress(id_: str, members: ClusterMembership | None) -> str:
     """What is known of a node on its way to a vote, in words."""
     if members is None:
         return f"{id_}: no leader is known just now"

@@ -22,7 +22,7 @@ BASE_PORT_MAX = 65_535 - 20 - NODES_MAX
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class LocalNode:
     """One node: its folder, and its ports on 127.0.0.1."""
 
     id: str
@@ -69,7 +69,7 @@ class Node:
         yield "HTTP", self.http_port
 
 
-def find_or_create(folder: Path, count: int | None, base_port: int | None) -> list[Node]:
+def find_or_create(folder: Path, count: int | None, base_port: int | None) -> list[LocalNode]:
     """The nodes that `folder` holds, or new ones written there; None stands for an option that was not given.
 
     A founding node whose folder was deleted gets its file again. As its identity is gone, it waits for the
@@ -97,7 +97,7 @@ def find_or_create(folder: Path, count: int | None, base_port: int | None) -> li
     return [_as_configured(node) for node in nodes]
 
 
-def find(folder: Path, base_port: int | None = None) -> list[Node]:
+def find(folder: Path, base_port: int | None = None) -> list[LocalNode]:
     """The nodes of the cluster in `folder`, which has to exist, as far as they have a file."""
     files = _files(folder)
     if not files:
@@ -113,7 +113,7 @@ def present(folder: Path) -> set[str]:
     return {file.parent.name for file in _files(folder) if not (file.parent / REMOVED).exists()}
 
 
-def create_standby(folder: Path, members: Collection[str] = ()) -> Node:
+def create_standby(folder: Path, members: Collection[str] = ()) -> LocalNode:
     """The next node: the first whose folder is not there, with a file that lets it wait to be added.
 
     Not one of `members`: whose folder is lost is to be replaced, not added.
@@ -160,15 +160,15 @@ def _refuse_change(folder: Path, held: str, same: bool, otherwise: str) -> None:
         raise Failure(f"{folder} holds a cluster of {held}, {otherwise}")
 
 
-def lay_out(folder: Path, count: int, base_port: int) -> list[Node]:
+def lay_out(folder: Path, count: int, base_port: int) -> list[LocalNode]:
     """The nodes of a cluster: folders, and ports by the rule base + i, + 10 + i, + 20 + i."""
     return [
-        Node(f"K{i}", folder / f"K{i}", base_port + i, base_port + 10 + i, base_port + 20 + i)
+        LocalNode(f"K{i}", folder / f"K{i}", base_port + i, base_port + 10 + i, base_port + 20 + i)
         for i in range(1, count + 1)
     ]
 
 
-def write(nodes: list[Node], among: list[Node] | None = None) -> list[Node]:
+def write(nodes: list[LocalNode], among: list[LocalNode] | None = None) -> list[LocalNode]:
     """Write the configuration files of `nodes`, members of the cluster `among` (themselves); returns them."""
     try:
         for node in nodes:
@@ -182,7 +182,7 @@ def write(nodes: list[Node], among: list[Node] | None = None) -> list[Node]:
     return nodes
 
 
-def render_config(node: Node, members: Iterable[Node]) -> str:
+def render_config(node: LocalNode, members: Iterable[LocalNode]) -> str:
     """The YAML of one node. Paths in it are relative to it, so the cluster's folder may be moved."""
     listed = "".join(f'    {member.id}: "127.0.0.1:{member.peer_port}"\n' for member in members)
     cluster = "  standby: true\n" if node.standby else f"  members:\n{listed}"
@@ -201,7 +201,7 @@ http:
 """
 
 
-def refuse_taken_ports(nodes: Iterable[Node]) -> None:
+def refuse_taken_ports(nodes: Iterable[LocalNode]) -> None:
     """Fail, naming the port, before anything is started."""
     for node in nodes:
         for use, port in node.ports():
@@ -228,7 +228,7 @@ def _load(path: Path) -> Config:
         raise Failure(str(error)) from error
 
 
-def _as_configured(node: Node) -> Node:
+def _as_configured(node: LocalNode) -> LocalNode:
     """The node with the ports of its file, which may have been edited."""
     config = _load(node.config)
     peer, client, http = (

@@ -11,7 +11,7 @@ Address = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Membership:
+class ClusterMembership:
     """`kinds` has voter or learner for every member id; `lags` how many entries it is behind, if known.
 
     `snapshots` has (bytes sent, bytes of all) for members that the leader sends one to.
@@ -29,7 +29,7 @@ class Membership:
         return sorted(id_ for id_, kind in self.kinds.items() if kind == "voter")
 
 
-def ask(addresses: Iterable[Address]) -> Membership | None:
+def ask(addresses: Iterable[Address]) -> ClusterMembership | None:
     """From the leader that the first of these client ports knows; None when no leader answers."""
     for address in addresses:
         try:
@@ -52,7 +52,7 @@ def _leader(address: Address) -> Address:
     return host.strip("[]"), int(port)
 
 
-def understood(status: Value, members: Value, address: Address) -> Membership:
+def understood(status: Value, members: Value, address: Address) -> ClusterMembership:
     """From the replies to KRAFT STATUS and KRAFT MEMBERS. Raises TypeError, KeyError or ValueError."""
     if not isinstance(status, dict):
         raise TypeError("KRAFT STATUS answers a map")
@@ -62,7 +62,7 @@ def understood(status: Value, members: Value, address: Address) -> Membership:
         id_, lag = str(member["id"]), member["lag"]
         kinds[id_] = str(member["kind"])
         lags[id_] = lag if isinstance(lag, int) else None
-    return Membership(str(status["node"]), address, kinds, lags, _snapshots(status["groups"]))
+    return ClusterMembership(str(status["node"]), address, kinds, lags, _snapshots(status["groups"]))
 
 
 def _snapshots(groups: Value) -> dict[str, tuple[int, int]]:

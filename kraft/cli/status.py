@@ -12,10 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from kraft.web.findings import DISK_FULL, WARN, verdict
+from kraft.web.findings import DISK_FULL, WARN, diagnose
 from kraft.web.report import NotAReport, decode
-from kraft.web.view import Answer as Seen
-from kraft.web.view import View
+from kraft.web.view import ClusterView, MemberReport
 
 DEFAULT_ADDRESS = "127.0.0.1:10021"
 TIMEOUT_DEFAULT_SECONDS = 2.0
@@ -39,7 +38,7 @@ exit status: 0 every node answers, is well and knows a leader; 1 not so; 2 wrong
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StatusReply:
     """What one node said. Exactly one of `status` (the JSON of /status) and `error` is there.
 
     `name` is the node's id where known, else ''; `address` is '' for a member that nobody has an address of.
@@ -115,16 +114,16 @@ def run(chosen: argparse.Namespace) -> int:
     return 0 if healthy else 1
 
 
-def ask_all(targets: Sequence[tuple[str, str]], timeout: float) -> list[Answer]:
+def ask_all(targets: Sequence[tuple[str, str]], timeout: float) -> list[StatusReply]:
     """The answers of (name, address) pairs, asked together, in the order given."""
     with ThreadPoolExecutor(CONCURRENT_MAX) as pool:
         return list(pool.map(lambda target: ask(target[0], target[1], timeout), targets))
 
 
-def ask(name: str, address: str, timeout: float) -> Answer:
+def ask(name: str, address: str, timeout: float) -> StatusReply:
     """GET /status of one node. Never raises for what the network or the other side does."""
     if not address:
-        return Answer(name, address, error="no address known")
+        return StatusReply(name, address, error="no address known")
     host, _, port = address.rpartition(":")
     connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=timeout)
     try:
@@ -132,23 +131,23 @@ def ask(name: str, address: str, timeout: float) -> Answer:
         response = connection.getresponse()
         body = response.read(ANSWER_MAX_BYTES)
         if response.status != http.HTTPStatus.OK:
-            return Answer(name, address, error=f"HTTP {response.status} {response.reason}")
+            return StatusReply(name, address, error=f"HTTP {response.status} {response.reason}")
         return _understood(name, address, body)
     except (OSError, http.client.HTTPException) as error:
-        return Answer(name, address, error=getattr(error, "strerror", None) or str(error) or "no answer")
+        return StatusReply(name, address, error=getattr(error, "strerror", None) or str(error) or "no answer")
     finally:
         connection.close()
 
 
-def _understood(name: str, address: str, body: bytes) -> Answer:
+def _understood(name: str, address: str, body: bytes) -> StatusReply:
     """The answer, if it has what this command shows."""
     try:
-        return Answer(decode(body).status.node, address, json.loads(body))
+        return StatusReply(decode(body).status.node, address, json.loads(body))
     except NotAReport:
-        return Answer(name, address, error="not a kraft node's answer")
+        return StatusReply(name, address, error="not a kraft node's answer")
 
 
-def others(answers: Iterable[Answer]) -> list[tuple[str, str]]:
+def others(answers: Iterable[StatusReply]) -> list[tuple[str, str]]:
     """(id, HTTP address) of the members that the answers name and that have not answered themselves."""
     asked = {answer.name for answer in answers} | {answer.address for answer in answers}
     found: dict[str, str] = {}
@@ -177,7 +176,7 @@ def table_rows(status: dict[str, Any]) -> list[tuple[str, ...]]:
     return rows or [(*start, *("-",) * 7)]
 
 
-def render(answers: Sequence[Answer]) -> list[str]:
+def render(answers: Sequence[StatusReply]) -> list[str]:
     """The lines for people: a table, then what is wrong, node by node, or that all is well."""
     rows: list[tuple[str, ...]] = [HEADINGS]
     for answer in answers:
@@ -195,22 +194,22 @@ def render(answers: Sequence[Answer]) -> list[str]:
     return [*lines, "", *notes, *warnings, *(troubles or [end])]
 
 
-def _warnings(answers: Sequence[Answer]) -> list[str]:
+def _warnings(answers: Sequence[StatusReply]) -> list[str]:
     """What the page finds in the answers of nodes that serve, with the command to give next."""
     seen = [
-        Seen(each.name, each.address, report, last=report)
+        MemberReport(each.name, each.address, report, last=report)
         for each in answers
         if each.status is not None and (report := decode(json.dumps(each.status).encode()))
     ]
     if not seen or seen[0].report is None:
         return []
-    found = verdict(View(seen[0].report, tuple(seen))).findings
+    found = diagnose(ClusterView(seen[0].report, tuple(seen))).findings
     serving = {each.name for each in answers if each.healthy}
     told = [each for each in found if each.severity == WARN and each.subject in serving]
     return [f"{each.subject}: {each.text}{each.command and f' ({each.command})'}" for each in told]
 
 
-def _notes(answer: Answer) -> Iterator[str]:
+def _notes(answer: StatusReply) -> Iterator[str]:
     """What is under way: told by the leader of a group, but for snapshots, which their receiver tells."""
     for group in (answer.status or {}).get("groups", ()):
         name = f"group {group['group']}"
@@ -236,7 +235,7 @@ def _changes(name: str, group: dict[str, Any]) -> Iterator[str]:
         yield f"{name}: leadership is being given to {group['transferring']}"
 
 
-def _trouble(answer: Answer) -> str:
+def _trouble(answer: StatusReply) -> str:
     if answer.status is None:
         return answer.error
     if answer.healthy:

@@ -190,7 +190,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Listener:
+class ListenAddress:
     """The parts of an endpoint string that configuration needs. `port` is None where there is none."""
 
     kind: str
@@ -214,7 +214,7 @@ def split_address(text: str) -> tuple[str, int]:
     return host, _port(port, least=1)
 
 
-def split_endpoint(text: str) -> Listener:
+def split_endpoint(text: str) -> ListenAddress:
     """The parts of a Twisted endpoint string; ValueError says what would be right."""
     kind, colon, rest = text.partition(":")
     if not colon or kind not in ENDPOINT_KINDS:
@@ -225,16 +225,16 @@ def split_endpoint(text: str) -> Listener:
     if kind == "systemd":
         if ("name" in keywords) == ("index" in keywords) or "domain" not in keywords:
             raise ValueError("a systemd endpoint is written like systemd:domain=INET:name=client")
-        return Listener(kind, None, "")
+        return ListenAddress(kind, None, "")
     first = positional[0] if positional else keywords.get("address" if kind == "unix" else "port", "")
     if kind == "unix":
         if not first:
             raise ValueError("a unix endpoint needs a path, like unix:/run/kraft/client.sock")
-        return Listener(kind, None, "")
+        return ListenAddress(kind, None, "")
     interface = keywords.get("interface", "")
     if interface and interface != "localhost" and not _is_ip(interface):
         raise ValueError(f"interface {_quoted(interface)} is not an IP address; write one, like 127.0.0.1")
-    return Listener(kind, _port(first, least=0), interface)
+    return ListenAddress(kind, _port(first, least=0), interface)
 
 
 def is_loopback(host: str) -> bool:

@@ -42,7 +42,7 @@ from kraft.telemetry.telemetry import Telemetry
 from kraft.transport.endpoints import endpoints
 from kraft.transport.limits import LinkLimits
 from kraft.transport.links import Links
-from kraft.web.fetching import Fetcher
+from kraft.web.fetcher import Fetcher
 from kraft.web.site import site
 
 SWITCH_INTERVAL = (

@@ -21,7 +21,7 @@ class Receiver(Protocol):
         """
 
     def link_up(self, peer: str, hello: Hello) -> None:
-        """The link to `peer` is open. If it replaces another one, `link_down` was called for that one first."""
+        """The link to `peer` is open. If it replaces another one, `link_down` has been called for that."""
 
     def link_down(self, peer: str, closed_by_peer: bool) -> None:
         """The link to `peer` is gone. `closed_by_peer`: the peer's process or system closed it; False if this

@@ -16,7 +16,7 @@ from kraft.telemetry.recent.history import (
     quantile_ms,
     traffic,
 )
-from kraft.web.view import View
+from kraft.web.view import ClusterView
 
 SETTLE_SECONDS = 2  # a round takes up to one, and clocks are not quite equal
 CLASSES = ("read", "write")  # what clients wait for
@@ -40,7 +40,7 @@ class Charts:
         return Charts(self.newest, {name: col[len(col) - count :] for name, col in self.columns.items()})
 
 
-def charts(view: View) -> Charts:
+def charts(view: ClusterView) -> Charts:
     """Of all nodes that have told something, up to `SETTLE_SECONDS` before this node's newest second."""
     histories = _histories(view)
     newest = _newest(view)
@@ -53,7 +53,7 @@ def charts(view: View) -> Charts:
     return Charts(newest, columns)
 
 
-def averages(view: View) -> Mapping[str, tuple[Traffic, ...]]:
+def averages(view: ClusterView) -> Mapping[str, tuple[Traffic, ...]]:
     """By class, over each of `WINDOWS`: the charts in figures, and the classes that have no chart."""
     histories, newest = _histories(view), _newest(view)
     names = {name: None for history in histories for name in history.classes}
@@ -73,11 +73,11 @@ def summed(histories: Iterable[History], name: str, newest: int) -> Sequence[Col
     return [added(columns) if columns else () for columns in seconds]
 
 
-def _histories(view: View) -> list[History]:
+def _histories(view: ClusterView) -> list[History]:
     told = (answer.last.facts.history for answer in view.answers if answer.last is not None)
     return [history for history in told if history is not None]
 
 
-def _newest(view: View) -> int:
+def _newest(view: ClusterView) -> int:
     own = view.own.facts.history
     return own.newest - SETTLE_SECONDS if own is not None else 0

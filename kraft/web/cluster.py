@@ -16,7 +16,7 @@ from kraft.node.status import MemberStatus
 from kraft.web.limits import ROUND_SECONDS
 from kraft.web.ports import Fetch
 from kraft.web.report import NotAReport, Report, decode
-from kraft.web.view import Answer, View
+from kraft.web.view import ClusterView, MemberReport
 
 ASKED_PATH = "/status?full"
 
@@ -28,7 +28,7 @@ class Cluster:
         self._own = own
         self._fetch = fetch
         self._clock = clock
-        self._answers: dict[str, Answer] = {}  # of the members of today, but for this node
+        self._answers: dict[str, MemberReport] = {}  # of the members of today, but for this node
         self._asked: dict[str, Deferred[None]] = {}  # no answer yet
         self._round_at = -ROUND_SECONDS
 
@@ -36,15 +36,17 @@ class Cluster:
         """Group, term and leader as this node knows them: what to hurry for."""
         return [(group.group, group.term, group.leader) for group in self._own().status.groups]
 
-    def view(self) -> View:
+    def view(self) -> ClusterView:
         """As known now."""
         own = self._own()
         status = own.status
-        answers = [Answer(status.node, status.http, own, last=own)]
+        answers = [MemberReport(status.node, status.http, own, last=own)]
         for member in _others(own):
             known = self._answers.get(member.id)
-            answers.append(replace(known, address=member.http) if known else Answer(member.id, member.http))
-        return View(own, tuple(sorted(answers, key=lambda answer: answer.id)))
+            answers.append(
+                replace(known, address=member.http) if known else MemberReport(member.id, member.http)
+            )
+        return ClusterView(own, tuple(sorted(answers, key=lambda answer: answer.id)))
 
     def refresh(self, *, hurry: bool = False) -> Deferred[None]:
         """Ask all others, unless that was done a moment ago; fires when the last one answered or failed.
@@ -83,7 +85,7 @@ class Cluster:
             if (report.status.node, report.status.cluster) != (member.id, cluster):
                 self._failed(member.id, member.http, f"node {report.status.node!r} answers there instead")
                 return
-            self._answers[member.id] = Answer(member.id, member.http, report, last=report)
+            self._answers[member.id] = MemberReport(member.id, member.http, report, last=report)
 
         def failed(failure: Failure) -> None:
             self._failed(member.id, member.http, str(failure.value) or type(failure.value).__name__)
@@ -96,7 +98,7 @@ class Cluster:
 
     def _failed(self, id_: str, address: str, error: str) -> None:
         before = self._answers.get(id_)
-        self._answers[id_] = Answer(id_, address, None, error, before.last if before else None)
+        self._answers[id_] = MemberReport(id_, address, None, error, before.last if before else None)
 
 
 def _others(own: Report) -> list[MemberStatus]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from kraft.node.status import GroupStatus
 from kraft.web import overview
 from kraft.web.report import Report
-from kraft.web.view import Answer, View
+from kraft.web.view import ClusterView, MemberReport
 
 DISK_FULL = "its disk is full: it neither votes nor takes writes; with room again it goes on by itself"
 BAD, WARN, NOTE = "bad", "warn", "note"  # does not serve; serves, but look; is under way
@@ -35,7 +35,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Diagnosis:
     """The one line for a tired person, and everything behind it, worst first."""
 
     severity: str  # 'good', or that of the worst finding that is not a note
@@ -43,14 +43,14 @@ class Verdict:
     findings: tuple[Finding, ...]
 
 
-def verdict(view: View) -> Verdict:
+def diagnose(view: ClusterView) -> Diagnosis:
     """Of the whole cluster."""
     found = sorted(_all(view), key=lambda finding: (BAD, WARN, NOTE).index(finding.severity))
     worst = found[0].severity if found and found[0].severity != NOTE else "good"
-    return Verdict(worst, _headline(view, worst), tuple(found))
+    return Diagnosis(worst, _headline(view, worst), tuple(found))
 
 
-def _headline(view: View, worst: str) -> str:
+def _headline(view: ClusterView, worst: str) -> str:
     if worst == "good":
         asked = sum(answer.report is not None or bool(answer.error) for answer in view.answers)
         if asked < len(view.answers):
@@ -66,16 +66,16 @@ def _headline(view: View, worst: str) -> str:
     return "The cluster serves, but look at this"
 
 
-def _thin(view: View, group: GroupStatus) -> bool:
+def _thin(view: ClusterView, group: GroupStatus) -> bool:
     """Fewer voters are there than there should be, and each that is left is needed."""
-    return overview.spare(view, group) == 0 and not set(group.voters) <= overview.alive(view)
+    return overview.spare_voters(view, group) == 0 and not set(group.voters) <= overview.alive(view)
 
 
 def _nodes(count: int) -> str:
     return "1 node answers" if count == 1 else f"{count} nodes answer"
 
 
-def _all(view: View) -> Iterator[Finding]:
+def _all(view: ClusterView) -> Iterator[Finding]:
     for group in overview.groups(view):
         yield from _group(view, group)
     for answer in view.answers:
@@ -89,7 +89,7 @@ def _all(view: View) -> Iterator[Finding]:
 # -- nodes --------------------------------------------------------------------------------------------
 
 
-def _silent(view: View, answer: Answer) -> Finding:
+def _silent(view: ClusterView, answer: MemberReport) -> Finding:
     severity = WARN if overview.majority(view) else BAD
     text = f"does not answer: {answer.error}"
     if answer.id in overview.connected(view):
@@ -99,7 +99,7 @@ def _silent(view: View, answer: Answer) -> Finding:
     return Finding(severity, answer.id, text, command)
 
 
-def _node(view: View, report: Report) -> Iterator[Finding]:
+def _node(view: ClusterView, report: Report) -> Iterator[Finding]:
     status = report.status
     fenced = any(group.fenced for group in status.groups)
     if status.problem:
@@ -126,7 +126,7 @@ def _node(view: View, report: Report) -> Iterator[Finding]:
     yield from _transfers(report)
 
 
-def _links(view: View, report: Report) -> Iterator[Finding]:
+def _links(view: ClusterView, report: Report) -> Iterator[Finding]:
     """Between nodes that both answer; a silent one is told of anyway."""
     answering = {each.status.node for each in view.reports}
     for member in report.status.members:
@@ -144,7 +144,7 @@ def _transfers(report: Report) -> Iterator[Finding]:
                 yield Finding(NOTE, report.status.node, text)
 
 
-def _versions(view: View) -> Iterator[Finding]:
+def _versions(view: ClusterView) -> Iterator[Finding]:
     versions: dict[str, list[str]] = {}
     for report in view.reports:
         versions.setdefault(report.status.version, []).append(report.status.node)
@@ -156,9 +156,9 @@ def _versions(view: View) -> Iterator[Finding]:
 # -- groups -------------------------------------------------------------------------------------------
 
 
-def _group(view: View, group: GroupStatus) -> Iterator[Finding]:
+def _group(view: ClusterView, group: GroupStatus) -> Iterator[Finding]:
     name = f"group {group.group}"
-    voters, spare = len(group.voters), overview.spare(view, group)
+    voters, spare = len(group.voters), overview.spare_voters(view, group)
     if spare < 0:
         need = voters // 2 + 1
         text = f"{need + spare} of {voters} voters answer, {need} are needed to write or read"
@@ -194,11 +194,11 @@ def _changes(name: str, leader: GroupStatus) -> Iterator[Finding]:
         yield Finding(NOTE, name, f"leadership is being given to {leader.transferring}")
 
 
-def _fenced(view: View, group: int) -> Iterator[bool]:
+def _fenced(view: ClusterView, group: int) -> Iterator[bool]:
     return (each.fenced for report in view.reports for each in report.status.groups if each.group == group)
 
 
-def kraft_command(view: View, words: str) -> str:
+def kraft_command(view: ClusterView, words: str) -> str:
     """An administrator's command, for any node that has a client port; the first that answers."""
     host, _, port = view.own.status.client.rpartition(":")
     return f"redis-cli -h {host.strip('[]')} -p {port} kraft {words}"

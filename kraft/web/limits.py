@@ -10,8 +10,10 @@ from twisted.web.server import Request
 CONNECTIONS_MAX = 64  # a handful of scrapers and probes, each with a kept connection, and some browsers
 URL_BYTES_MAX = 1024  # the longest real one is `/readyz?sync`
 IDLE_SECONDS = 60.0  # longer than common probe intervals, so that a kept connection serves the next probe
-LISTENERS_MAX = 16  # open pages that are told every change; far below the connections, which others need too
-LISTENER_STALLED_SECONDS = 30.0  # after which one that reads nothing is closed; its page connects again
+SUBSCRIBERS_MAX = (
+    16  # open pages that are told every change; far below the connections, which others need too
+)
+SUBSCRIBER_STALLED_SECONDS = 30.0  # after which one that reads nothing is closed; its page connects again
 ROUND_SECONDS = 1.0  # between two rounds to the other nodes, however many look
 ASK_SECONDS = 2.0  # for one answer, from dialling to its last byte
 ASK_LINGER_SECONDS = 10  # a kept connection to another node outlasts the pause between two rounds

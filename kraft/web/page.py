@@ -2,10 +2,10 @@
 
 from kraft.telemetry.recent.history import SECONDS_KEPT
 from kraft.web import assets, words
-from kraft.web.findings import Verdict, verdict
-from kraft.web.markup import Html, element, join
+from kraft.web.findings import Diagnosis, diagnose
+from kraft.web.html import Html, element, join
 from kraft.web.sections import SIGNS, sections
-from kraft.web.view import View
+from kraft.web.view import ClusterView
 
 # Nothing but what this node itself serves under the names in the document; no inline script or style.
 POLICY = (
@@ -25,9 +25,9 @@ _HINTS = {
 }
 
 
-def render_page(view: View) -> str:
+def render_page(view: ClusterView) -> str:
     """The whole document. Its addresses are relative, so that it may be served below a path."""
-    found = verdict(view)
+    found = diagnose(view)
     parts = sections(view, found)
     status = view.own.status
     head = join((
@@ -59,12 +59,12 @@ def render_page(view: View) -> str:
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>{body}</html>\n'
 
 
-def title(view: View, found: Verdict) -> str:
+def title(view: ClusterView, found: Diagnosis) -> str:
     """For a tab that is not looked at."""
     return f"{SIGNS[found.severity]} {view.own.status.node} · kraft"
 
 
-def as_of(view: View) -> Html:
+def as_of(view: ClusterView) -> Html:
     """When this node said so, in its own time."""
     return join(("as of ", words.moment(view.own.facts.wall_seconds), " UTC"))
 

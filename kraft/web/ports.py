@@ -14,7 +14,7 @@ ReadDone = Callable[[object], None]  # an Exception, or a view that is of no int
 Fetch = Callable[[str, str], Deferred[bytes]]
 
 
-class Node(Protocol):
+class NodePort(Protocol):
     """The owner of all groups."""
 
     def status(self) -> Status:
@@ -24,7 +24,7 @@ class Node(Protocol):
         """A linearizable read; `done` comes later, exactly once, at the latest after `client.leader_wait`."""
 
 
-class Telemetry(Protocol):
+class TelemetryPort(Protocol):
     """The metrics, what they add to the status, and where a page that failed is told."""
 
     def expose(self, accept: str) -> tuple[str, bytes]:

@@ -8,10 +8,10 @@ from kraft.telemetry.recent.history import Traffic
 from kraft.telemetry.recent.journal import JournalEntry
 from kraft.web import overview, words
 from kraft.web.charts import WINDOWS, averages
-from kraft.web.findings import Finding, Verdict
-from kraft.web.markup import Child, Html, element, join
+from kraft.web.findings import Diagnosis, Finding
+from kraft.web.html import Child, Html, element, join
 from kraft.web.report import Report
-from kraft.web.view import Answer, View
+from kraft.web.view import ClusterView, MemberReport
 
 EVENTS_SHOWN = 40
 SAME_SECONDS, SAME_LINES = 3.0, 20  # nodes tell of one event at about the same time, with little in between
@@ -25,7 +25,7 @@ _CLASS_WORDS = {
 }
 
 
-def sections(view: View, verdict: Verdict) -> dict[str, Html]:
+def sections(view: ClusterView, verdict: Diagnosis) -> dict[str, Html]:
     """By the id of the element that holds each."""
     return {
         "verdict": _verdict(verdict),
@@ -40,7 +40,7 @@ def sections(view: View, verdict: Verdict) -> dict[str, Html]:
 # -- verdict ------------------------------------------------------------------------------------------
 
 
-def _verdict(verdict: Verdict) -> Html:
+def _verdict(verdict: Diagnosis) -> Html:
     sign = element("span", SIGNS[verdict.severity], class_="sign", aria_hidden="true")
     headline = element("p", sign, " ", verdict.text, class_=f"headline {verdict.severity}", role="status")
     if not verdict.findings:
@@ -60,7 +60,7 @@ def _finding(finding: Finding) -> Html:
 # -- groups -------------------------------------------------------------------------------------------
 
 
-def _group(view: View, known: GroupStatus) -> Html:
+def _group(view: ClusterView, known: GroupStatus) -> Html:
     leader = overview.leader(view, known.group)
     group = leader or known
     facts = (
@@ -83,12 +83,12 @@ def _group(view: View, known: GroupStatus) -> Html:
     return element("article", title, element("dl", *rows), class_="group", data_group=str(group.group))
 
 
-def _spare(view: View, group: GroupStatus) -> str:
-    spare = overview.spare(view, group)
+def _spare(view: ClusterView, group: GroupStatus) -> str:
+    spare = overview.spare_voters(view, group)
     return f"{spare} more" if spare > 0 else "none more" if spare == 0 else "too few left"
 
 
-def leader_name(view: View, group: int) -> str:
+def leader_name(view: ClusterView, group: int) -> str:
     """Who leads, by its own word."""
     for report in view.reports:
         for each in report.status.groups:
@@ -100,7 +100,7 @@ def leader_name(view: View, group: int) -> str:
 # -- tables -------------------------------------------------------------------------------------------
 
 
-def _nodes(view: View) -> Html:
+def _nodes(view: ClusterView) -> Html:
     heads: tuple[str, ...] = (
         "node", "group", "state", "role", "term", "follows", "applied", "lag", "heard", "up", "version"
     )  # fmt: skip
@@ -110,7 +110,7 @@ def _nodes(view: View) -> Html:
     return table(heads, rows)
 
 
-def _node_rows(view: View, answer: Answer) -> Iterator[list[Child]]:
+def _node_rows(view: ClusterView, answer: MemberReport) -> Iterator[list[Child]]:
     name = node_link(view, answer)
     if answer.report is None:
         state = _badge("bad", "no answer") if answer.error else _badge("note", "not asked yet")
@@ -141,7 +141,7 @@ def _lag(leader: GroupStatus | None, id_: str) -> tuple[str, str]:
     return words.NOTHING, words.NOTHING
 
 
-def node_link(view: View, answer: Answer) -> Html:
+def node_link(view: ClusterView, answer: MemberReport) -> Html:
     """The node's name, leading to its own page; this node's is where the reader is already."""
     if not answer.address or answer.id == view.own.status.node:
         return element("b", answer.id)
@@ -152,7 +152,7 @@ def _badge(kind: str, word: str) -> Html:
     return element("span", word, class_=f"badge {kind}")
 
 
-def _traffic(view: View) -> Html:
+def _traffic(view: ClusterView) -> Html:
     heads = ("cluster", *(head for seconds in WINDOWS for head in _window_heads(seconds)))
     rows = [
         (_CLASS_WORDS.get(name, name), *(cell for window in windows for cell in _traffic_cells(window)))
@@ -170,7 +170,7 @@ def _traffic_cells(window: Traffic) -> tuple[str, str, str]:
     return words.rate(window.per_second), words.milliseconds(window.p50_ms), words.milliseconds(window.p99_ms)
 
 
-def _storage(view: View) -> Html:
+def _storage(view: ClusterView) -> Html:
     heads = (
         "node", "client port", "clients", "commands/s", "log entries", "log", "WAL", "checkpoint", "state",
         "snapshots", "disk free",
@@ -179,7 +179,7 @@ def _storage(view: View) -> Html:
     return table(heads, rows)
 
 
-def _storage_row(view: View, answer: Answer, report: Report) -> list[Child]:
+def _storage_row(view: ClusterView, answer: MemberReport, report: Report) -> list[Child]:
     facts, groups = report.facts, report.status.groups
     sizes = facts.storage_bytes
     asked = sum(each.per_second for name, each in facts.traffic.items() if name != "sync")
@@ -229,7 +229,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Child]]) -> Html:
 # -- events -------------------------------------------------------------------------------------------
 
 
-def _events(view: View) -> Html:
+def _events(view: ClusterView) -> Html:
     """The newest of all nodes; what several tell at about the same time in the same words is one line."""
     told = [
         (happening, answer.id)

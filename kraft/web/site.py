@@ -1,6 +1,6 @@
 """The pages of the HTTP port, from one table of paths.
 
-Each page is a function of the request that returns an `Answer`, at once or later (`/readyz?sync` waits for
+Each page is a function of the request that returns an `Response`, at once or later (`/readyz?sync` waits for
 reads, `/` for the other nodes); `/events` alone goes on writing. A part that fails costs its own page and no
 other: `/livez` asks nobody.
 """
@@ -18,11 +18,11 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from kraft.node.status import Status
 from kraft.web import assets
 from kraft.web.cluster import Cluster
-from kraft.web.limits import ASK_SECONDS, IDLE_SECONDS, LISTENERS_MAX, BoundedRequest, ConnectionLimit
-from kraft.web.news import TYPE as EVENT_STREAM
-from kraft.web.news import News
+from kraft.web.event_stream import TYPE as EVENT_STREAM
+from kraft.web.event_stream import EventStream
+from kraft.web.limits import ASK_SECONDS, IDLE_SECONDS, SUBSCRIBERS_MAX, BoundedRequest, ConnectionLimit
 from kraft.web.page import POLICY, render_page
-from kraft.web.ports import Fetch, Node, Telemetry
+from kraft.web.ports import Fetch, NodePort, TelemetryPort
 from kraft.web.report import Report, encode
 
 TEXT = "text/plain; charset=utf-8"
@@ -38,7 +38,7 @@ _HEADERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What a page says."""
 
     code: int
@@ -47,29 +47,29 @@ class Answer:
     keep: str = "no-store"
 
 
-_Page = Callable[[Request], Answer | Deferred[Answer] | None]
+_Page = Callable[[Request], Response | Deferred[Response] | None]
 
 
-def site(node: Node, telemetry: Telemetry, clock: IReactorTime, fetch: Fetch) -> ConnectionLimit:
+def site(node: NodePort, telemetry: TelemetryPort, clock: IReactorTime, fetch: Fetch) -> ConnectionLimit:
     """The factory for the HTTP port: pages, within limits. `fetch` asks other nodes."""
-    pages = Pages(node, telemetry, clock, fetch)
+    pages = SiteRoot(node, telemetry, clock, fetch)
     bounded = _QuietSite(pages, BoundedRequest, timeout=IDLE_SECONDS, reactor=clock)  # type: ignore[no-untyped-call]
     bounded.stopped = pages.news.close
     return ConnectionLimit(bounded)  # type: ignore[no-untyped-call]
 
 
-class Pages(Resource):
+class SiteRoot(Resource):
     """All pages; one leaf, as there are few paths and none below them."""
 
     isLeaf = True
 
-    def __init__(self, node: Node, telemetry: Telemetry, clock: IReactorTime, fetch: Fetch) -> None:
+    def __init__(self, node: NodePort, telemetry: TelemetryPort, clock: IReactorTime, fetch: Fetch) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._node = node
         self._telemetry = telemetry
         self._clock = clock
         self._cluster = Cluster(lambda: self._report(full=True), fetch, clock)
-        self.news = News(self._cluster, clock, lambda error: telemetry.page_failed("/events", error))
+        self.news = EventStream(self._cluster, clock, lambda error: telemetry.page_failed("/events", error))
         self._assets = {b"/" + asset.name.encode(): asset for asset in assets.ALL}
         self._pages: dict[bytes, _Page] = {
             b"/": self._page,
@@ -95,56 +95,56 @@ class Pages(Resource):
             answer = page(request)
         except Exception as error:
             return _give(request, self._failed(request, error))
-        if isinstance(answer, Answer):
+        if isinstance(answer, Response):
             return _give(request, answer)
         if answer is not None:
             _give_later(request, answer.addErrback(self._failed_later, request))
         return NOT_DONE_YET
 
-    def _failed(self, request: Request, error: Exception) -> Answer:
+    def _failed(self, request: Request, error: Exception) -> Response:
         self._telemetry.page_failed(request.path.decode(), error)
         return _text(500, f"this page failed: {type(error).__name__}")
 
-    def _failed_later(self, failure: Failure, request: Request) -> Answer:
+    def _failed_later(self, failure: Failure, request: Request) -> Response:
         return self._failed(request, cast(Exception, failure.value))
 
-    def _asset(self, path: bytes) -> Answer:
+    def _asset(self, path: bytes) -> Response:
         asset = self._assets[path]
-        return Answer(200, asset.type, asset.body, FOR_EVER)
+        return Response(200, asset.type, asset.body, FOR_EVER)
 
     def _report(self, *, full: bool) -> Report:
         return Report(self._node.status(), self._telemetry.facts(full=full))
 
-    def _page(self, _request: Request) -> Deferred[Answer]:
+    def _page(self, _request: Request) -> Deferred[Response]:
         """The others are waited for, so that the page is complete without a script."""
         shown: Deferred[Any] = Deferred()
         self._cluster.refresh().addCallback(lambda _: None if shown.called else shown.callback(None))
         shown.addTimeout(ASK_SECONDS, self._clock).addErrback(lambda _: None)
-        return shown.addCallback(lambda _: Answer(200, HTML, render_page(self._cluster.view()).encode()))
+        return shown.addCallback(lambda _: Response(200, HTML, render_page(self._cluster.view()).encode()))
 
-    def _events(self, request: Request) -> Answer | None:
+    def _events(self, request: Request) -> Response | None:
         if self.news.full:
-            return _text(503, f"{LISTENERS_MAX} pages are open already")
+            return _text(503, f"{SUBSCRIBERS_MAX} pages are open already")
         if request.method == b"HEAD":
-            return Answer(200, EVENT_STREAM, b"")
+            return Response(200, EVENT_STREAM, b"")
         _head(request, 200, EVENT_STREAM, "no-store")
         self.news.listen(request)
         return None
 
-    def _scrape(self, request: Request) -> Answer:
+    def _scrape(self, request: Request) -> Response:
         body_type, body = self._telemetry.expose(request.getHeader("accept") or "")
-        return Answer(200, body_type, body)
+        return Response(200, body_type, body)
 
-    def _live(self, _request: Request) -> Answer:
+    def _live(self, _request: Request) -> Response:
         """Alive is whoever answers: the reactor turns."""
         return _text(200, "ok")
 
-    def _status(self, request: Request) -> Answer:
+    def _status(self, request: Request) -> Response:
         """For people, or with `full`, for another node: with the history of the last minutes."""
         full = _asks(request, b"full")
-        return Answer(200, JSON, encode(self._report(full=full), pretty=not full))
+        return Response(200, JSON, encode(self._report(full=full), pretty=not full))
 
-    def _ready(self, request: Request) -> Answer | Deferred[Answer]:
+    def _ready(self, request: Request) -> Response | Deferred[Response]:
         status = self._node.status()
         reason = not_ready(status)
         if reason:
@@ -153,10 +153,10 @@ class Pages(Resource):
             return self._synced([group.group for group in status.groups])
         return _text(200, "ok")
 
-    def _synced(self, groups: Iterable[int]) -> Deferred[Answer]:
+    def _synced(self, groups: Iterable[int]) -> Deferred[Response]:
         """Ready once a linearizable read of every group was served from here."""
         waiting = set(groups)
-        answer: Deferred[Answer] = Deferred()
+        answer: Deferred[Response] = Deferred()
 
         def read_ended(group: int, result: object) -> None:
             if answer.called:
@@ -199,8 +199,8 @@ class _QuietSite(Site):
         """Nothing."""
 
 
-def _text(code: int, text: str) -> Answer:
-    return Answer(code, TEXT, text.encode() + b"\n")
+def _text(code: int, text: str) -> Response:
+    return Response(code, TEXT, text.encode() + b"\n")
 
 
 def _asks(request: Request, word: bytes) -> bool:
@@ -216,17 +216,17 @@ def _head(request: Request, code: int, type_: str, keep: str) -> None:
     request.setHeader(b"cache-control", keep.encode())
 
 
-def _give(request: Request, answer: Answer) -> bytes:
+def _give(request: Request, answer: Response) -> bytes:
     _head(request, answer.code, answer.type, answer.keep)
     request.setHeader(b"content-length", str(len(answer.body)).encode())
     return b"" if request.method == b"HEAD" else answer.body
 
 
-def _give_later(request: Request, coming: Deferred[Answer]) -> None:
+def _give_later(request: Request, coming: Deferred[Response]) -> None:
     gone: list[object] = []
     request.notifyFinish().addErrback(gone.append)
 
-    def give(answer: Answer) -> None:
+    def give(answer: Response) -> None:
         if not gone:
             request.write(_give(request, answer))
             request.finish()

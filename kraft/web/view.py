@@ -7,7 +7,7 @@ from kraft.web.report import Report
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class MemberReport:
     """What is known of one member.
 
     `report` is there when it answered the last time it was asked; otherwise `error` says why not, and `last`
@@ -22,11 +22,11 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class ClusterView:
     """A node, and the cluster as it sees it. `answers` has one for each member, this node too, by id."""
 
     own: Report
-    answers: tuple[Answer, ...]
+    answers: tuple[MemberReport, ...]
 
     @property
     def reports(self) -> Iterator[Report]:

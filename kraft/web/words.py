@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from kraft.web.markup import Html, element
+from kraft.web.html import Html, element
 
 NOTHING = "\N{EN DASH}"
 _BYTES = ("B", "KiB", "MiB", "GiB", "TiB")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kraft.cli import doctor
-from kraft.cli.checks.finding import OK, PROBLEM, WARNING, Finding
+from kraft.cli.checks.result import OK, PROBLEM, WARNING, CheckResult
 from kraft.cli.main import main
 
 SECTIONS = """
@@ -74,7 +74,7 @@ def test_a_file_has_to_be_named_or_found(tmp_path, monkeypatch, checks, file, ca
 
 
 def test_a_configuration_that_cannot_be_used_is_told_as_by_check_config(tmp_path, checks, capsys):
-    checks(never=[Finding(PROBLEM, "looked at")])
+    checks(never=[CheckResult(PROBLEM, "looked at")])
     path = tmp_path / "bad.yaml"
     path.write_text("node: {id: K1, data: d}\nraft: {electon_timeout: 1s}\nclient: {routing: sideways}\n")
     assert main(["doctor", str(path)]) == 1
@@ -90,20 +90,20 @@ def test_a_configuration_that_cannot_be_used_is_told_as_by_check_config(tmp_path
     [(OK, 0, 0, "all well"), (WARNING, 0, 1, "1 warning"), (PROBLEM, 1, 1, "1 problem")],
 )
 def test_the_exit_status(checks, file, capsys, level, usual, strict, last):
-    checks(disk=[Finding(level, "found", "df -h")])
+    checks(disk=[CheckResult(level, "found", "df -h")])
     assert main(["doctor", file]) == usual
     assert capsys.readouterr().out.splitlines()[-1] == last
     assert main(["doctor", "--strict", file]) == strict
 
 
 def test_what_to_type_next_stands_below(checks, file, capsys):
-    checks(disk=[Finding(WARNING, "little room", "df -h")])
+    checks(disk=[CheckResult(WARNING, "little room", "df -h")])
     main(["doctor", file])
     assert "warning  disk       little room\n                    next: df -h\n" in capsys.readouterr().out
 
 
 def test_json_has_the_same_facts(checks, file, capsys):
-    checks(disk=[Finding(OK, "room")], clock=[Finding(PROBLEM, "wrong", "timedatectl")])
+    checks(disk=[CheckResult(OK, "room")], clock=[CheckResult(PROBLEM, "wrong", "timedatectl")])
     assert main(["doctor", "--json", file]) == 1
     told = json.loads(capsys.readouterr().out)
     assert (told["file"], told["healthy"]) == (file, False)
@@ -114,7 +114,7 @@ def test_json_has_the_same_facts(checks, file, capsys):
 
 
 def test_a_check_that_fails_costs_no_other(checks, file, capsys):
-    checks(a=RuntimeError("broken"), b=PermissionError(13, "Permission denied"), c=[Finding(OK, "well")])
+    checks(a=RuntimeError("broken"), b=PermissionError(13, "Permission denied"), c=[CheckResult(OK, "well")])
     assert main(["doctor", file]) == 0
     text = capsys.readouterr().out
     assert "could not be looked at: RuntimeError: broken" in text
@@ -136,7 +136,7 @@ def test_a_node_that_cannot_be_asked_for_long_is_looked_at_all_the_same(monkeypa
     over = threading.Event()
     monkeypatch.setattr(doctor, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(doctor, "look_at", lambda *_: over.wait())
-    monkeypatch.setattr(doctor, "CHECKS", (("a", lambda node: [Finding(OK, f"running {node.running}")]),))
+    monkeypatch.setattr(doctor, "CHECKS", (("a", lambda node: [CheckResult(OK, f"running {node.running}")]),))
     assert main(["doctor", file]) == 1
     assert "ok       a          running True" in capsys.readouterr().out
     over.set()

@@ -10,7 +10,7 @@ import pytest
 
 from kraft.cli import status
 from kraft.cli.checks import cluster, files, machine, network, subject
-from kraft.cli.checks.finding import OK, PROBLEM, WARNING
+from kraft.cli.checks.result import OK, PROBLEM, WARNING
 from kraft.cli.checks.subject import Subject, look_at
 from kraft.config import parse
 from kraft.node.values import Transaction
@@ -85,8 +85,8 @@ def asked(monkeypatch, answers):
     def ask(name, address, _timeout):
         told = answers.get(address)
         if told is None:
-            return status.Answer(name, address, error="Connection refused")
-        return status.Answer(told.status.node, address, json.loads(encode(told, pretty=False)))
+            return status.StatusReply(name, address, error="Connection refused")
+        return status.StatusReply(told.status.node, address, json.loads(encode(told, pretty=False)))
 
     monkeypatch.setattr(status, "ask", ask)
 

@@ -11,7 +11,7 @@ from kraft.cli.client import ErrorReply
 from kraft.cli.failure import Failure
 from kraft.cli.growth import add_node, progress
 from kraft.cli.local_cluster import create_standby, find_or_create, present
-from kraft.cli.membership import Membership, understood
+from kraft.cli.membership import ClusterMembership, understood
 
 HERE = ("127.0.0.1", 10_011)
 
@@ -19,7 +19,7 @@ HERE = ("127.0.0.1", 10_011)
 def members(*voters, **learners):
     """A membership; learners are given with their lag."""
     kinds = dict.fromkeys(voters, "voter") | dict.fromkeys(learners, "learner")
-    return Membership("K1", HERE, kinds, dict.fromkeys(voters, 0) | learners)
+    return ClusterMembership("K1", HERE, kinds, dict.fromkeys(voters, 0) | learners)
 
 
 def test_a_membership_is_read_from_the_leader():

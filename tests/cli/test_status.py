@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from kraft.cli.status import Answer, others, render
+from kraft.cli.status import StatusReply, others, render
 from kraft.node.status import GroupStatus, MemberStatus, Status, TransferStatus
 
 
@@ -49,7 +49,7 @@ def answer(name, *, leader="K1", problem="", groups=1, members=(), **changed):
         members=tuple(members),
         groups=(group,) * groups,
     )
-    return Answer(name, f"{name}:21", dataclasses.asdict(status))
+    return StatusReply(name, f"{name}:21", dataclasses.asdict(status))
 
 
 def test_the_table_has_a_line_for_each_node():
@@ -75,7 +75,7 @@ def test_the_table_has_a_line_for_each_node():
 @pytest.mark.parametrize(
     ("bad", "told"),
     [
-        (Answer("K2", "K2:21", error="Connection refused"), "K2: Connection refused"),
+        (StatusReply("K2", "K2:21", error="Connection refused"), "K2: Connection refused"),
         (answer("K2", problem="the disk is full"), "K2: the disk is full"),
         (answer("K2", leader=""), "K2: no leader known"),
         (answer("K2", groups=0), "K2: no leader known"),
@@ -134,7 +134,7 @@ def test_members_that_were_not_asked_yet_are_found():
     members = [member("K1", "K1:21"), member("K2", "K2:21"), member("K3", ""), member("K4", "K4:21")]
     answers = [
         answer("K1", members=members),
-        Answer("", "K4:21", error="no answer"),
+        StatusReply("", "K4:21", error="no answer"),
         answer("K2", members=members),
     ]
     assert others(answers) == [("K3", "")]

@@ -7,7 +7,7 @@ from kraft.node.status import GroupStatus, MemberStatus, ReplicaStatus, Status
 from kraft.telemetry.recent.facts import Facts
 from kraft.telemetry.recent.history import History
 from kraft.web.report import Report
-from kraft.web.view import Answer, View
+from kraft.web.view import ClusterView, MemberReport
 
 NODES = ("K1", "K2", "K3")
 
@@ -50,14 +50,14 @@ def report(node: str, leader: str = "K1", facts: Facts | None = None, **changed:
     return Report(replace(status, **changed), facts or Facts(history=History(1000, {})))
 
 
-def answer(told: Report) -> Answer:
+def answer(told: Report) -> MemberReport:
     """It answers."""
-    return Answer(told.status.node, told.status.http, told, last=told)
+    return MemberReport(told.status.node, told.status.http, told, last=told)
 
 
-def silent(node: str, error: str = "Connection refused", last: Report | None = None) -> Answer:
+def silent(node: str, error: str = "Connection refused", last: Report | None = None) -> MemberReport:
     """It does not."""
-    return Answer(node, f"{node}:21", None, error, last)
+    return MemberReport(node, f"{node}:21", None, error, last)
 
 
 def without(node: str, told: Report) -> Report:
@@ -66,9 +66,9 @@ def without(node: str, told: Report) -> Report:
     return replace(told, status=replace(told.status, members=members))
 
 
-def view(*answers: Answer | Report) -> View:
+def view(*answers: MemberReport | Report) -> ClusterView:
     """The first is the node that is looked at."""
-    made = [each if isinstance(each, Answer) else answer(each) for each in answers]
+    made = [each if isinstance(each, MemberReport) else answer(each) for each in answers]
     own = made[0].report
     assert own is not None
-    return View(own, tuple(sorted(made, key=lambda each: each.id)))
+    return ClusterView(own, tuple(sorted(made, key=lambda each: each.id)))

@@ -4,7 +4,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from kraft.web.cluster import Cluster
-from kraft.web.fetching import NoAnswer
+from kraft.web.fetcher import NoAnswer
 from kraft.web.limits import ROUND_SECONDS
 from kraft.web.report import encode
 from tests.web.reports import member, report

@@ -7,7 +7,7 @@ import pytest
 
 from kraft.node.status import TransferStatus
 from kraft.telemetry.recent.facts import Facts
-from kraft.web.findings import BAD, CLOCK_OFFSET_MS, DISK_FREE_BYTES, LAG_ENTRIES, NOTE, WARN, verdict
+from kraft.web.findings import BAD, CLOCK_OFFSET_MS, DISK_FREE_BYTES, LAG_ENTRIES, NOTE, WARN, diagnose
 from tests.web.reports import answer, member, replica, report, silent, view, without
 
 WELL = [report("K2"), report("K3")]
@@ -15,12 +15,12 @@ WELL = [report("K2"), report("K3")]
 
 def only(*answers):
     """The one finding there is."""
-    [found] = verdict(view(*answers)).findings
+    [found] = diagnose(view(*answers)).findings
     return found.severity, found.subject, found.text, found.command
 
 
 def test_all_is_well():
-    found = verdict(view(report("K1"), *WELL))
+    found = diagnose(view(report("K1"), *WELL))
     assert (found.severity, found.text, found.findings) == (
         "good", "All well: 3 nodes answer and know a leader", (),
     )  # fmt: skip
@@ -28,14 +28,14 @@ def test_all_is_well():
 
 def test_others_that_were_not_asked_yet_are_no_reason_for_praise():
     unknown = replace(answer(report("K2")), report=None, last=None)
-    found = verdict(view(report("K1"), unknown, report("K3")))
+    found = diagnose(view(report("K1"), unknown, report("K3")))
     assert (found.severity, found.text) == ("good", "K1 is well; the other nodes are being asked")
 
 
 def test_a_node_that_is_down():
     """Two of three go on, and the reader is told that this was the last one to lose."""
     rest = [without("K3", report("K1")), without("K3", report("K2"))]
-    found = verdict(view(*rest, silent("K3")))
+    found = diagnose(view(*rest, silent("K3")))
 
     assert (found.severity, found.text) == (WARN, "The cluster serves, but must not lose another node")
     assert only(*rest, silent("K3")) == (
@@ -53,7 +53,7 @@ def test_a_node_whose_http_port_alone_is_silent():
 def test_a_lost_majority_comes_first():
     told = report("K1", leader="", problem="no leader is known for group 0", group={"role": "precandidate"})
     alone = without("K2", without("K3", told))
-    found = verdict(view(alone, silent("K2"), silent("K3")))
+    found = diagnose(view(alone, silent("K2"), silent("K3")))
 
     assert (found.severity, found.text) == (BAD, "The cluster does not serve")
     assert {f.severity for f in found.findings} == {BAD}
@@ -73,7 +73,7 @@ def test_no_leader_with_a_majority_is_a_matter_of_seconds():
 
 def test_an_older_leader_that_was_not_told_yet_does_not_count():
     old = report("K1", leader="K1", group={"term": 6})
-    assert verdict(view(report("K3", leader="K3"), old, report("K2", leader="K3"))).severity == "good"
+    assert diagnose(view(report("K3", leader="K3"), old, report("K2", leader="K3"))).severity == "good"
 
 
 @pytest.mark.parametrize("problem", ["", "the data of group 0 differs from the others': KRAFT RESEED K3"])
@@ -92,13 +92,13 @@ def test_a_full_disk_and_one_that_soon_will_be():
     assert command.startswith("df -h")
 
     room = Facts(disk_free_bytes=DISK_FREE_BYTES)
-    assert verdict(view(report("K1", facts=room), *WELL)).findings == ()
+    assert diagnose(view(report("K1", facts=room), *WELL)).findings == ()
     little = Facts(disk_free_bytes=DISK_FREE_BYTES - 1)
     assert only(report("K1", facts=little), *WELL)[:3] == (WARN, "K1", "its disk has only 255 MiB left")
 
 
 def test_data_near_its_bound():
-    assert verdict(view(report("K1", facts=Facts(dataset_bytes_max=471)), *WELL)).severity == "good"
+    assert diagnose(view(report("K1", facts=Facts(dataset_bytes_max=471)), *WELL)).severity == "good"
     severity, _, text, _ = only(report("K1", facts=Facts(dataset_bytes_max=470)), *WELL)
     assert severity == WARN
     assert text == "its data fills 85 % of limits.dataset_bytes; beyond, writes are refused"
@@ -108,7 +108,7 @@ def test_followers_that_are_behind_or_live_in_another_time():
     def led(**changed):
         return report("K1", group={"replicas": (replica("K2"), replica("K3", **changed))})
 
-    assert verdict(view(led(lag_entries=LAG_ENTRIES, clock_offset_ms=CLOCK_OFFSET_MS), *WELL)).findings == ()
+    assert diagnose(view(led(lag_entries=LAG_ENTRIES, clock_offset_ms=CLOCK_OFFSET_MS), *WELL)).findings == ()
     assert only(led(lag_entries=LAG_ENTRIES + 1), *WELL)[:3] == (WARN, "K3", "is 10001 entries behind")
     assert only(led(clock_offset_ms=-2500), *WELL)[2] == "its clock is -2.5 s from the leader's"
 
@@ -120,7 +120,9 @@ def test_what_is_under_way_is_no_alarm():
         "replicas": (replica("K4", lag_entries=50),),
     }  # fmt: skip
     moving = TransferStatus("K1", "receive", 100, 1 << 20, 5 << 20, 2.0)
-    found = verdict(view(report("K1", group=changing), report("K2", group={"transfers": (moving,)}), WELL[1]))
+    found = diagnose(
+        view(report("K1", group=changing), report("K2", group={"transfers": (moving,)}), WELL[1])
+    )
 
     assert found.severity == "good"
     assert [(f.severity, f"{f.subject}: {f.text}") for f in found.findings] == [
@@ -151,6 +153,6 @@ def test_clients_that_wait_and_versions_that_differ():
 def test_a_node_alone_before_it_has_formed():
     problem = "waiting for a first greeting from K2"
     fields: dict[str, Any] = {"state": "forming", "cluster": "", "groups": (), "members": (member("K1"),)}
-    found = verdict(view(report("K1", problem=problem, **fields)))
+    found = diagnose(view(report("K1", problem=problem, **fields)))
     assert (found.severity, found.text) == (WARN, "K1 belongs to no cluster yet")
     assert [f.text for f in found.findings] == [problem]

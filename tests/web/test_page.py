@@ -11,7 +11,7 @@ from kraft.telemetry.recent.facts import Facts
 from kraft.telemetry.recent.history import History
 from kraft.telemetry.recent.journal import JournalEntry
 from kraft.web import assets, words
-from kraft.web.findings import verdict
+from kraft.web.findings import diagnose
 from kraft.web.page import POLICY, render_page
 from kraft.web.sections import EVENTS_SHOWN, sections
 from tests.web.reports import group, member, report, silent, view
@@ -91,7 +91,7 @@ def test_every_part_stands_in_the_document():
     shown = view(report("K1"), report("K2"), silent("K3"))
     document = render_page(shown)
     ids = re.findall(r' id="([^"]+)"', document)
-    parts = sections(shown, verdict(shown))
+    parts = sections(shown, diagnose(shown))
     assert set(parts) | {"live", "charts"} <= set(ids)
     assert len(ids) == len(set(ids))
     assert all(part in document for part in parts.values())
@@ -105,24 +105,24 @@ def test_several_nodes_that_tell_the_same_share_a_line():
         report("K1", facts=told(10.0, "started")), report("K2", facts=told(11.0, "started")),
         report("K3", facts=told(90.0, "started")),
     )  # fmt: skip
-    events = sections(shown, verdict(shown))["events"]
+    events = sections(shown, diagnose(shown))["events"]
     assert re.findall(r"<b>(.*?)</b>", events) == ["K3", "K1, K2"]
 
 
 def test_so_many_events_are_shown():
     many = tuple(JournalEntry(100.0 - n, "info", "e", f"did {n}") for n in range(EVENTS_SHOWN + 1))
     shown = view(report("K1", facts=Facts(events=many)))
-    assert sections(shown, verdict(shown))["events"].count("<li") == EVENTS_SHOWN
+    assert sections(shown, diagnose(shown))["events"].count("<li") == EVENTS_SHOWN
 
 
 def test_groups_have_a_column_once_there_are_several():
     two = replace(report("K1").status, groups=(group("K1"), group("K1", group=1)))
     shown = view(replace(report("K1"), status=two))
-    nodes = sections(shown, verdict(shown))["nodes"]
+    nodes = sections(shown, diagnose(shown))["nodes"]
     assert '<th scope="col">group</th>' in nodes
     assert nodes.count("<tr") == 3
     one = view(report("K1"))
-    assert '<th scope="col">group</th>' not in sections(one, verdict(one))["nodes"]
+    assert '<th scope="col">group</th>' not in sections(one, diagnose(one))["nodes"]
 
 
 @pytest.mark.parametrize("asset", assets.ALL, ids=lambda asset: asset.name)

@@ -3,48 +3,50 @@
 from collections.abc import Iterator
 
 from kraft import __version__
-from kraft.cli.checks.finding import OK, PROBLEM, WARNING, Finding
+from kraft.cli.checks.result import OK, PROBLEM, WARNING, CheckResult
 from kraft.cli.checks.subject import Subject
 from kraft.web import words
-from kraft.web.findings import BAD, NOTE, WARN, verdict
+from kraft.web.findings import BAD, NOTE, WARN, diagnose
 
 _LEVELS = {BAD: PROBLEM, WARN: WARNING, NOTE: OK}
 
 
-def node(subject: Subject) -> Iterator[Finding]:
+def node(subject: Subject) -> Iterator[CheckResult]:
     """Whether it runs, and answers."""
     if subject.hidden:
         text = f"whether {subject.id} runs cannot be told: it does not answer, and its directory is closed"
-        yield Finding(WARNING, text, f"sudo kraft doctor {subject.file}")
+        yield CheckResult(WARNING, text, f"sudo kraft doctor {subject.file}")
         return
     if not subject.running:
         command = f"systemctl start {subject.unit}; or twistd -n --pidfile= kraft --config {subject.file}"
-        yield Finding(OK, f"{subject.id} is stopped", command)
+        yield CheckResult(OK, f"{subject.id} is stopped", command)
         return
     process = f"process {subject.pid}" if subject.pid else "a process"
     if subject.view is not None:
         status = subject.view.own.status
         text = f"{subject.id} runs as {process} for {words.duration(status.uptime_seconds)}, {status.state}"
-        yield Finding(OK, f"{text}, version {status.version}")
+        yield CheckResult(OK, f"{text}, version {status.version}")
     elif not subject.config.http.listen:
-        yield Finding(WARNING, f"{subject.id} runs as {process}, and cannot be asked: http.listen is empty")
+        yield CheckResult(
+            WARNING, f"{subject.id} runs as {process}, and cannot be asked: http.listen is empty"
+        )
     else:
         text = f"{subject.id} runs as {process}, but does not answer: {subject.silence}"
-        yield Finding(PROBLEM, text, f"journalctl -u {subject.unit} -n 50")
+        yield CheckResult(PROBLEM, text, f"journalctl -u {subject.unit} -n 50")
 
 
-def cluster(subject: Subject) -> Iterator[Finding]:
+def cluster(subject: Subject) -> Iterator[CheckResult]:
     """Quorum, leader, members that are silent, fenced or behind, and changes that are under way."""
     if subject.view is None:
         why = "the node does not answer" if subject.running or subject.hidden else "the node is stopped"
-        yield Finding(OK, f"not known, as {why}: ask another one", "kraft status HOST:PORT")
+        yield CheckResult(OK, f"not known, as {why}: ask another one", "kraft status HOST:PORT")
         return
-    found = verdict(subject.view)
+    found = diagnose(subject.view)
     if not any(each.severity == BAD for each in found.findings):
-        yield Finding(OK, f"{found.text}{_leaders(subject)}")
+        yield CheckResult(OK, f"{found.text}{_leaders(subject)}")
     for each in found.findings:
         if each.topic == "cluster":
-            yield Finding(_LEVELS[each.severity], f"{each.subject}: {each.text}", each.command)
+            yield CheckResult(_LEVELS[each.severity], f"{each.subject}: {each.text}", each.command)
 
 
 def _leaders(subject: Subject) -> str:
@@ -54,19 +56,19 @@ def _leaders(subject: Subject) -> str:
     return f"; {', '.join(led)}" if led else ""
 
 
-def versions(subject: Subject) -> Iterator[Finding]:
+def versions(subject: Subject) -> Iterator[CheckResult]:
     """One for all nodes, but for the time of an upgrade; and this command's own."""
     if subject.view is None:
-        yield Finding(OK, f"this is kraft {__version__}; those of the nodes are not known")
+        yield CheckResult(OK, f"this is kraft {__version__}; those of the nodes are not known")
         return
     told = {report.status.node: report.status.version for report in subject.view.reports}
     own = told.pop(subject.id)
     if own != __version__:
         text = f"{subject.id} runs {own}, and {__version__} is installed: a restart takes it into use"
-        yield Finding(WARNING, text, f"systemctl restart {subject.unit}")
+        yield CheckResult(WARNING, text, f"systemctl restart {subject.unit}")
     for id_, version in sorted(told.items()):
         if version != own:
             text = f"{id_} runs {version}, {subject.id} runs {own}: upgrade the older ones, one at a time"
-            yield Finding(WARNING, text, f"systemctl restart kraft@{id_}, on its machine")
+            yield CheckResult(WARNING, text, f"systemctl restart kraft@{id_}, on its machine")
     if set(told.values()) <= {own}:
-        yield Finding(OK, f"all nodes that answer ({1 + len(told)}) run {own}")
+        yield CheckResult(OK, f"all nodes that answer ({1 + len(told)}) run {own}")

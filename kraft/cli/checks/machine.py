@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from kraft.cli.checks.finding import OK, PROBLEM, WARNING, Finding
+from kraft.cli.checks.result import OK, PROBLEM, WARNING, CheckResult
 from kraft.cli.checks.subject import Subject
 from kraft.web import overview
-from kraft.web.findings import verdict
+from kraft.web.findings import diagnose
 
 FILES_BESIDE_CLIENTS = 128  # HTTP (64), links to peers and those in handshake, databases, log, interpreter
 CLOCK_SET_AFTER = 1_735_689_600  # 2025: kraft is younger, so an earlier time is that of a clock never set
@@ -18,32 +18,32 @@ _STATUS_AT = 5 * ctypes.sizeof(ctypes.c_long)  # behind `modes`, padded, and fou
 _UNSYNCHRONISED = 0x40  # STA_UNSYNC
 
 
-def clock(subject: Subject) -> Iterator[Finding]:
+def clock(subject: Subject) -> Iterator[CheckResult]:
     """Set, kept right by somebody, and near the others': when a key expires depends on it."""
     yield from own_clock(time.time(), synchronised())
     if subject.view is None:
         return
-    far = [found for found in verdict(subject.view).findings if found.topic == "clock"]
+    far = [found for found in diagnose(subject.view).findings if found.topic == "clock"]
     for found in far:
-        yield Finding(WARNING, f"{found.subject}: {found.text}", found.command)
+        yield CheckResult(WARNING, f"{found.subject}: {found.text}", found.command)
     leader = overview.leader(subject.view, 0)
     if leader is not None and leader.replicas and not far:
         most = max(abs(replica.clock_offset_ms) for replica in leader.replicas)
-        yield Finding(OK, f"the clocks of the nodes are at most {most} ms from the leader's")
+        yield CheckResult(OK, f"the clocks of the nodes are at most {most} ms from the leader's")
 
 
-def own_clock(now: float, kept: bool | None) -> Iterator[Finding]:
+def own_clock(now: float, kept: bool | None) -> Iterator[CheckResult]:
     """`now` is this machine's Unix time; `kept` whether something sets it right, None when unknown."""
     if now < CLOCK_SET_AFTER:
         text = f"was never set: it is {time.strftime('%Y-%m-%d', time.gmtime(now))} here"
-        yield Finding(PROBLEM, text, "timedatectl set-ntp true")
+        yield CheckResult(PROBLEM, text, "timedatectl set-ntp true")
     elif kept is None:
-        yield Finding(OK, "is set; whether something keeps it right cannot be told here", "timedatectl")
+        yield CheckResult(OK, "is set; whether something keeps it right cannot be told here", "timedatectl")
     elif not kept:
         text = "the kernel says that nothing keeps it right"
-        yield Finding(WARNING, text, "timedatectl; timedatectl set-ntp true")
+        yield CheckResult(WARNING, text, "timedatectl; timedatectl set-ntp true")
     else:
-        yield Finding(OK, "is set, and kept right")
+        yield CheckResult(OK, "is set, and kept right")
 
 
 def synchronised() -> bool | None:
@@ -58,7 +58,7 @@ def synchronised() -> bool | None:
     return not status & _UNSYNCHRONISED
 
 
-def files(subject: Subject) -> Iterator[Finding]:
+def files(subject: Subject) -> Iterator[CheckResult]:
     """Room for every client that the configuration admits."""
     need = subject.config.limits.connections + FILES_BESIDE_CLIENTS
     soft = _of_process(subject.pid) if subject.pid else None
@@ -69,9 +69,9 @@ def files(subject: Subject) -> Iterator[Finding]:
     if 0 <= soft < need:
         reason = f"limits.connections ({subject.config.limits.connections}) and {FILES_BESIDE_CLIENTS} more"
         command = f"systemctl edit {subject.unit}: LimitNOFILE={need}; or ulimit -n {need} before a start"
-        yield Finding(WARNING, f"{text}, too few for {reason}", command)
+        yield CheckResult(WARNING, f"{text}, too few for {reason}", command)
     else:
-        yield Finding(OK, f"{text}, {need} are needed at most")
+        yield CheckResult(OK, f"{text}, {need} are needed at most")
 
 
 def _of_process(pid: int) -> int | None:

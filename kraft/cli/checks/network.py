@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from kraft.cli.checks.finding import OK, PROBLEM, WARNING, Bounded, Finding
+from kraft.cli.checks.result import OK, PROBLEM, WARNING, Bounded, CheckResult
 from kraft.cli.checks.subject import Subject
-from kraft.config.kinds import Listener, is_wildcard, split_address, split_endpoint
+from kraft.config.kinds import ListenAddress, is_wildcard, split_address, split_endpoint
 
 CONNECT_SECONDS = 2.0  # to a peer: a round trip around the world, and a lost packet
 RESOLVE_SECONDS = 1.0  # beyond: to find the address of a name
@@ -20,29 +20,29 @@ _REFUSED = "Connection refused"
 # -- our own ------------------------------------------------------------------------------------------
 
 
-def ports(subject: Subject) -> Iterator[Finding]:
+def ports(subject: Subject) -> Iterator[CheckResult]:
     """Free while the node is stopped, and its own while it runs."""
     config = subject.config
     if subject.hidden:
-        yield Finding(OK, "not looked at, as it is not known whether they are in use by the node")
+        yield CheckResult(OK, "not looked at, as it is not known whether they are in use by the node")
         return
     for name, listen in (
         ("peer", config.peer.listen), ("client", config.client.listen), ("http", config.http.listen),
     ):  # fmt: skip
         option = f"{name}.listen"
         if not listen:
-            yield Finding(OK, f"{option} is empty: no metrics, no page, nothing to ask")
+            yield CheckResult(OK, f"{option} is empty: no metrics, no page, nothing to ask")
             continue
         listener = split_endpoint(listen)
         if listener.port is None:
-            yield Finding(OK, f"{option} {listen} is no port, and is not looked at")
+            yield CheckResult(OK, f"{option} {listen} is no port, and is not looked at")
         elif not listener.port:
-            yield Finding(OK, f"{option} {listen} is chosen at the start")
+            yield CheckResult(OK, f"{option} {listen} is chosen at the start")
         else:
             yield _held(subject, option, listener.port) if subject.running else _free(option, listener)
 
 
-def _free(option: str, listener: Listener) -> Finding:
+def _free(option: str, listener: ListenAddress) -> CheckResult:
     family = socket.AF_INET6 if listener.kind == "tcp6" or ":" in listener.interface else socket.AF_INET
     host = "" if is_wildcard(listener.interface) else listener.interface
     with socket.socket(family) as probe:
@@ -51,31 +51,31 @@ def _free(option: str, listener: Listener) -> Finding:
             probe.bind((host, listener.port))
         except OSError as error:
             return _not_free(option, listener, error)
-    return Finding(OK, f"{option}: port {listener.port} is free")
+    return CheckResult(OK, f"{option}: port {listener.port} is free")
 
 
-def _not_free(option: str, listener: Listener, error: OSError) -> Finding:
+def _not_free(option: str, listener: ListenAddress, error: OSError) -> CheckResult:
     port, reason = listener.port, f"{option}: port {listener.port}"
     if error.errno == errno.EADDRINUSE:
-        return Finding(PROBLEM, f"{reason} is taken by another process", f"ss -ltnp 'sport = :{port}'")
+        return CheckResult(PROBLEM, f"{reason} is taken by another process", f"ss -ltnp 'sport = :{port}'")
     if error.errno == errno.EADDRNOTAVAIL:
         text = f"{option}: this machine has no address {listener.interface}"
-        return Finding(PROBLEM, text, "ip -br address")
-    return Finding(PROBLEM, f"{reason} cannot be had: {error.strerror}", f"ss -ltnp 'sport = :{port}'")
+        return CheckResult(PROBLEM, text, "ip -br address")
+    return CheckResult(PROBLEM, f"{reason} cannot be had: {error.strerror}", f"ss -ltnp 'sport = :{port}'")
 
 
-def _held(subject: Subject, option: str, port: int) -> Finding:
+def _held(subject: Subject, option: str, port: int) -> CheckResult:
     sockets = listening(port)
     if not sockets:
         text = f"{option}: port {port} is not open, though the node runs; it opens when the log is replayed"
-        return Finding(PROBLEM, text, f"journalctl -u {subject.unit} -n 50")
+        return CheckResult(PROBLEM, text, f"journalctl -u {subject.unit} -n 50")
     own = _sockets_of(subject.pid)
     if own is None:
-        return Finding(OK, f"{option}: port {port} is open")
+        return CheckResult(OK, f"{option}: port {port} is open")
     if sockets & own:
-        return Finding(OK, f"{option}: port {port} is held by the node")
+        return CheckResult(OK, f"{option}: port {port} is held by the node")
     text = f"{option}: port {port} is held by another process than the node"
-    return Finding(PROBLEM, text, f"ss -ltnp 'sport = :{port}'")
+    return CheckResult(PROBLEM, text, f"ss -ltnp 'sport = :{port}'")
 
 
 def listening(port: int) -> set[int]:
@@ -110,14 +110,14 @@ def _sockets_of(pid: int | None) -> set[int] | None:
 # -- the peers' ---------------------------------------------------------------------------------------
 
 
-def peers(subject: Subject) -> Iterator[Finding]:
+def peers(subject: Subject) -> Iterator[CheckResult]:
     """Linked, or at least to be reached by TCP. A linked one is not dialled: it would log a stranger."""
     addresses, linked = _addresses(subject)
     if not addresses:
-        yield Finding(OK, "there are no others")
+        yield CheckResult(OK, "there are no others")
         return
     for id_ in sorted(linked):
-        yield Finding(OK, f"{id_} is linked ({addresses[id_]})")
+        yield CheckResult(OK, f"{id_} is linked ({addresses[id_]})")
     asked = {id_: Bounded(partial(_dial, addresses[id_])) for id_ in sorted(addresses) if id_ not in linked}
     deadline = time.monotonic() + CONNECT_SECONDS + RESOLVE_SECONDS
     errors = {id_: _error(call, deadline) for id_, call in asked.items()}
@@ -125,12 +125,12 @@ def peers(subject: Subject) -> Iterator[Finding]:
     level = WARNING if 2 * there > len(addresses) + 1 else PROBLEM
     for id_, error in errors.items():
         if not error:
-            yield Finding(OK, f"{id_} can be reached ({addresses[id_]})")
+            yield CheckResult(OK, f"{id_} can be reached ({addresses[id_]})")
             continue
         host, port = split_address(addresses[id_])
         start = f"systemctl start kraft@{id_}, on its machine"
         look = start if error == _REFUSED else f"nc -vz {host} {port}; then its firewall"
-        yield Finding(level, f"{id_} cannot be reached at {addresses[id_]}: {error}", look)
+        yield CheckResult(level, f"{id_} cannot be reached at {addresses[id_]}: {error}", look)
 
 
 def _addresses(subject: Subject) -> tuple[dict[str, str], set[str]]:

@@ -11,7 +11,7 @@ from kraft.config import Config
 from kraft.config.kinds import is_wildcard, join_address, split_endpoint
 from kraft.storage.lock import holder
 from kraft.web.report import Report, decode
-from kraft.web.view import Answer, View
+from kraft.web.view import ClusterView, MemberReport
 
 ASK_SECONDS = 2.0  # for each answer over HTTP, as `kraft status`
 
@@ -26,7 +26,7 @@ class Subject:
     file: str
     config: Config
     pid: int | None
-    view: View | None = None
+    view: ClusterView | None = None
     silence: str = ""
     hidden: bool = False
 
@@ -70,7 +70,7 @@ def look_at(file: str, config: Config) -> Subject:
         return Subject(file, config, pid, silence=silence, hidden=hidden)
     answers = [own, *status.ask_all(status.others([own]), ASK_SECONDS)]
     seen = tuple(sorted((_seen(answer) for answer in answers), key=lambda answer: answer.id))
-    return Subject(file, config, pid, View(_report(own), seen))
+    return Subject(file, config, pid, ClusterView(_report(own), seen))
 
 
 def _http_address(config: Config) -> str:
@@ -83,14 +83,14 @@ def _http_address(config: Config) -> str:
     return join_address(everywhere if is_wildcard(listener.interface) else listener.interface, listener.port)
 
 
-def _seen(answer: status.Answer) -> Answer:
+def _seen(answer: status.StatusReply) -> MemberReport:
     if answer.status is None:
-        return Answer(answer.name, answer.address, None, answer.error)
+        return MemberReport(answer.name, answer.address, None, answer.error)
     report = _report(answer)
-    return Answer(answer.name, answer.address, report, last=report)
+    return MemberReport(answer.name, answer.address, report, last=report)
 
 
-def _report(answer: status.Answer) -> Report:
+def _report(answer: status.StatusReply) -> Report:
     return decode(json.dumps(answer.status).encode())
 
 

@@ -12,7 +12,7 @@ _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """One line of what was found, and the command to give next, '' when there is none.
 
     A warning is for a day at work; with a problem the node does not start, or the cluster does not serve, or

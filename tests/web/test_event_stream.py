@@ -8,8 +8,8 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from kraft.web.limits import LISTENER_STALLED_SECONDS, LISTENERS_MAX, ROUND_SECONDS
-from kraft.web.news import GATHER_SECONDS, GLANCE_SECONDS, event
+from kraft.web.event_stream import GATHER_SECONDS, POLL_SECONDS, event
+from kraft.web.limits import ROUND_SECONDS, SUBSCRIBER_STALLED_SECONDS, SUBSCRIBERS_MAX
 from kraft.web.report import encode
 from tests.web.reports import report
 from tests.web.test_site import Browser, FakeNode
@@ -131,14 +131,14 @@ def test_a_new_leader_is_news_at_once() -> None:
     page.heard()
 
     browser.node.value = report("K1", leader="K2", group={"term": 8}).status
-    browser.clock.advance(GLANCE_SECONDS)
+    browser.clock.advance(POLL_SECONDS)
     assert len(browser.fetch.asked) == 2 * 2
     for url, answer in browser.fetch.asked[2:]:
         answer.callback(encode(report(url[:2], leader="K2", group={"term": 8}), pretty=False))
     [news] = page.heard()
     assert '<dd class="fact-leader">K2</dd>' in news["parts"]["groups"]
 
-    browser.clock.advance(GLANCE_SECONDS)
+    browser.clock.advance(POLL_SECONDS)
     assert len(browser.fetch.asked) == 2 * 2
 
 
@@ -184,7 +184,7 @@ def test_a_reader_that_does_not_read_at_all_is_cut_off() -> None:
     assert producer is not None
     producer.pauseProducing()
 
-    for _ in range(int(LISTENER_STALLED_SECONDS / ROUND_SECONDS) - 1):
+    for _ in range(int(SUBSCRIBER_STALLED_SECONDS / ROUND_SECONDS) - 1):
         browser.clock.advance(ROUND_SECONDS)
         answered(browser)
     assert not page.transport.disconnecting
@@ -195,7 +195,7 @@ def test_a_reader_that_does_not_read_at_all_is_cut_off() -> None:
 
 def test_there_are_so_many_listeners_and_room_again_when_one_leaves() -> None:
     browser = cluster()
-    pages = [Page(browser) for _ in range(LISTENERS_MAX)]
+    pages = [Page(browser) for _ in range(SUBSCRIBERS_MAX)]
 
     assert Page(browser).head.startswith(b"HTTP/1.1 503 ")
     pages[3].leave()

@@ -8,7 +8,7 @@ from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
-from kraft.web.fetching import Body, Fetcher, NoAnswer
+from kraft.web.fetcher import Body, Fetcher, NoAnswer
 from kraft.web.limits import ANSWER_BYTES_MAX, ASK_SECONDS
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s"

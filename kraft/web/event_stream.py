@@ -20,20 +20,20 @@ from zope.interface import implementer
 from kraft.telemetry.recent.history import SECONDS_KEPT
 from kraft.web.charts import Charts, charts
 from kraft.web.cluster import Cluster
-from kraft.web.findings import verdict
-from kraft.web.limits import LISTENER_STALLED_SECONDS, LISTENERS_MAX, ROUND_SECONDS
+from kraft.web.findings import diagnose
+from kraft.web.limits import ROUND_SECONDS, SUBSCRIBER_STALLED_SECONDS, SUBSCRIBERS_MAX
 from kraft.web.page import as_of, title
 from kraft.web.sections import sections
-from kraft.web.view import View
+from kraft.web.view import ClusterView
 
-GLANCE_SECONDS = 0.25  # between two looks at this node itself: a change of a leader is news at once
+POLL_SECONDS = 0.25  # between two looks at this node itself: a change of a leader is news at once
 GATHER_SECONDS = 0.25  # that the answers of a round are waited for; a member that hangs delays nobody more
 RETRY_MS = 1000  # after which a browser connects again
 TYPE = "text/event-stream"
 
 
 @dataclass(frozen=True, slots=True)
-class Edition:
+class PageState:
     """All that can be told at one moment."""
 
     title: str
@@ -44,7 +44,7 @@ class Edition:
         """For one who knows nothing."""
         return self._event(self.parts, self.charts, whole=True)
 
-    def since(self, before: "Edition") -> bytes:
+    def since(self, before: "PageState") -> bytes:
         """For one who has seen `before`."""
         changed = {id_: part for id_, part in self.parts.items() if part != before.parts.get(id_)}
         return self._event(changed, self.charts.since(before.charts.newest), whole=False)
@@ -59,11 +59,11 @@ class Edition:
         })  # fmt: skip
 
 
-def edition(view: View) -> Edition:
+def edition(view: ClusterView) -> PageState:
     """Of what is known now."""
-    found = verdict(view)
+    found = diagnose(view)
     parts: dict[str, str] = {**sections(view, found), "live": as_of(view)}
-    return Edition(title(view, found), {id_: str(part) for id_, part in parts.items()}, charts(view))
+    return PageState(title(view, found), {id_: str(part) for id_, part in parts.items()}, charts(view))
 
 
 def event(values: object) -> bytes:
@@ -71,15 +71,15 @@ def event(values: object) -> bytes:
     return b"data: " + msgspec.json.encode(values) + b"\n\n"
 
 
-class News:
+class EventStream:
     """Listeners, and the rounds while there are any. `failed` is told why an edition could not be made."""
 
     def __init__(self, cluster: Cluster, clock: IReactorTime, failed: Callable[[Exception], None]) -> None:
         self._cluster = cluster
         self._clock = clock
         self._failed = failed
-        self._listeners: set[Listener] = set()
-        self._latest: Edition | None = None
+        self._listeners: set[Subscriber] = set()
+        self._latest: PageState | None = None
         self._leaders: object = None  # when they were asked about last
         self._gathered_at = 0.0
         self._next: IDelayedCall | None = None
@@ -87,17 +87,17 @@ class News:
     @property
     def full(self) -> bool:
         """Nobody else can listen now."""
-        return len(self._listeners) >= LISTENERS_MAX
+        return len(self._listeners) >= SUBSCRIBERS_MAX
 
     def listen(self, request: Request) -> None:
         """Tell `request` everything from now on, until it goes away; the caller has set its headers."""
-        listener = Listener(request, self._clock)
+        listener = Subscriber(request, self._clock)
         self._listeners.add(listener)
         request.notifyFinish().addBoth(lambda _: self._listeners.discard(listener))
         request.write(b"retry: %d\n\n" % RETRY_MS)
         if self._next is None:
             self._latest = self._leaders = None
-            self._glance()
+            self._poll()
         elif self._latest is not None:
             listener.tell(self._latest.whole, self._latest.whole)
 
@@ -110,12 +110,12 @@ class News:
             self._next.cancel()
             self._next = None
 
-    def _glance(self) -> None:
+    def _poll(self) -> None:
         """Gather when a second has passed or a leader has changed; then again, while somebody listens."""
         if not self._listeners:
             self._next = None
             return
-        self._next = self._clock.callLater(GLANCE_SECONDS, self._glance)
+        self._next = self._clock.callLater(POLL_SECONDS, self._poll)
         now = self._clock.seconds()
         try:
             leaders = self._cluster.leaders()
@@ -147,7 +147,7 @@ class News:
 
 
 @implementer(IPushProducer)
-class Listener:
+class Subscriber:
     """One open page. Twisted says when it takes no more (`pauseProducing`), about 64 KiB after it stopped."""
 
     def __init__(self, request: Request, clock: IReactorTime) -> None:
@@ -164,7 +164,7 @@ class Listener:
             self._behind = False
             return
         self._behind = True
-        if self._clock.seconds() - self._paused_at >= LISTENER_STALLED_SECONDS:
+        if self._clock.seconds() - self._paused_at >= SUBSCRIBER_STALLED_SECONDS:
             channel: Any = self._request.channel
             channel.transport.abortConnection()
 
