@@ -1,5 +1,6 @@
 """State files, a disk that keeps them in memory, and a network that loses, doubles and reorders on demand."""
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 import msgspec
@@ -176,9 +177,6 @@ class Network:
         self.clock, self.nodes, self.log = clock, {}, []
         self.weather = lambda message: [(0.001, message)]
 
-    def post_of(self, sender):
-        return lambda to, message: self.send(sender, to, message)
-
     def send(self, sender, to, message):
         self.log.append((sender, to, message))
         for delay, arrives in self.weather(message):
@@ -193,6 +191,23 @@ class Network:
         return [message for _, _, message in self.log if isinstance(message, kind)]
 
 
+class Turns:
+    """`host.turns.Turns` of one node: messages leave at once."""
+
+    def __init__(self, id_, network):
+        self.id, self.network = id_, network
+
+    def post(self, peer, group, message):
+        self.network.send(self.id, peer, message)
+
+
+def context_of(node, network) -> Any:
+    """The parts of `host.context.GroupContext` that snapshots use."""
+    return SimpleNamespace(
+        clock=node.clock, disk=node.disk, observer=node.tale, turns=Turns(node.id, network)
+    )
+
+
 class Leader:
     """The sending side as a group drives it: `needy` are those who still wait in the core's books."""
 
@@ -203,26 +218,27 @@ class Leader:
         self.needy: set[str] = set()
         self.given_back: list[str] = []
         self.wanted = 0
-        self.sending = SnapshotSender(
-            0, clock, self.disk, network.post_of(id), self.given_back.append, self.tale, settings, self._want
-        )
+        self.sender = SnapshotSender(0, self, context_of(self, network), settings)
         network.nodes[id] = self
 
-    def _want(self):
+    def snapshot_ended(self, peer):
+        self.given_back.append(peer)
+
+    def checkpoint_wanted(self):
         self.wanted += 1
 
     def offer(self, *peers, reseed=False):
         for peer in peers:
             if not reseed:
                 self.needy.add(peer)
-            self.sending.offer(peer, reseed)
+            self.sender.offer(peer, reseed)
 
     def received(self, sender, message):
         if isinstance(message, SnapshotRequest):
-            self.sending.requested(sender, message)
+            self.sender.requested(sender, message)
 
     def tick(self):
-        self.sending.tick(self.clock.seconds(), self.needy)
+        self.sender.tick(self.clock.seconds(), self.needy)
 
 
 class Follower:
@@ -234,19 +250,17 @@ class Follower:
         self.tale = cast(Any, Tale())
         self.commit, self.fenced, self.takes = 0, False, True
         self.received_snapshots, self.not_needed = [], 0
-        self.receiving = SnapshotReceiver(
-            0, clock, self.disk, network.post_of(id), self._complete, self.tale, settings
-        )
+        self.receiver = SnapshotReceiver(0, self, context_of(self, network), settings)
         network.nodes[id] = self
 
     def received(self, sender, message):
         if isinstance(message, SnapshotOffer):
-            if not self.receiving.offered(sender, message, self.commit, self.fenced):
+            if not self.receiver.offered(sender, message, self.commit, self.fenced):
                 self.not_needed += 1
         elif isinstance(message, SnapshotChunk):
-            self.receiving.chunk(sender, message)
+            self.receiver.chunk(sender, message)
 
-    def _complete(self, received, offer):
+    def snapshot_received(self, received, offer):
         if not self.takes:
             return False
         self.received_snapshots.append(received)
@@ -262,7 +276,7 @@ class Follower:
         return {k: r.value for k, r in self.received_snapshots[-1].keyspace.records.items()}
 
     def tick(self):
-        self.receiving.tick(self.clock.seconds(), self.commit)
+        self.receiver.tick(self.clock.seconds(), self.commit)
 
 
 def pass_time(clock, seconds, *nodes, step=0.025):

@@ -3,8 +3,10 @@
 from types import SimpleNamespace
 from typing import Any
 
+from kraft.host.applied_state import AppliedState
 from kraft.host.consistency.checker import VERIFY_SECONDS, ConsistencyChecker
 from kraft.kv.checkpoint import Checkpoint
+from kraft.kv.machine import Machine
 from kraft.node.errors import NotLeader
 from kraft.peerwire.messages import Digest, Fence
 from kraft.raft.membership.configuration import Base, Configuration, Member
@@ -18,25 +20,46 @@ def checkpoint(index: int, sum_: bytes) -> Checkpoint:
     return Checkpoint(Base(index, 1), index, 1, 1, sum_)
 
 
+class FakeRaft:
+    """Consensus, as the checker sees it; `drained` collects what it was told."""
+
+    def __init__(self, id_: str, leader: str) -> None:
+        self.id, self.leader, self.configuration = id_, leader, TRIO
+        self.drained: list[bool] = []
+
+    @property
+    def state(self) -> "FakeRaft":
+        return self
+
+    @property
+    def leads(self) -> bool:
+        return self.leader == self.id
+
+    def drain(self, on: bool) -> None:
+        self.drained.append(on)
+
+
 class Replica:
     """`ConsistencyChecker` of the node `id_`, with what it did."""
 
     def __init__(self, id_: str, leader: str, loaded: Checkpoint | None = None) -> None:
         self.clock = Clock()
-        self.node = SimpleNamespace(state=SimpleNamespace(id=id_, leader=leader, configuration=TRIO))
+        self.raft = FakeRaft(id_, leader)
+        self.state = AppliedState(Machine(), 0)
         self.posted: list[tuple[str, object]] = []
         self.events: list[tuple[str, dict[str, Any]]] = []
-        self.fenced: list[bool] = []
         self.stored: list[bool] = []
-        around = SimpleNamespace(clock=self.clock, observer=self, disk=self)
-        self.consistency = ConsistencyChecker(
-            0,
-            self.node,  # type: ignore[arg-type]
-            around,  # type: ignore[arg-type]
-            lambda peer, message: self.posted.append((peer, message)),
-            self.fenced.append,
-            loaded,
-        )
+        raft: Any = self.raft
+        context: Any = SimpleNamespace(clock=self.clock, observer=self, disk=self, turns=self)
+        self.consistency = ConsistencyChecker(0, raft, self.state, context, loaded)
+
+    @property
+    def fenced(self) -> list[bool]:
+        assert self.state.fenced is bool(self.raft.drained)
+        return self.raft.drained
+
+    def post(self, peer: str, group: int, message: object) -> None:
+        self.posted.append((peer, message))
 
     def compared(self, group: int, outcome: str) -> None:
         pass
@@ -60,7 +83,7 @@ def test_a_follower_reports_each_checkpoint_once_to_each_leader() -> None:
     follower.tick()
     assert follower.posted == [("K1", Digest(10, RIGHT))]
 
-    follower.node.state.leader = "K3"
+    follower.raft.leader = "K3"
     follower.tick()
     assert follower.posted[1:] == [("K3", Digest(10, RIGHT))]
 
@@ -151,7 +174,7 @@ def test_who_waits_for_a_leader_that_was_deposed_is_sent_to_the_next_one() -> No
     answers: list[Any] = []
     leader.consistency.completed(checkpoint(10, RIGHT))
     leader.consistency.verify(10, answers.append)
-    leader.node.state.leader = "K2"
+    leader.raft.leader = "K2"
     leader.consistency.follow()
     leader.tick(VERIFY_SECONDS)
     assert [(type(each), each.args) for each in answers] == [(NotLeader, (0, "K2"))]
@@ -186,7 +209,7 @@ def test_who_is_no_member_any_more_is_no_alarm() -> None:
     leader.consistency.heard("K3", Digest(10, WRONG))
     assert leader.consistency.mismatch
 
-    leader.node.state.configuration = Configuration.of_voters(TRIO.members[:2])
+    leader.raft.configuration = Configuration.of_voters(TRIO.members[:2])
     leader.consistency.completed(checkpoint(20, RIGHT))
     assert not leader.consistency.mismatch
 
@@ -198,6 +221,6 @@ def test_the_word_of_another_incarnation_is_not_this_ones() -> None:
     leader.consistency.heard("K3", Digest(10, WRONG))
 
     members = (*TRIO.members[:2], Member("K3", f"{9:032x}", "h:3"))
-    leader.node.state.configuration = Configuration.of_voters(members)
+    leader.raft.configuration = Configuration.of_voters(members)
     leader.consistency.heard("K2", Digest(10, RIGHT))
     assert not leader.consistency.mismatch

@@ -52,7 +52,7 @@ class Story(Trio):
         be applied by it.
         """
         held: list = []
-        receiving, persistence = self.fenced._receiving, self.host(self.odd).persistence
+        receiving, persistence = self.fenced.receiver, self.host(self.odd).persistence
         finished, committed = receiving._finished, persistence._committed
 
         def both(durable):

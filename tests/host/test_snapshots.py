@@ -78,12 +78,12 @@ def test_both_sides_tell_of_it(clock, network, leader, follower):
 def test_the_view_is_let_go_of_with_its_last_receiver(clock, network, leader, follower):
     leader.offer("K2")
     clock.advance(0.01)
-    assert leader.sending.index == 100
+    assert leader.sender.index == 100
 
     pass_time(clock, 1.0, leader, follower)
 
     assert leader.disk.open_readers == []
-    assert leader.sending.index is None
+    assert leader.sender.index is None
     assert leader.given_back == []
 
 
@@ -102,7 +102,7 @@ def test_progress_is_visible_on_both_sides(clock, network, leader):
     leader.offer("K2")
     pass_time(clock, 1.0, leader, slow)
 
-    [out], [in_] = leader.sending.status(), slow.receiving.status()
+    [out], [in_] = leader.sender.status(), slow.receiver.status()
     size = leader.disk.file.checkpoint.size
     assert out == TransferStatus("K2", "send", 100, out.done_bytes, size, out.seconds)
     assert in_ == TransferStatus("K1", "receive", 100, in_.done_bytes, size, in_.seconds)
@@ -110,7 +110,7 @@ def test_progress_is_visible_on_both_sides(clock, network, leader):
     assert 0.5 < in_.seconds <= 1.1
 
     pass_time(clock, 60.0, leader, slow)
-    assert leader.sending.status() == slow.receiving.status() == ()
+    assert leader.sender.status() == slow.receiver.status() == ()
 
 
 def test_a_long_transfer_tells_how_far_it_is(clock, network, leader):
@@ -153,7 +153,7 @@ def test_without_a_checkpoint_one_is_wanted_and_offered_when_it_is_there(clock, 
     assert leader.wanted == 1
 
     leader.disk.file = file
-    leader.sending.checkpointed()
+    leader.sender.checkpointed()
     pass_time(clock, 1.0, leader, follower)
 
     assert follower.rows == ROWS
@@ -167,7 +167,7 @@ def test_without_a_checkpoint_the_follower_is_soon_given_back(clock, network, le
 
     assert leader.given_back == ["K2"]
     assert leader.tale.events == []
-    assert leader.sending.status() == ()
+    assert leader.sender.status() == ()
 
     leader.offer("K2")
     pass_time(clock, 0.1, leader, follower)
@@ -179,10 +179,10 @@ def test_a_newer_checkpoint_is_offered_while_nobody_fetches_the_old_one(clock, n
     leader.offer("K2")
     pass_time(clock, 1.0, leader)
     leader.disk.file = File(200, some_rows(50, seed=2))
-    leader.sending.checkpointed()
+    leader.sender.checkpointed()
     pass_time(clock, 1.0, leader)
 
-    assert leader.sending.index == 200
+    assert leader.sender.index == 200
     assert len(leader.disk.open_readers) == 1
 
 
@@ -191,7 +191,7 @@ def test_who_is_on_the_way_is_not_sent_back_to_the_start_by_a_newer_checkpoint(c
     leader.offer("K2")
     pass_time(clock, 0.5, leader, slow)
     leader.disk.file = File(200, some_rows(50, seed=2))
-    leader.sending.checkpointed()
+    leader.sender.checkpointed()
     pass_time(clock, 5.0, leader, slow)
 
     assert [r.checkpoint.base.index for r in slow.received_snapshots] == [100]
@@ -209,7 +209,7 @@ def test_who_has_the_index_already_says_so(clock, network, leader, follower):
 def test_a_request_of_somebody_who_was_offered_nothing_is_not_answered(clock, network, leader, follower):
     leader.offer("K2")
     pass_time(clock, 0.01, leader)
-    leader.sending.requested("K3", SnapshotRequest(100, 1, None))
+    leader.sender.requested("K3", SnapshotRequest(100, 1, None))
     clock.advance(0.1)
 
     assert "K3" not in [to for _, to, _ in network.log]
@@ -224,7 +224,7 @@ def test_two_receivers_share_one_view(clock, network, leader, follower):
     clock.advance(0.01)
     leader.offer("K3")
     pass_time(clock, 0.05, leader, follower, other)
-    assert len(leader.sending.status()) == 2
+    assert len(leader.sender.status()) == 2
     pass_time(clock, 3.0, leader, follower, other)
 
     assert follower.rows == other.rows == ROWS
@@ -276,7 +276,7 @@ def test_neither_side_holds_more_than_one_piece(clock, network, leader):
 def asked(leader, *keys):
     """The pieces behind these keys are asked for, one directly after the other."""
     for key in keys:
-        leader.sending.requested("K2", SnapshotRequest(100, 1, key))
+        leader.sender.requested("K2", SnapshotRequest(100, 1, key))
 
 
 def test_a_question_that_comes_while_the_disk_works_waits(clock, network, leader):
@@ -318,7 +318,7 @@ def test_what_was_read_for_a_link_that_is_gone_is_not_sent(clock, network, leade
     leader.offer("K2")
     clock.advance(0.1)
     asked(leader, None)
-    leader.sending.link_down("K2")
+    leader.sender.link_down("K2")
     asked(leader, b"key 0003")
     clock.advance(0.1)
 
@@ -414,7 +414,7 @@ def test_pieces_that_do_not_move_on_are_not_taken(clock, network, leader, follow
     leader.offer("K2")
     pass_time(clock, 0.1, leader, follower)
     empty = SnapshotChunk(100, 1, None, b"", crc32(b""), b"", end=False)
-    follower.receiving.chunk("K1", empty)
+    follower.receiver.chunk("K1", empty)
 
     assert follower.tale.names()[-1] == "snapshot_receive_stalled"
 
@@ -434,11 +434,11 @@ def test_only_the_piece_that_was_asked_for_is_written(clock, network, leader, fo
     pass_time(clock, 0.1, leader, follower)
     chunk = network.messages(SnapshotChunk)[0]
     sender = stranger.pop("sender", "K1")
-    follower.receiving.chunk(sender, msgspec.structs.replace(chunk, **stranger))
+    follower.receiver.chunk(sender, msgspec.structs.replace(chunk, **stranger))
     clock.advance(0.1)
     assert follower.disk.writers[0].rows == {}
 
-    follower.receiving.chunk("K1", chunk)
+    follower.receiver.chunk("K1", chunk)
     clock.advance(0.1)
     assert follower.disk.writers[0].rows != {}
 
@@ -448,8 +448,8 @@ def test_a_broken_link_costs_nothing_that_was_written(clock, network, leader):
     leader.offer("K2")
     pass_time(clock, 0.5, leader, slow)
     network.weather = nothing_arrives
-    leader.sending.link_down("K2")
-    slow.receiving.link_down("K1")
+    leader.sender.link_down("K2")
+    slow.receiver.link_down("K1")
     pass_time(clock, 20.0, leader, slow)
     written = set(slow.disk.writers[0].rows)
     assert written
@@ -468,8 +468,8 @@ def test_after_a_broken_link_an_offer_is_enough_to_go_on(clock, network, leader,
     network.weather = without(SnapshotChunk)
     leader.offer("K2")
     pass_time(clock, 31.0, leader, follower)
-    leader.sending.link_down("K2")
-    follower.receiving.link_down("K1")
+    leader.sender.link_down("K2")
+    follower.receiver.link_down("K1")
     network.weather = lambda message: [(0.001, message)]
     pass_time(clock, OFFER_SECONDS + 0.5, leader, follower)
 
@@ -483,7 +483,7 @@ def test_a_new_leader_with_an_equal_image_goes_on_where_the_old_one_stopped(cloc
     slow = Follower(clock, network, delay=0.05)
     leader.offer("K2")
     pass_time(clock, 0.5, leader, slow)
-    leader.sending.stop()
+    leader.sender.stop()
     written = set(slow.disk.writers[0].rows)
 
     successor = Leader(clock, network, File(100, ROWS), "K3")
@@ -505,7 +505,7 @@ def test_another_sender_of_an_equal_image_has_to_wait_as_long_as_pieces_come(clo
     pass_time(clock, 0.5, leader, slow)
     offer = network.messages(SnapshotOffer)[0]
     for _ in range(5):
-        slow.receiving.offered("K3", offer, 0, False)
+        slow.receiver.offered("K3", offer, 0, False)
         pass_time(clock, 0.2, leader, slow)
 
     assert "K3" not in [to for _, to, _ in network.log]
@@ -531,7 +531,7 @@ def test_a_request_for_an_image_that_is_gone_is_answered_by_an_offer(clock, netw
     leader.offer("K2")
     clock.advance(0.01)
     network.log.clear()
-    leader.sending.requested("K2", SnapshotRequest(50, 1, b"key 0003"))
+    leader.sender.requested("K2", SnapshotRequest(50, 1, b"key 0003"))
 
     assert [type(message) for _, _, message in network.log] == [SnapshotOffer]
 
@@ -544,8 +544,8 @@ def test_old_offers_do_not_disturb_a_transfer_that_moves(clock, network, leader)
     old = File(50, some_rows(10)).checkpoint
     stale = SnapshotOffer(old.base, old.revision, old.keys, old.size, old.sum)
     for _ in range(20):
-        slow.receiving.offered("K1", stale, slow.commit, False)
-        slow.receiving.offered("K3", msgspec.structs.replace(stale, base=Base(90, 2)), slow.commit, False)
+        slow.receiver.offered("K1", stale, slow.commit, False)
+        slow.receiver.offered("K3", msgspec.structs.replace(stale, base=Base(90, 2)), slow.commit, False)
         pass_time(clock, 0.1, leader, slow)
     pass_time(clock, 3.0, leader, slow)
 
@@ -558,7 +558,7 @@ def test_another_image_is_fetched_when_the_sender_is_silent(clock, network, lead
     slow = Follower(clock, network, delay=0.05)
     leader.offer("K2")
     pass_time(clock, 0.5, leader, slow)
-    leader.sending.stop()
+    leader.sender.stop()
     rows = some_rows(10)
     successor = Leader(clock, network, File(50, rows), "K3")
     slow.leaders = [successor]
@@ -575,7 +575,7 @@ def test_the_log_caught_up_meanwhile(clock, network, leader):
     slow.commit = 100
     pass_time(clock, 1.0, leader, slow)
 
-    assert slow.receiving.status() == ()
+    assert slow.receiver.status() == ()
     assert slow.disk.files_left == []
     assert slow.tale.last("snapshot_receive_ended")["outcome"] == "abandoned"
 
@@ -615,14 +615,14 @@ def test_a_sender_that_sends_nothing_any_more_is_given_up_after_the_hold(clock, 
     slow = Follower(clock, network, delay=0.05)
     leader.offer("K2")
     pass_time(clock, 0.5, leader, slow)
-    leader.sending.stop()
+    leader.sender.stop()
     pass_time(clock, SETTINGS.hold - 1.0, slow)
     assert slow.disk.files_left
 
     pass_time(clock, 2.0, slow)
 
     assert slow.disk.files_left == []
-    assert slow.tale.last("snapshot_receive_failed")["reason"] == "K1 sends nothing any more"
+    assert slow.tale.last("snapshot_receive_failed")["reason"] == "K1 stopped sending"
 
 
 def test_a_transfer_longer_than_the_hold_is_not_given_up(clock, network):
@@ -696,7 +696,7 @@ def test_who_stops_between_two_attempts_to_finish_leaves_no_file(clock, network,
     follower.disk.finish_problem = "the disk is full"
     leader.offer("K2")
     pass_time(clock, 2.5, leader, follower)
-    follower.receiving.stop()
+    follower.receiver.stop()
     pass_time(clock, 2.0, leader, follower)
 
     assert follower.disk.files_left == []
@@ -725,7 +725,7 @@ def test_while_an_image_is_finished_offers_are_not_listened_to(clock, network, l
     pass_time(clock, 3.0, leader, slow)
     other = File(300, some_rows(5)).checkpoint
     newer = SnapshotOffer(other.base, other.revision, other.keys, other.size, other.sum)
-    slow.receiving.offered("K1", newer, 0, False)
+    slow.receiver.offered("K1", newer, 0, False)
     pass_time(clock, 4.0, leader, slow)
 
     assert [r.checkpoint.base.index for r in slow.received_snapshots] == [100]
@@ -739,12 +739,12 @@ def test_a_complete_image_is_not_fetched_again_before_it_is_in_use(clock, networ
     pass_time(clock, 1.0, leader, follower)
     follower.fenced = True
     offer = network.messages(SnapshotOffer)[0]
-    follower.receiving.offered("K1", offer, 0, True)
+    follower.receiver.offered("K1", offer, 0, True)
     clock.advance(0.1)
     assert len(follower.disk.writers) == 1
 
     clock.advance(SWITCH_SECONDS)
-    follower.receiving.offered("K1", offer, 0, True)
+    follower.receiver.offered("K1", offer, 0, True)
     clock.advance(0.1)
     assert len(follower.disk.writers) == 2
 
@@ -764,13 +764,13 @@ def test_when_the_group_stops_in_the_middle_no_file_is_left(clock, network, lead
     slow = Follower(clock, network, leaders=[leader], delay=0.04)
     leader.offer("K2")
     pass_time(clock, steps * 0.05, leader, slow)
-    slow.receiving.stop()
-    leader.sending.stop()
+    slow.receiver.stop()
+    leader.sender.stop()
     pass_time(clock, 3.0, leader, slow)
 
     assert slow.disk.files_left == [] or slow.received_snapshots
     assert leader.disk.open_readers == []
-    assert slow.receiving.status() == leader.sending.status() == ()
+    assert slow.receiver.status() == leader.sender.status() == ()
     offers = len(network.messages(SnapshotOffer))
     pass_time(clock, 3.0, leader, slow)
     assert len(network.messages(SnapshotOffer)) == offers
@@ -779,7 +779,7 @@ def test_when_the_group_stops_in_the_middle_no_file_is_left(clock, network, lead
 def test_a_view_that_opens_after_the_end_is_closed(clock, network, leader):
     leader.disk.delay = 1.0
     leader.offer("K2")
-    leader.sending.stop()
+    leader.sender.stop()
     clock.advance(2.0)
 
     assert len(leader.disk.readers) == 1
@@ -812,7 +812,7 @@ def test_a_reseed_ends_when_nothing_more_is_asked(clock, network, leader, follow
     follower.commit, follower.fenced = 500, True
     leader.offer("K2", reseed=True)
     pass_time(clock, QUIET_SECONDS - 1.0, leader, follower)
-    assert len(leader.sending.status()) == 1
+    assert len(leader.sender.status()) == 1
 
     pass_time(clock, 2.0, leader, follower)
 

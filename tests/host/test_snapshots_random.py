@@ -60,7 +60,7 @@ class Story:
 
     def lead(self):
         """Another node leads, or the same one after a restart; its snapshot is equal or newer."""
-        self.leader.sending.stop()
+        self.leader.sender.stop()
         if self.dice.random() < 0.5:
             self.file = File(
                 self.file.checkpoint.base.index + 50, some_rows(40, seed=self.dice.random() < 0.5)
@@ -86,14 +86,14 @@ class Story:
         if kind == 0:
             self.lead()
         elif kind == 1:
-            self.leader.sending.link_down(follower.id)
-            follower.receiving.link_down(self.leader.id)
+            self.leader.sender.link_down(follower.id)
+            follower.receiver.link_down(self.leader.id)
         elif kind == 2:
             follower.disk.full = not follower.disk.full
         elif kind == 3:
-            follower.receiving.abandon()
+            follower.receiver.abandon()
         else:
-            self.leader.sending.checkpointed()
+            self.leader.sender.checkpointed()
 
     def end(self):
         self.weather.fine = True

@@ -75,9 +75,6 @@ class Group:
             checkpoint, keyspace = loaded
             machine = Machine.restored(keyspace, checkpoint.base.stamp, checkpoint.revision)
 
-        def post(peer: str, message: Message) -> None:
-            context.turns.post(peer, id, message)
-
         self.id = id
         self.raft = node
         self._context = context
@@ -85,20 +82,9 @@ class Group:
         self.requests = Requests(id, node, state, context, timing, first_request)
         self._checkpoints = Checkpoints(id, context.disk, context.observer, checkpoints, checkpoint, self)
         self.applier = Applier(id, node, state, self.requests, self._checkpoints, context, timing.batch_bytes)
-        self._sending = SnapshotSender(
-            id,
-            context.clock,
-            context.disk,
-            post,
-            self._snapshot_ended,
-            context.observer,
-            snapshots,
-            self._wants_checkpoint,
-        )
-        self._receiving = SnapshotReceiver(
-            id, context.clock, context.disk, post, self._snapshot_received, context.observer, snapshots
-        )
-        self.consistency = ConsistencyChecker(id, node, context, post, self._fence_changed, checkpoint)
+        self.sender = SnapshotSender(id, self, context, snapshots)
+        self.receiver = SnapshotReceiver(id, self, context, snapshots)
+        self.consistency = ConsistencyChecker(id, node, state, context, checkpoint)
         self.membership = membership
         self._received: Received | None = None  # given to the core, not handed back in a Ready yet
         self._configuration = node.state.configuration
@@ -118,7 +104,7 @@ class Group:
     @property
     def transfers(self) -> tuple[TransferStatus, ...]:
         """Snapshots on their way from or to this replica."""
-        return (*self._sending.status(), *self._receiving.status())
+        return (*self.sender.status(), *self.receiver.status())
 
     @property
     def checkpoint(self) -> Checkpoint | None:
@@ -161,8 +147,8 @@ class Group:
         self._tell_strangers()
         self.raft.unreachable(peer)
         self.requests.link_down(peer)
-        self._sending.link_down(peer)
-        self._receiving.link_down(peer)
+        self.sender.link_down(peer)
+        self.receiver.link_down(peer)
         was_leader = self.raft.state.leader == peer
         if closed_by_peer:
             self.raft.leader_lost(peer)
@@ -196,10 +182,10 @@ class Group:
         self.requests.tick(now, self._context.persistence.full)
         if self.raft.state.leads:
             needy = [follower.peer for follower in self.raft.progress() if follower.state == "snapshot"]
-            self._sending.tick(now, needy)
+            self.sender.tick(now, needy)
             if self._checkpoints.due(now, self.state.index, self.state.machine):
                 self.requests.proposer.propose_marker()
-        self._receiving.tick(now, self.raft.state.commit)
+        self.receiver.tick(now, self.raft.state.commit)
         self.consistency.tick(now)
         self.membership.tick(now)
         self._cut_log()
@@ -208,7 +194,7 @@ class Group:
     def _cut_log(self) -> None:
         """Not what the receiver of a copy needs behind it, and nothing before a new state is the disk's."""
         if not self.state.switching:
-            held = [index for index in (self._sending.index, self._receiving.held) if index is not None]
+            held = [index for index in (self.sender.index, self.receiver.held) if index is not None]
             self.raft.compact(self._checkpoints.cut(self.raft.state.log.base.index, min(held, default=None)))
 
     # -- a turn ---------------------------------------------------------------------------------------
@@ -227,7 +213,7 @@ class Group:
         if self._led != self.raft.state.leads:
             self._led = self.raft.state.leads
             if not self._led:
-                self._sending.stop()
+                self.sender.stop()
                 self.consistency.follow()
 
     def reconfigured(self) -> None:
@@ -269,7 +255,7 @@ class Group:
         for fetch in ready.fetch:
             self._fetch(fetch)
         for peer in ready.snapshots:
-            self._sending.offer(peer)
+            self.sender.offer(peer)
 
     def _send(self, messages: Sequence[Outgoing]) -> None:
         for outgoing in messages:
@@ -289,7 +275,7 @@ class Group:
     def checkpoint_completed(self, checkpoint: Checkpoint) -> None:
         """A checkpoint is durable: compare it, and send it to the replicas that wait for one."""
         self.consistency.completed(checkpoint)
-        self._sending.checkpointed()
+        self.sender.checkpointed()
         self._context.turns.wake(self.id)
 
     def compact(self, keep: int) -> int:
@@ -317,18 +303,19 @@ class Group:
 
     # -- snapshots ------------------------------------------------------------------------------------
 
-    def _snapshot_ended(self, peer: str) -> None:
+    def snapshot_ended(self, peer: str) -> None:
+        """The transfer of a snapshot to `peer` ended: consensus may name it again."""
         self.raft.snapshot_ended(peer)
         self._context.turns.wake(self.id)
 
-    def _wants_checkpoint(self) -> None:
-        """There is nothing to send yet."""
+    def checkpoint_wanted(self) -> None:
+        """There is no checkpoint to send yet: log a marker, unless a checkpoint is being written."""
         if not self._checkpoints.busy:
             self.requests.proposer.propose_marker()
             self._context.turns.wake(self.id)
 
-    def _snapshot_received(self, received: Received, offer: SnapshotOffer) -> bool:
-        """All of it is here: let the core take it; False when it has no use for it any more."""
+    def snapshot_received(self, received: Received, offer: SnapshotOffer) -> bool:
+        """A snapshot is complete: give it to consensus. False when consensus does not need it any more."""
         self._received = received
         base = received.checkpoint.base
         if offer.reseed and base.index <= self.raft.state.commit:
@@ -365,13 +352,13 @@ class Group:
         state = self.raft.state
         if sender != state.leader or (message.reseed and message.base.index < state.log.base.index):
             return  # the log behind such a copy is gone here: a newer one will be offered
-        if not self._receiving.offered(sender, message, state.commit, self.state.fenced):
+        if not self.receiver.offered(sender, message, state.commit, self.state.fenced):
             known = min(state.commit, state.log.durability.durable)
             self._context.turns.post(sender, self.id, AppendReply(state.term, known))
 
     def reseed(self, peer: str) -> None:
         """Replace the state of `peer` by a copy of the leader's, here."""
-        self._sending.offer(peer, reseed=True)
+        self.sender.offer(peer, reseed=True)
         self._context.turns.wake(self.id)
 
     def drain(self, on: bool) -> None:
@@ -390,8 +377,8 @@ class Group:
         ReadIndex: lambda self, sender, message: self.requests.reads.index_asked(sender, message),
         ReadIndexReply: lambda self, sender, message: self.requests.reads.index_answered(sender, message),
         SnapshotOffer: _offered,
-        SnapshotRequest: lambda self, sender, message: self._sending.requested(sender, message),
-        SnapshotChunk: lambda self, sender, message: self._receiving.chunk(sender, message),
+        SnapshotRequest: lambda self, sender, message: self.sender.requested(sender, message),
+        SnapshotChunk: lambda self, sender, message: self.receiver.chunk(sender, message),
         Digest: lambda self, sender, message: self.consistency.heard(sender, message),
         Fence: lambda self, _, message: self.consistency.fence(message),
     }
@@ -402,5 +389,5 @@ class Group:
         """Stop: refuse what waits, call the rest uncertain."""
         self.requests.abandon()
         self.membership.abandon()
-        self._sending.stop()
-        self._receiving.stop()
+        self.sender.stop()
+        self.receiver.stop()

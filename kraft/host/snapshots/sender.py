@@ -1,177 +1,124 @@
-"""The leader's side of snapshots: one pinned view of its last checkpoint for all who need a copy of it.
+"""The leader's side of snapshots: one pinned view of its last checkpoint for all receivers.
 
-See `snapshots` for the conversation. A piece is read when it was asked for and the speed allows it, and is
-forgotten when it is sent. The view is let go of with its last receiver, so the next one gets a newer
-checkpoint. A receiver that does not ask for long is given back to consensus, which may name it again.
+A chunk is read when it is requested and the throttle allows it, and is forgotten when it is sent. The view is
+closed with its last receiver, so the next receiver gets a newer checkpoint. A receiver that asks for nothing
+for a long time is given back to consensus, which may name it again.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from functools import partial
+from typing import Protocol
 from zlib import crc32
 
-from kraft.host.ports import Disk, HostObserver, SnapshotReader
+from kraft.host.context import GroupContext
+from kraft.host.ports import SnapshotReader
+from kraft.host.snapshots.outbound import OutboundTransfer
 from kraft.host.snapshots.settings import ABANDONED, DONE, FAILED, SEND, SnapshotSettings
 from kraft.host.snapshots.throttle import Throttle
-from kraft.node.ports import Cancellable, Clock
 from kraft.node.status import TransferStatus
 from kraft.node.values import Rows
-from kraft.peerwire.messages import Message, SnapshotChunk, SnapshotOffer, SnapshotRequest
+from kraft.peerwire.messages import SnapshotChunk, SnapshotOffer, SnapshotRequest
 
-OFFER_SECONDS = 1.0  # between offers to somebody who does not ask: an offer is small, and may get lost
-NO_CHECKPOINT_SECONDS = 1.0  # for a checkpoint to be made where there is none, before consensus is told
-QUIET_SECONDS = 30.0  # after the last piece a reseeded replica loads it; asking again by then means it failed
+OFFER_SECONDS = 1.0  # between offers to a receiver that does not ask: an offer is small, and may get lost
+NO_CHECKPOINT_SECONDS = 1.0  # for a first checkpoint to be made, before consensus is told that there is none
+QUIET_SECONDS = 30.0  # for a reseeded replica to load the snapshot; a request within that time: it failed
 
 
-class _Transfer:
-    """One receiver of the view."""
+class SnapshotSource(Protocol):
+    """The group, as `SnapshotSender` sees it. Neither method calls back."""
 
-    __slots__ = (
-        "asked_at",
-        "done_bytes",
-        "ended",
-        "offered_at",
-        "pace",
-        "peer",
-        "position",
-        "reading",
-        "reseed",
-        "sent_bytes",
-        "started_at",
-        "timer",
-        "void",
-        "waiting",
-    )
+    def snapshot_ended(self, peer: str) -> None:
+        """The transfer ended for a reason that consensus does not know; it may name the peer again."""
 
-    def __init__(self, peer: str, reseed: bool, pace: Throttle, now: float) -> None:
-        self.peer = peer
-        self.reseed = reseed
-        self.pace = pace
-        self.asked_at = now  # or named
-        self.offered_at = float("-inf")
-        self.started_at: float | None = None  # when the first piece was asked for
-        self.waiting: SnapshotRequest | None = None  # for its turn
-        self.timer: Cancellable | None = None  # until then
-        self.reading: SnapshotRequest | None = None  # the disk works on it
-        self.void = False  # nobody waits for what is being read
-        self.ended = False  # the last piece was sent
-        self.position: bytes | None = None  # the last key that was sent
-        self.done_bytes = 0
-        self.sent_bytes = 0  # with repetitions
-
-    @property
-    def busy(self) -> bool:
-        """The next step is ours."""
-        return self.waiting is not None or self.reading is not None
-
-    def overtakes(self, request: SnapshotRequest) -> bool:
-        """What is being served comes at or behind `request`: that one is a late copy."""
-        pending = self.waiting or (None if self.void else self.reading)
-        return pending is not None and _position(request.after) <= _position(pending.after)
-
-    def silence(self) -> None:
-        """Forget what was asked."""
-        self.waiting = None
-        self.void = self.reading is not None
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
+    def checkpoint_wanted(self) -> None:
+        """There is no checkpoint yet: take one."""
 
 
 class SnapshotSender:
-    """All receivers of one group, while its replica here leads."""
+    """All transfers from one group's replica, while it leads."""
 
     def __init__(
-        self,
-        group: int,
-        clock: Clock,
-        disk: Disk,
-        post: Callable[[str, Message], None],
-        ended: Callable[[str], None],
-        observer: HostObserver,
-        settings: SnapshotSettings,
-        wanted: Callable[[], None],
+        self, group: int, source: SnapshotSource, context: GroupContext, settings: SnapshotSettings
     ) -> None:
-        """`ended(peer)`: the transfer is over for a reason that consensus does not know: it may name the peer
-        again. `wanted()`: there is no checkpoint yet, take one. Neither may call back.
-        """
         self._group = group
-        self._clock = clock
-        self._disk = disk
-        self._post = post
-        self._ended = ended
-        self._observer = observer
+        self._source = source
+        self._clock = context.clock
+        self._disk = context.disk
+        self._observer = context.observer
+        self._turns = context.turns
         self._settings = settings
-        self._wanted = wanted
-        self._transfers: dict[str, _Transfer] = {}
+        self._transfers: dict[str, OutboundTransfer] = {}  # by receiver
         self._view: SnapshotReader | None = None
-        self._opening: object | None = None  # identifies the newest attempt
+        self._opening: object | None = None  # identifies the newest attempt to open a view
         self._missing_until = 0.0  # there is no checkpoint: when to give up
 
     # -- input ----------------------------------------------------------------------------------------
 
     def offer(self, peer: str, reseed: bool = False) -> None:
-        """`peer` needs a copy; with `reseed` in place of its own wrong state. Harmless when repeated."""
+        """Offer a snapshot to `peer`; with `reseed` to replace its wrong state. May be repeated."""
         now = self._clock.seconds()
         transfer = self._transfers.get(peer)
         if transfer is not None and reseed and transfer.ended:
-            self._end(transfer, DONE)  # what it was sent is history: it needs a newer one
+            self._end(transfer, DONE)  # that snapshot is old by now: the peer needs a newer one
             transfer = None
-        if transfer is None:  # else it gets one already, for whichever reason
-            pace = Throttle(self._settings.bytes_per_second)
-            transfer = self._transfers[peer] = _Transfer(peer, reseed, pace, now)
+        if transfer is None:
+            throttle = Throttle(self._settings.bytes_per_second)
+            transfer = self._transfers[peer] = OutboundTransfer(peer, reseed, throttle, now)
         if self._view is not None:
-            self._tell(transfer, now)
+            self._send_offer(transfer, self._view, now)
         elif self._opening is None:
             self._open()
 
     def requested(self, peer: str, request: SnapshotRequest) -> None:
-        """`peer` asks for a piece; asking for another snapshot than the one here is answered by an offer."""
+        """`peer` requests a chunk. A request for a snapshot that is not here is answered by an offer."""
         transfer, view = self._transfers.get(peer), self._view
         if transfer is None or view is None:
-            return  # not ours to serve, or offered as soon as the view is there
+            return  # nothing was offered, or the offer follows when the view is open
         now = self._clock.seconds()
         base = view.checkpoint.base
         if (request.index, request.term) != (base.index, base.term):
-            self._tell(transfer, now)
+            self._send_offer(transfer, view, now)
             return
-        transfer.asked_at = now
+        transfer.requested_at = now
         if transfer.started_at is None:
             transfer.started_at = now
             self._observer.event("snapshot_send_started", **self._fields(peer), bytes=view.checkpoint.size)
-        if transfer.overtakes(request):
+        if transfer.supersedes(request):
             return
-        transfer.waiting = request
+        transfer.pending = request
         if transfer.reading is None and transfer.timer is None:
-            self._pace(transfer)
+            self._throttle(transfer)
 
     def checkpointed(self) -> None:
-        """A newer checkpoint is durable: offer that one, unless somebody already fetches the present one."""
+        """A newer checkpoint is durable: offer that one, unless the present one is already being fetched."""
         if self._transfers and all(t.started_at is None for t in self._transfers.values()):
             self._close()
             self._open()
 
     def link_down(self, peer: str) -> None:
-        """What `peer` asked for would not reach it; it goes on when it is back."""
+        """The link to `peer` is gone: it asks again when it is back."""
         transfer = self._transfers.get(peer)
         if transfer is not None:
-            transfer.silence()
+            transfer.cancel()
 
     def tick(self, now: float, needy: Collection[str]) -> None:
-        """Repeat offers and end transfers; `needy` are those whom consensus still keeps waiting for a copy.
+        """Repeat offers and end transfers. `needy` are the followers that consensus keeps waiting for a
+        snapshot.
 
-        A reseeded replica is not among them: its transfer ends when nothing is asked after the last piece.
+        A reseeded replica is not among them: its transfer ends when it has requested nothing for a while
+        after the last chunk.
         """
         for transfer in list(self._transfers.values()):
             if not transfer.reseed and transfer.peer not in needy:
                 self._end(transfer, DONE if transfer.ended else ABANDONED)
-            elif transfer.reseed and transfer.ended and transfer.asked_at + QUIET_SECONDS <= now:
+            elif transfer.reseed and transfer.ended and transfer.requested_at + QUIET_SECONDS <= now:
                 self._end(transfer, DONE)
-                self._ended(transfer.peer)
+                self._source.snapshot_ended(transfer.peer)
             else:
-                self._remind(transfer, now)
+                self._repeat_offer(transfer, now)
 
     def stop(self) -> None:
-        """This replica leads no more."""
+        """This replica does not lead any more."""
         for transfer in list(self._transfers.values()):
             self._end(transfer, ABANDONED)
 
@@ -179,11 +126,11 @@ class SnapshotSender:
 
     @property
     def index(self) -> int | None:
-        """The index of the pinned view, None without: cutting the log behind it would make it useless."""
+        """The index of the pinned view, or None. Its receivers still need the log after that index."""
         return self._view.checkpoint.base.index if self._view is not None else None
 
     def status(self) -> tuple[TransferStatus, ...]:
-        """The transfers under way, offers that nobody has followed included."""
+        """All transfers under way, including offers that have not been taken up."""
         if self._view is None:
             return ()
         now, checkpoint = self._clock.seconds(), self._view.checkpoint
@@ -215,10 +162,10 @@ class SnapshotSender:
         now = self._clock.seconds()
         if view is None:
             self._missing_until = now + NO_CHECKPOINT_SECONDS
-            self._wanted()
+            self._source.checkpoint_wanted()
             return
         for transfer in self._transfers.values():
-            self._tell(transfer, now)
+            self._send_offer(transfer, view, now)
 
     def _close(self) -> None:
         self._opening = None
@@ -228,11 +175,9 @@ class SnapshotSender:
 
     # -- one transfer ---------------------------------------------------------------------------------
 
-    def _tell(self, transfer: _Transfer, now: float) -> None:
-        if self._view is None:
-            return
+    def _send_offer(self, transfer: OutboundTransfer, view: SnapshotReader, now: float) -> None:
         transfer.offered_at = now
-        checkpoint = self._view.checkpoint
+        checkpoint = view.checkpoint
         offer = SnapshotOffer(
             checkpoint.base,
             checkpoint.revision,
@@ -240,65 +185,59 @@ class SnapshotSender:
             checkpoint.size,
             checkpoint.sum,
             reseed=transfer.reseed,
+            machine_version=checkpoint.machine_version,
         )
-        self._post(transfer.peer, offer)
+        self._turns.post(transfer.peer, self._group, offer)
 
-    def _remind(self, transfer: _Transfer, now: float) -> None:
-        """Offer again, up to a point; also as a sign of life to somebody whose piece waits for its turn."""
+    def _repeat_offer(self, transfer: OutboundTransfer, now: float) -> None:
+        """Repeat the offer until the transfer is given up.
+
+        A receiver whose request waits for the throttle gets offers too, as signs of life.
+        """
         missing = self._view is None and self._opening is None and self._missing_until <= now
-        silent = not transfer.busy and transfer.asked_at + self._settings.hold <= now
+        silent = not transfer.busy and transfer.requested_at + self._settings.hold <= now
         if missing or silent:
             self._end(transfer, FAILED)
-            self._ended(transfer.peer)
-        elif max(transfer.asked_at, transfer.offered_at) + OFFER_SECONDS <= now:
-            self._tell(transfer, now)
+            self._source.snapshot_ended(transfer.peer)
+        elif (
+            self._view is not None and max(transfer.requested_at, transfer.offered_at) + OFFER_SECONDS <= now
+        ):
+            self._send_offer(transfer, self._view, now)
 
-    def _pace(self, transfer: _Transfer) -> None:
-        wait = transfer.pace.wait(self._clock.seconds())
+    def _throttle(self, transfer: OutboundTransfer) -> None:
+        wait = transfer.throttle.wait(self._clock.seconds())
         if wait > 0.0:
             transfer.timer = self._clock.call_later(wait, partial(self._read, transfer))
         else:
             self._read(transfer)
 
-    def _read(self, transfer: _Transfer) -> None:
+    def _read(self, transfer: OutboundTransfer) -> None:
         transfer.timer = None
-        request, view = transfer.waiting, self._view
+        request, view = transfer.pending, self._view
         if request is None or view is None:
             return
-        transfer.reading, transfer.waiting = request, None
+        transfer.reading, transfer.pending = request, None
         view.read(request.after, self._settings.chunk_bytes, partial(self._answer, view, transfer, request))
 
     def _answer(
-        self, view: SnapshotReader, transfer: _Transfer, request: SnapshotRequest, rows: Rows
+        self, view: SnapshotReader, transfer: OutboundTransfer, request: SnapshotRequest, rows: Rows
     ) -> None:
         if self._view is not view or self._transfers.get(transfer.peer) is not transfer:
             return
         void, transfer.void, transfer.reading = transfer.void, False, None
         if not void:
-            self._send(transfer, request, rows)
-        if transfer.waiting is not None and transfer.timer is None:
-            self._pace(transfer)
+            transfer.sent(request, rows, self._clock.seconds())
+            checksum = crc32(rows.data)
+            chunk = SnapshotChunk(
+                request.index, request.term, request.after, rows.data, checksum, rows.last, rows.end
+            )
+            self._turns.post(transfer.peer, self._group, chunk)
+        if transfer.pending is not None and transfer.timer is None:
+            self._throttle(transfer)
 
-    def _send(self, transfer: _Transfer, request: SnapshotRequest, rows: Rows) -> None:
-        size = len(rows.data)
-        transfer.pace.spend(size, self._clock.seconds())
-        transfer.sent_bytes += size
-        if request.after is None:
-            transfer.position, transfer.done_bytes = None, 0
-        if _position(rows.last) > _position(transfer.position):
-            transfer.position = rows.last
-            transfer.done_bytes += size
-        transfer.ended = rows.end
-        self._post(
-            transfer.peer,
-            SnapshotChunk(
-                request.index, request.term, request.after, rows.data, crc32(rows.data), rows.last, rows.end
-            ),
-        )
-
-    def _end(self, transfer: _Transfer, outcome: str) -> None:
+    def _end(self, transfer: OutboundTransfer, outcome: str) -> None:
         del self._transfers[transfer.peer]
-        transfer.silence()
+        transfer.cancel()
         if transfer.started_at is not None:
             seconds = self._clock.seconds() - transfer.started_at
             self._observer.snapshot_transfer(self._group, SEND, outcome, transfer.sent_bytes, seconds)
@@ -312,12 +251,7 @@ class SnapshotSender:
         if not self._transfers:
             self._close()
         else:
-            self.checkpointed()  # whoever has not begun gets the newest one
+            self.checkpointed()  # receivers that have not begun get the newest checkpoint
 
     def _fields(self, peer: str) -> dict[str, object]:
         return {"group": self._group, "peer": peer, "index": self.index}
-
-
-def _position(key: bytes | None) -> tuple[bool, bytes]:
-    """Keys in order, behind None, which stands for the beginning."""
-    return (key is not None, key or b"")

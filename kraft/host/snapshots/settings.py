@@ -1,31 +1,31 @@
-"""A copy of the state machine on its way to a replica that the log cannot serve any more (RD 5.1, 5.4).
+"""A snapshot: a copy of the state machine for a replica whose gap the log no longer covers (RD 5.1, 5.4).
 
-The conversation, leader to the left, the receiver decides the speed:
+The messages, with the leader on the left. The receiver decides the speed:
 
-    SnapshotOffer(base, sum, ...)  ->          repeated while nobody asks
+    SnapshotOffer(base, sum, ...)  ->          repeated until the receiver asks
                                    <-          SnapshotRequest(index, term, after=None)
     SnapshotChunk(after=None, last=k1)  ->
-                                   <-          SnapshotRequest(after=k1), once that piece is in the file
+                                   <-          SnapshotRequest(after=k1), once that chunk is in the file
     ...
-    SnapshotChunk(after=kn, end=True)  ->      the receiver verifies, loads, switches
+    SnapshotChunk(after=kn, end=True)  ->      the receiver verifies, loads and switches
 
-Pieces are named by the key they follow, so any message may be lost, doubled or late, a broken transfer goes
-on behind the last key that was written, and neither side holds more than one piece of it. Whoever offers an
-equal snapshot can go on with what another one began. Nothing here decides anything about the log: consensus
-names who needs a copy, and takes it in when it is complete.
+A chunk is named by the key that it follows. So every message may be lost, repeated or late, a broken transfer
+goes on after the last key that was written, and neither side holds more than one chunk of it. Another node
+with an equal snapshot can go on with a transfer that the first one began. Nothing here decides about the log:
+consensus names the followers that need a snapshot, and takes it in when it is complete.
 """
 
 from dataclasses import dataclass
 
 SEND, RECEIVE = "send", "receive"  # directions
-DONE, ABANDONED, FAILED = "done", "abandoned", "failed"  # outcomes; abandoned: not needed any more
+DONE, ABANDONED, FAILED = "done", "abandoned", "failed"  # outcomes; abandoned: no longer needed
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotSettings:
-    """`chunk_bytes` is the size of a piece, `bytes_per_second` the speed for one receiver (0: no limit).
+    """`chunk_bytes` is the size of a chunk, `bytes_per_second` the speed for one receiver (0: unlimited).
 
-    `hold`: seconds after which a transfer that does not move is given up, with what it holds on to.
+    `hold` is the number of seconds after which a transfer without progress is given up, with its files.
     """
 
     chunk_bytes: int

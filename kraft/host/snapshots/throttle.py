@@ -1,11 +1,11 @@
-"""How fast something may go: pure arithmetic, so that whoever waits uses a clock of its own."""
+"""Limits the speed of a transfer. Pure arithmetic: a caller that has to wait uses its own clock."""
 
 
 class Throttle:
-    """So many bytes per second (0: any number), paid for afterwards.
+    """Limits throughput to `bytes_per_second` (0: unlimited). A chunk is charged after it is sent.
 
-    What was sent is a debt that time pays off, so nothing need be kept in memory until it may go. Nothing is
-    saved up in quiet times: the rate holds over every interval, but for one piece.
+    The charge is a debt that time pays off, so no chunk is kept in memory until it may be sent. Quiet times
+    save nothing up: the rate holds over every interval, but for one chunk.
     """
 
     __slots__ = ("_free_at", "_rate")
@@ -15,10 +15,10 @@ class Throttle:
         self._free_at = float("-inf")
 
     def wait(self, now: float) -> float:
-        """Seconds until more may be sent."""
+        """Seconds until the next chunk may be sent."""
         return max(0.0, self._free_at - now)
 
     def spend(self, size: int, now: float) -> None:
-        """`size` bytes were sent at `now`, monotonic seconds."""
+        """Charge `size` bytes that were sent at `now` (monotonic seconds)."""
         if self._rate:
             self._free_at = max(self._free_at, now) + size / self._rate

@@ -1,10 +1,10 @@
-"""Sums of checkpoints at equal indexes: who is right, who is the odd one, and when nobody can tell."""
+"""Sums of checkpoints at equal indexes: which replicas are wrong, and when that cannot be known."""
 
 import random
 
 import pytest
 
-from kraft.host.consistency.verdicts import Divergence, ReplicaSum, Verdict
+from kraft.host.consistency.verdicts import CheckpointSums, ReplicaSum, Verdict
 
 A, B, C = b"\x0a" * 16, b"\x0b" * 16, b"\x0c" * 16
 THREE = ("K1", "K2", "K3")
@@ -12,7 +12,7 @@ THREE = ("K1", "K2", "K3")
 
 @pytest.fixture
 def leader():
-    return Divergence("K1")
+    return CheckpointSums("K1")
 
 
 def report(divergence, index, **sums):
@@ -45,7 +45,7 @@ def test_the_leader_itself_can_be_the_odd_one(leader):
     report(leader, 10, K1=B, K2=A, K3=A)
     [verdict] = leader.judge(THREE)
     assert verdict.decided
-    assert verdict.odd == (("K1", B),)
+    assert verdict.differing == (("K1", B),)
 
 
 def test_several_can_be_odd_each_in_its_own_way(leader):
@@ -103,7 +103,7 @@ def test_a_report_that_comes_late_says_nothing_against_a_newer_one(leader):
 def test_who_was_given_the_right_state_is_right_again_by_its_next_report(leader):
     report(leader, 10, K1=A, K2=A, K3=B)
     report(leader, 20, K1=C, K2=C)
-    assert [v.odd for v in leader.judge(THREE)] == [(("K3", B),)]
+    assert [v.differing for v in leader.judge(THREE)] == [(("K3", B),)]
 
     report(leader, 20, K3=C)
     assert leader.judge(THREE) == ()
@@ -132,7 +132,7 @@ def test_an_old_alarm_ends_when_all_are_equal_again(leader):
 
 
 def test_only_the_newest_indexes_are_remembered():
-    leader = Divergence("K1", remembered=3)
+    leader = CheckpointSums("K1", remembered=3)
     for index in (10, 20, 30, 40):
         report(leader, index, K1=A, K2=A)
     report(leader, 10, K3=B)
@@ -144,7 +144,7 @@ def test_only_the_newest_indexes_are_remembered():
 
 def test_a_new_leader_goes_on_with_its_own_sums():
     """As a follower it kept them, and hears the others only now."""
-    successor = Divergence("K2")
+    successor = CheckpointSums("K2")
     for index in (10, 20):
         successor.own(index, A)
     report(successor, 10, K1=A, K3=B)
@@ -166,7 +166,7 @@ def test_who_is_gone_is_forgotten(leader):
 
 
 def test_what_is_newest_here():
-    divergence = Divergence("K2")
+    divergence = CheckpointSums("K2")
     assert divergence.newest is None
     divergence.own(10, A)
     divergence.own(20, B)
@@ -184,24 +184,24 @@ def test_nobody_else_speaks_for_this_replica(leader):
 
 
 def test_a_replica_is_fenced_only_by_its_own_sum_at_that_very_index():
-    replica = Divergence("K3")
+    replica = CheckpointSums("K3")
     replica.own(10, B)
     replica.heard("K1", 20, B)
 
-    assert replica.fenced(10, A)
-    assert not replica.fenced(10, B)
-    assert not replica.fenced(20, A)
-    assert not replica.fenced(30, A)
+    assert replica.disproved(10, A)
+    assert not replica.disproved(10, B)
+    assert not replica.disproved(20, A)
+    assert not replica.disproved(30, A)
 
 
 def test_after_its_state_was_replaced_old_accusations_are_void():
-    replica = Divergence("K3")
+    replica = CheckpointSums("K3")
     replica.own(10, B)
     replica.own(20, B)
     replica.restored(15, A)
 
-    assert not replica.fenced(10, A)
-    assert not replica.fenced(20, A)
+    assert not replica.disproved(10, A)
+    assert not replica.disproved(20, A)
     assert replica.newest == (15, A)
 
 
@@ -241,7 +241,7 @@ def test_with_all_reports_of_one_index_in_any_order_the_plain_count_decides(seed
     everyone = [f"K{i}" for i in range(1, dice.randrange(2, 8))]
     electors = everyone[: dice.randrange(1, len(everyone) + 1)]
     sums = {replica: dice.choice([A, A, B, C]) for replica in everyone}
-    leader = Divergence("K1")
+    leader = CheckpointSums("K1")
     report(leader, 10, **dict(dice.sample(sorted(sums.items()), len(sums))))
 
     votes = [sums[e] for e in electors]
