@@ -1,14 +1,14 @@
-"""The careful way through the client protocol: one element after the other, whatever the pieces look like.
+"""A parser of the client protocol that takes one element after another, however the input is cut.
 
-An `IncrementalParser` keeps what is unfinished of one connection's input. Every decision is a function of the
-bytes seen so far, so that it does not matter how they were cut. Lengths are checked before anything is kept
-for them, and memory grows with received bytes only: nothing is allocated for an announced size. The input is,
+An `IncrementalParser` keeps the unfinished part of one connection's input. Every decision is a function of
+the bytes seen so far, so the cuts between pieces do not matter. A length is checked before anything is kept
+for it, and memory grows with received bytes only: nothing is allocated for an announced size. The input is,
 in the words of the Redis protocol,
 
     multibulk  "*" count CRLF, then count times: "$" length CRLF, length bytes, CRLF
-    inline     text [CR] LF; telnet's option sequences (they start with byte 255) in front of it are skipped
+    inline     text [CR] LF; telnet's option sequences (they start with byte 255) before it are skipped
 
-with counts and lengths in their shortest form: digits only, no sign but the minus of an ignored count.
+with counts and lengths in their shortest form: digits only, and a minus only before an ignored count.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ HTTP = "ERR Protocol error: this port does not speak HTTP"
 
 HTTP_WORDS = frozenset((b"post", b"host:"))  # the first word of a line that a browser sends before its body
 
-HEADER_BYTES_MAX = 24  # a type byte, a sign, 19 digits and CR LF are 23: what is longer is no number
+HEADER_BYTES_MAX = 24  # a type byte, a sign, 19 digits and CR LF are 23: a longer header holds no number
 TELNET_BYTES_MAX = 512  # one telnet subnegotiation; real ones have some ten bytes
 ARGUMENT_OVERHEAD_BYTES = 41  # a bytes object's own 33 bytes and its place in the list
 
@@ -35,8 +35,8 @@ ARGUMENT_OVERHEAD_BYTES = 41  # a bytes object's own 33 bytes and its place in t
 class ParserLimits:
     """Bounds of one connection's input.
 
-    Over `value_bytes` (one argument) or `request_bytes` (all arguments of a request) a request is delivered
-    as an `OversizedRequest`; over the others the input is an error.
+    A request over `value_bytes` (one argument) or `request_bytes` (all arguments) is delivered as an
+    `OversizedRequest`. Input over any other bound is an error.
     """
 
     value_bytes: int = 1 << 20
@@ -48,7 +48,7 @@ class ParserLimits:
 
 
 class InlineRequest(list[bytes]):
-    """A request that came as a line of text; `line` is that line without its end."""
+    """A request that came as a line of text; `line` is that line without its line end."""
 
     __slots__ = ("line",)
 
@@ -58,9 +58,9 @@ class InlineRequest(list[bytes]):
 
 
 class OversizedRequest(list[bytes]):
-    """A complete request over a limit; `lengths` tells the true lengths of all arguments.
+    """A complete request over a limit; `lengths` holds the true lengths of all arguments.
 
-    The first argument over a limit, and all behind it, were not kept: they are empty here.
+    The first argument over a limit and all arguments after it are not kept: they are empty here.
     """
 
     __slots__ = ("lengths",)
@@ -75,7 +75,7 @@ class ProtocolError(Exception):
 
 
 class IncrementalParser:
-    """What is unfinished of one connection's input, and how it goes on."""
+    """The unfinished part of one connection's input, and how it continues."""
 
     __slots__ = (
         "_arguments",
@@ -97,8 +97,8 @@ class IncrementalParser:
         self.drop()
 
     def drop(self) -> None:
-        """Forget what is unfinished."""
-        self._tail = bytearray()  # an unfinished header, line, or line end behind an argument
+        """Forget the unfinished part."""
+        self._tail = bytearray()  # an unfinished header, line, or line end after an argument
         self._body_missing = -1  # bytes to come of the argument being read; -1: its header is next
         self._body = bytearray()
         self._begin(0)
@@ -123,8 +123,10 @@ class IncrementalParser:
         return self._kept_bytes + overhead + len(self._body) + len(self._tail)
 
     def advance(self, data: bytes, requests: list[Request], *, once: bool = False) -> bytes:
-        """Append the requests that `data` completes; keep the rest, or with `once` give back what is behind
-        the first. Raises `ProtocolError`; the requests before the error are in `requests` then.
+        """Append the requests that `data` completes to `requests` and keep the rest.
+
+        With `once`, stop after the first request and return the bytes after it. Raises `ProtocolError`; the
+        requests before the error are then in `requests`.
         """
         if self._tail:
             if self._line_goes_on(data):
@@ -143,7 +145,7 @@ class IncrementalParser:
         return b""
 
     def _line_goes_on(self, data: bytes) -> bool:
-        """Lengthen an unfinished inline line in place: joining it with every piece would cost its square."""
+        """Extend an unfinished line in place: joining it with each piece would take quadratic time."""
         if self._missing or self._tail[0] in _NOT_TEXT or b"\n" in data:
             return False
         self._tail += data
@@ -152,7 +154,7 @@ class IncrementalParser:
         return True
 
     def _step(self, data: bytes, position: int, requests: list[Request]) -> int:
-        """Read the element at `position`; the position behind it, or -1 when more bytes are needed."""
+        """Read the element at `position`; returns the position after it, or -1 if more bytes are needed."""
         if self._missing:
             if self._body_missing < 0:
                 return self._bulk_header(data, position)
@@ -160,7 +162,7 @@ class IncrementalParser:
         if data[position] == _ASTERISK:
             return self._multibulk_header(data, position)
         if data[position] == _TELNET:
-            return _behind_telnet_option(data, position)
+            return _after_telnet_option(data, position)
         return self._line(data, position, requests)
 
     def _multibulk_header(self, data: bytes, position: int) -> int:
@@ -170,7 +172,7 @@ class IncrementalParser:
         count = parse_int64(data[position + 1 : stop])
         if count is None or count > self._limits.arguments:
             raise ProtocolError(MULTIBULK_LENGTH)
-        if count > 0:  # "*0" and "*-1" are read over, as by Redis
+        if count > 0:  # "*0" and "*-1" are skipped, as by Redis
             self._begin(count)
         return stop + 2
 
@@ -243,7 +245,7 @@ class IncrementalParser:
         if raw and raw[0].lower() in self._raw_tail:
             return raw
         if raw and raw[0].lower() in HTTP_WORDS:
-            raise ProtocolError(HTTP)  # a page that a browser has open must not run commands from a body
+            raise ProtocolError(HTTP)  # a web page in a browser must not run commands from a request body
         try:
             return split_arguments(line)
         except UnbalancedQuotes:
@@ -251,15 +253,15 @@ class IncrementalParser:
 
 
 def _header_end(data: bytes, position: int, error: str) -> int:
-    """Where the CRLF of the header at `position` is, or -1 when it has not come yet."""
+    """The position of the CRLF that ends the header at `position`, or -1 if it has not arrived."""
     stop = data.find(b"\r\n", position, position + HEADER_BYTES_MAX)
     if stop < 0 and len(data) - position >= HEADER_BYTES_MAX:
         raise ProtocolError(error)
     return stop
 
 
-def _behind_telnet_option(data: bytes, position: int) -> int:
-    """The position behind a telnet sequence (RFC 854), or -1 when it is unfinished."""
+def _after_telnet_option(data: bytes, position: int) -> int:
+    """The position after a telnet sequence (RFC 854), or -1 if it is unfinished."""
     command = data[position + 1 : position + 2]
     if not command:
         return -1

@@ -1,20 +1,20 @@
 """Inline commands: how a line that a person typed becomes arguments.
 
-Arguments are split on whitespace. A double-quoted part knows the escapes n r t b a, a backslash before any
-other byte stands for that byte, and `\\xHH` is a byte; a single-quoted part knows only an escaped single
-quote. A quoted part may follow an unquoted one directly and ends its argument (the rules of Redis'
-`sdssplitargs`, except that a NUL byte is an ordinary one here).
+Arguments are separated by whitespace. In double quotes, `\\n \\r \\t \\b \\a` have their usual meaning,
+`\\xHH` is a byte, and a backslash before any other byte stands for that byte. In single quotes only `\\'` is
+an escape. A quoted part may directly follow an unquoted one, and ends its argument. These are the rules of
+Redis' `sdssplitargs`, except that a NUL byte is an ordinary byte here.
 """
 
 import re
 
 
 class UnbalancedQuotes(Exception):
-    """A quote is not closed, or is followed by something else than whitespace."""
+    """A quote is not closed, or is not followed by whitespace."""
 
 
 def split_arguments(line: bytes) -> list[bytes]:
-    """The arguments of one line without its line end, [] for a blank one. Raises `UnbalancedQuotes`."""
+    """The arguments of one line without its line end; [] for a blank line. Raises `UnbalancedQuotes`."""
     if not _UNUSUAL.search(line):
         return line.split()
     arguments = []
@@ -44,11 +44,11 @@ def _unescape(match: re.Match[bytes]) -> bytes:
 
 
 _LETTERS = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
-# Vertical tab and form feed separate arguments only where whitespace is skipped: the careful way knows that.
+# Vertical tab and form feed separate arguments only where whitespace is skipped, unlike in `bytes.split`.
 _UNUSUAL = re.compile(rb"[\"'\v\f]")
 _SPACE = re.compile(rb"\s*")
 _ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|.)", re.DOTALL)
-# Possessive repeats (*+): an escaped quote must not be taken back to serve as the closing one.
+# Possessive repeats (*+): backtracking must not turn an escaped quote into the closing one.
 _ARGUMENT = re.compile(
     rb"""([^ \n\r\t"']*+)"""
     rb"""(?:"((?:\\.|[^"\\])*+)"|'((?:\\'|[^'])*+)')?"""

@@ -1,13 +1,13 @@
 """Bytes from a client to requests: RESP arrays of bulk strings and inline lines, in any mixture.
 
-A `Parser` belongs to one connection, is fed whatever arrived and returns the requests that are complete. Its
-result depends on the bytes alone, never on how they were cut into pieces. Two ways lead through it:
+A `Parser` belongs to one connection. It is fed the bytes that arrive and returns the requests that are
+complete. The result depends on the bytes alone, never on how they were cut into pieces. There are two paths:
 
-- The quick way splits a piece at every CRLF once and walks the parts: a request is done when each length
-  header equals the length of the part behind it (a value with CRLF in it is joined again). Most pipelines
-  never leave this way.
-- The careful way (`kraft.resp.incremental`) takes everything else: lines, requests cut by the end of a piece,
-  requests over a limit, anything wrong.
+- The fast path splits a piece at every CRLF once and walks the parts. A request is complete if each length
+  header equals the length of the part after it; a value that contains CRLF is joined again. Most pipelines
+  never leave this path.
+- `IncrementalParser` takes everything else: lines, requests cut by the end of a piece, requests over a limit,
+  and errors.
 """
 
 from itertools import repeat
@@ -31,53 +31,54 @@ SHORTEST_ARGUMENT_BYTES = 6  # "$0", CR LF, nothing, CR LF
 class Parser:
     """The input side of one connection.
 
-    `error` is None, or the text of an error reply (`ERR Protocol error: ...`) for the bytes behind the
-    requests returned so far; from then on nothing more is accepted. `inline` tells whether the last request
-    was a line. Inline commands named in `raw_tail` (lower case) have at most two arguments; the second is
-    the raw rest of the line, quotes and all.
+    `error` is None, or the text of an error reply (`ERR Protocol error: ...`) for the bytes after the
+    requests returned so far; from then on the parser accepts nothing more. `inline` means that the last
+    request was a line. An inline command named in `raw_tail` (lower case) has at most two arguments, and the
+    second is the raw rest of the line, quotes included.
     """
 
-    __slots__ = ("_careful", "_quick_bytes_max", "error", "inline")
+    __slots__ = ("_fast_bytes_max", "_incremental", "_unfinished", "error", "inline")
 
     def __init__(self, limits: ParserLimits, raw_tail: frozenset[bytes] = RAW_TAIL) -> None:
         self.error: str | None = None
         self.inline = False
-        self._careful = IncrementalParser(limits, raw_tail)
-        # Whatever is complete within so few bytes is within all limits: the quick way need not look at them.
-        self._quick_bytes_max = min(
+        self._incremental = IncrementalParser(limits, raw_tail)
+        self._unfinished = False  # the incremental parser holds the beginning of a request
+        # A request that is complete within so few bytes is within all limits: the fast path checks none.
+        self._fast_bytes_max = min(
             limits.value_bytes, limits.request_bytes, SHORTEST_ARGUMENT_BYTES * limits.arguments
         )
 
     @property
     def buffered(self) -> int:
         """Bytes of memory held for the unfinished request, approximately."""
-        return self._careful.buffered
+        return self._incremental.buffered
 
     def feed(self, data: bytes) -> list[Request]:
         """The requests that `data` completes, in order; look at `error` afterwards."""
         requests: list[Request] = []
-        if self.error is None:
-            try:
-                self._read(data, requests)
-            except ProtocolError as error:
-                self.error = str(error)
-                self._careful.drop()
+        if self.error is not None:
+            return requests
+        incremental = self._incremental
+        try:
+            if self._unfinished:
+                data = incremental.advance(data, requests, once=True)
+                self._unfinished = not incremental.idle
+            if data[:1] == b"*" and len(data) <= self._fast_bytes_max:
+                data = _fast_path(data, requests)
+            if data:
+                incremental.advance(data, requests)
+                self._unfinished = not incremental.idle
+        except ProtocolError as error:
+            self.error = str(error)
+            incremental.drop()
         if requests:
             self.inline = type(requests[-1]) is InlineRequest
         return requests
 
-    def _read(self, data: bytes, requests: list[Request]) -> None:
-        careful = self._careful
-        if not careful.idle:
-            data = careful.advance(data, requests, once=True)
-        if data[:1] == b"*" and len(data) <= self._quick_bytes_max:
-            data = _quick(data, requests)
-        if data:
-            careful.advance(data, requests)
 
-
-def _quick(data: bytes, requests: list[Request]) -> bytes:
-    """Append the well-formed multibulk requests that `data` starts with; returns what is behind them."""
+def _fast_path(data: bytes, requests: list[Request]) -> bytes:
+    """Append the well-formed multibulk requests that `data` starts with; returns the bytes after them."""
     parts = data.split(b"\r\n")
     last = len(parts) - 1  # what follows the last CRLF: never part of a complete request
     counts, lengths, position = _COUNTS, _LENGTHS, 0
@@ -99,8 +100,9 @@ def _quick(data: bytes, requests: list[Request]) -> bytes:
 
 
 def _joined(parts: list[bytes], position: int, count: int, arguments: list[bytes]) -> int:
-    """Fill `arguments` from parts where some value was split at a CRLF within, or is longer than the table of
-    headers; the position behind them, or 0 when this is not a complete, well-formed request.
+    """Fill `arguments` from parts, where a value may be split at its CRLFs or be too long for _LENGTHS.
+
+    Returns the position after them, or 0 if this is not a complete, well-formed request.
     """
     last = len(parts) - 1
     arguments.clear()

@@ -1,8 +1,8 @@
 """Replies to bytes: RESP2 and RESP3, and plain text for people on an inline connection.
 
-One table per protocol maps the type of a reply to the function that writes it. Text (`str`) is UTF-8; bytes
-of a client quoted in an error travel as surrogate escapes and leave as they came. Line ends in statuses and
-errors become spaces: they would end the reply.
+One table per protocol maps the type of a reply to the function that writes it. Text (`str`) is UTF-8. A
+client's bytes that an error quotes are kept as surrogate escapes and leave unchanged. Line ends in statuses
+and errors become spaces, because they would end the reply.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,16 +18,19 @@ def render(reply: Reply, protocol: int) -> bytes:
 
 
 def render_many(replies: Iterable[Reply], protocol: int) -> bytes:
-    """All replies in a row. "OK", the answer to most writes, costs a comparison."""
+    """All replies, one after another, in RESP `protocol`, 2 or 3."""
     writers = _WRITERS[protocol]
-    return b"".join([_OK if reply == "OK" else writers[type(reply)](reply, protocol) for reply in replies])
+    rendered = []
+    for reply in replies:
+        rendered.append(_OK if reply == "OK" else writers[type(reply)](reply, protocol))  # noqa: PERF401
+    return b"".join(rendered)
 
 
 def render_plain(reply: Reply) -> bytes:
-    """Readable lines: a value as it is, `null`, `ERR ...`; an array has a line per element, a map one per
-    pair.
+    """Readable lines: a value as it is, `null`, `ERR ...`.
 
-    Every reply has at least one line: an empty array is an empty one.
+    An array has one line per element, a map one per pair. Every reply has at least one line; that of an empty
+    array is empty.
     """
     return b"".join([line + b"\n" for line in _plain_lines(reply)]) or b"\n"
 

@@ -1,8 +1,8 @@
-"""The values of the client protocol: what a request and a reply are, apart from their bytes.
+"""The values of the client protocol: requests and replies, apart from their bytes.
 
-Requests are `list[bytes]`, the arguments, at least one. Replies are plain Python: `str` a simple string,
-`bytes` a bulk string, `int`, `None` the null, `list` an array, `dict` a map (a flat array in RESP2), `float`,
-`bool`, and the classes below.
+A request is a `list[bytes]` of at least one argument. Replies are plain Python values: `str` is a simple
+string, `bytes` a bulk string, `None` the null, `list` an array, `dict` a map (a flat array in RESP2); `int`,
+`float`, `bool` and the classes below stand for themselves.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Error:
 
 @dataclass(frozen=True, slots=True)
 class Verbatim:
-    """Text for people: a bulk string in RESP2 and RESP3 alike."""
+    """Text for people: a bulk string in both RESP2 and RESP3."""
 
     text: str
 

@@ -77,9 +77,18 @@ class Output:
         self.flush()
 
     def flush(self) -> None:
-        """Send what was added. Blocks when the client leaves too much unread."""
-        unsent = self._send()
-        if unsent > UNREAD_BYTES and not self.blocked:
+        """Send what was added. `blocked` is True afterwards if the client leaves too much unread."""
+        chunks = self.chunks
+        if not chunks:
+            return
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self._port.bytes_sent += len(data)
+        self._port.observer.bytes_sent(len(data))
+        unsent = self._connection.write(data)
+        if unsent > OUTPUT_BYTES:
+            self.abort("output_limit")
+        elif unsent > UNREAD_BYTES and not self.blocked and not self._closed:
             self.blocked = True
             self._connection.notify_sent()
 
@@ -90,23 +99,9 @@ class Output:
         self._closed = True
         if farewell:
             self.chunks.append(farewell)
-        self._send()
+        self.flush()
         if not self.lost:
             self._connection.close()
-
-    def _send(self) -> int:
-        """Send what was added; returns how many bytes wait unsent."""
-        chunks = self.chunks
-        if not chunks:
-            return 0
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
-        self._port.bytes_sent += len(data)
-        self._port.observer.bytes_sent(len(data))
-        unsent = self._connection.write(data)
-        if unsent > OUTPUT_BYTES:
-            self.abort("output_limit")
-        return unsent
 
     def sent(self) -> None:
         """The client has read everything: go on."""

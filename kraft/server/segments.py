@@ -6,6 +6,7 @@ knows no connection.
 
 from collections import Counter, deque
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, ClassVar
 
 from kraft.host.requests.read_rounds import View
@@ -30,6 +31,8 @@ REPLY_BYTES = 1 << 20  # of reads in one round; the rest waits for the next one,
 
 Entry = tuple[AnySpec, Request]
 """A request with the specification of its command."""
+
+_SPEC: Callable[[Entry], AnySpec] = itemgetter(0)
 
 
 class Segment:
@@ -114,10 +117,11 @@ class Segment:
     def report(self, port: ClientPort, replies: list[Reply], now: float) -> None:
         """Count the requests that have `replies`, and how long they took, for INFO and the observer."""
         observer, count = port.observer, len(replies)
-        names = [spec.name for spec, _ in self.entries[:count]]
-        if Error not in map(type, replies) and names.count(names[0]) == count:
-            observer.commands(names[0], count, 0)
+        specs = list(map(_SPEC, self.entries[:count]))
+        if Error not in map(type, replies) and specs.count(specs[0]) == count:
+            observer.commands(specs[0].name, count, 0)
         else:
+            names = [spec.name for spec in specs]
             texts = {n: reply.text for n, reply in enumerate(replies) if type(reply) is Error}
             wrong = Counter(names[n] for n in texts)
             for name, number in Counter(names).items():

@@ -98,7 +98,8 @@ class Session:
             state.requests_received += len(requests)
             usual, spec_of = self._validation.usual, self._validation.spec_of
             self._queued_bytes = len(data) + (self._queued_bytes if queue else 0)
-            queue.extend([(usual.get(request[0]) or spec_of(request), request) for request in requests])
+            for request in requests:
+                queue.append((usual.get(request[0]) or spec_of(request), request))
         if self._segment is None:
             self._run(now)
         if port.host.saturated and not self._waits_for_relief:
@@ -154,15 +155,21 @@ class Session:
 
     def _run(self, now: float) -> None:
         """Begin segments until one has to be waited for, then send what there is."""
-        queue, output = self._queue, self.output
+        queue, output, port = self._queue, self.output, self._port
         local_until = 0.0
         while queue and self._segment is None and not output.blocked:
             segment_class = SEGMENTS.get(queue[0][0].kind)
             if segment_class is None:
-                local_until = local_until or self._port.clock.seconds() + LOCAL_SECONDS
+                local_until = local_until or port.clock.seconds() + LOCAL_SECONDS
                 self._run_locals(now, local_until)
+                continue
+            segment = segment_class(now)
+            segment.gather(queue, self._validation, port.routing, readonly=self.state.readonly)
+            if segment.items:
+                self._segment = segment
+                segment.ask(port.host, self.state, self._answered)
             else:
-                self._begin(segment_class(now))
+                self._finish(segment, segment.complete([]), port.clock.seconds())
         if self._ended and self._segment is None and not output.blocked:
             output.close(self._farewell)
             self._farewell = b""
@@ -170,16 +177,6 @@ class Session:
             output.flush()
         if queue or self._paused:
             self._balance_input()
-
-    def _begin(self, segment: Segment) -> None:
-        """Gather a segment and ask the host for it."""
-        state, port = self.state, self._port
-        segment.gather(self._queue, self._validation, port.routing, readonly=state.readonly)
-        if segment.items:
-            self._segment = segment
-            segment.ask(port.host, state, self._answered)
-        else:
-            self._finish(segment, segment.complete([]), port.clock.seconds())
 
     def _run_locals(self, now: float, until: float) -> None:
         """Answer local commands; a command that changes the form of replies is a segment by itself."""

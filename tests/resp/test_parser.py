@@ -1,4 +1,4 @@
-"""The parser fed every way: whole, byte by byte, cut anywhere, quick and careful, valid and not."""
+"""The parser fed every way: whole, byte by byte, cut anywhere, by both paths, valid and not."""
 
 import hiredis
 import pytest
@@ -19,11 +19,11 @@ def multibulk(*arguments: bytes) -> bytes:
     return head + b"".join([b"$%d\r\n%b\r\n" % (len(argument), argument) for argument in arguments])
 
 
-def parse(data: bytes, limits: ParserLimits = DEFAULT, cuts=(), quick: bool = True):
+def parse(data: bytes, limits: ParserLimits = DEFAULT, cuts=(), fast: bool = True):
     """All requests and the error, from `data` fed in pieces."""
     parser = Parser(limits)
-    if not quick:
-        parser._quick_bytes_max = 0
+    if not fast:
+        parser._fast_bytes_max = 0
     requests, start = [], 0
     for stop in [*sorted(cuts), len(data)]:
         requests += parser.feed(data[start:stop])
@@ -64,14 +64,14 @@ class TestRequests:
         expected = ([("list", list(arguments), None)] * 3, None)
         assert parse(data * 3) == expected
         assert parse(data * 3, cuts=range(len(data) * 3)) == expected
-        assert parse(data * 3, quick=False) == expected
+        assert parse(data * 3, fast=False) == expected
 
-    @pytest.mark.parametrize("quick", [True, False])
-    def test_a_request_is_complete_with_its_last_byte(self, quick):
+    @pytest.mark.parametrize("fast", [True, False])
+    def test_a_request_is_complete_with_its_last_byte(self, fast):
         one = multibulk(b"SET", b"a", b"x\r\ny\r\n")
         other = multibulk(b"GET", b"a")
         for stop in range(len(one + other)):
-            requests = parse((one + other)[:stop], quick=quick)[0]
+            requests = parse((one + other)[:stop], fast=fast)[0]
             assert len(requests) == (stop >= len(one)) + (stop >= len(one + other)), stop
 
     def test_lines_and_multibulks_alternate(self):
@@ -300,9 +300,9 @@ streams = st.lists(pieces | st.binary(max_size=3), max_size=12).map(b"".join)
 @settings(deadline=None, max_examples=300)
 @given(streams, st.lists(st.integers(0, 400), max_size=8), st.sampled_from([SMALL, ParserLimits()]))
 def test_any_bytes_cut_anywhere_give_the_same(data, cuts, limits):
-    """Quick and careful, whole and in pieces: the bytes alone decide."""
+    """Both paths, whole and in pieces: the bytes alone decide."""
     whole = parse(data, limits)
-    assert parse(data, limits, quick=False) == whole
+    assert parse(data, limits, fast=False) == whole
     assert parse(data, limits, cuts=[min(cut, len(data)) for cut in cuts]) == whole
     assert parse(data, limits, cuts=range(len(data))) == whole
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kraft.resp.render import render, render_many, render_plain
-from kraft.resp.values import Error, Verbatim
+from kraft.resp.values import Error, Push, Verbatim
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,7 @@ from kraft.resp.values import Error, Verbatim
         ("a\r\nb", b"+a  b\r\n", b"+a  b\r\n"),
         (Error("ERR '\udcff'"), b"-ERR '\xff'\r\n", b"-ERR '\xff'\r\n"),
         (Verbatim("é\n"), b"$3\r\n\xc3\xa9\n\r\n", b"$3\r\n\xc3\xa9\n\r\n"),
+        (Push((b"a", "OK", None)), b"*3\r\n$1\r\na\r\n+OK\r\n$-1\r\n", b">3\r\n$1\r\na\r\n+OK\r\n_\r\n"),
     ],
 )
 def test_render(reply, resp2, resp3):
