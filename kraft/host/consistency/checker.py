@@ -34,7 +34,7 @@ class _Verification(Pending[VerifyOutcome]):
 
 
 class ConsistencyChecker:
-    """One group's. `mismatch`: a replica is known to differ, or replicas differ without a majority."""
+    """Compares the replicas of one group. `mismatch` is whether any are known to differ."""
 
     def __init__(
         self,

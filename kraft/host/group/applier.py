@@ -12,7 +12,6 @@ from msgspec.structs import replace
 from kraft.host.applied_state import AppliedState
 from kraft.host.context import GroupContext
 from kraft.host.group.checkpoints import Checkpoints
-from kraft.host.requests.proposals import Batch
 from kraft.host.requests.requests import Requests
 from kraft.kv import commands as kv
 from kraft.kv.machine import Machine
@@ -25,8 +24,8 @@ REPLAY_BYTES = 4 << 20  # entries read at once when a log is replayed
 
 
 class Applier:
-    """One replica's. A slice is as much as one batch of `batch_bytes` may hold, at most `APPLY_BYTES`, and at
-    least one entry.
+    """Applies the entries of one replica. A slice is as much as one batch of `batch_bytes` may hold, at most
+    `APPLY_BYTES`, and at least one entry.
 
     An entry that cannot be applied ends the process: without that entry this replica would differ from the
     others.
@@ -104,7 +103,11 @@ class Applier:
         state = self._state
         batch = self._proposals.applied(entry.index, entry.term)
         try:
-            replies = self._change(state.machine, entry, batch)
+            if batch is not None:
+                commands: Sequence[kv.Command] = batch.commands
+            else:
+                commands = kv.decode(entry.data) if entry.kind == EntryKind.COMMANDS else ()
+            replies = state.machine.apply(entry.stamp, commands)
         except Exception as error:
             self._context.broken(error)
             raise
@@ -115,8 +118,3 @@ class Applier:
         elif entry.kind == EntryKind.MARKER and not (self.replaying or state.switching):
             base = replace(self._raft.state.base_at(entry.index), stamp=entry.stamp)
             self._checkpoints.marker(base, state.machine, self._context.clock.seconds())
-
-    def _change(self, machine: Machine, entry: Entry, batch: Batch | None) -> list[kv.Reply]:
-        if batch is not None:
-            return machine.apply(entry.stamp, batch.commands)
-        return machine.apply(entry.stamp, kv.decode(entry.data) if entry.kind == EntryKind.COMMANDS else ())

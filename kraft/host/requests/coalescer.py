@@ -14,7 +14,9 @@ POLLS_MAX = 16
 
 
 class Coalescer:
-    """One replica's. While it is `under_way` no batch or round should begin. Then it wakes the group."""
+    """Coalesces the requests on one replica. While it is `under_way` no batch or round should begin. Then it
+    wakes the group.
+    """
 
     __slots__ = ("_clock", "_group", "_polls", "_proposals", "_rounds", "_seen", "_turns", "under_way")
 

@@ -4,7 +4,7 @@ from kraft.raft.raft import Raft
 
 
 class LeaderRoute:
-    """One replica's. A leader that refuses a request is left alone for a while."""
+    """The route of one replica's requests. A leader that refuses one is left alone until the next tick."""
 
     __slots__ = ("_raft", "_refused")
 

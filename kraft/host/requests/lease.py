@@ -10,9 +10,9 @@ LEASE_SHARE = 0.75
 
 
 class Lease:
-    """One replica's. A confirmed round serves reads for `seconds`; 0 turns leases off.
+    """The lease of one replica. A confirmed round serves reads for `seconds`; 0 turns leases off.
 
-    A lease holds only in the term in which it was granted, and is measured by the leader's monotonic clock.
+    A lease holds only in the term in which it was granted. The leader's monotonic clock measures it.
     """
 
     __slots__ = ("_dropped", "_seconds", "_term", "_until")

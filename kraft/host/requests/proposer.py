@@ -14,7 +14,7 @@ EXPIRY_SECONDS = 1.0  # between empty entries that remove due keys which nobody 
 
 
 class Proposer:
-    """One replica's."""
+    """Appends the entries of one replica, and runs the clock that stamps them while it leads."""
 
     def __init__(self, raft: Raft, state: AppliedState, clock: Clock) -> None:
         self._raft = raft

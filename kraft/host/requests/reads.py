@@ -32,7 +32,7 @@ from kraft.raft.raft import Raft
 
 
 class Reads:
-    """One replica's."""
+    """The reads of one replica, with what it knows of its leader: its lease, and the age of its own state."""
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ from kraft.raft.raft import Raft
 
 
 class Requests:
-    """One replica's. `first_request` begins the numbers of its requests to other nodes."""
+    """All requests on one replica. Its requests to other nodes are numbered from `first_request` on."""
 
     def __init__(
         self,
@@ -59,8 +59,12 @@ class Requests:
         if not (self.proposals.waiting or rounds.waiting):
             return
         if self._raft.state.leads:
-            if not self._coalescer.under_way:
-                self._serve()
+            if self._coalescer.under_way:
+                return
+            if self.proposals.waiting:
+                self.writes.propose()
+            if rounds.waiting and rounds.under_way is None:
+                self.reads.begin()
             return
         self.writes.refuse_remote()
         self.reads.refuse_remote()
@@ -68,13 +72,6 @@ class Requests:
         if leader and not self._coalescer.under_way:
             self.writes.forward(leader)
             self.reads.ask(leader)
-
-    def _serve(self) -> None:
-        """This replica leads."""
-        if self.proposals.waiting:
-            self.writes.propose()
-        if self._rounds.waiting and self._rounds.under_way is None:
-            self.reads.begin()
 
     def finish(self) -> None:
         """Messages are sent and entries applied: answer reads, and ask for another turn where that helps."""

@@ -29,7 +29,7 @@ from kraft.raft.raft import Raft
 
 
 class Writes:
-    """One replica's. `refuses_peers`: the node stops and takes no more writes from other nodes."""
+    """The writes of one replica. A node that stops sets `refuses_peers`, to take none from other nodes."""
 
     def __init__(
         self,
