@@ -243,7 +243,7 @@ class Host:
         armed, turns.armed = turns.armed, True  # the turn follows at once: there is no need to arrange one
         try:
             for id_, message in messages:
-                if type(message) in _NODE_MESSAGES:
+                if message.to_node:
                     self._received(peer, id_, message)
                 elif id_ in groups:
                     groups[id_].received(peer, message)
@@ -343,6 +343,3 @@ class Host:
         """What this node reports about itself, as plain values."""
         uptime = self._clock.seconds() - self._started_at
         return node_status(self._config, self._context, self._lifecycle, self.groups, uptime)
-
-
-_NODE_MESSAGES = frozenset((Admin, AdminReply, Invitation))  # to the node, whatever group they come with

@@ -5,26 +5,29 @@ They share a link with `raft.messages`, as (group, message) pairs. Tags 1 to 31 
 above to hosts.
 """
 
-import msgspec
-
 from kraft.raft import messages as raft
 from kraft.raft.membership.configuration import Base, Member
+from kraft.raft.messages import PeerMessage, Urgency
 
 
-class Forward(msgspec.Struct, frozen=True, array_like=True, tag=32, gc=False):
+class Forward(PeerMessage, frozen=True, array_like=True, tag=32, gc=False):
     """Asks the leader to propose these commands; the receiver never forwards them again.
 
     `request` is a number of the sender's, unique in its process; `timeout_ms` is the time left until its
     deadline; `commands` is an encoded batch of the state machine.
     """
 
+    urgency = Urgency.BULK
+
     request: int
     timeout_ms: int
     commands: bytes
 
 
-class ForwardReply(msgspec.Struct, frozen=True, array_like=True, tag=33, gc=False):
+class ForwardReply(PeerMessage, frozen=True, array_like=True, tag=33, gc=False):
     """Answers `Forward`. `replies` is an encoded list when `outcome` is DONE, else empty."""
+
+    urgency = Urgency.BULK
 
     request: int
     outcome: int
@@ -34,7 +37,7 @@ class ForwardReply(msgspec.Struct, frozen=True, array_like=True, tag=33, gc=Fals
 DONE, NOT_PROPOSED, UNCERTAIN = range(3)  # the three kinds of `ForwardReply.outcome`
 
 
-class ReadIndex(msgspec.Struct, frozen=True, array_like=True, tag=34, gc=False):
+class ReadIndex(PeerMessage, frozen=True, array_like=True, tag=34, gc=False):
     """Asks the leader to confirm its leadership and return the index that a read begun now must wait for.
 
     RD 6.4. `request` only routes the answer; the leader confirms with tokens of its own. `fresh`: by a round,
@@ -45,7 +48,7 @@ class ReadIndex(msgspec.Struct, frozen=True, array_like=True, tag=34, gc=False):
     fresh: bool = False
 
 
-class ReadIndexReply(msgspec.Struct, frozen=True, array_like=True, tag=35, gc=False):
+class ReadIndexReply(PeerMessage, frozen=True, array_like=True, tag=35, gc=False):
     """Answers `ReadIndex`. `index` 0: refused, not the leader. `stamp`: its running stamp in Unix ms."""
 
     request: int
@@ -53,7 +56,7 @@ class ReadIndexReply(msgspec.Struct, frozen=True, array_like=True, tag=35, gc=Fa
     stamp: int
 
 
-class SnapshotOffer(msgspec.Struct, frozen=True, array_like=True, tag=36, gc=False):
+class SnapshotOffer(PeerMessage, frozen=True, array_like=True, tag=36, gc=False):
     """Offers a copy of the state machine to a follower that needs entries its leader no longer has.
 
     Fields as in `kv.checkpoint.Checkpoint`. `reseed`: take it although the log goes further, because the
@@ -69,7 +72,7 @@ class SnapshotOffer(msgspec.Struct, frozen=True, array_like=True, tag=36, gc=Fal
     machine_version: int = 1
 
 
-class SnapshotRequest(msgspec.Struct, frozen=True, array_like=True, tag=37, gc=False):
+class SnapshotRequest(PeerMessage, frozen=True, array_like=True, tag=37, gc=False):
     """Asks for the piece after the key `after` (None: the first) of the snapshot at (`index`, `term`)."""
 
     index: int
@@ -77,8 +80,10 @@ class SnapshotRequest(msgspec.Struct, frozen=True, array_like=True, tag=37, gc=F
     after: bytes | None
 
 
-class SnapshotChunk(msgspec.Struct, frozen=True, array_like=True, tag=38, gc=False):
+class SnapshotChunk(PeerMessage, frozen=True, array_like=True, tag=38, gc=False):
     """Answers `SnapshotRequest`: encoded rows, their CRC-32, their last key, whether the rows end."""
+
+    urgency = Urgency.CHUNK
 
     index: int
     term: int
@@ -89,38 +94,45 @@ class SnapshotChunk(msgspec.Struct, frozen=True, array_like=True, tag=38, gc=Fal
     end: bool
 
 
-class Invitation(msgspec.Struct, frozen=True, array_like=True, tag=40, gc=False):
+class Invitation(PeerMessage, frozen=True, array_like=True, tag=40, gc=False):
     """The receiver is a member now: `cluster` is the cluster's id, `founders` its bootstrap members."""
+
+    to_node = True
 
     cluster: str
     founders: tuple[Member, ...]
     groups: int
 
 
-class Admin(msgspec.Struct, frozen=True, array_like=True, tag=41, gc=False):
+class Admin(PeerMessage, frozen=True, array_like=True, tag=41, gc=False):
     """Asks the leader to carry out `command`, an encoded `node.admin` command; never passed on."""
+
+    to_node = True
+    urgency = Urgency.BULK  # small, but like a Forward it may be repeated only if it was not sent
 
     request: int
     timeout_ms: int
     command: bytes
 
 
-class AdminReply(msgspec.Struct, frozen=True, array_like=True, tag=42, gc=False):
+class AdminReply(PeerMessage, frozen=True, array_like=True, tag=42, gc=False):
     """Answers `Admin` with an encoded result, or if `refused` with a reason that `host.admin` encodes."""
+
+    to_node = True
 
     request: int
     refused: bool
     result: bytes
 
 
-class Digest(msgspec.Struct, frozen=True, array_like=True, tag=43, gc=False):
+class Digest(PeerMessage, frozen=True, array_like=True, tag=43, gc=False):
     """Reports the `sum` of the sender's checkpoint at `index` (`kv.checkpoint.Checkpoint.sum`)."""
 
     index: int
     sum: bytes
 
 
-class Fence(msgspec.Struct, frozen=True, array_like=True, tag=44, gc=False):
+class Fence(PeerMessage, frozen=True, array_like=True, tag=44, gc=False):
     """A majority has the sum `sum` at `index` and the receiver has another: its state is wrong."""
 
     index: int

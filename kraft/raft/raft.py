@@ -126,8 +126,7 @@ class Raft:
             return False
         if isinstance(message, Vote) and elections.ignores_votes(state, transfer=message.transfer):
             return False
-        from_leader = isinstance(message, Append | Heartbeat | TimeoutNow)
-        self._become_follower(message.term, sender if from_leader else "")
+        self._become_follower(message.term, sender if message.from_leader else "")
         return True
 
     def _answer_stale(self, sender: str, message: Message) -> None:

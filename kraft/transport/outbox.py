@@ -1,9 +1,8 @@
 """The send queues of one link: control before bulk before snapshot chunks, all bounded, sent in pieces.
 
-Control is every batch without entries or commands, and the link's own pings. An Append is always bulk, even
-an empty one: if it overtook the Appends before it, the follower would reject it and the leader would start to
-probe. Chunks belong to snapshots, which are not urgent: they are sent only while no bulk waits. So a snapshot
-delays a command by one piece at most, whatever the size of its chunks.
+The class of a message says how urgent it is. Control is every batch without entries or commands, and the
+link's own pings. Chunks belong to snapshots, which are not urgent: they are sent only while no bulk waits. So
+a snapshot delays a command by one piece at most, whatever the size of its chunks.
 """
 
 from collections import deque
@@ -11,17 +10,8 @@ from collections.abc import Callable, Sequence
 
 from kraft.peerwire import codec
 from kraft.peerwire.frames import BULK, CHUNK_BYTES_MAX, CONTROL, LINK, PIECE_BYTES, frame
-from kraft.peerwire.messages import Admin, Forward, ForwardReply, Message, SnapshotChunk
-from kraft.raft.messages import Append
-
-_CONTROL, _BULK, _CHUNK = range(3)  # classes of urgency, the most urgent first
-_CLASSES: dict[type, int] = {
-    Append: _BULK,
-    Forward: _BULK,
-    ForwardReply: _BULK,
-    Admin: _BULK,  # like a Forward, it may be repeated only if it was certainly not sent
-    SnapshotChunk: _CHUNK,
-}
+from kraft.peerwire.messages import Message
+from kraft.raft.messages import Urgency
 
 Batch = Sequence[tuple[int, Message]]
 
@@ -89,18 +79,17 @@ class Outbox:
     def put(self, messages: Batch, payload: bytes) -> str | None:
         """Queue a batch; `payload` is its encoding. Returns None, or why it was dropped.
 
-        Each class of messages in a batch is queued as a whole or not at all. The result refers to the bulk if
-        there is any, else to the chunks: a dropped command may be repeated only if it was certainly not sent.
+        All messages of one urgency are queued, or none. The result refers to the bulk if there is any, else
+        to the chunks: a dropped command may be repeated only if it was certainly not sent.
         """
-        classes = [_CLASSES.get(type(message), _CONTROL) for _, message in messages]
-        present = set(classes)
+        present = {message.urgency for _, message in messages}
         if len(present) <= 1:
-            return self._put_class(present.pop() if present else _CONTROL, messages, payload)
+            return self._put_all(present.pop() if present else Urgency.CONTROL, messages, payload)
         dropped = {}
-        for each in sorted(present):
-            part = [pair for pair, class_ in zip(messages, classes, strict=True) if class_ == each]
-            dropped[each] = self._put_class(each, part, codec.encode(part))
-        return dropped[_BULK if _BULK in dropped else _CHUNK]
+        for urgency in sorted(present):
+            part = [pair for pair in messages if pair[1].urgency is urgency]
+            dropped[urgency] = self._put_all(urgency, part, codec.encode(part))
+        return dropped[Urgency.BULK if Urgency.BULK in dropped else Urgency.CHUNK]
 
     def put_probe(self, payload: bytes) -> bool:
         """Queue a ping or pong; False if there is no room, which shows that the peer does not read."""
@@ -115,10 +104,10 @@ class Outbox:
         pieces = self._bulk or self._chunks
         return pieces.next_frame(self._new_id) if pieces else None
 
-    def _put_class(self, class_: int, messages: Batch, payload: bytes) -> str | None:
-        if class_ == _CONTROL:
+    def _put_all(self, urgency: Urgency, messages: Batch, payload: bytes) -> str | None:
+        if urgency is Urgency.CONTROL:
             return self._put_control(messages, payload)
-        return self._put_bulk(payload) if class_ == _BULK else self._put_chunks(payload)
+        return self._put_bulk(payload) if urgency is Urgency.BULK else self._put_chunks(payload)
 
     def _put_control(self, messages: Batch, payload: bytes) -> str | None:
         if len(payload) <= PIECE_BYTES:

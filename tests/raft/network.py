@@ -15,11 +15,9 @@ from typing import NamedTuple
 from kraft.raft.invariants import ClusterChecker
 from kraft.raft.membership.configuration import Base, Configuration, Member, decode
 from kraft.raft.messages import (
-    AppendReply,
     Entry,
     EntryKind,
     HardState,
-    HeartbeatReply,
     Message,
     PreVoteReply,
     VoteReply,
@@ -55,7 +53,6 @@ class Recorder:
         self.elections.append((kind, outcome))
 
 
-ANSWERS = (PreVoteReply, VoteReply, AppendReply, HeartbeatReply)
 EMPTY = Restored(HardState(), 0, 0, (), (), (), 0)
 
 
@@ -290,7 +287,7 @@ class Cluster:
         """Send it, unless it asks something of a member whose id another incarnation has now."""
         if (sender, outgoing.to) in self.cut:
             return
-        answers = isinstance(outgoing.message, ANSWERS)
+        answers = outgoing.message.is_reply
         if answers or self._is_current(sender, outgoing.to):
             self.wires.append((sender, outgoing.to, outgoing.message))
 
@@ -318,7 +315,7 @@ class Cluster:
 
     def deliver(self, sender: str, to: str, message: Message) -> None:
         peer = self.peers[to]
-        answers = isinstance(message, ANSWERS)
+        answers = message.is_reply
         if peer.up and (not answers or self._is_current(to, sender)):
             peer.node.step(sender, message)
             self.checker.step(peer.node)

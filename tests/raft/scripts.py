@@ -19,7 +19,7 @@ from kraft.raft.ports import RaftSettings
 from kraft.raft.raft import Raft
 from tests.raft import wording
 from tests.raft.actors import Actor, Wire
-from tests.raft.network import ANSWERS, EMPTY, Disk, Image, bootstrap
+from tests.raft.network import EMPTY, Disk, Image, bootstrap
 
 ELECTION_TICKS, HEARTBEAT_TICKS = 10, 2
 SETTLED_MESSAGES_MAX = 5000  # of one `settle`: more is a conversation that does not end
@@ -245,7 +245,7 @@ class Stage:
         """Take a message from a node."""
         receiver = self.actors.get(wire.to)
         lost = (wire.sender, wire.to) in self.cut or receiver is None or not receiver.up
-        stranger = not (isinstance(wire.message, ANSWERS) or self._means(wire.sender, wire.to))
+        stranger = not (wire.message.is_reply or self._means(wire.sender, wire.to))
         note = " (not to this one)" if stranger else " (lost)" * lost
         self.say(f"{wire.sender} -> {wire.to} {wording.message(wire.message)}{note}")
         if not (lost or stranger):
@@ -253,7 +253,7 @@ class Stage:
 
     def _deliver(self, wire: Wire) -> None:
         actor = self.actors[wire.to]
-        stranger = isinstance(wire.message, ANSWERS) and not self._means(wire.to, wire.sender)
+        stranger = wire.message.is_reply and not self._means(wire.to, wire.sender)
         text = f"{wire.to} <- {wire.sender} {wording.message(wire.message)}"
         self.say(text + " (not by this one)" * stranger)
         if stranger:

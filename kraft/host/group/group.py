@@ -7,7 +7,7 @@ on its way to or from another node in `sending` and `receiving`.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from kraft.host.applied_state import AppliedState
 from kraft.host.consistency.checker import ConsistencyChecker
@@ -37,20 +37,16 @@ from kraft.peerwire.messages import (
     SnapshotOffer,
     SnapshotRequest,
 )
-from kraft.raft import messages as raft
 from kraft.raft.errors import InvariantViolation
 from kraft.raft.messages import (
     AppendReply,
+    ConsensusMessage,
     Entry,
     Heartbeat,
     HeartbeatReply,
-    PreVoteReply,
-    VoteReply,
 )
 from kraft.raft.raft import Raft
 from kraft.raft.ready import Fetch, Outgoing, Ready
-
-_ANSWERS = frozenset((PreVoteReply, VoteReply, AppendReply, HeartbeatReply))
 
 
 class Group:
@@ -115,11 +111,10 @@ class Group:
 
     def received(self, sender: str, message: Message) -> None:
         """A message from the link to `sender`."""
-        take = self._TAKES.get(type(message))
-        if take is not None:
-            take(self, sender, message)
-        elif not (self._strangers and sender in self._strangers and type(message) in _ANSWERS):
-            self.raft.step(sender, cast("raft.Message", message))
+        if not isinstance(message, ConsensusMessage):
+            self._TAKES[type(message)](self, sender, message)
+        elif not (message.is_reply and sender in self._strangers):
+            self.raft.step(sender, message)
             if type(message) is Heartbeat and self.raft.state.leader == sender:
                 self.requests.reads.leader_heard(message)
             elif type(message) is HeartbeatReply:
@@ -259,9 +254,8 @@ class Group:
 
     def _send(self, messages: Sequence[Outgoing]) -> None:
         for outgoing in messages:
-            if self._strangers and outgoing.to in self._strangers and type(outgoing.message) not in _ANSWERS:
-                continue
-            self._context.turns.post(outgoing.to, self.id, outgoing.message)
+            if outgoing.message.is_reply or outgoing.to not in self._strangers:
+                self._context.turns.post(outgoing.to, self.id, outgoing.message)
 
     def _fetch(self, fetch: Fetch) -> None:
         def fetched(entries: Sequence[Entry]) -> None:
@@ -371,7 +365,7 @@ class Group:
         self.state.fenced = fenced
         self.raft.drain(fenced or self._drained)
 
-    _TAKES: ClassVar[dict[type, Callable[["Group", str, Any], None]]] = {  # the rest is for consensus
+    _TAKES: ClassVar[dict[type, Callable[["Group", str, Any], None]]] = {
         Forward: lambda self, sender, message: self.requests.writes.forward_received(sender, message),
         ForwardReply: lambda self, sender, message: self.requests.writes.forward_answered(sender, message),
         ReadIndex: lambda self, sender, message: self.requests.reads.index_asked(sender, message),
