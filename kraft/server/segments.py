@@ -1,10 +1,10 @@
-"""Segments: runs of neighbouring requests of one kind, which the host is asked for in one call.
+"""Segments: runs of neighbouring requests of one kind, which are done together.
 
-A segment is gathered from a session's queue, asked of the host, and turns the host's outcome into replies. It
-knows no connection.
+`Validation.gather` fills a segment from a session's queue; the segment asks the host and turns the outcome
+into replies. It knows no connection.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from operator import itemgetter
 from typing import Any, ClassVar
@@ -17,16 +17,11 @@ from kraft.node.admin import AdminCommand, AdminResult
 from kraft.resp.render import payload_bytes
 from kraft.resp.values import Error, Reply, Request
 from kraft.server import errors
-from kraft.server.commands.spec import AdminSpec, AnySpec, LocalSpec, ReadSpec, WriteSpec
-from kraft.server.errors import Rejected
+from kraft.server.commands.spec import AdminSpec, AnySpec, LocalSpec, ReadSpec, SwitchSpec, WriteSpec
 from kraft.server.port import ClientPort
 from kraft.server.ports import NodeHost
-from kraft.server.routing import Routing
 from kraft.server.session_state import SessionState
-from kraft.server.validation import Validation
 
-SEGMENT_COMMANDS = 1024  # longer pipelines are cut, so that other connections get their turn
-SEGMENT_BYTES = 256 << 10  # well below a log entry's batch_bytes
 REPLY_BYTES = 1 << 20  # of reads in one round; the rest waits for the next one, after other connections
 
 Entry = tuple[AnySpec, Request]
@@ -36,15 +31,15 @@ _SPEC: Callable[[Entry], AnySpec] = itemgetter(0)
 
 
 class Segment:
-    """A run of requests of one `kind`. `items` are what the host is asked, one for each valid request.
+    """A run of requests of one `kind`.
 
+    `entries` are the requests. `items` are what is to be done, one for each of them that passed validation.
     All items belong to one `group`: a plan for several groups is a list of items for each of them.
     """
 
     __slots__ = ("entries", "failed", "group", "hits", "items", "misses", "shapes", "size", "started")
 
     kind: ClassVar[str] = LocalSpec.kind
-    commands_max: ClassVar[int] = SEGMENT_COMMANDS
 
     def __init__(self, started: float) -> None:
         self.started = started  # `Clock.seconds`
@@ -52,66 +47,28 @@ class Segment:
         self.size = 0  # bytes of the items
         self.entries: list[Entry] = []
         self.items: list[Any] = []
-        self.failed: dict[int, Error] = {}  # by place in `entries`
-        self.shapes: dict[int, Callable[[Any], Reply]] = {}  # by place in `entries`
+        self.failed: dict[int, Error] = {}  # by place in `entries`, in their order
+        self.shapes: dict[int, Callable[[Any], Reply]] = {}  # by place in `items`
         self.hits = self.misses = 0  # values that reads found, and keys without one
-
-    def gather(
-        self, queue: deque[Entry], validation: Validation, routing: Routing, *, readonly: bool
-    ) -> None:
-        """Take the entries of this kind that the queue begins with, at least one.
-
-        With `readonly` this node serves reads of every group. A request that fails validation is taken, too,
-        and answered in its place.
-        """
-        kind, entries, items = self.kind, self.entries, self.items
-        check, command_of = validation.check, validation.command_of
-        total = 0
-        while queue and len(entries) < self.commands_max:
-            entry = spec, request = queue[0]
-            if spec.kind is not kind or type(spec) is LocalSpec:
-                break
-            try:
-                size = check(spec, request)
-                if items and total + size > SEGMENT_BYTES:
-                    break
-                if not routing.trivial:
-                    anywhere = readonly and type(spec) is ReadSpec
-                    group = routing.group_of(spec.keys_of(request), anywhere=anywhere)
-                    if items and group != self.group:
-                        break
-                    self.group = group
-                if type(spec) is ReadSpec:
-                    items.append(entry)
-                elif type(spec) is WriteSpec:
-                    items.append(command_of(spec, request))
-                else:
-                    items.append(spec.run(request))
-                total += size
-            except Rejected as refusal:
-                self.failed[len(entries)] = Error(refusal.text)
-            else:
-                if type(spec) is not ReadSpec and spec.shape is not None:
-                    self.shapes[len(entries)] = spec.shape
-            entries.append(queue.popleft())
-        self.size = total
 
     def ask(self, host: NodeHost, state: SessionState, done: Callable[[Any], None]) -> None:
         """Ask the host for the items; `done` gets the outcome."""
         raise NotImplementedError
 
     def replies(self, outcome: Any) -> list[Reply]:
-        """The replies to the entries, or to the first few of them: then the others are to be asked again."""
+        """The replies to the entries, or to the first few of them: then the others are to be done again."""
         raise NotImplementedError
 
     def complete(self, replies: list[Any]) -> list[Reply]:
-        """All replies: the items' `replies` in the client's form, errors of validation in their places."""
-        if self.failed:
-            rest = iter(replies)
-            replies = [self.failed[n] if n in self.failed else next(rest) for n in range(len(self.entries))]
+        """The items' `replies` in the client's form, and the errors of validation in their places."""
         for place, shape in self.shapes.items():
             if type(replies[place]) is not Error:
                 replies[place] = shape(replies[place])
+        if self.failed:
+            whole = len(replies) == len(self.items)
+            for place, error in self.failed.items():
+                if whole or place < len(replies):
+                    replies.insert(place, error)
         return replies
 
     def report(self, port: ClientPort, replies: list[Reply], now: float) -> None:
@@ -133,6 +90,14 @@ class Segment:
         observer.latency(self.kind, now - self.started, count)
         if self.hits or self.misses:
             observer.lookups(self.hits, self.misses)
+
+
+class LocalSegment(Segment):
+    """Local commands: the session runs them."""
+
+    __slots__ = ()
+
+    items: list[tuple[LocalSpec | SwitchSpec, Request]]
 
 
 class WriteSegment(Segment):
@@ -178,10 +143,8 @@ class ReadSegment(Segment):
         if isinstance(outcome, Exception):
             return self.complete([errors.outcome(outcome)] * len(self.items))
         replies: list[Reply] = []
-        size, failed = 0, self.failed
+        size = 0
         for spec, request in self.items:
-            while len(replies) in failed:
-                replies.append(failed[len(replies)])
             reply = spec.run(outcome, request)
             replies.append(reply)
             if type(reply) is bytes:
@@ -195,10 +158,8 @@ class ReadSegment(Segment):
                 self.misses += missing
                 self.hits += len(reply) - missing
             if size > REPLY_BYTES:
-                return replies
-        while len(replies) in failed:
-            replies.append(failed[len(replies)])
-        return replies
+                break
+        return self.complete(replies)
 
 
 class AdminSegment(Segment):
@@ -207,7 +168,6 @@ class AdminSegment(Segment):
     __slots__ = ()
 
     kind = AdminSpec.kind
-    commands_max = 1
     items: list[AdminCommand]
 
     def ask(self, host: NodeHost, _: SessionState, done: Callable[[AdminResult | Exception], None]) -> None:
@@ -217,5 +177,11 @@ class AdminSegment(Segment):
         return self.complete([errors.outcome(outcome) if isinstance(outcome, Exception) else outcome])
 
 
-SEGMENTS: dict[str, type[Segment]] = {kind.kind: kind for kind in (ReadSegment, WriteSegment, AdminSegment)}
-"""The segment of each kind of command that the host is asked for."""
+SEGMENTS: dict[str, type[Segment]] = {
+    LocalSpec.kind: LocalSegment,
+    SwitchSpec.kind: LocalSegment,
+    ReadSpec.kind: ReadSegment,
+    WriteSpec.kind: WriteSegment,
+    AdminSpec.kind: AdminSegment,
+}
+"""The segment for each kind of command."""

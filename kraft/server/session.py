@@ -19,19 +19,18 @@ A session is in one of these states:
 Reading from the socket pauses while too much is queued, or too much waits in the host.
 """
 
-from collections import deque
 from typing import Any
 
 from twisted.logger import Logger
 
 from kraft.resp.parser import Parser
 from kraft.resp.values import Error, Reply
-from kraft.server.commands.spec import CommandContext, LocalSpec
+from kraft.server.commands.spec import CommandContext
 from kraft.server.errors import Rejected
 from kraft.server.output import Output
 from kraft.server.port import ClientPort
 from kraft.server.ports import Connection
-from kraft.server.segments import SEGMENTS, Entry, Segment
+from kraft.server.segments import SEGMENTS, Entry, LocalSegment, Segment
 from kraft.server.session_state import SessionState
 from kraft.server.validation import Validation
 
@@ -61,7 +60,7 @@ class Session:
         self._context = CommandContext(port, self.state, validation.table)
         self._connection = connection
         self._parser = Parser(port.parser_limits)
-        self._queue: deque[Entry] = deque()
+        self._queue: list[Entry] = []
         self._queued_bytes = 0  # received since the queue was last empty
         self._segment: Segment | None = None
         self._farewell = b""  # the last words after a protocol error
@@ -158,18 +157,16 @@ class Session:
         queue, output, port = self._queue, self.output, self._port
         local_until = 0.0
         while queue and self._segment is None and not output.blocked:
-            segment_class = SEGMENTS.get(queue[0][0].kind)
-            if segment_class is None:
+            segment = SEGMENTS[queue[0][0].kind](now)
+            self._validation.gather(queue, segment, readonly=self.state.readonly)
+            if not segment.items:
+                self._finish(segment, segment.complete([]), port.clock.seconds())
+            elif isinstance(segment, LocalSegment):
                 local_until = local_until or port.clock.seconds() + LOCAL_SECONDS
-                self._run_locals(now, local_until)
-                continue
-            segment = segment_class(now)
-            segment.gather(queue, self._validation, port.routing, readonly=self.state.readonly)
-            if segment.items:
+                self._run_locals(segment, local_until)
+            else:
                 self._segment = segment
                 segment.ask(port.host, self.state, self._answered)
-            else:
-                self._finish(segment, segment.complete([]), port.clock.seconds())
         if self._ended and self._segment is None and not output.blocked:
             output.close(self._farewell)
             self._farewell = b""
@@ -178,29 +175,24 @@ class Session:
         if queue or self._paused:
             self._balance_input()
 
-    def _run_locals(self, now: float, until: float) -> None:
-        """Answer local commands; a command that changes the form of replies is a segment by itself."""
+    def _run_locals(self, segment: LocalSegment, until: float) -> None:
+        """Run local commands; after `until` the rest goes back to the queue and waits for the next turn."""
         queue, clock, state = self._queue, self._port.clock, self.state
-        segment = Segment(now)
         replies: list[Reply] = []
-        while queue:
-            spec, request = queue[0]
-            if type(spec) is not LocalSpec or (replies and spec.switches):
-                break
-            segment.entries.append(queue.popleft())
+        for spec, request in segment.items:
             try:
-                self._validation.check(spec, request)
                 replies.append(spec.run(self._context, request))
             except Rejected as refusal:
                 replies.append(Error(refusal.text))
             now = clock.seconds()
-            if state.closing:
-                self._ended = True
-                queue.clear()
-            if spec.switches:
-                self._report_protocol()
-            if spec.switches or now >= until:
+            if now >= until:
                 break
+        replies = segment.complete(replies)
+        queue[:0] = segment.entries[len(replies) :]
+        if state.closing:
+            self._ended = True
+            queue.clear()
+        self._report_protocol()
         self._finish(segment, replies, now)
         if queue and now >= until:
             self._segment = segment  # keeps the place of the rest
@@ -222,9 +214,8 @@ class Session:
             now = self._port.clock.seconds()
             replies = segment.replies(outcome)
             self._finish(segment, replies, now)
-            left = segment.entries[len(replies) :]
-            if left:  # for another round, once the client reads
-                self._queue.extendleft(reversed(left))
+            if len(replies) < len(segment.entries):  # the rest in another round, once the client reads
+                self._queue[:0] = segment.entries[len(replies) :]
                 self.output.flush()
             self._run(now)
         except Exception:

@@ -1,13 +1,14 @@
-"""The gate of the client port: what is checked between a request's bytes and the host, in one place.
+"""The gate of the client port: everything that is checked between a request's bytes and the host.
 
-In Redis' order: the command is known (`spec_of`); it has the right number of words and nothing is over a
-limit (`check`); the group that owns its keys is served here (`Routing`); there is memory for it, its
-arguments are right, and it stores no value over the limit (`command_of`). Every failure raises Rejected with
-the reply.
+`gather` checks in the order of Redis: the number of words, their lengths, the group that owns the keys, the
+memory, the arguments, and the length of the value that would result. A failure becomes an error reply.
 
-Checks that are to come have their place here: a user's rights belong in `check`, after the number of words; a
-command that is newer than the machine version in force is refused at the end of `command_of`.
+Checks to come have their place in `gather`: the rights of the connection's user after the number of words; a
+command that is newer than the machine version in force where a value's limit is set, before anything is
+logged.
 """
+
+from itertools import islice
 
 import msgspec
 
@@ -15,11 +16,23 @@ from kraft.kv import commands as kv
 from kraft.resp.parser import OversizedRequest
 from kraft.resp.values import Error, Request
 from kraft.server import errors
-from kraft.server.commands.spec import AnySpec, CommandContext, CommandTable, LocalSpec, WriteSpec
+from kraft.server.commands.spec import (
+    AdminSpec,
+    AnySpec,
+    CommandContext,
+    CommandTable,
+    LocalSpec,
+    ReadSpec,
+    WriteSpec,
+)
 from kraft.server.errors import Rejected
 from kraft.server.port import ClientPort
+from kraft.server.segments import Entry, Segment
 
-# Commands whose value may become longer than their arguments carry the limit of the node that took them.
+SEGMENT_BYTES = 256 << 10  # well below a log entry's batch_bytes
+
+# State machine commands that make a value longer than their arguments. They carry the limit of the node that
+# took them: every such command copies the whole value, and many short ones would hold up every replica.
 _LENGTHENING = frozenset(kind for kind in kv.Command.__args__ if "limit" in kind.__struct_fields__)
 
 
@@ -31,15 +44,14 @@ UNKNOWN = LocalSpec(name="unknown", arity=-1, run=_unknown)
 
 
 class Validation:
-    """Checks requests against the command table and the port's limits."""
+    """Finds the command of a request in the table, and checks requests against it and the port's limits."""
 
     def __init__(self, port: ClientPort, table: CommandTable) -> None:
         self.table = table
-        # Commands without subcommands by the two usual spellings; `spec_of` finds the others.
+        # Commands without subcommands by their two usual spellings; `spec_of` finds the others.
         plain = {name: spec for name, spec in table.items() if not spec.subcommands}
         self.usual = plain | {name.lower(): spec for name, spec in plain.items()}
         self._port = port
-        self._host = port.host
         limits = port.limits  # a request of so few bytes has neither a key nor a value over its limit
         self._small_bytes = min(limits.key_bytes, limits.value_bytes, limits.request_bytes)
 
@@ -50,16 +62,58 @@ class Validation:
             return spec.subcommands.get(request[1].upper(), spec)
         return spec
 
-    def check(self, spec: AnySpec, request: Request) -> int:
-        """The size of the request in bytes. Raises Rejected for a wrong number of words, or over a limit."""
-        if not spec.low <= len(request) <= spec.high:
-            raise Rejected(errors.wrong_arity(spec.name))
-        size = sum(map(len, request))
-        if size > self._small_bytes or type(request) is OversizedRequest:
-            self._check_limits(spec, request)
-        return size
+    def gather(self, queue: list[Entry], segment: Segment, *, readonly: bool) -> None:
+        """Move the requests of one kind that `queue` begins with, at least one, to `segment`.
 
-    def _check_limits(self, spec: AnySpec, request: Request) -> None:
+        A request that fails is moved, too: it does not split a run, and is answered in its place. With
+        `readonly` this node serves reads of every group.
+        """
+        port, items = self._port, segment.items
+        routing, small_bytes = port.routing, self._small_bytes
+        full = port.host.dataset_bytes > port.dataset_bytes_max
+        trivial, kind, most = routing.trivial, queue[0][0].kind, queue[0][0].segment_max
+        count = total = 0
+        for entry in islice(queue, most):
+            spec, request = entry
+            if spec.kind is not kind:
+                break
+            try:
+                if not spec.low <= len(request) <= spec.high:
+                    raise Rejected(errors.wrong_arity(spec.name))
+                size = sum(map(len, request))
+                if size > small_bytes or type(request) is OversizedRequest:
+                    self._check_lengths(spec, request)
+                if items and total + size > SEGMENT_BYTES:
+                    break
+                if not trivial:
+                    anywhere = readonly and type(spec) is ReadSpec
+                    group = routing.group_of(spec.keys_of(request), anywhere=anywhere)
+                    if items and group != segment.group:
+                        break
+                    segment.group = group
+                if type(spec) is WriteSpec:
+                    if full and spec.grows:
+                        raise Rejected(errors.OUT_OF_MEMORY)
+                    command = spec.run(request)
+                    if type(command) in _LENGTHENING:
+                        command = msgspec.structs.replace(command, limit=port.limits.value_bytes)
+                    if spec.shape is not None:
+                        segment.shapes[len(items)] = spec.shape
+                    items.append(command)
+                elif type(spec) is AdminSpec:
+                    items.append(spec.run(request))
+                    segment.shapes[0] = spec.shape
+                else:
+                    items.append(entry)
+                total += size
+            except Rejected as refusal:
+                segment.failed[count] = Error(refusal.text)
+            count += 1
+        segment.size = total
+        segment.entries = queue[:count]
+        del queue[:count]
+
+    def _check_lengths(self, spec: AnySpec, request: Request) -> None:
         lengths = request.lengths if type(request) is OversizedRequest else list(map(len, request))
         limits = self._port.limits
         first, last, step = spec.keys
@@ -72,16 +126,3 @@ class Validation:
                 raise Rejected(errors.over_limit("value", limits.value_bytes))
         if sum(lengths) > limits.request_bytes:
             raise Rejected(errors.over_limit("request", limits.request_bytes))
-
-    def command_of(self, spec: WriteSpec, request: Request) -> kv.Command:
-        """The state machine command of a write. Raises Rejected.
-
-        Values are limited here for every command that stores one: `check` has limited the arguments, and a
-        command that makes a longer value of them gets the limit to be applied with.
-        """
-        if spec.grows and self._host.dataset_bytes > self._port.dataset_bytes_max:
-            raise Rejected(errors.OUT_OF_MEMORY)
-        command = spec.run(request)
-        if type(command) in _LENGTHENING:
-            return msgspec.structs.replace(command, limit=self._port.limits.value_bytes)
-        return command

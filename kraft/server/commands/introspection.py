@@ -11,7 +11,7 @@ from kraft.server import errors
 from kraft.server.addresses import split_address
 from kraft.server.commands.arguments import few, matches
 from kraft.server.commands.connection import REDIS_VERSION
-from kraft.server.commands.spec import AnySpec, CommandContext, LocalSpec
+from kraft.server.commands.spec import AdminSpec, AnySpec, CommandContext, ReadSpec, WriteSpec
 from kraft.server.errors import Rejected
 
 Fields = dict[str, object]
@@ -246,7 +246,7 @@ def _named(context: CommandContext, names: Request) -> list[AnySpec | None]:
 def _entry(spec: AnySpec) -> Reply:
     """The ten elements of one entry of COMMAND's reply."""
     categories: list[Reply] = [f"@{spec.group}"]
-    if type(spec) is not LocalSpec:
+    if isinstance(spec, ReadSpec | WriteSpec | AdminSpec):
         categories.append(f"@{spec.kind}")
     first, last, step = spec.keys
     nested: list[Reply] = [_entry(sub) for sub in spec.subcommands.values()]

@@ -2,10 +2,11 @@
 
 There is one class for each kind of command, because the kind decides what the function is given and gives:
 
-    Local   (context, request) -> reply         answered at once from this connection and this node
-    Read    (view, request) -> reply            looks at a view of the keyspace
-    Write   (request) -> state machine command  makes the command that the group logs
-    Admin   (request) -> admin command          makes the command that the host carries out
+    local   (context, request) -> reply         answered at once from this connection and this node
+    switch  (context, request) -> reply         the same, and changes the connection itself
+    read    (view, request) -> reply            looks at a view of the keyspace
+    write   (request) -> state machine command  makes the command that the group logs
+    admin   (request) -> admin command          makes the command that the host carries out
 
 Every function may raise `errors.Rejected`. The specifications themselves are in `commands.table`.
 """
@@ -22,6 +23,7 @@ from kraft.resp.values import Reply, Request
 from kraft.server.port import ClientPort
 from kraft.server.session_state import SessionState
 
+SEGMENT_COMMANDS = 1024  # longer runs are cut, so that other connections get their turn
 ARGUMENTS_MAX = 1 << 20  # the protocol's own maximum; the parser enforces the configured one
 
 NO_KEYS = (0, 0, 0)
@@ -40,7 +42,8 @@ class CommandSpec:
     `subcommands` by their word.
     """
 
-    kind: ClassVar[str] = ""  # read, write, local or admin
+    kind: ClassVar[str]
+    segment_max: ClassVar[int] = SEGMENT_COMMANDS  # how many neighbours of the kind are done together
     name: str
     arity: int
     flags: tuple[str, ...]
@@ -68,15 +71,22 @@ class CommandSpec:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LocalSpec(CommandSpec):
-    """A command about this connection or this node.
-
-    `switches` marks a command that changes how replies are written, its own included.
-    """
+    """A command about this connection or this node."""
 
     kind: ClassVar[str] = "local"
     flags: tuple[str, ...] = ("noscript", "loading", "stale", "fast")
     run: Callable[["CommandContext", Request], Reply]
-    switches: bool = False
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SwitchSpec(CommandSpec):
+    """A local command that changes how replies are written, or closes the connection: a segment by itself."""
+
+    kind: ClassVar[str] = "switch"
+    segment_max: ClassVar[int] = 1
+    flags: tuple[str, ...] = ("noscript", "loading", "stale", "fast")
+    run: Callable[["CommandContext", Request], Reply]
 
 
 @final
@@ -111,16 +121,17 @@ class WriteSpec(CommandSpec):
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AdminSpec(CommandSpec):
-    """An administrator's command. `shape` turns the host's result into a reply."""
+    """An administrator's command, a segment by itself. `shape` turns the host's result into a reply."""
 
     kind: ClassVar[str] = "admin"
+    segment_max: ClassVar[int] = 1
     flags: tuple[str, ...] = ("admin", "noscript")
     group: str = "kraft"
     run: Callable[[Request], AdminCommand]
     shape: Callable[[AdminResult], Reply]
 
 
-AnySpec = LocalSpec | ReadSpec | WriteSpec | AdminSpec
+AnySpec = LocalSpec | SwitchSpec | ReadSpec | WriteSpec | AdminSpec
 CommandTable = Mapping[bytes, AnySpec]
 """Specifications by name in upper case; subcommands are inside their families."""
 

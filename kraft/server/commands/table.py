@@ -30,6 +30,7 @@ from kraft.server.commands.spec import (
     CommandContext,
     LocalSpec,
     ReadSpec,
+    SwitchSpec,
     WriteSpec,
     specs_by_name,
 )
@@ -78,12 +79,22 @@ def _local(
     summary: str,
     *subcommands: AnySpec,
     usage: str = "",
-    switches: bool = False,
 ) -> LocalSpec:
+    nested = specs_by_name(*subcommands)
     return LocalSpec(
-        name=name, arity=arity, run=run, group=group, summary=summary, usage=usage, switches=switches,
-        subcommands=specs_by_name(*subcommands),
-    )  # fmt: skip
+        name=name, arity=arity, run=run, group=group, summary=summary, usage=usage, subcommands=nested
+    )
+
+
+def _switch(
+    name: str,
+    arity: int,
+    run: Callable[[CommandContext, Request], Reply],
+    group: str,
+    summary: str,
+    usage: str = "",
+) -> SwitchSpec:
+    return SwitchSpec(name=name, arity=arity, run=run, group=group, summary=summary, usage=usage)
 
 
 def _admin(
@@ -220,7 +231,7 @@ _CLIENT = (
     ),
     _local("client|info", 2, connection.client_info, "connection", "Describes this connection."),
     _local("client|list", -2, connection.client_list, "connection", "Describes all connections."),
-    _local("client|kill", -3, connection.client_kill, "connection", "Closes connections."),
+    _switch("client|kill", -3, connection.client_kill, "connection", "Closes connections."),
     _local(
         "client|no-evict",
         3,
@@ -235,13 +246,12 @@ _CLIENT = (
         "connection",
         "Accepted without effect: keys are never evicted.",
     ),
-    _local(
+    _switch(
         "client|reply",
         3,
         connection.client_reply,
         "connection",
         "Switches replies off and on.",
-        switches=True,
     ),
     _local("client|capa", -3, connection.client_capa, "connection", "Accepted without effect."),
     _local("client|help", 2, introspection.family_help, "connection", "Lists the subcommands."),
@@ -252,17 +262,16 @@ _CONNECTION = (
     _local("echo", 2, connection.echo, "connection", "Returns the message."),
     _local("select", 2, connection.select, "connection", "Selects database 0, the only one."),
     _local("auth", -2, connection.auth, "connection", "Authenticates as the user default."),
-    _local(
+    _switch(
         "hello",
         -1,
         connection.hello,
         "connection",
         "Chooses RESP2 or RESP3 and describes the server.",
-        switches=True,
     ),
-    _local("quit", -1, connection.quit_, "connection", "Closes the connection."),
-    _local("exit", -1, connection.quit_, "connection", "QUIT of the Java shell."),
-    _local("reset", 1, connection.reset, "connection", "Resets the state of this connection.", switches=True),
+    _switch("quit", -1, connection.quit_, "connection", "Closes the connection."),
+    _switch("exit", -1, connection.quit_, "connection", "QUIT of the Java shell."),
+    _switch("reset", 1, connection.reset, "connection", "Resets the state of this connection."),
     _local(
         "readonly",
         1,
@@ -332,9 +341,9 @@ _KRAFT = (
         "kraft|consistency", 3, kraft_status.consistency, "kraft",
         "Chooses the consistency of the reads of this connection.", usage="LINEARIZABLE|LEASE|STALE",
     ),
-    _local(
+    _switch(
         "kraft|output", 3, kraft_status.output, "kraft",
-        "PLAIN writes replies as readable lines, on an inline connection.", usage="PLAIN|RESP", switches=True,
+        "PLAIN writes replies as readable lines, on an inline connection.", "PLAIN|RESP",
     ),
     _admin(
         "kraft|add", -4, kraft_admin.add, "id host raft-port [LEARNER] [FORCE]",
