@@ -1,37 +1,38 @@
 """How many writes wait unlogged on this node, so that clients are paused instead of refused.
 
-Groups report their numbers, and the sum is kept: every request asks for it.
+Groups report their numbers, and the sum is kept, because every request asks for it.
 """
 
 from collections.abc import Callable
 
 
 class Backpressure:
-    """`most` waiting writes saturate the node. It is relieved when at most half of them wait."""
+    """`most` waiting writes saturate the node. It is relieved when at most half of them wait.
+
+    `total` is the number of waiting writes of all groups. While `saturated` is true no more should be read
+    from clients. `paused` holds the calls that let the paused clients go on.
+    """
 
     def __init__(self, most: int) -> None:
+        self.total = 0
+        self.saturated = False
+        self.paused: list[Callable[[], None]] = []
         self._most = most
-        self._waiting: dict[int, int] = {}
-        self.total = 0  # waiting writes of all groups
-        self._relief: list[Callable[[], None]] = []
-
-    @property
-    def saturated(self) -> bool:
-        """Whether to read no more from clients for now."""
-        return self.total >= self._most
+        self._waiting: dict[int, int] = {}  # by group id
 
     def report(self, group: int, waiting: int) -> None:
         """`waiting` writes of the group with the id `group` are not logged yet."""
         self.total += waiting - self._waiting.get(group, 0)
         self._waiting[group] = waiting
+        self.saturated = self.total >= self._most
 
     def on_relief(self, call: Callable[[], None]) -> None:
         """Run `call` once, at the next `relieve` that finds at most half of the bound waiting."""
-        self._relief.append(call)
+        self.paused.append(call)
 
     def relieve(self) -> None:
         """Let the paused clients go on, if there is room."""
-        if self._relief and self.total * 2 <= self._most:
-            relief, self._relief = self._relief, []
-            for call in relief:
+        if self.total * 2 <= self._most:
+            paused, self.paused = self.paused, []
+            for call in paused:
                 call()

@@ -66,7 +66,6 @@ class Host:
         self._config = config
         self._clock = clock
         self._observer = observer
-        self._fatal = fatal
         self._tick_seconds = settings.tick_seconds(config)
         self._started_at = clock.seconds()
         voters = frozenset(config.cluster.members) or frozenset([config.node.id])
@@ -204,19 +203,9 @@ class Host:
     def check(self, hello: Hello) -> str | None:
         """The reason to refuse the link of a peer that greets so, or None.
 
-        Ends the process when the greeting shows that the cluster has disowned this node, or that this program
-        is too old for it.
+        Ends the process when the greeting shows that this node must not go on.
         """
-        formation = self.peers.formation
-        disowned = formation.disowned(hello)
-        if disowned is not None:
-            self._fatal(disowned)
-            return disowned
-        outdated = formation.outdated(hello)
-        if outdated is not None:
-            self._fatal(outdated, outdated=True)
-            return outdated
-        return formation.objection(hello)
+        return self._lifecycle.check(hello)
 
     def link_up(self, peer: str, hello: Hello) -> None:
         """A link to `peer` is ready for messages."""
@@ -270,12 +259,12 @@ class Host:
     def turn(self) -> None:
         """Serve every woken group once: see the module."""
         turns = self._turns
-        ids, turns.woken = turns.woken, {}
-        woken = [self.groups[id_] for id_ in ids]
+        woken, turns.woken = turns.woken, {}
+        groups = self.groups
         armed, turns.armed = turns.armed, True  # messages posted meanwhile leave in this very turn
         try:
-            for group in woken:
-                group.turn()
+            for id_ in woken:
+                groups[id_].turn()
         except Exception as error:
             self._context.broken(error)
             raise
@@ -284,12 +273,13 @@ class Host:
             self._send()
         if self.persistence.waiting:
             self.persistence.flush()
-        for group in woken:
-            group.finish()
+        for id_ in woken:
+            groups[id_].finish()
         if self._backpressure.total:
-            for group in woken:
-                self._backpressure.report(group.id, len(group.requests.proposals.waiting))
-            self._backpressure.relieve()
+            for id_ in woken:
+                self._backpressure.report(id_, len(groups[id_].requests.proposals.waiting))
+            if self._backpressure.paused:
+                self._backpressure.relieve()
 
     def _send(self) -> None:
         outbox, self._turns.outbox = self._turns.outbox, {}

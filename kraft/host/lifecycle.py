@@ -83,6 +83,23 @@ class Lifecycle:
 
     # -- forming and joining --------------------------------------------------------------------------
 
+    def check(self, hello: Hello) -> str | None:
+        """The reason to refuse the link of a peer that greets so, or None.
+
+        Ends the process when the greeting shows that the cluster has disowned this node, or that this program
+        is too old for it.
+        """
+        formation = self._peers.formation
+        disowned = formation.disowned(hello)
+        if disowned is not None:
+            self._context.fatal(disowned)
+            return disowned
+        outdated = formation.outdated(hello)
+        if outdated is not None:
+            self._context.fatal(outdated, outdated=True)
+            return outdated
+        return formation.objection(hello)
+
     def greeted(self, hello: Hello) -> None:
         """A link to a peer is open: form the cluster if this was the last greeting that was missing."""
         self._form(self._peers.formation.met(hello))

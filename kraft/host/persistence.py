@@ -64,8 +64,8 @@ class Persistence:
             self._commit()
 
     def _commit(self) -> None:
-        writes = tuple((writer.id, persist) for writer, persist, _ in self._flying)
-        self._disk.commit(Transaction(writes), self._committed)
+        writes = [(writer.id, persist) for writer, persist, _ in self._flying]
+        self._disk.commit(Transaction(tuple(writes)), self._committed)
 
     def _committed(self, durable: bool) -> None:
         if not durable:
@@ -79,4 +79,5 @@ class Persistence:
             self._owner.disk_full(False)
         flying, self._flying = self._flying, []
         self._owner.durable(flying)  # before the next commit, whose thread wants the GIL
-        self.flush()
+        if self.waiting:
+            self.flush()

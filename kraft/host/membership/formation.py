@@ -1,12 +1,13 @@
-"""From an empty directory to a cluster, or to the one that exists already.
+"""How a node with an empty directory gets into a cluster, and which nodes a member talks to.
 
-A node forms only while it is linked to every member it is configured with, and so knows their incarnations; a
-node whose directory was emptied therefore never forms a second cluster beside members that remember it. In
-standby it forms none: it waits until a cluster that made it a member invites it. Pure: greetings in,
-decisions out.
+A node forms a cluster only while it has links to all members of its configuration file, and so knows their
+incarnations. A node whose directory was emptied therefore never forms a second cluster beside members that
+remember it. In standby a node forms none: it waits for the invitation of a cluster that has made it a member.
 
-Who may talk to a formed node is decided by the members in force. They may be outdated here, so a node that
-proves to be of the same cluster is believed, unless its incarnation is known to have been removed.
+The members in force decide which nodes a formed node talks to. Its own list of them may be outdated, so a
+node that proves to belong to the same cluster is believed, unless its incarnation is known to be removed.
+
+This module is pure: greetings go in, decisions come out.
 """
 
 import hashlib
@@ -23,12 +24,14 @@ _REMOVED = "was removed from the cluster"
 
 @dataclass(slots=True)
 class Formation:
-    """The identity of this node and what it has learned of the others.
+    """The identity of this node, and what it has learned of the others.
 
-    `wanted` are the member ids of the configuration file, this node's own included. `current` are the members
-    in force as far as known here: the host sets it whenever they change; until then the bootstrap list
-    counts. `introduced` are the nodes being added, whose greetings are wanted whatever they say, and
-    `objections` what stood against the last greeting of each of them.
+    * `wanted` are the member ids of the configuration file, the node's own included.
+    * `current` is the configuration in force as far as known here. The host sets it whenever it changes;
+      until then the founders of the identity count.
+    * `seen` has the members met before the cluster is formed, by id.
+    * `introduced` are the nodes that are being added: their greetings are heard whatever they say.
+      `objections` has the reason against the last greeting of each of them, '' for none.
     """
 
     identity: Identity
@@ -40,30 +43,29 @@ class Formation:
     seen: dict[str, Member] = field(default_factory=dict)
     introduced: set[str] = field(default_factory=set)
     objections: dict[str, str] = field(default_factory=dict)
-    # id -> (incarnation, starts, session) of its last greeting
-    _lives: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+    _lives: dict[str, tuple[str, int, int]] = field(default_factory=dict)  # see `_turned_back`
 
     def __post_init__(self) -> None:
         self.seen[self.identity.id] = Member(self.identity.id, self.identity.incarnation, self.address)
 
     @property
     def formed(self) -> bool:
-        """This node belongs to a cluster."""
+        """Whether this node belongs to a cluster."""
         return bool(self.identity.cluster)
 
     @property
     def missing(self) -> list[str]:
-        """Members not met yet, sorted."""
+        """The ids of the members that were not met yet, sorted."""
         return [] if self.standby else sorted(self.wanted - self.seen.keys())
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """The members of the cluster as far as known here, or those met so far."""
+        """The members of the cluster as far as known here; before there is a cluster, those met so far."""
         return self.current.everyone or self.identity.members or tuple(sorted(self.seen.values()))
 
     @property
     def removed(self) -> str:
-        """That, and why, this node has no part in its cluster any more; '' while it has."""
+        """Why this node is no member of its cluster any more, and what to do; '' while it is one."""
         mine = self.identity
         if mine.incarnation not in self.current.retired:
             return ""
@@ -72,7 +74,7 @@ class Formation:
     # -- greetings ------------------------------------------------------------------------------------
 
     def objection(self, hello: Hello) -> str | None:
-        """Why not to talk to that node, in words that name the next step."""
+        """Why not to talk to the node that greets so, and what to do; None if there is no reason."""
         reason = self._objection(hello)
         if hello.id in self.introduced:
             self.objections[hello.id] = reason or ""
@@ -95,7 +97,7 @@ class Formation:
         return None if hello.id in self.wanted else f"{hello.id} is not in cluster.members of {mine.id}"
 
     def _stranger(self, hello: Hello) -> str | None:
-        """What a formed node has against another node."""
+        """Why this formed node does not talk to a node that does not belong to its cluster, or None."""
         mine = self.identity
         if hello.incarnation in self.current.retired:
             before = hello.cluster not in ("", mine.cluster)
@@ -104,7 +106,7 @@ class Formation:
         if hello.cluster and hello.cluster != mine.cluster:
             return self._foreign(hello)
         if hello.cluster or hello.id in self.introduced:
-            return None  # of the same cluster; our own list of members may be behind
+            return None  # of the same cluster: the list of members here may be outdated
         known = next((m for m in self.members if m.id == hello.id), None)
         if known is None:
             stranger = f"{hello.id} is not a member of the cluster of {mine.id}"
@@ -117,7 +119,10 @@ class Formation:
         return None
 
     def _foreign(self, hello: Hello) -> str:
-        """A directory changes its cluster in one way only: by `kraft recover`."""
+        """Why not to talk to a node of another cluster.
+
+        A directory changes its cluster in one way only: by `kraft recover`.
+        """
         mine = self.identity
         if any((m.id, m.incarnation) == (hello.id, hello.incarnation) for m in self.members):
             return (
@@ -131,16 +136,18 @@ class Formation:
         )
 
     def _turned_back(self, hello: Hello) -> bool:
-        """A directory was put back, or copied: it was started more often, or otherwise, than it says."""
-        incarnation, starts, session = self._lives.get(hello.id, ("", 0, 0))
+        """Whether the directory is an old copy or runs twice: an earlier greeting was of a later start, or of
+        another process with the same number of starts.
+        """
+        incarnation, starts, session = self._lives.get(hello.id, ("", 0, 0))  # of its last greeting
         if incarnation != hello.incarnation:
             return False
         return hello.starts < starts or (hello.starts == starts and hello.session != session)
 
     def disowned(self, hello: Hello) -> str | None:
-        """Why this node must not go on: a formed cluster knows its id with another incarnation.
+        """Why this node must not go on: a formed cluster knows its id with another incarnation. None: it may.
 
-        In standby that is what it waits to be re-admitted for.
+        A node in standby may go on, because it waits to be re-admitted.
         """
         if self.formed or self.standby or not hello.cluster:
             return None
@@ -155,13 +162,13 @@ class Formation:
         )
 
     def outdated(self, hello: Hello) -> str | None:
-        """Why this node must not go on: its program is too old for its cluster, or the first it meets."""
+        """Why this node must not go on: its program is too old for its cluster, or for the first it meets."""
         if hello.machine_min <= self.version.supported or self.identity.cluster not in ("", hello.cluster):
             return None
         return self.version.too_low(self.identity.id, hello.machine_min)
 
     def met(self, hello: Hello) -> Identity | None:
-        """Learn from an accepted greeting; returns the new identity once there is one to make durable."""
+        """Learn from an accepted greeting. Returns the new identity when there is one to make durable."""
         self._lives[hello.id] = (hello.incarnation, hello.starts, hello.session)
         if self.formed or self.standby:
             return None
@@ -171,35 +178,35 @@ class Formation:
         return self.alone()
 
     def lost(self, peer: str) -> None:
-        """The link to `peer` is gone: before it greets again, it may form, or lose its directory."""
+        """The link to `peer` is gone. Before it greets again it may form, or lose its directory."""
         if not self.formed and peer != self.identity.id:
             self.seen.pop(peer, None)
 
     # -- nodes being added ----------------------------------------------------------------------------
 
     def introduce(self, id_: str) -> None:
-        """An administrator wants the node `id_` to become a member: hear it, whatever it says of itself."""
+        """An administrator adds the node `id_`: hear its greetings, whatever they say."""
         self.introduced.add(id_)
         self.objections[id_] = ""
 
     def dismiss(self, id_: str) -> None:
-        """That is over."""
+        """The node `id_` is added, or is not added after all."""
         self.introduced.discard(id_)
         self.objections.pop(id_, None)
 
     # -- new identities -------------------------------------------------------------------------------
 
     def alone(self) -> Identity | None:
-        """The identity to form with, when every wanted member has been seen."""
+        """The identity to form a cluster with, or None before every wanted member was met."""
         if self.formed or self.standby or not self.wanted <= self.seen.keys():
             return None
         members = tuple(sorted(self.seen[i] for i in self.wanted))
         return replace(self.identity, cluster=cluster_id(members), members=members)
 
     def invited(self, message: Invitation) -> Identity | None:
-        """The identity to go on with, and with an empty log, when a cluster has made this node a member.
+        """The identity with which to join the cluster that has made this node a member, with an empty log.
 
-        None when it belongs to one already, or when the message contradicts itself.
+        None when the node belongs to a cluster already, or when the message contradicts itself.
         """
         founders = tuple(sorted(message.founders))
         if self.formed or not founders or cluster_id(founders) != message.cluster:
@@ -207,7 +214,7 @@ class Formation:
         return replace(self.identity, cluster=message.cluster, members=founders)
 
     def _adopt(self, cluster: str, founders: tuple[Member, ...]) -> Identity | None:
-        """The cluster that lists this very directory among those it was formed from."""
+        """The identity with which to join a cluster that names this very directory as a founder, or None."""
         members = tuple(sorted(founders))
         mine = {m.id: m for m in members}.get(self.identity.id)
         if mine is None or mine.incarnation != self.identity.incarnation:
@@ -218,7 +225,7 @@ class Formation:
 
 
 def cluster_id(members: tuple[Member, ...]) -> str:
-    """The id of the cluster that these members form: equal for equal members, 32 hex digits."""
+    """The id of the cluster that `members` form, as 32 hex digits. Equal members have equal ids."""
     text = "\n".join(f"{m.id} {m.incarnation} {m.peer}" for m in sorted(members))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -232,6 +239,6 @@ def _admission(id_: str, address: str = "") -> str:
 
 
 def _readmission(hello: Hello) -> str:
-    """The command that takes a wiped node back. It needs standby: else it would look for its old members."""
+    """How to take a wiped node back. Without standby it would look for the members of its file."""
     address = hello.peer or "host:port"
     return f"start it with cluster.standby and re-admit it with KRAFT REPLACE {hello.id} {hello.id} {address}"

@@ -1,8 +1,10 @@
-"""The other nodes as this one knows them: greetings, links, and who they are to the cluster.
+"""The other nodes as this one knows them: their greetings, and the links to them.
 
-Which links there should be follows from the configuration in force, once there is one; before, from the
-node's own file. A removed node keeps its link for a moment, so that it can learn of its removal.
+The links that a node keeps follow from the configuration in force. Before there is one, they follow from the
+node's configuration file. A removed node keeps its link for a moment, so that it can learn of its removal.
 """
+
+from functools import partial
 
 from kraft.config import Config
 from kraft.host.membership.formation import Formation
@@ -11,40 +13,40 @@ from kraft.node.ports import Clock
 from kraft.peerwire.hello import Hello
 from kraft.raft.membership.configuration import Configuration
 
-SEEK_SECONDS = 3.0  # without a leader, between looking for those without a link
-PARTING_SECONDS = 5.0  # a removed node's link stays so long: its last entry says that it is removed
+SEEK_SECONDS = 3.0  # without a leader: between two calls to the members without a link
+PARTING_SECONDS = 5.0  # until a removed node loses its link: it learns of its removal by its last entry
 
 
 class Peers:
-    """`formation` is what decides who belongs here. The network is there from `start` on."""
+    """Greetings and links, by node id. `formation` decides which nodes belong to the cluster.
+
+    * `hellos` has the last greeting of every node that ever greeted, `connected` the nodes with an open link.
+    * `removed`: this node is no member any more, so that open links are no reason to serve clients.
+    * `unformed` are the peers that greeted before they had formed, and have sent nothing since.
+    * `network` exists from `start` on.
+    """
+
+    network: Network
 
     def __init__(self, config: Config, clock: Clock, formation: Formation, starts: int, session: int) -> None:
         self.formation = formation
         self.hellos: dict[str, Hello] = {}
         self.connected: set[str] = set()
-        self.removed = False  # this node is no member any more: open links are no reason to serve clients
-        self.unformed: set[str] = set()  # peers that greeted before they had formed, and sent nothing since
+        self.removed = False
+        self.unformed: set[str] = set()
         self._config = config
         self._clock = clock
         self._starts = starts
         self._session = session
-        self._network: Network | None = None
         self._sought_at = clock.seconds()
-        self._linked: set[str] = set()  # by configuration
+        self._linked: set[str] = set()  # the members of the configuration in force, without this node
 
     def start(self, network: Network) -> None:
-        """Links can be asked for from now on."""
-        self._network = network
-
-    @property
-    def network(self) -> Network:
-        """The links of the node."""
-        if self._network is None:
-            raise RuntimeError("links are needed before there are any")
-        return self._network
+        """Links can be asked of `network` from now on."""
+        self.network = network
 
     def hello(self) -> Hello:
-        """What this node says of itself when a link opens."""
+        """The greeting of this node when a link opens."""
         identity, config = self.formation.identity, self._config
         return Hello(
             id=identity.id,
@@ -62,11 +64,11 @@ class Peers:
         )
 
     def hello_of(self, peer: str) -> Hello | None:
-        """What `peer` said when its link, open now, began; None without a link."""
+        """The greeting with which the open link to `peer` began; None without a link."""
         return self.hellos.get(peer) if peer in self.connected else None
 
     def supported_by(self, id_: str) -> int:
-        """The highest machine version that a node supports; 0 without a link, as it may be older by now."""
+        """The highest machine version that a node supports. 0 without a link: it may be older by now."""
         if id_ == self.formation.identity.id:
             return self.formation.version.supported
         hello = self.hello_of(id_)
@@ -81,7 +83,7 @@ class Peers:
 
     @property
     def incarnations(self) -> dict[str, str]:
-        """Who is at the other end of each link, by id."""
+        """The incarnation of the node at the other end of each open link, by id."""
         return {peer: self.hellos[peer].incarnation for peer in sorted(self.connected)}
 
     def link_up(self, peer: str, hello: Hello) -> None:
@@ -104,14 +106,14 @@ class Peers:
         return hello.client if hello is not None else ""
 
     def http_address(self, node: str) -> str:
-        """The same of the HTTP port, '' also when it has none."""
+        """`host:port` of the HTTP port of a member, '' if it has none or has not greeted."""
         if node == self.formation.identity.id:
             return self._config.http.advertise if self._config.http.listen else ""
         hello = self.hellos.get(node)
         return hello.http if hello is not None else ""
 
     def reconfigured(self, configuration: Configuration) -> None:
-        """Another configuration is in force: keep links to its members, and after a while to no others."""
+        """Another configuration is in force: keep links to its members, and drop others after a while."""
         self.formation.current = configuration
         self.removed = bool(self.formation.removed)
         if not configuration.members:
@@ -121,21 +123,21 @@ class Peers:
         for id_, member in members.items():
             if id_ != own:
                 self.network.connect(id_, member.peer)
-                if not self._linked:  # started just now: who has missed us looks for us less and less often
+                if not self._linked:  # just started: peers that dial by rule try less and less often
                     self.network.introduce(id_, member.peer)
         gone = self._linked - members.keys()
         self._linked = members.keys() - {own}
         for id_ in sorted(gone):
-            self._clock.call_later(PARTING_SECONDS, lambda id_=id_: self._part(id_))  # type: ignore[misc]
+            self._clock.call_later(PARTING_SECONDS, partial(self._part, id_))
 
     def _part(self, peer: str) -> None:
         if peer not in self._linked:
             self.network.disconnect(peer)
 
     def seek(self, now: float, leader: str) -> None:
-        """While no leader is known, dial those without a link, whoever of the two does so by habit.
+        """While no `leader` is known, dial members without a link, even those that dial this node by rule.
 
-        One of us may have moved to another address, and nobody can lead to say so as long as we do not meet.
+        A member may have moved to another address. Without links there is no leader to spread its address.
         """
         if leader:
             self._sought_at = now
@@ -146,6 +148,6 @@ class Peers:
                     self.network.introduce(member.id, member.peer)
 
     def greet_again(self) -> None:
-        """Peers that have not formed learn only from a new greeting that there is a cluster now."""
+        """Greet the peers that have not formed: only a greeting tells them that there is a cluster now."""
         for peer in sorted(self.unformed):
             self.network.greet_again(peer)
