@@ -1,5 +1,6 @@
 """The order of the packages, executed: imports point down, the core stays pure, no file is without a use."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -113,6 +114,15 @@ def test_every_package_has_a_line():
     """A new package must be given its place in the order."""
     unknown = {name_of(path).split(".")[1] for path in SOURCES if name_of(path) != "kraft"} - set(LEVEL)
     assert unknown == set()
+
+
+def test_the_map_shows_the_order():
+    """docs/architecture.md has the lines as they are here, the highest first."""
+    page = (
+        (ROOT / "docs/architecture.md").read_text().partition("| line | packages |")[2].partition("\n\n")[0]
+    )
+    rows = [line.split("|")[2] for line in page.splitlines() if line.startswith("| ") and "`" in line]
+    assert [set(re.findall(r"`(\w+)`", row)) for row in rows] == list(reversed(LINES))
 
 
 def test_no_file_is_without_a_use():

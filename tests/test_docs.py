@@ -38,6 +38,18 @@ def test_files_named_in_a_page_exist(page):
     assert [name for name in named if not any((folder / name).exists() for folder in FOLDERS)] == []
 
 
+def test_the_map_names_every_file():
+    """The tables of docs/architecture.md list each directory of kraft with all its files."""
+    page = (ROOT / "docs/architecture.md").read_text().partition("## The files")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(kraft/[\w/]*)` \| (.+) \|$", page, re.MULTILINE)
+    listed = {folder: sorted(re.findall(r"`(\w+)`", files)) for folder, files in rows}
+    there: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "kraft").rglob("*.py")):
+        if path.stem != "__init__":
+            there.setdefault(f"{path.parent.relative_to(ROOT)}/", []).append(path.stem)
+    assert listed == there
+
+
 def test_scripts_named_among_the_promises_exist():
     """Golden scripts are named without folder and ending; `joint_*` stands for several."""
     table = (ROOT / "docs/promises.md").read_text().partition("## How it is checked")[2]
