@@ -1,7 +1,7 @@
-"""`kraft status`: the state of a cluster, as its nodes tell it on their HTTP ports.
+"""`kraft status`: the state of a cluster, as its nodes report it on their HTTP ports.
 
-The nodes given are asked first, then the other members they name, so that one address shows the whole
-cluster. What cannot be asked is shown as such: this command is for the day when something is down.
+It asks the given nodes first, then the other members that they name, so that one address is enough to show
+the whole cluster. Nodes that do not answer are shown too: this command is for the day something is down.
 """
 
 import argparse
@@ -12,13 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from kraft.web.findings import DISK_FULL, WARN, diagnose
+from kraft.web.findings import DISK_FULL, VOTERS_CHANGING, WARN, diagnose
 from kraft.web.report import NotAReport, decode
 from kraft.web.view import ClusterView, MemberReport
 
 DEFAULT_ADDRESS = "127.0.0.1:10021"
 TIMEOUT_DEFAULT_SECONDS = 2.0
-ANSWER_MAX_BYTES = 16 << 20  # far above any real answer; an address typed wrong may be anything
+ANSWER_MAX_BYTES = 16 << 20  # far above any real answer; a mistyped address may be any server
 CONCURRENT_MAX = 16
 
 EXAMPLES = """\
@@ -28,20 +28,25 @@ examples:
   kraft status --only 10.0.0.1:10021             this node alone
   kraft status --json | jq .healthy
 
-Addresses are HTTP ports (http.listen of the configuration). A node that has not formed a cluster yet, knows
-no leader, has a full disk, differs from the others, or cannot be asked makes the answer unhealthy. Below
-the table: learners, changes of the voters, snapshots on their way, and what else deserves a look, with the
-command to give next. The page on the same ports (http://HOST:PORT/) shows all of this, live.
+Addresses are HTTP ports (http.listen in the configuration). The cluster counts as unhealthy if any node does
+not answer, has not formed a cluster, knows no leader, has a full disk, or has data that differs from the
+others. The lines below the table show learners, changes of the voters, snapshot transfers and warnings, with
+the next command to type. The status page on the same ports (http://HOST:PORT/) shows the same live, and its
+glossary (http://HOST:PORT/glossary) explains the terms.
 
-exit status: 0 every node answers, is well and knows a leader; 1 not so; 2 wrong usage
+columns: ROLE is what the node does in the group: the leader orders all writes, followers copy them, a
+precandidate or candidate is trying to become leader, a learner copies without a vote. TERM counts elections.
+COMMIT is the last log entry that a majority has, APPLIED the last one that reads on this node can see.
+
+exit status: 0 every node answers, is healthy and knows a leader; 1 otherwise; 2 wrong usage
 """
 
 
 @dataclass(frozen=True, slots=True)
 class StatusReply:
-    """What one node said. Exactly one of `status` (the JSON of /status) and `error` is there.
+    """The reply of one node: either `status` (the JSON of /status) or `error`.
 
-    `name` is the node's id where known, else ''; `address` is '' for a member that nobody has an address of.
+    `name` is the id of the node, '' if unknown; `address` is '' for a member whose address is unknown.
     """
 
     name: str
@@ -51,7 +56,7 @@ class StatusReply:
 
     @property
     def healthy(self) -> bool:
-        """It answered, serves, has room, knows a leader for every group, and its data is right."""
+        """Whether it replied, serves, has space and the right data, and knows a leader for every group."""
         status = self.status
         return (
             status is not None
@@ -64,7 +69,7 @@ class StatusReply:
 
     @property
     def fenced(self) -> bool:
-        """Its copy of some group is known to be wrong."""
+        """Whether its data of some group is known to be wrong."""
         return any(group.get("fenced") for group in (self.status or {}).get("groups", ()))
 
 
@@ -73,7 +78,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser = commands.add_parser(
         "status",
         help="show the state of a cluster",
-        description="Asks nodes for their state over HTTP; prints a table, a line for each node and group.",
+        description="Asks nodes for their state over HTTP and prints one line for each node and group.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -85,20 +90,20 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         metavar="HOST:PORT",
         help=f"HTTP ports of nodes (default {DEFAULT_ADDRESS})",
     )
-    parser.add_argument("--only", action="store_true", help="do not ask the other members that they name")
+    parser.add_argument("--only", action="store_true", help="ask only the given nodes, not the other members")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument(
         "--timeout",
         type=float,
         default=TIMEOUT_DEFAULT_SECONDS,
         metavar="SECONDS",
-        help=f"for each node (default {TIMEOUT_DEFAULT_SECONDS:g})",
+        help=f"timeout for each node (default {TIMEOUT_DEFAULT_SECONDS:g})",
     )
     parser.set_defaults(run=run)
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Ask, print, and say by the exit status whether all is well."""
+    """Ask the nodes and print their state. Returns the exit status."""
     answers = ask_all([("", address) for address in chosen.addresses], chosen.timeout)
     if not chosen.only:
         answers += ask_all(others(answers), chosen.timeout)
@@ -115,13 +120,13 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def ask_all(targets: Sequence[tuple[str, str]], timeout: float) -> list[StatusReply]:
-    """The answers of (name, address) pairs, asked together, in the order given."""
+    """The replies of (name, address) pairs, asked at the same time, in the given order."""
     with ThreadPoolExecutor(CONCURRENT_MAX) as pool:
         return list(pool.map(lambda target: ask(target[0], target[1], timeout), targets))
 
 
 def ask(name: str, address: str, timeout: float) -> StatusReply:
-    """GET /status of one node. Never raises for what the network or the other side does."""
+    """GET /status of one node. Errors of the network or the other side become the error of the reply."""
     if not address:
         return StatusReply(name, address, error="no address known")
     host, _, port = address.rpartition(":")
@@ -140,7 +145,7 @@ def ask(name: str, address: str, timeout: float) -> StatusReply:
 
 
 def _understood(name: str, address: str, body: bytes) -> StatusReply:
-    """The answer, if it has what this command shows."""
+    """The reply, if `body` is the status of a kraft node."""
     try:
         return StatusReply(decode(body).status.node, address, json.loads(body))
     except NotAReport:
@@ -148,7 +153,7 @@ def _understood(name: str, address: str, body: bytes) -> StatusReply:
 
 
 def others(answers: Iterable[StatusReply]) -> list[tuple[str, str]]:
-    """(id, HTTP address) of the members that the answers name and that have not answered themselves."""
+    """(id, HTTP address) of the members that the replies name and that were not asked themselves."""
     asked = {answer.name for answer in answers} | {answer.address for answer in answers}
     found: dict[str, str] = {}
     for answer in answers:
@@ -162,7 +167,7 @@ HEADINGS = ("NODE", "STATE", "GROUP", "ROLE", "TERM", "LEADER", "COMMIT", "APPLI
 
 
 def table_rows(status: dict[str, Any]) -> list[tuple[str, ...]]:
-    """One row for each group of a node, without the address; a node without groups has one row."""
+    """One row per group of a node, without the address; a node without groups has one row."""
     start = (status["node"], status["state"])
     rows = [
         (
@@ -177,7 +182,7 @@ def table_rows(status: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def render(answers: Sequence[StatusReply]) -> list[str]:
-    """The lines for people: a table, then what is wrong, node by node, or that all is well."""
+    """The output: a table, then notes, warnings, and problems by node or the summary."""
     rows: list[tuple[str, ...]] = [HEADINGS]
     for answer in answers:
         if answer.status is None:
@@ -190,12 +195,12 @@ def render(answers: Sequence[StatusReply]) -> list[str]:
     notes = [note for answer in answers for note in _notes(answer)]
     warnings = _warnings(answers)
     well = "1 node answers and knows" if len(answers) == 1 else f"{len(answers)} nodes answer and know"
-    end = f"{'look at this, though' if warnings else 'all well'}: {well} a leader"
+    end = f"{'needs attention' if warnings else 'all well'}: {well} a leader"
     return [*lines, "", *notes, *warnings, *(troubles or [end])]
 
 
 def _warnings(answers: Sequence[StatusReply]) -> list[str]:
-    """What the page finds in the answers of nodes that serve, with the command to give next."""
+    """The status page's warnings about nodes that serve, each with the next command to type."""
     seen = [
         MemberReport(each.name, each.address, report, last=report)
         for each in answers
@@ -210,7 +215,7 @@ def _warnings(answers: Sequence[StatusReply]) -> list[str]:
 
 
 def _notes(answer: StatusReply) -> Iterator[str]:
-    """What is under way: told by the leader of a group, but for snapshots, which their receiver tells."""
+    """Changes under way, as the leader of a group reports them; snapshots as their receiver reports them."""
     for group in (answer.status or {}).get("groups", ()):
         name = f"group {group['group']}"
         if group["role"] == "leader":
@@ -219,7 +224,7 @@ def _notes(answer: StatusReply) -> Iterator[str]:
             if transfer["direction"] == "receive":
                 done, size = transfer["done_bytes"] / (1 << 20), transfer["size_bytes"] / (1 << 20)
                 yield (
-                    f"{name}: {answer.name} receives a snapshot from {transfer['peer']},"
+                    f"{name}: {answer.name} is receiving a snapshot from {transfer['peer']}:"
                     f" {done:.1f} of about {size:.1f} MiB"
                 )
 
@@ -230,9 +235,9 @@ def _changes(name: str, group: dict[str, Any]) -> Iterator[str]:
         learners = ", ".join(f"{id_} (to be a voter)" if id_ in joining else id_ for id_ in group["learners"])
         yield f"{name}: voters {', '.join(group['voters'])}; learners {learners}"
     if group.get("joint"):
-        yield f"{name}: its voters are being changed; decisions need old and new ones"
+        yield f"{name}: {VOTERS_CHANGING}"
     if group.get("transferring"):
-        yield f"{name}: leadership is being given to {group['transferring']}"
+        yield f"{name}: leadership is being transferred to {group['transferring']}"
 
 
 def _trouble(answer: StatusReply) -> str:

@@ -1,7 +1,7 @@
-"""What is wrong with a cluster or under way in it, in words, each with the command to give next.
+"""Problems of a cluster and changes under way in it, each as a sentence with the next command to type.
 
-Pure functions from what the nodes say. The sentences about a node are those of `kraft status` and of
-`/readyz`, so that a search for one of them finds all three.
+Pure functions of the nodes' reports. The page, `kraft status` and `/readyz` use the same sentences, so that a
+search for one of them finds all three.
 """
 
 from collections.abc import Iterator
@@ -12,19 +12,22 @@ from kraft.web import overview
 from kraft.web.report import Report
 from kraft.web.view import ClusterView, MemberReport
 
-DISK_FULL = "its disk is full: it neither votes nor takes writes; with room again it goes on by itself"
-BAD, WARN, NOTE = "bad", "warn", "note"  # does not serve; serves, but look; is under way
-LAG_ENTRIES = 10_000  # as the alert KraftFollowerLagging
-DATASET_SHARE = 0.85  # of the quota, as the alert KraftQuotaNearlyUsed
-DISK_FREE_BYTES = 256 << 20  # a checkpoint and a snapshot of a small data set still fit
-CLOCK_OFFSET_MS = 1000  # a key then expires noticeably early or late when leadership moves
+DISK_FULL = "its disk is full: it does not vote and accepts no writes until there is space again"
+VOTERS_CHANGING = "its voters are being changed; decisions need a majority of the old and of the new ones"
+BAD, WARN, NOTE = "bad", "warn", "note"  # not serving; serving, but needs attention; a change under way
+LAG_ENTRIES = 10_000  # as in the alert KraftFollowerLagging
+DATASET_SHARE = 0.85  # of the quota, as in the alert KraftQuotaNearlyUsed
+DISK_FREE_BYTES = 256 << 20  # enough for a checkpoint and a snapshot of a small data set
+CLOCK_OFFSET_MS = 1000  # from here on, keys expire noticeably early or late when leadership moves
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`text` is about `subject`, a node or a group; `command` is '' when there is nothing to do but wait.
+    """One problem or change.
 
-    `topic` is clock or versions where that is what it is about, else cluster.
+    subject: the node or group it is about; `text` goes on from that name.
+    command: what to type next; '' if there is nothing to do but wait.
+    topic: clock, versions or cluster.
     """
 
     severity: str
@@ -36,15 +39,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The one line for a tired person, and everything behind it, worst first."""
+    """The state of the cluster in one line, and the findings behind it, the worst first."""
 
-    severity: str  # 'good', or that of the worst finding that is not a note
+    severity: str  # 'good', or the severity of the worst finding that is not a note
     text: str
     findings: tuple[Finding, ...]
 
 
 def diagnose(view: ClusterView) -> Diagnosis:
-    """Of the whole cluster."""
+    """The state of the whole cluster."""
     found = sorted(_all(view), key=lambda finding: (BAD, WARN, NOTE).index(finding.severity))
     worst = found[0].severity if found and found[0].severity != NOTE else "good"
     return Diagnosis(worst, _headline(view, worst), tuple(found))
@@ -54,20 +57,20 @@ def _headline(view: ClusterView, worst: str) -> str:
     if worst == "good":
         asked = sum(answer.report is not None or bool(answer.error) for answer in view.answers)
         if asked < len(view.answers):
-            return f"{view.own.status.node} is well; the other nodes are being asked"
+            return f"{view.own.status.node} is healthy; waiting for the other nodes"
         return f"All well: {_nodes(len(view.answers))} and {'knows' if asked == 1 else 'know'} a leader"
     serving = [group for group in overview.groups(view) if overview.leader(view, group.group) is not None]
     if not view.own.status.cluster:
-        return f"{view.own.status.node} belongs to no cluster yet"
+        return f"{view.own.status.node} does not belong to a cluster yet"
     if not serving or not overview.majority(view):
-        return "The cluster does not serve"
+        return "The cluster is not serving"
     if any(_thin(view, group) for group in overview.groups(view)):
-        return "The cluster serves, but must not lose another node"
-    return "The cluster serves, but look at this"
+        return "The cluster is serving, but must not lose another node"
+    return "The cluster is serving, but needs attention"
 
 
 def _thin(view: ClusterView, group: GroupStatus) -> bool:
-    """Fewer voters are there than there should be, and each that is left is needed."""
+    """Whether voters are missing and every remaining voter is needed for a majority."""
     return overview.spare_voters(view, group) == 0 and not set(group.voters) <= overview.alive(view)
 
 
@@ -118,21 +121,25 @@ def _node(view: ClusterView, report: Report) -> Iterator[Finding]:
         yield Finding(WARN, status.node, f"its disk has only {free} MiB left", "df -h, on its machine")
     data, bound = sum(group.dataset_bytes for group in status.groups), report.facts.dataset_bytes_max
     if bound and data > DATASET_SHARE * bound:
-        text = f"its data fills {100 * data // bound} % of limits.dataset_bytes; beyond, writes are refused"
+        text = f"its data uses {100 * data // bound} % of limits.dataset_bytes; at 100 % writes are refused"
         yield Finding(WARN, status.node, text, "delete keys, or raise limits.dataset_bytes and reload")
     if report.facts.paused_connections:
-        yield Finding(WARN, status.node, "its clients wait: writes come faster than they are logged")
+        yield Finding(
+            WARN, status.node, "its clients are delayed: writes arrive faster than they can be logged"
+        )
     yield from _links(view, report)
     yield from _transfers(report)
 
 
 def _links(view: ClusterView, report: Report) -> Iterator[Finding]:
-    """Between nodes that both answer; a silent one is told of anyway."""
+    """Missing links between nodes that both answer; a node that does not answer has a finding anyway."""
     answering = {each.status.node for each in view.reports}
     for member in report.status.members:
         if not member.connected and member.id in answering and member.id > report.status.node:
             port = f"nc -z {member.peer.replace(':', ' ')}"
-            yield Finding(WARN, report.status.node, f"has no link to {member.id}", f"{port}, on its machine")
+            yield Finding(
+                WARN, report.status.node, f"is not connected to {member.id}", f"{port}, on its machine"
+            )
 
 
 def _transfers(report: Report) -> Iterator[Finding]:
@@ -140,7 +147,7 @@ def _transfers(report: Report) -> Iterator[Finding]:
         for transfer in group.transfers:
             if transfer.direction == "receive":
                 done, size = transfer.done_bytes / (1 << 20), transfer.size_bytes / (1 << 20)
-                text = f"receives a snapshot from {transfer.peer}, {done:.1f} of about {size:.1f} MiB"
+                text = f"is receiving a snapshot from {transfer.peer}: {done:.1f} of about {size:.1f} MiB"
                 yield Finding(NOTE, report.status.node, text)
 
 
@@ -149,7 +156,7 @@ def _versions(view: ClusterView) -> Iterator[Finding]:
     for report in view.reports:
         versions.setdefault(report.status.version, []).append(report.status.node)
     if len(versions) > 1:
-        text = "; ".join(f"{', '.join(nodes)} run {version}" for version, nodes in sorted(versions.items()))
+        text = "; ".join(f"{version} on {', '.join(nodes)}" for version, nodes in sorted(versions.items()))
         yield Finding(NOTE, "cluster", f"runs more than one version: {text}", topic="versions")
 
 
@@ -161,37 +168,45 @@ def _group(view: ClusterView, group: GroupStatus) -> Iterator[Finding]:
     voters, spare = len(group.voters), overview.spare_voters(view, group)
     if spare < 0:
         need = voters // 2 + 1
-        text = f"{need + spare} of {voters} voters answer, {need} are needed to write or read"
+        text = f"{need + spare} of {voters} voters answer; {need} are needed to write or read"
         start = "; ".join(f"systemctl start kraft@{answer.id}" for answer in view.answers if answer.error)
         yield Finding(BAD, name, text, f"{start or 'kraft status'} (gone for good: kraft recover DIR)")
     leader = overview.leader(view, group.group)
     if leader is None:
         if spare >= 0:
-            yield Finding(BAD, name, "has no leader: an election should end this within seconds")
+            yield Finding(BAD, name, "has no leader; an election should end this within seconds")
         return
     yield from _changes(name, leader)
     if leader.mismatch and not any(_fenced(view, group.group)):
-        text = "the data of a replica differs from the others'"
+        text = "the data of one replica differs from the others'"
         yield Finding(WARN, name, text, kraft_command(view, "verify"))
     for replica in leader.replicas:
         if replica.id in overview.alive(view):
             if replica.lag_entries > LAG_ENTRIES and replica.id not in leader.learners:
                 yield Finding(WARN, replica.id, f"is {replica.lag_entries} entries behind")
             if abs(replica.clock_offset_ms) > CLOCK_OFFSET_MS:
-                text = f"its clock is {replica.clock_offset_ms / 1000:+.1f} s from the leader's"
+                text = f"its clock differs from the leader's by {replica.clock_offset_ms / 1000:+.1f} s"
                 yield Finding(WARN, replica.id, text, "timedatectl, on its machine", "clock")
 
 
 def _changes(name: str, leader: GroupStatus) -> Iterator[Finding]:
     lags = {replica.id: replica.lag_entries for replica in leader.replicas}
     for id_ in leader.learners:
-        kind = "becomes a voter once it has caught up" if id_ in leader.joining else "is a learner"
+        kind = (
+            "becomes a voter once it has caught up"
+            if id_ in leader.joining
+            else "is a learner, without a vote"
+        )
         behind = f", {lags[id_]} entries behind" if lags.get(id_) else ""
         yield Finding(NOTE, id_, f"{kind}{behind}")
     if leader.joint:
-        yield Finding(NOTE, name, "its voters are being changed; decisions need old and new ones")
+        yield Finding(
+            NOTE,
+            name,
+            VOTERS_CHANGING,
+        )
     if leader.transferring:
-        yield Finding(NOTE, name, f"leadership is being given to {leader.transferring}")
+        yield Finding(NOTE, name, f"leadership is being transferred to {leader.transferring}")
 
 
 def _fenced(view: ClusterView, group: int) -> Iterator[bool]:
@@ -199,6 +214,6 @@ def _fenced(view: ClusterView, group: int) -> Iterator[bool]:
 
 
 def kraft_command(view: ClusterView, words: str) -> str:
-    """An administrator's command, for any node that has a client port; the first that answers."""
+    """The shell command that sends a KRAFT command to this node's client port."""
     host, _, port = view.own.status.client.rpartition(":")
     return f"redis-cli -h {host.strip('[]')} -p {port} kraft {words}"

@@ -1,11 +1,11 @@
-"""What the answers of several nodes say together: groups, their leaders, who is there."""
+"""The groups of a cluster, their leaders, and the nodes that are up, from the reports of several nodes."""
 
 from kraft.node.status import GroupStatus
 from kraft.web.view import ClusterView
 
 
 def groups(view: ClusterView) -> list[GroupStatus]:
-    """One replica of each group, whatever it knows best: its leader's, else the one with the highest term."""
+    """The most authoritative report of each group: its leader's, else the one with the highest term."""
     best: dict[int, GroupStatus] = {}
     for report in view.reports:
         for group in report.status.groups:
@@ -20,7 +20,9 @@ def _rank(group: GroupStatus) -> tuple[int, bool, int]:
 
 
 def leader(view: ClusterView, group: int) -> GroupStatus | None:
-    """The replica that leads, by its own word; an older leader that was not told yet does not count."""
+    """The report of the leader of `group`; None without one. A deposed leader that does not know it yet
+    loses.
+    """
     found = [
         each
         for report in view.reports
@@ -31,24 +33,24 @@ def leader(view: ClusterView, group: int) -> GroupStatus | None:
 
 
 def majority(view: ClusterView) -> bool:
-    """Whether enough voters of every group are there."""
+    """Whether a majority of the voters of every group is up."""
     known = groups(view)
     return bool(known) and all(spare_voters(view, group) >= 0 for group in known)
 
 
 def spare_voters(view: ClusterView, group: GroupStatus) -> int:
-    """How many voters more may fail while the rest can go on; negative when too few are left."""
+    """The number of voters that may still fail while a majority remains; negative if too few are up."""
     there = alive(view)
     return sum(voter in there for voter in group.voters) - (len(group.voters) // 2 + 1)
 
 
 def alive(view: ClusterView) -> set[str]:
-    """Nodes that answer, or that another one has a link to."""
+    """The nodes that answer, or that another node is connected to."""
     return {report.status.node for report in view.reports} | connected(view)
 
 
 def connected(view: ClusterView) -> set[str]:
-    """Nodes that another one has a link to."""
+    """The nodes that another node is connected to."""
     return {
         member.id
         for report in view.reports

@@ -1,4 +1,4 @@
-"""The page for people: one document, complete without a script; with one, the same parts are kept current."""
+"""The status page: one document, complete without a script; with one, its parts stay current."""
 
 from kraft.telemetry.recent.history import SECONDS_KEPT
 from kraft.web import assets, words
@@ -7,26 +7,29 @@ from kraft.web.html import Html, element, join
 from kraft.web.sections import SIGNS, sections
 from kraft.web.view import ClusterView
 
-# Nothing but what this node itself serves under the names in the document; no inline script or style.
+# Only resources of this node, and no inline script or style.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_LINKS = (("status", "state as JSON"), ("metrics", "metrics"), ("readyz", "ready?"), ("livez", "alive?"))
+_LINKS = (
+    ("glossary", "glossary"), ("status", "state as JSON"), ("metrics", "metrics"), ("readyz", "ready?"),
+    ("livez", "alive?"),
+)  # fmt: skip
 _CHARTS = (  # id, heading, unit, scale, and its lines: column, words
     ("throughput", "Throughput", "per second", "linear", (("read", "reads"), ("write", "writes"))),
-    ("reads", "Time of reads", "ms", "log", (("read_p50", "p50"), ("read_p99", "p99"))),
-    ("writes", "Time of writes", "ms", "log", (("write_p50", "p50"), ("write_p99", "p99"))),
+    ("reads", "Read latency", "ms", "log", (("read_p50", "p50"), ("read_p99", "p99"))),
+    ("writes", "Write latency", "ms", "log", (("write_p50", "p50"), ("write_p99", "p99"))),
 )
 _HINTS = {
-    "nodes": "Every node by its own word; lag and heard as the leader sees them.",
-    "traffic": "All nodes together: per second, and milliseconds that half of them and 99 % stay below.",
-    "storage": "Sizes are those of the files of each node; free is what the file system has left.",
+    "nodes": "As each node reports itself; lag and last contact as the leader sees them.",
+    "traffic": "All nodes together: commands per second, and the time that 50 % or 99 % of them stay below.",
+    "storage": "File sizes of each node; free is the free space of its file system.",
 }
 
 
 def render_page(view: ClusterView) -> str:
-    """The whole document. Its addresses are relative, so that it may be served below a path."""
+    """The whole document. Its addresses are relative, so that a proxy may serve it under a path."""
     found = diagnose(view)
     parts = sections(view, found)
     status = view.own.status
@@ -47,11 +50,11 @@ def render_page(view: ClusterView) -> str:
     main = element(
         "main",
         element("section", parts["verdict"], id="verdict", aria_label="Verdict"),
-        element("section", element("h2", "Groups"), _part("groups", parts), class_="wide"),
+        element("section", element("h2", "Groups"), _explained(), _part("groups", parts), class_="wide"),
         _section("Nodes", "nodes", parts),
         element("section", element("h2", "Last minutes"), _charts(), _scrolled("traffic", parts, "Traffic")),
         _section("Load and disk", "storage", parts),
-        element("section", element("h2", "What happened"), _part("events", parts), class_="events"),
+        element("section", element("h2", "Recent events"), _part("events", parts), class_="events"),
     )
     links = element("nav", *(element("a", label, href=path) for path, label in _LINKS), aria_label="More")
     skip = element("a", "to the verdict", href="#verdict", class_="skip")
@@ -60,13 +63,20 @@ def render_page(view: ClusterView) -> str:
 
 
 def title(view: ClusterView, found: Diagnosis) -> str:
-    """For a tab that is not looked at."""
+    """The title: the sign of the diagnosis, and the node."""
     return f"{SIGNS[found.severity]} {view.own.status.node} · kraft"
 
 
 def as_of(view: ClusterView) -> Html:
-    """When this node said so, in its own time."""
+    """The time of the report, by the clock of this node."""
     return join(("as of ", words.moment(view.own.facts.wall_seconds), " UTC"))
+
+
+def _explained() -> Html:
+    link = element("a", "glossary", href="glossary")
+    return element(
+        "p", "The ", link, " explains group, term and the other words of this page.", class_="hint"
+    )
 
 
 def _section(heading: str, id_: str, parts: dict[str, Html]) -> Html:
@@ -78,14 +88,14 @@ def _part(id_: str, parts: dict[str, Html]) -> Html:
 
 
 def _scrolled(id_: str, parts: dict[str, Html], label: str) -> Html:
-    """A table may be wider than a telephone; it is reached by keyboard, so that it can be moved."""
+    """A table in a region of its own, which scrolls if it is too wide and can be reached by keyboard."""
     hint = element("p", _HINTS[id_], class_="hint")
     names = {"id": id_, "class_": "scrolled", "aria_label": label}
     return join((hint, element("div", parts[id_], **names, role="region", tabindex="0")))
 
 
 def _charts() -> Html:
-    """Empty frames: the script draws. Without one the table below says the same."""
+    """Empty charts that the script fills. Without a script, the table below has the same numbers."""
     return element("div", *(_chart(*chart) for chart in _CHARTS), class_="charts", hidden="", id="charts")
 
 

@@ -1,4 +1,4 @@
-"""The parts of the page that change, as HTML: what a browser shows without a script, and is sent with one."""
+"""The parts of the page that change, as HTML: they are in the document, and sent again on each change."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import starmap
@@ -9,13 +9,14 @@ from kraft.telemetry.recent.journal import JournalEntry
 from kraft.web import overview, words
 from kraft.web.charts import WINDOWS, averages
 from kraft.web.findings import Diagnosis, Finding
+from kraft.web.glossary import tooltip
 from kraft.web.html import Child, Html, element, join
 from kraft.web.report import Report
 from kraft.web.view import ClusterView, MemberReport
 
 EVENTS_SHOWN = 40
-SAME_SECONDS, SAME_LINES = 3.0, 20  # nodes tell of one event at about the same time, with little in between
-SIGNS = {"good": "✓", "bad": "✕", "warn": "!", "note": "…"}  # for who cannot tell the colours apart
+SAME_SECONDS, SAME_LINES = 3.0, 20  # how far apart the entries of several nodes about one event may be
+SIGNS = {"good": "✓", "bad": "✕", "warn": "!", "note": "…"}  # for readers who cannot tell the colours apart
 _CLASS_WORDS = {
     "read": "reads",
     "write": "writes",
@@ -26,7 +27,7 @@ _CLASS_WORDS = {
 
 
 def sections(view: ClusterView, verdict: Diagnosis) -> dict[str, Html]:
-    """By the id of the element that holds each."""
+    """The parts, by the id of the element that holds each."""
     return {
         "verdict": _verdict(verdict),
         "groups": join(_group(view, group) for group in overview.groups(view)) or _nothing("no group yet"),
@@ -68,28 +69,32 @@ def _group(view: ClusterView, known: GroupStatus) -> Html:
         ("term", group.term),
         ("voters", ", ".join(group.voters)),
         ("learners", ", ".join(group.learners)),
-        ("may lose", _spare(view, group)),
+        ("can lose", _spare(view, group)),
         ("commit", words.count(group.commit)),
         ("keys", words.count(group.keys)),
         ("data", words.size(group.dataset_bytes)),
-        ("waiting writes", words.count(group.pending_proposals)),
+        ("pending writes", words.count(group.pending_proposals)),
     )
     rows = [
-        element("div", element("dt", name), element("dd", value, class_=f"fact-{name.split()[-1]}"))
+        element(
+            "div",
+            element("dt", name, title=tooltip(name)),
+            element("dd", value, class_=f"fact-{name.split()[-1]}"),
+        )
         for name, value in facts
         if value != ""
     ]
-    title = element("h3", f"Group {group.group}")
+    title = element("h3", f"Group {group.group}", title=tooltip("group"))
     return element("article", title, element("dl", *rows), class_="group", data_group=str(group.group))
 
 
 def _spare(view: ClusterView, group: GroupStatus) -> str:
     spare = overview.spare_voters(view, group)
-    return f"{spare} more" if spare > 0 else "none more" if spare == 0 else "too few left"
+    return f"{spare} more" if spare > 0 else "no more" if spare == 0 else "too few left"
 
 
 def leader_name(view: ClusterView, group: int) -> str:
-    """Who leads, by its own word."""
+    """The id of the leader of `group`; '' if no node that answers leads it."""
     for report in view.reports:
         for each in report.status.groups:
             if each is overview.leader(view, group):
@@ -102,10 +107,11 @@ def leader_name(view: ClusterView, group: int) -> str:
 
 def _nodes(view: ClusterView) -> Html:
     heads: tuple[str, ...] = (
-        "node", "group", "state", "role", "term", "follows", "applied", "lag", "heard", "up", "version"
+        "node", "group", "state", "role", "term", "leader", "applied", "lag", "last contact", "uptime",
+        "version",
     )  # fmt: skip
     rows = [row for answer in view.answers for row in _node_rows(view, answer)]
-    if len(overview.groups(view)) <= 1:  # then its column says nothing
+    if len(overview.groups(view)) <= 1:  # then the column "group" says nothing
         heads, rows = heads[:1] + heads[2:], [row[:1] + row[2:] for row in rows]
     return table(heads, rows)
 
@@ -124,7 +130,8 @@ def _node_rows(view: ClusterView, answer: MemberReport) -> Iterator[list[Child]]
     for group in status.groups:
         leader = overview.leader(view, group.group)
         lag, heard = _lag(leader, answer.id)
-        role = _badge("leads", "leader") if group.role == "leader" else group.role
+        leads = group.role == "leader"
+        role = _badge("leads", "leader") if leads else element("span", group.role, title=tooltip(group.role))
         yield [
             name, group.group, state, role, group.term, group.leader or "nobody",
             words.count(group.applied), lag, heard, *end,
@@ -134,7 +141,7 @@ def _node_rows(view: ClusterView, answer: MemberReport) -> Iterator[list[Child]]
 
 
 def _lag(leader: GroupStatus | None, id_: str) -> tuple[str, str]:
-    """Entries that `id_` lacks, and when it was heard, as its leader sees it."""
+    """The entries that `id_` lacks and the time since its last message, as its leader sees it."""
     for replica in leader.replicas if leader is not None else ():
         if replica.id == id_:
             return words.count(replica.lag_entries), f"{replica.last_contact_seconds:.1f} s ago"
@@ -142,7 +149,7 @@ def _lag(leader: GroupStatus | None, id_: str) -> tuple[str, str]:
 
 
 def node_link(view: ClusterView, answer: MemberReport) -> Html:
-    """The node's name, leading to its own page; this node's is where the reader is already."""
+    """The name of the node, as a link to its own page unless the reader is on that page."""
     if not answer.address or answer.id == view.own.status.node:
         return element("b", answer.id)
     return element("a", answer.id, href=f"http://{answer.address}/", rel="noreferrer")
@@ -217,8 +224,8 @@ def _transfers(groups: Iterable[GroupStatus]) -> Html:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[Child]]) -> Html:
-    """The first cell of each row names it."""
-    head = element("tr", *(element("th", name, scope="col") for name in heads))
+    """A table. The first cell of each row is its heading."""
+    head = element("tr", *(element("th", name, scope="col", title=tooltip(name)) for name in heads))
     body = [
         element("tr", element("th", row[0], scope="row"), *(element("td", cell) for cell in row[1:]))
         for row in rows
@@ -230,7 +237,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Child]]) -> Html:
 
 
 def _events(view: ClusterView) -> Html:
-    """The newest of all nodes; what several tell at about the same time in the same words is one line."""
+    """The newest entries of all nodes. The same entry on several nodes at about the same time is one line."""
     told = [
         (happening, answer.id)
         for answer in view.answers
@@ -248,7 +255,7 @@ def _events(view: ClusterView) -> Html:
         else:
             lines.append((happening, [node]))
     shown = lines[:EVENTS_SHOWN]
-    return element("ol", *starmap(_event, shown)) if shown else _nothing("nothing has happened yet")
+    return element("ol", *starmap(_event, shown)) if shown else _nothing("no events yet")
 
 
 def _event(happening: JournalEntry, nodes: Sequence[str]) -> Html:
@@ -258,7 +265,7 @@ def _event(happening: JournalEntry, nodes: Sequence[str]) -> Html:
 
 
 def _level(level: str) -> str | None:
-    """A class for what deserves a second look."""
+    """The CSS class for a level that needs attention, else None."""
     return {"warning": "warn", "error": "bad", "critical": "bad"}.get(level)
 
 

@@ -1,8 +1,7 @@
-"""The pages of the HTTP port, from one table of paths.
+"""The pages of the HTTP port, in one table of paths.
 
-Each page is a function of the request that returns an `Response`, at once or later (`/readyz?sync` waits for
-reads, `/` for the other nodes); `/events` alone goes on writing. A part that fails costs its own page and no
-other: `/livez` asks nobody.
+Each page is a method from a request to a `Response`, returned at once or later: `/readyz?sync` waits for
+reads, `/` for the other nodes. Only `/events` goes on writing. An error costs its own page and no other.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,6 +19,7 @@ from kraft.web import assets
 from kraft.web.cluster import Cluster
 from kraft.web.event_stream import TYPE as EVENT_STREAM
 from kraft.web.event_stream import EventStream
+from kraft.web.glossary import render_glossary
 from kraft.web.limits import ASK_SECONDS, IDLE_SECONDS, SUBSCRIBERS_MAX, BoundedRequest, ConnectionLimit
 from kraft.web.page import POLICY, render_page
 from kraft.web.ports import Fetch, NodePort, TelemetryPort
@@ -39,19 +39,19 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a page says."""
+    """Status code, content type, body and Cache-Control header."""
 
     code: int
     type: str
     body: bytes
-    keep: str = "no-store"
+    cache_control: str = "no-store"
 
 
 _Page = Callable[[Request], Response | Deferred[Response] | None]
 
 
 def site(node: NodePort, telemetry: TelemetryPort, clock: IReactorTime, fetch: Fetch) -> ConnectionLimit:
-    """The factory for the HTTP port: pages, within limits. `fetch` asks other nodes."""
+    """The factory for the HTTP port: the pages, within limits. `fetch` asks other nodes."""
     pages = SiteRoot(node, telemetry, clock, fetch)
     bounded = _QuietSite(pages, BoundedRequest, timeout=IDLE_SECONDS, reactor=clock)  # type: ignore[no-untyped-call]
     bounded.stopped = pages.news.close
@@ -59,7 +59,7 @@ def site(node: NodePort, telemetry: TelemetryPort, clock: IReactorTime, fetch: F
 
 
 class SiteRoot(Resource):
-    """All pages; one leaf, as there are few paths and none below them."""
+    """All pages as one leaf resource: there are few paths, and none below them."""
 
     isLeaf = True
 
@@ -74,6 +74,7 @@ class SiteRoot(Resource):
         self._pages: dict[bytes, _Page] = {
             b"/": self._page,
             b"/events": self._events,
+            b"/glossary": self._glossary,
             b"/metrics": self._scrape,
             b"/livez": self._live,
             b"/readyz": self._ready,
@@ -81,7 +82,7 @@ class SiteRoot(Resource):
         }
 
     def render(self, request: Request) -> bytes | int:
-        """The answer, or NOT_DONE_YET when it comes later."""
+        """The body, or NOT_DONE_YET if it comes later."""
         if request.method not in (b"GET", b"HEAD"):
             request.setHeader(b"allow", b"GET, HEAD")
             return _give(request, _text(405, "only GET and HEAD are served here"))
@@ -131,16 +132,19 @@ class SiteRoot(Resource):
         self.news.listen(request)
         return None
 
+    def _glossary(self, _request: Request) -> Response:
+        return Response(200, HTML, render_glossary().encode())
+
     def _scrape(self, request: Request) -> Response:
         body_type, body = self._telemetry.expose(request.getHeader("accept") or "")
         return Response(200, body_type, body)
 
     def _live(self, _request: Request) -> Response:
-        """Alive is whoever answers: the reactor turns."""
+        """A process that answers is alive. Depends on nothing else."""
         return _text(200, "ok")
 
     def _status(self, request: Request) -> Response:
-        """For people, or with `full`, for another node: with the history of the last minutes."""
+        """The report of this node; `?full`, which other nodes send, adds the history of the last minutes."""
         full = _asks(request, b"full")
         return Response(200, JSON, encode(self._report(full=full), pretty=not full))
 
@@ -154,7 +158,7 @@ class SiteRoot(Resource):
         return _text(200, "ok")
 
     def _synced(self, groups: Iterable[int]) -> Deferred[Response]:
-        """Ready once a linearizable read of every group was served from here."""
+        """Ready when this node has served a linearizable read of every group."""
         waiting = set(groups)
         answer: Deferred[Response] = Deferred()
 
@@ -173,7 +177,7 @@ class SiteRoot(Resource):
 
 
 def not_ready(status: Status) -> str:
-    """Why clients should not be sent to this node now; empty when they may."""
+    """The reason not to send clients to this node now; '' if there is none."""
     if status.problem:
         return status.problem
     if status.state != "serving":
@@ -185,18 +189,18 @@ def not_ready(status: Status) -> str:
 
 
 class _QuietSite(Site):
-    """Writes no access log: a line per scrape says nothing that the metrics do not."""
+    """Writes no access log, as a line per scrape would add nothing to the metrics."""
 
     noisy = False
     stopped: Callable[[], None]
 
     def stopFactory(self) -> None:
-        """The port is closed: what goes on by itself ends too."""
+        """The port is closed: end the event stream too."""
         self.stopped()
         super().stopFactory()
 
     def log(self, request: object) -> None:
-        """Nothing."""
+        """Write nothing."""
 
 
 def _text(code: int, text: str) -> Response:
@@ -204,20 +208,20 @@ def _text(code: int, text: str) -> Response:
 
 
 def _asks(request: Request, word: bytes) -> bool:
-    """Whether the query has this word; Twisted's `args` leave out those without a value."""
+    """Whether the query has this word; Twisted's `args` leave out words without a value."""
     return word in request.uri.partition(b"?")[2].split(b"&")
 
 
-def _head(request: Request, code: int, type_: str, keep: str) -> None:
+def _head(request: Request, code: int, type_: str, cache_control: str) -> None:
     request.setResponseCode(code)
     for name, value in _HEADERS.items():
         request.setHeader(name, value)
     request.setHeader(b"content-type", type_.encode())
-    request.setHeader(b"cache-control", keep.encode())
+    request.setHeader(b"cache-control", cache_control.encode())
 
 
 def _give(request: Request, answer: Response) -> bytes:
-    _head(request, answer.code, answer.type, answer.keep)
+    _head(request, answer.code, answer.type, answer.cache_control)
     request.setHeader(b"content-length", str(len(answer.body)).encode())
     return b"" if request.method == b"HEAD" else answer.body
 

@@ -105,7 +105,7 @@ def test_what_deserves_a_look_comes_with_the_command_to_give_next():
     assert little.healthy
     assert render([answer("K1"), little])[-2:] == [
         "K2: its disk has only 5 MiB left (df -h, on its machine)",
-        "look at this, though: 2 nodes answer and know a leader",
+        "needs attention: 2 nodes answer and know a leader",
     ]
 
 
@@ -122,9 +122,9 @@ def test_what_is_under_way_is_told_once():
     lines = render(nodes)
     assert lines[lines.index("") + 1 :] == [
         "group 0: voters K1, K2, K3; learners K4 (to be a voter), K5",
-        "group 0: its voters are being changed; decisions need old and new ones",
-        "group 0: leadership is being given to K2",
-        "group 0: K4 receives a snapshot from K1, 1.0 of about 5.0 MiB",
+        "group 0: its voters are being changed; decisions need a majority of the old and of the new ones",
+        "group 0: leadership is being transferred to K2",
+        "group 0: K4 is receiving a snapshot from K1: 1.0 of about 5.0 MiB",
         "all well: 3 nodes answer and know a leader",
     ]
 

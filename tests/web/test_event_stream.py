@@ -102,7 +102,7 @@ def test_a_node_that_hangs_delays_nobody_for_long() -> None:
     browser.clock.advance(GATHER_SECONDS)
 
     [first] = page.heard()
-    assert "K1 is well; the other nodes are being asked" in first["parts"]["verdict"]
+    assert "K1 is healthy; waiting for the other nodes" in first["parts"]["verdict"]
 
 
 def test_others_are_asked_only_while_somebody_listens() -> None:

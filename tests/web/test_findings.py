@@ -29,7 +29,7 @@ def test_all_is_well():
 def test_others_that_were_not_asked_yet_are_no_reason_for_praise():
     unknown = replace(answer(report("K2")), report=None, last=None)
     found = diagnose(view(report("K1"), unknown, report("K3")))
-    assert (found.severity, found.text) == ("good", "K1 is well; the other nodes are being asked")
+    assert (found.severity, found.text) == ("good", "K1 is healthy; waiting for the other nodes")
 
 
 def test_a_node_that_is_down():
@@ -37,7 +37,7 @@ def test_a_node_that_is_down():
     rest = [without("K3", report("K1")), without("K3", report("K2"))]
     found = diagnose(view(*rest, silent("K3")))
 
-    assert (found.severity, found.text) == (WARN, "The cluster serves, but must not lose another node")
+    assert (found.severity, found.text) == (WARN, "The cluster is serving, but must not lose another node")
     assert only(*rest, silent("K3")) == (
         WARN, "K3", "does not answer: Connection refused",
         "systemctl status kraft@K3; journalctl -u kraft@K3 -n 50",
@@ -55,12 +55,12 @@ def test_a_lost_majority_comes_first():
     alone = without("K2", without("K3", told))
     found = diagnose(view(alone, silent("K2"), silent("K3")))
 
-    assert (found.severity, found.text) == (BAD, "The cluster does not serve")
+    assert (found.severity, found.text) == (BAD, "The cluster is not serving")
     assert {f.severity for f in found.findings} == {BAD}
     texts = {f.subject: (f.text, f.command) for f in found.findings}
     assert found.findings[0].subject == "group 0"
     assert texts["group 0"] == (
-        "1 of 3 voters answer, 2 are needed to write or read",
+        "1 of 3 voters answer; 2 are needed to write or read",
         "systemctl start kraft@K2; systemctl start kraft@K3 (gone for good: kraft recover DIR)",
     )
     assert texts["K1"] == ("no leader is known for group 0", "")
@@ -68,7 +68,7 @@ def test_a_lost_majority_comes_first():
 
 def test_no_leader_with_a_majority_is_a_matter_of_seconds():
     told = [report(node, leader="") for node in ("K1", "K2", "K3")]
-    assert only(*told) == (BAD, "group 0", "has no leader: an election should end this within seconds", "")
+    assert only(*told) == (BAD, "group 0", "has no leader; an election should end this within seconds", "")
 
 
 def test_an_older_leader_that_was_not_told_yet_does_not_count():
@@ -101,7 +101,7 @@ def test_data_near_its_bound():
     assert diagnose(view(report("K1", facts=Facts(dataset_bytes_max=471)), *WELL)).severity == "good"
     severity, _, text, _ = only(report("K1", facts=Facts(dataset_bytes_max=470)), *WELL)
     assert severity == WARN
-    assert text == "its data fills 85 % of limits.dataset_bytes; beyond, writes are refused"
+    assert text == "its data uses 85 % of limits.dataset_bytes; at 100 % writes are refused"
 
 
 def test_followers_that_are_behind_or_live_in_another_time():
@@ -110,7 +110,7 @@ def test_followers_that_are_behind_or_live_in_another_time():
 
     assert diagnose(view(led(lag_entries=LAG_ENTRIES, clock_offset_ms=CLOCK_OFFSET_MS), *WELL)).findings == ()
     assert only(led(lag_entries=LAG_ENTRIES + 1), *WELL)[:3] == (WARN, "K3", "is 10001 entries behind")
-    assert only(led(clock_offset_ms=-2500), *WELL)[2] == "its clock is -2.5 s from the leader's"
+    assert only(led(clock_offset_ms=-2500), *WELL)[2] == "its clock differs from the leader's by -2.5 s"
 
 
 def test_what_is_under_way_is_no_alarm():
@@ -127,32 +127,35 @@ def test_what_is_under_way_is_no_alarm():
     assert found.severity == "good"
     assert [(f.severity, f"{f.subject}: {f.text}") for f in found.findings] == [
         (NOTE, "K4: becomes a voter once it has caught up, 50 entries behind"),
-        (NOTE, "group 0: its voters are being changed; decisions need old and new ones"),
-        (NOTE, "group 0: leadership is being given to K2"),
-        (NOTE, "K2: receives a snapshot from K1, 1.0 of about 5.0 MiB"),
+        (
+            NOTE,
+            "group 0: its voters are being changed; decisions need a majority of the old and of the new ones",
+        ),
+        (NOTE, "group 0: leadership is being transferred to K2"),
+        (NOTE, "K2: is receiving a snapshot from K1: 1.0 of about 5.0 MiB"),
     ]
 
 
 def test_nodes_that_answer_but_miss_each_other():
     cut = [report("K1"), without("K3", report("K2")), without("K2", report("K3"))]
-    assert only(*cut) == (WARN, "K2", "has no link to K3", "nc -z K3 1, on its machine")
+    assert only(*cut) == (WARN, "K2", "is not connected to K3", "nc -z K3 1, on its machine")
 
 
 def test_a_replica_that_differs_without_a_culprit():
     assert only(report("K1", group={"mismatch": True}), *WELL)[1:] == (
-        "group 0", "the data of a replica differs from the others'", "redis-cli -h K1 -p 11 kraft verify",
+        "group 0", "the data of one replica differs from the others'", "redis-cli -h K1 -p 11 kraft verify",
     )  # fmt: skip
 
 
 def test_clients_that_wait_and_versions_that_differ():
     assert only(report("K1", facts=Facts(paused_connections=2)), *WELL)[0] == WARN
     severity, _, text, _ = only(report("K1", version="0.2"), *WELL)
-    assert (severity, text) == (NOTE, "runs more than one version: K2, K3 run 0.1; K1 run 0.2")
+    assert (severity, text) == (NOTE, "runs more than one version: 0.1 on K2, K3; 0.2 on K1")
 
 
 def test_a_node_alone_before_it_has_formed():
     problem = "waiting for a first greeting from K2"
     fields: dict[str, Any] = {"state": "forming", "cluster": "", "groups": (), "members": (member("K1"),)}
     found = diagnose(view(report("K1", problem=problem, **fields)))
-    assert (found.severity, found.text) == (WARN, "K1 belongs to no cluster yet")
+    assert (found.severity, found.text) == (WARN, "K1 does not belong to a cluster yet")
     assert [f.text for f in found.findings] == [problem]

@@ -119,10 +119,10 @@ def test_groups_have_a_column_once_there_are_several():
     two = replace(report("K1").status, groups=(group("K1"), group("K1", group=1)))
     shown = view(replace(report("K1"), status=two))
     nodes = sections(shown, diagnose(shown))["nodes"]
-    assert '<th scope="col">group</th>' in nodes
+    assert re.search(r'<th scope="col"[^>]*>group</th>', nodes)
     assert nodes.count("<tr") == 3
     one = view(report("K1"))
-    assert '<th scope="col">group</th>' not in sections(one, diagnose(one))["nodes"]
+    assert not re.search(r'<th scope="col"[^>]*>group</th>', sections(one, diagnose(one))["nodes"])
 
 
 @pytest.mark.parametrize("asset", assets.ALL, ids=lambda asset: asset.name)
@@ -147,7 +147,7 @@ def test_the_page_waits_for_the_other_nodes_but_not_for_ever():
 
     browser.clock.advance(2.0)
 
-    assert b"K1 is well; the other nodes are being asked" in browser.received()[2]
+    assert b"K1 is healthy; waiting for the other nodes" in browser.received()[2]
 
 
 def test_a_page_that_fails_later_is_a_failure_too():
