@@ -74,7 +74,7 @@ def replica_statuses(group: Group, tick_seconds: float) -> tuple[ReplicaStatus, 
     """The followers of `group` when this node leads it, else nothing."""
     if not group.raft.state.leads:
         return ()
-    offsets = group.requests.proposer.clock_offsets()
+    offsets = group.requests.leader_clock.offsets()
     return tuple(
         ReplicaStatus(
             id=p.peer,

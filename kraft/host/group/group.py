@@ -118,7 +118,7 @@ class Group:
             if type(message) is Heartbeat and self.raft.state.leader == sender:
                 self.requests.reads.leader_heard(message)
             elif type(message) is HeartbeatReply:
-                self.requests.proposer.heard(sender, message)
+                self.requests.leader_clock.heard(sender, message.wall_ms)
         self._context.turns.wake(self.id)
 
     def link_up(self, peer: str, incarnation: str) -> None:
@@ -201,7 +201,6 @@ class Group:
         if self.raft.state.configuration is not self._configuration:
             self._configuration = self.raft.state.configuration
             self._tell_strangers()
-            self.requests.proposer.reconfigured()
             self.reconfigured()
         if ready is not None:
             self._carry_out(ready)

@@ -5,27 +5,22 @@ from collections.abc import Sequence
 from kraft.host.applied_state import AppliedState
 from kraft.host.requests.leader_clock import LeaderClock
 from kraft.kv import commands as kv
-from kraft.node.ports import Clock
 from kraft.raft.errors import LogFull, NotLeading
-from kraft.raft.messages import EntryKind, HeartbeatReply
+from kraft.raft.messages import EntryKind
 from kraft.raft.raft import Raft
 
 EXPIRY_SECONDS = 1.0  # between empty entries that remove due keys which nobody reads
 
 
 class Proposer:
-    """Appends the entries of one replica, and runs the clock that stamps them while it leads."""
+    """Appends the entries of one replica while it leads."""
 
-    def __init__(self, raft: Raft, state: AppliedState, clock: Clock) -> None:
+    def __init__(self, raft: Raft, state: AppliedState, leader_clock: LeaderClock) -> None:
         self._raft = raft
         self._state = state
-        self._leader_clock = LeaderClock(clock)
-        self._voters = raft.state.configuration.electors
-        self._clock_term = 0  # the term for which the leader's clock was started
+        self._leader_clock = leader_clock
         self._expired_at = 0.0
         self._blocked_at = -1
-
-    # -- proposals ------------------------------------------------------------------------------------
 
     @property
     def may_propose(self) -> bool:
@@ -41,16 +36,10 @@ class Proposer:
         """Whether nothing more can be appended until an entry is applied, or the next tick."""
         return self._blocked_at == self._state.index
 
-    def stamp(self) -> int:
-        """The running stamp (Unix ms) of the term that this node leads, never below that of the log."""
-        if self._clock_term != self._raft.state.term:
-            self._start_clock()
-        return max(self._leader_clock.now(), self._raft.state.log.last_stamp)
-
     def propose(self, commands: Sequence[kv.Command]) -> tuple[int, int] | None:
         """Append the commands as one entry; returns its (index, term), or None when the log is full."""
         try:
-            return self._raft.propose(EntryKind.COMMANDS, self.stamp(), kv.encode(commands))
+            return self._raft.propose(EntryKind.COMMANDS, self._leader_clock.stamp(), kv.encode(commands))
         except LogFull:
             self._blocked_at = self._state.index
             return None
@@ -60,7 +49,7 @@ class Proposer:
         if not (self.may_propose and self._raft.state.leads_with_commit):
             return None
         try:
-            return self._raft.propose(EntryKind.MARKER, self.stamp(), b"")[0]
+            return self._raft.propose(EntryKind.MARKER, self._leader_clock.stamp(), b"")[0]
         except (LogFull, NotLeading):
             return None
 
@@ -85,36 +74,13 @@ class Proposer:
                 return None
         return self._raft.state.log.last_index
 
-    # -- the leader's clock ---------------------------------------------------------------------------
-
     def tick(self, now: float) -> None:
         """One tick of the host passed, at `now`."""
         self._blocked_at = -1
         if not self._raft.state.leads:
             return
-        if self._clock_term != self._raft.state.term:
-            self._start_clock()
         self._leader_clock.correct()
         due = self._expired_at + EXPIRY_SECONDS <= now
         if due and self.may_propose and self._raft.state.leads_with_commit:
             self._expired_at = now
-            self.propose_expiry(self.stamp())
-
-    def heard(self, peer: str, message: HeartbeatReply) -> None:
-        """The wall clock of `peer` came with its reply; only those of voters count."""
-        if peer in self._voters:
-            self._leader_clock.heard(peer, message.wall_ms)
-
-    def reconfigured(self) -> None:
-        """Another configuration is in force."""
-        self._voters = self._raft.state.configuration.electors
-        self._leader_clock.count_only(self._voters)
-
-    def clock_offsets(self) -> dict[str, int]:
-        """Wall clocks of the voters minus that of this node in milliseconds; empty unless this node leads."""
-        return self._leader_clock.offsets() if self._raft.state.leads else {}
-
-    def _start_clock(self) -> None:
-        """Start the stamps of a term from the wall clocks of its election, within a tick of it."""
-        self._clock_term = self._raft.state.term
-        self._leader_clock.lead(self._raft.state.log.last_stamp, self._raft.state.vote_clocks.values())
+            self.propose_expiry(self._leader_clock.stamp())

@@ -10,6 +10,7 @@ from functools import partial
 from kraft.host.applied_state import AppliedState
 from kraft.host.context import GroupContext
 from kraft.host.requests.coalescer import Coalescer
+from kraft.host.requests.leader_clock import LeaderClock
 from kraft.host.requests.leader_route import LeaderRoute
 from kraft.host.requests.lease import Lease
 from kraft.host.requests.proposer import Proposer
@@ -40,6 +41,7 @@ class Reads:
         raft: Raft,
         state: AppliedState,
         rounds: ReadRounds,
+        leader_clock: LeaderClock,
         proposer: Proposer,
         route: LeaderRoute,
         coalescer: Coalescer,
@@ -50,6 +52,7 @@ class Reads:
         self._raft = raft
         self._state = state
         self._rounds = rounds
+        self._leader_clock = leader_clock
         self._proposer = proposer
         self._route = route
         self._coalescer = coalescer
@@ -131,7 +134,7 @@ class Reads:
         """On the leader: begin a round for the reads that wait, or let a lease confirm them."""
         if not self.knows_keys:
             return
-        stamp = self._proposer.stamp()
+        stamp = self._leader_clock.stamp()
         floor = self._proposer.propose_expiry(stamp)
         if floor is None:
             return

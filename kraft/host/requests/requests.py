@@ -7,6 +7,7 @@ turn whether this replica serves its requests itself, as the leader, or sends th
 from kraft.host.applied_state import AppliedState
 from kraft.host.context import GroupContext
 from kraft.host.requests.coalescer import Coalescer
+from kraft.host.requests.leader_clock import LeaderClock
 from kraft.host.requests.leader_route import LeaderRoute
 from kraft.host.requests.proposals import Proposals
 from kraft.host.requests.proposer import Proposer
@@ -36,7 +37,8 @@ class Requests:
         self._route = route = LeaderRoute(raft)
         self._rounds = rounds = ReadRounds(group, first_request, timing.round_timeout, timing.leader_wait)
         self.proposals = Proposals()
-        self.proposer = Proposer(raft, state, context.clock)
+        self.leader_clock = LeaderClock(raft.state, context.clock)
+        self.proposer = Proposer(raft, state, self.leader_clock)
         self._coalescer = coalescer = Coalescer(group, self.proposals, rounds, context.clock, context.turns)
         self.writes = Writes(
             group,
@@ -49,7 +51,9 @@ class Requests:
             timing,
             first_request,
         )
-        self.reads = Reads(group, raft, state, rounds, self.proposer, route, coalescer, context, timing)
+        self.reads = Reads(
+            group, raft, state, rounds, self.leader_clock, self.proposer, route, coalescer, context, timing
+        )
 
     def turn(self) -> None:
         """Let requests that wait go on: into the log and into rounds, or to the leader."""

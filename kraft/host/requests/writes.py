@@ -151,7 +151,9 @@ class Writes:
         proposals = batch.proposals
         self._observer.committed(self._group, self._clock.seconds() - batch.logged_at, len(proposals))
         if len(proposals) == 1:
-            proposals[0].settle(replies)
+            done = proposals[0].done
+            if done is not None:  # else it was given up at its deadline
+                done(replies)
         else:
             self._coalescer.begin()
             settle_each(proposals, replies)
