@@ -1,1 +1,1 @@
-"""The client port: Redis' protocol on Twisted, on top of any `ports.Host`."""
+"""The client port: the Redis protocol on Twisted, on top of any `ports.NodeHost`."""

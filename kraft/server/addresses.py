@@ -1,4 +1,4 @@
-"""`host:port` texts."""
+"""Addresses as text, `host:port`."""
 
 
 def split_address(address: str) -> tuple[str, int]:

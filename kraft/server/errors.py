@@ -1,7 +1,7 @@
-"""The one table of errors: what was refused or failed, as the text a client reads.
+"""The texts of error replies, and the tables from a failure to its text.
 
-The prefix decides whether client libraries send a command again by themselves, so a prefix that they repeat
-(CLUSTERDOWN, READONLY, BUSY and so on) is used only where certainly nothing was logged.
+Client libraries decide by the prefix whether to send a command again by themselves. A prefix after which they
+repeat (CLUSTERDOWN, READONLY, BUSY and others) is used only if nothing was logged.
 """
 
 from kraft.kv.commands import VALUE_BYTES_MAX, Command
@@ -45,15 +45,15 @@ _OUTCOMES: dict[type[Exception], str] = {
 
 
 class Rejected(Exception):
-    """A request that is answered with an error (`text`) and goes no further."""
+    """The request is answered with an error, `text`, and not executed."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.text = text
 
 
-def outcome(failure: Exception) -> Error:
-    """The reply for an exception of the host; one that is no outcome at all is raised again."""
+def host_error(failure: Exception) -> Error:
+    """The reply for a request that the host refused or lost track of. Raises any other exception again."""
     for kind in type(failure).__mro__:
         text = _OUTCOMES.get(kind)
         if text is not None:
@@ -62,13 +62,13 @@ def outcome(failure: Exception) -> Error:
     raise failure
 
 
-def failure(failed: CommandFailure, command: Command) -> Error:
-    """The reply for a command that the state machine refused."""
-    return Error(_FAILURES[failed].format(limit=getattr(command, "limit", VALUE_BYTES_MAX)))
+def command_error(failure: CommandFailure, command: Command) -> Error:
+    """The reply for `command`, which the state machine applied without effect because of `failure`."""
+    return Error(_FAILURES[failure].format(limit=getattr(command, "limit", VALUE_BYTES_MAX)))
 
 
 def unknown_command(request: list[bytes]) -> str:
-    """Redis' text: 128 bytes of the name, then arguments while they fit into about as many."""
+    """The text of Redis: 128 bytes of the name, then arguments up to about 128 bytes."""
     shown = ""
     for argument in request[1:]:
         if len(shown) >= 128:
@@ -78,27 +78,27 @@ def unknown_command(request: list[bytes]) -> str:
 
 
 def unknown_subcommand(request: list[bytes]) -> str:
-    """For the second word of CLIENT, CLUSTER and the like."""
+    """The text for an unknown second word of CLIENT, CLUSTER and other families."""
     family = printable(request[0]).upper()
     return f"ERR unknown subcommand '{printable(request[1])[:128]}'. Try {family} HELP."
 
 
 def wrong_arity(name: str) -> str:
-    """`name` is lower case; a subcommand is written `client|setname`."""
+    """The text for a wrong number of words. `name` is in lower case, `client|setname` for a subcommand."""
     return f"ERR wrong number of arguments for '{name}' command"
 
 
 def over_limit(what: str, limit_bytes: int) -> str:
-    """`what` is key, value or request."""
+    """The text for a key, value or request (`what`) of more than `limit_bytes`."""
     return f"ERR {what} exceeds limit of {limit_bytes} bytes"
 
 
 def invalid_expiry(name: str) -> str:
-    """`name` is the lower-case command."""
+    """The text for an expiry out of range. `name` is the command in lower case."""
     return f"ERR invalid expire time in '{name}' command"
 
 
 def printable(argument: bytes) -> str:
-    """An argument inside an error text, on one line."""
-    text = argument[:256].decode("utf-8", "surrogateescape").partition("\0")[0]  # as C would print it
+    """An argument as an error text quotes it: on one line, up to a NUL byte, at most 256 bytes."""
+    text = argument[:256].decode("utf-8", "surrogateescape").partition("\0")[0]  # as Redis prints it
     return text.replace("\r", " ").replace("\n", " ")

@@ -113,11 +113,11 @@ class WriteSegment(Segment):
 
     def replies(self, outcome: list[Outcome] | Exception) -> list[Reply]:
         if isinstance(outcome, Exception):
-            return self.complete([errors.outcome(outcome)] * len(self.items))
+            return self.complete([errors.host_error(outcome)] * len(self.items))
         if CommandFailure in map(type, outcome):
             return self.complete(
                 [
-                    errors.failure(reply, command) if type(reply) is CommandFailure else reply
+                    errors.command_error(reply, command) if type(reply) is CommandFailure else reply
                     for command, reply in zip(self.items, outcome, strict=True)
                 ]
             )
@@ -141,7 +141,7 @@ class ReadSegment(Segment):
     def replies(self, outcome: View | Exception) -> list[Reply]:
         """Replies up to REPLY_BYTES, and the one that goes beyond."""
         if isinstance(outcome, Exception):
-            return self.complete([errors.outcome(outcome)] * len(self.items))
+            return self.complete([errors.host_error(outcome)] * len(self.items))
         replies: list[Reply] = []
         size = 0
         for spec, request in self.items:
@@ -174,7 +174,7 @@ class AdminSegment(Segment):
         host.admin(self.items[0], done)
 
     def replies(self, outcome: AdminResult | Exception) -> list[Reply]:
-        return self.complete([errors.outcome(outcome) if isinstance(outcome, Exception) else outcome])
+        return self.complete([errors.host_error(outcome) if isinstance(outcome, Exception) else outcome])
 
 
 SEGMENTS: dict[str, type[Segment]] = {

@@ -1,1 +1,1 @@
-"""The command table and the functions of its rows."""
+"""The command table and the functions of its commands."""

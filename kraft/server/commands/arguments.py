@@ -1,4 +1,4 @@
-"""Reading numbers, options and patterns out of requests, with Redis' texts for what is wrong."""
+"""Numbers, times and patterns in requests, with the error texts of Redis."""
 
 import re
 
@@ -7,12 +7,12 @@ from kraft.resp.values import Request
 from kraft.server.errors import NOT_AN_INTEGER, Rejected, invalid_expiry
 
 RELATIVE_MS_MAX = INT64_MAX - (1 << 43)  # leaves room for any stamp up to the year 2248
-PATTERN_BYTES_MAX = 256  # no name is near as long
-WORDS_MAX = 256  # patterns or names in one request; there are fewer to be asked for
+PATTERN_BYTES_MAX = 256  # longer than any name that a pattern could match
+WORDS_MAX = 256  # patterns or names in one request; there are fewer names to ask for
 
 
 def integer(argument: bytes, error: str = NOT_AN_INTEGER) -> int:
-    """A signed 64-bit integer as Redis writes one: no plus, no spaces, no leading zeros."""
+    """A signed 64-bit integer in its shortest form, as Redis requires. Raises Rejected with `error`."""
     value = parse_int64(argument)
     if value is None:
         raise Rejected(error)
@@ -20,7 +20,7 @@ def integer(argument: bytes, error: str = NOT_AN_INTEGER) -> int:
 
 
 def milliseconds(argument: bytes, *, unit_ms: int, absolute: bool, name: str) -> int:
-    """The time of EXPIRE and of SET's options, in milliseconds; negative ones pass."""
+    """The time of EXPIRE or of an option of SET, in milliseconds; it may be negative. Raises Rejected."""
     value = integer(argument) * unit_ms
     if not INT64_MIN <= value <= (INT64_MAX if absolute else RELATIVE_MS_MAX):
         raise Rejected(invalid_expiry(name))
@@ -28,16 +28,16 @@ def milliseconds(argument: bytes, *, unit_ms: int, absolute: bool, name: str) ->
 
 
 def few(words: Request) -> Request:
-    """`words`, each of which costs more than its bytes. Raises Rejected when they are too many."""
+    """`words`, if they are few: each costs much more than its bytes. Raises Rejected if they are many."""
     if len(words) > WORDS_MAX:
         raise Rejected(f"ERR more than {WORDS_MAX} arguments")
     return words
 
 
 def matches(pattern: bytes, name: str) -> bool:
-    """Redis' glob (`* ? [abc] [^a] [a-z]` and backslash), without regard to case.
+    """Whether the name matches a glob of Redis (`* ? [abc] [^a] [a-z]` and backslash), ignoring case.
 
-    Only the last star is ever tried again, so the steps are at most those of pattern times name.
+    Only the last star is ever retried, so there are at most len(pattern) * len(name) steps.
     """
     if len(pattern) > PATTERN_BYTES_MAX:
         return False
@@ -68,7 +68,7 @@ def _fits(part: str, char: str) -> bool:
 
 
 def _holds(body: str, char: str) -> bool:
-    """Whether a class has the character; a range may be written either way round."""
+    """Whether a class contains the character; the ends of a range may come in either order."""
     for first, last, single in _CLASS.findall(body):
         low, high = (single, single) if single else sorted((first[-1], last[-1]))
         if low[-1] <= char <= high[-1]:

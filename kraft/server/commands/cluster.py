@@ -1,6 +1,6 @@
-"""CLUSTER: the slot map and the nodes, as cluster clients and redis-cli read them.
+"""CLUSTER: the slot map and the nodes, in the form that cluster clients and redis-cli expect.
 
-A node's id is 40 hex digits made from its id and incarnation, because clients expect Redis' form.
+They expect node ids of 40 hex digits, so such an id is derived from a node's id and incarnation.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from kraft.server.routing import slot_of
 
 
 def redis_id(member: MemberStatus) -> str:
-    """40 hex digits, the same on every node."""
+    """The member's id in Redis' form, 40 hex digits. Every node derives the same one."""
     return _digest(f"{member.id} {member.incarnation}")
 
 
@@ -24,7 +24,7 @@ def _digest(text: str) -> str:
 
 
 def _leader_first(context: CommandContext, status: Status, group: int) -> list[MemberStatus]:
-    """Members with a known client address; the leader of the group in front, if there is one."""
+    """The members whose client address is known, the leader of the group first."""
     leader = context.port.host.leader(group)
     known = [member for member in status.members if member.client]
     return sorted(known, key=lambda member: member.id != leader)
@@ -69,7 +69,7 @@ def shards(context: CommandContext, _: Request) -> Reply:
 
 
 def nodes(context: CommandContext, _: Request) -> Reply:
-    """CLUSTER NODES: a node that leads lists its slots, the others are replicas of group 0's leader."""
+    """CLUSTER NODES: a leader with its slots is a master; other nodes are replicas of group 0's leader."""
     host = context.port.host
     status = host.status()
     master = next((member for member in status.members if member.id == host.leader(0)), None)
@@ -98,7 +98,7 @@ def _node_line(host: NodeHost, status: Status, member: MemberStatus, master: Mem
 
 
 def info(context: CommandContext, _: Request) -> Reply:
-    """CLUSTER INFO: `ok` when every group has a known leader."""
+    """CLUSTER INFO. The state is `ok` if every group has a known leader."""
     host = context.port.host
     status = host.status()
     leaders = {host.leader(group) for _, _, group in host.slots.ranges()}

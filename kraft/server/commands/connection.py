@@ -94,7 +94,7 @@ def reset(context: CommandContext, _: Request) -> Reply:
 
 
 def readonly(context: CommandContext, _: Request) -> Reply:
-    """READONLY: read from this replica; it may be reads.max_staleness behind the leader in time, not more."""
+    """READONLY: read from this replica; its last leader contact is at most reads.max_staleness ago."""
     context.state.readonly = True
     return "OK"
 

@@ -16,7 +16,7 @@ def delete(request: Request) -> kv.Command:
 
 
 def expire(request: Request) -> kv.Command:
-    """[P]EXPIRE[AT] key time [NX | XX | GT | LT]; a time already past deletes the key."""
+    """[P]EXPIRE[AT] key time [NX | XX | GT | LT]. A time in the past deletes the key."""
     name = request[0].lower().decode()
     absolute = name.endswith("at")
     guard = _guard(request[3:])
@@ -37,7 +37,7 @@ def _guard(options: Request) -> Guard:
     if {Guard.IF_LATER, Guard.IF_EARLIER} <= guards:
         raise Rejected("ERR GT and LT options at the same time are not compatible")
     if guards == {Guard.IF_SOME, Guard.IF_LATER}:
-        return Guard.IF_LATER  # which demands an expiry anyway
+        return Guard.IF_LATER  # it requires an expiry anyway
     if len(guards) > 1:
         return Guard.IF_SOME_AND_EARLIER
     return guards.pop() if guards else Guard.ALWAYS
@@ -49,7 +49,7 @@ def persist(request: Request) -> kv.Command:
 
 
 def exists(view: View, request: Request) -> Reply:
-    """EXISTS key [key ...]; a key given twice counts twice."""
+    """EXISTS key [key ...]. A key that is given twice counts twice."""
     return sum(view.keyspace.get(key) is not None for key in request[1:])
 
 
@@ -64,23 +64,23 @@ def dbsize(view: View, _: Request) -> Reply:
 
 
 def ttl(view: View, request: Request) -> Reply:
-    """TTL key: seconds, rounded; -1 without expiry, -2 without key."""
+    """TTL key: seconds, rounded; -1 if the key has no expiry, -2 if it does not exist."""
     return _in_seconds(pttl(view, request))
 
 
 def pttl(view: View, request: Request) -> int:
-    """PTTL key: milliseconds."""
+    """PTTL key: milliseconds; -1 and -2 as TTL."""
     expires = pexpiretime(view, request)
     return expires if expires < 0 else max(0, expires - view.now_ms)
 
 
 def expiretime(view: View, request: Request) -> Reply:
-    """EXPIRETIME key: Unix seconds."""
+    """EXPIRETIME key: Unix time in seconds, rounded; -1 and -2 as TTL."""
     return _in_seconds(pexpiretime(view, request))
 
 
 def pexpiretime(view: View, request: Request) -> int:
-    """PEXPIRETIME key: Unix milliseconds."""
+    """PEXPIRETIME key: Unix time in milliseconds; -1 and -2 as TTL."""
     if view.keyspace.get(request[1]) is None:
         return -2
     return view.keyspace.expires(request[1]) or -1

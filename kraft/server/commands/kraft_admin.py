@@ -1,6 +1,6 @@
-"""What administrators order: a request becomes a command of `host.admin`, a result becomes a reply.
+"""The administrator's commands: a request becomes an `AdminCommand`, and its result becomes a reply.
 
-Words, ids and ports are checked here; whether a change can be made now is for the leader to say.
+Words, ids and ports are checked here; the leader decides whether a change can be made now.
 """
 
 import re
@@ -38,7 +38,7 @@ def add(request: Request) -> Add:
 
 
 def java_add(request: Request) -> Add:
-    """The Java shell's `raft-add-node id host raft-port`."""
+    """`raft-add-node id host raft-port` of the Java shell."""
     return add([b"kraft", *request])
 
 
@@ -48,7 +48,7 @@ def remove(request: Request) -> Remove:
 
 
 def java_remove(request: Request) -> Remove:
-    """The Java shell's `raft-remove-node id`."""
+    """`raft-remove-node id` of the Java shell."""
     return remove([b"kraft", *request])
 
 
@@ -104,7 +104,7 @@ def compact(request: Request) -> Compact:
     if len(request) == 2:
         return Compact()
     if len(request) != 4 or request[2].upper() != b"KEEP":
-        raise Rejected("ERR write KRAFT COMPACT or KRAFT COMPACT KEEP entries")
+        raise Rejected("ERR use KRAFT COMPACT or KRAFT COMPACT KEEP entries")
     keep = integer(request[3])
     if keep < 0:
         raise Rejected("ERR the number of entries to keep is negative")
@@ -122,12 +122,12 @@ def reseed(request: Request) -> Reseed:
 
 
 def done(_: AdminResult) -> Reply:
-    """Shape of orders that have nothing to tell but that they are carried out."""
+    """The shape of commands without a result."""
     return "OK"
 
 
 def plain(result: object) -> Reply:
-    """Shape of plain results: texts inside lists and dicts are values, not statuses."""
+    """The shape of results made of plain Python values; a text is a value here, not a status."""
     if isinstance(result, list):
         return [plain(each) for each in result]
     if isinstance(result, dict):
@@ -143,18 +143,18 @@ def _id(word: bytes) -> str:
     try:
         return _NODE_ID.convert(word.decode("utf-8", "replace"))
     except ValueError as problem:
-        raise Rejected(_told_so(problem)) from None
+        raise Rejected(_error(problem)) from None
 
 
 def _address(words: Request) -> tuple[str, Request]:
-    """`host:port` of the first two words, or of one that has both; and the words behind.
+    """`host:port` made of the first two words, or of one word that has both; and the words after them.
 
-    Refusals name addresses in one word, and whoever copies it from there should not have to think. An IPv6
-    host may come without brackets where its port stands apart.
+    One word is accepted because error texts show addresses as one word, which people copy. An IPv6 host needs
+    no brackets if its port is a word of its own.
     """
     taken = 1 if _WHOLE_ADDRESS.fullmatch(words[0]) else 2
     if len(words) < taken:
-        raise Rejected(f"ERR '{printable(words[0])}' has no port; write host raft-port, or host:port")
+        raise Rejected(f"ERR '{printable(words[0])}' has no port; use host raft-port, or host:port")
     text = b":".join(words[:taken]).decode("utf-8", "replace")
     host, _, port = text.rpartition(":")
     if ":" in host and not host.startswith("["):
@@ -162,10 +162,10 @@ def _address(words: Request) -> tuple[str, Request]:
     try:
         return _ADDRESS.convert(text), words[taken:]
     except ValueError as problem:
-        raise Rejected(_told_so(problem)) from None
+        raise Rejected(_error(problem)) from None
 
 
-def _told_so(problem: ValueError) -> str:
+def _error(problem: ValueError) -> str:
     return f"ERR {printable(str(problem).encode())}"
 
 
@@ -174,13 +174,13 @@ def _force(words: Request) -> bool:
 
 
 def _options(words: Request, *known: bytes) -> set[bytes]:
-    """The options given, in upper case, each at most once."""
+    """The options in `words`, in upper case. Raises Rejected for unknown and repeated ones."""
     options: set[bytes] = set()
     for word in words:
         option = word.upper()
         if option not in known:
-            allowed = " and ".join(each.decode() for each in known)
-            raise Rejected(f"ERR unknown option '{printable(word)}'; there is {allowed}")
+            names = ", ".join(each.decode() for each in known)
+            raise Rejected(f"ERR unknown option '{printable(word)}'; known options: {names}")
         if option in options:
             raise Rejected(SYNTAX)
         options.add(option)

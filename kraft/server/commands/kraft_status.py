@@ -1,4 +1,4 @@
-"""kraft's own commands: what the node knows of itself and the cluster, and the form of replies."""
+"""kraft's own local commands: the state of this node and of the cluster, and settings of a connection."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from kraft.server.routing import slot_of
 
 
 def status(context: CommandContext, _: Request) -> Reply:
-    """KRAFT STATUS: this node, and its replica of every group."""
+    """KRAFT STATUS: the state of this node and of its replica of every group."""
     now = context.port.host.status()
     return {
         b"node": now.node.encode(),
@@ -55,7 +55,7 @@ def _names(ids: Sequence[str]) -> Reply:
 
 
 def _transfer(transfer: TransferStatus) -> Reply:
-    """A snapshot on its way from or to this node."""
+    """A snapshot that this node sends or receives."""
     return {
         b"peer": transfer.peer.encode(),
         b"direction": transfer.direction.encode(),
@@ -66,7 +66,7 @@ def _transfer(transfer: TransferStatus) -> Reply:
 
 
 def members(context: CommandContext, _: Request) -> Reply:
-    """KRAFT MEMBERS: every node, as this one sees it. Unknown contact and lag are null."""
+    """KRAFT MEMBERS: every member as this node sees it. An unknown contact or lag is null."""
     return [_member(member) for member in context.port.host.status().members]
 
 
@@ -85,7 +85,7 @@ def _member(member: MemberStatus) -> Reply:
 
 
 def leader(context: CommandContext, request: Request) -> Reply:
-    """KRAFT LEADER [key]: of the key's group, or of group 0."""
+    """KRAFT LEADER [key]: the leader of the key's group, or of group 0."""
     if len(request) > 3:
         raise Rejected(errors.wrong_arity("kraft|leader"))
     host = context.port.host
@@ -102,7 +102,7 @@ def version(context: CommandContext, _: Request) -> Reply:
 
 
 def consistency(context: CommandContext, request: Request) -> Reply:
-    """KRAFT CONSISTENCY LINEARIZABLE | LEASE | STALE: what this connection's reads rest on."""
+    """KRAFT CONSISTENCY LINEARIZABLE | LEASE | STALE: the consistency of this connection's reads."""
     level = request[2].upper()
     if level not in (b"LINEARIZABLE", b"LEASE", b"STALE"):
         raise Rejected("ERR consistency is LINEARIZABLE, LEASE or STALE")
@@ -113,7 +113,7 @@ def consistency(context: CommandContext, request: Request) -> Reply:
 
 
 def output(context: CommandContext, request: Request) -> Reply:
-    """KRAFT OUTPUT plain | resp: how replies are written on an inline connection."""
+    """KRAFT OUTPUT plain | resp: the form of replies on an inline connection."""
     form = request[2].lower()
     if form not in (b"plain", b"resp"):
         raise Rejected(errors.SYNTAX)

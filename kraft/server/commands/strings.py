@@ -105,7 +105,7 @@ def decrby(request: Request) -> kv.Command:
 
 
 def was_set(reply: kv.Reply) -> Reply:
-    """Shape of SETNX: 1 or 0."""
+    """The shape of SETNX: 1 if the key was set, else 0."""
     return 0 if reply is None else 1
 
 

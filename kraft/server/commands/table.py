@@ -108,64 +108,31 @@ def _admin(
     return AdminSpec(name=name, arity=arity, run=run, usage=usage, summary=summary, shape=shape)
 
 
+# fmt: off
 _STRINGS = (
     _read("get", 2, strings.get, ONE_KEY, "string", "Returns the value of a key."),
-    _grow(
-        "set",
-        -3,
-        strings.set_,
-        ONE_KEY,
-        "string",
-        "Sets the value of a key, optionally on a condition and with an expiry.",
-    ),
-    _grow(
-        "setnx",
-        3,
-        strings.setnx,
-        ONE_KEY,
-        "string",
-        "Sets the value of a key only if the key does not exist.",
-        strings.was_set,
-    ),
-    _grow(
-        "setex", 4, strings.setex, ONE_KEY, "string", "Sets the value of a key, and its expiry in seconds."
-    ),
-    _grow(
-        "psetex",
-        4,
-        strings.setex,
-        ONE_KEY,
-        "string",
-        "Sets the value of a key, and its expiry in milliseconds.",
-    ),
+    _grow("set", -3, strings.set_, ONE_KEY, "string",
+        "Sets the value of a key, optionally on a condition and with an expiry."),
+    _grow("setnx", 3, strings.setnx, ONE_KEY, "string",
+        "Sets the value of a key only if the key does not exist.", strings.was_set),
+    _grow("setex", 4, strings.setex, ONE_KEY, "string",
+        "Sets the value of a key, and its expiry in seconds."),
+    _grow("psetex", 4, strings.setex, ONE_KEY, "string",
+        "Sets the value of a key, and its expiry in milliseconds."),
     _write("getdel", 2, strings.getdel, ONE_KEY, "string", "Returns the value of a key and deletes the key."),
-    _read("mget", -2, strings.mget, ALL_KEYS, "string", "Returns the values of several strings."),
+    _read("mget", -2, strings.mget, ALL_KEYS, "string", "Returns the values of several keys."),
     _grow("mset", -3, strings.mset, KEY_VALUE_PAIRS, "string", "Sets the values of several keys atomically."),
-    _grow(
-        "append",
-        3,
-        strings.append,
-        ONE_KEY,
-        "string",
-        "Appends to the value of a key; creates the key if it does not exist.",
-    ),
+    _grow("append", 3, strings.append, ONE_KEY, "string",
+        "Appends to the value of a key; creates the key if it does not exist."),
     _read("strlen", 2, strings.strlen, ONE_KEY, "string", "Returns the length of the value of a key."),
     _grow("incr", 2, strings.incr, ONE_KEY, "string", "Increments the integer value of a key by one."),
     _grow("decr", 2, strings.decr, ONE_KEY, "string", "Decrements the integer value of a key by one."),
-    _grow(
-        "incrby", 3, strings.incrby, ONE_KEY, "string", "Increments the integer value of a key by a number."
-    ),
-    _grow(
-        "decrby", 3, strings.decrby, ONE_KEY, "string", "Decrements the integer value of a key by a number."
-    ),
-    _grow(
-        "kvstore-set",
-        3,
-        strings.set_,
-        ONE_KEY,
-        "kraft",
-        "SET of the Java shell. Inline, the value is the rest of the line.",
-    ),
+    _grow("incrby", 3, strings.incrby, ONE_KEY, "string",
+        "Increments the integer value of a key by a number."),
+    _grow("decrby", 3, strings.decrby, ONE_KEY, "string",
+        "Decrements the integer value of a key by a number."),
+    _grow("kvstore-set", 3, strings.set_, ONE_KEY, "kraft",
+        "SET of the Java shell. Inline, the value is the rest of the line."),
     _read("kvstore-get", 2, strings.get, ONE_KEY, "kraft", "GET of the Java shell."),
 )
 
@@ -173,48 +140,22 @@ _KEYS = (
     _write("del", -2, keys.delete, ALL_KEYS, "generic", "Deletes keys."),
     _write("unlink", -2, keys.delete, ALL_KEYS, "generic", "Deletes keys."),
     _read("exists", -2, keys.exists, ALL_KEYS, "generic", "Counts the given keys that exist."),
-    _read(
-        "type",
-        2,
-        keys.type_,
-        ONE_KEY,
-        "generic",
-        "Returns the type of a value: string, or none without a key.",
-    ),
+    _read("type", 2, keys.type_, ONE_KEY, "generic",
+        "Returns the type of a value: string, or none without a key."),
     _write("expire", -3, keys.expire, ONE_KEY, "generic", "Sets the expiry of a key in seconds from now."),
-    _write(
-        "pexpire", -3, keys.expire, ONE_KEY, "generic", "Sets the expiry of a key in milliseconds from now."
-    ),
-    _write(
-        "expireat", -3, keys.expire, ONE_KEY, "generic", "Sets the expiry of a key to a Unix time in seconds."
-    ),
-    _write(
-        "pexpireat",
-        -3,
-        keys.expire,
-        ONE_KEY,
-        "generic",
-        "Sets the expiry of a key to a Unix time in milliseconds.",
-    ),
+    _write("pexpire", -3, keys.expire, ONE_KEY, "generic",
+        "Sets the expiry of a key in milliseconds from now."),
+    _write("expireat", -3, keys.expire, ONE_KEY, "generic",
+        "Sets the expiry of a key to a Unix time in seconds."),
+    _write("pexpireat", -3, keys.expire, ONE_KEY, "generic",
+        "Sets the expiry of a key to a Unix time in milliseconds."),
     _write("persist", 2, keys.persist, ONE_KEY, "generic", "Removes the expiry of a key."),
     _read("ttl", 2, keys.ttl, ONE_KEY, "generic", "Returns the time until a key expires, in seconds."),
     _read("pttl", 2, keys.pttl, ONE_KEY, "generic", "Returns the time until a key expires, in milliseconds."),
-    _read(
-        "expiretime",
-        2,
-        keys.expiretime,
-        ONE_KEY,
-        "generic",
-        "Returns the expiry of a key as a Unix time in seconds.",
-    ),
-    _read(
-        "pexpiretime",
-        2,
-        keys.pexpiretime,
-        ONE_KEY,
-        "generic",
-        "Returns the expiry of a key as a Unix time in milliseconds.",
-    ),
+    _read("expiretime", 2, keys.expiretime, ONE_KEY, "generic",
+        "Returns the expiry of a key as a Unix time in seconds."),
+    _read("pexpiretime", 2, keys.pexpiretime, ONE_KEY, "generic",
+        "Returns the expiry of a key as a Unix time in milliseconds."),
     _read("dbsize", 1, keys.dbsize, NO_KEYS, "server", "Returns the number of keys."),
 )
 
@@ -222,37 +163,16 @@ _CLIENT = (
     _local("client|id", 2, connection.client_id, "connection", "Returns the id of this connection."),
     _local("client|getname", 2, connection.client_getname, "connection", "Returns this connection's name."),
     _local("client|setname", 3, connection.client_setname, "connection", "Names this connection."),
-    _local(
-        "client|setinfo",
-        4,
-        connection.client_setinfo,
-        "connection",
-        "Sets the name or version of the client library.",
-    ),
+    _local("client|setinfo", 4, connection.client_setinfo, "connection",
+        "Sets the name or version of the client library."),
     _local("client|info", 2, connection.client_info, "connection", "Describes this connection."),
     _local("client|list", -2, connection.client_list, "connection", "Describes all connections."),
     _switch("client|kill", -3, connection.client_kill, "connection", "Closes connections."),
-    _local(
-        "client|no-evict",
-        3,
-        connection.client_switch,
-        "connection",
-        "Accepted without effect: keys are never evicted.",
-    ),
-    _local(
-        "client|no-touch",
-        3,
-        connection.client_switch,
-        "connection",
-        "Accepted without effect: keys are never evicted.",
-    ),
-    _switch(
-        "client|reply",
-        3,
-        connection.client_reply,
-        "connection",
-        "Switches replies off and on.",
-    ),
+    _local("client|no-evict", 3, connection.client_switch, "connection",
+        "Accepted without effect: keys are never evicted."),
+    _local("client|no-touch", 3, connection.client_switch, "connection",
+        "Accepted without effect: keys are never evicted."),
+    _switch("client|reply", 3, connection.client_reply, "connection", "Switches replies off and on."),
     _local("client|capa", -3, connection.client_capa, "connection", "Accepted without effect."),
     _local("client|help", 2, introspection.family_help, "connection", "Lists the subcommands."),
 )
@@ -262,48 +182,25 @@ _CONNECTION = (
     _local("echo", 2, connection.echo, "connection", "Returns the message."),
     _local("select", 2, connection.select, "connection", "Selects database 0, the only one."),
     _local("auth", -2, connection.auth, "connection", "Authenticates as the user default."),
-    _switch(
-        "hello",
-        -1,
-        connection.hello,
-        "connection",
-        "Chooses RESP2 or RESP3 and describes the server.",
-    ),
+    _switch("hello", -1, connection.hello, "connection", "Chooses RESP2 or RESP3 and describes the server."),
     _switch("quit", -1, connection.quit_, "connection", "Closes the connection."),
     _switch("exit", -1, connection.quit_, "connection", "QUIT of the Java shell."),
     _switch("reset", 1, connection.reset, "connection", "Resets the state of this connection."),
-    _local(
-        "readonly",
-        1,
-        connection.readonly,
-        "cluster",
-        "Lets this connection read from this replica, which may lag.",
-    ),
+    _local("readonly", 1, connection.readonly, "cluster",
+        "Lets this connection read from this replica, which may lag."),
     _local("readwrite", 1, connection.readwrite, "cluster", "Ends the effect of READONLY."),
     _local("asking", 1, connection.asking, "cluster", "Accepted without effect: slots do not move."),
-    _local(
-        "client",
-        -2,
-        introspection.unknown,
-        "connection",
-        "Contains the commands about connections.",
-        *_CLIENT,
-    ),
+    _local("client", -2, introspection.unknown, "connection",
+        "Contains the commands about connections.", *_CLIENT),
 )
 
 _COMMAND = (
     _local("command|count", 2, introspection.command_count, "server", "Returns the number of commands."),
     _local("command|list", -2, introspection.command_list, "server", "Returns the names of the commands."),
-    _local(
-        "command|info",
-        -2,
-        introspection.command_info,
-        "server",
-        "Returns arity, flags and key positions of commands.",
-    ),
-    _local(
-        "command|docs", -2, introspection.command_docs, "server", "Returns the documentation of commands."
-    ),
+    _local("command|info", -2, introspection.command_info, "server",
+        "Returns arity, flags and key positions of commands."),
+    _local("command|docs", -2, introspection.command_docs, "server",
+        "Returns the documentation of commands."),
     _local("command|getkeys", -3, introspection.command_getkeys, "server", "Returns the keys in a command."),
     _local("command|help", 2, introspection.family_help, "server", "Lists the subcommands."),
 )
@@ -324,74 +221,43 @@ _CLUSTER = (
 )
 
 _KRAFT = (
-    _local(
-        "kraft|status", 2, kraft_status.status, "kraft",
-        "Shows the state of this node and of its replica of every group.",
-    ),
-    _local(
-        "kraft|members", 2, kraft_status.members, "kraft",
-        "Shows every member: its kind, address, last contact and lag.",
-    ),
-    _local(
-        "kraft|leader", -2, kraft_status.leader, "kraft",
-        "Shows the leader of a key's group, or of group 0.", usage="[key]",
-    ),
+    _local("kraft|status", 2, kraft_status.status, "kraft",
+        "Shows the state of this node and of its replica of every group."),
+    _local("kraft|members", 2, kraft_status.members, "kraft",
+        "Shows every member: its kind, address, last contact and lag."),
+    _local("kraft|leader", -2, kraft_status.leader, "kraft",
+        "Shows the leader of a key's group, or of group 0.", usage="[key]"),
     _local("kraft|version", 2, kraft_status.version, "kraft", "Shows the version of kraft."),
-    _local(
-        "kraft|consistency", 3, kraft_status.consistency, "kraft",
-        "Chooses the consistency of the reads of this connection.", usage="LINEARIZABLE|LEASE|STALE",
-    ),
-    _switch(
-        "kraft|output", 3, kraft_status.output, "kraft",
-        "PLAIN writes replies as readable lines, on an inline connection.", "PLAIN|RESP",
-    ),
-    _admin(
-        "kraft|add", -4, kraft_admin.add, "id host raft-port [LEARNER] [FORCE]",
-        "Makes a standby node a member: a learner first, then a voter once it has caught up.",
-    ),
+    _local("kraft|consistency", 3, kraft_status.consistency, "kraft",
+        "Chooses the consistency of the reads of this connection.", usage="LINEARIZABLE|LEASE|STALE"),
+    _switch("kraft|output", 3, kraft_status.output, "kraft",
+        "PLAIN writes replies as readable lines, on an inline connection.", "PLAIN|RESP"),
+    _admin("kraft|add", -4, kraft_admin.add, "id host raft-port [LEARNER] [FORCE]",
+        "Makes a standby node a member: a learner first, then a voter once it has caught up."),
     _admin("kraft|remove", -3, kraft_admin.remove, "id [FORCE]", "Removes a member for good."),
     _admin("kraft|promote", -3, kraft_admin.promote, "id [FORCE]", "Makes a learner a voter."),
     _admin("kraft|demote", -3, kraft_admin.demote, "id [FORCE]", "Makes a voter a learner."),
-    _admin(
-        "kraft|address", -4, kraft_admin.readdress, "id host raft-port [FORCE]",
-        "Changes the address of a member's peer port.",
-    ),
-    _admin(
-        "kraft|replace", -5, kraft_admin.replace, "old new host raft-port [FORCE]",
-        "Replaces a member by a standby node in one step.",
-    ),
-    _admin(
-        "kraft|transfer", -2, kraft_admin.transfer, "[id]",
-        "Transfers leadership to the voter id, or to the most up-to-date voter.",
-    ),
-    _admin(
-        "kraft|stepdown", 2, kraft_admin.step_down, "",
-        "Transfers leadership to the most up-to-date voter.",
-    ),
-    _admin(
-        "kraft|drain", 3, kraft_admin.drain, "ON|OFF",
-        "ON: moves all leadership away from this node, until OFF.",
-    ),
-    _admin(
-        "kraft|snapshot", 2, kraft_admin.snapshot, "",
-        "Takes a checkpoint on every node; returns its log index.", kraft_admin.plain,
-    ),
-    _admin(
-        "kraft|compact", -2, kraft_admin.compact, "[KEEP entries]",
-        "Trims this node's log to that many entries before its last checkpoint; returns the number dropped.",
-        kraft_admin.plain,
-    ),
-    _admin(
-        "kraft|verify", 2, kraft_admin.verify, "",
-        "Compares all replicas at one log index; returns the checksum of each.",
-        kraft_admin.plain,
-    ),
-    _admin(
-        "kraft|reseed", 3, kraft_admin.reseed, "id",
-        "Replaces a replica that differs by a copy of the leader's state.",
-    ),
+    _admin("kraft|address", -4, kraft_admin.readdress, "id host raft-port [FORCE]",
+        "Changes the address of a member's peer port."),
+    _admin("kraft|replace", -5, kraft_admin.replace, "old new host raft-port [FORCE]",
+        "Replaces a member by a standby node in one step."),
+    _admin("kraft|transfer", -2, kraft_admin.transfer, "[id]",
+        "Transfers leadership to the voter id, or to the most up-to-date voter."),
+    _admin("kraft|stepdown", 2, kraft_admin.step_down, "",
+        "Transfers leadership to the most up-to-date voter."),
+    _admin("kraft|drain", 3, kraft_admin.drain, "ON|OFF",
+        "ON: moves all leadership away from this node, until OFF."),
+    _admin("kraft|snapshot", 2, kraft_admin.snapshot, "",
+        "Takes a checkpoint on every node; returns its log index.", kraft_admin.plain),
+    _admin("kraft|compact", -2, kraft_admin.compact, "[KEEP entries]",
+        "Trims this node's log, keeping that many entries before its checkpoint; returns the number dropped.",
+        kraft_admin.plain),
+    _admin("kraft|verify", 2, kraft_admin.verify, "",
+        "Compares all replicas at one log index; returns the checksum of each.", kraft_admin.plain),
+    _admin("kraft|reseed", 3, kraft_admin.reseed, "id",
+        "Replaces a replica that differs by a copy of the leader's state."),
     _local("kraft|help", 2, introspection.family_help, "kraft", "Lists the subcommands."),
-)  # fmt: skip
+)
 
 _JAVA = (
     _admin("raft-add-node", -3, kraft_admin.java_add, "id host raft-port", "KRAFT ADD of the Java shell."),
@@ -402,20 +268,14 @@ _SERVER = (
     _local("info", -1, introspection.info, "server", "Returns facts and counters about the server."),
     _local("time", 1, introspection.time, "server", "Returns the time of the server."),
     _local("role", 1, introspection.role, "server", "Returns the replication role of this node."),
-    _local(
-        "command",
-        -1,
-        introspection.command,
-        "server",
-        "Returns the specifications of all commands.",
-        *_COMMAND,
-    ),
+    _local("command", -1, introspection.command, "server",
+        "Returns the specifications of all commands.", *_COMMAND),
     _local("config", -2, introspection.unknown, "server", "Contains the commands about settings.", *_CONFIG),
-    _local(
-        "cluster", -2, introspection.unknown, "cluster", "Contains the commands about the cluster.", *_CLUSTER
-    ),
+    _local("cluster", -2, introspection.unknown, "cluster",
+        "Contains the commands about the cluster.", *_CLUSTER),
     _local("kraft", -2, introspection.unknown, "kraft", "Contains kraft's own commands.", *_KRAFT),
 )
+# fmt: on
 
 TABLE: dict[bytes, AnySpec] = specs_by_name(*_STRINGS, *_KEYS, *_CONNECTION, *_SERVER, *_JAVA)
 """All specifications by name in upper case; subcommands are inside their families."""
