@@ -24,20 +24,20 @@ LEVEL = {package: level for level, line in enumerate(LINES) for package in line}
 RESERVED = {
     "twisted": (
         {"tcp", "transport", "server", "web", "telemetry", "process", "tap", "cli"},
-        "take a protocol of your own ports.py; tap joins it to Twisted",
+        "take a protocol of your own ports.py; process connects it to Twisted",
     ),
     "twisted.internet.reactor": ({"tap"}, "take a clock, an endpoint or a thread pool as an argument"),
     "apsw": ({"storage"}, "use host.ports.Disk, or the functions of storage"),
     "sqlite3": (set(), "kraft has one SQLite, apsw, in storage: locks do not hold between two libraries"),
     "yaml": ({"config"}, "use kraft.config.load: plain YAML lets duplicate keys pass"),
-    "prometheus_client": ({"telemetry"}, "report through an observer of your own ports.py; telemetry counts"),
+    "prometheus_client": ({"telemetry"}, "report through an observer in your ports.py; telemetry counts"),
 }
 
 CORE = {"int64", "raft", "kv", "resp", "peerwire"}
-CLOCK = "time comes as ticks and stamps in arguments"
-DICE = "take a callable, such as the node's jitter"
-EFFECTS = "return a value that says what to do; host does it"
-THREADS = "the core is one thread's; host and storage own the others"
+CLOCK = "take ticks and stamps as arguments"
+DICE = "take a callable, such as the jitter"
+EFFECTS = "return a value that says what to do; the host does it"
+THREADS = "the core belongs to one thread; host and storage own the others"
 REPORTS = "report through an observer protocol; telemetry logs"
 NOT_IN_CORE = {
     "time": CLOCK,
@@ -99,9 +99,9 @@ def _direction(own: str, name: str) -> Iterator[str]:
     if other not in LEVEL or own in (other, ""):
         return  # kraft itself (its version), or the same package
     if LEVEL[other] > LEVEL[own]:
-        yield f"{other} is above {own}; define a protocol in {own} and let tap join them"
+        yield f"{other} is above {own}; define a protocol in {own} and let process connect them"
     elif LEVEL[other] == LEVEL[own]:
-        yield f"{other} is beside {own}; define a protocol in {own} and let tap join them"
+        yield f"{other} is beside {own}; define a protocol in {own} and let process connect them"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
