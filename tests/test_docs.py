@@ -42,12 +42,12 @@ def test_the_map_names_every_file():
     """The tables of docs/architecture.md list each directory of kraft with all its files."""
     page = (ROOT / "docs/architecture.md").read_text().partition("## The files")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `(kraft/[\w/]*)` \| (.+) \|$", page, re.MULTILINE)
-    listed = {folder: sorted(re.findall(r"`(\w+)`", files)) for folder, files in rows}
-    there: dict[str, list[str]] = {}
-    for path in sorted((ROOT / "kraft").rglob("*.py")):
-        if path.stem != "__init__":
-            there.setdefault(f"{path.parent.relative_to(ROOT)}/", []).append(path.stem)
-    assert listed == there
+    listed = {f"{folder}{name}.py" for folder, files in rows for name in re.findall(r"`(\w+)`", files)}
+    there = {
+        str(path.relative_to(ROOT)) for path in (ROOT / "kraft").rglob("*.py") if path.stem != "__init__"
+    }
+    assert sorted(there - listed) == [], "files that the page does not list"
+    assert sorted(listed - there) == [], "files that do not exist"
 
 
 def test_scripts_named_among_the_promises_exist():
