@@ -7,8 +7,8 @@ class AppliedState:
     """`machine` holds the result of all entries up to `index`. `Applier` alone moves them forward; a snapshot
     replaces both.
 
-    `fenced` means that the state is known to differ from that of a majority of the replicas: nobody may read
-    it and nothing may be proposed on the strength of it, until it is replaced by a copy of the leader's.
+    `fenced` means that the state is known to differ from that of a majority of the replicas: it must not be
+    read, and nothing may be proposed on the strength of it, until it is replaced by a copy of the leader's.
 
     `switching` is the write that makes a received state file the group's, until it is durable, else 0. Until
     then no checkpoint is taken and the log is not cut.

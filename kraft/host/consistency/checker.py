@@ -86,7 +86,7 @@ class ConsistencyChecker:
             self._fence(message.index)
 
     def follow(self) -> None:
-        """This replica does not lead any more: callers that wait for a table must ask its successor."""
+        """This replica no longer leads: callers that wait for a table must ask its successor."""
         self._sums.follow()
         waiting, self._verifications = self._verifications, []
         settle_all(waiting, NotLeader(self._group, self._raft.state.leader))

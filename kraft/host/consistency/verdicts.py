@@ -68,7 +68,7 @@ class CheckpointSums:
             self._record(peer, index, sum_)
 
     def restored(self, index: int, sum_: bytes) -> None:
-        """This replica's state was replaced by a copy: its earlier sums do not describe it any more."""
+        """This replica's state was replaced by a copy: its earlier sums no longer describe it."""
         self.forget(self._node)
         self.own(index, sum_)
 
@@ -79,7 +79,7 @@ class CheckpointSums:
         self._trim()
 
     def follow(self) -> None:
-        """This replica does not lead any more: drop the reports of others, which go elsewhere now."""
+        """This replica no longer leads: drop the reports of others, which go elsewhere now."""
         for index, sums in list(self._sums.items()):
             self._sums[index] = {r: s for r, s in sums.items() if r == self._node}
         self._trim()

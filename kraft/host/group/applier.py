@@ -6,6 +6,7 @@ state; the entries that it contains are then passed over.
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -71,23 +72,25 @@ class Applier:
         Nothing else is applied meanwhile. `done` is not called if a snapshot replaces the state first.
         """
         self.replaying = True
-        machine = self._state.machine
+        self._fetch(self._state.machine, upto, done)
 
-        def apply(entries: Sequence[Entry]) -> None:
-            if self._state.machine is not machine:
-                return  # a snapshot has replaced it
-            for entry in entries:
-                self._apply(entry)
-            fetch()
+    def _fetch(self, machine: Machine, upto: int, done: Callable[[], None]) -> None:
+        first = self._state.index + 1
+        if first > upto:
+            self.replaying = False
+            done()
+        else:
+            fetched = partial(self._fetched, machine, upto, done)
+            self._context.disk.fetch(self._group, first, upto, REPLAY_BYTES, fetched)
 
-        def fetch() -> None:
-            if self._state.index >= upto:
-                self.replaying = False
-                done()
-            else:
-                self._context.disk.fetch(self._group, self._state.index + 1, upto, REPLAY_BYTES, apply)
-
-        fetch()
+    def _fetched(
+        self, machine: Machine, upto: int, done: Callable[[], None], entries: Sequence[Entry]
+    ) -> None:
+        if self._state.machine is not machine:
+            return  # a snapshot has replaced it
+        for entry in entries:
+            self._apply(entry)
+        self._fetch(machine, upto, done)
 
     def restore(self, received: Received) -> None:
         """Replace the state by the one of a received snapshot."""

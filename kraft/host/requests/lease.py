@@ -21,7 +21,7 @@ class Lease:
         self._seconds = seconds
         self._term = 0  # in which the last one was granted
         self._until = 0.0
-        self._dropped = 0  # the term that may have no lease any more
+        self._dropped = 0  # the term that may not have a lease again
 
     def grant(self, term: int, begun: float) -> None:
         """A majority answered a round of `term` that began at `begun`; its promise holds from then on."""
@@ -29,7 +29,7 @@ class Lease:
             self._term, self._until = term, begun + self._seconds
 
     def drop(self, term: int) -> None:
-        """Rely on no lease any more in `term`: leadership is being transferred and may end at any time.
+        """Rely on no further lease in `term`: leadership is being transferred and may end at any time.
 
         This holds even if the transfer fails, because the message that makes the successor campaign may
         arrive late.

@@ -9,7 +9,7 @@ from kraft.raft.errors import LogFull, NotLeading
 from kraft.raft.messages import EntryKind
 from kraft.raft.raft import Raft
 
-EXPIRY_SECONDS = 1.0  # between empty entries that remove due keys which nobody reads
+EXPIRY_SECONDS = 1.0  # between empty entries that remove due keys that no client reads
 
 
 class Proposer:

@@ -151,7 +151,7 @@ class ReadRounds:
             self.fail(self.under_way.ctx)
 
     def fail_asked_before(self, leader: str) -> None:
-        """`leader` leads now ('' for nobody): fail a round that an earlier leader was asked to confirm.
+        """`leader` leads now ('' if unknown): fail a round that an earlier leader was asked to confirm.
 
         The earlier leader may hang without losing its link.
         """

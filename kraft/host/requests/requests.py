@@ -116,6 +116,6 @@ class Requests:
         self.reads.link_down(peer)
 
     def abandon(self) -> None:
-        """The group stops: answer everybody who waits."""
+        """The group stops: answer every request that waits."""
         self.writes.abandon()
         self.reads.abandon()

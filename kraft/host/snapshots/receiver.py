@@ -124,7 +124,7 @@ class SnapshotReceiver:
             self._request(incoming, now)
 
     def abandon(self) -> None:
-        """The snapshot is not needed any more."""
+        """The snapshot is no longer needed."""
         if self._incoming is not None and not self._incoming.dropped:
             self._drop(self._incoming, ABANDONED)
 

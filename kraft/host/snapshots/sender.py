@@ -118,7 +118,7 @@ class SnapshotSender:
                 self._repeat_offer(transfer, now)
 
     def stop(self) -> None:
-        """This replica does not lead any more."""
+        """This replica no longer leads."""
         for transfer in list(self._transfers.values()):
             self._end(transfer, ABANDONED)
 
