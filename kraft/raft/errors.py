@@ -1,24 +1,24 @@
-"""What the core raises: refusals for its host, and the end of a group whose invariant broke."""
+"""Exceptions of consensus: refusals, of which the host informs its client, and a broken invariant."""
 
 
 class NotLeading(Exception):
-    """Nothing was proposed or asked: this replica does not lead. The argument is the leader's id or ''."""
+    """Nothing was begun: this replica does not lead. The argument is the leader's id, "" if unknown."""
 
 
 class LogFull(Exception):
-    """Nothing was proposed: the uncommitted log has reached its bound in bytes (the argument)."""
+    """Nothing was proposed: the uncommitted log has reached its bound, in bytes (the argument)."""
 
 
 class ChangeRefused(Exception):
-    """Nothing was proposed: the configuration cannot be changed now. The argument says why, for people."""
+    """Nothing was proposed: the configuration cannot change so, or not now. The argument says why."""
 
 
 class TransferRefused(Exception):
-    """Leadership stays here: it cannot go to that node. The argument says why, for people."""
+    """Leadership stays here: it cannot go to that node. The argument says why."""
 
 
 class InvariantViolation(Exception):
-    """A state that consensus excludes. The group must stop: going on could break what was promised."""
+    """The group is in a state that consensus excludes. It must stop, lest it break a promise."""
 
 
 def invariant(condition: bool, reason: str) -> None:

@@ -1,8 +1,8 @@
-"""What must hold, stated a second time and apart from the code that makes it so.
+"""The invariants of consensus, stated a second time, and independently of the code that upholds them.
 
-`check_node` compares one node before and after a step. `ClusterChecker` knows the whole cluster, as only a
-test can, and checks the properties of RP figure 3, those of membership changes (RD 4) and of snapshots. It is
-fed with every step and looks at new things only. Both raise `InvariantViolation`.
+`check_node` compares one node before and after a step. `InvariantChecker` knows the whole cluster, as only a
+test can, and checks the properties of RP figure 3, of membership changes (RD 4), and of snapshots. It is fed
+with every step and looks only at what changed. Both raise `InvariantViolation`.
 """
 
 from collections.abc import Callable
@@ -14,10 +14,11 @@ from kraft.raft.membership.configuration import Base, Configuration, decode
 from kraft.raft.messages import AppendReply, Entry, EntryKind, Heartbeat, HeartbeatReply, VoteReply
 from kraft.raft.raft import Raft
 from kraft.raft.ready import Outgoing, Persist, Ready
+from kraft.raft.state import ReplicaState
 
 
-class View(NamedTuple):
-    """What `check_node` compares."""
+class ReplicaView(NamedTuple):
+    """The part of a replica's state that `check_node` compares."""
 
     role: str
     term: int
@@ -30,68 +31,70 @@ class View(NamedTuple):
     base: int = 0
 
     @classmethod
-    def of(cls, node: Raft) -> "View":
-        """The state of `node` now."""
+    def of(cls, state: ReplicaState) -> "ReplicaView":
+        """The view of `state` now."""
+        log = state.log
         return cls(
-            node.state.role,
-            node.state.term,
-            node.state.vote,
-            node.state.leader,
-            node.state.commit,
-            node.state.applied,
-            node.state.log.durability.durable,
-            node.state.log.last_index,
-            node.state.log.base.index,
+            state.role,
+            state.term,
+            state.vote,
+            state.leader,
+            state.commit,
+            state.applied,
+            log.durability.durable,
+            log.last_index,
+            log.base.index,
         )
 
 
-def check_state(view: View) -> None:
-    """What holds in every state of a node."""
+def check_state(view: ReplicaView) -> None:
+    """Raise `InvariantViolation` unless `view` is a possible state."""
     invariant(view.applied <= view.commit, "only committed entries are applied")
     invariant(view.base <= view.applied, "only applied entries are forgotten")
     invariant(view.commit <= view.last_index, "committed entries are in the log")
     invariant(view.durable <= view.last_index, "durable entries are in the log")
     if view.role in ("precandidate", "candidate"):
-        invariant(not view.leader, "who campaigns knows no leader")
+        invariant(not view.leader, "a node that campaigns knows no leader")
 
 
-def check_node(node: Raft, before: View, after: View) -> None:
-    """What holds between two states of a node that did not restart."""
+def check_node(node: Raft, before: ReplicaView, after: ReplicaView) -> None:
+    """Raise `InvariantViolation` unless `node` may go from `before` to `after` without a restart."""
+    state = node.state
     check_state(after)
     invariant(after.term >= before.term, "terms never go back")
     invariant(after.commit >= before.commit, "the commit index never goes back")
     invariant(after.applied >= before.applied, "nothing is applied twice")
     invariant(after.durable >= min(before.durable, before.commit), "committed entries stay durable")
-    invariant(after.base >= before.base, "what is forgotten does not come back")
+    invariant(after.base >= before.base, "entries that are forgotten do not come back")
     if after.role in ("precandidate", "candidate"):
-        invariant(has_say(node), "only voters campaign")
+        invariant(has_say(state), "only voters campaign")
     if after.term == before.term:
         invariant(before.vote in ("", after.vote), "one vote for each term")
         invariant(not before.leader or after.leader in ("", before.leader), "one leader for each term")
         if before.role == after.role == "leader":
             invariant(after.last_index >= before.last_index, "a leader only appends")
             counted = after.commit > before.commit
-            own = not counted or after.commit <= after.base or node.state.term_at(after.commit) == after.term
+            own = not counted or after.commit <= after.base or state.term_at(after.commit) == after.term
             invariant(own, "a leader commits by counting only entries of its own term")
     if after.role == "leader":
-        invariant(after.leader == node.state.id, "a leader follows itself")
-        invariant(after.vote == node.state.id, "a leader has its own vote")
+        invariant(after.leader == state.id, "a leader follows itself")
+        invariant(after.vote == state.id, "a leader has its own vote")
         for follower in node.progress():
             invariant(follower.match < follower.next <= after.last_index + 1, "progress lies in the log")
 
 
-def has_say(node: Raft) -> bool:
-    """Whether `node` may be elected: it votes, or did before a configuration that may be taken back."""
-    electors = set(node.state.configuration.electors)
-    if node.state.configuration_index > node.state.commit:
-        electors.update(node.state.base_at(node.state.applied).configuration.electors)
-    return node.state.id in electors
+def has_say(state: ReplicaState) -> bool:
+    """Whether the node may be elected: it votes, or did before a configuration that may be taken back."""
+    electors = set(state.configuration.electors)
+    if state.configuration_index > state.commit:
+        electors.update(state.base_at(state.applied).configuration.electors)
+    return state.id in electors
 
 
 def decided(configuration: Configuration, who: Callable[[str], bool]) -> bool:
-    """Whether those of whom `who` is true are a majority of `configuration`: if it is joint, of both halves.
+    """Whether the nodes for which `who` is true are a majority of `configuration`, if it is joint of both.
 
-    Said apart from `quorum`, on purpose. A newcomer under the id of a member that is still there has no say.
+    This repeats `membership.quorum` on purpose. A newcomer under the id of a present member has no say.
     """
     if 2 * sum(map(who, configuration.voters)) <= len(configuration.voters):
         return False
@@ -119,13 +122,13 @@ class _InForce(NamedTuple):
 
 @dataclass(slots=True)
 class _Membership:
-    """The committed configurations, by the index of their entries, and whom each of them has."""
+    """The committed configurations, and the incarnations in each, by the index of their entries."""
 
     by_index: dict[int, Configuration] = field(default_factory=dict)
     present: dict[int, frozenset[str]] = field(default_factory=dict)
 
     def committed(self, index: int, configuration: Configuration) -> None:
-        """The entry at `index` is committed. They need not come in order: a crash may hide one at first."""
+        """Note a committed entry. They may come out of order, as a crash may hide one at first."""
         target = configuration.target
         members = configuration.members + (target.members if target is not None else ())
         self.by_index[index] = configuration
@@ -138,7 +141,7 @@ class _Membership:
             before = present
 
     def check_base(self, base: Base) -> None:
-        """A snapshot has the committed configuration of its index, and no other."""
+        """Check that a snapshot has the committed configuration of its index."""
         known = self.by_index.get(base.configuration_index, base.configuration)
         invariant(known == base.configuration, "a snapshot carries the committed configuration")
         later = [i for i in self.by_index if base.configuration_index < i <= base.index]
@@ -146,15 +149,16 @@ class _Membership:
 
 
 @dataclass(slots=True)
-class ClusterChecker:
-    """Call `step` after every input of a node, `ready` with each Ready, `sent` with each message as it
-    leaves, `restarted` after a crash, or when a node begins anew with another incarnation.
+class InvariantChecker:
+    """Checks one group of a whole cluster.
 
-    `sees_all`: every message passes here, so that majorities can be counted again.
+    Call `step` after every input of a node, `ready` with each `Ready`, `sent` with each message as it leaves,
+    and `restarted` after a crash, or when a node begins anew with another incarnation. `sees_all`: every
+    message passes here, so that majorities can be counted again.
     """
 
     sees_all: bool = True
-    _views: dict[str, View] = field(default_factory=dict)
+    _views: dict[str, ReplicaView] = field(default_factory=dict)
     _in_force: dict[str, _InForce] = field(default_factory=dict)
     _leaders: dict[int, str] = field(default_factory=dict)  # by term
     _votes: dict[tuple[str, str, int], str] = field(default_factory=dict)  # by (voter, its incarnation, term)
@@ -166,85 +170,89 @@ class ClusterChecker:
     _last_committed: dict[int, int] = field(default_factory=dict)  # by term of the leader that committed it
     _entries: dict[tuple[int, int], _Known] = field(default_factory=dict)  # by (index, term)
     _applied: dict[str, int] = field(default_factory=dict)
-    _history: dict[int, Entry] = field(default_factory=dict)  # what was applied at each index
+    _history: dict[int, Entry] = field(default_factory=dict)  # the entry applied at each index
     _membership: _Membership = field(default_factory=_Membership)
 
     def step(self, node: Raft) -> None:
-        """`node` took an input."""
-        after = View.of(node)
-        before = self._views.get(node.state.id)
+        """Check `node` after an input."""
+        state = node.state
+        after = ReplicaView.of(state)
+        before = self._views.get(state.id)
         if before == after:
             return
-        self._views[node.state.id] = after
+        self._views[state.id] = after
         if before is None:
             check_state(after)
         else:
             check_node(node, before, after)
-        self._check_commit(node, before.commit if before else 0, after.commit)
+        self._check_commit(state, before.commit if before else 0, after.commit)
         elected = before is None or before.role != "leader" or before.term != after.term
         if after.role == "leader":
             if elected:
-                self._check_leader(node, after.term)
+                self._check_leader(state, after.term)
             elif before is not None:
-                self._check_counted(node, before, after)
-                self._check_change(node)
-        self._in_force[node.state.id] = _InForce(node.state.configuration_index, node.state.configuration)
+                self._check_counted(state, before, after)
+                self._check_change(state)
+        self._in_force[state.id] = _InForce(state.configuration_index, state.configuration)
 
     def restarted(self, node: Raft) -> None:
-        """`node` came back from its disk: what it knew beyond that is gone, and it applies again."""
-        self._views.pop(node.state.id, None)
-        self._applied[node.state.id] = node.state.applied
+        """Note that `node` restarted from its disk, and applies again from there."""
+        state = node.state
+        self._views.pop(state.id, None)
+        self._applied[state.id] = state.applied
         self.step(node)
 
     def ready(self, node: Raft, ready: Ready) -> None:
-        """`node` handed out `ready`."""
+        """Check the `ready` that `node` gave out."""
+        state = node.state
         self.step(node)
         if ready.persist is not None:
-            self._check_entries(node, ready.persist)
-            self._check_truncated(node, ready.persist)
+            self._check_entries(state, ready.persist)
+            self._check_truncated(state, ready.persist)
         if ready.restored is not None:
-            self._check_restored(node, ready.restored)
+            self._check_restored(state, ready.restored)
         for entry in ready.apply:
-            expected = self._applied.get(node.state.id, entry.index - 1) + 1
+            expected = self._applied.get(state.id, entry.index - 1) + 1
             invariant(entry.index == expected, "entries are applied in order, each once")
-            invariant(entry.index <= node.state.log.durability.durable, "only durable entries are applied")
-            self._applied[node.state.id] = entry.index
+            invariant(entry.index <= state.log.durability.durable, "only durable entries are applied")
+            self._applied[state.id] = entry.index
             if entry.index not in self._history and entry.kind == EntryKind.CONFIGURATION:
                 self._membership.committed(entry.index, decode(entry.data))
             invariant(self._history.setdefault(entry.index, entry) == entry, "state machine safety")
 
     def sent(self, node: Raft, outgoing: Outgoing) -> None:
-        """`outgoing` of `node` left, that is after its write when it had to wait for one."""
+        """Check a message that left `node`, after its write if it had to wait for one."""
+        state = node.state
         message = outgoing.message
         if isinstance(message, VoteReply) and message.granted:
-            first = self._votes.setdefault((node.state.id, node.state.incarnation, message.term), outgoing.to)
+            first = self._votes.setdefault((state.id, state.incarnation, message.term), outgoing.to)
             invariant(first == outgoing.to, "one vote for each term, across crashes")
-            self._grants.setdefault((message.term, outgoing.to), set()).add(node.state.id)
+            self._grants.setdefault((message.term, outgoing.to), set()).add(state.id)
         elif isinstance(message, AppendReply) and not message.rejected:
-            if message.term == node.state.term:
+            if message.term == state.term:
                 invariant(
-                    message.index <= node.state.log.durability.durable,
+                    message.index <= state.log.durability.durable,
                     "only durable entries are acknowledged",
                 )
-            key = (node.state.id, message.term)
+            key = (state.id, message.term)
             self._acknowledged[key] = max(message.index, self._acknowledged.get(key, 0))
         elif isinstance(message, Heartbeat):
-            self._rounds.setdefault((node.state.id, outgoing.to, message.term), set()).add(message.round)
+            self._rounds.setdefault((state.id, outgoing.to, message.term), set()).add(message.round)
         elif isinstance(message, HeartbeatReply) and message.round and self.sees_all:
-            asked = self._rounds.get((outgoing.to, node.state.id, message.term), ())
+            asked = self._rounds.get((outgoing.to, state.id, message.term), ())
             invariant(message.round in asked, "a round is confirmed to the leader that asked, in its term")
 
-    def _check_leader(self, node: Raft, term: int) -> None:
-        invariant(self._leaders.setdefault(term, node.state.id) == node.state.id, "election safety")
-        invariant(has_say(node), "only voters lead")
+    def _check_leader(self, state: ReplicaState, term: int) -> None:
+        invariant(self._leaders.setdefault(term, state.id) == state.id, "election safety")
+        invariant(has_say(state), "only voters lead")
         if self.sees_all:
-            granted = {node.state.id} | self._grants.get((term, node.state.id), set())
-            invariant(decided(node.state.configuration, granted.__contains__), "a leader has its majorities")
-        # A node may learn late that it was elected: it need not have what later leaders committed meanwhile.
+            granted = {state.id} | self._grants.get((term, state.id), set())
+            invariant(decided(state.configuration, granted.__contains__), "a leader has its majorities")
+        # A node may learn late that it was elected, and lack entries that later leaders committed meanwhile.
         last_committed = max((last for t, last in self._last_committed.items() if t < term), default=0)
-        invariant(node.state.log.last_index >= last_committed, "leader completeness: the log is too short")
+        invariant(state.log.last_index >= last_committed, "leader completeness: the log is too short")
         committed = self._committed
-        runs = node.state.log.runs()
+        runs = state.log.runs()
         ends = [first - 1 for first, _ in runs[1:]] + [last_committed]
         # Terms rise along both logs, so equal terms at both ends of a run are equal within it.
         for (first, run_term), last in zip(runs, ends, strict=True):
@@ -252,41 +260,39 @@ class ClusterChecker:
                 for index in (first, min(last, last_committed)):
                     invariant(committed.get(index, run_term) == run_term, "leader completeness")
 
-    def _check_commit(self, node: Raft, before: int, after: int) -> None:
-        for index in range(max(before + 1, node.state.log.base.index), after + 1):
-            term = node.state.term_at(index)
+    def _check_commit(self, state: ReplicaState, before: int, after: int) -> None:
+        for index in range(max(before + 1, state.log.base.index), after + 1):
+            term = state.term_at(index)
             if index not in self._committed:  # its leader is the first to know, in its own term
-                self._last_committed[node.state.term] = index
+                self._last_committed[state.term] = index
             invariant(self._committed.setdefault(index, term) == term, "committed entries never change")
 
-    def _check_counted(self, node: Raft, view: View, after: View) -> None:
-        """What a leader calls committed is durable on its majorities, by what they told."""
+    def _check_counted(self, state: ReplicaState, view: ReplicaView, after: ReplicaView) -> None:
+        """What a leader calls committed is durable on its majorities, by their own acknowledgements."""
         if not self.sees_all or after.commit == view.commit:
             return
-        before = self._in_force[node.state.id]
+        before = self._in_force[state.id]
 
         def has(configuration: Configuration, index: int) -> bool:
-            own = {node.state.id: after.durable}
-            told = self._acknowledged
-            return decided(configuration, lambda v: max(own.get(v, 0), told.get((v, after.term), 0)) >= index)
+            own = {state.id: after.durable}
+            others = self._acknowledged
+            return decided(
+                configuration, lambda v: max(own.get(v, 0), others.get((v, after.term), 0)) >= index
+            )
 
-        # Leaving a joint configuration follows its commit in the same step, and is in force at once: the rest
-        # may be counted by what was its target.
-        left = node.state.configuration == before.configuration.target and has(
-            before.configuration, before.entry
-        )
-        counted = has(before.configuration, after.commit) or (
-            left and has(node.state.configuration, after.commit)
-        )
+        # The leader leaves a joint configuration in the same step that commits it, and its target is in force
+        # at once: the remaining entries may be counted by the target.
+        left = state.configuration == before.configuration.target and has(before.configuration, before.entry)
+        counted = has(before.configuration, after.commit) or (left and has(state.configuration, after.commit))
         invariant(counted, "a commit has its majorities")
 
-    def _check_change(self, node: Raft) -> None:
-        """One change at a time, none before a commit of this term, and voters change by a joint one only."""
-        before, now = self._in_force[node.state.id], node.state.configuration
-        if node.state.configuration_index == before.entry:
+    def _check_change(self, state: ReplicaState) -> None:
+        """One change at a time, none before a commit of this term; voters change by a joint one only."""
+        before, now = self._in_force[state.id], state.configuration
+        if state.configuration_index == before.entry:
             return
-        invariant(before.entry <= node.state.commit, "one configuration change is in flight")
-        invariant(node.state.leads_with_commit, "no change before this term has committed an entry")
+        invariant(before.entry <= state.commit, "one configuration change is in flight")
+        invariant(state.leads_with_commit, "no change before this term has committed an entry")
         old = before.configuration
         if old.target is not None:
             invariant(now == old.target, "a joint configuration is left for its target")
@@ -296,24 +302,24 @@ class ClusterChecker:
         else:
             invariant(now.voters == old.voters, "voters change by a joint configuration")
 
-    def _check_restored(self, node: Raft, base: Base) -> None:
-        """A received state is that of a committed index; what was applied up to there counts as given out."""
+    def _check_restored(self, state: ReplicaState, base: Base) -> None:
+        """A snapshot is of a committed index; the entries up to there count as given out."""
         invariant(self._committed.setdefault(base.index, base.term) == base.term, "a snapshot is committed")
         self._membership.check_base(base)
-        self._applied[node.state.id] = max(base.index, self._applied.get(node.state.id, 0))
+        self._applied[state.id] = max(base.index, self._applied.get(state.id, 0))
 
-    def _check_entries(self, node: Raft, persist: Persist) -> None:
-        """Log matching: where index and term agree, so do the entry and, by induction, all before it."""
+    def _check_entries(self, state: ReplicaState, persist: Persist) -> None:
+        """Log matching: equal index and term mean an equal entry and, by induction, equal ones before it."""
         for entry in persist.entries:
-            if entry.index <= node.state.log.base.index:
+            if entry.index <= state.log.base.index:
                 continue
-            found = _Known(entry, node.state.term_at(entry.index - 1))
+            found = _Known(entry, state.term_at(entry.index - 1))
             known = self._entries.setdefault((entry.index, entry.term), found)
             invariant(known == found, "log matching")
 
-    def _check_truncated(self, node: Raft, persist: Persist) -> None:
-        """A configuration goes with its entry (RD 4.1), unless that is written anew or is in a new base."""
-        index, first = node.state.configuration_index, persist.truncate_from
-        if first is not None and index >= max(first, node.state.log.base.index + 1):
+    def _check_truncated(self, state: ReplicaState, persist: Persist) -> None:
+        """A truncated configuration is in force only if its entry is written anew or in the base (RD 4.1)."""
+        index, first = state.configuration_index, persist.truncate_from
+        if first is not None and index >= max(first, state.log.base.index + 1):
             written = {e.index for e in persist.entries if e.kind == EntryKind.CONFIGURATION}
             invariant(index in written, "a configuration is in force that was truncated")

@@ -1,4 +1,4 @@
-"""What the core is given from outside: settings, the restored log, dice, a wall clock and an observer."""
+"""What consensus gets from outside: settings, the restored log, dice, a wall clock and an observer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,32 +7,32 @@ from typing import Protocol
 from kraft.raft.membership.configuration import START, Base, Configuration
 from kraft.raft.messages import Entry, HardState
 
-Jitter = Callable[[int], int]  # jitter(n) -> 0 <= value < n; dice are arguments
-WallClock = Callable[[], int]  # Unix time in milliseconds; only ever put into messages
+Jitter = Callable[[int], int]  # jitter(n) returns a random number from 0 to n - 1
+WallClock = Callable[[], int]  # Unix time in ms; used in messages only, never in a decision
 
 
 @dataclass(frozen=True, slots=True)
 class RaftSettings:
     """Times are in ticks of the host, sizes in bytes of entry data."""
 
-    election_ticks: int  # a follower campaigns after election_ticks + jitter(election_ticks) silent ticks
+    election_ticks: int  # a follower campaigns after election_ticks + jitter(election_ticks) ticks of silence
     heartbeat_ticks: int
     message_bytes: int = 1 << 20  # entries of one Append
-    inflight_messages: int = 64  # unanswered Appends with entries per follower
+    inflight_messages: int = 64  # unanswered Appends with entries, for each follower
     inflight_bytes: int = 16 << 20
-    uncommitted_bytes: int = 64 << 20  # a leader's log beyond its commit index
+    uncommitted_bytes: int = 64 << 20  # a leader's entries after its commit index
     tail_bytes: int = 32 << 20  # applied entries kept in memory for followers
-    leases: bool = False  # readers rely on nobody voting within election_ticks of hearing the leader
+    leases: bool = False  # readers rely on no node voting within election_ticks of hearing a leader
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """One group as read from stable storage.
+    """One replica as read from stable storage.
 
-    The log begins behind `base`. `terms` are (first index, term) runs of the whole log, ascending; `tail`
-    holds contiguous entries up to `last_index` and reaches back at least to `commit + 1`; `configurations`
-    are all configuration entries in the log, ascending. `commit` is the highest commit index known to be
-    recorded, at least `base.index`. `last_stamp` is that of the last entry, or of the base.
+    The log begins after `base`. `terms` are the (first index, term) runs of the whole log, ascending. `tail`
+    holds contiguous entries up to `last_index`, and reaches back at least to `commit + 1`. `configurations`
+    are the index and value of all configuration entries in the log, ascending. `commit` is the highest commit
+    index on record, at least `base.index`. `last_stamp` is the stamp of the last entry, or of the base.
     """
 
     hard_state: HardState
@@ -46,17 +46,15 @@ class Restored:
 
     @property
     def first_index(self) -> int:
-        """Where the log begins."""
+        """The index of the first entry that the log may hold."""
         return self.base.index + 1
 
 
 class RaftObserver(Protocol):
-    """What the core tells of itself; implementations must not raise and must not call back."""
+    """Hears of elections; implementations must not raise, and must not call back."""
 
     def role_changed(self, group: int, role: str, term: int, leader: str) -> None:
-        """`role` is leader, follower, candidate, precandidate or learner (a follower without a vote);
-        `leader` is empty when unknown.
-        """
+        """Role, term or leader changed: `role` as in `ReplicaState.role`, `leader` empty when unknown."""
 
     def election_ended(self, group: int, kind: str, outcome: str) -> None:
-        """`kind` is prevote, vote or transfer; `outcome` is won, lost or timeout."""
+        """An election ended: `kind` is prevote, vote or transfer; `outcome` is won, lost or timeout."""

@@ -1,10 +1,13 @@
-"""How far one follower's log is known to match, and how much more may be sent to it unanswered.
+"""How far the log of one follower is known to match, and how much more may be sent to it unanswered.
 
-In `probe` the leader looks for the place where the logs meet: one message at a time, `next` stays put.
-In `replicate` the logs are known to meet: messages are pipelined, `next` runs ahead of the answers, and the
-window bounds what is in flight by messages and bytes. Anything lost leads back to `probe` from `match`, which
-also empties the window, so nothing can leak from it. In `snapshot` the entries that the follower lacks are
-not in the log any more: nothing is sent to it until it has a copy of the state machine, or that failed.
+A follower is in one of three states:
+
+* `probe`: the leader looks for the place where the logs meet, with one message at a time; `next` stays put.
+* `replicate`: the logs are known to meet. Messages are pipelined, `next` runs ahead of the answers, and a
+  window bounds what is in flight, in messages and in bytes. When anything was lost the follower goes back to
+  `probe` after `match`, and the window is emptied, so that nothing can leak from it.
+* `snapshot`: the entries that the follower lacks are not in the log any more. No entries are sent to it until
+  it has a copy of the state machine, or the copying failed.
 """
 
 from collections import deque
@@ -15,7 +18,7 @@ _LONG_AGO = -(1 << 60)
 
 
 class ProgressState(Enum):
-    """The ways to send."""
+    """The way in which entries are sent."""
 
     PROBE = "probe"
     REPLICATE = "replicate"
@@ -24,10 +27,11 @@ class ProgressState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FollowerStatus:
-    """A leader's view of one follower; `silent_ticks` since it answered.
+    """A leader's view of one follower, for the host.
 
-    `state` is probe, replicate or snapshot (it waits for a copy of the state machine). `declines`: it would
-    not take over leadership.
+    `match` and `next` are as in `Progress`, `inflight` is the number of unanswered messages with entries.
+    `state` is probe, replicate or snapshot. `silent_ticks` have passed since it answered. `declines`: it
+    would not take over leadership.
     """
 
     peer: str
@@ -42,10 +46,10 @@ class FollowerStatus:
 class Progress:
     """One follower as its leader sees it; times are tick counts of the leader's node.
 
-    `match` is known to be durable there, `next` is what to send next. `round` is the newest read round it
-    answered, `contact` when it last answered. `told` is the highest commit index it was sent; `owed` is one
-    that readers wait for and it could not be told yet (0 for none). `fetching`: older entries are being read.
-    `declines`: it says that it would not lead.
+    The log up to `match` is known to be durable there, and `next` is the entry to send next. `round` is the
+    newest read round it has answered, `contact` the tick of its last answer. `commit_sent` is the highest
+    commit index that was sent to it; readers there wait for `commit_wanted` (0 for none), which it could not
+    be sent yet. `fetching`: older entries are being read for it. `declines`: it would not lead.
     """
 
     __slots__ = (
@@ -91,7 +95,7 @@ class Progress:
         return len(self._inflight) + self._probing
 
     def status(self, now: int) -> FollowerStatus:
-        """The follower as the host may know it."""
+        """The follower at tick `now`, for the host."""
         return FollowerStatus(
             self.peer,
             self.match,
@@ -109,7 +113,7 @@ class Progress:
 
     @property
     def may_send(self) -> bool:
-        """Whether one more message with entries may leave; a message may overshoot the bound in bytes."""
+        """Whether one more message with entries may leave; it may overshoot the bound in bytes."""
         if self.fetching or self.state is ProgressState.SNAPSHOT:
             return False
         if self.state is ProgressState.PROBE:
@@ -117,7 +121,7 @@ class Progress:
         return len(self._inflight) < self._max_messages and self._inflight_bytes < self._max_bytes
 
     def sent(self, last_index: int, size: int, now: int) -> None:
-        """A message with entries up to `last_index` left."""
+        """Note a message with entries up to `last_index`, of `size` bytes."""
         if self.state is ProgressState.PROBE:
             self._probing = True
             self._waiting_since = now
@@ -129,7 +133,7 @@ class Progress:
         self.next = last_index + 1
 
     def accepted(self, index: int, now: int) -> bool:
-        """The follower holds everything up to `index` durably. True when that is news."""
+        """The follower holds everything up to `index` durably. Returns whether that is news."""
         news = index > self.match
         if news:
             self.match = index
@@ -149,7 +153,7 @@ class Progress:
         return news
 
     def rejected(self, index: int, hint: int, now: int) -> bool:
-        """The follower does not match at `index`, perhaps at `hint`. True when there is something to send."""
+        """The follower does not match at `index`, perhaps at `hint`. Returns whether to send again."""
         if index <= self.match or self.state is ProgressState.SNAPSHOT:
             return False  # an old answer
         if self.state is ProgressState.REPLICATE:
@@ -163,40 +167,40 @@ class Progress:
         return True
 
     def probe(self) -> None:
-        """Something may have been lost: start again behind `match`, or repeat the probe that runs."""
+        """Something may have been lost: start again after `match`, or repeat the present probe."""
         if self.state is ProgressState.REPLICATE:
             self.next = self.match + 1
         self.state = ProgressState.PROBE
         self._forget()
 
     def complete(self, last_index: int) -> None:
-        """It answers; if it holds everything up to `last_index`, there is nothing to probe for, or with."""
+        """The follower answers. If it holds everything up to `last_index`, there is nothing to probe with."""
         if self.state is ProgressState.PROBE and self.match == last_index:
             self.state = ProgressState.REPLICATE
             self.next = last_index + 1
             self._forget()
 
     def _forget(self) -> None:
-        """Nothing is expected to be answered any more."""
+        """Expect no answers any more."""
         self._inflight.clear()
         self._inflight_bytes = 0
         self._probing = False
 
     def disconnected(self) -> None:
-        """The link is down: hold everything back until the follower is heard again."""
+        """The link is down: send no entries until the follower is heard again."""
         if self.state is ProgressState.SNAPSHOT:
-            return  # nothing is sent anyway, and the copy goes on over the next link
+            return  # no entries are sent anyway, and the copying goes on over the next link
         self.probe()
         self._probing = True
         self._waiting_since = _LONG_AGO
 
     def snapshot(self) -> None:
-        """The entry at `next` is not in the log any more: send nothing but heartbeats."""
+        """The entry at `next` is not in the log any more: send no entries."""
         self.state = ProgressState.SNAPSHOT
         self._forget()
 
     def snapshot_ended(self, first_index: int) -> None:
-        """The copy was made, or failed: see by a probe, at the start of the log if need be."""
+        """The copying ended, successfully or not: probe, at `first_index` of the log if need be."""
         if self.state is ProgressState.SNAPSHOT:
             self.state = ProgressState.PROBE
             self.next = max(self.match + 1, first_index)

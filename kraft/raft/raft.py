@@ -1,7 +1,8 @@
-"""One group's consensus on one node: inputs are methods, effects come out of `take_ready`.
+"""Consensus of one group on one node: inputs are methods, effects come out of `take_ready`.
 
-This module applies the term rules (RP 5.1), and it alone changes the role: while it deals with an input, a
-role may ask for another one by `ReplicaState.role_change`, and gets it when its method has returned.
+This module applies the term rules (RP 5.1), and it alone changes the role. While a role deals with an input
+it may ask for another role by `ReplicaState.role_change`, and gets it when its method has returned. See
+docs/design/consensus.md for the protocol as a whole.
 """
 
 from collections.abc import Sequence
@@ -33,13 +34,13 @@ from kraft.raft.state import CANDIDATE, FOLLOWER, LEADER, PRECANDIDATE, ReplicaS
 
 
 class Raft:
-    """One replica. Not thread-safe, never calls back into its host, raises `InvariantViolation` to stop.
+    """One replica. It is not thread-safe and never calls back into its host.
 
-    After any sequence of inputs the host calls `take_ready` and carries the result out. `state` is there to
-    be read.
+    After any sequence of inputs the host calls `take_ready` and carries the result out. It reads `state`, and
+    changes nothing there. Any method may raise `InvariantViolation`; then the group must stop.
 
-    `incarnation` is this node's own: by it the node tells itself from another member under the same id. The
-    empty one makes no difference between them, and will do where ids never return.
+    By its `incarnation` the node knows itself from another member under the same id. An empty incarnation
+    makes no such difference, which is enough where ids never return.
     """
 
     __slots__ = ("_follower", "_role", "state")
@@ -47,7 +48,7 @@ class Raft:
     def __init__(
         self,
         *,
-        id: str,  # noqa: A002 - the word for it everywhere
+        id: str,  # noqa: A002 - it is called so everywhere
         group: int,
         settings: RaftSettings,
         restored: Restored,
@@ -109,10 +110,10 @@ class Raft:
             self._change_role()
 
     def _settle_term(self, sender: str, message: Message) -> bool:
-        """Enter the term of `message` if it is newer (RP 5.1); False when there is nothing more to do.
+        """Enter the term of `message` if it is newer (RP 5.1). Returns whether the message counts.
 
-        A prevote, and a reply that grants it, are about a term that nobody has entered yet. The term of a
-        refusal is the voter's own: without adopting it this node could never win.
+        A prevote, and the grant of one, carry a term that nobody has entered yet. A refusal carries the
+        voter's own term: without adopting it this node could never win.
         """
         state = self.state
         newer = message.term > state.term
@@ -130,7 +131,7 @@ class Raft:
         return True
 
     def _answer_stale(self, sender: str, message: Message) -> None:
-        """Let a stale leader or candidate know the present term. Nothing is promised by that."""
+        """Inform a stale leader or candidate of the present term, which promises nothing."""
         state = self.state
         match message:
             case Append():
@@ -142,14 +143,14 @@ class Raft:
                 state.effects.send(sender, VoteReply(state.term, False, state.wall_clock()))
 
     def persisted(self, sequence: int) -> None:
-        """The write of that `Persist`, and every one before it, is durable."""
+        """The `Persist` with this sequence, and every one before it, is durable."""
         self.state.persisted(sequence)
         self._role.persisted()
         if self.state.role_change is not None:
             self._change_role()
 
     def take_ready(self) -> Ready | None:
-        """What to carry out now, None for nothing. The entries of `apply` count as applied."""
+        """The effects to carry out now, None for none. The entries in `apply` count as applied now."""
         state = self.state
         if state.effects.replicating:
             state.effects.replicating = False
@@ -160,7 +161,7 @@ class Raft:
     # Requests of the host to a leader
 
     def propose(self, kind: EntryKind, stamp: int, data: bytes) -> tuple[int, int]:
-        """Append an entry to the leader's log: its (index, term).
+        """Append an entry to the leader's log. Returns its (index, term).
 
         `stamp` in Unix ms is at least that of the last entry. Raises `NotLeading`, or `LogFull` when the
         uncommitted log has no room; one entry of any size is taken when nothing is uncommitted. While
@@ -171,50 +172,50 @@ class Raft:
     def read(self, ctx: int, floor: int = 0) -> None:
         """Start a read round; `ctx` comes back in `Ready.reads`, or in `Ready.reads_failed` on step-down.
 
-        The index it comes with is at least `floor`, and is given out only after this term has committed its
-        no-op. Raises `NotLeading`.
+        The index that comes with it is at least `floor`. It comes after this term has committed its no-op.
+        Raises `NotLeading`.
         """
         self._role.read(ctx, floor)
 
     def reconfigure(self, target: Configuration) -> tuple[int, int]:
-        """Begin to change the configuration to `target`: (index, term) of the first entry of that change.
+        """Begin to change the configuration to `target`. Returns the (index, term) of its first entry.
 
-        Where the voters stay the same members, that entry is the target; else it is joint, and the entry with
-        the target follows by itself when it is committed. Raises `NotLeading`, or `ChangeRefused`: another
-        change is not complete, this term has committed nothing, leadership is being transferred, or the
-        target is no configuration to go to.
+        If the voters stay the same members, that entry carries the target. Else it carries a joint
+        configuration, and once it is committed the leader appends the entry with the target by itself. Raises
+        `NotLeading`, or `ChangeRefused`: another change is not complete, this term has committed nothing,
+        leadership is being transferred, or `target` cannot follow the present configuration.
         """
         return self._role.reconfigure(target)
 
     def transfer(self, to: str) -> None:
-        """Transfer leadership to the voter `to` within an election timeout; after that, lead on.
+        """Transfer leadership to the voter `to`; if that takes more than an election timeout, lead on.
 
-        Raises `NotLeading`, or `TransferRefused`: no voter, this node itself, or another transfer under way.
+        Raises `NotLeading`, or `TransferRefused`: `to` is no voter, or this node, or another transfer runs.
         """
         self._role.transfer(to)
 
     def progress(self) -> tuple[FollowerStatus, ...]:
-        """A leader's followers in the order of their ids; else empty."""
+        """The followers in the order of their ids, if this node leads; else nothing."""
         return self._role.progress()
 
     def fetched(self, peer: str, entries: Sequence[Entry]) -> None:
-        """The answer to a `Fetch` for `peer`: contiguous from its first index, or none: cut off meanwhile."""
+        """Answer a `Fetch` for `peer`: contiguous entries from its first index, or none if they were cut."""
         self._role.fetched(peer, entries)
 
     def snapshot_ended(self, peer: str) -> None:
-        """The copying to a peer named in `Ready.snapshots` ended, well or not: it may be named again."""
+        """The copying to a peer in `Ready.snapshots` ended, successfully or not; it may be named again."""
         self._role.snapshot_ended(peer)
 
     def unreachable(self, peer: str) -> None:
-        """The link to `peer` is down: a leader sends it no entries until it is heard again."""
+        """The link to `peer` is down: a leader sends it no entries until it hears from it."""
         self._role.unreachable(peer)
 
     # Elections
 
     def campaign(self) -> None:
-        """Ask for prevotes now. Nothing happens where this node may not, or need not, be elected.
+        """Ask for prevotes now. Nothing happens if this node may not, or need not, be elected.
 
-        With leases that is so until an election timeout has passed since a leader was heard.
+        With leases it may not until an election timeout has passed since it heard a leader.
         """
         state = self.state
         free = state.following or state.role == PRECANDIDATE
@@ -223,26 +224,26 @@ class Raft:
             self._change_role()
 
     def leader_lost(self, peer: str) -> None:
-        """`peer` closed its link: if it led, it is not heard any more, and votes need not be refused.
+        """`peer` closed its link: if it led, forget it, so that this node may vote at once.
 
-        With leases they are: another process may have the lease, or the same one without its links.
+        With leases nothing happens: the lease may still be in use, by the same process without its links.
         """
         state = self.state
         if peer and state.leader == peer and peer != state.id and not state.settings.leases:
             self._become_follower(state.term, "")
 
     def suspend(self) -> None:
-        """The disk is full: no vote, no campaign, nothing new taken; a leader steps down."""
+        """The disk is full: vote for nobody, do not campaign, take no entries; a leader steps down."""
         self.state.suspended = True
         if not self.state.following:
             self._become_follower(self.state.term, "")
 
     def resume(self) -> None:
-        """There is room on the disk again."""
+        """The disk has room again."""
         self.state.suspended = False
 
     def drain(self, on: bool) -> None:
-        """While `on` never campaign, not even on the leader's request. A leader goes on leading."""
+        """While `on`, never campaign, not even on the leader's request. A leader goes on leading."""
         self.state.draining = on
         if on and self.state.role in (PRECANDIDATE, CANDIDATE):
             self._become_follower(self.state.term, "")
@@ -252,16 +253,16 @@ class Raft:
     def compact(self, index: int) -> None:
         """Drop the entries up to `index`, at most `applied`; the next `Persist` carries the new base.
 
-        Nothing happens when they are gone already. Any number may go at once; the disk prefers few.
+        Nothing happens if they are gone already. Any number may go at once; the disk prefers few.
         """
         snapshots.compact(self.state, index)
 
     def install(self, base: Base, state_file: int) -> bool:
-        """Put a received copy, durable in state file `state_file`, in the place of the log up to `base`.
+        """Replace the log up to `base` by a received snapshot, which is durable in file `state_file`.
 
-        False when `base` is committed here already, as it always is on a leader: nothing happens. Else the
-        next `Ready` has `restored`, and a `persist` with base and state; the leader gets an acknowledgement
-        when that is durable. Entries after a matching base stay.
+        Returns False, and changes nothing, if `base` is committed here already, as it always is on a leader.
+        Else the next `Ready` has `restored`, and a `persist` with base and state; the leader gets an
+        acknowledgement when that is durable. Entries after a matching base stay.
         """
         state = self.state
         if base.index <= state.commit or state.leader == state.id:
@@ -272,25 +273,25 @@ class Raft:
         return True
 
     def reseed(self, base: Base, state_file: int) -> None:
-        """Exchange only the state file for `state_file`, a copy at `base` from within the committed log.
+        """Replace only the state, by the copy at `base`, within the committed log, in file `state_file`.
 
-        The next `Ready` has `restored`, and a `persist` with the state; what `apply` gave out stays given
-        out, so the host itself reads the entries from `base` to `applied` again.
+        The next `Ready` has `restored`, and a `persist` with the state. Entries up to `applied` are not given
+        out again: the host itself reads those after `base`.
         """
         snapshots.reseed(self.state, base, state_file)
 
     # Roles
 
     def _hear_leader(self, sender: str) -> None:
-        """A leader of this term has won the election in which this node campaigns."""
+        """Give way to a leader of this term: it has won the election in which this node campaigns."""
         if self.state.role in (PRECANDIDATE, CANDIDATE):
             self._become_follower(self.state.term, sender)
 
     def _become_follower(self, term: int, leader: str) -> None:
-        """Follow `leader`, or nobody yet when empty, in `term`.
+        """Follow `leader`, or nobody yet if it is empty, in `term`.
 
-        A mere change of term leaves a follower's clock running: else a node that cannot win could keep
-        others from trying.
+        A mere change of term leaves a follower's timer running. Else a node that cannot win an election could
+        keep the others from trying.
         """
         state = self.state
         if self._role is not self._follower:
@@ -304,7 +305,7 @@ class Raft:
         state.report()
 
     def _change_role(self) -> None:
-        """Give the role what it asks for; a new role may ask at once, as a group of one voter shows."""
+        """Carry out the change that the role asks for; a new role may ask at once, as with a single voter."""
         state = self.state
         while (change := state.role_change) is not None:
             state.role_change = None
@@ -318,7 +319,7 @@ class Raft:
                 self._role.start()
 
     def _enter_role(self, change: RoleChange) -> Role:
-        """The campaign or leadership to begin, with term, vote, leader and timer as it needs them."""
+        """Set term, vote, leader and timer for a campaign or leadership, and make its object."""
         state = self.state
         if change.role == LEADER:
             state.leader = state.id

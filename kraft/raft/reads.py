@@ -1,7 +1,7 @@
 """Reads that wait for proof that their leader still led after they began (RD 6.4).
 
-Each read opens a round with a number the leader makes; a quorum that answered this round, or a later one,
-proves leadership for it. Numbers are compared only within one term: a new leader starts with none waiting.
+Each read opens a round, numbered by the leader. A quorum that has answered this round, or a later one, proves
+leadership for the read. Numbers are compared only within one term: a new leader starts with an empty queue.
 """
 
 from collections import deque
@@ -10,7 +10,10 @@ from kraft.raft.ready import ReadState
 
 
 class ReadQueue:
-    """Waiting reads in the order of their rounds. Its host bounds it: all reads of a turn share one `ctx`."""
+    """Waiting reads in the order of their rounds.
+
+    The host bounds their number: all client reads of one turn share one `ctx`.
+    """
 
     __slots__ = ("_waiting",)
 
@@ -21,18 +24,18 @@ class ReadQueue:
         return len(self._waiting)
 
     def add(self, round_: int, read: ReadState) -> None:
-        """`read` began with `round_`, which no message carried before."""
+        """Add `read`, which began `round_`: a number that no message carried before."""
         self._waiting.append((round_, read))
 
     def release(self, confirmed: int) -> list[ReadState]:
-        """Take out the reads of all rounds up to `confirmed`."""
+        """Remove and return the reads of all rounds up to `confirmed`."""
         released = []
         while self._waiting and self._waiting[0][0] <= confirmed:
             released.append(self._waiting.popleft()[1])
         return released
 
     def fail(self) -> list[int]:
-        """Take out everything: the `ctx` of each."""
+        """Remove all reads, and return the `ctx` of each."""
         failed = [read.ctx for _, read in self._waiting]
         self._waiting.clear()
         return failed

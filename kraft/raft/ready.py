@@ -1,8 +1,8 @@
-"""`Ready`: what the core asks its host to do, with the order of effects in the types (style of etcd's raft).
+"""`Ready`: what consensus asks its host to do, with the order of effects in the types (as in etcd's raft).
 
-The order: `send_now` at once; then `persist`; `send_after_persist` only when that write, and every earlier
-one of the group, is durable. `apply` waits for no later persist: it only ever holds entries that are
-committed and already durable here. Answering before the disk has the data has no spelling.
+The host sends `send_now` at once and begins the write `persist`. It sends `send_after_persist` only after
+that write, and every earlier one of the group, is durable. It may apply `apply` at any time: these entries
+are committed, and durable here already. There is no way to express "reply before the data is durable".
 """
 
 import msgspec
@@ -12,21 +12,27 @@ from kraft.raft.messages import Entry, HardState, Message
 
 
 class Outgoing(msgspec.Struct, frozen=True, gc=False):
-    """A message for one peer."""
+    """A message for the peer `to`."""
 
     to: str
     message: Message
 
 
 class Persist(msgspec.Struct, frozen=True, gc=False):
-    """One write of a group; writes become durable in the order of `sequence`.
+    """One write of a group, in one transaction; writes become durable in the order of `sequence`.
 
-    When `truncate_from` is set, rows at and above it are deleted first. When `base` is set, rows up to its
-    index are deleted and it is kept in their place: the log begins behind it; where no row is left the next
-    entry follows the base. `entries` then follow contiguously. `state` is the number of the state file that
-    is the group's from now on: a received snapshot, switched in by the very transaction that moves the log.
-    `commit` is the commit index known now: kept beside the entries so that a restart can replay early.
-    An empty write is legal: it only orders `send_after_persist` behind earlier writes.
+    The disk carries it out in this order:
+
+    * `truncate_from`, if set: delete the rows at and above that index.
+    * `base`, if set: delete the rows up to its index and keep the base in their place. The log begins after
+      it; if no row is left, the next entry follows the base.
+    * `entries`: append them; they are contiguous.
+    * `state`, if set: the state file of this number is the group's from now on. It is a received snapshot,
+      and the transaction that moves the log switches to it.
+
+    `commit` is the commit index known now. It is kept beside the entries, so that a restart can replay them
+    before it hears from a leader. A write may be empty: then it only delays `send_after_persist` until the
+    earlier writes are durable.
     """
 
     sequence: int
@@ -39,14 +45,17 @@ class Persist(msgspec.Struct, frozen=True, gc=False):
 
 
 class ReadState(msgspec.Struct, frozen=True, gc=False):
-    """The read `ctx` may be answered once `index` is applied (RD 6.4)."""
+    """The read `ctx` may be answered when `index` is applied (RD 6.4)."""
 
     ctx: int
     index: int
 
 
 class Fetch(msgspec.Struct, frozen=True, gc=False):
-    """Entries below the in-memory tail are needed for `peer`; answer with `Raft.fetched`."""
+    """`peer` needs entries from before the tail in memory: read them from disk and call `Raft.fetched`.
+
+    At least one, from `first` up to `last`, as many as fit `max_bytes`.
+    """
 
     peer: str
     first: int
@@ -55,12 +64,15 @@ class Fetch(msgspec.Struct, frozen=True, gc=False):
 
 
 class Ready(msgspec.Struct, frozen=True, gc=False):
-    """Effects of everything stepped since the last one.
+    """The effects of all inputs since the last `Ready`.
 
-    `snapshots` are followers whose next entry is not in the leader's log any more: offer them a copy of the
-    state machine. Each is named once; `Raft.snapshot_ended` lets it be named again. `restored`: the snapshot
-    given to `Raft.install` has taken the place of the log up to its base; everything applied before, and
-    everything in `apply` of earlier Readys up to its index, is void. It counts once `persist` is durable.
+    `reads` may be answered when their index is applied; `reads_failed` are the `ctx` of reads that will not
+    be proven. `snapshots` are the followers whose next entry is not in the leader's log any more: offer them
+    a copy of the state machine. Each is named once; `Raft.snapshot_ended` lets it be named again.
+
+    `restored`: the snapshot given to `Raft.install` has replaced the log up to this base. All that was
+    applied before is void, as are the entries up to its index in earlier Readys. It counts when `persist` is
+    durable.
     """
 
     send_now: tuple[Outgoing, ...] = ()

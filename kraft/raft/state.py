@@ -1,4 +1,4 @@
-"""What one replica knows: its log, term, vote and role, and what follows from the configuration in force.
+"""The state of one replica: its log, term, vote and role, and what follows from its configuration.
 
 The roles read and change a `ReplicaState`. The host reads the one of `Raft.state` and changes nothing in it.
 A role never replaces itself: it asks for a `RoleChange`, and `Raft` carries that out.
@@ -28,10 +28,10 @@ NEVER = 1 << 63  # an index that no log reaches
 
 
 class RoleChange(msgspec.Struct, frozen=True):
-    """The role that this node is to take: FOLLOWER (of nobody yet), PRECANDIDATE, CANDIDATE or LEADER.
+    """The role to take: FOLLOWER (of nobody yet), PRECANDIDATE, CANDIDATE or LEADER.
 
-    `transfer`: a candidate was told to campaign by the leader (RD 3.10). `vote_clocks` are the wall clocks,
-    in Unix ms, that came with the votes for a leader, its own included.
+    `transfer`: a candidate campaigns on the leader's request (RD 3.10). `vote_clocks` are the wall clocks, in
+    Unix ms, that came with the votes for a leader, its own included.
     """
 
     role: str
@@ -97,7 +97,7 @@ class ReplicaState:
     def __init__(
         self,
         *,
-        id: str,  # noqa: A002 - the word for it everywhere
+        id: str,  # noqa: A002 - it is called so everywhere
         group: int,
         settings: RaftSettings,
         restored: Restored,
@@ -191,7 +191,7 @@ class ReplicaState:
         Its configuration is the one in force at `index`: later ones may never be committed. The stamp is
         exact while the entry is in memory, else it may be a later one.
         """
-        invariant(self.log.base.index <= index <= self.applied, "a copy is made of what is applied")
+        invariant(self.log.base.index <= index <= self.applied, "a copy contains applied entries only")
         return self.log.base_at(index)
 
     # Changes that roles make

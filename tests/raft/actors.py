@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
-from kraft.raft.invariants import ClusterChecker
+from kraft.raft.invariants import InvariantChecker
 from kraft.raft.membership.configuration import Configuration
 from kraft.raft.messages import Message
 from kraft.raft.ports import RaftSettings, Restored
@@ -29,7 +29,7 @@ class Wire(NamedTuple):
 class Stage(Protocol):
     """What an actor plays on."""
 
-    checker: ClusterChecker
+    checker: InvariantChecker
 
     def say(self, text: str) -> None:
         """Add a line to the trace."""

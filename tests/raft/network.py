@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from kraft.raft.invariants import ClusterChecker
+from kraft.raft.invariants import InvariantChecker
 from kraft.raft.membership.configuration import Base, Configuration, Member, decode
 from kraft.raft.messages import (
     Entry,
@@ -272,7 +272,7 @@ class Cluster:
         """`spare` nodes are there, and not in the configuration."""
         names = tuple(f"K{i + 1}" for i in range(size))
         first = bootstrap(configuration(*names, learners=learners))
-        self.checker = ClusterChecker()
+        self.checker = InvariantChecker()
         self.peers = {n: Peer(self, n, (restored or {}).get(n, first), settings) for n in names + learners}
         self.peers |= {n: Peer(self, n, EMPTY, settings) for n in spare}
         self.auto_snapshots = True

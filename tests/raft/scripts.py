@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from kraft.raft.errors import ChangeRefused, NotLeading, TransferRefused
-from kraft.raft.invariants import ClusterChecker
+from kraft.raft.invariants import InvariantChecker
 from kraft.raft.messages import Append, Entry, EntryKind, HardState
 from kraft.raft.ports import RaftSettings
 from kraft.raft.raft import Raft
@@ -78,7 +78,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.actors: dict[str, Actor] = {}
-        self.checker = ClusterChecker()
+        self.checker = InvariantChecker()
         self.wires: list[Wire] = []
         self.held: set[tuple[str, str]] = set()
         self.cut: set[tuple[str, str]] = set()

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from kraft.raft.errors import InvariantViolation
-from kraft.raft.invariants import ClusterChecker, View, check_node, check_state
+from kraft.raft.invariants import InvariantChecker, ReplicaView, check_node, check_state
 from kraft.raft.leader import Leader
 from kraft.raft.membership import joint
 from kraft.raft.membership.configuration import Base
@@ -23,7 +23,7 @@ from kraft.raft.state import ReplicaState
 from tests.raft.network import Cluster, bootstrap, configuration, lone, lone_leader, with_log
 
 BASE = bootstrap(configuration("K1", "K2", "K3"))
-GOOD = View("follower", 3, "K1", "K1", 5, 5, 7, 8)
+GOOD = ReplicaView("follower", 3, "K1", "K1", 5, 5, 7, 8)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_leader_that_shortens_its_log_is_caught():
 
 
 def test_two_leaders_of_one_term_are_caught():
-    checker = ClusterChecker(sees_all=False)
+    checker = InvariantChecker(sees_all=False)
     checker.step(lone_leader(2, term=5).node)
     with pytest.raises(InvariantViolation, match="election safety"):
         checker.step(lone_leader(2, term=5, name="K3").node)
@@ -77,7 +77,7 @@ def test_two_leaders_of_one_term_are_caught():
 
 @pytest.mark.parametrize(("committed", "reason"), [((2, 3), "completeness"), ((2, 2, 2, 2), "too short")])
 def test_a_leader_without_a_committed_entry_is_caught(committed, reason):
-    checker = ClusterChecker(sees_all=False)
+    checker = InvariantChecker(sees_all=False)
     checker.step(lone(with_log(BASE, 4, *committed, commit=len(committed) + 1)).node)
     leader = lone_leader(2, 2, term=5)
     with pytest.raises(InvariantViolation, match=reason):
@@ -86,7 +86,7 @@ def test_a_leader_without_a_committed_entry_is_caught(committed, reason):
 
 def test_a_leader_that_learns_of_its_election_late_need_not_have_what_later_ones_committed():
     """Its votes were given before (found by simulation, with a paused node)."""
-    checker = ClusterChecker(sees_all=False)
+    checker = InvariantChecker(sees_all=False)
     checker.step(lone(with_log(BASE, 6, 2, 6, commit=3), "K3").node)
     checker.step(lone_leader(2, term=5).node)
 
@@ -101,7 +101,7 @@ def test_a_leader_that_commits_an_older_entry_by_counting_is_caught():
 
 
 def test_a_committed_entry_that_differs_between_nodes_is_caught():
-    checker = ClusterChecker(sees_all=False)
+    checker = InvariantChecker(sees_all=False)
     checker.step(lone(with_log(BASE, 4, 2, commit=2), "K2").node)
     with pytest.raises(InvariantViolation, match="never change"):
         checker.step(lone(with_log(BASE, 4, 3, commit=2), "K3").node)
@@ -112,7 +112,7 @@ def command(index, term, data):
 
 
 def test_different_entries_applied_at_one_index_are_caught():
-    checker = ClusterChecker(sees_all=False)
+    checker = InvariantChecker(sees_all=False)
     checker.ready(lone(with_log(BASE, 4, 2), "K2").node, Ready(apply=(command(2, 2, b"a"),)))
     with pytest.raises(InvariantViolation, match="state machine"):
         checker.ready(lone(with_log(BASE, 4, 2), "K3").node, Ready(apply=(command(2, 2, b"b"),)))
@@ -120,7 +120,7 @@ def test_different_entries_applied_at_one_index_are_caught():
 
 @pytest.mark.parametrize("indices", [(2, 2), (2, 4), (2, 1)])
 def test_entries_applied_twice_or_with_a_gap_are_caught(indices):
-    checker = ClusterChecker(sees_all=False)
+    checker = InvariantChecker(sees_all=False)
     node = lone(with_log(BASE, 4, 2, 2, 2)).node
     with pytest.raises(InvariantViolation, match="in order"):
         checker.ready(node, Ready(apply=tuple(command(i, 2, b"%d" % i) for i in indices)))
@@ -129,25 +129,25 @@ def test_entries_applied_twice_or_with_a_gap_are_caught(indices):
 def test_an_entry_applied_before_the_disk_has_it_is_caught():
     node = lone(with_log(BASE, 4, 2)).node
     with pytest.raises(InvariantViolation, match="durable"):
-        ClusterChecker().ready(node, Ready(apply=(command(3, 2, b"a"),)))
+        InvariantChecker().ready(node, Ready(apply=(command(3, 2, b"a"),)))
 
 
 def test_logs_that_agree_at_an_entry_but_not_in_it_or_before_it_are_caught():
     def write(*entries):
         return Ready(persist=Persist(1, None, None, entries, 1))
 
-    checker = ClusterChecker(sees_all=False)
+    checker = InvariantChecker(sees_all=False)
     checker.ready(lone(with_log(BASE, 4, 2, 4), "K2").node, write(command(3, 4, b"4")))
     with pytest.raises(InvariantViolation, match="log matching"):
         checker.ready(lone(with_log(BASE, 4, 2, 4), "K3").node, write(command(3, 4, b"other")))
-    checker = ClusterChecker(sees_all=False)
+    checker = InvariantChecker(sees_all=False)
     checker.ready(lone(with_log(BASE, 4, 2, 4), "K2").node, write(command(3, 4, b"4")))
     with pytest.raises(InvariantViolation, match="log matching"):
         checker.ready(lone(with_log(BASE, 4, 3, 4), "K3").node, write(command(3, 4, b"4")))
 
 
 def test_two_votes_in_one_term_are_caught_across_a_crash():
-    checker = ClusterChecker(sees_all=False)
+    checker = InvariantChecker(sees_all=False)
     node = lone(with_log(BASE, 3)).node
     checker.sent(node, Outgoing("K1", VoteReply(3, True, 0)))
     checker.restarted(lone(with_log(BASE, 3)).node)
@@ -158,7 +158,7 @@ def test_two_votes_in_one_term_are_caught_across_a_crash():
 
 
 def test_an_acknowledgement_before_the_disk_is_caught():
-    checker = ClusterChecker(sees_all=False)
+    checker = InvariantChecker(sees_all=False)
     node = lone(with_log(BASE, 3, 2)).node
     checker.sent(node, Outgoing("K1", AppendReply(3, 2)))
     checker.sent(node, Outgoing("K1", AppendReply(3, 9, True)))
@@ -168,7 +168,7 @@ def test_an_acknowledgement_before_the_disk_is_caught():
 
 def test_a_round_that_this_leader_did_not_ask_for_is_caught():
     """That of an earlier term, as an example: what it would confirm had not begun."""
-    checker = ClusterChecker()
+    checker = InvariantChecker()
     leader, node = lone_leader(term=4).node, lone(with_log(BASE, 4)).node
     checker.sent(leader, Outgoing("K2", Heartbeat(3, 1, 7, 1)))
     checker.sent(leader, Outgoing("K2", Heartbeat(4, 1, 6, 1)))
@@ -181,9 +181,9 @@ def test_a_round_that_this_leader_did_not_ask_for_is_caught():
 def test_a_configuration_that_outlives_its_entry_is_caught():
     node = lone(with_log(BASE, 3, 2)).node
     assert node.state.configuration_index == 1
-    ClusterChecker().ready(node, Ready(persist=Persist(1, None, 2, (), 1)))
+    InvariantChecker().ready(node, Ready(persist=Persist(1, None, 2, (), 1)))
     with pytest.raises(InvariantViolation, match="truncated"):
-        ClusterChecker().ready(node, Ready(persist=Persist(1, None, 1, (), 0)))
+        InvariantChecker().ready(node, Ready(persist=Persist(1, None, 1, (), 0)))
 
 
 def test_a_configuration_of_a_received_base_outlives_a_truncation_in_the_same_write():
@@ -195,11 +195,11 @@ def test_a_configuration_of_a_received_base_outlives_a_truncation_in_the_same_wr
     assert ready is not None
     assert ready.persist is not None
     persist = replace(ready.persist, truncate_from=2)
-    ClusterChecker(sees_all=False).ready(node, replace(ready, persist=persist))
+    InvariantChecker(sees_all=False).ready(node, replace(ready, persist=persist))
 
 
 def test_a_restart_may_forget_what_no_disk_had():
-    checker = ClusterChecker(sees_all=False)
+    checker = InvariantChecker(sees_all=False)
     restored = with_log(BASE, 3, 2)
     node = lone(restored).node
     checker.step(node)

@@ -169,12 +169,12 @@ def test_the_configuration_is_the_last_one_in_the_log_and_goes_with_its_entry():
     one = Configuration.of_voters((Member("a", "0", "a:1"),))
     two = Configuration.of_voters((Member("a", "0", "a:1"), Member("b", "1", "b:1")))
     log = empty()
-    assert log.configuration.voters == ()
+    assert log.configurations.current.voters == ()
     log.append(entry(1, 1, one.encode(), kind=EntryKind.CONFIGURATION))
     log.append(entry(2, 1, two.encode(), kind=EntryKind.CONFIGURATION))
-    assert log.configuration == two
+    assert log.configurations.current == two
     log.merge(1, [entry(2, 2)], 1)
-    assert log.configuration == one
+    assert log.configurations.current == one
 
 
 def test_a_restored_tail_that_does_not_reach_the_commit_is_refused():

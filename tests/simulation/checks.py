@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from kraft.host.group.group import Group
 from kraft.kv.checkpoint import Checkpoint
-from kraft.raft.invariants import ClusterChecker, decided
+from kraft.raft.invariants import InvariantChecker, decided
 from kraft.raft.membership.configuration import NOBODY, Configuration, decode
 from kraft.raft.messages import (
     Append,
@@ -79,7 +79,7 @@ class Watched(Raft):
 
     __slots__ = ("_checker", "_node")
 
-    def __init__(self, node: Raft, checker: ClusterChecker) -> None:
+    def __init__(self, node: Raft, checker: InvariantChecker) -> None:
         self.state = node.state
         self._node = node
         self._follower = node._follower
@@ -105,7 +105,7 @@ class Checks:
 
     def __init__(self, cluster: "SimulatedCluster") -> None:
         self._cluster = cluster
-        self._checkers = {group: ClusterChecker() for group in range(cluster.group_count)}
+        self._checkers = {group: InvariantChecker() for group in range(cluster.group_count)}
         self._seen: dict[tuple[str, int], tuple[int, ...]] = {}
         # The committed entries from the first on. Every node derives the first entry from the members it
         # forms with: it is committed by definition.

@@ -1,14 +1,14 @@
-"""Which part of the log is on stable storage: a pure account of writes begun, finished and overtaken.
+"""Which part of the log is on stable storage: a pure account of the writes begun and finished.
 
-A write may finish after some of its entries were replaced by those of a newer leader. Its notice must not
-make the replacements look durable (the ABA trap), so a truncation clamps every write still in flight.
+A write may finish after some of its entries were replaced by those of a newer leader. Its completion must not
+make the replacements count as durable (the ABA trap), so a truncation clamps every write still in flight.
 """
 
 from collections import deque
 
 
 class Durability:
-    """`durable` is the highest index of the present log that is on disk; `handed` was given to a write."""
+    """The log is on disk up to `durable`, and was handed to writes up to `handed`."""
 
     __slots__ = ("_sequence", "_truncate_from", "_writes", "durable", "handed")
 
@@ -26,11 +26,11 @@ class Durability:
 
     @property
     def truncating(self) -> bool:
-        """Whether rows handed over earlier wait to be deleted."""
+        """Whether the next write has to delete rows of an earlier one."""
         return self._truncate_from is not None
 
     def truncate(self, index: int) -> None:
-        """The log loses `index` and everything above it."""
+        """The log loses the entries from `index` on."""
         if index > self.handed:
             return
         self._truncate_from = index if self._truncate_from is None else min(index, self._truncate_from)
@@ -39,8 +39,8 @@ class Durability:
         self._writes = deque((sequence, min(last, index - 1)) for sequence, last in self._writes)
 
     def restart(self, base_index: int, kept: int) -> None:
-        """The whole log goes and begins anew behind `base_index`; only up to `kept` the old one was right."""
-        if self.handed > base_index:  # rows up to the base go with it, those above must be named
+        """The log begins anew after `base_index`; of the old one only entries up to `kept` were right."""
+        if self.handed > base_index:  # the base deletes the rows up to it; those after it must be named
             beyond = base_index + 1
             self._truncate_from = beyond if self._truncate_from is None else min(beyond, self._truncate_from)
         self.handed = base_index
@@ -48,11 +48,11 @@ class Durability:
         self._writes = deque((sequence, min(last, kept)) for sequence, last in self._writes)
 
     def skip(self, base_index: int) -> None:
-        """Entries up to `base_index` need not be written any more: the base takes their place."""
+        """Entries up to `base_index` need not be written: the base replaces them."""
         self.handed = max(self.handed, base_index)
 
     def begin(self, last_index: int) -> tuple[int, int | None]:
-        """Start a write of everything up to `last_index`: its sequence, and where it must truncate first."""
+        """Begin a write up to `last_index`: its sequence, and the index from which it truncates first."""
         self._sequence += 1
         truncate_from, self._truncate_from = self._truncate_from, None
         self.handed = last_index
@@ -60,7 +60,7 @@ class Durability:
         return self._sequence, truncate_from
 
     def finish(self, sequence: int) -> None:
-        """The write `sequence` and all before it are on disk; repeated notices change nothing."""
+        """The write `sequence`, and all before it, are on disk; to repeat that changes nothing."""
         writes = self._writes
         while writes and writes[0][0] <= sequence:
             self.durable = max(self.durable, writes.popleft()[1])

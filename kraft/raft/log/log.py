@@ -1,8 +1,8 @@
-"""The replicated log in memory: a tail of entries, the terms of the whole log, and what of it is durable.
+"""The replicated log in memory: a tail of entries, the terms of the whole log, and how much of it is durable.
 
-Entries before `tail_first` live on disk only; a leader has them fetched for a follower that far behind. Of
-those up to the base nothing is left but the base itself. All questions cost O(1) or a binary search, whatever
-the length of the log.
+Entries before `tail_first` are on disk only; a leader has them fetched for a follower that needs them. Of
+entries up to the base only the base is left. Every question costs O(1) or a binary search, whatever the
+length of the log.
 """
 
 from bisect import bisect_left, bisect_right
@@ -13,24 +13,27 @@ from kraft.raft.log.configurations import Configurations
 from kraft.raft.log.durability import Durability
 from kraft.raft.log.terms import TermRuns
 from kraft.raft.membership import configuration
-from kraft.raft.membership.configuration import Base, Configuration
+from kraft.raft.membership.configuration import Base
 from kraft.raft.messages import Entry, EntryKind
 from kraft.raft.ports import Restored
 
-# What an entry costs beyond its data, in memory and roughly on the wire: bounds in bytes must also hold for
-# entries without data.
+# What an entry costs beside its data, in memory and roughly on the wire: bounds in bytes must hold for
+# entries without data as well.
 ENTRY_OVERHEAD_BYTES = 128
 
-_TRIM_SLACK = 8  # trim to 7/8 of the bound: moving the list's rest is then paid by many entries
+_TRIM_SLACK = 8  # trim to 7/8 of the bound: then one move of the remaining list serves many entries
 
 
 def entry_bytes(entry: Entry) -> int:
-    """What `entry` counts for in every bound in bytes."""
+    """The size of `entry`, as every bound in bytes counts it."""
     return len(entry.data) + ENTRY_OVERHEAD_BYTES
 
 
 class Log:
-    """`first_index` to `last_index`, contiguous behind `base`; without entries they are base and base + 1."""
+    """Contiguous entries from `first_index`, which follows `base`, to `last_index`.
+
+    Without entries `last_index` is that of the base.
+    """
 
     __slots__ = (
         "_base_moved",
@@ -56,7 +59,7 @@ class Log:
             "the restored tail is contiguous up to the last index",
         )
         self.base = base
-        self._base_moved = False  # and stable storage was not told
+        self._base_moved = False  # and no write has carried the new one yet
         self.first_index = base.index + 1
         self.last_index = restored.last_index
         self.tail_first = tail[0].index if tail else restored.last_index + 1
@@ -70,8 +73,8 @@ class Log:
             self._terms.append(max(first, self.first_index), term)
         self.last_term = self._terms.term(self.last_index) if self.last_index else 0
         self.last_stamp = restored.last_stamp
-        # The stamp before the tail, wanted when all of the tail is replaced. Where it is not known, that of
-        # the next entry bounds it.
+        # The stamp of the entry before the tail, needed when all of the tail is replaced. If it is not known,
+        # the stamp of the next entry bounds it.
         if self.tail_first == self.first_index:
             self._dropped_stamp = base.stamp
         else:
@@ -86,23 +89,13 @@ class Log:
         self.durability = Durability(self.last_index)
         self.configurations = Configurations(base, restored.configurations)
 
-    @property
-    def configuration(self) -> Configuration:
-        """The configuration in force: the last one, committed or not (RD 4.1)."""
-        return self.configurations.current
-
-    @property
-    def configuration_index(self) -> int:
-        """The index of the entry of `configuration`."""
-        return self.configurations.index
-
     def term(self, index: int) -> int:
-        """The term at `index`, the base's or one in the log; 0 for index 0."""
+        """The term at `index`, which is that of the base or one in the log; 0 for index 0."""
         invariant(self.base.index <= index <= self.last_index, "no term is known outside the log")
         return self._terms.term(index)
 
     def matches(self, index: int, term: int) -> bool:
-        """Whether the log, or its base, holds an entry with this index and term; 0 with term 0 matches."""
+        """Whether the log, or its base, has an entry with this index and term; index 0 matches term 0."""
         return index <= self.last_index and self._terms.term(index) == term
 
     def last_at_most(self, index: int, term: int) -> int:
@@ -110,7 +103,7 @@ class Log:
         return self._terms.last_at_most(min(index, self.last_index), term)
 
     def up_to_date(self, last_index: int, last_term: int) -> bool:
-        """Whether a log that ends so is at least as up to date as this one (RP 5.4.1)."""
+        """Whether a log with this last entry is at least as up to date as this one (RP 5.4.1)."""
         return (last_term, last_index) >= (self.last_term, self.last_index)
 
     def runs(self) -> tuple[tuple[int, int], ...]:
@@ -118,7 +111,7 @@ class Log:
         return self._terms.runs()
 
     def append(self, entry: Entry) -> None:
-        """Add the entry behind the last one."""
+        """Add the entry after the last one."""
         invariant(entry.index == self.last_index + 1, "entries are appended without a gap")
         invariant(entry.term >= self.last_term, "terms never fall along the log")
         if entry.term != self.last_term:
@@ -133,10 +126,10 @@ class Log:
             self.configurations.append(entry.index, configuration.decode(entry.data))
 
     def merge(self, prev_index: int, entries: Sequence[Entry], commit: int) -> None:
-        """Make the log hold `entries`, which follow a matching `prev_index`.
+        """Make the log contain `entries`, which follow a matching `prev_index`.
 
-        Entries it holds already stay, and so does what follows them: only a conflict truncates (RP figure 2),
-        as the message may be an old one. Nothing up to `commit` can conflict.
+        Entries that it contains already stay, and so do those after them: as the message may be an old one,
+        only a conflict truncates (RP figure 2). Nothing up to `commit` can conflict.
         """
         skip = 0
         if prev_index != self.last_index:
@@ -163,11 +156,11 @@ class Log:
         self.configurations.truncate(index)
 
     def entries(self, first: int, last: int) -> tuple[Entry, ...]:
-        """Entries `first` to `last`, all in the tail."""
+        """The entries from `first` to `last`, all of them in the tail."""
         return tuple(self._entries[first - self.tail_first : last + 1 - self.tail_first])
 
     def entries_within(self, first: int, max_bytes: int) -> tuple[tuple[Entry, ...], int]:
-        """Entries from `first` on, in the tail: as many as fit `max_bytes`, at least one; and their bytes."""
+        """As many entries from `first` on, in the tail, as fit `max_bytes`, at least one; and their size."""
         start = first - self.tail_first
         ends = self._ends
         before = ends[start - 1] if start else self._dropped_bytes
@@ -177,7 +170,7 @@ class Log:
         return tuple(self._entries[start:stop]), ends[stop - 1] - before
 
     def bytes_after(self, index: int) -> int:
-        """Bytes of the entries above `index`, which is at least the last index before the tail."""
+        """The size of the entries after `index`, which is in the tail or just before it."""
         if not self._ends:
             return 0
         position = index - self.tail_first
@@ -185,11 +178,11 @@ class Log:
 
     @property
     def tail_bytes(self) -> int:
-        """Bytes of all entries in memory."""
+        """The size of all entries in memory."""
         return self._ends[-1] - self._dropped_bytes if self._ends else 0
 
     def trim(self, applied: int, bound_bytes: int) -> None:
-        """Drop the oldest entries so that those up to `applied` take at most `bound_bytes`."""
+        """Drop the oldest entries from memory, so that those up to `applied` take at most `bound_bytes`."""
         position = applied - self.tail_first
         if position < 0 or self._ends[position] - self._dropped_bytes <= bound_bytes:
             return
@@ -198,7 +191,7 @@ class Log:
         self._drop(drop)
 
     def _drop(self, count: int) -> None:
-        """Keep the first `count` entries of the tail in memory no longer."""
+        """Drop the first `count` entries of the tail from memory."""
         self._dropped_stamp = self._entries[count - 1].stamp
         self._dropped_bytes = self._ends[count - 1]
         self.tail_first += count
@@ -208,9 +201,9 @@ class Log:
     # The base
 
     def base_at(self, index: int) -> Base:
-        """What `index`, the base's or one in the log, would be as the base.
+        """The base that a log beginning after `index` would have; `index` is that of the base or in the log.
 
-        Its stamp is that of its entry as long as that is in memory; else a later one, which bounds it.
+        Its stamp is exact while the entry is in memory; else it is that of a later entry, which bounds it.
         """
         if index == self.base.index:
             return self.base
@@ -220,7 +213,7 @@ class Log:
         return Base(index, self.term(index), stamp, configuration_index, configuration)
 
     def compact(self, base: Base) -> None:
-        """Let the log begin behind `base`, which is one of its entries; what follows stays."""
+        """Let the log begin after `base`, which is one of its entries; the entries after it stay."""
         count = base.index - self.tail_first + 1
         if count > 0:
             self._drop(count)
@@ -230,10 +223,10 @@ class Log:
         self._move_base(base)
 
     def restart(self, base: Base, commit: int) -> None:
-        """Forget all entries, as they end before `base` or conflict with it: the log begins anew behind it.
+        """Drop all entries, as they end before `base` or conflict with it: the log begins anew after it.
 
-        In a conflict only what is committed was right. Else what was acknowledged still is, and may be on
-        its way to the disk.
+        If they conflict, only the committed ones were right. Else all of them are, and those that were
+        acknowledged may still be on their way to the disk.
         """
         kept = commit if base.index <= self.last_index else self.last_index
         self.durability.restart(base.index, kept)
@@ -253,7 +246,7 @@ class Log:
         self._base_moved = True
 
     def take_base(self) -> Base | None:
-        """The base, if stable storage has yet to be told of it."""
+        """The base, if it has moved and no write has carried it yet."""
         if not self._base_moved:
             return None
         self._base_moved = False
@@ -261,11 +254,11 @@ class Log:
 
     @property
     def unwritten(self) -> bool:
-        """Whether stable storage has yet to be told of a change."""
+        """Whether there is a change that no write has carried yet."""
         return self.durability.handed < self.last_index or self.durability.truncating or self._base_moved
 
     def begin_write(self) -> tuple[int, int | None, tuple[Entry, ...]]:
-        """Hand everything new to stable storage: (sequence, truncate from, entries)."""
+        """Begin a write of everything new: (sequence, truncate from, entries)."""
         first = self.durability.handed + 1
         sequence, truncate_from = self.durability.begin(self.last_index)
         return sequence, truncate_from, self.entries(first, self.last_index)

@@ -1,8 +1,9 @@
-"""The changes of a group's membership: each a pure function, from a configuration to the one to aim at.
+"""The changes of a group's membership: each is a pure function from a configuration to the target.
 
-They say what an administrator's words mean and refuse what has no meaning, in words that name the way out.
-Whether now is the time is not asked here: `Raft.reconfigure` knows what is in flight, `host.membership` who
-is healthy. All results are in canonical order, so that equal configurations encode equally.
+These functions define what the commands of an administrator mean. They refuse a command that makes no sense,
+with a text that names the way out. They do not ask whether this is the time: `Raft.reconfigure` knows what is
+in flight, `host.membership` which nodes are healthy. All results are in canonical order, so that equal
+configurations encode equally.
 """
 
 from collections.abc import Iterable
@@ -12,7 +13,11 @@ from kraft.raft.membership.configuration import MEMBERS_MAX, Configuration, Join
 
 
 def added(c: Configuration, member: Member, *, joining: bool = True, replaces: str = "") -> Configuration:
-    """`member` as a learner, to vote once it has caught up if `joining`, then in place of any `replaces`."""
+    """Add `member` as a learner.
+
+    If `joining`, it is to vote once it has caught up, and then takes the place of the member `replaces`, if
+    any.
+    """
     _check_settled(c)
     _check_new(c, member, known=c.member(member.id))
     if len(c.members) >= MEMBERS_MAX:
@@ -29,7 +34,7 @@ def added(c: Configuration, member: Member, *, joining: bool = True, replaces: s
 
 
 def removed(c: Configuration, id_: str) -> Configuration:
-    """Without `id_`, whose incarnation may never return."""
+    """Remove `id_`, whose incarnation may never return."""
     _check_settled(c)
     leaving = _find(c, id_)
     _check_not_last(c, id_)
@@ -37,7 +42,7 @@ def removed(c: Configuration, id_: str) -> Configuration:
 
 
 def promoted(c: Configuration, id_: str) -> Configuration:
-    """The learner `id_` votes, and the member it replaces, if any, leaves in the same step."""
+    """Give the learner `id_` a vote; the member that it replaces, if any, leaves in the same step."""
     _check_settled(c)
     _find(c, id_)
     if id_ in c.voters:
@@ -49,7 +54,7 @@ def promoted(c: Configuration, id_: str) -> Configuration:
 
 
 def demoted(c: Configuration, id_: str) -> Configuration:
-    """`id_` is a learner that stays one: a voter loses its vote, a joining learner the prospect of one."""
+    """Make `id_` a learner that stays one: a voter loses its vote, a joining learner is not promoted."""
     _check_settled(c)
     _find(c, id_)
     if id_ in c.learners:
@@ -61,7 +66,7 @@ def demoted(c: Configuration, id_: str) -> Configuration:
 
 
 def readdressed(c: Configuration, id_: str, peer: str) -> Configuration:
-    """`id_` is at `peer` (`host:port`) from now on."""
+    """Move `id_` to the address `peer` (`host:port`)."""
     _check_settled(c)
     member = _find(c, id_)
     if member.peer == peer:
@@ -73,11 +78,11 @@ def readdressed(c: Configuration, id_: str, peer: str) -> Configuration:
 
 
 def replaced(c: Configuration, old: str, member: Member) -> Configuration:
-    """`member` on its way to take the place of `old`.
+    """Begin to replace the member `old` by `member`.
 
-    With the same id (an emptied directory) the old incarnation leaves at once and the new one is to vote
-    again, if the old did, once it has caught up. Another id joins beside a voter, which leaves in the very
-    step in which the new one gets its vote; beside a learner there is nothing to wait for.
+    Under the same id (with an emptied directory) the old incarnation leaves at once. If it had a vote, the
+    new one gets one once it has caught up. A member with another id joins beside a voter, which leaves in the
+    same step in which the new member gets its vote. A learner is replaced at once.
     """
     _check_settled(c)
     leaving = _find(c, old)
@@ -116,7 +121,10 @@ def _arranged(
     joining: tuple[Joining, ...],
     retired: tuple[str, ...],
 ) -> Configuration:
-    """In canonical order. Who is a member and does not vote is a learner; who left needs no replacement."""
+    """A configuration in canonical order.
+
+    Members without a vote are learners. Replacements of departed members are dropped.
+    """
     ids = {m.id for m in members}
     result = Configuration(
         members=tuple(sorted(members)),
@@ -136,7 +144,7 @@ def _but(joining: Iterable[Joining], id_: str) -> tuple[Joining, ...]:
 
 
 def _promised(joining: Iterable[Joining], old: str, new: str, promise: Joining) -> tuple[Joining, ...]:
-    """What was promised to `old` is promised to `new`."""
+    """`joining` with `new` in the place of `old`, and `promise` for it."""
     return (*_but(joining, old), Joining(new, promise.replaces))
 
 

@@ -1,11 +1,12 @@
-"""Who belongs to a group: a value, carried by configuration entries, and the pure algebra of its changes.
+"""The members of a group as a value, which configuration entries carry.
 
-A member is the pair (id, incarnation), never reused: the same id with an empty directory is another member.
+A member is the pair (id, incarnation), and is never reused: the same id with an empty directory is another
+member.
 
-A change names a *target* configuration. Where the voters stay the same it takes effect at once; otherwise the
+A change names a *target* configuration. If the voters stay the same, it takes effect at once. Otherwise the
 group passes through a joint configuration (RD 4.3), whatever the number of voters that change, so that there
-is one way for all changes: as long as `target` is set, every decision needs a majority of the voters of this
-configuration and one of the target's.
+is one way for all changes. As long as `target` is set, every decision needs a majority of the voters of this
+configuration and one of the voters of the target.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from itertools import pairwise
 
 import msgspec
 
-MEMBERS_MAX = 64  # of one configuration: every one of them is dialled, and walked at each decision
+MEMBERS_MAX = 64  # of one configuration: each is dialled, and each decision walks over all of them
 RETIRED_MAX = 4096  # decades of replaced nodes; keeps a configuration entry below half a megabyte
 TEXT_MAX = 255  # characters of an id, an incarnation, a host:port
 
@@ -27,7 +28,7 @@ class Member(msgspec.Struct, frozen=True, array_like=True, order=True):
 
 
 class Joining(msgspec.Struct, frozen=True, array_like=True, order=True):
-    """A learner that becomes a voter by itself once it has caught up, in place of `replaces` if not empty."""
+    """A learner to be promoted once it has caught up, in the place of the member `replaces` if not empty."""
 
     id: str
     replaces: str = ""
@@ -36,9 +37,9 @@ class Joining(msgspec.Struct, frozen=True, array_like=True, order=True):
 class Configuration(msgspec.Struct, frozen=True, array_like=True):
     """The members of a group, in force from the moment the entry is appended (RD 4.1).
 
-    `voters` and `learners` are sorted ids of `members`, disjoint and together all of them. `joining` says
-    which learners are to be promoted. `retired` are the incarnations of former members, none of which may
-    return. `target` is set in a joint configuration, and has no target itself.
+    `voters` and `learners` are sorted ids of `members`, disjoint and together all of them. `joining` are the
+    learners to be promoted. `retired` are the incarnations of former members, none of which may return.
+    `target` is set in a joint configuration, and has no target itself.
     """
 
     members: tuple[Member, ...]
@@ -65,16 +66,16 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def electors(self) -> tuple[str, ...]:
-        """Everybody with a vote, in one or both of the configurations, sorted."""
+        """The ids with a vote in this configuration, in its target, or in both, sorted."""
         if self.target is None:
             return self.voters
         return tuple(sorted({*self.voters, *self.target.voters}))
 
     @property
     def everyone(self) -> tuple[Member, ...]:
-        """All members of this configuration, and those of its target whose id is new, sorted.
+        """All members of this configuration, and those of its target with a new id, sorted.
 
-        An id that the target gives to another incarnation stays the old member until the target is in force.
+        An id that the target gives to another incarnation means the old member until the target is in force.
         """
         if self.target is None:
             return self.members
@@ -82,17 +83,17 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
         return tuple(sorted((*self.members, *(m for m in self.target.members if m.id not in known))))
 
     def member(self, id_: str) -> Member | None:
-        """The member with this id, as in `everyone`."""
+        """The member with this id among `everyone`, or None."""
         return next((m for m in self.everyone if m.id == id_), None)
 
     def fault(self) -> str | None:
-        """What is wrong with this value by itself, or None; nothing with a fault may enter a log."""
+        """What is wrong with this value, or None; a configuration with a fault may not enter a log."""
         fault = self._own_fault()
         if fault is not None or self.target is None:
             return fault
         if self.target.target is not None:
             return "the target has a target"
-        fault = self.target._own_fault()  # noqa: SLF001  of our own kind
+        fault = self.target._own_fault()  # noqa: SLF001 - of the same class
         if fault is not None:
             return f"target: {fault}"
         if not set(self.retired) <= set(self.target.retired):
@@ -133,10 +134,10 @@ NOBODY = Configuration((), ())
 
 
 class Base(msgspec.Struct, frozen=True, array_like=True):
-    """The last index that is not in a log any more, or that a copy of the state machine stands at.
+    """A place in the log: the last entry that is gone, or the last one in a copy of the state machine.
 
-    `configuration` is the committed one in force at `index`, carried by the entry at `configuration_index`;
-    `stamp` is that of the entry at `index`. The base of a log that begins at its first entry is `START`.
+    `term` and `stamp` are those of the entry at `index`. `configuration` is the committed one in force there,
+    carried by the entry at `configuration_index`. A log that begins with entry 1 has the base `START`.
     """
 
     index: int = 0
@@ -150,7 +151,7 @@ START = Base()
 
 
 def members_fault(members: Sequence[Member]) -> str | None:
-    """What is wrong with a list of members, or None: order, number, texts."""
+    """What is wrong with a list of members, or None: their order, their number, or a text."""
     if len(members) > MEMBERS_MAX:
         return f"more than {MEMBERS_MAX} members"
     if not _ascending([m.id for m in members]):

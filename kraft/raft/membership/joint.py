@@ -1,7 +1,8 @@
-"""How a leader changes the configuration: when it may not, and the way through a joint one (RD 4.3).
+"""How a leader changes the configuration: the changes it refuses, and the joint step of others (RD 4.3).
 
-Every change of voters is joint, whatever their number. As changes wait for one another, and the first one for
-an entry of this term (RD 4.1 with its erratum), two configurations in force somewhere always overlap.
+Every change of voters is joint, whatever their number. As changes wait for one another, and the first one
+waits for a committed entry of the leader's term (RD 4.1 with its erratum), any two configurations that are in
+force anywhere at the same time have overlapping majorities.
 """
 
 from collections.abc import Mapping
@@ -11,8 +12,11 @@ import msgspec
 from kraft.raft.membership.configuration import Configuration
 
 
-def refusal(current: Configuration, target: Configuration, leader: str, reached: Mapping[str, int]) -> str:
-    """Why `current` cannot become `target` under `leader`; '' when it can. `reached` is each one's index."""
+def refusal(current: Configuration, target: Configuration, leader: str, matches: Mapping[str, int]) -> str:
+    """Why `current` cannot become `target` under `leader`, "" if it can.
+
+    `matches` has the index up to which each follower is known to hold the log.
+    """
     if not target.voters:
         return "a group needs a voter"
     if target.joint:
@@ -27,24 +31,24 @@ def refusal(current: Configuration, target: Configuration, leader: str, reached:
     now, then = current.member(leader), target.member(leader)
     if now is not None and then is not None and now.incarnation != then.incarnation:
         return f"{leader} leads and cannot be replaced under its own id; transfer leadership first"
-    return _newcomer(current, target, reached)
+    return _newcomer(current, target, matches)
 
 
-def _newcomer(current: Configuration, target: Configuration, reached: Mapping[str, int]) -> str:
-    """Whoever is to vote must have begun as a learner.
+def _newcomer(current: Configuration, target: Configuration, matches: Mapping[str, int]) -> str:
+    """Refuse a new voter that has not been a learner.
 
-    Without a configuration it answers no candidate. Were its vote needed before it was sent one, nobody
-    could be elected, and nobody could send it one.
+    Without a configuration a node answers no candidate. If its vote were needed before it has one, nobody
+    could be elected, and so nobody could send it one.
     """
     for id_, incarnation in sorted(_voters(target) - _voters(current)):
         member = current.member(id_)
-        if member is None or member.incarnation != incarnation or not reached.get(id_):
+        if member is None or member.incarnation != incarnation or not matches.get(id_):
             return f"{id_} has nothing of the log yet; it must be a learner before it votes"
     return ""
 
 
 def towards(current: Configuration, target: Configuration) -> Configuration:
-    """Where to go first: to `target` itself if its voters are the same members, else to the joint one."""
+    """The first step: `target` itself if its voters are the same members, else the joint configuration."""
     if _voters(current) == _voters(target):
         return target
     return msgspec.structs.replace(current, target=target)

@@ -1,8 +1,8 @@
-"""Majorities as values: pure functions of who votes and what each voter has reached.
+"""Majorities as values: pure functions of the voters and of what each of them has reached.
 
-The same question, "how far has a majority come?", decides the commit index (RP 5.4.2), confirmed read
-rounds (RD 6.4) and whether a leader still hears a quorum (RD 6.2). A joint quorum (RD 4.3) is a second value
-with the same methods: what it decides, both majorities have decided.
+The same question, "how far has a majority come?", decides the commit index (RP 5.4.2), which read rounds are
+confirmed (RD 6.4), and whether a leader still hears a quorum (RD 6.2). A joint quorum (RD 4.3) is a second
+value with the same methods: it decides what both of its majorities have decided.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from kraft.raft.membership.configuration import Configuration
 
 
 class Outcome(Enum):
-    """How an election stands."""
+    """The state of an election."""
 
     PENDING = "pending"
     WON = "won"
@@ -22,7 +22,7 @@ class Outcome(Enum):
 
 
 class Majority(msgspec.Struct, frozen=True):
-    """More than half of `voters`; without voters nothing is ever decided."""
+    """More than half of `voters`. Without voters it never decides anything."""
 
     voters: tuple[str, ...]
 
@@ -35,7 +35,7 @@ class Majority(msgspec.Struct, frozen=True):
         return ordered[(len(ordered) - 1) // 2]
 
     def tally(self, votes: Mapping[str, bool]) -> Outcome:
-        """WON with a majority of grants, LOST when the voters still silent could not make one."""
+        """WON with a majority of grants, LOST when the voters that are still silent cannot give one."""
         needed = len(self.voters) // 2 + 1
         cast = [votes[voter] for voter in self.voters if voter in votes]
         granted = sum(cast)
@@ -56,7 +56,7 @@ class Joint(msgspec.Struct, frozen=True):
         return min(self.old.attained(numbers), self.new.attained(numbers))
 
     def tally(self, votes: Mapping[str, bool]) -> Outcome:
-        """WON when both are, LOST when one is."""
+        """WON when both majorities are, LOST when one of them is."""
         outcomes = (self.old.tally(votes), self.new.tally(votes))
         if Outcome.LOST in outcomes:
             return Outcome.LOST
@@ -67,10 +67,10 @@ Quorum = Majority | Joint
 
 
 def quorum_of(configuration: Configuration) -> Quorum:
-    """Who decides while `configuration` is in force.
+    """The quorum that decides while `configuration` is in force.
 
-    Where the target gives the id of a member to another incarnation, nobody speaks for the newcomer yet: it
-    is counted as silent, lest the old one's word be taken for a log that the new one does not have.
+    If the target gives the id of a member to another incarnation, the newcomer counts as silent: an answer
+    under that id comes from the old member, whose log the newcomer does not have.
     """
     old, target = Majority(configuration.voters), configuration.target
     if target is None:
@@ -81,7 +81,7 @@ def quorum_of(configuration: Configuration) -> Quorum:
 
 
 def _speaker(voter: str, present: Mapping[str, str], coming: Mapping[str, str]) -> str:
-    """The name under which `voter` is counted: one that no peer has if its id still is another's."""
+    """The name under which `voter` counts: one that no peer has, if its id is still another member's."""
     if present.get(voter, coming[voter]) == coming[voter]:
         return voter
     return f"{voter} {coming[voter]}"  # no id has a space
