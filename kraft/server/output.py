@@ -66,9 +66,9 @@ class Output:
         return replies[skipped:]
 
     def push(self, value: Push) -> None:
-        """Send a value that answers no request, after the replies so far; CLIENT REPLY does not concern it.
+        """Send a value that answers no request, after the replies so far. CLIENT REPLY does not affect it.
 
-        Whether the client understands pushes is the caller's to know.
+        A RESP2 connection gets an array: the caller must know that the client expects it.
         """
         if self.lost or self._closed:
             return

@@ -2,6 +2,7 @@
 
 import pytest
 
+from kraft.config.values import LimitsConfig
 from tests.server.fakes import Port, Talk
 
 
@@ -13,3 +14,10 @@ def port() -> Port:
 @pytest.fixture
 def client(port: Port) -> Talk:
     return port.connect()
+
+
+@pytest.fixture
+def small() -> Talk:
+    """A client of a port with narrow limits."""
+    limits = LimitsConfig(key_bytes=8, value_bytes=64, request_bytes=256, arguments=16, connections=2)
+    return Port(limits=limits).connect()

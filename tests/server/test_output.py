@@ -1,6 +1,9 @@
-"""Pushes: they come at any time, after whole replies, and never inside one."""
+"""Replies and pushes on their way out: pushes never land inside a reply, and what is unread is bounded."""
+
+import pytest
 
 from kraft.resp.values import Push
+from kraft.server import output as output_module
 from kraft.server.output import Output
 from tests.server.fakes import Port, Talk, encode
 from tests.server.test_protocol import connect, read_all
@@ -87,3 +90,22 @@ def test_nothing_is_pushed_after_the_end(client: Talk) -> None:
     other.lose()
     output.push(NEWS)
     assert other.read() == b""
+
+
+def test_more_output_than_may_stay_unread_closes(client: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted before the values are copied together."""
+    monkeypatch.setattr(output_module, "OUTPUT_BYTES", 5000)
+    client.run("SET", "a", "v" * 1000)
+    assert len(client.run("MGET", *["a"] * 4)) > 4000
+    assert client.run("MGET", *["a"] * 6) == b""
+    assert client.transport.aborted
+    assert client.port.observer.rejections == {"output_limit": 1}
+
+
+def test_plain_output_has_the_same_bound(client: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output_module, "OUTPUT_BYTES", 5000)
+    client.run("SET", "a", "v" * 1000)
+    client.ask(b"kraft output plain\r\n")
+    assert len(client.ask(b"mget a a a a\r\n")) == 4004
+    assert client.ask(b"mget a a a a a a\r\n") == b""
+    assert client.transport.aborted

@@ -1,5 +1,7 @@
 """The way to the socket: at once when nothing waits, in order when something does."""
 
+import gc
+import weakref
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
@@ -196,3 +198,17 @@ def test_an_answer_under_way_is_sent_although_much_is_unread(port: Port) -> None
     protocol.dataReceived(encode("ECHO", "x" * 1_000_000) * 2 + encode("SET", "a", "1") + encode("PING"))
     port.host.settle()
     assert read_all(socket).endswith(b"x\r\n+OK\r\n+PONG\r\n")
+
+
+def test_a_lost_connection_leaves_nothing_behind_that_waits_for_a_collection(port: Port) -> None:
+    """Its buffers may be large; a circle of references would keep them until the collector runs."""
+    gc.disable()
+    try:
+        client = port.connect()
+        client.run("PING")
+        transport = weakref.ref(client.transport)
+        client.lose()
+        del client
+        assert transport() is None
+    finally:
+        gc.enable()

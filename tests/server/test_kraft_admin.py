@@ -130,16 +130,3 @@ def test_a_node_that_waits_for_an_order_is_not_idle(client: Talk) -> None:
     client.port.host.settle()
     assert client.read() == OK
     assert client.transport.disconnecting
-
-
-def test_values_found_and_not_found_are_counted(client: Talk) -> None:
-    """Where a value is what was asked for: EXISTS, TTL and the like only look."""
-    client.run("SET", "a", "1")
-    client.run("GET", "a")
-    client.run("GET", "b")
-    client.run("MGET", "a", "b", "a", "c")
-    client.run("EXISTS", "a", "b")
-    client.run("GET")
-
-    recorder = client.port.observer
-    assert (recorder.hits, recorder.misses) == (3, 3)

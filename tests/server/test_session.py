@@ -17,6 +17,7 @@ from kraft.node.errors import (
     TooStale,
     Uncertain,
 )
+from kraft.server import session as session_module
 from kraft.server.segments import ReadSegment
 from tests.server.fakes import Port, Talk, encode
 
@@ -237,3 +238,112 @@ def test_a_mistake_of_ours_costs_one_client(client: Talk, monkeypatch: pytest.Mo
     assert client.transport.aborted
     assert other.read() == b"$-1\r\n"
     assert client.port.observer.rejections == {"internal_error": 1}
+
+
+@pytest.mark.parametrize(
+    ("garbage", "words"),
+    [
+        (b"*17\r\n", b"-ERR Protocol error: invalid multibulk length\r\n"),
+        (b"*x\r\n", b"-ERR Protocol error: invalid multibulk length\r\n"),
+        (b"*1\r\nP", b"-ERR Protocol error: expected '$', got 'P'\r\n"),
+        (b"*1\r\n$x\r\n", b"-ERR Protocol error: invalid bulk length\r\n"),
+        (b"set a 'b\r\n", b"-ERR Protocol error: unbalanced quotes in request\r\n"),
+        (b"x" * 70_000, b"-ERR Protocol error: too big inline request\r\n"),
+    ],
+)
+def test_garbage_is_told_and_closed_after_what_was_good(small: Talk, garbage: bytes, words: bytes) -> None:
+    other = small.port.connect()
+    small.send(encode("SET", "a", "1") + garbage)
+    small.port.host.settle()
+    assert small.read() == b"+OK\r\n" + words
+    assert small.transport.disconnecting
+    assert small.ask(encode("PING")) == b""
+    assert other.run("PING") == b"+PONG\r\n"
+    assert small.port.observer.rejections == {"protocol_error": 1}
+
+
+def test_reading_pauses_while_too_much_is_queued(client: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "QUEUE_REQUESTS", 10)
+    client.send(encode("SET", "a", "1"))
+    client.send(encode("PING") * 10)
+    assert client.transport.producerState == "producing"
+    client.send(encode("PING"))
+    assert client.transport.producerState == "paused"
+    assert client.port.observer.paused_now == 1
+    client.port.host.settle()
+    assert client.read() == b"+OK\r\n" + b"+PONG\r\n" * 11
+    assert client.transport.producerState == "producing"
+    assert client.port.observer.paused_now == 0
+
+
+def test_reading_pauses_while_too_many_bytes_are_queued(client: Talk) -> None:
+    client.send(encode("SET", "a", "1"))
+    client.send(encode("SET", "a", "v" * 1_000_000))
+    assert client.transport.producerState == "producing"
+    client.send(encode("SET", "a", "v" * 100_000))
+    assert client.transport.producerState == "paused"
+    client.port.host.settle()
+    assert client.transport.producerState == "producing"
+
+
+def test_the_queue_forgets_what_is_done(client: Talk) -> None:
+    """A client that is always a little ahead costs no more for it."""
+    client.send(encode("SET", "a", "1"))
+    for _ in range(50):
+        client.send(encode("SET", "a", "1"))
+        client.port.host.turn()
+    assert len(client.protocol.session._queue) <= 2
+
+
+def test_a_saturated_host_pauses_connections_until_relief(client: Talk) -> None:
+    client.port.host.saturated = True
+    client.send(encode("SET", "a", "1"))
+    assert client.transport.producerState == "paused"
+    client.port.host.settle()
+    assert client.read() == b"+OK\r\n"
+    assert client.transport.producerState == "paused"
+    client.port.host.relieve()
+    assert client.transport.producerState == "producing"
+
+
+def test_relief_after_the_client_left_is_harmless(client: Talk) -> None:
+    client.port.host.saturated = True
+    client.send(encode("SET", "a", "1"))
+    client.lose()
+    assert client.port.observer.paused_now == 0
+    client.port.host.relieve()
+    client.port.host.settle()
+
+
+def test_local_commands_that_take_long_let_others_have_their_turn(
+    client: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replies stay in order, and what came meanwhile or is half done by the end is answered as well."""
+    monkeypatch.setattr(session_module, "LOCAL_SECONDS", 0)
+    sent = b"".join(encode("ECHO", str(n)) for n in range(20)) + encode("SET", "a", "1")
+    wanted = b"".join(b"$%d\r\n%d\r\n" % (len(str(n)), n) for n in range(20)) + b"+OK\r\n"
+    replies = client.send(sent)
+    assert replies == b"$1\r\n0\r\n"
+    other = client.port.connect()
+    assert other.send(encode("PING")) == b"+PONG\r\n"
+    assert client.send(encode("PING")) == b""
+    client.protocol.readConnectionLost()
+    for _ in range(3):
+        client.port.clock.advance(0)
+        client.port.host.settle()
+        replies += client.read()
+    assert replies == wanted + b"+PONG\r\n"
+    assert client.transport.disconnecting
+
+
+def test_values_found_and_not_found_are_counted(client: Talk) -> None:
+    """Where a value is what was asked for: EXISTS, TTL and the like only look."""
+    client.run("SET", "a", "1")
+    client.run("GET", "a")
+    client.run("GET", "b")
+    client.run("MGET", "a", "b", "a", "c")
+    client.run("EXISTS", "a", "b")
+    client.run("GET")
+
+    recorder = client.port.observer
+    assert (recorder.hits, recorder.misses) == (3, 3)
