@@ -1,4 +1,4 @@
-"""What a node can say of itself: plain values that page, JSON and shell all render."""
+"""Collects what a node reports about itself, as the plain values of `kraft.node.status`."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ from kraft.raft.membership.configuration import NOBODY
 def node_status(
     config: Config, context: GroupContext, lifecycle: Lifecycle, groups: Mapping[int, Group], uptime: float
 ) -> Status:
-    """The node as a whole; `uptime` in seconds."""
+    """The status of the node; `uptime` in seconds."""
     peers = context.peers
     identity = peers.formation.identity
     tick_seconds = settings.tick_seconds(config)
@@ -37,19 +37,20 @@ def node_status(
 
 
 def group_status(group: Group, tick_seconds: float) -> GroupStatus:
-    """The replica of `group` on this node; a tick of the host lasts `tick_seconds`."""
-    node, machine = group.raft, group.state.machine
+    """The status of the replica of `group` on this node. A tick of the host lasts `tick_seconds`."""
+    raft, log, machine = group.raft.state, group.raft.state.log, group.state.machine
+    checkpoint = group.checkpoints.last
     return GroupStatus(
         group=group.id,
-        role=node.state.role,
-        term=node.state.term,
-        leader=node.state.leader,
-        first_index=node.state.log.first_index,
-        last_index=node.state.log.last_index,
-        commit=node.state.commit,
+        role=raft.role,
+        term=raft.term,
+        leader=raft.leader,
+        first_index=log.first_index,
+        last_index=log.last_index,
+        commit=raft.commit,
         applied=group.state.index,
-        voters=node.state.configuration.voters,
-        learners=node.state.configuration.learners,
+        voters=raft.configuration.voters,
+        learners=raft.configuration.learners,
         keys=len(machine.keyspace),
         expiring_keys=machine.keyspace.expiring,
         expired_keys=machine.expired,
@@ -57,21 +58,21 @@ def group_status(group: Group, tick_seconds: float) -> GroupStatus:
         revision=machine.revision,
         pending_proposals=len(group.requests.proposals.waiting),
         replicas=replica_statuses(group, tick_seconds),
-        joint=node.state.configuration.joint,
-        joining=tuple(joining.id for joining in node.state.configuration.joining),
-        transferring=node.state.transferring,
-        checkpoint_index=0 if group.checkpoint is None else group.checkpoint.base.index,
-        checkpoint_busy=group.checkpointing,
-        transfers=group.transfers,
+        joint=raft.configuration.joint,
+        joining=tuple(joining.id for joining in raft.configuration.joining),
+        transferring=raft.transferring,
+        checkpoint_index=0 if checkpoint is None else checkpoint.base.index,
+        checkpoint_busy=group.checkpoints.busy,
+        transfers=(*group.sender.status(), *group.receiver.status()),
         fenced=group.state.fenced,
         mismatch=group.consistency.mismatch,
         pending_bytes=group.requests.proposals.waiting_bytes,
-        oldest_stamp_ms=node.state.log.base.stamp,
+        oldest_stamp_ms=log.base.stamp,
     )
 
 
 def replica_statuses(group: Group, tick_seconds: float) -> tuple[ReplicaStatus, ...]:
-    """The followers of `group` when this node leads it, else nothing."""
+    """The followers of `group`; empty unless this node leads it."""
     if not group.raft.state.leads:
         return ()
     offsets = group.requests.leader_clock.offsets()
@@ -90,7 +91,7 @@ def replica_statuses(group: Group, tick_seconds: float) -> tuple[ReplicaStatus, 
 
 
 def member_statuses(peers: Peers, group: Group | None, tick_seconds: float) -> tuple[MemberStatus, ...]:
-    """Every member as seen from here; `group` is this node's replica of group 0, if there is one yet."""
+    """Every member as this node sees it. `group` is its replica of group 0, None before there is one."""
     configuration = group.raft.state.configuration if group is not None else NOBODY
     replicas = replica_statuses(group, tick_seconds) if group is not None else ()
     contacts = {replica.id: replica.last_contact_seconds for replica in replicas}

@@ -136,11 +136,11 @@ def test_without_a_majority_there_is_an_alarm_and_no_fence() -> None:
 def test_a_fence_is_believed_only_if_the_own_sum_differs_at_that_very_index() -> None:
     follower = Replica("K2", leader="K1")
     follower.consistency.completed(checkpoint(10, WRONG))
-    follower.consistency.fence(Fence(9, RIGHT))
-    follower.consistency.fence(Fence(10, WRONG))
+    follower.consistency.fence("K1", Fence(9, RIGHT))
+    follower.consistency.fence("K1", Fence(10, WRONG))
     assert follower.fenced == []
 
-    follower.consistency.fence(Fence(10, RIGHT))
+    follower.consistency.fence("K1", Fence(10, RIGHT))
     assert follower.fenced == [True]
 
 
@@ -198,7 +198,7 @@ def test_a_restarted_replica_knows_the_sum_of_what_it_loaded() -> None:
     follower.tick()
     assert follower.posted == [("K1", Digest(10, WRONG))]
 
-    follower.consistency.fence(Fence(10, RIGHT))
+    follower.consistency.fence("K1", Fence(10, RIGHT))
     assert follower.fenced == [True]
 
 

@@ -242,7 +242,7 @@ class Checks:
 
     def _equal_checkpoint(self, process: "Process", group: Group) -> None:
         """Demand equal checkpoints at one index, sums included, unless a fault damaged a directory."""
-        checkpoint = group.checkpoint
+        checkpoint = group.checkpoints.last
         if checkpoint is None or self._cluster.nodes[process.id].damaged:
             return
         expected, other = self._checkpoints.setdefault(
@@ -269,7 +269,8 @@ class Checks:
                 follower.inflight <= raft.inflight_messages,
                 f"{follower.inflight} messages are on their way to {follower.peer}",
             )
-        demand(len(group.transfers) <= TRANSFERS_MAX, f"{process.id} has {len(group.transfers)} transfers")
+        transfers = len(group.sender.status()) + len(group.receiver.status())
+        demand(transfers <= TRANSFERS_MAX, f"{process.id} has {transfers} transfers")
 
     def sent(self, process: "Process", peer: str, messages: Sequence[tuple[int, object]]) -> None:
         """Check messages that leave `process` now: what they acknowledge must be on its platter."""

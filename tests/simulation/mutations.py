@@ -311,9 +311,9 @@ MUTATIONS = (
     Mutation(
         "messages leave before the write they wait for",
         "kraft/host/group/group.py",
-        "context.persistence.add(self, ready.persist, ready.send_after_persist)",
-        "context.persistence.add(self, ready.persist, [context.turns.post(o.to, self.id, o.message) for o in"
-        " ready.send_after_persist][:0])",
+        "self._context.persistence.add(self, ready.persist, ready.send_after_persist)",
+        "self._context.persistence.add(self, ready.persist, [self._context.turns.post(o.to, self.id,"
+        " o.message) for o in ready.send_after_persist][:0])",
         "the order of effects is the whole point of `Ready`",
     ),
     Mutation(

@@ -80,7 +80,7 @@ class ConsistencyChecker:
             self._sums.heard(peer, message.index, message.sum)
             self._judge()
 
-    def fence(self, message: Fence) -> None:
+    def fence(self, _: str, message: Fence) -> None:
         """The leader reports that this replica's state is wrong."""
         if self._sums.disproved(message.index, message.sum):
             self._fence(message.index)
