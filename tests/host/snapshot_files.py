@@ -1,4 +1,4 @@
-"""State files, a disk that keeps them in memory, and a network that loses, doubles and reorders on demand."""
+"""State files, a disk that keeps them in memory, and a network that loses, repeats and reorders on demand."""
 
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,7 +19,7 @@ NOTHING = bytes(16)
 
 
 class File:
-    """One state file: its rows by key, and what it says of itself."""
+    """One state file: its rows by key, and its checkpoint."""
 
     def __init__(self, index, rows, term=1):
         self.rows = dict(sorted(rows.items()))
@@ -149,7 +149,7 @@ class Disk:
 
 
 class Tale:
-    """`host.ports.Observer`, as far as snapshots tell anything."""
+    """`host.ports.HostObserver`, the part that snapshots use."""
 
     def __init__(self):
         self.events, self.transfers = [], []
@@ -209,7 +209,7 @@ def context_of(node, network) -> Any:
 
 
 class Leader:
-    """The sending side as a group drives it: `needy` are those who still wait in the core's books."""
+    """The sending side as a group drives it: `needy` are the followers that consensus keeps waiting."""
 
     def __init__(self, clock, network, file, id="K1", settings=SETTINGS, delay=0.0):  # noqa: A002
         self.id, self.clock = id, clock
@@ -242,7 +242,7 @@ class Leader:
 
 
 class Follower:
-    """The receiving side as a group drives it; when complete it tells the `leaders` as consensus would."""
+    """The receiving side as a group drives it; once complete it informs the `leaders`, as consensus would."""
 
     def __init__(self, clock, network, id="K2", leaders=(), settings=SETTINGS, delay=0.0):  # noqa: A002
         self.id, self.clock, self.leaders = id, clock, leaders
@@ -272,7 +272,7 @@ class Follower:
 
     @property
     def rows(self):
-        """What the last snapshot that was taken into use holds."""
+        """The rows of the last snapshot that was taken into use."""
         return {k: r.value for k, r in self.received_snapshots[-1].keyspace.records.items()}
 
     def tick(self):
@@ -280,7 +280,7 @@ class Follower:
 
 
 def pass_time(clock, seconds, *nodes, step=0.025):
-    """Let the hosts of `nodes` tick for so long."""
+    """Let the hosts of `nodes` tick for that many seconds."""
     end = clock.seconds() + seconds
     while clock.seconds() < end:
         clock.advance(step)

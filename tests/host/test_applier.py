@@ -1,4 +1,4 @@
-"""The way of committed entries into the state machine."""
+"""How committed entries are applied to the state machine."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -62,8 +62,8 @@ def test_a_backlog_is_applied_in_slices(story):
     assert (story.state.index, story.counted) == (5, b"5")
 
 
-def test_what_waits_when_a_snapshot_comes_is_not_applied_to_it(story):
-    """The snapshot contains it: it would count twice."""
+def test_entries_that_wait_when_a_snapshot_comes_are_not_applied_to_it(story):
+    """The snapshot contains them: they would count twice."""
     story.applier.add(entries(1, 5))
     story.applier.apply_slice()
     keyspace = Keyspace()
@@ -77,8 +77,8 @@ def test_what_waits_when_a_snapshot_comes_is_not_applied_to_it(story):
     assert (story.state.index, story.counted) == (8, b"8")
 
 
-def test_an_entry_that_cannot_be_applied_is_told_and_raised(story):
-    """Going on would leave out what the others apply."""
+def test_an_entry_that_cannot_be_applied_is_reported_and_raised(story):
+    """To go on would leave out an entry that the others apply."""
     story.applier.add([Entry(1, 1, 1_001, EntryKind.COMMANDS, b"\xc1")])
     with pytest.raises(Exception) as raised:  # noqa: PT011 - whatever it is
         story.applier.apply_slice()

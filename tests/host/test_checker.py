@@ -1,4 +1,4 @@
-"""Reports of checkpoints, the leader's judgement, and the fence."""
+"""Reports of checkpoints, the leader's verdict, and the fence."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -88,7 +88,7 @@ def test_a_follower_reports_each_checkpoint_once_to_each_leader() -> None:
     assert follower.posted[1:] == [("K3", Digest(10, RIGHT))]
 
 
-def test_equal_sums_are_no_news() -> None:
+def test_equal_sums_are_not_reported() -> None:
     leader = Replica("K1", leader="K1")
     leader.consistency.completed(checkpoint(10, RIGHT))
     leader.consistency.heard("K2", Digest(10, RIGHT))
@@ -99,7 +99,7 @@ def test_equal_sums_are_no_news() -> None:
     assert leader.events == []
 
 
-def test_an_operator_is_told_once_and_the_odd_one_until_it_is_right() -> None:
+def test_a_difference_is_reported_once_and_the_fence_is_repeated_until_the_replica_is_right() -> None:
     leader = Replica("K1", leader="K1")
     leader.consistency.completed(checkpoint(10, RIGHT))
     leader.consistency.heard("K3", Digest(10, WRONG))
@@ -111,7 +111,7 @@ def test_an_operator_is_told_once_and_the_odd_one_until_it_is_right() -> None:
     assert [fields["decided"] for _, fields in leader.events] == [False, False, True]
 
 
-def test_a_leader_that_is_the_odd_one_fences_itself() -> None:
+def test_a_leader_that_is_wrong_fences_itself() -> None:
     leader = Replica("K1", leader="K1")
     leader.consistency.completed(checkpoint(10, WRONG))
     leader.consistency.heard("K2", Digest(10, RIGHT))
@@ -121,7 +121,7 @@ def test_a_leader_that_is_the_odd_one_fences_itself() -> None:
     assert leader.stored == [True]
 
 
-def test_without_a_majority_there_is_an_alarm_and_no_fence() -> None:
+def test_without_a_majority_there_is_a_report_and_no_fence() -> None:
     leader = Replica("K1", leader="K1")
     leader.consistency.completed(checkpoint(10, WRONG))
     leader.consistency.heard("K2", Digest(10, RIGHT))
@@ -158,7 +158,7 @@ def test_verify_answers_when_all_have_reported() -> None:
     assert [(row["node"], row["state"]) for row in tables[0]] == [(f"K{n}", "equal") for n in (1, 2, 3)]
 
 
-def test_verify_does_not_wait_for_ever() -> None:
+def test_verify_does_not_wait_forever() -> None:
     leader = Replica("K1", leader="K1")
     tables: list[Any] = []
     leader.consistency.completed(checkpoint(10, RIGHT))
@@ -169,7 +169,7 @@ def test_verify_does_not_wait_for_ever() -> None:
     assert [row["state"] for row in tables[0]] == ["equal", "equal", "unknown"]
 
 
-def test_who_waits_for_a_leader_that_was_deposed_is_sent_to_the_next_one() -> None:
+def test_callers_that_wait_at_a_deposed_leader_are_sent_to_its_successor() -> None:
     leader = Replica("K1", leader="K1")
     answers: list[Any] = []
     leader.consistency.completed(checkpoint(10, RIGHT))
@@ -202,7 +202,7 @@ def test_a_restarted_replica_knows_the_sum_of_what_it_loaded() -> None:
     assert follower.fenced == [True]
 
 
-def test_who_is_no_member_any_more_is_no_alarm() -> None:
+def test_a_former_member_gives_no_verdict() -> None:
     leader = Replica("K1", leader="K1")
     leader.consistency.completed(checkpoint(10, RIGHT))
     leader.consistency.heard("K2", Digest(10, RIGHT))
@@ -214,7 +214,7 @@ def test_who_is_no_member_any_more_is_no_alarm() -> None:
     assert not leader.consistency.mismatch
 
 
-def test_the_word_of_another_incarnation_is_not_this_ones() -> None:
+def test_reports_of_another_incarnation_do_not_count() -> None:
     leader = Replica("K1", leader="K1")
     leader.consistency.completed(checkpoint(10, RIGHT))
     leader.consistency.heard("K2", Digest(10, RIGHT))

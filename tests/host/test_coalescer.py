@@ -20,7 +20,7 @@ class Polled:
 
 
 class Story:
-    """Clients who ask again, poll after poll: some write, and some read."""
+    """Clients that ask again, poll after poll: some write, and some read."""
 
     def __init__(self, *demands: int) -> None:
         self.clock = Clock()
@@ -47,28 +47,28 @@ class Story:
         assert not self.coalescer.under_way
 
 
-def test_it_ends_with_the_poll_that_brings_nothing_more() -> None:
+def test_coalescing_ends_with_the_poll_that_brings_no_more() -> None:
     story = Story(3, 5, 5, 9)
     story.run()
 
     assert (story.polls, story.over) == (3, 1)
 
 
-def test_it_ends_at_once_when_nobody_asks() -> None:
+def test_coalescing_ends_at_once_without_requests() -> None:
     story = Story(0)
     story.run()
 
     assert (story.polls, story.over) == (1, 1)
 
 
-def test_clients_without_end_do_not_hold_it_up() -> None:
+def test_an_endless_stream_of_clients_does_not_hold_it_up() -> None:
     story = Story(*range(1, 100))
     story.run()
 
     assert (story.polls, story.over) == (POLLS_MAX, 1)
 
 
-def test_begun_again_while_it_is_under_way_it_goes_on_as_it_was() -> None:
+def test_a_second_begin_changes_nothing() -> None:
     story = Story(3, 5, 5)
     story.coalescer.begin()
     story.run()
@@ -76,7 +76,7 @@ def test_begun_again_while_it_is_under_way_it_goes_on_as_it_was() -> None:
     assert (story.polls, story.over) == (3, 1)
 
 
-def test_each_begins_anew() -> None:
+def test_each_run_begins_anew() -> None:
     story = Story(7, 7, 1, 2, 2)
     story.run()
     story.run()

@@ -1,4 +1,4 @@
-"""A forwarded write is done, given back unproposed, or uncertain; only one given back is sent again."""
+"""A forwarded write is done, returned as not proposed, or uncertain; only a returned one is sent again."""
 
 from typing import Any
 
@@ -54,7 +54,7 @@ def test_the_longest_deadline_counts(answers):
     assert forwarding.request("K1", both, 1.0).timeout_ms == 3000
 
 
-def test_not_proposed_gives_them_back(answers):
+def test_not_proposed_returns_the_proposals(answers):
     forwarding = forwarding_to(Ends())
     mine = proposal(answers, b"a")
     message = forwarding.request("K1", [mine], 0.0)
@@ -70,7 +70,7 @@ def test_uncertain_stays_uncertain(answers):
 
 
 def test_a_second_answer_and_one_of_another_node_change_nothing(answers):
-    """A repeated "not proposed" must not give back what was proposed since."""
+    """A repeated "not proposed" must not return proposals that were proposed since."""
     forwarding = forwarding_to(Ends())
     message = forwarding.request("K1", [proposal(answers, b"a")], 0.0)
     refusal = ForwardReply(message.request, NOT_PROPOSED, b"")
@@ -90,7 +90,7 @@ def test_a_lost_link_leaves_what_was_sent_there_uncertain(answers):
     assert forwarding.answered("K1", ForwardReply(first.request, NOT_PROPOSED, b"")) == []
 
 
-def test_what_the_link_did_not_take_comes_back(answers):
+def test_proposals_that_the_link_did_not_take_come_back(answers):
     forwarding = forwarding_to(Ends())
     mine = proposal(answers, b"a")
     message = forwarding.request("K1", [mine], 0.0)
@@ -110,7 +110,7 @@ def test_each_proposal_is_given_up_at_its_own_deadline(answers):
     assert [type(a) for a in answers] == [Uncertain, Uncertain]
 
 
-def test_an_unreadable_answer_does_not_lose_who_waits(answers):
+def test_an_unreadable_answer_loses_no_proposal(answers):
     forwarding = forwarding_to(Ends())
     message = forwarding.request("K1", [proposal(answers, b"a")], 0.0)
     with pytest.raises(msgspec.DecodeError):
@@ -119,14 +119,14 @@ def test_an_unreadable_answer_does_not_lose_who_waits(answers):
     assert [type(a) for a in answers] == [Uncertain]
 
 
-def test_when_the_group_stops_what_was_sent_is_uncertain(answers):
+def test_when_the_group_stops_forwarded_writes_are_uncertain(answers):
     forwarding = forwarding_to(Ends())
     forwarding.request("K1", [proposal(answers, b"a")], 0.0)
     forwarding.abandon()
     assert [type(a) for a in answers] == [Uncertain]
 
 
-def test_how_forwarded_proposals_end_is_told(answers):
+def test_the_observer_hears_how_forwarded_proposals_end(answers):
     ends = Ends()
     forwarding = forwarding_to(ends)
     first = forwarding.request("K1", [proposal(answers, b"a"), proposal(answers, b"b")], 0.0)

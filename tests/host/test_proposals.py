@@ -1,4 +1,4 @@
-"""A write is done, certainly not done, or unknown; never the one reported as the other."""
+"""A write is done, certainly not done, or unknown, and none of these is reported as another."""
 
 import pytest
 
@@ -87,7 +87,7 @@ def test_only_old_enough_waiting_writes_are_refused_for_want_of_a_leader(answers
     assert len(proposals.waiting) == 1
 
 
-def test_writes_of_other_nodes_are_taken_apart(answers):
+def test_writes_of_other_nodes_are_taken_separately(answers):
     proposals = Proposals()
     mine, other = proposal(answers), proposal(answers, remote=True)
     proposals.add(mine)
@@ -96,7 +96,7 @@ def test_writes_of_other_nodes_are_taken_apart(answers):
     assert proposals.take(100) == [mine]
 
 
-def test_when_the_group_stops_everybody_gets_the_right_answer(answers):
+def test_when_the_group_stops_every_write_gets_the_right_answer(answers):
     proposals = Proposals()
     logged(proposals, 7, 3, [proposal(answers)])
     proposals.add(proposal(answers))
@@ -117,7 +117,7 @@ def test_an_undecided_batch_of_an_earlier_term_does_not_hold_back_a_later_one(an
     assert len(proposals.waiting) == 1
 
 
-def test_what_comes_back_from_another_node_still_has_its_deadline(answers):
+def test_a_requeued_write_keeps_its_deadline(answers):
     proposals = Proposals()
     proposals.add(proposal(answers, deadline=2.0))
     sent = proposals.take(100)

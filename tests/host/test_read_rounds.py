@@ -52,7 +52,7 @@ def test_a_confirmed_read_waits_until_its_index_is_applied(answers):
 
 
 def test_the_answer_to_a_round_that_was_given_up_confirms_nothing(answers):
-    """Readers of the next round began after the proof that comes late."""
+    """Readers of the next round began after the late confirmation."""
     rounds = read_rounds()
     rounds.add(local(answers))
     first = rounds.begin(0, 0.0, "K2")
@@ -69,7 +69,7 @@ def test_the_answer_to_a_round_that_was_given_up_confirms_nothing(answers):
 
 
 def test_the_question_of_another_node_is_answered_with_index_and_stamp_at_once(answers):
-    """It is for that node to wait until it has applied the index."""
+    """The other node waits until it has applied the index."""
     rounds = read_rounds()
     rounds.add(Reader(2.0, None, ("K2", 7)))
     rounds.add(local(answers))
@@ -87,7 +87,7 @@ def test_the_stamp_of_the_leader_is_that_of_the_view_unless_more_was_applied(ans
     assert [view.now_ms for view in answers] == [60, 70]
 
 
-def test_questions_of_others_are_handed_back_when_this_replica_does_not_lead(answers):
+def test_questions_of_others_are_taken_out_when_this_replica_does_not_lead(answers):
     rounds = read_rounds()
     rounds.add(Reader(2.0, None, ("K2", 7)))
     rounds.add(local(answers))
@@ -97,7 +97,7 @@ def test_questions_of_others_are_handed_back_when_this_replica_does_not_lead(ans
 
 
 @pytest.mark.parametrize(("asked", "again"), [("K2", False), ("K1", True)])
-def test_a_lost_link_fails_only_what_was_asked_there(answers, asked, again):
+def test_a_lost_link_fails_only_the_round_asked_there(answers, asked, again):
     rounds = read_rounds()
     rounds.add(local(answers))
     rounds.begin(0, 0.0, asked)
@@ -108,8 +108,8 @@ def test_a_lost_link_fails_only_what_was_asked_there(answers, asked, again):
 @pytest.mark.parametrize(
     ("asked", "leader", "again"), [("K1", "K1", False), ("K1", "K2", True), ("", "K2", False)]
 )
-def test_a_leader_that_is_none_any_more_is_not_waited_for(answers, asked, leader, again):
-    """It may hang without its link breaking; a round of our own ends with our leadership instead."""
+def test_a_round_asked_of_a_former_leader_fails(answers, asked, leader, again):
+    """It may hang without losing its link. A round of this node's own ends with its leadership instead."""
     rounds = read_rounds()
     rounds.add(local(answers))
     rounds.begin(0, 0.0, asked)
@@ -117,7 +117,7 @@ def test_a_leader_that_is_none_any_more_is_not_waited_for(answers, asked, leader
     assert rounds.wanted is again
 
 
-def test_a_round_nobody_answers_is_repeated_and_in_the_end_refused(answers):
+def test_a_round_without_an_answer_is_repeated_and_in_the_end_refused(answers):
     rounds = read_rounds(3, 100)
     rounds.add(local(answers))
     rounds.begin(0, 0.0, "K2")
@@ -130,7 +130,7 @@ def test_a_round_nobody_answers_is_repeated_and_in_the_end_refused(answers):
     assert not rounds.wanted
 
 
-def test_what_was_confirmed_but_is_never_applied_is_refused(answers):
+def test_a_confirmed_read_whose_index_is_never_applied_is_refused(answers):
     rounds = read_rounds()
     rounds.add(local(answers))
     rounds.confirm(rounds.begin(0, 0.0), 9)
@@ -140,7 +140,7 @@ def test_what_was_confirmed_but_is_never_applied_is_refused(answers):
     assert [type(a) for a in answers] == [NoLeader]
 
 
-def test_when_the_group_stops_every_reader_is_told(answers):
+def test_when_the_group_stops_every_reader_is_refused(answers):
     rounds = read_rounds()
     rounds.add(local(answers))
     rounds.confirm(rounds.begin(0, 0.0), 9)

@@ -1,4 +1,4 @@
-"""A replica whose state was wrong gets a copy of the leader's while writes go on; real hosts."""
+"""A replica whose state is wrong gets a copy of the leader's while writes go on, with real hosts."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.host.test_group import Trio
 
 
 class Story(Trio):
-    """One follower is fenced, one counter is increased by clients that ask again as soon as answered."""
+    """One follower is fenced; clients increase a counter again as soon as they are answered."""
 
     def __init__(self, clients):
         super().__init__()
@@ -85,8 +85,8 @@ def test_entries_that_come_with_the_copy_are_applied_once(clients, slow, waiting
     assert len(story.settle()) == 1
 
 
-def test_a_copy_that_is_ahead_of_the_log_here_is_taken_as_any_other():
-    """A replica that has just started knows less to be committed than its leader has in the copy."""
+def test_a_snapshot_that_is_ahead_of_the_log_is_taken_like_any_other():
+    """A replica that has just started knows of fewer committed entries than the snapshot holds."""
     story = Story(clients=0)
     fenced, received = story.fenced, story.fenced.received
 

@@ -1,4 +1,4 @@
-"""One conversation at a time between who has the state and who needs it, over a network with faults."""
+"""One transfer at a time between a node with the state and a node that needs it, over a faulty network."""
 
 from zlib import crc32
 
@@ -42,14 +42,14 @@ def nothing_arrives(message):
 
 
 def without(kind):
-    """A weather in which messages of this kind are lost."""
+    """Weather in which messages of this kind are lost."""
     return lambda message: [] if isinstance(message, kind) else [(0.001, message)]
 
 
 # -- the plain course ---------------------------------------------------------------------------------
 
 
-def test_a_follower_fetches_the_whole_image_piece_by_piece(clock, network, leader, follower):
+def test_a_follower_fetches_the_whole_snapshot_chunk_by_chunk(clock, network, leader, follower):
     leader.offer("K2")
     pass_time(clock, 1.0, leader, follower)
 
@@ -60,7 +60,7 @@ def test_a_follower_fetches_the_whole_image_piece_by_piece(clock, network, leade
     assert len(network.messages(SnapshotRequest)) == len(network.messages(SnapshotChunk))
 
 
-def test_both_sides_tell_of_it(clock, network, leader, follower):
+def test_both_sides_report_the_transfer(clock, network, leader, follower):
     leader.offer("K2")
     pass_time(clock, 1.0, leader, follower)
 
@@ -75,7 +75,7 @@ def test_both_sides_tell_of_it(clock, network, leader, follower):
     assert sent["seconds"] > 0
 
 
-def test_the_view_is_let_go_of_with_its_last_receiver(clock, network, leader, follower):
+def test_the_view_is_closed_with_its_last_receiver(clock, network, leader, follower):
     leader.offer("K2")
     clock.advance(0.01)
     assert leader.sender.index == 100
@@ -87,7 +87,7 @@ def test_the_view_is_let_go_of_with_its_last_receiver(clock, network, leader, fo
     assert leader.given_back == []
 
 
-def test_an_empty_image_is_one_piece_without_rows(clock, network):
+def test_an_empty_snapshot_is_one_chunk_without_rows(clock, network):
     leader = Leader(clock, network, File(7, {}))
     follower = Follower(clock, network, leaders=[leader])
     leader.offer("K2")
@@ -113,7 +113,7 @@ def test_progress_is_visible_on_both_sides(clock, network, leader):
     assert leader.sender.status() == slow.receiver.status() == ()
 
 
-def test_a_long_transfer_tells_how_far_it_is(clock, network, leader):
+def test_a_long_transfer_reports_progress(clock, network, leader):
     slow = Follower(clock, network, leaders=[leader], delay=2.5)
     leader.offer("K2")
     pass_time(clock, 24.0, leader, slow)
@@ -126,7 +126,7 @@ def test_a_long_transfer_tells_how_far_it_is(clock, network, leader):
 # -- what is offered, and when ------------------------------------------------------------------------
 
 
-def test_an_offer_is_repeated_until_it_is_followed(clock, network, leader, follower):
+def test_an_offer_is_repeated_until_it_is_taken_up(clock, network, leader, follower):
     network.weather = without(SnapshotOffer)
     leader.offer("K2")
     pass_time(clock, 3.5 * OFFER_SECONDS, leader, follower)
@@ -186,7 +186,7 @@ def test_a_newer_checkpoint_is_offered_while_nobody_fetches_the_old_one(clock, n
     assert len(leader.disk.open_readers) == 1
 
 
-def test_who_is_on_the_way_is_not_sent_back_to_the_start_by_a_newer_checkpoint(clock, network, leader):
+def test_a_newer_checkpoint_does_not_restart_a_transfer_under_way(clock, network, leader):
     slow = Follower(clock, network, leaders=[leader], delay=0.05)
     leader.offer("K2")
     pass_time(clock, 0.5, leader, slow)
@@ -197,7 +197,7 @@ def test_who_is_on_the_way_is_not_sent_back_to_the_start_by_a_newer_checkpoint(c
     assert [r.checkpoint.base.index for r in slow.received_snapshots] == [100]
 
 
-def test_who_has_the_index_already_says_so(clock, network, leader, follower):
+def test_a_follower_that_has_the_index_already_says_so(clock, network, leader, follower):
     follower.commit = 100
     leader.offer("K2")
     pass_time(clock, 0.1, leader, follower)
@@ -206,7 +206,7 @@ def test_who_has_the_index_already_says_so(clock, network, leader, follower):
     assert follower.disk.writers == []
 
 
-def test_a_request_of_somebody_who_was_offered_nothing_is_not_answered(clock, network, leader, follower):
+def test_a_request_without_an_offer_is_not_answered(clock, network, leader, follower):
     leader.offer("K2")
     pass_time(clock, 0.01, leader)
     leader.sender.requested("K3", SnapshotRequest(100, 1, None))
@@ -233,7 +233,7 @@ def test_two_receivers_share_one_view(clock, network, leader, follower):
 
 
 def test_each_receiver_gets_its_own_share_of_the_speed(clock, network):
-    """The second one does not make it slower for the first one."""
+    """A second receiver does not slow the first one down."""
     settings = SnapshotSettings(chunk_bytes=100, bytes_per_second=1000, hold=60.0)
     leader = Leader(clock, network, File(100, ROWS), settings=settings)
     followers = [Follower(clock, network, id_, [leader]) for id_ in ("K2", "K3")]
@@ -246,8 +246,8 @@ def test_each_receiver_gets_its_own_share_of_the_speed(clock, network):
         assert (ended["bytes"] - largest) / 1000 <= ended["seconds"] <= ended["bytes"] / 1000 + 0.2
 
 
-def test_a_paced_piece_is_not_read_before_its_turn(clock, network):
-    """So that nothing is kept in memory while it waits, however often it is asked for."""
+def test_a_throttled_chunk_is_not_read_before_its_turn(clock, network):
+    """No chunk is kept in memory while it waits, however often it is requested."""
     settings = SnapshotSettings(chunk_bytes=100, bytes_per_second=10, hold=60.0)
     leader = Leader(clock, network, File(100, ROWS), settings=settings)
     follower = Follower(clock, network, leaders=[leader])
@@ -258,7 +258,7 @@ def test_a_paced_piece_is_not_read_before_its_turn(clock, network):
     assert len(network.messages(SnapshotRequest)) > 2
 
 
-def test_neither_side_holds_more_than_one_piece(clock, network, leader):
+def test_neither_side_holds_more_than_one_chunk(clock, network, leader):
     """Everything arrives twice: the disk still never has two pieces to read or to write at once.
 
     That there is one write at a time the writer itself checks.
@@ -274,12 +274,12 @@ def test_neither_side_holds_more_than_one_piece(clock, network, leader):
 
 
 def asked(leader, *keys):
-    """The pieces behind these keys are asked for, one directly after the other."""
+    """Request the chunks after these keys, one directly after the other."""
     for key in keys:
         leader.sender.requested("K2", SnapshotRequest(100, 1, key))
 
 
-def test_a_question_that_comes_while_the_disk_works_waits(clock, network, leader):
+def test_a_request_that_comes_while_the_disk_works_waits(clock, network, leader):
     leader.disk.delay = 0.02
     leader.offer("K2")
     clock.advance(0.1)
@@ -290,7 +290,7 @@ def test_a_question_that_comes_while_the_disk_works_waits(clock, network, leader
     assert [chunk.after for chunk in network.messages(SnapshotChunk)] == [None, b"key 0003"]
 
 
-def test_a_late_copy_of_a_question_does_not_take_the_place_of_a_newer_one(clock, network):
+def test_a_late_copy_of_a_request_does_not_replace_a_newer_one(clock, network):
     settings = SnapshotSettings(chunk_bytes=100, bytes_per_second=100, hold=60.0)
     leader = Leader(clock, network, File(100, ROWS), settings=settings)
     leader.offer("K2")
@@ -301,7 +301,7 @@ def test_a_late_copy_of_a_question_does_not_take_the_place_of_a_newer_one(clock,
     assert [chunk.after for chunk in network.messages(SnapshotChunk)] == [None, b"key 0003"]
 
 
-def test_who_waits_for_its_turn_is_not_given_back(clock, network):
+def test_a_receiver_that_is_throttled_is_not_given_back(clock, network):
     settings = SnapshotSettings(chunk_bytes=100, bytes_per_second=1, hold=10.0)
     leader = Leader(clock, network, File(100, ROWS), settings=settings)
     leader.offer("K2")
@@ -313,7 +313,7 @@ def test_who_waits_for_its_turn_is_not_given_back(clock, network):
     assert len(network.messages(SnapshotOffer)) > 10  # signs of life
 
 
-def test_what_was_read_for_a_link_that_is_gone_is_not_sent(clock, network, leader):
+def test_a_chunk_read_for_a_lost_link_is_not_sent(clock, network, leader):
     leader.disk.delay = 0.02
     leader.offer("K2")
     clock.advance(0.1)
@@ -330,7 +330,7 @@ def test_what_was_read_for_a_link_that_is_gone_is_not_sent(clock, network, leade
 
 
 @pytest.mark.parametrize("kind", [SnapshotRequest, SnapshotChunk])
-def test_what_is_lost_is_asked_for_again(clock, network, leader, follower, kind):
+def test_a_lost_message_is_repeated(clock, network, leader, follower, kind):
     lost = []
 
     def weather(message):
@@ -347,7 +347,7 @@ def test_what_is_lost_is_asked_for_again(clock, network, leader, follower, kind)
     assert follower.rows == ROWS
 
 
-def test_a_late_copy_of_a_piece_is_not_written_again(clock, network, leader, follower):
+def test_a_late_copy_of_a_chunk_is_not_written_again(clock, network, leader, follower):
     network.weather = lambda message: [(0.001, message), (0.0305, message), (0.31, message)]
     leader.offer("K2")
     pass_time(clock, 3.0, leader, follower)
@@ -356,8 +356,8 @@ def test_a_late_copy_of_a_piece_is_not_written_again(clock, network, leader, fol
     assert "snapshot_receive_stalled" not in follower.tale.names()
 
 
-def test_a_question_is_repeated_less_and_less_often(clock, network, leader, follower):
-    """Over a slow link the answer is on its way, and each copy of it would make it slower."""
+def test_a_request_is_repeated_less_and_less_often(clock, network, leader, follower):
+    """Over a slow link the chunk is on its way, and each copy would delay it further."""
     network.weather = without(SnapshotChunk)
     leader.offer("K2")
     pass_time(clock, 40.0, leader, follower)
@@ -365,8 +365,8 @@ def test_a_question_is_repeated_less_and_less_often(clock, network, leader, foll
     assert len(network.messages(SnapshotRequest)) == 6  # after 0, 1, 3, 7, 15 and 30 seconds
 
 
-def test_on_a_slow_link_nothing_is_sent_twice(clock, network, leader, follower):
-    """From the second piece on: it takes 4 seconds, and the first one showed that."""
+def test_on_a_slow_link_no_chunk_is_sent_twice(clock, network, leader, follower):
+    """This holds from the second chunk on: the first one shows that a chunk takes 4 seconds."""
     network.weather = lambda m: [(4.0 if isinstance(m, SnapshotChunk) else 0.01, m)]
     leader.offer("K2")
     pass_time(clock, 300.0, leader, follower)
@@ -376,8 +376,8 @@ def test_on_a_slow_link_nothing_is_sent_twice(clock, network, leader, follower):
     assert len(sent) == len(set(sent))
 
 
-def test_a_link_that_becomes_slow_is_learned(clock, network, leader, follower):
-    """At first every piece is sent several times, then only once."""
+def test_patience_grows_when_a_link_becomes_slow(clock, network, leader, follower):
+    """At first every chunk is sent several times, then only once."""
     leader.offer("K2")
     clock.advance(0.02)
     network.weather = lambda m: [(4.0 if isinstance(m, SnapshotChunk) else 0.01, m)]
@@ -388,7 +388,7 @@ def test_a_link_that_becomes_slow_is_learned(clock, network, leader, follower):
     assert len(sent) - len(set(sent)) < 10
 
 
-def test_a_damaged_piece_is_fetched_again(clock, network, leader, follower):
+def test_a_damaged_chunk_is_fetched_again(clock, network, leader, follower):
     flipped: list[SnapshotChunk] = []
 
     def weather(message):
@@ -408,8 +408,8 @@ def test_a_damaged_piece_is_fetched_again(clock, network, leader, follower):
     assert follower.tale.names().count("snapshot_receive_stalled") == 1
 
 
-def test_pieces_that_do_not_move_on_are_not_taken(clock, network, leader, follower):
-    """Repeated rows could keep a receiver busy for ever; a piece without rows can only be the last."""
+def test_chunks_that_do_not_advance_are_refused(clock, network, leader, follower):
+    """Repeated rows could keep a receiver busy forever; a chunk without rows can only be the last."""
     network.weather = without(SnapshotChunk)
     leader.offer("K2")
     pass_time(clock, 0.1, leader, follower)
@@ -428,7 +428,7 @@ def test_pieces_that_do_not_move_on_are_not_taken(clock, network, leader, follow
         {"after": b"somewhere"},
     ],
 )
-def test_only_the_piece_that_was_asked_for_is_written(clock, network, leader, follower, stranger):
+def test_only_the_requested_chunk_is_written(clock, network, leader, follower, stranger):
     network.weather = without(SnapshotChunk)
     leader.offer("K2")
     pass_time(clock, 0.1, leader, follower)
@@ -443,7 +443,7 @@ def test_only_the_piece_that_was_asked_for_is_written(clock, network, leader, fo
     assert follower.disk.writers[0].rows != {}
 
 
-def test_a_broken_link_costs_nothing_that_was_written(clock, network, leader):
+def test_a_broken_link_costs_no_chunk_that_was_written(clock, network, leader):
     slow = Follower(clock, network, leaders=[leader], delay=0.05)
     leader.offer("K2")
     pass_time(clock, 0.5, leader, slow)
@@ -463,8 +463,8 @@ def test_a_broken_link_costs_nothing_that_was_written(clock, network, leader):
     assert min(chunk.after for chunk in network.messages(SnapshotChunk)) >= max(written)
 
 
-def test_after_a_broken_link_an_offer_is_enough_to_go_on(clock, network, leader, follower):
-    """However long the receiver has learned to wait."""
+def test_after_a_broken_link_one_offer_resumes_the_transfer(clock, network, leader, follower):
+    """This holds however long the receiver has learned to wait."""
     network.weather = without(SnapshotChunk)
     leader.offer("K2")
     pass_time(clock, 31.0, leader, follower)
@@ -479,7 +479,7 @@ def test_after_a_broken_link_an_offer_is_enough_to_go_on(clock, network, leader,
 # -- other senders and other snapshots -------------------------------------------------------------------
 
 
-def test_a_new_leader_with_an_equal_image_goes_on_where_the_old_one_stopped(clock, network, leader):
+def test_a_new_leader_with_an_equal_snapshot_resumes_the_transfer(clock, network, leader):
     slow = Follower(clock, network, delay=0.05)
     leader.offer("K2")
     pass_time(clock, 0.5, leader, slow)
@@ -499,7 +499,7 @@ def test_a_new_leader_with_an_equal_image_goes_on_where_the_old_one_stopped(cloc
     assert leader.disk.open_readers == []
 
 
-def test_another_sender_of_an_equal_image_has_to_wait_as_long_as_pieces_come(clock, network, leader):
+def test_another_sender_of_an_equal_snapshot_waits_while_chunks_come(clock, network, leader):
     slow = Follower(clock, network, leaders=[leader], delay=0.05)
     leader.offer("K2")
     pass_time(clock, 0.5, leader, slow)
@@ -511,7 +511,7 @@ def test_another_sender_of_an_equal_image_has_to_wait_as_long_as_pieces_come(clo
     assert "K3" not in [to for _, to, _ in network.log]
 
 
-def test_a_sender_that_restarts_with_a_newer_image_is_followed_from_the_start(clock, network, leader):
+def test_a_newer_snapshot_of_a_restarted_sender_is_fetched_from_the_start(clock, network, leader):
     slow = Follower(clock, network, delay=0.05)
     leader.offer("K2")
     pass_time(clock, 0.5, leader, slow)
@@ -527,7 +527,7 @@ def test_a_sender_that_restarts_with_a_newer_image_is_followed_from_the_start(cl
     assert len(slow.disk.files_left) == 1
 
 
-def test_a_request_for_an_image_that_is_gone_is_answered_by_an_offer(clock, network, leader, follower):
+def test_a_request_for_a_snapshot_that_is_gone_is_answered_by_an_offer(clock, network, leader, follower):
     leader.offer("K2")
     clock.advance(0.01)
     network.log.clear()
@@ -536,8 +536,8 @@ def test_a_request_for_an_image_that_is_gone_is_answered_by_an_offer(clock, netw
     assert [type(message) for _, _, message in network.log] == [SnapshotOffer]
 
 
-def test_old_offers_do_not_disturb_a_transfer_that_moves(clock, network, leader):
-    """Of another sender, or of ours from long ago: following each would end in fetching nothing."""
+def test_old_offers_do_not_disturb_a_transfer_under_way(clock, network, leader):
+    """They come from another sender, or from this one long ago. To follow each would end in fetching none."""
     slow = Follower(clock, network, leaders=[leader], delay=0.05)
     leader.offer("K2")
     pass_time(clock, 0.2, leader, slow)
@@ -553,8 +553,8 @@ def test_old_offers_do_not_disturb_a_transfer_that_moves(clock, network, leader)
     assert len(slow.disk.writers) == 1
 
 
-def test_another_image_is_fetched_when_the_sender_is_silent(clock, network, leader):
-    """Even an older one: it is all the new leader has."""
+def test_another_snapshot_is_fetched_when_the_sender_is_silent(clock, network, leader):
+    """Even an older snapshot is fetched: the new leader has no other."""
     slow = Follower(clock, network, delay=0.05)
     leader.offer("K2")
     pass_time(clock, 0.5, leader, slow)
@@ -568,7 +568,7 @@ def test_another_image_is_fetched_when_the_sender_is_silent(clock, network, lead
     assert slow.rows == rows
 
 
-def test_the_log_caught_up_meanwhile(clock, network, leader):
+def test_a_transfer_ends_when_the_log_has_caught_up(clock, network, leader):
     slow = Follower(clock, network, delay=0.05)
     leader.offer("K2")
     pass_time(clock, 0.5, leader, slow)
@@ -580,8 +580,8 @@ def test_the_log_caught_up_meanwhile(clock, network, leader):
     assert slow.tale.last("snapshot_receive_ended")["outcome"] == "abandoned"
 
 
-def test_who_does_not_need_it_any_more_is_not_served(clock, network, leader):
-    """Consensus says so: it was removed, or a former leader's copy arrived."""
+def test_a_receiver_that_no_longer_needs_the_snapshot_is_not_served(clock, network, leader):
+    """Consensus says so: the receiver was removed, or has the snapshot of a former leader."""
     slow = Follower(clock, network, delay=0.05)
     leader.offer("K2")
     pass_time(clock, 0.5, leader, slow)
@@ -596,7 +596,7 @@ def test_who_does_not_need_it_any_more_is_not_served(clock, network, leader):
 # -- the end of patience ------------------------------------------------------------------------------
 
 
-def test_a_receiver_that_does_not_ask_is_given_back_after_the_hold(clock, network, leader):
+def test_a_silent_receiver_is_given_back_after_the_hold(clock, network, leader):
     slow = Follower(clock, network, delay=0.05)
     leader.offer("K2")
     pass_time(clock, 0.5, leader, slow)
@@ -611,7 +611,7 @@ def test_a_receiver_that_does_not_ask_is_given_back_after_the_hold(clock, networ
     assert leader.tale.transfers == [("send", "failed")]
 
 
-def test_a_sender_that_sends_nothing_any_more_is_given_up_after_the_hold(clock, network, leader):
+def test_a_silent_sender_is_given_up_after_the_hold(clock, network, leader):
     slow = Follower(clock, network, delay=0.05)
     leader.offer("K2")
     pass_time(clock, 0.5, leader, slow)
@@ -626,7 +626,7 @@ def test_a_sender_that_sends_nothing_any_more_is_given_up_after_the_hold(clock, 
 
 
 def test_a_transfer_longer_than_the_hold_is_not_given_up(clock, network):
-    """Neither side, while it is the speed limit that makes it wait."""
+    """Neither side gives up while the speed limit makes it wait."""
     settings = SnapshotSettings(chunk_bytes=2000, bytes_per_second=100, hold=10.0)
     leader = Leader(clock, network, File(100, ROWS), settings=settings)
     follower = Follower(clock, network, leaders=[leader], settings=settings)
@@ -641,7 +641,7 @@ def test_a_transfer_longer_than_the_hold_is_not_given_up(clock, network):
 # -- the receiver's disk ------------------------------------------------------------------------------
 
 
-def test_a_full_disk_waits_for_room_before_the_first_piece(clock, network, leader, follower):
+def test_a_full_disk_delays_the_first_chunk(clock, network, leader, follower):
     follower.disk.full = True
     leader.offer("K2")
     pass_time(clock, 5.0, leader, follower)
@@ -652,7 +652,7 @@ def test_a_full_disk_waits_for_room_before_the_first_piece(clock, network, leade
     assert follower.rows == ROWS
 
 
-def test_a_full_disk_waits_for_room_in_the_middle(clock, network, leader):
+def test_a_full_disk_delays_a_chunk_in_the_middle(clock, network, leader):
     slow = Follower(clock, network, leaders=[leader], delay=0.05)
     leader.offer("K2")
     pass_time(clock, 0.5, leader, slow)
@@ -666,7 +666,7 @@ def test_a_full_disk_waits_for_room_in_the_middle(clock, network, leader):
     assert slow.tale.names().count("snapshot_receive_stalled") == 1
 
 
-def test_a_disk_that_stays_full_gets_the_unfinished_file_back(clock, network, leader):
+def test_on_a_disk_that_stays_full_the_unfinished_file_is_removed(clock, network, leader):
     slow = Follower(clock, network, leaders=[leader], delay=0.05)
     leader.offer("K2")
     pass_time(clock, 0.5, leader, slow)
@@ -692,7 +692,7 @@ def test_a_disk_that_is_full_at_the_very_end_costs_no_second_transfer(clock, net
     assert follower.tale.names().count("snapshot_receive_stalled") == 1
 
 
-def test_who_stops_between_two_attempts_to_finish_leaves_no_file(clock, network, leader, follower):
+def test_a_stop_between_two_attempts_to_finish_leaves_no_file(clock, network, leader, follower):
     follower.disk.finish_problem = "the disk is full"
     leader.offer("K2")
     pass_time(clock, 2.5, leader, follower)
@@ -703,7 +703,7 @@ def test_who_stops_between_two_attempts_to_finish_leaves_no_file(clock, network,
     assert follower.tale.transfers == [("receive", "abandoned")]
 
 
-def test_an_image_that_turns_out_wrong_is_fetched_again_but_not_at_once(clock, network, leader, follower):
+def test_a_snapshot_that_turns_out_wrong_is_fetched_again_later(clock, network, leader, follower):
     follower.disk.finish_problem = "the sum is wrong"
     leader.offer("K2")
     pass_time(clock, 30.0, leader, follower)
@@ -716,7 +716,7 @@ def test_an_image_that_turns_out_wrong_is_fetched_again_but_not_at_once(clock, n
     assert follower.rows == ROWS
 
 
-def test_while_an_image_is_finished_offers_are_not_listened_to(clock, network, leader):
+def test_offers_are_ignored_while_a_snapshot_is_finished(clock, network, leader):
     slow = Follower(clock, network, leaders=[leader])
     leader.offer("K2")
     while len(network.messages(SnapshotChunk)) < 50:
@@ -732,8 +732,8 @@ def test_while_an_image_is_finished_offers_are_not_listened_to(clock, network, l
     assert len(slow.disk.writers) == 1
 
 
-def test_a_complete_image_is_not_fetched_again_before_it_is_in_use(clock, network, leader, follower):
-    """A replica whose state is replaced is fenced until that is durable, and the offers go on."""
+def test_a_complete_snapshot_is_not_fetched_again_before_it_is_in_use(clock, network, leader, follower):
+    """A replica whose state is replaced stays fenced until that is durable, and offers go on meanwhile."""
     leader.offer("K2", reseed=True)
     follower.fenced = True
     pass_time(clock, 1.0, leader, follower)
@@ -749,7 +749,7 @@ def test_a_complete_image_is_not_fetched_again_before_it_is_in_use(clock, networ
     assert len(follower.disk.writers) == 2
 
 
-def test_an_image_that_is_not_taken_into_use_leaves_no_file(clock, network, leader, follower):
+def test_a_snapshot_that_is_not_taken_into_use_leaves_no_file(clock, network, leader, follower):
     follower.takes = False
     leader.offer("K2")
     pass_time(clock, 1.0, leader, follower)
@@ -759,8 +759,8 @@ def test_an_image_that_is_not_taken_into_use_leaves_no_file(clock, network, lead
 
 
 @pytest.mark.parametrize("steps", range(0, 40, 3))
-def test_when_the_group_stops_in_the_middle_no_file_is_left(clock, network, leader, steps):
-    """Whatever the disk is doing: making the file, writing, verifying."""
+def test_a_group_that_stops_in_the_middle_leaves_no_file(clock, network, leader, steps):
+    """This holds whether the disk opens the file, writes, or verifies."""
     slow = Follower(clock, network, leaders=[leader], delay=0.04)
     leader.offer("K2")
     pass_time(clock, steps * 0.05, leader, slow)
@@ -776,7 +776,7 @@ def test_when_the_group_stops_in_the_middle_no_file_is_left(clock, network, lead
     assert len(network.messages(SnapshotOffer)) == offers
 
 
-def test_a_view_that_opens_after_the_end_is_closed(clock, network, leader):
+def test_a_view_that_opens_after_the_stop_is_closed(clock, network, leader):
     leader.disk.delay = 1.0
     leader.offer("K2")
     leader.sender.stop()
@@ -789,7 +789,7 @@ def test_a_view_that_opens_after_the_end_is_closed(clock, network, leader):
 # -- replacing a wrong state --------------------------------------------------------------------------
 
 
-def test_a_fenced_replica_takes_an_image_behind_its_own_log(clock, network, leader, follower):
+def test_a_fenced_replica_takes_a_snapshot_older_than_its_own_log(clock, network, leader, follower):
     follower.commit, follower.fenced = 500, True
     leader.offer("K2", reseed=True)
     pass_time(clock, 1.0, leader, follower)
@@ -799,7 +799,7 @@ def test_a_fenced_replica_takes_an_image_behind_its_own_log(clock, network, lead
 
 
 @pytest.mark.parametrize(("reseed", "fenced"), [(True, False), (False, True)])
-def test_nobody_else_takes_one(clock, network, leader, follower, reseed, fenced):
+def test_no_other_replica_takes_one(clock, network, leader, follower, reseed, fenced):
     follower.commit, follower.fenced = 500, fenced
     leader.offer("K2", reseed=reseed)
     pass_time(clock, 1.0, leader, follower)
@@ -807,8 +807,8 @@ def test_nobody_else_takes_one(clock, network, leader, follower, reseed, fenced)
     assert follower.disk.writers == []
 
 
-def test_a_reseed_ends_when_nothing_more_is_asked(clock, network, leader, follower):
-    """Consensus knows nothing of it: a replica that is loading could come back and ask again."""
+def test_a_reseed_ends_when_no_more_requests_come(clock, network, leader, follower):
+    """Consensus does not know of it: a replica that is loading could come back and ask again."""
     follower.commit, follower.fenced = 500, True
     leader.offer("K2", reseed=True)
     pass_time(clock, QUIET_SECONDS - 1.0, leader, follower)

@@ -1,4 +1,4 @@
-"""Both sides over a network that loses, doubles, delays and damages, with restarts: it always ends equal."""
+"""Both sides over a network that loses, repeats, delays and damages, with restarts: states end up equal."""
 
 import random
 
@@ -12,7 +12,7 @@ from tests.host.snapshot_files import File, Follower, Leader, Network, pass_time
 
 
 class Weather:
-    """Faults by dice, until `fine`; copies may turn up much later."""
+    """Random faults until `fine`; copies may arrive much later."""
 
     def __init__(self, dice):
         self.dice = dice

@@ -1,4 +1,4 @@
-"""Reads that do not wait for the leader, and their bound; real hosts on virtual time."""
+"""Reads that do not wait for the leader, and their bound, with real hosts on virtual time."""
 
 import pytest
 
@@ -32,11 +32,11 @@ def look(trio, id_):
     return trio.answers[0]
 
 
-def test_every_node_answers_at_once_from_what_it_has(trio):
+def test_every_node_answers_at_once_from_its_own_state(trio):
     assert [look(trio, id_) for id_ in trio.nodes] == [b"old"] * 3
 
 
-def test_a_follower_that_hears_nobody_answers_until_its_state_is_too_old(trio):
+def test_an_isolated_follower_answers_until_its_state_is_too_old(trio):
     follower = trio.followers[0]
     trio.isolate(follower)
     trio.run(0.8 * bound(trio))
@@ -47,7 +47,7 @@ def test_a_follower_that_hears_nobody_answers_until_its_state_is_too_old(trio):
 
 
 def test_a_leader_that_was_paused_asks_before_it_answers(trio):
-    """It leads for another election timeout by its own count of ticks, which did not run meanwhile."""
+    """By its own ticks, which stood still, it leads for another election timeout."""
     paused, other = trio.leader, trio.followers[0]
     trio.process(paused).clock.pause()
     assert trio.run(10, lambda: trio.host(other).leader(0) not in ("", paused))
@@ -69,7 +69,7 @@ def test_a_leader_that_stepped_down_knows_how_old_it_is(trio):
 
 
 def test_a_follower_that_was_paused_does_not_take_old_messages_for_news(trio):
-    """Its sockets hold heartbeats of before and during the pause, and they are read first."""
+    """Its sockets hold heartbeats from before and during the pause, and they are read first."""
     paused = trio.followers[0]
     clock = trio.process(paused).clock
     clock.pause()

@@ -1,9 +1,9 @@
-"""A speed limit that is paid for afterwards."""
+"""A speed limit that charges each chunk after it is sent."""
 
 from kraft.host.snapshots.throttle import Throttle
 
 
-def test_what_was_sent_is_waited_for():
+def test_a_chunk_is_charged_after_it_is_sent():
     pace = Throttle(1000)
     assert pace.wait(10.0) == 0.0
     pace.spend(500, 10.0)
@@ -21,7 +21,7 @@ def test_debts_add_up_and_quiet_times_save_nothing():
     assert pace.wait(100.0) > 0.09
 
 
-def test_without_a_limit_nobody_waits():
+def test_without_a_limit_no_chunk_waits():
     pace = Throttle(0)
     pace.spend(1 << 40, 1.0)
     assert pace.wait(1.0) == 0.0

@@ -16,7 +16,7 @@ def leader():
 
 
 def report(divergence, index, **sums):
-    """What each replica has at `index`, told in the order given."""
+    """The sums of replicas at `index`, reported in the order given."""
     for replica, sum_ in sums.items():
         if replica == divergence._node:
             divergence.own(index, sum_)
@@ -31,24 +31,24 @@ def states(divergence, electors=THREE, replicas=THREE):
 # -- judging ------------------------------------------------------------------------------------------
 
 
-def test_equal_sums_are_nothing_to_tell(leader):
+def test_equal_sums_give_no_verdict(leader):
     report(leader, 10, K1=A, K2=A, K3=A)
     assert leader.judge(THREE) == ()
 
 
-def test_who_has_another_sum_than_a_majority_is_the_odd_one(leader):
+def test_a_replica_with_another_sum_than_the_majority_is_wrong(leader):
     report(leader, 10, K1=A, K2=B, K3=A)
     assert leader.judge(THREE) == (Verdict(10, A, (("K2", B),)),)
 
 
-def test_the_leader_itself_can_be_the_odd_one(leader):
+def test_the_leader_itself_can_be_wrong(leader):
     report(leader, 10, K1=B, K2=A, K3=A)
     [verdict] = leader.judge(THREE)
     assert verdict.decided
     assert verdict.differing == (("K1", B),)
 
 
-def test_several_can_be_odd_each_in_its_own_way(leader):
+def test_several_replicas_can_be_wrong_each_in_its_own_way(leader):
     electors = ("K1", "K2", "K3", "K4", "K5")
     report(leader, 10, K1=A, K2=B, K3=A, K4=C, K5=A)
     assert leader.judge(electors) == (Verdict(10, A, (("K2", B), ("K4", C))),)
@@ -65,7 +65,7 @@ def test_two_that_differ_are_an_alarm_before_the_third_has_reported(leader):
 
 
 @pytest.mark.parametrize("electors", [("K1", "K2"), ("K1", "K2", "K3", "K4")])
-def test_half_of_the_electors_are_no_majority(leader, electors):
+def test_half_of_the_electors_is_no_majority(leader, electors):
     report(leader, 10, K1=A, K2=B)
     report(leader, 10, **dict.fromkeys(electors[2:3], A), **dict.fromkeys(electors[3:], B))
     assert [verdict.decided for verdict in leader.judge(electors)] == [False]
@@ -93,14 +93,14 @@ def test_a_late_report_of_an_old_index_is_judged_by_what_was_right_there(leader)
 
 
 def test_a_report_that_comes_late_says_nothing_against_a_newer_one(leader):
-    """Messages overtake each other; the newest index is what the replica holds now."""
+    """Messages overtake one another; the newest index describes the replica's present state."""
     report(leader, 10, K1=A, K2=A)
     report(leader, 20, K1=B, K2=B, K3=B)
     report(leader, 10, K3=C)
     assert leader.judge(THREE) == ()
 
 
-def test_who_was_given_the_right_state_is_right_again_by_its_next_report(leader):
+def test_a_replica_that_got_the_right_state_is_right_again_by_its_next_report(leader):
     report(leader, 10, K1=A, K2=A, K3=B)
     report(leader, 20, K1=C, K2=C)
     assert [v.differing for v in leader.judge(THREE)] == [(("K3", B),)]
@@ -109,14 +109,14 @@ def test_who_was_given_the_right_state_is_right_again_by_its_next_report(leader)
     assert leader.judge(THREE) == ()
 
 
-def test_the_last_word_about_an_index_counts(leader):
-    """A replica reports again the index it was reseeded at."""
+def test_the_last_report_of_an_index_counts(leader):
+    """A replica reports the index at which it was reseeded again."""
     report(leader, 10, K1=A, K2=A, K3=B)
     report(leader, 10, K3=A)
     assert leader.judge(THREE) == ()
 
 
-def test_an_odd_one_is_not_also_an_alarm_where_others_have_not_reported_yet(leader):
+def test_a_wrong_replica_gives_no_second_verdict_where_others_have_not_reported_yet(leader):
     report(leader, 10, K1=A, K2=A, K3=B)
     report(leader, 20, K1=A, K3=B)
     assert leader.judge(THREE) == (Verdict(10, A, (("K3", B),)),)
@@ -143,7 +143,7 @@ def test_only_the_newest_indexes_are_remembered():
 
 
 def test_a_new_leader_goes_on_with_its_own_sums():
-    """As a follower it kept them, and hears the others only now."""
+    """As a follower it kept them; the reports of others come only now."""
     successor = CheckpointSums("K2")
     for index in (10, 20):
         successor.own(index, A)
@@ -151,21 +151,21 @@ def test_a_new_leader_goes_on_with_its_own_sums():
     assert successor.judge(THREE) == (Verdict(10, A, (("K3", B),)),)
 
 
-def test_who_leads_no_more_forgets_what_others_said(leader):
-    """They may be given another state while they report elsewhere."""
+def test_a_former_leader_forgets_the_reports_of_others(leader):
+    """Their states may be replaced while they report elsewhere."""
     report(leader, 10, K1=A, K2=A, K3=B)
     leader.follow()
     assert leader.judge(THREE) == ()
     assert leader.newest == (10, A)
 
 
-def test_who_is_gone_is_forgotten(leader):
+def test_a_departed_replica_is_forgotten(leader):
     report(leader, 10, K1=A, K2=A, K3=B)
     leader.forget("K3")
     assert leader.judge(THREE) == ()
 
 
-def test_what_is_newest_here():
+def test_the_newest_own_checkpoint_is_known():
     divergence = CheckpointSums("K2")
     assert divergence.newest is None
     divergence.own(10, A)
@@ -174,7 +174,7 @@ def test_what_is_newest_here():
     assert divergence.newest == (20, B)
 
 
-def test_nobody_else_speaks_for_this_replica(leader):
+def test_no_peer_reports_for_this_replica(leader):
     leader.own(10, A)
     leader.heard("K1", 10, B)
     assert leader.newest == (10, A)
@@ -194,7 +194,7 @@ def test_a_replica_is_fenced_only_by_its_own_sum_at_that_very_index():
     assert not replica.disproved(30, A)
 
 
-def test_after_its_state_was_replaced_old_accusations_are_void():
+def test_after_its_state_was_replaced_old_fences_are_void():
     replica = CheckpointSums("K3")
     replica.own(10, B)
     replica.own(20, B)
