@@ -37,11 +37,11 @@ def main() -> None:
 
 def show_calls(recorder: Recorder) -> None:
     """In order, indented by depth."""
-    turn = 0
+    iteration = 0
     for call in recorder.calls:
-        if call.turn != turn:
-            turn = call.turn
-            say(f"-- turn {turn}")
+        if call.iteration != iteration:
+            iteration = call.iteration
+            say(f"-- iteration {iteration} of the reactor")
         say(f"{'  ' * call.depth}{call.function}  {call.file}:{call.line}")
 
 

@@ -11,13 +11,14 @@ from typing import Any
 
 KRAFT = Path(__file__).resolve().parent.parent.parent / "kraft"
 LEFT_OUT = ("telemetry",)  # it counts what the path does, and is no part of it
+TURNS = {"Session.received", "Host.turn"}  # a turn takes a client's bytes, or serves the groups
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a function: in which turn, how deep, which function, and where it is."""
+    """One call of a function: in which iteration of the reactor, how deep, which function, and where it is."""
 
-    turn: int
+    iteration: int
     depth: int
     function: str
     file: str
@@ -26,16 +27,16 @@ class Call:
 
 @dataclass
 class Recorder:
-    """Use it as a context around each turn; it keeps the calls of all of them, in order."""
+    """Use it as a context around each iteration of a reactor; it keeps their calls, in order."""
 
     calls: list[Call] = field(default_factory=list)
-    turns: int = 0
+    iterations: int = 0
     _depth: int = 0
     _known: dict[CodeType, str] = field(default_factory=dict)
 
     def __enter__(self) -> None:
         self._before = len(self.calls)
-        self.turns += 1
+        self.iterations += 1
         self._depth = 0
         sys.setprofile(self._event)
 
@@ -44,7 +45,12 @@ class Recorder:
     ) -> None:
         sys.setprofile(None)
         if len(self.calls) == self._before:
-            self.turns -= 1  # nothing of ours ran
+            self.iterations -= 1  # nothing of ours ran
+
+    @property
+    def turns(self) -> int:
+        """Iterations that take a client's bytes or serve the groups; one that only notes a result is none."""
+        return len({call.iteration for call in self.calls if call.function in TURNS})
 
     @property
     def functions(self) -> set[tuple[str, int]]:
@@ -68,7 +74,7 @@ class Recorder:
         if event == "return":
             self._depth -= 1
         else:
-            self.calls.append(Call(self.turns, self._depth, code.co_qualname, file, code.co_firstlineno))
+            self.calls.append(Call(self.iterations, self._depth, code.co_qualname, file, code.co_firstlineno))
             self._depth += 1
 
 

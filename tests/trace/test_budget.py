@@ -11,7 +11,7 @@ from tests.trace.requests import REQUESTS, traced
 
 @dataclass(frozen=True)
 class Budget:
-    """The most that one request may take on a leader; a turn is one iteration of its reactor."""
+    """The most that one request may take on a leader; `Recorder.turns` says what counts as a turn."""
 
     calls: int
     functions: int
