@@ -16,7 +16,7 @@ TURNS = {"Session.received", "Host.turn"}  # a turn takes a client's bytes, or s
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a function: in which iteration of the reactor, how deep, which function, and where it is."""
+    """One call of a function: the iteration of the reactor, the depth, the function, and where it is."""
 
     iteration: int
     depth: int
