@@ -1,5 +1,5 @@
-"""The `kraft` command: a demonstration cluster, the state of nodes, checks of configuration files.
+"""The `kraft` command: a demonstration cluster, the state of nodes, and checks.
 
-Nothing here runs inside a server. A command is one module with `add` (its options and help) and `run` (its
-work, returning the exit status); `main` only joins them.
+Nothing here runs in a server. Each subcommand is a module with `add` (its options and help) and `run` (which
+does the work and returns the exit status).
 """

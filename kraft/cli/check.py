@@ -1,4 +1,4 @@
-"""`kraft check-config`: whether a configuration file can be used, with all that is wrong in it at once."""
+"""`kraft check-config`: reports every problem of a configuration file at once."""
 
 import argparse
 import json
@@ -11,10 +11,9 @@ examples:
   kraft check-config kraft.yaml
   kraft check-config --json /etc/kraft/n1.yaml      for programs: {"file", "valid", "problems": [...]}
 
-Nothing but the file is looked at: whether ports are free and the data directory can be used shows at the
-start of the node.
+Checks only the file. `kraft doctor` also checks the ports, the data directory and the rest of the machine.
 
-exit status: 0 usable, 1 not usable, 2 wrong usage
+exit status: 0 valid, 1 not valid, 2 wrong usage
 """
 
 
@@ -23,7 +22,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser = commands.add_parser(
         "check-config",
         help="check a configuration file",
-        description="Reads a configuration file and prints every problem in it, with its line and option.",
+        description="Reads a configuration file and prints every problem in it, with line and option.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -33,7 +32,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Load the file and print what came of it."""
+    """Load the file and print its problems. Returns the exit status."""
     try:
         config = load(str(chosen.file))
     except ConfigError as error:

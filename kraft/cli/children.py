@@ -1,7 +1,7 @@
-"""The processes of a demonstration cluster: started, watched, let go, stopped.
+"""The processes of a demonstration cluster, from start to stop.
 
-The folder of the cluster says which nodes there are, so another command may add one; the cluster itself says
-which of them still belong to it.
+The directory of the cluster defines its nodes, so that another command can add one. The cluster itself knows
+which of them have been removed.
 """
 
 import contextlib
@@ -20,17 +20,19 @@ from kraft.cli.local_cluster import LocalNode, find, present
 from kraft.cli.membership import ClusterMembership
 
 WATCH_INTERVAL_SECONDS = 0.1
-MEMBERS_INTERVALS = 10  # between two looks at who belongs to the cluster
-ABSENT_TWICE = 2  # looks that miss a node before it is let go: a leader that has just been deposed may err
-PATIENCE_SECONDS = 10.0  # then it says where to look; a long log may still be replaying
-STOP_SECONDS = 15.0  # a node answers what is pending and closes its database; then it is killed
-PROBE_SECONDS = 3.0  # longer than client.leader_wait, so that a node's own answer is seen
+MEMBERS_INTERVALS = 10  # between two requests for the members of the cluster
+ABSENT_TWICE = (
+    2  # times in a row that a node is missing before it counts as removed: a deposed leader may err
+)
+PATIENCE_SECONDS = 10.0  # before a hint; a long log may still be replaying
+STOP_SECONDS = 15.0  # for a node to answer pending requests and close its database; then it is killed
+PROBE_SECONDS = 3.0  # longer than client.leader_wait, so that the node can answer
 
 
 class Departures:
-    """Which nodes have left the cluster, from what its leader says of it time and again.
+    """Detects nodes that were removed from the cluster, from repeated lists of its members.
 
-    A standby node that the cluster never had has not left it: it waits.
+    A standby node that was never a member waits to be added; it was not removed.
     """
 
     def __init__(self) -> None:
@@ -38,7 +40,7 @@ class Departures:
         self._absent: dict[str, int] = {}
 
     def look(self, nodes: Iterable[LocalNode], members: ClusterMembership) -> list[LocalNode]:
-        """Those of `nodes` that are members no more."""
+        """The nodes that are no longer members."""
         gone = []
         for node in nodes:
             if node.id in members.kinds:
@@ -53,24 +55,24 @@ class Departures:
 
 
 class Children:
-    """The processes of the nodes, as far as this command started them and has not seen them end."""
+    """The processes of the nodes that this command started and that have not ended."""
 
     def __init__(self, folder: Path, nodes: Iterable[LocalNode], say: Callable[[str], None]) -> None:
         self.nodes = list(nodes)
         self._folder = folder
         self._say = say
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._leaving: list[subprocess.Popen[bytes]] = []  # told to stop, as their nodes were removed
+        self._leaving: list[subprocess.Popen[bytes]] = []  # asked to stop, because their nodes were removed
         self._departures = Departures()
 
     def start(self) -> None:
-        """Start all, away from this terminal's Ctrl-C: they are stopped in order, by `stop`."""
+        """Start all nodes in sessions of their own, so that Ctrl-C does not reach them before `stop` does."""
         for node in self.nodes:
             self._start(node)
 
     def _start(self, node: LocalNode) -> None:
-        # No node can be behind an old pid file, as the ports are free; but its number may be in use again,
-        # and then twistd would refuse to start.
+        # The ports are free, so a pid file is stale. But its number may be that of another process by now, and
+        # then twistd would refuse to start.
         node.pidfile.unlink(missing_ok=True)
         with node.log.open("ab") as log:
             self._processes[node.id] = subprocess.Popen(  # noqa: S603 - our own twistd, arguments made here
@@ -78,22 +80,28 @@ class Children:
             )
 
     def wait_until_serving(self, stop: threading.Event) -> bool:
-        """Wait until a write succeeds on any node. False: asked to stop; Failure: a node ended first."""
+        """Wait until a write succeeds on any node. Returns False if asked to stop; raises Failure if a node
+        ends.
+        """
         waited = 0.0
         while not stop.is_set():
             for node, outcome in self._ended():
-                raise Failure(f"{node.id} {outcome} at start: {last_line(node.log)} (all of it: {node.log})")
+                raise Failure(
+                    f"{node.id} {outcome} at start: {last_line(node.log)} (full output: {node.log})"
+                )
             if any(serves_writes(node.client_port) for node in self.nodes):
                 return True
             stop.wait(WATCH_INTERVAL_SECONDS)
             if waited < PATIENCE_SECONDS <= (waited := waited + WATCH_INTERVAL_SECONDS):
-                self._say(f"still waiting for a leader; see {self.nodes[0].log} and its neighbours")
+                self._say(
+                    f"still waiting for a leader; see {self.nodes[0].log} and the logs of the other nodes"
+                )
         return False
 
     def watch(self, stop: threading.Event) -> None:
-        """Until asked to stop: report nodes that die, start those that are added, let go those removed.
+        """Until asked to stop: report nodes that end, start new nodes, and stop removed ones.
 
-        A node started by hand is its starter's to watch.
+        A node that was started by hand is not watched.
         """
         rounds = 0
         while not stop.wait(WATCH_INTERVAL_SECONDS):
@@ -112,9 +120,9 @@ class Children:
         try:
             added = [node for node in find(self._folder) if node.id not in known]
         except Failure:
-            return  # a file is being edited; the next start of a demo tells what is wrong with it
+            return  # a file is being edited; the next start of a demo reports its problems
         for node in added:
-            self._say(f"{node.id} is new here: started")
+            self._say(f"{node.id} is new: started")
             self.nodes.append(node)
             self._start(node)
 
@@ -133,7 +141,7 @@ class Children:
             self._say(f"{node.id} was removed from the cluster and is stopped; {node.folder} stays")
 
     def stop(self) -> None:
-        """Ask all nodes to stop, also those started again by hand; kill what has not gone in time."""
+        """Stop all nodes, also those that were restarted by hand; kill those that do not stop in time."""
         if self._processes:
             self._say("stopping " + " ".join(self._processes))
         for node in self.nodes:
@@ -150,7 +158,7 @@ class Children:
                 process.wait()
 
     def _ended(self) -> list[tuple[LocalNode, str]]:
-        """Nodes whose process has ended since the last call, and how; they leave the watch."""
+        """Nodes whose process has ended since the last call, and how."""
         ended = []
         for node in self.nodes:
             process = self._processes.get(node.id)
@@ -164,7 +172,7 @@ class Children:
 def serves_writes(client_port: int) -> bool:
     """Whether a write through this port commits now.
 
-    `SET ... XX` of a key that nobody has goes through the log like any write and leaves nothing behind.
+    `SET ... XX` of a key that does not exist goes through the log like any write and changes nothing.
     """
     try:
         with socket.create_connection(("127.0.0.1", client_port), PROBE_SECONDS) as connection:
@@ -181,7 +189,7 @@ def terminate(pid: int) -> None:
 
 
 def restarted_by_hand(node: LocalNode) -> int | None:
-    """The process of this very node that somebody started after its first one died, where /proc can tell."""
+    """The id of the process of this node, if somebody restarted it and /proc shows it."""
     try:
         pid = int(node.pidfile.read_text())
         arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -191,7 +199,7 @@ def restarted_by_hand(node: LocalNode) -> int | None:
 
 
 def last_line(log: Path) -> str:
-    """The last line with text in it, of the last 4 KiB."""
+    """The last line that is not empty, within the last 4 KiB."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 4096))
         lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
@@ -199,5 +207,5 @@ def last_line(log: Path) -> str:
 
 
 def _outcome(status: int) -> str:
-    """What `Popen.poll` says, in words."""
+    """A result of `Popen.poll` in words."""
     return f"died of {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"

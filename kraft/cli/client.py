@@ -1,28 +1,28 @@
-"""The smallest client of a client port: blocking, one request at a time, RESP3 replies as plain values.
+"""A minimal client of the client port: blocking, one request at a time, RESP3 replies as plain values.
 
-Texts of the node come as `str`: this is for facts and orders, not for anybody's data.
+Strings are decoded to `str`: it is meant for the state of nodes and for commands, not for stored data.
 """
 
 import socket
 from types import TracebackType
 from typing import Self
 
-REPLY_BYTES_MAX = 16 << 20  # far above any real answer; an address typed wrong may be anything
+REPLY_BYTES_MAX = 16 << 20  # far above any real answer; a mistyped address may be any server
 
 Value = str | int | None | list["Value"] | dict[str, "Value"]
 
 
 class ErrorReply(Exception):
-    """The node answered with an error; the argument is its text, prefix included."""
+    """The node replied with an error; the argument is its text, including the code."""
 
     @property
     def prefix(self) -> str:
-        """`CLUSTERDOWN` and so on: what the first word says is in docs/client-protocol.md."""
+        """The error code, such as `CLUSTERDOWN` (docs/client-protocol.md)."""
         return str(self).partition(" ")[0]
 
 
 class Client:
-    """One connection. A network that fails, or takes longer than its timeout, is an OSError."""
+    """One connection. A network error or a timeout raises OSError."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
@@ -31,7 +31,7 @@ class Client:
 
     @classmethod
     def connect(cls, address: tuple[str, int], timeout: float) -> Self:
-        """A connection to (host, port); `timeout` in seconds is for each step of it and of every call."""
+        """Connect to (host, port). `timeout`, in seconds, applies to each step of this and of every call."""
         connection = socket.create_connection(address, timeout)
         try:
             return cls(connection)
@@ -53,7 +53,7 @@ class Client:
         self._socket.close()
 
     def call(self, *words: str) -> Value:
-        """Ask one command; raises ErrorReply for an error."""
+        """Send one command and return its reply. Raises ErrorReply for an error reply."""
         encoded = [word.encode("utf-8", "surrogateescape") for word in words]
         parts = [b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded]
         self._socket.sendall(b"*%d\r\n%b" % (len(parts), b"".join(parts)))

@@ -1,7 +1,7 @@
-"""`kraft demo`: a cluster of real nodes on this machine, in the foreground.
+"""`kraft demo`: runs a cluster of real nodes on this machine, in the foreground.
 
-Each node is an ordinary `twistd -n kraft --config DIR/Ki/kraft.yaml`, so everything that can be done to a
-real node (kill it, start it again, edit its file) can be done to these from another terminal.
+Each node is an ordinary `twistd -n kraft --config DIR/Ki/kraft.yaml`, so everything that works on a real node
+(kill it, start it again, edit its file) works on these nodes too, from another terminal.
 """
 
 import argparse
@@ -29,28 +29,28 @@ from kraft.cli.membership import ClusterMembership
 
 DESCRIPTION = """\
 Starts a cluster on this machine and stays in the foreground. Node i is called Ki, keeps its files in DIR/Ki
-and listens on the loopback ports P+i (peers), P+10+i (clients) and P+20+i (HTTP), P being the base port.
-When the cluster serves writes, one line `ready` lists the client addresses. DIR keeps data and ports: the
-next run continues where this one ended. Ctrl-C or SIGTERM stops all nodes.
+and listens on the loopback ports P+i (peers), P+10+i (clients) and P+20+i (HTTP), where P is the base port.
+When the cluster serves writes, a line `ready` lists the client addresses. DIR keeps the data and the ports:
+the next run continues where this one stopped. Ctrl-C or SIGTERM stops all nodes.
 
---nodes and --base-port count only when DIR is new. --add, in another terminal, makes a running cluster one
-node larger; a node that is taken out with KRAFT REMOVE is stopped and not started again.
+--nodes and --base-port apply only to a new DIR. --add, in another terminal, adds a node to a running cluster.
+A node that is removed with KRAFT REMOVE is stopped and not started again.
 """
 
 EXAMPLES = """\
 examples:
   kraft demo                                     three nodes, ports 10001 to 10023, files in ./kraft-demo
   kraft demo --nodes 5 --dir /tmp/five --base-port 20000
-  kill -9 "$(cat kraft-demo/K1/twistd.pid)"      from another terminal: watch it go on
+  kill -9 "$(cat kraft-demo/K1/twistd.pid)"      from another terminal: the cluster goes on
   kraft demo --add                               from another terminal: one more node
-  rm -r kraft-demo                               forget the cluster and its data
+  rm -r kraft-demo                               delete the cluster and its data
 
 files, for each node:
   DIR/Ki/kraft.yaml   its configuration          DIR/Ki/data/      its log and state
-  DIR/Ki/twistd.pid   its process id             DIR/Ki/kraft.log  what it printed
-  DIR/Ki/removed      is there when the cluster has let the node go
+  DIR/Ki/twistd.pid   its process id             DIR/Ki/kraft.log  its output
+  DIR/Ki/removed      exists if the node was removed from the cluster
 
-exit status: 0 after Ctrl-C or SIGTERM, or when the node is added; 1 when that is not possible; 2 wrong usage
+exit status: 0 after Ctrl-C or SIGTERM, or when the node is added; 1 on failure; 2 wrong usage
 """
 
 
@@ -68,23 +68,27 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "--nodes",
         type=_number(1, NODES_MAX),
         metavar="N",
-        help=f"how many, 1 to {NODES_MAX} (default {NODES_DEFAULT})",
+        help=f"number of nodes, 1 to {NODES_MAX} (default {NODES_DEFAULT})",
     )
-    size.add_argument("--add", action="store_true", help="add a node to the cluster that runs in DIR")
+    size.add_argument("--add", action="store_true", help="add a node to the running cluster in DIR")
     parser.add_argument(
-        "--dir", type=Path, default=Path("kraft-demo"), metavar="DIR", help="its files (default ./kraft-demo)"
+        "--dir",
+        type=Path,
+        default=Path("kraft-demo"),
+        metavar="DIR",
+        help="directory of the cluster (default ./kraft-demo)",
     )
     parser.add_argument(
         "--base-port",
         type=_number(1, BASE_PORT_MAX),
         metavar="P",
-        help=f"ports start after it (default {BASE_PORT_DEFAULT})",
+        help=f"base port (default {BASE_PORT_DEFAULT})",
     )
     parser.set_defaults(run=run)
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Run the cluster until a signal asks to stop; or add a node to one."""
+    """Run the cluster until a signal stops it, or add a node. Returns the exit status."""
     folder = chosen.dir.absolute()
     if chosen.add:
         node, members = growth.add_node(folder, chosen.base_port, _say)
@@ -110,7 +114,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def _without_data(node: LocalNode) -> str:
-    """What to do for a node that was deleted, or written and never added."""
+    """What to do about a node whose data was deleted, or that was never added."""
     return (
         f"{node.id} has no data and waits in standby. If the cluster still counts it as a member:"
         f" KRAFT REPLACE {node.id} {node.id} 127.0.0.1 {node.peer_port}; if not: kraft demo --add"
@@ -118,7 +122,7 @@ def _without_data(node: LocalNode) -> str:
 
 
 def announce(nodes: list[LocalNode]) -> None:
-    """The line that scripts wait for, and what a person may try next."""
+    """Print the line that scripts wait for, and commands to try."""
     first, last = nodes[0], nodes[-1]
     _say("ready " + " ".join(f"{node.id}=127.0.0.1:{node.client_port}" for node in nodes))
     _say(f"""
@@ -133,7 +137,7 @@ Files are in {_shown(first.folder.parent)}. Ctrl-C stops all nodes.""")
 
 
 def announce_added(node: LocalNode, members: ClusterMembership) -> None:
-    """What a person may try once the cluster is larger."""
+    """Print that the node votes, and commands to try."""
     voters, port = members.voters, members.address[1]
     _say(f"""{node.id} votes: {len(voters)} voters ({" ".join(voters)}), {_majority(len(voters))}
 
@@ -144,19 +148,19 @@ Try:
 
 
 def _majority(voters: int) -> str:
-    """What a cluster of so many survives."""
+    """How many failures a cluster with this number of voters survives."""
     survived = (voters - 1) // 2
     text = f"the cluster survives the loss of {survived}"
     return text if voters % 2 else f"{text}; with {voters + 1} voters it would be {voters // 2}"
 
 
 def _this_command() -> str:
-    """How the user called `kraft`: the name alone when it is on PATH, else the way to it."""
+    """How the user called `kraft`: by name, or by a path."""
     return "kraft" if os.sep not in sys.argv[0] else shlex.quote(_shown(Path(sys.argv[0])))
 
 
 def _shown(path: Path) -> str:
-    """A path as a person would type it here: relative when it is below the working folder."""
+    """A path as a person would type it: relative if it is below the working directory."""
     with contextlib.suppress(ValueError):
         return str(path.absolute().relative_to(Path.cwd()))
     return str(path)

@@ -1,7 +1,7 @@
-"""`kraft doctor`: what is wrong around one node, each finding with the command to give next.
+"""`kraft doctor`: finds problems of one node and its machine, each with the next command to type.
 
-Every check is a small function in `checks`, works whether the node runs or not, has its time, and costs no
-other when it fails. Nothing is changed; of a running node no file is opened.
+Each check is a function in `checks` that works whether the node runs or not. It has a time limit, and its
+failure does not affect other checks. Nothing is changed, and no file of a running node is opened.
 """
 
 import argparse
@@ -18,20 +18,20 @@ from kraft.cli.checks.subject import Subject, look_at
 from kraft.config import Config, ConfigError, load
 
 CHECK_SECONDS = 10.0  # the longest have 3 s for the disk, and 3 s for a peer
-LOOK_SECONDS = 10.0  # two rounds of questions over HTTP
-FILE_HERE, FOLDER = Path("kraft.yaml"), Path("/etc/kraft")  # where the configuration is when none is named
+LOOK_SECONDS = 10.0  # two rounds of HTTP requests
+FILE_HERE, FOLDER = Path("kraft.yaml"), Path("/etc/kraft")  # where to find the configuration by default
 
 EXAMPLES = """\
 examples:
-  kraft doctor                              the file kraft.yaml here, else the only one in /etc/kraft
-  kraft doctor /etc/kraft/K1.yaml           before the first start, while it runs, or when it does not
-  sudo -u kraft kraft doctor /etc/kraft/K1.yaml      as the node's user: also looks into a stopped node's log
+  kraft doctor                              uses kraft.yaml here, or the only file in /etc/kraft
+  kraft doctor /etc/kraft/K1.yaml           before the first start, while the node runs, or when it does not
+  sudo -u kraft kraft doctor /etc/kraft/K1.yaml      as the node's user: also checks the log of a stopped node
   kraft doctor --strict --json K1.yaml | jq '.findings[] | select(.level != "ok")'
 
-Looked at: config, node (does it run), directory, secret, files (how many may be open), disk, fsync, clock,
-ports, peers, cluster (quorum, leader, members), versions. docs/doctor.md says what each means.
+Checks: config, node (whether it runs), directory, secret, files (how many may be open), disk, fsync, clock,
+ports, peers, cluster (quorum, leader, members), versions. docs/doctor.md explains each.
 
-exit status: 0 no problem (warnings count with --strict); 1 a problem; 2 wrong usage
+exit status: 0 no problem (with --strict: and no warning); 1 a problem; 2 wrong usage
 """
 
 Check = Callable[[Subject], Iterable[CheckResult]]
@@ -55,7 +55,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     """Declare the subcommand."""
     parser = commands.add_parser(
         "doctor",
-        help="look for what is wrong around a node",
+        help="find problems of a node and its machine",
         description="Checks a node's configuration, files, machine, network and cluster; changes nothing.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -67,7 +67,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Look, tell each check as it ends, and say by the exit status whether all is well."""
+    """Run the checks and print the results as they come. Returns the exit status."""
     file = str(chosen.file or _only_file(chosen.wrong))
     found: list[_Found] = []
     for each in examine(file):
@@ -93,7 +93,7 @@ def _only_file(wrong: Callable[[str], object]) -> Path:
 
 
 def examine(file: str) -> Iterator[_Found]:
-    """All findings, check by check; a configuration that cannot be used is the end of it."""
+    """(name of the check, result) of all checks. If the configuration is invalid, only its problems."""
     try:
         config = load(file)
     except ConfigError as error:
@@ -105,7 +105,7 @@ def examine(file: str) -> Iterator[_Found]:
         subject = Bounded(partial(look_at, file, config)).result(time.monotonic() + LOOK_SECONDS)
     except Exception as error:
         yield "node", _failed(error, LOOK_SECONDS, file)
-        subject = Subject(file, config, pid=0, silence="it was asked in vain")  # as if it ran: hands off
+        subject = Subject(file, config, pid=0, silence="no answer")  # treat it as running: hands off
     for name, check in CHECKS:
         yield from ((name, finding) for finding in _made(check, subject))
 
@@ -117,7 +117,7 @@ def _members(config: Config) -> str:
 
 
 def _made(check: Check, subject: Subject) -> list[CheckResult]:
-    """What the check finds; that it fails, or does not end, is a finding too."""
+    """The results of a check; a check that fails or hangs has that as its result."""
     try:
         return Bounded(lambda: list(check(subject))).result(time.monotonic() + CHECK_SECONDS)
     except Exception as error:
@@ -126,27 +126,27 @@ def _made(check: Check, subject: Subject) -> list[CheckResult]:
 
 def _failed(error: Exception, seconds: float, file: str) -> CheckResult:
     if isinstance(error, TimeoutError):
-        text = f"did not end within {seconds:g} s: something hangs"
+        text = f"did not finish within {seconds:g} s: something hangs"
         return CheckResult(PROBLEM, text, "dmesg | tail; uptime")
     if isinstance(error, PermissionError):
-        return CheckResult(WARNING, f"could not be looked at: {error}", f"sudo kraft doctor {file}")
-    return CheckResult(WARNING, f"could not be looked at: {type(error).__name__}: {error}")
+        return CheckResult(WARNING, f"could not be checked: {error}", f"sudo kraft doctor {file}")
+    return CheckResult(WARNING, f"could not be checked: {type(error).__name__}: {error}")
 
 
-# -- what is said -------------------------------------------------------------------------------------
+# -- output -------------------------------------------------------------------------------------------
 
 _WIDTH = max(map(len, LEVELS)), max(len("config"), *(len(name) for name, _ in CHECKS))
 
 
 def lines(name: str, finding: CheckResult) -> Iterator[str]:
-    """One finding for people; what to type next stands below."""
+    """One result as text; the next command is on a line of its own."""
     yield f"{finding.level:<{_WIDTH[0]}}  {name:<{_WIDTH[1]}}  {finding.text}"
     if finding.command:
         yield f"{'':<{sum(_WIDTH) + 4}}next: {finding.command}"
 
 
 def summary(counts: Counter[str]) -> str:
-    """The last line."""
+    """The last line of the output."""
     told = [
         f"{counts[level]} {level}{'' if counts[level] == 1 else 's'}"
         for level in (PROBLEM, WARNING)
@@ -156,7 +156,7 @@ def summary(counts: Counter[str]) -> str:
 
 
 def facts(file: str, found: Sequence[_Found]) -> dict[str, object]:
-    """The same for programs."""
+    """The results as JSON values."""
     return {
         "file": file,
         "healthy": all(finding.level != PROBLEM for _, finding in found),

@@ -1,5 +1,5 @@
-"""The one way a command says that it cannot go on."""
+"""The failure of a subcommand."""
 
 
 class Failure(Exception):
-    """Ends a command with exit status 1; the argument is the line for standard error."""
+    """Ends a subcommand with exit status 1; the argument is the line for standard error."""

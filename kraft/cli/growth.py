@@ -1,7 +1,7 @@
-"""`kraft demo --add`: one more node for a running demonstration cluster, told step by step.
+"""`kraft demo --add`: adds a node to a running demonstration cluster and reports each step.
 
-The node is written as a standby one; the running demo finds its folder and starts it; the cluster is told to
-take it, and then feeds it until it votes.
+It writes the files of a standby node. The running demo finds them and starts the node. Then KRAFT ADD makes
+it a member, and the leader sends it the data until it becomes a voter.
 """
 
 import shlex
@@ -17,17 +17,17 @@ from kraft.cli.membership import ClusterMembership
 from kraft.cli.status import ask as ask_status
 
 POLL_SECONDS = 0.1
-START_SECONDS = 30.0  # an interpreter on a busy machine
-ADD_SECONDS = 60.0  # for the cluster to have a leader, and room for a change
-ANSWER_SECONDS = 40.0  # longer than a leader takes for one order
-FOLLOW_SECONDS = 120.0  # without any news of the new node
-TELL_SECONDS = 1.0  # between two lines about the same thing
+START_SECONDS = 30.0  # for a Python process to start on a busy machine
+ADD_SECONDS = 60.0  # for the cluster to elect a leader and finish another change
+ANSWER_SECONDS = 40.0  # longer than a leader takes for one command
+FOLLOW_SECONDS = 120.0  # without progress of the new node
+REPORT_SECONDS = 1.0  # between two lines of progress
 
 Say = Callable[[str], None]
 
 
 def add_node(folder: Path, base_port: int | None, say: Say) -> tuple[LocalNode, ClusterMembership]:
-    """Add a node to the cluster in `folder` and wait until it votes. Failure says how to go on."""
+    """Add a node to the cluster in `folder` and wait until it votes. Raises Failure with the way to go on."""
     nodes = local_cluster.find(folder, base_port)
     members = _ask(nodes)
     if members is None:
@@ -49,7 +49,7 @@ def _ask(nodes: list[LocalNode]) -> ClusterMembership | None:
 
 
 def _unfinished(nodes: list[LocalNode], members: ClusterMembership) -> LocalNode | None:
-    """A node that an earlier run has written, and that no cluster has taken yet."""
+    """A node that an earlier run has written and that is not a member yet."""
     waiting = (node for node in nodes if node.standby and node.id not in members.kinds)
     return next((node for node in waiting if _belongs_nowhere(node)), None)
 
@@ -71,13 +71,13 @@ def _wait_until_up(node: LocalNode) -> None:
         else:
             return
     raise Failure(
-        f"{node.id} does not answer; `kraft demo` starts it when it runs in that folder (what it printed:"
-        f" {node.log}). By hand: {shlex.join(node.command)}\nThen give `kraft demo --add` again"
+        f"{node.id} does not answer; a running `kraft demo` of that directory starts it (its output:"
+        f" {node.log}). To start it by hand: {shlex.join(node.command)}\nThen repeat `kraft demo --add`"
     )
 
 
 def _order(nodes: list[LocalNode], node: LocalNode) -> None:
-    """KRAFT ADD, until the cluster has the node as a member."""
+    """Send KRAFT ADD until the node is a member."""
     deadline = time.monotonic() + ADD_SECONDS
     trouble = "no leader is known"
     while time.monotonic() < deadline:
@@ -96,11 +96,11 @@ def _order(nodes: list[LocalNode], node: LocalNode) -> None:
             except OSError as error:
                 trouble = str(error)
         time.sleep(POLL_SECONDS)
-    raise Failure(f"the cluster did not take {node.id}, which runs: {trouble}\nTry `kraft demo --add` again")
+    raise Failure(f"{node.id} runs, but was not added: {trouble}\nRepeat `kraft demo --add`")
 
 
 def _follow(nodes: list[LocalNode], node: LocalNode, say: Say) -> ClusterMembership:
-    """Tell how the new node catches up, until it votes."""
+    """Report how the new node catches up, until it votes."""
     told, told_at = "", 0.0
     news_at = time.monotonic()
     while time.monotonic() < news_at + FOLLOW_SECONDS:
@@ -109,7 +109,7 @@ def _follow(nodes: list[LocalNode], node: LocalNode, say: Say) -> ClusterMembers
             return members
         line = progress(node.id, members)
         now = time.monotonic()
-        if line != told and now >= told_at + TELL_SECONDS:
+        if line != told and now >= told_at + REPORT_SECONDS:
             say(line)
             told, told_at, news_at = line, now, now
         time.sleep(POLL_SECONDS)
@@ -120,15 +120,15 @@ def _follow(nodes: list[LocalNode], node: LocalNode, say: Say) -> ClusterMembers
 
 
 def progress(id_: str, members: ClusterMembership | None) -> str:
-    """What is known of a node on its way to a vote, in words."""
+    """The progress of a new node as one line."""
     if members is None:
-        return f"{id_}: no leader is known just now"
+        return f"{id_}: no leader is known at the moment"
     if id_ not in members.kinds:
         return f"{id_}: not a member yet"
     if id_ in members.snapshots:
         done, size = (number / (1 << 20) for number in members.snapshots[id_])
-        return f"{id_}: a learner, gets a snapshot: {done:.1f} of about {size:.1f} MiB"
+        return f"{id_}: a learner, receives a snapshot: {done:.1f} of about {size:.1f} MiB"
     lag = members.lags[id_]
     if lag is None:
-        return f"{id_}: a learner, not heard of yet"
+        return f"{id_}: a learner, no contact yet"
     return f"{id_}: a learner, {lag} entries behind" if lag else f"{id_}: a learner, caught up"

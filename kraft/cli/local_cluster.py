@@ -1,8 +1,8 @@
-"""The files of a cluster on this machine: one folder for each node, written once.
+"""The files of a cluster on this machine: one directory per node, written once.
 
-The YAML files are the only memory: size and ports of an existing cluster are read from them, so a user may
-edit them. A file `removed` in a node's folder says that the cluster has let the node go. Nothing here starts
-a process.
+The YAML files are the only record: the size and ports of an existing cluster are read from them, so a user
+may edit them. A file `removed` in the directory of a node means that it was removed from the cluster. Nothing
+here starts a process.
 """
 
 import socket
@@ -23,57 +23,57 @@ BASE_PORT_MAX = 65_535 - 20 - NODES_MAX
 
 @dataclass(frozen=True, slots=True)
 class LocalNode:
-    """One node: its folder, and its ports on 127.0.0.1."""
+    """One node: its directory, and its ports on 127.0.0.1."""
 
     id: str
     folder: Path
     peer_port: int
     client_port: int
     http_port: int
-    standby: bool = False  # waits to be added, while it belongs to no cluster
+    standby: bool = False  # waits to be added, unless it belongs to a cluster already
 
     @property
     def config(self) -> Path:
-        """Its configuration file."""
+        """The configuration file."""
         return self.folder / "kraft.yaml"
 
     @property
     def pidfile(self) -> Path:
-        """Where twistd writes its process id."""
+        """The file to which twistd writes its process id."""
         return self.folder / "twistd.pid"
 
     @property
     def log(self) -> Path:
-        """What the process printed, of all runs."""
+        """The output of the process, of all runs."""
         return self.folder / "kraft.log"
 
     @property
     def removed(self) -> Path:
-        """Is there when the node belongs to the cluster no more."""
+        """A file that exists if the node was removed from the cluster."""
         return self.folder / REMOVED
 
     @property
     def data(self) -> Path:
-        """Its log and state."""
+        """The data directory."""
         return self.folder / "data"
 
     @property
     def command(self) -> list[str]:
-        """Starts the node in the foreground, from any folder."""
+        """The command that starts the node in the foreground, from any directory."""
         return [str(twistd()), "-n", f"--pidfile={self.pidfile}", "kraft", "--config", str(self.config)]
 
     def ports(self) -> Iterator[tuple[str, int]]:
-        """What each port is for, and its number."""
+        """(purpose, number) of each port."""
         yield "peers", self.peer_port
         yield "clients", self.client_port
         yield "HTTP", self.http_port
 
 
 def find_or_create(folder: Path, count: int | None, base_port: int | None) -> list[LocalNode]:
-    """The nodes that `folder` holds, or new ones written there; None stands for an option that was not given.
+    """The nodes in `folder`, or new ones if there are none; None means that an option was not given.
 
-    A founding node whose folder was deleted gets its file again. As its identity is gone, it waits for the
-    cluster to take it back; only where nobody has any data it is a founder again.
+    A founding node whose directory was deleted gets its file again. Its identity is lost, so it waits to be
+    added back; only if no node has any data is it a founder again.
     """
     files = _files(folder)
     if not files:
@@ -98,7 +98,7 @@ def find_or_create(folder: Path, count: int | None, base_port: int | None) -> li
 
 
 def find(folder: Path, base_port: int | None = None) -> list[LocalNode]:
-    """The nodes of the cluster in `folder`, which has to exist, as far as they have a file."""
+    """The nodes of the existing cluster in `folder` that have a configuration file."""
     files = _files(folder)
     if not files:
         raise Failure(f"{folder} holds no cluster: make one with `kraft demo --dir {folder}`")
@@ -109,14 +109,15 @@ def find(folder: Path, base_port: int | None = None) -> list[LocalNode]:
 
 
 def present(folder: Path) -> set[str]:
-    """The ids of the nodes that `find` would give, without a look into their files."""
+    """The ids of the nodes that `find` returns, without reading their files."""
     return {file.parent.name for file in _files(folder) if not (file.parent / REMOVED).exists()}
 
 
 def create_standby(folder: Path, members: Collection[str] = ()) -> LocalNode:
-    """The next node: the first whose folder is not there, with a file that lets it wait to be added.
+    """Write the files of the next node, which will wait to be added: the first whose directory does not
+    exist.
 
-    Not one of `members`: whose folder is lost is to be replaced, not added.
+    It is none of `members`: a member whose directory is lost must be replaced, not added.
     """
     _, base = _founded(_files(folder))
     for node in lay_out(folder, NODES_MAX, base):
@@ -135,7 +136,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _founded(files: list[Path]) -> tuple[tuple[str, ...], int]:
-    """The ids of the nodes that the cluster began with, as far as a file still tells, and the base port."""
+    """The ids of the founding nodes, if a file still has them, and the base port."""
     for file in files:
         members = _load(file).cluster.members
         if members and "K1" not in members:
@@ -161,7 +162,7 @@ def _refuse_change(folder: Path, held: str, same: bool, otherwise: str) -> None:
 
 
 def lay_out(folder: Path, count: int, base_port: int) -> list[LocalNode]:
-    """The nodes of a cluster: folders, and ports by the rule base + i, + 10 + i, + 20 + i."""
+    """The nodes of a cluster: directories, and the ports base + i, base + 10 + i, base + 20 + i."""
     return [
         LocalNode(f"K{i}", folder / f"K{i}", base_port + i, base_port + 10 + i, base_port + 20 + i)
         for i in range(1, count + 1)
@@ -169,11 +170,15 @@ def lay_out(folder: Path, count: int, base_port: int) -> list[LocalNode]:
 
 
 def write(nodes: list[LocalNode], among: list[LocalNode] | None = None) -> list[LocalNode]:
-    """Write the configuration files of `nodes`, members of the cluster `among` (themselves); returns them."""
+    """Write the configuration files of `nodes`, whose cluster has the members `among` (by default
+    themselves).
+
+    Returns `nodes`.
+    """
     try:
         for node in nodes:
             node.folder.mkdir(parents=True, exist_ok=True)
-            # In one step: a running demo starts whatever it finds.
+            # Atomically, because a running demo starts every node that it finds.
             new = node.config.with_suffix(".new")
             new.write_text(render_config(node, among or nodes))
             new.replace(node.config)
@@ -183,11 +188,11 @@ def write(nodes: list[LocalNode], among: list[LocalNode] | None = None) -> list[
 
 
 def render_config(node: LocalNode, members: Iterable[LocalNode]) -> str:
-    """The YAML of one node. Paths in it are relative to it, so the cluster's folder may be moved."""
+    """The YAML of one node. Its paths are relative, so the directory of the cluster may be moved."""
     listed = "".join(f'    {member.id}: "127.0.0.1:{member.peer_port}"\n' for member in members)
     cluster = "  standby: true\n" if node.standby else f"  members:\n{listed}"
     return f"""\
-# Written once by `kraft demo`; yours to edit. `kraft check-config` tells whether it is still right.
+# Written once by `kraft demo`; you may edit it. `kraft check-config` checks it.
 node:
   id: {node.id}
   data: data
@@ -202,7 +207,7 @@ http:
 
 
 def refuse_taken_ports(nodes: Iterable[LocalNode]) -> None:
-    """Fail, naming the port, before anything is started."""
+    """Raise Failure if a port of the nodes is in use."""
     for node in nodes:
         for use, port in node.ports():
             with socket.socket() as probe:
@@ -217,7 +222,7 @@ def refuse_taken_ports(nodes: Iterable[LocalNode]) -> None:
 
 
 def twistd() -> Path:
-    """The `twistd` of the Python that runs this command: another one may not know kraft."""
+    """The `twistd` of this Python installation: another one may not have kraft."""
     return Path(sysconfig.get_path("scripts")) / "twistd"
 
 
@@ -229,7 +234,7 @@ def _load(path: Path) -> Config:
 
 
 def _as_configured(node: LocalNode) -> LocalNode:
-    """The node with the ports of its file, which may have been edited."""
+    """The node with the ports in its file, which may have been edited."""
     config = _load(node.config)
     peer, client, http = (
         int(section.advertise.rpartition(":")[2]) for section in (config.peer, config.client, config.http)

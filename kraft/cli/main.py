@@ -1,7 +1,7 @@
-"""Entry point of the `kraft` command: picks the subcommand, turns its outcome into an exit status.
+"""The entry point of the `kraft` command: runs a subcommand and returns its exit status.
 
-Status 0: done, all is well. 1: it was done and the answer is bad news, or it could not be done; one line on
-standard error says why. 2: the command line itself is wrong.
+0: success, and all is well. 1: the command found a problem, or failed, which one line on standard error
+explains. 2: wrong usage.
 """
 
 import argparse
@@ -18,19 +18,19 @@ examples:
   kraft demo                                 three nodes on this machine, Ctrl-C stops them
   kraft status                               the cluster of the node on 127.0.0.1:10021
   kraft check-config /etc/kraft/n1.yaml      before a restart
-  kraft doctor /etc/kraft/n1.yaml            what is wrong around this node, and what to do
-  kraft recover /var/lib/kraft/K1            after the loss of a majority: what this node holds
+  kraft doctor /etc/kraft/n1.yaml            problems of this node and its machine, and what to do
+  kraft recover /var/lib/kraft/K1            after the loss of a majority: the data that this node holds
   twistd -n kraft --config kraft.yaml        a node itself (kraft is a twistd plugin)
 
-exit status: 0 all well, 1 bad news or not possible, 2 wrong usage
+exit status: 0 all well, 1 a problem was found or the command failed, 2 wrong usage
 """
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The whole command line; each subcommand leaves its `run` in the namespace."""
+    """The parser of the whole command line; each subcommand sets `run` in the namespace."""
     parser = argparse.ArgumentParser(
         prog="kraft",
-        description="Replicated key-value server: tools around the nodes, which run as `twistd -n kraft`.",
+        description="Tools for a replicated key-value server, whose nodes run as `twistd -n kraft`.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader (`| head`) left; the interpreter's own flush at exit must not complain about it again.
+        # The reader (`| head`) is gone; keep the interpreter's flush at exit from reporting it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return outcome

@@ -1,4 +1,4 @@
-"""Who belongs to a cluster, asked of its leader: other nodes, and those that were removed, may be behind."""
+"""The members of a cluster, as its leader reports them: other nodes may not know the latest change."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,13 +12,16 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class ClusterMembership:
-    """`kinds` has voter or learner for every member id; `lags` how many entries it is behind, if known.
+    """The members and their state.
 
-    `snapshots` has (bytes sent, bytes of all) for members that the leader sends one to.
+    address: the client port of the leader.
+    kinds: voter or learner, by member id.
+    lags: the number of entries that a member lacks, None if unknown.
+    snapshots: (bytes sent, bytes in total) of the snapshots that the leader sends, by member.
     """
 
     leader: str
-    address: Address  # the leader's client port
+    address: Address
     kinds: dict[str, str]
     lags: dict[str, int | None]
     snapshots: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -30,7 +33,7 @@ class ClusterMembership:
 
 
 def ask(addresses: Iterable[Address]) -> ClusterMembership | None:
-    """From the leader that the first of these client ports knows; None when no leader answers."""
+    """The members according to the leader that one of these client ports knows; None if no leader answers."""
     for address in addresses:
         try:
             leader = _leader(address)
@@ -38,7 +41,7 @@ def ask(addresses: Iterable[Address]) -> ClusterMembership | None:
                 status, members = client.call("KRAFT", "STATUS"), client.call("KRAFT", "MEMBERS")
             return understood(status, members, leader)
         except (OSError, ErrorReply, ValueError, KeyError, TypeError):
-            continue  # down, without a leader, stopped between two questions, or no kraft node at all
+            continue  # down, without a leader, stopped between two requests, or not a kraft node
     return None
 
 
@@ -66,7 +69,7 @@ def understood(status: Value, members: Value, address: Address) -> ClusterMember
 
 
 def _snapshots(groups: Value) -> dict[str, tuple[int, int]]:
-    """What is being sent, from the status of groups that are all led there, else ValueError."""
+    """Snapshots that the node sends. Raises ValueError if it does not lead all its groups any more."""
     found: dict[str, tuple[int, int]] = {}
     for group in _maps(groups):
         if group["role"] != "leader":

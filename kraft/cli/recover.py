@@ -1,7 +1,7 @@
-"""`kraft recover`: when a majority is gone for good, one survivor's data becomes a cluster of its own.
+"""`kraft recover`: makes a new cluster from the data of one survivor when a majority is lost for good.
 
-Without `--yes` it is a dry run that says what would be kept and what may be lost; at a terminal it then asks.
-What is done, and why that is safe, is in `kraft.storage.offline.recovery`.
+Without `--yes` it is a dry run that shows which data would be kept and which may be lost, and at a terminal
+asks before it goes on. `kraft.storage.offline.recovery` explains the procedure and why it is safe.
 """
 
 import argparse
@@ -19,19 +19,19 @@ from kraft.storage.errors import DamagedLog, DamagedState, DirectoryLocked, Stor
 from kraft.storage.offline.recovery import Findings, GroupFindings, Recovery, gone_min, open_recovery
 
 MARK_BYTES = 16
-CLUSTER_SHOWN = 12  # letters of a cluster id that tell it from others
+CLUSTER_SHOWN = 12  # letters of a cluster id, enough to tell it from others
 
 EXAMPLES = """\
 examples:
-  kraft recover /var/lib/kraft/K1            what this survivor holds; nothing is changed
+  kraft recover /var/lib/kraft/K1            show the data of this survivor; nothing is changed
   kraft recover --json /var/lib/kraft/K1     the same for programs
-  kraft recover --yes /var/lib/kraft/K1      do it
+  kraft recover --yes /var/lib/kraft/K1      make a new cluster of it
 
-Only for a cluster whose majority is gone for good. Stop what is left, make a dry run on every survivor, and
-recover the one with the highest term of its last entry; among equal terms, the one with the highest index.
-Start it as usual, wipe the others, and add them with KRAFT ADD. docs/recovery.md goes through it in steps.
+Only for a cluster that has lost a majority for good. Stop the remaining nodes, make a dry run on every
+survivor, and recover the one whose last entry has the highest term; among equal terms, the highest index.
+Start it as usual, wipe the others, and add them with KRAFT ADD. docs/recovery.md describes each step.
 
-exit status: 0 told or done, 1 not possible, 2 wrong usage
+exit status: 0 shown or done, 1 not possible, 2 wrong usage
 """
 
 
@@ -39,21 +39,21 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     """Declare the subcommand."""
     parser = commands.add_parser(
         "recover",
-        help="make a cluster of one survivor when a majority is lost",
-        description="Makes a stopped node the only voter of a new cluster, with the data that it has.",
+        help="make a new cluster from one survivor after a majority is lost",
+        description="Makes a stopped node the only voter of a new cluster that has the data of the node.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("directory", metavar="DIR", help="the node's data directory (node.data)")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--yes", action="store_true", help="do it, without a question")
-    what.add_argument("--dry-run", action="store_true", help="only tell, without a question (at a terminal)")
+    what.add_argument("--yes", action="store_true", help="do it without asking")
+    what.add_argument("--dry-run", action="store_true", help="only show, do not ask (at a terminal)")
     parser.add_argument("--json", action="store_true", help="print one JSON object; asks nothing")
     parser.set_defaults(run=run)
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Tell what there is; do it when told to."""
+    """Show the data of the node and recover it if asked to. Returns the exit status."""
     try:
         with open_recovery(chosen.directory) as recovery:
             return _run(chosen, recovery)
@@ -78,7 +78,7 @@ def _run(chosen: argparse.Namespace, recovery: Recovery) -> int:
 
 
 def _carry_out(recovery: Recovery) -> str:
-    """The id of the new cluster."""
+    """Recover the node. Returns the id of the new cluster."""
     return recovery.carry_out(cluster_id, secrets.token_hex(MARK_BYTES)).cluster
 
 
@@ -87,7 +87,7 @@ def _can_ask(chosen: argparse.Namespace) -> bool:
 
 
 def _agreed(id_: str) -> bool:
-    """Whether the node's id was typed. Raises Failure for anything else but an empty line."""
+    """Whether the user typed the id of the node. Raises Failure for any other text."""
     print()
     try:
         answer = input(f"To do it, type the id of this node ({id_}); Enter leaves everything as it is: ")
@@ -106,11 +106,11 @@ def _explained(error: StorageError) -> str:
     return str(error)
 
 
-# What is said
+# -- output -------------------------------------------------------------------------------------------
 
 
 def report(directory: str, found: Findings, now_ms: int) -> Iterator[str]:
-    """The lines for people. `now_ms` is this machine's clock, Unix ms."""
+    """The report as lines of text. `now_ms` is the Unix time of this machine in milliseconds."""
     id_, cluster = found.identity.id, found.identity.cluster[:CLUSTER_SHOWN]
     yield f"{directory}: node {id_} of cluster {cluster}, {_kind(found)}"
     for group in found.groups:
@@ -121,7 +121,7 @@ def report(directory: str, found: Findings, now_ms: int) -> Iterator[str]:
 
 
 def advice(found: Findings) -> Iterator[str]:
-    """What to know before it is done."""
+    """Lines of advice before the recovery."""
     id_ = found.identity.id
     yield "Before you go on:"
     for voters in found.majorities:
@@ -157,7 +157,7 @@ def _group_lines(id_: str, group: GroupFindings, now_ms: int) -> Iterator[tuple[
 
 
 def outcome(found: Findings, cluster: str) -> Iterator[str]:
-    """The lines after it was done."""
+    """The lines after the recovery."""
     id_ = found.identity.id
     yield f"done: {id_} is the only voter of the new cluster {cluster[:CLUSTER_SHOWN]}"
     yield f"next: start {id_} as usual; then, for each other node: wipe its data directory, start it with"
@@ -165,7 +165,7 @@ def outcome(found: Findings, cluster: str) -> Iterator[str]:
 
 
 def facts(directory: str, found: Findings, cluster: str | None) -> dict[str, Any]:
-    """The same for programs; `cluster` is the new cluster's id, None for a dry run."""
+    """The report as JSON values; `cluster` is the id of the new cluster, None for a dry run."""
     configuration = found.configuration
     return {
         "directory": directory,
@@ -199,7 +199,7 @@ def _group_facts(group: GroupFindings) -> dict[str, Any]:
 
 
 def age(stamp_ms: int, now_ms: int) -> str:
-    """When an entry was written, in words; both in Unix ms."""
+    """When an entry was written, in words; both times are Unix milliseconds."""
     if not stamp_ms:
         return "which has no time"
     seconds = (now_ms - stamp_ms) // 1000

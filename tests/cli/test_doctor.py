@@ -117,7 +117,7 @@ def test_a_check_that_fails_costs_no_other(checks, file, capsys):
     checks(a=RuntimeError("broken"), b=PermissionError(13, "Permission denied"), c=[CheckResult(OK, "well")])
     assert main(["doctor", file]) == 0
     text = capsys.readouterr().out
-    assert "could not be looked at: RuntimeError: broken" in text
+    assert "could not be checked: RuntimeError: broken" in text
     assert f"next: sudo kraft doctor {file}\n" in text
     assert "ok       c          well" in text
 
@@ -127,7 +127,7 @@ def test_a_check_that_hangs_is_left_behind(monkeypatch, file, capsys):
     monkeypatch.setattr(doctor, "CHECK_SECONDS", 0.01)
     monkeypatch.setattr(doctor, "CHECKS", (("a", lambda _: over.wait() and []), ("b", lambda _: [])))
     assert main(["doctor", file]) == 1
-    assert "problem  a          did not end within 0.01 s" in capsys.readouterr().out
+    assert "problem  a          did not finish within 0.01 s" in capsys.readouterr().out
     over.set()
 
 

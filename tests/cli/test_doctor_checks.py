@@ -217,7 +217,7 @@ def test_a_directory_that_others_can_read(stopped, data):
 def test_files_of_somebody_else(stopped, data, monkeypatch):
     monkeypatch.setattr(files, "_of_others", lambda *_: ["log.db-wal"])
     found = first(files.directory(stopped()))
-    assert (found.level, "log.db-wal in it to somebody else" in found.text) == (PROBLEM, True)
+    assert (found.level, "log.db-wal in it to another user" in found.text) == (PROBLEM, True)
 
 
 @pytest.mark.parametrize(
@@ -381,7 +381,7 @@ def test_a_port_of_a_running_node(stopped, port, monkeypatch):
     own = peer_port(stopped(pid=os.getpid()), port)
     assert first(network.ports(own)).text == f"peer.listen: port {port} is held by the node"
     monkeypatch.setattr(network, "_sockets_of", lambda _: {-1})
-    assert "held by another process" in first(network.ports(own)).text
+    assert "held by a process other than the node" in first(network.ports(own)).text
     monkeypatch.setattr(network, "_sockets_of", lambda _: None)
     assert first(network.ports(own)).text == f"peer.listen: port {port} is open"
     monkeypatch.setattr(network, "listening", lambda _: set())
@@ -429,12 +429,12 @@ def test_a_peer_that_is_linked_is_not_dialled(stopped, monkeypatch):
     own = without("K3", report("K1", members=(member("K1"), member("K2"), member("K3"))))
     node = stopped(pid=5, view=view(own, report("K2"), silent("K3")))
     linked, reached = network.peers(node)
-    assert (linked.text, reached.text) == ("K2 is linked (K2:1)", "K3 can be reached (K3:1)")
+    assert (linked.text, reached.text) == ("K2 is connected (K2:1)", "K3 can be reached (K3:1)")
     assert calls == ["K3:1"]
 
 
 def test_a_node_alone_has_no_peers(stopped):
-    assert only(network.peers(stopped())).text == "there are no others"
+    assert only(network.peers(stopped())).text == "there are no other members"
 
 
 # -- the cluster --------------------------------------------------------------------------------------
@@ -442,7 +442,7 @@ def test_a_node_alone_has_no_peers(stopped):
 
 def test_a_stopped_node(stopped):
     found = only(cluster.node(stopped()))
-    assert (found.level, found.text) == (OK, "K1 is stopped")
+    assert (found.level, found.text) == (OK, "K1 is not running")
     assert only(cluster.cluster(stopped())).level == OK
     assert only(cluster.versions(stopped())).level == OK
 
@@ -460,7 +460,7 @@ def test_a_cluster_that_is_well(stopped):
     assert only(cluster.cluster(stopped(view=seen))).text == (
         "All well: 3 nodes answer and know a leader; K1 leads group 0 in term 7"
     )
-    assert "runs as process 5 for 1 min 30 s, serving" in only(cluster.node(stopped(pid=5, view=seen))).text
+    assert "runs as process 5, up 1 min 30 s, serving" in only(cluster.node(stopped(pid=5, view=seen))).text
 
 
 def test_what_the_page_finds_is_found(stopped):

@@ -58,13 +58,13 @@ def test_anything_else_is_no_membership(status, listed):
 @pytest.mark.parametrize(
     ("found", "line"),
     [
-        (None, "K4: no leader is known just now"),
+        (None, "K4: no leader is known at the moment"),
         (members("K1"), "K4: not a member yet"),
         (
             replace(members("K1", K4=120), snapshots={"K4": (1 << 20, 5 << 20)}),
-            "K4: a learner, gets a snapshot: 1.0 of about 5.0 MiB",
+            "K4: a learner, receives a snapshot: 1.0 of about 5.0 MiB",
         ),
-        (members("K1", K4=None), "K4: a learner, not heard of yet"),
+        (members("K1", K4=None), "K4: a learner, no contact yet"),
         (members("K1", K4=120), "K4: a learner, 120 entries behind"),
         (members("K1", K4=0), "K4: a learner, caught up"),
     ],
@@ -136,7 +136,7 @@ def test_a_node_that_nobody_starts_is_told_with_the_ways_to_start_it(cluster_of_
     monkeypatch.setattr(growth, "START_SECONDS", 0)
     for first in ("K2: files in", "K2 is there already"):
         lines: list[str] = []
-        with pytest.raises(Failure, match="`kraft demo` starts it when it runs"):
+        with pytest.raises(Failure, match="a running `kraft demo` of that directory starts it"):
             add_node(cluster_of_one, None, lines.append)
         assert lines[0].startswith(first)
     assert present(cluster_of_one) == {"K1", "K2"}
@@ -146,6 +146,6 @@ def test_a_refusal_is_told_in_the_words_of_the_cluster(cluster_of_one, monkeypat
     """Once: asking again would not change it."""
     node = Told(ErrorReply("ERR a change is under way"))
     monkeypatch.setattr(growth, "Client", node)
-    with pytest.raises(Failure, match="did not take K2, which runs: ERR a change is under way"):
+    with pytest.raises(Failure, match="K2 runs, but was not added: ERR a change is under way"):
         add_node(cluster_of_one, None, lambda _: None)
     assert node.orders == [("KRAFT", "ADD", "K2", "127.0.0.1", "30002")]

@@ -185,7 +185,7 @@ def test_a_demo_grows_and_shrinks_to_one_node(demo, base_port, tmp_path):
     for number in (2, 3):
         added = Addition(tmp_path)
         assert f"K{number} votes: {number} voters" in added.output
-        assert f"K{number} is new here: started" in run.output
+        assert f"K{number} is new: started" in run.output
         with run.client(number) as client:
             assert client.call("GET", "greeting") == b"hello"
             assert members(client) == {f"K{i}": "voter" for i in range(1, number + 1)}

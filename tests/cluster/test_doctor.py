@@ -32,12 +32,12 @@ def test_a_node_that_runs_and_one_that_was_killed(cluster: Cluster) -> None:
     # A busy machine may have a slow disk; everything else is known.
     assert problems(found) <= {"fsync"}, found
     assert status == bool(problems(found))
-    assert f"runs as process {follower.pid} for" in found["node"][0]["text"]
+    assert f"runs as process {follower.pid}, up" in found["node"][0]["text"]
     assert [each["text"].partition(": ")[2] for each in found["ports"]] == [
         f"port {port} is held by the node"
         for port in (follower.peer_port, follower.client_port, follower.http_port)
     ]
-    assert all("is linked" in each["text"] for each in found["peers"])
+    assert all("is connected" in each["text"] for each in found["peers"])
     assert "All well: 3 nodes answer" in found["cluster"][0]["text"]
     assert found["versions"][0]["text"].startswith("all nodes that answer (3) run ")
 
@@ -50,7 +50,7 @@ def test_a_node_that_runs_and_one_that_was_killed(cluster: Cluster) -> None:
     follower.kill()
     _, found = doctor(follower)
     assert problems(found) <= {"fsync"}, found
-    assert found["node"][0]["text"] == f"{follower.id} is stopped"
+    assert found["node"][0]["text"] == f"{follower.id} is not running"
     assert "the log of group 0 ends at index" in found["directory"][0]["text"]
     assert all("is free" in each["text"] for each in found["ports"])
     assert all("can be reached" in each["text"] for each in found["peers"])

@@ -1,1 +1,1 @@
-"""What `kraft doctor` looks at: small checks that take a `Subject` and yield findings."""
+"""The checks of `kraft doctor`: each takes a `Subject` and yields results."""

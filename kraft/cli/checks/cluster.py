@@ -1,4 +1,4 @@
-"""The node's process, and what it and the others say of the cluster: the findings of the status page."""
+"""Checks of the node's process and of the cluster; the latter are the findings of the status page."""
 
 from collections.abc import Iterator
 
@@ -12,23 +12,23 @@ _LEVELS = {BAD: PROBLEM, WARN: WARNING, NOTE: OK}
 
 
 def node(subject: Subject) -> Iterator[CheckResult]:
-    """Whether it runs, and answers."""
+    """Whether the node runs, and answers on its HTTP port."""
     if subject.hidden:
-        text = f"whether {subject.id} runs cannot be told: it does not answer, and its directory is closed"
+        text = f"cannot tell whether {subject.id} runs: it does not answer, and its directory is not readable"
         yield CheckResult(WARNING, text, f"sudo kraft doctor {subject.file}")
         return
     if not subject.running:
         command = f"systemctl start {subject.unit}; or twistd -n --pidfile= kraft --config {subject.file}"
-        yield CheckResult(OK, f"{subject.id} is stopped", command)
+        yield CheckResult(OK, f"{subject.id} is not running", command)
         return
     process = f"process {subject.pid}" if subject.pid else "a process"
     if subject.view is not None:
         status = subject.view.own.status
-        text = f"{subject.id} runs as {process} for {words.duration(status.uptime_seconds)}, {status.state}"
+        text = f"{subject.id} runs as {process}, up {words.duration(status.uptime_seconds)}, {status.state}"
         yield CheckResult(OK, f"{text}, version {status.version}")
     elif not subject.config.http.listen:
         yield CheckResult(
-            WARNING, f"{subject.id} runs as {process}, and cannot be asked: http.listen is empty"
+            WARNING, f"{subject.id} runs as {process}, but cannot be queried: http.listen is empty"
         )
     else:
         text = f"{subject.id} runs as {process}, but does not answer: {subject.silence}"
@@ -36,10 +36,10 @@ def node(subject: Subject) -> Iterator[CheckResult]:
 
 
 def cluster(subject: Subject) -> Iterator[CheckResult]:
-    """Quorum, leader, members that are silent, fenced or behind, and changes that are under way."""
+    """Quorum, leader, members that do not answer, have wrong data or lag, and changes under way."""
     if subject.view is None:
-        why = "the node does not answer" if subject.running or subject.hidden else "the node is stopped"
-        yield CheckResult(OK, f"not known, as {why}: ask another one", "kraft status HOST:PORT")
+        why = "does not answer" if subject.running or subject.hidden else "is not running"
+        yield CheckResult(OK, f"unknown, because this node {why}: ask another one", "kraft status HOST:PORT")
         return
     found = diagnose(subject.view)
     if not any(each.severity == BAD for each in found.findings):
@@ -57,14 +57,14 @@ def _leaders(subject: Subject) -> str:
 
 
 def versions(subject: Subject) -> Iterator[CheckResult]:
-    """One for all nodes, but for the time of an upgrade; and this command's own."""
+    """Whether all nodes and this command have the same version; they differ only during an upgrade."""
     if subject.view is None:
-        yield CheckResult(OK, f"this is kraft {__version__}; those of the nodes are not known")
+        yield CheckResult(OK, f"this is kraft {__version__}; the versions of the nodes are unknown")
         return
     told = {report.status.node: report.status.version for report in subject.view.reports}
     own = told.pop(subject.id)
     if own != __version__:
-        text = f"{subject.id} runs {own}, and {__version__} is installed: a restart takes it into use"
+        text = f"{subject.id} runs {own}, but {__version__} is installed: restart it to use that"
         yield CheckResult(WARNING, text, f"systemctl restart {subject.unit}")
     for id_, version in sorted(told.items()):
         if version != own:

@@ -1,4 +1,4 @@
-"""Ports of the node, and those of its peers."""
+"""Checks of the node's own ports and of its peers'."""
 
 import errno
 import socket
@@ -11,8 +11,8 @@ from kraft.cli.checks.result import OK, PROBLEM, WARNING, Bounded, CheckResult
 from kraft.cli.checks.subject import Subject
 from kraft.config.kinds import ListenAddress, is_wildcard, split_address, split_endpoint
 
-CONNECT_SECONDS = 2.0  # to a peer: a round trip around the world, and a lost packet
-RESOLVE_SECONDS = 1.0  # beyond: to find the address of a name
+CONNECT_SECONDS = 2.0  # enough for a round trip around the world with a lost packet
+RESOLVE_SECONDS = 1.0  # on top of that, to resolve a name
 _LISTENING = "0A"  # in /proc/net/tcp
 _REFUSED = "Connection refused"
 
@@ -21,23 +21,23 @@ _REFUSED = "Connection refused"
 
 
 def ports(subject: Subject) -> Iterator[CheckResult]:
-    """Free while the node is stopped, and its own while it runs."""
+    """Whether the ports are free, or if the node runs, held by it."""
     config = subject.config
     if subject.hidden:
-        yield CheckResult(OK, "not looked at, as it is not known whether they are in use by the node")
+        yield CheckResult(OK, "not checked, because it is unknown whether the node runs")
         return
     for name, listen in (
         ("peer", config.peer.listen), ("client", config.client.listen), ("http", config.http.listen),
     ):  # fmt: skip
         option = f"{name}.listen"
         if not listen:
-            yield CheckResult(OK, f"{option} is empty: no metrics, no page, nothing to ask")
+            yield CheckResult(OK, f"{option} is empty: no metrics, no status page")
             continue
         listener = split_endpoint(listen)
         if listener.port is None:
-            yield CheckResult(OK, f"{option} {listen} is no port, and is not looked at")
+            yield CheckResult(OK, f"{option} {listen} is not a port, and is not checked")
         elif not listener.port:
-            yield CheckResult(OK, f"{option} {listen} is chosen at the start")
+            yield CheckResult(OK, f"{option} {listen} is chosen when the node starts")
         else:
             yield _held(subject, option, listener.port) if subject.running else _free(option, listener)
 
@@ -57,29 +57,29 @@ def _free(option: str, listener: ListenAddress) -> CheckResult:
 def _not_free(option: str, listener: ListenAddress, error: OSError) -> CheckResult:
     port, reason = listener.port, f"{option}: port {listener.port}"
     if error.errno == errno.EADDRINUSE:
-        return CheckResult(PROBLEM, f"{reason} is taken by another process", f"ss -ltnp 'sport = :{port}'")
+        return CheckResult(PROBLEM, f"{reason} is in use by another process", f"ss -ltnp 'sport = :{port}'")
     if error.errno == errno.EADDRNOTAVAIL:
         text = f"{option}: this machine has no address {listener.interface}"
         return CheckResult(PROBLEM, text, "ip -br address")
-    return CheckResult(PROBLEM, f"{reason} cannot be had: {error.strerror}", f"ss -ltnp 'sport = :{port}'")
+    return CheckResult(PROBLEM, f"{reason} cannot be opened: {error.strerror}", f"ss -ltnp 'sport = :{port}'")
 
 
 def _held(subject: Subject, option: str, port: int) -> CheckResult:
     sockets = listening(port)
     if not sockets:
-        text = f"{option}: port {port} is not open, though the node runs; it opens when the log is replayed"
+        text = f"{option}: port {port} is not open yet: a node opens it after it has replayed its log"
         return CheckResult(PROBLEM, text, f"journalctl -u {subject.unit} -n 50")
     own = _sockets_of(subject.pid)
     if own is None:
         return CheckResult(OK, f"{option}: port {port} is open")
     if sockets & own:
         return CheckResult(OK, f"{option}: port {port} is held by the node")
-    text = f"{option}: port {port} is held by another process than the node"
+    text = f"{option}: port {port} is held by a process other than the node"
     return CheckResult(PROBLEM, text, f"ss -ltnp 'sport = :{port}'")
 
 
 def listening(port: int) -> set[int]:
-    """Inodes of the sockets that listen on this port, whatever their interface."""
+    """Inodes of the sockets that listen on this port, on any interface."""
     found = set()
     for table in ("tcp", "tcp6"):
         path = Path("/proc/net", table)
@@ -91,7 +91,7 @@ def listening(port: int) -> set[int]:
 
 
 def _sockets_of(pid: int | None) -> set[int] | None:
-    """Inodes of the sockets of a process; None where they are not shown to us."""
+    """Inodes of the sockets of a process; None if this user may not see them."""
     if not pid:
         return None
     found = set()
@@ -111,13 +111,16 @@ def _sockets_of(pid: int | None) -> set[int] | None:
 
 
 def peers(subject: Subject) -> Iterator[CheckResult]:
-    """Linked, or at least to be reached by TCP. A linked one is not dialled: it would log a stranger."""
+    """Whether each peer is connected to the node, or at least reachable by TCP.
+
+    A connected peer is not dialled, because it would log a stranger.
+    """
     addresses, linked = _addresses(subject)
     if not addresses:
-        yield CheckResult(OK, "there are no others")
+        yield CheckResult(OK, "there are no other members")
         return
     for id_ in sorted(linked):
-        yield CheckResult(OK, f"{id_} is linked ({addresses[id_]})")
+        yield CheckResult(OK, f"{id_} is connected ({addresses[id_]})")
     asked = {id_: Bounded(partial(_dial, addresses[id_])) for id_ in sorted(addresses) if id_ not in linked}
     deadline = time.monotonic() + CONNECT_SECONDS + RESOLVE_SECONDS
     errors = {id_: _error(call, deadline) for id_, call in asked.items()}
@@ -134,7 +137,7 @@ def peers(subject: Subject) -> Iterator[CheckResult]:
 
 
 def _addresses(subject: Subject) -> tuple[dict[str, str], set[str]]:
-    """Peer addresses by id, and the ids that have a link: by the node's own word, else by the file."""
+    """Peer addresses by id, and the ids of connected peers, from the node if it answers, else the file."""
     if subject.view is None or not subject.view.own.status.members:
         members = subject.config.cluster.members
         return {id_: address for id_, address in members.items() if id_ != subject.id}, set()

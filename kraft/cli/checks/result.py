@@ -1,4 +1,4 @@
-"""What a check has found, and how it is kept from hanging."""
+"""The results of checks, and a time limit for calls that may hang."""
 
 import time
 from collections.abc import Callable
@@ -13,10 +13,10 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One line of what was found, and the command to give next, '' when there is none.
+    """One result: its text, and the next command to type, '' if there is none.
 
-    A warning is for a day at work; with a problem the node does not start, or the cluster does not serve, or
-    data is in danger.
+    A warning can wait for working hours. A problem means that the node does not start, that the cluster does
+    not serve, or that data is in danger.
     """
 
     level: str
@@ -25,7 +25,7 @@ class CheckResult:
 
 
 class Bounded(Generic[_Result]):
-    """A call on a thread of its own, which nobody has to wait for: a disk or a name server may hang."""
+    """A call on a thread of its own, which may hang (on a disk or a name server) without blocking others."""
 
     def __init__(self, function: Callable[[], _Result]) -> None:
         self._function = function
@@ -37,11 +37,11 @@ class Bounded(Generic[_Result]):
     def _run(self) -> None:
         try:
             self._results.append(self._function())
-        except Exception as error:  # raised again where the result is wanted
+        except Exception as error:  # raised again by `result`
             self._errors.append(error)
 
     def result(self, deadline: float) -> _Result:
-        """What the call gave or raised. Raises TimeoutError at `deadline`, of `time.monotonic`."""
+        """The result of the call, or its exception. Raises TimeoutError at `deadline` (`time.monotonic`)."""
         self._thread.join(max(0.0, deadline - time.monotonic()))
         if self._errors:
             raise self._errors[0]

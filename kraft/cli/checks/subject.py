@@ -1,4 +1,4 @@
-"""The node that is looked at: its configuration, its process, and what it and the others say."""
+"""The node that is checked: its configuration, its process, and the reports of the cluster."""
 
 import json
 import os
@@ -13,14 +13,16 @@ from kraft.storage.lock import holder
 from kraft.web.report import Report, decode
 from kraft.web.view import ClusterView, MemberReport
 
-ASK_SECONDS = 2.0  # for each answer over HTTP, as `kraft status`
+ASK_SECONDS = 2.0  # for each reply over HTTP, as in `kraft status`
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """`pid` is the process that works with the data directory: 0 when its id is not known, None when there is
-    none. `view` is there when the node answers over HTTP; `silence` says why it does not. `hidden`: neither
-    did it answer nor may we see its directory, so it may run all the same.
+    """The node that is checked.
+
+    pid: the process that has locked the data directory; 0 if its id is unknown, None if there is none.
+    view: the cluster as the node sees it, if it answers over HTTP; otherwise `silence` is the reason.
+    hidden: it does not answer and its directory is not readable, so it is unknown whether it runs.
     """
 
     file: str
@@ -37,29 +39,29 @@ class Subject:
 
     @property
     def id(self) -> str:
-        """Its name."""
+        """The id of the node."""
         return self.config.node.id
 
     @property
     def data(self) -> Path:
-        """Its data directory."""
+        """The data directory of the node."""
         return Path(self.config.node.data)
 
     @property
     def unit(self) -> str:
-        """What systemd calls it, if it was installed that way."""
+        """The name of its systemd unit, if it was installed that way."""
         return f"kraft@{self.id}"
 
     def as_owner(self) -> str:
-        """The command to look again as who owns the data."""
+        """The command that runs the checks again as the owner of the data."""
         return f"sudo -u {user_name(self.data.stat().st_uid)} kraft doctor {self.file}"
 
 
 def look_at(file: str, config: Config) -> Subject:
-    """Find its process, and ask it and the others."""
+    """Find the process of the node, and ask it and the other members for their reports."""
     address = _http_address(config)
     own = status.ask(config.node.id, address, ASK_SECONDS) if address else None
-    silence = "http.listen has no port that is known here" if own is None else own.error
+    silence = "http.listen does not name a port" if own is None else own.error
     if own is not None and own.status is not None and own.name != config.node.id:
         silence = f"node {own.name!r} answers at {address} instead"
     try:
@@ -95,7 +97,7 @@ def _report(answer: status.StatusReply) -> Report:
 
 
 def user_name(uid: int) -> str:
-    """As in the list of users; one that is not there by number."""
+    """The name of a user; `#UID` if the system does not know the user."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -103,5 +105,5 @@ def user_name(uid: int) -> str:
 
 
 def mine(path: Path) -> bool:
-    """Whether this process may work with a data directory as its node would; not even root may."""
+    """Whether this user owns the data directory. Not even root may use it like its node."""
     return path.stat().st_uid == os.geteuid()
