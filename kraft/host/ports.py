@@ -1,6 +1,6 @@
-"""What the host needs from outside, as small protocols; `tap` joins them to Twisted, SQLite and sockets.
+"""What the host needs from outside, as small protocols. `tap` joins them to Twisted, SQLite and sockets.
 
-Callbacks of every port run on the host's own (reactor) thread, never inside the call that asked for them.
+The callbacks of every port run on the reactor's thread, and never inside the call that asked for them.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,41 +12,47 @@ from kraft.raft.messages import Entry
 
 
 class Disk(Protocol):
-    """Stable storage of all groups. An I/O or sync error never comes back: it ends the process."""
+    """Stable storage of all groups. An error of I/O or sync is not reported: it ends the process."""
 
     def commit(self, transaction: Transaction, done: Callable[[bool], None]) -> None:
-        """Make it durable, in the order of calls, then `done(True)`; `done(False)` when the disk is full
-        and nothing of it was written.
+        """Make `transaction` durable, in the order of calls, and call `done(True)`.
+
+        `done(False)`: the disk is full, and nothing of the transaction was written.
         """
 
     def fetch(
         self, group: int, first: int, last: int, max_bytes: int, done: Callable[[Sequence[Entry]], None]
     ) -> None:
-        """Entries from `first` up to at most `last`, at least one, of about `max_bytes` at most.
+        """Read entries from `first` up to at most `last`: at least one, and about `max_bytes` at most.
 
-        None at all when the log meanwhile begins behind `first` or ends before it.
+        `done` gets none when the log meanwhile begins after `first`, or ends before it.
         """
 
     def checkpoint(self, group: int, capture: Capture, done: Callable[[Checkpoint | None], None]) -> None:
-        """Bring the group's state file to `capture`, durably, beside all other work; one at a time a group.
+        """Bring the group's state file to `capture`, beside all other work, and make it durable.
 
-        None when the disk is full: the file stays as it was.
+        At most one at a time for each group. `done` gets None when the disk is full: the file is unchanged.
         """
 
     def open_snapshot(self, group: int, done: Callable[["SnapshotReader | None"], None]) -> None:
-        """A view of the group's last checkpoint that later ones do not change; None when there is none."""
+        """Open a view of the group's last checkpoint, which later ones do not change.
+
+        `done` gets None when there is no checkpoint.
+        """
 
     def receive_snapshot(
         self, group: int, checkpoint: Checkpoint, done: Callable[["SnapshotWriter | None"], None]
     ) -> None:
-        """Begin a new state file beside the present one, for a snapshot that arrives. One at a time a group;
-        a second one takes the place of the first. None when the disk is full.
+        """Begin a new state file beside the present one, for a snapshot that arrives.
+
+        There is one at a time for each group: a second one replaces the first. `done` gets None when the disk
+        is full.
         """
 
     def fence(self, group: int, fenced: bool, done: Callable[[], None]) -> None:
-        """Remember, durably, that the group's state here is known to be wrong, or is right again.
+        """Record durably that the group's state here is known to be wrong, or is right again.
 
-        A switch to a received state file undoes a fence by itself, in the same commit.
+        A switch to a received state file removes a fence by itself, in the same commit.
         """
 
 
@@ -55,90 +61,93 @@ class SnapshotReader(Protocol):
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """What the view holds."""
+        """The checkpoint that the view shows."""
 
     def read(self, after: bytes | None, max_bytes: int, done: Callable[[Rows], None]) -> None:
-        """The rows behind the key `after` (None: from the first), about `max_bytes`, at least one if any."""
+        """Read rows after the key `after` (None: from the first): about `max_bytes`, and at least one."""
 
     def close(self) -> None:
-        """Let go of it; reads under way are not answered any more."""
+        """Close the view. Reads under way are not answered any more."""
 
 
 class SnapshotWriter(Protocol):
-    """A state file being received; its rows come in the order of their keys."""
+    """A state file that is being received. Its rows come in the order of their keys."""
 
     def write(self, data: bytes, done: Callable[[str], None]) -> None:
-        """Add `Rows.data`; '' when it is in the file, else what is wrong, and then nothing of it is."""
+        """Add `Rows.data`. `done` gets '', or the reason why nothing of it was added."""
 
     def finish(self, done: Callable[["Received | str"], None]) -> None:
-        """All is there: compare with the checkpoint, make it durable, load it. A text says what is wrong."""
+        """All rows are there: compare them with the checkpoint, make the file durable, and load it.
+
+        `done` gets the reason as a text when that fails.
+        """
 
     def abandon(self) -> None:
         """Remove the file."""
 
 
 class Network(Protocol):
-    """Links to peers. Sending is fire and forget: consensus repeats what matters."""
+    """Links to peers. A message may get lost: consensus repeats what matters."""
 
     def send(self, peer: str, messages: Sequence[tuple[int, object]]) -> bool:
-        """Queue (group, message) pairs for one peer.
+        """Queue (group, message) pairs for one peer. True promises nothing.
 
-        False when there is no link or its queue is full, and then certainly no `Forward` or `Admin` of them
-        was queued:
-        it may be sent again. True promises nothing.
+        False when there is no link, or its queue is full. Then certainly no `Forward` and no `Admin` of them
+        was queued, and may be sent again.
         """
 
     def greet_again(self, peer: str) -> None:
-        """Close the link to `peer`, if there is one, so that a new one brings the greetings of today."""
+        """Close the link to `peer`, if there is one, so that a new link brings new greetings."""
 
     def connect(self, peer: str, address: str) -> None:
-        """Keep a link to `peer` from now on. A changed address takes the place of the old one."""
+        """Keep a link to `peer` from now on. Another address replaces the old one."""
 
     def introduce(self, peer: str, address: str) -> None:
-        """Dial `peer` once, whoever of the two dials by rule; nothing when there is a link or a try already.
+        """Dial `peer` once, even if that peer dials this node by rule, as it may not know this node yet.
 
-        For a node that does not know us yet. The link counts like any other.
+        Does nothing when there is a link, or a try under way. The link counts like any other.
         """
 
     def disconnect(self, peer: str) -> None:
-        """Close the link to `peer` and dial it no more."""
+        """Close the link to `peer`, and do not dial it any more."""
 
 
 class Fatal(Protocol):
-    """Ends the process with a reason; does not return, but in tests."""
+    """Ends the process with a reason. It returns in tests only."""
 
     def __call__(self, reason: str, *, outdated: bool = False) -> None:
-        """`outdated`: this program is too old for its cluster, so that starting it again would not help."""
+        """`outdated`: this program is too old for its cluster, so starting it again would not help."""
 
 
 class HostObserver(Protocol):
-    """What the host tells of itself; implementations must not raise and must not call back."""
+    """Gets the reports of the host. It must not raise, and must not call back."""
 
     def proposal(self, group: int, outcome: str, count: int) -> None:
-        """`outcome` is committed, rejected, timeout or uncertain."""
+        """`count` proposals ended. `outcome` is committed, rejected, timeout or uncertain."""
 
     def committed(self, group: int, seconds: float, proposals: int) -> None:
-        """An entry of ours was applied `seconds` after it was logged."""
+        """An entry with `proposals` of this node was applied `seconds` after it was logged."""
 
     def applied(self, group: int, seconds: float) -> None:
         """A slice of entries was applied in `seconds`."""
 
     def read(self, group: int, kind: str, outcome: str, seconds: float) -> None:
-        """A read round ended; `kind` is read_index, lease or stale, `outcome` served or refused."""
+        """A read round ended. `kind` is read_index, lease or stale; `outcome` is served or refused."""
 
     def forwarded(self, outcome: str, count: int) -> None:
-        """Proposals sent to a leader ended; `outcome` is done, not_proposed or uncertain."""
+        """`count` forwarded proposals ended. `outcome` is done, not_proposed or uncertain."""
 
     def compared(self, group: int, outcome: str) -> None:
-        """`outcome` is taken: a checkpoint is durable, and can be compared; or different: a replica's is."""
+        """`outcome` is taken: a checkpoint is durable, and is compared; or different: a replica differs."""
 
     def heartbeat_unsent(self, group: int, peer: str) -> None:
-        """A heartbeat of this leader found no link to `peer`, or no room on it."""
+        """A heartbeat of this leader found no link to `peer`, or no room in its queue."""
 
     def snapshot_transfer(self, group: int, direction: str, outcome: str, size: int, seconds: float) -> None:
-        """A snapshot of which `size` bytes were moved ended; `direction` is send or receive, `outcome` done,
-        abandoned (not needed any more) or failed.
+        """The transfer of a snapshot ended after `size` bytes.
+
+        `direction` is send or receive; `outcome` is done, abandoned (not needed any more) or failed.
         """
 
     def event(self, name: str, **fields: object) -> None:
-        """Something an operator wants to see in the log, by its documented name."""
+        """Something happened that an operator wants to see in the log. `name` is documented."""

@@ -1,1 +1,1 @@
-"""Commands of administrators: those that wait, and their execution."""
+"""Administrators' commands: how they wait, where they go, and how they are carried out."""

@@ -1,9 +1,7 @@
-"""Commands of administrators, as values: typed by the client port, carried to the leader, done by its host.
+"""Administrators' commands of one node on their way to the leader, and the wire form of the answers.
 
-Some concern a single node and are never sent anywhere (`LOCAL`); all others are for the leader of the group,
-wherever it is. A result is a plain value: text, number, list or dict. The table of those that wait follows
-the rules of forwarded writes: what a leader did not begin is offered to the next one until the deadline; what
-it may have begun when the link broke is uncertain.
+The rules are those of forwarded writes. A command that a leader did not begin is offered to the next leader,
+until its deadline. A command that a leader may have begun when the link broke is uncertain.
 """
 
 from enum import IntEnum
@@ -27,7 +25,7 @@ PENDING_MAX = 256  # commands that wait on one node; people and scripts type the
 
 
 class _Kind(IntEnum):
-    """Why there is no result: the first field of a refusal on the wire."""
+    """Why there is no result. This is the first field of a refusal on the wire."""
 
     REFUSED = 0
     NOT_BEGUN = 1
@@ -35,14 +33,14 @@ class _Kind(IntEnum):
 
 
 class _Refusal(msgspec.Struct, frozen=True, array_like=True):
-    """`AdminReply.result` of a refused command. `text` is for people, empty unless REFUSED."""
+    """The `AdminReply.result` of a command that failed. `text` is for people, '' unless REFUSED."""
 
     kind: int
     text: str = ""
 
 
 def reply(request: int, outcome: AdminOutcome) -> AdminReply:
-    """The leader's answer to `request`."""
+    """The message with which the leader answers `request`."""
     if not isinstance(outcome, Exception):
         return AdminReply(request, refused=False, result=encode_result(outcome))
     return AdminReply(request, refused=True, result=_encode_refusal(_refusal(outcome)))
@@ -75,10 +73,10 @@ class AdminRequests:
         self._next = first_request
         self._waiting: list[PendingCommand] = []
         self._sent: dict[int, tuple[str, PendingCommand]] = {}
-        self._here: list[PendingCommand] = []  # being done by this node
+        self._here: list[PendingCommand] = []  # carried out by this node
 
     def add(self, pending: PendingCommand) -> bool:
-        """A new command, to be taken as soon as there is a leader. False: too many wait, it was not kept."""
+        """Keep a new command until there is a leader. Returns False, and keeps it not, when too many wait."""
         self._here = [each for each in self._here if each.done is not None]
         if len(self._waiting) + len(self._sent) + len(self._here) >= PENDING_MAX:
             return False
@@ -86,12 +84,12 @@ class AdminRequests:
         return True
 
     def take(self) -> list[PendingCommand]:
-        """All that wait for a leader: each goes on with `request`, or with `here`, and comes to `ended`."""
+        """Take the commands that wait for a leader. Each goes on with `request`, or `here` and `ended`."""
         taken, self._waiting = self._waiting, []
         return taken
 
     def here(self, pending: PendingCommand) -> None:
-        """This node leads and does it itself. What it waits for may never happen, so its time is watched."""
+        """This node leads and carries `pending` out itself; `expire` bounds its time as well."""
         self._here.append(pending)
 
     def request(self, leader: str, pending: PendingCommand, now: float) -> Admin:
@@ -102,13 +100,13 @@ class AdminRequests:
         return Admin(self._next, left, encode(pending.command))
 
     def unsent(self, request: int) -> None:
-        """The link took nothing of it: it waits again."""
-        leader_and_asked = self._sent.pop(request, None)
-        if leader_and_asked is not None:
-            self._waiting.append(leader_and_asked[1])
+        """The link did not take the message: its command waits for a leader again."""
+        sent = self._sent.pop(request, None)
+        if sent is not None:
+            self._waiting.append(sent[1])
 
     def ended(self, pending: PendingCommand, outcome: AdminOutcome) -> None:
-        """How the attempt ended: an answer, unless nothing was begun; then it waits for the next leader."""
+        """An attempt ended. The command is answered, or waits for the next leader if nothing was begun."""
         begun = not isinstance(outcome, Exception) or _refusal(outcome).kind != _Kind.NOT_BEGUN
         if not begun and pending.done is not None:
             self._waiting.append(pending)
@@ -118,23 +116,23 @@ class AdminRequests:
             pending.settle(outcome)
 
     def answered(self, peer: str, message: AdminReply) -> None:
-        """The leader's answer arrived."""
+        """The leader's answer arrived. Raises msgspec.DecodeError when it cannot be read."""
         leader, pending = self._sent.get(message.request, ("", None))
         if leader != peer or pending is None:
             return  # given up already
         outcome = _outcome(message)
-        del self._sent[message.request]  # not before the answer was readable
+        del self._sent[message.request]  # only after the answer was readable
         self.ended(pending, outcome)
 
     def lost(self, peer: str) -> None:
-        """The link to `peer` is gone: what it was sent is uncertain."""
+        """The link to `peer` is gone: the commands that it was sent are uncertain."""
         for request, (leader, pending) in list(self._sent.items()):
             if leader == peer:
                 del self._sent[request]
                 pending.settle(Uncertain())
 
     def expire(self, now: float) -> None:
-        """Give up what is past its deadline: refused where no leader began it, else uncertain."""
+        """Settle commands past their deadline: those that no leader began are refused, others uncertain."""
         late, self._waiting = overdue(self._waiting, now)
         settle_all(late, NoLeader(0))
         for request, (_, pending) in list(self._sent.items()):
