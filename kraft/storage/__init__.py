@@ -1,4 +1,4 @@
-"""Stable storage of one node: every group's log and hard state in one SQLite database, one writer thread.
+"""Stable storage of one node: logs and hard states in one SQLite database, keys in a state file per group.
 
 A commit is answered only after its fsync. A failed write or sync ends the process; a full disk does not.
 """

@@ -1,7 +1,7 @@
-"""A megabyte kept for the day the disk is full: a node must be able to start then.
+"""A megabyte of reserved space, so that a node can start on a full disk.
 
-Each start makes a small commit of its own. Where there is no room for it the ballast goes, once, and is laid
-in again by a later start that finds room.
+Each start makes a small commit of its own. If there is no space for it, the ballast is released, once; a
+later start that finds space reserves it again.
 """
 
 import os
@@ -12,8 +12,8 @@ BALLAST_FILE = "ballast"
 BALLAST_BYTES = 1 << 20
 
 
-def lay_in(directory: str) -> None:
-    """Have the file there, with real blocks; without room for it there is none."""
+def reserve(directory: str) -> None:
+    """Create the file, with real blocks; nothing happens without space for it."""
     path = Path(directory, BALLAST_FILE)
     with suppress(OSError):
         if path.exists() and path.stat().st_size == BALLAST_BYTES:
@@ -27,8 +27,8 @@ def lay_in(directory: str) -> None:
             os.close(fd)
 
 
-def throw_off(directory: str) -> bool:
-    """Let it go; whether there was any."""
+def release(directory: str) -> bool:
+    """Remove the file; False when there was none."""
     try:
         Path(directory, BALLAST_FILE).unlink()
     except OSError:

@@ -1,4 +1,4 @@
-"""The data directory on a real file system: who owns it, and renames that survive a power cut."""
+"""The data directory on a real file system: its owner, and renames that survive a power cut."""
 
 import mmap
 import os
@@ -11,7 +11,7 @@ class RealRecordFile:
     """`ports.RecordFile` as a memory map.
 
     A write is then a few bytes of memory, which the kernel keeps when the process dies. As a system call it
-    would wait, once per commit, for the file system's journal that the log's own sync has just set to work.
+    would wait, at each commit, for the file system's journal, which the log's own sync has just set to work.
     """
 
     def __init__(self, path: str) -> None:
@@ -25,7 +25,7 @@ class RealRecordFile:
         return mmap.mmap(self._fd, size)
 
     def read(self) -> bytes:
-        """All of it."""
+        """Its whole content."""
         return self._map[:]
 
     def write(self, offset: int, data: bytes) -> None:
@@ -41,7 +41,7 @@ class RealRecordFile:
         self._map.flush()
 
     def close(self) -> None:
-        """Let go of it, without sync; harmless when done twice."""
+        """Close it, without sync; a second call does nothing."""
         if self._fd >= 0:
             self._map.close()
             os.close(self._fd)
@@ -55,7 +55,7 @@ class RealDirectory:
         self._path = path
 
     def path(self, name: str) -> str:
-        """What SQLite opens, and what messages show."""
+        """The path of a file, as SQLite opens it and messages show it."""
         return str(Path(self._path, name))
 
     def exists(self, name: str) -> bool:
@@ -63,31 +63,31 @@ class RealDirectory:
         return Path(self._path, name).exists()
 
     def size(self, name: str) -> int:
-        """Bytes, 0 when it is not there."""
+        """Bytes; 0 when the file is not there."""
         try:
             return Path(self._path, name).stat().st_size
         except FileNotFoundError:
             return 0
 
     def names(self) -> list[str]:
-        """All files in it."""
+        """All files in the directory, sorted."""
         return sorted(path.name for path in Path(self._path).iterdir())
 
     def sync(self) -> None:
-        """Make the names in it durable."""
+        """Make the names in the directory durable."""
         sync_directory(self._path)
 
     def remove(self, name: str) -> None:
-        """Delete, also when it is not there."""
+        """Delete a file; nothing happens when it is not there."""
         Path(self._path, name).unlink(missing_ok=True)
 
     def rename(self, name: str, to: str) -> None:
-        """Replace `to`; durable on return."""
+        """Replace the file `to`; durable on return."""
         Path(self._path, name).replace(Path(self._path, to))
         sync_directory(self._path)
 
     def record_file(self, name: str) -> RealRecordFile:
-        """Open, or create durably when it is not there."""
+        """Open a file; when it is not there, create it durably."""
         fresh = not self.exists(name)
         file = RealRecordFile(self.path(name))
         if fresh:
@@ -105,7 +105,7 @@ def sync_directory(path: str) -> None:
 
 
 def prepare_directory(path: str) -> None:
-    """Create the directory when it is missing (mode 0700); refuse one that is not ours or not writable."""
+    """Create the directory when it is missing (mode 0700). Raises `DirectoryUnusable`."""
     directory = Path(path)
     try:
         if not directory.exists():
@@ -122,7 +122,7 @@ def prepare_directory(path: str) -> None:
 
 
 def refuse_foreign_owner(path: str, owner: int, user: int) -> None:
-    """Root is refused as well: the files it would create would shut the real owner out."""
+    """Raise `DirectoryUnusable` when they differ, also for root, whose files would shut the owner out."""
     if owner != user:
         raise DirectoryUnusable(
             f"data directory {path} belongs to user id {owner}, this process runs as {user}"

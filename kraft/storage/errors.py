@@ -1,4 +1,4 @@
-"""Why a data directory cannot be used; each error is one line, meant to be the last thing a start prints."""
+"""The reasons why a data directory cannot be used; each is one line, the last one that a start prints."""
 
 
 class StorageError(Exception):
@@ -26,15 +26,15 @@ class NewerVersion(UnknownVersion):
 
 
 class PragmaRefused(StorageError):
-    """SQLite does not run as durably as it was told to."""
+    """SQLite did not accept a setting that durability needs."""
 
 
 class NoSpace(StorageError):
-    """The disk is full: a commit or checkpoint was rolled back and may be tried again."""
+    """The disk is full: what was being written was rolled back and may be tried again."""
 
 
 class DiskFailed(StorageError):
-    """A read, write or sync failed. What the disk holds is unknown: leave, and recover from the log."""
+    """A read, write or sync failed. What the disk holds is unknown: exit, and recover from the log."""
 
 
 class OutOfOrder(StorageError):
@@ -56,7 +56,7 @@ class DamagedLog(StorageError):
 
 
 class DamagedState(StorageError):
-    """A group's state file is missing or wrong, and its log does not reach back to where it could be made."""
+    """A group's state file is missing or wrong, and its log begins too late to make the file anew."""
 
     def __init__(self, place: str, damage: str) -> None:
         super().__init__(

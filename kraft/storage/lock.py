@@ -1,7 +1,7 @@
 """The exclusive lock on a data directory, held for the life of the process.
 
-SQLite's own locks would keep a second writer out too, but only after it opened files that recovery may still
-change; and they cannot say who holds them.
+SQLite's own locks would keep a second writer out too, but only after it has opened files that recovery may
+still change; and they cannot say which process holds them.
 """
 
 import fcntl
@@ -33,7 +33,7 @@ class DirectoryLock:
         self._leave_pid()
 
     def _leave_pid(self) -> None:
-        """For the message of whoever comes second; on a full disk the lock holds without it."""
+        """For the error message of a second process; on a full disk the lock holds without it."""
         try:
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, b"%d\n" % os.getpid(), 0)
@@ -41,14 +41,14 @@ class DirectoryLock:
             return
 
     def release(self) -> None:
-        """Let the next process in. The file stays: removing it would race with one that has opened it."""
+        """Release the lock. The file stays: removing it would race with a process that has opened it."""
         os.close(self._fd)
 
 
 def holder(directory: str) -> int | None:
-    """The process that works with the directory, 0 when it has left no id, None when there is none.
+    """The id of the process that holds the lock, 0 when it left none, None when no process holds it.
 
-    Asked by trying the lock for a moment, shared with others who ask. Raises OSError when it cannot be told.
+    Tries a shared lock for a moment. Raises `OSError` when the file cannot be opened.
     """
     try:
         fd = os.open(Path(directory, LOCK_FILE), os.O_RDONLY | os.O_CLOEXEC)

@@ -1,11 +1,10 @@
 """Numbered schema files: a new database is built aside and renamed, an old one is upgraded forward.
 
-The version is SQLite's `user_version`: the number of the last schema file applied. Each file runs in one
-transaction together with its number, so a database never stands between two versions.
+The version is SQLite's `user_version`: the number of the last migration applied. Each runs in one transaction
+together with its number, so a database never stands between two versions.
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 
@@ -18,57 +17,50 @@ _FILE_NAME = re.compile(r"([0-9]{4})_[a-z0-9_]+\.sql")
 
 
 @dataclass(frozen=True, slots=True)
-class SchemaFile:
+class Migration:
     """One step: its number from 1, and the SQL that leads there from the number before."""
 
     version: int
     sql: str
 
 
-def schema_files(folder: str = "schema") -> tuple[SchemaFile, ...]:
-    """The files of a folder of the package, ascending and without a gap."""
+def load(folder: str = "schema") -> tuple[Migration, ...]:
+    """The migrations in a folder of the package, ascending and without a gap."""
     return in_order(
         [
-            SchemaFile(int(match[1]), file.read_text(encoding="utf-8"))
+            Migration(int(match[1]), file.read_text(encoding="utf-8"))
             for file in resources.files("kraft.storage").joinpath(folder).iterdir()
             if (match := _FILE_NAME.fullmatch(file.name))
         ]
     )
 
 
-def in_order(files: list[SchemaFile]) -> tuple[SchemaFile, ...]:
+def in_order(migrations: list[Migration]) -> tuple[Migration, ...]:
     """Sorted by version. Raises `UnknownVersion` when one is missing or double."""
-    ordered = tuple(sorted(files, key=lambda file: file.version))
-    if [file.version for file in ordered] != list(range(1, len(ordered) + 1)):
+    ordered = tuple(sorted(migrations, key=lambda migration: migration.version))
+    if [migration.version for migration in ordered] != list(range(1, len(ordered) + 1)):
         raise UnknownVersion(f"schema files are not numbered 1 to {len(ordered)}")
     return ordered
 
 
 def create(
-    connection: apsw.Connection,
-    files: tuple[SchemaFile, ...],
-    fill: Callable[[apsw.Connection], object],
-    application_id: int = APPLICATION_ID,
+    connection: apsw.Connection, migrations: tuple[Migration, ...], application_id: int = APPLICATION_ID
 ) -> None:
-    """Lay the whole schema into an empty database, with the rows `fill` adds."""
+    """Apply all migrations to an empty database."""
     connection.execute(f"PRAGMA application_id={application_id}")
-    upgrade(connection, files, 0)
-    with connection:
-        fill(connection)
+    _upgrade(connection, migrations)
 
 
-def check_and_upgrade(
-    connection: apsw.Connection, files: tuple[SchemaFile, ...], application_id: int = APPLICATION_ID
-) -> int:
-    """Bring an existing database to the newest version and return it. Raises `UnknownVersion`."""
-    upgrade(connection, files, check(connection, files, application_id))
-    return len(files)
+def check_and_upgrade(connection: apsw.Connection, migrations: tuple[Migration, ...]) -> int:
+    """Bring an existing log database to the newest version and return it. Raises `UnknownVersion`."""
+    _upgrade(connection, migrations[check(connection, migrations) :])
+    return len(migrations)
 
 
 def check(
-    connection: apsw.Connection, files: tuple[SchemaFile, ...], application_id: int = APPLICATION_ID
+    connection: apsw.Connection, migrations: tuple[Migration, ...], application_id: int = APPLICATION_ID
 ) -> int:
-    """The schema version of an existing database, at most that of the last of `files`.
+    """The version of an existing database, at most that of the last migration.
 
     Raises `NewerVersion`, or `UnknownVersion` for a file that is not kraft's.
     """
@@ -77,22 +69,21 @@ def check(
     if application != application_id or version < 1:
         kind = "log" if application_id == APPLICATION_ID else "state file"
         raise UnknownVersion(f"{connection.filename} is not a kraft {kind} (application id {application:#x})")
-    if version > len(files):
+    if version > len(migrations):
         raise NewerVersion(
-            f"{connection.filename} has schema {version}, this version of kraft knows up to {len(files)}:"
-            " run the newer kraft that wrote it"
+            f"{connection.filename} has schema {version}, this version of kraft knows up to"
+            f" {len(migrations)}: run the newer kraft that wrote it"
         )
     return int(version)
 
 
-def upgrade(connection: apsw.Connection, files: tuple[SchemaFile, ...], version: int) -> None:
-    """Apply the files above `version`, each in a transaction of its own."""
-    for file in files[version:]:
+def _upgrade(connection: apsw.Connection, migrations: tuple[Migration, ...]) -> None:
+    for migration in migrations:
         with connection:
-            apply(connection, file)
+            apply(connection, migration)
 
 
-def apply(connection: apsw.Connection, file: SchemaFile) -> None:
-    """Apply one file and its number, inside a transaction of the caller's."""
-    connection.execute(file.sql)
-    connection.execute(f"PRAGMA user_version={file.version}")
+def apply(connection: apsw.Connection, migration: Migration) -> None:
+    """Apply one migration and its number, inside a transaction of the caller's."""
+    connection.execute(migration.sql)
+    connection.execute(f"PRAGMA user_version={migration.version}")

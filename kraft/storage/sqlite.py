@@ -1,9 +1,12 @@
-"""Opening SQLite so that COMMIT means durable, and refusing to run when it does not.
+"""SQLite, opened so that COMMIT means durable, and the one wrapper around an open file.
 
-Every pragma is read back: SQLite ignores what it cannot honour without a word. The order matters:
-`locking_mode` before `journal_mode`, or WAL would need shared memory; both outside any transaction.
+Every pragma is read back, because SQLite silently ignores what it cannot honour. The order matters:
+`locking_mode` comes before `journal_mode`, or WAL would need shared memory; both are set outside any
+transaction.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,45 +25,151 @@ PAGE_BYTES = 4096
 FRAME_BYTES = PAGE_BYTES + 24  # a page and its frame header in the WAL
 APPLICATION_ID = 0x6B726674  # "krft" in the file's header
 
+Pragma = tuple[str, str | int, str | int | None]  # name, value to set, value to read back (None: any)
 
-def open_database(
+_READ_ONLY: tuple[Pragma, ...] = (
+    ("locking_mode", "EXCLUSIVE", "exclusive"),  # no shared memory is made
+    ("query_only", 1, 1),
+    ("mmap_size", 0, 0),
+    ("cell_size_check", 1, 1),
+    ("trusted_schema", 0, 0),
+)
+_PINNED: tuple[Pragma, ...] = (
+    ("wal_autocheckpoint", 0, 0),
+    ("query_only", 1, 1),
+    ("mmap_size", 0, 0),
+    ("cell_size_check", 1, 1),
+)
+
+
+class SqliteDatabase:
+    """One open SQLite file; synchronous, without a thread. Methods raise `StorageError`.
+
+    After any error but `NoSpace` it must not be used again: SQLite would accept the next insert even after a
+    failed fsync, and lose pages that it believes written (Rebello et al., ATC'20).
+
+    `wal_bytes` are the frames of the WAL that are not yet in the file, `free_pages` the file's unused pages
+    as of the last checkpoint of the WAL or `vacuum`.
+    """
+
+    def __init__(self, place: str, connection: apsw.Connection) -> None:
+        self.place = place
+        self.connection = connection
+        self.wal_bytes = 0
+        connection.set_wal_hook(self._wal_grew)
+        self.cursor = connection.cursor()
+        self.count_free_pages()
+
+    @contextmanager
+    def transaction(self) -> Iterator[apsw.Cursor]:
+        """Commit durably what is done inside. Raises `NoSpace` when the disk is full: nothing was written.
+
+        An exception of the caller's rolls back too, and passes through.
+        """
+        try:
+            self.cursor.execute("BEGIN IMMEDIATE")
+            yield self.cursor
+            self.cursor.execute("COMMIT")
+        except apsw.Error as error:
+            if is_full(error):
+                self._roll_back()
+            raise explain(self.place, error) from error
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def _roll_back(self) -> None:
+        """SQLite has done so already when COMMIT failed, and has not when a statement before it did."""
+        try:
+            if self.connection.in_transaction:
+                self.cursor.execute("ROLLBACK")
+        except apsw.Error as error:
+            raise DiskFailed(f"{self.place}: rollback failed: {error}") from error
+
+    def checkpoint_wal(self) -> bool:
+        """Copy the WAL into the file and sync; the WAL is then reused from its start.
+
+        False when the disk is full. Frames that a reader still needs stay, and count in `wal_bytes`. A
+        PASSIVE checkpoint spares cutting and growing the WAL again.
+        """
+        try:
+            frames, copied = self.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self.count_free_pages()
+        except apsw.Error as error:
+            if is_full(error):
+                return False
+            raise explain(self.place, error) from error
+        self.wal_bytes = max(0, frames - copied) * FRAME_BYTES
+        return True
+
+    def vacuum(self, pages: int) -> bool:
+        """Give back up to `pages` free pages. False when there were none, or no space to do it in.
+
+        The file itself shrinks at the next checkpoint of the WAL.
+        """
+        self.count_free_pages()
+        before = self.free_pages
+        try:
+            list(self.cursor.execute(f"PRAGMA incremental_vacuum({pages})"))
+        except apsw.Error as error:
+            if is_full(error):
+                self._roll_back()
+                return False
+            raise explain(self.place, error) from error
+        self.count_free_pages()
+        return self.free_pages < before
+
+    def close(self) -> None:
+        """Checkpoint the WAL and close the file. On a full disk the WAL stays, for the next start to read."""
+        try:
+            if self.checkpoint_wal() and not self.wal_bytes:
+                self.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+            self.connection.close()
+        except apsw.Error as error:
+            raise explain(self.place, error) from error
+
+    def keep_wal_on_close(self) -> None:
+        """Leave the WAL to `close`: a close by SQLite would checkpoint it and swallow the errors."""
+        self.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+
+    def abandon(self) -> None:
+        """Close the file as it is: after a failure, or where a simulator cuts the power."""
+        self.connection.close(True)
+
+    def count_free_pages(self) -> None:
+        """Bring `free_pages` up to date."""
+        self.free_pages = int(single(self.connection, "PRAGMA freelist_count"))
+
+    def _wal_grew(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
+        self.wal_bytes = pages * FRAME_BYTES
+        return apsw.SQLITE_OK
+
+
+# Connections. Each function raises `StorageError`.
+
+
+def open_connection(
     path: str, *, vfs: str = "", wal_bytes_max: int, shared: bool = False, spill: bool = False
 ) -> apsw.Connection:
-    """Open or create `path` as WAL with `synchronous=FULL`. Raises `StorageError`.
+    """Open or create `path` with a WAL and `synchronous=FULL`.
 
-    Exclusively, unless `shared`: then other connections may read. With `spill` a transaction larger than the
-    cache goes to the WAL before its COMMIT, so that memory is bounded.
+    The lock is exclusive unless `shared`: then other connections may read. With `spill`, a transaction larger
+    than the cache goes to the WAL before its COMMIT, so that memory is bounded.
     """
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-    try:
-        connection = apsw.Connection(path, flags=flags, vfs=vfs or None)
-    except apsw.Error as error:
-        raise explain(path, error) from error
-    try:
-        for name, value, effect in _pragmas(wal_bytes_max, shared, spill):
-            set_pragma(connection, name, value, effect)
-    except apsw.Error as error:
-        connection.close(True)
-        raise explain(path, error) from error
-    except StorageError:
-        connection.close(True)
-        raise
-    return connection
+    return _connect(path, vfs, flags, _durable(wal_bytes_max, shared, spill))
 
 
 def open_to_read(path: str) -> apsw.Connection:
-    """Open a file of the real disk, alone, to leave it and its WAL as they are. Raises `StorageError`."""
-    try:
-        connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)  # WAL is not for a mere reader
-    except apsw.Error as error:
-        raise explain(path, error) from error
+    """Open a file of the real disk alone, to leave it and its WAL as they are."""
+    connection = _connect(path, "", apsw.SQLITE_OPEN_READWRITE, ())  # a WAL needs more than reading
     wal = Path(path + "-wal")
     try:
-        # The close may take away an empty WAL, which the reading made, and no other.
+        # Closing may remove an empty WAL, which reading made, and no other.
         keep = wal.exists() and wal.stat().st_size > 0
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(keep))
-        for name, value, effect in _READING:
-            set_pragma(connection, name, value, effect)
+        for pragma in _READ_ONLY:
+            set_pragma(connection, *pragma)
     except apsw.Error as error:
         connection.close(True)
         raise explain(path, error) from error
@@ -70,31 +179,49 @@ def open_to_read(path: str) -> apsw.Connection:
     return connection
 
 
-_READING = (
-    ("locking_mode", "EXCLUSIVE", "exclusive"),  # no shared memory is made
-    ("query_only", 1, 1),
-    ("mmap_size", 0, 0),
-    ("cell_size_check", 1, 1),
-    ("trusted_schema", 0, 0),
-)
+def open_pinned(path: str, *, vfs: str = "") -> apsw.Connection:
+    """A second connection, in a read transaction: it sees the file as of its first read."""
+    connection = _connect(path, vfs, apsw.SQLITE_OPEN_READWRITE, _PINNED)
+    try:
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        connection.execute("BEGIN")
+    except apsw.Error as error:
+        connection.close(True)
+        raise explain(path, error) from error
+    return connection
 
 
-def _pragmas(
-    wal_bytes_max: int, shared: bool, spill: bool
-) -> tuple[tuple[str, str | int, str | int | None], ...]:
-    """(name, value to set, value that must be read back or None for any), in the order that works."""
+def _connect(path: str, vfs: str, flags: int, pragmas: tuple[Pragma, ...]) -> apsw.Connection:
+    try:
+        connection = apsw.Connection(path, flags=flags, vfs=vfs or None)
+    except apsw.Error as error:
+        raise explain(path, error) from error
+    try:
+        for pragma in pragmas:
+            set_pragma(connection, *pragma)
+    except apsw.Error as error:
+        connection.close(True)
+        raise explain(path, error) from error
+    except StorageError:
+        connection.close(True)
+        raise
+    return connection
+
+
+def _durable(wal_bytes_max: int, shared: bool, spill: bool) -> tuple[Pragma, ...]:
+    """In the order that works."""
     locking = "NORMAL" if shared else "EXCLUSIVE"
     return (
         ("locking_mode", locking, locking.lower()),
         ("page_size", PAGE_BYTES, PAGE_BYTES),
-        ("auto_vacuum", "INCREMENTAL", None),  # a file that was made without keeps what it has
+        ("auto_vacuum", "INCREMENTAL", None),  # a file that was made without it keeps what it has
         ("journal_mode", "WAL", "wal"),
         ("synchronous", "FULL", 2),
-        ("fullfsync", 1, 1),  # only macOS has a difference
+        ("fullfsync", 1, 1),  # makes a difference on macOS only
         ("checkpoint_fullfsync", 1, 1),
         ("wal_autocheckpoint", 0, 0),  # the automatic one swallows its errors and syncs inside COMMIT
-        ("journal_size_limit", wal_bytes_max, wal_bytes_max),  # a WAL once grown beyond shrinks when reused
-        # Without spilling an unfinished transaction stays in memory: errors come from COMMIT alone.
+        ("journal_size_limit", wal_bytes_max, wal_bytes_max),  # a WAL that outgrew it shrinks when reused
+        # Without spilling, an unfinished transaction stays in memory: errors come from COMMIT alone.
         ("cache_spill", int(spill), None if spill else 0),
         ("mmap_size", 0, 0),  # an I/O error of mapped pages would be a SIGBUS
         ("cell_size_check", 1, 1),
@@ -113,13 +240,13 @@ def set_pragma(connection: apsw.Connection, name: str, value: str | int, effect:
 
 
 def single(connection: apsw.Connection, query: str) -> Any:
-    """The only value of a query that always has one row."""
+    """The only value of a query that has one row; None when it has none."""
     row = connection.execute(query).fetchone()
     return None if row is None else row[0]
 
 
 def is_full(error: apsw.Error) -> bool:
-    """Whether the disk has no room: also for the memory that connections share, which is a file as well."""
+    """Whether the disk has no room, also for the file through which connections share memory."""
     return (
         isinstance(error, apsw.FullError) or getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
     )
@@ -135,7 +262,7 @@ def explain(path: str, error: apsw.Error) -> StorageError:
         return DirectoryLocked(f"{path} is open in another program")
     if isinstance(error, apsw.CorruptError | apsw.NotADBError):
         return DamagedLog(path, f"SQLite finds it damaged ({said})")
-    # What we ask for and what we store fits the schema as we made it.
+    # Our statements and values fit the schema as we made it.
     if isinstance(error, apsw.SQLError | apsw.ConstraintError):
         return DamagedLog(path, f"its schema is damaged ({said})")
     return DiskFailed(f"{path}: {reason}")

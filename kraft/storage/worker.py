@@ -1,26 +1,25 @@
-"""A thread that carries out calls in the order in which they were handed over, and dies aloud."""
+"""A thread that runs calls in the order in which they were handed over."""
 
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread
 
 from kraft.storage.errors import StorageError
+from kraft.storage.reactor_thread import ReactorThread
 
 
 class Worker:
-    """The thread `name`. `fail` is told, on that thread, why it ended before its time; after that, calls are
-    dropped.
-    """
+    """The thread `name`. A call that raises ends it: that is reported, and later calls are dropped."""
 
-    def __init__(self, name: str, fail: Callable[[str], None]) -> None:
+    def __init__(self, name: str, reactor: ReactorThread) -> None:
         self._name = name
-        self._fail = fail
+        self._reactor = reactor
         self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._thread = Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def do(self, call: Callable[[], object]) -> None:
-        """Carry it out later, on the thread."""
+        """Run `call` later, on the thread."""
         self._calls.put(call)
 
     @property
@@ -29,7 +28,7 @@ class Worker:
         return self._calls.qsize()
 
     def stop(self) -> None:
-        """Wait until all that was handed over is done."""
+        """Wait until all calls handed over have run."""
         self._calls.put(None)
         self._thread.join()
 
@@ -38,6 +37,6 @@ class Worker:
             while (call := self._calls.get()) is not None:
                 call()
         except StorageError as error:
-            self._fail(str(error))
+            self._reactor.fail(str(error))
         except Exception as error:  # a thread that dies silently would look like a slow disk
-            self._fail(f"the thread {self._name} failed: {type(error).__name__}: {error}")
+            self._reactor.fail(f"the thread {self._name} failed: {type(error).__name__}: {error}")

@@ -20,7 +20,7 @@ from kraft.storage.directory import RealDirectory
 from kraft.storage.errors import StorageError
 from kraft.storage.lock import DirectoryLock, holder
 from kraft.storage.log.database import LogDatabase
-from kraft.storage.ports import Settings
+from kraft.storage.ports import StorageSettings
 from kraft.web.findings import DISK_FREE_BYTES
 from kraft.web.report import encode
 from tests.web.reports import member, replica, report, silent, view, without
@@ -57,7 +57,7 @@ def data(tmp_path):
 
 def opened(path, node="K1"):
     return LogDatabase(
-        RealDirectory(str(path)), node_id=node, incarnation=lambda: "1" * 32, settings=Settings()
+        RealDirectory(str(path)), node_id=node, incarnation=lambda: "1" * 32, settings=StorageSettings()
     )
 
 

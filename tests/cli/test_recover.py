@@ -17,7 +17,7 @@ from kraft.raft.ready import Persist
 from kraft.storage.directory import RealDirectory
 from kraft.storage.lock import DirectoryLock
 from kraft.storage.log.database import LogDatabase
-from kraft.storage.ports import Settings
+from kraft.storage.ports import StorageSettings
 
 MEMBERS = tuple(Member(f"K{n}", f"{n}" * 32, f"10.0.0.{n}:10001") for n in (1, 2, 3))
 ALL = Configuration.of_voters(MEMBERS)
@@ -28,7 +28,7 @@ NOW_MS = 500_000 * HOUR_MS
 
 def open_log(path):
     return LogDatabase(
-        RealDirectory(str(path)), node_id="K1", incarnation=lambda: "1" * 32, settings=Settings()
+        RealDirectory(str(path)), node_id="K1", incarnation=lambda: "1" * 32, settings=StorageSettings()
     )
 
 

@@ -20,7 +20,7 @@ from kraft.raft.messages import Entry
 from kraft.raft.ready import Persist
 from kraft.storage.errors import StorageError
 from kraft.storage.log.database import LogDatabase
-from kraft.storage.ports import Settings
+from kraft.storage.ports import StorageSettings
 from kraft.storage.state.files import StateFiles
 from tests.simulation.checks import demand
 from tests.simulation.platter import Platter
@@ -32,7 +32,7 @@ from tests.storage.simulated import (
     SimulatedFile,
 )
 
-SETTINGS = Settings(wal_bytes=40_000, wal_bytes_max=200_000, tail_bytes=1_000, free_bytes=16_384)
+SETTINGS = StorageSettings(wal_bytes=40_000, wal_bytes_max=200_000, tail_bytes=1_000, free_bytes=16_384)
 STEPS = (8, 8, 60)  # writes and syncs of a commit, or a large one, or a checkpoint
 _numbers = count()  # names of file systems: one process may have many
 
@@ -276,7 +276,7 @@ class RealStorage:
             for group, persist in transaction.writes:
                 self._switch(group, persist)
             if self._database.wal_bytes > SETTINGS.wal_bytes:
-                self._database.checkpoint()
+                self._database.checkpoint_wal()
         return durable
 
     def _switch(self, group: int, persist: Persist) -> None:
@@ -298,7 +298,7 @@ class RealStorage:
     def checkpoint(self, group: int, capture: Capture) -> Checkpoint | None:
         assert self._states is not None
         assert self._database is not None
-        checkpoint = self._states.write(group, capture, self._database.point)
+        checkpoint = self._states.write(group, capture, self._database)
         if checkpoint is not None:
             self._checkpoints[group] = checkpoint.base.index
             while self._states.tidy():
@@ -311,7 +311,7 @@ class RealStorage:
 
     def receive_snapshot(self, group: int, checkpoint: Checkpoint) -> "ArrivingFile | None":
         assert self._states is not None
-        receiver = self._states.begin(group, checkpoint)
+        receiver = self._states.receive(group, checkpoint)
         return None if receiver is None else ArrivingFile(self._states, group, receiver)
 
 
@@ -329,4 +329,4 @@ class ArrivingFile:
         return found if isinstance(found, str) else Received(found.number, found.checkpoint, found.keyspace)
 
     def abandon(self) -> None:
-        self._states.give_up(self._group, self._receiver)
+        self._states.discard(self._group, self._receiver)

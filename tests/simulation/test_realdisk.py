@@ -40,7 +40,7 @@ def storage(logged):
 def twice(logged):
     """Two checkpoints, the second one in the WAL, and all of the log."""
     assert logged.checkpoint(0, Capture(base(3), 0, {})) is not None
-    assert logged._states.write(0, Capture(base(LAST), 0, {}), logged._database.point)
+    assert logged._states.write(0, Capture(base(LAST), 0, {}), logged._database)
     logged._checkpoints[0] = LAST
     logged.close()
     logged.settle()

@@ -13,11 +13,11 @@ from kraft.raft.ready import Persist
 from kraft.storage import open_store
 from kraft.storage.directory import RealDirectory
 from kraft.storage.log.database import LogDatabase
-from kraft.storage.ports import Settings
+from kraft.storage.ports import StorageSettings
 from kraft.storage.state.database import StateDatabase
 from tests.storage.states import open_states
 
-SETTINGS = Settings()
+SETTINGS = StorageSettings()
 INCARNATION = "0123456789abcdef" * 2
 
 

@@ -7,11 +7,11 @@ import msgspec
 from kraft.kv.keyspace import Keyspace
 from kraft.node.values import Transaction
 from kraft.storage.log.database import LogDatabase
-from kraft.storage.ports import Settings
+from kraft.storage.ports import StorageSettings
 from tests.storage.states import State, open_states, rows_of
 from tests.storage.twin import Twin, change_keys, check, check_state, persist, snapshot_base
 
-SETTINGS = Settings(tail_bytes=1000, free_bytes=8192, vacuum_pages=4)
+SETTINGS = StorageSettings(tail_bytes=1000, free_bytes=8192, vacuum_pages=4)
 
 
 class Node:
@@ -51,7 +51,7 @@ class Node:
             self._commit(plan["group"], persist(twin, plan, compact=True))
         self.before = self.twins
         if plan["then"] == "checkpoint":
-            assert self.log.checkpoint()
+            assert self.log.checkpoint_wal()
         elif plan["then"] == "state":
             self._write_state(twin, plan)
 
@@ -70,7 +70,7 @@ class Node:
             _checkpoint(twin.state, capture.base),
             dict(twin.state.keyspace.records),
         )
-        assert self.states.write(plan["group"], capture, self.log.point) == twin.checkpoint
+        assert self.states.write(plan["group"], capture, self.log) == twin.checkpoint
         self.before = self.twins
         while self.states.tidy():
             pass
@@ -85,7 +85,7 @@ class Node:
                 sender.put(b"%d" % number, value)
         term = max(twin.hard_state.term, 1) + plan["new_term"]
         checkpoint = _checkpoint(sender, snapshot_base(twin, plan, term))
-        receiver = self.states.begin(plan["group"], checkpoint)
+        receiver = self.states.receive(plan["group"], checkpoint)
         for piece in pieces_of(sender):
             assert receiver.write(piece) == ""
         received = receiver.finish()

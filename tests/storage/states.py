@@ -3,10 +3,10 @@
 from kraft.kv.checkpoint import Capture, Checkpoint, moved_sum, record_hash
 from kraft.kv.keyspace import Keyspace
 from kraft.raft.membership.configuration import Base, Configuration, Member
-from kraft.storage.ports import Settings
+from kraft.storage.ports import StorageSettings
 from kraft.storage.state.files import StateFiles
 
-SETTINGS = Settings()
+SETTINGS = StorageSettings()
 CONFIGURATION = Configuration.of_voters((Member("K1", "ab", "h:1"),))
 
 

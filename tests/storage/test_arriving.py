@@ -17,7 +17,7 @@ class Arriving:
         self.state = filled(20)
         self.checkpoint = self.state.checkpoint(8)
         self.pieces = pieces_of(self.state)
-        self.receiver = states.begin(0, self.checkpoint)
+        self.receiver = states.receive(0, self.checkpoint)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_a_snapshot_arrives_in_pieces_and_is_switched_in(arriving, tmp_path, sta
     assert received.keyspace.records == arriving.state.keyspace.records
     assert arriving.log.commit([moved(base(8), state=1)])
     arriving.states.switch(0, 1)
-    arriving.states.give_up(0, arriving.receiver)  # too late: it is in use
+    arriving.states.discard(0, arriving.receiver)  # too late: it is in use
     assert arriving.states.checkpoint(0) == arriving.checkpoint
     arriving.states.close()
     arriving.log.close()
@@ -81,7 +81,7 @@ def test_a_snapshot_that_is_not_what_was_promised_is_refused(arriving):
     assert arriving.receiver.write(msgspec.msgpack.encode(last)) == ""
     assert arriving.receiver.finish() == "the rows are not those that were promised"
 
-    arriving.states.give_up(0, arriving.receiver)
+    arriving.states.discard(0, arriving.receiver)
 
     assert arriving.states.sizes()["snapshot"] == 0
     assert arriving.receiver.write(arriving.pieces[0]) == "the file was given up"
@@ -91,7 +91,7 @@ def test_a_snapshot_that_is_not_what_was_promised_is_refused(arriving):
 def test_a_second_snapshot_takes_the_place_of_the_first(arriving, tmp_path):
     arriving.receiver.write(arriving.pieces[0])
     assert arriving.states.sizes()["snapshot"] > 0
-    second = arriving.states.begin(0, arriving.checkpoint)
+    second = arriving.states.receive(0, arriving.checkpoint)
 
     assert arriving.receiver.write(arriving.pieces[1]) == "the file was given up"
     assert not (tmp_path / "state-0-1.db").exists()
@@ -105,7 +105,7 @@ def test_a_finished_snapshot_waits_for_its_commit(arriving, tmp_path, states_at)
     for piece in arriving.pieces:
         arriving.receiver.write(piece)
     arriving.receiver.finish()
-    assert arriving.states.begin(0, arriving.checkpoint).number == 2
+    assert arriving.states.receive(0, arriving.checkpoint).number == 2
     arriving.states.close()
     assert arriving.log.commit([moved(base(8), state=1)])
     arriving.log.close()
@@ -116,7 +116,7 @@ def test_a_finished_snapshot_waits_for_its_commit(arriving, tmp_path, states_at)
 
 def test_an_empty_snapshot(arriving, states_at):
     empty = State()
-    receiver = arriving.states.begin(0, empty.checkpoint(8))
+    receiver = arriving.states.receive(0, empty.checkpoint(8))
 
     assert len(receiver.finish().keyspace) == 0
 
@@ -129,9 +129,9 @@ def test_a_full_disk_while_a_snapshot_arrives(tmp_path, states_at, write, faulty
     state = filled(20)
     if phase == "begin":
         faulty_vfs.faults["wal", "write"] = apsw.SQLITE_FULL
-        assert states.begin(0, state.checkpoint(8)) is None
+        assert states.receive(0, state.checkpoint(8)) is None
         faulty_vfs.faults.clear()
-    receiver = states.begin(0, state.checkpoint(8))
+    receiver = states.receive(0, state.checkpoint(8))
     for piece in pieces_of(state):
         if phase == "write":
             faulty_vfs.faults["wal", "write"] = apsw.SQLITE_FULL
@@ -150,7 +150,7 @@ def test_a_full_disk_while_a_snapshot_arrives(tmp_path, states_at, write, faulty
 def test_a_file_that_reads_back_otherwise_is_refused(arriving, tmp_path, monkeypatch):
     for piece in arriving.pieces:
         arriving.receiver.write(piece)
-    monkeypatch.setattr("kraft.storage.state.receiver.header.write", lambda cursor, checkpoint, adlers: None)
+    monkeypatch.setattr("kraft.storage.state.database.header.write", lambda *_: None)
     database = arriving.receiver._database
     database.connection.execute("UPDATE record SET value = x'00' WHERE revision = 5")
 

@@ -39,17 +39,17 @@ def test_without_room_for_the_start_the_ballast_goes(tmp_path, open_at, faulty_v
 
 def test_without_ballast_a_full_disk_is_told(tmp_path, open_at, faulty_vfs):
     open_at(tmp_path).close()
-    ballast.throw_off(str(tmp_path))
+    ballast.release(str(tmp_path))
     faulty_vfs.faults[("wal", "write")] = FULL
 
     with pytest.raises(NoSpace):
         open_at(tmp_path, vfs="faulty")
 
 
-def test_the_ballast_is_laid_in_again(tmp_path, open_at):
+def test_the_ballast_is_reserved_again(tmp_path, open_at):
     open_at(tmp_path).close()
-    assert ballast.throw_off(str(tmp_path))
-    assert not ballast.throw_off(str(tmp_path))
+    assert ballast.release(str(tmp_path))
+    assert not ballast.release(str(tmp_path))
     open_at(tmp_path)
 
     assert (tmp_path / ballast.BALLAST_FILE).exists()

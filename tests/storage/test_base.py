@@ -9,8 +9,8 @@ from kraft.raft.messages import HardState
 from kraft.raft.ready import Persist
 from kraft.storage import migrations
 from kraft.storage.errors import DamagedLog, NoSpace, OutOfOrder
-from kraft.storage.log.files import _let_it_shrink
-from kraft.storage.sqlite import open_database, single
+from kraft.storage.log.files import enable_vacuum
+from kraft.storage.sqlite import open_connection, single
 from tests.storage.conftest import entries
 from tests.storage.states import CONFIGURATION, base
 
@@ -204,7 +204,7 @@ def test_a_fence_waits_for_room(tmp_path, database_at, faulty_vfs):
     database = database_at(tmp_path, vfs="faulty")
     faulty_vfs.faults["wal", "write"] = apsw.SQLITE_FULL
     assert not database.fence(0, True)
-    assert not database.point(0, 1)
+    assert not database.name_first_state(0, 1)
     faulty_vfs.faults.clear()
 
     assert database.fence(0, True)
@@ -232,7 +232,7 @@ def test_a_start_that_cannot_be_counted_does_not_happen(tmp_path, database_at, f
 def test_space_is_given_back_in_steps(tmp_path, database_at, write):
     database = database_at(tmp_path)
     database.commit([write(1, 200, data=b"x" * 4000)])
-    database.checkpoint()
+    database.checkpoint_wal()
     before = (tmp_path / "log.db").stat().st_size
     database.commit([moved(base(190))])
     free = database.free_pages
@@ -241,7 +241,7 @@ def test_space_is_given_back_in_steps(tmp_path, database_at, write):
     steps = 0
     while database.vacuum(64):
         steps += 1
-    database.checkpoint()
+    database.checkpoint_wal()
 
     assert steps == -(-free // 64)
     assert database.free_pages == 0
@@ -265,7 +265,7 @@ def test_a_directory_of_schema_1_goes_on(tmp_path, database_at, write):
     """Upgraded, it equals a fresh one, keeps its rows, and can give back space."""
     (tmp_path / "old").mkdir()
     (tmp_path / "new").mkdir()
-    first = migrations.schema_files()[:1]
+    first = migrations.load()[:1]
     database = database_at(tmp_path / "new")
     database.commit([write(1, 3, vote="K1")])
     database.close()
@@ -273,7 +273,7 @@ def test_a_directory_of_schema_1_goes_on(tmp_path, database_at, write):
 
     connection = apsw.Connection(str(tmp_path / "old" / "log.db"))
     connection.execute("PRAGMA page_size=4096; PRAGMA journal_mode=WAL")
-    migrations.create(connection, first, lambda _: None)
+    migrations.create(connection, first)
     source = apsw.Connection(str(tmp_path / "new" / "log.db"))
     for table in ("node", "hard_state", "entry"):
         for row in source.execute(f"SELECT * FROM {table}"):
@@ -306,10 +306,10 @@ def test_a_file_that_cannot_be_written_anew_stays_as_it_is(tmp_path, faulty_vfs)
     connection = apsw.Connection(path)
     connection.execute("PRAGMA page_size=4096; CREATE TABLE t (x); INSERT INTO t VALUES (zeroblob(100000))")
     connection.close()
-    connection = open_database(path, wal_bytes_max=1 << 20, vfs="faulty")
+    connection = open_connection(path, wal_bytes_max=1 << 20, vfs="faulty")
     faulty_vfs.faults["wal", "write"] = apsw.SQLITE_FULL
 
-    _let_it_shrink(connection)
+    enable_vacuum(connection)
 
     assert single(connection, "PRAGMA auto_vacuum") == 0
     assert single(connection, "SELECT length(x) FROM t") == 100_000

@@ -231,7 +231,7 @@ def test_a_legal_truncation_by_an_older_term_is_no_damage(tmp_path, database_at,
 def test_a_fetched_row_is_verified(tmp_path, database_at, write):
     database = database_at(tmp_path)
     database.commit([write(1, 9)])
-    database._cursor.execute("UPDATE entry SET data = X'00' WHERE position = 5")
+    database.cursor.execute("UPDATE entry SET data = X'00' WHERE position = 5")
 
     assert [entry.index for entry in database.fetch(0, 1, 4, 1 << 20)] == [1, 2, 3, 4]
     with pytest.raises(DamagedLog, match="the checksum of entry 5"):

@@ -4,12 +4,12 @@ import apsw
 import pytest
 
 from kraft.storage.errors import DirectoryUnusable, DiskFailed, PragmaRefused
-from kraft.storage.sqlite import open_database, set_pragma, single
+from kraft.storage.sqlite import open_connection, set_pragma, single
 
 
 @pytest.fixture
 def connection(tmp_path):
-    opened = open_database(str(tmp_path / "log.db"), wal_bytes_max=1 << 20)
+    opened = open_connection(str(tmp_path / "log.db"), wal_bytes_max=1 << 20)
     yield opened
     opened.close()
 
@@ -40,7 +40,7 @@ def test_a_pragma_that_sqlite_does_not_honour_is_refused(connection):
 def test_wal_that_cannot_be_had_is_refused(tmp_path):
     """A database in memory has no WAL: SQLite stays with another journal, without an error."""
     with pytest.raises(PragmaRefused, match="journal_mode"):
-        open_database(":memory:", wal_bytes_max=1 << 20)
+        open_connection(":memory:", wal_bytes_max=1 << 20)
 
 
 def test_no_shared_memory_file_beside_an_exclusive_wal(connection, tmp_path):
@@ -53,7 +53,7 @@ def test_no_shared_memory_file_beside_an_exclusive_wal(connection, tmp_path):
 def test_a_failing_disk_is_one_line(tmp_path, faulty_vfs):
     faulty_vfs.faults["db", "write"] = apsw.SQLITE_IOERR_WRITE
     with pytest.raises(DiskFailed, match=r"log\.db: IOError"):
-        open_database(str(tmp_path / "log.db"), wal_bytes_max=1 << 20, vfs="faulty")
+        open_connection(str(tmp_path / "log.db"), wal_bytes_max=1 << 20, vfs="faulty")
 
 
 def test_the_new_database_is_built_aside(tmp_path, database_at, faulty_directory):

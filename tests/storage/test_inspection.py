@@ -11,7 +11,7 @@ from kraft.storage.errors import DamagedLog, DirectoryLocked, UnknownVersion
 from kraft.storage.lock import DirectoryLock
 from kraft.storage.log.database import LogDatabase
 from kraft.storage.offline.inspection import Inspection, inspect
-from kraft.storage.ports import Settings
+from kraft.storage.ports import StorageSettings
 
 ENTRIES = tuple(Entry(i, 2, 5, EntryKind.NOOP, b"") for i in (1, 2, 3))
 
@@ -20,7 +20,7 @@ ENTRIES = tuple(Entry(i, 2, 5, EntryKind.NOOP, b"") for i in (1, 2, 3))
 def directory(tmp_path):
     """K1's, of cluster `cafe`, with three entries in group 0."""
     database = LogDatabase(
-        RealDirectory(str(tmp_path)), node_id="K1", incarnation=lambda: "1" * 32, settings=Settings()
+        RealDirectory(str(tmp_path)), node_id="K1", incarnation=lambda: "1" * 32, settings=StorageSettings()
     )
     writes = ((0, Persist(0, HardState(2), None, ENTRIES, 1)),)
     database.commit([Transaction(writes, Identity("K1", "1" * 32, "cafe", ()))])

@@ -5,12 +5,12 @@ import pytest
 
 from kraft.storage import migrations
 from kraft.storage.errors import UnknownVersion
-from kraft.storage.migrations import SchemaFile
-from kraft.storage.sqlite import open_database, single
+from kraft.storage.migrations import Migration
+from kraft.storage.sqlite import open_connection, single
 
-ONE = SchemaFile(1, "CREATE TABLE a (x INTEGER) STRICT")
-TWO = SchemaFile(2, "CREATE TABLE b (y TEXT) STRICT; ALTER TABLE a ADD COLUMN z BLOB")
-BROKEN = SchemaFile(2, "CREATE TABLE b (y TEXT) STRICT; CREATE TABLE a (x INTEGER) STRICT")
+ONE = Migration(1, "CREATE TABLE a (x INTEGER) STRICT")
+TWO = Migration(2, "CREATE TABLE b (y TEXT) STRICT; ALTER TABLE a ADD COLUMN z BLOB")
+BROKEN = Migration(2, "CREATE TABLE b (y TEXT) STRICT; CREATE TABLE a (x INTEGER) STRICT")
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def new(tmp_path):
     opened = []
 
     def open_it(name):
-        opened.append(open_database(str(tmp_path / name), wal_bytes_max=1 << 20))
+        opened.append(open_connection(str(tmp_path / name), wal_bytes_max=1 << 20))
         return opened[-1]
 
     yield open_it
@@ -36,16 +36,16 @@ def schema(connection):
 
 def test_upgraded_equals_fresh(new):
     """With the files of the package and two more."""
-    files = migrations.schema_files()
+    files = migrations.load()
     count = len(files)
     more = (
         *files,
-        SchemaFile(count + 1, "CREATE TABLE later (x INTEGER) STRICT"),
-        SchemaFile(count + 2, "ALTER TABLE later ADD COLUMN y BLOB"),
+        Migration(count + 1, "CREATE TABLE later (x INTEGER) STRICT"),
+        Migration(count + 2, "ALTER TABLE later ADD COLUMN y BLOB"),
     )
     fresh, upgraded = new("fresh"), new("upgraded")
-    migrations.create(fresh, more, lambda _: None)
-    migrations.create(upgraded, files, lambda _: None)
+    migrations.create(fresh, more)
+    migrations.create(upgraded, files)
 
     assert migrations.check_and_upgrade(upgraded, more) == count + 2
     assert schema(upgraded) == schema(fresh)
@@ -53,7 +53,8 @@ def test_upgraded_equals_fresh(new):
 
 def test_an_upgrade_keeps_the_rows(new):
     database = new("a")
-    migrations.create(database, (ONE,), lambda c: c.execute("INSERT INTO a VALUES (7)"))
+    migrations.create(database, (ONE,))
+    database.execute("INSERT INTO a VALUES (7)")
 
     migrations.check_and_upgrade(database, (ONE, TWO))
 
@@ -62,7 +63,7 @@ def test_an_upgrade_keeps_the_rows(new):
 
 def test_a_failed_step_leaves_the_version_before_it(new):
     database = new("a")
-    migrations.create(database, (ONE,), lambda _: None)
+    migrations.create(database, (ONE,))
     before = schema(database)
 
     with pytest.raises(apsw.SQLError):
@@ -73,7 +74,7 @@ def test_a_failed_step_leaves_the_version_before_it(new):
 
 def test_a_newer_schema_is_refused(new):
     database = new("a")
-    migrations.create(database, (ONE, TWO), lambda _: None)
+    migrations.create(database, (ONE, TWO))
 
     with pytest.raises(UnknownVersion, match="has schema 2, this version of kraft knows up to 1"):
         migrations.check_and_upgrade(database, (ONE,))
@@ -89,7 +90,7 @@ def test_a_database_of_another_program_is_refused(new):
 
 def test_a_gap_between_schema_files_is_refused():
     with pytest.raises(UnknownVersion):
-        migrations.in_order([SchemaFile(3, ""), ONE])
+        migrations.in_order([Migration(3, ""), ONE])
 
 
 def test_the_log_can_be_read_by_people(tmp_path, database_at, write):

@@ -101,7 +101,7 @@ def test_a_checkpoint_proves_that_its_entries_were_committed(survivor, database_
     database = database_at(directory)
     states = open_states(RealDirectory(str(directory)), database)
     capture = filled(100).capture(6)
-    assert states.write(0, capture, database.point) is not None
+    assert states.write(0, capture, database) is not None
     states.close()
     database.close()
     before = contents(directory)
@@ -209,7 +209,7 @@ def test_a_log_that_is_cut_behind_a_base_goes_on(survivor, database_at):
     directory = survivor(*batches(2, 9))
     database = database_at(directory)
     states = open_states(RealDirectory(str(directory)), database)
-    assert states.write(0, filled(10).capture(9), database.point) is not None
+    assert states.write(0, filled(10).capture(9), database) is not None
     states.close()
     at = Base(9, 1, 1009, 1, ALL)
     assert database.commit([Transaction(((0, Persist(0, None, None, (), 9, at)),))])
@@ -230,7 +230,7 @@ def test_a_fenced_state_counts_from_now_on(survivor, database_at):
     directory = survivor(*batches(2, 9))
     database = database_at(directory)
     states = open_states(RealDirectory(str(directory)), database)
-    assert states.write(0, filled(10).capture(8), database.point) is not None
+    assert states.write(0, filled(10).capture(8), database) is not None
     states.close()
     assert database.fence(0, True)
     database.close()
@@ -364,7 +364,7 @@ def test_a_state_file_that_is_missing_behind_a_cut_log(survivor, database_at):
     directory = survivor(*batches(2, 9))
     database = database_at(directory)
     states = open_states(RealDirectory(str(directory)), database)
-    assert states.write(0, filled(10).capture(9), database.point) is not None
+    assert states.write(0, filled(10).capture(9), database) is not None
     states.close()
     assert database.commit([Transaction(((0, Persist(0, None, None, (), 9, Base(9, 1, 1009, 1, ALL))),))])
     database.close()
@@ -377,7 +377,7 @@ def test_a_damaged_state_file_of_a_whole_log_is_left_for_the_start_to_replace(su
     directory = survivor(*batches(2, 9))
     database = database_at(directory)
     states = open_states(RealDirectory(str(directory)), database)
-    assert states.write(0, filled(10).capture(9), database.point) is not None
+    assert states.write(0, filled(10).capture(9), database) is not None
     states.close()
     database.close()
     (directory / "state-0-1.db").write_bytes(b"nothing of the kind" * 1000)

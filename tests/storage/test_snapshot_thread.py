@@ -8,7 +8,7 @@ import pytest
 
 from kraft.host import ports
 from kraft.kv.checkpoint import Checkpoint
-from kraft.storage.ports import Settings
+from kraft.storage.ports import StorageSettings
 from kraft.storage.store import Store
 from tests.storage.node import pieces_of
 from tests.storage.states import base, filled
@@ -195,7 +195,7 @@ def test_what_was_captured_before_a_switch_does_not_go_into_the_new_file(store, 
     assert held.reached.wait(30)
     store.commit(moved(base(12), state=number), lambda ok: answers.append(("switch", ok)))
     old.put(b"later")
-    while store._database.replica(0).state != number:
+    while store._writer._database.replica(0).state != number:
         pass  # the switch is durable, and the reactor has not heard of it
     store.checkpoint(0, old.capture(16), lambda checkpoint: answers.append(("waiting", checkpoint)))
     held.go_on.set()
@@ -261,7 +261,7 @@ def test_a_damaged_state_file_met_while_running_is_the_end(store, ask, witness, 
 
 
 def test_a_mistake_on_a_thread_is_told(store, reactor, witness):
-    store._snapshots._worker.do(lambda: 1 / 0)
+    store._snapshots.worker.do(lambda: 1 / 0)
     reactor.run_until(lambda: witness.deaths)
 
     assert witness.deaths == ["the thread kraft-snapshots failed: ZeroDivisionError: division by zero"]
@@ -315,7 +315,7 @@ def test_a_fence_is_durable_when_told(tmp_path, open_at, store, ask):
 def test_a_fence_on_a_full_disk_is_set_when_there_is_room(
     tmp_path, open_at, ask, reactor, faulty_vfs, write, monkeypatch
 ):
-    monkeypatch.setattr("kraft.storage.store.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("kraft.storage.log.writer.RETRY_SECONDS", 0.01)
     store = open_at(tmp_path, vfs="faulty")
     faulty_vfs.faults["wal", "write"] = apsw.SQLITE_FULL
     answers: list = []
@@ -330,7 +330,9 @@ def test_a_fence_on_a_full_disk_is_set_when_there_is_room(
 
 
 def test_space_of_a_cut_log_is_given_back_when_nobody_waits(tmp_path, open_at, ask, write):
-    store = open_at(tmp_path, settings=Settings(wal_bytes=1 << 16, free_bytes=1 << 16, vacuum_pages=64))
+    store = open_at(
+        tmp_path, settings=StorageSettings(wal_bytes=1 << 16, free_bytes=1 << 16, vacuum_pages=64)
+    )
     assert ask(store.commit, write(1, 500, data=b"x" * 4000))
     assert ask(store.commit, moved(base(500)))
     assert store.sizes()["log_free"] > 1 << 20

@@ -33,7 +33,7 @@ def older_kraft_opens(path):
     """Whether a program that knows schema 1 alone accepts the file."""
     connection = apsw.Connection(str(path))
     try:
-        migrations.check(connection, migrations.schema_files(SCHEMA_FOLDER)[:1], STATE_APPLICATION_ID)
+        migrations.check(connection, migrations.load(SCHEMA_FOLDER)[:1], STATE_APPLICATION_ID)
     except NewerVersion:
         return False
     finally:
@@ -133,11 +133,11 @@ def test_a_reader_is_not_disturbed_by_a_migration(tmp_path, states_at, write):
     log, states = states_at(tmp_path, shared=True)
     log.commit([write(1, 9)])
     state = filled(100)
-    assert states.write(0, state.capture(5), log.point)
+    assert states.write(0, state.capture(5), log)
     expected = state.checkpoint(5)
     view = states.open_view(0)
     state.put(b"later")
-    assert states.write(0, upgraded(state).capture(6), log.point)
+    assert states.write(0, upgraded(state).capture(6), log)
 
     assert view.checkpoint == expected
     assert sum(len(msgspec.msgpack.decode(piece.data)) for piece in rows_of(view)) == 100
@@ -152,10 +152,10 @@ def test_a_snapshot_arrives_in_the_schema_of_its_machine_version(tmp_path, state
     if ours is not None:
         own = filled(5)
         own.machine_version = ours
-        assert states.write(0, own.capture(5), log.point)
+        assert states.write(0, own.capture(5), log)
     sender = filled(20)
     sender.machine_version = theirs
-    receiver = states.begin(0, sender.checkpoint(8))
+    receiver = states.receive(0, sender.checkpoint(8))
     for piece in pieces_of(sender):
         assert receiver.write(piece) == ""
     number = receiver.finish().number
@@ -170,7 +170,7 @@ def test_a_snapshot_arrives_in_the_schema_of_its_machine_version(tmp_path, state
     assert states.loaded.checkpoints[0][0] == sender.checkpoint(8)
     sender.keyspace.take_changes()
     sender.put(b"later")
-    assert states.write(0, upgraded(sender).capture(9), log.point) == sender.checkpoint(9)
+    assert states.write(0, upgraded(sender).capture(9), log) == sender.checkpoint(9)
 
 
 @pytest.mark.parametrize("whole", [False, True])
@@ -178,7 +178,7 @@ def test_a_file_of_a_newer_kraft_is_refused_and_kept(tmp_path, states_at, write,
     """Also where the log could make it anew: there is nothing wrong with it."""
     log, states = states_at(tmp_path)
     log.commit([write(1, 9, commit=9)])
-    assert states.write(0, filled(30).capture(7), log.point)
+    assert states.write(0, filled(30).capture(7), log)
     if not whole:
         log.commit([moved(base(5))])
     states.close()
@@ -233,7 +233,7 @@ def test_the_directory_of_an_older_kraft_is_opened_and_stays_so(old_directory, s
     state = State()
     state.revision, state.keyspace = 30, keyspace
     state.put(b"key 00003", b"changed")
-    assert states.write(0, state.capture(8), log.point) == state.checkpoint(8)
+    assert states.write(0, state.capture(8), log) == state.checkpoint(8)
     assert log.commit([write(10, 12)])
     states.close()
     log.close()
@@ -241,6 +241,6 @@ def test_the_directory_of_an_older_kraft_is_opened_and_stays_so(old_directory, s
     assert older_kraft_opens(old_directory / "state-0-1.db")
     log, states = states_at(old_directory)
     assert states.loaded.groups[0].last_index == 12
-    assert states.write(0, upgraded(state).capture(9), log.point) == state.checkpoint(9)
+    assert states.write(0, upgraded(state).capture(9), log) == state.checkpoint(9)
     states.close()
     assert not older_kraft_opens(old_directory / "state-0-1.db")

@@ -22,7 +22,7 @@ def written(tmp_path, states_at, write):
     """A closed directory: entries 1 to 9, a checkpoint of 30 keys at 7, the log cut at 5."""
     log, states = states_at(tmp_path)
     log.commit([write(1, 9)])
-    assert states.write(0, filled(30).capture(7), log.point)
+    assert states.write(0, filled(30).capture(7), log)
     log.commit([moved(base(5))])
     states.close()
     log.close()
@@ -134,17 +134,17 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, file_at, faulty_vfs,
     first = filled(10)
     database = file_at(tmp_path / "s.db", vfs="faulty")
     database.write(first.capture(5))
-    database.flush()
+    database.checkpoint_wal()
     state = filled(20)
     capture = state.capture(9)
     faulty_vfs.faults[kind, "write"] = apsw.SQLITE_FULL
     assert database.write(capture) == (kind == "db")
-    assert database.flush() == (kind == "wal")
+    assert database.checkpoint_wal() == (kind == "wal")
     if kind == "wal":
         assert database.load().records == first.keyspace.records
     faulty_vfs.faults.clear()
     assert database.write(state.again(capture))
-    assert database.flush()
+    assert database.checkpoint_wal()
     assert database.wal_bytes == 0
     database.close()
 
@@ -169,13 +169,13 @@ def test_space_of_removed_keys_is_given_back(tmp_path, states_at, write):
     log, states = states_at(tmp_path, shared=True)
     log.commit([write(1, 9)])
     state = filled(2000, value=b"x" * 20_000)
-    assert states.write(0, state.capture(5), log.point)
+    assert states.write(0, state.capture(5), log)
     while states.tidy():
         pass
     before = states.sizes()
     for number in range(2000):
         state.remove(b"key %05d" % number)
-    assert states.write(0, state.capture(6), log.point)
+    assert states.write(0, state.capture(6), log)
     assert states.sizes()["state_free"] > 30 << 20
     steps = 1
     while states.tidy():
@@ -192,12 +192,12 @@ def test_a_pinned_reader_keeps_the_wal_and_nothing_fails(tmp_path, states_at, wr
     log, states = states_at(tmp_path, shared=True)
     log.commit([write(1, 9)])
     state = filled(500)
-    assert states.write(0, state.capture(5), log.point)
+    assert states.write(0, state.capture(5), log)
     view = states.open_view(0)
     expected = state.checkpoint(5)
     for index in (6, 7, 8):
         state.put(b"key 00001", b"%d" % index * 100)
-        assert states.write(0, state.capture(index), log.point)
+        assert states.write(0, state.capture(index), log)
         states.tidy()
     database = states._databases[0]
     assert database.wal_bytes > 0
@@ -314,7 +314,7 @@ def test_a_missing_file_is_refused_when_the_log_does_not_have_it_all(written, st
 def test_a_whole_log_makes_a_lost_file_anew(tmp_path, states_at, write, damage):
     log, states = states_at(tmp_path)
     log.commit([write(1, 9, commit=9)])
-    assert states.write(0, filled(30).capture(7), log.point)
+    assert states.write(0, filled(30).capture(7), log)
     states.close()
     log.close()
     if damage == "gone":
@@ -329,7 +329,7 @@ def test_a_whole_log_makes_a_lost_file_anew(tmp_path, states_at, write, damage):
     assert states.loaded.checkpoints == {}
     assert (states.checkpoint(0), states.number(0)) == (None, 0)
     assert states.open_view(0) is None
-    assert states.write(0, filled(20).capture(8), log.point)
+    assert states.write(0, filled(20).capture(8), log)
     states.close()
     log.close()
 
@@ -379,19 +379,24 @@ def test_a_state_that_is_not_of_this_log_is_refused(written, states_at, file_at,
         states_at(written)
 
 
+class FullLog:
+    def name_first_state(self, group, number):
+        return False
+
+
 def test_the_first_checkpoint_without_room_leaves_nothing(tmp_path, states_at, write, faulty_vfs):
     log, states = states_at(tmp_path, vfs="faulty")
     log.commit([write(1, 9)])
     state = filled(10)
     capture = state.capture(5)
     faulty_vfs.faults["wal", "write"] = apsw.SQLITE_FULL
-    assert states.write(0, capture, log.point) is None
+    assert states.write(0, capture, log) is None
     faulty_vfs.faults.clear()
     capture = state.again(capture)
-    assert states.write(0, capture, lambda *_: False) is None  # there is room for it, but none in the log
+    assert states.write(0, capture, FullLog()) is None  # there is room for it, but none in the log
     assert not [name for name in RealDirectory(str(tmp_path)).names() if name.startswith("state")]
 
-    assert states.write(0, state.again(capture), log.point) == state.checkpoint(5)
+    assert states.write(0, state.again(capture), log) == state.checkpoint(5)
 
 
 def test_a_state_file_can_be_read_by_people(written):

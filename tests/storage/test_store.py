@@ -16,7 +16,7 @@ from kraft.raft.messages import HardState
 from kraft.storage.directory import refuse_foreign_owner
 from kraft.storage.errors import DirectoryLocked, DirectoryUnusable
 from kraft.storage.lock import DirectoryLock
-from kraft.storage.ports import Settings
+from kraft.storage.ports import StorageSettings
 from kraft.storage.store import Store
 
 CHILD = """
@@ -28,7 +28,7 @@ from kraft.storage import open_store
 
 class Nobody:
     def committed(self, *_): pass
-    def checkpointed(self, *_): pass
+    def wal_checkpointed(self, *_): pass
     def error(self, *_): pass
 
 calls = __import__("queue").SimpleQueue()
@@ -255,7 +255,7 @@ def test_a_failed_write_or_sync_is_the_end(
 
 @pytest.mark.parametrize("operation", ["write", "sync"])
 def test_a_failed_checkpoint_is_the_end(tmp_path, open_at, reactor, witness, faulty_vfs, write, operation):
-    store = open_at(tmp_path, vfs="faulty", settings=Settings(wal_bytes=1))
+    store = open_at(tmp_path, vfs="faulty", settings=StorageSettings(wal_bytes=1))
     faulty_vfs.faults["db", operation] = apsw.SQLITE_IOERR_WRITE
     store.commit(write(1, 1), lambda _: None)
     reactor.run_until(lambda: witness.deaths)
@@ -269,7 +269,9 @@ def test_a_checkpoint_without_space_is_tried_again(
     done, tmp_path, open_at, reactor, witness, faulty_vfs, write
 ):
     """Commits go on in the WAL; the next try comes when it has grown once more."""
-    store = open_at(tmp_path, vfs="faulty", settings=Settings(wal_bytes=3 * 4120, wal_bytes_max=8 * 4120))
+    store = open_at(
+        tmp_path, vfs="faulty", settings=StorageSettings(wal_bytes=3 * 4120, wal_bytes_max=8 * 4120)
+    )
     faulty_vfs.faults["db", "write"] = apsw.SQLITE_FULL
     for index in range(1, 4):
         store.commit(write(index, index), done.append)
@@ -287,7 +289,7 @@ def test_a_checkpoint_without_space_is_tried_again(
 
 
 def test_the_wal_is_bounded_and_reused(done, tmp_path, open_at, reactor, witness, write):
-    store = open_at(tmp_path, settings=Settings(wal_bytes=20_000, wal_bytes_max=40_000))
+    store = open_at(tmp_path, settings=StorageSettings(wal_bytes=20_000, wal_bytes_max=40_000))
     for index in range(1, 101):
         store.commit(write(index, index), done.append)
         reactor.run_until(lambda index=index: len(done) == index)
@@ -305,7 +307,7 @@ def test_the_bound_holds_while_somebody_always_waits(
     done, tmp_path, open_at, reactor, witness, faulty_vfs, write
 ):
     """Beyond the hard bound a checkpoint does not wait for an idle moment."""
-    store = open_at(tmp_path, vfs="faulty", settings=Settings(wal_bytes=1, wal_bytes_max=1))
+    store = open_at(tmp_path, vfs="faulty", settings=StorageSettings(wal_bytes=1, wal_bytes_max=1))
     faulty_vfs.gate.clear()
     store.commit(write(1, 1), done.append)
     assert faulty_vfs.at_gate.wait(30)

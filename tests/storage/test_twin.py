@@ -13,7 +13,7 @@ from kraft.raft.messages import Entry, EntryKind
 from kraft.raft.ready import Persist
 from kraft.storage.directory import RealDirectory
 from kraft.storage.log.database import LogDatabase
-from kraft.storage.ports import Settings
+from kraft.storage.ports import StorageSettings
 from tests.storage.node import Node
 from tests.storage.twin import Twin, check, persist, step
 
@@ -25,7 +25,7 @@ def opened(path):
         RealDirectory(path),
         node_id="K1",
         incarnation=lambda: "ab" * 16,
-        settings=Settings(tail_bytes=TAIL_BYTES),
+        settings=StorageSettings(tail_bytes=TAIL_BYTES),
     )
 
 
@@ -46,7 +46,7 @@ def test_any_sequence_of_writes_and_restarts_equals_the_twin(plans):
             assert database.commit(waiting)
             waiting = []
             if plan["then"] == "checkpoint":
-                assert database.checkpoint()
+                assert database.checkpoint_wal()
             if plan["then"] in ("close", "kill"):
                 (database.close if plan["then"] == "close" else database.abandon)()
                 database = opened(path)

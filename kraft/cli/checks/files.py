@@ -14,11 +14,11 @@ from kraft.cli.checks.result import OK, PROBLEM, WARNING, CheckResult
 from kraft.cli.checks.subject import Subject, mine, user_name
 from kraft.storage.errors import DamagedLog, DirectoryLocked, StorageError
 from kraft.storage.offline.inspection import Inspection, inspect
-from kraft.storage.ports import Settings
+from kraft.storage.ports import StorageSettings
 from kraft.web.findings import DISK_FREE_BYTES
 
 SECRET_BYTES_MIN = 16  # 128 bits, if they are random
-FULL_SOON_BYTES = 2 * Settings().wal_bytes_max  # the log's WAL may grow to its limit, and is then copied
+FULL_SOON_BYTES = 2 * StorageSettings().wal_bytes_max  # the WAL may grow to its limit, and is then copied
 INODES_MIN = 100  # a node makes a handful of files; the rest is for other users of the file system
 SAMPLES, PROBE_SECONDS = 50, 3.0  # about two seconds on a slow disk, a fraction of one on a good one
 PROBE_BYTES = 4096  # a page: the least that a commit writes

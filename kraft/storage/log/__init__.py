@@ -1,1 +1,1 @@
-"""log.db: entries, hard state, identity, and what a start verifies."""
+"""log.db: entries, hard state and identity; the writer thread; what is verified at a start."""

@@ -1,9 +1,9 @@
-"""SQL of log entries: rows chained by checksum, appended, cut off, read back and verified.
+"""SQL of log entries: rows with chained checksums are appended, truncated, dropped, read and verified.
 
-A row's checksum continues its predecessor's, so a missing, changed, swapped or foreign row breaks the chain
-at that row. The chain of a group starts from a seed made of the node's incarnation and the group; where the
-log begins behind a base, from the checksum of the last row that was dropped, or from a seed with the base.
-The head of each chain is kept by the caller: appending reads nothing.
+A row's checksum continues that of the row before it, so a missing, changed, swapped or foreign row breaks the
+chain at that row. A group's chain starts from a seed made of the node's incarnation and the group. When the
+log begins after a base, it starts from the checksum of the last row that was dropped, or, after a snapshot,
+from a seed made with the base. The caller keeps the head of each chain, so appending reads nothing.
 """
 
 import struct
@@ -33,11 +33,11 @@ _COLUMNS = "SELECT position, term, stamp, kind, committed, checksum, data FROM e
 _RANGE = _COLUMNS + " WHERE position BETWEEN ? AND ? ORDER BY position"
 _ALL = _COLUMNS + " ORDER BY position"
 
-Row = tuple[int, int, int, int, int, int, bytes]
+EntryRow = tuple[int, int, int, int, int, int, bytes]
 
 
 class Head(NamedTuple):
-    """The last entry of a group's log, and the checksum that the next one continues."""
+    """The last entry of a group's log, and the checksum that the next entry continues."""
 
     last_index: int
     last_term: int
@@ -45,7 +45,7 @@ class Head(NamedTuple):
 
 
 class BrokenChain(Exception):
-    """A row does not continue its predecessor; the argument says which."""
+    """A row does not continue the row before it; the argument says which."""
 
 
 def empty_head(incarnation: str, group: int) -> Head:
@@ -56,7 +56,7 @@ def empty_head(incarnation: str, group: int) -> Head:
 
 
 def chain(checksum: int, position: int, term: int, stamp: int, kind: int, committed: int, data: bytes) -> int:
-    """The checksum of a row behind one with `checksum`."""
+    """The checksum of a row that follows one with `checksum`."""
     return zlib.crc32(data, zlib.crc32(_pack(position, term, stamp, kind, committed), checksum))
 
 
@@ -80,9 +80,9 @@ def append(cursor: apsw.Cursor, group: int, head: Head, entries: Iterable[Entry]
 
 
 def truncate(cursor: apsw.Cursor, group: int, first: int, empty: Head) -> Head:
-    """Delete the rows at and above `first`, and return the head that remains.
+    """Delete the rows from `first` on; the head that remains.
 
-    `empty` is the head of the group's log without any row.
+    `empty` is the head of the group's log without any row. Raises `BrokenChain`.
     """
     base = group << GROUP_SHIFT
     cursor.execute(_DELETE, (base + first, base + INDEX_MASK))
@@ -107,7 +107,7 @@ def head_at(cursor: apsw.Cursor, group: int, index: int) -> Head | None:
 
 
 def last(connection: apsw.Connection, group: int, empty: Head) -> Head:
-    """The head of a group's log as it lies there, nothing verified; `empty` is that without any row."""
+    """The head of a group's log, not verified; `empty` is that of a log without any row."""
     base = group << GROUP_SHIFT
     row = connection.execute(_LAST, (base, base + INDEX_MASK)).fetchone()
     return empty if row is None else Head(row[0] & INDEX_MASK, row[1], row[2])
@@ -116,10 +116,10 @@ def last(connection: apsw.Connection, group: int, empty: Head) -> Head:
 def read(
     connection: apsw.Connection, group: int, first: int, last: int, max_bytes: int, empty: Head
 ) -> tuple[Entry, ...]:
-    """Entries `first` to at most `last`, verified: as many as hold about `max_bytes` of data, at least one.
+    """Entries `first` to at most `last`, verified: about `max_bytes` of data, at least one entry.
 
-    None at all only when the log begins behind `first` or ends before it. `empty` is the head of the group's
-    log without any row.
+    Empty only when the log begins after `first` or ends before it. `empty` is the head of the group's log
+    without any row. Raises `BrokenChain`.
     """
     if first <= empty.last_index:
         return ()
@@ -130,7 +130,7 @@ def read(
     try:
         for row in cursor.execute(_RANGE, (base + index + 1, base + last)):
             index += 1
-            if index < first:  # the predecessor of the first: its checksum is where the chain is taken up
+            if index < first:  # the row before the first: its checksum is where the chain is taken up
                 checksum = row[5] if row[0] == base + index else -1
                 continue
             checksum = verified(row, base + index, checksum)
@@ -143,8 +143,8 @@ def read(
     return tuple(entries)
 
 
-def verified(row: Row, position: int, checksum: int) -> int:
-    """The row's checksum, after seeing that it stands at `position` and continues `checksum`."""
+def verified(row: EntryRow, position: int, checksum: int) -> int:
+    """The checksum of a row that must be at `position` and continue `checksum`. Raises `BrokenChain`."""
     found, term, stamp, kind, committed, stored, data = row
     if found != position:
         raise BrokenChain(f"group {position >> GROUP_SHIFT}: entry {position & INDEX_MASK} is missing")
@@ -159,6 +159,6 @@ def verified(row: Row, position: int, checksum: int) -> int:
     return stored
 
 
-def all_rows(connection: apsw.Connection) -> Iterable[Row]:
+def all_rows(connection: apsw.Connection) -> Iterable[EntryRow]:
     """Every row, by group and index."""
     return connection.execute(_ALL)

@@ -1,7 +1,7 @@
-"""The files of a data directory: which belong together, building the database aside, opening both.
+"""The files of the log: how a new database is built, and how both files are opened.
 
-`log.db` with its `-wal`, and `highwater`. A new `log.db` is complete before it gets its name: schema, node id
-and a fresh incarnation, all durable, the name included, before the node says a word to anyone.
+They are `log.db` with its `-wal`, and `highwater`. A new `log.db` is complete before it gets its name:
+schema, node id and a fresh incarnation. All of it is durable, with its name, before the node sends anything.
 """
 
 from collections.abc import Callable
@@ -12,10 +12,10 @@ import apsw
 from kraft.node.values import Identity
 from kraft.storage import migrations
 from kraft.storage.errors import DamagedLog, DirectoryUnusable
-from kraft.storage.log.highwater import HighWater
+from kraft.storage.log.highwater import HighwaterFile
 from kraft.storage.log.identity import write_identity
-from kraft.storage.ports import Directory, Settings
-from kraft.storage.sqlite import explain, open_database, single
+from kraft.storage.ports import Directory, StorageSettings
+from kraft.storage.sqlite import explain, open_connection, single
 
 LOG_FILE = "log.db"
 WAL_FILE = LOG_FILE + "-wal"
@@ -24,20 +24,28 @@ _NEW_FILE = "log.db.new"
 
 
 def open_files(
-    directory: Directory, *, node_id: str, incarnation: Callable[[], str], settings: Settings, vfs: str
-) -> tuple[apsw.Connection, HighWater]:
-    """Open what is there, at the newest schema, or make it. Raises `StorageError`."""
+    directory: Directory,
+    *,
+    node_id: str,
+    incarnation: Callable[[], str],
+    settings: StorageSettings,
+    vfs: str,
+) -> tuple[apsw.Connection, HighwaterFile]:
+    """Open the database, at the newest schema, and the high-water file; build what is missing.
+
+    Raises `StorageError`.
+    """
     place = directory.path(LOG_FILE)
     try:
         if not directory.exists(LOG_FILE):
-            refuse_remains(directory)
+            refuse_leftovers(directory)
             _build(directory, Identity(node_id, incarnation()), settings, vfs)
-        connection = open_database(place, vfs=vfs, wal_bytes_max=settings.wal_bytes_max)
+        connection = open_connection(place, vfs=vfs, wal_bytes_max=settings.wal_bytes_max)
         try:
-            migrations.check_and_upgrade(connection, migrations.schema_files())
-            _let_it_shrink(connection)
+            migrations.check_and_upgrade(connection, migrations.load())
+            enable_vacuum(connection)
             records = directory.record_file(HIGHWATER_FILE)
-            return connection, HighWater(records, directory.path(HIGHWATER_FILE))
+            return connection, HighwaterFile(records, directory.path(HIGHWATER_FILE))
         except BaseException:
             connection.close(True)
             raise
@@ -47,10 +55,10 @@ def open_files(
         raise DirectoryUnusable(f"{place}: {error.strerror or error}") from error
 
 
-def _let_it_shrink(connection: apsw.Connection) -> None:
-    """A file of schema 1 was made without a way to give back free pages; it is written anew, once.
+def enable_vacuum(connection: apsw.Connection) -> None:
+    """Rewrite, once, a file of schema 1, which cannot give back free pages.
 
-    With a full disk it stays as it is, to be tried at the next start.
+    On a full disk it stays as it is; the next start tries again.
     """
     if single(connection, "PRAGMA auto_vacuum") == 0:
         with suppress(apsw.FullError):
@@ -58,8 +66,8 @@ def _let_it_shrink(connection: apsw.Connection) -> None:
             connection.execute("VACUUM")
 
 
-def refuse_remains(directory: Directory) -> None:
-    """Without `log.db` its companions are witnesses of a lost log. Raises `DamagedLog` when there are any.
+def refuse_leftovers(directory: Directory) -> None:
+    """Raise `DamagedLog` when `log.db` is missing and its companions are not: they show that a log was lost.
 
     SQLite would even replay the old WAL into a new database.
     """
@@ -68,16 +76,14 @@ def refuse_remains(directory: Directory) -> None:
             raise DamagedLog(directory.path(LOG_FILE), f"it is missing, while {name} is there")
 
 
-def _build(directory: Directory, identity: Identity, settings: Settings, vfs: str) -> None:
+def _build(directory: Directory, identity: Identity, settings: StorageSettings, vfs: str) -> None:
     for suffix in ("", "-wal", "-journal"):
-        directory.remove(_NEW_FILE + suffix)  # of a start that was interrupted
-    connection = open_database(directory.path(_NEW_FILE), vfs=vfs, wal_bytes_max=settings.wal_bytes_max)
+        directory.remove(_NEW_FILE + suffix)  # left by a start that was interrupted
+    connection = open_connection(directory.path(_NEW_FILE), vfs=vfs, wal_bytes_max=settings.wal_bytes_max)
     try:
-        migrations.create(
-            connection,
-            migrations.schema_files(),
-            lambda database: write_identity(database.cursor(), identity),
-        )
+        migrations.create(connection, migrations.load())
+        with connection:
+            write_identity(connection.cursor(), identity)
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     finally:
         connection.close(True)

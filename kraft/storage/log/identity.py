@@ -1,4 +1,4 @@
-"""SQL of the small rows: who the node is, and each group's term and vote; each row has a checksum."""
+"""SQL of the rows that say who the node is, and each group's term and vote."""
 
 import apsw
 import msgspec
@@ -22,13 +22,13 @@ _decode_members = msgspec.msgpack.Decoder(tuple[Member, ...]).decode
 
 
 def write_identity(cursor: apsw.Cursor, identity: Identity) -> None:
-    """Replace the row of the node."""
+    """Replace the row of the node, inside a transaction."""
     members = _encode(identity.members)
     cursor.execute(_INSERT_NODE, seal((identity.id, identity.incarnation, identity.cluster, members)))
 
 
 def read_identity(connection: apsw.Connection) -> Identity:
-    """Who this database belongs to. Raises `DamagedRow`."""
+    """The node that this database belongs to. Raises `DamagedRow`."""
     rows = select(connection, _SELECT_NODE, "the row that names the node")
     if not rows:
         raise DamagedRow(_NODE_DAMAGED)
@@ -37,7 +37,7 @@ def read_identity(connection: apsw.Connection) -> Identity:
 
 
 def write_hard_state(cursor: apsw.Cursor, group: int, state: HardState) -> None:
-    """Replace the row of a group."""
+    """Replace the row of a group, inside a transaction."""
     cursor.execute(_INSERT_HARD_STATE, seal((group, state.term, state.vote)))
 
 

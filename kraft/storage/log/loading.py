@@ -1,4 +1,4 @@
-"""Reading and judging what a database holds at start: identity, hard states, bases, log, high-water marks."""
+"""Reading and verifying a log database at a start: identity, hard states, bases, logs, high-water marks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +10,9 @@ from kraft.raft.messages import HardState
 from kraft.storage.errors import DamagedLog, WrongNode
 from kraft.storage.log import entries, replicas
 from kraft.storage.log.entries import Head
-from kraft.storage.log.highwater import Mark, mark
+from kraft.storage.log.highwater import HighwaterMark, mark
 from kraft.storage.log.identity import read_hard_states, read_identity
-from kraft.storage.log.replicas import Replica
+from kraft.storage.log.replicas import ReplicaRow
 from kraft.storage.log.scan import GroupScan, scan
 from kraft.storage.rows import DamagedRow
 from kraft.storage.sqlite import explain, open_to_read
@@ -20,7 +20,10 @@ from kraft.storage.sqlite import explain, open_to_read
 
 @contextmanager
 def reading(place: str) -> Iterator[apsw.Connection]:
-    """The log file at `place`, to be read and left as it is. What goes wrong inside is a `StorageError`."""
+    """A connection to the log database at `place` that leaves it as it is.
+
+    Errors of SQLite and damaged rows inside become a `StorageError`.
+    """
     connection = open_to_read(place)
     try:
         yield connection
@@ -33,10 +36,12 @@ def reading(place: str) -> Iterator[apsw.Connection]:
 
 
 def load(
-    connection: apsw.Connection, marks: dict[int, Mark], place: str, node_id: str, tail_bytes: int
-) -> tuple[Loaded, dict[int, Head], dict[int, Replica]]:
-    """All that the node needs to go on but the state files; the head of each log, and the row of each group
-    that has one. Raises `StorageError`.
+    connection: apsw.Connection, marks: dict[int, HighwaterMark], place: str, node_id: str, tail_bytes: int
+) -> tuple[Loaded, dict[int, Head], dict[int, ReplicaRow]]:
+    """What the database holds, without state files; the head of each log; the row of each group that has one.
+
+    Every row is verified, and the end of each log is compared with its high-water mark. Raises
+    `StorageError`.
     """
     try:
         identity = read_identity(connection)
@@ -46,7 +51,7 @@ def load(
         rows = replicas.read_all(connection)
         starts = replicas.read_starts(connection)
 
-        def replica(group: int) -> Replica:
+        def replica(group: int) -> ReplicaRow:
             return rows.get(group) or replicas.unwritten(identity.incarnation, group)
 
         logs = scan(entries.all_rows(connection), replica, tail_bytes)
@@ -60,7 +65,7 @@ def load(
     heads = {group: logs[group].head for group in groups}
     for group, written in marks.items():
         found = mark(groups[group].hard_state, heads[group].last_term, heads[group].last_index)
-        if lack := found.behind(written):
-            raise DamagedLog(place, f"group {group}: {lack}")
+        if shortfall := found.shortfall(written):
+            raise DamagedLog(place, f"group {group}: {shortfall}")
     fenced = frozenset(group for group, row in rows.items() if row.fenced)
     return Loaded(identity, groups, fenced=fenced, starts=starts), heads, rows

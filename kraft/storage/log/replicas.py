@@ -1,7 +1,8 @@
 """SQL of the rows that say where each group's log begins and which state file holds what came before.
 
-A base is kept in the place of the rows it stands for, with the checksum that the first row behind it
-continues. So a log that lost rows in front is noticed like one that lost any other row.
+A base stands for the entries up to its index, which are no longer in the log. Its row keeps the checksum that
+the first entry after it continues, so a log that lost entries at its beginning is noticed like one that lost
+any other entry.
 """
 
 import zlib
@@ -23,9 +24,9 @@ _INSERT_STARTS = "INSERT OR REPLACE INTO starts (only, count, checksum) VALUES (
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Replica(msgspec.Struct, frozen=True):
-    """One group: its state file's number (0 none), the base of its log, the checksum that the first entry
-    behind the base continues, and whether the state is known to be wrong.
+class ReplicaRow(msgspec.Struct, frozen=True):
+    """One group: its state file's number (0 for none), the base of its log, the checksum that the first entry
+    after the base continues, and whether the state is known to be wrong.
     """
 
     state: int
@@ -35,22 +36,23 @@ class Replica(msgspec.Struct, frozen=True):
 
     @property
     def empty_head(self) -> Head:
-        """The head of the log while no row is behind the base."""
+        """The head of the log while it has no entry after the base."""
         return Head(self.base.index, self.base.term, self.chain)
 
 
-def unwritten(incarnation: str, group: int) -> Replica:
+def unwritten(incarnation: str, group: int) -> ReplicaRow:
     """A group without a row: no state file, and a log that begins at index 1."""
-    return Replica(0, START, entries.empty_head(incarnation, group).checksum)
+    return ReplicaRow(0, START, entries.empty_head(incarnation, group).checksum)
 
 
 def rebase(
-    cursor: apsw.Cursor, group: int, replica: Replica, head: Head, base: Base, incarnation: str
-) -> tuple[Replica, Head]:
-    """Let the log begin behind `base`; the row itself is written by `write`.
+    cursor: apsw.Cursor, group: int, replica: ReplicaRow, head: Head, base: Base, incarnation: str
+) -> tuple[ReplicaRow, Head]:
+    """Let the log begin after `base`. Returns the new row, to be written by `write`, and the new head.
 
-    Rows behind `base` stay when the entry at its index is the base's own. Otherwise the whole log goes, and
-    the next entry follows the base. Raises `OutOfOrder` when it would have to leave other rows behind.
+    Entries after `base` stay when the log's entry at its index has the base's term. Otherwise the whole log
+    goes, and the next entry follows the base. Raises `OutOfOrder` when entries after another base would
+    have to stay.
     """
     if base.index < replica.base.index:
         raise OutOfOrder(f"group {group}: a base at {base.index} was to follow one at {replica.base.index}")
@@ -68,11 +70,11 @@ def rebase(
     return moved, moved.empty_head
 
 
-def _moved(replica: Replica, base: Base, chain: int) -> Replica:
-    return Replica(replica.state, base, chain, replica.fenced)
+def _moved(replica: ReplicaRow, base: Base, chain: int) -> ReplicaRow:
+    return ReplicaRow(replica.state, base, chain, replica.fenced)
 
 
-def write(cursor: apsw.Cursor, group: int, replica: Replica) -> None:
+def write(cursor: apsw.Cursor, group: int, replica: ReplicaRow) -> None:
     """Replace the row of a group."""
     base = replica.base
     fields = (
@@ -89,19 +91,19 @@ def write(cursor: apsw.Cursor, group: int, replica: Replica) -> None:
     cursor.execute(_INSERT, seal(fields))
 
 
-def read_all(connection: apsw.Connection) -> dict[int, Replica]:
+def read_all(connection: apsw.Connection) -> dict[int, ReplicaRow]:
     """Every group that has a row. Raises `DamagedRow`."""
     replicas = {}
     for row in select(connection, _SELECT, "a row of a base and state file"):
         fields = unseal(row, f"group {row[0]}: the row of its base and state file is damaged")
         group, state, index, term, stamp, configuration_index, configuration, chain, fenced = fields
         base = Base(index, term, stamp, configuration_index, decode(configuration))
-        replicas[group] = Replica(state, base, chain, bool(fenced))
+        replicas[group] = ReplicaRow(state, base, chain, bool(fenced))
     return replicas
 
 
 def read_starts(connection: apsw.Connection) -> int:
-    """How often this directory was started. Raises `DamagedRow`."""
+    """How many processes were started on this directory. Raises `DamagedRow`."""
     rows = select(connection, _SELECT_STARTS, "the row that counts the starts")
     if not rows or zlib.crc32(str(rows[0][0]).encode()) != rows[0][1]:
         raise DamagedRow("the row that counts the starts is missing or damaged")

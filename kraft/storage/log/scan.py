@@ -1,7 +1,7 @@
-"""The pass over the whole log at start: verifies every row and remembers what `raft.ports.Restored` needs.
+"""The pass over the whole log at a start: it verifies every row and keeps what `raft.ports.Restored` needs.
 
-One SELECT in key order, one row at a time. What stays in memory is bounded: the runs of terms, the
-configurations, and a tail of the entries, cut off in front as soon as they are known to be committed.
+It is one SELECT in key order, one row at a time. What stays in memory is bounded: the runs of terms, the
+configurations, and the last entries: older ones are dropped as soon as they are known to be committed.
 """
 
 from collections import deque
@@ -12,16 +12,16 @@ import msgspec
 from kraft.raft.membership.configuration import Configuration, decode
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ports import Restored
-from kraft.storage.log.entries import GROUP_SHIFT, BrokenChain, Head, Row, verified
-from kraft.storage.log.replicas import Replica
+from kraft.storage.log.entries import GROUP_SHIFT, BrokenChain, EntryRow, Head, verified
+from kraft.storage.log.replicas import ReplicaRow
 
-ENTRY_OVERHEAD_BYTES = 200  # of a row of the tail in memory: a tuple, seven objects, a slot in the deque
+ENTRY_OVERHEAD_BYTES = 200  # in memory, of a row in the tail: a tuple, seven objects, a slot in the deque
 
 
 class GroupScan:
-    """One group's log as far as it was seen; it begins behind the base of `replica`."""
+    """One group's log, as far as it was read; it begins after the base of `replica`."""
 
-    def __init__(self, group: int, replica: Replica, tail_bytes: int) -> None:
+    def __init__(self, group: int, replica: ReplicaRow, tail_bytes: int) -> None:
         self._base = replica.base
         self._origin = group << GROUP_SHIFT  # the position of index 0
         self._position = self._origin + replica.base.index
@@ -32,10 +32,10 @@ class GroupScan:
         self._committed = replica.base.index
         self._terms: list[tuple[int, int]] = []
         self._configurations: list[tuple[int, Configuration]] = []
-        self._tail: deque[Row] = deque()
+        self._tail: deque[EntryRow] = deque()
         self._tail_size = 0
 
-    def add(self, row: Row) -> None:
+    def add(self, row: EntryRow) -> None:
         """Take the next row. Raises `BrokenChain`."""
         self._checksum = verified(row, self._position + 1, self._checksum)
         self._position, term, self._stamp, kind, committed, _, data = row
@@ -47,7 +47,7 @@ class GroupScan:
         self._committed = max(self._committed, committed)
         self._keep(row)
 
-    def _keep(self, row: Row) -> None:
+    def _keep(self, row: EntryRow) -> None:
         self._tail.append(row)
         self._tail_size += len(row[6]) + ENTRY_OVERHEAD_BYTES
         committed = self._origin + self._committed
@@ -66,11 +66,11 @@ class GroupScan:
 
     @property
     def head(self) -> Head:
-        """Where the next entry continues."""
+        """The head of the log: the next entry continues it."""
         return Head(self._last_index, self._term or self._base.term, self._checksum)
 
     def restored(self, hard_state: HardState) -> Restored:
-        """The group for the core. Raises `BrokenChain` when rows were committed that are not there."""
+        """The group as the core takes it. Raises `BrokenChain` when committed rows are missing."""
         if self._committed > self._last_index:
             raise BrokenChain(f"the log ends at {self._last_index}, but {self._committed} was committed")
         tail = tuple(Entry(row[0] - self._origin, row[1], row[2], row[3], row[6]) for row in self._tail)
@@ -86,8 +86,10 @@ class GroupScan:
         )
 
 
-def scan(rows: Iterable[Row], replica: Callable[[int], Replica], tail_bytes: int) -> dict[int, GroupScan]:
-    """Verify all rows and return what each group's log holds. Raises `BrokenChain`."""
+def scan(
+    rows: Iterable[EntryRow], replica: Callable[[int], ReplicaRow], tail_bytes: int
+) -> dict[int, GroupScan]:
+    """Verify all rows; the scan of each group that has any. Raises `BrokenChain`."""
     groups: dict[int, GroupScan] = {}
     number, add = -1, None
     for row in rows:

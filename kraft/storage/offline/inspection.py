@@ -1,8 +1,8 @@
-"""A short look into a stopped node's directory: whose it is, and whether its log is as far as it once was.
+"""A quick look into a stopped node's directory: its node, and whether its logs lost their ends.
 
-The quick part of what a start verifies: the rows that name node and groups, and the end of each log against
-the high-water marks. The entries are not read, so it takes no longer with a long log. The lock is held
-meanwhile; nothing is written, and nothing is made where no node has been.
+It verifies a part of what a start does: the rows that name node and groups, and the end of each log against
+the high-water marks. The entries are not read, so a long log does not take longer. The directory is locked
+meanwhile. Nothing is written, and nothing is created in a directory without a node.
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from kraft.storage.directory import RealDirectory, prepare_directory
 from kraft.storage.errors import DamagedLog, DirectoryUnusable
 from kraft.storage.lock import DirectoryLock
 from kraft.storage.log import entries, replicas
-from kraft.storage.log.files import HIGHWATER_FILE, LOG_FILE, refuse_remains
-from kraft.storage.log.highwater import Mark, mark, parse
+from kraft.storage.log.files import HIGHWATER_FILE, LOG_FILE, refuse_leftovers
+from kraft.storage.log.highwater import HighwaterMark, mark, parse
 from kraft.storage.log.identity import read_hard_states, read_identity
 from kraft.storage.log.loading import reading
 
@@ -26,8 +26,8 @@ from kraft.storage.log.loading import reading
 class Inspection:
     """`cluster` is '' for a node that was never in one. `last` is the index of each group's last entry.
 
-    `fenced` are the groups whose data here is known to be wrong. A directory of an older kraft tells only
-    whose it is.
+    `fenced` are the groups whose data here is known to be wrong. Of a directory of an older kraft, only
+    `node` and `cluster` are known.
     """
 
     node: str
@@ -37,10 +37,10 @@ class Inspection:
 
 
 def inspect(path: str) -> Inspection | None:
-    """What the directory holds, None when no node has been there. Raises `StorageError`, `DamagedLog` too."""
+    """What the directory holds; None when it is not a node's. Raises `StorageError`, such as `DamagedLog`."""
     directory = RealDirectory(path)
     if not directory.exists(LOG_FILE):
-        refuse_remains(directory)
+        refuse_leftovers(directory)
         return None
     prepare_directory(path)
     lock = DirectoryLock(path)
@@ -55,21 +55,21 @@ def inspect(path: str) -> Inspection | None:
 def _read(directory: RealDirectory) -> Inspection:
     place = directory.path(LOG_FILE)
     with reading(place) as connection:
-        files = migrations.schema_files()
+        files = migrations.load()
         version = migrations.check(connection, files)
         identity = read_identity(connection)
         if version < len(files):
             return Inspection(identity.id, identity.cluster, {}, frozenset())
         found, fenced = _groups(connection, identity.incarnation)
     for group, written in _marks(directory).items():
-        if lack := found.get(group, mark(HardState(), 0, 0)).behind(written):
-            raise DamagedLog(place, f"group {group}: {lack}")
+        if shortfall := found.get(group, mark(HardState(), 0, 0)).shortfall(written):
+            raise DamagedLog(place, f"group {group}: {shortfall}")
     last = {group: each.last_index for group, each in found.items()}
     return Inspection(identity.id, identity.cluster, last, fenced)
 
 
-def _groups(connection: apsw.Connection, incarnation: str) -> tuple[dict[int, Mark], frozenset[int]]:
-    """How far each group is by its rows, and the groups that are fenced."""
+def _groups(connection: apsw.Connection, incarnation: str) -> tuple[dict[int, HighwaterMark], frozenset[int]]:
+    """How far each group has come according to its rows, and the groups that are fenced."""
     states, rows = read_hard_states(connection), replicas.read_all(connection)
     found = {}
     for group in sorted(states.keys() | rows.keys()):
@@ -79,7 +79,7 @@ def _groups(connection: apsw.Connection, incarnation: str) -> tuple[dict[int, Ma
     return found, frozenset(group for group, row in rows.items() if row.fenced)
 
 
-def _marks(directory: RealDirectory) -> dict[int, Mark]:
+def _marks(directory: RealDirectory) -> dict[int, HighwaterMark]:
     if not directory.exists(HIGHWATER_FILE):
         return {}
     return parse(Path(directory.path(HIGHWATER_FILE)).read_bytes())

@@ -1,17 +1,17 @@
 """Offline recovery: one survivor's directory becomes a cluster of its own when a majority is gone for good.
 
-What Raft cannot do, an administrator decides: the log of one node counts from now on, with all that is in it.
-Two things make that so, written in one transaction. A configuration entry behind all others, of a new term,
-has this node as the only voter and every other incarnation retired; it overrides whatever change of the
-members was under way, and the election that the node then wins alone commits the whole log. A new cluster id
-keeps members of the old cluster away that come back after all: neither side talks to the other.
+Raft cannot decide this; an administrator does: from now on the whole log of one node counts as committed. One
+transaction writes the two things that make it so. A configuration entry after all others, in a new term, has
+this node as the only voter and every other incarnation retired. It overrides any membership change that was
+under way, and the election that the node then wins alone commits the whole log. A new cluster id keeps away
+members of the old cluster that come back after all: neither side talks to the other.
 
 A cluster id is the hash of its founders. The founder of a recovered cluster has this node's id and address,
-and in the place of its incarnation a mark that was drawn for the purpose. So the id is new even where the
-node had founded the old cluster alone, or was recovered before; and as nobody has that incarnation, no
-directory can join the cluster by taking itself for its founder.
+and, in place of its incarnation, a random mark drawn for the purpose. So the id is new even if the node had
+founded the old cluster alone, or was recovered before. As no node has that incarnation, no directory can join
+the cluster as its founder.
 
-State files are read and left alone; so is the log until `carry_out`.
+State files are read and left as they are; so is the log until `carry_out`.
 """
 
 from collections.abc import Callable, Iterable
@@ -37,27 +37,27 @@ from kraft.storage.lock import DirectoryLock
 from kraft.storage.log import identity, replicas
 from kraft.storage.log.database import LogDatabase
 from kraft.storage.log.files import HIGHWATER_FILE, LOG_FILE
-from kraft.storage.log.highwater import HighWater, Mark
+from kraft.storage.log.highwater import HighwaterFile, HighwaterMark
 from kraft.storage.log.loading import load, reading
-from kraft.storage.log.replicas import Replica
-from kraft.storage.ports import Settings
+from kraft.storage.log.replicas import ReplicaRow
+from kraft.storage.ports import StorageSettings
 from kraft.storage.state.files import StateFiles
 
 ClusterId = Callable[[tuple[Member, ...]], str]  # `host.formation.cluster_id`: of the founders
 
 
 class RecoveryRefused(StorageError):
-    """The directory is in order, but not one to recover from."""
+    """The directory is in order, but no cluster can be recovered from it."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupFindings:
-    """One group's log as it lies there.
+    """One group's log as it was found.
 
     `term` is the highest term seen, `last_term` that of the last entry, `last_stamp` its time in Unix ms (0:
-    none). Entries up to `committed` are known to be committed; behind them are `commands` client commands in
-    `uncommitted` entries. The state is saved up to `checkpoint` (0: not at all), in state file `number`;
-    `fenced`: that state is known to differ from the other replicas'.
+    none). Entries up to `committed` are known to be committed; the `uncommitted` entries after them hold
+    `commands` client commands. The state is saved up to `checkpoint` (0: not at all), in state file
+    `number`. `fenced`: that state is known to differ from the other replicas'.
     """
 
     group: int
@@ -75,13 +75,13 @@ class GroupFindings:
 
     @property
     def uncommitted(self) -> int:
-        """Entries that are not known to be committed."""
+        """The number of entries that are not known to be committed."""
         return self.last_index - self.committed
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a directory holds; `member` is its node, at the address in force; group 0 is the first group."""
+    """What a directory holds; `member` is its node, with the address in force; group 0 comes first."""
 
     identity: Identity
     member: Member
@@ -94,7 +94,7 @@ class Findings:
 
     @property
     def majorities(self) -> tuple[tuple[str, ...], ...]:
-        """The voters, and in a joint configuration those it leads to: decisions need a majority of each."""
+        """The voters, and in a joint configuration also the new ones: decisions need a majority of each."""
         target = self.configuration.target
         return (self.configuration.voters, *(() if target is None else (target.voters,)))
 
@@ -104,8 +104,8 @@ def gone_min(voters: tuple[str, ...]) -> int:
     return len(voters) - len(voters) // 2
 
 
-def open_recovery(directory: str, settings: Settings = Settings()) -> "Recovery":  # noqa: B008 - frozen
-    """Lock and read a stopped node's directory. Raises `StorageError` when it is none to recover from."""
+def open_recovery(directory: str, settings: StorageSettings = StorageSettings()) -> "Recovery":  # noqa: B008 - frozen
+    """Lock and read a stopped node's directory. Raises `StorageError` when it cannot be recovered from."""
     if not Path(directory).is_dir():
         raise DirectoryUnusable(f"data directory {directory}: there is no such directory")
     if not Path(directory, LOG_FILE).exists():
@@ -120,9 +120,9 @@ def open_recovery(directory: str, settings: Settings = Settings()) -> "Recovery"
 
 
 class Recovery:
-    """A directory held for recovery; nobody else has it until `close`. `findings` is what it holds."""
+    """A directory that is locked for recovery until `close`. `findings` is what it holds."""
 
-    def __init__(self, directory: RealDirectory, lock: DirectoryLock, settings: Settings) -> None:
+    def __init__(self, directory: RealDirectory, lock: DirectoryLock, settings: StorageSettings) -> None:
         self._directory = directory
         self._lock = lock
         self._settings = settings
@@ -140,19 +140,19 @@ class Recovery:
         self.close()
 
     def close(self) -> None:
-        """Let the next process in."""
+        """Release the lock."""
         self._lock.release()
 
     def carry_out(self, cluster_id: ClusterId, mark: str) -> Identity:
-        """Make the node the only voter of a new cluster, durable on return: its new identity.
+        """Make the node the only voter of a new cluster, durable on return. Returns its new identity.
 
-        `mark` is 32 random hex digits. Raises `StorageError`; then all is as it was, or, where the disk
-        failed, one or the other.
+        `mark` is 32 random hex digits. Raises `StorageError`: then nothing has changed, unless the disk
+        failed, when either may be the case.
         """
         found = self.findings
         founder = Member(found.member.id, mark, found.member.peer)
         identity = replace(found.identity, cluster=cluster_id((founder,)), members=(founder,))
-        writes = tuple((group.group, _last_word(found.member, group)) for group in found.groups)
+        writes = tuple((group.group, _sole_voter(found.member, group)) for group in found.groups)
         database = LogDatabase(
             self._directory, node_id=identity.id, incarnation=_never, settings=self._settings
         )
@@ -173,8 +173,8 @@ def _never() -> NoReturn:
 # Reading
 
 
-def _read(directory: RealDirectory, settings: Settings) -> tuple[Loaded, dict[int, Replica]]:
-    """Everything, verified as at a start, with the state files; the row of each group that has one."""
+def _read(directory: RealDirectory, settings: StorageSettings) -> tuple[Loaded, dict[int, ReplicaRow]]:
+    """What the directory holds, verified as at a start; the row of each group that has one."""
     place = directory.path(LOG_FILE)
     with reading(place) as connection:
         _check_schema(connection)
@@ -184,7 +184,7 @@ def _read(directory: RealDirectory, settings: Settings) -> tuple[Loaded, dict[in
 
 
 def _check_schema(connection: apsw.Connection) -> None:
-    files = migrations.schema_files()
+    files = migrations.load()
     if migrations.check(connection, files) < len(files):
         raise RecoveryRefused(
             f"{connection.filename} is as an older kraft left it: start the node with this version, stop it,"
@@ -192,30 +192,30 @@ def _check_schema(connection: apsw.Connection) -> None:
         )
 
 
-def _marks(directory: RealDirectory) -> dict[int, Mark]:
+def _marks(directory: RealDirectory) -> dict[int, HighwaterMark]:
     if not directory.exists(HIGHWATER_FILE):
         return {}
     file = directory.record_file(HIGHWATER_FILE)
     try:
-        return HighWater(file, directory.path(HIGHWATER_FILE)).marks
+        return HighwaterFile(file, directory.path(HIGHWATER_FILE)).marks
     finally:
         file.close()
 
 
 def _with_states(
-    directory: RealDirectory, loaded: Loaded, rows: dict[int, Replica], settings: Settings
+    directory: RealDirectory, loaded: Loaded, rows: dict[int, ReplicaRow], settings: StorageSettings
 ) -> Loaded:
-    """Completed by the state files, which are read whole: a start would refuse a damaged one."""
+    """`loaded` with the state files, which are read whole: a start would refuse a damaged one."""
 
-    def replica(group: int) -> Replica:
+    def replica(group: int) -> ReplicaRow:
         return rows.get(group) or replicas.unwritten(loaded.identity.incarnation, group)
 
-    files = StateFiles(directory, loaded, replica, settings=settings, shared=False, untouched=True)
+    files = StateFiles(directory, loaded, replica, settings=settings, shared=False, read_only=True)
     files.abandon()
     return files.loaded
 
 
-def _findings(read: tuple[Loaded, dict[int, Replica]]) -> Findings:
+def _findings(read: tuple[Loaded, dict[int, ReplicaRow]]) -> Findings:
     loaded, rows = read
     identity = loaded.identity
     if not identity.cluster:
@@ -231,7 +231,7 @@ def _findings(read: tuple[Loaded, dict[int, Replica]]) -> Findings:
     return Findings(identity, _own_member(identity, groups), groups)
 
 
-def _group(number: int, restored: Restored, loaded: Loaded, row: Replica | None) -> GroupFindings:
+def _group(number: int, restored: Restored, loaded: Loaded, row: ReplicaRow | None) -> GroupFindings:
     checkpoint = loaded.checkpoints.get(number)
     later = [entry for entry in restored.tail if entry.index > restored.commit]
     return GroupFindings(
@@ -267,7 +267,7 @@ def _count_commands(entries: Iterable[Entry]) -> int:
 
 
 def _own_member(identity: Identity, groups: tuple[GroupFindings, ...]) -> Member:
-    """The node as its own log knows it. Raises `RecoveryRefused` where that has no place for it."""
+    """The node as a member, according to its own log. Raises `RecoveryRefused` when it is not one."""
     id_ = identity.id
     for group in groups:
         if identity.incarnation in group.configuration.retired:
@@ -293,8 +293,8 @@ def _own_member(identity: Identity, groups: tuple[GroupFindings, ...]) -> Member
 # Writing
 
 
-def _last_word(member: Member, group: GroupFindings) -> Persist:
-    """The entry that overrides every configuration before it, in a term in which nobody has voted."""
+def _sole_voter(member: Member, group: GroupFindings) -> Persist:
+    """The entry that overrides every configuration before it, in a term in which no node has voted."""
     configuration = _alone(member, group.configuration)
     fault = configuration.fault()
     if fault is not None:
@@ -306,13 +306,13 @@ def _last_word(member: Member, group: GroupFindings) -> Persist:
         EntryKind.CONFIGURATION,
         configuration.encode(),
     )
-    # A fenced replica would lead nobody. Naming its state file anew is what says that it counts.
+    # A fenced replica would not lead. Naming its state file again, as a switch does, undoes the fence.
     number = group.number if group.fenced else None
     return Persist(0, HardState(group.term + 1), None, (entry,), group.committed, state=number)
 
 
 def _alone(member: Member, before: Configuration) -> Configuration:
-    """`member` votes, and nobody else ever belonged here."""
+    """The configuration with `member` as the only voter, and every other incarnation retired."""
     retired = {*before.retired, *(other.incarnation for other in before.members)}
     if before.target is not None:
         retired.update(before.target.retired, (other.incarnation for other in before.target.members))

@@ -1,4 +1,4 @@
--- Schema 2 of log.db: logs that begin behind a base, a state file per group, and a count of starts.
+-- Schema 2 of log.db: logs that begin after a base, a state file per group, and a count of starts.
 
 -- Where each group's log begins and which state file holds what came before; no row: at index 1, and none.
 CREATE TABLE replica (
@@ -14,7 +14,7 @@ CREATE TABLE replica (
     checksum      INTEGER NOT NULL      -- of all columns before it
 ) STRICT;
 
--- How often a process has been started on this directory; one row, increased before the process says a word.
+-- How often a process has been started on this directory; one row, increased before the process sends a message.
 CREATE TABLE starts (
     only          INTEGER PRIMARY KEY CHECK (only = 1),
     count         INTEGER NOT NULL,

@@ -1,1 +1,1 @@
-"""State files: the durable copy of one group's keys at one index."""
+"""State files: the durable copy of one group's keys at one index of its log."""

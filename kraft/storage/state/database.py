@@ -1,8 +1,11 @@
 """`StateDatabase`: the state file of one group, synchronous, without a thread.
 
 A checkpoint is one transaction that replaces the rows of the changed keys and the row that says what the file
-holds. The keys are written in their order, so that every page is written once, and in pieces of many rows a
-statement, so that the thread asks for Python's lock once a piece and not once a row.
+holds. Keys are written in their order, so that every page is written once, and many rows with one statement,
+so that the thread asks for Python's lock once for many rows.
+
+The file has schema 1 until machine version 2 is in force: until then an older kraft must be able to open it.
+The first checkpoint at that version migrates it, in its own transaction.
 """
 
 import gc
@@ -15,30 +18,24 @@ import apsw
 from kraft.kv.checkpoint import Capture, Checkpoint, record_hash
 from kraft.kv.keyspace import Keyspace, Record, row_sum
 from kraft.storage import migrations
-from kraft.storage.errors import DiskFailed, OutOfOrder
+from kraft.storage.errors import NoSpace, OutOfOrder
 from kraft.storage.rows import DamagedRow
-from kraft.storage.sqlite import (
-    FRAME_BYTES,
-    PAGE_BYTES,
-    explain,
-    is_full,
-    open_database,
-    open_to_read,
-    single,
-)
+from kraft.storage.sqlite import SqliteDatabase, explain, is_full, open_connection, open_to_read, single
 from kraft.storage.state import header
-from kraft.storage.state.header import Totals
+from kraft.storage.state.totals import Totals
 
 STATE_APPLICATION_ID = 0x6B726673  # "krfs" in the file's header
 SCHEMA_FOLDER = "schema_state"
-MACHINE_VERSIONS = (1, 2)  # schema n is used from the machine version MACHINE_VERSIONS[n - 1] on
+MACHINE_VERSIONS = (1, 2)  # schema n is used from machine version MACHINE_VERSIONS[n - 1] on
 
 RUN_KEYS = 256  # sorted at once: 0.1 ms that hold Python's lock
 PIECE_KEYS = 64  # of one statement: about 0.2 ms
 PIECE_BYTES = 256 << 10  # of values in one piece, whatever their number
 
+_MIGRATIONS = migrations.load(SCHEMA_FOLDER)
+
 _ROWS = "SELECT key, value, revision, expires FROM record"
-_STRINGS = _ROWS + " WHERE kind = 0"  # a row of another kind is missed in the count of rows
+_STRINGS = _ROWS + " WHERE kind = 0"  # the number of rows shows that another kind was left out
 _OLD = (
     "SELECT count(*), coalesce(sum(length(key) + length(value)), 0),"
     " coalesce(group_concat(hex(hash), ''), ''), coalesce(sum(adler), 0) FROM record WHERE key IN (%s)"
@@ -50,10 +47,8 @@ _PUT = (
     " expires = excluded.expires, adler = excluded.adler, hash = excluded.hash"
 )
 
-_SCHEMA_FILES = migrations.schema_files(SCHEMA_FOLDER)
-
 Pause = Callable[[], object]
-StoredRow = tuple[bytes, bytes, int, int, int, bytes]
+StoredRow = tuple[bytes, bytes, int, int, int, bytes]  # key, value, revision, expires, adler, hash
 
 
 class DamagedStateFile(Exception):
@@ -61,16 +56,18 @@ class DamagedStateFile(Exception):
 
 
 def no_pause() -> None:
-    """For whoever has the thread for himself."""
+    """The pause of a caller that does not share its thread."""
 
 
-class StateDatabase:
-    """One open state file. Methods raise `StorageError`; after one of them it must not be used again.
+class StateDatabase(SqliteDatabase):
+    """One open state file.
 
-    `checkpoint` is what the file holds, None before the first one; `adlers` the sum of its rows' `adler`;
-    `wal_bytes` are the frames not yet in the file. `shared` lets other connections read; without it, this is
-    the only one (on a disk without shared memory). `untouched`: to be read, and left as it is. A new file
-    gets the schema of `machine_version`.
+    `checkpoint` is what the file holds, None before the first one; `adlers` is the sum of the column `adler`
+    of its rows. With `shared`, other connections may read; without it this is the only one, for a disk
+    without shared memory. With `read_only`, the file and its WAL are left as they are. A new file gets the
+    schema of `machine_version`.
+
+    Raises `DamagedStateFile` beside the errors of `SqliteDatabase`.
     """
 
     def __init__(
@@ -80,57 +77,53 @@ class StateDatabase:
         vfs: str = "",
         shared: bool = True,
         wal_bytes_max: int,
-        untouched: bool = False,
+        read_only: bool = False,
         machine_version: int = 1,
     ) -> None:
-        self.place = place
-        self._shared = shared
-        self._vfs = vfs
+        connection = (
+            open_to_read(place)
+            if read_only
+            else open_connection(place, vfs=vfs, wal_bytes_max=wal_bytes_max, shared=shared, spill=True)
+        )
         try:
-            self.connection = (
-                open_to_read(place)
-                if untouched
-                else open_database(place, vfs=vfs, wal_bytes_max=wal_bytes_max, shared=shared, spill=True)
-            )
+            super().__init__(place, connection)
+            if not read_only:
+                self.keep_wal_on_close()
+                self._create(machine_version)
+            migrations.check(connection, _MIGRATIONS, STATE_APPLICATION_ID)
+            held = header.read(connection)
         except apsw.Error as error:
-            raise explain(place, error) from error
-        try:
-            if not untouched:
-                self._prepare(machine_version)
-            migrations.check(self.connection, _SCHEMA_FILES, STATE_APPLICATION_ID)
-            self._begin()
-        except apsw.Error as error:
-            self.abandon()
+            connection.close(True)
             raise explain(place, error) from error
         except DamagedRow as error:
-            self.abandon()
+            connection.close(True)
             raise DamagedStateFile(str(error)) from error
         except BaseException:
-            self.abandon()
+            connection.close(True)
             raise
-
-    def _prepare(self, machine_version: int) -> None:
-        # A close of the last connection would checkpoint and swallow its errors; ours are explicit.
-        self.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-        if single(self.connection, "SELECT count(*) FROM sqlite_schema") == 0:
-            migrations.create(self.connection, _SCHEMA_FILES[:1], lambda _: None, STATE_APPLICATION_ID)
-            with self.connection:
-                self.migrate(machine_version)
-
-    def _begin(self) -> None:
-        held = header.read(self.connection)
         self.checkpoint: Checkpoint | None = None if held is None else held[0]
         self.adlers = 0 if held is None else held[1]
-        self.wal_bytes = 0
-        self.free_bytes = 0
-        self.connection.set_wal_hook(self._wal_grew)
-        self._cursor = self.connection.cursor()
-        self._count_free()
+
+    def _create(self, machine_version: int) -> None:
+        if single(self.connection, "SELECT count(*) FROM sqlite_schema") == 0:
+            migrations.create(self.connection, _MIGRATIONS[:1], STATE_APPLICATION_ID)
+            with self.connection:
+                self._migrate(machine_version)
+
+    def _migrate(self, machine_version: int) -> None:
+        """Bring the file to the schema of `machine_version`, inside a transaction."""
+        for migration in _MIGRATIONS[self._schema :]:
+            if machine_version >= MACHINE_VERSIONS[migration.version - 1]:
+                migrations.apply(self.connection, migration)
+
+    @property
+    def _schema(self) -> int:
+        return int(single(self.connection, "PRAGMA user_version"))
 
     def write(self, capture: Capture, pause: Pause = no_pause) -> bool:
-        """Bring the file to `capture`, durably; false when the disk is full, and then nothing changed.
+        """Bring the file to `capture`, durably; False when the disk is full, and then nothing changed.
 
-        The records of `capture` are let go of piece by piece: they would take memory beside those that
+        Records of `capture` are released as they are written: kept, they would take memory beside those that
         overwrite them meanwhile. `pause` is called between the pieces; what it raises rolls the work back.
         """
         if self.checkpoint is not None and capture.base.index < self.checkpoint.base.index:
@@ -138,43 +131,23 @@ class StateDatabase:
             raise OutOfOrder(f"{self.place}: a checkpoint at {capture.base.index} was to follow {before}")
         totals = Totals(self.checkpoint, self.adlers)
         try:
-            self._cursor.execute("BEGIN IMMEDIATE")
-            self.migrate(capture.machine_version)
-            for piece in _pieces(capture.changes, pause):
-                self._replace(capture.changes, piece, totals)
-                capture.changes.update(dict.fromkeys(piece))
-                pause()
-            checkpoint = totals.checkpoint(capture.base, capture.revision, capture.machine_version)
-            header.write(self.connection, checkpoint, totals.adlers)
-            self._cursor.execute("COMMIT")
-        except apsw.Error as error:
-            if not is_full(error):
-                raise explain(self.place, error) from error
-            self.roll_back()
+            with self.transaction():
+                self._migrate(capture.machine_version)
+                for piece in _pieces(capture.changes, pause):
+                    self._replace(capture.changes, piece, totals)
+                    capture.changes.update(dict.fromkeys(piece))
+                    pause()
+                checkpoint = totals.checkpoint(capture.base, capture.revision, capture.machine_version)
+                header.write(self.connection, checkpoint, totals.adlers)
+        except NoSpace:
             return False
-        except BaseException:
-            self.roll_back()
-            raise
         self.checkpoint, self.adlers = checkpoint, totals.adlers
-        self._count_free()
+        self.count_free_pages()
         return True
-
-    @property
-    def _schema(self) -> int:
-        return int(single(self.connection, "PRAGMA user_version"))
-
-    def migrate(self, machine_version: int) -> None:
-        """Bring the file to the schema of `machine_version`, inside a transaction.
-
-        Not before that version is in force: until then an older kraft must be able to open the file.
-        """
-        for file in _SCHEMA_FILES[self._schema :]:
-            if machine_version >= MACHINE_VERSIONS[file.version - 1]:
-                migrations.apply(self.connection, file)
 
     def _replace(self, changes: dict[bytes, Record | None], piece: list[bytes], totals: Totals) -> None:
         if totals.keys:
-            old = self._cursor.execute(_OLD % _marks("?", len(piece)), piece).fetchone()
+            old = self.cursor.execute(_OLD % _marks("?", len(piece)), piece).fetchone()
             if old is not None and old[0]:
                 totals.take(*old)
         puts: list[StoredRow] = []
@@ -186,40 +159,47 @@ class StateDatabase:
             else:
                 puts.append(stored_row(key, record.value, record.revision, record.expires))
         if gone:
-            self._cursor.execute(_DELETE % _marks("?", len(gone)), gone)
-        self.put(puts, totals)
+            self.cursor.execute(_DELETE % _marks("?", len(gone)), gone)
+        self._put(puts, totals)
 
-    def put(self, rows: list[StoredRow], totals: Totals) -> None:
-        """Insert or replace rows, inside a transaction, and count them as added."""
+    def _put(self, rows: list[StoredRow], totals: Totals) -> None:
         for key, value, _, _, adler, hash_ in rows:
             totals.add(len(key) + len(value), hash_, adler)
         if rows:
             values = [column for row in rows for column in row]
-            self._cursor.execute(_PUT % _marks("(?,?,?,?,?,?)", len(rows)), values)
+            self.cursor.execute(_PUT % _marks("(?,?,?,?,?,?)", len(rows)), values)
 
-    def roll_back(self) -> None:
-        """Undo a transaction that failed; SQLite may have done so already."""
+    def append(self, rows: list[StoredRow], totals: Totals) -> None:
+        """Insert new rows and count them. Raises `NoSpace`, and then `totals` is wrong."""
+        with self.transaction():
+            for at in range(0, len(rows), PIECE_KEYS):
+                self._put(rows[at : at + PIECE_KEYS], totals)
+
+    def seal(self, checkpoint: Checkpoint, adlers: int) -> bool:
+        """Say that the appended rows are `checkpoint`, durably; False when the disk is full."""
         try:
-            if self.connection.in_transaction:
-                self._cursor.execute("ROLLBACK")
-        except apsw.Error as error:
-            raise DiskFailed(f"{self.place}: rollback failed: {error}") from error
+            with self.transaction():
+                header.write(self.connection, checkpoint, adlers)
+        except NoSpace:
+            return False
+        self.checkpoint, self.adlers = checkpoint, adlers
+        return self.checkpoint_wal()
 
     def load(self) -> Keyspace:
         """All keys in memory, verified. Raises `DamagedStateFile` when they are not what the file says.
 
-        What is verified: every row by its Adler-32, as their sum, which is as good as one by one and needs
-        no column to be read; and their number. The hashes are not computed anew: that would cost more than
-        all the rest. A damaged one is found by the comparison of replicas.
+        Every row is verified by its Adler-32, and their number. The sum over all rows is as good as one by
+        one, and needs no column to be read. The hashes are not computed anew, which would cost more than all
+        the rest; a damaged hash is found when replicas are compared.
         """
         keyspace = Keyspace()
         keys, size = (0, 0) if self.checkpoint is None else (self.checkpoint.keys, self.checkpoint.size)
         collecting = gc.isenabled()
-        gc.disable()  # nothing of what is made here is garbage, and looking for it would double the time
+        gc.disable()  # nothing that is made here is garbage, and looking for it would double the time
         try:
             rows = self.connection.execute(_ROWS if self._schema == 1 else _STRINGS)
             adlers = keyspace.load(rows, size)
-        except (apsw.Error, TypeError, ValueError) as error:  # a column may not even have its type
+        except (apsw.Error, TypeError, ValueError) as error:  # even the type of a column may be damaged
             raise DamagedStateFile(f"SQLite cannot read it ({error})") from error
         finally:
             if collecting:
@@ -228,77 +208,37 @@ class StateDatabase:
             raise DamagedStateFile("its rows are not those that it was left with")
         return keyspace
 
-    def flush(self) -> bool:
-        """Copy the WAL into the file and sync; false when the disk is full.
+    def checkpoint_wal(self) -> bool:
+        """Also gives back the space of a WAL that holds no frames any more.
 
-        Frames that a reader still needs stay, and go with a later call.
+        Frames that a reader still needs stay, and are copied by a later call.
         """
-        try:
-            mode = apsw.SQLITE_CHECKPOINT_PASSIVE
-            frames, copied = self.connection.wal_checkpoint(mode=mode)
-            if frames == copied and frames > 0:
-                self._cut_wal()
-                frames = 0
-        except apsw.Error as error:
-            if not is_full(error):
-                raise explain(self.place, error) from error
+        if not super().checkpoint_wal():
             return False
-        self.wal_bytes = (frames - copied) * FRAME_BYTES if frames > copied else 0
-        self._count_free()
-        return True
-
-    def _cut_wal(self) -> None:
-        """All of it is in the file; readers that are still there keep its length, no more."""
+        if self.wal_bytes:
+            return True
         try:
             self.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         except apsw.BusyError:
-            return
-
-    def vacuum(self, pages: int) -> bool:
-        """Give back up to `pages` free pages; whether there were any and there was space to do it in."""
-        before = self.free_bytes
-        try:
-            list(self._cursor.execute(f"PRAGMA incremental_vacuum({pages})"))
+            return True  # readers hold on to its length
         except apsw.Error as error:
             if not is_full(error):
                 raise explain(self.place, error) from error
-            self.roll_back()
             return False
-        self._count_free()
-        return self.free_bytes < before
-
-    def close(self) -> None:
-        """Copy what is in the WAL and let go of the file; where the disk is full the WAL stays beside it."""
-        try:
-            if self.flush() and not self.wal_bytes:
-                self.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
-            self.connection.close()
-        except apsw.Error as error:
-            raise explain(self.place, error) from error
-
-    def abandon(self) -> None:
-        """Let go of the file as it is."""
-        self.connection.close(True)
-
-    def _count_free(self) -> None:
-        self.free_bytes = int(single(self.connection, "PRAGMA freelist_count")) * PAGE_BYTES
-
-    def _wal_grew(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
-        self.wal_bytes = pages * FRAME_BYTES
-        return apsw.SQLITE_OK
+        return True
 
 
 def stored_row(key: bytes, value: bytes, revision: int, expires: int) -> StoredRow:
-    """The columns of a row."""
-    check = row_sum(key, value, revision, expires)
-    return key, value, revision, expires, check, record_hash(key, value, revision, expires)
+    """The columns of a string's row."""
+    adler = row_sum(key, value, revision, expires)
+    return key, value, revision, expires, adler, record_hash(key, value, revision, expires)
 
 
 def _pieces(changes: dict[bytes, Record | None], pause: Pause) -> Iterator[list[bytes]]:
     """The keys in their order, in pieces bounded in number and in bytes of values.
 
-    Sorted in short runs that are then merged: one sort of a million keys would hold Python's lock for a
-    second. What it costs in memory is eight bytes a key.
+    They are sorted in short runs that are then merged: one sort of a million keys would hold Python's lock
+    for a second. The runs take eight bytes of memory a key.
     """
     runs = []
     keys = iter(changes)

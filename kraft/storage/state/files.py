@@ -1,14 +1,19 @@
-"""`StateFiles`: the state files of one node's groups; synchronous, for `Store`'s threads or a simulator.
+"""`StateFiles`: the state files of one node's groups, synchronous, for storage's threads or a simulator.
 
-`state-G-N.db` is the file of group G while the group's row in `log.db` says N. A new file, the group's first
-one or a received snapshot, is complete and durable before a commit points to it; what no row points to is
-removed at the next start. So at every moment of a crash exactly one file counts.
+`state-G-N.db` is the file of group G while the group's row in `log.db` names N. A new file, the group's first
+one or a received snapshot, is complete and durable before a commit names it, and a file that no row names is
+removed at the next start. So at every moment of a crash exactly one file is in force.
+
+    first checkpoint   write state-0-1.db, sync, sync directory | row: state 1
+    later checkpoints  one transaction in state-0-1.db
+    snapshot           write state-0-2.db, sync, sync directory | row: state 2 and base | remove state-0-1.db
 """
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from threading import Lock
+from typing import Protocol
 
 from kraft.kv.checkpoint import Capture, Checkpoint
 from kraft.kv.keyspace import Keyspace
@@ -20,22 +25,31 @@ from kraft.storage.errors import (
     DirectoryUnusable,
     NewerVersion,
     NoSpace,
+    StorageError,
     UnknownVersion,
 )
-from kraft.storage.log.replicas import Replica
-from kraft.storage.ports import Directory, Settings
+from kraft.storage.log.replicas import ReplicaRow
+from kraft.storage.ports import Directory, StorageSettings
+from kraft.storage.sqlite import PAGE_BYTES
 from kraft.storage.state.database import DamagedStateFile, Pause, StateDatabase, no_pause
-from kraft.storage.state.receiver import StateReceiver, begin
+from kraft.storage.state.receiver import StateReceiver
 from kraft.storage.state.view import StateView, copied_view, pinned_view
 
 _FILE_NAME = re.compile(r"state-([0-9]+)-([0-9]+)\.db(-wal|-shm|-journal)?")
 _COMPANIONS = ("-wal", "-shm", "-journal")
 
-Point = Callable[[int, int], bool]  # (group, number): durably name a group's first file; false: disk full
+
+class FirstStateNames(Protocol):
+    """The log database, or the thread around it: it knows which state file is a group's."""
+
+    def name_first_state(self, group: int, number: int) -> bool:
+        """Make `number` the group's first state file, durably; False when the disk is full, or when the group
+        has a state file by now.
+        """
 
 
 def file_names(group: int, number: int) -> tuple[str, ...]:
-    """The file's name, and those of its companions."""
+    """The name of a state file, and those of its companions."""
     name = f"state-{group}-{number}.db"
     return (name, *(name + suffix for suffix in _COMPANIONS))
 
@@ -43,32 +57,33 @@ def file_names(group: int, number: int) -> tuple[str, ...]:
 class StateFiles:
     """All state files of a directory, opened and loaded. Methods raise `StorageError`.
 
-    `loaded` is what the log held, with the checkpoints. `write`, `switch` and `tidy` are for one thread,
-    `open_view` and `begin` may run in another one. Without `shared` there is one connection a file, for a
-    disk without shared memory, and all of it is for one thread. `untouched`: to be loaded, and left as it is.
+    `loaded` is what the log held, with the checkpoints. `write`, `switch` and `tidy` are for one thread;
+    `open_view`, `receive` and `discard` may run on another one. Without `shared` each file has one
+    connection, for a disk without shared memory, and everything is for one thread. With `read_only` all files
+    are left as they are.
     """
 
     def __init__(
         self,
         directory: Directory,
         loaded: Loaded,
-        replicas: Callable[[int], Replica],
+        replicas: Callable[[int], ReplicaRow],
         *,
-        settings: Settings,
+        settings: StorageSettings,
         vfs: str = "",
         shared: bool = True,
-        untouched: bool = False,
+        read_only: bool = False,
     ) -> None:
         self._directory = directory
         self._settings = settings
-        self._untouched = untouched
+        self._read_only = read_only
         self._vfs = vfs
         self._shared = shared
         self._lock = Lock()  # guards which file is a group's, not what is done to it
         self._numbers: dict[int, int] = {}
         self._newest: dict[int, int] = {}  # the highest number given to a file of the group
         self._databases: dict[int, StateDatabase] = {}
-        self._switching: dict[int, int] = {}  # committed, and not taken up for want of space
+        self._switching: dict[int, int] = {}  # committed, and not opened for want of space
         self._receiving: dict[int, StateReceiver] = {}
         checkpoints: dict[int, tuple[Checkpoint, Keyspace]] = {}
         try:
@@ -86,8 +101,8 @@ class StateFiles:
         self.loaded = replace(loaded, checkpoints=checkpoints, groups=_raised(loaded.groups, checkpoints))
 
     def _remove_orphans(self, numbers: Mapping[int, int]) -> None:
-        """What no row points to goes; but nothing of a group whose own file is missing: it may be the last
-        copy of its data that there is.
+        """Remove files that no row names, but none of a group whose own file is missing: one of them may be
+        the last copy of its data.
         """
         names = set(self._directory.names())
         for name in sorted(names):
@@ -98,8 +113,10 @@ class StateFiles:
             if number != int(match[2]) and (not number or file_names(group, number)[0] in names):
                 self._remove((name,))
 
-    def _load(self, group: int, restored: Restored, replica: Replica) -> tuple[Checkpoint, Keyspace] | None:
-        """The group's file, verified; None when there is none and the log holds everything."""
+    def _load(
+        self, group: int, restored: Restored, replica: ReplicaRow
+    ) -> tuple[Checkpoint, Keyspace] | None:
+        """The content of the group's file, verified; None when there is none and the log holds everything."""
         names = file_names(group, replica.state)
         place = self._directory.path(names[0])
         whole = replica.base.index == 0  # the log alone holds everything
@@ -112,7 +129,7 @@ class StateFiles:
         try:
             database = self._open(place)
         except NewerVersion:
-            raise  # what is in order is neither removed nor called damaged
+            raise  # the file is in order: neither remove it nor call it damaged
         except (DamagedStateFile, DamagedLog, UnknownVersion) as error:
             if not whole:
                 raise DamagedState(place, _without_way_out(error)) from error
@@ -123,7 +140,7 @@ class StateFiles:
             checkpoint = database.checkpoint
             if checkpoint is None:
                 raise DamagedStateFile("it holds no checkpoint")
-            if wrong := _beside(checkpoint, restored):
+            if wrong := _mismatch(checkpoint, restored):
                 raise DamagedState(place, wrong)
         except DamagedStateFile as error:
             database.abandon()
@@ -143,16 +160,16 @@ class StateFiles:
             vfs=self._vfs,
             shared=self._shared,
             wal_bytes_max=self._settings.wal_bytes_max,
-            untouched=self._untouched,
+            read_only=self._read_only,
         )
 
     def _remove(self, names: tuple[str, ...]) -> None:
-        if not self._untouched:
+        if not self._read_only:
             for name in reversed(names):
                 self._directory.remove(name)
 
     def checkpoint(self, group: int) -> Checkpoint | None:
-        """What the group's file holds; None when there is none."""
+        """The checkpoint in the group's file; None when there is none."""
         database = self._databases.get(group)
         return None if database is None else database.checkpoint
 
@@ -160,42 +177,46 @@ class StateFiles:
         """The number of the group's file, 0 for none."""
         return self._numbers.get(group, 0)
 
-    def write(self, group: int, capture: Capture, point: Point, pause: Pause = no_pause) -> Checkpoint | None:
-        """One checkpoint, durable on return; None when the disk is full, with nothing changed.
+    def write(
+        self, group: int, capture: Capture, names: FirstStateNames, pause: Pause = no_pause
+    ) -> Checkpoint | None:
+        """Write one checkpoint, durable on return; None when the disk is full, with nothing changed.
 
-        The group's first one makes its file and has `point` name it.
+        The group's first one makes its file, and `names` is told to name it.
         """
-        if not self._take_up(group):
+        if not self._finish_switch(group):
             return None
         database = self._databases.get(group)
         if database is None:
-            return self._write_first(group, capture, point, pause)
+            return self._write_first(group, capture, names, pause)
         return database.checkpoint if database.write(capture, pause) else None
 
-    def _write_first(self, group: int, capture: Capture, point: Point, pause: Pause) -> Checkpoint | None:
+    def _write_first(
+        self, group: int, capture: Capture, names: FirstStateNames, pause: Pause
+    ) -> Checkpoint | None:
         number = self._next(group)
-        names = file_names(group, number)
-        self._remove(names)
+        files = file_names(group, number)
+        self._remove(files)
         database = None
         try:
-            database = self._open(self._directory.path(names[0]))
+            database = self._open(self._directory.path(files[0]))
             if database.write(capture, pause):
                 self._directory.sync()
-                if point(group, number):
+                if names.name_first_state(group, number):
                     with self._lock:
                         self._numbers[group], self._databases[group] = number, database
                     return database.checkpoint
         except NoSpace:
             pass
         except OSError as error:
-            raise DirectoryUnusable(f"{self._directory.path(names[0])}: {error}") from error
+            raise DirectoryUnusable(f"{self._directory.path(files[0])}: {error}") from error
         except BaseException:
             if database is not None:
                 database.abandon()
             raise
         if database is not None:
             database.abandon()
-        self._remove(names)
+        self._remove(files)
         return None
 
     def _next(self, group: int) -> int:
@@ -204,15 +225,15 @@ class StateFiles:
             return number
 
     def switch(self, group: int, number: int) -> None:
-        """A commit has made `number` the group's file: take it up, and remove the one before.
+        """A commit has made `number` the group's file: open it, and remove the one before.
 
-        Where the disk has no room even for that, it happens when it has; nothing is written meanwhile.
+        When the disk has no space even for that, it is tried again before the next checkpoint is written.
         """
         self._switching[group] = number
-        self._take_up(group)
+        self._finish_switch(group)
 
-    def _take_up(self, group: int) -> bool:
-        """Finish a switch, if there is one; false when the disk is full."""
+    def _finish_switch(self, group: int) -> bool:
+        """Finish a switch, if there is one; False when the disk is full."""
         number = self._switching.get(group)
         if number is None:
             return True
@@ -239,23 +260,29 @@ class StateFiles:
                 self._remove(file_names(group, before))
         return True
 
-    def begin(self, group: int, checkpoint: Checkpoint) -> StateReceiver | None:
-        """A file for a snapshot that arrives, in the place of one still arriving; None: the disk is full."""
+    def receive(self, group: int, checkpoint: Checkpoint) -> StateReceiver | None:
+        """A file for a snapshot that arrives, replacing one still arriving; None when the disk is full."""
         before = self._receiving.pop(group, None)
         if before is not None and not before.finished:
             before.abandon()
         number = self._next(group)
-        receiver = begin(
-            self._directory,
-            file_names(group, number),
-            number,
-            checkpoint,
-            settings=self._settings,
-            vfs=self._vfs,
-            shared=self._shared,
-        )
-        if receiver is not None:
-            self._receiving[group] = receiver
+        names = file_names(group, number)
+        try:
+            receiver = StateReceiver(
+                self._directory,
+                names,
+                number,
+                checkpoint,
+                settings=self._settings,
+                vfs=self._vfs,
+                shared=self._shared,
+            )
+        except NoSpace:
+            self._remove(names)
+            return None
+        except OSError as error:
+            raise StorageError(f"{self._directory.path(names[0])}: {error}") from error
+        self._receiving[group] = receiver
         return receiver
 
     def open_view(self, group: int) -> StateView | None:
@@ -266,8 +293,8 @@ class StateFiles:
                 return None
             return pinned_view(database.place, vfs=self._vfs) if self._shared else copied_view(database)
 
-    def give_up(self, group: int, receiver: StateReceiver) -> None:
-        """Remove what arrived, unless it is the group's file by now."""
+    def discard(self, group: int, receiver: StateReceiver) -> None:
+        """Remove a received file, unless it is the group's by now."""
         with self._lock:
             if self._receiving.get(group) is receiver:
                 del self._receiving[group]
@@ -275,21 +302,21 @@ class StateFiles:
                 receiver.abandon()
 
     def tidy(self) -> bool:
-        """One bounded step of housekeeping: empty the WALs, give back some free pages. Whether to go on."""
+        """One bounded step of housekeeping: empty WALs, give back some free pages. True if there is more."""
         steps = [self._tidy(database) for database in tuple(self._databases.values())]
         return any(steps)
 
     def _tidy(self, database: StateDatabase) -> bool:
-        if database.wal_bytes and (not database.flush() or database.wal_bytes):
-            return False  # no space, or a reader holds on to it: again when something has changed
-        if database.free_bytes <= self._settings.free_bytes:
+        if database.wal_bytes and (not database.checkpoint_wal() or database.wal_bytes):
+            return False  # no space, or a reader holds on to the WAL: again when something has changed
+        if database.free_pages * PAGE_BYTES <= self._settings.free_bytes:
             return False
-        return database.vacuum(self._settings.vacuum_pages) and database.flush()
+        return database.vacuum(self._settings.vacuum_pages) and database.checkpoint_wal()
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of the groups' files with their WAL, of free pages in them, and of those that arrive."""
+        """Bytes of the groups' files with their WALs, of free pages in them, and of snapshots that arrive."""
         current = sum([self._size(group, number) for group, number in tuple(self._numbers.items())])
-        free = sum([database.free_bytes for database in tuple(self._databases.values())])
+        free = sum([database.free_pages * PAGE_BYTES for database in tuple(self._databases.values())])
         arriving = sum([self._size(group, r.number) for group, r in tuple(self._receiving.items())])
         return {"state": current, "state_free": free, "snapshot": arriving}
 
@@ -297,9 +324,9 @@ class StateFiles:
         return sum([self._directory.size(name) for name in file_names(group, number)[:2]])
 
     def close(self) -> None:
-        """Let go of all files; WALs are emptied where there is space, and unfinished snapshots removed.
+        """Close all files; empty the WALs if there is space, and remove unfinished snapshots.
 
-        A finished one stays: the commit that switches to it may be on its way.
+        A finished snapshot stays: the commit that switches to it may be on its way.
         """
         for receiver in self._receiving.values():
             if not receiver.finished:
@@ -308,9 +335,9 @@ class StateFiles:
             database.close()
 
     def abandon(self) -> None:
-        """Let go of all files as they are."""
+        """Close all files as they are."""
         for receiver in self._receiving.values():
-            receiver.leave()
+            receiver.close()
         for database in self._databases.values():
             database.abandon()
 
@@ -318,7 +345,7 @@ class StateFiles:
 def _raised(
     groups: Mapping[int, Restored], checkpoints: Mapping[int, tuple[Checkpoint, Keyspace]]
 ) -> dict[int, Restored]:
-    """What a checkpoint stands at was committed, whether or not a row of the log says so."""
+    """The index of a checkpoint was committed, whether or not a row of the log says so."""
     return {
         group: replace(restored, commit=max(restored.commit, checkpoints[group][0].base.index))
         if group in checkpoints
@@ -327,8 +354,8 @@ def _raised(
     }
 
 
-def _beside(checkpoint: Checkpoint, restored: Restored) -> str:
-    """Why the checkpoint cannot be of this log; '' when it can."""
+def _mismatch(checkpoint: Checkpoint, restored: Restored) -> str:
+    """Why the checkpoint cannot belong to this log; '' when it can."""
     index, term = checkpoint.base.index, checkpoint.base.term
     if index < restored.base.index:
         return f"it stands at {index}, but the log begins at {restored.first_index}"

@@ -1,11 +1,10 @@
-"""SQL of the one row of a state file that says what the file holds, and the running totals behind it."""
+"""SQL of the one row of a state file that says what the file holds: its table is `image`."""
 
-from copy import copy
 from typing import Any
 
 import apsw
 
-from kraft.kv.checkpoint import Checkpoint, moved_sum
+from kraft.kv.checkpoint import Checkpoint
 from kraft.raft.membership.configuration import Base, decode
 from kraft.storage.rows import seal, select, unseal
 from kraft.storage.sqlite import single
@@ -17,45 +16,6 @@ _COLUMNS = (
 _COLUMNS_2 = _COLUMNS + ", machine_version"
 _INSERT = "INSERT OR REPLACE INTO image (only, %s, checksum) VALUES (1, %s)"
 _SELECT = "SELECT %s, checksum FROM image"
-
-NO_SUM = bytes(16)
-
-
-class Totals:
-    """Of all rows while some of them change: how many, their bytes, their hashes, their Adler-32."""
-
-    __slots__ = ("_added", "_sum", "_taken", "adlers", "keys", "size")
-
-    def __init__(self, checkpoint: Checkpoint | None, adlers: int) -> None:
-        self.keys = 0 if checkpoint is None else checkpoint.keys
-        self.size = 0 if checkpoint is None else checkpoint.size
-        self._sum = NO_SUM if checkpoint is None else checkpoint.sum
-        self.adlers = adlers
-        self._added = 0
-        self._taken = 0
-
-    def copy(self) -> "Totals":
-        """These totals as they are now."""
-        return copy(self)
-
-    def add(self, size: int, hash_: bytes, adler: int) -> None:
-        """One row more, with `size` bytes of key and value."""
-        self.keys += 1
-        self.size += size
-        self.adlers += adler
-        self._added += int.from_bytes(hash_, "big")
-
-    def take(self, keys: int, size: int, hashes: str, adlers: int) -> None:
-        """So many rows less; `hashes` are theirs in hexadecimal digits, one behind the other."""
-        self.keys -= keys
-        self.size -= size
-        self.adlers -= adlers
-        self._taken += sum([int(hashes[at : at + 32], 16) for at in range(0, len(hashes), 32)])
-
-    def checkpoint(self, base: Base, revision: int, machine_version: int) -> Checkpoint:
-        """The checkpoint that the rows are now."""
-        sum_ = moved_sum(self._sum, self._added, self._taken)
-        return Checkpoint(base, revision, self.keys, self.size, sum_, machine_version)
 
 
 def write(connection: apsw.Connection, checkpoint: Checkpoint, adlers: int) -> None:

@@ -1,25 +1,24 @@
 """A state file that arrives in pieces: written aside, compared with what was promised, verified, loaded.
 
-Nothing points to the file until a commit switches to it, so a crash leaves an orphan that the next start
-removes, and pieces need no sync of their own: only SQLite's checkpoints sync, which keeps the WAL short and
-the disk evenly busy. What arrives comes from the network and is checked like it.
+Nothing names the file until a commit switches to it, so a crash leaves an orphan that the next start removes,
+and pieces need no sync of their own: only SQLite's checkpoints of the WAL sync, which keep the WAL short and
+the disk evenly busy. The pieces come from the network and are checked like anything from there.
 """
 
 from typing import Annotated
 
-import apsw
 import msgspec
 
 from kraft.kv.checkpoint import Checkpoint
 from kraft.node.values import Received
-from kraft.storage.errors import NoSpace, StorageError
-from kraft.storage.ports import Directory, Settings
-from kraft.storage.sqlite import explain, is_full, set_pragma
-from kraft.storage.state import header
-from kraft.storage.state.database import PIECE_KEYS, DamagedStateFile, StateDatabase, stored_row
-from kraft.storage.state.header import Totals
+from kraft.storage.errors import NoSpace
+from kraft.storage.ports import Directory, StorageSettings
+from kraft.storage.sqlite import set_pragma
+from kraft.storage.state.database import DamagedStateFile, StateDatabase, stored_row
+from kraft.storage.state.totals import Totals
 
 DISK_FULL = "the disk is full"
+GIVEN_UP = "the file was given up"
 INT64_MAX = (1 << 63) - 1
 
 _Number = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
@@ -28,9 +27,10 @@ _decode = msgspec.msgpack.Decoder(list[_Row]).decode
 
 
 class StateReceiver:
-    """The file with this number, to hold `checkpoint`; `finished` when it does, durably.
+    """The state file `number` of a group, to hold `checkpoint`; `finished` when it does, durably.
 
-    Raises `StorageError` when the disk fails.
+    The first of `names` is the file's own, the others are those of its companions. Methods raise
+    `StorageError` when the disk fails; the constructor also `NoSpace`, and `OSError`.
     """
 
     def __init__(
@@ -40,14 +40,14 @@ class StateReceiver:
         number: int,
         checkpoint: Checkpoint,
         *,
-        settings: Settings,
+        settings: StorageSettings,
         vfs: str,
         shared: bool,
     ) -> None:
         self._directory = directory
-        self._names = names  # the file's own, then those of its companions
+        self._names = names
         self.number = number
-        self._checkpoint = checkpoint
+        self._promised = checkpoint
         self._wal_bytes = settings.wal_bytes
         self._totals = Totals(None, 0)
         self._last: bytes | None = None
@@ -63,9 +63,9 @@ class StateReceiver:
         set_pragma(self._database.connection, "synchronous", "NORMAL", 1)
 
     def write(self, data: bytes) -> str:
-        """Add rows, behind all before them; '' or what is wrong, and then none of them is in the file."""
+        """Add rows, after all before them; '' or what is wrong, and then none of them is in the file."""
         if self._database is None:
-            return "the file was given up"
+            return GIVEN_UP
         try:
             rows = _decode(data)
         except msgspec.DecodeError as error:
@@ -74,8 +74,8 @@ class StateReceiver:
             return wrong
         if not self._insert(self._database, rows):
             return DISK_FULL
-        if self._database.wal_bytes > self._wal_bytes and not self._database.flush():
-            return ""  # the rows are in the WAL; where there is no space, the next ones will say so
+        if self._database.wal_bytes > self._wal_bytes and not self._database.checkpoint_wal():
+            return ""  # the rows are in the WAL; if there is no space, the next rows will not find any
         return ""
 
     def _out_of_place(self, rows: list[_Row]) -> str:
@@ -84,29 +84,21 @@ class StateReceiver:
         for key, value, revision, _ in rows:
             if last is not None and key <= last:
                 return "rows out of order"
-            if revision > self._checkpoint.revision:
-                return f"a revision above {self._checkpoint.revision}"
+            if revision > self._promised.revision:
+                return f"a revision above {self._promised.revision}"
             last = key
             size += len(key) + len(value)
-        if (
-            self._totals.keys + len(rows) > self._checkpoint.keys
-            or self._totals.size + size > self._checkpoint.size
-        ):
+        keys = self._totals.keys + len(rows)
+        if keys > self._promised.keys or self._totals.size + size > self._promised.size:
             return "more rows than were promised"
         return ""
 
     def _insert(self, database: StateDatabase, rows: list[_Row]) -> bool:
         kept = self._totals.copy()
         try:
-            database.connection.execute("BEGIN IMMEDIATE")
-            for at in range(0, len(rows), PIECE_KEYS):
-                database.put([stored_row(*row) for row in rows[at : at + PIECE_KEYS]], self._totals)
-            database.connection.execute("COMMIT")
-        except apsw.Error as error:
-            if not is_full(error):
-                raise explain(database.place, error) from error
+            database.append([stored_row(*row) for row in rows], self._totals)
+        except NoSpace:
             self._totals = kept
-            database.roll_back()
             return False
         if rows:
             self._last = rows[-1][0]
@@ -114,15 +106,15 @@ class StateReceiver:
 
     def finish(self) -> Received | str:
         """Compare with what was promised, make it durable, load it; a text says what is wrong."""
-        database, promised = self._database, self._checkpoint
+        database, promised = self._database, self._promised
         if database is None:
-            return "the file was given up"
+            return GIVEN_UP
         found = self._totals.checkpoint(promised.base, promised.revision, promised.machine_version)
         if found != promised:
             return "the rows are not those that were promised"
         try:
             set_pragma(database.connection, "synchronous", "FULL", 2)
-            if not self._seal(database):
+            if not database.seal(promised, self._totals.adlers):
                 return DISK_FULL
             keyspace = database.load()
             database.close()
@@ -134,24 +126,13 @@ class StateReceiver:
         self._directory.sync()
         return Received(self.number, promised, keyspace)
 
-    def _seal(self, database: StateDatabase) -> bool:
-        try:
-            with database.connection:
-                header.write(database.connection, self._checkpoint, self._totals.adlers)
-        except apsw.Error as error:
-            if not is_full(error):
-                raise explain(database.place, error) from error
-            return False
-        database.checkpoint, database.adlers = self._checkpoint, self._totals.adlers
-        return database.flush()
-
     def abandon(self) -> None:
-        """Remove the file, also when it was finished and is not in use."""
-        self.leave()
+        """Close and remove the file, also when it is finished and not in use."""
+        self.close()
         self._remove()
 
-    def leave(self) -> None:
-        """Let go of the file as it is."""
+    def close(self) -> None:
+        """Close the file as it is."""
         if self._database is not None:
             self._database.abandon()
             self._database = None
@@ -159,24 +140,3 @@ class StateReceiver:
     def _remove(self) -> None:
         for name in reversed(self._names):
             self._directory.remove(name)
-
-
-def begin(
-    directory: Directory,
-    names: tuple[str, ...],
-    number: int,
-    checkpoint: Checkpoint,
-    *,
-    settings: Settings,
-    vfs: str,
-    shared: bool,
-) -> StateReceiver | None:
-    """A new file; None when the disk is full."""
-    try:
-        return StateReceiver(directory, names, number, checkpoint, settings=settings, vfs=vfs, shared=shared)
-    except NoSpace:
-        for name in reversed(names):
-            directory.remove(name)
-        return None
-    except OSError as error:
-        raise StorageError(f"{directory.path(names[0])}: {error}") from error

@@ -1,93 +1,84 @@
-"""The thread of snapshots on their way: it reads pinned views for peers, and writes what peers send.
+"""The snapshot thread: it reads pinned views for peers, and writes what peers send.
 
-Views have their own connections, so a checkpoint under way does not hold them up. All receivers that start
+Views have connections of their own, so a checkpoint under way does not hold them up. All receivers that start
 from the same checkpoint share one view.
 """
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 from kraft.kv.checkpoint import Checkpoint
 from kraft.node.values import Received, Rows
-from kraft.storage.ports import StorageObserver
+from kraft.storage.reactor_thread import ReactorThread
+from kraft.storage.state.checkpoint_thread import CheckpointThread
 from kraft.storage.state.files import StateFiles
 from kraft.storage.state.receiver import DISK_FULL, StateReceiver
 from kraft.storage.state.view import StateView
 from kraft.storage.worker import Worker
 
-CallInReactor = Callable[..., object]
-
 
 class SnapshotThread:
-    """For the reactor's thread. `released` is called, on this class' own one, when a view has gone."""
+    """Opens and begins snapshots; its public methods are for the reactor's thread."""
 
-    def __init__(
-        self,
-        files: StateFiles,
-        released: Callable[[], None],
-        call_in_reactor: CallInReactor,
-        fail: Callable[[str], None],
-        observer: StorageObserver,
+    def __init__(self, files: StateFiles, checkpoints: CheckpointThread, reactor: ReactorThread) -> None:
+        self.files = files
+        self.reactor = reactor
+        self.worker = Worker("kraft-snapshots", reactor)
+        self._checkpoints = checkpoints
+        self._newest: dict[int, _SharedView] = {}  # of the thread: by group
+        self._open: set[_SharedView] = set()  # of the thread
+
+    def open(self, group: int, done: "Callable[[OpenSnapshot | None], None]") -> None:
+        """Pin the group's last checkpoint; None when there is none."""
+        self.worker.do(lambda: self._open_view(group, done))
+
+    def receive(
+        self, group: int, checkpoint: Checkpoint, done: "Callable[[IncomingSnapshot | None], None]"
     ) -> None:
-        self._files = files
-        self._released = released
-        self._call_in_reactor = call_in_reactor
-        self._observer = observer
-        self._worker = Worker("kraft-snapshots", fail)
-        self._shared: dict[int, _Shared] = {}  # of the thread: the newest view of each group
-        self._open: set[_Shared] = set()  # of the thread
-
-    def open(self, group: int, done: Callable[[Any], None]) -> None:
-        """See `host.ports.Disk.open_snapshot`."""
-        self._worker.do(lambda: self._open_view(group, done))
-
-    def begin(self, group: int, checkpoint: Checkpoint, done: Callable[[Any], None]) -> None:
-        """See `host.ports.Disk.receive_snapshot`."""
-        self._worker.do(lambda: self._begin(group, checkpoint, done))
+        """Begin a state file for `checkpoint`, which a peer sends; None when the disk is full."""
+        self.worker.do(lambda: self._begin(group, checkpoint, done))
 
     def stop(self) -> None:
-        """Let go of all views. Waits for the thread."""
-        self._worker.do(self._close_all)
-        self._worker.stop()
+        """Close all views. Waits for the thread."""
+        self.worker.do(self._close_all)
+        self.worker.stop()
 
     @property
     def waiting(self) -> int:
         """Calls that the thread has not begun."""
-        return self._worker.waiting
+        return self.worker.waiting
 
     # The thread itself.
 
-    def _open_view(self, group: int, done: Callable[[Any], None]) -> None:
-        shared = self._shared.get(group)
-        if shared is None or not shared.users or shared.view.checkpoint != self._files.checkpoint(group):
-            view = self._files.open_view(group)
+    def _open_view(self, group: int, done: "Callable[[OpenSnapshot | None], None]") -> None:
+        shared = self._newest.get(group)
+        if shared is None or not shared.users or shared.view.checkpoint != self.files.checkpoint(group):
+            view = self.files.open_view(group)
             if view is None:
-                self._call_in_reactor(done, None)
+                self.reactor.run(done, None)
                 return
-            shared = self._shared[group] = _Shared(view)
+            shared = self._newest[group] = _SharedView(view)
             self._open.add(shared)
         shared.users += 1
-        handle = OpenSnapshot(shared, self._worker, self._let_go, self._call_in_reactor)
-        self._call_in_reactor(done, handle)
+        self.reactor.run(done, OpenSnapshot(self, shared))
 
-    def _let_go(self, shared: "_Shared") -> None:
+    def release(self, shared: "_SharedView") -> None:
+        """One user of a view less, on the thread: the last one closes it."""
         shared.users -= 1
         if not shared.users and shared in self._open:
             self._open.remove(shared)
             shared.view.close()
-            self._released()
+            self._checkpoints.tidy()  # a reader less: the WAL may be emptied
 
-    def _begin(self, group: int, checkpoint: Checkpoint, done: Callable[[Any], None]) -> None:
-        receiver = self._files.begin(group, checkpoint)
+    def _begin(
+        self, group: int, checkpoint: Checkpoint, done: "Callable[[IncomingSnapshot | None], None]"
+    ) -> None:
+        receiver = self.files.receive(group, checkpoint)
         if receiver is None:
-            self._call_in_reactor(self._observer.error, "snapshot")
-            self._call_in_reactor(done, None)
+            self.reactor.run(self.reactor.observer.error, "snapshot")
+            self.reactor.run(done, None)
             return
-        arriving = IncomingSnapshot(
-            group, receiver, self._worker, self._files, self._call_in_reactor, self._observer
-        )
-        self._call_in_reactor(done, arriving)
+        self.reactor.run(done, IncomingSnapshot(self, group, receiver))
 
     def _close_all(self) -> None:
         for shared in self._open:
@@ -95,8 +86,8 @@ class SnapshotThread:
         self._open.clear()
 
 
-class _Shared:
-    """A view and how many use it."""
+class _SharedView:
+    """A view, and the number of its users."""
 
     def __init__(self, view: StateView) -> None:
         self.view = view
@@ -104,90 +95,72 @@ class _Shared:
 
 
 class OpenSnapshot:
-    """`host.ports.SnapshotReader`. For the reactor's thread."""
+    """A pinned checkpoint that is sent to a peer: `host.ports.SnapshotReader`. For the reactor's thread."""
 
-    def __init__(
-        self,
-        shared: _Shared,
-        worker: Worker,
-        let_go: Callable[[_Shared], None],
-        call_in_reactor: CallInReactor,
-    ) -> None:
+    def __init__(self, thread: SnapshotThread, shared: _SharedView) -> None:
+        self._thread = thread
         self._shared = shared
-        self._worker = worker
-        self._let_go = let_go
-        self._call_in_reactor = call_in_reactor
         self._closed = False
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """What the view holds."""
+        """The checkpoint that the view shows."""
         return self._shared.view.checkpoint
 
-    def read(self, after: bytes | None, max_bytes: int, done: Callable[[Any], None]) -> None:
-        """See `host.ports.SnapshotReader`; `done` is given `values.Rows`."""
+    def read(self, after: bytes | None, max_bytes: int, done: Callable[[Rows], None]) -> None:
+        """Read rows after the key `after` (None: from the first), about `max_bytes`, at least one if any."""
+        self._thread.worker.do(lambda: self._read(after, max_bytes, done))
 
-        def work() -> None:
-            if not self._closed:
-                rows = self._shared.view.read(after, max_bytes)
-                self._call_in_reactor(self._answer, done, rows)
+    def close(self) -> None:
+        """Unpin it; reads under way are not answered any more."""
+        if not self._closed:
+            self._closed = True
+            self._thread.worker.do(lambda: self._thread.release(self._shared))
 
-        self._worker.do(work)
+    def _read(self, after: bytes | None, max_bytes: int, done: Callable[[Rows], None]) -> None:
+        """On the snapshot thread."""
+        if not self._closed:
+            rows = self._shared.view.read(after, max_bytes)
+            self._thread.reactor.run(self._answer, done, rows)
 
-    def _answer(self, done: Callable[[Any], None], rows: Rows) -> None:
+    def _answer(self, done: Callable[[Rows], None], rows: Rows) -> None:
         if not self._closed:
             done(rows)
 
-    def close(self) -> None:
-        """Let go of it; reads under way are not answered any more."""
-        if not self._closed:
-            self._closed = True
-            self._worker.do(lambda: self._let_go(self._shared))
-
 
 class IncomingSnapshot:
-    """`host.ports.SnapshotWriter`. For the reactor's thread."""
+    """A snapshot that a peer sends: `host.ports.SnapshotWriter`. For the reactor's thread."""
 
-    def __init__(
-        self,
-        group: int,
-        receiver: StateReceiver,
-        worker: Worker,
-        files: StateFiles,
-        call_in_reactor: CallInReactor,
-        observer: StorageObserver,
-    ) -> None:
+    def __init__(self, thread: SnapshotThread, group: int, receiver: StateReceiver) -> None:
+        self._thread = thread
         self._group = group
         self._receiver = receiver
-        self._worker = worker
-        self._files = files
-        self._call_in_reactor = call_in_reactor
-        self._observer = observer
 
     def write(self, data: bytes, done: Callable[[str], None]) -> None:
-        """See `host.ports.SnapshotWriter`."""
+        """Add `Rows.data`; '' when it is in the file, else what is wrong, and then nothing of it is."""
+        self._thread.worker.do(lambda: self._write(data, done))
 
-        def work() -> None:
-            wrong = self._receiver.write(data)
-            if wrong == DISK_FULL:
-                self._call_in_reactor(self._observer.error, "snapshot")
-            self._call_in_reactor(done, wrong)
-
-        self._worker.do(work)
-
-    def finish(self, done: Callable[[Any], None]) -> None:
-        """See `host.ports.SnapshotWriter`; `done` is given `values.Received` or a text."""
-
-        def work() -> None:
-            began = time.perf_counter()
-            received = self._receiver.finish()
-            if isinstance(received, Received):
-                seconds = time.perf_counter() - began
-                self._call_in_reactor(self._observer.checkpoint_loaded, self._group, seconds)
-            self._call_in_reactor(done, received)
-
-        self._worker.do(work)
+    def finish(self, done: Callable[[Received | str], None]) -> None:
+        """Compare with what was promised, make it durable, load it; a text says what is wrong."""
+        self._thread.worker.do(lambda: self._finish(done))
 
     def abandon(self) -> None:
         """Remove the file, unless it is in use."""
-        self._worker.do(lambda: self._files.give_up(self._group, self._receiver))
+        self._thread.worker.do(lambda: self._thread.files.discard(self._group, self._receiver))
+
+    # On the snapshot thread.
+
+    def _write(self, data: bytes, done: Callable[[str], None]) -> None:
+        reactor = self._thread.reactor
+        wrong = self._receiver.write(data)
+        if wrong == DISK_FULL:
+            reactor.run(reactor.observer.error, "snapshot")
+        reactor.run(done, wrong)
+
+    def _finish(self, done: Callable[[Received | str], None]) -> None:
+        reactor = self._thread.reactor
+        began = time.perf_counter()
+        received = self._receiver.finish()
+        if isinstance(received, Received):
+            reactor.run(reactor.observer.checkpoint_loaded, self._group, time.perf_counter() - began)
+        reactor.run(done, received)

@@ -1,7 +1,7 @@
 """A view of a state file that later checkpoints do not change, read in pieces in the order of the keys.
 
 In production it is a connection of its own with one read transaction, which never checkpoints. On a disk
-without shared memory, where a second connection cannot be had, it is a copy in memory.
+without shared memory, where there can be no second connection, it is a copy in memory.
 """
 
 import apsw
@@ -11,14 +11,14 @@ from kraft.kv.checkpoint import Checkpoint
 from kraft.node.values import Rows
 from kraft.storage.errors import DiskFailed
 from kraft.storage.rows import DamagedRow
-from kraft.storage.sqlite import explain
+from kraft.storage.sqlite import explain, open_pinned
 from kraft.storage.state import header
 from kraft.storage.state.database import StateDatabase
 
 ROW_OVERHEAD_BYTES = 16  # of a row in `Rows.data`: an array, two lengths, two numbers
 
 _FIRST = "SELECT key, value, revision, expires FROM record ORDER BY key"
-_BEHIND = "SELECT key, value, revision, expires FROM record WHERE key > ? ORDER BY key"
+_AFTER = "SELECT key, value, revision, expires FROM record WHERE key > ? ORDER BY key"
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -31,12 +31,12 @@ class StateView:
         self.checkpoint = checkpoint
 
     def read(self, after: bytes | None, max_bytes: int) -> Rows:
-        """The rows behind the key `after` (None: from the first), about `max_bytes`, at least one if any."""
+        """The rows after the key `after` (None: from the first), about `max_bytes`, at least one if any."""
         rows: list[tuple[bytes, bytes, int, int]] = []
         size, end = 0, True
         cursor = self._connection.cursor()
         try:
-            found = cursor.execute(_FIRST) if after is None else cursor.execute(_BEHIND, (after,))
+            found = cursor.execute(_FIRST) if after is None else cursor.execute(_AFTER, (after,))
             for row in found:
                 if rows and size + len(row[0]) + len(row[1]) + ROW_OVERHEAD_BYTES > max_bytes:
                     end = False
@@ -50,25 +50,13 @@ class StateView:
         return Rows(_encode(rows), rows[-1][0] if rows else after or b"", end)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Unpin the file."""
         self._connection.close(True)
 
 
 def pinned_view(place: str, *, vfs: str = "") -> StateView | None:
     """A view on a connection of its own; None when the file holds no checkpoint yet."""
-    try:
-        connection = apsw.Connection(place, flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs or None)
-    except apsw.Error as error:
-        raise explain(place, error) from error
-    try:
-        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-        for pragma in ("wal_autocheckpoint=0", "query_only=1", "mmap_size=0", "cell_size_check=1"):
-            list(connection.execute(f"PRAGMA {pragma}"))
-        connection.execute("BEGIN")
-    except apsw.Error as error:
-        connection.close(True)
-        raise explain(place, error) from error
-    return _view(connection, place)
+    return _view(open_pinned(place, vfs=vfs), place)
 
 
 def copied_view(database: StateDatabase) -> StateView | None:
