@@ -28,6 +28,6 @@ class GroupContext:
         To go on could break a promise that was made to a client.
         """
         if isinstance(error, UnknownCommand | UnsupportedVersion):
-            self.fatal(f"stopped, this kraft is too old for its cluster: {error}", outdated=True)
+            self.fatal(f"stopped, this kraft is too old: {error}", outdated=True)
             return
         self.fatal(f"stopped, something impossible happened: {type(error).__name__}: {error}")

@@ -30,10 +30,10 @@ from kraft.kv.commands import (
     SetMany,
     SetRange,
 )
-from kraft.kv.errors import BrokenInvariant, UnsupportedVersion
+from kraft.kv.errors import BrokenInvariant
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.replies import CommandFailure, Reply
-from kraft.kv.versions import MACHINE_VERSION, MACHINE_VERSION_MIN
+from kraft.kv.versions import MACHINE_VERSION_MIN
 from kraft.raft.membership.configuration import Base
 
 EXPIRY_MS_MAX = INT64_MAX  # later expiries are cut to it: 292 million years
@@ -56,15 +56,16 @@ class Machine:
         self.expired = 0
 
     @classmethod
-    def restored(cls, keyspace: Keyspace, stamp: int, revision: int) -> "Machine":
+    def restored(cls, keyspace: Keyspace, stamp: int, revision: int, version: int) -> "Machine":
         """The machine that a checkpoint was taken of."""
         machine = cls()
         machine.keyspace, machine.stamp, machine.revision = keyspace, stamp, revision
+        machine.version = version
         return machine
 
     def capture(self, base: Base) -> Capture:
         """What a checkpoint at `base`, the index just applied, has to write. Costs nothing here and now."""
-        return Capture(base, self.revision, self.keyspace.take_changes())
+        return Capture(base, self.revision, self.keyspace.take_changes(), self.version)
 
     def next_expiry(self) -> int | None:
         """The earliest expiry of a key in Unix milliseconds, None when there is none."""
@@ -94,12 +95,7 @@ class Machine:
         return replies
 
     def raise_version(self, stamp: int, version: int) -> None:
-        """`version` is in force from here on. Raises `UnsupportedVersion` when this program lacks it."""
-        if version > MACHINE_VERSION:
-            raise UnsupportedVersion(
-                f"it supports machine version {MACHINE_VERSION}, but version {version} is in force: "
-                "install a newer kraft"
-            )
+        """Apply a VERSION entry: `version` is in force from here on. The host stops if it lacks it."""
         self.apply(stamp, ())
         self.version = max(self.version, version)
 

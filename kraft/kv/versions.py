@@ -10,5 +10,21 @@ older program never meets a command that it cannot apply. docs/upgrade.md has th
     2         SetRange
 """
 
+from kraft.int64 import parse_int64
+from kraft.kv.errors import UnknownCommand
+
 MACHINE_VERSION_MIN = 1
 MACHINE_VERSION = 2
+
+
+def encode_version(version: int) -> bytes:
+    """The data of a VERSION entry."""
+    return b"%d" % version
+
+
+def decode_version(data: bytes) -> int:
+    """Inverse of `encode_version`. Raises `UnknownCommand`."""
+    version = parse_int64(data)
+    if version is None or version < MACHINE_VERSION_MIN:
+        raise UnknownCommand(f"{data[:20]!r} is no machine version")
+    return version

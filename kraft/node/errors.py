@@ -29,6 +29,10 @@ class TooStale(Refused):
     """The last contact with the leader of the group is too long ago. Argument: the group's id."""
 
 
+class VersionTooLow(Refused):
+    """A command needs a machine version that is not in force; the argument says so, and what to do."""
+
+
 class AdminRefused(Refused):
     """An administrator's command cannot be done now. Argument: the reason, and what to do instead."""
 

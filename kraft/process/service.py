@@ -34,7 +34,7 @@ from kraft.process.signals import on_signal
 from kraft.server.commands.table import NAMES
 from kraft.server.factory import client_factory
 from kraft.server.port import ClientPort
-from kraft.storage.errors import StorageError
+from kraft.storage.errors import NewerVersion, StorageError
 from kraft.storage.store import Store, open_store
 from kraft.telemetry import logs
 from kraft.telemetry.notify import Notifier
@@ -108,6 +108,8 @@ class NodeService(Service):
                 fatal=self._failure.exit,
                 observer=self._telemetry.storage,
             )
+        except NewerVersion as error:
+            self._failure.exit(str(error), outdated=True)
         except StorageError as error:
             raise CannotStart(str(error)) from None
 

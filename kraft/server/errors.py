@@ -16,6 +16,7 @@ from kraft.node.errors import (
     Stopping,
     TooStale,
     Uncertain,
+    VersionTooLow,
 )
 from kraft.resp.values import Error
 
@@ -38,6 +39,7 @@ _OUTCOMES: dict[type[Exception], str] = {
     Busy: "BUSY too many pending writes, try again later",
     DiskFull: "MISCONF Errors writing to the log: {0}",
     TooStale: "MASTERDOWN Last contact with the leader of group {0} is longer ago than reads.max_staleness",
+    VersionTooLow: "ERR {0}",
     AdminRefused: "ERR {0}",
     Stopping: "CLUSTERDOWN This node is shutting down",
     Refused: "CLUSTERDOWN This node does not serve the group",

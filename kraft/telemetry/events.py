@@ -18,6 +18,7 @@ LEVELS: dict[str, str] = {
     "cluster_joined": "info",
     "configuration_changed": "info",
     "learner_promoted": "info",
+    "machine_version_raised": "info",
     "admin_command": "info",
     "role_changed": "info",
     "election_ended": "info",

@@ -31,7 +31,9 @@ class Story:
         requests: Any = SimpleNamespace(proposals=Proposals(), writes=None)
         checkpoints: Any = self
         context: Any = SimpleNamespace(broken=self.errors.append)
-        self.applier = Applier(0, raft, self.state, requests, checkpoints, context, 2 * len(ENTRY))
+        self.raises: list[bool] = []
+        version: Any = SimpleNamespace(applied=lambda *, news: self.raises.append(news))
+        self.applier = Applier(0, raft, self.state, requests, checkpoints, version, context, 2 * len(ENTRY))
 
     def applied(self, entry):
         self.indices.append(entry.index)

@@ -5,7 +5,7 @@ import pytest
 from kraft.host.requests.read_rounds import View
 from kraft.kv.commands import Expire, Expiry, Increment, Put, Set
 from kraft.node.errors import Busy, DiskFull, NoLeader, Refused, Stopping, Uncertain
-from kraft.peerwire.messages import Forward
+from kraft.peerwire.messages import DONE, Forward, ForwardReply
 from kraft.raft.messages import Append
 from tests.simulation.cluster import SimulatedCluster, Tuning
 from tests.simulation.network import Weather
@@ -356,10 +356,13 @@ def test_refusals_are_refusals():
 def test_nonsense_of_a_peer_does_not_stop_the_others(trio):
     """The link that brought it ends; the host still has its turns."""
     leader, follower = trio.leader, trio.followers[0]
+    trio.ask(follower, Put(b"k", b"v"))
+    sent = trio.group(follower).requests.writes._forwarding._forwarded
+    assert trio.run(1.0, lambda: bool(sent))
+    [request] = sent
     with pytest.raises(Exception, match=r"malformed|Invalid|truncated|Expected"):
-        trio.host(leader).received(follower, [(0, Forward(1, 1000, b"\x01\xc1"))])
-    assert trio.nodes[leader].failures == []
-    trio.ask(leader, Put(b"k", b"v"))
+        trio.host(follower).received(leader, [(0, ForwardReply(request, DONE, b"\xc1"))])
+    assert trio.nodes[follower].failures == []
     assert trio.answered()
     assert trio.answers == [["OK"]]
 

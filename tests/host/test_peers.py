@@ -109,11 +109,27 @@ def greeting(id_, supported):
 
 def test_what_a_peer_supports_is_known_while_its_link_is_open(peers):
     """Without one it may be an older program by now."""
-    assert (peers.supported_by("K2"), peers.supported_by("K1")) == (MACHINE_VERSION, 0)
+    k1, k2, _ = MEMBERS
+    assert (peers.supported_by(k2), peers.supported_by(k1)) == (MACHINE_VERSION, 0)
     peers.link_up("K1", greeting("K1", 7))
-    assert peers.supported_by("K1") == 7
+    assert peers.supported_by(k1) == 7
+    assert peers.supported_by(Member("K1", "of another directory", "host:1")) == 0
     peers.link_down("K1")
-    assert peers.supported_by("K1") == 0
+    assert peers.supported_by(k1) == 0
+
+
+def test_what_stands_in_the_way_of_a_version_is_said_by_node(peers):
+    """Those to upgrade, and those that are not there to say what they support."""
+    peers.reconfigured(Configuration.of_voters(MEMBERS))
+    peers.link_up("K1", greeting("K1", 1))
+    assert peers.version_obstacle(2, 1) == (
+        "needs machine version 2, but version 1 is in force: upgrade K1, connect K3"
+    )
+    peers.link_up("K3", greeting("K3", 1))
+    assert peers.version_obstacle(2, 1).endswith("in force: upgrade K1 and K3")
+    peers.link_up("K1", greeting("K1", 2))
+    peers.link_up("K3", greeting("K3", 2))
+    assert peers.version_obstacle(2, 1).endswith("in force: the leader is about to raise it, try again")
 
 
 def test_a_version_in_force_is_announced_and_parts_this_node_from_those_that_lack_it(peers):

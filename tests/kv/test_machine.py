@@ -18,12 +18,15 @@ from kraft.kv.commands import (
     SetMany,
     SetRange,
 )
-from kraft.kv.errors import BrokenInvariant, UnsupportedVersion
+from kraft.kv.errors import BrokenInvariant
+from kraft.kv.keyspace import Keyspace
 from kraft.kv.machine import EXPIRY_MS_MAX, Machine
 from kraft.kv.replies import CommandFailure
 from kraft.kv.versions import MACHINE_VERSION
+from kraft.raft.membership.configuration import NOBODY, Base
 
 NOW = 1_700_000_000_000
+BASE = Base(1, 1, NOW, 1, NOBODY)
 
 
 def machine_with(**values: bytes) -> Machine:
@@ -334,11 +337,10 @@ class TestVersion:
         machine.raise_version(NOW + 5, 2)
         assert b"a" not in machine.keyspace
 
-    def test_a_version_that_this_program_lacks_stops_the_group(self):
-        machine = Machine()
-        with pytest.raises(UnsupportedVersion, match=f"machine version {MACHINE_VERSION}, but version 9"):
-            machine.raise_version(NOW, 9)
-        assert (machine.version, machine.stamp) == (1, 0)
+    def test_a_restored_machine_has_the_version_of_its_checkpoint(self):
+        machine = Machine.restored(Keyspace(), NOW, 7, 2)
+        assert (machine.stamp, machine.revision, machine.version) == (NOW, 7, 2)
+        assert machine.capture(BASE).machine_version == 2
 
 
 class TestTime:

@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING
 
 from kraft.host.group.group import Group
 from kraft.kv.checkpoint import Checkpoint
+from kraft.kv.commands import decode as decode_commands
+from kraft.kv.commands import needed_version
+from kraft.kv.versions import MACHINE_VERSION, decode_version
+from kraft.peerwire.messages import Message, SnapshotOffer
 from kraft.raft.invariants import InvariantChecker, decided
 from kraft.raft.membership.configuration import NOBODY, Configuration, decode
 from kraft.raft.messages import (
@@ -116,6 +120,7 @@ class Checks:
             self._checkers, 0
         )  # the index up to which a majority of platters is known to hold it
         self._configurations = {group: [NOBODY] for group in self._checkers}  # the committed ones
+        self._versions = dict.fromkeys(self._checkers, 1)  # in force, by what is committed
         self._digests: dict[tuple[int, int], tuple[bytes, str]] = {}  # (group, applied) -> digest, first node
         self._checkpoints: dict[
             tuple[int, int], tuple[Checkpoint, str]
@@ -180,9 +185,49 @@ class Checks:
             self._committed_at[group.id].append(self._cluster.world.now)
             if entry.kind == EntryKind.CONFIGURATION:
                 self._configurations[group.id].append(decode(entry.data))
+            self._version_in_force(group.id, entry)
             if entry.kind == EntryKind.COMMANDS:
                 for marked in MARK.findall(entry.data):
                     self._places[group.id].setdefault(marked, []).append(index)
+
+    def _version_in_force(self, group: int, entry: Entry) -> None:
+        """A version is raised when all members support it; a command is of one that is in force."""
+        if entry.kind == EntryKind.VERSION:
+            version = decode_version(entry.data)
+            for member in self.configuration(0).members:
+                node = self._cluster.nodes[member.id]
+                replaced = node.platter.identity.incarnation != member.incarnation
+                able = replaced or node.newest_program >= version
+                demand(able, f"version {version} is raised, and {member.id} never ran a program that has it")
+            self._versions[group] = max(self._versions[group], version)
+            self._cluster.world.counts["version raised"] += 1
+        elif entry.kind == EntryKind.COMMANDS:
+            needed, version = needed_version(decode_commands(entry.data)), self._versions[group]
+            demand(needed <= version, f"a command of version {needed} is logged, and {version} is in force")
+
+    def version(self, group: int) -> int:
+        """The one in force."""
+        return self._versions[group]
+
+    def understood(self, process: "Process", messages: Sequence[tuple[int, Message]]) -> bool:
+        """Whether a process of an older program takes these bytes for messages.
+
+        It knows no entry that raises a version. What it cannot even tell from others must never reach it.
+        """
+        known = process.machine_version
+        if known == MACHINE_VERSION:
+            return True
+        for _, message in messages:
+            for entry in message.entries if isinstance(message, Append) else ():
+                if entry.kind == EntryKind.VERSION:
+                    self._cluster.world.counts["raise refused by an older program"] += 1
+                    return False
+                if entry.kind == EntryKind.COMMANDS:
+                    needed = needed_version(decode_commands(entry.data))
+                    demand(needed <= known, f"{process.id} of version {known} gets a command of {needed}")
+            version = message.machine_version if isinstance(message, SnapshotOffer) else known
+            demand(version <= known, f"{process.id} of version {known} is offered a state of {version}")
+        return True
 
     def _on_its_platter(self, process: "Process", group: Group) -> None:
         """Demand that entries a node considers durable are on its platter, with the same term."""

@@ -24,6 +24,7 @@ from kraft.kv.commands import (
     Put,
     Set,
     SetMany,
+    SetRange,
 )
 from kraft.node.errors import Refused
 from tests.simulation.checks import demand, mark
@@ -187,12 +188,15 @@ class SimulatedClient:
             return "append", b"|" + unique
         if key == PAIR:
             return "set", unique
-        names = ["set", "set", "append", "append", "delete", "take", "set if missing"]
+        names = ["set", "set", "append", "append", "overwrite", "overwrite"]
+        names += ["delete", "take", "set if missing"]
         if key in EXPIRING:
             names += ["set for a while"] * 5
         name = random.choice(names)
         if name in ("delete", "take"):
             return name, None
+        if name == "overwrite":
+            return name, (random.randrange(8), unique)
         return name, unique + (LONG if random.random() < 0.1 else b"")
 
     # -- answers
@@ -271,6 +275,8 @@ def command(question: Question) -> Command:
         return Set(key, argument, condition=Condition.IF_MISSING)
     if name == "append":
         return AppendValue(key, argument)
+    if name == "overwrite":
+        return SetRange(key, *argument)
     if name == "delete":
         return Delete((key,))
     if name == "take":

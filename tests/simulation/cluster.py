@@ -7,8 +7,10 @@ from typing import Any
 from kraft.config import ClientConfig, ClusterConfig, Config, LimitsConfig, NodeConfig, PeerConfig, RaftConfig
 from kraft.config.values import ReadsConfig, SnapshotConfig
 from kraft.host.host import Host
+from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.values import Identity, Loaded
 from kraft.peerwire import codec
+from kraft.peerwire.hello import Hello
 from kraft.storage.errors import StorageError
 from tests.simulation.checks import MAX_STALENESS, Checks, demand, former
 from tests.simulation.disk import Disk
@@ -73,10 +75,12 @@ class Process:
         self.clock = clock
         self.address = node.config.peer.advertise
         self.addresses: dict[str, str] = {}  # peers to keep a link to, with their addresses
+        self._up: dict[str, int] = {}  # the numbers of its links, by peer
         self._network = network
         self._checks = checks
         name = f"{node.id} start {node.starts}"
         dice = node.world.dice(f"{name} disk")
+        self.machine_version = node.machine_version
         self.disk = Disk(node.world, clock, node.medium, dice, node.fatal, node.lose_power)
         observer = Silent(node.world)
         self.host = Host(
@@ -89,6 +93,7 @@ class Process:
             raft_observer=observer,
             fatal=node.fatal,
             groups=node.groups,
+            machine_version=node.machine_version,
         )
         self.ready = False
 
@@ -122,10 +127,23 @@ class Process:
         self._network.close(self.id, peer)
 
     def received(self, peer: str, data: bytes) -> None:
-        self.host.received(peer, codec.decode(data))
+        messages = codec.decode(data)
+        if self._checks.understood(self, messages):
+            self.host.received(peer, messages)
+        else:  # an older program takes such bytes for garbage
+            self._network.close(self.id, peer)
 
-    def link_down(self, peer: str, closed_by_peer: bool) -> None:
-        self.host.link_down(peer, closed_by_peer)
+    def link_up(self, peer: str, number: int, hello: Hello) -> None:
+        """As with real links, a link that is replaced goes down first, even if its end is noticed later."""
+        if peer in self._up:
+            self.host.link_down(peer, False)
+        self._up[peer] = number
+        self.host.link_up(peer, hello)
+
+    def link_down(self, peer: str, number: int, closed_by_peer: bool) -> None:
+        if self._up.get(peer) == number:
+            del self._up[peer]
+            self.host.link_down(peer, closed_by_peer)
 
 
 class SimulatedNode:
@@ -150,12 +168,15 @@ class SimulatedNode:
         self.lost = False  # the node has to be re-admitted
         self.troubled = False  # a disk fault can have ended the process
         self.failures: list[str] = []
+        self.machine_version = MACHINE_VERSION  # of the program that is installed
+        self.too_old = False  # that program ended because of it
         self.wipe()
 
     def wipe(self) -> None:
         """Replace the directory by an empty one. The old one still counts for what it acknowledged."""
         self.directories += 1
         self.damaged = False
+        self.newest_program = 0  # the highest machine version of a program that ran on this directory
         incarnation = f"{self.world.dice(f'{self.id} directory {self.directories}').getrandbits(128):032x}"
         self.platter = Platter(Identity(self.id, incarnation))
         self._cluster.platters[incarnation] = self.platter
@@ -231,12 +252,29 @@ class SimulatedNode:
 
     def fatal(self, reason: str, *, outdated: bool = False) -> None:
         """The process reports that it cannot continue, and ends."""
-        self.failures.append(reason)
-        self.world.counts["process gave up"] += 1
         self.world.note(f"fatal {self.id} {reason}")
         self.world.call_later(0, self.crash)
+        if outdated:
+            demand(self.machine_version < MACHINE_VERSION, f"{self.id} takes itself for too old: {reason}")
+            self.world.counts["program too old"] += 1
+            self.too_old = True
+            self.world.call_later(RESTART_SECONDS, self.upgrade)
+            return
+        self.failures.append(reason)
+        self.world.counts["process gave up"] += 1
         if self.troubled:
             self.world.call_later(RESTART_SECONDS, self._start_again)
+
+    def upgrade(self) -> None:
+        """The newest program is installed, and started where one ran, or should."""
+        self.machine_version = MACHINE_VERSION
+        if self.process is not None and self.process.machine_version == MACHINE_VERSION:
+            return
+        wanted = self.process is not None or self.too_old
+        self.too_old = False
+        self.crash()
+        if wanted:
+            self._start_again()
 
     def lose_power(self) -> None:
         """End the process; it is restarted after a moment."""
@@ -266,6 +304,7 @@ class SimulatedNode:
             self._refused(str(error))
             return
         self.starts += 1
+        self.newest_program = max(self.newest_program, self.machine_version)
         dice = world.dice(f"{self.id} start {self.starts} clock")
         drift, skew = self._cluster.drift, self._cluster.skew_ms
         skew = dice.choice((0, 1, 1)) * dice.uniform(-skew, skew)

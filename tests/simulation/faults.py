@@ -9,10 +9,13 @@ from functools import partial
 from itertools import combinations
 from typing import Any
 
+from kraft.kv.versions import MACHINE_VERSION, MACHINE_VERSION_MIN
 from tests.simulation.cluster import Backup, Process, SimulatedCluster, SimulatedNode
 from tests.simulation.network import Path, Weather
 from tests.simulation.operator import Operator
 from tests.simulation.plan import Details, Fault, Plan
+
+ROLL_SECONDS = 1.0  # between two nodes of a rolling upgrade
 
 
 class Faults:
@@ -58,6 +61,8 @@ class Faults:
         self._operator.over = True
         for node in self._cluster.nodes.values():
             node.mend()
+            if node.machine_version < MACHINE_VERSION:
+                node.upgrade()
             wanted = self._operator.member(node) or not self._cluster.formed
             if node.process is None and wanted and not node.lost and node.id not in self._cluster.spares:
                 node.start()
@@ -225,6 +230,48 @@ class Faults:
             self._world.call_later(back, restart)
         else:
             restart()
+
+    # -- versions
+
+    def old_programs(self, details: Details) -> None:
+        """Before the start: these machines have an older program."""
+        spares = self._cluster.spares if details["spares"] else ()
+        for id_ in (*details["nodes"], *spares):
+            self._cluster.nodes[id_].machine_version = MACHINE_VERSION_MIN
+
+    def upgrade(self, details: Details) -> bool:
+        """One node stops, and comes back with the newest program."""
+        victim = self._victim(details)
+        old = [n for n in self._cluster.nodes.values() if n.machine_version < MACHINE_VERSION]
+        if victim is None or not old:
+            return False
+        chosen = [n for n in old if n.id == victim.id] or old
+        self._exchange(chosen[0], MACHINE_VERSION, details["back"])
+        return True
+
+    def upgrade_all(self, details: Details) -> None:
+        """One node after the other, whoever still has the older program."""
+        for place, id_ in enumerate(details["order"], 1):
+            node = self._cluster.nodes[id_]
+            delay = place * (details["back"] + ROLL_SECONDS)
+            self._world.call_later(delay, partial(self._roll, node, details["back"]))
+
+    def _roll(self, node: SimulatedNode, back: float) -> None:
+        if node.machine_version < MACHINE_VERSION and not self._over:
+            self._exchange(node, MACHINE_VERSION, back)
+
+    def downgrade(self, details: Details) -> bool:
+        """One node goes back to the older program: it may until the version is raised."""
+        victim = self._victim(details)
+        if victim is None or (self._cluster.checks.version(0) > 1 and self._dice.random() < 0.7):
+            return False
+        self._exchange(self._cluster.nodes[victim.id], MACHINE_VERSION_MIN, details["back"])
+        return True
+
+    def _exchange(self, node: SimulatedNode, version: int, back: float) -> None:
+        node.machine_version = version
+        if node.process is not None:
+            self.crash(node.id, back)
 
     # -- disks and time
 
@@ -426,6 +473,10 @@ ACTS: dict[str, Callable[[Faults, Details], object]] = {
     "snapshot": lambda faults, details: faults._operator.snapshot(details),
     "compaction": Faults.compact,
     "verify": lambda faults, details: faults._operator.verify(details),
+    "old programs": Faults.old_programs,
+    "upgrade": Faults.upgrade,
+    "rolling upgrade": Faults.upgrade_all,
+    "downgrade": Faults.downgrade,
     "stale reads": lambda faults, details: faults.habits(stale=details["rate"]),
     "retries": lambda faults, details: faults.habits(retry=details["rate"]),
     "repeats": lambda faults, details: faults.habits(repeat=details["rate"]),

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from kraft.kv.versions import MACHINE_VERSION
 from tests.simulation.checks import demand
 from tests.simulation.clients import COUNTERS, ELEMENTS, History
 from tests.simulation.cluster import SimulatedCluster
@@ -10,8 +11,8 @@ from tests.simulation.linearizability import NOTHING_WRITTEN, Operation, lineari
 
 
 def settled(cluster: SimulatedCluster) -> bool:
-    """Whether all members are up, have one leader in each group and the same log, have applied all of it, and
-    no key is left that should have expired.
+    """Whether all members are up, have one leader in each group and the same log, have applied all of it and
+    with it the newest machine version, and no key is left that should have expired.
     """
     configuration = cluster.checks.configuration(0)
     if configuration.joint or configuration.joining:
@@ -27,6 +28,8 @@ def settled(cluster: SimulatedCluster) -> bool:
             *((log.last_index, log.durability.durable) for log in logs)
         )
         if len(ends) != 1:
+            return False
+        if any(g.state.machine.version < MACHINE_VERSION for g in groups):
             return False
         if any(g.state.machine.keyspace.expiring or g.state.fenced for g in groups):
             return False

@@ -55,7 +55,7 @@ Model = Callable[[Any, Operation], list[Outcome]]
 
 
 def string_key(state: Held | None, operation: Operation) -> list[Outcome]:
-    """One key under GET, SET (plain, PX, NX), DEL, GETDEL, APPEND and INCR, as the machine defines them."""
+    """One key under GET, SET (plain, PX, NX), DEL, GETDEL, APPEND, SETRANGE, INCR, as the machine does it."""
     outcomes = [_string_key(state, operation)]
     if state is not None and state.expiring:
         outcomes.append(_string_key(None, operation))
@@ -81,6 +81,11 @@ def _string_key(state: Held | None, operation: Operation) -> Outcome:
     if name == "append":
         longer = (value or b"") + argument
         return Held(longer, expiring), len(longer)
+    if name == "overwrite":
+        offset, piece = argument
+        before = (value or b"").ljust(offset, b"\0")
+        changed = before[:offset] + piece + before[offset + len(piece) :]
+        return Held(changed, expiring), len(changed)
     number = int(value or b"0") + argument
     return Held(b"%d" % number, expiring), number
 

@@ -108,13 +108,13 @@ class Network:
             self._close(pair, process.id)
 
     def _close(self, pair: Path, dead: str) -> None:
-        del self._links[pair]
+        number = self._links.pop(pair)
         other = self.processes.get(pair[0] if pair[1] == dead else pair[1])
         if other is None:
             return
         heard = not self._blocked[(dead, other.id)]
         delay = self._dice.uniform(*((0.0005, 0.01) if heard else NOTICE_DELAY))
-        down = partial(other.clock.run, lambda: other.link_down(dead, closed_by_peer=heard))
+        down = partial(other.clock.run, partial(other.link_down, dead, number, closed_by_peer=heard))
         self.world.call_later(delay, down)
 
     def _dial(self, one: str, two: str) -> None:
@@ -154,8 +154,8 @@ class Network:
             return False
         self._connections += 1
         self._links[(one, two)] = self._connections
-        a.host.link_up(two, hello_b)
-        b.host.link_up(one, hello_a)
+        a.link_up(two, self._connections, hello_b)
+        b.link_up(one, self._connections, hello_a)
         return True
 
     def _broken(self, pair: Path) -> bool:
@@ -241,11 +241,11 @@ class Network:
             self._drop(pair, closed=False)
 
     def _drop(self, pair: Path, closed: bool) -> None:
-        del self._links[pair]
+        number = self._links.pop(pair)
         for mine, theirs in (pair, pair[::-1]):
             process = self.processes.get(mine)
             if process is not None:
-                process.clock.run(lambda p=process, t=theirs: p.link_down(t, closed_by_peer=closed))  # type: ignore[misc]
+                process.clock.run(partial(process.link_down, theirs, number, closed_by_peer=closed))
         self._dial(*pair)
 
     # -- messages

@@ -229,6 +229,12 @@ def _compaction(random: Random, ids: Sequence[str]) -> Details:
     return {"who": _who(random, ids), "keep": random.choice((0, 3, 30))}
 
 
+def _old_programs(random: Random, ids: Sequence[str]) -> Details:
+    """Which nodes begin with a program of the first machine version; `spares`: so do those to be added."""
+    nodes = random.sample(ids, random.randrange(1, len(ids) + 1))
+    return {"nodes": tuple(sorted(nodes)), "spares": random.random() < 0.5}
+
+
 def _target(random: Random, ids: Sequence[str]) -> Details:
     return {"to": random.choice(("", *ids))}
 
@@ -293,6 +299,10 @@ KINDS: dict[str, Kind] = {
     "snapshot": Kind("cluster", _nothing, nodes=3),
     "compaction": Kind("cluster", _compaction, nodes=3),
     "verify": Kind("cluster", _nothing, nodes=3),
+    "old programs": Kind("versions", _old_programs, standing=True),
+    "upgrade": Kind("versions", _restart),
+    "rolling upgrade": Kind("versions", _restarts, nodes=3),
+    "downgrade": Kind("versions", _restart),
     "retries": Kind("clients", _rate(0.9), standing=True),
     "repeats": Kind("clients", _rate(0.3), standing=True),
     "impatience": Kind("clients", _choice("seconds", 0.15, 0.7), standing=True),

@@ -23,6 +23,7 @@ from zope.interface import implementer
 from kraft.config import Config
 from kraft.config.values import ClientConfig, ClusterConfig, NodeConfig, PeerConfig
 from kraft.host.host import Host
+from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.ports import Cancellable
 from kraft.peerwire.hello import NONCE_BYTES
 from kraft.server.factory import client_factory
@@ -201,6 +202,9 @@ class CountedDisk:
     def commit(self, *arguments: Any) -> None:
         self._store.commit(*self._counted(*arguments))
 
+    def checkpoint(self, *arguments: Any) -> None:
+        self._store.checkpoint(*self._counted(*arguments))
+
     def fetch(self, *arguments: Any) -> None:
         self._store.fetch(*self._counted(*arguments))
 
@@ -270,6 +274,12 @@ class ProductionNode:
     def leads(self) -> bool:
         return self.host.leader(0) == self.host.id
 
+    @property
+    def serves(self) -> bool:
+        """It knows a leader, and its cluster has the newest machine version in force."""
+        raised = self.host.peers.formation.version.in_force == MACHINE_VERSION
+        return raised and bool(self.host.leader(0))
+
     def turn(self) -> bool:
         """One turn of its reactor; whether there was anything to do."""
         if self.disk.pending:
@@ -294,7 +304,7 @@ class Nodes:
         self.leader = next(node for node in self.nodes if node.leads)
         self.followers = [node for node in self.nodes if node is not self.leader]
         self.client = connect(Reactor(), self.leader.reactor, 10_011, _Silence(), self.leader.clients)
-        self._let_pass(lambda: all(node.host.leader(0) for node in self.nodes))
+        self._let_pass(lambda: all(node.serves for node in self.nodes))
 
     def _let_pass(self, reached: Callable[[], bool]) -> None:
         """Let all work, and time pass while there is none, until `reached()` and all is quiet."""

@@ -13,9 +13,12 @@ from msgspec.structs import replace
 from kraft.host.applied_state import AppliedState
 from kraft.host.context import GroupContext
 from kraft.host.group.checkpoints import Checkpoints
+from kraft.host.group.version_raise import VersionRaise
 from kraft.host.requests.requests import Requests
 from kraft.kv import commands as kv
+from kraft.kv.errors import UnknownCommand
 from kraft.kv.machine import Machine
+from kraft.kv.versions import MACHINE_VERSION, decode_version
 from kraft.node.values import Received
 from kraft.raft.messages import Entry, EntryKind
 from kraft.raft.raft import Raft
@@ -39,6 +42,7 @@ class Applier:
         state: AppliedState,
         requests: Requests,
         checkpoints: Checkpoints,
+        version: VersionRaise,
         context: GroupContext,
         batch_bytes: int,
     ) -> None:
@@ -49,6 +53,7 @@ class Applier:
         self._proposals = requests.proposals
         self._writes = requests.writes
         self._checkpoints = checkpoints
+        self._version = version
         self._context = context
         self._slice_bytes = min(batch_bytes, APPLY_BYTES)
         self.waiting: deque[Entry] = deque()  # only this class changes it
@@ -97,9 +102,12 @@ class Applier:
         checkpoint = received.checkpoint
         base = checkpoint.base
         state = self._state
-        state.machine = Machine.restored(received.keyspace, base.stamp, checkpoint.revision)
+        state.machine = Machine.restored(
+            received.keyspace, base.stamp, checkpoint.revision, checkpoint.machine_version
+        )
         state.index = base.index
         self.replaying = False
+        self._version.applied(news=True)
         self.waiting.clear()  # the snapshot contains them, or they are replayed from the log after it
 
     def _apply(self, entry: Entry) -> None:
@@ -107,10 +115,9 @@ class Applier:
         batch = self._proposals.applied(entry.index, entry.term)
         try:
             if batch is not None:
-                commands: Sequence[kv.Command] = batch.commands
+                replies = state.machine.apply(entry.stamp, batch.commands)
             else:
-                commands = kv.decode(entry.data) if entry.kind == EntryKind.COMMANDS else ()
-            replies = state.machine.apply(entry.stamp, commands)
+                replies = self._change(entry)
         except Exception as error:
             self._context.broken(error)
             raise
@@ -118,6 +125,29 @@ class Applier:
         self._checkpoints.applied(entry)
         if batch is not None:
             self._writes.applied(batch, replies)
-        elif entry.kind == EntryKind.MARKER and not (self.replaying or state.switching):
+        elif entry.kind in _CHECKPOINTED and not (self.replaying or state.switching):
             base = replace(self._raft.state.base_at(entry.index), stamp=entry.stamp)
             self._checkpoints.marker(base, state.machine, self._context.clock.seconds())
+
+    def _change(self, entry: Entry) -> list[kv.Reply]:
+        machine = self._state.machine
+        if entry.kind == EntryKind.COMMANDS:
+            return machine.apply(entry.stamp, self._decoded(entry))
+        if entry.kind == EntryKind.VERSION:
+            machine.raise_version(entry.stamp, decode_version(entry.data))
+            self._version.applied(news=not self.replaying)
+            return []
+        return machine.apply(entry.stamp, ())
+
+    def _decoded(self, entry: Entry) -> list[kv.Command]:
+        try:
+            return kv.decode(entry.data)
+        except UnknownCommand as error:
+            raise UnknownCommand(
+                f"entry {entry.index} of group {self._group} is of a newer machine version than "
+                f"{MACHINE_VERSION}, the highest that it supports: install the kraft that wrote it ({error})"
+            ) from error
+
+
+# With the checkpoint after a raise an older program finds a file of a newer schema, and refuses to start.
+_CHECKPOINTED = frozenset((EntryKind.MARKER, EntryKind.VERSION))

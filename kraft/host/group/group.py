@@ -16,6 +16,7 @@ from kraft.host.group.applier import Applier
 from kraft.host.group.checkpoints import Checkpoints, CheckpointSettings, Waiter
 from kraft.host.group.installation import SnapshotInstallation
 from kraft.host.group.strangers import Strangers
+from kraft.host.group.version_raise import VersionRaise
 from kraft.host.membership.changes import MembershipChanges
 from kraft.host.requests.requests import Requests
 from kraft.host.requests.timing import Timing
@@ -63,14 +64,19 @@ class Group:
         checkpoint, machine = None, Machine()
         if loaded is not None:
             checkpoint, keyspace = loaded
-            machine = Machine.restored(keyspace, checkpoint.base.stamp, checkpoint.revision)
+            machine = Machine.restored(
+                keyspace, checkpoint.base.stamp, checkpoint.revision, checkpoint.machine_version
+            )
         self.id = id
         self.raft = raft
         self.membership = membership
         self.state = state = AppliedState(machine, 0 if checkpoint is None else checkpoint.base.index)
         self.requests = Requests(id, raft, state, context, timing, first_request)
         self.checkpoints = Checkpoints(id, context.disk, context.observer, checkpoints, checkpoint, self)
-        self.applier = Applier(id, raft, state, self.requests, self.checkpoints, context, timing.batch_bytes)
+        self._version = version = VersionRaise(id, raft, state, self.requests.proposer, context)
+        self.applier = Applier(
+            id, raft, state, self.requests, self.checkpoints, version, context, timing.batch_bytes
+        )
         self.consistency = ConsistencyChecker(id, raft, state, context, checkpoint)
         self._installation = SnapshotInstallation(
             id, raft, state, self.requests, self.applier, self.checkpoints, self.consistency, context
@@ -95,6 +101,7 @@ class Group:
         }
         state.fenced = fenced
         self.drain(False)
+        version.applied(news=False)
 
     # -- links ----------------------------------------------------------------------------------------
 
@@ -154,6 +161,7 @@ class Group:
         self.receiver.tick(now, self.raft.state.commit)
         self.consistency.tick(now)
         self.membership.tick(now)
+        self._version.tick()
         self._cut_log()
         self._context.turns.wake(self.id)
 

@@ -68,6 +68,9 @@ class Admission:
         )
 
     def _check(self, hello: Hello, *, force: bool) -> None:
+        too_old = self._peers.formation.version.objection(hello)  # it greeted before a version was raised
+        if too_old is not None:
+            raise ChangeRefused(too_old)
         if not hello.cluster and not hello.standby:
             raise ChangeRefused(
                 f"{self._id} is configured as a member of a cluster of its own, not in standby: set "

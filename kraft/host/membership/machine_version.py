@@ -10,19 +10,24 @@ from kraft.peerwire.hello import Hello
 
 
 class MachineVersion:
-    """One node's. `supported` is the highest version it can apply, `in_force` the one of its cluster."""
+    """One node's. `supported` is the highest version it can apply, `in_force` the one of its cluster.
+
+    `raising` is the version that this node, as the leader, has logged and not applied yet, else 0.
+    """
 
     def __init__(self, supported: int = MACHINE_VERSION) -> None:
         self.supported = supported
         self.in_force = MACHINE_VERSION_MIN
+        self.raising = 0
 
     def objection(self, hello: Hello) -> str | None:
         """Why this node does not talk to a peer that is too old for the cluster, None when it is not."""
-        if hello.machine_max >= self.in_force:
+        required = max(self.in_force, self.raising)
+        if hello.machine_max >= required:
             return None
         return (
-            f"{hello.id} supports machine version {hello.machine_max}, but version {self.in_force} is in "
-            f"force in the cluster: install a newer kraft on {hello.id}"
+            f"{hello.id} supports machine version {hello.machine_max}, but version {required} is in force in "
+            f"the cluster: install a newer kraft on {hello.id}"
         )
 
     def too_low(self, id_: str, version: int) -> str:

@@ -11,7 +11,7 @@ from kraft.host.membership.formation import Formation
 from kraft.host.ports import Network
 from kraft.node.ports import Clock
 from kraft.peerwire.hello import Hello
-from kraft.raft.membership.configuration import Configuration
+from kraft.raft.membership.configuration import Configuration, Member
 
 SEEK_SECONDS = 3.0  # without a leader: between two calls to the members without a link
 PARTING_SECONDS = 5.0  # until a removed node loses its link: it learns of its removal by its last entry
@@ -67,12 +67,25 @@ class Peers:
         """The greeting with which the open link to `peer` began; None without a link."""
         return self.hellos.get(peer) if peer in self.connected else None
 
-    def supported_by(self, id_: str) -> int:
-        """The highest machine version that a node supports. 0 without a link: it may be older by now."""
-        if id_ == self.formation.identity.id:
+    def supported_by(self, member: Member) -> int:
+        """The highest machine version that a member supports. 0 without a link: it may be older by now."""
+        own = self.formation.identity
+        if (member.id, member.incarnation) == (own.id, own.incarnation):
             return self.formation.version.supported
-        hello = self.hello_of(id_)
-        return 0 if hello is None else hello.machine_max
+        hello = self.hello_of(member.id)
+        return 0 if hello is None or hello.incarnation != member.incarnation else hello.machine_max
+
+    def version_obstacle(self, needed: int, in_force: int) -> str:
+        """Why the machine version `needed` is not in force yet, and what to do about it."""
+        supported = {member.id: self.supported_by(member) for member in self.formation.members}
+        old = [id_ for id_, version in supported.items() if 0 < version < needed]
+        away = [id_ for id_, version in supported.items() if not version]
+        steps = [f"upgrade {' and '.join(old)}"] if old else []
+        steps += [f"connect {' and '.join(away)}"] if away else []
+        return (
+            f"needs machine version {needed}, but version {in_force} is in force: "
+            f"{', '.join(steps) or 'the leader is about to raise it, try again'}"
+        )
 
     def version_raised(self, version: int) -> None:
         """`version` is in force in the cluster: close the links to nodes that are too old for it."""

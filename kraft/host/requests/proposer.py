@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from kraft.host.applied_state import AppliedState
 from kraft.host.requests.leader_clock import LeaderClock
 from kraft.kv import commands as kv
+from kraft.kv.versions import encode_version
 from kraft.raft.errors import LogFull, NotLeading
 from kraft.raft.messages import EntryKind
 from kraft.raft.raft import Raft
@@ -46,10 +47,17 @@ class Proposer:
 
     def propose_marker(self) -> int | None:
         """Append a marker for a checkpoint; returns its index, or None when that is not possible now."""
+        return self._propose_rare(EntryKind.MARKER, b"")
+
+    def propose_version(self, version: int) -> bool:
+        """Append an entry that raises the machine version; False when that is not possible now."""
+        return self._propose_rare(EntryKind.VERSION, encode_version(version)) is not None
+
+    def _propose_rare(self, kind: EntryKind, data: bytes) -> int | None:
         if not (self.may_propose and self._raft.state.leads_with_commit):
             return None
         try:
-            return self._raft.propose(EntryKind.MARKER, self._leader_clock.stamp(), b"")[0]
+            return self._raft.propose(kind, self._leader_clock.stamp(), data)[0]
         except (LogFull, NotLeading):
             return None
 

@@ -43,6 +43,7 @@ class Requests:
         self.writes = Writes(
             group,
             raft,
+            state,
             self.proposals,
             self.proposer,
             route,

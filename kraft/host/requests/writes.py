@@ -7,6 +7,7 @@ that is applied answers the writes it was made of.
 from collections.abc import Sequence
 from functools import partial
 
+from kraft.host.applied_state import AppliedState
 from kraft.host.context import GroupContext
 from kraft.host.requests.coalescer import Coalescer
 from kraft.host.requests.forwarding import Forwarding
@@ -22,8 +23,10 @@ from kraft.host.requests.proposals import (
 from kraft.host.requests.proposer import Proposer
 from kraft.host.requests.timing import Timing
 from kraft.kv import commands as kv
+from kraft.kv.errors import UnknownCommand
 from kraft.kv.replies import encode_replies
-from kraft.node.errors import DiskFull, NoLeader, Refused, Stopping
+from kraft.kv.versions import MACHINE_VERSION
+from kraft.node.errors import DiskFull, NoLeader, Refused, Stopping, VersionTooLow
 from kraft.peerwire.messages import DONE, NOT_PROPOSED, UNCERTAIN, Forward, ForwardReply
 from kraft.raft.raft import Raft
 
@@ -35,6 +38,7 @@ class Writes:
         self,
         group: int,
         raft: Raft,
+        state: AppliedState,
         proposals: Proposals,
         proposer: Proposer,
         route: LeaderRoute,
@@ -52,6 +56,8 @@ class Writes:
         self._coalescer = coalescer
         self._clock = context.clock
         self._observer = context.observer
+        self._peers = context.peers
+        self._state = state
         self._turns = context.turns
         self._timing = timing
         self._forwarding = Forwarding(first_request, context.observer)
@@ -64,10 +70,20 @@ class Writes:
 
         `done` gets the replies in order, a `Refused` (certainly not done), or `Uncertain`.
         """
+        version = self._state.machine.version
+        if version < MACHINE_VERSION and kv.needed_version(commands) > version:
+            self._refuse_newer(kv.needed_version(commands), done)
+            return
         now = self._clock.seconds()
         deadline = now + self._timing.write_timeout
         self._proposals.add(Proposal(commands, size, now, deadline, done, remote=False))
         self._turns.wake(self._group)
+
+    def _refuse_newer(self, needed: int, done: WriteDone) -> None:
+        """Refuse commands of a version that is not in force: a member might not be able to apply them."""
+        self._observe("rejected", 1)
+        obstacle = self._peers.version_obstacle(needed, self._state.machine.version)
+        self._clock.call_later(0, partial(done, VersionTooLow(obstacle)))
 
     def forward_received(self, sender: str, message: Forward) -> None:
         """Another node sends writes to this one as the leader."""
@@ -75,9 +91,17 @@ class Writes:
         if not self._raft.state.leads or self.refuses_peers or not self._proposer.may_propose:
             reply(Stopping())
             return
+        try:
+            commands = kv.decode(message.commands)
+        except UnknownCommand:  # the sender runs a newer program, and knows that its version is in force
+            reply(Refused())
+            return
+        version = self._state.machine.version
+        if version < MACHINE_VERSION and kv.needed_version(commands) > version:
+            reply(Refused())  # the sender may have applied the raise before this replica
+            return
         now = self._clock.seconds()
         deadline = now + message.timeout_ms / 1000.0
-        commands = kv.decode(message.commands)
         self._proposals.add(Proposal(commands, len(message.commands), now, deadline, reply, remote=True))
 
     def _reply(self, sender: str, request: int, outcome: WriteOutcome) -> None:

@@ -30,7 +30,7 @@ def decode(data: bytes) -> list[Command]:
 
 def needed_version(commands: Iterable[Command]) -> int:
     """The lowest machine version that has all of `commands`."""
-    return max((command.since for command in commands), default=1)
+    return max([command.since for command in commands], default=1)
 
 
 _VERSION = bytes([FORMAT_VERSION])
