@@ -1,4 +1,4 @@
-"""Administrators' commands on their way: to the leader, to the next one, and what is said when it breaks."""
+"""Administrators' commands on their way to the leader and its successor, and the ways in which they end."""
 
 import msgspec
 import pytest
@@ -39,21 +39,21 @@ def sent(requests, one, leader="K1", now=0.0):
 
 
 @pytest.mark.parametrize("command", EVERY)
-def test_every_command_comes_back_as_it_was(command):
+def test_every_command_survives_the_wire(command):
     assert admin.decode(admin.encode(command)) == command
 
 
 @pytest.mark.parametrize("result", ["OK", 42, [{"node": "K1", "sum": b"\x01"}], {"a": [1, None]}])
-def test_plain_results_come_back_as_they_were(result):
+def test_plain_results_survive_the_wire(result):
     assert admin.decode_result(admin.encode_result(result)) == result
 
 
-def test_a_command_of_a_newer_program_is_not_guessed_at():
+def test_a_command_of_a_newer_program_cannot_be_decoded():
     with pytest.raises(msgspec.DecodeError):
         admin.decode(msgspec.msgpack.encode([99, "K4"]))
 
 
-def test_the_leader_answers(answers):
+def test_the_answer_of_the_leader_reaches_the_caller(answers):
     requests = AdminRequests(100)
     message = sent(requests, asked(answers), now=1.0)
     assert admin.decode(message.command) == EVERY[1]
@@ -73,7 +73,7 @@ def test_a_refusal_arrives_with_its_text(answers, error):
     assert str(refused) == "K3 is down: remove K3 first"
 
 
-def test_a_full_disk_of_the_leader_is_named(answers):
+def test_the_refusal_names_the_full_disk_of_the_leader(answers):
     requests = AdminRequests(100)
     message = sent(requests, asked(answers))
     requests.answered("K1", reply(message.request, DiskFull("/data")))
@@ -81,7 +81,7 @@ def test_a_full_disk_of_the_leader_is_named(answers):
 
 
 @pytest.mark.parametrize("error", [NotLeader(0, "K2"), NotLeading("K2"), NoLeader(0), Stopping(), LogFull(1)])
-def test_what_was_not_begun_is_offered_to_the_next_leader(answers, error):
+def test_a_command_that_was_not_begun_is_offered_to_the_next_leader(answers, error):
     requests = AdminRequests(100)
     one = asked(answers)
     first = sent(requests, one)
@@ -94,7 +94,7 @@ def test_what_was_not_begun_is_offered_to_the_next_leader(answers, error):
     assert answers == ["OK"]
 
 
-def test_uncertain_stays_uncertain(answers):
+def test_an_uncertain_command_is_not_offered_again(answers):
     requests = AdminRequests(100)
     message = sent(requests, asked(answers))
     requests.answered("K1", reply(message.request, Uncertain()))
@@ -102,7 +102,7 @@ def test_uncertain_stays_uncertain(answers):
     assert requests.take() == []
 
 
-def test_what_is_done_here_ends_in_the_same_ways(answers):
+def test_commands_of_this_node_as_the_leader_end_in_the_same_ways(answers):
     requests = AdminRequests(100)
     one, other = asked(answers), asked(answers)
     requests.ended(one, NotLeader(0, ""))
@@ -111,8 +111,8 @@ def test_what_is_done_here_ends_in_the_same_ways(answers):
     assert requests.take() == [one]
 
 
-def test_what_never_ends_here_is_uncertain_at_its_deadline(answers):
-    """A leader that is deposed may wait for a checkpoint that never comes."""
+def test_a_command_that_never_ends_here_is_uncertain_at_its_deadline(answers):
+    """A deposed leader may wait for a checkpoint that is never taken."""
     requests = AdminRequests(100)
     one, done, again = (asked(answers, deadline=2.0) for _ in range(3))
     for each in (one, done, again):
@@ -129,7 +129,7 @@ def test_what_never_ends_here_is_uncertain_at_its_deadline(answers):
     assert [type(a) for a in answers] == [str, Uncertain]
 
 
-def test_what_is_done_here_counts_among_those_that_wait(answers):
+def test_commands_carried_out_here_count_towards_the_bound(answers):
     requests = AdminRequests(100)
     for _ in range(PENDING_MAX):
         requests.add(asked(answers))
@@ -141,7 +141,7 @@ def test_what_is_done_here_counts_among_those_that_wait(answers):
     assert requests.add(asked(answers))
 
 
-def test_a_lost_link_leaves_it_uncertain_and_a_late_answer_changes_nothing(answers):
+def test_a_lost_link_makes_a_command_uncertain_and_a_late_answer_changes_nothing(answers):
     requests = AdminRequests(100)
     message = sent(requests, asked(answers))
     kept = sent(requests, asked(answers), "K2")
@@ -154,7 +154,7 @@ def test_a_lost_link_leaves_it_uncertain_and_a_late_answer_changes_nothing(answe
     assert answers[1:] == ["OK"]
 
 
-def test_what_the_link_did_not_take_waits_again(answers):
+def test_a_command_that_the_link_did_not_take_waits_again(answers):
     requests = AdminRequests(100)
     one = asked(answers)
     requests.unsent(sent(requests, one).request)
@@ -162,7 +162,7 @@ def test_what_the_link_did_not_take_waits_again(answers):
     assert answers == []
 
 
-def test_at_the_deadline_only_what_was_sent_is_uncertain(answers):
+def test_at_the_deadline_only_commands_that_were_sent_are_uncertain(answers):
     requests = AdminRequests(100)
     assert requests.add(asked(answers, deadline=2.0))
     sent(requests, asked(answers, deadline=2.0))
@@ -175,7 +175,7 @@ def test_at_the_deadline_only_what_was_sent_is_uncertain(answers):
     assert requests.take() == [later]
 
 
-def test_an_unreadable_answer_does_not_lose_who_waits(answers):
+def test_an_unreadable_answer_does_not_lose_the_caller(answers):
     requests = AdminRequests(100)
     message = sent(requests, asked(answers))
     with pytest.raises(msgspec.DecodeError):
@@ -193,7 +193,7 @@ def test_when_the_node_stops_everybody_is_told(answers):
     assert [type(a) for a in answers] == [Stopping, Uncertain, Uncertain]
 
 
-def test_there_is_a_bound_on_those_who_wait(answers):
+def test_the_number_of_waiting_commands_is_bounded(answers):
     requests = AdminRequests(100)
     sent(requests, asked(answers))
     assert all(requests.add(asked(answers)) for _ in range(PENDING_MAX - 1))

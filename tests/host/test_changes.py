@@ -1,4 +1,4 @@
-"""Members come, vote, move and go, as an administrator sees it from the leader."""
+"""Changes of the members, as an administrator sees them at the leader."""
 
 from types import SimpleNamespace
 from typing import Any, cast
@@ -30,7 +30,7 @@ def member(id_, directory="a"):
 
 
 class Replica:
-    """A leader whose followers are as the test says: `lag`, `silent` and `state` by id, all well at first."""
+    """A leader whose followers have the `lag`, `silent` and `states` that the test sets, by id."""
 
     def __init__(self, *ids):
         self.id = self.leader = "K1"
@@ -123,7 +123,7 @@ class Observer:
 
 
 class Story:
-    """A leader K1 and its world."""
+    """The leader K1, its followers, and the greetings of other nodes."""
 
     def __init__(self, *ids):
         self.clock = Clock()
@@ -191,7 +191,7 @@ def trio():
 # Adding a node
 
 
-def test_a_node_in_standby_is_dialled_greets_and_is_a_learner(trio):
+def test_a_node_in_standby_is_dialled_and_becomes_a_learner_once_it_has_greeted(trio):
     trio.do(admin.Add("K4", "k4:1"))
     assert trio.network.dialled == [("K4", "k4:1")]
     assert trio.answers == []
@@ -205,7 +205,7 @@ def test_a_node_in_standby_is_dialled_greets_and_is_a_learner(trio):
     assert trio.network.closed == []
 
 
-def test_a_learner_that_is_to_stay_one(trio):
+def test_a_node_can_be_added_as_a_learner_that_stays_one(trio):
     trio.greets("K4")
     trio.do(admin.Add("K4", "k4:1", learner=True))
     trio.run(seconds=2 * STEADY)
@@ -221,14 +221,14 @@ def test_a_node_that_does_not_answer_is_dialled_for_some_seconds(trio):
     assert trio.formation.introduced == set()
 
 
-def test_why_its_greeting_was_refused_is_told(trio):
+def test_the_refusal_says_why_the_greeting_was_refused(trio):
     trio.do(admin.Add("K4", "k4:1"))
     trio.formation.objection(Story.hello("K4", cluster="0" * 32))
     trio.run(seconds=6)
     assert "K4 belongs to cluster 000000000000" in trio.refusal
 
 
-def test_a_node_that_is_to_form_its_own_cluster_is_refused_and_loses_its_link(trio):
+def test_a_node_configured_to_form_its_own_cluster_is_refused_and_loses_its_link(trio):
     trio.greets("K4", standby=False)
     trio.do(admin.Add("K4", "k4:1"))
     assert "not in standby" in trio.refusal
@@ -257,7 +257,7 @@ def test_a_removed_directory_is_not_added_again(trio):
 
 
 @pytest.mark.parametrize("command", [admin.Add("K 4", "k4:1"), admin.Add("K4", "k4"), admin.Add("", "k4:1")])
-def test_names_and_addresses_are_checked_before_anybody_is_dialled(trio, command):
+def test_names_and_addresses_are_checked_before_a_node_is_dialled(trio, command):
     trio.do(command)
     assert "write" in trio.refusal
     assert trio.network.dialled == []
@@ -267,7 +267,7 @@ def test_names_and_addresses_are_checked_before_anybody_is_dialled(trio, command
 
 
 def learning(*ids, **options):
-    """A trio with K4 that is to vote."""
+    """K1, K2 and K3, and the learner K4, which becomes a voter when it has caught up."""
     story = Story(*(ids or ("K1", "K2", "K3")))
     story.greets("K4")
     story.node.lag["K4"] = 5000
@@ -277,7 +277,7 @@ def learning(*ids, **options):
     return story
 
 
-def test_a_learner_votes_once_it_has_kept_up_for_some_election_timeouts():
+def test_a_learner_gets_its_vote_after_keeping_up_for_some_election_timeouts():
     story = learning()
     story.run(seconds=2 * STEADY)
     assert story.voters == ("K1", "K2", "K3")
@@ -293,7 +293,7 @@ def test_a_learner_votes_once_it_has_kept_up_for_some_election_timeouts():
 @pytest.mark.parametrize(
     ("what", "value"), [("lag", 500), ("silent", ELECTION_TICKS + 1), ("states", "snapshot")]
 )
-def test_an_interruption_begins_the_wait_again(what, value):
+def test_an_interruption_restarts_the_wait(what, value):
     story = learning()
     story.node.lag["K4"] = 0
     story.run(seconds=STEADY * 0.9)
@@ -307,7 +307,7 @@ def test_an_interruption_begins_the_wait_again(what, value):
 
 
 def test_under_load_a_learner_need_not_have_the_newest_entries():
-    """What arrives in an election timeout is on its way to everybody."""
+    """Entries that arrived in the last election timeout may still be on their way."""
     story = learning()
     story.node.lag["K4"] = 500
     for _ in range(round(2 * STEADY / TICK)):
@@ -354,7 +354,7 @@ def test_a_learner_is_not_promoted_by_hand_before_it_has_caught_up():
     assert "K4" in story.voters
 
 
-def test_a_node_that_never_showed_a_log_does_not_count_however_short_the_log():
+def test_a_node_that_never_showed_a_log_does_not_count_even_if_the_log_is_short():
     story = Story("K1")
     story.node.state.log.last_index = story.node.state.commit = 50
     story.greets("K2")
@@ -412,7 +412,7 @@ def test_a_healthy_voter_is_not_removed_while_another_is_down(trio):
     assert trio.voters == ("K1",)
 
 
-def test_nor_when_a_majority_would_be_left_but_nothing_to_spare():
+def test_a_healthy_voter_is_not_removed_if_the_majority_left_tolerates_no_failure():
     story = Story("K1", "K2", "K3", "K4", "K5")
     story.down("K5")
     story.do(admin.Demote("K4"))
@@ -422,19 +422,19 @@ def test_nor_when_a_majority_would_be_left_but_nothing_to_spare():
     assert story.answers[1] == "OK"
 
 
-def test_a_voter_that_lags_far_behind_does_not_count(trio):
+def test_a_voter_with_a_large_lag_does_not_count(trio):
     trio.node.lag["K3"] = 900
     trio.do(admin.Remove("K2"))
     assert "K3 is down" in trio.refusal
 
 
-def test_a_voter_whose_link_is_gone_does_not_count_although_it_was_heard_just_now(trio):
+def test_a_voter_without_a_link_does_not_count_even_if_it_answered_just_now(trio):
     trio.node.states["K3"] = "probe"
     trio.do(admin.Demote("K2"))
     assert "K3 is down" in trio.refusal
 
 
-def test_force_overrides_the_risk_and_never_the_core(trio):
+def test_force_overrides_the_risk_and_never_consensus(trio):
     trio.down("K3")
     trio.do(admin.Remove("K2", force=True))
     assert trio.answers == ["OK"]
@@ -446,7 +446,7 @@ def test_force_overrides_the_risk_and_never_the_core(trio):
     assert "K9 is not a member" in str(trio.answers[2])
 
 
-def test_an_address_that_nobody_vouches_for_is_a_risk_when_there_is_nothing_to_spare(trio):
+def test_an_unconfirmed_address_is_a_risk_when_no_failure_is_tolerated(trio):
     trio.down("K3")
     trio.do(admin.Readdress("K2", "other:1"))
     assert "without K2 there is no majority" in trio.refusal
@@ -462,7 +462,7 @@ def test_the_address_of_a_dead_node_can_be_changed(trio):
     assert trio.answers == ["OK"]
 
 
-def test_a_cluster_shrinks_to_one_node_and_the_leader_may_go(trio):
+def test_a_cluster_can_shrink_to_one_node_and_lose_its_leader(trio):
     trio.do(admin.Remove("K1"))
     assert trio.answers == ["OK"]
     assert trio.voters == ("K2", "K3")
@@ -471,7 +471,7 @@ def test_a_cluster_shrinks_to_one_node_and_the_leader_may_go(trio):
 # The change in the log
 
 
-def test_it_is_done_when_both_sides_of_a_joint_change_are_committed(trio):
+def test_a_joint_change_is_done_when_both_of_its_sides_are_committed(trio):
     trio.node.auto = False
     trio.do(admin.Remove("K3"))
     assert trio.node.state.configuration.joint
@@ -494,7 +494,7 @@ def test_a_change_of_learners_is_done_when_its_entry_is_committed(trio):
 
 
 @pytest.mark.parametrize(("leader", "term"), [("", 3), ("K2", 4), ("K1", 5)])
-def test_lost_leadership_leaves_what_is_logged_uncertain(trio, leader, term):
+def test_a_logged_change_is_uncertain_when_leadership_is_lost(trio, leader, term):
     trio.node.auto = False
     trio.do(admin.Remove("K3"))
     trio.node.state.leader, trio.node.state.term = leader, term
@@ -502,7 +502,7 @@ def test_lost_leadership_leaves_what_is_logged_uncertain(trio, leader, term):
     assert [type(a) for a in trio.answers] == [Uncertain]
 
 
-def test_a_leader_that_removed_itself_says_so_before_it_rests(trio):
+def test_a_leader_that_removed_itself_answers_before_it_stops_leading(trio):
     trio.node.auto = False
     trio.do(admin.Remove("K1"))
     trio.node.commit_all()
@@ -511,7 +511,7 @@ def test_a_leader_that_removed_itself_says_so_before_it_rests(trio):
     assert trio.answers == ["OK"]
 
 
-def test_commands_are_done_one_after_the_other(trio):
+def test_commands_are_carried_out_one_after_the_other(trio):
     trio.node.auto = False
     trio.do(admin.Remove("K3"))
     trio.do(admin.Demote("K2"))
@@ -532,7 +532,7 @@ def test_a_command_waits_for_the_first_commit_of_a_term(trio):
     assert trio.answers == ["OK"]
 
 
-def test_a_command_that_never_began_is_refused_in_time_and_says_why(trio):
+def test_a_command_that_never_began_is_refused_at_its_deadline_with_a_reason(trio):
     trio.node.auto = False
     trio.do(admin.Remove("K3"))
     trio.do(admin.Demote("K2"))
@@ -542,7 +542,7 @@ def test_a_command_that_never_began_is_refused_in_time_and_says_why(trio):
     assert "another change of the members is under way" in str(refused)
 
 
-def test_a_full_log_is_waited_for(trio):
+def test_a_command_waits_for_room_in_the_log(trio):
     trio.node.refuses = LogFull(1)
     trio.do(admin.Remove("K3"))
     assert trio.answers == []
@@ -551,7 +551,7 @@ def test_a_full_log_is_waited_for(trio):
     assert trio.answers == ["OK"]
 
 
-def test_who_does_not_lead_says_so_later(trio):
+def test_a_follower_refuses_after_the_call(trio):
     trio.node.state.leader = "K2"
     trio.membership.do(admin.Remove("K3"), trio.answers.append)
     assert trio.answers == []
@@ -559,7 +559,7 @@ def test_who_does_not_lead_says_so_later(trio):
     assert trio.answers[0].args == (0, "K2")
 
 
-def test_what_waits_when_leadership_goes_was_certainly_not_begun(trio):
+def test_a_command_that_waits_when_leadership_is_lost_was_certainly_not_begun(trio):
     trio.do(admin.Add("K4", "k4:1"))
     trio.node.state.leader = "K2"
     trio.run(1)
@@ -567,7 +567,7 @@ def test_what_waits_when_leadership_goes_was_certainly_not_begun(trio):
     assert trio.formation.introduced == set()
 
 
-def test_there_is_a_bound_on_what_waits(trio):
+def test_the_number_of_waiting_commands_is_bounded(trio):
     trio.node.state.leads_with_commit = False
     for _ in range(COMMANDS_MAX + 1):
         trio.membership.do(admin.Remove("K3"), trio.answers.append)
@@ -604,7 +604,7 @@ def test_a_new_member_is_invited_until_it_has_a_log():
     assert len(invitations(story)) == count
 
 
-def test_nobody_is_invited_before_the_change_is_committed(trio):
+def test_no_member_is_invited_before_the_change_is_committed(trio):
     trio.node.auto = False
     trio.greets("K4")
     trio.node.lag["K4"] = 5000
@@ -644,7 +644,7 @@ def test_members_without_a_link_are_dialled_now_and_then(trio):
 # The successor of a leader
 
 
-def test_who_is_about_to_leave_is_no_successor(trio):
+def test_a_voter_about_to_leave_is_not_the_best_successor(trio):
     trio.node.auto = False
     trio.node.lag["K2"] = 0
     trio.node.lag["K3"] = 3

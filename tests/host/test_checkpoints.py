@@ -1,4 +1,4 @@
-"""When checkpoints are taken, and how much of the log stays behind them."""
+"""When checkpoints are taken, and how much of the log before them stays."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -13,7 +13,7 @@ from kraft.raft.messages import Entry, EntryKind
 
 
 class Disk:
-    """Keeps what it is asked for until told how it ends."""
+    """Keeps every request until the test says how it ends."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[Capture, Callable[[Checkpoint | None], None]]] = []
@@ -40,7 +40,7 @@ def checkpoint(index: int) -> Checkpoint:
 
 
 class Story:
-    """A replica that applies entries of 1,000 bytes or so, with a fake disk."""
+    """A replica with a fake disk that applies entries of about 1,000 bytes."""
 
     def __init__(self, start: Checkpoint | None = None, **settings: float) -> None:
         wanted = {"entries": 100, "size": 1 << 30, "interval": 0.0, "keep_entries": 10, "keep_bytes": 1 << 30}
@@ -85,14 +85,14 @@ class Story:
         return self.checkpoints.due(self.now, self.index, self.machine)
 
 
-def test_a_checkpoint_is_due_after_so_many_entries() -> None:
+def test_a_checkpoint_is_due_after_a_number_of_entries() -> None:
     story = Story(entries=100).apply(99)
     assert not story.due
 
     assert story.apply(1).due
 
 
-def test_a_checkpoint_is_due_after_so_many_bytes() -> None:
+def test_a_checkpoint_is_due_after_a_number_of_bytes() -> None:
     story = Story(size=50_000).apply(49)
     assert not story.due
 
@@ -111,7 +111,7 @@ def test_a_checkpoint_is_due_after_some_time_only_if_something_was_written() -> 
     assert story.due
 
 
-def test_no_second_marker_before_the_first_one_is_written() -> None:
+def test_no_second_marker_is_due_before_the_first_checkpoint_is_written() -> None:
     story = Story().apply(100).mark()
     story.apply(200)
     assert not story.due
@@ -132,7 +132,7 @@ def test_a_marker_that_comes_while_a_checkpoint_is_written_is_passed_over() -> N
     assert len(story.disk.asked[0][0].changes) == 5  # those of the second five
 
 
-def test_what_a_full_disk_did_not_take_is_in_the_next_checkpoint() -> None:
+def test_changes_that_a_full_disk_did_not_take_are_in_the_next_checkpoint() -> None:
     story = Story().apply(3).mark()
     story.machine.apply(2, [Put(b"k1", b"newer")])
     story.disk.finish(durable=False)
@@ -150,7 +150,7 @@ def test_nothing_is_cut_before_a_checkpoint_is_durable() -> None:
     assert story.checkpoints.cut(0, None) == 0
 
 
-def test_the_log_is_cut_behind_the_checkpoint_a_little_at_a_time_and_a_tail_stays() -> None:
+def test_the_log_is_cut_up_to_the_checkpoint_a_little_at_a_time_and_a_tail_stays() -> None:
     story = Story(keep_entries=100).apply(1_000).mark()
     story.disk.finish()
     base, steps = 0, 0
@@ -185,7 +185,7 @@ def test_large_entries_are_cut_in_smaller_steps() -> None:
     assert max(after - before for before, after in pairwise(steps)) <= 2
 
 
-def test_what_was_in_the_log_at_the_start_stays_until_the_other_bound_is_met() -> None:
+def test_entries_in_the_log_at_the_start_stay_until_the_other_bound_is_met() -> None:
     story = Story(start=checkpoint(500), keep_entries=400, keep_bytes=64_000)
     assert story.checkpoints.cut(50, None) == 100
 
@@ -193,7 +193,7 @@ def test_what_was_in_the_log_at_the_start_stays_until_the_other_bound_is_met() -
     assert story.checkpoints.cut(100, None) <= 500  # never beyond the checkpoint
 
 
-def test_a_snapshot_on_its_way_keeps_what_follows_it() -> None:
+def test_a_snapshot_on_its_way_keeps_the_entries_after_it() -> None:
     story = Story(keep_entries=0).apply(200).mark()
     story.disk.finish()
 
@@ -211,7 +211,7 @@ def test_an_administrator_may_cut_deeper() -> None:
     assert story.checkpoints.cut_to(181, keep=-1) == 0
 
 
-def test_who_waits_for_a_checkpoint_is_told_when_it_is_durable() -> None:
+def test_a_caller_that_waits_for_a_checkpoint_is_called_when_it_is_durable() -> None:
     story = Story().apply(5)
     done: list[int | DiskFull] = []
     story.checkpoints.when_durable(6, done.append)
@@ -223,8 +223,8 @@ def test_who_waits_for_a_checkpoint_is_told_when_it_is_durable() -> None:
     assert done == [6]
 
 
-def test_a_marker_that_was_passed_over_is_repeated_for_who_waits() -> None:
-    """Without that he would wait for the next checkpoint, which on a quiet cluster never comes."""
+def test_a_marker_that_was_passed_over_is_repeated_for_a_caller_that_waits() -> None:
+    """Else the caller would wait for the next checkpoint, which a quiet cluster never takes."""
     story = Story().apply(5).mark()
     done: list[int | DiskFull] = []
     story.checkpoints.when_durable(7, done.append)
@@ -239,7 +239,7 @@ def test_a_marker_that_was_passed_over_is_repeated_for_who_waits() -> None:
     assert not story.due
 
 
-def test_who_waits_for_a_checkpoint_is_told_that_there_is_no_room_for_it() -> None:
+def test_a_caller_that_waits_for_a_checkpoint_learns_of_a_full_disk() -> None:
     story = Story().apply(5)
     done: list[int | DiskFull] = []
     story.checkpoints.when_durable(6, done.append)
@@ -248,7 +248,7 @@ def test_who_waits_for_a_checkpoint_is_told_that_there_is_no_room_for_it() -> No
     assert not story.due
 
 
-def test_a_checkpoint_of_a_machine_that_was_replaced_counts_for_nothing() -> None:
+def test_a_checkpoint_of_a_machine_that_was_replaced_is_ignored() -> None:
     story = Story().apply(5).mark()
     story.checkpoints.restored(checkpoint(90))
     story.disk.finish()

@@ -28,7 +28,7 @@ def test_a_single_node_forms_and_leads_alone():
     assert one.run(5, lambda: one.leaders() == ["K1"])
 
 
-def test_nobody_forms_before_all_have_met():
+def test_no_node_forms_before_all_have_met():
     trio = cluster()
     trio.nodes["K1"].start()
     trio.nodes["K2"].start()
@@ -40,7 +40,7 @@ def test_nobody_forms_before_all_have_met():
 
 
 def test_a_link_that_never_works_does_not_prevent_a_cluster():
-    """Only K1 meets everybody; the others must hear from it that there is a cluster now."""
+    """Only K1 meets all others, which must learn from it that there is a cluster now."""
     trio = cluster()
     trio.network.block([("K2", "K3"), ("K3", "K2")])
     trio.start()

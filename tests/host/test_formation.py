@@ -1,4 +1,4 @@
-"""How an empty directory becomes a member, and never a second cluster."""
+"""How a node with an empty directory becomes a member, and never forms a second cluster."""
 
 from msgspec.structs import replace
 
@@ -18,7 +18,7 @@ def node(id_, incarnation=None, wanted=ALL, standby=False):
 
 
 def waiting(id_, incarnation=None):
-    """A node started in standby."""
+    """A node in standby."""
     return node(id_, incarnation, frozenset({id_}), standby=True)
 
 
@@ -37,7 +37,7 @@ def hello(formation, starts=1, session=7):
 
 
 def greet(formation, other):
-    """Take the greeting as a host does; becomes durable at once."""
+    """Take the greeting as a host does; a new identity is durable at once."""
     assert formation.objection(hello(other)) is None
     identity = formation.met(hello(other))
     if identity is not None:
@@ -107,7 +107,7 @@ def test_a_stranger_is_refused_by_name():
     assert "cluster.members" in (node("K1").objection(hello(node("K9"))) or "")
 
 
-def test_two_nodes_with_one_id_are_told_so():
+def test_two_nodes_with_one_id_refuse_each_other():
     assert "node.id" in (node("K1").objection(hello(node("K1", "c" * 32))) or "")
 
 
@@ -119,8 +119,8 @@ def test_a_forged_member_list_is_not_joined():
     assert not late.formed
 
 
-def test_who_was_met_long_ago_does_not_count():
-    """K1 and K2 formed without K3 hearing of it, then K2 lost its directory: K3 must not form with it."""
+def test_a_member_without_a_link_does_not_count_as_met():
+    """K1 and K2 formed a cluster without K3, then K2 lost its directory: K3 must not form with K2."""
     k1, k2, k3 = node("K1"), node("K2"), node("K3")
     greet(k3, k1)
     greet(k1, k3)
@@ -136,7 +136,7 @@ def test_who_was_met_long_ago_does_not_count():
     assert k3.objection(hello(emptied)) is not None
 
 
-def test_a_member_that_formed_forgets_nobody():
+def test_a_formed_member_forgets_no_other_member():
     k1, _, _ = formed()
     members = k1.members
     k1.lost("K2")
@@ -150,7 +150,7 @@ def invitation(formation):
     return Invitation(formation.identity.cluster, formation.identity.members, 1)
 
 
-def test_a_node_in_standby_forms_nothing_and_waits_for_a_cluster():
+def test_a_node_in_standby_forms_no_cluster_and_waits_for_one():
     k4 = waiting("K4")
     assert k4.alone() is None
     assert k4.missing == []
@@ -193,7 +193,7 @@ def test_a_member_never_follows_an_invitation():
     assert k1.invited(invitation(other)) is None
 
 
-def test_what_an_introduced_node_is_refused_for_is_remembered():
+def test_the_objection_to_an_introduced_node_is_remembered():
     k1, _, _ = formed()
     other = node("K4", wanted=frozenset({"K4"}))
     other.identity = other.alone()
@@ -225,7 +225,7 @@ def with_change(formation, change, *args):
     formation.current = change(base, *args)
 
 
-def test_the_members_in_force_count_not_the_founders():
+def test_the_members_in_force_count_instead_of_the_founders():
     k1, _, _ = formed()
     k4 = waiting("K4")
     with_change(k1, changes.added, Member("K4", k4.identity.incarnation, "K4:1"))
@@ -234,8 +234,8 @@ def test_the_members_in_force_count_not_the_founders():
     assert k1.objection(hello(unformed)) is None
 
 
-def test_a_member_we_have_not_heard_of_is_believed_when_it_is_of_our_cluster():
-    """The list of members here may be behind; what it is a member of has been proved to it."""
+def test_an_unknown_member_of_the_same_cluster_is_believed():
+    """The list of members here may be outdated, and the peer proved that it is of the same cluster."""
     k1, _, _ = formed()
     k4, other_k2 = waiting("K4"), waiting("K2", "f" * 32)
     for new in (k4, other_k2):
@@ -243,7 +243,7 @@ def test_a_member_we_have_not_heard_of_is_believed_when_it_is_of_our_cluster():
         assert k1.objection(hello(new)) is None
 
 
-def test_a_removed_node_is_told_the_way_back_and_knows_it_itself():
+def test_a_removed_node_and_its_peers_name_the_way_back():
     k1, k2, _ = formed()
     with_change(k1, changes.removed, "K2")
     told = k1.objection(hello(k2)) or ""
@@ -257,7 +257,7 @@ def test_a_removed_node_is_told_the_way_back_and_knows_it_itself():
 
 
 def test_a_node_that_slept_while_it_was_replaced_is_refused():
-    """Both belong to the cluster, but its directory has been given up for another one."""
+    """Both belong to the cluster, but its directory was replaced by another one."""
     k1, k2, _ = formed()
     with_change(k1, changes.replaced, "K2", Member("K2", "f" * 32, "K2:1"))
     assert "was removed" in (k1.objection(hello(k2)) or "")
@@ -268,7 +268,7 @@ def test_a_node_that_slept_while_it_was_replaced_is_refused():
 
 
 def recovered(formation, mark="e" * 32):
-    """What `storage.recovery` makes of this node: the other members retired, a founder that nobody is."""
+    """The node after `kraft recover`: the other members are retired, and the founder is no real node."""
     mine = formation.identity
     others = [m.incarnation for m in formation.members if m.id != mine.id]
     founder = Member(mine.id, mark, formation.address)
@@ -312,7 +312,7 @@ def test_a_founder_of_the_old_cluster_that_never_formed_does_not_join_the_recove
 
 
 def test_an_old_unformed_copy_of_the_recovered_node_does_not_take_itself_for_its_founder():
-    """It would begin a log of its own, in the place of one that is there already."""
+    """Else it would begin a log of its own, in the place of one that exists already."""
     k1 = recovered(formed()[0])
     k4 = waiting("K4")
     k4.identity = k4.invited(invitation(k1))
@@ -342,7 +342,7 @@ def test_an_old_copy_of_a_directory_is_refused():
     assert "KRAFT REPLACE K2 K2 K2:1" in told
 
 
-def test_the_same_start_twice_is_a_copy_and_a_new_link_of_one_start_is_none():
+def test_the_same_start_twice_is_a_copy_and_a_second_link_of_one_start_is_not():
     k1, k2, _ = formed()
     k1.met(hello(k2, starts=5, session=1))
     assert k1.objection(hello(k2, starts=5, session=1)) is None
@@ -396,7 +396,7 @@ class TestMachineVersions:
             "install a newer kraft on K1"
         )
 
-    def test_so_does_one_that_waits_to_be_added(self):
+    def test_a_node_in_standby_that_is_too_old_ends_as_well(self):
         k2 = formed()[1]
         assert "install a newer kraft on K4" in waiting("K4").outdated(versioned(k2, 7, 9))
 

@@ -1,4 +1,4 @@
-"""Three real hosts on the simulator's clock, disks and network, without chance faults: one story each."""
+"""Three real hosts on the simulator's clock, disks and network, without random faults."""
 
 import pytest
 
@@ -13,7 +13,7 @@ from tests.simulation.world import World
 
 
 class Trio(SimulatedCluster):
-    """A formed cluster with a leader that all know. `ask` and `look` collect outcomes in `answers`."""
+    """A formed cluster with a leader that all nodes know. `ask` and `look` add outcomes to `answers`."""
 
     def __init__(self, nodes=3, **tuning):
         super().__init__(World(1), Weather(), nodes=nodes, tuning=Tuning(**tuning))
@@ -90,7 +90,7 @@ def test_nothing_is_answered_inside_the_call(trio):
 
 
 def test_a_write_is_answered_when_a_majority_has_it_on_disk(trio):
-    """Slow disks of both followers hold the answer back, although the leader has long written it."""
+    """Slow disks of both followers delay the answer, although the leader has long written the entry."""
     for id_ in trio.followers:
         trio.process(id_).disk.slow = 1000.0
     trio.ask(trio.leader, Put(b"k", b"v"))
@@ -101,7 +101,7 @@ def test_a_write_is_answered_when_a_majority_has_it_on_disk(trio):
 
 
 def test_a_leader_alone_answers_neither_writes_nor_reads(trio):
-    """The write may yet be committed: uncertain. The read is certainly not done: refused."""
+    """The write may still be committed, so it is uncertain. The read is certainly not done: refused."""
     leader = trio.leader
     trio.isolate(leader)
     trio.ask(leader, Put(b"k", b"v"))
@@ -130,7 +130,7 @@ def test_a_deposed_leader_serves_no_old_value(trio):
 
 
 def test_an_overwritten_write_is_proposed_again_and_done_once(trio):
-    """The old leader learns that another entry was committed at its index: certainly not done, so again."""
+    """The old leader learns that another entry was committed at its index, so it may propose again."""
     old = trio.leader
     trio.isolate(old)
     trio.ask(old, Increment(b"n", 1))
@@ -144,7 +144,7 @@ def test_an_overwritten_write_is_proposed_again_and_done_once(trio):
 
 
 def test_writes_do_not_wait_for_a_leader_that_hangs_with_an_open_link(trio):
-    """A paused leader answers nothing: its successor takes what comes later, long before the deadline."""
+    """A paused leader answers nothing. Its successor takes later writes, long before their deadline."""
     old = trio.leader
     [asked, _] = trio.followers
     trio.process(old).clock.pause()
@@ -178,7 +178,7 @@ def test_a_follower_with_a_full_disk_forwards_and_serves_nothing_of_its_own(trio
     assert trio.run(2, lambda: trio.host(full).status().disk_full)
 
 
-def test_alone_with_a_full_disk_says_so():
+def test_a_node_alone_with_a_full_disk_reports_it():
     one = Trio(nodes=1)
     [id_] = one.nodes
     one.process(id_).disk.full = True
@@ -208,8 +208,8 @@ def test_a_key_is_gone_on_time_on_an_idle_cluster_on_every_node(trio):
     assert trio.answers[1:] == [b"v"] * 3 + [None] * 3
 
 
-def test_who_hands_over_while_a_key_is_due_lets_its_readers_wait_and_does_not_spin(trio):
-    """The key's end may not be logged now, and without that nobody may read: there is nothing to do."""
+def test_during_a_transfer_readers_of_a_due_key_wait_and_the_leader_does_not_spin(trio):
+    """The expiry may not be logged during a transfer, and without it no read is answered: nothing to do."""
     leader, [slow, _] = trio.leader, trio.followers
     trio.ask(leader, Set(b"k", b"v", expiry=Expiry.RELATIVE, expiry_ms=100))
     assert trio.answered()
@@ -226,7 +226,7 @@ def test_who_hands_over_while_a_key_is_due_lets_its_readers_wait_and_does_not_sp
 
 
 class Leased(Trio):
-    """The leader, which holds a lease, and a follower that it cannot reach, to hand over to."""
+    """The leader, which holds a lease, and a follower that it cannot reach, the target of a transfer."""
 
     def __init__(self):
         super().__init__(lease_reads=True)
@@ -246,8 +246,8 @@ class Leased(Trio):
         return [self.world.counts[f"read {kind} served"] for kind in ("read_index", "lease")]
 
 
-def test_who_hands_over_gives_up_the_lease_first():
-    """The successor is elected at once: nobody waits for its end."""
+def test_a_leader_gives_up_its_lease_before_a_transfer():
+    """The successor is elected at once, and does not wait until the lease ends."""
     trio = Leased()
     trio.look_now()
     assert trio.reads() == [1, 1]
@@ -257,7 +257,7 @@ def test_who_hands_over_gives_up_the_lease_first():
     assert trio.reads() == [2, 1]
 
 
-def test_a_round_of_before_a_transfer_gives_no_lease_during_it():
+def test_a_round_begun_before_a_transfer_gives_no_lease_during_it():
     trio = Leased()
     trio.run(0.4)  # the lease is over
     trio.answers.clear()
@@ -285,7 +285,7 @@ def test_a_restart_replays_the_log_before_it_serves(trio):
     assert trio.answers == [b"40"]
 
 
-def test_who_stops_answers_its_clients_and_refuses_what_others_forward(trio):
+def test_a_stopping_node_answers_its_clients_and_refuses_forwarded_writes(trio):
     leader = trio.leader
     trio.host(leader).refuse_peers()
     trio.ask(leader, Put(b"k", b"v"))
@@ -294,7 +294,7 @@ def test_who_stops_answers_its_clients_and_refuses_what_others_forward(trio):
     assert [type(a) for a in trio.answers] == [list, Busy]
 
 
-def test_giving_up_answers_everybody(trio):
+def test_abandon_answers_every_caller(trio):
     trio.isolate(trio.leader)
     trio.ask(trio.leader, Put(b"k", b"v"))
     trio.run(0.05)
@@ -304,8 +304,8 @@ def test_giving_up_answers_everybody(trio):
     assert [type(a) for a in trio.answers] == [Stopping, Uncertain, NoLeader]
 
 
-def test_what_the_link_does_not_take_is_asked_again_and_done_once(trio):
-    """The queue of the link is full for one turn, then there is room."""
+def test_a_write_that_the_link_does_not_take_is_sent_again_and_done_once(trio):
+    """The queue of the link is full for one turn, then it has room."""
     follower = trio.followers[0]
     process = trio.process(follower)
     refused: list[str] = []
@@ -325,7 +325,7 @@ def test_what_the_link_does_not_take_is_asked_again_and_done_once(trio):
 
 
 def test_a_broken_invariant_ends_the_process(trio):
-    """Two leaders in one term cannot be: whoever meets it stops before anything else happens."""
+    """Two leaders in one term cannot be: a node that sees them stops before anything else happens."""
     follower = trio.followers[0]
     impostor = next(id_ for id_ in trio.followers if id_ != follower)
     term = trio.group(follower).raft.state.term
@@ -347,14 +347,14 @@ def test_an_entry_that_cannot_be_applied_ends_the_process(trio):
     assert trio.answers == []
 
 
-def test_refusals_are_refusals():
-    """The server tells "certainly not done" from "unknown" by this."""
+def test_every_refusal_is_a_refused():
+    """The server distinguishes "certainly not done" from "unknown" by this."""
     assert all(issubclass(kind, Refused) for kind in (Busy, DiskFull, NoLeader, Stopping))
     assert not issubclass(Uncertain, Refused)
 
 
-def test_nonsense_of_a_peer_does_not_stop_the_others(trio):
-    """The link that brought it ends; the host still has its turns."""
+def test_nonsense_of_one_peer_does_not_stop_the_node(trio):
+    """The link that brought it ends; the host goes on with its turns."""
     leader, follower = trio.leader, trio.followers[0]
     trio.ask(follower, Put(b"k", b"v"))
     sent = trio.group(follower).requests.writes._forwarding._forwarded
@@ -377,8 +377,8 @@ def test_the_first_write_long_after_an_election_is_stamped_with_the_time_of_the_
     assert min(walls) - 1000 < stamp <= max(walls) + 1000
 
 
-def test_a_new_leader_serves_no_key_that_ran_out_before_its_election(trio):
-    """The key stands in a log that is not applied yet when the leader is first asked."""
+def test_a_new_leader_serves_no_key_that_expired_before_its_election(trio):
+    """The key is in an entry that is not applied yet when the first read arrives."""
     trio.ask(trio.leader, Set(b"k", b"v", expiry=Expiry.RELATIVE, expiry_ms=500))
     assert trio.run(1, lambda: trio.answers)
     assert trio.answers == [["OK"]]

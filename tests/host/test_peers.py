@@ -1,4 +1,4 @@
-"""Which links a node asks for."""
+"""The links that a node asks for."""
 
 import pytest
 
@@ -55,8 +55,8 @@ def peers(clock):
     return peers
 
 
-def test_a_node_that_has_just_started_looks_for_everybody(peers):
-    """Also for those that dial it by rule: while it was away their pauses have grown."""
+def test_a_node_that_has_just_started_dials_every_member(peers):
+    """It dials even those that dial it by rule: their pauses have grown while it was away."""
     peers.reconfigured(Configuration.of_voters(MEMBERS))
     assert peers.network.take() == [
         ("connect", "K1", "host:1"),
@@ -68,8 +68,8 @@ def test_a_node_that_has_just_started_looks_for_everybody(peers):
     assert peers.network.take() == [("connect", "K1", "host:1"), ("connect", "K3", "host:3")]
 
 
-def test_a_member_that_left_is_let_go_after_a_while(peers, clock):
-    """Unless it is a member again by then."""
+def test_a_former_member_loses_its_link_after_a_while(peers, clock):
+    """A node that is a member again by then keeps its link."""
     peers.reconfigured(Configuration.of_voters(MEMBERS))
     peers.network.take()
     peers.reconfigured(Configuration.of_voters(MEMBERS[:2]))
@@ -86,8 +86,8 @@ def test_a_member_that_left_is_let_go_after_a_while(peers, clock):
     assert peers.network.take() == []
 
 
-def test_without_a_leader_a_node_looks_for_those_without_a_link(peers, clock):
-    """One of the others may have moved, or this one: whoever dials by rule may dial in vain."""
+def test_without_a_leader_a_node_dials_members_without_a_link(peers, clock):
+    """A member may have moved, so that the node that dials by rule dials in vain."""
     peers.reconfigured(Configuration.of_voters(MEMBERS))
     peers.connected.add("K3")
     peers.network.take()
@@ -107,8 +107,8 @@ def greeting(id_, supported):
     return Hello(id_, f"incarnation of {id_}", "cluster", MEMBERS, machine_max=supported)
 
 
-def test_what_a_peer_supports_is_known_while_its_link_is_open(peers):
-    """Without one it may be an older program by now."""
+def test_the_version_that_a_peer_supports_is_known_while_its_link_is_open(peers):
+    """Without a link the peer may run an older program by now."""
     k1, k2, _ = MEMBERS
     assert (peers.supported_by(k2), peers.supported_by(k1)) == (MACHINE_VERSION, 0)
     peers.link_up("K1", greeting("K1", 7))
@@ -118,8 +118,8 @@ def test_what_a_peer_supports_is_known_while_its_link_is_open(peers):
     assert peers.supported_by(k1) == 0
 
 
-def test_what_stands_in_the_way_of_a_version_is_said_by_node(peers):
-    """Those to upgrade, and those that are not there to say what they support."""
+def test_the_obstacle_to_a_version_names_the_nodes(peers):
+    """It names the nodes to upgrade, and those without a link, whose program is unknown."""
     peers.reconfigured(Configuration.of_voters(MEMBERS))
     peers.link_up("K1", greeting("K1", 1))
     assert peers.version_obstacle(2, 1) == (

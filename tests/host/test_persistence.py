@@ -1,4 +1,4 @@
-"""One transaction at a time; what waits goes together; a full disk answers nobody."""
+"""One transaction at a time; waiting writes share the next one; a full disk answers no caller."""
 
 from typing import Any, cast
 
@@ -52,7 +52,7 @@ def build():
     return clock, disk, owner.full, Persistence(cast(Any, disk), clock, owner)
 
 
-def test_what_arrives_while_the_disk_works_shares_the_next_transaction():
+def test_writes_that_arrive_while_the_disk_works_share_the_next_transaction():
     _, disk, _, persistence = build()
     group = Group()
     persistence.add(group, write(1), ())

@@ -1,4 +1,4 @@
-"""Waiting for the outcome of a leadership transfer, and giving leadership up until it is gone."""
+"""Waiting for the outcome of a leadership transfer, and repeating transfers until leadership is gone."""
 
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ PATIENCE = 2.0
 
 
 class Raft:
-    """Leads a group of three; K2 is there, K3 is not."""
+    """The leader of a group of three. K2 answers, K3 does not."""
 
     def __init__(self):
         self.id = self.leader = "K1"
@@ -30,7 +30,7 @@ class Raft:
 
 
 class Group:
-    """Remembers whom it was told to hand over to."""
+    """Remembers the targets of its transfers."""
 
     id = 0
 
@@ -78,8 +78,8 @@ def transfers(clock):
     return LeadershipTransfers(clock, PATIENCE, cast(Any, Turns()))
 
 
-def test_it_is_done_when_another_node_is_known_to_lead(transfers, group):
-    """Not when the transfer has begun, nor while nobody leads."""
+def test_a_transfer_is_done_when_another_node_is_known_to_lead(transfers, group):
+    """It is not done when it has begun, nor while no node leads."""
     outcomes: list[Any] = []
     transfers.begin(group, "", outcomes.append)
     assert group.given == ["K2"]
@@ -93,8 +93,8 @@ def test_it_is_done_when_another_node_is_known_to_lead(transfers, group):
     assert outcomes == ["K2"]
 
 
-def test_it_has_failed_when_the_core_gave_up(transfers, group):
-    """The words say who leads on."""
+def test_a_transfer_has_failed_when_consensus_gave_it_up(transfers, group):
+    """The text names the node that goes on leading."""
     outcomes: list[Any] = []
     transfers.begin(group, "K3", outcomes.append)
     group.raft.state.transferring = ""
@@ -102,8 +102,8 @@ def test_it_has_failed_when_the_core_gave_up(transfers, group):
     assert [str(each) for each in outcomes] == ["K3 did not take over in time; K1 leads on"]
 
 
-def test_nobody_waits_for_ever(transfers, group, clock):
-    """Also when no leader is known at all."""
+def test_a_transfer_ends_at_its_deadline(transfers, group, clock):
+    """That holds even if no leader is known at all."""
     outcomes: list[Any] = []
     transfers.begin(group, "", outcomes.append)
     group.raft.state.leader = ""
@@ -112,16 +112,16 @@ def test_nobody_waits_for_ever(transfers, group, clock):
     assert isinstance(outcomes[0], AdminRefused)
 
 
-def test_a_refusal_of_the_core_is_passed_on(transfers, group):
-    """As what an administrator may read."""
+def test_a_refusal_of_consensus_reaches_the_caller(transfers, group):
+    """It arrives as an error that an administrator may read."""
     group.refuses = TransferRefused("K3 does not vote")
     outcomes: list[Any] = []
     transfers.begin(group, "K3", outcomes.append)
     assert [(type(each), str(each)) for each in outcomes] == [(AdminRefused, "K3 does not vote")]
 
 
-def test_leadership_is_given_up_until_somebody_takes_it(transfers, group):
-    """One attempt at a time, the next one when it failed; none while nobody is there."""
+def test_leadership_is_offered_until_a_voter_takes_it(transfers, group):
+    """There is one attempt at a time, and the next one when it has failed; none while no voter answers."""
     group.raft.silent["K2"] = 1000
     transfers.transfer_away(group)
     assert group.given == []
