@@ -71,7 +71,7 @@ class Children:
             self._start(node)
 
     def _start(self, node: LocalNode) -> None:
-        # The ports are free, so a pid file is stale. But its number may be that of another process by now, and
+        # The ports are free, so a pid file is stale. But its number may belong to another process by now, and
         # then twistd would refuse to start.
         node.pidfile.unlink(missing_ok=True)
         with node.log.open("ab") as log:
