@@ -95,7 +95,7 @@ def test_the_page_leads_to_a_cluster_and_back(servers):
     [install] = blocks("Install it")
     on_each(servers, install)
 
-    secret, settings = blocks("Tell the nodes")
+    secret, settings = blocks("Configure the nodes")
     give(servers["K1"], "K1", re.sub(r"^scp .*\n", "", secret, flags=re.MULTILINE))
     copy_as_said(servers, secret)
     checked = on_each(servers, settings)
@@ -105,7 +105,7 @@ def test_the_page_leads_to_a_cluster_and_back(servers):
     [start] = blocks("Start$")
     on_each(servers, start)
 
-    look, use = blocks("Look")
+    look, use = blocks("Check")
     first = servers["K1"]
     wait_well(first)
     wait_until(lambda: "2/2 peers" in first.property("kraft@K1", "StatusText"), "the status line")
@@ -128,7 +128,7 @@ def test_the_page_leads_to_a_cluster_and_back(servers):
     give(servers["K3"], "K3", upgrade.replace("install", "install --reinstall"))
     wait_well(first)
 
-    [away] = blocks("Away with it")
+    [away] = blocks("Uninstall")
     give(servers["K3"], "K3", away.replace("purge", "purge --yes"))
     assert servers["K3"].run("ls", "/var/lib/kraft").split() == ["K3"]
     assert give(first, "K1", use.replace("10.0.0.3", "10.0.0.2")).split() == ["OK", "hello"]
