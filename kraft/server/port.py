@@ -1,4 +1,4 @@
-"""What all client connections of a node share: the host, the settings, the counters, the list of sessions."""
+"""The state that all client connections of a node share: settings, counters, the list of sessions."""
 
 import itertools
 import os

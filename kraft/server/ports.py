@@ -1,4 +1,4 @@
-"""What the client port needs from outside: the host of the groups, an observer, and a socket.
+"""The interfaces that the client port needs: the host of the groups, an observer, and a socket.
 
 `kraft.host` provides the first structurally, `kraft.telemetry` the second, `protocol` the third; `tap` joins
 the first two to a port.
@@ -70,7 +70,7 @@ class NodeHost(Protocol):
 
 
 class ServerObserver(Protocol):
-    """What the client port reports. It reports once per segment, not per command. No method may raise.
+    """Receives the reports of the client port, one per segment and not per command. No method may raise.
 
     `protocol` is inline, resp2 or resp3; a connection opens as resp2. `kind` is read, write, local or admin.
     """

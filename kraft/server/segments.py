@@ -61,14 +61,16 @@ class Segment:
 
     def complete(self, replies: list[Any]) -> list[Reply]:
         """The items' `replies` in the client's form, and the errors of validation in their places."""
+        if not self.shapes and not self.failed:
+            return replies
+        whole = len(replies) == len(self.items)
+        replies = list(replies)
         for place, shape in self.shapes.items():
             if type(replies[place]) is not Error:
                 replies[place] = shape(replies[place])
-        if self.failed:
-            whole = len(replies) == len(self.items)
-            for place, error in self.failed.items():
-                if whole or place < len(replies):
-                    replies.insert(place, error)
+        for place, error in self.failed.items():
+            if whole or place < len(replies):
+                replies.insert(place, error)
         return replies
 
     def report(self, port: ClientPort, replies: list[Reply], now: float) -> None:

@@ -97,8 +97,9 @@ class Session:
             state.requests_received += len(requests)
             usual, spec_of = self._validation.usual, self._validation.spec_of
             self._queued_bytes = len(data) + (self._queued_bytes if queue else 0)
+            add = queue.append
             for request in requests:
-                queue.append((usual.get(request[0]) or spec_of(request), request))
+                add((usual.get(request[0]) or spec_of(request), request))
         if self._segment is None:
             self._run(now)
         if port.host.saturated and not self._waits_for_relief:

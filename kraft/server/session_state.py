@@ -1,7 +1,7 @@
-"""What one connection has chosen and shown so far: plain data, which commands read and change.
+"""The state of one connection that commands read and change: plain data, on which the `Session` acts.
 
-A `Session` acts on it; nothing here acts. What a later command adds to a connection (a user, a MULTI queue,
-watched keys, subscriptions) is a field here, so that RESET and CLIENT LIST see it.
+A property that a command adds to a connection (a user, a MULTI queue, watched keys) belongs here, so that
+RESET and CLIENT LIST see it.
 """
 
 from dataclasses import dataclass, field

@@ -72,6 +72,7 @@ class Validation:
         routing, small_bytes = port.routing, self._small_bytes
         full = port.host.dataset_bytes > port.dataset_bytes_max
         trivial, kind, most = routing.trivial, queue[0][0].kind, queue[0][0].segment_max
+        add = items.append
         count = total = 0
         for entry in islice(queue, most):
             spec, request = entry
@@ -99,12 +100,12 @@ class Validation:
                         command = msgspec.structs.replace(command, limit=port.limits.value_bytes)
                     if spec.shape is not None:
                         segment.shapes[len(items)] = spec.shape
-                    items.append(command)
+                    add(command)
                 elif type(spec) is AdminSpec:
-                    items.append(spec.run(request))
+                    add(spec.run(request))
                     segment.shapes[0] = spec.shape
                 else:
-                    items.append(entry)
+                    add(entry)
                 total += size
             except Rejected as refusal:
                 segment.failed[count] = Error(refusal.text)

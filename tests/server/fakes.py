@@ -1,4 +1,4 @@
-"""A client port without sockets: real sessions and a real state machine, a host that answers when told."""
+"""A client port without sockets: real sessions, a real state machine, a host that answers on request."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -138,7 +138,7 @@ class FakeHost:
 
 
 class Recorder:
-    """Counts what it is told."""
+    """Counts the reports of the client port."""
 
     def __init__(self) -> None:
         self.open: Counter[str] = Counter()
@@ -240,7 +240,7 @@ class Talk:
         self.transport = transport
 
     def send(self, data: bytes) -> bytes:
-        """Send, and whatever has been answered since the last time."""
+        """Send; returns the replies since the last call."""
         self.protocol.dataReceived(data)
         return self.read()
 

@@ -6,7 +6,7 @@ from kraft.config.values import ClientConfig
 from tests.server.fakes import Port, Talk, encode
 
 
-def test_too_many_connections_are_told_so(small: Talk) -> None:
+def test_too_many_connections_are_refused(small: Talk) -> None:
     """The cap counts open ones only."""
     port = small.port
     second, third = port.connect(), port.connect()

@@ -1,4 +1,4 @@
-"""What clients and people ask about the server, the cluster and kraft itself."""
+"""The commands that clients and people ask about the server, the cluster and kraft itself."""
 
 from kraft.config.values import ClientConfig
 from kraft.node.status import TransferStatus
@@ -163,7 +163,7 @@ def test_kraft_shows_the_node_and_its_peers(client: Talk) -> None:
 
 
 def test_kraft_shows_changes_and_snapshots_under_way(client: Talk) -> None:
-    """Who is to vote, and how much of a snapshot has come."""
+    """The learner that is to vote, and the progress of a snapshot."""
     host = client.port.host
     host.changed = {
         "voters": ("K1",), "learners": ("K2",), "joining": ("K2",), "joint": True, "transferring": "K2",

@@ -1,4 +1,4 @@
-"""What administrators order: the values the host gets, the replies, and the order they keep."""
+"""The administrator's commands: the values that the host gets, the replies, and their order."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ OK = b"+OK\r\n"
     ],
 )
 def test_an_order_reaches_the_host_as_a_value(client: Talk, words: str, order: admin.AdminCommand) -> None:
-    """And is answered OK when it is carried out, whatever the host has to tell."""
+    """The reply is OK once it is carried out, with any result."""
     client.port.host.result = "K2"
     assert client.run(*words.split()) == OK
     assert client.port.host.orders == [order]
@@ -59,7 +59,7 @@ def test_an_order_reaches_the_host_as_a_value(client: Talk, words: str, order: a
         ),
     ],
 )
-def test_what_the_host_found_out_is_told(
+def test_a_result_of_the_host_is_the_reply(
     client: Talk, words: str, order: admin.AdminCommand, result: Any, reply: bytes
 ) -> None:
     client.port.host.result = result

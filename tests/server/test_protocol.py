@@ -200,7 +200,7 @@ def test_an_answer_under_way_is_sent_although_much_is_unread(port: Port) -> None
     assert read_all(socket).endswith(b"x\r\n+OK\r\n+PONG\r\n")
 
 
-def test_a_lost_connection_leaves_nothing_behind_that_waits_for_a_collection(port: Port) -> None:
+def test_a_lost_connection_leaves_nothing_for_the_garbage_collector(port: Port) -> None:
     """Its buffers may be large; a circle of references would keep them until the collector runs."""
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""What the reads of a connection rest on: a round, a lease, or the replica as it is."""
+"""The consistency of a connection's reads: by a round, by a lease, or from the replica as it is."""
 
 from kraft.config.values import ClientConfig, RaftConfig
 from kraft.node.errors import TooStale
@@ -17,7 +17,7 @@ def levels_after(client: Talk, *commands: tuple[str, ...]) -> list[str]:
 
 
 def test_readonly_reads_the_replica_until_readwrite(client: Talk) -> None:
-    """Also where every node takes every command."""
+    """In forward mode, too."""
     assert levels_after(client) == ["default"]
     assert levels_after(client, ("READONLY",)) == ["stale"]
     assert levels_after(client, ("READWRITE",)) == ["default"]
@@ -25,7 +25,7 @@ def test_readonly_reads_the_replica_until_readwrite(client: Talk) -> None:
 
 
 def test_redirect_mode_reads_the_replica_too() -> None:
-    """Whoever leads."""
+    """On a leader and on a follower."""
     port = Port(client=ClientConfig(routing="redirect"))
     port.host.leaders = ["K2"]
     client = port.connect()

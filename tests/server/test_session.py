@@ -33,7 +33,7 @@ def test_a_pipeline_of_writes_is_one_proposal_and_one_send(client: Talk) -> None
 
 
 def test_kinds_alternate_and_replies_keep_their_order(client: Talk) -> None:
-    """The read behind a write sees it, and nothing later is answered before it."""
+    """A read after a write sees it, and nothing later is answered before it."""
     mixed = [("SET", "a", "1"), ("PING",), ("GET", "a"), ("MGET", "a", "b"), ("INCR", "a"), ("ECHO", "x")]
     assert client.send(b"".join(encode(*words) for words in mixed)) == b""
     host = client.port.host
@@ -69,7 +69,7 @@ def test_only_invalid_requests_need_no_host(client: Talk) -> None:
     assert not client.port.host.reads
 
 
-def test_what_arrives_behind_a_segment_waits_for_it(client: Talk) -> None:
+def test_requests_after_a_segment_wait_for_it(client: Talk) -> None:
     client.send(encode("SET", "a", "1"))
     assert client.send(encode("PING")) == b""
     assert client.send(encode("INCR", "a") + encode("INCR", "a")) == b""
@@ -123,14 +123,14 @@ def test_every_outcome_has_its_error(client: Talk) -> None:
 
 
 def test_protocol_switches_between_two_replies(client: Talk) -> None:
-    """What was asked before HELLO is answered in the old protocol."""
+    """Requests before HELLO are answered in the old protocol."""
     answer = client.ask(encode("CLIENT", "GETNAME") + encode("HELLO", "3") + encode("CLIENT", "GETNAME"))
     assert answer.startswith(b"$-1\r\n%7\r\n")
     assert answer.endswith(b"_\r\n")
     assert +client.port.observer.open == {"resp3": 1}
 
 
-def test_quit_drops_what_is_behind_it(client: Talk) -> None:
+def test_quit_drops_the_requests_after_it(client: Talk) -> None:
     assert client.ask(encode("SET", "a", "1") + encode("QUIT") + encode("SET", "a", "2")) == b"+OK\r\n+OK\r\n"
     assert client.transport.disconnecting
     assert len(client.port.host.writes) == 1
@@ -153,7 +153,7 @@ def test_half_close_of_an_idle_connection_closes_it(client: Talk) -> None:
 
 
 def test_a_lost_client_leaves_its_write_alone(client: Talk) -> None:
-    """The write happens; its answer, and what was queued behind it, do not."""
+    """The write happens; its reply and the requests queued after it are dropped."""
     client.send(encode("SET", "a", "1") + encode("SET", "a", "2") + encode("GET", "a") + encode("DEL", "a"))
     client.lose()
     client.port.host.settle()
@@ -251,7 +251,7 @@ def test_a_mistake_of_ours_costs_one_client(client: Talk, monkeypatch: pytest.Mo
         (b"x" * 70_000, b"-ERR Protocol error: too big inline request\r\n"),
     ],
 )
-def test_garbage_is_told_and_closed_after_what_was_good(small: Talk, garbage: bytes, words: bytes) -> None:
+def test_garbage_gets_an_error_after_the_valid_requests(small: Talk, garbage: bytes, words: bytes) -> None:
     other = small.port.connect()
     small.send(encode("SET", "a", "1") + garbage)
     small.port.host.settle()

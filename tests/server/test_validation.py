@@ -1,4 +1,4 @@
-"""What a request must pass: lengths, memory, and the length of the value that it makes."""
+"""The checks of a request: lengths, memory, and the length of the value that it makes."""
 
 from typing import Any, get_args
 
@@ -33,7 +33,7 @@ def test_keys_values_and_requests_have_limits(small: Talk) -> None:
 
 
 def test_a_value_does_not_grow_over_its_limit(small: Talk) -> None:
-    """Whatever the pieces."""
+    """However short the pieces are."""
     assert small.run("APPEND", "a", "v" * 60) == b":60\r\n"
     assert small.run("APPEND", "a", "v" * 5) == b"-ERR value exceeds limit of 64 bytes\r\n"
     assert small.run("APPEND", "a", "v" * 4) == b":64\r\n"

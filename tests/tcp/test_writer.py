@@ -9,7 +9,7 @@ from tests.transport.wires import Descriptor
 
 @pytest.mark.parametrize("room", [0, 1, 3, 100])
 def test_direct_writes_keep_the_order(room):
-    """What the socket does not take waits, and later writes wait behind it."""
+    """Bytes that the socket does not take wait, and later writes wait after them."""
     transport = Descriptor(room)
     writer = DirectWriter(transport)
 

@@ -138,7 +138,7 @@ CommandTable = Mapping[bytes, AnySpec]
 
 @dataclass(frozen=True, slots=True)
 class CommandContext:
-    """What a local command looks at and may change: one connection, the port it came to, and the table."""
+    """The objects that a local command may read and change: the port, one connection's state, the table."""
 
     port: ClientPort
     state: SessionState
