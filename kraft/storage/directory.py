@@ -19,7 +19,7 @@ class RealRecordFile:
         self._map = self._mapped(max(1, os.fstat(self._fd).st_size))
 
     def _mapped(self, size: int) -> mmap.mmap:
-        """Real blocks behind every page: a map over a hole could fail later, with a signal."""
+        """Allocate blocks for every page: writing to a hole could fail later, with a signal."""
         size = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
         os.posix_fallocate(self._fd, 0, size)
         return mmap.mmap(self._fd, size)

@@ -127,7 +127,7 @@ def test_the_same_base_again_changes_nothing(tmp_path, database_at, write):
 
 @pytest.mark.parametrize(
     ("at", "breach"),
-    [(base(4), "a base at 4 was to follow one at 5"), (base(7, term=9), "would stay behind")],
+    [(base(4), "a base at 4 was to follow one at 5"), (base(7, term=9), "would stay after")],
 )
 def test_a_base_that_cannot_be_is_refused(tmp_path, database_at, write, at, breach):
     database = database_at(tmp_path)

@@ -64,7 +64,7 @@ def rebase(
             entries.drop(cursor, group, base.index)
             return _moved(replica, base, found.checksum), head
         if base.index < head.last_index:
-            raise OutOfOrder(f"group {group}: entries would stay behind another base at {base.index}")
+            raise OutOfOrder(f"group {group}: entries would stay after another base at {base.index}")
     entries.truncate(cursor, group, 0, replica.empty_head)
     moved = _moved(replica, base, zlib.crc32(_encode(base), entries.empty_head(incarnation, group).checksum))
     return moved, moved.empty_head
