@@ -315,7 +315,8 @@ class Host:
         for group, persist, after in written:
             group.persisted(persist.sequence, after)
         turns.armed = armed
-        self.turn()
+        if turns.woken or turns.outbox:
+            self.turn()
 
     def disk_full(self, full: bool) -> None:
         """The disk has no room, or has room again: suspend or resume every group."""

@@ -54,6 +54,13 @@ class Effects:
         """Send when everything this node knows now is on disk."""
         self.held.append(Outgoing(to, message))
 
+    @property
+    def pending(self) -> bool:
+        """Whether there are effects other than writes and entries to apply."""
+        messages = self.now or self.held or self.replicating
+        results = self.reads or self.reads_failed or self.fetches or self.snapshots
+        return bool(messages or results) or self.restored is not None or self.state_file is not None
+
     def take(self, persist: Persist | None, apply: tuple[Entry, ...]) -> Ready | None:
         """Everything since the last call, with the write and the entries to apply; None for nothing."""
         held: tuple[Outgoing, ...] = ()

@@ -150,6 +150,14 @@ class ReplicaState:
         return self.commit >= self.noop_index
 
     @property
+    def has_ready(self) -> bool:
+        """Whether `Raft.take_ready` has effects to return."""
+        handed = self._handed_hard_state
+        if min(self.commit, self.log.durability.durable) > self.applied or self.effects.pending:
+            return True
+        return self.term != handed.term or self.vote != handed.vote or self.log.unwritten
+
+    @property
     def hears_leader(self) -> bool:
         """Whether there is a leader, this node included, heard within the shortest election timeout."""
         return bool(self.leader) and self.elapsed < self.settings.election_ticks

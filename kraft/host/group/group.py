@@ -244,7 +244,10 @@ class Group:
             self._send(after)
         if self.state.switching and sequence >= self.state.switching:
             self.state.switching = 0
-        self._context.turns.wake(self.id)
+        if (
+            self.raft.state.has_ready
+        ):  # else nothing is committed by this write: the group waits for its followers
+            self._context.turns.wake(self.id)
 
     def _fetched(self, fetch: Fetch, entries: Sequence[Entry]) -> None:
         """The disk has read the entries that consensus wants to send."""

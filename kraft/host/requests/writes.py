@@ -138,21 +138,17 @@ class Writes:
         """On the leader: log what waits, in batches, as far as there is room."""
         while self._proposals.waiting and self.room:
             proposals = self._proposals.take(self._timing.batch_bytes)
-            if not (proposals and self._propose(proposals)):
+            if not proposals:
                 break
-
-    def _propose(self, proposals: list[Proposal]) -> bool:
-        if len(proposals) == 1:
-            commands = proposals[0].commands
-        else:
-            commands = [c for p in proposals for c in p.commands]
-        logged = self._proposer.propose(commands)
-        if logged is None:
-            self._proposals.requeue(proposals)
-            return False
-        index, term = logged
-        self._proposals.log(Batch(index, term, proposals, commands, self._clock.seconds()))
-        return True
+            if len(proposals) == 1:
+                commands = proposals[0].commands
+            else:
+                commands = [c for p in proposals for c in p.commands]
+            logged = self._proposer.propose(commands)
+            if logged is None:
+                self._proposals.requeue(proposals)
+                break
+            self._proposals.log(Batch(*logged, proposals, commands, self._clock.seconds()))
 
     def forward(self, leader: str) -> None:
         """On any other replica: send what waits to `leader`, unless it still owes an answer."""
