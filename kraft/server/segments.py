@@ -56,13 +56,11 @@ class Segment:
         raise NotImplementedError
 
     def replies(self, outcome: Any) -> list[Reply]:
-        """The replies to the entries, or to the first few of them: then the others are to be done again."""
+        """The replies to the items, or to the first few of them: the others are then to be asked again."""
         raise NotImplementedError
 
     def complete(self, replies: list[Any]) -> list[Reply]:
         """The items' `replies` in the client's form, and the errors of validation in their places."""
-        if not self.shapes and not self.failed:
-            return replies
         whole = len(replies) == len(self.items)
         replies = list(replies)
         for place, shape in self.shapes.items():
@@ -115,15 +113,14 @@ class WriteSegment(Segment):
 
     def replies(self, outcome: list[Outcome] | Exception) -> list[Reply]:
         if isinstance(outcome, Exception):
-            return self.complete([errors.host_error(outcome)] * len(self.items))
+            return [errors.host_error(outcome)] * len(self.items)
+        replies: list[Any] = outcome
         if CommandFailure in map(type, outcome):
-            return self.complete(
-                [
-                    errors.command_error(reply, command) if type(reply) is CommandFailure else reply
-                    for command, reply in zip(self.items, outcome, strict=True)
-                ]
-            )
-        return self.complete(outcome)
+            replies = [
+                errors.command_error(reply, command) if type(reply) is CommandFailure else reply
+                for command, reply in zip(self.items, outcome, strict=True)
+            ]
+        return replies
 
 
 class ReadSegment(Segment):
@@ -143,7 +140,7 @@ class ReadSegment(Segment):
     def replies(self, outcome: View | Exception) -> list[Reply]:
         """Replies up to REPLY_BYTES, and the one that goes beyond."""
         if isinstance(outcome, Exception):
-            return self.complete([errors.host_error(outcome)] * len(self.items))
+            return [errors.host_error(outcome)] * len(self.items)
         replies: list[Reply] = []
         size = 0
         for spec, request in self.items:
@@ -161,7 +158,7 @@ class ReadSegment(Segment):
                 self.hits += len(reply) - missing
             if size > REPLY_BYTES:
                 break
-        return self.complete(replies)
+        return replies
 
 
 class AdminSegment(Segment):
@@ -176,7 +173,8 @@ class AdminSegment(Segment):
         host.admin(self.items[0], done)
 
     def replies(self, outcome: AdminResult | Exception) -> list[Reply]:
-        return self.complete([errors.host_error(outcome) if isinstance(outcome, Exception) else outcome])
+        result: Any = errors.host_error(outcome) if isinstance(outcome, Exception) else outcome
+        return [result]
 
 
 SEGMENTS: dict[str, type[Segment]] = {

@@ -7,16 +7,16 @@ segment begins when the last one is answered. So replies keep the order of reque
 before it, and a pipeline costs one proposal and one send. A request that fails validation is answered in its
 place and does not split its run.
 
-A session is in one of these states:
+Three facts describe a session, and each has one owner:
 
-    idle      nothing is queued, no segment is under way
-    waiting   a segment is under way (`_segment`): the host has it, or long local commands let others go on
-    blocked   the client has to read first (`Output.blocked`); the queue waits, a segment under way goes on
-    ended     no more input (`_ended`): the client half-closed, sent QUIT or broke the protocol, or the node
-              drains; the connection closes when everything is answered
-    lost      the connection is gone (`Output.lost`); the outcome of a segment under way is dropped
-
-Reading from the socket pauses while too much is queued, or too much waits in the host.
+    the work    idle: no segment is under way. Waiting (`_segment`): the host has one, or long local commands
+                let other connections go on. When it ends, the next one begins.
+    the output  open; blocked (`Output.blocked`): the client has to read first, a segment under way goes on
+                but no other begins; closed after the last reply; or lost (`Output.lost`): the outcome of a
+                segment under way is dropped.
+    the input   open; paused (`_paused`): too much is queued or waits in the host; or ended (`_ended`): the
+                client half-closed, sent QUIT or broke the protocol, or the node drains. Then the connection
+                closes as soon as the queue is empty and no segment is under way.
 """
 
 from typing import Any
@@ -161,7 +161,7 @@ class Session:
             segment = SEGMENTS[queue[0][0].kind](now)
             self._validation.gather(queue, segment, readonly=self.state.readonly)
             if not segment.items:
-                self._finish(segment, segment.complete([]), port.clock.seconds())
+                self._finish(segment, [], port.clock.seconds())
             elif isinstance(segment, LocalSegment):
                 local_until = local_until or port.clock.seconds() + LOCAL_SECONDS
                 self._run_locals(segment, local_until)
@@ -188,13 +188,11 @@ class Session:
             now = clock.seconds()
             if now >= until:
                 break
-        replies = segment.complete(replies)
-        queue[:0] = segment.entries[len(replies) :]
+        self._report_protocol()
+        self._finish(segment, replies, now)
         if state.closing:
             self._ended = True
             queue.clear()
-        self._report_protocol()
-        self._finish(segment, replies, now)
         if queue and now >= until:
             self._segment = segment  # keeps the place of the rest
             clock.call_later(0, self._go_on)
@@ -213,20 +211,26 @@ class Session:
         self._segment = None
         try:
             now = self._port.clock.seconds()
-            replies = segment.replies(outcome)
-            self._finish(segment, replies, now)
-            if len(replies) < len(segment.entries):  # the rest in another round, once the client reads
-                self._queue[:0] = segment.entries[len(replies) :]
-                self.output.flush()
+            if not self._finish(segment, segment.replies(outcome), now):
+                self.output.flush()  # the rest waits for the client to read
             self._run(now)
         except Exception:
             _log.failure("a client could not be answered")
             self.abort("internal_error")
 
-    def _finish(self, segment: Segment, replies: list[Reply], now: float) -> None:
+    def _finish(self, segment: Segment, replies: list[Reply], now: float) -> bool:
+        """Answer the requests of a segment whose items have `replies`, and put the others back.
+
+        Returns whether all requests of the segment are answered.
+        """
+        if segment.failed or segment.shapes:
+            replies = segment.complete(replies)
         self.output.add(replies)
         segment.report(self._port, replies, now)
-        self.state.last_command = segment.entries[len(replies) - 1][0].name
+        entries, count = segment.entries, len(replies)
+        self.state.last_command = entries[count - 1][0].name
+        self._queue[:0] = entries[count:]
+        return count == len(entries)
 
     # Backpressure
 
