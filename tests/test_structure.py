@@ -1,22 +1,18 @@
 """The shape of the code, executed: no circles, folders in order, class names unique, files named by a class.
 
-Each rule is a function of modules to the subjects that break it. What is still wrong is listed in
-`known_faults.txt`, and the list can only shrink: a fault that is not listed fails, and so does a line whose
-fault is gone. `python -m tests.test_structure` drops such lines.
+Each rule is a function of modules to the subjects that break it.
 """
 
 import ast
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 
 import pytest
 
 from tests.source import SOURCES, Module, circles, edges, parse, read
 
 Modules = Mapping[str, Module]
-KNOWN = Path(__file__).parent / "known_faults.txt"
 
 # From the bottom: a sub-package imports those before it, never one after it. Loose files of a package may
 # stand anywhere between them, as long as no circle comes of it.
@@ -156,12 +152,6 @@ RULES: dict[str, Callable[[Modules], Iterator[str]]] = {
 }
 
 
-def known_faults() -> list[tuple[str, str]]:
-    """(rule, subject) for each line of the list."""
-    lines = KNOWN.read_text().splitlines() if KNOWN.exists() else []
-    return [(rule, subject) for rule, _, subject in (line.partition(" | ") for line in lines)]
-
-
 @pytest.fixture(scope="module")
 def tree() -> Modules:
     return {module.name: module for module in map(read, SOURCES)}
@@ -169,17 +159,9 @@ def tree() -> Modules:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_the_tree_keeps_the_rule(tree, rule):
-    """New faults are none, and the list of old ones has no line too many."""
-    faults = set(RULES[rule](tree))
-    known = {subject for of, subject in known_faults() if of == rule}
-    new, mended = sorted(faults - known), sorted(known - faults)
-    assert not new, "\n".join([RULES[rule].__doc__ or "", *new])
-    assert not mended, "\n".join(["Mended: drop these lines with `python -m tests.test_structure`.", *mended])
-
-
-def test_the_list_names_rules():
-    """A line for a rule that is gone would never be looked at."""
-    assert {rule for rule, _ in known_faults()} <= set(RULES)
+    """The rule's docstring says what the listed modules and classes break."""
+    faults = sorted(set(RULES[rule](tree)))
+    assert not faults, "\n".join([RULES[rule].__doc__ or "", *faults])
 
 
 LONG = "class Lengthy:\n" + "    x = 1\n" * LINES_MAX
@@ -255,16 +237,3 @@ def test_what_is_allowed_passes(rule, sources):
 def planted(sources: Mapping[str, str]) -> Modules:
     """Modules of `kraft` with this text."""
     return {f"kraft.{name}": parse(f"kraft.{name}", text) for name, text in sources.items()}
-
-
-def drop_mended() -> None:
-    """Write the list again without the lines whose fault is gone."""
-    modules = {module.name: module for module in map(read, SOURCES)}
-    faults = {(rule, subject) for rule, check in RULES.items() for subject in check(modules)}
-    left = [line for line in known_faults() if line in faults]
-    KNOWN.write_text("".join(f"{rule} | {subject}\n" for rule, subject in left))
-    print(f"{len(left)} known faults left")  # noqa: T201
-
-
-if __name__ == "__main__":
-    drop_mended()
