@@ -82,7 +82,7 @@ class Keyspace:
 
     def next_expiry(self) -> int | None:
         """The earliest expiry in Unix milliseconds, None when no key has one."""
-        return self._due.next()
+        return self._due.next() if self._due.live else None
 
     def put(self, key: bytes, value: Value, revision: int, expires: int = 0) -> None:
         """Store a record in place of the key's old one, if any."""

@@ -67,10 +67,6 @@ class Machine:
         """What a checkpoint at `base`, the index just applied, has to write. Costs nothing here and now."""
         return Capture(base, self.revision, self.keyspace.take_changes(), self.version)
 
-    def next_expiry(self) -> int | None:
-        """The earliest expiry of a key in Unix milliseconds, None when there is none."""
-        return self.keyspace.next_expiry()
-
     def digest(self) -> bytes:
         """A hash of the whole state: contents, expiries, revisions, stamp, version. Reads every key."""
         head = b"%d %d %d %d " % (self.stamp, self.revision, self.version, len(self.keyspace))

@@ -263,9 +263,9 @@ MUTATIONS = (
     ),
     Mutation(
         "due keys stay readable",
-        "kraft/host/requests/proposer.py",
-        "if due is None or due > stamp:",
-        "if True:",
+        "kraft/host/requests/reads.py",
+        "if due is not None and due <= stamp:",
+        "if False:",
         "a key is gone at its expiry, by log time",
         60,
     ),

@@ -61,16 +61,13 @@ class Proposer:
         except (LogFull, NotLeading):
             return None
 
-    def propose_expiry(self, stamp: int) -> int | None:
-        """Make sure that keys due at `stamp` expire in the log; returns the index that a read at `stamp` must
-        wait for.
+    def propose_expiry(self, due: int, stamp: int) -> int | None:
+        """Make sure that a key due at `due` expires in the log, now that the running stamp is `stamp`.
 
-        A due key expires with the next entry, so an empty one is appended unless the log already holds an
-        entry with a stamp that late. Returns 0 when no key is due, and None when nothing can be appended now.
+        The key expires with the next entry, so an empty one is appended unless the log already holds an entry
+        with a stamp that late. Returns the index that a read must wait for, or None when nothing can be
+        appended now.
         """
-        due = self._state.machine.keyspace.next_expiry()
-        if due is None or due > stamp:
-            return 0
         if self._raft.state.log.last_stamp < due:
             if not self.may_propose:
                 self._blocked_at = self._state.index  # a read that waits for this must not spin
@@ -88,7 +85,9 @@ class Proposer:
         if not self._raft.state.leads:
             return
         self._leader_clock.correct()
-        due = self._expired_at + EXPIRY_SECONDS <= now
-        if due and self.may_propose and self._raft.state.leads_with_commit:
+        again = self._expired_at + EXPIRY_SECONDS <= now
+        if again and self.may_propose and self._raft.state.leads_with_commit:
             self._expired_at = now
-            self.propose_expiry(self._leader_clock.stamp())
+            due, stamp = self._state.machine.keyspace.next_expiry(), self._leader_clock.stamp()
+            if due is not None and due <= stamp:
+                self.propose_expiry(due, stamp)

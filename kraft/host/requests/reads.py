@@ -135,9 +135,13 @@ class Reads:
         if not self.knows_keys:
             return
         stamp = self._leader_clock.stamp()
-        floor = self._proposer.propose_expiry(stamp)
-        if floor is None:
-            return
+        floor = 0
+        due = self._state.machine.keyspace.next_expiry()
+        if due is not None and due <= stamp:
+            expiry = self._proposer.propose_expiry(due, stamp)
+            if expiry is None:
+                return
+            floor = expiry  # the key is gone in what this read looks at
         now, rounds, raft = self._clock.seconds(), self._rounds, self._raft
         lease = self._lease
         if lease is not None and lease.holds(raft.state.term, now) and not rounds.fresh:
