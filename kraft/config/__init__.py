@@ -1,7 +1,7 @@
-"""Configuration: YAML text to frozen values, strictly and with all errors at once.
+"""Configuration: from YAML text to frozen values, with strict checks and all errors at once.
 
-Every bound of kraft has its name, default and unit in `values`; `load` and `parse` read YAML, `from_options`
-the Java launcher's options.
+`values` declares every option with its default, unit and limits. `load` and `parse` read YAML, `from_options`
+reads the options of the Java launcher.
 """
 
 from kraft.config.changes import CHANGEABLE, changes

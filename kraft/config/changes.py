@@ -1,4 +1,4 @@
-"""What may change while a node runs, and what a file that was read again would change."""
+"""The options that may change while a node runs, and the changes that a reloaded file makes."""
 
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
@@ -17,7 +17,12 @@ CHANGEABLE = frozenset(
 
 
 class Changes(NamedTuple):
-    """`config` is what holds from now on; the others are names of options, in the order of the manual."""
+    """The result of a reload.
+
+    config: the configuration from now on.
+    taken: the names of the options that have changed, in the order of the manual.
+    need_restart: the names of the changed options that take effect only after a restart.
+    """
 
     config: Config
     taken: tuple[str, ...]
@@ -25,7 +30,7 @@ class Changes(NamedTuple):
 
 
 def changes(running: Config, read: Config) -> Changes:
-    """What to take over from `read` at once. The rest stays as it runs, and is named at each reload."""
+    """The changes from `running` to `read`. Options that need a restart keep their running value."""
     taken: list[str] = []
     need_restart: list[str] = []
     sections: dict[str, Any] = {}

@@ -1,8 +1,8 @@
-"""Kinds of configuration values: how each is written in YAML, what it becomes, and its bounds.
+"""Kinds of configuration values: how each is written in YAML, what it becomes, and its limits.
 
-A kind stands in the `Annotated` type of a field in `values.py` and is all the loader knows of that field.
-`convert` takes the scalar as it was written (YAML's own guesses at numbers and booleans are never asked) and
-raises ValueError with a text that says what would be right. `form` says the same for the reference manual.
+A kind is part of the `Annotated` type of a field in `values.py`, and all that the loader knows about the
+field. `convert` takes the scalar as it was written (YAML's implicit types are not used) and raises ValueError
+with a text that says what would be right. `form` describes the valid values for the reference manual.
 """
 
 import re
@@ -23,14 +23,14 @@ ENDPOINT_KINDS = ("tcp", "tcp6", "unix", "ssl", "systemd")
 
 
 class Kind(Protocol):
-    """One way to write a value."""
+    """A kind of value."""
 
     @property
     def form(self) -> str:
-        """What may be written, for people."""
+        """The valid values, as text for people."""
 
     def convert(self, text: str) -> object:
-        """The value; ValueError says what would be right."""
+        """The value. Raises ValueError, which says what would be right."""
 
 
 def format_duration(seconds: float) -> str:
@@ -45,7 +45,7 @@ def format_duration(seconds: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """A time with its unit, in seconds here; `zero` says what 0s means where it is allowed as well."""
+    """A time with a unit, converted to seconds. `zero` is the meaning of 0s; '' if 0s is not valid."""
 
     least: float
     most: float
@@ -53,12 +53,12 @@ class Duration:
 
     @property
     def form(self) -> str:
-        """What may be written."""
+        """The valid values, as text for people."""
         bounds = f"{format_duration(self.least)} to {format_duration(self.most)}"
         return f"{bounds}, or 0s: {self.zero}" if self.zero else bounds
 
     def convert(self, text: str) -> float:
-        """Seconds."""
+        """The duration in seconds."""
         match = _DURATION.fullmatch(text)
         if match is None:
             right = f"{text}s or {text}ms" if _BARE_NUMBER.fullmatch(text) else "10s, 250ms, 1m"
@@ -75,7 +75,7 @@ class Duration:
 
 @dataclass(frozen=True, slots=True)
 class Integer:
-    """A count or a size in bytes; `zero` says what 0 means where that is allowed besides the range."""
+    """A count, or a size in bytes. `zero` is the meaning of 0; '' if 0 is not valid."""
 
     least: int
     most: int
@@ -83,7 +83,7 @@ class Integer:
 
     @property
     def form(self) -> str:
-        """What may be written."""
+        """The valid values, as text for people."""
         bounds = f"{self.least} to {self.most}"
         return f"{bounds}, or 0: {self.zero}" if self.zero else bounds
 
@@ -103,13 +103,13 @@ class Integer:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of a few words."""
+    """One of several words."""
 
     words: tuple[str, ...]
 
     @property
     def form(self) -> str:
-        """What may be written."""
+        """The valid values, as text for people."""
         return " | ".join(self.words)
 
     def convert(self, text: str) -> str:
@@ -121,7 +121,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """On or off, in YAML's own two words; its other spellings of them are refused."""
+    """A boolean: `true` or `false`. YAML's other spellings are errors."""
 
     form: str = "true | false"
 
@@ -134,7 +134,7 @@ class Switch:
 
 @dataclass(frozen=True, slots=True)
 class NodeId:
-    """The name of a node; it is also a folder name, so the two special folders are no ids."""
+    """The id of a node. It is also used as a directory name, so `.` and `..` are not valid."""
 
     form: str = "1 to 64 letters, digits, `_`, `.`, `-`"
 
@@ -147,7 +147,7 @@ class NodeId:
 
 @dataclass(frozen=True, slots=True)
 class FilePath:
-    """A path; the loader resolves a relative one against the folder of the configuration file."""
+    """A path. The loader resolves a relative one against the directory of the configuration file."""
 
     form: str = "a path, relative to the folder of the file"
 
@@ -160,7 +160,7 @@ class FilePath:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """`host:port` that others dial; an IPv6 host stands in brackets."""
+    """The `host:port` that others dial, with brackets around an IPv6 host."""
 
     form: str = "`host:port`, `[ipv6]:port`"
 
@@ -172,13 +172,13 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A Twisted endpoint string to listen at; `optional` allows an empty one for none."""
+    """A Twisted endpoint string to listen on. If `optional`, an empty one means none."""
 
     optional: bool = False
 
     @property
     def form(self) -> str:
-        """What may be written."""
+        """The valid values, as text for people."""
         form = "an endpoint: `tcp:PORT:interface=IP`, `tcp6:`, `ssl:`, `unix:PATH`, `systemd:`"
         return f'{form}, or `""`: none' if self.optional else form
 
@@ -191,15 +191,15 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
-    """The parts of an endpoint string that configuration needs. `port` is None where there is none."""
+    """The parts of an endpoint string. `port` is None for an endpoint without a port."""
 
     kind: str
     port: int | None
-    interface: str  # empty: all of them, or not an internet address at all
+    interface: str  # empty for all interfaces, and for an endpoint without an interface
 
 
 def split_address(text: str) -> tuple[str, int]:
-    """Host (without brackets) and port of `host:port`; ValueError says what would be right."""
+    """Host (without brackets) and port of `host:port`. Raises ValueError, which says what would be right."""
     host, colon, port = text.rpartition(":")
     if not colon:
         raise ValueError(f"{_quoted(text)} has no port; write host:port such as 10.0.0.5:10001")
@@ -215,7 +215,7 @@ def split_address(text: str) -> tuple[str, int]:
 
 
 def split_endpoint(text: str) -> ListenAddress:
-    """The parts of a Twisted endpoint string; ValueError says what would be right."""
+    """The parts of a Twisted endpoint string. Raises ValueError, which says what would be right."""
     kind, colon, rest = text.partition(":")
     if not colon or kind not in ENDPOINT_KINDS:
         hint = f"; write tcp:{text}:interface=127.0.0.1" if text.isdecimal() else ""
@@ -238,17 +238,17 @@ def split_endpoint(text: str) -> ListenAddress:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host or interface, as written, can only mean this machine."""
+    """Whether a host or interface, as written, certainly is this machine."""
     return host == "localhost" or (_is_ip(host) and ip_address(host).is_loopback)
 
 
 def is_wildcard(host: str) -> bool:
-    """Whether an interface means all of them, so that nobody can dial it by that name."""
+    """Whether an interface means all interfaces, so that it is not an address to dial."""
     return not host or (_is_ip(host) and ip_address(host).is_unspecified)
 
 
 def join_address(host: str, port: int) -> str:
-    """`host:port`, with brackets where they are needed."""
+    """`host:port`, with brackets around an IPv6 host."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -267,7 +267,7 @@ def _port(text: str, least: int) -> int:
 
 
 def _arguments(text: str) -> tuple[list[str], dict[str, str]]:
-    """Arguments of an endpoint string; a backslash takes the next character literally, as in Twisted."""
+    """Positional and keyword arguments of an endpoint string; a backslash quotes the next character."""
     positional: list[str] = []
     keywords: dict[str, str] = {}
     for piece in re.findall(r"(?:[^:\\]|\\.)+", text, re.DOTALL):

@@ -1,6 +1,6 @@
-"""The Java launcher's options to a `Config`, for scripts that start a node the old way.
+"""The options of the Java launcher as a `Config`, for scripts that start a node the old way.
 
-They know no secret, so they only make clusters on one machine; anything wider is a configuration file.
+They include no secret, so they can only make clusters on one machine; others need a configuration file.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ SOURCE = "command line"
 
 @dataclass(frozen=True, slots=True)
 class LauncherOptions:
-    """The options as written; empty where one was not given."""
+    """The options as written; '' for an option that was not given."""
 
     id: str = ""
     mode: str = "standalone"
@@ -30,7 +30,7 @@ class LauncherOptions:
 
 
 def from_options(options: LauncherOptions) -> Config:
-    """The configuration that the options mean; ConfigError tells everything that is wrong with them."""
+    """The configuration for these options. Raises ConfigError with all problems."""
     return _Options(options).config()
 
 

@@ -1,7 +1,7 @@
-"""From YAML text to `Config`: strictly, and with all problems at once.
+"""From YAML text to a `Config`, with strict checks and all problems at once.
 
-The walk follows the classes of `values.py`, so an option is known here as soon as it stands there. It goes on
-after a mistake, so that one hides no other; rules between options run only over sound ones.
+The loader walks the classes of `values.py`, so it knows every option that is declared there. It goes on after
+a problem, so that one does not hide another. Rules between options are checked only for valid options.
 """
 
 import difflib
@@ -17,12 +17,12 @@ from kraft.config.tree import Mapping, Scalar, Tree, read_tree
 from kraft.config.values import Config
 from kraft.raft.membership.configuration import MEMBERS_MAX
 
-_STAND_INS = {"node.id": "?", "node.data": "?"}  # required: there is no default to go on with after a mistake
+_STAND_INS = {"node.id": "?", "node.data": "?"}  # required options, to go on with after a problem
 _DIALLED_BY = {"peer": "peers", "client": "clients", "http": "browsers and scrapers"}
 
 
 def load(path: str) -> Config:
-    """The configuration in a file; ConfigError when it cannot be read or used."""
+    """The configuration in a file. Raises ConfigError if it cannot be read or is invalid."""
     try:
         text = Path(path).read_bytes().decode("utf-8")
     except OSError as error:
@@ -33,7 +33,10 @@ def load(path: str) -> Config:
 
 
 def parse(text: str, source: str, folder: str = "") -> Config:
-    """The configuration in `text`; `source` names it in problems, relative paths start from `folder`."""
+    """The configuration in `text`. Raises ConfigError with all problems.
+
+    `source` is its name in problems; relative paths are resolved against `folder`.
+    """
     reading = _Reading(source, folder)
     root = read_tree(text, source, reading.problems)
     if not isinstance(root, Mapping):
@@ -49,26 +52,26 @@ def parse(text: str, source: str, folder: str = "") -> Config:
 
 
 def sections() -> Iterator[tuple[str, type[Any]]]:
-    """Name and class of each section, in the order of the manual."""
+    """(name, class) of each section, in the order of the manual."""
     hints = get_type_hints(Config)
     for section in fields(Config):
         yield section.name, hints[section.name]
 
 
 def options(section: type[Any]) -> Iterator[tuple[Field[Any], Any]]:
-    """Field and type hint of each option of a section class."""
+    """(field, type hint) of each option of a section class."""
     hints = get_type_hints(section, include_extras=True)
     for option in fields(section):
         yield option, hints[option.name]
 
 
 def kind_of(hint: Any) -> Kind:
-    """The kind that an `Annotated` hint carries."""
+    """The kind in an `Annotated` type hint."""
     return cast(Kind, hint.__metadata__[0])
 
 
 class _Reading:
-    """One pass over one text: what was given, where it stands, and what was wrong."""
+    """The state of one load: the given options, their lines, and the problems."""
 
     def __init__(self, source: str, folder: str) -> None:
         self.source = source
@@ -79,14 +82,14 @@ class _Reading:
         self.bad: set[str] = set()  # paths of options with a problem
 
     def add(self, path: str, text: str, line: int = 0) -> None:
-        """Note a problem; the line is that of the option or of its section where none is given."""
+        """Add a problem. The default line is that of the option, or else of its section."""
         section = path.partition(".")[0]
         line = line or self.lines.get(path, 0) or self.lines.get(section, 0)
         self.problems.append(Problem(self.source, path, text, line))
         self.bad.add(path)
 
     def read(self, root: Mapping) -> None:
-        """Every option that is given, of every section."""
+        """Read all given options of all sections."""
         known = dict(sections())
         self._refuse_unknown(root, "", known)
         for name, section in known.items():
@@ -163,7 +166,7 @@ class _Reading:
             self.add(f"{path}.{key}" if path else key, f"unknown key; {right}", line)
 
     def derive_addresses(self) -> None:
-        """What is advertised follows from what is listened at, unless it is given or cannot be told."""
+        """Set the addresses to advertise from the endpoints, unless they are given or cannot be derived."""
         own = self.given["cluster"].get("members", {}).get(self.given["node"].get("id"))
         if own is not None and not {"peer.advertise", "cluster.members"} & self.bad:
             self.given["peer"].setdefault("advertise", own)
@@ -172,12 +175,12 @@ class _Reading:
             if "advertise" in given or "listen" not in given or path in self.bad:
                 continue
             address = advertised(given["listen"])
-            if not address and section != "http":  # nothing but a link on a page needs the address of http
-                self.add(path, f"cannot be told from `listen`; write the host:port that {dialled_by} dial")
+            if not address and section != "http":  # only links of the status page need the address of http
+                self.add(path, f"cannot be derived from `listen`; write the host:port that {dialled_by} dial")
             given["advertise"] = address
 
     def require(self) -> None:
-        """Options without a default must be there."""
+        """Add a problem for each missing option without a default."""
         for name, section in sections():
             for option, hint in options(section):
                 path = f"{name}.{option.name}"
@@ -186,7 +189,7 @@ class _Reading:
                     self.add(path, f"is required; write {kind_of(hint).form}")
 
     def config(self) -> Config:
-        """The values, with defaults or stand-ins for those that were not given or had a problem."""
+        """The configuration, with defaults or stand-ins for options that are missing or have a problem."""
         given = {name: dict(values) for name, values in self.given.items()}
         for path, value in _STAND_INS.items():
             section, _, option = path.partition(".")
@@ -194,7 +197,7 @@ class _Reading:
         return Config(**{name: section(**given[name]) for name, section in sections()})
 
     def check(self, config: Config) -> None:
-        """The rules between options, where all the options of a rule were read without a problem."""
+        """Check the rules between options, except rules with an option that has a problem."""
         bad = frozenset(self.bad)
         for rule in RULES:
             if bad.isdisjoint(rule.reads):

@@ -1,11 +1,11 @@
-"""What can be wrong with a configuration, collected so that all of it is told at once."""
+"""Problems of a configuration, collected so that all of them are reported at once."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to mend: where (`path` like `raft.election_timeout`; `line` from 1, 0 for none) and how."""
+    """One problem: its option (such as `raft.election_timeout`), its line (0 for none), and the fix."""
 
     source: str
     path: str
@@ -13,18 +13,18 @@ class Problem:
     line: int = 0
 
     def __str__(self) -> str:
-        """`FILE:LINE: path: text`, without the parts that are not known."""
+        """`FILE:LINE: path: text`, without unknown parts."""
         place = f"{self.source}:{self.line}" if self.line else self.source
         return ": ".join(part for part in (place, self.path, self.text) if part)
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; `problems` holds all that is wrong, in the order of the file."""
+    """The configuration is invalid; `problems` has all problems, in the order of the file."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__(problems)
         self.problems = problems
 
     def __str__(self) -> str:
-        """One line for each problem."""
+        """One line per problem."""
         return "\n".join(str(problem) for problem in self.problems)

@@ -1,4 +1,4 @@
-"""Rules between options: what each option alone cannot know."""
+"""Rules between options."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ from kraft.config.kinds import (
 )
 from kraft.config.values import Config
 
-HEARTBEATS_PER_TIMEOUT = 3  # two heartbeats may be lost or late before a follower doubts its leader
-HEARTBEATS_PER_STALENESS = 2  # a state is known to be fresh by heartbeats: its age varies by one of them
-COMMAND_OVERHEAD_BYTES = 64  # framing and options of a SET around its key and its value
+HEARTBEATS_PER_TIMEOUT = 3  # two heartbeats may be lost or late before an election starts
+HEARTBEATS_PER_STALENESS = 2  # the age of the data is measured by heartbeats, so it varies by one interval
+COMMAND_OVERHEAD_BYTES = 64  # framing and options of a SET, besides its key and its value
 
 _Broken = Iterator[tuple[str, str]]  # (path, what would be right)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`broken` yields what is wrong; it is asked only when the options in `reads` are usable."""
+    """`broken` yields the violations of the rule; it is called only if the options in `reads` are valid."""
 
     reads: frozenset[str]
     broken: Callable[[Config], _Broken]
 
 
 def advertised(listen: str) -> str:
-    """The address that others dial, as far as an endpoint string tells it; empty when it does not."""
+    """The address that others dial for an endpoint string; '' if it cannot be derived."""
     if not listen:
         return ""
     listener = split_endpoint(listen)
@@ -39,7 +39,7 @@ def advertised(listen: str) -> str:
 
 
 def stays_on_this_machine(config: Config) -> bool:
-    """Whether no peer traffic can come from or go to another machine."""
+    """Whether all peer traffic stays on this machine."""
     listener = split_endpoint(config.peer.listen)
     local = listener.kind == "unix" or is_loopback(listener.interface)
     addresses = (config.peer.advertise, *config.cluster.members.values())
@@ -64,7 +64,7 @@ def _membership(config: Config) -> _Broken:
 def _members_secret(config: Config) -> _Broken:
     if config.cluster.secret_file is None and not stays_on_this_machine(config):
         text = (
-            "is required, as peers may be on other machines; write the path of a file that holds the same "
+            "is required, because peers may be on other machines; write the path of a file with the same "
             "secret on every node, or keep peer.listen, peer.advertise and cluster.members on 127.0.0.1"
         )
         yield "cluster.secret_file", text
@@ -72,8 +72,8 @@ def _members_secret(config: Config) -> _Broken:
 
 def _standby(config: Config) -> _Broken:
     if config.cluster.standby and config.cluster.members:
-        text = "a node that waits to be added forms no cluster of its own; leave out one of the two"
-        yield "cluster.standby", f"does not go with cluster.members: {text}"
+        text = "a node that waits to be added does not form a cluster; leave out one of the two"
+        yield "cluster.standby", f"cannot be combined with cluster.members: {text}"
 
 
 def _heartbeats(config: Config) -> _Broken:
@@ -122,7 +122,10 @@ def _staleness(config: Config) -> _Broken:
     least = round(HEARTBEATS_PER_STALENESS * config.raft.heartbeat_interval, 9)
     if config.reads.max_staleness < least:
         text = f"must be at least {HEARTBEATS_PER_STALENESS} times raft.heartbeat_interval"
-        yield "reads.max_staleness", f"{text}, by which it is known; write {format_duration(least)} or more"
+        yield (
+            "reads.max_staleness",
+            f"{text}, which it is measured by; write {format_duration(least)} or more",
+        )
 
 
 def _ports(config: Config) -> _Broken:
@@ -154,12 +157,12 @@ RULES = (
 
 
 def loopback_host(host: str, port: int) -> str:
-    """`host` as an interface to listen at; ValueError when it is not this machine's loopback."""
+    """`host` as an interface to listen on. Raises ValueError if it is not a loopback address."""
     text = join_address(host, port)
     split_address(text)
     if not is_loopback(host):
         raise ValueError(
-            f"{host} is not loopback, and these options carry no cluster secret; "
+            f"{host} is not loopback, and these options include no cluster secret; "
             "write a configuration with cluster.secret_file and use --config"
         )
     return "127.0.0.1" if host == "localhost" else host

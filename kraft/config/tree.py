@@ -1,7 +1,8 @@
-"""YAML text to a tree of plain values with their lines: mappings, lists and scalars *as they were written*.
+"""From YAML text to a tree of mappings, lists and scalars, as written and with their lines.
 
-YAML guesses types from the look of a scalar (`on`, `012`, `1:30`) and lets a repeated key win silently. So
-only PyYAML's composer runs, which builds nodes, never values: scalars stay text, a repeated key is a problem.
+YAML guesses the type of a scalar (`on`, `012`, `1:30`) and silently lets the last of repeated keys win. So
+only PyYAML's composer is used, which builds nodes and no values: scalars stay text, a repeated key is a
+problem.
 """
 
 from dataclasses import dataclass
@@ -11,13 +12,13 @@ import yaml
 
 from kraft.config.problems import ConfigError, Problem
 
-DEPTH_MAX = 3  # the deepest option is cluster.members.ID; what is below is no option, and aliases may loop
-TEXT_BYTES_MAX = 1 << 20  # thousands of times a real configuration; bounds what a wrong --config can cost
+DEPTH_MAX = 3  # the deepest option is cluster.members.ID; YAML aliases could make a loop
+TEXT_BYTES_MAX = 1 << 20  # thousands of times a real configuration; limits the cost of a wrong --config
 
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A value as written; `null` is one that was left out, or a bare `~` or `null`."""
+    """A value as written. `null` is true for a missing value, and for a bare `~` or `null`."""
 
     text: str
     line: int
@@ -26,14 +27,14 @@ class Scalar:
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """A list. No option is one, so its items do not matter."""
+    """A list. No option is a list, so the items are not kept."""
 
     line: int
 
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """Keys in the order of the file, each with the line it stands on."""
+    """Values by key in the order of the file, each with its line."""
 
     items: dict[str, tuple[int, "Tree"]]
     line: int
@@ -43,7 +44,9 @@ Tree: TypeAlias = Mapping | Sequence | Scalar
 
 
 def read_tree(text: str, source: str, problems: list[Problem]) -> Tree:
-    """The tree of one YAML document. Appends what is wrong in it; raises ConfigError when it is no YAML."""
+    """The tree of one YAML document. Appends its problems to `problems`; raises ConfigError if it is not
+    YAML.
+    """
     if len(text) > TEXT_BYTES_MAX:
         raise ConfigError((Problem(source, "", f"the text is longer than {TEXT_BYTES_MAX} bytes"),))
     try:
@@ -76,7 +79,7 @@ def _tree(node: yaml.Node, source: str, path: str, problems: list[Problem], dept
             continue
         below = f"{path}.{key.value}" if path else key.value
         if key.value in items:
-            text = f"duplicate key; it stands on line {items[key.value][0]} already, remove one"
+            text = f"duplicate key; it is on line {items[key.value][0]} already, remove one"
             problems.append(Problem(source, below, text, key_line))
             continue
         items[key.value] = (key_line, _tree(value, source, below, problems, depth + 1))

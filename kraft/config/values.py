@@ -1,7 +1,7 @@
-"""The values of a configuration: every option of kraft once, with its default, kind and bounds.
+"""The values of a configuration: every option of kraft, with its default, kind and limits.
 
-The loader is derived from these classes. Durations are seconds here and carry their unit in YAML (`10s`,
-`250ms`); sizes are integers in keys that end in `_bytes`. What each option means is in docs/configuration.md.
+The loader follows these classes. Durations are seconds here and have a unit in YAML (`10s`, `250ms`); sizes
+are integers in keys that end in `_bytes`. docs/configuration.md explains each option (tested).
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ _Timeout = Annotated[float, Duration(0.01, 3600)]
 
 @dataclass(frozen=True, slots=True)
 class NodeConfig:
-    """`id` names the node in the cluster; `data` is its directory."""
+    """`id` is the name of the node in the cluster, `data` its directory."""
 
     id: Annotated[str, NodeId()]
     data: Annotated[str, FilePath()]
@@ -26,9 +26,10 @@ class NodeConfig:
 
 @dataclass(frozen=True, slots=True)
 class ClusterConfig:
-    """`members` maps node ids to `host:port` of their peer ports; empty for a node that forms alone.
+    """`members` maps node ids to the `host:port` of their peer ports; empty for a node that forms a cluster
+    alone.
 
-    With `standby` a node without a cluster forms none, and waits until one adds it.
+    With `standby`, a node without a cluster does not form one, but waits until it is added.
     """
 
     members: dict[Annotated[str, NodeId()], Annotated[str, Address()]] = field(default_factory=dict)
@@ -59,7 +60,7 @@ class ClientConfig:
 
 @dataclass(frozen=True, slots=True)
 class HttpConfig:
-    """Metrics, health, status. Empty `listen`: none."""
+    """The port for metrics, health checks and the status page; none if `listen` is empty."""
 
     listen: Annotated[str, Endpoint(optional=True)] = "tcp:10021:interface=127.0.0.1"
     advertise: _Advertise = "127.0.0.1:10021"
@@ -67,7 +68,7 @@ class HttpConfig:
 
 @dataclass(frozen=True, slots=True)
 class RaftConfig:
-    """Times of consensus; a follower waits election_timeout to twice that."""
+    """Consensus. A follower waits for one to two times `election_timeout` before it starts an election."""
 
     election_timeout: Annotated[float, Duration(0.05, 60)] = 0.5
     heartbeat_interval: Annotated[float, Duration(0.01, 20)] = 0.1
@@ -76,24 +77,24 @@ class RaftConfig:
     inflight_bytes: Annotated[int, Integer(64 * KIB, GIB)] = 16 * MIB
     uncommitted_bytes: Annotated[int, Integer(MIB, 4 * GIB)] = 64 * MIB
     tail_bytes: Annotated[int, Integer(64 * KIB, 4 * GIB)] = 32 * MIB
-    # commands of one log entry; a single larger request is an entry of its own
+    # commands of one log entry; a larger request becomes an entry of its own
     batch_bytes: Annotated[int, Integer(KIB, 64 * MIB)] = MIB
     lease_reads: Annotated[bool, Switch()] = False
 
 
 @dataclass(frozen=True, slots=True)
 class ReadsConfig:
-    """Reads of a connection that said READONLY."""
+    """Reads of connections in READONLY mode."""
 
     max_staleness: Annotated[float, Duration(0.1, 3600)] = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotConfig:
-    """Checkpoints, what is kept of the log behind them, and snapshots to followers.
+    """Checkpoints, log entries kept before them, and snapshots to followers.
 
-    A checkpoint is due when so many entries, or bytes of entries, were applied since the last, or when
-    something was written and so much time has passed.
+    A checkpoint is due after `checkpoint_entries`, after `checkpoint_bytes` of entries, or after
+    `checkpoint_interval` if anything was written.
     """
 
     checkpoint_entries: Annotated[int, Integer(10, 1_000_000_000)] = 100_000
@@ -108,7 +109,7 @@ class SnapshotConfig:
 
 @dataclass(frozen=True, slots=True)
 class LimitsConfig:
-    """Bounds of the client port, with the reply at each in docs/client-protocol.md."""
+    """Limits of the client port and of queues. docs/client-protocol.md has the reply at each limit."""
 
     key_bytes: Annotated[int, Integer(1, 64 * KIB)] = 4 * KIB
     value_bytes: Annotated[int, Integer(1, 64 * MIB)] = MIB
@@ -122,7 +123,7 @@ class LimitsConfig:
 
 @dataclass(frozen=True, slots=True)
 class LogConfig:
-    """`format` is auto (readable at a terminal, else JSON), text or json."""
+    """`format` is text, json, or auto: text at a terminal, else JSON."""
 
     level: Annotated[str, Choice(("debug", "info", "warning", "error", "critical"))] = "info"
     format: Annotated[str, Choice(("auto", "text", "json"))] = "auto"
@@ -130,7 +131,7 @@ class LogConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """One node's whole configuration."""
+    """The whole configuration of one node."""
 
     node: NodeConfig
     cluster: ClusterConfig = field(default_factory=ClusterConfig)

@@ -1,1 +1,1 @@
-"""The HTTP port: metrics, health, status, and one page for people. It only ever reads."""
+"""The HTTP port: metrics, health checks, status, and the status page. It is read-only."""

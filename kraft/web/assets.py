@@ -1,6 +1,6 @@
-"""Style, script and picture of the page, under names that change with their content.
+"""Style, script and picture of the page, under names that contain a hash of their content.
 
-So a browser may keep them for ever, and never has one of another version of kraft than the page.
+So a browser may cache them for ever, and they always match the version of the page.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=ut
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """`name` is the path, without a slash before it."""
+    """One file. `name` is its path without the leading slash."""
 
     name: str
     type: str

@@ -1,7 +1,7 @@
 """The last minutes of the whole cluster as columns of numbers, for the charts of the page.
 
-Histories of nodes are added up second by second. A node that does not answer any more counts with what it
-told before. The last seconds are left out, as not every node has told of them yet.
+The histories of the nodes are added up second by second. A node that does not answer any more counts with its
+last report. The newest seconds are left out, because not every node has reported them yet.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,30 +18,31 @@ from kraft.telemetry.recent.history import (
 )
 from kraft.web.view import ClusterView
 
-SETTLE_SECONDS = 2  # a round takes up to one, and clocks are not quite equal
-CLASSES = ("read", "write")  # what clients wait for
-WINDOWS = (10, 60, SECONDS_KEPT)  # seconds that the table beside the charts sums up
+SETTLE_SECONDS = 2  # a round of requests takes up to one second, and clocks differ a little
+CLASSES = ("read", "write")  # the classes of commands that have charts
+WINDOWS = (10, 60, SECONDS_KEPT)  # seconds that the table below the charts sums up
 
 
 @dataclass(frozen=True, slots=True)
 class Charts:
-    """`newest` is the Unix second of the last number of each column; one number for each second before it.
+    """Columns of numbers, one number per second. `newest` is the Unix second of the last number of each
+    column.
 
-    Columns are named `read`, `read_p50`, `read_p99` and so on: commands per second, and milliseconds, None
-    where nothing was measured.
+    `read` and `write` are commands per second; `read_p50`, `read_p99` and so on are milliseconds, None for a
+    second without commands.
     """
 
     newest: int
     columns: dict[str, tuple[float | None, ...]]
 
     def since(self, newest: int) -> "Charts":
-        """Only what came after that second."""
+        """The numbers after the second `newest`."""
         count = max(0, min(self.newest - newest, SECONDS_KEPT))
         return Charts(self.newest, {name: col[len(col) - count :] for name, col in self.columns.items()})
 
 
 def charts(view: ClusterView) -> Charts:
-    """Of all nodes that have told something, up to `SETTLE_SECONDS` before this node's newest second."""
+    """The charts of all nodes that have reported, up to `SETTLE_SECONDS` before this node's newest second."""
     histories = _histories(view)
     newest = _newest(view)
     columns: dict[str, tuple[float | None, ...]] = {}
@@ -54,7 +55,7 @@ def charts(view: ClusterView) -> Charts:
 
 
 def averages(view: ClusterView) -> Mapping[str, tuple[Traffic, ...]]:
-    """By class, over each of `WINDOWS`: the charts in figures, and the classes that have no chart."""
+    """The traffic of each class over each of `WINDOWS`, including the classes without a chart."""
     histories, newest = _histories(view), _newest(view)
     names = {name: None for history in histories for name in history.classes}
     sums = {name: summed(histories, name, newest) for name in names}
@@ -62,7 +63,7 @@ def averages(view: ClusterView) -> Mapping[str, tuple[Traffic, ...]]:
 
 
 def summed(histories: Iterable[History], name: str, newest: int) -> Sequence[Column]:
-    """The columns of one class of all `histories`, added up, for the `SECONDS_KEPT` up to `newest`."""
+    """The sum of one class over all `histories`: one column for each of the `SECONDS_KEPT` up to `newest`."""
     seconds: list[list[Column]] = [[] for _ in range(SECONDS_KEPT)]
     for history in histories:
         columns = history.classes.get(name, ())

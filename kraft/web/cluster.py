@@ -1,8 +1,8 @@
-"""The whole cluster as one node can show it: its own report, and those it asks the other members for.
+"""The reports of the whole cluster: this node's own, and those it requests from the other members.
 
-Nobody is asked unless somebody looks. However many look, there is one round at a time, and at most one in
-`ROUND_SECONDS`, but for an early one when a leader changes; a member that has not answered yet is not asked
-again. A browser so talks to one node only, and a member that hangs delays nothing but the news of itself.
+Requests are sent only while somebody looks. However many look, there is at most one round of requests in
+`ROUND_SECONDS`, except for an early one after a change of leader, and a member that has not answered yet is
+not asked again. So a browser talks to one node only, and a member that hangs delays only its own part.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,22 +22,22 @@ ASKED_PATH = "/status?full"
 
 
 class Cluster:
-    """Asks the others by `fetch`, and keeps their last answers."""
+    """Requests the reports of the other members with `fetch`, and keeps the last ones."""
 
     def __init__(self, own: Callable[[], Report], fetch: Fetch, clock: IReactorTime) -> None:
         self._own = own
         self._fetch = fetch
         self._clock = clock
-        self._answers: dict[str, MemberReport] = {}  # of the members of today, but for this node
+        self._answers: dict[str, MemberReport] = {}  # of the current members, without this node
         self._asked: dict[str, Deferred[None]] = {}  # no answer yet
         self._round_at = -ROUND_SECONDS
 
     def leaders(self) -> Sequence[tuple[int, int, str]]:
-        """Group, term and leader as this node knows them: what to hurry for."""
+        """(group, term, leader) as this node knows them; a change is a reason for an early round."""
         return [(group.group, group.term, group.leader) for group in self._own().status.groups]
 
     def view(self) -> ClusterView:
-        """As known now."""
+        """The cluster as known now."""
         own = self._own()
         status = own.status
         answers = [MemberReport(status.node, status.http, own, last=own)]
@@ -49,9 +49,9 @@ class Cluster:
         return ClusterView(own, tuple(sorted(answers, key=lambda answer: answer.id)))
 
     def refresh(self, *, hurry: bool = False) -> Deferred[None]:
-        """Ask all others, unless that was done a moment ago; fires when the last one answered or failed.
+        """Ask all others, unless that was done in the last `ROUND_SECONDS` and there is no `hurry`.
 
-        In a `hurry` they are asked anyway, as something has just changed.
+        Fires when the last of them has answered or failed.
         """
         now = self._clock.seconds()
         if hurry or now - self._round_at >= ROUND_SECONDS:
@@ -68,7 +68,7 @@ class Cluster:
         self._answers = {id_: answer for id_, answer in self._answers.items() if id_ in members}
         for id_, member in members.items():
             if not member.http:
-                self._failed(id_, "", "its HTTP port is not known here")
+                self._failed(id_, "", "its HTTP address is unknown")
             elif id_ not in self._asked:
                 self._ask(member, own.status.cluster)
 
@@ -80,10 +80,12 @@ class Cluster:
             try:
                 report = decode(body)
             except NotAReport:
-                self._failed(member.id, member.http, "what answers there is no kraft node")
+                self._failed(member.id, member.http, "the server at its HTTP address is not a kraft node")
                 return
             if (report.status.node, report.status.cluster) != (member.id, cluster):
-                self._failed(member.id, member.http, f"node {report.status.node!r} answers there instead")
+                self._failed(
+                    member.id, member.http, f"node {report.status.node!r} answers at its HTTP address"
+                )
                 return
             self._answers[member.id] = MemberReport(member.id, member.http, report, last=report)
 
@@ -107,7 +109,7 @@ def _others(own: Report) -> list[MemberStatus]:
 
 
 def _also(deferred: Deferred[None]) -> Deferred[None]:
-    """Fires when `deferred` does, which has other callers too."""
+    """A deferred that fires when `deferred` does, which other callers wait for too."""
     also: Deferred[None] = Deferred()
     deferred.addCallback(lambda _: also.callback(None))
     return also

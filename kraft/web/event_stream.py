@@ -1,10 +1,10 @@
-"""What keeps open pages current: server-sent events, the same to all who listen.
+"""The server-sent events that keep open pages current, the same for all subscribers.
 
     data: {"whole": true, "title": ..., "parts": {id: HTML}, "columns": {name: [numbers]}, "kept": 300}
 
-The first event of a listener is whole; later ones have only the parts that changed and the seconds that
-passed. One who does not read fast enough is not waited for and nothing is kept for him: he misses events,
-and gets a whole one when he reads again. The others are asked for their state only while somebody listens.
+The first event to a subscriber is whole; later ones contain only the parts that changed and the seconds that
+passed. Nothing is buffered for a subscriber that reads too slowly: it misses events, and gets a whole one
+when it reads again. The other nodes are asked for their reports only while there are subscribers.
 """
 
 from collections.abc import Callable
@@ -26,26 +26,26 @@ from kraft.web.page import as_of, title
 from kraft.web.sections import sections
 from kraft.web.view import ClusterView
 
-POLL_SECONDS = 0.25  # between two looks at this node itself: a change of a leader is news at once
-GATHER_SECONDS = 0.25  # that the answers of a round are waited for; a member that hangs delays nobody more
-RETRY_MS = 1000  # after which a browser connects again
+POLL_SECONDS = 0.25  # between two checks of this node for a change of leader, which is sent at once
+GATHER_SECONDS = 0.25  # to wait for the answers of a round; a member that hangs delays updates by this time
+RETRY_MS = 1000  # before a browser connects again
 TYPE = "text/event-stream"
 
 
 @dataclass(frozen=True, slots=True)
 class PageState:
-    """All that can be told at one moment."""
+    """Everything that the page shows at one moment."""
 
     title: str
     parts: dict[str, str]
     charts: Charts
 
     def whole(self) -> bytes:
-        """For one who knows nothing."""
+        """The event for a subscriber that has nothing yet."""
         return self._event(self.parts, self.charts, whole=True)
 
     def since(self, before: "PageState") -> bytes:
-        """For one who has seen `before`."""
+        """The event for a subscriber that has `before`."""
         changed = {id_: part for id_, part in self.parts.items() if part != before.parts.get(id_)}
         return self._event(changed, self.charts.since(before.charts.newest), whole=False)
 
@@ -59,20 +59,20 @@ class PageState:
         })  # fmt: skip
 
 
-def edition(view: ClusterView) -> PageState:
-    """Of what is known now."""
+def page_state(view: ClusterView) -> PageState:
+    """The state of the page for this view."""
     found = diagnose(view)
     parts: dict[str, str] = {**sections(view, found), "live": as_of(view)}
     return PageState(title(view, found), {id_: str(part) for id_, part in parts.items()}, charts(view))
 
 
 def event(values: object) -> bytes:
-    """One server-sent event; JSON has no bare line breaks, so one line of data holds it."""
+    """One server-sent event. JSON has no bare line breaks, so it fits into one line of data."""
     return b"data: " + msgspec.json.encode(values) + b"\n\n"
 
 
 class EventStream:
-    """Listeners, and the rounds while there are any. `failed` is told why an edition could not be made."""
+    """The subscribers, and the rounds of requests while there are any."""
 
     def __init__(self, cluster: Cluster, clock: IReactorTime, failed: Callable[[Exception], None]) -> None:
         self._cluster = cluster
@@ -86,11 +86,11 @@ class EventStream:
 
     @property
     def full(self) -> bool:
-        """Nobody else can listen now."""
+        """Whether there are as many subscribers as are allowed."""
         return len(self._listeners) >= SUBSCRIBERS_MAX
 
     def listen(self, request: Request) -> None:
-        """Tell `request` everything from now on, until it goes away; the caller has set its headers."""
+        """Send events to `request` until it is closed. The caller has set its headers."""
         listener = Subscriber(request, self._clock)
         self._listeners.add(listener)
         request.notifyFinish().addBoth(lambda _: self._listeners.discard(listener))
@@ -99,10 +99,10 @@ class EventStream:
             self._latest = self._leaders = None
             self._poll()
         elif self._latest is not None:
-            listener.tell(self._latest.whole, self._latest.whole)
+            listener.send(self._latest.whole, self._latest.whole)
 
     def close(self) -> None:
-        """Say goodbye to all, and do nothing any more."""
+        """Close all subscribers and stop."""
         for listener in tuple(self._listeners):
             listener.end()
         self._listeners.clear()
@@ -111,7 +111,7 @@ class EventStream:
             self._next = None
 
     def _poll(self) -> None:
-        """Gather when a second has passed or a leader has changed; then again, while somebody listens."""
+        """Start a round if one is due or a leader has changed; repeat while there are subscribers."""
         if not self._listeners:
             self._next = None
             return
@@ -127,7 +127,7 @@ class EventStream:
             self._failed(error)
 
     def _gather(self, asked: Deferred[None]) -> None:
-        """Publish when the others have answered or had time to."""
+        """Publish when the others have answered, at the latest after GATHER_SECONDS."""
         waited: Deferred[Any] = Deferred()
         asked.addCallback(lambda _: None if waited.called else waited.callback(None))
         waited.addTimeout(GATHER_SECONDS, self._clock).addBoth(lambda _: self._publish())
@@ -136,51 +136,51 @@ class EventStream:
         if not self._listeners:
             return
         try:
-            latest = edition(self._cluster.view())
+            latest = page_state(self._cluster.view())
         except Exception as error:
             self._failed(error)
             return
         before, self._latest = self._latest, latest
         change = latest.whole() if before is None else latest.since(before)
         for listener in tuple(self._listeners):
-            listener.tell(lambda: change, latest.whole)
+            listener.send(lambda: change, latest.whole)
 
 
 @implementer(IPushProducer)
 class Subscriber:
-    """One open page. Twisted says when it takes no more (`pauseProducing`), about 64 KiB after it stopped."""
+    """One open page. Twisted calls `pauseProducing` about 64 KiB after it has stopped to read."""
 
     def __init__(self, request: Request, clock: IReactorTime) -> None:
         self._request = request
         self._clock = clock
-        self._behind = True
+        self._missed = True
         self._paused_at: float | None = None
         request.registerProducer(self, True)
 
-    def tell(self, change: Callable[[], bytes], whole: Callable[[], bytes]) -> None:
-        """Write the change, or everything after something was missed, or nothing while it takes nothing."""
+    def send(self, change: Callable[[], bytes], whole: Callable[[], bytes]) -> None:
+        """Write the change, or everything if events were missed; nothing while the page does not read."""
         if self._paused_at is None:
-            self._request.write(whole() if self._behind else change())
-            self._behind = False
+            self._request.write(whole() if self._missed else change())
+            self._missed = False
             return
-        self._behind = True
+        self._missed = True
         if self._clock.seconds() - self._paused_at >= SUBSCRIBER_STALLED_SECONDS:
             channel: Any = self._request.channel
             channel.transport.abortConnection()
 
     def end(self) -> None:
-        """In order: the page connects to this node again, or says that it is gone."""
+        """Close the stream in order: the page connects again, or shows that the node is gone."""
         self._request.unregisterProducer()
         self._request.finish()
 
     def pauseProducing(self) -> None:
-        """It reads too slowly."""
+        """The page reads too slowly."""
         if self._paused_at is None:
             self._paused_at = self._clock.seconds()
 
     def resumeProducing(self) -> None:
-        """It has caught up."""
+        """The page has read everything."""
         self._paused_at = None
 
     def stopProducing(self) -> None:
-        """It is gone; `notifyFinish` tells."""
+        """The page is gone; `notifyFinish` reports it."""

@@ -1,4 +1,4 @@
-"""Asking another node over HTTP, within bounds of time and size."""
+"""HTTP requests to other nodes, with limits on time and size."""
 
 import os
 from typing import Any
@@ -14,11 +14,11 @@ from kraft.web.limits import ANSWER_BYTES_MAX, ASK_LINGER_SECONDS, ASK_SECONDS
 
 
 class NoAnswer(Exception):
-    """Why there is none, in words."""
+    """The request failed; the argument is the reason in words."""
 
 
 class Fetcher:
-    """`ports.Fetch` on real sockets; connections are kept while rounds follow each other."""
+    """`ports.Fetch` on real sockets. Connections are kept open between rounds."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -28,14 +28,14 @@ class Fetcher:
         self._agent = Agent(reactor, connectTimeout=ASK_SECONDS, pool=pool)
 
     def __call__(self, address: str, path: str) -> Deferred[bytes]:
-        """The body of GET `path`; fails with NoAnswer."""
+        """The body of GET `path` at `address` (host:port). Fails with NoAnswer."""
         asked: Deferred[Any] = self._agent.request(b"GET", f"http://{address}{path}".encode())
         body: Deferred[bytes] = asked.addCallback(_body)
         return body.addTimeout(ASK_SECONDS, self._reactor, _late).addErrback(_in_words)
 
 
 class Body(Protocol):
-    """Gathers an answer into `done`, which fails with NoAnswer; one that is too long is cut off at once."""
+    """Collects the body of a response into `done`, which fails with NoAnswer if the body is too long."""
 
     def __init__(self) -> None:
         self.done: Deferred[bytes] = Deferred(lambda _: self._close())
@@ -43,7 +43,7 @@ class Body(Protocol):
         self._size = 0
 
     def dataReceived(self, data: bytes) -> None:
-        """Another piece."""
+        """Keep a piece of the body."""
         self._size += len(data)
         if self._size <= ANSWER_BYTES_MAX:
             self._pieces.append(data)
@@ -53,7 +53,7 @@ class Body(Protocol):
             self.done.errback(NoAnswer(f"its answer is longer than {ANSWER_BYTES_MAX} bytes"))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The answer is complete, or will never be."""
+        """The response ended, complete or not."""
         if self.done.called:
             return
         if reason.check(ResponseDone):

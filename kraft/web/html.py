@@ -1,25 +1,25 @@
-"""HTML from values: what is text is escaped, always, unless it is `Html` already."""
+"""HTML from values: everything is escaped unless it is `Html` already."""
 
 from collections.abc import Iterable
 from html import escape
 
 
 class Html(str):
-    """Markup; everything else that is shown is text."""
+    """A piece of HTML, which is not escaped again."""
 
     __slots__ = ()
 
 
-Child = object  # Html, or anything with a text
+Child = object  # Html, or any value, which is shown as text
 
 
 def text(child: Child) -> Html:
-    """`child` as markup."""
+    """`child` as HTML."""
     return child if isinstance(child, Html) else Html(escape(str(child)))
 
 
 def element(name: str, /, *children: Child, **attributes: str | None) -> Html:
-    """One element. `class_` gives `class`, `data_x` gives `data-x`; None leaves an attribute out."""
+    """One element. `class_` becomes `class`, `data_x` becomes `data-x`; an attribute of None is left out."""
     given = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(value)}"'
         for key, value in attributes.items()
@@ -29,5 +29,5 @@ def element(name: str, /, *children: Child, **attributes: str | None) -> Html:
 
 
 def join(children: Iterable[Child]) -> Html:
-    """One after the other."""
+    """The children, one after the other."""
     return Html("".join(map(text, children)))

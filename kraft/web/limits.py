@@ -1,53 +1,51 @@
-"""Bounds of the HTTP port, and the wrappers that keep them; the pages know nothing of these.
+"""The limits of the HTTP port, and the wrappers that enforce them.
 
-Who asks here are scrapers, load balancers and people: few, with short requests and no bodies.
+The port serves scrapers, load balancers and people: few clients, with short requests and without bodies.
 """
 
 from twisted.internet.interfaces import IAddress
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.server import Request
 
-CONNECTIONS_MAX = 64  # a handful of scrapers and probes, each with a kept connection, and some browsers
+CONNECTIONS_MAX = 64  # some scrapers and probes with a persistent connection each, and some browsers
 URL_BYTES_MAX = 1024  # the longest real one is `/readyz?sync`
-IDLE_SECONDS = 60.0  # longer than common probe intervals, so that a kept connection serves the next probe
-SUBSCRIBERS_MAX = (
-    16  # open pages that are told every change; far below the connections, which others need too
-)
-SUBSCRIBER_STALLED_SECONDS = 30.0  # after which one that reads nothing is closed; its page connects again
-ROUND_SECONDS = 1.0  # between two rounds to the other nodes, however many look
+IDLE_SECONDS = 60.0  # longer than common probe intervals, so that a connection serves several probes
+SUBSCRIBERS_MAX = 16  # open pages that receive updates; far below the number of connections
+SUBSCRIBER_STALLED_SECONDS = 30.0  # without reading, before a page is disconnected; it connects again
+ROUND_SECONDS = 1.0  # between two rounds of requests to the other nodes, however many look
 ASK_SECONDS = 2.0  # for one answer, from dialling to its last byte
-ASK_LINGER_SECONDS = 10  # a kept connection to another node outlasts the pause between two rounds
-ANSWER_BYTES_MAX = 4 << 20  # of another node: fifty times what one in a cluster of nine says
+ASK_LINGER_SECONDS = 10  # that an idle connection to another node stays open; longer than ROUND_SECONDS
+ANSWER_BYTES_MAX = 4 << 20  # from another node: fifty times the report of a node in a cluster of nine
 
 
 class ConnectionLimit(WrappingFactory[ProtocolWrapper]):
-    """Closes what comes beyond `CONNECTIONS_MAX` at once."""
+    """Closes connections beyond `CONNECTIONS_MAX` at once."""
 
     noisy = False
 
     def buildProtocol(self, addr: IAddress | None) -> ProtocolWrapper | None:  # type: ignore[override]
-        """None, which closes the connection as Twisted's factories may, when there are enough."""
+        """None, which makes Twisted close the connection, if there are too many."""
         if len(self.protocols) >= CONNECTIONS_MAX:
             return None
         return super().buildProtocol(addr)
 
 
 class BoundedRequest(Request):
-    """Refuses what no page here needs: a body and a long URL. Twisted itself bounds lines and headers."""
+    """Refuses bodies and long URLs, which no page needs. Twisted itself limits lines and headers."""
 
     _is_refused = False
 
     def gotLength(self, length: int | None) -> None:
-        """Bodies of any length are refused before they come; None is one whose length is not told."""
+        """Refuse any body before it arrives; None is a body of unknown length."""
         super().gotLength(0)  # type: ignore[no-untyped-call]
         if length != 0:
             self._refuse(b"413 Content Too Large")
 
     def handleContentChunk(self, data: bytes) -> None:
-        """Nothing of a refused body is kept while the connection closes."""
+        """Ignore the refused body while the connection closes."""
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """A URL that is too long is refused before it is taken apart."""
+        """Refuse a URL that is too long before parsing it."""
         if self._is_refused:
             return
         if len(path) > URL_BYTES_MAX:

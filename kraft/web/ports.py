@@ -1,4 +1,4 @@
-"""What the HTTP port needs from outside; `host` and `telemetry` give it structurally, `tap` joins them."""
+"""The ports of the HTTP server. `host` and `telemetry` implement them; `process` connects them."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -8,30 +8,30 @@ from twisted.internet.defer import Deferred
 from kraft.node.status import Status
 from kraft.telemetry.recent.facts import Facts
 
-ReadDone = Callable[[object], None]  # an Exception, or a view that is of no interest here
-# From `host:port` of another node's HTTP port and a path to the body of its answer. Fails within
-# `limits.ASK_SECONDS` with an exception whose text a person can read.
+ReadDone = Callable[[object], None]  # called with an Exception, or with a result that is not used here
+# Arguments: the `host:port` of another node's HTTP port, and a path. Result: the body of the response. Fails
+# within `limits.ASK_SECONDS` with an exception whose text is for people.
 Fetch = Callable[[str, str], Deferred[bytes]]
 
 
 class NodePort(Protocol):
-    """The owner of all groups."""
+    """The node."""
 
     def status(self) -> Status:
-        """The node at this moment."""
+        """The state of the node now."""
 
     def read(self, group: int, done: ReadDone) -> None:
-        """A linearizable read; `done` comes later, exactly once, at the latest after `client.leader_wait`."""
+        """Make a linearizable read. Calls `done` later, exactly once, at the latest after `leader_wait`."""
 
 
 class TelemetryPort(Protocol):
-    """The metrics, what they add to the status, and where a page that failed is told."""
+    """The telemetry of the node."""
 
     def expose(self, accept: str) -> tuple[str, bytes]:
         """Content type and body for a scrape with this Accept header."""
 
     def facts(self, *, full: bool) -> Facts:
-        """As of now; `full` with the history of the last minutes."""
+        """The facts that go with the status; `full` adds the history of the last minutes."""
 
     def page_failed(self, page: str, error: Exception) -> None:
-        """Nothing of the error reaches who asked, beyond its type."""
+        """Rendering a page raised `error`. The client sees only its type."""

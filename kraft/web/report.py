@@ -1,8 +1,7 @@
-"""What one node says of itself, status and facts together: the JSON of `/status`, written and read.
+"""The report of one node, status and facts together: encoding and decoding of the JSON of `/status`.
 
-Page, shell and other nodes all see these values. Reading is forgiving towards other versions of kraft (what
-is unknown is skipped, what has a default may be missing) and strict about types: nobody behind this module
-meets anything but what the classes say.
+The page, the shell and other nodes all use it. Decoding accepts other versions of kraft (unknown fields are
+skipped, fields with a default may be missing) and checks types strictly, so that all values are as declared.
 """
 
 from dataclasses import dataclass
@@ -15,18 +14,18 @@ from kraft.telemetry.recent.facts import Facts
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One node at one moment, by its own word."""
+    """The state of one node at one moment."""
 
     status: Status
     facts: Facts
 
 
 class NotAReport(Exception):
-    """What was read is no answer of a kraft node."""
+    """The data is not the report of a kraft node."""
 
 
 def encode(report: Report, *, pretty: bool) -> bytes:
-    """One JSON object; without a history that is not there."""
+    """The report as one JSON object, without `history` if there is none."""
     values = msgspec.to_builtins(report.status) | msgspec.to_builtins(report.facts)
     if values["history"] is None:
         del values["history"]
@@ -35,7 +34,7 @@ def encode(report: Report, *, pretty: bool) -> bytes:
 
 
 def decode(body: bytes) -> Report:
-    """The reverse, of bytes from anywhere. Raises NotAReport."""
+    """The report in `body`, which may be any bytes. Raises NotAReport."""
     try:
         return Report(_STATUS.decode(body), _FACTS.decode(body))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

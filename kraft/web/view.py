@@ -1,4 +1,4 @@
-"""A cluster as one who asks all its nodes sees it: plain values, for the page and for `kraft status`."""
+"""A cluster as seen by asking all its nodes: plain values, for the page and for `kraft status`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,10 +8,11 @@ from kraft.web.report import Report
 
 @dataclass(frozen=True, slots=True)
 class MemberReport:
-    """What is known of one member.
+    """What is known about one member.
 
-    `report` is there when it answered the last time it was asked; otherwise `error` says why not, and `last`
-    is what it said before, if it ever did. Without both, it was not asked yet.
+    report: its report, if it answered the last request.
+    error: otherwise, the reason; '' if it was not asked yet.
+    last: its most recent report, if it ever sent one.
     """
 
     id: str
@@ -23,12 +24,12 @@ class MemberReport:
 
 @dataclass(frozen=True, slots=True)
 class ClusterView:
-    """A node, and the cluster as it sees it. `answers` has one for each member, this node too, by id."""
+    """The report of one node, and one entry per member (itself included), in the order of their ids."""
 
     own: Report
     answers: tuple[MemberReport, ...]
 
     @property
     def reports(self) -> Iterator[Report]:
-        """Of all that answer."""
+        """The reports of all members that answer."""
         return (answer.report for answer in self.answers if answer.report is not None)

@@ -1,4 +1,4 @@
-"""Numbers as a person reads them."""
+"""Numbers as text for people."""
 
 from datetime import UTC, datetime
 
@@ -9,7 +9,7 @@ _BYTES = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def size(count: float | None) -> str:
-    """Bytes, to three digits or so."""
+    """A size in bytes with a binary unit, to about three digits."""
     if count is None:
         return NOTHING
     number, place = float(count), 0
@@ -19,24 +19,24 @@ def size(count: float | None) -> str:
 
 
 def count(number: float | None) -> str:
-    """A whole number, with thin spaces between thousands."""
+    """A whole number with thin spaces between thousands; a dash for None."""
     return NOTHING if number is None else f"{number:,.0f}".replace(",", "\u202f")
 
 
 def rate(per_second: float) -> str:
-    """Per second; small ones with a decimal."""
+    """A rate per second; a small one with a decimal."""
     return f"{per_second:.1f}" if 0 < per_second < 10 else count(per_second)
 
 
 def milliseconds(number: float | None) -> str:
-    """To two digits or three."""
+    """A time in milliseconds; a dash for None."""
     if number is None:
         return NOTHING
     return f"{number:.1f}" if number < 100 else count(number)
 
 
 def duration(seconds: float) -> str:
-    """The two largest units."""
+    """A duration in its two largest units."""
     whole = int(seconds)
     days, hours, minutes = whole // 86_400, whole // 3600 % 24, whole // 60 % 60
     if days:
@@ -47,7 +47,7 @@ def duration(seconds: float) -> str:
 
 
 def moment(unix_seconds: float) -> Html:
-    """A time of day in UTC, with the date in full for machines; a nonsensical one as nothing."""
+    """A time of day in UTC, with the full date in an attribute; a dash for a time out of range."""
     try:
         when = datetime.fromtimestamp(unix_seconds, UTC)
     except (ValueError, OverflowError, OSError):

@@ -163,7 +163,7 @@ def test_a_chunk_of_a_snapshot_has_room() -> None:
 
 def test_staleness_is_known_by_heartbeats() -> None:
     text = told("reads: {max_staleness: 150ms}\n")
-    assert "reads.max_staleness: must be at least 2 times raft.heartbeat_interval, by which" in text
+    assert "reads.max_staleness: must be at least 2 times raft.heartbeat_interval, which" in text
     assert "write 200ms or more" in text
     assert parse(NODE + "reads: {max_staleness: 200ms}\n", "k").reads.max_staleness == 0.2
 

@@ -111,13 +111,13 @@ def test_answers_of_others_are_not_believed() -> None:
     asking.asked[1][1].callback(body("K9"))
     assert asking.known() == {
         "K1": "K1",
-        "K2": "what answers there is no kraft node",
-        "K3": "node 'K9' answers there instead",
+        "K2": "the server at its HTTP address is not a kraft node",
+        "K3": "node 'K9' answers at its HTTP address",
     }
 
     asking.round()
     asking.asked[2][1].callback(body("K2", cluster="beef"))
-    assert asking.known()["K2"] == "node 'K2' answers there instead"
+    assert asking.known()["K2"] == "node 'K2' answers at its HTTP address"
 
 
 def test_a_member_that_never_greeted_is_told_as_such() -> None:
@@ -125,7 +125,7 @@ def test_a_member_that_never_greeted_is_told_as_such() -> None:
     asking.own = report("K1", members=(member("K1"), member("K2", http="")))
 
     assert asking.round() == []
-    assert asking.known()["K2"] == "its HTTP port is not known here"
+    assert asking.known()["K2"] == "its HTTP address is unknown"
 
 
 def test_who_was_removed_is_forgotten() -> None:

@@ -1,9 +1,9 @@
-// Keeps the page current. The node sends its parts as HTML, already escaped, and numbers by column; here parts
-// are laid over the old ones without losing focus, selection or place, and columns are drawn as lines.
+// Keeps the page current. The node sends parts of the page as HTML, already escaped, and columns of numbers. The
+// parts replace the old ones without losing focus, selection or scroll position; the columns are drawn as lines.
 "use strict";
 
-const SILENT_MS = 4000; // without news for so long, what is shown may be wrong
-const AGAIN_MS = 3000; // after the node refused to tell more, as too many listen
+const SILENT_MS = 4000; // without an update for this time, the page may be out of date
+const AGAIN_MS = 3000; // before trying again after the node had too many subscribers
 const columns = new Map();
 let heardAt = Date.now();
 
@@ -37,9 +37,9 @@ function show(id, html) {
 
 // -- charts
 
-const LOWEST = 0.1; // of a logarithmic scale: milliseconds, below what is worth seeing
+const LOWEST = 0.1; // lowest value of a logarithmic scale, in milliseconds
 
-// Values to shares of the height, and the values that get a line: by half, or by tens where outliers are common.
+// The scale of a chart: from values to shares of the height, and the values that get a grid line.
 function scale(kind, highest) {
   if (kind === "log") {
     const tens = Math.max(2, Math.ceil(Math.log10(Math.max(highest, 1) / LOWEST)));
