@@ -15,7 +15,7 @@ from kraft.raft.ports import RaftSettings, Restored
 from kraft.raft.raft import Raft
 from kraft.raft.ready import Outgoing, Persist, Ready
 from tests.raft import wording
-from tests.raft.network import Disk, Image
+from tests.raft.disk import Disk, Image
 
 
 class Wire(NamedTuple):

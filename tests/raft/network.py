@@ -9,34 +9,16 @@ The state machine is the list of all entries applied; a state file holds one, an
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
-from typing import NamedTuple
 
 from kraft.raft.invariants import InvariantChecker
-from kraft.raft.membership.configuration import Base, Configuration, Member, decode
-from kraft.raft.messages import (
-    Entry,
-    EntryKind,
-    HardState,
-    Message,
-    PreVoteReply,
-    VoteReply,
-)
+from kraft.raft.membership.configuration import Base, Configuration
+from kraft.raft.messages import Entry, EntryKind, Message
 from kraft.raft.ports import RaftSettings, Restored
 from kraft.raft.raft import Raft
 from kraft.raft.ready import Fetch, Outgoing, Persist, Ready
-
-SETTINGS = RaftSettings(election_ticks=10, heartbeat_ticks=2)
-
-
-def configuration(*voters: str, learners: tuple[str, ...] = ()) -> Configuration:
-    members = tuple(sorted(Member(v, v.lower() * 16, f"{v}:1") for v in voters + learners))
-    return Configuration(members, tuple(sorted(voters)), tuple(sorted(learners)))
-
-
-def bootstrap(config: Configuration) -> Restored:
-    entry = Entry(1, 1, 0, EntryKind.CONFIGURATION, config.encode())
-    return Restored(HardState(1), 1, 1, ((1, 1),), (entry,), ((1, config),), 0)
+from kraft.raft.state import ReplicaState
+from tests.raft.disk import Disk, Image
+from tests.raft.values import EMPTY, SETTINGS, bootstrap, configuration
 
 
 class Recorder:
@@ -51,82 +33,6 @@ class Recorder:
 
     def election_ended(self, group: int, kind: str, outcome: str) -> None:
         self.elections.append((kind, outcome))
-
-
-EMPTY = Restored(HardState(), 0, 0, (), (), (), 0)
-
-
-class Image(NamedTuple):
-    """What a state file holds: everything applied up to `base`."""
-
-    base: Base
-    applied: tuple[Entry, ...]
-
-
-class Disk:
-    """What one node's disk has: rows behind a base, a hard state, and state files, of which one counts."""
-
-    def __init__(self, restored: Restored) -> None:
-        self.hard_state = restored.hard_state
-        self.base = restored.base
-        self.entries = list(restored.tail)
-        self.commit = restored.commit
-        self.states = {0: Image(restored.base, ())}
-        self.state = 0
-
-    @property
-    def image(self) -> Image:
-        """The state file that counts."""
-        return self.states[self.state]
-
-    def add_state(self, image: Image) -> int:
-        """A file beside the present one: its number."""
-        number = max(self.states) + 1
-        self.states[number] = image
-        return number
-
-    def write(self, persist: Persist) -> None:
-        if persist.hard_state is not None:
-            self.hard_state = persist.hard_state
-        if persist.truncate_from is not None:
-            assert persist.truncate_from > self.commit
-            self.entries = [e for e in self.entries if e.index < persist.truncate_from]
-        if persist.base is not None:
-            assert persist.base.index > self.base.index
-            self.base = persist.base
-            self.entries = [e for e in self.entries if e.index > self.base.index]
-        if persist.entries:
-            assert persist.entries[0].index == self.last_index + 1
-        self.entries += persist.entries
-        self.commit = max(self.commit, persist.commit)
-        if persist.state is not None:
-            self.state = persist.state
-            self.states = {n: image for n, image in self.states.items() if n >= self.state}
-        assert self.base.index <= self.image.base.index <= self.last_index
-
-    @property
-    def last_index(self) -> int:
-        return self.entries[-1].index if self.entries else self.base.index
-
-    def read(self, first: int, last: int) -> list[Entry]:
-        """The rows from `first` to `last`; none when the first is gone."""
-        return [e for e in self.entries if first <= e.index <= last] if first > self.base.index else []
-
-    def restored(self) -> Restored:
-        runs: list[tuple[int, int]] = []
-        for e in self.entries:
-            if not runs or runs[-1][1] != e.term:
-                runs.append((e.index, e.term))
-        return Restored(
-            self.hard_state,
-            self.last_index,
-            max(min(self.commit, self.last_index), self.image.base.index),
-            tuple(runs),
-            tuple(self.entries),
-            tuple((e.index, decode(e.data)) for e in self.entries if e.kind == EntryKind.CONFIGURATION),
-            self.entries[-1].stamp if self.entries else self.base.stamp,
-            self.base,
-        )
 
 
 class Peer:
@@ -157,7 +63,7 @@ class Peer:
             incarnation=self.incarnation,
         )
         self.writes: deque[tuple[Persist, tuple[Outgoing, ...]]] = deque()
-        self.state = self.disk.state  # the number of the file; the disk may be behind
+        self.state_file = self.disk.state  # its number; the disk may not have switched to it yet
         image = self.disk.image
         replayed = self.disk.read(image.base.index + 1, restored.commit)
         self.applied: list[Entry] = [*image.applied, *replayed]
@@ -166,6 +72,10 @@ class Peer:
         self.fetches: list[Fetch] = []
         self.wanted: list[str] = []  # followers that were named for a snapshot
         self.up = True
+
+    @property
+    def state(self) -> ReplicaState:
+        return self.node.state
 
     def crash(self) -> None:
         """Lose everything that no finished write covers."""
@@ -196,8 +106,8 @@ class Peer:
         if ready.restored is not None:
             assert ready.persist is not None
             assert ready.persist.state is not None
-            self.state = ready.persist.state
-            image = self.disk.states[self.state]
+            self.state_file = ready.persist.state
+            image = self.disk.states[self.state_file]
             assert image.base == ready.restored
             self.applied = [*image.applied, *self.applied[len(image.applied) :]]
         self.applied += ready.apply
@@ -214,14 +124,29 @@ class Peer:
         self._post(after)
         self.cluster.checker.step(self.node)
 
+    def answers(self) -> list[tuple[str, Message]]:
+        """Everything that the node says now, its writes finished: (to, message) pairs."""
+        while self.ready() is not None or self.writes:
+            while self.writes:
+                self.finish_write()
+        said = [(to, message) for sender, to, message in self.cluster.wires if sender == self.name]
+        self.cluster.wires.clear()
+        return said
+
+    def answer(self) -> Message:
+        """The one message that the node has to say."""
+        said = self.answers()
+        assert len(said) == 1, said
+        return said[0][1]
+
     def answer_fetch(self) -> None:
         fetch = self.fetches.pop(0)
         self.node.fetched(fetch.peer, self.disk.read(fetch.first, fetch.last))
 
     def checkpoint(self) -> Base:
         """Bring the state file to what is applied now."""
-        base = self.node.state.base_at(len(self.applied))
-        self.disk.states[self.state] = Image(base, tuple(self.applied))
+        base = self.state.base_at(len(self.applied))
+        self.disk.states[self.state_file] = Image(base, tuple(self.applied))
         return base
 
     def compact(self, index: int) -> None:
@@ -249,7 +174,7 @@ class Peer:
         return position
 
     def propose(self, data: bytes = b"x") -> tuple[int, int]:
-        return self.node.propose(EntryKind.COMMANDS, self.node.state.log.last_stamp, data)
+        return self.node.propose(EntryKind.COMMANDS, self.state.log.last_stamp, data)
 
     def _post(self, messages: tuple[Outgoing, ...]) -> None:
         for outgoing in messages:
@@ -293,7 +218,7 @@ class Cluster:
 
     def _is_current(self, name: str, peer: str) -> bool:
         """Whether the node called `peer` now is the one that `name` means by that id."""
-        return self[name].node.state.is_current_incarnation(peer, self[peer].incarnation)
+        return self[name].state.is_current_incarnation(peer, self[peer].incarnation)
 
     def disconnect(self, a: str, b: str, *, one_way: bool = False) -> None:
         """Cut the link; `one_way` cuts only from a to b."""
@@ -357,72 +282,8 @@ class Cluster:
     def elect(self, name: str) -> Peer:
         self.peers[name].node.campaign()
         self.settle()
-        assert self.peers[name].node.state.role == "leader"
+        assert self.peers[name].state.role == "leader"
         return self.peers[name]
 
     def leaders(self) -> list[str]:
-        return [n for n, p in self.peers.items() if p.up and p.node.state.role == "leader"]
-
-
-def with_log(base: Restored, term: int, *terms: int, commit: int = 1, vote: str = "") -> Restored:
-    """`base` (one bootstrap entry) followed by an entry of each of `terms`; hard state `term`."""
-    tail = list(base.tail)
-    for t in terms:
-        tail.append(Entry(len(tail) + 1, t, 0, EntryKind.COMMANDS, b"%d" % t))
-    runs: list[tuple[int, int]] = []
-    for e in tail:
-        if not runs or runs[-1][1] != e.term:
-            runs.append((e.index, e.term))
-    return replace(
-        base,
-        hard_state=HardState(term, vote),
-        last_index=len(tail),
-        commit=commit,
-        terms=tuple(runs),
-        tail=tuple(tail),
-    )
-
-
-def lone(base: Restored, name: str = "K2", settings: RaftSettings = SETTINGS, size: int = 3) -> Peer:
-    """One node of a cluster whose other nodes are played by the test."""
-    cluster = Cluster(size, restored={name: base}, settings=settings)
-    cluster.checker.sees_all = False
-    for other, peer in cluster.peers.items():
-        peer.up = other == name
-    return cluster[name]
-
-
-def answers(peer: Peer) -> list[tuple[str, Message]]:
-    """Everything `peer` says now, its writes finished: (to, message) pairs."""
-    while peer.ready() is not None or peer.writes:
-        while peer.writes:
-            peer.finish_write()
-    said = [(to, message) for sender, to, message in peer.cluster.wires if sender == peer.name]
-    peer.cluster.wires.clear()
-    return said
-
-
-def answer(peer: Peer) -> Message:
-    """The one message `peer` has to say."""
-    said = answers(peer)
-    assert len(said) == 1, said
-    return said[0][1]
-
-
-def commands(first: int, *terms: int) -> tuple[Entry, ...]:
-    """Entries from index `first`, one for each of `terms`, equal to those of `with_log`."""
-    return tuple(Entry(first + i, t, 0, EntryKind.COMMANDS, b"%d" % t) for i, t in enumerate(terms))
-
-
-def lone_leader(*terms: int, term: int, name: str = "K1") -> Peer:
-    """One of three, leading `term` by the vote of K2, with entries of `terms` behind the bootstrap entry and
-    its no-op last, which it did not send yet.
-    """
-    peer = lone(with_log(bootstrap(configuration("K1", "K2", "K3")), term - 1, *terms), name)
-    peer.node.campaign()
-    answers(peer)
-    peer.node.step("K2", PreVoteReply(term, True))
-    answers(peer)
-    peer.node.step("K2", VoteReply(term, True, 0))
-    assert (peer.node.state.role, peer.node.state.term) == ("leader", term)
-    return peer
+        return [n for n, p in self.peers.items() if p.up and p.state.role == "leader"]

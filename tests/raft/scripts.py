@@ -19,7 +19,8 @@ from kraft.raft.ports import RaftSettings
 from kraft.raft.raft import Raft
 from tests.raft import wording
 from tests.raft.actors import Actor, Wire
-from tests.raft.network import EMPTY, Disk, Image, bootstrap
+from tests.raft.disk import Disk, Image
+from tests.raft.values import EMPTY, bootstrap
 
 ELECTION_TICKS, HEARTBEAT_TICKS = 10, 2
 SETTLED_MESSAGES_MAX = 5000  # of one `settle`: more is a conversation that does not end

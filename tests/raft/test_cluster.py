@@ -11,7 +11,7 @@ def test_a_silent_cluster_elects_one_leader_that_commits_for_all(size):
     cluster = Cluster(size)
     cluster.tick(10)
     assert cluster.leaders() == ["K1"]
-    assert cluster["K1"].node.state.leads_with_commit
+    assert cluster["K1"].state.leads_with_commit
 
     position = cluster["K1"].propose(b"hello")
     cluster.settle()
@@ -20,7 +20,7 @@ def test_a_silent_cluster_elects_one_leader_that_commits_for_all(size):
     cluster.tick(2)
     for peer in cluster.peers.values():
         assert peer.applied == cluster["K1"].applied
-        assert peer.node.state.leader == "K1"
+        assert peer.state.leader == "K1"
         assert peer.disk.entries == cluster["K1"].disk.entries
 
 

@@ -10,25 +10,14 @@ from kraft.raft.errors import InvariantViolation
 from kraft.raft.log.terms import TermRuns
 from kraft.raft.membership.configuration import START, Base
 from kraft.raft.messages import Append, AppendReply, EntryKind, HeartbeatReply
-from tests.raft.network import (
-    SETTINGS,
-    Cluster,
-    answer,
-    answers,
-    bootstrap,
-    commands,
-    configuration,
-    lone,
-    with_log,
-)
-
-BASE = bootstrap(configuration("K1", "K2", "K3"))
-CONFIGURATION = configuration("K1", "K2", "K3")
+from tests.raft.builder import lone
+from tests.raft.network import Cluster
+from tests.raft.values import SETTINGS, TRIO, commands, configuration
 
 
 def filled(*terms, name="K2"):
     """A node with the bootstrap entry and entries of `terms`, all committed and applied."""
-    return lone(with_log(BASE, terms[-1], *terms, commit=len(terms) + 1), name)
+    return lone(terms[-1], *terms, name=name, commit=len(terms) + 1)
 
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=12).map(sorted), st.data())
@@ -45,14 +34,14 @@ def test_term_runs_know_the_terms_from_where_they_were_cut(terms, data):
 
 def test_a_log_begins_behind_the_base_it_was_cut_at():
     peer = filled(2, 2, 3, 3)
-    assert (peer.node.state.log.base, peer.node.state.log.first_index) == (START, 1)
+    assert (peer.state.log.base, peer.state.log.first_index) == (START, 1)
     peer.compact(3)
     node = peer.node
-    assert node.state.log.base == Base(3, 2, 0, 1, CONFIGURATION)
+    assert node.state.log.base == Base(3, 2, 0, 1, TRIO)
     assert (node.state.log.first_index, node.state.log.last_index) == (4, 5)
     assert [node.state.term_at(i) for i in range(6)] == [0, 0, 0, 2, 3, 3]
     assert node.state.log.runs() == ((3, 2), (4, 3))
-    assert node.state.configuration == CONFIGURATION
+    assert node.state.configuration == TRIO
 
 
 def test_the_next_write_tells_the_disk_of_the_base_once():
@@ -70,32 +59,32 @@ def test_the_next_write_tells_the_disk_of_the_base_once():
 def test_what_is_forgotten_already_is_not_forgotten_again():
     peer = filled(2, 2, 2)
     peer.compact(3)
-    answers(peer)
+    peer.answers()
     peer.node.compact(3)
     peer.node.compact(1)
-    assert peer.node.state.log.base.index == 3
+    assert peer.state.log.base.index == 3
     assert peer.ready() is None
 
 
 def test_only_what_is_applied_can_be_forgotten():
-    peer = lone(with_log(BASE, 2, 2, 2, commit=2))
+    peer = lone(2, 2, 2, commit=2)
     with pytest.raises(InvariantViolation, match="applied"):
         peer.node.compact(3)
     with pytest.raises(InvariantViolation, match="applied"):
-        peer.node.state.base_at(3)
+        peer.state.base_at(3)
 
 
 def test_a_whole_log_may_go():
     peer = filled(2, 2)
     peer.compact(3)
-    answers(peer)
+    peer.answers()
     assert (
-        peer.node.state.log.first_index,
-        peer.node.state.log.last_index,
-        peer.node.state.log.tail_bytes,
+        peer.state.log.first_index,
+        peer.state.log.last_index,
+        peer.state.log.tail_bytes,
     ) == (4, 3, 0)
     peer.node.step("K1", Append(3, 3, 2, 3, commands(4, 3)))
-    assert answer(peer) == AppendReply(3, 4)
+    assert peer.answer() == AppendReply(3, 4)
     assert peer.disk.last_index == 4
 
 
@@ -107,13 +96,13 @@ def test_a_restart_finds_the_base_and_what_is_behind_it():
     cluster.settle()
     leader.compact(4)
     cluster.settle()
-    base, runs, applied = leader.node.state.log.base, leader.node.state.log.runs(), list(leader.applied)
+    base, runs, applied = leader.state.log.base, leader.state.log.runs(), list(leader.applied)
     leader.crash()
     leader.restart()
-    assert leader.node.state.log.base == base
-    assert leader.node.state.log.runs() == runs
+    assert leader.state.log.base == base
+    assert leader.state.log.runs() == runs
     assert leader.applied[:6] == applied[:6]
-    assert leader.node.state.configuration == CONFIGURATION
+    assert leader.state.configuration == TRIO
     cluster.tick(40)
     assert all(p.applied == cluster["K2"].applied for p in cluster.peers.values())
 
@@ -121,7 +110,7 @@ def test_a_restart_finds_the_base_and_what_is_behind_it():
 def test_a_restart_with_nothing_behind_the_base():
     peer = filled(2, 2)
     peer.compact(3)
-    answers(peer)
+    peer.answers()
     peer.restart()
     node = peer.node
     assert (
@@ -133,7 +122,7 @@ def test_a_restart_with_nothing_behind_the_base():
     ) == (2, 3, 3, 3, 3)
     assert node.state.configuration_index == 1
     peer.node.step("K1", Append(2, 3, 2, 3, commands(4, 2)))
-    assert answer(peer) == AppendReply(2, 4)
+    assert peer.answer() == AppendReply(2, 4)
 
 
 def test_a_base_has_the_configuration_in_force_there_and_not_a_later_one():
@@ -141,14 +130,14 @@ def test_a_base_has_the_configuration_in_force_there_and_not_a_later_one():
     leader = cluster.elect("K1")
     leader.propose(b"x")
     cluster.settle()
-    before = leader.node.state.configuration
+    before = leader.state.configuration
     leader.reconfigure(configuration("K1", "K2", "K3"))
-    assert leader.node.state.base_at(3) == Base(3, 2, 0, 1, before)  # in force from 4 on, and not committed
+    assert leader.state.base_at(3) == Base(3, 2, 0, 1, before)  # in force from 4 on, and not committed
     cluster.settle()
-    assert leader.node.state.base_at(4) == Base(4, 2, 0, 4, configuration("K1", "K2", "K3"))
+    assert leader.state.base_at(4) == Base(4, 2, 0, 4, configuration("K1", "K2", "K3"))
     leader.compact(4)
-    assert leader.node.state.configuration_index == 4
-    assert leader.node.state.log.base.configuration == configuration("K1", "K2", "K3")
+    assert leader.state.configuration_index == 4
+    assert leader.state.log.base.configuration == configuration("K1", "K2", "K3")
 
 
 def test_uncommitted_configurations_behind_the_base_can_still_be_taken_back():
@@ -160,7 +149,7 @@ def test_uncommitted_configurations_behind_the_base_can_still_be_taken_back():
     cluster.tick(40)
     cluster.heal()
     cluster.tick(10)
-    assert leader.node.state.configuration == configuration("K1", "K2", "K3", learners=("K4",))
+    assert leader.state.configuration == configuration("K1", "K2", "K3", learners=("K4",))
 
 
 def test_a_base_below_the_tail_in_memory_has_a_stamp_that_bounds_its_own():
@@ -169,9 +158,9 @@ def test_a_base_below_the_tail_in_memory_has_a_stamp_that_bounds_its_own():
     for i in range(10):
         leader.node.propose(EntryKind.COMMANDS, 100 + i, b"x" * 100)
         cluster.settle()
-    assert leader.node.state.log.tail_bytes == 0
-    assert leader.node.state.base_at(leader.node.state.applied).stamp == 109
-    assert leader.node.state.base_at(5).stamp >= 102
+    assert leader.state.log.tail_bytes == 0
+    assert leader.state.base_at(leader.state.applied).stamp == 109
+    assert leader.state.base_at(5).stamp >= 102
 
 
 # What arrives from before the base
@@ -182,37 +171,37 @@ def test_an_append_from_before_the_commit_is_answered_with_the_commit(previous):
     """The log cannot tell whether it matches there; that it is committed says so."""
     peer = filled(2, 2, 2, 2)
     peer.compact(4)
-    answers(peer)
+    peer.answers()
     peer.node.step("K1", Append(2, previous, previous, 1, commands(previous + 1, 2)))
-    assert answer(peer) == AppendReply(2, 5)
-    assert peer.node.state.log.last_index == 5
+    assert peer.answer() == AppendReply(2, 5)
+    assert peer.state.log.last_index == 5
 
 
 def test_what_such_an_append_has_beyond_the_commit_is_taken():
     peer = filled(2, 2)
     peer.compact(3)
-    answers(peer)
+    peer.answers()
     peer.node.step("K1", Append(3, 1, 1, 4, (*commands(2, 2, 2), *commands(4, 3, 3))))
-    assert answer(peer) == AppendReply(3, 5)
-    assert (peer.node.state.log.last_index, peer.node.state.commit) == (5, 4)
+    assert peer.answer() == AppendReply(3, 5)
+    assert (peer.state.log.last_index, peer.state.commit) == (5, 4)
 
 
 def test_an_append_right_behind_the_base_matches_by_the_bases_term():
     peer = filled(2, 2)
     peer.compact(3)
-    answers(peer)
+    peer.answers()
     peer.node.step("K1", Append(4, 3, 2, 3, commands(4, 4)))
-    assert answer(peer) == AppendReply(4, 4)
+    assert peer.answer() == AppendReply(4, 4)
 
 
 def test_a_hint_never_points_before_what_is_committed():
-    peer = lone(with_log(BASE, 3, 2, 2, 3, 3, commit=3))
+    peer = lone(3, 2, 2, 3, 3, commit=3)
     peer.compact(3)
-    answers(peer)
+    peer.answers()
     peer.node.step("K1", Append(5, 5, 1, 3, commands(6, 5)))
-    assert answer(peer) == AppendReply(5, 5, True, 3, 2)
+    assert peer.answer() == AppendReply(5, 5, True, 3, 2)
     peer.node.step("K1", Append(5, 5, 2, 3, commands(6, 5)))
-    assert answer(peer) == AppendReply(5, 5, True, 3, 2)
+    assert peer.answer() == AppendReply(5, 5, True, 3, 2)
 
 
 # Feeding from a log that was cut

@@ -11,13 +11,13 @@ from kraft.raft.messages import (
     Vote,
     VoteReply,
 )
-from tests.raft.network import Cluster, answer, answers, bootstrap, commands, configuration, lone, with_log
-
-BASE = bootstrap(configuration("K1", "K2", "K3"))
+from tests.raft.builder import lone
+from tests.raft.network import Cluster
+from tests.raft.values import commands
 
 
 def test_a_vote_is_told_only_after_its_write():
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     peer.node.step("K1", Vote(3, 1, 1))
     ready = peer.ready()
     assert ready is not None
@@ -28,17 +28,17 @@ def test_a_vote_is_told_only_after_its_write():
 
 
 def test_a_vote_survives_a_crash_once_it_was_told():
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     peer.node.step("K1", Vote(3, 1, 1))
-    answers(peer)
+    peer.answers()
     peer.crash()
     peer.restart()
     peer.node.step("K3", Vote(3, 5, 2))
-    assert answer(peer) == VoteReply(3, False, 1000)
+    assert peer.answer() == VoteReply(3, False, 1000)
 
 
 def test_an_append_is_acknowledged_only_after_its_write():
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     peer.node.step("K1", Append(2, 1, 1, 1, commands(2, 2)))
     ready = peer.ready()
     assert ready is not None
@@ -46,11 +46,11 @@ def test_an_append_is_acknowledged_only_after_its_write():
     assert ready.persist is not None
     assert [e.index for e in ready.persist.entries] == [2]
     assert [o.message for o in ready.send_after_persist] == [AppendReply(2, 2)]
-    assert peer.node.state.log.durability.durable == 1
+    assert peer.state.log.durability.durable == 1
 
 
 def test_a_repeated_append_waits_behind_the_write_of_the_first():
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     for _ in range(2):
         peer.node.step("K1", Append(2, 1, 1, 1, commands(2, 2)))
         peer.ready()
@@ -63,7 +63,7 @@ def test_a_repeated_append_waits_behind_the_write_of_the_first():
 
 
 def test_with_nothing_to_write_or_being_written_an_answer_leaves_at_once():
-    peer = lone(with_log(BASE, 2, 2))
+    peer = lone(2, 2)
     peer.node.step("K1", Append(2, 1, 1, 1, commands(2, 2)))
     ready = peer.ready()
     assert ready is not None
@@ -72,7 +72,7 @@ def test_with_nothing_to_write_or_being_written_an_answer_leaves_at_once():
 
 
 def test_a_heartbeat_is_answered_at_once_as_it_promises_nothing():
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     peer.node.step("K1", Heartbeat(3, 1, 7))
     ready = peer.ready()
     assert ready is not None
@@ -83,40 +83,40 @@ def test_a_heartbeat_is_answered_at_once_as_it_promises_nothing():
 
 def test_an_answer_whose_entries_were_replaced_before_their_write_began_is_never_given():
     """Both appends come in one turn: only what the write really holds may be acknowledged."""
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     peer.node.step("K1", Append(2, 1, 1, 1, commands(2, 2, 2)))
     peer.node.step("K3", Append(3, 1, 1, 1, commands(2, 3)))
-    assert answers(peer) == [("K3", AppendReply(3, 2))]
+    assert peer.answers() == [("K3", AppendReply(3, 2))]
     assert [e.term for e in peer.disk.entries] == [1, 3]
 
 
 def test_a_late_notice_for_replaced_entries_does_not_cover_their_replacements():
     """The ABA trap: entry 2 of term 2 is written while entry 2 of term 3 waits."""
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     peer.node.step("K1", Append(2, 1, 1, 1, commands(2, 2)))
     peer.ready()
     peer.node.step("K3", Append(3, 1, 1, 2, commands(2, 3)))
     peer.ready()
     assert [persist.truncate_from for persist, _ in peer.writes] == [None, 2]
     peer.finish_write()
-    assert (peer.node.state.log.durability.durable, peer.node.state.commit, peer.node.state.applied) == (
+    assert (peer.state.log.durability.durable, peer.state.commit, peer.state.applied) == (
         1,
         2,
         1,
     )
     assert peer.node.take_ready() is None
     peer.finish_write()
-    assert peer.node.state.log.durability.durable == 2
+    assert peer.state.log.durability.durable == 2
     peer.ready()
     assert [e.term for e in peer.applied] == [1, 3]
 
 
 def test_nothing_is_applied_that_is_not_durable_here():
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     peer.node.step("K1", Append(2, 1, 1, 2, commands(2, 2)))
     ready = peer.ready()
     assert ready is not None
-    assert (peer.node.state.commit, ready.apply) == (2, ())
+    assert (peer.state.commit, ready.apply) == (2, ())
     peer.finish_write()
     peer.ready()
     assert peer.applied[-1].index == 2
@@ -129,10 +129,10 @@ def test_a_leader_sends_while_its_own_disk_works_and_counts_itself_when_it_is_do
     leader.auto_disk = False
     index, _ = leader.propose()
     cluster.settle()
-    assert cluster["K2"].node.state.log.durability.durable == index
-    assert leader.node.state.commit < index
+    assert cluster["K2"].state.log.durability.durable == index
+    assert leader.state.commit < index
     leader.finish_write()
-    assert leader.node.state.commit == index
+    assert leader.state.commit == index
 
 
 def test_followers_can_commit_without_the_leaders_disk_but_it_applies_only_from_its_own():
@@ -141,10 +141,10 @@ def test_followers_can_commit_without_the_leaders_disk_but_it_applies_only_from_
     leader.auto_disk = False
     index, _ = leader.propose()
     cluster.settle()
-    assert (leader.node.state.commit, leader.node.state.applied) == (index, index - 1)
+    assert (leader.state.commit, leader.state.applied) == (index, index - 1)
     leader.finish_write()
     cluster.settle()
-    assert leader.node.state.applied == index
+    assert leader.state.applied == index
 
 
 def test_a_single_voter_waits_for_its_own_disk_for_the_vote_and_for_every_entry():
@@ -153,14 +153,14 @@ def test_a_single_voter_waits_for_its_own_disk_for_the_vote_and_for_every_entry(
     peer.auto_disk = False
     peer.node.campaign()
     cluster.settle()
-    assert peer.node.state.role == "candidate"
+    assert peer.state.role == "candidate"
     peer.finish_write()
-    assert (peer.node.state.role, peer.node.state.leads_with_commit) == ("leader", False)
+    assert (peer.state.role, peer.state.leads_with_commit) == ("leader", False)
     cluster.settle()
-    assert peer.node.state.commit == 1
+    assert peer.state.commit == 1
     peer.finish_write()
     cluster.settle()
-    assert (peer.node.state.leads_with_commit, peer.node.state.applied) == (True, 2)
+    assert (peer.state.leads_with_commit, peer.state.applied) == (True, 2)
 
 
 def test_the_end_of_an_earlier_write_does_not_count_as_the_own_vote():
@@ -175,13 +175,13 @@ def test_the_end_of_an_earlier_write_does_not_count_as_the_own_vote():
     cluster.settle()
     assert len(peer.writes) == 2
     peer.finish_write()
-    assert peer.node.state.role == "candidate"
+    assert peer.state.role == "candidate"
     peer.finish_write()
-    assert peer.node.state.role == "leader"
+    assert peer.state.role == "leader"
 
 
 def test_a_candidate_asks_for_votes_only_behind_earlier_writes_of_its_log():
-    peer = lone(with_log(BASE, 2), "K1")
+    peer = lone(2, name="K1")
     peer.node.step("K2", Append(2, 1, 1, 1, commands(2, 2)))
     peer.ready()
     peer.node.leader_lost("K2")
@@ -198,31 +198,31 @@ def test_a_candidate_asks_for_votes_only_behind_earlier_writes_of_its_log():
 def test_the_term_of_a_restarted_node_is_the_one_it_had():
     cluster = Cluster(3)
     cluster.elect("K1")
-    term = cluster["K1"].node.state.term
+    term = cluster["K1"].state.term
     for peer in cluster.peers.values():
         peer.crash()
     for peer in cluster.peers.values():
         peer.restart()
-    assert all(peer.node.state.term == term for peer in cluster.peers.values())
-    assert cluster.elect("K2").node.state.term == term + 1
+    assert all(peer.state.term == term for peer in cluster.peers.values())
+    assert cluster.elect("K2").state.term == term + 1
 
 
 def test_a_full_disk_means_no_vote_no_campaign_and_nothing_new_in_memory():
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     peer.node.suspend()
     peer.node.step("K1", Vote(3, 1, 1))
     peer.node.campaign()
     for _ in range(40):
         peer.node.tick()
-    assert (peer.node.state.role, peer.node.state.term) == ("follower", 2)
+    assert (peer.state.role, peer.state.term) == ("follower", 2)
     peer.node.step("K1", Append(2, 1, 1, 1, commands(2, 2)))
-    assert peer.node.state.log.last_index == 1
-    assert answers(peer) == []
+    assert peer.state.log.last_index == 1
+    assert peer.answers() == []
     peer.node.step("K1", Heartbeat(2, 1, 3))
-    assert answer(peer) == HeartbeatReply(2, 3, 1000, declines=True)
+    assert peer.answer() == HeartbeatReply(2, 3, 1000, declines=True)
     peer.node.resume()
     peer.node.step("K1", Append(2, 1, 1, 1, commands(2, 2)))
-    assert answer(peer) == AppendReply(2, 2)
+    assert peer.answer() == AppendReply(2, 2)
 
 
 def test_a_leader_with_a_full_disk_steps_down_and_another_takes_over():
@@ -233,14 +233,14 @@ def test_a_leader_with_a_full_disk_steps_down_and_another_takes_over():
     leader.node.read(1)
     leader.node.suspend()
     cluster.settle()
-    assert leader.node.state.role == "follower"
+    assert leader.state.role == "follower"
     assert leader.failed == [1]
     cluster.tick(20)
     (new,) = cluster.leaders()
     assert new != "K1"
     cluster[new].node.propose(EntryKind.COMMANDS, 0, b"go on")
     cluster.settle()
-    assert cluster[new].node.state.commit == cluster[new].node.state.log.last_index
+    assert cluster[new].state.commit == cluster[new].state.log.last_index
     leader.auto_disk = True
     leader.node.resume()
     cluster.tick(6)

@@ -14,42 +14,42 @@ from kraft.raft.messages import (
     VoteReply,
 )
 from kraft.raft.ports import Restored
-from tests.raft.network import Cluster, answer, answers, bootstrap, configuration, lone, with_log
-
-BASE = bootstrap(configuration("K1", "K2", "K3"))
+from tests.raft.builder import lone
+from tests.raft.network import Cluster
+from tests.raft.values import bootstrap, configuration, past
 
 
 def test_votes_are_ignored_with_their_terms_while_a_leader_is_heard():
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     peer.node.step("K1", Heartbeat(2, 1, 0))
-    answers(peer)
+    peer.answers()
     for _ in range(9):
         peer.node.tick()
     peer.node.step("K3", Vote(9, 9, 8))
     peer.node.step("K3", PreVote(9, 9, 8))
-    assert answers(peer) == []
-    assert peer.node.state.term == 2
+    assert peer.answers() == []
+    assert peer.state.term == 2
 
 
 def test_a_leader_ignores_votes_while_it_leads():
     cluster = Cluster(3)
     leader = cluster.elect("K1")
     leader.node.step("K3", Vote(9, 99, 8))
-    assert (leader.node.state.role, leader.node.state.term) == ("leader", 2)
+    assert (leader.state.role, leader.state.term) == ("leader", 2)
 
 
 def test_a_leader_whose_process_left_is_not_heard_any_more():
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     peer.node.step("K1", Heartbeat(2, 1, 0))
-    answers(peer)
+    peer.answers()
     peer.node.leader_lost("K3")
-    assert peer.node.state.leader == "K1"
+    assert peer.state.leader == "K1"
     peer.node.leader_lost("K1")
-    assert peer.node.state.leader == ""
+    assert peer.state.leader == ""
     peer.node.step("K3", PreVote(3, 1, 1))
-    assert answer(peer) == PreVoteReply(3, True)
+    assert peer.answer() == PreVoteReply(3, True)
     peer.node.step("K3", Vote(3, 1, 1))
-    assert answer(peer) == VoteReply(3, True, 1000)
+    assert peer.answer() == VoteReply(3, True, 1000)
 
 
 def test_after_the_leaders_process_left_a_campaign_wins_without_waiting():
@@ -63,60 +63,60 @@ def test_after_the_leaders_process_left_a_campaign_wins_without_waiting():
 
 
 def test_a_campaign_asks_first_and_changes_no_term():
-    peer = lone(with_log(BASE, 2), "K1")
+    peer = lone(2, name="K1")
     for _ in range(5):
         peer.node.campaign()
-    assert (peer.node.state.role, peer.node.state.term, peer.node.state.vote) == ("precandidate", 2, "")
+    assert (peer.state.role, peer.state.term, peer.state.vote) == ("precandidate", 2, "")
     assert peer.ready() is not None
     assert not peer.writes
 
 
 def test_a_prevote_for_the_present_term_is_granted_only_where_the_vote_could_be():
-    peer = lone(with_log(BASE, 3, vote="K1"))
+    peer = lone(3, vote="K1")
     peer.node.step("K3", PreVote(3, 1, 1))
-    assert answer(peer) == PreVoteReply(3, False)
+    assert peer.answer() == PreVoteReply(3, False)
     peer.node.step("K1", PreVote(3, 1, 1))
-    assert answer(peer) == PreVoteReply(3, True)
+    assert peer.answer() == PreVoteReply(3, True)
     peer.node.step("K1", PreVote(2, 1, 1))
-    assert answer(peer) == PreVoteReply(3, False)
+    assert peer.answer() == PreVoteReply(3, False)
 
 
 def test_a_refused_prevote_with_a_newer_term_is_adopted():
-    peer = lone(with_log(BASE, 2), "K1")
+    peer = lone(2, name="K1")
     peer.node.campaign()
     peer.node.step("K2", PreVoteReply(6, False))
-    assert (peer.node.state.role, peer.node.state.term) == ("follower", 6)
+    assert (peer.state.role, peer.state.term) == ("follower", 6)
 
 
 def test_a_refused_prevote_of_an_older_term_counts():
-    peer = lone(with_log(BASE, 5), "K1")
+    peer = lone(5, name="K1")
     peer.node.campaign()
     peer.node.step("K2", PreVoteReply(2, False))
     peer.node.step("K3", PreVoteReply(4, False))
-    assert (peer.node.state.role, peer.node.state.term) == ("follower", 5)
+    assert (peer.state.role, peer.state.term) == ("follower", 5)
     assert peer.observer.elections == [("prevote", "lost")]
 
 
 def test_a_granted_prevote_of_another_campaign_does_not_count():
-    peer = lone(with_log(BASE, 5), "K1")
+    peer = lone(5, name="K1")
     peer.node.campaign()
     peer.node.step("K2", PreVoteReply(5, True))
-    assert peer.node.state.role == "precandidate"
+    assert peer.state.role == "precandidate"
 
 
 @pytest.mark.parametrize("message", [Append(2, 1, 1, 1, ()), Heartbeat(2, 1, 0)])
 def test_a_precandidate_that_hears_the_leader_of_its_term_follows_it(message):
-    peer = lone(with_log(BASE, 2), "K1")
+    peer = lone(2, name="K1")
     peer.node.campaign()
     peer.node.step("K3", message)
-    assert (peer.node.state.role, peer.node.state.leader) == ("follower", "K3")
+    assert (peer.state.role, peer.state.leader) == ("follower", "K3")
 
 
 def test_a_precandidate_that_votes_for_another_gives_up():
-    peer = lone(with_log(BASE, 2), "K1")
+    peer = lone(2, name="K1")
     peer.node.campaign()
     peer.node.step("K3", Vote(2, 1, 1))
-    assert (peer.node.state.role, peer.node.state.vote) == ("follower", "K3")
+    assert (peer.state.role, peer.state.vote) == ("follower", "K3")
 
 
 def test_the_clocks_of_the_voters_are_kept_with_the_leaders_own():
@@ -125,32 +125,32 @@ def test_the_clocks_of_the_voters_are_kept_with_the_leaders_own():
         peer.wall = 1000 * (i + 1)
     cluster["K3"].up = False
     leader = cluster.elect("K1")
-    assert leader.node.state.vote_clocks == {"K1": 1000, "K2": 2000}
+    assert leader.state.vote_clocks == {"K1": 1000, "K2": 2000}
 
 
 def test_a_group_without_a_configuration_sits_still():
-    peer = lone(Restored(HardState(), 0, 0, (), (), (), 0))
+    peer = lone(restored=Restored(HardState(), 0, 0, (), (), (), 0))
     for _ in range(50):
         peer.node.tick()
     peer.node.campaign()
     peer.node.step("K1", Vote(3, 1, 1))
     peer.node.step("K1", PreVote(3, 1, 1))
-    assert (peer.node.state.role, peer.node.state.term) == ("follower", 0)
-    assert peer.node.state.configuration == Configuration((), ())
-    assert answers(peer) == []
+    assert (peer.state.role, peer.state.term) == ("follower", 0)
+    assert peer.state.configuration == Configuration((), ())
+    assert peer.answers() == []
 
 
 def test_a_learner_never_campaigns_and_its_vote_does_not_count():
     cluster = Cluster(1, learners=("K9",))
     cluster["K9"].node.campaign()
-    assert cluster["K9"].node.state.role == "learner"
+    assert cluster["K9"].state.role == "learner"
     leader = cluster.elect("K1")
     leader.propose(b"x")
     cluster.tick(4)
     assert cluster["K9"].applied == leader.applied
     cluster["K9"].up = False
     cluster.tick(30)
-    assert leader.node.state.role == "leader"
+    assert leader.state.role == "leader"
 
 
 def test_a_leader_that_hears_no_quorum_steps_down_within_an_election_timeout():
@@ -159,11 +159,11 @@ def test_a_leader_that_hears_no_quorum_steps_down_within_an_election_timeout():
     leader.propose(b"kept")
     cluster.isolate("K1")
     cluster.tick(9)
-    assert leader.node.state.role == "leader"
+    assert leader.state.role == "leader"
     cluster.tick(1)
-    assert leader.node.state.role == "follower"
-    assert leader.node.state.leader == ""
-    assert leader.node.state.log.last_index == 3
+    assert leader.state.role == "follower"
+    assert leader.state.leader == ""
+    assert leader.state.log.last_index == 3
 
 
 def test_a_leader_with_a_quorum_left_stays():
@@ -172,8 +172,8 @@ def test_a_leader_with_a_quorum_left_stays():
     cluster.disconnect("K1", "K4")
     cluster.disconnect("K1", "K5")
     cluster.tick(60)
-    assert leader.node.state.role == "leader"
-    assert leader.node.state.term == 2
+    assert leader.state.role == "leader"
+    assert leader.state.term == 2
 
 
 def test_a_node_that_lost_only_its_link_to_the_leader_disturbs_nobody():
@@ -182,13 +182,13 @@ def test_a_node_that_lost_only_its_link_to_the_leader_disturbs_nobody():
     leader = cluster.elect("K1")
     cluster.disconnect("K1", "K3")
     cluster.tick(100)
-    assert (leader.node.state.role, leader.node.state.term) == ("leader", 2)
+    assert (leader.state.role, leader.state.term) == ("leader", 2)
     leader.propose(b"x")
     cluster.settle()
-    assert leader.node.state.commit == leader.node.state.log.last_index
+    assert leader.state.commit == leader.state.log.last_index
     cluster.heal()
     cluster.tick(8)
-    assert (cluster["K3"].node.state.leader, cluster["K3"].node.state.term) == ("K1", 2)
+    assert (cluster["K3"].state.leader, cluster["K3"].state.term) == ("K1", 2)
     assert cluster["K3"].applied == leader.applied
 
 
@@ -205,10 +205,10 @@ def test_a_leader_with_one_way_links_makes_room(heard):
     cluster.tick(45)
     others = [name for name in cluster.leaders() if name != "K1"]
     assert len(others) == 1
-    assert leader.node.state.role != "leader"
+    assert leader.state.role != "leader"
     cluster[others[0]].propose(b"x")
     cluster.settle()
-    assert cluster[others[0]].node.state.commit == cluster[others[0]].node.state.log.last_index
+    assert cluster[others[0]].state.commit == cluster[others[0]].state.log.last_index
 
 
 def test_a_node_that_sees_everybody_is_found_when_all_other_links_are_down():
@@ -226,26 +226,26 @@ def test_a_node_that_sees_everybody_is_found_when_all_other_links_are_down():
     assert leader == "K3"
     cluster["K3"].propose(b"x")
     cluster.tick(4)
-    assert all(p.node.state.commit == cluster["K3"].node.state.log.last_index for p in cluster.peers.values())
+    assert all(p.state.commit == cluster["K3"].state.log.last_index for p in cluster.peers.values())
 
 
 def test_a_node_with_a_newer_term_that_comes_back_rejoins_in_the_end():
     """Its answer to the leader carries the newer term; otherwise it would be out for ever."""
-    cluster = Cluster(3, restored={"K3": with_log(BASE, 9)})
+    cluster = Cluster(3, restored={"K3": past(9)})
     cluster["K3"].up = False
     cluster.elect("K1")
     cluster["K3"].up = True
     cluster.tick(60)
     (leader,) = cluster.leaders()
-    assert all(p.node.state.leader == leader for p in cluster.peers.values())
-    assert cluster[leader].node.state.term >= 10
+    assert all(p.state.leader == leader for p in cluster.peers.values())
+    assert cluster[leader].state.term >= 10
 
 
 def test_a_stale_leader_is_told_by_the_answer_to_its_heartbeat():
     """Not which round it answers: leading once more, that node would take it for one of the new term."""
-    peer = lone(with_log(BASE, 5))
+    peer = lone(5)
     peer.node.step("K1", Heartbeat(3, 1, 4))
-    assert answer(peer) == HeartbeatReply(5, 0, 1000)
+    assert peer.answer() == HeartbeatReply(5, 0, 1000)
 
 
 def test_a_split_vote_is_followed_by_a_decision():
@@ -263,10 +263,10 @@ def test_a_learner_forgets_a_leader_that_fell_silent():
     """It cannot campaign, but it should not tell for ever that there is a leader."""
     members = configuration("K1", "K2", "K3")
     learner = Configuration(members.members, ("K1", "K3"), ("K2",))
-    peer = lone(with_log(bootstrap(learner), 2))
+    peer = lone(restored=past(2, base=bootstrap(learner)))
     peer.node.step("K1", Heartbeat(2, 1, 0))
-    assert answers(peer)
+    assert peer.answers()
     for _ in range(40):
         peer.node.tick()
-    assert (peer.node.state.role, peer.node.state.leader, peer.node.state.term) == ("learner", "", 2)
-    assert answers(peer) == []
+    assert (peer.state.role, peer.state.leader, peer.state.term) == ("learner", "", 2)
+    assert peer.answers() == []

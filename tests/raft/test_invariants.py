@@ -20,9 +20,10 @@ from kraft.raft.messages import (
 )
 from kraft.raft.ready import Outgoing, Persist, Ready
 from kraft.raft.state import ReplicaState
-from tests.raft.network import Cluster, bootstrap, configuration, lone, lone_leader, with_log
+from tests.raft.builder import lone, lone_leader
+from tests.raft.network import Cluster
+from tests.raft.values import configuration, past
 
-BASE = bootstrap(configuration("K1", "K2", "K3"))
 GOOD = ReplicaView("follower", 3, "K1", "K1", 5, 5, 7, 8)
 
 
@@ -54,14 +55,14 @@ def test_a_wrong_state_is_caught(wrong):
     ],
 )
 def test_a_wrong_step_is_caught(wrong):
-    node = lone(BASE).node
+    node = lone(1).node
     check_node(node, GOOD, GOOD._replace(term=4, vote="K3", leader="K3"))
     with pytest.raises(InvariantViolation):
         check_node(node, GOOD, GOOD._replace(**wrong))
 
 
 def test_a_leader_that_shortens_its_log_is_caught():
-    node = lone(BASE).node
+    node = lone(1).node
     leads = GOOD._replace(role="leader", leader="K2", vote="K2")
     check_node(node, leads, leads)
     with pytest.raises(InvariantViolation, match="only appends"):
@@ -70,16 +71,16 @@ def test_a_leader_that_shortens_its_log_is_caught():
 
 def test_two_leaders_of_one_term_are_caught():
     checker = InvariantChecker(sees_all=False)
-    checker.step(lone_leader(2, term=5).node)
+    checker.step(lone_leader(5, 2).node)
     with pytest.raises(InvariantViolation, match="election safety"):
-        checker.step(lone_leader(2, term=5, name="K3").node)
+        checker.step(lone_leader(5, 2, name="K3").node)
 
 
 @pytest.mark.parametrize(("committed", "reason"), [((2, 3), "completeness"), ((2, 2, 2, 2), "too short")])
 def test_a_leader_without_a_committed_entry_is_caught(committed, reason):
     checker = InvariantChecker(sees_all=False)
-    checker.step(lone(with_log(BASE, 4, *committed, commit=len(committed) + 1)).node)
-    leader = lone_leader(2, 2, term=5)
+    checker.step(lone(4, *committed, commit=len(committed) + 1).node)
+    leader = lone_leader(5, 2, 2)
     with pytest.raises(InvariantViolation, match=reason):
         checker.step(leader.node)
 
@@ -87,12 +88,12 @@ def test_a_leader_without_a_committed_entry_is_caught(committed, reason):
 def test_a_leader_that_learns_of_its_election_late_need_not_have_what_later_ones_committed():
     """Its votes were given before (found by simulation, with a paused node)."""
     checker = InvariantChecker(sees_all=False)
-    checker.step(lone(with_log(BASE, 6, 2, 6, commit=3), "K3").node)
-    checker.step(lone_leader(2, term=5).node)
+    checker.step(lone(6, 2, 6, name="K3", commit=3).node)
+    checker.step(lone_leader(5, 2).node)
 
 
 def test_a_leader_that_commits_an_older_entry_by_counting_is_caught():
-    node = lone(with_log(BASE, 5, 2, 5, commit=1)).node
+    node = lone(5, 2, 5, commit=1).node
     leads = GOOD._replace(role="leader", leader="K2", vote="K2", term=5)
     leads = leads._replace(commit=1, applied=1, durable=3, last_index=3)
     check_node(node, leads, leads._replace(commit=3))
@@ -102,9 +103,9 @@ def test_a_leader_that_commits_an_older_entry_by_counting_is_caught():
 
 def test_a_committed_entry_that_differs_between_nodes_is_caught():
     checker = InvariantChecker(sees_all=False)
-    checker.step(lone(with_log(BASE, 4, 2, commit=2), "K2").node)
+    checker.step(lone(4, 2, name="K2", commit=2).node)
     with pytest.raises(InvariantViolation, match="never change"):
-        checker.step(lone(with_log(BASE, 4, 3, commit=2), "K3").node)
+        checker.step(lone(4, 3, name="K3", commit=2).node)
 
 
 def command(index, term, data):
@@ -113,21 +114,21 @@ def command(index, term, data):
 
 def test_different_entries_applied_at_one_index_are_caught():
     checker = InvariantChecker(sees_all=False)
-    checker.ready(lone(with_log(BASE, 4, 2), "K2").node, Ready(apply=(command(2, 2, b"a"),)))
+    checker.ready(lone(4, 2, name="K2").node, Ready(apply=(command(2, 2, b"a"),)))
     with pytest.raises(InvariantViolation, match="state machine"):
-        checker.ready(lone(with_log(BASE, 4, 2), "K3").node, Ready(apply=(command(2, 2, b"b"),)))
+        checker.ready(lone(4, 2, name="K3").node, Ready(apply=(command(2, 2, b"b"),)))
 
 
 @pytest.mark.parametrize("indices", [(2, 2), (2, 4), (2, 1)])
 def test_entries_applied_twice_or_with_a_gap_are_caught(indices):
     checker = InvariantChecker(sees_all=False)
-    node = lone(with_log(BASE, 4, 2, 2, 2)).node
+    node = lone(4, 2, 2, 2).node
     with pytest.raises(InvariantViolation, match="in order"):
         checker.ready(node, Ready(apply=tuple(command(i, 2, b"%d" % i) for i in indices)))
 
 
 def test_an_entry_applied_before_the_disk_has_it_is_caught():
-    node = lone(with_log(BASE, 4, 2)).node
+    node = lone(4, 2).node
     with pytest.raises(InvariantViolation, match="durable"):
         InvariantChecker().ready(node, Ready(apply=(command(3, 2, b"a"),)))
 
@@ -137,20 +138,20 @@ def test_logs_that_agree_at_an_entry_but_not_in_it_or_before_it_are_caught():
         return Ready(persist=Persist(1, None, None, entries, 1))
 
     checker = InvariantChecker(sees_all=False)
-    checker.ready(lone(with_log(BASE, 4, 2, 4), "K2").node, write(command(3, 4, b"4")))
+    checker.ready(lone(4, 2, 4, name="K2").node, write(command(3, 4, b"4")))
     with pytest.raises(InvariantViolation, match="log matching"):
-        checker.ready(lone(with_log(BASE, 4, 2, 4), "K3").node, write(command(3, 4, b"other")))
+        checker.ready(lone(4, 2, 4, name="K3").node, write(command(3, 4, b"other")))
     checker = InvariantChecker(sees_all=False)
-    checker.ready(lone(with_log(BASE, 4, 2, 4), "K2").node, write(command(3, 4, b"4")))
+    checker.ready(lone(4, 2, 4, name="K2").node, write(command(3, 4, b"4")))
     with pytest.raises(InvariantViolation, match="log matching"):
-        checker.ready(lone(with_log(BASE, 4, 3, 4), "K3").node, write(command(3, 4, b"4")))
+        checker.ready(lone(4, 3, 4, name="K3").node, write(command(3, 4, b"4")))
 
 
 def test_two_votes_in_one_term_are_caught_across_a_crash():
     checker = InvariantChecker(sees_all=False)
-    node = lone(with_log(BASE, 3)).node
+    node = lone(3).node
     checker.sent(node, Outgoing("K1", VoteReply(3, True, 0)))
-    checker.restarted(lone(with_log(BASE, 3)).node)
+    checker.restarted(lone(3).node)
     checker.sent(node, Outgoing("K1", VoteReply(3, True, 0)))
     checker.sent(node, Outgoing("K3", VoteReply(3, False, 0)))
     with pytest.raises(InvariantViolation, match="one vote"):
@@ -159,7 +160,7 @@ def test_two_votes_in_one_term_are_caught_across_a_crash():
 
 def test_an_acknowledgement_before_the_disk_is_caught():
     checker = InvariantChecker(sees_all=False)
-    node = lone(with_log(BASE, 3, 2)).node
+    node = lone(3, 2).node
     checker.sent(node, Outgoing("K1", AppendReply(3, 2)))
     checker.sent(node, Outgoing("K1", AppendReply(3, 9, True)))
     with pytest.raises(InvariantViolation, match="durable"):
@@ -169,7 +170,7 @@ def test_an_acknowledgement_before_the_disk_is_caught():
 def test_a_round_that_this_leader_did_not_ask_for_is_caught():
     """That of an earlier term, as an example: what it would confirm had not begun."""
     checker = InvariantChecker()
-    leader, node = lone_leader(term=4).node, lone(with_log(BASE, 4)).node
+    leader, node = lone_leader(4).node, lone(4).node
     checker.sent(leader, Outgoing("K2", Heartbeat(3, 1, 7, 1)))
     checker.sent(leader, Outgoing("K2", Heartbeat(4, 1, 6, 1)))
     checker.sent(node, Outgoing("K1", HeartbeatReply(4, 6, 0)))
@@ -179,7 +180,7 @@ def test_a_round_that_this_leader_did_not_ask_for_is_caught():
 
 
 def test_a_configuration_that_outlives_its_entry_is_caught():
-    node = lone(with_log(BASE, 3, 2)).node
+    node = lone(3, 2).node
     assert node.state.configuration_index == 1
     InvariantChecker().ready(node, Ready(persist=Persist(1, None, 2, (), 1)))
     with pytest.raises(InvariantViolation, match="truncated"):
@@ -188,7 +189,7 @@ def test_a_configuration_that_outlives_its_entry_is_caught():
 
 def test_a_configuration_of_a_received_base_outlives_a_truncation_in_the_same_write():
     """Entries from 2 on were replaced, then a snapshot took their place, all before one write."""
-    node = lone(with_log(BASE, 3, 2)).node
+    node = lone(3, 2).node
     node.install(Base(4, 3, 0, 3, node.state.configuration), 1)
     assert node.state.configuration_index == 3
     ready = node.take_ready()
@@ -200,12 +201,12 @@ def test_a_configuration_of_a_received_base_outlives_a_truncation_in_the_same_wr
 
 def test_a_restart_may_forget_what_no_disk_had():
     checker = InvariantChecker(sees_all=False)
-    restored = with_log(BASE, 3, 2)
-    node = lone(restored).node
+    restored = past(3, 2)
+    node = lone(restored=restored).node
     checker.step(node)
     node.campaign()
     checker.step(node)
-    checker.restarted(lone(restored).node)
+    checker.restarted(lone(restored=restored).node)
     assert restored.hard_state == HardState(3)
 
 
@@ -233,7 +234,7 @@ def test_a_joint_entry_committed_by_one_half_is_caught(monkeypatch, half):
 def test_what_follows_a_joint_entry_may_be_counted_by_its_target_in_the_same_step():
     """K2 has the joint entry, K4 and K5 one more; the checker sees the leader when all have answered."""
     cluster, leader = joint_cluster()
-    joint = leader.node.state.log.last_index
+    joint = leader.state.log.last_index
     cluster.disconnect("K1", "K3")
     for last in (joint, joint + 1):
         leader.ready()
@@ -246,9 +247,9 @@ def test_what_follows_a_joint_entry_may_be_counted_by_its_target_in_the_same_ste
         cluster.wires.clear()
         leader.propose()
     for name, index in (("K4", joint + 1), ("K2", joint), ("K5", joint + 1)):
-        leader.node.step(name, AppendReply(leader.node.state.term, index))
-    assert leader.node.state.configuration.target is None
-    assert leader.node.state.commit == joint + 1
+        leader.node.step(name, AppendReply(leader.state.term, index))
+    assert leader.state.configuration.target is None
+    assert leader.state.commit == joint + 1
     cluster.checker.step(leader.node)
 
 
@@ -281,7 +282,7 @@ def test_a_change_without_a_commit_of_this_term_or_beside_another_is_caught(monk
     cluster = Cluster(3)
     leader = cluster["K1"]
     leader.node.campaign()
-    while leader.node.state.role != "leader":
+    while leader.state.role != "leader":
         for peer in cluster.peers.values():
             peer.ready()
             while peer.writes:
@@ -306,7 +307,7 @@ def test_voters_that_change_at_once_are_caught(monkeypatch):
 def test_a_removed_incarnation_that_returns_is_caught():
     cluster = Cluster(3)
     leader = cluster.elect("K1")
-    members = leader.node.state.configuration
+    members = leader.state.configuration
     leader.reconfigure(configuration("K1", "K2"))  # its author forgot to say who is retired
     cluster.tick(4)
     leader.reconfigure(configuration("K1", "K2", learners=("K3",)))

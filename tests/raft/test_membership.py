@@ -20,20 +20,9 @@ from kraft.raft.messages import (
     Vote,
     VoteReply,
 )
-from tests.raft.network import (
-    SETTINGS,
-    Cluster,
-    answer,
-    answers,
-    bootstrap,
-    commands,
-    configuration,
-    lone,
-    lone_leader,
-    with_log,
-)
-
-BASE = bootstrap(configuration("K1", "K2", "K3"))
+from tests.raft.builder import lone, lone_leader
+from tests.raft.network import Cluster
+from tests.raft.values import SETTINGS, TRIO, bootstrap, commands, configuration, past
 
 
 def to_voters(cluster, *voters, learners=()):
@@ -85,16 +74,16 @@ def test_nobody_speaks_for_a_newcomer_under_the_id_of_a_member():
 def test_a_change_of_voters_goes_through_a_joint_configuration_that_the_leader_leaves():
     cluster = Cluster(3, learners=("K4",))
     leader = cluster.elect("K1")
-    before, target = leader.node.state.configuration, to_voters(cluster, "K1", "K2", "K3", "K4")
+    before, target = leader.state.configuration, to_voters(cluster, "K1", "K2", "K3", "K4")
     assert leader.reconfigure(target) == (3, 2)
-    assert leader.node.state.configuration == msgspec.structs.replace(before, target=target)
-    assert leader.node.state.configuration_index == 3  # in force, though not committed
+    assert leader.state.configuration == msgspec.structs.replace(before, target=target)
+    assert leader.state.configuration_index == 3  # in force, though not committed
     cluster.tick(4)
-    assert leader.node.state.configuration == target
+    assert leader.state.configuration == target
     for peer in cluster.peers.values():
-        assert peer.node.state.configuration == target
-        assert peer.node.state.commit == 4
-        assert peer.node.state.role in ("leader", "follower")
+        assert peer.state.configuration == target
+        assert peer.state.commit == 4
+        assert peer.state.role in ("leader", "follower")
 
 
 @pytest.mark.parametrize(
@@ -111,9 +100,9 @@ def test_where_the_voters_stay_one_entry_is_enough(target):
     cluster = Cluster(3, spare=("K4",))
     leader = cluster.elect("K1")
     leader.reconfigure(target)
-    assert leader.node.state.configuration == target
+    assert leader.state.configuration == target
     cluster.tick(4)
-    assert leader.node.state.configuration_index == 3
+    assert leader.state.configuration_index == 3
 
 
 def test_several_nodes_change_places_in_one_step():
@@ -137,10 +126,10 @@ def test_in_a_joint_configuration_neither_half_decides_alone():
     cluster.disconnect("K1", "K5")
     leader.reconfigure(to_voters(cluster, "K1", "K4", "K5", learners=("K2", "K3")))
     cluster.settle()
-    assert leader.node.state.configuration.joint
-    assert leader.node.state.commit == 2  # the old majority has the entry, the new one has not
+    assert leader.state.configuration.joint
+    assert leader.state.commit == 2  # the old majority has the entry, the new one has not
     cluster.tick(10)
-    assert leader.node.state.role == "follower"  # nor is its word enough to lead
+    assert leader.state.role == "follower"  # nor is its word enough to lead
 
 
 def test_two_disjoint_majorities_elect_nobody_beside_each_other():
@@ -159,11 +148,8 @@ def test_two_disjoint_majorities_elect_nobody_beside_each_other():
     assert elected in ("K2", "K3")
     cluster.heal()
     cluster.tick(60)
-    assert not cluster[elected].node.state.configuration.joint
-    assert all(
-        p.node.state.configuration == cluster[elected].node.state.configuration
-        for p in cluster.peers.values()
-    )
+    assert not cluster[elected].state.configuration.joint
+    assert all(p.state.configuration == cluster[elected].state.configuration for p in cluster.peers.values())
 
 
 def test_a_new_leader_in_a_joint_configuration_leaves_it_after_its_first_commit():
@@ -181,8 +167,8 @@ def test_a_new_leader_in_a_joint_configuration_leaves_it_after_its_first_commit(
     cluster.drop(lambda a, b, m: True)
     cluster.tick(30)
     (elected,) = cluster.leaders()
-    assert cluster[elected].node.state.configuration == target
-    assert cluster[elected].node.state.configuration_index == 5  # joint 3, no-op 4
+    assert cluster[elected].state.configuration == target
+    assert cluster[elected].state.configuration_index == 5  # joint 3, no-op 4
 
 
 def test_an_uncommitted_configuration_is_taken_back_with_its_entry():
@@ -191,27 +177,27 @@ def test_an_uncommitted_configuration_is_taken_back_with_its_entry():
     cluster.isolate("K1")
     leader.reconfigure(to_voters(cluster, "K1", learners=("K2", "K3", "K4")))
     cluster.tick(40)
-    assert leader.node.state.configuration.joint
+    assert leader.state.configuration.joint
     cluster.heal()
     cluster.tick(20)
-    assert leader.node.state.configuration == configuration("K1", "K2", "K3", learners=("K4",))
-    assert leader.node.state.configuration_index == 1
+    assert leader.state.configuration == configuration("K1", "K2", "K3", learners=("K4",))
+    assert leader.state.configuration_index == 1
 
 
 def test_a_configuration_is_in_force_without_being_committed_or_applied():
     """So nobody can campaign with one that the log has overtaken."""
-    peer = lone(BASE, "K1")
+    peer = lone(1, name="K1")
     fewer = configuration("K2", "K3")
     peer.node.step("K2", Append(2, 1, 1, 1, (entry_of(msgspec.structs.replace(fewer), 2, 2),)))
-    assert peer.node.state.commit == 1
-    assert peer.node.state.configuration == fewer
+    assert peer.state.commit == 1
+    assert peer.state.configuration == fewer
     peer.node.step("K2", Append(2, 2, 2, 2, ()))
     peer.node.step("K2", TimeoutNow(2))
     for _ in range(50):
         peer.node.tick()
-    assert peer.node.state.commit == 2
-    assert peer.node.state.applied == 1
-    assert peer.node.state.role == "follower"
+    assert peer.state.commit == 2
+    assert peer.state.applied == 1
+    assert peer.state.role == "follower"
 
 
 # What is refused
@@ -219,12 +205,12 @@ def test_a_configuration_is_in_force_without_being_committed_or_applied():
 
 def test_only_a_leader_changes_the_configuration():
     with pytest.raises(NotLeading):
-        lone(BASE).node.reconfigure(configuration("K1", "K2"))
+        lone(1).node.reconfigure(configuration("K1", "K2"))
 
 
 def test_no_change_before_this_term_has_committed_an_entry():
     """RD 4.1's erratum: else changes of two leaders may decide with disjoint majorities."""
-    peer = lone_leader(2, term=3)
+    peer = lone_leader(3, 2)
     with pytest.raises(ChangeRefused, match="not committed an entry of its term"):
         peer.node.reconfigure(configuration("K1", "K2"))
 
@@ -242,7 +228,7 @@ def test_one_change_at_a_time():
         leader.node.reconfigure(smaller)
     leader.ready()
     leader.finish_write()
-    while leader.node.state.configuration.joint:
+    while leader.state.configuration.joint:
         for peer in cluster.peers.values():
             peer.ready()
             while peer.writes:
@@ -252,24 +238,21 @@ def test_one_change_at_a_time():
         leader.node.reconfigure(smaller)
 
 
-GOOD = configuration("K1", "K2", "K3")
-
-
 @pytest.mark.parametrize(
     ("target", "reason"),
     [
         (configuration(learners=("K1", "K2", "K3")), "needs a voter"),
-        (msgspec.structs.replace(GOOD, target=GOOD), "not joint"),
-        (msgspec.structs.replace(GOOD, voters=("K1", "K2")), "each once"),
-        (msgspec.structs.replace(GOOD, learners=("K3",)), "each once"),
-        (msgspec.structs.replace(GOOD, voters=("K3", "K2", "K1")), "in order"),
+        (msgspec.structs.replace(TRIO, target=TRIO), "not joint"),
+        (msgspec.structs.replace(TRIO, voters=("K1", "K2")), "each once"),
+        (msgspec.structs.replace(TRIO, learners=("K3",)), "each once"),
+        (msgspec.structs.replace(TRIO, voters=("K3", "K2", "K1")), "in order"),
         (configuration("K1", "K2", "K3", "K4"), "learner before it votes"),
         (
-            msgspec.structs.replace(GOOD, members=(Member("K1", "f" * 32, "K1:1"), *GOOD.members[1:])),
+            msgspec.structs.replace(TRIO, members=(Member("K1", "f" * 32, "K1:1"), *TRIO.members[1:])),
             "transfer leadership first",
         ),
         (
-            msgspec.structs.replace(GOOD, members=(*GOOD.members[:2], Member("K3", "f" * 32, "K3:1"))),
+            msgspec.structs.replace(TRIO, members=(*TRIO.members[:2], Member("K3", "f" * 32, "K3:1"))),
             "learner before it votes",
         ),
     ],
@@ -279,7 +262,7 @@ def test_a_target_that_is_no_configuration_to_go_to_is_refused(target, reason):
     leader = cluster.elect("K1")
     with pytest.raises(ChangeRefused, match=reason):
         leader.node.reconfigure(target)
-    assert leader.node.state.log.last_index == 2
+    assert leader.state.log.last_index == 2
 
 
 def test_a_removed_incarnation_does_not_return():
@@ -306,7 +289,7 @@ def test_a_new_learner_is_fed_from_the_moment_its_entry_is_appended():
     assert leader.node.progress()[2].next == 4  # a probe with the entry that brought it
     cluster.tick(2)
     assert cluster["K4"].applied == leader.applied
-    assert cluster["K4"].node.state.role == "learner"
+    assert cluster["K4"].state.role == "learner"
 
 
 def test_a_learner_counts_for_nothing_and_never_campaigns():
@@ -317,28 +300,28 @@ def test_a_learner_counts_for_nothing_and_never_campaigns():
     leader.propose(b"x")
     leader.node.read(1)
     cluster.settle()
-    assert leader.node.state.commit == 2
+    assert leader.state.commit == 2
     assert leader.reads == []
     cluster.tick(60)
     assert cluster.leaders() == []  # learners answered, and that is no quorum
-    assert cluster["K4"].node.state.role == cluster["K5"].node.state.role == "learner"
-    cluster["K4"].node.step("K1", TimeoutNow(cluster["K4"].node.state.term))
-    assert cluster["K4"].node.state.role == "learner"
+    assert cluster["K4"].state.role == cluster["K5"].state.role == "learner"
+    cluster["K4"].node.step("K1", TimeoutNow(cluster["K4"].state.term))
+    assert cluster["K4"].state.role == "learner"
 
 
 def test_the_vote_of_a_learner_is_given_and_not_counted():
     """It may have become a voter by an entry it has not got yet; the candidate knows better."""
-    learner = lone(bootstrap(configuration("K1", "K2", learners=("K3",))), "K3")
+    learner = lone(name="K3", restored=bootstrap(configuration("K1", "K2", learners=("K3",))))
     learner.node.step("K1", Vote(2, 1, 1))
-    assert answer(learner) == VoteReply(2, True, 1000)
-    candidate = lone(bootstrap(configuration("K1", "K2", learners=("K3",))), "K1")
+    assert learner.answer() == VoteReply(2, True, 1000)
+    candidate = lone(name="K1", restored=bootstrap(configuration("K1", "K2", learners=("K3",))))
     candidate.node.campaign()
     candidate.node.step("K3", PreVoteReply(2, True))
-    assert candidate.node.state.role == "precandidate"
+    assert candidate.state.role == "precandidate"
     candidate.node.step("K2", PreVoteReply(2, True))
-    answers(candidate)
+    candidate.answers()
     candidate.node.step("K3", VoteReply(2, True, 0))
-    assert candidate.node.state.role == "candidate"
+    assert candidate.state.role == "candidate"
 
 
 def test_observers_hear_of_a_promotion():
@@ -358,9 +341,9 @@ def test_a_new_voter_has_time_to_answer_before_its_silence_counts():
     cluster.tick(30)
     leader.reconfigure(to_voters(cluster, "K1", "K2"))
     cluster.tick(9)
-    assert leader.node.state.role == "leader"
+    assert leader.state.role == "leader"
     cluster.tick(1)
-    assert leader.node.state.role == "follower"
+    assert leader.state.role == "follower"
 
 
 def test_progress_of_an_id_begins_anew_with_another_incarnation():
@@ -371,9 +354,9 @@ def test_progress_of_an_id_begins_anew_with_another_incarnation():
     cluster["K2"].wipe("f" * 32)
     target = retiring(to_voters(cluster, "K1", "K3", learners=("K2",)), old)
     leader.reconfigure(target)
-    assert leader.node.state.is_current_incarnation("K2", old)  # until the target is in force
+    assert leader.state.is_current_incarnation("K2", old)  # until the target is in force
     assert leader.node.progress()[0].match == 2
-    while leader.node.state.configuration.joint:
+    while leader.state.configuration.joint:
         for name in ("K1", "K3"):
             cluster[name].ready()
             while cluster[name].writes:
@@ -384,7 +367,7 @@ def test_progress_of_an_id_begins_anew_with_another_incarnation():
     cluster.tick(4)
     assert cluster["K2"].applied == leader.applied
     change(cluster, retiring(to_voters(cluster, "K1", "K2", "K3"), old))
-    assert cluster["K2"].node.state.role == "follower"
+    assert cluster["K2"].state.role == "follower"
 
 
 def test_who_is_meant_by_an_id():
@@ -401,12 +384,12 @@ def test_who_is_meant_by_an_id():
 
 def test_a_node_is_not_the_former_member_of_its_id():
     """Its log grows through the time when the old one voted; it must not take that vote for its own."""
-    peer = lone(BASE, "K2")
+    peer = lone(1, name="K2")
     peer.incarnation = "f" * 32
     peer._start(peer.disk.restored())
     for _ in range(50):
         peer.node.tick()
-    assert peer.node.state.role == "learner"
+    assert peer.state.role == "learner"
 
 
 # Leaving
@@ -417,10 +400,10 @@ def test_a_removed_follower_hears_of_it_and_falls_silent():
     leader = cluster.elect("K1")
     change(cluster, retiring(to_voters(cluster, "K1", "K2"), cluster["K3"].incarnation))
     gone = cluster["K3"].node.state
-    assert gone.commit == leader.node.state.commit == 4
+    assert gone.commit == leader.state.commit == 4
     assert [p.peer for p in leader.node.progress()] == ["K2"]
     cluster.tick(60)
-    assert (gone.role, gone.term, leader.node.state.role) == ("follower", 2, "leader")
+    assert (gone.role, gone.term, leader.state.role) == ("follower", 2, "leader")
 
 
 def test_a_removed_follower_that_is_away_is_fed_for_ten_election_timeouts():
@@ -442,7 +425,7 @@ def test_a_removed_follower_that_comes_back_in_time_is_told():
     cluster.tick(50)
     cluster["K3"].restart()
     cluster.tick(6)
-    assert cluster["K3"].node.state.commit == leader.node.state.commit
+    assert cluster["K3"].state.commit == leader.state.commit
     assert [p.peer for p in leader.node.progress()] == ["K2"]
 
 
@@ -454,23 +437,23 @@ def test_a_removed_node_that_never_heard_of_it_disturbs_nobody():
     cluster.tick(150)
     cluster.heal()
     cluster.tick(100)
-    assert (leader.node.state.role, leader.node.state.term) == ("leader", 2)
-    assert cluster["K3"].node.state.term == 2
+    assert (leader.state.role, leader.state.term) == ("leader", 2)
+    assert cluster["K3"].state.term == 2
 
 
 def test_a_new_leader_tells_those_whom_an_uncommitted_change_removes():
-    joint = msgspec.structs.replace(GOOD, target=configuration("K1", "K2"))
-    log = with_log(BASE, 2)
+    joint = msgspec.structs.replace(TRIO, target=configuration("K1", "K2"))
+    log = past(2)
     target = retiring(configuration("K1", "K2"), "k3" * 16)
     tail = (*log.tail[:1], entry_of(joint, 2, 2), entry_of(target, 3, 2))
-    configurations = ((1, GOOD), (2, joint), (3, target))
+    configurations = ((1, TRIO), (2, joint), (3, target))
     log = replace(log, last_index=3, terms=((1, 1), (2, 2)), tail=tail, configurations=configurations)
-    peer = lone(log, "K1")
+    peer = lone(name="K1", restored=log)
     peer.node.campaign()
     peer.node.step("K2", PreVoteReply(3, True))
-    answers(peer)
+    peer.answers()
     peer.node.step("K2", VoteReply(3, True, 0))
-    assert [to for to, _ in answers(peer)] == ["K2", "K3"]
+    assert [to for to, _ in peer.answers()] == ["K2", "K3"]
 
 
 @pytest.mark.parametrize("size", [2, 3, 5])
@@ -480,15 +463,15 @@ def test_a_removed_leader_leads_until_that_is_committed_and_hands_over(size):
     rest = tuple(n for n in cluster.peers if n != "K1")
     leader.reconfigure(retiring(to_voters(cluster, *rest), leader.incarnation))
     cluster.settle()
-    assert leader.node.state.role == "follower"
-    assert leader.node.state.commit == 4
+    assert leader.state.role == "follower"
+    assert leader.state.commit == 4
     (elected,) = cluster.leaders()  # without a tick: it was told that the time had come
     assert elected in rest
     cluster[elected].propose(b"x")
     cluster.settle()
-    assert cluster[elected].node.state.commit == 6
+    assert cluster[elected].state.commit == 6
     cluster.tick(60)
-    assert leader.node.state.term <= cluster[elected].node.state.term
+    assert leader.state.term <= cluster[elected].state.term
     assert cluster.leaders() == [elected]
 
 
@@ -505,18 +488,18 @@ def test_a_removed_leader_does_not_step_down_before_its_removal_is_committed():
         cluster[name].finish_write()
     while cluster.wires:
         cluster.deliver(*cluster.wires.popleft())
-    assert leader.node.state.configuration == retiring(to_voters(cluster, "K2", "K3"), leader.incarnation)
+    assert leader.state.configuration == retiring(to_voters(cluster, "K2", "K3"), leader.incarnation)
     leader.ready()
     while leader.writes:
         leader.finish_write()
-    last = leader.node.state.log.last_index
-    assert leader.node.state.commit == last - 1
+    last = leader.state.log.last_index
+    assert leader.state.commit == last - 1
     leader.node.step("K2", AppendReply(2, last))
-    assert (leader.node.state.role, leader.node.state.commit) == ("leader", last - 1)
+    assert (leader.state.role, leader.state.commit) == ("leader", last - 1)
     cluster.checker.sees_all = False
     leader.node.step("K3", AppendReply(2, last))
-    assert (leader.node.state.role, leader.node.state.commit) == ("follower", last)
-    said = [m for _, m in answers(leader) if isinstance(m, Heartbeat | TimeoutNow)]
+    assert (leader.state.role, leader.state.commit) == ("follower", last)
+    said = [m for _, m in leader.answers() if isinstance(m, Heartbeat | TimeoutNow)]
     assert said[:2] == [Heartbeat(2, last, 0, last), Heartbeat(2, last, 0, last)]
     assert said[2:] == [TimeoutNow(2)]
 
@@ -528,7 +511,7 @@ def test_a_demoted_leader_hands_over_and_stays_as_a_learner():
     cluster.tick(4)
     (elected,) = cluster.leaders()
     assert elected != "K1"
-    assert leader.node.state.role == "learner"
+    assert leader.state.role == "learner"
     assert leader.applied == cluster[elected].applied
 
 
@@ -539,12 +522,12 @@ def test_the_follower_of_two_can_be_removed_and_the_leader_goes_on_alone():
     cluster["K2"].crash()
     leader.propose(b"alone")
     cluster.tick(50)
-    assert leader.node.state.role == "leader"
-    assert leader.node.state.commit == leader.node.state.log.last_index
+    assert leader.state.role == "leader"
+    assert leader.state.commit == leader.state.log.last_index
     leader.crash()
     leader.restart()
     cluster.tick(30)
-    assert leader.node.state.role == "leader"
+    assert leader.state.role == "leader"
 
 
 def test_who_lost_its_vote_by_an_uncommitted_change_may_be_needed_to_lead():
@@ -562,7 +545,7 @@ def test_who_lost_its_vote_by_an_uncommitted_change_may_be_needed_to_lead():
     leader = cluster.elect("K1")
     leader.reconfigure(to_voters(cluster, "K3", learners=("K1", "K2")))
     leader.ready()
-    while leader.node.state.configuration.joint:
+    while leader.state.configuration.joint:
         for peer in cluster.peers.values():
             peer.ready()
             while peer.writes:
@@ -570,34 +553,34 @@ def test_who_lost_its_vote_by_an_uncommitted_change_may_be_needed_to_lead():
         cluster.deliver(*cluster.wires.popleft())
     cluster.disconnect("K1", "K3")
     cluster.settle()
-    assert cluster["K2"].node.state.configuration == cluster["K1"].node.state.configuration
-    assert cluster["K3"].node.state.configuration.joint
+    assert cluster["K2"].state.configuration == cluster["K1"].state.configuration
+    assert cluster["K3"].state.configuration.joint
     leader.crash()
     leader.restart()
     cluster.heal()
     cluster.tick(80)
     assert cluster.leaders() == ["K3"]
-    assert not cluster["K3"].node.state.configuration.joint
+    assert not cluster["K3"].state.configuration.joint
 
 
 def test_votes_of_strangers_are_answered():
     """Whoever asks may be a member by an entry that is not here yet (RD 4.2.2)."""
-    peer = lone(with_log(BASE, 2), "K1")
+    peer = lone(2, name="K1")
     peer.node.step("K9", PreVote(3, 9, 2))
-    assert answer(peer) == PreVoteReply(3, True)
+    assert peer.answer() == PreVoteReply(3, True)
     peer.node.step("K9", Vote(3, 9, 2))
-    assert answer(peer) == VoteReply(3, True, 1000)
+    assert peer.answer() == VoteReply(3, True, 1000)
 
 
 def test_a_follower_learns_of_a_change_from_entries_alone():
-    peer = lone(with_log(BASE, 2), "K3")
+    peer = lone(2, name="K3")
     joining = msgspec.structs.replace(
         configuration("K1", "K2", "K3", learners=("K4",)), joining=(Joining("K4", "K3"),)
     )
     peer.node.step("K1", Append(2, 1, 1, 1, (entry_of(joining, 2, 2), *commands(3, 2))))
-    assert (peer.node.state.configuration, peer.node.state.configuration_index) == (joining, 2)
+    assert (peer.state.configuration, peer.state.configuration_index) == (joining, 2)
     peer.node.step("K1", Append(3, 1, 1, 1, commands(2, 3)))
-    assert (peer.node.state.configuration, peer.node.state.configuration_index) == (GOOD, 1)
+    assert (peer.state.configuration, peer.state.configuration_index) == (TRIO, 1)
 
 
 def test_settings_of_the_tests_are_what_the_tests_count_on():

@@ -6,19 +6,11 @@ from kraft.raft.errors import ChangeRefused
 from kraft.raft.membership import changes
 from kraft.raft.membership.configuration import Base
 from kraft.raft.messages import Append, AppendReply, EntryKind, Heartbeat, HeartbeatReply, Vote
-from tests.raft.network import (
-    Cluster,
-    Image,
-    answers,
-    bootstrap,
-    commands,
-    configuration,
-    lone,
-    lone_leader,
-    with_log,
-)
+from tests.raft.builder import lone, lone_leader
+from tests.raft.disk import Image
+from tests.raft.network import Cluster
+from tests.raft.values import commands, configuration, past
 
-BASE = bootstrap(configuration("K1", "K2", "K3"))
 SPLIT = changes.promoted(configuration("K1", "K2", "K3", learners=("K4",)), "K4")
 
 
@@ -37,7 +29,7 @@ def test_a_term_has_at_most_one_leader():
 
 def test_equal_index_and_term_mean_equal_logs():
     """Figure 3, log matching: whatever the followers had before."""
-    mine, theirs = with_log(BASE, 4, 2, 4), with_log(BASE, 3, 2, 3, 3)
+    mine, theirs = past(4, 2, 4), past(3, 2, 3, 3)
     cluster = Cluster(3, restored={"K1": mine, "K2": theirs})
     cluster.elect("K1")
     cluster.tick(4)
@@ -55,7 +47,7 @@ def test_a_committed_entry_is_in_the_logs_of_all_later_leaders():
     cluster.heal()
     cluster.tick(60)
     assert cluster.leaders() == ["K2"]
-    assert cluster["K2"].node.state.term_at(index) == term
+    assert cluster["K2"].state.term_at(index) == term
 
 
 def test_all_nodes_apply_the_same_entry_at_an_index():
@@ -79,8 +71,8 @@ def test_a_configuration_counts_from_the_moment_it_is_in_the_log():
     cluster = Cluster(3, learners=("K4",))
     leader = cluster.elect("K1")
     leader.reconfigure(SPLIT)
-    assert leader.node.state.configuration.joint
-    assert leader.node.state.commit < leader.node.state.configuration_index
+    assert leader.state.configuration.joint
+    assert leader.state.commit < leader.state.configuration_index
 
 
 def test_a_joint_configuration_replicates_to_the_members_of_both():
@@ -106,7 +98,7 @@ def test_any_member_of_either_configuration_may_lead():
     cluster.heal()
     for name in ("K2", "K3", "K4"):
         cluster[name].node.leader_lost("K1")
-    assert cluster["K4"].node.state.configuration.joint
+    assert cluster["K4"].state.configuration.joint
     cluster.elect("K4")
 
 
@@ -116,14 +108,14 @@ def test_agreement_needs_both_majorities():
     leader = cluster.elect("K1")
     cluster.isolate("K3")
     cluster.isolate("K4")
-    both = changes.promoted(changes.promoted(leader.node.state.configuration, "K3"), "K4")
+    both = changes.promoted(changes.promoted(leader.state.configuration, "K3"), "K4")
     index, _ = leader.reconfigure(both)
     cluster.settle()
-    assert leader.node.state.commit < index
+    assert leader.state.commit < index
     cluster.heal()
     cluster.tick(6)
-    assert leader.node.state.configuration == both
-    assert leader.node.state.commit > index
+    assert leader.state.configuration == both
+    assert leader.state.commit > index
 
 
 def test_the_new_configuration_follows_when_the_joint_one_is_committed():
@@ -131,11 +123,11 @@ def test_the_new_configuration_follows_when_the_joint_one_is_committed():
     cluster = Cluster(3, learners=("K4",))
     leader = cluster.elect("K1")
     index, _ = leader.reconfigure(SPLIT)
-    assert leader.node.state.log.last_index == index
+    assert leader.state.log.last_index == index
     cluster.settle()
     kinds = [EntryKind(e.kind) for e in leader.disk.entries[-2:]]
     assert kinds == [EntryKind.CONFIGURATION, EntryKind.CONFIGURATION]
-    assert leader.node.state.configuration == SPLIT
+    assert leader.state.configuration == SPLIT
 
 
 def test_new_members_catch_up_without_a_vote_first():
@@ -145,10 +137,10 @@ def test_new_members_catch_up_without_a_vote_first():
     cluster.isolate("K2")
     index, _ = leader.propose()
     cluster.settle()
-    assert leader.node.state.commit == index
+    assert leader.state.commit == index
     cluster.heal()
     cluster.tick(4)
-    assert cluster["K2"].node.state.log.last_index == index
+    assert cluster["K2"].state.log.last_index == index
 
 
 def test_a_leader_that_is_no_member_of_the_new_configuration_steps_down_when_it_is_committed():
@@ -156,28 +148,28 @@ def test_a_leader_that_is_no_member_of_the_new_configuration_steps_down_when_it_
     cluster = Cluster(3)
     leader = cluster.elect("K1")
     cluster.isolate("K3")
-    leader.reconfigure(changes.removed(leader.node.state.configuration, "K1"))
+    leader.reconfigure(changes.removed(leader.state.configuration, "K1"))
     cluster.settle()
-    assert leader.node.state.role == "leader"  # of K2 and K3 only K2 has the target
-    assert leader.node.state.commit < leader.node.state.configuration_index
+    assert leader.state.role == "leader"  # of K2 and K3 only K2 has the target
+    assert leader.state.commit < leader.state.configuration_index
     cluster.heal()
     cluster.tick(4)
-    assert leader.node.state.role == "follower"
+    assert leader.state.role == "follower"
 
 
 def test_votes_are_ignored_while_a_leader_is_heard():
     """6: neither a vote nor a new term, within the minimum election timeout of hearing it."""
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     peer.node.step("K1", Heartbeat(2, 1, 0))
-    answers(peer)
+    peer.answers()
     for _ in range(9):
         peer.node.tick()
     peer.node.step("K3", Vote(9, 9, 8))
-    assert answers(peer) == []
-    assert peer.node.state.term == 2
+    assert peer.answers() == []
+    assert peer.state.term == 2
     peer.node.tick()
     peer.node.step("K3", Vote(9, 9, 8))
-    assert peer.node.state.term == 9
+    assert peer.state.term == 9
 
 
 # 7: snapshots
@@ -192,8 +184,8 @@ def test_each_node_compacts_what_is_committed_by_itself():
     cluster.tick(4)
     cluster["K2"].compact(4)
     cluster.settle()
-    assert (cluster["K2"].node.state.log.first_index, cluster["K2"].node.state.log.last_index) == (5, 5)
-    assert leader.node.state.log.first_index == 1
+    assert (cluster["K2"].state.log.first_index, cluster["K2"].state.log.last_index) == (5, 5)
+    assert leader.state.log.first_index == 1
 
 
 def test_a_snapshot_carries_the_last_index_and_term_and_the_configuration_there():
@@ -202,8 +194,8 @@ def test_a_snapshot_carries_the_last_index_and_term_and_the_configuration_there(
     leader = cluster.elect("K1")
     leader.propose()
     cluster.settle()
-    base = leader.node.state.base_at(leader.node.state.applied)
-    assert (base.index, base.term, base.configuration) == (3, 2, leader.node.state.configuration)
+    base = leader.state.base_at(leader.state.applied)
+    assert (base.index, base.term, base.configuration) == (3, 2, leader.state.configuration)
 
 
 def test_the_entry_before_the_first_one_is_checked_against_the_snapshot():
@@ -215,7 +207,7 @@ def test_the_entry_before_the_first_one_is_checked_against_the_snapshot():
     follower.compact(2)
     cluster.settle()
     follower.node.step("K1", Append(2, 2, 2, 2, commands(3, 2)))
-    assert follower.node.state.log.last_index == 3
+    assert follower.state.log.last_index == 3
 
 
 def test_a_snapshot_is_for_followers_whose_next_entry_is_gone():
@@ -235,17 +227,17 @@ def test_a_snapshot_is_for_followers_whose_next_entry_is_gone():
 
 def test_a_snapshot_with_news_replaces_the_log():
     """7 and figure 13, step 7: entries that conflict with it are superseded."""
-    peer = lone(with_log(BASE, 3, 3, 3, 3))
-    base = Base(3, 4, 0, 1, peer.node.state.configuration)
+    peer = lone(3, 3, 3, 3)
+    base = Base(3, 4, 0, 1, peer.state.configuration)
     assert peer.install(Image(base, ()))
-    assert (peer.node.state.log.last_index, peer.node.state.commit, peer.node.state.applied) == (3, 3, 3)
+    assert (peer.state.log.last_index, peer.state.commit, peer.state.applied) == (3, 3, 3)
 
 
 def test_a_snapshot_of_a_prefix_leaves_the_entries_behind_it():
     """7 and figure 13, step 6: they are still valid."""
-    peer = lone(with_log(BASE, 2, 2, 2, 2))
-    assert peer.install(Image(Base(3, 2, 0, 1, peer.node.state.configuration), ()))
-    assert (peer.node.state.log.first_index, peer.node.state.log.last_index) == (4, 4)
+    peer = lone(2, 2, 2, 2)
+    assert peer.install(Image(Base(3, 2, 0, 1, peer.state.configuration), ()))
+    assert (peer.state.log.first_index, peer.state.log.last_index) == (4, 4)
 
 
 # 8: clients
@@ -253,15 +245,15 @@ def test_a_snapshot_of_a_prefix_leaves_the_entries_behind_it():
 
 def test_nothing_is_read_before_this_term_has_committed_an_entry():
     """8: only by that does the leader learn which entries are committed; to be sure to lead is not enough."""
-    peer = lone_leader(term=2)
-    answers(peer)
+    peer = lone_leader(2)
+    peer.answers()
     peer.node.read(7)
     for follower in ("K2", "K3"):
         peer.node.step(follower, HeartbeatReply(2, 1, 0))
-    answers(peer)
+    peer.answers()
     assert peer.reads == []
     peer.node.step("K2", AppendReply(2, 2))
-    answers(peer)
+    peer.answers()
     assert peer.reads == [(7, 2)]
 
 
@@ -278,6 +270,6 @@ def test_a_leader_exchanges_heartbeats_with_a_majority_before_it_answers_a_read(
 
 def test_a_change_is_refused_before_this_term_has_committed_an_entry():
     """The erratum to single changes, kept for joint ones too."""
-    peer = lone_leader(term=2)
+    peer = lone_leader(2)
     with pytest.raises(ChangeRefused):
-        peer.node.reconfigure(changes.removed(peer.node.state.configuration, "K3"))
+        peer.node.reconfigure(changes.removed(peer.state.configuration, "K3"))

@@ -4,24 +4,14 @@ import pytest
 
 from kraft.raft.errors import InvariantViolation, NotLeading
 from kraft.raft.messages import Append, AppendReply, EntryKind, Heartbeat, HeartbeatReply
-from tests.raft.network import (
-    Cluster,
-    answer,
-    answers,
-    bootstrap,
-    configuration,
-    lone,
-    lone_leader,
-    with_log,
-)
-
-BASE = bootstrap(configuration("K1", "K2", "K3"))
+from tests.raft.builder import lone, lone_leader
+from tests.raft.network import Cluster
 
 
 def test_a_new_leader_starts_with_an_entry_of_its_term_for_everybody():
     """RP 8: a no-op at the start; figure 2, leaders: it is also the first sign of life."""
-    peer = lone_leader(2, 2, term=4)
-    said = answers(peer)
+    peer = lone_leader(4, 2, 2)
+    said = peer.answers()
     assert [to for to, _ in said] == ["K2", "K3"]
     message = said[0][1]
     assert isinstance(message, Append)
@@ -31,52 +21,52 @@ def test_a_new_leader_starts_with_an_entry_of_its_term_for_everybody():
 
 def test_a_leader_sends_heartbeats_all_the_time():
     """RP figure 2, leaders: in idle times too, so that nobody campaigns."""
-    peer = lone_leader(term=2)
-    answers(peer)
+    peer = lone_leader(2)
+    peer.answers()
     peer.node.tick()
-    assert answers(peer) == []
+    assert peer.answers() == []
     peer.node.tick()
-    assert answers(peer) == [("K2", Heartbeat(2, 0, 0, 1)), ("K3", Heartbeat(2, 0, 0, 1))]
+    assert peer.answers() == [("K2", Heartbeat(2, 0, 0, 1)), ("K3", Heartbeat(2, 0, 0, 1))]
 
 
 def test_a_rejection_makes_the_leader_try_further_back():
     """RP figure 2, leaders; 5.3: nextIndex goes back, and it is sent again."""
-    peer = lone_leader(2, 2, 3, term=4)
-    answers(peer)
+    peer = lone_leader(4, 2, 2, 3)
+    peer.answers()
     peer.node.step("K2", AppendReply(4, 4, True, 1, 1))
-    message = answer(peer)
+    message = peer.answer()
     assert isinstance(message, Append)
     assert (message.prev_index, message.prev_term, len(message.entries)) == (1, 1, 4)
 
 
 def test_the_leader_skips_a_term_that_the_follower_cannot_have():
     """RP 5.3: one message for each conflicting term."""
-    peer = lone_leader(2, 3, 3, 3, term=5)
-    answers(peer)
+    peer = lone_leader(5, 2, 3, 3, 3)
+    peer.answers()
     # The follower has entries of term 2 up to index 5: here, only index 2 can agree.
     peer.node.step("K2", AppendReply(5, 5, True, 5, 2))
-    message = answer(peer)
+    message = peer.answer()
     assert isinstance(message, Append)
     assert (message.prev_index, message.prev_term) == (2, 2)
 
 
 def test_an_accepted_append_moves_the_leader_forward():
     """RP figure 2, leaders: nextIndex and matchIndex are updated."""
-    peer = lone_leader(term=2)
-    answers(peer)
+    peer = lone_leader(2)
+    peer.answers()
     peer.node.step("K2", AppendReply(2, 2))
     assert [(f.peer, f.match, f.next) for f in peer.node.progress()] == [("K2", 2, 3), ("K3", 0, 2)]
 
 
 def test_a_proposal_goes_to_everybody_at_once():
     """RP figure 2, leaders; 5.3: appended to the own log, sent to all others in parallel."""
-    peer = lone_leader(term=2)
-    answers(peer)
+    peer = lone_leader(2)
+    peer.answers()
     for follower in ("K2", "K3"):
         peer.node.step(follower, AppendReply(2, 2))
-    answers(peer)
+    peer.answers()
     index, term = peer.propose()
-    said = answers(peer)
+    said = peer.answers()
     assert [to for to, _ in said] == ["K2", "K3"]
     for _, message in said:
         assert isinstance(message, Append)
@@ -85,60 +75,60 @@ def test_a_proposal_goes_to_everybody_at_once():
 
 def test_an_unanswered_append_is_repeated_for_ever():
     """RP 5.3 and 5.5: until all followers have all entries; to those that answer heartbeats."""
-    peer = lone_leader(term=2)
-    answers(peer)
+    peer = lone_leader(2)
+    peer.answers()
     for _ in range(20):
         for _ in range(2):
             peer.node.tick()
         peer.node.step("K2", HeartbeatReply(2, 0, 0))
         peer.node.step("K3", HeartbeatReply(2, 0, 0))
-        appended = [to for to, message in answers(peer) if isinstance(message, Append)]
+        appended = [to for to, message in peer.answers() if isinstance(message, Append)]
         assert appended == ["K2", "K3"]
 
 
 def test_followers_hear_what_is_committed_with_the_next_message():
     """RP 5.3: the leader includes the highest committed index in what it sends."""
-    peer = lone_leader(term=2)
-    answers(peer)
+    peer = lone_leader(2)
+    peer.answers()
     peer.node.step("K2", AppendReply(2, 2))
     peer.propose()
-    message = next(m for to, m in answers(peer) if to == "K2")
+    message = next(m for to, m in peer.answers() if to == "K2")
     assert isinstance(message, Append)
     assert message.commit == 2
 
 
 def test_a_leader_never_changes_its_own_log():
     """RP 5.3 and figure 3, leader append-only: not by any answer either."""
-    peer = lone_leader(2, 2, 3, term=4)
-    answers(peer)
+    peer = lone_leader(4, 2, 2, 3)
+    peer.answers()
     before = [e.term for e in peer.disk.entries]
     peer.node.step("K2", AppendReply(4, 4, True, 1, 1))
     peer.propose()
-    answers(peer)
+    peer.answers()
     assert [e.term for e in peer.disk.entries] == [*before, 4]
 
 
 def test_an_entry_of_this_term_commits_when_a_majority_has_it():
     """RP figure 2, leaders; 5.3: committed once a majority has it, then applied by the leader."""
-    peer = lone_leader(term=2)
-    answers(peer)
+    peer = lone_leader(2)
+    peer.answers()
     index, _ = peer.propose()
-    answers(peer)
+    peer.answers()
     peer.node.step("K3", AppendReply(2, index))
-    assert peer.node.state.commit == index
-    answers(peer)
+    assert peer.state.commit == index
+    peer.answers()
     assert peer.applied[-1].index == index
 
 
 def test_an_entry_of_an_earlier_term_never_commits_by_counting():
     """RP 5.4.2 and figure 8: entry 2 of term 2 is on a majority, and may yet be replaced."""
-    peer = lone_leader(2, term=4)
-    answers(peer)
+    peer = lone_leader(4, 2)
+    peer.answers()
     peer.node.step("K2", AppendReply(4, 2))
     peer.node.step("K3", AppendReply(4, 2))
-    assert peer.node.state.commit == 1
+    assert peer.state.commit == 1
     peer.node.step("K2", AppendReply(4, 3))  # the no-op of term 4 commits all before it
-    assert peer.node.state.commit == 3
+    assert peer.state.commit == 3
 
 
 def test_only_a_leader_takes_proposals_and_reads():
@@ -153,7 +143,7 @@ def test_only_a_leader_takes_proposals_and_reads():
 
 def test_two_leaders_in_one_term_stop_the_group():
     """RP figure 3, election safety: the opposite is not survived silently."""
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     peer.node.step("K1", Heartbeat(2, 1, 0))
     with pytest.raises(InvariantViolation):
         peer.node.step("K3", Heartbeat(2, 1, 0))

@@ -15,7 +15,8 @@ import pytest
 from kraft.raft.errors import ChangeRefused, NotLeading, TransferRefused
 from kraft.raft.membership import changes
 from kraft.raft.membership.configuration import Configuration, Member
-from tests.raft.network import SETTINGS, Cluster, Peer
+from tests.raft.network import Cluster, Peer
+from tests.raft.values import SETTINGS
 
 NAMES = ("K1", "K2", "K3", "K4", "K5")
 
@@ -57,7 +58,7 @@ class Chaos:
         if dice.random() < 0.3:
             peer.node.tick()
             cluster.checker.step(peer.node)
-        if peer.node.state.role == "leader" and dice.random() < 0.5:
+        if peer.state.role == "leader" and dice.random() < 0.5:
             self.ask(peer)
         peer.ready()
         for ctx, index in peer.reads:
@@ -67,13 +68,13 @@ class Chaos:
             peer.finish_write()
         for _ in range(dice.randrange(6)):
             self.deliver_one()
-        self.trace.append((name, peer.node.state.role, str(peer.node.state.commit)))
+        self.trace.append((name, peer.state.role, str(peer.state.commit)))
 
     def ask(self, leader: Peer) -> None:
         self.count += 1
-        if not leader.node.state.transferring:
+        if not leader.state.transferring:
             leader.propose(b"%d" % self.count)
-        self.began[self.count] = max(p.node.state.commit for p in self.cluster.peers.values())
+        self.began[self.count] = max(p.state.commit for p in self.cluster.peers.values())
         leader.node.read(self.count)
 
     def disturb(self, name: str) -> None:
@@ -86,7 +87,7 @@ class Chaos:
         if dice.random() < 0.01:
             cluster[name].node.campaign()
         if dice.random() < 0.01:
-            cluster[name].node.leader_lost(cluster[name].node.state.leader)
+            cluster[name].node.leader_lost(cluster[name].state.leader)
 
     def deliver_one(self) -> None:
         wires = self.cluster.wires
@@ -117,7 +118,7 @@ def test_whatever_happens_nothing_breaks_and_in_the_end_all_agree(seed):
     (leader,) = cluster.leaders()
     index, _ = cluster[leader].propose(b"last")
     cluster.tick(6)
-    assert all(peer.node.state.applied == index for peer in cluster.peers.values())
+    assert all(peer.state.applied == index for peer in cluster.peers.values())
     assert all(peer.applied == cluster[leader].applied for peer in cluster.peers.values())
     assert all(peer.disk.entries == cluster[leader].disk.entries for peer in cluster.peers.values())
 
@@ -160,7 +161,7 @@ class Upheaval(Chaos):
             self.cut_log(peer)
         if dice.random() < self.handing:
             peer.node.drain(dice.random() < 0.2)
-        leads = [p for p in up if p.node.state.role == "leader"]
+        leads = [p for p in up if p.state.role == "leader"]
         if not leads:
             return
         leader = dice.choice(leads)
@@ -173,11 +174,11 @@ class Upheaval(Chaos):
             leader.answer_fetch()
 
     def cut_log(self, peer: Peer) -> None:
-        if len(peer.applied) != peer.node.state.applied:
+        if len(peer.applied) != peer.state.applied:
             return  # a copy was installed, and is not loaded yet
         base = peer.checkpoint().index
-        if peer.node.state.log.base.index < base:
-            peer.compact(self.dice.randint(peer.node.state.log.base.index, base))
+        if peer.state.log.base.index < base:
+            peer.compact(self.dice.randint(peer.state.log.base.index, base))
             self.happened.add("compacted")
 
     def copy(self, leader: Peer) -> None:
@@ -210,7 +211,7 @@ class Upheaval(Chaos):
             self.begin_anew(name, incarnation)
 
     def draw_target(self, leader: Peer) -> Configuration:
-        dice, now = self.dice, leader.node.state.configuration
+        dice, now = self.dice, leader.state.configuration
         gone = [m.id for m in now.members if self.cluster[m.id].incarnation != m.incarnation]
         if gone or dice.random() < 0.1:
             return self.swapped(now, gone[0] if gone else dice.choice(now.members).id)
@@ -245,12 +246,12 @@ class Upheaval(Chaos):
     def spared(self, now: Configuration, name: str) -> bool:
         """Whether nothing is lost with the disk of `name`, and no other change is anywhere under way."""
         rest = [p for n, p in self.cluster.peers.items() if n != name and now.member(n) is not None]
-        committed = max(p.node.state.commit for p in self.cluster.peers.values())
+        committed = max(p.state.commit for p in self.cluster.peers.values())
         others = [p for p in rest if p.name in now.voters]
         return (
             len(others) >= 2
-            and all(p.up and p.node.state.configuration == now for p in rest)
-            and all(p.node.state.log.durability.durable >= committed for p in others)
+            and all(p.up and p.state.configuration == now for p in rest)
+            and all(p.state.log.durability.durable >= committed for p in others)
         )
 
     def born(self, name: str) -> Member:
@@ -282,12 +283,12 @@ def test_whatever_becomes_of_the_cluster_nothing_breaks_and_its_members_agree(se
     (leader,) = cluster.leaders()
     index, _ = cluster[leader].propose(b"last")
     cluster.tick(10)
-    configuration = cluster[leader].node.state.configuration
+    configuration = cluster[leader].state.configuration
     members = [cluster[m.id] for m in configuration.members]
-    members = [p for p in members if p.node.state.is_current_incarnation(p.name, p.incarnation)]
+    members = [p for p in members if p.state.is_current_incarnation(p.name, p.incarnation)]
     assert not configuration.joint
     assert 2 * len({p.name for p in members}.intersection(configuration.voters)) > len(configuration.voters)
-    assert all(peer.node.state.applied == index for peer in members)
+    assert all(peer.state.applied == index for peer in members)
     assert all(peer.applied == cluster[leader].applied for peer in members)
 
 

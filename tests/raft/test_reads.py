@@ -1,7 +1,7 @@
 """Reads are answered only by a leader that proves it still leads (RD 6.4)."""
 
 from kraft.raft.messages import AppendReply, Heartbeat, HeartbeatReply
-from tests.raft.network import Cluster, answers
+from tests.raft.network import Cluster
 
 
 def test_a_read_is_released_by_a_quorum_at_the_commit_index_of_its_start():
@@ -11,7 +11,7 @@ def test_a_read_is_released_by_a_quorum_at_the_commit_index_of_its_start():
     leader.node.read(7)
     assert leader.reads == []
     cluster.settle()
-    assert leader.reads == [(7, leader.node.state.commit)]
+    assert leader.reads == [(7, leader.state.commit)]
 
 
 def test_a_single_voter_needs_nobody():
@@ -29,7 +29,7 @@ def test_a_new_leader_answers_no_read_before_its_first_entry_is_committed():
     leader.node.campaign()
     for follower in ("K2", "K3"):
         cluster[follower].auto_disk = True
-    while leader.node.state.role != "leader":
+    while leader.state.role != "leader":
         for peer in cluster.peers.values():
             peer.ready()
             while peer.writes:
@@ -38,8 +38,8 @@ def test_a_new_leader_answers_no_read_before_its_first_entry_is_committed():
     cluster.wires.clear()
     cluster.checker.sees_all = False  # from here on the followers' answers are made up
     leader.node.read(7)
-    assert not leader.node.state.leads_with_commit
-    said = answers(leader)
+    assert not leader.state.leads_with_commit
+    said = leader.answers()
     for to, message in said:
         if isinstance(message, Heartbeat):
             leader.node.step(to, HeartbeatReply(message.term, message.round, 0))
@@ -54,10 +54,10 @@ def test_an_answer_to_an_earlier_round_confirms_nothing():
     cluster = Cluster(3)
     leader = cluster.elect("K1")
     leader.node.read(1)
-    old = next(m for _, m in answers(leader))
+    old = next(m for _, m in leader.answers())
     assert isinstance(old, Heartbeat)
     leader.node.read(2)
-    answers(leader)
+    leader.answers()
     leader.node.step("K2", HeartbeatReply(2, old.round, 0))
     leader.ready()
     assert [ctx for ctx, _ in leader.reads] == [1]
@@ -83,7 +83,7 @@ def test_a_lost_round_is_confirmed_by_the_next_heartbeat():
     cluster = Cluster(3)
     leader = cluster.elect("K1")
     leader.node.read(1)
-    answers(leader)
+    leader.answers()
     cluster.tick(2)
     assert [ctx for ctx, _ in leader.reads] == [1]
 
@@ -128,11 +128,11 @@ def test_a_follower_that_was_a_moment_behind_learns_the_commit_index_without_wai
     cluster["K3"].auto_disk = False
     index, _ = leader.propose(b"x")
     cluster.settle()
-    assert leader.node.state.commit == index
+    assert leader.state.commit == index
     leader.node.read(1)
     cluster.settle()
-    assert cluster["K3"].node.state.commit < index
+    assert cluster["K3"].state.commit < index
     cluster["K3"].finish_write()
     cluster.settle()
-    assert cluster["K3"].node.state.commit == index
-    assert cluster["K3"].node.state.applied == index
+    assert cluster["K3"].state.commit == index
+    assert cluster["K3"].state.applied == index

@@ -7,9 +7,8 @@ import pytest
 from kraft.raft.errors import InvariantViolation, LogFull
 from kraft.raft.log.log import ENTRY_OVERHEAD_BYTES
 from kraft.raft.messages import Append, AppendReply, EntryKind, Heartbeat, Message
-from tests.raft.network import SETTINGS, Cluster, bootstrap, configuration, with_log
-
-BASE = bootstrap(configuration("K1", "K2", "K3"))
+from tests.raft.network import Cluster
+from tests.raft.values import SETTINGS, past
 
 
 def appends(cluster: Cluster, to: str) -> list[Append]:
@@ -58,7 +57,7 @@ def test_a_message_holds_a_bounded_number_of_bytes_but_a_large_entry_travels_alo
     leader.ready()
     assert [len(m.entries) for m in appends(cluster, "K2")] == [2, 1, 1, 1]
     cluster.settle()
-    assert leader.node.state.commit == leader.node.state.log.last_index
+    assert leader.state.commit == leader.state.log.last_index
 
 
 def test_a_lost_append_is_noticed_by_the_answer_to_a_later_one():
@@ -70,10 +69,7 @@ def test_a_lost_append_is_noticed_by_the_answer_to_a_later_one():
     leader.propose(b"next")
     cluster.settle()
     assert (
-        cluster["K2"].node.state.log.last_index
-        == cluster["K3"].node.state.log.last_index
-        == leader.node.state.commit
-        == 4
+        cluster["K2"].state.log.last_index == cluster["K3"].state.log.last_index == leader.state.commit == 4
     )
 
 
@@ -84,7 +80,7 @@ def test_a_lost_last_append_is_sent_again_after_a_heartbeat_or_two():
     leader.ready()
     cluster.drop(is_append)
     cluster.tick(4)
-    assert leader.node.state.commit == 3
+    assert leader.state.commit == 3
 
 
 def test_a_lost_answer_does_not_leak_the_window():
@@ -102,7 +98,7 @@ def test_a_lost_answer_does_not_leak_the_window():
                 cluster[name].finish_write()
         cluster.drop(lambda a, b, m: isinstance(m, AppendReply))
     cluster.tick(6)
-    assert leader.node.state.commit == leader.node.state.log.last_index == 12
+    assert leader.state.commit == leader.state.log.last_index == 12
     assert all(f.inflight == 0 for f in leader.node.progress())
 
 
@@ -134,7 +130,7 @@ def test_an_unreachable_follower_gets_nothing_but_heartbeats_until_it_answers():
     assert appends(cluster, "K2") == []
     assert {f.peer: f.state for f in leader.node.progress()} == {"K2": "probe", "K3": "replicate"}
     cluster.tick(2)
-    assert cluster["K2"].node.state.log.last_index == leader.node.state.log.last_index
+    assert cluster["K2"].state.log.last_index == leader.state.log.last_index
     assert {f.peer: f.state for f in leader.node.progress()} == {"K2": "replicate", "K3": "replicate"}
 
 
@@ -143,10 +139,10 @@ def test_commit_progress_costs_no_message_of_its_own_and_travels_with_the_heartb
     leader = cluster.elect("K1")
     leader.propose()
     cluster.settle()
-    assert cluster["K2"].node.state.commit < leader.node.state.commit
+    assert cluster["K2"].state.commit < leader.state.commit
     assert not cluster.wires
     cluster.tick(2)
-    assert cluster["K2"].node.state.commit == leader.node.state.commit
+    assert cluster["K2"].state.commit == leader.state.commit
 
 
 def test_a_heartbeat_never_commits_what_the_follower_is_not_known_to_hold():
@@ -173,9 +169,9 @@ def test_a_heartbeat_never_commits_what_the_follower_is_not_known_to_hold():
 )
 def test_a_new_leader_repairs_every_log_of_figure_7(mine, theirs):
     logs = {
-        "K1": with_log(BASE, 6, *mine),
-        "K2": with_log(BASE, 6, *mine),
-        "K3": with_log(BASE, 6, *theirs),
+        "K1": past(6, *mine),
+        "K2": past(6, *mine),
+        "K3": past(6, *theirs),
     }
     cluster = Cluster(3, restored=logs)
     leader = cluster.elect("K1")
@@ -187,7 +183,7 @@ def test_a_new_leader_repairs_every_log_of_figure_7(mine, theirs):
 def test_repair_takes_one_message_for_each_conflicting_term():
     mine = [2] * 50 + [4] * 50
     theirs = [2] * 50 + [3] * 200
-    logs = {n: with_log(BASE, 5, *mine) for n in ("K1", "K2")} | {"K3": with_log(BASE, 5, *theirs)}
+    logs = {n: past(5, *mine) for n in ("K1", "K2")} | {"K3": past(5, *theirs)}
     cluster = Cluster(3, restored=logs)
     cluster["K3"].up = False
     leader = cluster.elect("K1")
@@ -202,7 +198,7 @@ def test_repair_takes_one_message_for_each_conflicting_term():
         rejections += sum(isinstance(m, AppendReply) and m.rejected for _, _, m in cluster.wires)
         for _ in range(len(cluster.wires)):
             cluster.deliver(*cluster.wires.popleft())
-    assert cluster["K3"].node.state.log.last_index == leader.node.state.log.last_index
+    assert cluster["K3"].state.log.last_index == leader.state.log.last_index
     assert rejections <= 2
 
 
@@ -213,7 +209,7 @@ def test_a_follower_far_behind_gets_entries_from_disk():
     for i in range(100):
         leader.propose(b"%d" % i)
         cluster.settle()
-    assert leader.node.state.log.tail_bytes < 12 * ENTRY_OVERHEAD_BYTES
+    assert leader.state.log.tail_bytes < 12 * ENTRY_OVERHEAD_BYTES
     cluster["K3"].restart()
     for _ in range(40):
         cluster.tick()
@@ -221,7 +217,7 @@ def test_a_follower_far_behind_gets_entries_from_disk():
             leader.answer_fetch()
             cluster.settle()
     assert cluster["K3"].applied == leader.applied
-    assert len(leader.applied) == leader.node.state.log.last_index
+    assert len(leader.applied) == leader.state.log.last_index
 
 
 def test_fetched_entries_that_nobody_wants_any_more_are_dropped():
@@ -234,7 +230,7 @@ def test_fetched_entries_that_nobody_wants_any_more_are_dropped():
     cluster["K3"].restart()
     cluster.tick(4)
     fetch = leader.fetches[0]
-    assert (fetch.peer, fetch.last) == ("K3", leader.node.state.log.last_index)
+    assert (fetch.peer, fetch.last) == ("K3", leader.state.log.last_index)
     leader.node.fetched("K3", leader.disk.entries[3:5])  # not what was asked for
     leader.node.fetched("K9", leader.disk.entries)
     leader.ready()
@@ -252,11 +248,11 @@ def test_the_uncommitted_log_is_bounded_in_bytes_and_opens_again():
     leader.propose(b"x" * 2000)
     with pytest.raises(LogFull):
         leader.propose(b"x" * 1000)
-    assert leader.node.state.log.last_index == 4
+    assert leader.state.log.last_index == 4
     cluster.settle()
     cluster.heal()
     cluster.tick(4)
-    assert leader.node.state.log.bytes_after(leader.node.state.commit) == 0
+    assert leader.state.log.bytes_after(leader.state.commit) == 0
     leader.propose(b"x" * 9000)  # larger than the bound, but alone
     with pytest.raises(LogFull):
         leader.propose(b"")
@@ -266,7 +262,7 @@ def test_stamps_never_go_back_along_the_log():
     cluster = Cluster(1)
     leader = cluster.elect("K1")
     leader.node.propose(EntryKind.COMMANDS, 500, b"")
-    assert leader.node.state.log.last_stamp == 500
+    assert leader.state.log.last_stamp == 500
     with pytest.raises(InvariantViolation):
         leader.node.propose(EntryKind.COMMANDS, 499, b"")
 
@@ -278,14 +274,14 @@ def test_the_no_op_of_a_new_leader_keeps_the_stamp_of_the_log():
     for name in ("K2", "K3"):
         cluster[name].node.leader_lost("K1")
     cluster.isolate("K1")
-    assert cluster.elect("K2").node.state.log.last_stamp == 500
+    assert cluster.elect("K2").state.log.last_stamp == 500
 
 
 def test_a_configuration_cannot_be_proposed():
     cluster = Cluster(1)
     leader = cluster.elect("K1")
     with pytest.raises(InvariantViolation):
-        leader.node.propose(EntryKind.CONFIGURATION, 0, leader.node.state.configuration.encode())
+        leader.node.propose(EntryKind.CONFIGURATION, 0, leader.state.configuration.encode())
 
 
 def test_progress_tells_how_each_follower_stands():

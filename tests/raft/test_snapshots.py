@@ -7,28 +7,17 @@ from kraft.raft.membership.configuration import Base
 from kraft.raft.messages import Append, AppendReply, Entry, EntryKind, HardState, Heartbeat
 from kraft.raft.progress import Progress, ProgressState
 from kraft.raft.ready import Ready
-from tests.raft.network import (
-    EMPTY,
-    Cluster,
-    Image,
-    answer,
-    answers,
-    bootstrap,
-    commands,
-    configuration,
-    lone,
-    with_log,
-)
-
-CONFIGURATION = configuration("K1", "K2", "K3")
-BASE = bootstrap(CONFIGURATION)
+from tests.raft.builder import lone
+from tests.raft.disk import Image
+from tests.raft.network import Cluster
+from tests.raft.values import BASE, EMPTY, TRIO, commands, configuration
 
 
-def base(index, term, config=CONFIGURATION, configuration_index=1):
+def base(index, term, config=TRIO, configuration_index=1):
     return Base(index, term, 0, configuration_index, config)
 
 
-def image(index, *terms, config=CONFIGURATION, configuration_index=1):
+def image(index, *terms, config=TRIO, configuration_index=1):
     """A copy at `index` made of entries of `terms` behind the bootstrap entry."""
     applied = (*BASE.tail, *commands(2, *terms))
     assert len(applied) == index
@@ -39,9 +28,9 @@ def image(index, *terms, config=CONFIGURATION, configuration_index=1):
 
 
 def test_a_copy_takes_the_place_of_a_log_that_ends_before_it():
-    peer = lone(with_log(BASE, 3, 2, 2, commit=2))
+    peer = lone(3, 2, 2, commit=2)
     peer.node.step("K1", Heartbeat(3, 2, 0))
-    answers(peer)
+    peer.answers()
     assert peer.install(image(6, 2, 2, 2, 3, 3))
     ready = peer.ready()
     assert ready is not None
@@ -49,17 +38,17 @@ def test_a_copy_takes_the_place_of_a_log_that_ends_before_it():
     assert ready.restored == ready.persist.base == base(6, 3)
     assert ready.persist.state == 1
     assert ready.apply == ()
-    assert (peer.node.state.log.first_index, peer.node.state.log.last_index) == (7, 6)
-    assert (peer.node.state.commit, peer.node.state.applied, len(peer.applied)) == (6, 6, 6)
+    assert (peer.state.log.first_index, peer.state.log.last_index) == (7, 6)
+    assert (peer.state.commit, peer.state.applied, len(peer.applied)) == (6, 6, 6)
     peer.finish_write()
-    assert answer(peer) == AppendReply(3, 6)
-    assert (peer.disk.entries, peer.disk.base, peer.node.state.log.durability.durable) == ([], base(6, 3), 6)
+    assert peer.answer() == AppendReply(3, 6)
+    assert (peer.disk.entries, peer.disk.base, peer.state.log.durability.durable) == ([], base(6, 3), 6)
 
 
 def test_the_leader_is_told_only_when_the_copy_is_in_force_on_disk():
-    peer = lone(with_log(BASE, 3, 2))
+    peer = lone(3, 2)
     peer.node.step("K1", Heartbeat(3, 1, 0))
-    answers(peer)
+    peer.answers()
     peer.install(image(4, 2, 2, 3))
     ready = peer.ready()
     assert ready is not None
@@ -69,41 +58,41 @@ def test_the_leader_is_told_only_when_the_copy_is_in_force_on_disk():
 
 def test_entries_behind_a_matching_copy_stay():
     """This node may have acknowledged them (RP 7)."""
-    peer = lone(with_log(BASE, 3, 2, 2, 3, 3))
+    peer = lone(3, 2, 2, 3, 3)
     peer.node.step("K1", Heartbeat(3, 1, 0))
-    answers(peer)
+    peer.answers()
     assert peer.install(image(4, 2, 2, 3))
-    answers(peer)
-    assert (peer.node.state.log.first_index, peer.node.state.log.last_index, peer.node.state.commit) == (
+    peer.answers()
+    assert (peer.state.log.first_index, peer.state.log.last_index, peer.state.commit) == (
         5,
         5,
         4,
     )
     assert [e.index for e in peer.disk.entries] == [5]
     peer.node.step("K1", Heartbeat(3, 5, 0))
-    answers(peer)
+    peer.answers()
     assert [e.index for e in peer.applied] == [1, 2, 3, 4, 5]
 
 
 def test_a_log_with_a_conflicting_entry_at_the_copys_last_index_goes_as_a_whole():
     """Kept it would be refused and the same copy sent for ever."""
-    peer = lone(with_log(BASE, 3, 2, 2, 2, 2))
+    peer = lone(3, 2, 2, 2, 2)
     peer.node.step("K1", Heartbeat(4, 1, 0))
-    answers(peer)
+    peer.answers()
     assert peer.install(image(4, 2, 2, 3))
-    answers(peer)
-    assert (peer.node.state.log.first_index, peer.node.state.log.last_index) == (5, 4)
+    peer.answers()
+    assert (peer.state.log.first_index, peer.state.log.last_index) == (5, 4)
     assert peer.disk.entries == []
     peer.node.step("K1", Append(4, 4, 3, 4, commands(5, 4)))
-    assert answer(peer) == AppendReply(4, 5)
+    assert peer.answer() == AppendReply(4, 5)
 
 
 @pytest.mark.parametrize("index", [1, 2, 3])
 def test_a_copy_of_what_is_committed_here_is_no_news(index):
-    peer = lone(with_log(BASE, 3, 2, 2, 2, commit=3))
+    peer = lone(3, 2, 2, 2, commit=3)
     assert not peer.install(image(index, *(2, 2)[: index - 1]))
     assert peer.ready() is None
-    assert peer.node.state.log.base.index == 0
+    assert peer.state.log.base.index == 0
 
 
 def test_a_leader_takes_no_copy():
@@ -113,36 +102,36 @@ def test_a_leader_takes_no_copy():
 
 
 def test_a_campaign_gives_way_to_a_copy():
-    peer = lone(with_log(BASE, 3, 2))
+    peer = lone(3, 2)
     peer.node.campaign()
     assert peer.install(image(5, 2, 2, 2, 2))
-    assert peer.node.state.role == "follower"
+    assert peer.state.role == "follower"
 
 
 def test_a_copy_brings_its_term():
     """A log's last term is never above the node's own."""
-    peer = lone(with_log(BASE, 3, 2))
+    peer = lone(3, 2)
     assert peer.install(image(5, 2, 2, 2, 7))
-    answers(peer)
-    assert peer.node.state.term == 7
+    peer.answers()
+    assert peer.state.term == 7
     assert peer.disk.hard_state == HardState(7)
     peer.restart()
-    assert (peer.node.state.term, peer.node.state.log.last_index) == (7, 5)
+    assert (peer.state.term, peer.state.log.last_index) == (7, 5)
 
 
 def test_a_new_member_begins_with_a_copy():
-    peer = lone(EMPTY)
+    peer = lone(restored=EMPTY)
     peer.node.step("K1", Append(3, 9, 3, 9, ()))
-    assert answer(peer) == AppendReply(3, 9, True, 0, 0)
+    assert peer.answer() == AppendReply(3, 9, True, 0, 0)
     assert peer.install(image(4, 2, 2, 3))
-    assert answer(peer) == AppendReply(3, 4)
-    assert peer.node.state.configuration == CONFIGURATION
-    assert peer.node.state.role == "follower"
+    assert peer.answer() == AppendReply(3, 4)
+    assert peer.state.configuration == TRIO
+    assert peer.state.role == "follower"
 
 
 def test_what_was_being_written_when_a_copy_came_does_not_look_durable():
     """The late notice of a write of entries that went with the log (the ABA trap)."""
-    peer = lone(with_log(BASE, 3))
+    peer = lone(3)
     peer.node.step("K1", Append(3, 1, 1, 1, commands(2, 3, 3, 3, 3)))
     peer.ready()
     peer.node.step("K3", Heartbeat(5, 1, 0))
@@ -151,33 +140,33 @@ def test_what_was_being_written_when_a_copy_came_does_not_look_durable():
     peer.node.step("K3", Append(5, 3, 4, 3, commands(4, 5)))
     peer.ready()
     peer.finish_write()
-    assert peer.node.state.log.durability.durable == 1
+    assert peer.state.log.durability.durable == 1
     peer.finish_write()
-    assert peer.node.state.log.durability.durable == 4
+    assert peer.state.log.durability.durable == 4
     assert [e.term for e in peer.disk.entries] == [5]
 
 
 def test_what_was_acknowledged_before_a_copy_stays_acknowledged():
-    peer = lone(with_log(BASE, 3))
+    peer = lone(3)
     peer.node.step("K1", Append(3, 1, 1, 1, commands(2, 3, 3)))
     peer.ready()
     peer.install(image(9, *(3,) * 8))
     peer.finish_write()  # the checker sees that this answer is true
-    assert [m for _, m in answers(peer)] == [AppendReply(3, 3), AppendReply(3, 9)]
+    assert [m for _, m in peer.answers()] == [AppendReply(3, 3), AppendReply(3, 9)]
 
 
 def test_a_crash_before_the_switch_finds_the_old_pair_and_after_it_the_new_one():
-    peer = lone(with_log(BASE, 3, 2, 2, commit=3))
+    peer = lone(3, 2, 2, commit=3)
     peer.checkpoint()
     peer.install(image(6, 2, 2, 2, 3, 3))
     peer.ready()
     peer.restart()
-    assert (peer.node.state.log.last_index, peer.node.state.log.base.index, len(peer.applied)) == (3, 0, 3)
+    assert (peer.state.log.last_index, peer.state.log.base.index, len(peer.applied)) == (3, 0, 3)
     peer.install(image(6, 2, 2, 2, 3, 3))
-    answers(peer)
+    peer.answers()
     peer.restart()
-    assert (peer.node.state.log.last_index, peer.node.state.log.base.index, len(peer.applied)) == (6, 6, 6)
-    assert peer.node.state.commit == 6
+    assert (peer.state.log.last_index, peer.state.log.base.index, len(peer.applied)) == (6, 6, 6)
+    assert peer.state.commit == 6
 
 
 # Configurations
@@ -185,33 +174,33 @@ def test_a_crash_before_the_switch_finds_the_old_pair_and_after_it_the_new_one()
 
 def test_configurations_up_to_a_copy_are_replaced_by_its_own():
     newer = configuration("K1", "K2", "K3", learners=("K4",))
-    peer = lone(with_log(BASE, 3, 2))
+    peer = lone(3, 2)
     peer.install(image(5, 2, 2, 3, 3, config=newer, configuration_index=4))
-    assert (peer.node.state.configuration, peer.node.state.configuration_index) == (newer, 4)
+    assert (peer.state.configuration, peer.state.configuration_index) == (newer, 4)
 
 
 def test_an_uncommitted_configuration_does_not_outlive_a_copy_that_conflicts_with_it():
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     entry = Entry(2, 2, 0, EntryKind.CONFIGURATION, configuration("K1").encode())
     peer.node.step("K1", Append(2, 1, 1, 1, (entry, *commands(3, 2))))
-    answers(peer)
-    assert peer.node.state.configuration == configuration("K1")
+    peer.answers()
+    assert peer.state.configuration == configuration("K1")
     peer.install(image(3, 3, 3))
-    assert (peer.node.state.configuration, peer.node.state.configuration_index) == (CONFIGURATION, 1)
+    assert (peer.state.configuration, peer.state.configuration_index) == (TRIO, 1)
 
 
 def test_an_uncommitted_configuration_behind_a_matching_copy_stays_in_force():
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     entry = Entry(3, 2, 0, EntryKind.CONFIGURATION, configuration("K1", "K2").encode())
     peer.node.step("K1", Append(2, 1, 1, 1, (*commands(2, 2), entry)))
     peer.install(image(2, 2))
-    assert (peer.node.state.configuration, peer.node.state.configuration_index) == (
+    assert (peer.state.configuration, peer.state.configuration_index) == (
         configuration("K1", "K2"),
         3,
     )
-    answers(peer)
+    peer.answers()
     peer.node.step("K1", Append(3, 2, 2, 2, commands(3, 3)))
-    assert peer.node.state.configuration == CONFIGURATION  # the copy's
+    assert peer.state.configuration == TRIO  # the copy's
 
 
 def test_a_copy_carries_the_committed_configuration_only():
@@ -227,7 +216,7 @@ def test_a_copy_carries_the_committed_configuration_only():
 
 
 def test_a_new_state_leaves_the_log_alone():
-    peer = lone(with_log(BASE, 3, 2, 2, 2, 3, commit=5))
+    peer = lone(3, 2, 2, 2, 3, commit=5)
     good = image(3, 2, 2)
     peer.node.reseed(good.base, peer.disk.add_state(good))
     ready = peer.ready()
@@ -235,7 +224,7 @@ def test_a_new_state_leaves_the_log_alone():
     assert ready.persist is not None
     assert ready.restored == good.base
     assert (ready.persist.state, ready.persist.base, ready.apply) == (1, None, ())
-    assert (peer.node.state.applied, peer.node.state.commit, peer.node.state.log.first_index) == (5, 5, 1)
+    assert (peer.state.applied, peer.state.commit, peer.state.log.first_index) == (5, 5, 1)
     peer.finish_write()
     assert peer.disk.state == 1
     assert [e.index for e in peer.applied] == [1, 2, 3, 4, 5]
@@ -243,7 +232,7 @@ def test_a_new_state_leaves_the_log_alone():
 
 @pytest.mark.parametrize("wrong", [base(1, 1), base(6, 3), base(4, 3)])
 def test_a_new_state_must_be_of_the_committed_log(wrong):
-    peer = lone(with_log(BASE, 3, 2, 2, 2, 3, commit=5))
+    peer = lone(3, 2, 2, 2, 3, commit=5)
     peer.compact(2)
     with pytest.raises(InvariantViolation):
         peer.node.reseed(wrong, 1)
@@ -284,7 +273,7 @@ def test_a_follower_whose_next_entry_is_gone_is_named_once_and_gets_heartbeats_o
     assert leader.wanted == ["K3"]
     assert follower(leader).state == "snapshot"
     assert follower(leader).inflight == 0
-    assert (cluster["K3"].node.state.leader, cluster["K3"].node.state.log.last_index) == ("K1", 2)
+    assert (cluster["K3"].state.leader, cluster["K3"].state.log.last_index) == ("K1", 2)
 
 
 def test_a_copy_brings_the_follower_back_into_step():
@@ -295,7 +284,7 @@ def test_a_copy_brings_the_follower_back_into_step():
     assert cluster["K3"].applied == leader.applied
     leader.propose(b"more")
     cluster.settle()
-    assert follower(leader).match == leader.node.state.log.last_index
+    assert follower(leader).match == leader.state.log.last_index
 
 
 def test_a_copy_that_failed_is_wanted_again_when_the_follower_answers():
@@ -345,8 +334,8 @@ def test_a_new_learner_is_fed_by_a_copy():
     leader.reconfigure(configuration("K1", "K2", "K3", learners=("K4",)))
     cluster.tick(4)
     assert cluster["K4"].applied == leader.applied
-    assert cluster["K4"].node.state.log.first_index > 1
-    assert cluster["K4"].node.state.role == "learner"
+    assert cluster["K4"].state.log.first_index > 1
+    assert cluster["K4"].state.role == "learner"
 
 
 def test_only_a_leader_names_followers_and_ends_copies():
@@ -401,4 +390,4 @@ def test_heartbeats_tell_how_far_the_leader_is():
     _, leader = behind()
     leader.node.tick()
     leader.node.tick()
-    assert answers(leader) == [("K2", Heartbeat(2, 12, 0, 12)), ("K3", Heartbeat(2, 2, 0, 12))]
+    assert leader.answers() == [("K2", Heartbeat(2, 12, 0, 12)), ("K3", Heartbeat(2, 2, 0, 12))]

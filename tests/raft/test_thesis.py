@@ -17,20 +17,10 @@ from kraft.raft.messages import (
     Vote,
     VoteReply,
 )
-from tests.raft.network import (
-    SETTINGS,
-    Cluster,
-    answer,
-    answers,
-    bootstrap,
-    commands,
-    configuration,
-    lone,
-    lone_leader,
-    with_log,
-)
+from tests.raft.builder import lone, lone_leader
+from tests.raft.network import Cluster
+from tests.raft.values import SETTINGS, commands, configuration
 
-BASE = bootstrap(configuration("K1", "K2", "K3"))
 LEASES = replace(SETTINGS, leases=True)
 
 
@@ -47,33 +37,33 @@ def test_a_leader_that_hands_over_takes_no_proposals():
 
 def test_the_next_leader_is_brought_up_to_date_first():
     """3.10, step 2: the request waits until the target's log is like the leader's."""
-    peer = lone_leader(term=2)
-    answers(peer)
+    peer = lone_leader(2)
+    peer.answers()
     peer.node.step("K2", AppendReply(2, 2))
     index, _ = peer.propose()
-    answers(peer)
+    peer.answers()
     peer.node.transfer("K2")
-    assert answers(peer) == []
+    assert peer.answers() == []
     peer.node.step("K2", AppendReply(2, index))
-    assert ("K2", TimeoutNow(2)) in answers(peer)
+    assert ("K2", TimeoutNow(2)) in peer.answers()
 
 
 def test_whoever_is_told_to_campaigns_at_once():
     """3.10, step 3: as if its election timeout had passed, and without asking first (9.6)."""
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     peer.node.step("K1", Heartbeat(2, 1, 0))
-    answers(peer)
+    peer.answers()
     peer.node.step("K1", TimeoutNow(2))
-    assert answers(peer) == [("K1", Vote(3, 1, 1, True)), ("K3", Vote(3, 1, 1, True))]
+    assert peer.answers() == [("K1", Vote(3, 1, 1, True)), ("K3", Vote(3, 1, 1, True))]
 
 
 def test_a_vote_that_the_leader_asked_for_is_given_though_it_is_heard():
     """4.2.3: the one exception from ignoring votes while there is a leader."""
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     peer.node.step("K1", Heartbeat(2, 1, 0))
-    answers(peer)
+    peer.answers()
     peer.node.step("K3", Vote(3, 1, 1, True))
-    assert answer(peer) == VoteReply(3, True, 1000)
+    assert peer.answer() == VoteReply(3, True, 1000)
 
 
 def test_a_transfer_that_takes_an_election_timeout_is_given_up():
@@ -83,7 +73,7 @@ def test_a_transfer_that_takes_an_election_timeout_is_given_up():
     cluster["K3"].crash()
     leader.node.transfer("K3")
     cluster.tick(10)
-    assert (leader.node.state.role, leader.node.state.transferring) == ("leader", "")
+    assert (leader.state.role, leader.state.transferring) == ("leader", "")
     leader.propose()
 
 
@@ -93,43 +83,43 @@ def test_a_transfer_that_takes_an_election_timeout_is_given_up():
 def test_a_change_waits_for_the_one_before_it():
     """4.1: the next one may begin when the last one is committed."""
     leader = Cluster(3, learners=("K4",)).elect("K1")
-    leader.reconfigure(changes.promoted(leader.node.state.configuration, "K4"))
+    leader.reconfigure(changes.promoted(leader.state.configuration, "K4"))
     with pytest.raises(ChangeRefused, match="another change"):
         leader.node.reconfigure(configuration("K1", "K2", "K3"))
 
 
 def test_no_change_before_this_term_has_committed_an_entry():
     """4.1 with its erratum: else two changes of two leaders could have majorities that do not overlap."""
-    peer = lone_leader(term=2)
+    peer = lone_leader(2)
     with pytest.raises(ChangeRefused, match="term"):
-        peer.node.reconfigure(changes.removed(peer.node.state.configuration, "K3"))
-    answers(peer)
+        peer.node.reconfigure(changes.removed(peer.state.configuration, "K3"))
+    peer.answers()
     peer.node.step("K2", AppendReply(2, 2))
-    peer.node.reconfigure(changes.removed(peer.node.state.configuration, "K3"))
+    peer.node.reconfigure(changes.removed(peer.state.configuration, "K3"))
 
 
 def test_a_configuration_that_was_never_committed_goes_with_its_entry():
     """4.1: a server must be able to fall back to the one before it in the log."""
     cluster = Cluster(3)
     leader = cluster.elect("K1")
-    before = leader.node.state.configuration
+    before = leader.state.configuration
     cluster.isolate("K1")
     leader.reconfigure(changes.removed(before, "K3"))
     cluster.settle()
-    assert leader.node.state.configuration.joint
+    assert leader.state.configuration.joint
     cluster.tick(40)
     cluster.heal()
     cluster.tick(10)
-    assert leader.node.state.configuration == before
+    assert leader.state.configuration == before
 
 
 def test_a_node_answers_those_whom_it_does_not_know():
     """4.2.2: votes for, and entries from, nodes outside its own configuration: it may be behind."""
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     peer.node.step("K9", Vote(3, 1, 1))
-    assert answers(peer) == [("K9", VoteReply(3, True, 1000))]
+    assert peer.answers() == [("K9", VoteReply(3, True, 1000))]
     peer.node.step("K9", Append(3, 1, 1, 1, commands(2, 3)))
-    assert answers(peer) == [("K9", AppendReply(3, 2))]
+    assert peer.answers() == [("K9", AppendReply(3, 2))]
 
 
 def test_a_learner_never_campaigns():
@@ -137,30 +127,30 @@ def test_a_learner_never_campaigns():
     cluster = Cluster(1, learners=("K2",))
     cluster["K1"].crash()
     cluster.tick(60)
-    assert (cluster["K2"].node.state.role, cluster["K2"].node.state.term) == ("learner", 1)
+    assert (cluster["K2"].state.role, cluster["K2"].state.term) == ("learner", 1)
 
 
 def test_a_leader_outside_the_new_configuration_does_not_count_itself():
     """4.2.2: it replicates the entry, and only others decide."""
     cluster = Cluster(4)
     leader = cluster.elect("K1")
-    leader.reconfigure(changes.removed(leader.node.state.configuration, "K1"))
-    for to, message in answers(leader):
+    leader.reconfigure(changes.removed(leader.state.configuration, "K1"))
+    for to, message in leader.answers():
         cluster[to].node.step("K1", message)
-        for _, reply in answers(cluster[to]):
+        for _, reply in cluster[to].answers():
             leader.node.step(to, reply)
-    assert leader.node.state.configuration.voters == ("K2", "K3", "K4")
+    assert leader.state.configuration.voters == ("K2", "K3", "K4")
     cluster.isolate("K3")
     cluster.isolate("K4")
     cluster.settle()
     assert (
-        leader.node.state.log.durability.durable
-        == cluster["K2"].node.state.log.durability.durable
-        == leader.node.state.log.last_index
+        leader.state.log.durability.durable
+        == cluster["K2"].state.log.durability.durable
+        == leader.state.log.last_index
     )
-    assert (leader.node.state.role, leader.node.state.commit) == (
+    assert (leader.state.role, leader.state.commit) == (
         "leader",
-        leader.node.state.log.last_index - 1,
+        leader.state.log.last_index - 1,
     )
 
 
@@ -168,7 +158,7 @@ def test_a_joint_configuration_is_left_by_the_next_leader():
     """4.3: a leader that finds one goes on from there."""
     cluster = Cluster(3, learners=("K4",))
     leader = cluster.elect("K1")
-    target = changes.promoted(leader.node.state.configuration, "K4")
+    target = changes.promoted(leader.state.configuration, "K4")
     cluster.tick(2)
     leader.reconfigure(target)
     leader.ready()
@@ -178,7 +168,7 @@ def test_a_joint_configuration_is_left_by_the_next_leader():
     cluster.settle()
     cluster.tick(60)
     (name,) = cluster.leaders()
-    assert cluster[name].node.state.configuration == target
+    assert cluster[name].state.configuration == target
 
 
 # 6.2 to 6.4: clients
@@ -186,15 +176,15 @@ def test_a_joint_configuration_is_left_by_the_next_leader():
 
 def test_a_leader_steps_down_when_no_majority_answers_for_an_election_timeout():
     """6.2: so that its clients look for another one."""
-    peer = lone_leader(term=2)
+    peer = lone_leader(2)
     for _ in range(9):
         peer.node.tick()
     peer.node.step("K2", HeartbeatReply(2, 0, 0))
     for _ in range(9):
         peer.node.tick()
-    assert peer.node.state.role == "leader"
+    assert peer.state.role == "leader"
     peer.node.tick()
-    assert peer.node.state.role == "follower"
+    assert peer.state.role == "follower"
 
 
 def test_a_read_gets_the_commit_index_of_its_beginning():
@@ -205,33 +195,33 @@ def test_a_read_gets_the_commit_index_of_its_beginning():
     leader.propose()
     cluster.settle()
     assert leader.reads == [(7, 2)]
-    assert leader.node.state.commit == 3
+    assert leader.state.commit == 3
 
 
 def test_one_round_confirms_all_reads_before_it():
     """6.4: the cost of a round is shared by the reads that wait."""
-    peer = lone_leader(term=2)
-    answers(peer)
+    peer = lone_leader(2)
+    peer.answers()
     peer.node.step("K2", AppendReply(2, 2))
     for ctx in (7, 8, 9):
         peer.node.read(ctx)
-    answers(peer)
+    peer.answers()
     peer.node.step("K3", HeartbeatReply(2, 2, 0))
-    answers(peer)
+    peer.answers()
     assert peer.reads == [(7, 2), (8, 2)]
 
 
 def test_with_leases_nobody_votes_within_an_election_timeout_of_hearing_a_leader():
     """6.4.1: also not after a restart, when whom it heard is forgotten."""
-    peer = lone(with_log(BASE, 2), settings=LEASES)
+    peer = lone(2, settings=LEASES)
     for _ in range(9):
         peer.node.tick()
     peer.node.step("K3", PreVote(3, 1, 1))
     peer.node.step("K3", Vote(3, 1, 1))
-    assert answers(peer) == []
+    assert peer.answers() == []
     peer.node.tick()
     peer.node.step("K3", Vote(3, 1, 1))
-    assert answer(peer) == VoteReply(3, True, 1000)
+    assert peer.answer() == VoteReply(3, True, 1000)
 
 
 # 9.6: prevote
@@ -239,28 +229,28 @@ def test_with_leases_nobody_votes_within_an_election_timeout_of_hearing_a_leader
 
 def test_a_prevote_is_granted_to_a_good_log_when_no_leader_is_heard():
     """9.6: the two conditions; nothing is promised, so it may be granted to many."""
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     for candidate in ("K1", "K3"):
         peer.node.step(candidate, PreVote(3, 1, 1))
-        assert answer(peer) == PreVoteReply(3, True)
-    assert (peer.node.state.term, peer.node.state.vote) == (2, "")
+        assert peer.answer() == PreVoteReply(3, True)
+    assert (peer.state.term, peer.state.vote) == (2, "")
 
 
 def test_the_term_rises_only_after_a_majority_of_prevotes():
     """9.6: a node that cannot win leaves the term as it is."""
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     for _ in range(60):
         peer.node.tick()
-    assert (peer.node.state.role, peer.node.state.term) == ("precandidate", 2)
+    assert (peer.state.role, peer.state.term) == ("precandidate", 2)
 
 
 def test_a_prevote_is_not_answered_while_a_leader_is_heard():
     """9.6 with 4.2.3."""
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     peer.node.step("K1", Heartbeat(2, 1, 0))
-    answers(peer)
+    peer.answers()
     peer.node.step("K3", PreVote(3, 1, 1))
-    assert answers(peer) == []
+    assert peer.answers() == []
 
 
 # 10.2.1: the leader's disk beside the network
@@ -268,7 +258,7 @@ def test_a_prevote_is_not_answered_while_a_leader_is_heard():
 
 def test_a_leader_sends_entries_before_its_own_disk_has_them():
     """10.2.1: its write runs at the same time."""
-    peer = lone_leader(term=2)
+    peer = lone_leader(2)
     peer.ready()
     assert [type(m) for _, _, m in peer.cluster.wires] == [Append, Append]
     assert len(peer.writes) == 1
@@ -276,13 +266,13 @@ def test_a_leader_sends_entries_before_its_own_disk_has_them():
 
 def test_a_leader_counts_itself_only_when_its_disk_is_done():
     """10.2.1: and may commit without itself when a majority of the others is faster."""
-    peer = lone_leader(term=2)
+    peer = lone_leader(2)
     peer.ready()
     peer.node.step("K2", AppendReply(2, 2))
-    assert peer.node.state.commit == 1
+    assert peer.state.commit == 1
     peer.node.step("K3", AppendReply(2, 2))
-    assert peer.node.state.commit == 2
+    assert peer.state.commit == 2
     peer.ready()
     assert peer.applied == peer.disk.entries  # of which the new one is not one yet
-    answers(peer)
+    peer.answers()
     assert [e.index for e in peer.applied] == [1, 2]

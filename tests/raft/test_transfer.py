@@ -17,18 +17,10 @@ from kraft.raft.messages import (
 )
 from kraft.raft.progress import FollowerStatus
 from kraft.raft.transfer import best_successor
-from tests.raft.network import (
-    SETTINGS,
-    Cluster,
-    answers,
-    bootstrap,
-    configuration,
-    lone,
-    lone_leader,
-    with_log,
-)
+from tests.raft.builder import lone, lone_leader
+from tests.raft.network import Cluster
+from tests.raft.values import SETTINGS, configuration
 
-BASE = bootstrap(configuration("K1", "K2", "K3"))
 LEASES = replace(SETTINGS, leases=True)
 
 
@@ -37,11 +29,11 @@ def test_leadership_goes_over_without_a_tick():
     leader = cluster.elect("K1")
     leader.propose(b"x")
     leader.node.transfer("K3")
-    assert leader.node.state.transferring == "K3"
+    assert leader.state.transferring == "K3"
     cluster.settle()
     assert cluster.leaders() == ["K3"]
-    assert cluster["K3"].node.state.term == 3
-    assert leader.node.state.transferring == ""
+    assert cluster["K3"].state.term == 3
+    assert leader.state.transferring == ""
     assert ("transfer", "won") in leader.observer.elections
     assert ("prevote", "won") not in cluster["K3"].observer.elections  # nobody was asked first
 
@@ -55,7 +47,7 @@ def test_the_next_leader_gets_everything_first():
         cluster.settle()
     leader.node.transfer("K3")
     cluster.settle()
-    assert leader.node.state.role == "leader"
+    assert leader.state.role == "leader"
     cluster.heal()
     cluster.tick(4)
     assert cluster.leaders() == ["K3"]
@@ -65,7 +57,7 @@ def test_the_next_leader_gets_everything_first():
 
 
 def test_nothing_is_proposed_meanwhile_and_the_proposer_hears_where_to_go():
-    peer = lone_leader(2, term=3)
+    peer = lone_leader(3, 2)
     peer.node.transfer("K2")
     with pytest.raises(NotLeading, match="K2"):
         peer.node.propose(EntryKind.COMMANDS, 0, b"x")
@@ -82,7 +74,7 @@ def test_time_is_called_again_as_it_may_be_lost_but_only_when_all_is_sent():
     for _ in range(4):
         leader.node.step("K2", HeartbeatReply(2, 0, 0))
         leader.node.tick()
-        said += [m for to, m in answers(leader) if to == "K2"]
+        said += [m for to, m in leader.answers() if to == "K2"]
     assert said.count(TimeoutNow(2)) == 3
 
 
@@ -92,14 +84,14 @@ def test_a_transfer_to_a_dead_node_is_given_up_after_an_election_timeout():
     cluster["K3"].crash()
     leader.node.transfer("K3")
     cluster.tick(9)
-    assert leader.node.state.transferring == "K3"
+    assert leader.state.transferring == "K3"
     cluster.tick(1)
-    assert leader.node.state.transferring == ""
-    assert (leader.node.state.role, leader.node.state.term) == ("leader", 2)
+    assert leader.state.transferring == ""
+    assert (leader.state.role, leader.state.term) == ("leader", 2)
     assert leader.observer.elections[-1] == ("transfer", "timeout")
     leader.propose(b"x")
     cluster.settle()
-    assert leader.node.state.commit == 3
+    assert leader.state.commit == 3
 
 
 def test_a_transfer_ends_with_the_leadership():
@@ -109,13 +101,13 @@ def test_a_transfer_ends_with_the_leadership():
     cluster.tick(5)
     leader.node.transfer("K2")
     cluster.tick(5)
-    assert leader.node.state.role == "follower"
+    assert leader.state.role == "follower"
     assert leader.observer.elections[-1] == ("transfer", "lost")
-    assert leader.node.state.transferring == ""
+    assert leader.state.transferring == ""
 
 
 def test_a_full_disk_ends_a_transfer():
-    peer = lone_leader(2, term=3)
+    peer = lone_leader(3, 2)
     peer.node.transfer("K2")
     peer.node.suspend()
     assert peer.observer.elections[-1] == ("transfer", "lost")
@@ -132,7 +124,7 @@ def test_who_cannot_have_it(to, reason):
 
 
 def test_one_transfer_at_a_time():
-    peer = lone_leader(2, term=3)
+    peer = lone_leader(3, 2)
     peer.node.transfer("K2")
     peer.node.transfer("K2")
     with pytest.raises(TransferRefused, match="being transferred to K2"):
@@ -164,57 +156,57 @@ def test_a_transfer_in_the_middle_of_a_change_lets_the_next_leader_complete_it()
     leader.node.transfer("K2")
     cluster.tick(4)
     assert cluster.leaders() == ["K2"]
-    assert leader.node.state.configuration == target
-    assert cluster["K2"].node.state.commit == cluster["K2"].node.state.log.last_index
+    assert leader.state.configuration == target
+    assert cluster["K2"].state.commit == cluster["K2"].state.log.last_index
 
 
 # The receiver
 
 
 def test_the_one_asked_campaigns_at_once_and_says_why():
-    peer = lone(with_log(BASE, 2, 2))
+    peer = lone(2, 2)
     peer.node.step("K1", Heartbeat(2, 1, 0))
-    answers(peer)
+    peer.answers()
     peer.node.step("K1", TimeoutNow(2))
-    assert (peer.node.state.role, peer.node.state.term) == ("candidate", 3)
-    assert answers(peer) == [(to, Vote(3, 2, 2, True)) for to in ("K1", "K3")]
+    assert (peer.state.role, peer.state.term) == ("candidate", 3)
+    assert peer.answers() == [(to, Vote(3, 2, 2, True)) for to in ("K1", "K3")]
 
 
 def test_one_that_campaigns_already_need_not_ask_first():
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     peer.node.campaign()
     peer.node.step("K1", TimeoutNow(2))
-    assert peer.node.state.role == "candidate"
+    assert peer.state.role == "candidate"
     peer.node.step("K1", TimeoutNow(2))
-    assert peer.node.state.term == 3
+    assert peer.state.term == 3
 
 
 @pytest.mark.parametrize("term", [1, 2])
 def test_an_old_call_or_one_of_somebody_who_does_not_lead_means_nothing(term):
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     peer.node.step("K1", Heartbeat(2, 1, 0))
-    answers(peer)
+    peer.answers()
     peer.node.step("K3", TimeoutNow(term))
-    assert peer.node.state.role == "follower"
+    assert peer.state.role == "follower"
 
 
 def test_voters_listen_to_a_candidate_that_the_leader_asked_for():
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     peer.node.step("K1", Heartbeat(2, 1, 0))
-    answers(peer)
+    peer.answers()
     peer.node.step("K3", Vote(3, 1, 1))
-    assert answers(peer) == []
+    assert peer.answers() == []
     peer.node.step("K3", Vote(3, 1, 1, True))
-    assert answers(peer) == [("K3", VoteReply(3, True, 1000))]
+    assert peer.answers() == [("K3", VoteReply(3, True, 1000))]
 
 
 def test_one_with_a_full_disk_is_not_moved():
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     peer.node.suspend()
     peer.node.step("K1", TimeoutNow(2))
-    assert (peer.node.state.role, peer.node.state.term) == ("follower", 2)
+    assert (peer.state.role, peer.state.term) == ("follower", 2)
     peer.node.step("K3", Vote(3, 1, 1, True))
-    assert answers(peer) == []
+    assert peer.answers() == []
 
 
 def test_one_asked_with_a_configuration_not_applied_yet_uses_it_all_the_same():
@@ -225,41 +217,41 @@ def test_one_asked_with_a_configuration_not_applied_yet_uses_it_all_the_same():
     leader.reconfigure(target)
     cluster.settle()
     follower = cluster["K2"]
-    assert follower.node.state.applied < follower.node.state.configuration_index == leader.node.state.commit
+    assert follower.state.applied < follower.state.configuration_index == leader.state.commit
     leader.node.transfer("K2")
     cluster.settle()
     assert cluster.leaders() == ["K2"]
-    assert follower.node.state.configuration == target
+    assert follower.state.configuration == target
 
 
 # Draining
 
 
 def test_a_draining_node_does_not_campaign_until_it_is_over():
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     peer.node.campaign()
     peer.node.drain(True)
-    assert (peer.node.state.role, peer.node.state.draining) == ("follower", True)
+    assert (peer.state.role, peer.state.draining) == ("follower", True)
     peer.node.campaign()
     peer.node.step("K1", TimeoutNow(2))
     for _ in range(50):
         peer.node.tick()
-    assert (peer.node.state.role, peer.node.state.term) == ("follower", 2)
+    assert (peer.state.role, peer.state.term) == ("follower", 2)
     peer.node.drain(False)
     peer.node.tick()
-    assert peer.node.state.role == "precandidate"
+    assert peer.state.role == "precandidate"
 
 
 def test_a_draining_node_votes_and_a_draining_leader_leads():
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     peer.node.drain(True)
     peer.node.step("K3", Vote(3, 1, 1))
-    assert answers(peer) == [("K3", VoteReply(3, True, 1000))]
+    assert peer.answers() == [("K3", VoteReply(3, True, 1000))]
     cluster = Cluster(3)
     leader = cluster.elect("K1")
     leader.node.drain(True)
     cluster.tick(40)
-    assert leader.node.state.role == "leader"
+    assert leader.state.role == "leader"
     leader.node.transfer("K2")
     cluster.settle()
     assert cluster.leaders() == ["K2"]
@@ -280,49 +272,49 @@ def test_a_transfer_to_a_draining_node_is_declined():
 
 def test_with_leases_a_node_elects_nobody_in_its_first_election_timeout():
     """Before it stopped it may have heard a leader that still relies on that (RD 6.4.1)."""
-    peer = lone(with_log(BASE, 2), settings=LEASES)
+    peer = lone(2, settings=LEASES)
     for _ in range(9):
         peer.node.tick()
         peer.node.campaign()
         peer.node.step("K3", PreVote(3, 1, 1))
         peer.node.step("K3", Vote(3, 1, 1))
-    assert (answers(peer), peer.node.state.role, peer.node.state.term) == ([], "follower", 2)
+    assert (peer.answers(), peer.state.role, peer.state.term) == ([], "follower", 2)
     peer.node.tick()
     peer.node.step("K3", Vote(3, 1, 1))
-    assert answers(peer) == [("K3", VoteReply(3, True, 1000))]
+    assert peer.answers() == [("K3", VoteReply(3, True, 1000))]
 
 
 def test_without_leases_it_may_at_once():
-    peer = lone(with_log(BASE, 2))
+    peer = lone(2)
     peer.node.step("K3", Vote(3, 1, 1))
-    assert answers(peer) == [("K3", VoteReply(3, True, 1000))]
+    assert peer.answers() == [("K3", VoteReply(3, True, 1000))]
 
 
 def test_with_leases_a_closed_link_says_nothing_of_the_leader():
-    peer = lone(with_log(BASE, 2), settings=LEASES)
+    peer = lone(2, settings=LEASES)
     peer.node.step("K1", Heartbeat(2, 1, 0))
-    answers(peer)
+    peer.answers()
     peer.node.leader_lost("K1")
-    assert peer.node.state.leader == "K1"
+    assert peer.state.leader == "K1"
     peer.node.campaign()
-    assert peer.node.state.role == "follower"
+    assert peer.state.role == "follower"
 
 
 def test_with_leases_the_promise_outlives_a_change_of_term():
     """A stray answer with a newer term makes a follower forget whom it follows, but not what it promised."""
-    peer = lone(with_log(BASE, 2), settings=LEASES)
+    peer = lone(2, settings=LEASES)
     for _ in range(20):
         peer.node.tick()
     peer.node.step("K1", Append(2, 1, 1, 1, ()))
-    answers(peer)
+    peer.answers()
     peer.node.step("K3", HeartbeatReply(7, 0, 0))
-    assert (peer.node.state.term, peer.node.state.leader) == (7, "")
+    assert (peer.state.term, peer.state.leader) == (7, "")
     peer.node.step("K3", Vote(8, 1, 1))
-    assert answers(peer) == []
+    assert peer.answers() == []
     for _ in range(10):
         peer.node.tick()
     peer.node.step("K3", Vote(8, 1, 1))
-    assert answers(peer) == [("K3", VoteReply(8, True, 1000))]
+    assert peer.answers() == [("K3", VoteReply(8, True, 1000))]
 
 
 def test_with_leases_a_transfer_is_still_heard():
@@ -347,7 +339,7 @@ def test_the_successor_is_the_reachable_voter_with_most_of_the_log():
         follower("K5", 95),
         follower("K6", 100),
     ]
-    state = lone_leader(2, term=3).node.state
+    state = lone_leader(3, 2).node.state
     state.configuration = configuration("K1", "K2", "K3", "K4", "K5")
     assert best_successor(state, followers) == "K5"
     state.configuration = configuration("K1", "K2", "K3", "K4")
@@ -357,7 +349,7 @@ def test_the_successor_is_the_reachable_voter_with_most_of_the_log():
 
 
 def test_the_successor_has_answered_a_recent_heartbeat():
-    state = lone_leader(2, term=3).node.state
+    state = lone_leader(3, 2).node.state
     followers = [follower("K2", 1), follower("K3", 2)]
     assert best_successor(state, followers) == "K3"
     followers = [follower("K2", 1), follower("K3", 2, silent=6)]  # more than two heartbeats and a half
