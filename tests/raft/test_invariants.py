@@ -22,7 +22,7 @@ from kraft.raft.ready import Outgoing, Persist, Ready
 from kraft.raft.state import ReplicaState
 from tests.raft.builder import lone, lone_leader
 from tests.raft.network import Cluster
-from tests.raft.values import configuration, past
+from tests.raft.values import TRIO, configuration, past
 
 GOOD = ReplicaView("follower", 3, "K1", "K1", 5, 5, 7, 8)
 
@@ -336,3 +336,25 @@ def test_a_commit_that_counts_a_disk_that_is_not_done_is_caught(monkeypatch):
     leader.node.persisted(0)
     with pytest.raises(InvariantViolation, match="commit has its majorities"):
         cluster.checker.step(leader.node)
+
+
+def test_a_copy_of_what_was_not_committed_is_caught():
+    cluster = Cluster(3)
+    leader = cluster.elect("K1")
+    leader.propose(b"x")
+    cluster.settle()
+    wrong = Ready(restored=Base(3, 1, 0, 1, TRIO))
+    with pytest.raises(InvariantViolation, match="committed"):
+        cluster.checker.ready(cluster["K2"].node, wrong)
+
+
+def test_a_copy_with_another_configuration_is_caught():
+    cluster = Cluster(3, spare=("K4",))
+    leader = cluster.elect("K1")
+    leader.reconfigure(configuration("K1", "K2", "K3", learners=("K4",)))
+    cluster.tick(4)
+    with pytest.raises(InvariantViolation, match="last configuration"):
+        cluster.checker.ready(cluster["K2"].node, Ready(restored=Base(3, 2, 0, 1, TRIO)))
+    wrong = Base(3, 2, 0, 3, configuration("K1"))
+    with pytest.raises(InvariantViolation, match="carries the committed"):
+        cluster.checker.ready(cluster["K2"].node, Ready(restored=wrong))

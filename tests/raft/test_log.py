@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from kraft.raft.errors import InvariantViolation
 from kraft.raft.log.log import ENTRY_OVERHEAD_BYTES, Log
-from kraft.raft.log.terms import TermRuns
 from kraft.raft.membership.configuration import Configuration, Member
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ports import Restored
@@ -25,22 +24,6 @@ def log_of(*terms, stamps=None):
     for i, term in enumerate(terms):
         log.append(entry(i + 1, term, b"%d" % i, stamps[i] if stamps else 0))
     return log
-
-
-@given(st.lists(st.integers(1, 4), max_size=12).map(sorted), st.integers(0, 14), st.integers(0, 5))
-def test_term_runs_answer_like_the_list_of_terms(terms, index, term):
-    runs = TermRuns((i + 1, t) for i, t in enumerate(terms))
-    if index <= len(terms):
-        assert runs.term(index) == [0, *terms][index]
-    below = [i + 1 for i, t in enumerate(terms) if i + 1 <= index and t <= term]
-    assert min(runs.last_at_most(index, term), len(terms)) == max(below, default=0)
-
-
-@given(st.lists(st.integers(1, 4), max_size=12).map(sorted), st.integers(1, 13))
-def test_term_runs_forget_what_is_truncated(terms, index):
-    runs = TermRuns((i + 1, t) for i, t in enumerate(terms))
-    runs.truncate(index)
-    assert runs.runs() == TermRuns((i + 1, t) for i, t in enumerate(terms[: index - 1])).runs()
 
 
 class PlainLog:

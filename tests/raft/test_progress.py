@@ -156,3 +156,20 @@ def test_a_follower_that_waits_for_a_snapshot_goes_on_waiting(progress):
     progress.snapshot()
     progress.complete(0)
     assert progress.state is ProgressState.SNAPSHOT
+
+
+def test_progress_through_a_snapshot():
+    progress = Progress("K2", 5, 0, max_messages=4, max_bytes=1000)
+    progress.sent(7, 10, 0)
+    progress.snapshot()
+    assert (progress.may_send, progress.inflight, progress.stuck(99, 1)) == (False, 0, False)
+    progress.disconnected()
+    assert progress.state is ProgressState.SNAPSHOT
+    assert not progress.rejected(4, 2, 0)
+    progress.snapshot_ended(9)
+    assert (progress.state, progress.next, progress.may_send) == (ProgressState.PROBE, 9, True)
+    progress.snapshot_ended(11)  # too late
+    assert progress.next == 9
+    progress.snapshot()
+    assert progress.accepted(12, 0)
+    assert (progress.state, progress.next) == (ProgressState.REPLICATE, 13)

@@ -5,8 +5,6 @@ import pytest
 from kraft.raft.errors import InvariantViolation
 from kraft.raft.membership.configuration import Base
 from kraft.raft.messages import Append, AppendReply, Entry, EntryKind, HardState, Heartbeat
-from kraft.raft.progress import Progress, ProgressState
-from kraft.raft.ready import Ready
 from tests.raft.builder import lone
 from tests.raft.disk import Image
 from tests.raft.network import Cluster
@@ -342,48 +340,6 @@ def test_only_a_leader_names_followers_and_ends_copies():
     cluster, _ = behind()
     cluster["K2"].node.snapshot_ended("K3")
     assert cluster["K2"].node.take_ready() is None
-
-
-def test_progress_through_a_snapshot():
-    progress = Progress("K2", 5, 0, max_messages=4, max_bytes=1000)
-    progress.sent(7, 10, 0)
-    progress.snapshot()
-    assert (progress.may_send, progress.inflight, progress.stuck(99, 1)) == (False, 0, False)
-    progress.disconnected()
-    assert progress.state is ProgressState.SNAPSHOT
-    assert not progress.rejected(4, 2, 0)
-    progress.snapshot_ended(9)
-    assert (progress.state, progress.next, progress.may_send) == (ProgressState.PROBE, 9, True)
-    progress.snapshot_ended(11)  # too late
-    assert progress.next == 9
-    progress.snapshot()
-    assert progress.accepted(12, 0)
-    assert (progress.state, progress.next) == (ProgressState.REPLICATE, 13)
-
-
-# The checker
-
-
-def test_a_copy_of_what_was_not_committed_is_caught():
-    cluster = Cluster(3)
-    leader = cluster.elect("K1")
-    leader.propose(b"x")
-    cluster.settle()
-    wrong = Ready(restored=base(3, 1))
-    with pytest.raises(InvariantViolation, match="committed"):
-        cluster.checker.ready(cluster["K2"].node, wrong)
-
-
-def test_a_copy_with_another_configuration_is_caught():
-    cluster = Cluster(3, spare=("K4",))
-    leader = cluster.elect("K1")
-    leader.reconfigure(configuration("K1", "K2", "K3", learners=("K4",)))
-    cluster.tick(4)
-    with pytest.raises(InvariantViolation, match="last configuration"):
-        cluster.checker.ready(cluster["K2"].node, Ready(restored=base(3, 2)))
-    wrong = base(3, 2, configuration("K1"), 3)
-    with pytest.raises(InvariantViolation, match="carries the committed"):
-        cluster.checker.ready(cluster["K2"].node, Ready(restored=wrong))
 
 
 def test_heartbeats_tell_how_far_the_leader_is():

@@ -3,11 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from kraft.raft.errors import InvariantViolation
-from kraft.raft.log.terms import TermRuns
 from kraft.raft.membership.configuration import START, Base
 from kraft.raft.messages import Append, AppendReply, EntryKind, HeartbeatReply
 from tests.raft.builder import lone
@@ -18,18 +15,6 @@ from tests.raft.values import SETTINGS, TRIO, commands, configuration
 def filled(*terms, name="K2"):
     """A node with the bootstrap entry and entries of `terms`, all committed and applied."""
     return lone(terms[-1], *terms, name=name, commit=len(terms) + 1)
-
-
-@given(st.lists(st.integers(1, 4), min_size=1, max_size=12).map(sorted), st.data())
-def test_term_runs_know_the_terms_from_where_they_were_cut(terms, data):
-    runs = TermRuns((i + 1, t) for i, t in enumerate(terms))
-    index = data.draw(st.integers(1, len(terms)))
-    runs.compact(index)
-    assert [runs.term(i) for i in range(index, len(terms) + 1)] == terms[index - 1 :]
-    assert runs.term(index - 1) == 0
-    for term in range(6):
-        known = [i for i in range(index, len(terms) + 1) if terms[i - 1] <= term]
-        assert runs.last_at_most(len(terms), term) == max(known, default=0)
 
 
 def test_a_log_begins_behind_the_base_it_was_cut_at():
