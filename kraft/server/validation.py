@@ -3,9 +3,9 @@
 `gather` checks in the order of Redis: the number of words, their lengths, the group that owns the keys, the
 memory, the arguments, and the length of the value that would result. A failure becomes an error reply.
 
-Checks to come have their place in `gather`: the rights of the connection's user after the number of words; a
-command that is newer than the machine version in force where a value's limit is set, before anything is
-logged.
+Two checks to come have their place in `gather`: the rights of the connection's user, after the number of
+words; and after `spec.run` a command that is newer than the machine version in force. The host refuses such a
+command together with its whole proposal, that is, with its neighbours in the pipeline.
 """
 
 from itertools import islice
