@@ -1,7 +1,7 @@
-"""What every test may use, and the rule about tools that are not installed.
+"""Fixtures for all tests, and the rule about programs that are not installed.
 
-A test that needs a program or a library beyond kraft's own skips by name, so `make test` passes on a bare
-machine. CI installs everything and sets KRAFT_TEST_ALL: then a skip is a failure, and nothing is left out.
+A test that needs another program or library is skipped by name if that is missing, so `make test` passes on a
+bare machine. CI installs everything and sets KRAFT_TEST_ALL, which turns a skip into a failure.
 """
 
 import os
@@ -16,9 +16,9 @@ ALL = bool(os.environ.get("KRAFT_TEST_ALL"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--rewrite`: golden scripts (docs/scripts.md) take what they leave now for right.
+    """`--rewrite` accepts the current traces of golden scripts (docs/scripts.md).
 
-    `--screenshots`: tests/browser leaves the pictures of the status page there.
+    `--screenshots` names the directory in which tests/browser keeps pictures of the status page.
     """
     parser.addoption("--rewrite", action="store_true", help="rewrite the traces of golden scripts")
     parser.addoption("--screenshots", metavar="FOLDER", help="keep pictures of the status page here")
@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def need() -> Callable[[str], str]:
-    """`need("redis-cli")`: the path of a program, or the test is skipped, saying which."""
+    """`need("redis-cli")` returns the path of a program, or skips the test and names the program."""
 
     def find(program: str) -> str:
         path = shutil.which(program)
@@ -39,29 +39,30 @@ def need() -> Callable[[str], str]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """With KRAFT_TEST_ALL, a skipped test has failed."""
+    """With KRAFT_TEST_ALL, turn a skipped test into a failure."""
     return _no_skip((yield))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """The same for a module that skips itself."""
+    """With KRAFT_TEST_ALL, turn a skipped module into a failure."""
     return _no_skip((yield))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `-n`, one worker runs all real clusters and the benchmarks, one by one; the rest goes by file.
+    """With `-n`, one worker runs all real clusters and benchmarks in sequence; other tests are spread by
+    file.
 
-    A cluster that is timed must not share two cores with a second one. xdist's own groups are not used: they
-    do nothing from pytest 9.2 on, as xdist 3.8 renames tests in a field that is no longer read.
+    Two timed clusters must not share two cores. xdist's groups are not used: they have no effect from pytest
+    9.2 on, because xdist 3.8 renames tests in a field that is no longer read.
     """
     from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
     def scope(test: str) -> str:
         file = test.partition("::")[0]
         if file.startswith("tests/deploy/"):
-            return "deploy"  # they share one package, which takes its time to build
+            return "deploy"  # they share one package, which takes long to build
         return "clusters" if file.startswith(("tests/cluster/", "tests/browser/", "tests/bench/")) else file
 
     scheduler = LoadScopeScheduling(config, log)

@@ -1,4 +1,4 @@
-"""The wheel: what a user installs is complete, typed, and known to twistd."""
+"""The wheel is complete and typed, and twistd finds its plugin."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ def names_in_wheel(tmp_path_factory):
 
 
 def test_the_wheel_holds_every_file_of_the_package(names_in_wheel):
-    """Code, type marker, SQL schema: all that lies in kraft/ and nothing that lies beside it."""
+    """The wheel has all files of kraft/ (code, type marker, SQL schema) and no others."""
     wanted = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "kraft").rglob("*")
@@ -43,13 +43,13 @@ def test_the_wheel_holds_every_file_of_the_package(names_in_wheel):
 
 
 def test_the_wheel_names_version_licence_and_command(names_in_wheel):
-    """The version of kraft/__init__.py is that of the wheel."""
+    """The wheel has the version of kraft/__init__.py."""
     info = f"kraft-{__version__}.dist-info"
     assert {f"{info}/METADATA", f"{info}/entry_points.txt", f"{info}/licenses/LICENSE"} <= names_in_wheel
 
 
 def test_twistd_lists_kraft_from_any_folder(tmp_path):
-    """The installed plugin is found, editable install or wheel."""
+    """twistd finds the installed plugin, from an editable installation or a wheel."""
     listed = subprocess.run(
         [SCRIPTS / "twistd", "--help"], cwd=tmp_path, check=True, capture_output=True, text=True
     ).stdout
@@ -57,7 +57,7 @@ def test_twistd_lists_kraft_from_any_folder(tmp_path):
 
 
 def test_the_plugin_imports_nothing_of_kraft(tmp_path):
-    """Listing plugins must stay cheap, and must work when kraft itself is broken."""
+    """Listing plugins is cheap and works even when kraft itself is broken."""
     code = "import sys, twisted.plugins.kraft_plugin; print(*sys.modules)"
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True

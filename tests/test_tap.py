@@ -1,4 +1,4 @@
-"""The entry point of the plugin. That nodes start and stop is tested in tests/cluster."""
+"""The entry point of the plugin. tests/cluster tests the start and stop of nodes."""
 
 from kraft.tap import Options
 

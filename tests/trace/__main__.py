@@ -18,7 +18,7 @@ def say(line: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.trace")
     parser.add_argument("request", nargs="*", default=[*REQUESTS], help="SET or GET; both if left out")
-    parser.add_argument("--counts", action="store_true", help="functions by the number of their calls, files")
+    parser.add_argument("--counts", action="store_true", help="print functions and files by number of calls")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         nodes = Nodes(Path(directory))
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def show_calls(recorder: Recorder) -> None:
-    """In order, indented by depth."""
+    """Print the calls in order, indented by depth."""
     iteration = 0
     for call in recorder.calls:
         if call.iteration != iteration:
@@ -46,7 +46,7 @@ def show_calls(recorder: Recorder) -> None:
 
 
 def show_counts(recorder: Recorder) -> None:
-    """Functions by calls, then files by calls."""
+    """Print functions by number of calls, then files by number of calls."""
     for (function, file), count in Counter(
         (call.function, call.file) for call in recorder.calls
     ).most_common():

@@ -1,7 +1,8 @@
 """Three production nodes in one process: real host, consensus, storage, links and client port.
 
-Only the reactor and the sockets are made up. A reactor does one turn when it is told to, so that a test knows
-which node works, in which turn, and on what. Disks are real: their threads are waited for, one answer a turn.
+Only the reactor and the sockets are simulated. A reactor runs one iteration at a time on demand, so that a
+test knows which node works, in which iteration, and on which event. Disks are real: an iteration waits for
+one result of their threads.
 """
 
 from collections.abc import Callable
@@ -38,14 +39,14 @@ NOTHING = nullcontext()
 
 
 class Silent:
-    """Every observer: hears all and keeps nothing."""
+    """An observer that ignores every report; it replaces all observers."""
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *_, **__: None
 
 
 class Reactor(Clock):
-    """One node's reactor: as in Twisted, what is put off in a turn happens in the next one."""
+    """One node's reactor: as in Twisted, a call deferred in one iteration runs in the next."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +58,7 @@ class Reactor(Clock):
         self.thread_calls.put((call, arguments))
 
     def addReader(self, socket: "Socket") -> None:
-        """Every socket is read anyway."""
+        """Do nothing: every socket is read."""
 
     removeReader = addReader
 
@@ -70,12 +71,12 @@ class Reactor(Clock):
             self.wants_write.remove(socket)
 
     def threads_turn(self) -> None:
-        """A turn in which one answer of a thread has come; waits for it."""
+        """Run an iteration for one result of a thread, and wait for it."""
         call, arguments = self.thread_calls.get(timeout=DISK_SECONDS)
         call(*arguments)
 
     def timers_turn(self) -> bool:
-        """A turn for what was put off; whether there was anything."""
+        """Run an iteration for the calls that are due; return whether there were any."""
         due = [call for call in self.calls if call.getTime() <= self.seconds()]
         for call in due:
             if call.active():
@@ -85,7 +86,7 @@ class Reactor(Clock):
         return bool(due)
 
     def sockets_turn(self) -> bool:
-        """A turn for one socket with room, bytes or an end; whether there was any."""
+        """Run an iteration for one socket that can write, read or close; return whether there was one."""
         if self.wants_write:
             socket = self.wants_write[0]
             if socket.doWrite() is not None:
@@ -119,7 +120,7 @@ class NodeClock:
 
 
 class Socket(FileDescriptor):
-    """One end of a connection: what it writes has arrived at the other end at once."""
+    """One end of a connection; bytes written here arrive at the other end at once."""
 
     def __init__(self, reactor: Reactor, port: int) -> None:
         super().__init__(cast(Any, reactor))
@@ -129,7 +130,7 @@ class Socket(FileDescriptor):
         self.protocol: Any = None
         self.other: Socket | None = None
         self.arrived: list[bytes] = []
-        self.ended = False  # by the other end
+        self.ended = False  # closed by the other end
         reactor.sockets.append(self)
 
     def writeSomeData(self, data: bytes) -> int:
@@ -158,7 +159,7 @@ class Socket(FileDescriptor):
 
 
 def connect(near: Reactor, far: Reactor, port: int, dialler: Any, factory: Any) -> Socket:
-    """Join two ends; returns the near one."""
+    """Create a connection; return its near end."""
     one, two = Socket(near, 40_000 + len(near.sockets)), Socket(far, port)
     one.other, two.other = two, one
     for socket, maker in ((one, dialler), (two, factory)):
@@ -170,7 +171,7 @@ def connect(near: Reactor, far: Reactor, port: int, dialler: Any, factory: Any) 
 
 @implementer(IStreamServerEndpoint, IStreamClientEndpoint)
 class Endpoint:
-    """The peer port of one node: `listen` by itself, `connect` by others."""
+    """The peer port of one node: it listens, the others connect."""
 
     def __init__(self, nodes: "Nodes", reactor: Reactor, address: str) -> None:
         self._nodes = nodes
@@ -190,7 +191,7 @@ class Endpoint:
 
 
 class CountedDisk:
-    """The store, and how many calls it has not answered yet."""
+    """The store, with the number of calls that it has not answered yet."""
 
     def __init__(self, store: Any) -> None:
         self._store = store
@@ -220,7 +221,7 @@ class CountedDisk:
 
 
 class ProductionNode:
-    """One node, joined as `tap` joins it."""
+    """One node, composed as in `kraft.process.service`."""
 
     def __init__(self, nodes: "Nodes", id_: str, members: dict[str, str], directory: Path) -> None:
         self.reactor = Reactor()
@@ -281,7 +282,7 @@ class ProductionNode:
         return raised and bool(self.host.leader(0))
 
     def turn(self) -> bool:
-        """One turn of its reactor; whether there was anything to do."""
+        """Run one iteration of its reactor; return whether there was anything to do."""
         if self.disk.pending:
             self.reactor.threads_turn()
             return True
@@ -292,7 +293,7 @@ class ProductionNode:
 
 
 class Nodes:
-    """A cluster of three that has a leader, with one client connected to it."""
+    """A cluster of three nodes with a leader, and one client connected to the leader."""
 
     def __init__(self, directory: Path) -> None:
         self.listening: dict[str, tuple[Reactor, Any]] = {}
@@ -307,21 +308,21 @@ class Nodes:
         self._let_pass(lambda: all(node.serves for node in self.nodes))
 
     def _let_pass(self, reached: Callable[[], bool]) -> None:
-        """Let all work, and time pass while there is none, until `reached()` and all is quiet."""
+        """Run all nodes, and let time pass when they are idle, until `reached()` and all are idle."""
         for _ in range(ROUNDS_MAX):
             if not any(node.turn() for node in self.nodes):
                 if reached():
                     return
                 for node in self.nodes:
                     node.reactor.rightNow += ROUND_SECONDS
-        raise AssertionError("the cluster does not get there")
+        raise AssertionError("the cluster does not reach the state")
 
     def ask(self, request: bytes, around: AbstractContextManager[None] = NOTHING) -> bytes:
-        """Send a request to the leader and do turns until it is answered, in the order of a real cluster.
+        """Send a request to the leader and run iterations until it is answered, in a realistic order.
 
-        The leader goes first as far as it can, its disk included; then its followers; then it hears of one of
-        them. Returns the reply at the end of the turn in which it was sent; `around` is entered for each turn
-        of the leader.
+        The leader runs as far as it can, including its disk; then the followers run; then the leader receives
+        a reply of one of them. Returns the reply at the end of the iteration that sent it. `around` is
+        entered for each iteration of the leader.
         """
         assert self.client.other is not None
         self.client.other.arrived.append(request)

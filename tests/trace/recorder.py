@@ -9,7 +9,9 @@ from pathlib import Path
 from types import CodeType, FrameType, TracebackType
 from typing import Any
 
-KRAFT = Path(__file__).resolve().parent.parent.parent / "kraft"
+import kraft
+
+KRAFT = Path(kraft.__file__).resolve().parent  # of the wheel, where that is installed
 LEFT_OUT = ("telemetry",)  # it counts what the path does, and is no part of it
 TURNS = {"Session.received", "Host.turn"}  # a turn takes a client's bytes, or serves the groups
 
@@ -80,7 +82,7 @@ class Recorder:
 
 def _file(code: CodeType) -> str:
     """Where a function of kraft is, '' for one that does not count."""
-    path = Path(code.co_filename)
+    path = Path(code.co_filename).resolve()
     if not path.is_relative_to(KRAFT):
         return ""
     inside = path.relative_to(KRAFT)
