@@ -1,5 +1,6 @@
 """The checks must catch planted bugs. This file plants a few; `tox -e mutants` plants all of them."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,13 @@ def test_the_list_follows_the_code(mutation):
 
 def test_there_are_enough_of_them_and_no_two_of_a_name():
     assert len({m.name for m in MUTATIONS}) == len(MUTATIONS) >= 40
+
+
+def test_the_documented_table_lists_them():
+    """docs/simulation.md has each mutation with its file, in the same order."""
+    page = (ROOT / "docs/simulation.md").read_text()
+    rows = re.findall(r"^\| (.+?) \| `([\w/]+\.py)` \| ", page, re.MULTILINE)
+    assert rows == [(m.name, m.file.removeprefix("kraft/")) for m in MUTATIONS]
 
 
 def test_a_line_that_is_gone_is_an_error():
