@@ -185,6 +185,12 @@ class Host:
         """Run `call` once, when half of the pending writes are logged."""
         self._backpressure.on_relief(call)
 
+    def version_obstacle(self, group: int, needed: int) -> str:
+        """Why `group` may not log commands of the machine version `needed` yet, '' when it may."""
+        target = self.groups.get(group)
+        version = needed if target is None else target.state.machine.version
+        return "" if needed <= version else self.peers.version_obstacle(needed, version)
+
     def leader(self, group: int) -> str:
         """The id of the leader of `group` as known here, '' when there is none."""
         target = self.groups.get(group)

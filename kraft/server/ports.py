@@ -59,6 +59,9 @@ class NodeHost(Protocol):
     def on_relief(self, call: Callable[[], None]) -> None:
         """Run `call` once, as soon as `saturated` is false."""
 
+    def version_obstacle(self, group: int, needed: int) -> str:
+        """Why the group may not log commands of the machine version `needed` yet, empty when it may."""
+
     def leader(self, group: int) -> str:
         """The id of the group's leader as known here, or empty."""
 

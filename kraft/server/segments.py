@@ -144,7 +144,10 @@ class ReadSegment(Segment):
         replies: list[Reply] = []
         size = 0
         for spec, request in self.items:
-            reply = spec.run(outcome, request)
+            try:
+                reply = spec.run(outcome, request)
+            except errors.Rejected as refusal:
+                reply = Error(refusal.text)
             replies.append(reply)
             if type(reply) is bytes:
                 size += len(reply)

@@ -1,11 +1,10 @@
 """The gate of the client port: everything that is checked between a request's bytes and the host.
 
 `gather` checks in the order of Redis: the number of words, their lengths, the group that owns the keys, the
-memory, the arguments, and the length of the value that would result. A failure becomes an error reply.
+memory, the arguments, the machine version that the command needs, and the length of the value that would
+result. A failure becomes an error reply.
 
-Two checks to come have their place in `gather`: the rights of the connection's user, after the number of
-words; and after `spec.run` a command that is newer than the machine version in force. The host refuses such a
-command together with its whole proposal, that is, with its neighbours in the pipeline.
+The rights of the connection's user, still to come, belong after the number of words.
 """
 
 from itertools import islice
@@ -13,6 +12,7 @@ from itertools import islice
 import msgspec
 
 from kraft.kv import commands as kv
+from kraft.kv.versions import MACHINE_VERSION_MIN
 from kraft.resp.parser import OversizedRequest
 from kraft.resp.values import Error, Request
 from kraft.server import errors
@@ -96,6 +96,8 @@ class Validation:
                     if full and spec.grows:
                         raise Rejected(errors.OUT_OF_MEMORY)
                     command = spec.run(request)
+                    if command.since > MACHINE_VERSION_MIN:
+                        self._check_version(spec, command, segment.group)
                     if type(command) in _LENGTHENING:
                         command = msgspec.structs.replace(command, limit=port.limits.value_bytes)
                     if spec.shape is not None:
@@ -113,6 +115,12 @@ class Validation:
         segment.size = total
         segment.entries = queue[:count]
         del queue[:count]
+
+    def _check_version(self, spec: WriteSpec, command: kv.Command, group: int) -> None:
+        """Refuse a command that is newer than the machine version in force: members might not know it."""
+        obstacle = self._port.host.version_obstacle(group, command.since)
+        if obstacle:
+            raise Rejected(f"ERR '{spec.name}' {obstacle}")
 
     def _check_lengths(self, spec: AnySpec, request: Request) -> None:
         lengths = request.lengths if type(request) is OversizedRequest else list(map(len, request))

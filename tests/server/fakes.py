@@ -15,6 +15,7 @@ from kraft.host.requests.read_rounds import View
 from kraft.host.slots import SlotMap
 from kraft.kv.commands import Command
 from kraft.kv.machine import Machine
+from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.status import GroupStatus, MemberStatus, Status
 from kraft.server.factory import client_factory
 from kraft.server.protocol import ClientProtocol
@@ -39,6 +40,8 @@ class FakeHost:
         self.id = "K1"
         self.slots = SlotMap(groups)
         self.machines = [Machine() for _ in range(groups)]
+        for machine in self.machines:
+            machine.version = MACHINE_VERSION  # of a cluster in which all nodes run this program
         self.leaders = ["K1"] * groups
         self.addresses = {"K1": "127.0.0.1:10011", "K2": "127.0.0.1:10012"}
         self.saturated = False
@@ -94,6 +97,12 @@ class FakeHost:
         relief, self._relief = self._relief, []
         for call in relief:
             call()
+
+    def version_obstacle(self, group: int, needed: int) -> str:
+        version = self.machines[group].version
+        return (
+            "" if needed <= version else f"needs machine version {needed}, but version {version} is in force"
+        )
 
     def leader(self, group: int) -> str:
         return self.leaders[group]

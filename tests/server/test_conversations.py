@@ -47,6 +47,50 @@ kvstore-set s v => +OK
 kvstore-get s => $1\r\nv
 """
 
+RANGES = r"""
+SET a Hello_World => +OK
+SETRANGE a 6 Redis => :11
+GET a => $11\r\nHello_Redis
+SETRANGE a 9 grow => :13
+GETRANGE a 0 -1 => $13\r\nHello_Redgrow
+SETRANGE a 0  => :13
+SETRANGE a 999  => :13
+SETRANGE missing 5  => :0
+EXISTS missing => :0
+SETRANGE b 3 x => :4
+GET b => $4\r\n\x00\x00\x00x
+SET c abc EX 100 => +OK
+setrange c 1 X => :3
+TTL c => :100
+GET c => $3\r\naXc
+SETRANGE b -1 x => -ERR offset is out of range
+SETRANGE b -1  => -ERR offset is out of range
+SETRANGE b one x => -ERR value is not an integer or out of range
+SETRANGE b 9223372036854775808 x => -ERR value is not an integer or out of range
+SETRANGE b 9223372036854775807 x => -ERR value exceeds limit of 1048576 bytes
+SETRANGE b 1048576 x => -ERR value exceeds limit of 1048576 bytes
+SETRANGE b 1048575 x => :1048576
+SETRANGE b 1 => -ERR wrong number of arguments for 'setrange' command
+GETRANGE a 0 4 => $5\r\nHello
+GETRANGE a 6 8 => $3\r\nRed
+GETRANGE a -4 -1 => $4\r\ngrow
+GETRANGE a -4 -3 => $2\r\ngr
+GETRANGE a -100 4 => $5\r\nHello
+GETRANGE a 6 100 => $7\r\nRedgrow
+GETRANGE a 5 3 => $0\r\n
+GETRANGE a 100 200 => $0\r\n
+GETRANGE a -1 -2 => $0\r\n
+GETRANGE a 0 -100 => $1\r\nH
+GETRANGE a -100 -200 => $0\r\n
+GETRANGE a -200 -100 => $1\r\nH
+GETRANGE missing 0 -1 => $0\r\n
+SUBSTR a 0 4 => $5\r\nHello
+GETRANGE a 0 x => -ERR value is not an integer or out of range
+GETRANGE a 0 => -ERR wrong number of arguments for 'getrange' command
+SUBSTR a 0 => -ERR wrong number of arguments for 'substr' command
+COMMAND GETKEYS SETRANGE k 0 v => *1\r\n$1\r\nk
+"""
+
 EXPIRY = r"""
 SET a 1 EX 100 => +OK
 TTL a => :100
@@ -222,7 +266,7 @@ QUIT => +OK
 """
 
 
-@pytest.mark.parametrize("script", [STRINGS, EXPIRY, ERRORS, CONNECTION])
+@pytest.mark.parametrize("script", [STRINGS, RANGES, EXPIRY, ERRORS, CONNECTION])
 @pytest.mark.parametrize("step", ["whole", "byte by byte"])
 def test_replies(script: str, step: str) -> None:
     """However the bytes are cut."""
@@ -237,3 +281,17 @@ def test_replies(script: str, step: str) -> None:
             encoded = client.encode(*words)
             answer = b"".join(client.ask(encoded[n : n + 1]) for n in range(len(encoded)))
         assert answer == wanted, line
+
+
+def test_a_command_of_a_later_machine_version_is_refused_alone() -> None:
+    """Its neighbours in a pipeline are done; reads need no version, and nothing was asked of the host for it."""
+    port = Port()
+    port.host.machines[0].version = 1
+    client = port.connect()
+    requests = (("SET", "a", "1"), ("SETRANGE", "a", "0", "2"), ("SET", "b", "3"))
+    answer = client.ask(b"".join(client.encode(*words) for words in requests))
+    refused = b"-ERR 'setrange' needs machine version 2, but version 1 is in force\r\n"
+    assert answer == b"+OK\r\n" + refused + b"+OK\r\n"
+    assert client.run("GETRANGE", "a", "0", "-1") == b"$1\r\n1\r\n"
+    port.host.machines[0].version = 2
+    assert client.run("SETRANGE", "a", "0", "2") == b":1\r\n"

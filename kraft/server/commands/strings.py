@@ -81,6 +81,14 @@ def append(request: Request) -> kv.Command:
     return kv.AppendValue(request[1], request[2])
 
 
+def setrange(request: Request) -> kv.Command:
+    """SETRANGE key offset value."""
+    offset = integer(request[2])
+    if offset < 0:
+        raise Rejected("ERR offset is out of range")
+    return kv.SetRange(request[1], offset, request[3])
+
+
 def incr(request: Request) -> kv.Command:
     """INCR key."""
     return kv.Increment(request[1], 1)
@@ -117,6 +125,22 @@ def get(view: View, request: Request) -> Reply:
 def mget(view: View, request: Request) -> Reply:
     """MGET key [key ...]."""
     return list(map(view.keyspace.get, request[1:]))
+
+
+def getrange(view: View, request: Request) -> Reply:
+    """GETRANGE key start end, SUBSTR key start end: both ends included, counted from the end if negative.
+
+    As in Redis, an end before the first byte means the first byte, unless it is also before the start.
+    """
+    start, end = integer(request[2]), integer(request[3])
+    if start < 0 and end < 0 and start > end:
+        return b""
+    value = view.keyspace.get(request[1]) or b""
+    if start < 0:
+        start = max(0, start + len(value))
+    if end < 0:
+        end = max(0, end + len(value))
+    return value[start : end + 1]
 
 
 def strlen(view: View, request: Request) -> Reply:
