@@ -32,7 +32,7 @@ MUTATIONS = (
         "kraft/raft/membership/configuration.py",
         "if self.target is None:\n            return self.voters",
         "if self.target is None:\n            return (*self.voters, *self.learners)",
-        "learners have no say",
+        "learners do not vote",
         100,
     ),
     Mutation(
@@ -62,7 +62,7 @@ MUTATIONS = (
         "kraft/raft/log/log.py",
         "return (last_term, last_index) >= (self.last_term, self.last_index)",
         "return True",
-        "a leader has all that is committed (RP 5.4.1)",
+        "a leader has all committed entries (RP 5.4.1)",
     ),
     Mutation(
         "candidate asks before its own vote is durable",
@@ -99,7 +99,7 @@ MUTATIONS = (
         "kraft/raft/follower.py",
         "state.commit_to(min(message.commit, last))",
         "state.commit_to(last)",
-        "what one node holds the next leader may replace (RP 5.3)",
+        "the next leader may replace entries that only one node has (RP 5.3)",
         60,
     ),
     Mutation(
@@ -130,7 +130,7 @@ MUTATIONS = (
         "kraft/raft/state.py",
         "upto = min(self.commit, self.log.durability.durable)",
         "upto = self.commit",
-        "what is applied must not be lost with the power",
+        "a power cut must not lose an applied entry",
     ),
     Mutation(
         "truncation not written",
@@ -184,7 +184,7 @@ MUTATIONS = (
         "kraft/raft/log/configurations.py",
         "while len(self._indices) > 1 and self._indices[-1] >= index:",
         "while False:",
-        "a change that is taken back was never made",
+        "a truncated change never happened",
         200,
     ),
     Mutation(
@@ -200,7 +200,7 @@ MUTATIONS = (
         "kraft/raft/snapshots.py",
         "if log.matches(base.index, base.term):",
         "if False:",
-        "entries behind the base may have been acknowledged (RP 7)",
+        "entries after the base may have been acknowledged (RP 7)",
         500,
     ),
     Mutation(
@@ -217,7 +217,7 @@ MUTATIONS = (
         "kraft/host/requests/forwarding.py",
         "if reply.outcome == NOT_PROPOSED:",
         "if reply.outcome != DONE:",
-        "what the leader may have logged is not proposed once more (redisraft issue 13)",
+        "a command that the leader may have logged is not proposed again (redisraft issue 13)",
         200,
     ),
     Mutation(
@@ -250,7 +250,7 @@ MUTATIONS = (
         "kraft/host/requests/reads.py",
         "self._lease.grant(self._raft.state.term, round_.begun)",
         "self._lease.grant(self._raft.state.term, self._clock.seconds() + 20 * self._lease._seconds)",
-        "voters promise from when they were asked, and not for long",
+        "voters bind themselves from the time of the request, and not for long",
         100,
     ),
     Mutation(
@@ -281,7 +281,7 @@ MUTATIONS = (
         "kraft/host/group/checkpoints.py",
         "return max(base, min(last, most, base + CUT_ENTRIES))",
         "return max(base, min(last + 3, most + 3, base + CUT_ENTRIES))",
-        "the log is cut only behind a durable checkpoint (redisraft issue 43)",
+        "the log is cut only up to a durable checkpoint (redisraft issue 43)",
         60,
     ),
     Mutation(
@@ -305,7 +305,7 @@ MUTATIONS = (
         "kraft/host/group/applier.py",
         "state.index = base.index",
         "pass",
-        "what is in the machine would be applied again, or waited for",
+        "entries that the machine contains would be applied again, or waited for",
         60,
     ),
     Mutation(
@@ -368,14 +368,14 @@ MUTATIONS = (
         "kraft/storage/log/database.py",
         "write_hard_state(self.cursor, group, wanted)",
         "pass",
-        "a vote that a restart forgets is given twice",
+        "a vote that is lost in a restart is given twice",
     ),
     Mutation(
         "base not written",
         "kraft/storage/log/database.py",
         "if row != self.replica(group):",
         "if False:",
-        "where the log begins must survive a restart",
+        "the beginning of the log must survive a restart",
         60,
     ),
     Mutation(
@@ -391,7 +391,7 @@ MUTATIONS = (
         "kraft/storage/state/files.py",
         "if number != int(match[2]) and (not number or file_names(group, number)[0] in names):",
         "if number == int(match[2]) and (not number or file_names(group, number)[0] in names):",
-        "the file that counts is the one the log names",
+        "the current file is the one that the log names",
         60,
     ),
     Mutation(
@@ -415,7 +415,7 @@ MUTATIONS = (
         "kraft/storage/log/loading.py",
         "if shortfall := found.shortfall(written):",
         "if shortfall := None:",
-        "SQLite drops damaged frames and all after them without a word",
+        "SQLite silently drops damaged frames and all after them",
         300,
     ),
 )
