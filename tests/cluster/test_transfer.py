@@ -89,7 +89,7 @@ def test_a_transfer_to_a_paused_node_is_given_up(cluster):
     assert isinstance(answer, Refusal)
     assert answer.prefix == "ERR"
     # The other words are for a leader who was held up itself: by then the node that was asked knows no more.
-    given_up = f"{paused.id} did not take over in time; {leader.id} leads on"
+    given_up = f"{paused.id} did not take over in time; {leader.id} is still the leader"
     assert given_up in answer or "no new leader is known yet" in answer
     wait_until(lambda: leads(leader), f"{leader.id} leads on")
     assert leader.ask("SET", "x", "1") == "OK"

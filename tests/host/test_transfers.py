@@ -99,7 +99,7 @@ def test_a_transfer_has_failed_when_consensus_gave_it_up(transfers, group):
     transfers.begin(group, "K3", outcomes.append)
     group.raft.state.transferring = ""
     transfers.tick()
-    assert [str(each) for each in outcomes] == ["K3 did not take over in time; K1 leads on"]
+    assert [str(each) for each in outcomes] == ["K3 did not take over in time; K1 is still the leader"]
 
 
 def test_a_transfer_ends_at_its_deadline(transfers, group, clock):

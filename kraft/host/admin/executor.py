@@ -174,7 +174,7 @@ class AdminExecutor:
             done(AdminRefused(text))
         elif raft.state.configuration.member(command.id) is None:
             known = ", ".join(member.id for member in raft.state.configuration.everyone)
-            done(AdminRefused(f"{command.id} is not a member; members are {known}"))
+            done(AdminRefused(f"{command.id} is not a member; the members are {known}"))
         elif index := group.consistency.equal(command.id):
             text = f"{command.id} has the same data as the others at index {index}: nothing to replace"
             done(AdminRefused(text))

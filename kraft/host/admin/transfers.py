@@ -35,7 +35,7 @@ class _PendingTransfer(Pending[TransferOutcome]):
         if raft.state.leader and raft.state.leader != raft.state.id:
             return raft.state.leader
         if raft.state.leader and not raft.state.transferring:
-            return AdminRefused(f"{self.to} did not take over in time; {raft.state.id} leads on")
+            return AdminRefused(f"{self.to} did not take over in time; {raft.state.id} is still the leader")
         if self.deadline <= now:
             return AdminRefused("no new leader is known yet")
         return None
@@ -78,7 +78,7 @@ class LeadershipTransfers:
             done(AdminRefused(str(error)))
             return
         except NotLeading:
-            done(AdminRefused("leadership is on its way already"))
+            done(AdminRefused("another leadership transfer is under way: repeat this when it is done"))
             return
         self._pending.append(_PendingTransfer(group, to, self._clock.seconds() + self._timeout, done))
         self._turns.wake(group.id)

@@ -186,7 +186,7 @@ class MembershipChanges:
             self._admission.end(accepted=False)
         self.pending = deque(left)
         for each in late:
-            each.settle(AdminRefused(f"not done in time: {each.reason or 'others were first'}"))
+            each.settle(AdminRefused(f"not done in time: {each.reason or 'other changes came first'}"))
 
     def _attempt(self, pending: _PendingChange, now: float) -> None:
         if not self._idle:
