@@ -144,7 +144,7 @@ class Lifecycle:
         clock.call_later(GREET_AGAIN_SECONDS, self._greet_again)
 
     def _greet_again(self) -> None:
-        """Greet the peers that have not formed: only a new greeting tells them that there is a cluster.
+        """Greet the peers that have not formed: they learn only from a new greeting that there is a cluster.
 
         A follower leaves that to its leader, because it need not have heard from other followers.
         """

@@ -1,1 +1,1 @@
-"""How a cluster forms, who its members are, and how they change."""
+"""How a cluster forms, which nodes are its members, and how they change."""

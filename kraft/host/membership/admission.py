@@ -64,7 +64,8 @@ class Admission:
     def _silence(self) -> str:
         return (
             f"{self._id} cannot be reached at {self._address}: check that it runs with cluster.standby, that "
-            f"its node.id is {self._id} and that this is its peer.advertise; its log names the nodes that it refused"
+            f"its node.id is {self._id} and that this is its peer.advertise; its log names the nodes that it "
+            "refused"
         )
 
     def _check(self, hello: Hello, *, force: bool) -> None:

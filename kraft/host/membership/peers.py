@@ -161,6 +161,6 @@ class Peers:
                     self.network.introduce(member.id, member.peer)
 
     def greet_again(self) -> None:
-        """Greet the peers that have not formed: only a greeting tells them that there is a cluster now."""
+        """Greet the peers that have not formed: they learn only from a greeting that there is a cluster."""
         for peer in sorted(self.unformed):
             self.network.greet_again(peer)
