@@ -10,6 +10,7 @@ import apsw
 import msgspec
 import pytest
 
+from kraft.kv.versions import MACHINE_VERSION
 from kraft.storage import migrations
 from kraft.storage.errors import NewerVersion
 from kraft.storage.sqlite import single
@@ -191,6 +192,26 @@ def test_a_file_of_a_newer_kraft_is_refused_and_kept(tmp_path, states_at, write,
     assert str(refusal.value) == (
         f"{tmp_path}/state-0-1.db has schema 99, this version of kraft knows up to 2:"
         " run the newer kraft that wrote it"
+    )
+    assert (tmp_path / "state-0-1.db").exists()
+
+
+def test_a_file_of_a_newer_machine_version_is_refused_and_kept(tmp_path, states_at, write):
+    """Of a schema that this program knows, from a cluster whose version it does not support."""
+    log, states = states_at(tmp_path)
+    log.commit([write(1, 9, commit=9)])
+    state = filled(30)
+    state.machine_version = MACHINE_VERSION + 1
+    assert states.write(0, state.capture(7), log)
+    states.close()
+    log.close()
+
+    with pytest.raises(NewerVersion) as refusal:
+        states_at(tmp_path)
+
+    assert str(refusal.value) == (
+        f"{tmp_path}/state-0-1.db is at machine version {MACHINE_VERSION + 1}, this version of kraft supports"
+        f" up to {MACHINE_VERSION}: run the newer kraft that wrote it"
     )
     assert (tmp_path / "state-0-1.db").exists()
 

@@ -264,15 +264,14 @@ class LogWriter:
     # Calls that the thread sends to the reactor's.
 
     def _committed(self, commits: list[_Commit], seconds: float) -> None:
+        entries = size = 0
         for commit in commits:
             commit.done(True)
-        sizes = [
-            len(entry.data)
-            for commit in commits
-            for _, persist in commit.transaction.writes
-            for entry in persist.entries
-        ]
-        self._reactor.observer.committed(seconds, len(sizes), sum(sizes))
+            for _, persist in commit.transaction.writes:
+                for entry in persist.entries:
+                    entries += 1
+                    size += len(entry.data)
+        self._reactor.observer.committed(seconds, entries, size)
 
     def _refused(self, commits: list[_Commit], epoch: int) -> None:
         self._epoch = max(self._epoch, epoch)

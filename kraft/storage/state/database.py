@@ -17,8 +17,9 @@ import apsw
 
 from kraft.kv.checkpoint import Capture, Checkpoint, record_hash
 from kraft.kv.keyspace import Keyspace, Record, row_sum
+from kraft.kv.versions import MACHINE_VERSION
 from kraft.storage import migrations
-from kraft.storage.errors import NoSpace, OutOfOrder
+from kraft.storage.errors import NewerVersion, NoSpace, OutOfOrder
 from kraft.storage.rows import DamagedRow
 from kraft.storage.sqlite import SqliteDatabase, explain, is_full, open_connection, open_to_read, single
 from kraft.storage.state import header
@@ -67,7 +68,7 @@ class StateDatabase(SqliteDatabase):
     without shared memory. With `read_only`, the file and its WAL are left as they are. A new file gets the
     schema of `machine_version`.
 
-    Raises `DamagedStateFile` beside the errors of `SqliteDatabase`.
+    Raises `DamagedStateFile` beside the errors of `SqliteDatabase`, and the constructor `NewerVersion`.
     """
 
     def __init__(
@@ -92,6 +93,11 @@ class StateDatabase(SqliteDatabase):
                 self._create(machine_version)
             migrations.check(connection, _MIGRATIONS, STATE_APPLICATION_ID)
             held = header.read(connection)
+            if held is not None and held[0].machine_version > MACHINE_VERSION:
+                raise NewerVersion(
+                    f"{place} is at machine version {held[0].machine_version}, this version of kraft supports"
+                    f" up to {MACHINE_VERSION}: run the newer kraft that wrote it"
+                )
         except apsw.Error as error:
             connection.close(True)
             raise explain(place, error) from error
