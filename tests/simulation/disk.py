@@ -1,9 +1,9 @@
-"""`host.ports.Disk` over a medium that does everything at once: what is added is time, order and faults.
+"""`host.ports.Disk` over a medium that does everything at once: it adds time, order and faults.
 
 The medium is a `platter.Platter`, or the real storage on a simulated file system (`realdisk`). Commits follow
-one another; checkpoints, snapshots and reads happen beside them. What is under way when the process dies is
-lost or done by chance, as with a real disk; what waits behind it is lost. `full` fails what needs space,
-`slow` stretches everything.
+one another; checkpoints, snapshots and reads happen beside them. Work under way when the process dies is lost
+or done by chance, as with a real disk; work that waits is lost. With `full`, whatever needs space fails;
+`slow` multiplies all times.
 """
 
 from collections import Counter
@@ -26,7 +26,7 @@ FENCE_RETRY_SECONDS = 1.0
 
 class Medium(Protocol):
     """What a directory can do, without time. A full disk answers False, None or a text. It may raise
-    `StorageError`, and `PowerCut`; `off` says that the latter has happened.
+    `StorageError`, and `PowerCut`; `off` is true after the latter.
     """
 
     full: bool
@@ -35,7 +35,7 @@ class Medium(Protocol):
     def off(self) -> bool: ...
 
     def cut_soon(self) -> bool:
-        """Have the process end at one of the next steps; false when there are no steps to tell apart."""
+        """End the process at one of the next steps; False when the medium has no separate steps."""
 
     def commit(self, transaction: Transaction) -> bool: ...
 
@@ -50,7 +50,7 @@ class Medium(Protocol):
     def receive_snapshot(self, group: int, checkpoint: Checkpoint) -> Any: ...
 
     def interrupted(self, work: Callable[[], object], dice: Random) -> None:
-        """The process dies amidst this: it is done, or not, or what the medium makes of it."""
+        """The process dies during `work`: it is done, not done, or done in part, as the medium decides."""
 
 
 class Disk:
@@ -76,7 +76,7 @@ class Disk:
         self._working = False
         self._checkpointing: list[tuple[int, int, Capture]] = []  # (group, known, capture) under way
         self._switched: Counter[int] = Counter()  # how often a group changed its state file
-        self._heard: Counter[int] = Counter()  # how many of these the process knows of
+        self._heard: Counter[int] = Counter()  # how many of these the process knows
         self.slow = 1.0
         self.die: Callable[[], None] | None = None  # ends the process at the next commit
 
@@ -100,7 +100,7 @@ class Disk:
             self._world.call_later(self._dice.uniform(*COMMIT_SECONDS) * self.slow, self._commit)
 
     def _commit(self) -> None:
-        """Durable now, whether or not the process goes on to hear of it."""
+        """Durable now, whether or not the process lives to learn of it."""
         if self._clock.dead:
             return
         if self.die is not None and not self._medium.cut_soon():
@@ -183,14 +183,14 @@ class Disk:
         self._world.call_later(self._dice.uniform(*seconds) * min(self.slow, 20.0), carry_out)
 
     def _attempt(self, work: Callable[[], Any]) -> Any:
-        """What a medium does may end the process: because it cannot go on, or with the power."""
+        """Do `work`, which may end the process: on an error of the disk, or in a power cut."""
         try:
             return work()
         except PowerCut:
             self._cut()
         except StorageError as error:
             if self._medium.off:
-                self._cut()  # SQLite has made another error of it
+                self._cut()  # SQLite has turned it into another error
             else:
                 self._failed = True
                 self._fatal(str(error))
@@ -204,9 +204,9 @@ class Disk:
     # -- the end
 
     def crash(self) -> None:
-        """The process dies: what is under way may or may not have reached the medium."""
+        """The process dies: work under way may or may not have reached the medium."""
         if self._failed:
-            return  # it is on its end already
+            return  # it is ending already
         for group, known, capture in self._checkpointing:
             if known == self._switched[group] and not self._medium.off:
                 self._world.counts["crash during a checkpoint"] += 1

@@ -1,7 +1,7 @@
-"""A model of what one directory holds: what outlives the process, written in whole transactions.
+"""A model of what one directory holds: data that outlives the process, written in whole transactions.
 
-It does what `kraft.storage` promises, in the plainest way, and demands on the way that nothing is asked of it
-that no disk could forgive. Beside a disk with the real storage it is kept as a shadow: see `realdisk`.
+It does what `kraft.storage` promises, in the plainest way, and fails on any request that breaks the contract.
+`realdisk` keeps one as a shadow beside the real storage.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -35,7 +35,7 @@ class StateFile:
     rows: dict[bytes, Record] = field(default_factory=dict)
 
     def bring_to(self, capture: Capture) -> Checkpoint:
-        """Take over what was changed."""
+        """Apply the changes of a checkpoint."""
         old = self.checkpoint
         demand(old is None or capture.base.index >= old.base.index, "a checkpoint goes back")
         taken = added = 0
@@ -66,7 +66,7 @@ def _hash(key: bytes, record: Record) -> int:
 @dataclass
 class GroupLog:
     """Durable rows of one group. As in the store, a commit index is only kept beside an entry: `commits` has
-    the highest one known at each row, and a truncation takes it along.
+    the highest one known at each row, and a truncation removes it.
     """
 
     hard_state: HardState = field(default_factory=HardState)
@@ -85,11 +85,11 @@ class GroupLog:
         return self.base.index + len(self.entries)
 
     def term(self, index: int) -> int:
-        """Of an entry that is there, or the last one before."""
+        """The term of an entry that is there, or of the last one before it."""
         return self.base.term if index == self.base.index else self.entries[index - self.base.index - 1].term
 
     def holds(self, index: int, term: int) -> bool:
-        """Whether the entry is there, itself or as a part of the state it led to."""
+        """Whether the entry is there, itself or as part of the state that it led to."""
         if index < self.base.index:
             return True
         return index <= self.last_index and self.term(index) == term
@@ -117,7 +117,7 @@ class GroupLog:
         if self.holds(base.index, base.term):
             self._keep(base.index - self.base.index, len(self.entries))
         else:
-            demand(base.index >= self.last_index, "entries would stay behind another base")
+            demand(base.index >= self.last_index, "entries would stay after another base")
             self._keep(0, 0)
         self.base = base
 
@@ -176,7 +176,7 @@ class Platter:
                 log.state, log.fenced = persist.state, False
 
     def commit(self, transaction: Transaction) -> bool:
-        """As a medium of `disk.Disk`."""
+        """A medium of `disk.Disk` needs it."""
         if self.full:
             return False
         for group, persist in transaction.writes:
@@ -227,7 +227,7 @@ class Platter:
     # -- starts
 
     def load(self) -> Loaded:
-        """A process begins."""
+        """What a process that starts finds."""
         self.starts += 1
         used = {(group, log.state) for group, log in self.groups.items()}
         self.files = {place: file for place, file in self.files.items() if place in used}
@@ -250,19 +250,19 @@ class Platter:
 
     @property
     def off(self) -> bool:
-        """Its writes have no parts."""
+        """A write of this medium has no parts: it is done or not."""
         return False
 
     def cut_soon(self) -> bool:
         return False
 
     def interrupted(self, work: Callable[[], object], dice: Random) -> None:
-        """As a medium of `disk.Disk`."""
+        """A medium of `disk.Disk` needs it."""
         if dice.random() < 0.5:
             work()
 
     def close(self) -> None:
-        """The process is gone."""
+        """The process has ended."""
 
 
 class View:
@@ -275,17 +275,17 @@ class View:
     def read(self, after: bytes | None, max_bytes: int) -> Rows:
         found: list[Row] = []
         size = 0
-        behind = [row for row in self._rows if after is None or row[0] > after]
-        for row in behind:
+        later = [row for row in self._rows if after is None or row[0] > after]
+        for row in later:
             size += len(row[0]) + len(row[1]) + ROW_OVERHEAD_BYTES
             if found and size > max_bytes:
                 break
             found.append(row)
         last = found[-1][0] if found else after or b""
-        return Rows(msgspec.msgpack.encode(found), last, len(found) == len(behind))
+        return Rows(msgspec.msgpack.encode(found), last, len(found) == len(later))
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """There is nothing to close."""
 
 
 class Arriving:

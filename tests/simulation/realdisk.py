@@ -1,9 +1,9 @@
 """The real storage as a medium: `LogDatabase` and `StateFiles` on SQLite, on a file system in memory.
 
-The file system forgets what was not synced when the power goes, wholly, partly, torn or out of order; it can
-be full, fail to sync or to read, and have bits flipped. A `Platter` is kept beside it as a shadow: what the
-database said is durable is written there too, and at every start the database must hold just that, with or
-without the one transaction that was under way when it ended.
+A power cut takes away what was not synced: wholly, partly, torn or out of order. The file system can be full,
+fail to sync or to read, and have bits flipped. A `Platter` is kept beside it as a shadow: what the
+database reported as durable is written there too. At every start the database must hold exactly that, with or
+without the one transaction that was under way at the end.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ _numbers = count()  # names of file systems: one process may have many
 
 
 class FaultyDisk(SimulatedDisk):
-    """Also full, or failing, on demand."""
+    """A simulated disk that can also be full, or fail."""
 
     def __init__(self, dice: Random) -> None:
         super().__init__(f"simulation-{next(_numbers)}", 0)
@@ -136,7 +136,7 @@ class RealStorage:
         )
 
     def _compare(self, loaded: Any) -> None:
-        """The database holds what it said is durable; what was under way is all there, or not at all."""
+        """The database holds what it reported as durable, and all or nothing of the write under way."""
         doubt, self._in_doubt = self._in_doubt, None
         flipped, self._flipped = self._flipped, False
         if flipped:
@@ -149,7 +149,7 @@ class RealStorage:
         for group, index in self._checkpoints.items():
             checkpoint = loaded.checkpoints.get(group)
             found = checkpoint[0].base.index if checkpoint is not None else 0
-            # A damaged file may be given up, or go back by a checkpoint, where the log holds the rest.
+            # A damaged file may be removed, or go back by a checkpoint, if the log holds the rest.
             spare = self.platter.group(group).base.index <= found and (flipped or not found)
             demand(found >= index or spare, f"the checkpoint of group {group} at {index} is gone")
         assert self._database is not None
@@ -160,7 +160,7 @@ class RealStorage:
             )
 
     def _take_back_cuts(self, loaded: Any) -> None:
-        """SQLite drops what comes behind a damaged frame: where that only cut a log, nothing is lost."""
+        """SQLite drops all frames after a damaged one: if they only cut a log, nothing is lost."""
         assert self._database is not None
         for group, log in self.platter.groups.items():
             restored = loaded.groups.get(group)
@@ -191,17 +191,17 @@ class RealStorage:
         return ""
 
     def interrupted(self, work: Callable[[], object], dice: Random) -> None:
-        """The process ends at some write or sync of this, or just after it; with the power, or alone."""
+        """The process ends at some write or sync of `work`, or just after it, with or without a power cut."""
         self.files.cut_at = self.files.steps + dice.randrange(1, dice.choice(STEPS))
         with suppress(PowerCut, StorageError):
             work()
 
     def close(self) -> None:
-        """The process is gone. Half of the times the power went as well."""
+        """The process has ended; half of the times in a power cut."""
         power_lost = self.power_lost or self._dice.random() < 0.5 or self.files.fail_sync
-        # The witness of a flipped bit is not synced: power that goes before the next start may take it away.
+        # The evidence of a flipped bit is not synced: a power cut before the next start may remove it.
         self.power_lost = power_lost and not self._flipped
-        self.files.cut_at = self.files.steps  # nothing is written on the way out
+        self.files.cut_at = self.files.steps  # nothing is written at the end
         for part in (self._states, self._database):
             if part is not None:
                 with suppress(PowerCut, StorageError, apsw.Error):
@@ -220,13 +220,13 @@ class RealStorage:
         return True
 
     def mend(self) -> None:
-        """Nothing fails any more, and the power stays."""
+        """From now on nothing fails, and there is no power cut."""
         self.files.fail_sync = self.files.fail_read = False
         if not self.files.off:
             self.files.cut_at = None
 
     def settle(self) -> None:
-        """No power is lost: what was written is there, synced or not."""
+        """There was no power cut: what was written is there, synced or not."""
         self.power_lost = False
 
     def gone(self) -> None:
@@ -238,7 +238,7 @@ class RealStorage:
     # -- what goes wrong
 
     def flip_bit(self, name: str) -> bool:
-        """One bit of a file, while no process runs; false when there is nothing in it."""
+        """Flip one bit of a file, while no process runs; False when the file is empty."""
         file = self.files.files.get(name)
         if file is None or not file.now:
             return False

@@ -1,4 +1,4 @@
-"""A reactor that runs when told, an observer that remembers, and a disk that fails on demand."""
+"""A reactor that runs calls on demand, an observer that records, and a disk that fails on demand."""
 
 import os
 import threading
@@ -22,7 +22,7 @@ INCARNATION = "0123456789abcdef" * 2
 
 
 class Reactor:
-    """Stands for `callFromThread`: keeps the calls until the test runs them."""
+    """Takes the place of `callFromThread`: keeps the calls until the test runs them."""
 
     def __init__(self):
         self._calls: SimpleQueue = SimpleQueue()
@@ -42,7 +42,7 @@ class Reactor:
 
 
 class Witness:
-    """An observer that remembers."""
+    """An observer that records what it is told."""
 
     def __init__(self):
         self.commits = []
@@ -151,7 +151,7 @@ def witness():
 
 @pytest.fixture
 def done():
-    """Where callbacks put their answers."""
+    """The list to which callbacks append their answers."""
     return []
 
 
@@ -166,7 +166,7 @@ def faulty_vfs():
 
 @pytest.fixture
 def open_at(reactor, witness, faulty_vfs):
-    """Opens a store with everything faked that is not the disk; closes what the test left open."""
+    """Opens a store on the real disk, with everything else faked; closes what the test left open."""
     opened = []
 
     def open_it(path, *, node_id="K1", settings=SETTINGS, vfs=""):
@@ -251,6 +251,37 @@ def faulty_directory(tmp_path):
 
 def entries(first, last, *, term=1, data=b"data", kind=EntryKind.COMMANDS):
     return tuple(Entry(index, term, 1000 + index, kind, data) for index in range(first, last + 1))
+
+
+def moved(at, *, group=0, truncate_from=None, rows=(), state=None, commit=0):
+    """The transaction that moves a log's beginning."""
+    return Transaction(((group, Persist(0, None, truncate_from, rows, commit, at, state)),))
+
+
+class Ask:
+    """Asks a store and waits for the answer."""
+
+    def __init__(self, reactor):
+        self._reactor = reactor
+
+    def __call__(self, method, *arguments):
+        answers: list = []
+        method(*arguments, lambda *answer: answers.append(*answer or (None,)))
+        self._reactor.run_until(lambda: answers)
+        return answers[0]
+
+
+@pytest.fixture
+def ask(reactor):
+    return Ask(reactor)
+
+
+@pytest.fixture
+def store(tmp_path, open_at, ask, write):
+    """A store with entries 1 to 20."""
+    store = open_at(tmp_path)
+    assert ask(store.commit, write(1, 20, commit=20))
+    return store
 
 
 @pytest.fixture

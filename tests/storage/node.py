@@ -15,7 +15,7 @@ SETTINGS = StorageSettings(tail_bytes=1000, free_bytes=8192, vacuum_pages=4)
 
 
 class Node:
-    """`twins` is what is durable, `before` what was before the write on its way."""
+    """`twins` are what is durable, `before` what was durable before the write under way."""
 
     def __init__(self, directory, vfs="", *, shared=False):
         self._directory = directory
@@ -42,7 +42,7 @@ class Node:
             raise
 
     def carry_out(self, plan):
-        """One plan; returns when all of it is durable."""
+        """Carry out one plan, durably on return."""
         self.before = copy.deepcopy(self.twins)
         twin = self.twins.setdefault(plan["group"], Twin())
         if plan["snapshot"] is not None:
@@ -76,7 +76,7 @@ class Node:
             pass
 
     def _install(self, twin, plan):
-        """A snapshot that some other node took arrives, and is switched in."""
+        """A snapshot of another node arrives, and the group switches to it."""
         sender = State()
         sender.revision = twin.state.revision
         sender.machine_version = max(twin.state.machine_version, plan["version"])
@@ -128,7 +128,7 @@ class Node:
             twin.state.machine_version = 1 if twin.checkpoint is None else twin.checkpoint.machine_version
 
     def read_back(self):
-        """What a peer would be sent of each group."""
+        """Compare what a peer would be sent of each group."""
         for group, twin in self.twins.items():
             view = self.states.open_view(group)
             assert (view is None) == (twin.checkpoint is None)

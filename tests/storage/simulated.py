@@ -1,4 +1,4 @@
-"""A disk in memory that forgets: un-synced writes survive a power cut wholly, partly, torn, or not at all.
+"""A disk in memory that loses data: writes that were not synced survive a power cut wholly, partly or torn.
 
 Real SQLite runs on it through an apsw VFS; the high-water file through `SimulatedDirectory`. A file's name
 is durable at once, as SQLite's own directory syncs cannot be seen from a VFS.
@@ -67,7 +67,7 @@ def _survivors(pieces, dice):
 
 
 class SimulatedDisk(apsw.VFS):
-    """Counts writes and syncs; at number `cut_at` the power goes, before or after it had its effect.
+    """Counts writes and syncs; at number `cut_at` there is a power cut, before or after its effect.
 
     That is told once, and what is done afterwards is lost without a word: SQLite itself tries to tidy up
     within the call that failed, where a second exception would have nowhere to go.
@@ -83,11 +83,11 @@ class SimulatedDisk(apsw.VFS):
 
     @property
     def off(self):
-        """The power has gone; SQLite may have made another error of it."""
+        """There was a power cut; SQLite may have turned it into another error."""
         return self.cut_at is not None and self.steps >= self.cut_at
 
     def change(self, effect):
-        """Do `effect` to a file, unless the power goes."""
+        """Do `effect` to a file, unless there is a power cut."""
         if self.off:
             return
         self.steps += 1
@@ -110,7 +110,7 @@ class SimulatedDisk(apsw.VFS):
         self.remove(path)
 
     def remove(self, path):
-        """Names are durable at once, also their going; not without power."""
+        """Names are durable at once, and so is their removal; not without power."""
         if not self.off:
             self.files.pop(path, None)
 
@@ -131,7 +131,7 @@ class SimulatedDisk(apsw.VFS):
 
 
 class OpenFile:
-    """What SQLite calls."""
+    """One open file, as SQLite uses it."""
 
     def __init__(self, disk, file):
         self._disk, self._file = disk, file

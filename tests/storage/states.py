@@ -1,4 +1,4 @@
-"""Keyspaces that change, what a checkpoint takes of them, and state files under test."""
+"""Keyspaces that change, captures of them, and state files under test."""
 
 from kraft.kv.checkpoint import Capture, Checkpoint, moved_sum, record_hash
 from kraft.kv.keyspace import Keyspace
@@ -34,7 +34,7 @@ class State:
         return self._capture(base(index, term=term))
 
     def again(self, capture):
-        """What the next attempt takes after `capture` was not written."""
+        """The next capture after `capture` was not written."""
         self.keyspace.give_back(capture.changes)
         return self._capture(capture.base)
 
@@ -42,7 +42,7 @@ class State:
         return Capture(at, self.revision, self.keyspace.take_changes(), self.machine_version)
 
     def checkpoint(self, index, *, term=1):
-        """What a file at `index` has to say, computed from scratch."""
+        """What a file at `index` must hold, computed from scratch."""
         records = self.keyspace.records
         size = sum(len(key) + len(record.value) for key, record in records.items())
         total = sum(

@@ -1,4 +1,4 @@
-"""A node starts on a full disk, and a snapshot that was switched in is taken up when there is room."""
+"""A node starts on a full disk, and finishes a switch to a snapshot when there is space."""
 
 from pathlib import Path
 from typing import Any
@@ -9,16 +9,15 @@ import pytest
 from kraft.storage import ballast, sqlite
 from kraft.storage.errors import NoSpace
 from kraft.storage.state.files import StateFiles
+from tests.storage.conftest import moved
 from tests.storage.states import base, filled
-from tests.storage.test_base import moved
-from tests.storage.test_overtaken import receive
-from tests.storage.test_snapshot_thread import ask, store  # noqa: F401  fixtures
+from tests.storage.test_switch import receive
 
 FULL = apsw.SQLITE_FULL
 
 
 class Faults(dict):
-    """Writes find no room as long as the ballast is there."""
+    """Writes find no space as long as the ballast is there."""
 
     def __init__(self, path):
         super().__init__()
@@ -61,8 +60,8 @@ def test_no_room_for_shared_memory_is_no_room():
     assert isinstance(sqlite.explain("x", error), NoSpace)
 
 
-def test_a_switch_without_room_is_made_up_for(tmp_path, open_at, store, ask, witness, monkeypatch):  # noqa: F811
-    """Nothing is written into the file of before meanwhile."""
+def test_a_switch_without_room_is_made_up_for(tmp_path, open_at, store, ask, witness, monkeypatch):
+    """Until then nothing is written to the old file."""
     before, after = filled(30, value=b"before"), filled(30)
     assert ask(store.checkpoint, 0, before.capture(10))
     received = receive(store, ask, after, 15)

@@ -1,12 +1,12 @@
-"""A log that lost or changed anything is refused: it is never cut and used."""
+"""A log that lost or changed anything is refused: it is never cut and then used."""
 
 import apsw
 import pytest
 
 from kraft.raft.messages import Entry, HardState
 from kraft.storage.errors import DamagedLog, StorageError, UnknownVersion, WrongNode
+from tests.storage.conftest import moved
 from tests.storage.states import base
-from tests.storage.test_base import moved
 
 WAY_OUT = "must not vote again: wipe the directory and re-admit the node with KRAFT REPLACE"
 
@@ -28,7 +28,7 @@ def change(directory, sql):
 
 
 def loosen(directory):
-    """Let columns take what their types forbid."""
+    """Make columns accept what their types forbid."""
     connection = apsw.Connection(str(directory / "log.db"))
     connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 0)
     connection.execute("PRAGMA writable_schema = 1")
@@ -69,7 +69,7 @@ def test_damage_is_refused_and_the_way_out_named(written, database_at, sql, dama
 
 
 def test_a_bit_flipped_in_the_file_is_noticed(tmp_path, database_at, write):
-    """Pages of the main file carry no checksum of SQLite's; the rows do."""
+    """SQLite does not checksum the pages of the main file; the rows have checksums."""
     database = database_at(tmp_path)
     database.commit([write(1, 3, data=b"payload" * 10)])
     database.close()
@@ -140,7 +140,7 @@ def test_a_column_of_another_type_is_refused_and_the_way_out_named(written, data
 
 
 def test_a_wal_that_lost_its_end_is_noticed(tmp_path, database_at, write):
-    """SQLite drops frames with a bad checksum without an error; the high-water file remembers them."""
+    """SQLite drops frames with a bad checksum without an error; the high-water file shows the loss."""
     database = database_at(tmp_path)
     for index in range(1, 6):
         database.commit([write(index, index)])
@@ -183,7 +183,7 @@ def test_garbage_in_place_of_the_database(written, database_at):
 
 @pytest.mark.parametrize("keep", [0, 30, 63])
 def test_a_torn_high_water_record_is_no_evidence(written, database_at, keep):
-    """It is never synced with a commit, so a power cut may tear it: the start goes on and writes it anew."""
+    """It is never synced with a commit, so a power cut may tear it: the start writes it anew."""
     whole = (written / "highwater").read_bytes()
     (written / "highwater").write_bytes(whole[:keep].ljust(len(whole), b"\x55"))
 

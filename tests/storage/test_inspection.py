@@ -1,4 +1,4 @@
-"""A short look into a stopped node's directory."""
+"""A quick look into a stopped node's directory."""
 
 import apsw
 import pytest
@@ -18,7 +18,7 @@ ENTRIES = tuple(Entry(i, 2, 5, EntryKind.NOOP, b"") for i in (1, 2, 3))
 
 @pytest.fixture
 def directory(tmp_path):
-    """K1's, of cluster `cafe`, with three entries in group 0."""
+    """A directory of K1 of cluster `cafe`, with three entries in group 0."""
     database = LogDatabase(
         RealDirectory(str(tmp_path)), node_id="K1", incarnation=lambda: "1" * 32, settings=StorageSettings()
     )
@@ -29,7 +29,7 @@ def directory(tmp_path):
 
 
 def change(directory, *statements):
-    """As damage would, behind the back of everybody."""
+    """Change the file as damage does, without its checksums."""
     connection = apsw.Connection(str(directory / "log.db"))
     for statement in statements:
         connection.execute(statement)

@@ -1,7 +1,7 @@
-"""Real SQLite on a disk that forgets: a power cut at any write or sync loses nothing acknowledged.
+"""Real SQLite on a disk that loses data: a power cut at any write or sync loses nothing acknowledged.
 
-And it never makes the next start refuse a healthy directory: the high-water file may be old, never ahead; and
-at every moment one state file counts, which stands at an entry of the log.
+It never makes the next start refuse a healthy directory: the high-water file may be old, but is never ahead;
+and at every moment one state file is in force, at an index of the log.
 """
 
 import pytest
@@ -22,7 +22,7 @@ class Machine:
         self.node = Node(SimulatedDirectory(self.disk), self.disk.name)
 
     def run(self, plans, cut_at):
-        """Carry the plans out until the power goes."""
+        """Carry the plans out until the power cut."""
         self.disk.cut_at = self.disk.steps + cut_at
         try:
             for plan in plans:
@@ -33,7 +33,7 @@ class Machine:
         self.disk.power_on()
 
     def restart(self, cut_at=None):
-        """Start again; the power may go in the middle of that, and then it is tried once more."""
+        """Start again; after a power cut during the start, start once more."""
         if cut_at is not None:
             self.disk.cut_at = self.disk.steps + cut_at
             try:
@@ -112,9 +112,9 @@ def test_every_single_write_and_sync_of_a_story():
 
 
 def test_the_simulated_disk_can_forget(write):
-    """The test above means something: a disk that lies about syncs does lose entries, and that is noticed.
+    """The test above proves something: a disk that lies about syncs does lose entries, and that is noticed.
 
-    The lie spares the high-water file: had it been lost too, nobody could tell.
+    The lie spares the high-water file; if it were lost too, the loss could not be noticed.
     """
     machine = Machine(1)
     machine.node.log.commit([write(1, 3)])

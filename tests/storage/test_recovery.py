@@ -41,7 +41,7 @@ def written(*rows, group=0, term=1, vote="", commit=0, identity=FOUNDED, base=No
 
 @pytest.fixture
 def survivor(tmp_path, database_at):
-    """`survivor(rows, ...)`: a closed directory with these entries behind the bootstrap configuration."""
+    """`survivor(rows, ...)`: a closed directory with these entries after the bootstrap configuration."""
 
     def make(*rows, **options):
         database = database_at(tmp_path)
@@ -58,7 +58,7 @@ def recover(directory):
 
 
 def contents(directory):
-    """Every file but the lock, which says who had it last."""
+    """Every file but the lock, which holds the id of the last process."""
     return {path.name: path.read_bytes() for path in directory.iterdir() if path.name != "lock"}
 
 
@@ -149,7 +149,7 @@ def test_the_node_becomes_the_only_voter_of_a_new_cluster(survivor, database_at)
 
 
 def test_a_cluster_that_the_node_founded_alone_gets_a_new_id_as_well(survivor):
-    """Its founders were this very node: the hash of that would be the old id."""
+    """Its only founder was this node: the hash of that would be the old id."""
     alone = Configuration.of_voters((K1,))
     founded = Identity("K1", INCARNATION, cluster_id((K1,)), (K1,))
     directory = survivor(configured(2, ALL), identity=founded, commit=2)
@@ -226,7 +226,7 @@ def test_a_log_that_is_cut_behind_a_base_goes_on(survivor, database_at):
 
 
 def test_a_fenced_state_counts_from_now_on(survivor, database_at):
-    """There is nobody left to copy another one from, and a fenced replica would lead nobody."""
+    """No replica is left to copy the state from, and a fenced replica would not lead."""
     directory = survivor(*batches(2, 9))
     database = database_at(directory)
     states = open_states(RealDirectory(str(directory)), database)
@@ -303,7 +303,7 @@ def test_a_new_member_whose_log_ends_before_it_became_one(tmp_path, database_at)
 
 
 def test_an_id_that_came_back_counts_by_its_incarnation(tmp_path, database_at):
-    """The log so far knows the directory that this one took the place of."""
+    """The log, as far as it goes, has the directory that this one replaced."""
     before = Configuration.of_voters((Member("K1", "a" * 32, "h1:1"), K2, K3))
     database = database_at(tmp_path)
     assert database.commit([written(configured(1, before))])

@@ -1,18 +1,17 @@
-"""Checkpoints and snapshots on their threads, beside commits: order, sharing, and ends of every kind."""
+"""Checkpoints and snapshots on their threads, beside commits: order, sharing, and every way to end."""
 
 import threading
 
 import apsw
 import msgspec
-import pytest
 
 from kraft.host import ports
 from kraft.kv.checkpoint import Checkpoint
 from kraft.storage.ports import StorageSettings
 from kraft.storage.store import Store
+from tests.storage.conftest import moved
 from tests.storage.node import pieces_of
 from tests.storage.states import base, filled
-from tests.storage.test_base import moved
 
 
 def as_disk(store: Store) -> ports.Disk:
@@ -20,34 +19,8 @@ def as_disk(store: Store) -> ports.Disk:
     return store
 
 
-class Ask:
-    """Asks a store and waits for the answer."""
-
-    def __init__(self, reactor):
-        self._reactor = reactor
-
-    def __call__(self, method, *arguments):
-        answers: list = []
-        method(*arguments, lambda *answer: answers.append(*answer or (None,)))
-        self._reactor.run_until(lambda: answers)
-        return answers[0]
-
-
-@pytest.fixture
-def ask(reactor):
-    return Ask(reactor)
-
-
-@pytest.fixture
-def store(tmp_path, open_at, ask, write):
-    """A store with entries 1 to 20."""
-    store = open_at(tmp_path)
-    assert ask(store.commit, write(1, 20, commit=20))
-    return store
-
-
 class Held:
-    """Holds the thread of checkpoints inside a pause until told to go on."""
+    """Holds the checkpoint thread inside a pause until `go_on` is set."""
 
     def __init__(self, store):
         self.reached = threading.Event()
@@ -181,7 +154,7 @@ def test_a_snapshot_travels_and_is_switched_in(tmp_path, open_at, store, ask, wi
 
 
 def test_what_was_captured_before_a_switch_does_not_go_into_the_new_file(store, ask, reactor):
-    """The old machine's checkpoint waits while a snapshot takes its place: it has nowhere to go."""
+    """A snapshot replaces the old machine while its checkpoints wait: they go to the old file."""
     old, new = filled(50), filled(70)
     assert ask(store.checkpoint, 0, old.capture(10))
     writer = ask(store.receive_snapshot, 0, new.checkpoint(12))
@@ -268,7 +241,7 @@ def test_a_mistake_on_a_thread_is_told(store, reactor, witness):
 
 
 def test_a_stop_drops_a_checkpoint_under_way(tmp_path, open_at, store, ask, reactor):
-    """The log has what it would have written, and nobody waits for it."""
+    """The log holds what it would have written, and no caller waits for it."""
     first = filled(10)
     assert ask(store.checkpoint, 0, first.capture(10))
     held = Held(store)

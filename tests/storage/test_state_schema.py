@@ -15,9 +15,9 @@ from kraft.storage import migrations
 from kraft.storage.errors import NewerVersion
 from kraft.storage.sqlite import single
 from kraft.storage.state.database import SCHEMA_FOLDER, STATE_APPLICATION_ID, DamagedStateFile
+from tests.storage.conftest import moved
 from tests.storage.node import pieces_of
 from tests.storage.states import State, base, filled, rows_of
-from tests.storage.test_base import moved
 
 SCHEMA_1 = Path(__file__).parent / "schema_1"
 

@@ -50,7 +50,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def child():
-    """Starts another process with a store; what is left of it at the end is killed."""
+    """Starts another process with a store; kills it at the end if it still runs."""
     started = []
 
     def start(directory, what):
@@ -78,7 +78,7 @@ def as_disk(store: Store) -> Disk:
 
 
 def test_a_new_directory_is_a_node_at_once(tmp_path, open_at):
-    """Identity first: it is durable when the store is open, before anybody could hear of it."""
+    """The identity is durable when the store is open, before any message could carry it."""
     path = tmp_path / "a" / "K1"
     loaded = open_at(path).loaded
 
@@ -193,7 +193,7 @@ def test_a_sync_that_hangs_leaves_a_ping_without_an_answer(
 def test_a_full_disk_fails_all_that_waited_and_nothing_is_written(
     done, tmp_path, open_at, reactor, witness, faulty_vfs, write
 ):
-    """Also what was handed over before the failure was heard of: it was made on top of what failed."""
+    """Also what was handed over before the failure was known: it was made on top of what failed."""
     store = open_at(tmp_path, vfs="faulty")
     store.commit(write(1, 1, vote="K1"), done.append)
     reactor.run_until(lambda: done)
@@ -403,7 +403,7 @@ def test_a_file_is_no_directory(tmp_path, open_at):
 
 
 def test_a_directory_that_is_not_writable_is_refused(tmp_path, open_at, monkeypatch):
-    """By what the system says of the real user; root may write everywhere, so the answer is faked."""
+    """Root may write everywhere, so the answer of the system is faked."""
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(DirectoryUnusable, match="is not writable for user id"):
         open_at(tmp_path)

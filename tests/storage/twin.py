@@ -1,4 +1,4 @@
-"""A dumb twin of the storage of one group, lawful writes on it, and what must be read back."""
+"""A plain twin of the storage of one group, lawful writes to it, and what must be read back."""
 
 from hypothesis import strategies as st
 
@@ -56,7 +56,7 @@ step = st.fixed_dictionaries(
 
 
 def persist(twin, plan, *, compact=False, state=None):
-    """Draw a lawful write from the plan and do it on the twin: nothing known as committed is ever cut.
+    """Draw a lawful write from the plan and do it on the twin: nothing known to be committed is ever cut.
 
     `compact` lets it move the log's beginning, up to the checkpoint; with `state` it installs a snapshot at
     an index of the plan, in the state file of that number.
@@ -95,7 +95,7 @@ def persist(twin, plan, *, compact=False, state=None):
 
 
 def snapshot_base(twin, plan, term):
-    """Where the plan's snapshot stands: above all that is known to be committed."""
+    """The base of the plan's snapshot: above everything that is known to be committed."""
     index = max(twin.recorded, twin.base.index) + plan["snapshot"]
     known = twin.log.get(index)
     return Base(index, known.term if known and not plan["new_term"] else term, 10 * index, 0, CONFIGURATION)

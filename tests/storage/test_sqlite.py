@@ -1,4 +1,4 @@
-"""The connection runs as durably as it was told, or not at all."""
+"""A connection has every setting that durability needs, or is refused."""
 
 import apsw
 import pytest
@@ -32,7 +32,7 @@ def test_every_pragma_of_consequence_is_in_force(connection, name, value):
 
 
 def test_a_pragma_that_sqlite_does_not_honour_is_refused(connection):
-    """SQLite says nothing when it ignores a value: reading back does."""
+    """SQLite silently ignores a value that it cannot honour: reading it back shows that."""
     with pytest.raises(PragmaRefused, match="journal_mode='wal', not 'delete'"):
         set_pragma(connection, "journal_mode", "WAL", "delete")
 

@@ -10,9 +10,8 @@ from kraft.kv.keyspace import row_sum
 from kraft.storage.directory import RealDirectory
 from kraft.storage.errors import DamagedState, OutOfOrder
 from kraft.storage.state.database import PIECE_BYTES, PIECE_KEYS, RUN_KEYS
-from tests.storage.conftest import SETTINGS
+from tests.storage.conftest import SETTINGS, moved
 from tests.storage.states import State, base, filled, rows_of
-from tests.storage.test_base import moved
 
 WAY_OUT = "wipe the directory and re-admit the node with KRAFT REPLACE"
 
@@ -80,7 +79,7 @@ def test_a_checkpoint_that_goes_back_is_refused(tmp_path, file_at):
 
 
 def test_work_is_done_in_pieces_of_bounded_size(tmp_path, file_at):
-    """Between them others get their turn; large values make a piece by themselves."""
+    """Other threads run between them; a large value is a piece by itself."""
     pauses = []
     database = file_at(tmp_path / "s.db")
     assert database.write(filled(1000).capture(5), lambda: pauses.append(1))
@@ -114,7 +113,7 @@ def test_what_pausing_raises_rolls_the_work_back(tmp_path, file_at):
 
 
 def test_records_are_let_go_of_as_they_are_written(tmp_path, file_at):
-    """What is overwritten during a long checkpoint would be kept twice until its end."""
+    """Otherwise a record overwritten during a long checkpoint would be in memory twice until its end."""
     capture = filled(1000).capture(5)
     kept = []
 
@@ -130,7 +129,7 @@ def test_records_are_let_go_of_as_they_are_written(tmp_path, file_at):
 
 @pytest.mark.parametrize("kind", ["wal", "db"])
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, file_at, faulty_vfs, kind):
-    """In the transaction, or copying the WAL behind it: then the checkpoint counts and the WAL waits."""
+    """In the transaction, or when the WAL is copied after it: then the checkpoint is kept."""
     first = filled(10)
     database = file_at(tmp_path / "s.db", vfs="faulty")
     database.write(first.capture(5))
@@ -152,7 +151,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, file_at, faulty_vfs,
 
 
 def test_a_disk_that_fills_while_pages_are_spilled(tmp_path, file_at, faulty_vfs):
-    """SQLite has rolled back by itself then."""
+    """SQLite has rolled back by itself in this case."""
     database = file_at(tmp_path / "s.db", vfs="faulty")
     database.connection.execute("PRAGMA cache_size=10")
     database.write(filled(10).capture(5))
@@ -241,7 +240,7 @@ COLUMNS = ["key", "value", "revision", "expires"]
 @pytest.mark.parametrize("bit", [0, 1, 5, 15, 16, 40])
 @pytest.mark.parametrize("column", COLUMNS)
 def test_any_flipped_bit_of_a_row_is_found(column, bit):
-    """By the sum that a start computes."""
+    """The sum that a start computes is different."""
     row: dict = {"key": b"a key", "value": b"and some value", "revision": 12345, "expires": 1_700_000_000_000}
     changed = dict(row)
     if isinstance(row[column], bytes):

@@ -1,23 +1,16 @@
-"""A log that begins behind a base: cut in front, or replaced as a whole by a snapshot's index."""
+"""A log that begins after a base: cut at its beginning, or replaced as a whole by a snapshot."""
 
 import apsw
 import pytest
 
-from kraft.node.values import Transaction
 from kraft.raft.membership.configuration import START
 from kraft.raft.messages import HardState
-from kraft.raft.ready import Persist
 from kraft.storage import migrations
 from kraft.storage.errors import DamagedLog, NoSpace, OutOfOrder
 from kraft.storage.log.files import enable_vacuum
 from kraft.storage.sqlite import open_connection, single
-from tests.storage.conftest import entries
+from tests.storage.conftest import entries, moved
 from tests.storage.states import CONFIGURATION, base
-
-
-def moved(at, *, group=0, truncate_from=None, rows=(), state=None, commit=0):
-    """The transaction that moves a log's beginning."""
-    return Transaction(((group, Persist(0, None, truncate_from, rows, commit, at, state)),))
 
 
 def test_rows_up_to_the_base_go_and_the_others_stay(tmp_path, database_at, write):
@@ -82,7 +75,7 @@ def test_a_snapshot_takes_the_place_of_the_whole_log(tmp_path, database_at, writ
 
 
 def test_matching_entries_behind_a_snapshot_stay(tmp_path, database_at, write):
-    """They were acknowledged: to lose them could lose what a majority counted on."""
+    """They were acknowledged: a majority may count on them."""
     database = database_at(tmp_path)
     database.commit([write(1, 9, term=2)])
 
@@ -92,7 +85,7 @@ def test_matching_entries_behind_a_snapshot_stay(tmp_path, database_at, write):
 
 
 def test_a_conflicting_entry_at_the_last_index_goes(tmp_path, database_at, write):
-    """Kept, it would make the same snapshot come again and again."""
+    """If it stayed, the same snapshot would be sent again and again."""
     database = database_at(tmp_path)
     database.commit([write(1, 6, term=2)])
     assert database.commit([moved(base(6, term=3), rows=entries(7, 8, term=3))])
@@ -301,7 +294,7 @@ def _described(directory):
 
 
 def test_a_file_that_cannot_be_written_anew_stays_as_it_is(tmp_path, faulty_vfs):
-    """The disk is too full for it: space is given back after another start."""
+    """When the disk is too full for it, space is given back after another start."""
     path = str(tmp_path / "old.db")
     connection = apsw.Connection(path)
     connection.execute("PRAGMA page_size=4096; CREATE TABLE t (x); INSERT INTO t VALUES (zeroblob(100000))")

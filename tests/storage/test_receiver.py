@@ -1,12 +1,12 @@
-"""Snapshots that arrive: what a peer may send, what becomes of it, and what a full disk leaves."""
+"""Snapshots that arrive: what a peer may send, what is done with it, and what a full disk leaves."""
 
 import apsw
 import msgspec
 import pytest
 
+from tests.storage.conftest import moved
 from tests.storage.node import pieces_of
 from tests.storage.states import State, base, filled
-from tests.storage.test_base import moved
 
 
 class Arriving:
@@ -123,7 +123,7 @@ def test_an_empty_snapshot(arriving, states_at):
 
 @pytest.mark.parametrize("phase", ["begin", "write", "finish"])
 def test_a_full_disk_while_a_snapshot_arrives(tmp_path, states_at, write, faulty_vfs, phase):
-    """It is told, and the same can be tried again."""
+    """It is reported, and the same can be tried again."""
     log, states = states_at(tmp_path, vfs="faulty")
     log.commit([write(1, 9)])
     state = filled(20)
