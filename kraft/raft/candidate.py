@@ -7,7 +7,7 @@ from kraft.raft.state import CANDIDATE, FOLLOWER, LEADER, PRECANDIDATE, ReplicaS
 
 
 class _Campaign(Role):
-    """What both rounds share: a tally and a time limit.
+    """A round of questions to the voters, with a tally and a time limit.
 
     The configuration cannot change meanwhile: only a leader's entries, or its snapshot, bring another.
     """

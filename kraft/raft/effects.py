@@ -1,8 +1,8 @@
-"""Where the effects of inputs gather until the host takes them as one `Ready`.
+"""The effects of inputs, gathered until the host takes them as one `Ready`.
 
-What an input leads to is not carried out at once: one `Ready` serves everything that happened since the last
-one, so that many inputs share a write. There are two queues for messages, and a role chooses between
-them by what its message promises:
+Effects are not carried out at once: one `Ready` serves all inputs since the last one, so that many of them
+share a write. There are two queues for messages, and a role chooses between them by the promise in its
+message:
 
 * `send` is for a message that promises nothing about this node's disk: a leader's entries, a heartbeat, the
   answer to a prevote or to a message of an earlier term. It leaves at once, beside the write.

@@ -11,7 +11,7 @@ def ignores_votes(state: ReplicaState, *, transfer: bool = False) -> bool:
     not if that leader itself transfers its leadership (`transfer`). A node without a configuration has no say
     yet, and one with a full disk could not keep its promise. It does not matter whether the configuration of
     this node lists this node, or the candidate: the candidate's may be newer, and the candidate counts only
-    those whom that names as voters (RD 4.2.2).
+    the voters in its own (RD 4.2.2).
     """
     if state.suspended or not state.configuration.voters:
         return True
@@ -21,7 +21,8 @@ def ignores_votes(state: ReplicaState, *, transfer: bool = False) -> bool:
 def bound_by_lease(state: ReplicaState) -> bool:
     """Whether a leader, of whatever term, may still rely on this node electing nobody (RD 6.4.1).
 
-    A node that just started does not know whom it heard before, so it waits as if it had heard one then.
+    A node that just started does not know when it last heard a leader, so it waits as if it had heard one
+    at its start.
     """
     return state.settings.leases and state.ticks - state.heard < state.settings.election_ticks
 

@@ -268,7 +268,7 @@ class InvariantChecker:
             invariant(self._committed.setdefault(index, term) == term, "committed entries never change")
 
     def _check_counted(self, state: ReplicaState, view: ReplicaView, after: ReplicaView) -> None:
-        """What a leader calls committed is durable on its majorities, by their own acknowledgements."""
+        """A commit is durable on the leader's majorities, by their own acknowledgements."""
         if not self.sees_all or after.commit == view.commit:
             return
         before = self._in_force[state.id]

@@ -12,7 +12,7 @@ import msgspec
 
 
 class EntryKind(IntEnum):
-    """What an entry's `data` holds."""
+    """The content of an entry's `data`."""
 
     NOOP = 0  # nothing: the first entry of each leader's term (RD 6.4), or a stamp alone
     COMMANDS = 1  # a batch of state machine commands, opaque to consensus
@@ -35,7 +35,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class HardState(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What must be on stable storage before any answer depends on it (RP figure 2).
+    """Term and vote: on stable storage before any answer depends on them (RP figure 2).
 
     `vote` is the id of the node voted for in `term`, empty for none.
     """

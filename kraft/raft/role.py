@@ -1,4 +1,4 @@
-"""What a role does with its inputs. The term rules have been applied before: messages are of its own term.
+"""The interface of a role. The term rules come before it: it gets messages of its own term only.
 
 There is one class for each role: `Follower`, `PreCandidate`, `Candidate`, `Leader`. A role works on the
 replica's state, and asks for another role by `ReplicaState.role_change`.

@@ -1,4 +1,4 @@
-"""Leadership transfer: the next leader gets all entries first, then is told to campaign (RD 3.10)."""
+"""Leadership transfer: the next leader first gets all entries, and then a request to campaign (RD 3.10)."""
 
 from collections.abc import Iterable
 

@@ -1,7 +1,7 @@
-"""The nodes of a golden script: the real core with a disk of rows, whose every effect is told to the stage.
+"""The nodes of a golden script: the real `Raft` with a disk of rows. They report every effect to the stage.
 
-An actor carries out what its core hands out, at once and in order, as the host would; only the disk may take
-its time. It never delivers a message: it posts them.
+An actor carries out each `Ready` at once and in order, as the host does; only its disk may be slow. It posts
+messages and never delivers any.
 """
 
 from collections import deque

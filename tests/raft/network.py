@@ -1,4 +1,4 @@
-"""Raft nodes joined in memory: carries out Readies with a disk and links the test controls.
+"""Raft nodes joined in memory. The test controls their disks and links.
 
 Messages wait in `Cluster.wires` until they are delivered, writes in `Peer.writes` until they are finished, so
 that a test decides every order. `settle` runs everything to quiet, copies of the state machine included if

@@ -1,4 +1,4 @@
-"""What each change of the membership means, and every refusal with its way out."""
+"""The meaning of each change of the membership, and every refusal with its way out."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What the disk has, when writes finish late and the log changed meanwhile."""
+"""The durable part of the log, when writes finish late and the log has changed meanwhile."""
 
 from kraft.raft.log.durability import Durability
 

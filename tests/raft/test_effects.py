@@ -1,4 +1,4 @@
-"""Nothing is said before the disk has what it promises."""
+"""No message leaves before the disk has what it promises."""
 
 from kraft.raft.messages import (
     Append,

@@ -1,4 +1,4 @@
-"""Who may win, who may not disturb, and that somebody always wins in the end."""
+"""Elections: which nodes may win, which must not disturb, and that one always wins in the end."""
 
 import pytest
 

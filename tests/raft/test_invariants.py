@@ -1,4 +1,4 @@
-"""The checker is trusted while it catches what is planted."""
+"""The checker is trusted only while it catches planted faults."""
 
 import pytest
 from msgspec.structs import replace

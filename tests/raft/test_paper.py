@@ -1,4 +1,4 @@
-"""The rules of RP figure 2 and sections 5.1 to 5.5, sentence by sentence, for who does not lead.
+"""The rules of RP figure 2 and sections 5.1 to 5.5, sentence by sentence, for followers and candidates.
 
 Each docstring names the place. What leaders do is in `test_paper_leaders.py`, figure 3 and sections 6 to 8
 are in `test_paper_cluster.py`, the thesis is in `test_thesis.py`.

@@ -1,4 +1,4 @@
-"""The main road: an election, replication, commit and apply, on one, three and five nodes."""
+"""The normal case: election, replication, commit and apply, on one to five nodes."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The leader's side of replication: windows, losses, followers far behind, bounds."""
+"""The leader's side of replication: windows, losses, slow followers, bounds."""
 
 from dataclasses import replace
 

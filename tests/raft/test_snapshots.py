@@ -1,4 +1,4 @@
-"""A copy of the state machine takes the place of entries that are gone, seen by both sides."""
+"""Snapshots replace entries that are gone: the follower's side and the leader's."""
 
 import pytest
 

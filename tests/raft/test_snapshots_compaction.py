@@ -1,4 +1,4 @@
-"""The log forgets its old end: what it still knows, what the disk is told, and who may still be fed."""
+"""Compaction: what the log still knows, what the disk gets, and which followers can still be served."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Handing leadership over, keeping it when that fails, and when nobody is to have it."""
+"""Leadership transfer: success, failure, refusal, and the choice of a successor."""
 
 from dataclasses import replace
 

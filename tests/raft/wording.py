@@ -1,4 +1,4 @@
-"""How golden scripts spell what they see, and read what they are told.
+"""The words of golden scripts: how a trace names what happens, and how a command is read.
 
 An entry is `index/term:what`; a configuration `{voters | learners}`, a joint one `{..} => {..}`. A member
 under the id of a former one has a prime for each predecessor (`K3'`): so scripts name incarnations.
