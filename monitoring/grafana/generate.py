@@ -1,6 +1,6 @@
-"""Writes the dashboard, kraft.json beside this file: `python -m monitoring.grafana.generate` in the checkout.
+"""Writes the dashboard, kraft.json in this directory: `python -m monitoring.grafana.generate`.
 
-What is on it stands in `panels`. Places, ids and whatever else Grafana wants follow from that here.
+`panels` declares its content; positions, ids and the rest of Grafana's JSON follow from that here.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 from monitoring.grafana.panels import SECTIONS, Panel, Query
 
 FILE = Path(__file__).with_name("kraft.json")
-UID = "kraft-cluster"  # never changes: links and provisioning go by it
+UID = "kraft-cluster"  # never changes: links and provisioning use it
 WIDTH = 24  # columns of Grafana's grid
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
@@ -30,7 +30,7 @@ Json = dict[str, Any]
 
 
 def expression(short: str) -> str:
-    """A query as Grafana gets it."""
+    """A query with its abbreviations expanded."""
     return re.sub(r"\b(" + "|".join(MEANINGS) + r")\b", lambda word: MEANINGS[word[1]], short)
 
 
@@ -50,7 +50,7 @@ def target(kind: str, place: int, query: Query) -> Json:
 
 
 def defaults(panel: Panel) -> Json:
-    """Unit, colours and, for curves, how they are drawn."""
+    """Unit, colours and, for curves, their style."""
     steps: list[Json] = [{"color": "green", "value": None}]
     if panel.worse_from is not None:
         steps.append({"color": "red", "value": panel.worse_from})
@@ -80,7 +80,7 @@ OPTIONS: dict[str, Json] = {
 
 
 def panel_json(panel: Panel, number: int, x: int, y: int) -> Json:
-    """One panel at its place."""
+    """One panel at its position."""
     found: Json = {
         "id": number,
         "type": panel.kind,
@@ -100,7 +100,7 @@ def panel_json(panel: Panel, number: int, x: int, y: int) -> Json:
 
 
 def laid_out() -> list[Json]:
-    """All panels, section by section, each line of the grid filled from the left."""
+    """All panels by section; each row of the grid is filled from the left."""
     found: list[Json] = []
     numbers, y = count(1), 0
     for title, panels in SECTIONS:
@@ -118,7 +118,7 @@ def laid_out() -> list[Json]:
 
 
 def variable(name: str, query: str, *, several: bool) -> Json:
-    """A choice at the top: the values of a label."""
+    """A variable at the top of the dashboard: the values of a label."""
     return {
         "name": name,
         "label": name.capitalize(),
@@ -126,7 +126,7 @@ def variable(name: str, query: str, *, several: bool) -> Json:
         "datasource": DATASOURCE,
         "query": {"query": query, "refId": name},
         "definition": query,
-        "refresh": 2,  # when the time shown changes: nodes come and go
+        "refresh": 2,  # when the time range changes, as nodes come and go
         "sort": 1,
         "multi": several,
         "includeAll": several,
@@ -136,7 +136,7 @@ def variable(name: str, query: str, *, several: bool) -> Json:
 
 
 def dashboard() -> Json:
-    """The whole of it."""
+    """The whole dashboard."""
     return {
         "uid": UID,
         "title": "kraft",
@@ -164,7 +164,7 @@ def dashboard() -> Json:
 
 
 def text() -> str:
-    """The file."""
+    """The content of the file."""
     return json.dumps(dashboard(), indent=1) + "\n"
 
 

@@ -1,14 +1,14 @@
-"""What the dashboard shows: five sections of panels in a few words. `generate` makes Grafana's JSON of them.
+"""The panels of the dashboard, in five sections. `generate` turns them into Grafana's JSON.
 
 In queries, NODES stands for the selector of the nodes chosen at the top of the dashboard, GROUPS for that of
-their groups as well, TARGETS for that of everything scraped from the cluster, and RATE for the window of a
-rate; PROCESS is NODES where the metric is not kraft's own. docs/runbooks.md names panels by their titles.
+the nodes and groups, TARGETS for that of all targets of the cluster, PROCESS for that of metrics that are not
+kraft's own, and RATE for the window of a rate. docs/runbooks.md refers to panels by their titles.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-ROLES = ("follower", "precandidate", "candidate", "leader", "learner")  # their numbers begin with 1
+ROLES = ("follower", "precandidate", "candidate", "leader", "learner")  # numbered from 1
 COLORS = ("blue", "orange", "dark-orange", "green", "purple")
 
 Query = tuple[str, str]  # expression, legend
@@ -16,7 +16,7 @@ Query = tuple[str, str]  # expression, legend
 
 @dataclass(frozen=True)
 class Panel:
-    """`queries` are (expression, legend) pairs; values from `worse_from` on are red."""
+    """One panel. `queries` are (expression, legend) pairs; values of `worse_from` or more are red."""
 
     kind: str
     title: str
@@ -31,38 +31,38 @@ class Panel:
 
 
 def stat(title: str, unit: str, width: int, *queries: Query, **more: Any) -> Panel:
-    """Numbers of now."""
+    """A panel of current values."""
     return Panel("stat", title, unit, width, queries, height=4, **more)
 
 
 def lines(title: str, unit: str, width: int, *queries: Query, **more: Any) -> Panel:
-    """Curves."""
+    """A panel of curves."""
     return Panel("timeseries", title, unit, width, queries, **more)
 
 
 def table(title: str, width: int, expression: str, **more: Any) -> Panel:
-    """One row for each series of now; its labels are the columns."""
+    """A table with one row per current series; its labels are the columns."""
     return Panel("table", title, "none", width, ((expression, ""),), **more)
 
 
 def heatmap(title: str, width: int, metric: str, selector: str) -> Panel:
-    """A histogram of durations over time."""
+    """A heatmap of a histogram of durations."""
     buckets = f"sum by (le) (rate({metric}_bucket{{{selector}}}[RATE]))"
     return Panel("heatmap", title, "s", width, ((buckets, "{{le}}"),))
 
 
 def timeline(title: str, width: int, *queries: Query, **more: Any) -> Panel:
-    """States over time."""
+    """A panel of states over time."""
     return Panel("state-timeline", title, "none", width, queries, **more)
 
 
 def rate(metric: str, by: str, selector: str = "NODES") -> str:
-    """How often a second, summed by labels."""
+    """The rate per second of a metric, summed by labels."""
     return f"sum by ({by}) (rate({metric}{{{selector}}}[RATE]))"
 
 
 def quantile(share: float, metric: str, by: str, selector: str = "NODES") -> str:
-    """Of a histogram, by labels."""
+    """A quantile of a histogram, by labels."""
     labels = f"{by}, le" if by else "le"
     return f"histogram_quantile({share}, sum by ({labels}) (rate({metric}_bucket{{{selector}}}[RATE])))"
 
@@ -85,7 +85,7 @@ OVERVIEW = (
             'sum by (outcome) (increase(kraft_raft_proposals_total{GROUPS, outcome!="committed"}[$__range]))',
             "{{outcome}}",
         ),
-        description="In the time shown.", worse_from=1,
+        description="In the selected time range.", worse_from=1,
     ),
     stat(
         "Quota used", "percentunit", 6,
@@ -93,13 +93,13 @@ OVERVIEW = (
     ),
     table(
         "Leaders", 8, "max by (group, instance) (kraft_raft_is_leader{GROUPS} == 1)", height=6,
-        description="Who leads each group.",
+        description="The leader of each group.",
     ),
     table(
         "Alerts", 16,
         'max by (alertname, severity, instance, group, peer) '
         '(ALERTS{alertname=~"Kraft.+", alertstate="firing", cluster="$cluster"})',
-        height=6, description="What fires now; docs/runbooks.md has a heading for each.",
+        height=6, description="Firing alerts; docs/runbooks.md has a heading for each.",
     ),
 )  # fmt: skip
 
@@ -144,7 +144,7 @@ TRAFFIC = (
     ),
     lines(
         "Backpressure", "bytes", 6,
-        ("kraft_client_output_buffer_bytes{NODES}", "{{instance}} answers not taken"),
+        ("kraft_client_output_buffer_bytes{NODES}", "{{instance}} unread replies"),
         ("kraft_backpressure_active{NODES}", "{{instance}} paused (0 or 1)"),
     ),
 )  # fmt: skip
@@ -175,7 +175,7 @@ CONSENSUS = (
     lines(
         "Entries committed", "ops", 8,
         ("rate(kraft_raft_commit_index{GROUPS}[RATE])", "{{instance}} group {{group}}"),
-        description="How fast the commit index of each node moves.",
+        description="Growth of the commit index of each node.",
     ),
     lines(
         "Follower lag", "short", 8,
@@ -281,7 +281,7 @@ PEERS_AND_DISK = (
     lines(
         "Checkpoint age", "s", 8,
         ("time() - kraft_snapshot_last_success_timestamp_seconds{GROUPS}", "{{instance}} group {{group}}"),
-        description="Of the last one since the node was started.",
+        description="Age of the last checkpoint since the node was started.",
     ),
     lines("Snapshot size", "bytes", 8, ("kraft_snapshot_size_bytes{GROUPS}", "{{instance}} group {{group}}")),
     lines(
@@ -299,8 +299,8 @@ PEERS_AND_DISK = (
     lines(
         "Log against loading", "s", 8,
         ("time() - kraft_raft_oldest_log_timestamp_seconds{GROUPS}", "{{instance}} log reaches back"),
-        ("kraft_snapshot_restore_last_duration_seconds{GROUPS}", "{{instance}} loading took"),
-        description="A replica that loads a snapshot needs the log since then.",
+        ("kraft_snapshot_restore_last_duration_seconds{GROUPS}", "{{instance}} last load took"),
+        description="A replica that loads a snapshot needs the log entries since then.",
     ),
     lines(
         "Consistency checks", "short", 8,
