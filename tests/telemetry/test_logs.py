@@ -306,12 +306,13 @@ def test_what_was_held_back_is_told() -> None:
 
 
 def test_events_in_the_code_and_documented_ones_are_the_same() -> None:
-    """Names given to `event`, `log`, `log_limited` and `critical` anywhere in kraft."""
+    """Names given to `event`, `log`, `log_limited`, `critical` and `_Beginning` anywhere in kraft."""
     used = {"twisted"}
     for path in Path(__file__).parents[2].joinpath("kraft").rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text())):
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
-                place = {"event": 0, "log": 0, "critical": 0, "log_limited": 1}.get(call.func.attr)
+            if isinstance(call, ast.Call) and isinstance(call.func, (ast.Attribute, ast.Name)):
+                called = call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id
+                place = {"event": 0, "log": 0, "critical": 0, "log_limited": 1, "_Beginning": 3}.get(called)
                 if place is not None and len(call.args) > place:
                     names = [n.value for n in ast.walk(call.args[place]) if isinstance(n, ast.Constant)]
                     used.update(name for name in names if isinstance(name, str))
