@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from kraft.web import overview
 from kraft.web.findings import DISK_FULL, VOTERS_CHANGING, WARN, diagnose
 from kraft.web.report import NotAReport, decode
 from kraft.web.view import ClusterView, MemberReport
@@ -196,7 +197,15 @@ def render(answers: Sequence[StatusReply]) -> list[str]:
     warnings = _warnings(answers)
     well = "1 node answers and knows" if len(answers) == 1 else f"{len(answers)} nodes answer and know"
     end = f"{'needs attention' if warnings else 'all well'}: {well} a leader"
-    return [*lines, "", *notes, *warnings, *(troubles or [end])]
+    return [*lines, "", *_version(answers), *notes, *warnings, *(troubles or [end])]
+
+
+def _version(answers: Sequence[StatusReply]) -> list[str]:
+    """The machine version in force, as the first node says that reports one."""
+    statuses = [
+        decode(json.dumps(each.status).encode()).status for each in answers if each.status is not None
+    ]
+    return [overview.machine_versions(status) for status in statuses if status.machine_version][:1]
 
 
 def _warnings(answers: Sequence[StatusReply]) -> list[str]:

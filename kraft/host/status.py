@@ -33,6 +33,8 @@ def node_status(
         uptime_seconds=uptime,
         members=member_statuses(peers, groups.get(0), tick_seconds),
         groups=tuple(group_status(group, tick_seconds) for group in groups.values()),
+        machine_version=peers.formation.version.in_force,
+        machine_version_supported=peers.formation.version.supported,
     )
 
 
@@ -110,6 +112,7 @@ def member_statuses(peers: Peers, group: Group | None, tick_seconds: float) -> t
             last_contact_seconds=contacts.get(member.id),
             lag_entries=lags.get(member.id),
             joining=member.id in joining,
+            machine_version=peers.supported_by(member),
         )
         for member in peers.formation.members
     )

@@ -24,7 +24,8 @@ class MemberStatus:
 
     `peer`, `client` and `http` are addresses (`host:port`); the last two are '' until the member has greeted.
     `joining` marks a learner that becomes a voter once it has caught up. `last_contact_seconds` and
-    `lag_entries` are those of group 0, and None unless this node leads it.
+    `lag_entries` are those of group 0, and None unless this node leads it. `machine_version` is the highest
+    that the member supports, 0 while it is not connected.
     """
 
     id: str
@@ -37,6 +38,7 @@ class MemberStatus:
     last_contact_seconds: float | None
     lag_entries: int | None
     joining: bool = False
+    machine_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,8 @@ class Status:
 
     `state` is starting, forming, serving or stopping; `cluster` is '' until the node has formed or joined a
     cluster. `problem` says in words why the node cannot serve writes now, and is '' when it can.
+    `machine_version` is the one in force, `machine_version_supported` the highest that the program supports;
+    0 from a program that does not report it.
     """
 
     node: str
@@ -115,3 +119,5 @@ class Status:
     uptime_seconds: float
     members: tuple[MemberStatus, ...]
     groups: tuple[GroupStatus, ...]
+    machine_version: int = 0
+    machine_version_supported: int = 0

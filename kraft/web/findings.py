@@ -158,6 +158,9 @@ def _versions(view: ClusterView) -> Iterator[Finding]:
     if len(versions) > 1:
         text = "; ".join(f"{version} on {', '.join(nodes)}" for version, nodes in sorted(versions.items()))
         yield Finding(NOTE, "cluster", f"runs more than one version: {text}", topic="versions")
+    own = view.own.status
+    if own.machine_version_supported > own.machine_version > 0:
+        yield Finding(NOTE, "cluster", overview.machine_versions(own), topic="versions")
 
 
 # -- groups -------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The groups of a cluster, their leaders, and the nodes that are up, from the reports of several nodes."""
 
-from kraft.node.status import GroupStatus
+from kraft.node.status import GroupStatus, Status
 from kraft.web.view import ClusterView
 
 
@@ -57,3 +57,14 @@ def connected(view: ClusterView) -> set[str]:
         for member in report.status.members
         if member.connected and member.id != report.status.node
     }
+
+
+def machine_versions(status: Status) -> str:
+    """Which machine version is in force, and which members keep it from being raised."""
+    text = f"machine version {status.machine_version} is in force"
+    wanted = status.machine_version_supported
+    old = [f"{m.id} supports {m.machine_version}" for m in status.members if 0 < m.machine_version < wanted]
+    away = [f"{m.id} is not connected" for m in status.members if not m.machine_version]
+    if wanted > status.machine_version:
+        return ", ".join([f"{text}, not {wanted}: {status.node} supports {wanted}", *old, *away])
+    return text

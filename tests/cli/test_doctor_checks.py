@@ -484,6 +484,10 @@ def test_versions(stopped, monkeypatch):
     assert (found.level, found.text[:26]) == (WARNING, "K2 runs 0.2, K1 runs 0.1: ")
     assert "version" not in " ".join(each.text for each in cluster.cluster(stopped(view=skewed)))
 
+    held = view(report("K1", machine_version=1, machine_version_supported=2), report("K2"))
+    found = first(cluster.versions(stopped(view=held)))
+    assert (found.level, found.text[:37]) == (WARNING, "machine version 1 is in force, not 2:")
+
     monkeypatch.setattr(cluster, "__version__", "0.3")
     assert "0.3 is installed" in first(cluster.versions(stopped(view=same))).text
 

@@ -225,3 +225,19 @@ def test_the_leader_refuses_older_nodes_from_the_moment_when_it_logs_the_raise()
     assert "install a newer kraft on K2" in (version.objection(Hello("K2", "", machine_max=1)) or "")
     assert cluster.run(10, cluster.raised)
     assert not any(version.raising for version in own)
+
+
+def test_the_status_says_what_is_in_force_and_what_each_member_supports():
+    cluster = Mixed("K3")
+    cluster.run(3)
+    status = cluster.host("K1").status()
+    assert (status.machine_version, status.machine_version_supported) == (1, 2)
+    assert {m.id: m.machine_version for m in status.members} == {"K1": 2, "K2": 2, "K3": 1}
+    assert cluster.host("K3").status().machine_version_supported == 1
+    cluster.nodes["K3"].crash()
+    cluster.run(3)
+    assert {m.id: m.machine_version for m in cluster.host("K1").status().members}["K3"] == 0
+    cluster.nodes["K3"].machine_version = MACHINE_VERSION
+    cluster.nodes["K3"].start()
+    assert cluster.run(10, cluster.raised)
+    assert cluster.host("K1").status().machine_version == 2

@@ -153,6 +153,18 @@ def test_clients_that_wait_and_versions_that_differ():
     assert (severity, text) == (NOTE, "runs more than one version: 0.1 on K2, K3; 0.2 on K1")
 
 
+def test_a_machine_version_that_members_hold_back():
+    """After the last node is upgraded the leader raises it, and there is nothing to say."""
+    members = (member("K1", machine_version=2), member("K2", machine_version=1), member("K3"))
+    held: dict[str, Any] = {"machine_version": 1, "machine_version_supported": 2, "members": members}
+    assert only(report("K1", **held), *WELL) == (
+        NOTE, "cluster",
+        "machine version 1 is in force, not 2: K1 supports 2, K2 supports 1, K3 is not connected", "",
+    )  # fmt: skip
+    raised = held | {"machine_version": 2}
+    assert diagnose(view(report("K1", **raised), *WELL)).findings == ()
+
+
 def test_a_node_alone_before_it_has_formed():
     problem = "waiting for a first greeting from K2"
     fields: dict[str, Any] = {"state": "forming", "cluster": "", "groups": (), "members": (member("K1"),)}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from kraft import __version__
 from kraft.cli.checks.result import OK, PROBLEM, WARNING, CheckResult
 from kraft.cli.checks.subject import Subject
-from kraft.web import words
+from kraft.web import overview, words
 from kraft.web.findings import BAD, NOTE, WARN, diagnose
 
 _LEVELS = {BAD: PROBLEM, WARN: WARNING, NOTE: OK}
@@ -70,5 +70,9 @@ def versions(subject: Subject) -> Iterator[CheckResult]:
         if version != own:
             text = f"{id_} runs {version}, {subject.id} runs {own}: upgrade the older ones, one at a time"
             yield CheckResult(WARNING, text, f"systemctl restart kraft@{id_}, on its machine")
+    status = subject.view.own.status
+    if status.machine_version:
+        held = status.machine_version < status.machine_version_supported
+        yield CheckResult(WARNING if held else OK, overview.machine_versions(status))
     if set(told.values()) <= {own}:
         yield CheckResult(OK, f"all nodes that answer ({1 + len(told)}) run {own}")

@@ -19,6 +19,8 @@ def status(context: CommandContext, _: Request) -> Reply:
         b"version": context.port.version.encode(),
         b"state": now.state.encode(),
         b"problem": now.problem.encode(),
+        b"machine_version": now.machine_version,
+        b"machine_version_supported": now.machine_version_supported,
         b"groups": [_group(group) for group in now.groups],
     }
 
@@ -81,6 +83,7 @@ def _member(member: MemberStatus) -> Reply:
         b"connected": int(member.connected),
         b"last_contact_ms": None if contact is None else int(contact * 1000),
         b"lag": member.lag_entries,
+        b"machine_version": member.machine_version,
     }
 
 

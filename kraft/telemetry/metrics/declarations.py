@@ -50,6 +50,10 @@ NODE_INFO = Gauge(
     "Ids of this node and its cluster, the latter empty until a cluster is formed; always 1.",
     ("node_id", "cluster_id"),
 )
+MACHINE_VERSION = Gauge("machine_version", "The machine version in force in the cluster, as this node knows.")
+MACHINE_VERSION_SUPPORTED = Gauge(
+    "machine_version_supported", "The highest machine version that this node's program supports."
+)
 CONFIG_LAST_RELOAD_SUCCESS = Gauge(
     "config_last_reload_success_timestamp_seconds", "Time of the last successful load of the configuration."
 )
