@@ -310,9 +310,10 @@ def test_events_in_the_code_and_documented_ones_are_the_same() -> None:
     used = {"twisted"}
     for path in Path(__file__).parents[2].joinpath("kraft").rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text())):
-            if isinstance(call, ast.Call) and isinstance(call.func, (ast.Attribute, ast.Name)):
-                called = call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id
-                place = {"event": 0, "log": 0, "critical": 0, "log_limited": 1, "_Beginning": 3}.get(called)
+            if isinstance(call, ast.Call):
+                called = ast.unparse(call.func).rpartition(".")
+                methods = {"event": 0, "log": 0, "critical": 0, "log_limited": 1}
+                place = methods.get(called[2]) if called[1] else {"_Beginning": 3}.get(called[2])
                 if place is not None and len(call.args) > place:
                     names = [n.value for n in ast.walk(call.args[place]) if isinstance(n, ast.Constant)]
                     used.update(name for name in names if isinstance(name, str))
