@@ -208,7 +208,7 @@ class Link(Protocol):
             first, second = self.send(messages[:half]), self.send(messages[half:])
             return first and second
         payload = codec.encode(messages)
-        if len(payload) <= PIECE_BYTES and not self._paused and not self._outbox:
+        if len(payload) <= PIECE_BYTES and self._outbox.is_empty and not self._paused:
             self._write(self._outbox.whole(payload))
             return None
         dropped = self._outbox.put(messages, payload)

@@ -48,7 +48,7 @@ class _Pieces:
 
 
 class Outbox:
-    """The send queues of one link."""
+    """The send queues of one link. `is_empty` and `control_waiting` (bytes) are plain attributes, read often."""
 
     def __init__(self, queue_bytes: int, control_bytes: int, message_bytes: int) -> None:
         """Limits in bytes: `control_bytes` of control; `queue_bytes` of bulk, and of bulk with chunks, so
@@ -61,11 +61,8 @@ class Outbox:
         self._bulk = _Pieces()
         self._chunks = _Pieces()
         self._next_id = 0
-        self.control_waiting = 0  # bytes
-
-    def __bool__(self) -> bool:
-        """Whether anything waits."""
-        return bool(self._control or self._bulk or self._chunks)
+        self.control_waiting = 0
+        self.is_empty = True
 
     @property
     def bulk_waiting(self) -> int:
@@ -74,7 +71,8 @@ class Outbox:
 
     def whole(self, payload: bytes) -> bytes:
         """A frame for a payload that fits one piece, to be sent now, before anything that waits."""
-        return frame(CONTROL, self._new_id(), payload)
+        self._next_id = id_ = (self._next_id + 1) & 0xFFFFFFFF  # as `_new_id`, for every small message
+        return frame(CONTROL, id_, payload)
 
     def put(self, messages: Batch, payload: bytes) -> str | None:
         """Queue a batch; `payload` is its encoding. Returns None, or why it was dropped.
@@ -100,9 +98,12 @@ class Outbox:
         if self._control:
             data = self._control.popleft()
             self.control_waiting -= len(data)
-            return data
-        pieces = self._bulk or self._chunks
-        return pieces.next_frame(self._new_id) if pieces else None
+        elif pieces := self._bulk or self._chunks:
+            data = pieces.next_frame(self._new_id)
+        else:
+            return None
+        self.is_empty = not (self._control or self._bulk or self._chunks)
+        return data
 
     def _put_all(self, urgency: Urgency, messages: Batch, payload: bytes) -> str | None:
         if urgency is Urgency.CONTROL:
@@ -124,6 +125,7 @@ class Outbox:
             return False
         self._control.append(data)
         self.control_waiting += len(data)
+        self.is_empty = False
         return True
 
     def _put_bulk(self, payload: bytes) -> str | None:
@@ -132,6 +134,7 @@ class Outbox:
         if self._bulk and self._bulk.waiting + len(payload) > self._queue_bytes:
             return "queue_full"
         self._bulk.put(payload)
+        self.is_empty = False
         return None
 
     def _put_chunks(self, payload: bytes) -> str | None:
@@ -140,6 +143,7 @@ class Outbox:
         if self._chunks and self.bulk_waiting + len(payload) > self._queue_bytes:
             return "queue_full"
         self._chunks.put(payload)
+        self.is_empty = False
         return None
 
     def _new_id(self) -> int:

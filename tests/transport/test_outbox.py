@@ -56,7 +56,7 @@ def test_control_goes_first_and_bulk_in_order():
         (BULK, [empty]),
         (BULK, [reply]),
     ]
-    assert not box
+    assert box.is_empty
 
 
 def test_control_goes_between_pieces():
