@@ -48,7 +48,7 @@ class _Pieces:
 
 
 class Outbox:
-    """The send queues of one link. `is_empty` and `control_waiting` (bytes) are plain attributes, read often."""
+    """The send queues of one link. `is_empty` and `control_waiting` (in bytes) are attributes, for speed."""
 
     def __init__(self, queue_bytes: int, control_bytes: int, message_bytes: int) -> None:
         """Limits in bytes: `control_bytes` of control; `queue_bytes` of bulk, and of bulk with chunks, so
