@@ -110,7 +110,7 @@ class Lifecycle:
         if identity is not None:
             persist = Persist(0, HardState(), None, (), commit=0)
             restored = Restored(HardState(), 0, 0, (), (), (), 0)
-            self._begin(_Beginning(identity, persist, restored, "cluster_joined"))
+            self._begin(_Beginning(identity, persist, restored, joins=True))
 
     def _form(self, identity: Identity | None) -> None:
         """Make the new identity durable, together with the first entry of every group."""
@@ -120,7 +120,7 @@ class Lifecycle:
         first = Entry(1, 1, 0, EntryKind.CONFIGURATION, configuration.encode())
         persist = Persist(0, HardState(term=1), None, (first,), commit=1)
         restored = Restored(HardState(term=1), 1, 1, ((1, 1),), (first,), ((1, configuration),), 0)
-        self._begin(_Beginning(identity, persist, restored, "cluster_formed"))
+        self._begin(_Beginning(identity, persist, restored, joins=False))
 
     def _begin(self, beginning: "_Beginning") -> None:
         if not self._forming:
@@ -138,7 +138,11 @@ class Lifecycle:
             clock.call_later(RETRY_SECONDS, partial(self._begin, beginning))
             return
         self._peers.formation.identity = identity
-        observer.event(beginning.event, cluster=identity.cluster, members=len(identity.members))
+        cluster, members = identity.cluster, len(identity.members)
+        if beginning.joins:
+            observer.event("cluster_joined", cluster=cluster, members=members)
+        else:
+            observer.event("cluster_formed", cluster=cluster, members=members)
         restored = dict.fromkeys(range(self._count), beginning.restored)
         self._start_groups(_Replay(restored, clock.seconds(), None))
         clock.call_later(GREET_AGAIN_SECONDS, self._greet_again)
@@ -213,12 +217,15 @@ class Lifecycle:
 
 @dataclass(frozen=True, slots=True)
 class _Beginning:
-    """A new identity, the first write of every group, and the state of a group after it."""
+    """A new identity, the first write of every group, and the state of a group after it.
+
+    `joins`: the cluster exists already, and has added this node.
+    """
 
     identity: Identity
     persist: Persist
     restored: Restored
-    event: str
+    joins: bool
 
 
 @dataclass(slots=True)
