@@ -6,7 +6,7 @@ lives exactly as long as one leadership: nothing of an earlier term can leak int
 
 from collections.abc import Sequence
 
-from kraft.raft.errors import ChangeRefused, LogFull, NotLeading, TransferRefused, invariant
+from kraft.raft.errors import ChangeRefused, InvariantViolation, LogFull, NotLeading, TransferRefused
 from kraft.raft.heartbeats import Heartbeats
 from kraft.raft.membership import joint
 from kraft.raft.membership.configuration import Configuration
@@ -86,8 +86,10 @@ class Leader(Role):
         log = state.log
         if self._transfer is not None:
             raise NotLeading(self._transfer.to)
-        invariant(kind is not EntryKind.CONFIGURATION, "the configuration is not changed by a proposal")
-        invariant(stamp >= log.last_stamp, "stamps never go back along the log")
+        if kind is EntryKind.CONFIGURATION:
+            raise InvariantViolation("the configuration is not changed by a proposal")
+        if stamp < log.last_stamp:
+            raise InvariantViolation("stamps never go back along the log")
         bound = state.settings.uncommitted_bytes
         uncommitted = log.bytes_after(state.commit)
         if uncommitted and uncommitted + len(data) > bound:
@@ -141,7 +143,8 @@ class Leader(Role):
             hint = state.log.last_at_most(message.hint_index, message.hint_term)
             progress.rejected(message.index, hint, state.ticks)
             return
-        invariant(message.index <= state.log.last_index, "a follower holds no more than its leader sent")
+        if message.index > state.log.last_index:
+            raise InvariantViolation("a follower holds no more than its leader sent")
         if progress.state is ProgressState.SNAPSHOT and message.index < state.log.base.index:
             return  # an old answer: there is still nothing to go on from
         if progress.accepted(message.index, state.ticks):

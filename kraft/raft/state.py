@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from kraft.raft.effects import Effects
-from kraft.raft.errors import invariant
+from kraft.raft.errors import InvariantViolation, invariant
 from kraft.raft.log.log import Log
 from kraft.raft.membership.configuration import Base, Configuration
 from kraft.raft.membership.quorum import Quorum, quorum_of
@@ -207,7 +207,8 @@ class ReplicaState:
     def commit_to(self, index: int) -> None:
         """Entries up to `index` are committed; a lower index is old news."""
         if index > self.commit:
-            invariant(index <= self.log.last_index, "a commit index lies within the log")
+            if index > self.log.last_index:
+                raise InvariantViolation("a commit index lies within the log")
             self.commit = index
 
     def follow(self, leader: str) -> None:

@@ -39,7 +39,7 @@ def test_a_late_notice_for_replaced_entries_does_not_make_their_replacements_dur
 def test_truncating_what_no_write_ever_had_needs_no_deletion():
     account = Durability(3)
     account.truncate(4)
-    assert not account.truncating
+    assert account.truncate_from is None
     assert account.begin(6) == (1, None)
 
 

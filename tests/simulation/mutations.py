@@ -135,7 +135,7 @@ MUTATIONS = (
     Mutation(
         "truncation not written",
         "kraft/raft/log/durability.py",
-        "self._truncate_from = index if self._truncate_from is None else min(index, self._truncate_from)",
+        "self.truncate_from = index if self.truncate_from is None else min(index, self.truncate_from)",
         "pass",
         "rows that were replaced must go with the same write",
     ),

@@ -8,15 +8,18 @@ from collections import deque
 
 
 class Durability:
-    """The log is on disk up to `durable`, and was handed to writes up to `handed`."""
+    """The log is on disk up to `durable`, and was handed to writes up to `handed`.
 
-    __slots__ = ("_sequence", "_truncate_from", "_writes", "durable", "handed")
+    The next write deletes the rows of earlier ones from `truncate_from` on, if that is set.
+    """
+
+    __slots__ = ("_sequence", "_writes", "durable", "handed", "truncate_from")
 
     def __init__(self, last_index: int) -> None:
         self.durable = last_index
         self.handed = last_index
         self._sequence = 0
-        self._truncate_from: int | None = None
+        self.truncate_from: int | None = None
         self._writes: deque[tuple[int, int]] = deque()
 
     @property
@@ -24,16 +27,11 @@ class Durability:
         """Whether a write is in flight."""
         return bool(self._writes)
 
-    @property
-    def truncating(self) -> bool:
-        """Whether the next write has to delete rows of an earlier one."""
-        return self._truncate_from is not None
-
     def truncate(self, index: int) -> None:
         """The log loses the entries from `index` on."""
         if index > self.handed:
             return
-        self._truncate_from = index if self._truncate_from is None else min(index, self._truncate_from)
+        self.truncate_from = index if self.truncate_from is None else min(index, self.truncate_from)
         self.handed = index - 1
         self.durable = min(self.durable, index - 1)
         self._writes = deque((sequence, min(last, index - 1)) for sequence, last in self._writes)
@@ -42,7 +40,7 @@ class Durability:
         """The log begins anew after `base_index`; of the old one only entries up to `kept` were right."""
         if self.handed > base_index:  # the base deletes the rows up to it; those after it must be named
             beyond = base_index + 1
-            self._truncate_from = beyond if self._truncate_from is None else min(beyond, self._truncate_from)
+            self.truncate_from = beyond if self.truncate_from is None else min(beyond, self.truncate_from)
         self.handed = base_index
         self.durable = min(self.durable, kept)
         self._writes = deque((sequence, min(last, kept)) for sequence, last in self._writes)
@@ -54,7 +52,7 @@ class Durability:
     def begin(self, last_index: int) -> tuple[int, int | None]:
         """Begin a write up to `last_index`: its sequence, and the index from which it truncates first."""
         self._sequence += 1
-        truncate_from, self._truncate_from = self._truncate_from, None
+        truncate_from, self.truncate_from = self.truncate_from, None
         self.handed = last_index
         self._writes.append((self._sequence, last_index))
         return self._sequence, truncate_from

@@ -8,7 +8,7 @@ length of the log.
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
-from kraft.raft.errors import invariant
+from kraft.raft.errors import InvariantViolation, invariant
 from kraft.raft.log.configurations import Configurations
 from kraft.raft.log.durability import Durability
 from kraft.raft.log.terms import TermRuns
@@ -91,8 +91,10 @@ class Log:
 
     def term(self, index: int) -> int:
         """The term at `index`, which is that of the base or one in the log; 0 for index 0."""
-        invariant(self.base.index <= index <= self.last_index, "no term is known outside the log")
-        return self._terms.term(index)
+        if not self.base.index <= index <= self.last_index:
+            raise InvariantViolation("no term is known outside the log")
+        position = index - self.tail_first
+        return self._entries[position].term if position >= 0 else self._terms.term(index)
 
     def matches(self, index: int, term: int) -> bool:
         """Whether the log, or its base, has an entry with this index and term; index 0 matches term 0."""
@@ -112,13 +114,16 @@ class Log:
 
     def append(self, entry: Entry) -> None:
         """Add the entry after the last one."""
-        invariant(entry.index == self.last_index + 1, "entries are appended without a gap")
-        invariant(entry.term >= self.last_term, "terms never fall along the log")
+        if entry.index != self.last_index + 1:
+            raise InvariantViolation("entries are appended without a gap")
+        if entry.term < self.last_term:
+            raise InvariantViolation("terms never fall along the log")
         if entry.term != self.last_term:
             self._terms.append(entry.index, entry.term)
             self.last_term = entry.term
         ends = self._ends
-        ends.append((ends[-1] if ends else self._dropped_bytes) + entry_bytes(entry))
+        end = ends[-1] if ends else self._dropped_bytes
+        ends.append(end + len(entry.data) + ENTRY_OVERHEAD_BYTES)
         self._entries.append(entry)
         self.last_index = entry.index
         self.last_stamp = entry.stamp
@@ -255,7 +260,9 @@ class Log:
     @property
     def unwritten(self) -> bool:
         """Whether there is a change that no write has carried yet."""
-        return self.durability.handed < self.last_index or self.durability.truncating or self._base_moved
+        durability = self.durability
+        rewritten = durability.truncate_from is not None or self._base_moved
+        return durability.handed < self.last_index or rewritten
 
     def begin_write(self) -> tuple[int, int | None, tuple[Entry, ...]]:
         """Begin a write of everything new: (sequence, truncate from, entries)."""
