@@ -263,8 +263,8 @@ MUTATIONS = (
     ),
     Mutation(
         "due keys stay readable",
-        "kraft/host/requests/reads.py",
-        "if due is not None and due <= stamp:",
+        "kraft/host/requests/proposer.py",
+        "if self._raft.state.log.last_stamp < due:",
         "if False:",
         "a key is gone at its expiry, by log time",
         60,
