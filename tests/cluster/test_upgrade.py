@@ -7,10 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.harness import Cluster, Server
+from kraft.process.failure import OUTDATED_STATUS
+from tests.cluster.harness import Cluster, Server, free_ports, maps, wait_until
 from tests.cluster.load import Load
+from tests.cluster.wire import Refusal
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+SMALL = {"checkpoint_entries": 200, "keep_entries": 20}  # so that snapshots are met
+
+
+@pytest.fixture
+def old_cluster(make_cluster, earlier):
+    """Three nodes of the earlier release that serve writes."""
+    cluster = make_cluster(3, snapshot=SMALL)
+    for server in cluster:
+        server.library = earlier
+    cluster.start()
+    return cluster
 
 
 def roll(server: Server, library: Path | None, cluster: Cluster, load: Load) -> None:
@@ -23,18 +37,145 @@ def roll(server: Server, library: Path | None, cluster: Cluster, load: Load) -> 
     load.advance(50)
 
 
-def test_old_and_new_nodes_serve_together(make_cluster, earlier):
-    """Either program leads, and the nodes of both take part, by log and by snapshot."""
-    cluster = make_cluster(3, snapshot={"checkpoint_entries": 200, "keep_entries": 20})
-    for server in cluster:
-        server.library = earlier
-    cluster.start()
+def lead(name: str, cluster: Cluster) -> None:
+    """Give leadership to this node."""
+    cluster.insist("TRANSFER", name, over=lambda: cluster.leader().id == name)
+
+
+def in_force(server: Server) -> int:
+    """The machine version in force, by the word of one node; 0 from one of the earlier release."""
+    return int((server.status() or {}).get("machine_version", 0))
+
+
+def refused(server: Server) -> str:
+    """The answer to a command that the earlier release does not have."""
+    answer = server.ask("SETRANGE", "upgrade:key", 0, "v")
+    assert isinstance(answer, Refusal), answer
+    return answer
+
+
+def test_a_rolling_upgrade_under_load(old_cluster):
+    """Nothing exits, nothing acknowledged is lost; a new command is refused until every node knows it.
+
+    Either program leads while both are there, and a node goes back before the last one is upgraded.
+    """
+    cluster = old_cluster
+    earlier = cluster["K1"].library
     with Load(list(cluster), writers=6) as load:
         load.advance(100)
-        for name in ("K1", "K3", "K2", "K3"):
-            cluster.insist("TRANSFER", name, over=lambda name=name: cluster.leader().id == name)
+        roll(cluster["K1"], None, cluster, load)
+        roll(cluster["K2"], None, cluster, load)
+        for leader in ("K1", "K3"):
+            lead(leader, cluster)
             load.advance(100)
+            for server in (cluster["K1"], cluster["K2"]):
+                told = refused(server)
+                assert "needs machine version 2, but version 1 is in force: upgrade K3" in told
+            assert "unknown command" in refused(cluster["K3"])
+        assert cluster["K1"].ask("GETRANGE", "upgrade:key", 0, -1) == b""
+        assert {in_force(server) for server in cluster} == {0, 1}
+
         roll(cluster["K1"], earlier, cluster, load)
+        roll(cluster["K1"], None, cluster, load)
+        pids = {name: cluster[name].pid for name in ("K1", "K2")}
+        roll(cluster["K3"], None, cluster, load)
+        wait_until(lambda: all(in_force(server) == 2 for server in cluster), "version 2 is in force")
+        for server in cluster:
+            assert isinstance(server.ask("SETRANGE", f"upgrade:{server.id}", 3, "new"), int)
+        load.advance(100)
+        assert pids == {name: cluster[name].pid for name in ("K1", "K2")}
+    assert set(load.refusals) <= {"UNCERTAIN"}, load.refusals
     for server in cluster:
+        assert server.running
         load.check(server)
+        assert server.ask("GETRANGE", "upgrade:K1", 0, -1) == b"\0\0\0new"
     cluster.wait_equal()
+
+
+def test_an_old_node_that_comes_back_after_the_raise_is_refused_in_one_line(old_cluster):
+    """By its peers, and by its own data directory as soon as that holds a checkpoint of the new version."""
+    cluster, earlier = old_cluster, old_cluster["K1"].library
+    for server in cluster:
+        server.terminate()
+        server.library = None
+        server.start()
+        cluster.wait_serving(server)
+    wait_until(lambda: all(in_force(server) == 2 for server in cluster), "version 2 is in force")
+    late = next(server for server in cluster.followers())
+    late.terminate()
+    before = {server.id: len(server.output) for server in cluster}
+    for number in range(3 * SMALL["checkpoint_entries"]):
+        assert cluster.leader().ask("SETRANGE", "upgrade:key", number % 7, "v") > 0
+
+    late.library = earlier
+    late.start()
+
+    told = wait_until(lambda: lines_about_versions(late, before[late.id]), "the old node says why")
+    assert all("version" in line for line in told)
+    assert all(server.running for server in cluster if server is not late)
+    assert not late.serves_writes()
+    late.kill()
+    late.library = None
+    late.start()
+    cluster.wait_serving(late)
+    cluster.wait_equal()
+
+
+def lines_about_versions(server: Server, since: int) -> list[str]:
+    """What a node has printed about versions that do not fit."""
+    lines = server.output[since:].splitlines()
+    return [line for line in lines if "machine version" in line or "schema" in line or "newer" in line]
+
+
+def test_an_old_node_cannot_join_after_the_raise(make_cluster, earlier):
+    """The administrator hears where to look, its log says which versions do not fit, the cluster goes on."""
+    cluster = make_cluster(3)
+    cluster.start()
+    wait_until(lambda: all(in_force(server) == 2 for server in cluster), "version 2 is in force")
+    members = {member["id"]: member["machine_version"] for member in maps(cluster.order("MEMBERS"))}
+    assert members == {"K1": 2, "K2": 2, "K3": 2}
+    cluster.servers["K4"] = late = Server("K4", cluster["K1"].folder.parent / "K4", free_ports(3))
+    late.library = earlier
+    cluster.wait_for_addition(late)
+    wait_until(lambda: "node_started" in late.output, "the old node waits")
+
+    answer = cluster.order("ADD", "K4", f"127.0.0.1:{late.peer_port}")
+
+    assert isinstance(answer, Refusal), answer
+    assert "K4 cannot be reached" in answer
+    cluster.wait_voters("K1", "K2", "K3")
+    assert lines_about_versions(late, 0)
+
+
+@pytest.fixture
+def later(tmp_path):
+    """The library of a later release: this checkout with one machine version more."""
+    versions = "import kraft.kv.versions\nkraft.kv.versions.MACHINE_VERSION += 1\n"
+    (tmp_path / "sitecustomize.py").write_text(versions)
+    return tmp_path
+
+
+def test_a_node_that_is_too_old_ends_in_one_line_with_a_status_of_its_own(make_cluster, later):
+    """It finds the version in its own directory, or meets it when it is to be added. No restart helps."""
+    cluster = make_cluster(1)
+    [server] = cluster
+    server.library = later
+    cluster.start()
+    wait_until(lambda: in_force(server) == 3, "version 3 is in force")
+    [late] = cluster.standby("K2")
+    wait_until(lambda: "node_started" in late.output, "the node waits")
+
+    answer = server.order("ADD", "K2", f"127.0.0.1:{late.peer_port}")
+
+    assert isinstance(answer, Refusal), answer
+    assert "K2 cannot be reached" in answer
+    assert late.exit_status() == OUTDATED_STATUS
+    assert late.output.count("K2 supports machine version 2, but version 3 is in force") == 1
+    server.terminate()
+    server.library = None
+    server.start()
+    assert server.exit_status() == OUTDATED_STATUS
+    assert server.output.count("is at machine version 3, this version of kraft supports up to 2") == 1
+    server.library = later
+    server.start()
+    cluster.wait_serving(server)

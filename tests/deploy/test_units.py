@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kraft import config
+from kraft.process.failure import OUTDATED_STATUS
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = ROOT / "deploy/systemd"
@@ -54,6 +55,13 @@ def test_the_exposure_stays_low(need, folder):
     overall = re.search(r"Overall exposure level for kraft@K1.service: (\S+)", report)
     assert overall is not None, report
     assert float(overall[1]) <= EXPOSURE_MAX
+
+
+def test_a_node_that_is_too_old_is_not_started_again():
+    """A restart would end in the same way: only a newer kraft helps."""
+    values = directives(UNITS / "kraft@.service")
+    assert values["Restart"] == ["on-failure"]
+    assert values["RestartPreventExitStatus"] == [str(OUTDATED_STATUS)]
 
 
 @pytest.mark.parametrize("name", ["MemoryDenyWriteExecute", "ProcSubset", "NoExecPaths", "RootDirectory"])

@@ -16,6 +16,7 @@ from tests.simulation.operator import Operator
 from tests.simulation.plan import Details, Fault, Plan
 
 ROLL_SECONDS = 1.0  # between two nodes of a rolling upgrade
+LAST_UPGRADE_SECONDS = 3.0  # after the others, when everything heals
 
 
 class Faults:
@@ -61,8 +62,9 @@ class Faults:
         self._operator.over = True
         for node in self._cluster.nodes.values():
             node.mend()
-            if node.machine_version < MACHINE_VERSION:
-                node.upgrade()
+            if node.machine_version < MACHINE_VERSION:  # those that were added come last, learners often
+                last = node.id in self._cluster.spares
+                self._world.call_later(LAST_UPGRADE_SECONDS if last else 0.0, node.upgrade)
             wanted = self._operator.member(node) or not self._cluster.formed
             if node.process is None and wanted and not node.lost and node.id not in self._cluster.spares:
                 node.start()

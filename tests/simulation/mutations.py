@@ -308,6 +308,48 @@ MUTATIONS = (
         "entries that the machine contains would be applied again, or waited for",
         60,
     ),
+    # -- machine versions
+    Mutation(
+        "newer commands proposed before their version is in force",
+        "kraft/host/requests/writes.py",
+        "kv.needed_version(commands) > version:\n            self._refuse_newer(",
+        "False:\n            self._refuse_newer(",
+        "a member of an older program could not apply them",
+        60,
+    ),
+    Mutation(
+        "version raised without the learners",
+        "kraft/host/group/version_raise.py",
+        "for member in self._raft.state.configuration.everyone)",
+        "for member in self._raft.state.configuration.everyone\n"
+        "            if member.id in self._raft.state.configuration.voters)",
+        "a learner applies the same log",
+        200,
+    ),
+    Mutation(
+        "version raised without members that are away",
+        "kraft/host/membership/peers.py",
+        "return 0 if hello is None or hello.incarnation != member.incarnation else hello.machine_max",
+        "return self.formation.version.supported if hello is None else hello.machine_max",
+        "a member may come back with an older program",
+        60,
+    ),
+    Mutation(
+        "a snapshot without its machine version",
+        "kraft/host/group/applier.py",
+        "received.keyspace, base.stamp, checkpoint.revision, checkpoint.machine_version",
+        "received.keyspace, base.stamp, checkpoint.revision, 1",
+        "the version in force is part of the state",
+        60,
+    ),
+    Mutation(
+        "a checkpoint without its machine version",
+        "kraft/kv/machine.py",
+        "return Capture(base, self.revision, self.keyspace.take_changes(), self.version)",
+        "return Capture(base, self.revision, self.keyspace.take_changes())",
+        "a restart would forget what is in force",
+        60,
+    ),
     Mutation(
         "messages leave before the write they wait for",
         "kraft/host/group/group.py",
