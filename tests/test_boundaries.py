@@ -119,7 +119,7 @@ def test_every_package_has_a_line():
 def test_the_map_shows_the_order():
     """docs/architecture.md has the lines as they are here, the highest first."""
     page = (
-        (ROOT / "docs/architecture.md").read_text().partition("| line | packages |")[2].partition("\n\n")[0]
+        (ROOT / "docs/architecture.md").read_text().partition("| layer | packages |")[2].partition("\n\n")[0]
     )
     rows = [line.split("|")[2] for line in page.splitlines() if line.startswith("| ") and "`" in line]
     assert [set(re.findall(r"`(\w+)`", row)) for row in rows] == list(reversed(LINES))

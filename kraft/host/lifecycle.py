@@ -56,7 +56,7 @@ class Lifecycle:
             self._start_groups(_Replay(self._loaded.groups, self._context.clock.seconds(), started))
         else:
             self.state = "forming"
-            self._form(formation.alone())
+            self._form(formation.founding_identity())
             self._context.clock.call_later(0, started)
 
     @property

@@ -68,7 +68,7 @@ def test_every_member_forms_the_same_cluster():
 
 
 def test_a_single_node_forms_at_once():
-    alone = node("K1", wanted=frozenset({"K1"})).alone()
+    alone = node("K1", wanted=frozenset({"K1"})).founding_identity()
     assert alone is not None
     assert [m.id for m in alone.members] == ["K1"]
 
@@ -97,7 +97,7 @@ def test_two_wiped_members_never_form_without_the_third():
 def test_members_of_different_clusters_do_not_talk():
     k1, _, _ = formed()
     other = node("K2", "f" * 32, wanted=frozenset({"K2"}))
-    other.identity = other.alone()
+    other.identity = other.founding_identity()
     assert "belongs to cluster" in (k1.objection(hello(other)) or "")
 
 
@@ -152,7 +152,7 @@ def invitation(formation):
 
 def test_a_node_in_standby_forms_no_cluster_and_waits_for_one():
     k4 = waiting("K4")
-    assert k4.alone() is None
+    assert k4.founding_identity() is None
     assert k4.missing == []
     assert "in standby" in (k4.objection(hello(node("K1"))) or "")
     k1, _, _ = formed()
@@ -189,14 +189,14 @@ def test_an_invitation_that_contradicts_itself_is_not_followed():
 def test_a_member_never_follows_an_invitation():
     k1, _, _ = formed()
     other = node("K9", wanted=frozenset({"K9"}))
-    other.identity = other.alone()
+    other.identity = other.founding_identity()
     assert k1.invited(invitation(other)) is None
 
 
 def test_the_objection_to_an_introduced_node_is_remembered():
     k1, _, _ = formed()
     other = node("K4", wanted=frozenset({"K4"}))
-    other.identity = other.alone()
+    other.identity = other.founding_identity()
     k1.introduce("K4")
     k1.objection(hello(other))
     assert "belongs to cluster" in k1.objections["K4"]
@@ -283,7 +283,7 @@ def recovered(formation, mark="e" * 32):
 def test_a_recovered_node_neither_waits_for_the_members_of_its_file_nor_forms_again():
     k1 = recovered(formed()[0])
     assert k1.formed
-    assert k1.alone() is None
+    assert k1.founding_identity() is None
     assert [m.id for m in k1.members] == ["K1"]
     assert k1.removed == ""
 

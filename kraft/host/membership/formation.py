@@ -175,7 +175,7 @@ class Formation:
         if hello.cluster:
             return self._adopt(hello.cluster, hello.members)
         self.seen[hello.id] = Member(hello.id, hello.incarnation, hello.peer)
-        return self.alone()
+        return self.founding_identity()
 
     def lost(self, peer: str) -> None:
         """The link to `peer` is gone. Before it greets again it may form, or lose its directory."""
@@ -196,7 +196,7 @@ class Formation:
 
     # -- new identities -------------------------------------------------------------------------------
 
-    def alone(self) -> Identity | None:
+    def founding_identity(self) -> Identity | None:
         """The identity to form a cluster with, or None before every wanted member was met."""
         if self.formed or self.standby or not self.wanted <= self.seen.keys():
             return None
