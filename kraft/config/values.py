@@ -30,11 +30,13 @@ class ClusterConfig:
     alone.
 
     With `standby`, a node without a cluster does not form one, but waits until it is added.
+    `machine_version_max` keeps the node from announcing a higher machine version than that.
     """
 
     members: dict[Annotated[str, NodeId()], Annotated[str, Address()]] = field(default_factory=dict)
     secret_file: Annotated[str | None, FilePath()] = None
     standby: Annotated[bool, Switch()] = False
+    machine_version_max: Annotated[int, Integer(1, 1000, "all that the program supports")] = 0
 
 
 @dataclass(frozen=True, slots=True)

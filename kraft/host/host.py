@@ -69,7 +69,7 @@ class Host:
         self._tick_seconds = settings.tick_seconds(config)
         self._started_at = clock.seconds()
         voters = frozenset(config.cluster.members) or frozenset([config.node.id])
-        version = MachineVersion(machine_version)
+        version = MachineVersion(machine_version, config.cluster.machine_version_max)
         formation = Formation(
             loaded.identity, config.peer.advertise, voters, config.cluster.standby, version=version
         )

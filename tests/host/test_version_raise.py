@@ -1,5 +1,6 @@
 """The machine version of a cluster: raised when every member supports it, and what is refused until then."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -225,6 +226,25 @@ def test_the_leader_refuses_older_nodes_from_the_moment_when_it_logs_the_raise()
     assert "install a newer kraft on K2" in (version.objection(Hello("K2", "", machine_max=1)) or "")
     assert cluster.run(10, cluster.raised)
     assert not any(version.raising for version in own)
+
+
+def test_an_operator_may_hold_the_raise_back():
+    """One node that announces less is enough; without the key it announces all, and the version is raised."""
+    cluster = Mixed("K1", "K2", "K3")
+    node = cluster.nodes["K2"]
+    free = node.config
+    node.config = replace(free, cluster=replace(free.cluster, machine_version_max=1))
+    for id_ in cluster.nodes:
+        cluster.restart(id_, MACHINE_VERSION)
+        cluster.run(2)
+    cluster.run(5)
+    assert cluster.versions() == {1}
+    assert str(cluster.ask("K1", SetRange(b"k", 0, b"v"))).endswith("in force: upgrade K2")
+
+    node.config = free
+    cluster.restart("K2", MACHINE_VERSION)
+
+    assert cluster.run(10, cluster.raised)
 
 
 def test_the_status_says_what_is_in_force_and_what_each_member_supports():

@@ -12,11 +12,13 @@ from kraft.peerwire.hello import Hello
 class MachineVersion:
     """One node's. `supported` is the highest version it can apply, `in_force` the one of its cluster.
 
-    `raising` is the version that this node, as the leader, has logged and not applied yet, else 0.
+    With `held`, an operator's bound, it supports no more than that; 0 for no bound. `raising` is the version
+    that this node, as the leader, has logged and not applied yet, else 0.
     """
 
-    def __init__(self, supported: int = MACHINE_VERSION) -> None:
-        self.supported = supported
+    def __init__(self, supported: int = MACHINE_VERSION, held: int = 0) -> None:
+        self.supported = min(supported, held or supported)
+        self._held = self.supported < supported
         self.in_force = MACHINE_VERSION_MIN
         self.raising = 0
 
@@ -32,7 +34,8 @@ class MachineVersion:
 
     def too_low(self, id_: str, version: int) -> str:
         """What ends a node that supports less than the `version` in force."""
+        remedy = "remove cluster.machine_version_max" if self._held else "install a newer kraft"
         return (
             f"{id_} supports machine version {self.supported}, but version {version} is in force in the "
-            f"cluster: install a newer kraft on {id_}"
+            f"cluster: {remedy} on {id_}"
         )
