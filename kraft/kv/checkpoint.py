@@ -1,7 +1,7 @@
 """A copy of the state machine at one index: what goes into it, and how two copies are compared.
 
-The copy is kept up to date by changes alone, so its cost follows what was written, not what is there. So does
-the cost of its hash: the sum of one hash per key, from which the old hash of a changed key is taken away.
+A checkpoint is kept up to date by changes alone, so its cost depends on what was written, not on the size of
+the data. So does that of its sum, which adds one hash per key: the old hash of a changed key is subtracted.
 """
 
 from hashlib import blake2b
@@ -18,8 +18,8 @@ _MASK = (1 << (8 * HASH_BYTES)) - 1
 class Capture(msgspec.Struct, frozen=True, gc=False):
     """What a checkpoint at `base` has to write: the keys changed since the last one, None for removed ones.
 
-    `changes` is the writer's, who keeps the keys and lets go of each record that is written. `revision` is
-    the machine's at `base`, `machine_version` the version in force there.
+    `changes` belongs to the writer, which keeps the keys and drops each record once it is written. `revision`
+    is the machine's at `base`, `machine_version` the version in force there.
     """
 
     base: Base
@@ -29,9 +29,9 @@ class Capture(msgspec.Struct, frozen=True, gc=False):
 
 
 class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
-    """A complete copy at `base`: how many `keys`, how many `size` bytes of keys and values, and their `sum`.
+    """A complete copy at `base`: the number of `keys`, the `size` of keys and values in bytes, and their `sum`.
 
-    `sum` has HASH_BYTES bytes and is equal exactly where the contents are, expiries and revisions included.
+    Two sums (HASH_BYTES long) are equal exactly if the contents are, including expiries and revisions.
     `machine_version` is the version in force at `base`.
     """
 
@@ -50,5 +50,5 @@ def record_hash(key: bytes, value: bytes, revision: int, expires: int) -> bytes:
 
 
 def moved_sum(sum_: bytes, added: int, taken: int) -> bytes:
-    """`sum_` after hashes with the totals `added` and `taken` (big endian numbers) came and went."""
+    """`sum_` plus the hashes that total `added`, minus those that total `taken` (big-endian numbers)."""
     return ((int.from_bytes(sum_, "big") + added - taken) & _MASK).to_bytes(HASH_BYTES, "big")
