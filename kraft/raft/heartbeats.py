@@ -5,17 +5,22 @@ answered a round proves that the leader still led when that round began: then re
 earlier, may be answered. Rounds are compared only within one term: a new leader starts with none.
 """
 
-from kraft.raft.errors import invariant
+from collections import deque
+
+from kraft.raft.errors import InvariantViolation
 from kraft.raft.messages import Heartbeat
 from kraft.raft.progress import Progress
-from kraft.raft.reads import ReadQueue
 from kraft.raft.ready import ReadState
 from kraft.raft.state import ReplicaState
 from kraft.raft.tracker import Tracker
 
 
 class Heartbeats:
-    """`commits_wanted`: readers on some follower wait for a commit index that it could not be sent yet."""
+    """The rounds of one leader. Waiting reads are kept in the order of their rounds; the host bounds their
+    number, because all client reads of one turn share one `ctx`.
+
+    `commits_wanted`: readers on some follower wait for a commit index that it could not be sent yet.
+    """
 
     __slots__ = ("_reads", "_round", "_state", "_tracker", "commits_wanted")
 
@@ -23,7 +28,7 @@ class Heartbeats:
         self._state = state
         self._tracker = tracker
         self._round = 0
-        self._reads = ReadQueue()
+        self._reads: deque[tuple[int, ReadState]] = deque()  # with the rounds that they began
         self.commits_wanted = False
 
     def send(self, progress: Progress) -> None:
@@ -50,10 +55,11 @@ class Heartbeats:
         and that this one does not yet know to be committed.
         """
         state = self._state
-        invariant(floor <= state.log.last_index, "a read cannot wait for an entry that is not there")
+        if floor > state.log.last_index:
+            raise InvariantViolation("a read cannot wait for an entry that is not there")
         self._round += 1
         index = max(state.commit, state.noop_index, floor)
-        self._reads.add(self._round, ReadState(ctx, index))
+        self._reads.append((self._round, ReadState(ctx, index)))
         for voter in state.electors:
             if voter != state.id:
                 progress = self._tracker.progress[voter]
@@ -65,16 +71,19 @@ class Heartbeats:
 
     def confirm_reads(self) -> None:
         """Release the reads whose round a quorum has answered, once this term has committed an entry."""
-        state = self._state
-        if not self._reads or not state.leads_with_commit:
+        state, reads = self._state, self._reads
+        if not reads or not state.leads_with_commit:
             return
         rounds = {peer: progress.round for peer, progress in self._tracker.progress.items()}
         rounds[state.id] = self._round
-        state.effects.reads += self._reads.release(state.quorum.attained(rounds))
+        confirmed = state.quorum.attained(rounds)
+        while reads and reads[0][0] <= confirmed:
+            state.effects.reads.append(reads.popleft()[1])
 
     def fail_reads(self) -> None:
         """Fail the reads that wait: none of them will be proven."""
-        self._state.effects.reads_failed += self._reads.fail()
+        self._state.effects.reads_failed += [read.ctx for _, read in self._reads]
+        self._reads.clear()
 
     def send_wanted_commits(self) -> None:
         """Send followers the commit index that readers there wait for, as soon as they hold the entries.

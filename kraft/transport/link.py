@@ -22,6 +22,7 @@ from zope.interface import implementer
 from kraft.peerwire import codec
 from kraft.peerwire.errors import HandshakeError, RefusedByPeer, WireError
 from kraft.peerwire.frames import (
+    CONTROL,
     GREETING,
     LINK,
     PIECE_BYTES,
@@ -209,7 +210,7 @@ class Link(Protocol):
             return first and second
         payload = codec.encode(messages)
         if len(payload) <= PIECE_BYTES and self._outbox.is_empty and not self._paused:
-            self._write(self._outbox.whole(payload))
+            self._write(frame(CONTROL, self._outbox.new_id(), payload))
             return None
         dropped = self._outbox.put(messages, payload)
         self._pump()

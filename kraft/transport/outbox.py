@@ -7,6 +7,7 @@ a snapshot delays a command by one piece at most, whatever the size of its chunk
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import count
 
 from kraft.peerwire import codec
 from kraft.peerwire.frames import BULK, CHUNK_BYTES_MAX, CONTROL, LINK, PIECE_BYTES, frame
@@ -48,7 +49,10 @@ class _Pieces:
 
 
 class Outbox:
-    """The send queues of one link. `is_empty` and `control_waiting` (in bytes) are attributes, for speed."""
+    """The send queues of one link. `is_empty` and `control_waiting` (in bytes) are attributes, for speed.
+
+    `new_id` gives the id of the next message of the link: 32 bits that wrap.
+    """
 
     def __init__(self, queue_bytes: int, control_bytes: int, message_bytes: int) -> None:
         """Limits in bytes: `control_bytes` of control; `queue_bytes` of bulk, and of bulk with chunks, so
@@ -60,7 +64,7 @@ class Outbox:
         self._control: deque[bytes] = deque()  # whole frames
         self._bulk = _Pieces()
         self._chunks = _Pieces()
-        self._next_id = 0
+        self.new_id = map(0xFFFF_FFFF.__and__, count(1)).__next__
         self.control_waiting = 0
         self.is_empty = True
 
@@ -68,11 +72,6 @@ class Outbox:
     def bulk_waiting(self) -> int:
         """Bytes of bulk and chunks that wait."""
         return self._bulk.waiting + self._chunks.waiting
-
-    def whole(self, payload: bytes) -> bytes:
-        """A frame for a payload that fits one piece, to be sent now, before anything that waits."""
-        self._next_id = id_ = (self._next_id + 1) & 0xFFFFFFFF  # as `_new_id`, for every small message
-        return frame(CONTROL, id_, payload)
 
     def put(self, messages: Batch, payload: bytes) -> str | None:
         """Queue a batch; `payload` is its encoding. Returns None, or why it was dropped.
@@ -91,7 +90,7 @@ class Outbox:
 
     def put_probe(self, payload: bytes) -> bool:
         """Queue a ping or pong; False if there is no room, which shows that the peer does not read."""
-        return self._add_control(frame(LINK, self._new_id(), payload))
+        return self._add_control(frame(LINK, self.new_id(), payload))
 
     def next_frame(self) -> bytes | None:
         """Remove and return the frame to send next; None if nothing waits."""
@@ -99,7 +98,7 @@ class Outbox:
             data = self._control.popleft()
             self.control_waiting -= len(data)
         elif pieces := self._bulk or self._chunks:
-            data = pieces.next_frame(self._new_id)
+            data = pieces.next_frame(self.new_id)
         else:
             return None
         self.is_empty = not (self._control or self._bulk or self._chunks)
@@ -112,7 +111,7 @@ class Outbox:
 
     def _put_control(self, messages: Batch, payload: bytes) -> str | None:
         if len(payload) <= PIECE_BYTES:
-            return None if self._add_control(frame(CONTROL, self._new_id(), payload)) else "queue_full"
+            return None if self._add_control(frame(CONTROL, self.new_id(), payload)) else "queue_full"
         if len(messages) == 1:  # such as a snapshot offer with a large configuration
             return self._put_bulk(payload)
         half = len(messages) // 2
@@ -145,7 +144,3 @@ class Outbox:
         self._chunks.put(payload)
         self.is_empty = False
         return None
-
-    def _new_id(self) -> int:
-        self._next_id = (self._next_id + 1) & 0xFFFFFFFF
-        return self._next_id

@@ -150,8 +150,8 @@ MUTATIONS = (
     Mutation(
         "reads without a round",
         "kraft/raft/heartbeats.py",
-        "state.effects.reads += self._reads.release(state.quorum.attained(rounds))",
-        "state.effects.reads += self._reads.release(self._round)",
+        "confirmed = state.quorum.attained(rounds)",
+        "confirmed = self._round",
         "a deposed leader would serve old values (RD 6.4)",
         100,
     ),

@@ -1,5 +1,6 @@
 """The queues of one link: what is control, what is bulk, and what each may hold."""
 
+from itertools import count
 from zlib import crc32
 
 import pytest
@@ -144,7 +145,7 @@ def test_probes_are_link_messages():
 def test_message_ids_wrap():
     """A link that lives long does not break."""
     box = outbox()
-    box._next_id = 0xFFFFFFFF
+    box.new_id = map(0xFFFF_FFFF.__and__, count(0xFFFF_FFFE)).__next__
     put(box, forward(PIECE_BYTES * 2))
     put(box, BEAT)
     assert len(received(box)) == 2
