@@ -29,7 +29,7 @@ class Capture(msgspec.Struct, frozen=True, gc=False):
 
 
 class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
-    """A complete copy at `base`: the number of `keys`, the `size` of keys and values in bytes, and their `sum`.
+    """A complete copy at `base`: the number of `keys`, bytes (`size`) of keys and values, and their `sum`.
 
     Two sums (HASH_BYTES long) are equal exactly if the contents are, including expiries and revisions.
     `machine_version` is the version in force at `base`.
