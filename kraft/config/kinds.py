@@ -88,7 +88,6 @@ class Integer:
         return f"{bounds}, or 0: {self.zero}" if self.zero else bounds
 
     def convert(self, text: str) -> int:
-        """The number."""
         if _INTEGER.fullmatch(text) is None:
             scaled = _WITH_UNIT.fullmatch(text)
             right = f"write {int(scaled[1]) * _SCALE[scaled[2].lower()]}" if scaled else f"write {self.form}"
@@ -113,7 +112,6 @@ class Choice:
         return " | ".join(self.words)
 
     def convert(self, text: str) -> str:
-        """The word."""
         if text not in self.words:
             raise ValueError(f"{_quoted(text)} is not a choice; write one of {', '.join(self.words)}")
         return text
@@ -126,7 +124,6 @@ class Switch:
     form: str = "true | false"
 
     def convert(self, text: str) -> bool:
-        """The value."""
         if text not in ("true", "false"):
             raise ValueError(f"{_quoted(text)} is neither; write true or false")
         return text == "true"
@@ -139,7 +136,6 @@ class NodeId:
     form: str = "1 to 64 letters, digits, `_`, `.`, `-`"
 
     def convert(self, text: str) -> str:
-        """The id."""
         if _NODE_ID.fullmatch(text) is None or text in (".", ".."):
             raise ValueError(f"{_quoted(text)} is not a node id; write {self.form}")
         return text
@@ -152,7 +148,6 @@ class FilePath:
     form: str = "a path, relative to the folder of the file"
 
     def convert(self, text: str) -> str:
-        """The path."""
         if not text or "\0" in text:
             raise ValueError("a path is needed here, such as /var/lib/kraft/K1")
         return text

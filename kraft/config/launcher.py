@@ -93,7 +93,7 @@ class _Options:
         for word in self.options.group_config.split():
             parts = word.split(",")
             if len(parts) != 3:
-                self._add("--group-config", f"{word!r} has not three parts; {right}")
+                self._add("--group-config", f"{word!r} does not have three parts; {right}")
                 continue
             member, host, port = parts
             address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -104,7 +104,7 @@ class _Options:
                 self._add("--group-config", f"{word!r}: {error}")
                 continue
             if member in members:
-                self._add("--group-config", f"{member} stands there twice; leave one out")
+                self._add("--group-config", f"{member} is listed twice; leave one out")
             members[member] = address
         if not self.options.group_config.split():
             self._add("--group-config", f"is required with --mode group-member; {right}")

@@ -15,7 +15,7 @@ from kraft.config.values import Config
 
 HEARTBEATS_PER_TIMEOUT = 3  # two heartbeats may be lost or late before an election starts
 HEARTBEATS_PER_STALENESS = 2  # the age of the data is measured by heartbeats, so it varies by one interval
-COMMAND_OVERHEAD_BYTES = 64  # framing and options of a SET, besides its key and its value
+COMMAND_OVERHEAD_BYTES = 64  # framing and options of a SET, in addition to its key and its value
 
 _Broken = Iterator[tuple[str, str]]  # (path, what would be right)
 

@@ -170,10 +170,10 @@ class Host:
     def _refuse_later(self, group: int, done: Callable[[NoLeader], None]) -> None:
         """Refuse a request to a group that has not formed or is not replayed, as one without a leader.
 
-        A node that stops or was removed will not get better: there the client need not wait.
+        A node that stops or was removed cannot recover, so the client is refused at once.
         """
-        hopeless = self.peers.removed or self._lifecycle.state == "stopping"
-        wait = 0.0 if hopeless else self._config.client.leader_wait
+        no_recovery = self.peers.removed or self._lifecycle.state == "stopping"
+        wait = 0.0 if no_recovery else self._config.client.leader_wait
         self._clock.call_later(wait, partial(done, NoLeader(group)))
 
     @property
@@ -245,7 +245,7 @@ class Host:
         except InvariantViolation as error:
             self._context.broken(error)
             raise
-        finally:  # also when a peer sent nonsense: its link ends, the groups go on
+        finally:  # even when a peer sent nonsense: its link ends, the groups go on
             turns.armed = armed
             if self.peers.unformed:
                 self.peers.unformed.discard(peer)

@@ -23,8 +23,9 @@ GREET_AGAIN_SECONDS = 1.0  # after forming; by then a peer that formed by itself
 
 
 class Lifecycle:
-    """One node's. It adds each group to `groups` once its log is replayed. `count` is the number of groups.
+    """Starts a node, and lets it form or join a cluster.
 
+    It adds each group to `groups` once its log is replayed. `count` is the number of groups.
     `state` is starting, forming, serving or stopping.
     """
 

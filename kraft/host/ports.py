@@ -1,4 +1,6 @@
-"""What the host needs from outside, as small protocols. `tap` joins them to Twisted, SQLite and sockets.
+"""What the host needs from outside, as small protocols.
+
+`kraft.process.service` connects them to Twisted, SQLite and sockets.
 
 The callbacks of every port run on the reactor's thread, and never inside the call that asked for them.
 """
@@ -29,7 +31,7 @@ class Disk(Protocol):
         """
 
     def checkpoint(self, group: int, capture: Capture, done: Callable[[Checkpoint | None], None]) -> None:
-        """Bring the group's state file to `capture`, beside all other work, and make it durable.
+        """Bring the group's state file to `capture`, alongside all other work, and make it durable.
 
         At most one at a time for each group. `done` gets None when the disk is full: the file is unchanged.
         """
@@ -43,7 +45,7 @@ class Disk(Protocol):
     def receive_snapshot(
         self, group: int, checkpoint: Checkpoint, done: Callable[["SnapshotWriter | None"], None]
     ) -> None:
-        """Begin a new state file beside the present one, for a snapshot that arrives.
+        """Begin a new state file in addition to the present one, for a snapshot that arrives.
 
         There is one at a time for each group: a second one replaces the first. `done` gets None when the disk
         is full.

@@ -13,7 +13,7 @@ import msgspec
 from kraft.kv.due_times import DueTimes
 from kraft.kv.values import Value, type_of
 
-# Memory of one key beside its bytes and its value's, CPython 3.11 on 64 bit, in bytes: dictionary slot 45
+# Memory of one key in addition to its bytes and its value's, CPython 3.11 on 64 bit: dictionary slot 45 bytes
 # (24 for the entry and 4 for the index at a fill of 1/3 to 2/3), two bytes objects of 33 rounded up to 16
 # (41 each on average), the record 48, its revision 32.
 RECORD_OVERHEAD_BYTES = 207
@@ -141,7 +141,7 @@ class Keyspace:
         """What every key changed since the last call holds now, None for a removed one. Costs nothing.
 
         The dictionary belongs to the caller: the keyspace does not touch it again. A record that the caller
-        keeps takes memory beside the one that replaces it.
+        keeps takes memory in addition to the one that replaces it.
         """
         taken, self._changes = self._changes, {}
         return taken

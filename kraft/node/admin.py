@@ -135,7 +135,7 @@ def encode(command: AdminCommand) -> bytes:
 
 
 def decode(data: bytes) -> AdminCommand:
-    """The inverse of `encode`. Raises `msgspec.DecodeError`, also for a command of a newer program."""
+    """The inverse of `encode`. Raises `msgspec.DecodeError`, even for a command of a newer program."""
     command: AdminCommand = _command.decode(data)
     return command
 

@@ -1,4 +1,4 @@
-"""Elections: asking whether a vote could be won (RD 9.6), then asking for it (RP 5.2)."""
+"""The candidate's side of elections: asking whether a vote could be won (RD 9.6), then for it (RP 5.2)."""
 
 from kraft.raft.membership.quorum import Outcome
 from kraft.raft.messages import PreVote, PreVoteReply, Vote, VoteReply

@@ -5,7 +5,7 @@ share a write. There are two queues for messages, and a role chooses between the
 message:
 
 * `send` is for a message that promises nothing about this node's disk: a leader's entries, a heartbeat, the
-  answer to a prevote or to a message of an earlier term. It leaves at once, beside the write.
+  answer to a prevote or to a message of an earlier term. It leaves at once, while the disk writes.
 * `send_durable` is for a message that does: a vote, an accepted append, a candidate's request (which promises
   its vote for itself). It is held until the write that begins with this `Ready`, and every earlier one, is
   durable. When there is nothing to write and nothing is being written, it leaves at once.

@@ -1,8 +1,8 @@
 """The heartbeats of one leadership, and the reads that wait for proof of it (RD 6.4).
 
-Every heartbeat carries a *round*, a number made by the leader. A follower echoes it, and a quorum that has
-answered a round proves that the leader still led when that round began: then reads that began with it, or
-earlier, may be answered. Rounds are compared only within one term: a new leader starts with none.
+Every heartbeat carries the number of a *heartbeat round*, made by the leader. A follower echoes it, and a
+quorum that has answered a round proves that the leader still led when that round began: then reads that began
+with it, or earlier, may be answered. Rounds are compared only within one term: a new leader starts with none.
 """
 
 from collections import deque
@@ -16,8 +16,10 @@ from kraft.raft.tracker import Tracker
 
 
 class Heartbeats:
-    """The rounds of one leader. Waiting reads are kept in the order of their rounds; the host bounds their
-    number, because all client reads of one turn share one `ctx`.
+    """Sends the heartbeats of one leadership and numbers their rounds.
+
+    Waiting reads are kept in the order of their rounds; the host bounds their number, because all client
+    reads of one turn share one `ctx`.
 
     `commits_wanted`: readers on some follower wait for a commit index that it could not be sent yet.
     """
@@ -49,7 +51,7 @@ class Heartbeats:
         self.send_all()
 
     def read(self, ctx: int, floor: int) -> None:
-        """Begin a read of at least index `floor` in a round of its own.
+        """Begin a read of at least index `floor` in a heartbeat round of its own.
 
         The no-op's index is a floor too: only below it may there be entries that an earlier leader committed
         and that this one does not yet know to be committed.

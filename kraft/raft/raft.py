@@ -39,8 +39,8 @@ class Raft:
     After any sequence of inputs the host calls `take_ready` and carries the result out. It reads `state`, and
     changes nothing there. Any method may raise `InvariantViolation`; then the group must stop.
 
-    By its `incarnation` the node knows itself from another member under the same id. An empty incarnation
-    makes no such difference, which is enough where ids never return.
+    The `incarnation` tells this node apart from another member under the same id. An empty one matches any,
+    which is enough where ids never return.
     """
 
     __slots__ = ("_follower", "_role", "state")
@@ -110,7 +110,7 @@ class Raft:
             self._change_role()
 
     def _settle_term(self, sender: str, message: Message) -> bool:
-        """Enter the term of `message` if it is newer (RP 5.1). Returns whether the message counts.
+        """Enter the term of `message` if it is newer (RP 5.1). Returns whether to process the message.
 
         A prevote, and the grant of one, carry a term that nobody has entered yet. A refusal carries the
         voter's own term: without adopting it this node could never win.
@@ -170,7 +170,7 @@ class Raft:
         return self._role.propose(kind, stamp, data)
 
     def read(self, ctx: int, floor: int = 0) -> None:
-        """Start a read round; `ctx` comes back in `Ready.reads`, or in `Ready.reads_failed` on step-down.
+        """Start a heartbeat round. `ctx` returns in `Ready.reads`, or in `Ready.reads_failed` on step-down.
 
         The index that comes with it is at least `floor`. It comes after this term has committed its no-op.
         Raises `NotLeading`.
@@ -188,7 +188,7 @@ class Raft:
         return self._role.reconfigure(target)
 
     def transfer(self, to: str) -> None:
-        """Transfer leadership to the voter `to`; if that takes more than an election timeout, lead on.
+        """Transfer leadership to the voter `to`; if that takes more than an election timeout, keep it.
 
         Raises `NotLeading`, or `TransferRefused`: `to` is no voter, or this node, or another transfer runs.
         """

@@ -30,7 +30,7 @@ class Persist(msgspec.Struct, frozen=True, gc=False):
     * `state`, if set: the state file of this number is the group's from now on. It is a received snapshot,
       and the transaction that moves the log switches to it.
 
-    `commit` is the commit index known now. It is kept beside the entries, so that a restart can replay them
+    `commit` is the commit index known now. It is stored with the entries, so that a restart can replay them
     before it hears from a leader. A write may be empty: then it only delays `send_after_persist` until the
     earlier writes are durable.
     """

@@ -33,7 +33,7 @@ class ClientFactory(Factory):
 
 
 class Policy(Factory):
-    """A factory around another."""
+    """A factory around another, which it starts and stops with itself."""
 
     noisy = False
 
@@ -42,12 +42,10 @@ class Policy(Factory):
         self.port = port
 
     def doStart(self) -> None:
-        """Start both."""
         self.wrapped.doStart()
         super().doStart()  # type: ignore[no-untyped-call]
 
     def doStop(self) -> None:
-        """Stop both."""
         super().doStop()  # type: ignore[no-untyped-call]
         self.wrapped.doStop()
 

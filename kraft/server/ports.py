@@ -1,7 +1,7 @@
 """The interfaces that the client port needs: the host of the groups, an observer, and a socket.
 
-`kraft.host` provides the first structurally, `kraft.telemetry` the second, `protocol` the third; `tap` joins
-the first two to a port.
+`kraft.host` provides the first structurally, `kraft.telemetry` the second, `protocol` the third;
+`kraft.process.service` gives the first two to a port.
 """
 
 from collections.abc import Callable, Sequence

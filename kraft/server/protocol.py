@@ -28,7 +28,10 @@ class ClientProtocol(Protocol):
         self.when_lost: list[Callable[[ClientProtocol], None]] = []
 
     def connectionMade(self) -> None:
-        """Begin a session. Bytes go to it, and from it to the socket, without a call in between."""
+        """Begin a session. Bytes go to it, and from it to the socket, without a call in between.
+
+        So `dataReceived` is that of the session, `Session.received`, from here on.
+        """
         transport: Any = self.transport
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
@@ -64,7 +67,7 @@ class ClientProtocol(Protocol):
     def notify_sent(self) -> None:
         """Call the session's `sent` once nothing waits unsent; never if the connection is lost before."""
         transport: Any = self.transport
-        transport.registerProducer(self, streaming=False)  # which asks for more at once: that is no news
+        transport.registerProducer(self, streaming=False)  # it asks for more at once: ignore that first call
         self._awaits_sent = True
 
     def resumeProducing(self) -> None:
@@ -90,12 +93,10 @@ class ClientProtocol(Protocol):
         transport.abortConnection()
 
     def pause(self) -> None:
-        """Stop reading."""
         transport: Any = self.transport
         transport.pauseProducing()
 
     def resume(self) -> None:
-        """Read again."""
         transport: Any = self.transport
         transport.resumeProducing()
 

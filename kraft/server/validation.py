@@ -1,10 +1,10 @@
-"""The gate of the client port: everything that is checked between a request's bytes and the host.
+"""Validation of requests: everything that is checked between a request's bytes and the host.
 
 `gather` checks in the order of Redis: the number of words, their lengths, the group that owns the keys, the
-memory, the arguments, the machine version that the command needs, and the length of the value that would
-result. A failure becomes an error reply.
+memory, the arguments, and the machine version that the command needs. A failure becomes an error reply.
 
-The rights of the connection's user, still to come, belong after the number of words.
+One limit is checked later: the length of a value that a command makes longer (APPEND, SETRANGE) is known only
+when the command is applied. The command carries the limit with it.
 """
 
 from itertools import islice

@@ -122,7 +122,7 @@ def prepare_directory(path: str) -> None:
 
 
 def refuse_foreign_owner(path: str, owner: int, user: int) -> None:
-    """Raise `DirectoryUnusable` when they differ, also for root, whose files would shut the owner out."""
+    """Raise `DirectoryUnusable` when they differ, even for root, whose files would shut the owner out."""
     if owner != user:
         raise DirectoryUnusable(
             f"data directory {path} belongs to user id {owner}, this process runs as {user}"

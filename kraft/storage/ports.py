@@ -1,7 +1,7 @@
 """What storage needs from outside: its settings, an observer, and a directory.
 
 SQLite opens its files itself; `Directory` is the rest that storage does with the file system. Production has
-`directory.py`; a simulator supplies a directory in memory, with an SQLite VFS beside it.
+`directory.py`; a simulator supplies a directory in memory, with an SQLite VFS of its own.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ class StorageSettings:
     """Bounds of one node's storage, in bytes unless the name says otherwise.
 
     Above `wal_bytes` the WAL of the log is checkpointed as soon as no commit waits, above `wal_bytes_max`
-    even when one does. A checkpoint stalls commits for the time of writing its distinct pages and of two
+    even when one does. A WAL checkpoint stalls commits for the time of writing its distinct pages and of two
     syncs: 16 MiB at a modest 200 MB/s take 80 ms, well below the shortest election timeout. `tail_bytes` is
     how much a start loads of the entries that are known to be committed.
 
@@ -54,7 +54,7 @@ class StorageObserver(Protocol):
         """All keys of a group were read from its state file, at a start or from a snapshot."""
 
     def error(self, operation: str, /) -> None:
-        """`operation` found no space: commit, checkpoint (of the WAL), highwater, state or snapshot.
+        """`operation` found no space: commit, checkpoint (a WAL checkpoint), highwater, state or snapshot.
 
         Any other error of the disk ends the process.
         """

@@ -49,7 +49,7 @@ class SqliteDatabase:
     failed fsync, and lose pages that it believes written (Rebello et al., ATC'20).
 
     `wal_bytes` are the frames of the WAL that are not yet in the file, `free_pages` the file's unused pages
-    as of the last checkpoint of the WAL or `vacuum`.
+    as of the last WAL checkpoint or `vacuum`.
     """
 
     def __init__(self, place: str, connection: apsw.Connection) -> None:
@@ -105,7 +105,7 @@ class SqliteDatabase:
     def vacuum(self, pages: int) -> bool:
         """Give back up to `pages` free pages. False when there were none, or no space to do it in.
 
-        The file itself shrinks at the next checkpoint of the WAL.
+        The file itself shrinks at the next WAL checkpoint.
         """
         self.count_free_pages()
         before = self.free_pages
@@ -246,7 +246,7 @@ def single(connection: apsw.Connection, query: str) -> Any:
 
 
 def is_full(error: apsw.Error) -> bool:
-    """Whether the disk has no room, also for the file through which connections share memory."""
+    """Whether the disk has no room, be it for the file through which connections share memory."""
     return (
         isinstance(error, apsw.FullError) or getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
     )

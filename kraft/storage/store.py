@@ -112,9 +112,10 @@ class Store:
         self._snapshots = SnapshotThread(states, self._checkpoints, reactor)
 
     def commit(self, transaction: Transaction, done: Callable[[bool], None]) -> None:
-        """Make it durable, in the order of calls, together with what waits; `done(False)`: the disk is full.
+        """Make the transaction durable, in the order of calls; `done(False)`: the disk is full.
 
-        With a `done(False)`, everything that was handed over before it is refused as well.
+        The writer thread merges transactions that wait into one commit. With a `done(False)`, everything that
+        was handed over before it is refused as well.
         """
         if self._reactor.failed:
             return
@@ -140,7 +141,7 @@ class Store:
             self._writer.fetch(group, first, last, max_bytes, done)
 
     def checkpoint(self, group: int, capture: Capture, done: Callable[[Checkpoint | None], None]) -> None:
-        """Bring the group's state file to `capture`, beside all other work; one at a time a group.
+        """Bring the group's state file to `capture`, alongside all other work; one at a time a group.
 
         None when the disk is full, or when a snapshot replaced the captured state meanwhile.
         """
@@ -168,12 +169,12 @@ class Store:
             self._writer.fence(group, fenced, done)
 
     def ping(self, done: Callable[[], None]) -> None:
-        """Run `done` when the writer thread has got to it: a sign of life, also of a full disk."""
+        """Run `done` when the writer thread has got to it: a sign of life, even on a full disk."""
         if not self._reactor.failed:
             self._writer.ping(done)
 
     def close(self) -> None:
-        """Finish what was handed over, checkpoint the WALs, close, release the lock. Waits for the threads.
+        """Finish what was handed over, make WAL checkpoints, close, release the lock. Waits for the threads.
 
         A checkpoint of a keyspace under way is dropped: the log holds all of it.
         """
@@ -202,7 +203,10 @@ class Store:
         }
 
     def queues(self) -> dict[str, int]:
-        """Calls that wait for the threads: writer of the log, checkpoints (state), snapshots (images)."""
+        """Calls that wait for the threads: `writer` of the log, `state` (checkpoints), `images` (snapshots).
+
+        The names are those of the metrics.
+        """
         return {
             "writer": self._writer.waiting,
             "state": self._checkpoints.waiting,

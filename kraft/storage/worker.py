@@ -28,7 +28,7 @@ class Worker:
         return self._calls.qsize()
 
     def stop(self) -> None:
-        """Wait until all calls handed over have run."""
+        """Run all calls handed over, then end the thread. Waits for that."""
         self._calls.put(None)
         self._thread.join()
 

@@ -32,7 +32,7 @@ BURST = 20  # enough for one event per node of a large cluster, or a few adminis
 _FIRST = ("timestamp", "level", "event", "node")
 _TWISTED_LEVELS = {
     LogLevel.debug: "debug",
-    LogLevel.info: "debug",  # such as "Starting factory ...": of no use beside kraft's own events
+    LogLevel.info: "debug",  # such as "Starting factory ...": of no use next to kraft's own events
     LogLevel.warn: "warning",
     LogLevel.error: "error",
     LogLevel.critical: "critical",
@@ -42,11 +42,9 @@ _TWISTED_LEVELS = {
 class Stream(Protocol):
     """Where lines are written: a text stream, or a Twisted log file, which takes text too."""
 
-    def write(self, text: str, /) -> object:
-        """Write a line."""
+    def write(self, text: str, /) -> object: ...
 
-    def flush(self) -> object:
-        """Flush buffered lines."""
+    def flush(self) -> object: ...
 
 
 def configure(log: LogConfig, node: str = "", stream: Stream | None = None) -> "LogSink":
@@ -100,12 +98,12 @@ class RateLimit:
         A period begins with the first admitted event and admits up to `burst`.
         """
         now = self._seconds()
-        began, through, held = self._seen.get(kind, (now - self._period, 0, 0))
+        began, admitted, held = self._seen.get(kind, (now - self._period, 0, 0))
         if now - began < self._period:
-            if through >= burst:
-                self._seen[kind] = (began, through, held + 1)
+            if admitted >= burst:
+                self._seen[kind] = (began, admitted, held + 1)
                 return None
-            self._seen[kind] = (began, through + 1, held)
+            self._seen[kind] = (began, admitted + 1, held)
             return 0
         self._seen.pop(kind, None)
         self._seen[kind] = (now, 1, 0)

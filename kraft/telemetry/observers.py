@@ -11,7 +11,7 @@ from kraft.telemetry.logs import BURST
 from kraft.telemetry.metrics.registry import CODES, OTHER, MetricsRegistry
 
 _CODES = frozenset(CODES)
-_CAUSES = ("group", "command", "peer", "replica")  # fields with few values; a stranger chooses none
+_CAUSES = ("group", "command", "peer", "replica")  # fields with few values, which outsiders never set
 
 
 class Observer:
@@ -146,13 +146,11 @@ class TransportTelemetry(Observer):
     """Links to peers. Labels are the ids of members, never the addresses of strangers."""
 
     def connected(self, peer: str) -> None:
-        """The link to `peer` is open."""
         self._metrics.connected[peer] = True
         self._metrics.connects.add(1, peer)
         self._events.log_limited(f"connected {peer}", "peer_connected", peer=peer)
 
     def disconnected(self, peer: str, reason: str) -> None:
-        """The open link to `peer` is gone."""
         self._metrics.connected[peer] = False
         self._events.log_limited(f"disconnected {peer}", "peer_disconnected", peer=peer, reason=reason)
 
@@ -167,11 +165,9 @@ class TransportTelemetry(Observer):
         self._events.log_limited("refused", "peer_refused", address=address, reason=reason)
 
     def sent(self, peer: str, size: int) -> None:
-        """`size` bytes were sent."""
         self._metrics.sent_bytes.add(size, peer)
 
     def received(self, peer: str, size: int) -> None:
-        """`size` bytes arrived."""
         self._metrics.received_bytes.add(size, peer)
 
     def dropped(self, peer: str, reason: str) -> None:
@@ -179,7 +175,6 @@ class TransportTelemetry(Observer):
         self._metrics.send_failures.add(1, peer, reason)
 
     def round_trip(self, peer: str, seconds: float) -> None:
-        """A ping was answered."""
         self._metrics.round_trip.observe(seconds, peer)
 
 
@@ -191,7 +186,6 @@ class ServerTelemetry(Observer):
         self._names = frozenset(metrics.labels.commands)
 
     def connection_opened(self, protocol: str) -> None:
-        """A connection was accepted."""
         self._metrics.connections[protocol] += 1
         self._metrics.connections_opened.add(1, protocol)
 
@@ -201,7 +195,6 @@ class ServerTelemetry(Observer):
         self.connection_opened(after)
 
     def connection_closed(self, protocol: str) -> None:
-        """A connection was closed."""
         self._metrics.connections[protocol] -= 1
 
     def rejected(self, reason: str) -> None:

@@ -69,7 +69,7 @@ class DataDisk:
 
 @dataclass(slots=True)
 class Sources:
-    """The sources that exist so far; one that is None is not read.
+    """The sources known so far; one that is None is not read.
 
     A source that raises is reported to `errors` and costs only the values that come from it.
     """

@@ -1,7 +1,7 @@
 """The pages of the HTTP port, in one table of paths.
 
 Each page is a method from a request to a `Response`, returned at once or later: `/readyz?sync` waits for
-reads, `/` for the other nodes. Only `/events` goes on writing. An error costs its own page and no other.
+reads, `/` for the other nodes. Only `/events` goes on writing. An error affects only its own page.
 """
 
 from collections.abc import Callable, Iterable
@@ -117,7 +117,7 @@ class SiteRoot(Resource):
         return Report(self._node.status(), self._telemetry.facts(full=full))
 
     def _page(self, _request: Request) -> Deferred[Response]:
-        """The others are waited for, so that the page is complete without a script."""
+        """Wait for the other nodes, so that the page is complete without a script."""
         shown: Deferred[Any] = Deferred()
         self._cluster.refresh().addCallback(lambda _: None if shown.called else shown.callback(None))
         shown.addTimeout(ASK_SECONDS, self._clock).addErrback(lambda _: None)
@@ -200,7 +200,7 @@ class _QuietSite(Site):
         super().stopFactory()
 
     def log(self, request: object) -> None:
-        """Write nothing."""
+        """Twisted calls this for each request."""
 
 
 def _text(code: int, text: str) -> Response:

@@ -284,14 +284,14 @@ def test_a_directory_in_use(survivor):
 
 def test_a_node_that_never_was_in_a_cluster(tmp_path, database_at):
     database_at(tmp_path).close()
-    assert "K1 never was in a cluster" in refusal(tmp_path)
+    assert "K1 was never in a cluster" in refusal(tmp_path)
 
 
 def test_a_new_member_without_any_data(tmp_path, database_at):
     database = database_at(tmp_path)
     assert database.commit([Transaction(((0, Persist(0, HardState(), None, (), 0)),), FOUNDED)])
     database.close()
-    assert "has got nothing of its data yet" in refusal(tmp_path)
+    assert "has received none of its data yet" in refusal(tmp_path)
 
 
 def test_a_new_member_whose_log_ends_before_it_became_one(tmp_path, database_at):

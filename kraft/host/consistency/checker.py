@@ -1,6 +1,6 @@
 """Compares the replicas of a group: followers report to the leader, which judges and acts on the verdict.
 
-A replica whose state differs from the majority's is *fenced*: it answers no reads and does not lead, also
+A replica whose state differs from the majority's is *fenced*: it answers no reads and does not lead, even
 after a restart, until its state is replaced by a copy of the leader's. Its log is sound, so it goes on voting
 and acknowledging entries.
 """

@@ -1,4 +1,4 @@
-"""Takes a received snapshot into use: consensus lets go of the log before it, and the state becomes its copy.
+"""Puts a received snapshot into use: consensus lets go of the log before it, and the state becomes its copy.
 
 A complete snapshot is given to consensus first. When consensus takes it, the next `Ready` carries the switch
 to the new state file, and then the state in memory is replaced as well. Until the switch is durable no

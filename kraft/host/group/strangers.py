@@ -8,7 +8,7 @@ from kraft.raft.state import ReplicaState
 
 
 class Strangers:
-    """Those of one group. `ids` are the ids under which they are linked."""
+    """The strangers of one group. `ids` are the ids under which they are linked."""
 
     def __init__(self, state: ReplicaState) -> None:
         self.ids: frozenset[str] = frozenset()
@@ -26,7 +26,7 @@ class Strangers:
         self.reconfigured()
 
     def reconfigured(self) -> None:
-        """Other members may be in force."""
+        """The configuration may have changed."""
         state = self._state
         self.ids = frozenset(
             peer

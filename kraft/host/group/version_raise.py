@@ -17,7 +17,7 @@ from kraft.raft.raft import Raft
 
 
 class VersionRaise:
-    """One replica's."""
+    """Raises the machine version on the leader, and follows each raise on one replica."""
 
     def __init__(
         self, group: int, raft: Raft, state: AppliedState, proposer: Proposer, context: GroupContext

@@ -20,8 +20,8 @@ WriteDone = Callable[[WriteOutcome], None]
 class Proposal(Pending[WriteOutcome]):
     """The commands of one client segment, or of one forwarded request; they share one entry.
 
-    `size` is their bytes, about; `created` and `deadline` are monotonic seconds. A `remote` proposal came
-    from another node.
+    `size` is their approximate size in bytes; `created` and `deadline` are monotonic seconds. A `remote`
+    proposal came from another node.
     """
 
     __slots__ = ("commands", "created", "remote", "size")

@@ -3,6 +3,9 @@
 The leader confirms a round with heartbeats; any other replica asks the leader. In both cases the reads then
 wait until the round's index is applied here. A round that fails or is lost is simply repeated, because a
 read has no effect.
+
+A round here is a *read round*: readers that share one confirmation, named by a `ctx`. The number that
+consensus sends in heartbeats to confirm it is a *heartbeat round* (`raft.heartbeats`).
 """
 
 from collections import deque
@@ -55,7 +58,7 @@ class Reader:
 
 
 class Round:
-    """Readers that share one confirmation.
+    """A read round: readers that share one confirmation.
 
     `asked` is the leader that was asked, empty for a round of this node's own. `kind` is READ_INDEX, or LEASE
     when an earlier round vouches for this one. `begun` is in monotonic seconds.

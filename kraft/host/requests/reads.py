@@ -1,7 +1,7 @@
 """Reads of one replica's clients, and questions of other nodes for a read index.
 
-On the leader all reads that wait share one round, or the lease of an earlier one. Any other replica asks the
-leader for an index. Stale reads look at this replica's own state, as long as it is not too old.
+On the leader all reads that wait share one read round, or the lease of an earlier one. Any other replica asks
+the leader for an index. Stale reads look at this replica's own state, as long as it is not too old.
 """
 
 from collections import deque
@@ -105,7 +105,7 @@ class Reads:
         self._rounds.add(Reader(deadline, None, (peer, message.request), fresh=message.fresh))
 
     def index_answered(self, leader: str, message: ReadIndexReply) -> None:
-        """The leader answers such a question of this node; index 0 is a refusal."""
+        """The leader's answer to a `ReadIndex` of this node; index 0 means refused."""
         if message.index:
             self._confirm(message.request, message.index, message.stamp)
         else:
@@ -164,7 +164,7 @@ class Reads:
     # -- outcomes -------------------------------------------------------------------------------------
 
     def round_confirmed(self, ctx: int, index: int) -> None:
-        """A majority answered the round `ctx` of this leader."""
+        """Consensus has proof of leadership (`Ready.reads`) for the read round `ctx` of this leader."""
         round_ = self._rounds.under_way
         if self._lease is not None and round_ is not None and round_.ctx == ctx:
             self._lease.grant(self._raft.state.term, round_.begun)

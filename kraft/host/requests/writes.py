@@ -66,7 +66,7 @@ class Writes:
     # -- requests -------------------------------------------------------------------------------------
 
     def write(self, commands: Sequence[kv.Command], size: int, done: WriteDone) -> None:
-        """Make `commands` durable on a majority and apply them as one; `size` is their bytes, about.
+        """Make `commands` durable on a majority and apply them as one. `size` is their approximate bytes.
 
         `done` gets the replies in order, a `Refused` (certainly not done), or `Uncertain`.
         """

@@ -28,7 +28,7 @@ RETRY_SECONDS = 1.0  # after the disk, or the receiver itself, refused something
 REFUSALS_MAX = 60  # of one chunk in a row; then the file is removed, and with it what it takes of a full disk
 FINISH_TRIES = 5  # a second apart, before the transfer starts over: the disk may have been full for a moment
 BACKOFF_SECONDS_MAX = 60.0  # between snapshots that turned out wrong: each costs a whole transfer
-SWITCH_SECONDS = 30.0  # for a complete snapshot to be taken into use, before the same one is fetched again
+SWITCH_SECONDS = 30.0  # for a complete snapshot to be put into use, before the same one is fetched again
 PROGRESS_SECONDS = 10.0  # between progress reports
 
 
@@ -36,7 +36,7 @@ class SnapshotTarget(Protocol):
     """The group, as `SnapshotReceiver` sees it."""
 
     def snapshot_received(self, received: Received, offer: SnapshotOffer) -> bool:
-        """Take a complete snapshot into use. False when it is not needed, so that its file is removed."""
+        """Put a complete snapshot into use. False when it is not needed, so that its file is removed."""
 
 
 class SnapshotReceiver:
@@ -155,7 +155,7 @@ class SnapshotReceiver:
         if self._stopped or now < self._not_before or self._incoming is not None:
             return  # offers are repeated
         if self._completed == identity(offer) and now < self._completed_until:
-            return  # it is being taken into use
+            return  # it is being put into use
         incoming = self._incoming = InboundTransfer(sender, offer, now)
         checkpoint = Checkpoint(
             offer.base, offer.revision, offer.keys, offer.size, offer.sum, offer.machine_version

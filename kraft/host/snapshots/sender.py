@@ -21,7 +21,7 @@ from kraft.peerwire.messages import SnapshotChunk, SnapshotOffer, SnapshotReques
 
 OFFER_SECONDS = 1.0  # between offers to a receiver that does not ask: an offer is small, and may get lost
 NO_CHECKPOINT_SECONDS = 1.0  # for a first checkpoint to be made, before consensus is told that there is none
-QUIET_SECONDS = 30.0  # for a reseeded replica to load the snapshot; a request within that time: it failed
+QUIET_SECONDS = 30.0  # for a reseeded replica to load the snapshot; if that fails, it requests again by then
 
 
 class SnapshotSource(Protocol):

@@ -9,10 +9,10 @@ The messages, with the leader on the left. The receiver decides the speed:
     ...
     SnapshotChunk(after=kn, end=True)  ->      the receiver verifies, loads and switches
 
-A chunk is named by the key that it follows. So every message may be lost, repeated or late, a broken transfer
-goes on after the last key that was written, and neither side holds more than one chunk of it. Another node
-with an equal snapshot can go on with a transfer that the first one began. Nothing here decides about the log:
-consensus names the followers that need a snapshot, and takes it in when it is complete.
+A chunk is named by the key that it follows. So every message may be lost, repeated or late, an interrupted
+transfer resumes after the last key that was written, and neither side holds more than one chunk of it.
+Another node with an equal snapshot can continue a transfer that the first one began. Nothing here decides
+about the log: consensus names the followers that need a snapshot, and takes it in when it is complete.
 """
 
 from dataclasses import dataclass

@@ -17,8 +17,8 @@ from kraft.raft.membership.configuration import Base
 from kraft.raft.messages import Entry, EntryKind
 from kraft.raft.ports import Restored
 
-# What an entry costs beside its data, in memory and roughly on the wire: bounds in bytes must hold for
-# entries without data as well.
+# What an entry costs in addition to its data, in memory and roughly on the wire: bounds in bytes must hold
+# for entries without data as well.
 ENTRY_OVERHEAD_BYTES = 128
 
 _TRIM_SLACK = 8  # trim to 7/8 of the bound: then one move of the remaining list serves many entries

@@ -81,8 +81,8 @@ def replaced(c: Configuration, old: str, member: Member) -> Configuration:
     """Begin to replace the member `old` by `member`.
 
     Under the same id (with an emptied directory) the old incarnation leaves at once. If it had a vote, the
-    new one gets one once it has caught up. A member with another id joins beside a voter, which leaves in the
-    same step in which the new member gets its vote. A learner is replaced at once.
+    new one gets one once it has caught up. A member with another id joins alongside a voter, which leaves in
+    the same step that gives the new member its vote. A learner is replaced at once.
     """
     _check_settled(c)
     leaving = _find(c, old)
@@ -135,7 +135,7 @@ def _arranged(
     )
     fault = result.fault()
     if fault is not None:
-        raise ChangeRefused(f"that cannot be: {fault}")
+        raise ChangeRefused(f"impossible configuration: {fault}")
     return result
 
 

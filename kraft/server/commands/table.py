@@ -147,7 +147,7 @@ _KEYS = (
     _write("unlink", -2, keys.delete, ALL_KEYS, "generic", "Deletes keys."),
     _read("exists", -2, keys.exists, ALL_KEYS, "generic", "Counts the given keys that exist."),
     _read("type", 2, keys.type_, ONE_KEY, "generic",
-        "Returns the type of a value: string, or none without a key."),
+        "Returns the type of a value: string, or none if the key does not exist."),
     _write("expire", -3, keys.expire, ONE_KEY, "generic", "Sets the expiry of a key in seconds from now."),
     _write("pexpire", -3, keys.expire, ONE_KEY, "generic",
         "Sets the expiry of a key in milliseconds from now."),

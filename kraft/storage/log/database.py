@@ -168,7 +168,7 @@ class LogDatabase(SqliteDatabase):
             staged.heads[group] = entries.append(self.cursor, group, head, persist.entries, persist.commit)
 
     def _move(self, staged: _Staged, group: int, persist: Persist) -> None:
-        """The rare part of a write: the log's end, its beginning, and the state file before it."""
+        """Truncate the log, move its base or switch the state file, which most writes do not."""
         row = staged.replicas.get(group) or self.replica(group)
         head = staged.heads.get(group) or self._head(group)
         if persist.truncate_from is not None and persist.truncate_from <= head.last_index:

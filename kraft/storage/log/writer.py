@@ -1,11 +1,13 @@
 """The writer thread: all writes of all groups to `log.db`, in the order in which they were handed over.
 
-*Group commit.* Whatever waits when the thread is free goes into one transaction and one fsync, and all its
-answers go back to the reactor's thread in one call. Checkpoints of the WAL run between commits, when no
-commit waits if that is possible.
+*Order.* The host decides what goes into a transaction, and hands over one at a time (`host/persistence.py`).
+The thread keeps the order among transactions, fetches, fences and names of state files. Transactions that
+wait when it is free, as those of another caller may, share one commit and one fsync, and all their answers go
+back to the reactor's thread in one call. WAL checkpoints run between commits, when no commit waits if that is
+possible.
 
 *Epochs.* A transaction is made on top of those handed over before it. When the disk is full and one fails,
-those made on top of it must fail as well, also when they were handed over before the host learned of the
+those made on top of it must fail as well, even if they were handed over before the host learned of the
 failure. So each transaction carries the epoch in which it was handed over. A failure ends the epoch: the
 writer refuses transactions of earlier epochs, and the reactor's thread enters the next one just before it
 runs the callbacks of the refused ones. What the host hands over after that is made on top of what is
@@ -93,7 +95,7 @@ class LogWriter:
         self._thread.start()
 
     def commit(self, transaction: Transaction, done: Callable[[bool], None]) -> None:
-        """Make it durable; `done(False)` when the disk is full, and then nothing of it was written.
+        """Make the transaction durable; `done(False)`: the disk is full, and nothing of it was written.
 
         With a `done(False)`, everything that was handed over before it is refused as well.
         """
@@ -250,7 +252,7 @@ class LogWriter:
             self._checkpoint_forced_at = self._settings.wal_bytes_max
             self._reactor.run(self._reactor.observer.wal_checkpointed, time.perf_counter() - began)
             if self._database.free_pages > self._vacuum_above:
-                self._vacuum()  # one step, also for a thread that is never idle
+                self._vacuum()  # one step, even for a thread that is never idle
         else:  # the disk is full: try again when the WAL has grown as much once more, not at every commit
             self._checkpoint_at = self._checkpoint_forced_at = used + self._settings.wal_bytes
             self._reactor.run(self._reactor.observer.error, "checkpoint")

@@ -187,7 +187,7 @@ def _check_schema(connection: apsw.Connection) -> None:
     files = migrations.load()
     if migrations.check(connection, files) < len(files):
         raise RecoveryRefused(
-            f"{connection.filename} is as an older kraft left it: start the node with this version, stop it,"
+            f"{connection.filename} was written by an older kraft: start the node with this version, stop it,"
             " then repeat this"
         )
 
@@ -219,10 +219,11 @@ def _findings(read: tuple[Loaded, dict[int, ReplicaRow]]) -> Findings:
     loaded, rows = read
     identity = loaded.identity
     if not identity.cluster:
-        raise RecoveryRefused(f"{identity.id} never was in a cluster: there is nothing to recover")
+        raise RecoveryRefused(f"{identity.id} was never in a cluster: there is nothing to recover")
     if not loaded.groups or any(not group.last_index for group in loaded.groups.values()):
         raise RecoveryRefused(
-            f"{identity.id} was added to a cluster and has got nothing of its data yet: recover another node"
+            f"{identity.id} was added to a cluster and has received none of its data yet:"
+            " recover another node"
         )
     groups = tuple(
         _group(number, restored, loaded, rows.get(number))
@@ -298,7 +299,7 @@ def _sole_voter(member: Member, group: GroupFindings) -> Persist:
     configuration = _alone(member, group.configuration)
     fault = configuration.fault()
     if fault is not None:
-        raise RecoveryRefused(f"group {group.group}: that cannot be: {fault}")
+        raise RecoveryRefused(f"group {group.group}: impossible configuration: {fault}")
     entry = Entry(
         group.last_index + 1,
         group.term + 1,

@@ -1,4 +1,4 @@
-"""The checkpoint thread: it brings state files up to date, in small slices, beside all other work.
+"""The checkpoint thread: it brings state files up to date, in small slices, alongside all other work.
 
 It alone writes the groups' present state files. A checkpoint belongs to the state machine it was captured
 from. When a snapshot replaces that machine, the reactor's thread says so here, in the callback of the commit

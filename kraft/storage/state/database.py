@@ -68,7 +68,7 @@ class StateDatabase(SqliteDatabase):
     without shared memory. With `read_only`, the file and its WAL are left as they are. A new file gets the
     schema of `machine_version`.
 
-    Raises `DamagedStateFile` beside the errors of `SqliteDatabase`, and the constructor `NewerVersion`.
+    Raises `DamagedStateFile` and the errors of `SqliteDatabase`; the constructor also raises `NewerVersion`.
     """
 
     def __init__(

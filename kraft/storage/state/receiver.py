@@ -127,7 +127,7 @@ class StateReceiver:
         return Received(self.number, promised, keyspace)
 
     def abandon(self) -> None:
-        """Close and remove the file, also when it is finished and not in use."""
+        """Close and remove the file, even when it is finished and not in use."""
         self.close()
         self._remove()
 

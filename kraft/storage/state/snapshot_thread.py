@@ -63,12 +63,12 @@ class SnapshotThread:
         self.reactor.run(done, OpenSnapshot(self, shared))
 
     def release(self, shared: "_SharedView") -> None:
-        """One user of a view less, on the thread: the last one closes it."""
+        """Release one use of the view, on the thread; the last release closes it."""
         shared.users -= 1
         if not shared.users and shared in self._open:
             self._open.remove(shared)
             shared.view.close()
-            self._checkpoints.tidy()  # a reader less: the WAL may be emptied
+            self._checkpoints.tidy()  # one reader fewer: the WAL may be emptied
 
     def _begin(
         self, group: int, checkpoint: Checkpoint, done: "Callable[[IncomingSnapshot | None], None]"

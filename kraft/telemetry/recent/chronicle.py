@@ -26,11 +26,11 @@ class Chronicle:
         self._recorder = Recorder(wall_seconds, counts | {"sync": metrics.fsync_duration.counts})
 
     def start(self, clock: Clock) -> None:
-        """Start to record."""
+        """Start recording."""
         self._recorder.start(clock)
 
     def stop(self) -> None:
-        """Stop to record."""
+        """Stop recording."""
         self._recorder.stop()
 
     def facts(self, *, full: bool) -> Facts:

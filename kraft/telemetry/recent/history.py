@@ -51,12 +51,12 @@ class Recorder:
         self._pending: Cancellable | None = None
 
     def start(self, clock: Clock) -> None:
-        """Start to record. Does nothing if it has started."""
+        """Start recording. Does nothing if it has started."""
         if self._pending is None:
             self._arm(clock)
 
     def stop(self) -> None:
-        """Stop to record. May be called at any time."""
+        """Stop recording. May be called at any time."""
         if self._pending is not None:
             self._pending.cancel()
             self._pending = None
