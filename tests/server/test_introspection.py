@@ -154,10 +154,10 @@ def test_client_list_and_kill(port: Port) -> None:
 def test_kraft_shows_the_node_and_its_peers(client: Talk) -> None:
     client.run("HELLO", "3")
     status = client.run("KRAFT", "STATUS")
-    assert status.startswith(b"%6\r\n$4\r\nnode\r\n$2\r\nK1\r\n")
+    assert status.startswith(b"%8\r\n$4\r\nnode\r\n$2\r\nK1\r\n")
     assert b"$4\r\nrole\r\n$6\r\nleader\r\n" in status
     members = client.run("KRAFT", "MEMBERS")
-    assert members.startswith(b"*2\r\n%8\r\n$2\r\nid\r\n$2\r\nK1\r\n")
+    assert members.startswith(b"*2\r\n%9\r\n$2\r\nid\r\n$2\r\nK1\r\n")
     assert b"$4\r\nkind\r\n$5\r\nvoter\r\n" in members
     assert client.run("KRAFT", "LEADER", "a", "b").startswith(b"-ERR wrong number")
 

@@ -12,9 +12,9 @@ from kraft.peerwire.hello import Hello
 class MachineVersion:
     """The versions of one node.
 
-    `supported` is the highest version that the node can apply, `in_force` the one of its cluster. With `held`,
-    an operator's bound, it supports no more than that; 0 for no bound. `raising` is the version that this
-    node, as the leader, has logged and not applied yet, else 0.
+    `supported` is the highest version that the node can apply, `in_force` the one of its cluster. With
+    `held`, an operator's bound, it supports no more than that; 0 for no bound. `raising` is the version that
+    this node, as the leader, has logged and not applied yet, else 0.
     """
 
     def __init__(self, supported: int = MACHINE_VERSION, held: int = 0) -> None:
