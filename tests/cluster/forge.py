@@ -33,13 +33,14 @@ def forge(path: str, key: bytes, value: bytes) -> None:
 
 
 def _settle(database: sqlite3.Connection, adlers: int, added: int, taken: int) -> None:
-    row = database.execute(
-        "SELECT base_index, base_term, base_stamp, configuration_index, configuration, revision, keys, size,"
-        " sum, adlers FROM image"
-    ).fetchone()
-    fields = [*row[:8], moved_sum(row[8], added, taken), row[9] + adlers]
-    checksum = zlib.crc32(msgspec.msgpack.encode(tuple(fields)))
-    database.execute("UPDATE image SET sum = ?, adlers = ?, checksum = ?", (*fields[8:], checksum))
+    columns = "base_index, base_term, base_stamp, configuration_index, configuration, revision, keys, size"
+    columns += ", sum, adlers"
+    if database.execute("PRAGMA user_version").fetchone() != (1,):
+        columns += ", machine_version"
+    row = database.execute(f"SELECT {columns} FROM image").fetchone()
+    sums = (moved_sum(row[8], added, taken), row[9] + adlers)
+    checksum = zlib.crc32(msgspec.msgpack.encode((*row[:8], *sums, *row[10:])))
+    database.execute("UPDATE image SET sum = ?, adlers = ?, checksum = ?", (*sums, checksum))
 
 
 if __name__ == "__main__":

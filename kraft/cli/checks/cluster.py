@@ -71,8 +71,10 @@ def versions(subject: Subject) -> Iterator[CheckResult]:
             text = f"{id_} runs {version}, {subject.id} runs {own}: upgrade the older ones, one at a time"
             yield CheckResult(WARNING, text, f"systemctl restart kraft@{id_}, on its machine")
     status = subject.view.own.status
-    if status.machine_version:
-        held = status.machine_version < status.machine_version_supported
-        yield CheckResult(WARNING if held else OK, overview.machine_versions(status))
+    held_back = 0 < status.machine_version < status.machine_version_supported
+    if held_back:
+        yield CheckResult(WARNING, overview.machine_versions(status))
     if set(told.values()) <= {own}:
         yield CheckResult(OK, f"all nodes that answer ({1 + len(told)}) run {own}")
+    if status.machine_version and not held_back:
+        yield CheckResult(OK, overview.machine_versions(status))
