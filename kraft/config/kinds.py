@@ -160,7 +160,6 @@ class Address:
     form: str = "`host:port`, `[ipv6]:port`"
 
     def convert(self, text: str) -> str:
-        """The address as written."""
         split_address(text)
         return text
 
@@ -178,7 +177,6 @@ class Endpoint:
         return f'{form}, or `""`: none' if self.optional else form
 
     def convert(self, text: str) -> str:
-        """The endpoint string as written."""
         if not (self.optional and not text):
             split_endpoint(text)
         return text

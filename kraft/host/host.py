@@ -189,7 +189,7 @@ class Host:
         """Why `group` may not log commands of the machine version `needed` yet, '' when it may."""
         target = self.groups.get(group)
         version = needed if target is None else target.state.machine.version
-        return "" if needed <= version else self.peers.version_obstacle(needed, version)
+        return "" if needed <= version else self.peers.obstacle_text(needed, version)
 
     def leader(self, group: int) -> str:
         """The id of the leader of `group` as known here, '' when there is none."""
@@ -235,7 +235,7 @@ class Host:
         gain from being gathered until the end of the reactor's iteration.
         """
         turns, groups = self._turns, self.groups
-        armed, turns.armed = turns.armed, True  # the turn follows at once: there is no need to arrange one
+        scheduled, turns.scheduled = turns.scheduled, True  # the turn follows at once: schedule none
         try:
             for id_, message in messages:
                 if message.to_node:
@@ -246,7 +246,7 @@ class Host:
             self._context.broken(error)
             raise
         finally:  # even when a peer sent nonsense: its link ends, the groups go on
-            turns.armed = armed
+            turns.scheduled = scheduled
             if self.peers.unformed:
                 self.peers.unformed.discard(peer)
             self.turn()
@@ -267,14 +267,14 @@ class Host:
         turns = self._turns
         woken, turns.woken = turns.woken, {}
         groups = self.groups
-        armed, turns.armed = turns.armed, True  # messages posted meanwhile leave in this very turn
+        scheduled, turns.scheduled = turns.scheduled, True  # messages posted meanwhile leave in this turn
         try:
             for id_ in woken:
                 groups[id_].turn()
         except Exception as error:
             self._context.broken(error)
             raise
-        turns.armed = armed
+        turns.scheduled = scheduled
         if turns.outbox:
             self._send()
         if self.persistence.waiting:
@@ -317,10 +317,10 @@ class Host:
     def durable(self, written: Sequence[Written]) -> None:
         """A transaction is durable: its groups go on, and send what waited for it."""
         turns = self._turns
-        armed, turns.armed = turns.armed, True
-        for group, persist, after in written:
-            group.persisted(persist.sequence, after)
-        turns.armed = armed
+        scheduled, turns.scheduled = turns.scheduled, True
+        for group, persist, send_after_persist in written:
+            group.persisted(persist.sequence, send_after_persist)
+        turns.scheduled = scheduled
         if turns.woken or turns.outbox:
             self.turn()
 

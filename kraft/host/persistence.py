@@ -17,23 +17,23 @@ from kraft.raft.ready import Outgoing, Persist
 RETRY_SECONDS = 1.0  # between tries on a full disk; short, so that an operator sees the recovery
 
 
-class Writer(Protocol):
+class PersistingGroup(Protocol):
     """A group, as `Persistence` sees it."""
 
     id: int
 
-    def persisted(self, sequence: int, after: Sequence[Outgoing]) -> None:
+    def persisted(self, sequence: int, send_after_persist: Sequence[Outgoing]) -> None:
         """The write `sequence` and all before it are durable: send the messages that waited for it."""
 
 
-Written = tuple[Writer, Persist, Sequence[Outgoing]]
+Written = tuple[PersistingGroup, Persist, Sequence[Outgoing]]
 
 
 class PersistenceOwner(Protocol):
     """The host, as `Persistence` sees it."""
 
     def durable(self, written: Sequence[Written]) -> None:
-        """A transaction is durable: give each write to its writer."""
+        """A transaction is durable: report each write to its group."""
 
     def disk_full(self, full: bool) -> None:
         """The disk has no room, or has room again."""
@@ -42,7 +42,8 @@ class PersistenceOwner(Protocol):
 class Persistence:
     """Gathers the writes of all groups and commits one transaction at a time.
 
-    `waiting` holds the writes of the next transaction. `full`: the disk had no room for the last one.
+    It alone decides which writes form a transaction; the disk keeps the order of transactions. `waiting`
+    holds the writes of the next transaction. `full`: the disk had no room for the last one.
     """
 
     def __init__(self, disk: Disk, clock: Clock, owner: PersistenceOwner) -> None:
@@ -50,21 +51,21 @@ class Persistence:
         self._clock = clock
         self._owner = owner
         self.waiting: list[Written] = []
-        self._flying: list[Written] = []
+        self._in_flight: list[Written] = []
         self.full = False
 
-    def add(self, writer: Writer, persist: Persist, after: Sequence[Outgoing]) -> None:
-        """Put a group's write into the next transaction. `after` waits until it is durable."""
-        self.waiting.append((writer, persist, after))
+    def add(self, group: PersistingGroup, persist: Persist, send_after_persist: Sequence[Outgoing]) -> None:
+        """Put a group's write into the next transaction. `send_after_persist` waits until it is durable."""
+        self.waiting.append((group, persist, send_after_persist))
 
     def flush(self) -> None:
         """Give the waiting writes to the disk, unless it still works on the last transaction."""
-        if self.waiting and not self._flying:
-            self._flying, self.waiting = self.waiting, []
+        if self.waiting and not self._in_flight:
+            self._in_flight, self.waiting = self.waiting, []
             self._commit()
 
     def _commit(self) -> None:
-        writes = [(writer.id, persist) for writer, persist, _ in self._flying]
+        writes = [(group.id, persist) for group, persist, _ in self._in_flight]
         self._disk.commit(Transaction(tuple(writes)), self._committed)
 
     def _committed(self, durable: bool) -> None:
@@ -77,7 +78,7 @@ class Persistence:
         if self.full:
             self.full = False
             self._owner.disk_full(False)
-        flying, self._flying = self._flying, []
-        self._owner.durable(flying)  # before the next commit, whose thread wants the GIL
+        written, self._in_flight = self._in_flight, []
+        self._owner.durable(written)  # before the next commit, whose thread wants the GIL
         if self.waiting:
             self.flush()

@@ -14,17 +14,17 @@ class TurnOwner(Protocol):
 
 
 class Turns:
-    """Gathers work and arranges one turn for all of it, at the end of the reactor's iteration.
+    """Gathers work and schedules one turn for all of it, at the end of the reactor's iteration.
 
     `woken` holds the ids of the groups that take part, in the order in which they were woken; `outbox` the
-    (group, message) pairs to send, by peer. The turn takes them away and leaves empty ones. While `armed` is
-    true a turn follows anyway, so that none is arranged.
+    (group, message) pairs to send, by peer. The turn takes them away and leaves empty ones. While
+    `scheduled` is true a turn follows anyway, so that none is arranged.
     """
 
-    __slots__ = ("_clock", "_owner", "armed", "outbox", "woken")
+    __slots__ = ("_clock", "_owner", "outbox", "scheduled", "woken")
 
     def __init__(self, clock: Clock, owner: TurnOwner) -> None:
-        self.armed = False
+        self.scheduled = False
         self._clock = clock
         self._owner = owner
         self.woken: dict[int, None] = {}
@@ -33,8 +33,8 @@ class Turns:
     def wake(self, group: int) -> None:
         """Let the group with the id `group` take part in the next turn."""
         self.woken[group] = None
-        if not self.armed:
-            self._arm()
+        if not self.scheduled:
+            self._schedule()
 
     def post(self, peer: str, group: int, message: Message) -> None:
         """Send `message` to `peer` at the end of the next turn."""
@@ -42,13 +42,13 @@ class Turns:
         if box is None:
             box = self.outbox[peer] = []
         box.append((group, message))
-        if not self.armed:
-            self._arm()
+        if not self.scheduled:
+            self._schedule()
 
-    def _arm(self) -> None:
-        self.armed = True
+    def _schedule(self) -> None:
+        self.scheduled = True
         self._clock.call_later(0, self._begin)
 
     def _begin(self) -> None:
-        self.armed = False
+        self.scheduled = False
         self._owner.turn()

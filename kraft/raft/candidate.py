@@ -64,7 +64,7 @@ class PreCandidate(_Campaign):
         ask = PreVote(state.term + 1, state.log.last_index, state.log.last_term)
         for voter in state.electors:
             if voter != state.id:
-                state.effects.send(voter, ask)
+                state.effects.send_now(voter, ask)
         self._cast(state.id, True)
 
     def prevote_reply(self, sender: str, message: PreVoteReply) -> None:
@@ -100,7 +100,7 @@ class Candidate(_Campaign):
         ask = Vote(state.term, state.log.last_index, state.log.last_term, self._transfer)
         for voter in state.electors:
             if voter != state.id:
-                state.effects.send_durable(voter, ask)
+                state.effects.send_after_persist(voter, ask)
 
     def persisted(self) -> None:
         """Count the own vote once the disk has it."""

@@ -33,7 +33,7 @@ def answer_prevote(state: ReplicaState, sender: str, message: PreVote) -> None:
         return
     granted = message.term > state.term or (message.term == state.term and _free(state, sender))
     granted = granted and state.log.up_to_date(message.last_index, message.last_term)
-    state.effects.send(sender, PreVoteReply(message.term if granted else state.term, granted))
+    state.effects.send_now(sender, PreVoteReply(message.term if granted else state.term, granted))
 
 
 def answer_vote(state: ReplicaState, sender: str, message: Vote) -> None:
@@ -46,7 +46,7 @@ def answer_vote(state: ReplicaState, sender: str, message: Vote) -> None:
         state.elapsed = 0
         if not state.following:
             state.role_change = RoleChange(FOLLOWER)
-    state.effects.send_durable(sender, VoteReply(state.term, granted, state.wall_clock()))
+    state.effects.send_after_persist(sender, VoteReply(state.term, granted, state.wall_clock()))
 
 
 def _free(state: ReplicaState, sender: str) -> bool:

@@ -36,7 +36,7 @@ class Follower(Role):
             entries = entries[state.commit - previous :]
             previous = state.commit
         elif not log.matches(previous, message.prev_term):
-            state.effects.send_durable(sender, self._rejection(message))
+            state.effects.send_after_persist(sender, self._rejection(message))
             return
         log.merge(previous, entries, state.commit)
         if log.configurations.current is not state.configuration:
@@ -44,7 +44,7 @@ class Follower(Role):
         last = previous + len(entries)
         # Beyond this message the log may hold entries that this leader will replace.
         state.commit_to(min(message.commit, last))
-        state.effects.send_durable(sender, AppendReply(state.term, last))
+        state.effects.send_after_persist(sender, AppendReply(state.term, last))
 
     def _rejection(self, message: Append) -> AppendReply:
         state, log = self._state, self._state.log
@@ -59,7 +59,7 @@ class Follower(Role):
         state.commit_to(message.commit)
         # The reply promises nothing about the log or a vote, so it need not wait for the disk.
         reply = HeartbeatReply(state.term, message.round, state.wall_clock(), not state.electable)
-        state.effects.send(sender, reply)
+        state.effects.send_now(sender, reply)
 
     def timeout_now(self, sender: str) -> None:
         """Campaign at once, without asking first: the leader knows that the time is right (RD 3.10)."""

@@ -38,7 +38,7 @@ class Heartbeats:
         state = self._state
         commit = min(progress.match, state.commit)
         progress.commit_sent = max(progress.commit_sent, commit)
-        state.effects.send(progress.peer, Heartbeat(state.term, commit, self._round, state.commit))
+        state.effects.send_now(progress.peer, Heartbeat(state.term, commit, self._round, state.commit))
 
     def send_all(self) -> None:
         """Send every follower a heartbeat."""

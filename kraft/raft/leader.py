@@ -100,7 +100,7 @@ class Leader(Role):
     def _append(self, kind: EntryKind, stamp: int, data: bytes) -> None:
         state = self._state
         state.log.append(Entry(state.log.last_index + 1, state.term, stamp, kind, data))
-        state.effects.replicating = True
+        state.effects.wants_replication = True
 
     def read(self, ctx: int, floor: int) -> None:
         """Begin a read of at least index `floor`."""
@@ -138,7 +138,7 @@ class Leader(Role):
         if progress is None:
             return
         progress.contact = state.ticks
-        state.effects.replicating = True  # the window may have opened
+        state.effects.wants_replication = True  # the window may have opened
         if message.rejected:
             hint = state.log.last_at_most(message.hint_index, message.hint_term)
             progress.rejected(message.index, hint, state.ticks)
@@ -153,7 +153,7 @@ class Leader(Role):
             self._transfer.advance()
 
     def heartbeat_reply(self, sender: str, message: HeartbeatReply) -> None:
-        """Confirm read rounds; send again to a follower that answers heartbeats and no entries."""
+        """Confirm heartbeat rounds; send again to a follower that answers heartbeats and no entries."""
         state = self._state
         progress = self._tracker.progress.get(sender)
         if progress is None:
@@ -165,7 +165,7 @@ class Leader(Role):
             self._heartbeats.confirm_reads()
         if progress.stuck(state.ticks, state.settings.heartbeat_ticks):
             progress.probe()
-            state.effects.replicating = True
+            state.effects.wants_replication = True
         progress.complete(state.log.last_index)
 
     def persisted(self) -> None:
@@ -244,7 +244,7 @@ class Leader(Role):
         self._heartbeats.send_all()
         successor = best_successor(state, self.progress())
         if successor:
-            state.effects.send(successor, TimeoutNow(state.term))
+            state.effects.send_now(successor, TimeoutNow(state.term))
         self._end_transfer("won")
         state.role_change = RoleChange(FOLLOWER)
 
@@ -266,7 +266,7 @@ class Leader(Role):
         self._transfer = LeadershipTransfer(state, self._tracker.progress[to])
         state.transferring = to
         self._transfer.advance()
-        state.effects.replicating = True
+        state.effects.wants_replication = True
 
     def _end_transfer(self, outcome: str) -> None:
         if self._transfer is not None:

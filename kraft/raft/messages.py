@@ -146,7 +146,7 @@ class AppendReply(ConsensusMessage, frozen=True, array_like=True, tag=6, gc=Fals
 
 
 class Heartbeat(ConsensusMessage, frozen=True, array_like=True, tag=7, gc=False):
-    """Upholds the term, and confirms reads by `round`, a number made by the leader, never by a client.
+    """Upholds the term, and confirms reads by `round`: the number of a heartbeat round, made by the leader.
 
     `commit` never exceeds what the receiver is known to hold. `newest` is the leader's own commit index, from
     which the receiver learns how old its state is.

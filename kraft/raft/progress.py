@@ -47,7 +47,7 @@ class Progress:
     """One follower as its leader sees it; times are tick counts of the leader's node.
 
     The log up to `match` is known to be durable there, and `next` is the entry to send next. `round` is the
-    newest read round it has answered, `contact` the tick of its last answer. `commit_sent` is the highest
+    newest heartbeat round it answered, `contact` the tick of its last answer. `commit_sent` is the highest
     commit index that was sent to it; readers there wait for `commit_wanted` (0 for none), which it could not
     be sent yet. `fetching`: older entries are being read for it. `declines`: it would not lead.
     """

@@ -135,12 +135,12 @@ class Raft:
         state = self.state
         match message:
             case Append():
-                state.effects.send(sender, AppendReply(state.term, message.prev_index, True))
+                state.effects.send_now(sender, AppendReply(state.term, message.prev_index, True))
             case Heartbeat():
                 # Without its round: that is of another term, and must not confirm a read in this one.
-                state.effects.send(sender, HeartbeatReply(state.term, 0, state.wall_clock()))
+                state.effects.send_now(sender, HeartbeatReply(state.term, 0, state.wall_clock()))
             case Vote():
-                state.effects.send(sender, VoteReply(state.term, False, state.wall_clock()))
+                state.effects.send_now(sender, VoteReply(state.term, False, state.wall_clock()))
 
     def persisted(self, sequence: int) -> None:
         """The `Persist` with this sequence, and every one before it, is durable."""
@@ -152,8 +152,8 @@ class Raft:
     def take_ready(self) -> Ready | None:
         """The effects to carry out now, None for none. The entries in `apply` count as applied now."""
         state = self.state
-        if state.effects.replicating:
-            state.effects.replicating = False
+        if state.effects.wants_replication:
+            state.effects.wants_replication = False
             self._role.replicate()
         persist = state.take_persist()
         return state.effects.take(persist, state.take_committed())
@@ -261,7 +261,7 @@ class Raft:
         """Replace the log up to `base` by a received snapshot, which is durable in file `state_file`.
 
         Returns False, and changes nothing, if `base` is committed here already, as it always is on a leader.
-        Else the next `Ready` has `restored`, and a `persist` with base and state; the leader gets an
+        Else the next `Ready` has `restored`, and a `persist` with base and state file; the leader gets an
         acknowledgement when that is durable. Entries after a matching base stay.
         """
         state = self.state
@@ -275,8 +275,8 @@ class Raft:
     def reseed(self, base: Base, state_file: int) -> None:
         """Replace only the state, by the copy at `base`, within the committed log, in file `state_file`.
 
-        The next `Ready` has `restored`, and a `persist` with the state. Entries up to `applied` are not given
-        out again: the host itself reads those after `base`.
+        The next `Ready` has `restored`, and a `persist` with the state file. Entries up to `applied` are not
+        given out again: the host itself reads those after `base`.
         """
         snapshots.reseed(self.state, base, state_file)
 

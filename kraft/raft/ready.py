@@ -27,8 +27,8 @@ class Persist(msgspec.Struct, frozen=True, gc=False):
     * `base`, if set: delete the rows up to its index and keep the base in their place. The log begins after
       it; if no row is left, the next entry follows the base.
     * `entries`: append them; they are contiguous.
-    * `state`, if set: the state file of this number is the group's from now on. It is a received snapshot,
-      and the transaction that moves the log switches to it.
+    * `state_file`, if set: the state file of this number is the group's from now on. It is a received
+      snapshot, and the transaction that moves the log switches to it.
 
     `commit` is the commit index known now. It is stored with the entries, so that a restart can replay them
     before it hears from a leader. A write may be empty: then it only delays `send_after_persist` until the
@@ -41,7 +41,7 @@ class Persist(msgspec.Struct, frozen=True, gc=False):
     entries: tuple[Entry, ...]
     commit: int
     base: Base | None = None
-    state: int | None = None
+    state_file: int | None = None
 
 
 class ReadState(msgspec.Struct, frozen=True, gc=False):

@@ -33,7 +33,7 @@ class Replication:
             if progress.next < log.tail_first:
                 progress.fetching = True
                 last, max_bytes = log.tail_first - 1, state.settings.message_bytes
-                state.effects.fetches.append(Fetch(progress.peer, progress.next, last, max_bytes))
+                state.effects.fetch.append(Fetch(progress.peer, progress.next, last, max_bytes))
                 return
             self._send_append(progress, *self._append_from(progress.next))
 
@@ -58,7 +58,7 @@ class Replication:
         last = message.entries[-1].index
         progress.sent(last, size, self._state.ticks)
         progress.commit_sent = max(progress.commit_sent, min(message.commit, last))
-        self._state.effects.send(progress.peer, message)
+        self._state.effects.send_now(progress.peer, message)
 
     def fetched(self, peer: str, entries: Sequence[Entry]) -> None:
         """Older entries for `peer` were read from disk; none if they were cut off before."""
@@ -67,7 +67,7 @@ class Replication:
         if progress is None:
             return
         fetching, progress.fetching = progress.fetching, False
-        state.effects.replicating = True
+        state.effects.wants_replication = True
         if not entries:
             if fetching and progress.may_send:
                 self._needs_snapshot(progress)
@@ -93,4 +93,4 @@ class Replication:
             # Where there is no entry to probe with, it lacks the last one, and is named again at once.
             log = self._state.log
             progress.snapshot_ended(min(log.first_index, log.last_index))
-            self._state.effects.replicating = True
+            self._state.effects.wants_replication = True

@@ -34,7 +34,7 @@ def install(state: ReplicaState, base: Base, state_file: int) -> None:
     effects.restored, effects.state_file = base, state_file
     state.reconfigured()
     if state.leader:
-        effects.send_durable(state.leader, AppendReply(state.term, base.index))
+        effects.send_after_persist(state.leader, AppendReply(state.term, base.index))
 
 
 def reseed(state: ReplicaState, base: Base, state_file: int) -> None:

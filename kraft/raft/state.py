@@ -262,7 +262,7 @@ class ReplicaState:
         """
         self.term = term
         self.vote = vote
-        self.effects.held.clear()
+        self.effects.outgoing_after_persist.clear()
 
     def report(self) -> None:
         """Let the observer know of role, term and leader."""
@@ -284,7 +284,7 @@ class ReplicaState:
         promise = None
         if self.term != handed.term or self.vote != handed.vote:
             promise = HardState(self.term, self.vote)
-        waiting = effects.held and log.durability.writing
+        waiting = effects.outgoing_after_persist and log.durability.writing
         if not (promise or log.unwritten or waiting or effects.state_file is not None):
             return None
         sequence, truncate_from, entries = log.begin_write()

@@ -16,7 +16,8 @@ PATIENCE_TIMEOUTS = 10  # election timeouts, from the commit on, for a removed n
 
 @dataclass(slots=True)
 class _Departure:
-    """A removal: the `index` of its entry, the `round` that carries its commit, the `deadline` in ticks.
+    """A removal: the `index` of its entry, the heartbeat `round` that carries its commit, the `deadline` in
+    ticks.
 
     The last two are 0 until they are known.
     """

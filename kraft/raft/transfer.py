@@ -28,7 +28,7 @@ class LeadershipTransfer:
         """Send `TimeoutNow`, once, when the next leader has all entries."""
         if not self._sent and self._progress.match == self._state.log.last_index:
             self._sent = True
-            self._state.effects.send(self.to, TimeoutNow(self._state.term))
+            self._state.effects.send_now(self.to, TimeoutNow(self._state.term))
 
     def repeat(self) -> None:
         """Send it again: it may have been lost."""

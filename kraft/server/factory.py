@@ -112,10 +112,10 @@ class Timeouts(Policy):
             self._protocols.add(protocol)
             protocol.when_lost.append(self._lost)
             if self._sweep is None:
-                self._arm()
+                self._schedule()
         return protocol
 
-    def _arm(self) -> None:
+    def _schedule(self) -> None:
         shortest = min(timeout for timeout in (self._idle, self._handshake) if timeout)
         self._sweep = self.port.clock.call_later(shortest / 4, self._check)
 
@@ -129,7 +129,7 @@ class Timeouts(Policy):
                     session.abort("handshake_timeout")
             elif self._idle and session.idle and now - state.last_input_at >= self._idle:
                 session.abort("idle_timeout")
-        self._arm()
+        self._schedule()
 
     def _lost(self, protocol: ClientProtocol) -> None:
         self._protocols.discard(protocol)

@@ -63,7 +63,7 @@ class Session:
         self._queue: list[Entry] = []
         self._queued_bytes = 0  # received since the queue was last empty
         self._segment: Segment | None = None
-        self._farewell = b""  # the last words after a protocol error
+        self._final_error = b""  # the last reply, after a protocol error
         self._ended = False
         self._waits_for_relief = False
         self._paused = False
@@ -109,7 +109,7 @@ class Session:
             self._balance_input()
         if self._parser.error is not None and not self._ended:
             port.rejected("protocol_error")
-            self._farewell = f"-{self._parser.error}\r\n".encode()
+            self._final_error = f"-{self._parser.error}\r\n".encode()
             self.input_ended()
 
     def input_ended(self) -> None:
@@ -169,8 +169,8 @@ class Session:
                 self._segment = segment
                 segment.ask(port.host, self.state, self._answered)
         if self._ended and self._segment is None and not output.blocked:
-            output.close(self._farewell)
-            self._farewell = b""
+            output.close(self._final_error)
+            self._final_error = b""
         elif output.chunks:
             output.flush()
         if queue or self._paused:

@@ -120,8 +120,8 @@ class Store:
         if self._reactor.failed:
             return
         for group, persist in transaction.writes:
-            if persist.state is not None:
-                done = partial(self._committed_switch, group, persist.state, done)
+            if persist.state_file is not None:
+                done = partial(self._committed_switch, group, persist.state_file, done)
         self._writer.commit(transaction, done)
 
     def _committed_switch(self, group: int, number: int, done: Callable[[bool], None], durable: bool) -> None:

@@ -197,10 +197,10 @@ def _marks(stream: Stream | None) -> dict[str, str]:
     if not named or not isinstance(stream, TextIOBase):
         return {}
     try:
-        of = os.fstat(stream.fileno())
+        stat = os.fstat(stream.fileno())
     except (OSError, ValueError):
         return {}
-    same = named == f"{of.st_dev}:{of.st_ino}"
+    same = named == f"{stat.st_dev}:{stat.st_ino}"
     return {level: f"<{priority}>" for level, priority in _PRIORITIES.items()} if same else {}
 
 

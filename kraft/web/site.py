@@ -54,7 +54,7 @@ def site(node: NodePort, telemetry: TelemetryPort, clock: IReactorTime, fetch: F
     """The factory for the HTTP port: the pages, within limits. `fetch` asks other nodes."""
     pages = SiteRoot(node, telemetry, clock, fetch)
     bounded = _QuietSite(pages, BoundedRequest, timeout=IDLE_SECONDS, reactor=clock)  # type: ignore[no-untyped-call]
-    bounded.stopped = pages.news.close
+    bounded.stopped = pages.events.close
     return ConnectionLimit(bounded)  # type: ignore[no-untyped-call]
 
 
@@ -69,7 +69,7 @@ class SiteRoot(Resource):
         self._telemetry = telemetry
         self._clock = clock
         self._cluster = Cluster(lambda: self._report(full=True), fetch, clock)
-        self.news = EventStream(self._cluster, clock, lambda error: telemetry.page_failed("/events", error))
+        self.events = EventStream(self._cluster, clock, lambda error: telemetry.page_failed("/events", error))
         self._assets = {b"/" + asset.name.encode(): asset for asset in assets.ALL}
         self._pages: dict[bytes, _Page] = {
             b"/": self._page,
@@ -124,12 +124,12 @@ class SiteRoot(Resource):
         return shown.addCallback(lambda _: Response(200, HTML, render_page(self._cluster.view()).encode()))
 
     def _events(self, request: Request) -> Response | None:
-        if self.news.full:
+        if self.events.full:
             return _text(503, f"{SUBSCRIBERS_MAX} pages are open already")
         if request.method == b"HEAD":
             return Response(200, EVENT_STREAM, b"")
         _head(request, 200, EVENT_STREAM, "no-store")
-        self.news.listen(request)
+        self.events.listen(request)
         return None
 
     def _glossary(self, _request: Request) -> Response:

@@ -32,7 +32,7 @@ class Story:
         checkpoints: Any = self
         context: Any = SimpleNamespace(broken=self.errors.append)
         self.raises: list[bool] = []
-        version: Any = SimpleNamespace(applied=lambda *, news: self.raises.append(news))
+        version: Any = SimpleNamespace(applied=lambda *, live: self.raises.append(live))
         self.applier = Applier(0, raft, self.state, requests, checkpoints, version, context, 2 * len(ENTRY))
 
     def applied(self, entry):

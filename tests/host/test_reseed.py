@@ -56,7 +56,7 @@ class Story(Trio):
         finished, committed = receiving._finished, persistence._committed
 
         def both(durable):
-            ends = [p.entries[-1].index for _, p, _ in persistence._flying if p.entries]
+            ends = [p.entries[-1].index for _, p, _ in persistence._in_flight if p.entries]
             node = self.fenced.raft
             if held and ends and waiting(min(node.state.commit, ends[-1]) - node.state.applied):
                 receiving._finished = finished

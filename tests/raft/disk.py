@@ -51,8 +51,8 @@ class Disk:
             assert persist.entries[0].index == self.last_index + 1
         self.entries += persist.entries
         self.commit = max(self.commit, persist.commit)
-        if persist.state is not None:
-            self.state = persist.state
+        if persist.state_file is not None:
+            self.state = persist.state_file
             self.states = {n: image for n, image in self.states.items() if n >= self.state}
         assert self.base.index <= self.image.base.index <= self.last_index
 

@@ -105,8 +105,8 @@ class Peer:
             assert not ready.send_after_persist
         if ready.restored is not None:
             assert ready.persist is not None
-            assert ready.persist.state is not None
-            self.state_file = ready.persist.state
+            assert ready.persist.state_file is not None
+            self.state_file = ready.persist.state_file
             image = self.disk.states[self.state_file]
             assert image.base == ready.restored
             self.applied = [*image.applied, *self.applied[len(image.applied) :]]

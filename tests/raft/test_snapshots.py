@@ -34,7 +34,7 @@ def test_a_copy_takes_the_place_of_a_log_that_ends_before_it():
     assert ready is not None
     assert ready.persist is not None
     assert ready.restored == ready.persist.base == base(6, 3)
-    assert ready.persist.state == 1
+    assert ready.persist.state_file == 1
     assert ready.apply == ()
     assert (peer.state.log.first_index, peer.state.log.last_index) == (7, 6)
     assert (peer.state.commit, peer.state.applied, len(peer.applied)) == (6, 6, 6)
@@ -221,7 +221,7 @@ def test_a_new_state_leaves_the_log_alone():
     assert ready is not None
     assert ready.persist is not None
     assert ready.restored == good.base
-    assert (ready.persist.state, ready.persist.base, ready.apply) == (1, None, ())
+    assert (ready.persist.state_file, ready.persist.base, ready.apply) == (1, None, ())
     assert (peer.state.applied, peer.state.commit, peer.state.log.first_index) == (5, 5, 1)
     peer.finish_write()
     assert peer.disk.state == 1

@@ -35,7 +35,7 @@ def test_the_next_write_tells_the_disk_of_the_base_once():
     peer.compact(3)
     ready = peer.ready()
     assert ready.persist.base.index == 3
-    assert (ready.persist.entries, ready.persist.truncate_from, ready.persist.state) == ((), None, None)
+    assert (ready.persist.entries, ready.persist.truncate_from, ready.persist.state_file) == ((), None, None)
     assert peer.ready() is None
     peer.finish_write()
     assert [e.index for e in peer.disk.entries] == [4]

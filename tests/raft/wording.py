@@ -115,8 +115,8 @@ def write(p: Persist) -> str:
         parts.append(f"cut from {p.truncate_from}")
     if p.base is not None:
         parts.append(f"log behind {p.base.index}/{p.base.term}")
-    if p.state is not None:
-        parts.append(f"state file {p.state}")
+    if p.state_file is not None:
+        parts.append(f"state file {p.state_file}")
     if p.entries:
         parts.append(entries(p.entries))
     return ", ".join(parts) or "nothing, only to keep the order"

@@ -113,7 +113,7 @@ class Disk:
         self._queue.pop(0)
         self._working = False
         if durable:
-            switched = [group for group, persist in transaction.writes if persist.state is not None]
+            switched = [group for group, persist in transaction.writes if persist.state_file is not None]
             self._switched.update(switched)
             self._clock.run(lambda: self._committed(switched, done))
         else:

@@ -46,8 +46,8 @@ MUTATIONS = (
     Mutation(
         "vote answered before it is durable",
         "kraft/raft/elections.py",
-        "state.effects.send_durable(sender, VoteReply(state.term, granted, state.wall_clock()))",
-        "state.effects.send(sender, VoteReply(state.term, granted, state.wall_clock()))",
+        "state.effects.send_after_persist(sender, VoteReply(state.term, granted, state.wall_clock()))",
+        "state.effects.send_now(sender, VoteReply(state.term, granted, state.wall_clock()))",
         "vote and term are on stable storage before the reply (RD 3.8)",
     ),
     Mutation(
@@ -67,8 +67,8 @@ MUTATIONS = (
     Mutation(
         "candidate asks before its own vote is durable",
         "kraft/raft/candidate.py",
-        "state.effects.send_durable(voter, ask)",
-        "state.effects.send(voter, ask)",
+        "state.effects.send_after_persist(voter, ask)",
+        "state.effects.send_now(voter, ask)",
         "a candidate's own vote is a promise as well",
     ),
     Mutation(
@@ -90,8 +90,8 @@ MUTATIONS = (
     Mutation(
         "entries acknowledged before they are durable",
         "kraft/raft/follower.py",
-        "state.effects.send_durable(sender, AppendReply(state.term, last))",
-        "state.effects.send(sender, AppendReply(state.term, last))",
+        "state.effects.send_after_persist(sender, AppendReply(state.term, last))",
+        "state.effects.send_now(sender, AppendReply(state.term, last))",
         "acknowledged means durable (tikv issue 994)",
     ),
     Mutation(
@@ -165,8 +165,8 @@ MUTATIONS = (
     Mutation(
         "stale heartbeats answered with their round",
         "kraft/raft/raft.py",
-        "state.effects.send(sender, HeartbeatReply(state.term, 0, state.wall_clock()))",
-        "state.effects.send(sender, HeartbeatReply(state.term, message.round, state.wall_clock()))",
+        "state.effects.send_now(sender, HeartbeatReply(state.term, 0, state.wall_clock()))",
+        "state.effects.send_now(sender, HeartbeatReply(state.term, message.round, state.wall_clock()))",
         "rounds are counted anew in each term: found by the simulator in our own code",
         60,
     ),
@@ -206,8 +206,8 @@ MUTATIONS = (
     Mutation(
         "snapshot acknowledged before it is durable",
         "kraft/raft/snapshots.py",
-        "effects.send_durable(state.leader, AppendReply(state.term, base.index))",
-        "effects.send(state.leader, AppendReply(state.term, base.index))",
+        "effects.send_after_persist(state.leader, AppendReply(state.term, base.index))",
+        "effects.send_now(state.leader, AppendReply(state.term, base.index))",
         "the same promise as for entries",
         60,
     ),
@@ -423,7 +423,7 @@ MUTATIONS = (
     Mutation(
         "switch forgets the state file",
         "kraft/storage/log/database.py",
-        "row = ReplicaRow(persist.state, row.base, row.chain)",
+        "row = ReplicaRow(persist.state_file, row.base, row.chain)",
         "row = ReplicaRow(row.state, row.base, row.chain)",
         "log and state file change in one transaction",
         100,

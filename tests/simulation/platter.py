@@ -171,16 +171,16 @@ class Platter:
         for group, persist in transaction.writes:
             log = self.group(group)
             log.write(persist)
-            if persist.state is not None:
+            if persist.state_file is not None:
                 self.files.pop((group, log.state), None)
-                log.state, log.fenced = persist.state, False
+                log.state, log.fenced = persist.state_file, False
 
     def commit(self, transaction: Transaction) -> bool:
         """A medium of `disk.Disk` needs it."""
         if self.full:
             return False
         for group, persist in transaction.writes:
-            known = persist.state is None or (group, persist.state) in self.files
+            known = persist.state_file is None or (group, persist.state_file) in self.files
             demand(known, "a switch to a state file that is not there")
         self.write(transaction)
         return True

@@ -281,9 +281,9 @@ class RealStorage:
 
     def _switch(self, group: int, persist: Persist) -> None:
         assert self._states is not None
-        if persist.state is not None:
+        if persist.state_file is not None:
             self._checkpoints.pop(group, None)
-            self._states.switch(group, persist.state)
+            self._states.switch(group, persist.state_file)
             checkpoint = self._states.checkpoint(group)
             self._checkpoints[group] = checkpoint.base.index if checkpoint is not None else 0
 

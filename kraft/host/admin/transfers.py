@@ -1,4 +1,4 @@
-"""Leadership transfers (Raft thesis 3.10), each with a caller that waits for its outcome.
+"""Leadership transfers (RD 3.10), each with a caller that waits for its outcome.
 
 Consensus carries the transfer out. It has succeeded when another node is known to lead, and it has failed
 when consensus gave it up and this node goes on leading.

@@ -107,7 +107,7 @@ class Applier:
         )
         state.index = base.index
         self.replaying = False
-        self._version.applied(news=True)
+        self._version.applied(live=True)
         self.waiting.clear()  # the snapshot contains them, or they are replayed from the log after it
 
     def _apply(self, entry: Entry) -> None:
@@ -135,7 +135,7 @@ class Applier:
             return machine.apply(entry.stamp, self._decoded(entry))
         if entry.kind == EntryKind.VERSION:
             machine.raise_version(entry.stamp, decode_version(entry.data))
-            self._version.applied(news=not self.replaying)
+            self._version.applied(live=not self.replaying)
             return []
         return machine.apply(entry.stamp, ())
 

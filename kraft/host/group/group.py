@@ -88,7 +88,7 @@ class Group:
         self._configuration = raft.state.configuration
         self._led = False  # as of the last turn
         self._drained = False
-        self._receivers: dict[type, Callable[[str, Any], None]] = {
+        self._handlers: dict[type, Callable[[str, Any], None]] = {
             Forward: self.requests.writes.forward_received,
             ForwardReply: self.requests.writes.forward_answered,
             ReadIndex: self.requests.reads.index_asked,
@@ -101,14 +101,14 @@ class Group:
         }
         state.fenced = fenced
         self.drain(False)
-        version.applied(news=False)
+        version.applied(live=False)
 
     # -- links ----------------------------------------------------------------------------------------
 
     def received(self, sender: str, message: Message) -> None:
         """Take a message from the link to `sender`."""
         if not isinstance(message, ConsensusMessage):
-            self._receivers[type(message)](sender, message)
+            self._handlers[type(message)](sender, message)
         elif not (message.is_reply and sender in self._strangers.ids):
             self.raft.step(sender, message)
             if type(message) is Heartbeat and self.raft.state.leader == sender:
@@ -233,15 +233,15 @@ class Group:
                 self._context.turns.wake(self.id)
         self.requests.finish()
 
-    def persisted(self, sequence: int, after: Sequence[Outgoing]) -> None:
+    def persisted(self, sequence: int, send_after_persist: Sequence[Outgoing]) -> None:
         """The write `sequence` and all before it are durable: send the messages that waited for it."""
         try:
             self.raft.persisted(sequence)
         except InvariantViolation as error:
             self._context.broken(error)
             raise
-        if after:
-            self._send(after)
+        if send_after_persist:
+            self._send(send_after_persist)
         if self.state.switching and sequence >= self.state.switching:
             self.state.switching = 0
         if (

@@ -33,7 +33,7 @@ class VersionRaise:
     def tick(self) -> None:
         """One tick of the host passed: on the leader, raise the version if that is possible by now."""
         if self._group == 0:
-            self._version.raising = self._raising()
+            self._version.raising = self._logged_version()
         if not self._raft.state.leads or self._raft.state.term_at(self._state.index) != self._raft.state.term:
             return  # earlier leaders may have logged a raise, or a new member, that is not applied here
         if self._logged_term == self._raft.state.term:
@@ -44,7 +44,7 @@ class VersionRaise:
             if self._group == 0:
                 self._version.raising = target
 
-    def _raising(self) -> int:
+    def _logged_version(self) -> int:
         """The version that this leader has logged and not applied yet, 0 when there is none."""
         waits = self._raft.state.leads and self._logged_term == self._raft.state.term
         return self._version.raising if waits else 0
@@ -56,8 +56,11 @@ class VersionRaise:
         peers = self._context.peers
         return min(peers.supported_by(member) for member in self._raft.state.configuration.everyone)
 
-    def applied(self, *, news: bool) -> None:
-        """The state may have another version. `news`: by an entry or a snapshot, not by what is on disk."""
+    def applied(self, *, live: bool) -> None:
+        """Called when the applied version may have changed.
+
+        `live`: by an entry or a snapshot that came just now, and not by what the disk held at the start.
+        """
         version = self._state.machine.version
         if version > self._version.supported:
             own = self._context.peers.formation.identity.id
@@ -65,5 +68,5 @@ class VersionRaise:
         self._logged_term = 0
         if self._group == 0 and version > self._version.in_force:
             self._context.peers.version_raised(version)
-            if news:
+            if live:
                 self._context.observer.event("machine_version_raised", version=version)

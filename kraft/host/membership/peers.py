@@ -75,7 +75,7 @@ class Peers:
         hello = self.hello_of(member.id)
         return 0 if hello is None or hello.incarnation != member.incarnation else hello.machine_max
 
-    def version_obstacle(self, needed: int, in_force: int) -> str:
+    def obstacle_text(self, needed: int, in_force: int) -> str:
         """Why the machine version `needed` is not in force yet, and what to do about it."""
         supported = {member.id: self.supported_by(member) for member in self.formation.members}
         old = [id_ for id_, version in supported.items() if 0 < version < needed]

@@ -1,7 +1,8 @@
 """How long a leader may answer reads without asking its followers.
 
-A majority that answers a round has heard the leader after the round began, and refuses elections for an
-election timeout from then on. Until that time has passed no other leader can have been elected (RD 6.4.1).
+A majority that answers a heartbeat round has heard the leader after the round began, and refuses elections
+for an election timeout from then on. Until that time has passed no other leader can have been elected (RD
+6.4.1).
 """
 
 # Of the election timeout. The rest covers one tick of the voters (at most a twelfth of the timeout) and

@@ -82,7 +82,7 @@ class Writes:
     def _refuse_newer(self, needed: int, done: WriteDone) -> None:
         """Refuse commands of a version that is not in force: a member might not be able to apply them."""
         self._observe("rejected", 1)
-        obstacle = self._peers.version_obstacle(needed, self._state.machine.version)
+        obstacle = self._peers.obstacle_text(needed, self._state.machine.version)
         self._clock.call_later(0, partial(done, VersionTooLow(obstacle)))
 
     def forward_received(self, sender: str, message: Forward) -> None:

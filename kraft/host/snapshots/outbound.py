@@ -17,7 +17,7 @@ class OutboundTransfer:
     __slots__ = (
         "_position",
         "done_bytes",
-        "ended",
+        "last_chunk_sent",
         "offered_at",
         "peer",
         "pending",
@@ -42,7 +42,7 @@ class OutboundTransfer:
         self.timer: Cancellable | None = None  # runs until the throttle lets the pending request go on
         self.reading: SnapshotRequest | None = None
         self.void = False
-        self.ended = False  # the last chunk was sent
+        self.last_chunk_sent = False
         self.done_bytes = 0
         self.sent_bytes = 0  # counts repeated chunks again
         self._position: bytes | None = None  # the last key that was sent
@@ -75,7 +75,7 @@ class OutboundTransfer:
         if _place(rows.last) > _place(self._position):
             self._position = rows.last
             self.done_bytes += size
-        self.ended = rows.end
+        self.last_chunk_sent = rows.end
 
 
 def _place(key: bytes | None) -> tuple[bool, bytes]:

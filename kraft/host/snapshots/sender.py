@@ -49,7 +49,7 @@ class SnapshotSender:
         self._settings = settings
         self._transfers: dict[str, OutboundTransfer] = {}  # by receiver
         self._view: SnapshotReader | None = None
-        self._opening: object | None = None  # identifies the newest attempt to open a view
+        self._open_attempt: object | None = None  # identifies the newest attempt to open a view
         self._missing_until = 0.0  # there is no checkpoint: when to give up
 
     # -- input ----------------------------------------------------------------------------------------
@@ -58,7 +58,7 @@ class SnapshotSender:
         """Offer a snapshot to `peer`; with `reseed` to replace its wrong state. May be repeated."""
         now = self._clock.seconds()
         transfer = self._transfers.get(peer)
-        if transfer is not None and reseed and transfer.ended:
+        if transfer is not None and reseed and transfer.last_chunk_sent:
             self._end(transfer, DONE)  # that snapshot is old by now: the peer needs a newer one
             transfer = None
         if transfer is None:
@@ -66,7 +66,7 @@ class SnapshotSender:
             transfer = self._transfers[peer] = OutboundTransfer(peer, reseed, throttle, now)
         if self._view is not None:
             self._send_offer(transfer, self._view, now)
-        elif self._opening is None:
+        elif self._open_attempt is None:
             self._open()
 
     def requested(self, peer: str, request: SnapshotRequest) -> None:
@@ -109,9 +109,10 @@ class SnapshotSender:
         after the last chunk.
         """
         for transfer in list(self._transfers.values()):
+            quiet = transfer.requested_at + QUIET_SECONDS <= now
             if not transfer.reseed and transfer.peer not in needy:
-                self._end(transfer, DONE if transfer.ended else ABANDONED)
-            elif transfer.reseed and transfer.ended and transfer.requested_at + QUIET_SECONDS <= now:
+                self._end(transfer, DONE if transfer.last_chunk_sent else ABANDONED)
+            elif transfer.reseed and transfer.last_chunk_sent and quiet:
                 self._end(transfer, DONE)
                 self._source.snapshot_ended(transfer.peer)
             else:
@@ -139,7 +140,7 @@ class SnapshotSender:
                 peer=t.peer,
                 direction=SEND,
                 index=checkpoint.base.index,
-                done_bytes=checkpoint.size if t.ended else min(t.done_bytes, checkpoint.size),
+                done_bytes=checkpoint.size if t.last_chunk_sent else min(t.done_bytes, checkpoint.size),
                 size_bytes=checkpoint.size,
                 seconds=0.0 if t.started_at is None else now - t.started_at,
             )
@@ -149,15 +150,15 @@ class SnapshotSender:
     # -- the view -------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        self._opening = attempt = object()
+        self._open_attempt = attempt = object()
         self._disk.open_snapshot(self._group, partial(self._opened, attempt))
 
     def _opened(self, attempt: object, view: SnapshotReader | None) -> None:
-        if self._opening is not attempt:
+        if self._open_attempt is not attempt:
             if view is not None:
                 view.close()
             return
-        self._opening = None
+        self._open_attempt = None
         self._view = view
         now = self._clock.seconds()
         if view is None:
@@ -168,7 +169,7 @@ class SnapshotSender:
             self._send_offer(transfer, view, now)
 
     def _close(self) -> None:
-        self._opening = None
+        self._open_attempt = None
         if self._view is not None:
             self._view.close()
             self._view = None
@@ -194,7 +195,7 @@ class SnapshotSender:
 
         A receiver whose request waits for the throttle gets offers too, as signs of life.
         """
-        missing = self._view is None and self._opening is None and self._missing_until <= now
+        missing = self._view is None and self._open_attempt is None and self._missing_until <= now
         silent = not transfer.busy and transfer.requested_at + self._settings.hold <= now
         if missing or silent:
             self._end(transfer, FAILED)

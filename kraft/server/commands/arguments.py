@@ -27,8 +27,8 @@ def milliseconds(argument: bytes, *, unit_ms: int, absolute: bool, name: str) ->
     return value
 
 
-def few(words: Request) -> Request:
-    """`words`, if they are few: each costs much more than its bytes. Raises Rejected if they are many."""
+def limited(words: Request) -> Request:
+    """`words`, if there are at most WORDS_MAX: each costs much more than its bytes. Else raises Rejected."""
     if len(words) > WORDS_MAX:
         raise Rejected(f"ERR more than {WORDS_MAX} arguments")
     return words
@@ -48,7 +48,7 @@ def matches(pattern: bytes, name: str) -> bool:
         if at < len(parts) and parts[at] == "*":
             star, retry = at, place
             at += 1
-        elif at < len(parts) and _fits(parts[at], text[place]):
+        elif at < len(parts) and _part_matches(parts[at], text[place]):
             at += 1
             place += 1
         elif star >= 0:
@@ -59,15 +59,15 @@ def matches(pattern: bytes, name: str) -> bool:
     return all(part == "*" for part in parts[at:])
 
 
-def _fits(part: str, char: str) -> bool:
+def _part_matches(part: str, char: str) -> bool:
     if part[0] == "[" and len(part) > 2:
         body = part[1:-1]
         inverted = body[0] == "^"
-        return _holds(body[inverted:], char) != inverted
+        return _class_contains(body[inverted:], char) != inverted
     return part == "?" or part[-1] == char
 
 
-def _holds(body: str, char: str) -> bool:
+def _class_contains(body: str, char: str) -> bool:
     """Whether a class contains the character; the ends of a range may come in either order."""
     for first, last, single in _CLASS.findall(body):
         low, high = (single, single) if single else sorted((first[-1], last[-1]))

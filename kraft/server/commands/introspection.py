@@ -9,7 +9,7 @@ from kraft.node.status import GroupStatus
 from kraft.resp.values import Reply, Request
 from kraft.server import errors
 from kraft.server.addresses import split_address
-from kraft.server.commands.arguments import few, matches
+from kraft.server.commands.arguments import limited, matches
 from kraft.server.commands.connection import REDIS_VERSION
 from kraft.server.commands.spec import AdminSpec, AnySpec, CommandContext, ReadSpec, WriteSpec
 from kraft.server.errors import Rejected
@@ -170,7 +170,7 @@ def time(context: CommandContext, _: Request) -> Reply:
 
 def config_get(context: CommandContext, request: Request) -> Reply:
     """CONFIG GET pattern ...: the settings of Redis that have a counterpart here."""
-    port, patterns = context.port, few(request[2:])
+    port, patterns = context.port, limited(request[2:])
     settings: dict[str, object] = {
         "appendfsync": "always",
         "appendonly": "yes",
@@ -240,7 +240,7 @@ def command_getkeys(context: CommandContext, request: Request) -> Reply:
 
 
 def _named(context: CommandContext, names: Request) -> list[AnySpec | None]:
-    return [context.table.get(name.upper()) for name in few(names)]
+    return [context.table.get(name.upper()) for name in limited(names)]
 
 
 def _entry(spec: AnySpec) -> Reply:

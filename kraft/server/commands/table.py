@@ -55,7 +55,7 @@ def _write(
     return WriteSpec(name=name, arity=arity, run=run, keys=keys_, group=group, summary=summary)
 
 
-def _grow(
+def _growing_write(
     name: str,
     arity: int,
     run: Callable[[Request], Command],
@@ -111,18 +111,19 @@ def _admin(
 # fmt: off
 _STRINGS = (
     _read("get", 2, strings.get, ONE_KEY, "string", "Returns the value of a key."),
-    _grow("set", -3, strings.set_, ONE_KEY, "string",
+    _growing_write("set", -3, strings.set_, ONE_KEY, "string",
         "Sets the value of a key, optionally on a condition and with an expiry."),
-    _grow("setnx", 3, strings.setnx, ONE_KEY, "string",
+    _growing_write("setnx", 3, strings.setnx, ONE_KEY, "string",
         "Sets the value of a key only if the key does not exist.", strings.was_set),
-    _grow("setex", 4, strings.setex, ONE_KEY, "string",
+    _growing_write("setex", 4, strings.setex, ONE_KEY, "string",
         "Sets the value of a key, and its expiry in seconds."),
-    _grow("psetex", 4, strings.setex, ONE_KEY, "string",
+    _growing_write("psetex", 4, strings.setex, ONE_KEY, "string",
         "Sets the value of a key, and its expiry in milliseconds."),
     _write("getdel", 2, strings.getdel, ONE_KEY, "string", "Returns the value of a key and deletes the key."),
     _read("mget", -2, strings.mget, ALL_KEYS, "string", "Returns the values of several keys."),
-    _grow("mset", -3, strings.mset, KEY_VALUE_PAIRS, "string", "Sets the values of several keys atomically."),
-    _grow("append", 3, strings.append, ONE_KEY, "string",
+    _growing_write("mset", -3, strings.mset, KEY_VALUE_PAIRS, "string",
+        "Sets the values of several keys atomically."),
+    _growing_write("append", 3, strings.append, ONE_KEY, "string",
         "Appends to the value of a key; creates the key if it does not exist."),
     WriteSpec(name="setrange", arity=4, run=strings.setrange, flags=("write", "denyoom"), keys=ONE_KEY,
         group="string", summary="Overwrites a part of a value; pads it with zero bytes if it is too short."),
@@ -131,13 +132,15 @@ _STRINGS = (
     ReadSpec(name="substr", arity=4, run=strings.getrange, flags=("readonly",), keys=ONE_KEY,
         group="string", summary="Returns a part of the value of a key: the former name of GETRANGE."),
     _read("strlen", 2, strings.strlen, ONE_KEY, "string", "Returns the length of the value of a key."),
-    _grow("incr", 2, strings.incr, ONE_KEY, "string", "Increments the integer value of a key by one."),
-    _grow("decr", 2, strings.decr, ONE_KEY, "string", "Decrements the integer value of a key by one."),
-    _grow("incrby", 3, strings.incrby, ONE_KEY, "string",
+    _growing_write("incr", 2, strings.incr, ONE_KEY, "string",
+        "Increments the integer value of a key by one."),
+    _growing_write("decr", 2, strings.decr, ONE_KEY, "string",
+        "Decrements the integer value of a key by one."),
+    _growing_write("incrby", 3, strings.incrby, ONE_KEY, "string",
         "Increments the integer value of a key by a number."),
-    _grow("decrby", 3, strings.decrby, ONE_KEY, "string",
+    _growing_write("decrby", 3, strings.decrby, ONE_KEY, "string",
         "Decrements the integer value of a key by a number."),
-    _grow("kvstore-set", 3, strings.set_, ONE_KEY, "kraft",
+    _growing_write("kvstore-set", 3, strings.set_, ONE_KEY, "kraft",
         "SET of the Java shell. Inline, the value is the rest of the line."),
     _read("kvstore-get", 2, strings.get, ONE_KEY, "kraft", "GET of the Java shell."),
 )

@@ -161,7 +161,7 @@ class LogDatabase(SqliteDatabase):
         if wanted is not None and wanted != (staged.states.get(group) or self._states.get(group)):
             write_hard_state(self.cursor, group, wanted)
             staged.states[group] = wanted
-        if persist.truncate_from is not None or persist.base is not None or persist.state is not None:
+        if persist.truncate_from is not None or persist.base is not None or persist.state_file is not None:
             self._move(staged, group, persist)
         if persist.entries:
             head = staged.heads.get(group) or self._head(group)
@@ -179,8 +179,8 @@ class LogDatabase(SqliteDatabase):
             row, head = replicas.rebase(self.cursor, group, row, head, persist.base, self._incarnation)
             if head != before:
                 staged.shortened.add(group)
-        if persist.state is not None:  # received and verified: nothing in it is known to be wrong
-            row = ReplicaRow(persist.state, row.base, row.chain)
+        if persist.state_file is not None:  # received and verified: nothing in it is known to be wrong
+            row = ReplicaRow(persist.state_file, row.base, row.chain)
         if row != self.replica(group):
             staged.replicas[group] = row
         staged.heads[group] = head
@@ -267,6 +267,6 @@ def _holds_anything(transaction: Transaction) -> bool:
         or persist.hard_state is not None
         or persist.truncate_from is not None
         or persist.base is not None
-        or persist.state is not None
+        or persist.state_file is not None
         for _, persist in transaction.writes
     )

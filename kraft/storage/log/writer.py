@@ -231,7 +231,7 @@ class LogWriter:
             group
             for commit in commits
             for group, persist in commit.transaction.writes
-            if persist.state is not None
+            if persist.state_file is not None
         }
         late = [fence for fence in self._fences if fence.group in switched]
         self._fences = [fence for fence in self._fences if fence.group not in switched]

@@ -154,7 +154,7 @@ class Recovery:
         identity = replace(found.identity, cluster=cluster_id((founder,)), members=(founder,))
         writes = tuple((group.group, _sole_voter(found.member, group)) for group in found.groups)
         database = LogDatabase(
-            self._directory, node_id=identity.id, incarnation=_never, settings=self._settings
+            self._directory, node_id=identity.id, incarnation=_no_incarnation, settings=self._settings
         )
         try:
             if not database.commit([Transaction(writes, identity)]):
@@ -166,7 +166,7 @@ class Recovery:
         return identity
 
 
-def _never() -> NoReturn:
+def _no_incarnation() -> NoReturn:
     raise RuntimeError("a directory that holds a log has its incarnation")
 
 
@@ -296,7 +296,7 @@ def _own_member(identity: Identity, groups: tuple[GroupFindings, ...]) -> Member
 
 def _sole_voter(member: Member, group: GroupFindings) -> Persist:
     """The entry that overrides every configuration before it, in a term in which no node has voted."""
-    configuration = _alone(member, group.configuration)
+    configuration = _sole_voter_configuration(member, group.configuration)
     fault = configuration.fault()
     if fault is not None:
         raise RecoveryRefused(f"group {group.group}: impossible configuration: {fault}")
@@ -309,10 +309,10 @@ def _sole_voter(member: Member, group: GroupFindings) -> Persist:
     )
     # A fenced replica would not lead. Naming its state file again, as a switch does, undoes the fence.
     number = group.number if group.fenced else None
-    return Persist(0, HardState(group.term + 1), None, (entry,), group.committed, state=number)
+    return Persist(0, HardState(group.term + 1), None, (entry,), group.committed, state_file=number)
 
 
-def _alone(member: Member, before: Configuration) -> Configuration:
+def _sole_voter_configuration(member: Member, before: Configuration) -> Configuration:
     """The configuration with `member` as the only voter, and every other incarnation retired."""
     retired = {*before.retired, *(other.incarnation for other in before.members)}
     if before.target is not None:

@@ -129,8 +129,9 @@ class StateDatabase(SqliteDatabase):
     def write(self, capture: Capture, pause: Pause = no_pause) -> bool:
         """Bring the file to `capture`, durably; False when the disk is full, and then nothing changed.
 
-        Records of `capture` are released as they are written: kept, they would take memory beside those that
-        overwrite them meanwhile. `pause` is called between the pieces; what it raises rolls the work back.
+        Records of `capture` are released as they are written: kept, they would take memory in addition to
+        those that overwrite them meanwhile. `pause` is called between the pieces; what it raises rolls the
+        work back.
         """
         if self.checkpoint is not None and capture.base.index < self.checkpoint.base.index:
             before = self.checkpoint.base.index

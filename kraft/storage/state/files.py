@@ -2,7 +2,7 @@
 
 `state-G-N.db` is the file of group G while the group's row in `log.db` names N. A new file, the group's first
 one or a received snapshot, is complete and durable before a commit names it, and a file that no row names is
-removed at the next start. So at every moment of a crash exactly one file is in force.
+removed at the next start. So exactly one file is in force, whenever a crash occurs.
 
     first checkpoint   write state-0-1.db, sync, sync directory | row: state 1
     later checkpoints  one transaction in state-0-1.db
@@ -83,8 +83,8 @@ class StateFiles:
         self._numbers: dict[int, int] = {}
         self._newest: dict[int, int] = {}  # the highest number given to a file of the group
         self._databases: dict[int, StateDatabase] = {}
-        self._switching: dict[int, int] = {}  # committed, and not opened for want of space
-        self._receiving: dict[int, StateReceiver] = {}
+        self._pending_switches: dict[int, int] = {}  # committed, and not opened for want of space
+        self._receivers: dict[int, StateReceiver] = {}
         checkpoints: dict[int, tuple[Checkpoint, Keyspace]] = {}
         try:
             self._remove_orphans({group: replicas(group).state for group in loaded.groups})
@@ -132,7 +132,7 @@ class StateFiles:
             raise  # the file is in order: neither remove it nor call it damaged
         except (DamagedStateFile, DamagedLog, UnknownVersion) as error:
             if not whole:
-                raise DamagedState(place, _without_way_out(error)) from error
+                raise DamagedState(place, _damage_text(error)) from error
             self._remove(names)
             return None
         try:
@@ -229,12 +229,12 @@ class StateFiles:
 
         When the disk has no space even for that, it is tried again before the next checkpoint is written.
         """
-        self._switching[group] = number
+        self._pending_switches[group] = number
         self._finish_switch(group)
 
     def _finish_switch(self, group: int) -> bool:
         """Finish a switch, if there is one; False when the disk is full."""
-        number = self._switching.get(group)
+        number = self._pending_switches.get(group)
         if number is None:
             return True
         place = self._directory.path(file_names(group, number)[0])
@@ -247,13 +247,13 @@ class StateFiles:
         if database.checkpoint is None:
             database.abandon()
             raise DamagedState(place, "it holds no checkpoint")
-        del self._switching[group]
+        del self._pending_switches[group]
         with self._lock:
             before, old = self._numbers.get(group, 0), self._databases.get(group)
             self._numbers[group], self._databases[group] = number, database
-            receiver = self._receiving.get(group)
+            receiver = self._receivers.get(group)
             if receiver is not None and receiver.number == number:
-                del self._receiving[group]
+                del self._receivers[group]
             if old is not None:
                 old.abandon()
             if before:
@@ -262,7 +262,7 @@ class StateFiles:
 
     def receive(self, group: int, checkpoint: Checkpoint) -> StateReceiver | None:
         """A file for a snapshot that arrives, replacing one still arriving; None when the disk is full."""
-        before = self._receiving.pop(group, None)
+        before = self._receivers.pop(group, None)
         if before is not None and not before.finished:
             before.abandon()
         number = self._next(group)
@@ -282,7 +282,7 @@ class StateFiles:
             return None
         except OSError as error:
             raise StorageError(f"{self._directory.path(names[0])}: {error}") from error
-        self._receiving[group] = receiver
+        self._receivers[group] = receiver
         return receiver
 
     def open_view(self, group: int) -> StateView | None:
@@ -296,8 +296,8 @@ class StateFiles:
     def discard(self, group: int, receiver: StateReceiver) -> None:
         """Remove a received file, unless it is the group's by now."""
         with self._lock:
-            if self._receiving.get(group) is receiver:
-                del self._receiving[group]
+            if self._receivers.get(group) is receiver:
+                del self._receivers[group]
             if self._numbers.get(group) != receiver.number:
                 receiver.abandon()
 
@@ -317,7 +317,7 @@ class StateFiles:
         """Bytes of the groups' files with their WALs, of free pages in them, and of snapshots that arrive."""
         current = sum([self._size(group, number) for group, number in tuple(self._numbers.items())])
         free = sum([database.free_pages * PAGE_BYTES for database in tuple(self._databases.values())])
-        arriving = sum([self._size(group, r.number) for group, r in tuple(self._receiving.items())])
+        arriving = sum([self._size(group, r.number) for group, r in tuple(self._receivers.items())])
         return {"state": current, "state_free": free, "snapshot": arriving}
 
     def _size(self, group: int, number: int) -> int:
@@ -328,7 +328,7 @@ class StateFiles:
 
         A finished snapshot stays: the commit that switches to it may be on its way.
         """
-        for receiver in self._receiving.values():
+        for receiver in self._receivers.values():
             if not receiver.finished:
                 receiver.abandon()
         for database in self._databases.values():
@@ -336,7 +336,7 @@ class StateFiles:
 
     def abandon(self) -> None:
         """Close all files as they are."""
-        for receiver in self._receiving.values():
+        for receiver in self._receivers.values():
             receiver.close()
         for database in self._databases.values():
             database.abandon()
@@ -370,5 +370,5 @@ def _mismatch(checkpoint: Checkpoint, restored: Restored) -> str:
     return ""
 
 
-def _without_way_out(error: Exception) -> str:
+def _damage_text(error: Exception) -> str:
     return error.damage if isinstance(error, DamagedLog) else str(error)

@@ -53,7 +53,7 @@ class Recorder:
     def start(self, clock: Clock) -> None:
         """Start recording. Does nothing if it has started."""
         if self._pending is None:
-            self._arm(clock)
+            self._schedule(clock)
 
     def stop(self) -> None:
         """Stop recording. May be called at any time."""
@@ -73,7 +73,7 @@ class Recorder:
             newest, {name: tuple(kept.get(s, {}).get(name, ()) for s in seconds) for name in self._sources}
         )
 
-    def _arm(self, clock: Clock) -> None:
+    def _schedule(self, clock: Clock) -> None:
         wall = self._wall_seconds()
         self._pending = clock.call_later(round(wall) + 1 - wall, partial(self._record, clock))
 
@@ -83,7 +83,7 @@ class Recorder:
         if self._ring and second <= self._ring[-1][0]:
             self._ring.clear()  # the clock was set back, so the recorded seconds would lie in the future
         self._ring.append((second, {name: self._growth(name) for name in self._sources}))
-        self._arm(clock)
+        self._schedule(clock)
 
     def _growth(self, name: str) -> Column:
         now, before = self._sources[name](), self._before[name]
