@@ -38,7 +38,8 @@ class Heartbeats:
         state = self._state
         commit = min(progress.match, state.commit)
         progress.commit_sent = max(progress.commit_sent, commit)
-        state.effects.send_now(progress.peer, Heartbeat(state.term, commit, self._round, state.commit))
+        newest = max(state.commit, state.noop_index)  # before it, earlier leaders may have committed more
+        state.effects.send_now(progress.peer, Heartbeat(state.term, commit, self._round, newest))
 
     def send_all(self) -> None:
         """Send every follower a heartbeat."""

@@ -148,8 +148,9 @@ class AppendReply(ConsensusMessage, frozen=True, array_like=True, tag=6, gc=Fals
 class Heartbeat(ConsensusMessage, frozen=True, array_like=True, tag=7, gc=False):
     """Upholds the term, and confirms reads by `round`: the number of a heartbeat round, made by the leader.
 
-    `commit` never exceeds what the receiver is known to hold. `newest` is the leader's own commit index, from
-    which the receiver learns how old its state is.
+    `commit` never exceeds what the receiver is known to hold. `newest` is the leader's own commit index, but
+    at least the index of its first entry: before that is committed, the leader does not know how far its
+    predecessors have committed. A receiver that has applied `newest` knows that its state is not old.
     """
 
     from_leader = True

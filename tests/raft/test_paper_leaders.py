@@ -19,6 +19,19 @@ def test_a_new_leader_starts_with_an_entry_of_its_term_for_everybody():
     assert [(e.index, e.term, e.kind) for e in message.entries] == [(4, 4, EntryKind.NOOP)]
 
 
+def test_a_new_leader_does_not_know_yet_how_far_its_predecessors_committed():
+    """Until its first entry is committed, the heartbeat's `newest` is that entry: no reader is up to date
+    without it.
+    """
+    peer = lone_leader(2)
+    peer.answers()
+    peer.node.tick()
+    peer.node.tick()
+    state = peer.node.state
+    assert state.commit < state.noop_index
+    assert peer.answers() == [(to, Heartbeat(2, 0, 0, state.noop_index)) for to in ("K2", "K3")]
+
+
 def test_a_leader_sends_heartbeats_all_the_time():
     """RP figure 2, leaders: in idle times too, so that nobody campaigns."""
     peer = lone_leader(2)
@@ -26,7 +39,7 @@ def test_a_leader_sends_heartbeats_all_the_time():
     peer.node.tick()
     assert peer.answers() == []
     peer.node.tick()
-    assert peer.answers() == [("K2", Heartbeat(2, 0, 0, 1)), ("K3", Heartbeat(2, 0, 0, 1))]
+    assert peer.answers() == [("K2", Heartbeat(2, 0, 0, 2)), ("K3", Heartbeat(2, 0, 0, 2))]
 
 
 def test_a_rejection_makes_the_leader_try_further_back():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from kraft.config import ClientConfig, ClusterConfig, Config, LimitsConfig, NodeConfig, PeerConfig, RaftConfig
@@ -253,7 +254,7 @@ class SimulatedNode:
     def fatal(self, reason: str, *, outdated: bool = False) -> None:
         """The process reports that it cannot continue, and ends."""
         self.world.note(f"fatal {self.id} {reason}")
-        self.world.call_later(0, self.crash)
+        self.world.call_later(0, partial(self._end, self.starts))
         if outdated:
             demand(self.machine_version < MACHINE_VERSION, f"{self.id} takes itself for too old: {reason}")
             self.world.counts["program too old"] += 1
@@ -264,6 +265,11 @@ class SimulatedNode:
         self.world.counts["process gave up"] += 1
         if self.troubled:
             self.world.call_later(RESTART_SECONDS, self._start_again)
+
+    def _end(self, start: int) -> None:
+        """End the process of that start; it may have been replaced meanwhile."""
+        if self.starts == start:
+            self.crash()
 
     def upgrade(self) -> None:
         """The newest program is installed, and started where one ran, or should."""

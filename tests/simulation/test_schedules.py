@@ -61,6 +61,11 @@ REGRESSIONS = (
     # the error about a damaged schema named no remedy
     # -> storage/test_damage: a_damaged_schema_is_refused_and_the_way_out_named
     12633,
+    # a process that ended because it was too old took the newer one with it that was started meanwhile
+    1041,
+    # a follower took the commit index of a leader that had just been elected for all that is committed
+    # -> raft/test_paper_leaders: a_new_leader_does_not_know_yet_how_far_its_predecessors_committed
+    1397,
 )
 
 
@@ -98,7 +103,7 @@ def traces(hash_seed: str, seed: int, runs: int) -> list[str]:
 
 @pytest.mark.timeout(300)
 def test_the_same_seed_gives_the_same_trace_whatever_the_hash_seed():
-    seed, runs = 0, 8
+    seed, runs = 4, 8
     assert {draw(s).disks for s in range(seed, seed + runs)} >= {"plain", "real"}
     one, other = traces("1", seed, runs), traces("2", seed, runs)
     assert len(set(one)) == runs

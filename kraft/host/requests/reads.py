@@ -232,7 +232,9 @@ class Reads:
         """
         self._ticks.append(now)
         if len(self._ticks) == self._ticks.maxlen:
-            self._staleness.heard(self._ticks[0], self._raft.state.commit, self._state.index)
+            raft_state = self._raft.state
+            newest = max(raft_state.commit, raft_state.noop_index)
+            self._staleness.heard(self._ticks[0], newest, self._state.index)
 
     def abandon(self) -> None:
         """The group stops: refuse everything."""
