@@ -16,7 +16,7 @@ class Image(NamedTuple):
 
 
 class Disk:
-    """What one node's disk has: rows behind a base, a hard state, and state files, of which one counts."""
+    """What one node's disk has: rows after a base, a hard state, and state files, of which one is in use."""
 
     def __init__(self, restored: Restored) -> None:
         self.hard_state = restored.hard_state
