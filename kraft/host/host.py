@@ -26,7 +26,7 @@ from kraft.host.ports import Disk, Fatal, HostObserver, Network
 from kraft.host.requests.proposals import WriteDone
 from kraft.host.requests.read_rounds import ReadDone
 from kraft.host.slots import SlotMap
-from kraft.host.status import node_status
+from kraft.host.status import node_condition, node_status
 from kraft.host.turns import Turns
 from kraft.kv.commands import Command
 from kraft.kv.versions import MACHINE_VERSION
@@ -36,7 +36,7 @@ from kraft.node.ports import Clock
 from kraft.node.status import Status
 from kraft.node.values import Loaded
 from kraft.peerwire.hello import Hello
-from kraft.peerwire.messages import Admin, AdminReply, Invitation, Message
+from kraft.peerwire.messages import Admin, AdminReply, Invitation, Message, NodeCondition
 from kraft.raft.errors import InvariantViolation
 from kraft.raft.ports import Jitter, RaftObserver
 
@@ -259,6 +259,8 @@ class Host:
             self._admin.asked(group, peer, message)
         elif isinstance(message, AdminReply):
             self._admin.answered(peer, message)
+        elif isinstance(message, NodeCondition):
+            self.peers.conditions.received(peer, message)
 
     # -- turns ----------------------------------------------------------------------------------------
 
@@ -306,7 +308,8 @@ class Host:
             self.transfers.tick()
             self._admin.tick()
             if self.groups:
-                self.peers.seek(self._clock.seconds(), self.leader(0))
+                condition = node_condition(self._context, self.groups)
+                self.peers.tick(self._clock.seconds(), self.leader(0), condition)
         except InvariantViolation as error:
             self._context.broken(error)
             raise

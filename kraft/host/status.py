@@ -10,6 +10,7 @@ from kraft.host.group.group import Group
 from kraft.host.lifecycle import Lifecycle
 from kraft.host.membership.peers import Peers
 from kraft.node.status import GroupStatus, MemberStatus, ReplicaStatus, Status
+from kraft.peerwire.messages import NodeCondition
 from kraft.raft.membership.configuration import NOBODY
 
 
@@ -35,6 +36,16 @@ def node_status(
         groups=tuple(group_status(group, tick_seconds) for group in groups.values()),
         machine_version=peers.formation.version.in_force,
         machine_version_supported=peers.formation.version.supported,
+    )
+
+
+def node_condition(context: GroupContext, groups: Mapping[int, Group]) -> NodeCondition:
+    """What this node reports about itself to its peers."""
+    return NodeCondition(
+        wall_ms=context.clock.wall_ms(),
+        disk_full=context.persistence.full,
+        drained=any(group.drained for group in groups.values()),
+        fenced=any(group.state.fenced for group in groups.values()),
     )
 
 

@@ -211,4 +211,5 @@ _CHECKS: dict[type, Callable[[Any], bool]] = {
     peer.AdminReply: _is_admin_reply,
     peer.Digest: _is_sum,
     peer.Fence: _is_sum,
+    peer.NodeCondition: _are_numbers("wall_ms"),
 }

@@ -7,7 +7,8 @@ from kraft.peerwire.errors import WireError
 from kraft.raft.membership.configuration import MEMBERS_MAX, TEXT_MAX, Member
 
 MAGIC = b"kraft"
-WIRE_MIN, WIRE_MAX = 1, 1  # versions of the peer wire that this program speaks
+WIRE_MIN, WIRE_MAX = 1, 2  # versions of the peer wire that this program speaks
+WIRE_CONDITION = 2  # from this version on, a peer understands `messages.NodeCondition`
 NONCE_BYTES = 32
 COUNTER_MAX = INT64_MAX  # of starts and sessions: the largest number that a database can hold
 REASON_MAX = 500  # characters of a refusal

@@ -1,5 +1,5 @@
 """Messages between hosts other than consensus: forwarded writes, read rounds for followers, snapshots,
-invitations, administration, comparison of replicas.
+invitations, administration, comparison of replicas, conditions of nodes.
 
 They share a link with `raft.messages`, as (group, message) pairs. Tags 1 to 31 belong to consensus, 32 and
 above to hosts.
@@ -139,6 +139,25 @@ class Fence(PeerMessage, frozen=True, array_like=True, tag=44, gc=False):
     sum: bytes
 
 
+class NodeCondition(PeerMessage, frozen=True, array_like=True, tag=45, gc=False):
+    """What a node reports about itself to every peer: after each change, and every few seconds.
+
+    `wall_ms` is its wall clock in Unix ms. `disk_full`: it accepts no entries and does not vote. `disk_slow`
+    and `loop_slow`: its disk or its event loop is too slow to lead. `drained`: an operator keeps it from
+    leading. `fenced`: its data of some group is known to be wrong. Only peers that speak
+    `hello.WIRE_CONDITION` get it: for an older one its tag is malformed, and would end the link.
+    """
+
+    to_node = True
+
+    wall_ms: int = 0
+    disk_full: bool = False
+    disk_slow: bool = False
+    loop_slow: bool = False
+    drained: bool = False
+    fenced: bool = False
+
+
 Message = (
     raft.Message
     | Forward
@@ -153,4 +172,5 @@ Message = (
     | AdminReply
     | Digest
     | Fence
+    | NodeCondition
 )

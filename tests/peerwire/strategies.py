@@ -14,6 +14,7 @@ from kraft.peerwire.messages import (
     Forward,
     ForwardReply,
     Invitation,
+    NodeCondition,
     ReadIndex,
     ReadIndexReply,
     SnapshotChunk,
@@ -162,5 +163,6 @@ BY_TYPE = {
     AdminReply: st.builds(AdminReply, NUMBER, st.booleans(), st.binary(max_size=50)),
     Digest: st.builds(Digest, TERM, SUM),
     Fence: st.builds(Fence, TERM, SUM),
+    NodeCondition: st.builds(NodeCondition, NUMBER, *[st.booleans()] * 5),
 }
 MESSAGES = st.one_of(*BY_TYPE.values())

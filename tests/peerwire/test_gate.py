@@ -30,6 +30,7 @@ from kraft.peerwire.messages import (
     Forward,
     ForwardReply,
     Invitation,
+    NodeCondition,
     ReadIndex,
     ReadIndexReply,
     SnapshotChunk,
@@ -170,6 +171,8 @@ def passes(message):
         Digest(1, SUM[1:]),
         Fence(NUMBER_MAX + 1, SUM),
         Fence(1, b""),
+        NodeCondition(-1),
+        NodeCondition(NUMBER_MAX + 1),
     ],
 )
 def test_impossible_messages_stop_at_the_gate(message):

@@ -162,8 +162,8 @@ def test_anyone_may_dial_anyone(small, large):
 @pytest.mark.parametrize(
     ("k1", "reason"),
     [
-        (replace(K1, wire_min=WIRE_MAX + 1, wire_max=WIRE_MAX + 2), "K2 speaks versions 1 to 1 of"),
-        (replace(K1, wire_min=2, wire_max=1), "impossible version range"),
+        (replace(K1, wire_min=WIRE_MAX + 1, wire_max=WIRE_MAX + 2), f"K2 speaks versions 1 to {WIRE_MAX} of"),
+        (replace(K1, wire_min=3, wire_max=1), "impossible version range"),
         (replace(K1, magic=b"etcd"), "not a kraft node"),
         (replace(K1, id=""), "without id"),
         (replace(K1, incarnation=""), "without id or incarnation"),

@@ -87,7 +87,7 @@ class Group:
         self._context = context
         self._configuration = raft.state.configuration
         self._led = False  # as of the last turn
-        self._drained = False
+        self.drained = False
         self._handlers: dict[type, Callable[[str, Any], None]] = {
             Forward: self.requests.writes.forward_received,
             ForwardReply: self.requests.writes.forward_answered,
@@ -209,7 +209,7 @@ class Group:
         if ready.persist is not None:
             if ready.restored is not None:
                 self._installation.restore(ready.persist.sequence, ready.apply)
-                self.drain(self._drained)  # the new state is not fenced
+                self.drain(self.drained)  # the new state is not fenced
             self._context.persistence.add(self, ready.persist, ready.send_after_persist)
         if ready.apply:
             self.applier.add(ready.apply)
@@ -314,7 +314,7 @@ class Group:
 
     def drain(self, on: bool) -> None:
         """While `on`, take no leadership. A fenced replica takes none anyway, as its state is wrong."""
-        self._drained = on
+        self.drained = on
         self.raft.drain(on or self.state.fenced)
 
     def abandon(self) -> None:

@@ -7,10 +7,12 @@ node's configuration file. A removed node keeps its link for a moment, so that i
 from functools import partial
 
 from kraft.config import Config
+from kraft.host.membership.conditions import Conditions
 from kraft.host.membership.formation import Formation
 from kraft.host.ports import Network
 from kraft.node.ports import Clock
 from kraft.peerwire.hello import Hello
+from kraft.peerwire.messages import NodeCondition
 from kraft.raft.membership.configuration import Configuration, Member
 
 SEEK_SECONDS = 3.0  # without a leader: between two calls to the members without a link
@@ -23,6 +25,7 @@ class Peers:
     * `hellos` has the last greeting of every node that ever greeted, `connected` the nodes with an open link.
     * `removed`: this node is no member any more, so that open links are no reason to serve clients.
     * `unformed` are the peers that greeted before they had formed, and have sent nothing since.
+    * `conditions` has what this node and its peers report about themselves.
     * `network` exists from `start` on.
     """
 
@@ -34,6 +37,7 @@ class Peers:
         self.connected: set[str] = set()
         self.removed = False
         self.unformed: set[str] = set()
+        self.conditions = Conditions()
         self._config = config
         self._clock = clock
         self._starts = starts
@@ -103,11 +107,13 @@ class Peers:
         """A link to `peer` is ready for messages."""
         self.hellos[peer] = hello
         self.connected.add(peer)
+        self.conditions.link_up()
         (self.unformed.discard if hello.cluster else self.unformed.add)(peer)
 
     def link_down(self, peer: str) -> None:
         """The link to `peer` is gone."""
         self.connected.discard(peer)
+        self.conditions.link_down(peer)
         self.unformed.discard(peer)
         self.formation.lost(peer)
 
@@ -146,6 +152,19 @@ class Peers:
     def _part(self, peer: str) -> None:
         if peer not in self._linked:
             self.network.disconnect(peer)
+
+    def tick(self, now: float, leader: str, own: NodeCondition) -> None:
+        """One tick of a host that has formed: seek lost members, and report the condition `own` of this node.
+
+        `now` is in monotonic seconds; `leader` is that of group 0, '' if unknown.
+        """
+        self.seek(now, leader)
+        linked = {peer: self.hellos[peer] for peer in sorted(self.connected)}
+        self.conditions.tick(now, own, linked, self.network)
+
+    def condition_of(self, node: str) -> NodeCondition | None:
+        """What `node` last reported about itself; None if that is unknown."""
+        return self.conditions.own if node == self.formation.identity.id else self.conditions.of(node)
 
     def seek(self, now: float, leader: str) -> None:
         """While no `leader` is known, dial members without a link, even those that dial this node by rule.
