@@ -84,6 +84,7 @@ class Operator:
         errand = Errand(process, command, in_force, changes, known, lingers)
         self.errands.append(errand)
         self._world.note(f"operator {process.id} {command}")
+        process.clock.ran = True
         process.host.admin(command, lambda outcome: self._answered(errand, outcome))
         self._world.call_later(PATIENCE_SECONDS, lambda: self._answered(errand, TimeoutError()))
 

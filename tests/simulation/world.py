@@ -119,6 +119,7 @@ class NodeClock:
         self.paused = False
         self.slow = 1.0  # factor by which new timers are late
         self.busy = 0.0  # the most seconds until the process handles deferred calls
+        self.ran = True  # something ran in the process since its state was last checked
         self._put_off: deque[Timer] = deque()
         self._held: list[Callable[[], object]] = []
 
@@ -168,4 +169,5 @@ class NodeClock:
         if self.paused:
             self._held.append(call)
         else:
+            self.ran = True
             call()
