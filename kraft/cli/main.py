@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from kraft import __version__
 from kraft.cli import check, demo, doctor, recover, status
-from kraft.cli.failure import Failure
+from kraft.cli.failure import Failure, WrongUsage
 
 EXAMPLES = """\
 examples:
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except Failure as failure:
         print(f"kraft: {failure}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(failure, WrongUsage) else 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -7,11 +7,16 @@ the whole cluster. Nodes that do not answer are shown too: this command is for t
 import argparse
 import http.client
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from kraft.cli import address as addresses
+from kraft.cli.failure import WrongUsage
+from kraft.cli.known_port import recognise
+from kraft.config.kinds import split_address
 from kraft.web import overview
 from kraft.web.findings import DISK_FULL, VOTERS_CHANGING, WARN, diagnose
 from kraft.web.report import NotAReport, decode
@@ -21,6 +26,8 @@ DEFAULT_ADDRESS = "127.0.0.1:10021"
 TIMEOUT_DEFAULT_SECONDS = 2.0
 ANSWER_MAX_BYTES = 16 << 20  # far above any real answer; a mistyped address may be any server
 CONCURRENT_MAX = 16
+NOT_HTTP = "it does not speak HTTP"
+NO_SUCH_NODE = "no configuration here (kraft.yaml, /etc/kraft, kraft-demo) has a node of that id either"
 
 EXAMPLES = """\
 examples:
@@ -28,12 +35,15 @@ examples:
   kraft status 10.0.0.1:10021 10.0.0.2:10021     start from these
   kraft status --only 10.0.0.1:10021             this node alone
   kraft status --json | jq .healthy
+  kraft status K1                                the node K1 of a file here, in /etc/kraft, or of the demo
 
-Addresses are HTTP ports (http.listen in the configuration). The cluster counts as unhealthy if any node does
-not answer, has not formed a cluster, knows no leader, has a full disk, or has data that differs from the
-others. The lines below the table show learners, changes of the voters, snapshot transfers and warnings, with
-the next command to type. The status page on the same ports (http://HOST:PORT/) shows the same live, and its
-glossary (http://HOST:PORT/glossary) explains the terms.
+An address is the HTTP port of a node (http.listen in its configuration): HOST, HOST:PORT or a URL; the port
+is 10021 if none is given. If it is the client or peer port of a node, its HTTP port is found and asked.
+
+The cluster counts as unhealthy if any node does not answer, has not formed a cluster, knows no leader, has a
+full disk, or has data that differs from the others. The lines below the table show learners, changes of the
+voters, snapshot transfers and warnings, with the next command to type. The status page on the same ports
+(http://HOST:PORT/) shows the same live, and its glossary (http://HOST:PORT/glossary) explains the terms.
 
 columns: ROLE is what the node does in the group: the leader orders all writes, followers copy them, a
 precandidate or candidate is trying to become leader, a learner copies without a vote. TERM counts elections.
@@ -48,12 +58,14 @@ class StatusReply:
     """The reply of one node: either `status` (the JSON of /status) or `error`.
 
     `name` is the id of the node, '' if unknown; `address` is '' for a member whose address is unknown.
+    `note` says that the address which was asked is another port of the node, and which one.
     """
 
     name: str
     address: str
     status: dict[str, Any] | None = None
     error: str = ""
+    note: str = ""
 
     @property
     def healthy(self) -> bool:
@@ -86,10 +98,9 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument(
         "addresses",
         nargs="*",
-        type=_address,
         default=[DEFAULT_ADDRESS],
-        metavar="HOST:PORT",
-        help=f"HTTP ports of nodes (default {DEFAULT_ADDRESS})",
+        metavar="NODE",
+        help=f"HTTP ports of nodes, or their ids (default {DEFAULT_ADDRESS})",
     )
     parser.add_argument("--only", action="store_true", help="ask only the given nodes, not the other members")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
@@ -105,13 +116,25 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def run(chosen: argparse.Namespace) -> int:
     """Ask the nodes and print their state. Returns the exit status."""
-    answers = ask_all([("", address) for address in chosen.addresses], chosen.timeout)
+    timeout = chosen.timeout
+    try:
+        found = [addresses.find(text, lambda at: _http_ports(at, timeout)) for text in chosen.addresses]
+    except ValueError as error:
+        raise WrongUsage(str(error)) from None
+    asked = ask_all([("", address) for address in dict.fromkeys(found)], timeout)
+    answers = [_recognised(answer, timeout) for answer in asked]
     if not chosen.only:
-        answers += ask_all(others(answers), chosen.timeout)
+        answers += ask_all(others(answers), timeout)
     healthy = all(answer.healthy for answer in answers)
     if chosen.json:
         nodes = [
-            {"node": each.name, "address": each.address, "error": each.error or None, "status": each.status}
+            {
+                "node": each.name,
+                "address": each.address,
+                "error": each.error or None,
+                "note": each.note or None,
+                "status": each.status,
+            }
             for each in answers
         ]
         print(json.dumps({"healthy": healthy, "nodes": nodes}, indent=2))
@@ -130,8 +153,10 @@ def ask(name: str, address: str, timeout: float) -> StatusReply:
     """GET /status of one node. Errors of the network or the other side become the error of the reply."""
     if not address:
         return StatusReply(name, address, error="no address known")
-    host, _, port = address.rpartition(":")
-    connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=timeout)
+    try:
+        connection = http.client.HTTPConnection(*split_address(address), timeout=timeout)
+    except ValueError as error:
+        return StatusReply(name, address, error=str(error))
     try:
         connection.request("GET", "/status")
         response = connection.getresponse()
@@ -139,10 +164,33 @@ def ask(name: str, address: str, timeout: float) -> StatusReply:
         if response.status != http.HTTPStatus.OK:
             return StatusReply(name, address, error=f"HTTP {response.status} {response.reason}")
         return _understood(name, address, body)
+    except (http.client.BadStatusLine, ConnectionResetError):
+        return StatusReply(name, address, error=NOT_HTTP)
+    except socket.gaierror as error:
+        return StatusReply(name, address, error=f"{error.strerror}; {NO_SUCH_NODE}")
     except (OSError, http.client.HTTPException) as error:
         return StatusReply(name, address, error=getattr(error, "strerror", None) or str(error) or "no answer")
     finally:
         connection.close()
+
+
+def _recognised(answer: StatusReply, timeout: float) -> StatusReply:
+    """The reply of the HTTP port of the same node, if `answer` is that of another port of a node."""
+    if answer.error != NOT_HTTP:
+        return answer
+    port = recognise(split_address(answer.address), timeout)
+    if isinstance(port, str):
+        return replace(answer, error=port)
+    text = port.explain(answer.address)
+    if not port.http:
+        return replace(answer, name=port.id, error=text)
+    return replace(ask(port.id, port.http, timeout), note=text)
+
+
+def _http_ports(address: str, timeout: float) -> Mapping[str, str]:
+    """The HTTP addresses by id that the node at `address` reports; none if it does not answer."""
+    members = (ask("", address, timeout).status or {}).get("members", ())
+    return {member["id"]: member["http"] for member in members}
 
 
 def _understood(name: str, address: str, body: bytes) -> StatusReply:
@@ -193,7 +241,8 @@ def render(answers: Sequence[StatusReply]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     troubles = [f"{each.name or each.address}: {trouble}" for each in answers if (trouble := _trouble(each))]
-    notes = [note for answer in answers for note in _notes(answer)]
+    notes = [each.note for each in answers if each.note]
+    notes += [note for answer in answers for note in _notes(answer)]
     warnings = _warnings(answers)
     well = "1 node answers and knows" if len(answers) == 1 else f"{len(answers)} nodes answer and know"
     end = f"{'needs attention' if warnings else 'all well'}: {well} a leader"
@@ -259,11 +308,3 @@ def _trouble(answer: StatusReply) -> str:
     if answer.status["disk_full"] and not answer.status["problem"]:
         return DISK_FULL
     return str(answer.status["problem"]) or "no leader known"
-
-
-def _address(text: str) -> str:
-    """An argparse type: host:port."""
-    host, colon, port = text.rpartition(":")
-    if not (host and colon and port.isdecimal() and 0 < int(port) <= 65_535):
-        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
-    return text

@@ -54,8 +54,6 @@ def test_version(capsys):
         ["demo", "--nodes", "many"],
         ["demo", "--base-port", "65530"],
         ["demo", "--add", "--nodes", "3"],
-        ["status", "localhost"],
-        ["status", "localhost:http"],
     ],
 )
 def test_wrong_usage_is_status_2(arguments, capsys):

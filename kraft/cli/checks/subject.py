@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kraft.cli import status
+from kraft.cli.address import http_address
 from kraft.config import Config
-from kraft.config.kinds import is_wildcard, join_address, split_endpoint
 from kraft.storage.lock import holder
 from kraft.web.report import Report, decode
 from kraft.web.view import ClusterView, MemberReport
@@ -59,7 +59,7 @@ class Subject:
 
 def look_at(file: str, config: Config) -> Subject:
     """Find the process of the node, and ask it and the other members for their reports."""
-    address = _http_address(config)
+    address = http_address(config)
     own = status.ask(config.node.id, address, ASK_SECONDS) if address else None
     silence = "http.listen does not name a port" if own is None else own.error
     if own is not None and own.status is not None and own.name != config.node.id:
@@ -73,16 +73,6 @@ def look_at(file: str, config: Config) -> Subject:
     answers = [own, *status.ask_all(status.others([own]), ASK_SECONDS)]
     seen = tuple(sorted((_seen(answer) for answer in answers), key=lambda answer: answer.id))
     return Subject(file, config, pid, ClusterView(_report(own), seen))
-
-
-def _http_address(config: Config) -> str:
-    if not config.http.listen:
-        return ""
-    listener = split_endpoint(config.http.listen)
-    if not listener.port:
-        return ""
-    everywhere = "::1" if listener.kind == "tcp6" else "127.0.0.1"
-    return join_address(everywhere if is_wildcard(listener.interface) else listener.interface, listener.port)
 
 
 def _seen(answer: status.StatusReply) -> MemberReport:

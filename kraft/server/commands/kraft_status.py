@@ -78,6 +78,7 @@ def _member(member: MemberStatus) -> Reply:
         b"id": member.id.encode(),
         b"address": member.peer.encode(),
         b"client": member.client.encode(),
+        b"http": member.http.encode(),
         b"kind": b"voter" if member.voter else b"learner",
         b"joining": int(member.joining),
         b"connected": int(member.connected),
