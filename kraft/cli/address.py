@@ -130,8 +130,9 @@ def find(text: str, members: Members) -> str:
                 raise ValueError(f"{name} has no HTTP port: http.listen is empty, or names no port")
             return known
     for asked in dict.fromkeys(map(http_address, configs)):
-        if asked and (known := members(asked).get(name)):
-            return known
+        other = members(asked).get(name) if asked else None
+        if other:
+            return other
     return str(address)
 
 

@@ -49,7 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except Failure as failure:
         print(f"kraft: {failure}", file=sys.stderr)
-        return 2 if isinstance(failure, WrongUsage) else 1
+        return 1
+    except WrongUsage as wrong:
+        print(f"kraft: {wrong}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
