@@ -24,6 +24,10 @@ SYNTAX = "ERR syntax error"
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'."
 CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot"
+NO_TRANSACTIONS = (
+    "ERR MULTI is refused: there are no transactions. Nothing is executed until EXEC, DISCARD or RESET"
+)
+IN_REFUSED_TRANSACTION = "ERR not executed, because MULTI was refused: send EXEC, DISCARD or RESET first"
 MAX_CLIENTS = "ERR max number of clients reached"
 
 _FAILURES: dict[CommandFailure, str] = {

@@ -10,7 +10,7 @@ from twisted.internet.protocol import Factory, Protocol
 
 from kraft.config.values import Config
 from kraft.node.ports import Cancellable, Clock
-from kraft.server.commands.table import TABLE
+from kraft.server.commands.table import TABLE, UNLISTED
 from kraft.server.errors import MAX_CLIENTS
 from kraft.server.port import ClientPort
 from kraft.server.ports import NodeHost, ServerObserver
@@ -141,5 +141,5 @@ class Timeouts(Policy):
 def client_factory(config: Config, host: NodeHost, observer: ServerObserver, clock: Clock) -> Policy:
     """The factory to listen with: sessions under all policies. Drain its `port` before the stop."""
     port = ClientPort(config, host, observer, clock)
-    validation = Validation(port, TABLE)
+    validation = Validation(port, TABLE, UNLISTED)
     return ConnectionCap(Timeouts(ClientFactory(port, validation), port), port)

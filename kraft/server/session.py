@@ -159,7 +159,7 @@ class Session:
         local_until = 0.0
         while queue and self._segment is None and not output.blocked:
             segment = SEGMENTS[queue[0][0].kind](now)
-            self._validation.gather(queue, segment, readonly=self.state.readonly)
+            self._validation.gather(queue, segment, self.state)
             if not segment.items:
                 self._finish(segment, [], port.clock.seconds())
             elif isinstance(segment, LocalSegment):

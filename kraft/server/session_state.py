@@ -22,6 +22,7 @@ class SessionState:
     plain: bool = False  # replies are readable lines
     readonly: bool = False  # reads are answered from this replica as it is
     fresh: bool = False  # reads never rest on a lease
+    in_transaction: bool = False  # after a MULTI, which is refused, until EXEC, DISCARD or RESET
     silent: bool = False  # CLIENT REPLY OFF
     skipping: int = 0  # replies still to be left out, after CLIENT REPLY SKIP
     closing: bool = False  # drop the requests that follow, and close after the present reply
@@ -33,5 +34,5 @@ class SessionState:
     def reset(self) -> None:
         """RESET: everything that a client can choose is as it was when the connection opened."""
         self.protocol, self.plain, self.name = 2, False, b""
-        self.readonly = self.fresh = False
+        self.readonly = self.fresh = self.in_transaction = False
         self.silent, self.skipping = False, 0

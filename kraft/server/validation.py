@@ -17,6 +17,7 @@ from kraft.resp.parser import OversizedRequest
 from kraft.resp.values import Error, Request
 from kraft.server import errors
 from kraft.server.commands.spec import (
+    SEGMENT_COMMANDS,
     AdminSpec,
     AnySpec,
     CommandContext,
@@ -28,6 +29,7 @@ from kraft.server.commands.spec import (
 from kraft.server.errors import Rejected
 from kraft.server.port import ClientPort
 from kraft.server.segments import Entry, Segment
+from kraft.server.session_state import SessionState
 
 SEGMENT_BYTES = 256 << 10  # well below a log entry's batch_bytes
 
@@ -46,10 +48,12 @@ UNKNOWN = LocalSpec(name="unknown", arity=-1, run=_unknown)
 class Validation:
     """Finds the command of a request in the table, and checks requests against it and the port's limits."""
 
-    def __init__(self, port: ClientPort, table: CommandTable) -> None:
+    def __init__(self, port: ClientPort, table: CommandTable, unlisted: CommandTable) -> None:
+        """`unlisted` are commands in addition to `table`, which COMMAND does not show."""
         self.table = table
+        self._known = known = {**table, **unlisted}
         # Commands without subcommands by their two usual spellings; `spec_of` finds the others.
-        plain = {name: spec for name, spec in table.items() if not spec.subcommands}
+        plain = {name: spec for name, spec in known.items() if not spec.subcommands}
         self.usual = plain | {name.lower(): spec for name, spec in plain.items()}
         self._port = port
         limits = port.limits  # a request of so few bytes has neither a key nor a value over its limit
@@ -57,17 +61,21 @@ class Validation:
 
     def spec_of(self, request: Request) -> AnySpec:
         """The specification of the request's command, of its subcommand if there is one."""
-        spec = self.table.get(request[0].upper(), UNKNOWN)
+        spec = self._known.get(request[0].upper(), UNKNOWN)
         if spec.subcommands and len(request) > 1:
             return spec.subcommands.get(request[1].upper(), spec)
         return spec
 
-    def gather(self, queue: list[Entry], segment: Segment, *, readonly: bool) -> None:
+    def gather(self, queue: list[Entry], segment: Segment, state: SessionState) -> None:
         """Move the requests of one kind that `queue` begins with, at least one, to `segment`.
 
-        A request that fails is moved, too: it does not split a run, and is answered in its place. With
-        `readonly` this node serves reads of every group.
+        A request that fails is moved, too: it does not split a run, and is answered in its place. `state` is
+        that of the connection: READONLY lets this node serve reads of every group, and after a refused MULTI
+        every request fails.
         """
+        if state.in_transaction and not queue[0][0].immediate:
+            self._refuse(queue, segment)
+            return
         port, items = self._port, segment.items
         routing, small_bytes = port.routing, self._small_bytes
         full = port.host.dataset_bytes > port.dataset_bytes_max
@@ -87,7 +95,7 @@ class Validation:
                 if items and total + size > SEGMENT_BYTES:
                     break
                 if not trivial:
-                    anywhere = readonly and type(spec) is ReadSpec
+                    anywhere = state.readonly and type(spec) is ReadSpec
                     group = routing.group_of(spec.keys_of(request), anywhere=anywhere)
                     if items and group != segment.group:
                         break
@@ -115,6 +123,16 @@ class Validation:
         segment.size = total
         segment.entries = queue[:count]
         del queue[:count]
+
+    def _refuse(self, queue: list[Entry], segment: Segment) -> None:
+        """Move the requests of a refused transaction to `segment`, as failed ones."""
+        refusal = Error(errors.IN_REFUSED_TRANSACTION)
+        for entry in islice(queue, SEGMENT_COMMANDS):
+            if entry[0].immediate:
+                break
+            segment.failed[len(segment.entries)] = refusal
+            segment.entries.append(entry)
+        del queue[: len(segment.entries)]
 
     def _check_version(self, spec: WriteSpec, command: kv.Command, group: int) -> None:
         """Refuse a command that is newer than the machine version in force: members might not know it."""

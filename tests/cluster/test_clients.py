@@ -112,6 +112,30 @@ def test_redis_py(server, prefix, protocol):
         assert client.client_getname() == "me"
 
 
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_a_transaction_of_redis_py_is_refused_whole(server, prefix, protocol):
+    """The caller gets the reason, nothing is executed, and the connection can be used again."""
+    with redis.Redis(port=server.client_port, protocol=protocol, single_connection_client=True) as client:
+        with client.pipeline(transaction=True) as pipeline:
+            pipeline.set(prefix, "1").incr(f"{prefix}:n")
+            with pytest.raises(redis.ResponseError, match="there are no transactions"):
+                pipeline.execute()
+        with client.pipeline() as pipeline, pytest.raises(redis.ResponseError, match="WATCH is refused"):
+            pipeline.watch(prefix)
+        with pytest.raises(redis.ResponseError, match="there are no transactions"):
+            client.transaction(lambda pipeline: pipeline.set(prefix, "2"))
+        assert client.exists(prefix, f"{prefix}:n") == 0
+
+
+def test_a_transaction_of_redis_cli_is_refused_whole(server, need, prefix):
+    """A script that does not look at its errors."""
+    cli = [need("redis-cli"), "-p", server.client_port]
+    answers = run(*cli, input=f"multi\nset {prefix} 1\nexec\nget {prefix}\n")
+    assert "MULTI is refused" in answers
+    assert "EXECABORT" in answers
+    assert run(*cli, "exists", prefix) == "0\n"
+
+
 def test_redis_py_expiry_is_seen_on_every_node(shared_cluster, server, prefix):
     """A key vanishes on time, on an idle cluster, on the node that is asked."""
     with redis.Redis(port=server.client_port) as client:

@@ -51,7 +51,9 @@ def test_every_command_that_lengthens_a_value_carries_the_limit(small: Talk, com
     spec = WriteSpec(name="longer", arity=2, run=lambda _: command(**fields))
     segment = WriteSegment(0.0)
     queue: list[Entry] = [(spec, [b"LONGER", b"k"])]
-    Validation(small.port.factory.port, {b"LONGER": spec}).gather(queue, segment, readonly=False)
+    Validation(small.port.factory.port, {b"LONGER": spec}, {}).gather(
+        queue, segment, small.protocol.session.state
+    )
     assert segment.items == [command(**fields, limit=64)]
     [refused] = segment.replies([kv.CommandFailure.TOO_LARGE])
     assert refused == Error("ERR value exceeds limit of 64 bytes")

@@ -39,7 +39,8 @@ class CommandSpec:
     `name` is in lower case, `client|id` for a subcommand. `arity` is Redis': the exact number of words, or
     negative for a minimum; `low` and `high` are the same as bounds. `keys` is Redis' (first, last, step) of
     the words that are keys. `usage` shows the arguments in the HELP of a family. A family (CLIENT, KRAFT) has
-    `subcommands` by their word.
+    `subcommands` by their word. `immediate` commands run at once between MULTI and EXEC: they are never
+    part of the transaction.
     """
 
     kind: ClassVar[str]
@@ -52,6 +53,7 @@ class CommandSpec:
     summary: str = ""
     since: str = "1.0.0"
     usage: str = ""
+    immediate: bool = False
     subcommands: Mapping[bytes, "AnySpec"] = field(default_factory=dict)
     low: int = field(init=False)
     high: int = field(init=False)

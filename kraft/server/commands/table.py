@@ -19,6 +19,7 @@ from kraft.server.commands import (
     kraft_admin,
     kraft_status,
     strings,
+    transaction,
 )
 from kraft.server.commands.spec import (
     ALL_KEYS,
@@ -93,8 +94,12 @@ def _switch(
     group: str,
     summary: str,
     usage: str = "",
+    *,
+    immediate: bool = False,
 ) -> SwitchSpec:
-    return SwitchSpec(name=name, arity=arity, run=run, group=group, summary=summary, usage=usage)
+    return SwitchSpec(
+        name=name, arity=arity, run=run, group=group, summary=summary, usage=usage, immediate=immediate
+    )
 
 
 def _admin(
@@ -192,9 +197,12 @@ _CONNECTION = (
     _local("select", 2, connection.select, "connection", "Selects database 0, the only one."),
     _local("auth", -2, connection.auth, "connection", "Authenticates as the user default."),
     _switch("hello", -1, connection.hello, "connection", "Chooses RESP2 or RESP3 and describes the server."),
-    _switch("quit", -1, connection.quit_, "connection", "Closes the connection."),
-    _switch("exit", -1, connection.quit_, "connection", "QUIT of the Java shell."),
-    _switch("reset", 1, connection.reset, "connection", "Resets the state of this connection."),
+    _switch("quit", -1, connection.quit_, "connection", "Closes the connection.",
+        immediate=True),
+    _switch("exit", -1, connection.quit_, "connection", "QUIT of the Java shell.",
+        immediate=True),
+    _switch("reset", 1, connection.reset, "connection", "Resets the state of this connection.",
+        immediate=True),
     _local("readonly", 1, connection.readonly, "cluster",
         "Lets this connection read from this replica, which may lag."),
     _local("readwrite", 1, connection.readwrite, "cluster", "Ends the effect of READONLY."),
@@ -284,14 +292,29 @@ _SERVER = (
         "Contains the commands about the cluster.", *_CLUSTER),
     _local("kraft", -2, introspection.unknown, "kraft", "Contains kraft's own commands.", *_KRAFT),
 )
+
+_TRANSACTIONS = (
+    _switch("multi", 1, transaction.multi, "transactions", "Refused: there are no transactions.",
+        immediate=True),
+    _switch("exec", 1, transaction.exec_, "transactions", "Ends a refused transaction.",
+        immediate=True),
+    _switch("discard", 1, transaction.discard, "transactions", "Ends a refused transaction.",
+        immediate=True),
+    SwitchSpec(name="watch", arity=-2, run=transaction.watch, keys=ALL_KEYS, group="transactions",
+        summary="Refused: there are no transactions.", immediate=True),
+    _local("unwatch", 1, transaction.unwatch, "transactions", "Accepted without effect: no key is watched."),
+)
 # fmt: on
 
 TABLE: dict[bytes, AnySpec] = specs_by_name(*_STRINGS, *_KEYS, *_CONNECTION, *_SERVER, *_JAVA)
 """All specifications by name in upper case; subcommands are inside their families."""
 
+UNLISTED: dict[bytes, AnySpec] = specs_by_name(*_TRANSACTIONS)
+"""Specifications that COMMAND does not show: a client would take them for commands that work."""
+
 NAMES: tuple[str, ...] = (
     "unknown",
-    *(spec.name for spec in TABLE.values()),
+    *(spec.name for spec in (*TABLE.values(), *UNLISTED.values())),
     *(sub.name for spec in TABLE.values() for sub in spec.subcommands.values()),
 )
 """Every name that is reported to an observer."""
