@@ -21,6 +21,6 @@ def makeService(options: Options) -> Service:
     from twisted.internet import reactor
 
     cast(Any, reactor).seconds = steady_seconds
-    log_file = open_log_file(options.parent, cast(Any, reactor))
+    log_file = open_log_file(options.parent)
     path = str(Path(options["config"]).absolute()) if options["config"] else None
     return NodeService(options.node, path, cast(Any, reactor), log_file)

@@ -3,17 +3,18 @@
 The exit status is 1, or `OUTDATED_STATUS` when this program is too old for its cluster.
 """
 
-import contextlib
 import os
 import sys
 import traceback
 from types import TracebackType
 from typing import NoReturn
 
+from kraft.telemetry.line_writer import LineWriter
 from kraft.telemetry.logs import LogSink, logger
 from kraft.telemetry.notify import Notifier
 
 OUTDATED_STATUS = 78  # EX_CONFIG: only a newer kraft helps, so a service manager should not try again
+FLUSH_SECONDS = 1.0  # for the last lines, if their reader stalls: a node that failed must end
 
 
 class CannotStart(Exception):
@@ -51,11 +52,14 @@ class FailureReporter:
         """Report `reason`; only once if the log and standard error are the same file, pipe or terminal."""
         self._notifier.failed(reason)
         errors = sys.__stderr__  # sys.stderr leads into the log
-        log_is_stderr = self._log.same_place(errors)
-        if not log_is_stderr:
-            logger("kraft").critical("node_failed", reason=reason)
-        if errors is not None:
-            mark = self._log.mark("critical") if log_is_stderr else ""
-            with contextlib.suppress(OSError):
-                errors.write(f"{mark}kraft: {reason}\n")
-                errors.flush()
+        text = f"kraft: {reason.rstrip()}"
+        if self._log.same_place(errors):
+            self._log.write(text, self._log.mark("critical"))
+            self._log.flush(FLUSH_SECONDS)
+            return
+        logger("kraft").critical("node_failed", reason=reason)
+        self._log.flush(FLUSH_SECONDS)
+        last = LineWriter(errors, lambda _: None)
+        last.start()
+        last.write(f"{text}\n")
+        last.flush(FLUSH_SECONDS)

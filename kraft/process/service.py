@@ -14,6 +14,7 @@ import random
 import secrets
 import signal
 import sys
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
@@ -21,13 +22,13 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.threads import deferToThread
 from twisted.logger import ILogObserver
 from twisted.python.failure import Failure
-from twisted.python.logfile import LogFile
 
 from kraft.config import Config
 from kraft.host.host import Host
 from kraft.process.clock import ReactorClock
 from kraft.process.endpoints import server_endpoint
-from kraft.process.failure import CannotStart, FailureReporter
+from kraft.process.failure import FLUSH_SECONDS, CannotStart, FailureReporter
+from kraft.process.log_file import RotatedFile
 from kraft.process.reload import ConfigReload
 from kraft.process.secret import read_secret
 from kraft.process.signals import on_signal
@@ -55,7 +56,7 @@ class NodeService(Service):
 
     name = "kraft"
 
-    def __init__(self, config: Config, path: str | None, reactor: Any, log_file: LogFile | None) -> None:
+    def __init__(self, config: Config, path: str | None, reactor: Any, log_file: RotatedFile | None) -> None:
         """`path` is the configuration file, None without one; `log_file` None means standard output."""
         self._config = config
         self._path = path
@@ -74,6 +75,8 @@ class NodeService(Service):
         Service.setServiceParent(self, parent)
         config = self._config
         self._log = logs.configure(config.log, config.node.id, self._log_file)
+        if self._log_file is not None:
+            on_signal(signal.SIGUSR1, self._reactor, partial(self._log.run, self._log_file.rotate))
         parent.setComponent(ILogObserver, logs.TwistedBridge())
         self._failure = FailureReporter(self._log, self._notifier)
         sys.excepthook = self._failure.uncaught
@@ -83,10 +86,13 @@ class NodeService(Service):
         Service.startService(self)
         config = self._config
         sys.setswitchinterval(SWITCH_INTERVAL)
+        self._log.start()
+        self._reactor.addSystemEventTrigger("after", "shutdown", self._log.finish, FLUSH_SECONDS)
         self._notifier.opening()
         self._at_terminal = self._log.at_terminal()
         peers = [peer for peer in config.cluster.members if peer != config.node.id]
         self._telemetry = Telemetry(logs.logger("kraft"), peers=peers, commands=NAMES)
+        self._telemetry.watch_log(self._log)
         self._reload = ConfigReload(config, self._path, self._log, self._telemetry)
         on_signal(signal.SIGHUP, self._reactor, self._hung_up)
         secret = read_secret(config.cluster.secret_file)

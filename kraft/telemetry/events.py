@@ -13,6 +13,7 @@ LEVELS: dict[str, str] = {
     "config_reloaded": "info",
     "config_needs_restart": "warning",
     "config_refused": "error",
+    "log_lines_lost": "warning",
     # cluster and consensus
     "cluster_formed": "info",
     "cluster_joined": "info",

@@ -2,8 +2,8 @@
 
 `configure` is called once at the start of the process; every other module is given a logger. Lines go to a
 file or to the original standard output (`sys.__stdout__`), never to `sys.stdout`: twistd replaces the latter
-with a writer into Twisted's log, whose events come back here. A line that cannot be written is lost; logging
-never raises.
+with a writer into Twisted's log, whose events come back here. Logging never raises, and after `LogSink.start`
+it never waits: `line_writer` has the thread that writes.
 
 When systemd's journal reads standard output, each line begins with its priority, such as `<3>` for an error,
 and journald strips it: see sd-daemon(3).
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, MutableMapping
 from functools import partial
 from io import TextIOBase
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 import msgspec
 import structlog
@@ -24,6 +24,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 
 from kraft.config import LogConfig
+from kraft.telemetry.line_writer import LineWriter, Stream
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # as in syslog(3)
@@ -37,14 +38,6 @@ _TWISTED_LEVELS = {
     LogLevel.error: "error",
     LogLevel.critical: "critical",
 }
-
-
-class Stream(Protocol):
-    """Where lines are written: a text stream, or a Twisted log file, which takes text too."""
-
-    def write(self, text: str, /) -> object: ...
-
-    def flush(self) -> object: ...
 
 
 def configure(log: LogConfig, node: str = "", stream: Stream | None = None) -> "LogSink":
@@ -143,13 +136,14 @@ class TwistedBridge:
 
 
 class LogSink:
-    """Writes rendered lines. Events below `level`, which may change at any time, are dropped.
+    """Passes rendered lines to their writer. Events below `level`, which may change at any time, are dropped.
 
     structlog calls one method per level, named like the level.
     """
 
     def __init__(self, stream: Stream | None, level: str = "info") -> None:
         self._stream = stream
+        self._lines = LineWriter(stream, _report_lost)
         self.level = level
         self._marks = _marks(stream)
         for name in LEVELS:
@@ -178,17 +172,34 @@ class LogSink:
         except (OSError, ValueError):  # closed, or not backed by a file
             return False
 
+    @property
+    def lines_lost(self) -> int:
+        """How many lines were not written, because their reader stalled or was gone, or the disk was full."""
+        return self._lines.lost
+
+    def start(self) -> None:
+        """Write on a thread from now on, and never wait for the stream. Call it after the last fork."""
+        self._lines.start()
+
+    def run(self, call: Callable[[], object]) -> None:
+        """Run `call` between two lines: it may change the file. An OSError of it is ignored."""
+        self._lines.run(call)
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until all lines are written, at most so long. Whether they are."""
+        return self._lines.flush(seconds)
+
+    def finish(self, seconds: float) -> None:
+        """The process is about to end: wait for every line from now on, at most so long in all."""
+        self._lines.finish(seconds)
+
     def write(self, line: str, mark: str = "") -> None:
         """Write one event, or lose it. In text form a traceback has several lines; each gets the mark."""
-        if self._stream is None:
-            return
-        try:
-            self._stream.write(mark + line.replace("\n", "\n" + mark) + "\n")
-            self._stream.flush()
-        except (BrokenPipeError, ValueError):  # the reader is gone, or the stream is closed
-            self._stream = None
-        except OSError:
-            pass  # a full disk may have room for the next line
+        self._lines.write(mark + line.replace("\n", "\n" + mark) + "\n")
+
+
+def _report_lost(lines: int) -> None:
+    logger("kraft").warning("log_lines_lost", lines=lines)
 
 
 def _marks(stream: Stream | None) -> dict[str, str]:

@@ -42,6 +42,14 @@ class ClientSource(Protocol):
         """Bytes of replies that clients have not read yet."""
 
 
+class LogSource(Protocol):
+    """The log of this node."""
+
+    @property
+    def lines_lost(self) -> int:
+        """Lines that could not be written."""
+
+
 class DiskSource(Protocol):
     """The file system of the data directory."""
 
@@ -78,6 +86,7 @@ class Sources:
     storage: StorageSource | None = None
     clients: ClientSource | None = None
     disk: DiskSource | None = None
+    log: LogSource | None = None
     errors: SourceErrors | None = None
 
     def read(self, name: str, read: Callable[[], _Value]) -> _Value | None:

@@ -23,7 +23,7 @@ from kraft.telemetry.observers import (
 from kraft.telemetry.probe import ReactorProbe
 from kraft.telemetry.recent.chronicle import Chronicle
 from kraft.telemetry.recent.facts import Facts
-from kraft.telemetry.sources import ClientSource, DataDisk, StatusSource, StorageSource
+from kraft.telemetry.sources import ClientSource, DataDisk, LogSource, StatusSource, StorageSource
 
 
 class Telemetry:
@@ -54,6 +54,10 @@ class Telemetry:
         sources.storage = storage
         sources.disk = DataDisk(directory)
         sources.errors = self
+
+    def watch_log(self, log: LogSource) -> None:
+        """Read the number of lost lines at a scrape."""
+        self.metrics.sources.log = log
 
     def watch_clients(self, clients: ClientSource) -> None:
         """Read the client port, which is open now, at a scrape."""

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from kraft.config import LogConfig
 from kraft.node.status import GroupStatus, MemberStatus, ReplicaStatus, Status
 from kraft.telemetry.event_log import EventLog
-from kraft.telemetry.logs import RateLimit, configure, logger
+from kraft.telemetry.logs import LogSink, RateLimit, configure, logger
 from kraft.telemetry.metrics.declarations import PREFIX, Counter, Histogram
 from kraft.telemetry.metrics.registry import DECLARATIONS, KnownLabels, MetricsRegistry
 from kraft.telemetry.observers import (
@@ -406,6 +406,7 @@ def test_every_declared_metric_appears_in_a_scrape() -> None:
     node.metrics.sources.clients = Clients()
     node.metrics.sources.storage = Storage()
     node.metrics.sources.disk = Disk(1)
+    node.metrics.sources.log = LogSink(None)
     node.transport.dropped("K2", "no_link")
     node.storage.checkpoint_written(0, 1.0, 1, 1, 1)
     node.storage.checkpoint_loaded(0, 1.0)

@@ -271,3 +271,7 @@ REACTOR_LAG = Histogram(
     "reactor_lag_seconds", "Delay of a periodic reactor call: how long the event loop was blocked."
 )
 THREAD_QUEUE_LENGTH = Gauge("thread_queue_length", "Calls waiting for a storage thread.", ("pool",))
+LOG_LINES_LOST = Counter(
+    "log_lines_lost_total",
+    "Lines of the log that were not written: their reader stalled or was gone, or the disk was full.",
+)

@@ -191,6 +191,8 @@ class MetricsRegistry(Collector):
         readings.set(declarations.BUILD_INFO, 1, *versions)
         readings.set(declarations.CONFIG_LAST_RELOAD_SUCCESS, self.reloaded_at)
         readings.set(declarations.BACKPRESSURE_ACTIVE, self.paused_connections > 0)
+        if self.sources.log is not None:
+            readings.set(declarations.LOG_LINES_LOST, self.sources.log.lines_lost)
         for protocol, number in self.connections.items():
             readings.set(declarations.CLIENT_CONNECTIONS, number, protocol)
         for group, last in self.last_snapshots.items():
