@@ -82,6 +82,8 @@ class RaftConfig:
     # commands of one log entry; a larger request becomes an entry of its own
     batch_bytes: Annotated[int, Integer(KIB, 64 * MIB)] = MIB
     lease_reads: Annotated[bool, Switch()] = False
+    # how far a clock may be off the median of the voters', and log time off that
+    max_clock_offset: Annotated[float, Duration(0.1, 3600)] = 1.0
 
 
 @dataclass(frozen=True, slots=True)

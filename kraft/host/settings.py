@@ -48,6 +48,7 @@ def timing(config: Config) -> Timing:
         batches_in_flight=BATCHES_IN_FLIGHT,
         lease=LEASE_SHARE * raft.election_timeout if raft.lease_reads else 0.0,
         max_staleness=config.reads.max_staleness,
+        max_clock_offset=raft.max_clock_offset,
     )
 
 

@@ -81,6 +81,8 @@ def group_status(group: Group, tick_seconds: float) -> GroupStatus:
         mismatch=group.consistency.mismatch,
         pending_bytes=group.requests.proposals.waiting_bytes,
         oldest_stamp_ms=log.base.stamp,
+        clock_offset_ms=group.requests.leader_clock.offset() if raft.leads else 0,
+        log_time_lead_ms=round(group.requests.leader_clock.lead_ms) if raft.leads else 0,
     )
 
 

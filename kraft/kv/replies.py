@@ -13,11 +13,12 @@ FAILURE_CODE = 1  # extension type of a CommandFailure; its one byte is the numb
 
 
 class CommandFailure(IntEnum):
-    """A command that was applied and refused by the state machine: a reply, and nothing changed."""
+    """A command that the state machine, or the leader before it, refused: a reply, and nothing changed."""
 
     NOT_AN_INTEGER = 1
     OVERFLOW = 2
     TOO_LARGE = 3
+    PREMATURE = 4  # by the leader, before the command is logged: log time would reach its expiry too early
 
 
 Reply = str | bytes | int | None | CommandFailure | list["Reply"]

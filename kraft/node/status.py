@@ -43,7 +43,10 @@ class MemberStatus:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaStatus:
-    """A follower of one group as its leader sees it. `state` is probe, replicate or snapshot."""
+    """A follower of one group as its leader sees it. `state` is probe, replicate or snapshot.
+
+    `clock_offset_ms` is the clock of the follower minus that of the leader, 0 for a learner.
+    """
 
     id: str
     match_index: int
@@ -65,6 +68,8 @@ class GroupStatus:
     * `fenced`: the state of this replica is known to differ from the others'. `mismatch`: as the leader, this
       node knows that the state of some replica differs.
     * `pending_proposals` are writes that are not logged yet, `pending_bytes` their bytes.
+    * `clock_offset_ms` is how far the clock of this node, and `log_time_lead_ms` how far log time is ahead of
+      the median of the voters' clocks; 0 unless this node leads the group.
     * The log holds every entry whose stamp is after `oldest_stamp_ms` (Unix ms). 0: it holds all entries.
     """
 
@@ -95,6 +100,8 @@ class GroupStatus:
     mismatch: bool = False
     pending_bytes: int = 0
     oldest_stamp_ms: int = 0
+    clock_offset_ms: int = 0
+    log_time_lead_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,10 @@ _FAILURES: dict[CommandFailure, str] = {
     CommandFailure.NOT_AN_INTEGER: NOT_AN_INTEGER,
     CommandFailure.OVERFLOW: "ERR increment or decrement would overflow",
     CommandFailure.TOO_LARGE: "ERR value exceeds limit of {limit} bytes",
+    CommandFailure.PREMATURE: (
+        "ERR the cluster's log time is ahead of its clocks and would reach this expiry too early; "
+        "use a relative one (EX, PX, EXPIRE, PEXPIRE); docs/runbooks.md#kraftlogtimeoff"
+    ),
 }
 
 _OUTCOMES: dict[type[Exception], str] = {

@@ -8,12 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kraft.node.status import GroupStatus
-from kraft.web import overview
+from kraft.web import overview, words
 from kraft.web.report import Report
 from kraft.web.view import ClusterView, MemberReport
 
 DISK_FULL = "its disk is full: it does not vote and accepts no writes until there is space again"
 VOTERS_CHANGING = "its voters are being changed; decisions need a majority of the old and of the new ones"
+LOG_TIME_AHEAD = (
+    "until they have caught up, relative expiries last up to twice as long; near absolute ones are refused"
+)
+LOG_TIME_LATE = "until it has caught up, keys with an absolute expiry stay longer"
 BAD, WARN, NOTE = "bad", "warn", "note"  # not serving; serving, but needs attention; a change under way
 LAG_ENTRIES = 10_000  # as in the alert KraftFollowerLagging
 DATASET_SHARE = 0.85  # of the quota, as in the alert KraftQuotaNearlyUsed
@@ -184,12 +188,30 @@ def _group(view: ClusterView, group: GroupStatus) -> Iterator[Finding]:
         text = "the data of one replica differs from the others'"
         yield Finding(WARN, name, text, kraft_command(view, "verify"))
     for replica in leader.replicas:
-        if replica.id in overview.alive(view):
-            if replica.lag_entries > LAG_ENTRIES and replica.id not in leader.learners:
-                yield Finding(WARN, replica.id, f"is {replica.lag_entries} entries behind")
-            if abs(replica.clock_offset_ms) > CLOCK_OFFSET_MS:
-                text = f"its clock differs from the leader's by {replica.clock_offset_ms / 1000:+.1f} s"
-                yield Finding(WARN, replica.id, text, "timedatectl, on its machine", "clock")
+        lags = replica.lag_entries > LAG_ENTRIES and replica.id not in leader.learners
+        if lags and replica.id in overview.alive(view):
+            yield Finding(WARN, replica.id, f"is {replica.lag_entries} entries behind")
+    yield from _clocks(view, group, leader)
+
+
+def _clocks(view: ClusterView, group: GroupStatus, leader: GroupStatus) -> Iterator[Finding]:
+    """Voters' clocks, and log time, that are off the median of the voters' clocks."""
+    offsets = {
+        replica.id: leader.clock_offset_ms + replica.clock_offset_ms
+        for replica in leader.replicas
+        if replica.id in overview.alive(view) and replica.id not in leader.learners
+    }
+    offsets[leader.leader] = leader.clock_offset_ms
+    for id_, offset_ms in sorted(offsets.items()):
+        if abs(offset_ms) > CLOCK_OFFSET_MS:
+            text = f"its clock differs from the median of the voters' clocks by {offset_ms / 1000:+.1f} s"
+            yield Finding(WARN, id_, text, "timedatectl, on its machine", "clock")
+    if abs(leader.log_time_lead_ms) > CLOCK_OFFSET_MS:
+        seconds = words.duration(abs(leader.log_time_lead_ms) / 1000)
+        text = f"log time is {seconds} ahead of the voters' clocks: {LOG_TIME_AHEAD}"
+        if leader.log_time_lead_ms < 0:
+            text = f"log time is {seconds} late by the voters' clocks: {LOG_TIME_LATE}"
+        yield Finding(WARN, f"group {group.group}", text, "docs/runbooks.md#kraftlogtimeoff", "clock")
 
 
 def _changes(name: str, leader: GroupStatus) -> Iterator[Finding]:

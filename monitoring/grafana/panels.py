@@ -242,7 +242,9 @@ PEERS_AND_DISK = (
     ),
     lines(
         "Clock offset", "s", 8,
-        ("kraft_peer_clock_offset_seconds{NODES}", "{{peer}} seen by {{instance}}"), signed=True,
+        ("kraft_peer_clock_offset_seconds{NODES}", "{{peer}} seen by {{instance}}"),
+        ("kraft_clock_offset_seconds{NODES}", "{{instance}} from the median"),
+        ("kraft_log_time_lead_seconds{NODES}", "log time of group {{group}} from the median"), signed=True,
     ),
     lines(
         "fsync p99", "s", 8,

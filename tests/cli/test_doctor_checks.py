@@ -330,7 +330,10 @@ def test_clocks_of_the_others(stopped, monkeypatch):
 
     far = view(report("K1", group={"replicas": (replica("K2", clock_offset_ms=5000), replica("K3"))}), *rest)
     found = only(machine.clock(stopped(view=far)))
-    assert (found.level, found.text) == (WARNING, "K2: its clock differs from the leader's by +5.0 s")
+    assert (found.level, found.text) == (
+        WARNING,
+        "K2: its clock differs from the median of the voters' clocks by +5.0 s",
+    )
     assert "clock" not in " ".join(each.text for each in cluster.cluster(stopped(view=far)))
 
 

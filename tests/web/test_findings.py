@@ -110,7 +110,33 @@ def test_followers_that_are_behind_or_live_in_another_time():
 
     assert diagnose(view(led(lag_entries=LAG_ENTRIES, clock_offset_ms=CLOCK_OFFSET_MS), *WELL)).findings == ()
     assert only(led(lag_entries=LAG_ENTRIES + 1), *WELL)[:3] == (WARN, "K3", "is 10001 entries behind")
-    assert only(led(clock_offset_ms=-2500), *WELL)[2] == "its clock differs from the leader's by -2.5 s"
+    assert (
+        only(led(clock_offset_ms=-2500), *WELL)[2]
+        == "its clock differs from the median of the voters' clocks by -2.5 s"
+    )
+
+
+def test_a_leader_with_a_wrong_clock_is_named_and_not_its_followers():
+    ahead = (replica("K2", clock_offset_ms=-86_400_000), replica("K3", clock_offset_ms=-86_399_990))
+    led = report("K1", group={"replicas": ahead, "clock_offset_ms": 86_400_000})
+    assert only(led, *WELL)[:3] == (
+        WARN, "K1", "its clock differs from the median of the voters' clocks by +86400.0 s",
+    )  # fmt: skip
+
+
+def test_a_learners_clock_is_not_compared():
+    """Leaders hear the clocks of voters only."""
+    followers = (replica("K2", clock_offset_ms=-5000), replica("K4"))
+    led = report("K1", group={"replicas": followers, "clock_offset_ms": 5000, "learners": ("K4",)})
+    assert {found.subject for found in diagnose(view(led, *WELL)).findings if found.topic == "clock"} == {
+        "K1"
+    }
+
+
+def test_log_time_that_is_off():
+    assert "is 1 d 0 h ahead of" in only(report("K1", group={"log_time_lead_ms": 86_400_000}), *WELL)[2]
+    assert "is 1 h 0 min late by" in only(report("K1", group={"log_time_lead_ms": -3_600_000}), *WELL)[2]
+    assert diagnose(view(report("K1", group={"log_time_lead_ms": 900}), *WELL)).severity == "good"
 
 
 def test_what_is_under_way_is_no_alarm():

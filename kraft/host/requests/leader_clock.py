@@ -1,61 +1,151 @@
-"""A leader's running stamp: Unix milliseconds that never go back and never jump.
+"""A leader's running stamp: Unix milliseconds that never go back and never jump. It is called *log time*.
 
-Within a term it follows the leader's monotonic clock and is pulled towards the median of the voters' wall
-clocks by at most one millisecond per second. A clock that is stepped on one machine cannot expire keys early.
+The *median clock* is the lower median of the voters' wall clocks, as far as they are known: of two clocks the
+earlier one counts. Within a term log time runs with the leader's monotonic clock and is pulled towards the
+median clock. A clock that is stepped on one machine therefore changes nothing.
+
+A majority of wrong clocks does. When they are set right, log time is ahead of the median clock, and it cannot
+go back, because keys have expired by it. It then runs at half speed until the median clock has caught up: a
+relative expiry lasts at most twice as long, and never less. An absolute expiry that the slow log time would
+reach too early is refused (`premature`).
 """
 
+from collections import deque
+
+from kraft.host.ports import HostObserver
 from kraft.node.ports import Clock
 from kraft.raft.state import ReplicaState
 
-SLEW_MS_PER_SECOND = 1.0
+# Seconds of correction in a second: within the bound, and beyond it when log time is ahead, or is late. Going
+# slowly only keeps keys longer, going fast lets them expire early: a tenth is what leases allow for as well.
+SLEW, SLOW_DOWN, SPEED_UP = 0.001, 0.5, 0.1
+READINGS = 8  # of each clock; the latest clock of them was heard with the least delay
+TOLERANCE_MS = 100.0  # of log time ahead of the median clock: about the time that a request may take
+NONE = range(0)
 
 
 class LeaderClock:
-    """The clock of one replica, which gives stamps only while the replica leads."""
+    """The clock of one replica, which gives stamps only while the replica leads.
 
-    def __init__(self, replica: ReplicaState, clock: Clock) -> None:
+    * `term` is the one for which it was started.
+    * `max_offset` is how far (seconds) a clock, or log time, may be off the median clock.
+    * `lead_ms` is how far log time is ahead of the median clock, as of the last tick.
+    * `off` are the voters whose clocks are off the median clock by more than the bound.
+    * `premature` holds the times (Unix ms) that are still to come by the median clock, and that log time has
+      passed, or will reach by more than a moment too early.
+    """
+
+    def __init__(
+        self, group: int, replica: ReplicaState, clock: Clock, max_offset: float, observer: HostObserver
+    ) -> None:
+        self.term = 0
+        self.lead_ms = 0.0
+        self.off: frozenset[str] = frozenset()
+        self.premature = NONE
+        self._group = group
         self._replica = replica
         self._clock = clock
-        self._term = 0  # for which the clock was started
+        self._max_offset_ms = max_offset * 1000.0
+        self._observer = observer
+        self._correcting = False  # from when the bound is exceeded until log time equals the median clock
         self._base_ms = 0.0
         self._anchor = clock.seconds()
-        self._offsets: dict[str, int] = {}  # peer -> its wall clock minus that of this node, milliseconds
+        # peer -> its wall clock minus the monotonic clock of this node, in milliseconds, at its last answers
+        self._readings: dict[str, deque[float]] = {}
 
     def stamp(self) -> int:
         """The running stamp of the term that this node leads, never below that of the log (Unix ms)."""
-        if self._term != self._replica.term:
-            self._start()
+        if self.term != self._replica.term:
+            self.start()
         running = int(self._base_ms + (self._clock.seconds() - self._anchor) * 1000.0)
         return max(running, self._replica.log.last_stamp)
 
     def heard(self, peer: str, wall_ms: int) -> None:
         """The wall clock of `peer` has just arrived with its answer to a heartbeat."""
-        self._offsets[peer] = wall_ms - self._clock.wall_ms()
+        readings = self._readings.get(peer)
+        if readings is None:
+            readings = self._readings[peer] = deque(maxlen=READINGS)
+        readings.append(wall_ms - self._clock.seconds() * 1000.0)
 
     def correct(self) -> None:
-        """Pull the stamp towards the median wall clock; called on every tick of a leader."""
-        if self._term != self._replica.term:
-            self._start()
+        """Pull log time towards the median clock; called on every tick of a leader."""
+        if self.term != self._replica.term:
+            self.start()
         seconds = self._clock.seconds()
-        elapsed = seconds - self._anchor
-        self._base_ms += elapsed * 1000.0
+        elapsed_ms = (seconds - self._anchor) * 1000.0
+        median = seconds * 1000.0 + self._median()
+        lead = self._base_ms + elapsed_ms - median
+        if abs(lead) > self._max_offset_ms and not self._correcting:
+            self._correcting = True
+            self._observer.event("log_time_off", group=self._group, ahead_seconds=round(lead / 1000, 1))
+        down, up = (SLOW_DOWN, SPEED_UP) if self._correcting else (SLEW, SLEW)
+        change = min(elapsed_ms * up, max(-elapsed_ms * down, -lead))
+        if change == -lead and self._correcting:
+            self._correcting = False
+            self._observer.event("log_time_right", group=self._group)
+        self._base_ms += elapsed_ms + change
         self._anchor = seconds
-        offsets = sorted([0, *self.offsets().values()])
-        wanted = self._clock.wall_ms() + offsets[(len(offsets) - 1) // 2]
-        most = elapsed * SLEW_MS_PER_SECOND
-        self._base_ms += min(most, max(-most, wanted - self._base_ms))
+        self.lead_ms = lead + change
+        self.premature = self._premature(median)
+        self._name_clocks()
 
     def offsets(self) -> dict[str, int]:
         """Wall clocks of the voters minus that of this node in milliseconds, as last heard."""
-        return {peer: offset for peer, offset in self._offsets.items() if peer in self._replica.electors}
+        own = self._own()
+        return {peer: round(wall - own) for peer, wall in self._heard().items()}
 
-    def _start(self) -> None:
-        """Begin a term, within a tick of its election, at the lower median of the wall clocks of its voters.
+    def offset(self) -> int:
+        """The wall clock of this node minus the median clock, in milliseconds."""
+        return round(self._own() - self._median())
 
-        The clock does not begin below the log's last stamp.
+    def _premature(self, median: float) -> range:
+        """`premature`, now that the median clock shows `median`."""
+        if self.lead_ms <= TOLERANCE_MS:
+            return NONE
+        meeting = median + (self.lead_ms / SLOW_DOWN if self._correcting else self.lead_ms)
+        return range(int(median) + 1, int(meeting) + 1)
+
+    def _name_clocks(self) -> None:
+        """Find the clocks that are off, and report every clock that went wrong, or is right again."""
+        own, median = self._own(), self._median()
+        clocks = {self._replica.id: own, **self._heard()}
+        off = {
+            id_: clock - median for id_, clock in clocks.items() if abs(clock - median) > self._max_offset_ms
+        }
+        for id_ in sorted(off.keys() - self.off):
+            seconds = round(off[id_] / 1000, 1)
+            self._observer.event("clock_off", peer=id_, group=self._group, ahead_seconds=seconds)
+        for id_ in sorted(self.off & clocks.keys() - off.keys()):
+            self._observer.event("clock_right", peer=id_, group=self._group)
+        self.off = frozenset(off)
+
+    # Wall clocks, each minus the monotonic clock of this node: these numbers stand still, and do not change
+    # when the wall clock of this node is set.
+
+    def _own(self) -> float:
+        return self._clock.wall_ms() - self._clock.seconds() * 1000.0
+
+    def _heard(self) -> dict[str, float]:
+        electors = self._replica.electors
+        return {peer: max(readings) for peer, readings in self._readings.items() if peer in electors}
+
+    def _median(self) -> float:
+        clocks = sorted([self._own(), *self._heard().values()])
+        return clocks[(len(clocks) - 1) // 2]
+
+    def start(self) -> None:
+        """Begin a term, within a tick of its election, with the clocks that came with the votes.
+
+        Log time begins at the median clock, but not below the log's last stamp.
         """
-        self._term = self._replica.term
-        clocks = sorted(self._replica.vote_clocks.values()) or [self._clock.wall_ms()]
-        self._base_ms = float(max(self._replica.log.last_stamp, clocks[(len(clocks) - 1) // 2]))
+        self.term = self._replica.term
+        self._correcting = False
+        self.off = frozenset()
+        self._readings.clear()
+        for voter, wall_ms in self._replica.vote_clocks.items():
+            if voter != self._replica.id:
+                self.heard(voter, wall_ms)
         self._anchor = self._clock.seconds()
-        self._offsets.clear()
+        median = self._anchor * 1000.0 + self._median()
+        self._base_ms = max(float(self._replica.log.last_stamp), median)
+        self.correct()

@@ -7,10 +7,11 @@ its deadline a waiting proposal is refused, and a logged one is uncertain. The t
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from kraft.host.pending import Pending, overdue, settle_all
 from kraft.kv.commands import Command
-from kraft.kv.replies import Reply
+from kraft.kv.replies import CommandFailure, Reply
 from kraft.node.errors import Busy, Refused, Stopping, Uncertain
 
 WriteOutcome = list[Reply] | Exception
@@ -42,6 +43,12 @@ class Proposal(Pending[WriteOutcome]):
         self.size = size
         self.created = created
         self.remote = remote
+
+    def leave_out(self, places: Sequence[int], failure: CommandFailure) -> None:
+        """Do not log the commands at `places` (ascending): `failure` is their reply, in the same places."""
+        if self.done is not None:
+            self.done = partial(_put_back, self.done, places, failure)
+        self.commands = [command for place, command in enumerate(self.commands) if place not in places]
 
 
 class Batch:
@@ -210,3 +217,12 @@ def settle_each(proposals: Sequence[Proposal], replies: list[Reply]) -> None:
         end = start + len(proposal.commands)
         proposal.settle(replies[start:end])
         start = end
+
+
+def _put_back(done: WriteDone, places: Sequence[int], failure: CommandFailure, outcome: WriteOutcome) -> None:
+    """Call `done` with the outcome of a proposal that was made without the commands at `places`."""
+    if isinstance(outcome, list):
+        outcome = list(outcome)
+        for place in places:
+            outcome.insert(place, failure)
+    done(outcome)

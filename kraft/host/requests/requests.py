@@ -37,7 +37,9 @@ class Requests:
         self._route = route = LeaderRoute(raft)
         self._rounds = rounds = ReadRounds(group, first_request, timing.round_timeout, timing.leader_wait)
         self.proposals = Proposals()
-        self.leader_clock = LeaderClock(raft.state, context.clock)
+        self.leader_clock = LeaderClock(
+            group, raft.state, context.clock, timing.max_clock_offset, context.observer
+        )
         self.proposer = Proposer(raft, state, self.leader_clock)
         self._coalescer = coalescer = Coalescer(group, self.proposals, rounds, context.clock, context.turns)
         self.writes = Writes(
@@ -45,6 +47,7 @@ class Requests:
             raft,
             state,
             self.proposals,
+            self.leader_clock,
             self.proposer,
             route,
             coalescer,

@@ -10,7 +10,8 @@ class Timing:
     `write_timeout`: a write without an outcome is then refused or uncertain. `leader_wait`: how long requests
     wait for a leader. `round_timeout`: a read round without a confirmation is then repeated. `batch_bytes`
     bounds one entry of client writes, `batches_in_flight` the entries logged and not applied yet. `lease` is
-    how long a confirmed round serves later reads, 0 without leases.
+    how long a confirmed round serves later reads, 0 without leases. `max_clock_offset` is how far a clock, or
+    log time, may be off the median of the voters' clocks.
     """
 
     write_timeout: float
@@ -21,3 +22,4 @@ class Timing:
     batches_in_flight: int
     lease: float = 0.0
     max_staleness: float = 10.0
+    max_clock_offset: float = 1.0

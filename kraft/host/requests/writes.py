@@ -11,6 +11,7 @@ from kraft.host.applied_state import AppliedState
 from kraft.host.context import GroupContext
 from kraft.host.requests.coalescer import Coalescer
 from kraft.host.requests.forwarding import Forwarding
+from kraft.host.requests.leader_clock import LeaderClock
 from kraft.host.requests.leader_route import LeaderRoute
 from kraft.host.requests.proposals import (
     Batch,
@@ -24,7 +25,7 @@ from kraft.host.requests.proposer import Proposer
 from kraft.host.requests.timing import Timing
 from kraft.kv import commands as kv
 from kraft.kv.errors import UnknownCommand
-from kraft.kv.replies import encode_replies
+from kraft.kv.replies import CommandFailure, encode_replies
 from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.errors import DiskFull, NoLeader, Refused, Stopping, VersionTooLow
 from kraft.peerwire.messages import DONE, NOT_PROPOSED, UNCERTAIN, Forward, ForwardReply
@@ -40,6 +41,7 @@ class Writes:
         raft: Raft,
         state: AppliedState,
         proposals: Proposals,
+        leader_clock: LeaderClock,
         proposer: Proposer,
         route: LeaderRoute,
         coalescer: Coalescer,
@@ -51,6 +53,7 @@ class Writes:
         self._group = group
         self._raft = raft
         self._proposals = proposals
+        self._leader_clock = leader_clock
         self._proposer = proposer
         self._route = route
         self._coalescer = coalescer
@@ -136,10 +139,14 @@ class Writes:
 
     def propose(self) -> None:
         """On the leader: log what waits, in batches, as far as there is room."""
+        if self._leader_clock.term != self._raft.state.term:
+            self._leader_clock.start()
         while self._proposals.waiting and self.room:
             proposals = self._proposals.take(self._timing.batch_bytes)
+            if self._leader_clock.premature:
+                proposals = self._without_premature(proposals)
             if not proposals:
-                break
+                continue
             if len(proposals) == 1:
                 commands = proposals[0].commands
             else:
@@ -149,6 +156,24 @@ class Writes:
                 self._proposals.requeue(proposals)
                 break
             self._proposals.log(Batch(*logged, proposals, commands, self._clock.seconds()))
+
+    def _without_premature(self, proposals: list[Proposal]) -> list[Proposal]:
+        """Refuse commands with an expiry that log time would reach too early. Returns what is left to log.
+
+        See `LeaderClock.premature`. This is decided here, as only a leader knows the voters' clocks.
+        """
+        left = []
+        for proposal in proposals:
+            times = map(kv.absolute_expiry, proposal.commands)
+            places = [place for place, time in enumerate(times) if time in self._leader_clock.premature]
+            if places:
+                proposal.leave_out(places, CommandFailure.PREMATURE)
+            if proposal.commands:
+                left.append(proposal)
+            else:
+                self._clock.call_later(0, partial(proposal.settle, []))
+                self._observe("rejected", 1)
+        return left
 
     def forward(self, leader: str) -> None:
         """On any other replica: send what waits to `leader`, unless it still owes an answer."""

@@ -12,7 +12,7 @@ from kraft.kv.commands.codec import (
     encode,
     needed_version,
 )
-from kraft.kv.commands.keys import ClearExpiry, Delete, Expire, Expiry, Guard
+from kraft.kv.commands.keys import ClearExpiry, Delete, Expire, Expiry, Guard, absolute_expiry
 from kraft.kv.commands.strings import (
     VALUE_BYTES_MAX,
     AppendValue,
@@ -45,6 +45,7 @@ __all__ = [
     "Set",
     "SetMany",
     "SetRange",
+    "absolute_expiry",
     "decode",
     "encode",
     "needed_version",

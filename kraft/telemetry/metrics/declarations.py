@@ -142,6 +142,15 @@ PEER_CLOCK_OFFSET = Gauge(
     "How far the peer's clock is ahead of this node's; on the leader only.",
     _PEER,
 )
+CLOCK_OFFSET = Gauge(
+    "clock_offset_seconds",
+    "How far this node's clock is ahead of the median of the voters' clocks; on the leader only.",
+)
+LOG_TIME_LEAD = Gauge(
+    "log_time_lead_seconds",
+    "How far log time is ahead of the median of the voters' clocks; on the leader only.",
+    _GROUP,
+)
 PEER_CONNECTS = Counter("peer_connects_total", "Links to the peer that were established.", _PEER)
 PEER_REFUSED = Counter(
     "peer_refused_total", "Incoming peer connections that ended before the handshake was complete."

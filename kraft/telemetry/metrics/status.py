@@ -53,6 +53,8 @@ def _read_roles(group: GroupStatus, readings: Readings) -> None:
     for role in ROLES:
         readings.set(declarations.RAFT_STATE, group.role == role, label, role)
     if leads:
+        readings.set(declarations.CLOCK_OFFSET, group.clock_offset_ms / 1000)
+        readings.set(declarations.LOG_TIME_LEAD, group.log_time_lead_ms / 1000, label)
         readings.set(declarations.RAFT_LEADER_TERM_INFO, 1, label, str(group.term))
     readings.set(declarations.CONSISTENCY_MISMATCH, group.fenced or group.mismatch, label)
     readings.set(declarations.RAFT_MEMBERS, len(group.voters), label, "voter")
