@@ -26,6 +26,7 @@ class Story:
     def __init__(self):
         self.state = AppliedState(Machine(), 0)
         self.indices = []
+        self.note_at = 0
         self.errors: list[Exception] = []
         raft: Any = None
         requests: Any = SimpleNamespace(proposals=Proposals(), writes=None)
@@ -35,8 +36,8 @@ class Story:
         version: Any = SimpleNamespace(applied=lambda *, live: self.raises.append(live))
         self.applier = Applier(0, raft, self.state, requests, checkpoints, version, context, 2 * len(ENTRY))
 
-    def applied(self, entry):
-        self.indices.append(entry.index)
+    def note(self):
+        self.indices.append(self.state.index)
 
     @property
     def counted(self):

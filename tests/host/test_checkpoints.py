@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from itertools import pairwise
 
+from kraft.host.applied_state import AppliedState
 from kraft.host.group.checkpoints import CUT_ENTRIES, Checkpoints, CheckpointSettings
 from kraft.kv.checkpoint import HASH_BYTES, Capture, Checkpoint
 from kraft.kv.commands import Put
 from kraft.kv.machine import Machine
 from kraft.node.errors import DiskFull
 from kraft.raft.membership.configuration import Base
-from kraft.raft.messages import Entry, EntryKind
 
 
 class Disk:
@@ -46,12 +46,12 @@ class Story:
         wanted = {"entries": 100, "size": 1 << 30, "interval": 0.0, "keep_entries": 10, "keep_bytes": 1 << 30}
         self.disk = Disk()
         self.events = Events()
-        self.machine = Machine()
         self.completed: list[int] = []
         self.now = 0.0
-        self.index = 0 if start is None else start.base.index
+        self.state = AppliedState(Machine(), 0 if start is None else start.base.index)
         self.checkpoints = Checkpoints(
             0,
+            self.state,
             self.disk,  # type: ignore[arg-type]
             self.events,  # type: ignore[arg-type]
             CheckpointSettings(**{**wanted, **settings}),  # type: ignore[arg-type]
@@ -62,16 +62,18 @@ class Story:
     def checkpoint_completed(self, checkpoint: Checkpoint) -> None:
         self.completed.append(checkpoint.base.index)
 
-    def apply(self, count: int) -> "Story":
+    def apply(self, count: int, size: int = 1_000) -> "Story":
         for _ in range(count):
-            self.index += 1
-            self.machine.apply(1, [Put(b"k%d" % self.index, b"v")])
-            self.checkpoints.applied(Entry(self.index, 1, 1, EntryKind.COMMANDS, bytes(872)))
+            self.state.index += 1
+            self.state.bytes += size
+            self.state.machine.apply(1, [Put(b"k%d" % self.state.index, b"v")])
+            if self.state.bytes >= self.checkpoints.note_at:
+                self.checkpoints.note()
         return self
 
     def mark(self) -> "Story":
-        self.index += 1
-        self.checkpoints.marker(Base(self.index, 1), self.machine, self.now)
+        self.state.index += 1
+        self.checkpoints.marker(Base(self.state.index, 1), self.now)
         return self
 
     def cut(self, base: int, held: int | None = None) -> int:
@@ -82,7 +84,7 @@ class Story:
 
     @property
     def due(self) -> bool:
-        return self.checkpoints.due(self.now, self.index, self.machine)
+        return self.checkpoints.due(self.now)
 
 
 def test_a_checkpoint_is_due_after_a_number_of_entries() -> None:
@@ -134,7 +136,7 @@ def test_a_marker_that_comes_while_a_checkpoint_is_written_is_passed_over() -> N
 
 def test_changes_that_a_full_disk_did_not_take_are_in_the_next_checkpoint() -> None:
     story = Story().apply(3).mark()
-    story.machine.apply(2, [Put(b"k1", b"newer")])
+    story.state.machine.apply(2, [Put(b"k1", b"newer")])
     story.disk.finish(durable=False)
     story.mark()
 
@@ -170,12 +172,7 @@ def test_bytes_bound_the_tail_as_well() -> None:
 
 
 def test_large_entries_are_cut_in_smaller_steps() -> None:
-    story = Story(keep_entries=0, size=1 << 40)
-    for _ in range(40):
-        story.index += 1
-        story.machine.apply(1, [Put(b"k", b"v")])
-        story.checkpoints.applied(Entry(story.index, 1, 1, EntryKind.COMMANDS, bytes(1 << 20)))
-    story.mark()
+    story = Story(keep_entries=0, size=1 << 40).apply(40, 1 << 20).mark()
     story.disk.finish()
     steps = [0]
     while (cut := story.checkpoints.cut(steps[-1], None)) != steps[-1]:

@@ -20,6 +20,7 @@ from kraft.kv.errors import UnknownCommand
 from kraft.kv.machine import Machine
 from kraft.kv.versions import MACHINE_VERSION, decode_version
 from kraft.node.values import Received
+from kraft.raft.log.log import ENTRY_OVERHEAD_BYTES
 from kraft.raft.messages import Entry, EntryKind
 from kraft.raft.raft import Raft
 
@@ -122,12 +123,14 @@ class Applier:
             self._context.broken(error)
             raise
         state.index = entry.index
-        self._checkpoints.applied(entry)
+        state.bytes += len(entry.data) + ENTRY_OVERHEAD_BYTES
+        if state.bytes >= self._checkpoints.note_at:
+            self._checkpoints.note()
         if batch is not None:
             self._writes.applied(batch, replies)
         elif entry.kind in _CHECKPOINTED and not (self.replaying or state.switching):
             base = replace(self._raft.state.base_at(entry.index), stamp=entry.stamp)
-            self._checkpoints.marker(base, state.machine, self._context.clock.seconds())
+            self._checkpoints.marker(base, self._context.clock.seconds())
 
     def _change(self, entry: Entry) -> list[kv.Reply]:
         machine = self._state.machine

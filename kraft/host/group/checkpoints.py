@@ -16,13 +16,12 @@ from functools import partial
 from operator import itemgetter
 from typing import Protocol
 
+from kraft.host.applied_state import AppliedState
 from kraft.host.ports import Disk, HostObserver
 from kraft.kv.checkpoint import Capture, Checkpoint
 from kraft.kv.machine import Machine
 from kraft.node.errors import DiskFull
-from kraft.raft.log.log import entry_bytes
 from kraft.raft.membership.configuration import Base
-from kraft.raft.messages import Entry
 
 CUT_ENTRIES = 256  # cut in one tick, at most: deleting them takes the writer about a millisecond
 CUT_BYTES = 2 << 20  # the same for large entries, as far as their sizes are known
@@ -51,11 +50,16 @@ class CheckpointOwner(Protocol):
 
 
 class Checkpoints:
-    """The checkpoints of one replica. `last` is the newest durable one, None before the first."""
+    """The checkpoints of one replica, with the state `state`.
+
+    `last` is the newest durable one, None before the first. `note` is to be called when the bytes of the
+    applied entries have reached `note_at`.
+    """
 
     def __init__(
         self,
         group: int,
+        state: AppliedState,
         disk: Disk,
         observer: HostObserver,
         settings: CheckpointSettings,
@@ -64,6 +68,7 @@ class Checkpoints:
     ) -> None:
         self.last = checkpoint
         self._group = group
+        self._state = state
         self._disk = disk
         self._observer = observer
         self._settings = settings
@@ -71,11 +76,10 @@ class Checkpoints:
         self._busy: Machine | None = None  # whose checkpoint is being written
         self._marked_index = checkpoint.base.index if checkpoint is not None else 0  # of the last marker
         self._marked_at = 0.0
-        self._bytes = 0  # of all entries seen
         self._marked_bytes = 0
         self._sizes: deque[tuple[int, int]] = deque()  # (index, bytes up to it), ascending
-        self._noted = 0  # bytes at the last of these
         self._note_every = max(MARK_BYTES, min(CUT_BYTES, settings.keep_bytes // MARKS))
+        self.note_at = self._note_every
         self._waiting: list[tuple[int, Waiter]] = []  # (index, done)
         self._cut_to = 0  # asked for by an administrator
 
@@ -84,10 +88,10 @@ class Checkpoints:
         """Whether a checkpoint is being written."""
         return self._busy is not None
 
-    def due(self, now: float, applied: int, machine: Machine) -> bool:
-        """Whether the leader should log a marker. `applied` is the index of the last entry in `machine`."""
-        settings = self._settings
-        if not machine.keyspace.changed:
+    def due(self, now: float) -> bool:
+        """Whether the leader should log a marker."""
+        settings, applied = self._settings, self._state.index
+        if not self._state.machine.keyspace.changed:
             self._marked_at = now  # the interval runs from the first change
         if self._busy is not None:
             return False
@@ -97,23 +101,22 @@ class Checkpoints:
             return False
         if applied - self._marked_index >= settings.entries:
             return True
-        if self._bytes - self._marked_bytes >= settings.size:
+        if self._state.bytes - self._marked_bytes >= settings.size:
             return True
         return bool(settings.interval) and now - self._marked_at >= settings.interval
 
-    def applied(self, entry: Entry) -> None:
-        """`entry` was applied to the state machine."""
-        self._bytes += entry_bytes(entry)
-        if self._bytes - self._noted >= self._note_every:
-            self._noted = self._bytes
-            self._sizes.append((entry.index, self._bytes))
+    def note(self) -> None:
+        """Remember how many bytes lead up to the last applied entry."""
+        size = self._state.bytes
+        self._sizes.append((self._state.index, size))
+        self.note_at = size + self._note_every
 
-    def marker(self, base: Base, machine: Machine, now: float) -> None:
-        """The marker at `base` was applied to `machine`: take a checkpoint, unless one is being written."""
-        self._marked_index, self._marked_at, self._marked_bytes = base.index, now, self._bytes
+    def marker(self, base: Base, now: float) -> None:
+        """The marker at `base` was applied: take a checkpoint, unless one is being written."""
+        self._marked_index, self._marked_at, self._marked_bytes = base.index, now, self._state.bytes
         if self._busy is not None:
             return
-        self._busy = machine
+        self._busy = machine = self._state.machine
         capture = machine.capture(base)
         self._disk.checkpoint(self._group, capture, partial(self._written, machine, capture))
 
@@ -128,7 +131,7 @@ class Checkpoints:
         """The state machine was replaced by the one of a received snapshot, `checkpoint`."""
         self.last = checkpoint
         self._busy = None
-        self._marked_index, self._marked_bytes = checkpoint.base.index, self._bytes
+        self._marked_index, self._marked_bytes = checkpoint.base.index, self._state.bytes
         self._sizes.clear()
 
     def cut(self, base: int, held: int | None) -> int:
@@ -167,7 +170,7 @@ class Checkpoints:
 
         Entries that were in the log at the start are not counted: they stay until the other bound is met.
         """
-        floor = self._bytes - self._settings.keep_bytes
+        floor = self._state.bytes - self._settings.keep_bytes
         place = bisect_right(self._sizes, floor, key=itemgetter(1))
         return self._sizes[place - 1][0] if place else 0
 

@@ -72,7 +72,9 @@ class Group:
         self.membership = membership
         self.state = state = AppliedState(machine, 0 if checkpoint is None else checkpoint.base.index)
         self.requests = Requests(id, raft, state, context, timing, first_request)
-        self.checkpoints = Checkpoints(id, context.disk, context.observer, checkpoints, checkpoint, self)
+        self.checkpoints = Checkpoints(
+            id, state, context.disk, context.observer, checkpoints, checkpoint, self
+        )
         self._version = version = VersionRaise(id, raft, state, self.requests.proposer, context)
         self.applier = Applier(
             id, raft, state, self.requests, self.checkpoints, version, context, timing.batch_bytes
@@ -156,7 +158,7 @@ class Group:
         if self.raft.state.leads:
             needy = [follower.peer for follower in self.raft.progress() if follower.state == "snapshot"]
             self.sender.tick(now, needy)
-            if self.checkpoints.due(now, self.state.index, self.state.machine):
+            if self.checkpoints.due(now):
                 self.requests.proposer.propose_marker()
         self.receiver.tick(now, self.raft.state.commit)
         self.consistency.tick(now)
