@@ -12,7 +12,7 @@ from ipaddress import IPv6Address
 from pathlib import Path
 
 from kraft.config import Config, ConfigError, load
-from kraft.config.kinds import is_wildcard, join_address, split_endpoint
+from kraft.config.listen_address import is_wildcard, join_address, split_endpoint
 
 HTTP_PORT_DEFAULT = 10_021
 HOST_DEFAULT = "127.0.0.1"

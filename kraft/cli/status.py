@@ -16,7 +16,7 @@ from typing import Any
 from kraft.cli import address as addresses
 from kraft.cli.failure import WrongUsage
 from kraft.cli.known_port import recognise
-from kraft.config.kinds import split_address
+from kraft.config.listen_address import split_address
 from kraft.web import overview
 from kraft.web.findings import DISK_FULL, VOTERS_CHANGING, WARN, diagnose
 from kraft.web.report import NotAReport, decode

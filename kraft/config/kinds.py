@@ -7,8 +7,9 @@ with a text that says what would be right. `form` describes the valid values for
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Protocol
+
+from kraft.config.listen_address import quoted, split_address, split_endpoint
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h)")
@@ -17,9 +18,6 @@ _INTEGER = re.compile(r"0|[1-9][0-9]{0,18}")
 _WITH_UNIT = re.compile(r"([0-9]{1,9})\s*([kKmMgG])i?[bB]?")
 _SCALE = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _NODE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_LABEL = r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}"
-_HOST_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*\.?")
-ENDPOINT_KINDS = ("tcp", "tcp6", "unix", "ssl", "systemd")
 
 
 class Kind(Protocol):
@@ -63,7 +61,7 @@ class Duration:
         if match is None:
             right = f"{text}s or {text}ms" if _BARE_NUMBER.fullmatch(text) else "10s, 250ms, 1m"
             raise ValueError(
-                f"{_quoted(text)} is not a duration; write a number with its unit such as {right}"
+                f"{quoted(text)} is not a duration; write a number with its unit such as {right}"
             )
         seconds = round(float(match[1]) * _UNITS[match[2]], 9)
         if seconds == 0 and self.zero:
@@ -91,7 +89,7 @@ class Integer:
         if _INTEGER.fullmatch(text) is None:
             scaled = _WITH_UNIT.fullmatch(text)
             right = f"write {int(scaled[1]) * _SCALE[scaled[2].lower()]}" if scaled else f"write {self.form}"
-            raise ValueError(f"{_quoted(text)} is not a plain integer; {right}")
+            raise ValueError(f"{quoted(text)} is not a plain integer; {right}")
         number = int(text)
         if number == 0 and self.zero:
             return 0
@@ -113,7 +111,7 @@ class Choice:
 
     def convert(self, text: str) -> str:
         if text not in self.words:
-            raise ValueError(f"{_quoted(text)} is not a choice; write one of {', '.join(self.words)}")
+            raise ValueError(f"{quoted(text)} is not a choice; write one of {', '.join(self.words)}")
         return text
 
 
@@ -125,7 +123,7 @@ class Switch:
 
     def convert(self, text: str) -> bool:
         if text not in ("true", "false"):
-            raise ValueError(f"{_quoted(text)} is neither; write true or false")
+            raise ValueError(f"{quoted(text)} is neither; write true or false")
         return text == "true"
 
 
@@ -137,7 +135,7 @@ class NodeId:
 
     def convert(self, text: str) -> str:
         if _NODE_ID.fullmatch(text) is None or text in (".", ".."):
-            raise ValueError(f"{_quoted(text)} is not a node id; write {self.form}")
+            raise ValueError(f"{quoted(text)} is not a node id; write {self.form}")
         return text
 
 
@@ -173,108 +171,10 @@ class Endpoint:
     @property
     def form(self) -> str:
         """The valid values, as text for people."""
-        form = "an endpoint: `tcp:PORT:interface=IP`, `tcp6:`, `ssl:`, `unix:PATH`, `systemd:`"
+        form = "an endpoint: `tcp:PORT:interface=IP`, `tcp6:`, `unix:PATH`, `systemd:`"
         return f'{form}, or `""`: none' if self.optional else form
 
     def convert(self, text: str) -> str:
         if not (self.optional and not text):
             split_endpoint(text)
         return text
-
-
-@dataclass(frozen=True, slots=True)
-class ListenAddress:
-    """The parts of an endpoint string. `port` is None for an endpoint without a port."""
-
-    kind: str
-    port: int | None
-    interface: str  # empty for all interfaces, and for an endpoint without an interface
-
-
-def split_address(text: str) -> tuple[str, int]:
-    """Host (without brackets) and port of `host:port`. Raises ValueError, which says what would be right."""
-    host, colon, port = text.rpartition(":")
-    if not colon:
-        raise ValueError(f"{_quoted(text)} has no port; write host:port such as 10.0.0.5:10001")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-        if not _is_ip(host) or ":" not in host:
-            raise ValueError(f"{_quoted(text)} has no IPv6 in its brackets; write it like [fd00::5]:10001")
-    elif ":" in host:
-        raise ValueError(f"{_quoted(text)} is ambiguous; write IPv6 in brackets, like [fd00::5]:10001")
-    elif not _is_ip(host) and (_HOST_NAME.fullmatch(host) is None or host.replace(".", "").isdigit()):
-        raise ValueError(f"{_quoted(host)} is not a host; write host:port such as 10.0.0.5:10001")
-    return host, _port(port, least=1)
-
-
-def split_endpoint(text: str) -> ListenAddress:
-    """The parts of a Twisted endpoint string. Raises ValueError, which says what would be right."""
-    kind, colon, rest = text.partition(":")
-    if not colon or kind not in ENDPOINT_KINDS:
-        hint = f"; write tcp:{text}:interface=127.0.0.1" if text.isdecimal() else ""
-        known = ", ".join(f"{name}:" for name in ENDPOINT_KINDS)
-        raise ValueError(f"{_quoted(text)} is not an endpoint{hint or f'; it starts with one of {known}'}")
-    positional, keywords = _arguments(rest)
-    if kind == "systemd":
-        if ("name" in keywords) == ("index" in keywords) or "domain" not in keywords:
-            raise ValueError("a systemd endpoint is written like systemd:domain=INET:name=client")
-        return ListenAddress(kind, None, "")
-    first = positional[0] if positional else keywords.get("address" if kind == "unix" else "port", "")
-    if kind == "unix":
-        if not first:
-            raise ValueError("a unix endpoint needs a path, like unix:/run/kraft/client.sock")
-        return ListenAddress(kind, None, "")
-    interface = keywords.get("interface", "")
-    if interface and interface != "localhost" and not _is_ip(interface):
-        raise ValueError(f"interface {_quoted(interface)} is not an IP address; write one, like 127.0.0.1")
-    return ListenAddress(kind, _port(first, least=0), interface)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host or interface, as written, certainly is this machine."""
-    return host == "localhost" or (_is_ip(host) and ip_address(host).is_loopback)
-
-
-def is_wildcard(host: str) -> bool:
-    """Whether an interface means all interfaces, so that it is not an address to dial."""
-    return not host or (_is_ip(host) and ip_address(host).is_unspecified)
-
-
-def join_address(host: str, port: int) -> str:
-    """`host:port`, with brackets around an IPv6 host."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _is_ip(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _port(text: str, least: int) -> int:
-    if _INTEGER.fullmatch(text) is None or not least <= int(text) <= 65_535:
-        raise ValueError(f"{_quoted(text)} is not a port; write {least} to 65535")
-    return int(text)
-
-
-def _arguments(text: str) -> tuple[list[str], dict[str, str]]:
-    """Positional and keyword arguments of an endpoint string; a backslash quotes the next character."""
-    positional: list[str] = []
-    keywords: dict[str, str] = {}
-    for piece in re.findall(r"(?:[^:\\]|\\.)+", text, re.DOTALL):
-        name, equals, value = piece.partition("=")
-        if equals:
-            keywords[name] = _unescaped(value)
-        else:
-            positional.append(_unescaped(piece))
-    return positional, keywords
-
-
-def _unescaped(text: str) -> str:
-    return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)
-
-
-def _quoted(text: str) -> str:
-    return repr(text if len(text) <= 80 else text[:77] + "...")

@@ -6,7 +6,8 @@ They include no secret, so they can only make clusters on one machine; others ne
 from dataclasses import dataclass
 from typing import Literal
 
-from kraft.config.kinds import NodeId, join_address, split_address
+from kraft.config.kinds import NodeId
+from kraft.config.listen_address import join_address, split_address
 from kraft.config.problems import ConfigError, Problem
 from kraft.config.rules import RULES, loopback_host
 from kraft.config.values import ClientConfig, ClusterConfig, Config, HttpConfig, NodeConfig, PeerConfig

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from kraft.config.kinds import (
-    format_duration,
+from kraft.config.kinds import format_duration
+from kraft.config.listen_address import (
+    ListenAddress,
     is_loopback,
     is_wildcard,
     join_address,
@@ -129,12 +130,16 @@ def _staleness(config: Config) -> _Broken:
 
 
 def _ports(config: Config) -> _Broken:
-    seen: dict[str, str] = {}
+    seen: dict[str, ListenAddress] = {}
     listening = {"peer": config.peer.listen, "client": config.client.listen, "http": config.http.listen}
     for name, listen in listening.items():
-        if listen and listen in seen and split_endpoint(listen).port != 0:
-            yield f"{name}.listen", f"is the same as {seen[listen]}.listen; each needs an endpoint of its own"
-        seen.setdefault(listen, name)
+        if not listen:
+            continue
+        address = split_endpoint(listen)
+        for other, taken in seen.items():
+            if address.collides(taken):
+                yield f"{name}.listen", f"is taken by {other}.listen; each needs an endpoint of its own"
+        seen[name] = address
 
 
 _PEER = ("peer.listen", "peer.advertise", "cluster.members")

@@ -1,15 +1,127 @@
-"""The endpoints that a node listens on."""
+"""The endpoints that a node listens on, and the reasons why it cannot, each in one line with what to do."""
 
+import errno
+import os
+import pwd
+import socket
+from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.python.failure import Failure
+from zope.interface import implementer
 
-BACKLOG = 511  # connections that wait to be accepted, as in Redis; Twisted's default is 50
+from kraft.config.listen_address import ListenAddress, join_address, split_endpoint
+from kraft.process.unix_port import SocketInUse, UnixPort
+
+_UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
-def server_endpoint(reactor: Any, description: str) -> Any:
-    """The endpoint that `description` (a Twisted endpoint string) names, with room for a burst of clients."""
-    kind = description.partition(":")[0]
-    if kind in ("tcp", "tcp6", "ssl", "unix") and ":backlog=" not in description:
-        description += f":backlog={BACKLOG}"
-    return serverFromString(reactor, description)
+class CannotListen(Exception):
+    """A port cannot be opened; the argument is the reason in one line."""
+
+
+@implementer(IStreamServerEndpoint)
+class ServerEndpoint:
+    """The endpoint that `description` names, which the configuration has checked.
+
+    It has room for a burst of clients. `listen` fails with CannotListen.
+    """
+
+    def __init__(self, reactor: Any, description: str) -> None:
+        self._reactor = reactor
+        self._address = split_endpoint(description)
+
+    def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """Listen now."""
+        return maybeDeferred(self._listen, factory).addErrback(self._explain)
+
+    def _listen(self, factory: IProtocolFactory) -> Any:
+        address = self._address
+        if address.kind == "unix":
+            port = UnixPort(address.path, factory, address.backlog, address.mode, self._reactor)
+            port.startListening()
+            return port
+        if address.kind == "systemd":
+            return self._passed().listen(factory)
+        interface = address.interface or ("::" if address.kind == "tcp6" else "")
+        return self._reactor.listenTCP(address.port, factory, address.backlog, interface)
+
+    def _passed(self) -> Any:
+        """The socket that systemd has passed. Twisted took over the list of them when it was imported."""
+        address = self._address
+        which = f"name={address.name}" if address.name else f"index={address.index}"
+        try:
+            endpoint: Any = serverFromString(self._reactor, f"systemd:domain={address.domain}:{which}")
+        except (LookupError, ValueError):
+            text = f"systemd has passed no socket with {which} to this process; start it by its socket unit"
+            raise CannotListen(f"{text} (docs/systemd.md), or write a tcp: endpoint") from None
+        with socket.socket(fileno=os.dup(endpoint.fileno)) as passed:
+            listens = passed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            if passed.family != endpoint.addressFamily or not listens:
+                found = f"{passed.family.name.removeprefix('AF_')}, {'' if listens else 'not '}listening"
+                raise CannotListen(f"the socket that systemd has passed is another one ({found})")
+        return endpoint
+
+    def _explain(self, failure: Failure) -> Failure:
+        error: Any = failure.value
+        if isinstance(error, CannotListen):
+            return failure
+        if isinstance(error, SocketInUse):
+            return Failure(CannotListen(str(error)))
+        cause = error.socketError if isinstance(error, CannotListenError) else error
+        if isinstance(cause, OSError):
+            return Failure(CannotListen(": ".join(explain(self._address, cause))))
+        return failure
+
+
+def explain(address: ListenAddress, error: OSError) -> tuple[str, str]:
+    """Why the operating system does not let this process listen on `address`, and the next command."""
+    if address.kind == "unix":
+        return _explain_path(Path(address.path), error)
+    port = address.port
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} is in use by another process", f"ss -ltnp 'sport = :{port}'"
+    if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+        return f"this machine has no address {address.interface or 'of IPv6'}", "ip -br address"
+    if error.errno == errno.EACCES and port is not None and port < unprivileged_port():
+        text = f"ports below {unprivileged_port()} need a capability; write a higher port, or grant it"
+        return text, "AmbientCapabilities=CAP_NET_BIND_SERVICE"
+    return f"port {port} cannot be opened: {error.strerror or error}", f"ss -ltnp 'sport = :{port}'"
+
+
+def _explain_path(path: Path, error: OSError) -> tuple[str, str]:
+    folder = path.parent
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return f"there is no folder {folder}", f"mkdir {folder}"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"{user_name(os.geteuid())} may not create a socket in {folder}", f"ls -ld {folder}"
+    return f"no socket can be created there: {error.strerror or error}", f"ls -ld {folder}"
+
+
+def unprivileged_port() -> int:
+    """The lowest port that every user may open."""
+    try:
+        return int(_UNPRIVILEGED.read_text())
+    except (OSError, ValueError):
+        return 1024
+
+
+def user_name(uid: int) -> str:
+    """The name of a user; `#UID` if the system does not know the user."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
+
+
+def bound_address(port: Any) -> str:
+    """Where a listening port really listens, such as the port chosen for port 0."""
+    host: Any = port.getHost()
+    if hasattr(host, "port"):
+        return join_address(host.host, host.port)
+    name = host.name
+    return f"unix:{os.fsdecode(name) if isinstance(name, bytes) else name}"

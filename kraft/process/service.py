@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 from kraft.config import Config
 from kraft.host.host import Host
 from kraft.process.clock import ReactorClock
-from kraft.process.endpoints import server_endpoint
+from kraft.process.endpoints import CannotListen, ServerEndpoint, bound_address
 from kraft.process.failure import FLUSH_SECONDS, CannotStart, FailureReporter
 from kraft.process.log_file import RotatedFile
 from kraft.process.reload import ConfigReload
@@ -137,7 +137,7 @@ class NodeService(Service):
         return Links(
             id=config.node.id,
             clock=self._reactor,
-            listening=server_endpoint(self._reactor, config.peer.listen),
+            listening=ServerEndpoint(self._reactor, config.peer.listen),
             endpoint_for=endpoints(self._reactor, limits.connect_timeout),
             secret=secret,
             dice=random.random,
@@ -167,17 +167,19 @@ class NodeService(Service):
             yield self._listen("http.listen", config.http.listen, pages)
         # Nearly all objects that exist by now live as long as the process: spare the collector the work.
         gc.freeze()
-        self._telemetry.host.event("node_started", client=config.client.listen, http=config.http.listen)
+        client, *http = map(bound_address, self._ports)
+        self._telemetry.host.event("node_started", client=client, http=http[0] if http else "")
         if self._store is not None and self.running:
             self._notifier.ready(self._store)
 
     @inlineCallbacks
     def _listen(self, option: str, endpoint: str, factory: Any) -> Any:
-        listening = server_endpoint(self._reactor, endpoint).listen(factory)
+        listening = ServerEndpoint(self._reactor, endpoint).listen(factory)
         port = yield listening.addErrback(self._cannot_listen, option, endpoint)
         self._ports.append(port)
 
     def _cannot_listen(self, failure: Failure, option: str, endpoint: str) -> None:
+        failure.trap(CannotListen)
         self._failure.exit(f"{option} {endpoint}: {failure.getErrorMessage()}")
 
     def _broken(self, failure: Failure) -> None:

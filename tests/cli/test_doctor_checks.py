@@ -380,6 +380,36 @@ def test_an_address_that_this_machine_does_not_have(stopped):
     assert found.text == "peer.listen: this machine has no address 192.0.2.1"
 
 
+def test_a_unix_socket_of_a_stopped_node(stopped, tmp_path):
+    """Free, left by a dead process, in use, or something else."""
+    path = tmp_path / "client.sock"
+
+    def found(where=path):
+        listen = f'client: {{listen: "unix:{where}", advertise: "h:1"}}\n'
+        text = SECTIONS.format(data=tmp_path / "data").replace(
+            'client: {listen: "tcp:0:interface=127.0.0.1", advertise: "127.0.0.1:2"}\n', listen
+        )
+        _, client, _ = network.ports(Subject("K1.yaml", parse(text, "K1.yaml"), None))
+        return client.level, client.text
+
+    assert found() == (OK, f"client.listen: {path} is free")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        assert found() == (
+            PROBLEM,
+            f"client.listen: {path} is in use by another process: ss -xlp | grep {path}",
+        )
+    assert found()[0] == OK
+    assert "left by a dead process" in found()[1]
+    assert path.exists()
+    assert found(tmp_path) == (
+        PROBLEM,
+        f"client.listen: {tmp_path} exists and is not a socket: ls -ld {tmp_path}",
+    )
+    assert found(tmp_path / "no" / "s") == (PROBLEM, f"client.listen: there is no folder {tmp_path}/no")
+
+
 def test_a_port_of_a_running_node(stopped, port, monkeypatch):
     own = peer_port(stopped(pid=os.getpid()), port)
     assert first(network.ports(own)).text == f"peer.listen: port {port} is held by the node"

@@ -134,13 +134,17 @@ class Server:
             config.setdefault(section, {}).update(options)
         self.config.write_text(yaml.safe_dump(config))
 
+    @property
+    def command(self) -> list[str]:
+        """Starts it with its file, in the foreground."""
+        return [str(TWISTD), "-n", "--pidfile=", "kraft", "--config", str(self.config)]
+
     def start(self, *arguments: str) -> None:
         """Start the process, with `--config` its own file unless other arguments are given."""
         assert not self.running, f"{self.id} runs already"
-        chosen = arguments or ("--config", str(self.config))
         with (self.folder / "kraft.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [TWISTD, "-n", "--pidfile=", "kraft", *chosen],
+                [*self.command[:4], *arguments] if arguments else self.command,
                 cwd=self.folder,
                 env=os.environ | ({"PYTHONPATH": str(self.library)} if self.library else {}),
                 stdin=subprocess.DEVNULL,

@@ -10,7 +10,8 @@ from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactor
 
 from kraft.config import ConfigError, LauncherOptions, from_options, parse, stays_on_this_machine
-from kraft.config.kinds import Duration, format_duration, split_address, split_endpoint
+from kraft.config.kinds import Duration, format_duration
+from kraft.config.listen_address import BACKLOG, split_address, split_endpoint
 
 NODE = "node: {id: K1, data: d}\n"
 
@@ -60,7 +61,12 @@ def test_http_may_be_off_or_without_an_address_to_dial() -> None:
 @pytest.mark.parametrize(
     "listen",
     ["", "10011", "tpc:1", "tcp", "tcp:", "tcp:x", "tcp:65536", "tcp:1:interface=here", "unix:",
-     "systemd:domain=INET", "systemd:name=a", "systemd:domain=INET:name=a:index=0", "http://x"],
+     "systemd:domain=INET", "systemd:name=a", "systemd:domain=INET:name=a:index=0", "http://x",
+     "ssl:1", "tls:1", "fd:3", "stdio:", "haproxy:tcp:1", "nosuch:1", "tcp:port=abc", "tcp:1:backlog=0",
+     "tcp:1:backlog=x", "tcp:1:127.0.0.1", "tcp:1:interface=::1", "tcp:1:inteface=127.0.0.1", "tcp:1:port=2",
+     "tcp6:1:interface=127.0.0.1", "tcp:1:interface=db.example", "unix:/a:mode=rw", "unix:/a:mode=999",
+     "unix:" + 108 * "a", "unix:/a:interface=127.0.0.1", "systemd:domain=IPX:name=a", "unix:/a\\",
+     "systemd:domain=INET:index=-1", " tcp:1", "TCP:1"],
 )  # fmt: skip
 def test_endpoints_are_checked_for_plausibility(listen: str) -> None:
     assert paths(f"client: {{listen: '{listen}', advertise: 'h:1'}}\n") == ["client.listen"]
@@ -68,7 +74,9 @@ def test_endpoints_are_checked_for_plausibility(listen: str) -> None:
 
 @pytest.mark.parametrize(
     "listen",
-    ["tcp:1", "tcp:port=1:interface=127.0.0.1", r"tcp6:1:interface=\:\:1", "ssl:1:privateKey=k.pem",
+    ["tcp:1", "tcp:port=1:interface=127.0.0.1", r"tcp6:1:interface=\:\:1", "tcp:0",
+     "tcp:1:interface=localhost",
+     r"tcp:1:interface=\:\:1", "unix:address=/a:lockfile=0", "unix:" + 107 * "a", "systemd:INET:name=c",
      "unix:/a:mode=660", "systemd:domain=INET:name=client", "systemd:domain=INET6:index=0"],
 )  # fmt: skip
 def test_plausible_endpoints_pass(listen: str) -> None:
@@ -182,8 +190,47 @@ def test_a_standby_beyond_this_machine_needs_a_secret() -> None:
     assert config.peer.advertise == "10.0.0.4:1"
 
 
-def test_one_endpoint_serves_one_purpose() -> None:
-    assert paths("http: {listen: 'tcp:10011:interface=127.0.0.1'}\n") == ["http.listen"]
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("tcp:1:interface=127.0.0.1", "tcp:port=1:interface=127.0.0.1:backlog=9"),
+        ("tcp:1", "tcp:1:interface=10.0.0.1"),
+        ("tcp6:1", "tcp:1:interface=10.0.0.1"),
+        ("tcp:1:interface=localhost", "tcp:1:interface=127.0.0.1"),
+        (r"tcp6:1:interface=\:\:1", r"tcp:1:interface=0\:0\:0\:0\:0\:0\:0\:1"),
+        ("unix:/a", "unix:/x/../a:mode=600"),
+        ("systemd:domain=INET:name=a", "systemd:domain=INET6:name=a"),
+    ],
+)
+def test_one_endpoint_serves_one_purpose(one: str, other: str) -> None:
+    text = f"client: {{listen: '{one}', advertise: 'h:1'}}\nhttp: {{listen: '{other}', advertise: 'h:2'}}\n"
+    assert paths(text) == ["http.listen"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("tcp:0", "tcp:0"),
+        ("tcp:1", r"tcp6:1:interface=\:\:1"),
+        ("tcp:1:interface=127.0.0.1", "tcp:1:interface=127.0.0.2"),
+        ("unix:/a", "unix:/b"),
+        ("systemd:domain=INET:name=a", "systemd:domain=INET:index=0"),
+    ],
+)
+def test_endpoints_that_do_not_collide(one: str, other: str) -> None:
+    assert not split_endpoint(one).collides(split_endpoint(other))
+
+
+def test_tls_is_refused_with_what_to_do() -> None:
+    for port in ("peer", "client", "http"):
+        assert "TLS is not supported yet; write tcp:" in told(
+            f"{port}: {{listen: 'ssl:1:privateKey=k', advertise: '127.0.0.1:1'}}\n"
+        )
+
+
+def test_a_colon_without_a_backslash_is_explained() -> None:
+    text = "client: {listen: 'tcp:1:interface=::1', advertise: 'h:1'}\n"
+    assert r"a colon inside a value as \:" in told(text)
 
 
 def test_rules_are_silent_about_options_that_are_wrong_already() -> None:
@@ -192,18 +239,20 @@ def test_rules_are_silent_about_options_that_are_wrong_already() -> None:
 
 @pytest.mark.parametrize(
     "listen",
-    ["tcp:7000:interface=127.0.0.1", r"tcp6:7000:interface=\:\:1", r"unix:/run/a\:b:mode=660", "tcp:port=1"],
-)
+    ["tcp:7000:interface=127.0.0.1", r"tcp6:7000:interface=\:\:1", r"unix:/run/a\:b:mode=660", "tcp:port=1",
+     r"unix:/run/a\\b\=c:mode=0600", "tcp:1:backlog=7"],
+)  # fmt: skip
 def test_twisted_reads_endpoints_as_the_configuration_does(listen: str) -> None:
     ours = split_endpoint(listen)
     reactor = MemoryReactor()
     serverFromString(reactor, listen).listen(Factory())
 
     if ours.kind == "unix":
-        assert [server[0] for server in reactor.unixServers] == ["/run/a:b"]
+        assert [(server[0], server[3]) for server in reactor.unixServers] == [(ours.path, ours.mode)]
     else:
-        port, _, _, interface = reactor.tcpServers[0]
+        port, _, backlog, interface = reactor.tcpServers[0]
         assert (port, interface) == (ours.port, ours.interface)
+        assert ours.backlog in (backlog, BACKLOG)
 
 
 @pytest.mark.parametrize(("host", "port"), [("127.0.0.1", "7000"), ("::1", "7000")])

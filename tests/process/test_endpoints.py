@@ -1,28 +1,204 @@
-"""The endpoints that a node listens on."""
+"""The endpoints that a node listens on: what is opened, and the line that says why it cannot be."""
+
+import errno
+import os
+import socket
+from pathlib import Path
 
 import pytest
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactor
+from twisted.trial.unittest import SynchronousTestCase
 
-from kraft.process.endpoints import BACKLOG, server_endpoint
+from kraft.config.listen_address import BACKLOG, split_endpoint
+from kraft.process import endpoints
+from kraft.process.endpoints import CannotListen, ServerEndpoint, explain
+from kraft.process.unix_port import SocketInUse, UnixPort, remove_stale
+
+outcome = SynchronousTestCase()
 
 
 @pytest.mark.parametrize(
-    ("description", "backlog"),
+    ("description", "backlog", "interface"),
     [
-        ("tcp:10011:interface=127.0.0.1", BACKLOG),
-        ("tcp6:10011:interface=\\:\\:1", BACKLOG),
-        ("tcp:10011:backlog=7:interface=127.0.0.1", 7),
+        ("tcp:10011:interface=127.0.0.1", BACKLOG, "127.0.0.1"),
+        ("tcp6:10011:interface=\\:\\:1", BACKLOG, "::1"),
+        ("tcp6:10011", BACKLOG, "::"),
+        ("tcp:10011:backlog=7", 7, ""),
     ],
 )
-def test_many_clients_may_come_at_once(description, backlog):
+def test_many_clients_may_come_at_once(description, backlog, interface):
     reactor = MemoryReactor()
-    server_endpoint(reactor, description).listen(Factory())
-    assert [server[2] for server in reactor.tcpServers] == [backlog]
+    ServerEndpoint(reactor, description).listen(Factory())
+    assert [(server[2], server[3]) for server in reactor.tcpServers] == [(backlog, interface)]
 
 
-def test_a_unix_socket_too():
-    reactor = MemoryReactor()
-    server_endpoint(reactor, "unix:/run/kraft.sock:mode=660").listen(Factory())
-    ((path, _, backlog, mode, _),) = reactor.unixServers
-    assert (path, backlog, mode) == ("/run/kraft.sock", BACKLOG, 0o660)
+# -- Unix sockets -------------------------------------------------------------------------------------
+
+
+class Reactor:
+    """As much of a reactor as a port needs."""
+
+    def __init__(self):
+        self.readers = set()
+
+    def addReader(self, reader):
+        self.readers.add(reader)
+
+    def removeWriter(self, writer):
+        """A port never writes."""
+
+    def removeReader(self, reader):
+        self.readers.discard(reader)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "client.sock"
+
+
+def opened(path):
+    port = UnixPort(str(path), Factory(), BACKLOG, 0o660, Reactor())
+    port.startListening()
+    return port
+
+
+def left_behind(path):
+    """The file of a process that was killed: bound, and nobody listens."""
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+        dead.listen()
+
+
+def closed(port):
+    port.connectionLost(None)
+    return not Path(port._path).exists()
+
+
+def test_a_socket_of_a_dead_process_is_replaced(path):
+    """Whatever lock Twisted has left beside it, even with the id of this very process."""
+    left_behind(path)
+    Path(f"{path}.lock").symlink_to(str(os.getpid()))
+    port = opened(path)
+    assert path.stat().st_mode & 0o777 == 0o660
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    assert closed(port)
+
+
+def test_a_socket_of_a_live_process_stays(path):
+    port = opened(path)
+    with pytest.raises(SocketInUse, match="is in use by another process"):
+        opened(path)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    assert closed(port)
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+def test_a_socket_whose_owner_does_not_accept_stays(path, kind):
+    """Another program's datagrams, and a queue that is full."""
+    with socket.socket(socket.AF_UNIX, kind) as other, socket.socket(socket.AF_UNIX) as first:
+        other.bind(str(path))
+        if kind == socket.SOCK_STREAM:
+            other.listen(0)
+            first.connect(str(path))
+        with pytest.raises(SocketInUse, match="is in use"):
+            remove_stale(str(path))
+    assert path.exists()
+
+
+@pytest.mark.parametrize("make", ["file", "folder", "link", "pipe"])
+def test_what_is_no_socket_is_never_removed(path, make):
+    if make == "file":
+        path.touch()
+    elif make == "folder":
+        path.mkdir()
+    elif make == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/nowhere")
+    with pytest.raises(SocketInUse, match="exists and is not a socket: ls -ld"):
+        opened(path)
+    assert path.exists() or path.is_symlink()
+
+
+def test_a_file_that_was_removed_or_replaced_meanwhile_is_no_trouble(path):
+    """Twisted's own port would raise at its close, and the stop of the node would never end."""
+    port = opened(path)
+    path.unlink()
+    assert closed(port)
+
+    port = opened(path)
+    path.unlink()
+    other = opened(path)
+    assert not closed(port)
+    assert closed(other)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed")  # by Twisted, which leaves a socket that could not be bound
+def test_a_missing_folder_is_named(path):
+    endpoint = ServerEndpoint(Reactor(), f"unix:{path}/below/it")
+    failure = outcome.failureResultOf(endpoint.listen(Factory()), CannotListen)
+    assert failure.getErrorMessage() == f"there is no folder {path}/below: mkdir {path}/below"
+
+
+def test_a_socket_in_use_is_one_line(path):
+    port = opened(path)
+    failure = outcome.failureResultOf(
+        ServerEndpoint(Reactor(), f"unix:{path}").listen(Factory()), CannotListen
+    )
+    assert failure.getErrorMessage() == f"{path} is in use by another process: ss -xlp | grep {path}"
+    closed(port)
+
+
+# -- sockets of systemd -------------------------------------------------------------------------------
+
+
+def test_a_socket_that_systemd_did_not_pass_is_named():
+    for which in ("name=client", "index=3"):
+        endpoint = ServerEndpoint(Reactor(), f"systemd:domain=INET:{which}")
+        said = outcome.failureResultOf(endpoint.listen(Factory()), CannotListen).getErrorMessage()
+        assert said.startswith(f"systemd has passed no socket with {which} to this process; start it by")
+
+
+@pytest.mark.parametrize(
+    ("family", "listening", "found"),
+    [(socket.AF_UNIX, True, "UNIX, listening"), (socket.AF_INET, False, "INET, not listening")],
+)
+def test_a_socket_of_another_kind_is_named(monkeypatch, path, family, listening, found):
+    with socket.socket(family) as passed:
+        if listening:
+            passed.bind(str(path))
+            passed.listen()
+
+        def adopt(reactor, _description):
+            endpoint = serverFromString(reactor, "tcp:1")
+            endpoint.fileno, endpoint.addressFamily = passed.fileno(), socket.AF_INET
+            return endpoint
+
+        monkeypatch.setattr(endpoints, "serverFromString", adopt)
+        endpoint = ServerEndpoint(MemoryReactor(), "systemd:domain=INET:name=client")
+        failure = outcome.failureResultOf(endpoint.listen(Factory()), CannotListen)
+        assert failure.getErrorMessage() == f"the socket that systemd has passed is another one ({found})"
+
+
+# -- in words -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "number", "words"),
+    [
+        ("tcp:7", errno.EADDRINUSE, "port 7 is in use by another process: ss -ltnp 'sport = :7'"),
+        ("tcp:7:interface=10.9.9.9", errno.EADDRNOTAVAIL, "no address 10.9.9.9: ip -br address"),
+        ("tcp6:7", errno.EAFNOSUPPORT, "this machine has no address of IPv6"),
+        ("tcp:80", errno.EACCES, "ports below 1024 need a capability; write a higher port"),
+        ("tcp:2000", errno.EACCES, "Permission denied"),
+        ("unix:/run/x", errno.EACCES, "may not create a socket in /run: ls -ld /run"),
+        ("unix:/run/x", errno.EROFS, "Read-only file system"),
+    ],
+)
+def test_a_refusal_of_the_system_says_what_to_do(monkeypatch, endpoint, number, words):
+    monkeypatch.setattr(endpoints, "unprivileged_port", lambda: 1024)
+    assert words in ": ".join(explain(split_endpoint(endpoint), OSError(number, os.strerror(number))))

@@ -1,6 +1,5 @@
 """Checks of the node's own ports and of its peers'."""
 
-import errno
 import socket
 import time
 from collections.abc import Iterator
@@ -9,7 +8,9 @@ from pathlib import Path
 
 from kraft.cli.checks.result import OK, PROBLEM, WARNING, Bounded, CheckResult
 from kraft.cli.checks.subject import Subject
-from kraft.config.kinds import ListenAddress, is_wildcard, split_address, split_endpoint
+from kraft.config.listen_address import ListenAddress, is_wildcard, split_address, split_endpoint
+from kraft.process.endpoints import explain
+from kraft.process.unix_port import SocketInUse, is_stale
 
 CONNECT_SECONDS = 2.0  # enough for a round trip around the world with a lost packet
 RESOLVE_SECONDS = 1.0  # on top of that, to resolve a name
@@ -34,7 +35,9 @@ def ports(subject: Subject) -> Iterator[CheckResult]:
             yield CheckResult(OK, f"{option} is empty: no metrics, no status page")
             continue
         listener = split_endpoint(listen)
-        if listener.port is None:
+        if listener.kind == "unix" and not subject.running:
+            yield _free_path(option, listener.path)
+        elif listener.port is None:
             yield CheckResult(OK, f"{option} {listen} is not a port, and is not checked")
         elif not listener.port:
             yield CheckResult(OK, f"{option} {listen} is chosen when the node starts")
@@ -45,23 +48,26 @@ def ports(subject: Subject) -> Iterator[CheckResult]:
 def _free(option: str, listener: ListenAddress) -> CheckResult:
     family = socket.AF_INET6 if listener.kind == "tcp6" or ":" in listener.interface else socket.AF_INET
     host = "" if is_wildcard(listener.interface) else listener.interface
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the node does
-        try:
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the node does
             probe.bind((host, listener.port))
-        except OSError as error:
-            return _not_free(option, listener, error)
+    except OSError as error:
+        text, command = explain(listener, error)
+        return CheckResult(PROBLEM, f"{option}: {text}", command)
     return CheckResult(OK, f"{option}: port {listener.port} is free")
 
 
-def _not_free(option: str, listener: ListenAddress, error: OSError) -> CheckResult:
-    port, reason = listener.port, f"{option}: port {listener.port}"
-    if error.errno == errno.EADDRINUSE:
-        return CheckResult(PROBLEM, f"{reason} is in use by another process", f"ss -ltnp 'sport = :{port}'")
-    if error.errno == errno.EADDRNOTAVAIL:
-        text = f"{option}: this machine has no address {listener.interface}"
-        return CheckResult(PROBLEM, text, "ip -br address")
-    return CheckResult(PROBLEM, f"{reason} cannot be opened: {error.strerror}", f"ss -ltnp 'sport = :{port}'")
+def _free_path(option: str, path: str) -> CheckResult:
+    folder = Path(path).parent
+    if not folder.is_dir():
+        return CheckResult(PROBLEM, f"{option}: there is no folder {folder}", f"mkdir {folder}")
+    try:
+        left = is_stale(path)
+    except SocketInUse as error:
+        return CheckResult(PROBLEM, f"{option}: {error}", f"ls -ld {path}")
+    was = "was left by a dead process, and the next start replaces it" if left else "is free"
+    return CheckResult(OK, f"{option}: {path} {was}")
 
 
 def _held(subject: Subject, option: str, port: int) -> CheckResult:
