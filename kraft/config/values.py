@@ -49,11 +49,12 @@ class PeerConfig:
 
 @dataclass(frozen=True, slots=True)
 class ClientConfig:
-    """The client port. `routing` is forward or redirect."""
+    """The client port. `routing` is forward or redirect; with redirect, `follower_role` has no effect."""
 
     listen: _Listen = "tcp:10011:interface=127.0.0.1"
     advertise: _Advertise = "127.0.0.1:10011"
     routing: Annotated[str, Choice(("forward", "redirect"))] = "forward"
+    follower_role: Annotated[str, Choice(("master", "replica"))] = "master"  # a follower forwards writes
     write_timeout: _Timeout = 5.0
     leader_wait: _Timeout = 2.0
     idle_timeout: Annotated[float, Duration(1, 604_800, zero="never")] = 0.0  # never, as in Redis

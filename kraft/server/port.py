@@ -114,6 +114,17 @@ class ClientPort:
         """Whether this node leads group 0."""
         return self.host.leader(0) == self.host.id
 
+    @property
+    def is_master(self) -> bool:
+        """Whether HELLO, INFO and ROLE call this node a master, by which clients choose where they write.
+
+        The leader is one. So is every other member that forwards writes, with `client.follower_role: master`.
+        """
+        if self.leads or self.routing.redirect or self.config.client.follower_role == "replica":
+            return self.leads
+        status = self.host.status()
+        return status.state == "serving" and any(member.id == status.node for member in status.members)
+
 
 def _half_of_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

@@ -49,6 +49,7 @@ class FakeHost:
         self.writes: list[tuple[int, list[Command]]] = []
         self.reads: list[int] = []
         self.changed: dict[str, Any] = {}  # in the status of every group
+        self.node_changed: dict[str, Any] = {}  # in the status of the node
         self.levels: list[str] = []  # of the reads
         self.orders: list[Any] = []  # of administrators
         self.result: Any = "OK"  # of the next of them
@@ -129,7 +130,8 @@ class FakeHost:
             for n, machine in enumerate(self.machines)
         )  # fmt: skip
         groups = tuple(replace(group, **self.changed) for group in groups)
-        return Status("K1", "0", "c1", "0" * 32, "serving", "", False, "", "", 1.0, members, groups)
+        status = Status("K1", "0", "c1", "0" * 32, "serving", "", False, "", "", 1.0, members, groups)
+        return replace(status, **self.node_changed)
 
     @property
     def waiting(self) -> int:

@@ -1,11 +1,16 @@
 """The commands that clients and people ask about the server, the cluster and kraft itself."""
 
+from typing import Any
+
+import pytest
+
 from kraft.config.values import ClientConfig
 from kraft.node.status import TransferStatus
 from kraft.server.commands.table import NAMES, TABLE
 from tests.server.fakes import Port, Talk, encode
 
 REDIRECT = ClientConfig(routing="redirect")
+REPLICA = ClientConfig(follower_role="replica")
 
 
 def body(reply: bytes) -> str:
@@ -38,7 +43,8 @@ def test_info_gives_the_sections_asked_for(client: Talk) -> None:
     assert body(client.run("INFO", "everything")).count("# ") == 9
 
 
-def test_info_without_a_leader_still_answers(client: Talk) -> None:
+def test_info_without_a_leader_still_answers() -> None:
+    client = Port(client=REPLICA).connect()
     client.port.host.leaders = [""]
     text = body(client.run("INFO", "replication"))
     assert "role:slave\r\n" in text
@@ -48,11 +54,56 @@ def test_info_without_a_leader_still_answers(client: Talk) -> None:
     assert "cluster_state:fail" in body(client.run("CLUSTER", "INFO"))
 
 
-def test_a_follower_says_whose(client: Talk) -> None:
+def test_a_replica_says_whose(client: Talk) -> None:
+    """A follower with client.follower_role: replica, and every follower that redirects."""
+    for config in (REPLICA, REDIRECT):
+        client = Port(client=config).connect()
+        client.port.host.leaders = ["K2"]
+        text = body(client.run("INFO", "replication"))
+        assert "role:slave\r\n" in text
+        assert "master_port:10012\r\n" in text
+        assert "kraft_role:follower\r\nkraft_leader:K2\r\n" in text
+        role = client.run("ROLE")
+        assert role.startswith(b"*5\r\n$5\r\nslave\r\n$9\r\n127.0.0.1\r\n:10012\r\n$9\r\nconnected")
+        assert b"$7\r\nreplica\r\n" in client.run("HELLO")
+
+
+def test_a_follower_that_forwards_is_a_master(client: Talk) -> None:
+    """For clients that write to masters only. It has no replicas of its own, and names the leader."""
     client.port.host.leaders = ["K2"]
-    assert "master_port:10012\r\n" in body(client.run("INFO", "replication"))
-    assert client.run("ROLE").startswith(b"*5\r\n$5\r\nslave\r\n$9\r\n127.0.0.1\r\n:10012\r\n$9\r\nconnected")
+    text = body(client.run("INFO", "replication"))
+    assert text.startswith("# Replication\r\nrole:master\r\nconnected_slaves:0\r\nmaster_repl_offset:7\r\n")
+    assert "kraft_role:follower\r\nkraft_leader:K2\r\n" in text
+    assert client.run("ROLE") == b"*3\r\n$6\r\nmaster\r\n:7\r\n*0\r\n"
+    assert b"$4\r\nrole\r\n$6\r\nmaster\r\n" in client.run("HELLO")
+    assert client.run("SET", "a", "1") == b"+OK\r\n"
+
+
+def test_cluster_shows_one_master_whatever_the_option(client: Talk) -> None:
+    """Slots have one owner; cluster clients talk to it."""
+    client.port.host.leaders = ["K2"]
+    assert client.run("CLUSTER", "SHARDS").count(b"$6\r\nmaster\r\n") == 1
+    assert "myself,slave" in body(client.run("CLUSTER", "NODES"))
+
+
+def test_an_election_does_not_turn_a_member_into_a_replica(client: Talk) -> None:
+    """A client that connects now can write: its command waits for the leader."""
+    client.port.host.leaders = [""]
+    assert "role:master\r\n" in body(client.run("INFO", "replication"))
+
+
+@pytest.mark.parametrize("state", [{"state": "forming"}, {"state": "stopping"}, {"members": ()}])
+def test_a_node_that_serves_nobody_is_no_master(client: Talk, state: dict[str, Any]) -> None:
+    """One that waits to be added, is about to stop, or was removed."""
+    client.port.host.leaders = [""]
+    client.port.host.node_changed = state
+    assert "role:slave\r\n" in body(client.run("INFO", "replication"))
     assert b"$7\r\nreplica\r\n" in client.run("HELLO")
+
+
+def test_the_leader_lists_its_followers(client: Talk) -> None:
+    text = body(client.run("INFO", "replication"))
+    assert "connected_slaves:1\r\nslave0:ip=127.0.0.1,port=10012,state=online,offset=6,lag=0\r\n" in text
 
 
 def test_the_leader_comes_first_in_the_slot_map(client: Talk) -> None:

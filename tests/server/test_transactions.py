@@ -51,7 +51,7 @@ def test_every_kind_of_command_is_refused(client: Talk, request_: str) -> None:
     """Also those of administrators, unknown ones and those with a wrong number of words."""
     assert client.ask(resp("MULTI", request_, "EXEC")) == REFUSED + NOT_EXECUTED + ABORTED
     host = client.port.host
-    assert not (host.orders or host.writes or host.reads)
+    assert [*host.orders, *host.writes, *host.reads] == []
     assert client.run("PING") == b"+PONG\r\n"
 
 

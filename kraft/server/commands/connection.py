@@ -82,7 +82,7 @@ def hello(context: CommandContext, request: Request) -> Reply:
         b"proto": protocol,
         b"id": state.id,
         b"mode": b"cluster" if port.routing.redirect else b"standalone",
-        b"role": b"master" if port.leads else b"replica",
+        b"role": b"master" if port.is_master else b"replica",
         b"modules": [],
     }
 

@@ -87,28 +87,44 @@ def _stats(context: CommandContext) -> Fields:
 
 
 def _replication(context: CommandContext) -> Fields:
-    host = context.port.host
+    port, host = context.port, context.port.host
     leader = host.leader(0)
     group = _group_zero(context)
     offset = group.applied if group else 0
-    if leader == host.id:
-        others = [member for member in host.status().members if member.id != host.id]
-        return {
-            "role": "master",
-            "connected_slaves": sum(member.connected for member in others),
-            "master_repl_offset": offset,
+    fields: Fields
+    if port.is_master:
+        replicas = _replicas(context, offset)
+        fields = {"role": "master", "connected_slaves": len(replicas)}
+        for place, (address, at, held, lag) in enumerate(replicas):
+            fields[f"slave{place}"] = f"ip={address},port={at},state=online,offset={held},lag={lag}"
+    else:
+        address, at = split_address(host.client_address(leader) if leader else "")
+        fields = {
+            "role": "slave",
+            "master_host": address,
+            "master_port": at,
+            "master_link_status": "up" if leader else "down",
+            "slave_repl_offset": offset,
+            "slave_read_only": int(port.routing.redirect),
+            "connected_slaves": 0,
         }
-    address, port = split_address(host.client_address(leader) if leader else "")
-    return {
-        "role": "slave",
-        "master_host": address,
-        "master_port": port,
-        "master_link_status": "up" if leader else "down",
-        "slave_repl_offset": offset,
-        "slave_read_only": 0,
-        "connected_slaves": 0,
+    return fields | {
         "master_repl_offset": offset,
+        "kraft_role": group.role if group else "",
+        "kraft_leader": leader,
     }
+
+
+def _replicas(context: CommandContext, offset: int) -> list[tuple[str, int, int, int]]:
+    """Address, port, offset and lag (in seconds) of every connected follower, if this node leads group 0."""
+    if not context.port.leads:
+        return []
+    members = context.port.host.status().members
+    others = [each for each in members if each.id != context.port.host.id and each.connected and each.client]
+    return [
+        (*split_address(each.client), offset - (each.lag_entries or 0), int(each.last_contact_seconds or 0))
+        for each in others
+    ]
 
 
 def _cpu(_: CommandContext) -> Fields:
@@ -145,21 +161,19 @@ _SECTIONS: dict[str, Callable[[CommandContext], Fields]] = {
 
 
 def role(context: CommandContext, _: Request) -> Reply:
-    """ROLE: this node's role in group 0."""
+    """ROLE: this node's role as in INFO, and whom it replicates."""
     host = context.port.host
     leader = host.leader(0)
     group = _group_zero(context)
     offset = group.applied if group else 0
-    if leader != host.id:
-        address, port = split_address(host.client_address(leader) if leader else "")
-        return [b"slave", address.encode(), port, b"connected" if leader else b"connect", offset]
-    followers: list[Reply] = []
-    for member in host.status().members:
-        if member.id != host.id and member.client:
-            address, port = split_address(member.client)
-            held = offset - (member.lag_entries or 0)
-            followers.append([address.encode(), str(port).encode(), str(held).encode()])
-    return [b"master", offset, followers]
+    if context.port.is_master:
+        followers: list[Reply] = [
+            [address.encode(), str(at).encode(), str(held).encode()]
+            for address, at, held, _ in _replicas(context, offset)
+        ]
+        return [b"master", offset, followers]
+    address, port = split_address(host.client_address(leader) if leader else "")
+    return [b"slave", address.encode(), port, b"connected" if leader else b"connect", offset]
 
 
 def time(context: CommandContext, _: Request) -> Reply:
