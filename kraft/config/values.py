@@ -59,6 +59,7 @@ class ClientConfig:
     leader_wait: _Timeout = 2.0
     idle_timeout: Annotated[float, Duration(1, 604_800, zero="never")] = 0.0  # never, as in Redis
     handshake_timeout: Annotated[float, Duration(0.1, 3600)] = 10.0  # to the end of the first request
+    tcp_keepalive: Annotated[float, Duration(1, 7200, zero="never")] = 300.0  # as in Redis
 
 
 @dataclass(frozen=True, slots=True)

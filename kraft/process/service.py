@@ -37,6 +37,7 @@ from kraft.server.factory import client_factory
 from kraft.server.port import ClientPort
 from kraft.storage.errors import NewerVersion, StorageError
 from kraft.storage.store import Store, open_store
+from kraft.tcp.keepalive import keep_alive
 from kraft.telemetry import logs
 from kraft.telemetry.notify import Notifier
 from kraft.telemetry.telemetry import Telemetry
@@ -44,6 +45,7 @@ from kraft.transport.endpoints import endpoints
 from kraft.transport.limits import LinkLimits
 from kraft.transport.links import Links
 from kraft.web.fetcher import Fetcher
+from kraft.web.limits import KEEPALIVE_SECONDS
 from kraft.web.site import site
 
 SWITCH_INTERVAL = (
@@ -161,10 +163,10 @@ class NodeService(Service):
         factory = client_factory(config, self._host, self._telemetry.server, self._clock)
         self._clients = self._reload.clients = factory.port
         self._telemetry.watch_clients(factory.port)
-        yield self._listen("client.listen", config.client.listen, factory)
+        yield self._listen("client.listen", config.client.listen, factory, config.client.tcp_keepalive)
         if config.http.listen:
             pages = site(self._host, self._telemetry, self._reactor, Fetcher(self._reactor))
-            yield self._listen("http.listen", config.http.listen, pages)
+            yield self._listen("http.listen", config.http.listen, pages, KEEPALIVE_SECONDS)
         # Nearly all objects that exist by now live as long as the process: spare the collector the work.
         gc.freeze()
         client, *http = map(bound_address, self._ports)
@@ -173,9 +175,10 @@ class NodeService(Service):
             self._notifier.ready(self._store)
 
     @inlineCallbacks
-    def _listen(self, option: str, endpoint: str, factory: Any) -> Any:
+    def _listen(self, option: str, endpoint: str, factory: Any, keepalive: float) -> Any:
         listening = ServerEndpoint(self._reactor, endpoint).listen(factory)
         port = yield listening.addErrback(self._cannot_listen, option, endpoint)
+        keep_alive(port, keepalive)
         self._ports.append(port)
 
     def _cannot_listen(self, failure: Failure, option: str, endpoint: str) -> None:

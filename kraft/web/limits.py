@@ -10,6 +10,7 @@ from twisted.web.server import Request
 CONNECTIONS_MAX = 64  # some scrapers and probes with a persistent connection each, and some browsers
 URL_BYTES_MAX = 1024  # the longest real one is `/readyz?sync`
 IDLE_SECONDS = 60.0  # longer than common probe intervals, so that a connection serves several probes
+KEEPALIVE_SECONDS = 60.0  # then a silent host is probed: an event stream may be idle for as long as it likes
 SUBSCRIBERS_MAX = 16  # open pages that receive updates; far below the number of connections
 SUBSCRIBER_STALLED_SECONDS = 30.0  # without reading, before a page is disconnected; it connects again
 ROUND_SECONDS = 1.0  # between two rounds of requests to the other nodes, however many look

@@ -196,6 +196,7 @@ def config_get(context: CommandContext, request: Request) -> Reply:
         "port": split_address(port.config.client.advertise)[1],
         "proto-max-bulk-len": port.limits.value_bytes,
         "save": "",
+        "tcp-keepalive": int(port.config.client.tcp_keepalive),
         "timeout": int(port.config.client.idle_timeout),
     }
     return {
