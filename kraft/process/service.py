@@ -46,7 +46,7 @@ from kraft.transport.limits import LinkLimits
 from kraft.transport.links import Links
 from kraft.web.fetcher import Fetcher
 from kraft.web.limits import KEEPALIVE_SECONDS
-from kraft.web.site import site
+from kraft.web.site import Site
 
 SWITCH_INTERVAL = (
     0.000_05  # seconds; with CPython's default of 5 ms the writer thread waits too long for the GIL
@@ -165,7 +165,7 @@ class NodeService(Service):
         self._telemetry.watch_clients(factory.port)
         yield self._listen("client.listen", config.client.listen, factory, config.client.tcp_keepalive)
         if config.http.listen:
-            pages = site(self._host, self._telemetry, self._reactor, Fetcher(self._reactor))
+            pages = Site(self._host, self._telemetry, self._reactor, Fetcher(self._reactor))
             yield self._listen("http.listen", config.http.listen, pages, KEEPALIVE_SECONDS)
         # Nearly all objects that exist by now live as long as the process: spare the collector the work.
         gc.freeze()

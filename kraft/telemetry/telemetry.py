@@ -5,13 +5,14 @@ The process makes one `Telemetry`, passes its observers on, and adds the sources
 
 import time
 import traceback
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from structlog.typing import FilteringBoundLogger
 
 from kraft.node.ports import Clock
 from kraft.telemetry.event_log import EventLog
 from kraft.telemetry.logs import RateLimit
+from kraft.telemetry.metrics.exposition import expose, exposition_type
 from kraft.telemetry.metrics.registry import KnownLabels, MetricsRegistry
 from kraft.telemetry.observers import (
     HostTelemetry,
@@ -87,9 +88,13 @@ class Telemetry:
             self._probe.stop()
         self._chronicle.stop()
 
-    def expose(self, accept: str) -> tuple[str, bytes]:
-        """Content type and body for a scrape with this Accept header."""
-        return self.metrics.expose(accept)
+    def exposition_type(self, accept: str) -> str:
+        """The content type of the answer to a scrape with this Accept header."""
+        return exposition_type(accept)
+
+    def expose(self, content_type: str) -> Iterator[bytes]:
+        """All metrics in a form from `exposition_type`, in pieces that take little time each."""
+        return expose(self.metrics.registry, content_type)
 
     def facts(self, *, full: bool) -> Facts:
         """The facts that go with the status; `full` adds the history of the last minutes."""

@@ -9,12 +9,13 @@ when it reads again. The other nodes are asked for their reports only while ther
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
-from twisted.web.server import Request
+from twisted.web.http import Request
 from zope.interface import implementer
 
 from kraft.telemetry.recent.history import SECONDS_KEPT
@@ -32,14 +33,15 @@ RETRY_MS = 1000  # before a browser connects again
 TYPE = "text/event-stream"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PageState:
-    """Everything that the page shows at one moment."""
+    """Everything that the page shows at one moment. Not slotted: `whole` is encoded once, for all pages."""
 
     title: str
     parts: dict[str, str]
     charts: Charts
 
+    @cached_property
     def whole(self) -> bytes:
         """The event for a subscriber that has nothing yet."""
         return self._event(self.parts, self.charts, whole=True)
@@ -99,7 +101,7 @@ class EventStream:
             self._latest = self._leaders = None
             self._poll()
         elif self._latest is not None:
-            listener.send(self._latest.whole, self._latest.whole)
+            listener.send(self._latest.whole, self._latest)
 
     def close(self) -> None:
         """Close all subscribers and stop."""
@@ -141,9 +143,9 @@ class EventStream:
             self._failed(error)
             return
         before, self._latest = self._latest, latest
-        change = latest.whole() if before is None else latest.since(before)
+        change = latest.whole if before is None else latest.since(before)
         for listener in tuple(self._listeners):
-            listener.send(lambda: change, latest.whole)
+            listener.send(change, latest)
 
 
 @implementer(IPushProducer)
@@ -157,10 +159,10 @@ class Subscriber:
         self._paused_at: float | None = None
         request.registerProducer(self, True)
 
-    def send(self, change: Callable[[], bytes], whole: Callable[[], bytes]) -> None:
+    def send(self, change: bytes, latest: PageState) -> None:
         """Write the change, or everything if events were missed; nothing while the page does not read."""
         if self._paused_at is None:
-            self._request.write(whole() if self._missed else change())
+            self._request.write(latest.whole if self._missed else change)
             self._missed = False
             return
         self._missed = True

@@ -5,6 +5,7 @@ definition`, in alphabetical order, with `code` and *words* that are terms thems
 """
 
 import re
+from functools import cache
 from pathlib import Path
 
 from kraft.web import assets
@@ -29,8 +30,9 @@ def tooltip(term: str) -> str | None:
     return None
 
 
+@cache
 def render_glossary() -> str:
-    """The page `/glossary`: one document without a script."""
+    """The page `/glossary`: one document without a script. It never changes."""
     head = join((
         Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
         Html('<meta name="color-scheme" content="light dark">'),

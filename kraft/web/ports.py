@@ -1,6 +1,6 @@
 """The ports of the HTTP server. `host` and `telemetry` implement them; `process` connects them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -27,8 +27,11 @@ class NodePort(Protocol):
 class TelemetryPort(Protocol):
     """The telemetry of the node."""
 
-    def expose(self, accept: str) -> tuple[str, bytes]:
-        """Content type and body for a scrape with this Accept header."""
+    def exposition_type(self, accept: str) -> str:
+        """The content type of the answer to a scrape with this Accept header."""
+
+    def expose(self, content_type: str) -> Iterator[bytes]:
+        """All metrics in a form from `exposition_type`, in pieces that take little time each."""
 
     def facts(self, *, full: bool) -> Facts:
         """The facts that go with the status; `full` adds the history of the last minutes."""

@@ -4,26 +4,30 @@ Each page is a method from a request to a `Response`, returned at once or later:
 reads, `/` for the other nodes. Only `/events` goes on writing. An error affects only its own page.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import ServerFactory
 from twisted.python.failure import Failure
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.http import Request, datetimeToString
 
 from kraft.node.status import Status
 from kraft.web import assets
+from kraft.web.channel import Channel
 from kraft.web.cluster import Cluster
+from kraft.web.connections import Connections
 from kraft.web.event_stream import TYPE as EVENT_STREAM
 from kraft.web.event_stream import EventStream
 from kraft.web.glossary import render_glossary
-from kraft.web.limits import ASK_SECONDS, IDLE_SECONDS, SUBSCRIBERS_MAX, BoundedRequest, ConnectionLimit
+from kraft.web.limits import ASK_SECONDS, BUSY_MAX, SUBSCRIBERS_MAX
 from kraft.web.page import POLICY, render_page
 from kraft.web.ports import Fetch, NodePort, TelemetryPort
 from kraft.web.report import Report, encode
+from kraft.web.shared_body import SharedBody
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
@@ -50,27 +54,52 @@ class Response:
 _Page = Callable[[Request], Response | Deferred[Response] | None]
 
 
-def site(node: NodePort, telemetry: TelemetryPort, clock: IReactorTime, fetch: Fetch) -> ConnectionLimit:
-    """The factory for the HTTP port: the pages, within limits. `fetch` asks other nodes."""
-    pages = SiteRoot(node, telemetry, clock, fetch)
-    bounded = _QuietSite(pages, BoundedRequest, timeout=IDLE_SECONDS, reactor=clock)  # type: ignore[no-untyped-call]
-    bounded.stopped = pages.events.close
-    return ConnectionLimit(bounded)  # type: ignore[no-untyped-call]
+class Site(ServerFactory):
+    """The factory of the HTTP port."""
 
-
-class SiteRoot(Resource):
-    """All pages as one leaf resource: there are few paths, and none below them."""
-
-    isLeaf = True
+    noisy = False
 
     def __init__(self, node: NodePort, telemetry: TelemetryPort, clock: IReactorTime, fetch: Fetch) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        """`fetch` asks other nodes."""
+        self._clock = clock
+        self._connections = Connections(clock)
+        self._pages = Pages(node, telemetry, clock, fetch, self._connections)
+
+    def buildProtocol(self, addr: IAddress | None) -> Channel | None:  # noqa: ARG002  Twisted's signature
+        """A channel, or None (which closes the connection) if too many are accepted at once."""
+        if self._connections.is_full:
+            return None
+        channel = Channel(self._pages, self._connections, self._clock)
+        channel.factory = self
+        return channel
+
+    def stopFactory(self) -> None:
+        """The port is closed: end the event stream too."""
+        self._pages.events.close()
+
+    def log(self, request: object) -> None:
+        """Twisted calls this for each request. No access log: a line per scrape would add nothing."""
+
+
+class Pages:
+    """All pages, in one table of paths: there are few, and none below them."""
+
+    def __init__(
+        self,
+        node: NodePort,
+        telemetry: TelemetryPort,
+        clock: IReactorTime,
+        fetch: Fetch,
+        connections: Connections,
+    ) -> None:
         self._node = node
         self._telemetry = telemetry
         self._clock = clock
+        self._connections = connections
         self._cluster = Cluster(lambda: self._report(full=True), fetch, clock)
         self.events = EventStream(self._cluster, clock, lambda error: telemetry.page_failed("/events", error))
         self._assets = {b"/" + asset.name.encode(): asset for asset in assets.ALL}
+        self._shared: dict[str, SharedBody] = {}
         self._pages: dict[bytes, _Page] = {
             b"/": self._page,
             b"/events": self._events,
@@ -81,37 +110,62 @@ class SiteRoot(Resource):
             b"/status": self._status,
         }
 
-    def render(self, request: Request) -> bytes | int:
-        """The body, or NOT_DONE_YET if it comes later."""
+    def serve(self, request: Request) -> None:
+        """Answer `request`, now or later. An error costs only this answer."""
+        try:
+            answer = self._answer(request)
+        except Exception as error:
+            answer = self._failed(request, error)
+        if isinstance(answer, Response):
+            _give(request, answer)
+        elif answer is not None:
+            self._give_later(request, answer)
+
+    def _answer(self, request: Request) -> Response | Deferred[Response] | None:
         if request.method not in (b"GET", b"HEAD"):
             request.setHeader(b"allow", b"GET, HEAD")
-            return _give(request, _text(405, "only GET and HEAD are served here"))
-        page = self._pages.get(request.path)
+            return _text(405, "only GET and HEAD are served here")
         if request.path in self._assets:
-            return _give(request, self._asset(request.path))
+            asset = self._assets[request.path]
+            return Response(200, asset.type, asset.body, FOR_EVER)
+        page = self._pages.get(request.path)
         if page is None:
             known = " ".join(path.decode() for path in self._pages)
-            return _give(request, _text(404, f"no such page; there are {known}"))
-        try:
-            answer = page(request)
-        except Exception as error:
-            return _give(request, self._failed(request, error))
-        if isinstance(answer, Response):
-            return _give(request, answer)
-        if answer is not None:
-            _give_later(request, answer.addErrback(self._failed_later, request))
-        return NOT_DONE_YET
+            return _text(404, f"no such page; there are {known}")
+        return page(request)
+
+    def _give_later(self, request: Request, coming: Deferred[Response]) -> None:
+        """Answer when `coming` fires. When the client is gone before, nobody waits for it any more."""
+        gone: list[Failure] = []
+
+        def leave(failure: Failure) -> None:
+            gone.append(failure)
+            coming.cancel()
+
+        def give(answer: Response) -> None:
+            if not gone:
+                _give(request, answer)
+
+        def failed(failure: Failure) -> Response | None:
+            return None if gone else self._failed(request, cast(Exception, failure.value))
+
+        if not coming.called and self._connections.busy > BUSY_MAX:
+            coming.addErrback(lambda _: None).cancel()
+            _give(request, _text(503, f"{BUSY_MAX} requests are being answered already"))
+            return
+        request.notifyFinish().addErrback(leave)
+        coming.addErrback(failed).addCallback(lambda answer: give(answer) if answer is not None else None)
 
     def _failed(self, request: Request, error: Exception) -> Response:
-        self._telemetry.page_failed(request.path.decode(), error)
+        self._telemetry.page_failed(request.path.decode("latin-1"), error)
         return _text(500, f"this page failed: {type(error).__name__}")
 
-    def _failed_later(self, failure: Failure, request: Request) -> Response:
-        return self._failed(request, cast(Exception, failure.value))
-
-    def _asset(self, path: bytes) -> Response:
-        asset = self._assets[path]
-        return Response(200, asset.type, asset.body, FOR_EVER)
+    def _share(self, name: str, type_: str, pieces: Callable[[], Iterator[bytes]]) -> Deferred[Response]:
+        """A page whose body is shared under `name`."""
+        shared = self._shared.get(name)
+        if shared is None:
+            shared = self._shared[name] = SharedBody(pieces, self._clock)
+        return shared.get().addCallback(lambda body: Response(200, type_, body))
 
     def _report(self, *, full: bool) -> Report:
         return Report(self._node.status(), self._telemetry.facts(full=full))
@@ -120,8 +174,11 @@ class SiteRoot(Resource):
         """Wait for the other nodes, so that the page is complete without a script."""
         shown: Deferred[Any] = Deferred()
         self._cluster.refresh().addCallback(lambda _: None if shown.called else shown.callback(None))
-        shown.addTimeout(ASK_SECONDS, self._clock).addErrback(lambda _: None)
-        return shown.addCallback(lambda _: Response(200, HTML, render_page(self._cluster.view()).encode()))
+        shown.addTimeout(ASK_SECONDS, self._clock).addErrback(_late)
+        return shown.addCallback(lambda _: self._share("/", HTML, self._rendered))
+
+    def _rendered(self) -> Iterator[bytes]:
+        yield render_page(self._cluster.view()).encode()
 
     def _events(self, request: Request) -> Response | None:
         if self.events.full:
@@ -135,18 +192,22 @@ class SiteRoot(Resource):
     def _glossary(self, _request: Request) -> Response:
         return Response(200, HTML, render_glossary().encode())
 
-    def _scrape(self, request: Request) -> Response:
-        body_type, body = self._telemetry.expose(request.getHeader("accept") or "")
-        return Response(200, body_type, body)
+    def _scrape(self, request: Request) -> Deferred[Response]:
+        accept = (request.getHeader(b"accept") or b"").decode("latin-1")
+        type_ = self._telemetry.exposition_type(accept)
+        return self._share(type_, type_, partial(self._telemetry.expose, type_))
 
     def _live(self, _request: Request) -> Response:
         """A process that answers is alive. Depends on nothing else."""
         return _text(200, "ok")
 
-    def _status(self, request: Request) -> Response:
+    def _status(self, request: Request) -> Deferred[Response]:
         """The report of this node; `?full`, which other nodes send, adds the history of the last minutes."""
         full = _asks(request, b"full")
-        return Response(200, JSON, encode(self._report(full=full), pretty=not full))
+        return self._share(f"/status {full}", JSON, partial(self._encoded, full=full))
+
+    def _encoded(self, *, full: bool) -> Iterator[bytes]:
+        yield encode(self._report(full=full), pretty=not full)
 
     def _ready(self, request: Request) -> Response | Deferred[Response]:
         status = self._node.status()
@@ -188,19 +249,9 @@ def not_ready(status: Status) -> str:
     return ""
 
 
-class _QuietSite(Site):
-    """Writes no access log, as a line per scrape would add nothing to the metrics."""
-
-    noisy = False
-    stopped: Callable[[], None]
-
-    def stopFactory(self) -> None:
-        """The port is closed: end the event stream too."""
-        self.stopped()
-        super().stopFactory()
-
-    def log(self, request: object) -> None:
-        """Twisted calls this for each request."""
+def _late(failure: Failure) -> Failure | None:
+    """Go on without the nodes that have not answered; but not for a client that is gone."""
+    return failure if failure.check(CancelledError) else None
 
 
 def _text(code: int, text: str) -> Response:
@@ -216,23 +267,13 @@ def _head(request: Request, code: int, type_: str, cache_control: str) -> None:
     request.setResponseCode(code)
     for name, value in _HEADERS.items():
         request.setHeader(name, value)
+    request.setHeader(b"date", datetimeToString())
     request.setHeader(b"content-type", type_.encode())
     request.setHeader(b"cache-control", cache_control.encode())
 
 
-def _give(request: Request, answer: Response) -> bytes:
+def _give(request: Request, answer: Response) -> None:
     _head(request, answer.code, answer.type, answer.cache_control)
     request.setHeader(b"content-length", str(len(answer.body)).encode())
-    return b"" if request.method == b"HEAD" else answer.body
-
-
-def _give_later(request: Request, coming: Deferred[Response]) -> None:
-    gone: list[object] = []
-    request.notifyFinish().addErrback(gone.append)
-
-    def give(answer: Response) -> None:
-        if not gone:
-            request.write(_give(request, answer))
-            request.finish()
-
-    coming.addCallback(give)
+    request.write(b"" if request.method == b"HEAD" else answer.body)
+    request.finish()

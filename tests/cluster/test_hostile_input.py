@@ -1,9 +1,13 @@
-"""Bad bytes on both ports: a clear error or a close, flat memory, and nobody else disturbed."""
+"""Bad bytes on every port: a clear error or a close, flat memory, and nobody else disturbed."""
 
+import http.client
 import random
+import shutil
 import socket
+import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -173,3 +177,168 @@ def test_a_client_request_on_the_peer_port_is_closed(victim):
     with Client(victim.peer_port, timeout=30) as stranger:
         stranger.send(encode("PING"))
         assert stranger.closed_by_server()
+
+
+# -- the HTTP port
+
+
+def get(server, path, timeout=10.0):
+    """Status and body of one request."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=timeout)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def said(server, sent, *, shut=False, timeout=10.0):
+    """All that the HTTP port says to a client that sends this."""
+    with socket.create_connection(("127.0.0.1", server.http_port), timeout) as connection:
+        connection.sendall(sent)
+        if shut:
+            connection.shutdown(socket.SHUT_WR)
+        answer = b""
+        while data := connection.recv(MIB):
+            answer += data
+        return answer
+
+
+def request(path, headers=b"", method=b"GET"):
+    return b"%s %s HTTP/1.1\r\nHost: k\r\n%s\r\n" % (method, path, headers)
+
+
+LAST = b"Connection: close\r\n"
+
+
+@pytest.mark.parametrize("path", [b"/metrics", b"/", b"/status?full", b"/glossary"])
+def test_a_pipeline_on_the_http_port(victim, path):
+    """300 requests in one packet are all answered, while other clients are answered as ever."""
+    answer = said(victim, request(path) * 299 + request(path, LAST), timeout=60)
+    assert answer.count(b"HTTP/1.1 200 OK") == 300
+
+
+def test_pipelines_of_clients_that_leave(victim):
+    """A client that is gone costs nothing more: its 300 scrapes are not made."""
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", victim.http_port), 10) as connection:
+            connection.sendall(request(b"/metrics") * 300)
+    started = time.monotonic()
+    assert get(victim, "/livez") == (200, b"ok\n")
+    assert time.monotonic() - started < DISTURBANCE_MAX_SECONDS
+
+
+def test_many_scrape_at_once(victim):
+    """Forty clients without a pause share what is rendered."""
+    stop = time.monotonic() + 3
+
+    def scrape():
+        while time.monotonic() < stop:
+            assert get(victim, "/metrics")[0] == 200
+
+    with ThreadPoolExecutor(40) as pool:
+        for each in [pool.submit(scrape) for _ in range(40)]:
+            each.result()
+
+
+def test_silent_connections_keep_no_health_check_away(victim):
+    """More of them than there are places, some in the middle of a head, and nobody waits for a deadline."""
+    silent = []
+    for number in range(200):
+        connection = socket.create_connection(("127.0.0.1", victim.http_port), 10)
+        if number % 2:
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHo")
+        silent.append(connection)
+    for path in ("/livez", "/readyz", "/metrics"):
+        started = time.monotonic()
+        assert get(victim, path)[0] == 200
+        assert time.monotonic() - started < DISTURBANCE_MAX_SECONDS
+    for connection in silent:
+        connection.close()
+
+
+def test_a_client_that_never_reads_its_answers(victim):
+    """It gets no more than fits into the buffers of the two systems."""
+    with socket.create_connection(("127.0.0.1", victim.http_port), 2) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        try:
+            for _ in range(1000):
+                connection.sendall(request(b"/metrics") * 300)
+        except TimeoutError:
+            pass  # the node reads no more
+        else:
+            pytest.fail("everything was read")
+        assert get(victim, "/livez") == (200, b"ok\n")
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"])
+def test_a_client_that_closes_its_sending_side_is_answered(victim, end):
+    """And one that sends a part of a head is told what is missing."""
+    for version in (b"HTTP/1.0", b"HTTP/1.1"):
+        answer = said(victim, b"GET /metrics %s%s%s" % (version, end, end), shut=True)
+        assert answer.startswith(b"HTTP/1")
+        assert b"200 OK" in answer
+        assert b"kraft_raft_term" in answer
+    assert b"400 Bad Request" in said(victim, b"GET /metrics HTTP/1.0" + end, shut=True)
+
+
+def test_nc_gets_an_answer(victim):
+    """The real program, with and without -N."""
+    nc = shutil.which("nc")
+    if nc is None:
+        pytest.skip("needs nc")
+    for options in (["-N"], []):
+        told = subprocess.run(
+            [nc, *options, "127.0.0.1", str(victim.http_port)],
+            input=b"GET /readyz HTTP/1.0\n\n",
+            capture_output=True,
+            timeout=20,
+        )
+        assert told.stdout.endswith(b"ok\n"), (options, told)
+
+
+def test_a_large_body_is_refused_with_an_answer(victim):
+    """The client sees it, although it is in the middle of sending."""
+    head = b"POST /status HTTP/1.1\r\nHost: k\r\nContent-Length: 900000\r\n\r\n"
+    assert said(victim, head + b"x" * 900_000, shut=True).startswith(b"HTTP/1.1 413 Content Too Large")
+    assert flood(victim.http_port, head + b"x" * MIB, 64 * MIB)
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (request(b"/metrics", b"Accept: text/plain;q=\xe9\r\n" + LAST), 200),
+        (request(b"*", LAST, b"OPTIONS"), 405),
+        (request(b"*", LAST), 404),
+        (request(b"/livez", LAST, b"TRACE"), 405),
+        (request(b"/%ff?\xe9", LAST), 400),
+        (request(b"/metrics", b"Accept-Encoding: gzip;q=\xff\r\nCookie: \xff=\xfe\r\n" + LAST), 200),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+        (encode("PING"), 400),
+    ],
+)
+def test_strange_requests_get_plain_answers(victim, sent, code):
+    """Of this port, in one line."""
+    head, _, body = said(victim, sent, shut=True).partition(b"\r\n\r\n")
+    assert int(head.split()[1]) == code
+    assert b"server: kraft" in head.lower()
+    assert body.count(b"\n") == 1 or code == 200
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_garbage_on_the_http_port(victim, seed):
+    """Random bytes, alone and in the place of each part of a request."""
+    dice = random.Random(seed)
+    assert flood(victim.http_port, dice.randbytes(64 << 10), 8 * MIB)
+    for _ in range(100):
+        parts = [b"GET", b" ", b"/metrics", b" HTTP/1.1", b"\r\n", b"Accept: */*", b"\r\n", b"\r\n"]
+        parts[dice.randrange(len(parts))] = dice.randbytes(dice.randrange(40))
+        said(victim, b"".join(parts), shut=True)
+
+
+def test_nothing_above_left_a_traceback(shared_cluster):
+    """The last test of this module: no node has logged one, nor an error."""
+    for server in shared_cluster:
+        assert "Traceback" not in server.output
+        assert [line for line in server.output.splitlines() if '"level":"error"' in line] == []

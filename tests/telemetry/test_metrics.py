@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import structlog
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
@@ -16,6 +18,7 @@ from kraft.node.status import GroupStatus, MemberStatus, ReplicaStatus, Status
 from kraft.telemetry.event_log import EventLog
 from kraft.telemetry.logs import LogSink, RateLimit, configure, logger
 from kraft.telemetry.metrics.declarations import PREFIX, Counter, Histogram
+from kraft.telemetry.metrics.exposition import SAMPLES_MAX, expose, exposition_type
 from kraft.telemetry.metrics.registry import DECLARATIONS, KnownLabels, MetricsRegistry
 from kraft.telemetry.observers import (
     HostTelemetry,
@@ -25,6 +28,13 @@ from kraft.telemetry.observers import (
     TransportTelemetry,
 )
 from kraft.telemetry.telemetry import Telemetry
+
+
+def exposed(metrics: MetricsRegistry, accept: str = "") -> tuple[str, bytes]:
+    """Content type and body of a scrape."""
+    type_ = exposition_type(accept)
+    return type_, b"".join(expose(metrics.registry, type_))
+
 
 REPLICA = ReplicaStatus("K2", 8, 1, "replicate", 0.5, -250, inflight_messages=3)
 GROUP = GroupStatus(
@@ -115,7 +125,7 @@ class Node:
 
     def scrape(self) -> dict[str, float]:
         """`name{label=value,...}` without the prefix -> value."""
-        _, body = self.metrics.expose()
+        _, body = exposed(self.metrics)
         found = {}
         for family in parse_text(body.decode()):
             for sample in family.samples:
@@ -411,7 +421,7 @@ def test_every_declared_metric_appears_in_a_scrape() -> None:
     node.storage.checkpoint_written(0, 1.0, 1, 1, 1)
     node.storage.checkpoint_loaded(0, 1.0)
 
-    families = {family.name for family in parse_text(node.metrics.expose()[1].decode()) if family.samples}
+    families = {family.name for family in parse_text(exposed(node.metrics)[1].decode()) if family.samples}
 
     assert {PREFIX + declaration.name.removesuffix("_total") for declaration in DECLARATIONS} <= families
     assert {"process_cpu_seconds", "python_gc_collections"} <= families
@@ -428,16 +438,30 @@ def test_openmetrics_is_valid_and_given_when_asked_for(accept: str) -> None:
     node = Node()
     node.metrics.sources.node = StatusOf(STATUS)
 
-    content_type, body = node.metrics.expose(accept)
+    content_type, body = exposed(node.metrics, accept)
 
     assert content_type.startswith("application/openmetrics-text")
     assert body.endswith(b"# EOF\n")
     assert len(list(parse_openmetrics(body.decode()))) > 40
 
 
-@pytest.mark.parametrize("accept", ["", "*/*", "text/plain;version=\x00", "text/html, ,;;="])
+def test_the_pieces_are_what_the_library_writes_at_once() -> None:
+    """A family of many samples is cut, and described once."""
+    metrics = MetricsRegistry(KnownLabels(commands=[f"c{n}" for n in range(150)]), wall_seconds=lambda: 1.0)
+    registry = CollectorRegistry()
+    registry.register(metrics)
+
+    for accept, whole in (("", generate_latest), ("application/openmetrics-text", generate_openmetrics)):
+        pieces = list(expose(registry, exposition_type(accept)))
+        assert b"".join(pieces) == whole(registry)
+        assert max(piece.count(b"\n") for piece in pieces) <= SAMPLES_MAX + 2
+
+
+@pytest.mark.parametrize(
+    "accept", ["", "*/*", "text/plain;version=\x00", "text/html, ,;;=", "text/plain;q=\xe9"]
+)
 def test_anything_else_gets_the_text_form(accept: str) -> None:
-    assert Node().metrics.expose(accept)[0].startswith("text/plain; version=0.0.4")
+    assert exposed(Node().metrics, accept)[0].startswith("text/plain; version=0.0.4")
 
 
 def test_telemetry_joins_observers_sources_and_the_probe(tmp_path: Path) -> None:
@@ -456,7 +480,7 @@ def test_telemetry_joins_observers_sources_and_the_probe(tmp_path: Path) -> None
     telemetry.start(clock)
     telemetry.server.commands("get", 2, 0)
     clock.advance(1)
-    body = telemetry.expose("")[1].decode()
+    body = exposed(telemetry.metrics)[1].decode()
     telemetry.stop()
 
     assert 'kraft_commands_total{command="get",outcome="ok"} 2.0' in body
@@ -472,8 +496,8 @@ def test_a_source_that_fails_is_logged(tmp_path: Path) -> None:
     telemetry = Telemetry(logger("kraft"))
     telemetry.watch(Broken(), Storage(), str(tmp_path / "gone"))
 
-    telemetry.expose("")
-    telemetry.expose("")
+    exposed(telemetry.metrics)
+    exposed(telemetry.metrics)
 
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
     telemetry.page_failed("/", ValueError("why"))

@@ -213,6 +213,7 @@ def test_a_closing_port_ends_every_stream_and_leaves_nothing_behind() -> None:
     assert page.transport.value().endswith(b"0\r\n\r\n")
     page.leave()
     browser.protocol.connectionLost(Failure(ConnectionDone()))
+    browser.clock.advance(0)
     assert browser.clock.getDelayedCalls() == []
 
 

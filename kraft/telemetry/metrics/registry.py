@@ -1,4 +1,4 @@
-"""All metrics of one node, on a registry of their own, and the answer to a scrape.
+"""All metrics of one node, on a registry of their own.
 
 Observers count and time things as they happen. Gauges that the status of the node has anyway are read at the
 scrape; a source that fails leaves its own gauges out of that scrape and no others.
@@ -9,10 +9,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.metrics_core import Metric
-from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 import kraft
@@ -63,7 +61,7 @@ class LastSnapshot:
 
 
 class MetricsRegistry(Collector):
-    """All metrics of one node. Observers write to the public holders; `expose` answers a scrape."""
+    """All metrics of one node. Observers write to the public holders; a scrape reads `registry`."""
 
     def __init__(self, labels: KnownLabels, wall_seconds: Callable[[], float]) -> None:
         """`wall_seconds` returns Unix time."""
@@ -91,13 +89,6 @@ class MetricsRegistry(Collector):
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-
-    def expose(self, accept: str = "") -> tuple[str, bytes]:
-        """Content type and body of a scrape: OpenMetrics if the Accept header asks for it, else text."""
-        if "application/openmetrics-text" in accept:
-            body: bytes = openmetrics.generate_latest(self.registry)  # type: ignore[no-untyped-call]
-            return openmetrics.CONTENT_TYPE_LATEST, body
-        return CONTENT_TYPE_PLAIN_0_0_4, generate_latest(self.registry)
 
     def collect(self) -> Iterator[Metric]:
         """Every metric family; the registry calls this at a scrape."""
