@@ -42,6 +42,8 @@ class Follower(Role):
         if log.configurations.current is not state.configuration:
             state.reconfigured()
         last = previous + len(entries)
+        if last > state.matched:
+            state.matched = last
         # Beyond this message the log may hold entries that this leader will replace.
         state.commit_to(min(message.commit, last))
         state.effects.send_after_persist(sender, AppendReply(state.term, last))

@@ -122,7 +122,7 @@ class Leader(Role):
         self._replication.snapshot_ended(peer)
 
     def unreachable(self, peer: str) -> None:
-        """Send `peer` nothing but heartbeats until it is heard again."""
+        """What was sent to `peer` may be lost: send it nothing but heartbeats until it is heard again."""
         progress = self._tracker.progress.get(peer)
         if progress is not None:
             progress.disconnected()
@@ -153,7 +153,7 @@ class Leader(Role):
             self._transfer.advance()
 
     def heartbeat_reply(self, sender: str, message: HeartbeatReply) -> None:
-        """Confirm heartbeat rounds; send again to a follower that answers heartbeats and no entries."""
+        """Confirm heartbeat rounds; probe a follower that answers heartbeats and no entries."""
         state = self._state
         progress = self._tracker.progress.get(sender)
         if progress is None:
@@ -163,10 +163,9 @@ class Leader(Role):
         if message.round > progress.round:
             progress.round = message.round
             self._heartbeats.confirm_reads()
-        if progress.stuck(state.ticks, state.settings.heartbeat_ticks):
-            progress.probe()
-            state.effects.wants_replication = True
         progress.complete(state.log.last_index)
+        if progress.overdue(state.ticks, state.settings.heartbeat_ticks):
+            self._replication.probe(progress)
 
     def persisted(self) -> None:
         """Count this node's own log, as far as the disk has it now."""

@@ -58,3 +58,6 @@ class RaftObserver(Protocol):
 
     def election_ended(self, group: int, kind: str, outcome: str) -> None:
         """An election ended: `kind` is prevote, vote or transfer; `outcome` is won, lost or timeout."""
+
+    def entries_resent(self, group: int, peer: str, size: int) -> None:
+        """`size` bytes of entries are sent to `peer` that were sent to it before in this leadership."""

@@ -4,10 +4,15 @@ A follower is in one of three states:
 
 * `probe`: the leader looks for the place where the logs meet, with one message at a time; `next` stays put.
 * `replicate`: the logs are known to meet. Messages are pipelined, `next` runs ahead of the answers, and a
-  window bounds what is in flight, in messages and in bytes. When anything was lost the follower goes back to
-  `probe` after `match`, and the window is emptied, so that nothing can leak from it.
+  window bounds what is in flight, in messages and in bytes. When something is known to be lost the follower
+  goes back to `probe`, and the window is emptied, so that nothing can leak from it.
 * `snapshot`: the entries that the follower lacks are not in the log any more. No entries are sent to it until
   it has a copy of the state machine, or the copying failed.
+
+Time never proves a loss: an answer may stay away because the link is slow, or the follower's disk. Entries
+are sent again only when the follower has refused a message that came after them, or when the host reports
+that the link is down or did not take them. After a time without answers the leader sends a *probe*, a message
+without entries. It is delivered after everything that was sent before it, so its answer tells which it is.
 """
 
 from collections import deque
@@ -46,10 +51,11 @@ class FollowerStatus:
 class Progress:
     """One follower as its leader sees it; times are tick counts of the leader's node.
 
-    The log up to `match` is known to be durable there, and `next` is the entry to send next. `round` is the
-    newest heartbeat round it answered, `contact` the tick of its last answer. `commit_sent` is the highest
-    commit index that was sent to it; readers there wait for `commit_wanted` (0 for none), which it could not
-    be sent yet. `fetching`: older entries are being read for it. `declines`: it would not lead.
+    The log up to `match` is known to be durable there, and `next` is the entry to send next; entries up to
+    `sent_index` were sent to it at least once. `round` is the newest heartbeat round it answered, `contact`
+    the tick of its last answer. `commit_sent` is the highest commit index that was sent to it; readers there
+    wait for `commit_wanted` (0 for none), which it could not be sent yet. `fetching`: older entries are being
+    read for it. `probing`: a probe is unanswered. `declines`: it would not lead.
     """
 
     __slots__ = (
@@ -57,7 +63,6 @@ class Progress:
         "_inflight_bytes",
         "_max_bytes",
         "_max_messages",
-        "_probing",
         "_waiting_since",
         "commit_sent",
         "commit_wanted",
@@ -67,7 +72,9 @@ class Progress:
         "match",
         "next",
         "peer",
+        "probing",
         "round",
+        "sent_index",
         "state",
     )
 
@@ -75,6 +82,7 @@ class Progress:
         self.peer = peer
         self.match = 0
         self.next = next_index
+        self.sent_index = 0
         self.state = ProgressState.PROBE
         self.round = 0
         self.contact = now
@@ -86,13 +94,13 @@ class Progress:
         self._max_bytes = max_bytes
         self._inflight: deque[tuple[int, int]] = deque()  # (last index, bytes) of each unanswered message
         self._inflight_bytes = 0
-        self._probing = False
+        self.probing = False
         self._waiting_since = now
 
     @property
     def inflight(self) -> int:
-        """Unanswered messages with entries."""
-        return len(self._inflight) + self._probing
+        """Unanswered messages with entries, and in the state `probe` the probe."""
+        return len(self._inflight) + (self.probing and self.state is ProgressState.PROBE)
 
     def status(self, now: int) -> FollowerStatus:
         """The follower at tick `now`, for the host."""
@@ -117,14 +125,15 @@ class Progress:
         if self.fetching or self.state is ProgressState.SNAPSHOT:
             return False
         if self.state is ProgressState.PROBE:
-            return not self._probing
+            return not self.probing
         return len(self._inflight) < self._max_messages and self._inflight_bytes < self._max_bytes
 
     def sent(self, last_index: int, size: int, now: int) -> None:
         """Note a message with entries up to `last_index`, of `size` bytes."""
+        if last_index > self.sent_index:
+            self.sent_index = last_index
         if self.state is ProgressState.PROBE:
-            self._probing = True
-            self._waiting_since = now
+            self.probed(now)
             return
         if not self._inflight:
             self._waiting_since = now
@@ -132,23 +141,28 @@ class Progress:
         self._inflight_bytes += size
         self.next = last_index + 1
 
+    def probed(self, now: int) -> None:
+        """Note a message that asks whether the logs meet before `next`."""
+        self.probing = True
+        self._waiting_since = now
+
     def accepted(self, index: int, now: int) -> bool:
         """The follower holds everything up to `index` durably. Returns whether that is news."""
         news = index > self.match
         if news:
             self.match = index
-        if self.state is not ProgressState.REPLICATE:
-            if not news and index < self.next - 1:
-                return False  # an old answer: it says nothing about the probe
-            self.state = ProgressState.REPLICATE
-            self.next = self.match + 1
-            self._probing = False
-        else:
+        if self.state is ProgressState.REPLICATE:
             inflight = self._inflight
             while inflight and inflight[0][0] <= index:
                 self._inflight_bytes -= inflight.popleft()[1]
             if self.next <= self.match:
                 self.next = self.match + 1
+        elif index < self.next - 1:
+            return news  # the answer to an earlier message, which says nothing about the probe
+        else:
+            self.state = ProgressState.REPLICATE
+            self.next = self.match + 1
+        self.probing = False
         self._waiting_since = now
         return news
 
@@ -157,21 +171,14 @@ class Progress:
         if index <= self.match or self.state is ProgressState.SNAPSHOT:
             return False  # an old answer
         if self.state is ProgressState.REPLICATE:
-            self.probe()
+            self.state = ProgressState.PROBE
+            self._forget()
         elif index != self.next - 1:
             return False
-        else:
-            self.next = max(min(index, hint + 1), self.match + 1)
-            self._probing = False
+        self.next = max(min(index, hint + 1), self.match + 1)
+        self.probing = False
         self._waiting_since = now
         return True
-
-    def probe(self) -> None:
-        """Something may have been lost: start again after `match`, or repeat the present probe."""
-        if self.state is ProgressState.REPLICATE:
-            self.next = self.match + 1
-        self.state = ProgressState.PROBE
-        self._forget()
 
     def complete(self, last_index: int) -> None:
         """The follower answers. If it holds everything up to `last_index`, there is nothing to probe with."""
@@ -184,14 +191,15 @@ class Progress:
         """Expect no answers any more."""
         self._inflight.clear()
         self._inflight_bytes = 0
-        self._probing = False
+        self.probing = False
 
     def disconnected(self) -> None:
-        """The link is down: send no entries until the follower is heard again."""
+        """What was sent may be lost: send no entries until the follower is heard again, then probe."""
         if self.state is ProgressState.SNAPSHOT:
             return  # no entries are sent anyway, and the copying goes on over the next link
-        self.probe()
-        self._probing = True
+        self.state = ProgressState.PROBE
+        self._forget()
+        self.probing = True
         self._waiting_since = _LONG_AGO
 
     def snapshot(self) -> None:
@@ -205,6 +213,6 @@ class Progress:
             self.state = ProgressState.PROBE
             self.next = max(self.match + 1, first_index)
 
-    def stuck(self, now: int, patience: int) -> bool:
-        """Whether something in flight has been unanswered for `patience` ticks."""
-        return self.inflight > 0 and now - self._waiting_since >= patience
+    def overdue(self, now: int, patience: int) -> bool:
+        """Whether to probe: nothing in flight, a probe included, was answered for `patience` ticks."""
+        return (self.probing or bool(self._inflight)) and now - self._waiting_since >= patience

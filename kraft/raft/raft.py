@@ -207,7 +207,7 @@ class Raft:
         self._role.snapshot_ended(peer)
 
     def unreachable(self, peer: str) -> None:
-        """The link to `peer` is down: a leader sends it no entries until it hears from it."""
+        """What was sent to `peer` may be lost: a leader sends it no entries until it hears from it."""
         self._role.unreachable(peer)
 
     # Elections

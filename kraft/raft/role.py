@@ -95,7 +95,7 @@ class Role:
         """The copying of the state machine to `peer` ended, successfully or not."""
 
     def unreachable(self, peer: str) -> None:
-        """The link to `peer` is down."""
+        """The link to `peer` is down, or did not take a message."""
 
     def progress(self) -> tuple[FollowerStatus, ...]:
         """The followers in the order of their ids."""

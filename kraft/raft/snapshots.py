@@ -29,7 +29,8 @@ def install(state: ReplicaState, base: Base, state_file: int) -> None:
     if log.matches(base.index, base.term):
         log.compact(base)
     else:
-        log.restart(base, state.commit)
+        # What was accepted from this leader is right, too, and its acknowledgement may not have left yet.
+        log.restart(base, max(state.commit, min(state.matched, base.index)))
     state.commit = state.applied = base.index
     effects.restored, effects.state_file = base, state_file
     state.reconfigured()

@@ -46,6 +46,7 @@ class ReplicaState:
       unknown). `term` and `vote` may not be durable yet; `durable_hard_state` is what the disk has.
     * `role` is leader, candidate, precandidate, follower or learner (a follower without a vote); `leads` is
       whether it is leader.
+    * `matched` is the index up to which the log is known to be that of the leader of `term` (0 for unknown).
     * `commit` is the highest index known to be committed; `applied` the highest that was given out in
       `Ready.apply`, or replayed before.
     * `configuration` is the one in force, the last of the log, committed or not (RD 4.1), and
@@ -78,6 +79,7 @@ class ReplicaState:
         "leader",
         "leads",
         "log",
+        "matched",
         "noop_index",
         "observer",
         "quorum",
@@ -118,6 +120,7 @@ class ReplicaState:
         self.term = restored.hard_state.term
         self.vote = restored.hard_state.vote
         invariant(self.term >= self.log.last_term, "the restored term is at least that of the last entry")
+        self.matched = 0
         self.commit = restored.commit
         self.applied = restored.commit
         self.leader = ""
@@ -262,6 +265,7 @@ class ReplicaState:
         """
         self.term = term
         self.vote = vote
+        self.matched = 0
         self.effects.outgoing_after_persist.clear()
 
     def report(self) -> None:

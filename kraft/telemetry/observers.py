@@ -46,6 +46,10 @@ class RaftTelemetry(Observer):
             f"election {group} {kind} {outcome}", "election_ended", group=group, kind=kind, outcome=outcome
         )
 
+    def entries_resent(self, group: int, peer: str, size: int) -> None:
+        """`size` bytes of entries are sent to `peer` again."""
+        self._metrics.resent_bytes.add(size, str(group), peer)
+
 
 class HostTelemetry(Observer):
     """Writes, reads, snapshots and consistency checks, and events for the operator."""

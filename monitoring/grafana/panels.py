@@ -237,6 +237,10 @@ PEERS_AND_DISK = (
         (rate("kraft_peer_refused_total", "instance"), "{{instance}} refused links"),
     ),
     lines(
+        "Entries sent again", "Bps", 8,
+        (rate("kraft_raft_resent_bytes_total", "instance, peer"), "{{instance}} to {{peer}}"),
+    ),
+    lines(
         "Messages in flight", "short", 8,
         ("kraft_peer_inflight_messages{NODES}", "{{instance}} to {{peer}}"),
     ),

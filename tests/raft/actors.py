@@ -86,6 +86,9 @@ class Actor:
     def election_ended(self, group: int, kind: str, outcome: str) -> None:
         self.say(f"{kind} {outcome}")
 
+    def entries_resent(self, group: int, peer: str, size: int) -> None:
+        pass
+
     # What changes in it
 
     def _now(self) -> tuple[int, Configuration, int]:

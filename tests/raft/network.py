@@ -27,12 +27,16 @@ class Recorder:
     def __init__(self) -> None:
         self.roles: list[tuple[str, int, str]] = []
         self.elections: list[tuple[str, str]] = []
+        self.resent = 0  # bytes
 
     def role_changed(self, group: int, role: str, term: int, leader: str) -> None:
         self.roles.append((role, term, leader))
 
     def election_ended(self, group: int, kind: str, outcome: str) -> None:
         self.elections.append((kind, outcome))
+
+    def entries_resent(self, group: int, peer: str, size: int) -> None:
+        self.resent += size
 
 
 class Peer:

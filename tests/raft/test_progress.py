@@ -79,18 +79,26 @@ def test_an_old_rejection_is_ignored(progress):
     assert progress.state is ProgressState.REPLICATE
 
 
-def test_a_rejection_in_the_pipeline_probes_behind_match_with_an_empty_window(progress):
+def test_a_rejection_in_the_pipeline_probes_after_the_hint_with_an_empty_window(progress):
+    replicating(progress)
+    for last in (11, 12, 13):
+        progress.sent(last, 10, 0)
+    assert progress.rejected(12, 11, 0)
+    assert (progress.state, progress.next, progress.inflight, progress.inflight_bytes) == (
+        ProgressState.PROBE,
+        12,
+        0,
+        0,
+    )
+    assert not progress.rejected(13, 11, 0)  # the second rejection of the same pipeline
+
+
+def test_a_rejection_in_the_pipeline_never_goes_back_before_match(progress):
     replicating(progress)
     for last in (11, 12, 13):
         progress.sent(last, 10, 0)
     assert progress.rejected(12, 0, 0)
-    assert (progress.state, progress.next, progress.inflight, progress.inflight_bytes) == (
-        ProgressState.PROBE,
-        11,
-        0,
-        0,
-    )
-    assert not progress.rejected(13, 0, 0)  # the second rejection of the same pipeline
+    assert progress.next == 11
 
 
 def test_an_old_acceptance_does_not_end_a_probe(progress):
@@ -109,13 +117,13 @@ def test_match_never_goes_back(progress):
     assert (progress.match, progress.next) == (12, 13)
 
 
-def test_something_unanswered_for_long_is_stuck_and_nothing_in_flight_is_not(progress):
-    assert not progress.stuck(100, 2)
+def test_what_is_unanswered_for_long_is_overdue_and_nothing_in_flight_is_not(progress):
+    assert not progress.overdue(100, 2)
     progress.sent(15, 1, 5)
-    assert not progress.stuck(6, 2)
-    assert progress.stuck(7, 2)
+    assert not progress.overdue(6, 2)
+    assert progress.overdue(7, 2)
     progress.accepted(15, 7)
-    assert not progress.stuck(100, 2)
+    assert not progress.overdue(100, 2)
 
 
 def test_any_answer_proves_that_the_pipeline_moves(progress):
@@ -123,18 +131,43 @@ def test_any_answer_proves_that_the_pipeline_moves(progress):
     progress.sent(11, 1, 0)
     progress.sent(12, 1, 1)
     progress.accepted(11, 3)
-    assert not progress.stuck(4, 2)
-    assert progress.stuck(5, 2)
+    assert not progress.overdue(4, 2)
+    assert progress.overdue(5, 2)
 
 
-def test_a_disconnected_follower_gets_nothing_until_it_is_heard(progress):
+def test_a_probe_in_the_pipeline_changes_nothing_but_the_time_of_the_next_one(progress):
+    """What is in flight stays in flight: it may only be slow."""
+    replicating(progress)
+    progress.sent(11, 60, 0)
+    progress.probed(2)
+    assert not progress.overdue(3, 2)
+    assert progress.overdue(4, 2)
+    assert (progress.state, progress.next, progress.inflight_bytes) == (ProgressState.REPLICATE, 12, 60)
+    progress.accepted(11, 5)  # the answer to the entries, before that to the probe
+    assert not progress.overdue(99, 2)
+
+
+def test_a_disconnected_follower_gets_nothing_until_it_is_heard_and_is_probed_where_it_may_be(progress):
+    """What was sent last may have arrived before the link went down: only the follower knows."""
     replicating(progress)
     progress.sent(12, 1, 0)
     progress.disconnected()
-    assert (progress.next, progress.may_send) == (11, False)
-    assert progress.stuck(0, 2)
-    progress.probe()
-    assert progress.may_send
+    assert (progress.state, progress.next, progress.may_send) == (ProgressState.PROBE, 13, False)
+    assert progress.overdue(0, 2)
+    progress.probed(0)
+    assert progress.rejected(12, 11, 1)
+    assert (progress.next, progress.may_send) == (12, True)
+
+
+def test_the_answer_to_an_earlier_message_does_not_end_a_probe(progress):
+    replicating(progress)
+    for last in (11, 12, 13):
+        progress.sent(last, 10, 0)
+    progress.disconnected()
+    assert progress.accepted(11, 1)
+    assert (progress.state, progress.match, progress.next) == (ProgressState.PROBE, 11, 14)
+    assert progress.accepted(13, 2)
+    assert (progress.state, progress.match, progress.next) == (ProgressState.REPLICATE, 13, 14)
 
 
 def test_while_entries_are_fetched_nothing_else_is_sent(progress):
@@ -162,7 +195,7 @@ def test_progress_through_a_snapshot():
     progress = Progress("K2", 5, 0, max_messages=4, max_bytes=1000)
     progress.sent(7, 10, 0)
     progress.snapshot()
-    assert (progress.may_send, progress.inflight, progress.stuck(99, 1)) == (False, 0, False)
+    assert (progress.may_send, progress.inflight, progress.overdue(99, 1)) == (False, 0, False)
     progress.disconnected()
     assert progress.state is ProgressState.SNAPSHOT
     assert not progress.rejected(4, 2, 0)

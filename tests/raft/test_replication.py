@@ -1,12 +1,13 @@
 """The leader's side of replication: windows, losses, slow followers, bounds."""
 
+from collections import deque
 from dataclasses import replace
 
 import pytest
 
 from kraft.raft.errors import InvariantViolation, LogFull
 from kraft.raft.log.log import ENTRY_OVERHEAD_BYTES
-from kraft.raft.messages import Append, AppendReply, EntryKind, Heartbeat, Message
+from kraft.raft.messages import Append, AppendReply, EntryKind, Heartbeat, HeartbeatReply, Message
 from tests.raft.network import Cluster
 from tests.raft.values import SETTINGS, past
 
@@ -293,3 +294,87 @@ def test_progress_tells_how_each_follower_stands():
     assert (first.peer, first.match, first.next, first.state) == ("K2", 2, 3, "replicate")
     assert (second.peer, second.silent_ticks) == ("K3", 3)
     assert cluster["K2"].node.progress() == ()
+
+
+def test_nothing_is_sent_again_while_its_first_copy_may_be_on_its_way():
+    """Heartbeats overtake entries on a link: that they are answered says nothing about the entries."""
+    cluster = Cluster(3)
+    leader = cluster.elect("K1")
+    leader.propose(b"x" * 100_000)
+    leader.ready()
+    on_their_way = deque(w for w in cluster.wires if w[1] == "K2")
+    cluster.drop(lambda a, b, m: b == "K2")
+    probes = 0
+    for _ in range(100):
+        leader.node.tick()
+        leader.node.step("K2", HeartbeatReply(2, 0, 0))
+        leader.node.step("K3", HeartbeatReply(2, 0, 0))
+        leader.ready()
+        assert not [m for m in appends(cluster, "K2") if m.entries]
+        probes += len(appends(cluster, "K2"))
+        on_their_way.extend(w for w in cluster.wires if w[1] == "K2")
+        cluster.drop(lambda a, b, m: b == "K2")
+    assert 0 < probes <= 50  # one for each heartbeat at most
+    cluster.wires = on_their_way
+    cluster.settle()
+    assert leader.state.commit == cluster["K2"].state.log.last_index == 3
+    assert leader.observer.resent == 0
+
+
+def test_entries_that_the_link_did_not_take_are_sent_again_after_the_next_answer():
+    cluster = Cluster(3)
+    leader = cluster.elect("K1")
+    leader.propose(b"refused by the queue")
+    leader.ready()
+    cluster.drop(lambda a, b, m: b == "K2")
+    leader.node.unreachable("K2")
+    cluster.settle()
+    assert cluster["K2"].state.log.last_index == 2
+    cluster.tick(2)
+    assert cluster["K2"].state.log.last_index == 3
+    assert leader.observer.resent == 20 + ENTRY_OVERHEAD_BYTES
+
+
+def test_what_arrived_before_a_link_went_down_is_not_sent_again():
+    """The acknowledgement was lost with the link, and the follower alone knows what it holds."""
+    cluster = Cluster(3)
+    leader = cluster.elect("K1")
+    for _ in range(5):
+        leader.propose(b"x" * 10_000)
+        leader.ready()
+    for _ in range(len(cluster.wires)):
+        cluster.deliver(*cluster.wires.popleft())
+    cluster["K2"].answers()
+    leader.node.unreachable("K2")
+    cluster.tick(4)
+    assert {f.peer: (f.state, f.match) for f in leader.node.progress()}["K2"] == ("replicate", 7)
+    assert leader.observer.resent == 0
+
+
+def test_only_what_was_lost_is_sent_again():
+    """The answer to a message after the gap says where the gap begins."""
+    cluster = Cluster(3)
+    leader = cluster.elect("K1")
+    for _ in range(5):
+        leader.propose(b"x" * 10_000)
+        leader.ready()
+    lost = [w for w in cluster.wires if w[1] == "K2"][3]
+    cluster.wires.remove(lost)
+    cluster.settle()
+    assert cluster["K2"].state.log.last_index == 7
+    assert leader.observer.resent == 2 * (10_000 + ENTRY_OVERHEAD_BYTES)
+
+
+def test_a_large_entry_is_not_sent_before_the_logs_are_known_to_meet():
+    """A probe that is refused costs hardly a byte."""
+    cluster = Cluster(3)
+    cluster["K3"].crash()
+    leader = cluster.elect("K1")
+    leader.propose(b"x" * 100_000)
+    cluster.settle()
+    cluster["K3"].restart()
+    while cluster["K3"].state.log.last_index < 3:
+        leader.node.tick()
+        leader.ready()
+        assert [len(m.entries) for m in appends(cluster, "K3")] in ([], [0], [2])
+        cluster.settle()

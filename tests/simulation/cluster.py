@@ -65,6 +65,9 @@ class Silent:
     def election_ended(self, group: int, kind: str, outcome: str) -> None:
         self._world.counts[f"{kind} {outcome}"] += 1
 
+    def entries_resent(self, group: int, peer: str, size: int) -> None:
+        self._world.counts["bytes resent"] += size
+
 
 class Process:
     """One run of one node, from start to crash; implements `host.ports.Network` for its host."""

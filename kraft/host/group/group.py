@@ -39,7 +39,7 @@ from kraft.peerwire.messages import (
     SnapshotRequest,
 )
 from kraft.raft.errors import InvariantViolation
-from kraft.raft.messages import AppendReply, ConsensusMessage, Entry, Heartbeat, HeartbeatReply
+from kraft.raft.messages import Append, AppendReply, ConsensusMessage, Entry, Heartbeat, HeartbeatReply
 from kraft.raft.raft import Raft
 from kraft.raft.ready import Fetch, Outgoing, Ready
 
@@ -137,9 +137,11 @@ class Group:
         return led and closed_by_peer and not self.raft.state.leader
 
     def unsent(self, peer: str, message: Message) -> None:
-        """The link to `peer` did not take `message`, so that a request in it may be sent again."""
+        """The link to `peer` did not take `message`: what it carries is certainly lost."""
         if type(message) is Heartbeat:
             self._context.observer.heartbeat_unsent(self.id, peer)
+        elif type(message) is Append:
+            self.raft.unreachable(peer)
         self.requests.unsent(peer, message)
 
     def _send(self, messages: Sequence[Outgoing]) -> None:

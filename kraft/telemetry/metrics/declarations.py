@@ -115,6 +115,11 @@ RAFT_HEARTBEAT_SEND_FAILURES = Counter(
     "Heartbeats that could not be sent: no link to the follower, or its send queue was full.",
     ("group", "peer"),
 )
+RAFT_RESENT_BYTES = Counter(
+    "raft_resent_bytes_total",
+    "Bytes of entries that this leader sent again, because a link had gone down or had not taken them.",
+    ("group", "peer"),
+)
 RAFT_FOLLOWER_LAG = Gauge(
     "raft_follower_lag_entries",
     "Entries that a follower does not have yet; on the leader only.",

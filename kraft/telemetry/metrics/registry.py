@@ -137,6 +137,7 @@ class MetricsRegistry(Collector):
     def _hold_peers_and_storage(self, peers: Sequence[str]) -> None:
         counter, histogram = self._counter, self._histogram
         self.heartbeat_send_failures = counter(declarations.RAFT_HEARTBEAT_SEND_FAILURES, ("0",), peers)
+        self.resent_bytes = counter(declarations.RAFT_RESENT_BYTES, ("0",), peers)
         self.connects = counter(declarations.PEER_CONNECTS, peers)
         self.refused = counter(declarations.PEER_REFUSED)
         self.sent_bytes = counter(declarations.PEER_SENT_BYTES, peers)

@@ -1,0 +1,88 @@
+"""A network namespace of its own, in which links are as narrow as a test says: `tc` shapes its loopback.
+
+A thread that has entered it makes its sockets and processes there, and so do the threads that it starts.
+"""
+
+import ctypes
+import os
+import re
+import shutil
+import subprocess
+from types import TracebackType
+from typing import Self
+
+MBIT = 125_000  # bytes per second
+BURST_BYTES = 1 << 16  # what passes at once: one packet of the loopback device
+CLONE_NEWNET = 0x40000000
+WIDE = 10_000 * MBIT
+
+
+class CannotShape(Exception):
+    """This machine has not the programs or the rights. The message says which."""
+
+
+class Namespace:
+    """The namespace `name`, for the length of a `with` block, in which the calling thread is inside of it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._classes: dict[int, int] = {}  # by port and direction
+        self._home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+
+    def __enter__(self) -> Self:
+        for program in ("ip", "tc"):
+            if shutil.which(program) is None:
+                raise CannotShape(program)
+        made = subprocess.run(["ip", "netns", "add", self.name], capture_output=True, text=True)
+        if made.returncode:
+            raise CannotShape(f"the right to make a network: {made.stderr.strip()}")
+        there = os.open(f"/run/netns/{self.name}", os.O_RDONLY)
+        _enter(there)
+        os.close(there)
+        _run("ip", "link", "set", "lo", "up")
+        _run("tc", "qdisc", "add", "dev", "lo", "root", "handle", "1:", "htb")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _enter(self._home)
+        os.close(self._home)
+        _run("ip", "netns", "delete", self.name)
+
+    def shape(self, port: int, bytes_per_second: float, buffer_bytes: int) -> None:
+        """Let connections to `port` carry so much in each direction; before it a queue of `buffer_bytes`.
+
+        All connections to one port share it. What finds the queue full is dropped, as by a router.
+        """
+        for way, match in enumerate(("dport", "sport")):
+            number = self._classes.get(2 * port + way)
+            verb = "change" if number else "add"
+            if number is None:
+                number = self._classes[2 * port + way] = len(self._classes) + 1
+            rate = f"{int(bytes_per_second)}bps"
+            group = f"1:{number}"
+            shaped = ["rate", rate, "ceil", rate, "burst", str(BURST_BYTES), "cburst", str(BURST_BYTES)]
+            _run("tc", "class", verb, "dev", "lo", "parent", "1:", "classid", group, "htb", *shaped)
+            queue = ["parent", group, "handle", f"{number + 16}:", "bfifo", "limit", str(buffer_bytes)]
+            _run("tc", "qdisc", "replace", "dev", "lo", *queue)
+            if verb == "add":
+                chosen = ["u32", "match", "ip", match, str(port), "0xffff", "flowid", group]
+                _run("tc", "filter", "add", "dev", "lo", "parent", "1:", "protocol", "ip", *chosen)
+
+    def carried(self, port: int) -> int:
+        """Bytes on the wire that went to `port` so far."""
+        shown = _run("tc", "-s", "class", "show", "dev", "lo", "classid", f"1:{self._classes[2 * port]}")
+        found = re.search(r"Sent (\d+) bytes", shown)
+        assert found, shown
+        return int(found[1])
+
+
+def _enter(descriptor: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(descriptor, CLONE_NEWNET):
+        raise CannotShape(f"the right to enter a network: {os.strerror(ctypes.get_errno())}")
+
+
+def _run(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -1,0 +1,123 @@
+"""Clusters whose links are slower than their clients deliver what the links carry, and repeat nothing."""
+
+import os
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster.conftest import MakeCluster
+from tests.cluster.harness import Cluster, Server, wait_until
+from tests.cluster.namespace import MBIT, WIDE, CannotShape, Namespace
+from tests.cluster.wire import Client, Refusal
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+BUFFER_BYTES = 256 << 10  # of a router before a link
+SHARE = 0.5  # of the link, that is used on a machine that has other work; `tox -e links` asks for 0.8
+
+
+class NarrowCluster:
+    """Three nodes in a namespace; K1 leads, and dials the others, so that their peer ports name its links."""
+
+    def __init__(self, cluster: Cluster, namespace: Namespace, buffer_bytes: int = BUFFER_BYTES) -> None:
+        self.nodes = cluster
+        self._namespace = namespace
+        self._buffer_bytes = buffer_bytes
+        self.narrow(WIDE)
+        cluster.start()
+
+        def leads() -> bool:
+            if cluster.leader().id == "K1":
+                return True
+            cluster.order("TRANSFER", "K1")
+            return False
+
+        wait_until(leads, "K1 leads")
+
+    def narrow(self, bytes_per_second: float, *names: str) -> None:
+        """Let the links to these nodes, or to all but K1, carry so much from now on."""
+        for name in names or ("K2", "K3"):
+            self._namespace.shape(self.nodes[name].peer_port, bytes_per_second, self._buffer_bytes)
+
+    @property
+    def carried(self) -> int:
+        """Bytes that the links from K1 have carried."""
+        return sum(self._namespace.carried(self.nodes[name].peer_port) for name in ("K2", "K3"))
+
+
+class Clients:
+    """Closed-loop clients that SET values of one size for the length of a `with` block."""
+
+    def __init__(self, server: Server, count: int, size: int, timeout: float = 60.0) -> None:
+        self._server = server
+        self._size = size
+        self._timeout = timeout
+        self.done: list[float] = []  # monotonic seconds of each acknowledged SET
+        self.refusals: Counter[str] = Counter()
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(n,)) for n in range(count)]
+
+    def _run(self, number: int) -> None:
+        value = b"x" * self._size
+        with Client(self._server.client_port, self._timeout) as client:
+            while not self._stop.is_set():
+                reply = client.call("SET", f"client:{number}", value)
+                if isinstance(reply, Refusal):
+                    self.refusals[reply.prefix] += 1
+                else:
+                    self.done.append(time.monotonic())
+
+    def __enter__(self) -> "Clients":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def rate(self, seconds: float) -> float:
+        """Bytes of values acknowledged per second, over `seconds` from now."""
+        before, begun = len(self.done), time.monotonic()
+        time.sleep(seconds)
+        return (len(self.done) - before) * self._size / (time.monotonic() - begun)
+
+
+@pytest.fixture
+def narrow_cluster(make_cluster: MakeCluster) -> Iterator[NarrowCluster]:
+    """Three nodes whose links are still wide; K1 leads."""
+    try:
+        with Namespace(f"kraft-links-{os.getpid()}") as namespace:
+            cluster = make_cluster()
+            yield NarrowCluster(cluster, namespace)
+            cluster.close()
+    except CannotShape as missing:
+        pytest.skip(f"needs {missing}")
+
+
+def metric(server: Server, name: str) -> float:
+    """The sum of a counter of a node."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.http_port}/metrics", timeout=10) as page:
+        lines = page.read().decode().splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+
+def test_links_of_50_mbit_deliver_what_they_carry(narrow_cluster):
+    """20 clients, values of 200 kB: every second copy of a value would halve what is left for the first."""
+    narrow_cluster.narrow(50 * MBIT)
+    leader = narrow_cluster.nodes["K1"]
+    with Clients(leader, 20, 200_000) as clients:
+        clients.rate(2)
+        before = narrow_cluster.carried, len(clients.done)
+        rate = clients.rate(10)
+        bytes_sent, writes = narrow_cluster.carried - before[0], len(clients.done) - before[1]
+    assert rate >= SHARE * 50 * MBIT, (rate, clients.refusals)
+    assert bytes_sent <= 1.2 * 2 * writes * 200_000 + 2 * 1_000_000
+    assert clients.refusals == {}
+    assert narrow_cluster.nodes.leader() is leader
+    assert metric(leader, "kraft_raft_resent_bytes_total") == 0
