@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from kraft.host.membership.peers import Peers
 from kraft.host.persistence import Persistence
 from kraft.host.ports import Disk, Fatal, HostObserver
+from kraft.host.slowness import Slowness
 from kraft.host.turns import Turns
 from kraft.kv.errors import UnknownCommand, UnsupportedVersion
 from kraft.node.ports import Clock
@@ -17,6 +18,7 @@ class GroupContext:
     clock: Clock
     disk: Disk
     persistence: Persistence
+    slowness: Slowness
     observer: HostObserver
     peers: Peers
     turns: Turns

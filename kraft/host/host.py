@@ -26,6 +26,7 @@ from kraft.host.ports import Disk, Fatal, HostObserver, Network
 from kraft.host.requests.proposals import WriteDone
 from kraft.host.requests.read_rounds import ReadDone
 from kraft.host.slots import SlotMap
+from kraft.host.slowness import Slowness
 from kraft.host.status import node_condition, node_status
 from kraft.host.turns import Turns
 from kraft.kv.commands import Command
@@ -75,13 +76,13 @@ class Host:
         )
         self.peers = Peers(config, clock, formation, loaded.starts, session=jitter(1 << 62))
         self.persistence = Persistence(disk, clock, self)
+        slow = Slowness(self.persistence, observer, config.raft.election_timeout)
         self._turns = turns = Turns(clock, self)
-        self._context = GroupContext(clock, disk, self.persistence, observer, self.peers, turns, fatal)
+        self._context = GroupContext(clock, disk, self.persistence, slow, observer, self.peers, turns, fatal)
         self._lifecycle = Lifecycle(config, loaded, self._context, self.groups, groups, jitter, raft_observer)
         self.transfers = LeadershipTransfers(clock, config.raft.election_timeout + TRANSFER_GRACE, turns)
-        self._admin = AdminExecutor(
-            self.groups, self.transfers, turns, clock, observer, jitter(1 << 31) << 20
-        )
+        first_request = jitter(1 << 31) << 20
+        self._admin = AdminExecutor(self.groups, self.transfers, turns, clock, observer, first_request)
         self._backpressure = Backpressure(config.limits.pending_proposals)
         self._fast_election = FastElection(clock, jitter, config.raft.heartbeat_interval, turns)
 
@@ -301,10 +302,10 @@ class Host:
     def _tick(self) -> None:
         self._clock.call_later(self._tick_seconds, self._tick)
         try:
+            self._context.slowness.tick(self._clock.seconds())
             for group in self.groups.values():
                 group.tick()
-                if group.state.fenced and group.raft.state.leads:  # its replies would come from a wrong state
-                    self.transfers.transfer_away(group)
+            self.transfers.leave(self.groups.values(), slow=self._context.slowness.slow)
             self.transfers.tick()
             self._admin.tick()
             if self.groups:

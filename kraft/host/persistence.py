@@ -54,6 +54,11 @@ class Persistence:
         self._in_flight: list[Written] = []
         self.full = False
 
+    @property
+    def under_way(self) -> object | None:
+        """The transaction that the disk works on, None without any. Each one is another object."""
+        return self._in_flight or None
+
     def add(self, group: PersistingGroup, persist: Persist, send_after_persist: Sequence[Outgoing]) -> None:
         """Put a group's write into the next transaction. `send_after_persist` waits until it is durable."""
         self.waiting.append((group, persist, send_after_persist))

@@ -36,6 +36,9 @@ def node_status(
         groups=tuple(group_status(group, tick_seconds) for group in groups.values()),
         machine_version=peers.formation.version.in_force,
         machine_version_supported=peers.formation.version.supported,
+        disk_slow=context.slowness.disk,
+        loop_slow=context.slowness.loop,
+        log_write_seconds=round(context.slowness.write_seconds, 3),
     )
 
 
@@ -44,6 +47,8 @@ def node_condition(context: GroupContext, groups: Mapping[int, Group]) -> NodeCo
     return NodeCondition(
         wall_ms=context.clock.wall_ms(),
         disk_full=context.persistence.full,
+        disk_slow=context.slowness.disk,
+        loop_slow=context.slowness.loop,
         drained=any(group.drained for group in groups.values()),
         fenced=any(group.state.fenced for group in groups.values()),
     )

@@ -111,7 +111,9 @@ class Status:
     `state` is starting, forming, serving or stopping; `cluster` is '' until the node has formed or joined a
     cluster. `problem` says in words why the node cannot serve writes now, and is '' when it can.
     `machine_version` is the one in force, `machine_version_supported` the highest that the program supports;
-    0 from a program that does not report it.
+    0 from a program that does not report it. `disk_slow` and `loop_slow`: log writes take too long, or the
+    event loop is blocked again and again, so that this node declines leadership. `log_write_seconds` is the
+    age of the log write under way, 0 without any.
     """
 
     node: str
@@ -128,3 +130,6 @@ class Status:
     groups: tuple[GroupStatus, ...]
     machine_version: int = 0
     machine_version_supported: int = 0
+    disk_slow: bool = False
+    loop_slow: bool = False
+    log_write_seconds: float = 0.0

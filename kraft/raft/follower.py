@@ -5,6 +5,8 @@ from kraft.raft.messages import Append, AppendReply, Heartbeat, HeartbeatReply
 from kraft.raft.role import Role
 from kraft.raft.state import CANDIDATE, FOLLOWER, PRECANDIDATE, RoleChange
 
+DECLINING_TIMEOUTS = 2  # election timeouts more for a node that declines: the others then campaign first
+
 
 class Follower(Role):
     """One object serves all terms: the time without a leader is in the state, as it outlives a term."""
@@ -15,7 +17,8 @@ class Follower(Role):
         """Start to campaign after a silence longer than the timeout (RP 5.2)."""
         state = self._state
         state.elapsed += 1
-        if state.elapsed < state.timeout:
+        patience = DECLINING_TIMEOUTS * state.settings.election_ticks if state.declining else 0
+        if state.elapsed < state.timeout + patience:
             return
         if state.electable:
             state.role_change = RoleChange(PRECANDIDATE)
@@ -60,7 +63,9 @@ class Follower(Role):
         self._heard(sender)
         state.commit_to(message.commit)
         # The reply promises nothing about the log or a vote, so it need not wait for the disk.
-        reply = HeartbeatReply(state.term, message.round, state.wall_clock(), not state.electable)
+        reply = HeartbeatReply(
+            state.term, message.round, state.wall_clock(), not state.electable or state.declining
+        )
         state.effects.send_now(sender, reply)
 
     def timeout_now(self, sender: str) -> None:

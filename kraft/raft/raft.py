@@ -213,13 +213,10 @@ class Raft:
     # Elections
 
     def campaign(self) -> None:
-        """Ask for prevotes now. Nothing happens if this node may not, or need not, be elected.
-
-        With leases it may not until an election timeout has passed since it heard a leader.
-        """
+        """Ask for prevotes now, unless this node declines, or may not, or need not, be elected (yet)."""
         state = self.state
         free = state.following or state.role == PRECANDIDATE
-        if free and state.electable and not elections.bound_by_lease(state):
+        if free and state.electable and not state.declining and not elections.bound_by_lease(state):
             state.role_change = RoleChange(PRECANDIDATE)
             self._change_role()
 
@@ -247,6 +244,10 @@ class Raft:
         self.state.draining = on
         if on and self.state.role in (PRECANDIDATE, CANDIDATE):
             self._become_follower(self.state.term, "")
+
+    def decline(self, on: bool) -> None:
+        """While `on`, leave it to the others to campaign first, and tell the leader so. A leader goes on."""
+        self.state.declining = on
 
     # Snapshots and compaction
 

@@ -54,6 +54,7 @@ class ReplicaState:
       node is one) follow from it. `reconfigured` renews them all whenever the log got another one.
     * `ticks` counts all ticks, `elapsed` those since a leader was heard, a vote was granted or a campaign
       began; at `timeout` that is too long. `heard` is the tick at which a leader of any term was last heard.
+    * A `declining` node is slow, and leaves leadership to others that are not.
     * A leader's `noop_index` is its first entry; entries from there on may be committed by counting.
       `transferring` is the node to which it transfers leadership, `vote_clocks` are those of its voters.
     """
@@ -66,6 +67,7 @@ class ReplicaState:
         "commit",
         "configuration",
         "configuration_index",
+        "declining",
         "draining",
         "durable_hard_state",
         "effects",
@@ -129,6 +131,7 @@ class ReplicaState:
         self.role_change: RoleChange | None = None  # what the role asks for during this input
         self.suspended = False
         self.draining = False
+        self.declining = False
         self.ticks = 0
         self.heard = 0
         self.restart_timer()

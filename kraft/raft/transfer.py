@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from kraft.raft.membership.quorum import Outcome
 from kraft.raft.messages import TimeoutNow
 from kraft.raft.progress import FollowerStatus, Progress, ProgressState
 from kraft.raft.state import ReplicaState
@@ -37,15 +38,26 @@ class LeadershipTransfer:
 
 
 def best_successor(state: ReplicaState, followers: Iterable[FollowerStatus]) -> str:
-    """The voter to lead next, "" for none: of those that are fit, the one with most of the log.
+    """The voter to lead next, "" for none: of those that are fit, the one with most of the log."""
+    fit = _fit(state, followers)
+    return min(fit, key=lambda f: (-f.match, f.silent_ticks, f.peer)).peer if fit else ""
 
-    A fit one stays a voter, does not decline, has answered one of the last two heartbeats (half an interval
-    is left for the way), and is being sent entries: it neither searches for the place where the logs meet nor
+
+def dispensable(state: ReplicaState, followers: Iterable[FollowerStatus]) -> bool:
+    """Whether the voters that are fit to lead can elect one of them, and commit, without this leader."""
+    return state.quorum.tally({f.peer: True for f in _fit(state, followers)}) is Outcome.WON
+
+
+def _fit(state: ReplicaState, followers: Iterable[FollowerStatus]) -> list[FollowerStatus]:
+    """The voters that can lead next.
+
+    Such a voter stays one, does not decline, has answered one of the last two heartbeats (half an interval is
+    left for the way), and is being sent entries: it neither searches for the place where the logs meet nor
     waits for a snapshot.
     """
     voters = (state.configuration.target or state.configuration).voters
     silent_ticks_max = 2 * state.settings.heartbeat_ticks + state.settings.heartbeat_ticks // 2
-    fit = [
+    return [
         f
         for f in followers
         if f.peer in voters
@@ -53,4 +65,3 @@ def best_successor(state: ReplicaState, followers: Iterable[FollowerStatus]) -> 
         and f.silent_ticks <= silent_ticks_max
         and not f.declines
     ]
-    return min(fit, key=lambda f: (-f.match, f.silent_ticks, f.peer)).peer if fit else ""

@@ -36,6 +36,8 @@ LEVELS: dict[str, str] = {
     "disk_full": "error",
     "disk_has_room": "info",
     "storage_failed": "error",
+    "node_slow": "warning",
+    "node_recovered": "info",
     # snapshots
     "snapshot_send_started": "info",
     "snapshot_send_ended": "info",

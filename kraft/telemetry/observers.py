@@ -11,7 +11,13 @@ from kraft.telemetry.logs import BURST
 from kraft.telemetry.metrics.registry import CODES, OTHER, MetricsRegistry
 
 _CODES = frozenset(CODES)
-_CAUSES = ("group", "command", "peer", "replica")  # fields with few values, which outsiders never set
+_CAUSES = (
+    "group",
+    "command",
+    "peer",
+    "replica",
+    "cause",
+)  # fields with few values, which outsiders never set
 
 
 class Observer:

@@ -7,7 +7,7 @@ search for one of them finds all three.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kraft.node.status import GroupStatus
+from kraft.node.status import GroupStatus, Status
 from kraft.web import overview, words
 from kraft.web.report import Report
 from kraft.web.view import ClusterView, MemberReport
@@ -123,6 +123,7 @@ def _node(view: ClusterView, report: Report) -> Iterator[Finding]:
     elif report.facts.disk_free_bytes is not None and report.facts.disk_free_bytes < DISK_FREE_BYTES:
         free = report.facts.disk_free_bytes >> 20
         yield Finding(WARN, status.node, f"its disk has only {free} MiB left", "df -h, on its machine")
+    yield from _slowness(status)
     data, bound = sum(group.dataset_bytes for group in status.groups), report.facts.dataset_bytes_max
     if bound and data > DATASET_SHARE * bound:
         text = f"its data uses {100 * data // bound} % of limits.dataset_bytes; at 100 % writes are refused"
@@ -133,6 +134,21 @@ def _node(view: ClusterView, report: Report) -> Iterator[Finding]:
         )
     yield from _links(view, report)
     yield from _transfers(report)
+
+
+def _slowness(status: Status) -> Iterator[Finding]:
+    """A node that is too slow to lead, and whether it leads nevertheless."""
+    leads = any(group.role == "leader" for group in status.groups)
+    then = (
+        "it leads, as no majority of the others is faster" if leads else "it leaves leadership to the others"
+    )
+    if status.disk_slow:
+        since = f", one for {status.log_write_seconds:.1f} s by now" if status.log_write_seconds else ""
+        text = f"its disk is slow: log writes take more than two election timeouts{since}; {then}"
+        yield Finding(WARN, status.node, text, "iostat -x 1, on its machine")
+    if status.loop_slow:
+        text = f"its event loop is blocked again and again; {then}"
+        yield Finding(WARN, status.node, text, "top, on its machine; docs/runbooks.md#kraftreactorblocked")
 
 
 def _links(view: ClusterView, report: Report) -> Iterator[Finding]:

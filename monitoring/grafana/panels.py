@@ -252,7 +252,8 @@ PEERS_AND_DISK = (
     ),
     lines(
         "fsync p99", "s", 8,
-        (quantile(0.99, "kraft_log_fsync_duration_seconds", "instance"), "{{instance}}"), worse_from=0.1,
+        (quantile(0.99, "kraft_log_fsync_duration_seconds", "instance"), "{{instance}}"),
+        ("kraft_log_write_age_seconds{NODES}", "{{instance}} under way"), worse_from=0.1,
     ),
     heatmap("fsync", 8, "kraft_log_fsync_duration_seconds", "NODES"),
     lines(

@@ -16,7 +16,7 @@ from kraft.raft.messages import (
     VoteReply,
 )
 from kraft.raft.progress import FollowerStatus
-from kraft.raft.transfer import best_successor
+from kraft.raft.transfer import best_successor, dispensable
 from tests.raft.builder import lone, lone_leader
 from tests.raft.network import Cluster
 from tests.raft.values import SETTINGS, configuration
@@ -355,3 +355,55 @@ def test_the_successor_has_answered_a_recent_heartbeat():
     followers = [follower("K2", 1), follower("K3", 2, silent=6)]  # more than two heartbeats and a half
     assert best_successor(state, followers) == "K2"
     assert best_successor(state, []) == ""
+
+
+def test_a_leader_is_dispensable_to_a_majority_that_is_fit():
+    """Without one an election would wait for voters that are slow, or away."""
+    leader = Cluster(5).elect("K1").state
+    fit = FollowerStatus("", match=5, next=6, state="replicate", inflight=0, silent_ticks=0)
+    four = [replace(fit, peer=f"K{n}") for n in range(2, 6)]
+    assert dispensable(leader, four)
+    assert dispensable(leader, [replace(four[0], declines=True), *four[1:]])
+    assert not dispensable(
+        leader, [replace(four[0], declines=True), replace(four[1], silent_ticks=9), *four[2:]]
+    )
+    assert not dispensable(
+        leader, [replace(four[0], state="probe"), replace(four[1], state="snapshot"), *four[2:]]
+    )
+    pair = Cluster(2).elect("K1").state
+    assert not dispensable(pair, [replace(fit, peer="K2")])
+
+
+def test_a_declining_node_says_so_and_campaigns_after_the_others():
+    cluster = Cluster(3)
+    leader = cluster.elect("K1")
+    cluster["K2"].node.decline(True)
+    cluster.tick(SETTINGS.heartbeat_ticks)
+    assert [f.declines for f in leader.node.progress()] == [True, False]
+    cluster.isolate("K1")
+    cluster.tick(2 * SETTINGS.election_ticks + 2, "K2", "K3")
+    assert cluster.leaders() == ["K1", "K3"]  # K1 does not know yet
+
+
+def test_a_declining_node_campaigns_where_nobody_else_does():
+    """It does not campaign early, when the leader's process has closed its links."""
+    cluster = Cluster(3)
+    cluster.elect("K1")
+    slow = cluster["K2"]
+    slow.node.decline(True)
+    cluster["K3"].node.drain(True)
+    cluster.isolate("K1")
+    slow.node.leader_lost("K1")
+    slow.node.campaign()
+    assert slow.state.role == "follower"
+    cluster.tick(4 * SETTINGS.election_ticks + 2, "K2", "K3")
+    assert slow.state.leads
+
+
+def test_a_declining_node_takes_leadership_on_request():
+    cluster = Cluster(3)
+    leader = cluster.elect("K1")
+    cluster["K2"].node.decline(True)
+    leader.node.transfer("K2")
+    cluster.settle()
+    assert cluster.leaders() == ["K2"]

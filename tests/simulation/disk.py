@@ -78,6 +78,7 @@ class Disk:
         self._switched: Counter[int] = Counter()  # how often a group changed its state file
         self._heard: Counter[int] = Counter()  # how many of these the process knows
         self.slow = 1.0
+        self.slow_state = 1.0  # multiplies the time of a checkpoint only
         self.die: Callable[[], None] | None = None  # ends the process at the next commit
 
     @property
@@ -154,8 +155,11 @@ class Disk:
 
         under_way = (group, known, capture)
         self._checkpointing.append(under_way)
+        least, most = STATE_SECONDS
         self._later(
-            STATE_SECONDS, write, lambda checkpoint: done(checkpoint if known == self._heard[group] else None)
+            (least * self.slow_state, most * self.slow_state),
+            write,
+            lambda checkpoint: done(checkpoint if known == self._heard[group] else None),
         )
 
     def open_snapshot(self, group: int, done: Callable[[Any], None]) -> None:

@@ -133,6 +133,21 @@ def test_a_learners_clock_is_not_compared():
     }
 
 
+def test_a_node_that_is_too_slow_to_lead():
+    """In words that say whether it leads nevertheless."""
+    follower = replace(report("K2").status, disk_slow=True, log_write_seconds=3.25)
+    severity, subject, text, command = only(report("K1"), replace(report("K2"), status=follower), WELL[1])
+    assert (severity, subject, command) == (WARN, "K2", "iostat -x 1, on its machine")
+    assert text == (
+        "its disk is slow: log writes take more than two election timeouts, one for 3.2 s by now; "
+        "it leaves leadership to the others"
+    )
+    leader = replace(report("K1").status, loop_slow=True)
+    assert only(replace(report("K1"), status=leader), *WELL)[2] == (
+        "its event loop is blocked again and again; it leads, as no majority of the others is faster"
+    )
+
+
 def test_log_time_that_is_off():
     assert "is 1 d 0 h ahead of" in only(report("K1", group={"log_time_lead_ms": 86_400_000}), *WELL)[2]
     assert "is 1 h 0 min late by" in only(report("K1", group={"log_time_lead_ms": -3_600_000}), *WELL)[2]

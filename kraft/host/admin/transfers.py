@@ -12,7 +12,9 @@ from kraft.host.turns import Turns
 from kraft.node.errors import AdminRefused
 from kraft.node.ports import Clock
 from kraft.raft.errors import NotLeading, TransferRefused
-from kraft.raft.transfer import best_successor
+from kraft.raft.transfer import best_successor, dispensable
+
+PAUSE_TIMEOUTS = 5  # between two tries of a slow leader, in timeouts of a transfer
 
 TransferOutcome = str | Exception  # the id of the new leader, or the reason of the failure
 
@@ -62,6 +64,7 @@ class LeadershipTransfers:
         self._timeout = timeout
         self._turns = turns
         self._pending: list[_PendingTransfer] = []
+        self._handed_over: dict[int, float] = {}  # group id -> when that was last tried
 
     def begin(self, group: Group, to: str, done: Callable[[TransferOutcome], None]) -> None:
         """Transfer the leadership of `group`, which this node leads, to the node `to`, or to the best voter.
@@ -87,6 +90,30 @@ class LeadershipTransfers:
         """Transfer the leadership of `group` to any voter. Call it again until this node leads no more."""
         if all(pending.group is not group for pending in self._pending):
             self.begin(group, "", _ignore)
+
+    def leave(self, groups: Iterable[Group], *, slow: bool) -> None:
+        """Transfer leadership away where this node leads and should not.
+
+        A fenced state is wrong, and replies would come from it. A `slow` node holds up the others, if they do
+        without it.
+        """
+        for group in groups:
+            if group.raft.state.leads and (group.state.fenced or (slow and self._may_hand_over(group))):
+                self.transfer_away(group)
+
+    def _may_hand_over(self, group: Group) -> bool:
+        """Whether other voters can take over `group` from this slow node, and it has not tried just now.
+
+        Without a majority of voters that are not slow themselves, an election would wait for slow disks.
+        Nothing can be written during a transfer, so one that fails is not repeated at once.
+        """
+        raft, now = group.raft, self._clock.seconds()
+        if now - self._handed_over.get(group.id, float("-inf")) < PAUSE_TIMEOUTS * self._timeout:
+            return False
+        if not raft.state.leads_with_commit or not dispensable(raft.state, raft.progress()):
+            return False
+        self._handed_over[group.id] = now
+        return True
 
     def transfer_all(self, groups: Iterable[Group], done: Callable[[], None]) -> None:
         """Transfer all leaderships away. Calls `done` when none is left here, or no more can be moved."""

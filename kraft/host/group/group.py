@@ -154,6 +154,7 @@ class Group:
 
     def tick(self) -> None:
         """One tick of the host passed."""
+        self.raft.decline(self._context.slowness.slow)
         self.raft.tick()
         now = self._context.clock.seconds()
         self.requests.tick(now, self._context.persistence.full)

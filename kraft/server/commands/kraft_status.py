@@ -19,6 +19,8 @@ def status(context: CommandContext, _: Request) -> Reply:
         b"version": context.port.version.encode(),
         b"state": now.state.encode(),
         b"problem": now.problem.encode(),
+        b"disk_slow": int(now.disk_slow),
+        b"loop_slow": int(now.loop_slow),
         b"machine_version": now.machine_version,
         b"machine_version_supported": now.machine_version_supported,
         b"groups": [_group(group) for group in now.groups],

@@ -185,6 +185,15 @@ STORAGE_ERRORS = Counter("storage_errors_total", "Storage operations that failed
 DISK_FREE_BYTES = Gauge(
     "disk_free_bytes", "Free space for this node on the file system of its data directory."
 )
+LOG_WRITE_AGE = Gauge(
+    "log_write_age_seconds",
+    "How long the log write that the disk works on has been under way, 0 without any.",
+)
+NODE_SLOW = Gauge(
+    "node_slow",
+    "1 while this node is too slow to lead because of its disk or its event loop, else 0.",
+    ("cause",),
+)
 DISK_FULL = Gauge("disk_full", "1 while this node's disk is too full to write, else 0.")
 DATASET_BYTES = Gauge("dataset_bytes", "Approximate memory of keys and values.")
 DATASET_QUOTA_BYTES = Gauge(

@@ -14,6 +14,9 @@ def read_status(status: Status, readings: Readings, wall_seconds: float) -> None
     readings.set(declarations.NODE_INFO, 1, status.node, status.cluster)
     readings.set(declarations.DATASET_BYTES, sum(group.dataset_bytes for group in status.groups))
     readings.set(declarations.DISK_FULL, status.disk_full)
+    readings.set(declarations.LOG_WRITE_AGE, status.log_write_seconds)
+    readings.set(declarations.NODE_SLOW, status.disk_slow, "disk")
+    readings.set(declarations.NODE_SLOW, status.loop_slow, "event_loop")
     readings.set(declarations.MACHINE_VERSION, status.machine_version)
     readings.set(declarations.MACHINE_VERSION_SUPPORTED, status.machine_version_supported)
     offsets: dict[str, int] = {}  # peer -> clock offset, as measured by any group that this node leads

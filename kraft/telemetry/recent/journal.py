@@ -120,6 +120,8 @@ _SENTENCES: dict[str, str | Callable[[Mapping[str, object]], str]] = {
     "peer_disconnected": "lost the connection to {peer}: {reason}",
     "disk_full": "ran out of disk space",
     "disk_has_room": "regained disk space",
+    "node_slow": "became too slow to lead: {cause}",
+    "node_recovered": "is fast enough to lead again: {cause}",
     "storage_failed": "had a disk error in {operation}",
     "snapshot_send_started": "started to send a snapshot of group {group} to {peer}",
     "snapshot_send_ended": "ended the snapshot transfer of group {group} to {peer}: {outcome}",
