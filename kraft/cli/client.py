@@ -1,4 +1,4 @@
-"""A minimal client of the client port: blocking, one request at a time, RESP3 replies as plain values.
+"""A client of one node for the other commands: replies as plain values, error replies as exceptions.
 
 Strings are decoded to `str`: it is meant for the state of nodes and for commands, not for stored data.
 """
@@ -7,7 +7,8 @@ import socket
 from types import TracebackType
 from typing import Self
 
-REPLY_BYTES_MAX = 16 << 20  # far above any real answer; a mistyped address may be any server
+from kraft.cli.connection import Address, NodeConnection
+from kraft.resp.values import Error, Push, Reply, Verbatim
 
 Value = str | int | None | list["Value"] | dict[str, "Value"]
 
@@ -25,12 +26,12 @@ class Client:
     """One connection. A network error or a timeout raises OSError."""
 
     def __init__(self, connection: socket.socket) -> None:
-        self._socket = connection
-        self._stream = connection.makefile("rb")
+        self._timeout = connection.gettimeout()
+        self._connection = NodeConnection(connection)
         self.call("HELLO", "3")
 
     @classmethod
-    def connect(cls, address: tuple[str, int], timeout: float) -> Self:
+    def connect(cls, address: Address, timeout: float) -> Self:
         """Connect to (host, port). `timeout`, in seconds, applies to each step of this and of every call."""
         connection = socket.create_connection(address, timeout)
         try:
@@ -49,50 +50,31 @@ class Client:
 
     def close(self) -> None:
         """Close the socket."""
-        self._stream.close()
-        self._socket.close()
+        self._connection.close()
 
     def call(self, *words: str) -> Value:
         """Send one command and return its reply. Raises ErrorReply for an error reply."""
         encoded = [word.encode("utf-8", "surrogateescape") for word in words]
-        parts = [b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded]
-        self._socket.sendall(b"*%d\r\n%b" % (len(parts), b"".join(parts)))
-        return self._reply()
+        reply = self._connection.call(encoded, self._timeout)
+        if isinstance(reply, Error):
+            raise ErrorReply(reply.text)
+        return _value(reply)
 
-    def _reply(self) -> Value:
-        line = self._line()
-        kind, rest = line[:1], line[1:]
-        match kind:
-            case "+":
-                return rest
-            case "-":
-                raise ErrorReply(rest)
-            case ":":
-                return int(rest)
-            case "$":
-                return None if rest == "-1" else self._text(int(rest))
-            case "*":
-                return None if rest == "-1" else [self._reply() for _ in range(int(rest))]
-            case "%":
-                return {str(self._reply()): self._reply() for _ in range(int(rest))}
-            case "_":
-                return None
-            case "#":
-                return int(rest == "t")
-            case ",":
-                return rest
-        raise ConnectionError("not a kraft node's answer")
 
-    def _line(self) -> str:
-        line = self._stream.readline(REPLY_BYTES_MAX)
-        if not line.endswith(b"\r\n"):
-            raise ConnectionError("the node closed the connection")
-        return line[:-2].decode("utf-8", "surrogateescape")
-
-    def _text(self, size: int) -> str:
-        if size > REPLY_BYTES_MAX:
-            raise ConnectionError(f"an answer of {size} bytes")
-        data = self._stream.read(size + 2)
-        if len(data) != size + 2:
-            raise ConnectionError("the node closed the connection")
-        return data[:-2].decode("utf-8", "surrogateescape")
+def _value(reply: Reply) -> Value:
+    match reply:
+        case bytes():
+            return reply.decode("utf-8", "surrogateescape")
+        case Error(text=text) | Verbatim(text=text):
+            return text
+        case Push(elements=elements):
+            return [_value(each) for each in elements]
+        case list():
+            return [_value(each) for each in reply]
+        case dict():
+            return {str(_value(key)): _value(each) for key, each in reply.items()}
+        case bool():
+            return int(reply)
+        case float():
+            return str(reply)
+    return reply

@@ -2,7 +2,9 @@
 
 
 class Failure(Exception):
-    """Ends a subcommand with exit status 1; the argument is the line for standard error."""
+    """Ends a subcommand with the exit status `status`; the argument is the line for standard error."""
+
+    status = 1
 
 
 class WrongUsage(Exception):

@@ -10,8 +10,9 @@ import sys
 from collections.abc import Sequence
 
 from kraft import __version__
-from kraft.cli import check, demo, doctor, recover, status
+from kraft.cli import administration, check, data, demo, doctor, recover, status
 from kraft.cli.failure import Failure, WrongUsage
+from kraft.cli.shell import command as shell
 
 EXAMPLES = """\
 examples:
@@ -36,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"kraft {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (demo, status, doctor, check, recover):
+    for command in (demo, status, shell, data, administration, doctor, check, recover):
         command.add(commands)
     return parser
 
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except Failure as failure:
         print(f"kraft: {failure}", file=sys.stderr)
-        return 1
+        return failure.status
     except WrongUsage as wrong:
         print(f"kraft: {wrong}", file=sys.stderr)
         return 2

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kraft.cli import client as client_module
+from kraft.cli import connection as connection_module
 from kraft.cli.client import Client, ErrorReply
 
 GREETING = b"%1\r\n$5\r\nproto\r\n:3\r\n"
@@ -75,7 +75,7 @@ def test_what_is_no_answer_is_an_error_of_the_network(pair, answer):
 
 def test_answers_are_bounded(pair, monkeypatch):
     """Before they are read."""
-    monkeypatch.setattr(client_module, "REPLY_BYTES_MAX", 100)
+    monkeypatch.setattr(connection_module, "BULK_BYTES_MAX", 100)
     client, _ = pair(b"$101\r\n")
     with pytest.raises(ConnectionError, match="101 bytes"):
         client.call("PING")

@@ -1,0 +1,221 @@
+"""`kraft members`, and `kraft add`, `remove`, `replace`, `transfer` and `drain`: KRAFT commands with a table.
+
+The client port of any node takes them, and the leader decides: its refusals are printed as they are.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+
+from kraft.cli import servers
+from kraft.cli.cluster_client import ClusterClient, NoServer, OutcomeUnknown, pairs, text
+from kraft.cli.failure import Failure
+from kraft.cli.servers import ServerAddress
+from kraft.config.listen_address import split_address
+from kraft.resp.values import Error, Reply
+
+EXAMPLES = """\
+examples:
+  kraft members                                  the members, as the leader knows them
+  kraft add K4 10.0.0.4:10001                    K4 waits with cluster.standby; the address of its peer port
+  kraft remove K4                                for good; then stop its process
+  kraft replace K2 K5 10.0.0.5:10001             K5 takes the place of K2 once it has caught up
+  kraft transfer K3                              makes K3 the leader
+  kraft drain K2                                 K2 leads nothing until `kraft drain K2 --off` or a restart
+  kraft members -s 10.0.0.1:10011                ask this node first; KRAFT_SERVERS may name nodes too
+
+A change that is impossible, or would put the majority at risk, is refused with the safe order of steps;
+--force makes a risky one nevertheless. docs/membership.md explains each command and each refusal.
+
+exit status: 0 done; 1 refused or failed, and nothing was changed; 2 wrong usage; 4 unknown: `kraft members`
+shows the outcome, and the command may be repeated
+"""
+UNKNOWN = "`kraft members` shows the outcome, and the command may be repeated"
+HEADINGS = ("NODE", "KIND", "LINK", "CONTACT", "LAG", "PEER PORT", "CLIENT PORT")
+ABSENT = "-"
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the subcommands."""
+    members = _parser(commands, "members", "show the members of the cluster", run_members)
+    members.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_ = _parser(commands, "add", "make a standby node a member", run_add)
+    add_.add_argument("node", metavar="NODE", help="its node.id")
+    _add_address(add_)
+    add_.add_argument("--learner", action="store_true", help="it stays a learner, without a vote")
+    remove = _parser(commands, "remove", "remove a member for good", run_remove)
+    remove.add_argument("node", metavar="NODE")
+    replace = _parser(commands, "replace", "replace a member by a standby node, in one step", run_replace)
+    replace.add_argument("old", metavar="OLD")
+    replace.add_argument("node", metavar="NEW", help="may be OLD: a node that has lost its directory")
+    _add_address(replace)
+    for parser in (add_, remove, replace):
+        parser.add_argument("--force", action="store_true", help="even if it puts the majority at risk")
+    transfer = _parser(commands, "transfer", "transfer leadership", run_transfer)
+    transfer.add_argument(
+        "node", nargs="?", metavar="NODE", help="default: the voter that is most up to date"
+    )
+    drain = _parser(commands, "drain", "take all leadership away from a node", run_drain)
+    drain.add_argument("node", metavar="NODE")
+    drain.add_argument("--off", action="store_true", help="let it lead again")
+
+
+def _parser(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    summary: str,
+    run: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    servers.add_option(parser)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_address(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "address", nargs="+", metavar="HOST:PORT", help="of its peer port (peer.advertise); HOST PORT will do"
+    )
+
+
+def run_members(chosen: argparse.Namespace) -> int:
+    """Print the members. Returns the exit status."""
+    with _Administrator(chosen) as admin:
+        members = admin.members()
+        if chosen.json:
+            print(json.dumps({"leader": admin.leader or None, "members": members}, indent=2))
+        else:
+            print(_table(members, admin.leader))
+    return 0
+
+
+def run_add(chosen: argparse.Namespace) -> int:
+    """Add a node. Returns the exit status."""
+    role = "it stays one" if chosen.learner else "it becomes a voter once it has caught up"
+    options = ["LEARNER"] if chosen.learner else []
+    return _change(
+        chosen, ["ADD", chosen.node, *chosen.address, *options], f"{chosen.node} is a learner; {role}"
+    )
+
+
+def run_remove(chosen: argparse.Namespace) -> int:
+    """Remove a member. Returns the exit status."""
+    outcome = f"{chosen.node} was removed: stop its process; its data directory is of no further use"
+    return _change(chosen, ["REMOVE", chosen.node], outcome)
+
+
+def run_replace(chosen: argparse.Namespace) -> int:
+    """Replace a member. Returns the exit status."""
+    place = "its vote returns" if chosen.old == chosen.node else f"it takes the place of {chosen.old}"
+    outcome = f"{chosen.node} is a learner; {place} once it has caught up"
+    return _change(chosen, ["REPLACE", chosen.old, chosen.node, *chosen.address], outcome)
+
+
+def run_transfer(chosen: argparse.Namespace) -> int:
+    """Transfer leadership. Returns the exit status."""
+    return _change(chosen, ["TRANSFER", *([chosen.node] if chosen.node else [])], "")
+
+
+def run_drain(chosen: argparse.Namespace) -> int:
+    """Drain one node, which has to be asked itself. Returns the exit status."""
+    with _Administrator(chosen) as admin:
+        members = {str(member["id"]): str(member["client"]) for member in admin.members()}
+    if chosen.node not in members:
+        raise Failure(f"{chosen.node} is not a member; the members are {', '.join(sorted(members))}")
+    try:
+        host, port = split_address(members[chosen.node])
+    except ValueError:
+        raise Failure(f"the client port of {chosen.node} is not known: it has not been linked yet") from None
+    client = ClusterClient([ServerAddress(chosen.node, host, port)], follow=False)
+    with _Administrator(chosen, client) as admin:
+        admin.order("DRAIN", "OFF" if chosen.off else "ON")
+    until = f"leads nothing until `kraft drain {chosen.node} --off` or a restart"
+    print(f"{chosen.node} {'may lead again' if chosen.off else until}")
+    return 0
+
+
+def _change(chosen: argparse.Namespace, words: Sequence[str], outcome: str) -> int:
+    """Give one KRAFT command, then print its outcome and the members."""
+    with _Administrator(chosen) as admin:
+        admin.order(*words, *(["FORCE"] if getattr(chosen, "force", False) else []))
+        members = admin.members()
+        print(f"{outcome}\n\n{_table(members, admin.leader)}".lstrip())
+    return 0
+
+
+class _Administrator:
+    """Gives KRAFT commands to a cluster."""
+
+    def __init__(self, chosen: argparse.Namespace, client: ClusterClient | None = None) -> None:
+        self._client = client or ClusterClient(servers.chosen(chosen.servers))
+        self.leader = ""
+
+    def __enter__(self) -> "_Administrator":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def order(self, *words: str) -> Reply:
+        """The reply to one KRAFT command. Raises Failure for a refusal."""
+        try:
+            reply = self._client.call(
+                [b"KRAFT", *(word.encode("utf-8", "surrogateescape") for word in words)]
+            )
+        except OutcomeUnknown as failure:
+            raise OutcomeUnknown(f"{failure}. {UNKNOWN}") from None
+        if isinstance(reply, Error):
+            if reply.text.startswith("UNCERTAIN"):
+                raise OutcomeUnknown(f"{reply.text}. {UNKNOWN}")
+            raise Failure(reply.text.removeprefix("ERR "))
+        return reply
+
+    def members(self) -> list[dict[str, object]]:
+        """The members as the leader knows them, or as the node that answers does; notes the leader."""
+        self._client.close()  # the command may have moved the leadership
+        reply = self.order("MEMBERS")
+        self.leader = self._client.leader
+        if not isinstance(reply, list):
+            raise NoServer("what answers is not a kraft node")
+        found: list[dict[str, object]] = []
+        for each in reply:
+            fields = pairs(each)
+            found.append({name: text(it) if isinstance(it, bytes) else it for name, it in fields.items()})
+        return found
+
+
+def _table(members: Sequence[dict[str, object]], leader: str) -> str:
+    """The members as text, and who leads."""
+    rows = [HEADINGS, *(_row(member, leader) for member in members)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return "\n".join([*lines, "", f"{leader} leads" if leader else "no leader is known"])
+
+
+def _row(member: dict[str, object], leader: str) -> tuple[str, ...]:
+    kind = str(member.get("kind"))
+    if member.get("id") == leader:
+        link = contact = lag = ABSENT  # the node that reports the others
+    else:
+        link = "up" if member.get("connected") else "down"
+        contact = _shown(member.get("last_contact_ms"), " ms")
+        lag = _shown(member.get("lag"))
+    return (
+        str(member.get("id")),
+        f"{kind} (to be a voter)" if member.get("joining") and kind == "learner" else kind,
+        link,
+        contact,
+        lag,
+        str(member.get("address")) or ABSENT,
+        str(member.get("client")) or ABSENT,
+    )
+
+
+def _shown(number: object, unit: str = "") -> str:
+    return ABSENT if number is None else f"{number}{unit}"

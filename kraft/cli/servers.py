@@ -1,0 +1,93 @@
+"""The nodes that a client may ask, as people name them: on the command line, in KRAFT_SERVERS, or not at all.
+
+An address is HOST:PORT of a client port, HOST, PORT, redis://HOST:PORT, ID,HOST,PORT as in the Java shell, or
+the path of a Unix socket.
+"""
+
+import argparse
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kraft.cli.connection import Address
+from kraft.cli.failure import Failure
+from kraft.config.listen_address import join_address, split_address
+
+PORT_DEFAULT = 10_011
+VARIABLE = "KRAFT_SERVERS"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """A client port. `id` is the node's, or the address while it is unknown."""
+
+    id: str
+    host: str
+    port: int
+
+    @property
+    def address(self) -> Address:
+        """Host and port, as a socket takes them."""
+        return self.host, self.port
+
+    def __str__(self) -> str:
+        address = join_address(self.host, self.port) if self.port else self.host
+        return address if self.id == address else f"{self.id} {address}"
+
+
+DEMO = tuple(ServerAddress(f"127.0.0.1:{port}", "127.0.0.1", port) for port in (10_011, 10_012, 10_013))
+
+
+def parse(text: str) -> ServerAddress:
+    """The client port that `text` names. Raises ValueError, which says what would be right."""
+    if text.count(",") == 2:
+        id_, host, port = text.split(",")
+        return server(id_, host, port)
+    path = text.removeprefix("unix:")
+    if path.startswith("/"):
+        return ServerAddress(path, path, 0)
+    text = text.removeprefix("redis://").rstrip("/")
+    if text.isdecimal():
+        text = f"127.0.0.1:{text}"
+    if ":" not in text.rpartition("]")[2]:
+        text = f"{text}:{PORT_DEFAULT}"
+    host, number = split_address(text)
+    return ServerAddress(join_address(host, number), host, number)
+
+
+def server(id_: str, host: str, port: str) -> ServerAddress:
+    """The client port of the node `id_`. Raises ValueError."""
+    host, number = split_address(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    return ServerAddress(id_, host, number)
+
+
+def argument(text: str) -> ServerAddress:
+    """An argparse type."""
+    try:
+        return parse(text)
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
+
+
+def add_option(parser: argparse.ArgumentParser) -> None:
+    """Declare `--server`, which may be repeated."""
+    parser.add_argument(
+        "-s",
+        "--server",
+        type=argument,
+        action="append",
+        dest="servers",
+        metavar="ADDRESS",
+        help=f"client port of a node, may be repeated (default ${VARIABLE}, or 127.0.0.1:10011 to 10013)",
+    )
+
+
+def chosen(given: Iterable[ServerAddress] | None) -> list[ServerAddress]:
+    """The nodes given, or those in KRAFT_SERVERS, or those of a demo. Raises Failure."""
+    if servers := list(given or ()):
+        return servers
+    words = os.environ.get(VARIABLE, "").split()
+    try:
+        return [parse(word) for word in words] or list(DEMO)
+    except ValueError as problem:
+        raise Failure(f"{VARIABLE}: {problem}") from None

@@ -1,0 +1,113 @@
+"""A program in a terminal of its own: what is typed reaches it, and its screen can be read."""
+
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pexpect
+import pyte
+
+COLUMNS, LINES = 100, 40
+DEADLINE_SECONDS = 30.0
+STEP_SECONDS = 0.05
+
+
+class _AnsweringScreen(pyte.Screen):
+    """A screen that answers a program's question for the position of the cursor, as terminals do."""
+
+    def __init__(self, terminal: "Terminal") -> None:
+        super().__init__(COLUMNS, LINES)
+        self._terminal = terminal
+
+    def write_process_input(self, data: str) -> None:
+        self._terminal.send(data)
+
+
+class Terminal:
+    """One process. `raw` collects every byte that it has written."""
+
+    def __init__(
+        self, command: Sequence[str | Path], environment: Mapping[str, str], folder: Path | None = None
+    ) -> None:
+        self.screen = _AnsweringScreen(self)
+        self._stream = pyte.ByteStream(self.screen)
+        self.raw = b""
+        program, *arguments = map(str, command)
+        self._process: Any = pexpect.spawn(
+            program,
+            arguments,
+            env={**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8", "NO_COLOR": "", **environment},
+            cwd=folder,
+            dimensions=(LINES, COLUMNS),
+            timeout=DEADLINE_SECONDS,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            sys.stdout.write("\n".join(["--- the screen:", *self.lines, ""]))
+        self._process.close(force=True)
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines of the screen that are not empty, without spaces at their ends."""
+        return [line.rstrip() for line in self.screen.display if line.strip()]
+
+    @property
+    def text(self) -> str:
+        """The screen as one text."""
+        return "\n".join(self.lines)
+
+    def send(self, data: str) -> None:
+        """Send keys as they are."""
+        self._process.send(data)
+
+    def type(self, line: str) -> None:
+        """Send a line and Enter."""
+        self.send(f"{line}\r")
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        self.send("\x03")
+
+    def wait(self, text: str, times: int = 1, deadline: float = DEADLINE_SECONDS) -> None:
+        """Wait until the screen shows `text` that often."""
+        self._wait(lambda: self.text.count(text) >= times, f"{text!r} on the screen", deadline)
+
+    def wait_last(self, text: str, deadline: float = DEADLINE_SECONDS) -> None:
+        """Wait until the last line of the screen is `text`."""
+        self._wait(lambda: self.lines[-1:] == [text], f"{text!r} in the last line", deadline)
+
+    def _wait(self, condition: Any, what: str, deadline: float) -> None:
+        end = time.monotonic() + deadline
+        while not condition():
+            assert time.monotonic() < end, f"not within {deadline:g}s: {what}\n{self.text}"
+            self._read()
+
+    def _read(self) -> bool:
+        """Take what the process has written meanwhile; False after its end."""
+        try:
+            data = self._process.read_nonblocking(65_536, STEP_SECONDS)
+        except pexpect.TIMEOUT:
+            return True
+        except pexpect.EOF:
+            return False
+        self.raw += data
+        self._stream.feed(data)
+        return True
+
+    def end(self) -> int:
+        """Wait for the end of the process. Returns its exit status."""
+        while self._read():
+            pass
+        self._process.wait()
+        status: int = self._process.exitstatus
+        return status
