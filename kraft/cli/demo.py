@@ -23,9 +23,9 @@ from kraft.cli.local_cluster import (
     NODES_MAX,
     LocalNode,
     find_or_create,
-    refuse_taken_ports,
 )
 from kraft.cli.membership import ClusterMembership
+from kraft.process.signals import ignore_strays
 
 DESCRIPTION = """\
 Starts a cluster on this machine and stays in the foreground. Node i is called Ki, keeps its files in DIR/Ki
@@ -94,10 +94,10 @@ def run(chosen: argparse.Namespace) -> int:
         node, members = growth.add_node(folder, chosen.base_port, _say)
         announce_added(node, members)
         return 0
+    ignore_strays()
     nodes = find_or_create(folder, chosen.nodes, chosen.base_port)
-    refuse_taken_ports(nodes)
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, lambda *_: stop.set())
     for node in nodes:
         if node.standby and not node.data.exists():
@@ -182,4 +182,8 @@ def _number(least: int, most: int) -> Callable[[str], int]:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    """Print a line. The nodes do not depend on the reader of the output (`| head`)."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,6 +5,8 @@ may edit them. A file `removed` in the directory of a node means that it was rem
 here starts a process.
 """
 
+import contextlib
+import errno
 import socket
 import sysconfig
 from collections.abc import Collection, Iterable, Iterator
@@ -13,12 +15,14 @@ from pathlib import Path
 
 from kraft.cli.failure import Failure
 from kraft.config import Config, ConfigError, load
+from kraft.process.refusal import unprivileged_port
 
 NODES_MAX = 9
 NODES_DEFAULT = 3
 REMOVED = "removed"
 BASE_PORT_DEFAULT = 10_000
 BASE_PORT_MAX = 65_535 - 20 - NODES_MAX
+BASE_PORT_STEP = 1000  # between the base ports that are proposed
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +76,16 @@ class LocalNode:
 def find_or_create(folder: Path, count: int | None, base_port: int | None) -> list[LocalNode]:
     """The nodes in `folder`, or new ones if there are none; None means that an option was not given.
 
+    Raises Failure, and then nothing was written, if a port of theirs is in use.
+
     A founding node whose directory was deleted gets its file again. Its identity is lost, so it waits to be
     added back; only if no node has any data is it a founder again.
     """
     files = _files(folder)
     if not files:
-        return write(lay_out(folder, count or NODES_DEFAULT, base_port or BASE_PORT_DEFAULT))
+        new = lay_out(folder, count or NODES_DEFAULT, base_port or BASE_PORT_DEFAULT)
+        refuse_taken_ports(new, _other_base(folder, len(new)))
+        return write(new)
     founders, held_base = _founded(files)
     names = {file.parent.name for file in files} | set(founders)
     everything = lay_out(folder, NODES_MAX, held_base)
@@ -93,8 +101,29 @@ def find_or_create(folder: Path, count: int | None, base_port: int | None) -> li
     _refuse_other_ports(folder, held_base, base_port)
     formed = any(node.data.exists() for node in nodes)
     lost = [replace(node, standby=formed) for node in nodes if not node.config.exists()]
+    found = [_as_configured(node) for node in nodes if node.config.exists()]
+    refuse_taken_ports([*found, *lost], _elsewhere(folder, formed))
     write(lost, among=[node for node in everything if node.id in founders])
     return [_as_configured(node) for node in nodes]
+
+
+def _other_base(folder: Path, count: int) -> str:
+    """What to do if a port of a new cluster is in use."""
+    start = BASE_PORT_DEFAULT + BASE_PORT_STEP
+    free = (base for base in range(start, BASE_PORT_MAX, BASE_PORT_STEP) if _all_free(folder, count, base))
+    base = next(free, 0)
+    return f"use other ports: --base-port {base}" if base else "use other ports: --base-port P"
+
+
+def _all_free(folder: Path, count: int, base: int) -> bool:
+    nodes = lay_out(folder, count, base)
+    return not any(port_error(port) for node in nodes for _, port in node.ports())
+
+
+def _elsewhere(folder: Path, formed: bool) -> str:
+    """What to do if a port of the cluster in `folder` is in use: its ports do not change."""
+    again = f"if this demo runs already, stop it first, or make a second one: --dir {folder}-2 --base-port P"
+    return again if formed else f"{again}; {folder} has no data yet: rm -r {folder} starts afresh"
 
 
 def find(folder: Path, base_port: int | None = None) -> list[LocalNode]:
@@ -123,7 +152,7 @@ def create_standby(folder: Path, members: Collection[str] = ()) -> LocalNode:
     for node in lay_out(folder, NODES_MAX, base):
         if not node.folder.exists() and node.id not in members:
             standby = replace(node, standby=True)
-            refuse_taken_ports([standby])
+            refuse_taken_ports([standby], f"free it, and repeat `kraft demo --add --dir {folder}`")
             return write([standby])[0]
     raise Failure(
         f"{folder} has folders for {NODES_MAX} nodes, and no more have ports;"
@@ -175,16 +204,27 @@ def write(nodes: list[LocalNode], among: list[LocalNode] | None = None) -> list[
 
     Returns `nodes`.
     """
+    made: list[Path] = []
     try:
         for node in nodes:
+            made += [folder for folder in (node.folder.parent, node.folder) if not folder.exists()]
             node.folder.mkdir(parents=True, exist_ok=True)
             # Atomically, because a running demo starts every node that it finds.
             new = node.config.with_suffix(".new")
+            made += [new, node.config]
             new.write_text(render_config(node, among or nodes))
             new.replace(node.config)
     except OSError as error:
-        raise Failure(f"{error.filename}: {error.strerror}") from error
+        _remove(made)
+        raise Failure(f"{error.filename or nodes[0].folder.parent}: {error.strerror}") from error
     return nodes
+
+
+def _remove(made: list[Path]) -> None:
+    """Take back what was written before an error, so that the next try is a first one."""
+    for path in reversed(made):
+        with contextlib.suppress(OSError):
+            path.rmdir() if path.is_dir() else path.unlink()
 
 
 def render_config(node: LocalNode, members: Iterable[LocalNode]) -> str:
@@ -206,19 +246,25 @@ http:
 """
 
 
-def refuse_taken_ports(nodes: Iterable[LocalNode]) -> None:
-    """Raise Failure if a port of the nodes is in use."""
+def refuse_taken_ports(nodes: Iterable[LocalNode], advice: str) -> None:
+    """Raise Failure with `advice` if a port of the nodes cannot be opened."""
     for node in nodes:
         for use, port in node.ports():
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind(("127.0.0.1", port))
-                except OSError as error:
-                    raise Failure(
-                        f"port {port} ({node.id}, {use}): {error.strerror}; perhaps another demo is running:"
-                        f" stop it, or use --dir and --base-port for a second one"
-                    ) from error
+            if error := port_error(port):
+                if error.errno == errno.EACCES:
+                    advice = f"ports below {unprivileged_port()} are not for every user; {advice}"
+                raise Failure(f"port {port} ({node.id}, {use}): {error.strerror}; {advice}") from error
+
+
+def port_error(port: int) -> OSError | None:
+    """Why a loopback port cannot be opened; None if it is free."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            return error
+    return None
 
 
 def twistd() -> Path:

@@ -6,10 +6,12 @@ from twisted.python import usage
 
 from kraft import config as configuration
 from kraft.config import ConfigError
+from kraft.process.pid_file import PidFile, PidFileRefused
 
 
 class Options(usage.Options):
-    """Either `--config FILE`, or the options of the Java launcher. After parsing, `node` is the `Config`."""
+    """Either `--config FILE`, or the options of the Java launcher. After parsing, `node` is the `Config`
+    and `pid_file` that of twistd."""
 
     synopsis = "[--config FILE | --id ID --mode MODE ...]"
     longdesc = "One node of a replicated key-value store. See `kraft --help` for the other commands."
@@ -25,7 +27,10 @@ class Options(usage.Options):
     ]
 
     def postOptions(self) -> None:
-        """Load the configuration, so that an error is reported before anything starts."""
+        """Load the configuration, and remove the pid file of a dead process, which twistd looks at next.
+
+        An error is reported before anything starts.
+        """
         launcher = {name: value for name, value in self.items() if name != "config" and value}
         try:
             if self["config"]:
@@ -35,5 +40,9 @@ class Options(usage.Options):
             else:
                 given = {name.replace("-", "_"): value for name, value in launcher.items()}
                 self.node = configuration.from_options(configuration.LauncherOptions(**given))
+            self.pid_file = PidFile(getattr(self, "parent", {}).get("pidfile") or "")
+            self.pid_file.clear()
         except ConfigError as error:
             raise SystemExit("\n".join(f"kraft: {problem}" for problem in error.problems)) from None
+        except PidFileRefused as error:
+            raise SystemExit(f"kraft: {error}") from None

@@ -29,9 +29,11 @@ from kraft.process.clock import ReactorClock
 from kraft.process.endpoints import CannotListen, ServerEndpoint, bound_address
 from kraft.process.failure import FLUSH_SECONDS, CannotStart, FailureReporter
 from kraft.process.log_file import RotatedFile
+from kraft.process.pid_file import PidFile
 from kraft.process.reload import ConfigReload
 from kraft.process.secret import read_secret
-from kraft.process.signals import on_signal
+from kraft.process.signals import StopSignals, on_signal, on_stack_request
+from kraft.process.state_report import state_report
 from kraft.server.commands.table import NAMES
 from kraft.server.factory import client_factory
 from kraft.server.port import ClientPort
@@ -58,12 +60,20 @@ class NodeService(Service):
 
     name = "kraft"
 
-    def __init__(self, config: Config, path: str | None, reactor: Any, log_file: RotatedFile | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        path: str | None,
+        reactor: Any,
+        log_file: RotatedFile | None,
+        pid_file: PidFile,
+    ) -> None:
         """`path` is the configuration file, None without one; `log_file` None means standard output."""
         self._config = config
         self._path = path
         self._reactor = reactor
         self._log_file = log_file
+        self._pid_file = pid_file
         self._clock = ReactorClock(reactor)
         self._notifier = Notifier(os.environ, self._clock)
         self._store: Store | None = None
@@ -88,6 +98,7 @@ class NodeService(Service):
         Service.startService(self)
         config = self._config
         sys.setswitchinterval(SWITCH_INTERVAL)
+        self._pid_file.hold()
         self._log.start()
         self._reactor.addSystemEventTrigger("after", "shutdown", self._log.finish, FLUSH_SECONDS)
         self._notifier.opening()
@@ -96,7 +107,10 @@ class NodeService(Service):
         self._telemetry = Telemetry(logs.logger("kraft"), peers=peers, commands=NAMES)
         self._telemetry.watch_log(self._log)
         self._reload = ConfigReload(config, self._path, self._log, self._telemetry)
+        StopSignals(self._reactor)
         on_signal(signal.SIGHUP, self._reactor, self._hung_up)
+        on_signal(signal.SIGUSR2, self._reactor, self._report_state)
+        on_stack_request(self._telemetry.stacks_asked)
         secret = read_secret(config.cluster.secret_file)
         store = self._store = self._open_store()
         self._host = self._make_host(store)
@@ -198,6 +212,13 @@ class NodeService(Service):
             self._notifier.reloading()
             self._reload.reload()
             self._notifier.reloaded()
+
+    def _report_state(self) -> None:
+        """SIGUSR2: log the state of the node in one event."""
+        if self._store is not None and not self._store.closed:
+            clients = 0 if self._clients is None else len(self._clients.sessions)
+            fields = state_report(self._host.status(), clients, self._store.queues(), self._store.sizes())
+            self._telemetry.events.log("state_report", **fields)
 
     # -- stop -----------------------------------------------------------------------------------------
 

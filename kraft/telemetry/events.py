@@ -10,6 +10,8 @@ LEVELS: dict[str, str] = {
     "node_stopping": "info",
     "node_stopped": "info",
     "node_failed": "critical",
+    "state_report": "info",
+    "thread_stacks": "info",
     "config_reloaded": "info",
     "config_needs_restart": "warning",
     "config_refused": "error",

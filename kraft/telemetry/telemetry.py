@@ -76,6 +76,10 @@ class Telemetry:
         self.metrics.reloaded("refused")
         self.events.log("config_refused", problems=list(problems))
 
+    def stacks_asked(self, stacks: str) -> None:
+        """Somebody asked what the threads are doing. From any thread."""
+        self.events.log("thread_stacks", stacks=stacks)
+
     def start(self, clock: Clock) -> None:
         """Start to measure the reactor's lag and to record the last minutes."""
         self._probe = ReactorProbe(clock, self.metrics.reactor_lag.observe)

@@ -1,12 +1,18 @@
 """The files of the demo: written once, read ever after, every one of them a valid configuration."""
 
+import errno
 import shutil
+import socket
+from pathlib import Path
 
 import pytest
 
+from kraft.cli import local_cluster
 from kraft.cli.failure import Failure
 from kraft.cli.local_cluster import create_standby, find, find_or_create, present
 from kraft.config import load
+
+PROBE = local_cluster.port_error
 
 
 def test_a_new_cluster_has_the_documented_names_and_ports(tmp_path):
@@ -148,6 +154,72 @@ def test_a_removed_node_folder_gets_its_file_again(tmp_path):
     assert find_or_create(tmp_path / "demo", None, None) == made
     assert load(str(made[0].config)).node.id == "K1"
     assert load(str(made[1].config)).log.level == "debug"
+
+
+IN_USE = OSError(errno.EADDRINUSE, "Address already in use")
+
+
+def test_a_taken_port_leaves_nothing_behind(tmp_path, ports):
+    """The advice is a base port that is free, and it works in the same folder."""
+    ports(lambda port: IN_USE if port == 10_013 or 11_000 < port < 12_100 else None)
+    with pytest.raises(Failure) as told:
+        find_or_create(tmp_path / "demo", None, None)
+    assert str(told.value) == (
+        "port 10013 (K3, clients): Address already in use; use other ports: --base-port 13000"
+    )
+    assert not (tmp_path / "demo").exists()
+    assert len(find_or_create(tmp_path / "demo", None, 13_000)) == 3
+
+
+def test_a_taken_port_of_an_existing_cluster_has_other_advice(tmp_path, ports):
+    """Its ports do not change; a folder that was never used may be deleted."""
+    [first, *_] = find_or_create(tmp_path / "demo", None, None)
+    ports(lambda port: IN_USE if port == 10_013 else None)
+    with pytest.raises(Failure, match=r"stop it first, or .*has no data yet: rm -r .*demo starts afresh"):
+        find_or_create(tmp_path / "demo", None, None)
+    first.data.mkdir()
+    with pytest.raises(Failure, match=r"a second one: --dir .*demo-2 --base-port P$"):
+        find_or_create(tmp_path / "demo", None, None)
+
+
+def test_a_taken_port_of_an_added_node_is_to_be_freed(tmp_path, ports):
+    """There is no other port for it, and no file of it is written."""
+    find_or_create(tmp_path / "demo", 1, None)
+    ports(lambda port: IN_USE if port == 10_012 else None)
+    with pytest.raises(Failure, match="free it, and repeat `kraft demo --add --dir"):
+        create_standby(tmp_path / "demo")
+    assert present(tmp_path / "demo") == {"K1"}
+
+
+def test_a_port_that_only_root_may_open_says_so(tmp_path, ports):
+    ports(lambda port: PermissionError(errno.EACCES, "Permission denied") if port < 1024 else None)
+    with pytest.raises(Failure, match=r"Permission denied; ports below .* are not for every user; use other"):
+        find_or_create(tmp_path / "demo", None, 100)
+    assert not (tmp_path / "demo").exists()
+
+
+def test_a_port_is_tried():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        found = PROBE(server.getsockname()[1])
+    assert found is not None
+    assert found.errno == errno.EADDRINUSE
+    assert PROBE(0) is None
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
+    """Neither a file nor a folder, so that the next try is a first one."""
+    write_text = Path.write_text
+
+    def write(path, text):
+        if "K2" in str(path):
+            write_text(path, text[:10])
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return write_text(path, text)
+
+    monkeypatch.setattr(Path, "write_text", write)
+    with pytest.raises(Failure, match=r"K2.*: No space left on device"):
+        find_or_create(tmp_path / "demo", None, None)
+    assert not (tmp_path / "demo").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path):

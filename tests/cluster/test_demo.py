@@ -127,7 +127,7 @@ def connects(port):
 
 
 def test_a_taken_port_is_one_clear_line(demo, base_port):
-    """Nothing is started when a port is in use."""
+    """Nothing is started or written when a port is in use, so the advice works."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", base_port + 12))
         taken.listen()
@@ -135,6 +135,38 @@ def test_a_taken_port_is_one_clear_line(demo, base_port):
         assert run.process.wait(30) == 1
         assert run.output.count("\n") == 1
         assert f"port {base_port + 12}" in run.output
+        [advised] = re.findall(r"--base-port (\d+)", run.output)
+        second = demo("--base-port", advised)
+        assert f"K1=127.0.0.1:{int(advised) + 11}" in second.wait_ready()
+        assert second.stop() == 0
+
+
+def test_the_demo_survives_strays_and_its_reader_and_stops_at_ctrl_backslash(demo, base_port):
+    """SIGUSR1 and the like are ignored; nobody reads its output any more; SIGQUIT leaves no node behind."""
+    run = demo("--nodes", "1", "--base-port", str(base_port))
+    run.wait_ready()
+    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGPIPE, signal.SIGTTOU):
+        run.process.send_signal(number)
+    with run.client(1) as client:
+        assert client.call("SET", "x", "1") == "OK"
+    assert run.stop(signal.SIGQUIT) == 0
+    assert not connects(base_port + 11)
+
+
+def test_a_demo_whose_reader_is_gone_goes_on(tmp_path, base_port):
+    """As in `kraft demo | head -1`: what it says later has no reader, and it still stops its nodes."""
+    run = subprocess.Popen(
+        [KRAFT, "demo", "--dir", tmp_path / "demo", "--nodes", "1", "--base-port", str(base_port)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert run.stdout is not None
+    assert run.stdout.readline().startswith(b"ready ")
+    run.stdout.close()
+    pid = int((tmp_path / "demo" / "K1" / "twistd.pid").read_text())
+    signal_process(pid, signal.SIGKILL)  # which it reports
+    wait_until(lambda: not connects(base_port + 11), "the node is gone")
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(30) == 0
 
 
 def test_a_demo_of_one_node_serves(demo, base_port, tmp_path):

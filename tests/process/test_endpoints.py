@@ -12,9 +12,11 @@ from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from kraft.config.listen_address import BACKLOG, split_endpoint
-from kraft.process import endpoints
-from kraft.process.endpoints import CannotListen, ServerEndpoint, explain
-from kraft.process.unix_port import SocketInUse, UnixPort, remove_stale
+from kraft.process import endpoints, refusal
+from kraft.process.endpoints import CannotListen, ServerEndpoint
+from kraft.process.refusal import explain
+from kraft.process.unix_port import UnixPort
+from kraft.process.unix_socket import SocketInUse, remove_stale
 
 outcome = SynchronousTestCase()
 
@@ -200,5 +202,5 @@ def test_a_socket_of_another_kind_is_named(monkeypatch, path, family, listening,
     ],
 )
 def test_a_refusal_of_the_system_says_what_to_do(monkeypatch, endpoint, number, words):
-    monkeypatch.setattr(endpoints, "unprivileged_port", lambda: 1024)
+    monkeypatch.setattr(refusal, "unprivileged_port", lambda: 1024)
     assert words in ": ".join(explain(split_endpoint(endpoint), OSError(number, os.strerror(number))))

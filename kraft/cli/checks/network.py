@@ -9,8 +9,8 @@ from pathlib import Path
 from kraft.cli.checks.result import OK, PROBLEM, WARNING, Bounded, CheckResult
 from kraft.cli.checks.subject import Subject
 from kraft.config.listen_address import ListenAddress, is_wildcard, split_address, split_endpoint
-from kraft.process.endpoints import explain
-from kraft.process.unix_port import SocketInUse, is_stale
+from kraft.process.refusal import explain
+from kraft.process.unix_socket import SocketInUse, is_stale
 
 CONNECT_SECONDS = 2.0  # enough for a round trip around the world with a lost packet
 RESOLVE_SECONDS = 1.0  # on top of that, to resolve a name

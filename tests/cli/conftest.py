@@ -1,0 +1,16 @@
+"""Fixtures of the tests of the command line."""
+
+import pytest
+
+from kraft.cli import local_cluster
+
+
+@pytest.fixture(autouse=True)
+def ports(monkeypatch):
+    """`ports(function)` decides which ports are free; by default all are, whatever runs on this machine."""
+
+    def put(error):
+        monkeypatch.setattr(local_cluster, "port_error", error)
+
+    put(lambda _: None)
+    return put
