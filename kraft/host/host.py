@@ -34,7 +34,7 @@ from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.admin import AdminCommand, AdminDone
 from kraft.node.errors import NoLeader
 from kraft.node.ports import Clock
-from kraft.node.status import Status
+from kraft.node.status import STOPPING, Status
 from kraft.node.values import Loaded
 from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import Admin, AdminReply, Invitation, Message, NodeCondition
@@ -99,17 +99,12 @@ class Host:
         self._clock.call_later(self._tick_seconds, self._tick)
         self._lifecycle.start(started)
 
-    @property
-    def first_peers(self) -> dict[str, str]:
-        """The addresses to dial, by node id, until the configuration in force says where the members are."""
-        return {} if self.peers.formation.formed else dict(self._config.cluster.members)
-
     def stop(self, transferred: Callable[[], None]) -> None:
         """Transfer leadership away. Calls `transferred` when no group is led here, or no more can be moved.
 
         Clients of this node are served until `abandon`.
         """
-        self._lifecycle.state = "stopping"
+        self._lifecycle.phase = STOPPING
         for group in self.groups.values():
             group.drain(True)
         self.transfers.transfer_all(self.groups.values(), transferred)
@@ -173,7 +168,7 @@ class Host:
 
         A node that stops or was removed cannot recover, so the client is refused at once.
         """
-        no_recovery = self.peers.removed or self._lifecycle.state == "stopping"
+        no_recovery = self.peers.removed or self._lifecycle.phase == STOPPING
         wait = 0.0 if no_recovery else self._config.client.leader_wait
         self._clock.call_later(wait, partial(done, NoLeader(group)))
 
@@ -191,6 +186,10 @@ class Host:
         target = self.groups.get(group)
         version = needed if target is None else target.state.machine.version
         return "" if needed <= version else self.peers.obstacle_text(needed, version)
+
+    def obstacle(self, group: int) -> str:
+        """Why no request to `group` can succeed now, in words; '' if no reason is known."""
+        return self._lifecycle.obstacle(self.groups.get(group))
 
     def leader(self, group: int) -> str:
         """The id of the leader of `group` as known here, '' when there is none."""
@@ -213,6 +212,10 @@ class Host:
         Ends the process when the greeting shows that this node must not go on.
         """
         return self._lifecycle.check(hello)
+
+    def refused(self, hello: Hello, reason: str) -> None:
+        """The proved peer that greets so refuses this node."""
+        self._lifecycle.refused(hello, reason)
 
     def link_up(self, peer: str, hello: Hello) -> None:
         """A link to `peer` is ready for messages."""
@@ -308,9 +311,7 @@ class Host:
             self.transfers.leave(self.groups.values(), slow=self._context.slowness.slow)
             self.transfers.tick()
             self._admin.tick()
-            if self.groups:
-                condition = node_condition(self._context, self.groups)
-                self.peers.tick(self._clock.seconds(), self.leader(0), condition)
+            self.peers.tick(self._clock.seconds(), self.leader(0), node_condition(self._context, self.groups))
         except InvariantViolation as error:
             self._context.broken(error)
             raise
@@ -332,10 +333,7 @@ class Host:
         """The disk has no room, or has room again: suspend or resume every group."""
         self._observer.event("disk_full" if full else "disk_has_room")
         for group in self.groups.values():
-            if full:
-                group.raft.suspend()
-            else:
-                group.raft.resume()
+            (group.raft.suspend if full else group.raft.resume)()
             self._turns.wake(group.id)
 
     # -- status ---------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """From a data directory to groups that serve: a node forms a cluster or joins one, and replays its logs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -9,7 +9,19 @@ from kraft.host import settings
 from kraft.host.context import GroupContext
 from kraft.host.group.group import Group
 from kraft.host.membership.changes import MembershipChanges
+from kraft.host.membership.quorum_obstacle import election_obstacle, slow_obstacle
 from kraft.host.persistence import RETRY_SECONDS
+from kraft.node.status import (
+    FENCED,
+    FORMING,
+    LEADERLESS,
+    REFUSED,
+    REMOVED,
+    SERVING,
+    STANDBY,
+    STARTING,
+    NodeState,
+)
 from kraft.node.values import Identity, Loaded, Transaction
 from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import Invitation
@@ -25,8 +37,8 @@ GREET_AGAIN_SECONDS = 1.0  # after forming; by then a peer that formed by itself
 class Lifecycle:
     """Starts a node, and lets it form or join a cluster.
 
-    It adds each group to `groups` once its log is replayed. `count` is the number of groups.
-    `state` is starting, forming, serving or stopping.
+    It adds each group to `groups` once its log is replayed. `count` is the number of groups. `phase` is how
+    far the node has come: starting, forming, serving or stopping.
     """
 
     def __init__(
@@ -39,7 +51,7 @@ class Lifecycle:
         jitter: Jitter,
         raft_observer: RaftObserver,
     ) -> None:
-        self.state = "starting"
+        self.phase = STARTING
         self._config = config
         self._loaded = loaded
         self._context = context
@@ -56,31 +68,67 @@ class Lifecycle:
         if formation.formed:
             self._start_groups(_Replay(self._loaded.groups, self._context.clock.seconds(), started))
         else:
-            self.state = "forming"
+            self.phase = FORMING
             self._form(formation.founding_identity())
             self._context.clock.call_later(0, started)
 
     @property
-    def problem(self) -> str:
-        """Why this node cannot serve writes now, in words; '' when it can."""
+    def state(self) -> NodeState:
+        """The state of this node: the only place that names it."""
         formation = self._peers.formation
-        if self.state == "forming":
-            if self._config.cluster.standby:
-                return "standby: waiting to be added with KRAFT ADD"
-            missing = formation.missing
-            return "waiting for a first greeting from " + ", ".join(missing) if missing else "forming"
-        if self.state != "serving":
-            return self.state
+        if self.phase == FORMING:
+            return self._before_forming()
+        if self.phase != SERVING:
+            return NodeState(self.phase, self.phase)
         if formation.removed:
-            return formation.removed
-        leaderless = [str(group.id) for group in self._groups.values() if not group.raft.state.leader]
+            return NodeState(REMOVED, formation.removed)
+        leaderless = [group for group in self._groups.values() if not group.raft.state.leader]
         if leaderless:
-            return "no leader is known for group " + ", ".join(leaderless)
+            return self._without_leader(leaderless)
         fenced = [str(group.id) for group in self._groups.values() if group.state.fenced]
         if fenced:
             id_ = self._config.node.id
-            return f"the data of group {', '.join(fenced)} differs from the others': KRAFT RESEED {id_}"
-        return ""
+            problem = f"the data of group {', '.join(fenced)} differs from the others': KRAFT RESEED {id_}"
+            return NodeState(FENCED, problem)
+        return NodeState(SERVING)
+
+    def _before_forming(self) -> NodeState:
+        formation = self._peers.formation
+        if self._config.cluster.standby:
+            way_in = formation.way_in or f"KRAFT ADD {self._config.node.id} {formation.address}"
+            return NodeState(STANDBY, f"standby: waiting to be added with {way_in}")
+        missing = formation.missing
+        text = "waiting for a first greeting from " + ", ".join(missing) if missing else "forming"
+        return NodeState(FORMING, "; ".join([text, *self._refusals()]))
+
+    def _without_leader(self, groups: Sequence[Group]) -> NodeState:
+        removed = self._peers.formation.removed_unseen
+        if removed:
+            return NodeState(REMOVED, removed)
+        refusals = self._refusals()
+        if refusals:
+            return NodeState(REFUSED, "; ".join(refusals))
+        problem = "no leader is known for group " + ", ".join(str(group.id) for group in groups)
+        obstacle = election_obstacle(self._peers, groups[0].raft.state.configuration)
+        return NodeState(LEADERLESS, f"{problem}: {obstacle}" if obstacle else problem)
+
+    def _refusals(self) -> list[str]:
+        """Why members refuse this node, each reason once."""
+        by_reason: dict[str, list[str]] = {}
+        for id_, reason in sorted(self._peers.formation.refusals.items()):
+            by_reason.setdefault(reason, []).append(id_)
+        return [
+            f"{', '.join(ids)} {'refuses' if len(ids) == 1 else 'refuse'} this node: {reason}"
+            for reason, ids in by_reason.items()
+        ]
+
+    def obstacle(self, group: Group | None) -> str:
+        """Why no request to `group` can succeed now, in words; '' if no reason is known."""
+        state = self.state
+        if group is None or state.word not in (SERVING, LEADERLESS):
+            return state.problem
+        configuration = group.raft.state.configuration
+        return election_obstacle(self._peers, configuration) or slow_obstacle(self._peers, configuration)
 
     # -- forming and joining --------------------------------------------------------------------------
 
@@ -100,6 +148,17 @@ class Lifecycle:
             self._context.fatal(outdated, outdated=True)
             return outdated
         return formation.objection(hello)
+
+    def refused(self, hello: Hello, reason: str) -> None:
+        """The proved peer that greets so refuses this node. Ends the process if that is for good."""
+        formation = self._peers.formation
+        outdated = formation.outdated(hello)
+        if outdated is not None:
+            self._context.fatal(outdated, outdated=True)
+            return
+        disowned = formation.refused(hello, reason)
+        if disowned is not None:
+            self._context.fatal(disowned)
 
     def greeted(self, hello: Hello) -> None:
         """A link to a peer is open: form the cluster if this was the last greeting that was missing."""
@@ -211,7 +270,7 @@ class Lifecycle:
         if not replay.remaining:
             seconds = round(self._context.clock.seconds() - replay.begun, 3)
             self._context.observer.event("log_replayed", groups=len(replay.groups), seconds=seconds)
-            self.state = "serving"
+            self.phase = SERVING
             if replay.started is not None:
                 replay.started()
 

@@ -20,14 +20,15 @@ def node_status(
     """The status of the node; `uptime` in seconds."""
     peers = context.peers
     identity = peers.formation.identity
+    state = lifecycle.state
     tick_seconds = settings.tick_seconds(config)
     return Status(
         node=identity.id,
         version=__version__,
         cluster=identity.cluster,
         incarnation=identity.incarnation,
-        state=lifecycle.state,
-        problem=lifecycle.problem,
+        state=state.word,
+        problem=state.problem,
         disk_full=context.persistence.full,
         client=config.client.advertise,
         http=peers.http_address(identity.id),

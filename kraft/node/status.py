@@ -2,6 +2,19 @@
 
 from dataclasses import dataclass
 
+# The words for the state of a node; `Status.state` explains them.
+STARTING, FORMING, STANDBY, SERVING, LEADERLESS, FENCED, REFUSED, REMOVED, STOPPING = STATES = (
+    "starting", "forming", "standby", "serving", "leaderless", "fenced", "refused", "removed", "stopping",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """The state of a node: one of STATES, and why it cannot serve writes now, in words; '' if it can."""
+
+    word: str
+    problem: str = ""
+
 
 @dataclass(frozen=True, slots=True)
 class TransferStatus:
@@ -108,8 +121,16 @@ class GroupStatus:
 class Status:
     """The node as a whole.
 
-    `state` is starting, forming, serving or stopping; `cluster` is '' until the node has formed or joined a
-    cluster. `problem` says in words why the node cannot serve writes now, and is '' when it can.
+    `state` is one word, and the same wherever the state of the node is shown:
+
+    * starting: it replays its log; stopping: it hands over its leadership, and answers what waits
+    * forming: it waits for the other members of a new cluster; standby: it waits to be added to a cluster
+    * serving: it serves writes, as the leader or through it; leaderless: it knows no leader
+    * fenced: its data differs from the other replicas'
+    * removed: it is no member of its cluster any more; refused: the members refuse it for another reason
+
+    `problem` says in words why the node cannot serve writes now, and is '' when it is serving. `cluster` is
+    '' until the node has formed or joined a cluster.
     `machine_version` is the one in force, `machine_version_supported` the highest that the program supports;
     0 from a program that does not report it. `disk_slow` and `loop_slow`: log writes take too long, or the
     event loop is blocked again and again, so that this node declines leadership. `log_write_seconds` is the

@@ -10,11 +10,12 @@ class HandshakeError(Exception):
 
 
 class RefusedByPeer(HandshakeError):
-    """The peer refused, so it needs no answer.
+    """The peer refused for `reason`, so it needs no answer.
 
     `proved`: the peer has shown that it knows the secret, or no secret is configured.
     """
 
     def __init__(self, reason: str, *, proved: bool) -> None:
-        super().__init__(reason)
+        super().__init__(f"refused by the peer: {reason}")
+        self.reason = reason
         self.proved = proved

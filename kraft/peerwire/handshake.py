@@ -88,9 +88,8 @@ class Handshake:
         """
         message = greetings.decode(payload)
         if isinstance(message, Refusal):
-            raise RefusedByPeer(
-                f"refused by the peer: {greetings.printable(message.reason)}", proved=self._is_proved(message)
-            )
+            reason = greetings.printable(message.reason)
+            raise RefusedByPeer(reason, proved=self._is_proved(message))
         if isinstance(message, Hello) and self.state is HandshakeState.HELLO:
             return self._hello_received(message, payload)
         if isinstance(message, Proof) and self.state is HandshakeState.PROOF:

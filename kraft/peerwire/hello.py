@@ -11,6 +11,7 @@ WIRE_MIN, WIRE_MAX = 1, 2  # versions of the peer wire that this program speaks
 WIRE_CONDITION = 2  # from this version on, a peer understands `messages.NodeCondition`
 NONCE_BYTES = 32
 COUNTER_MAX = INT64_MAX  # of starts and sessions: the largest number that a database can hold
+CURRENT_MAX = 2 * MEMBERS_MAX  # members of a joint configuration
 REASON_MAX = 500  # characters of a refusal
 NO_AUTH, SECRET = "none", "secret"  # values of `Hello.auth`
 
@@ -18,8 +19,9 @@ NO_AUTH, SECRET = "none", "secret"  # values of `Hello.auth`
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """Which node is speaking, and which versions it supports.
 
-    `incarnation` is 32 hex digits; `cluster` and `members` (the bootstrap list) are empty until the node has
-    formed or joined a cluster; `peer`, `client` and `http` are advertised addresses, `host:port`.
+    `incarnation` is 32 hex digits; `cluster`, `members` (the bootstrap list) and `current` (the members in
+    force as far as the node knows) are empty until the node has formed or joined a cluster; a program that
+    speaks peer wire 1 only sends no `current`. `peer`, `client` and `http` are advertised addresses.
     `machine_max` is the highest machine version that the program supports, `machine_min` the one in force in
     its cluster as far as it knows. `starts` counts the starts on its data directory and `session` (63 bits)
     is drawn at each start: the two reveal an old copy of a directory. `standby`: the node waits to be added
@@ -43,6 +45,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     starts: int = 0
     session: int = 0
     standby: bool = False
+    current: tuple[Member, ...] = ()
 
 
 class Proof(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -88,13 +91,13 @@ def faults(hello: Hello) -> str | None:
     if not hello.id or not hello.incarnation:
         return "a node without id or incarnation"
     texts = [hello.id, hello.incarnation, hello.cluster, hello.peer, hello.client, hello.http]
-    for member in hello.members[:MEMBERS_MAX]:
+    for member in (*hello.members[:MEMBERS_MAX], *hello.current[:CURRENT_MAX]):
         texts += (member.id, member.incarnation, member.peer)
     if any(len(text) > TEXT_MAX for text in texts):
         return "a field of the handshake is too long"
     if not all(text.isprintable() for text in texts):
         return "a field of the handshake holds control characters"
-    if len(hello.members) > MEMBERS_MAX:
+    if len(hello.members) > MEMBERS_MAX or len(hello.current) > CURRENT_MAX:
         return f"more than {MEMBERS_MAX} members"
     if not (0 <= hello.starts <= COUNTER_MAX and 0 <= hello.session <= COUNTER_MAX):
         return "an impossible count of starts, or session"

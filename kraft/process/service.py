@@ -172,7 +172,7 @@ class NodeService(Service):
     def _open_ports(self) -> Any:
         """Open the ports for peers, clients and HTTP, in this order; then the node is ready."""
         config = self._config
-        dialling = self._links.start(self._host.first_peers)
+        dialling = self._links.start(self._host.peers.first_peers)
         yield dialling.addErrback(self._cannot_listen, "peer.listen", config.peer.listen)
         factory = client_factory(config, self._host, self._telemetry.server, self._clock)
         self._clients = self._reload.clients = factory.port

@@ -54,6 +54,9 @@ _OUTCOMES: dict[type[Exception], str] = {
 }
 
 
+_CONSEQUENCES = (Uncertain, NoLeader, NotLeader, Busy, TooStale)  # of an obstacle, which they do not name
+
+
 class Rejected(Exception):
     """The request is answered with an error, `text`, and not executed."""
 
@@ -62,13 +65,17 @@ class Rejected(Exception):
         self.text = text
 
 
-def host_error(failure: Exception) -> Error:
-    """The reply for a request that the host refused or lost track of. Raises any other exception again."""
+def host_error(failure: Exception, obstacle: str = "") -> Error:
+    """The reply for a request that the host refused or lost track of. Raises any other exception again.
+
+    `obstacle` says why no such request can succeed now; it is added to errors that do not say so themselves.
+    """
     for kind in type(failure).__mro__:
         text = _OUTCOMES.get(kind)
         if text is not None:
             detail = failure.args[0] if failure.args else ("no space left" if kind is DiskFull else 0)
-            return Error(text.format(detail))
+            why = f": {obstacle}" if obstacle and kind in _CONSEQUENCES else ""
+            return Error(text.format(detail) + why)
     raise failure
 
 

@@ -62,6 +62,9 @@ class NodeHost(Protocol):
     def version_obstacle(self, group: int, needed: int) -> str:
         """Why the group may not log commands of the machine version `needed` yet, empty when it may."""
 
+    def obstacle(self, group: int) -> str:
+        """Why no request to the group can succeed now, in words; empty if no reason is known."""
+
     def leader(self, group: int) -> str:
         """The id of the group's leader as known here, or empty."""
 

@@ -59,6 +59,10 @@ class Segment:
         """The replies to the items, or to the first few of them: the others are then to be asked again."""
         raise NotImplementedError
 
+    def failures(self, failure: Exception, host: NodeHost) -> list[Reply]:
+        """The replies to the items when the host refused them or lost track of them."""
+        return [errors.host_error(failure, host.obstacle(self.group))] * len(self.items)
+
     def complete(self, replies: list[Any]) -> list[Reply]:
         """The items' `replies` in the client's form, and the errors of validation in their places."""
         whole = len(replies) == len(self.items)
@@ -111,9 +115,7 @@ class WriteSegment(Segment):
     def ask(self, host: NodeHost, _: SessionState, done: Callable[[list[Outcome] | Exception], None]) -> None:
         host.write(self.group, self.items, self.size, done)
 
-    def replies(self, outcome: list[Outcome] | Exception) -> list[Reply]:
-        if isinstance(outcome, Exception):
-            return [errors.host_error(outcome)] * len(self.items)
+    def replies(self, outcome: list[Outcome]) -> list[Reply]:
         replies: list[Any] = outcome
         if CommandFailure in map(type, outcome):
             replies = [
@@ -137,10 +139,8 @@ class ReadSegment(Segment):
         else:
             host.read(self.group, done, state.fresh)
 
-    def replies(self, outcome: View | Exception) -> list[Reply]:
+    def replies(self, outcome: View) -> list[Reply]:
         """Replies up to REPLY_BYTES, and the one that goes beyond."""
-        if isinstance(outcome, Exception):
-            return [errors.host_error(outcome)] * len(self.items)
         replies: list[Reply] = []
         size = 0
         for spec, request in self.items:
@@ -175,8 +175,8 @@ class AdminSegment(Segment):
     def ask(self, host: NodeHost, _: SessionState, done: Callable[[AdminResult | Exception], None]) -> None:
         host.admin(self.items[0], done)
 
-    def replies(self, outcome: AdminResult | Exception) -> list[Reply]:
-        result: Any = errors.host_error(outcome) if isinstance(outcome, Exception) else outcome
+    def replies(self, outcome: AdminResult) -> list[Reply]:
+        result: Any = outcome
         return [result]
 
 

@@ -211,7 +211,9 @@ class Session:
         self._segment = None
         try:
             now = self._port.clock.seconds()
-            if not self._finish(segment, segment.replies(outcome), now):
+            failed = isinstance(outcome, Exception)
+            replies = segment.failures(outcome, self._port.host) if failed else segment.replies(outcome)
+            if not self._finish(segment, replies, now):
                 self.output.flush()  # the rest waits for the client to read
             self._run(now)
         except Exception:

@@ -39,8 +39,10 @@ def in_words(status: Status) -> str:
             f"commit {sum(group.commit for group in status.groups)}",
             f"{sum(peers)}/{len(peers)} peers",
         ]
-    facts = ", ".join(words)
-    return "; ".join(filter(None, (status.problem, facts))) or status.state
+    problem = (
+        status.problem if status.problem.startswith(status.state) else f"{status.state}: {status.problem}"
+    )
+    return "; ".join(filter(None, (problem if status.problem else "", ", ".join(words)))) or status.state
 
 
 def _groups(count: int) -> str:

@@ -304,9 +304,9 @@ class Link(Protocol):
         self.close(reason)
 
     def _refused(self, error: RefusedByPeer) -> None:
-        """Let the receiver check a proved peer even so: the outcome may be a reason for this node to stop."""
+        """Tell the receiver what a proved peer says: it may be a reason for this node to stop."""
         if error.proved and self._handshake is not None and self._handshake.peer is not None:
-            self._context.receiver.check(self._handshake.peer)
+            self._context.receiver.refused(self._handshake.peer, error.reason)
         self.close(str(error))
 
     def _open(self, hello: Hello) -> None:

@@ -17,8 +17,11 @@ class Receiver(Protocol):
         """Decide about a peer that has proved itself: None to accept it, or the reason to refuse it.
 
         Must refuse an id that this node has no reason to talk to: anyone may dial. The link may still fail
-        after this. Also called if a proved peer has refused this node; then the link ends in any case.
+        after this.
         """
+
+    def refused(self, hello: Hello, reason: str) -> None:
+        """The proved peer that greets so refuses this node, and the link ends; `reason` is for people."""
 
     def link_up(self, peer: str, hello: Hello) -> None:
         """The link to `peer` is open. If it replaces another one, `link_down` has been called for that."""

@@ -7,7 +7,7 @@ search for one of them finds all three.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kraft.node.status import GroupStatus, Status
+from kraft.node.status import FORMING, STANDBY, GroupStatus, Status
 from kraft.web import overview, words
 from kraft.web.report import Report
 from kraft.web.view import ClusterView, MemberReport
@@ -110,7 +110,7 @@ def _node(view: ClusterView, report: Report) -> Iterator[Finding]:
     status = report.status
     fenced = any(group.fenced for group in status.groups)
     if status.problem:
-        severity = WARN if status.state == "forming" else BAD
+        severity = WARN if status.state in (FORMING, STANDBY) else BAD
         command = kraft_command(view, f"reseed {status.node}") if fenced else ""
         yield Finding(severity, status.node, status.problem, command)
     elif fenced:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import starmap
 
-from kraft.node.status import GroupStatus
+from kraft.node.status import SERVING, GroupStatus
 from kraft.telemetry.recent.history import Traffic
 from kraft.telemetry.recent.journal import JournalEntry
 from kraft.web import overview, words
@@ -123,9 +123,7 @@ def _node_rows(view: ClusterView, answer: MemberReport) -> Iterator[list[Child]]
         yield [name, words.NOTHING, state, *[words.NOTHING] * 8]
         return
     status = answer.report.status
-    ready = status.state == "serving" and not status.problem
-    word = "not ready" if status.state == "serving" and not ready else status.state
-    state = _badge("good" if ready else "bad", word)
+    state = _badge("good" if status.state == SERVING and not status.problem else "bad", status.state)
     end = words.duration(status.uptime_seconds), status.version
     for group in status.groups:
         leader = overview.leader(view, group.group)

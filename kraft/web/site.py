@@ -15,7 +15,7 @@ from twisted.internet.protocol import ServerFactory
 from twisted.python.failure import Failure
 from twisted.web.http import Request, datetimeToString
 
-from kraft.node.status import Status
+from kraft.node.status import SERVING, Status
 from kraft.web import assets
 from kraft.web.channel import Channel
 from kraft.web.cluster import Cluster
@@ -239,14 +239,7 @@ class Pages:
 
 def not_ready(status: Status) -> str:
     """The reason not to send clients to this node now; '' if there is none."""
-    if status.problem:
-        return status.problem
-    if status.state != "serving":
-        return f"the node is {status.state}"
-    without = [str(group.group) for group in status.groups if not group.leader]
-    if without or not status.groups:
-        return f"no leader known for group {', '.join(without) or '0'}"
-    return ""
+    return status.problem or ("" if status.state == SERVING else status.state)
 
 
 def _late(failure: Failure) -> Failure | None:

@@ -2,11 +2,13 @@
 
 import os
 import subprocess
+from functools import partial
 
 import pytest
 
 from tests.cluster.harness import wait_until
 from tests.cluster.load import Load
+from tests.cluster.wire import Refusal
 
 pytestmark = pytest.mark.slow
 
@@ -71,3 +73,24 @@ def test_a_full_disk_costs_only_its_node(mounted, role):
         cluster.wait_serving(full)
     load.check(full)
     assert cluster.leader().ask("SET", "x", "1") == "OK"
+
+
+def test_the_full_disks_of_a_majority_are_named_to_every_client(mounted):
+    """Not that too many writes wait, which is a consequence. With space again all goes on."""
+    cluster = mounted
+    cluster.start()
+    leader = cluster.leader()
+    full = cluster.followers()
+    fillers = [fill(server) for server in full]
+    reason = f"disk full on {full[0].id} and {full[1].id}"
+
+    def told(server):
+        answer = server.ask("SET", "x", "y" * 10_000)
+        return isinstance(answer, Refusal) and answer.endswith(f": {reason}")
+
+    wait_until(lambda: told(leader), "the leader's clients read the reason")
+    for server in full:
+        wait_until(partial(told, server), "the others' clients read the reason")
+    for filler in fillers:
+        filler.unlink()
+    cluster.wait_serving(deadline=60.0)

@@ -404,3 +404,96 @@ class TestMachineVersions:
         k1, k2, _ = formed()
         foreign = replace(versioned(k2, 7, 9), cluster="f" * 32)
         assert k1.outdated(foreign) is None
+
+
+# What a node learns from a member that refuses it
+
+
+def in_force(formation):
+    """A greeting that shows the members in force, as peer wire 2 has it."""
+    return replace(hello(formation), current=formation.members)
+
+
+def test_a_removed_node_with_an_empty_directory_is_told_to_be_added():
+    """The members in force count: by the founders it would be told to be replaced."""
+    k1, _, _ = formed()
+    with_change(k1, changes.removed, "K2")
+    emptied = node("K2", "f" * 32)
+    told = emptied.disowned(in_force(k1)) or ""
+    assert "K2 is not a member of the cluster of K1" in told
+    assert "KRAFT ADD K2 K2:1" in told
+    assert "REPLACE" not in told
+
+    refusal = k1.objection(hello(emptied)) or ""
+    assert emptied.refused(in_force(k1), refusal) == refusal
+    assert "KRAFT ADD K2 K2:1" in refusal
+
+
+def test_the_refusal_of_an_earlier_program_is_believed_before_its_founders():
+    """It shows no members in force, but its reason is made from them."""
+    k1, _, _ = formed()
+    with_change(k1, changes.removed, "K2")
+    emptied = node("K2", "f" * 32)
+    refusal = k1.objection(hello(emptied)) or ""
+    assert emptied.refused(hello(k1), refusal) == refusal
+
+
+def test_a_node_that_was_never_a_member_ends_with_the_way_in():
+    """Its file lists the members, and itself, by mistake."""
+    k1, _, _ = formed()
+    k9 = node("K9", wanted=frozenset({"K1", "K2", "K3", "K9"}))
+    refusal = k1.objection(hello(k9)) or ""
+    assert "KRAFT ADD K9 K9:1" in (k9.refused(in_force(k1), refusal) or "")
+    assert "KRAFT ADD K9 K9:1" in (k9.disowned(in_force(k1)) or "")
+
+
+def test_a_replaced_member_whose_directory_is_lost_is_told_to_be_replaced_again():
+    """The cluster knows it with a directory that no founder had."""
+    k1, _, _ = formed()
+    with_change(k1, changes.replaced, "K2", Member("K2", "e" * 32, "K2:1"))
+    emptied = node("K2", "f" * 32)
+    told = emptied.refused(in_force(k1), k1.objection(hello(emptied)) or "") or ""
+    assert "incarnation eeeeeeee, here ffffffff" in told
+    assert "KRAFT REPLACE K2 K2 K2:1" in told
+
+
+def test_a_member_that_was_cut_off_learns_of_its_removal_from_a_refusal():
+    """It may go on: a change that is not committed may be undone, and then its links open again."""
+    k1, k2, k3 = formed()
+    with_change(k1, changes.removed, "K2")
+    refusal = k1.objection(hello(k2)) or ""
+    assert k2.removed == k2.removed_unseen == ""
+    assert k2.refused(in_force(k1), refusal) is None
+    assert k2.removed_unseen == refusal
+    assert k2.removed == ""
+
+    k2.met(hello(k1))
+    assert k2.removed_unseen == ""
+    k2.refused(in_force(k3), "the data directory of K2 is an old copy")
+    assert k2.removed_unseen == ""
+    assert k2.refusals == {"K3": "the data directory of K2 is an old copy"}
+
+
+def test_a_standby_node_learns_which_command_lets_it_in():
+    """KRAFT REPLACE while the cluster counts its id as a member, else KRAFT ADD."""
+    k1, _, _ = formed()
+    lost = waiting("K2", "f" * 32)
+    assert lost.way_in == ""
+    assert lost.refused(in_force(k1), "any reason") is None
+    assert lost.way_in == "KRAFT REPLACE K2 K2 K2:1"
+    with_change(k1, changes.removed, "K2")
+    assert lost.refused(in_force(k1), "any reason") is None
+    assert lost.way_in == "KRAFT ADD K2 K2:1"
+
+
+def test_the_nodes_that_are_refused_are_known_with_the_reason():
+    """Until one is accepted."""
+    k1, k2, _ = formed()
+    emptied = node("K2", "f" * 32)
+    told = k1.objection(hello(emptied))
+    assert k1.rejected == {"K2": told}
+    assert k1.objection(hello(k2)) is None
+    assert k1.rejected == {}
+    for number in range(2000):
+        k1.objection(hello(node(f"S{number}")))
+    assert len(k1.rejected) < 200

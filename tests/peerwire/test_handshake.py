@@ -141,12 +141,13 @@ def test_a_hello_of_an_earlier_version_is_understood():
     """Without the fields that were appended since, it is a node that does not wait to be added."""
     _, accepting = ends()
     hello = replace(K1, nonce=nonce("a"), auth="secret", starts=7, session=COUNTER_MAX, standby=True)
+    hello = replace(hello, current=(Member("K1", "1" * 32, "h:1"),))
     assert greetings.decode(greetings.encode(hello)) == hello
-    earlier = msgspec.msgpack.encode(msgspec.msgpack.decode(greetings.encode(hello))[:-3])
+    earlier = msgspec.msgpack.encode(msgspec.msgpack.decode(greetings.encode(hello))[:-4])
 
     accepting.received(earlier)
 
-    assert accepting.peer == replace(hello, starts=0, session=0, standby=False)
+    assert accepting.peer == replace(hello, starts=0, session=0, standby=False, current=())
 
 
 @pytest.mark.parametrize(("small", "large"), [("K1", "K2"), ("K2", "K1")])
@@ -171,7 +172,9 @@ def test_anyone_may_dial_anyone(small, large):
         (replace(K1, id="K0\nroot logged in"), "control characters"),
         (replace(K1, id="K2"), "own id"),
         (replace(K1, members=(K2.members[0],) * 65), "more than 64 members"),
+        (replace(K1, current=(K2.members[0],) * 129), "more than 64 members"),
         (replace(K1, members=(Member("K1", "1" * 32, "h" * (TEXT_MAX + 1)),)), "too long"),
+        (replace(K1, current=(Member("K1", "1" * 32, "h" * (TEXT_MAX + 1)),)), "too long"),
         (replace(K1, members=(Member("K1\n", "1" * 32, "h:1"),)), "control characters"),
         (replace(K1, starts=-1), "count of starts"),
         (replace(K1, starts=COUNTER_MAX + 1), "count of starts"),

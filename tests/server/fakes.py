@@ -46,6 +46,7 @@ class FakeHost:
         self.addresses = {"K1": "127.0.0.1:10011", "K2": "127.0.0.1:10012"}
         self.saturated = False
         self.failing: Exception | None = None
+        self.reason = ""  # why no request can succeed
         self.writes: list[tuple[int, list[Command]]] = []
         self.reads: list[int] = []
         self.changed: dict[str, Any] = {}  # in the status of every group
@@ -104,6 +105,9 @@ class FakeHost:
         return (
             "" if needed <= version else f"needs machine version {needed}, but version {version} is in force"
         )
+
+    def obstacle(self, group: int) -> str:
+        return self.reason
 
     def leader(self, group: int) -> str:
         return self.leaders[group]

@@ -105,7 +105,7 @@ class Process:
         def started() -> None:
             self.ready = True
             self._network.started(self)
-            for peer, address in self.host.first_peers.items():
+            for peer, address in self.host.peers.first_peers.items():
                 self.connect(peer, address)
 
         self.host.start(self, started)

@@ -146,6 +146,10 @@ class Network:
         hello_a, hello_b = a.host.hello(), b.host.hello()
         refusals = {two: a.host.check(hello_b), one: b.host.check(hello_a)}
         if any(refusals.values()):
+            if (reason := refusals[two]) is not None:
+                b.host.refused(hello_a, reason)
+            if (reason := refusals[one]) is not None:
+                a.host.refused(hello_b, reason)
             self.world.counts["link refused"] += 1
             self.world.note(f"refused {one} {two} {list(refusals.values())}")
             for id_, reason in refusals.items():

@@ -112,9 +112,14 @@ def test_several_groups_in_words() -> None:
 
 
 def test_a_problem_comes_first() -> None:
-    node = replace(STATUS, problem="no leader is known for group 0", groups=(group("candidate", 9, 4),))
+    node = replace(
+        STATUS,
+        state="leaderless",
+        problem="no leader is known for group 0",
+        groups=(group("candidate", 9, 4),),
+    )
     assert in_words(node) == (
-        "no leader is known for group 0; candidate of 1 group, term 9, commit 4, 1/2 peers"
+        "leaderless: no leader is known for group 0; candidate of 1 group, term 9, commit 4, 1/2 peers"
     )
 
 
@@ -185,7 +190,7 @@ def test_a_start_is_told_from_the_first_page_to_the_open_port(place: str, manage
     timers = Timers()
     life = Notifier({"NOTIFY_SOCKET": place}, timers)
     life.opening()
-    life.replaying(Node(replace(STATUS, groups=(), problem="starting")))
+    life.replaying(Node(replace(STATUS, groups=(), state="starting", problem="starting")))
     timers.clock.advance(5)
     assert manager.heard() == [
         "STATUS=reading the data directory",

@@ -267,7 +267,7 @@ class ProductionNode:
 
     def start(self) -> None:
         def started() -> None:
-            self.links.start(self.host.first_peers)
+            self.links.start(self.host.peers.first_peers)
 
         self.host.start(self.links, started)
 

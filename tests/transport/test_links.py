@@ -202,12 +202,13 @@ def test_another_cluster_is_refused():
 
 @pytest.mark.parametrize("secret", [None, b"swordfish"])
 def test_who_is_refused_by_a_proved_peer_hears_of_it(secret):
-    """The dialling side's owner is asked as well: the peer's greeting may tell it that it is disowned."""
+    """The dialling side's owner gets the reason: it may be that this node was removed."""
     network, _, one, two = pair(secret=secret, second={"refuse": "you have a new data directory"})
     network.pump()
 
     assert two.owner.checked == ["K1"]
-    assert one.owner.checked == ["K2"]
+    assert one.owner.checked == []
+    assert one.owner.refusals == [("K2", "you have a new data directory")]
     assert one.owner.told == two.owner.told == []
     [(peer, told, _)] = one.watcher.named("unreachable")
     assert (peer, told) == ("K2", "refused by the peer: you have a new data directory")
@@ -226,7 +227,7 @@ def test_a_forged_refusal_reaches_no_owner(mac):
     node.links.start({"K2": "127.0.0.1:2"})
     network.pump()
 
-    assert node.owner.checked == []
+    assert node.owner.checked == node.owner.refusals == []
     [(_, told, _)] = node.watcher.named("unreachable")
     assert told == "refused by the peer: you are disowned"
 

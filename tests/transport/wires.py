@@ -218,7 +218,7 @@ class Recorder:
 
     def __init__(self, name, cluster="", refuse=None):
         self.id, self.cluster, self.refuse = name, cluster, refuse
-        self.told, self.messages, self.checked = [], [], []
+        self.told, self.messages, self.checked, self.refusals = [], [], [], []
 
     def hello(self):
         return Hello(id=self.id, incarnation=self.id.encode().hex().zfill(32), cluster=self.cluster)
@@ -230,6 +230,9 @@ class Recorder:
         if self.cluster and hello.cluster and self.cluster != hello.cluster:
             return f"{hello.id} belongs to another cluster"
         return None
+
+    def refused(self, hello, reason):
+        self.refusals.append((hello.id, reason))
 
     def link_up(self, peer, hello):
         self.told.append(("up", peer))

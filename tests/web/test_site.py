@@ -136,10 +136,9 @@ def test_a_page_that_fails_tells_no_details_and_costs_no_other_page() -> None:
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
-        (replace(STATUS, state="starting"), b"the node is starting\n"),
-        (replace(STATUS, problem="no quorum"), b"no quorum\n"),
-        (replace(STATUS, groups=(replace(GROUP, leader=""),)), b"no leader known for group 0\n"),
-        (replace(STATUS, groups=()), b"no leader known for group 0\n"),
+        (replace(STATUS, state="starting", problem="starting"), b"starting\n"),
+        (replace(STATUS, state="leaderless", problem="no quorum"), b"no quorum\n"),
+        (replace(STATUS, state="stopping"), b"stopping\n"),
     ],
 )
 def test_not_ready_says_why(status: Status, reason: bytes) -> None:

@@ -17,9 +17,11 @@ from kraft.host.membership.machine_version import MachineVersion
 from kraft.node.values import Identity
 from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import Invitation
-from kraft.raft.membership.configuration import NOBODY, Configuration, Member
+from kraft.raft.membership.configuration import MEMBERS_MAX, NOBODY, Configuration, Member
 
 _REMOVED = "was removed from the cluster"
+_ADD = "KRAFT ADD"
+REJECTED_MAX = 2 * MEMBERS_MAX  # others than members come and go
 
 
 @dataclass(slots=True)
@@ -32,6 +34,9 @@ class Formation:
     * `seen` has the members met before the cluster is formed, by id.
     * `introduced` are the nodes that are being added: their greetings are heard whatever they say.
       `objections` has the reason against the last greeting of each of them, '' for none.
+    * `refusals` has why members refuse this node, by their id. They have proved themselves.
+    * `rejected` has why this node refuses others, by their id, as of their last greeting.
+    * `way_in` is the command that lets this node in, as far as a member has shown; '' if none has.
     """
 
     identity: Identity
@@ -43,6 +48,9 @@ class Formation:
     seen: dict[str, Member] = field(default_factory=dict)
     introduced: set[str] = field(default_factory=set)
     objections: dict[str, str] = field(default_factory=dict)
+    refusals: dict[str, str] = field(default_factory=dict)
+    rejected: dict[str, str] = field(default_factory=dict)
+    way_in: str = ""
     _lives: dict[str, tuple[str, int, int]] = field(default_factory=dict)  # see `_turned_back`
 
     def __post_init__(self) -> None:
@@ -69,13 +77,23 @@ class Formation:
         mine = self.identity
         if mine.incarnation not in self.current.retired:
             return ""
-        return f"{mine.id} {_REMOVED}: {_way_back(mine.id)}"
+        return f"{mine.id} {_REMOVED}: {_way_back(mine.id, self.address)}"
+
+    @property
+    def removed_unseen(self) -> str:
+        """The same for a node that was cut off when it was removed: members that refuse it say so."""
+        removed = f"{self.identity.id} {_REMOVED}"
+        return next((why for _, why in sorted(self.refusals.items()) if why.startswith(removed)), "")
 
     # -- greetings ------------------------------------------------------------------------------------
 
     def objection(self, hello: Hello) -> str | None:
         """Why not to talk to the node that greets so, and what to do; None if there is no reason."""
         reason = self._objection(hello)
+        if reason is None:
+            self.rejected.pop(hello.id, None)
+        elif len(self.rejected) < REJECTED_MAX or hello.id in self.rejected:
+            self.rejected[hello.id] = reason
         if hello.id in self.introduced:
             self.objections[hello.id] = reason or ""
         return reason
@@ -102,7 +120,7 @@ class Formation:
         if hello.incarnation in self.current.retired:
             before = hello.cluster not in ("", mine.cluster)
             was = "is of the cluster that this one was recovered from" if before else _REMOVED
-            return f"{hello.id} {was}: {_way_back(hello.id)}"
+            return f"{hello.id} {was}: {_way_back(hello.id, hello.peer)}"
         if hello.cluster and hello.cluster != mine.cluster:
             return self._foreign(hello)
         if hello.cluster or hello.id in self.introduced:
@@ -145,21 +163,44 @@ class Formation:
         return hello.starts < starts or (hello.starts == starts and hello.session != session)
 
     def disowned(self, hello: Hello) -> str | None:
-        """Why this node must not go on: a formed cluster knows its id with another incarnation. None: it may.
+        """Why this node must not go on: a formed cluster does not know its data directory. None: it may.
 
-        A node in standby may go on, because it waits to be re-admitted.
+        The members in force count; a program that speaks peer wire 1 shows only the founders. A node in
+        standby may go on, because it waits to be let in.
         """
+        if self.formed or not hello.cluster:
+            return None
+        mine = self.identity
+        known = next((m for m in hello.current or hello.members if m.id == mine.id), None)
+        if known is not None and known.incarnation == mine.incarnation:
+            return None
+        if known is None and not hello.current:
+            return None
+        if known is None:
+            self.way_in = f"KRAFT ADD {mine.id} {self.address}"
+            reason = (
+                f"{mine.id} is not a member of the cluster of {hello.id}: {_way_back(mine.id, self.address)}"
+            )
+        else:
+            self.way_in = f"KRAFT REPLACE {mine.id} {mine.id} {self.address}"
+            reason = (
+                f"the cluster of {hello.id} knows {mine.id} with another data directory (incarnation "
+                f"{known.incarnation[:8]}, here {mine.incarnation[:8]}): restore that directory, or start "
+                f"this node with cluster.standby and run {self.way_in} there"
+            )
+        return None if self.standby else reason
+
+    def refused(self, hello: Hello, reason: str) -> str | None:
+        """The proved peer that greets so refuses this node for `reason`.
+
+        Returns why this node must not go on, None if it may. One that has formed may: perhaps the peer is
+        wrong, and another member accepts it.
+        """
+        self.refusals[hello.id] = reason
+        disowned = self.disowned(hello)
         if self.formed or self.standby or not hello.cluster:
             return None
-        mine = {m.id: m for m in hello.members}.get(self.identity.id)
-        if mine is None or mine.incarnation == self.identity.incarnation:
-            return None
-        id_ = self.identity.id
-        return (
-            f"the cluster of {hello.id} knows {id_} with another data directory (incarnation "
-            f"{mine.incarnation[:8]}, here {self.identity.incarnation[:8]}): restore that directory, or "
-            f"start this node with cluster.standby and run KRAFT REPLACE {id_} {id_} {self.address} there"
-        )
+        return reason if _ADD in reason else disowned
 
     def outdated(self, hello: Hello) -> str | None:
         """Why this node must not go on: its program is too old for its cluster, or for the first it meets."""
@@ -170,6 +211,7 @@ class Formation:
     def met(self, hello: Hello) -> Identity | None:
         """Learn from an accepted greeting. Returns the new identity when there is one to make durable."""
         self._lives[hello.id] = (hello.incarnation, hello.starts, hello.session)
+        self.refusals.pop(hello.id, None)
         if self.formed or self.standby:
             return None
         if hello.cluster:
@@ -230,12 +272,12 @@ def cluster_id(members: tuple[Member, ...]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _way_back(id_: str) -> str:
-    return f"wipe its data directory and add it again: {_admission(id_)}"
+def _way_back(id_: str, address: str = "") -> str:
+    return f"wipe its data directory and add it again: {_admission(id_, address)}"
 
 
 def _admission(id_: str, address: str = "") -> str:
-    return f"start it with cluster.standby, then run KRAFT ADD {id_} {address or 'host:port'} on a member"
+    return f"start it with cluster.standby, then run {_ADD} {id_} {address or 'host:port'} on a member"
 
 
 def _readmission(hello: Hello) -> str:

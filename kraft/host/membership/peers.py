@@ -65,7 +65,13 @@ class Peers:
             starts=self._starts,
             session=self._session,
             standby=config.cluster.standby,
+            current=self.formation.current.everyone,
         )
+
+    @property
+    def first_peers(self) -> dict[str, str]:
+        """The addresses to dial, by node id, until the configuration in force says where the members are."""
+        return {} if self.formation.formed else dict(self._config.cluster.members)
 
     def hello_of(self, peer: str) -> Hello | None:
         """The greeting with which the open link to `peer` began; None without a link."""
@@ -154,13 +160,15 @@ class Peers:
             self.network.disconnect(peer)
 
     def tick(self, now: float, leader: str, own: NodeCondition) -> None:
-        """One tick of a host that has formed: seek lost members, and report the condition `own` of this node.
+        """One tick of the host: seek members without a link, and report the condition `own` of this node.
 
-        `now` is in monotonic seconds; `leader` is that of group 0, '' if unknown.
+        `now` is in monotonic seconds; `leader` is that of group 0, '' if unknown. A node that has not formed
+        reports nothing: its peers learn from its first message that it has.
         """
         self.seek(now, leader)
-        linked = {peer: self.hellos[peer] for peer in sorted(self.connected)}
-        self.conditions.tick(now, own, linked, self.network)
+        if self.formation.formed:
+            linked = {peer: self.hellos[peer] for peer in sorted(self.connected)}
+            self.conditions.tick(now, own, linked, self.network)
 
     def condition_of(self, node: str) -> NodeCondition | None:
         """What `node` last reported about itself; None if that is unknown."""
@@ -170,14 +178,24 @@ class Peers:
         """While no `leader` is known, dial members without a link, even those that dial this node by rule.
 
         A member may have moved to another address. Without links there is no leader to spread its address.
+        And if this node was removed, or has lost its directory, no member dials it: it learns of that only
+        from a member that refuses it.
         """
         if leader:
             self._sought_at = now
         elif self._sought_at + SEEK_SECONDS <= now:
             self._sought_at = now
-            for member in self.formation.current.everyone:
-                if member.id in self._linked - self.connected:
-                    self.network.introduce(member.id, member.peer)
+            for id_, address in self._wanted.items():
+                if id_ not in self.connected:
+                    self.network.introduce(id_, address)
+
+    @property
+    def _wanted(self) -> dict[str, str]:
+        """The addresses of the nodes to have links to, by id."""
+        own = self.formation.identity.id
+        if not self.formation.formed:
+            return {id_: address for id_, address in self._config.cluster.members.items() if id_ != own}
+        return {m.id: m.peer for m in self.formation.current.everyone if m.id in self._linked}
 
     def greet_again(self) -> None:
         """Greet the peers that have not formed: they learn only from a greeting that there is a cluster."""

@@ -68,6 +68,7 @@ RAFT_FIRST_INDEX = Gauge("raft_first_index", "Index of the first entry in the lo
 RAFT_LAST_INDEX = Gauge("raft_last_index", "Index of the last entry in the log.", _GROUP)
 RAFT_COMMIT_INDEX = Gauge("raft_commit_index", "Index of the last entry known to be committed.", _GROUP)
 RAFT_APPLIED_INDEX = Gauge("raft_applied_index", "Index of the last entry applied to the keyspace.", _GROUP)
+NODE_STATE = Gauge("node_state", "1 for the current state of this node, 0 for the others.", ("state",))
 RAFT_STATE = Gauge(
     "raft_state", "1 for the current role of this node in the group, 0 for the others.", ("group", "state")
 )

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from kraft.node.status import GroupStatus, Status
+from kraft.node.status import STATES, GroupStatus, Status
 from kraft.telemetry.metrics import declarations
 from kraft.telemetry.metrics.holders import Readings
 
@@ -12,6 +12,8 @@ ROLES = ("leader", "follower", "candidate", "precandidate", "learner")
 def read_status(status: Status, readings: Readings, wall_seconds: float) -> None:
     """Add every gauge of `status` to `readings`; `wall_seconds` is Unix time now."""
     readings.set(declarations.NODE_INFO, 1, status.node, status.cluster)
+    for state in STATES:
+        readings.set(declarations.NODE_STATE, status.state == state, state)
     readings.set(declarations.DATASET_BYTES, sum(group.dataset_bytes for group in status.groups))
     readings.set(declarations.DISK_FULL, status.disk_full)
     readings.set(declarations.LOG_WRITE_AGE, status.log_write_seconds)

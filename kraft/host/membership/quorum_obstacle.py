@@ -1,0 +1,79 @@
+"""Why a group makes no progress: what is known of its voters' links, disks, drains and fences.
+
+Only a majority can log an entry, and only a voter that may lead can be elected. What keeps too many of them
+from it is named here, so that a client and an operator read the reason instead of its consequence.
+"""
+
+from collections.abc import Mapping
+
+from kraft.host.membership.peers import Peers
+from kraft.raft.membership.configuration import Configuration
+from kraft.raft.membership.quorum import Outcome, quorum_of
+
+
+def log_obstacle(peers: Peers, configuration: Configuration) -> str:
+    """Why no majority of the voters can log entries, such as `disk full on K2 and K3`; '' if one can."""
+    obstacles = {voter: _cannot_log(peers, voter) for voter in configuration.electors}
+    if _have_majority(configuration, obstacles):
+        return ""
+    return _in_words(obstacles)
+
+
+def election_obstacle(peers: Peers, configuration: Configuration) -> str:
+    """Why no voter can be elected; '' if one can."""
+    obstacle = log_obstacle(peers, configuration)
+    if obstacle:
+        return obstacle
+    obstacles = {
+        voter: _cannot_log(peers, voter) or _cannot_lead(peers, voter) for voter in configuration.electors
+    }
+    return _in_words(obstacles) if all(obstacles.values()) else ""
+
+
+def slow_obstacle(peers: Peers, configuration: Configuration) -> str:
+    """Which slow disks every majority needs, such as `slow disk on K2 and K3`; '' if one does without."""
+    electors = configuration.electors
+    obstacles = {voter: _cannot_log(peers, voter) or _is_slow(peers, voter) for voter in electors}
+    return "" if _have_majority(configuration, obstacles) else _in_words(obstacles)
+
+
+def _have_majority(configuration: Configuration, obstacles: Mapping[str, str]) -> bool:
+    votes = {voter: not obstacle for voter, obstacle in obstacles.items()}
+    return quorum_of(configuration).tally(votes) is Outcome.WON
+
+
+def _cannot_log(peers: Peers, voter: str) -> str:
+    """Why `voter` cannot log entries, with a place for names; '' if it can, or if nothing is known."""
+    formation = peers.formation
+    if voter != formation.identity.id and voter not in peers.connected:
+        rejected = formation.rejected.get(voter)
+        return f"no link to {{}} ({rejected})" if rejected else "no link to {}"
+    condition = peers.condition_of(voter)
+    return "disk full on {}" if condition is not None and condition.disk_full else ""
+
+
+def _cannot_lead(peers: Peers, voter: str) -> str:
+    condition = peers.condition_of(voter)
+    if condition is None:
+        return ""
+    if condition.fenced:
+        return "wrong data on {}"
+    return "drained: {}" if condition.drained else ""
+
+
+def _is_slow(peers: Peers, voter: str) -> str:
+    condition = peers.condition_of(voter)
+    return "slow disk on {}" if condition is not None and condition.disk_slow else ""
+
+
+def _in_words(obstacles: Mapping[str, str]) -> str:
+    """The obstacles, each with the voters that have it."""
+    voters: dict[str, list[str]] = {}
+    for voter, obstacle in sorted(obstacles.items()):
+        if obstacle:
+            voters.setdefault(obstacle, []).append(voter)
+    return ", ".join(obstacle.replace("{}", _names(ids)) for obstacle, ids in sorted(voters.items()))
+
+
+def _names(ids: list[str]) -> str:
+    return ", ".join(ids[:-1]) + " and " + ids[-1] if len(ids) > 1 else ids[0]
