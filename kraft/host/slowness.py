@@ -18,7 +18,7 @@ from kraft.host.ports import HostObserver
 
 WRITE_TIMEOUTS = 2.0  # election timeouts that a log write may take
 LATE_TIMEOUTS = 0.5  # election timeouts from one tick to the next: heartbeats are about to come too late
-TICKS = 20  # the last ones; the event loop is slow when half of them were late
+WINDOW_TIMEOUTS = 10.0  # election timeouts; the event loop is slow when late ticks took half of these
 HOLD_TIMEOUTS = (
     60.0  # election timeouts without any sign of slowness, after which a node is not slow any more
 )
@@ -56,7 +56,9 @@ class Slowness:
         self._under_way: object = None  # the log write that was under way at the last tick
         self._since = 0.0  # when it was first seen
         self._last_tick: float | None = None
-        self._late: deque[bool] = deque(maxlen=TICKS)
+        self._late: deque[tuple[float, float]] = (
+            deque()
+        )  # late ticks within the window: when, and the time lost
 
     @property
     def disk(self) -> bool:
@@ -79,10 +81,7 @@ class Slowness:
         if self._disk.observe(self.write_seconds >= WRITE_TIMEOUTS * self._election_timeout, now):
             seconds = round(self.write_seconds, 1)
             self._report("disk", self._disk.slow, write_seconds=seconds)
-        if self._last_tick is not None:
-            self._late.append(now - self._last_tick >= LATE_TIMEOUTS * self._election_timeout)
-        self._last_tick = now
-        if self._loop.observe(sum(self._late) * 2 >= TICKS, now):
+        if self._loop.observe(self._lost(now) >= WINDOW_TIMEOUTS / 2 * self._election_timeout, now):
             self._report("event_loop", self._loop.slow)
 
     def _measure_write(self, now: float) -> None:
@@ -91,6 +90,19 @@ class Slowness:
         if under_way is not self._under_way:
             self._under_way, self._since = under_way, now
         self.write_seconds = now - self._since if under_way is not None else 0.0
+
+    def _lost(self, now: float) -> float:
+        """Seconds of the window in which the event loop was blocked for long.
+
+        One pause counts for no more than an election timeout, however long it was: it is over.
+        """
+        timeout, late = self._election_timeout, self._late
+        if self._last_tick is not None and now - self._last_tick >= LATE_TIMEOUTS * timeout:
+            late.append((now, min(now - self._last_tick, timeout)))
+        self._last_tick = now
+        while late and late[0][0] < now - WINDOW_TIMEOUTS * timeout:
+            late.popleft()
+        return sum(lost for _, lost in late)
 
     def _report(self, cause: str, slow: bool, **fields: object) -> None:
         self._observer.event(
