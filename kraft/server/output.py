@@ -83,7 +83,7 @@ class Output:
             return
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
-        self._port.bytes_sent += len(data)
+        self._port.statistics.bytes_sent += len(data)
         self._port.observer.bytes_sent(len(data))
         unsent = self._connection.write(data)
         if unsent > OUTPUT_BYTES:

@@ -7,11 +7,12 @@ from typing import Protocol
 
 from kraft import __version__
 from kraft.config.values import Config
-from kraft.node.ports import Clock
+from kraft.node.ports import Cancellable, Clock
 from kraft.resp.parser import ParserLimits
 from kraft.server.ports import NodeHost, ServerObserver
 from kraft.server.routing import Routing
 from kraft.server.session_state import SessionState
+from kraft.server.statistics import RATE_SECONDS, Rates, RateSamples, Statistics
 
 
 class OpenSession(Protocol):
@@ -22,6 +23,18 @@ class OpenSession(Protocol):
     @property
     def unsent_bytes(self) -> int:
         """The bytes of replies that wait in this process for the client to read."""
+
+    @property
+    def unfinished_bytes(self) -> int:
+        """The bytes of a request that has not arrived completely."""
+
+    @property
+    def waiting_bytes(self) -> int:
+        """The bytes received for the requests that wait, and for those done since nothing waited."""
+
+    @property
+    def fd(self) -> int:
+        """The number of the socket in this process, -1 if it has none."""
 
     def input_ended(self) -> None:
         """Answer the requests that were received, then close."""
@@ -47,12 +60,9 @@ class ClientPort:
         self.reconfigure(config)
         self.started = clock.seconds()
         self.sessions: dict[int, OpenSession] = {}
-        self.commands_processed = 0
-        self.connections_received = 0
-        self.connections_rejected = 0
-        self.bytes_received = 0
-        self.bytes_sent = 0
-        self.errors_replied = 0
+        self.statistics = Statistics()
+        self._samples = RateSamples()
+        self._sampling: Cancellable | None = None
         self._ids = itertools.count(1)
         self._paused = 0
         self._drained: Callable[[], None] | None = None
@@ -70,24 +80,46 @@ class ClientPort:
     def opened(self, session: OpenSession) -> None:
         """Add a new session to the list."""
         self.sessions[session.state.id] = session
-        self.connections_received += 1
+        self.statistics.connections_received += 1
+        if self._sampling is None:
+            self._samples.clear()
+            self._sample()
         self.observer.connection_opened(session.state.protocol_name)
 
     def closed(self, session: OpenSession) -> None:
         """Remove a session whose connection is gone."""
         if self.sessions.pop(session.state.id, None) is not None:
             self.observer.connection_closed(session.state.protocol_name)
+        if not self.sessions and self._sampling is not None:
+            self._sampling.cancel()
+            self._sampling = None
         self._check_drained()
 
     def rejected(self, reason: str) -> None:
         """Count a connection that was refused or closed because of `reason`."""
-        self.connections_rejected += reason == "max_clients"
+        self.statistics.connections_rejected += reason == "max_clients"
         self.observer.rejected(reason)
 
     def paused(self, change: int) -> None:
         """Count one paused connection more (1) or less (-1)."""
         self._paused += change
         self.observer.paused(self._paused)
+
+    def rates(self) -> Rates:
+        """Commands and bytes per second of the last seconds."""
+        return self._samples.rates(self.clock.seconds(), self.statistics)
+
+    def reset_statistics(self) -> None:
+        """Set the counters of INFO to zero."""
+        self.statistics = Statistics()
+        self._samples.clear()
+
+    def _sample(self) -> None:
+        """Take samples as long as there are sessions."""
+        statistics = self.statistics
+        statistics.dataset_bytes_peak = max(statistics.dataset_bytes_peak, self.host.dataset_bytes)
+        self._samples.add(self.clock.seconds(), statistics)
+        self._sampling = self.clock.call_later(RATE_SECONDS, self._sample)
 
     def drain(self, done: Callable[[], None]) -> None:
         """Answer the requests that were received, close every connection, then call `done`.

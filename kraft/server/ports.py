@@ -124,6 +124,10 @@ class Connection(Protocol):
     """The socket of one client. No method calls back before it returns."""
 
     @property
+    def fd(self) -> int:
+        """The number of the socket in this process, -1 if it has none."""
+
+    @property
     def unsent_bytes(self) -> int:
         """How many bytes wait unsent in this process."""
 

@@ -60,6 +60,12 @@ class ClientProtocol(Protocol):
         """Never called, because this side half-closes nothing."""
 
     @property
+    def fd(self) -> int:
+        """The number of the socket in this process, -1 if it has none."""
+        transport: Any = self.transport
+        return transport.fileno() if hasattr(transport, "fileno") else -1
+
+    @property
     def unsent_bytes(self) -> int:
         """The bytes that wait in this process; 0 where that cannot be known."""
         return self._writer.unsent_bytes

@@ -21,6 +21,7 @@ from kraft.server.commands.spec import AdminSpec, AnySpec, LocalSpec, ReadSpec, 
 from kraft.server.port import ClientPort
 from kraft.server.ports import NodeHost
 from kraft.server.session_state import SessionState
+from kraft.server.statistics import LATENCY_BITS
 
 REPLY_BYTES = 1 << 20  # of reads in one round; the rest waits for the next one, after other connections
 
@@ -77,23 +78,46 @@ class Segment:
 
     def report(self, port: ClientPort, replies: list[Reply], now: float) -> None:
         """Count the requests that have `replies`, and how long they took, for INFO and the observer."""
-        observer, count = port.observer, len(replies)
+        observer, count, seconds = port.observer, len(replies), now - self.started
+        statistics = port.statistics
         specs = list(map(_SPEC, self.entries[:count]))
         if Error not in map(type, replies) and specs.count(specs[0]) == count:
             observer.commands(specs[0].name, count, 0)
+            row = statistics.commands[
+                specs[0].name
+            ]  # `Statistics.add` without the call: most segments end here
+            row.calls += count
+            row.seconds += seconds * count
+            microseconds = int(seconds * 1e6)
+            cut = max(microseconds.bit_length() - LATENCY_BITS, 0)
+            latency = microseconds >> cut << cut
+            row.latencies[latency] = row.latencies.get(latency, 0) + count
         else:
-            names = [spec.name for spec in specs]
-            texts = {n: reply.text for n, reply in enumerate(replies) if type(reply) is Error}
-            wrong = Counter(names[n] for n in texts)
-            for name, number in Counter(names).items():
-                observer.commands(name, number, wrong[name])
-            for code, number in Counter(text.partition(" ")[0] for text in texts.values()).items():
-                observer.error(code, number)
-            port.errors_replied += len(texts)
-        port.commands_processed += count
-        observer.latency(self.kind, now - self.started, count)
+            self._report_each(port, specs, replies, seconds)
+        statistics.commands_processed += count
+        observer.latency(self.kind, seconds, count)
         if self.hits or self.misses:
             observer.lookups(self.hits, self.misses)
+            statistics.hits += self.hits
+            statistics.misses += self.misses
+
+    def _report_each(
+        self, port: ClientPort, specs: list[AnySpec], replies: list[Reply], seconds: float
+    ) -> None:
+        """Count requests of several names, or with errors among their replies."""
+        observer, statistics = port.observer, port.statistics
+        names = [spec.name for spec in specs]
+        texts = {n: reply.text for n, reply in enumerate(replies) if type(reply) is Error}
+        wrong = Counter(names[n] for n in texts)
+        rejected = Counter(names[n] for n in self.failed if n < len(names))
+        for name, number in Counter(names).items():
+            observer.commands(name, number, wrong[name])
+            statistics.add(name, number - rejected[name], seconds)
+            statistics.add_errors(name, rejected[name], wrong[name] - rejected[name])
+        codes = Counter(text.partition(" ")[0] for text in texts.values())
+        statistics.errors += codes
+        for code, number in codes.items():
+            observer.error(code, number)
 
 
 class LocalSegment(Segment):

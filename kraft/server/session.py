@@ -75,6 +75,21 @@ class Session:
         return self.output.unsent_bytes
 
     @property
+    def unfinished_bytes(self) -> int:
+        """The bytes of a request that has not arrived completely."""
+        return self._parser.buffered
+
+    @property
+    def waiting_bytes(self) -> int:
+        """The bytes received for the requests that wait, and for those done since nothing waited."""
+        return self._queued_bytes if self._queue else 0
+
+    @property
+    def fd(self) -> int:
+        """The number of the socket in this process, -1 if it has none."""
+        return self._connection.fd
+
+    @property
     def idle(self) -> bool:
         """Whether no segment is under way."""
         return self._segment is None
@@ -87,7 +102,7 @@ class Session:
             return
         port, state, queue = self._port, self.state, self._queue
         state.last_input_at = now = port.clock.seconds()
-        port.bytes_received += len(data)
+        port.statistics.bytes_received += len(data)
         port.observer.bytes_received(len(data))
         requests = self._parser.feed(data)
         if requests:
@@ -160,6 +175,7 @@ class Session:
         while queue and self._segment is None and not output.blocked:
             segment = SEGMENTS[queue[0][0].kind](now)
             self._validation.gather(queue, segment, self.state)
+            self.state.last_command = segment.entries[-1][0].name
             if not segment.items:
                 self._finish(segment, [], port.clock.seconds())
             elif isinstance(segment, LocalSegment):
@@ -181,6 +197,7 @@ class Session:
         queue, clock, state = self._queue, self._port.clock, self.state
         replies: list[Reply] = []
         for spec, request in segment.items:
+            state.last_command = spec.name
             try:
                 replies.append(spec.run(self._context, request))
             except Rejected as refusal:
@@ -230,7 +247,6 @@ class Session:
         self.output.add(replies)
         segment.report(self._port, replies, now)
         entries, count = segment.entries, len(replies)
-        self.state.last_command = entries[count - 1][0].name
         self._queue[:0] = entries[count:]
         return count == len(entries)
 

@@ -6,6 +6,7 @@ import pytest
 
 from kraft.config.values import ClientConfig
 from kraft.node.status import TransferStatus
+from kraft.server.commands.command import all_specs
 from kraft.server.commands.table import NAMES, TABLE
 from tests.server.fakes import Port, Talk, encode
 
@@ -26,7 +27,8 @@ def test_info_has_what_clients_look_for(client: Talk) -> None:
     sections = [line[2:] for line in text.split("\r\n") if line.startswith("# ")]
     fields = dict(line.split(":", 1) for line in text.split("\r\n") if ":" in line)
     assert sections == [
-        "Server", "Clients", "Memory", "Persistence", "Stats", "Replication", "Cpu", "Cluster", "Keyspace",
+        "Server", "Clients", "Memory", "Persistence", "Stats", "Replication", "CPU", "Modules", "Errorstats",
+        "Cluster", "Keyspace",
     ]  # fmt: skip
     wanted = {
         "redis_version": "7.4.0", "redis_mode": "standalone", "loading": "0", "role": "master",
@@ -40,7 +42,7 @@ def test_info_gives_the_sections_asked_for(client: Talk) -> None:
     assert body(client.run("INFO", "cluster")) == "# Cluster\r\ncluster_enabled:0\r\n"
     assert body(client.run("INFO", "Cluster", "persistence")).count("# ") == 2
     assert body(client.run("INFO", "nosuch")) == ""
-    assert body(client.run("INFO", "everything")).count("# ") == 9
+    assert body(client.run("INFO", "everything")).count("# ") == 13
 
 
 def test_info_without_a_leader_still_answers() -> None:
@@ -153,7 +155,7 @@ def test_command_lists_every_row(client: Talk) -> None:
     assert b"\r\n$5\r\nkraft\r\n:-2\r\n" in answer
     assert client.run("COMMAND", "COUNT") == b":%d\r\n" % len(TABLE)
     assert client.run("COMMAND", "DOCS").startswith(b"*%d\r\n" % (2 * len(TABLE)))
-    assert client.run("COMMAND", "LIST").startswith(b"*%d\r\n" % len(TABLE))
+    assert client.run("COMMAND", "LIST").startswith(b"*%d\r\n" % len(all_specs(TABLE)))
     assert len(NAMES) == len(set(NAMES)) > len(TABLE)
 
 
@@ -166,8 +168,9 @@ def test_every_row_is_described() -> None:
 
 def test_administration_is_marked_as_such(client: Talk) -> None:
     """Of Redis' flags those that its own such commands have."""
-    entry = b"\r\n:-3\r\n*2\r\n+admin\r\n+noscript\r\n:0\r\n:0\r\n:0\r\n*2\r\n+@kraft\r\n+@admin\r\n"
-    assert entry in client.run("COMMAND", "INFO", "raft-add-node")
+    entry = client.run("COMMAND", "INFO", "raft-add-node")
+    assert b"\r\n:-3\r\n*2\r\n+admin\r\n+noscript\r\n:0\r\n:0\r\n:0\r\n" in entry
+    assert b"\r\n*4\r\n+@admin\r\n+@slow\r\n+@dangerous\r\n+@kraft\r\n" in entry
     nested = client.run("COMMAND", "INFO", "kraft")
     assert b"$9\r\nkraft|add\r\n:-4\r\n*2\r\n+admin\r\n+noscript\r\n" in nested
     lines = client.run("KRAFT", "HELP").split(b"\r\n")
@@ -200,6 +203,75 @@ def test_client_list_and_kill(port: Port) -> None:
     assert three.transport.aborted
     assert one.run("CLIENT", "KILL", "ID", "1", "SKIPME", "no") == b":1\r\n"
     assert one.transport.disconnecting
+
+
+def client_fields(client: Talk, number: int = 1) -> dict[str, str]:
+    """One line of CLIENT LIST."""
+    line = body(client.run("CLIENT", "LIST", "ID", str(number))).strip()
+    return dict(field.split("=", 1) for field in line.split(" "))
+
+
+def test_client_list_shows_the_present_command(port: Port) -> None:
+    """Of itself, in a pipeline, of a connection whose command is under way, and of one that sent none."""
+    one, two, three = port.connect(), port.connect(), port.connect()
+    assert "cmd=client|info " in body(one.run("CLIENT", "INFO"))
+    assert client_fields(one)["cmd"] == "client|list"
+    assert b"cmd=client|info " in one.ask(encode("PING") + encode("CLIENT", "INFO") + encode("PING"))
+    two.send(encode("SET", "a", "1"))
+    assert client_fields(one, 2)["cmd"] == "set"
+    assert client_fields(one, 3)["cmd"] == "NULL"
+    assert three.run("PING") == b"+PONG\r\n"
+    assert client_fields(one, 3)["cmd"] == "ping"
+
+
+def test_client_list_shows_buffers_and_state(port: Port) -> None:
+    one, two = port.connect(), port.connect()
+    idle = client_fields(one, 2)
+    assert (idle["qbuf"], idle["argv-mem"], idle["omem"], idle["oll"]) == ("0", "0", "0", "0")
+    assert (idle["flags"], idle["multi"], idle["events"], idle["sub"]) == ("N", "-1", "r", "0")
+    two.send(encode("SET", "a", "1") + encode("GET", "a") + b"*2\r\n$3\r\nGET\r\n$1000\r\n" + b"x" * 500)
+    busy = client_fields(one, 2)
+    assert int(busy["qbuf"]) >= 500
+    assert int(busy["argv-mem"]) > 40
+    assert int(busy["tot-mem"]) == int(idle["tot-mem"]) + int(busy["qbuf"]) + int(busy["argv-mem"])
+    one.run("READONLY")
+    one.run("MULTI")
+    line = port.connect().run("CLIENT", "LIST", "ID", "1").decode()
+    assert " flags=rx " in line
+    assert " multi=0 " in line
+
+
+@pytest.mark.parametrize(
+    ("filters", "killed"),
+    [
+        (["TYPE", "normal"], [2, 3]),
+        (["TYPE", "pubsub"], []),
+        (["USER", "default"], [2, 3]),
+        (["MAXAGE", "10"], [2]),
+        (["MAXAGE", "10", "ID", "3"], []),
+        (["type", "NORMAL", "id", "3"], [3]),
+        (["LADDR", "0.0.0.0:10011", "SKIPME", "yes"], []),
+        (["SKIPME", "yes"], [2, 3]),
+    ],
+)
+def test_client_kill_takes_filters_of_every_kind(filters: list[str], killed: list[int]) -> None:
+    """A connection must pass all of them; the caller is left out unless SKIPME says no."""
+    port = Port()
+    caller, old = port.connect(), port.connect()
+    caller.run("PING")
+    old.run("PING")
+    port.clock.advance(20)
+    young = port.connect()
+    assert caller.run("CLIENT", "KILL", *filters) == b":%d\r\n" % len(killed)
+    ended = [number for number, client in ((1, caller), (2, old), (3, young)) if client.transport.aborted]
+    assert ended == killed
+
+
+def test_the_caller_may_kill_itself_by_any_filter(client: Talk) -> None:
+    assert client.run("CLIENT", "KILL", "MAXAGE", "1", "SKIPME", "no") == b":0\r\n"
+    client.port.clock.advance(5)
+    assert client.run("CLIENT", "KILL", "MAXAGE", "1", "SKIPME", "no") == b":1\r\n"
+    assert client.transport.disconnecting
 
 
 def test_kraft_shows_the_node_and_its_peers(client: Talk) -> None:

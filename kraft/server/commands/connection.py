@@ -1,15 +1,14 @@
-"""The commands about the connection itself: HELLO, CLIENT, READONLY and the like."""
+"""The commands about the connection itself, except CLIENT: HELLO, READONLY and the like."""
 
 from kraft.resp.values import Reply, Request
 from kraft.server import errors
 from kraft.server.commands.arguments import integer
 from kraft.server.commands.spec import CommandContext
 from kraft.server.errors import Rejected
-from kraft.server.session_state import SessionState
 
 REDIS_VERSION = "7.4.0"  # clients decide by it which commands they may send
 NAME_BYTES_MAX = 256  # CLIENT LIST shows three names of every connection
-_USER = b"default"  # the only user; it has no password
+USER = b"default"  # the only user; it has no password
 _WRONG_PASSWORD = "WRONGPASS invalid username-password pair or user is disabled."  # noqa: S105  # a reply
 
 
@@ -52,7 +51,7 @@ def auth(_: CommandContext, request: Request) -> Reply:
 
 
 def _check_user(user: bytes) -> None:
-    if user != _USER:
+    if user != USER:
         raise Rejected(_WRONG_PASSWORD)
 
 
@@ -71,7 +70,7 @@ def hello(context: CommandContext, request: Request) -> Reply:
             _check_user(request[at + 1])
             at += 3
         elif option == b"SETNAME" and left >= 1:
-            name = _client_name(request[at + 1])
+            name = client_name(request[at + 1])
             at += 2
         else:
             raise Rejected(f"ERR Syntax error in HELLO option '{errors.printable(request[at])}'")
@@ -110,144 +109,15 @@ def asking(_: CommandContext, __: Request) -> Reply:
     return "OK"
 
 
-def client_id(context: CommandContext, _: Request) -> Reply:
-    """CLIENT ID."""
-    return context.state.id
+def client_name(name: bytes) -> bytes:
+    """The name, if a connection may have it."""
+    return printable_name(name, "Client names")
 
 
-def client_getname(context: CommandContext, _: Request) -> Reply:
-    """CLIENT GETNAME."""
-    return context.state.name or None
-
-
-def client_setname(context: CommandContext, request: Request) -> Reply:
-    """CLIENT SETNAME name."""
-    context.state.name = _client_name(request[2])
-    return "OK"
-
-
-def _client_name(name: bytes) -> bytes:
-    return _printable_name(name, "Client names")
-
-
-def _printable_name(name: bytes, what: str) -> bytes:
+def printable_name(name: bytes, what: str) -> bytes:
+    """The name, if CLIENT LIST can show it; `what` it is, in the error."""
     if len(name) > NAME_BYTES_MAX:
         raise Rejected(f"ERR {what} cannot be longer than {NAME_BYTES_MAX} bytes.")
     if any(not 0x21 <= byte <= 0x7E for byte in name):
         raise Rejected(f"ERR {what} cannot contain spaces, newlines or special characters.")
     return name
-
-
-def client_setinfo(context: CommandContext, request: Request) -> Reply:
-    """CLIENT SETINFO LIB-NAME | LIB-VER value."""
-    option = request[2].lower()
-    if option not in (b"lib-name", b"lib-ver"):
-        raise Rejected(f"ERR Unrecognized option '{errors.printable(request[2])}'")
-    word = option.decode()
-    context.state.library[word] = _printable_name(request[3], word)
-    return "OK"
-
-
-def client_info(context: CommandContext, _: Request) -> Reply:
-    """CLIENT INFO."""
-    return f"{_line(context.state, context.port.clock.seconds())}\n".encode()
-
-
-def client_list(context: CommandContext, request: Request) -> Reply:
-    """CLIENT LIST [TYPE type] [ID id ...]."""
-    states = [session.state for session in context.port.sessions.values()]
-    if len(request) > 2:
-        option = request[2].upper()
-        if option == b"TYPE" and len(request) == 4:
-            kind = request[3].lower()
-            if kind not in (b"normal", b"master", b"replica", b"slave", b"pubsub"):
-                raise Rejected(f"ERR Unknown client type '{errors.printable(request[3])}'")
-            states = states if kind == b"normal" else []
-        elif option == b"ID" and len(request) > 3:
-            wanted = {integer(word, "ERR Invalid client ID") for word in request[3:]}
-            states = [state for state in states if state.id in wanted]
-        else:
-            raise Rejected(errors.SYNTAX)
-    now = context.port.clock.seconds()
-    return "".join(f"{_line(state, now)}\n" for state in states).encode()
-
-
-def _line(state: SessionState, now: float) -> str:
-    fields = {
-        "id": state.id,
-        "addr": state.peer,
-        "laddr": state.local,
-        "name": state.name.decode(),
-        "age": int(now - state.opened_at),
-        "idle": int(now - state.last_input_at),
-        "flags": "r" if state.readonly else "N",
-        "db": 0,
-        "sub": 0,
-        "psub": 0,
-        "multi": -1,
-        "cmd": state.last_command or "NULL",
-        "user": _USER.decode(),
-        "resp": state.protocol,
-        "lib-name": state.library.get("lib-name", b"").decode(),
-        "lib-ver": state.library.get("lib-ver", b"").decode(),
-    }
-    return " ".join(f"{name}={value}" for name, value in fields.items())
-
-
-def client_kill(context: CommandContext, request: Request) -> Reply:
-    """CLIENT KILL address | ID id | ADDR address | LADDR address [SKIPME yes | no]."""
-    if len(request) == 3:
-        if not _kill(context, {b"ADDR": request[2]}, skip_me=False):
-            raise Rejected("ERR No such client")
-        return "OK"
-    if len(request) % 2:
-        raise Rejected(errors.SYNTAX)
-    filters = {request[n].upper(): request[n + 1] for n in range(2, len(request), 2)}
-    skip_me = filters.pop(b"SKIPME", b"yes").lower()
-    if skip_me not in (b"yes", b"no") or not set(filters) <= {b"ID", b"ADDR", b"LADDR"}:
-        raise Rejected(errors.SYNTAX)
-    if b"ID" in filters:
-        integer(filters[b"ID"], "ERR client-id should be greater than 0")
-    return _kill(context, filters, skip_me=skip_me == b"yes")
-
-
-def _kill(context: CommandContext, filters: dict[bytes, bytes], *, skip_me: bool) -> int:
-    count = 0
-    for session in list(context.port.sessions.values()):
-        state = session.state
-        facts = {b"ID": str(state.id), b"ADDR": state.peer, b"LADDR": state.local}
-        if any(facts[name].encode() != value for name, value in filters.items()):
-            continue
-        if state is context.state:
-            if skip_me:
-                continue
-            state.closing = True  # after this reply
-        else:
-            session.abort("killed")
-        count += 1
-    return count
-
-
-def client_switch(_: CommandContext, request: Request) -> Reply:
-    """CLIENT NO-EVICT and NO-TOUCH on | off: accepted without effect, because nothing is ever evicted."""
-    if request[2].lower() not in (b"on", b"off"):
-        raise Rejected(errors.SYNTAX)
-    return "OK"
-
-
-def client_reply(context: CommandContext, request: Request) -> Reply:
-    """CLIENT REPLY ON | OFF | SKIP. Only ON is replied to."""
-    mode = request[2].upper()
-    if mode not in (b"ON", b"OFF", b"SKIP"):
-        raise Rejected(errors.SYNTAX)
-    state = context.state
-    if mode == b"SKIP":
-        state.skipping = 2  # this reply and the next one
-    else:
-        state.silent, state.skipping = mode == b"OFF", 0
-    return "OK"
-
-
-def client_capa(_: CommandContext, __: Request) -> Reply:
-    """CLIENT CAPA capability ...: accepted; no capability changes a reply."""
-    return "OK"

@@ -31,6 +31,19 @@ ONE_KEY = (1, 1, 1)  # the first argument is the key
 ALL_KEYS = (1, -1, 1)  # all arguments are keys
 KEY_VALUE_PAIRS = (1, -1, 2)  # keys and values alternate
 
+CATEGORIES = (
+    "keyspace", "read", "write", "string", "admin", "fast", "slow", "dangerous", "connection", "transaction",
+    "kraft",
+)  # fmt: skip
+_CATEGORY_OF_GROUP = {
+    "string": "string",
+    "generic": "keyspace",
+    "connection": "connection",
+    "transactions": "transaction",
+    "kraft": "kraft",
+}
+_CATEGORIES_OF_FLAG = {"write": ("write",), "readonly": ("read",), "admin": ("admin", "dangerous")}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CommandSpec:
@@ -38,9 +51,10 @@ class CommandSpec:
 
     `name` is in lower case, `client|id` for a subcommand. `arity` is Redis': the exact number of words, or
     negative for a minimum; `low` and `high` are the same as bounds. `keys` is Redis' (first, last, step) of
-    the words that are keys. `usage` shows the arguments in the HELP of a family. A family (CLIENT, KRAFT) has
-    `subcommands` by their word. `immediate` commands run at once between MULTI and EXEC: they are never
-    part of the transaction.
+    the words that are keys, and `key_flags` what becomes of them. `usage` is the syntax of the arguments
+    (`commands.syntax`). `acl` are categories in addition to those that follow from the rest. A family
+    (CLIENT, KRAFT) has `subcommands` by their word. `immediate` commands run at once between MULTI and EXEC:
+    they are never part of the transaction.
     """
 
     kind: ClassVar[str]
@@ -49,6 +63,8 @@ class CommandSpec:
     arity: int
     flags: tuple[str, ...]
     keys: tuple[int, int, int] = NO_KEYS
+    key_flags: tuple[str, ...] = ()
+    acl: tuple[str, ...] = ()
     group: str = "server"
     summary: str = ""
     since: str = "1.0.0"
@@ -61,6 +77,19 @@ class CommandSpec:
     def __post_init__(self) -> None:
         object.__setattr__(self, "low", abs(self.arity))
         object.__setattr__(self, "high", self.arity if self.arity > 0 else ARGUMENTS_MAX + 1)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The ACL categories, in the order of Redis."""
+        found = {
+            *self.acl,
+            _CATEGORY_OF_GROUP.get(self.group, ""),
+            "fast" if "fast" in self.flags else "slow",
+        }
+        for flag, implied in _CATEGORIES_OF_FLAG.items():
+            if flag in self.flags:
+                found.update(implied)
+        return tuple(category for category in CATEGORIES if category in found)
 
     def keys_of(self, request: Request) -> list[bytes]:
         """The arguments that are keys."""

@@ -23,7 +23,8 @@ def set_(request: Request) -> kv.Command:
     if len(request) == 3:
         return kv.Put(request[1], request[2])
     condition = expiry = None
-    amount, unit_ms, get = b"", 1, False
+    amount: bytes | None = None
+    unit_ms, get = 1, False
     options = iter(request[3:])
     for option in options:
         word = option.upper()
@@ -35,13 +36,14 @@ def set_(request: Request) -> kv.Command:
             expiry = Expiry.KEEP
         elif word in _EXPIRIES and expiry is None:
             expiry, unit_ms = _EXPIRIES[word]
-            amount = next(options, b"")
-            if not amount:
+            given = next(options, None)
+            if given is None:
                 raise Rejected(SYNTAX)
+            amount = given
         else:
             raise Rejected(SYNTAX)
     expiry = expiry or Expiry.NONE
-    expiry_ms = _positive_ms(amount, unit_ms, expiry, "set") if amount else 0
+    expiry_ms = _positive_ms(amount, unit_ms, expiry, "set") if amount is not None else 0
     return kv.Set(request[1], request[2], int(condition or Condition.ALWAYS), int(expiry), expiry_ms, get)
 
 

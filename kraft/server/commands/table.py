@@ -12,8 +12,11 @@ from kraft.kv.replies import Reply as Outcome
 from kraft.node.admin import AdminCommand, AdminResult
 from kraft.resp.values import Reply, Request
 from kraft.server.commands import (
+    client,
     cluster,
+    command,
     connection,
+    info,
     introspection,
     keys,
     kraft_admin,
@@ -37,12 +40,30 @@ from kraft.server.commands.spec import (
 )
 
 Keys = tuple[int, int, int]
+_GROW = ("write", "denyoom")  # Redis calls some writes slow: SET has no flag `fast`
+_GROW_FAST = ("write", "denyoom", "fast")
+_ANYTIME = ("loading", "stale")
+_PLAIN = ("noscript", "loading", "stale")
+_ADMIN = ("admin", "noscript", "loading", "stale")
+_HANDSHAKE = ("noscript", "loading", "stale", "fast", "no_auth", "allow_busy")
 
 
 def _read(
-    name: str, arity: int, run: Callable[[View, Request], Reply], keys_: Keys, group: str, summary: str
+    name: str,
+    arity: int,
+    run: Callable[[View, Request], Reply],
+    keys_: Keys,
+    group: str,
+    summary: str,
+    usage: str,
+    *,
+    flags: tuple[str, ...] = ("readonly", "fast"),
+    access: str = "RO access",
 ) -> ReadSpec:
-    return ReadSpec(name=name, arity=arity, run=run, keys=keys_, group=group, summary=summary)
+    return ReadSpec(
+        name=name, arity=arity, run=run, keys=keys_, group=group, summary=summary, usage=usage, flags=flags,
+        key_flags=tuple(access.split()),
+    )  # fmt: skip
 
 
 def _write(
@@ -52,24 +73,16 @@ def _write(
     keys_: Keys,
     group: str,
     summary: str,
-) -> WriteSpec:
-    return WriteSpec(name=name, arity=arity, run=run, keys=keys_, group=group, summary=summary)
-
-
-def _growing_write(
-    name: str,
-    arity: int,
-    run: Callable[[Request], Command],
-    keys_: Keys,
-    group: str,
-    summary: str,
+    usage: str,
+    *,
+    flags: tuple[str, ...] = ("write", "fast"),
+    access: str = "RW update",
     shape: Callable[[Outcome], Reply] | None = None,
 ) -> WriteSpec:
-    """A write that may need memory."""
-    flags = ("write", "denyoom", "fast")
     return WriteSpec(
-        name=name, arity=arity, run=run, flags=flags, keys=keys_, group=group, summary=summary, shape=shape
-    )
+        name=name, arity=arity, run=run, keys=keys_, group=group, summary=summary, usage=usage, flags=flags,
+        key_flags=tuple(access.split()), shape=shape,
+    )  # fmt: skip
 
 
 def _local(
@@ -80,11 +93,13 @@ def _local(
     summary: str,
     *subcommands: AnySpec,
     usage: str = "",
+    flags: tuple[str, ...] = _PLAIN,
+    acl: tuple[str, ...] = (),
 ) -> LocalSpec:
-    nested = specs_by_name(*subcommands)
     return LocalSpec(
-        name=name, arity=arity, run=run, group=group, summary=summary, usage=usage, subcommands=nested
-    )
+        name=name, arity=arity, run=run, group=group, summary=summary, usage=usage, flags=flags, acl=acl,
+        subcommands=specs_by_name(*subcommands),
+    )  # fmt: skip
 
 
 def _switch(
@@ -95,10 +110,23 @@ def _switch(
     summary: str,
     usage: str = "",
     *,
+    flags: tuple[str, ...] = (*_PLAIN, "fast"),
     immediate: bool = False,
 ) -> SwitchSpec:
     return SwitchSpec(
-        name=name, arity=arity, run=run, group=group, summary=summary, usage=usage, immediate=immediate
+        name=name, arity=arity, run=run, group=group, summary=summary, usage=usage, flags=flags,
+        immediate=immediate,
+    )  # fmt: skip
+
+
+def _family(name: str, group: str, summary: str, *subcommands: AnySpec) -> LocalSpec:
+    """A command that only has subcommands."""
+    return _local(name, -2, introspection.unknown, group, summary, *subcommands, flags=())
+
+
+def _help(family: str, group: str) -> LocalSpec:
+    return _local(
+        f"{family}|help", 2, introspection.family_help, group, "Lists the subcommands.", flags=_ANYTIME
     )
 
 
@@ -115,126 +143,183 @@ def _admin(
 
 # fmt: off
 _STRINGS = (
-    _read("get", 2, strings.get, ONE_KEY, "string", "Returns the value of a key."),
-    _growing_write("set", -3, strings.set_, ONE_KEY, "string",
-        "Sets the value of a key, optionally on a condition and with an expiry."),
-    _growing_write("setnx", 3, strings.setnx, ONE_KEY, "string",
-        "Sets the value of a key only if the key does not exist.", strings.was_set),
-    _growing_write("setex", 4, strings.setex, ONE_KEY, "string",
-        "Sets the value of a key, and its expiry in seconds."),
-    _growing_write("psetex", 4, strings.setex, ONE_KEY, "string",
-        "Sets the value of a key, and its expiry in milliseconds."),
-    _write("getdel", 2, strings.getdel, ONE_KEY, "string", "Returns the value of a key and deletes the key."),
-    _read("mget", -2, strings.mget, ALL_KEYS, "string", "Returns the values of several keys."),
-    _growing_write("mset", -3, strings.mset, KEY_VALUE_PAIRS, "string",
-        "Sets the values of several keys atomically."),
-    _growing_write("append", 3, strings.append, ONE_KEY, "string",
-        "Appends to the value of a key; creates the key if it does not exist."),
-    WriteSpec(name="setrange", arity=4, run=strings.setrange, flags=("write", "denyoom"), keys=ONE_KEY,
-        group="string", summary="Overwrites a part of a value; pads it with zero bytes if it is too short."),
-    ReadSpec(name="getrange", arity=4, run=strings.getrange, flags=("readonly",), keys=ONE_KEY,
-        group="string", summary="Returns a part of the value of a key."),
-    ReadSpec(name="substr", arity=4, run=strings.getrange, flags=("readonly",), keys=ONE_KEY,
-        group="string", summary="Returns a part of the value of a key: the former name of GETRANGE."),
-    _read("strlen", 2, strings.strlen, ONE_KEY, "string", "Returns the length of the value of a key."),
-    _growing_write("incr", 2, strings.incr, ONE_KEY, "string",
-        "Increments the integer value of a key by one."),
-    _growing_write("decr", 2, strings.decr, ONE_KEY, "string",
-        "Decrements the integer value of a key by one."),
-    _growing_write("incrby", 3, strings.incrby, ONE_KEY, "string",
-        "Increments the integer value of a key by a number."),
-    _growing_write("decrby", 3, strings.decrby, ONE_KEY, "string",
-        "Decrements the integer value of a key by a number."),
-    _growing_write("kvstore-set", 3, strings.set_, ONE_KEY, "kraft",
-        "SET of the Java shell. Inline, the value is the rest of the line."),
-    _read("kvstore-get", 2, strings.get, ONE_KEY, "kraft", "GET of the Java shell."),
+    _read("get", 2, strings.get, ONE_KEY, "string", "Returns the value of a key.", "key"),
+    _write("set", -3, strings.set_, ONE_KEY, "string",
+        "Sets the value of a key, optionally on a condition and with an expiry.",
+        "key value [NX|XX] [GET] [EX seconds|PX milliseconds|EXAT unix-time-seconds|"
+        "PXAT unix-time-milliseconds|KEEPTTL]", flags=_GROW, access="RW access update variable_flags"),
+    _write("setnx", 3, strings.setnx, ONE_KEY, "string",
+        "Sets the value of a key only if the key does not exist.",
+        "key value", flags=_GROW_FAST, access="OW insert", shape=strings.was_set),
+    _write("setex", 4, strings.setex, ONE_KEY, "string",
+        "Sets the value of a key, and its expiry in seconds.",
+        "key seconds value", flags=_GROW, access="OW update"),
+    _write("psetex", 4, strings.setex, ONE_KEY, "string",
+        "Sets the value of a key, and its expiry in milliseconds.", "key milliseconds value",
+        flags=_GROW, access="OW update"),
+    _write("getdel", 2, strings.getdel, ONE_KEY, "string", "Returns the value of a key and deletes the key.",
+        "key",
+        access="RW access delete"),
+    _read("mget", -2, strings.mget, ALL_KEYS, "string", "Returns the values of several keys.",
+        "key [key ...]"),
+    _write("mset", -3, strings.mset, KEY_VALUE_PAIRS, "string", "Sets the values of several keys atomically.",
+        "key value [key value ...]", flags=_GROW, access="OW update"),
+    _write("append", 3, strings.append, ONE_KEY, "string",
+        "Appends to the value of a key; creates the key if it does not exist.", "key value",
+        flags=_GROW_FAST, access="RW insert"),
+    _write("setrange", 4, strings.setrange, ONE_KEY, "string",
+        "Overwrites a part of a value; pads it with zero bytes if it is too short.", "key offset value",
+        flags=_GROW),
+    _read("getrange", 4, strings.getrange, ONE_KEY, "string", "Returns a part of the value of a key.",
+        "key start end", flags=("readonly",)),
+    _read("substr", 4, strings.getrange, ONE_KEY, "string",
+        "Returns a part of the value of a key: the former name of GETRANGE.", "key start end",
+        flags=("readonly",)),
+    _read("strlen", 2, strings.strlen, ONE_KEY, "string", "Returns the length of the value of a key.", "key",
+        access="RO"),
+    _write("incr", 2, strings.incr, ONE_KEY, "string", "Increments the integer value of a key by one.", "key",
+        flags=_GROW_FAST, access="RW access update"),
+    _write("decr", 2, strings.decr, ONE_KEY, "string", "Decrements the integer value of a key by one.", "key",
+        flags=_GROW_FAST, access="RW access update"),
+    _write("incrby", 3, strings.incrby, ONE_KEY, "string",
+        "Increments the integer value of a key by a number.",
+        "key increment", flags=_GROW_FAST, access="RW access update"),
+    _write("decrby", 3, strings.decrby, ONE_KEY, "string",
+        "Decrements the integer value of a key by a number.",
+        "key decrement", flags=_GROW_FAST, access="RW access update"),
+    _write("kvstore-set", 3, strings.set_, ONE_KEY, "kraft",
+        "SET of the Java shell. Inline, the value is the rest of the line.", "key value",
+        flags=_GROW, access="OW update"),
+    _read("kvstore-get", 2, strings.get, ONE_KEY, "kraft", "GET of the Java shell.", "key"),
 )
 
 _KEYS = (
-    _write("del", -2, keys.delete, ALL_KEYS, "generic", "Deletes keys."),
-    _write("unlink", -2, keys.delete, ALL_KEYS, "generic", "Deletes keys."),
-    _read("exists", -2, keys.exists, ALL_KEYS, "generic", "Counts the given keys that exist."),
+    _write("del", -2, keys.delete, ALL_KEYS, "generic", "Deletes keys.", "key [key ...]",
+        flags=("write",), access="RM delete"),
+    _write("unlink", -2, keys.delete, ALL_KEYS, "generic", "Deletes keys.", "key [key ...]",
+        access="RM delete"),
+    _read("exists", -2, keys.exists, ALL_KEYS, "generic", "Counts the given keys that exist.",
+        "key [key ...]",
+        access="RO"),
     _read("type", 2, keys.type_, ONE_KEY, "generic",
-        "Returns the type of a value: string, or none if the key does not exist."),
-    _write("expire", -3, keys.expire, ONE_KEY, "generic", "Sets the expiry of a key in seconds from now."),
+        "Returns the type of a value: string, or none if the key does not exist.", "key", access="RO"),
+    _write("expire", -3, keys.expire, ONE_KEY, "generic", "Sets the expiry of a key in seconds from now.",
+        "key seconds [NX|XX|GT|LT]"),
     _write("pexpire", -3, keys.expire, ONE_KEY, "generic",
-        "Sets the expiry of a key in milliseconds from now."),
+        "Sets the expiry of a key in milliseconds from now.",
+        "key milliseconds [NX|XX|GT|LT]"),
     _write("expireat", -3, keys.expire, ONE_KEY, "generic",
-        "Sets the expiry of a key to a Unix time in seconds."),
+        "Sets the expiry of a key to a Unix time in seconds.",
+        "key unix-time-seconds [NX|XX|GT|LT]"),
     _write("pexpireat", -3, keys.expire, ONE_KEY, "generic",
-        "Sets the expiry of a key to a Unix time in milliseconds."),
-    _write("persist", 2, keys.persist, ONE_KEY, "generic", "Removes the expiry of a key."),
-    _read("ttl", 2, keys.ttl, ONE_KEY, "generic", "Returns the time until a key expires, in seconds."),
-    _read("pttl", 2, keys.pttl, ONE_KEY, "generic", "Returns the time until a key expires, in milliseconds."),
+        "Sets the expiry of a key to a Unix time in milliseconds.",
+        "key unix-time-milliseconds [NX|XX|GT|LT]"),
+    _write("persist", 2, keys.persist, ONE_KEY, "generic", "Removes the expiry of a key.", "key"),
+    _read("ttl", 2, keys.ttl, ONE_KEY, "generic", "Returns the time until a key expires, in seconds.", "key"),
+    _read("pttl", 2, keys.pttl, ONE_KEY, "generic", "Returns the time until a key expires, in milliseconds.",
+        "key"),
     _read("expiretime", 2, keys.expiretime, ONE_KEY, "generic",
-        "Returns the expiry of a key as a Unix time in seconds."),
+        "Returns the expiry of a key as a Unix time in seconds.", "key"),
     _read("pexpiretime", 2, keys.pexpiretime, ONE_KEY, "generic",
-        "Returns the expiry of a key as a Unix time in milliseconds."),
-    _read("dbsize", 1, keys.dbsize, NO_KEYS, "server", "Returns the number of keys."),
+        "Returns the expiry of a key as a Unix time in milliseconds.", "key"),
+    ReadSpec(name="dbsize", arity=1, run=keys.dbsize, keys=NO_KEYS, group="server", acl=("keyspace",),
+        summary="Returns the number of keys."),
 )
 
 _CLIENT = (
-    _local("client|id", 2, connection.client_id, "connection", "Returns the id of this connection."),
-    _local("client|getname", 2, connection.client_getname, "connection", "Returns this connection's name."),
-    _local("client|setname", 3, connection.client_setname, "connection", "Names this connection."),
-    _local("client|setinfo", 4, connection.client_setinfo, "connection",
-        "Sets the name or version of the client library."),
-    _local("client|info", 2, connection.client_info, "connection", "Describes this connection."),
-    _local("client|list", -2, connection.client_list, "connection", "Describes all connections."),
-    _switch("client|kill", -3, connection.client_kill, "connection", "Closes connections."),
-    _local("client|no-evict", 3, connection.client_switch, "connection",
-        "Accepted without effect: keys are never evicted."),
-    _local("client|no-touch", 3, connection.client_switch, "connection",
-        "Accepted without effect: keys are never evicted."),
-    _switch("client|reply", 3, connection.client_reply, "connection", "Switches replies off and on."),
-    _local("client|capa", -3, connection.client_capa, "connection", "Accepted without effect."),
-    _local("client|help", 2, introspection.family_help, "connection", "Lists the subcommands."),
+    _local("client|id", 2, client.id_, "connection", "Returns the id of this connection."),
+    _local("client|getname", 2, client.getname, "connection", "Returns this connection's name."),
+    _local("client|setname", 3, client.setname, "connection", "Names this connection.",
+        usage="connection-name"),
+    _local("client|setinfo", 4, client.setinfo, "connection",
+        "Sets the name or version of the client library.",
+        usage="LIB-NAME libname|LIB-VER libver"),
+    _local("client|info", 2, client.info, "connection", "Describes this connection."),
+    _local("client|list", -2, client.list_, "connection", "Describes all connections.",
+        usage="[TYPE <NORMAL|MASTER|REPLICA|PUBSUB>] [ID client-id [client-id ...]]", flags=_ADMIN),
+    _switch("client|kill", -3, client.kill, "connection", "Closes connections.",
+        "ip:port|<[ID client-id]|[TYPE <NORMAL|MASTER|SLAVE|REPLICA|PUBSUB>]|[USER username]|[ADDR ip:port]|"
+        "[LADDR ip:port]|[SKIPME yes/no]|[MAXAGE maxage] ...>", flags=_ADMIN),
+    _local("client|no-evict", 3, client.switch, "connection",
+        "Accepted without effect: keys are never evicted.",
+        usage="ON|OFF", flags=_ADMIN),
+    _local("client|no-touch", 3, client.switch, "connection",
+        "Accepted without effect: keys are never evicted.",
+        usage="ON|OFF"),
+    _switch("client|reply", 3, client.reply, "connection", "Switches replies off and on.", "ON|OFF|SKIP",
+        flags=_PLAIN),
+    _local("client|capa", -3, client.capa, "connection", "Accepted without effect.",
+        usage="capability [capability ...]"),
+    _help("client", "connection"),
 )
 
 _CONNECTION = (
-    _local("ping", -1, connection.ping, "connection", "Returns PONG, or the message."),
-    _local("echo", 2, connection.echo, "connection", "Returns the message."),
-    _local("select", 2, connection.select, "connection", "Selects database 0, the only one."),
-    _local("auth", -2, connection.auth, "connection", "Authenticates as the user default."),
-    _switch("hello", -1, connection.hello, "connection", "Chooses RESP2 or RESP3 and describes the server."),
-    _switch("quit", -1, connection.quit_, "connection", "Closes the connection.",
+    _local("ping", -1, connection.ping, "connection", "Returns PONG, or the message.", usage="[message]",
+        flags=("fast",)),
+    _local("echo", 2, connection.echo, "connection", "Returns the message.", usage="message",
+        flags=(*_ANYTIME, "fast")),
+    _local("select", 2, connection.select, "connection", "Selects database 0, the only one.", usage="index",
+        flags=(*_ANYTIME, "fast")),
+    _local("auth", -2, connection.auth, "connection", "Authenticates as the user default.",
+        usage="[username] password", flags=_HANDSHAKE),
+    _switch("hello", -1, connection.hello, "connection", "Chooses RESP2 or RESP3 and describes the server.",
+        "[protover [AUTH username password] [SETNAME clientname]]", flags=_HANDSHAKE),
+    _switch("quit", -1, connection.quit_, "connection", "Closes the connection.", flags=_HANDSHAKE,
         immediate=True),
-    _switch("exit", -1, connection.quit_, "connection", "QUIT of the Java shell.",
+    _switch("exit", -1, connection.quit_, "connection", "QUIT of the Java shell.", flags=_HANDSHAKE,
         immediate=True),
     _switch("reset", 1, connection.reset, "connection", "Resets the state of this connection.",
-        immediate=True),
+        flags=_HANDSHAKE, immediate=True),
     _local("readonly", 1, connection.readonly, "cluster",
-        "Lets this connection read from this replica, which may lag."),
-    _local("readwrite", 1, connection.readwrite, "cluster", "Ends the effect of READONLY."),
-    _local("asking", 1, connection.asking, "cluster", "Accepted without effect: slots do not move."),
-    _local("client", -2, introspection.unknown, "connection",
-        "Contains the commands about connections.", *_CLIENT),
+        "Lets this connection read from this replica, which may lag.", flags=(*_ANYTIME, "fast"),
+        acl=("connection",)),
+    _local("readwrite", 1, connection.readwrite, "cluster", "Ends the effect of READONLY.",
+        flags=(*_ANYTIME, "fast"), acl=("connection",)),
+    _local("asking", 1, connection.asking, "cluster", "Accepted without effect: slots do not move.",
+        flags=("fast",), acl=("connection",)),
+    _family("client", "connection", "Contains the commands about connections.", *_CLIENT),
 )
 
 _COMMAND = (
-    _local("command|count", 2, introspection.command_count, "server", "Returns the number of commands."),
-    _local("command|list", -2, introspection.command_list, "server", "Returns the names of the commands."),
-    _local("command|info", -2, introspection.command_info, "server",
-        "Returns arity, flags and key positions of commands."),
-    _local("command|docs", -2, introspection.command_docs, "server",
-        "Returns the documentation of commands."),
-    _local("command|getkeys", -3, introspection.command_getkeys, "server", "Returns the keys in a command."),
-    _local("command|help", 2, introspection.family_help, "server", "Lists the subcommands."),
+    _local("command|count", 2, command.count, "server", "Returns the number of commands.",
+        flags=_ANYTIME, acl=("connection",)),
+    _local("command|list", -2, command.list_, "server", "Returns the names of the commands.",
+        usage="[FILTERBY <MODULE module-name|ACLCAT category|PATTERN pattern>]", flags=_ANYTIME,
+        acl=("connection",)),
+    _local("command|info", -2, command.info, "server", "Returns arity, flags and key positions of commands.",
+        usage="[command-name ...]", flags=_ANYTIME, acl=("connection",)),
+    _local("command|docs", -2, command.docs, "server", "Returns the documentation of commands.",
+        usage="[command-name ...]", flags=_ANYTIME, acl=("connection",)),
+    _local("command|getkeys", -3, command.getkeys, "server", "Returns the keys in a command.",
+        usage="command [arg ...]", flags=_ANYTIME, acl=("connection",)),
+    _local("command|getkeysandflags", -3, command.getkeysandflags, "server",
+        "Returns the keys in a command, and what it does with each.", usage="command [arg ...]",
+        flags=_ANYTIME, acl=("connection",)),
+    _local("command|help", 2, introspection.family_help, "server", "Lists the subcommands.",
+        flags=_ANYTIME, acl=("connection",)),
 )
 
 _CONFIG = (
-    _local("config|get", -3, introspection.config_get, "server", "Returns the settings whose names match."),
-    _local("config|help", 2, introspection.family_help, "server", "Lists the subcommands."),
+    _local("config|get", -3, introspection.config_get, "server", "Returns the settings whose names match.",
+        usage="pattern [pattern ...]", flags=_ADMIN),
+    _local("config|resetstat", 2, introspection.config_resetstat, "server",
+        "Sets the counters of INFO to zero.",
+        flags=_ADMIN),
+    _help("config", "server"),
 )
 
 _CLUSTER = (
-    _local("cluster|slots", 2, cluster.slots, "cluster", "Returns slot ranges and their nodes."),
-    _local("cluster|shards", 2, cluster.shards, "cluster", "Returns slot ranges and their nodes as maps."),
-    _local("cluster|nodes", 2, cluster.nodes, "cluster", "Returns one line per node."),
-    _local("cluster|info", 2, cluster.info, "cluster", "Returns the state of the cluster."),
-    _local("cluster|myid", 2, cluster.my_id, "cluster", "Returns the id of this node, 40 hex digits."),
-    _local("cluster|keyslot", 3, cluster.key_slot, "cluster", "Returns the slot of a key."),
-    _local("cluster|help", 2, introspection.family_help, "cluster", "Lists the subcommands."),
+    _local("cluster|slots", 2, cluster.slots, "cluster", "Returns slot ranges and their nodes.",
+        flags=("stale",)),
+    _local("cluster|shards", 2, cluster.shards, "cluster", "Returns slot ranges and their nodes as maps.",
+        flags=("stale",)),
+    _local("cluster|nodes", 2, cluster.nodes, "cluster", "Returns one line per node.", flags=("stale",)),
+    _local("cluster|info", 2, cluster.info, "cluster", "Returns the state of the cluster.", flags=("stale",)),
+    _local("cluster|myid", 2, cluster.my_id, "cluster", "Returns the id of this node, 40 hex digits.",
+        flags=("stale",)),
+    _local("cluster|keyslot", 3, cluster.key_slot, "cluster", "Returns the slot of a key.", usage="key",
+        flags=("stale",)),
+    _help("cluster", "cluster"),
 )
 
 _KRAFT = (
@@ -273,7 +358,7 @@ _KRAFT = (
         "Compares all replicas at one log index; returns the checksum of each.", kraft_admin.plain),
     _admin("kraft|reseed", 3, kraft_admin.reseed, "id",
         "Replaces a replica that differs by a copy of the leader's state."),
-    _local("kraft|help", 2, introspection.family_help, "kraft", "Lists the subcommands."),
+    _help("kraft", "kraft"),
 )
 
 _JAVA = (
@@ -282,15 +367,17 @@ _JAVA = (
 )
 
 _SERVER = (
-    _local("info", -1, introspection.info, "server", "Returns facts and counters about the server."),
-    _local("time", 1, introspection.time, "server", "Returns the time of the server."),
-    _local("role", 1, introspection.role, "server", "Returns the replication role of this node."),
-    _local("command", -1, introspection.command, "server",
-        "Returns the specifications of all commands.", *_COMMAND),
-    _local("config", -2, introspection.unknown, "server", "Contains the commands about settings.", *_CONFIG),
-    _local("cluster", -2, introspection.unknown, "cluster",
-        "Contains the commands about the cluster.", *_CLUSTER),
-    _local("kraft", -2, introspection.unknown, "kraft", "Contains kraft's own commands.", *_KRAFT),
+    _local("info", -1, info.info, "server", "Returns facts and counters about the server.",
+        usage="[section ...]", flags=_ANYTIME, acl=("dangerous",)),
+    _local("time", 1, introspection.time, "server", "Returns the time of the server.", flags=(*_ANYTIME,
+        "fast")),
+    _local("role", 1, info.role, "server", "Returns the replication role of this node.",
+        flags=(*_PLAIN, "fast"), acl=("admin", "dangerous")),
+    _local("command", -1, command.command, "server", "Returns the specifications of all commands.", *_COMMAND,
+        flags=_ANYTIME, acl=("connection",)),
+    _family("config", "server", "Contains the commands about settings.", *_CONFIG),
+    _family("cluster", "cluster", "Contains the commands about the cluster.", *_CLUSTER),
+    _family("kraft", "kraft", "Contains kraft's own commands.", *_KRAFT),
 )
 
 _TRANSACTIONS = (
