@@ -277,7 +277,7 @@ def test_the_caller_may_kill_itself_by_any_filter(client: Talk) -> None:
 def test_kraft_shows_the_node_and_its_peers(client: Talk) -> None:
     client.run("HELLO", "3")
     status = client.run("KRAFT", "STATUS")
-    assert status.startswith(b"%8\r\n$4\r\nnode\r\n$2\r\nK1\r\n")
+    assert status.startswith(b"%10\r\n$4\r\nnode\r\n$2\r\nK1\r\n")
     assert b"$4\r\nrole\r\n$6\r\nleader\r\n" in status
     members = client.run("KRAFT", "MEMBERS")
     assert members.startswith(b"*2\r\n%10\r\n$2\r\nid\r\n$2\r\nK1\r\n")
