@@ -35,4 +35,5 @@ class ConfigReload:
         self._log.level = self._config.log.level
         if self.clients is not None:
             self.clients.reconfigure(self._config)
+            self._telemetry.connections_limited(self.clients)
         self._telemetry.config_reloaded(taken, need_restart)

@@ -29,11 +29,13 @@ from kraft.process.clock import ReactorClock
 from kraft.process.endpoints import CannotListen, ServerEndpoint, bound_address
 from kraft.process.failure import FLUSH_SECONDS, CannotStart, FailureReporter
 from kraft.process.log_file import RotatedFile
+from kraft.process.open_files import room_for_clients
 from kraft.process.pid_file import PidFile
 from kraft.process.reload import ConfigReload
 from kraft.process.secret import read_secret
 from kraft.process.signals import StopSignals, on_signal, on_stack_request
 from kraft.process.state_report import state_report
+from kraft.server.capacity import Capacity
 from kraft.server.commands.table import NAMES
 from kraft.server.factory import client_factory
 from kraft.server.port import ClientPort
@@ -111,6 +113,7 @@ class NodeService(Service):
         on_signal(signal.SIGHUP, self._reactor, self._hung_up)
         on_signal(signal.SIGUSR2, self._reactor, self._report_state)
         on_stack_request(self._telemetry.stacks_asked)
+        self._capacity = Capacity(connections=room_for_clients())
         secret = read_secret(config.cluster.secret_file)
         store = self._store = self._open_store()
         self._host = self._make_host(store)
@@ -174,9 +177,10 @@ class NodeService(Service):
         config = self._config
         dialling = self._links.start(self._host.peers.first_peers)
         yield dialling.addErrback(self._cannot_listen, "peer.listen", config.peer.listen)
-        factory = client_factory(config, self._host, self._telemetry.server, self._clock)
+        factory = client_factory(config, self._host, self._telemetry.server, self._clock, self._capacity)
         self._clients = self._reload.clients = factory.port
         self._telemetry.watch_clients(factory.port)
+        self._telemetry.connections_limited(factory.port)
         yield self._listen("client.listen", config.client.listen, factory, config.client.tcp_keepalive)
         if config.http.listen:
             pages = Site(self._host, self._telemetry, self._reactor, Fetcher(self._reactor))

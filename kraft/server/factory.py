@@ -3,19 +3,24 @@
 A policy sees connections come and go, never their bytes, so it costs nothing per request.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
+from twisted.python.failure import Failure
 
 from kraft.config.values import Config
 from kraft.node.ports import Cancellable, Clock
+from kraft.server.capacity import Capacity
 from kraft.server.commands.table import TABLE, UNLISTED
 from kraft.server.errors import MAX_CLIENTS
 from kraft.server.port import ClientPort
 from kraft.server.ports import NodeHost, ServerObserver
 from kraft.server.protocol import ClientProtocol
 from kraft.server.validation import Validation
+
+REFUSED_MAX = 28  # connections that are being refused; `process/open_files.py` counts on it
 
 
 class ClientFactory(Factory):
@@ -51,38 +56,57 @@ class Policy(Factory):
 
 
 class ConnectionCap(Policy):
-    """Refuses connections above `limits.connections` with Redis' error."""
+    """Refuses connections above `connections_max` with Redis' error.
+
+    A refused connection is open until the error is sent. Those above `REFUSED_MAX` are closed without one,
+    so that a flood takes no more files than that.
+    """
 
     def __init__(self, wrapped: Factory, port: ClientPort) -> None:
         super().__init__(wrapped, port)
         self._open = 0
+        self._refused = 0
 
     def buildProtocol(self, addr: Any) -> Any:
-        """The wrapped factory's protocol, or one that refuses the connection."""
-        if self._open >= self.port.limits.connections:
+        """The wrapped factory's protocol, one that refuses the connection, or None, which closes it."""
+        if self._open >= self.port.connections_max:
             self.port.rejected("max_clients")
-            return RefusedConnection(MAX_CLIENTS)
+            return self._refusal()
         protocol: Any = self.wrapped.buildProtocol(addr)
         if isinstance(protocol, ClientProtocol):
             self._open += 1
             protocol.when_lost.append(self._lost)
         return protocol
 
+    def _refusal(self) -> "RefusedConnection | None":
+        if self._refused >= REFUSED_MAX:
+            return None
+        self._refused += 1
+        return RefusedConnection(MAX_CLIENTS, self._refusal_sent)
+
+    def _refusal_sent(self) -> None:
+        self._refused -= 1
+
     def _lost(self, _: ClientProtocol) -> None:
         self._open -= 1
 
 
 class RefusedConnection(Protocol):
-    """Sends one error and closes."""
+    """Sends one error and closes; calls `lost` when the connection is gone."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, lost: Callable[[], None]) -> None:
         self._text = text
+        self._lost = lost
 
     def connectionMade(self) -> None:
         """Send the error and close."""
         transport: Any = self.transport
         transport.write(f"-{self._text}\r\n".encode())
         transport.loseConnection()
+
+    def connectionLost(self, reason: Failure | None = None) -> None:  # noqa: ARG002  # Twisted's signature
+        """Make room for another refusal."""
+        self._lost()
 
 
 class Timeouts(Policy):
@@ -138,8 +162,14 @@ class Timeouts(Policy):
             self._sweep = None
 
 
-def client_factory(config: Config, host: NodeHost, observer: ServerObserver, clock: Clock) -> Policy:
+def client_factory(
+    config: Config,
+    host: NodeHost,
+    observer: ServerObserver,
+    clock: Clock,
+    capacity: Capacity = Capacity(),  # noqa: B008 - frozen
+) -> Policy:
     """The factory to listen with: sessions under all policies. Drain its `port` before the stop."""
-    port = ClientPort(config, host, observer, clock)
+    port = ClientPort(config, host, observer, clock, capacity)
     validation = Validation(port, TABLE, UNLISTED)
     return ConnectionCap(Timeouts(ClientFactory(port, validation), port), port)

@@ -1,7 +1,6 @@
 """The state that all client connections of a node share: settings, counters, the list of sessions."""
 
 import itertools
-import os
 from collections.abc import Callable
 from typing import Protocol
 
@@ -9,6 +8,7 @@ from kraft import __version__
 from kraft.config.values import Config
 from kraft.node.ports import Cancellable, Clock
 from kraft.resp.parser import ParserLimits
+from kraft.server.capacity import Capacity
 from kraft.server.ports import NodeHost, ServerObserver
 from kraft.server.routing import Routing
 from kraft.server.session_state import SessionState
@@ -46,8 +46,16 @@ class OpenSession(Protocol):
 class ClientPort:
     """The client port of one node, apart from sockets and commands."""
 
-    def __init__(self, config: Config, host: NodeHost, observer: ServerObserver, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: Config,
+        host: NodeHost,
+        observer: ServerObserver,
+        clock: Clock,
+        capacity: Capacity = Capacity(),  # noqa: B008 - frozen
+    ) -> None:
         self.host = host
+        self.capacity = capacity
         self.clock = clock
         self.observer = observer
         self.version = __version__
@@ -68,10 +76,14 @@ class ClientPort:
         self._drained: Callable[[], None] | None = None
 
     def reconfigure(self, config: Config) -> None:
-        """Take over the settings in `config.CHANGEABLE`; they may change while sessions are open."""
+        """Take over the settings in `config.CHANGEABLE`; they may change while sessions are open.
+
+        `connections_max` is the limit in effect: the process may have too few files for the configured one.
+        """
         self.config = config
         self.limits = config.limits
-        self.dataset_bytes_max = config.limits.dataset_bytes or _half_of_memory()
+        self.connections_max = min(config.limits.connections, self.capacity.connections)
+        self.dataset_bytes_max = config.limits.dataset_bytes or self.capacity.dataset_bytes
 
     def next_id(self) -> int:
         """A client id that no other connection of this process has or had."""
@@ -137,6 +149,11 @@ class ClientPort:
             done()
 
     @property
+    def connections_configured(self) -> int:
+        """The configured limit of client connections."""
+        return self.limits.connections
+
+    @property
     def output_buffer_bytes(self) -> int:
         """The bytes of replies that wait in this process for their clients to read."""
         return sum(session.unsent_bytes for session in self.sessions.values())
@@ -156,7 +173,3 @@ class ClientPort:
             return self.leads
         status = self.host.status()
         return status.state == "serving" and any(member.id == status.node for member in status.members)
-
-
-def _half_of_memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

@@ -1,10 +1,11 @@
 """The data directory on a real file system: its owner, and renames that survive a power cut."""
 
+import errno
 import mmap
 import os
 from pathlib import Path
 
-from kraft.storage.errors import DirectoryUnusable
+from kraft.storage.errors import CannotOpen, DirectoryUnusable
 
 
 class RealRecordFile:
@@ -96,8 +97,16 @@ class RealDirectory:
 
 
 def sync_directory(path: str) -> None:
-    """Make the names in a directory durable: a file's own fsync does not cover its name."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Make the names in a directory durable: a file's own fsync does not cover its name.
+
+    Raises `CannotOpen` when the process has too many files open.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise CannotOpen(f"{path}: cannot be opened: {error.strerror}") from error
+        raise
     try:
         os.fsync(fd)
     finally:

@@ -33,6 +33,13 @@ class NoSpace(StorageError):
     """The disk is full: what was being written was rolled back and may be tried again."""
 
 
+class CannotOpen(StorageError):
+    """A file could not be opened, as when the process has too many open: nothing was written.
+
+    A checkpoint or a snapshot may be tried again.
+    """
+
+
 class DiskFailed(StorageError):
     """A read, write or sync failed. What the disk holds is unknown: exit, and recover from the log."""
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+DISK_FULL = "the disk is full"
+
 
 @dataclass(frozen=True, slots=True)
 class StorageSettings:
@@ -53,10 +55,11 @@ class StorageObserver(Protocol):
     def checkpoint_loaded(self, group: int, seconds: float, /) -> None:
         """All keys of a group were read from its state file, at a start or from a snapshot."""
 
-    def error(self, operation: str, /) -> None:
-        """`operation` found no space: commit, checkpoint (a WAL checkpoint), highwater, state or snapshot.
+    def error(self, operation: str, reason: str = DISK_FULL, /) -> None:
+        """`operation` found no space, or could not open a file, and is tried again.
 
-        Any other error of the disk ends the process.
+        It is commit, checkpoint (a WAL checkpoint), highwater, state or snapshot. Any other error of the disk
+        ends the process.
         """
 
 
@@ -95,7 +98,7 @@ class Directory(Protocol):
         """Delete a file; nothing happens when it is not there."""
 
     def sync(self) -> None:
-        """Make the names in the directory durable."""
+        """Make the names in the directory durable. Raises `CannotOpen` with too many open files."""
 
     def rename(self, name: str, to: str) -> None:
         """Replace the file `to`; durable on return."""

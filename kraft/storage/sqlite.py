@@ -5,6 +5,7 @@ Every pragma is read back, because SQLite silently ignores what it cannot honour
 transaction.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import apsw
 
 from kraft.storage.errors import (
+    CannotOpen,
     DamagedLog,
     DirectoryLocked,
     DiskFailed,
@@ -45,8 +47,8 @@ _PINNED: tuple[Pragma, ...] = (
 class SqliteDatabase:
     """One open SQLite file; synchronous, without a thread. Methods raise `StorageError`.
 
-    After any error but `NoSpace` it must not be used again: SQLite would accept the next insert even after a
-    failed fsync, and lose pages that it believes written (Rebello et al., ATC'20).
+    After any error but `NoSpace` and `CannotOpen` it must not be used again: SQLite would accept the next
+    insert even after a failed fsync, and lose pages that it believes written (Rebello et al., ATC'20).
 
     `wal_bytes` are the frames of the WAL that are not yet in the file, `free_pages` the file's unused pages
     as of the last WAL checkpoint or `vacuum`.
@@ -71,7 +73,7 @@ class SqliteDatabase:
             yield self.cursor
             self.cursor.execute("COMMIT")
         except apsw.Error as error:
-            if is_full(error):
+            if is_full(error) or isinstance(error, apsw.CantOpenError):
                 self._roll_back()
             raise explain(self.place, error) from error
         except BaseException:
@@ -223,6 +225,7 @@ def _durable(wal_bytes_max: int, shared: bool, spill: bool) -> tuple[Pragma, ...
         ("journal_size_limit", wal_bytes_max, wal_bytes_max),  # a WAL that outgrew it shrinks when reused
         # Without spilling, an unfinished transaction stays in memory: errors come from COMMIT alone.
         ("cache_spill", int(spill), None if spill else 0),
+        ("temp_store", "MEMORY", 2),  # no statement needs a file that the process might not get
         ("mmap_size", 0, 0),  # an I/O error of mapped pages would be a SIGBUS
         ("cell_size_check", 1, 1),
         ("trusted_schema", 0, 0),
@@ -258,6 +261,8 @@ def explain(path: str, error: apsw.Error) -> StorageError:
     reason = f"{type(error).__name__} {getattr(error, 'extendedresult', '')}: {said}"
     if is_full(error):
         return NoSpace(f"{path}: the disk is full")
+    if isinstance(error, apsw.CantOpenError):
+        return CannotOpen(f"{path}: {_obstacle(path)}")
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         return DirectoryLocked(f"{path} is open in another program")
     if isinstance(error, apsw.CorruptError | apsw.NotADBError):
@@ -266,3 +271,17 @@ def explain(path: str, error: apsw.Error) -> StorageError:
     if isinstance(error, apsw.SQLError | apsw.ConstraintError):
         return DamagedLog(path, f"its schema is damaged ({said})")
     return DiskFailed(f"{path}: {reason}")
+
+
+def _obstacle(path: str) -> str:
+    """Why a file cannot be opened, which SQLite does not tell.
+
+    The file itself must not be opened here: closing it would drop the locks of this process on it (fcntl(2)).
+    """
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        return f"cannot be opened: {error.strerror}"
+    if Path(path).exists() and not os.access(path, os.R_OK | os.W_OK):
+        return f"cannot be opened by user id {os.geteuid()}"
+    return "could not be opened a moment ago; perhaps the process had too many files open"

@@ -16,6 +16,7 @@ LEVELS: dict[str, str] = {
     "config_needs_restart": "warning",
     "config_refused": "error",
     "log_lines_lost": "warning",
+    "connections_limited": "warning",
     # cluster and consensus
     "cluster_formed": "info",
     "cluster_joined": "info",

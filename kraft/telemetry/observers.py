@@ -146,10 +146,10 @@ class StorageTelemetry(Observer):
         """The keyspace was loaded from a state file."""
         self._metrics.restore_seconds[str(group)] = seconds
 
-    def error(self, operation: str) -> None:
+    def error(self, operation: str, reason: str = "the disk is full") -> None:
         """A storage operation failed. A full disk fails at every attempt, so the log is limited."""
         self._metrics.storage_errors.add(1, operation)
-        self._events.log_limited(f"storage {operation}", "storage_failed", operation=operation)
+        self._events.log_limited(f"storage {operation}", "storage_failed", operation=operation, reason=reason)
 
 
 class TransportTelemetry(Observer):

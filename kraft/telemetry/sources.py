@@ -34,6 +34,14 @@ class ClientSource(Protocol):
     """The client port."""
 
     @property
+    def connections_max(self) -> int:
+        """Upper limit of client connections, in effect."""
+
+    @property
+    def connections_configured(self) -> int:
+        """The configured limit of client connections."""
+
+    @property
     def dataset_bytes_max(self) -> int:
         """Upper limit of the data, in bytes."""
 

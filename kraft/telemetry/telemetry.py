@@ -3,6 +3,7 @@
 The process makes one `Telemetry`, passes its observers on, and adds the sources of a scrape as they come up.
 """
 
+import resource
 import time
 import traceback
 from collections.abc import Collection, Iterator, Sequence
@@ -63,6 +64,14 @@ class Telemetry:
     def watch_clients(self, clients: ClientSource) -> None:
         """Read the client port, which is open now, at a scrape."""
         self.metrics.sources.clients = clients
+
+    def connections_limited(self, clients: ClientSource) -> None:
+        """Report if the limit of open files admits fewer clients than configured."""
+        admitted, configured = clients.connections_max, clients.connections_configured
+        if admitted < configured:
+            files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            fields = {"connections": admitted, "configured": configured, "open_files": files}
+            self.events.log("connections_limited", **fields)
 
     def config_reloaded(self, changed: Sequence[str], need_restart: Sequence[str]) -> None:
         """The configuration was reloaded: options that took effect, and changed ones that need a restart."""

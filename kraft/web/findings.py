@@ -128,6 +128,10 @@ def _node(view: ClusterView, report: Report) -> Iterator[Finding]:
     if bound and data > DATASET_SHARE * bound:
         text = f"its data uses {100 * data // bound} % of limits.dataset_bytes; at 100 % writes are refused"
         yield Finding(WARN, status.node, text, "delete keys, or raise limits.dataset_bytes and reload")
+    admitted, wanted = report.facts.connections_max, report.facts.connections_configured
+    if admitted < wanted:
+        text = f"may open too few files: it admits {admitted} clients, not limits.connections ({wanted})"
+        yield Finding(WARN, status.node, text, "kraft doctor, on its machine")
     if report.facts.paused_connections:
         yield Finding(
             WARN, status.node, "its clients are delayed: writes arrive faster than they can be logged"

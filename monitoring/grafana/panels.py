@@ -116,6 +116,7 @@ TRAFFIC = (
     ),
     lines(
         "Connections", "short", 8, ("sum by (protocol) (kraft_client_connections{NODES})", "{{protocol}}"),
+        ("sum(kraft_client_connections_max{NODES})", "admitted at most"),
     ),
     lines(
         "Connections opened and rejected", "ops", 8,

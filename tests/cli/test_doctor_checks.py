@@ -337,9 +337,13 @@ def test_clocks_of_the_others(stopped, monkeypatch):
     assert "clock" not in " ".join(each.text for each in cluster.cluster(stopped(view=far)))
 
 
-@pytest.mark.parametrize(("soft", "level"), [(10_128, OK), (10_127, WARNING), (resource.RLIM_INFINITY, OK)])
-def test_open_files(stopped, monkeypatch, soft, level):
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, soft))
+@pytest.mark.parametrize(
+    ("hard", "level"),
+    [(10_256, OK), (10_255, WARNING), (128, WARNING), (127, PROBLEM), (resource.RLIM_INFINITY, OK)],
+)
+def test_open_files(stopped, monkeypatch, hard, level):
+    """A node raises its soft limit to the hard one."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, hard))
     assert levels(machine.files(stopped())) == [level]
 
 

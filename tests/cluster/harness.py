@@ -139,12 +139,15 @@ class Server:
         """Starts it with its file, in the foreground."""
         return [str(TWISTD), "-n", "--pidfile=", "kraft", "--config", str(self.config)]
 
-    def start(self, *arguments: str) -> None:
-        """Start the process, with `--config` its own file unless other arguments are given."""
+    def start(self, *arguments: str, under: Sequence[str | Path] = ()) -> None:
+        """Start the process, with `--config` its own file unless other arguments are given.
+
+        `under` is a program, with its arguments, that starts it: prlimit, say.
+        """
         assert not self.running, f"{self.id} runs already"
         with (self.folder / "kraft.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.command[:4], *arguments] if arguments else self.command,
+                [*under, *([*self.command[:4], *arguments] if arguments else self.command)],
                 cwd=self.folder,
                 env=os.environ | ({"PYTHONPATH": str(self.library)} if self.library else {}),
                 stdin=subprocess.DEVNULL,

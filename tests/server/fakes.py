@@ -17,6 +17,7 @@ from kraft.kv.commands import Command
 from kraft.kv.machine import Machine
 from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.status import GroupStatus, MemberStatus, Status
+from kraft.server.capacity import Capacity
 from kraft.server.factory import client_factory
 from kraft.server.protocol import ClientProtocol
 
@@ -227,6 +228,7 @@ class Port:
         client: ClientConfig | None = None,
         raft: RaftConfig | None = None,
         groups: int = 1,
+        capacity: Capacity | None = None,
     ) -> None:
         self.clock = FakeClock()
         self.host = FakeHost(self.clock, groups)
@@ -237,7 +239,7 @@ class Port:
             client=client or ClientConfig(),
             raft=raft or RaftConfig(),
         )
-        self.factory = client_factory(config, self.host, self.observer, self.clock)
+        self.factory = client_factory(config, self.host, self.observer, self.clock, capacity or Capacity())
 
     def connect(self) -> "Talk":
         protocol: Any = self.factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 50_000))

@@ -1,8 +1,11 @@
 """The policies around connections: their number, and how long they may be silent."""
 
 from dataclasses import replace
+from typing import Any
 
-from kraft.config.values import ClientConfig
+from kraft.config.values import ClientConfig, LimitsConfig
+from kraft.server.capacity import Capacity
+from kraft.server.factory import REFUSED_MAX
 from tests.server.fakes import Port, Talk, encode
 
 
@@ -58,3 +61,25 @@ def test_limits_that_may_change_hold_for_open_connections(port: Port) -> None:
         port.clock.advance(1)
         second.send(encode("PING"))
     assert [talk.transport.aborted for talk in (first, second)] == [True, False]
+
+
+def test_the_process_may_admit_fewer_clients_than_configured() -> None:
+    """Also after a reload that asks for more."""
+    port = Port(capacity=Capacity(connections=1))
+    assert port.connect().run("CONFIG", "GET", "maxclients") == b"*2\r\n$10\r\nmaxclients\r\n$1\r\n1\r\n"
+    clients = port.factory.port
+    clients.reconfigure(replace(clients.config, limits=replace(clients.config.limits, connections=50)))
+
+    assert port.connect().read() == b"-ERR max number of clients reached\r\n"
+    assert (clients.connections_max, clients.connections_configured) == (1, 50)
+
+
+def test_a_flood_of_refused_clients_holds_few_sockets() -> None:
+    """Those above the bound are closed without a word; each that is gone makes room for another."""
+    factory = Port(limits=LimitsConfig(connections=1), capacity=Capacity(connections=0)).factory
+    refused: list[Any] = [factory.buildProtocol(None) for _ in range(REFUSED_MAX + 10)]
+
+    assert refused[REFUSED_MAX:] == [None] * 10
+    refused[0].connectionLost()
+    assert factory.buildProtocol(None) is not None
+    assert factory.buildProtocol(None) is None

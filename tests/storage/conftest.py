@@ -13,7 +13,7 @@ from kraft.raft.ready import Persist
 from kraft.storage import open_store
 from kraft.storage.directory import RealDirectory
 from kraft.storage.log.database import LogDatabase
-from kraft.storage.ports import StorageSettings
+from kraft.storage.ports import DISK_FULL, StorageSettings
 from kraft.storage.state.database import StateDatabase
 from tests.storage.states import open_states
 
@@ -48,6 +48,7 @@ class Witness:
         self.commits = []
         self.wal_checkpoints = 0
         self.errors = []
+        self.reasons = []
         self.checkpoints = []
         self.loads = []
         self.deaths = []
@@ -71,8 +72,9 @@ class Witness:
         assert seconds >= 0
         self.loads.append(group)
 
-    def error(self, operation, /):
+    def error(self, operation, reason=DISK_FULL, /):
         self.errors.append(operation)
+        self.reasons.append(reason)
 
 
 class FaultyVFS(apsw.VFS):

@@ -50,6 +50,8 @@ STATUS = Status(
 
 @dataclass(frozen=True)
 class Clients:
+    connections_max: int = 744
+    connections_configured: int = 10_000
     dataset_bytes_max: int = 1000
     output_buffer_bytes: int = 70
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from kraft.cli.checks.result import OK, PROBLEM, WARNING, CheckResult
 from kraft.cli.checks.subject import Subject
+from kraft.process.open_files import FILES_MIN, RESERVED_FILES, files_for_clients
 from kraft.web import overview
 from kraft.web.findings import diagnose
 
-FILES_BESIDE_CLIENTS = 128  # HTTP (64), links, connections in handshake, databases, log, interpreter
 CLOCK_SET_AFTER = 1_735_689_600  # 2025: kraft is younger, so an earlier time means that the clock was not set
 _TIMEX_BYTES = 512  # enough for struct timex on any machine
 _STATUS_AT = 5 * ctypes.sizeof(ctypes.c_long)  # after `modes`, padded, and four longs
@@ -60,22 +60,25 @@ def synchronised() -> bool | None:
 
 def files(subject: Subject) -> Iterator[CheckResult]:
     """Whether the process may open a file for every client that the configuration admits."""
-    need = subject.config.limits.connections + FILES_BESIDE_CLIENTS
-    soft = _of_process(subject.pid) if subject.pid else None
+    wanted = subject.config.limits.connections
+    need = wanted + RESERVED_FILES
+    limit = _of_process(subject.pid) if subject.pid else None
     whose = f"process {subject.pid}"
-    if soft is None:
-        soft, whose = resource.getrlimit(resource.RLIMIT_NOFILE)[0], "a process started from here"
-    text = f"{whose} may open {'any number of' if soft < 0 else soft} files"
-    if 0 <= soft < need:
-        reason = f"limits.connections ({subject.config.limits.connections}) and {FILES_BESIDE_CLIENTS} more"
-        command = f"systemctl edit {subject.unit}: LimitNOFILE={need}; or ulimit -n {need} before a start"
-        yield CheckResult(WARNING, f"{text}: too few for {reason}", command)
+    if limit is None:  # a node raises its own limit to the hard one when it starts
+        limit, whose = resource.getrlimit(resource.RLIMIT_NOFILE)[1], "a process started from here"
+    text = f"{whose} may open {'any number of' if limit < 0 else limit} files"
+    command = f"systemctl edit {subject.unit}: LimitNOFILE={need}; or ulimit -Hn {need} before a start"
+    if 0 <= limit < FILES_MIN:
+        yield CheckResult(PROBLEM, f"{text}: a node needs {FILES_MIN} or more to start", command)
+    elif limit >= 0 and files_for_clients(limit) < wanted:
+        admitted = f"it admits {files_for_clients(limit)} clients, not limits.connections ({wanted})"
+        yield CheckResult(WARNING, f"{text}: {admitted}", command)
     else:
         yield CheckResult(OK, f"{text}; it needs at most {need}")
 
 
 def _of_process(pid: int) -> int | None:
-    """The soft limit of open files of a process, -1 for no limit; None if it cannot be read."""
+    """The limit of open files of a process, -1 for no limit; None if it cannot be read."""
     try:
         for line in Path(f"/proc/{pid}/limits").read_text().splitlines():
             if line.startswith("Max open files"):

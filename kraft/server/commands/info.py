@@ -55,7 +55,7 @@ def _clients(context: CommandContext) -> Fields:
     sessions = context.port.sessions.values()
     return {
         "connected_clients": len(sessions),
-        "maxclients": context.port.limits.connections,
+        "maxclients": context.port.connections_max,
         "client_recent_max_input_buffer": max((session.unfinished_bytes for session in sessions), default=0),
         "client_recent_max_output_buffer": max((session.unsent_bytes for session in sessions), default=0),
         "blocked_clients": 0,

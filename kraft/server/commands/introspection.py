@@ -22,7 +22,7 @@ def config_get(context: CommandContext, request: Request) -> Reply:
         "appendonly": "yes",
         "cluster-enabled": "yes" if port.routing.redirect else "no",
         "databases": 1,
-        "maxclients": port.limits.connections,
+        "maxclients": port.connections_max,
         "maxmemory": port.dataset_bytes_max,
         "maxmemory-policy": "noeviction",
         "port": split_address(port.config.client.advertise)[1],

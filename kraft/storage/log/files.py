@@ -63,7 +63,9 @@ def enable_vacuum(connection: apsw.Connection) -> None:
     if single(connection, "PRAGMA auto_vacuum") == 0:
         with suppress(apsw.FullError):
             connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+            connection.execute("PRAGMA temp_store=FILE")  # the copy may be larger than the memory
             connection.execute("VACUUM")
+            connection.execute("PRAGMA temp_store=MEMORY")
 
 
 def refuse_leftovers(directory: Directory) -> None:

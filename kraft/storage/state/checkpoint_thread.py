@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Callable
 
 from kraft.kv.checkpoint import Capture, Checkpoint
+from kraft.storage.errors import CannotOpen
 from kraft.storage.log.writer import LogWriter, WriterStopped
-from kraft.storage.ports import StorageSettings
+from kraft.storage.ports import DISK_FULL, StorageSettings
 from kraft.storage.reactor_thread import ReactorThread
 from kraft.storage.state.files import StateFiles
 from kraft.storage.worker import Worker
@@ -45,7 +46,8 @@ class CheckpointThread:
     def checkpoint(self, group: int, capture: Capture, done: Callable[[Checkpoint | None], None]) -> None:
         """Bring the group's state file to `capture`.
 
-        `done(None)` when the disk is full, or when a snapshot replaced the captured machine meanwhile.
+        `done(None)` when the disk is full or the file cannot be opened, or when a snapshot replaced the
+        captured machine meanwhile.
         """
         switches = self._switches[group]
         self._worker.do(lambda: self._write(group, capture, switches, done))
@@ -76,16 +78,19 @@ class CheckpointThread:
         self, group: int, capture: Capture, switches: int, done: Callable[[Checkpoint | None], None]
     ) -> None:
         began = self._since = time.perf_counter()
+        reason = DISK_FULL
         try:
             checkpoint = self._files.write(group, capture, self._writer, self._pause)
         except (_Stopped, WriterStopped):
             return
+        except CannotOpen as error:
+            checkpoint, reason = None, str(error)
         seconds = time.perf_counter() - began
         self._reactor.run(self._written, group, checkpoint, switches, done)
         observer = self._reactor.observer
         if checkpoint is None:
             self._reactor.run(observer.checkpoint_failed, group)
-            self._reactor.run(observer.error, "state")
+            self._reactor.run(observer.error, "state", reason)
         else:
             written = (len(capture.changes), checkpoint.base.index, checkpoint.size)
             self._reactor.run(observer.checkpoint_written, group, seconds, *written)

@@ -11,6 +11,7 @@ removed at the next start. So exactly one file is in force, whenever a crash occ
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from threading import Lock
 from typing import Protocol
@@ -20,6 +21,7 @@ from kraft.kv.keyspace import Keyspace
 from kraft.node.values import Loaded
 from kraft.raft.ports import Restored
 from kraft.storage.errors import (
+    CannotOpen,
     DamagedLog,
     DamagedState,
     DirectoryUnusable,
@@ -182,7 +184,8 @@ class StateFiles:
     ) -> Checkpoint | None:
         """Write one checkpoint, durable on return; None when the disk is full, with nothing changed.
 
-        The group's first one makes its file, and `names` is told to name it.
+        The group's first one makes its file, and `names` is told to name it. Raises `CannotOpen`, also with
+        nothing changed.
         """
         if not self._finish_switch(group):
             return None
@@ -210,6 +213,11 @@ class StateFiles:
             pass
         except OSError as error:
             raise DirectoryUnusable(f"{self._directory.path(files[0])}: {error}") from error
+        except CannotOpen:
+            if database is not None:
+                database.abandon()
+            self._remove(files)
+            raise
         except BaseException:
             if database is not None:
                 database.abandon()
@@ -227,13 +235,15 @@ class StateFiles:
     def switch(self, group: int, number: int) -> None:
         """A commit has made `number` the group's file: open it, and remove the one before.
 
-        When the disk has no space even for that, it is tried again before the next checkpoint is written.
+        When the disk has no space even for that, or the file cannot be opened, it is tried again before the
+        next checkpoint is written.
         """
         self._pending_switches[group] = number
-        self._finish_switch(group)
+        with suppress(CannotOpen):
+            self._finish_switch(group)
 
     def _finish_switch(self, group: int) -> bool:
-        """Finish a switch, if there is one; False when the disk is full."""
+        """Finish a switch, if there is one; False when the disk is full. Raises `CannotOpen`."""
         number = self._pending_switches.get(group)
         if number is None:
             return True
@@ -261,7 +271,10 @@ class StateFiles:
         return True
 
     def receive(self, group: int, checkpoint: Checkpoint) -> StateReceiver | None:
-        """A file for a snapshot that arrives, replacing one still arriving; None when the disk is full."""
+        """A file for a snapshot that arrives, replacing one still arriving; None when the disk is full.
+
+        Raises `CannotOpen`.
+        """
         before = self._receivers.pop(group, None)
         if before is not None and not before.finished:
             before.abandon()
@@ -280,13 +293,16 @@ class StateFiles:
         except NoSpace:
             self._remove(names)
             return None
+        except CannotOpen:
+            self._remove(names)
+            raise
         except OSError as error:
             raise StorageError(f"{self._directory.path(names[0])}: {error}") from error
         self._receivers[group] = receiver
         return receiver
 
     def open_view(self, group: int) -> StateView | None:
-        """A view of the last checkpoint; None when there is none."""
+        """A view of the last checkpoint; None when there is none. Raises `CannotOpen`."""
         with self._lock:  # against a switch, which removes the file
             database = self._databases.get(group)
             if database is None:

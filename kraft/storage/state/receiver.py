@@ -11,13 +11,12 @@ import msgspec
 
 from kraft.kv.checkpoint import Checkpoint
 from kraft.node.values import Received
-from kraft.storage.errors import NoSpace
-from kraft.storage.ports import Directory, StorageSettings
+from kraft.storage.errors import CannotOpen, NoSpace
+from kraft.storage.ports import DISK_FULL, Directory, StorageSettings
 from kraft.storage.sqlite import set_pragma
 from kraft.storage.state.database import DamagedStateFile, StateDatabase, stored_row
 from kraft.storage.state.totals import Totals
 
-DISK_FULL = "the disk is full"
 GIVEN_UP = "the file was given up"
 INT64_MAX = (1 << 63) - 1
 
@@ -30,7 +29,7 @@ class StateReceiver:
     """The state file `number` of a group, to hold `checkpoint`; `finished` when it does, durably.
 
     The first of `names` is the file's own, the others are those of its companions. Methods raise
-    `StorageError` when the disk fails; the constructor also `NoSpace`, and `OSError`.
+    `StorageError` when the disk fails; the constructor also `NoSpace`, `CannotOpen` and `OSError`.
     """
 
     def __init__(
@@ -118,12 +117,15 @@ class StateReceiver:
                 return DISK_FULL
             keyspace = database.load()
             database.close()
+            self._database = None
+            self._directory.sync()
         except DamagedStateFile as error:
             self.abandon()
             return f"what was written does not read back: {error}"
-        self._database = None
+        except CannotOpen as error:
+            self.abandon()
+            return str(error)
         self.finished = True
-        self._directory.sync()
         return Received(self.number, promised, keyspace)
 
     def abandon(self) -> None:

@@ -9,10 +9,12 @@ from collections.abc import Callable
 
 from kraft.kv.checkpoint import Checkpoint
 from kraft.node.values import Received, Rows
+from kraft.storage.errors import CannotOpen
+from kraft.storage.ports import DISK_FULL
 from kraft.storage.reactor_thread import ReactorThread
 from kraft.storage.state.checkpoint_thread import CheckpointThread
 from kraft.storage.state.files import StateFiles
-from kraft.storage.state.receiver import DISK_FULL, StateReceiver
+from kraft.storage.state.receiver import StateReceiver
 from kraft.storage.state.view import StateView
 from kraft.storage.worker import Worker
 
@@ -29,13 +31,16 @@ class SnapshotThread:
         self._open: set[_SharedView] = set()  # of the thread
 
     def open(self, group: int, done: "Callable[[OpenSnapshot | None], None]") -> None:
-        """Pin the group's last checkpoint; None when there is none."""
+        """Pin the group's last checkpoint; None when there is none, or its file cannot be opened."""
         self.worker.do(lambda: self._open_view(group, done))
 
     def receive(
         self, group: int, checkpoint: Checkpoint, done: "Callable[[IncomingSnapshot | None], None]"
     ) -> None:
-        """Begin a state file for `checkpoint`, which a peer sends; None when the disk is full."""
+        """Begin a state file for `checkpoint`, which a peer sends; None when the disk is full.
+
+        Also None when the file cannot be opened.
+        """
         self.worker.do(lambda: self._begin(group, checkpoint, done))
 
     def stop(self) -> None:
@@ -53,7 +58,11 @@ class SnapshotThread:
     def _open_view(self, group: int, done: "Callable[[OpenSnapshot | None], None]") -> None:
         shared = self._newest.get(group)
         if shared is None or not shared.users or shared.view.checkpoint != self.files.checkpoint(group):
-            view = self.files.open_view(group)
+            try:
+                view = self.files.open_view(group)
+            except CannotOpen as error:
+                self.reactor.run(self.reactor.observer.error, "snapshot", str(error))
+                view = None
             if view is None:
                 self.reactor.run(done, None)
                 return
@@ -73,9 +82,13 @@ class SnapshotThread:
     def _begin(
         self, group: int, checkpoint: Checkpoint, done: "Callable[[IncomingSnapshot | None], None]"
     ) -> None:
-        receiver = self.files.receive(group, checkpoint)
+        reason = DISK_FULL
+        try:
+            receiver = self.files.receive(group, checkpoint)
+        except CannotOpen as error:
+            receiver, reason = None, str(error)
         if receiver is None:
-            self.reactor.run(self.reactor.observer.error, "snapshot")
+            self.reactor.run(self.reactor.observer.error, "snapshot", reason)
             self.reactor.run(done, None)
             return
         self.reactor.run(done, IncomingSnapshot(self, group, receiver))

@@ -240,6 +240,10 @@ SNAPSHOT_TRANSFER_BYTES = Counter(
 )
 
 CLIENT_CONNECTIONS = Gauge("client_connections", "Open client connections.", ("protocol",))
+CLIENT_CONNECTIONS_MAX = Gauge(
+    "client_connections_max",
+    "Upper limit of client connections: limits.connections, or what the limit of open files leaves.",
+)
 CLIENT_CONNECTIONS_OPENED = Counter(
     "client_connections_opened_total",
     "Connections by protocol: each starts as resp2 and is counted again when it switches.",

@@ -210,6 +210,7 @@ class MetricsRegistry(Collector):
     def _read_clients(self, readings: Readings) -> None:
         if self.sources.clients is not None:
             clients = self.sources.clients
+            readings.set(declarations.CLIENT_CONNECTIONS_MAX, clients.connections_max)
             readings.set(declarations.DATASET_QUOTA_BYTES, clients.dataset_bytes_max)
             readings.set(declarations.CLIENT_OUTPUT_BUFFER_BYTES, clients.output_buffer_bytes)
 

@@ -40,6 +40,8 @@ class Chronicle:
         return Facts(
             wall_seconds=round(self._wall_seconds(), 3),
             dataset_bytes_max=sources.read("clients", self._dataset_bytes_max) or 0,
+            connections_max=sources.read("clients", self._connections_max) or 0,
+            connections_configured=sources.read("clients", self._connections_configured) or 0,
             connections=dict(metrics.connections),
             paused_connections=metrics.paused_connections,
             storage_bytes=sources.read("sizes", self._storage_bytes) or {},
@@ -52,6 +54,14 @@ class Chronicle:
     def _dataset_bytes_max(self) -> int:
         clients = self._metrics.sources.clients
         return clients.dataset_bytes_max if clients is not None else 0
+
+    def _connections_max(self) -> int:
+        clients = self._metrics.sources.clients
+        return clients.connections_max if clients is not None else 0
+
+    def _connections_configured(self) -> int:
+        clients = self._metrics.sources.clients
+        return clients.connections_configured if clients is not None else 0
 
     def _storage_bytes(self) -> dict[str, int]:
         storage = self._metrics.sources.storage

@@ -15,6 +15,8 @@ class Facts:
     wall_seconds: this node's Unix time.
     dataset_bytes_max: upper limit of the data; 0 while it is unknown.
     connections: number of client connections, by protocol.
+    connections_max: upper limit of them in effect, 0 while it is unknown; the process may have too few files
+        for `connections_configured`.
     paused_connections: those that the node reads nothing from, because writes wait to be logged.
     storage_bytes: size on disk, by kind of file.
     disk_free_bytes: free space for this node; None if unknown.
@@ -25,6 +27,8 @@ class Facts:
 
     wall_seconds: float = 0.0
     dataset_bytes_max: int = 0
+    connections_max: int = 0
+    connections_configured: int = 0
     connections: dict[str, int] = field(default_factory=dict)
     paused_connections: int = 0
     storage_bytes: dict[str, int] = field(default_factory=dict)

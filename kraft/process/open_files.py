@@ -1,0 +1,55 @@
+"""How many files this process may have open, and what of that is left for clients.
+
+A connection is an open file. If clients took the last one, a checkpoint could not open its state file, and no
+peer could connect. So the soft limit is raised to the hard one, and clients get what the parts of a node
+cannot need themselves:
+
+    24   interpreter, event loop, log, listening ports
+    40   storage: log.db, state files and views of them (each with a WAL and shared memory), directories
+    68   peers: 32 connections in handshake; a link, one that crosses it, and two requests for each of nine
+    96   HTTP: 64 connections and those that were just accepted
+    28   clients that are being refused
+"""
+
+import contextlib
+import resource
+import sys
+
+from kraft.process.failure import CannotStart
+
+RESERVED_FILES = 256
+FILES_MIN = 128  # interpreter, storage, and a few connections of each kind
+_MOST = (1 << 20, 10_240)  # what systems allow that call the hard limit infinite
+
+
+def room_for_clients() -> int:
+    """Raise the limit, and return how many clients it admits. Raises CannotStart if it is too low."""
+    limit = raise_limit()
+    if limit < FILES_MIN:
+        raise CannotStart(
+            f"this process may open {limit} files, and a node needs {FILES_MIN} or more:"
+            " raise the hard limit (LimitNOFILE= in a unit, ulimit -Hn in a shell, --ulimit nofile=)"
+        )
+    return files_for_clients(limit)
+
+
+def raise_limit() -> int:
+    """Raise the soft limit to the hard one, as far as the system lets us. Returns the limit in force."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in (hard, *_MOST):
+        if not _rank(soft) < _rank(wanted) <= _rank(hard):
+            continue
+        # A filter of system calls may forbid it, and the system may have a bound below the hard limit.
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            break
+    return _rank(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def files_for_clients(limit: int) -> int:
+    """How many of `limit` files are left for clients. Of a small limit they get half."""
+    return limit - min(RESERVED_FILES, limit // 2)
+
+
+def _rank(limit: int) -> int:
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
