@@ -1,4 +1,4 @@
-"""The four values of the handshake; `kraft.peerwire.handshake` sets their order and what they prove."""
+"""The values of the handshake; `kraft.peerwire.handshake` sets their order and what they prove."""
 
 import msgspec
 
@@ -14,6 +14,7 @@ COUNTER_MAX = INT64_MAX  # of starts and sessions: the largest number that a dat
 CURRENT_MAX = 2 * MEMBERS_MAX  # members of a joint configuration
 REASON_MAX = 500  # characters of a refusal
 NO_AUTH, SECRET = "none", "secret"  # values of `Hello.auth`
+CHALLENGE_MACHINE_VERSION = 2  # a program that supports this machine version understands a Challenge
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -48,6 +49,13 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     current: tuple[Member, ...] = ()
 
 
+class Challenge(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """Begins a handshake where a secret is set, and tells nothing about its sender."""
+
+    nonce: bytes
+    magic: bytes = MAGIC
+
+
 class Proof(msgspec.Struct, frozen=True, array_like=True, tag=2):
     """`mac` proves that the sender knows the secret; empty with `none`. It also accepts the dialling side."""
 
@@ -65,7 +73,7 @@ class Refusal(msgspec.Struct, frozen=True, array_like=True, tag=4):
     mac: bytes = b""
 
 
-Greeting = Hello | Proof | Welcome | Refusal
+Greeting = Hello | Challenge | Proof | Welcome | Refusal
 
 
 def encode(greeting: Greeting) -> bytes:

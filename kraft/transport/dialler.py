@@ -43,7 +43,10 @@ class AttemptOwner(Protocol):
 
 
 class Attempt(Factory):
-    """One attempt to reach `peer`: from `start` to a link and its end, or to a failure."""
+    """One attempt to reach `peer`: from `start` to a link and its end, or to a failure.
+
+    A peer that may be of an earlier release is dialled a second time within the attempt, as such a one.
+    """
 
     noisy = False
 
@@ -54,6 +57,7 @@ class Attempt(Factory):
         self._registry = registry
         self._connecting: Deferred[IProtocol] | None = None
         self._link: Link | None = None
+        self._as_earlier = False
         self._over = False
 
     @property
@@ -63,6 +67,7 @@ class Attempt(Factory):
 
     def start(self, endpoint: IStreamClientEndpoint) -> None:
         """Dial now."""
+        self._endpoint = endpoint
         self._connecting = connecting = endpoint.connect(self)
         connecting.addCallbacks(self._connected, self._not_connected)
 
@@ -76,8 +81,11 @@ class Attempt(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Link | None:  # noqa: ARG002  Twisted's signature
         """A link that expects `peer` at the other end."""
-        self._link = Link(self._context, self, dialled=self._peer)
+        self._link = Link(self._context, self, dialled=self._peer, as_earlier=self._as_earlier)
         return self._link
+
+    def started(self, link: Link) -> None:
+        """The connection is made, and the handshake begins."""
 
     def opened(self, link: Link) -> None:
         """The handshake of `link` is complete."""
@@ -89,6 +97,9 @@ class Attempt(Factory):
         if link.was_open:
             self._over = True
             self._registry.link_closed(link)
+        elif link.is_maybe_earlier and not self._over:
+            self._as_earlier = True
+            self.start(self._endpoint)
         else:
             self._fail(link.reason)
 

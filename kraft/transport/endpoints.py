@@ -22,7 +22,7 @@ def endpoints(reactor: Any, timeout: float) -> Callable[[str], IStreamClientEndp
         name, _, digits = address.rpartition(":")
         if not (name and digits.isascii() and digits.isdecimal() and 0 < int(digits[:6]) < 1 << 16):
             return MalformedEndpoint(address)
-        host, port = name.removeprefix("[").removesuffix("]"), int(digits)
+        host, port = host_of(address), int(digits)
         if isIPAddress(host):
             return TCP4ClientEndpoint(reactor, host, port, timeout)
         if isIPv6Address(host):
@@ -30,6 +30,11 @@ def endpoints(reactor: Any, timeout: float) -> Callable[[str], IStreamClientEndp
         return HostnameEndpoint(reactor, host, port, timeout)
 
     return endpoint_for
+
+
+def host_of(address: str) -> str:
+    """The host in `host:port`, without the brackets of an IPv6 address."""
+    return address.rpartition(":")[0].removeprefix("[").removesuffix("]")
 
 
 @implementer(IStreamClientEndpoint)

@@ -16,6 +16,8 @@ class LinkLimits:
     message_bytes: int = MESSAGE_BYTES_MAX  # one batch; a chunk may be incomplete at the same time
     handshake_timeout: float = 3.0  # from connect to open: several round trips across a continent
     greeting_links: int = 32  # incoming connections in handshake; each buffers one frame at most
+    stranger_links: int = 24  # of these from addresses where no member is known
+    address_links: int = 8  # of these from one address
     connect_timeout: float = 3.0  # one attempt to dial
     retry_first: float = 0.05  # a restarted peer is back soon, so the first retries are quick
     retry_max: float = 2.0

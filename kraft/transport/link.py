@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from kraft.peerwire import codec
+from kraft.peerwire.earlier_peers import EarlierPeers
 from kraft.peerwire.errors import HandshakeError, RefusedByPeer, WireError
 from kraft.peerwire.frames import (
     CONTROL,
@@ -37,6 +38,7 @@ from kraft.peerwire.handshake import Handshake, HandshakeState
 from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import Message
 from kraft.tcp.writer import DirectWriter
+from kraft.transport.backlog import Standing
 from kraft.transport.limits import LinkLimits
 from kraft.transport.outbox import Outbox
 from kraft.transport.ports import Receiver, TransportObserver
@@ -48,7 +50,7 @@ class LinkContext:
     """Shared by all links of a node. `secret` is that of the cluster, None without one.
 
     `nonce` returns NONCE_BYTES fresh random bytes at each call. `order` numbers events of all links, so that
-    the order of two events on different links can be told.
+    the order of two events on different links can be told. `earlier_peers` belongs to the handshakes.
     """
 
     clock: IReactorTime
@@ -58,10 +60,14 @@ class LinkContext:
     receiver: Receiver
     observer: TransportObserver
     order: Iterator[int] = field(default_factory=count)
+    earlier_peers: EarlierPeers = field(default_factory=EarlierPeers)
 
 
 class LinkOwner(Interface):
     """The factory that made a link: a listener or an attempt to dial."""
+
+    def started(self, link: "Link") -> None:
+        """The connection is made, and the handshake begins. May abort the link."""
 
     def opened(self, link: "Link") -> None:
         """The handshake is complete; `link.peer` is the id of the other end."""
@@ -75,6 +81,9 @@ class LinkRegistry(Interface):
 
     def is_linked(self, peer: str) -> bool:
         """Whether there is a link to `peer`."""
+
+    def is_member_at(self, ip: str) -> bool:
+        """Whether a member has this IP address, as far as known."""
 
     def link_opened(self, link: "Link", dialled: str) -> None:
         """The handshake of `link` is complete. `dialled` is the address we dialled, '' if accepted."""
@@ -99,11 +108,16 @@ class Link(Protocol):
 
     transport: ITCPTransport  # or a test's equivalent
 
-    def __init__(self, context: LinkContext, owner: LinkOwner, dialled: str | None = None) -> None:
-        """`dialled` is the id of the peer that was dialled, None for an accepted connection."""
+    def __init__(
+        self, context: LinkContext, owner: LinkOwner, dialled: str | None = None, *, as_earlier: bool = False
+    ) -> None:
+        """`dialled` is the id of the peer that was dialled, None for an accepted connection; `as_earlier`:
+        greet it like an earlier release.
+        """
         self._context = context
         self._owner = owner
         self._dialled = dialled
+        self._as_earlier = as_earlier
         self._handshake: Handshake | None = None
         self._reader = FrameReader(context.limits.message_bytes)
         limits = context.limits
@@ -113,6 +127,7 @@ class Link(Protocol):
         self._timer: IDelayedCall | None = None  # the handshake's deadline, then the next ping
         self._abort_timer: IDelayedCall | None = None
         self._closing = False
+        self._has_greeted = False
         self.hello: Hello | None = None
         self.peer = ""
         self.is_open = False
@@ -141,9 +156,12 @@ class Link(Protocol):
             secret=context.secret,
             loopback=is_loopback(transport.getHost()) and is_loopback(transport.getPeer()),
             dialled=self._dialled,
+            as_earlier=self._as_earlier,
+            earlier_peers=context.earlier_peers,
         )
         cast(IConsumer, transport).registerProducer(self, True)
         self._greet(self._handshake.start())
+        self._owner.started(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Report the end to the owner."""
@@ -159,6 +177,8 @@ class Link(Protocol):
             reset = reason.check(ConnectionLost) is not None and self._silent_pings <= 2
             self.closed_by_peer = reset or reason.check(ConnectionDone) is not None
             self.reason = "closed by the peer" if self.closed_by_peer else reason.getErrorMessage()
+            if self._is_unanswered:
+                self.reason += ": it may be of an earlier release, without this kind of handshake"
         self._owner.closed(self)
 
     def close(self, reason: str) -> None:
@@ -280,6 +300,22 @@ class Link(Protocol):
 
     # -- handshake ------------------------------------------------------------------------------------
 
+    @property
+    def standing(self) -> Standing:
+        """How far the handshake has come, for the listener."""
+        if self._handshake is None or self._handshake.is_peer_proved:
+            return Standing.PROVED
+        return Standing.GREETED if self._has_greeted else Standing.SILENT
+
+    @property
+    def is_maybe_earlier(self) -> bool:
+        """Whether the peer may be of an earlier release, to which the cluster may still talk."""
+        return self._is_unanswered and self._handshake is not None and self._handshake.accepts_earlier
+
+    @property
+    def _is_unanswered(self) -> bool:
+        return self.closed_by_peer and self._handshake is not None and self._handshake.is_unanswered
+
     def _greet(self, payloads: Sequence[bytes]) -> None:
         for payload in payloads:
             self.transport.write(frame(GREETING, 0, payload))
@@ -288,6 +324,7 @@ class Link(Protocol):
         handshake = self._handshake
         if handshake is None:
             raise WireError("a handshake message after the handshake")
+        self._has_greeted = True
         self._greet(handshake.received(payload))
         if handshake.state is HandshakeState.DECISION and handshake.peer is not None:
             reason = self._context.receiver.check(handshake.peer)

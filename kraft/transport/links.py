@@ -26,10 +26,12 @@ from twisted.internet.interfaces import (
 
 from kraft.peerwire.messages import Message
 from kraft.transport.dialler import Dialler, Introduction, is_reported
+from kraft.transport.endpoints import host_of
 from kraft.transport.limits import LinkLimits
 from kraft.transport.link import Link, LinkContext
 from kraft.transport.listener import Listener
 from kraft.transport.ports import Receiver, TransportObserver
+from kraft.transport.sockets import canonical_ip, ip_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Links:
         self._introductions: dict[str, Introduction] = {}  # under way
         self._failures: dict[str, int] = {}  # introductions that failed in a row, by peer
         self._links: dict[str, Link] = {}
+        self._ips: dict[str, str] = {}  # the address that the last link to a peer came from, or led to
         self._dialled: dict[str, str] = {}  # address of a link that this node dialled, by peer
         self._ending: set[Link] = set()  # closed by this node, connection not yet gone
         self._stopping = False
@@ -163,6 +166,7 @@ class Links:
 
     def _stop_dialling(self, peer: str) -> None:
         self._addresses.pop(peer, None)
+        self._ips.pop(peer, None)
         self._failures.pop(peer, None)
         introduction = self._introductions.pop(peer, None)
         if introduction is not None:
@@ -213,6 +217,16 @@ class Links:
         """Whether there is a link to `peer`."""
         return peer in self._links
 
+    def is_member_at(self, ip: str) -> bool:
+        """Whether a member has this IP address, by what it is dialled at or was linked from.
+
+        A host name counts only once there was a link: it is not resolved for this.
+        """
+        if not ip:
+            return False
+        dialled = (canonical_ip(host_of(address)) for address in self._addresses.values())
+        return ip in self._ips.values() or ip in dialled
+
     def link_opened(self, link: Link, dialled: str) -> None:
         """The handshake of `link` is complete. `dialled` is the address we dialled, '' if accepted."""
         hello = link.hello
@@ -224,6 +238,7 @@ class Links:
             return
         self._drop(link.peer, "replaced by a newer link")
         self._links[link.peer] = link
+        self._ips[link.peer] = ip_of(link.transport.getPeer())
         if dialled:
             self._dialled[link.peer] = dialled
         self._abandon_attempts(link.peer)

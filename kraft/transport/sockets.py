@@ -29,18 +29,26 @@ def tune(transport: ITransport, user_timeout: float) -> None:
         raw.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, _UNSENT_BYTES)
 
 
+def ip_of(address: IAddress | object) -> str:
+    """The IP address of an end of a connection, in one form for IPv4 in IPv6; '' if it has none."""
+    host = address.host if isinstance(address, (IPv4Address, IPv6Address)) else ""
+    return canonical_ip(host)
+
+
+def canonical_ip(host: str) -> str:
+    """`host` in one form if it is an IP address, else ''."""
+    try:
+        ip = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return ""
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return str(mapped or ip)
+
+
 def is_loopback(address: IAddress | object) -> bool:
     """Whether `address`, an end of a connection, is certainly on this machine."""
-    if isinstance(address, UNIXAddress):
-        return True
-    if not isinstance(address, (IPv4Address, IPv6Address)):
-        return False
-    try:
-        ip = ipaddress.ip_address(address.host.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    return (mapped or ip).is_loopback
+    ip = ip_of(address)
+    return isinstance(address, UNIXAddress) or (bool(ip) and ipaddress.ip_address(ip).is_loopback)
 
 
 def text_of(address: IAddress | object) -> str:

@@ -18,9 +18,12 @@ SMALL = {"checkpoint_entries": 200, "keep_entries": 20}  # so that snapshots are
 
 
 @pytest.fixture
-def old_cluster(make_cluster, earlier):
-    """Three nodes of the earlier release that serve writes."""
-    cluster = make_cluster(3, snapshot=SMALL)
+def old_cluster(make_cluster, earlier, tmp_path):
+    """Three nodes of the earlier release that serve writes. With a secret, its handshake is another one."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"for tests only, thirty-two bytes\n")
+    secret.chmod(0o600)
+    cluster = make_cluster(3, snapshot=SMALL, cluster={"secret_file": str(secret)})
     for server in cluster:
         server.library = earlier
     cluster.start()

@@ -9,8 +9,8 @@ from twisted.internet.task import Clock
 
 from kraft.peerwire import codec
 from kraft.peerwire import hello as greetings
-from kraft.peerwire.frames import BULK, GREETING, LINK, PONG, frame, probe
-from kraft.peerwire.hello import NONCE_BYTES, SECRET, Hello, Refusal
+from kraft.peerwire.frames import BULK, GREETING, HEADER_BYTES, LINK, PONG, frame, probe
+from kraft.peerwire.hello import NO_AUTH, NONCE_BYTES, SECRET, Challenge, Greeting, Hello, Refusal
 from kraft.raft.messages import Append, Entry, Heartbeat
 from kraft.tcp.writer import DirectWriter
 from kraft.transport.dialler import pause
@@ -219,9 +219,9 @@ def test_a_forged_refusal_reaches_no_owner(mac):
     """Who only listens at a member's address cannot tell a node anything that it would act on."""
     network, clock = Network(), Clock()
     node = Node(network, clock, "K1", 1, secret=b"swordfish")
-    impostor = Hello("K2", "2" * 32, "cluster", nonce=b"x" * NONCE_BYTES, auth=SECRET)
     said = b"".join(
-        frame(GREETING, 0, greetings.encode(part)) for part in (impostor, Refusal("you are disowned", mac))
+        frame(GREETING, 0, greetings.encode(part))
+        for part in (Challenge(b"x" * NONCE_BYTES), Refusal("you are disowned", mac))
     )
     network.ports["127.0.0.1:2"] = Factory.forProtocol(lambda: Speaker(said))
     node.links.start({"K2": "127.0.0.1:2"})
@@ -286,24 +286,86 @@ def test_garbage_closes_only_its_own_connection(data):
 
 
 def test_who_says_nothing_is_closed_in_time():
-    """And no more than a few may be silent at once."""
-    network, clock, _, two = pair(limits=LinkLimits(greeting_links=3, handshake_timeout=2.0))
+    """After the time for a handshake."""
+    network, clock, _, two = pair(limits=LinkLimits(handshake_timeout=2.0))
     network.pump()
 
     wires = [stranger(network, two, b"") for _ in range(3)]
-    assert stranger_is_turned_away(network, two)
     clock.advance(2.0)
     network.pump()
 
     assert all(wire.near.lost is not None for wire in wires)
-    assert not stranger_is_turned_away(network, two)
     reasons = [reason for _, reason in two.watcher.named("refused")]
-    assert reasons[0] == "too many connections in handshake"
-    assert reasons[1:] == ["no handshake in time: still waiting for the peer's hello"] * 3
+    assert reasons == ["no handshake in time: still waiting for the peer's hello"] * 3
 
 
-def stranger_is_turned_away(network, node):
-    return network.ports[node.address].buildProtocol(None) is None
+@pytest.mark.parametrize("secret", [None, b"swordfish"])
+@pytest.mark.parametrize("sent", ["", "challenge", "hello"])
+def test_strangers_who_do_not_go_on_keep_no_member_away(secret, sent):
+    """However many there are, from a member's address too, a member gets its link at once."""
+    hello = Hello("K9", "9" * 32, nonce=b"x" * NONCE_BYTES, auth=SECRET if secret else NO_AUTH)
+    greetings_: dict[str, Greeting] = {"challenge": Challenge(b"x" * NONCE_BYTES), "hello": hello}
+    greeting = greetings_.get(sent)
+    data = frame(GREETING, 0, greetings.encode(greeting)) if greeting is not None else b""
+    network, clock, one, two = pair(secret=secret, limits=LinkLimits(greeting_links=3))
+    network.pump()
+    network.wires[0].cut(ConnectionLost())
+    wires = [stranger(network, two, data) for _ in range(50)]
+
+    clock.advance(1)
+    network.pump()
+
+    assert one.links.connected() == {"K2"}
+    assert sum(wire.near.lost is None for wire in wires) <= 3
+    told = [reason for _, reason in two.watcher.named("refused")]
+    if not (sent == "challenge" and secret is None):
+        assert set(told) == {"gave way to a newer connection: too many are in handshake"}
+
+
+def test_the_addresses_of_members_are_known():
+    """By what they are dialled at, by what they link from, and no more once they are gone."""
+    network, _, one, two = pair(network=Network(dialling_from="10.0.0.7"), secret=b"s")
+    network.pump()
+    assert [two.links.is_member_at(ip) for ip in ("10.0.0.7", "127.0.0.1", "10.0.0.8", "")] == [
+        True, True, False, False,
+    ]  # fmt: skip
+    one.links.connect("K5", "[fd00::5]:1")
+    one.links.connect("K6", "host.example:1")
+    assert [one.links.is_member_at(ip) for ip in ("fd00::5", "host.example")] == [True, False]
+
+    two.links.disconnect("K1")
+
+    assert not two.links.is_member_at("10.0.0.7")
+
+
+class Deaf(Protocol):
+    """A node of an earlier release: it does not understand a Challenge, and closes the connection."""
+
+    heard: list[bytes] = []  # noqa: RUF012  of all connections
+
+    def dataReceived(self, data):
+        self.heard.append(data)
+        assert self.transport is not None
+        self.transport.loseConnection()
+
+
+@pytest.mark.parametrize("dial", ["connect", "introduce"])
+def test_a_peer_that_does_not_understand_is_greeted_like_an_earlier_release(dial):
+    """At once, within the same attempt; and the next attempt begins with a Challenge again."""
+    network, clock = Network(), Clock()
+    node = Node(network, clock, "K1", 1, secret=b"swordfish")
+    network.ports["127.0.0.1:2"] = Factory.forProtocol(Deaf)
+    Deaf.heard.clear()
+
+    for _ in range(2):
+        getattr(node.links, dial)("K2", "127.0.0.1:2")
+        network.pump()
+        clock.advance(1)
+        network.pump()
+
+    kinds = [type(greetings.decode(data[HEADER_BYTES:])) for data in Deaf.heard[:4]]
+    assert kinds == [Challenge, Hello, Challenge, Hello]
+    assert [attempts for *_, attempts in node.watcher.named("unreachable")][:2] == [1, 2]
 
 
 def test_bad_bytes_on_an_open_link_close_it():
