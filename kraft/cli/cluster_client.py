@@ -161,7 +161,6 @@ class ClusterClient:
         self.close()
         self._avoided, self._preferred = server, None
         ended = self._state.lose()
-        self._report(f"{server}: {reason(error)}")
         sent = not isinstance(error, NotSent)
         if ended and not (sent and words[0].upper() == b"EXEC"):
             raise TransactionLost(f"{server}: {reason(error)}; {ended}")
@@ -170,6 +169,7 @@ class ClusterClient:
                 f"{server}: {reason(error)}; the command may or may not have been executed:"
                 " check before you repeat it"
             )
+        self._report(f"{server}: {reason(error)}")
 
     def _try_another(self, reply: Error, pause: float) -> None:
         self._report(f"{self.server}: {reply.text}; trying again")

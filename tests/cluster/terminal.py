@@ -1,12 +1,12 @@
 """A program in a terminal of its own: what is typed reaches it, and its screen can be read."""
 
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pexpect
 import pyte
@@ -40,20 +40,15 @@ class Terminal:
         self._process: Any = pexpect.spawn(
             program,
             arguments,
-            env={**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8", "NO_COLOR": "", **environment},
+            env={**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8", **environment},
             cwd=folder,
             dimensions=(LINES, COLUMNS),
             timeout=DEADLINE_SECONDS,
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None:
-            sys.stdout.write("\n".join(["--- the screen:", *self.lines, ""]))
+    def close(self) -> None:
+        """End the process, and print the screen for a failing test's report."""
+        sys.stdout.write("\n".join(["--- the screen:", *self.lines, ""]))
         self._process.close(force=True)
 
     @property
@@ -63,8 +58,9 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """The screen as one text."""
-        return "\n".join(self.lines)
+        """The screen as one text, in which a line that was too long for the screen is one line."""
+        shown = (line if line[-1] != " " else f"{line.rstrip()}\n" for line in self.screen.display)
+        return re.sub("\n+", "\n", "".join(shown))
 
     def send(self, data: str) -> None:
         """Send keys as they are."""

@@ -85,7 +85,7 @@ class TerminalFormat:
         return [
             line
             for number, element in enumerate(elements, 1)
-            for line in _indented(f"{number:>{width}}{mark} ", self._lines(element))
+            for line in _indented(f"{number:>{width}}{mark} ", self._lines(element), width + 2)
         ]
 
     def _map(self, reply: dict[Reply, Reply]) -> list[str]:
@@ -94,10 +94,10 @@ class TerminalFormat:
         width = len(str(len(reply)))
         lines = []
         for number, (key, value) in enumerate(reply.items(), 1):
-            head, *rest = self._lines(value)
             name = " ".join(self._lines(key))
-            lines.append(f"{number:>{width}}# {name} => {head}")
-            lines += [f"{'':{width + 2}}{line}" for line in rest]
+            nested = value and isinstance(value, list | dict)
+            shown = ["", *self._lines(value)] if nested else self._lines(value)
+            lines += _indented(f"{number:>{width}}# {name} => ", shown, width + 2)
         return lines
 
     def _in(self, colour: str, text: str) -> str:
@@ -185,8 +185,9 @@ def encoded(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def _indented(head: str, lines: Sequence[str]) -> list[str]:
-    return [head + lines[0], *(" " * len(head) + line for line in lines[1:])]
+def _indented(head: str, lines: Sequence[str], width: int) -> list[str]:
+    """`lines` after `head`, all but the first one indented by `width`."""
+    return [head + lines[0], *(" " * width + line for line in lines[1:])]
 
 
 def _decoded(value: bytes) -> str:
