@@ -41,8 +41,6 @@ from kraft.peerwire.messages import Admin, AdminReply, Invitation, Message, Node
 from kraft.raft.errors import InvariantViolation
 from kraft.raft.ports import Jitter, RaftObserver
 
-TRANSFER_GRACE = 0.5  # seconds after an election timeout, in which consensus gives a transfer up by itself
-
 
 class Host:
     """One node. It is also the receiver of the peer links: see `transport.ports.Receiver`."""
@@ -80,7 +78,7 @@ class Host:
         self._turns = turns = Turns(clock, self)
         self._context = GroupContext(clock, disk, self.persistence, slow, observer, self.peers, turns, fatal)
         self._lifecycle = Lifecycle(config, loaded, self._context, self.groups, groups, jitter, raft_observer)
-        self.transfers = LeadershipTransfers(clock, config.raft.election_timeout + TRANSFER_GRACE, turns)
+        self.transfers = LeadershipTransfers(clock, config.raft.election_timeout, turns, self.peers)
         first_request = jitter(1 << 31) << 20
         self._admin = AdminExecutor(self.groups, self.transfers, turns, clock, observer, first_request)
         self._backpressure = Backpressure(config.limits.pending_proposals)
@@ -200,6 +198,10 @@ class Host:
         """`host:port` of the client port of a member, '' until it has greeted."""
         return self.peers.client_address(node)
 
+    def status(self) -> Status:
+        """What this node reports about itself, as plain values."""
+        return node_status(self._config, self._context, self._lifecycle, self.groups, self._started_at)
+
     # -- links ----------------------------------------------------------------------------------------
 
     def hello(self) -> Hello:
@@ -216,6 +218,10 @@ class Host:
     def refused(self, hello: Hello, reason: str) -> None:
         """The proved peer that greets so refuses this node."""
         self._lifecycle.refused(hello, reason)
+
+    def unreachable(self, peer: str, reason: str) -> None:
+        """An attempt to dial `peer` led to no link."""
+        self.peers.failures[peer] = reason
 
     def link_up(self, peer: str, hello: Hello) -> None:
         """A link to `peer` is ready for messages."""
@@ -335,10 +341,3 @@ class Host:
         for group in self.groups.values():
             (group.raft.suspend if full else group.raft.resume)()
             self._turns.wake(group.id)
-
-    # -- status ---------------------------------------------------------------------------------------
-
-    def status(self) -> Status:
-        """What this node reports about itself, as plain values."""
-        uptime = self._clock.seconds() - self._started_at
-        return node_status(self._config, self._context, self._lifecycle, self.groups, uptime)

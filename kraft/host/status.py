@@ -15,9 +15,13 @@ from kraft.raft.membership.configuration import NOBODY
 
 
 def node_status(
-    config: Config, context: GroupContext, lifecycle: Lifecycle, groups: Mapping[int, Group], uptime: float
+    config: Config,
+    context: GroupContext,
+    lifecycle: Lifecycle,
+    groups: Mapping[int, Group],
+    started_at: float,
 ) -> Status:
-    """The status of the node; `uptime` in seconds."""
+    """The status of the node, which has started at `started_at` (monotonic seconds)."""
     peers = context.peers
     identity = peers.formation.identity
     state = lifecycle.state
@@ -32,7 +36,7 @@ def node_status(
         disk_full=context.persistence.full,
         client=config.client.advertise,
         http=peers.http_address(identity.id),
-        uptime_seconds=uptime,
+        uptime_seconds=context.clock.seconds() - started_at,
         members=member_statuses(peers, groups.get(0), tick_seconds),
         groups=tuple(group_status(group, tick_seconds) for group in groups.values()),
         machine_version=peers.formation.version.in_force,

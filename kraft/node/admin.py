@@ -52,7 +52,10 @@ class Readdress(msgspec.Struct, frozen=True, array_like=True, tag=5):
 
 
 class Replace(msgspec.Struct, frozen=True, array_like=True, tag=6):
-    """Let `new` at `address` take the place of `old`. Equal ids: the same node with an emptied directory."""
+    """Let `new` at `address` take the place of `old`. Equal ids: the same node with an emptied directory.
+
+    A learner may take the place of a voter; then `address` may be ''.
+    """
 
     old: str
     new: str

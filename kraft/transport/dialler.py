@@ -181,6 +181,7 @@ class Dialler:
     def attempt_failed(self, reason: str) -> None:
         """The attempt led to no link: retry after a pause."""
         self._failures += 1
+        self._context.receiver.unreachable(self._peer, reason)
         if is_reported(self._failures):
             self._context.observer.unreachable(self._peer, reason, self._failures)
         self.wake()

@@ -278,6 +278,7 @@ class Links:
         """An introduction to `peer` led to no link."""
         del self._introductions[peer]
         self._failures[peer] = failures = self._failures.get(peer, 0) + 1
+        self._receiver.unreachable(peer, reason)
         if is_reported(failures):
             self._observer.unreachable(peer, reason, failures)
 

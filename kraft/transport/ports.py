@@ -23,6 +23,9 @@ class Receiver(Protocol):
     def refused(self, hello: Hello, reason: str) -> None:
         """The proved peer that greets so refuses this node, and the link ends; `reason` is for people."""
 
+    def unreachable(self, peer: str, reason: str) -> None:
+        """An attempt to dial `peer` led to no link; `reason` is for people."""
+
     def link_up(self, peer: str, hello: Hello) -> None:
         """The link to `peer` is open. If it replaces another one, `link_down` has been called for that."""
 

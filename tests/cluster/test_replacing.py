@@ -7,6 +7,7 @@ import pytest
 
 from tests.cluster.harness import Cluster, Server, free_ports, wait_until
 from tests.cluster.load import Load
+from tests.cluster.wire import Refusal
 
 pytestmark = pytest.mark.slow
 
@@ -110,3 +111,71 @@ def test_a_node_moves_to_another_address(cluster):
         cluster.wait_serving(server)
     cluster.wait_serving()
     cluster.wait_equal()
+
+
+def refused(answer: object) -> str:
+    """The text of a refusal."""
+    assert isinstance(answer, Refusal), answer
+    assert answer.prefix == "ERR", answer
+    return str(answer).removeprefix("ERR ")
+
+
+def test_a_hot_spare_takes_the_place_of_a_voter_in_one_step(cluster):
+    """It was a learner, and votes at once; no address is needed. A voter cannot do the same."""
+    [spare] = cluster.standby("K5")
+    wait_until(spare.status, "it is up")
+    assert cluster.order("ADD", "K5", "127.0.0.1", spare.peer_port, "LEARNER") == "OK"
+    old = cluster.followers()[0]
+    other = next(server for server in cluster if server not in (old, spare, cluster.leader()))
+
+    def replaced() -> bool:
+        answer = cluster.order("REPLACE", old.id, "K5")
+        if isinstance(answer, Refusal):
+            assert "not caught up yet" in answer
+        return bool(answer == "OK")
+
+    wait_until(replaced, "the spare has caught up and votes")
+    rest = [server.id for server in cluster if server is not old]
+    assert cluster.kinds() == dict.fromkeys(rest, "voter")
+    events = [event["joint"] for event in cluster.leader().events("configuration_changed")]
+    assert events[-2:] == [True, False]
+    wait_until(lambda: old.problem().startswith(f"{old.id} was removed"), "the old one knows")
+    told = refused(cluster.order("REPLACE", other.id, "K5"))
+    assert told.startswith("K5 is a voter already and cannot take another place")
+
+
+def test_a_transfer_to_a_drained_node_is_refused_before_it_is_tried(cluster):
+    """With the reason; and the same node takes over once it is not drained any more."""
+    leader, to = cluster.leader(), cluster.followers()[0]
+    assert to.order("DRAIN", "ON") == "OK"
+    wait_until(
+        lambda: "is drained: KRAFT DRAIN OFF" in str(leader.order("TRANSFER", to.id)), "the leader knows"
+    )
+    assert cluster.leader() is leader
+    assert to.order("DRAIN", "OFF") == "OK"
+    wait_until(lambda: cluster.order("TRANSFER", to.id) == "OK", "it takes over")
+
+
+def test_an_address_where_something_else_listens_is_refused(cluster):
+    """The client port of a node, the peer port of another, and a port where nothing listens."""
+    leader = cluster.leader()
+    moved, other = cluster.followers()
+    told = refused(leader.order("ADDRESS", moved.id, f"127.0.0.1:{moved.client_port}"))
+    assert f"{moved.id} says that its peer port is at 127.0.0.1:{moved.peer_port}" in told
+    moved.kill()
+    for port in (moved.client_port, other.client_port, *free_ports(1)):
+        told = refused(leader.order("ADDRESS", moved.id, f"127.0.0.1:{port}"))
+        assert f"{moved.id} cannot be reached at 127.0.0.1:{port}" in told
+        assert "start it there first" in told
+    told = refused(leader.order("ADDRESS", moved.id, f"127.0.0.1:{other.peer_port}"))
+    assert f"is the address of {other.id}" in told
+    moved.start()
+    cluster.wait_serving(moved)
+
+
+def test_an_addition_says_which_node_answered_instead(cluster):
+    """The same standby node under another id."""
+    [new] = cluster.standby("K5")
+    wait_until(new.status, "it is up")
+    told = refused(cluster.order("ADD", "K4", "127.0.0.1", new.peer_port))
+    assert f"K4 cannot be reached at 127.0.0.1:{new.peer_port} (dialled K4, but K5 answered)" in told

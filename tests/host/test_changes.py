@@ -135,7 +135,10 @@ class Story:
         self.formation = Formation(identity, "k1:1", frozenset(ids))
         self.hellos = {i: self.hello(i, cluster=identity.cluster) for i in ids if i != "K1"}
         self.answers = []
-        peers = SimpleNamespace(formation=self.formation, network=self.network, hello_of=self.hellos.get)
+        self.failures: dict[str, str] = {}
+        peers = SimpleNamespace(
+            formation=self.formation, network=self.network, hello_of=self.hellos.get, failures=self.failures
+        )
         self.membership = MembershipChanges(
             0,
             cast(Any, self.node),
@@ -446,20 +449,140 @@ def test_force_overrides_the_risk_and_never_consensus(trio):
     assert "K9 is not a member" in str(trio.answers[2])
 
 
-def test_an_unconfirmed_address_is_a_risk_when_no_failure_is_tolerated(trio):
-    trio.down("K3")
-    trio.do(admin.Readdress("K2", "other:1"))
-    assert "without K2 there is no majority" in trio.refusal
-    trio.hellos["K2"] = Story.hello("K2", cluster="c", peer="other:1")
-    trio.do(admin.Readdress("K2", "other:1"))
-    assert trio.answers[1] == "OK"
-    assert trio.node.state.configuration.member("K2").peer == "other:1"
-
-
-def test_the_address_of_a_dead_node_can_be_changed(trio):
+def test_an_address_is_changed_once_the_member_greets_from_it(trio):
+    """A member without a link is dialled there; what it announces counts."""
     trio.down("K3")
     trio.do(admin.Readdress("K3", "other:1"))
+    assert trio.answers == []
+    assert trio.network.dialled == [("K3", "other:1")]
+    trio.hellos["K3"] = Story.hello("K3", cluster="c", peer="other:1")
+    trio.run(2)
     assert trio.answers == ["OK"]
+    assert trio.node.state.configuration.member("K3").peer == "other:1"
+
+
+def test_an_address_where_something_else_listens_is_refused_with_what_was_found(trio):
+    """Nothing is known if nothing answers."""
+    trio.down("K3")
+    trio.do(admin.Readdress("K3", "other:1"))
+    trio.failures["K3"] = "dialled K3, but K7 answered"
+    trio.run(seconds=6)
+    assert "K3 cannot be reached at other:1 (dialled K3, but K7 answered): start it there" in trio.refusal
+    assert trio.node.state.configuration.member("K3").peer == "k3:1"
+
+    trio.answers.clear()
+    trio.do(admin.Readdress("K3", "other:2"))
+    trio.run(seconds=6)
+    assert "K3 cannot be reached at other:2: start it there first, or repeat with FORCE" in trio.refusal
+
+
+def test_an_address_that_a_linked_member_does_not_announce_is_refused(trio):
+    """The leader's own, too: the others would dial it in vain."""
+    trio.do(admin.Readdress("K2", "other:1"))
+    assert "K2 says that its peer port is at k2:1, not at other:1" in trio.refusal
+    trio.answers.clear()
+    trio.do(admin.Readdress("K1", "other:1"))
+    assert "K1 says that its peer port is at k1:1, not at other:1" in trio.refusal
+
+
+def test_force_changes_the_address_of_a_dead_member(trio):
+    trio.down("K3")
+    trio.do(admin.Readdress("K3", "other:1", force=True))
+    assert trio.answers == ["OK"]
+
+
+def test_the_refusal_of_an_addition_says_who_answered_instead(trio):
+    """The same node under another id, or a node of another cluster, or no node at all."""
+    trio.do(admin.Add("K4", "k4:1"))
+    trio.failures["K4"] = "dialled K4, but K5 answered"
+    trio.run(seconds=6)
+    assert "K4 cannot be reached at k4:1 (dialled K4, but K5 answered): check that" in trio.refusal
+
+
+# A learner that takes the place of a voter
+
+
+@pytest.fixture
+def spared():
+    """Three voters and the learner K5."""
+    story = Story("K1", "K2", "K3")
+    story.greets("K5")
+    story.do(admin.Add("K5", "k5:1", learner=True))
+    assert story.answers == ["OK"]
+    story.answers.clear()
+    return story
+
+
+def test_a_learner_takes_the_place_of_a_voter_in_one_joint_change(spared):
+    """With its address or without it; nothing is dialled."""
+    spared.network.dialled.clear()
+    spared.node.auto = False
+    spared.do(admin.Replace("K2", "K5", ""))
+    joint = spared.node.state.configuration
+    assert (joint.voters, joint.target.voters) == (("K1", "K2", "K3"), ("K1", "K3", "K5"))
+    assert joint.target.member("K2") is None
+    assert member("K2").incarnation in joint.target.retired
+    spared.node.commit_all()
+    spared.run(2)
+    assert spared.answers == ["OK"]
+    assert spared.network.dialled == []
+    spared.node.auto = True
+    spared.answers.clear()
+    spared.do(admin.Replace("K3", "K5", "k5:1"))
+    assert "K5 is a voter already" in spared.refusal
+
+
+def test_a_learner_on_its_way_to_a_vote_takes_the_place_at_once(trio):
+    """It need not wait for its promotion, and takes only one place."""
+    trio.greets("K5")
+    trio.do(admin.Replace("K3", "K5", "k5:1"))
+    trio.do(admin.Replace("K2", "K5", "k5:1"))
+    assert trio.answers == ["OK", "OK"]
+    assert trio.voters == ("K1", "K3", "K5")
+    assert trio.node.state.configuration.joining == ()
+
+
+def test_a_learner_that_lags_does_not_take_a_place(spared):
+    """The majority would need it at once."""
+    spared.node.lag["K5"] = 5000
+    spared.do(admin.Replace("K2", "K5", ""))
+    assert "K5 is not reachable or not caught up yet" in spared.refusal
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (admin.Replace("K2", "K5", "elsewhere:1"), "K5 is a member at k5:1, not at elsewhere:1"),
+        (admin.Replace("K2", "K3", "k3:1"), "K3 is a voter already and cannot take another place"),
+        (admin.Replace("K2", "K3", ""), "K3 is a voter already and cannot take another place"),
+        (admin.Replace("K9", "K5", ""), "K9 is not a member; the members are K1, K2, K3, K5"),
+        (admin.Replace("K2", "K9", ""), "K9 is not a learner of this cluster: add host and port"),
+        (admin.Replace("K2", "K2", ""), "K2 is not a learner of this cluster: add host and port"),
+        (admin.Replace("K5", "K5", "k5:1"), "there is nothing to replace"),
+    ],
+)
+def test_a_replacement_that_makes_no_sense_is_refused_with_the_way_out(spared, command, reason):
+    """Before a node is dialled."""
+    spared.do(command)
+    assert reason in spared.refusal
+
+
+def test_a_learner_does_not_take_the_place_of_a_learner(spared):
+    """Both are there already."""
+    spared.greets("K6")
+    spared.do(admin.Add("K6", "k6:1", learner=True))
+    spared.answers.clear()
+    spared.do(admin.Replace("K6", "K5", ""))
+    assert "K6 and K5 are learners already: take K6 out with KRAFT REMOVE K6" in spared.refusal
+
+
+def test_a_removed_directory_does_not_take_a_place(spared):
+    """It can never return."""
+    spared.do(admin.Remove("K3"))
+    spared.answers.clear()
+    spared.greets("K3")
+    spared.do(admin.Replace("K2", "K3", "k3:1"))
+    assert "belonged to a removed member and cannot return" in spared.refusal
 
 
 def test_a_cluster_can_shrink_to_one_node_and_lose_its_leader(trio):

@@ -1,10 +1,10 @@
 """Waiting for the outcome of a leadership transfer, and repeating transfers until leadership is gone."""
 
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
-from kraft.host.admin.transfers import LeadershipTransfers
+from kraft.host.admin.transfers import GRACE_SECONDS, LeadershipTransfers
 from kraft.node.errors import AdminRefused
 from kraft.raft.errors import TransferRefused
 from kraft.raft.membership.configuration import Configuration, Member
@@ -15,7 +15,7 @@ PATIENCE = 2.0
 
 
 class Raft:
-    """The leader of a group of three. K2 answers, K3 does not."""
+    """The leader of a group of three."""
 
     def __init__(self):
         self.id = self.leader = "K1"
@@ -23,7 +23,8 @@ class Raft:
         self.settings = RaftSettings(election_ticks=20, heartbeat_ticks=4)
         self.transferring = ""
         self.configuration = Configuration.of_voters(tuple(Member(i, i, i) for i in ("K1", "K2", "K3")))
-        self.silent = {"K2": 0, "K3": 1000}
+        self.silent = {"K2": 0, "K3": 0}
+        self.log, self.last_index = self, 9
 
     def progress(self):
         return tuple(FollowerStatus(i, 9, 10, "replicate", 0, silent) for i, silent in self.silent.items())
@@ -55,6 +56,16 @@ class Turns:
         pass
 
 
+class Peers:
+    """K2 and K3 are linked, and report nothing."""
+
+    connected = frozenset({"K2", "K3"})
+    failures: ClassVar[dict[str, str]] = {}
+
+    def condition_of(self, node):
+        return None
+
+
 class Clock:
     def __init__(self):
         self.now = 0.0
@@ -75,7 +86,7 @@ def group():
 
 @pytest.fixture
 def transfers(clock):
-    return LeadershipTransfers(clock, PATIENCE, cast(Any, Turns()))
+    return LeadershipTransfers(clock, PATIENCE, cast(Any, Turns()), cast(Any, Peers()))
 
 
 def test_a_transfer_is_done_when_another_node_is_known_to_lead(transfers, group):
@@ -107,7 +118,7 @@ def test_a_transfer_ends_at_its_deadline(transfers, group, clock):
     outcomes: list[Any] = []
     transfers.begin(group, "", outcomes.append)
     group.raft.state.leader = ""
-    clock.now = PATIENCE
+    clock.now = PATIENCE + GRACE_SECONDS
     transfers.tick()
     assert isinstance(outcomes[0], AdminRefused)
 
@@ -122,7 +133,7 @@ def test_a_refusal_of_consensus_reaches_the_caller(transfers, group):
 
 def test_leadership_is_offered_until_a_voter_takes_it(transfers, group):
     """There is one attempt at a time, and the next one when it has failed; none while no voter answers."""
-    group.raft.silent["K2"] = 1000
+    group.raft.silent.update(K2=1000, K3=1000)
     transfers.transfer_away(group)
     assert group.given == []
     group.raft.silent["K2"] = 0

@@ -143,7 +143,7 @@ def test_what_is_so_already_is_said_kindly():
     assert refusal(changes.promoted, TRIO, "K2") == "K2 is a voter already"
     assert refusal(changes.added, TRIO, member("K2")) == "K2 is a member already, a voter"
     assert "nothing to replace" in refusal(changes.replaced, TRIO, "K2", member("K2"))
-    assert "member already" in refusal(changes.replaced, TRIO, "K2", member("K3"))
+    assert "K3 is a voter already" in refusal(changes.replaced, TRIO, "K2", member("K3"))
 
 
 def test_a_known_id_with_another_directory_is_led_to_replace():
@@ -233,9 +233,20 @@ class Model:
         self.there[id_][1] = "learner"
         return True
 
-    def replace(self, old, new, directory):
-        if old not in self.there or (new, directory) in self.gone or (new != old and new in self.there):
+    def take_over(self, old, new, directory):
+        if self.there[new][0] != directory or self.there[new][1] == "voter" or self.there[old][1] != "voter":
             return False
+        if any(role == ("joining", old) for _, role in self.there.values()):
+            return False
+        self.there[new][1] = "voter"
+        self.leave(old)
+        return True
+
+    def replace(self, old, new, directory):
+        if old not in self.there or (new, directory) in self.gone:
+            return False
+        if new != old and new in self.there:
+            return self.take_over(old, new, directory)
         directory_before, role = self.there[old]
         taken = any(r == ("joining", old) for _, r in self.there.values())
         if (old == new and directory == directory_before) or (role == "voter" and taken):
@@ -320,3 +331,18 @@ def test_any_sequence_of_changes_means_what_the_model_says(ids, steps):
             sorted(Joining(i, r[1]) for i, (_, r) in model.there.items() if isinstance(r, tuple))
         )
         assert set(c.retired) == {member(*gone).incarnation for gone in model.gone}
+
+
+def test_a_learner_takes_the_place_of_a_voter_in_one_step():
+    """A hot spare: it votes and the other leaves in the same change; an older promise is dropped."""
+    c = changes.added(TRIO, member("K5"), joining=False)
+    after = changes.replaced(c, "K2", member("K5"))
+    assert (after.voters, after.learners) == (("K1", "K3", "K5"), ())
+    assert member("K2").incarnation in after.retired
+
+    promised = changes.replaced(TRIO, "K3", member("K5"))
+    assert changes.replaced(promised, "K2", member("K5")).joining == ()
+    told = refusal(changes.replaced, promised, "K3", member("K5"))
+    assert told == "K5 is on its way to take the place of K3 already: it votes once it has caught up"
+    taken = changes.replaced(changes.added(TRIO, member("K4"), joining=False), "K2", member("K6"))
+    assert "K6 is on its way to take the place of K2" in refusal(changes.replaced, taken, "K2", member("K4"))

@@ -219,6 +219,7 @@ class Recorder:
     def __init__(self, name, cluster="", refuse=None):
         self.id, self.cluster, self.refuse = name, cluster, refuse
         self.told, self.messages, self.checked, self.refusals = [], [], [], []
+        self.failures = []
 
     def hello(self):
         return Hello(id=self.id, incarnation=self.id.encode().hex().zfill(32), cluster=self.cluster)
@@ -233,6 +234,9 @@ class Recorder:
 
     def refused(self, hello, reason):
         self.refusals.append((hello.id, reason))
+
+    def unreachable(self, peer, reason):
+        self.failures.append((peer, reason))
 
     def link_up(self, peer, hello):
         self.told.append(("up", peer))

@@ -205,6 +205,10 @@ class AdminExecutor:
         if isinstance(command, Compact):
             done(sum(group.compact(command.keep) for group in groups))
             return
+        alone = [group for group in groups if group.raft.state.electors == (group.raft.state.id,)]
+        if command.on and alone:
+            done(AdminRefused(f"{alone[0].raft.state.id} is the only voter: no other node could lead"))
+            return
         for group in groups:
             group.drain(command.on)
         if command.on:
@@ -213,8 +217,9 @@ class AdminExecutor:
             done("OK")
 
     def _drained(self, groups: Sequence[Group], done: AdminDone) -> None:
-        led = [str(group.id) for group in groups if group.raft.state.leads]
+        led = [group for group in groups if group.raft.state.leads]
         if led:
-            done(AdminRefused(f"still leads group {', '.join(led)}: no other voter could take over"))
+            ids = ", ".join(str(group.id) for group in led)
+            done(AdminRefused(f"still leads group {ids}: {self._transfers.obstacle(led[0])}"))
         else:
             done("OK")

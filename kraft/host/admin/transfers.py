@@ -6,7 +6,9 @@ when consensus gave it up and this node goes on leading.
 
 from collections.abc import Callable, Iterable
 
+from kraft.host.admin.transfer_obstacle import every_obstacle, transfer_obstacle
 from kraft.host.group.group import Group
+from kraft.host.membership.peers import Peers
 from kraft.host.pending import Pending
 from kraft.host.turns import Turns
 from kraft.node.errors import AdminRefused
@@ -15,6 +17,8 @@ from kraft.raft.errors import NotLeading, TransferRefused
 from kraft.raft.transfer import best_successor, dispensable
 
 PAUSE_TIMEOUTS = 5  # between two tries of a slow leader, in timeouts of a transfer
+
+GRACE_SECONDS = 0.5  # after an election timeout, in which consensus gives a transfer up by itself
 
 TransferOutcome = str | Exception  # the id of the new leader, or the reason of the failure
 
@@ -57,11 +61,12 @@ class _Countdown:
 
 
 class LeadershipTransfers:
-    """The transfers under way on this node. Each of them lasts at most `timeout` seconds."""
+    """The transfers under way on this node. Each lasts little more than `election_timeout` seconds."""
 
-    def __init__(self, clock: Clock, timeout: float, turns: Turns) -> None:
+    def __init__(self, clock: Clock, election_timeout: float, turns: Turns, peers: Peers) -> None:
         self._clock = clock
-        self._timeout = timeout
+        self._peers = peers
+        self._timeout = election_timeout + GRACE_SECONDS
         self._turns = turns
         self._pending: list[_PendingTransfer] = []
         self._handed_over: dict[int, float] = {}  # group id -> when that was last tried
@@ -69,11 +74,15 @@ class LeadershipTransfers:
     def begin(self, group: Group, to: str, done: Callable[[TransferOutcome], None]) -> None:
         """Transfer the leadership of `group`, which this node leads, to the node `to`, or to the best voter.
 
-        `done` gets the id of the new leader, or `AdminRefused`.
+        `done` gets the id of the new leader, or `AdminRefused`. What is known to keep `to` from it is
+        reported before anything is tried.
         """
+        obstacle = transfer_obstacle(group, self._peers, to) if to else ""
         to = to or best_successor(group.raft.state, group.raft.progress())
         if not to:
-            done(AdminRefused("no other voter is reachable and up to date: leadership stays here"))
+            obstacle = self.obstacle(group)
+        if obstacle:
+            done(AdminRefused(obstacle))
             return
         try:
             group.transfer_leadership(to)
@@ -85,6 +94,11 @@ class LeadershipTransfers:
             return
         self._pending.append(_PendingTransfer(group, to, self._clock.seconds() + self._timeout, done))
         self._turns.wake(group.id)
+
+    def obstacle(self, group: Group) -> str:
+        """Why no other voter can take over the leadership of `group`."""
+        reasons = every_obstacle(group, self._peers)
+        return "no other voter can take over" + (f": {reasons}" if reasons else " yet: repeat this")
 
     def transfer_away(self, group: Group) -> None:
         """Transfer the leadership of `group` to any voter. Call it again until this node leads no more."""

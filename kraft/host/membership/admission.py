@@ -33,6 +33,7 @@ class Admission:
         self._id, self._address = id_, address
         self._until = now + GREETING_SECONDS
         self._dial_at = now
+        self._peers.failures.pop(id_, None)
         self._peers.formation.introduce(id_)
 
     def greeted(self, now: float, *, force: bool) -> Member | None:
@@ -62,10 +63,11 @@ class Admission:
 
     @property
     def _silence(self) -> str:
+        reason = self._peers.failures.get(self._id)
         return (
-            f"{self._id} cannot be reached at {self._address}: check that it runs with cluster.standby, that "
-            f"its node.id is {self._id} and that this is its peer.advertise; its log names the nodes that it "
-            "refused"
+            f"{self._id} cannot be reached at {self._address}{f' ({reason})' if reason else ''}: check that "
+            f"it runs with cluster.standby, that its node.id is {self._id} and that this is its "
+            "peer.advertise; its log names the nodes that it refused"
         )
 
     def _check(self, hello: Hello, *, force: bool) -> None:

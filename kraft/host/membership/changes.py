@@ -18,6 +18,7 @@ from kraft.host.membership.health import ReplicaHealth
 from kraft.host.membership.invitations import Invitations
 from kraft.host.membership.peers import Peers
 from kraft.host.membership.promotion import LearnerPromotion
+from kraft.host.membership.relocation import Relocation
 from kraft.host.pending import Pending, overdue, settle_all
 from kraft.host.ports import HostObserver
 from kraft.node.admin import Add, AdminDone, AdminOutcome, MembershipChange, Readdress, Replace
@@ -94,6 +95,7 @@ class MembershipChanges:
         steady_seconds = STEADY_TIMEOUTS * election_ticks * tick_seconds
         self._promotion = LearnerPromotion(raft, self._health, steady_seconds)
         self._admission = Admission(peers)
+        self._relocation = Relocation(peers)
         self._invitations = Invitations(group, peers, groups)
 
     def do(self, command: MembershipChange, done: AdminDone, timeout: float = COMMAND_SECONDS) -> None:
@@ -226,35 +228,26 @@ class MembershipChanges:
         elif isinstance(command, Readdress):
             targets.check_address(command.address)
         target = targets.target(current, command, member)
-        risk = None if command.force else self._risk(current, target, command)
+        if isinstance(command, Readdress) and not command.force:
+            return target if self._relocation.is_confirmed(command, now) else None
+        risk = None if command.force else quorum_safety.risk(current, target, self._health.replicas)
         if risk is not None:
             raise ChangeRefused(risk)
         return target
 
     def _admit(self, current: Configuration, command: Add | Replace, now: float) -> Member | None:
-        """The node that is to become a member, or None while it is dialled. Raises `ChangeRefused`."""
+        """The node that is to become a member, or None while it is dialled. Raises `ChangeRefused`.
+
+        A learner that takes the place of another member is a member already, and is not dialled.
+        """
+        spare = targets.spare(current, command)
+        if spare is not None:
+            return spare
         if not self._admission.under_way:
             id_ = targets.newcomer(command)
             targets.check_newcomer(current, command, self._peers.hello_of(id_))
             self._admission.begin(id_, command.address, now)
         return self._admission.greeted(now, force=command.force)
-
-    def _risk(self, current: Configuration, target: Configuration, command: MembershipChange) -> str | None:
-        """How `command` would put the quorum at risk, or None."""
-        healthy = self._health.replicas
-        if not isinstance(command, Readdress):
-            return quorum_safety.risk(current, target, healthy)
-        if command.id not in healthy or command.id == self._raft.state.id:
-            return None
-        hello = self._peers.hello_of(command.id)
-        if hello is not None and hello.peer == command.address:
-            return None
-        if quorum_safety.risk(current, target, healthy - {command.id}) is None:
-            return None
-        return (
-            f"without {command.id} there is no majority, and it does not say it is at {command.address}: "
-            "start it with that peer.advertise first, or repeat with FORCE"
-        )
 
     # -- promotion ------------------------------------------------------------------------------------
 

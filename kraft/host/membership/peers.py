@@ -25,6 +25,7 @@ class Peers:
     * `hellos` has the last greeting of every node that ever greeted, `connected` the nodes with an open link.
     * `removed`: this node is no member any more, so that open links are no reason to serve clients.
     * `unformed` are the peers that greeted before they had formed, and have sent nothing since.
+    * `failures` has why the last attempt to dial a node failed, while it has no link.
     * `conditions` has what this node and its peers report about themselves.
     * `network` exists from `start` on.
     """
@@ -37,6 +38,7 @@ class Peers:
         self.connected: set[str] = set()
         self.removed = False
         self.unformed: set[str] = set()
+        self.failures: dict[str, str] = {}
         self.conditions = Conditions()
         self._config = config
         self._clock = clock
@@ -113,6 +115,7 @@ class Peers:
         """A link to `peer` is ready for messages."""
         self.hellos[peer] = hello
         self.connected.add(peer)
+        self.failures.pop(peer, None)
         self.conditions.link_up()
         (self.unformed.discard if hello.cluster else self.unformed.add)(peer)
 

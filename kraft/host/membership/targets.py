@@ -33,6 +33,22 @@ def newcomer(command: Add | Replace) -> str:
     return command.id if isinstance(command, Add) else command.new
 
 
+def spare(current: Configuration, command: Add | Replace) -> Member | None:
+    """The member of `current` that is to take the place of another one, None if the command names a new node.
+
+    Raises `ChangeRefused` when the command gives it another address than it has.
+    """
+    known = current.member(newcomer(command))
+    if not isinstance(command, Replace) or known is None or known.id == command.old:
+        return None
+    if command.address not in ("", known.peer):
+        raise ChangeRefused(
+            f"{known.id} is a member at {known.peer}, not at {command.address}: leave the address out, or "
+            f"correct it with KRAFT ADDRESS {known.id} first"
+        )
+    return known
+
+
 def check_newcomer(current: Configuration, command: Add | Replace, hello: Hello | None) -> None:
     """Refuse what no greeting could change, before a node is dialled.
 
@@ -40,6 +56,8 @@ def check_newcomer(current: Configuration, command: Add | Replace, hello: Hello 
     """
     id_ = newcomer(command)
     check_id(id_)
+    if not command.address:
+        raise ChangeRefused(f"{id_} is not a learner of this cluster: add host and port of its peer port")
     check_address(command.address)
     known = current.member(id_)
     if isinstance(command, Add) and known is not None:

@@ -82,10 +82,13 @@ def replaced(c: Configuration, old: str, member: Member) -> Configuration:
 
     Under the same id (with an emptied directory) the old incarnation leaves at once. If it had a vote, the
     new one gets one once it has caught up. A member with another id joins alongside a voter, which leaves in
-    the same step that gives the new member its vote. A learner is replaced at once.
+    the same step that gives the new member its vote. A learner is replaced at once. If `member` is a learner
+    already, it takes the place of the voter `old` in one step.
     """
     _check_settled(c)
     leaving = _find(c, old)
+    if member in c.members and member.id != old:
+        return _taken_over(c, leaving, member)
     if old == member.id and leaving.incarnation == member.incarnation:
         raise ChangeRefused(
             f"{old} still has the data directory that the cluster knows: there is nothing to replace"
@@ -103,6 +106,29 @@ def replaced(c: Configuration, old: str, member: Member) -> Configuration:
         voters=tuple(v for v in c.voters if v != old),
         joining=_but(c.joining, old) if promise is None else _promised(c.joining, old, member.id, promise),
         retired=(*c.retired, leaving.incarnation),
+    )
+
+
+def _taken_over(c: Configuration, leaving: Member, spare: Member) -> Configuration:
+    """The member `spare` votes in the place of the voter `leaving`."""
+    if spare.id in c.voters:
+        raise ChangeRefused(
+            f"{spare.id} is a voter already and cannot take another place: name a learner or a new node, or "
+            f"take {leaving.id} out with KRAFT REMOVE {leaving.id}"
+        )
+    if leaving.id not in c.voters:
+        raise ChangeRefused(
+            f"{leaving.id} and {spare.id} are learners already: take {leaving.id} out with KRAFT REMOVE "
+            f"{leaving.id}"
+        )
+    if Joining(spare.id, leaving.id) in c.joining:
+        raise ChangeRefused(
+            f"{spare.id} is on its way to take the place of {leaving.id} already: it votes once it has "
+            "caught up"
+        )
+    _check_not_replaced(c, leaving.id)
+    return _without(
+        _arranged(c.members, (*c.voters, spare.id), _but(c.joining, spare.id), c.retired), leaving
     )
 
 

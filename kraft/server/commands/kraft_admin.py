@@ -69,8 +69,9 @@ def readdress(request: Request) -> Readdress:
 
 
 def replace(request: Request) -> Replace:
-    """KRAFT REPLACE old new host raft-port [FORCE]."""
-    address, rest = _address(request[4:])
+    """KRAFT REPLACE old new [host raft-port] [FORCE]. A learner that takes a place needs no address."""
+    words = request[4:]
+    address, rest = ("", words) if [word.upper() for word in words] in ([], [b"FORCE"]) else _address(words)
     return Replace(_id(request[2]), _id(request[3]), address, _force(rest))
 
 
