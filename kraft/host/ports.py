@@ -5,7 +5,7 @@
 The callbacks of every port run on the reactor's thread, and never inside the call that asked for them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from kraft.kv.checkpoint import Capture, Checkpoint
@@ -97,6 +97,9 @@ class Network(Protocol):
         False when there is no link, or its queue is full. Then certainly no `Forward` and no `Admin` of them
         was queued, and may be sent again.
         """
+
+    def windows(self) -> Mapping[str, int]:
+        """The bytes that each open link carries within its round trip and a short queue."""
 
     def greet_again(self, peer: str) -> None:
         """Close the link to `peer`, if there is one, so that a new link brings new greetings."""

@@ -71,12 +71,24 @@ class Leader(Role):
             return
         if self._transfer is not None and self._transfer.late:
             self._end_transfer("timeout")
+        self._follow_links()
         self._heartbeat_elapsed += 1
         if self._heartbeat_elapsed >= state.settings.heartbeat_ticks:
             self._heartbeat_elapsed = 0
             self._heartbeats.beat()
             if self._transfer is not None:
                 self._transfer.repeat()
+
+    def _follow_links(self) -> None:
+        """Let windows follow the links, and proposals the links of a majority."""
+        state = self._state
+        windows = {state.id: state.settings.inflight_bytes}
+        for peer, progress in self._tracker.progress.items():
+            if peer in state.links:
+                progress.narrow(state.links[peer])
+            windows[peer] = progress.window
+        state.pace = state.quorum.attained(windows)
+        state.effects.wants_replication = True  # a window may have opened
 
     # Proposals and reads
 

@@ -55,7 +55,8 @@ class Progress:
     `sent_index` were sent to it at least once. `round` is the newest heartbeat round it answered, `contact`
     the tick of its last answer. `commit_sent` is the highest commit index that was sent to it; readers there
     wait for `commit_wanted` (0 for none), which it could not be sent yet. `fetching`: older entries are being
-    read for it. `probing`: a probe is unanswered. `declines`: it would not lead.
+    read for it. `window` bounds the bytes in flight. `probing`: a probe is unanswered. `declines`: it would
+    not lead.
     """
 
     __slots__ = (
@@ -76,6 +77,7 @@ class Progress:
         "round",
         "sent_index",
         "state",
+        "window",
     )
 
     def __init__(self, peer: str, next_index: int, now: int, *, max_messages: int, max_bytes: int) -> None:
@@ -91,7 +93,7 @@ class Progress:
         self.fetching = False
         self.declines = False
         self._max_messages = max_messages
-        self._max_bytes = max_bytes
+        self._max_bytes = self.window = max_bytes
         self._inflight: deque[tuple[int, int]] = deque()  # (last index, bytes) of each unanswered message
         self._inflight_bytes = 0
         self.probing = False
@@ -126,7 +128,15 @@ class Progress:
             return False
         if self.state is ProgressState.PROBE:
             return not self.probing
-        return len(self._inflight) < self._max_messages and self._inflight_bytes < self._max_bytes
+        return len(self._inflight) < self._max_messages and self._inflight_bytes < self.window
+
+    def narrow(self, link_bytes: int) -> None:
+        """The link carries `link_bytes` within its round trip and a short queue.
+
+        Twice as much may be in flight: one part is on its way, the other waits to follow it, or is being
+        written by the follower's disk.
+        """
+        self.window = min(2 * link_bytes, self._max_bytes)
 
     def sent(self, last_index: int, size: int, now: int) -> None:
         """Note a message with entries up to `last_index`, of `size` bytes."""

@@ -5,7 +5,7 @@ it may ask for another role by `ReplicaState.role_change`, and gets it when its 
 docs/design/consensus.md for the protocol as a whole.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kraft.raft import elections, snapshots
 from kraft.raft.candidate import Candidate, PreCandidate
@@ -30,7 +30,7 @@ from kraft.raft.ports import Jitter, RaftObserver, RaftSettings, Restored, WallC
 from kraft.raft.progress import FollowerStatus
 from kraft.raft.ready import Ready
 from kraft.raft.role import Role
-from kraft.raft.state import CANDIDATE, FOLLOWER, LEADER, PRECANDIDATE, ReplicaState, RoleChange
+from kraft.raft.state import CANDIDATE, FOLLOWER, LEADER, NO_LINKS, PRECANDIDATE, ReplicaState, RoleChange
 
 
 class Raft:
@@ -72,10 +72,11 @@ class Raft:
 
     # Time, messages and the disk
 
-    def tick(self) -> None:
-        """One tick of the host passed."""
+    def tick(self, links: Mapping[str, int] = NO_LINKS) -> None:
+        """One tick of the host passed. `links` has the bytes that each link carries, as far as is known."""
         state = self.state
         state.ticks += 1
+        state.links = links
         self._role.tick()
         if state.role_change is not None:
             self._change_role()

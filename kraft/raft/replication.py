@@ -42,24 +42,26 @@ class Replication:
                 return
             if progress.next < log.tail_first:
                 progress.fetching = True
-                last, max_bytes = log.tail_first - 1, state.settings.message_bytes
+                last, max_bytes = log.tail_first - 1, min(state.settings.message_bytes, progress.window // 2)
                 state.effects.fetch.append(Fetch(progress.peer, progress.next, last, max_bytes))
                 return
-            self._send_append(progress, *self._append_from(progress.next))
+            self._send_append(progress, *self._append_from(progress.next, progress))
 
-    def _append_from(self, first: int) -> tuple[Append, int]:
+    def _append_from(self, first: int, progress: Progress) -> tuple[Append, int]:
         """The message that starts at `first`, and its size in bytes."""
         state = self._state
         shared = self._shared
         if shared is not None:
-            message = shared[0]
+            message, size = shared
             if (
                 message.prev_index == first - 1
                 and message.commit == state.commit
                 and message.entries[-1].index == state.log.last_index
+                and (2 * size <= progress.window or len(message.entries) == 1)
             ):
                 return shared
-        entries, size = state.log.entries_within(first, state.settings.message_bytes)
+        max_bytes = min(state.settings.message_bytes, progress.window // 2)
+        entries, size = state.log.entries_within(first, max_bytes)
         message = Append(state.term, first - 1, state.log.term(first - 1), state.commit, entries)
         self._shared = (message, size)
         return self._shared

@@ -25,6 +25,7 @@ CANDIDATE = "candidate"
 LEADER = "leader"
 
 NEVER = 1 << 63  # an index that no log reaches
+NO_LINKS: Mapping[str, int] = {}
 
 
 class RoleChange(msgspec.Struct, frozen=True):
@@ -56,6 +57,8 @@ class ReplicaState:
       began; at `timeout` that is too long. `heard` is the tick at which a leader of any term was last heard.
     * A `declining` node is slow, and leaves leadership to others that are not.
     * A leader's `noop_index` is its first entry; entries from there on may be committed by counting.
+      `links` has the bytes that links carry within their round trip and a short queue, as far as is known.
+      `pace` bounds the bytes that a leader should have uncommitted, so that they are not older than that.
       `transferring` is the node to which it transfers leadership, `vote_clocks` are those of its voters.
     """
 
@@ -80,10 +83,12 @@ class ReplicaState:
         "incarnation",
         "leader",
         "leads",
+        "links",
         "log",
         "matched",
         "noop_index",
         "observer",
+        "pace",
         "quorum",
         "role",
         "role_change",
@@ -136,6 +141,8 @@ class ReplicaState:
         self.heard = 0
         self.restart_timer()
         self.noop_index = NEVER
+        self.links = NO_LINKS
+        self.pace = settings.inflight_bytes
         self.transferring = ""
         self.vote_clocks: Mapping[str, int] = {}
         self.durable_hard_state = restored.hard_state

@@ -14,6 +14,10 @@ class LinkLimits:
     burst_bytes: int = 1 << 20  # written to the socket before the reactor handles other events
     control_bytes: int = 1 << 20  # control that waits for one peer: tens of thousands of heartbeats
     message_bytes: int = MESSAGE_BYTES_MAX  # one batch; a chunk may be incomplete at the same time
+    queue_delay: float = 0.1  # for which bulk may queue on the way: a heartbeat interval
+    window_first: int = 64 << 10  # of the congestion window: a quarter of a second at 2 Mbit/s
+    window_min: int = 16 << 10  # a few packets
+    window_max: int = 16 << 20  # 1 Gbit/s over 130 ms
     handshake_timeout: float = 3.0  # from connect to open: several round trips across a continent
     greeting_links: int = 32  # incoming connections in handshake; each buffers one frame at most
     stranger_links: int = 24  # of these from addresses where no member is known

@@ -1,10 +1,11 @@
 """One connection to a peer, dialled or accepted: handshake, batches of messages both ways, pings, close.
 
 A batch is sent in the turn in which it is given: directly to the socket if nothing waits, else after the
-frames that wait in the outbox. While the connection is backed up (the transport pauses its producer), all
-frames wait in the outbox, where control overtakes bulk. So a heartbeat waits for at most two pieces and the
-kernel's buffer. Bytes of any kind prove that the peer is alive. A link that receives nothing for several
-pings is given up, because neither a successful connect nor a successful write proves that the process runs.
+frames that wait in the outbox. While the connection is backed up (the transport pauses its producer) or its
+congestion window is full, frames wait in the outbox, where control overtakes bulk. So a heartbeat waits for
+at most a few pieces and what is on its way. Bytes of any kind prove that the peer is alive. A link that
+receives nothing for several pings is given up, because neither a successful connect nor a successful write
+proves that the process runs.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +27,6 @@ from kraft.peerwire.frames import (
     CONTROL,
     GREETING,
     LINK,
-    PIECE_BYTES,
     PING,
     PONG,
     FrameReader,
@@ -39,6 +39,7 @@ from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import Message
 from kraft.tcp.writer import DirectWriter
 from kraft.transport.backlog import Standing
+from kraft.transport.congestion_window import CongestionWindow
 from kraft.transport.limits import LinkLimits
 from kraft.transport.outbox import Outbox
 from kraft.transport.ports import Receiver, TransportObserver
@@ -119,9 +120,10 @@ class Link(Protocol):
         self._dialled = dialled
         self._as_earlier = as_earlier
         self._handshake: Handshake | None = None
-        self._reader = FrameReader(context.limits.message_bytes)
         limits = context.limits
+        self._reader = FrameReader(limits.message_bytes)
         self._outbox = Outbox(limits.queue_bytes, limits.control_bytes, limits.message_bytes)
+        self.window = CongestionWindow(limits)
         self._paused = False
         self._silent_pings = 0
         self._timer: IDelayedCall | None = None  # the handshake's deadline, then the next ping
@@ -229,7 +231,9 @@ class Link(Protocol):
             first, second = self.send(messages[:half]), self.send(messages[half:])
             return first and second
         payload = codec.encode(messages)
-        if len(payload) <= PIECE_BYTES and self._outbox.is_empty and not self._paused:
+        window = self.window
+        small = len(payload) <= window.piece_bytes and self.sent_bytes < window.attention
+        if small and self._outbox.is_empty and not self._paused:
             self._write(frame(CONTROL, self._outbox.new_id(), payload))
             return None
         dropped = self._outbox.put(messages, payload)
@@ -237,15 +241,24 @@ class Link(Protocol):
         return dropped
 
     def _pump(self) -> None:
-        """Write waiting frames until the transport is backed up.
+        """Write waiting frames until the transport is backed up or the window is full.
 
-        A peer that reads as fast as we write must not hold up the reactor: after a burst, frames go into the
-        transport's buffer, which fills up and returns control to the reactor.
+        After a burst, frames go into the transport's buffer: a fast peer must not hold up the reactor.
         """
-        burst = self._context.limits.burst_bytes
-        while not self._paused and not self._closing and (data := self._outbox.next_frame()) is not None:
+        burst, window = self._context.limits.burst_bytes, self.window
+        while not self._paused and not self._closing:
+            if self.sent_bytes >= window.attention and window.wants_mark(self.sent_bytes):
+                self._mark()
+            data = self._outbox.next_frame(window.piece_bytes if window.has_room(self.sent_bytes) else 0)
+            if data is None:
+                break
             self._write(data, at_once=burst > 0)
             burst -= len(data)
+
+    def _mark(self) -> None:
+        """Send a ping in the order of the stream."""
+        token = self.window.mark(self.sent_bytes, self._context.clock.seconds())
+        self._write(frame(LINK, self._outbox.new_id(), probe(PING, token)))
 
     def _write(self, data: bytes, *, at_once: bool = True) -> None:
         self.sent_bytes += len(data)
@@ -376,7 +389,11 @@ class Link(Protocol):
         if kind == PING:
             self._send_probe(PONG, token)
         elif kind == PONG:  # the token is the time at which the ping was sent
-            seconds = self._context.clock.seconds() - token / 1e6
+            now = self._context.clock.seconds()
+            if self.window.answered(token, now):
+                self._pump()
+                return
+            seconds = now - token / 1e6
             if seconds >= 0:  # the clock may have been set back
                 self.round_trip = seconds
                 self._context.observer.round_trip(self.peer, seconds)

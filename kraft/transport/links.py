@@ -105,6 +105,10 @@ class Links:
         self._observer.dropped(peer, dropped)
         return False
 
+    def windows(self) -> dict[str, int]:
+        """The bytes that each open link carries within its round trip and a short queue."""
+        return {peer: link.window.size for peer, link in self._links.items()}
+
     def greet_again(self, peer: str) -> None:
         """Close the link to `peer`; the side that dials will dial again."""
         self._drop(peer, "greeting again")

@@ -33,11 +33,11 @@ class _Pieces:
         self._payloads.append(payload)
         self.waiting += len(payload)
 
-    def next_frame(self, new_id: Callable[[], int]) -> bytes:
+    def next_frame(self, new_id: Callable[[], int], piece_bytes: int) -> bytes:
         payload, start = self._payloads[0], self._offset
         if start == 0:
             self._id = new_id()
-        end = min(start + PIECE_BYTES, len(payload))
+        end = min(start + piece_bytes, len(payload))
         self.waiting -= end - start
         if end == len(payload):
             self._payloads.popleft()
@@ -92,13 +92,16 @@ class Outbox:
         """Queue a ping or pong; False if there is no room, which shows that the peer does not read."""
         return self._add_control(frame(LINK, self.new_id(), payload))
 
-    def next_frame(self) -> bytes | None:
-        """Remove and return the frame to send next; None if nothing waits."""
+    def next_frame(self, piece_bytes: int = PIECE_BYTES) -> bytes | None:
+        """Remove and return the frame to send next; None if nothing waits.
+
+        Bulk and chunks leave in pieces of at most `piece_bytes`; none of them leaves if that is 0.
+        """
         if self._control:
             data = self._control.popleft()
             self.control_waiting -= len(data)
-        elif pieces := self._bulk or self._chunks:
-            data = pieces.next_frame(self.new_id)
+        elif piece_bytes and (pieces := self._bulk or self._chunks):
+            data = pieces.next_frame(self.new_id, piece_bytes)
         else:
             return None
         self.is_empty = not (self._control or self._bulk or self._chunks)

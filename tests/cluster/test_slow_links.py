@@ -121,3 +121,38 @@ def test_links_of_50_mbit_deliver_what_they_carry(narrow_cluster):
     assert clients.refusals == {}
     assert narrow_cluster.nodes.leader() is leader
     assert metric(leader, "kraft_raft_resent_bytes_total") == 0
+
+
+def test_a_slow_follower_catches_up_and_holds_up_nobody(narrow_cluster):
+    """K3 has missed 2 MB, its link carries 2 Mbit/s, and its clients and the others are served meanwhile."""
+    nodes = narrow_cluster.nodes
+    leader, slow = nodes["K1"], nodes["K3"]
+    slow.kill()
+    with leader.client() as client:
+        for number in range(20):
+            assert client.call("SET", f"missed:{number}", b"x" * 100_000) == "OK"
+    narrow_cluster.narrow(2 * MBIT, "K3")
+    slow.start()
+    begun = time.monotonic()
+    slow.wait_serving()
+    slowest, answered = 0.0, 0
+    with leader.client() as client, slow.client(30.0) as through_slow:
+        while lag(leader, "K3"):
+            assert time.monotonic() < begun + 60, "K3 does not catch up"
+            called = time.monotonic()
+            assert client.call("SET", "meanwhile", b"x") == "OK"
+            slowest = max(slowest, time.monotonic() - called)
+            answered += through_slow.call("SET", "through", b"x") == "OK"
+    assert slowest < 2.0
+    assert answered
+    assert nodes.leader() is leader
+    assert narrow_cluster.carried < 2.5 * 2_000_000 + 500_000 * (time.monotonic() - begun)
+    assert metric(leader, "kraft_raft_resent_bytes_total") <= 4096
+
+
+def lag(leader: Server, peer: str) -> int | None:
+    """The entries that `peer` lacks by the word of its leader; None until it answers."""
+    for replica in leader.group().get("replicas", ()):
+        if replica["id"] == peer and replica["last_contact_seconds"] < 1:
+            return int(replica["lag_entries"])
+    return None

@@ -104,6 +104,9 @@ class Network:
         self.sent += [(peer, message) for _, message in messages]
         return True
 
+    def windows(self):
+        return {}
+
     def greet_again(self, peer):
         self.closed.append(peer)
 

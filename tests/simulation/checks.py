@@ -104,10 +104,45 @@ class Watched(Raft):
         return ready
 
 
+class Resending:
+    """Demands of leaders that they send an entry again only when something says that it was lost.
+
+    That is the end of the link, a full queue, a refusal by the follower, or a snapshot in place of entries.
+    Time says nothing: a link may be slow. The few entries that a probe may carry are left out.
+    """
+
+    def __init__(self) -> None:
+        self._sent: dict[tuple[int, int, str, int], int] = {}  # the last index, by process, group, peer, term
+
+    def excused(self, process: "Process", peer: str) -> None:
+        """What was sent to `peer` may be lost."""
+        for key in [k for k in self._sent if (k[0], k[2]) == (id(process), peer)]:
+            del self._sent[key]
+
+    def sent(self, process: "Process", peer: str, group: int, message: object) -> None:
+        """A message leaves."""
+        if isinstance(message, SnapshotOffer):
+            self.excused(process, peer)
+        if isinstance(message, Append) and message.entries:
+            key = (id(process), group, peer, message.term)
+            first, last = message.entries[0].index, message.entries[-1].index
+            again = f"{process.id} sends entry {first} to {peer} again, and nothing says that it was lost"
+            demand(first > self._sent.get(key, 0), again)
+            followers = process.host.groups[group].raft.progress()
+            if any(f.peer == peer and f.state == "replicate" for f in followers):
+                self._sent[key] = last
+
+    def received(self, process: "Process", peer: str, message: object) -> None:
+        """A message arrives."""
+        if isinstance(message, AppendReply) and message.rejected:
+            self.excused(process, peer)
+
+
 class Checks:
     """Examines only what ran and changed since the last step, so that it can run after every step."""
 
     def __init__(self, cluster: "SimulatedCluster") -> None:
+        self.resending = Resending()
         self._cluster = cluster
         self._checkers = {group: InvariantChecker() for group in range(cluster.group_count)}
         self._seen: dict[tuple[str, int], tuple[int, ...]] = {}
@@ -323,6 +358,7 @@ class Checks:
     def sent(self, process: "Process", peer: str, messages: Sequence[tuple[int, object]]) -> None:
         """Check messages that leave `process` now: what they acknowledge must be on its platter."""
         for id_, message in messages:
+            self.resending.sent(process, peer, id_, message)
             if isinstance(message, CONSENSUS):
                 node = process.host.groups[id_].raft
                 self._checkers[id_].sent(node, Outgoing(peer, message))

@@ -112,7 +112,13 @@ class Process:
 
     def send(self, peer: str, messages: Sequence[tuple[int, object]]) -> bool:
         self._checks.sent(self, peer, messages)
-        return self._network.send(self.id, peer, messages)
+        taken = self._network.send(self.id, peer, messages)
+        if not taken:
+            self._checks.resending.excused(self, peer)
+        return taken
+
+    def windows(self) -> dict[str, int]:
+        return self._network.windows(self.id)
 
     def greet_again(self, peer: str) -> None:
         self._network.close(self.id, peer)
@@ -132,6 +138,8 @@ class Process:
 
     def received(self, peer: str, data: bytes) -> None:
         messages = codec.decode(data)
+        for _, message in messages:
+            self._checks.resending.received(self, peer, message)
         if self._checks.understood(self, messages):
             self.host.received(peer, messages)
         else:  # an older program takes such bytes for garbage
@@ -139,6 +147,7 @@ class Process:
 
     def link_up(self, peer: str, number: int, hello: Hello) -> None:
         """As with real links, a link that is replaced goes down first, even if its end is noticed later."""
+        self._checks.resending.excused(self, peer)
         if peer in self._up:
             self.host.link_down(peer, False)
         self._up[peer] = number
@@ -147,6 +156,7 @@ class Process:
     def link_down(self, peer: str, number: int, closed_by_peer: bool) -> None:
         if self._up.get(peer) == number:
             del self._up[peer]
+            self._checks.resending.excused(self, peer)
             self.host.link_down(peer, closed_by_peer)
 
 

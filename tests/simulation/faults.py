@@ -129,6 +129,15 @@ class Faults:
         self._network.slow_down(details["path"], details["delay"])
         self._later(details, lambda: self._network.slow_down(details["path"], 0.0))
 
+    def narrow_path(self, details: Details) -> None:
+        self._network.narrow(details["path"], details["rate"])
+        self._later(details, lambda: self._network.narrow(details["path"], 0.0))
+
+    def narrow_links(self, details: Details) -> None:
+        for one in self._cluster.nodes:
+            for two in self._cluster.nodes:
+                self._network.narrow((one, two), details["rate"])
+
     def block(self, details: Details, paths: Iterable[Path]) -> None:
         paths = tuple(paths)
         self._network.block(paths)
@@ -432,6 +441,8 @@ ACTS: dict[str, Callable[[Faults, Details], object]] = {
     "heavy tail": lambda faults, details: faults.weather(heavy_tail=details["rate"]),
     "clogged path": Faults.clog,
     "slow path": Faults.slow_path,
+    "narrow path": Faults.narrow_path,
+    "narrow links": Faults.narrow_links,
     "reset": lambda faults, details: faults._network.reset(*details["pair"]),
     "reset amidst a batch": lambda faults, details: faults._network.halve(*details["pair"]),
     "halves": Faults.halves,

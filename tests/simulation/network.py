@@ -6,7 +6,7 @@ and the layers above rely on that. A blocked path may drop one direction only; a
 """
 
 import zlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from kraft.peerwire import codec
 from kraft.peerwire.messages import Forward, ForwardReply
+from kraft.raft.messages import Urgency
 from tests.simulation.world import World
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 CONNECT_DELAY = (0.001, 0.1)
 NOTICE_DELAY = (0.05, 3.0)  # until both ends give up a silent path
 RELEASE_SECONDS = 0.01  # in which an unclogged path delivers everything it held, in no order
+QUEUE_BYTES = 20_000  # of bulk that waits for a narrow path
+QUEUE_SECONDS = 0.1  # of work of a narrow path that nodes take for its window
+WIDE_BYTES = 1 << 20  # the window of any other path
 OLD_MESSAGES = 64  # batches kept to be delivered again much later
 
 Path = tuple[str, str]  # from, to
@@ -44,6 +48,38 @@ class Weather:
     heavy_tail: float = 0.0
 
 
+class Queue:
+    """What waits for a narrow path, in two classes as in `transport.outbox`: control overtakes bulk."""
+
+    def __init__(self) -> None:
+        self.control: deque[tuple[Messages, int]] = deque()  # batches, with the numbers of their connections
+        self.bulk: deque[tuple[Messages, int]] = deque()
+        self.bulk_bytes = 0
+        self.busy = False
+
+    def put(self, messages: Messages, number: int) -> bool:
+        """Whether there was room. Control is taken in any case."""
+        control = [pair for pair in messages if pair[1].urgency is Urgency.CONTROL]  # type: ignore[attr-defined]
+        if control:
+            self.control.append((control, number))
+        bulk = [pair for pair in messages if pair[1].urgency is not Urgency.CONTROL]  # type: ignore[attr-defined]
+        if not bulk:
+            return True
+        if self.bulk and self.bulk_bytes > QUEUE_BYTES:
+            return False
+        self.bulk.append((bulk, number))
+        self.bulk_bytes += len(codec.encode(bulk))  # type: ignore[arg-type]
+        return True
+
+    def take(self) -> tuple[Messages, int]:
+        """The next batch."""
+        if self.control:
+            return self.control.popleft()
+        messages, number = self.bulk.popleft()
+        self.bulk_bytes -= len(codec.encode(messages))  # type: ignore[arg-type]
+        return messages, number
+
+
 class Network:
     """All paths. Path faults are counted, so that they can overlap and each one is undone separately."""
 
@@ -63,6 +99,8 @@ class Network:
         self._clogged: Counter[Path] = Counter()  # paths that hold everything back
         self._held: dict[Path, list[tuple[bytes, int, Belonging]]] = {}
         self._slow: dict[Path, float] = {}  # the most extra seconds of a batch
+        self._rates: dict[Path, float] = {}  # of narrow paths, in bytes per second
+        self._queues: dict[Path, Queue] = {}
         self._halving: set[Path] = set()  # pairs whose next batch arrives by half, and nothing after it
         self._old: list[tuple[Path, bytes, int, Directories]] = []
 
@@ -204,6 +242,23 @@ class Network:
         """Delay batches on this path by up to `seconds`; 0 undoes it."""
         self._slow[path] = seconds
 
+    def narrow(self, path: Path, rate: float) -> None:
+        """Let this path carry `rate` bytes per second; 0 undoes it."""
+        if rate:
+            self._rates[path] = rate
+        else:
+            self._rates.pop(path, None)
+
+    def windows(self, id_: str) -> dict[str, int]:
+        """What the links of a node carry without a long queue."""
+        found = {}
+        for pair in sorted(self._links):
+            if id_ in pair:
+                peer = pair[0] if pair[1] == id_ else pair[1]
+                rate = self._rates.get((id_, peer))
+                found[peer] = max(1, int(rate * QUEUE_SECONDS)) if rate else WIDE_BYTES
+        return found
+
     def reset(self, one: str, two: str) -> None:
         """Break the connection; batches in flight are lost."""
         pair = pair_of(one, two)
@@ -222,6 +277,7 @@ class Network:
             self.unclog(path)
         self._blocked.clear()
         self._slow.clear()
+        self._rates.clear()
         self._halving.clear()
         ids = sorted(self.processes)
         for place, one in enumerate(ids):
@@ -262,19 +318,51 @@ class Network:
         if pair in self._halving:
             self._send_half(path, messages, number)
             return True
+        queue = self._queues.get(path)
+        if path in self._rates or (queue is not None and queue.busy):
+            if queue is None:
+                queue = self._queues[path] = Queue()
+            taken = queue.put(messages, number)
+            if not taken:
+                self.world.counts["batch refused by a full queue"] += 1
+            if not queue.busy:
+                self._transmit(path, queue)
+            return taken
+        self._carry(path, messages, number)
+        return True
+
+    def _transmit(self, path: Path, queue: Queue) -> None:
+        """Let the next batch leave, in the time that it takes on a narrow path."""
+        queue.busy = bool(queue.control or queue.bulk)
+        if not queue.busy:
+            return
+        messages, number = queue.take()
+        rate = self._rates.get(path)
+        seconds = len(codec.encode(messages)) / rate if rate else 0.0  # type: ignore[arg-type]
+        if self._links.get(pair_of(*path)) != number:  # what waited for a connection is lost with it
+            self.world.call_later(0, lambda: self._transmit(path, queue))
+            return
+
+        def through() -> None:
+            self.world.counts["batch through a narrow path"] += 1
+            self._carry(path, messages, number)
+            self._transmit(path, queue)
+
+        self.world.call_later(seconds, through)
+
+    def _carry(self, path: Path, messages: Messages, number: int) -> None:
         data = codec.encode(messages)  # type: ignore[arg-type]
         once = any(isinstance(m, Forward | ForwardReply) for _, m in messages)
         weather, world, dice = self.weather, self.world, self._dice_of(path)
         if self._blocked[path] or (not once and dice.random() < weather.loss):
             world.counts["batch lost"] += 1
-            return True
+            return
         self._deliver_later(path, data, len(messages), number)
         if not once:
             if dice.random() < weather.repeat:
                 world.counts["batch repeated"] += 1
                 self._deliver_later(path, data, len(messages), number)
             self._remember(path, data, len(messages))
-        return True
 
     def _send_half(self, path: Path, messages: Messages, number: int) -> None:
         pair = pair_of(*path)

@@ -152,6 +152,11 @@ def _slow_path(random: Random, ids: Sequence[str]) -> Details:
     return _path(random, ids) | {"delay": random.choice((0.05, 0.3, 1.0))}
 
 
+def _narrow_path(random: Random, ids: Sequence[str]) -> Details:
+    """So narrow that a batch takes several heartbeat intervals."""
+    return _path(random, ids) | {"rate": random.choice((1_000.0, 3_000.0, 10_000.0))}
+
+
 def _side(random: Random, ids: Sequence[str]) -> Details:
     side = random.sample(ids, random.randrange(1, len(ids)))
     return {"side": tuple(sorted(side)), "seconds": _span(random)}
@@ -256,6 +261,8 @@ KINDS: dict[str, Kind] = {
     "heavy tail": Kind("network", _rate(0.1), standing=True, nodes=2),
     "clogged path": Kind("network", _path, nodes=2),
     "slow path": Kind("network", _slow_path, nodes=2),
+    "narrow path": Kind("network", _narrow_path, nodes=2),
+    "narrow links": Kind("network", _choice("rate", 5_000.0, 20_000.0), standing=True, nodes=2),
     "reset": Kind("network", _pair, nodes=2),
     "reset amidst a batch": Kind("network", _pair, nodes=2),
     "halves": Kind("partition", _side, nodes=2),

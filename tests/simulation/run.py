@@ -29,6 +29,8 @@ UNTIMELY = frozenset(
         "clogged path",
         "drifting clocks",
         "heavy tail",
+        "narrow links",
+        "narrow path",
         "pause",
         "pause of minutes",
         "slow path",

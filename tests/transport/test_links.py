@@ -112,7 +112,7 @@ def test_a_batch_larger_than_the_queue_goes_when_nothing_waits():
 
 def test_a_fast_reader_does_not_keep_the_reactor():
     """After a burst of direct writes the rest goes through the reactor, which serves others in between."""
-    network, _, one, _ = pair(limits=LinkLimits(burst_bytes=200_000))
+    network, _, one, _ = pair(limits=LinkLimits(burst_bytes=200_000, window_first=1 << 30))
     network.pump()
     link = one.links._links["K2"]
     link.transport = transport = Descriptor(room=1 << 30)

@@ -42,6 +42,7 @@ from kraft.raft.errors import InvariantViolation
 from kraft.raft.messages import Append, AppendReply, ConsensusMessage, Entry, Heartbeat, HeartbeatReply
 from kraft.raft.raft import Raft
 from kraft.raft.ready import Fetch, Outgoing, Ready
+from kraft.raft.state import NO_LINKS
 
 
 class Group:
@@ -155,7 +156,7 @@ class Group:
     def tick(self) -> None:
         """One tick of the host passed."""
         self.raft.decline(self._context.slowness.slow)
-        self.raft.tick()
+        self.raft.tick(self._context.peers.network.windows() if self.raft.state.leads else NO_LINKS)
         now = self._context.clock.seconds()
         self.requests.tick(now, self._context.persistence.full)
         if self.raft.state.leads:

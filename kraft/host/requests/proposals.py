@@ -6,7 +6,7 @@ its deadline a waiting proposal is refused, and a logged one is uncertain. The t
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from kraft.host.pending import Pending, overdue, settle_all
@@ -67,18 +67,17 @@ class Batch:
 
 
 class Proposals:
-    """All proposals of one group. `waiting` holds those not logged yet; only this class changes it."""
+    """All proposals of one group. `waiting` holds those not logged yet; only this class changes it.
+
+    They have `waiting_bytes` together.
+    """
 
     def __init__(self) -> None:
         self.waiting: deque[Proposal] = deque()
+        self.waiting_bytes = 0
         self._logged: deque[Batch] = deque()  # ascending by index, and therefore by term
         self._overtaken: list[Batch] = []
         self._earliest = float("inf")  # no unsettled proposal has an earlier deadline
-
-    @property
-    def waiting_bytes(self) -> int:
-        """The size of all waiting proposals, counted on demand."""
-        return sum(proposal.size for proposal in self.waiting)
 
     def in_flight(self, term: int) -> int:
         """The number of entries logged in `term` and not applied yet.
@@ -96,6 +95,7 @@ class Proposals:
     def add(self, proposal: Proposal) -> None:
         """Append a new proposal to those that wait."""
         self.waiting.append(proposal)
+        self.waiting_bytes += proposal.size
         if proposal.deadline < self._earliest:
             self._earliest = proposal.deadline
 
@@ -104,6 +104,7 @@ class Proposals:
         for proposal in reversed(proposals):
             if proposal.done is not None:
                 self.waiting.appendleft(proposal)
+                self.waiting_bytes += proposal.size
                 self._earliest = min(self._earliest, proposal.deadline)
 
     def take(self, max_bytes: int) -> list[Proposal]:
@@ -112,6 +113,7 @@ class Proposals:
         size = 0
         while self.waiting and (not taken or size + self.waiting[0].size <= max_bytes):
             proposal = self.waiting.popleft()
+            self.waiting_bytes -= proposal.size
             if proposal.done is not None:
                 taken.append(proposal)
                 size += proposal.size
@@ -121,7 +123,7 @@ class Proposals:
         """Remove and return the waiting proposals of other nodes, which must not be forwarded again."""
         remote = [p for p in self.waiting if p.remote]
         if remote:
-            self.waiting = deque(p for p in self.waiting if not p.remote)
+            self._keep(p for p in self.waiting if not p.remote)
         return remote
 
     def log(self, batch: Batch) -> None:
@@ -180,7 +182,7 @@ class Proposals:
         if now < self._earliest:
             return 0, 0
         late, left = overdue(self.waiting, now)
-        self.waiting = deque(left)
+        self._keep(left)
         uncertain, _ = overdue(self._in_log(), now)
         settle_all(late, Busy())
         settle_all(uncertain, Uncertain())
@@ -192,18 +194,24 @@ class Proposals:
         """Refuse waiting proposals made at or before `created` (monotonic seconds); returns their number."""
         count = 0
         while self.waiting and self.waiting[0].created <= created:
-            self.waiting.popleft().settle(outcome)
+            proposal = self.waiting.popleft()
+            self.waiting_bytes -= proposal.size
+            proposal.settle(outcome)
             count += 1
         return count
 
     def abandon(self) -> None:
         """The group stops: settle waiting proposals as refused, and logged ones as uncertain."""
         waiting, in_log = list(self.waiting), list(self._in_log())
-        self.waiting.clear()
+        self._keep(())
         self._logged.clear()
         self._overtaken.clear()
         settle_all(waiting, Stopping())
         settle_all(in_log, Uncertain())
+
+    def _keep(self, waiting: Iterable[Proposal]) -> None:
+        self.waiting = deque(waiting)
+        self.waiting_bytes = sum(proposal.size for proposal in self.waiting)
 
     def _in_log(self) -> Iterator[Proposal]:
         for batch in (*self._logged, *self._overtaken):

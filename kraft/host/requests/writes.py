@@ -31,6 +31,8 @@ from kraft.node.errors import DiskFull, NoLeader, Refused, Stopping, VersionTooL
 from kraft.peerwire.messages import DONE, NOT_PROPOSED, UNCERTAIN, Forward, ForwardReply
 from kraft.raft.raft import Raft
 
+FULL_BATCHES_IN_FLIGHT = 4  # the links, the disks and the state machine work at the same time
+
 
 class Writes:
     """The writes of one replica. A node that stops sets `refuses_peers`, to take none from other nodes."""
@@ -132,17 +134,31 @@ class Writes:
 
     @property
     def room(self) -> bool:
-        """Whether this leader may log another batch now."""
-        if self._proposals.in_flight(self._raft.state.term) >= self._timing.batches_in_flight:
-            return False
+        """Whether this leader may log another batch now.
+
+        While one is in flight, only a full one: a smaller one would grow by waiting. It must be what the
+        links to a majority carry soon, because clients may be told that what is not logged is not done.
+        """
+        in_flight = self._proposals.in_flight(self._raft.state.term)
+        if in_flight >= self._timing.batches_in_flight:
+            state = self._raft.state
+            size = min(self._timing.batch_bytes, state.pace // 2)
+            if in_flight >= FULL_BATCHES_IN_FLIGHT or self._proposals.waiting_bytes < size:
+                return False
+            if state.log.bytes_after(state.commit) + size > state.pace:
+                return False
         return self._proposer.may_propose
 
     def propose(self) -> None:
-        """On the leader: log what waits, in batches, as far as there is room."""
+        """On the leader: log what waits, in batches, as far as there is room.
+
+        A batch is about what the links to a majority carry within a heartbeat interval.
+        """
         if self._leader_clock.term != self._raft.state.term:
             self._leader_clock.start()
         while self._proposals.waiting and self.room:
-            proposals = self._proposals.take(self._timing.batch_bytes)
+            size = min(self._timing.batch_bytes, self._raft.state.pace // 2)
+            proposals = self._proposals.take(size)
             if self._leader_clock.premature:
                 proposals = self._without_premature(proposals)
             if not proposals:
