@@ -5,6 +5,7 @@ a problem, so that one does not hide another. Rules between options are checked 
 """
 
 import difflib
+import errno
 from collections.abc import Collection, Iterator
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, cast, get_args, get_origin, get_type_hints
 from kraft.config.kinds import FilePath, Kind
 from kraft.config.problems import ConfigError, Problem
 from kraft.config.rules import RULES, advertised
-from kraft.config.tree import Mapping, Scalar, Tree, read_tree
+from kraft.config.tree import TEXT_BYTES_MAX, Mapping, Scalar, Tree, read_tree
 from kraft.config.values import Config
 from kraft.raft.membership.configuration import MEMBERS_MAX
 
@@ -24,9 +25,11 @@ _DIALLED_BY = {"peer": "peers", "client": "clients", "http": "browsers and scrap
 def load(path: str) -> Config:
     """The configuration in a file. Raises ConfigError if it cannot be read or is invalid."""
     try:
-        text = Path(path).read_bytes().decode("utf-8")
+        with Path(path).open("rb") as file:  # not all at once: it might be a device that never ends
+            text = file.read(TEXT_BYTES_MAX + 1).decode("utf-8")
     except OSError as error:
-        raise ConfigError((Problem(path, "", f"cannot be read: {error.strerror}"),)) from None
+        look = f" (ls -l {path})" if error.errno == errno.EACCES else ""
+        raise ConfigError((Problem(path, "", f"cannot be read: {error.strerror}{look}"),)) from None
     except UnicodeDecodeError as error:
         raise ConfigError((Problem(path, "", f"not UTF-8 text, from byte {error.start} on"),)) from None
     return parse(text, path, folder=str(Path(path).absolute().parent))

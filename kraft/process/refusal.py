@@ -2,10 +2,10 @@
 
 import errno
 import os
-import pwd
 from pathlib import Path
 
 from kraft.config.listen_address import ListenAddress
+from kraft.storage.access import user_name
 
 _UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
@@ -40,11 +40,3 @@ def unprivileged_port() -> int:
         return int(_UNPRIVILEGED.read_text())
     except (OSError, ValueError):
         return 1024
-
-
-def user_name(uid: int) -> str:
-    """The name of a user; `#UID` if the system does not know the user."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"#{uid}"

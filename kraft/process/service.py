@@ -32,7 +32,7 @@ from kraft.process.log_file import RotatedFile
 from kraft.process.open_files import room_for_clients
 from kraft.process.pid_file import PidFile
 from kraft.process.reload import ConfigReload
-from kraft.process.secret import read_secret
+from kraft.process.secret import exposed_mode, read_secret
 from kraft.process.signals import StopSignals, on_signal, on_stack_request
 from kraft.process.state_report import state_report
 from kraft.server.capacity import Capacity
@@ -114,7 +114,7 @@ class NodeService(Service):
         on_signal(signal.SIGUSR2, self._reactor, self._report_state)
         on_stack_request(self._telemetry.stacks_asked)
         self._capacity = Capacity(connections=room_for_clients())
-        secret = read_secret(config.cluster.secret_file)
+        secret = self._read_secret()
         store = self._store = self._open_store()
         self._host = self._make_host(store)
         self._links = self._make_links(secret)
@@ -122,6 +122,13 @@ class NodeService(Service):
         self._telemetry.start(self._clock)
         self._notifier.replaying(self._host)
         self._host.start(self._links, self._replayed)
+
+    def _read_secret(self) -> bytes | None:
+        path = self._config.cluster.secret_file
+        secret = read_secret(path)
+        if path is not None and (mode := exposed_mode(path)):
+            self._telemetry.events.log("secret_exposed", file=path, mode=mode, mend=f"chmod o= {path}")
+        return secret
 
     def _open_store(self) -> Store:
         try:

@@ -3,8 +3,10 @@
 import errno
 import mmap
 import os
+import stat
 from pathlib import Path
 
+from kraft.storage.access import barred_folder, explain_denial, refuse_unusable_files, user_name
 from kraft.storage.errors import CannotOpen, DirectoryUnusable
 
 
@@ -114,25 +116,43 @@ def sync_directory(path: str) -> None:
 
 
 def prepare_directory(path: str) -> None:
-    """Create the directory when it is missing (mode 0700). Raises `DirectoryUnusable`."""
+    """Create the directory if it is missing (mode 0700). Raises `DirectoryUnusable` if it cannot be used, or
+    a file of a node in it.
+    """
     directory = Path(path)
     try:
+        if directory.is_symlink() and not directory.exists():
+            raise DirectoryUnusable(f"data directory {path} is a symbolic link to nothing: ls -l {path}")
         if not directory.exists():
             directory.mkdir(mode=0o700, parents=True)
             sync_directory(str(directory.parent))
         status = directory.stat()
     except OSError as error:
-        raise DirectoryUnusable(f"data directory {path}: {error.strerror}") from None
+        raise DirectoryUnusable(f"data directory {path}: {_reason(directory, error)}") from None
     if not directory.is_dir():
-        raise DirectoryUnusable(f"data directory {path} is not a directory")
+        raise DirectoryUnusable(f"data directory {path} is not a directory: ls -ld {path}")
     refuse_foreign_owner(path, status.st_uid, os.geteuid())
-    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-        raise DirectoryUnusable(f"data directory {path} is not writable for user id {os.geteuid()}")
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
+        raise DirectoryUnusable(f"data directory {path}: {explain_denial(directory, stat.S_IRWXU)}")
+    refuse_unusable_files(path)
+
+
+def _reason(directory: Path, error: OSError) -> str:
+    """Why a directory is not there and cannot be created."""
+    if error.errno == errno.EACCES and (barred := barred_folder(directory)):
+        return f"{user_name(os.geteuid())} may not enter {barred}: ls -ld {barred}"
+    above = Path(error.filename or directory)
+    while not os.path.lexists(above) and above != above.parent:
+        above = above.parent
+    if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return error.strerror or str(error)
+    return f"it cannot be created in {above}: {explain_denial(above, stat.S_IRWXU)}"
 
 
 def refuse_foreign_owner(path: str, owner: int, user: int) -> None:
-    """Raise `DirectoryUnusable` when they differ, even for root, whose files would shut the owner out."""
+    """Raise `DirectoryUnusable` if they differ, even for root, whose files would shut the owner out."""
     if owner != user:
         raise DirectoryUnusable(
-            f"data directory {path} belongs to user id {owner}, this process runs as {user}"
+            f"data directory {path} belongs to {user_name(owner)}, this process runs as {user_name(user)}:"
+            f" run it as {user_name(owner)}, or chown -R {user_name(user)}: {path}"
         )

@@ -8,6 +8,7 @@ import fcntl
 import os
 from pathlib import Path
 
+from kraft.storage.access import explain_error
 from kraft.storage.errors import DirectoryLocked, DirectoryUnusable
 
 LOCK_FILE = "lock"
@@ -21,7 +22,7 @@ class DirectoryLock:
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise DirectoryUnusable(f"data directory {directory}: {LOCK_FILE}: {error.strerror}") from None
+            raise DirectoryUnusable(f"{path}: {explain_error(path, error)}") from None
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

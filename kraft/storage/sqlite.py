@@ -13,6 +13,7 @@ from typing import Any
 
 import apsw
 
+from kraft.storage.access import obstacle
 from kraft.storage.errors import (
     CannotOpen,
     DamagedLog,
@@ -262,7 +263,7 @@ def explain(path: str, error: apsw.Error) -> StorageError:
     if is_full(error):
         return NoSpace(f"{path}: the disk is full")
     if isinstance(error, apsw.CantOpenError):
-        return CannotOpen(f"{path}: {_obstacle(path)}")
+        return CannotOpen(_why_not_opened(path))
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         return DirectoryLocked(f"{path} is open in another program")
     if isinstance(error, apsw.CorruptError | apsw.NotADBError):
@@ -270,18 +271,21 @@ def explain(path: str, error: apsw.Error) -> StorageError:
     # Our statements and values fit the schema as we made it.
     if isinstance(error, apsw.SQLError | apsw.ConstraintError):
         return DamagedLog(path, f"its schema is damaged ({said})")
-    return DiskFailed(f"{path}: {reason}")
+    found = _obstacle(path)
+    return DiskFailed(f"{found} ({reason})" if found else f"{path}: {reason}")
 
 
 def _obstacle(path: str) -> str:
-    """Why a file cannot be opened, which SQLite does not tell.
+    """What keeps this process from the file or one of its companions; '' for nothing that can be seen."""
+    return next(filter(None, (obstacle(Path(path + suffix)) for suffix in ("", "-wal", "-shm"))), "")
 
-    The file itself must not be opened here: closing it would drop the locks of this process on it (fcntl(2)).
-    """
+
+def _why_not_opened(path: str) -> str:
+    """Why a file cannot be opened, which SQLite does not tell."""
     try:
         os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
     except OSError as error:
-        return f"cannot be opened: {error.strerror}"
-    if Path(path).exists() and not os.access(path, os.R_OK | os.W_OK):
-        return f"cannot be opened by user id {os.geteuid()}"
-    return "could not be opened a moment ago; perhaps the process had too many files open"
+        return f"{path} cannot be opened: {error.strerror}"
+    return _obstacle(path) or (
+        f"{path} could not be opened a moment ago; perhaps the process had too many files open"
+    )

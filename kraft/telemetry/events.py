@@ -10,6 +10,7 @@ LEVELS: dict[str, str] = {
     "node_stopping": "info",
     "node_stopped": "info",
     "node_failed": "critical",
+    "secret_exposed": "warning",
     "state_report": "info",
     "thread_stacks": "info",
     "config_reloaded": "info",

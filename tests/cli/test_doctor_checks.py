@@ -16,6 +16,7 @@ from kraft.config import parse
 from kraft.node.values import Transaction
 from kraft.raft.messages import HardState
 from kraft.raft.ready import Persist
+from kraft.storage.access import user_name
 from kraft.storage.directory import RealDirectory
 from kraft.storage.errors import StorageError
 from kraft.storage.lock import DirectoryLock, holder
@@ -175,7 +176,22 @@ def test_root_does_not_look_into_what_is_not_its_own(stopped, data, monkeypatch)
     monkeypatch.setattr(files, "inspect", None)
     monkeypatch.setattr(files, "mine", lambda _: False)
     found = only(files.directory(stopped()))
-    assert found.command == f"sudo -u {subject.user_name(os.geteuid())} kraft doctor K1.yaml"
+    assert found.command == f"sudo -u {user_name(os.geteuid())} kraft doctor K1.yaml"
+
+
+def test_files_that_their_owner_cannot_use(stopped, data):
+    """Whoever asks: root may read and write everything, and its node would not."""
+    (data / "log.db").chmod(0o444)
+    (data / "ballast").mkdir()
+    (data / "notes.txt").touch(0)
+    found = [each for each in files.directory(stopped(pid=77)) if each.level == PROBLEM]
+    assert [(each.text, each.command) for each in found] == [
+        (f"{data / 'ballast'} is a directory, not a file: mv {data / 'ballast'} {data / 'ballast'}.away",
+         f"ls -ld {data / 'ballast'}"),
+        (f"its owner may not read and write {data / 'log.db'} (mode 0444)", f"chmod u+rw {data / 'log.db'}"),
+    ]  # fmt: skip
+    data.chmod(0o500)
+    assert f"chmod u+rwx {data}" in [each.command for each in files.directory(stopped(pid=77))]
 
 
 def test_a_log_that_lost_its_end(stopped, data):

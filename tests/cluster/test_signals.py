@@ -55,12 +55,10 @@ def test_a_node_shows_what_its_threads_do(single):
     assert single.serves_writes()
 
 
-def test_two_hangups_in_a_row_reload_twice(single):
-    for times in (1, 2):
+def test_hangups_in_a_row_reload_in_a_row(single):
+    for _ in range(3):
         os.kill(single.pid, signal.SIGHUP)
-        wait_until(lambda times=times: len(single.events("config_reloaded")) >= times, "it is reloaded")
-    os.kill(single.pid, signal.SIGHUP)
-    os.kill(single.pid, signal.SIGHUP)
+    wait_until(lambda: single.events("config_reloaded"), "it is reloaded")
     assert single.serves_writes()
 
 

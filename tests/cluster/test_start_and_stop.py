@@ -280,3 +280,36 @@ def test_a_moved_directory_is_the_same_node(single):
     single.start()
     wait_until(single.serves_writes, "it serves again")
     assert single.ask("GET", "x") == b"kept"
+
+
+@pytest.mark.parametrize("name", ["log.db", "state-0-1.db", "highwater", "lock"])
+def test_a_file_that_cannot_be_written_is_one_clear_line(single, need, name):
+    """The file, its owner, its mode and the command that mends it; then the node starts."""
+    single.start()
+    wait_until(single.serves_writes, "it serves")
+    assert single.ask("KRAFT", "SNAPSHOT") > 0
+    single.terminate()
+    path = single.data / name
+    path.chmod(0o444)
+    (single.folder / "kraft.log").unlink()
+
+    plain = [need("setpriv"), "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    with (single.folder / "kraft.log").open("ab") as log:
+        single.process = subprocess.Popen([*plain, *single.command], stdout=log, stderr=log)
+    line = refusal(single)
+    assert line.startswith(f"kraft: {path}: it belongs to ")
+    assert line.endswith(f": chmod u+rw {path}")
+
+    subprocess.run(line.rpartition(": ")[2].split(), check=True)
+    single.start()
+    wait_until(single.serves_writes, "it serves again")
+
+
+def test_a_secret_that_everybody_may_read_is_a_warning(single):
+    secret = single.folder / "secret"
+    secret.write_text("s" * 32)
+    secret.chmod(0o644)
+    single.configure({"K1": f"127.0.0.1:{single.peer_port}"}, cluster={"secret_file": str(secret)})
+    single.start()
+    [event] = wait_until(lambda: single.events("secret_exposed"), "it is told")
+    assert (event["level"], event["mode"], event["mend"]) == ("warning", "0644", f"chmod o= {secret}")

@@ -404,11 +404,13 @@ def test_a_file_is_no_directory(tmp_path, open_at):
 
 def test_a_directory_that_is_not_writable_is_refused(tmp_path, open_at, monkeypatch):
     """Root may write everywhere, so the answer of the system is faked."""
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(DirectoryUnusable, match="is not writable for user id"):
+    tmp_path.chmod(0o500)
+    monkeypatch.setattr(os, "access", lambda path, mode, **_: os.fspath(path) != str(tmp_path))
+    with pytest.raises(DirectoryUnusable, match=rf"has mode 0500, .*: chmod u\+rwx {tmp_path}$"):
         open_at(tmp_path)
+    tmp_path.chmod(0o700)
 
 
 def test_a_directory_of_somebody_else_is_refused_also_for_root():
-    with pytest.raises(DirectoryUnusable, match="belongs to user id 1000, this process runs as 0"):
-        refuse_foreign_owner("/data", 1000, 0)
+    with pytest.raises(DirectoryUnusable, match=r"to #4211, this process runs as root: run it as #4211"):
+        refuse_foreign_owner("/data", 4211, 0)

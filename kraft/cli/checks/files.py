@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kraft.cli.checks.result import OK, PROBLEM, WARNING, CheckResult
-from kraft.cli.checks.subject import Subject, mine, user_name
+from kraft.cli.checks.subject import Subject, mine
+from kraft.storage.access import mend_mode, node_files, owner_lacks, user_name, wrong_kind
 from kraft.storage.errors import DamagedLog, DirectoryLocked, StorageError
 from kraft.storage.offline.inspection import Inspection, inspect
 from kraft.storage.ports import StorageSettings
@@ -46,6 +47,7 @@ def directory(subject: Subject) -> Iterator[CheckResult]:
     if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         text = f"other users than {owner} can access {path} (mode {stat.S_IMODE(found.st_mode):04o})"
         yield CheckResult(WARNING, text, f"chmod 700 {path}")
+    yield from _unusable(path, found)
     if subject.running:
         yield CheckResult(OK, f"{path} belongs to {owner} and is locked by {_process(subject)}")
     elif not mine(path):
@@ -62,6 +64,26 @@ def _missing(path: Path) -> CheckResult:
         return CheckResult(OK, f"node.data {path} does not exist yet: the first start creates it")
     text = f"node.data {path} does not exist, and {user_name(os.geteuid())} may not create it in {above}"
     return CheckResult(PROBLEM, text, f"install -d -m 700 -o USER {path}")
+
+
+def _unusable(path: Path, found: os.stat_result) -> Iterator[CheckResult]:
+    """What keeps the owner from the directory and the files in it."""
+    if found.st_mode & stat.S_IRWXU != stat.S_IRWXU:
+        text = f"its owner may not use {path} (mode {stat.S_IMODE(found.st_mode):04o})"
+        yield CheckResult(PROBLEM, text, mend_mode(path, stat.S_IRWXU))
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        yield CheckResult(PROBLEM, f"the file system of {path} is mounted read-only", f"findmnt -T {path}")
+    for file in node_files(str(path)):
+        try:
+            its = file.stat()
+        except OSError as error:
+            yield CheckResult(PROBLEM, f"{file}: {error.strerror}", f"ls -l {file}")
+            continue
+        if kind := wrong_kind(file, its):
+            yield CheckResult(PROBLEM, kind, f"ls -ld {file}")
+        elif owner_lacks(its):
+            text = f"its owner may not read and write {file} (mode {stat.S_IMODE(its.st_mode):04o})"
+            yield CheckResult(PROBLEM, text, mend_mode(file))
 
 
 def _of_others(path: Path, owner: int) -> list[str]:

@@ -2,13 +2,13 @@
 
 import json
 import os
-import pwd
 from dataclasses import dataclass
 from pathlib import Path
 
 from kraft.cli import status
 from kraft.cli.address import http_address
 from kraft.config import Config
+from kraft.storage.access import user_name
 from kraft.storage.lock import holder
 from kraft.web.report import Report, decode
 from kraft.web.view import ClusterView, MemberReport
@@ -84,14 +84,6 @@ def _seen(answer: status.StatusReply) -> MemberReport:
 
 def _report(answer: status.StatusReply) -> Report:
     return decode(json.dumps(answer.status).encode())
-
-
-def user_name(uid: int) -> str:
-    """The name of a user; `#UID` if the system does not know the user."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"#{uid}"
 
 
 def mine(path: Path) -> bool:

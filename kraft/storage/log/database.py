@@ -4,7 +4,6 @@ The writer thread drives it, or a simulator. The heads of all logs are in memory
 inserts, COMMIT and one small overwrite of the high-water file.
 """
 
-import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ from kraft.raft.ready import Persist
 from kraft.storage.errors import DamagedLog, DiskFailed, NoSpace, OutOfOrder
 from kraft.storage.log import entries, replicas
 from kraft.storage.log.entries import Head
-from kraft.storage.log.files import LOG_FILE, WAL_FILE, open_files
+from kraft.storage.log.files import LOG_FILE, NO_SPACE, WAL_FILE, open_files
 from kraft.storage.log.highwater import HighwaterMark, mark
 from kraft.storage.log.identity import write_hard_state, write_identity
 from kraft.storage.log.loading import load
@@ -26,7 +25,6 @@ from kraft.storage.ports import Directory, StorageSettings
 from kraft.storage.sqlite import SqliteDatabase, explain
 
 _NO_STATE = HardState()
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(slots=True)
@@ -201,7 +199,7 @@ class LogDatabase(SqliteDatabase):
             if lowered:
                 self._highwater.sync()
         except OSError as error:
-            if error.errno in _NO_SPACE:
+            if error.errno in NO_SPACE:
                 raise NoSpace(f"{self._highwater.place}: the disk is full") from error
             raise DiskFailed(f"{self.place}: {error}") from error
 
@@ -217,7 +215,7 @@ class LogDatabase(SqliteDatabase):
         try:
             self._highwater.write(group, new)
         except OSError as error:
-            if error.errno not in _NO_SPACE:
+            if error.errno not in NO_SPACE:
                 raise DiskFailed(f"{self._highwater.place}: {error}") from error
             self.highwater_failures += 1
 

@@ -4,6 +4,7 @@ They are `log.db` with its `-wal`, and `highwater`. A new `log.db` is complete b
 schema, node id and a fresh incarnation. All of it is durable, with its name, before the node sends anything.
 """
 
+import errno
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -11,7 +12,7 @@ import apsw
 
 from kraft.node.values import Identity
 from kraft.storage import migrations
-from kraft.storage.errors import DamagedLog, DirectoryUnusable
+from kraft.storage.errors import DamagedLog, DirectoryUnusable, NoSpace
 from kraft.storage.log.highwater import HighwaterFile
 from kraft.storage.log.identity import write_identity
 from kraft.storage.ports import Directory, StorageSettings
@@ -20,6 +21,7 @@ from kraft.storage.sqlite import explain, open_connection, single
 LOG_FILE = "log.db"
 WAL_FILE = LOG_FILE + "-wal"
 HIGHWATER_FILE = "highwater"
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _NEW_FILE = "log.db.new"
 
 
@@ -44,14 +46,23 @@ def open_files(
         try:
             migrations.check_and_upgrade(connection, migrations.load())
             enable_vacuum(connection)
-            records = directory.record_file(HIGHWATER_FILE)
-            return connection, HighwaterFile(records, directory.path(HIGHWATER_FILE))
+            return connection, _open_highwater(directory)
         except BaseException:
             connection.close(True)
             raise
     except apsw.Error as error:
         raise explain(place, error) from error
     except OSError as error:
+        raise DirectoryUnusable(f"{place}: {error.strerror or error}") from error
+
+
+def _open_highwater(directory: Directory) -> HighwaterFile:
+    place = directory.path(HIGHWATER_FILE)
+    try:
+        return HighwaterFile(directory.record_file(HIGHWATER_FILE), place)
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise NoSpace(f"{place}: the disk is full") from error
         raise DirectoryUnusable(f"{place}: {error.strerror or error}") from error
 
 
