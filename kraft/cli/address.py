@@ -14,13 +14,30 @@ from pathlib import Path
 from kraft.config import Config, ConfigError, load
 from kraft.config.listen_address import is_wildcard, join_address, split_endpoint
 
-HTTP_PORT_DEFAULT = 10_021
 HOST_DEFAULT = "127.0.0.1"
 LABEL_MAX, HOST_MAX = 63, 253  # characters of a part of a host name, and of all of it (RFC 1035)
 PATTERNS = ("kraft.yaml", "kraft-demo/K[1-9]/kraft.yaml", "/etc/kraft/*.yaml")
-FORMS = "write HOST, HOST:PORT, http://HOST:PORT or the id of a node, such as 10.0.0.1:10021 or K1"
 
 Members = Callable[[str], Mapping[str, str]]  # the HTTP addresses by id that the node at an address reports
+
+
+@dataclass(frozen=True, slots=True)
+class PortKind:
+    """One of a node's ports: its name, its number by default, and the schemes of its URLs."""
+
+    name: str
+    default: int
+    schemes: tuple[str, ...]
+
+    @property
+    def forms(self) -> str:
+        """What an address may look like."""
+        url = f"{self.schemes[0]}://HOST:PORT"
+        return f"write HOST, HOST:PORT, {url} or the id of a node, such as 10.0.0.1:{self.default} or K1"
+
+
+HTTP = PortKind("HTTP port", 10_021, ("http", "redis", "tcp"))
+CLIENT = PortKind("client port", 10_011, ("redis", "tcp"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,47 +52,48 @@ class NodeAddress:
         return join_address(self.host, self.port)
 
 
-def parse(text: str) -> NodeAddress:
-    """The address in `text`. Raises ValueError with what is wrong with it, in one line."""
+def parse(text: str, kind: PortKind = HTTP) -> NodeAddress:
+    """The address of a port in `text`. Raises ValueError with what is wrong with it, in one line."""
     shown = _shown(text)
     if not text.isprintable() or not text.strip():
-        raise ValueError(f"{shown} is not an address: {FORMS}")
-    authority = _authority(text.strip(), shown)
+        raise ValueError(f"{shown} is not an address: {kind.forms}")
+    authority = _authority(text.strip(), shown, kind)
     if authority.isdecimal():
         return NodeAddress(HOST_DEFAULT, _port(authority, shown), given=True)
-    host, port = _split(authority, shown)
-    return NodeAddress(_host(host, shown), _port(port, shown) if port else HTTP_PORT_DEFAULT, bool(port))
+    host, port = _split(authority, shown, kind)
+    number = _port(port, shown) if port else kind.default
+    return NodeAddress(_host(host, shown, kind), number, given=bool(port))
 
 
-def _authority(text: str, shown: str) -> str:
+def _authority(text: str, shown: str, kind: PortKind) -> str:
     """The part of `text` that names host and port."""
     scheme, url, rest = text.partition("://")
-    if url and scheme.lower() == "https":
-        raise ValueError(f"{shown}: the HTTP port of a node has no TLS: write http://")
-    if url and scheme.lower() not in ("http", "redis", "tcp"):
-        raise ValueError(f"{shown} is not an address: {FORMS}")
+    if url and scheme.lower() in ("https", "rediss"):
+        raise ValueError(f"{shown}: the {kind.name} of a node has no TLS: write {kind.schemes[0]}://")
+    if url and scheme.lower() not in kind.schemes:
+        raise ValueError(f"{shown} is not an address: {kind.forms}")
     if not url and (text.startswith(("/", ".", "~")) or text.lower().startswith("unix:")):
-        raise ValueError(f"{shown} is a path, and the HTTP port is asked by TCP: {FORMS}")
+        raise ValueError(f"{shown} is a path, and the {kind.name} is asked by TCP: {kind.forms}")
     authority = re.split(r"[/?#]", rest if url else text, maxsplit=1)[0]
     if "@" in authority:
-        raise ValueError(f"{shown}: leave out the user name; the HTTP port of a node asks for none")
+        raise ValueError(f"{shown}: leave out the user name; the {kind.name} of a node asks for none")
     if "," in authority or " " in authority:
         raise ValueError(f"{shown}: write several addresses as several words")
     return authority
 
 
-def _split(authority: str, shown: str) -> tuple[str, str]:
+def _split(authority: str, shown: str, kind: PortKind) -> tuple[str, str]:
     """Host and port; the port is '' if there is none."""
     if authority.startswith("["):
         host, bracket, rest = authority[1:].partition("]")
         if bracket and (not rest or (rest.startswith(":") and len(rest) > 1)):
             return f"[{host}]", rest[1:]
-        raise ValueError(f"{shown} is not an address: write IPv6 as [::1]:{HTTP_PORT_DEFAULT}")
+        raise ValueError(f"{shown} is not an address: write IPv6 as [::1]:{kind.default}")
     if authority.count(":") > 1:
         return f"[{authority}]", ""
     host, colon, port = authority.partition(":")
     if not host or (colon and not port):
-        raise ValueError(f"{shown} has no {'port after the colon' if host else 'host'}: {FORMS}")
+        raise ValueError(f"{shown} has no {'port after the colon' if host else 'host'}: {kind.forms}")
     return host, port
 
 
@@ -85,13 +103,13 @@ def _port(port: str, shown: str) -> int:
     return int(port)
 
 
-def _host(host: str, shown: str) -> str:
+def _host(host: str, shown: str, kind: PortKind) -> str:
     """The host in the form in which it is resolved, IPv6 without brackets."""
     if host.startswith("["):
         try:
             return str(IPv6Address(host[1:-1]))
         except ValueError:
-            hint = f"write IPv6 as [::1]:{HTTP_PORT_DEFAULT}"
+            hint = f"write IPv6 as [::1]:{kind.default}"
             raise ValueError(f"{shown}: {host[1:-1]!r} is not an IPv6 address: {hint}") from None
     if any(len(label) > LABEL_MAX for label in host.split(".")):
         raise ValueError(f"{shown}: a part of the host name is longer than {LABEL_MAX} characters")
@@ -136,6 +154,19 @@ def find(text: str, members: Members) -> str:
     return str(address)
 
 
+def find_client(text: str) -> NodeAddress:
+    """The client port that `text` means. Raises ValueError with the reason in one line."""
+    address = parse(text, CLIENT)
+    if not address.given:
+        for config in _configs():
+            if config.node.id == text.strip():
+                known = _reached(config.client.listen)
+                if not known:
+                    raise ValueError(f"{config.node.id} has no client port: client.listen names no port")
+                return parse(known, CLIENT)
+    return address
+
+
 def _configs() -> Iterator[Config]:
     """The configurations at hand. A file that cannot be read or is not valid describes no node."""
     for pattern in PATTERNS:
@@ -150,9 +181,14 @@ def _configs() -> Iterator[Config]:
 
 def http_address(config: Config) -> str:
     """The `host:port` at which this machine reaches the HTTP port of a node; '' if it has none."""
-    if not config.http.listen:
+    return _reached(config.http.listen)
+
+
+def _reached(listen: str) -> str:
+    """The `host:port` at which this machine reaches a port that listens on this endpoint; '' if none."""
+    if not listen:
         return ""
-    listener = split_endpoint(config.http.listen)
+    listener = split_endpoint(listen)
     if not listener.port:
         return ""
     everywhere = "::1" if listener.kind == "tcp6" else HOST_DEFAULT

@@ -1,7 +1,6 @@
 """The nodes that a client may ask, as people name them: on the command line, in KRAFT_SERVERS, or not at all.
 
-An address is HOST:PORT of a client port, HOST, PORT, redis://HOST:PORT, ID,HOST,PORT as in the Java shell, or
-the path of a Unix socket.
+An address is one that `address` knows, ID,HOST,PORT as in the Java shell, or the path of a Unix socket.
 """
 
 import argparse
@@ -9,11 +8,11 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from kraft.cli import address
 from kraft.cli.connection import Address
 from kraft.cli.failure import Failure
 from kraft.config.listen_address import join_address, split_address
 
-PORT_DEFAULT = 10_011
 VARIABLE = "KRAFT_SERVERS"
 
 
@@ -46,13 +45,8 @@ def parse(text: str) -> ServerAddress:
     path = text.removeprefix("unix:")
     if path.startswith("/"):
         return ServerAddress(path, path, 0)
-    text = text.removeprefix("redis://").rstrip("/")
-    if text.isdecimal():
-        text = f"127.0.0.1:{text}"
-    if ":" not in text.rpartition("]")[2]:
-        text = f"{text}:{PORT_DEFAULT}"
-    host, number = split_address(text)
-    return ServerAddress(join_address(host, number), host, number)
+    found = address.find_client(text)
+    return ServerAddress(str(found), found.host, found.port)
 
 
 def server(id_: str, host: str, port: str) -> ServerAddress:

@@ -3,7 +3,7 @@
 import pytest
 
 from kraft.cli import address
-from kraft.cli.address import find, parse
+from kraft.cli.address import find, find_client, parse
 
 FILE = """\
 node: {{id: {id}, data: data}}
@@ -135,3 +135,40 @@ def test_a_node_without_an_http_port_is_said_to_have_none(folder):
     write(folder / "kraft.yaml", "K1", "")
     with pytest.raises(ValueError, match="K1 has no HTTP port"):
         find("K1", nobody)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("db1", "db1:10011"), ("redis://db1:21/", "db1:21"), ("21", "127.0.0.1:21"), ("::1", "[::1]:10011")],
+)
+def test_a_client_port_is_named_in_the_same_forms(text, meant):
+    assert str(find_client(text)) == meant
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("http://db1:10021", "is not an address: write HOST, HOST:PORT, redis://HOST:PORT"),
+        ("rediss://db1", "the client port of a node has no TLS: write redis://"),
+        ("redis://me@db1", "the client port of a node asks for none"),
+        ("[::1", "write IPv6 as \\[::1\\]:10011"),
+    ],
+)
+def test_a_refusal_names_the_client_port(text, reason):
+    with pytest.raises(ValueError, match=reason):
+        find_client(text)
+
+
+def test_a_client_port_is_found_by_the_id_of_its_node(tmp_path, monkeypatch):
+    """In the configuration files at hand; a path or a taken id says what is missing."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "kraft.yaml"
+    file.write_text('node: {id: K1, data: data}\nclient: {listen: "tcp:7011:interface=127.0.0.1"}\n')
+    assert str(find_client("K1")) == "127.0.0.1:7011"
+    assert str(find_client("K1:5")) == "K1:5"
+    assert str(find_client("K2")) == "K2:10011"
+    file.write_text(
+        f'node: {{id: K1, data: data}}\nclient: {{listen: "unix:{tmp_path}/c", advertise: "a:1"}}\n'
+    )
+    with pytest.raises(ValueError, match="K1 has no client port: "):
+        find_client("K1")

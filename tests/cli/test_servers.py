@@ -36,7 +36,7 @@ def test_an_address_is_shown_with_its_node():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a:b", "h:0", "h:70000", "K1,h", "K1,h,x", "http://h:1/x", "\xff:1", "a b"]
+    "text", ["", "a:b", "h:0", "h:70000", "K1,h", "K1,h,x", "http://h:1/x", "\udcff:1", "a b", "h:1,g:1"]
 )
 def test_what_is_no_address_is_an_argument_error(text):
     with pytest.raises(argparse.ArgumentTypeError):

@@ -19,8 +19,8 @@ STEP_SECONDS = 0.05
 class _AnsweringScreen(pyte.Screen):
     """A screen that answers a program's question for the position of the cursor, as terminals do."""
 
-    def __init__(self, terminal: "Terminal") -> None:
-        super().__init__(COLUMNS, LINES)
+    def __init__(self, terminal: "Terminal", lines: int, columns: int) -> None:
+        super().__init__(columns, lines)
         self._terminal = terminal
 
     def write_process_input(self, data: str) -> None:
@@ -28,12 +28,15 @@ class _AnsweringScreen(pyte.Screen):
 
 
 class Terminal:
-    """One process. `raw` collects every byte that it has written."""
+    """One process; `size` is in lines and columns. `raw` collects every byte that it has written."""
 
     def __init__(
-        self, command: Sequence[str | Path], environment: Mapping[str, str], folder: Path | None = None
+        self,
+        command: Sequence[str | Path],
+        environment: Mapping[str, str],
+        size: tuple[int, int] = (LINES, COLUMNS),
     ) -> None:
-        self.screen = _AnsweringScreen(self)
+        self.screen = _AnsweringScreen(self, *size)
         self._stream = pyte.ByteStream(self.screen)
         self.raw = b""
         program, *arguments = map(str, command)
@@ -41,8 +44,7 @@ class Terminal:
             program,
             arguments,
             env={**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8", **environment},
-            cwd=folder,
-            dimensions=(LINES, COLUMNS),
+            dimensions=size,
             timeout=DEADLINE_SECONDS,
         )
 
@@ -86,7 +88,7 @@ class Terminal:
         end = time.monotonic() + deadline
         while not condition():
             assert time.monotonic() < end, f"not within {deadline:g}s: {what}\n{self.text}"
-            self._read()
+            assert self._read() or condition(), f"the process ended before {what}\n{self.text}"
 
     def _read(self) -> bool:
         """Take what the process has written meanwhile; False after its end."""

@@ -172,7 +172,7 @@ def test_hints_show_the_syntax_while_typing(shared_cluster, open_terminal):
     terminal.wait("KRAFT ADD id host raft-port [LEARNER] [FORCE]")
     terminal.interrupt()
     terminal.type("help kraft drain")
-    terminal.wait("KRAFT DRAIN ON|OFF")
+    terminal.wait("KRAFT DRAIN <ON|OFF>")
 
 
 def test_colours_unless_they_are_unwanted(shared_cluster, open_terminal, monkeypatch):

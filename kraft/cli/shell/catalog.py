@@ -48,10 +48,9 @@ class CommandCatalog:
         """Ask a server for its commands. One that does not describe them leaves the catalog empty."""
         entries = ask([b"COMMAND"])
         docs = pairs(ask([b"COMMAND", b"DOCS"]))
-        usages = self._usages(ask)
         for entry in entries if isinstance(entries, list) else []:
             if isinstance(entry, list) and len(entry) >= 3:
-                doc = _doc(entry, docs, usages)
+                doc = _doc(entry, docs)
                 self.commands[doc.name] = doc
         self.loaded = True
 
@@ -101,22 +100,8 @@ class CommandCatalog:
                 ),
             )
 
-    @staticmethod
-    def _usages(ask: Ask) -> dict[str, str]:
-        """The arguments of subcommands as HELP shows them, by `KRAFT ADD`: kraft's own have no others."""
-        usages = {}
-        for line in _lines(ask([b"KRAFT", b"HELP"])):
-            word, _, usage = line.partition(" ")
-            if word.isupper():
-                usages[f"KRAFT {word}"] = usage
-        return usages
 
-
-def _lines(reply: Reply) -> list[str]:
-    return [text(each) for each in reply] if isinstance(reply, list) else []
-
-
-def _doc(entry: list[Reply], docs: dict[str, Reply], usages: dict[str, str]) -> CommandDoc:
+def _doc(entry: list[Reply], docs: dict[str, Reply]) -> CommandDoc:
     raw = text(entry[0])
     name = raw.upper().replace("|", " ")
     doc = pairs(docs.get(raw))
@@ -124,13 +109,12 @@ def _doc(entry: list[Reply], docs: dict[str, Reply], usages: dict[str, str]) -> 
     parts = [pairs(each) for each in arguments] if isinstance(arguments, list) else []
     nested = entry[9] if len(entry) > 9 and isinstance(entry[9], list) else []
     inner = pairs(doc.get("subcommands"))
-    subcommands = [_doc(each, inner, usages) for each in nested if isinstance(each, list) and len(each) >= 3]
+    subcommands = [_doc(each, inner) for each in nested if isinstance(each, list) and len(each) >= 3]
     flags = entry[2] if isinstance(entry[2], list) else []
-    syntax = " ".join(map(_syntax, parts)) or usages.get(name, "") or _by_arity(entry, bool(subcommands))
     return CommandDoc(
         name=name,
-        syntax=syntax,
-        tokens=tuple(dict.fromkeys(token for part in parts for token in _tokens(part))) or _capitals(syntax),
+        syntax=" ".join(map(_syntax, parts)) or _by_arity(entry, bool(subcommands)),
+        tokens=tuple(dict.fromkeys(token for part in parts for token in _tokens(part))),
         summary=text(doc.get("summary")),
         group=text(doc.get("group")),
         flags=frozenset(map(text, flags)),
@@ -161,12 +145,6 @@ def _tokens(argument: dict[str, Reply]) -> Iterator[str]:
         yield token
     for each in _list(argument.get("arguments")):
         yield from _tokens(pairs(each))
-
-
-def _capitals(syntax: str) -> tuple[str, ...]:
-    """The words of a usage that are typed as they are: those in capitals."""
-    words = syntax.replace("[", " ").replace("]", " ").replace("|", " ").split()
-    return tuple(dict.fromkeys(word for word in words if word.isupper() and word.isalpha()))
 
 
 def _by_arity(entry: list[Reply], family: bool) -> str:

@@ -11,7 +11,7 @@ from kraft.cli.cluster_client import TIMEOUT_DEFAULT_SECONDS, ClusterClient
 from kraft.cli.failure import Failure
 from kraft.cli.shell.catalog import CommandCatalog
 from kraft.cli.shell.formats import (
-    DIM,
+    GREY,
     PLAIN,
     JsonFormat,
     RawFormat,
@@ -153,7 +153,7 @@ def _script(chosen: argparse.Namespace) -> tuple[str, Iterator[bytes]]:
 
 
 def _report(text: str) -> None:
-    line = f"{DIM}{safe(text)}{PLAIN}" if _colour(sys.stderr.isatty()) else safe(text)
+    line = f"{GREY}{safe(text)}{PLAIN}" if _colour(sys.stderr.isatty()) else safe(text)
     _err(encoded(f"{line}\n"))
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from kraft.resp.values import Error, Push, Reply, Verbatim
 
-RED, CYAN, DIM, PLAIN = "\x1b[31m", "\x1b[36m", "\x1b[2m", "\x1b[0m"
+RED, CYAN, GREY, PLAIN = "\x1b[31m", "\x1b[36m", "\x1b[90m", "\x1b[0m"
 
 # The replies to these commands are lines of text for people.
 _TEXTS = {
@@ -65,7 +65,7 @@ class TerminalFormat:
     def _scalar(self, reply: Reply) -> str:
         match reply:
             case None:
-                return self._in(DIM, "(nil)")
+                return self._in(GREY, "(nil)")
             case bool():
                 return self._in(CYAN, "(true)" if reply else "(false)")
             case int():

@@ -5,6 +5,7 @@ A command that fails costs nothing else: the shell goes on until Ctrl-D or `exit
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from kraft.cli.cluster_client import ClusterClient
 from kraft.cli.failure import Failure
@@ -118,6 +119,8 @@ class Shell:
             raise Failure("CLIENT REPLY is not for a shell: it waits for every reply")
         if name not in (b"help", b"?"):
             return False
+        with suppress(Failure):
+            self.client.ask()  # its commands are a part of the answer
         self.learn()
         topics = [word.decode("utf-8", "replace") for word in words[1:]]
         self.say("\n".join(help_lines(self._catalog, topics)))
