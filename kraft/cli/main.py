@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from kraft import __version__
 from kraft.cli import administration, check, data, demo, doctor, recover, status
+from kraft.cli.command_parser import CommandParser
 from kraft.cli.failure import Failure, WrongUsage
 from kraft.cli.shell import command as shell
 
@@ -29,14 +30,14 @@ exit status: 0 all well, 1 a problem was found or the command failed, 2 wrong us
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; each subcommand sets `run` in the namespace."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="kraft",
         description="Tools for a replicated key-value server, whose nodes run as `twistd -n kraft`.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"kraft {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for command in (demo, status, shell, data, administration, doctor, check, recover):
         command.add(commands)
     return parser
@@ -44,7 +45,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    chosen = build_parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = build_parser()
+    if not words or words == ["help"]:
+        parser.print_help()
+        return 0
+    if words[0] == "help":
+        words = [words[1], "--help"]
+    chosen = parser.parse_args(words)
     try:
         outcome: int = chosen.run(chosen)
         sys.stdout.flush()

@@ -1,5 +1,8 @@
 """The command line options of `twistd kraft`."""
 
+import difflib
+import re
+from collections.abc import Sequence
 from typing import ClassVar
 
 from twisted.python import usage
@@ -25,6 +28,25 @@ class Options(usage.Options):
         ["service-port", None, None, "Port for clients; the HTTP port is this plus 10."],
         ["data-dir", None, None, "Data directory; the default is ./kraft-data/ID."],
     ]
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse the options; an unknown one is refused with the one that may have been meant."""
+        try:
+            super().parseOptions(options)  # type: ignore[no-untyped-call]
+        except usage.UsageError as error:
+            raise usage.UsageError(f"{error}{self._hint(str(error))}") from None
+
+    def parseArgs(self, *words: str) -> None:
+        """Refuse words that belong to no option, such as a file without --config."""
+        if words:
+            raise usage.UsageError(f"{words[0]!r} belongs to no option; the configuration follows --config")
+
+    def _hint(self, error: str) -> str:
+        """`; did you mean --config?` for an error that names an unknown option."""
+        named = re.match(r"option (--[\w-]+) not recognized", error)
+        known = [f"--{row[0]}" for row in self.optParameters] + ["--help", "--version"]
+        close = difflib.get_close_matches(named[1], known, 1) if named else []
+        return f"; did you mean {close[0]}?" if close else ""
 
     def postOptions(self) -> None:
         """Load the configuration, and remove the pid file of a dead process, which twistd looks at next.

@@ -30,6 +30,7 @@ from kraft.server.errors import Rejected
 from kraft.server.port import ClientPort
 from kraft.server.segments import Entry, Segment
 from kraft.server.session_state import SessionState
+from kraft.server.suggestion import closest
 
 SEGMENT_BYTES = 256 << 10  # well below a log entry's batch_bytes
 
@@ -38,8 +39,9 @@ SEGMENT_BYTES = 256 << 10  # well below a log entry's batch_bytes
 _LENGTHENING = frozenset(kind for kind in kv.Command.__args__ if "limit" in kind.__struct_fields__)
 
 
-def _unknown(_: CommandContext, request: Request) -> Error:
-    return Error(errors.unknown_command(request))
+def _unknown(context: CommandContext, request: Request) -> Error:
+    meant = closest(errors.printable(request[0]), (spec.name for spec in context.table.values()))
+    return Error(errors.unknown_command(request) + (f"- did you mean {meant}?" if meant else ""))
 
 
 UNKNOWN = LocalSpec(name="unknown", arity=-1, run=_unknown)

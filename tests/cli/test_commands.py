@@ -46,7 +46,6 @@ def test_version(capsys):
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
         ["juggle"],
         ["check-config"],
         ["demo", "--nodes", "0"],
@@ -62,6 +61,51 @@ def test_wrong_usage_is_status_2(arguments, capsys):
         main(arguments)
     assert ended.value.code == 2
     assert "usage: kraft" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["help"]])
+def test_without_a_command_the_commands_are_listed(arguments, capsys):
+    """On standard output, with status 0: nothing was asked, and nothing is wrong."""
+    assert main(arguments) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    for command in ("demo", "status", "doctor", "check-config", "recover"):
+        assert f"\n    {command}" in shown.out
+
+
+def test_help_of_a_command_in_both_orders(capsys):
+    texts = []
+    for arguments in (["help", "status"], ["status", "--help"]):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["statsu"], "kraft: error: there is no command 'statsu'; did you mean 'status'?"),
+        (["dcotor", "x.yaml"], "kraft: error: there is no command 'dcotor'; did you mean 'doctor'?"),
+        (["xyzzy"], "kraft: error: there is no command 'xyzzy'; kraft help lists the commands"),
+        (["help", "statsu"], "kraft: error: there is no command 'statsu'; did you mean 'status'?"),
+        (
+            ["demo", "statsu"],
+            "kraft demo: error: 'statsu' is one word too many; did you mean 'kraft status'?",
+        ),
+        (["demo", "xyzzy"], "kraft demo: error: 'xyzzy' is one word too many"),
+        (["status", "--jsno"], "kraft status: error: there is no option --jsno; did you mean '--json'?"),
+        (["demo", "--noeds=3"], "kraft demo: error: there is no option --noeds; did you mean '--nodes'?"),
+        (["status", "--xyzzy"], "kraft status: error: there is no option --xyzzy"),
+        (["--versoin"], "kraft: error: there is no option --versoin; did you mean '--version'?"),
+    ],
+)
+def test_a_slip_of_the_finger_is_answered_with_what_was_meant(arguments, line, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1] == line
 
 
 def test_adding_a_node_needs_a_cluster_that_runs(tmp_path, capsys):

@@ -237,6 +237,21 @@ def test_netcat_stays_connected(server, need):
         assert nc.stdout.read() == b"+OK\r\n"
 
 
+def test_netcat_gives_help(server, need):
+    """What a person tries first on an unknown port."""
+    answer = subprocess.run(
+        [need("nc"), "-N", "127.0.0.1", str(server.client_port)],
+        input=b"help\n?\nhelp set\ngte x\nkraft statsu\nexit\n",
+        capture_output=True,
+        text=False,
+        timeout=PROGRAM_SECONDS,
+    ).stdout.decode()
+    assert answer.count("a replicated key-value server. Type one command per line:") == 2
+    assert "\nSET key value [NX|XX] [GET]" in answer
+    assert "-ERR unknown command 'gte', with args beginning with: 'x' - did you mean GET?\r\n" in answer
+    assert "Did you mean STATUS?\r\n+OK\r\n" in answer
+
+
 def test_netcat_that_ends_its_side_gets_every_reply(server, need):
     """printf ... | nc -N: a half-closed connection is answered, then closed."""
     answer = subprocess.run(

@@ -10,6 +10,7 @@ import pytest
 
 from kraft.server.commands.command import all_specs
 from kraft.server.commands.table import TABLE
+from kraft.server.suggestion import closest
 from tests.cluster.harness import free_ports, wait_until
 from tests.cluster.wire import Client, Refusal
 
@@ -252,6 +253,15 @@ def test_command_list_has_what_redis_has_of_it(both):
         theirs, ours = map(set, both(f"COMMAND LIST FILTERBY ACLCAT {category}"))
         leaves = {name.encode() for name in NAMES} - {b"client", b"config", b"cluster", b"command"}
         assert ours & leaves == theirs & leaves, category
+
+
+def test_no_command_of_redis_is_taken_for_a_mistyped_one(both):
+    """Somebody who sends LSET has not mistyped MSET."""
+    names = [name.decode() for name in both("COMMAND LIST")[0]]
+    known = [name.decode().lower() for name in TABLE]
+    others = [name for name in names if name not in known and "|" not in name]
+    assert len(others) > 100
+    assert {name: closest(name, known) for name in others if closest(name, known)} == {}
 
 
 def test_client_list_has_the_fields_of_redis_in_its_order(both):

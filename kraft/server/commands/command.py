@@ -3,6 +3,7 @@
 from kraft.resp.values import Reply, Request
 from kraft.server import errors
 from kraft.server.commands.arguments import limited, matches
+from kraft.server.commands.introspection import unknown_subcommand
 from kraft.server.commands.spec import AnySpec, CommandContext, CommandTable
 from kraft.server.commands.syntax import Syntax
 from kraft.server.errors import Rejected
@@ -11,7 +12,7 @@ from kraft.server.errors import Rejected
 def command(context: CommandContext, request: Request) -> Reply:
     """COMMAND: the whole table."""
     if len(request) > 1:
-        raise Rejected(errors.unknown_subcommand(request))
+        raise Rejected(unknown_subcommand(context, request))
     return [_entry(spec) for spec in context.table.values()]
 
 

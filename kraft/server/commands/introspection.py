@@ -6,6 +6,7 @@ from kraft.server.addresses import split_address
 from kraft.server.commands.arguments import limited, matches
 from kraft.server.commands.spec import CommandContext
 from kraft.server.errors import Rejected
+from kraft.server.suggestion import closest
 
 
 def time(context: CommandContext, _: Request) -> Reply:
@@ -44,9 +45,16 @@ def config_resetstat(context: CommandContext, _: Request) -> Reply:
     return "OK"
 
 
-def unknown(_: CommandContext, request: Request) -> Reply:
+def unknown(context: CommandContext, request: Request) -> Reply:
     """A family that is given an unknown second word."""
-    raise Rejected(errors.unknown_subcommand(request))
+    raise Rejected(unknown_subcommand(context, request))
+
+
+def unknown_subcommand(context: CommandContext, request: Request) -> str:
+    """The error for a family's unknown second word, with the one that may have been meant."""
+    words = context.table[request[0].upper()].subcommands
+    meant = closest(errors.printable(request[1]), (word.decode() for word in words))
+    return errors.unknown_subcommand(request) + (f" Did you mean {meant}?" if meant else "")
 
 
 def family_help(context: CommandContext, request: Request) -> Reply:

@@ -24,6 +24,7 @@ from kraft.server.commands import (
     strings,
     transaction,
 )
+from kraft.server.commands.help import help_
 from kraft.server.commands.spec import (
     ALL_KEYS,
     KEY_VALUE_PAIRS,
@@ -375,9 +376,15 @@ _SERVER = (
         flags=(*_PLAIN, "fast"), acl=("admin", "dangerous")),
     _local("command", -1, command.command, "server", "Returns the specifications of all commands.", *_COMMAND,
         flags=_ANYTIME, acl=("connection",)),
+    _local("help", -1, help_, "kraft", "Shows how to use this server, or the syntax of a command.",
+        usage="[command [subcommand]]", flags=_ANYTIME),
     _family("config", "server", "Contains the commands about settings.", *_CONFIG),
     _family("cluster", "cluster", "Contains the commands about the cluster.", *_CLUSTER),
     _family("kraft", "kraft", "Contains kraft's own commands.", *_KRAFT),
+)
+
+_PEOPLE = (
+    _local("?", -1, help_, "server", "HELP.", usage="[command [subcommand]]", flags=_ANYTIME),
 )
 
 _TRANSACTIONS = (
@@ -396,8 +403,11 @@ _TRANSACTIONS = (
 TABLE: dict[bytes, AnySpec] = specs_by_name(*_STRINGS, *_KEYS, *_CONNECTION, *_SERVER, *_JAVA)
 """All specifications by name in upper case; subcommands are inside their families."""
 
-UNLISTED: dict[bytes, AnySpec] = specs_by_name(*_TRANSACTIONS)
-"""Specifications that COMMAND does not show: a client would take them for commands that work."""
+UNLISTED: dict[bytes, AnySpec] = specs_by_name(*_TRANSACTIONS, *_PEOPLE)
+"""Specifications that COMMAND does not show.
+
+A client would take refused commands for commands that work, and would offer the short name of HELP to people.
+"""
 
 NAMES: tuple[str, ...] = (
     "unknown",
