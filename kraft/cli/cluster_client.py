@@ -222,6 +222,8 @@ class ClusterClient:
                 except OSError as error:
                     troubles.append(f"{server}: {reason(error)}")
                     continue
+                if self._met:
+                    self._report(f"connected to {self.server}")
                 self._met, self._preferred, self._avoided = True, self.server, None
                 return connection
             pause = next(pauses)

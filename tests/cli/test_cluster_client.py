@@ -83,7 +83,10 @@ def test_a_node_that_dies_while_nothing_is_asked_costs_nothing(cluster):
     cluster["K1"].up, cluster.leader = False, "K2"
     assert client.call(SET) == "OK"
     assert cluster["K2"].received == [tuple(SET)]
-    assert cluster.reports == ["K1 127.0.0.1:10011: the node closed the connection"]
+    assert cluster.reports == [
+        "K1 127.0.0.1:10011: the node closed the connection",
+        "connected to K2 127.0.0.1:10012",
+    ]
 
 
 def test_a_write_that_did_not_leave_is_sent_again(cluster):

@@ -34,14 +34,16 @@ def test_a_picture_of_a_failover(cluster, tmp_path, request):
             ("mget greeting visits nothing", "3) (nil)"),
             ("incr greeting", "not an integer"),
         ):
+            terminal.wait_last(f"{leader.id}>")
             terminal.type(line)
             terminal.wait(answer)
+        terminal.wait_last(f"{leader.id}>")
         leader.kill()
         terminal.type("incr visits")
         terminal.wait("(integer) 2")
         terminal.wait_last(f"{cluster.leader().id}>")
         terminal.send("set session 4711 ")
-        terminal.wait("SET key value [NX|XX]")
+        terminal.wait("Sets the value of a key")
         picture = svg(terminal.screen, LINES)
     finally:
         terminal.close()

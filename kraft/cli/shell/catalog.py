@@ -3,11 +3,14 @@
 The shell has no list of commands of its own, so it knows those of the node that it is connected to.
 """
 
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from kraft.cli.cluster_client import pairs, text
 from kraft.resp.values import Reply
+
+HINT_LINES_MAX = 3  # of the syntax
 
 Words = Sequence[bytes]
 Ask = Callable[[Words], Reply]
@@ -82,12 +85,13 @@ class CommandCatalog:
         matching = sorted(word for word in found if word.startswith(last.upper()))
         return [word.lower() for word in matching] if last.islower() else matching
 
-    def hint(self, words: Sequence[str]) -> str:
-        """The syntax of the command that is being typed, and its summary; '' if it is unknown."""
+    def hint(self, words: Sequence[str], width: int) -> list[str]:
+        """The syntax of the command that is being typed, and its summary, in lines; none if it is unknown."""
         command = self.find(words)
         if command is None:
-            return ""
-        return f"{command.name} {command.syntax}".rstrip() + f"   {command.summary}"
+            return []
+        syntax = textwrap.wrap(f"{command.name} {command.syntax}", width, break_on_hyphens=False)
+        return [*syntax[:HINT_LINES_MAX], command.summary[:width]]
 
     def groups(self) -> Iterator[tuple[str, list[CommandDoc]]]:
         """(group, its commands), both sorted."""

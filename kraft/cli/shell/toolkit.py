@@ -18,7 +18,7 @@ STYLE = Style.from_dict({"bottom-toolbar": "noreverse fg:ansibrightblack", "prom
 
 
 class ToolkitPrompt:
-    """One line at the bottom shows the syntax of the command that is being typed."""
+    """The lines at the bottom show the syntax of the command that is being typed."""
 
     def __init__(self, catalog: CommandCatalog, history: HistoryFile) -> None:
         self._catalog = catalog
@@ -48,7 +48,8 @@ class ToolkitPrompt:
 
     def _hint(self) -> str | None:
         words = self._session.default_buffer.text.split()
-        return self._catalog.hint(words) or None
+        width = self._session.output.get_size().columns
+        return "\n".join(self._catalog.hint(words, width)) or None
 
 
 class _CommandCompleter(Completer):

@@ -146,9 +146,10 @@ def test_completion(catalog, words, last, found):
 
 
 def test_a_hint_is_the_syntax_and_the_summary(catalog):
-    assert catalog.hint(["del", "a"]) == "DEL key [key ...]   Deletes keys."
-    assert catalog.hint(["kraft", "status"]) == "KRAFT STATUS   Shows."
-    assert catalog.hint([]) == catalog.hint(["unknown"]) == ""
+    assert catalog.hint(["del", "a"], 80) == ["DEL key [key ...]", "Deletes keys."]
+    assert catalog.hint(["del", "a"], 8) == ["DEL key", "[key", "...]", "Deletes "]
+    assert catalog.hint(["kraft", "status"], 80) == ["KRAFT STATUS", "Shows."]
+    assert catalog.hint([], 80) == catalog.hint(["unknown"], 80) == []
 
 
 @pytest.mark.parametrize(
