@@ -76,13 +76,13 @@ class RaftConfig:
 
     election_timeout: Annotated[float, Duration(0.05, 60)] = 0.5
     heartbeat_interval: Annotated[float, Duration(0.01, 20)] = 0.1
-    message_bytes: Annotated[int, Integer(KIB, 64 * MIB)] = MIB
+    message_bytes: Annotated[int, Integer(KIB, 16 * MIB)] = MIB
     inflight_messages: Annotated[int, Integer(1, 4096)] = 64
     inflight_bytes: Annotated[int, Integer(64 * KIB, GIB)] = 16 * MIB
     uncommitted_bytes: Annotated[int, Integer(MIB, 4 * GIB)] = 64 * MIB
     tail_bytes: Annotated[int, Integer(64 * KIB, 4 * GIB)] = 32 * MIB
     # commands of one log entry; a larger request becomes an entry of its own
-    batch_bytes: Annotated[int, Integer(KIB, 64 * MIB)] = MIB
+    batch_bytes: Annotated[int, Integer(KIB, 16 * MIB)] = MIB
     lease_reads: Annotated[bool, Switch()] = False
     # how far a clock may be off the median of the voters', and log time off that
     max_clock_offset: Annotated[float, Duration(0.1, 3600)] = 1.0
@@ -118,8 +118,8 @@ class LimitsConfig:
     """Limits of the client port and of queues. docs/client-protocol.md has the reply at each limit."""
 
     key_bytes: Annotated[int, Integer(1, 64 * KIB)] = 4 * KIB
-    value_bytes: Annotated[int, Integer(1, 64 * MIB)] = MIB
-    request_bytes: Annotated[int, Integer(KIB, 128 * MIB)] = 8 * MIB
+    value_bytes: Annotated[int, Integer(1, 8 * MIB)] = MIB
+    request_bytes: Annotated[int, Integer(KIB, 16 * MIB)] = 8 * MIB
     arguments: Annotated[int, Integer(16, 1_048_576)] = 65_536
     connections: Annotated[int, Integer(1, 1_000_000)] = 10_000
     dataset_bytes: Annotated[int, Integer(MIB, 1 << 50, zero="half of the machine's memory")] = 0

@@ -17,6 +17,8 @@ from tests.cluster.wire import Client, Refusal
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 BUFFER_BYTES = 256 << 10  # of a router before a link
+MIB = 1 << 20
+LARGEST_BYTES = 8 * MIB  # the maximum of limits.value_bytes
 SHARE = 0.5  # of the link, that is used on a machine that has other work; `tox -e links` asks for 0.8
 
 
@@ -89,15 +91,19 @@ class Clients:
 
 
 @pytest.fixture
-def narrow_cluster(make_cluster: MakeCluster) -> Iterator[NarrowCluster]:
-    """Three nodes whose links are still wide; K1 leads."""
+def namespace() -> Iterator[Namespace]:
+    """A network in which links can be narrow; the test runs inside of it."""
     try:
         with Namespace(f"kraft-links-{os.getpid()}") as namespace:
-            cluster = make_cluster()
-            yield NarrowCluster(cluster, namespace)
-            cluster.close()
+            yield namespace
     except CannotShape as missing:
         pytest.skip(f"needs {missing}")
+
+
+@pytest.fixture
+def narrow_cluster(namespace: Namespace, make_cluster: MakeCluster) -> NarrowCluster:
+    """Three nodes whose links are still wide; K1 leads."""
+    return NarrowCluster(make_cluster(), namespace)
 
 
 def metric(server: Server, name: str) -> float:
@@ -148,6 +154,37 @@ def test_a_slow_follower_catches_up_and_holds_up_nobody(narrow_cluster):
     assert nodes.leader() is leader
     assert narrow_cluster.carried < 2.5 * 2_000_000 + 500_000 * (time.monotonic() - begun)
     assert metric(leader, "kraft_raft_resent_bytes_total") <= 4096
+
+
+@pytest.mark.parametrize("asked", ["K1", "K2"])
+def test_the_largest_value_is_committed_at_once_and_without_an_election(make_cluster, namespace, asked):
+    """Over links of 100 Mbit/s; K1 leads, K2 forwards the value to it."""
+    limits = {"value_bytes": LARGEST_BYTES, "request_bytes": LARGEST_BYTES + MIB}
+    narrow = NarrowCluster(make_cluster(limits=limits), namespace)
+    narrow.narrow(100 * MBIT)
+    leader = narrow.nodes["K1"]
+    term, before = leader.group()["term"], narrow.carried
+    value = os.urandom(LARGEST_BYTES)
+    with narrow.nodes[asked].client(30.0) as client:
+        assert client.call("SET", "large", value) == "OK"
+    with narrow.nodes["K3"].client(30.0) as client:
+        assert client.call("GET", "large") == value
+    wait_until(lambda: lag(leader, "K2") == lag(leader, "K3") == 0, "both followers have it")
+    assert narrow.carried - before <= 1.1 * 2 * LARGEST_BYTES
+    assert leader.group()["term"] == term
+    assert metric(leader, "kraft_raft_resent_bytes_total") == 0
+
+
+def test_a_large_request_of_many_values_is_committed_like_a_large_value(narrow_cluster):
+    """MSET of 7 MB in one request, which is one entry."""
+    narrow_cluster.narrow(100 * MBIT)
+    leader = narrow_cluster.nodes["K1"]
+    term = leader.group()["term"]
+    pairs = [part for number in range(70) for part in (f"many:{number}", b"x" * 100_000)]
+    with leader.client(30.0) as client:
+        assert client.call("MSET", *pairs) == "OK"
+    assert leader.group()["term"] == term
+    assert metric(leader, "kraft_raft_resent_bytes_total") == 0
 
 
 def lag(leader: Server, peer: str) -> int | None:

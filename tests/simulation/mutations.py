@@ -146,6 +146,15 @@ MUTATIONS = (
         "commit = state.commit",
         "a follower may hold others at those places, or none",
     ),
+    Mutation(
+        "entries sent again after a heartbeat without an answer",
+        "kraft/raft/leader.py",
+        "            self._replication.probe(progress)\n",
+        "            progress.disconnected()\n            progress.probing = False\n"
+        "            progress.next = progress.match + 1\n"
+        "            state.effects.wants_replication = True\n",
+        "a slow link is not a loss: the copies would fill it up",
+    ),
     # -- consensus: reads
     Mutation(
         "reads without a round",
