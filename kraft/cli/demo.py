@@ -139,19 +139,12 @@ Files are in {_shown(first.folder.parent)}. Ctrl-C stops all nodes.""")
 def announce_added(node: LocalNode, members: ClusterMembership) -> None:
     """Print that the node votes, and commands to try."""
     voters, port = members.voters, members.address[1]
-    _say(f"""{node.id} votes: {len(voters)} voters ({" ".join(voters)}), {_majority(len(voters))}
+    _say(f"""{node.id} votes: {len(voters)} voters ({" ".join(voters)}); {growth.tolerance(node, members)}
 
 Try:
   redis-cli -p {node.client_port} get greeting
   {_this_command()} status 127.0.0.1:{node.http_port}
   printf 'kraft remove {node.id}\\r\\nquit\\r\\n' | nc 127.0.0.1 {port}    # takes it out again""")
-
-
-def _majority(voters: int) -> str:
-    """How many failures a cluster with this number of voters survives."""
-    survived = (voters - 1) // 2
-    text = f"the cluster survives the loss of {survived}"
-    return text if voters % 2 else f"{text}; with {voters + 1} voters it would be {voters // 2}"
 
 
 def _this_command() -> str:

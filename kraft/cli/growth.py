@@ -15,6 +15,8 @@ from kraft.cli.failure import Failure
 from kraft.cli.local_cluster import LocalNode
 from kraft.cli.membership import ClusterMembership
 from kraft.cli.status import ask as ask_status
+from kraft.cli.status import ask_all, others, view_of
+from kraft.web import overview
 
 POLL_SECONDS = 0.1
 START_SECONDS = 30.0  # for a Python process to start on a busy machine
@@ -42,6 +44,20 @@ def add_node(folder: Path, base_port: int | None, say: Say) -> tuple[LocalNode, 
     say(f"{node.id}: runs as a standby node at 127.0.0.1:{node.peer_port}")
     _order(nodes, node)
     return node, _follow(nodes, node, say)
+
+
+def tolerance(node: LocalNode, members: ClusterMembership) -> str:
+    """How many losses the cluster survives now, by the reports of all its nodes."""
+    answers = [ask_status(node.id, f"127.0.0.1:{node.http_port}", membership.ASK_SECONDS)]
+    answers += ask_all(others(answers), membership.ASK_SECONDS)
+    view = view_of(answers)
+    groups = overview.groups(view) if view is not None else []
+    if view is None or not groups:
+        return f"{node.id} does not answer: kraft status 127.0.0.1:{node.http_port}"
+    text, voters = overview.tolerance(view, groups[0]), len(members.voters)
+    if voters % 2 or overview.losses_survived(view, groups[0]) < (voters - 1) // 2:
+        return text
+    return f"{text}; with {voters + 1} voters it would be {voters // 2}"
 
 
 def _ask(nodes: list[LocalNode]) -> ClusterMembership | None:

@@ -246,7 +246,7 @@ def render(answers: Sequence[StatusReply]) -> list[str]:
     warnings = _warnings(answers)
     well = "1 node answers and knows" if len(answers) == 1 else f"{len(answers)} nodes answer and know"
     end = f"{'needs attention' if warnings else 'all well'}: {well} a leader"
-    return [*lines, "", *_version(answers), *notes, *warnings, *(troubles or [end])]
+    return [*lines, "", *_version(answers), *notes, *_tolerances(answers), *warnings, *(troubles or [end])]
 
 
 def _version(answers: Sequence[StatusReply]) -> list[str]:
@@ -257,16 +257,30 @@ def _version(answers: Sequence[StatusReply]) -> list[str]:
     return [overview.machine_versions(status) for status in statuses if status.machine_version][:1]
 
 
-def _warnings(answers: Sequence[StatusReply]) -> list[str]:
-    """The status page's warnings about nodes that serve, each with the next command to type."""
+def view_of(answers: Sequence[StatusReply]) -> ClusterView | None:
+    """The cluster as these nodes report it; None if none of them does."""
     seen = [
         MemberReport(each.name, each.address, report, last=report)
         for each in answers
         if each.status is not None and (report := decode(json.dumps(each.status).encode()))
     ]
-    if not seen or seen[0].report is None:
+    return ClusterView(seen[0].report, tuple(seen)) if seen and seen[0].report is not None else None
+
+
+def _tolerances(answers: Sequence[StatusReply]) -> Iterator[str]:
+    """How many more losses the cluster survives, for each group that has a leader and lacks voters."""
+    view = view_of(answers)
+    for group in overview.groups(view) if view is not None else ():
+        if view is not None and group.leader and not set(group.voters) <= overview.working(view):
+            yield f"group {group.group}: {overview.tolerance(view, group)}"
+
+
+def _warnings(answers: Sequence[StatusReply]) -> list[str]:
+    """The status page's warnings about nodes that serve, each with the next command to type."""
+    view = view_of(answers)
+    if view is None:
         return []
-    found = diagnose(ClusterView(seen[0].report, tuple(seen))).findings
+    found = diagnose(view).findings
     serving = {each.name for each in answers if each.healthy}
     told = [each for each in found if each.severity == WARN and each.subject in serving]
     return [f"{each.subject}: {each.text}{each.command and f' ({each.command})'}" for each in told]

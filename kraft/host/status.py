@@ -82,6 +82,8 @@ def group_status(group: Group, tick_seconds: float) -> GroupStatus:
         pending_proposals=len(group.requests.proposals.waiting),
         replicas=replica_statuses(group, tick_seconds),
         joint=raft.configuration.joint,
+        target_voters=() if raft.configuration.target is None else raft.configuration.target.voters,
+        drained=group.drained,
         joining=tuple(joining.id for joining in raft.configuration.joining),
         transferring=raft.transferring,
         checkpoint_index=0 if checkpoint is None else checkpoint.base.index,

@@ -75,9 +75,11 @@ class GroupStatus:
     """The replica of one group on this node.
 
     * `replicas` is empty unless this node leads the group.
-    * `joint` is true while the voters are being changed. `joining` are the learners that become voters.
+    * `joint` is true while the voters are being changed, to `target_voters`. `joining` are the learners that
+      become voters.
     * `transferring` is the node that leadership is being transferred to, '' if there is none.
     * `checkpoint_index` is 0 before the first checkpoint. `transfers` are the snapshots on their way.
+    * `drained`: an operator keeps this replica from leading.
     * `fenced`: the state of this replica is known to differ from the others'. `mismatch`: as the leader, this
       node knows that the state of some replica differs.
     * `pending_proposals` are writes that are not logged yet, `pending_bytes` their bytes.
@@ -115,6 +117,8 @@ class GroupStatus:
     oldest_stamp_ms: int = 0
     clock_offset_ms: int = 0
     log_time_lead_ms: int = 0
+    target_voters: tuple[str, ...] = ()
+    drained: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ def _headline(view: ClusterView, worst: str) -> str:
 
 def _thin(view: ClusterView, group: GroupStatus) -> bool:
     """Whether voters are missing and every remaining voter is needed for a majority."""
-    return overview.spare_voters(view, group) == 0 and not set(group.voters) <= overview.alive(view)
+    return overview.losses_survived(view, group) == 0 and not set(group.voters) <= overview.working(view)
 
 
 def _nodes(count: int) -> str:

@@ -1,6 +1,8 @@
 """The groups of a cluster, their leaders, and the nodes that are up, from the reports of several nodes."""
 
-from kraft.node.status import GroupStatus, Status
+from collections.abc import Collection
+
+from kraft.node.status import FORMING, REFUSED, REMOVED, STANDBY, STARTING, GroupStatus, Status
 from kraft.web.view import ClusterView
 
 
@@ -40,8 +42,59 @@ def majority(view: ClusterView) -> bool:
 
 def spare_voters(view: ClusterView, group: GroupStatus) -> int:
     """The number of voters that may still fail while a majority remains; negative if too few are up."""
-    there = alive(view)
-    return sum(voter in there for voter in group.voters) - (len(group.voters) // 2 + 1)
+    return _spare(group, alive(view))
+
+
+def _spare(group: GroupStatus, there: Collection[str]) -> int:
+    """The same for the nodes in `there`; while the voters are being changed, both majorities are needed."""
+    electorates = filter(None, (group.voters, group.target_voters))
+    return min(sum(voter in there for voter in voters) - (len(voters) // 2 + 1) for voters in electorates)
+
+
+def losses_survived(view: ClusterView, group: GroupStatus) -> int:
+    """How many of the voters that work may be lost, whichever they are; negative if the group does not work.
+
+    A voter with a full disk logs nothing, and one that is fenced or drained cannot lead.
+    """
+    there = working(view)
+    unfit = {
+        report.status.node
+        for report in view.reports
+        if any(each.group == group.group and (each.fenced or each.drained) for each in report.status.groups)
+    }
+    candidates = [voter for voter in _voters(group) if voter in there and voter not in unfit]
+    spare = _spare(group, there)
+    survived = min(spare, len(candidates) - 1)
+    return max(survived, 0) if spare >= 0 and leader(view, group.group) is not None else survived
+
+
+def tolerance(view: ClusterView, group: GroupStatus) -> str:
+    """How many losses the cluster survives, after the voters that are missing, if any."""
+    there = working(view)
+    missing = [voter for voter in _voters(group) if voter not in there]
+    losses = losses_survived(view, group)
+    text = f"the cluster survives the loss of {losses}"
+    if losses <= 0:
+        lose = f"the cluster must not lose {'another' if missing else 'a'} voter"
+        text = lose if losses == 0 else "the cluster does not serve"
+    if not missing:
+        return text
+    names = ", ".join(missing[:-1]) + " and " + missing[-1] if len(missing) > 1 else missing[0]
+    return f"{names} {'is' if len(missing) == 1 else 'are'} missing: {text}"
+
+
+def _voters(group: GroupStatus) -> list[str]:
+    return sorted({*group.voters, *group.target_voters})
+
+
+def working(view: ClusterView) -> set[str]:
+    """The nodes that are up and can log entries, as far as they say."""
+    idle = {
+        report.status.node
+        for report in view.reports
+        if report.status.disk_full or report.status.state in (STARTING, FORMING, STANDBY, REFUSED, REMOVED)
+    }
+    return alive(view) - idle
 
 
 def alive(view: ClusterView) -> set[str]:

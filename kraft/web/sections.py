@@ -89,7 +89,7 @@ def _group(view: ClusterView, known: GroupStatus) -> Html:
 
 
 def _spare(view: ClusterView, group: GroupStatus) -> str:
-    spare = overview.spare_voters(view, group)
+    spare = overview.losses_survived(view, group)
     return f"{spare} more" if spare > 0 else "no more" if spare == 0 else "too few left"
 
 

@@ -117,6 +117,7 @@ def test_what_is_under_way_is_told_once():
     nodes = [
         answer("K1", transfers=(sent,), **change),
         answer("K2", **change),
+        answer("K3", **change),
         answer("K4", transfers=(received,), **change),
     ]
     lines = render(nodes)
@@ -125,7 +126,7 @@ def test_what_is_under_way_is_told_once():
         "group 0: its voters are being changed; decisions need a majority of the old and of the new ones",
         "group 0: leadership is being transferred to K2",
         "group 0: K4 is receiving a snapshot from K1: 1.0 of about 5.0 MiB",
-        "all well: 3 nodes answer and know a leader",
+        "all well: 4 nodes answer and know a leader",
     ]
 
 
@@ -139,3 +140,9 @@ def test_members_that_were_not_asked_yet_are_found():
     ]
     assert others(answers) == [("K3", "")]
     assert others(answers[:1]) == [("K2", "K2:21"), ("K3", ""), ("K4", "K4:21")]
+
+
+def test_a_missing_voter_is_told_with_the_losses_that_are_left():
+    """In the words of the page and of `kraft demo --add`."""
+    lines = render([answer("K1"), answer("K2"), StatusReply("K3", "K3:21", error="Connection refused")])
+    assert "group 0: K3 is missing: the cluster must not lose another voter" in lines

@@ -207,6 +207,18 @@ def remove(run, gone, *, asked):
     wait_until(lambda: not connects(run.base_port + 10 + gone), "it is stopped")
 
 
+def test_a_demo_that_lacks_a_node_counts_the_voters_that_work(demo, base_port, tmp_path):
+    """With one of three dead, a fourth voter makes up for it, and no more than that."""
+    run = demo("--base-port", str(base_port))
+    run.wait_ready()
+    for node in (1, 2, 3):
+        run.client(node).close()
+    signal_process(int((tmp_path / "demo" / "K3" / "twistd.pid").read_text()), signal.SIGKILL)
+    wait_until(lambda: not connects(base_port + 13), "K3 is dead")
+    added = Addition(tmp_path)
+    assert "K4 votes: 4 voters (K1 K2 K3 K4); K3 is missing: the cluster must not lose" in added.output
+
+
 def test_a_demo_grows_and_shrinks_to_one_node(demo, base_port, tmp_path):
     """`kraft demo --add` beside it, then KRAFT REMOVE; the next run starts whoever is left."""
     run = demo("--nodes", "1", "--base-port", str(base_port))
