@@ -15,6 +15,7 @@ from kraft.host.admin.executor import AdminExecutor
 from kraft.host.admin.transfers import LeadershipTransfers
 from kraft.host.backpressure import Backpressure
 from kraft.host.context import GroupContext
+from kraft.host.data_memory import DataMemory
 from kraft.host.fast_election import FastElection
 from kraft.host.group.group import Group
 from kraft.host.lifecycle import Lifecycle
@@ -61,7 +62,7 @@ class Host:
     ) -> None:
         self.slots = SlotMap(groups)
         self.groups: dict[int, Group] = {}  # by id, from the end of its replay on
-        self.dataset_bytes = 0  # approximate memory of the data of all groups here, as of the last tick
+        self.memory = DataMemory(self.groups)
         self._config = config
         self._clock = clock
         self._observer = observer
@@ -317,11 +318,12 @@ class Host:
             self.transfers.leave(self.groups.values(), slow=self._context.slowness.slow)
             self.transfers.tick()
             self._admin.tick()
-            self.peers.tick(self._clock.seconds(), self.leader(0), node_condition(self._context, self.groups))
+            condition = node_condition(self._context, self.groups, memory_full=self.memory.full)
+            self.peers.tick(self._clock.seconds(), self.leader(0), condition)
         except InvariantViolation as error:
             self._context.broken(error)
             raise
-        self.dataset_bytes = sum(group.state.machine.keyspace.bytes for group in self.groups.values())
+        self.memory.tick(self.peers.condition_of(self.leader(0)))
 
     # -- the disk -------------------------------------------------------------------------------------
 

@@ -47,7 +47,7 @@ def node_status(
     )
 
 
-def node_condition(context: GroupContext, groups: Mapping[int, Group]) -> NodeCondition:
+def node_condition(context: GroupContext, groups: Mapping[int, Group], *, memory_full: bool) -> NodeCondition:
     """What this node reports about itself to its peers."""
     return NodeCondition(
         wall_ms=context.clock.wall_ms(),
@@ -56,6 +56,7 @@ def node_condition(context: GroupContext, groups: Mapping[int, Group]) -> NodeCo
         loop_slow=context.slowness.loop,
         drained=any(group.drained for group in groups.values()),
         fenced=any(group.state.fenced for group in groups.values()),
+        memory_full=memory_full,
     )
 
 
@@ -77,7 +78,7 @@ def group_status(group: Group, tick_seconds: float) -> GroupStatus:
         keys=len(machine.keyspace),
         expiring_keys=machine.keyspace.expiring,
         expired_keys=machine.expired,
-        dataset_bytes=machine.keyspace.bytes,
+        dataset_bytes=machine.keyspace.memory,
         revision=machine.revision,
         pending_proposals=len(group.requests.proposals.waiting),
         replicas=replica_statuses(group, tick_seconds),

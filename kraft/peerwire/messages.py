@@ -144,7 +144,8 @@ class NodeCondition(PeerMessage, frozen=True, array_like=True, tag=45, gc=False)
 
     `wall_ms` is its wall clock in Unix ms. `disk_full`: it accepts no entries and does not vote. `disk_slow`
     and `loop_slow`: its disk or its event loop is too slow to lead. `drained`: an operator keeps it from
-    leading. `fenced`: its data of some group is known to be wrong. Only peers that speak
+    leading. `fenced`: its data of some group is known to be wrong. `memory_full`: it admits no write that
+    needs memory. Only peers that speak
     `hello.WIRE_CONDITION` get it: for an older one its tag is malformed, and would end the link.
     """
 
@@ -156,6 +157,7 @@ class NodeCondition(PeerMessage, frozen=True, array_like=True, tag=45, gc=False)
     loop_slow: bool = False
     drained: bool = False
     fenced: bool = False
+    memory_full: bool = False
 
 
 Message = (

@@ -29,6 +29,8 @@ from kraft.process.clock import ReactorClock
 from kraft.process.endpoints import CannotListen, ServerEndpoint, bound_address
 from kraft.process.failure import FLUSH_SECONDS, CannotStart, FailureReporter
 from kraft.process.log_file import RotatedFile
+from kraft.process.memory_limit import memory_limits, memory_use
+from kraft.process.memory_watch import MemoryWatch, room_for_data
 from kraft.process.open_files import room_for_clients
 from kraft.process.pid_file import PidFile
 from kraft.process.reload import ConfigReload
@@ -113,7 +115,7 @@ class NodeService(Service):
         on_signal(signal.SIGHUP, self._reactor, self._hung_up)
         on_signal(signal.SIGUSR2, self._reactor, self._report_state)
         on_stack_request(self._telemetry.stacks_asked)
-        self._capacity = Capacity(connections=room_for_clients())
+        self._connections = room_for_clients()
         secret = self._read_secret()
         store = self._store = self._open_store()
         self._host = self._make_host(store)
@@ -184,10 +186,15 @@ class NodeService(Service):
         config = self._config
         dialling = self._links.start(self._host.peers.first_peers)
         yield dialling.addErrback(self._cannot_listen, "peer.listen", config.peer.listen)
-        factory = client_factory(config, self._host, self._telemetry.server, self._clock, self._capacity)
+        limits, data = memory_limits(), self._host.memory.measure()
+        room = room_for_data(limits, memory_use(), data, config.raft.tail_bytes)
+        capacity = Capacity(self._connections, room)
+        factory = client_factory(config, self._host, self._telemetry.server, self._clock, capacity)
         self._clients = self._reload.clients = factory.port
         self._telemetry.watch_clients(factory.port)
         self._telemetry.connections_limited(factory.port)
+        self._telemetry.memory_limited(limits[0].size, limits[0].source, factory.port)
+        MemoryWatch(limits, memory_use, self._clock, factory.port, self._telemetry).start()
         yield self._listen("client.listen", config.client.listen, factory, config.client.tcp_keepalive)
         if config.http.listen:
             pages = Site(self._host, self._telemetry, self._reactor, Fetcher(self._reactor))

@@ -65,6 +65,7 @@ class ClientPort:
             request_bytes=config.limits.request_bytes,
             arguments=config.limits.arguments,
         )
+        self.memory_full = False  # the process is near its memory limit, whatever uses it
         self.reconfigure(config)
         self.started = clock.seconds()
         self.sessions: dict[int, OpenSession] = {}
@@ -84,6 +85,11 @@ class ClientPort:
         self.limits = config.limits
         self.connections_max = min(config.limits.connections, self.capacity.connections)
         self.dataset_bytes_max = config.limits.dataset_bytes or self.capacity.dataset_bytes
+
+    def memory_checked(self, full: bool) -> None:
+        """Whether the process is so near a limit of its memory that it may not take more."""
+        self.memory_full = full
+        self.host.memory.full = full or self.host.memory.bytes > self.dataset_bytes_max
 
     def next_id(self) -> int:
         """A client id that no other connection of this process has or had."""
@@ -129,7 +135,7 @@ class ClientPort:
     def _sample(self) -> None:
         """Take samples as long as there are sessions."""
         statistics = self.statistics
-        statistics.dataset_bytes_peak = max(statistics.dataset_bytes_peak, self.host.dataset_bytes)
+        statistics.dataset_bytes_peak = max(statistics.dataset_bytes_peak, self.host.memory.bytes)
         self._samples.add(self.clock.seconds(), statistics)
         self._sampling = self.clock.call_later(RATE_SECONDS, self._sample)
 

@@ -19,6 +19,21 @@ ReadDone = Callable[[View | Exception], None]
 AdminDone = Callable[[AdminResult | Exception], None]
 
 
+class NodeMemory(Protocol):
+    """`bytes` of data on this node, and whether the leader (`leader_full`) admits no write that needs memory.
+
+    `full` is the same of this node, and set here: the host tells the other nodes.
+    """
+
+    full: bool
+
+    @property
+    def bytes(self) -> int: ...
+
+    @property
+    def leader_full(self) -> bool: ...
+
+
 class NodeHost(Protocol):
     """The owner of all groups of this node. It calls back exactly once, and never before the call returns."""
 
@@ -35,8 +50,8 @@ class NodeHost(Protocol):
         """Whether too many writes wait: clients are to be paused until `on_relief`."""
 
     @property
-    def dataset_bytes(self) -> int:
-        """The approximate memory of the data of all groups on this node, in bytes."""
+    def memory(self) -> NodeMemory:
+        """The memory of the data of all groups on this node."""
 
     def write(self, group: int, commands: Sequence[Command], size: int, done: WriteDone) -> None:
         """Execute `commands` together, in order; `size` is their size in bytes.

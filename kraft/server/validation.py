@@ -80,7 +80,8 @@ class Validation:
             return
         port, items = self._port, segment.items
         routing, small_bytes = port.routing, self._small_bytes
-        full = port.host.dataset_bytes > port.dataset_bytes_max
+        memory = port.host.memory
+        full = port.memory_full or memory.leader_full or memory.bytes > port.dataset_bytes_max
         trivial, kind, most = routing.trivial, queue[0][0].kind, queue[0][0].segment_max
         add = items.append
         count = total = 0

@@ -18,6 +18,9 @@ LEVELS: dict[str, str] = {
     "config_refused": "error",
     "log_lines_lost": "warning",
     "connections_limited": "warning",
+    "memory_limit": "info",
+    "memory_full": "error",
+    "memory_has_room": "info",
     # cluster and consensus
     "cluster_formed": "info",
     "cluster_joined": "info",

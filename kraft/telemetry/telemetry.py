@@ -73,6 +73,21 @@ class Telemetry:
             fields = {"connections": admitted, "configured": configured, "open_files": files}
             self.events.log("connections_limited", **fields)
 
+    def memory_limited(self, limit: int, source: str, clients: ClientSource) -> None:
+        """Report the tightest limit of the memory, in bytes, where it is set, and what it leaves for data."""
+        self.metrics.memory_limit = limit
+        self.events.log("memory_limit", limit=limit, source=source, dataset_bytes=clients.dataset_bytes_max)
+
+    def memory_full(self, used: int, limit: int, source: str) -> None:
+        """The process uses `used` bytes of `limit`, which is set at `source`: writes are refused."""
+        self.metrics.memory_full = True
+        self.events.log_limited("memory full", "memory_full", used=used, limit=limit, source=source)
+
+    def memory_has_room(self, used: int, limit: int) -> None:
+        """Writes are admitted again."""
+        self.metrics.memory_full = False
+        self.events.log_limited("memory room", "memory_has_room", used=used, limit=limit)
+
     def config_reloaded(self, changed: Sequence[str], need_restart: Sequence[str]) -> None:
         """The configuration was reloaded: options that took effect, and changed ones that need a restart."""
         self.metrics.reloaded("done")

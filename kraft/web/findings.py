@@ -128,6 +128,9 @@ def _node(view: ClusterView, report: Report) -> Iterator[Finding]:
     if bound and data > DATASET_SHARE * bound:
         text = f"its data uses {100 * data // bound} % of limits.dataset_bytes; at 100 % writes are refused"
         yield Finding(WARN, status.node, text, "delete keys, or raise limits.dataset_bytes and reload")
+    if report.facts.memory_full:
+        text = f"is near its memory limit of {report.facts.memory_limit >> 20} MiB and refuses writes (-OOM)"
+        yield Finding(BAD, status.node, text, "delete keys, or raise MemoryMax= or the container's limit")
     admitted, wanted = report.facts.connections_max, report.facts.connections_configured
     if admitted < wanted:
         text = f"may open too few files: it admits {admitted} clients, not limits.connections ({wanted})"

@@ -319,7 +319,10 @@ PEERS_AND_DISK = (
 
 PROCESS = (
     lines("CPU", "percentunit", 8, ("rate(process_cpu_seconds_total{PROCESS}[RATE])", "{{instance}}")),
-    lines("Resident memory", "bytes", 8, ("process_resident_memory_bytes{PROCESS}", "{{instance}}")),
+    lines(
+        "Resident memory", "bytes", 8, ("process_resident_memory_bytes{PROCESS}", "{{instance}}"),
+        ("kraft_memory_limit_bytes{NODES}", "{{instance}} limit"),
+    ),
     lines(
         "Open files", "short", 8,
         ("process_open_fds{PROCESS}", "{{instance}}"),

@@ -163,6 +163,6 @@ BY_TYPE = {
     AdminReply: st.builds(AdminReply, NUMBER, st.booleans(), st.binary(max_size=50)),
     Digest: st.builds(Digest, TERM, SUM),
     Fence: st.builds(Fence, TERM, SUM),
-    NodeCondition: st.builds(NodeCondition, NUMBER, *[st.booleans()] * 5),
+    NodeCondition: st.builds(NodeCondition, NUMBER, *[st.booleans()] * 6),
 }
 MESSAGES = st.one_of(*BY_TYPE.values())

@@ -34,6 +34,18 @@ class FakeClock(Clock):
         return self.callLater(delay, call)
 
 
+class FakeMemory:
+    """The data of these machines; the test sets `leader_full`."""
+
+    def __init__(self, machines: Sequence[Machine]) -> None:
+        self._machines = machines
+        self.full = self.leader_full = False
+
+    @property
+    def bytes(self) -> int:
+        return sum(machine.keyspace.bytes for machine in self._machines)
+
+
 class FakeHost:
     """One or more groups of one node. Nothing is answered before `turn`, unless `failing` says how."""
 
@@ -56,12 +68,9 @@ class FakeHost:
         self.orders: list[Any] = []  # of administrators
         self.result: Any = "OK"  # of the next of them
         self._clock = clock
+        self.memory = FakeMemory(self.machines)
         self._pending: list[Callable[[], None]] = []
         self._relief: list[Callable[[], None]] = []
-
-    @property
-    def dataset_bytes(self) -> int:
-        return sum(machine.keyspace.bytes for machine in self.machines)
 
     def write(self, group: int, commands: Sequence[Command], size: int, done: Any) -> None:
         assert size >= 0

@@ -72,6 +72,24 @@ def test_a_full_dataset_refuses_growth_only() -> None:
     assert client.run("SET", "b", "1") == b"+OK\r\n"
 
 
+@pytest.mark.parametrize("whose", ["process", "leader"])
+def test_a_process_without_memory_refuses_growth_only(client: Talk, whose: str) -> None:
+    """This one, or that of the leader; what the other nodes are told is this node's own."""
+    port, memory = client.port.factory.port, client.port.host.memory
+    client.run("SET", "a", "1")
+    if whose == "leader":
+        memory.leader_full = True
+    else:
+        port.memory_checked(full=True)
+    assert memory.full == (whose == "process")
+    assert client.run("SET", "b", "1").startswith(b"-OOM ")
+    assert client.run("GET", "a") == b"$1\r\n1\r\n"
+    assert client.run("DEL", "a") == b":1\r\n"
+    memory.leader_full = False
+    port.memory_checked(full=False)
+    assert client.run("SET", "b", "1") == b"+OK\r\n"
+
+
 def test_names_of_clients_are_short(client: Talk) -> None:
     """CLIENT LIST shows them all."""
     for words in (("CLIENT", "SETNAME"), ("HELLO", "2", "SETNAME"), ("CLIENT", "SETINFO", "LIB-NAME")):

@@ -66,7 +66,7 @@ def _clients(context: CommandContext) -> Fields:
 def _memory(context: CommandContext) -> Fields:
     """`used_memory` is the data, which `maxmemory` limits; the process has more."""
     port = context.port
-    used, limit = port.host.dataset_bytes, port.dataset_bytes_max
+    used, limit = port.host.memory.bytes, port.dataset_bytes_max
     peak = max(used, port.statistics.dataset_bytes_peak)
     resident = _resident_bytes()
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

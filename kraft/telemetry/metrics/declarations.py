@@ -196,10 +196,16 @@ NODE_SLOW = Gauge(
     ("cause",),
 )
 DISK_FULL = Gauge("disk_full", "1 while this node's disk is too full to write, else 0.")
-DATASET_BYTES = Gauge("dataset_bytes", "Approximate memory of keys and values.")
+DATASET_BYTES = Gauge("dataset_bytes", "Memory of keys and values, overhead included.")
 DATASET_QUOTA_BYTES = Gauge(
     "dataset_quota_bytes",
-    "Upper limit of dataset_bytes: limits.dataset_bytes, or half of the machine's memory.",
+    "Upper limit of dataset_bytes: limits.dataset_bytes, or about half of the memory limit.",
+)
+MEMORY_LIMIT_BYTES = Gauge(
+    "memory_limit_bytes", "The tightest limit of this process's memory: machine, control group or rlimit."
+)
+MEMORY_FULL = Gauge(
+    "memory_full", "1 while the process is so near its memory limit that it refuses writes, else 0."
 )
 
 SNAPSHOTS = Counter(

@@ -71,6 +71,8 @@ class MetricsRegistry(Collector):
         self.connected: dict[str, bool] = dict.fromkeys(labels.peers, False)
         self.connections: dict[str, int] = dict.fromkeys(PROTOCOLS, 0)
         self.paused_connections = 0
+        self.memory_limit = 0  # bytes, 0 while unknown
+        self.memory_full = False
         self.last_snapshots: dict[str, LastSnapshot] = {}  # by group
         self.restore_seconds: dict[str, float] = {}  # by group
         self.reloaded_at = wall_seconds()  # the start has just loaded the configuration
@@ -182,6 +184,9 @@ class MetricsRegistry(Collector):
         versions = (kraft.__version__, platform.python_version(), twisted.__version__)
         readings.set(declarations.BUILD_INFO, 1, *versions)
         readings.set(declarations.CONFIG_LAST_RELOAD_SUCCESS, self.reloaded_at)
+        readings.set(declarations.MEMORY_FULL, self.memory_full)
+        if self.memory_limit:
+            readings.set(declarations.MEMORY_LIMIT_BYTES, self.memory_limit)
         readings.set(declarations.BACKPRESSURE_ACTIVE, self.paused_connections > 0)
         if self.sources.log is not None:
             readings.set(declarations.LOG_LINES_LOST, self.sources.log.lines_lost)

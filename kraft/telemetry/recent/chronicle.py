@@ -40,6 +40,8 @@ class Chronicle:
         return Facts(
             wall_seconds=round(self._wall_seconds(), 3),
             dataset_bytes_max=sources.read("clients", self._dataset_bytes_max) or 0,
+            memory_limit=metrics.memory_limit,
+            memory_full=metrics.memory_full,
             connections_max=sources.read("clients", self._connections_max) or 0,
             connections_configured=sources.read("clients", self._connections_configured) or 0,
             connections=dict(metrics.connections),

@@ -15,6 +15,8 @@ class Facts:
     wall_seconds: this node's Unix time.
     dataset_bytes_max: upper limit of the data; 0 while it is unknown.
     connections: number of client connections, by protocol.
+    memory_limit: the tightest limit of the process's memory in bytes, 0 while it is unknown; `memory_full`
+        while the process is so near it that writes are refused.
     connections_max: upper limit of them in effect, 0 while it is unknown; the process may have too few files
         for `connections_configured`.
     paused_connections: those that the node reads nothing from, because writes wait to be logged.
@@ -27,6 +29,8 @@ class Facts:
 
     wall_seconds: float = 0.0
     dataset_bytes_max: int = 0
+    memory_limit: int = 0
+    memory_full: bool = False
     connections_max: int = 0
     connections_configured: int = 0
     connections: dict[str, int] = field(default_factory=dict)
