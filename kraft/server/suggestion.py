@@ -9,13 +9,14 @@ def closest(word: str, names: Iterable[str]) -> str:
     A slip leaves out, adds or changes one letter after the first, or swaps two neighbours. The first letter
     tells Redis' families apart: HSET and LSET are no mistyped MSET.
     """
-    word = word.upper()
-    found = [name for name in names if _one_slip(word, name.upper())]
+    word = word.lower()
+    near = range(len(word) - 1, len(word) + 2)
+    found = [name for name in names if len(name) in near and _one_slip(word, name.lower())]
     return found[0].upper() if len(found) == 1 else ""
 
 
 def _one_slip(word: str, name: str) -> bool:
-    if abs(len(word) - len(name)) > 1 or min(len(word), len(name)) < 2:
+    if min(len(word), len(name)) < 2 or name[0] not in word[:2]:
         return False
     start = 0
     while word[start : start + 1] == name[start : start + 1] != "":

@@ -5,6 +5,7 @@ import pty
 import select
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -68,13 +69,43 @@ def test_redis_cli_at_a_terminal(server, need, prefix):
         os.close(terminal)
 
 
+def test_redis_cli_shows_syntax_and_hints(server, need):
+    """It builds both from COMMAND DOCS: of a command of Redis, with options, and of kraft's own."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ["TERM"] = "xterm"
+        os.execv(need("redis-cli"), ["redis-cli", "-p", str(server.client_port)])
+    try:
+        termios.tcsetwinsize(terminal, (24, 200))  # else it asks the terminal for its width
+        prompt = f"127.0.0.1:{server.client_port}> "  # a line on which somebody types is drawn again, too
+        for typed, hint in (
+            ("set a ", "value [NX|XX] [GET] [EX seconds|PX milliseconds|"),
+            ("mget a ", "[key ...]"),
+            ("client list ", "[TYPE NORMAL|MASTER|REPLICA|PUBSUB] [ID client-id"),
+            ("kraft add ", "id host raft-port [LEARNER] [FORCE]"),
+        ):
+            expect(terminal, prompt)
+            prompt = f"\r\n127.0.0.1:{server.client_port}> "
+            os.write(terminal, typed.encode())
+            expect(terminal, hint)
+            os.write(terminal, b"\x15\r")  # Ctrl-U deletes the line
+        expect(terminal, prompt)
+        os.write(terminal, b"help set\r")
+        assert "Sets the value of a key, optionally on a condition" in expect(terminal, prompt)
+        os.write(terminal, b"quit\r")
+        assert os.waitpid(pid, 0)[1] == 0
+    finally:
+        os.close(terminal)
+
+
 def expect(terminal, text):
-    """Read from a terminal until `text` has appeared."""
+    """Read from a terminal until `text` has appeared; what was read."""
     seen, end = "", time.monotonic() + PROGRAM_SECONDS
     while text not in seen:
         ready, _, _ = select.select([terminal], [], [], max(0.0, end - time.monotonic()))
         assert ready, f"no {text!r} in {seen!r}"
         seen += os.read(terminal, 4096).decode(errors="replace")
+    return seen
 
 
 @pytest.mark.parametrize("protocol", [2, 3])

@@ -1,5 +1,7 @@
 """COMMAND: the table of commands in the form of Redis, for clients, redis-cli and shells."""
 
+from functools import cache
+
 from kraft.resp.values import Reply, Request
 from kraft.server import errors
 from kraft.server.commands.arguments import limited, matches
@@ -95,6 +97,7 @@ def _named(context: CommandContext, names: Request) -> list[AnySpec | None]:
     return [named(context.table, name) for name in limited(names)]
 
 
+@cache
 def _entry(spec: AnySpec) -> Reply:
     """The ten elements of one entry of COMMAND's reply."""
     first, last, step = spec.keys
@@ -121,6 +124,7 @@ def _key_spec(spec: AnySpec) -> Reply:
     return {b"flags": list(spec.key_flags), b"begin_search": search, b"find_keys": find}
 
 
+@cache
 def _docs(spec: AnySpec) -> Reply:
     docs: dict[Reply, Reply] = {
         b"summary": spec.summary.encode(),

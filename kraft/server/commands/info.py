@@ -52,12 +52,10 @@ def _server(context: CommandContext) -> Fields:
 
 
 def _clients(context: CommandContext) -> Fields:
-    sessions = context.port.sessions.values()
+    port = context.port
     return {
-        "connected_clients": len(sessions),
-        "maxclients": context.port.connections_max,
-        "client_recent_max_input_buffer": max((session.unfinished_bytes for session in sessions), default=0),
-        "client_recent_max_output_buffer": max((session.unsent_bytes for session in sessions), default=0),
+        "connected_clients": len(port.sessions),
+        "maxclients": port.connections_max,
         "blocked_clients": 0,
         "tracking_clients": 0,
     }
@@ -87,7 +85,6 @@ def _memory(context: CommandContext) -> Fields:
         "maxmemory_human": _human(limit),
         "maxmemory_policy": "noeviction",
         "mem_fragmentation_ratio": f"{resident / used if used else 0:.2f}",
-        "mem_clients_normal": port.output_buffer_bytes,
         "mem_allocator": "python",
     }
 
