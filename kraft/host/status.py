@@ -139,6 +139,7 @@ def member_statuses(peers: Peers, group: Group | None, tick_seconds: float) -> t
             lag_entries=lags.get(member.id),
             joining=member.id in joining,
             machine_version=peers.supported_by(member),
+            announced=peers.announced_by(member.id),
         )
         for member in peers.formation.members
     )

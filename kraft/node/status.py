@@ -38,7 +38,8 @@ class MemberStatus:
     `peer`, `client` and `http` are addresses (`host:port`); the last two are '' until the member has greeted.
     `joining` marks a learner that becomes a voter once it has caught up. `last_contact_seconds` and
     `lag_entries` are those of group 0, and None unless this node leads it. `machine_version` is the highest
-    that the member supports, 0 while it is not connected.
+    that the member supports, 0 while it is not connected. `announced` is where it says that its peer port is,
+    '' while it is not connected.
     """
 
     id: str
@@ -52,6 +53,7 @@ class MemberStatus:
     lag_entries: int | None
     joining: bool = False
     machine_version: int = 0
+    announced: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,9 @@ class HandshakeError(Exception):
     """The two nodes will not talk; the argument gives the reason to the operators of both."""
 
 
+REFUSED_BY_PEER = "refused by the peer"  # begins the reason of an attempt that the peer refused
+
+
 class RefusedByPeer(HandshakeError):
     """The peer refused for `reason`, so it needs no answer.
 
@@ -16,6 +19,6 @@ class RefusedByPeer(HandshakeError):
     """
 
     def __init__(self, reason: str, *, proved: bool) -> None:
-        super().__init__(f"refused by the peer: {reason}")
+        super().__init__(f"{REFUSED_BY_PEER}: {reason}")
         self.reason = reason
         self.proved = proved

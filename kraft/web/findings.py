@@ -139,8 +139,19 @@ def _node(view: ClusterView, report: Report) -> Iterator[Finding]:
         yield Finding(
             WARN, status.node, "its clients are delayed: writes arrive faster than they can be logged"
         )
+    yield from _moved(view, status)
     yield from _links(view, report)
     yield from _transfers(report)
+
+
+def _moved(view: ClusterView, status: Status) -> Iterator[Finding]:
+    """A node that is not where the others dial it: its links last until they break."""
+    for member in status.members:
+        if member.id == status.node and member.announced not in ("", member.peer):
+            text = f"announces its peer port at {member.announced}, but the members dial {member.peer}"
+            yield Finding(
+                WARN, member.id, text, kraft_command(view, f"address {member.id} {member.announced}")
+            )
 
 
 def _slowness(status: Status) -> Iterator[Finding]:

@@ -140,7 +140,11 @@ class Story:
         self.answers = []
         self.failures: dict[str, str] = {}
         peers = SimpleNamespace(
-            formation=self.formation, network=self.network, hello_of=self.hellos.get, failures=self.failures
+            formation=self.formation,
+            network=self.network,
+            hello_of=self.hellos.get,
+            failures=self.failures,
+            announced_by=self.announced,
         )
         self.membership = MembershipChanges(
             0,
@@ -162,6 +166,10 @@ class Story:
     def greets(self, id_, directory="a", **how):
         """A node in standby answers the call."""
         self.hellos[id_] = self.hello(id_, directory, standby=how.pop("standby", True), **how)
+
+    def announced(self, id_):
+        """Where a linked node says that it is."""
+        return self.formation.address if id_ == "K1" else self.hellos[id_].peer if id_ in self.hellos else ""
 
     def run(self, ticks=None, *, seconds=0.0):
         for _ in range(ticks or round(seconds / TICK)):

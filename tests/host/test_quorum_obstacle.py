@@ -111,3 +111,11 @@ def test_what_keeps_every_voter_from_leading(peers, conditions, text):
 def test_slow_disks_that_every_majority_needs(peers, conditions, text):
     """They are named where writes are late, not where they fail."""
     assert slow_obstacle(linked(peers, **conditions), THREE) == text
+
+
+def test_a_member_that_refuses_the_links_of_this_node_is_missing_for_that_reason(peers):
+    """Such as one with another secret; that nothing listens there is no reason of its own."""
+    peers.failures = {"K2": "refused by the peer: the peer's secret is another", "K3": "Connection refused"}
+    assert log_obstacle(peers, THREE) == (
+        "no link to K3, no link to K2 (refused by the peer: the peer's secret is another)"
+    )

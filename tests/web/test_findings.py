@@ -212,3 +212,13 @@ def test_a_node_alone_before_it_has_formed():
     found = diagnose(view(report("K1", problem=problem, **fields)))
     assert (found.severity, found.text) == (WARN, "K1 does not belong to a cluster yet")
     assert [f.text for f in found.findings] == [problem]
+
+
+def test_a_node_that_has_moved_is_named_with_the_command_that_tells_the_others():
+    """Its links are up now, and cannot come back once they break."""
+    members = tuple(member(each, announced=f"{each}:1") for each in ("K1", "K2"))
+    moved = report("K3", members=(*members, member("K3", announced="K3:99")))
+    found = diagnose(view(report("K1"), report("K2"), moved))
+    [finding] = [each for each in found.findings if each.subject == "K3"]
+    assert finding.text == "announces its peer port at K3:99, but the members dial K3:1"
+    assert finding.command.endswith("kraft address K3 K3:99")

@@ -87,6 +87,13 @@ class Peers:
         hello = self.hello_of(member.id)
         return 0 if hello is None or hello.incarnation != member.incarnation else hello.machine_max
 
+    def announced_by(self, node: str) -> str:
+        """`host:port` of the peer port of a member as it says; '' without a link."""
+        if node == self.formation.identity.id:
+            return self.formation.address
+        hello = self.hello_of(node)
+        return "" if hello is None else hello.peer
+
     def obstacle_text(self, needed: int, in_force: int) -> str:
         """Why the machine version `needed` is not in force yet, and what to do about it."""
         supported = {member.id: self.supported_by(member) for member in self.formation.members}

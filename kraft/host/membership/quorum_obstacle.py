@@ -7,6 +7,7 @@ from it is named here, so that a client and an operator read the reason instead 
 from collections.abc import Mapping
 
 from kraft.host.membership.peers import Peers
+from kraft.peerwire.errors import REFUSED_BY_PEER
 from kraft.raft.membership.configuration import Configuration
 from kraft.raft.membership.quorum import Outcome, quorum_of
 
@@ -46,8 +47,9 @@ def _cannot_log(peers: Peers, voter: str) -> str:
     """Why `voter` cannot log entries, with a place for names; '' if it can, or if nothing is known."""
     formation = peers.formation
     if voter != formation.identity.id and voter not in peers.connected:
-        rejected = formation.rejected.get(voter)
-        return f"no link to {{}} ({rejected})" if rejected else "no link to {}"
+        failure = peers.failures.get(voter, "")
+        reason = formation.rejected.get(voter) or (failure if failure.startswith(REFUSED_BY_PEER) else "")
+        return f"no link to {{}} ({reason})" if reason else "no link to {}"
     condition = peers.condition_of(voter)
     return "disk full on {}" if condition is not None and condition.disk_full else ""
 

@@ -29,10 +29,10 @@ class Relocation:
             self._command = command
             self._until, self._dial_at = now + GREETING_SECONDS, now
             self._peers.failures.pop(command.id, None)
-        said = self._says(command.id)
+        said = self._peers.announced_by(command.id)
         if said == command.address:
             return True
-        if said is not None:
+        if said:
             raise ChangeRefused(
                 f"{command.id} says that its peer port is at {said}, not at {command.address}: set its "
                 "peer.advertise and start it there first, or repeat with FORCE"
@@ -47,11 +47,3 @@ class Relocation:
             self._dial_at = now + DIAL_SECONDS
             self._peers.network.introduce(command.id, command.address)
         return False
-
-    def _says(self, id_: str) -> str | None:
-        """The address that a node announces; None without a link to it."""
-        formation = self._peers.formation
-        if id_ == formation.identity.id:
-            return formation.address
-        hello = self._peers.hello_of(id_)
-        return None if hello is None else hello.peer
