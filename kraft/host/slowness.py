@@ -1,9 +1,9 @@
 """Whether this node is too slow to lead: because of its disk, or because of its event loop.
 
 A leader applies nothing that is not on its own disk, and all requests pass through it. So a leader that is
-slow holds up every client, even where the other voters could go on without it. While a node is slow it
-*declines* leadership: it transfers it away as soon as other voters can elect one of them without its help
-(`LeadershipTransfers.hand_over`), and campaigns later than the others (`Raft.decline`). Where all are slow
+slow holds up every client, even where the other voters could go on without it. A slow node transfers its
+leadership away as soon as voters that are not slow can elect one of them without it
+(`LeadershipTransfers.leave`), and campaigns later than the others (`Raft.mark_slow`). Where all are slow
 nothing moves.
 
 A log write that the disk does not finish is seen while it is under way: a disk that hangs finishes none. The
@@ -72,7 +72,7 @@ class Slowness:
 
     @property
     def slow(self) -> bool:
-        """Whether this node declines leadership."""
+        """Whether this node should not lead."""
         return self._disk.slow or self._loop.slow
 
     def tick(self, now: float) -> None:

@@ -139,7 +139,7 @@ class Status:
     '' until the node has formed or joined a cluster.
     `machine_version` is the one in force, `machine_version_supported` the highest that the program supports;
     0 from a program that does not report it. `disk_slow` and `loop_slow`: log writes take too long, or the
-    event loop is blocked again and again, so that this node declines leadership. `log_write_seconds` is the
+    event loop is blocked again and again, so that this node should not lead. `log_write_seconds` is the
     age of the log write under way, 0 without any.
     """
 

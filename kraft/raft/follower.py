@@ -5,7 +5,7 @@ from kraft.raft.messages import Append, AppendReply, Heartbeat, HeartbeatReply
 from kraft.raft.role import Role
 from kraft.raft.state import CANDIDATE, FOLLOWER, PRECANDIDATE, RoleChange
 
-DECLINING_TIMEOUTS = 2  # election timeouts more for a node that declines: the others then campaign first
+SLOW_TIMEOUTS = 2  # election timeouts that a slow node waits longer: the others campaign first
 
 
 class Follower(Role):
@@ -17,7 +17,7 @@ class Follower(Role):
         """Start to campaign after a silence longer than the timeout (RP 5.2)."""
         state = self._state
         state.elapsed += 1
-        patience = DECLINING_TIMEOUTS * state.settings.election_ticks if state.declining else 0
+        patience = SLOW_TIMEOUTS * state.settings.election_ticks if state.slow else 0
         if state.elapsed < state.timeout + patience:
             return
         if state.electable:
@@ -63,9 +63,7 @@ class Follower(Role):
         self._heard(sender)
         state.commit_to(message.commit)
         # The reply promises nothing about the log or a vote, so it need not wait for the disk.
-        reply = HeartbeatReply(
-            state.term, message.round, state.wall_clock(), not state.electable or state.declining
-        )
+        reply = HeartbeatReply(state.term, message.round, state.wall_clock(), not state.electable, state.slow)
         state.effects.send_now(sender, reply)
 
     def timeout_now(self, sender: str) -> None:

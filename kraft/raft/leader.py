@@ -171,7 +171,7 @@ class Leader(Role):
         if progress is None:
             return
         progress.contact = state.ticks
-        progress.declines = message.declines
+        progress.declines, progress.slow = message.declines, message.slow
         if message.round > progress.round:
             progress.round = message.round
             self._heartbeats.confirm_reads()

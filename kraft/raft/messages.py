@@ -164,7 +164,8 @@ class Heartbeat(ConsensusMessage, frozen=True, array_like=True, tag=7, gc=False)
 class HeartbeatReply(ConsensusMessage, frozen=True, array_like=True, tag=8, gc=False):
     """Echoes `round`. `wall_ms` is the sender's wall clock in Unix ms.
 
-    `declines`: the sender would not take over leadership.
+    `declines`: the sender would not take over leadership. `slow`: it would, and would be a slow leader; an
+    earlier program does not say.
     """
 
     is_reply = True
@@ -173,6 +174,7 @@ class HeartbeatReply(ConsensusMessage, frozen=True, array_like=True, tag=8, gc=F
     round: int
     wall_ms: int
     declines: bool = False
+    slow: bool = False
 
 
 class TimeoutNow(ConsensusMessage, frozen=True, array_like=True, tag=9, gc=False):

@@ -36,7 +36,7 @@ class FollowerStatus:
 
     `match` and `next` are as in `Progress`, `inflight` is the number of unanswered messages with entries.
     `state` is probe, replicate or snapshot. `silent_ticks` have passed since it answered. `declines`: it
-    would not take over leadership.
+    would not take over leadership. `slow`: it would be a slow leader.
     """
 
     peer: str
@@ -46,6 +46,7 @@ class FollowerStatus:
     inflight: int
     silent_ticks: int
     declines: bool = False
+    slow: bool = False
 
 
 class Progress:
@@ -55,8 +56,8 @@ class Progress:
     `sent_index` were sent to it at least once. `round` is the newest heartbeat round it answered, `contact`
     the tick of its last answer. `commit_sent` is the highest commit index that was sent to it; readers there
     wait for `commit_wanted` (0 for none), which it could not be sent yet. `fetching`: older entries are being
-    read for it. `window` bounds the bytes in flight. `probing`: a probe is unanswered. `declines`: it would
-    not lead.
+    read for it. `window` bounds the bytes in flight. `probing`: a probe is unanswered. `declines` and `slow`
+    are as in its heartbeat replies.
     """
 
     __slots__ = (
@@ -76,6 +77,7 @@ class Progress:
         "probing",
         "round",
         "sent_index",
+        "slow",
         "state",
         "window",
     )
@@ -92,6 +94,7 @@ class Progress:
         self.commit_wanted = 0
         self.fetching = False
         self.declines = False
+        self.slow = False
         self._max_messages = max_messages
         self._max_bytes = self.window = max_bytes
         self._inflight: deque[tuple[int, int]] = deque()  # (last index, bytes) of each unanswered message
@@ -114,6 +117,7 @@ class Progress:
             self.inflight,
             now - self.contact,
             self.declines,
+            self.slow,
         )
 
     @property

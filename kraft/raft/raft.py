@@ -214,10 +214,10 @@ class Raft:
     # Elections
 
     def campaign(self) -> None:
-        """Ask for prevotes now, unless this node declines, or may not, or need not, be elected (yet)."""
+        """Ask for prevotes now, unless this node is slow, or may not, or need not, be elected (yet)."""
         state = self.state
         free = state.following or state.role == PRECANDIDATE
-        if free and state.electable and not state.declining and not elections.bound_by_lease(state):
+        if free and state.electable and not state.slow and not elections.bound_by_lease(state):
             state.role_change = RoleChange(PRECANDIDATE)
             self._change_role()
 
@@ -246,9 +246,9 @@ class Raft:
         if on and self.state.role in (PRECANDIDATE, CANDIDATE):
             self._become_follower(self.state.term, "")
 
-    def decline(self, on: bool) -> None:
+    def mark_slow(self, on: bool) -> None:
         """While `on`, leave it to the others to campaign first, and tell the leader so. A leader goes on."""
-        self.state.declining = on
+        self.state.slow = on
 
     # Snapshots and compaction
 

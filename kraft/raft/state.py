@@ -55,7 +55,7 @@ class ReplicaState:
       node is one) follow from it. `reconfigured` renews them all whenever the log got another one.
     * `ticks` counts all ticks, `elapsed` those since a leader was heard, a vote was granted or a campaign
       began; at `timeout` that is too long. `heard` is the tick at which a leader of any term was last heard.
-    * A `declining` node is slow, and leaves leadership to others that are not.
+    * A `slow` node leaves leadership to others that are not.
     * A leader's `noop_index` is its first entry; entries from there on may be committed by counting.
       `links` has the bytes that links carry within their round trip and a short queue, as far as is known.
       `pace` bounds the bytes that a leader should have uncommitted, so that they are not older than that.
@@ -70,7 +70,6 @@ class ReplicaState:
         "commit",
         "configuration",
         "configuration_index",
-        "declining",
         "draining",
         "durable_hard_state",
         "effects",
@@ -93,6 +92,7 @@ class ReplicaState:
         "role",
         "role_change",
         "settings",
+        "slow",
         "suspended",
         "term",
         "ticks",
@@ -136,7 +136,7 @@ class ReplicaState:
         self.role_change: RoleChange | None = None  # what the role asks for during this input
         self.suspended = False
         self.draining = False
-        self.declining = False
+        self.slow = False
         self.ticks = 0
         self.heard = 0
         self.restart_timer()

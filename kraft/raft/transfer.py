@@ -38,14 +38,14 @@ class LeadershipTransfer:
 
 
 def best_successor(state: ReplicaState, followers: Iterable[FollowerStatus]) -> str:
-    """The voter to lead next, "" for none: of those that are fit, the one with most of the log."""
+    """The voter to lead next, "" for none: a fit one, rather one that is not slow, with most of the log."""
     fit = _fit(state, followers)
-    return min(fit, key=lambda f: (-f.match, f.silent_ticks, f.peer)).peer if fit else ""
+    return min(fit, key=lambda f: (f.slow, -f.match, f.silent_ticks, f.peer)).peer if fit else ""
 
 
 def dispensable(state: ReplicaState, followers: Iterable[FollowerStatus]) -> bool:
-    """Whether the voters that are fit to lead can elect one of them, and commit, without this leader."""
-    return state.quorum.tally({f.peer: True for f in _fit(state, followers)}) is Outcome.WON
+    """Whether voters that are fit to lead and not slow can elect, and commit, without this leader."""
+    return state.quorum.tally({f.peer: True for f in _fit(state, followers) if not f.slow}) is Outcome.WON
 
 
 def _fit(state: ReplicaState, followers: Iterable[FollowerStatus]) -> list[FollowerStatus]:

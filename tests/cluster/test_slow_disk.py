@@ -48,7 +48,7 @@ def cluster(slow, make_cluster):
 
 def says(server):
     """What `kraft status` prints about the cluster of a node."""
-    command = [TWISTD.parent / "kraft", "status", f"127.0.0.1:{server.http_port}"]
+    command = [str(TWISTD.parent / "kraft"), "status", f"127.0.0.1:{server.http_port}"]
     return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
 
 

@@ -219,7 +219,7 @@ def test_a_slow_node_leads_where_nobody_else_can():
     """It campaigns after the others, but it does campaign."""
     trio = Trio()
     slow, other = trio.followers
-    trio.group(slow).raft.decline(True)
+    trio.group(slow).raft.mark_slow(True)
     trio.host(slow)._context.slowness._disk.observe(True, trio.process(slow).clock.seconds())
     trio.nodes[trio.leader].crash()
     trio.group(other).drain(True)

@@ -143,7 +143,7 @@ BY_TYPE = {
     Append: appends(),
     AppendReply: append_replies(),
     Heartbeat: st.builds(Heartbeat, TERM, NUMBER, NUMBER, NUMBER),
-    HeartbeatReply: st.builds(HeartbeatReply, NUMBER, NUMBER, NUMBER),
+    HeartbeatReply: st.builds(HeartbeatReply, NUMBER, NUMBER, NUMBER, st.booleans(), st.booleans()),
     TimeoutNow: st.builds(TimeoutNow, TERM),
     Forward: st.builds(Forward, NUMBER, NUMBER, st.binary(max_size=50)),
     ForwardReply: st.builds(ForwardReply, NUMBER, st.just(DONE), st.binary(max_size=50))

@@ -363,10 +363,8 @@ def test_a_leader_is_dispensable_to_a_majority_that_is_fit():
     fit = FollowerStatus("", match=5, next=6, state="replicate", inflight=0, silent_ticks=0)
     four = [replace(fit, peer=f"K{n}") for n in range(2, 6)]
     assert dispensable(leader, four)
-    assert dispensable(leader, [replace(four[0], declines=True), *four[1:]])
-    assert not dispensable(
-        leader, [replace(four[0], declines=True), replace(four[1], silent_ticks=9), *four[2:]]
-    )
+    assert dispensable(leader, [replace(four[0], slow=True), *four[1:]])
+    assert not dispensable(leader, [replace(four[0], slow=True), replace(four[1], silent_ticks=9), *four[2:]])
     assert not dispensable(
         leader, [replace(four[0], state="probe"), replace(four[1], state="snapshot"), *four[2:]]
     )
@@ -374,23 +372,23 @@ def test_a_leader_is_dispensable_to_a_majority_that_is_fit():
     assert not dispensable(pair, [replace(fit, peer="K2")])
 
 
-def test_a_declining_node_says_so_and_campaigns_after_the_others():
+def test_a_slow_node_says_so_and_campaigns_after_the_others():
     cluster = Cluster(3)
     leader = cluster.elect("K1")
-    cluster["K2"].node.decline(True)
+    cluster["K2"].node.mark_slow(True)
     cluster.tick(SETTINGS.heartbeat_ticks)
-    assert [f.declines for f in leader.node.progress()] == [True, False]
+    assert [(f.declines, f.slow) for f in leader.node.progress()] == [(False, True), (False, False)]
     cluster.isolate("K1")
     cluster.tick(2 * SETTINGS.election_ticks + 2, "K2", "K3")
     assert cluster.leaders() == ["K1", "K3"]  # K1 does not know yet
 
 
-def test_a_declining_node_campaigns_where_nobody_else_does():
+def test_a_slow_node_campaigns_where_nobody_else_does():
     """It does not campaign early, when the leader's process has closed its links."""
     cluster = Cluster(3)
     cluster.elect("K1")
     slow = cluster["K2"]
-    slow.node.decline(True)
+    slow.node.mark_slow(True)
     cluster["K3"].node.drain(True)
     cluster.isolate("K1")
     slow.node.leader_lost("K1")
@@ -400,10 +398,18 @@ def test_a_declining_node_campaigns_where_nobody_else_does():
     assert slow.state.leads
 
 
-def test_a_declining_node_takes_leadership_on_request():
+def test_a_slow_successor_is_better_than_none():
+    """For a leader that stops; one that is slow itself stays: see `dispensable`."""
+    state = lone_leader(3, 2).node.state
+    slow, fast = replace(follower("K2", 9), slow=True), follower("K3", 8)
+    assert best_successor(state, [slow, fast]) == "K3"
+    assert best_successor(state, [slow, replace(fast, declines=True)]) == "K2"
+
+
+def test_a_slow_node_takes_leadership_on_request():
     cluster = Cluster(3)
     leader = cluster.elect("K1")
-    cluster["K2"].node.decline(True)
+    cluster["K2"].node.mark_slow(True)
     leader.node.transfer("K2")
     cluster.settle()
     assert cluster.leaders() == ["K2"]

@@ -384,6 +384,10 @@ class Checks:
         what = f"the acknowledged write {marked!r} is not on most platters"
         self._demand_holders(asked, entry, what)
 
+    def stamp_of(self, group: int, marked: bytes) -> int:
+        """The stamp of the entry of an acknowledged write."""
+        return self._history[group][self._places[group][marked][0] - 1].stamp
+
     def recent(self, process: "Process", group: int) -> None:
         """Check that a stale read on `process` is within its bound.
 

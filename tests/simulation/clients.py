@@ -26,6 +26,7 @@ from kraft.kv.commands import (
     SetMany,
     SetRange,
 )
+from kraft.kv.replies import CommandFailure
 from kraft.node.errors import Refused
 from tests.simulation.checks import demand, mark
 from tests.simulation.cluster import Process, SimulatedCluster
@@ -175,10 +176,18 @@ class SimulatedClient:
             return replace(again, process=process, mark=marked, called=self._world.now)
         group = self._dice.randrange(self._cluster.group_count)
         key = self._dice.choice(self._keys)
-        name, argument = self._draw(key, b"%d.%d" % (self._number, self._count))
+        name, argument = self._draw(group, key, b"%d.%d" % (self._number, self._count))
         return Question(process, group, key, name, argument, marked, self._world.now)
 
-    def _draw(self, key: bytes, unique: bytes) -> tuple[str, Any]:
+    def _moment(self, group: int) -> int:
+        """A time soon, by the median of all clocks, or by log time if that is late: no key stays for long."""
+        processes = [p for p in self._cluster.processes() if group in p.host.groups]
+        walls = sorted(p.clock.wall_ms() for p in processes)
+        stamps = [p.host.groups[group].state.machine.stamp for p in processes]
+        now = min(walls[(len(walls) - 1) // 2], max(stamps)) if processes else 0
+        return now + self._dice.randrange(1, MOST_MS)
+
+    def _draw(self, group: int, key: bytes, unique: bytes) -> tuple[str, Any]:
         random = self._dice
         if random.random() < 0.4:
             return (STALE_READ if random.random() < self._habits.stale else READ), None
@@ -191,8 +200,10 @@ class SimulatedClient:
         names = ["set", "set", "append", "append", "overwrite", "overwrite"]
         names += ["delete", "take", "set if missing"]
         if key in EXPIRING:
-            names += ["set for a while"] * 5
+            names += ["set for a while"] * 4 + ["set until"] * 2
         name = random.choice(names)
+        if name == "set until":
+            return name, (unique, self._moment(group))
         if name in ("delete", "take"):
             return name, None
         if name == "overwrite":
@@ -229,9 +240,18 @@ class SimulatedClient:
         if isinstance(outcome, list):
             self._cluster.checks.acknowledged(question.process, question.group, question.mark)
             demand(len(outcome) == 2 and outcome[1] == "OK", f"the replies are not those asked: {outcome}")
+            if question.name == "set until":
+                self._until_answered(question, outcome[0])
             self._ended(question, "done", outcome[0])
         else:
             self._ended(question, "refused" if isinstance(outcome, Refused) else "unknown")
+
+    def _until_answered(self, question: Question, reply: Any) -> None:
+        if reply == CommandFailure.PREMATURE:
+            self._world.counts["expiry premature"] += 1
+            return
+        stamp = self._cluster.checks.stamp_of(question.group, question.mark)
+        self._cluster.vigil.expiry_acknowledged(question.process, question.group, question.argument[1], stamp)
 
     def _ended(self, question: Question, fate: str, result: Any = None) -> None:
         """Record the first outcome of a request; later ones do not count."""
@@ -245,7 +265,8 @@ class SimulatedClient:
             history.fates[question.group][question.mark] = fate
         if fate != "refused" and question.name != STALE_READ:
             returned = self._world.now if fate == "done" else INFINITY
-            operation = Operation(question.name, question.argument, question.called, returned, result)
+            argument = question.argument[0] if question.name == "set until" else question.argument
+            operation = Operation(question.name, argument, question.called, returned, result)
             history.add(question.group, question.key, question.mark, operation)
         if question.name not in READS:
             self._perhaps_again(question, fate)
@@ -271,6 +292,9 @@ def command(question: Question) -> Command:
             1 + zlib.crc32(question.mark) % MOST_MS
         )  # any number will do, as long as a repetition uses the same one
         return Set(key, argument, expiry=Expiry.RELATIVE, expiry_ms=stay)
+    if name == "set until":
+        value, time_ms = argument
+        return Set(key, value, expiry=Expiry.ABSOLUTE, expiry_ms=time_ms)
     if name == "set if missing":
         return Set(key, argument, condition=Condition.IF_MISSING)
     if name == "append":

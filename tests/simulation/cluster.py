@@ -19,6 +19,7 @@ from tests.simulation.network import Network, Weather
 from tests.simulation.plan import Habits
 from tests.simulation.platter import Platter, copy_of
 from tests.simulation.realdisk import RealStorage
+from tests.simulation.vigil import Vigil
 from tests.simulation.world import NodeClock, World
 
 RESTART_SECONDS = 1.0  # until a process that ended on its own is restarted
@@ -395,6 +396,7 @@ class SimulatedCluster:
             node.stand_by()
             self.nodes[id_] = node
         self.checks = Checks(self)
+        self.vigil = Vigil(self)
         self.on_crash: list[Callable[[Process], None]] = []
         world.after_step = self.checks.after_step
 

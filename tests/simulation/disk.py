@@ -3,7 +3,7 @@
 The medium is a `platter.Platter`, or the real storage on a simulated file system (`realdisk`). Commits follow
 one another; checkpoints, snapshots and reads happen beside them. Work under way when the process dies is lost
 or done by chance, as with a real disk; work that waits is lost. With `full`, whatever needs space fails;
-`slow` multiplies all times.
+`slow` multiplies all times; while it hangs, no commit ends.
 """
 
 from collections import Counter
@@ -78,6 +78,8 @@ class Disk:
         self._switched: Counter[int] = Counter()  # how often a group changed its state file
         self._heard: Counter[int] = Counter()  # how many of these the process knows
         self.slow = 1.0
+        self._hangs = False
+        self._held = False  # a commit waits for the disk to hang no more
         self.slow_state = 1.0  # multiplies the time of a checkpoint only
         self.die: Callable[[], None] | None = None  # ends the process at the next commit
 
@@ -88,6 +90,22 @@ class Disk:
     @full.setter
     def full(self, full: bool) -> None:
         self._medium.full = full
+
+    @property
+    def hangs(self) -> bool:
+        return self._hangs
+
+    @hangs.setter
+    def hangs(self, hangs: bool) -> None:
+        self._hangs = hangs
+        if self._held and not hangs:
+            self._held = False
+            self._world.call_later(self._dice.uniform(*COMMIT_SECONDS), self._commit)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a commit is under way, and does not end."""
+        return self._held
 
     # -- the log
 
@@ -103,6 +121,9 @@ class Disk:
     def _commit(self) -> None:
         """Durable now, whether or not the process lives to learn of it."""
         if self._clock.dead:
+            return
+        if self._hangs:
+            self._held = True
             return
         if self.die is not None and not self._medium.cut_soon():
             self.die()

@@ -15,6 +15,7 @@ from tests.simulation.network import Path, Weather
 from tests.simulation.operator import Operator
 from tests.simulation.plan import Details, Fault, Plan
 
+DAY_MS = 86_400_000
 ROLL_SECONDS = 1.0  # between two nodes of a rolling upgrade
 LAST_UPGRADE_SECONDS = 3.0  # after the others, when everything heals
 
@@ -71,6 +72,7 @@ class Faults:
             process = node.process
             if process is not None:
                 process.disk.slow = 1.0
+                process.disk.hangs = False
                 process.disk.die = None
                 process.clock.slow = 1.0
                 process.clock.busy = 0.0
@@ -357,6 +359,23 @@ class Faults:
             self._later(details, lambda: setattr(process.disk, "slow", 1.0))
         return process is not None
 
+    def hang(self, details: Details) -> bool:
+        """No log write of the node ends for a while. Without faults beside it a leader must give way."""
+        process = self._victim(details)
+        if process is not None:
+            process.disk.hangs = True
+            self._later(details, lambda: setattr(process.disk, "hangs", False))
+        return process is not None
+
+    def day_ahead(self, details: Details) -> None:
+        """All clocks are a day ahead when another leader is elected, and right again afterwards."""
+        processes = self._cluster.processes()
+        for process in processes:
+            process.clock.jump(DAY_MS)
+            self._later(details, partial(process.clock.jump, -DAY_MS))
+        for process in processes:
+            process.host.transfers.transfer_all(process.host.groups.values(), lambda: None)
+
     def jump(self, details: Details) -> bool:
         process = self._victim(details)
         if process is not None:
@@ -461,6 +480,7 @@ ACTS: dict[str, Callable[[Faults, Details], object]] = {
     "during recovery": Faults.crash_in_recovery,
     "disk full": Faults.disk_full,
     "slow disk": Faults.slow_disk,
+    "hung disk": Faults.hang,
     "failed sync": lambda faults, details: faults.ill(details, "sync"),
     "read error": lambda faults, details: faults.ill(details, "read"),
     "bit flip": Faults.flip,
@@ -469,6 +489,7 @@ ACTS: dict[str, Callable[[Faults, Details], object]] = {
     "skewed clocks": lambda faults, details: setattr(faults._cluster, "skew_ms", details["ms"]),
     "drifting clocks": lambda faults, details: setattr(faults._cluster, "drift", details["rate"]),
     "jump of a clock": Faults.jump,
+    "clocks a day ahead": Faults.day_ahead,
     "pause": Faults.pause,
     "pause of minutes": Faults.pause,
     "busy": Faults.busy,

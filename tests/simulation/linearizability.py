@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from kraft.kv.replies import CommandFailure
+
 INFINITY = float("inf")
 READ = "get"  # the only operation that changes nothing
 POINTS_MAX = 1_000_000  # limit of a search, about 15 s; correct histories need a few points per operation
@@ -55,10 +57,12 @@ Model = Callable[[Any, Operation], list[Outcome]]
 
 
 def string_key(state: Held | None, operation: Operation) -> list[Outcome]:
-    """One key under GET, SET (plain, PX, NX), DEL, GETDEL, APPEND, SETRANGE, INCR, as the machine does it."""
+    """One key under GET, SET (plain, PX, PXAT, NX), DEL, GETDEL, APPEND, SETRANGE, INCR, as the machine."""
     outcomes = [_string_key(state, operation)]
+    if operation.name == "set until":
+        outcomes.append((state, CommandFailure.PREMATURE))
     if state is not None and state.expiring:
-        outcomes.append(_string_key(None, operation))
+        outcomes += string_key(None, operation)
     return outcomes
 
 
@@ -69,7 +73,7 @@ def _string_key(state: Held | None, operation: Operation) -> Outcome:
         return state, value
     if name == "set":
         return Held(argument), "OK"
-    if name == "set for a while":
+    if name in ("set for a while", "set until"):
         return Held(argument, expiring=True), "OK"
     if name == "set if missing":
         return (Held(argument), "OK") if state is None else (state, None)

@@ -270,6 +270,13 @@ class Network:
         """Break the connection during the next batch: half of its messages arrive."""
         self._halving.add(pair_of(one, two))
 
+    def sound(self, ids: Sequence[str]) -> bool:
+        """Whether these nodes have links to one another, and no path between them has a fault."""
+        pairs = [(one, two) for one in sorted(ids) for two in sorted(ids) if one < two]
+        paths = [path for pair in pairs for path in (pair, pair[::-1])]
+        bad = any(self._blocked[path] or self._clogged[path] or self._slow.get(path) for path in paths)
+        return not bad and all(pair in self._links and pair not in self._halving for pair in pairs)
+
     def heal(self) -> None:
         """Undo all path faults."""
         for path in list(self._clogged):

@@ -197,6 +197,16 @@ def _slow_disk(random: Random, ids: Sequence[str]) -> Details:
     return _for_a_while(random, ids) | {"factor": random.choice((10.0, 100.0, 1000.0))}
 
 
+def _hang(random: Random, ids: Sequence[str]) -> Details:
+    """Long enough for a leader to notice, to hand over, and to be caught if it does not."""
+    who = random.choice(("leader", "leader", "leader", "follower"))
+    return {"who": who, "seconds": round(random.uniform(8.0, 15.0), 3)}
+
+
+def _day_ahead(random: Random, ids: Sequence[str]) -> Details:
+    return {"seconds": round(random.uniform(1.0, 4.0), 3)}
+
+
 def _flip(random: Random, ids: Sequence[str]) -> Details:
     return _victim(random, ids) | {"file": random.choice(("log.db", "log.db-wal", "highwater", "state"))}
 
@@ -281,6 +291,7 @@ KINDS: dict[str, Kind] = {
     "during recovery": Kind("crash", _recovery),
     "disk full": Kind("storage", _for_a_while),
     "slow disk": Kind("storage", _slow_disk),
+    "hung disk": Kind("storage", _hang),
     "failed sync": Kind("storage", _for_a_while),
     "read error": Kind("storage", _for_a_while),
     "bit flip": Kind("storage", _flip, nodes=3),
@@ -289,6 +300,7 @@ KINDS: dict[str, Kind] = {
     "skewed clocks": Kind("time", _choice("ms", 200.0, 5_000.0, 60_000.0), standing=True),
     "drifting clocks": Kind("time", _choice("rate", 0.01, 0.3), standing=True),
     "jump of a clock": Kind("time", _jump),
+    "clocks a day ahead": Kind("time", _day_ahead, nodes=3),
     "pause": Kind("time", _for_a_while),
     "pause of minutes": Kind("time", _long_pause),
     "busy": Kind("time", _busy),
@@ -318,7 +330,11 @@ KINDS: dict[str, Kind] = {
 }
 FAMILIES = tuple(dict.fromkeys(kind.family for kind in KINDS.values()))
 DESTRUCTIVE = ("bit flip", "wiped directory", "old directory")  # kinds that lose a member
-SELDOM = ("standstill", "drifting clocks")  # kinds that cost much time or change everything
+SELDOM = (
+    "standstill",
+    "drifting clocks",
+    "clocks a day ahead",
+)  # kinds that cost much time or change everything
 
 
 # -- drawing
@@ -337,6 +353,9 @@ def draw(seed: int) -> Plan:
     seconds = random.choice(SECONDS)
     every = random.choice((0.3, 1.0, 3.0))
     faults = _faults(random, node_ids(nodes), kinds, seconds, every)
+    if calm and nodes > 1:  # nothing excuses a leader that stays on a hung disk
+        at, hang = round(random.uniform(2.0, 6.0), 3), {"who": "leader", "seconds": 10.0}
+        faults = sorted([*faults, Fault(len(faults), at, "hung disk", hang)], key=lambda fault: fault.at)
     changing = any(fault.family == "cluster" or fault.kind in DESTRUCTIVE for fault in faults)
     if leases:  # leases rely on clocks whose rates differ by less than a tenth
         tame = {"rate": 0.04}

@@ -120,6 +120,7 @@ def _live(cluster: SimulatedCluster, plan: Plan) -> tuple[History, Faults]:
     faults.start()
     clients = [SimulatedClient(cluster, history, number) for number in range(plan.clients)]
     cluster.start()
+    cluster.vigil.start()
     for client in clients:
         client.start()
     while world.lived < plan.seconds:

@@ -114,6 +114,7 @@ class NodeClock:
         self._skew_ms = skew_ms
         self._drift = 1.0 + drift
         self._dice = dice
+        self.steady_since = world.lived  # by when the wall clock was last stepped
         self._ahead = 0.0  # seconds that passed only for this process
         self.dead = False
         self.paused = False
@@ -131,6 +132,7 @@ class NodeClock:
 
     def jump(self, milliseconds: float) -> None:
         self._skew_ms += milliseconds
+        self.steady_since = self._world.lived
 
     def call_later(self, delay: float, call: Callable[[], object]) -> Timer:
         if delay:
@@ -158,6 +160,7 @@ class NodeClock:
         """Resume; `ahead` is how many seconds more have passed for this process than for the others."""
         self.paused = False
         self._ahead += ahead
+        self.steady_since = self._world.lived
         held, self._held = self._held, []
         for call in held:
             delay = self._dice.uniform(0, BACKLOG_SECONDS)

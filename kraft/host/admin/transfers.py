@@ -16,7 +16,7 @@ from kraft.node.ports import Clock
 from kraft.raft.errors import NotLeading, TransferRefused
 from kraft.raft.transfer import best_successor, dispensable
 
-PAUSE_TIMEOUTS = 5  # between two tries of a slow leader, in timeouts of a transfer
+PAUSE_TIMEOUTS = 2  # between two tries of a slow leader, in timeouts of a transfer
 
 GRACE_SECONDS = 0.5  # after an election timeout, in which consensus gives a transfer up by itself
 

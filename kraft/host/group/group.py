@@ -155,7 +155,7 @@ class Group:
 
     def tick(self) -> None:
         """One tick of the host passed."""
-        self.raft.decline(self._context.slowness.slow)
+        self.raft.mark_slow(self._context.slowness.slow)
         self.raft.tick(self._context.peers.network.windows() if self.raft.state.leads else NO_LINKS)
         now = self._context.clock.seconds()
         self.requests.tick(now, self._context.persistence.full)

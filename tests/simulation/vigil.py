@@ -1,0 +1,103 @@
+"""What must hold where nothing else is in the way: a slow leader gives way, and no near expiry is lost.
+
+Both need a quiet neighbourhood: a cluster whose links, processes and clocks are also disturbed may take its
+time. So each check begins with the excuses.
+"""
+
+from typing import TYPE_CHECKING
+
+from kraft.host.group.group import Group
+from kraft.raft.membership.quorum import Outcome
+from tests.simulation.checks import demand
+
+if TYPE_CHECKING:
+    from tests.simulation.cluster import Process, SimulatedCluster
+
+EVERY_SECONDS = 0.1
+# A hung write counts as slow after two election timeouts of 0.5 s. A try that failed just before may delay
+# the next one by two transfers, of an election timeout and half a second each; that takes a moment itself.
+GIVE_WAY_SECONDS = 1.0 + 2 * 1.0 + 1.0
+LOSS_MAX = 0.1
+STEADY_SECONDS = 3.0  # without a step of any clock: until a leader has heard all clocks a few times
+SLACK_MS = 1_000  # as large as `raft.max_clock_offset`
+
+
+class Vigil:
+    """Looks at the cluster again and again. `start` begins."""
+
+    def __init__(self, cluster: "SimulatedCluster") -> None:
+        self._cluster = cluster
+        self._world = cluster.world
+        self._hung_since: dict[tuple[str, int, int], float] = {}  # (leader, group, term), without an excuse
+
+    def start(self) -> None:
+        self._world.call_later(EVERY_SECONDS, self._look)
+
+    def _look(self) -> None:
+        before, self._hung_since = self._hung_since, {}
+        for process in self._cluster.processes():
+            for id_, group in process.host.groups.items():
+                if group.raft.state.leads and self._should_give_way(process, group):
+                    key = (process.id, id_, group.raft.state.term)
+                    since = self._hung_since[key] = before.get(key, self._world.now)
+                    waited = self._world.now - since
+                    demand(
+                        waited <= GIVE_WAY_SECONDS, f"{process.id} leads for {waited:.1f} s on a hung disk"
+                    )
+        self.start()
+
+    # -- a leader whose disk hangs
+
+    def _should_give_way(self, process: "Process", group: Group) -> bool:
+        """Whether its disk hangs, and a majority that nothing is wrong with could go on without it."""
+        weather = self._cluster.network.weather
+        stormy = weather.loss > LOSS_MAX or weather.heavy_tail
+        if not process.disk.stuck or not self._at_work(process) or stormy:
+            return False
+        state = group.raft.state
+        replicating = {f.peer for f in group.raft.progress() if f.state == "replicate"}
+        fit = [
+            other
+            for other in self._cluster.processes()
+            if other.id in replicating and self._fit(other, group)
+        ]
+        sound = self._cluster.network.sound([process.id, *(other.id for other in fit)])
+        return sound and state.quorum.tally({other.id: True for other in fit}) is Outcome.WON
+
+    def _fit(self, process: "Process", group: Group) -> bool:
+        replica = process.host.groups.get(group.id)
+        if replica is None or not self._at_work(process):
+            return False
+        disk, state = process.disk, replica.raft.state
+        free = not (disk.stuck or disk.hangs or disk.full or replica.state.fenced) and disk.slow == 1.0
+        willing = state.electable and not state.slow and state.leader == group.raft.state.id
+        return free and willing
+
+    def _at_work(self, process: "Process") -> bool:
+        clock = process.clock
+        return process.ready and not clock.paused and clock.slow == 1.0 and not clock.busy
+
+    # -- absolute expiries
+
+    def expiry_acknowledged(self, process: "Process", group: int, time_ms: int, stamp: int) -> None:
+        """A key was set until `time_ms` in the entry with `stamp`, and its client is told OK.
+
+        By then log time may not have passed a time that is to come by the median of the voters' clocks.
+        """
+        electors = process.host.groups[group].raft.state.electors
+        clocks = [p.clock for p in self._cluster.processes() if p.id in electors]
+        leading = [p for p in self._cluster.processes() if p.id in self._cluster.leaders(group)]
+        if len(clocks) < len(electors) or len(leading) != 1 or self._cluster.drift > 0.01:
+            return
+        if any(c.paused or self._world.lived - c.steady_since < STEADY_SECONDS for c in clocks):
+            return
+        heard = leading[0].host.groups[group].raft
+        fresh = {f.peer for f in heard.progress() if f.silent_ticks <= heard.state.settings.election_ticks}
+        walls = sorted(clock.wall_ms() for clock in clocks)
+        if fresh | {leading[0].id} >= set(electors):
+            median = walls[(len(walls) - 1) // 2]
+            self._world.counts["expiry checked"] += 1
+            lost = median + SLACK_MS < time_ms <= stamp
+            demand(
+                not lost, f"a key is set until {time_ms}, deleted at {stamp}, and the clocks show {median}"
+            )
