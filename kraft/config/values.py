@@ -129,7 +129,7 @@ class LimitsConfig:
 
 @dataclass(frozen=True, slots=True)
 class LogConfig:
-    """`format` is text, json, or auto: text at a terminal, else JSON."""
+    """`format` is text, json, or auto: what fits a terminal, the journal, or else JSON."""
 
     level: Annotated[str, Choice(("debug", "info", "warning", "error", "critical"))] = "info"
     format: Annotated[str, Choice(("auto", "text", "json"))] = "auto"

@@ -52,14 +52,18 @@ class FailureReporter:
         """Report `reason`; only once if the log and standard error are the same file, pipe or terminal."""
         self._notifier.failed(reason)
         errors = sys.__stderr__  # sys.stderr leads into the log
-        text = f"kraft: {reason.rstrip()}"
-        if self._log.same_place(errors):
+        text, mark = f"kraft: {reason.rstrip()}", ""
+        if not self._log.same_place(errors):
+            logger("kraft").critical("node_failed", reason=reason)
+        elif self._log.native:
+            mark = self._log.mark(
+                "critical"
+            )  # the journal knows the unit of a stream after its process ended
+        else:
             self._log.write(text, self._log.mark("critical"))
-            self._log.flush(FLUSH_SECONDS)
-            return
-        logger("kraft").critical("node_failed", reason=reason)
+            errors = None
         self._log.flush(FLUSH_SECONDS)
         last = LineWriter(errors, lambda _: None)
         last.start()
-        last.write(f"{text}\n")
+        last.write(mark + text.replace("\n", f"\n{mark}") + "\n")
         last.flush(FLUSH_SECONDS)

@@ -23,6 +23,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import ILogObserver
 from twisted.python.failure import Failure
 
+from kraft import __version__
 from kraft.config import Config
 from kraft.host.host import Host
 from kraft.process.clock import ReactorClock
@@ -110,6 +111,8 @@ class NodeService(Service):
         peers = [peer for peer in config.cluster.members if peer != config.node.id]
         self._telemetry = Telemetry(logs.logger("kraft"), peers=peers, commands=NAMES)
         self._telemetry.watch_log(self._log)
+        self._telemetry.watch_changes(self._notifier.changed)
+        self._telemetry.events.log("node_starting", version=__version__, data=config.node.data)
         self._reload = ConfigReload(config, self._path, self._log, self._telemetry)
         StopSignals(self._reactor)
         on_signal(signal.SIGHUP, self._reactor, self._hung_up)

@@ -5,6 +5,7 @@ A name says what happened; everything that varies is in fields.
 
 LEVELS: dict[str, str] = {
     # process
+    "node_starting": "info",
     "log_replayed": "info",
     "node_started": "info",
     "node_stopping": "info",
@@ -66,3 +67,20 @@ LEVELS: dict[str, str] = {
     # libraries
     "twisted": "warning",
 }
+
+# After these the state of the node reads differently. The reactor's thread logs them.
+STATE_EVENTS = frozenset(
+    (
+        "cluster_formed",
+        "cluster_joined",
+        "configuration_changed",
+        "role_changed",
+        "peer_connected",
+        "peer_disconnected",
+        "disk_full",
+        "disk_has_room",
+        "node_slow",
+        "node_recovered",
+        "replica_fenced",
+    )
+)

@@ -1,12 +1,13 @@
-"""Logs: events with fields, one line each; text at a terminal, JSON otherwise.
+"""Logs: events with fields; sentences at a terminal, entries of systemd's journal, or one line of JSON each.
 
 `configure` is called once at the start of the process; every other module is given a logger. Lines go to a
 file or to the original standard output (`sys.__stdout__`), never to `sys.stdout`: twistd replaces the latter
 with a writer into Twisted's log, whose events come back here. Logging never raises, and after `LogSink.start`
 it never waits: `line_writer` has the thread that writes.
 
-When systemd's journal reads standard output, each line begins with its priority, such as `<3>` for an error,
-and journald strips it: see sd-daemon(3).
+When systemd's journal reads standard output, events go to the journal's own socket, with their fields. If
+that cannot be reached, each line begins with its priority, such as `<3>` for an error, and journald strips
+it: see sd-daemon(3).
 """
 
 import os
@@ -24,10 +25,11 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 
 from kraft.config import LogConfig
+from kraft.telemetry.journal_socket import JournalSocket
 from kraft.telemetry.line_writer import LineWriter, Stream
+from kraft.telemetry.renderers import PRIORITIES, JournalRenderer, TerminalRenderer, use_colors
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
-_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # as in syslog(3)
 KEYS_MAX = 256  # of one rate limit; the oldest are forgotten first
 BURST = 20  # enough for one event per node of a large cluster, or a few administrator commands in a row
 _FIRST = ("timestamp", "level", "event", "node")
@@ -43,18 +45,20 @@ _TWISTED_LEVELS = {
 def configure(log: LogConfig, node: str = "", stream: Stream | None = None) -> "LogSink":
     """Set up logging for the process. Every event carries the id of the node, if one is given.
 
-    The format `auto` is text if `stream` is a terminal, else JSON. The default stream is standard output.
+    The default stream is standard output. The format `auto` is sentences if it is a terminal, entries with
+    fields if systemd's journal reads it, else JSON.
     """
-    sink = LogSink(stream if stream is not None else sys.__stdout__, log.level)
-    at_terminal = sink.at_terminal()
-    as_text = log.format == "text" or (log.format == "auto" and at_terminal)
+    place = stream if stream is not None else sys.__stdout__
+    journal = _journal(place) if log.format == "auto" else None
+    sink = LogSink(journal or place, log.level, place)
     structlog.configure(
         processors=[
             sink.admit,
             _of_node(node),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *(_text(colors=at_terminal) if as_text else _json()),
+            structlog.processors.format_exc_info,
+            *_form(log.format, sink, journal is not None),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
             LEVELS["debug"]
@@ -62,6 +66,20 @@ def configure(log: LogConfig, node: str = "", stream: Stream | None = None) -> "
         logger_factory=lambda *_: sink,
     )
     return sink
+
+
+def _form(chosen: str, sink: "LogSink", to_journal: bool) -> list[Processor]:
+    if to_journal:
+        return [JournalRenderer()]
+    if chosen != "json" and sink.at_terminal():
+        return [TerminalRenderer(lambda: sink.level, colors=use_colors())]
+    if chosen == "text":
+        plain = structlog.dev.plain_traceback
+        return [
+            _escaped,
+            structlog.dev.ConsoleRenderer(colors=False, pad_event_to=20, exception_formatter=plain),
+        ]
+    return [_in_order, structlog.processors.JSONRenderer(_dumps)]
 
 
 def logger(name: str) -> FilteringBoundLogger:
@@ -141,13 +159,18 @@ class LogSink:
     structlog calls one method per level, named like the level.
     """
 
-    def __init__(self, stream: Stream | None, level: str = "info") -> None:
-        self._stream = stream
+    def __init__(
+        self, stream: Stream | None, level: str = "info", place: Stream | TextIO | None = None
+    ) -> None:
+        """`place` is the stream that `stream` stands for: the journal reads it too; by default the same."""
+        self._stream = stream if place is None else place
+        self._native = place is not None and place is not stream
         self._lines = LineWriter(stream, _report_lost)
         self.level = level
-        self._marks = _marks(stream)
+        self._marks = _marks(self._stream)
         for name in LEVELS:
-            setattr(self, name, partial(self.write, mark=self._marks.get(name, "")))
+            mark = "" if self._native else self._marks.get(name, "")
+            setattr(self, name, partial(self.write, mark=mark))
 
     def admit(self, _logger: object, level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """A structlog processor that drops events below the level."""
@@ -171,6 +194,11 @@ class LogSink:
             return os.path.sameopenfile(self._stream.fileno(), stream.fileno())
         except (OSError, ValueError):  # closed, or not backed by a file
             return False
+
+    @property
+    def native(self) -> bool:
+        """Whether entries go to the journal's socket, and not to the stream that the journal also reads."""
+        return self._native
 
     @property
     def lines_lost(self) -> int:
@@ -202,7 +230,17 @@ def _report_lost(lines: int) -> None:
     logger("kraft").warning("log_lines_lost", lines=lines)
 
 
-def _marks(stream: Stream | None) -> dict[str, str]:
+def _journal(stream: Stream | TextIO | None) -> JournalSocket | None:
+    """The journal's socket, if the journal reads `stream` and takes entries with fields."""
+    if not _marks(stream):
+        return None
+    try:
+        return JournalSocket()
+    except OSError:
+        return None
+
+
+def _marks(stream: Stream | TextIO | None) -> dict[str, str]:
     """Prefixes by level if `JOURNAL_STREAM` names this stream (systemd.exec(5)), else none."""
     named = os.environ.get("JOURNAL_STREAM", "")
     if not named or not isinstance(stream, TextIOBase):
@@ -212,7 +250,7 @@ def _marks(stream: Stream | None) -> dict[str, str]:
     except (OSError, ValueError):
         return {}
     same = named == f"{stat.st_dev}:{stat.st_ino}"
-    return {level: f"<{priority}>" for level, priority in _PRIORITIES.items()} if same else {}
+    return {level: f"<{priority}>" for level, priority in PRIORITIES.items()} if same else {}
 
 
 def _of_node(node: str) -> Processor:
@@ -224,24 +262,12 @@ def _of_node(node: str) -> Processor:
     return add
 
 
-def _text(*, colors: bool) -> list[Processor]:
-    plain = structlog.dev.plain_traceback
-    return [
-        _escaped,
-        structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=20, exception_formatter=plain),
-    ]
-
-
 def _escaped(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Escape control characters in a traceback, except line breaks; the renderer escapes other fields."""
     trace = event.get("exception")
     if isinstance(trace, str):
         event["exception"] = "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in trace)
     return event
-
-
-def _json() -> list[Processor]:
-    return [structlog.processors.format_exc_info, _in_order, structlog.processors.JSONRenderer(_dumps)]
 
 
 def _in_order(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

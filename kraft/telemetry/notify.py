@@ -20,6 +20,7 @@ from kraft.telemetry.metrics.status import ROLES
 from kraft.telemetry.sources import StatusSource
 
 STATUS_SECONDS = 5.0
+CHANGE_SECONDS = 0.1  # so that the events of an election are one change
 EXTENSION_SECONDS = 60  # added to the start timeout every STATUS_SECONDS, so several may come late
 KEEP_ALIVES_PER_TIMEOUT = 3  # two may come late before the watchdog fires
 SEND_SECONDS = 0.5  # a full queue means that systemd itself hangs: lose the datagram, do not block the node
@@ -113,6 +114,11 @@ class Notifier:
         if self._socket and self._keep_alive_seconds:
             self._keep_alive()
 
+    def changed(self) -> None:
+        """The state of the node has changed: send it soon, and not only with the next interval."""
+        if self._socket and self._node is not None and "change" not in self._pending:
+            self._schedule("change", CHANGE_SECONDS, self._send_change)
+
     def reloading(self) -> None:
         """The configuration is being reloaded; `reloaded` must follow."""
         if self._ready:
@@ -146,6 +152,10 @@ class Notifier:
         self._schedule("status", STATUS_SECONDS, self._send_status)
         extension = () if self._ready else (f"EXTEND_TIMEOUT_USEC={EXTENSION_SECONDS * 1_000_000}",)
         self._socket.send(*self._status_line(), *extension)
+
+    def _send_change(self) -> None:
+        del self._pending["change"]
+        self._socket.send(*self._status_line())
 
     def _keep_alive(self) -> None:
         self._schedule("watchdog", self._keep_alive_seconds, self._keep_alive)

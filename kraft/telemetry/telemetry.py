@@ -6,7 +6,7 @@ The process makes one `Telemetry`, passes its observers on, and adds the sources
 import resource
 import time
 import traceback
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from structlog.typing import FilteringBoundLogger
 
@@ -87,6 +87,10 @@ class Telemetry:
         """Writes are admitted again."""
         self.metrics.memory_full = False
         self.events.log_limited("memory room", "memory_has_room", used=used, limit=limit)
+
+    def watch_changes(self, changed: Callable[[], object]) -> None:
+        """Call `changed` from now on after each event that changes the state of the node in words."""
+        self.events.changed = changed
 
     def config_reloaded(self, changed: Sequence[str], need_restart: Sequence[str]) -> None:
         """The configuration was reloaded: options that took effect, and changed ones that need a restart."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from kraft.telemetry.notify import STATUS_SECONDS
 from tests.cluster.harness import TWISTD, Server, free_ports, wait_until
 from tests.cluster.wire import Refusal
 from tests.deploy.threads import held, writer_thread
@@ -94,8 +95,10 @@ def test_the_life_of_a_node(node, manager):
     assert all("EXTEND_TIMEOUT_USEC=" in said for said in manager.heard[1:-1])
     assert node.ask("PING") == "PONG"
 
-    node.wait_serving()
+    began = time.monotonic()
     status = manager.wait("STATUS=leader")
+    assert time.monotonic() - began < STATUS_SECONDS - 1  # at the change, and not at the next interval
+    node.wait_serving()
     assert "leader of 1 group, term " in status
     assert status.endswith("0/0 peers")
     manager.wait("WATCHDOG=1")

@@ -301,7 +301,7 @@ def test_a_learner_gets_its_vote_after_keeping_up_for_some_election_timeouts():
     assert story.voters == ("K1", "K2", "K3")
     story.run(4)
     assert story.voters == ("K1", "K2", "K3", "K4")
-    assert story.observer.events == [("learner_promoted", {"group": 0, "node": "K4"})]
+    assert story.observer.events == [("learner_promoted", {"group": 0, "learner": "K4"})]
 
 
 @pytest.mark.parametrize(

@@ -83,9 +83,9 @@ def test_json_is_one_line_that_begins_with_when_and_what() -> None:
 def test_at_a_terminal_lines_are_for_people() -> None:
     out = Terminal()
 
-    configure("info", "auto", node="K1", stream=out).info("node_ready", group=0)
+    configure("info", "auto", node="K1", stream=out).info("peer_connected", peer="K2")
 
-    assert "node_ready" in out.getvalue()
+    assert "K1 connected to K2" in out.getvalue()
     assert "{" not in out.getvalue()
 
 
@@ -93,11 +93,12 @@ def test_what_others_say_cannot_forge_lines_or_steer_the_terminal() -> None:
     """A reason may come from another node, and an exception may quote a client."""
     out = Terminal()
     log = configure("info", "text", stream=out)
-    log.info("peer_refused", reason="no\n2026 [critical] disk_failed \x1b[2J")
-    assert out.getvalue().count("\n") == 1
+    log.warning("peer_refused", reason="no\n2026 [critical] disk_failed \x1b[2J")
+    log.warning("peer_disconnected", peer="K2", reason="no\n2026 [critical] disk_failed \x1b[2J")
+    assert out.getvalue().count("\n") == 2
     assert "\x1b[2J" not in out.getvalue()
 
-    log.info("page_failed", exception="Traceback:\n  ValueError: \x1b[2J")
+    log.error("page_failed", exception="Traceback:\n  ValueError: \x1b[2J")
     assert "\x1b[2J" not in out.getvalue()
     assert out.getvalue().endswith("Traceback:\n  ValueError: \\x1b[2J\n")
 

@@ -173,11 +173,30 @@ def test_a_manager_that_takes_nothing_costs_a_line(
     assert set(manager.heard()) == {"full"}
 
 
+def test_a_change_is_told_soon_and_once(place: str, manager: Manager) -> None:
+    """Several events of an election are one change; before the node is known there is nothing to tell."""
+    timers = Timers()
+    life = Notifier({"NOTIFY_SOCKET": place}, timers)
+    life.changed()
+    life.replaying(Node())
+    manager.heard()
+    life.changed()
+    life.changed()
+    assert manager.heard() == []
+    timers.clock.advance(notify.CHANGE_SECONDS)
+    assert manager.heard() == ["STATUS=" + in_words(STATUS)]
+    life.changed()
+    life.stopping()
+    timers.clock.advance(notify.CHANGE_SECONDS)
+    assert manager.heard() == ["STOPPING=1 STATUS=transferring leadership, then closing"]
+
+
 def test_without_a_manager_nothing_happens() -> None:
     timers, writer = Timers(), Writer()
     life = Notifier({"WATCHDOG_USEC": "3000000"}, timers)
     life.opening()
     life.replaying(Node())
+    life.changed()
     life.ready(writer)
     life.reloading()
     life.reloaded()

@@ -259,7 +259,7 @@ class MembershipChanges:
                 target = changes.promoted(current, id_)
                 if quorum_safety.risk(current, target, self._health.replicas) is None:
                     self._log(target, now + COMMAND_SECONDS, None)
-                    self._observer.event("learner_promoted", group=self._group, node=id_)
+                    self._observer.event("learner_promoted", group=self._group, learner=id_)
                     return
             except (ChangeRefused, LogFull, NotLeading):
                 return  # not now; perhaps at the next tick

@@ -109,7 +109,7 @@ _SENTENCES: dict[str, str | Callable[[Mapping[str, object]], str]] = {
     "cluster_formed": "formed the cluster",
     "cluster_joined": "joined the cluster",
     "configuration_changed": _configuration,
-    "learner_promoted": "made {node} a voter of group {group}",
+    "learner_promoted": "made {learner} a voter of group {group}",
     "clock_off": "found the clock of {peer} {ahead_seconds} s ahead of the median of the voters' clocks",
     "clock_right": "found the clock of {peer} right again",
     "log_time_off": "found log time {ahead_seconds} s ahead of the voters' clocks in group {group}",
