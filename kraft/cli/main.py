@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from kraft import __version__
-from kraft.cli import administration, check, data, demo, doctor, recover, status
+from kraft.cli import administration, check, completion, data, demo, doctor, recover, status
 from kraft.cli.command_parser import CommandParser
 from kraft.cli.failure import Failure, WrongUsage
 from kraft.cli.shell import command as shell
@@ -40,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for command in (demo, status, shell, data, administration, doctor, check, recover):
         command.add(commands)
+    completion.add(commands, parser)
     return parser
 
 

@@ -1,0 +1,45 @@
+"""`kraft completion`: a script that teaches a command shell to complete kraft's commands and options."""
+
+import argparse
+import importlib
+from functools import partial
+
+from kraft.cli.failure import Failure
+
+SHELLS = ("bash", "zsh", "fish")
+
+EXAMPLES = """\
+examples:
+  kraft completion bash > ~/.local/share/bash-completion/completions/kraft
+  kraft completion zsh > "${fpath[1]}/_kraft"
+  kraft completion fish > ~/.config/fish/completions/kraft.fish
+
+Needs shtab, which kraft[shell] installs.
+
+exit status: 0 printed, 1 shtab is not installed, 2 wrong usage
+"""
+
+
+def add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", everything: argparse.ArgumentParser
+) -> None:
+    """Declare the subcommand. `everything` is the parser of the whole command line."""
+    parser = commands.add_parser(
+        "completion",
+        help="print a script for completion in bash, zsh or fish",
+        description="Prints a script that lets Tab complete the commands and options of kraft.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("shell", choices=SHELLS)
+    parser.set_defaults(run=partial(run, everything))
+
+
+def run(everything: argparse.ArgumentParser, chosen: argparse.Namespace) -> int:
+    """Print the script. Returns the exit status."""
+    try:
+        shtab = importlib.import_module("shtab")
+    except ImportError:
+        raise Failure("completion needs shtab: pip install 'kraft[shell]'") from None
+    print(shtab.complete(everything, chosen.shell))
+    return 0
