@@ -16,7 +16,7 @@ from tests.cluster.wire import Client, Refusal
 
 pytestmark = pytest.mark.slow
 
-OWN = ("kraft", "kvstore-get", "kvstore-set", "raft-add-node", "raft-remove-node", "exit")
+OWN = ("kraft", "help", "kvstore-get", "kvstore-set", "raft-add-node", "raft-remove-node", "exit")
 NEWER = ("client|setinfo", "client|no-touch", "client|capa")  # than Redis 7.0
 # Redis 7.0 names fewer arguments of these than they take, or puts a single argument into a block.
 DOCUMENTED_OTHERWISE = (
