@@ -122,6 +122,25 @@ def test_every_outcome_has_its_error(client: Talk) -> None:
     assert client.port.observer.failed["incr"] == 2 * len(table)
 
 
+def test_an_error_names_the_obstacle_that_it_is_a_consequence_of(client: Talk) -> None:
+    """Where the host knows one. Errors that name their reason themselves stay as they are."""
+    client.port.host.reason = "disk full on K2 and K3"
+    for failure, text in {
+        Busy(): "BUSY too many pending writes, try again later: disk full on K2 and K3",
+        Uncertain(): (
+            "UNCERTAIN write may or may not be applied; check before retrying: disk full on K2 and K3"
+        ),
+        NoLeader(0): "CLUSTERDOWN No leader for group 0: disk full on K2 and K3",
+        DiskFull("/data"): "MISCONF Errors writing to the log: /data",
+        AdminRefused("not now"): "ERR not now",
+        Stopping(): "CLUSTERDOWN This node is shutting down",
+    }.items():
+        client.port.host.failing = failure
+        assert client.run("INCR", "a") == f"-{text}\r\n".encode()
+    client.port.host.failing = NoLeader(0)
+    assert client.run("GET", "a") == b"-CLUSTERDOWN No leader for group 0: disk full on K2 and K3\r\n"
+
+
 def test_protocol_switches_between_two_replies(client: Talk) -> None:
     """Requests before HELLO are answered in the old protocol."""
     answer = client.ask(encode("CLIENT", "GETNAME") + encode("HELLO", "3") + encode("CLIENT", "GETNAME"))
