@@ -177,8 +177,10 @@ class Kraft(System):
         return leaders[0] if len(leaders) == 1 else None
 
     def _leads(self, number: int) -> bool:
+        name = f"n{number + 1}".encode()  # ROLE would not do: a follower calls itself a master, too
+        own = b"$6\r\nleader\r\n$%d\r\n%b\r\n" % (len(name), name)
         try:
-            return b"$6\r\nmaster\r\n" in ask(self.ports[number], b"ROLE", seconds=0.5)
+            return own in ask(self.ports[number], b"KRAFT", b"LEADER", seconds=0.5)
         except OSError:
             return False
 
