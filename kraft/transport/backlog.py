@@ -9,12 +9,17 @@ with the least right to its place gives way:
 * One address of strangers has its own share, so that it cannot drive out the others.
 * Among those that compete for a place, silent connections give way first, the oldest before the others, then
   those that have greeted. A connection that has proved the secret never gives way.
+
+A connection competes only after its first bytes could be read, two turns of the reactor after it was
+accepted: on a busy machine many are accepted in one turn, and a member among them has greeted already.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
+
+from twisted.internet.interfaces import IReactorTime
 
 from kraft.transport.limits import LinkLimits
 
@@ -54,35 +59,48 @@ class _Origin:
 class Backlog:
     """The connections in handshake, the oldest first."""
 
-    def __init__(self, limits: LinkLimits, members: MemberAddresses) -> None:
+    def __init__(self, limits: LinkLimits, members: MemberAddresses, clock: IReactorTime) -> None:
         self._limits = limits
         self._members = members
-        self._connections: dict[Handshaking, _Origin] = {}
+        self._clock = clock
+        self._fresh: dict[Handshaking, str] = {}  # not read yet; with the IP address, '' for none
+        self._competing: dict[Handshaking, _Origin] = {}
 
     def __iter__(self) -> Iterator[Handshaking]:
-        return iter(tuple(self._connections))
+        return iter((*self._fresh, *self._competing))
+
+    def admits(self, ip: str) -> bool:
+        """Whether one more connection from `ip` can be accepted in this turn."""
+        reserved = 0 if self._members.is_member_at(ip) else self._limits.greeting_links
+        return len(self._fresh) < self._limits.fresh_links - reserved
 
     def add(self, connection: Handshaking, ip: str) -> None:
-        """Let in `connection` from `ip` ('' if it has none).
-
-        Another one may have to give way, or this one if all others are proved.
-        """
-        origin = self._connections[connection] = _Origin(ip, self._members.is_member_at(ip))
-        rivals = self._rivals(origin)
-        if not rivals:
-            return
-        others = [rival for rival in rivals if rival is not connection and rival.standing < Standing.PROVED]
-        loser = min(others, key=lambda rival: rival.standing, default=connection)
-        del self._connections[loser]
-        loser.abort("gave way to a newer connection: too many are in handshake")
+        """Let in `connection` from `ip`, '' if it has none."""
+        self._fresh[connection] = ip
+        self._clock.callLater(0, self._clock.callLater, 0, self._compete, connection)
 
     def remove(self, connection: Handshaking) -> None:
         """`connection` is open, or gone."""
-        self._connections.pop(connection, None)
+        self._fresh.pop(connection, None)
+        self._competing.pop(connection, None)
+
+    def _compete(self, newest: Handshaking) -> None:
+        """Another connection may have to give way to `newest`, or this one if all others are proved."""
+        ip = self._fresh.pop(newest, None)
+        if ip is None:
+            return
+        origin = self._competing[newest] = _Origin(ip, self._members.is_member_at(ip))
+        rivals = self._rivals(origin)
+        if not rivals:
+            return
+        others = [rival for rival in rivals if rival is not newest and rival.standing < Standing.PROVED]
+        loser = min(others, key=lambda rival: rival.standing, default=newest)
+        del self._competing[loser]
+        loser.abort("gave way to a newer connection: too many are in handshake")
 
     def _rivals(self, newest: _Origin) -> list[Handshaking]:
         """The connections of which one has to give way, the oldest first; none if all have a place."""
-        limits, origins = self._limits, self._connections
+        limits, origins = self._limits, self._competing
         strangers = [each for each, origin in origins.items() if not origin.is_member]
         if not newest.is_member:
             same = [each for each in strangers if origins[each].ip == newest.ip]

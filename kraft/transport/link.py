@@ -129,7 +129,6 @@ class Link(Protocol):
         self._timer: IDelayedCall | None = None  # the handshake's deadline, then the next ping
         self._abort_timer: IDelayedCall | None = None
         self._closing = False
-        self._has_greeted = False
         self.hello: Hello | None = None
         self.peer = ""
         self.is_open = False
@@ -146,23 +145,14 @@ class Link(Protocol):
     # -- open and close -------------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
-        """Start the handshake."""
+        """Start the handshake, or wait for the peer to start it."""
         context, transport = self._context, self.transport
         self.address = text_of(transport.getPeer())
-        tune(transport, context.limits.user_timeout)
         self._writer = DirectWriter(transport)
         self._timer = context.clock.callLater(context.limits.handshake_timeout, self._handshake_timed_out)
-        self._handshake = Handshake(
-            context.receiver.hello(),
-            nonce=context.nonce(),
-            secret=context.secret,
-            loopback=is_loopback(transport.getHost()) and is_loopback(transport.getPeer()),
-            dialled=self._dialled,
-            as_earlier=self._as_earlier,
-            earlier_peers=context.earlier_peers,
-        )
         cast(IConsumer, transport).registerProducer(self, True)
-        self._greet(self._handshake.start())
+        if self.dialled:
+            self._greet(self._new_handshake().start())
         self._owner.started(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -316,9 +306,9 @@ class Link(Protocol):
     @property
     def standing(self) -> Standing:
         """How far the handshake has come, for the listener."""
-        if self._handshake is None or self._handshake.is_peer_proved:
-            return Standing.PROVED
-        return Standing.GREETED if self._has_greeted else Standing.SILENT
+        if self._handshake is None:
+            return Standing.SILENT
+        return Standing.PROVED if self._handshake.is_peer_proved else Standing.GREETED
 
     @property
     def is_maybe_earlier(self) -> bool:
@@ -329,15 +319,27 @@ class Link(Protocol):
     def _is_unanswered(self) -> bool:
         return self.closed_by_peer and self._handshake is not None and self._handshake.is_unanswered
 
+    def _new_handshake(self) -> Handshake:
+        """Prepare for a peer. Not before a stranger's first word, because it takes time."""
+        context, transport = self._context, self.transport
+        tune(transport, context.limits.user_timeout)
+        self._handshake = Handshake(
+            context.receiver.hello(),
+            nonce=context.nonce(),
+            secret=context.secret,
+            loopback=is_loopback(transport.getHost()) and is_loopback(transport.getPeer()),
+            dialled=self._dialled,
+            as_earlier=self._as_earlier,
+            earlier_peers=context.earlier_peers,
+        )
+        return self._handshake
+
     def _greet(self, payloads: Sequence[bytes]) -> None:
         for payload in payloads:
             self.transport.write(frame(GREETING, 0, payload))
 
     def _greeting_received(self, payload: bytes) -> None:
-        handshake = self._handshake
-        if handshake is None:
-            raise WireError("a handshake message after the handshake")
-        self._has_greeted = True
+        handshake = self._handshake or self._new_handshake()
         self._greet(handshake.received(payload))
         if handshake.state is HandshakeState.DECISION and handshake.peer is not None:
             reason = self._context.receiver.check(handshake.peer)

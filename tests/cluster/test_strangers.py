@@ -1,9 +1,10 @@
 """Strangers on the peer port of real nodes: they keep no member away, and are shown nothing."""
 
+import collections
 import contextlib
 import socket
 import threading
-from datetime import datetime
+import time
 
 import pytest
 
@@ -15,8 +16,8 @@ from tests.cluster.harness import wait_until
 pytestmark = pytest.mark.slow
 
 SECRET = b"for tests only, thirty-two bytes\n"
-STRANGERS_PER_SECOND = 300
-LINK_SECONDS_MAX = 3.0  # generous for a busy machine; without places for newcomers it takes far longer
+STRANGERS_PER_SECOND = 165  # on each port, when a member had to wait for nine seconds
+ATTEMPTS_MAX = 7  # to dial a peer, whatever the speed of the machine; one in sixteen was let in
 
 
 @pytest.fixture
@@ -36,40 +37,44 @@ def secured(make_cluster, secret):
 
 
 class Strangers:
-    """Connections to `ports` that are opened all the time, say `word`, and then nothing. Each stays open."""
+    """Connections to `ports` that are opened all the time, say `word`, and then nothing. Most stay open."""
 
     def __init__(self, ports, origin, word=b""):
         self.ports, self.origin, self.word = ports, origin, word
         self.opened = 0
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(port,)) for port in ports]
+        self._thread = threading.Thread(target=self._run)
 
     def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        wait_until(lambda: self.opened > 100 * len(self.ports), "strangers are there")
+        self._thread.start()
+        wait_until(lambda: self.opened > 500, "strangers are there")
         return self
 
     def __exit__(self, *_):
         self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        self._thread.join()
 
-    def _run(self, port):
-        with contextlib.ExitStack() as kept:
-            while not self._stop.wait(1 / STRANGERS_PER_SECOND):
-                with contextlib.suppress(OSError):
-                    origin = (self.origin, 0)
-                    stranger = socket.create_connection(("127.0.0.1", port), 5, source_address=origin)
-                    kept.callback(stranger.close)
-                    stranger.sendall(self.word)
-                    self.opened += 1
-                if self.opened % 400 == 399:
-                    kept.close()
+    def _run(self):
+        began = time.monotonic()
+        kept = collections.deque()
+        while not self._stop.wait(0.01):
+            due = (time.monotonic() - began) * STRANGERS_PER_SECOND * len(self.ports)
+            while self.opened < due and not self._stop.is_set():
+                kept.append(self._connect(self.ports[self.opened % len(self.ports)]))
+                self.opened += 1
+            while len(kept) > 10 * STRANGERS_PER_SECOND:
+                kept.popleft().close()
+        for stranger in kept:
+            stranger.close()
 
-
-def moment(event):
-    return datetime.fromisoformat(event["timestamp"]).timestamp()
+    def _connect(self, port):
+        stranger = socket.socket()
+        with contextlib.suppress(OSError):
+            stranger.bind((self.origin, 0))
+            stranger.settimeout(1)
+            stranger.connect(("127.0.0.1", port))
+            stranger.sendall(self.word)
+        return stranger
 
 
 @pytest.mark.parametrize("origin", ["127.0.0.1", "127.0.0.77"])
@@ -83,10 +88,9 @@ def test_a_restarted_member_has_its_links_at_once_among_strangers(secured, origi
     with Strangers([secured["K2"].peer_port, secured["K3"].peer_port], origin, data):
         before = len(returning.events("peer_connected"))
         returning.start()
-        wait_until(lambda: len(returning.events("peer_connected")) >= before + 2, "both links are open")
-    linked = [moment(event) for event in returning.events("peer_connected")[before:]]
-    started = moment(returning.events("node_started")[-1])
-    assert max(linked) - started < LINK_SECONDS_MAX
+        wait_until(lambda: len(returning.events("peer_connected")) >= before + 2, "both links are open", 60)
+    failed = [event["attempts"] for event in returning.events("peer_unreachable")]
+    assert max(failed, default=0) <= ATTEMPTS_MAX
     secured.wait_serving()
 
 

@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 
 import pytest
+from twisted.internet.task import Clock
 
 from kraft.transport.backlog import Backlog, Standing
 from kraft.transport.limits import LinkLimits
 
-LIMITS = LinkLimits(greeting_links=6, stranger_links=4, address_links=2)
+LIMITS = LinkLimits(fresh_links=50, greeting_links=6, stranger_links=4, address_links=2)
 MEMBER, SHARED = "10.0.0.1", "10.0.0.2"
 
 
@@ -33,11 +34,13 @@ class Scene:
     """A backlog, and every connection that was ever added to it."""
 
     def __init__(self) -> None:
-        self.backlog = Backlog(LIMITS, Members())
+        self.clock = Clock()
+        self.backlog = Backlog(LIMITS, Members(), self.clock)
 
     def add(self, ip: str, standing: Standing = Standing.SILENT) -> Connection:
         connection = Connection(standing)
         self.backlog.add(connection, ip)
+        self.clock.advance(0)
         return connection
 
     def strangers(self, count: int, standing: Standing = Standing.SILENT) -> list[Connection]:
@@ -120,3 +123,40 @@ def test_a_place_is_free_when_its_connection_is_gone(scene: Scene) -> None:
 
     assert not any(each.gave_way for each in strangers)
     scene.backlog.remove(Connection())  # one that has given way before
+
+
+def test_connections_accepted_at_once_are_read_before_any_gives_way(scene: Scene) -> None:
+    """A member among many strangers of its address has greeted before it competes."""
+    accepted = [Connection() for _ in range(LIMITS.fresh_links)]
+    for each in accepted:
+        assert scene.backlog.admits(SHARED)
+        scene.backlog.add(each, SHARED)
+    assert not scene.backlog.admits(SHARED)
+    accepted[0].standing = Standing.GREETED
+
+    scene.clock.advance(0)
+
+    assert scene.backlog.admits(SHARED)
+    assert not accepted[0].gave_way
+    assert sum(not each.gave_way for each in accepted) == LIMITS.greeting_links
+
+
+def test_a_connection_that_ends_at_once_does_not_compete(scene: Scene) -> None:
+    strangers = scene.strangers(LIMITS.stranger_links)
+    connection = Connection()
+    scene.backlog.add(connection, "192.0.2.99")
+    scene.backlog.remove(connection)
+
+    scene.clock.advance(0)
+
+    assert not any(each.gave_way for each in strangers)
+
+
+def test_strangers_accepted_at_once_leave_room_for_members(scene: Scene) -> None:
+    count = 0
+    while scene.backlog.admits("192.0.2.1"):
+        scene.backlog.add(Connection(), "192.0.2.1")
+        count += 1
+
+    assert count == LIMITS.fresh_links - LIMITS.greeting_links
+    assert scene.backlog.admits(MEMBER)

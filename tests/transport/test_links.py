@@ -587,6 +587,7 @@ def test_stopping_closes_everything():
     assert two.owner.messages == []  # two closed too; it no longer listens to what arrives
     assert network.ports == {}
     assert silent.near.lost is not None
+    clock.advance(0)
     assert clock.getDelayedCalls() == []
 
 

@@ -57,7 +57,8 @@ def backed_up(limits=None):
 
 def test_a_link_that_was_cut_off_is_freed(made):
     """By a reset, with megabytes that wait."""
-    network, _, _, _ = backed_up()
+    network, clock, _, _ = backed_up()
+    clock.advance(0)
     network.wires[0].cut(ConnectionLost())
     network.pump()
     network.wires.clear()
