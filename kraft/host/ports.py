@@ -5,7 +5,7 @@
 The callbacks of every port run on the reactor's thread, and never inside the call that asked for them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from kraft.kv.checkpoint import Capture, Checkpoint
@@ -100,6 +100,9 @@ class Network(Protocol):
 
     def windows(self) -> Mapping[str, int]:
         """The bytes that each open link carries within its round trip and a short queue."""
+
+    def congested(self) -> Collection[str]:
+        """The peers whose links were full within the last second."""
 
     def greet_again(self, peer: str) -> None:
         """Close the link to `peer`, if there is one, so that a new link brings new greetings."""

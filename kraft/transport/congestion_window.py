@@ -28,7 +28,7 @@ class CongestionWindow:
     """The window of one link: `size` in bytes. Bulk leaves in pieces of `piece_bytes`.
 
     Positions are counts of all bytes sent on the link. What was sent up to `confirmed` has arrived. At
-    `attention` something is due: a mark, or a pause.
+    `attention` something is due: a mark, or a pause. At `queued_at` an answer showed that the link was full.
     """
 
     __slots__ = (
@@ -39,12 +39,14 @@ class CongestionWindow:
         "attention",
         "confirmed",
         "piece_bytes",
+        "queued_at",
         "size",
     )
 
     def __init__(self, limits: LinkLimits) -> None:
         self.size = limits.window_first
         self.confirmed = 0
+        self.queued_at = float("-inf")
         self._limits = limits
         self._marks: deque[_Mark] = deque()  # unanswered
         self._marked = 0  # position of the last one
@@ -80,7 +82,10 @@ class CongestionWindow:
         while (mark := marks.popleft()).token != token:
             pass  # answers keep their order, so an earlier one was lost with a full queue
         news, self.confirmed = mark.sent - self.confirmed, mark.sent
-        self._adapt(mark.sent - mark.confirmed, news, max(now - mark.at, 1e-6))
+        round_trip = max(now - mark.at, 1e-6)
+        self._adapt(mark.sent - mark.confirmed, news, round_trip)
+        if round_trip - self._round_trip > self._limits.queue_delay / 2:
+            self.queued_at = now
         self._watch()
         return True
 

@@ -109,6 +109,11 @@ class Links:
         """The bytes that each open link carries within its round trip and a short queue."""
         return {peer: link.window.size for peer, link in self._links.items()}
 
+    def congested(self) -> list[str]:
+        """The peers whose links were full within the last second."""
+        since = self._context.clock.seconds() - 1.0
+        return [peer for peer, link in self._links.items() if link.window.queued_at > since]
+
     def greet_again(self, peer: str) -> None:
         """Close the link to `peer`; the side that dials will dial again."""
         self._drop(peer, "greeting again")

@@ -59,7 +59,7 @@ class Clients:
         self._size = size
         self._timeout = timeout
         self.done: list[float] = []  # monotonic seconds of each acknowledged SET
-        self.refusals: Counter[str] = Counter()
+        self.refusals: Counter[str] = Counter()  # by their texts
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(n,)) for n in range(count)]
 
@@ -69,7 +69,7 @@ class Clients:
             while not self._stop.is_set():
                 reply = client.call("SET", f"client:{number}", value)
                 if isinstance(reply, Refusal):
-                    self.refusals[reply.prefix] += 1
+                    self.refusals[str(reply)] += 1
                 else:
                     self.done.append(time.monotonic())
 
@@ -154,6 +154,17 @@ def test_a_slow_follower_catches_up_and_holds_up_nobody(narrow_cluster):
     assert nodes.leader() is leader
     assert narrow_cluster.carried < 2.5 * 2_000_000 + 500_000 * (time.monotonic() - begun)
     assert metric(leader, "kraft_raft_resent_bytes_total") <= 4096
+
+
+def test_what_the_links_cannot_carry_in_time_is_refused_and_never_uncertain(narrow_cluster):
+    """20 clients of 100 kB keep links of 2 Mbit/s busy for 8 s each time, and a write may take 5 s."""
+    narrow_cluster.narrow(2 * MBIT)
+    with Clients(narrow_cluster.nodes["K1"], 20, 100_000) as clients:
+        clients.rate(6)
+        rate = clients.rate(10)
+    assert rate >= SHARE * 2 * MBIT, (rate, clients.refusals)
+    busy = "BUSY too many pending writes, try again later: full link to K2 and K3"
+    assert set(clients.refusals) == {busy}
 
 
 @pytest.mark.parametrize("asked", ["K1", "K2"])

@@ -104,6 +104,9 @@ class Network:
         self.sent += [(peer, message) for _, message in messages]
         return True
 
+    def congested(self):
+        return []
+
     def windows(self):
         return {}
 

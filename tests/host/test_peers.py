@@ -26,6 +26,9 @@ class Network:
     def disconnect(self, peer):
         self.asked.append(("disconnect", peer))
 
+    def congested(self):
+        return []
+
     def windows(self):
         return {}
 

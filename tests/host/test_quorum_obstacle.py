@@ -1,5 +1,7 @@
 """Why a group makes no progress, in words."""
 
+from typing import Any
+
 import pytest
 
 from kraft.config import Config
@@ -20,11 +22,24 @@ DRAINED, FENCED = NodeCondition(drained=True), NodeCondition(fenced=True)
 NOTHING = NodeCondition()
 
 
+class Network:
+    """Links, some of them full."""
+
+    def __init__(self):
+        self.full = ()
+
+    def congested(self):
+        return self.full
+
+
 @pytest.fixture
 def peers():
     """Those of K1, without links."""
     formation = Formation(Identity("K1", "1" * 32, "c", MEMBERS[:3]), "h:1", frozenset({"K1", "K2", "K3"}))
-    return Peers(Config(NodeConfig("K1", "data"), ClusterConfig()), Clock(), formation, starts=1, session=1)
+    found = Peers(Config(NodeConfig("K1", "data"), ClusterConfig()), Clock(), formation, starts=1, session=1)
+    network: Any = Network()
+    found.network = network
+    return found
 
 
 def linked(peers, **conditions):
@@ -119,3 +134,17 @@ def test_a_member_that_refuses_the_links_of_this_node_is_missing_for_that_reason
     assert log_obstacle(peers, THREE) == (
         "no link to K3, no link to K2 (refused by the peer: the peer's secret is another)"
     )
+
+
+@pytest.mark.parametrize(
+    ("full", "text"),
+    [((), ""), (("K2",), ""), (("K2", "K3"), "full link to K2 and K3")],
+)
+def test_full_links_that_every_majority_needs(peers, full, text):
+    linked(peers, K2=NOTHING, K3=NOTHING).network.full = full
+    assert slow_obstacle(peers, THREE) == text
+
+
+def test_a_full_link_and_a_slow_disk_are_named_together(peers):
+    linked(peers, K2=SLOW, K3=NOTHING).network.full = ("K2", "K3")
+    assert slow_obstacle(peers, THREE) == "full link to K3, slow disk on K2"

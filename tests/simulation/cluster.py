@@ -118,6 +118,9 @@ class Process:
             self._checks.resending.excused(self, peer)
         return taken
 
+    def congested(self) -> list[str]:
+        return []
+
     def windows(self) -> dict[str, int]:
         return self._network.windows(self.id)
 

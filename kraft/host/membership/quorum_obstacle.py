@@ -32,7 +32,7 @@ def election_obstacle(peers: Peers, configuration: Configuration) -> str:
 
 
 def slow_obstacle(peers: Peers, configuration: Configuration) -> str:
-    """Which slow disks every majority needs, such as `slow disk on K2 and K3`; '' if one does without."""
+    """Which slow disks and links every majority needs, such as `slow disk on K2`; '' if one does without."""
     electors = configuration.electors
     obstacles = {voter: _cannot_log(peers, voter) or _is_slow(peers, voter) for voter in electors}
     return "" if _have_majority(configuration, obstacles) else _in_words(obstacles)
@@ -65,7 +65,9 @@ def _cannot_lead(peers: Peers, voter: str) -> str:
 
 def _is_slow(peers: Peers, voter: str) -> str:
     condition = peers.condition_of(voter)
-    return "slow disk on {}" if condition is not None and condition.disk_slow else ""
+    if condition is not None and condition.disk_slow:
+        return "slow disk on {}"
+    return "full link to {}" if voter in peers.network.congested() else ""
 
 
 def _in_words(obstacles: Mapping[str, str]) -> str:

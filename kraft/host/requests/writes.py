@@ -27,7 +27,7 @@ from kraft.kv import commands as kv
 from kraft.kv.errors import UnknownCommand
 from kraft.kv.replies import CommandFailure, encode_replies
 from kraft.kv.versions import MACHINE_VERSION
-from kraft.node.errors import DiskFull, NoLeader, Refused, Stopping, VersionTooLow
+from kraft.node.errors import Busy, DiskFull, NoLeader, Refused, Stopping, VersionTooLow
 from kraft.peerwire.messages import DONE, NOT_PROPOSED, UNCERTAIN, Forward, ForwardReply
 from kraft.raft.raft import Raft
 
@@ -107,7 +107,8 @@ class Writes:
             return
         now = self._clock.seconds()
         deadline = now + message.timeout_ms / 1000.0
-        self._proposals.add(Proposal(commands, len(message.commands), now, deadline, reply, remote=True))
+        created = min(now, deadline - self._timing.write_timeout)  # it has waited at the sender as well
+        self._proposals.add(Proposal(commands, len(message.commands), created, deadline, reply, remote=True))
 
     def _reply(self, sender: str, request: int, outcome: WriteOutcome) -> None:
         if isinstance(outcome, list):
@@ -236,6 +237,9 @@ class Writes:
         leader_wait = self._timing.leader_wait
         if self._raft.state.leader:
             self._leaderless_since = now
+            # Else it would be logged in the last moment, and be uncertain when it is committed after that.
+            half = self._timing.write_timeout / 2
+            self._observe("timeout", self._proposals.refuse_older(now - half, Busy()))
         elif self._leaderless_since + leader_wait <= now:
             outcome = DiskFull() if disk_full else NoLeader(self._group)
             self._observe("rejected", self._proposals.refuse_older(now - leader_wait, outcome))
