@@ -63,6 +63,18 @@ class LinkContext:
     order: Iterator[int] = field(default_factory=count)
     earlier_peers: EarlierPeers = field(default_factory=EarlierPeers)
 
+    def new_handshake(self, transport: ITCPTransport, dialled: str | None, *, as_earlier: bool) -> Handshake:
+        """The handshake of one link; `dialled` and `as_earlier` are those of the link."""
+        return Handshake(
+            self.receiver.hello(),
+            nonce=self.nonce(),
+            secret=self.secret,
+            loopback=is_loopback(transport.getHost()) and is_loopback(transport.getPeer()),
+            dialled=dialled,
+            as_earlier=as_earlier,
+            earlier_peers=self.earlier_peers,
+        )
+
 
 class LinkOwner(Interface):
     """The factory that made a link: a listener or an attempt to dial."""
@@ -321,16 +333,9 @@ class Link(Protocol):
 
     def _new_handshake(self) -> Handshake:
         """Prepare for a peer. Not before a stranger's first word, because it takes time."""
-        context, transport = self._context, self.transport
-        tune(transport, context.limits.user_timeout)
-        self._handshake = Handshake(
-            context.receiver.hello(),
-            nonce=context.nonce(),
-            secret=context.secret,
-            loopback=is_loopback(transport.getHost()) and is_loopback(transport.getPeer()),
-            dialled=self._dialled,
-            as_earlier=self._as_earlier,
-            earlier_peers=context.earlier_peers,
+        tune(self.transport, self._context.limits.user_timeout)
+        self._handshake = self._context.new_handshake(
+            self.transport, self._dialled, as_earlier=self._as_earlier
         )
         return self._handshake
 

@@ -56,7 +56,7 @@ class Strangers:
 
     def _run(self):
         began = time.monotonic()
-        kept = collections.deque()
+        kept: collections.deque[socket.socket] = collections.deque()
         while not self._stop.wait(0.01):
             due = (time.monotonic() - began) * STRANGERS_PER_SECOND * len(self.ports)
             while self.opened < due and not self._stop.is_set():
