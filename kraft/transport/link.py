@@ -250,17 +250,13 @@ class Link(Protocol):
         burst, window = self._context.limits.burst_bytes, self.window
         while not self._paused and not self._closing:
             if self.sent_bytes >= window.attention and window.wants_mark(self.sent_bytes):
-                self._mark()
+                token = window.mark(self.sent_bytes, self._context.clock.seconds())
+                self._write(frame(LINK, self._outbox.new_id(), probe(PING, token)))
             data = self._outbox.next_frame(window.piece_bytes if window.has_room(self.sent_bytes) else 0)
             if data is None:
                 break
             self._write(data, at_once=burst > 0)
             burst -= len(data)
-
-    def _mark(self) -> None:
-        """Send a ping in the order of the stream."""
-        token = self.window.mark(self.sent_bytes, self._context.clock.seconds())
-        self._write(frame(LINK, self._outbox.new_id(), probe(PING, token)))
 
     def _write(self, data: bytes, *, at_once: bool = True) -> None:
         self.sent_bytes += len(data)
@@ -397,10 +393,9 @@ class Link(Protocol):
             self._send_probe(PONG, token)
         elif kind == PONG:  # the token is the time at which the ping was sent
             now = self._context.clock.seconds()
+            seconds = now - token / 1e6
             if self.window.answered(token, now):
                 self._pump()
-                return
-            seconds = now - token / 1e6
-            if seconds >= 0:  # the clock may have been set back
+            elif seconds >= 0:  # the clock may have been set back
                 self.round_trip = seconds
                 self._context.observer.round_trip(self.peer, seconds)
