@@ -21,6 +21,10 @@ class DiskFull(Refused):
     """The disk of this node is full, and no other leader is known. Argument: the directory, if known."""
 
 
+class CheckpointFailed(Refused):
+    """The checkpoint that a command needs could not be written: no disk space, or no file could be opened."""
+
+
 class Stopping(Refused):
     """The node is stopping."""
 

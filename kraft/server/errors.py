@@ -9,6 +9,7 @@ from kraft.kv.replies import CommandFailure
 from kraft.node.errors import (
     AdminRefused,
     Busy,
+    CheckpointFailed,
     DiskFull,
     NoLeader,
     NotLeader,
@@ -46,6 +47,10 @@ _OUTCOMES: dict[type[Exception], str] = {
     NotLeader: "CLUSTERDOWN No leader for group {0}",
     Busy: "BUSY too many pending writes, try again later",
     DiskFull: "MISCONF Errors writing to the log: {0}",
+    CheckpointFailed: (
+        "MISCONF no checkpoint could be written: no disk space, or too many open files;"
+        " storage_failed in the log of the leader says which"
+    ),
     TooStale: "MASTERDOWN Last contact with the leader of group {0} is longer ago than reads.max_staleness",
     VersionTooLow: "ERR {0}",
     AdminRefused: "ERR {0}",

@@ -5,7 +5,7 @@ import pytest
 
 from kraft.host.admin.requests import PENDING_MAX, AdminRequests, PendingCommand, reply
 from kraft.node import admin
-from kraft.node.errors import AdminRefused, DiskFull, NoLeader, NotLeader, Stopping, Uncertain
+from kraft.node.errors import AdminRefused, CheckpointFailed, NoLeader, NotLeader, Stopping, Uncertain
 from kraft.raft.errors import ChangeRefused, LogFull, NotLeading, TransferRefused
 
 EVERY = (
@@ -73,11 +73,11 @@ def test_a_refusal_arrives_with_its_text(answers, error):
     assert str(refused) == "K3 is down: remove K3 first"
 
 
-def test_the_refusal_names_the_full_disk_of_the_leader(answers):
+def test_the_refusal_names_the_checkpoint_that_the_leader_could_not_write(answers):
     requests = AdminRequests(100)
     message = sent(requests, asked(answers))
-    requests.answered("K1", reply(message.request, DiskFull("/data")))
-    assert "disk of the leader" in str(answers[0])
+    requests.answered("K1", reply(message.request, CheckpointFailed()))
+    assert "the leader could not write a checkpoint" in str(answers[0])
 
 
 @pytest.mark.parametrize("error", [NotLeader(0, "K2"), NotLeading("K2"), NoLeader(0), Stopping(), LogFull(1)])

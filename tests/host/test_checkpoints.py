@@ -8,7 +8,7 @@ from kraft.host.group.checkpoints import CUT_ENTRIES, Checkpoints, CheckpointSet
 from kraft.kv.checkpoint import HASH_BYTES, Capture, Checkpoint
 from kraft.kv.commands import Put
 from kraft.kv.machine import Machine
-from kraft.node.errors import DiskFull
+from kraft.node.errors import CheckpointFailed
 from kraft.raft.membership.configuration import Base
 
 
@@ -210,7 +210,7 @@ def test_an_administrator_may_cut_deeper() -> None:
 
 def test_a_caller_that_waits_for_a_checkpoint_is_called_when_it_is_durable() -> None:
     story = Story().apply(5)
-    done: list[int | DiskFull] = []
+    done: list[int | CheckpointFailed] = []
     story.checkpoints.when_durable(6, done.append)
     story.checkpoints.when_durable(7, done.append)
     story.mark()
@@ -223,7 +223,7 @@ def test_a_caller_that_waits_for_a_checkpoint_is_called_when_it_is_durable() -> 
 def test_a_marker_that_was_passed_over_is_repeated_for_a_caller_that_waits() -> None:
     """Else the caller would wait for the next checkpoint, which a quiet cluster never takes."""
     story = Story().apply(5).mark()
-    done: list[int | DiskFull] = []
+    done: list[int | CheckpointFailed] = []
     story.checkpoints.when_durable(7, done.append)
     assert not story.mark().due
     story.disk.finish()
@@ -238,10 +238,10 @@ def test_a_marker_that_was_passed_over_is_repeated_for_a_caller_that_waits() -> 
 
 def test_a_caller_that_waits_for_a_checkpoint_learns_of_a_full_disk() -> None:
     story = Story().apply(5)
-    done: list[int | DiskFull] = []
+    done: list[int | CheckpointFailed] = []
     story.checkpoints.when_durable(6, done.append)
     story.mark().disk.finish(durable=False)
-    assert [type(each) for each in done] == [DiskFull]
+    assert [type(each) for each in done] == [CheckpointFailed]
     assert not story.due
 
 

@@ -9,6 +9,7 @@ from kraft.kv import commands as kv
 from kraft.node.errors import (
     AdminRefused,
     Busy,
+    CheckpointFailed,
     DiskFull,
     NoLeader,
     NotLeader,
@@ -106,6 +107,10 @@ def test_every_outcome_has_its_error(client: Talk) -> None:
         Busy(): "BUSY too many pending writes, try again later",
         DiskFull("/data"): "MISCONF Errors writing to the log: /data",
         DiskFull(): "MISCONF Errors writing to the log: no space left",
+        CheckpointFailed(): (
+            "MISCONF no checkpoint could be written: no disk space, or too many open files;"
+            " storage_failed in the log of the leader says which"
+        ),
         TooStale(0): (
             "MASTERDOWN Last contact with the leader of group 0 is longer ago than reads.max_staleness"
         ),

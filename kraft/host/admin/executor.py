@@ -37,7 +37,7 @@ from kraft.node.admin import (
     TransferLeadership,
     Verify,
 )
-from kraft.node.errors import AdminRefused, Busy, DiskFull, NotLeader
+from kraft.node.errors import AdminRefused, Busy, CheckpointFailed, NotLeader
 from kraft.node.ports import Clock
 from kraft.peerwire.messages import Admin, AdminReply, Message
 from kraft.raft.errors import NotLeading
@@ -161,8 +161,8 @@ class AdminExecutor:
         if not group.take_checkpoint(partial(self._verify_checkpoint, group, done)):
             done(NotLeader(0, ""))
 
-    def _verify_checkpoint(self, group: Group, done: AdminDone, outcome: int | DiskFull) -> None:
-        if isinstance(outcome, DiskFull):
+    def _verify_checkpoint(self, group: Group, done: AdminDone, outcome: int | CheckpointFailed) -> None:
+        if isinstance(outcome, CheckpointFailed):
             done(outcome)
         else:
             group.consistency.verify(outcome, done)
@@ -181,9 +181,9 @@ class AdminExecutor:
         elif not group.take_checkpoint(partial(self._send_copy, group, command.id, done)):
             done(NotLeader(0, ""))
 
-    def _send_copy(self, group: Group, id_: str, done: AdminDone, outcome: int | DiskFull) -> None:
+    def _send_copy(self, group: Group, id_: str, done: AdminDone, outcome: int | CheckpointFailed) -> None:
         """Send the new checkpoint: the receiver has cut its log at most up to its own last checkpoint."""
-        if isinstance(outcome, DiskFull):
+        if isinstance(outcome, CheckpointFailed):
             done(outcome)
         else:
             group.reseed(id_)

@@ -17,7 +17,15 @@ from kraft.node.admin import (
     encode,
     encode_result,
 )
-from kraft.node.errors import AdminRefused, DiskFull, NoLeader, NotLeader, Refused, Stopping, Uncertain
+from kraft.node.errors import (
+    AdminRefused,
+    CheckpointFailed,
+    NoLeader,
+    NotLeader,
+    Refused,
+    Stopping,
+    Uncertain,
+)
 from kraft.peerwire.messages import Admin, AdminReply
 from kraft.raft.errors import ChangeRefused, LogFull, NotLeading, TransferRefused
 
@@ -39,6 +47,12 @@ class _Refusal(msgspec.Struct, frozen=True, array_like=True):
     text: str = ""
 
 
+NO_CHECKPOINT = (
+    "the leader could not write a checkpoint: no disk space, or too many open files"
+    " (storage_failed in its log says which)"
+)
+
+
 def reply(request: int, outcome: AdminOutcome) -> AdminReply:
     """The message with which the leader answers `request`."""
     if not isinstance(outcome, Exception):
@@ -49,8 +63,8 @@ def reply(request: int, outcome: AdminOutcome) -> AdminReply:
 def _refusal(error: Exception) -> _Refusal:
     if isinstance(error, AdminRefused | ChangeRefused | TransferRefused):
         return _Refusal(_Kind.REFUSED, str(error))
-    if isinstance(error, DiskFull):
-        return _Refusal(_Kind.REFUSED, "the disk of the leader is full")
+    if isinstance(error, CheckpointFailed):
+        return _Refusal(_Kind.REFUSED, NO_CHECKPOINT)
     if isinstance(error, Refused | NotLeading | LogFull):
         return _Refusal(_Kind.NOT_BEGUN)
     return _Refusal(_Kind.UNCERTAIN)

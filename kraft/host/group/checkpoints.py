@@ -20,7 +20,7 @@ from kraft.host.applied_state import AppliedState
 from kraft.host.ports import Disk, HostObserver
 from kraft.kv.checkpoint import Capture, Checkpoint
 from kraft.kv.machine import Machine
-from kraft.node.errors import DiskFull
+from kraft.node.errors import CheckpointFailed
 from kraft.raft.membership.configuration import Base
 
 CUT_ENTRIES = 256  # cut in one tick, at most: deleting them takes the writer about a millisecond
@@ -28,7 +28,7 @@ CUT_BYTES = 2 << 20  # the same for large entries, as far as their sizes are kno
 MARKS = 64  # places in the log whose size is remembered: bytes to keep are met within 2 %
 MARK_BYTES = 1 << 10  # between two of them, at least
 
-Waiter = Callable[[int | DiskFull], None]  # gets the index of a durable checkpoint, or DiskFull
+Waiter = Callable[[int | CheckpointFailed], None]  # gets the index of a durable checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class Checkpoints:
     def when_durable(self, index: int, done: Waiter) -> None:
         """Call `done` with the index of the first checkpoint at or after `index`, once it is durable.
 
-        It gets `DiskFull` if a checkpoint fails before that.
+        It gets `CheckpointFailed` if a checkpoint fails before that.
         """
         self._waiting.append((index, done))
 
@@ -183,7 +183,7 @@ class Checkpoints:
             self._observer.event("checkpoint_failed", group=self._group, index=capture.base.index)
             waiting, self._waiting = self._waiting, []
             for _, done in waiting:
-                done(DiskFull())
+                done(CheckpointFailed())
             return
         self.last = checkpoint
         ready = [done for index, done in self._waiting if index <= checkpoint.base.index]
