@@ -42,9 +42,14 @@ class FailureReporter:
         os._exit(OUTDATED_STATUS if outdated else 1)
 
     def uncaught(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        """A `sys.excepthook`: report the error that ends the process. Errors during the start end here."""
+        """A `sys.excepthook`: report the error that ends the process. Errors during the start end here.
+
+        A file that twistd cannot use is one line, and anything that is not expected a traceback.
+        """
         if isinstance(error, CannotStart):
             self.report(str(error))
+        elif isinstance(error, OSError) and error.filename is not None:  # such as twistd's --rundir
+            self.report(f"{os.fsdecode(error.filename)}: {error.strerror}")
         else:
             self.report("".join(traceback.format_exception(kind, error, trace)))
 

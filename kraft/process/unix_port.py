@@ -31,6 +31,9 @@ class UnixPort(unix.Port):
             remove_stale(self._path)
             super().startListening()  # type: ignore[no-untyped-call]
         self._file = _identity(self._path)
+        with suppress(OSError):  # a lock of Twisted's, which an earlier kraft would mistake for its own
+            os.readlink(f"{self._path}.lock")  # noqa: PTH115
+            os.unlink(f"{self._path}.lock")  # noqa: PTH108
 
     def connectionLost(self, reason: Any) -> None:
         """Remove the file, unless it was removed or replaced meanwhile: Twisted would raise then."""

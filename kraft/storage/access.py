@@ -74,7 +74,7 @@ def explain_denial(path: Path, need: int = _OWNER) -> str:
     if barred := barred_folder(path):
         return f"{user} may not enter {barred}: ls -ld {barred}"
     if os.statvfs(path).f_flag & os.ST_RDONLY:
-        return f"its file system is mounted read-only: mount -o remount,rw {_mount_point(path)}"
+        return f'its file system is mounted read-only: mount -o remount,rw "$(findmnt -no TARGET -T {path})"'
     found = path.stat()
     held = f"it belongs to {user_name(found.st_uid)} and has mode {stat.S_IMODE(found.st_mode):04o}"
     held += f", and this process runs as {user}"
@@ -108,10 +108,3 @@ def barred_folder(path: Path) -> Path | None:
     above = reversed(path.absolute().parents)
     first = next((folder for folder in above if not os.access(folder, os.X_OK, effective_ids=True)), None)
     return first if first is not None and os.path.lexists(first) else None
-
-
-def _mount_point(path: Path) -> Path:
-    path = path.absolute()
-    while not path.is_mount():
-        path = path.parent
-    return path

@@ -54,13 +54,15 @@ _WORDS: dict[str, _Words] = {
     "node_starting": "starts: kraft {version}, data in {data}",
     "log_replayed": _replayed,
     "node_started": _started,
-    "node_stopping": "stops; Ctrl-C again ends it at once",
+    "node_stopping": "stops",
     "node_stopped": "has stopped",
     "role_changed": _role,
     "state_report": "{state}: {summary}",
     "secret_exposed": "{file} may be read by every user (mode {mode}): {mend}",
     "twisted": "{message}",
 }
+
+_HINTS = {"node_stopping": "; Ctrl-C again ends it at once"}  # for whoever sits at the terminal
 
 
 def in_words(event: str, fields: Mapping[str, Any]) -> str:
@@ -89,7 +91,7 @@ class TerminalRenderer:
         """The text. Raises DropEvent for an event that is no news."""
         name = str(event["event"])
         detailed = self._level() == "debug"
-        words = "" if detailed else in_words(name, event)
+        words = "" if detailed else in_words(name, event) + _HINTS.get(name, "")
         if not (words or detailed or level in _LOUD or any(block in event for block in _BLOCKS)):
             raise structlog.DropEvent
         loud = f"{level}: " if level in _LOUD else ""

@@ -305,6 +305,18 @@ def test_a_file_that_cannot_be_written_is_one_clear_line(single, need, name):
     wait_until(single.serves_writes, "it serves again")
 
 
+def test_a_folder_of_twistd_that_is_not_there_is_one_clear_line(single):
+    """twistd itself would show a traceback."""
+    ended = twistd(single, "-n", "--pidfile=", "--rundir=/nowhere/at/all")
+    assert ended.returncode == 1
+    assert ended.stderr == "kraft: /nowhere/at/all: No such file or directory\n"
+    ended = twistd(single, "-n", "--pidfile=/nowhere/at/all.pid")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(
+        "kraft: pid file /nowhere/at/all.pid: No such file or directory; name another"
+    )
+
+
 def test_a_secret_that_everybody_may_read_is_a_warning(single):
     secret = single.folder / "secret"
     secret.write_text("s" * 32)

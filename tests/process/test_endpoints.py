@@ -84,6 +84,7 @@ def test_a_socket_of_a_dead_process_is_replaced(path):
     Path(f"{path}.lock").symlink_to(str(os.getpid()))
     port = opened(path)
     assert path.stat().st_mode & 0o777 == 0o660
+    assert not Path(f"{path}.lock").is_symlink()
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
     assert closed(port)

@@ -140,7 +140,22 @@ def test_a_read_only_file_system(data, monkeypatch):
 
     monkeypatch.setattr(os, "statvfs", lambda _: Found)
     assert explain_denial(data / LOG_FILE).startswith(
-        "its file system is mounted read-only: mount -o remount,rw /"
+        "its file system is mounted read-only: mount -o remount,rw "
+    )
+
+
+def test_a_file_system_that_was_remounted_read_only(data, need):
+    """As the kernel does after an error of the disk."""
+    script = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && exec "$2" -c "$3" "$1"'
+    done = subprocess.run(
+        [need("unshare"), "-m", "sh", "-c", script, "sh", data, sys.executable, OPEN],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    if done.returncode:
+        pytest.skip(f"needs the right to mount: {done.stderr.strip()}")
+    assert done.stdout.strip() == (
+        f"DirectoryUnusable data directory {data}: its file system is mounted read-only:"
+        f' mount -o remount,rw "$(findmnt -no TARGET -T {data})"'
     )
 
 
