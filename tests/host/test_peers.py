@@ -9,6 +9,7 @@ from kraft.host.membership.peers import PARTING_SECONDS, SEEK_SECONDS, Peers
 from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.values import Identity
 from kraft.peerwire.hello import Hello
+from kraft.peerwire.messages import NodeCondition
 from kraft.raft.membership.configuration import Configuration, Member
 from tests.host.fakes import Clock
 
@@ -107,6 +108,30 @@ def test_without_a_leader_a_node_dials_members_without_a_link(peers, clock):
     peers.seek(2 * SEEK_SECONDS, "K3")
     peers.seek(2 * SEEK_SECONDS + 1.0, "")
     assert peers.network.take() == []
+
+
+def test_the_refusals_of_members_are_forgotten_once_there_is_a_leader(peers):
+    """It counts this node as a member: the removal that one member knew of was not committed."""
+    peers.formation.refused(greeting("K1", 1), "K2 was removed from the cluster: wipe it")
+    peers.tick(0.0, "", NodeCondition())
+    assert peers.formation.removed_unseen
+    peers.tick(0.1, "K3", NodeCondition())
+    assert not peers.formation.removed_unseen
+
+
+def test_a_node_that_has_not_formed_dials_the_members_of_its_file_after_a_while(clock):
+    """Even those that dial it by rule: if it was removed, none does, and it would wait for ever."""
+    members = {"K1": "host:1", "K2": "host:2", "K3": "host:3"}
+    formation = Formation(Identity("K2", "f" * 32), "host:2", frozenset(members))
+    config = Config(NodeConfig("K2", "data"), ClusterConfig(members))
+    peers = Peers(config, clock, formation, starts=1, session=1)
+    network = Network()
+    peers.start(network)
+    peers.connected.add("K3")
+    peers.tick(SEEK_SECONDS - 0.1, "", NodeCondition())
+    assert network.take() == []
+    peers.tick(SEEK_SECONDS, "", NodeCondition())
+    assert network.take() == [("introduce", "K1", "host:1")]
 
 
 def greeting(id_, supported):

@@ -176,6 +176,8 @@ class Peers:
         reports nothing: its peers learn from its first message that it has.
         """
         self.seek(now, leader)
+        if leader:
+            self.formation.refusals.clear()  # a leader that counts this node as a member knows better
         if self.formation.formed:
             linked = {peer: self.hellos[peer] for peer in sorted(self.connected)}
             self.conditions.tick(now, own, linked, self.network)
