@@ -4,7 +4,6 @@ import os
 import pty
 import select
 import subprocess
-import sys
 import termios
 import time
 from pathlib import Path
@@ -204,36 +203,6 @@ def node_environment(library):
     if not (folder / library).is_dir():
         pytest.skip(f"needs {library} from npm (KRAFT_TEST_NODE_MODULES names the folder)")
     return {**os.environ, "NODE_PATH": str(folder)}
-
-
-def test_valkey_glide_writes_through_any_node(server, prefix):
-    """It accepts masters only, and a follower that forwards writes is one."""
-    assert glide(prefix, server) == "ok\n"
-
-
-def glide(prefix, *servers):
-    """What the program with valkey-glide prints."""
-    pytest.importorskip("glide")
-    ports = [str(server.client_port) for server in servers]
-    program = [sys.executable, CLIENTS / "valkey_glide.py", prefix, *ports]
-    done = subprocess.run(program, capture_output=True, text=True, timeout=PROGRAM_SECONDS)
-    return done.stdout or done.stderr
-
-
-@pytest.mark.parametrize("follower_role", ["master", "replica"])
-def test_valkey_glide_and_the_role_of_followers(make_cluster, follower_role):
-    """Given all nodes it wants exactly one master; given one node it wants a master."""
-    cluster = make_cluster(client={"follower_role": follower_role})
-    cluster.start()
-    leader = cluster.leader()
-    follower = next(server for server in cluster if server is not leader)
-    assert glide("leader", leader) == "ok\n"
-    if follower_role == "master":
-        assert glide("follower", follower) == "ok\n"
-        assert "Primary conflict" in glide("all", *cluster)
-    else:
-        assert "No primary node found" in glide("follower", follower)
-        assert glide("all", *cluster) == "ok\n"
 
 
 @pytest.mark.parametrize("pipeline", [1, 16])
