@@ -14,6 +14,7 @@ from kraft.cli.checks.result import OK, PROBLEM, WARNING
 from kraft.cli.checks.subject import Subject, look_at
 from kraft.config import parse
 from kraft.node.values import Transaction
+from kraft.process.memory_limit import MemoryLimit
 from kraft.raft.messages import HardState
 from kraft.raft.ready import Persist
 from kraft.storage.access import user_name
@@ -22,6 +23,7 @@ from kraft.storage.errors import StorageError
 from kraft.storage.lock import DirectoryLock, holder
 from kraft.storage.log.database import LogDatabase
 from kraft.storage.ports import StorageSettings
+from kraft.telemetry.recent.facts import Facts
 from kraft.web.findings import DISK_FREE_BYTES
 from kraft.web.report import encode
 from tests.web.reports import member, replica, report, silent, view, without
@@ -367,6 +369,19 @@ def test_open_files_of_the_process(stopped):
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     found = only(machine.files(stopped(pid=os.getpid())))
     assert f"process {os.getpid()} may open {soft} files" in found.text
+
+
+@pytest.mark.parametrize(("limit", "level"), [(200 << 20, OK), (199 << 20, WARNING)])
+def test_memory_of_a_running_node(stopped, limit, level):
+    facts = Facts(memory_limit=limit, dataset_bytes_max=50 << 20)
+    found = only(machine.memory(stopped(view=view(report("K1", facts=facts)))))
+    assert (found.level, f"may use {limit >> 20} MiB, 50 MiB for data" in found.text) == (level, True)
+
+
+def test_memory_of_a_process_started_from_here(stopped, monkeypatch):
+    monkeypatch.setattr(machine, "memory_limits", lambda: [MemoryLimit(64 << 20, "memory.max of x")])
+    found = only(machine.memory(stopped()))
+    assert (found.level, "may use 64 MiB (memory.max of x)" in found.text) == (WARNING, True)
 
 
 # -- the network --------------------------------------------------------------------------------------

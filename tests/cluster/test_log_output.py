@@ -1,9 +1,13 @@
 """Whoever reads the log of a node may stall or go away: the node serves, and ends, all the same."""
 
+import json
 import os
+import pty
 import socket
 import subprocess
+import termios
 import urllib.request
+from contextlib import suppress
 
 import pytest
 
@@ -66,6 +70,65 @@ def test_a_node_whose_output_nobody_reads_serves_and_stops(node, pipe):
 
     node.process.terminate()
     node.process.wait(STOP_SECONDS)
+
+
+def test_a_terminal_that_was_stopped_holds_nothing_up(node):
+    """Ctrl-S at the terminal of `twistd -n kraft`, and an end that does not wait for Ctrl-Q."""
+    ours, terminal = pty.openpty()
+    start_into(node, terminal)
+    node.wait_serving()
+    termios.tcflow(terminal, termios.TCOOFF)
+    assert node.order("SNAPSHOT")
+    for i in range(50):
+        assert node.ask("SET", f"k{i}", "v") == "OK"
+
+    node.process.terminate()
+    node.process.wait(STOP_SECONDS)
+    os.close(terminal)
+    os.close(ours)
+
+
+def test_a_log_file_on_a_full_disk_loses_lines_and_nothing_else(node, tmp_path, need):
+    """With space again, the first line says how many are missing."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount a small file system")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = [need("mount"), "-t", "tmpfs", "-o", "size=64k", "kraft-test", folder]
+    made = subprocess.run(mount, capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"needs the right to mount: {made.stderr.strip()}")
+    log = folder / "log"
+    try:
+        node.process = subprocess.Popen(
+            [TWISTD, "-n", "--pidfile=", f"--logfile={log}", "kraft", "--config", str(node.config)],
+            cwd=node.folder,
+            stdin=subprocess.DEVNULL,
+        )
+        node.wait_serving()
+        filler = folder / "filler"
+        with filler.open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(b"x" * 1024)
+
+        def counted():
+            node.order("SNAPSHOT")
+            return lines_lost(node) > 0
+
+        wait_until(counted, "lines are lost")
+        assert node.ask("SET", "k", "v") == "OK"
+        filler.unlink()
+
+        def reported():
+            node.order("SNAPSHOT")
+            return "log_lines_lost" in log.read_text()
+
+        wait_until(reported, "the loss is reported")
+        [told] = [row for row in log.read_text().splitlines() if '"event":"log_lines_lost"' in row]
+        assert json.loads(told)["lines"] > 0
+    finally:
+        node.kill()
+        subprocess.run([need("umount"), folder], check=True)
 
 
 def test_a_node_that_cannot_start_ends_though_nobody_reads_why(node, pipe):

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from kraft.cli.checks.result import OK, PROBLEM, WARNING, CheckResult
 from kraft.cli.checks.subject import Subject
+from kraft.process.memory_limit import memory_limits
 from kraft.process.open_files import FILES_MIN, RESERVED_FILES, files_for_clients
 from kraft.web import overview
 from kraft.web.findings import diagnose
 
+SMALL_MEMORY_BYTES = 200 << 20  # the program takes 70 MiB, and the log's tail with all queues 64 MiB
 CLOCK_SET_AFTER = 1_735_689_600  # 2025: kraft is younger, so an earlier time means that the clock was not set
 _TIMEX_BYTES = 512  # enough for struct timex on any machine
 _STATUS_AT = 5 * ctypes.sizeof(ctypes.c_long)  # after `modes`, padded, and four longs
@@ -75,6 +77,25 @@ def files(subject: Subject) -> Iterator[CheckResult]:
         yield CheckResult(WARNING, f"{text}: {admitted}", command)
     else:
         yield CheckResult(OK, f"{text}; it needs at most {need}")
+
+
+def memory(subject: Subject) -> Iterator[CheckResult]:
+    """How much memory the node may use, and how much of that is left for data."""
+    facts = None if subject.view is None else subject.view.own.facts
+    if facts is not None and facts.memory_limit:
+        text = (
+            f"the node may use {facts.memory_limit >> 20} MiB, {facts.dataset_bytes_max >> 20} MiB for data"
+        )
+        limit = facts.memory_limit
+    else:
+        tightest = memory_limits()[0]
+        text = f"a process started from here may use {tightest.size >> 20} MiB ({tightest.source})"
+        limit = tightest.size
+    if limit < SMALL_MEMORY_BYTES:
+        command = f"systemctl edit {subject.unit}: MemoryMax={SMALL_MEMORY_BYTES >> 20}M or more"
+        yield CheckResult(WARNING, f"{text}: little is left beside the program", command)
+    else:
+        yield CheckResult(OK, text)
 
 
 def _of_process(pid: int) -> int | None:
