@@ -1,6 +1,7 @@
 """Clusters whose links are slower than their clients deliver what the links carry, and repeat nothing."""
 
 import os
+import sys
 import threading
 import time
 import urllib.request
@@ -12,13 +13,14 @@ import pytest
 from tests.cluster.conftest import MakeCluster
 from tests.cluster.harness import Cluster, Server, wait_until
 from tests.cluster.namespace import MBIT, WIDE, CannotShape, Namespace
-from tests.cluster.wire import Client, Refusal
+from tests.cluster.wire import Client, Refusal, encode
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 BUFFER_BYTES = 256 << 10  # of a router before a link
 MIB = 1 << 20
 LARGEST_BYTES = 8 * MIB  # the maximum of limits.value_bytes
+WRITE_BYTES = 20  # of a write in an entry, in addition to its value: key, stamp, kind
 SHARE = 0.5  # of the link, that is used on a machine that has other work; `tox -e links` asks for 0.8
 
 
@@ -52,26 +54,28 @@ class NarrowCluster:
 
 
 class Clients:
-    """Closed-loop clients that SET values of one size for the length of a `with` block."""
+    """Clients that SET values of one size for the length of a `with` block, `depth` at a time each."""
 
-    def __init__(self, server: Server, count: int, size: int, timeout: float = 60.0) -> None:
+    def __init__(self, server: Server, count: int, size: int, depth: int = 1) -> None:
         self._server = server
         self._size = size
-        self._timeout = timeout
+        self._depth = depth
         self.done: list[float] = []  # monotonic seconds of each acknowledged SET
         self.refusals: Counter[str] = Counter()  # by their texts
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(n,)) for n in range(count)]
 
     def _run(self, number: int) -> None:
-        value = b"x" * self._size
-        with Client(self._server.client_port, self._timeout) as client:
+        requests = encode("SET", f"client:{number}", b"x" * self._size) * self._depth
+        with Client(self._server.client_port, 60.0) as client:
             while not self._stop.is_set():
-                reply = client.call("SET", f"client:{number}", value)
-                if isinstance(reply, Refusal):
-                    self.refusals[str(reply)] += 1
-                else:
-                    self.done.append(time.monotonic())
+                client.send(requests)
+                for _ in range(self._depth):
+                    reply = client.reply()
+                    if isinstance(reply, Refusal):
+                        self.refusals[str(reply)] += 1
+                    else:
+                        self.done.append(time.monotonic())
 
     def __enter__(self) -> "Clients":
         for thread in self._threads:
@@ -84,10 +88,10 @@ class Clients:
             thread.join()
 
     def rate(self, seconds: float) -> float:
-        """Bytes of values acknowledged per second, over `seconds` from now."""
+        """Bytes of acknowledged writes per second, over `seconds` from now."""
         before, begun = len(self.done), time.monotonic()
         time.sleep(seconds)
-        return (len(self.done) - before) * self._size / (time.monotonic() - begun)
+        return (len(self.done) - before) * (self._size + WRITE_BYTES) / (time.monotonic() - begun)
 
 
 @pytest.fixture
@@ -196,6 +200,32 @@ def test_a_large_request_of_many_values_is_committed_like_a_large_value(narrow_c
         assert client.call("MSET", *pairs) == "OK"
     assert leader.group()["term"] == term
     assert metric(leader, "kraft_raft_resent_bytes_total") == 0
+
+
+@pytest.mark.links
+@pytest.mark.parametrize("size", [100, 1_000, 10_000, 100_000, 1_000_000])
+@pytest.mark.parametrize("mbit", [2, 20, 50, 100])
+def test_every_speed_and_size(make_cluster, namespace, mbit, size):
+    """Four fifths of what the link carries, or of what this machine does without a narrow link."""
+    cluster = make_cluster(client={"write_timeout": "30s"})
+    narrow = NarrowCluster(cluster, namespace)
+    rate = mbit * MBIT
+    count = max(2, min(20, int(rate / size)))  # a second of work for the link, if one at a time is enough
+    depth = max(1, int(0.5 * rate / size / count))
+    with Clients(cluster["K1"], count, size, depth) as clients:
+        clients.rate(1)
+        wide = clients.rate(4)
+        narrow.narrow(rate)
+        clients.rate(3)
+        before, done = narrow.carried, len(clients.done)
+        found = clients.rate(max(10.0, 5 * size / rate))
+        carried, writes = narrow.carried - before, len(clients.done) - done
+    shares = f"{found / rate:.2f} of the link, {found / wide:.2f} of the machine"
+    sys.stdout.write(f"{mbit} Mbit/s, {size} bytes: {shares}\n")
+    assert found >= 0.8 * min(rate, wide)
+    assert carried <= 1.25 * 2 * writes * (size + WRITE_BYTES) + 4 * size + 500_000
+    assert metric(cluster["K1"], "kraft_raft_resent_bytes_total") == 0
+    assert clients.refusals == {}
 
 
 def lag(leader: Server, peer: str) -> int | None:

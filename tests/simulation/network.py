@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CONNECT_DELAY = (0.001, 0.1)
 NOTICE_DELAY = (0.05, 3.0)  # until both ends give up a silent path
 RELEASE_SECONDS = 0.01  # in which an unclogged path delivers everything it held, in no order
-QUEUE_BYTES = 20_000  # of bulk that waits for a narrow path
+QUEUE_BYTES = 1_000  # of bulk that waits for a narrow path before more is refused
 QUEUE_SECONDS = 0.1  # of work of a narrow path that nodes take for its window
 WIDE_BYTES = 1 << 20  # the window of any other path
 OLD_MESSAGES = 64  # batches kept to be delivered again much later
