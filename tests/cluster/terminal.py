@@ -84,6 +84,15 @@ class Terminal:
         """Wait until the last line of the screen is `text`."""
         self._wait(lambda: self.lines[-1:] == [text], f"{text!r} in the last line", deadline)
 
+    def wait_prompt(self, but: str = "-", deadline: float = DEADLINE_SECONDS) -> None:
+        """Wait until the last line is a prompt, and not that of the node `but`."""
+        prompt = re.compile(r"[\w.: -]+>")
+        self._wait(
+            lambda: prompt.fullmatch(self.text.split("\n")[-2]) and not self.lines[-1].startswith(but),
+            "a prompt in the last line",
+            deadline,
+        )
+
     def _wait(self, condition: Any, what: str, deadline: float) -> None:
         end = time.monotonic() + deadline
         while not condition():

@@ -26,6 +26,8 @@ from kraft.cli.shell.prompts import best_prompt
 from kraft.cli.shell.script import Script
 from kraft.cli.shell.shell import Shell
 
+TIMEOUT_MAX_SECONDS = 3600.0
+
 DESCRIPTION = """\
 Reads commands, sends them to the cluster and prints the replies. It asks the leader, follows it when another
 node takes over, and goes on with another node when one fails. A command that changes something is never sent
@@ -96,12 +98,23 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     )
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=_seconds,
         default=TIMEOUT_DEFAULT_SECONDS,
         metavar="SECONDS",
         help=f"for one reply (default {TIMEOUT_DEFAULT_SECONDS:g}); nodes are tried for twice as long",
     )
     parser.set_defaults(run=run)
+
+
+def _seconds(text: str) -> float:
+    """An argparse type: a time that a reply may take."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= TIMEOUT_MAX_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds up to {TIMEOUT_MAX_SECONDS:g}")
+    return seconds
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -117,7 +130,7 @@ def run(chosen: argparse.Namespace) -> int:
         report=_report if typed and not chosen.java else lambda _: None,
     )
     kind = JavaShell if chosen.java else Shell
-    shell = kind(client, catalog, _format(chosen.form), _out, _err)
+    shell = kind(client, catalog, _format(chosen), _out, _err)
     try:
         if typed:
             return shell.interact(best_prompt(catalog, HistoryFile(default_path())))
@@ -127,12 +140,12 @@ def run(chosen: argparse.Namespace) -> int:
         client.close()
 
 
-def _format(form: str | None) -> ReplyFormat:
-    if form == "json":
+def _format(chosen: argparse.Namespace) -> ReplyFormat:
+    if chosen.form == "json":
         return JsonFormat()
-    if form == "raw" or (form is None and not sys.stdout.isatty()):
+    if chosen.form == "raw" or (chosen.form is None and not sys.stdout.isatty()):
         return RawFormat()
-    return TerminalFormat(colour=_colour(sys.stdout.isatty()))
+    return TerminalFormat(colour=not chosen.java and _colour(sys.stdout.isatty()))
 
 
 def _colour(terminal: bool) -> bool:

@@ -95,8 +95,9 @@ class TerminalFormat:
         lines = []
         for number, (key, value) in enumerate(reply.items(), 1):
             name = " ".join(self._lines(key))
-            nested = value and isinstance(value, list | dict)
-            shown = ["", *self._lines(value)] if nested else self._lines(value)
+            shown = self._lines(value)
+            if len(shown) > 1:
+                shown = ["", *shown]  # below the key, so that its lines are aligned
             lines += _indented(f"{number:>{width}}# {name} => ", shown, width + 2)
         return lines
 

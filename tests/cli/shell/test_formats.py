@@ -37,6 +37,10 @@ from kraft.resp.values import Error, Push, Verbatim
         ),
         ([1] * 10, "\n".join(f"{n:>2}) (integer) 1" for n in range(1, 11))),
         ({b"k": b"v", b"l": [1, 2]}, '1# "k" => "v"\n2# "l" => \n   1) (integer) 1\n   2) (integer) 2'),
+        (
+            {b"k": [1], b"l": {b"m": [1, 2]}},
+            '1# "k" => 1) (integer) 1\n2# "l" => \n   1# "m" => \n      1) (integer) 1\n      2) (integer) 2',
+        ),
         (Push((b"message", b"a")), '1> "message"\n2> "a"'),
         (Verbatim("# Server\r\nversion:1\r\n"), "# Server\nversion:1"),
     ],

@@ -3,6 +3,7 @@
 import pytest
 
 from kraft.cli.failure import WrongUsage
+from kraft.cli.main import main
 from kraft.cli.shell.java import JavaShell, parse_servers
 from kraft.resp.values import Error, Push
 from tests.cli.nodes import NO_LEADER
@@ -215,3 +216,11 @@ def test_wrong_servers_are_named_as_by_the_java_launcher(word, text):
     with pytest.raises(WrongUsage) as wrong:
         parse_servers([word])
     assert text in str(wrong.value)
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "4000", "soon"])
+def test_a_timeout_is_a_positive_number(seconds, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["shell", "--timeout", seconds])
+    assert ended.value.code == 2
+    assert "is not a number of seconds up to 3600" in capsys.readouterr().err
