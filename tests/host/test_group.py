@@ -400,3 +400,49 @@ def test_a_node_on_its_own_leads_without_waiting_for_silence():
     alone = SimulatedCluster(world, Weather(), nodes=1)
     alone.start()
     assert alone.run(0.1, lambda: alone.leaders() == ["K1"])
+
+
+def write(trio, count, size=1000):
+    for number in range(count):
+        value = b"x" * size
+        trio.host(trio.leader).write(0, [Set(b"%d" % number, value)], size, trio.answers.append)
+
+
+def test_full_batches_follow_each_other_and_a_smaller_one_waits():
+    """A batch that is full would not grow by waiting. The configuration of the simulator has 1,000 bytes."""
+    trio = Trio()
+    trio.run(1)
+    proposals = trio.group(trio.leader).requests.proposals
+    write(trio, 3)
+    trio.run(0)
+    assert proposals.in_flight(trio.group(trio.leader).raft.state.term) > 1
+    assert trio.run(5, lambda: len(trio.answers) == 3)
+    write(trio, 3, size=10)
+    trio.run(0)
+    write(trio, 3, size=10)
+    trio.run(0)
+    assert proposals.in_flight(trio.group(trio.leader).raft.state.term) == 1
+
+
+def test_batches_in_flight_are_few_where_links_are_narrow():
+    """What the links cannot carry soon stays where it is certainly not done."""
+    trio = Trio()
+    for peer in trio.followers:
+        trio.network.narrow((trio.leader, peer), 5_000.0)
+    trio.run(1)
+    write(trio, 6)
+    trio.run(0.01)
+    assert trio.group(trio.leader).requests.proposals.in_flight(trio.group(trio.leader).raft.state.term) == 1
+
+
+def test_what_is_not_logged_in_half_of_its_time_is_refused_and_the_rest_is_done():
+    """The links carry about two of these values in a second; a write may take 5 s."""
+    trio = Trio()
+    for peer in trio.followers:
+        trio.network.narrow((trio.leader, peer), 3_000.0)
+    trio.run(1)
+    write(trio, 30)
+    assert trio.run(10, lambda: len(trio.answers) == 30)
+    kinds = [type(answer) for answer in trio.answers]
+    assert kinds.count(list) >= 3
+    assert set(kinds) == {list, Busy}

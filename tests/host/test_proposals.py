@@ -125,3 +125,31 @@ def test_a_requeued_write_keeps_its_deadline(answers):
     proposals.requeue([proposal(answers, deadline=3.0), *sent])
     assert proposals.expire(2.5) == (1, 0)
     assert proposals.expire(3.0) == (1, 0)
+
+
+def test_the_bytes_that_wait_are_counted_through_every_change(answers):
+    proposals = Proposals()
+
+    def counted():
+        assert proposals.waiting_bytes == sum(each.size for each in proposals.waiting)
+        return proposals.waiting_bytes
+
+    for size, remote in ((100, False), (30, True), (50, False), (70, False)):
+        proposals.add(
+            proposal(answers, size=size, remote=remote, created=size / 100, deadline=5 + size / 100)
+        )
+    assert counted() == 250
+    taken = proposals.take(100)
+    assert counted() == 150
+    proposals.requeue(taken)
+    assert counted() == 250
+    proposals.take_remote()
+    assert counted() == 220
+    assert proposals.expire(5.6) == (1, 0)
+    assert counted() == 170
+    assert proposals.refuse_older(0.9, Busy()) == 0
+    assert proposals.refuse_older(1.0, Busy()) == 2
+    assert counted() == 0
+    proposals.add(proposal(answers, size=40))
+    proposals.abandon()
+    assert counted() == 0

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from kraft.raft.errors import InvariantViolation, LogFull
-from kraft.raft.log.log import ENTRY_OVERHEAD_BYTES
+from kraft.raft.log.log import ENTRY_OVERHEAD_BYTES, entry_bytes
 from kraft.raft.messages import Append, AppendReply, EntryKind, Heartbeat, HeartbeatReply, Message
 from tests.raft.network import Cluster
 from tests.raft.values import SETTINGS, past
@@ -378,3 +378,64 @@ def test_a_large_entry_is_not_sent_before_the_logs_are_known_to_meet():
         leader.ready()
         assert [len(m.entries) for m in appends(cluster, "K3")] in ([], [0], [2])
         cluster.settle()
+
+
+def test_what_is_in_flight_follows_the_link():
+    """Twice what the link carries: the rest waits in the log, and not before the heartbeats."""
+    cluster = Cluster(3)
+    leader = cluster.elect("K1")
+    leader.node.tick({"K2": 10_000})
+    leader.ready()
+    cluster.wires.clear()
+    for _ in range(100):
+        leader.propose(b"x" * 1000)
+    leader.ready()
+    in_flight = {to: sum(len(e.data) for m in appends(cluster, to) for e in m.entries) for to in ("K2", "K3")}
+    assert 15_000 <= in_flight["K2"] <= 30_000
+    assert in_flight["K3"] == 100_000
+    assert all(sum(entry_bytes(e) for e in m.entries) <= 10_000 for m in appends(cluster, "K2"))
+    cluster.settle()
+    assert cluster["K2"].state.log.last_index == leader.state.log.last_index
+
+
+def test_an_entry_larger_than_the_link_carries_goes_alone_and_whole():
+    cluster = Cluster(3)
+    leader = cluster.elect("K1")
+    leader.node.tick({"K2": 1_000, "K3": 1_000})
+    for _ in range(3):
+        leader.propose(b"x" * 50_000)
+    leader.ready()
+    assert [len(m.entries) for m in appends(cluster, "K2") if m.entries] == [1]
+    cluster.settle()
+    assert leader.state.commit == leader.state.log.last_index
+
+
+def test_a_window_opens_when_the_link_becomes_wider():
+    cluster = Cluster(3)
+    leader = cluster.elect("K1")
+    leader.node.tick({"K2": 1_000})
+    for _ in range(10):
+        leader.propose(b"x" * 1_000)
+    leader.ready()
+    before = len(appends(cluster, "K2"))
+    leader.node.tick({"K2": 1 << 20})
+    leader.ready()
+    assert len(appends(cluster, "K2")) > before
+    cluster.settle()
+    assert leader.observer.resent == 0
+
+
+@pytest.mark.parametrize(
+    ("links", "pace"),
+    [
+        ({}, SETTINGS.inflight_bytes),
+        ({"K2": 1_000}, SETTINGS.inflight_bytes),  # K3 is enough
+        ({"K2": 1_000, "K3": 5_000}, 10_000),
+        ({"K2": 1 << 40, "K3": 1 << 40}, SETTINGS.inflight_bytes),
+    ],
+)
+def test_proposals_are_paced_by_the_links_of_the_fastest_majority(links, pace):
+    cluster = Cluster(3)
+    leader = cluster.elect("K1")
+    leader.node.tick(links)
+    assert leader.state.pace == pace
