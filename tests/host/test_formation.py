@@ -204,6 +204,16 @@ def test_the_objection_to_an_introduced_node_is_remembered():
     assert k1.objections == {}
 
 
+def test_a_node_that_refuses_the_leader_that_adds_it_is_objected_to_as_well():
+    """The reason of the leader names both clusters, and comes first in the answer."""
+    k1, _, _ = formed()
+    other = node("K4", wanted=frozenset({"K4"}))
+    other.identity = other.founding_identity()
+    k1.introduce("K4")
+    assert k1.refused(hello(other), other.objection(hello(k1)) or "") is None
+    assert "K4 belongs to cluster" in k1.objections["K4"]
+
+
 def test_a_wiped_member_is_heard_only_while_it_is_re_admitted():
     k1, _, _ = formed()
     wiped = waiting("K2", "f" * 32)

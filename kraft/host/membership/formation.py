@@ -197,6 +197,7 @@ class Formation:
         wrong, and another member accepts it.
         """
         self.refusals[hello.id] = reason
+        self.objection(hello)  # an administrator may wait for the reason against a node that is being added
         disowned = self.disowned(hello)
         if self.formed or self.standby or not hello.cluster:
             return None
