@@ -227,9 +227,11 @@ class NodeService(Service):
 
     def _hung_up(self) -> None:
         """SIGHUP: reload the configuration, or stop if the terminal that this node logs to is gone."""
+        if not self.running:
+            return
         if self._at_terminal and not self._log.at_terminal():
             self._reactor.stop()
-        elif self.running:
+        else:
             self._notifier.reloading()
             self._reload.reload()
             self._notifier.reloaded()

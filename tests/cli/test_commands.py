@@ -157,6 +157,27 @@ def test_check_config_for_programs(config, capsys, text, valid, options):
     assert [problem["option"] for problem in facts["problems"]] == options
 
 
+@pytest.mark.parametrize("port", ["peer", "client", "http"])
+@pytest.mark.parametrize(
+    "listen",
+    ["ssl:10011:privateKey=k.pem", "tls:1", "fd:3", "tcp:abc", "nosuch:1", "unix:/" + 107 * "a", "tcp:1:x"],
+)
+def test_check_config_refuses_what_no_node_could_listen_on(config, capsys, port, listen):
+    """One line with the option, before anything is started."""
+    path = config(GOOD + f"{port}: {{listen: '{listen}', advertise: '127.0.0.1:1'}}\n")
+    assert main(["check-config", path]) == 1
+    [line] = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{path}:2: {port}.listen: ")
+
+
+def test_check_config_of_a_file_that_may_not_be_read(config, capsys):
+    """Also one that never ends."""
+    assert main(["check-config", "/dev/zero"]) == 1
+    assert "the text is longer than" in capsys.readouterr().out
+    assert main(["check-config", "/etc"]) == 1
+    assert "/etc: cannot be read: Is a directory" in capsys.readouterr().out
+
+
 def test_check_config_without_a_file(tmp_path, capsys):
     """A missing file is a problem like any other."""
     assert main(["check-config", str(tmp_path / "none.yaml")]) == 1

@@ -9,6 +9,7 @@ import pytest
 
 from kraft import config
 from kraft.process.failure import OUTDATED_STATUS
+from kraft.telemetry.renderers import IDENTIFIER
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = ROOT / "deploy/systemd"
@@ -76,6 +77,7 @@ def test_the_unit_says_what_the_node_does():
     unit = directives(UNITS / "kraft@.service")
     assert unit["Type"] == ["notify"]
     assert unit["WatchdogSec"] == ["30s"]
+    assert unit["SyslogIdentifier"] == [IDENTIFIER]
     assert unit["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
     assert unit["ExecStart"][0].endswith("kraft --config /etc/kraft/%i.yaml")
     assert unit["WorkingDirectory"] == [f"/var/lib/{unit['StateDirectory'][0]}"]

@@ -3,6 +3,8 @@
 import errno
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -125,6 +127,21 @@ def test_what_is_no_socket_is_never_removed(path, make):
     with pytest.raises(SocketInUse, match="exists and is not a socket: ls -ld"):
         opened(path)
     assert path.exists() or path.is_symlink()
+
+
+def test_a_socket_that_may_not_be_tried_stays(path, need):
+    """Such as that of another user: whether somebody listens cannot be told."""
+    left_behind(path)
+    path.chmod(0)
+    code = "import sys; from kraft.process.unix_socket import remove_stale; remove_stale(sys.argv[1])"
+    drop = [need("setpriv"), "--bounding-set", "-dac_override"] if os.geteuid() == 0 else []
+    done = subprocess.run(
+        [*drop, sys.executable, "-c", code, path], capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr.splitlines()[-1].endswith(
+        f"{path} is the socket of another user (id {os.geteuid()}); if nobody uses it: rm {path}"
+    )
+    assert path.exists()
 
 
 def test_a_file_that_was_removed_or_replaced_meanwhile_is_no_trouble(path):
