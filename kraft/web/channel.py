@@ -82,6 +82,7 @@ class Channel(HTTPChannel):
         """Send what was written, then close; abort if that takes longer than CLOSE_SECONDS."""
         self._closing = True
         self._cancel_next()
+        self._connections.closing(self)
         self._set_deadline(CLOSE_SECONDS)
         super().loseConnection()  # type: ignore[no-untyped-call]
 
@@ -195,7 +196,7 @@ class Channel(HTTPChannel):
             return
         self.refused = self.paused = True  # paused: the rest of what has arrived is not parsed
         self.clearLineBuffer()  # type: ignore[no-untyped-call]
-        self._connections.answered(self)
+        self._connections.closing(self)
         body = f"{reason}\n".encode()
         self.transport.write(
             b"HTTP/1.1 %d %s\r\nserver: kraft\r\ncontent-type: text/plain; charset=utf-8\r\n"

@@ -1,9 +1,10 @@
 """The open connections of the HTTP port, and which of them give way when there are too many.
 
 A health check must be answered however many connections strangers hold open. Some places are therefore always
-held by connections that wait for their client, and of these the least useful gives way: first the oldest that
-never sent a request, then the one that has been idle the longest since its last answer. A connection that was
-just accepted does not give way before its first bytes could be read, which takes two turns of the reactor.
+held by connections that wait for their client, and of these the least useful gives way: first one that is
+closing, then the oldest that never sent a request, then the one that has been idle the longest since its last
+answer. A connection that was just accepted does not give way before its first bytes could be read, which
+takes two turns of the reactor.
 """
 
 from typing import Protocol
@@ -26,6 +27,7 @@ class Connections:
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._fresh: set[Place] = set()  # not read yet
+        self._closing: dict[Place, None] = {}  # the client reads the last answer, or is gone
         self._silent: dict[Place, None] = {}  # no request yet
         self._idle: dict[Place, None] = {}  # answered, no further request yet
         self._busy: set[Place] = set()  # a request is being answered
@@ -38,11 +40,11 @@ class Connections:
     @property
     def is_full(self) -> bool:
         """Whether no more connections can be accepted in this turn."""
-        return self._settled + len(self._fresh) >= CONNECTIONS_MAX + FRESH_MAX
+        return len(self._fresh) >= FRESH_MAX
 
     @property
     def _settled(self) -> int:
-        return len(self._silent) + len(self._idle) + len(self._busy)
+        return len(self._closing) + len(self._silent) + len(self._idle) + len(self._busy)
 
     def opened(self, connection: Place) -> None:
         """`connection` is open, and was not read yet."""
@@ -59,9 +61,15 @@ class Connections:
         self.closed(connection)
         self._idle[connection] = None
 
+    def closing(self, connection: Place) -> None:
+        """`connection` takes no more requests."""
+        self.closed(connection)
+        self._closing[connection] = None
+
     def closed(self, connection: Place) -> None:
         """`connection` is gone."""
         self._fresh.discard(connection)
+        self._closing.pop(connection, None)
         self._silent.pop(connection, None)
         self._idle.pop(connection, None)
         self._busy.discard(connection)
@@ -71,7 +79,7 @@ class Connections:
         if connection in self._fresh:
             self._fresh.remove(connection)
             self._silent[connection] = None
-        while self._settled > CONNECTIONS_MAX and (waiting := self._silent or self._idle):
+        while self._settled > CONNECTIONS_MAX and (waiting := self._closing or self._silent or self._idle):
             oldest = next(iter(waiting))
             del waiting[oldest]
             oldest.give_way()

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -20,6 +21,7 @@ MIB = 1 << 20
 GROWTH_MAX_BYTES = 40 * MIB  # resident memory; what is sent here would be many times that, if it were kept
 UNREAD_MAX_BYTES = 300 * MIB  # a node at rest, and twice the 64 MiB that one connection may leave unread
 DISTURBANCE_MAX_SECONDS = 1.0
+ANSWER_SECONDS_MAX = 5.0  # on a busy machine; the deadline of a silent connection is twice as long
 
 
 @pytest.fixture
@@ -244,18 +246,16 @@ def test_many_scrape_at_once(victim):
 
 def test_silent_connections_keep_no_health_check_away(victim):
     """More of them than there are places, some in the middle of a head, and nobody waits for a deadline."""
-    silent = []
-    for number in range(200):
-        connection = socket.create_connection(("127.0.0.1", victim.http_port), 10)
-        if number % 2:
-            connection.sendall(b"GET /livez HTTP/1.1\r\nHo")
-        silent.append(connection)
-    for path in ("/livez", "/readyz", "/metrics"):
-        started = time.monotonic()
-        assert get(victim, path)[0] == 200
-        assert time.monotonic() - started < DISTURBANCE_MAX_SECONDS
-    for connection in silent:
-        connection.close()
+    with ExitStack() as silent:
+        for path in ("/livez", "/readyz", "/metrics", "/livez"):
+            for number in range(60):
+                connection = socket.create_connection(("127.0.0.1", victim.http_port), 10)
+                silent.enter_context(connection)
+                with suppress(ConnectionError):  # it may have given way already
+                    connection.sendall(b"GET /livez HTTP/1.1\r\nHo" if number % 2 else b"")
+            started = time.monotonic()
+            assert get(victim, path)[0] == 200
+            assert time.monotonic() - started < ANSWER_SECONDS_MAX
 
 
 def test_a_client_that_never_reads_its_answers(victim):

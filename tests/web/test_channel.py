@@ -381,9 +381,26 @@ def test_connections_that_rest_give_way_when_none_is_silent(browser: Browser) ->
     assert not any(each.is_closed for each in [*resting, last][1:])
 
 
+def test_connections_that_are_closing_give_way_first(browser: Browser) -> None:
+    """A client that does not read its last answer takes the place of nobody."""
+    browser.get("/livez")
+    [silent] = opened(browser, 1)
+    closing = opened(browser, CONNECTIONS_MAX - 2)
+    for each in closing[::2]:
+        each.send(LIVE.replace(b"1.1", b"1.0"))
+    for each in closing[1::2]:
+        each.send(b"nonsense\r\n")
+
+    opened(browser, len(closing))
+
+    assert all(each.socket.disconnected for each in closing)
+    assert not silent.is_closed
+    assert not browser.transport.disconnecting
+
+
 def test_connections_accepted_at_once_are_read_before_any_gives_way(browser: Browser) -> None:
     """A burst of clients that all have sent their request is served; beyond a bound they are closed."""
-    burst = [Client(browser) for _ in range(CONNECTIONS_MAX + FRESH_MAX - 1)]
+    burst = [Client(browser) for _ in range(FRESH_MAX - 1)]
     assert browser.site.buildProtocol(None) is None
     browser.clock.turn()
     for each in burst:
@@ -391,7 +408,8 @@ def test_connections_accepted_at_once_are_read_before_any_gives_way(browser: Bro
     browser.clock.turn()
 
     assert all(each.codes == [200] for each in burst)
-    assert sum(each.is_closed for each in burst) + browser.transport.disconnected == FRESH_MAX
+    left = [each for each in burst if not each.is_closed]
+    assert len(left) + (not browser.transport.disconnected) == CONNECTIONS_MAX
 
 
 def test_requests_that_wait_leave_places_for_health_checks(browser: Browser) -> None:
