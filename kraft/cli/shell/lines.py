@@ -56,11 +56,15 @@ def commands(typed: str) -> Iterator[tuple[str, Words]]:
 
 def is_open(typed: str) -> bool:
     """Whether the last command of `typed` has an open quote, so that another line may close it."""
+    return not _is_complete(typed) and any(_is_complete(typed + quote) for quote in "\"'")
+
+
+def _is_complete(typed: str) -> bool:
     try:
         list(commands(typed))
     except OpenQuote:
-        return True
-    return False
+        return False
+    return True
 
 
 def one_line(text: str, words: Sequence[bytes]) -> str:

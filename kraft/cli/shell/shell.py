@@ -83,6 +83,8 @@ class Shell:
                 for text, words in lines.commands(typed):
                     prompt.remember(lines.one_line(text, words))
                     self.perform(words)
+            except lines.OpenQuote as problem:
+                self.complain(str(problem))
             except Leave:
                 return 0
 

@@ -40,6 +40,14 @@ def test_a_quote_takes_the_next_line_along():
     assert not is_open(typed)
 
 
+@pytest.mark.parametrize("typed", ['set a "b"c', "set a 'b'c d", 'set a "b"c "d'])
+def test_a_quote_in_a_word_is_wrong_and_not_open(typed):
+    """No further line could mend it."""
+    assert not is_open(typed)
+    with pytest.raises(OpenQuote):
+        list(commands(typed))
+
+
 def test_the_history_has_one_line_for_a_command():
     assert one_line("set  a b", [b"set", b"a", b"b"]) == "set  a b"
     assert one_line("set a 'x\ny'", [b"set", b"a", b"x\ny"]) == 'set a "x\\ny"'

@@ -20,6 +20,13 @@ def test_it_greets_and_answers_until_the_end(make_shell, screen):
     assert prompt.remembered == ["set a 1", "client list"]
 
 
+def test_a_wrong_quote_costs_the_line(make_shell, screen):
+    prompt = TypedLines('set a "b"c', "get a")
+    assert make_shell().interact(prompt) == 0
+    assert "a closing quote is not followed by a space" in screen.err.decode()
+    assert prompt.remembered == ["get a"]
+
+
 @pytest.mark.parametrize("word", ["exit", "quit", "EXIT"])
 def test_exit_leaves(make_shell, cluster, word):
     assert make_shell().interact(TypedLines(word, "set a 1")) == 0
