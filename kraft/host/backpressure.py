@@ -5,6 +5,8 @@ Groups report their numbers, and the sum is kept, because every request asks for
 
 from collections.abc import Callable
 
+COUNTED_BYTES = 8 << 10  # of waiting writes count as one more: with the default limit 64 MiB may wait
+
 
 class Backpressure:
     """`most` waiting writes saturate the node. It is relieved when at most half of them wait.

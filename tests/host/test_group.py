@@ -446,3 +446,20 @@ def test_what_is_not_logged_in_half_of_its_time_is_refused_and_the_rest_is_done(
     kinds = [type(answer) for answer in trio.answers]
     assert kinds.count(list) >= 3
     assert set(kinds) == {list, Busy}
+
+
+def test_large_writes_that_wait_pause_clients_by_their_bytes():
+    """64 writes of 1 MiB take the memory of thousands of small ones. Clients go on when they are logged."""
+    trio = Trio()
+    trio.run(1)
+    host = trio.host(trio.leader)
+    for _ in range(70):
+        assert len(host.groups[0].requests.proposals.waiting) <= 64
+        if host.saturated:
+            break
+        host.write(0, [Set(b"k", b"v")], 1 << 20, trio.answers.append)
+    assert host.saturated
+    relieved = []
+    host.on_relief(lambda: relieved.append(True))
+    assert trio.run(10, lambda: bool(relieved))
+    assert not host.saturated
