@@ -12,6 +12,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
+from kraft.web.limits import SUBSCRIBERS_MAX
 from tests.cluster.harness import wait_until
 from tests.cluster.wire import Client, Refusal, encode
 
@@ -256,6 +257,27 @@ def test_silent_connections_keep_no_health_check_away(victim):
             started = time.monotonic()
             assert get(victim, path)[0] == 200
             assert time.monotonic() - started < ANSWER_SECONDS_MAX
+
+
+def test_pages_that_are_left_make_room_for_others(victim):
+    """A browser that is gone is noticed by the next events that it does not take."""
+
+    def subscribed():
+        connection = socket.create_connection(("127.0.0.1", victim.http_port), 10)
+        connection.sendall(request(b"/events"))
+        return connection, connection.recv(12) == b"HTTP/1.1 200"
+
+    for _ in range(SUBSCRIBERS_MAX):
+        connection, served = subscribed()
+        connection.close()
+        assert served
+
+    def room():
+        connection, served = subscribed()
+        connection.close()
+        return served
+
+    wait_until(room, "a page can subscribe", 20)
 
 
 def test_a_client_that_never_reads_its_answers(victim):
