@@ -3,9 +3,20 @@
 Groups report their numbers, and the sum is kept, because every request asks for it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
+from typing import Protocol
 
 COUNTED_BYTES = 8 << 10  # of waiting writes count as one more: with the default limit 64 MiB may wait
+
+
+class WaitingProposals(Protocol):
+    """The proposals of a group, as `Backpressure` sees them."""
+
+    waiting_bytes: int
+
+    @property
+    def waiting(self) -> Sized:
+        """Those that are not logged yet."""
 
 
 class Backpressure:
@@ -22,8 +33,9 @@ class Backpressure:
         self._most = most
         self._waiting: dict[int, int] = {}  # by group id
 
-    def report(self, group: int, waiting: int) -> None:
-        """`waiting` writes of the group with the id `group` are not logged yet."""
+    def report(self, group: int, proposals: WaitingProposals) -> None:
+        """These writes of the group with the id `group` are not logged yet."""
+        waiting = len(proposals.waiting) + proposals.waiting_bytes // COUNTED_BYTES
         self.total += waiting - self._waiting.get(group, 0)
         self._waiting[group] = waiting
         self.saturated = self.total >= self._most

@@ -13,7 +13,7 @@ from kraft.config import Config
 from kraft.host import settings
 from kraft.host.admin.executor import AdminExecutor
 from kraft.host.admin.transfers import LeadershipTransfers
-from kraft.host.backpressure import COUNTED_BYTES, Backpressure
+from kraft.host.backpressure import Backpressure
 from kraft.host.context import GroupContext
 from kraft.host.data_memory import DataMemory
 from kraft.host.fast_election import FastElection
@@ -132,10 +132,7 @@ class Host:
             self._refuse_later(group, done)
         else:
             target.requests.writes.write(commands, size, done)
-            proposals = target.requests.proposals
-            self._backpressure.report(
-                group, len(proposals.waiting) + proposals.waiting_bytes // COUNTED_BYTES
-            )
+            self._backpressure.report(group, target.requests.proposals)
 
     def read(self, group: int, done: ReadDone, fresh: bool = False) -> None:
         """Confirm a linearizable read of `group`. `done` gets a `View` to look at, or a `Refused`.
@@ -299,9 +296,7 @@ class Host:
             groups[id_].finish()
         if self._backpressure.total:
             for id_ in woken:
-                proposals = groups[id_].requests.proposals
-                count = len(proposals.waiting) + proposals.waiting_bytes // COUNTED_BYTES
-                self._backpressure.report(id_, count)
+                self._backpressure.report(id_, groups[id_].requests.proposals)
             if self._backpressure.paused:
                 self._backpressure.relieve()
 
