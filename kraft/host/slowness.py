@@ -19,6 +19,7 @@ from kraft.host.ports import HostObserver
 WRITE_TIMEOUTS = 2.0  # election timeouts that a log write may take
 LATE_TIMEOUTS = 0.5  # election timeouts from one tick to the next: heartbeats are about to come too late
 WINDOW_TIMEOUTS = 10.0  # election timeouts; the event loop is slow when late ticks took half of these
+PAUSE_TIMEOUTS = 3.0  # election timeouts that one pause counts for, at most
 HOLD_TIMEOUTS = (
     60.0  # election timeouts without any sign of slowness, after which a node is not slow any more
 )
@@ -94,11 +95,11 @@ class Slowness:
     def _lost(self, now: float) -> float:
         """Seconds of the window in which the event loop was blocked for long.
 
-        One pause counts for no more than an election timeout, however long it was: it is over.
+        One pause alone is not enough, however long it was: it is over.
         """
         timeout, late = self._election_timeout, self._late
         if self._last_tick is not None and now - self._last_tick >= LATE_TIMEOUTS * timeout:
-            late.append((now, min(now - self._last_tick, timeout)))
+            late.append((now, min(now - self._last_tick, PAUSE_TIMEOUTS * timeout)))
         self._last_tick = now
         while late and late[0][0] < now - WINDOW_TIMEOUTS * timeout:
             late.popleft()
