@@ -47,7 +47,11 @@ def program(tmp_path):
             process.kill()
 
 
-@pytest.mark.parametrize("text", ["", "4194999", str(os.getpid()), str(os.getppid()), "1"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "4194999", str(os.getpid()), str(os.getppid()), "1"],
+    ids=["empty", "no process", "our own", "our parent", "init"],  # the same in every worker of pytest-xdist
+)
 def test_the_file_of_a_dead_process_is_removed(path, text):
     """Also if its number is ours, or that of a program that has nothing to do with it, or is missing."""
     path.write_text(text)
