@@ -122,6 +122,7 @@ def test_a_node_without_a_file_to_be_had_goes_on(make_cluster, limited):
     wait_until(lambda: server.events("checkpoint_written"), "the first checkpoint is written")
     with ExitStack() as stack:
         client = stack.enter_context(server.client())
+        assert client.call("PING") == "PONG"  # it is accepted
         highest = max(int(path.name) for path in Path(f"/proc/{server.pid}/fd").iterdir())
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (highest + 1, 256))
         wait_until(lambda: is_closed(*connect(stack, server.client_port, 1)), "no file is left")
