@@ -18,7 +18,7 @@ EVERY_SECONDS = 0.1
 # the next one by two transfers, of an election timeout and half a second each; that takes a moment itself.
 GIVE_WAY_SECONDS = 1.0 + 2 * 1.0 + 1.0
 LOSS_MAX = 0.1
-STEADY_SECONDS = 3.0  # without a step of any clock: until a leader has heard all clocks a few times
+STEADY_SECONDS = 3.0  # of one leader, without a step of any clock: until it has heard all clocks a few times
 SLACK_MS = 1_000  # as large as `raft.max_clock_offset`
 
 
@@ -29,6 +29,7 @@ class Vigil:
         self._cluster = cluster
         self._world = cluster.world
         self._hung_since: dict[tuple[str, int, int], float] = {}  # (leader, group, term), without an excuse
+        self._led_since: dict[tuple[str, int, int], float] = {}
 
     def start(self) -> None:
         self._world.call_later(EVERY_SECONDS, self._look)
@@ -37,8 +38,11 @@ class Vigil:
         before, self._hung_since = self._hung_since, {}
         for process in self._cluster.processes():
             for id_, group in process.host.groups.items():
-                if group.raft.state.leads and self._should_give_way(process, group):
-                    key = (process.id, id_, group.raft.state.term)
+                if not group.raft.state.leads:
+                    continue
+                key = (process.id, id_, group.raft.state.term)
+                self._led_since.setdefault(key, self._world.lived)
+                if self._should_give_way(process, group):
                     since = self._hung_since[key] = before.get(key, self._world.now)
                     waited = self._world.now - since
                     demand(
@@ -92,6 +96,9 @@ class Vigil:
         if any(c.paused or self._world.lived - c.steady_since < STEADY_SECONDS for c in clocks):
             return
         heard = leading[0].host.groups[group].raft
+        led_since = self._led_since.get((leading[0].id, group, heard.state.term), self._world.lived)
+        if self._world.lived - led_since < STEADY_SECONDS:
+            return  # it began with the clocks of those who voted for it
         fresh = {f.peer for f in heard.progress() if f.silent_ticks <= heard.state.settings.election_ticks}
         walls = sorted(clock.wall_ms() for clock in clocks)
         if fresh | {leading[0].id} >= set(electors):
