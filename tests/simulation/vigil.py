@@ -91,7 +91,7 @@ class Vigil:
         electors = process.host.groups[group].raft.state.electors
         clocks = [p.clock for p in self._cluster.processes() if p.id in electors]
         leading = [p for p in self._cluster.processes() if p.id in self._cluster.leaders(group)]
-        if len(clocks) < len(electors) or len(leading) != 1 or self._cluster.drift > 0.01:
+        if not electors or len(clocks) < len(electors) or len(leading) != 1 or self._cluster.drift > 0.01:
             return
         if any(c.paused or self._world.lived - c.steady_since < STEADY_SECONDS for c in clocks):
             return
