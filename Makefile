@@ -8,7 +8,7 @@ DEMO ?=
 TESTS ?=
 SCREENSHOTS ?= build/screenshots
 
-# Two workers: one runs the real clusters one after the other, the other runs all other tests (tests/conftest.py).
+# Two workers: one runs the timed clusters one after the other, the other runs all other tests (tests/conftest.py).
 PYTEST = $(VENV)/bin/pytest -n 2
 
 .DEFAULT_GOAL := help

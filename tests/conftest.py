@@ -13,6 +13,20 @@ import pytest
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 ALL = bool(os.environ.get("KRAFT_TEST_ALL"))
+# Files of tests/cluster that measure no time: they run beside other tests.
+UNTIMED = frozenset(
+    f"tests/cluster/test_{name}.py"
+    for name in (
+        "addresses",
+        "clients",
+        "listening",
+        "log_output",
+        "parity",
+        "shell",
+        "shell_picture",
+        "usage",
+    )
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,7 +65,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `-n`, one worker runs all real clusters and benchmarks in sequence; other tests are spread by
+    """With `-n`, one worker runs all timed clusters and benchmarks in sequence; other tests are spread by
     file.
 
     Two timed clusters must not share two cores. xdist's groups are not used: they have no effect from pytest
@@ -63,6 +77,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         file = test.partition("::")[0]
         if file.startswith("tests/deploy/"):
             return "deploy"  # they share one package, which takes long to build
+        if file in UNTIMED:
+            return file
         return "clusters" if file.startswith(("tests/cluster/", "tests/browser/", "tests/bench/")) else file
 
     scheduler = LoadScopeScheduling(config, log)

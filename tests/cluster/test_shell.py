@@ -138,6 +138,7 @@ def test_keys_of_the_terminal(cluster, open_terminal, command):
     terminal.wait('"x\\ny"')
     two.kill()
     three.kill()
+    wait_until(lambda: getattr(one.ask("SET", "a", "b"), "prefix", "") == "CLUSTERDOWN", "K1 knows no leader")
     terminal.type("set a lost")
     terminal.wait("trying again")
     terminal.interrupt()
