@@ -53,7 +53,13 @@ class Unit(Server):
     def events(self, name: str) -> list[dict[str, Any]]:
         """The entries of the journal with this event, with the fields under their names in the log."""
         lines = self.machine.run(
-            "journalctl", "-u", self.unit, "-o", "json", "--no-pager", f"KRAFT_EVENT={name}", check=False
+            "journalctl",
+            "-o",
+            "json",
+            "--no-pager",
+            f"KRAFT_NODE={self.id}",
+            f"KRAFT_EVENT={name}",
+            check=False,
         )
         entries = [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
         return [
@@ -262,6 +268,7 @@ def test_systemd_can_hold_the_client_port(machine):
 
 def test_a_purge_leaves_the_data_and_nothing_else(machine, nodes):
     """The nodes are stopped first, in order."""
+    nodes.wait_serving()
     said = machine.run("sh", "-c", "dpkg --purge kraft 2>&1")
     assert "/var/lib/kraft was kept" in said
     for unit in nodes.values():

@@ -57,6 +57,7 @@ def test_a_hung_write_ends_when_the_disk_hangs_no_more():
 def test_an_acknowledged_expiry_that_log_time_had_passed_is_found(ahead, lost):
     """The entry is stamped a day ahead: what is due before that, and after now, was lost."""
     trio = Trio()
+    trio.vigil.start()
     trio.run(5.0)
     leader = trio.process(trio.leader)
     now = leader.clock.wall_ms()
