@@ -5,7 +5,7 @@ The client port of any node takes them, and the leader decides: its refusals are
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from kraft.cli import servers
 from kraft.cli.cluster_client import ClusterClient, NoServer, OutcomeUnknown, pairs, text
@@ -37,45 +37,33 @@ ABSENT = "-"
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the subcommands."""
-    members = _parser(commands, "members", "show the members of the cluster", run_members)
+    members = servers.add_command(
+        commands, "members", "show the members of the cluster", EXAMPLES, run_members
+    )
     members.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    add_ = _parser(commands, "add", "make a standby node a member", run_add)
+    add_ = servers.add_command(commands, "add", "make a standby node a member", EXAMPLES, run_add)
     add_.add_argument("node", metavar="NODE", help="its node.id")
     _add_address(add_)
     add_.add_argument("--learner", action="store_true", help="it stays a learner, without a vote")
-    remove = _parser(commands, "remove", "remove a member for good", run_remove)
+    remove = servers.add_command(commands, "remove", "remove a member for good", EXAMPLES, run_remove)
     remove.add_argument("node", metavar="NODE")
-    replace = _parser(commands, "replace", "replace a member by a standby node, in one step", run_replace)
+    replace = servers.add_command(
+        commands, "replace", "replace a member by a standby node, in one step", EXAMPLES, run_replace
+    )
     replace.add_argument("old", metavar="OLD")
     replace.add_argument("node", metavar="NEW", help="may be OLD: a node that has lost its directory")
     _add_address(replace)
     for parser in (add_, remove, replace):
         parser.add_argument("--force", action="store_true", help="even if it puts the majority at risk")
-    transfer = _parser(commands, "transfer", "transfer leadership", run_transfer)
+    transfer = servers.add_command(commands, "transfer", "transfer leadership", EXAMPLES, run_transfer)
     transfer.add_argument(
         "node", nargs="?", metavar="NODE", help="default: the voter that is most up to date"
     )
-    drain = _parser(commands, "drain", "take all leadership away from a node", run_drain)
+    drain = servers.add_command(
+        commands, "drain", "take all leadership away from a node", EXAMPLES, run_drain
+    )
     drain.add_argument("node", metavar="NODE")
     drain.add_argument("--off", action="store_true", help="let it lead again")
-
-
-def _parser(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
-    name: str,
-    summary: str,
-    run: Callable[[argparse.Namespace], int],
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(
-        name,
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    servers.add_option(parser)
-    parser.set_defaults(run=run)
-    return parser
 
 
 def _add_address(parser: argparse.ArgumentParser) -> None:

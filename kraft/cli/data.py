@@ -6,7 +6,7 @@ For everything else there is `kraft shell -c`.
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from kraft.cli import servers
 from kraft.cli.cluster_client import ClusterClient, OutcomeUnknown, never
@@ -43,34 +43,36 @@ examples:
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the subcommands."""
-    get = _parser(commands, "get", "print the value of a key", GET_EXAMPLES, run_get)
+    get = servers.add_command(
+        commands,
+        "get",
+        "print the value of a key",
+        GET_EXAMPLES,
+        run_get,
+        "Print the value of a key, on whatever node of the cluster answers.",
+    )
     get.add_argument("key", metavar="KEY")
     get.add_argument("--raw", action="store_true", help="print no line end after the value")
-    set_ = _parser(commands, "set", "set the value of a key", SET_EXAMPLES, run_set)
+    set_ = servers.add_command(
+        commands,
+        "set",
+        "set the value of a key",
+        SET_EXAMPLES,
+        run_set,
+        "Set the value of a key, on whatever node of the cluster answers.",
+    )
     set_.add_argument("key", metavar="KEY")
     set_.add_argument("value", metavar="VALUE", help="- reads it from standard input")
     set_.add_argument("options", nargs="*", metavar="OPTION", help="EX 60, NX and others, as SET has them")
-    del_ = _parser(commands, "del", "delete keys", DEL_EXAMPLES, run_del)
-    del_.add_argument("keys", nargs="+", metavar="KEY")
-
-
-def _parser(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
-    name: str,
-    summary: str,
-    examples: str,
-    run: Callable[[argparse.Namespace], int],
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(
-        name,
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}, on whatever node of the cluster answers.",
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    del_ = servers.add_command(
+        commands,
+        "del",
+        "delete keys",
+        DEL_EXAMPLES,
+        run_del,
+        "Delete keys, on whatever node of the cluster answers.",
     )
-    servers.add_option(parser)
-    parser.set_defaults(run=run)
-    return parser
+    del_.add_argument("keys", nargs="+", metavar="KEY")
 
 
 def run_get(chosen: argparse.Namespace) -> int:

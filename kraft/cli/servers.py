@@ -5,7 +5,7 @@ An address is one that `address` knows, ID,HOST,PORT as in the Java shell, or th
 
 import argparse
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from kraft.cli import address
@@ -74,6 +74,29 @@ def add_option(parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESS",
         help=f"client port of a node, may be repeated (default ${VARIABLE}, or 127.0.0.1:10011 to 10013)",
     )
+
+
+def add_command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    summary: str,
+    examples: str,
+    run: Callable[[argparse.Namespace], int],
+    description: str = "",
+) -> argparse.ArgumentParser:
+    """Declare a subcommand that asks one of the servers, with `--server`. Its description is the summary by
+    default.
+    """
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=description or f"{summary[0].upper()}{summary[1:]}.",
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_option(parser)
+    parser.set_defaults(run=run)
+    return parser
 
 
 def chosen(given: Iterable[ServerAddress] | None) -> list[ServerAddress]:

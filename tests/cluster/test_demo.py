@@ -142,7 +142,7 @@ def test_a_taken_port_is_one_clear_line(demo, base_port):
 
 
 def test_the_demo_survives_strays_and_its_reader_and_stops_at_ctrl_backslash(demo, base_port):
-    """SIGUSR1 and the like are ignored; nobody reads its output any more; SIGQUIT leaves no node behind."""
+    """It ignores SIGUSR1 and other signals without a use for it, and stops its nodes at SIGQUIT."""
     run = demo("--nodes", "1", "--base-port", str(base_port))
     run.wait_ready()
     for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGPIPE, signal.SIGTTOU):

@@ -2,7 +2,6 @@
 
 import http.client
 import random
-import shutil
 import socket
 import subprocess
 import threading
@@ -305,11 +304,9 @@ def test_a_client_that_closes_its_sending_side_is_answered(victim, end):
     assert b"400 Bad Request" in said(victim, b"GET /metrics HTTP/1.0" + end, shut=True)
 
 
-def test_nc_gets_an_answer(victim):
+def test_nc_gets_an_answer(victim, need):
     """The real program, with and without -N."""
-    nc = shutil.which("nc")
-    if nc is None:
-        pytest.skip("needs nc")
+    nc = need("nc")
     for options in (["-N"], []):
         told = subprocess.run(
             [nc, *options, "127.0.0.1", str(victim.http_port)],

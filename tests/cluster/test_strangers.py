@@ -80,7 +80,7 @@ class Strangers:
 @pytest.mark.parametrize("origin", ["127.0.0.1", "127.0.0.77"])
 @pytest.mark.parametrize("word", [b"", Challenge(b"x" * NONCE_BYTES)])
 def test_a_restarted_member_has_its_links_at_once_among_strangers(secured, origin, word):
-    """From the address of the members (as behind NAT) and from another, silent or with a greeting."""
+    """The strangers have the address of the members, as with NAT, or another; they are silent or greet."""
     data = frame(GREETING, 0, greetings.encode(word)) if word else b""
     returning = secured["K1"]  # has the smallest id, so it dials the others
     returning.terminate()

@@ -99,7 +99,7 @@ def test_a_member_drives_out_a_stranger_when_every_place_is_taken(scene: Scene) 
 
 
 def test_strangers_who_share_the_address_of_a_member(scene: Scene) -> None:
-    """As behind NAT: nothing tells them apart but what they say. A new connection is let in all the same."""
+    """With NAT only what they say tells them apart. A new connection is let in all the same."""
     member = scene.add(SHARED, Standing.GREETED)
     silent = [scene.add(SHARED) for _ in range(100)]
 
