@@ -5,10 +5,10 @@ which of them have been removed.
 """
 
 import contextlib
+import http.client
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterable
@@ -80,16 +80,14 @@ class Children:
             )
 
     def wait_until_serving(self, stop: threading.Event) -> bool:
-        """Wait until a write succeeds on any node. Returns False if asked to stop; raises Failure if a node
-        ends.
-        """
+        """Wait until any node serves. Returns False if asked to stop; raises Failure if a node ends."""
         waited = 0.0
         while not stop.is_set():
             for node, outcome in self._ended():
                 raise Failure(
                     f"{node.id} {outcome} at start: {last_line(node.log)} (full output: {node.log})"
                 )
-            if any(serves_writes(node.client_port) for node in self.nodes):
+            if any(serves(node.http_port) for node in self.nodes):
                 return True
             stop.wait(WATCH_INTERVAL_SECONDS)
             if waited < PATIENCE_SECONDS <= (waited := waited + WATCH_INTERVAL_SECONDS):
@@ -127,7 +125,7 @@ class Children:
             self._start(node)
 
     def _let_go(self) -> None:
-        members = membership.ask(("127.0.0.1", node.client_port) for node in self.nodes)
+        members = membership.ask(f"127.0.0.1:{node.http_port}" for node in self.nodes)
         if members is None:
             return
         for node in self._departures.look(self.nodes, members):
@@ -169,17 +167,20 @@ class Children:
         return ended
 
 
-def serves_writes(client_port: int) -> bool:
-    """Whether a write through this port commits now.
+def serves(http_port: int) -> bool:
+    """Whether the node with this HTTP port serves its clients now: it can read every group linearizably.
 
-    `SET ... XX` of a key that does not exist goes through the log like any write and changes nothing.
+    A leader answers such reads once a majority has logged an entry of its term. No client command is sent, so
+    the node's figures show only what its users do.
     """
+    connection = http.client.HTTPConnection("127.0.0.1", http_port, timeout=PROBE_SECONDS)
     try:
-        with socket.create_connection(("127.0.0.1", client_port), PROBE_SECONDS) as connection:
-            connection.sendall(b"SET kraft:demo:probe 1 XX\r\n")
-            return connection.recv(64).startswith((b"$-1", b"+OK"))
-    except OSError:
+        connection.request("GET", "/readyz?sync")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
         return False
+    finally:
+        connection.close()
 
 
 def terminate(pid: int) -> None:

@@ -14,8 +14,8 @@ from kraft.cli.client import Client, ErrorReply
 from kraft.cli.failure import Failure
 from kraft.cli.local_cluster import LocalNode
 from kraft.cli.membership import ClusterMembership
+from kraft.cli.status import StatusReply, ask_all, others, view_of
 from kraft.cli.status import ask as ask_status
-from kraft.cli.status import ask_all, others, view_of
 from kraft.web import overview
 
 POLL_SECONDS = 0.1
@@ -48,7 +48,7 @@ def add_node(folder: Path, base_port: int | None, say: Say) -> tuple[LocalNode, 
 
 def tolerance(node: LocalNode, members: ClusterMembership) -> str:
     """How many losses the cluster survives now, by the reports of all its nodes."""
-    answers = [ask_status(node.id, f"127.0.0.1:{node.http_port}", membership.ASK_SECONDS)]
+    answers = [_status(node)]
     answers += ask_all(others(answers), membership.ASK_SECONDS)
     view = view_of(answers)
     groups = overview.groups(view) if view is not None else []
@@ -61,7 +61,11 @@ def tolerance(node: LocalNode, members: ClusterMembership) -> str:
 
 
 def _ask(nodes: list[LocalNode]) -> ClusterMembership | None:
-    return membership.ask(("127.0.0.1", node.client_port) for node in nodes)
+    return membership.ask(f"127.0.0.1:{node.http_port}" for node in nodes)
+
+
+def _status(node: LocalNode) -> StatusReply:
+    return ask_status(node.id, f"127.0.0.1:{node.http_port}", membership.ASK_SECONDS)
 
 
 def _unfinished(nodes: list[LocalNode], members: ClusterMembership) -> LocalNode | None:
@@ -73,19 +77,16 @@ def _unfinished(nodes: list[LocalNode], members: ClusterMembership) -> LocalNode
 def _belongs_nowhere(node: LocalNode) -> bool:
     if not node.data.exists():
         return True
-    answer = ask_status(node.id, f"127.0.0.1:{node.http_port}", membership.ASK_SECONDS)
-    return answer.status is not None and not answer.status["cluster"]
+    status = _status(node).status
+    return status is not None and not status["cluster"]
 
 
 def _wait_until_up(node: LocalNode) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        try:
-            Client.connect(("127.0.0.1", node.client_port), membership.ASK_SECONDS).close()
-        except (OSError, ErrorReply, ValueError):
-            time.sleep(POLL_SECONDS)
-        else:
+        if _status(node).status is not None:  # the HTTP port opens after the others
             return
+        time.sleep(POLL_SECONDS)
     raise Failure(
         f"{node.id} does not answer; a running `kraft demo` of that directory starts it (its output:"
         f" {node.log}). To start it by hand: {shlex.join(node.command)}\nThen repeat `kraft demo --add`"

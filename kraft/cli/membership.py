@@ -1,9 +1,15 @@
-"""The members of a cluster, as its leader reports them: other nodes may not know the latest change."""
+"""The members of a cluster, as its leader reports them: other nodes may not know the latest change.
+
+The HTTP ports are asked: a program that watches a cluster must not look like load in its figures.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from kraft.cli.client import Client, ErrorReply, Value
+from kraft.cli.status import ask as ask_status
+from kraft.cli.status import view_of
+from kraft.config.listen_address import split_address
+from kraft.node.status import Status
 
 ASK_SECONDS = 1.0  # nodes on this machine answer in a millisecond, or are stopped
 
@@ -32,59 +38,42 @@ class ClusterMembership:
         return sorted(id_ for id_, kind in self.kinds.items() if kind == "voter")
 
 
-def ask(addresses: Iterable[Address]) -> ClusterMembership | None:
-    """The members according to the leader that one of these client ports knows; None if no leader answers."""
+def ask(addresses: Iterable[str]) -> ClusterMembership | None:
+    """The members according to the leader that one of these HTTP ports knows; None if no leader answers."""
     for address in addresses:
-        try:
-            leader = _leader(address)
-            with Client.connect(leader, ASK_SECONDS) as client:
-                status, members = client.call("KRAFT", "STATUS"), client.call("KRAFT", "MEMBERS")
-            return understood(status, members, leader)
-        except (OSError, ErrorReply, ValueError, KeyError, TypeError):
-            continue  # down, without a leader, stopped between two requests, or not a kraft node
+        status = _status(address)
+        leader = _leader(status) if status is not None else ""
+        if leader and leader != address:
+            status = _status(leader)
+        if status is not None and (found := understood(status)) is not None:
+            return found
     return None
 
 
-def _leader(address: Address) -> Address:
-    """The client port of the leader that the node at `address` follows."""
-    with Client.connect(address, ASK_SECONDS) as client:
-        answer = client.call("KRAFT", "LEADER")
-    if not isinstance(answer, dict):
-        raise TypeError("KRAFT LEADER answers a map")
-    host, _, port = str(answer["address"]).rpartition(":")
-    return host.strip("[]"), int(port)
+def _status(address: str) -> Status | None:
+    view = view_of([ask_status("", address, ASK_SECONDS)])
+    return view.own.status if view is not None else None
 
 
-def understood(status: Value, members: Value, address: Address) -> ClusterMembership:
-    """From the replies to KRAFT STATUS and KRAFT MEMBERS. Raises TypeError, KeyError or ValueError."""
-    if not isinstance(status, dict):
-        raise TypeError("KRAFT STATUS answers a map")
-    kinds: dict[str, str] = {}
-    lags: dict[str, int | None] = {}
-    for member in _maps(members):
-        id_, lag = str(member["id"]), member["lag"]
-        kinds[id_] = str(member["kind"])
-        lags[id_] = lag if isinstance(lag, int) else None
-    return ClusterMembership(str(status["node"]), address, kinds, lags, _snapshots(status["groups"]))
+def _leader(status: Status) -> str:
+    """The HTTP port of the leader that this node follows; '' if it knows none."""
+    leaders = {group.leader for group in status.groups}
+    return next((member.http for member in status.members if member.id in leaders), "")
 
 
-def _snapshots(groups: Value) -> dict[str, tuple[int, int]]:
-    """Snapshots that the node sends. Raises ValueError if it does not lead all its groups any more."""
-    found: dict[str, tuple[int, int]] = {}
-    for group in _maps(groups):
-        if group["role"] != "leader":
-            raise ValueError("not the leader any more")
-        for transfer in _maps(group["transfers"]):
-            done, size = transfer["done_bytes"], transfer["size_bytes"]
-            if transfer["direction"] == "send" and isinstance(done, int) and isinstance(size, int):
-                found[str(transfer["peer"])] = done, size
-    return found
-
-
-def _maps(value: Value) -> list[dict[str, Value]]:
-    if not isinstance(value, list):
-        raise TypeError("a list is missing")
-    maps = [each for each in value if isinstance(each, dict)]
-    if len(maps) != len(value):
-        raise TypeError("a map is missing")
-    return maps
+def understood(status: Status) -> ClusterMembership | None:
+    """The members that a node reports; None if it does not lead all groups, or not any more."""
+    if not status.groups or any(group.role != "leader" for group in status.groups):
+        return None
+    return ClusterMembership(
+        status.node,
+        split_address(status.client),
+        {member.id: "voter" if member.voter else "learner" for member in status.members},
+        {member.id: member.lag_entries for member in status.members},
+        {
+            transfer.peer: (transfer.done_bytes, transfer.size_bytes)
+            for group in status.groups
+            for transfer in group.transfers
+            if transfer.direction == "send"
+        },
+    )

@@ -1,7 +1,6 @@
 """What `kraft demo` and `--add` make of the members that the cluster names."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -12,6 +11,9 @@ from kraft.cli.failure import Failure
 from kraft.cli.growth import add_node, progress
 from kraft.cli.local_cluster import create_standby, find_or_create, present
 from kraft.cli.membership import ClusterMembership, understood
+from kraft.cli.status import StatusReply
+from kraft.node.status import Status, TransferStatus
+from tests.web.reports import group, member, report
 
 HERE = ("127.0.0.1", 10_011)
 
@@ -22,37 +24,51 @@ def members(*voters, **learners):
     return ClusterMembership("K1", HERE, kinds, dict.fromkeys(voters, 0) | learners)
 
 
-def test_a_membership_is_read_from_the_leader():
-    """By its answers to KRAFT STATUS and KRAFT MEMBERS."""
-    sent: Any = {"peer": "K2", "direction": "send", "index": 5, "done_bytes": 1, "size_bytes": 4}
-    status: Any = {"node": "K1", "groups": [{"group": 0, "role": "leader", "transfers": [sent]}]}
-    listed: Any = [
-        {"id": "K1", "kind": "voter", "lag": None},
-        {"id": "K2", "kind": "learner", "lag": 7},
-    ]
-    found = understood(status, listed, HERE)
+def test_a_membership_is_what_the_leader_reports():
+    """Voters and learners with their lags, its client port, and the snapshots that it sends."""
+    sent = TransferStatus("K2", "send", 5, 1, 4, 1.0)
+    received = TransferStatus("K3", "receive", 5, 1, 4, 1.0)
+    told = report(
+        "K1",
+        client="[::1]:10011",
+        members=(member("K1"), member("K2", voter=False, lag_entries=7)),
+        group={"transfers": (sent, received)},
+    )
+    found = understood(told.status)
+    assert found is not None
     assert found.kinds == {"K1": "voter", "K2": "learner"}
     assert found.lags == {"K1": None, "K2": 7}
     assert found.snapshots == {"K2": (1, 4)}
-    assert (found.leader, found.address) == ("K1", HERE)
+    assert (found.leader, found.address) == ("K1", ("::1", 10_011))
     assert found.voters == ["K1"]
 
 
-@pytest.mark.parametrize(
-    ("status", "listed"),
-    [
-        ({"node": "K1", "groups": [{"role": "follower"}]}, []),
-        ({"node": "K1", "groups": None}, []),
-        ({"node": "K1"}, []),
-        ("OK", []),
-        ({"node": "K1", "groups": []}, [7]),
-        ({"node": "K1", "groups": []}, [{"id": "K1", "kind": "voter"}]),
-    ],
-)
-def test_anything_else_is_no_membership(status, listed):
+@pytest.mark.parametrize("changed", [{"groups": ()}, {"groups": (group("K1"), group("K1", leader="K2"))}])
+def test_a_node_that_does_not_lead_everything_knows_no_membership(changed):
     """A leader that is one no more, above all."""
-    with pytest.raises((KeyError, TypeError, ValueError)):
-        understood(status, listed, HERE)
+    assert understood(replace(report("K1").status, **changed)) is None
+
+
+def test_the_leader_is_asked_that_another_node_follows(monkeypatch):
+    """Over HTTP, wherever the leader is; a node that does not answer, or knows no leader, is skipped."""
+    ports = {
+        "a:1": None,
+        "b:1": report("K2", leader="").status,
+        "c:1": report("K3", leader="K1").status,
+        "K1:21": report("K1").status,
+    }
+    asked: list[str] = []
+
+    def status(address: str) -> Status | None:
+        asked.append(address)
+        return ports[address]
+
+    monkeypatch.setattr(membership, "_status", status)
+    found = membership.ask(["a:1", "b:1", "c:1"])
+    assert found is not None
+    assert (found.leader, asked) == ("K1", ["a:1", "b:1", "c:1", "K1:21"])
+    ports["K1:21"] = None
+    assert membership.ask(["a:1", "c:1"]) is None
 
 
 @pytest.mark.parametrize(
@@ -146,6 +162,7 @@ def test_a_refusal_is_told_in_the_words_of_the_cluster(cluster_of_one, monkeypat
     """Once: asking again would not change it."""
     node = Told(ErrorReply("ERR a change is under way"))
     monkeypatch.setattr(growth, "Client", node)
+    monkeypatch.setattr(growth, "_status", lambda node: StatusReply(node.id, "", {"cluster": ""}))
     with pytest.raises(Failure, match="K2 runs, but was not added: ERR a change is under way"):
         add_node(cluster_of_one, None, lambda _: None)
     assert node.orders == [("KRAFT", "ADD", "K2", "127.0.0.1", "30002")]

@@ -7,16 +7,18 @@ import signal
 import socket
 import subprocess
 import sysconfig
+import urllib.request
 from pathlib import Path
 
 import pytest
 
-from kraft.cli.children import serves_writes
+from kraft.cli.children import serves
 from tests.cluster.harness import free_ports, wait_until
 from tests.cluster.wire import Client
 
 pytestmark = pytest.mark.slow
 
+IDLE_SECONDS = 5  # the demo asks its nodes once a second
 KRAFT = Path(sysconfig.get_path("scripts")) / "kraft"
 
 
@@ -46,9 +48,8 @@ class Demo:
 
     def client(self, node):
         """Of a node that serves: `ready` means that any of them does."""
-        port = self.base_port + 10 + node
-        wait_until(lambda: serves_writes(port), f"K{node} serves")
-        return Client(port)
+        wait_until(lambda: serves(self.base_port + 20 + node), f"K{node} serves")
+        return Client(self.base_port + 10 + node)
 
     def stop(self, number=signal.SIGTERM):
         self.process.send_signal(number)
@@ -167,6 +168,29 @@ def test_a_demo_whose_reader_is_gone_goes_on(tmp_path, base_port):
     wait_until(lambda: not connects(base_port + 11), "the node is gone")
     run.send_signal(signal.SIGTERM)
     assert run.wait(30) == 0
+
+
+def test_an_idle_demo_has_no_load(demo, base_port):
+    """The demo watches its nodes without client commands."""
+    run = demo("--base-port", str(base_port))
+    run.wait_ready()
+    wait_until(lambda: uptime(base_port + 21) > IDLE_SECONDS, "the demo has asked for the members again")
+    for node in (1, 2, 3):
+        metrics = http_get(base_port + 20 + node, "/metrics")
+        counts = re.findall(r"^kraft_commands_total.* (\S+)$", metrics, re.M)
+        assert len(counts) > 10
+        assert set(map(float, counts)) == {0.0}
+
+
+def uptime(port):
+    """Of the node with this HTTP port, in seconds."""
+    return json.loads(http_get(port, "/status"))["uptime_seconds"]
+
+
+def http_get(port, path):
+    """The body of a page."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+        return answer.read().decode()
 
 
 def test_a_demo_of_one_node_serves(demo, base_port, tmp_path):
