@@ -219,7 +219,7 @@ def test_every_speed_and_size(make_cluster, namespace, mbit, size):
         narrow.narrow(rate)
         clients.rate(3)
         before, done = narrow.carried, len(clients.done)
-        found = clients.rate(max(10.0, 5 * size / rate))
+        found = clients.rate(max(10.0, 12 * size / rate))
         carried, writes = narrow.carried - before, len(clients.done) - done
     shares = f"{found / rate:.2f} of the link, {found / wide:.2f} of the machine"
     sys.stdout.write(f"{mbit} Mbit/s, {size} bytes: {shares}\n")
