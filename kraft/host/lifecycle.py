@@ -31,6 +31,7 @@ from kraft.raft.ports import Jitter, RaftObserver, Restored
 from kraft.raft.raft import Raft
 from kraft.raft.ready import Persist
 
+FAREWELL_SECONDS = 0.2  # before a disowned node ends: its refusal tells the member that it lost its data
 GREET_AGAIN_SECONDS = 1.0  # after forming; by then a peer that formed by itself has greeted again
 
 
@@ -60,6 +61,7 @@ class Lifecycle:
         self._count = count
         self._jitter = jitter
         self._raft_observer = raft_observer
+        self._ending = False
         self._forming = False  # a new identity is on its way to the disk
 
     def start(self, started: Callable[[], None]) -> None:
@@ -96,7 +98,7 @@ class Lifecycle:
         formation = self._peers.formation
         if self._config.cluster.standby:
             way_in = formation.way_in or f"KRAFT ADD {self._config.node.id} {formation.address}"
-            return NodeState(STANDBY, f"standby: waiting to be added with {way_in}")
+            return NodeState(STANDBY, f"standby: waiting to be added with {way_in}{formation.way_in_needs}")
         missing = formation.missing
         text = "waiting for a first greeting from " + ", ".join(missing) if missing else "forming"
         return NodeState(FORMING, "; ".join([text, *self._refusals()]))
@@ -141,7 +143,7 @@ class Lifecycle:
         formation = self._peers.formation
         disowned = formation.disowned(hello)
         if disowned is not None:
-            self._context.fatal(disowned)
+            self._end(disowned)
             return disowned
         outdated = formation.outdated(hello)
         if outdated is not None:
@@ -158,7 +160,13 @@ class Lifecycle:
             return
         disowned = formation.refused(hello, reason)
         if disowned is not None:
-            self._context.fatal(disowned)
+            self._end(disowned)
+
+    def _end(self, reason: str) -> None:
+        """A formed cluster has disowned this node, which has not formed: it can do no harm meanwhile."""
+        if not self._ending:
+            self._ending = True
+            self._context.clock.call_later(FAREWELL_SECONDS, partial(self._context.fatal, reason))
 
     def greeted(self, hello: Hello) -> None:
         """A link to a peer is open: form the cluster if this was the last greeting that was missing."""

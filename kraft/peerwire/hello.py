@@ -26,7 +26,8 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     `machine_max` is the highest machine version that the program supports, `machine_min` the one in force in
     its cluster as far as it knows. `starts` counts the starts on its data directory and `session` (63 bits)
     is drawn at each start: the two reveal an old copy of a directory. `standby`: the node waits to be added
-    to a cluster. The link fills in `nonce` and `auth`.
+    to a cluster. `leaderless`: it belongs to a cluster and knows no leader, so that nobody can be added now;
+    an earlier program never says so. The link fills in `nonce` and `auth`.
     """
 
     id: str
@@ -47,13 +48,19 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     session: int = 0
     standby: bool = False
     current: tuple[Member, ...] = ()
+    leaderless: bool = False
 
 
 class Challenge(msgspec.Struct, frozen=True, array_like=True, tag=5):
-    """Begins a handshake where a secret is set, and tells nothing about its sender."""
+    """Begins a handshake where a secret is set, and tells nothing about its sender.
+
+    The dialling side adds a `mac` over its nonce, by which the accepting side tells it from strangers at the
+    first word; an earlier program adds none.
+    """
 
     nonce: bytes
     magic: bytes = MAGIC
+    mac: bytes = b""
 
 
 class Proof(msgspec.Struct, frozen=True, array_like=True, tag=2):

@@ -1,5 +1,10 @@
 """The reasons why a data directory cannot be used; each is one line, the last one that a start prints."""
 
+_WAY_OUT = (
+    "move the directory aside and re-admit the node with KRAFT REPLACE;"
+    " if a majority is lost, run kraft recover on another node"
+)
+
 
 class StorageError(Exception):
     """The directory, or the database in it, cannot be used."""
@@ -56,17 +61,11 @@ class DamagedLog(StorageError):
 
     def __init__(self, place: str, damage: str) -> None:
         self.damage = damage
-        super().__init__(
-            f"{place}: {damage}; this node's incarnation must not vote again:"
-            " wipe the directory and re-admit the node with KRAFT REPLACE"
-        )
+        super().__init__(f"{place}: {damage}; this node's incarnation must not vote again: {_WAY_OUT}")
 
 
 class DamagedState(StorageError):
     """A group's state file is missing or wrong, and its log begins too late to make the file anew."""
 
     def __init__(self, place: str, damage: str) -> None:
-        super().__init__(
-            f"{place}: {damage}; the log alone does not hold the data any more:"
-            " wipe the directory and re-admit the node with KRAFT REPLACE"
-        )
+        super().__init__(f"{place}: {damage}; the log alone does not hold the data any more: {_WAY_OUT}")

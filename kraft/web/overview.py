@@ -41,8 +41,11 @@ def majority(view: ClusterView) -> bool:
 
 
 def spare_voters(view: ClusterView, group: GroupStatus) -> int:
-    """The number of voters that may still fail while a majority remains; negative if too few are up."""
-    return _spare(group, alive(view))
+    """The number of voters that may still fail while a majority remains; negative if too few are up.
+
+    A node that answers and holds no replica of the cluster is no voter, whatever its id.
+    """
+    return _spare(group, alive(view) - _outside(view))
 
 
 def _spare(group: GroupStatus, there: Collection[str]) -> int:
@@ -92,9 +95,15 @@ def working(view: ClusterView) -> set[str]:
     idle = {
         report.status.node
         for report in view.reports
-        if report.status.disk_full or report.status.state in (STARTING, FORMING, STANDBY, REFUSED, REMOVED)
+        if report.status.disk_full or report.status.state == STARTING
     }
-    return alive(view) - idle
+    return alive(view) - idle - _outside(view)
+
+
+def _outside(view: ClusterView) -> set[str]:
+    """The nodes that answer, but are outside the cluster as far as they know."""
+    outside = (FORMING, STANDBY, REFUSED, REMOVED)
+    return {report.status.node for report in view.reports if report.status.state in outside}
 
 
 def alive(view: ClusterView) -> set[str]:

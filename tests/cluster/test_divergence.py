@@ -49,7 +49,7 @@ def test_a_flipped_bit_in_the_data_is_refused_at_the_start(checkpointed):
     assert damaged.exit_status() != 0
     said = damaged.output.splitlines()[-1]
     assert f"{path}: its rows are not those that it was left with" in said
-    assert "wipe the directory and re-admit the node with KRAFT REPLACE" in said
+    assert "move the directory aside and re-admit the node with KRAFT REPLACE" in said
     assert checkpointed.leader().ask("GET", "needle") == b"right" * 20
 
 

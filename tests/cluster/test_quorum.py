@@ -94,11 +94,59 @@ def test_two_wiped_nodes_never_form_a_cluster_beside_the_third(cluster):
     kept.start()
     for server in wiped:
         assert server.exit_status() != 0
-        assert "KRAFT REPLACE" in server.output
+        [line] = [line for line in server.output.splitlines() if line.startswith("kraft: ")]
+        assert f"KRAFT REPLACE {server.id} {server.id} 127.0.0.1:" in line
+        assert line.endswith("stop K1 and run kraft recover on it")
     wait_until(lambda: kept.group(), "K1 is up")
+    way_out = (
+        "K2 and K3 have lost data, so that no majority has it: restore the data directories, or stop all"
+    )
+    wait_until(lambda: way_out in kept.problem(), "it names the way out")
     answer = kept.ask("SET", "x", "alone")
     assert isinstance(answer, Refusal)
     assert answer.prefix == "CLUSTERDOWN"
+    assert answer.endswith("nodes and run kraft recover on K1")
+
+
+def test_a_wiped_node_in_standby_is_told_what_comes_before_its_command(cluster):
+    """Its cluster has no leader, so KRAFT REPLACE would be refused; with a leader it is accepted."""
+    kept, away, wiped = cluster
+    cluster.kill_all()
+    shutil.rmtree(wiped.data)
+    kept.start()
+    cluster.wait_for_addition(wiped)
+    command = f"KRAFT REPLACE {wiped.id} {wiped.id} 127.0.0.1:{wiped.peer_port}"
+    wait_until(
+        lambda: f"waiting to be added with {command}; K1 knows no leader now" in wiped.problem(), "it knows"
+    )
+    away.start()
+    wait_until(lambda: wiped.problem() == f"standby: waiting to be added with {command}", "it knows better")
+    answer = kept.order("REPLACE", wiped.id, wiped.id, "127.0.0.1", wiped.peer_port)
+    assert answer == "OK", answer
+
+
+def test_a_learner_is_all_that_is_left(cluster):
+    """The voters' disks are lost. It names itself as the survivor, and has every write."""
+    [learner] = cluster.standby("K4")
+    wait_until(learner.status, "it is up")
+    assert cluster.order("ADD", "K4", "127.0.0.1", learner.peer_port, "LEARNER") == "OK"
+    assert cluster.leader().ask("SET", "x", "kept") == "OK"
+    wait_until(lambda: learner.ask("GET", "x") == b"kept", "it has the write")
+    voters = [cluster[id_] for id_ in ("K1", "K2", "K3")]
+    for server in voters:
+        server.kill()
+    wait_until(lambda: learner.problem().endswith("no link to K1, K2 and K3"), "it is alone")
+    for server in voters[:2]:
+        shutil.rmtree(server.data)
+        server.start()
+    way_out = (
+        "K1 and K2 have lost data, so that no majority has it: restore the data directories, or stop all"
+    )
+    wait_until(lambda: way_out in learner.problem(), "it names the way out")
+    assert learner.problem().endswith("run kraft recover on that of K3 and K4 which has the latest log")
+    for server in voters[:2]:
+        assert server.exit_status() == 1
+        assert "K4 knows no leader now" in server.output
 
 
 @pytest.mark.parametrize("name", ["K1", "K3"])

@@ -36,6 +36,9 @@ def some_rows(count, seed=0):
     return {b"key %04d" % i: b"value %d %d" % (i, seed) * 2 for i in range(count)}
 
 
+ROWS = some_rows(200)
+
+
 class Reader:
     def __init__(self, disk, file):
         self.disk, self.file, self.checkpoint, self.closed = disk, file, file.checkpoint, False
@@ -286,3 +289,18 @@ def pass_time(clock, seconds, *nodes, step=0.025):
         clock.advance(step)
         for node in nodes:
             node.tick()
+
+
+def nothing_arrives(message):
+    return []
+
+
+def without(kind):
+    """Weather in which messages of this kind are lost."""
+    return lambda message: [] if isinstance(message, kind) else [(0.001, message)]
+
+
+def asked(leader, *keys):
+    """Request the chunks after these keys, one directly after the other."""
+    for key in keys:
+        leader.sender.requested("K2", SnapshotRequest(100, 1, key))

@@ -100,6 +100,49 @@ def test_a_node_that_is_refused_is_missing_for_that_reason(peers):
     )
 
 
+def lose_data(peers, *ids):
+    """The named members greet with an empty directory."""
+    for id_ in ids:
+        assert peers.formation.objection(Hello(id_, "f" * 32))
+
+
+def test_a_majority_without_its_data_is_named_with_the_survivor(peers):
+    """One that is only away may come back with its data."""
+    lose_data(peers, "K2")
+    assert log_obstacle(peers, THREE).startswith("no link to K3, no link to K2 (K2 has a new or foreign data")
+    lose_data(peers, "K3")
+    text = (
+        "K2 and K3 have lost data, so that no majority has it: restore the data directories, or stop all "
+        "nodes and run kraft recover on K1"
+    )
+    assert log_obstacle(peers, THREE) == election_obstacle(peers, THREE) == text
+    assert peers.formation.objection(Hello("K3", "3" * 32, "c")) is None
+    assert "kraft recover" not in log_obstacle(peers, THREE)
+
+
+def test_several_survivors_are_to_be_compared(peers):
+    """A learner has data as well, and perhaps more of it than a voter."""
+    learner = Configuration(MEMBERS[:4], ("K1", "K2", "K3"), ("K4",))
+    peers.formation.current = learner
+    lose_data(peers, "K2", "K3")
+    assert log_obstacle(peers, learner).endswith(
+        "run kraft recover on that of K1 and K4 which has the latest log"
+    )
+
+
+def test_a_learner_that_is_left_alone_is_the_survivor():
+    """It is told the same as a voter."""
+    mine = Identity("K4", "4" * 32, "c", MEMBERS[:3])
+    learner = Configuration(MEMBERS[:4], ("K1", "K2", "K3"), ("K4",))
+    formation = Formation(mine, "h:4", frozenset({"K4"}), current=learner)
+    peers = Peers(Config(NodeConfig("K4", "data"), ClusterConfig()), Clock(), formation, starts=1, session=1)
+    lose_data(peers, "K1", "K3")
+    assert log_obstacle(peers, learner).startswith("K1 and K3 have lost data")
+    assert log_obstacle(peers, learner).endswith("of K2 and K4 which has the latest log")
+    lose_data(peers, "K2")
+    assert log_obstacle(peers, learner).endswith("run kraft recover on K4")
+
+
 @pytest.mark.parametrize(
     ("conditions", "text"),
     [

@@ -8,7 +8,7 @@ from kraft.storage.errors import DamagedLog, StorageError, UnknownVersion, Wrong
 from tests.storage.conftest import moved
 from tests.storage.states import base
 
-WAY_OUT = "must not vote again: wipe the directory and re-admit the node with KRAFT REPLACE"
+WAY_OUT = "must not vote again: move the directory aside and re-admit the node with KRAFT REPLACE"
 
 
 @pytest.fixture

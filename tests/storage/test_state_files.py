@@ -13,7 +13,7 @@ from kraft.storage.state.database import PIECE_BYTES, PIECE_KEYS, RUN_KEYS
 from tests.storage.conftest import SETTINGS, moved
 from tests.storage.states import State, base, filled, rows_of
 
-WAY_OUT = "wipe the directory and re-admit the node with KRAFT REPLACE"
+WAY_OUT = "move the directory aside and re-admit the node with KRAFT REPLACE"
 
 
 @pytest.fixture

@@ -66,6 +66,17 @@ def test_a_lost_majority_comes_first():
     assert texts["K1"] == ("no leader is known for group 0", "")
 
 
+def test_voters_that_wait_in_standby_are_no_majority():
+    """They answer, and their data is gone: no election will ever end this."""
+    told = report("K1", leader="", problem="no leader is known for group 0", group={"role": "precandidate"})
+    alone = without("K2", without("K3", told))
+    emptied = (report(node, state="standby", cluster="", groups=()) for node in ("K2", "K3"))
+    found = diagnose(view(alone, *emptied))
+    [group] = [each for each in found.findings if each.subject == "group 0"]
+    assert group.text == "1 of 3 voters answer; 2 are needed to write or read"
+    assert group.command == "kraft status (gone for good: kraft recover DIR)"
+
+
 def test_no_leader_with_a_majority_is_a_matter_of_seconds():
     told = [report(node, leader="") for node in ("K1", "K2", "K3")]
     assert only(*told) == (BAD, "group 0", "has no leader; an election should end this within seconds", "")

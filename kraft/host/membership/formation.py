@@ -34,9 +34,12 @@ class Formation:
     * `seen` has the members met before the cluster is formed, by id.
     * `introduced` are the nodes that are being added: their greetings are heard whatever they say.
       `objections` has the reason against the last greeting of each of them, '' for none.
-    * `refusals` has why members refuse this node, by their id. They have proved themselves.
+    * `refusals` has why others refuse this node, by their id. They have proved themselves. What nodes without
+      a cluster say against one that has one is no news.
     * `rejected` has why this node refuses others, by their id, as of their last greeting.
     * `way_in` is the command that lets this node in, as far as a member has shown; '' if none has.
+    * `way_in_needs` is what has to be done before that command can succeed; '' if nothing is known.
+    * `lost_data` are the members that came with another directory, or with an old copy of theirs.
     """
 
     identity: Identity
@@ -51,6 +54,8 @@ class Formation:
     refusals: dict[str, str] = field(default_factory=dict)
     rejected: dict[str, str] = field(default_factory=dict)
     way_in: str = ""
+    way_in_needs: str = ""
+    lost_data: set[str] = field(default_factory=set)
     _lives: dict[str, tuple[str, int, int]] = field(default_factory=dict)  # see `_turned_back`
 
     def __post_init__(self) -> None:
@@ -96,7 +101,17 @@ class Formation:
             self.rejected[hello.id] = reason
         if hello.id in self.introduced:
             self.objections[hello.id] = reason or ""
+        (self.lost_data.add if reason and self._has_lost_data(hello) else self.lost_data.discard)(hello.id)
         return reason
+
+    def _has_lost_data(self, hello: Hello) -> bool:
+        """Whether a member greets without the data that it had: its vote counts no more.
+
+        A node of another cluster may be there by a mistake in a file, while the member still has its data.
+        """
+        known = {member.incarnation for member in self.members if member.id == hello.id}
+        emptied = not hello.cluster and hello.incarnation not in (*known, *self.current.retired)
+        return self.formed and bool(known) and (emptied or self._turned_back(hello))
 
     def _objection(self, hello: Hello) -> str | None:
         mine = self.identity
@@ -148,9 +163,15 @@ class Formation:
                 f"the two has to be given up; to give up {mine.id}, wipe the data directory of {mine.id} and "
                 f"{_admission(mine.id, self.address)}"
             )
-        return (
+        reason = (
             f"{hello.id} belongs to cluster {hello.cluster[:12]}, {mine.id} to {mine.cluster[:12]}: "
             "check cluster.members and node.data of both"
+        )
+        if all(member.id != hello.id for member in self.members):
+            return reason
+        return (
+            f"{reason}; if {hello.id} was wiped and has formed a cluster anew, {mine.id} still has the data "
+            f"of the old one: stop {hello.id}, and run kraft recover on {mine.id}"
         )
 
     def _turned_back(self, hello: Hello) -> bool:
@@ -176,17 +197,19 @@ class Formation:
             return None
         if known is None and not hello.current:
             return None
+        self.way_in_needs = _missing_leader(hello)
         if known is None:
             self.way_in = f"KRAFT ADD {mine.id} {self.address}"
             reason = (
-                f"{mine.id} is not a member of the cluster of {hello.id}: {_way_back(mine.id, self.address)}"
+                f"{mine.id} is not a member of the cluster of {hello.id}: "
+                f"{_way_back(mine.id, self.address)}{self.way_in_needs}"
             )
         else:
             self.way_in = f"KRAFT REPLACE {mine.id} {mine.id} {self.address}"
             reason = (
                 f"the cluster of {hello.id} knows {mine.id} with another data directory (incarnation "
                 f"{known.incarnation[:8]}, here {mine.incarnation[:8]}): restore that directory, or start "
-                f"this node with cluster.standby and run {self.way_in} there"
+                f"this node with cluster.standby and run {self.way_in} there{self.way_in_needs}"
             )
         return None if self.standby else reason
 
@@ -196,12 +219,13 @@ class Formation:
         Returns why this node must not go on, None if it may. One that has formed may: perhaps the peer is
         wrong, and another member accepts it.
         """
-        self.refusals[hello.id] = reason
+        if hello.cluster or not self.formed:
+            self.refusals[hello.id] = reason
         self.objection(hello)  # an administrator may wait for the reason against a node that is being added
         disowned = self.disowned(hello)
         if self.formed or self.standby or not hello.cluster:
             return None
-        return reason if _ADD in reason else disowned
+        return reason + _missing_leader(hello) if _ADD in reason else disowned
 
     def outdated(self, hello: Hello) -> str | None:
         """Why this node must not go on: its program is too old for its cluster, or for the first it meets."""
@@ -275,6 +299,16 @@ def cluster_id(members: tuple[Member, ...]) -> str:
 
 def _way_back(id_: str, address: str = "") -> str:
     return f"wipe its data directory and add it again: {_admission(id_, address)}"
+
+
+def _missing_leader(hello: Hello) -> str:
+    """What has to be done before the cluster of the node that greets so can let anyone in."""
+    if not hello.leaderless:
+        return ""
+    return (
+        f"; {hello.id} knows no leader now, and the command needs one: start the other members, or, if a "
+        f"majority of them has lost its data for good, stop {hello.id} and run kraft recover on it"
+    )
 
 
 def _admission(id_: str, address: str = "") -> str:

@@ -45,6 +45,7 @@ class Peers:
         self._starts = starts
         self._session = session
         self._sought_at = clock.seconds()
+        self._leader = ""  # of group 0, as of the last tick
         self._linked: set[str] = set()  # the members of the configuration in force, without this node
 
     def start(self, network: Network) -> None:
@@ -68,6 +69,7 @@ class Peers:
             session=self._session,
             standby=config.cluster.standby,
             current=self.formation.current.everyone,
+            leaderless=self.formation.formed and not self._leader,
         )
 
     @property
@@ -175,6 +177,7 @@ class Peers:
         `now` is in monotonic seconds; `leader` is that of group 0, '' if unknown. A node that has not formed
         reports nothing: its peers learn from its first message that it has.
         """
+        self._leader = leader
         self.seek(now, leader)
         if leader:
             self.formation.refusals.clear()  # a leader that counts this node as a member knows better

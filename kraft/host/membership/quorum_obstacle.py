@@ -17,7 +17,22 @@ def log_obstacle(peers: Peers, configuration: Configuration) -> str:
     obstacles = {voter: _cannot_log(peers, voter) for voter in configuration.electors}
     if _have_majority(configuration, obstacles):
         return ""
-    return _in_words(obstacles)
+    return _lost_data(peers, configuration) or _in_words(obstacles)
+
+
+def _lost_data(peers: Peers, configuration: Configuration) -> str:
+    """What to do when a majority has lost its data; '' while enough voters may still have theirs."""
+    lost = peers.formation.lost_data
+    gone = [voter for voter in configuration.electors if voter in lost]
+    if _have_majority(configuration, dict.fromkeys(configuration.electors, "") | dict.fromkeys(gone, "lost")):
+        return ""
+    left = [member.id for member in configuration.everyone if member.id not in lost]
+    survivor = left[0] if len(left) == 1 else f"that of {' and '.join(left)} which has the latest log"
+    has = "has" if len(gone) == 1 else "have"
+    return (
+        f"{_names(gone)} {has} lost data, so that no majority has it: restore the data directories, or stop "
+        f"all nodes and run kraft recover on {survivor}"
+    )
 
 
 def election_obstacle(peers: Peers, configuration: Configuration) -> str:
