@@ -19,6 +19,9 @@ differs. The dialling side proves first: a stranger that only connects gets noth
 secret. A side asks its owner about a peer only after the peer's last proof. The secret protects the
 handshake, not the bytes after it: that is TLS's task.
 
+The MAC in the Challenge of the dialling side covers only its own nonce. It can be recorded and sent again,
+and so proves nothing; it lets the accepting side prefer such a peer while strangers flood it with greetings.
+
 If the owner of the accepting side refuses, its refusal takes the place of the last Proof and carries a MAC of
 its own, so that the dialling side can rely on that Hello too: from it a node learns that the cluster has
 disowned it, or needs a newer program.
@@ -65,6 +68,7 @@ from kraft.peerwire.hello import (
 _DIAL_FIRST, _ACCEPT_FIRST = b"kraft peer link: dialling, first", b"kraft peer link: accepting, first"
 _DIAL, _ACCEPT = b"kraft peer link: dialling", b"kraft peer link: accepting"
 _REFUSE = b"kraft peer link: refusing"
+_VOUCH = b"kraft peer link: dialling, at once"
 _VEIL = "0" * 32  # the incarnation in a veiled Hello
 _MISMATCH = "the peer's cluster.secret_file holds another secret"
 
@@ -88,7 +92,8 @@ class Handshake:
     to send as GREETING messages. In state DECISION `peer` is proved, and the owner calls `accept` or
     `refuse`. `peer` is proved as well after a RefusedByPeer with `proved`.
 
-    `is_peer_proved`: the peer has proved the secret, at least once. `accepts_earlier`: the cluster may still
+    `is_peer_proved`: the peer has proved the secret, at least once. `is_peer_vouched`: its Challenge was made
+    by one who knows the secret, perhaps for another link. `accepts_earlier`: the cluster may still
     have nodes of an earlier release.
     """
 
@@ -106,8 +111,9 @@ class Handshake:
         """`as_earlier`: dial like an earlier release. All handshakes of a node share `earlier_peers`."""
         self._own = replace(own, nonce=nonce, auth=SECRET if secret is not None else NO_AUTH)
         self._own_bytes = greetings.encode(self._own)
-        self._own_challenge = greetings.encode(Challenge(nonce))
         self._secret = secret
+        vouch = b"" if dialled is None else self._vouch(nonce)
+        self._own_challenge = greetings.encode(Challenge(nonce, mac=vouch))
         self._loopback = loopback
         self._dialled = dialled
         self._earlier_peers = earlier_peers or EarlierPeers()
@@ -118,7 +124,7 @@ class Handshake:
         self._peer_bytes = b""
         self.state = HandshakeState.HELLO if secret is None or as_earlier else HandshakeState.CHALLENGE
         self.peer: Hello | None = None
-        self.is_peer_proved = False
+        self.is_peer_proved = self.is_peer_vouched = False
 
     @property
     def is_unanswered(self) -> bool:
@@ -188,6 +194,7 @@ class Handshake:
         if len(challenge.nonce) != NONCE_BYTES:
             raise HandshakeError(f"the nonce must have {NONCE_BYTES} bytes")
         self._peer_nonce, self._peer_challenge = challenge.nonce, payload
+        self.is_peer_vouched = hmac.compare_digest(challenge.mac, self._vouch(challenge.nonce))
         self.state = HandshakeState.FIRST_PROOF
         return [
             self._own_challenge if self._dialled is None else _encode(Proof(self._first_mac(_DIAL_FIRST)))
@@ -282,6 +289,10 @@ class Handshake:
         return hmac.compare_digest(refusal.mac, self._mac(_REFUSE, refusal.reason.encode()))
 
     # -- proofs ---------------------------------------------------------------------------------------
+
+    def _vouch(self, nonce: bytes) -> bytes:
+        """Shows that the maker of the nonce knows the secret. Empty without a secret."""
+        return hmac.digest(self._secret, _VOUCH + nonce, hashlib.sha256) if self._secret is not None else b""
 
     def _first_mac(self, purpose: bytes) -> bytes:
         """Proves that its maker knows the secret and saw both Challenges."""

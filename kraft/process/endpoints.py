@@ -15,6 +15,7 @@ from kraft.config.listen_address import join_address, split_endpoint
 from kraft.process.refusal import explain
 from kraft.process.unix_port import UnixPort
 from kraft.process.unix_socket import SocketInUse
+from kraft.tcp.accept_limit import limit_accepts
 
 
 class CannotListen(Exception):
@@ -34,7 +35,7 @@ class ServerEndpoint:
 
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Listen now."""
-        return maybeDeferred(self._listen, factory).addErrback(self._explain)
+        return maybeDeferred(self._listen, factory).addCallbacks(self._limited, self._explain)
 
     def _listen(self, factory: IProtocolFactory) -> Any:
         address = self._address
@@ -46,6 +47,11 @@ class ServerEndpoint:
             return self._passed().listen(factory)
         interface = address.interface or ("::" if address.kind == "tcp6" else "")
         return self._reactor.listenTCP(address.port, factory, address.backlog, interface)
+
+    @staticmethod
+    def _limited(port: Any) -> Any:
+        limit_accepts(port)
+        return port
 
     def _passed(self) -> Any:
         """The socket that systemd has passed. Twisted took over the list of them when it was imported."""

@@ -6,8 +6,9 @@ cannot need themselves:
 
     24   interpreter, event loop, log, listening ports
     40   storage: log.db, state files and views of them (each with a WAL and shared memory), directories
-    68   peers: 32 connections in handshake; a link, one that crosses it, and two requests for each of nine
-    96   HTTP: 64 connections and those that were just accepted
+   100   peers: 32 connections in handshake, 32 that were just accepted; a link, one that crosses it, and two
+         requests for each of nine
+    96   HTTP: 64 connections, and 32 that were just accepted
     28   clients that are being refused
 """
 
@@ -17,7 +18,7 @@ import sys
 
 from kraft.process.failure import CannotStart
 
-RESERVED_FILES = 256
+RESERVED_FILES = 288
 FILES_MIN = 128  # interpreter, storage, and a few connections of each kind
 _MOST = (1 << 20, 10_240)  # what systems allow that call the hard limit infinite
 

@@ -8,10 +8,12 @@ with the least right to its place gives way:
   may be that member, even if others share the address, as behind NAT or on loopback.
 * One address of strangers has its own share, so that it cannot drive out the others.
 * Among those that compete for a place, silent connections give way first, the oldest before the others, then
-  those that have greeted. A connection that has proved the secret never gives way.
+  those that have greeted, then those whose first word shows that they know the secret. A connection that has
+  proved the secret never gives way.
 
 A connection competes only after its first bytes could be read, two turns of the reactor after it was
-accepted: on a busy machine many are accepted in one turn, and a member among them has greeted already.
+accepted: on a busy machine many are accepted in one turn, and a member among them has greeted already. Few
+are accepted in a turn (`tcp.accept_limit`), so none has to be refused.
 """
 
 from collections.abc import Iterator
@@ -29,7 +31,8 @@ class Standing(IntEnum):
 
     SILENT = 0
     GREETED = 1
-    PROVED = 2
+    VOUCHED = 2  # knows the secret, or repeats the first word of one that does
+    PROVED = 3
 
 
 class Handshaking(Protocol):
@@ -68,11 +71,6 @@ class Backlog:
 
     def __iter__(self) -> Iterator[Handshaking]:
         return iter((*self._fresh, *self._competing))
-
-    def admits(self, ip: str) -> bool:
-        """Whether one more connection from `ip` can be accepted in this turn."""
-        reserved = 0 if self._members.is_member_at(ip) else self._limits.greeting_links
-        return len(self._fresh) < self._limits.fresh_links - reserved
 
     def add(self, connection: Handshaking, ip: str) -> None:
         """Let in `connection` from `ip`, '' if it has none."""

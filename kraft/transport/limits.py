@@ -20,7 +20,6 @@ class LinkLimits:
     window_max: int = 16 << 20  # 1 Gbit/s over 130 ms
     handshake_timeout: float = 3.0  # from connect to open: several round trips across a continent
     greeting_links: int = 32  # incoming connections in handshake; each buffers one frame at most
-    fresh_links: int = 128  # further connections, accepted just now and not read yet; 32 kept for members
     stranger_links: int = 24  # of these from addresses where no member is known
     address_links: int = 8  # of these from one address
     connect_timeout: float = 3.0  # one attempt to dial

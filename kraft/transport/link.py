@@ -316,7 +316,9 @@ class Link(Protocol):
         """How far the handshake has come, for the listener."""
         if self._handshake is None:
             return Standing.SILENT
-        return Standing.PROVED if self._handshake.is_peer_proved else Standing.GREETED
+        if self._handshake.is_peer_proved:
+            return Standing.PROVED
+        return Standing.VOUCHED if self._handshake.is_peer_vouched else Standing.GREETED
 
     @property
     def is_maybe_earlier(self) -> bool:

@@ -5,7 +5,7 @@ from twisted.internet.protocol import Factory
 
 from kraft.transport.backlog import Backlog
 from kraft.transport.link import Link, LinkContext, LinkRegistry
-from kraft.transport.sockets import ip_of, text_of
+from kraft.transport.sockets import ip_of
 
 
 class Listener(Factory):
@@ -18,11 +18,8 @@ class Listener(Factory):
         self._registry = registry
         self._backlog = Backlog(context.limits, registry, context.clock)
 
-    def buildProtocol(self, addr: IAddress | None) -> Link | None:
-        """A link to whoever connects, or None (which closes the connection) if too many do at once."""
-        if not self._backlog.admits(ip_of(addr)):
-            self._context.observer.refused(text_of(addr), "too many connections at once")
-            return None
+    def buildProtocol(self, addr: IAddress | None) -> Link:  # noqa: ARG002  Twisted's signature
+        """A link to whoever connects; another connection in handshake may have to give way to it."""
         return Link(self._context, self)
 
     def started(self, link: Link) -> None:

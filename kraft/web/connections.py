@@ -4,14 +4,14 @@ A health check must be answered however many connections strangers hold open. So
 held by connections that wait for their client, and of these the least useful gives way: first one that is
 closing, then the oldest that never sent a request, then the one that has been idle the longest since its last
 answer. A connection that was just accepted does not give way before its first bytes could be read, which
-takes two turns of the reactor.
+takes two turns of the reactor. Few are accepted in a turn (`tcp.accept_limit`), so none has to be refused.
 """
 
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
-from kraft.web.limits import CONNECTIONS_MAX, FRESH_MAX
+from kraft.web.limits import CONNECTIONS_MAX
 
 
 class Place(Protocol):
@@ -36,11 +36,6 @@ class Connections:
     def busy(self) -> int:
         """The number of connections whose request is being answered."""
         return len(self._busy)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether no more connections can be accepted in this turn."""
-        return len(self._fresh) >= FRESH_MAX
 
     @property
     def _settled(self) -> int:

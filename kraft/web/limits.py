@@ -1,7 +1,6 @@
 """The limits of the HTTP port. It serves scrapers, load balancers and people: few clients, short requests."""
 
 CONNECTIONS_MAX = 64  # some scrapers and probes with a persistent connection each, and some browsers
-FRESH_MAX = 128  # further connections, accepted just now and not read yet: twice what one turn accepts
 BUSY_MAX = 48  # requests being answered; all other connections wait for their client, and can give way
 URL_BYTES_MAX = 1024  # the longest real one is `/readyz?sync`
 HEAD_SECONDS = 10.0  # from a new connection, or the first byte of a later request, to the end of its head

@@ -65,10 +65,8 @@ class Site(ServerFactory):
         self._connections = Connections(clock)
         self._pages = Pages(node, telemetry, clock, fetch, self._connections)
 
-    def buildProtocol(self, addr: IAddress | None) -> Channel | None:  # noqa: ARG002  Twisted's signature
-        """A channel, or None (which closes the connection) if too many are accepted at once."""
-        if self._connections.is_full:
-            return None
+    def buildProtocol(self, addr: IAddress | None) -> Channel:  # noqa: ARG002  Twisted's signature
+        """A channel; another connection may have to give way to it."""
         channel = Channel(self._pages, self._connections, self._clock)
         channel.factory = self
         return channel

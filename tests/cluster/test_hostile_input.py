@@ -258,6 +258,25 @@ def test_silent_connections_keep_no_health_check_away(victim):
             assert time.monotonic() - started < ANSWER_SECONDS_MAX
 
 
+def test_health_checks_within_a_burst_of_connections_are_answered(shared_cluster):
+    """Of 400 connections that wait to be accepted at once, every tenth asks; the others are silent."""
+    server = shared_cluster.followers()[0]
+    with ExitStack() as stack:
+        server.pause()
+        try:
+            burst = []
+            for number in range(400):
+                burst.append(socket.create_connection(("127.0.0.1", server.http_port), 10))
+                stack.enter_context(burst[-1])
+                if number % 10 == 0:
+                    burst[-1].sendall(request((b"/livez", b"/readyz")[number % 20 // 10], LAST))
+        finally:
+            server.resume()
+        for each in burst[::10]:
+            each.settimeout(20)
+            assert each.recv(100).startswith(b"HTTP/1.1 200 OK")
+
+
 def test_pages_that_are_left_make_room_for_others(victim):
     """A browser that is gone is noticed by the next events that it does not take."""
 

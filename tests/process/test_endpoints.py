@@ -6,9 +6,11 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from twisted.internet.endpoints import serverFromString
+from twisted.internet import tcp
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
@@ -19,6 +21,7 @@ from kraft.process.endpoints import CannotListen, ServerEndpoint
 from kraft.process.refusal import explain
 from kraft.process.unix_port import UnixPort
 from kraft.process.unix_socket import SocketInUse, remove_stale
+from kraft.tcp.accept_limit import ACCEPTS_MAX
 
 outcome = SynchronousTestCase()
 
@@ -57,9 +60,47 @@ class Reactor:
         self.readers.discard(reader)
 
 
+class ListeningReactor(Reactor):
+    """One that opens real sockets."""
+
+    def listenTCP(self, port, factory, backlog, interface):
+        return self._started(tcp.Port(port, factory, backlog, interface, self))
+
+    def adoptStreamPort(self, descriptor, family, factory):
+        return self._started(tcp.Port._fromListeningDescriptor(self, descriptor, family, factory))
+
+    @staticmethod
+    def _started(port):
+        port.startListening()
+        return port
+
+
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "client.sock"
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix", "systemd"])
+def test_every_port_accepts_few_connections_in_a_turn(kind, path, monkeypatch):
+    """Also one whose socket systemd has passed. How many are asked for is what Twisted would accept."""
+    passed = socket.create_server(("127.0.0.1", 0))
+    reactor = ListeningReactor()
+    adopted = AdoptedStreamServerEndpoint(reactor, passed.detach(), socket.AF_INET)
+    monkeypatch.setattr(ServerEndpoint, "_passed", lambda _: adopted)
+    systemd = "systemd:domain=INET:name=client"
+    described = {"tcp": "tcp:0:interface=127.0.0.1", "unix": f"unix:{path}", "systemd": systemd}[kind]
+    port: Any = outcome.successResultOf(ServerEndpoint(reactor, described).listen(Factory()))
+    asked_for = []
+
+    def accept_none(_log, attempts, *_):
+        asked_for.append(len(attempts))
+        return ()
+
+    monkeypatch.setattr(tcp, "_accept", accept_none)
+    for _ in range(3):
+        port.doRead()
+    assert asked_for == [ACCEPTS_MAX] * 3
+    port.connectionLost(None)
 
 
 def opened(path):

@@ -7,6 +7,9 @@ import pytest
 from kraft.process import open_files
 from kraft.process.failure import CannotStart
 from kraft.server.factory import REFUSED_MAX
+from kraft.tcp.accept_limit import ACCEPTS_MAX
+from kraft.transport.limits import LinkLimits
+from kraft.web.limits import CONNECTIONS_MAX
 
 INFINITE = resource.RLIM_INFINITY
 
@@ -49,11 +52,11 @@ def test_a_filter_of_system_calls_may_forbid_it(monkeypatch):
 
     System(monkeypatch, 1024, 4096)
     monkeypatch.setattr(resource, "setrlimit", forbidden)
-    assert open_files.room_for_clients() == 768
+    assert open_files.room_for_clients() == 736
 
 
 @pytest.mark.parametrize(
-    ("limit", "clients"), [(65_536, 65_280), (1024, 768), (512, 256), (256, 128), (128, 64)]
+    ("limit", "clients"), [(65_536, 65_248), (1024, 736), (576, 288), (512, 256), (128, 64)]
 )
 def test_clients_get_what_a_node_does_not_need(monkeypatch, limit, clients):
     System(monkeypatch, limit, limit)
@@ -72,4 +75,9 @@ def test_the_reserve_is_the_sum_of_its_parts():
     """As the module explains it."""
     parts = [int(line.split()[0]) for line in open_files.__doc__.splitlines() if line[4:5].isdigit()]
     assert sum(parts) == open_files.RESERVED_FILES
-    assert parts[-1] == REFUSED_MAX
+    unread = 2 * ACCEPTS_MAX  # of one port; see `tcp.accept_limit`
+    assert parts[-3:] == [
+        LinkLimits().greeting_links + unread + 4 * 9,
+        CONNECTIONS_MAX + unread,
+        REFUSED_MAX,
+    ]

@@ -8,8 +8,7 @@ from kraft.peerwire.frames import LINK, PONG, frame, probe
 from kraft.raft.messages import Heartbeat
 from kraft.transport.congestion_window import CongestionWindow
 from kraft.transport.limits import LinkLimits
-from tests.transport.test_links import append
-from tests.transport.wires import pair
+from tests.transport.wires import append, pair
 
 LIMITS = LinkLimits()
 MBIT = 125_000  # bytes per second

@@ -20,10 +20,16 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from kraft.peerwire.hello import NONCE_BYTES, Hello
+from kraft.raft.messages import Append, Entry, Heartbeat
 from kraft.transport.limits import LinkLimits
 from kraft.transport.links import Links
 
 BUFFER_BYTES = 1 << 16  # above it a transport pauses its producer, as Twisted's do
+BEAT = Heartbeat(term=1, commit=0, round=1)
+
+
+def append(size, index=1):
+    return Append(1, index - 1, min(index - 1, 1), 0, (Entry(index, 1, 0, 1, b"x" * size),))
 
 
 @implementer(ITransport, IConsumer)

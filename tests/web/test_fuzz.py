@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import provider
 
-from tests.web.test_channel import Client, TurnClock
+from tests.web.http_client import Client, TurnClock
 from tests.web.test_site import Browser
 
 METHODS = [b"GET", b"HEAD", b"POST", b"OPTIONS", b"CONNECT", b"TRACE", b"PRI", b"get", b"!#$%", b"", b"\xff"]
