@@ -1,0 +1,74 @@
+"""Whom `kraft doctor` looks at."""
+
+import json
+import os
+
+from kraft.cli import status
+from kraft.cli.checks import cluster, network, subject
+from kraft.cli.checks.result import OK, WARNING
+from kraft.cli.checks.subject import look_at
+from kraft.config import parse
+from kraft.storage.lock import DirectoryLock, holder
+from kraft.web.report import encode
+from tests.cli.checks.subjects import HTTP, SECTIONS, levels, only
+from tests.web.reports import report
+
+
+def asked(monkeypatch, answers):
+    """Nodes answer by address; those that are not there do not."""
+
+    def ask(name, address, _timeout):
+        told = answers.get(address)
+        if told is None:
+            return status.StatusReply(name, address, error="Connection refused")
+        return status.StatusReply(told.status.node, address, json.loads(encode(told, pretty=False)))
+
+    monkeypatch.setattr(status, "ask", ask)
+
+
+def test_a_node_that_answers_shows_the_cluster(stopped, monkeypatch):
+    config = parse(SECTIONS.format(data="d").replace('http: {listen: ""}\n', HTTP), "K1.yaml")
+    asked(monkeypatch, {"127.0.0.1:21": report("K1"), "K2:21": report("K2")})
+    found = look_at("K1.yaml", config).view
+    assert found is not None
+    assert [(each.id, each.error) for each in found.answers] == [
+        ("K1", ""), ("K2", ""), ("K3", "Connection refused"),
+    ]  # fmt: skip
+    assert found.own.status.node == "K1"
+
+
+def test_a_node_that_is_another_is_not_taken_for_this_one(monkeypatch):
+    config = parse(SECTIONS.format(data="d").replace('http: {listen: ""}\n', HTTP), "K1.yaml")
+    asked(monkeypatch, {"127.0.0.1:21": report("K2")})
+    found = look_at("K1.yaml", config)
+    assert (found.running, found.view) == (False, None)
+    assert found.silence == "node 'K2' answers at 127.0.0.1:21 instead"
+
+
+def test_who_holds_the_lock_runs(data, stopped):
+    config = stopped().config
+    assert holder(str(data)) is None
+    lock = DirectoryLock(str(data))
+    assert look_at("K1.yaml", config).pid == os.getpid()
+    lock.release()
+    assert look_at("K1.yaml", config).pid is None
+    assert holder(str(data / "none")) is None
+
+
+def test_a_node_that_is_hidden_may_run(data, stopped, monkeypatch):
+    """Who may not see the lock says so, and takes no port for a stranger's."""
+
+    def closed(_path):
+        raise PermissionError(13, "Permission denied")
+
+    config = stopped().config
+    monkeypatch.setattr(subject, "holder", closed)
+    found = look_at("K1.yaml", config)
+    assert (found.running, found.hidden) == (False, True)
+    assert only(cluster.node(found)).level == WARNING
+    assert levels(network.ports(found)) == [OK]
+
+    answering = parse(SECTIONS.format(data=data).replace('http: {listen: ""}\n', HTTP), "K1.yaml")
+    asked(monkeypatch, {"127.0.0.1:21": report("K1")})
+    found = look_at("K1.yaml", answering)
+    assert (found.pid, found.hidden) == (0, False)
