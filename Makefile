@@ -17,7 +17,7 @@ PYTEST = $(VENV)/bin/pytest -n 2
 help:
 	@echo 'make demo    runs three nodes in the foreground; Ctrl-C stops them (DEMO="--nodes 5" passes options)'
 	@echo 'make test    runs the tests (TESTS="tests/raft -k vote" selects some)'
-	@echo 'make screenshots  takes pictures of the status page and the shell into $(SCREENSHOTS)'
+	@echo 'make screenshots  takes pictures of the status page, the shell and kraft status into $(SCREENSHOTS)'
 	@echo 'make lint    runs ruff'
 	@echo 'make types   runs mypy'
 	@echo 'make clean   removes $(VENV) and caches; the demo keeps its data in kraft-demo'
@@ -29,7 +29,8 @@ test: $(VENV)/.test
 	$(PYTEST) $(TESTS)
 
 screenshots: $(VENV)/.test
-	$(VENV)/bin/pytest tests/browser/test_pictures.py tests/cluster/test_shell_picture.py --screenshots $(SCREENSHOTS)
+	$(VENV)/bin/pytest tests/browser/test_pictures.py tests/cluster/test_shell_picture.py \
+		tests/cluster/test_status_picture.py --screenshots $(SCREENSHOTS)
 	@ls $(SCREENSHOTS)
 
 lint: $(VENV)/.test

@@ -24,6 +24,8 @@ UNTIMED = frozenset(
         "parity",
         "shell",
         "shell_picture",
+        "status_picture",
+        "status_watch",
         "usage",
     )
 )

@@ -9,7 +9,7 @@ from tests.source import ROOT, SOURCES, Module, name_of, parse, read
 
 # From the bottom: a package imports lower lines only, never its neighbours.
 LINES = (
-    {"int64"},
+    {"int64", "listen_address"},
     {"raft"},
     {"kv", "resp", "peerwire"},
     {"config", "node", "tcp"},
@@ -30,6 +30,7 @@ RESERVED = {
     "apsw": ({"storage"}, "use host.ports.Disk, or the functions of storage"),
     "sqlite3": (set(), "kraft has one SQLite, apsw, in storage: locks do not hold between two libraries"),
     "yaml": ({"config"}, "use kraft.config.load: plain YAML lets duplicate keys pass"),
+    "rich": ({"cli"}, "it is for terminals; make blocks of kraft.cli.output"),
     "prometheus_client": ({"telemetry"}, "report through an observer in your ports.py; telemetry counts"),
 }
 

@@ -23,7 +23,7 @@ SUBPACKAGES = {
     "server": ("commands",),
     "storage": ("log", "state", "offline"),
     "telemetry": ("metrics", "recent"),
-    "cli": ("checks", "shell"),
+    "cli": ("output", "checks", "shell"),
 }
 
 # Files named by the kind of their classes; every other file with classes is named by one of them.

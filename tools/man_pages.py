@@ -19,6 +19,7 @@ from kraft.cli.main import build_parser
 def pages() -> Iterator[tuple[str, str]]:
     """(file name, text) of each page."""
     everything = build_parser()
+    everything.declare_all()
     subcommands = next(
         action for action in everything._actions if isinstance(action, argparse._SubParsersAction)
     )

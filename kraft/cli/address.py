@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kraft.config import Config, ConfigError, load
-from kraft.config.listen_address import is_wildcard, join_address, split_endpoint
+from kraft.listen_address import is_wildcard, join_address, split_endpoint
+
+if TYPE_CHECKING:
+    from kraft.config import Config
 
 HOST_DEFAULT = "127.0.0.1"
 LABEL_MAX, HOST_MAX = 63, 253  # characters of a part of a host name, and of all of it (RFC 1035)
@@ -167,8 +170,10 @@ def find_client(text: str) -> NodeAddress:
     return address
 
 
-def _configs() -> Iterator[Config]:
+def _configs() -> Iterator["Config"]:
     """The configurations at hand. A file that cannot be read or is not valid describes no node."""
+    from kraft.config import ConfigError, load  # YAML and all options: needed only for the id of a node
+
     for pattern in PATTERNS:
         root = Path(pattern).anchor
         folder = Path(root) if root else Path()
@@ -179,7 +184,7 @@ def _configs() -> Iterator[Config]:
                 continue
 
 
-def http_address(config: Config) -> str:
+def http_address(config: "Config") -> str:
     """The `host:port` at which this machine reaches the HTTP port of a node; '' if it has none."""
     return _reached(config.http.listen)
 

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from kraft.cli import servers
 from kraft.cli.cluster_client import ClusterClient, NoServer, OutcomeUnknown, pairs, text
 from kraft.cli.failure import Failure
+from kraft.cli.output.blocks import BAD, EMPTY, PLAIN, STRONG, Block, Span, TableColumn, TextTable, line
+from kraft.cli.output.display import display
 from kraft.cli.servers import ServerAddress
-from kraft.config.listen_address import split_address
+from kraft.listen_address import split_address
 from kraft.resp.values import Error, Reply
 
 EXAMPLES = """\
@@ -31,45 +33,70 @@ exit status: 0 done; 1 refused or failed, and nothing was changed; 2 wrong usage
 shows the outcome, and the command may be repeated
 """
 UNKNOWN = "`kraft members` shows the outcome, and the command may be repeated"
-HEADINGS = ("NODE", "KIND", "LINK", "CONTACT", "LAG", "PEER PORT", "CLIENT PORT")
+COLUMNS = (
+    TableColumn("NODE"),
+    TableColumn("KIND"),
+    TableColumn("LINK"),
+    TableColumn("CONTACT", number=True, spare=1),
+    TableColumn("LAG", number=True),
+    TableColumn("PEER PORT", spare=3),
+    TableColumn("CLIENT PORT", spare=2),
+)
 ABSENT = "-"
 
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Declare the subcommands."""
-    members = servers.add_command(
-        commands, "members", "show the members of the cluster", EXAMPLES, run_members
-    )
-    members.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    add_ = servers.add_command(commands, "add", "make a standby node a member", EXAMPLES, run_add)
-    add_.add_argument("node", metavar="NODE", help="its node.id")
-    _add_address(add_)
-    add_.add_argument("--learner", action="store_true", help="it stays a learner, without a vote")
-    remove = servers.add_command(commands, "remove", "remove a member for good", EXAMPLES, run_remove)
-    remove.add_argument("node", metavar="NODE")
-    replace = servers.add_command(
-        commands, "replace", "replace a member by a standby node, in one step", EXAMPLES, run_replace
-    )
-    replace.add_argument("old", metavar="OLD")
-    replace.add_argument("node", metavar="NEW", help="may be OLD: a node that has lost its directory")
-    _add_address(replace)
-    for parser in (add_, remove, replace):
-        parser.add_argument("--force", action="store_true", help="even if it puts the majority at risk")
-    transfer = servers.add_command(commands, "transfer", "transfer leadership", EXAMPLES, run_transfer)
-    transfer.add_argument(
-        "node", nargs="?", metavar="NODE", help="default: the voter that is most up to date"
-    )
-    drain = servers.add_command(
-        commands, "drain", "take all leadership away from a node", EXAMPLES, run_drain
-    )
-    drain.add_argument("node", metavar="NODE")
-    drain.add_argument("--off", action="store_true", help="let it lead again")
+def declare_members(parser: argparse.ArgumentParser) -> None:
+    """Declare `kraft members`."""
+    servers.declare(parser, "Show the members of the cluster.", EXAMPLES, run_members)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def declare_add(parser: argparse.ArgumentParser) -> None:
+    """Declare `kraft add`."""
+    servers.declare(parser, "Make a standby node a member.", EXAMPLES, run_add)
+    parser.add_argument("node", metavar="NODE", help="its node.id")
+    _add_address(parser)
+    parser.add_argument("--learner", action="store_true", help="it stays a learner, without a vote")
+    _add_force(parser)
+
+
+def declare_remove(parser: argparse.ArgumentParser) -> None:
+    """Declare `kraft remove`."""
+    servers.declare(parser, "Remove a member for good.", EXAMPLES, run_remove)
+    parser.add_argument("node", metavar="NODE")
+    _add_force(parser)
+
+
+def declare_replace(parser: argparse.ArgumentParser) -> None:
+    """Declare `kraft replace`."""
+    servers.declare(parser, "Replace a member by a standby node, in one step.", EXAMPLES, run_replace)
+    parser.add_argument("old", metavar="OLD")
+    parser.add_argument("node", metavar="NEW", help="may be OLD: a node that has lost its directory")
+    _add_address(parser)
+    _add_force(parser)
+
+
+def declare_transfer(parser: argparse.ArgumentParser) -> None:
+    """Declare `kraft transfer`."""
+    servers.declare(parser, "Transfer leadership.", EXAMPLES, run_transfer)
+    parser.add_argument("node", nargs="?", metavar="NODE", help="default: the voter that is most up to date")
+
+
+def declare_drain(parser: argparse.ArgumentParser) -> None:
+    """Declare `kraft drain`."""
+    servers.declare(parser, "Take all leadership away from a node.", EXAMPLES, run_drain)
+    parser.add_argument("node", metavar="NODE")
+    parser.add_argument("--off", action="store_true", help="let it lead again")
 
 
 def _add_address(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "address", nargs="+", metavar="HOST:PORT", help="of its peer port (peer.advertise); HOST PORT will do"
     )
+
+
+def _add_force(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--force", action="store_true", help="even if it puts the majority at risk")
 
 
 def run_members(chosen: argparse.Namespace) -> int:
@@ -79,7 +106,7 @@ def run_members(chosen: argparse.Namespace) -> int:
         if chosen.json:
             print(json.dumps({"leader": admin.leader or None, "members": members}, indent=2))
         else:
-            print(_table(members, admin.leader))
+            display().show(*_blocks(members, admin.leader))
     return 0
 
 
@@ -124,7 +151,7 @@ def run_drain(chosen: argparse.Namespace) -> int:
     with _Administrator(chosen, client) as admin:
         admin.order("DRAIN", "OFF" if chosen.off else "ON")
     until = f"leads nothing until `kraft drain {chosen.node} --off` or a restart"
-    print(f"{chosen.node} {'may lead again' if chosen.off else until}")
+    display().show(line(f"{chosen.node} {'may lead again' if chosen.off else until}"))
     return 0
 
 
@@ -133,7 +160,8 @@ def _change(chosen: argparse.Namespace, words: Sequence[str], outcome: str) -> i
     with _Administrator(chosen) as admin:
         admin.order(*words, *(["FORCE"] if getattr(chosen, "force", False) else []))
         members = admin.members()
-        print(f"{outcome}\n\n{_table(members, admin.leader)}".lstrip())
+        told = [line(outcome), EMPTY] if outcome else []
+        display().show(*told, *_blocks(members, admin.leader))
     return 0
 
 
@@ -178,30 +206,29 @@ class _Administrator:
         return found
 
 
-def _table(members: Sequence[dict[str, object]], leader: str) -> str:
-    """The members as text, and who leads."""
-    rows = [HEADINGS, *(_row(member, leader) for member in members)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    return "\n".join([*lines, "", f"{leader} leads" if leader else "no leader is known"])
+def _blocks(members: Sequence[dict[str, object]], leader: str) -> list[Block]:
+    """The members as a table, and who leads."""
+    table = TextTable(COLUMNS, tuple(_row(member, leader) for member in members))
+    last = line(Span(leader, STRONG), " leads") if leader else line(Span("no leader is known", BAD))
+    return [table, EMPTY, last]
 
 
-def _row(member: dict[str, object], leader: str) -> tuple[str, ...]:
-    kind = str(member.get("kind"))
-    if member.get("id") == leader:
-        link = contact = lag = ABSENT  # the node that reports the others
+def _row(member: dict[str, object], leader: str) -> tuple[Span, ...]:
+    kind, leads = str(member.get("kind")), member.get("id") == leader
+    if leads:
+        link = contact = lag = Span(ABSENT)  # the node that reports the others
     else:
-        link = "up" if member.get("connected") else "down"
-        contact = _shown(member.get("last_contact_ms"), " ms")
-        lag = _shown(member.get("lag"))
+        link = Span("up") if member.get("connected") else Span("down", BAD)
+        contact = Span(_shown(member.get("last_contact_ms"), " ms"))
+        lag = Span(_shown(member.get("lag")))
     return (
-        str(member.get("id")),
-        f"{kind} (to be a voter)" if member.get("joining") and kind == "learner" else kind,
+        Span(str(member.get("id")), STRONG if leads else PLAIN),
+        Span(f"{kind} (to be a voter)" if member.get("joining") and kind == "learner" else kind),
         link,
         contact,
         lag,
-        str(member.get("address")) or ABSENT,
-        str(member.get("client")) or ABSENT,
+        Span(str(member.get("address")) or ABSENT),
+        Span(str(member.get("client")) or ABSENT),
     )
 
 

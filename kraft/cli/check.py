@@ -4,7 +4,9 @@ import argparse
 import json
 from pathlib import Path
 
-from kraft.config import ConfigError, load
+from kraft.cli.output.blocks import DIM, GOOD, STRONG, Line, Span, line
+from kraft.cli.output.display import display
+from kraft.config import ConfigError, Problem, load
 
 EXAMPLES = """\
 examples:
@@ -17,15 +19,10 @@ exit status: 0 valid, 1 not valid, 2 wrong usage
 """
 
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def declare(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand."""
-    parser = commands.add_parser(
-        "check-config",
-        help="check a configuration file",
-        description="Reads a configuration file and prints every problem in it, with line and option.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser.description = "Reads a configuration file and prints every problem in it, with line and option."
+    parser.epilog = EXAMPLES
     parser.add_argument("file", type=Path, metavar="FILE", help="the YAML file")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     parser.set_defaults(run=run)
@@ -43,9 +40,16 @@ def run(chosen: argparse.Namespace) -> int:
         facts = [{"line": each.line or None, "option": each.path, "problem": each.text} for each in problems]
         print(json.dumps({"file": str(chosen.file), "valid": not problems, "problems": facts}, indent=2))
     elif problems:
-        print("\n".join(str(each) for each in problems))
+        display().show(*map(_line, problems))
     else:
         alone = "none, it waits to be added" if config.cluster.standby else "none, it forms a cluster alone"
         members = ", ".join(config.cluster.members) or alone
-        print(f"{chosen.file}: ok (node {config.node.id}, members: {members})")
+        told = f" (node {config.node.id}, members: {members})"
+        display().show(line(f"{chosen.file}: ", Span("ok", GOOD), told))
     return 1 if problems else 0
+
+
+def _line(problem: Problem) -> Line:
+    """`str(problem)` with styles."""
+    place, option = Span(f"{problem.place}: ", DIM), Span(f"{problem.path}: " if problem.path else "", STRONG)
+    return line(place, option, problem.text)

@@ -18,6 +18,7 @@ from kraft.cli import membership
 from kraft.cli.failure import Failure
 from kraft.cli.local_cluster import LocalNode, find, present
 from kraft.cli.membership import ClusterMembership
+from kraft.cli.output.blocks import BAD, COMMAND, STRONG, WARN, Span, line
 
 WATCH_INTERVAL_SECONDS = 0.1
 MEMBERS_INTERVALS = 10  # between two requests for the members of the cluster
@@ -27,6 +28,8 @@ ABSENT_TWICE = (
 PATIENCE_SECONDS = 10.0  # before a hint; a long log may still be replaying
 STOP_SECONDS = 15.0  # for a node to answer pending requests and close its database; then it is killed
 PROBE_SECONDS = 3.0  # longer than client.leader_wait, so that the node can answer
+
+Say = Callable[..., None]  # of blocks
 
 
 class Departures:
@@ -57,7 +60,7 @@ class Departures:
 class Children:
     """The processes of the nodes that this command started and that have not ended."""
 
-    def __init__(self, folder: Path, nodes: Iterable[LocalNode], say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, nodes: Iterable[LocalNode], say: Say) -> None:
         self.nodes = list(nodes)
         self._folder = folder
         self._say = say
@@ -91,9 +94,8 @@ class Children:
                 return True
             stop.wait(WATCH_INTERVAL_SECONDS)
             if waited < PATIENCE_SECONDS <= (waited := waited + WATCH_INTERVAL_SECONDS):
-                self._say(
-                    f"still waiting for a leader; see {self.nodes[0].log} and the logs of the other nodes"
-                )
+                hint = f"still waiting for a leader; see {self.nodes[0].log} and the logs of the other nodes"
+                self._say(line(Span(hint, WARN)))
         return False
 
     def watch(self, stop: threading.Event) -> None:
@@ -105,7 +107,10 @@ class Children:
         while not stop.wait(WATCH_INTERVAL_SECONDS):
             for node, outcome in self._ended():
                 command = shlex.join(node.command)
-                self._say(f"{node.id} {outcome}. Start it again, in another terminal:\n  {command}")
+                self._say(
+                    line(Span(f"{node.id} {outcome}", BAD), ". Start it again, in another terminal:"),
+                    line("  ", Span(command, COMMAND)),
+                )
             self._start_added()
             rounds += 1
             if rounds % MEMBERS_INTERVALS == 0:
@@ -120,7 +125,7 @@ class Children:
         except Failure:
             return  # a file is being edited; the next start of a demo reports its problems
         for node in added:
-            self._say(f"{node.id} is new: started")
+            self._say(line(Span(node.id, STRONG), " is new: started"))
             self.nodes.append(node)
             self._start(node)
 
@@ -136,12 +141,13 @@ class Children:
                 self._leaving.append(process)
             elif pid := restarted_by_hand(node):
                 terminate(pid)
-            self._say(f"{node.id} was removed from the cluster and is stopped; {node.folder} stays")
+            told = f" was removed from the cluster and is stopped; {node.folder} stays"
+            self._say(line(Span(node.id, STRONG), told))
 
     def stop(self) -> None:
         """Stop all nodes, also those that were restarted by hand; kill those that do not stop in time."""
         if self._processes:
-            self._say("stopping " + " ".join(self._processes))
+            self._say(line("stopping " + " ".join(self._processes)))
         for node in self.nodes:
             if process := self._processes.get(node.id):
                 process.terminate()
@@ -151,7 +157,8 @@ class Children:
             try:
                 process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
-                self._say(f"process {process.pid} did not stop within {STOP_SECONDS:.0f}s and was killed")
+                told = f"process {process.pid} did not stop within {STOP_SECONDS:.0f}s and was killed"
+                self._say(line(Span(told, WARN)))
                 process.kill()
                 process.wait()
 

@@ -12,7 +12,7 @@ from kraft.cli.connection import Address, NodeConnection, NotSent, reason
 from kraft.cli.connection_state import ConnectionState
 from kraft.cli.failure import Failure
 from kraft.cli.servers import ServerAddress
-from kraft.config.listen_address import split_address
+from kraft.listen_address import split_address
 from kraft.resp.values import Error, Push, Reply
 
 CONNECT_SECONDS = 2.0

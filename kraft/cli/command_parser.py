@@ -6,26 +6,42 @@ Python 3.14 has `suggest_on_error` for this, but not for options.
 import argparse
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 _OPTION = re.compile(r"(?<![\w-])--?[a-z][\w-]*")
 
+Declare = Callable[[argparse.ArgumentParser], None]
+
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser with subcommands, whose parsers are of the same class."""
+    """A parser with subcommands. Each declares its options when they are needed, as that may take a while."""
 
-    commands: Mapping[str, argparse.ArgumentParser]
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, formatter_class=argparse.RawDescriptionHelpFormatter)
+        self._declarations: dict[str, Declare] = {}
+        self._subparsers_action: Any = None
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.commands = {}
+    @property
+    def commands(self) -> Mapping[str, argparse.ArgumentParser]:
+        """The parsers of the subcommands, by name."""
+        return self._subparsers_action.choices if self._subparsers_action is not None else {}
 
-    def add_subparsers(self, **options: Any) -> Any:
-        """As in argparse; `commands` are then the parsers by name."""
-        action = super().add_subparsers(**options)
-        self.commands = action.choices
-        return action
+    def add_command(self, name: str, summary: str, declare: Declare) -> None:
+        """Add a subcommand, whose parser is given to `declare` before its first use."""
+        if self._subparsers_action is None:
+            self._subparsers_action = self.add_subparsers(title="commands", metavar="COMMAND")
+        self._subparsers_action.add_parser(name, help=summary)
+        self._declarations[name] = declare
+
+    def declare_all(self) -> None:
+        """Let all subcommands declare their options: for a reader of the whole parser."""
+        for name in tuple(self._declarations):
+            self._declare(name)
+
+    def _declare(self, name: str) -> None:
+        if declare := self._declarations.pop(name, None):
+            declare(self.commands[name])
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """The namespace. Wrong usage ends the process with status 2 and a line that names the next step."""
@@ -34,6 +50,7 @@ class CommandParser(argparse.ArgumentParser):
         if command and command not in self.commands:
             hint = _hint(command, self.commands) or f"; {self.prog} help lists the commands"
             self.error(f"there is no command {command!r}{hint}")
+        self._declare(command)
         chosen, unknown = self.parse_known_args(words, namespace)
         if unknown:
             self._refuse(self.commands.get(command, self), unknown[0])

@@ -4,8 +4,10 @@ import argparse
 import importlib
 from functools import partial
 
+from kraft.cli.command_parser import CommandParser, Declare
 from kraft.cli.failure import Failure
 
+SUMMARY = "print a script for completion in bash, zsh or fish"
 SHELLS = ("bash", "zsh", "fish")
 
 EXAMPLES = """\
@@ -20,26 +22,24 @@ exit status: 0 printed, 1 shtab is not installed, 2 wrong usage
 """
 
 
-def add(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", everything: argparse.ArgumentParser
-) -> None:
-    """Declare the subcommand. `everything` is the parser of the whole command line."""
-    parser = commands.add_parser(
-        "completion",
-        help="print a script for completion in bash, zsh or fish",
-        description="Prints a script that lets Tab complete the commands and options of kraft.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("shell", choices=SHELLS)
-    parser.set_defaults(run=partial(run, everything))
+def declaration(everything: CommandParser) -> Declare:
+    """What declares the subcommand. `everything` is the parser of the whole command line."""
+
+    def declare(parser: argparse.ArgumentParser) -> None:
+        parser.description = "Prints a script that lets Tab complete the commands and options of kraft."
+        parser.epilog = EXAMPLES
+        parser.add_argument("shell", choices=SHELLS)
+        parser.set_defaults(run=partial(run, everything))
+
+    return declare
 
 
-def run(everything: argparse.ArgumentParser, chosen: argparse.Namespace) -> int:
+def run(everything: CommandParser, chosen: argparse.Namespace) -> int:
     """Print the script. Returns the exit status."""
     try:
         shtab = importlib.import_module("shtab")
     except ImportError:
         raise Failure("completion needs shtab: pip install 'kraft[shell]'") from None
+    everything.declare_all()
     print(shtab.complete(everything, chosen.shell))
     return 0

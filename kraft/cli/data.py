@@ -41,38 +41,28 @@ examples:
 """ + STATUS.replace(" 3 {absent};", "")
 
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Declare the subcommands."""
-    get = servers.add_command(
-        commands,
-        "get",
-        "print the value of a key",
-        GET_EXAMPLES,
-        run_get,
-        "Print the value of a key, on whatever node of the cluster answers.",
-    )
-    get.add_argument("key", metavar="KEY")
-    get.add_argument("--raw", action="store_true", help="print no line end after the value")
-    set_ = servers.add_command(
-        commands,
-        "set",
-        "set the value of a key",
-        SET_EXAMPLES,
-        run_set,
-        "Set the value of a key, on whatever node of the cluster answers.",
-    )
-    set_.add_argument("key", metavar="KEY")
-    set_.add_argument("value", metavar="VALUE", help="- reads it from standard input")
-    set_.add_argument("options", nargs="*", metavar="OPTION", help="EX 60, NX and others, as SET has them")
-    del_ = servers.add_command(
-        commands,
-        "del",
-        "delete keys",
-        DEL_EXAMPLES,
-        run_del,
-        "Delete keys, on whatever node of the cluster answers.",
-    )
-    del_.add_argument("keys", nargs="+", metavar="KEY")
+def declare_get(parser: argparse.ArgumentParser) -> None:
+    """Declare `kraft get`."""
+    told = "Print the value of a key, on whatever node of the cluster answers."
+    servers.declare(parser, told, GET_EXAMPLES, run_get)
+    parser.add_argument("key", metavar="KEY")
+    parser.add_argument("--raw", action="store_true", help="print no line end after the value")
+
+
+def declare_set(parser: argparse.ArgumentParser) -> None:
+    """Declare `kraft set`."""
+    told = "Set the value of a key, on whatever node of the cluster answers."
+    servers.declare(parser, told, SET_EXAMPLES, run_set)
+    parser.add_argument("key", metavar="KEY")
+    parser.add_argument("value", metavar="VALUE", help="- reads it from standard input")
+    parser.add_argument("options", nargs="*", metavar="OPTION", help="EX 60, NX and others, as SET has them")
+
+
+def declare_del(parser: argparse.ArgumentParser) -> None:
+    """Declare `kraft del`."""
+    told = "Delete keys, on whatever node of the cluster answers."
+    servers.declare(parser, told, DEL_EXAMPLES, run_del)
+    parser.add_argument("keys", nargs="+", metavar="KEY")
 
 
 def run_get(chosen: argparse.Namespace) -> int:

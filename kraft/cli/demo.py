@@ -11,7 +11,8 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from kraft.cli import growth
@@ -25,6 +26,8 @@ from kraft.cli.local_cluster import (
     find_or_create,
 )
 from kraft.cli.membership import ClusterMembership
+from kraft.cli.output.blocks import COMMAND, DIM, EMPTY, GOOD, STRONG, WARN, Block, Line, Span, line
+from kraft.cli.output.display import Display, display
 from kraft.process.signals import ignore_strays
 
 DESCRIPTION = """\
@@ -54,15 +57,10 @@ exit status: 0 after Ctrl-C or SIGTERM, or when the node is added; 1 on failure;
 """
 
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def declare(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand."""
-    parser = commands.add_parser(
-        "demo",
-        help="run a cluster on this machine",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser.description = DESCRIPTION
+    parser.epilog = EXAMPLES
     size = parser.add_mutually_exclusive_group()
     size.add_argument(
         "--nodes",
@@ -90,9 +88,11 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 def run(chosen: argparse.Namespace) -> int:
     """Run the cluster until a signal stops it, or add a node. Returns the exit status."""
     folder = chosen.dir.absolute()
+    out = display()
+    say = partial(_say, out)
     if chosen.add:
-        node, members = growth.add_node(folder, chosen.base_port, _say)
-        announce_added(node, members)
+        node, members = growth.add_node(folder, chosen.base_port, out)
+        say(*added(node, members))
         return 0
     ignore_strays()
     nodes = find_or_create(folder, chosen.nodes, chosen.base_port)
@@ -101,16 +101,25 @@ def run(chosen: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: stop.set())
     for node in nodes:
         if node.standby and not node.data.exists():
-            _say(_without_data(node))
-    children = Children(folder, nodes, _say)
+            say(line(Span(_without_data(node), WARN)))
+    children = Children(folder, nodes, say)
     try:
         children.start()
-        if children.wait_until_serving(stop):
-            announce(nodes)
+        if _serving(children, stop, out):
+            say(*ready(nodes))
             children.watch(stop)
     finally:
         children.stop()
     return 0
+
+
+def _serving(children: Children, stop: threading.Event, out: Display) -> bool:
+    """Whether the cluster serves writes; False if asked to stop before."""
+    with out.busy() as doing:
+        doing(
+            f"starting {' '.join(node.id for node in children.nodes)}: waiting until a leader serves writes"
+        )
+        return children.wait_until_serving(stop)
 
 
 def _without_data(node: LocalNode) -> str:
@@ -121,30 +130,38 @@ def _without_data(node: LocalNode) -> str:
     )
 
 
-def announce(nodes: list[LocalNode]) -> None:
-    """Print the line that scripts wait for, and commands to try."""
+def ready(nodes: list[LocalNode]) -> Iterator[Line]:
+    """The line that scripts wait for, and commands to try."""
     first, last = nodes[0], nodes[-1]
-    _say("ready " + " ".join(f"{node.id}=127.0.0.1:{node.client_port}" for node in nodes))
-    _say(f"""
-Try, in another terminal:
-  redis-cli -p {first.client_port} set greeting hello
-  redis-cli -p {last.client_port} get greeting                # any node answers
-  printf 'incr visits\\r\\nquit\\r\\n' | nc 127.0.0.1 {first.client_port}
-  {_this_command()} status 127.0.0.1:{first.http_port}
-  {_this_command()} demo --add --dir {shlex.quote(_shown(first.folder.parent))}
-  kill -9 "$(cat {shlex.quote(_shown(first.pidfile))})"    # the others go on
-Files are in {_shown(first.folder.parent)}. Ctrl-C stops all nodes.""")
+    addresses = " ".join(f"{node.id}=127.0.0.1:{node.client_port}" for node in nodes)
+    yield line(Span("ready", GOOD), f" {addresses}")
+    yield EMPTY
+    yield line("Try, in another terminal:")
+    yield _try(f"redis-cli -p {first.client_port} set greeting hello")
+    yield _try(f"redis-cli -p {last.client_port} get greeting", "                # any node answers")
+    yield _try(f"printf 'incr visits\\r\\nquit\\r\\n' | nc 127.0.0.1 {first.client_port}")
+    yield _try(f"{_this_command()} status 127.0.0.1:{first.http_port}")
+    yield _try(f"{_this_command()} demo --add --dir {shlex.quote(_shown(first.folder.parent))}")
+    kill = f'kill -9 "$(cat {shlex.quote(_shown(first.pidfile))})"'
+    yield _try(kill, "    # the others go on")
+    yield line(f"Files are in {_shown(first.folder.parent)}. Ctrl-C stops all nodes.")
 
 
-def announce_added(node: LocalNode, members: ClusterMembership) -> None:
-    """Print that the node votes, and commands to try."""
+def added(node: LocalNode, members: ClusterMembership) -> Iterator[Line]:
+    """That the node votes, and commands to try."""
     voters, port = members.voters, members.address[1]
-    _say(f"""{node.id} votes: {len(voters)} voters ({" ".join(voters)}); {growth.tolerance(node, members)}
+    count = f"{len(voters)} voters ({' '.join(voters)})"
+    yield line(Span(node.id, STRONG), Span(" votes", GOOD), f": {count}; {growth.tolerance(node, members)}")
+    yield EMPTY
+    yield line("Try:")
+    yield _try(f"redis-cli -p {node.client_port} get greeting")
+    yield _try(f"{_this_command()} status 127.0.0.1:{node.http_port}")
+    remove = f"printf 'kraft remove {node.id}\\r\\nquit\\r\\n' | nc 127.0.0.1 {port}"
+    yield _try(remove, "    # takes it out again")
 
-Try:
-  redis-cli -p {node.client_port} get greeting
-  {_this_command()} status 127.0.0.1:{node.http_port}
-  printf 'kraft remove {node.id}\\r\\nquit\\r\\n' | nc 127.0.0.1 {port}    # takes it out again""")
+
+def _try(command: str, comment: str = "") -> Line:
+    return line("  ", Span(command, COMMAND), Span(comment, DIM))
 
 
 def _this_command() -> str:
@@ -174,9 +191,9 @@ def _number(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
-def _say(text: str) -> None:
-    """Print a line. The nodes do not depend on the reader of the output (`| head`)."""
+def _say(out: Display, *blocks: Block) -> None:
+    """Print blocks. The nodes do not depend on the reader of the output (`| head`)."""
     try:
-        print(text, flush=True)
+        out.show(*blocks)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

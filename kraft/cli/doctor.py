@@ -15,6 +15,8 @@ from pathlib import Path
 from kraft.cli.checks import cluster, files, machine, network
 from kraft.cli.checks.result import LEVELS, OK, PROBLEM, WARNING, Bounded, CheckResult
 from kraft.cli.checks.subject import Subject, look_at
+from kraft.cli.output.blocks import BAD, COMMAND, EMPTY, GOOD, STRONG, WARN, Line, Span, line
+from kraft.cli.output.display import display
 from kraft.config import Config, ConfigError, load
 
 CHECK_SECONDS = 10.0  # the longest have 3 s for the disk, and 3 s for a peer
@@ -52,15 +54,12 @@ CHECKS: tuple[tuple[str, Check], ...] = (
 _Found = tuple[str, CheckResult]  # with the name of its check
 
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def declare(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand."""
-    parser = commands.add_parser(
-        "doctor",
-        help="find problems of a node and its machine",
-        description="Checks a node's configuration, files, machine, network and cluster; changes nothing.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser.description = (
+        "Checks a node's configuration, files, machine, network and cluster; changes nothing."
     )
+    parser.epilog = EXAMPLES
     parser.add_argument("file", nargs="?", type=Path, metavar="CONFIG", help="the node's YAML file")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
     parser.add_argument("--strict", action="store_true", help="exit status 1 for warnings too")
@@ -70,17 +69,24 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 def run(chosen: argparse.Namespace) -> int:
     """Run the checks and print the results as they come. Returns the exit status."""
     file = str(chosen.file or _only_file(chosen.wrong))
-    found: list[_Found] = []
-    for each in examine(file):
-        found.append(each)
-        if not chosen.json:
-            print("\n".join(lines(*each)), flush=True)
-    counts = Counter(finding.level for _, finding in found)
     if chosen.json:
+        found = list(examine(file))
         print(json.dumps(facts(file, found), indent=2))
     else:
-        print(f"\n{summary(counts)}")
+        found = _shown(file)
+    counts = Counter(finding.level for _, finding in found)
     return 1 if counts[PROBLEM] or (chosen.strict and counts[WARNING]) else 0
+
+
+def _shown(file: str) -> list[_Found]:
+    """The results, which are shown as they come."""
+    out, found = display(), []
+    with out.busy() as doing:
+        for each in examine(file, lambda name: doing(f"checking: {name}")):
+            found.append(each)
+            out.show(*lines(*each))
+    out.show(EMPTY, summary(Counter(finding.level for _, finding in found)))
+    return found
 
 
 def _only_file(wrong: Callable[[str], object]) -> Path:
@@ -93,8 +99,11 @@ def _only_file(wrong: Callable[[str], object]) -> Path:
     return there[0]
 
 
-def examine(file: str) -> Iterator[_Found]:
-    """(name of the check, result) of all checks. If the configuration is invalid, only its problems."""
+def examine(file: str, begins: Callable[[str], object] = lambda _: None) -> Iterator[_Found]:
+    """(name of the check, result) of all checks. If the configuration is invalid, only its problems.
+
+    `begins` is told the name of each check before it is made.
+    """
     try:
         config = load(file)
     except ConfigError as error:
@@ -108,6 +117,7 @@ def examine(file: str) -> Iterator[_Found]:
         yield "node", _failed(error, LOOK_SECONDS, file)
         subject = Subject(file, config, pid=0, silence="no answer")  # treat it as running: hands off
     for name, check in CHECKS:
+        begins(name)
         yield from ((name, finding) for finding in _made(check, subject))
 
 
@@ -139,21 +149,28 @@ def _failed(error: Exception, seconds: float, file: str) -> CheckResult:
 _WIDTH = max(map(len, LEVELS)), max(len("config"), *(len(name) for name, _ in CHECKS))
 
 
-def lines(name: str, finding: CheckResult) -> Iterator[str]:
-    """One result as text; the next command is on a line of its own."""
-    yield f"{finding.level:<{_WIDTH[0]}}  {name:<{_WIDTH[1]}}  {finding.text}"
+_STYLES = {OK: GOOD, WARNING: WARN, PROBLEM: BAD}
+
+
+def lines(name: str, finding: CheckResult) -> Iterator[Line]:
+    """One result; the next command is on a line of its own."""
+    level, check = f"{finding.level:<{_WIDTH[0]}}", f"{name:<{_WIDTH[1]}}"
+    hang = sum(_WIDTH) + 4
+    yield line(Span(level, _STYLES[finding.level]), "  ", Span(check, STRONG), f"  {finding.text}", hang=hang)
     if finding.command:
-        yield f"{'':<{sum(_WIDTH) + 4}}next: {finding.command}"
+        yield line(" " * hang, "next: ", Span(finding.command, COMMAND))
 
 
-def summary(counts: Counter[str]) -> str:
+def summary(counts: Counter[str]) -> Line:
     """The last line of the output."""
     told = [
-        f"{counts[level]} {level}{'' if counts[level] == 1 else 's'}"
+        Span(f"{counts[level]} {level}{'' if counts[level] == 1 else 's'}", _STYLES[level])
         for level in (PROBLEM, WARNING)
         if counts[level]
     ]
-    return ", ".join(told) if told else "all well"
+    if len(told) > 1:
+        return line(told[0], ", ", told[1])
+    return line(*told) if told else line(Span("all well", GOOD))
 
 
 def facts(file: str, found: Sequence[_Found]) -> dict[str, object]:

@@ -6,7 +6,6 @@ it a member, and the leader sends it the data until it becomes a voter.
 
 import shlex
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from kraft.cli import local_cluster, membership
@@ -14,8 +13,10 @@ from kraft.cli.client import Client, ErrorReply
 from kraft.cli.failure import Failure
 from kraft.cli.local_cluster import LocalNode
 from kraft.cli.membership import ClusterMembership
-from kraft.cli.status import StatusReply, ask_all, others, view_of
-from kraft.cli.status import ask as ask_status
+from kraft.cli.output.blocks import STRONG, Block, Meter, Span, line
+from kraft.cli.output.display import Display
+from kraft.cli.status_reply import StatusReply, ask_all, others, view_of
+from kraft.cli.status_reply import ask as ask_status
 from kraft.web import overview
 
 POLL_SECONDS = 0.1
@@ -23,12 +24,10 @@ START_SECONDS = 30.0  # for a Python process to start on a busy machine
 ADD_SECONDS = 60.0  # for the cluster to elect a leader and finish another change
 ANSWER_SECONDS = 40.0  # longer than a leader takes for one command
 FOLLOW_SECONDS = 120.0  # without progress of the new node
-REPORT_SECONDS = 1.0  # between two lines of progress
-
-Say = Callable[[str], None]
+MIB = 1 << 20
 
 
-def add_node(folder: Path, base_port: int | None, say: Say) -> tuple[LocalNode, ClusterMembership]:
+def add_node(folder: Path, base_port: int | None, out: Display) -> tuple[LocalNode, ClusterMembership]:
     """Add a node to the cluster in `folder` and wait until it votes. Raises Failure with the way to go on."""
     nodes = local_cluster.find(folder, base_port)
     members = _ask(nodes)
@@ -37,13 +36,17 @@ def add_node(folder: Path, base_port: int | None, say: Say) -> tuple[LocalNode, 
     node = _unfinished(nodes, members)
     if node is None:
         node = local_cluster.create_standby(folder, members.kinds)
-        say(f"{node.id}: files in {node.folder}, waits for its start")
+        out.show(line(Span(node.id, STRONG), f": files in {node.folder}, waits for its start"))
     else:
-        say(f"{node.id} is there already, and waits to be added")
-    _wait_until_up(node)
-    say(f"{node.id}: runs as a standby node at 127.0.0.1:{node.peer_port}")
-    _order(nodes, node)
-    return node, _follow(nodes, node, say)
+        out.show(line(Span(node.id, STRONG), " is there already, and waits to be added"))
+    with out.busy() as doing:
+        doing(f"{node.id}: starts")
+        _wait_until_up(node)
+    out.show(line(Span(node.id, STRONG), f": runs as a standby node at 127.0.0.1:{node.peer_port}"))
+    with out.busy() as doing:
+        doing(f"{node.id}: is being added")
+        _order(nodes, node)
+    return node, _follow(nodes, node, out)
 
 
 def tolerance(node: LocalNode, members: ClusterMembership) -> str:
@@ -116,24 +119,53 @@ def _order(nodes: list[LocalNode], node: LocalNode) -> None:
     raise Failure(f"{node.id} runs, but was not added: {trouble}\nRepeat `kraft demo --add`")
 
 
-def _follow(nodes: list[LocalNode], node: LocalNode, say: Say) -> ClusterMembership:
-    """Report how the new node catches up, until it votes."""
-    told, told_at = "", 0.0
-    news_at = time.monotonic()
-    while time.monotonic() < news_at + FOLLOW_SECONDS:
-        members = _ask(nodes)
-        if members is not None and members.kinds.get(node.id) == "voter":
-            return members
-        line = progress(node.id, members)
-        now = time.monotonic()
-        if line != told and now >= told_at + REPORT_SECONDS:
-            say(line)
-            told, told_at, news_at = line, now, now
-        time.sleep(POLL_SECONDS)
+def _follow(nodes: list[LocalNode], node: LocalNode, out: Display) -> ClusterMembership:
+    """Show how the new node catches up, until it votes."""
+    steps = GrowthProgress(node.id)
+    told, news_at = node.id, time.monotonic()
+    with out.live() as show:
+        while (now := time.monotonic()) < news_at + FOLLOW_SECONDS:
+            members = _ask(nodes)
+            if members is not None and members.kinds.get(node.id) == "voter":
+                return members
+            show(steps.block(members, now))
+            if steps.text != told:
+                told, news_at = steps.text, now
+            time.sleep(POLL_SECONDS)
     raise Failure(
-        f"{told or node.id}: no news for {FOLLOW_SECONDS:.0f}s. It will vote by itself once it has caught up:"
+        f"{told}: no news for {FOLLOW_SECONDS:.0f}s. It will vote by itself once it has caught up:"
         f" kraft status 127.0.0.1:{node.http_port}"
     )
+
+
+class GrowthProgress:
+    """The way of a new node to its vote: a snapshot if it needs one, then entries, then the promotion.
+
+    `text` is the last step in words.
+    """
+
+    def __init__(self, id_: str) -> None:
+        self.text = id_
+        self._id = id_
+        self._lag_max = 0
+        self._task, self._began = "", 0.0  # monotonic seconds
+
+    def block(self, members: ClusterMembership | None, now: float) -> Block:
+        """The step that the leader reports, at the time `now`."""
+        self.text = progress(self._id, members)
+        if members is not None and self._id in members.snapshots:
+            done, size = members.snapshots[self._id]
+            return self._meter("receives a snapshot", done, size, "bytes", now)
+        lag = members.lags.get(self._id) if members is not None else None
+        if not lag:
+            return line(self.text)
+        self._lag_max = max(self._lag_max, lag)
+        return self._meter("catches up", self._lag_max - lag, self._lag_max, "entries", now)
+
+    def _meter(self, task: str, done: int, total: int, unit: str, now: float) -> Meter:
+        if task != self._task:
+            self._task, self._began = task, now
+        return Meter(line(self.text), f"{self._id} {task}", done, total, now - self._began, unit)
 
 
 def progress(id_: str, members: ClusterMembership | None) -> str:
@@ -143,7 +175,7 @@ def progress(id_: str, members: ClusterMembership | None) -> str:
     if id_ not in members.kinds:
         return f"{id_}: not a member yet"
     if id_ in members.snapshots:
-        done, size = (number / (1 << 20) for number in members.snapshots[id_])
+        done, size = (number / MIB for number in members.snapshots[id_])
         return f"{id_}: a learner, receives a snapshot: {done:.1f} of about {size:.1f} MiB"
     lag = members.lags[id_]
     if lag is None:

@@ -4,7 +4,7 @@ import socket
 from dataclasses import dataclass
 
 from kraft.cli.client import Client, ErrorReply
-from kraft.config.listen_address import join_address
+from kraft.listen_address import join_address
 from kraft.peerwire.errors import WireError
 from kraft.peerwire.frames import GREETING, FrameReader, frame
 from kraft.peerwire.hello import NONCE_BYTES, Hello, decode, encode

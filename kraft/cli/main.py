@@ -4,16 +4,15 @@
 explains. 2: wrong usage.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 
 from kraft import __version__
-from kraft.cli import administration, check, completion, data, demo, doctor, recover, status
+from kraft.cli import completion
 from kraft.cli.command_parser import CommandParser
 from kraft.cli.failure import Failure, WrongUsage
-from kraft.cli.shell import command as shell
+from kraft.cli.subcommands import SUBCOMMANDS
 
 EXAMPLES = """\
 examples:
@@ -28,19 +27,17 @@ exit status: 0 all well, 1 a problem was found or the command failed, 2 wrong us
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The parser of the whole command line; each subcommand sets `run` in the namespace."""
     parser = CommandParser(
         prog="kraft",
         description="Tools for a replicated key-value server, whose nodes run as `twistd -n kraft`.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"kraft {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for command in (demo, status, shell, data, administration, doctor, check, recover):
-        command.add(commands)
-    completion.add(commands, parser)
+    for each in SUBCOMMANDS:
+        parser.add_command(each.name, each.summary, each.declare)
+    parser.add_command("completion", completion.SUMMARY, completion.declaration(parser))
     return parser
 
 

@@ -6,9 +6,9 @@ The HTTP ports are asked: a program that watches a cluster must not look like lo
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from kraft.cli.status import ask as ask_status
-from kraft.cli.status import view_of
-from kraft.config.listen_address import split_address
+from kraft.cli.status_reply import ask as ask_status
+from kraft.cli.status_reply import view_of
+from kraft.listen_address import split_address
 from kraft.node.status import Status
 
 ASK_SECONDS = 1.0  # nodes on this machine answer in a millisecond, or are stopped

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kraft.cli.failure import Failure
+from kraft.cli.output.blocks import BAD, COMMAND, DIM, EMPTY, GOOD, STRONG, WARN, Line, Span, line
+from kraft.cli.output.display import display
 from kraft.host.membership.formation import cluster_id
 from kraft.storage.errors import DamagedLog, DamagedState, DirectoryLocked, StorageError
 from kraft.storage.offline.recovery import Findings, GroupFindings, Recovery, gone_min, open_recovery
@@ -35,15 +37,10 @@ exit status: 0 shown or done, 1 not possible, 2 wrong usage
 """
 
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def declare(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand."""
-    parser = commands.add_parser(
-        "recover",
-        help="make a new cluster from one survivor after a majority is lost",
-        description="Makes a stopped node the only voter of a new cluster that has the data of the node.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser.description = "Makes a stopped node the only voter of a new cluster that has the data of the node."
+    parser.epilog = EXAMPLES
     parser.add_argument("directory", metavar="DIR", help="the node's data directory (node.data)")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--yes", action="store_true", help="do it without asking")
@@ -67,13 +64,14 @@ def _run(chosen: argparse.Namespace, recovery: Recovery) -> int:
         cluster = _carry_out(recovery) if chosen.yes else None
         print(json.dumps(facts(chosen.directory, found, cluster), indent=2))
         return 0
-    print("\n".join(report(chosen.directory, found, now_ms)))
+    out = display()
+    out.show(*report(chosen.directory, found, now_ms))
     if not chosen.yes:
-        print("\n".join(("", *advice(found))))
+        out.show(EMPTY, *map(line, advice(found)))
     if not chosen.yes and not (_can_ask(chosen) and _agreed(found.identity.id)):
-        print("\nnothing was changed")
+        out.show(EMPTY, line("nothing was changed"))
         return 0
-    print("\n".join(("", *outcome(found, _carry_out(recovery)))))
+    out.show(EMPTY, *outcome(found, _carry_out(recovery)))
     return 0
 
 
@@ -109,15 +107,21 @@ def _explained(error: StorageError) -> str:
 # -- output -------------------------------------------------------------------------------------------
 
 
-def report(directory: str, found: Findings, now_ms: int) -> Iterator[str]:
-    """The report as lines of text. `now_ms` is the Unix time of this machine in milliseconds."""
+LABEL_WIDTH = 13
+_STYLES = {"kept": GOOD, "kept as well": GOOD, "lost": BAD, "WARNING": WARN}
+
+
+def report(directory: str, found: Findings, now_ms: int) -> Iterator[Line]:
+    """The report. `now_ms` is the Unix time of this machine in milliseconds."""
     id_, cluster = found.identity.id, found.identity.cluster[:CLUSTER_SHOWN]
-    yield f"{directory}: node {id_} of cluster {cluster}, {_kind(found)}"
+    yield line(f"{directory}: node ", Span(id_, STRONG), f" of cluster {cluster}, {_kind(found)}")
     for group in found.groups:
-        yield ""
+        yield EMPTY
         if len(found.groups) > 1:
-            yield f"group {group.group}"
-        yield from (f"  {name:<13} {text}" for name, text in _group_lines(id_, group, now_ms))
+            yield line(f"group {group.group}")
+        for name, text in _group_lines(id_, group, now_ms):
+            label = Span(f"{name:<{LABEL_WIDTH}}", _STYLES.get(name, DIM))
+            yield line("  ", label, f" {text}", hang=LABEL_WIDTH + 3)
 
 
 def advice(found: Findings) -> Iterator[str]:
@@ -156,12 +160,14 @@ def _group_lines(id_: str, group: GroupFindings, now_ms: int) -> Iterator[tuple[
         yield "", "prefer another survivor, even one with fewer entries"
 
 
-def outcome(found: Findings, cluster: str) -> Iterator[str]:
+def outcome(found: Findings, cluster: str) -> Iterator[Line]:
     """The lines after the recovery."""
-    id_ = found.identity.id
-    yield f"done: {id_} is the only voter of the new cluster {cluster[:CLUSTER_SHOWN]}"
-    yield f"next: start {id_} as usual; then, for each other node: wipe its data directory, start it with"
-    yield f"cluster.standby: true, and run on {id_}: KRAFT ADD <id> <host> <peer port>"
+    id_, command = found.identity.id, "KRAFT ADD <id> <host> <peer port>"
+    yield line(Span("done", GOOD), f": {id_} is the only voter of the new cluster {cluster[:CLUSTER_SHOWN]}")
+    yield line(
+        f"next: start {id_} as usual; then, for each other node: wipe its data directory, start it with"
+    )
+    yield line(f"cluster.standby: true, and run on {id_}: ", Span(command, COMMAND))
 
 
 def facts(directory: str, found: Findings, cluster: str | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from kraft.cli import address
 from kraft.cli.connection import Address
 from kraft.cli.failure import Failure
-from kraft.config.listen_address import join_address, split_address
+from kraft.listen_address import join_address, split_address
 
 VARIABLE = "KRAFT_SERVERS"
 
@@ -63,8 +63,15 @@ def argument(text: str) -> ServerAddress:
         raise argparse.ArgumentTypeError(str(problem)) from None
 
 
-def add_option(parser: argparse.ArgumentParser) -> None:
-    """Declare `--server`, which may be repeated."""
+def declare(
+    parser: argparse.ArgumentParser,
+    description: str,
+    examples: str,
+    run: Callable[[argparse.Namespace], int],
+) -> None:
+    """Declare a subcommand that asks one of the servers, with `--server`, which may be repeated."""
+    parser.description = description
+    parser.epilog = examples
     parser.add_argument(
         "-s",
         "--server",
@@ -74,29 +81,7 @@ def add_option(parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESS",
         help=f"client port of a node, may be repeated (default ${VARIABLE}, or 127.0.0.1:10011 to 10013)",
     )
-
-
-def add_command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
-    name: str,
-    summary: str,
-    examples: str,
-    run: Callable[[argparse.Namespace], int],
-    description: str = "",
-) -> argparse.ArgumentParser:
-    """Declare a subcommand that asks one of the servers, with `--server`. Its description is the summary by
-    default.
-    """
-    parser = commands.add_parser(
-        name,
-        help=summary,
-        description=description or f"{summary[0].upper()}{summary[1:]}.",
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_option(parser)
     parser.set_defaults(run=run)
-    return parser
 
 
 def chosen(given: Iterable[ServerAddress] | None) -> list[ServerAddress]:

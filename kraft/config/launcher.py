@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kraft.config.kinds import NodeId
-from kraft.config.listen_address import join_address, split_address
 from kraft.config.problems import ConfigError, Problem
 from kraft.config.rules import RULES, loopback_host
 from kraft.config.values import ClientConfig, ClusterConfig, Config, HttpConfig, NodeConfig, PeerConfig
+from kraft.listen_address import join_address, split_address
 
 MODES = ("standalone", "group-member", "standby")
 HTTP_PORT_OFFSET = 10

@@ -14,8 +14,12 @@ class Problem:
 
     def __str__(self) -> str:
         """`FILE:LINE: path: text`, without unknown parts."""
-        place = f"{self.source}:{self.line}" if self.line else self.source
-        return ": ".join(part for part in (place, self.path, self.text) if part)
+        return ": ".join(filter(None, (self.place, self.path, self.text)))
+
+    @property
+    def place(self) -> str:
+        """`FILE:LINE`, or `FILE`."""
+        return f"{self.source}:{self.line}" if self.line else self.source
 
 
 class ConfigError(Exception):

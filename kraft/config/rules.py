@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from kraft.config.kinds import format_duration
-from kraft.config.listen_address import (
+from kraft.config.values import Config
+from kraft.listen_address import (
     ListenAddress,
     is_loopback,
     is_wildcard,
@@ -12,7 +13,6 @@ from kraft.config.listen_address import (
     split_address,
     split_endpoint,
 )
-from kraft.config.values import Config
 
 HEARTBEATS_PER_TIMEOUT = 3  # two heartbeats may be lost or late before an election starts
 HEARTBEATS_PER_STALENESS = 2  # the age of the data is measured by heartbeats, so it varies by one interval

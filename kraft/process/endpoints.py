@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from kraft.config.listen_address import join_address, split_endpoint
+from kraft.listen_address import join_address, split_endpoint
 from kraft.process.refusal import explain
 from kraft.process.unix_port import UnixPort
 from kraft.process.unix_socket import SocketInUse

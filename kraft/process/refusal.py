@@ -4,7 +4,7 @@ import errno
 import os
 from pathlib import Path
 
-from kraft.config.listen_address import ListenAddress
+from kraft.listen_address import ListenAddress
 from kraft.storage.access import user_name
 
 _UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")

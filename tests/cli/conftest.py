@@ -3,6 +3,7 @@
 import pytest
 
 from kraft.cli import local_cluster
+from tests.cli.http_nodes import HttpNodes
 
 
 @pytest.fixture(autouse=True)
@@ -14,3 +15,11 @@ def ports(monkeypatch):
 
     put(lambda _: None)
     return put
+
+
+@pytest.fixture
+def http_nodes():
+    """Nodes that answer on their HTTP port; `http_nodes.start(K1=report, ...)` begins with them."""
+    made = HttpNodes()
+    yield made
+    made.close()

@@ -1,5 +1,6 @@
 """What `kraft demo` and `--add` make of the members that the cluster names."""
 
+import io
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,8 @@ from kraft.cli.failure import Failure
 from kraft.cli.growth import add_node, progress
 from kraft.cli.local_cluster import create_standby, find_or_create, present
 from kraft.cli.membership import ClusterMembership, understood
-from kraft.cli.status import StatusReply
+from kraft.cli.output.plain import PlainDisplay
+from kraft.cli.status_reply import StatusReply
 from kraft.node.status import Status, TransferStatus
 from tests.web.reports import group, member, report
 
@@ -151,10 +153,10 @@ def test_a_node_that_nobody_starts_is_told_with_the_ways_to_start_it(cluster_of_
     """Its folder stays, and the next run goes on with it."""
     monkeypatch.setattr(growth, "START_SECONDS", 0)
     for first in ("K2: files in", "K2 is there already"):
-        lines: list[str] = []
+        out = io.StringIO()
         with pytest.raises(Failure, match="a running `kraft demo` of that directory starts it"):
-            add_node(cluster_of_one, None, lines.append)
-        assert lines[0].startswith(first)
+            add_node(cluster_of_one, None, PlainDisplay(out))
+        assert out.getvalue().startswith(first)
     assert present(cluster_of_one) == {"K1", "K2"}
 
 
@@ -164,5 +166,5 @@ def test_a_refusal_is_told_in_the_words_of_the_cluster(cluster_of_one, monkeypat
     monkeypatch.setattr(growth, "Client", node)
     monkeypatch.setattr(growth, "_status", lambda node: StatusReply(node.id, "", {"cluster": ""}))
     with pytest.raises(Failure, match="K2 runs, but was not added: ERR a change is under way"):
-        add_node(cluster_of_one, None, lambda _: None)
+        add_node(cluster_of_one, None, PlainDisplay(io.StringIO()))
     assert node.orders == [("KRAFT", "ADD", "K2", "127.0.0.1", "30002")]

@@ -61,6 +61,7 @@ def terminal(monkeypatch):
                 raise EOFError
             return answer
 
+        monkeypatch.setenv("TERM", "dumb")  # plain text
         monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
         monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
         monkeypatch.setattr(builtins, "input", typed)

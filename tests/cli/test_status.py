@@ -4,7 +4,9 @@ import dataclasses
 
 import pytest
 
-from kraft.cli.status import StatusReply, others, render
+from kraft.cli.output.plain import plain_text
+from kraft.cli.status_reply import StatusReply, others
+from kraft.cli.status_report import blocks
 from kraft.node.status import GroupStatus, MemberStatus, Status, TransferStatus
 
 
@@ -50,6 +52,11 @@ def answer(name, *, leader="K1", problem="", groups=1, members=(), **changed):
         groups=(group,) * groups,
     )
     return StatusReply(name, f"{name}:21", dataclasses.asdict(status))
+
+
+def render(answers):
+    """The lines of the output."""
+    return plain_text(blocks(answers)).split("\n")
 
 
 def test_the_table_has_a_line_for_each_node():

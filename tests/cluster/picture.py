@@ -10,11 +10,13 @@ STYLE = """
     rect { fill: #ffffff; stroke: #d0d7de }
     text { fill: #1f2328; font: 14px ui-monospace, Menlo, Consolas, monospace; white-space: pre }
     .bold { font-weight: 600 }
-    .red { fill: #cf222e } .cyan { fill: #1b7c83 } .brightblack { fill: #6e7781 }
+    .red { fill: #cf222e } .green { fill: #1a7f37 } .brown { fill: #9a6700 }
+    .cyan { fill: #1b7c83 } .brightblack { fill: #6e7781 }
     @media (prefers-color-scheme: dark) {
       rect { fill: #0d1117; stroke: #30363d }
       text { fill: #e6edf3 }
-      .red { fill: #ff7b72 } .cyan { fill: #39c5cf } .brightblack { fill: #8b949e }
+      .red { fill: #ff7b72 } .green { fill: #3fb950 } .brown { fill: #d29922 }
+      .cyan { fill: #39c5cf } .brightblack { fill: #8b949e }
     }
 """
 

@@ -59,6 +59,11 @@ class Terminal:
         return [line.rstrip() for line in self.screen.display if line.strip()]
 
     @property
+    def height(self) -> int:
+        """How many lines of the screen there are up to the last one that is not empty."""
+        return max((y for y, line in enumerate(self.screen.display, 1) if line.strip()), default=0)
+
+    @property
     def text(self) -> str:
         """The screen as one text, in which a line that was too long for the screen is one line."""
         shown = (line if line[-1] != " " else f"{line.rstrip()}\n" for line in self.screen.display)
@@ -75,6 +80,10 @@ class Terminal:
     def interrupt(self) -> None:
         """Press Ctrl-C."""
         self.send("\x03")
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process."""
+        self._process.kill(number)
 
     def wait(self, text: str, times: int = 1, deadline: float = DEADLINE_SECONDS) -> None:
         """Wait until the screen shows `text` that often."""

@@ -11,7 +11,7 @@ from twisted.internet.testing import MemoryReactor
 
 from kraft.config import ConfigError, LauncherOptions, from_options, parse, stays_on_this_machine
 from kraft.config.kinds import Duration, format_duration
-from kraft.config.listen_address import BACKLOG, split_address, split_endpoint
+from kraft.listen_address import BACKLOG, split_address, split_endpoint
 
 NODE = "node: {id: K1, data: d}\n"
 

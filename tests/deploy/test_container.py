@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from kraft import config
-from kraft.config.listen_address import split_address, split_endpoint
+from kraft.listen_address import split_address, split_endpoint
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy/container"
 NODES = ("K1", "K2", "K3")

@@ -15,7 +15,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from kraft.config.listen_address import BACKLOG, split_endpoint
+from kraft.listen_address import BACKLOG, split_endpoint
 from kraft.process import endpoints, refusal
 from kraft.process.endpoints import CannotListen, ServerEndpoint
 from kraft.process.refusal import explain

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kraft.cli.checks.result import OK, PROBLEM, WARNING, Bounded, CheckResult
 from kraft.cli.checks.subject import Subject
-from kraft.config.listen_address import ListenAddress, is_wildcard, split_address, split_endpoint
+from kraft.listen_address import ListenAddress, is_wildcard, split_address, split_endpoint
 from kraft.process.refusal import explain
 from kraft.process.unix_socket import SocketInUse, is_stale
 

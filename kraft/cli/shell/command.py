@@ -51,15 +51,10 @@ exit status: 0 every command succeeded; 1 one failed; 2 wrong usage; 4 the outco
 """
 
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def declare(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand."""
-    parser = commands.add_parser(
-        "shell",
-        help="type commands for the cluster",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser.description = DESCRIPTION
+    parser.epilog = EXAMPLES
     parser.add_argument(
         "servers",
         nargs="*",

@@ -3,7 +3,7 @@
 import json
 import os
 
-from kraft.cli import status
+from kraft.cli import status_reply
 from kraft.cli.checks import cluster, network, subject
 from kraft.cli.checks.result import OK, WARNING
 from kraft.cli.checks.subject import look_at
@@ -20,10 +20,10 @@ def asked(monkeypatch, answers):
     def ask(name, address, _timeout):
         told = answers.get(address)
         if told is None:
-            return status.StatusReply(name, address, error="Connection refused")
-        return status.StatusReply(told.status.node, address, json.loads(encode(told, pretty=False)))
+            return status_reply.StatusReply(name, address, error="Connection refused")
+        return status_reply.StatusReply(told.status.node, address, json.loads(encode(told, pretty=False)))
 
-    monkeypatch.setattr(status, "ask", ask)
+    monkeypatch.setattr(status_reply, "ask", ask)
 
 
 def test_a_node_that_answers_shows_the_cluster(stopped, monkeypatch):

@@ -1,0 +1,172 @@
+"""The state of a cluster as `kraft status` shows it: a table, then notes, warnings, and problems by node."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from kraft.cli.output.blocks import (
+    BAD,
+    COMMAND,
+    EMPTY,
+    GOOD,
+    NEWS,
+    PLAIN,
+    STRONG,
+    WARN,
+    Block,
+    Line,
+    Meter,
+    Span,
+    TableColumn,
+    TextTable,
+    line,
+)
+from kraft.cli.status_reply import StatusReply, view_of
+from kraft.node.status import SERVING
+from kraft.web import findings, overview
+from kraft.web.findings import DISK_FULL, VOTERS_CHANGING, diagnose
+from kraft.web.report import decode
+
+COLUMNS = (
+    TableColumn("NODE"),
+    TableColumn("STATE"),
+    TableColumn("GROUP", number=True, spare=1),
+    TableColumn("ROLE"),
+    TableColumn("TERM", number=True, spare=2),
+    TableColumn("LEADER"),
+    TableColumn("COMMIT", number=True, spare=3),
+    TableColumn("APPLIED", number=True, spare=5),
+    TableColumn("KEYS", number=True, spare=4),
+    TableColumn("HTTP", spare=6),
+)
+ABSENT = "-"
+MIB = 1 << 20
+
+
+def blocks(answers: Sequence[StatusReply]) -> list[Block]:
+    """The output of `kraft status`, from the replies of the nodes."""
+    warnings = _warnings(answers)
+    notes: list[Block] = [line(Span(each.note, NEWS)) for each in answers if each.note]
+    notes += [note for answer in answers for note in _notes(answer)]
+    troubles = [
+        line(Span(each.name or each.address, STRONG), ": ", Span(trouble, BAD))
+        for each in answers
+        if (trouble := _trouble(each))
+    ]
+    return [
+        _table(answers),
+        EMPTY,
+        *map(line, _version(answers)),
+        *notes,
+        *(line(Span(text, WARN)) for text in _tolerances(answers)),
+        *warnings,
+        *(troubles or [_summary(len(answers), bool(warnings))]),
+    ]
+
+
+def _summary(count: int, attention: bool) -> Line:
+    well = "1 node answers and knows" if count == 1 else f"{count} nodes answer and know"
+    head = Span("needs attention", WARN) if attention else Span("all well", GOOD)
+    return line(head, f": {well} a leader")
+
+
+def _table(answers: Sequence[StatusReply]) -> TextTable:
+    return TextTable(COLUMNS, tuple(row for answer in answers for row in _rows(answer)))
+
+
+def _rows(answer: StatusReply) -> Iterator[tuple[Span, ...]]:
+    """One row per group of a node; a node without groups has one row."""
+    address, status = Span(answer.address or "?"), answer.status
+    absent = (Span(ABSENT),) * 7
+    if status is None:
+        yield Span(answer.name or "?", STRONG), Span("no answer", BAD), *absent, address
+        return
+    start = Span(status["node"], STRONG), Span(status["state"], GOOD if status["state"] == SERVING else WARN)
+    for group in status["groups"]:
+        yield *start, *_cells(group), address
+    if not status["groups"]:
+        yield *start, *absent, address
+
+
+def _cells(group: dict[str, Any]) -> Iterator[Span]:
+    yield Span(str(group["group"]))
+    yield Span(str(group["role"]), STRONG if group["role"] == "leader" else PLAIN)
+    yield Span(str(group["term"]))
+    yield Span(group["leader"]) if group["leader"] else Span("none", BAD)
+    for key in ("commit", "applied", "keys"):
+        yield Span(str(group[key]))
+
+
+def _version(answers: Sequence[StatusReply]) -> list[str]:
+    """The machine version in force, as the first node says that reports one."""
+    statuses = [
+        decode(json.dumps(each.status).encode()).status for each in answers if each.status is not None
+    ]
+    return [overview.machine_versions(status) for status in statuses if status.machine_version][:1]
+
+
+def _tolerances(answers: Sequence[StatusReply]) -> Iterator[str]:
+    """How many more losses the cluster survives, for each group that has a leader and lacks voters."""
+    view = view_of(answers)
+    for group in overview.groups(view) if view is not None else ():
+        if view is not None and group.leader and not set(group.voters) <= overview.working(view):
+            yield f"group {group.group}: {overview.tolerance(view, group)}"
+
+
+def _warnings(answers: Sequence[StatusReply]) -> list[Line]:
+    """The status page's warnings about nodes that serve, each with the next command to type."""
+    view = view_of(answers)
+    if view is None:
+        return []
+    found = diagnose(view).findings
+    serving = {each.name for each in answers if each.healthy}
+    told = [each for each in found if each.severity == findings.WARN and each.subject in serving]
+    return [
+        line(Span(each.subject, STRONG), ": ", Span(each.text, WARN), *_in_brackets(each.command))
+        for each in told
+    ]
+
+
+def _in_brackets(command: str) -> tuple[str | Span, ...]:
+    return (" (", Span(command, COMMAND), ")") if command else ()
+
+
+def _notes(answer: StatusReply) -> Iterator[Block]:
+    """Changes under way, as the leader of a group reports them; snapshots as their receiver reports them."""
+    for group in (answer.status or {}).get("groups", ()):
+        name = f"group {group['group']}"
+        if group["role"] == "leader":
+            yield from (line(Span(text, NEWS)) for text in _changes(name, group))
+        for transfer in group.get("transfers", ()):
+            if transfer["direction"] == "receive":
+                yield _snapshot(name, answer.name, transfer)
+
+
+def _snapshot(group: str, receiver: str, transfer: dict[str, Any]) -> Meter:
+    sender, done, size = transfer["peer"], transfer["done_bytes"], transfer["size_bytes"]
+    text = f"{group}: {receiver} is receiving a snapshot from {sender}:"
+    text += f" {done / MIB:.1f} of about {size / MIB:.1f} MiB"
+    return Meter(line(text), f"{receiver}: snapshot from {sender}", done, size, transfer.get("seconds", 0.0))
+
+
+def _changes(name: str, group: dict[str, Any]) -> Iterator[str]:
+    if group["learners"]:
+        joining = set(group.get("joining", ()))
+        learners = ", ".join(f"{id_} (to be a voter)" if id_ in joining else id_ for id_ in group["learners"])
+        yield f"{name}: voters {', '.join(group['voters'])}; learners {learners}"
+    if group.get("joint"):
+        yield f"{name}: {VOTERS_CHANGING}"
+    if group.get("transferring"):
+        yield f"{name}: leadership is being transferred to {group['transferring']}"
+
+
+def _trouble(answer: StatusReply) -> str:
+    if answer.status is None:
+        return answer.error
+    if answer.healthy:
+        return ""
+    if answer.fenced and not answer.status["problem"]:
+        return f"its data differs from the others': KRAFT RESEED {answer.name}"
+    if answer.status["disk_full"] and not answer.status["problem"]:
+        return DISK_FULL
+    return str(answer.status["problem"]) or "no leader known"

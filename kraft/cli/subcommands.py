@@ -1,0 +1,127 @@
+"""The subcommands of `kraft`: name, summary, and the module that declares the options and runs it.
+
+A module is imported when its options are needed: that of the subcommand that was typed, or all of them for
+completion scripts and man pages. So `kraft get` does not wait for Twisted or SQLite.
+"""
+
+from argparse import ArgumentParser
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Subcommand:
+    """`declare` gives a parser the description, the options and `run`."""
+
+    name: str
+    summary: str
+    declare: Callable[[ArgumentParser], None]
+
+
+def _demo(parser: ArgumentParser) -> None:
+    from kraft.cli import demo
+
+    demo.declare(parser)
+
+
+def _status(parser: ArgumentParser) -> None:
+    from kraft.cli import status
+
+    status.declare(parser)
+
+
+def _shell(parser: ArgumentParser) -> None:
+    from kraft.cli.shell import command
+
+    command.declare(parser)
+
+
+def _get(parser: ArgumentParser) -> None:
+    from kraft.cli import data
+
+    data.declare_get(parser)
+
+
+def _set(parser: ArgumentParser) -> None:
+    from kraft.cli import data
+
+    data.declare_set(parser)
+
+
+def _del(parser: ArgumentParser) -> None:
+    from kraft.cli import data
+
+    data.declare_del(parser)
+
+
+def _members(parser: ArgumentParser) -> None:
+    from kraft.cli import administration
+
+    administration.declare_members(parser)
+
+
+def _add(parser: ArgumentParser) -> None:
+    from kraft.cli import administration
+
+    administration.declare_add(parser)
+
+
+def _remove(parser: ArgumentParser) -> None:
+    from kraft.cli import administration
+
+    administration.declare_remove(parser)
+
+
+def _replace(parser: ArgumentParser) -> None:
+    from kraft.cli import administration
+
+    administration.declare_replace(parser)
+
+
+def _transfer(parser: ArgumentParser) -> None:
+    from kraft.cli import administration
+
+    administration.declare_transfer(parser)
+
+
+def _drain(parser: ArgumentParser) -> None:
+    from kraft.cli import administration
+
+    administration.declare_drain(parser)
+
+
+def _doctor(parser: ArgumentParser) -> None:
+    from kraft.cli import doctor
+
+    doctor.declare(parser)
+
+
+def _check_config(parser: ArgumentParser) -> None:
+    from kraft.cli import check
+
+    check.declare(parser)
+
+
+def _recover(parser: ArgumentParser) -> None:
+    from kraft.cli import recover
+
+    recover.declare(parser)
+
+
+SUBCOMMANDS = (
+    Subcommand("demo", "run a cluster on this machine", _demo),
+    Subcommand("status", "show the state of a cluster", _status),
+    Subcommand("shell", "type commands for the cluster", _shell),
+    Subcommand("get", "print the value of a key", _get),
+    Subcommand("set", "set the value of a key", _set),
+    Subcommand("del", "delete keys", _del),
+    Subcommand("members", "show the members of the cluster", _members),
+    Subcommand("add", "make a standby node a member", _add),
+    Subcommand("remove", "remove a member for good", _remove),
+    Subcommand("replace", "replace a member by a standby node, in one step", _replace),
+    Subcommand("transfer", "transfer leadership", _transfer),
+    Subcommand("drain", "take all leadership away from a node", _drain),
+    Subcommand("doctor", "find problems of a node and its machine", _doctor),
+    Subcommand("check-config", "check a configuration file", _check_config),
+    Subcommand("recover", "make a new cluster from one survivor after a majority is lost", _recover),
+)
