@@ -72,7 +72,7 @@ class Lifecycle:
         else:
             self.phase = FORMING
             self._form(formation.founding_identity())
-            self._context.clock.call_later(0, started)
+            self._context.clock.call_soon(started)
 
     @property
     def state(self) -> NodeState:

@@ -47,7 +47,7 @@ class Turns:
 
     def _schedule(self) -> None:
         self.scheduled = True
-        self._clock.call_later(0, self._begin)
+        self._clock.call_soon(self._begin)
 
     def _begin(self) -> None:
         self.scheduled = False

@@ -21,4 +21,7 @@ class Clock(Protocol):
         """Unix time, in milliseconds. It may jump either way."""
 
     def call_later(self, delay: float, call: Callable[[], object], /) -> Cancellable:
-        """Run `call` in `delay` seconds. With 0: after all input of this iteration of the reactor."""
+        """Run `call` in `delay` seconds."""
+
+    def call_soon(self, call: Callable[[], object], /) -> None:
+        """Run `call` after all input of this iteration of the reactor; in the order in which it was asked."""

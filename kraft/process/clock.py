@@ -1,6 +1,7 @@
 """Time for a node: the timers of the reactor on a steady clock, and the machine's wall clock."""
 
 import time
+from functools import partial
 from typing import Any
 
 # CLOCK_BOOTTIME, which only Linux has, goes on while the machine is suspended.
@@ -21,6 +22,7 @@ class ReactorClock:
 
     def __init__(self, reactor: Any) -> None:
         self.call_later = reactor.callLater
+        self.call_soon = getattr(reactor, "call_soon", None) or partial(reactor.callLater, 0)
         self.seconds = steady_seconds
 
     def wall_ms(self) -> int:

@@ -212,7 +212,7 @@ class Session:
             queue.clear()
         if queue and now >= until:
             self._segment = segment  # keeps the place of the rest
-            clock.call_later(0, self._go_on)
+            clock.call_soon(self._go_on)
 
     def _go_on(self) -> None:
         """Go on after other connections had their turn."""

@@ -94,6 +94,7 @@ class Server:
         self.data = folder / "data"
         self.process: subprocess.Popen[bytes] | None = None
         self.paused = False
+        self.reactor = ""  # twistd's --reactor, "" for kraft's choice
         self.library: Path | None = None  # an installed kraft to run in place of this checkout
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -135,9 +136,15 @@ class Server:
         self.config.write_text(yaml.safe_dump(config))
 
     @property
+    def program(self) -> list[str]:
+        """Runs a node in the foreground, with the options that follow."""
+        reactor = ["--reactor", self.reactor] if self.reactor else []
+        return [str(TWISTD), "-n", "--pidfile=", *reactor, "kraft"]
+
+    @property
     def command(self) -> list[str]:
-        """Starts it with its file, in the foreground."""
-        return [str(TWISTD), "-n", "--pidfile=", "kraft", "--config", str(self.config)]
+        """Starts it with its file."""
+        return [*self.program, "--config", str(self.config)]
 
     def start(self, *arguments: str, under: Sequence[str | Path] = ()) -> None:
         """Start the process, with `--config` its own file unless other arguments are given.
@@ -147,7 +154,7 @@ class Server:
         assert not self.running, f"{self.id} runs already"
         with (self.folder / "kraft.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*under, *([*self.command[:4], *arguments] if arguments else self.command)],
+                [*under, *([*self.program, *arguments] if arguments else self.command)],
                 cwd=self.folder,
                 env=os.environ | ({"PYTHONPATH": str(self.library)} if self.library else {}),
                 stdin=subprocess.DEVNULL,

@@ -32,6 +32,9 @@ class Clock:
         self._calls.append(pending)
         return pending
 
+    def call_soon(self, call: Callable[[], object]) -> None:
+        self.call_later(0, call)
+
     def advance(self, seconds: float = 0.0) -> None:
         end = self.now + seconds
         while due := [c for c in self._calls if c.at <= end and not c.cancelled]:

@@ -33,6 +33,9 @@ class FakeClock(Clock):
     def call_later(self, delay: float, call: Callable[[], object]) -> Any:
         return self.callLater(delay, call)
 
+    def call_soon(self, call: Callable[[], object]) -> None:
+        self.callLater(0, call)
+
 
 class FakeMemory:
     """The data of these machines; the test sets `leader_full`."""

@@ -18,7 +18,7 @@ class Busy:
         self.done = []
 
     def put_off(self, number):
-        self.clock.call_later(0, partial(self.done.append, number))
+        self.clock.call_soon(partial(self.done.append, number))
 
     def calm_down(self):
         self.clock.busy = 0.0
@@ -49,7 +49,7 @@ def test_messages_overtake_what_a_busy_process_puts_off():
     clock = NodeClock(world, 0.0, 0.0, world.dice("clock"))
     clock.busy = 1.0
     done = []
-    clock.call_later(0, lambda: done.append("put off"))
+    clock.call_soon(lambda: done.append("put off"))
     world.call_later(0.000_1, lambda: clock.run(lambda: done.append("message")))
     world.run_until(2.0)
     assert done == ["message", "put off"]
@@ -59,6 +59,6 @@ def test_who_is_not_busy_puts_nothing_off():
     world = World(1)
     clock = NodeClock(world, 0.0, 0.2, world.dice("clock"))
     done = []
-    clock.call_later(0, lambda: done.append(world.now))
+    clock.call_soon(lambda: done.append(world.now))
     world.run_until(1.0)
     assert done == [0.0]

@@ -121,7 +121,7 @@ class NodeClock:
         self.slow = 1.0  # factor by which new timers are late
         self.busy = 0.0  # the most seconds until the process handles deferred calls
         self.ran = True  # something ran in the process since its state was last checked
-        self._put_off: deque[Timer] = deque()
+        self._put_off: deque[Callable[[], object]] = deque()
         self._held: list[Callable[[], object]] = []
 
     def seconds(self) -> float:
@@ -135,19 +135,16 @@ class NodeClock:
         self.steady_since = self._world.lived
 
     def call_later(self, delay: float, call: Callable[[], object]) -> Timer:
-        if delay:
-            return self._world.call_later(delay * self.slow / self._drift, lambda: self._run(call))
-        timer = Timer(call)
-        self._put_off.append(timer)
+        return self._world.call_later(delay * self.slow / self._drift, lambda: self._run(call))
+
+    def call_soon(self, call: Callable[[], object]) -> None:
+        self._put_off.append(call)
         late = self._dice.uniform(0, self.busy) if self.busy else 0.0
         self._world.call_later(late, lambda: self._run(self._come_round))
-        return timer
 
     def _come_round(self) -> None:
         """Run the first deferred call. Messages may overtake deferred calls, but these keep their order."""
-        timer = self._put_off.popleft()
-        if not timer.cancelled:
-            timer.call()
+        self._put_off.popleft()()
 
     def run(self, call: Callable[[], object]) -> None:
         """Deliver an outside event to this process: at once, or when it resumes."""

@@ -24,3 +24,6 @@ class HostClock:
 
     def call_later(self, delay: float, call: Callable[[], object]) -> IDelayedCall:
         return self.clock.callLater(delay, call)
+
+    def call_soon(self, call: Callable[[], object]) -> None:
+        self.clock.callLater(0, call)

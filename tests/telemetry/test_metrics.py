@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -472,6 +472,9 @@ def test_telemetry_joins_observers_sources_and_the_probe(tmp_path: Path) -> None
 
     class HostClock(Clock):
         call_later = Clock.callLater
+
+        def call_soon(self, call: Callable[[], object]) -> None:
+            self.callLater(0, call)
 
         def wall_ms(self) -> int:
             return 0

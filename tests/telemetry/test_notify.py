@@ -74,6 +74,9 @@ class Timers:
         self.wall_ms = lambda: 0
         self.call_later = self.clock.callLater
 
+    def call_soon(self, call: Callable[[], object]) -> None:
+        self.clock.callLater(0, call)
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> str:

@@ -118,6 +118,9 @@ class NodeClock:
     def call_later(self, delay: float, call: Callable[[], object]) -> Cancellable:
         return self._reactor.callLater(delay, call)
 
+    def call_soon(self, call: Callable[[], object]) -> None:
+        self._reactor.callLater(0, call)
+
 
 class Socket(FileDescriptor):
     """One end of a connection; bytes written here arrive at the other end at once."""

@@ -72,12 +72,12 @@ class AdminExecutor:
         """Carry out `command`, here or at the leader. `done` gets the outcome, never inside this call."""
         self._observer.event("admin_command", command=admin.command_name(command))
         if isinstance(command, LOCAL):
-            self._clock.call_later(0, partial(self._do_locally, command, done))
+            self._clock.call_soon(partial(self._do_locally, command, done))
             return
         seconds = CHECKPOINT_SECONDS if isinstance(command, CHECKPOINTING) else ADMIN_SECONDS
         pending = PendingCommand(command, self._clock.seconds() + seconds, done)
         if not self._requests.add(pending):
-            self._clock.call_later(0, partial(done, Busy()))
+            self._clock.call_soon(partial(done, Busy()))
 
     def tick(self) -> None:
         """Give up commands that are late, and give those that wait to the leader, if there is one."""

@@ -134,7 +134,7 @@ class LeadershipTransfers:
         states = ((g, g.raft.state) for g in groups)
         led = [g for g, state in states if state.leads and state.electors != (state.id,)]
         if not led:
-            self._clock.call_later(0, done)
+            self._clock.call_soon(done)
         countdown = _Countdown(len(led), done)
         for group in led:
             self.begin(group, "", countdown.ended)

@@ -104,10 +104,10 @@ class MembershipChanges:
         `done` gets 'OK', or an exception: `AdminRefused` or `NotLeader` (nothing was done), or `Uncertain`.
         """
         if not self._raft.state.leads:
-            self._clock.call_later(0, partial(done, self._not_leader()))
+            self._clock.call_soon(partial(done, self._not_leader()))
         elif len(self.pending) >= COMMANDS_MAX:
             refusal = AdminRefused(f"{COMMANDS_MAX} changes of the members wait: repeat this one later")
-            self._clock.call_later(0, partial(done, refusal))
+            self._clock.call_soon(partial(done, refusal))
         else:
             self.pending.append(_PendingChange(command, self._clock.seconds() + timeout, done))
 

@@ -37,14 +37,14 @@ class Coalescer:
         if not self.under_way:
             self.under_way = True
             self._polls = self._seen = 0
-            self._clock.call_later(0, self._poll)
+            self._clock.call_soon(self._poll)
 
     def _poll(self) -> None:
         demand = len(self._proposals.waiting) + len(self._rounds.waiting)
         self._polls += 1
         if demand > self._seen and self._polls < POLLS_MAX:
             self._seen = demand
-            self._clock.call_later(0, self._poll)
+            self._clock.call_soon(self._poll)
         else:
             self.under_way = False
             self._turns.wake(self._group)

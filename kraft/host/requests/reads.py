@@ -82,7 +82,7 @@ class Reads:
 
         A leader that cannot be sure of the age of its state confirms the read like any other.
         """
-        self._clock.call_later(0, partial(self._serve_stale, done))
+        self._clock.call_soon(partial(self._serve_stale, done))
 
     def _serve_stale(self, done: ReadDone) -> None:
         state = self._state

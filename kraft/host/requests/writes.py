@@ -89,7 +89,7 @@ class Writes:
         """Refuse commands of a version that is not in force: a member might not be able to apply them."""
         self._observe("rejected", 1)
         obstacle = self._peers.obstacle_text(needed, self._state.machine.version)
-        self._clock.call_later(0, partial(done, VersionTooLow(obstacle)))
+        self._clock.call_soon(partial(done, VersionTooLow(obstacle)))
 
     def forward_received(self, sender: str, message: Forward) -> None:
         """Another node sends writes to this one as the leader."""
@@ -190,7 +190,7 @@ class Writes:
             if proposal.commands:
                 left.append(proposal)
             else:
-                self._clock.call_later(0, partial(proposal.settle, []))
+                self._clock.call_soon(partial(proposal.settle, []))
                 self._observe("rejected", 1)
         return left
 
