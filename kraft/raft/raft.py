@@ -1,16 +1,12 @@
 """Consensus of one group on one node: inputs are methods, effects come out of `take_ready`.
 
-This module applies the term rules (RP 5.1), and it alone changes the role. While a role deals with an input
-it may ask for another role by `ReplicaState.role_change`, and gets it when its method has returned. See
-docs/design/consensus.md for the protocol as a whole.
+This module applies the term rules (RP 5.1), and has a change of role carried out when the role's method has
+returned. See docs/design/consensus.md for the protocol as a whole.
 """
 
 from collections.abc import Mapping, Sequence
 
 from kraft.raft import elections, snapshots
-from kraft.raft.candidate import Candidate, PreCandidate
-from kraft.raft.follower import Follower
-from kraft.raft.leader import Leader
 from kraft.raft.membership.configuration import Base, Configuration
 from kraft.raft.messages import (
     Append,
@@ -29,8 +25,8 @@ from kraft.raft.messages import (
 from kraft.raft.ports import Jitter, RaftObserver, RaftSettings, Restored, WallClock
 from kraft.raft.progress import FollowerStatus
 from kraft.raft.ready import Ready
-from kraft.raft.role import Role
-from kraft.raft.state import CANDIDATE, FOLLOWER, LEADER, NO_LINKS, PRECANDIDATE, ReplicaState, RoleChange
+from kraft.raft.roles import Roles
+from kraft.raft.state import CANDIDATE, NO_LINKS, PRECANDIDATE, ReplicaState, RoleChange
 
 
 class Raft:
@@ -43,7 +39,7 @@ class Raft:
     which is enough where ids never return.
     """
 
-    __slots__ = ("_follower", "_role", "state")
+    __slots__ = ("_roles", "state")
 
     def __init__(
         self,
@@ -67,8 +63,7 @@ class Raft:
             observer=observer,
             incarnation=incarnation,
         )
-        self._follower = Follower(self.state)
-        self._role: Role = self._follower
+        self._roles = Roles(self.state)
 
     # Time, messages and the disk
 
@@ -77,9 +72,9 @@ class Raft:
         state = self.state
         state.ticks += 1
         state.links = links
-        self._role.tick()
+        self._roles.current.tick()
         if state.role_change is not None:
-            self._change_role()
+            self._roles.change()
 
     def step(self, sender: str, message: Message) -> None:
         """Take `message`, which arrived over the authenticated link of `sender`."""
@@ -88,27 +83,27 @@ class Raft:
             return
         match message:
             case AppendReply():
-                self._role.append_reply(sender, message)
+                self._roles.current.append_reply(sender, message)
             case Append():
-                self._hear_leader(sender)
-                self._role.append(sender, message)
+                self._roles.hear_leader(sender)
+                self._roles.current.append(sender, message)
             case HeartbeatReply():
-                self._role.heartbeat_reply(sender, message)
+                self._roles.current.heartbeat_reply(sender, message)
             case Heartbeat():
-                self._hear_leader(sender)
-                self._role.heartbeat(sender, message)
+                self._roles.hear_leader(sender)
+                self._roles.current.heartbeat(sender, message)
             case PreVote():
                 elections.answer_prevote(state, sender, message)
             case PreVoteReply():
-                self._role.prevote_reply(sender, message)
+                self._roles.current.prevote_reply(sender, message)
             case Vote():
                 elections.answer_vote(state, sender, message)
             case VoteReply():
-                self._role.vote_reply(sender, message)
+                self._roles.current.vote_reply(sender, message)
             case TimeoutNow():
-                self._role.timeout_now(sender)
+                self._roles.current.timeout_now(sender)
         if state.role_change is not None:
-            self._change_role()
+            self._roles.change()
 
     def _settle_term(self, sender: str, message: Message) -> bool:
         """Enter the term of `message` if it is newer (RP 5.1). Returns whether to process the message.
@@ -119,7 +114,7 @@ class Raft:
         state = self.state
         newer = message.term > state.term
         if isinstance(message, PreVoteReply) and newer and not message.granted:
-            self._become_follower(message.term, "")
+            self._roles.follow(message.term, "")
             return False
         if isinstance(message, PreVote | PreVoteReply):
             return True
@@ -128,7 +123,7 @@ class Raft:
             return False
         if isinstance(message, Vote) and elections.ignores_votes(state, transfer=message.transfer):
             return False
-        self._become_follower(message.term, sender if message.from_leader else "")
+        self._roles.follow(message.term, sender if message.from_leader else "")
         return True
 
     def _answer_stale(self, sender: str, message: Message) -> None:
@@ -146,16 +141,16 @@ class Raft:
     def persisted(self, sequence: int) -> None:
         """The `Persist` with this sequence, and every one before it, is durable."""
         self.state.persisted(sequence)
-        self._role.persisted()
+        self._roles.current.persisted()
         if self.state.role_change is not None:
-            self._change_role()
+            self._roles.change()
 
     def take_ready(self) -> Ready | None:
         """The effects to carry out now, None for none. The entries in `apply` count as applied now."""
         state = self.state
         if state.effects.wants_replication:
             state.effects.wants_replication = False
-            self._role.replicate()
+            self._roles.current.replicate()
         persist = state.take_persist()
         return state.effects.take(persist, state.take_committed())
 
@@ -168,7 +163,7 @@ class Raft:
         uncommitted log has no room; one entry of any size is taken when nothing is uncommitted. While
         leadership is being transferred, `NotLeading` names the next leader.
         """
-        return self._role.propose(kind, stamp, data)
+        return self._roles.current.propose(kind, stamp, data)
 
     def read(self, ctx: int, floor: int = 0) -> None:
         """Start a heartbeat round. `ctx` returns in `Ready.reads`, or in `Ready.reads_failed` on step-down.
@@ -176,7 +171,7 @@ class Raft:
         The index that comes with it is at least `floor`. It comes after this term has committed its no-op.
         Raises `NotLeading`.
         """
-        self._role.read(ctx, floor)
+        self._roles.current.read(ctx, floor)
 
     def reconfigure(self, target: Configuration) -> tuple[int, int]:
         """Begin to change the configuration to `target`. Returns the (index, term) of its first entry.
@@ -186,30 +181,30 @@ class Raft:
         `NotLeading`, or `ChangeRefused`: another change is not complete, this term has committed nothing,
         leadership is being transferred, or `target` cannot follow the present configuration.
         """
-        return self._role.reconfigure(target)
+        return self._roles.current.reconfigure(target)
 
     def transfer(self, to: str) -> None:
         """Transfer leadership to the voter `to`; if that takes more than an election timeout, keep it.
 
         Raises `NotLeading`, or `TransferRefused`: `to` is no voter, or this node, or another transfer runs.
         """
-        self._role.transfer(to)
+        self._roles.current.transfer(to)
 
     def progress(self) -> tuple[FollowerStatus, ...]:
         """The followers in the order of their ids, if this node leads; else nothing."""
-        return self._role.progress()
+        return self._roles.current.progress()
 
     def fetched(self, peer: str, entries: Sequence[Entry]) -> None:
         """Answer a `Fetch` for `peer`: contiguous entries from its first index, or none if they were cut."""
-        self._role.fetched(peer, entries)
+        self._roles.current.fetched(peer, entries)
 
     def snapshot_ended(self, peer: str) -> None:
         """The copying to a peer in `Ready.snapshots` ended, successfully or not; it may be named again."""
-        self._role.snapshot_ended(peer)
+        self._roles.current.snapshot_ended(peer)
 
     def unreachable(self, peer: str) -> None:
         """What was sent to `peer` may be lost: a leader sends it no entries until it hears from it."""
-        self._role.unreachable(peer)
+        self._roles.current.unreachable(peer)
 
     # Elections
 
@@ -219,7 +214,7 @@ class Raft:
         free = state.following or state.role == PRECANDIDATE
         if free and state.electable and not state.slow and not elections.bound_by_lease(state):
             state.role_change = RoleChange(PRECANDIDATE)
-            self._change_role()
+            self._roles.change()
 
     def leader_lost(self, peer: str) -> None:
         """`peer` closed its link: if it led, forget it, so that this node may vote at once.
@@ -228,13 +223,13 @@ class Raft:
         """
         state = self.state
         if peer and state.leader == peer and peer != state.id and not state.settings.leases:
-            self._become_follower(state.term, "")
+            self._roles.follow(state.term, "")
 
     def suspend(self) -> None:
         """The disk is full: vote for nobody, do not campaign, take no entries; a leader steps down."""
         self.state.suspended = True
         if not self.state.following:
-            self._become_follower(self.state.term, "")
+            self._roles.follow(self.state.term, "")
 
     def resume(self) -> None:
         """The disk has room again."""
@@ -244,7 +239,7 @@ class Raft:
         """While `on`, never campaign, not even on the leader's request. A leader goes on leading."""
         self.state.draining = on
         if on and self.state.role in (PRECANDIDATE, CANDIDATE):
-            self._become_follower(self.state.term, "")
+            self._roles.follow(self.state.term, "")
 
     def mark_slow(self, on: bool) -> None:
         """While `on`, leave it to the others to campaign first, and tell the leader so. A leader goes on."""
@@ -270,7 +265,7 @@ class Raft:
         if base.index <= state.commit or state.leader == state.id:
             return False
         if base.term > state.term or not state.following:
-            self._become_follower(max(base.term, state.term), "")
+            self._roles.follow(max(base.term, state.term), "")
         snapshots.install(state, base, state_file)
         return True
 
@@ -281,55 +276,3 @@ class Raft:
         given out again: the host itself reads those after `base`.
         """
         snapshots.reseed(self.state, base, state_file)
-
-    # Roles
-
-    def _hear_leader(self, sender: str) -> None:
-        """Give way to a leader of this term: it has won the election in which this node campaigns."""
-        if self.state.role in (PRECANDIDATE, CANDIDATE):
-            self._become_follower(self.state.term, sender)
-
-    def _become_follower(self, term: int, leader: str) -> None:
-        """Follow `leader`, or nobody yet if it is empty, in `term`.
-
-        A mere change of term leaves a follower's timer running. Else a node that cannot win an election could
-        keep the others from trying.
-        """
-        state = self.state
-        if self._role is not self._follower:
-            self._role.left()
-            self._role = self._follower
-            state.restart_timer()
-        if term > state.term:
-            state.enter(term, "")
-        state.take_role(FOLLOWER)
-        state.leader = leader
-        state.report()
-
-    def _change_role(self) -> None:
-        """Carry out the change that the role asks for; a new role may ask at once, as with a single voter."""
-        state = self.state
-        while (change := state.role_change) is not None:
-            state.role_change = None
-            if change.role == FOLLOWER:
-                self._become_follower(state.term, "")
-            else:
-                self._role.left()
-                self._role = self._enter_role(change)
-                state.take_role(change.role)
-                state.report()
-                self._role.start()
-
-    def _enter_role(self, change: RoleChange) -> Role:
-        """Set term, vote, leader and timer for a campaign or leadership, and make its object."""
-        state = self.state
-        if change.role == LEADER:
-            state.leader = state.id
-            state.elapsed = 0
-            state.vote_clocks = change.vote_clocks
-            return Leader(state)
-        state.leader = ""
-        if change.role == CANDIDATE:
-            state.enter(state.term + 1, state.id)
-        state.restart_timer()
-        return Candidate(state, transfer=change.transfer) if change.role == CANDIDATE else PreCandidate(state)

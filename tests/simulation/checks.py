@@ -34,7 +34,6 @@ from kraft.raft.messages import (
 )
 from kraft.raft.raft import Raft
 from kraft.raft.ready import Outgoing, Ready
-from kraft.raft.role import Role
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Process, SimulatedCluster
@@ -81,21 +80,12 @@ def former(incarnation: str) -> str:
 class Watched(Raft):
     """A second door to a node: the checker sees every `Ready`, and state and role are the node's."""
 
-    __slots__ = ("_checker", "_node")
+    __slots__ = ("_checker",)
 
     def __init__(self, node: Raft, checker: InvariantChecker) -> None:
         self.state = node.state
-        self._node = node
-        self._follower = node._follower
+        self._roles = node._roles
         self._checker = checker
-
-    @property
-    def _role(self) -> Role:
-        return self._node._role
-
-    @_role.setter
-    def _role(self, role: Role) -> None:
-        self._node._role = role
 
     def take_ready(self) -> Ready | None:
         ready = super().take_ready()

@@ -73,7 +73,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a new term keeps the vote of the old one",
-        "kraft/raft/raft.py",
+        "kraft/raft/roles.py",
         'state.enter(term, "")',
         "state.enter(term, state.vote)",
         "votes belong to a term; nobody could be elected, or twice",
