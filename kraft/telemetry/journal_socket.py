@@ -9,8 +9,12 @@ import errno
 import fcntl
 import os
 import socket
+import sys
+import termios
+import time
 from collections.abc import Mapping
 
+DRAIN_POLL_SECONDS = 0.002
 PATH = "/run/systemd/journal/socket"
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 
@@ -70,6 +74,23 @@ class JournalSocket:
 
     def flush(self) -> None:
         """Nothing waits here."""
+
+    def drain(self, seconds: float) -> bool:
+        """Wait until the journal has read every entry, at most so long. Whether it has.
+
+        The journal looks up the unit of a process when it reads an entry: the process must not have ended.
+        """
+        end = time.monotonic() + seconds
+        while self._unread_bytes():
+            if time.monotonic() >= end:
+                return False
+            time.sleep(DRAIN_POLL_SECONDS)
+        return True
+
+    def _unread_bytes(self) -> int:
+        """What the kernel holds of the entries sent (unix(7), SIOCOUTQ, which has the number of TIOCOUTQ)."""
+        waiting = fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4))
+        return int.from_bytes(waiting, sys.byteorder)
 
     def close(self) -> None:
         """Close the socket."""

@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, MutableMapping
+from contextlib import suppress
 from functools import partial
 from io import TextIOBase
 from typing import Any, TextIO
@@ -166,6 +167,7 @@ class LogSink:
         self._stream = stream if place is None else place
         self._native = place is not None and place is not stream
         self._lines = LineWriter(stream, _report_lost)
+        self._journal = stream if isinstance(stream, JournalSocket) else None
         self.level = level
         self._marks = _marks(self._stream)
         for name in LEVELS:
@@ -214,12 +216,18 @@ class LogSink:
         self._lines.run(call)
 
     def flush(self, seconds: float) -> bool:
-        """Wait until all lines are written, at most so long. Whether they are."""
-        return self._lines.flush(seconds)
+        """Wait until all lines are written, and read by the journal, at most so long. Whether they are."""
+        end = time.monotonic() + seconds
+        return self._lines.flush(seconds) and self._drained(end)
 
     def finish(self, seconds: float) -> None:
         """The process is about to end: wait for every line from now on, at most so long in all."""
+        end = time.monotonic() + seconds
         self._lines.finish(seconds)
+        self._drained(end)
+
+    def _drained(self, end: float) -> bool:
+        return self._journal is None or self._journal.drain(end - time.monotonic())
 
     def write(self, line: str, mark: str = "") -> None:
         """Write one event, or lose it. In text form a traceback has several lines; each gets the mark."""
@@ -231,13 +239,22 @@ def _report_lost(lines: int) -> None:
 
 
 def _journal(stream: Stream | TextIO | None) -> JournalSocket | None:
-    """The journal's socket, if the journal reads `stream` and takes entries with fields."""
-    if not _marks(stream):
+    """The journal's socket, if the journal reads `stream` and takes entries with fields.
+
+    journald looks up the unit of a sender by its process id when it reads an entry. What it found it keeps
+    while a stream of the process is open that has sent a line: so the stream sends one. It is empty, so that
+    it is not stored (systemd, journald-context.c). At its end a node waits until its entries are read.
+    """
+    if stream is None or not _marks(stream):
         return None
     try:
-        return JournalSocket()
+        journal = JournalSocket()
     except OSError:
         return None
+    with suppress(OSError):
+        stream.write("\n")
+        stream.flush()
+    return journal
 
 
 def _marks(stream: Stream | TextIO | None) -> dict[str, str]:

@@ -228,6 +228,19 @@ def test_a_stop_hands_leadership_over(nodes, machine):
     nodes.wait_serving()
 
 
+def test_the_last_words_of_a_node_are_in_its_journal(nodes, machine):
+    """Whose unit journald looks up when it reads them: the process waits for that."""
+    unit = nodes["K3"]
+    for _ in range(3):
+        before = len(unit.events("node_stopped"))
+        unit.systemctl("stop")
+        told = wait_until(lambda: unit.events("node_stopped")[before:], "its last event is there")  # noqa: B023  called at once
+        assert [each["_systemd_unit"] for each in told] == [unit.unit]
+        unit.systemctl("start")
+        nodes.wait_serving()
+    assert "" not in unit.output.splitlines()
+
+
 def test_a_wrong_file_is_told_before_anything_starts(machine, nodes):
     unit = Unit("K9", machine)
     unit.config.write_text("node: {id: K9, data: /var/lib/kraft/K9}\nclinet: {}\n")

@@ -5,8 +5,11 @@ import errno
 import io
 import json
 import os
+import socket
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,7 @@ from kraft.config import LogConfig
 from kraft.telemetry import logs
 from kraft.telemetry.event_log import EventLog
 from kraft.telemetry.events import LEVELS
+from kraft.telemetry.journal_socket import JournalSocket
 from kraft.telemetry.logs import BURST, KEYS_MAX, RateLimit, TwistedBridge
 from kraft.telemetry.logs import LEVELS as LEVELS_OF_LOGS
 
@@ -180,6 +184,60 @@ def test_the_journal_is_told_priorities(tmp_path: Path, monkeypatch: pytest.Monk
         assert set(marks[5:]) == {"<3>"}
         assert sink.mark("critical") == "<2>"
         assert other.read(1) == "{"
+
+
+@pytest.fixture
+def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """What journald would read; it reads the file `stream` as well."""
+    made: list[JournalSocket] = []
+
+    class Native(JournalSocket):
+        def __init__(self) -> None:
+            super().__init__(str(tmp_path / "socket"))
+            made.append(self)
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as reading:
+        reading.bind(str(tmp_path / "socket"))
+        monkeypatch.setattr(logs, "JournalSocket", Native)
+        yield reading
+    for each in made:
+        each.close()
+
+
+@contextmanager
+def output(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[logs.LogSink]:
+    """The log of a node whose standard output is the file `path`."""
+    with path.open("w") as out:
+        if path.name == "stream":
+            named = os.fstat(out.fileno())
+            monkeypatch.setenv("JOURNAL_STREAM", f"{named.st_dev}:{named.st_ino}")
+        yield logs.configure(LogConfig("info", "auto"), "", out)
+
+
+def test_the_journal_gets_an_empty_line_by_which_it_remembers_the_unit(
+    tmp_path: Path, journal: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the stream that it reads, when entries go to its own socket, and nowhere else."""
+    with output(tmp_path / "stream", monkeypatch), output(tmp_path / "other", monkeypatch):
+        assert (tmp_path / "stream").read_text() == "\n"
+        assert (tmp_path / "other").read_text() == ""
+
+
+def test_a_node_that_ends_waits_until_the_journal_has_read_its_entries(
+    tmp_path: Path, journal: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the bound that is asked for; journald looks up the unit of a process that must still be there."""
+    with output(tmp_path / "stream", monkeypatch) as sink:
+        assert sink.flush(0.0)
+        logs.logger("kraft").info("node_stopping")
+        logs.logger("kraft").info("node_stopped")
+        assert not sink.flush(0.01)
+        assert b"KRAFT_EVENT=node_stopping" in journal.recv(4096)
+        assert not sink.flush(0.01)
+        reader = threading.Timer(0.05, journal.recv, (4096,))
+        reader.start()
+        assert sink.flush(60.0)
+        reader.join()
 
 
 def test_an_exception_is_one_line_with_its_traceback() -> None:
