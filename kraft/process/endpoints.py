@@ -2,6 +2,7 @@
 
 import os
 import socket
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -26,12 +27,15 @@ class CannotListen(Exception):
 class ServerEndpoint:
     """The endpoint that `description` names, which the configuration has checked.
 
-    It has room for a burst of clients. `listen` fails with CannotListen.
+    It has room for a burst of clients; `waiting_max` bounds the connections that wait to be accepted.
+    `listen` fails with CannotListen.
     """
 
-    def __init__(self, reactor: Any, description: str) -> None:
+    def __init__(self, reactor: Any, description: str, waiting_max: int | None = None) -> None:
         self._reactor = reactor
-        self._address = split_endpoint(description)
+        address = split_endpoint(description)
+        backlog = address.backlog if waiting_max is None else min(address.backlog, waiting_max)
+        self._address = replace(address, backlog=backlog)
 
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Listen now."""

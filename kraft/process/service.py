@@ -168,7 +168,7 @@ class NodeService(Service):
         return Links(
             id=config.node.id,
             clock=self._reactor,
-            listening=ServerEndpoint(self._reactor, config.peer.listen),
+            listening=ServerEndpoint(self._reactor, config.peer.listen, limits.waiting_links),
             endpoint_for=endpoints(self._reactor, limits.connect_timeout),
             secret=secret,
             dice=random.random,

@@ -66,27 +66,40 @@ class Backlog:
         self._limits = limits
         self._members = members
         self._clock = clock
-        self._fresh: dict[Handshaking, str] = {}  # not read yet; with the IP address, '' for none
+        self._fresh: dict[Handshaking, str] = {}  # of this turn; with the IP address, '' for none
+        self._unread: dict[Handshaking, str] = {}  # of the turn before: they can be read in this one
         self._competing: dict[Handshaking, _Origin] = {}
+        self._waits = False  # for the next turn
 
     def __iter__(self) -> Iterator[Handshaking]:
-        return iter((*self._fresh, *self._competing))
+        return iter((*self._fresh, *self._unread, *self._competing))
 
     def add(self, connection: Handshaking, ip: str) -> None:
         """Let in `connection` from `ip`, '' if it has none."""
         self._fresh[connection] = ip
-        self._clock.callLater(0, self._clock.callLater, 0, self._compete, connection)
+        self._await_turn()
 
     def remove(self, connection: Handshaking) -> None:
         """`connection` is open, or gone."""
-        self._fresh.pop(connection, None)
-        self._competing.pop(connection, None)
+        for place in (self._fresh, self._unread, self._competing):
+            place.pop(connection, None)
 
-    def _compete(self, newest: Handshaking) -> None:
+    def _await_turn(self) -> None:
+        if not self._waits:
+            self._waits = True
+            self._clock.callLater(0, self._next_turn)
+
+    def _next_turn(self) -> None:
+        """Those accepted two turns ago compete now."""
+        self._waits = False
+        read, self._unread, self._fresh = self._unread, self._fresh, {}
+        if self._unread:
+            self._await_turn()
+        for connection, ip in read.items():
+            self._compete(connection, ip)
+
+    def _compete(self, newest: Handshaking, ip: str) -> None:
         """Another connection may have to give way to `newest`, or this one if all others are proved."""
-        ip = self._fresh.pop(newest, None)
-        if ip is None:
-            return
         origin = self._competing[newest] = _Origin(ip, self._members.is_member_at(ip))
         rivals = self._rivals(origin)
         if not rivals:

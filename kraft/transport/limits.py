@@ -19,6 +19,9 @@ class LinkLimits:
     window_min: int = 16 << 10  # a few packets
     window_max: int = 16 << 20  # 1 Gbit/s over 130 ms
     handshake_timeout: float = 3.0  # from connect to open: several round trips across a continent
+    # incoming connections that the kernel keeps until they are accepted: all members at once. Strangers who
+    # come faster than they are accepted fill any queue, and a member then waits for all before it
+    waiting_links: int = 64
     greeting_links: int = 32  # incoming connections in handshake; each buffers one frame at most
     stranger_links: int = 24  # of these from addresses where no member is known
     address_links: int = 8  # of these from one address

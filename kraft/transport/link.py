@@ -331,7 +331,6 @@ class Link(Protocol):
 
     def _new_handshake(self) -> Handshake:
         """Prepare for a peer. Not before a stranger's first word, because it takes time."""
-        tune(self.transport, self._context.limits.user_timeout)
         self._handshake = self._context.new_handshake(
             self.transport, self._dialled, as_earlier=self._as_earlier
         )
@@ -365,6 +364,7 @@ class Link(Protocol):
         self.close(str(error))
 
     def _open(self, hello: Hello) -> None:
+        tune(self.transport, self._context.limits.user_timeout)
         self._handshake = None
         self._reader.open()
         self.hello, self.peer = hello, hello.id

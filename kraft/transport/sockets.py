@@ -2,12 +2,14 @@
 
 import ipaddress
 import socket
+from functools import lru_cache
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress, ITCPTransport, ITransport
 
 _NOTSENT_LOWAT = 25  # TCP_NOTSENT_LOWAT on Linux, which not every Python names
 _UNSENT_BYTES = 256 << 10  # more bulk than this waits in the outbox, where control can overtake it
+ADDRESSES_KEPT = 1024  # to parse one takes as long as all else about a stranger that says nothing
 _KEEPALIVE = (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 1), ("TCP_KEEPCNT", 5))
 
 
@@ -35,6 +37,7 @@ def ip_of(address: IAddress | object) -> str:
     return canonical_ip(host)
 
 
+@lru_cache(ADDRESSES_KEPT)
 def canonical_ip(host: str) -> str:
     """`host` in one form if it is an IP address, else ''."""
     try:
@@ -47,8 +50,12 @@ def canonical_ip(host: str) -> str:
 
 def is_loopback(address: IAddress | object) -> bool:
     """Whether `address`, an end of a connection, is certainly on this machine."""
-    ip = ip_of(address)
-    return isinstance(address, UNIXAddress) or (bool(ip) and ipaddress.ip_address(ip).is_loopback)
+    return isinstance(address, UNIXAddress) or _is_loopback(ip_of(address))
+
+
+@lru_cache(ADDRESSES_KEPT)
+def _is_loopback(ip: str) -> bool:
+    return bool(ip) and ipaddress.ip_address(ip).is_loopback
 
 
 def text_of(address: IAddress | object) -> str:

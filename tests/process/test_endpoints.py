@@ -41,6 +41,14 @@ def test_many_clients_may_come_at_once(description, backlog, interface):
     assert [(server[2], server[3]) for server in reactor.tcpServers] == [(backlog, interface)]
 
 
+def test_the_number_that_waits_may_have_a_bound():
+    """Whatever the endpoint asks for, but no more than that."""
+    reactor = MemoryReactor()
+    for description in ("tcp:10001", "tcp:10001:backlog=7"):
+        ServerEndpoint(reactor, description, 64).listen(Factory())
+    assert [server[2] for server in reactor.tcpServers] == [64, 7]
+
+
 # -- Unix sockets -------------------------------------------------------------------------------------
 
 

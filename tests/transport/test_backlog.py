@@ -1,6 +1,8 @@
 """Which connection in handshake gives way to a new one."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import pytest
 from twisted.internet.task import Clock
@@ -96,6 +98,36 @@ def test_a_member_drives_out_a_stranger_when_every_place_is_taken(scene: Scene) 
 
     assert [each.gave_way for each in strangers] == [True] + [False] * (LIMITS.stranger_links - 1)
     assert not any(each.gave_way for each in members)
+
+
+def test_turns_are_counted_from_the_last_connection(scene: Scene) -> None:
+    """Those of one turn compete two turns later, whatever came or went before."""
+    turns: list[Callable[[], None]] = []
+
+    class Turns:
+        def callLater(self, _delay: float, call: Callable[[], None]) -> None:
+            turns.append(call)
+
+    backlog = Backlog(LIMITS, Members(), cast(Any, Turns()))
+
+    def turn() -> None:
+        due = turns[:]
+        turns.clear()
+        for each in due:
+            each()
+
+    gone, first, *others = (Connection() for _ in range(LIMITS.address_links + 2))
+    backlog.add(gone, "192.0.2.1")
+    backlog.remove(gone)
+    backlog.add(first, "192.0.2.1")
+    turn()
+    for each in others:
+        backlog.add(each, "192.0.2.1")
+    turn()
+    assert not any(each.gave_way for each in (first, *others))
+    turn()
+    assert [each.gave_way for each in (first, *others)] == [True] + [False] * LIMITS.address_links
+    assert turns == []
 
 
 def test_strangers_who_share_the_address_of_a_member(scene: Scene) -> None:
