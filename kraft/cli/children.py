@@ -18,6 +18,7 @@ from kraft.cli import membership
 from kraft.cli.failure import Failure
 from kraft.cli.local_cluster import LocalNode, find, present
 from kraft.cli.membership import ClusterMembership
+from kraft.cli.notices import NodeNotices
 from kraft.cli.output.blocks import BAD, COMMAND, STRONG, WARN, Span, line
 
 WATCH_INTERVAL_SECONDS = 0.1
@@ -67,6 +68,7 @@ class Children:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._leaving: list[subprocess.Popen[bytes]] = []  # asked to stop, because their nodes were removed
         self._departures = Departures()
+        self._notices = NodeNotices(node.id for node in self.nodes)
 
     def start(self) -> None:
         """Start all nodes in sessions of their own, so that Ctrl-C does not reach them before `stop` does."""
@@ -79,11 +81,25 @@ class Children:
         node.pidfile.unlink(missing_ok=True)
         with node.log.open("ab") as log:
             self._processes[node.id] = subprocess.Popen(  # noqa: S603 - our own twistd, arguments made here
-                node.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                node.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, **self._notices.environment(node.id)},
             )
 
-    def wait_until_serving(self, stop: threading.Event) -> bool:
-        """Wait until any node serves. Returns False if asked to stop; raises Failure if a node ends."""
+    def wait_until_serving(self, stop: threading.Event, doing: Callable[[str], object]) -> bool:
+        """Wait until any node serves. Returns False if asked to stop; raises Failure if a node ends.
+
+        `doing` is told what the nodes say about their start.
+        """
+        try:
+            return self._wait_until_serving(stop, doing)
+        finally:
+            self._notices.close()
+
+    def _wait_until_serving(self, stop: threading.Event, doing: Callable[[str], object]) -> bool:
         waited = 0.0
         while not stop.is_set():
             for node, outcome in self._ended():
@@ -92,6 +108,8 @@ class Children:
                 )
             if any(serves(node.http_port) for node in self.nodes):
                 return True
+            if told := self._notices.latest():
+                doing("starting: " + "; ".join(f"{id_} {text}" for id_, text in told.items()))
             stop.wait(WATCH_INTERVAL_SECONDS)
             if waited < PATIENCE_SECONDS <= (waited := waited + WATCH_INTERVAL_SECONDS):
                 hint = f"still waiting for a leader; see {self.nodes[0].log} and the logs of the other nodes"

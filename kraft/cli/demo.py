@@ -116,10 +116,8 @@ def run(chosen: argparse.Namespace) -> int:
 def _serving(children: Children, stop: threading.Event, out: Display) -> bool:
     """Whether the cluster serves writes; False if asked to stop before."""
     with out.busy() as doing:
-        doing(
-            f"starting {' '.join(node.id for node in children.nodes)}: waiting until a leader serves writes"
-        )
-        return children.wait_until_serving(stop)
+        doing("starting " + " ".join(node.id for node in children.nodes))
+        return children.wait_until_serving(stop, doing)
 
 
 def _without_data(node: LocalNode) -> str:

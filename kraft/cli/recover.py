@@ -52,10 +52,16 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """Show the data of the node and recover it if asked to. Returns the exit status."""
     try:
-        with open_recovery(chosen.directory) as recovery:
+        with _opened(chosen.directory) as recovery:
             return _run(chosen, recovery)
     except StorageError as error:
         raise Failure(_explained(error)) from None
+
+
+def _opened(directory: str) -> Recovery:
+    """The directory, which is read whole, and verified as at a start."""
+    with display().work(f"reading {directory}", "keys") as report:
+        return open_recovery(directory, report=lambda _, keys, of: report(keys, of))
 
 
 def _run(chosen: argparse.Namespace, recovery: Recovery) -> int:

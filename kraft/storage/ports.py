@@ -4,11 +4,14 @@ SQLite opens its files itself; `Directory` is the rest that storage does with th
 `directory.py`; a simulator supplies a directory in memory, with an SQLite VFS of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 DISK_FULL = "the disk is full"
+
+LoadReport = Callable[[int, int, int], object]
+"""Is told a group, how many of its keys are loaded, and how many there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,9 @@ class StorageObserver(Protocol):
 
     def checkpoint_failed(self, group: int, /) -> None:
         """A checkpoint of the keyspace found no space; the one before is still in force."""
+
+    def state_loading(self, group: int, keys: int, of: int, /) -> None:
+        """`keys` of the `of` keys of a group are loaded: at a start, again and again until all are."""
 
     def checkpoint_loaded(self, group: int, seconds: float, /) -> None:
         """All keys of a group were read from its state file, at a start or from a snapshot."""

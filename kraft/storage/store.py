@@ -77,7 +77,9 @@ def _load_states(
 ) -> StateFiles:
     """State files are on the real disk, whatever VFS the log is on: their readers need shared memory."""
     began = time.perf_counter()
-    states = StateFiles(files, database.loaded, database.replica, settings=settings)
+    states = StateFiles(
+        files, database.loaded, database.replica, settings=settings, report=observer.state_loading
+    )
     for group in states.loaded.checkpoints:
         observer.checkpoint_loaded(group, time.perf_counter() - began)
     return states

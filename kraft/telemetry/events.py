@@ -6,6 +6,8 @@ A name says what happened; everything that varies is in fields.
 LEVELS: dict[str, str] = {
     # process
     "node_starting": "info",
+    "state_loading": "info",
+    "state_loaded": "info",
     "log_replayed": "info",
     "node_started": "info",
     "node_stopping": "info",

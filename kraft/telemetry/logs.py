@@ -28,10 +28,11 @@ from zope.interface import implementer
 from kraft.config import LogConfig
 from kraft.telemetry.journal_socket import JournalSocket
 from kraft.telemetry.line_writer import LineWriter, Stream
-from kraft.telemetry.renderers import PRIORITIES, JournalRenderer, TerminalRenderer, use_colors
+from kraft.telemetry.renderers import PRIORITIES, JournalRenderer, TerminalRenderer, can_redraw, use_colors
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 KEYS_MAX = 256  # of one rate limit; the oldest are forgotten first
+ERASE_LINE = "\r\x1b[K"
 BURST = 20  # enough for one event per node of a large cluster, or a few administrator commands in a row
 _FIRST = ("timestamp", "level", "event", "node")
 _TWISTED_LEVELS = {
@@ -169,6 +170,8 @@ class LogSink:
         self._lines = LineWriter(stream, _report_lost)
         self._journal = stream if isinstance(stream, JournalSocket) else None
         self.level = level
+        self._redraws = self.at_terminal() and can_redraw()
+        self._erase = ""  # before the next line
         self._marks = _marks(self._stream)
         for name in LEVELS:
             mark = "" if self._native else self._marks.get(name, "")
@@ -231,7 +234,14 @@ class LogSink:
 
     def write(self, line: str, mark: str = "") -> None:
         """Write one event, or lose it. In text form a traceback has several lines; each gets the mark."""
-        self._lines.write(mark + line.replace("\n", "\n" + mark) + "\n")
+        before, self._erase = self._erase, ""
+        self._lines.write(before + mark + line.replace("\n", "\n" + mark) + "\n")
+
+    def write_in_place(self, text: str) -> None:
+        """Show short words at a terminal until the next event, or the next words, in their place."""
+        if self._redraws:
+            self._lines.write(f"{self._erase}{time.strftime('%H:%M:%S')} {text}")
+            self._erase = ERASE_LINE
 
 
 def _report_lost(lines: int) -> None:

@@ -100,6 +100,10 @@ class Notifier:
         """The data directory is being opened; the reactor does not run yet."""
         self._socket.send("STATUS=reading the data directory")
 
+    def loading(self, progress: str) -> None:
+        """The data is being loaded: `progress` in words. The reactor does not run yet."""
+        self._socket.send(f"STATUS={progress}", f"EXTEND_TIMEOUT_USEC={EXTENSION_SECONDS * 1_000_000}")
+
     def replaying(self, node: StatusSource) -> None:
         """The log is being replayed. From now on the status of `node` is sent at intervals."""
         self._node = node

@@ -7,6 +7,7 @@ such as commands of an administrator or role changes, are rate limited only afte
 """
 
 from kraft.telemetry.event_log import EventLog
+from kraft.telemetry.loading import StateLoading
 from kraft.telemetry.logs import BURST
 from kraft.telemetry.metrics.registry import CODES, OTHER, MetricsRegistry
 
@@ -112,6 +113,10 @@ class HostTelemetry(Observer):
 class StorageTelemetry(Observer):
     """Transactions, checkpoints and disk errors."""
 
+    def __init__(self, metrics: MetricsRegistry, events: EventLog) -> None:
+        super().__init__(metrics, events)
+        self.loading = StateLoading(events)
+
     def committed(self, seconds: float, entries: int, size: int) -> None:
         """A transaction of the log became durable. One without entries (votes, terms) is not a batch."""
         metrics = self._metrics
@@ -142,8 +147,13 @@ class StorageTelemetry(Observer):
         """A checkpoint of the keyspace failed for lack of disk space."""
         self._metrics.snapshots.add(1, str(group), "failed")
 
+    def state_loading(self, group: int, keys: int, of: int) -> None:
+        """The keyspace is being loaded at the start."""
+        self.loading.progressed(group, keys, of)
+
     def checkpoint_loaded(self, group: int, seconds: float) -> None:
         """The keyspace was loaded from a state file."""
+        self.loading.finished(group)
         self._metrics.restore_seconds[str(group)] = seconds
 
     def error(self, operation: str, reason: str = "the disk is full") -> None:

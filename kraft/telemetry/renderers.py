@@ -52,6 +52,8 @@ def _role(fields: Mapping[str, Any]) -> str:
 # Where a person who watches needs other words than the page, which looks back.
 _WORDS: dict[str, _Words] = {
     "node_starting": "starts: kraft {version}, data in {data}",
+    "state_loading": "loads its data: {keys} keys",
+    "state_loaded": "has loaded its data in {seconds} s",
     "log_replayed": _replayed,
     "node_started": _started,
     "node_stopping": "stops",
@@ -125,9 +127,14 @@ class JournalRenderer:
         return entry(fields)
 
 
+def can_redraw() -> bool:
+    """Whether a terminal can write a line anew."""
+    return os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+
+
 def use_colors() -> bool:
     """Whether a terminal is to be given colours (https://no-color.org/)."""
-    return not os.environ.get("NO_COLOR") and os.environ.get("TERM", "") not in ("", "dumb")
+    return not os.environ.get("NO_COLOR") and can_redraw()
 
 
 class _Known(dict[str, Any]):

@@ -198,7 +198,7 @@ def test_demo(tmp_path, monkeypatch, same):
         def __init__(self, _folder, nodes, _say):
             self.nodes = nodes
 
-        def wait_until_serving(self, _stop):
+        def wait_until_serving(self, _stop, _doing):
             return True
 
         start = watch = stop = lambda *_: None

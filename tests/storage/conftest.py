@@ -68,6 +68,9 @@ class Witness:
     def checkpoint_failed(self, group, /):
         self.checkpoints.append((group, None))
 
+    def state_loading(self, group, keys, of, /):
+        assert 0 <= keys <= of
+
     def checkpoint_loaded(self, group, seconds, /):
         assert seconds >= 0
         self.loads.append(group)

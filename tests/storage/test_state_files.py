@@ -9,6 +9,7 @@ import pytest
 from kraft.kv.keyspace import row_sum
 from kraft.storage.directory import RealDirectory
 from kraft.storage.errors import DamagedState, OutOfOrder
+from kraft.storage.state import database
 from kraft.storage.state.database import PIECE_BYTES, PIECE_KEYS, RUN_KEYS
 from tests.storage.conftest import SETTINGS, moved
 from tests.storage.states import State, base, filled, rows_of
@@ -49,6 +50,27 @@ def test_a_checkpoint_writes_what_changed_and_a_start_reads_it_all(tmp_path, fil
 
     assert again.checkpoint == state.checkpoint(9)
     assert again.load().records == state.keyspace.records
+
+
+def test_a_load_reports_how_far_it_has_come(tmp_path, file_at, monkeypatch):
+    """And what the report raises, such as an interrupt, is not taken for damage."""
+    monkeypatch.setattr(database, "REPORT_STEPS", 200)
+    state, told = filled(300), []
+    file = file_at(tmp_path / "s.db")
+    file.write(state.capture(5))
+
+    assert file.load(lambda keys, of: told.append((keys, of))).records == state.keyspace.records
+    assert len(told) > 3
+    assert told == sorted(told)
+    assert {of for _, of in told} == {300}
+    assert told[-1][0] <= 300
+
+    def interrupt(_keys, _of):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        file.load(interrupt)
+    assert file.load().records == state.keyspace.records
 
 
 def test_a_checkpoint_without_changes_moves_the_index(tmp_path, file_at):

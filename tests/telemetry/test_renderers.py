@@ -45,6 +45,34 @@ def terminal(level: str = "info") -> tuple[Terminal, LogSink, FilteringBoundLogg
 # -- a terminal ---------------------------------------------------------------------------------------
 
 
+def test_progress_changes_in_its_place_until_the_next_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The words are erased by the next words, and by the next event."""
+    monkeypatch.setenv("TERM", "xterm")
+    out, sink, log = terminal()
+    log.info("state_loading", group=0, keys=1000)
+    sink.write_in_place("K1 loads its data: 100 of 1,000 keys (10 %)")
+    sink.write_in_place("K1 loads its data: 900 of 1,000 keys (90 %)")
+    log.info("state_loaded", group=0, seconds=2.5)
+    log.info("node_stopping")
+    texts = re.sub(r"\d\d:\d\d:\d\d ", "", out.getvalue()).split("\r\x1b[K")
+    assert texts == [
+        "K1 loads its data: 1000 keys\nK1 loads its data: 100 of 1,000 keys (10 %)",
+        "K1 loads its data: 900 of 1,000 keys (90 %)",
+        "K1 has loaded its data in 2.5 s\nK1 stops; Ctrl-C again ends it at once\n",
+    ]
+
+
+@pytest.mark.parametrize(("kind", "term"), [(io.StringIO, "xterm"), (Terminal, "dumb"), (Terminal, "")])
+def test_only_a_terminal_that_can_redraw_shows_progress(
+    kind: type[io.StringIO], term: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", term)
+    out = kind()
+    sink = logs.configure(LogConfig("info", "auto"), "K1", out)
+    sink.write_in_place("K1 loads its data")
+    assert out.getvalue() == ""
+
+
 def test_a_start_and_a_stop_are_a_few_sentences() -> None:
     """What an operator waits for; the steps of an election and the like are left out."""
     out, _, log = terminal()

@@ -40,7 +40,7 @@ from kraft.storage.log.files import HIGHWATER_FILE, LOG_FILE
 from kraft.storage.log.highwater import HighwaterFile, HighwaterMark
 from kraft.storage.log.loading import load, reading
 from kraft.storage.log.replicas import ReplicaRow
-from kraft.storage.ports import StorageSettings
+from kraft.storage.ports import LoadReport, StorageSettings
 from kraft.storage.state.files import StateFiles
 
 ClusterId = Callable[[tuple[Member, ...]], str]  # `host.formation.cluster_id`: of the founders
@@ -104,8 +104,15 @@ def gone_min(voters: tuple[str, ...]) -> int:
     return len(voters) - len(voters) // 2
 
 
-def open_recovery(directory: str, settings: StorageSettings = StorageSettings()) -> "Recovery":  # noqa: B008 - frozen
-    """Lock and read a stopped node's directory. Raises `StorageError` when it cannot be recovered from."""
+def open_recovery(
+    directory: str,
+    settings: StorageSettings = StorageSettings(),  # noqa: B008 - frozen
+    report: LoadReport | None = None,
+) -> "Recovery":
+    """Lock and read a stopped node's directory. Raises `StorageError` when it cannot be recovered from.
+
+    `report` is told how far reading its keys has come.
+    """
     if not Path(directory).is_dir():
         raise DirectoryUnusable(f"data directory {directory}: there is no such directory")
     if not Path(directory, LOG_FILE).exists():
@@ -113,7 +120,7 @@ def open_recovery(directory: str, settings: StorageSettings = StorageSettings())
     prepare_directory(directory)
     lock = DirectoryLock(directory)
     try:
-        return Recovery(RealDirectory(directory), lock, settings)
+        return Recovery(RealDirectory(directory), lock, settings, report)
     except BaseException:
         lock.release()
         raise
@@ -122,12 +129,18 @@ def open_recovery(directory: str, settings: StorageSettings = StorageSettings())
 class Recovery:
     """A directory that is locked for recovery until `close`. `findings` is what it holds."""
 
-    def __init__(self, directory: RealDirectory, lock: DirectoryLock, settings: StorageSettings) -> None:
+    def __init__(
+        self,
+        directory: RealDirectory,
+        lock: DirectoryLock,
+        settings: StorageSettings,
+        report: LoadReport | None = None,
+    ) -> None:
         self._directory = directory
         self._lock = lock
         self._settings = settings
         try:
-            self.findings = _findings(_read(directory, settings))
+            self.findings = _findings(_read(directory, settings, report))
         except OSError as error:
             raise DirectoryUnusable(f"{directory.path('')}: {error.strerror or error}") from error
 
@@ -173,14 +186,16 @@ def _no_incarnation() -> NoReturn:
 # Reading
 
 
-def _read(directory: RealDirectory, settings: StorageSettings) -> tuple[Loaded, dict[int, ReplicaRow]]:
+def _read(
+    directory: RealDirectory, settings: StorageSettings, report: LoadReport | None
+) -> tuple[Loaded, dict[int, ReplicaRow]]:
     """What the directory holds, verified as at a start; the row of each group that has one."""
     place = directory.path(LOG_FILE)
     with reading(place) as connection:
         _check_schema(connection)
         id_ = identity.read_identity(connection).id
         loaded, _, rows = load(connection, _marks(directory), place, id_, settings.tail_bytes)
-    return _with_states(directory, loaded, rows, settings), rows
+    return _with_states(directory, loaded, rows, settings, report), rows
 
 
 def _check_schema(connection: apsw.Connection) -> None:
@@ -203,14 +218,20 @@ def _marks(directory: RealDirectory) -> dict[int, HighwaterMark]:
 
 
 def _with_states(
-    directory: RealDirectory, loaded: Loaded, rows: dict[int, ReplicaRow], settings: StorageSettings
+    directory: RealDirectory,
+    loaded: Loaded,
+    rows: dict[int, ReplicaRow],
+    settings: StorageSettings,
+    report: LoadReport | None,
 ) -> Loaded:
     """`loaded` with the state files, which are read whole: a start would refuse a damaged one."""
 
     def replica(group: int) -> ReplicaRow:
         return rows.get(group) or replicas.unwritten(loaded.identity.incarnation, group)
 
-    files = StateFiles(directory, loaded, replica, settings=settings, shared=False, read_only=True)
+    files = StateFiles(
+        directory, loaded, replica, settings=settings, shared=False, read_only=True, report=report
+    )
     files.abandon()
     return files.loaded
 

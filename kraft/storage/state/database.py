@@ -32,6 +32,7 @@ MACHINE_VERSIONS = (1, 2)  # schema n is used from machine version MACHINE_VERSI
 RUN_KEYS = 256  # sorted at once: 0.1 ms that hold Python's lock
 PIECE_KEYS = 64  # of one statement: about 0.2 ms
 PIECE_BYTES = 256 << 10  # of values in one piece, whatever their number
+REPORT_STEPS = 200_000  # of SQLite's machine between two reports of a load: some 20,000 rows, 20 ms
 
 _MIGRATIONS = migrations.load(SCHEMA_FOLDER)
 
@@ -192,8 +193,10 @@ class StateDatabase(SqliteDatabase):
         self.checkpoint, self.adlers = checkpoint, adlers
         return self.checkpoint_wal()
 
-    def load(self) -> Keyspace:
+    def load(self, report: Callable[[int, int], object] | None = None) -> Keyspace:
         """All keys in memory, verified. Raises `DamagedStateFile` when they are not what the file says.
+
+        `report` is told now and then how many keys are loaded, and how many there are.
 
         Every row is verified by its Adler-32, and their number. The sum over all rows is as good as one by
         one, and needs no column to be read. The hashes are not computed anew, which would cost more than all
@@ -201,6 +204,8 @@ class StateDatabase(SqliteDatabase):
         """
         keyspace = Keyspace()
         keys, size = (0, 0) if self.checkpoint is None else (self.checkpoint.keys, self.checkpoint.size)
+        if report is not None:
+            self.connection.set_progress_handler(_progress(report, keyspace, keys), REPORT_STEPS)
         collecting = gc.isenabled()
         gc.disable()  # nothing that is made here is garbage, and looking for it would double the time
         try:
@@ -209,6 +214,7 @@ class StateDatabase(SqliteDatabase):
         except (apsw.Error, TypeError, ValueError) as error:  # even the type of a column may be damaged
             raise DamagedStateFile(f"SQLite cannot read it ({error})") from error
         finally:
+            self.connection.set_progress_handler(None)
             if collecting:
                 gc.enable()
         if (len(keyspace), adlers) != (keys, self.adlers):
@@ -233,6 +239,16 @@ class StateDatabase(SqliteDatabase):
                 raise explain(self.place, error) from error
             return False
         return True
+
+
+def _progress(report: Callable[[int, int], object], keyspace: Keyspace, keys: int) -> Callable[[], bool]:
+    """A progress handler of SQLite; what it returns does not end the statement."""
+
+    def handler() -> bool:
+        report(len(keyspace), keys)
+        return False
+
+    return handler
 
 
 def stored_row(key: bytes, value: bytes, revision: int, expires: int) -> StoredRow:

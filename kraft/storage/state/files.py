@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from threading import Lock
 from typing import Protocol
 
@@ -31,7 +32,7 @@ from kraft.storage.errors import (
     UnknownVersion,
 )
 from kraft.storage.log.replicas import ReplicaRow
-from kraft.storage.ports import Directory, StorageSettings
+from kraft.storage.ports import Directory, LoadReport, StorageSettings
 from kraft.storage.sqlite import PAGE_BYTES
 from kraft.storage.state.database import DamagedStateFile, Pause, StateDatabase, no_pause
 from kraft.storage.state.receiver import StateReceiver
@@ -62,7 +63,7 @@ class StateFiles:
     `loaded` is what the log held, with the checkpoints. `write`, `switch` and `tidy` are for one thread;
     `open_view`, `receive` and `discard` may run on another one. Without `shared` each file has one
     connection, for a disk without shared memory, and everything is for one thread. With `read_only` all files
-    are left as they are.
+    are left as they are. `report` is told how far loading has come.
     """
 
     def __init__(
@@ -75,12 +76,13 @@ class StateFiles:
         vfs: str = "",
         shared: bool = True,
         read_only: bool = False,
+        report: LoadReport | None = None,
     ) -> None:
+        self._report = report
         self._directory = directory
         self._settings = settings
         self._read_only = read_only
-        self._vfs = vfs
-        self._shared = shared
+        self._vfs, self._shared = vfs, shared
         self._lock = Lock()  # guards which file is a group's, not what is done to it
         self._numbers: dict[int, int] = {}
         self._newest: dict[int, int] = {}  # the highest number given to a file of the group
@@ -91,8 +93,7 @@ class StateFiles:
         try:
             self._remove_orphans({group: replicas(group).state for group in loaded.groups})
             for group, restored in loaded.groups.items():
-                found = self._load(group, restored, replicas(group))
-                if found is not None:
+                if (found := self._load(group, restored, replicas(group))) is not None:
                     checkpoints[group] = found
         except OSError as error:
             self.abandon()
@@ -138,7 +139,7 @@ class StateFiles:
             self._remove(names)
             return None
         try:
-            keyspace = database.load()
+            keyspace = database.load(self._report and partial(self._report, group))
             checkpoint = database.checkpoint
             if checkpoint is None:
                 raise DamagedStateFile("it holds no checkpoint")
