@@ -73,7 +73,7 @@ def _run(chosen: argparse.Namespace, recovery: Recovery) -> int:
     out = display()
     out.show(*report(chosen.directory, found, now_ms))
     if not chosen.yes:
-        out.show(EMPTY, *map(line, advice(found)))
+        out.show(EMPTY, *(line(text, hang=2) for text in advice(found)))
     if not chosen.yes and not (_can_ask(chosen) and _agreed(found.identity.id)):
         out.show(EMPTY, line("nothing was changed"))
         return 0
