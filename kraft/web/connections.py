@@ -27,6 +27,7 @@ class Connections:
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._fresh: set[Place] = set()  # not read yet
+        self._leaving: set[Place] = set()  # the last answer has not left this process
         self._closing: dict[Place, None] = {}  # the client reads the last answer, or is gone
         self._silent: dict[Place, None] = {}  # no request yet
         self._idle: dict[Place, None] = {}  # answered, no further request yet
@@ -39,7 +40,8 @@ class Connections:
 
     @property
     def _settled(self) -> int:
-        return len(self._closing) + len(self._silent) + len(self._idle) + len(self._busy)
+        waiting = len(self._closing) + len(self._silent) + len(self._idle)
+        return waiting + len(self._leaving) + len(self._busy)
 
     def opened(self, connection: Place) -> None:
         """`connection` is open, and was not read yet."""
@@ -57,17 +59,24 @@ class Connections:
         self._idle[connection] = None
 
     def closing(self, connection: Place) -> None:
-        """`connection` takes no more requests."""
+        """`connection` takes no more requests. In two turns its last answer is on its way."""
         self.closed(connection)
-        self._closing[connection] = None
+        self._leaving.add(connection)
+        self._clock.callLater(0, self._clock.callLater, 0, self._left, connection)
 
     def closed(self, connection: Place) -> None:
         """`connection` is gone."""
         self._fresh.discard(connection)
+        self._leaving.discard(connection)
         self._closing.pop(connection, None)
         self._silent.pop(connection, None)
         self._idle.pop(connection, None)
         self._busy.discard(connection)
+
+    def _left(self, connection: Place) -> None:
+        if connection in self._leaving:
+            self._leaving.remove(connection)
+            self._closing[connection] = None
 
     def _read(self, connection: Place) -> None:
         """`connection` could be read for the first time: it takes a place like any other now."""

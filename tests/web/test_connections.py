@@ -77,6 +77,18 @@ def test_connections_accepted_at_once_are_read_before_any_gives_way(browser: Bro
     assert len(left) + (not browser.transport.disconnected) == CONNECTIONS_MAX
 
 
+def test_a_last_answer_leaves_before_its_connection_gives_way(browser: Browser) -> None:
+    """Twisted sends it in the turn after; many are accepted with it that do not close."""
+    burst = [Client(browser) for _ in range(2 * CONNECTIONS_MAX)]
+    probe = Client(browser)
+    browser.clock.turn()
+    probe.send(LIVE.replace(b"1.1", b"1.0"))
+    assert probe.is_closed
+    browser.clock.turn()
+    assert not probe.socket.disconnected
+    assert any(each.is_closed for each in burst)
+
+
 def test_a_health_check_among_silent_connections_accepted_at_once_is_answered(browser: Browser) -> None:
     """It came last, and the oldest that are silent give way."""
     silent = [Client(browser) for _ in range(5 * CONNECTIONS_MAX)]
