@@ -7,7 +7,7 @@ transaction.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,7 @@ class SqliteDatabase:
 
     def abandon(self) -> None:
         """Close the file as it is: after a failure, or where a simulator cuts the power."""
-        self.connection.close(True)
+        abandon(self.connection)
 
     def count_free_pages(self) -> None:
         """Bring `free_pages` up to date."""
@@ -146,6 +146,15 @@ class SqliteDatabase:
     def _wal_grew(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
         self.wal_bytes = pages * FRAME_BYTES
         return apsw.SQLITE_OK
+
+
+def abandon(connection: apsw.Connection) -> None:
+    """Close a connection whose file needs nothing more: it was only read, or has failed.
+
+    An error in closing says nothing new, and must not take the place of the one before it.
+    """
+    with suppress(apsw.Error):
+        connection.close(True)
 
 
 # Connections. Each function raises `StorageError`.
@@ -174,10 +183,10 @@ def open_to_read(path: str) -> apsw.Connection:
         for pragma in _READ_ONLY:
             set_pragma(connection, *pragma)
     except apsw.Error as error:
-        connection.close(True)
+        abandon(connection)
         raise explain(path, error) from error
     except BaseException:
-        connection.close(True)
+        abandon(connection)
         raise
     return connection
 
@@ -189,7 +198,7 @@ def open_pinned(path: str, *, vfs: str = "") -> apsw.Connection:
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.execute("BEGIN")
     except apsw.Error as error:
-        connection.close(True)
+        abandon(connection)
         raise explain(path, error) from error
     return connection
 
@@ -203,10 +212,10 @@ def _connect(path: str, vfs: str, flags: int, pragmas: tuple[Pragma, ...]) -> ap
         for pragma in pragmas:
             set_pragma(connection, *pragma)
     except apsw.Error as error:
-        connection.close(True)
+        abandon(connection)
         raise explain(path, error) from error
     except StorageError:
-        connection.close(True)
+        abandon(connection)
         raise
     return connection
 

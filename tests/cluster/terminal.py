@@ -40,10 +40,11 @@ class Terminal:
         self._stream = pyte.ByteStream(self.screen)
         self.raw = b""
         program, *arguments = map(str, command)
+        inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         self._process: Any = pexpect.spawn(
             program,
             arguments,
-            env={**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8", **environment},
+            env={**inherited, "TERM": "xterm-256color", "LANG": "C.UTF-8", **environment},
             dimensions=size,
             timeout=DEADLINE_SECONDS,
         )

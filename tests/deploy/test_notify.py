@@ -108,6 +108,7 @@ def test_the_life_of_a_node(node, manager):
     begin = manager.wait("RELOADING=1")
     assert "MONOTONIC_USEC=" in begin
     manager.wait("READY=1")
+    wait_until(lambda: node.events("config_needs_restart"), "the log has the reload")
     assert node.events("config_reloaded")[-1]["changed"] == ["log.level"]
     assert node.events("config_needs_restart")[-1]["options"] == ["raft.election_timeout"]
 
@@ -115,6 +116,7 @@ def test_the_life_of_a_node(node, manager):
     os.kill(node.pid, signal.SIGHUP)
     manager.wait("RELOADING=1")
     manager.wait("READY=1")
+    wait_until(lambda: node.events("config_refused"), "the log has the refusal")
     [problem] = node.events("config_refused")[-1]["problems"]
     assert str(node.config) in problem
     assert node.serves_writes()

@@ -18,7 +18,9 @@ EVERY_SECONDS = 0.1
 # the next one by two transfers, of an election timeout and half a second each; that takes a moment itself.
 GIVE_WAY_SECONDS = 1.0 + 2 * 1.0 + 1.0
 LOSS_MAX = 0.1
-STEADY_SECONDS = 3.0  # of one leader, without a step of any clock: until it has heard all clocks a few times
+STEADY_SECONDS = (
+    3.0  # of one leader and its voters, without a step of any clock: it hears all clocks eight times
+)
 SLACK_MS = 1_000  # as large as `raft.max_clock_offset`
 
 
@@ -29,19 +31,24 @@ class Vigil:
         self._cluster = cluster
         self._world = cluster.world
         self._hung_since: dict[tuple[str, int, int], float] = {}  # (leader, group, term), without an excuse
-        self._led_since: dict[tuple[str, int, int], float] = {}
+        self._hears_since: dict[tuple[str, int, int], tuple[frozenset[str], float]] = {}  # the same voters
 
     def start(self) -> None:
         self._world.call_later(EVERY_SECONDS, self._look)
 
     def _look(self) -> None:
         before, self._hung_since = self._hung_since, {}
+        hearing, self._hears_since = self._hears_since, {}
         for process in self._cluster.processes():
             for id_, group in process.host.groups.items():
                 if not group.raft.state.leads:
                     continue
                 key = (process.id, id_, group.raft.state.term)
-                self._led_since.setdefault(key, self._world.lived)
+                voters = frozenset(group.raft.state.electors)
+                if self._hears(process, group):
+                    known = hearing.get(key)
+                    since = known[1] if known is not None and known[0] == voters else self._world.lived
+                    self._hears_since[key] = voters, since
                 if self._should_give_way(process, group):
                     since = self._hung_since[key] = before.get(key, self._world.now)
                     waited = self._world.now - since
@@ -88,6 +95,8 @@ class Vigil:
 
         By then log time may not have passed a time that is to come by the median of the voters' clocks.
         """
+        if self._cluster.network.weather.ancient:
+            return  # an old answer shows an old clock; the links of a real network deliver none
         electors = process.host.groups[group].raft.state.electors
         clocks = [p.clock for p in self._cluster.processes() if p.id in electors]
         leading = [p for p in self._cluster.processes() if p.id in self._cluster.leaders(group)]
@@ -95,16 +104,22 @@ class Vigil:
             return
         if any(c.paused or self._world.lived - c.steady_since < STEADY_SECONDS for c in clocks):
             return
-        heard = leading[0].host.groups[group].raft
-        led_since = self._led_since.get((leading[0].id, group, heard.state.term), self._world.lived)
-        if self._world.lived - led_since < STEADY_SECONDS:
-            return  # it began with the clocks of those who voted for it
-        fresh = {f.peer for f in heard.progress() if f.silent_ticks <= heard.state.settings.election_ticks}
+        leader, replica = leading[0], leading[0].host.groups[group]
+        key = (leader.id, group, replica.raft.state.term)
+        voters, since = self._hears_since.get(key, (frozenset(), self._world.lived))
+        if voters != frozenset(electors) or self._world.lived - since < STEADY_SECONDS:
+            return  # it may know the clocks of earlier voters, or those that came with the votes
         walls = sorted(clock.wall_ms() for clock in clocks)
-        if fresh | {leading[0].id} >= set(electors):
+        if self._hears(leader, replica):
             median = walls[(len(walls) - 1) // 2]
             self._world.counts["expiry checked"] += 1
             lost = median + SLACK_MS < time_ms <= stamp
             demand(
                 not lost, f"a key is set until {time_ms}, deleted at {stamp}, and the clocks show {median}"
             )
+
+    def _hears(self, leader: "Process", group: Group) -> bool:
+        """Whether a leader hears all voters."""
+        raft = group.raft
+        fresh = {f.peer for f in raft.progress() if f.silent_ticks <= raft.state.settings.election_ticks}
+        return fresh | {leader.id} >= set(raft.state.electors)

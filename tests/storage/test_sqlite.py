@@ -4,7 +4,7 @@ import apsw
 import pytest
 
 from kraft.storage.errors import DirectoryUnusable, DiskFailed, PragmaRefused
-from kraft.storage.sqlite import open_connection, set_pragma, single
+from kraft.storage.sqlite import abandon, open_connection, set_pragma, single
 
 
 @pytest.fixture
@@ -54,6 +54,18 @@ def test_a_failing_disk_is_one_line(tmp_path, faulty_vfs):
     faulty_vfs.faults["db", "write"] = apsw.SQLITE_IOERR_WRITE
     with pytest.raises(DiskFailed, match=r"log\.db: IOError"):
         open_connection(str(tmp_path / "log.db"), wal_bytes_max=1 << 20, vfs="faulty")
+
+
+def test_a_disk_that_fails_again_in_closing_is_the_same_line(tmp_path, faulty_vfs):
+    """The last connection to close checkpoints the WAL, and that fails too (found by the simulator)."""
+    path = str(tmp_path / "log.db")
+    connection = open_connection(path, wal_bytes_max=1 << 20, vfs="faulty")
+    connection.execute("CREATE TABLE t (x)")
+    faulty_vfs.faults["db", "sync"] = faulty_vfs.faults["wal", "sync"] = apsw.SQLITE_IOERR_FSYNC
+    abandon(connection)
+    faulty_vfs.faults.clear()
+    again = open_connection(path, wal_bytes_max=1 << 20, vfs="faulty")
+    assert again.execute("SELECT * FROM t").fetchall() == []
 
 
 def test_the_new_database_is_built_aside(tmp_path, database_at, faulty_directory):

@@ -30,6 +30,7 @@ class Nobody:
     def committed(self, *_): pass
     def wal_checkpointed(self, *_): pass
     def error(self, *_): pass
+    def state_loading(self, *_): pass
 
 calls = __import__("queue").SimpleQueue()
 store = open_store(sys.argv[1], node_id="K1", incarnation=lambda: "ab" * 16,

@@ -22,7 +22,7 @@ from kraft.storage.log.identity import write_hard_state, write_identity
 from kraft.storage.log.loading import load
 from kraft.storage.log.replicas import ReplicaRow
 from kraft.storage.ports import Directory, StorageSettings
-from kraft.storage.sqlite import SqliteDatabase, explain
+from kraft.storage.sqlite import SqliteDatabase, abandon, explain
 
 _NO_STATE = HardState()
 
@@ -72,7 +72,7 @@ class LogDatabase(SqliteDatabase):
             self._raise_highwater(self._heads)
             self._count_start()
         except BaseException as error:
-            connection.close(True)
+            abandon(connection)
             self._highwater.close()
             if isinstance(error, apsw.Error):
                 raise explain(directory.path(LOG_FILE), error) from error

@@ -16,7 +16,7 @@ from kraft.storage.errors import DamagedLog, DirectoryUnusable, NoSpace
 from kraft.storage.log.highwater import HighwaterFile
 from kraft.storage.log.identity import write_identity
 from kraft.storage.ports import Directory, StorageSettings
-from kraft.storage.sqlite import explain, open_connection, single
+from kraft.storage.sqlite import abandon, explain, open_connection, single
 
 LOG_FILE = "log.db"
 WAL_FILE = LOG_FILE + "-wal"
@@ -48,7 +48,7 @@ def open_files(
             enable_vacuum(connection)
             return connection, _open_highwater(directory)
         except BaseException:
-            connection.close(True)
+            abandon(connection)
             raise
     except apsw.Error as error:
         raise explain(place, error) from error
@@ -99,5 +99,5 @@ def _build(directory: Directory, identity: Identity, settings: StorageSettings, 
             write_identity(connection.cursor(), identity)
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     finally:
-        connection.close(True)
+        abandon(connection)
     directory.rename(_NEW_FILE, LOG_FILE)

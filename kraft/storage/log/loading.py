@@ -15,7 +15,7 @@ from kraft.storage.log.identity import read_hard_states, read_identity
 from kraft.storage.log.replicas import ReplicaRow
 from kraft.storage.log.scan import GroupScan, scan
 from kraft.storage.rows import DamagedRow
-from kraft.storage.sqlite import explain, open_to_read
+from kraft.storage.sqlite import abandon, explain, open_to_read
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def reading(place: str) -> Iterator[apsw.Connection]:
     except DamagedRow as error:
         raise DamagedLog(place, str(error)) from error
     finally:
-        connection.close(True)
+        abandon(connection)
 
 
 def load(

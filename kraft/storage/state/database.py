@@ -21,7 +21,15 @@ from kraft.kv.versions import MACHINE_VERSION
 from kraft.storage import migrations
 from kraft.storage.errors import NewerVersion, NoSpace, OutOfOrder
 from kraft.storage.rows import DamagedRow
-from kraft.storage.sqlite import SqliteDatabase, explain, is_full, open_connection, open_to_read, single
+from kraft.storage.sqlite import (
+    SqliteDatabase,
+    abandon,
+    explain,
+    is_full,
+    open_connection,
+    open_to_read,
+    single,
+)
 from kraft.storage.state import header
 from kraft.storage.state.totals import Totals
 
@@ -100,13 +108,13 @@ class StateDatabase(SqliteDatabase):
                     f" up to {MACHINE_VERSION}: run the newer kraft that wrote it"
                 )
         except apsw.Error as error:
-            connection.close(True)
+            abandon(connection)
             raise explain(place, error) from error
         except DamagedRow as error:
-            connection.close(True)
+            abandon(connection)
             raise DamagedStateFile(str(error)) from error
         except BaseException:
-            connection.close(True)
+            abandon(connection)
             raise
         self.checkpoint: Checkpoint | None = None if held is None else held[0]
         self.adlers = 0 if held is None else held[1]

@@ -11,7 +11,7 @@ from kraft.kv.checkpoint import Checkpoint
 from kraft.node.values import Rows
 from kraft.storage.errors import DiskFailed
 from kraft.storage.rows import DamagedRow
-from kraft.storage.sqlite import explain, open_pinned
+from kraft.storage.sqlite import abandon, explain, open_pinned
 from kraft.storage.state import header
 from kraft.storage.state.database import StateDatabase
 
@@ -51,7 +51,7 @@ class StateView:
 
     def close(self) -> None:
         """Unpin the file."""
-        self._connection.close(True)
+        abandon(self._connection)
 
 
 def pinned_view(place: str, *, vfs: str = "") -> StateView | None:
@@ -66,7 +66,7 @@ def copied_view(database: StateDatabase) -> StateView | None:
         with connection.backup("main", database.connection, "main") as backup:
             backup.step()
     except apsw.Error as error:
-        connection.close(True)
+        abandon(connection)
         raise explain(database.place, error) from error
     return _view(connection, database.place)
 
@@ -75,12 +75,12 @@ def _view(connection: apsw.Connection, place: str) -> StateView | None:
     try:
         held = header.read(connection)
     except apsw.Error as error:
-        connection.close(True)
+        abandon(connection)
         raise explain(place, error) from error
     except DamagedRow as error:
-        connection.close(True)
+        abandon(connection)
         raise DiskFailed(f"{place}: {error}") from error
     if held is None:
-        connection.close(True)
+        abandon(connection)
         return None
     return StateView(connection, place, held[0])
