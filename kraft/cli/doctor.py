@@ -30,8 +30,9 @@ examples:
   sudo -u kraft kraft doctor /etc/kraft/K1.yaml      as the node's user: also checks the log of a stopped node
   kraft doctor --strict --json K1.yaml | jq '.findings[] | select(.level != "ok")'
 
-Checks: config, node (whether it runs), directory, secret, files (how many may be open), memory, disk, fsync,
-clock, ports, peers, cluster (quorum, leader, members), versions. docs/doctor.md explains each.
+Checks: config, node (whether it runs), directory, secret, python (how it was built), files (how many may be
+open), memory, disk, fsync, clock, ports, peers, cluster (quorum, leader, members), versions. docs/doctor.md
+explains each.
 
 exit status: 0 no problem (with --strict: and no warning); 1 a problem; 2 wrong usage
 """
@@ -41,6 +42,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("node", cluster.node),
     ("directory", files.directory),
     ("secret", files.secret),
+    ("python", machine.python),
     ("files", machine.files),
     ("memory", machine.memory),
     ("disk", files.space),

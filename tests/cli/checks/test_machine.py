@@ -1,13 +1,17 @@
-"""What `kraft doctor` finds out about clocks, open files and memory."""
+"""What `kraft doctor` finds out about the interpreter, clocks, open files and memory."""
 
 import os
 import resource
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from kraft.cli.checks import cluster, machine
 from kraft.cli.checks.result import OK, PROBLEM, WARNING
 from kraft.process.memory_limit import MemoryLimit
+from kraft.process.python_build import PythonBuild
 from kraft.telemetry.recent.facts import Facts
 from tests.cli.checks.subjects import levels, only
 from tests.web.reports import replica, report, view
@@ -67,3 +71,23 @@ def test_memory_of_a_process_started_from_here(stopped, monkeypatch):
     monkeypatch.setattr(machine, "memory_limits", lambda: [MemoryLimit(64 << 20, "memory.max of x")])
     found = only(machine.memory(stopped()))
     assert (found.level, "may use 64 MiB (memory.max of x)" in found.text) == (WARNING, True)
+
+
+@pytest.mark.parametrize(("kind", "level"), [("optimised", OK), ("plain", WARNING), ("debug", WARNING)])
+@pytest.mark.parametrize("pid", [None, os.getpid()])
+def test_the_interpreter(stopped, monkeypatch, pid, kind, level):
+    """A running node of the same program has the same build."""
+    monkeypatch.setattr(machine, "python_build", lambda: PythonBuild("3.12.1", kind, "a sign"))
+    found = only(machine.python(stopped(pid=pid)))
+    assert (found.level, bool(found.command)) == (level, level != OK)
+    assert f"Python 3.12.1, {kind} build (a sign): {Path(sys.executable).resolve()}" in found.text
+
+
+def test_the_interpreter_of_another_program_is_not_judged(stopped, monkeypatch):
+    monkeypatch.setattr(machine, "python_build", lambda: PythonBuild("3.12.1", "plain", "a sign"))
+    with subprocess.Popen(["sleep", "60"]) as other:
+        try:
+            found = only(machine.python(stopped(pid=other.pid)))
+        finally:
+            other.kill()
+    assert (found.level, "whose build is unknown here" in found.text) == (OK, True)
