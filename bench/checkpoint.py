@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.client import ORDER_SECONDS, ask, order
-from bench.compare import say
 from bench.loads import Load, run
 from bench.measure import resident_mb
-from bench.processes import BenchError, wait_for
+from bench.processes import Address, BenchError, local, wait_for
+from bench.progress import say
 from bench.restart import KEY_BYTES, VALUE_BYTES, fill
 from bench.systems import Kraft
 
@@ -30,15 +30,15 @@ snapshot: {{checkpoint_entries: 1000000000, checkpoint_bytes: {1 << 40}, checkpo
 Figures = dict[str, float]  # rate, p50_ms and p99_ms of some seconds of writing
 
 
-def write(port: int, keys: int, seconds: float) -> Figures:
+def write(address: Address, keys: int, seconds: float) -> Figures:
     """Overwrite random keys for about `seconds`."""
     load = Load("set", WRITERS, 1, 500, keys)
-    pilot = run(load, port, load.pilot)
-    seen = run(load, port, max(500, int(pilot.rate * seconds)))
+    pilot = run(load, address, load.pilot)
+    seen = run(load, address, max(500, int(pilot.rate * seconds)))
     return {"rate": seen.rate, "p50_ms": seen.p50_ms, "p99_ms": seen.p99_ms}
 
 
-def write_during(task: Callable[[], object], port: int, keys: int) -> tuple[Figures, float]:
+def write_during(task: Callable[[], object], address: Address, keys: int) -> tuple[Figures, float]:
     """Write, about a second at a time, until `task` ends; return the median figures and its seconds."""
     failed: list[BaseException] = []
 
@@ -53,7 +53,7 @@ def write_during(task: Callable[[], object], port: int, keys: int) -> tuple[Figu
     thread.start()
     figures: list[Figures] = []
     while thread.is_alive() or not figures:
-        figures.append(write(port, keys, 1.0))
+        figures.append(write(address, keys, 1.0))
     thread.join()
     if failed:
         raise failed[0]
@@ -65,13 +65,13 @@ def medians(figures: list[Figures]) -> Figures:
     return {name: round(statistics.median(each[name] for each in figures), 3) for name in figures[0]}
 
 
-def trial(port: int, keys: int, seconds: float, dirty: int) -> dict[str, Any]:
+def trial(address: Address, keys: int, seconds: float, dirty: int) -> dict[str, Any]:
     """Measure one checkpoint of `dirty` changed keys, between two quiet periods."""
     say(f"writing {dirty:,} keys")
-    fill(port, dirty)
-    before = write(port, keys, seconds)
-    busy, took = write_during(lambda: order(port, b"KRAFT", b"SNAPSHOT"), port, keys)
-    quiet = medians([before, write(port, keys, seconds)])
+    fill(address, dirty)
+    before = write(address, keys, seconds)
+    busy, took = write_during(lambda: order(address, b"KRAFT", b"SNAPSHOT"), address, keys)
+    quiet = medians([before, write(address, keys, seconds)])
     say(f"checkpoint {took:.1f} s: p99 {busy['p99_ms']:.2f} ms, quiet {quiet['p99_ms']:.2f} ms")
     return {"seconds": took, "quiet": quiet, "busy": busy}
 
@@ -81,20 +81,20 @@ def snapshot(system: Kraft, keys: int) -> dict[str, Any]:
     leader = system.leader()
     if leader is None:
         raise BenchError("there is no leader")
-    port, pid = system.ports[leader], system.pids()[leader]
-    order(port, b"KRAFT", b"COMPACT", b"KEEP", b"0")
+    address, pid = local(system.ports[leader]), system.pids()[leader]
+    order(address, b"KRAFT", b"COMPACT", b"KEEP", b"0")
     before = most = resident_mb(pid)
-    name, address = system.standby()
-    order(port, b"KRAFT", b"ADD", name.encode(), b"127.0.0.1", str(address).encode())
+    name, peer_port = system.standby()
+    order(address, b"KRAFT", b"ADD", name.encode(), b"127.0.0.1", str(peer_port).encode())
 
     def votes() -> bool:
         nonlocal most
         most = max(most, resident_mb(pid))
-        members = ask(port, b"KRAFT", b"MEMBERS", seconds=5.0)
+        members = ask(address, b"KRAFT", b"MEMBERS", seconds=5.0)
         return members.count(b"voter") == len(system.processes)
 
     busy, took = write_during(
-        lambda: wait_for(votes, "the new node's vote", system.processes, seconds=ORDER_SECONDS), port, keys
+        lambda: wait_for(votes, "the new node's vote", system.processes, seconds=ORDER_SECONDS), address, keys
     )
     return {
         "seconds": took,
@@ -112,10 +112,10 @@ def checkpoint(directory: Path, keys: int, rounds: int, seconds: float) -> dict[
     result |= {"whole": [], "part": []}
     try:
         system.start()
-        port = system.views()[system.name]
+        address = system.views()[system.name]
         for _ in range(rounds):
-            result["whole"].append(trial(port, keys, seconds, keys))
-            result["part"].append(trial(port, keys, seconds, keys // 10))
+            result["whole"].append(trial(address, keys, seconds, keys))
+            result["part"].append(trial(address, keys, seconds, keys // 10))
         result["snapshot"] = snapshot(system, keys)
     finally:
         system.stop()

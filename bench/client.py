@@ -1,34 +1,76 @@
-"""A minimal RESP client: one command per connection, and the first bytes of the reply."""
+"""A minimal RESP client: one command per connection and the start of its reply; keys written in bulk."""
 
 import socket
+from typing import BinaryIO
 
-from bench.processes import BenchError
+from bench.processes import Address, BenchError
+from bench.progress import now
 
 ORDER_SECONDS = 300.0
 """Limit for an administrator's command that runs long."""
 
 
-def ask(port: int, *words: bytes, seconds: float = 1.0) -> bytes:
+def command(*words: bytes) -> bytes:
+    """Encode one command."""
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+
+
+def ask(address: Address, *words: bytes, seconds: float = 1.0) -> bytes:
     """Send one command on a new connection; return the first part of its raw reply.
 
     `seconds` limits connecting and waiting, separately. Raises OSError when there is no answer in time.
     """
-    parts = [b"*%d\r\n" % len(words)]
-    parts.extend(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
-    with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
+    with socket.create_connection(address, timeout=seconds) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sendall(b"".join(parts))
+        connection.sendall(command(*words))
         return connection.recv(65_536)
 
 
-def stores(port: int, seconds: float = 1.0) -> bool:
+def stores(address: Address, seconds: float = 1.0) -> bool:
     """Return whether a SET is acknowledged. Raises OSError when there is no answer in time."""
-    return ask(port, b"SET", b"key:__probe__", b"x" * 64, seconds=seconds) == b"+OK\r\n"
+    return ask(address, b"SET", b"key:__probe__", b"x" * 64, seconds=seconds) == b"+OK\r\n"
 
 
-def order(port: int, *words: bytes) -> bytes:
+def order(address: Address, *words: bytes) -> bytes:
     """Send an administrator's command and wait for its end. Raises BenchError when it is refused."""
-    answer = ask(port, *words, seconds=ORDER_SECONDS)
+    answer = ask(address, *words, seconds=ORDER_SECONDS)
     if answer.startswith(b"-"):
         raise BenchError(f"{b' '.join(words).decode()}: {answer.decode(errors='replace').strip()}")
     return answer
+
+
+ONE_KEY = b"key:__rand_int__"
+"""The key of loads without a keyspace: redis-benchmark names it so without -r."""
+
+KEYS_PER_COMMAND, COMMANDS_IN_FLIGHT = 50, 40
+
+
+def key(number: int) -> bytes:
+    """The 16-byte name of a key, as redis-benchmark makes it with -r."""
+    return b"key:%012d" % number
+
+
+def write_keyspace(address: Address, keys: int, value_bytes: int) -> None:
+    """Write all keys of a keyspace, or `ONE_KEY` if it has none. Raises BenchError if a write is refused."""
+    value, chunk = b"x" * value_bytes, KEYS_PER_COMMAND * COMMANDS_IN_FLIGHT
+    with (
+        socket.create_connection(address, timeout=60) as connection,
+        connection.makefile("rb") as replies,
+    ):
+        if not keys:
+            _write(connection, replies, [command(b"SET", ONE_KEY, value)])
+        for first in range(0, keys, chunk):
+            now(f"writing {keys:,} keys to {address}: {100 * first // keys} %")
+            starts = range(first, min(keys, first + chunk), KEYS_PER_COMMAND)
+            names = (map(key, range(start, min(keys, start + KEYS_PER_COMMAND))) for start in starts)
+            commands = [
+                command(b"MSET", *(word for name in some for word in (name, value))) for some in names
+            ]
+            _write(connection, replies, commands)
+
+
+def _write(connection: socket.socket, replies: BinaryIO, commands: list[bytes]) -> None:
+    connection.sendall(b"".join(commands))
+    for _ in commands:
+        if (answer := replies.readline()) != b"+OK\r\n":
+            raise BenchError(f"a write was not acknowledged: {answer[-200:]!r}")

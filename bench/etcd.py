@@ -13,14 +13,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from bench.loads import VALUE_BYTES, Load, Outcome, finish
+from bench.loads import Load, Outcome, finish
 from bench.measure import percentile
-from bench.processes import BenchError, free_ports, wait_for
+from bench.processes import Address, BenchError, free_ports, local, wait_for
 from bench.systems import System
 
-KEY, VALUE = b"key:__bench__", b"x" * VALUE_BYTES
-LEAST_REPLY_BYTES = {"set": 20, "get": 20 + len(KEY) + VALUE_BYTES}
-"""A gRPC error is also an HTTP 200, but has no body: every reply must be as long as a successful one."""
+KEY = b"key:__bench__"
+HEADER_BYTES = 20
+"""At least, of a reply. A gRPC error is also an HTTP 200, but has no body: every reply must be as long as a
+successful one."""
+STREAMS = 1_000
+"""Requests in flight on a connection that sends at given times: more than there ever are."""
 
 
 def binary() -> str | None:
@@ -42,15 +45,23 @@ def missing() -> str | None:
     return None
 
 
+def varint(number: int) -> bytes:
+    """Encode a protobuf length: 7 bits a byte, the lowest first, the highest bit set in all but the last."""
+    low, rest = number & 0x7F, number >> 7
+    return bytes([low | 0x80]) + varint(rest) if rest else bytes([low])
+
+
 def field(number: int, data: bytes) -> bytes:
-    """Encode a protobuf field of bytes shorter than 128."""
-    return bytes([number << 3 | 2, len(data)]) + data
+    """Encode a protobuf field of bytes."""
+    return bytes([number << 3 | 2]) + varint(len(data)) + data
 
 
-REQUESTS = {
-    "set": ("Put", field(1, KEY) + field(2, VALUE)),
-    "get": ("Range", field(1, KEY)),
-}
+def request(load: Load) -> tuple[str, bytes, int]:
+    """Return the method, the message, and the least length of its reply."""
+    value = b"x" * load.value_bytes
+    if load.operation == "set":
+        return "Put", field(1, KEY) + field(2, value), HEADER_BYTES
+    return "Range", field(1, KEY), HEADER_BYTES + len(KEY) + len(value)
 
 
 class Etcd(System):
@@ -114,54 +125,77 @@ class Etcd(System):
 
     def write(self, numbers: list[int], seconds: float) -> bool:
         """Try one write on each of these members in turn until one acknowledges it."""
-        body = {"key": base64.b64encode(b"key:__probe__").decode(), "value": base64.b64encode(VALUE).decode()}
         for number in numbers:
             try:
-                if self._post(number, "kv/put", body, seconds):
+                if self._put(number, b"key:__probe__", b"x" * 64, seconds):
                     return True
             except OSError:
                 continue
         return False
 
-    def views(self) -> dict[str, int]:
-        """Return the port of the leader."""
+    def _put(self, number: int, key: bytes, value: bytes, seconds: float) -> bool:
+        body = {"key": base64.b64encode(key).decode(), "value": base64.b64encode(value).decode()}
+        return bool(self._post(number, "kv/put", body, seconds))
+
+    def write_keys(self, load: Load, address: Address) -> None:
+        """Write the one key that all loads use."""
+        if not self._put(self.ports.index(address.port), KEY, b"x" * load.value_bytes, 5.0):
+            raise BenchError(f"etcd does not store a value of {load.value_bytes} bytes")
+
+    def views(self) -> dict[str, Address]:
+        """Return the address of the leader."""
         leader = self.leader()
         if leader is None:
             raise BenchError("etcd has no leader")
-        return {"etcd": self.ports[leader]}
+        return {"etcd": local(self.ports[leader])}
 
     def takes(self, load: Load) -> bool:
-        """Refuse inline commands: etcd has no such protocol."""
-        return load.operation in REQUESTS
+        """Refuse inline commands, mixtures and keyspaces: h2load repeats one request."""
+        return load.operation in ("set", "get") and not load.keys
 
-    def run(self, load: Load, port: int, requests: int) -> Outcome:
-        """Load the leader, and verify by its revision that every write took effect."""
-        before = self._revision(port)
-        outcome = self._h2load(load, port, requests)
-        written = self._revision(port) - before
+    def run(self, load: Load, address: Address, requests: int) -> Outcome:
+        """Load the leader, as fast as it replies."""
+        return self._verified(load, address, requests, ["-m", str(load.pipeline)])
+
+    def paced(self, load: Load, address: Address, requests: int, rate: float) -> Outcome:
+        """Load the leader at a rate. Each connection of h2load sends what is due every 10 ms, whatever has
+        been answered, and counts from then.
+        """
+        if not rate:
+            return self.run(load, address, requests)
+        pace = ["-m", str(STREAMS), f"--rps={rate / load.clients:.3f}"]
+        return self._verified(load, address, requests, pace)
+
+    def _verified(self, load: Load, address: Address, requests: int, pace: list[str]) -> Outcome:
+        """Run h2load, and verify by the leader's revision that every write took effect."""
+        if load.operation == "set":
+            self._value_bytes.pop(load.keys, None)
+        before = self._revision(address)
+        outcome = self._h2load(load, address, requests, pace)
+        written = self._revision(address) - before
         if written != (requests if load.operation == "set" else 0):
             raise BenchError(f"etcd made {written} revisions of {requests} {load.operation} requests")
         return outcome
 
-    def _revision(self, port: int) -> int:
-        status = self._status(self.ports.index(port))
+    def _revision(self, address: Address) -> int:
+        status = self._status(self.ports.index(address.port))
         if not status:
             raise BenchError("etcd does not report its revision")
         return int(status["header"]["revision"])
 
-    def _h2load(self, load: Load, port: int, requests: int) -> Outcome:
-        method, message = REQUESTS[load.operation]
+    def _h2load(self, load: Load, address: Address, requests: int, pace: list[str]) -> Outcome:
+        method, message, least_bytes = request(load)
         body, log = self.directory / "request.bin", self.directory / "h2load.log"
         body.write_bytes(b"\0" + len(message).to_bytes(4, "big") + message)  # gRPC: not compressed, length
         log.unlink(missing_ok=True)
         command = [
-            "h2load", "-n", str(requests), "-c", str(load.clients), "-m", str(load.pipeline), "-d", str(body),
+            "h2load", "-n", str(requests), "-c", str(load.clients), *pace, "-d", str(body),
             "-H", "content-type: application/grpc", "-H", "te: trailers", f"--log-file={log}",
-            f"http://127.0.0.1:{port}/etcdserverpb.KV/{method}",
+            f"http://{address}/etcdserverpb.KV/{method}",
         ]  # fmt: skip
         text = finish(command).stdout
         received = re.search(r"\((\d+)\) data", text)
-        if not received or int(received[1]) < requests * LEAST_REPLY_BYTES[load.operation]:
+        if not received or int(received[1]) < requests * least_bytes:
             raise BenchError(f"etcd did not answer all requests:\n{text[-600:]}")
         return parse_h2load_log(log.read_text(), requests)
 
@@ -174,4 +208,5 @@ def parse_h2load_log(text: str, requests: int) -> Outcome:
     begin, end = min(start for start, _, _ in rows), max(start + duration for start, _, duration in rows)
     durations = [duration / 1e3 for _, _, duration in rows]
     rate = requests / ((end - begin) / 1e6)
-    return Outcome(requests, rate, percentile(durations, 0.5), percentile(durations, 0.99))
+    p50, p99, p999 = (percentile(durations, share) for share in (0.5, 0.99, 0.999))
+    return Outcome(requests, rate, p50, p99, p999)

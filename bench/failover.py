@@ -7,8 +7,8 @@ passes. The time runs from just after the kill to the first acknowledged write.
 import time
 from typing import Any, Protocol
 
-from bench.compare import say
 from bench.processes import BenchError, Process, wait_for
+from bench.progress import say
 
 TRY_SECONDS = 0.1
 PAUSE_SECONDS = 0.005

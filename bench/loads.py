@@ -1,7 +1,8 @@
 """The loads: requests, number of clients, and the programs that send them.
 
 Each load sends a given number of requests and fails when a reply is an error, because refusing is cheaper
-than working.
+than working. redis-benchmark sends what it can; bench/load_generator.py sends the rest: inline commands,
+mixtures, keys of unequal popularity, and requests at given times.
 """
 
 import csv
@@ -9,43 +10,72 @@ import io
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from bench.processes import ROOT, BenchError, environment
+from bench.client import ONE_KEY
+from bench.processes import ROOT, Address, BenchError, environment
 
 VALUE_BYTES = 64
 LIMIT_SECONDS = 120.0
+KEYS_OF_A_COMMAND = 10
+"""What redis-benchmark's MSET writes, and what our MGET reads."""
+
+LABELS = {
+    "set": "SET", "get": "GET", "line": "line SET", "mix": "80/20", "mset": "MSET", "mget": "MGET",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
     """`clients` connections with `pipeline` requests in flight each; `pilot` requests estimate the rate.
 
-    With `keys`, each request uses one of that many keys at random, named like those of `restart.key`.
+    With `keys`, each request uses one of that many keys at random, named like those of `client.key`: all are
+    equally likely, or with `zipf` as in YCSB, number n in proportion to 1 / n ** 0.99.
     """
 
-    operation: str  # set, get or line: a SET as an inline command
+    operation: str  # set, get, line: a SET as an inline command; mix: 80 % GET, 20 % SET; mset, mget: 10 keys
     clients: int
     pipeline: int
     pilot: int
     keys: int = 0
+    value_bytes: int = VALUE_BYTES
+    zipf: bool = False
 
     @property
     def name(self) -> str:
-        """The name in the tables, such as GET 50 x 16."""
-        label = {"set": "SET", "get": "GET", "line": "line SET"}[self.operation]
-        depth = f" x {self.pipeline}" if self.pipeline > 1 else ""
-        return f"{label} {self.clients}{depth}"
+        """The name in the tables, such as GET 50 x 16 or 80/20 50 zipf 100k keys."""
+        parts = [f"{LABELS[self.operation]} {self.clients}"]
+        if self.pipeline > 1:
+            parts.append(f"x {self.pipeline}")
+        if self.value_bytes != VALUE_BYTES:
+            parts.append(f"{self.value_bytes // 1000}kB")
+        if self.zipf:
+            parts.append("zipf")
+        if self.keys:
+            parts.append(
+                f"{self.keys // 1_000_000}M keys" if self.keys >= 1_000_000 else f"{self.keys // 1000}k keys"
+            )
+        return " ".join(parts)
+
+    @property
+    def reads(self) -> bool:
+        """Whether it expects the keys to be there."""
+        return self.operation in ("get", "mix", "mget")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The client's measurements: replies per second, and latency of a request or of a whole pipeline."""
+    """The client's measurements: replies per second, and latency of a request or of a whole pipeline.
+
+    p999_ms and late_p99_ms (how late requests were sent, at given times) are from the load generator only.
+    """
 
     requests: int
     rate: float
     p50_ms: float
     p99_ms: float
+    p999_ms: float | None = None
+    late_p99_ms: float | None = None
 
 
 LOADS = (
@@ -59,23 +89,42 @@ LOADS = (
     Load("line", 50, 1, 4_000),
     Load("line", 50, 16, 16_000),
 )
-"""Writes come first, so that reads find the key that redis-benchmark wrote."""
+MIXED = (
+    Load("mix", 50, 1, 4_000, keys=100_000),
+    Load("mix", 50, 1, 4_000, keys=100_000, zipf=True),
+    Load("mset", 50, 1, 2_000, keys=100_000),
+    Load("mget", 50, 1, 2_000, keys=100_000),
+    Load("set", 50, 1, 1_000, value_bytes=10_000),
+    Load("get", 50, 1, 1_000, value_bytes=10_000),
+    Load("set", 50, 1, 200, value_bytes=100_000),
+    Load("get", 50, 1, 400, value_bytes=100_000),
+    Load("set", 500, 1, 5_000),
+    Load("get", 500, 1, 5_000),
+    Load("set", 2_000, 1, 10_000),
+    Load("get", 2_000, 1, 10_000),
+    Load("mix", 50, 1, 4_000, keys=1_000_000),
+    Load("mix", 50, 1, 4_000, keys=5_000_000),
+)
 
 
-def run(load: Load, port: int, requests: int) -> Outcome:
-    """Load a port that accepts RESP and inline commands."""
-    return (
-        _lines(load, port, requests) if load.operation == "line" else _redis_benchmark(load, port, requests)
-    )
+def run(load: Load, address: Address, requests: int) -> Outcome:
+    """Load a server that accepts RESP and inline commands, as fast as it replies."""
+    if load.operation in ("line", "mix") or load.zipf:
+        return generate(load, address, requests)
+    return _redis_benchmark(load, address, requests)
 
 
-def _redis_benchmark(load: Load, port: int, requests: int) -> Outcome:
+def _redis_benchmark(load: Load, address: Address, requests: int) -> Outcome:
     command = [
-        "redis-benchmark", "-h", "127.0.0.1", "-p", str(port), "-t", load.operation, "-c", str(load.clients),
-        "-P", str(load.pipeline), "-d", str(VALUE_BYTES), "-n", str(requests), "--csv", "-e",
+        "redis-benchmark", "-h", address.host, "-p", str(address.port), "-c", str(load.clients),
+        "-P", str(load.pipeline), "-d", str(load.value_bytes), "-n", str(requests), "--csv", "-e",
     ]  # fmt: skip
     if load.keys:
         command += ["-r", str(load.keys)]
+    if load.operation == "mget":
+        command += ["MGET", *[ONE_KEY.decode()] * KEYS_OF_A_COMMAND]
+    else:
+        command += ["-t", load.operation]
     done = finish(command)
     if "Error" in done.stdout + done.stderr:
         raise BenchError(f"{load.name}: the server answered with an error: {done.stderr or done.stdout}")
@@ -92,9 +141,13 @@ def parse_redis_benchmark(text: str, requests: int) -> Outcome:
     return Outcome(requests, float(row["rps"]), float(row["p50_latency_ms"]), float(row["p99_latency_ms"]))
 
 
-def _lines(load: Load, port: int, requests: int) -> Outcome:
-    arguments = [str(number) for number in (port, load.clients, load.pipeline, requests)]
-    done = finish([sys.executable, "-m", "bench.line_client", *arguments])
+def generate(load: Load, address: Address, requests: int, rate: float = 0.0) -> Outcome:
+    """Load a server with the load generator: `rate` requests per second, or 0 as fast as it replies.
+
+    It sends at most `load_generator.MOST_REQUESTS`.
+    """
+    task = {**address._asdict(), "requests": requests, "rate": rate, "load": asdict(load)}
+    done = finish([sys.executable, "-m", "bench.load_generator", json.dumps(task)])
     return Outcome(**json.loads(done.stdout))
 
 

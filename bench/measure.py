@@ -10,6 +10,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.processes import BenchError
+
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 QUIET_SHARE = 0.08
 """The machine is quiet when less than this share of all its cores is busy during a second."""
@@ -21,16 +23,29 @@ def percentile(samples: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
+def _proc(pid: int, file: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{file}").read_text()
+    except OSError as error:
+        raise BenchError(f"process {pid} does not run (any more)") from error
+
+
 def cpu_seconds(pid: int) -> float:
     """User and system time of all threads of a live process: fields 14 and 15 of proc(5) stat."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = _proc(pid, "stat").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
 
 
 def resident_mb(pid: int) -> float:
     """Resident memory of a live process in MB (10^6 bytes)."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    pages = int(_proc(pid, "statm").split()[1])
     return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
+
+
+def available_bytes() -> int:
+    """Memory that can be used without swapping: MemAvailable of proc(5) meminfo."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
 
 
 def machine_busy_seconds() -> float:
@@ -70,17 +85,17 @@ class Meter:
 
     def stop(self, requests: int) -> dict[str, object]:
         """Return the cost of all servers per 1,000 requests, and the cores used by servers, client and
-        others.
+        others. Without process ids the servers' part is not known (None).
         """
         wall = time.monotonic() - self._start
         servers = [cpu_seconds(pid) - before for pid, before in zip(self._pids, self._servers, strict=True)]
         client = children_seconds() - self._client
         others = max(0.0, machine_busy_seconds() - self._machine - sum(servers) - client)
         return {
-            "cpu_seconds_per_1000": sum(servers) / max(1, requests) * 1000,
+            "cpu_seconds_per_1000": sum(servers) / max(1, requests) * 1000 if self._pids else None,
             "server_cores": [round(seconds / wall, 3) for seconds in servers],
             "client_cores": round(client / wall, 3),
-            "other_cores": round(others / wall, 3),
+            "other_cores": round(others / wall, 3) if self._pids else None,
             "wall_seconds": round(wall, 3),
             "rss_mb": [resident_mb(pid) for pid in self._pids],
         }

@@ -7,12 +7,12 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 STOP_SECONDS = 10.0
 FIRST_PORT, LAST_PORT = 20_000, 32_000
 """Below the kernel's range of client ports: no client may occupy the port of a stopped node."""
@@ -33,6 +33,22 @@ def environment(checkout: Path = ROOT) -> dict[str, str]:
     """
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {**kept, "PYTHONPATH": str(checkout)}
+
+
+class Address(NamedTuple):
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """HOST:PORT."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def local(port: int) -> Address:
+    """The address of a port on this machine."""
+    return Address("127.0.0.1", port)
 
 
 class Process:
@@ -88,8 +104,12 @@ def wait_for(
     *,
     seconds: float = START_SECONDS,
     every: float = 0.02,
+    explain: Callable[[], str] = str,
 ) -> T:
-    """Repeat `question` until it is true; an OSError counts as no. Fails early when a process died."""
+    """Repeat `question` until it is true; an OSError counts as no. Fails early when a process died.
+
+    The error contains the end of the processes' logs, and what `explain` returns.
+    """
     end = time.monotonic() + seconds
     while True:
         try:
@@ -103,7 +123,7 @@ def wait_for(
                 raise BenchError(f"{process.name} ended while waiting for {what}:\n{process.last_words()}")
         if time.monotonic() > end:
             tails = "\n".join(f"--- {process.name}\n{process.last_words()}" for process in processes)
-            raise BenchError(f"{what}: not within {seconds:g} s\n{tails}")
+            raise BenchError(f"{what}: not within {seconds:g} s\n{tails}{explain()}")
         time.sleep(every)
 
 

@@ -30,6 +30,7 @@ class Spread:
 
 RATIOS = (
     ("kraft-3", "earlier-3"),
+    ("kraft-3", "other-python-3"),
     ("kraft-3 follower", "earlier-3 follower"),
     ("kraft-3", "sketch"),
     ("kraft-3", "etcd"),
@@ -39,7 +40,8 @@ RATIOS = (
     ("kraft-3 follower", "kraft-3"),
     ("other-sketch", "sketch"),
 )
-"""(numerator, denominator) of each printed ratio."""
+"""(numerator, denominator) of each printed ratio. A cluster given by its address is one more denominator."""
+OWN = ("kraft-3", "other-python-3")
 
 GOALS: dict[tuple[str, str], dict[str, tuple[float, float | None]]] = {
     ("kraft-3", "sketch"): {
@@ -49,6 +51,15 @@ GOALS: dict[tuple[str, str], dict[str, tuple[float, float | None]]] = {
         "GET 1": (0.5, 0.9),
         "GET 50": (0.5, 0.9),
         "GET 50 x 16": (0.3, 0.7),
+    },
+    ("kraft-3", "redisraft"): {
+        "SET 1": (0.5, 0.8),
+        "SET 50": (0.8, 0.9),
+        "SET 50 x 16": (4.0, 5.0),
+        "GET 1": (0.5, 0.8),
+        "GET 50": (0.75, 1.0),
+        "GET 50 x 16": (2.5, 3.0),
+        "SET 50 10kB": (0.6, None),
     },
     ("kraft-3", "etcd"): {
         "SET 1": (1.2, None),
@@ -67,7 +78,9 @@ GOALS: dict[tuple[str, str], dict[str, tuple[float, float | None]]] = {
         "GET 50 x 16": (0.5, 0.7),
     },
 }
-"""For the median of a ratio: the least acceptable value, and the goal."""
+"""For the median of a ratio: the least acceptable value, and the goal. redisraft is the name that
+docs/performance.md proposes for `--address`.
+"""
 
 
 def ordered(samples: Samples, field: str) -> list[str]:
@@ -81,7 +94,7 @@ def ratios(samples: Samples, load: str, above: str, below: str, field: str = "ra
     return [
         figure / figures[number, below]
         for (number, name), figure in figures.items()
-        if name == above and figures.get((number, below))
+        if name == above and figure is not None and figures.get((number, below))
     ]
 
 
@@ -110,19 +123,26 @@ def _latencies(samples: Samples) -> str:
     return f"{median(s['p50_ms'] for s in samples):.2f} / {median(s['p99_ms'] for s in samples):.2f}"
 
 
+def _known(samples: Samples, field: str) -> list[float]:
+    """The values of a field that were measured: CPU time is not, of a cluster without process ids."""
+    return [s[field] for s in samples if s[field] is not None]
+
+
 def _costs(samples: Samples) -> str:
-    return Spread.of([s["cpu_seconds_per_1000"] for s in samples]).text(".3f")
+    values = _known(samples, "cpu_seconds_per_1000")
+    return Spread.of(values).text(".3f") if values else "-"
 
 
 def _others(samples: Samples) -> str:
-    return f"{max(s['other_cores'] for s in samples):.2f}"
+    values = _known(samples, "other_cores")
+    return f"{max(values):.2f}" if values else "-"
 
 
-def ratio_table(samples: Samples) -> str:
+def ratio_table(samples: Samples, peers: Sequence[str] = ()) -> str:
     """Render the throughput ratios of all pairs that ran, with their goals if there are any."""
     systems = set(ordered(samples, "system"))
     rows = []
-    for above, below in RATIOS:
+    for above, below in (*((own, peer) for peer in peers for own in OWN), *RATIOS):
         if {above, below} <= systems:
             rows += [_ratio_row(samples, load, above, below) for load in ordered(samples, "load")]
     return table(
@@ -141,12 +161,15 @@ def _ratio_row(samples: Samples, load: str, above: str, below: str) -> list[str]
     return [f"{above} / {below}", load, spread.text(".2f"), *goals, verdict]
 
 
-def cost_ratio_table(samples: Samples) -> str:
-    """Render the CPU time per request of three kraft nodes relative to the others: lower is better."""
-    below = [name for name in ("earlier-3", "sketch", "etcd") if name in ordered(samples, "system")]
+def relative_table(samples: Samples, field: str, peers: Sequence[str] = ()) -> str:
+    """Render a figure of three kraft nodes relative to the others', lower is better; "" without both."""
+    systems = ordered(samples, "system")
+    below = [name for name in (*peers, "other-python-3", "earlier-3", "sketch", "etcd") if name in systems]
+    if "kraft-3" not in systems or not below:
+        return ""
     rows = []
     for load in ordered(samples, "load"):
-        values = [ratios(samples, load, "kraft-3", name, "cpu_seconds_per_1000") for name in below]
+        values = [ratios(samples, load, "kraft-3", name, field) for name in below]
         rows.append([load, *(Spread.of(value).text(".2f") if value else "-" for value in values)])
     return table(["load", *(f"kraft-3 / {name}" for name in below)], rows)
 
@@ -156,8 +179,8 @@ def memory_table(samples: Samples) -> str:
     rows = []
     for system in ordered(samples, "system"):
         own = [s for s in samples if s["system"] == system]
-        idle, most = max(max(s["idle_mb"]) for s in own), max(max(s["rss_mb"]) for s in own)
-        rows.append([system, f"{idle:.0f}", f"{most:.0f}"])
+        figures = [max((mb for s in own for mb in s[field]), default=None) for field in ("idle_mb", "rss_mb")]
+        rows.append([system, *("-" if mb is None else f"{mb:.0f}" for mb in figures)])
     return table(["system", "started, MB", "most after a load, MB"], rows)
 
 
@@ -183,36 +206,84 @@ def machine_line(machine: dict[str, Any]) -> str:
     commit = f"`{machine['commit']}`" + (" with uncommitted changes" if machine["changed"] else "")
     return (
         f"Commit {commit}, {machine['time']}; {machine['cores']} cores, {machine['memory_gb']} GB, "
-        f"Linux {machine['kernel']}, Python {machine['python']}, Twisted {machine['twisted']}, "
+        f"Linux {machine['kernel']}, {machine['python']}, Twisted {machine['twisted']}, "
         f"SQLite {machine['sqlite']}."
     )
 
 
-def comparison_page(result: dict[str, Any]) -> str:
-    """Render the page of a comparison."""
-    samples, plan = result["samples"], result["plan"]
-    parts = [
+def _head(result: dict[str, Any]) -> list[str]:
+    """The paragraphs before the tables."""
+    plan = result["plan"]
+    return [
         machine_line(result["machine"]),
+        *(f"{name} runs on {built}." for name, built in result["interpreters"].items()),
         f"{plan['rounds']} rounds, about {plan['seconds']:g} s a load; median (least..most) over the rounds.",
         *(f"Skipped: {reason}." for reason in result["skipped"]),
         *(f"**Failed**: {text.splitlines()[0]}" for text in result["failures"]),
     ]
-    for title, text in _sections(samples) if samples else ():
-        parts += [f"### {title}", text]
+
+
+def _page(parts: list[str], sections: Iterator[tuple[str, str]]) -> str:
+    return "\n\n".join([*parts, *(f"### {title}\n\n{text}" for title, text in sections)]) + "\n"
+
+
+def comparison_page(result: dict[str, Any]) -> str:
+    """Render the page of a comparison."""
+    return _page(_head(result), _sections(result))
+
+
+def _sections(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    samples, peers = result["samples"], result["peers"]
+    if samples:
+        yield "Ratios", ratio_table(samples, peers)
+        yield "Throughput, requests/s", _by_system(samples, _rates)
+        yield (
+            "Latency p50 / p99, ms (of a whole pipeline where there is one)",
+            _by_system(samples, _latencies),
+        )
+        yield from _cost_sections(samples, peers)
     if result["failover"]:
-        parts += ["### Failover: no writes after the leader was killed", failover_table(result["failover"])]
-    return "\n\n".join(parts) + "\n"
+        yield "Failover: no writes after the leader was killed", failover_table(result["failover"])
 
 
-def _sections(samples: Samples) -> Iterator[tuple[str, str]]:
-    yield "Ratios", ratio_table(samples)
-    yield "Throughput, requests/s", _by_system(samples, _rates)
-    yield "Latency p50 / p99, ms (of a whole pipeline where there is one)", _by_system(samples, _latencies)
+def _cost_sections(samples: Samples, peers: Sequence[str]) -> Iterator[tuple[str, str]]:
     yield "CPU seconds of all processes per 1,000 requests", _by_system(samples, _costs)
-    if "kraft-3" in ordered(samples, "system"):
-        yield "CPU cost in ratios", cost_ratio_table(samples)
+    if text := relative_table(samples, "cpu_seconds_per_1000", peers):
+        yield "CPU cost in ratios", text
     yield "Memory of the largest process", memory_table(samples)
     yield "Noise: most cores used by anything else", _by_system(samples, _others)
+
+
+def open_loop_page(result: dict[str, Any]) -> str:
+    """Render the page of an open-loop run."""
+    return _page(_head(result), _open_loop_sections(result["samples"], result["peers"]))
+
+
+def _open_loop_sections(samples: Samples, peers: Sequence[str]) -> Iterator[tuple[str, str]]:
+    if not samples:
+        return
+    yield "Latency from the scheduled time, p50 / p99 / p99.9, ms", _by_system(samples, _percentiles)
+    if text := relative_table(samples, "p99_ms", peers):
+        yield "p99 in ratios", text
+    yield "Requests/s, asked for and answered", _by_system(samples, _paces)
+    yield "The client: cores used, and how late it sent (p99, ms)", _by_system(samples, _client)
+    yield from _cost_sections(samples, peers)
+
+
+def _percentiles(samples: Samples) -> str:
+    fields = ("p50_ms", "p99_ms", "p999_ms")
+    text = " / ".join(f"{median(s[field] for s in samples):.2f}" for field in fields)
+    return text if all(s["kept_up"] for s in samples) else f"{text}, **did not keep up**"
+
+
+def _paces(samples: Samples) -> str:
+    return f"{median(s['asked'] for s in samples):,.0f}: {median(s['rate'] for s in samples):,.0f}"
+
+
+def _client(samples: Samples) -> str:
+    late = _known(samples, "late_p99_ms")
+    cores = f"{median(s['client_cores'] for s in samples):.2f}"
+    return f"{cores}; {median(late):.2f}" if late else cores
 
 
 def checkpoint_page(result: dict[str, Any]) -> str:

@@ -14,10 +14,10 @@ from typing import Any
 
 import apsw
 
-from bench.client import ask, order
-from bench.compare import say
+from bench.client import ask, key, order
 from bench.measure import cpu_seconds, resident_mb
-from bench.processes import BenchError, wait_for
+from bench.processes import Address, BenchError, local, wait_for
+from bench.progress import say
 from bench.systems import Kraft
 
 KEY_BYTES, VALUE_BYTES = 16, 100
@@ -25,18 +25,13 @@ CHUNK = 2_000
 SERVING_SECONDS = 900.0
 
 
-def key(number: int) -> bytes:
-    """Return the 16-byte name of a key."""
-    return b"key:%012d" % number
-
-
 VALUE = b"v" * VALUE_BYTES
 
 
-def fill(port: int, keys: int) -> None:
+def fill(address: Address, keys: int) -> None:
     """Write all keys, pipelined. Raises BenchError unless every write was acknowledged."""
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=60) as connection,
+        socket.create_connection(address, timeout=60) as connection,
         connection.makefile("rb") as replies,
     ):
         for first in range(0, keys, CHUNK):
@@ -49,9 +44,9 @@ def fill(port: int, keys: int) -> None:
                 raise BenchError(f"a write was not acknowledged: {answer[-200:]!r}")
 
 
-def serves(port: int, keys: int) -> bool:
+def serves(address: Address, keys: int) -> bool:
     """Return whether the last key can be read; it cannot while the log is replayed."""
-    return ask(port, b"GET", key(keys - 1), seconds=5.0).startswith(b"$%d\r\n%b" % (VALUE_BYTES, VALUE))
+    return ask(address, b"GET", key(keys - 1), seconds=5.0).startswith(b"$%d\r\n%b" % (VALUE_BYTES, VALUE))
 
 
 def select_all(path: Path) -> dict[str, Any]:
@@ -80,14 +75,14 @@ def restart(directory: Path, keys: int) -> dict[str, Any]:
     result: dict[str, Any] = {"keys": keys, "key_bytes": KEY_BYTES, "value_bytes": VALUE_BYTES}
     try:
         system.start()
-        (port,) = system.ports
+        address = local(system.ports[0])
         result["idle_mb"] = resident_mb(system.pids()[0])
         say(f"writing {keys:,} keys")
-        fill(port, keys)
+        fill(address, keys)
         result["filled_mb"] = resident_mb(system.pids()[0])
         system.processes[0].stop()
         result["from_log"] = _start_again(system, keys)
-        order(port, b"KRAFT", b"SNAPSHOT")
+        order(address, b"KRAFT", b"SNAPSHOT")
         system.processes[0].stop()
         result["after_stop"] = _start_again(system, keys)
         system.processes[0].kill()
@@ -107,7 +102,9 @@ def restart(directory: Path, keys: int) -> dict[str, Any]:
 def _start_again(system: Kraft, keys: int) -> dict[str, Any]:
     start = time.monotonic()
     system.processes[0] = process = system.processes[0].restarted()
-    wait_for(lambda: serves(system.ports[0], keys), "the restarted node", [process], seconds=SERVING_SECONDS)
+    wait_for(
+        lambda: serves(local(system.ports[0]), keys), "the restarted node", [process], seconds=SERVING_SECONDS
+    )
     seconds = round(time.monotonic() - start, 3)
     say(f"serving again after {seconds:.2f} s")
     return {"seconds": seconds, "cpu_seconds": cpu_seconds(process.pid), "mb": resident_mb(process.pid)}

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from bench import loads
-from bench.client import ask, stores
+from bench.client import ask, stores, write_keyspace
 from bench.loads import Load, Outcome
-from bench.processes import ROOT, BenchError, Process, free_ports, listening, wait_for
+from bench.processes import ROOT, Address, BenchError, Process, free_ports, listening, local, wait_for
 
 
 class System:
@@ -22,22 +22,39 @@ class System:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.processes: list[Process] = []
+        self._value_bytes: dict[int, int] = {}  # of the values in each keyspace that was written
 
     def start(self) -> None:
         """Start it; return when it serves. Raises BenchError when it does not within the limit."""
         raise NotImplementedError
 
-    def views(self) -> dict[str, int]:
-        """Return the current port of each view."""
+    def views(self) -> dict[str, Address]:
+        """Return the current address of each view."""
         raise NotImplementedError
 
     def takes(self, load: Load) -> bool:  # noqa: ARG002 - most run every load
         """Return whether the system can run the load."""
         return True
 
-    def run(self, load: Load, port: int, requests: int) -> Outcome:
-        """Run a load against the port of a view."""
-        return loads.run(load, port, requests)
+    def prepare(self, load: Load, address: Address) -> None:
+        """Write the keys that a load reads, unless they are there."""
+        if load.reads and self._value_bytes.get(load.keys) != load.value_bytes:
+            self.write_keys(load, address)
+            self._value_bytes[load.keys] = load.value_bytes
+
+    def write_keys(self, load: Load, address: Address) -> None:
+        """Write every key of a load's keyspace."""
+        write_keyspace(address, load.keys, load.value_bytes)
+
+    def run(self, load: Load, address: Address, requests: int) -> Outcome:
+        """Run a load against a view, as fast as it replies."""
+        if not load.reads:
+            self._value_bytes.pop(load.keys, None)
+        return loads.run(load, address, requests)
+
+    def paced(self, load: Load, address: Address, requests: int, rate: float) -> Outcome:
+        """Run a load at `rate` requests per second whatever the replies do, or as fast as it replies if 0."""
+        return loads.generate(load, address, requests, rate)
 
     def pids(self) -> list[int]:
         """Return the process ids of the system."""
@@ -69,9 +86,9 @@ class Bare(System):
         self._launch("bare", [sys.executable, "-m", "bench.servers.bare", str(self._port)])
         wait_for(lambda: listening(self._port), "the bare server", self.processes)
 
-    def views(self) -> dict[str, int]:
-        """Return its port."""
-        return {"bare": self._port}
+    def views(self) -> dict[str, Address]:
+        """Return its address."""
+        return {"bare": local(self._port)}
 
 
 class Sketch(System):
@@ -87,15 +104,15 @@ class Sketch(System):
             self._member(f"follower{number}", "follower", port, [])
             wait_for(lambda port=port: listening(port), "a follower of the sketch", self.processes)  # type: ignore[misc]
         self._member("leader", "leader", self._port, followers)
-        wait_for(lambda: stores(self._port), "the sketch", self.processes)
+        wait_for(lambda: stores(local(self._port)), "the sketch", self.processes)
 
     def _member(self, name: str, role: str, port: int, followers: list[int]) -> None:
         arguments = [role, str(port), str(self.directory / name), *map(str, followers)]
         self._launch(name, [*self.program, *arguments])
 
-    def views(self) -> dict[str, int]:
-        """Return the port of the leader."""
-        return {self.name: self._port}
+    def views(self) -> dict[str, Address]:
+        """Return the address of the leader."""
+        return {self.name: local(self._port)}
 
 
 class OtherSketch(Sketch):
@@ -124,14 +141,24 @@ http: {{listen: "tcp:{http}:interface=127.0.0.1", advertise: "127.0.0.1:{http}"}
 class Kraft(System):
     """Nodes run by `twistd` with default settings and metrics; `sections` is more YAML for each node.
 
-    `checkout` holds the code that they run: with another checkout one run compares two versions.
+    `checkout` holds the code that they run and `python` the interpreter: with others one run compares two
+    versions or interpreters.
     """
 
-    def __init__(self, directory: Path, nodes: int, sections: str = "", checkout: Path = ROOT) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        nodes: int,
+        sections: str = "",
+        *,
+        label: str = "kraft",
+        checkout: Path = ROOT,
+        python: str = sys.executable,
+    ) -> None:
         super().__init__(directory)
         self._sections = sections
-        self._checkout = checkout
-        self.name = f"{'kraft' if checkout == ROOT else 'earlier'}-{nodes}"
+        self._checkout, self._python = checkout, python
+        self.name = f"{label}-{nodes}"
         self._nodes = nodes
         self.ports: list[int] = []
 
@@ -156,7 +183,7 @@ class Kraft(System):
         directory = self.directory / name
         config = directory / "kraft.yaml"
         twistd = "from twisted.scripts.twistd import run; run()"
-        command = [sys.executable, "-c", twistd, "-n", "--pidfile=", "kraft", "--config", str(config)]
+        command = [self._python, "-c", twistd, "-n", "--pidfile=", "kraft", "--config", str(config)]
         directory.mkdir(parents=True)
         config.write_text(text + self._sections)
         self.processes.append(Process(command, directory, name=name, checkout=self._checkout))
@@ -180,30 +207,30 @@ class Kraft(System):
         name = f"n{number + 1}".encode()  # ROLE would not do: a follower calls itself a master, too
         own = b"$6\r\nleader\r\n$%d\r\n%b\r\n" % (len(name), name)
         try:
-            return own in ask(self.ports[number], b"KRAFT", b"LEADER", seconds=0.5)
+            return own in ask(local(self.ports[number]), b"KRAFT", b"LEADER", seconds=0.5)
         except OSError:
             return False
 
     def healthy(self) -> bool:
         """Return whether there is a leader and every node accepts writes."""
-        return self.leader() is not None and all(stores(port) for port in self.ports)
+        return self.leader() is not None and all(stores(local(port)) for port in self.ports)
 
     def write(self, numbers: list[int], seconds: float) -> bool:
         """Try one write on each of these nodes in turn until one acknowledges it."""
         for number in numbers:
             try:
-                if stores(self.ports[number], seconds):
+                if stores(local(self.ports[number]), seconds):
                     return True
             except OSError:
                 continue
         return False
 
-    def views(self) -> dict[str, int]:
-        """Return the port of the leader and, in a cluster, of one follower."""
+    def views(self) -> dict[str, Address]:
+        """Return the address of the leader and, in a cluster, of one follower."""
         leader = self.leader()
         if leader is None:
             raise BenchError(f"{self.name} has no leader")
-        views = {self.name: self.ports[leader]}
+        views = {self.name: local(self.ports[leader])}
         if self._nodes > 1:
-            views[f"{self.name} follower"] = self.ports[(leader + 1) % self._nodes]
+            views[f"{self.name} follower"] = local(self.ports[(leader + 1) % self._nodes])
         return views

@@ -1,24 +1,6 @@
 """The figures of the benchmark: what is divided by what, how outputs of load clients are read."""
 
-import importlib
-import sys
-from pathlib import Path
-from types import ModuleType
-
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def bench(monkeypatch):
-    """Import a module of the benchmark, which is not installed. Last on the path: kraft stays as it is."""
-    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT)])
-
-    def module(name: str) -> ModuleType:
-        return importlib.import_module(f"bench.{name}")
-
-    return module
 
 
 def sample(number, system, rate, load="SET 50", cost=0.1):
@@ -71,14 +53,27 @@ def test_a_missed_goal_is_said(bench):
     assert "**missed**" in report.ratio_table([sample(0, "sketch", 100.0), sample(0, "kraft-3", 10.0)])
 
 
+MACHINE = {
+    **dict.fromkeys(("commit", "time", "cores", "memory_gb", "kernel", "twisted", "sqlite"), "x"),
+    "python": "Python 3.11.2, optimised build (a sign)",
+    "changed": True,
+}
+RESULT = {
+    "machine": MACHINE,
+    "interpreters": {},
+    "peers": [],
+    "plan": {"rounds": 3, "seconds": 1.0},
+    "skipped": [],
+    "failures": [],
+    "samples": [],
+    "failover": [],
+}
+
+
 def test_a_page_says_what_was_skipped_and_what_failed(bench):
     report = bench("report")
-    machine = dict.fromkeys(
-        ("commit", "time", "cores", "memory_gb", "kernel", "python", "twisted", "sqlite"), "x"
-    )
     page = report.comparison_page({
-        "machine": {**machine, "changed": True},
-        "plan": {"rounds": 3, "seconds": 1.0},
+        **RESULT,
         "skipped": ["etcd, as it is not installed"],
         "failures": ["kraft-3 has no leader\nand a long log"],
         "samples": ROUNDS,
@@ -88,6 +83,35 @@ def test_a_page_says_what_was_skipped_and_what_failed(bench):
     assert "**Failed**: kraft-3 has no leader\n" in page
     assert "| kraft-3 | 1 | 0.250 | 0.250 | 0.250 |" in page
     assert "`x` with uncommitted changes" in page
+    assert "Python 3.11.2, optimised build (a sign)" in page
+
+
+def test_a_cluster_of_unknown_processes_has_no_cost_and_no_noise(bench):
+    """It is compared in throughput, and held to the goals of its name."""
+    report = bench("report")
+    peer = {**sample(0, "redisraft", 100.0, cost=None), "other_cores": None, "idle_mb": [], "rss_mb": []}
+    samples = [peer, sample(0, "kraft-3", 50.0)]
+    page = report.comparison_page({
+        **RESULT,
+        "samples": samples,
+        "peers": ["redisraft"],
+        "interpreters": {"other-python-3": "Python 3.13"},
+    })  # fmt: skip
+    assert "| kraft-3 / redisraft | SET 50 | 0.50 | 0.8 | 0.9 | **missed** |" in page
+    assert "| redisraft | - | - |" in page
+    assert "other-python-3 runs on Python 3.13." in page
+    assert "| SET 50 | - | 0.100 |" in page
+
+
+def test_the_page_of_an_open_loop_says_who_did_not_keep_up(bench):
+    report = bench("report")
+    more = {"p999_ms": 3.0, "asked": 100.0, "client_cores": 0.25, "late_p99_ms": 0.04}
+    good = {**sample(0, "kraft-3", 99.0, load="SET 50 at 80 %"), **more, "kept_up": True}
+    bad = {**sample(0, "redisraft", 90.0, load="SET 50 at 80 %"), **more, "kept_up": False}
+    page = report.open_loop_page({**RESULT, "samples": [good, bad], "peers": ["redisraft"]})
+    assert "| SET 50 at 80 % | 1.00 / 2.00 / 3.00 | 1.00 / 2.00 / 3.00, **did not keep up** |" in page
+    assert "| SET 50 at 80 % | 100: 99 | 100: 90 |" in page
+    assert "| SET 50 at 80 % | 0.25; 0.04 | 0.25; 0.04 |" in page
 
 
 def test_a_percentile_is_one_of_the_samples(bench):
@@ -121,6 +145,14 @@ def test_the_log_of_h2load_is_read(bench):
     assert (outcome.rate, outcome.p50_ms) == (2.0, 500.0)
 
 
+@pytest.mark.parametrize(
+    ("number", "encoded"), [(1, b"\x01"), (127, b"\x7f"), (128, b"\x80\x01"), (300, b"\xac\x02")]
+)
+def test_lengths_for_etcd_are_encoded(bench, number, encoded):
+    """The examples of protobuf's documentation of its encoding."""
+    assert bench("etcd").varint(number) == encoded
+
+
 def test_a_failed_answer_in_the_log_of_h2load_is_an_error(bench):
     etcd, processes = bench("etcd"), bench("processes")
     with pytest.raises(processes.BenchError):
@@ -130,5 +162,6 @@ def test_a_failed_answer_in_the_log_of_h2load_is_an_error(bench):
 def test_loads_have_the_names_of_the_goals(bench):
     """A goal for a load that does not exist would never be missed."""
     loads, report = bench("loads"), bench("report")
-    names = {load.name for load in loads.LOADS}
+    names = {load.name for load in (*loads.LOADS, *loads.MIXED)}
+    assert len(names) == len(loads.LOADS) + len(loads.MIXED)
     assert {name for goals in report.GOALS.values() for name in goals} <= names

@@ -3,28 +3,35 @@
 import json
 import os
 import shutil
+import socket
 import socketserver
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.slow
+from tests.bench.conftest import ROOT
+from tests.cluster.harness import Cluster, free_ports, wait_until
+
+LIMIT_SECONDS = 280
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(LIMIT_SECONDS + 60)]
 
 
 def bench(*arguments, module="bench"):
-    """Run it from the checkout, where it lives, but with kraft as it is installed here."""
-    return subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
+    """Run it from the checkout, where it lives, but with kraft as it is installed here.
+
+    A run that takes too long is terminated, so that it stops the servers that it has started.
+    """
+    command = [sys.executable, "-m", module, *arguments]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            out, errors = process.communicate(timeout=LIMIT_SECONDS)
+        except BaseException:
+            process.terminate()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, errors)
 
 
 def only_result(directory):
@@ -95,6 +102,116 @@ def test_kraft_with_one_node_and_with_three(tmp_path, need):
     assert [trial["system"] for trial in result["failover"]] == ["kraft-3"]
 
 
+@pytest.fixture
+def redis_server(need, tmp_path):
+    """A redis-server of Debian: its port and its process id."""
+    (port,) = free_ports(1)
+    command = [
+        need("redis-server"),
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--dir",
+        str(tmp_path),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            wait_until(lambda: listens(port), "redis-server listens")
+            yield port, process.pid
+        finally:
+            process.terminate()
+
+
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    cluster = Cluster(tmp_path / "cluster")
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.close()
+
+
+def test_running_clusters_given_by_their_addresses(tmp_path, need, redis_server, cluster):
+    """One with process ids and one without; afterwards both still run."""
+    need("redis-benchmark")
+    port, pid = redis_server
+    nodes = ",".join(f"127.0.0.1:{node.client_port}" for node in cluster)
+    pids = ",".join(str(node.pid) for node in cluster)
+    options = ["--quick", "--systems", "", "--json", "--out", str(tmp_path / "out")]
+    options += ["--address", f"redis=127.0.0.1:1,127.0.0.1:{port}", "--address", f"demo={nodes}"]
+    done = bench(
+        "mixed", *options, "--pids", f"demo={pids}", "--loads", "80/20 50 zipf 100k keys,MGET 50 100k keys"
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result == only_result(tmp_path / "out")
+    samples = {(sample["system"], sample["load"]): sample for sample in result["samples"]}
+    assert len(samples) == 4
+    assert {system for system, _ in samples} == {"redis", "demo"}
+    for (system, _), sample in samples.items():
+        assert sample["rate"] > 0
+        assert (sample["cpu_seconds_per_1000"] is None) == (system == "redis")
+        assert len(sample["rss_mb"]) == (3 if system == "demo" else 0)
+    assert listens(port)
+    os.kill(pid, 0)
+    cluster.wait_serving()
+
+
+def test_latency_at_given_rates(tmp_path, need, redis_server):
+    """At shares of the peak, and at a given rate."""
+    need("redis-benchmark")
+    port, pid = redis_server
+    options = [
+        "open-loop",
+        "--quick",
+        "--systems",
+        "",
+        "--address",
+        f"redis=127.0.0.1:{port}",
+        "--pids",
+        f"redis={pid}",
+    ]
+    done = bench(*options, "--loads", "GET 50", "--out", str(tmp_path / "shares"))
+    assert done.returncode == 0, done.stderr
+    assert "| GET 50 at 50% |" in done.stdout
+    assert "| GET 50 at 80% |" in done.stdout
+    done = bench(*options, "--loads", "SET 50", "--rates", "1000", "--out", str(tmp_path / "rates"))
+    assert done.returncode == 0, done.stderr
+    (sample,) = only_result(tmp_path / "rates")["samples"]
+    assert (sample["load"], sample["asked"], sample["requests"]) == ("SET 50 at 1,000/s", 1000.0, 200)
+    assert 0 < sample["p50_ms"] <= sample["p99_ms"] <= sample["p999_ms"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--address", "redis"], "is not NAME=VALUE"),
+        (["--address", "redis=localhost"], "is not HOST:PORT"),
+        (["--address", "kraft-3=127.0.0.1:1"], "each name must be new"),
+        (["--address", "a=127.0.0.1:1", "--pids", "a=x"], "something other than process ids"),
+        (["--pids", "a=1"], "there is no --address of that name"),
+        (["--loads", "SET 51"], "no such load: SET 51"),
+        (["--systems", ""], "there is no system to run"),
+        (["--other-python", "/nonexistent/python"], "/nonexistent/python: No such file or directory"),
+    ],
+)
+def test_wrong_options_are_named(tmp_path, need, options, words):
+    need("redis-benchmark")
+    done = bench("compare", *options, "--out", str(tmp_path))
+    assert done.returncode in (1, 2)
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_restart_of_a_node_with_keys(tmp_path):
     done = bench("restart", "--keys", "2000", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
@@ -121,13 +238,13 @@ def refusing_port():
         server.shutdown()
 
 
-@pytest.mark.parametrize("operation", ["set", "line"])
+@pytest.mark.parametrize("operation", ["set", "line", "mset", "mget", "mix"])
 def test_a_load_that_meets_an_error_reply_fails(operation, refusing_port, need):
     """Refusing is cheap: a benchmark that counted refusals would praise them."""
     need("redis-benchmark")
     code = (
-        "import sys; from bench.loads import Load, run\n"
-        f"run(Load({operation!r}, 2, 1, 10), {refusing_port}, 10)"
+        "from bench.loads import Load, run; from bench.processes import local\n"
+        f"run(Load({operation!r}, 2, 1, 10), local({refusing_port}), 10)"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
