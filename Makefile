@@ -12,12 +12,13 @@ SCREENSHOTS ?= build/screenshots
 PYTEST = $(VENV)/bin/pytest -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test screenshots lint types clean
+.PHONY: help demo test screenshots pictures lint types clean
 
 help:
 	@echo 'make demo    runs three nodes in the foreground; Ctrl-C stops them (DEMO="--nodes 5" passes options)'
 	@echo 'make test    runs the tests (TESTS="tests/raft -k vote" selects some)'
 	@echo 'make screenshots  takes pictures of the status page, the shell and kraft status into $(SCREENSHOTS)'
+	@echo 'make pictures  takes them anew for docs/pictures'
 	@echo 'make lint    runs ruff'
 	@echo 'make types   runs mypy'
 	@echo 'make clean   removes $(VENV) and caches; the demo keeps its data in kraft-demo'
@@ -32,6 +33,9 @@ screenshots: $(VENV)/.test
 	$(VENV)/bin/pytest tests/browser/test_pictures.py tests/cluster/test_shell_picture.py \
 		tests/cluster/test_status_picture.py --screenshots $(SCREENSHOTS)
 	@ls $(SCREENSHOTS)
+
+pictures: screenshots
+	cp $(SCREENSHOTS)/status-light.webp $(SCREENSHOTS)/status-dark.webp $(SCREENSHOTS)/*.svg docs/pictures/
 
 lint: $(VENV)/.test
 	$(VENV)/bin/ruff check .

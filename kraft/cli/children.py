@@ -20,6 +20,7 @@ from kraft.cli.local_cluster import LocalNode, find, present
 from kraft.cli.membership import ClusterMembership
 from kraft.cli.notices import NodeNotices
 from kraft.cli.output.blocks import BAD, COMMAND, STRONG, WARN, Span, line
+from kraft.process.supervision import DEMO_VARIABLE
 
 WATCH_INTERVAL_SECONDS = 0.1
 MEMBERS_INTERVALS = 10  # between two requests for the members of the cluster
@@ -86,7 +87,11 @@ class Children:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**os.environ, **self._notices.environment(node.id)},
+                env={
+                    **os.environ,
+                    **self._notices.environment(node.id),
+                    DEMO_VARIABLE: str(self._folder.absolute()),
+                },
             )
 
     def wait_until_serving(self, stop: threading.Event, doing: Callable[[str], object]) -> bool:

@@ -122,7 +122,7 @@ def _warnings(answers: Sequence[StatusReply]) -> list[Line]:
     serving = {each.name for each in answers if each.healthy}
     told = [each for each in found if each.severity == findings.WARN and each.subject in serving]
     return [
-        line(Span(each.subject, STRONG), ": ", Span(each.text, WARN), *_in_brackets(each.command))
+        line(Span(each.subject, STRONG), ": ", Span(each.text, WARN), *_in_brackets(each.next))
         for each in told
     ]
 

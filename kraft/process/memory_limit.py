@@ -61,7 +61,7 @@ def _all(root: Path) -> Iterator[MemoryLimit]:
         soft, _ = resource.getrlimit(number)
         if soft != resource.RLIM_INFINITY and soft < sys.maxsize:
             yield MemoryLimit(soft, name, place)
-    for hierarchy, controllers, path in _own_groups(root):
+    for hierarchy, controllers, path in control_groups(root):
         if hierarchy == "0" and not controllers:
             for mount in ("sys/fs/cgroup", "sys/fs/cgroup/unified"):
                 yield from _of_groups(root / mount, path, ("memory.max", "memory.high"))
@@ -69,7 +69,7 @@ def _all(root: Path) -> Iterator[MemoryLimit]:
             yield from _of_groups(root / "sys/fs/cgroup/memory", path, ("memory.limit_in_bytes",))
 
 
-def _own_groups(root: Path) -> Iterator[tuple[str, str, str]]:
+def control_groups(root: Path) -> Iterator[tuple[str, str, str]]:
     """The lines of /proc/self/cgroup: number of the hierarchy, controllers, path of the group in it."""
     try:
         text = (root / "proc/self/cgroup").read_text()

@@ -15,6 +15,7 @@ import secrets
 import signal
 import sys
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
@@ -38,6 +39,7 @@ from kraft.process.reload import ConfigReload
 from kraft.process.secret import exposed_mode, read_secret
 from kraft.process.signals import StopSignals, on_signal, on_stack_request
 from kraft.process.state_report import state_report
+from kraft.process.supervision import supervisor_of
 from kraft.server.capacity import Capacity
 from kraft.server.commands.table import NAMES
 from kraft.server.factory import client_factory
@@ -110,6 +112,10 @@ class NodeService(Service):
         self._at_terminal = self._log.at_terminal()
         peers = [peer for peer in config.cluster.members if peer != config.node.id]
         self._telemetry = Telemetry(logs.logger("kraft"), peers=peers, commands=NAMES)
+        program = str(Path(sys.argv[0]).absolute())
+        self._telemetry.started_by(
+            supervisor_of(os.environ, (os.getpid(), os.getppid()), program, self._path or "")
+        )
         self._telemetry.watch_log(self._log)
         self._telemetry.watch_changes(self._notifier.changed)
         self._telemetry.storage.loading.watch(self._loading)

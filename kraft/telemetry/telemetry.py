@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from structlog.typing import FilteringBoundLogger
 
 from kraft.node.ports import Clock
+from kraft.node.supervisor import Supervisor
 from kraft.telemetry.event_log import EventLog
 from kraft.telemetry.logs import RateLimit
 from kraft.telemetry.metrics.exposition import expose, exposition_type
@@ -56,6 +57,10 @@ class Telemetry:
         sources.storage = storage
         sources.disk = DataDisk(directory)
         sources.errors = self
+
+    def started_by(self, supervisor: Supervisor) -> None:
+        """Report from now on what started the process."""
+        self._chronicle.supervisor = supervisor
 
     def watch_log(self, log: LogSource) -> None:
         """Read the number of lost lines at a scrape."""

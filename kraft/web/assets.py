@@ -1,6 +1,9 @@
-"""Style, script and picture of the page, under names that contain a hash of their content.
+"""Style, script and pictures of the page, under names that contain a hash of their content.
 
 So a browser may cache them for ever, and they always match the version of the page.
+
+The icons are the mark with a badge for the state. Each badge has its own form, because a tab is small and not
+everybody tells its colours apart: none when all is well, a triangle, a disc with a cross, a grey ring.
 """
 
 from dataclasses import dataclass
@@ -9,6 +12,14 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).parent / "assets"
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+_BADGES = {
+    "good": "",
+    "warn": '<path d="M22 13 33 32H11z" fill="#ffc043" stroke="#fff" stroke-width="1.5"/>'
+            '<path d="M22 20v5.500m0 2v2" stroke="#3d2600" stroke-width="2.500"/>',
+    "bad": '<circle cx="22" cy="22" r="9.500" fill="#d3202f" stroke="#fff" stroke-width="1.500"/>'
+           '<path d="M18.500 18.500l7 7m0-7l-7 7" stroke="#fff" stroke-width="2.500"/>',
+    "silent": '<circle cx="22" cy="22" r="8" fill="#fff" stroke="#66727f" stroke-width="3.500"/>',
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +33,19 @@ class Asset:
 
 def _read(file: str) -> Asset:
     path = _FOLDER / file
-    body = path.read_bytes()
-    name = f"{path.stem}-{sha256(body).hexdigest()[:12]}{path.suffix}"
-    return Asset(name, _TYPES[path.suffix], body)
+    return _asset(path.stem, path.suffix, path.read_bytes())
+
+
+def _asset(stem: str, suffix: str, body: bytes) -> Asset:
+    return Asset(f"{stem}-{sha256(body).hexdigest()[:12]}{suffix}", _TYPES[suffix], body)
+
+
+def _badged(badge: str) -> bytes:
+    return MARK.body.replace(b"</svg>", badge.encode() + b"</svg>")
 
 
 STYLE = _read("kraft.css")
 SCRIPT = _read("kraft.js")
-ICON = _read("kraft.svg")
-ALL = (STYLE, SCRIPT, ICON)
+MARK = _read("kraft.svg")
+ICONS = {state: _asset(f"kraft-{state}", ".svg", _badged(badge)) for state, badge in _BADGES.items()}
+ALL = (STYLE, SCRIPT, MARK, *ICONS.values())

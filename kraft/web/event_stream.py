@@ -1,6 +1,7 @@
 """The server-sent events that keep open pages current, the same for all subscribers.
 
-    data: {"whole": true, "title": ..., "parts": {id: HTML}, "columns": {name: [numbers]}, "kept": 300}
+    data: {"whole": true, "title": ..., "icon": ..., "parts": {id: HTML}, "columns": {name: [numbers]},
+           "kept": 300}
 
 The first event to a subscriber is whole; later ones contain only the parts that changed and the seconds that
 passed. Nothing is buffered for a subscriber that reads too slowly: it misses events, and gets a whole one
@@ -23,7 +24,7 @@ from kraft.web.charts import Charts, charts
 from kraft.web.cluster import Cluster
 from kraft.web.findings import diagnose
 from kraft.web.limits import ROUND_SECONDS, SUBSCRIBER_STALLED_SECONDS, SUBSCRIBERS_MAX
-from kraft.web.page import as_of, title
+from kraft.web.page import as_of, icon, title
 from kraft.web.sections import sections
 from kraft.web.view import ClusterView
 
@@ -38,6 +39,7 @@ class PageState:
     """Everything that the page shows at one moment. Not slotted: `whole` is encoded once, for all pages."""
 
     title: str
+    icon: str
     parts: dict[str, str]
     charts: Charts
 
@@ -55,6 +57,7 @@ class PageState:
         return event({
             "whole": whole,
             "title": self.title,
+            "icon": self.icon,
             "parts": parts,
             "columns": numbers.columns,
             "kept": SECONDS_KEPT,
@@ -65,7 +68,9 @@ def page_state(view: ClusterView) -> PageState:
     """The state of the page for this view."""
     found = diagnose(view)
     parts: dict[str, str] = {**sections(view, found), "live": as_of(view)}
-    return PageState(title(view, found), {id_: str(part) for id_, part in parts.items()}, charts(view))
+    return PageState(
+        title(view, found), icon(found), {id_: str(part) for id_, part in parts.items()}, charts(view)
+    )
 
 
 def event(values: object) -> bytes:

@@ -4,11 +4,12 @@ Pure functions of the nodes' reports. The page, `kraft status` and `/readyz` use
 search for one of them finds all three.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kraft.node.status import FORMING, STANDBY, GroupStatus, Status
-from kraft.web import overview, words
+from kraft.node.status import FORMING, LEADERLESS, STANDBY, GroupStatus, Status
+from kraft.web import next_command, overview, words
 from kraft.web.report import Report
 from kraft.web.view import ClusterView, MemberReport
 
@@ -30,7 +31,8 @@ class Finding:
     """One problem or change.
 
     subject: the node or group it is about; `text` goes on from that name.
-    command: what to type next; '' if there is nothing to do but wait.
+    command: what to type next, exactly; '' if there is nothing to type.
+    advice: where to type it, or what to do instead; '' if there is nothing to do but wait.
     topic: clock, versions or cluster.
     """
 
@@ -38,7 +40,13 @@ class Finding:
     subject: str
     text: str
     command: str = ""
+    advice: str = ""
     topic: str = "cluster"
+
+    @property
+    def next(self) -> str:
+        """Command and advice in one line."""
+        return ", ".join(filter(None, (self.command, self.advice)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,7 @@ def _all(view: ClusterView) -> Iterator[Finding]:
             yield from _node(view, answer.report)
         elif answer.error:
             yield _silent(view, answer)
+    yield from _links(view)
     yield from _versions(view)
 
 
@@ -97,51 +106,65 @@ def _all(view: ClusterView) -> Iterator[Finding]:
 
 
 def _silent(view: ClusterView, answer: MemberReport) -> Finding:
-    severity = WARN if overview.majority(view) else BAD
-    text = f"does not answer: {answer.error}"
+    text, where = f"does not answer: {answer.error}", next_command.place(view, answer)
     if answer.id in overview.connected(view):
         look = f"curl http://{answer.address}/livez"
         return Finding(WARN, answer.id, f"{text}; its links to other nodes are up", look)
-    command = f"systemctl status kraft@{answer.id}; journalctl -u kraft@{answer.id} -n 50"
-    return Finding(severity, answer.id, text, command)
+    if not overview.majority(view):
+        command = next_command.start(view, answer)
+        return Finding(BAD, answer.id, text, command, where if command else "start it again")
+    command = next_command.why(view, answer) or next_command.start(view, answer)
+    return Finding(WARN, answer.id, text, command, where if command else "start it again")
 
 
 def _node(view: ClusterView, report: Report) -> Iterator[Finding]:
     status = report.status
     fenced = any(group.fenced for group in status.groups)
-    if status.problem:
+    explained = status.state == LEADERLESS and _explained(view, status)
+    if status.problem and not explained:
         severity = WARN if status.state in (FORMING, STANDBY) else BAD
-        command = kraft_command(view, f"reseed {status.node}") if fenced else ""
+        command = next_command.kraft(view, "reseed", status.node) if fenced else ""
         yield Finding(severity, status.node, status.problem, command)
     elif fenced:
         text = "its data differs from the others'"
-        yield Finding(BAD, status.node, text, kraft_command(view, f"reseed {status.node}"))
-    elif not status.groups:
+        yield Finding(BAD, status.node, text, next_command.kraft(view, "reseed", status.node))
+    elif not status.groups and not status.problem:
         yield Finding(BAD, status.node, "no leader known")
     if status.disk_full:
-        yield Finding(BAD, status.node, DISK_FULL, "df -h, on its machine, for the file system of node.data")
+        yield Finding(
+            BAD, status.node, DISK_FULL, "df -h", "on its machine, for the file system of node.data"
+        )
     elif report.facts.disk_free_bytes is not None and report.facts.disk_free_bytes < DISK_FREE_BYTES:
         free = report.facts.disk_free_bytes >> 20
-        yield Finding(WARN, status.node, f"its disk has only {free} MiB left", "df -h, on its machine")
+        yield Finding(WARN, status.node, f"its disk has only {free} MiB left", "df -h", "on its machine")
     yield from _slowness(status)
     data, bound = sum(group.dataset_bytes for group in status.groups), report.facts.dataset_bytes_max
     if bound and data > DATASET_SHARE * bound:
         text = f"its data uses {100 * data // bound} % of limits.dataset_bytes; at 100 % writes are refused"
-        yield Finding(WARN, status.node, text, "delete keys, or raise limits.dataset_bytes and reload")
+        advice = "delete keys, or raise limits.dataset_bytes and reload"
+        yield Finding(WARN, status.node, text, advice=advice)
     if report.facts.memory_full:
         text = f"is near its memory limit of {report.facts.memory_limit >> 20} MiB and refuses writes (-OOM)"
-        yield Finding(BAD, status.node, text, "delete keys, or raise MemoryMax= or the container's limit")
+        advice = "delete keys, or raise MemoryMax= or the container's limit"
+        yield Finding(BAD, status.node, text, advice=advice)
     admitted, wanted = report.facts.connections_max, report.facts.connections_configured
     if admitted < wanted:
         text = f"may open too few files: it admits {admitted} clients, not limits.connections ({wanted})"
-        yield Finding(WARN, status.node, text, "kraft doctor, on its machine")
+        yield Finding(WARN, status.node, text, "kraft doctor", "on its machine")
     if report.facts.paused_connections:
         yield Finding(
             WARN, status.node, "its clients are delayed: writes arrive faster than they can be logged"
         )
     yield from _moved(view, status)
-    yield from _links(view, report)
     yield from _transfers(report)
+
+
+def _explained(view: ClusterView, status: Status) -> bool:
+    """Whether a node without a leader only suffers from what another finding says: of a group that has no
+    leader anywhere, or of the links that the node lacks.
+    """
+    led = all(overview.leader(view, group.group) is not None for group in status.groups)
+    return not led or any(node == status.node for node, _ in _cut_off(view))
 
 
 def _moved(view: ClusterView, status: Status) -> Iterator[Finding]:
@@ -150,7 +173,7 @@ def _moved(view: ClusterView, status: Status) -> Iterator[Finding]:
         if member.id == status.node and member.announced not in ("", member.peer):
             text = f"announces its peer port at {member.announced}, but the members dial {member.peer}"
             yield Finding(
-                WARN, member.id, text, kraft_command(view, f"address {member.id} {member.announced}")
+                WARN, member.id, text, next_command.kraft(view, "address", member.id, member.announced)
             )
 
 
@@ -163,21 +186,36 @@ def _slowness(status: Status) -> Iterator[Finding]:
     if status.disk_slow:
         since = f", one for {status.log_write_seconds:.1f} s by now" if status.log_write_seconds else ""
         text = f"its disk is slow: log writes take more than two election timeouts{since}; {then}"
-        yield Finding(WARN, status.node, text, "iostat -x 1, on its machine")
+        yield Finding(WARN, status.node, text, "iostat -x 1", "on its machine")
     if status.loop_slow:
         text = f"its event loop is blocked again and again; {then}"
-        yield Finding(WARN, status.node, text, "top, on its machine; docs/runbooks.md#kraftreactorblocked")
+        yield Finding(WARN, status.node, text, "top", "on its machine; docs/runbooks.md#kraftreactorblocked")
 
 
-def _links(view: ClusterView, report: Report) -> Iterator[Finding]:
+def _links(view: ClusterView) -> Iterator[Finding]:
     """Missing links between nodes that both answer; a node that does not answer has a finding anyway."""
-    answering = {each.status.node for each in view.reports}
-    for member in report.status.members:
-        if not member.connected and member.id in answering and member.id > report.status.node:
-            port = f"nc -z {member.peer.replace(':', ' ')}"
-            yield Finding(
-                WARN, report.status.node, f"is not connected to {member.id}", f"{port}, on its machine"
-            )
+    ports = {member.id: member.peer for report in view.reports for member in report.status.members}
+    leaderless = {report.status.node for report in view.reports if report.status.state == LEADERLESS}
+    for node, others in _cut_off(view):
+        checks = "; ".join(next_command.reach(ports[other]) for other in others)
+        text = f"is not connected to {words.names(others)}"
+        if node in leaderless:
+            yield Finding(BAD, node, f"{text}, and knows no leader", checks, "on its machine")
+        else:
+            yield Finding(WARN, node, text, checks, "on its machine")
+
+
+def _cut_off(view: ClusterView) -> list[tuple[str, list[str]]]:
+    """The missing links between nodes that answer, each once: at the node that lacks the most of them."""
+    missing = overview.broken_links(view)
+    found: list[tuple[str, list[str]]] = []
+    while missing:
+        lacking = Counter(node for pair in missing for node in sorted(pair))
+        node = min(lacking, key=lambda each: (-lacking[each], each))
+        pairs = {pair for pair in missing if node in pair}
+        found.append((node, sorted(other for pair in pairs for other in pair if other != node)))
+        missing -= pairs
+    return found
 
 
 def _transfers(report: Report) -> Iterator[Finding]:
@@ -205,30 +243,38 @@ def _versions(view: ClusterView) -> Iterator[Finding]:
 
 
 def _group(view: ClusterView, group: GroupStatus) -> Iterator[Finding]:
-    name = f"group {group.group}"
+    name = overview.name(view, group.group)
     voters, spare = len(group.voters), overview.spare_voters(view, group)
     if spare < 0:
         need = voters // 2 + 1
         text = f"{need + spare} of {voters} voters answer; {need} are needed to write or read"
-        start = "; ".join(f"systemctl start kraft@{answer.id}" for answer in view.answers if answer.error)
-        yield Finding(BAD, name, text, f"{start or 'kraft status'} (gone for good: kraft recover DIR)")
+        yield Finding(
+            BAD, name, text, advice="start the others; if they are gone for good: kraft recover DIR"
+        )
     leader = overview.leader(view, group.group)
     if leader is None:
         if spare >= 0:
-            yield Finding(BAD, name, "has no leader; an election should end this within seconds")
+            yield Finding(BAD, name, f"has no leader{_obstacle(view)}")
         return
     yield from _changes(name, leader)
     if leader.mismatch and not any(_fenced(view, group.group)):
         text = "the data of one replica differs from the others'"
-        yield Finding(WARN, name, text, kraft_command(view, "verify"))
+        yield Finding(WARN, name, text, next_command.kraft(view, "verify"))
     for replica in leader.replicas:
         lags = replica.lag_entries > LAG_ENTRIES and replica.id not in leader.learners
         if lags and replica.id in overview.alive(view):
             yield Finding(WARN, replica.id, f"is {replica.lag_entries} entries behind")
-    yield from _clocks(view, group, leader)
+    yield from _clocks(view, leader)
 
 
-def _clocks(view: ClusterView, group: GroupStatus, leader: GroupStatus) -> Iterator[Finding]:
+def _obstacle(view: ClusterView) -> str:
+    """What keeps the voters from electing a leader, as far as one of them says."""
+    problems = (report.status.problem for report in view.reports if report.status.state == LEADERLESS)
+    known = sorted(filter(None, (problem.partition(": ")[2] for problem in problems)))
+    return f": {known[0]}" if known else "; an election should end this within seconds"
+
+
+def _clocks(view: ClusterView, leader: GroupStatus) -> Iterator[Finding]:
     """Voters' clocks, and log time, that are off the median of the voters' clocks."""
     offsets = {
         replica.id: leader.clock_offset_ms + replica.clock_offset_ms
@@ -239,13 +285,14 @@ def _clocks(view: ClusterView, group: GroupStatus, leader: GroupStatus) -> Itera
     for id_, offset_ms in sorted(offsets.items()):
         if abs(offset_ms) > CLOCK_OFFSET_MS:
             text = f"its clock differs from the median of the voters' clocks by {offset_ms / 1000:+.1f} s"
-            yield Finding(WARN, id_, text, "timedatectl, on its machine", "clock")
+            yield Finding(WARN, id_, text, "timedatectl", "on its machine", "clock")
     if abs(leader.log_time_lead_ms) > CLOCK_OFFSET_MS:
         seconds = words.duration(abs(leader.log_time_lead_ms) / 1000)
         text = f"log time is {seconds} ahead of the voters' clocks: {LOG_TIME_AHEAD}"
         if leader.log_time_lead_ms < 0:
             text = f"log time is {seconds} late by the voters' clocks: {LOG_TIME_LATE}"
-        yield Finding(WARN, f"group {group.group}", text, "docs/runbooks.md#kraftlogtimeoff", "clock")
+        name = overview.name(view, leader.group)
+        yield Finding(WARN, name, text, advice="docs/runbooks.md#kraftlogtimeoff", topic="clock")
 
 
 def _changes(name: str, leader: GroupStatus) -> Iterator[Finding]:
@@ -259,20 +306,10 @@ def _changes(name: str, leader: GroupStatus) -> Iterator[Finding]:
         behind = f", {lags[id_]} entries behind" if lags.get(id_) else ""
         yield Finding(NOTE, id_, f"{kind}{behind}")
     if leader.joint:
-        yield Finding(
-            NOTE,
-            name,
-            VOTERS_CHANGING,
-        )
+        yield Finding(NOTE, name, VOTERS_CHANGING)
     if leader.transferring:
         yield Finding(NOTE, name, f"leadership is being transferred to {leader.transferring}")
 
 
 def _fenced(view: ClusterView, group: int) -> Iterator[bool]:
     return (each.fenced for report in view.reports for each in report.status.groups if each.group == group)
-
-
-def kraft_command(view: ClusterView, words: str) -> str:
-    """The shell command that sends a KRAFT command to this node's client port."""
-    host, _, port = view.own.status.client.rpartition(":")
-    return f"redis-cli -h {host.strip('[]')} -p {port} kraft {words}"

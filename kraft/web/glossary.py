@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from kraft.web import assets
-from kraft.web.html import Html, element, join
+from kraft.web.html import Html, element, join, text
 
 _TEXT = (Path(__file__).parent / "assets" / "glossary.md").read_text(encoding="utf-8")
 _TERM = re.compile(r"\*\*(.+?)\.\*\* (.+)")
@@ -18,16 +18,39 @@ _MARKED = re.compile(r"(`[^`]+`|\*[^*]+\*)")
 TERMS: dict[str, str] = {term[1].lower(): term[2] for term in map(_TERM.fullmatch, _TEXT.split("\n")) if term}
 
 
-def tooltip(term: str) -> str | None:
-    """The first sentence about `term`, as plain text; None if the glossary does not have it.
+# The terms that the status page explains where it uses them: its headings and names of facts.
+ON_PAGE = (
+    "applied", "checkpoint", "commit index", "lag", "last contact", "leader", "learner", "log", "p50", "p99",
+    "pending write", "role", "snapshot", "state", "term", "tolerance", "voter", "wal",
+)  # fmt: skip
 
-    Finds plurals, and `commit` for the commit index.
-    """
-    word = term.lower()
-    for entry in (word, word.removesuffix("s"), f"{word} index"):
-        if entry in TERMS:
-            return re.sub(r"[`*]", "", re.split(r"(?<=\.) ", TERMS[entry])[0])
-    return None
+
+def find(word: str) -> str | None:
+    """The term of `ON_PAGE` that explains `word`: itself, its singular, or that before its unit."""
+    lower = word.lower()
+    known = (entry for entry in (lower, lower.removesuffix("s"), lower.partition(" ")[0]) if entry in ON_PAGE)
+    return next(known, None)
+
+
+def term(word: str) -> Html:
+    """`word`, as a button that shows its explanation, if it has one on the page."""
+    entry = find(word)
+    if entry is None:
+        return text(word)
+    return element("button", word, type="button", class_="term", popovertarget=f"about-{anchor(entry)}")
+
+
+@cache
+def explanations() -> Html:
+    """The explanations that the buttons of `term` show: by mouse, keyboard or touch, without a script too."""
+    return join(_explanation(entry) for entry in ON_PAGE)
+
+
+def _explanation(entry: str) -> Html:
+    first = re.split(r"(?<=\.) ", TERMS[entry])[0]
+    more = element("a", "more", href=f"glossary#{anchor(entry)}", aria_label=f"{entry} in the glossary")
+    said = element("p", element("b", entry), ": ", re.sub(r"[`*]", "", first), " ", more)
+    return element("div", said, id=f"about-{anchor(entry)}", class_="about", popover="")
 
 
 @cache
@@ -37,7 +60,7 @@ def render_glossary() -> str:
         Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
         Html('<meta name="color-scheme" content="light dark">'),
         element("title", "Glossary · kraft"),
-        Html(f'<link rel="icon" type="image/svg+xml" href="{assets.ICON.name}">'),
+        Html(f'<link rel="icon" type="image/svg+xml" href="{assets.MARK.name}">'),
         Html(f'<link rel="stylesheet" href="{assets.STYLE.name}">'),
     ))  # fmt: skip
     items = [

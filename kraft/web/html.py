@@ -28,6 +28,12 @@ def element(name: str, /, *children: Child, **attributes: str | None) -> Html:
     return Html(f"<{name}{given}>{join(children)}</{name}>")
 
 
+def command(line: str) -> Html:
+    """A command to type, with a button that copies it; the button is shown by the script that it needs."""
+    button = element("button", "copy", type="button", class_="copy", aria_label=f"copy: {line}")
+    return join((element("code", line), " ", button))
+
+
 def join(children: Iterable[Child]) -> Html:
     """The children, one after the other."""
     return Html("".join(map(text, children)))

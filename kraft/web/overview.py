@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from kraft.node.status import FORMING, REFUSED, REMOVED, STANDBY, STARTING, GroupStatus, Status
+from kraft.web import words
 from kraft.web.view import ClusterView
 
 
@@ -15,6 +16,11 @@ def groups(view: ClusterView) -> list[GroupStatus]:
             if known is None or _rank(group) > _rank(known):
                 best[group.group] = group
     return [best[id_] for id_ in sorted(best)]
+
+
+def name(view: ClusterView, group: int) -> str:
+    """What people call the group: the cluster, as long as there is only one."""
+    return "cluster" if len(groups(view)) <= 1 else f"group {group}"
 
 
 def _rank(group: GroupStatus) -> tuple[int, bool, int]:
@@ -82,8 +88,7 @@ def tolerance(view: ClusterView, group: GroupStatus) -> str:
         text = lose if losses == 0 else "the cluster does not serve"
     if not missing:
         return text
-    names = ", ".join(missing[:-1]) + " and " + missing[-1] if len(missing) > 1 else missing[0]
-    return f"{names} {'is' if len(missing) == 1 else 'are'} missing: {text}"
+    return f"{words.names(missing)} {'is' if len(missing) == 1 else 'are'} missing: {text}"
 
 
 def _voters(group: GroupStatus) -> list[str]:
@@ -118,6 +123,17 @@ def connected(view: ClusterView) -> set[str]:
         for report in view.reports
         for member in report.status.members
         if member.connected and member.id != report.status.node
+    }
+
+
+def broken_links(view: ClusterView) -> set[frozenset[str]]:
+    """The pairs of nodes that answer and of which one says that it is not connected to the other."""
+    answering = {report.status.node for report in view.reports}
+    return {
+        frozenset((report.status.node, member.id))
+        for report in view.reports
+        for member in report.status.members
+        if not member.connected and member.id in answering and member.id != report.status.node
     }
 
 

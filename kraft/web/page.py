@@ -3,6 +3,7 @@
 from kraft.telemetry.recent.history import SECONDS_KEPT
 from kraft.web import assets, words
 from kraft.web.findings import Diagnosis, diagnose
+from kraft.web.glossary import explanations
 from kraft.web.html import Html, element, join
 from kraft.web.sections import SIGNS, sections
 from kraft.web.view import ClusterView
@@ -32,34 +33,53 @@ def render_page(view: ClusterView) -> str:
     """The whole document. Its addresses are relative, so that a proxy may serve it under a path."""
     found = diagnose(view)
     parts = sections(view, found)
-    status = view.own.status
     head = join((
         Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
         Html('<meta name="color-scheme" content="light dark">'),
         element("title", title(view, found)),
-        Html(f'<link rel="icon" type="image/svg+xml" href="{assets.ICON.name}">'),
+        Html(f'<link rel="icon" id="icon" type="image/svg+xml" href="{icon(found)}"'
+             f' data-silent="{assets.ICONS["silent"].name}">'),
         Html(f'<link rel="stylesheet" href="{assets.STYLE.name}">'),
         element("script", src=assets.SCRIPT.name, defer=""),
     ))  # fmt: skip
-    top = element(
-        "header",
-        element("h1", "kraft ", element("span", status.node, class_="node")),
-        element("p", "cluster ", element("code", status.cluster[:12] or "not formed yet"), class_="cluster"),
-        element("p", as_of(view), class_="live", id="live"),
-    )
     main = element(
         "main",
-        element("section", parts["verdict"], id="verdict", aria_label="Verdict"),
-        element("section", element("h2", "Groups"), _explained(), _part("groups", parts), class_="wide"),
-        _section("Nodes", "nodes", parts),
-        element("section", element("h2", "Last minutes"), _charts(), _scrolled("traffic", parts, "Traffic")),
-        _section("Load and disk", "storage", parts),
-        element("section", element("h2", "Recent events"), _part("events", parts), class_="events"),
+        element("section", parts["verdict"], id="verdict", class_="whole", aria_label="Verdict"),
+        element(
+            "div",
+            _section(
+                "Cluster", element("div", _part("topology", parts), _part("groups", parts), class_="overview")
+            ),
+            _section("Nodes", _scrolled("nodes", parts, "Nodes")),
+            _section("Last minutes", join((_charts(), _scrolled("traffic", parts, "Traffic")))),
+            _section("Load and disk", _scrolled("storage", parts, "Load and disk")),
+            class_="facts",
+        ),
+        element(
+            "div",
+            _part("suggestions", parts),
+            _section("Recent events", _part("events", parts), class_="events"),
+            class_="aside",
+        ),
     )
-    links = element("nav", *(element("a", label, href=path) for path, label in _LINKS), aria_label="More")
     skip = element("a", "to the verdict", href="#verdict", class_="skip")
-    body = element("body", skip, top, main, element("footer", links))
+    body = element("body", skip, _header(view), main, _footer(), explanations())
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>{body}</html>\n'
+
+
+def _header(view: ClusterView) -> Html:
+    status = view.own.status
+    mark = Html(f'<img src="{assets.MARK.name}" alt="" width="32" height="32">')
+    name = element("h1", mark, "kraft ", element("span", status.node, class_="node"))
+    cluster = element(
+        "p", "cluster ", element("code", status.cluster[:12] or "not formed yet"), class_="cluster"
+    )
+    return element("header", name, cluster, element("p", as_of(view), class_="live", id="live"))
+
+
+def _footer() -> Html:
+    links = (element("a", label, href=path) for path, label in _LINKS)
+    return element("footer", element("nav", *links, aria_label="More"))
 
 
 def title(view: ClusterView, found: Diagnosis) -> str:
@@ -67,20 +87,19 @@ def title(view: ClusterView, found: Diagnosis) -> str:
     return f"{SIGNS[found.severity]} {view.own.status.node} · kraft"
 
 
+def icon(found: Diagnosis) -> str:
+    """The name of the picture in the tab, which shows the state by colour and by form."""
+    return assets.ICONS[found.severity].name
+
+
 def as_of(view: ClusterView) -> Html:
     """The time of the report, by the clock of this node."""
-    return join(("as of ", words.moment(view.own.facts.wall_seconds), " UTC"))
+    beat = element("i", class_="beat", aria_hidden="true")
+    return join((beat, "as of ", words.clock_time(view.own.facts.wall_seconds)))
 
 
-def _explained() -> Html:
-    link = element("a", "glossary", href="glossary")
-    return element(
-        "p", "The ", link, " explains group, term and the other words of this page.", class_="hint"
-    )
-
-
-def _section(heading: str, id_: str, parts: dict[str, Html]) -> Html:
-    return element("section", element("h2", heading), _scrolled(id_, parts, heading))
+def _section(heading: str, content: Html, class_: str | None = None) -> Html:
+    return element("section", element("h2", heading), content, class_=class_)
 
 
 def _part(id_: str, parts: dict[str, Html]) -> Html:

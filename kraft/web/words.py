@@ -1,8 +1,9 @@
 """Numbers as text for people."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from kraft.web.html import Html, element
+from kraft.web.html import Html, element, join
 
 NOTHING = "\N{EN DASH}"
 _BYTES = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -46,6 +47,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
 
 
+def names(ids: Sequence[str]) -> str:
+    """One or more ids in a sentence: `K1, K2 and K3`."""
+    return ", ".join(ids[:-1]) + " and " + ids[-1] if len(ids) > 1 else ids[0]
+
+
 def moment(unix_seconds: float) -> Html:
     """A time of day in UTC, with the full date in an attribute; a dash for a time out of range."""
     try:
@@ -53,3 +59,8 @@ def moment(unix_seconds: float) -> Html:
     except (ValueError, OverflowError, OSError):
         return element("span", NOTHING)
     return element("time", when.strftime("%H:%M:%S"), datetime=when.strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+
+def clock_time(unix_seconds: float) -> Html:
+    """A `moment` with its time zone, where a sentence needs it. Scripts replace both by the local time."""
+    return join((moment(unix_seconds), " ", element("span", "UTC", class_="zone")))

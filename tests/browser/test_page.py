@@ -1,10 +1,12 @@
 """The status page in a real Chromium, with three real nodes behind it."""
 
+import shlex
+import subprocess
 import time
 
 import pytest
 
-from tests.browser.conftest import Window
+from tests.browser.conftest import NODE_WAITS_MS, Window
 from tests.cluster.harness import wait_until
 from tests.cluster.load import Load
 
@@ -20,6 +22,8 @@ FAINT_TEXTS = """() => {
     .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
     .reduce((sum, part, place) => sum + part * [0.2126, 0.7152, 0.0722][place], 0);
   const ground = (element) => {
+    const shape = element.parentElement?.querySelector(":scope > rect"); // a node of the picture
+    if (element instanceof SVGElement && shape) return getComputedStyle(shape).fill;
     for (; element; element = element.parentElement) {
       const colour = getComputedStyle(element).backgroundColor;
       if (numbers(colour)[3] !== 0) return colour;
@@ -43,7 +47,8 @@ FAINT_TEXTS = """() => {
 FOCUSED = """() => {
   const element = document.activeElement, style = getComputedStyle(element);
   if (element === document.body) return null;
-  return [element.getAttribute("href") ?? element.id, style.outlineStyle, parseFloat(style.outlineWidth)];
+  const name = element.getAttribute("href") ?? element.getAttribute("popovertarget") ?? element.id;
+  return [name, style.outlineStyle, parseFloat(style.outlineWidth)];
 }"""
 
 
@@ -74,7 +79,7 @@ def test_a_failover_is_watched_on_the_page_of_another_node(make_cluster, open_wi
     assert shown_after < SHOWN_WITHIN_SECONDS
     window.wait("() => document.querySelector('.headline').textContent.includes('must not lose another')")
     assert f"{leader.id}: does not answer: Connection refused" in window.text(".findings")
-    assert f"{successor} became leader of group 0" in window.text("#events")
+    assert f"{successor} became leader" in window.text("#events")
 
     leader.start()
     window.wait("() => document.querySelector('.headline').textContent.includes('3 nodes answer')")
@@ -133,11 +138,11 @@ def test_the_keyboard_reaches_everything_and_stays_there(shared_cluster, open_wi
     while True:
         window.page.keyboard.press("Tab")
         focused = window.page.evaluate(FOCUSED)
-        if focused is None or len(reached) > 40:
+        if focused is None or len(reached) > 120:
             break
         reached.append(tuple(focused))
     names = {name for name, _, _ in reached}
-    assert {"#verdict", "nodes", "traffic", "storage", "status", "metrics"} <= names
+    assert {"#verdict", "nodes", "traffic", "storage", "status", "metrics", "about-lag"} <= names
     assert all(style == "solid" and width >= 2 for _, style, width in reached)
 
     window.page.focus("#nodes a")
@@ -164,3 +169,83 @@ def test_a_page_whose_node_is_gone_says_so_and_comes_back(make_cluster, open_win
     cluster["K1"].start()
     window.wait("() => !document.body.classList.contains('stale')")
     window.wait("() => document.querySelector('.headline').textContent.includes('All well')")
+
+
+SHOWN = "() => document.querySelector(':popover-open')?.textContent ?? ''"
+
+
+def test_words_are_explained_to_the_mouse_and_to_the_keyboard(shared_cluster, open_window):
+    """Beside the word, inside the window; Escape closes it, and so does going away."""
+    window = open_window()
+    window.look_at(shared_cluster.leader())
+    window.wait("() => document.documentElement.classList.contains('scripted')")
+
+    window.page.hover("#nodes [popovertarget=about-lag]")
+    assert "entries that the leader has" in window.page.evaluate(SHOWN)
+    word, told = (
+        window.page.locator(selector).bounding_box()
+        for selector in ("#nodes [popovertarget=about-lag]", "#about-lag")
+    )
+    assert abs(told["y"] - word["y"] - word["height"]) < 2
+    assert told["x"] >= 0
+    assert told["x"] + told["width"] <= 1100
+    assert window.page.evaluate(FAINT_TEXTS) == []
+    window.page.mouse.move(1, 1)
+    window.wait("() => !document.querySelector(':popover-open')")
+
+    window.page.focus("#nodes [popovertarget=about-lag]")
+    window.page.keyboard.press("Shift+Tab")
+    window.page.keyboard.press("Tab")
+    window.wait("() => document.querySelector(':popover-open')?.id === 'about-lag'")
+    window.page.keyboard.press("Escape")
+    window.wait("() => !document.querySelector(':popover-open')")
+    assert window.complaints == []
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_words_are_explained_to_the_finger(shared_cluster, open_window, script):
+    window = open_window(viewport=PHONE, has_touch=True, is_mobile=True, java_script_enabled=script)
+    window.look_at(shared_cluster.leader())
+    window.page.tap("#groups [popovertarget=about-term]")
+    about = window.page.locator("#about-term")
+    about.wait_for(state="visible", timeout=NODE_WAITS_MS)
+    assert "grows with every election" in about.inner_text()
+    box = about.bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= PHONE["width"]
+    window.page.tap("h1")
+    about.wait_for(state="hidden", timeout=NODE_WAITS_MS)
+
+
+def test_a_command_is_copied_by_keyboard_and_the_tab_shows_the_state(make_cluster, open_window):
+    """The command starts the node that is down; then the tab is calm again."""
+    cluster = make_cluster()
+    cluster.start()
+    lost, watched = cluster.followers()
+    window = open_window(permissions=["clipboard-read", "clipboard-write"])
+    window.look_at(watched)
+    window.wait("() => document.getElementById('icon').href.includes('kraft-good')")
+    lost.kill()
+    window.wait("() => document.getElementById('icon').href.includes('kraft-warn')")
+    window.wait("() => document.querySelector('.node.silent') && document.querySelector('.edge.down')")
+
+    window.page.focus(".copy")
+    window.page.keyboard.press("Enter")
+    window.wait("() => document.querySelector('.copy').textContent === 'copied'")
+    copied = window.page.evaluate("navigator.clipboard.readText()")
+    assert shlex.split(copied)[-1] == str(lost.config)
+    window.page.evaluate("navigator.clipboard.writeText('')")
+    window.page.evaluate(
+        "Object.defineProperty(navigator, 'clipboard', {value: undefined})"
+    )  # as without https
+    window.page.keyboard.press("Enter")
+    assert window.page.evaluate("getSelection().toString()") == copied
+
+    started = subprocess.Popen(shlex.split(copied), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        window.wait("() => document.getElementById('icon').href.includes('kraft-good')")
+        window.wait("() => !document.querySelector('.edge.down')")
+    finally:
+        started.terminate()
+        started.wait(30)
+    assert window.complaints == []

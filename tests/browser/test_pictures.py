@@ -11,7 +11,8 @@ from tests.cluster.load import Load
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
-DESK, PHONE = {"width": 1000, "height": 800}, {"width": 390, "height": 844}
+DESK, PHONE = {"width": 1100, "height": 800}, {"width": 390, "height": 844}
+WIDE = {"width": 1680, "height": 1050}  # two columns
 LOAD_SECONDS = 150  # for pictures that are kept: charts with something on them
 DOCS_BYTES_MAX = 60_000  # of one picture in docs/
 
@@ -31,7 +32,8 @@ def keep(window: Window, folder: Path, name: str) -> None:
 
 
 def test_pictures_of_a_good_and_a_bad_day(make_cluster, open_window, pictures, request):
-    """A cluster that is well, in light; one that has lost its leader, in dark; at a desk and on a phone."""
+    """A cluster that is empty or well, in light; one that has lost its leader, in dark; at a desk, on a wide
+    screen and on a phone."""
     cluster = make_cluster()
     cluster.start()
     watched = cluster.followers()[0]
@@ -40,12 +42,16 @@ def test_pictures_of_a_good_and_a_bad_day(make_cluster, open_window, pictures, r
         for name, scheme, size in (
             ("status-light", "light", DESK),
             ("phone-light", "light", PHONE),
+            ("wide-light", "light", WIDE),
             ("status-dark", "dark", DESK),
             ("phone-dark", "dark", PHONE),
+            ("wide-dark", "dark", WIDE),
         )
     }
     for window in windows.values():
         window.look_at(watched)
+    windows["wide-light"].wait("() => document.querySelector('.suggestions code')")
+    keep(windows["wide-light"], pictures, "empty-light")
 
     with Load(list(cluster), 2):
         if request.config.getoption("--screenshots"):

@@ -19,7 +19,7 @@ from tests.telemetry.clock import HostClock
     ("event", "fields", "told"),
     [
         ("role_changed", {"group": 0, "role": "leader", "term": 7, "leader": "K1"},
-         "became leader of group 0 in term 7"),
+         "became leader in term 7"),
         ("role_changed", {"group": 0, "role": "follower", "term": 7, "leader": "K1"}, ""),
         ("configuration_changed", {"group": 1, "voters": ("K1", "K2"), "learners": (), "joint": False},
          "switched group 1 to the voters K1, K2"),
@@ -28,9 +28,13 @@ from tests.telemetry.clock import HostClock
         ("admin_command", {"command": "add"}, "received KRAFT ADD"),
         ("admin_command", {"command": "add", "peer": "K2"}, "received KRAFT ADD, forwarded by K2"),
         ("replica_differs", {"group": 0, "replica": "K3", "index": 9, "decided": False},
-         "found that the data of K3 in group 0 differs; no majority agrees on the right data"),
+         "found that the data of K3 differs; no majority agrees on the right data"),
         ("snapshot_send_started", {"group": 0, "peer": "K4", "index": 9, "bytes": 1},
-         "started to send a snapshot of group 0 to K4"),
+         "started to send a snapshot to K4"),
+        ("snapshot_send_started", {"group": 3, "peer": "K4", "index": 9, "bytes": 1},
+         "started to send a snapshot of group 3 to K4"),
+        ("configuration_changed", {"group": 0, "voters": ("K1",), "learners": (), "joint": False},
+         "switched the cluster to the voters K1"),
         ("client_rejected", {"reason": "max_clients"}, ""),
         ("peer_refused", {"address": "1.2.3.4", "reason": "?"}, ""),
         ("no_such_event", {}, ""),
@@ -100,3 +104,13 @@ def test_what_is_told_to_the_log_is_noted() -> None:
     events.log_limited("k", "peer_connected", peer="K2")
 
     assert [each.text for each in journal.latest(9)] == ["connected to K2", "started"]
+
+
+def test_an_entry_has_the_highest_term_so_far() -> None:
+    """Also where the event that named it is not notable, or is older."""
+    journal = Journal(lambda: 5.0)
+    journal.note("node_started", {})
+    journal.note("role_changed", {"group": 0, "role": "follower", "term": 7, "leader": "K1"})
+    journal.note("peer_connected", {"peer": "K2"})
+    journal.note("role_changed", {"group": 0, "role": "leader", "term": 6, "leader": "K1"})
+    assert [each.term for each in journal.latest(9)] == [7, 7, 0]

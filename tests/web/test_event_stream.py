@@ -81,7 +81,9 @@ def test_the_first_event_is_whole_and_the_next_only_what_changed() -> None:
 
     [first] = page.heard()
     assert first["whole"]
-    assert set(first["parts"]) == {"verdict", "groups", "nodes", "traffic", "storage", "events", "live"}
+    assert set(first["parts"]) == {
+        "verdict", "topology", "groups", "nodes", "suggestions", "traffic", "storage", "events", "live",
+    }  # fmt: skip
     assert "All well: 3 nodes answer" in first["parts"]["verdict"]
     assert set(first["columns"]) == {"read", "read_p50", "read_p99", "write", "write_p50", "write_p99"}
 

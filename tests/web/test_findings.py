@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from kraft.node.status import TransferStatus
+from kraft.node.supervisor import SYSTEMD, Supervisor
 from kraft.telemetry.recent.facts import Facts
 from kraft.web.findings import BAD, CLOCK_OFFSET_MS, DISK_FREE_BYTES, LAG_ENTRIES, NOTE, WARN, diagnose
 from tests.web.reports import answer, member, replica, report, silent, view, without
@@ -16,7 +17,7 @@ WELL = [report("K2"), report("K3")]
 def only(*answers):
     """The one finding there is."""
     [found] = diagnose(view(*answers)).findings
-    return found.severity, found.subject, found.text, found.command
+    return found.severity, found.subject, found.text, found.next
 
 
 def test_all_is_well():
@@ -39,9 +40,12 @@ def test_a_node_that_is_down():
 
     assert (found.severity, found.text) == (WARN, "The cluster is serving, but must not lose another node")
     assert only(*rest, silent("K3")) == (
-        WARN, "K3", "does not answer: Connection refused",
-        "systemctl status kraft@K3; journalctl -u kraft@K3 -n 50",
+        WARN, "K3", "does not answer: Connection refused", "start it again",
     )  # fmt: skip
+    unit = Facts(supervisor=Supervisor(SYSTEMD, "kraft@K1"))
+    [finding] = diagnose(view(replace(rest[0], facts=unit), rest[1], silent("K3"))).findings
+    assert finding.command == "systemctl status kraft@K3; journalctl -u kraft@K3 -n 50"
+    assert finding.advice == "on its machine"
 
 
 def test_a_node_whose_http_port_alone_is_silent():
@@ -51,19 +55,47 @@ def test_a_node_whose_http_port_alone_is_silent():
 
 
 def test_a_lost_majority_comes_first():
-    told = report("K1", leader="", problem="no leader is known for group 0", group={"role": "precandidate"})
-    alone = without("K2", without("K3", told))
+    unit = Facts(supervisor=Supervisor(SYSTEMD, "kraft@K1"))
+    alone = without("K2", without("K3", leaderless("K1", facts=unit)))
     found = diagnose(view(alone, silent("K2"), silent("K3")))
 
     assert (found.severity, found.text) == (BAD, "The cluster is not serving")
-    assert {f.severity for f in found.findings} == {BAD}
-    texts = {f.subject: (f.text, f.command) for f in found.findings}
-    assert found.findings[0].subject == "group 0"
-    assert texts["group 0"] == (
-        "1 of 3 voters answer; 2 are needed to write or read",
-        "systemctl start kraft@K2; systemctl start kraft@K3 (gone for good: kraft recover DIR)",
+    assert [(f.severity, f.subject, f.text, f.command) for f in found.findings] == [
+        (BAD, "cluster", "1 of 3 voters answer; 2 are needed to write or read", ""),
+        (BAD, "K2", "does not answer: Connection refused", "systemctl start kraft@K2"),
+        (BAD, "K3", "does not answer: Connection refused", "systemctl start kraft@K3"),
+    ]
+    assert found.findings[0].advice.endswith("kraft recover DIR")
+
+
+def leaderless(node, obstacle="", **changed):
+    """A node that knows no leader, and its reason."""
+    problem = f"no leader is known for group 0{obstacle and ': '}{obstacle}"
+    return report(
+        node, leader="", state="leaderless", problem=problem, group={"role": "precandidate"}, **changed
     )
-    assert texts["K1"] == ("no leader is known for group 0", "")
+
+
+def test_a_group_without_a_leader_is_told_once():
+    """Each node says so, and one finding stands for all; their reason is kept."""
+    told = [leaderless(node, "disk full on K2 and K3") for node in ("K1", "K2", "K3")]
+    assert only(*told) == (BAD, "cluster", "has no leader: disk full on K2 and K3", "")
+
+
+def test_a_node_that_is_cut_off_is_told_once():
+    """Three links' ends, and a node without a leader, are one fault of one node."""
+    k1, k2 = without("K3", report("K1")), without("K3", report("K2"))
+    k3 = without("K1", without("K2", leaderless("K3", "no link to K1 and K2")))
+    assert only(k1, k2, k3) == (
+        BAD, "K3", "is not connected to K1 and K2, and knows no leader",
+        "nc -z K1 1; nc -z K2 1, on its machine",
+    )  # fmt: skip
+
+
+def test_a_node_that_alone_knows_no_leader_says_why():
+    """Nothing else explains it."""
+    severity, subject, text, _ = only(report("K1"), report("K2"), leaderless("K3"))
+    assert (severity, subject, text) == (BAD, "K3", "no leader is known for group 0")
 
 
 def test_voters_that_wait_in_standby_are_no_majority():
@@ -79,7 +111,7 @@ def test_voters_that_wait_in_standby_are_no_majority():
 
 def test_no_leader_with_a_majority_is_a_matter_of_seconds():
     told = [report(node, leader="") for node in ("K1", "K2", "K3")]
-    assert only(*told) == (BAD, "group 0", "has no leader; an election should end this within seconds", "")
+    assert only(*told) == (BAD, "cluster", "has no leader; an election should end this within seconds", "")
 
 
 def test_an_older_leader_that_was_not_told_yet_does_not_count():
@@ -181,9 +213,9 @@ def test_what_is_under_way_is_no_alarm():
         (NOTE, "K4: becomes a voter once it has caught up, 50 entries behind"),
         (
             NOTE,
-            "group 0: its voters are being changed; decisions need a majority of the old and of the new ones",
+            "cluster: its voters are being changed; decisions need a majority of the old and of the new ones",
         ),
-        (NOTE, "group 0: leadership is being transferred to K2"),
+        (NOTE, "cluster: leadership is being transferred to K2"),
         (NOTE, "K2: is receiving a snapshot from K1: 1.0 of about 5.0 MiB"),
     ]
 
@@ -195,7 +227,7 @@ def test_nodes_that_answer_but_miss_each_other():
 
 def test_a_replica_that_differs_without_a_culprit():
     assert only(report("K1", group={"mismatch": True}), *WELL)[1:] == (
-        "group 0", "the data of one replica differs from the others'", "redis-cli -h K1 -p 11 kraft verify",
+        "cluster", "the data of one replica differs from the others'", "redis-cli -h K1 -p 11 kraft verify",
     )  # fmt: skip
 
 

@@ -7,10 +7,8 @@ import pytest
 
 from kraft.telemetry.metrics.status import ROLES
 from kraft.web import assets
-from kraft.web.findings import diagnose
-from kraft.web.glossary import TERMS, anchor, render_glossary, tooltip
+from kraft.web.glossary import ON_PAGE, TERMS, anchor, explanations, find, render_glossary, term
 from kraft.web.page import render_page
-from kraft.web.sections import sections
 from tests.web.reports import report, view
 from tests.web.test_page import Outline
 from tests.web.test_site import Browser
@@ -27,16 +25,29 @@ def test_terms_stand_once_and_in_alphabetical_order():
 @pytest.mark.parametrize("term", ["group", "term", "incarnation", "uncertain", "snapshot", *ROLES])
 def test_the_words_of_the_page_are_explained(term):
     assert term in TERMS
-    assert tooltip(term)
 
 
 @pytest.mark.parametrize(
-    ("word", "explained"), [("Commit", "commit index"), ("learners", "learner"), ("no such word", None)]
+    ("word", "explained"),
+    [("Commit index", "commit index"), ("learners", "learner"), ("p50 ms", "p50"), ("no such word", None)],
 )
 def test_plurals_and_short_forms_are_found(word, explained):
-    found = tooltip(word)
-    assert (found is None) == (explained is None)
-    assert explained is None or (found or "?") in re.sub("[`*]", "", TERMS[explained])
+    assert find(word) == explained
+
+
+def test_every_explanation_is_used_and_every_use_explained():
+    """A button opens the explanation of its word, without a script too; so each needs one in the document."""
+    shown = view(report("K1", group={"learners": ("K4",)}), report("K2"), report("K3"))
+    document = render_page(shown)
+    used = set(re.findall(r'popovertarget="([^"]+)"', document))
+    there = set(re.findall(r'<div id="([^"]+)" class="about" popover="">', document))
+    assert used == there
+    assert there == {f"about-{anchor(each)}" for each in ON_PAGE}
+    assert all(f'href="glossary#{anchor(each)}"' in explanations() for each in ON_PAGE)
+
+
+def test_a_word_without_an_explanation_is_only_a_word():
+    assert term("a < b") == "a &lt; b"
 
 
 def test_the_page_is_served_by_the_node_itself_and_loads_nothing_else():
@@ -44,7 +55,7 @@ def test_the_page_is_served_by_the_node_itself_and_loads_nothing_else():
     outline = Outline(body.decode())
     loaded = {a.get("src") or a["href"] for tag, a in outline.found if tag in ("script", "link", "img")}
     assert (code, headers["content-type"]) == (200, "text/html; charset=utf-8")
-    assert loaded == {assets.STYLE.name, assets.ICON.name}
+    assert loaded == {assets.STYLE.name, assets.MARK.name}
     assert all(f'id="{anchor(term)}"' in body.decode() for term in TERMS)
 
 
@@ -57,11 +68,14 @@ def test_links_between_terms_lead_somewhere():
     assert "#precandidate" in targets
 
 
-def test_the_status_page_leads_to_it_and_has_tooltips():
-    shown = view(report("K1"), report("K2", group={"role": "precandidate"}), report("K3"))
-    outline = Outline(render_page(shown))
-    titles = [attributes.get("title") for _, attributes in outline.found]
+def test_the_status_page_leads_to_it():
+    outline = Outline(render_page(view(report("K1"), report("K2"), report("K3"))))
     assert ("a", {"href": "glossary"}) in outline.found
-    assert tooltip("precandidate") in titles
-    assert tooltip("term") in titles
-    assert "title=" in sections(shown, diagnose(shown))["groups"]
+
+
+def test_the_page_has_no_words_of_developers():
+    """Roles of an election are said in words; ids of directories are not shown."""
+    shown = view(report("K1", leader="", group={"role": "precandidate"}), report("K2"), report("K3"))
+    document = render_page(shown)
+    assert "looks for a leader" in document
+    assert not re.search("precandidate|incarnation", document)

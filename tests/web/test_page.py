@@ -13,12 +13,12 @@ from kraft.telemetry.recent.journal import JournalEntry
 from kraft.web import assets, words
 from kraft.web.findings import diagnose
 from kraft.web.page import POLICY, render_page
-from kraft.web.sections import EVENTS_SHOWN, sections
-from tests.web.reports import group, member, report, silent, view
+from kraft.web.sections import sections
+from tests.web.reports import group, member, report, silent, view, without
 from tests.web.test_site import Browser, FakeNode
 
 HOSTILE = "\"'><script src=//x></script>&amp;"
-VOID = {"meta", "link"}
+VOID = {"meta", "link", "img"}
 NO_TIME = f"<span>{words.NOTHING}</span>"
 
 
@@ -83,7 +83,7 @@ def test_the_policy_is_kept():
         assert "style" not in attributes, tag
         assert not any(name.startswith("on") for name in attributes), tag
     loaded = {a.get("src") or a["href"] for tag, a in outline.found if tag in ("script", "link", "img")}
-    assert loaded == {asset.name for asset in assets.ALL}
+    assert loaded == {assets.STYLE.name, assets.SCRIPT.name, assets.MARK.name, assets.ICONS["warn"].name}
 
 
 def test_every_part_stands_in_the_document():
@@ -97,32 +97,60 @@ def test_every_part_stands_in_the_document():
     assert all(part in document for part in parts.values())
 
 
-def test_several_nodes_that_tell_the_same_share_a_line():
-    def told(at, text):
-        return Facts(events=(JournalEntry(at, "info", "e", text),))
-
-    shown = view(
-        report("K1", facts=told(10.0, "started")), report("K2", facts=told(11.0, "started")),
-        report("K3", facts=told(90.0, "started")),
-    )  # fmt: skip
-    events = sections(shown, diagnose(shown))["events"]
-    assert re.findall(r"<b>(.*?)</b>", events) == ["K3", "K1, K2"]
-
-
-def test_so_many_events_are_shown():
-    many = tuple(JournalEntry(100.0 - n, "info", "e", f"did {n}") for n in range(EVENTS_SHOWN + 1))
-    shown = view(report("K1", facts=Facts(events=many)))
-    assert sections(shown, diagnose(shown))["events"].count("<li") == EVENTS_SHOWN
-
-
 def test_groups_have_a_column_once_there_are_several():
     two = replace(report("K1").status, groups=(group("K1"), group("K1", group=1)))
     shown = view(replace(report("K1"), status=two))
-    nodes = sections(shown, diagnose(shown))["nodes"]
-    assert re.search(r'<th scope="col"[^>]*>group</th>', nodes)
-    assert nodes.count("<tr") == 3
+    parts = sections(shown, diagnose(shown))
+    assert re.search(r'<th scope="col"[^>]*>group</th>', parts["nodes"])
+    assert parts["nodes"].count("<tr") == 4
+    assert "Group 1" in parts["groups"]
     one = view(report("K1"))
-    assert not re.search(r'<th scope="col"[^>]*>group</th>', sections(one, diagnose(one))["nodes"])
+    assert not re.search(r"[Gg]roup \d|>group</th>", render_page(one))
+
+
+def test_a_fault_is_told_once():
+    """The finding has the error; the table has what was last known of the node."""
+    last = report("K3", facts=Facts(wall_seconds=3600.0))
+    shown = view(without("K3", report("K1")), without("K3", report("K2")), silent("K3", last=last))
+    document = render_page(shown)
+    assert document.count("Connection refused") == 1
+    assert "last report at <time" in sections(shown, diagnose(shown))["nodes"]
+    assert "applied 119" in sections(shown, diagnose(shown))["nodes"]
+
+
+def test_a_command_can_be_copied_and_its_advice_is_beside_it():
+    own = report("K1", facts=Facts(disk_free_bytes=1, history=History(1000, {})))
+    shown = view(own, report("K2"), report("K3"))
+    verdict = sections(shown, diagnose(shown))["verdict"]
+    assert '<code>df -h</code> <button type="button" class="copy"' in verdict
+    assert '<span class="advice">on its machine</span>' in verdict
+
+
+@pytest.mark.parametrize("state", ["good", "warn", "bad"])
+def test_the_tab_shows_the_state(state):
+    """Each state has a picture of its own, and `silent` is there for the script."""
+    shown = {
+        "good": view(report("K1"), report("K2"), report("K3")),
+        "warn": view(without("K3", report("K1")), without("K3", report("K2")), silent("K3")),
+        "bad": view(without("K2", without("K3", report("K1", leader=""))), silent("K2"), silent("K3")),
+    }[state]
+    document = render_page(shown)
+    assert f'href="{assets.ICONS[state].name}" data-silent="{assets.ICONS["silent"].name}"' in document
+    assert len({icon.body for icon in assets.ICONS.values()}) == len(assets.ICONS)
+
+
+def test_an_empty_cluster_says_what_to_try():
+    """As long as it serves and has no keys; the second command asks another node."""
+
+    def tried(*answers):
+        return sections(view(*answers), diagnose(view(*answers)))["suggestions"]
+
+    empty = [report(node, group={"keys": 0}) for node in ("K1", "K2", "K3")]
+    assert "<code>redis-cli -h K1 -p 11 set greeting hello</code>" in tried(*empty)
+    assert "<code>redis-cli -h K2 -p 11 get greeting</code>" in tried(*empty)
+    assert tried(report("K1"), report("K2"), report("K3")) == ""
+    alone = report("K1", leader="", group={"keys": 0})
+    assert tried(without("K2", without("K3", alone)), silent("K2"), silent("K3")) == ""
 
 
 @pytest.mark.parametrize("asset", assets.ALL, ids=lambda asset: asset.name)

@@ -46,7 +46,7 @@ def cluster(subject: Subject) -> Iterator[CheckResult]:
         yield CheckResult(OK, f"{found.text}{_leaders(subject)}")
     for each in found.findings:
         if each.topic == "cluster":
-            yield CheckResult(_LEVELS[each.severity], f"{each.subject}: {each.text}", each.command)
+            yield CheckResult(_LEVELS[each.severity], f"{each.subject}: {each.text}", each.next)
 
 
 def _leaders(subject: Subject) -> str:

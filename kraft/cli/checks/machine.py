@@ -44,7 +44,7 @@ def clock(subject: Subject) -> Iterator[CheckResult]:
         return
     far = [found for found in diagnose(subject.view).findings if found.topic == "clock"]
     for found in far:
-        yield CheckResult(WARNING, f"{found.subject}: {found.text}", found.command)
+        yield CheckResult(WARNING, f"{found.subject}: {found.text}", found.next)
     leader = overview.leader(subject.view, 0)
     if leader is not None and leader.replicas and not far:
         most = max(abs(replica.clock_offset_ms) for replica in leader.replicas)

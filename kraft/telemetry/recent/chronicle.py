@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from kraft.node.ports import Clock
+from kraft.node.supervisor import Supervisor
 from kraft.telemetry.metrics.registry import CLASSES, MetricsRegistry
 from kraft.telemetry.recent.facts import TRAFFIC_SECONDS, Facts
 from kraft.telemetry.recent.history import Column, Recorder, traffic
@@ -18,6 +19,7 @@ class Chronicle:
     def __init__(self, metrics: MetricsRegistry, wall_seconds: Callable[[], float]) -> None:
         """`wall_seconds` returns Unix time."""
         self.journal = Journal(wall_seconds)
+        self.supervisor = Supervisor()
         self._metrics = metrics
         self._wall_seconds = wall_seconds
         counts: dict[str, Callable[[], Column]] = {
@@ -49,6 +51,7 @@ class Chronicle:
             storage_bytes=sources.read("sizes", self._storage_bytes) or {},
             disk_free_bytes=sources.read("disk", self._disk_free_bytes),
             traffic={name: traffic(columns, TRAFFIC_SECONDS) for name, columns in history.classes.items()},
+            supervisor=self.supervisor,
             events=self.journal.latest(ENTRIES_KEPT if full else EVENTS_SHOWN),
             history=history if full else None,
         )

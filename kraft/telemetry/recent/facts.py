@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from kraft.node.supervisor import Supervisor
 from kraft.telemetry.recent.history import History, Traffic
 from kraft.telemetry.recent.journal import JournalEntry
 
@@ -23,6 +24,7 @@ class Facts:
     storage_bytes: size on disk, by kind of file.
     disk_free_bytes: free space for this node; None if unknown.
     traffic: the last `TRAFFIC_SECONDS`, by class of command; `sync` stands for transactions of the log.
+    supervisor: what started this node.
     events: recent events, the newest first.
     history: the last minutes, second by second; sent to other nodes only.
     """
@@ -38,5 +40,6 @@ class Facts:
     storage_bytes: dict[str, int] = field(default_factory=dict)
     disk_free_bytes: int | None = None
     traffic: dict[str, Traffic] = field(default_factory=dict)
+    supervisor: Supervisor = field(default_factory=Supervisor)
     events: tuple[JournalEntry, ...] = ()
     history: History | None = None

@@ -20,7 +20,8 @@ class JournalEntry:
     """One event: Unix time in seconds, level and name as in the log, and a sentence about this node.
 
     The sentence goes on from the name of the node: "K1 started". `times` counts the same event in a row, and
-    `at` is the last of those times.
+    `at` is the last of those times. `term` is the highest that an event of this node has named so far, 0
+    before the first: it orders the events of several nodes, whose clocks may differ.
     """
 
     at: float
@@ -28,6 +29,7 @@ class JournalEntry:
     event: str
     text: str
     times: int = 1
+    term: int = 0
 
 
 class Journal:
@@ -36,15 +38,18 @@ class Journal:
     def __init__(self, wall_seconds: Callable[[], float]) -> None:
         self._wall_seconds = wall_seconds
         self._kept: deque[JournalEntry] = deque(maxlen=ENTRIES_KEPT)
+        self._term = 0
         self._lock = Lock()
 
     def note(self, event: str, fields: Mapping[str, object]) -> None:
         """Add the event if it is notable. Never raises."""
-        text = sentence(event, fields)
-        if not text:
-            return
+        text, term = sentence(event, fields), fields.get("term")
         entry = JournalEntry(self._wall_seconds(), LEVELS.get(event, "info"), event, text)
         with self._lock:
+            self._term = max(self._term, term) if isinstance(term, int) else self._term
+            if not text:
+                return
+            entry = replace(entry, term=self._term)
             if self._kept and self._kept[-1].text == text:
                 entry = replace(entry, times=self._kept.pop().times + 1)
             self._kept.append(entry)
@@ -56,9 +61,15 @@ class Journal:
 
 
 class _Fields(dict[str, object]):
-    """Fields of an event; one that is missing reads as `?`."""
+    """Fields of an event; one that is missing reads as `?`.
+
+    `of_group` and `in_group` are words about the group, and empty for group 0: as long as a cluster has only
+    that one, its number says nothing.
+    """
 
     def __missing__(self, key: str) -> str:
+        if key in ("of_group", "in_group"):
+            return f" {key[:2]} group {self['group']}" if self.get("group") else ""
         return "?"
 
 
@@ -72,14 +83,15 @@ def sentence(event: str, fields: Mapping[str, object]) -> str:
 def _role(fields: Mapping[str, object]) -> str:
     """Nothing for a follower: its leader has an entry."""
     words = {
-        "leader": "became leader of group {group} in term {term}",
-        "precandidate": "heard nothing from a leader of group {group} and tried to become leader",
+        "leader": "became leader{of_group} in term {term}",
+        "precandidate": "heard nothing from a leader{of_group} and tried to become leader",
     }
     return words.get(str(fields["role"]), "").format_map(fields)
 
 
 def _configuration(fields: Mapping[str, object]) -> str:
-    text = f"switched group {fields['group']} to the voters {_names(fields['voters'])}"
+    group = f"group {fields['group']}" if fields["group"] else "the cluster"
+    text = f"switched {group} to the voters {_names(fields['voters'])}"
     if fields["learners"]:
         text += f" and the learners {_names(fields['learners'])}"
     return text + ("; the change of the voters is not finished" if fields["joint"] is True else "")
@@ -91,7 +103,7 @@ def _command(fields: Mapping[str, object]) -> str:
 
 
 def _differs(fields: Mapping[str, object]) -> str:
-    text = f"found that the data of {fields['replica']} in group {fields['group']} differs"
+    text = f"found that the data of {fields['replica']}{fields['in_group']} differs"
     return text + ("" if fields["decided"] is True else "; no majority agrees on the right data")
 
 
@@ -109,11 +121,11 @@ _SENTENCES: dict[str, str | Callable[[Mapping[str, object]], str]] = {
     "cluster_formed": "formed the cluster",
     "cluster_joined": "joined the cluster",
     "configuration_changed": _configuration,
-    "learner_promoted": "made {learner} a voter of group {group}",
+    "learner_promoted": "made {learner} a voter{of_group}",
     "clock_off": "found the clock of {peer} {ahead_seconds} s ahead of the median of the voters' clocks",
     "clock_right": "found the clock of {peer} right again",
-    "log_time_off": "found log time {ahead_seconds} s ahead of the voters' clocks in group {group}",
-    "log_time_right": "has log time again that agrees with the voters' clocks in group {group}",
+    "log_time_off": "found log time {ahead_seconds} s ahead of the voters' clocks{in_group}",
+    "log_time_right": "has log time again that agrees with the voters' clocks{in_group}",
     "admin_command": _command,
     "role_changed": _role,
     "peer_connected": "connected to {peer}",
@@ -123,13 +135,13 @@ _SENTENCES: dict[str, str | Callable[[Mapping[str, object]], str]] = {
     "node_slow": "became too slow to lead: {cause}",
     "node_recovered": "is fast enough to lead again: {cause}",
     "storage_failed": "had a disk error in {operation}",
-    "snapshot_send_started": "started to send a snapshot of group {group} to {peer}",
-    "snapshot_send_ended": "ended the snapshot transfer of group {group} to {peer}: {outcome}",
-    "snapshot_receive_started": "started to receive a snapshot of group {group} from {peer}",
+    "snapshot_send_started": "started to send a snapshot{of_group} to {peer}",
+    "snapshot_send_ended": "ended the snapshot transfer{of_group} to {peer}: {outcome}",
+    "snapshot_receive_started": "started to receive a snapshot{of_group} from {peer}",
     "snapshot_receive_stalled": "could not use a part of the snapshot from {peer}: {reason}",
-    "snapshot_receive_ended": "ended the snapshot transfer of group {group} from {peer}: {outcome}",
-    "snapshot_receive_failed": "failed to receive a snapshot of group {group} from {peer}: {reason}",
-    "checkpoint_failed": "had no disk space for a checkpoint of group {group}",
+    "snapshot_receive_ended": "ended the snapshot transfer{of_group} from {peer}: {outcome}",
+    "snapshot_receive_failed": "failed to receive a snapshot{of_group} from {peer}: {reason}",
+    "checkpoint_failed": "had no disk space for a checkpoint{of_group}",
     "replica_differs": _differs,
-    "replica_fenced": "found that the local data of group {group} is wrong and stopped serving it",
+    "replica_fenced": "found that the local data{of_group} is wrong and stopped serving it",
 }
