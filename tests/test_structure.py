@@ -23,6 +23,7 @@ SUBPACKAGES = {
     "server": ("commands",),
     "storage": ("log", "state", "offline"),
     "telemetry": ("metrics", "recent"),
+    "web": ("charts",),
     "cli": ("output", "checks", "shell"),
 }
 

@@ -45,7 +45,8 @@ def _badged(badge: str) -> bytes:
 
 
 STYLE = _read("kraft.css")
-SCRIPT = _read("kraft.js")
+CHARTS_STYLE = _read("charts.css")
+SCRIPTS = (_read("times.js"), _read("charts.js"), _read("kraft.js"))  # run in this order
 MARK = _read("kraft.svg")
 ICONS = {state: _asset(f"kraft-{state}", ".svg", _badged(badge)) for state, badge in _BADGES.items()}
-ALL = (STYLE, SCRIPT, MARK, *ICONS.values())
+ALL = (STYLE, CHARTS_STYLE, *SCRIPTS, MARK, *ICONS.values())

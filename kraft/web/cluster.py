@@ -1,24 +1,34 @@
 """The reports of the whole cluster: this node's own, and those it requests from the other members.
 
 Requests are sent only while somebody looks. However many look, there is at most one round of requests in
-`ROUND_SECONDS`, except for an early one after a change of leader, and a member that has not answered yet is
-not asked again. So a browser talks to one node only, and a member that hangs delays only its own part.
+`ROUND_SECONDS`, except for an early one after a change of leader or for a longer time range, and a member
+that has not answered yet is not asked the same again. So a browser talks to one node only, and a member that
+hangs delays only its own part.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from kraft.node.status import MemberStatus
-from kraft.web.limits import ROUND_SECONDS
+from kraft.telemetry.recent.history import RANGES, TimeRange
+from kraft.web.limits import RANGE_WANTED_SECONDS, ROUND_SECONDS
 from kraft.web.ports import Fetch
 from kraft.web.report import NotAReport, Report, decode
 from kraft.web.view import ClusterView, MemberReport
 
-ASKED_PATH = "/status?full"
+ASKED_PATH = "/status?full"  # the shortest range; followed by `&range=1h` for the others up to that one
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReportRequest:
+    """A request for a report with the histories up to `range`. `ended` fires with the answer, or without."""
+
+    range: TimeRange
+    ended: Deferred[None]
 
 
 class Cluster:
@@ -29,8 +39,10 @@ class Cluster:
         self._fetch = fetch
         self._clock = clock
         self._answers: dict[str, MemberReport] = {}  # of the current members, without this node
-        self._asked: dict[str, Deferred[None]] = {}  # no answer yet
+        self._asked: dict[str, ReportRequest] = {}  # no answer yet
         self._round_at = -ROUND_SECONDS
+        self._round_range = RANGES[0]
+        self._wanted_at: dict[TimeRange, float] = {}
 
     def leaders(self) -> Sequence[tuple[int, int, str]]:
         """(group, term, leader) as this node knows them; a change is a reason for an early round."""
@@ -48,18 +60,22 @@ class Cluster:
             )
         return ClusterView(own, tuple(sorted(answers, key=lambda answer: answer.id)))
 
-    def refresh(self, *, hurry: bool = False) -> Deferred[None]:
+    def refresh(self, range_: TimeRange = RANGES[0], *, hurry: bool = False) -> Deferred[None]:
         """Ask all others, unless that was done in the last `ROUND_SECONDS` and there is no `hurry`.
 
-        Fires when the last of them has answered or failed.
+        The answers have the histories of the ranges up to `range_`. Fires when the last of the others has
+        answered or failed.
         """
         now = self._clock.seconds()
-        if hurry or now - self._round_at >= ROUND_SECONDS:
+        self._wanted_at[range_] = now
+        if hurry or now - self._round_at >= ROUND_SECONDS or range_.step > self._round_range.step:
             self._round_at = now
+            wanted = (each for each, at in self._wanted_at.items() if now - at < RANGE_WANTED_SECONDS)
+            self._round_range = max(wanted, key=lambda each: each.step)
             self._ask_all()
         if not self._asked:
             return succeed(None)
-        all_ended = DeferredList([_also(each) for each in self._asked.values()])
+        all_ended = DeferredList([_also(each.ended) for each in self._asked.values()])
         return all_ended.addCallback(lambda _: None)
 
     def _ask_all(self) -> None:
@@ -69,14 +85,15 @@ class Cluster:
         for id_, member in members.items():
             if not member.http:
                 self._failed(id_, "", "its HTTP address is unknown")
-            elif id_ not in self._asked:
+            elif id_ not in self._asked or self._asked[id_].range.step < self._round_range.step:
                 self._ask(member, own.status.cluster)
 
     def _ask(self, member: MemberStatus, cluster: str) -> None:
-        over: Deferred[None] = Deferred()
-        self._asked[member.id] = over
+        request = self._asked[member.id] = ReportRequest(self._round_range, Deferred())
 
         def told(body: bytes) -> None:
+            if self._asked.get(member.id) is not request:
+                return  # asked again, for a longer range
             try:
                 report = decode(body)
             except NotAReport:
@@ -90,13 +107,16 @@ class Cluster:
             self._answers[member.id] = MemberReport(member.id, member.http, report, last=report)
 
         def failed(failure: Failure) -> None:
-            self._failed(member.id, member.http, str(failure.value) or type(failure.value).__name__)
+            if self._asked.get(member.id) is request:
+                self._failed(member.id, member.http, str(failure.value) or type(failure.value).__name__)
 
         def ended(_: object) -> None:
-            del self._asked[member.id]
-            over.callback(None)
+            if self._asked.get(member.id) is request:
+                del self._asked[member.id]
+            request.ended.callback(None)
 
-        self._fetch(member.http, ASKED_PATH).addCallback(told).addErrback(failed).addCallback(ended)
+        path = ASKED_PATH if request.range is RANGES[0] else f"{ASKED_PATH}&range={request.range.name}"
+        self._fetch(member.http, path).addCallback(told).addErrback(failed).addCallback(ended)
 
     def _failed(self, id_: str, address: str, error: str) -> None:
         before = self._answers.get(id_)

@@ -1,14 +1,17 @@
-"""The server-sent events that keep open pages current, the same for all subscribers.
+"""The server-sent events that keep open pages current, the same for all subscribers of one time range.
 
-    data: {"whole": true, "title": ..., "icon": ..., "parts": {id: HTML}, "columns": {name: [numbers]},
-           "kept": 300}
+    data: {"whole": true, "title": ..., "icon": ..., "parts": {id: HTML},
+           "series": {"newest": 1700000000, "step": 1, "count": 300, "columns": {name: [numbers]}}}
 
-The first event to a subscriber is whole; later ones contain only the parts that changed and the seconds that
-passed. Nothing is buffered for a subscriber that reads too slowly: it misses events, and gets a whole one
-when it reads again. The other nodes are asked for their reports only while there are subscribers.
+The first event to a subscriber is whole; later ones contain only the parts that changed, and the numbers from
+the last one of the event before on, which may have changed. `newest` is the Unix second at which the last of
+`count` columns of `step` seconds begins.
+
+Nothing is buffered for a subscriber that reads too slowly: it misses events, and gets a whole one when it
+reads again. The other nodes are asked for their reports only while there are subscribers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,10 +22,12 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from twisted.web.http import Request
 from zope.interface import implementer
 
-from kraft.telemetry.recent.history import SECONDS_KEPT
-from kraft.web.charts import Charts, charts
+from kraft.telemetry.recent.history import RANGES, TimeRange
+from kraft.web.charts import Series, chart_parts, series
+from kraft.web.charts.series import Numbers
 from kraft.web.cluster import Cluster
 from kraft.web.findings import diagnose
+from kraft.web.html import Html
 from kraft.web.limits import ROUND_SECONDS, SUBSCRIBER_STALLED_SECONDS, SUBSCRIBERS_MAX
 from kraft.web.page import as_of, icon, title
 from kraft.web.sections import sections
@@ -36,41 +41,55 @@ TYPE = "text/event-stream"
 
 @dataclass(frozen=True)
 class PageState:
-    """Everything that the page shows at one moment. Not slotted: `whole` is encoded once, for all pages."""
+    """Everything that the page shows at one moment, with charts of one range.
+
+    Not slotted: `whole` is encoded once, for all pages.
+    """
 
     title: str
     icon: str
     parts: dict[str, str]
-    charts: Charts
+    series: Series
 
     @cached_property
     def whole(self) -> bytes:
         """The event for a subscriber that has nothing yet."""
-        return self._event(self.parts, self.charts, whole=True)
+        return self._event(self.parts, self.series.columns, whole=True)
 
     def since(self, before: "PageState") -> bytes:
         """The event for a subscriber that has `before`."""
+        if self.series.newest < before.series.newest:  # the clock was set back
+            return self.whole
         changed = {id_: part for id_, part in self.parts.items() if part != before.parts.get(id_)}
-        return self._event(changed, self.charts.since(before.charts.newest), whole=False)
+        return self._event(changed, self.series.since(before.series.newest), whole=False)
 
-    def _event(self, parts: dict[str, str], numbers: Charts, *, whole: bool) -> bytes:
+    def _event(self, parts: dict[str, str], columns: dict[str, Numbers], *, whole: bool) -> bytes:
+        range_ = self.series.range
+        numbers = {
+            "newest": self.series.newest,
+            "step": range_.step,
+            "count": range_.count,
+            "columns": columns,
+        }
         return event({
             "whole": whole,
             "title": self.title,
             "icon": self.icon,
             "parts": parts,
-            "columns": numbers.columns,
-            "kept": SECONDS_KEPT,
+            "series": numbers,
         })  # fmt: skip
 
 
-def page_state(view: ClusterView) -> PageState:
-    """The state of the page for this view."""
+def page_states(view: ClusterView, ranges: Collection[TimeRange]) -> dict[TimeRange, PageState]:
+    """The state of the page for this view, with charts of each range."""
     found = diagnose(view)
-    parts: dict[str, str] = {**sections(view, found), "live": as_of(view)}
-    return PageState(
-        title(view, found), icon(found), {id_: str(part) for id_, part in parts.items()}, charts(view)
-    )
+    shared: dict[str, Html] = {**sections(view, found), "live": as_of(view)}
+    states = {}
+    for range_ in ranges:
+        numbers = series(view, range_)
+        parts = {id_: str(part) for id_, part in {**shared, **chart_parts(view, numbers)}.items()}
+        states[range_] = PageState(title(view, found), icon(found), parts, numbers)
+    return states
 
 
 def event(values: object) -> bytes:
@@ -86,7 +105,7 @@ class EventStream:
         self._clock = clock
         self._failed = failed
         self._listeners: set[Subscriber] = set()
-        self._latest: PageState | None = None
+        self._latest: dict[TimeRange, PageState] = {}  # of the ranges that have subscribers
         self._leaders: object = None  # when they were asked about last
         self._gathered_at = 0.0
         self._next: IDelayedCall | None = None
@@ -96,17 +115,19 @@ class EventStream:
         """Whether there are as many subscribers as are allowed."""
         return len(self._listeners) >= SUBSCRIBERS_MAX
 
-    def listen(self, request: Request) -> None:
+    def listen(self, request: Request, range_: TimeRange = RANGES[0]) -> None:
         """Send events to `request` until it is closed. The caller has set its headers."""
-        listener = Subscriber(request, self._clock)
+        listener = Subscriber(request, range_, self._clock)
         self._listeners.add(listener)
         request.notifyFinish().addBoth(lambda _: self._listeners.discard(listener))
         request.write(b"retry: %d\n\n" % RETRY_MS)
         if self._next is None:
-            self._latest = self._leaders = None
+            self._latest, self._leaders = {}, None
             self._poll()
-        elif self._latest is not None:
-            listener.send(self._latest.whole, self._latest)
+        elif (latest := self._latest.get(range_)) is not None:
+            listener.send(latest.whole, latest)
+        else:
+            self._gather(self._cluster.refresh(range_))
 
     def close(self) -> None:
         """Close all subscribers and stop."""
@@ -129,7 +150,8 @@ class EventStream:
             changed = leaders != self._leaders
             if changed or now - self._gathered_at >= ROUND_SECONDS:
                 self._leaders, self._gathered_at = leaders, now
-                self._gather(self._cluster.refresh(hurry=changed and self._latest is not None))
+                longest = max((each.range for each in self._listeners), key=lambda each: each.step)
+                self._gather(self._cluster.refresh(longest, hurry=changed and bool(self._latest)))
         except Exception as error:
             self._failed(error)
 
@@ -140,24 +162,29 @@ class EventStream:
         waited.addTimeout(GATHER_SECONDS, self._clock).addBoth(lambda _: self._publish())
 
     def _publish(self) -> None:
-        if not self._listeners:
+        ranges = {each.range for each in self._listeners}
+        if not ranges:
             return
         try:
-            latest = page_state(self._cluster.view())
+            states = page_states(self._cluster.view(), ranges)
         except Exception as error:
             self._failed(error)
             return
-        before, self._latest = self._latest, latest
-        change = latest.whole if before is None else latest.since(before)
+        before, self._latest = self._latest, states
+        changes = {
+            range_: latest.since(before[range_]) if range_ in before else latest.whole
+            for range_, latest in states.items()
+        }
         for listener in tuple(self._listeners):
-            listener.send(change, latest)
+            listener.send(changes[listener.range], states[listener.range])
 
 
 @implementer(IPushProducer)
 class Subscriber:
     """One open page. Twisted calls `pauseProducing` about 64 KiB after it has stopped to read."""
 
-    def __init__(self, request: Request, clock: IReactorTime) -> None:
+    def __init__(self, request: Request, range_: TimeRange, clock: IReactorTime) -> None:
+        self.range = range_  # of its charts
         self._request = request
         self._clock = clock
         self._missed = True

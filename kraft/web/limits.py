@@ -15,6 +15,7 @@ SHARED_SECONDS_MAX = 1.0  # for which a body is shared
 SUBSCRIBERS_MAX = 16  # open pages that receive updates; far below the number of connections
 SUBSCRIBER_STALLED_SECONDS = 30.0  # without reading, before a page is disconnected; it connects again
 ROUND_SECONDS = 1.0  # between two rounds of requests to the other nodes, however many look
+RANGE_WANTED_SECONDS = 3.0  # a time range that somebody looked at is asked for; longer than ASK_SECONDS
 ASK_SECONDS = 2.0  # for one answer, from dialling to its last byte
 ASK_LINGER_SECONDS = 10  # that an idle connection to another node stays open; longer than ROUND_SECONDS
 ANSWER_BYTES_MAX = 4 << 20  # from another node: fifty times the report of a node in a cluster of nine

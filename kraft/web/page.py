@@ -1,7 +1,8 @@
 """The status page: one document, complete without a script; with one, its parts stay current."""
 
-from kraft.telemetry.recent.history import SECONDS_KEPT
+from kraft.telemetry.recent.history import RANGES, TimeRange
 from kraft.web import assets, words
+from kraft.web.charts import chart_parts, charts_of, series
 from kraft.web.findings import Diagnosis, diagnose
 from kraft.web.glossary import explanations
 from kraft.web.html import Html, element, join
@@ -17,11 +18,6 @@ _LINKS = (
     ("glossary", "glossary"), ("status", "state as JSON"), ("metrics", "metrics"), ("readyz", "ready?"),
     ("livez", "alive?"),
 )  # fmt: skip
-_CHARTS = (  # id, heading, unit, scale, and its lines: column, words
-    ("throughput", "Throughput", "per second", "linear", (("read", "reads"), ("write", "writes"))),
-    ("reads", "Read latency", "ms", "log", (("read_p50", "p50"), ("read_p99", "p99"))),
-    ("writes", "Write latency", "ms", "log", (("write_p50", "p50"), ("write_p99", "p99"))),
-)
 _HINTS = {
     "nodes": "As each node reports itself; lag and last contact as the leader sees them.",
     "traffic": "All nodes together: commands per second, and the time that 50 % or 99 % of them stay below.",
@@ -29,10 +25,13 @@ _HINTS = {
 }
 
 
-def render_page(view: ClusterView) -> str:
-    """The whole document. Its addresses are relative, so that a proxy may serve it under a path."""
+def render_page(view: ClusterView, range_: TimeRange = RANGES[0]) -> str:
+    """The whole document, with charts of this range.
+
+    Its addresses are relative, so that a proxy may serve it under a path.
+    """
     found = diagnose(view)
-    parts = sections(view, found)
+    parts = {**sections(view, found), **chart_parts(view, series(view, range_))}
     head = join((
         Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
         Html('<meta name="color-scheme" content="light dark">'),
@@ -40,7 +39,8 @@ def render_page(view: ClusterView) -> str:
         Html(f'<link rel="icon" id="icon" type="image/svg+xml" href="{icon(found)}"'
              f' data-silent="{assets.ICONS["silent"].name}">'),
         Html(f'<link rel="stylesheet" href="{assets.STYLE.name}">'),
-        element("script", src=assets.SCRIPT.name, defer=""),
+        Html(f'<link rel="stylesheet" href="{assets.CHARTS_STYLE.name}">'),
+        *(element("script", src=script.name, defer="") for script in assets.SCRIPTS),
     ))  # fmt: skip
     main = element(
         "main",
@@ -51,7 +51,7 @@ def render_page(view: ClusterView) -> str:
                 "Cluster", element("div", _part("topology", parts), _part("groups", parts), class_="overview")
             ),
             _section("Nodes", _scrolled("nodes", parts, "Nodes")),
-            _section("Last minutes", join((_charts(), _scrolled("traffic", parts, "Traffic")))),
+            _section("Traffic", join((charts_of(parts), _scrolled("traffic", parts, "Traffic")))),
             _section("Load and disk", _scrolled("storage", parts, "Load and disk")),
             class_="facts",
         ),
@@ -111,25 +111,3 @@ def _scrolled(id_: str, parts: dict[str, Html], label: str) -> Html:
     hint = element("p", _HINTS[id_], class_="hint")
     names = {"id": id_, "class_": "scrolled", "aria_label": label}
     return join((hint, element("div", parts[id_], **names, role="region", tabindex="0")))
-
-
-def _charts() -> Html:
-    """Empty charts that the script fills. Without a script, the table below has the same numbers."""
-    return element("div", *(_chart(*chart) for chart in _CHARTS), class_="charts", hidden="", id="charts")
-
-
-def _chart(id_: str, heading: str, unit: str, scale: str, lines: tuple[tuple[str, str], ...]) -> Html:
-    keys = [
-        element("span", element("i", class_=f"key line{number}", aria_hidden="true"), f"{label} ",
-                element("output", data_latest=column), class_="legend")
-        for number, (column, label) in enumerate(lines)
-    ]  # fmt: skip
-    caption = element("figcaption", element("b", heading), f" {unit}", element("div", *keys))
-    drawing = element(
-        "svg", role="img", aria_labelledby=f"{id_}-words",
-        data_columns=" ".join(column for column, _ in lines), data_seconds=str(SECONDS_KEPT),
-        data_scale=scale,
-    )  # fmt: skip
-    span = f"the last {SECONDS_KEPT // 60} minutes"
-    said = element("p", f"{heading} of {span}.", id=f"{id_}-words", class_="unseen")
-    return element("figure", caption, drawing, said)

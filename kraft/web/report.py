@@ -25,10 +25,11 @@ class NotAReport(Exception):
 
 
 def encode(report: Report, *, pretty: bool) -> bytes:
-    """The report as one JSON object, without `history` if there is none."""
+    """The report as one JSON object, without `history` and `longer` if there is none."""
     values = msgspec.to_builtins(report.status) | msgspec.to_builtins(report.facts)
-    if values["history"] is None:
-        del values["history"]
+    for name in ("history", "longer"):
+        if not values[name]:
+            del values[name]
     body = msgspec.json.encode(values)
     return msgspec.json.format(body, indent=2) + b"\n" if pretty else body
 

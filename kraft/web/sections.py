@@ -6,13 +6,13 @@ from kraft.node.status import SERVING, GroupStatus
 from kraft.telemetry.recent.history import Traffic
 from kraft.web import overview, words
 from kraft.web.charts import WINDOWS, averages
+from kraft.web.columns import Column, Rest, table
 from kraft.web.event_list import event_list
 from kraft.web.findings import Diagnosis, Finding
 from kraft.web.glossary import term
 from kraft.web.html import Child, Html, command, element, join
 from kraft.web.report import Report
 from kraft.web.suggestions import suggestions
-from kraft.web.table import Column, Rest, table
 from kraft.web.topology import topology
 from kraft.web.view import ClusterView, MemberReport
 

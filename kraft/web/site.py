@@ -5,7 +5,7 @@ reads, `/` for the other nodes. Only `/events` goes on writing. An error affects
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import Request, datetimeToString
 
 from kraft.node.status import SERVING, Status
+from kraft.telemetry.recent.history import RANGES, TimeRange
 from kraft.web import assets
 from kraft.web.channel import Channel
 from kraft.web.cluster import Cluster
@@ -32,6 +33,7 @@ from kraft.web.shared_body import SharedBody
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 HTML = "text/html; charset=utf-8"
+UNKNOWN_RANGE = f"this time range is not known; there are {' '.join(f'range={each.name}' for each in RANGES)}"
 FOR_EVER = "public, max-age=31536000, immutable"  # the name changes with the content
 _HEADERS = {
     b"content-security-policy": POLICY.encode(),
@@ -168,23 +170,30 @@ class Pages:
     def _report(self, *, full: bool) -> Report:
         return Report(self._node.status(), self._telemetry.facts(full=full))
 
-    def _page(self, _request: Request) -> Deferred[Response]:
+    def _page(self, request: Request) -> Response | Deferred[Response]:
         """Wait for the other nodes, so that the page is complete without a script."""
+        range_ = _range(request)
+        if range_ is None:
+            return _text(400, UNKNOWN_RANGE)
         shown: Deferred[Any] = Deferred()
-        self._cluster.refresh().addCallback(lambda _: None if shown.called else shown.callback(None))
+        self._cluster.refresh(range_).addCallback(lambda _: None if shown.called else shown.callback(None))
         shown.addTimeout(ASK_SECONDS, self._clock).addErrback(_late)
-        return shown.addCallback(lambda _: self._share("/", HTML, self._rendered))
+        rendered = partial(self._rendered, range_)
+        return shown.addCallback(lambda _: self._share(f"/ {range_.name}", HTML, rendered))
 
-    def _rendered(self) -> Iterator[bytes]:
-        yield render_page(self._cluster.view()).encode()
+    def _rendered(self, range_: TimeRange) -> Iterator[bytes]:
+        yield render_page(self._cluster.view(), range_).encode()
 
     def _events(self, request: Request) -> Response | None:
+        range_ = _range(request)
+        if range_ is None:
+            return _text(400, UNKNOWN_RANGE)
         if self.events.full:
             return _text(503, f"{SUBSCRIBERS_MAX} pages are open already")
         if request.method == b"HEAD":
             return Response(200, EVENT_STREAM, b"")
         _head(request, 200, EVENT_STREAM, "no-store")
-        self.events.listen(request)
+        self.events.listen(request, range_)
         return None
 
     def _glossary(self, _request: Request) -> Response:
@@ -199,13 +208,22 @@ class Pages:
         """A process that answers is alive. Depends on nothing else."""
         return _text(200, "ok")
 
-    def _status(self, request: Request) -> Deferred[Response]:
-        """The report of this node; `?full`, which other nodes send, adds the history of the last minutes."""
-        full = _asks(request, b"full")
-        return self._share(f"/status {full}", JSON, partial(self._encoded, full=full))
+    def _status(self, request: Request) -> Response | Deferred[Response]:
+        """The report of this node; `?full`, which other nodes send, adds the histories up to a range."""
+        range_ = _range(request)
+        if range_ is None:
+            return _text(400, UNKNOWN_RANGE)
+        if not _asks(request, b"full"):
+            return self._share("/status", JSON, self._encoded)
+        return self._share(f"/status {range_.name}", JSON, partial(self._encoded_full, range_))
 
-    def _encoded(self, *, full: bool) -> Iterator[bytes]:
-        yield encode(self._report(full=full), pretty=not full)
+    def _encoded(self) -> Iterator[bytes]:
+        yield encode(self._report(full=False), pretty=True)
+
+    def _encoded_full(self, range_: TimeRange) -> Iterator[bytes]:
+        report = self._report(full=True)
+        longer = tuple(each for each in report.facts.longer if each.step <= range_.step)
+        yield encode(replace(report, facts=replace(report.facts, longer=longer)), pretty=False)
 
     def _ready(self, request: Request) -> Response | Deferred[Response]:
         status = self._node.status()
@@ -252,6 +270,12 @@ def _text(code: int, text: str) -> Response:
 def _asks(request: Request, word: bytes) -> bool:
     """Whether the query has this word; Twisted's `args` leave out words without a value."""
     return word in request.uri.partition(b"?")[2].split(b"&")
+
+
+def _range(request: Request) -> TimeRange | None:
+    """The range of the query, the shortest without one; None if it is not known."""
+    names = request.args.get(b"range", [RANGES[0].name.encode()])
+    return next((each for each in RANGES if [each.name.encode()] == names), None)
 
 
 def _head(request: Request, code: int, type_: str, cache_control: str) -> None:

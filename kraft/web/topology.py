@@ -26,7 +26,7 @@ UP, DOWN, SILENT = "up", "down", "silent"
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class _Node:
     """One node of the picture.
 
     kind: leader, follower, learner, silent or troubled, which decides its form and colour.
@@ -45,15 +45,15 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Edge:
+class _Edge:
     """A link between two nodes.
 
     state: UP, DOWN, or SILENT if it is down because one of them does not answer.
     kind: replication, slow (replication with a lag that needs attention) or link.
     """
 
-    first: Node
-    second: Node
+    first: _Node
+    second: _Node
     state: str
     kind: str
 
@@ -81,30 +81,30 @@ def topology(view: ClusterView) -> Html:
 # -- what there is ------------------------------------------------------------------------------------
 
 
-def _nodes(view: ClusterView) -> Iterator[Node]:
+def _nodes(view: ClusterView) -> Iterator[_Node]:
     leader = overview.leader(view, 0)
     for answer, (x, y) in zip(view.answers, _places(len(view.answers)), strict=True):
         yield _node(answer, leader, x, y)
 
 
-def _node(answer: MemberReport, leader: GroupStatus | None, x: float, y: float) -> Node:
+def _node(answer: MemberReport, leader: GroupStatus | None, x: float, y: float) -> _Node:
     id_ = answer.id
     if answer.report is None:
         if not answer.error:
-            return Node(id_, "silent", "…", "not asked yet", f"{id_} was not asked yet", x, y)
-        return Node(id_, "silent", "✕", "no answer", f"{id_} does not answer", x, y)
+            return _Node(id_, "silent", "…", "not asked yet", f"{id_} was not asked yet", x, y)
+        return _Node(id_, "silent", "✕", "no answer", f"{id_} does not answer", x, y)
     status = answer.report.status
     group = next((each for each in status.groups if each.group == 0), None)
     if group is None or status.problem or status.state != SERVING or group.fenced or status.disk_full:
         word = "disk full" if status.disk_full else status.state
-        return Node(id_, "troubled", "!", word, f"{id_} is not well: {word}", x, y)
+        return _Node(id_, "troubled", "!", word, f"{id_} is not well: {word}", x, y)
     if group is leader:
-        return Node(id_, "leader", "★", "leader", f"{id_} leads in term {group.term}", x, y)
+        return _Node(id_, "leader", "★", "leader", f"{id_} leads in term {group.term}", x, y)
     kind = "learner" if leader is not None and id_ in leader.learners else "follower"
     replica = _replica(leader, id_)
     line = _progress(answer, replica)
     slow = replica is not None and replica.lag_entries > LAG_ENTRIES
-    return Node(id_, kind, "!" if slow else "✓", line, f"{id_} is a {kind}, {line}", x, y)
+    return _Node(id_, kind, "!" if slow else "✓", line, f"{id_} is a {kind}, {line}", x, y)
 
 
 def _replica(leader: GroupStatus | None, id_: str) -> ReplicaStatus | None:
@@ -121,7 +121,7 @@ def _progress(answer: MemberReport, replica: ReplicaStatus | None) -> str:
     return "lag unknown" if replica is None else f"lag {words.count(replica.lag_entries)}"
 
 
-def _edges(view: ClusterView, nodes: list[Node]) -> Iterator[Edge]:
+def _edges(view: ClusterView, nodes: list[_Node]) -> Iterator[_Edge]:
     seen = {
         (report.status.node, member.id): member.connected
         for report in view.reports
@@ -133,10 +133,10 @@ def _edges(view: ClusterView, nodes: list[Node]) -> Iterator[Edge]:
         state = UP if told == {True} else SILENT if silent else DOWN
         led = "leader" in (first.kind, second.kind)
         slow = led and "!" in (first.sign, second.sign)
-        yield Edge(first, second, state, "slow" if slow else "replication" if led else "link")
+        yield _Edge(first, second, state, "slow" if slow else "replication" if led else "link")
 
 
-def _alternative(nodes: list[Node], edges: list[Edge]) -> str:
+def _alternative(nodes: list[_Node], edges: list[_Edge]) -> str:
     down = [f"{edge.first.id} and {edge.second.id}" for edge in edges if edge.state == DOWN]
     links = f"No link between {'; '.join(down)}." if down else ""
     if edges and all(edge.state == UP for edge in edges):
@@ -181,7 +181,7 @@ def _places(count: int) -> list[tuple[float, float]]:
 # -- how it looks -------------------------------------------------------------------------------------
 
 
-def _drawn_node(node: Node) -> Html:
+def _drawn_node(node: _Node) -> Html:
     left, top = node.x - WIDTH / 2, node.y - HEIGHT / 2
     name = node.id if len(node.id) <= NAME_CHARACTERS_MAX else node.id[: NAME_CHARACTERS_MAX - 1] + "…"
     return element(
@@ -195,7 +195,7 @@ def _drawn_node(node: Node) -> Html:
     )
 
 
-def _drawn_edge(edge: Edge) -> Html:
+def _drawn_edge(edge: _Edge) -> Html:
     a, b = edge.first, edge.second
     line = element("line", x1=f"{a.x:.1f}", y1=f"{a.y:.1f}", x2=f"{b.x:.1f}", y2=f"{b.y:.1f}")
     middle_x, middle_y = (a.x + b.x) / 2, (a.y + b.y) / 2
@@ -204,7 +204,7 @@ def _drawn_edge(edge: Edge) -> Html:
     return element("g", line, mark, class_=f"edge {edge.state} {edge.kind}")
 
 
-def _legend(edges: list[Edge]) -> Html:
+def _legend(edges: list[_Edge]) -> Html:
     """The kinds of lines that the picture has."""
     kinds = (
         ("up replication", "replication", any(_is(edge, UP, "replication", "slow") for edge in edges)),
@@ -215,7 +215,7 @@ def _legend(edges: list[Edge]) -> Html:
     return element("p", *items, class_="legend")
 
 
-def _is(edge: Edge, state: str, *kinds: str) -> bool:
+def _is(edge: _Edge, state: str, *kinds: str) -> bool:
     return edge.state == state and edge.kind in kinds
 
 

@@ -52,11 +52,16 @@ def names(ids: Sequence[str]) -> str:
     return ", ".join(ids[:-1]) + " and " + ids[-1] if len(ids) > 1 else ids[0]
 
 
+def utc(unix_seconds: float) -> str:
+    """A time of day in UTC; a dash for a time out of range."""
+    when = _when(unix_seconds)
+    return NOTHING if when is None else when.strftime("%H:%M:%S UTC")
+
+
 def moment(unix_seconds: float) -> Html:
     """A time of day in UTC, with the full date in an attribute; a dash for a time out of range."""
-    try:
-        when = datetime.fromtimestamp(unix_seconds, UTC)
-    except (ValueError, OverflowError, OSError):
+    when = _when(unix_seconds)
+    if when is None:
         return element("span", NOTHING)
     return element("time", when.strftime("%H:%M:%S"), datetime=when.strftime("%Y-%m-%dT%H:%M:%SZ"))
 
@@ -64,3 +69,10 @@ def moment(unix_seconds: float) -> Html:
 def clock_time(unix_seconds: float) -> Html:
     """A `moment` with its time zone, where a sentence needs it. Scripts replace both by the local time."""
     return join((moment(unix_seconds), " ", element("span", "UTC", class_="zone")))
+
+
+def _when(unix_seconds: float) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(unix_seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -105,7 +105,7 @@ def test_charts_move_under_load(shared_cluster, open_window):
 
 
 def test_without_a_script_it_is_a_page_of_tables(shared_cluster, open_window):
-    """Everything but the charts, from all nodes."""
+    """Everything, from all nodes."""
     window = open_window(java_script_enabled=False)
     window.look_at(shared_cluster.followers()[0])
 
@@ -114,7 +114,7 @@ def test_without_a_script_it_is_a_page_of_tables(shared_cluster, open_window):
     assert [row.split()[0] for row in roles] == ["K1", "K2", "K3"]
     assert sum("leader" in row for row in roles) == 1
     assert window.page.locator("#traffic tbody tr").count() > 0
-    assert not window.page.locator("#charts").is_visible()
+    assert window.page.locator("#charts").is_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -142,7 +142,8 @@ def test_the_keyboard_reaches_everything_and_stays_there(shared_cluster, open_wi
             break
         reached.append(tuple(focused))
     names = {name for name, _, _ in reached}
-    assert {"#verdict", "nodes", "traffic", "storage", "status", "metrics", "about-lag"} <= names
+    charts = {"?range=1h#ranges", "throughput", "reads", "writes"}
+    assert {"#verdict", "nodes", "traffic", "storage", "status", "metrics", "about-lag"} | charts <= names
     assert all(style == "solid" and width >= 2 for _, style, width in reached)
 
     window.page.focus("#nodes a")
@@ -227,7 +228,7 @@ def test_a_command_is_copied_by_keyboard_and_the_tab_shows_the_state(make_cluste
     window.wait("() => document.getElementById('icon').href.includes('kraft-good')")
     lost.kill()
     window.wait("() => document.getElementById('icon').href.includes('kraft-warn')")
-    window.wait("() => document.querySelector('.node.silent') && document.querySelector('.edge.down')")
+    window.wait("() => document.querySelector('.node.silent') && document.querySelector('.edge.silent')")
 
     window.page.focus(".copy")
     window.page.keyboard.press("Enter")
@@ -244,7 +245,7 @@ def test_a_command_is_copied_by_keyboard_and_the_tab_shows_the_state(make_cluste
     started = subprocess.Popen(shlex.split(copied), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         window.wait("() => document.getElementById('icon').href.includes('kraft-good')")
-        window.wait("() => !document.querySelector('.edge.down')")
+        window.wait("() => !document.querySelector('.edge.silent')")
     finally:
         started.terminate()
         started.wait(30)

@@ -6,7 +6,10 @@ from kraft.telemetry.event_log import EventLog
 from kraft.telemetry.events import LEVELS
 from kraft.telemetry.recent.journal import (
     _SENTENCES,
+    ELECTION,
     ENTRIES_KEPT,
+    RESTART,
+    SNAPSHOT,
     TEXT_CHARACTERS_MAX,
     Journal,
     JournalEntry,
@@ -43,6 +46,24 @@ from tests.telemetry.clock import HostClock
 )  # fmt: skip
 def test_an_event_in_words(event: str, fields: dict[str, object], told: str) -> None:
     assert sentence(event, fields) == told
+
+
+@pytest.mark.parametrize(
+    ("event", "fields", "mark"),
+    [
+        ("role_changed", {"role": "leader", "group": 0, "term": 7}, ELECTION),
+        ("role_changed", {"role": "precandidate", "group": 0}, ""),
+        ("node_started", {}, RESTART),
+        ("node_stopping", {}, RESTART),
+        ("snapshot_receive_ended", {}, SNAPSHOT),
+        ("snapshot_send_ended", {}, ""),
+        ("peer_connected", {}, ""),
+    ],
+)
+def test_some_events_have_a_mark_in_charts(event: str, fields: dict[str, object], mark: str) -> None:
+    journal = Journal(HostClock().wall_seconds)
+    journal.note(event, fields)
+    assert [entry.mark for entry in journal.latest(1)] == [mark]
 
 
 def test_only_events_of_the_log_have_sentences() -> None:

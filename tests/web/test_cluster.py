@@ -3,9 +3,10 @@
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from kraft.telemetry.recent.history import RANGES
 from kraft.web.cluster import Cluster
 from kraft.web.fetcher import NoAnswer
-from kraft.web.limits import ROUND_SECONDS
+from kraft.web.limits import RANGE_WANTED_SECONDS, ROUND_SECONDS
 from kraft.web.report import encode
 from tests.web.reports import member, report
 
@@ -138,3 +139,35 @@ def test_who_was_removed_is_forgotten() -> None:
 
     assert set(asking.known()) == {"K1", "K3"}
     assert set(asking.cluster._answers) <= {"K3"}
+
+
+def test_a_longer_range_is_asked_for_at_once_and_while_somebody_looks_at_it() -> None:
+    asking = Asking()
+    minutes, hour, _ = RANGES
+    assert asking.round() == ["K2:21/status?full", "K3:21/status?full"]
+    asking.cluster.refresh(hour)
+    asking.cluster.refresh(minutes)
+    longer = ["K2:21/status?full&range=1h", "K3:21/status?full&range=1h"]
+    assert [url for url, _ in asking.asked[2:]] == longer
+
+    for node, (_, answer) in zip(("K2", "K3", "K2", "K3"), asking.asked, strict=True):
+        answer.callback(body(node))
+    assert asking.round() == longer
+    for node, (_, answer) in zip(("K2", "K3"), asking.asked[4:], strict=True):
+        answer.callback(body(node))
+    asking.clock.advance(RANGE_WANTED_SECONDS)
+    assert asking.round() == ["K2:21/status?full", "K3:21/status?full"]
+
+
+def test_the_answer_to_a_request_for_less_is_ignored() -> None:
+    asking = Asking()
+    ended: list[object] = []
+    asking.cluster.refresh()
+    asking.cluster.refresh(RANGES[2]).addCallback(ended.append)
+    short, _, long, other = [answer for _, answer in asking.asked]
+
+    long.callback(body("K2"))
+    short.callback(body("K2", leader="K3"))
+    assert (asking.known()["K2"], ended) == ("K1", [])
+    other.callback(body("K3"))
+    assert ended == [None]

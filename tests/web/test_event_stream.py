@@ -14,7 +14,8 @@ from kraft.web.report import encode
 from tests.web.reports import report
 from tests.web.test_site import Browser, FakeNode
 
-ASK = b"GET /events HTTP/1.1\r\nHost: k\r\n\r\n"
+ASK = b"GET /events%s HTTP/1.1\r\nHost: k\r\n\r\n"
+CHARTS = ("throughput", "reads", "writes")
 
 
 class AbortableTransport(StringTransport):
@@ -28,13 +29,13 @@ class AbortableTransport(StringTransport):
 class Page:
     """An open page on a connection of its own to the port of `browser`."""
 
-    def __init__(self, browser: Browser) -> None:
+    def __init__(self, browser: Browser, query: bytes = b"") -> None:
         self.transport = AbortableTransport()
         protocol = browser.site.buildProtocol(None)
         assert protocol is not None
         self.protocol = protocol
         self.protocol.makeConnection(self.transport)
-        self.protocol.dataReceived(ASK)
+        self.protocol.dataReceived(ASK % query)
 
     @property
     def head(self) -> bytes:
@@ -81,11 +82,16 @@ def test_the_first_event_is_whole_and_the_next_only_what_changed() -> None:
 
     [first] = page.heard()
     assert first["whole"]
-    assert set(first["parts"]) == {
+    page_parts = {
         "verdict", "topology", "groups", "nodes", "suggestions", "traffic", "storage", "events", "live",
+        "ranges", "coverage",
     }  # fmt: skip
+    charts = {f"{id_}-{part}" for id_ in CHARTS for part in ("reading", "plot", "words")}
+    assert set(first["parts"]) == page_parts | charts
     assert "All well: 3 nodes answer" in first["parts"]["verdict"]
-    assert set(first["columns"]) == {"read", "read_p50", "read_p99", "write", "write_p50", "write_p99"}
+    columns = first["series"]["columns"]
+    assert set(columns) == {"read", "read_p50", "read_p99", "write", "write_p50", "write_p99"}
+    assert {len(column) for column in columns.values()} == {300}
 
     browser.node.value = report("K1", group={"commit": 121}).status
     browser.clock.advance(ROUND_SECONDS)
@@ -93,7 +99,7 @@ def test_the_first_event_is_whole_and_the_next_only_what_changed() -> None:
     [second] = page.heard()
     assert not second["whole"]
     assert set(second["parts"]) == {"groups"}
-    assert second["columns"]["read"] == []
+    assert second["series"]["columns"]["read"] == columns["read"][-1:]
 
 
 def test_a_node_that_hangs_delays_nobody_for_long() -> None:
@@ -152,6 +158,53 @@ def test_who_comes_second_need_not_wait() -> None:
     [whole] = Page(browser).heard()
 
     assert whole["whole"]
+
+
+def test_pages_with_different_ranges_get_charts_of_their_own() -> None:
+    browser = cluster()
+    minutes, day = Page(browser), Page(browser, b"?range=24h")
+    answered(browser)
+    browser.clock.advance(ROUND_SECONDS)
+    answered(browser)
+
+    short, long = minutes.heard(), day.heard()
+    whole = long[0]
+    assert [each["whole"] for each in (*short[:2], *long[:2])] == [True, False, True, False]
+    assert {each["series"]["step"] for each in short} == {1}
+    assert {each["series"]["step"] for each in long} == {300}
+    assert len(whole["series"]["columns"]["read"]) == whole["series"]["count"] == 288
+    assert "over 24 hours" in whole["parts"]["throughput-words"]
+    assert browser.fetch.asked[-1][0] == "K3:21/status?full&range=24h"
+
+    browser.clock.advance(ROUND_SECONDS)
+    answered(browser)
+    assert [each["whole"] for each in (*minutes.heard(), *day.heard())] == [False, False]
+
+
+def test_who_asks_for_a_range_that_nobody_looked_at_gets_it_in_the_same_round() -> None:
+    browser = cluster()
+    Page(browser)
+    answered(browser)
+
+    day = Page(browser, b"?range=24h")
+    assert day.heard() == []
+    answered(browser)
+
+    [whole] = day.heard()
+    assert whole["series"]["step"] == 300
+
+
+def test_a_clock_that_is_set_back_sends_everything_again() -> None:
+    browser = cluster()
+    page = Page(browser)
+    answered(browser)
+    page.heard()
+
+    browser.telemetry.newest -= 100
+    browser.clock.advance(ROUND_SECONDS)
+    answered(browser)
+
+    assert [each["whole"] for each in page.heard()] == [True]
 
 
 def test_a_slow_reader_misses_events_and_then_gets_everything() -> None:

@@ -11,6 +11,7 @@ from kraft.telemetry.recent.facts import Facts
 from kraft.telemetry.recent.history import History
 from kraft.telemetry.recent.journal import JournalEntry
 from kraft.web import assets, words
+from kraft.web.charts import chart_parts, series
 from kraft.web.findings import diagnose
 from kraft.web.page import POLICY, render_page
 from kraft.web.sections import sections
@@ -59,7 +60,11 @@ def hostile_view():
     facts = Facts(
         connections={HOSTILE: 1},
         storage_bytes={HOSTILE: 1},
-        events=(JournalEntry(1e300, HOSTILE, HOSTILE, HOSTILE),),
+        events=(
+            JournalEntry(1e300, HOSTILE, HOSTILE, HOSTILE),
+            JournalEntry(990, HOSTILE, HOSTILE, HOSTILE, mark="election"),
+            JournalEntry(980, HOSTILE, HOSTILE, HOSTILE, mark=HOSTILE),
+        ),
         history=History(1000, {HOSTILE: ((1,),)}),
     )
     own = replace(report("K1"), status=told, facts=facts)
@@ -69,7 +74,7 @@ def hostile_view():
 def test_names_are_text_wherever_they_stand():
     outline = Outline(render_page(hostile_view()))
     scripts = [attributes for tag, attributes in outline.found if tag == "script"]
-    assert scripts == [{"src": assets.SCRIPT.name, "defer": ""}]
+    assert scripts == [{"src": script.name, "defer": ""} for script in assets.SCRIPTS]
     assert any(HOSTILE in text for text in outline.texts)
     links = {attributes["href"] or "" for tag, attributes in outline.found if tag == "a"}
     assert all(not link.startswith(("javascript:", "//", "data:")) for link in links)
@@ -83,7 +88,8 @@ def test_the_policy_is_kept():
         assert "style" not in attributes, tag
         assert not any(name.startswith("on") for name in attributes), tag
     loaded = {a.get("src") or a["href"] for tag, a in outline.found if tag in ("script", "link", "img")}
-    assert loaded == {assets.STYLE.name, assets.SCRIPT.name, assets.MARK.name, assets.ICONS["warn"].name}
+    own = (assets.STYLE, assets.CHARTS_STYLE, *assets.SCRIPTS, assets.MARK, assets.ICONS["warn"])
+    assert loaded == {asset.name for asset in own}
 
 
 def test_every_part_stands_in_the_document():
@@ -91,8 +97,8 @@ def test_every_part_stands_in_the_document():
     shown = view(report("K1"), report("K2"), silent("K3"))
     document = render_page(shown)
     ids = re.findall(r' id="([^"]+)"', document)
-    parts = sections(shown, diagnose(shown))
-    assert set(parts) | {"live", "charts"} <= set(ids)
+    parts = {**sections(shown, diagnose(shown)), **chart_parts(shown, series(shown))}
+    assert set(parts) | {"live"} <= set(ids)
     assert len(ids) == len(set(ids))
     assert all(part in document for part in parts.values())
 

@@ -20,6 +20,7 @@ FULL = report(
         traffic={"read": Traffic(1.0, 0.5, None)},
         events=(JournalEntry(1.0, "info", "node_started", "started"),),
         history=History(1000, {"read": ((), (1, 2))}),
+        longer=(History(900, {"read": ((5,),)}, 300, 950, 1001),),
     ),
 )
 
@@ -33,7 +34,7 @@ def test_status_and_facts_are_one_object():
     """The fields of the status stand where they always stood."""
     values = json.loads(encode(Report(FULL.status, Facts()), pretty=True))
     assert (values["node"], values["groups"][0]["leader"], values["connections"]) == ("K1", "K1", {})
-    assert "history" not in values
+    assert not {"history", "longer"} & set(values)
 
 
 def test_other_versions_may_know_more_and_less():
@@ -51,6 +52,9 @@ def test_other_versions_may_know_more_and_less():
         encode(FULL, pretty=False).replace(b'"node":"K1"', b'"node":{"a":1}'),
         encode(FULL, pretty=False).replace(b'"term":7', b'"term":"<script>"'),
         encode(FULL, pretty=False).replace(b"[1,2]", b'["x"]'),
+        encode(FULL, pretty=False).replace(b"[1,2]", b"[-1]"),
+        encode(FULL, pretty=False).replace(b"[1,2]", b"[" + b"9" * 30 + b"]"),
+        encode(FULL, pretty=False).replace(b'"newest":1000', b'"newest":-1'),
     ],
 )  # fmt: skip
 def test_anything_else_is_refused(body):

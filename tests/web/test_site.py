@@ -47,6 +47,7 @@ class FakeNode:
 class FakeTelemetry:
     def __init__(self) -> None:
         self.failed: list[tuple[str, str]] = []
+        self.newest = 1000
         self.scrapes = 0
         self.pieces: Iterable[bytes] = (b"a 1\n", b"b 2\n")
 
@@ -54,7 +55,10 @@ class FakeTelemetry:
         self.failed.append((page, str(error)))
 
     def facts(self, *, full: bool) -> Facts:
-        return Facts(history=History(1000, {"read": ((5,),)}) if full else None)
+        if not full:
+            return Facts()
+        longer = tuple(History(900, {"read": ((5,),)}, step) for step in (15, 300))
+        return Facts(history=History(self.newest, {"read": ((5,),)}), longer=longer)
 
     def exposition_type(self, accept: str) -> str:
         return f"text/x-metrics; accept={accept}"
@@ -199,7 +203,32 @@ def test_other_nodes_are_told_more_than_people() -> None:
     browser = Browser()
 
     assert "history" not in json.loads(browser.get("/status")[2])
-    assert json.loads(browser.get("/status?full")[2])["history"]["newest"] == 1000
+    full = json.loads(browser.get("/status?full")[2])
+    assert (full["history"]["newest"], "longer" in full) == (1000, False)
+
+
+def test_other_nodes_are_told_as_much_as_they_ask_for() -> None:
+    browser = Browser()
+    steps = {
+        name: [each["step"] for each in json.loads(browser.get(f"/status?full&range={name}")[2])["longer"]]
+        for name in ("1h", "24h")
+    }
+    assert steps == {"1h": [15], "24h": [15, 300]}
+    assert "longer" not in json.loads(browser.get("/status?full&range=5min")[2])
+
+
+@pytest.mark.parametrize("path", ["/", "/events", "/status"])
+@pytest.mark.parametrize("value", ["2h", "", "1h&range=24h", "1H", "%00", "<script>", "1h%0a", "x" * 500])
+def test_a_range_that_is_not_known_is_refused_with_those_that_are(path: str, value: str) -> None:
+    code, headers, body = Browser().get(f"{path}?range={value}")
+    assert (code, headers["content-type"]) == (400, "text/plain; charset=utf-8")
+    assert body == b"this time range is not known; there are range=5min range=1h range=24h\n"
+
+
+def test_the_page_has_the_range_that_is_asked_for() -> None:
+    for query, words in (("", b"5 minutes"), ("?range=1h", b"1 hour"), ("?x=1&range=24h", b"24 hours")):
+        code, _, body = Browser().get(f"/{query}")
+        assert (code, b"Throughput over %s, in" % words in body) == (200, True)
 
 
 def test_the_page_escapes_what_it_shows() -> None:

@@ -7,8 +7,9 @@ from kraft.node.ports import Clock
 from kraft.node.supervisor import Supervisor
 from kraft.telemetry.metrics.registry import CLASSES, MetricsRegistry
 from kraft.telemetry.recent.facts import TRAFFIC_SECONDS, Facts
-from kraft.telemetry.recent.history import Column, Recorder, traffic
+from kraft.telemetry.recent.history import Column, traffic
 from kraft.telemetry.recent.journal import ENTRIES_KEPT, Journal
+from kraft.telemetry.recent.recorder import Recorder
 
 EVENTS_SHOWN = 20  # in the JSON that a person reads; other nodes receive all of them
 
@@ -36,7 +37,7 @@ class Chronicle:
         self._recorder.stop()
 
     def facts(self, *, full: bool) -> Facts:
-        """The facts now; `full` adds the history and all recent events."""
+        """The facts now; `full` adds the histories and all recent events."""
         metrics, history = self._metrics, self._recorder.history()
         sources = metrics.sources
         return Facts(
@@ -54,6 +55,7 @@ class Chronicle:
             supervisor=self.supervisor,
             events=self.journal.latest(ENTRIES_KEPT if full else EVENTS_SHOWN),
             history=history if full else None,
+            longer=self._recorder.longer() if full else (),
         )
 
     def _dataset_bytes_max(self) -> int:

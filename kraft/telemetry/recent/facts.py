@@ -27,6 +27,7 @@ class Facts:
     supervisor: what started this node.
     events: recent events, the newest first.
     history: the last minutes, second by second; sent to other nodes only.
+    longer: the last hour and the last day in wider columns; sent to nodes that ask for them.
     """
 
     wall_seconds: float = 0.0
@@ -43,3 +44,4 @@ class Facts:
     supervisor: Supervisor = field(default_factory=Supervisor)
     events: tuple[JournalEntry, ...] = ()
     history: History | None = None
+    longer: tuple[History, ...] = ()

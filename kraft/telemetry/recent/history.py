@@ -1,31 +1,75 @@
-"""The last minutes, second by second: how many commands of each class were answered, and how fast.
+"""How many commands of each class were answered in the last minutes, hour and day, and how fast.
 
-Once a second the growth of the existing histograms goes into a ring. It holds buckets rather than quantiles:
-buckets of several nodes can be added up, and a quantile of the sum is as exact as one of a single node.
-Each column belongs to one Unix second, so the columns of nodes whose clocks agree line up.
+A column holds buckets rather than quantiles: buckets of several nodes and of several seconds can be added up,
+and a quantile of the sum is as exact as one of a single node. Columns begin at multiples of their length in
+Unix time, so the columns of nodes whose clocks agree line up.
 """
 
 from bisect import bisect_left
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache
 from itertools import accumulate, zip_longest
+from typing import Annotated
 
-from kraft.node.ports import Cancellable, Clock
+from msgspec import Meta
+
 from kraft.telemetry.metrics.buckets import SECONDS_BUCKETS
 
-SECONDS_KEPT = 300  # as much as one chart can show; Prometheus has the rest
+SECONDS_KEPT = 300  # second by second
 
-Column = tuple[int, ...]  # observations of one second by bucket of SECONDS_BUCKETS, without trailing zeros
+# Observations by bucket of SECONDS_BUCKETS, without trailing zeros. Bounded, as other nodes send them too.
+Column = tuple[Annotated[int, Meta(ge=0, le=1 << 53)], ...]
+UnixSecond = Annotated[int, Meta(ge=0, le=1 << 40)]
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """A length of time: `count` columns of `step` seconds each, and its length in words."""
+
+    name: str
+    words: str
+    step: int
+    count: int
+
+    @property
+    def seconds(self) -> int:
+        """The whole length."""
+        return self.step * self.count
+
+
+# As many columns as a chart can show; Prometheus has the rest.
+RANGES = (
+    TimeRange("5min", "5 minutes", 1, SECONDS_KEPT),
+    TimeRange("1h", "1 hour", 15, 240),
+    TimeRange("24h", "24 hours", 300, 288),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Columns by class, one per second. `newest` is the Unix second of the last column of each class."""
+    """Columns by class, one for each `step` seconds.
 
-    newest: int
+    newest: Unix second at which the last column of each class begins.
+    since, until: Unix seconds between which observations were recorded, `until` excluded. A node remembers
+        nothing from before its start, and the last column may not be complete. 0 from an earlier version.
+    """
+
+    newest: UnixSecond
     classes: dict[str, tuple[Column, ...]]
+    step: int = 1
+    since: UnixSecond = 0
+    until: UnixSecond = 0
+
+    @property
+    def first(self) -> int:
+        """The Unix second from which something is known."""
+        return self.since or self.newest - self.step * (max(map(len, self.classes.values()), default=0) - 1)
+
+    @property
+    def end(self) -> int:
+        """The Unix second up to which something is known, excluded."""
+        return self.until or self.newest + self.step
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,60 +79,6 @@ class Traffic:
     per_second: float
     p50_ms: float | None
     p99_ms: float | None
-
-
-class Recorder:
-    """Records one column per source at the end of each second."""
-
-    def __init__(
-        self, wall_seconds: Callable[[], float], sources: Mapping[str, Callable[[], Column]]
-    ) -> None:
-        """`wall_seconds` returns Unix time; each source returns all observations so far, by bucket."""
-        self._wall_seconds = wall_seconds
-        self._sources = sources
-        self._before = {name: source() for name, source in sources.items()}
-        self._ring: deque[tuple[int, dict[str, Column]]] = deque(maxlen=SECONDS_KEPT)
-        self._pending: Cancellable | None = None
-
-    def start(self, clock: Clock) -> None:
-        """Start recording. Does nothing if it has started."""
-        if self._pending is None:
-            self._schedule(clock)
-
-    def stop(self) -> None:
-        """Stop recording. May be called at any time."""
-        if self._pending is not None:
-            self._pending.cancel()
-            self._pending = None
-
-    def history(self) -> History:
-        """The recorded columns without gaps: seconds in which the reactor was blocked have empty columns."""
-        if not self._ring:
-            return History(0, dict.fromkeys(self._sources, ()))
-        newest = self._ring[-1][0]
-        first = max(self._ring[0][0], newest - SECONDS_KEPT + 1)
-        kept = dict(self._ring)
-        seconds = range(first, newest + 1)
-        return History(
-            newest, {name: tuple(kept.get(s, {}).get(name, ()) for s in seconds) for name in self._sources}
-        )
-
-    def _schedule(self, clock: Clock) -> None:
-        wall = self._wall_seconds()
-        self._pending = clock.call_later(round(wall) + 1 - wall, partial(self._record, clock))
-
-    def _record(self, clock: Clock) -> None:
-        """Record the second that ends about now: timers and the wall clock do not agree exactly."""
-        second = round(self._wall_seconds()) - 1
-        if self._ring and second <= self._ring[-1][0]:
-            self._ring.clear()  # the clock was set back, so the recorded seconds would lie in the future
-        self._ring.append((second, {name: self._growth(name) for name in self._sources}))
-        self._schedule(clock)
-
-    def _growth(self, name: str) -> Column:
-        now, before = self._sources[name](), self._before[name]
-        self._before[name] = now
-        return _trimmed([new - old for new, old in zip_longest(now, before, fillvalue=0)])
 
 
 def added(columns: Iterable[Column]) -> Column:
@@ -102,6 +92,7 @@ def traffic(columns: Sequence[Column], seconds: int) -> Traffic:
     return Traffic(round(sum(total) / seconds, 1), quantile_ms(total, 0.5), quantile_ms(total, 0.99))
 
 
+@lru_cache(maxsize=4096)  # a chart shows almost the same columns every second
 def quantile_ms(column: Column, share: float) -> float | None:
     """The `share` quantile in milliseconds, interpolated within its bucket; None without observations.
 
@@ -121,9 +112,3 @@ def quantile_ms(column: Column, share: float) -> float | None:
 
 def _rounded_ms(seconds: float) -> float:
     return round(1000 * seconds, 3)
-
-
-def _trimmed(counts: list[int]) -> Column:
-    while counts and not counts[-1]:
-        counts.pop()
-    return tuple(counts)

@@ -12,6 +12,7 @@ from threading import Lock
 from kraft.telemetry.events import LEVELS
 
 ENTRIES_KEPT = 200
+ELECTION, RESTART, SNAPSHOT = "election", "restart", "snapshot"  # the marks
 TEXT_CHARACTERS_MAX = 300  # of one sentence; a reason may come from another node
 
 
@@ -21,7 +22,8 @@ class JournalEntry:
 
     The sentence goes on from the name of the node: "K1 started". `times` counts the same event in a row, and
     `at` is the last of those times. `term` is the highest that an event of this node has named so far, 0
-    before the first: it orders the events of several nodes, whose clocks may differ.
+    before the first: it orders the events of several nodes, whose clocks may differ. `mark` is how charts
+    mark the event: ELECTION, RESTART or SNAPSHOT; '' if they do not.
     """
 
     at: float
@@ -30,6 +32,7 @@ class JournalEntry:
     text: str
     times: int = 1
     term: int = 0
+    mark: str = ""
 
 
 class Journal:
@@ -44,7 +47,8 @@ class Journal:
     def note(self, event: str, fields: Mapping[str, object]) -> None:
         """Add the event if it is notable. Never raises."""
         text, term = sentence(event, fields), fields.get("term")
-        entry = JournalEntry(self._wall_seconds(), LEVELS.get(event, "info"), event, text)
+        level = LEVELS.get(event, "info")
+        entry = JournalEntry(self._wall_seconds(), level, event, text, mark=_mark(event, fields))
         with self._lock:
             self._term = max(self._term, term) if isinstance(term, int) else self._term
             if not text:
@@ -80,6 +84,12 @@ def sentence(event: str, fields: Mapping[str, object]) -> str:
     return text if len(text) <= TEXT_CHARACTERS_MAX else text[: TEXT_CHARACTERS_MAX - 1] + "…"
 
 
+def _mark(event: str, fields: Mapping[str, object]) -> str:
+    if event == "role_changed":
+        return ELECTION if fields.get("role") == "leader" else ""
+    return _MARKS.get(event, "")
+
+
 def _role(fields: Mapping[str, object]) -> str:
     """Nothing for a follower: its leader has an entry."""
     words = {
@@ -110,6 +120,15 @@ def _differs(fields: Mapping[str, object]) -> str:
 def _names(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
+
+# Of a snapshot transfer the receiver's events; those of the sender would be second marks of the same.
+_MARKS = {
+    "node_started": RESTART,
+    "node_stopping": RESTART,
+    "snapshot_receive_started": SNAPSHOT,
+    "snapshot_receive_ended": SNAPSHOT,
+    "snapshot_receive_failed": SNAPSHOT,
+}
 
 # In the past tense, so that one sentence fits one node or several.
 _SENTENCES: dict[str, str | Callable[[Mapping[str, object]], str]] = {

@@ -1,12 +1,12 @@
-// Keeps the page current. The node sends parts of the page as HTML, already escaped, and columns of numbers. The
-// parts replace the old ones without losing focus, selection or scroll position; the columns are drawn as lines.
+// Keeps the page current. The node sends parts of the page as HTML, already escaped. They replace the old ones
+// without losing focus, selection or scroll position. The event `news` passes everything on to the other scripts.
 "use strict";
 
 const SILENT_MS = 4000; // without an update for this time, the page may be out of date
 const AGAIN_MS = 3000; // before trying again after the node had too many subscribers
 const COPIED_MS = 1500; // how long a button says so
-const columns = new Map();
 let heardAt = Date.now();
+let news; // the stream of events
 
 // -- parts
 
@@ -36,94 +36,6 @@ function show(id, html) {
   layChildren(holder.content, document.getElementById(id));
 }
 
-// -- charts
-
-const LOWEST = 0.1; // lowest value of a logarithmic scale, in milliseconds
-
-// The scale of a chart: from values to shares of the height, and the values that get a grid line.
-function scale(kind, highest) {
-  if (kind === "log") {
-    const tens = Math.max(2, Math.ceil(Math.log10(Math.max(highest, 1) / LOWEST)));
-    const marks = Array.from({ length: tens }, (_, place) => LOWEST * 10 ** (place + 1));
-    return { marks, share: (value) => Math.log10(Math.max(value, LOWEST) / LOWEST) / tens };
-  }
-  const top = roof(highest);
-  return { marks: [top / 2, top], share: (value) => value / top };
-}
-
-function roof(highest) {
-  for (let step = 10 ** Math.floor(Math.log10(Math.max(highest, 1))); ; step *= 10) {
-    for (const factor of [1, 2, 5, 10]) if (factor * step >= highest) return factor * step;
-  }
-}
-
-function figures(number) {
-  if (number === null || number === undefined) return "–";
-  if (number < 100 && !Number.isInteger(number)) return number.toFixed(1);
-  return Math.round(number).toLocaleString("en").replaceAll(",", "\u202f"); // as in the tables
-}
-
-function make(name, attributes, words) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  if (words !== undefined) element.textContent = words;
-  return element;
-}
-
-function path(column, x, y) {
-  let drawn = "", drawing = false;
-  column.forEach((number, place) => {
-    if (number !== null) drawn += `${drawing ? "L" : "M"}${x(place).toFixed(1)} ${y(number).toFixed(1)}`;
-    if (number !== null && !drawing && column[place + 1] == null) drawn += "h0.1"; // a dot
-    drawing = number !== null;
-  });
-  return drawn;
-}
-
-function draw(drawing) {
-  const names = drawing.dataset.columns.split(" "), seconds = Number(drawing.dataset.seconds);
-  const lines = names.map((name) => columns.get(name) || []);
-  const width = drawing.clientWidth, height = drawing.clientHeight, floor = height - 18;
-  const { marks, share } = scale(drawing.dataset.scale, Math.max(...lines.flat().map(Number)));
-  const x = (place) => 1 + (place * (width - 2)) / (seconds - 1), y = (number) => floor - share(number) * (floor - 18);
-  const parts = marks.flatMap((mark) => [
-    make("line", { class: "grid", x1: 0, x2: width, y1: y(mark), y2: y(mark) }),
-    make("text", { x: 4, y: y(mark) - 3 }, figures(Number(mark.toPrecision(3)))),
-  ]);
-  parts.push(make("line", { class: "grid", x1: 0, x2: width, y1: floor, y2: floor }));
-  parts.push(make("text", { x: 4, y: height - 5 }, `${seconds / 60} min ago`));
-  parts.push(make("text", { x: width - 4, y: height - 5, "text-anchor": "end" }, "now"));
-  lines.forEach((line, number) => {
-    parts.push(make("path", { class: `line line${number}`, d: path(line, x, y), "data-column": names[number] }));
-  });
-  drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  drawing.replaceChildren(...parts);
-  say(drawing, names, lines);
-}
-
-function say(drawing, names, lines) {
-  const figure = drawing.closest("figure"), told = [];
-  names.forEach((name, number) => {
-    const latest = figure.querySelector(`[data-latest="${name}"]`);
-    latest.textContent = figures(lines[number].at(-1));
-    const words = latest.parentElement.textContent.trim();
-    told.push(`${words} now, at most ${figures(Math.max(...lines[number].map(Number)))}`);
-  });
-  const words = figure.querySelector(".unseen");
-  words.dataset.start ||= words.textContent.trim().replace(/\.$/, ": ");
-  words.textContent = `${words.dataset.start}${told.join("; ")}.`;
-}
-
-function drawAll() {
-  document.querySelectorAll("svg[data-columns]").forEach(draw);
-}
-
-function take(frame) {
-  for (const [name, numbers] of Object.entries(frame.columns)) {
-    columns.set(name, (frame.whole ? [] : columns.get(name) || []).concat(numbers).slice(-frame.kept));
-  }
-}
-
 // -- news
 
 function hear(event) {
@@ -133,13 +45,12 @@ function hear(event) {
   document.title = frame.title;
   document.getElementById("icon").href = frame.icon;
   for (const [id, html] of Object.entries(frame.parts)) show(id, html);
-  take(frame);
-  document.getElementById("charts").hidden = false;
-  drawAll();
+  document.dispatchEvent(new CustomEvent("news", { detail: frame }));
 }
 
 function listen() {
-  const news = new EventSource("events");
+  news?.close();
+  news = new EventSource(`events${location.search}`);
   news.onmessage = hear;
   news.onerror = () => {
     if (news.readyState === EventSource.CLOSED) setTimeout(listen, AGAIN_MS);
@@ -211,6 +122,17 @@ addEventListener("focusin", (event) => {
 addEventListener("focusout", leave);
 addEventListener("pointerout", (event) => event.pointerType === "mouse" && leave(event));
 
-addEventListener("resize", drawAll);
 document.documentElement.classList.add("scripted");
+
+// -- time ranges
+
+// A link to another time range changes the charts, and leaves the rest of the page as it is.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("#ranges a");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  history.replaceState(null, "", link.href);
+  listen();
+});
+
 listen();

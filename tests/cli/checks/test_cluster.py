@@ -39,7 +39,7 @@ def test_what_the_page_finds_is_found(stopped):
         silent("K3"),
     )
     found = {each.text.partition(":")[0]: each.level for each in cluster.cluster(stopped(view=seen))}
-    assert found == {"K2": PROBLEM, "K3": WARNING, "K4": OK, "group 0": OK}
+    assert found == {"K2": PROBLEM, "K3": WARNING, "K4": OK, "cluster": OK}
 
 
 def test_versions(stopped, monkeypatch):

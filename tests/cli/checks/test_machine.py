@@ -74,7 +74,7 @@ def test_memory_of_a_process_started_from_here(stopped, monkeypatch):
 
 
 @pytest.mark.parametrize(("kind", "level"), [("optimised", OK), ("plain", WARNING), ("debug", WARNING)])
-@pytest.mark.parametrize("pid", [None, os.getpid()])
+@pytest.mark.parametrize("pid", [None, os.getpid()], ids=["stopped", "running"])
 def test_the_interpreter(stopped, monkeypatch, pid, kind, level):
     """A running node of the same program has the same build."""
     monkeypatch.setattr(machine, "python_build", lambda: PythonBuild("3.12.1", kind, "a sign"))

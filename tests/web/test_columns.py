@@ -2,7 +2,7 @@
 
 import re
 
-from kraft.web.table import Column, Rest, table
+from kraft.web.columns import Column, Rest, table
 
 COLUMNS = (
     Column("node"), Column("entries", "file", number=True), Column("bytes", "file", number=True),
