@@ -67,7 +67,7 @@ def test_transfer_stepdown_and_drain(cluster):
 
         wait_in_step(leader)
         assert leader.order("DRAIN", "ON") == "OK"
-        assert not leads(leader)
+        wait_until(lambda: not leads(leader), f"{leader.id} leads no more")  # /status is shared for a moment
         answer = cluster.order("TRANSFER", leader.id)
         assert isinstance(answer, Refusal)
         assert not leads(leader)
