@@ -13,7 +13,7 @@ PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 FOLDERS = [
     ROOT / name for name in ("", "kraft", "tests", "tests/cluster", "monitoring")
 ]  # where a page's paths begin
-FAMILIES = ("CLIENT", "COMMAND", "CONFIG", "CLUSTER", "KRAFT")
+FAMILIES = ("CLIENT", "COMMAND", "CONFIG", "CLUSTER", "KRAFT", "MEMORY", "OBJECT")
 
 
 def commands_page() -> str:

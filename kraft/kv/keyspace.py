@@ -78,6 +78,30 @@ class Keyspace:
         record = self.records.get(key)
         return 0 if record is None else record.revision
 
+    def value_and_expiry(self, key: bytes, missing: Value = b"") -> tuple[Value, int]:
+        """The key's value and expiry (as `expires`); `missing` and 0 when it is missing."""
+        record = self.records.get(key)
+        return (missing, 0) if record is None else (record.value, record.expires)
+
+    def has_room(self, key: bytes, length: int, memory_limit: int) -> bool:
+        """Whether all data stays within `memory_limit` bytes when the key's value grows to `length` bytes.
+
+        A short command can add megabytes, so the account of the last tick is too old to admit many of them.
+        This is `memory` without what depends on the checkpoints of one replica: all replicas agree.
+        """
+        record = self.records.get(key)
+        present = len(record.value) if record is not None else -RECORD_OVERHEAD_BYTES - len(key)
+        total = self.bytes + length - present
+        return length <= present or total + (total >> 4) <= memory_limit
+
+    def memory_of(self, key: bytes) -> int | None:
+        """The part of `bytes` that is for one key, None when it is missing."""
+        record = self.records.get(key)
+        if record is None:
+            return None
+        expiry = EXPIRY_OVERHEAD_BYTES if record.expires else 0
+        return RECORD_OVERHEAD_BYTES + len(key) + len(record.value) + expiry
+
     @property
     def expiring(self) -> int:
         """How many keys have an expiry."""

@@ -13,30 +13,49 @@ from hashlib import blake2b
 from typing import Any, ClassVar
 
 from kraft.int64 import INT64_MAX, INT64_MIN, parse_int64
+from kraft.kv.bits import bit_at, combined, end_of_writes, run_fields, with_bit
 from kraft.kv.checkpoint import Capture
 from kraft.kv.commands import (
+    BITOP_VALUES,
     AppendValue,
+    BitField,
+    BitOperation,
     ClearExpiry,
     Command,
+    CompareAndSet,
+    Comparison,
     Condition,
+    Copy,
     Delete,
+    DeleteIf,
     Expire,
     Expiry,
     GetDelete,
+    GetExpire,
     Guard,
     Increment,
+    IncrementFloat,
     Put,
+    Rename,
     Set,
+    SetBit,
+    SetIf,
     SetMany,
+    SetManyIf,
     SetRange,
 )
 from kraft.kv.errors import BrokenInvariant
 from kraft.kv.keyspace import Keyspace
+from kraft.kv.long_double import NotFinite, add, format_long_double, parse_long_double
 from kraft.kv.replies import CommandFailure, Reply
+from kraft.kv.values import Value
 from kraft.kv.versions import MACHINE_VERSION_MIN
 from kraft.raft.membership.configuration import Base
 
 EXPIRY_MS_MAX = INT64_MAX  # later expiries are cut to it: 292 million years
+
+_Timed = Set | SetIf | SetManyIf | GetExpire
+"""A command that gives a key another expiry, besides what else it does."""
 
 
 class Machine:
@@ -96,19 +115,25 @@ class Machine:
         self.version = max(self.version, version)
 
     def _set(self, command: Set) -> Reply:
+        exists = command.key in self.keyspace
+        return self._store(command, _CONDITIONS[command.condition](exists))
+
+    def _set_if(self, command: SetIf) -> Reply:
+        present = self.keyspace.get(command.key)
+        return self._store(command, _COMPARISONS[command.comparison](present, command.operand))
+
+    def _store(self, command: Set | SetIf, done: bool) -> Reply:
         old = self.keyspace.records.get(command.key)
-        before = None if old is None else old.value
-        if not _CONDITIONS[command.condition](old is not None):
-            return before if command.get else None
-        if command.expiry in _TIMED:
-            expires = self._due(command.expiry, command.expiry_ms)
-        else:
-            expires = old.expires if old is not None and command.expiry == Expiry.KEEP else 0
-        if command.expiry in _TIMED and expires <= self.stamp:
-            self._remove((command.key,))
-        else:
-            self._put(command.key, command.value, expires)
-        return before if command.get else "OK"
+        before, expires = (None, 0) if old is None else (old.value, old.expires)
+        if done:
+            due = self._new_expiry(command, expires)
+            if due is None:
+                self._remove((command.key,))
+            else:
+                self._put(command.key, command.value, due)
+        if command.get:
+            return before
+        return "OK" if done else None
 
     def _set_many(self, command: SetMany) -> Reply:
         pairs = command.pairs
@@ -117,13 +142,44 @@ class Machine:
             self.keyspace.put(key, value, self.revision)
         return "OK"
 
+    def _set_many_if(self, command: SetManyIf) -> Reply:
+        space, keys = self.keyspace, command.pairs[::2]
+        holds = _CONDITIONS[command.condition]
+        if not all(holds(key in space) for key in keys):
+            return 0
+        expiries = [self._new_expiry(command, space.expires(key) or 0) for key in keys]
+        if None in expiries:  # the same time for all, which has come
+            self._remove(keys)
+            return 1
+        self.revision += bool(keys)
+        for key, value, expires in zip(keys, command.pairs[1::2], expiries, strict=True):
+            space.put(key, value, self.revision, expires or 0)
+        return 1
+
+    def _compare_and_set(self, command: CompareAndSet) -> Reply:
+        if self.keyspace.revision(command.key) != command.revision:
+            return None
+        self._put(command.key, command.value)
+        return self.revision
+
+    def _get_expire(self, command: GetExpire) -> Reply:
+        record = self.keyspace.records.get(command.key)
+        if record is None:
+            return None
+        expires = self._new_expiry(command, record.expires)
+        if expires is None:
+            self._remove((command.key,))
+        elif expires != record.expires:
+            self._put(command.key, record.value, expires)
+        return record.value
+
     def _get_delete(self, command: GetDelete) -> Reply:
         value = self.keyspace.get(command.key)
         self._remove((command.key,))
         return value
 
     def _append(self, command: AppendValue) -> Reply:
-        value, expires = self._value_and_expiry(command.key)
+        value, expires = self.keyspace.value_and_expiry(command.key)
         if len(value) + len(command.value) > command.limit:
             return CommandFailure.TOO_LARGE
         value += command.value
@@ -131,7 +187,7 @@ class Machine:
         return len(value)
 
     def _set_range(self, command: SetRange) -> Reply:
-        value, expires = self._value_and_expiry(command.key)
+        value, expires = self.keyspace.value_and_expiry(command.key)
         if not command.value:
             return len(value)
         end = command.offset + len(command.value)
@@ -142,11 +198,75 @@ class Machine:
         self._put(command.key, value, expires)
         return len(value)
 
+    def _set_bit(self, command: SetBit) -> Reply:
+        value, expires = self.keyspace.value_and_expiry(command.key)
+        end = (command.offset >> 3) + 1
+        if end > command.limit:
+            return CommandFailure.TOO_LARGE
+        if not self.keyspace.has_room(command.key, end, command.memory_limit):
+            return CommandFailure.OUT_OF_MEMORY
+        before = bit_at(value, command.offset)
+        if before != command.bit or end > len(value):
+            self._put(command.key, with_bit(value, command.offset, command.bit), expires)
+        return before
+
+    def _bit_operation(self, command: BitOperation) -> Reply:
+        values = [self.keyspace.get(key) or b"" for key in command.sources]
+        if sum(map(len, values)) > BITOP_VALUES * command.limit:
+            return CommandFailure.TOO_MUCH
+        length = max(map(len, values), default=0)
+        if not length:
+            self._remove((command.destination,))
+        elif not self.keyspace.has_room(command.destination, length, command.memory_limit):
+            return CommandFailure.OUT_OF_MEMORY
+        else:
+            self._put(command.destination, combined(command.operator, values))
+        return length
+
+    def _bit_field(self, command: BitField) -> Reply:
+        value, expires = self.keyspace.value_and_expiry(command.key)
+        end = end_of_writes(command.operations)
+        if end > command.limit:
+            return CommandFailure.TOO_LARGE
+        if not self.keyspace.has_room(command.key, end, command.memory_limit):
+            return CommandFailure.OUT_OF_MEMORY
+        data = bytearray(value.ljust(end, b"\0"))
+        replies, wrote = run_fields(data, command.operations)
+        if wrote or end > len(value):
+            self._put(command.key, bytes(data), expires)
+        return replies
+
     def _delete(self, command: Delete) -> Reply:
         return self._remove(command.keys)
 
+    def _delete_if(self, command: DeleteIf) -> Reply:
+        value = self.keyspace.get(command.key)
+        if not _COMPARISONS[command.comparison](value, command.operand):
+            return 0
+        return self._remove((command.key,))
+
+    def _rename(self, command: Rename) -> Reply:
+        record = self.keyspace.records.get(command.source)
+        if record is None:
+            return CommandFailure.NO_SUCH_KEY
+        if not command.replace and command.destination in self.keyspace:
+            return 0
+        if command.source != command.destination:
+            self.keyspace.remove(command.source)
+            self._put(command.destination, record.value, record.expires)
+        return 1
+
+    def _copy(self, command: Copy) -> Reply:
+        record = self.keyspace.records.get(command.source)
+        if record is None or (not command.replace and command.destination in self.keyspace):
+            return 0
+        if not self.keyspace.has_room(command.destination, len(record.value), command.memory_limit):
+            return CommandFailure.OUT_OF_MEMORY
+        self._put(command.destination, record.value, record.expires)
+        return 1
+
     def _increment(self, command: Increment) -> Reply:
-        value, expires = self._value_and_expiry(command.key, missing=b"0")
+        value, expires = self.keyspace.value_and_expiry(command.key, missing=b"0")
         number = parse_int64(value)
         if number is None:
             return CommandFailure.NOT_AN_INTEGER
@@ -155,6 +275,21 @@ class Machine:
             return CommandFailure.OVERFLOW
         self._put(command.key, b"%d" % number, expires)
         return number
+
+    def _increment_float(self, command: IncrementFloat) -> Reply:
+        value, expires = self.keyspace.value_and_expiry(command.key, missing=b"0")
+        try:
+            number = parse_long_double(value)
+            amount = None if number is None else parse_long_double(command.amount)
+            if number is None or amount is None:
+                return CommandFailure.NOT_A_FLOAT
+            text = format_long_double(add(number, amount))
+        except NotFinite:
+            return CommandFailure.NOT_FINITE
+        if len(text) > command.limit:
+            return CommandFailure.TOO_LARGE
+        self._put(command.key, text, expires)
+        return text
 
     def _expire(self, command: Expire) -> Reply:
         record = self.keyspace.records.get(command.key)
@@ -187,9 +322,12 @@ class Machine:
         self.revision += bool(removed)
         return removed
 
-    def _value_and_expiry(self, key: bytes, missing: bytes = b"") -> tuple[bytes, int]:
-        record = self.keyspace.records.get(key)
-        return (missing, 0) if record is None else (record.value, record.expires)
+    def _new_expiry(self, command: _Timed, present: int) -> int | None:
+        """The expiry of a key with the `present` one after `command`; None when that time has come."""
+        if command.expiry not in _TIMED:
+            return present if command.expiry == Expiry.KEEP else 0
+        due = self._due(command.expiry, command.expiry_ms)
+        return due if due > self.stamp else None
 
     def _due(self, expiry: int, expiry_ms: int) -> int:
         due = self.stamp + expiry_ms if expiry == Expiry.RELATIVE else expiry_ms
@@ -197,12 +335,23 @@ class Machine:
 
     _FUNCTIONS: ClassVar[dict[type, Callable[["Machine", Any], Reply]]] = {
         Set: _set,
+        SetIf: _set_if,
         SetMany: _set_many,
+        SetManyIf: _set_many_if,
+        CompareAndSet: _compare_and_set,
+        GetExpire: _get_expire,
         GetDelete: _get_delete,
         AppendValue: _append,
         SetRange: _set_range,
+        SetBit: _set_bit,
+        BitOperation: _bit_operation,
+        BitField: _bit_field,
         Delete: _delete,
+        DeleteIf: _delete_if,
+        Rename: _rename,
+        Copy: _copy,
         Increment: _increment,
+        IncrementFloat: _increment_float,
         Expire: _expire,
         ClearExpiry: _clear_expiry,
     }
@@ -215,6 +364,12 @@ _CONDITIONS: dict[int, Callable[[bool], bool]] = {
     Condition.ALWAYS: lambda _: True,
     Condition.IF_MISSING: lambda exists: not exists,
     Condition.IF_PRESENT: lambda exists: exists,
+}
+
+# The same from the value (None: the key is missing) and the command's operand.
+_COMPARISONS: dict[int, Callable[[Value | None, bytes], bool]] = {
+    Comparison.EQUAL: lambda value, operand: value == operand,
+    Comparison.DIFFERENT: lambda value, operand: value != operand,
 }
 
 # Whether EXPIRE takes effect, from the key's present expiry (0: none, infinitely late) and the new one.

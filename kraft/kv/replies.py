@@ -19,6 +19,11 @@ class CommandFailure(IntEnum):
     OVERFLOW = 2
     TOO_LARGE = 3
     PREMATURE = 4  # by the leader, before the command is logged: log time would reach its expiry too early
+    NOT_A_FLOAT = 5
+    NOT_FINITE = 6
+    NO_SUCH_KEY = 7
+    OUT_OF_MEMORY = 8
+    TOO_MUCH = 9  # work for one command
 
 
 Reply = str | bytes | int | None | CommandFailure | list["Reply"]

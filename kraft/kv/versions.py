@@ -8,13 +8,15 @@ older program never meets a command that it cannot apply. docs/upgrade.md has th
     version   commands added
     1         Put Set SetMany GetDelete AppendValue Delete Increment Expire ClearExpiry
     2         SetRange
+    3         SetIf DeleteIf GetExpire SetManyIf IncrementFloat CompareAndSet Rename Copy
+              SetBit BitOperation BitField
 """
 
 from kraft.int64 import parse_int64
 from kraft.kv.errors import UnknownCommand
 
 MACHINE_VERSION_MIN = 1
-MACHINE_VERSION = 2
+MACHINE_VERSION = 3
 
 
 def encode_version(version: int) -> bytes:

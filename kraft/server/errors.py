@@ -4,7 +4,7 @@ Client libraries decide by the prefix whether to send a command again by themsel
 repeat (CLUSTERDOWN, READONLY, BUSY and others) is used only if nothing was logged.
 """
 
-from kraft.kv.commands import VALUE_BYTES_MAX, Command
+from kraft.kv.commands import BITOP_VALUES, VALUE_BYTES_MAX, Command
 from kraft.kv.replies import CommandFailure
 from kraft.node.errors import (
     AdminRefused,
@@ -23,6 +23,7 @@ from kraft.resp.values import Error
 
 SYNTAX = "ERR syntax error"
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
+NOT_A_FLOAT = "ERR value is not a valid float"
 OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'."
 CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot"
 NO_TRANSACTIONS = (
@@ -35,6 +36,13 @@ _FAILURES: dict[CommandFailure, str] = {
     CommandFailure.NOT_AN_INTEGER: NOT_AN_INTEGER,
     CommandFailure.OVERFLOW: "ERR increment or decrement would overflow",
     CommandFailure.TOO_LARGE: "ERR value exceeds limit of {limit} bytes",
+    CommandFailure.NOT_A_FLOAT: NOT_A_FLOAT,
+    CommandFailure.NOT_FINITE: "ERR increment would produce NaN or Infinity",
+    CommandFailure.NO_SUCH_KEY: "ERR no such key",
+    CommandFailure.OUT_OF_MEMORY: OUT_OF_MEMORY,
+    CommandFailure.TOO_MUCH: (
+        f"ERR the values of one BITOP exceed {BITOP_VALUES} times limits.value_bytes together"
+    ),
     CommandFailure.PREMATURE: (
         "ERR the cluster's log time is ahead of its clocks and would reach this expiry too early; "
         "use a relative one (EX, PX, EXPIRE, PEXPIRE); docs/runbooks.md#kraftlogtimeoff"

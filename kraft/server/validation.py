@@ -34,9 +34,15 @@ from kraft.server.suggestion import closest
 
 SEGMENT_BYTES = 256 << 10  # well below a log entry's batch_bytes
 
-# State machine commands that make a value longer than their arguments. They carry the limit of the node that
-# took them: every such command copies the whole value, and many short ones would hold up every replica.
-_LENGTHENING = frozenset(kind for kind in kv.Command.__args__ if "limit" in kind.__struct_fields__)
+# State machine commands that make a value longer than their arguments, or the data larger. They carry the
+# limits of the node that took them: every such command copies the whole value, and many short ones would hold
+# up every replica, or fill its memory before the next tick measures it.
+_LIMITS = ("limit", "memory_limit")
+_LENGTHENING = {
+    kind: tuple(name for name in _LIMITS if name in kind.__struct_fields__)
+    for kind in kv.Command.__args__
+    if not set(_LIMITS).isdisjoint(kind.__struct_fields__)
+}
 
 
 def _unknown(context: CommandContext, request: Request) -> Error:
@@ -110,7 +116,7 @@ class Validation:
                     if command.since > MACHINE_VERSION_MIN:
                         self._check_version(spec, command, segment.group)
                     if type(command) in _LENGTHENING:
-                        command = msgspec.structs.replace(command, limit=port.limits.value_bytes)
+                        command = self._with_limits(command)
                     if spec.shape is not None:
                         segment.shapes[len(items)] = spec.shape
                     add(command)
@@ -143,11 +149,16 @@ class Validation:
         if obstacle:
             raise Rejected(f"ERR '{spec.name}' {obstacle}")
 
+    def _with_limits(self, command: kv.Command) -> kv.Command:
+        """A lengthening command with the limits of this node."""
+        limits = {"limit": self._port.limits.value_bytes, "memory_limit": self._port.dataset_bytes_max}
+        mine = {name: limits[name] for name in _LENGTHENING[type(command)]}
+        return msgspec.structs.replace(command, **mine)
+
     def _check_lengths(self, spec: AnySpec, request: Request) -> None:
         lengths = request.lengths if type(request) is OversizedRequest else list(map(len, request))
         limits = self._port.limits
-        first, last, step = spec.keys
-        keys = range(first, last + 1 if last > 0 else len(lengths) + last + 1, step) if first else ()
+        keys = spec.key_places(request)
         for place, length in enumerate(lengths):
             if place in keys:
                 if length > limits.key_bytes:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kraft.kv.versions import MACHINE_VERSION
 from kraft.process.failure import OUTDATED_STATUS
 from tests.cluster.harness import Cluster, Server, free_ports, maps, wait_until
 from tests.cluster.load import Load
@@ -14,6 +15,7 @@ from tests.cluster.wire import Refusal
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
+NEXT = MACHINE_VERSION + 1
 SMALL = {"checkpoint_entries": 200, "keep_entries": 20}  # so that snapshots are met
 
 
@@ -74,6 +76,8 @@ def test_a_rolling_upgrade_under_load(old_cluster):
             for server in (cluster["K1"], cluster["K2"]):
                 told = refused(server)
                 assert "needs machine version 2, but version 1 is in force: upgrade K3" in told
+                told = server.ask("GETEX", "upgrade:key", "PERSIST")
+                assert "needs machine version 3, but version 1 is in force: upgrade K3" in told
             assert "unknown command" in refused(cluster["K3"])
         assert cluster["K1"].ask("GETRANGE", "upgrade:key", 0, -1) == b""
         assert {in_force(server) for server in cluster} == {0, 1}
@@ -82,9 +86,10 @@ def test_a_rolling_upgrade_under_load(old_cluster):
         roll(cluster["K1"], None, cluster, load)
         pids = {name: cluster[name].pid for name in ("K1", "K2")}
         roll(cluster["K3"], None, cluster, load)
-        wait_until(lambda: all(in_force(server) == 2 for server in cluster), "version 2 is in force")
+        wait_until(lambda: all(in_force(server) == MACHINE_VERSION for server in cluster), "the raise")
         for server in cluster:
             assert isinstance(server.ask("SETRANGE", f"upgrade:{server.id}", 3, "new"), int)
+            assert server.ask("SETBIT", f"upgrade:bit:{server.id}", 7, 1) == 0
         load.advance(100)
         assert pids == {name: cluster[name].pid for name in ("K1", "K2")}
     assert set(load.refusals) <= {"UNCERTAIN"}, load.refusals
@@ -103,7 +108,7 @@ def test_an_old_node_that_comes_back_after_the_raise_is_refused_in_one_line(old_
         server.library = None
         server.start()
         cluster.wait_serving(server)
-    wait_until(lambda: all(in_force(server) == 2 for server in cluster), "version 2 is in force")
+    wait_until(lambda: all(in_force(server) == MACHINE_VERSION for server in cluster), "the raise")
     late = next(server for server in cluster.followers())
     late.terminate()
     before = {server.id: len(server.output) for server in cluster}
@@ -134,9 +139,9 @@ def test_an_old_node_cannot_join_after_the_raise(make_cluster, earlier):
     """The administrator hears where to look, its log says which versions do not fit, the cluster goes on."""
     cluster = make_cluster(3)
     cluster.start()
-    wait_until(lambda: all(in_force(server) == 2 for server in cluster), "version 2 is in force")
+    wait_until(lambda: all(in_force(server) == MACHINE_VERSION for server in cluster), "the raise")
     members = {member["id"]: member["machine_version"] for member in maps(cluster.order("MEMBERS"))}
-    assert members == {"K1": 2, "K2": 2, "K3": 2}
+    assert members == dict.fromkeys(("K1", "K2", "K3"), MACHINE_VERSION)
     cluster.servers["K4"] = late = Server("K4", cluster["K1"].folder.parent / "K4", free_ports(3))
     late.library = earlier
     cluster.wait_for_addition(late)
@@ -164,7 +169,7 @@ def test_a_node_that_is_too_old_ends_in_one_line_with_a_status_of_its_own(make_c
     [server] = cluster
     server.library = later
     cluster.start()
-    wait_until(lambda: in_force(server) == 3, "version 3 is in force")
+    wait_until(lambda: in_force(server) == NEXT, "the raise")
     [late] = cluster.standby("K2")
     wait_until(lambda: "node_started" in late.output, "the node waits")
 
@@ -173,12 +178,16 @@ def test_a_node_that_is_too_old_ends_in_one_line_with_a_status_of_its_own(make_c
     assert isinstance(answer, Refusal), answer
     assert "K2 cannot be reached" in answer
     assert late.exit_status() == OUTDATED_STATUS
-    assert late.output.count("K2 supports machine version 2, but version 3 is in force") == 1
+    assert (
+        late.output.count(f"K2 supports machine version {MACHINE_VERSION}, but version {NEXT} is in force")
+        == 1
+    )
     server.terminate()
     server.library = None
     server.start()
     assert server.exit_status() == OUTDATED_STATUS
-    assert server.output.count("is at machine version 3, this version of kraft supports up to 2") == 1
+    told = f"is at machine version {NEXT}, this version of kraft supports up to {MACHINE_VERSION}"
+    assert server.output.count(told) == 1
     server.library = later
     server.start()
     cluster.wait_serving(server)

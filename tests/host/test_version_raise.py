@@ -149,7 +149,8 @@ def test_after_the_raise_an_older_program_ends_in_one_line(monkeypatch):
     cluster.run(1)
     assert said[0][1]
     assert said[0][0].endswith(
-        "K2 supports machine version 1, but version 2 is in force in the cluster: install a newer kraft on K2"
+        f"K2 supports machine version 1, but version {MACHINE_VERSION} is in force in the cluster: "
+        "install a newer kraft on K2"
     )
     node.crash()
     cluster.restart("K2", MACHINE_VERSION)
@@ -168,7 +169,7 @@ def test_an_older_program_cannot_be_added_after_the_raise(monkeypatch):
 
     assert isinstance(refused, AdminRefused)
     assert "install a newer kraft on K4" in str(refused)
-    assert said[0].startswith("K4 supports machine version 1, but version 2 is in force")
+    assert said[0].startswith(f"K4 supports machine version 1, but version {MACHINE_VERSION} is in force")
 
 
 def test_the_version_survives_restarts_and_comes_with_a_snapshot():
@@ -222,7 +223,7 @@ def test_the_leader_refuses_older_nodes_from_the_moment_when_it_logs_the_raise()
     assert cluster.run(10, lambda: any(version.raising for version in own))
     [version] = [version for version in own if version.raising]
     assert version.in_force == 1
-    assert version.objection(Hello("K2", "", machine_max=2)) is None
+    assert version.objection(Hello("K2", "", machine_max=MACHINE_VERSION)) is None
     assert "install a newer kraft on K2" in (version.objection(Hello("K2", "", machine_max=1)) or "")
     assert cluster.run(10, cluster.raised)
     assert not any(version.raising for version in own)
@@ -251,8 +252,12 @@ def test_the_status_says_what_is_in_force_and_what_each_member_supports():
     cluster = Mixed("K3")
     cluster.run(3)
     status = cluster.host("K1").status()
-    assert (status.machine_version, status.machine_version_supported) == (1, 2)
-    assert {m.id: m.machine_version for m in status.members} == {"K1": 2, "K2": 2, "K3": 1}
+    assert (status.machine_version, status.machine_version_supported) == (1, MACHINE_VERSION)
+    assert {m.id: m.machine_version for m in status.members} == {
+        "K1": MACHINE_VERSION,
+        "K2": MACHINE_VERSION,
+        "K3": 1,
+    }
     assert cluster.host("K3").status().machine_version_supported == 1
     cluster.nodes["K3"].crash()
     cluster.run(3)
@@ -260,4 +265,4 @@ def test_the_status_says_what_is_in_force_and_what_each_member_supports():
     cluster.nodes["K3"].machine_version = MACHINE_VERSION
     cluster.nodes["K3"].start()
     assert cluster.run(10, cluster.raised)
-    assert cluster.host("K1").status().machine_version == 2
+    assert cluster.host("K1").status().machine_version == MACHINE_VERSION

@@ -6,15 +6,27 @@ import pytest
 
 from kraft.kv.commands import (
     AppendValue,
+    BitField,
+    BitOperation,
     ClearExpiry,
     Command,
+    CompareAndSet,
+    Copy,
     Delete,
+    DeleteIf,
     Expire,
+    FieldOperation,
     GetDelete,
+    GetExpire,
     Increment,
+    IncrementFloat,
     Put,
+    Rename,
     Set,
+    SetBit,
+    SetIf,
     SetMany,
+    SetManyIf,
     SetRange,
     decode,
     encode,
@@ -35,6 +47,17 @@ TAGS: dict[Any, tuple[int, int]] = {
     Expire: (8, 1),
     ClearExpiry: (9, 1),
     SetRange: (10, 2),
+    SetIf: (11, 3),
+    DeleteIf: (12, 3),
+    GetExpire: (13, 3),
+    SetManyIf: (14, 3),
+    IncrementFloat: (15, 3),
+    CompareAndSet: (16, 3),
+    SetBit: (17, 3),
+    BitOperation: (18, 3),
+    BitField: (19, 3),
+    Rename: (20, 3),
+    Copy: (21, 3),
 }
 
 
@@ -54,6 +77,13 @@ def test_the_machine_applies_every_command_of_its_version():
         (AppendValue(b"a", b"b", 9), b"\x01\x91\x94\x05\xc4\x01a\xc4\x01b\x09"),
         (ClearExpiry(b"a"), b"\x01\x91\x92\x09\xc4\x01a"),
         (SetRange(b"a", 1, b"b", 9), b"\x01\x91\x95\x0a\xc4\x01a\x01\xc4\x01b\x09"),
+        (DeleteIf(b"a", 1, b"b"), b"\x01\x91\x94\x0c\xc4\x01a\x01\xc4\x01b"),
+        (CompareAndSet(b"a", 7, b"b"), b"\x01\x91\x94\x10\xc4\x01a\x07\xc4\x01b"),
+        (SetBit(b"a", 7, 1, 9, 8), b"\x01\x91\x96\x11\xc4\x01a\x07\x01\x09\x08"),
+        (
+            BitField(b"a", (FieldOperation(1, True, 8, 3, 5, 2),), 9, 8),
+            b"\x01\x91\x95\x13\xc4\x01a\x91\x96\x01\xc3\x08\x03\x05\x02\x09\x08",
+        ),
     ],
 )
 def test_the_bytes_stay_as_they_are(command, data):
@@ -82,3 +112,4 @@ def test_a_batch_needs_the_version_of_its_newest_command():
     assert needed_version([]) == 1
     assert needed_version([Put(b"a", b"b"), Delete((b"a",))]) == 1
     assert needed_version([Put(b"a", b"b"), SetRange(b"a", 0, b"x"), Put(b"a", b"b")]) == 2
+    assert needed_version([SetRange(b"a", 0, b"x"), SetBit(b"a", 0, 1)]) == 3

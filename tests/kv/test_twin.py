@@ -7,18 +7,35 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kraft.kv.commands import (
+    BITOP_VALUES,
     AppendValue,
+    BitField,
+    BitOperation,
+    BitOperator,
     ClearExpiry,
+    CompareAndSet,
+    Comparison,
     Condition,
+    Copy,
     Delete,
+    DeleteIf,
     Expire,
     Expiry,
+    FieldAction,
+    FieldOperation,
     GetDelete,
+    GetExpire,
     Guard,
     Increment,
+    IncrementFloat,
+    Overflow,
     Put,
+    Rename,
     Set,
+    SetBit,
+    SetIf,
     SetMany,
+    SetManyIf,
     SetRange,
     decode,
     encode,
@@ -88,6 +105,182 @@ class Twin:
         else:
             self.store(c.key, c.value, 0)
         return old if c.get else "OK"
+
+    def SetIf(self, c):
+        old = self.data[c.key][0] if c.key in self.data else None
+        same = old is not None and old == c.operand
+        if same != (c.comparison == Comparison.EQUAL):
+            return old if c.get else None
+        reply = self.Set(Set(c.key, c.value, expiry=c.expiry, expiry_ms=c.expiry_ms))
+        return old if c.get else reply
+
+    def DeleteIf(self, c):
+        if c.key not in self.data:
+            return 0
+        same = self.data[c.key][0] == c.operand
+        return self.Delete(Delete((c.key,))) if same == (c.comparison == Comparison.EQUAL) else 0
+
+    def SetManyIf(self, c):
+        names = c.pairs[::2]
+        if c.condition == Condition.IF_MISSING and any(name in self.data for name in names):
+            return 0
+        if c.condition == Condition.IF_PRESENT and any(name not in self.data for name in names):
+            return 0
+        old = {name: self.data[name][2] for name in names if name in self.data}
+        for i in range(0, len(c.pairs), 2):
+            key, value = c.pairs[i], c.pairs[i + 1]
+            if c.expiry in (Expiry.RELATIVE, Expiry.ABSOLUTE):
+                if self.absolute(c) <= self.now:
+                    self.drop(key)
+                else:
+                    self.store(key, value, self.absolute(c))
+            else:
+                self.store(key, value, old.get(key, 0) if c.expiry == Expiry.KEEP else 0)
+        return 1
+
+    def GetExpire(self, c):
+        if c.key not in self.data:
+            return None
+        value, _, expiry = self.data[c.key]
+        if c.expiry == Expiry.NONE and expiry:
+            self.store(c.key, value, 0)
+        if c.expiry in (Expiry.RELATIVE, Expiry.ABSOLUTE):
+            if self.absolute(c) <= self.now:
+                self.drop(c.key)
+            elif self.absolute(c) != expiry:
+                self.store(c.key, value, self.absolute(c))
+        return value
+
+    def CompareAndSet(self, c):
+        present = self.data[c.key][1] if c.key in self.data else 0
+        if present != c.revision:
+            return None
+        self.store(c.key, c.value, 0)
+        return self.revision + 1
+
+    def IncrementFloat(self, c):
+        """With whole numbers of few digits, which need no rounding."""
+        value, _, expiry = self.data.get(c.key, (b"0", 0, 0))
+        try:
+            total = int(value) + int(c.amount)
+        except ValueError:
+            return CommandFailure.NOT_A_FLOAT
+        if abs(total) < 2**63:
+            text = b"%d" % total
+        else:
+            return self.store_rounded(c, total, expiry)
+        self.store(c.key, text, expiry)
+        return text
+
+    def store_rounded(self, c, total, expiry):
+        spare = abs(total).bit_length() - 64
+        if spare > 0:
+            kept, rest = divmod(abs(total), 2**spare)
+            kept += rest * 2 > 2**spare or (rest * 2 == 2**spare and kept % 2)
+            total = kept * 2**spare * (1 if total > 0 else -1)
+        text = b"%d" % total
+        self.store(c.key, text, expiry)
+        return text
+
+    def no_room(self, key, length, limit):
+        """What the machine counts of the data, key by key."""
+        total = 0
+        for name in {*self.data, key}:
+            value, _, expiry = self.data.get(name, (b"", 0, 0))
+            size = max(len(value), length) if name == key else len(value)
+            total += RECORD_OVERHEAD_BYTES + len(name) + size + (EXPIRY_OVERHEAD_BYTES if expiry else 0)
+        longer = key not in self.data or length > len(self.data[key][0])
+        return longer and total + total // 16 > limit
+
+    def SetBit(self, c):
+        value, _, expiry = self.data.get(c.key, (b"", 0, 0))
+        length = c.offset // 8 + 1
+        if length > c.limit:
+            return CommandFailure.TOO_LARGE
+        if self.no_room(c.key, length, c.memory_limit):
+            return CommandFailure.OUT_OF_MEMORY
+        bits = as_bits(value.ljust(length, b"\0"))
+        old, bits[c.offset] = bits[c.offset], c.bit
+        if as_bytes(bits) != value:
+            self.store(c.key, as_bytes(bits), expiry)
+        return old
+
+    def BitOperation(self, c):
+        found = [self.data[key][0] if key in self.data else b"" for key in c.sources]
+        if len(b"".join(found)) > BITOP_VALUES * c.limit:
+            return CommandFailure.TOO_MUCH
+        length = max(map(len, found))
+        if not length:
+            self.drop(c.destination)
+            return 0
+        if self.no_room(c.destination, length, c.memory_limit):
+            return CommandFailure.OUT_OF_MEMORY
+        rows = zip(*(as_bits(value.ljust(length, b"\0")) for value in found), strict=True)
+        rule = {
+            BitOperator.AND: all,
+            BitOperator.OR: any,
+            BitOperator.XOR: lambda row: sum(row) % 2,
+            BitOperator.NOT: lambda row: 1 - row[0],
+        }[BitOperator(c.operator)]
+        self.store(c.destination, as_bytes([int(rule(row)) for row in rows]), 0)
+        return length
+
+    def BitField(self, c):
+        value, _, expiry = self.data.get(c.key, (b"", 0, 0))
+        ends = [o.offset + o.width for o in c.operations if o.action != FieldAction.GET]
+        length = -(-max(ends, default=0) // 8)
+        if length > c.limit:
+            return CommandFailure.TOO_LARGE
+        if self.no_room(c.key, length, c.memory_limit):
+            return CommandFailure.OUT_OF_MEMORY
+        bits = as_bits(value.ljust(length, b"\0"))
+        replies: list[int | None] = []
+        wrote = length > len(value)
+        for o in c.operations:
+            padded = bits + [0] * (o.offset + o.width)
+            text = "".join(map(str, padded[o.offset : o.offset + o.width]))
+            old = int(text, 2) - (2**o.width if o.signed and text[0] == "1" else 0)
+            low = -(2 ** (o.width - 1)) if o.signed else 0
+            high = low + 2**o.width - 1
+            if o.action == FieldAction.GET:
+                replies.append(old)
+                continue
+            new = o.amount + (old if o.action == FieldAction.INCREMENT else 0)
+            if not low <= new <= high:
+                if o.overflow == Overflow.FAIL:
+                    replies.append(None)
+                    continue
+                if o.overflow == Overflow.SATURATE:
+                    as_huge = o.action == FieldAction.SET and (not o.signed or new < high - 2**63 + 1)
+                    new = low if new < low and not as_huge else high
+                while not low <= new <= high:
+                    new += 2**o.width * ((low - new) // 2**o.width or (1 if new < low else -1))
+            bits[o.offset : o.offset + o.width] = map(int, f"{new % 2**o.width:0{o.width}b}")
+            replies.append(new if o.action == FieldAction.INCREMENT else old)
+            wrote = True
+        if wrote:
+            self.store(c.key, as_bytes(bits), expiry)
+        return replies
+
+    def Rename(self, c):
+        if c.source not in self.data:
+            return CommandFailure.NO_SUCH_KEY
+        if c.destination in self.data and not c.replace:
+            return 0
+        if c.source != c.destination:
+            value, _, expiry = self.data[c.source]
+            self.drop(c.source)
+            self.store(c.destination, value, expiry)
+        return 1
+
+    def Copy(self, c):
+        if c.source not in self.data or (c.destination in self.data and not c.replace):
+            return 0
+        value, _, expiry = self.data[c.source]
+        if self.no_room(c.destination, len(value), c.memory_limit):
+            return CommandFailure.OUT_OF_MEMORY
+        self.store(c.destination, value, expiry)
+        return 1
 
     def SetMany(self, c):
         for i in range(0, len(c.pairs), 2):
@@ -165,13 +358,57 @@ class Twin:
         return 1
 
 
+def as_bits(value):
+    return [byte >> shift & 1 for byte in value for shift in range(7, -1, -1)]
+
+
+def as_bytes(bits):
+    return bytes(int("".join(map(str, bits[n : n + 8])), 2) for n in range(0, len(bits), 8))
+
+
 keys = st.sampled_from([b"", b"a", b"b", b"c"])
 values = st.sampled_from(
     [b"", b"0", b"7", b"-12", b"+1", b"x", b"9223372036854775807", b"-9223372036854775808"]
 )
 amounts = st.sampled_from([1, -1, 0, 40, 2**63 - 1, -(2**63)])
 times = {"expiry": st.sampled_from([Expiry.RELATIVE, Expiry.ABSOLUTE]), "expiry_ms": st.integers(-5, 60)}
+expiries = {"expiry": st.sampled_from(Expiry), "expiry_ms": st.integers(-5, 60)}
+pairs = st.lists(st.tuples(keys, values), max_size=3).map(lambda found: tuple(sum(found, ())))
+limits = {"limit": st.integers(0, 40), "memory_limit": st.sampled_from([10**9, 400, 600, 900, 1200])}
+fields = st.tuples(st.booleans(), st.integers(1, 64)).flatmap(
+    lambda kind: st.builds(
+        FieldOperation,
+        st.sampled_from(FieldAction),
+        st.just(kind[0]),
+        st.just(kind[1] if kind[0] else min(kind[1], 63)),
+        st.integers(0, 100),
+        st.one_of(st.integers(-300, 300), amounts),
+        st.sampled_from(Overflow),
+    )
+)
+newer = st.one_of(
+    st.builds(SetIf, keys, values, st.sampled_from(Comparison), values, get=st.booleans(), **expiries),
+    st.builds(DeleteIf, keys, st.sampled_from(Comparison), values),
+    st.builds(GetExpire, keys, **expiries),
+    st.builds(SetManyIf, pairs, st.sampled_from(Condition), **expiries),
+    st.builds(IncrementFloat, keys, st.sampled_from([b"1", b"-1", b"40", b"9223372036854775807"])),
+    st.builds(CompareAndSet, keys, st.integers(0, 9), values),
+    st.builds(SetBit, keys, st.integers(0, 200), st.integers(0, 1), **limits),
+    st.builds(
+        BitOperation,
+        st.sampled_from([BitOperator.AND, BitOperator.OR, BitOperator.XOR]),
+        keys,
+        st.lists(keys, min_size=1, max_size=3).map(tuple),
+        limit=st.sampled_from([100, 1]),
+        memory_limit=limits["memory_limit"],
+    ),
+    st.builds(BitOperation, st.just(BitOperator.NOT), keys, st.tuples(keys)),
+    st.builds(BitField, keys, st.lists(fields, max_size=3).map(tuple), **limits),
+    st.builds(Rename, keys, keys, st.booleans()),
+    st.builds(Copy, keys, keys, st.booleans(), limits["memory_limit"]),
+)
 commands = st.one_of(
+    newer,
     st.builds(Put, keys, values),
     st.builds(
         Set,

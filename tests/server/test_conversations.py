@@ -91,6 +91,159 @@ SUBSTR a 0 => -ERR wrong number of arguments for 'substr' command
 COMMAND GETKEYS SETRANGE k 0 v => *1\r\n$1\r\nk
 """
 
+CONDITIONS = r"""
+GETSET a 1 => $-1
+GETSET a 2 => $1\r\n1
+SET a 3 EX 100 => +OK
+GETSET a 4 => $1\r\n3
+TTL a => :-1
+GETEX a => $1\r\n4
+GETEX a EX 100 => $1\r\n4
+TTL a => :100
+GETEX a => $1\r\n4
+TTL a => :100
+GETEX a PERSIST => $1\r\n4
+TTL a => :-1
+GETEX a PXAT 1 => $1\r\n4
+EXISTS a => :0
+GETEX a => $-1
+GETEX a KEEPTTL => -ERR syntax error
+GETEX a EX 0 => -ERR invalid expire time in 'getex' command
+MSETNX a 1 b 2 => :1
+MSETNX b 3 c 4 => :0
+MGET a b c => *3\r\n$1\r\n1\r\n$1\r\n2\r\n$-1
+MSETNX a => -ERR wrong number of arguments for 'msetnx' command
+MSETNX a 1 b => -ERR wrong number of arguments for 'msetnx' command
+MSETEX 2 x 1 y 2 EX 100 => :1
+TTL y => :100
+MSETEX 2 x 5 z 6 NX => :0
+MSETEX 2 x 5 z 6 XX => :0
+MSETEX 2 x 5 y 6 XX KEEPTTL => :1
+MGET x y => *2\r\n$1\r\n5\r\n$1\r\n6
+TTL x => :100
+MSETEX 1 x 7 => :1
+TTL x => :-1
+MSETEX 1 x 7 PXAT 1 => :1
+EXISTS x => :0
+MSETEX 0 x 7 => -ERR invalid numkeys value
+MSETEX 2 x 7 => -ERR wrong number of key-value pairs
+MSETEX 1 x 7 GET => -ERR syntax error
+COMMAND GETKEYS MSETEX 2 x 1 y 2 EX 100 => *2\r\n$1\r\nx\r\n$1\r\ny
+SET a 10 IFEQ 1 => +OK
+SET a 11 IFEQ 1 => $-1
+SET a 11 IFEQ 1 GET => $2\r\n10
+SET a 11 GET IFNE 1 => $2\r\n10
+SET a 12 IFNE 11 => $-1
+SET missing 1 IFEQ 1 => $-1
+SET missing 1 IFNE 1 EX 100 => +OK
+TTL missing => :100
+SET a 1 IFEQ => -ERR syntax error
+SET a 1 IFEQ 1 NX => -ERR syntax error
+DELEX a IFEQ 10 => :0
+DELEX a IFNE 11 => :0
+DELEX a IFEQ 11 => :1
+DELEX a IFEQ 11 => :0
+DELEX a IFNE 11 => :0
+DELEX missing => :1
+DELEX a IFGT 1 => -ERR syntax error
+DELIFEQ b 1 => :0
+DELIFEQ b 2 => :1
+COMMAND GETKEYSANDFLAGS DELEX a IFEQ b => *1\r\n*2\r\n$1\r\na\r\n*3\r\n+RW\r\n+access\r\n+delete
+"""
+
+FLOATS = r"""
+SET a 10.50 => +OK
+INCRBYFLOAT a 0.1 => $4\r\n10.6
+INCRBYFLOAT a -5 => $3\r\n5.6
+SET a 5.0e3 EX 100 => +OK
+INCRBYFLOAT a 2.0e2 => $4\r\n5200
+TTL a => :100
+INCRBYFLOAT new 1 => $1\r\n1
+INCRBYFLOAT a x => -ERR value is not a valid float
+SET b x => +OK
+INCRBYFLOAT b 1 => -ERR value is not a valid float
+INCRBYFLOAT b inf => -ERR value is not a valid float
+INCRBYFLOAT a inf => -ERR increment would produce NaN or Infinity
+INCRBYFLOAT a nan => -ERR value is not a valid float
+"""
+
+BITS = r"""
+SETBIT a 7 1 => :0
+SETBIT a 7 0 => :1
+GET a => $1\r\n\x00
+SETBIT a 0 1 => :0
+GETBIT a 0 => :1
+GETBIT a 1000 => :0
+GETBIT missing 0 => :0
+SETBIT a -1 1 => -ERR bit offset is not an integer or out of range
+SETBIT a 4294967296 1 => -ERR bit offset is not an integer or out of range
+SETBIT a 4294967295 1 => -ERR value exceeds limit of 1048576 bytes
+SETBIT a 8388608 1 => -ERR value exceeds limit of 1048576 bytes
+SETBIT a 0 2 => -ERR bit is not an integer or out of range
+STRLEN a => :1
+SET b foobar => +OK
+BITCOUNT b => :26
+BITCOUNT b 0 0 => :4
+BITCOUNT b 5 30 BIT => :17
+BITCOUNT b 0 => -ERR syntax error
+BITPOS b 1 => :1
+BITPOS b 0 => :0
+BITPOS b 1 2 => :17
+BITPOS missing 0 => :0
+BITPOS missing 1 => :-1
+BITOP AND c b a => :6
+BITOP NOT c b a => -ERR BITOP NOT must be called with a single source key.
+BITOP NOT c missing => :0
+EXISTS c => :0
+BITOP NAND c b => -ERR syntax error
+BITFIELD f INCRBY i5 100 1 GET u4 0 => *2\r\n:1\r\n:0
+BITFIELD f OVERFLOW FAIL SET u2 102 9 => *1\r\n$-1
+BITFIELD f OVERFLOW SAT SET u2 102 9 GET u2 102 => *2\r\n:0\r\n:3
+BITFIELD f GET u64 0 => -ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.
+BITFIELD f SET u8 8388608 1 => -ERR value exceeds limit of 1048576 bytes
+BITFIELD_RO f GET u8 96 => *1\r\n:3
+BITFIELD_RO f SET u8 0 1 => -ERR BITFIELD_RO only supports the GET subcommand
+COMMAND GETKEYSANDFLAGS BITOP AND d x y => *3\r\n*2\r\n$1\r\nd\r\n*2\r\n+OW\r\n+update\r\n*2\r\n$1\r\nx\r\n*2\r\n+RO\r\n+access\r\n*2\r\n$1\r\ny\r\n*2\r\n+RO\r\n+access
+"""
+
+NAMES_OF_KEYS = r"""
+SET a 1 EX 100 => +OK
+RENAME a b => +OK
+TTL b => :100
+RENAME a b => -ERR no such key
+RENAMENX a b => -ERR no such key
+SET a 2 => +OK
+RENAMENX a b => :0
+RENAMENX b c => :1
+RENAME c c => +OK
+RENAMENX c c => :0
+COPY c a => :0
+COPY c a REPLACE => :1
+TTL a => :100
+COPY missing x => :0
+COPY c d DB 0 => :1
+COPY c d DB 1 => -ERR DB index is out of range
+COPY c c => -ERR source and destination objects are the same
+TOUCH a b c c => :3
+OBJECT ENCODING a => $3\r\nint
+OBJECT ENCODING missing => $-1
+OBJECT REFCOUNT a => :1
+OBJECT IDLETIME a => -ERR idle time is not tracked, because keys are never evicted
+OBJECT NOSUCH a => -ERR unknown subcommand 'NOSUCH'. Try OBJECT HELP.
+MEMORY USAGE missing => $-1
+MEMORY USAGE a SAMPLES 0 => :401
+MEMORY USAGE a SAMPLES => -ERR syntax error
+COMMAND GETKEYS OBJECT ENCODING a => *1\r\n$1\r\na
+KRAFT REV missing => :0
+KRAFT CAS k 1 v => $-1
+KRAFT CAS k 0 v => :7
+KRAFT REV k => :7
+KRAFT CAS k 7 w => :8
+KRAFT CAS k 7 x => $-1
+GET k => $1\r\nw
+KRAFT CAS k -1 x => -ERR a revision is not negative; 0 means that the key does not exist
+"""
+
 EXPIRY = r"""
 SET a 1 EX 100 => +OK
 TTL a => :100
@@ -295,7 +448,10 @@ QUIT => +OK
 """
 
 
-@pytest.mark.parametrize("script", [STRINGS, RANGES, EXPIRY, ERRORS, CONNECTION])
+SCRIPTS = [STRINGS, RANGES, CONDITIONS, FLOATS, BITS, NAMES_OF_KEYS, EXPIRY, ERRORS, CONNECTION]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.parametrize("step", ["whole", "byte by byte"])
 def test_replies(script: str, step: str) -> None:
     """However the bytes are cut."""

@@ -9,8 +9,8 @@ from kraft.server.commands.table import TABLE, UNLISTED
 IRREGULAR = ("quit", "exit", "raft-add-node")  # they take more words than they name
 
 
-def arguments(text: str, *, keys: bool = True) -> list[Argument]:
-    return Syntax(text, keys=keys).arguments()
+def arguments(text: str, *, kinds: int = 1) -> list[Argument]:
+    return Syntax(text, kinds=kinds).arguments()
 
 
 def test_values_have_the_type_that_their_name_says() -> None:
@@ -18,7 +18,7 @@ def test_values_have_the_type_that_their_name_says() -> None:
         ("key", "key"), ("offset", "integer"), ("value", "string"), ("pattern", "pattern"),
         ("unix-time-seconds", "unix-time"),
     ]  # fmt: skip
-    assert arguments("key", keys=False) == [Argument("key", "string")]
+    assert arguments("key", kinds=0) == [Argument("key", "string")]
 
 
 def test_words_in_capitals_are_sent_as_they_stand() -> None:
@@ -63,13 +63,15 @@ def test_the_syntax_of_every_command_agrees_with_its_arity_and_keys(spec) -> Non
 
     QUIT ignores words, as in Redis; `host raft-port` may be one word.
     """
-    found = arguments(spec.usage, keys=bool(spec.keys[0]))
+    found = arguments(spec.usage, kinds=len(spec.key_flags))
     words = len(spec.name.split("|")) - sum(each.name == "raft-port" for each in found)
     fewest = words + sum(_fewest(each) for each in found)
     if spec not in UNLISTED.values() and not spec.subcommands:
         assert fewest == spec.low
         assert (spec.arity < 0) == any(_open(each) for each in found) or spec.name in IRREGULAR
-        assert bool(spec.keys[0]) == any(each.type == "key" for each in _flat(found)) == bool(spec.key_flags)
+        kinds = {each.key_kind for each in _flat(found) if each.type == "key"}
+        assert kinds == set(range(len(spec.key_flags)))
+        assert bool(spec.key_flags) == bool(spec.keys[0] or spec.counted[0])
 
 
 def _fewest(argument: Argument) -> int:

@@ -39,24 +39,55 @@ def test_a_value_does_not_grow_over_its_limit(small: Talk) -> None:
     assert small.run("APPEND", "a", "v" * 4) == b":64\r\n"
 
 
+FIELD = kv.FieldOperation(kv.FieldAction.SET, signed=False, width=8, offset=0)
+VALUES: dict[str, Any] = {
+    "key": b"k", "value": b"v", "offset": 1, "amount": b"1", "bit": 1, "operator": 0, "destination": b"d",
+    "source": b"s", "sources": (b"s",), "operations": (FIELD,), "replace": True,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "command",
-    [kind for kind in get_args(kv.Command) if "limit" in kind.__struct_fields__],
+    [kind for kind in get_args(kv.Command) if {"limit", "memory_limit"} & set(kind.__struct_fields__)],
     ids=lambda kind: kind.__name__,
 )
-def test_every_command_that_lengthens_a_value_carries_the_limit(small: Talk, command: Any) -> None:
+def test_every_command_that_lengthens_a_value_carries_the_limit(command: Any) -> None:
     """Without its name in the gate: a command that is added later is limited like APPEND."""
-    values: dict[str, Any] = {"key": b"k", "value": b"v", "offset": 1}
-    fields = {name: values[name] for name in command.__struct_fields__ if name != "limit"}
+    small = Port(limits=LimitsConfig(value_bytes=64, dataset_bytes=1000)).connect()
+    limits = {"limit": 64, "memory_limit": 1000}
+    fields = {name: VALUES[name] for name in command.__struct_fields__ if name not in limits}
     spec = WriteSpec(name="longer", arity=2, run=lambda _: command(**fields))
     segment = WriteSegment(0.0)
     queue: list[Entry] = [(spec, [b"LONGER", b"k"])]
     Validation(small.port.factory.port, {b"LONGER": spec}, {}).gather(
         queue, segment, small.protocol.session.state
     )
-    assert segment.items == [command(**fields, limit=64)]
-    [refused] = segment.replies([kv.CommandFailure.TOO_LARGE])
-    assert refused == Error("ERR value exceeds limit of 64 bytes")
+    carried = {name: limit for name, limit in limits.items() if name in command.__struct_fields__}
+    assert segment.items == [command(**fields, **carried)]
+    if "limit" in carried:
+        [refused] = segment.replies([kv.CommandFailure.TOO_LARGE])
+        assert refused == Error("ERR value exceeds limit of 64 bytes")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("SETBIT", "big", "8000", "1"),
+        ("BITFIELD", "big", "SET", "u8", "8000", "1"),
+        ("BITOP", "OR", "big", "a"),
+        ("COPY", "a", "big"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_short_command_does_not_add_more_than_the_dataset_may_have(words: tuple[str, ...]) -> None:
+    """Also of many that arrive at once, before the memory is measured again."""
+    client = Port(limits=LimitsConfig(dataset_bytes=6000)).connect()
+    assert client.run("SET", "a", "1" * 1000) == b"+OK\r\n"
+    many = [words if n == 0 else tuple(w.replace("big", f"big{n}") for w in words) for n in range(10)]
+    replies = client.ask(b"".join(client.encode(*each) for each in many)).splitlines()
+    refused = b"-OOM command not allowed when used memory > 'maxmemory'."
+    assert replies.count(refused) > 5
+    assert client.port.host.machines[0].keyspace.bytes <= 6000
 
 
 def test_a_full_dataset_refuses_growth_only() -> None:

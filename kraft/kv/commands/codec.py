@@ -4,13 +4,14 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from kraft.kv.commands.bits import BitCommand
 from kraft.kv.commands.keys import KeyCommand
 from kraft.kv.commands.strings import StringCommand
 from kraft.kv.errors import UnknownCommand
 
 FORMAT_VERSION = 1  # first byte of an encoded batch
 
-Command = StringCommand | KeyCommand
+Command = StringCommand | KeyCommand | BitCommand
 
 
 def encode(commands: Sequence[Command]) -> bytes:

@@ -5,6 +5,10 @@ from typing import ClassVar
 
 import msgspec
 
+from kraft.int64 import INT64_MAX
+
+UNBOUNDED = INT64_MAX  # as a limit in bytes
+
 
 class Expiry(IntEnum):
     """How `expiry_ms` of a command is meant. Apply makes a relative time absolute: stamp + milliseconds."""
@@ -50,7 +54,34 @@ class ClearExpiry(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False)
     key: bytes
 
 
-KeyCommand = Delete | Expire | ClearExpiry
+class Rename(msgspec.Struct, frozen=True, array_like=True, tag=20, gc=False):
+    """RENAME, and RENAMENX without `replace`: replies 1, or 0 without effect when `destination` exists.
+
+    The expiry goes along. Replies CommandFailure.NO_SUCH_KEY when `source` is missing. The same name twice
+    changes nothing: with `replace` the reply is 1.
+    """
+
+    since: ClassVar[int] = 3
+    source: bytes
+    destination: bytes
+    replace: bool = True
+
+
+class Copy(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=False):
+    """COPY: replies 1 when the key was copied with its expiry, else 0.
+
+    Replies CommandFailure.OUT_OF_MEMORY when all data would exceed `memory_limit` bytes, which is the limit
+    of the node that took the command.
+    """
+
+    since: ClassVar[int] = 3
+    source: bytes
+    destination: bytes
+    replace: bool = False
+    memory_limit: int = UNBOUNDED
+
+
+KeyCommand = Delete | Expire | ClearExpiry | Rename | Copy
 
 
 def absolute_expiry(command: object) -> int:

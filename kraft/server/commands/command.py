@@ -67,15 +67,28 @@ def getkeys(context: CommandContext, request: Request) -> Reply:
 def getkeysandflags(context: CommandContext, request: Request) -> Reply:
     """COMMAND GETKEYSANDFLAGS command [argument ...]: each key with what the command does to it."""
     spec, keys = _keys(context, request[2:])
-    flags = spec.key_flags
-    if "variable_flags" in flags:  # only SET: it reads the value with GET alone
-        reads = b"GET" in [word.upper() for word in request[5:]]
-        flags = ("RW", "access", "update") if reads else ("OW", "update")
-    return [[key, list(flags)] for key in keys]
+    flags = _key_flags(spec, [word.upper() for word in request[2:]])
+    last = len(flags) - 1
+    return [[key, list(flags[min(place, last)])] for place, key in enumerate(keys)]
+
+
+def _key_flags(spec: AnySpec, words: Request) -> tuple[tuple[str, ...], ...]:
+    """What a request of these words does to its keys: SET, BITFIELD and DELEX do it by their options."""
+    if spec.name == "set":
+        reads = not {b"GET", b"IFEQ", b"IFNE"}.isdisjoint(words[3:])
+        return (("RW", "access", "update") if reads else ("OW", "update"),)
+    if spec.name == "bitfield":
+        writes = not {b"SET", b"INCRBY"}.isdisjoint(words[2:])
+        return (("RW", "access", "update") if writes else ("RO", "access"),)
+    if spec.name == "delex":
+        return (("RW", "access", "delete") if len(words) > 2 else ("RM", "delete"),)
+    return spec.key_flags
 
 
 def _keys(context: CommandContext, inner: Request) -> tuple[AnySpec, list[bytes]]:
     spec = context.table.get(inner[0].upper())
+    if spec is not None and spec.subcommands and len(inner) > 1:
+        spec = spec.subcommands.get(inner[1].upper())
     if spec is None:
         raise Rejected("ERR Invalid command specified")
     if not spec.low <= len(inner) <= spec.high:
@@ -110,18 +123,30 @@ def _entry(spec: AnySpec) -> Reply:
         step,
         [f"@{category}" for category in spec.categories],
         [],  # tips
-        [_key_spec(spec)] if first else [],
+        _key_specs(spec),
         [_entry(sub) for sub in spec.subcommands.values()],
     ]
 
 
-def _key_spec(spec: AnySpec) -> Reply:
+def _key_specs(spec: AnySpec) -> list[Reply]:
     """Where the keys are, and what the command does with them."""
     first, last, step = spec.keys
-    search: Reply = {b"type": b"index", b"spec": {b"index": first}}
-    place: Reply = {b"lastkey": last - first if last > 0 else last, b"keystep": step, b"limit": 0}
-    find: Reply = {b"type": b"range", b"spec": place}
-    return {b"flags": list(spec.key_flags), b"begin_search": search, b"find_keys": find}
+    place, counted_step = spec.counted
+    if place:
+        find: Reply = {b"keynumidx": 0, b"firstkey": 1, b"keystep": counted_step}
+        return [_key_spec(spec.key_flags[0], place, b"keynum", find)]
+    specs = []
+    for number, flags in enumerate(spec.key_flags):
+        begin, rest = first + number * step, number == len(spec.key_flags) - 1
+        end = (last - begin if last > 0 else last) if rest else 0
+        find = {b"lastkey": end, b"keystep": step, b"limit": 0}
+        specs.append(_key_spec(flags, begin, b"range", find))
+    return specs
+
+
+def _key_spec(flags: tuple[str, ...], begin: int, kind: bytes, find: Reply) -> Reply:
+    search: Reply = {b"type": b"index", b"spec": {b"index": begin}}
+    return {b"flags": list(flags), b"begin_search": search, b"find_keys": {b"type": kind, b"spec": find}}
 
 
 @cache
@@ -132,7 +157,7 @@ def _docs(spec: AnySpec) -> Reply:
         b"group": spec.group.encode(),
     }
     if spec.usage:
-        syntax = Syntax(spec.usage, keys=bool(spec.keys[0]))
+        syntax = Syntax(spec.usage, kinds=len(spec.key_flags))
         docs[b"arguments"] = [argument.reply() for argument in syntax.arguments()]
     if spec.subcommands:
         docs[b"subcommands"] = {sub.name.encode(): _docs(sub) for sub in spec.subcommands.values()}

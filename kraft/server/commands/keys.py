@@ -1,11 +1,14 @@
-"""The commands on keys: deletion, existence and expiry."""
+"""The commands on keys: deletion, renaming, existence, expiry, and what is known of a key."""
 
 from kraft.host.requests.read_rounds import View
+from kraft.int64 import parse_int64
 from kraft.kv import commands as kv
 from kraft.kv.commands import Expiry, Guard
 from kraft.resp.values import Reply, Request
-from kraft.server.commands.arguments import milliseconds
-from kraft.server.errors import Rejected, printable
+from kraft.server.commands.arguments import integer, milliseconds
+from kraft.server.errors import SYNTAX, Rejected, printable
+
+EMBEDDED_BYTES = 44  # the longest string that Redis keeps in one piece with its header
 
 _GUARDS = {b"NX": Guard.IF_NONE, b"XX": Guard.IF_SOME, b"GT": Guard.IF_LATER, b"LT": Guard.IF_EARLIER}
 
@@ -46,6 +49,82 @@ def _guard(options: Request) -> Guard:
 def persist(request: Request) -> kv.Command:
     """PERSIST key."""
     return kv.ClearExpiry(request[1])
+
+
+def rename(request: Request) -> kv.Command:
+    """RENAME source destination."""
+    return kv.Rename(request[1], request[2])
+
+
+def renamenx(request: Request) -> kv.Command:
+    """RENAMENX source destination."""
+    return kv.Rename(request[1], request[2], replace=False)
+
+
+def copy(request: Request) -> kv.Command:
+    """COPY source destination [DB 0] [REPLACE]."""
+    replace = False
+    words = iter(request[3:])
+    for given in words:
+        word = given.upper()
+        database = next(words, None) if word == b"DB" else None
+        if word == b"REPLACE":
+            replace = True
+        elif database is None:
+            raise Rejected(SYNTAX)
+        elif integer(database) != 0:
+            raise Rejected("ERR DB index is out of range")
+    if request[1] == request[2]:
+        raise Rejected("ERR source and destination objects are the same")
+    return kv.Copy(request[1], request[2], replace)
+
+
+def renamed(_: kv.Reply) -> Reply:
+    """The shape of RENAME."""
+    return "OK"
+
+
+def encoding(view: View, request: Request) -> Reply:
+    """OBJECT ENCODING key: what Redis would call a value that SET has stored."""
+    value = view.keyspace.get(request[2])
+    if value is None:
+        return None
+    if parse_int64(value) is not None:
+        return b"int"
+    return b"embstr" if len(value) <= EMBEDDED_BYTES else b"raw"
+
+
+def refcount(view: View, request: Request) -> Reply:
+    """OBJECT REFCOUNT key: keys share no values."""
+    return None if view.keyspace.get(request[2]) is None else 1
+
+
+def freq(view: View, request: Request) -> Reply:
+    """OBJECT FREQ key: refused as by a Redis that does not evict by frequency."""
+    if view.keyspace.get(request[2]) is None:
+        return None
+    raise Rejected(
+        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when"
+        " switching between policies at runtime LRU and LFU data will take some time to adjust."
+    )
+
+
+def idletime(view: View, request: Request) -> Reply:
+    """OBJECT IDLETIME key: refused, because reads leave no trace."""
+    if view.keyspace.get(request[2]) is None:
+        return None
+    raise Rejected("ERR idle time is not tracked, because keys are never evicted")
+
+
+def memory_usage(view: View, request: Request) -> Reply:
+    """MEMORY USAGE key [SAMPLES count]: the bytes that count towards limits.dataset_bytes."""
+    words = request[3:]
+    if words:
+        if words[0].upper() != b"SAMPLES" or len(words) != 2:
+            raise Rejected(SYNTAX)
+        if integer(words[1]) < 0:
+            raise Rejected(SYNTAX)
+    return view.keyspace.memory_of(request[2])
 
 
 def exists(view: View, request: Request) -> Reply:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, final
 
 from kraft.host.requests.read_rounds import View
+from kraft.int64 import parse_int64
 from kraft.kv.commands import Command
 from kraft.kv.replies import Reply as Outcome
 from kraft.node.admin import AdminCommand, AdminResult
@@ -32,11 +33,12 @@ ALL_KEYS = (1, -1, 1)  # all arguments are keys
 KEY_VALUE_PAIRS = (1, -1, 2)  # keys and values alternate
 
 CATEGORIES = (
-    "keyspace", "read", "write", "string", "admin", "fast", "slow", "dangerous", "connection", "transaction",
-    "kraft",
+    "keyspace", "read", "write", "string", "bitmap", "admin", "fast", "slow", "dangerous", "connection",
+    "transaction", "kraft",
 )  # fmt: skip
 _CATEGORY_OF_GROUP = {
     "string": "string",
+    "bitmap": "bitmap",
     "generic": "keyspace",
     "connection": "connection",
     "transactions": "transaction",
@@ -51,7 +53,9 @@ class CommandSpec:
 
     `name` is in lower case, `client|id` for a subcommand. `arity` is Redis': the exact number of words, or
     negative for a minimum; `low` and `high` are the same as bounds. `keys` is Redis' (first, last, step) of
-    the words that are keys, and `key_flags` what becomes of them. `usage` is the syntax of the arguments
+    the words that are keys; `counted` is the place of a word that says how many keys follow it, with the step
+    between them. `key_flags` has what becomes of the keys: the last element is about all of them that are
+    left, each one before it about one key. `usage` is the syntax of the arguments
     (`commands.syntax`). `acl` are categories in addition to those that follow from the rest. A family
     (CLIENT, KRAFT) has `subcommands` by their word. `immediate` commands run at once between MULTI and EXEC:
     they are never part of the transaction.
@@ -63,7 +67,8 @@ class CommandSpec:
     arity: int
     flags: tuple[str, ...]
     keys: tuple[int, int, int] = NO_KEYS
-    key_flags: tuple[str, ...] = ()
+    counted: tuple[int, int] = (0, 1)
+    key_flags: tuple[tuple[str, ...], ...] = ()
     acl: tuple[str, ...] = ()
     group: str = "server"
     summary: str = ""
@@ -91,12 +96,19 @@ class CommandSpec:
                 found.update(implied)
         return tuple(category for category in CATEGORIES if category in found)
 
+    def key_places(self, request: Request) -> range:
+        """Where the keys are among the words of the request."""
+        place, step = self.counted
+        if place:
+            count = max(0, parse_int64(request[place]) or 0)
+            return range(place + 1, min(len(request), place + 1 + count * step), step)
+        first, last, step = self.keys
+        return range(first, last + 1 if last > 0 else len(request) + last + 1, step) if first else range(0)
+
     def keys_of(self, request: Request) -> list[bytes]:
         """The arguments that are keys."""
-        first, last, step = self.keys
-        if not first:
-            return []
-        return request[first : last + 1 if last > 0 else len(request) + last + 1 : step]
+        places = self.key_places(request)
+        return request[places.start : places.stop : places.step]
 
 
 @final

@@ -18,9 +18,11 @@ from kraft.resp.values import Reply
 _WORD = re.compile(r"\.\.\.|[\[\]<>|]|[^\s\[\]<>|]+")
 _CLOSING = {"[": "]", "<": ">"}
 _INTEGERS = frozenset(
-    ("client-id", "decrement", "end", "entries", "increment", "index", "maxage", "milliseconds", "offset",
-     "protover", "raft-port", "seconds", "start"),
+    ("bit", "client-id", "count", "decrement", "destination-db", "end", "entries", "frequency", "increment",
+     "index", "len", "maxage", "milliseconds", "numkeys", "numreplicas", "offset", "protover", "raft-port",
+     "revision", "seconds", "start", "timeout", "ttl"),
 )  # fmt: skip
+_KEYS = frozenset(("destination", "destkey", "key", "key1", "key2", "newkey", "source"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,13 @@ class Argument:
     token: str = ""  # the word that is sent before it, or for it
     flags: tuple[str, ...] = ()
     parts: tuple["Argument", ...] = ()
+    key_kind: int = 0  # the number of its key specification
 
     def reply(self) -> Reply:
         """The map that COMMAND DOCS has for it."""
         fields: dict[Reply, Reply] = {b"name": self.name.encode(), b"type": self.type.encode()}
         if self.type == "key":
-            fields[b"key_spec_index"] = 0
+            fields[b"key_spec_index"] = self.key_kind
         if self.token:
             fields[b"token"] = self.token.encode()
         if self.flags:
@@ -48,11 +51,12 @@ class Argument:
 
 
 class Syntax:
-    """One syntax while it is read. `keys` tells whether the words `key` are keys."""
+    """One syntax while it is read. `kinds` is the number of key specifications: 0 if no word is a key."""
 
-    def __init__(self, text: str, *, keys: bool) -> None:
+    def __init__(self, text: str, *, kinds: int) -> None:
         self._words: list[str] = _WORD.findall(text)
-        self._keys = keys
+        self._kinds = kinds
+        self._keys = 0  # found so far
 
     def arguments(self) -> list[Argument]:
         """The arguments, in order. Raises ValueError if the text is not a syntax."""
@@ -103,8 +107,9 @@ class Syntax:
     def _argument(self, word: str) -> Argument:
         if word == word.upper():
             return Argument(word.lower(), "pure-token", word)
-        if word == "key" and self._keys:
-            return Argument(word, "key")
+        if word in _KEYS and self._kinds:
+            self._keys += 1
+            return Argument(word, "key", key_kind=min(self._keys, self._kinds) - 1)
         if word.startswith("unix-time"):
             return Argument(word, "unix-time")
         if word == "pattern":

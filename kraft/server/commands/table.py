@@ -6,9 +6,6 @@ the keys where they expect them.
 
 from collections.abc import Callable
 
-from kraft.host.requests.read_rounds import View
-from kraft.kv.commands import Command
-from kraft.kv.replies import Reply as Outcome
 from kraft.node.admin import AdminCommand, AdminResult
 from kraft.resp.values import Reply, Request
 from kraft.server.commands import (
@@ -18,72 +15,26 @@ from kraft.server.commands import (
     connection,
     info,
     introspection,
-    keys,
     kraft_admin,
     kraft_status,
-    strings,
     transaction,
 )
+from kraft.server.commands.data_table import BITS, KEYS, MEMORY, OBJECT, REVISIONS, STRINGS
 from kraft.server.commands.help import help_
 from kraft.server.commands.spec import (
     ALL_KEYS,
-    KEY_VALUE_PAIRS,
-    NO_KEYS,
-    ONE_KEY,
     AdminSpec,
     AnySpec,
     CommandContext,
     LocalSpec,
-    ReadSpec,
     SwitchSpec,
-    WriteSpec,
     specs_by_name,
 )
 
-Keys = tuple[int, int, int]
-_GROW = ("write", "denyoom")  # Redis calls some writes slow: SET has no flag `fast`
-_GROW_FAST = ("write", "denyoom", "fast")
 _ANYTIME = ("loading", "stale")
 _PLAIN = ("noscript", "loading", "stale")
 _ADMIN = ("admin", "noscript", "loading", "stale")
 _HANDSHAKE = ("noscript", "loading", "stale", "fast", "no_auth", "allow_busy")
-
-
-def _read(
-    name: str,
-    arity: int,
-    run: Callable[[View, Request], Reply],
-    keys_: Keys,
-    group: str,
-    summary: str,
-    usage: str,
-    *,
-    flags: tuple[str, ...] = ("readonly", "fast"),
-    access: str = "RO access",
-) -> ReadSpec:
-    return ReadSpec(
-        name=name, arity=arity, run=run, keys=keys_, group=group, summary=summary, usage=usage, flags=flags,
-        key_flags=tuple(access.split()),
-    )  # fmt: skip
-
-
-def _write(
-    name: str,
-    arity: int,
-    run: Callable[[Request], Command],
-    keys_: Keys,
-    group: str,
-    summary: str,
-    usage: str,
-    *,
-    flags: tuple[str, ...] = ("write", "fast"),
-    access: str = "RW update",
-    shape: Callable[[Outcome], Reply] | None = None,
-) -> WriteSpec:
-    return WriteSpec(
-        name=name, arity=arity, run=run, keys=keys_, group=group, summary=summary, usage=usage, flags=flags,
-        key_flags=tuple(access.split()), shape=shape,
-    )  # fmt: skip
 
 
 def _local(
@@ -143,90 +94,6 @@ def _admin(
 
 
 # fmt: off
-_STRINGS = (
-    _read("get", 2, strings.get, ONE_KEY, "string", "Returns the value of a key.", "key"),
-    _write("set", -3, strings.set_, ONE_KEY, "string",
-        "Sets the value of a key, optionally on a condition and with an expiry.",
-        "key value [NX|XX] [GET] [EX seconds|PX milliseconds|EXAT unix-time-seconds|"
-        "PXAT unix-time-milliseconds|KEEPTTL]", flags=_GROW, access="RW access update variable_flags"),
-    _write("setnx", 3, strings.setnx, ONE_KEY, "string",
-        "Sets the value of a key only if the key does not exist.",
-        "key value", flags=_GROW_FAST, access="OW insert", shape=strings.was_set),
-    _write("setex", 4, strings.setex, ONE_KEY, "string",
-        "Sets the value of a key, and its expiry in seconds.",
-        "key seconds value", flags=_GROW, access="OW update"),
-    _write("psetex", 4, strings.setex, ONE_KEY, "string",
-        "Sets the value of a key, and its expiry in milliseconds.", "key milliseconds value",
-        flags=_GROW, access="OW update"),
-    _write("getdel", 2, strings.getdel, ONE_KEY, "string", "Returns the value of a key and deletes the key.",
-        "key",
-        access="RW access delete"),
-    _read("mget", -2, strings.mget, ALL_KEYS, "string", "Returns the values of several keys.",
-        "key [key ...]"),
-    _write("mset", -3, strings.mset, KEY_VALUE_PAIRS, "string", "Sets the values of several keys atomically.",
-        "key value [key value ...]", flags=_GROW, access="OW update"),
-    _write("append", 3, strings.append, ONE_KEY, "string",
-        "Appends to the value of a key; creates the key if it does not exist.", "key value",
-        flags=_GROW_FAST, access="RW insert"),
-    _write("setrange", 4, strings.setrange, ONE_KEY, "string",
-        "Overwrites a part of a value; pads it with zero bytes if it is too short.", "key offset value",
-        flags=_GROW),
-    _read("getrange", 4, strings.getrange, ONE_KEY, "string", "Returns a part of the value of a key.",
-        "key start end", flags=("readonly",)),
-    _read("substr", 4, strings.getrange, ONE_KEY, "string",
-        "Returns a part of the value of a key: the former name of GETRANGE.", "key start end",
-        flags=("readonly",)),
-    _read("strlen", 2, strings.strlen, ONE_KEY, "string", "Returns the length of the value of a key.", "key",
-        access="RO"),
-    _write("incr", 2, strings.incr, ONE_KEY, "string", "Increments the integer value of a key by one.", "key",
-        flags=_GROW_FAST, access="RW access update"),
-    _write("decr", 2, strings.decr, ONE_KEY, "string", "Decrements the integer value of a key by one.", "key",
-        flags=_GROW_FAST, access="RW access update"),
-    _write("incrby", 3, strings.incrby, ONE_KEY, "string",
-        "Increments the integer value of a key by a number.",
-        "key increment", flags=_GROW_FAST, access="RW access update"),
-    _write("decrby", 3, strings.decrby, ONE_KEY, "string",
-        "Decrements the integer value of a key by a number.",
-        "key decrement", flags=_GROW_FAST, access="RW access update"),
-    _write("kvstore-set", 3, strings.set_, ONE_KEY, "kraft",
-        "SET of the Java shell. Inline, the value is the rest of the line.", "key value",
-        flags=_GROW, access="OW update"),
-    _read("kvstore-get", 2, strings.get, ONE_KEY, "kraft", "GET of the Java shell.", "key"),
-)
-
-_KEYS = (
-    _write("del", -2, keys.delete, ALL_KEYS, "generic", "Deletes keys.", "key [key ...]",
-        flags=("write",), access="RM delete"),
-    _write("unlink", -2, keys.delete, ALL_KEYS, "generic", "Deletes keys.", "key [key ...]",
-        access="RM delete"),
-    _read("exists", -2, keys.exists, ALL_KEYS, "generic", "Counts the given keys that exist.",
-        "key [key ...]",
-        access="RO"),
-    _read("type", 2, keys.type_, ONE_KEY, "generic",
-        "Returns the type of a value: string, or none if the key does not exist.", "key", access="RO"),
-    _write("expire", -3, keys.expire, ONE_KEY, "generic", "Sets the expiry of a key in seconds from now.",
-        "key seconds [NX|XX|GT|LT]"),
-    _write("pexpire", -3, keys.expire, ONE_KEY, "generic",
-        "Sets the expiry of a key in milliseconds from now.",
-        "key milliseconds [NX|XX|GT|LT]"),
-    _write("expireat", -3, keys.expire, ONE_KEY, "generic",
-        "Sets the expiry of a key to a Unix time in seconds.",
-        "key unix-time-seconds [NX|XX|GT|LT]"),
-    _write("pexpireat", -3, keys.expire, ONE_KEY, "generic",
-        "Sets the expiry of a key to a Unix time in milliseconds.",
-        "key unix-time-milliseconds [NX|XX|GT|LT]"),
-    _write("persist", 2, keys.persist, ONE_KEY, "generic", "Removes the expiry of a key.", "key"),
-    _read("ttl", 2, keys.ttl, ONE_KEY, "generic", "Returns the time until a key expires, in seconds.", "key"),
-    _read("pttl", 2, keys.pttl, ONE_KEY, "generic", "Returns the time until a key expires, in milliseconds.",
-        "key"),
-    _read("expiretime", 2, keys.expiretime, ONE_KEY, "generic",
-        "Returns the expiry of a key as a Unix time in seconds.", "key"),
-    _read("pexpiretime", 2, keys.pexpiretime, ONE_KEY, "generic",
-        "Returns the expiry of a key as a Unix time in milliseconds.", "key"),
-    ReadSpec(name="dbsize", arity=1, run=keys.dbsize, keys=NO_KEYS, group="server", acl=("keyspace",),
-        summary="Returns the number of keys."),
-)
-
 _CLIENT = (
     _local("client|id", 2, client.id_, "connection", "Returns the id of this connection."),
     _local("client|getname", 2, client.getname, "connection", "Returns this connection's name."),
@@ -359,6 +226,7 @@ _KRAFT = (
         "Compares all replicas at one log index; returns the checksum of each.", kraft_admin.plain),
     _admin("kraft|reseed", 3, kraft_admin.reseed, "id",
         "Replaces a replica that differs by a copy of the leader's state."),
+    *REVISIONS,
     _help("kraft", "kraft"),
 )
 
@@ -380,6 +248,9 @@ _SERVER = (
         usage="[command [subcommand]]", flags=_ANYTIME),
     _family("config", "server", "Contains the commands about settings.", *_CONFIG),
     _family("cluster", "cluster", "Contains the commands about the cluster.", *_CLUSTER),
+    _family("object", "generic", "Contains the commands about what holds a value.", *OBJECT,
+        _help("object", "generic")),
+    _family("memory", "server", "Contains the commands about memory.", *MEMORY, _help("memory", "server")),
     _family("kraft", "kraft", "Contains kraft's own commands.", *_KRAFT),
 )
 
@@ -400,7 +271,7 @@ _TRANSACTIONS = (
 )
 # fmt: on
 
-TABLE: dict[bytes, AnySpec] = specs_by_name(*_STRINGS, *_KEYS, *_CONNECTION, *_SERVER, *_JAVA)
+TABLE: dict[bytes, AnySpec] = specs_by_name(*STRINGS, *BITS, *KEYS, *_CONNECTION, *_SERVER, *_JAVA)
 """All specifications by name in upper case; subcommands are inside their families."""
 
 UNLISTED: dict[bytes, AnySpec] = specs_by_name(*_TRANSACTIONS, *_PEOPLE)

@@ -1,0 +1,85 @@
+"""The same sequences of commands to redis-server and to kraft's client port: replies equal to the byte.
+
+The client port is the real one on a real state machine, without sockets and replication, which have tests of
+their own. Differences that are meant are in `redis_sequences.DIFFERENCES`.
+"""
+
+import os
+import socket
+import time
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from tests.cluster.redis_sequences import DIFFERENCES, SEQUENCES, Words
+from tests.cluster.redis_server import running_redis
+from tests.server.fakes import FakeClock, Port, encode
+
+pytestmark = pytest.mark.slow
+
+NUMBER = int(os.environ.get("KRAFT_TEST_SEQUENCES", "200"))  # of sequences; docs/redis-differences.md
+
+
+class RealTime(FakeClock):
+    """The wall clock of this machine, as redis-server has it."""
+
+    def wall_ms(self) -> int:
+        return int(time.time() * 1000)
+
+
+class RawClient:
+    """One connection to redis-server that returns the bytes of each reply."""
+
+    END = b"the end of a reply"
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), 20)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def ask(self, request: bytes) -> bytes:
+        """The reply to one request, which may be a line."""
+        self._socket.sendall(request + encode("ECHO", self.END))
+        end = b"$%d\r\n%b\r\n" % (len(self.END), self.END)
+        reply = b""
+        while not reply.endswith(end):
+            piece = self._socket.recv(1 << 20)
+            assert piece, f"closed after {reply!r}"
+            reply += piece
+        return reply[: -len(end)]
+
+
+@pytest.fixture(scope="module")
+def redis(need, tmp_path_factory):
+    """A connection to a redis-server."""
+    with running_redis(need("redis-server"), tmp_path_factory.mktemp("redis")) as port:
+        client = RawClient(port)
+        yield client
+        client.close()
+
+
+def line(words: Words) -> bytes:
+    """A request as a line with quotes."""
+    quoted = ["".join(f"\\x{byte:02x}" for byte in word) for word in words]
+    return " ".join(f'"{word}"' for word in quoted).encode() + b"\r\n"
+
+
+@example([[b"SET", b"a", b"1.5"], [b"INCRBYFLOAT", b"a", b"1.1"], [b"GET", b"a"]], 2, False)
+@example([[b"BITFIELD", b"a", b"OVERFLOW", b"FAIL", b"SET", b"u2", b"30", b"9"], [b"GET", b"a"]], 3, False)
+@settings(max_examples=NUMBER, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+@given(SEQUENCES, st.sampled_from([2, 3]), st.booleans())
+def test_replies_are_those_of_redis(redis, sequence, protocol, inline):
+    redis.ask(b"FLUSHALL\r\n")
+    redis.ask(b"HELLO %d\r\n" % protocol)
+    port = Port()
+    port.clock = port.host._clock = port.factory.port.clock = RealTime()
+    kraft = port.connect()
+    kraft.run("HELLO", str(protocol))
+    for words in sequence:
+        request = line(words) if inline else encode(*words)
+        theirs, ours = redis.ask(request), kraft.ask(request)
+        same = theirs == ours or any(rule(words, theirs, ours) for rule in DIFFERENCES.values())
+        assert same, f"{words}: redis {theirs!r}, kraft {ours!r}"
