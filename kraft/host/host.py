@@ -13,6 +13,7 @@ from kraft.config import Config
 from kraft.host import settings
 from kraft.host.admin.executor import AdminExecutor
 from kraft.host.admin.transfers import LeadershipTransfers
+from kraft.host.background import Background
 from kraft.host.backpressure import Backpressure
 from kraft.host.context import GroupContext
 from kraft.host.data_memory import DataMemory
@@ -62,7 +63,7 @@ class Host:
     ) -> None:
         self.slots = SlotMap(groups)
         self.groups: dict[int, Group] = {}  # by id, from the end of its replay on
-        self.memory = DataMemory(self.groups)
+        self.memory = DataMemory(self.groups, Background(clock))
         self._config = config
         self._clock = clock
         self._observer = observer

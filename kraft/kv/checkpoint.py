@@ -19,13 +19,15 @@ class Capture(msgspec.Struct, frozen=True, gc=False):
     """What a checkpoint at `base` has to write: the keys changed since the last one, None for removed ones.
 
     `changes` belongs to the writer, which keeps the keys and drops each record once it is written. `revision`
-    is the machine's at `base`, `machine_version` the version in force there.
+    is the machine's at `base`, `machine_version` the version in force there. `cleared` means that all keys
+    were removed since the last checkpoint: first everything goes, then the changes come.
     """
 
     base: Base
     revision: int
     changes: dict[bytes, Record | None]
     machine_version: int = 1
+    cleared: bool = False
 
 
 class Checkpoint(msgspec.Struct, frozen=True, array_like=True):

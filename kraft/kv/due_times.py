@@ -50,6 +50,10 @@ class DueTimes:
         heapify(pairs)
         self._heap, self.live = pairs, len(pairs)
 
+    def discarded(self) -> list[tuple[int, bytes]]:
+        """The pairs of an index that is not used any more, for the caller to free."""
+        return self._heap
+
     def next(self) -> int | None:
         """The earliest due time in milliseconds, None when no key has one."""
         heap = self._heap

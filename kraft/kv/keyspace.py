@@ -11,6 +11,7 @@ from zlib import adler32
 import msgspec
 
 from kraft.kv.due_times import DueTimes
+from kraft.kv.garbage import Garbage
 from kraft.kv.values import Value, type_of
 
 # Memory of one key in addition to its bytes and its value's, CPython 3.11 on 64 bit: dictionary slot 45 bytes
@@ -47,15 +48,21 @@ def row_sum(key: bytes, value: bytes, revision: int, expires: int) -> int:
 
 
 class Keyspace:
-    """All keys of a group. Treat `records` as read-only outside this class."""
+    """All keys of a group. Treat `records` as read-only outside this class.
 
-    __slots__ = ("_changes", "_due", "bytes", "records")
+    `cleared` means that all keys were removed since `take_changes`: changes are those after that. What they
+    were is `garbage` for the owner to free.
+    """
+
+    __slots__ = ("_changes", "_due", "bytes", "cleared", "garbage", "records")
 
     def __init__(self) -> None:
         self.records: dict[bytes, Record] = {}
         self._changes: dict[bytes, Record | None] = {}  # since they were last taken; None for a removed key
         self.bytes = 0  # approximate memory of all records
         self._due = DueTimes(self.records)
+        self.cleared = False
+        self.garbage = Garbage()
 
     def __len__(self) -> int:
         return len(self.records)
@@ -144,6 +151,15 @@ class Keyspace:
             count += 1
         return count
 
+    def clear(self) -> None:
+        """Drop all keys at once, however many there are."""
+        self.garbage.add(self.records, self.bytes)
+        self.garbage.add(self._changes, CHANGE_BYTES * len(self._changes))
+        self.garbage.add(self._due.discarded(), 0)  # counted with the records
+        self.records, self._changes, self.bytes = {}, {}, 0
+        self._due = DueTimes(self.records)
+        self.cleared = True
+
     def load(self, rows: Iterable[tuple[bytes, bytes, int, int]], size: int | None = None) -> int:
         """Fill an empty keyspace with (key, value, revision, expiry) rows; none of them counts as a change.
 
@@ -170,15 +186,18 @@ class Keyspace:
         The dictionary belongs to the caller: the keyspace does not touch it again. A record that the caller
         keeps takes memory in addition to the one that replaces it.
         """
-        taken, self._changes = self._changes, {}
+        taken, self._changes, self.cleared = self._changes, {}, False
         return taken
 
-    def give_back(self, changes: dict[bytes, Record | None]) -> None:
+    def give_back(self, changes: dict[bytes, Record | None], *, cleared: bool = False) -> None:
         """Undo `take_changes`, because the changes were not written after all. Takes 0.4 us per key.
 
-        The keys count with what they hold now: the caller may have dropped the records.
+        The keys count with what they hold now: the caller may have dropped the records. `cleared` is what it
+        was before `take_changes`.
         """
-        self._changes = dict(zip(changes, map(self.records.get, changes), strict=True)) | self._changes
+        if not self.cleared:  # else all that was taken is gone
+            self._changes = dict(zip(changes, map(self.records.get, changes), strict=True)) | self._changes
+            self.cleared = cleared
 
     @property
     def memory(self) -> int:
@@ -187,12 +206,13 @@ class Keyspace:
         One sixteenth is for what the allocator loses between objects: measured, up to 6 % for values of 1 to
         100 kB (tests/kv/test_memory.py).
         """
-        return self.bytes + (self.bytes >> 4) + CHANGE_BYTES * len(self._changes)
+        held = self.bytes + (self.garbage.bytes if self.garbage else 0)
+        return held + (held >> 4) + CHANGE_BYTES * len(self._changes)
 
     @property
     def changed(self) -> int:
-        """How many keys changed since `take_changes`."""
-        return len(self._changes)
+        """How many changes there are since `take_changes`: keys, and one for all that were cleared."""
+        return len(self._changes) + self.cleared
 
     def digest(self) -> bytes:
         """A hash (32 bytes) of all keys and records, in whatever order they came: a sum of hashes."""

@@ -30,6 +30,7 @@ from kraft.kv.commands import (
     DeleteIf,
     Expire,
     Expiry,
+    Flush,
     GetDelete,
     GetExpire,
     Guard,
@@ -62,7 +63,8 @@ class Machine:
     """The state of one group.
 
     `stamp` is that of the last batch (Unix ms), `revision` that of the last change, `version` the machine
-    version in force; `expired` counts the keys that fell due.
+    version in force; `expired` counts the keys that fell due. One method for each command makes the class
+    longer than 300 lines.
     """
 
     __slots__ = ("expired", "keyspace", "revision", "stamp", "version")
@@ -84,7 +86,8 @@ class Machine:
 
     def capture(self, base: Base) -> Capture:
         """What a checkpoint at `base`, the index just applied, has to write. Costs nothing here and now."""
-        return Capture(base, self.revision, self.keyspace.take_changes(), self.version)
+        cleared = self.keyspace.cleared
+        return Capture(base, self.revision, self.keyspace.take_changes(), self.version, cleared)
 
     def digest(self) -> bytes:
         """A hash of the whole state: contents, expiries, revisions, stamp, version. Reads every key."""
@@ -245,6 +248,11 @@ class Machine:
             return 0
         return self._remove((command.key,))
 
+    def _flush(self, _: Flush) -> Reply:
+        self.revision += bool(len(self.keyspace))
+        self.keyspace.clear()
+        return "OK"
+
     def _rename(self, command: Rename) -> Reply:
         record = self.keyspace.records.get(command.source)
         if record is None:
@@ -348,6 +356,7 @@ class Machine:
         BitField: _bit_field,
         Delete: _delete,
         DeleteIf: _delete_if,
+        Flush: _flush,
         Rename: _rename,
         Copy: _copy,
         Increment: _increment,

@@ -9,7 +9,7 @@ older program never meets a command that it cannot apply. docs/upgrade.md has th
     1         Put Set SetMany GetDelete AppendValue Delete Increment Expire ClearExpiry
     2         SetRange
     3         SetIf DeleteIf GetExpire SetManyIf IncrementFloat CompareAndSet Rename Copy
-              SetBit BitOperation BitField
+              SetBit BitOperation BitField Flush
 """
 
 from kraft.int64 import parse_int64

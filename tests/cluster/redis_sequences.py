@@ -151,6 +151,7 @@ WRITES = st.one_of(
     # Without GT and LT: which of two expiries is later may depend on the millisecond of each server.
     _words(_name(b"EXPIRE", b"PEXPIRE"), KEYS, SECONDS, _some(b"NX", b"XX")),
     _words(_name(b"RENAME", b"RENAMENX"), KEYS, KEYS),
+    _words(_name(b"FLUSHALL", b"FLUSHDB"), _some(b"ASYNC", b"sync", b"x")),
     _words(_name(b"COPY"), KEYS, KEYS, _some(b"REPLACE", b"replace", b"DB", b"0")),
 )
 READS = st.one_of(

@@ -16,6 +16,7 @@ from kraft.kv.commands import (
     DeleteIf,
     Expire,
     FieldOperation,
+    Flush,
     GetDelete,
     GetExpire,
     Increment,
@@ -58,6 +59,7 @@ TAGS: dict[Any, tuple[int, int]] = {
     BitField: (19, 3),
     Rename: (20, 3),
     Copy: (21, 3),
+    Flush: (22, 3),
 }
 
 

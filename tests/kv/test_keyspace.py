@@ -52,3 +52,51 @@ def test_changes_given_back_are_taken_again_with_what_the_keys_hold_by_then():
     assert changes.pop(b"removed") is changes.pop(b"gone before") is None
     assert changes == keyspace.records
     assert keyspace.changed == 0
+
+
+def test_a_flush_leaves_garbage_that_counts_as_memory_until_it_is_freed():
+    """And what is written after it is not part of that."""
+    keyspace = Keyspace()
+    for number in range(1000):
+        keyspace.put(b"key %d" % number, b"value", 1, 10**12 + number)
+    before = keyspace.memory
+    keyspace.clear()
+    keyspace.put(b"new", b"value", 2, 10**13)
+
+    assert (len(keyspace), keyspace.expiring, keyspace.next_expiry()) == (1, 1, 10**13)
+    assert keyspace.memory >= before
+    held = []
+    while keyspace.garbage:
+        held.append(keyspace.memory)
+        keyspace.garbage.free(300)
+    assert len(held) == 10
+    assert held == sorted(held, reverse=True)
+    assert keyspace.memory < before / 100
+    assert keyspace.take_changes() == keyspace.records
+    assert [len(keyspace), keyspace.get(b"new")] == [1, b"value"]
+
+
+def test_changes_from_before_a_flush_are_not_given_back():
+    keyspace = Keyspace()
+    keyspace.put(b"old", b"value", 1)
+    taken = keyspace.take_changes()
+    keyspace.clear()
+    keyspace.put(b"new", b"value", 2)
+    keyspace.give_back(taken)
+
+    assert keyspace.cleared
+    assert keyspace.changed == 2
+    assert keyspace.take_changes() == keyspace.records
+    assert not keyspace.cleared
+
+
+def test_a_flush_given_back_is_taken_again():
+    keyspace = Keyspace()
+    keyspace.clear()
+    keyspace.put(b"a", b"value", 1)
+    taken = keyspace.take_changes()
+    keyspace.put(b"b", b"value", 2)
+    keyspace.give_back(taken, cleared=True)
+
+    assert keyspace.cleared
+    assert keyspace.take_changes() == keyspace.records

@@ -23,6 +23,7 @@ from kraft.kv.commands import (
     Expiry,
     FieldAction,
     FieldOperation,
+    Flush,
     GetDelete,
     GetExpire,
     Guard,
@@ -315,6 +316,11 @@ class Twin:
             self.drop(key)
         return count
 
+    def Flush(self, c):
+        for key in list(self.data):
+            self.drop(key)
+        return "OK"
+
     def Increment(self, c):
         value, _, expiry = self.data.get(c.key, (b"0", 0, 0))
         text = value.decode("latin-1")
@@ -406,6 +412,7 @@ newer = st.one_of(
     st.builds(BitField, keys, st.lists(fields, max_size=3).map(tuple), **limits),
     st.builds(Rename, keys, keys, st.booleans()),
     st.builds(Copy, keys, keys, st.booleans(), limits["memory_limit"]),
+    st.just(Flush()),
 )
 commands = st.one_of(
     newer,

@@ -447,8 +447,20 @@ KRAFT OUTPUT plain => -ERR plain output is for inline connections
 QUIT => +OK
 """
 
+FLUSHES = r"""
+FLUSHALL NOW => -ERR syntax error
+FLUSHDB ASYNC SYNC => -ERR syntax error
+SET flushed 1 => +OK
+FLUSHALL async => +OK
+DBSIZE => :0
+SET flushed 1 => +OK
+flushdb => +OK
+FLUSHDB SYNC => +OK
+EXISTS flushed => :0
+"""
 
-SCRIPTS = [STRINGS, RANGES, CONDITIONS, FLOATS, BITS, NAMES_OF_KEYS, EXPIRY, ERRORS, CONNECTION]
+
+SCRIPTS = [STRINGS, RANGES, CONDITIONS, FLOATS, BITS, NAMES_OF_KEYS, EXPIRY, FLUSHES, ERRORS, CONNECTION]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

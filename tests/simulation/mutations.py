@@ -378,8 +378,8 @@ MUTATIONS = (
     Mutation(
         "a checkpoint without its machine version",
         "kraft/kv/machine.py",
-        "return Capture(base, self.revision, self.keyspace.take_changes(), self.version)",
-        "return Capture(base, self.revision, self.keyspace.take_changes())",
+        "return Capture(base, self.revision, self.keyspace.take_changes(), self.version, cleared)",
+        "return Capture(base, self.revision, self.keyspace.take_changes(), cleared=cleared)",
         "a restart would forget what is in force",
         60,
     ),
@@ -409,7 +409,7 @@ MUTATIONS = (
     Mutation(
         "changes of a failed checkpoint forgotten",
         "kraft/host/group/checkpoints.py",
-        "machine.keyspace.give_back(capture.changes)",
+        "machine.keyspace.give_back(capture.changes, cleared=capture.cleared)",
         "pass",
         "the next checkpoint would lack them",
         400,

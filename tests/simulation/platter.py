@@ -39,6 +39,9 @@ class StateFile:
         old = self.checkpoint
         demand(old is None or capture.base.index >= old.base.index, "a checkpoint goes back")
         taken = added = 0
+        if capture.cleared:
+            taken = sum(_hash(key, record) for key, record in self.rows.items())
+            self.rows.clear()
         for key, record in capture.changes.items():
             before = self.rows.pop(key, None)
             if before is not None:

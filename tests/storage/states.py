@@ -30,16 +30,21 @@ class State:
     def remove(self, key):
         self.revision += self.keyspace.remove(key) is not None
 
+    def clear(self):
+        self.revision += 1
+        self.keyspace.clear()
+
     def capture(self, index, *, term=1):
         return self._capture(base(index, term=term))
 
     def again(self, capture):
         """The next capture after `capture` was not written."""
-        self.keyspace.give_back(capture.changes)
+        self.keyspace.give_back(capture.changes, cleared=capture.cleared)
         return self._capture(capture.base)
 
     def _capture(self, at):
-        return Capture(at, self.revision, self.keyspace.take_changes(), self.machine_version)
+        cleared = self.keyspace.cleared
+        return Capture(at, self.revision, self.keyspace.take_changes(), self.machine_version, cleared)
 
     def checkpoint(self, index, *, term=1):
         """What a file at `index` must hold, computed from scratch."""

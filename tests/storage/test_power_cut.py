@@ -83,6 +83,7 @@ STORY = [
     PLAN,
     PLAN | {"keys": [(1, None), (2, b"new"), (30, b"more")]},
     PLAN | {"keys": [(2, b"newer")], "version": 2},
+    PLAN | {"keys": [(3, b"after the flush")], "flush": True},
     PLAN | {"base": 2, "then": "checkpoint"},
     PLAN | {"snapshot": 9, "keys": [(number, b"other" * 30) for number in range(9)], "then": "go on"},
     PLAN | {"base": 12},

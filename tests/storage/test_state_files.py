@@ -209,6 +209,48 @@ def test_space_of_removed_keys_is_given_back(tmp_path, states_at, write):
     assert steps > 50
 
 
+def test_a_flush_replaces_all_rows(tmp_path, states_at, file_at, write):
+    """Without a change per key; what was written after the flush stays, and the space is given back."""
+    log, states = states_at(tmp_path, shared=True)
+    log.commit([write(1, 9)])
+    state = filled(2000, value=b"x" * 20_000)
+    assert states.write(0, state.capture(5), log)
+    state.put(b"before the flush")
+    state.clear()
+    state.put(b"key 00001", b"after", expires=5)
+    capture = state.capture(6)
+    assert list(capture.changes) == [b"key 00001"]
+    assert states.write(0, capture, log) == state.checkpoint(6)
+    while states.tidy():
+        pass
+    assert states.sizes()["state"] < SETTINGS.free_bytes + (2 << 20)
+    states.close()
+
+    assert file_at(tmp_path / "state-0-1.db").load().records == state.keyspace.records
+
+
+def test_a_flush_that_the_disk_did_not_take_is_in_the_next_checkpoint(tmp_path, file_at, faulty_vfs):
+    """Also with a second flush in between."""
+    state = filled(10)
+    database = file_at(tmp_path / "s.db", vfs="faulty")
+    database.write(state.capture(5))
+    database.checkpoint_wal()
+    for number, second in enumerate([False, True], 9):
+        state.put(b"before")
+        state.clear()
+        state.put(b"between", b"%d" % number)
+        capture = state.capture(number)
+        faulty_vfs.faults["wal", "write"] = apsw.SQLITE_FULL
+        assert not database.write(capture)
+        if second:
+            state.clear()
+        state.put(b"after")
+        faulty_vfs.faults.clear()
+        assert database.write(state.again(capture))
+        assert database.checkpoint == state.checkpoint(number)
+        assert database.load().records == state.keyspace.records
+
+
 def test_a_pinned_reader_keeps_the_wal_and_nothing_fails(tmp_path, states_at, write):
     log, states = states_at(tmp_path, shared=True)
     log.commit([write(1, 9)])

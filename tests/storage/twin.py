@@ -49,6 +49,7 @@ step = st.fixed_dictionaries(
         "base": st.none() | st.integers(0, 12),
         "snapshot": st.none() | st.none() | st.integers(1, 10),
         "keys": st.lists(st.tuples(st.integers(0, 20), st.none() | st.binary(max_size=200)), max_size=6),
+        "flush": st.sampled_from([False, False, False, True]),
         "version": st.sampled_from([1, 1, 1, 2]),
         "then": st.sampled_from(["go on", "together", "checkpoint", "state", "state", "close", "kill"]),
     }
@@ -104,6 +105,8 @@ def snapshot_base(twin, plan, term):
 def change_keys(twin, plan):
     """What applying entries would do to the state machine."""
     twin.state.machine_version = max(twin.state.machine_version, plan["version"])
+    if plan.get("flush"):
+        twin.state.clear()
     for number, value in plan["keys"]:
         if value is None:
             twin.state.remove(b"%d" % number)

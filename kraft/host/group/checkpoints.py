@@ -179,7 +179,7 @@ class Checkpoints:
             return  # a snapshot has replaced that machine
         self._busy = None
         if checkpoint is None:
-            machine.keyspace.give_back(capture.changes)
+            machine.keyspace.give_back(capture.changes, cleared=capture.cleared)
             self._observer.event("checkpoint_failed", group=self._group, index=capture.base.index)
             waiting, self._waiting = self._waiting, []
             for _, done in waiting:

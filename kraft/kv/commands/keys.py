@@ -1,4 +1,4 @@
-"""Commands on keys of any type: they are removed, or their expiry changes."""
+"""Commands on keys of any type: they are removed, renamed or copied, or their expiry changes."""
 
 from enum import IntEnum
 from typing import ClassVar
@@ -81,7 +81,13 @@ class Copy(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=False):
     memory_limit: int = UNBOUNDED
 
 
-KeyCommand = Delete | Expire | ClearExpiry | Rename | Copy
+class Flush(msgspec.Struct, frozen=True, array_like=True, tag=22, gc=False):
+    """FLUSHALL, FLUSHDB: removes every key, and replies "OK"."""
+
+    since: ClassVar[int] = 3
+
+
+KeyCommand = Delete | Expire | ClearExpiry | Rename | Copy | Flush
 
 
 def absolute_expiry(command: object) -> int:

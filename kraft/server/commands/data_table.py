@@ -168,6 +168,10 @@ KEYS = (
         "Returns the expiry of a key as a Unix time in milliseconds.", "key"),
     ReadSpec(name="dbsize", arity=1, run=keys.dbsize, keys=NO_KEYS, group="server", acl=("keyspace",),
         summary="Returns the number of keys."),
+    WriteSpec(name="flushall", arity=-1, run=keys.flush, keys=NO_KEYS, group="server", flags=("write",),
+        acl=("keyspace", "dangerous"), summary="Removes all keys.", usage="[ASYNC|SYNC]"),
+    WriteSpec(name="flushdb", arity=-1, run=keys.flush, keys=NO_KEYS, group="server", flags=("write",),
+        acl=("keyspace", "dangerous"), summary="Removes all keys.", usage="[ASYNC|SYNC]"),
 )
 
 

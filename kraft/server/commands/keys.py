@@ -18,6 +18,13 @@ def delete(request: Request) -> kv.Command:
     return kv.Delete(tuple(request[1:]))
 
 
+def flush(request: Request) -> kv.Command:
+    """FLUSHALL and FLUSHDB [ASYNC | SYNC]. Either way the keys are gone at once, and their memory soon."""
+    if len(request) > 2 or (len(request) == 2 and request[1].upper() not in (b"ASYNC", b"SYNC")):
+        raise Rejected(SYNTAX)
+    return kv.Flush()
+
+
 def expire(request: Request) -> kv.Command:
     """[P]EXPIRE[AT] key time [NX | XX | GT | LT]. A time in the past deletes the key."""
     name = request[0].lower().decode()

@@ -51,6 +51,7 @@ _OLD = (
     " coalesce(group_concat(hex(hash), ''), ''), coalesce(sum(adler), 0) FROM record WHERE key IN (%s)"
 )
 _DELETE = "DELETE FROM record WHERE key IN (%s)"
+_CLEAR = "DELETE FROM record"  # without a condition: SQLite frees pages instead of rows
 _PUT = (
     "INSERT INTO record (key, value, revision, expires, adler, hash) VALUES %s"
     " ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = excluded.revision,"
@@ -145,10 +146,12 @@ class StateDatabase(SqliteDatabase):
         if self.checkpoint is not None and capture.base.index < self.checkpoint.base.index:
             before = self.checkpoint.base.index
             raise OutOfOrder(f"{self.place}: a checkpoint at {capture.base.index} was to follow {before}")
-        totals = Totals(self.checkpoint, self.adlers)
+        totals = Totals(None, 0) if capture.cleared else Totals(self.checkpoint, self.adlers)
         try:
             with self.transaction():
                 self._migrate(capture.machine_version)
+                if capture.cleared:
+                    self.connection.execute(_CLEAR)
                 for piece in _pieces(capture.changes, pause):
                     self._replace(capture.changes, piece, totals)
                     capture.changes.update(dict.fromkeys(piece))

@@ -1,0 +1,49 @@
+"""What a flush let go: dictionaries and lists of up to millions of elements, which are freed piece by piece.
+
+To free a million keys at once takes a tenth of a second. They are not read any more, so whoever has time may
+free a few of them now and then; until then they count as memory.
+"""
+
+from typing import Any, NamedTuple
+
+
+class _Discarded(NamedTuple):
+    things: dict[Any, Any] | list[Any]
+    elements: int  # when it was discarded
+    size: int  # bytes of all of them
+
+
+class Garbage:
+    """Containers that nothing else refers to, with the memory that they still take."""
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: list[_Discarded] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def add(self, things: dict[Any, Any] | list[Any], size: int) -> None:
+        """Take a container whose elements take `size` bytes together. The caller must let go of it."""
+        if things:
+            self._waiting.append(_Discarded(things, len(things), size))
+
+    def free(self, count: int) -> None:
+        """Free `count` elements, or as many as there are."""
+        while count > 0 and self._waiting:
+            things = self._waiting[-1].things
+            number = min(count, len(things))
+            if isinstance(things, dict):
+                for _ in range(number):
+                    things.popitem()
+            else:
+                del things[len(things) - number :]
+            count -= number
+            if not things:
+                self._waiting.pop()
+
+    @property
+    def bytes(self) -> int:
+        """The memory that is not free yet."""
+        return sum([size * len(things) // elements for things, elements, size in self._waiting])
