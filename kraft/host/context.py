@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from kraft.host.backpressure import Backpressure
 from kraft.host.membership.peers import Peers
 from kraft.host.persistence import Persistence
 from kraft.host.ports import Disk, Fatal, HostObserver
@@ -19,6 +20,7 @@ class GroupContext:
     disk: Disk
     persistence: Persistence
     slowness: Slowness
+    backpressure: Backpressure
     observer: HostObserver
     peers: Peers
     turns: Turns

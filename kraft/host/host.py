@@ -78,12 +78,14 @@ class Host:
         self.persistence = Persistence(disk, clock, self)
         slow = Slowness(self.persistence, observer, config.raft.election_timeout)
         self._turns = turns = Turns(clock, self)
-        self._context = GroupContext(clock, disk, self.persistence, slow, observer, self.peers, turns, fatal)
+        self.backpressure = backpressure = Backpressure(config.limits.pending_proposals)
+        self._context = GroupContext(
+            clock, disk, self.persistence, slow, backpressure, observer, self.peers, turns, fatal
+        )
         self._lifecycle = Lifecycle(config, loaded, self._context, self.groups, groups, jitter, raft_observer)
         self.transfers = LeadershipTransfers(clock, config.raft.election_timeout, turns, self.peers)
         first_request = jitter(1 << 31) << 20
         self._admin = AdminExecutor(self.groups, self.transfers, turns, clock, observer, first_request)
-        self._backpressure = Backpressure(config.limits.pending_proposals)
         self._fast_election = FastElection(clock, jitter, config.raft.heartbeat_interval, turns)
 
     @property
@@ -133,7 +135,6 @@ class Host:
             self._refuse_later(group, done)
         else:
             target.requests.writes.write(commands, size, done)
-            self._backpressure.report(group, target.requests.proposals)
 
     def read(self, group: int, done: ReadDone, fresh: bool = False) -> None:
         """Confirm a linearizable read of `group`. `done` gets a `View` to look at, or a `Refused`.
@@ -171,15 +172,6 @@ class Host:
         no_recovery = self.peers.removed or self._lifecycle.phase == STOPPING
         wait = 0.0 if no_recovery else self._config.client.leader_wait
         self._clock.call_later(wait, partial(done, NoLeader(group)))
-
-    @property
-    def saturated(self) -> bool:
-        """Too many writes wait unlogged: read no more from clients until `on_relief`."""
-        return self._backpressure.saturated
-
-    def on_relief(self, call: Callable[[], None]) -> None:
-        """Run `call` once, when half of the pending writes are logged."""
-        self._backpressure.on_relief(call)
 
     def version_obstacle(self, group: int, needed: int) -> str:
         """Why `group` may not log commands of the machine version `needed` yet, '' when it may."""
@@ -261,7 +253,8 @@ class Host:
             turns.scheduled = scheduled
             if self.peers.unformed:
                 self.peers.unformed.discard(peer)
-            self.turn()
+            if turns.woken or turns.outbox:
+                self.turn()
 
     def _received(self, peer: str, group: int, message: Message) -> None:
         """Take a message to the node as a whole."""
@@ -295,11 +288,8 @@ class Host:
             self.persistence.flush()
         for id_ in woken:
             groups[id_].finish()
-        if self._backpressure.total:
-            for id_ in woken:
-                self._backpressure.report(id_, groups[id_].requests.proposals)
-            if self._backpressure.paused:
-                self._backpressure.relieve()
+        if self.backpressure.paused:
+            self.backpressure.relieve()
 
     def _send(self) -> None:
         outbox, self._turns.outbox = self._turns.outbox, {}

@@ -7,18 +7,17 @@ the node stops; an outcome that arrives later is dropped.
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 OutcomeT = TypeVar("OutcomeT")
 PendingT = TypeVar("PendingT", bound="Pending[Any]")
 
 
-class Pending(Generic[OutcomeT]):
+class Pending(msgspec.Struct, Generic[OutcomeT], eq=False):
     """One caller that waits until `deadline` (monotonic seconds). `done` is None once it has its outcome."""
 
-    __slots__ = ("deadline", "done")
-
-    def __init__(self, deadline: float, done: Callable[[OutcomeT], None]) -> None:
-        self.deadline = deadline
-        self.done: Callable[[OutcomeT], None] | None = done
+    deadline: float
+    done: Callable[[OutcomeT], None] | None
 
     def settle(self, outcome: OutcomeT) -> None:
         """Give the caller its outcome. Only the first call has an effect."""

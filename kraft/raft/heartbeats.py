@@ -77,8 +77,9 @@ class Heartbeats:
         state, reads = self._state, self._reads
         if not reads or not state.leads_with_commit:
             return
-        rounds = {peer: progress.round for peer, progress in self._tracker.progress.items()}
-        rounds[state.id] = self._round
+        rounds = {state.id: self._round}
+        for peer, progress in self._tracker.progress.items():
+            rounds[peer] = progress.round
         confirmed = state.quorum.attained(rounds)
         while reads and reads[0][0] <= confirmed:
             state.effects.reads.append(reads.popleft()[1])

@@ -150,10 +150,10 @@ class Leader(Role):
         if progress is None:
             return
         progress.contact = state.ticks
-        state.effects.wants_replication = True  # the window may have opened
         if message.rejected:
             hint = state.log.last_at_most(message.hint_index, message.hint_term)
             progress.rejected(message.index, hint, state.ticks)
+            state.effects.wants_replication = True
             return
         if message.index > state.log.last_index:
             raise InvariantViolation("a follower holds no more than its leader sent")
@@ -161,6 +161,8 @@ class Leader(Role):
             return  # an old answer: there is still nothing to go on from
         if progress.accepted(message.index, state.ticks):
             self._count()
+        if progress.next <= state.log.last_index or progress.state is not ProgressState.REPLICATE:
+            state.effects.wants_replication = True  # the window may have opened
         if self._transfer is not None:
             self._transfer.advance()
 
@@ -186,14 +188,16 @@ class Leader(Role):
     def _count(self) -> None:
         """Commit what a majority, perhaps with this node, holds durably, if it is of this term (RP 5.4.2)."""
         state = self._state
-        matches = {peer: progress.match for peer, progress in self._tracker.progress.items()}
-        matches[state.id] = state.log.durability.durable if state.elector else 0
-        index = state.quorum.attained(matches)
-        if index > state.commit and index >= state.noop_index:
-            reads_wait = state.commit < state.noop_index
-            state.commit_to(index)
-            if reads_wait:
-                self._heartbeats.confirm_reads()
+        if state.commit < state.log.last_index:  # else there is nothing left to commit
+            matches = {state.id: state.log.durability.durable if state.elector else 0}
+            for peer, progress in self._tracker.progress.items():
+                matches[peer] = progress.match
+            index = state.quorum.attained(matches)
+            if index > state.commit and index >= state.noop_index:
+                reads_wait = state.commit < state.noop_index
+                state.commit_to(index)
+                if reads_wait:
+                    self._heartbeats.confirm_reads()
         if self._heartbeats.commits_wanted:
             self._heartbeats.send_wanted_commits()
         if state.commit >= self._leave_at:

@@ -165,10 +165,12 @@ class ReplicaState:
     @property
     def has_ready(self) -> bool:
         """Whether `Raft.take_ready` has effects to return."""
-        handed = self._handed_hard_state
-        if min(self.commit, self.log.durability.durable) > self.applied or self.effects.pending:
+        if self.effects.pending or self.log.unwritten:
             return True
-        return self.term != handed.term or self.vote != handed.vote or self.log.unwritten
+        handed, applied = self._handed_hard_state, self.applied
+        if self.commit > applied and self.log.durability.durable > applied:
+            return True
+        return self.term != handed.term or self.vote != handed.vote
 
     @property
     def hears_leader(self) -> bool:

@@ -49,7 +49,7 @@ class Output:
             return
         if replies.count("OK") == len(replies) and not state.plain:
             self.chunks.append(_OK * len(replies))
-        elif payload_bytes(replies) > OUTPUT_BYTES:
+        elif (len(replies) > 1 or type(replies[0]) is list) and payload_bytes(replies) > OUTPUT_BYTES:
             self.abort("output_limit")
         elif state.plain:
             self.chunks.extend(map(render_plain, replies))
@@ -84,7 +84,6 @@ class Output:
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
         self._port.statistics.bytes_sent += len(data)
-        self._port.observer.bytes_sent(len(data))
         unsent = self._connection.write(data)
         if unsent > OUTPUT_BYTES:
             self.abort("output_limit")

@@ -70,6 +70,8 @@ class ClientPort:
         self.started = clock.seconds()
         self.sessions: dict[int, OpenSession] = {}
         self.statistics = Statistics()
+        self.dataset_bytes_peak = 0  # since the last CONFIG RESETSTAT
+        self._statistics_at_reset: Statistics | None = None  # a copy; None before the first CONFIG RESETSTAT
         self._samples = RateSamples()
         self._sampling: Cancellable | None = None
         self._ids = itertools.count(1)
@@ -127,16 +129,20 @@ class ClientPort:
         """Commands and bytes per second of the last seconds."""
         return self._samples.rates(self.clock.seconds(), self.statistics)
 
+    def recent_statistics(self) -> Statistics:
+        """The statistics since the last CONFIG RESETSTAT, to read only."""
+        before = self._statistics_at_reset
+        return self.statistics if before is None else self.statistics.since(before)
+
     def reset_statistics(self) -> None:
-        """Set the counters of INFO to zero."""
-        self.statistics = Statistics()
-        self._samples.clear()
+        """CONFIG RESETSTAT: INFO shows what is counted from now on."""
+        self._statistics_at_reset = self.statistics.copy()
+        self.dataset_bytes_peak = 0
 
     def _sample(self) -> None:
         """Take samples as long as there are sessions."""
-        statistics = self.statistics
-        statistics.dataset_bytes_peak = max(statistics.dataset_bytes_peak, self.host.memory.bytes)
-        self._samples.add(self.clock.seconds(), statistics)
+        self.dataset_bytes_peak = max(self.dataset_bytes_peak, self.host.memory.bytes)
+        self._samples.add(self.clock.seconds(), self.statistics)
         self._sampling = self.clock.call_later(RATE_SECONDS, self._sample)
 
     def drain(self, done: Callable[[], None]) -> None:

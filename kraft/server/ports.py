@@ -34,6 +34,15 @@ class NodeMemory(Protocol):
     def leader_full(self) -> bool: ...
 
 
+class NodeBackpressure(Protocol):
+    """`saturated`: too many writes wait, so clients are to be paused until `on_relief`."""
+
+    saturated: bool
+
+    def on_relief(self, call: Callable[[], None]) -> None:
+        """Run `call` once, as soon as `saturated` is false."""
+
+
 class NodeHost(Protocol):
     """The owner of all groups of this node. It calls back exactly once, and never before the call returns."""
 
@@ -46,8 +55,8 @@ class NodeHost(Protocol):
         """The slot map."""
 
     @property
-    def saturated(self) -> bool:
-        """Whether too many writes wait: clients are to be paused until `on_relief`."""
+    def backpressure(self) -> NodeBackpressure:
+        """Whether clients are to be paused."""
 
     @property
     def memory(self) -> NodeMemory:
@@ -71,9 +80,6 @@ class NodeHost(Protocol):
     def admin(self, command: AdminCommand, done: AdminDone) -> None:
         """Carry out an administrator's command. Fails with Refused (AdminRefused) or Uncertain."""
 
-    def on_relief(self, call: Callable[[], None]) -> None:
-        """Run `call` once, as soon as `saturated` is false."""
-
     def version_obstacle(self, group: int, needed: int) -> str:
         """Why the group may not log commands of the machine version `needed` yet, empty when it may."""
 
@@ -91,9 +97,9 @@ class NodeHost(Protocol):
 
 
 class ServerObserver(Protocol):
-    """Receives the reports of the client port, one per segment and not per command. No method may raise.
+    """Receives what happens to connections. What happens to requests is in the port's `statistics`.
 
-    `protocol` is inline, resp2 or resp3; a connection opens as resp2. `kind` is read, write, local or admin.
+    No method may raise. `protocol` is inline, resp2 or resp3; a connection opens as resp2.
     """
 
     def connection_opened(self, protocol: str) -> None:
@@ -109,27 +115,6 @@ class ServerObserver(Protocol):
         """A connection was refused or closed. The reason is max_clients, output_limit, idle_timeout,
         handshake_timeout, protocol_error, internal_error or killed (CLIENT KILL).
         """
-
-    def commands(self, name: str, count: int, errors: int) -> None:
-        """`count` commands were answered, `errors` of them with an error.
-
-        `name` is in lower case, `client|id` for a subcommand, `unknown` for a name that is not in the table.
-        """
-
-    def latency(self, kind: str, seconds: float, count: int) -> None:
-        """A segment of `count` commands took `seconds` from its start to its answer."""
-
-    def lookups(self, hits: int, misses: int) -> None:
-        """Reads that return values found `hits` of them; `misses` keys did not exist."""
-
-    def error(self, code: str, count: int) -> None:
-        """`count` errors were replied whose text starts with `code`, such as ERR."""
-
-    def bytes_received(self, count: int) -> None:
-        """`count` bytes arrived on one connection."""
-
-    def bytes_sent(self, count: int) -> None:
-        """`count` bytes were sent on one connection."""
 
     def paused(self, connections: int) -> None:
         """So many connections are paused now."""

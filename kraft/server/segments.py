@@ -1,56 +1,55 @@
-"""Segments: runs of neighbouring requests of one kind, which are done together.
+"""Segments: runs of neighbouring requests of one kind, which are done together; most often a single one.
 
-`Validation.gather` fills a segment from a session's queue; the segment asks the host and turns the outcome
-into replies. It knows no connection.
+`Validation.gather` makes a segment of what a session's queue begins with; the segment asks the host and turns
+the outcome into replies. It knows no connection.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
-from operator import itemgetter
 from typing import Any, ClassVar
+
+import msgspec
 
 from kraft.host.requests.read_rounds import View
 from kraft.kv.commands import Command
 from kraft.kv.replies import CommandFailure
 from kraft.kv.replies import Reply as Outcome
 from kraft.node.admin import AdminCommand, AdminResult
+from kraft.node.latencies import BOUNDS
 from kraft.resp.render import payload_bytes
 from kraft.resp.values import Error, Reply, Request
 from kraft.server import errors
 from kraft.server.commands.spec import AdminSpec, AnySpec, LocalSpec, ReadSpec, SwitchSpec, WriteSpec
-from kraft.server.port import ClientPort
 from kraft.server.ports import NodeHost
 from kraft.server.session_state import SessionState
-from kraft.server.statistics import LATENCY_BITS
+from kraft.server.statistics import Statistics
 
 REPLY_BYTES = 1 << 20  # of reads in one round; the rest waits for the next one, after other connections
 
-Entry = tuple[AnySpec, Request]
-"""A request with the specification of its command."""
 
-_SPEC: Callable[[Entry], AnySpec] = itemgetter(0)
+class Segment(msgspec.Struct):
+    """A run of requests of one `kind`, which began at `started` (`Clock.seconds`).
 
-
-class Segment:
-    """A run of requests of one `kind`.
-
-    `entries` are the requests. `items` are what is to be done, one for each of them that passed validation.
-    All items belong to one `group`: a plan for several groups is a list of items for each of them.
+    `specs` are the specifications of the commands in `requests`. `items` are what is to be done, one for each
+    of them that passed validation, `size` bytes together. All items belong to one `group`: a plan for several
+    groups is a list of items for each of them. `failed` has the errors of the others by place in `requests`,
+    in their order; `shapes` has what turns the state machine's reply into the client's, by place in `items`.
+    `hits` and `misses` count the values that reads found, and the keys without one.
     """
-
-    __slots__ = ("entries", "failed", "group", "hits", "items", "misses", "shapes", "size", "started")
 
     kind: ClassVar[str] = LocalSpec.kind
 
-    def __init__(self, started: float) -> None:
-        self.started = started  # `Clock.seconds`
-        self.group = 0
-        self.size = 0  # bytes of the items
-        self.entries: list[Entry] = []
-        self.items: list[Any] = []
-        self.failed: dict[int, Error] = {}  # by place in `entries`, in their order
-        self.shapes: dict[int, Callable[[Any], Reply]] = {}  # by place in `items`
-        self.hits = self.misses = 0  # values that reads found, and keys without one
+    started: float
+    requests: list[Request] = []
+    specs: list[AnySpec] = []
+    items: list[Any] = []
+    failed: dict[int, Error] = {}
+    shapes: dict[int, Callable[[Any], Reply]] = {}
+    group: int = 0
+    size: int = 0
+    hits: int = 0
+    misses: int = 0
 
     def ask(self, host: NodeHost, state: SessionState, done: Callable[[Any], None]) -> None:
         """Ask the host for the items; `done` gets the outcome."""
@@ -76,65 +75,48 @@ class Segment:
                 replies.insert(place, error)
         return replies
 
-    def report(self, port: ClientPort, replies: list[Reply], now: float) -> None:
-        """Count the requests that have `replies`, and how long they took, for INFO and the observer."""
-        observer, count, seconds = port.observer, len(replies), now - self.started
-        statistics = port.statistics
-        specs = list(map(_SPEC, self.entries[:count]))
-        if Error not in map(type, replies) and specs.count(specs[0]) == count:
-            observer.commands(specs[0].name, count, 0)
-            row = statistics.commands[
-                specs[0].name
-            ]  # `Statistics.add` without the call: most segments end here
-            row.calls += count
-            row.seconds += seconds * count
-            microseconds = int(seconds * 1e6)
-            cut = max(microseconds.bit_length() - LATENCY_BITS, 0)
-            latency = microseconds >> cut << cut
-            row.latencies[latency] = row.latencies.get(latency, 0) + count
-        else:
-            self._report_each(port, specs, replies, seconds)
+    def report(self, statistics: Statistics, replies: list[Reply], now: float) -> None:
+        """Count the requests that have `replies`, and how long they took."""
+        specs, count, seconds = self.specs, len(replies), now - self.started
         statistics.commands_processed += count
-        observer.latency(self.kind, seconds, count)
-        if self.hits or self.misses:
-            observer.lookups(self.hits, self.misses)
-            statistics.hits += self.hits
-            statistics.misses += self.misses
+        statistics.hits += self.hits
+        statistics.misses += self.misses
+        spec = specs[0]
+        if specs.count(spec) == len(specs) and Error not in map(type, replies):
+            row = statistics.commands.get(spec.name) or statistics.begin(spec.name, self.kind)
+            latencies = row.latencies  # `Latencies.add` without the call: most segments end here
+            latencies.counts[bisect_left(BOUNDS, seconds)] += count
+            latencies.seconds += seconds * count
+        else:
+            self._report_each(statistics, replies, seconds)
 
-    def _report_each(
-        self, port: ClientPort, specs: list[AnySpec], replies: list[Reply], seconds: float
-    ) -> None:
+    def _report_each(self, statistics: Statistics, replies: list[Reply], seconds: float) -> None:
         """Count requests of several names, or with errors among their replies."""
-        observer, statistics = port.observer, port.statistics
-        names = [spec.name for spec in specs]
-        texts = {n: reply.text for n, reply in enumerate(replies) if type(reply) is Error}
-        wrong = Counter(names[n] for n in texts)
-        rejected = Counter(names[n] for n in self.failed if n < len(names))
-        for name, number in Counter(names).items():
-            observer.commands(name, number, wrong[name])
-            statistics.add(name, number - rejected[name], seconds)
-            statistics.add_errors(name, rejected[name], wrong[name] - rejected[name])
-        codes = Counter(text.partition(" ")[0] for text in texts.values())
+        for place, (spec, reply) in enumerate(zip(self.specs, replies, strict=False)):
+            kind = SEGMENTS[spec.kind].kind
+            row = statistics.commands.get(spec.name) or statistics.begin(spec.name, kind)
+            row.latencies.add(seconds, 1)
+            if type(reply) is Error:
+                if place in self.failed:
+                    row.rejected += 1
+                else:
+                    row.failed += 1
+        codes = Counter(reply.text.partition(" ")[0] for reply in replies if type(reply) is Error)
         statistics.errors += codes
-        for code, number in codes.items():
-            observer.error(code, number)
 
 
 class LocalSegment(Segment):
     """Local commands: the session runs them."""
 
-    __slots__ = ()
-
-    items: list[tuple[LocalSpec | SwitchSpec, Request]]
+    items: list[tuple[LocalSpec | SwitchSpec, Request]] = []
 
 
 class WriteSegment(Segment):
     """Writes: one proposal, in order."""
 
-    __slots__ = ()
+    kind: ClassVar[str] = WriteSpec.kind
 
-    kind = WriteSpec.kind
-    items: list[Command]
+    items: list[Command] = []
 
     def ask(self, host: NodeHost, _: SessionState, done: Callable[[list[Outcome] | Exception], None]) -> None:
         host.write(self.group, self.items, self.size, done)
@@ -152,10 +134,9 @@ class WriteSegment(Segment):
 class ReadSegment(Segment):
     """Reads: all are answered from the same view, at the level that the connection has chosen."""
 
-    __slots__ = ()
+    kind: ClassVar[str] = ReadSpec.kind
 
-    kind = ReadSpec.kind
-    items: list[tuple[ReadSpec, Request]]
+    items: list[tuple[ReadSpec, Request]] = []
 
     def ask(self, host: NodeHost, state: SessionState, done: Callable[[View | Exception], None]) -> None:
         if state.readonly:
@@ -191,10 +172,9 @@ class ReadSegment(Segment):
 class AdminSegment(Segment):
     """One command of an administrator: the next request waits until it is carried out."""
 
-    __slots__ = ()
+    kind: ClassVar[str] = AdminSpec.kind
 
-    kind = AdminSpec.kind
-    items: list[AdminCommand]
+    items: list[AdminCommand] = []
 
     def ask(self, host: NodeHost, _: SessionState, done: Callable[[AdminResult | Exception], None]) -> None:
         host.admin(self.items[0], done)

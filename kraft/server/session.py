@@ -24,13 +24,13 @@ from typing import Any
 from twisted.logger import Logger
 
 from kraft.resp.parser import Parser
-from kraft.resp.values import Error, Reply
+from kraft.resp.values import Error, Reply, Request
 from kraft.server.commands.spec import CommandContext
 from kraft.server.errors import Rejected
 from kraft.server.output import Output
 from kraft.server.port import ClientPort
 from kraft.server.ports import Connection
-from kraft.server.segments import SEGMENTS, Entry, LocalSegment, Segment
+from kraft.server.segments import LocalSegment, Segment
 from kraft.server.session_state import SessionState
 from kraft.server.validation import Validation
 
@@ -60,7 +60,7 @@ class Session:
         self._context = CommandContext(port, self.state, validation.table)
         self._connection = connection
         self._parser = Parser(port.parser_limits)
-        self._queue: list[Entry] = []
+        self._queue: list[Request] = []
         self._queued_bytes = 0  # received since the queue was last empty
         self._segment: Segment | None = None
         self._final_error = b""  # the last reply, after a protocol error
@@ -103,23 +103,19 @@ class Session:
         port, state, queue = self._port, self.state, self._queue
         state.last_input_at = now = port.clock.seconds()
         port.statistics.bytes_received += len(data)
-        port.observer.bytes_received(len(data))
         requests = self._parser.feed(data)
         if requests:
             if self._parser.inline is not state.inline:
                 state.inline = self._parser.inline
                 self._report_protocol()
             state.requests_received += len(requests)
-            usual, spec_of = self._validation.usual, self._validation.spec_of
             self._queued_bytes = len(data) + (self._queued_bytes if queue else 0)
-            add = queue.append
-            for request in requests:
-                add((usual.get(request[0]) or spec_of(request), request))
+            queue += requests
         if self._segment is None:
             self._run(now)
-        if port.host.saturated and not self._waits_for_relief:
+        if port.host.backpressure.saturated and not self._waits_for_relief:
             self._waits_for_relief = True
-            port.host.on_relief(self._relieved)
+            port.host.backpressure.on_relief(self._relieved)
         if queue or self._waits_for_relief:
             self._balance_input()
         if self._parser.error is not None and not self._ended:
@@ -173,9 +169,8 @@ class Session:
         queue, output, port = self._queue, self.output, self._port
         local_until = 0.0
         while queue and self._segment is None and not output.blocked:
-            segment = SEGMENTS[queue[0][0].kind](now)
-            self._validation.gather(queue, segment, self.state)
-            self.state.last_command = segment.entries[-1][0].name
+            segment = self._validation.gather(queue, self.state, now)
+            self.state.last_command = segment.specs[-1].name
             if not segment.items:
                 self._finish(segment, [], port.clock.seconds())
             elif isinstance(segment, LocalSegment):
@@ -232,7 +227,10 @@ class Session:
             replies = segment.failures(outcome, self._port.host) if failed else segment.replies(outcome)
             if not self._finish(segment, replies, now):
                 self.output.flush()  # the rest waits for the client to read
-            self._run(now)
+            if self._queue or self._ended or self._paused:
+                self._run(now)
+            else:
+                self.output.flush()
         except Exception:
             _log.failure("a client could not be answered")
             self.abort("internal_error")
@@ -245,10 +243,12 @@ class Session:
         if segment.failed or segment.shapes:
             replies = segment.complete(replies)
         self.output.add(replies)
-        segment.report(self._port, replies, now)
-        entries, count = segment.entries, len(replies)
-        self._queue[:0] = entries[count:]
-        return count == len(entries)
+        segment.report(self._port.statistics, replies, now)
+        requests, count = segment.requests, len(replies)
+        if count == len(requests):
+            return True
+        self._queue[:0] = requests[count:]
+        return False
 
     # Backpressure
 

@@ -1,54 +1,54 @@
-"""The counters that INFO shows: by command, by error, and in all; CONFIG RESETSTAT sets them to zero.
+"""What is counted on the client port, as plain numbers that the path of a request adds to.
 
-Prometheus has counters of its own, in `kraft.telemetry`: those only grow.
+They only grow, as Prometheus needs it: telemetry reads them at a scrape. INFO shows what was counted since
+the last CONFIG RESETSTAT, which keeps a copy.
 """
 
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
+from copy import deepcopy
 from dataclasses import dataclass, field
+
+from kraft.node.latencies import Latencies
 
 RATE_SECONDS = 1.0  # between two samples
 RATE_SAMPLES = 3  # a rate is the mean over the time since the oldest of them
-LATENCY_BITS = 5  # kept of a latency in microseconds: it is counted with at most 6 % too little
 PERCENTILES = (50.0, 99.0, 99.9)
 
 
 @dataclass(slots=True)
 class CommandStatistics:
-    """One command. `calls` were executed, `failed` of them with an error; `rejected` were refused before.
+    """One command. `latencies` are the times from the start of a segment of requests to its answer.
 
-    `seconds` is the sum of the times from the start of a segment of requests to its answer. `latencies`
-    counts the calls by that time in microseconds, rounded down by `rounded`.
+    Of the requests counted there, `rejected` were refused before they were executed; `failed` failed later.
+    `kind` is read, write, local or admin.
     """
 
-    calls: int = 0
-    seconds: float = 0.0
+    kind: str
+    latencies: Latencies = field(default_factory=Latencies)
     rejected: int = 0
     failed: int = 0
-    latencies: dict[int, int] = field(default_factory=dict)
 
-    def percentile(self, percent: float) -> int:
-        """The latency in microseconds that so many percent of the calls do not exceed; 0 without calls."""
-        left = sum(self.latencies.values()) * percent / 100
-        for latency, count in sorted(self.latencies.items()):
-            left -= count
-            if left <= 0:
-                return latency
-        return 0
+    @property
+    def calls(self) -> int:
+        """How many were executed."""
+        return self.latencies.number - self.rejected
 
-
-def rounded(seconds: float) -> int:
-    """A latency in microseconds, of which the first LATENCY_BITS bits are kept."""
-    microseconds = int(seconds * 1e6)
-    cut = max(microseconds.bit_length() - LATENCY_BITS, 0)
-    return microseconds >> cut << cut
+    def since(self, before: "CommandStatistics") -> "CommandStatistics":
+        """What was counted after `before`, an earlier copy of this."""
+        return CommandStatistics(
+            self.kind,
+            self.latencies.since(before.latencies),
+            self.rejected - before.rejected,
+            self.failed - before.failed,
+        )
 
 
 @dataclass(slots=True)
 class Statistics:
-    """Everything that is counted on the client port since the start or CONFIG RESETSTAT."""
+    """Everything that is counted on the client port. `commands` are by name, `errors` by the first word."""
 
-    commands: dict[str, CommandStatistics] = field(default_factory=lambda: defaultdict(CommandStatistics))
-    errors: Counter[str] = field(default_factory=Counter)  # by the first word of the reply
+    commands: dict[str, CommandStatistics] = field(default_factory=dict)
+    errors: Counter[str] = field(default_factory=Counter)
     commands_processed: int = 0
     connections_received: int = 0
     connections_rejected: int = 0
@@ -56,24 +56,33 @@ class Statistics:
     bytes_sent: int = 0
     hits: int = 0
     misses: int = 0
-    dataset_bytes_peak: int = 0
 
-    def add(self, name: str, calls: int, seconds: float) -> None:
-        """Count `calls` of a command that were answered after `seconds` each."""
-        if not calls:
-            return
-        row = self.commands[name]
-        row.calls += calls
-        row.seconds += seconds * calls
-        latency = rounded(seconds)
-        row.latencies[latency] = row.latencies.get(latency, 0) + calls
+    def begin(self, name: str, kind: str) -> CommandStatistics:
+        """The numbers of a command of this kind, of which this is the first request."""
+        row = self.commands[name] = CommandStatistics(kind)
+        return row
 
-    def add_errors(self, name: str, rejected: int, failed: int) -> None:
-        """Count calls of a command that were refused before they were executed, or failed."""
-        if rejected or failed:
-            row = self.commands[name]
-            row.rejected += rejected
-            row.failed += failed
+    def copy(self) -> "Statistics":
+        """The numbers as they are now."""
+        return deepcopy(self)
+
+    def since(self, before: "Statistics") -> "Statistics":
+        """What was counted after `before`, an earlier copy of this; commands and errors that were."""
+        rows = {
+            name: row.since(before.commands[name]) if name in before.commands else row
+            for name, row in self.commands.items()
+        }
+        return Statistics(
+            {name: row for name, row in rows.items() if row.latencies.number},
+            self.errors - before.errors,
+            self.commands_processed - before.commands_processed,
+            self.connections_received - before.connections_received,
+            self.connections_rejected - before.connections_rejected,
+            self.bytes_received - before.bytes_received,
+            self.bytes_sent - before.bytes_sent,
+            self.hits - before.hits,
+            self.misses - before.misses,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +107,7 @@ class RateSamples:
         )
 
     def clear(self) -> None:
-        """Forget everything: the counters begin again, or were not sampled for a while."""
+        """Forget everything: the counters were not sampled for a while."""
         self._samples.clear()
 
     def rates(self, now: float, statistics: Statistics) -> Rates:

@@ -28,7 +28,7 @@ from kraft.server.commands.spec import (
 )
 from kraft.server.errors import Rejected
 from kraft.server.port import ClientPort
-from kraft.server.segments import Entry, Segment
+from kraft.server.segments import SEGMENTS, Segment
 from kraft.server.session_state import SessionState
 from kraft.server.suggestion import closest
 
@@ -74,25 +74,29 @@ class Validation:
             return spec.subcommands.get(request[1].upper(), spec)
         return spec
 
-    def gather(self, queue: list[Entry], segment: Segment, state: SessionState) -> None:
-        """Move the requests of one kind that `queue` begins with, at least one, to `segment`.
+    def gather(self, queue: list[Request], state: SessionState, now: float) -> Segment:
+        """Make a segment of the requests of one kind that `queue` begins with, at least one, and remove them.
 
-        A request that fails is moved, too: it does not split a run, and is answered in its place. `state` is
+        A request that fails is one of them: it does not split a run, and is answered in its place. `state` is
         that of the connection: READONLY lets this node serve reads of every group, and after a refused MULTI
-        every request fails.
+        every request fails. The segment begins at `now` (`Clock.seconds`).
         """
-        if state.in_transaction and not queue[0][0].immediate:
+        usual, spec_of = self.usual, self.spec_of
+        spec = usual.get(queue[0][0]) or spec_of(queue[0])
+        kind, most = spec.kind, spec.segment_max
+        segment = SEGMENTS[kind](now)
+        if state.in_transaction and not spec.immediate:
             self._refuse(queue, segment)
-            return
-        port, items = self._port, segment.items
+            return segment
+        port, items, specs = self._port, segment.items, segment.specs
         routing, small_bytes = port.routing, self._small_bytes
         memory = port.host.memory
         full = port.memory_full or memory.leader_full or memory.bytes > port.dataset_bytes_max
-        trivial, kind, most = routing.trivial, queue[0][0].kind, queue[0][0].segment_max
+        trivial = routing.trivial
         add = items.append
-        count = total = 0
-        for entry in islice(queue, most):
-            spec, request = entry
+        total = 0
+        for request in islice(queue, most):
+            spec = usual.get(request[0]) or spec_of(request)
             if spec.kind is not kind:
                 break
             try:
@@ -124,24 +128,27 @@ class Validation:
                     add(spec.run(request))
                     segment.shapes[0] = spec.shape
                 else:
-                    add(entry)
+                    add((spec, request))
                 total += size
             except Rejected as refusal:
-                segment.failed[count] = Error(refusal.text)
-            count += 1
+                segment.failed[len(specs)] = Error(refusal.text)
+            specs.append(spec)
         segment.size = total
-        segment.entries = queue[:count]
-        del queue[:count]
+        segment.requests = queue[: len(specs)]
+        del queue[: len(specs)]
+        return segment
 
-    def _refuse(self, queue: list[Entry], segment: Segment) -> None:
+    def _refuse(self, queue: list[Request], segment: Segment) -> None:
         """Move the requests of a refused transaction to `segment`, as failed ones."""
         refusal = Error(errors.IN_REFUSED_TRANSACTION)
-        for entry in islice(queue, SEGMENT_COMMANDS):
-            if entry[0].immediate:
+        for request in islice(queue, SEGMENT_COMMANDS):
+            spec = self.spec_of(request)
+            if spec.immediate:
                 break
-            segment.failed[len(segment.entries)] = refusal
-            segment.entries.append(entry)
-        del queue[: len(segment.entries)]
+            segment.failed[len(segment.specs)] = refusal
+            segment.specs.append(spec)
+        segment.requests = queue[: len(segment.specs)]
+        del queue[: len(segment.specs)]
 
     def _check_version(self, spec: WriteSpec, command: kv.Command, group: int) -> None:
         """Refuse a command that is newer than the machine version in force: members might not know it."""

@@ -9,9 +9,8 @@ such as commands of an administrator or role changes, are rate limited only afte
 from kraft.telemetry.event_log import EventLog
 from kraft.telemetry.loading import StateLoading
 from kraft.telemetry.logs import BURST
-from kraft.telemetry.metrics.registry import CODES, OTHER, MetricsRegistry
+from kraft.telemetry.metrics.registry import MetricsRegistry
 
-_CODES = frozenset(CODES)
 _CAUSES = (
     "group",
     "command",
@@ -58,8 +57,32 @@ class RaftTelemetry(Observer):
         self._metrics.resent_bytes.add(size, str(group), peer)
 
 
+class _GroupValues:
+    """The values of one group that change in every turn."""
+
+    __slots__ = ("apply_duration", "commit_duration", "committed", "read_index_duration", "reads")
+
+    def __init__(self, metrics: MetricsRegistry, group: str) -> None:
+        self.committed = metrics.proposals.of(group, "committed")
+        self.commit_duration = metrics.commit_duration.of(group)
+        self.apply_duration = metrics.apply_duration.of(group)
+        self.reads = metrics.reads.of(group, "read_index", "served")
+        self.read_index_duration = metrics.read_index_duration.of(group)
+
+
 class HostTelemetry(Observer):
     """Writes, reads, snapshots and consistency checks, and events for the operator."""
+
+    def __init__(self, metrics: MetricsRegistry, events: EventLog) -> None:
+        super().__init__(metrics, events)
+        self._of_group: dict[int, _GroupValues] = {}
+
+    def _values(self, group: int) -> "_GroupValues":
+        """What is counted in every turn of the group."""
+        values = self._of_group.get(group)
+        if values is None:
+            values = self._of_group[group] = _GroupValues(self._metrics, str(group))
+        return values
 
     def proposal(self, group: int, outcome: str, count: int) -> None:
         """`count` proposals ended with `outcome`."""
@@ -67,18 +90,22 @@ class HostTelemetry(Observer):
 
     def committed(self, group: int, seconds: float, proposals: int) -> None:
         """An entry with `proposals` of this node was applied, `seconds` after it was appended."""
-        self._metrics.proposals.add(proposals, str(group), "committed")
-        self._metrics.commit_duration.observe(seconds, str(group))
+        values = self._values(group)
+        values.committed.number += proposals
+        values.commit_duration.observe(seconds)
 
     def applied(self, group: int, seconds: float) -> None:
         """A slice of committed entries was applied."""
-        self._metrics.apply_duration.observe(seconds, str(group))
+        self._values(group).apply_duration.observe(seconds)
 
     def read(self, group: int, kind: str, outcome: str, seconds: float) -> None:
         """A read round ended. A refused round has no meaningful duration."""
-        self._metrics.reads.add(1, str(group), kind, outcome)
         if kind == "read_index" and outcome == "served":
-            self._metrics.read_index_duration.observe(seconds, str(group))
+            values = self._values(group)
+            values.reads.number += 1
+            values.read_index_duration.observe(seconds)
+        else:
+            self._metrics.reads.add(1, str(group), kind, outcome)
 
     def forwarded(self, outcome: str, count: int) -> None:
         """`count` proposals forwarded to the leader ended with `outcome`."""
@@ -116,14 +143,16 @@ class StorageTelemetry(Observer):
     def __init__(self, metrics: MetricsRegistry, events: EventLog) -> None:
         super().__init__(metrics, events)
         self.loading = StateLoading(events)
+        self._fsync_duration = metrics.fsync_duration.of()
+        self._batch_entries = metrics.batch_entries.of()
+        self._append_bytes = metrics.append_bytes.of()
 
     def committed(self, seconds: float, entries: int, size: int) -> None:
         """A transaction of the log became durable. One without entries (votes, terms) is not a batch."""
-        metrics = self._metrics
-        metrics.fsync_duration.observe(seconds)
+        self._fsync_duration.observe(seconds)
         if entries:
-            metrics.batch_entries.observe(entries)
-            metrics.append_bytes.add(size)
+            self._batch_entries.observe(entries)
+            self._append_bytes.number += size
 
     def wal_checkpointed(self, seconds: float) -> None:
         """SQLite copied the WAL into the database."""
@@ -199,11 +228,7 @@ class TransportTelemetry(Observer):
 
 
 class ServerTelemetry(Observer):
-    """The client port: connections, commands, bytes."""
-
-    def __init__(self, metrics: MetricsRegistry, events: EventLog) -> None:
-        super().__init__(metrics, events)
-        self._names = frozenset(metrics.labels.commands)
+    """The client port: its connections. What it counts of requests is read at a scrape."""
 
     def connection_opened(self, protocol: str) -> None:
         self._metrics.connections[protocol] += 1
@@ -221,37 +246,6 @@ class ServerTelemetry(Observer):
         """A connection was refused or closed by the server."""
         self._metrics.rejected.add(1, reason)
         self._events.log_limited(f"rejected {reason}", "client_rejected", reason=reason)
-
-    def commands(self, name: str, count: int, errors: int) -> None:
-        """`count` commands called `name` were answered, `errors` of them with an error."""
-        label = name if name in self._names else OTHER
-        if count > errors:
-            self._metrics.commands.add(count - errors, label, "ok")
-        if errors:
-            self._metrics.commands.add(errors, label, "error")
-
-    def latency(self, kind: str, seconds: float, count: int) -> None:
-        """`count` commands of one class were answered after `seconds`."""
-        self._metrics.command_duration.observe(seconds, kind, count=count)
-
-    def lookups(self, hits: int, misses: int) -> None:
-        """Lookups of keys: found and not found."""
-        self._metrics.hits.add(hits)
-        self._metrics.misses.add(misses)
-
-    def error(self, code: str, count: int) -> None:
-        """`count` error replies with this code were sent. MOVED also counts as a redirect."""
-        self._metrics.command_errors.add(count, code if code in _CODES else OTHER)
-        if code == "MOVED":
-            self._metrics.redirects.add(count, "moved")
-
-    def bytes_received(self, count: int) -> None:
-        """`count` bytes arrived from clients."""
-        self._metrics.client_received_bytes.add(count)
-
-    def bytes_sent(self, count: int) -> None:
-        """`count` bytes were sent to clients."""
-        self._metrics.client_sent_bytes.add(count)
 
     def paused(self, connections: int) -> None:
         """The number of paused connections is now `connections`."""

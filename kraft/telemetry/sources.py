@@ -1,6 +1,7 @@
 """The parts of a node that telemetry reads when a scrape or a status page asks.
 
-Everything else reaches telemetry through its observers, as it happens.
+What happens often is counted where it happens, and read here. Everything else reaches telemetry through its
+observers, as it happens.
 """
 
 import shutil
@@ -8,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from kraft.node.latencies import Latencies
 from kraft.node.status import Status
 
 _Value = TypeVar("_Value")
@@ -30,8 +32,38 @@ class StorageSource(Protocol):
         """Number of waiting calls, by thread."""
 
 
+class CommandCounts(Protocol):
+    """What is counted of one command. Of its requests, `rejected` and `failed` were answered by an error."""
+
+    kind: str
+    latencies: Latencies
+    rejected: int
+    failed: int
+
+
+class RequestCounts(Protocol):
+    """What is counted of requests, since the start."""
+
+    bytes_received: int
+    bytes_sent: int
+    hits: int
+    misses: int
+
+    @property
+    def commands(self) -> Mapping[str, CommandCounts]:
+        """By the name of the command."""
+
+    @property
+    def errors(self) -> Mapping[str, int]:
+        """How many replies were errors, by their first word."""
+
+
 class ClientSource(Protocol):
     """The client port."""
+
+    @property
+    def statistics(self) -> RequestCounts:
+        """What is counted of requests."""
 
     @property
     def connections_max(self) -> int:

@@ -31,7 +31,7 @@ def answers():
 
 
 def asked(answers, deadline=5.0, command=EVERY[1]):
-    return PendingCommand(command, deadline, answers.append)
+    return PendingCommand(deadline, answers.append, command)
 
 
 def sent(requests, one, leader="K1", now=0.0):

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from kraft.host.applied_state import AppliedState
+from kraft.host.backpressure import Backpressure
 from kraft.host.group.applier import Applier
 from kraft.host.requests.proposals import Proposals
 from kraft.kv import commands as kv
@@ -29,7 +30,7 @@ class Story:
         self.note_at = 0
         self.errors: list[Exception] = []
         raft: Any = None
-        requests: Any = SimpleNamespace(proposals=Proposals(), writes=None)
+        requests: Any = SimpleNamespace(proposals=Proposals(Backpressure(100)), writes=None)
         checkpoints: Any = self
         context: Any = SimpleNamespace(broken=self.errors.append)
         self.raises: list[bool] = []

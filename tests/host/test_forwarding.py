@@ -33,7 +33,7 @@ def forwarding_to(observer: Any) -> Forwarding:
 
 
 def proposal(answers, *keys, deadline=5.0):
-    return Proposal([kv.Put(key, b"v") for key in keys], 10, 0.0, deadline, answers.append, remote=False)
+    return Proposal(deadline, answers.append, [kv.Put(key, b"v") for key in keys], 10, 0.0)
 
 
 def test_the_proposals_of_a_turn_share_a_message_and_its_answer_is_divided(answers):

@@ -458,11 +458,11 @@ def test_large_writes_that_wait_pause_clients_by_their_bytes():
     host = trio.host(trio.leader)
     for _ in range(70):
         assert len(host.groups[0].requests.proposals.waiting) <= 64
-        if host.saturated:
+        if host.backpressure.saturated:
             break
         host.write(0, [Set(b"k", b"v")], 1 << 20, trio.answers.append)
-    assert host.saturated
+    assert host.backpressure.saturated
     relieved = []
-    host.on_relief(lambda: relieved.append(True))
+    host.backpressure.on_relief(lambda: relieved.append(True))
     assert trio.run(10, lambda: bool(relieved))
-    assert not host.saturated
+    assert not host.backpressure.saturated

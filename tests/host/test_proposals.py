@@ -2,6 +2,7 @@
 
 import pytest
 
+from kraft.host.backpressure import Backpressure
 from kraft.host.requests.proposals import Batch, Proposal, Proposals
 from kraft.kv.commands import Put
 from kraft.node.errors import Busy, NoLeader, Uncertain
@@ -13,7 +14,7 @@ def answers():
 
 
 def proposal(answers, *, size=10, created=0.0, deadline=5.0, remote=False):
-    return Proposal([Put(b"k", b"v")], size, created, deadline, answers.append, remote)
+    return Proposal(deadline, answers.append, [Put(b"k", b"v")], size, created, remote)
 
 
 def logged(proposals, index, term, waiting):
@@ -23,14 +24,14 @@ def logged(proposals, index, term, waiting):
 
 
 def test_a_batch_takes_what_fits_and_at_least_one(answers):
-    proposals = Proposals()
+    proposals = Proposals(Backpressure(100))
     for size in (100, 30, 30, 50):
         proposals.add(proposal(answers, size=size))
     assert [len(proposals.take(60)) for _ in range(4)] == [1, 2, 1, 0]
 
 
 def test_the_entry_of_the_same_index_and_term_is_ours(answers):
-    proposals = Proposals()
+    proposals = Proposals(Backpressure(100))
     logged(proposals, 7, 3, [proposal(answers)])
     assert proposals.applied(6, 3) is None
     batch = proposals.applied(7, 3)
@@ -39,7 +40,7 @@ def test_the_entry_of_the_same_index_and_term_is_ours(answers):
 
 
 def test_another_entry_at_its_index_means_that_it_may_be_proposed_again(answers):
-    proposals = Proposals()
+    proposals = Proposals(Backpressure(100))
     logged(proposals, 7, 3, [proposal(answers)])
     assert proposals.applied(7, 4) is None
     assert len(proposals.waiting) == 1
@@ -48,7 +49,7 @@ def test_another_entry_at_its_index_means_that_it_may_be_proposed_again(answers)
 
 def test_a_new_batch_at_an_older_ones_index_does_not_free_the_older_one(answers):
     """A follower may still hold the older one and commit it as the next leader (found by simulation)."""
-    proposals = Proposals()
+    proposals = Proposals(Backpressure(100))
     logged(proposals, 7, 3, [proposal(answers)])
     logged(proposals, 8, 3, [proposal(answers)])
     logged(proposals, 7, 5, [proposal(answers)])
@@ -62,7 +63,7 @@ def test_a_new_batch_at_an_older_ones_index_does_not_free_the_older_one(answers)
 
 
 def test_at_the_deadline_a_waiting_write_is_refused_and_a_logged_one_uncertain(answers):
-    proposals = Proposals()
+    proposals = Proposals(Backpressure(100))
     logged(proposals, 7, 3, [proposal(answers, deadline=2.0)])
     proposals.add(proposal(answers, deadline=2.0))
     assert proposals.expire(1.9) == (0, 0)
@@ -71,7 +72,7 @@ def test_at_the_deadline_a_waiting_write_is_refused_and_a_logged_one_uncertain(a
 
 
 def test_a_write_that_was_given_up_is_not_proposed_again_and_not_answered_twice(answers):
-    proposals = Proposals()
+    proposals = Proposals(Backpressure(100))
     logged(proposals, 7, 3, [proposal(answers, deadline=2.0)])
     proposals.expire(2.0)
     proposals.applied(7, 4)
@@ -80,7 +81,7 @@ def test_a_write_that_was_given_up_is_not_proposed_again_and_not_answered_twice(
 
 
 def test_only_old_enough_waiting_writes_are_refused_for_want_of_a_leader(answers):
-    proposals = Proposals()
+    proposals = Proposals(Backpressure(100))
     proposals.add(proposal(answers, created=0.0))
     proposals.add(proposal(answers, created=1.5))
     assert proposals.refuse_older(1.0, NoLeader(0)) == 1
@@ -88,7 +89,7 @@ def test_only_old_enough_waiting_writes_are_refused_for_want_of_a_leader(answers
 
 
 def test_writes_of_other_nodes_are_taken_separately(answers):
-    proposals = Proposals()
+    proposals = Proposals(Backpressure(100))
     mine, other = proposal(answers), proposal(answers, remote=True)
     proposals.add(mine)
     proposals.add(other)
@@ -97,7 +98,7 @@ def test_writes_of_other_nodes_are_taken_separately(answers):
 
 
 def test_when_the_group_stops_every_write_gets_the_right_answer(answers):
-    proposals = Proposals()
+    proposals = Proposals(Backpressure(100))
     logged(proposals, 7, 3, [proposal(answers)])
     proposals.add(proposal(answers))
     proposals.abandon()
@@ -106,7 +107,7 @@ def test_when_the_group_stops_every_write_gets_the_right_answer(answers):
 
 def test_an_undecided_batch_of_an_earlier_term_does_not_hold_back_a_later_one(answers):
     """Its index may lie beyond the log of today, where only further entries decide about it."""
-    proposals = Proposals()
+    proposals = Proposals(Backpressure(100))
     logged(proposals, 9, 3, [proposal(answers)])
     assert (proposals.in_flight(3), proposals.in_flight(5)) == (1, 0)
     logged(proposals, 7, 5, [proposal(answers)])
@@ -118,7 +119,7 @@ def test_an_undecided_batch_of_an_earlier_term_does_not_hold_back_a_later_one(an
 
 
 def test_a_requeued_write_keeps_its_deadline(answers):
-    proposals = Proposals()
+    proposals = Proposals(Backpressure(100))
     proposals.add(proposal(answers, deadline=2.0))
     sent = proposals.take(100)
     proposals.expire(2.0)
@@ -128,7 +129,7 @@ def test_a_requeued_write_keeps_its_deadline(answers):
 
 
 def test_the_bytes_that_wait_are_counted_through_every_change(answers):
-    proposals = Proposals()
+    proposals = Proposals(Backpressure(100))
 
     def counted():
         assert proposals.waiting_bytes == sum(each.size for each in proposals.waiting)

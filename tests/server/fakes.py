@@ -19,7 +19,9 @@ from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.status import GroupStatus, MemberStatus, Status
 from kraft.server.capacity import Capacity
 from kraft.server.factory import client_factory
+from kraft.server.port import ClientPort
 from kraft.server.protocol import ClientProtocol
+from kraft.server.statistics import Statistics
 
 WALL_MS = 1_700_000_000_000
 
@@ -49,6 +51,23 @@ class FakeMemory:
         return sum(machine.keyspace.bytes for machine in self._machines)
 
 
+class FakeBackpressure:
+    """The test sets `saturated`, and ends that by `relieve`."""
+
+    def __init__(self) -> None:
+        self.saturated = False
+        self._relief: list[Callable[[], None]] = []
+
+    def on_relief(self, call: Callable[[], None]) -> None:
+        self._relief.append(call)
+
+    def relieve(self) -> None:
+        self.saturated = False
+        relief, self._relief = self._relief, []
+        for call in relief:
+            call()
+
+
 class FakeHost:
     """One or more groups of one node. Nothing is answered before `turn`, unless `failing` says how."""
 
@@ -60,7 +79,7 @@ class FakeHost:
             machine.version = MACHINE_VERSION  # of a cluster in which all nodes run this program
         self.leaders = ["K1"] * groups
         self.addresses = {"K1": "127.0.0.1:10011", "K2": "127.0.0.1:10012"}
-        self.saturated = False
+        self.backpressure = FakeBackpressure()
         self.failing: Exception | None = None
         self.reason = ""  # why no request can succeed
         self.writes: list[tuple[int, list[Command]]] = []
@@ -73,7 +92,6 @@ class FakeHost:
         self._clock = clock
         self.memory = FakeMemory(self.machines)
         self._pending: list[Callable[[], None]] = []
-        self._relief: list[Callable[[], None]] = []
 
     def write(self, group: int, commands: Sequence[Command], size: int, done: Any) -> None:
         assert size >= 0
@@ -103,15 +121,6 @@ class FakeHost:
             done(self.failing or View(self.machines[group].keyspace, self._clock.wall_ms()))
 
         self._pending.append(answer)
-
-    def on_relief(self, call: Callable[[], None]) -> None:
-        self._relief.append(call)
-
-    def relieve(self) -> None:
-        self.saturated = False
-        relief, self._relief = self._relief, []
-        for call in relief:
-            call()
 
     def version_obstacle(self, group: int, needed: int) -> str:
         version = self.machines[group].version
@@ -171,11 +180,7 @@ class Recorder:
     def __init__(self) -> None:
         self.open: Counter[str] = Counter()
         self.rejections: Counter[str] = Counter()
-        self.names: Counter[str] = Counter()
-        self.failed: Counter[str] = Counter()
-        self.codes: Counter[str] = Counter()
-        self.segments: list[tuple[str, int]] = []
-        self.received = self.sent = self.paused_now = self.hits = self.misses = 0
+        self.paused_now = 0
 
     def connection_opened(self, protocol: str) -> None:
         self.open[protocol] += 1
@@ -189,27 +194,6 @@ class Recorder:
 
     def rejected(self, reason: str) -> None:
         self.rejections[reason] += 1
-
-    def commands(self, name: str, count: int, errors: int) -> None:
-        self.names[name] += count
-        self.failed[name] += errors
-
-    def latency(self, kind: str, seconds: float, count: int) -> None:
-        assert seconds >= 0
-        self.segments.append((kind, count))
-
-    def lookups(self, hits: int, misses: int) -> None:
-        self.hits += hits
-        self.misses += misses
-
-    def error(self, code: str, count: int) -> None:
-        self.codes[code] += count
-
-    def bytes_received(self, count: int) -> None:
-        self.received += count
-
-    def bytes_sent(self, count: int) -> None:
-        self.sent += count
 
     def paused(self, connections: int) -> None:
         self.paused_now = connections
@@ -252,6 +236,25 @@ class Port:
             raft=raft or RaftConfig(),
         )
         self.factory = client_factory(config, self.host, self.observer, self.clock, capacity or Capacity())
+
+    @property
+    def statistics(self) -> Statistics:
+        """What the client port has counted."""
+        port: ClientPort = self.factory.port
+        return port.statistics
+
+    @property
+    def names(self) -> dict[str, int]:
+        """How often each command was answered."""
+        return {name: row.latencies.number for name, row in self.statistics.commands.items()}
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """How many commands of each kind were answered."""
+        kinds: Counter[str] = Counter()
+        for row in self.statistics.commands.values():
+            kinds[row.kind] += row.latencies.number
+        return kinds
 
     def connect(self) -> "Talk":
         protocol: Any = self.factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 50_000))

@@ -30,7 +30,7 @@ def test_a_pipeline_of_writes_is_one_proposal_and_one_send(client: Talk) -> None
     host.turn()
     assert client.transport.writes == 1
     assert client.read() == b"+OK\r\n" * 16
-    assert client.port.observer.segments == [("write", 16)]
+    assert client.port.kinds == {"write": 16}
 
 
 def test_kinds_alternate_and_replies_keep_their_order(client: Talk) -> None:
@@ -45,8 +45,7 @@ def test_kinds_alternate_and_replies_keep_their_order(client: Talk) -> None:
     assert client.read() == b"$1\r\n1\r\n*2\r\n$1\r\n1\r\n$-1\r\n"
     host.turn()
     assert client.read() == b":2\r\n$1\r\nx\r\n"
-    kinds = [("write", 1), ("local", 1), ("read", 2), ("write", 1), ("local", 1)]
-    assert client.port.observer.segments == kinds
+    assert client.port.kinds == {"write": 2, "local": 2, "read": 2}
 
 
 def test_an_invalid_request_is_answered_in_its_place_and_splits_nothing(client: Talk) -> None:
@@ -123,8 +122,8 @@ def test_every_outcome_has_its_error(client: Talk) -> None:
         assert client.ask(encode("INCR", "a") * 2) == f"-{text}\r\n".encode() * 2
     client.port.host.failing = NoLeader(0)
     assert client.run("GET", "a") == b"-CLUSTERDOWN No leader for group 0\r\n"
-    assert client.port.observer.codes["UNCERTAIN"] == 2
-    assert client.port.observer.failed["incr"] == 2 * len(table)
+    assert client.port.statistics.errors["UNCERTAIN"] == 2
+    assert client.port.statistics.commands["incr"].failed == 2 * len(table)
 
 
 def test_an_error_names_the_obstacle_that_it_is_a_consequence_of(client: Talk) -> None:
@@ -207,13 +206,13 @@ def test_a_plain_set_becomes_the_smallest_command(client: Talk) -> None:
     assert commands == [kv.Put(b"a", b"1"), kv.Set(b"a", b"1", *options)]
 
 
-def test_observer_counts_by_name(client: Talk) -> None:
+def test_requests_are_counted_by_name(client: Talk) -> None:
     client.ask(encode("SET", "a", "x") + encode("INCR", "a") + encode("NOSUCH") + encode("CLIENT", "ID"))
-    observer = client.port.observer
-    assert observer.names == {"set": 1, "incr": 1, "unknown": 1, "client|id": 1}
-    assert +observer.failed == {"incr": 1, "unknown": 1}
-    assert observer.codes == {"ERR": 2}
-    assert (observer.received, observer.sent) == (88, 114)
+    counted = client.port.statistics
+    assert client.port.names == {"set": 1, "incr": 1, "unknown": 1, "client|id": 1}
+    assert [name for name, row in counted.commands.items() if row.failed] == ["incr", "unknown"]
+    assert counted.errors == {"ERR": 2}
+    assert (counted.bytes_received, counted.bytes_sent) == (88, 114)
 
 
 def test_long_answers_of_reads_come_in_several_rounds(client: Talk) -> None:
@@ -320,22 +319,22 @@ def test_the_queue_forgets_what_is_done(client: Talk) -> None:
 
 
 def test_a_saturated_host_pauses_connections_until_relief(client: Talk) -> None:
-    client.port.host.saturated = True
+    client.port.host.backpressure.saturated = True
     client.send(encode("SET", "a", "1"))
     assert client.transport.producerState == "paused"
     client.port.host.settle()
     assert client.read() == b"+OK\r\n"
     assert client.transport.producerState == "paused"
-    client.port.host.relieve()
+    client.port.host.backpressure.relieve()
     assert client.transport.producerState == "producing"
 
 
 def test_relief_after_the_client_left_is_harmless(client: Talk) -> None:
-    client.port.host.saturated = True
+    client.port.host.backpressure.saturated = True
     client.send(encode("SET", "a", "1"))
     client.lose()
     assert client.port.observer.paused_now == 0
-    client.port.host.relieve()
+    client.port.host.backpressure.relieve()
     client.port.host.settle()
 
 
@@ -369,5 +368,4 @@ def test_values_found_and_not_found_are_counted(client: Talk) -> None:
     client.run("EXISTS", "a", "b")
     client.run("GET")
 
-    recorder = client.port.observer
-    assert (recorder.hits, recorder.misses) == (3, 3)
+    assert (client.port.statistics.hits, client.port.statistics.misses) == (3, 3)

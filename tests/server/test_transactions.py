@@ -135,7 +135,7 @@ def test_command_does_not_list_what_is_refused(client: Talk) -> None:
     assert client.run("COMMAND", "INFO", "multi", "exec", "watch") == b"*3\r\n" + b"$-1\r\n" * 3
     assert not {b"MULTI", b"EXEC", b"DISCARD", b"WATCH", b"UNWATCH"} & set(TABLE)
     client.run("MULTI")
-    assert client.port.observer.names["multi"] == client.port.observer.failed["multi"] == 1
+    assert client.port.names["multi"] == client.port.statistics.commands["multi"].failed == 1
 
 
 def test_reset_of_the_connection_shows_in_its_state(client: Talk) -> None:

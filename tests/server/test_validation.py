@@ -8,7 +8,6 @@ from kraft.config.values import LimitsConfig
 from kraft.kv import commands as kv
 from kraft.resp.values import Error
 from kraft.server.commands.spec import WriteSpec
-from kraft.server.segments import Entry, WriteSegment
 from kraft.server.validation import Validation
 from tests.server.fakes import Port, Talk, encode
 
@@ -57,11 +56,8 @@ def test_every_command_that_lengthens_a_value_carries_the_limit(command: Any) ->
     limits = {"limit": 64, "memory_limit": 1000}
     fields = {name: VALUES[name] for name in command.__struct_fields__ if name not in limits}
     spec = WriteSpec(name="longer", arity=2, run=lambda _: command(**fields))
-    segment = WriteSegment(0.0)
-    queue: list[Entry] = [(spec, [b"LONGER", b"k"])]
-    Validation(small.port.factory.port, {b"LONGER": spec}, {}).gather(
-        queue, segment, small.protocol.session.state
-    )
+    validation = Validation(small.port.factory.port, {b"LONGER": spec}, {})
+    segment = validation.gather([[b"LONGER", b"k"]], small.protocol.session.state, 0.0)
     carried = {name: limit for name, limit in limits.items() if name in command.__struct_fields__}
     assert segment.items == [command(**fields, **carried)]
     if "limit" in carried:

@@ -3,6 +3,7 @@
 from kraft.telemetry.metrics.registry import KnownLabels, MetricsRegistry
 from kraft.telemetry.recent.chronicle import EVENTS_SHOWN, Chronicle
 from kraft.telemetry.recent.journal import ENTRIES_KEPT
+from tests.telemetry.clients import Clients, Command, Counts
 from tests.telemetry.clock import HostClock
 
 
@@ -27,13 +28,15 @@ def test_facts_are_what_was_counted_and_what_the_sources_say() -> None:
     chronicle = Chronicle(metrics, clock.wall_seconds)
     chronicle.start(clock)
     metrics.connections["resp2"] = 3
-    metrics.command_duration.observe(0.0001, "write", count=20)
+    set_ = Command("write")
+    metrics.sources.clients = Clients(statistics=Counts({"set": set_}))
+    set_.latencies.add(0.0001, 20)
     metrics.fsync_duration.observe(0.0001)
     clock.clock.advance(1.0)
 
     facts = chronicle.facts(full=False)
 
-    assert (facts.storage_bytes, facts.disk_free_bytes, facts.dataset_bytes_max) == ({"log": 5}, 7, 0)
+    assert (facts.storage_bytes, facts.disk_free_bytes, facts.dataset_bytes_max) == ({"log": 5}, 7, 1000)
     assert (facts.connections["resp2"], facts.wall_seconds) == (3, 1001.0)
     assert (facts.traffic["write"].per_second, facts.traffic["sync"].per_second) == (2.0, 0.1)
     assert facts.history is None

@@ -55,13 +55,25 @@ def test_a_histogram_equals_the_librarys(values: list[float]) -> None:
     assert samples(ours.family()) == samples(next(iter(theirs.collect())))
 
 
-def test_many_equal_observations_cost_one_call() -> None:
-    spread = HistogramHolder(Histogram("d_seconds", "D.", ("class",)), ("read",))
+def test_observations_that_were_counted_elsewhere_are_added() -> None:
+    durations = HistogramHolder(Histogram("d_seconds", "D.", ("class",)), ("read",))
+    durations.observe(0.25, "read")
 
-    spread.observe(0.25, "read", count=40)
+    durations.add([2, *[0] * len(SECONDS_BUCKETS)], 0.75, "read")
 
-    assert spread.count("read") == 40
-    assert {s.name: s.value for s in spread.family().samples}["kraft_d_seconds_sum"] == 10.0
+    assert durations.counts("read")[0] == 2
+    assert durations.count("read") == 3
+    assert durations.count("write") == 0
+    assert {s.name: s.value for s in durations.family().samples}["kraft_d_seconds_sum"] == 1.0
+
+
+def test_a_combination_that_was_looked_up_once_is_that_of_the_holder() -> None:
+    count = CounterHolder(Counter("a_total", "A.", ("x",)))
+    one = count.of("1")
+    one.number += 2
+    count.add(1, "1")
+
+    assert (one.number, count.value("1")) == (3, 3)
 
 
 def test_readings_make_one_family_for_each_declaration() -> None:

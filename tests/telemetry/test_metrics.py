@@ -28,6 +28,7 @@ from kraft.telemetry.observers import (
     TransportTelemetry,
 )
 from kraft.telemetry.telemetry import Telemetry
+from tests.telemetry.clients import Clients, Command, Counts
 
 
 def exposed(metrics: MetricsRegistry, accept: str = "") -> tuple[str, bytes]:
@@ -46,14 +47,6 @@ STATUS = Status(
     node="K1", version="0.1", cluster="c", incarnation="i1", state="serving", problem="", disk_full=False,
     client="", http="", uptime_seconds=1.0, members=(), groups=(GROUP,),
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Clients:
-    connections_max: int = 744
-    connections_configured: int = 10_000
-    dataset_bytes_max: int = 1000
-    output_buffer_bytes: int = 70
 
 
 class StatusOf:
@@ -366,20 +359,12 @@ def test_links_come_and_go() -> None:
     assert found["peer_send_failures_total{peer=K2,reason=no_link}"] == 1
 
 
-def test_the_client_port_tells_of_connections_and_commands() -> None:
+def test_the_client_port_tells_of_connections() -> None:
     node = Node()
     node.server.connection_opened("resp2")
     node.server.connection_switched("resp2", "resp3")
     node.server.connection_opened("resp2")
     node.server.connection_closed("resp2")
-    node.server.commands("get", 5, 1)
-    node.server.commands("lpush", 2, 2)
-    node.server.latency("read", 0.01, 5)
-    node.server.lookups(3, 1)
-    node.server.error("MOVED", 3)
-    node.server.error("NEWCODE", 1)
-    node.server.bytes_received(7)
-    node.server.bytes_sent(8)
     node.server.paused(1)
     node.server.rejected("max_clients")
 
@@ -388,17 +373,34 @@ def test_the_client_port_tells_of_connections_and_commands() -> None:
     assert found["client_connections{protocol=resp2}"] == 0
     assert found["client_connections{protocol=resp3}"] == 1
     assert found["client_connections_opened_total{protocol=resp2}"] == 2
+    assert found["backpressure_active"] == 1
+    assert found["client_rejected_total{reason=max_clients}"] == 1
+
+
+def test_what_the_client_port_counted_of_requests_is_read_at_the_scrape() -> None:
+    node = Node()
+    get, lpush = Command("read", failed=1), Command("local", rejected=2)
+    get.latencies.add(0.01, 5)
+    lpush.latencies.add(0.0001, 2)
+    errors = {"MOVED": 3, "NEWCODE": 1}
+    counts = Counts({"get": get, "lpush": lpush}, errors, bytes_received=7, bytes_sent=8, hits=3, misses=1)
+    node.metrics.sources.clients = Clients(statistics=counts)
+
+    found = node.scrape()
+
     assert found["commands_total{command=get,outcome=ok}"] == 4
     assert found["commands_total{command=get,outcome=error}"] == 1
     assert found["commands_total{command=other,outcome=error}"] == 2
     assert found["command_duration_seconds_count{class=read}"] == 5
+    assert found["command_duration_seconds_sum{class=read}"] == 0.05
+    assert found["command_duration_seconds_bucket{class=read,le=0.008}"] == 0
+    assert found["command_duration_seconds_bucket{class=read,le=0.016}"] == 5
+    assert found["command_duration_seconds_count{class=local}"] == 2
     assert found["command_errors_total{code=MOVED}"] == 3
     assert found["client_redirects_total{kind=moved}"] == 3
     assert found["command_errors_total{code=other}"] == 1
     assert (found["client_received_bytes_total"], found["client_sent_bytes_total"]) == (7, 8)
     assert (found["keyspace_hits_total"], found["keyspace_misses_total"]) == (3, 1)
-    assert found["backpressure_active"] == 1
-    assert found["client_rejected_total{reason=max_clients}"] == 1
 
 
 def test_names_keep_the_conventions() -> None:
@@ -482,9 +484,10 @@ def test_telemetry_joins_observers_sources_and_the_probe(tmp_path: Path) -> None
     clock = HostClock()
     telemetry = Telemetry(logger("kraft"), peers=("K2",), commands=("get",))
     telemetry.watch(StatusOf(STATUS), Storage(), str(tmp_path))
-    telemetry.watch_clients(Clients())
+    get = Command("read")
+    telemetry.watch_clients(Clients(statistics=Counts({"get": get})))
     telemetry.start(clock)
-    telemetry.server.commands("get", 2, 0)
+    get.latencies.add(0.001, 2)
     clock.advance(1)
     body = exposed(telemetry.metrics)[1].decode()
     telemetry.stop()

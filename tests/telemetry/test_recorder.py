@@ -25,7 +25,8 @@ class Recorded:
 
 def test_a_column_has_what_one_second_added() -> None:
     recorded = Recorded()
-    recorded.spread.observe(0.0001, "read", count=3)
+    for _ in range(3):
+        recorded.spread.observe(0.0001, "read")
     assert recorded.after(1.0) == (1000, ((3,),))
 
     recorded.spread.observe(0.003, "read")
@@ -91,7 +92,8 @@ def test_a_stopped_recorder_leaves_no_call_behind() -> None:
 def test_longer_ranges_have_the_same_in_wider_columns() -> None:
     recorded = Recorded(epoch=1010.0)
     for _ in range(20):
-        recorded.spread.observe(0.0001, "read", count=2)
+        recorded.spread.observe(0.0001, "read")
+        recorded.spread.observe(0.0001, "read")
         recorded.after(1.0)
 
     hour, day = recorded.recorder.longer()

@@ -75,7 +75,7 @@ class AdminExecutor:
             self._clock.call_soon(partial(self._do_locally, command, done))
             return
         seconds = CHECKPOINT_SECONDS if isinstance(command, CHECKPOINTING) else ADMIN_SECONDS
-        pending = PendingCommand(command, self._clock.seconds() + seconds, done)
+        pending = PendingCommand(self._clock.seconds() + seconds, done, command)
         if not self._requests.add(pending):
             self._clock.call_soon(partial(done, Busy()))
 

@@ -11,7 +11,6 @@ import msgspec
 from kraft.host.pending import Pending, overdue, settle_all
 from kraft.node.admin import (
     AdminCommand,
-    AdminDone,
     AdminOutcome,
     decode_result,
     encode,
@@ -70,14 +69,10 @@ def _refusal(error: Exception) -> _Refusal:
     return _Refusal(_Kind.UNCERTAIN)
 
 
-class PendingCommand(Pending[AdminOutcome]):
+class PendingCommand(Pending[AdminOutcome], eq=False):
     """A command that a caller on this node waits for."""
 
-    __slots__ = ("command",)
-
-    def __init__(self, command: AdminCommand, deadline: float, done: AdminDone) -> None:
-        super().__init__(deadline, done)
-        self.command = command
+    command: AdminCommand
 
 
 class AdminRequests:

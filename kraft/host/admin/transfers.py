@@ -23,17 +23,11 @@ GRACE_SECONDS = 0.5  # after an election timeout, in which consensus gives a tra
 TransferOutcome = str | Exception  # the id of the new leader, or the reason of the failure
 
 
-class _PendingTransfer(Pending[TransferOutcome]):
+class _PendingTransfer(Pending[TransferOutcome], eq=False):
     """A transfer of the leadership of `group` to the node `to`."""
 
-    __slots__ = ("group", "to")
-
-    def __init__(
-        self, group: Group, to: str, deadline: float, done: Callable[[TransferOutcome], None]
-    ) -> None:
-        super().__init__(deadline, done)
-        self.group = group
-        self.to = to
+    group: Group
+    to: str
 
     def outcome(self, now: float) -> TransferOutcome | None:
         """The new leader or the failure; None while the transfer goes on."""
@@ -92,7 +86,7 @@ class LeadershipTransfers:
         except NotLeading:
             done(AdminRefused("another leadership transfer is under way: repeat this when it is done"))
             return
-        self._pending.append(_PendingTransfer(group, to, self._clock.seconds() + self._timeout, done))
+        self._pending.append(_PendingTransfer(self._clock.seconds() + self._timeout, done, group, to))
         self._turns.wake(group.id)
 
     def obstacle(self, group: Group) -> str:

@@ -23,14 +23,10 @@ VERIFY_SECONDS = 10.0  # for the reports of all replicas, after the leader's own
 VerifyOutcome = list[object] | NotLeader
 
 
-class _Verification(Pending[VerifyOutcome]):
+class _Verification(Pending[VerifyOutcome], eq=False):
     """A caller that waits for all replicas to report `index`."""
 
-    __slots__ = ("index",)
-
-    def __init__(self, index: int, deadline: float, done: Callable[[VerifyOutcome], None]) -> None:
-        super().__init__(deadline, done)
-        self.index = index
+    index: int
 
 
 class ConsistencyChecker:
@@ -115,7 +111,7 @@ class ConsistencyChecker:
         It gets NotLeader when this replica stops leading first.
         """
         deadline = self._context.clock.seconds() + VERIFY_SECONDS
-        self._verifications.append(_Verification(index, deadline, done))
+        self._verifications.append(_Verification(deadline, done, index))
 
     def equal(self, replica: str) -> int:
         """The last index at which `replica` is known to be equal to the majority; 0 for none."""

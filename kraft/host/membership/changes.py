@@ -34,15 +34,11 @@ COMMAND_SECONDS = 20.0  # for one command, from asking to the answer
 STEADY_TIMEOUTS = 4  # election timeouts without interruption before a learner gets its vote
 
 
-class _PendingChange(Pending[AdminOutcome]):
+class _PendingChange(Pending[AdminOutcome], eq=False):
     """A command that waits for its turn, or for its outcome. `reason` says why it has not begun."""
 
-    __slots__ = ("command", "reason")
-
-    def __init__(self, command: MembershipChange, deadline: float, done: AdminDone) -> None:
-        super().__init__(deadline, done)
-        self.command = command
-        self.reason = ""
+    command: MembershipChange
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +105,7 @@ class MembershipChanges:
             refusal = AdminRefused(f"{COMMANDS_MAX} changes of the members wait: repeat this one later")
             self._clock.call_soon(partial(done, refusal))
         else:
-            self.pending.append(_PendingChange(command, self._clock.seconds() + timeout, done))
+            self.pending.append(_PendingChange(self._clock.seconds() + timeout, done, command))
 
     def tick(self, now: float) -> None:
         """One tick of the host passed; `now` in monotonic seconds."""

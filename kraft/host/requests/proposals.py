@@ -9,6 +9,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
+import msgspec
+
+from kraft.host.backpressure import Backpressure
 from kraft.host.pending import Pending, overdue, settle_all
 from kraft.kv.commands import Command
 from kraft.kv.replies import CommandFailure, Reply
@@ -18,31 +21,17 @@ WriteOutcome = list[Reply] | Exception
 WriteDone = Callable[[WriteOutcome], None]
 
 
-class Proposal(Pending[WriteOutcome]):
+class Proposal(Pending[WriteOutcome], eq=False):
     """The commands of one client segment, or of one forwarded request; they share one entry.
 
     `size` is their approximate size in bytes; `created` and `deadline` are monotonic seconds. A `remote`
     proposal came from another node.
     """
 
-    __slots__ = ("commands", "created", "remote", "size")
-
-    def __init__(
-        self,
-        commands: Sequence[Command],
-        size: int,
-        created: float,
-        deadline: float,
-        done: WriteDone,
-        remote: bool,
-    ) -> None:
-        # Sets what `Pending.__init__` sets: one call less for every write.
-        self.deadline = deadline
-        self.done = done
-        self.commands = commands
-        self.size = size
-        self.created = created
-        self.remote = remote
+    commands: Sequence[Command]
+    size: int
+    created: float
+    remote: bool = False
 
     def leave_out(self, places: Sequence[int], failure: CommandFailure) -> None:
         """Do not log the commands at `places` (ascending): `failure` is their reply, in the same places."""
@@ -51,30 +40,26 @@ class Proposal(Pending[WriteOutcome]):
         self.commands = [command for place, command in enumerate(self.commands) if place not in places]
 
 
-class Batch:
+class Batch(msgspec.Struct, eq=False):
     """The proposals of one entry, and when that entry was logged (monotonic seconds)."""
 
-    __slots__ = ("commands", "index", "logged_at", "proposals", "term")
-
-    def __init__(
-        self, index: int, term: int, proposals: list[Proposal], commands: Sequence[Command], at: float
-    ):
-        self.index = index
-        self.term = term
-        self.proposals = proposals
-        self.commands = commands
-        self.logged_at = at
+    index: int
+    term: int
+    proposals: list[Proposal]
+    commands: Sequence[Command]
+    logged_at: float
 
 
 class Proposals:
     """All proposals of one group. `waiting` holds those not logged yet; only this class changes it.
 
-    They have `waiting_bytes` together.
+    They have `waiting_bytes` together. What waits is reported to `backpressure`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, backpressure: Backpressure) -> None:
         self.waiting: deque[Proposal] = deque()
         self.waiting_bytes = 0
+        self._backpressure = backpressure
         self._logged: deque[Batch] = deque()  # ascending by index, and therefore by term
         self._overtaken: list[Batch] = []
         self._earliest = float("inf")  # no unsettled proposal has an earlier deadline
@@ -96,6 +81,7 @@ class Proposals:
         """Append a new proposal to those that wait."""
         self.waiting.append(proposal)
         self.waiting_bytes += proposal.size
+        self._backpressure.add(1, proposal.size)
         if proposal.deadline < self._earliest:
             self._earliest = proposal.deadline
 
@@ -105,18 +91,23 @@ class Proposals:
             if proposal.done is not None:
                 self.waiting.appendleft(proposal)
                 self.waiting_bytes += proposal.size
+                self._backpressure.add(1, proposal.size)
                 self._earliest = min(self._earliest, proposal.deadline)
 
     def take(self, max_bytes: int) -> list[Proposal]:
         """Remove and return the next batch: about `max_bytes` at most, but at least one if any waits."""
+        waiting = self.waiting
         taken: list[Proposal] = []
-        size = 0
-        while self.waiting and (not taken or size + self.waiting[0].size <= max_bytes):
-            proposal = self.waiting.popleft()
-            self.waiting_bytes -= proposal.size
+        size = number = removed = 0
+        while waiting and (not taken or size + waiting[0].size <= max_bytes):
+            proposal = waiting.popleft()
+            number += 1
+            removed += proposal.size
             if proposal.done is not None:
                 taken.append(proposal)
                 size += proposal.size
+        self.waiting_bytes -= removed
+        self._backpressure.add(-number, -removed)
         return taken
 
     def take_remote(self) -> list[Proposal]:
@@ -196,6 +187,7 @@ class Proposals:
         while self.waiting and self.waiting[0].created <= created:
             proposal = self.waiting.popleft()
             self.waiting_bytes -= proposal.size
+            self._backpressure.add(-1, -proposal.size)
             proposal.settle(outcome)
             count += 1
         return count
@@ -210,8 +202,10 @@ class Proposals:
         settle_all(in_log, Uncertain())
 
     def _keep(self, waiting: Iterable[Proposal]) -> None:
+        number, size = len(self.waiting), self.waiting_bytes
         self.waiting = deque(waiting)
         self.waiting_bytes = sum(proposal.size for proposal in self.waiting)
+        self._backpressure.add(len(self.waiting) - number, self.waiting_bytes - size)
 
     def _in_log(self) -> Iterator[Proposal]:
         for batch in (*self._logged, *self._overtaken):
@@ -223,7 +217,9 @@ def settle_each(proposals: Sequence[Proposal], replies: list[Reply]) -> None:
     start = 0
     for proposal in proposals:
         end = start + len(proposal.commands)
-        proposal.settle(replies[start:end])
+        done, proposal.done = proposal.done, None  # `settle` without the call
+        if done is not None:
+            done(replies[start:end])
         start = end
 
 

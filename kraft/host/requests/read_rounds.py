@@ -33,7 +33,7 @@ ReadOutcome = View | Exception
 ReadDone = Callable[[ReadOutcome], None]
 
 
-class Reader:
+class Reader(msgspec.Struct, eq=False):
     """One waiting read of a client, or (`remote`) another node's question for a read index.
 
     `remote` is (peer, request), and such a reader has no `done`. A `fresh` read does not rely on a lease.
@@ -41,39 +41,27 @@ class Reader:
     answered, so that happens once.
     """
 
-    __slots__ = ("deadline", "done", "fresh", "remote")
-
-    def __init__(
-        self,
-        deadline: float,
-        done: ReadDone | None,
-        remote: tuple[str, int] | None = None,
-        *,
-        fresh: bool = False,
-    ) -> None:
-        self.deadline = deadline
-        self.done = done
-        self.remote = remote
-        self.fresh = fresh
+    deadline: float
+    done: ReadDone | None
+    remote: tuple[str, int] | None = None
+    fresh: bool = False
 
 
-class Round:
+class Round(msgspec.Struct, eq=False):
     """A read round: readers that share one confirmation.
 
     `asked` is the leader that was asked, empty for a round of this node's own. `kind` is READ_INDEX, or LEASE
-    when an earlier round vouches for this one. `begun` is in monotonic seconds.
+    when an earlier round vouches for this one. `begun` is in monotonic seconds. It may be answered when
+    `index` is applied, which is known once the round is confirmed.
     """
 
-    __slots__ = ("asked", "begun", "ctx", "index", "kind", "readers", "stamp")
-
-    def __init__(self, ctx: int, stamp: int, begun: float, readers: list[Reader], asked: str, kind: str):
-        self.ctx = ctx
-        self.stamp = stamp
-        self.begun = begun
-        self.readers = readers
-        self.asked = asked
-        self.kind = kind
-        self.index = 0  # once confirmed: answer when this is applied
+    ctx: int
+    stamp: int
+    begun: float
+    readers: list[Reader]
+    asked: str
+    kind: str
+    index: int = 0
 
 
 class ReadRounds:

@@ -102,7 +102,7 @@ class Reads:
     def index_asked(self, peer: str, message: ReadIndex) -> None:
         """Another node asks this one, as the leader, for a read index."""
         deadline = self._clock.seconds() + self._leader_wait
-        self._rounds.add(Reader(deadline, None, (peer, message.request), fresh=message.fresh))
+        self._rounds.add(Reader(deadline, None, (peer, message.request), message.fresh))
 
     def index_answered(self, leader: str, message: ReadIndexReply) -> None:
         """The leader's answer to a `ReadIndex` of this node; index 0 means refused."""

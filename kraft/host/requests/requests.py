@@ -36,7 +36,7 @@ class Requests:
         self._turns = context.turns
         self._route = route = LeaderRoute(raft)
         self._rounds = rounds = ReadRounds(group, first_request, timing.round_timeout, timing.leader_wait)
-        self.proposals = Proposals()
+        self.proposals = Proposals(context.backpressure)
         self.leader_clock = LeaderClock(
             group, raft.state, context.clock, timing.max_clock_offset, context.observer
         )
@@ -87,6 +87,12 @@ class Requests:
             self.reads.answer()
         if (self.proposals.waiting or self._rounds.waiting) and self._may_go_on:
             self._turns.wake(self._group)
+
+    @property
+    def pending(self) -> bool:
+        """Whether a request waits for anything, so that a turn may have something to do for it."""
+        rounds = self._rounds
+        return bool(self.proposals.waiting or rounds.waiting or rounds.under_way or rounds.confirmed)
 
     @property
     def _may_go_on(self) -> bool:

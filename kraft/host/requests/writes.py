@@ -82,7 +82,7 @@ class Writes:
             return
         now = self._clock.seconds()
         deadline = now + self._timing.write_timeout
-        self._proposals.add(Proposal(commands, size, now, deadline, done, remote=False))
+        self._proposals.add(Proposal(deadline, done, commands, size, now))
         self._turns.wake(self._group)
 
     def _refuse_newer(self, needed: int, done: WriteDone) -> None:
@@ -109,7 +109,7 @@ class Writes:
         now = self._clock.seconds()
         deadline = now + message.timeout_ms / 1000.0
         created = min(now, deadline - self._timing.write_timeout)  # it has waited at the sender as well
-        self._proposals.add(Proposal(commands, len(message.commands), created, deadline, reply, remote=True))
+        self._proposals.add(Proposal(deadline, reply, commands, len(message.commands), created, remote=True))
 
     def _reply(self, sender: str, request: int, outcome: WriteOutcome) -> None:
         if isinstance(outcome, list):

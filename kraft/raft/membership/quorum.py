@@ -7,6 +7,7 @@ value with the same methods: it decides what both of its majorities have decided
 
 from collections.abc import Mapping
 from enum import Enum
+from itertools import repeat
 
 import msgspec
 
@@ -30,8 +31,7 @@ class Majority(msgspec.Struct, frozen=True):
         """The highest number that a majority has reached; a voter missing in `numbers` counts as 0."""
         if not self.voters:
             return 0
-        get = numbers.get
-        ordered = sorted([get(voter, 0) for voter in self.voters])
+        ordered = sorted(map(numbers.get, self.voters, repeat(0)))
         return ordered[(len(ordered) - 1) // 2]
 
     def tally(self, votes: Mapping[str, bool]) -> Outcome:

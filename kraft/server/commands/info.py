@@ -65,7 +65,7 @@ def _memory(context: CommandContext) -> Fields:
     """`used_memory` is the data, which `maxmemory` limits; the process has more."""
     port = context.port
     used, limit = port.host.memory.bytes, port.dataset_bytes_max
-    peak = max(used, port.statistics.dataset_bytes_peak)
+    peak = max(used, port.dataset_bytes_peak)
     resident = _resident_bytes()
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
@@ -109,7 +109,7 @@ def _persistence(_: CommandContext) -> Fields:
 
 
 def _stats(context: CommandContext) -> Fields:
-    port, counted = context.port, context.port.statistics
+    port, counted = context.port, context.port.recent_statistics()
     rates = port.rates()
     return {
         "total_connections_received": counted.connections_received,
@@ -183,8 +183,8 @@ def _modules(_: CommandContext) -> Fields:
 def _commandstats(context: CommandContext) -> Fields:
     """The time of a call is that from the start of its segment to its answer, as a client sees it."""
     return {
-        f"cmdstat_{name}": f"calls={row.calls},usec={row.seconds * 1e6:.0f},"
-        f"usec_per_call={row.seconds * 1e6 / row.calls if row.calls else 0:.2f},"
+        f"cmdstat_{name}": f"calls={row.calls},usec={row.latencies.seconds * 1e6:.0f},"
+        f"usec_per_call={row.latencies.seconds * 1e6 / row.calls if row.calls else 0:.2f},"
         f"rejected_calls={row.rejected},failed_calls={row.failed}"
         for name, row in _counted(context)
     }
@@ -193,7 +193,7 @@ def _commandstats(context: CommandContext) -> Fields:
 def _latencystats(context: CommandContext) -> Fields:
     return {
         f"latency_percentiles_usec_{name}": ",".join(
-            f"p{percent:g}={row.percentile(percent):.3f}" for percent in PERCENTILES
+            f"p{percent:g}={row.latencies.percentile(percent) * 1e6:.3f}" for percent in PERCENTILES
         )
         for name, row in _counted(context)
         if row.calls
@@ -202,11 +202,12 @@ def _latencystats(context: CommandContext) -> Fields:
 
 def _counted(context: CommandContext) -> list[tuple[str, CommandStatistics]]:
     """What is counted of every known command that was sent."""
-    return [(name, row) for name, row in context.port.statistics.commands.items() if name != "unknown"]
+    rows = context.port.recent_statistics().commands
+    return [(name, row) for name, row in rows.items() if name != "unknown"]
 
 
 def _errorstats(context: CommandContext) -> Fields:
-    return {f"errorstat_{code}": f"count={n}" for code, n in context.port.statistics.errors.items()}
+    return {f"errorstat_{code}": f"count={n}" for code, n in context.port.recent_statistics().errors.items()}
 
 
 def _cluster(context: CommandContext) -> Fields:

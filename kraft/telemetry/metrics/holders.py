@@ -1,11 +1,12 @@
 """Holders of metric values, cheap enough for the hot path.
 
-A holder keeps plain numbers in a dict by label values. The Prometheus library runs only at a scrape, which
-turns the holders into metric families. Counting costs one dict update, observing a duration one bisection.
+A holder keeps a plain number, or a list of them, for each combination of label values. Whoever counts often
+looks its combination up once (`of`), and then adds to it. The Prometheus library runs only at a scrape, which
+turns the holders into metric families.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, product
 from typing import Protocol
 
@@ -22,6 +23,31 @@ class Holder(Protocol):
         """The values as a metric family of the Prometheus library."""
 
 
+class Count:
+    """A number that only grows."""
+
+    __slots__ = ("number",)
+
+    def __init__(self) -> None:
+        self.number = 0.0
+
+
+class Distribution:
+    """The number of observations for each of the ascending `bounds`, and above all of them; their `total`."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Record one observation."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+
 class CounterHolder:
     """The values of one counter."""
 
@@ -30,67 +56,78 @@ class CounterHolder:
     def __init__(self, declaration: Counter, *known: Iterable[str]) -> None:
         """`known` are the values of each label that are known in advance; their combinations start at 0."""
         self.declaration = declaration
-        self._values: dict[tuple[str, ...], float] = dict.fromkeys(product(*known), 0)
+        self._values: dict[tuple[str, ...], Count] = {labels: Count() for labels in product(*known)}
+
+    def of(self, *labels: str) -> Count:
+        """The counter with these label values."""
+        count = self._values.get(labels)
+        if count is None:
+            count = self._values[labels] = Count()
+        return count
 
     def add(self, number: float, *labels: str) -> None:
         """Add `number` to the counter with these label values."""
-        values = self._values
-        values[labels] = values.get(labels, 0) + number
+        self.of(*labels).number += number
 
     def value(self, *labels: str) -> float:
-        """The count so far."""
-        return self._values.get(labels, 0)
+        """The value with these labels; 0 if nothing was counted yet."""
+        count = self._values.get(labels)
+        return 0 if count is None else count.number
 
     def family(self) -> Metric:
         """The values as a metric family of the Prometheus library."""
         declared = self.declaration
         family = CounterMetricFamily(PREFIX + declared.name, declared.meaning, labels=declared.labels)
-        for labels, value in self._values.items():
-            family.add_metric(labels, value)
+        for labels, count in self._values.items():
+            family.add_metric(labels, count.number)
         return family
 
 
 class HistogramHolder:
     """The values of one histogram."""
 
-    __slots__ = ("_bounds", "_counts", "_sums", "declaration")
+    __slots__ = ("_values", "declaration")
 
     def __init__(self, declaration: Histogram, *known: Iterable[str]) -> None:
         """`known` are the values of each label that are known in advance; their combinations start at 0."""
         self.declaration = declaration
-        self._bounds = declaration.buckets
-        self._counts: dict[tuple[str, ...], list[int]] = {}
-        self._sums: dict[tuple[str, ...], float] = {}
-        for labels in product(*known):
-            self._start(labels)
+        bounds = declaration.buckets
+        self._values = {labels: Distribution(bounds) for labels in product(*known)}
 
-    def observe(self, value: float, *labels: str, count: int = 1) -> None:
-        """Record `count` observations of the same `value`."""
-        counts = self._counts.get(labels) or self._start(labels)
-        counts[bisect_left(self._bounds, value)] += count
-        self._sums[labels] += value * count
+    def of(self, *labels: str) -> Distribution:
+        """The histogram with these label values."""
+        values = self._values.get(labels)
+        if values is None:
+            values = self._values[labels] = Distribution(self.declaration.buckets)
+        return values
+
+    def observe(self, value: float, *labels: str) -> None:
+        """Record one observation."""
+        self.of(*labels).observe(value)
+
+    def add(self, counts: Sequence[int], total: float, *labels: str) -> None:
+        """Add observations that were counted elsewhere, by bucket; `total` is the sum of their values."""
+        values = self.of(*labels)
+        values.counts = [old + new for old, new in zip(values.counts, counts, strict=True)]
+        values.total += total
 
     def count(self, *labels: str) -> int:
         """The number of observations so far."""
-        return sum(self._counts.get(labels, ()))
+        return sum(self.counts(*labels))
 
     def counts(self, *labels: str) -> tuple[int, ...]:
         """Observations so far by bucket; the last bucket has no upper bound. Empty before the first."""
-        return tuple(self._counts.get(labels, ()))
+        return tuple(self._values[labels].counts) if labels in self._values else ()
 
     def family(self) -> Metric:
         """The values as a metric family of the Prometheus library."""
         declared = self.declaration
         family = HistogramMetricFamily(PREFIX + declared.name, declared.meaning, labels=declared.labels)
-        bounds = [f"{bound:g}" for bound in self._bounds] + ["+Inf"]
-        for labels, counts in self._counts.items():
-            family.add_metric(labels, list(zip(bounds, accumulate(counts), strict=True)), self._sums[labels])
+        bounds = [f"{bound:g}" for bound in declared.buckets] + ["+Inf"]
+        for labels, values in self._values.items():
+            buckets = list(zip(bounds, accumulate(values.counts), strict=True))
+            family.add_metric(labels, buckets, values.total)
         return family
-
-    def _start(self, labels: tuple[str, ...]) -> list[int]:
-        counts = self._counts[labels] = [0] * (len(self._bounds) + 1)
-        self._sums[labels] = 0.0
-        return counts
 
 
 class Readings:

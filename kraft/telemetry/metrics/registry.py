@@ -18,23 +18,17 @@ import twisted
 from kraft.telemetry.metrics import declarations
 from kraft.telemetry.metrics.declarations import Counter, Declaration, Histogram
 from kraft.telemetry.metrics.holders import CounterHolder, HistogramHolder, Holder, Readings
+from kraft.telemetry.metrics.requests import RequestMetrics
 from kraft.telemetry.metrics.status import read_status
 from kraft.telemetry.sources import Sources
 
 PROTOCOLS = ("inline", "resp2", "resp3")
-CLASSES = ("read", "write", "local", "admin")
-CODES = (
-    "ERR", "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "UNCERTAIN", "READONLY", "MASTERDOWN", "LOADING",
-    "BUSY", "OOM", "MISCONF", "NOAUTH", "WRONGPASS", "NOPERM", "NOPROTO",
-    "CROSSSLOT", "EXECABORT", "NOSCRIPT",
-)  # fmt: skip
 REASONS = (
     "max_clients", "output_limit", "idle_timeout", "handshake_timeout", "protocol_error", "internal_error",
     "killed",
 )  # fmt: skip
 OPERATIONS = ("commit", "checkpoint", "highwater", "fetch", "state", "snapshot")
 READ_KINDS = ("read_index", "lease", "stale")
-OTHER = "other"
 DECLARATIONS: tuple[Declaration, ...] = tuple(
     value for value in vars(declarations).values() if isinstance(value, Declaration)
 )
@@ -80,7 +74,8 @@ class MetricsRegistry(Collector):
         self._holders: list[Holder] = []
         self._hold_raft([str(group) for group in labels.groups])
         self._hold_peers_and_storage(labels.peers)
-        self._hold_clients(labels.commands)
+        self._hold_clients()
+        self.requests = RequestMetrics(labels.commands, self.sources)
         self._reads = {
             "status": self._read_status,
             "clients": self._read_clients,
@@ -96,6 +91,7 @@ class MetricsRegistry(Collector):
         """Every metric family; the registry calls this at a scrape."""
         for holder in self._holders:
             yield holder.family()
+        yield from self.sources.read("requests", partial(list, self.requests.families())) or ()
         readings = Readings()
         self._read_own(readings)
         for name, read in self._reads.items():
@@ -156,19 +152,11 @@ class MetricsRegistry(Collector):
         self.reactor_lag = histogram(declarations.REACTOR_LAG)
         self.reloads = counter(declarations.CONFIG_RELOADS, ("done", "refused"))
 
-    def _hold_clients(self, commands: Collection[str]) -> None:
-        counter, histogram = self._counter, self._histogram
+    def _hold_clients(self) -> None:
+        counter = self._counter
         self.connections_opened = counter(declarations.CLIENT_CONNECTIONS_OPENED, PROTOCOLS)
         self.rejected = counter(declarations.CLIENT_REJECTED, REASONS)
-        self.commands = counter(declarations.COMMANDS, (*sorted(commands), OTHER), ("ok", "error"))
-        self.command_duration = histogram(declarations.COMMAND_DURATION, CLASSES)
-        self.command_errors = counter(declarations.COMMAND_ERRORS, (*CODES, OTHER))
         self.forwarded = counter(declarations.COMMANDS_FORWARDED, ("done", "not_proposed", "uncertain"))
-        self.redirects = counter(declarations.CLIENT_REDIRECTS, ("moved",))
-        self.client_received_bytes = counter(declarations.CLIENT_RECEIVED_BYTES)
-        self.client_sent_bytes = counter(declarations.CLIENT_SENT_BYTES)
-        self.hits = counter(declarations.KEYSPACE_HITS)
-        self.misses = counter(declarations.KEYSPACE_MISSES)
 
     def _counter(self, declaration: Counter, *known: Collection[str]) -> CounterHolder:
         holder = CounterHolder(declaration, *known)

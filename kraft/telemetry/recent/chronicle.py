@@ -5,7 +5,8 @@ from functools import partial
 
 from kraft.node.ports import Clock
 from kraft.node.supervisor import Supervisor
-from kraft.telemetry.metrics.registry import CLASSES, MetricsRegistry
+from kraft.telemetry.metrics.registry import MetricsRegistry
+from kraft.telemetry.metrics.requests import CLASSES
 from kraft.telemetry.recent.facts import TRAFFIC_SECONDS, Facts
 from kraft.telemetry.recent.history import Column, traffic
 from kraft.telemetry.recent.journal import ENTRIES_KEPT, Journal
@@ -24,7 +25,7 @@ class Chronicle:
         self._metrics = metrics
         self._wall_seconds = wall_seconds
         counts: dict[str, Callable[[], Column]] = {
-            name: partial(metrics.command_duration.counts, name) for name in CLASSES
+            name: partial(metrics.requests.durations, name) for name in CLASSES
         }
         self._recorder = Recorder(wall_seconds, counts | {"sync": metrics.fsync_duration.counts})
 
