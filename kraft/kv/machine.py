@@ -5,7 +5,8 @@ configuration, no iteration order. Every replica applies the same batches in the
 same state. First every key that is due at the stamp goes; then the commands run one after the other, each by
 the function that one table names for its type. A command that changed something takes the next revision, and
 the keys it changed carry it; a command that was refused, or found nothing to do, takes none. Expiry takes
-none either: a key that is gone has revision 0.
+none either: a key that is gone has revision 0. A lock that is extended keeps its revision, which is its
+token.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,6 +35,7 @@ from kraft.kv.commands import (
     GetDelete,
     GetExpire,
     Guard,
+    Guarded,
     Increment,
     IncrementFloat,
     Put,
@@ -47,6 +49,8 @@ from kraft.kv.commands import (
 )
 from kraft.kv.errors import BrokenInvariant
 from kraft.kv.keyspace import Keyspace
+from kraft.kv.locks import FUNCTIONS as LOCK_FUNCTIONS
+from kraft.kv.locks import holds
 from kraft.kv.long_double import NotFinite, add, format_long_double, parse_long_double
 from kraft.kv.replies import CommandFailure, Reply
 from kraft.kv.values import Value
@@ -116,6 +120,10 @@ class Machine:
         """Apply a VERSION entry: `version` is in force from here on. The host stops if it lacks it."""
         self.apply(stamp, ())
         self.version = max(self.version, version)
+
+    def _plain_set(self, command: Put) -> Reply:
+        self._put(command.key, command.value)
+        return "OK"
 
     def _set(self, command: Set) -> Reply:
         exists = command.key in self.keyspace
@@ -319,6 +327,11 @@ class Machine:
         self._put(command.key, record.value)
         return 1
 
+    def _guarded(self, command: Guarded) -> Reply:
+        if not holds(self, command):
+            return CommandFailure.LOCK_LOST
+        return self._FUNCTIONS[type(command.command)](self, command.command)
+
     def _put(self, key: bytes, value: bytes, expires: int = 0) -> None:
         """The one change of a command; it takes the next revision."""
         self.revision += 1
@@ -342,6 +355,7 @@ class Machine:
         return min(due, EXPIRY_MS_MAX)
 
     _FUNCTIONS: ClassVar[dict[type, Callable[["Machine", Any], Reply]]] = {
+        Put: _plain_set,
         Set: _set,
         SetIf: _set_if,
         SetMany: _set_many,
@@ -363,6 +377,8 @@ class Machine:
         IncrementFloat: _increment_float,
         Expire: _expire,
         ClearExpiry: _clear_expiry,
+        Guarded: _guarded,
+        **LOCK_FUNCTIONS,
     }
 
 

@@ -24,6 +24,7 @@ class CommandFailure(IntEnum):
     NO_SUCH_KEY = 7
     OUT_OF_MEMORY = 8
     TOO_MUCH = 9  # work for one command
+    LOCK_LOST = 50  # the lock is not held with this token
 
 
 Reply = str | bytes | int | None | CommandFailure | list["Reply"]

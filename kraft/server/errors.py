@@ -43,6 +43,10 @@ _FAILURES: dict[CommandFailure, str] = {
     CommandFailure.TOO_MUCH: (
         f"ERR the values of one BITOP exceed {BITOP_VALUES} times limits.value_bytes together"
     ),
+    CommandFailure.LOCK_LOST: (
+        "LOCKLOST the lock is not held with this token; nothing was written. Stop this work: another client"
+        " may do it now. KRAFT LOCK gives a new token"
+    ),
     CommandFailure.PREMATURE: (
         "ERR the cluster's log time is ahead of its clocks and would reach this expiry too early; "
         "use a relative one (EX, PX, EXPIRE, PEXPIRE); docs/runbooks.md#kraftlogtimeoff"

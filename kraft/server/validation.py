@@ -42,7 +42,7 @@ _LENGTHENING = {
     kind: tuple(name for name in _LIMITS if name in kind.__struct_fields__)
     for kind in kv.Command.__args__
     if not set(_LIMITS).isdisjoint(kind.__struct_fields__)
-}
+} | {kv.Guarded: ()}  # those of its command
 
 
 def _unknown(context: CommandContext, request: Request) -> Error:
@@ -71,7 +71,9 @@ class Validation:
         """The specification of the request's command, of its subcommand if there is one."""
         spec = self._known.get(request[0].upper(), UNKNOWN)
         if spec.subcommands and len(request) > 1:
-            return spec.subcommands.get(request[1].upper(), spec)
+            spec = spec.subcommands.get(request[1].upper(), spec)
+            if spec.variants:
+                return spec.variant(request) or spec
         return spec
 
     def gather(self, queue: list[Request], state: SessionState, now: float) -> Segment:
@@ -158,6 +160,10 @@ class Validation:
 
     def _with_limits(self, command: kv.Command) -> kv.Command:
         """A lengthening command with the limits of this node."""
+        if type(command) is kv.Guarded:
+            if type(command.command) not in _LENGTHENING:
+                return command
+            return msgspec.structs.replace(command, command=self._with_limits(command.command))
         limits = {"limit": self._port.limits.value_bytes, "memory_limit": self._port.dataset_bytes_max}
         mine = {name: limits[name] for name in _LENGTHENING[type(command)]}
         return msgspec.structs.replace(command, **mine)

@@ -15,12 +15,15 @@ from kraft.kv.commands import (
     Delete,
     DeleteIf,
     Expire,
+    Extend,
     FieldOperation,
     Flush,
     GetDelete,
     GetExpire,
+    Guarded,
     Increment,
     IncrementFloat,
+    Lock,
     Put,
     Rename,
     Set,
@@ -29,6 +32,7 @@ from kraft.kv.commands import (
     SetMany,
     SetManyIf,
     SetRange,
+    Unlock,
     decode,
     encode,
     needed_version,
@@ -60,6 +64,10 @@ TAGS: dict[Any, tuple[int, int]] = {
     Rename: (20, 3),
     Copy: (21, 3),
     Flush: (22, 3),
+    Lock: (50, 3),
+    Unlock: (51, 3),
+    Extend: (52, 3),
+    Guarded: (53, 3),
 }
 
 
@@ -81,6 +89,8 @@ def test_the_machine_applies_every_command_of_its_version():
         (SetRange(b"a", 1, b"b", 9), b"\x01\x91\x95\x0a\xc4\x01a\x01\xc4\x01b\x09"),
         (DeleteIf(b"a", 1, b"b"), b"\x01\x91\x94\x0c\xc4\x01a\x01\xc4\x01b"),
         (CompareAndSet(b"a", 7, b"b"), b"\x01\x91\x94\x10\xc4\x01a\x07\xc4\x01b"),
+        (Lock(b"a", 9, b"b"), b"\x01\x91\x94\x32\xc4\x01a\x09\xc4\x01b"),
+        (Guarded(b"a", 7, Put(b"b", b"c")), b"\x01\x91\x94\x35\xc4\x01a\x07\x93\x01\xc4\x01b\xc4\x01c"),
         (SetBit(b"a", 7, 1, 9, 8), b"\x01\x91\x96\x11\xc4\x01a\x07\x01\x09\x08"),
         (
             BitField(b"a", (FieldOperation(1, True, 8, 3, 5, 2),), 9, 8),

@@ -21,14 +21,17 @@ from kraft.kv.commands import (
     DeleteIf,
     Expire,
     Expiry,
+    Extend,
     FieldAction,
     FieldOperation,
     Flush,
     GetDelete,
     GetExpire,
     Guard,
+    Guarded,
     Increment,
     IncrementFloat,
+    Lock,
     Overflow,
     Put,
     Rename,
@@ -38,6 +41,7 @@ from kraft.kv.commands import (
     SetMany,
     SetManyIf,
     SetRange,
+    Unlock,
     decode,
     encode,
 )
@@ -65,13 +69,14 @@ class Twin:
         for command in commands:
             before = dict(self.data)
             self.touched = set()
+            self.prolonged = False
             replies.append(getattr(self, type(command).__name__)(command))
             if self.touched:
                 self.revision += 1
             for key in self.touched & set(self.data):
                 value, _, expiry = self.data[key]
                 self.data[key] = (value, self.revision, expiry)
-            assert self.touched or self.data == before
+            assert self.touched or self.prolonged or self.data == before
         return replies
 
     def store(self, key, value, expiry):
@@ -158,6 +163,40 @@ class Twin:
             return None
         self.store(c.key, c.value, 0)
         return self.revision + 1
+
+    def Lock(self, c):
+        value, revision, expiry = self.data.get(c.name, (None, 0, 0))
+        if value is None:
+            self.store(c.name, c.owner, self.now + c.ttl_ms)
+            return [1, self.revision + 1, self.now + c.ttl_ms, self.now]
+        if value != c.owner or not c.owner:
+            return [0, revision, expiry, self.now]
+        self.prolong(c)
+        return [1, revision, self.now + c.ttl_ms, self.now]
+
+    def prolong(self, c):
+        self.prolonged = True
+        self.data[c.name] = (*self.data[c.name][:2], self.now + c.ttl_ms)
+
+    def held(self, c):
+        return c.name in self.data and self.data[c.name][1] == c.token
+
+    def Unlock(self, c):
+        if not self.held(c):
+            return 0
+        self.drop(c.name)
+        return 1
+
+    def Extend(self, c):
+        if not self.held(c):
+            return 0
+        self.prolong(c)
+        return 1
+
+    def Guarded(self, c):
+        if not self.held(c):
+            return CommandFailure.LOCK_LOST
+        return getattr(self, type(c.command).__name__)(c.command)
 
     def IncrementFloat(self, c):
         """With whole numbers of few digits, which need no rounding."""
@@ -414,8 +453,19 @@ newer = st.one_of(
     st.builds(Copy, keys, keys, st.booleans(), limits["memory_limit"]),
     st.just(Flush()),
 )
+tokens = st.integers(0, 9)
+plain_locks = st.one_of(
+    st.builds(Lock, keys, st.integers(1, 60), values),
+    st.builds(Unlock, keys, tokens),
+    st.builds(Extend, keys, tokens, st.integers(1, 60)),
+)
+locks = st.one_of(
+    plain_locks,
+    st.builds(Guarded, keys, tokens, st.one_of(newer, plain_locks, st.builds(Put, keys, values))),
+)
 commands = st.one_of(
     newer,
+    locks,
     st.builds(Put, keys, values),
     st.builds(
         Set,

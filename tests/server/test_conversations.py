@@ -244,6 +244,53 @@ GET k => $1\r\nw
 KRAFT CAS k -1 x => -ERR a revision is not negative; 0 means that the key does not exist
 """
 
+LOCKS = r"""
+KRAFT LOCK l 30000 => :1
+KRAFT LOCK l 30000 => $-1
+KRAFT REV l => :1
+PTTL l => :30000
+SET a 1 => +OK
+KRAFT GUARD l 1 SET k v => +OK
+kraft guard l 1 set k w GET => $1\r\nv
+KRAFT GUARD l 1 SETNX k w => :0
+KRAFT GUARD l 1 APPEND k w => :2
+KRAFT GUARD l 1 MSET x 1 y 2 => +OK
+KRAFT GUARD l 1 MSETEX 1 z 3 => :1
+KRAFT GUARD l 1 INCR k => -ERR value is not an integer or out of range
+KRAFT GUARD l 1 KRAFT CAS c 0 v => :8
+KRAFT GUARD l 1 RENAME nothing k => -ERR no such key
+KRAFT GUARD l 2 SET k v => -LOCKLOST the lock is not held with this token; nothing was written. Stop this work: another client may do it now. KRAFT LOCK gives a new token
+KRAFT GUARD none 1 SET k v => -LOCKLOST the lock is not held with this token; nothing was written. Stop this work: another client may do it now. KRAFT LOCK gives a new token
+GET k => $2\r\nww
+KRAFT GUARD l 1 GET k => -ERR KRAFT GUARD name token is followed by a command that writes, such as SET key value
+KRAFT GUARD l 1 KRAFT GUARD l 1 => -ERR KRAFT GUARD name token is followed by a command that writes, such as SET key value
+KRAFT GUARD l 1 SET k => -ERR wrong number of arguments for 'kraft|guard' command
+KRAFT GUARD l 1 SET k v EX => -ERR syntax error
+KRAFT GUARD l 0 SET k v => -ERR a token is a positive integer: the reply of KRAFT LOCK
+KRAFT GUARD l x GET k => -ERR a token is a positive integer: the reply of KRAFT LOCK
+KRAFT EXTEND l 1 60000 => :1
+PTTL l => :60000
+KRAFT EXTEND l 2 60000 => :0
+KRAFT EXTEND l 1 0 => -ERR invalid expire time in 'kraft|extend' command
+KRAFT UNLOCK l 2 => :0
+KRAFT UNLOCK l 1 => :1
+KRAFT UNLOCK l 1 => :0
+KRAFT UNLOCK l one => -ERR a token is a positive integer: the reply of KRAFT LOCK
+KRAFT LOCK l 30000 OWNER me => :10
+GET l => $2\r\nme
+KRAFT LOCK l 10000 owner me => :10
+PTTL l => :10000
+KRAFT LOCK l 30000 OWNER you => $-1
+KRAFT LOCK l 30000 OWNER => -ERR syntax error
+KRAFT LOCK l 30000 FOR me => -ERR syntax error
+KRAFT LOCK l 0 => -ERR invalid expire time in 'kraft|lock' command
+KRAFT LOCK l soon => -ERR value is not an integer or out of range
+KRAFT LOCK l => -ERR wrong number of arguments for 'kraft|lock' command
+DEL l => :1
+KRAFT LOCK l 30000 => :12
+COMMAND GETKEYS KRAFT LOCK l 1 => *1\r\n$1\r\nl
+"""
+
 EXPIRY = r"""
 SET a 1 EX 100 => +OK
 TTL a => :100
@@ -460,7 +507,19 @@ EXISTS flushed => :0
 """
 
 
-SCRIPTS = [STRINGS, RANGES, CONDITIONS, FLOATS, BITS, NAMES_OF_KEYS, EXPIRY, FLUSHES, ERRORS, CONNECTION]
+SCRIPTS = [
+    STRINGS,
+    RANGES,
+    CONDITIONS,
+    FLOATS,
+    BITS,
+    NAMES_OF_KEYS,
+    EXPIRY,
+    FLUSHES,
+    LOCKS,
+    ERRORS,
+    CONNECTION,
+]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -31,6 +31,17 @@ def test_keys_values_and_requests_have_limits(small: Talk) -> None:
     assert small.ask(everything) == b"".join(reply for _, reply in table)
 
 
+def test_limits_hold_after_a_guard(small: Talk) -> None:
+    """A prefix is no way around the limits of the command that follows it."""
+    guard = ("KRAFT", "GUARD", "l", "1")
+    assert small.run("KRAFT", "LOCK", "l", "1000") == b":1\r\n"
+    assert small.run(*guard, "SET", "k" * 9, "v") == b"-ERR key exceeds limit of 8 bytes\r\n"
+    assert small.run(*guard, "MSETEX", "1", "k" * 9, "v") == b"-ERR key exceeds limit of 8 bytes\r\n"
+    assert small.run(*guard, "SET", "k" * 8, "v" * 65) == b"-ERR value exceeds limit of 64 bytes\r\n"
+    assert small.run(*guard, "APPEND", "a", "v" * 60) == b":60\r\n"
+    assert small.run(*guard, "APPEND", "a", "v" * 5) == b"-ERR value exceeds limit of 64 bytes\r\n"
+
+
 def test_a_value_does_not_grow_over_its_limit(small: Talk) -> None:
     """However short the pieces are."""
     assert small.run("APPEND", "a", "v" * 60) == b":60\r\n"

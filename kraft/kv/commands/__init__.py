@@ -34,6 +34,7 @@ from kraft.kv.commands.keys import (
     Rename,
     absolute_expiry,
 )
+from kraft.kv.commands.lock import Extend, Guarded, Lock, Unlock
 from kraft.kv.commands.strings import (
     VALUE_BYTES_MAX,
     AppendValue,
@@ -74,14 +75,17 @@ __all__ = [
     "DeleteIf",
     "Expire",
     "Expiry",
+    "Extend",
     "FieldAction",
     "FieldOperation",
     "Flush",
     "GetDelete",
     "GetExpire",
     "Guard",
+    "Guarded",
     "Increment",
     "IncrementFloat",
+    "Lock",
     "Overflow",
     "Put",
     "Rename",
@@ -92,6 +96,7 @@ __all__ = [
     "SetMany",
     "SetManyIf",
     "SetRange",
+    "Unlock",
     "absolute_expiry",
     "decode",
     "encode",

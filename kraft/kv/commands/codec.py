@@ -6,12 +6,13 @@ import msgspec
 
 from kraft.kv.commands.bits import BitCommand
 from kraft.kv.commands.keys import KeyCommand
+from kraft.kv.commands.lock import Guarded, LockCommand
 from kraft.kv.commands.strings import StringCommand
 from kraft.kv.errors import UnknownCommand
 
 FORMAT_VERSION = 1  # first byte of an encoded batch
 
-Command = StringCommand | KeyCommand | BitCommand
+Command = StringCommand | KeyCommand | BitCommand | LockCommand
 
 
 def encode(commands: Sequence[Command]) -> bytes:
@@ -31,7 +32,12 @@ def decode(data: bytes) -> list[Command]:
 
 def needed_version(commands: Iterable[Command]) -> int:
     """The lowest machine version that has all of `commands`."""
-    return max([command.since for command in commands], default=1)
+    needed = 1
+    for command in commands:
+        needed = max(needed, command.since)
+        if type(command) is Guarded:
+            needed = max(needed, command.command.since)
+    return needed
 
 
 _VERSION = bytes([FORMAT_VERSION])

@@ -1,12 +1,13 @@
 """The specifications of the commands on data: reads, and writes that are logged."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from kraft.host.requests.read_rounds import View
 from kraft.kv.commands import Command
 from kraft.kv.replies import Reply as Outcome
 from kraft.resp.values import Reply, Request
-from kraft.server.commands import bits, keys, strings
+from kraft.server.commands import bits, keys, locks, strings
 from kraft.server.commands.spec import ALL_KEYS, KEY_VALUE_PAIRS, NO_KEYS, ONE_KEY, ReadSpec, WriteSpec
 
 Keys = tuple[int, int, int]
@@ -219,4 +220,23 @@ REVISIONS = (
         "Sets a value if the key has that revision; returns the new one.", "key revision value",
         flags=_GROW_FAST, access="RW access update"),
 )
+
+_LOCKS = (
+    _write("kraft|lock", -4, locks.lock, _SUBCOMMAND_KEY, "kraft",
+        "Takes a lock for a time; returns its fencing token, or null if it is held.",
+        "key milliseconds [OWNER owner]", flags=_GROW_FAST, access="RW access insert", shape=locks.given),
+    _write("kraft|unlock", 4, locks.unlock, _SUBCOMMAND_KEY, "kraft",
+        "Frees a lock that is held with that token.", "key token", access="RW delete"),
+    _write("kraft|extend", 5, locks.extend, _SUBCOMMAND_KEY, "kraft",
+        "Lets a lock that is held with that token expire so much later, counted from now.",
+        "key token milliseconds", access="RW update"),
+)
+
+_WRITES = [
+    spec for spec in (*STRINGS, *BITS, *KEYS, *REVISIONS, *_LOCKS) if type(spec) is WriteSpec
+]
+_GUARD = _write("kraft|guard", -5, locks.unguarded, _SUBCOMMAND_KEY, "kraft",
+    "Executes a command that writes if the lock is held with that token.", "key token command [arg ...]",
+    flags=(*_GROW, "movablekeys"), access="RO access")
+LOCKS = (*_LOCKS, replace(_GUARD, variants=locks.guarded(_GUARD, _WRITES), variant_place=locks.GUARDED_PLACE))
 # fmt: on

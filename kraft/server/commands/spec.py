@@ -58,7 +58,8 @@ class CommandSpec:
     left, each one before it about one key. `usage` is the syntax of the arguments
     (`commands.syntax`). `acl` are categories in addition to those that follow from the rest. A family
     (CLIENT, KRAFT) has `subcommands` by their word. `immediate` commands run at once between MULTI and EXEC:
-    they are never part of the transaction.
+    they are never part of the transaction. A prefix in front of commands has `variants`: the specifications
+    that take its place, by the command that the request has at `variant_place`.
     """
 
     kind: ClassVar[str]
@@ -76,6 +77,8 @@ class CommandSpec:
     usage: str = ""
     immediate: bool = False
     subcommands: Mapping[bytes, "AnySpec"] = field(default_factory=dict)
+    variants: Mapping[bytes, "AnySpec"] = field(default_factory=dict)
+    variant_place: int = 0
     low: int = field(init=False)
     high: int = field(init=False)
 
@@ -95,6 +98,11 @@ class CommandSpec:
             if flag in self.flags:
                 found.update(implied)
         return tuple(category for category in CATEGORIES if category in found)
+
+    def variant(self, request: Request) -> "AnySpec | None":
+        """The specification in `variants` of the command in the request, None if it is none of them."""
+        words = [word.upper() for word in request[self.variant_place : self.variant_place + 2]]
+        return self.variants.get(b"|".join(words)) or self.variants.get(b"".join(words[:1]))
 
     def key_places(self, request: Request) -> range:
         """Where the keys are among the words of the request."""

@@ -19,7 +19,7 @@ from kraft.server.commands import (
     kraft_status,
     transaction,
 )
-from kraft.server.commands.data_table import BITS, KEYS, MEMORY, OBJECT, REVISIONS, STRINGS
+from kraft.server.commands.data_table import BITS, KEYS, LOCKS, MEMORY, OBJECT, REVISIONS, STRINGS
 from kraft.server.commands.help import help_
 from kraft.server.commands.spec import (
     ALL_KEYS,
@@ -227,6 +227,7 @@ _KRAFT = (
     _admin("kraft|reseed", 3, kraft_admin.reseed, "id",
         "Replaces a replica that differs by a copy of the leader's state."),
     *REVISIONS,
+    *LOCKS,
     _help("kraft", "kraft"),
 )
 
