@@ -23,6 +23,7 @@ from kraft.host.lifecycle import Lifecycle
 from kraft.host.membership.formation import Formation
 from kraft.host.membership.machine_version import MachineVersion
 from kraft.host.membership.peers import Peers
+from kraft.host.peer_receiver import PeerReceiver
 from kraft.host.persistence import Persistence, Written
 from kraft.host.ports import Disk, Fatal, HostObserver, Network
 from kraft.host.requests.proposals import WriteDone
@@ -38,14 +39,12 @@ from kraft.node.errors import NoLeader
 from kraft.node.ports import Clock
 from kraft.node.status import STOPPING, Status
 from kraft.node.values import Loaded
-from kraft.peerwire.hello import Hello
-from kraft.peerwire.messages import Admin, AdminReply, Invitation, Message, NodeCondition
 from kraft.raft.errors import InvariantViolation
 from kraft.raft.ports import Jitter, RaftObserver
 
 
 class Host:
-    """One node. It is also the receiver of the peer links: see `transport.ports.Receiver`."""
+    """One node. `peer_receiver` is the receiver of its links to other nodes."""
 
     def __init__(
         self,
@@ -86,7 +85,10 @@ class Host:
         self.transfers = LeadershipTransfers(clock, config.raft.election_timeout, turns, self.peers)
         first_request = jitter(1 << 31) << 20
         self._admin = AdminExecutor(self.groups, self.transfers, turns, clock, observer, first_request)
-        self._fast_election = FastElection(clock, jitter, config.raft.heartbeat_interval, turns)
+        fast_election = FastElection(clock, jitter, config.raft.heartbeat_interval, turns)
+        self.peer_receiver = PeerReceiver(
+            self.groups, self._context, self._lifecycle, self._admin, fast_election, self
+        )
 
     @property
     def id(self) -> str:
@@ -195,77 +197,6 @@ class Host:
     def status(self) -> Status:
         """What this node reports about itself, as plain values."""
         return node_status(self._config, self._context, self._lifecycle, self.groups, self._started_at)
-
-    # -- links ----------------------------------------------------------------------------------------
-
-    def hello(self) -> Hello:
-        """The greeting of this node when a link opens."""
-        return self.peers.hello()
-
-    def check(self, hello: Hello) -> str | None:
-        """The reason to refuse the link of a peer that greets so, or None.
-
-        Ends the process when the greeting shows that this node must not go on.
-        """
-        return self._lifecycle.check(hello)
-
-    def refused(self, hello: Hello, reason: str) -> None:
-        """The proved peer that greets so refuses this node."""
-        self._lifecycle.refused(hello, reason)
-
-    def unreachable(self, peer: str, reason: str) -> None:
-        """An attempt to dial `peer` led to no link."""
-        self.peers.failures[peer] = reason
-
-    def link_up(self, peer: str, hello: Hello) -> None:
-        """A link to `peer` is ready for messages."""
-        self.peers.link_up(peer, hello)
-        for group in self.groups.values():
-            group.link_up(peer, hello.incarnation)
-        self._lifecycle.greeted(hello)
-
-    def link_down(self, peer: str, closed_by_peer: bool) -> None:
-        """The link to `peer` is gone. If the peer's process closed it, a group that it led elects early."""
-        self.peers.link_down(peer)
-        self._admin.link_down(peer)
-        for group in self.groups.values():
-            if group.link_down(peer, closed_by_peer):
-                self._fast_election.begin(group.id, group.raft)
-
-    def received(self, peer: str, messages: Sequence[tuple[int, Message]]) -> None:
-        """Take checked messages from an authenticated peer.
-
-        They are served at once, because other nodes wait for the answers. Requests of clients, in contrast,
-        gain from being gathered until the end of the reactor's iteration.
-        """
-        turns, groups = self._turns, self.groups
-        scheduled, turns.scheduled = turns.scheduled, True  # the turn follows at once: schedule none
-        try:
-            for id_, message in messages:
-                if message.to_node:
-                    self._received(peer, id_, message)
-                elif id_ in groups:
-                    groups[id_].received(peer, message)
-        except InvariantViolation as error:
-            self._context.broken(error)
-            raise
-        finally:  # even when a peer sent nonsense: its link ends, the groups go on
-            turns.scheduled = scheduled
-            if self.peers.unformed:
-                self.peers.unformed.discard(peer)
-            if turns.woken or turns.outbox:
-                self.turn()
-
-    def _received(self, peer: str, group: int, message: Message) -> None:
-        """Take a message to the node as a whole."""
-        if isinstance(message, Invitation):
-            self._lifecycle.invited(message)
-        elif isinstance(message, Admin):
-            self._admin.asked(group, peer, message)
-        elif isinstance(message, AdminReply):
-            self._admin.answered(peer, message)
-        elif isinstance(message, NodeCondition):
-            self.peers.conditions.received(peer, message)
 
     # -- turns ----------------------------------------------------------------------------------------
 

@@ -184,7 +184,7 @@ class NodeService(Service):
             secret=secret,
             dice=random.random,
             nonce=lambda: secrets.token_bytes(32),
-            receiver=self._host,
+            receiver=self._host.peer_receiver,
             observer=self._telemetry.transport,
             limits=limits,
         )

@@ -330,7 +330,7 @@ def test_a_broken_invariant_ends_the_process(trio):
     impostor = next(id_ for id_ in trio.followers if id_ != follower)
     term = trio.group(follower).raft.state.term
     with pytest.raises(Exception, match="a term has one leader"):
-        trio.host(follower).received(impostor, [(0, Append(term, 0, 0, 0, ()))])
+        trio.host(follower).peer_receiver.received(impostor, [(0, Append(term, 0, 0, 0, ()))])
     [reason] = trio.nodes[follower].failures
     assert "a term has one leader" in reason
 
@@ -361,7 +361,7 @@ def test_nonsense_of_one_peer_does_not_stop_the_node(trio):
     assert trio.run(1.0, lambda: bool(sent))
     [request] = sent
     with pytest.raises(Exception, match=r"malformed|Invalid|truncated|Expected"):
-        trio.host(follower).received(leader, [(0, ForwardReply(request, DONE, b"\xc1"))])
+        trio.host(follower).peer_receiver.received(leader, [(0, ForwardReply(request, DONE, b"\xc1"))])
     assert trio.nodes[follower].failures == []
     assert trio.answered()
     assert trio.answers == [["OK"]]

@@ -208,7 +208,7 @@ def test_a_forwarded_command_that_the_leader_cannot_take_is_given_back(monkeypat
 
     monkeypatch.setattr(cluster.checks, "sent", note)
 
-    cluster.host(leader).received(sender, [(0, Forward(7, 1000, data))])
+    cluster.host(leader).peer_receiver.received(sender, [(0, Forward(7, 1000, data))])
 
     assert (0, ForwardReply(7, NOT_PROPOSED, b"")) in sent
     assert cluster.nodes[leader].failures == []

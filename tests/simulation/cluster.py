@@ -145,7 +145,7 @@ class Process:
         for _, message in messages:
             self._checks.resending.received(self, peer, message)
         if self._checks.understood(self, messages):
-            self.host.received(peer, messages)
+            self.host.peer_receiver.received(peer, messages)
         else:  # an older program takes such bytes for garbage
             self._network.close(self.id, peer)
 
@@ -153,15 +153,15 @@ class Process:
         """As with real links, a link that is replaced goes down first, even if its end is noticed later."""
         self._checks.resending.excused(self, peer)
         if peer in self._up:
-            self.host.link_down(peer, False)
+            self.host.peer_receiver.link_down(peer, False)
         self._up[peer] = number
-        self.host.link_up(peer, hello)
+        self.host.peer_receiver.link_up(peer, hello)
 
     def link_down(self, peer: str, number: int, closed_by_peer: bool) -> None:
         if self._up.get(peer) == number:
             del self._up[peer]
             self._checks.resending.excused(self, peer)
-            self.host.link_down(peer, closed_by_peer)
+            self.host.peer_receiver.link_down(peer, closed_by_peer)
 
 
 class SimulatedNode:

@@ -181,13 +181,13 @@ class Network:
 
     def _greet(self, one: str, two: str) -> bool:
         a, b = self.processes[one], self.processes[two]
-        hello_a, hello_b = a.host.hello(), b.host.hello()
-        refusals = {two: a.host.check(hello_b), one: b.host.check(hello_a)}
+        hello_a, hello_b = a.host.peer_receiver.hello(), b.host.peer_receiver.hello()
+        refusals = {two: a.host.peer_receiver.check(hello_b), one: b.host.peer_receiver.check(hello_a)}
         if any(refusals.values()):
             if (reason := refusals[two]) is not None:
-                b.host.refused(hello_a, reason)
+                b.host.peer_receiver.refused(hello_a, reason)
             if (reason := refusals[one]) is not None:
-                a.host.refused(hello_b, reason)
+                a.host.peer_receiver.refused(hello_b, reason)
             self.world.counts["link refused"] += 1
             self.world.note(f"refused {one} {two} {list(refusals.values())}")
             for id_, reason in refusals.items():
@@ -397,7 +397,7 @@ class Network:
 
     def _directories(self, path: Path) -> Directories:
         live = [self.processes.get(id_) for id_ in path]
-        return tuple("" if p is None else p.host.hello().incarnation for p in live)
+        return tuple("" if p is None else p.host.peer_receiver.hello().incarnation for p in live)
 
     def _deliver_later(self, path: Path, data: bytes, count: int, belongs: Belonging) -> None:
         dice = self._dice_of(path)

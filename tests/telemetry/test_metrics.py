@@ -1,10 +1,8 @@
 """A scrape of a whole node: from what the observers were told and what the status says."""
 
 import io
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import structlog
@@ -14,87 +12,23 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from kraft.config import LogConfig
-from kraft.node.status import GroupStatus, MemberStatus, ReplicaStatus, Status
-from kraft.telemetry.event_log import EventLog
-from kraft.telemetry.logs import LogSink, RateLimit, configure, logger
+from kraft.telemetry.logs import LogSink, configure
 from kraft.telemetry.metrics.declarations import PREFIX, Counter, Histogram
 from kraft.telemetry.metrics.exposition import SAMPLES_MAX, expose, exposition_type
 from kraft.telemetry.metrics.registry import DECLARATIONS, KnownLabels, MetricsRegistry
-from kraft.telemetry.observers import (
-    HostTelemetry,
-    RaftTelemetry,
-    ServerTelemetry,
-    StorageTelemetry,
-    TransportTelemetry,
-)
-from kraft.telemetry.telemetry import Telemetry
 from tests.telemetry.clients import Clients, Command, Counts
-
-
-def exposed(metrics: MetricsRegistry, accept: str = "") -> tuple[str, bytes]:
-    """Content type and body of a scrape."""
-    type_ = exposition_type(accept)
-    return type_, b"".join(expose(metrics.registry, type_))
-
-
-REPLICA = ReplicaStatus("K2", 8, 1, "replicate", 0.5, -250, inflight_messages=3)
-GROUP = GroupStatus(
-    group=0, role="leader", term=7, leader="K1", first_index=1, last_index=9, commit=9, applied=8,
-    voters=("K1", "K2"), learners=(), keys=3, expiring_keys=1, expired_keys=5, dataset_bytes=300, revision=4,
-    pending_proposals=2, replicas=(REPLICA,), checkpoint_index=6, pending_bytes=40, oldest_stamp_ms=90_500,
-)  # fmt: skip
-STATUS = Status(
-    node="K1", version="0.1", cluster="c", incarnation="i1", state="serving", problem="", disk_full=False,
-    client="", http="", uptime_seconds=1.0, members=(), groups=(GROUP,),
-)  # fmt: skip
-
-
-class StatusOf:
-    """A node with this status."""
-
-    def __init__(self, status: Status) -> None:
-        self._status = status
-
-    def status(self) -> Status:
-        return self._status
-
-
-class Broken:
-    """A node whose status cannot be read."""
-
-    def status(self) -> Status:
-        raise ZeroDivisionError
-
-
-@dataclass(frozen=True)
-class Disk:
-    free: int
-
-    def free_bytes(self) -> int:
-        return self.free
-
-
-class Errors:
-    def __init__(self) -> None:
-        self.told: list[tuple[str, type[Exception]]] = []
-
-    def source_failed(self, source: str, error: Exception) -> None:
-        self.told.append((source, type(error)))
-
-
-class Storage:
-    def __init__(self, sizes: dict[str, int] | None = None) -> None:
-        self._sizes = sizes or {"log": 1}
-
-    def sizes(self) -> dict[str, int]:
-        return self._sizes
-
-    def queues(self) -> dict[str, int]:
-        return {"writer": 4}
-
-
-def member(id_: str) -> MemberStatus:
-    return MemberStatus(id_, "i", "", "", "", True, False, None, None)
+from tests.telemetry.scrapes import (
+    GROUP,
+    STATUS,
+    Broken,
+    Disk,
+    Errors,
+    Node,
+    StatusOf,
+    Storage,
+    exposed,
+    member,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -102,32 +36,6 @@ def _quiet() -> Iterator[None]:
     configure(LogConfig("critical", "json"), stream=io.StringIO())
     yield
     structlog.reset_defaults()
-
-
-class Node:
-    """Metrics with all observers, and a scrape of them."""
-
-    def __init__(self) -> None:
-        labels = KnownLabels(peers=("K2",), commands=("get", "set"))
-        self.now = 100.0
-        self.metrics = MetricsRegistry(labels, wall_seconds=lambda: self.now)
-        events = EventLog(logger("kraft"), RateLimit(lambda: 0.0))
-        self.raft = RaftTelemetry(self.metrics, events)
-        self.host = HostTelemetry(self.metrics, events)
-        self.storage = StorageTelemetry(self.metrics, events)
-        self.transport = TransportTelemetry(self.metrics, events)
-        self.server = ServerTelemetry(self.metrics, events)
-
-    def scrape(self) -> dict[str, float]:
-        """`name{label=value,...}` without the prefix -> value."""
-        _, body = exposed(self.metrics)
-        found = {}
-        for family in parse_text(body.decode()):
-            for sample in family.samples:
-                labels = ",".join(f"{key}={value}" for key, value in sample.labels.items())
-                name = sample.name.removeprefix(PREFIX)
-                found[f"{name}{{{labels}}}" if labels else name] = sample.value
-        return found
 
 
 def test_a_fresh_node_shows_known_combinations_as_zero() -> None:
@@ -467,70 +375,3 @@ def test_the_pieces_are_what_the_library_writes_at_once() -> None:
 )
 def test_anything_else_gets_the_text_form(accept: str) -> None:
     assert exposed(Node().metrics, accept)[0].startswith("text/plain; version=0.0.4")
-
-
-def test_telemetry_joins_observers_sources_and_the_probe(tmp_path: Path) -> None:
-    from twisted.internet.task import Clock
-
-    class HostClock(Clock):
-        call_later = Clock.callLater
-
-        def call_soon(self, call: Callable[[], object]) -> None:
-            self.callLater(0, call)
-
-        def wall_ms(self) -> int:
-            return 0
-
-    clock = HostClock()
-    telemetry = Telemetry(logger("kraft"), peers=("K2",), commands=("get",))
-    telemetry.watch(StatusOf(STATUS), Storage(), str(tmp_path))
-    get = Command("read")
-    telemetry.watch_clients(Clients(statistics=Counts({"get": get})))
-    telemetry.start(clock)
-    get.latencies.add(0.001, 2)
-    clock.advance(1)
-    body = exposed(telemetry.metrics)[1].decode()
-    telemetry.stop()
-
-    assert 'kraft_commands_total{command="get",outcome="ok"} 2.0' in body
-    assert "kraft_reactor_lag_seconds_count 1.0" in body
-    assert "kraft_disk_free_bytes" in body
-    assert "kraft_dataset_quota_bytes 1000.0" in body
-    assert clock.getDelayedCalls() == []
-
-
-def test_a_source_that_fails_is_logged(tmp_path: Path) -> None:
-    out = io.StringIO()
-    configure(LogConfig("info", "json"), stream=out)
-    telemetry = Telemetry(logger("kraft"))
-    telemetry.watch(Broken(), Storage(), str(tmp_path / "gone"))
-
-    exposed(telemetry.metrics)
-    exposed(telemetry.metrics)
-
-    lines = [json.loads(line) for line in out.getvalue().splitlines()]
-    telemetry.page_failed("/", ValueError("why"))
-    assert "ValueError: why" in json.loads(out.getvalue().splitlines()[-1])["exception"]
-    assert [(line["event"], line["source"]) for line in lines] == [
-        ("scrape_failed", "status"),
-        ("scrape_failed", "disk"),
-    ]
-
-
-def test_a_configuration_that_is_read_again_is_told() -> None:
-    out = io.StringIO()
-    configure(LogConfig("info", "json"), stream=out)
-    telemetry = Telemetry(logger("kraft"))
-
-    telemetry.config_reloaded(["log.level"], [])
-    telemetry.config_reloaded([], ["node.id"])
-    telemetry.config_refused("a", "b")
-
-    lines = [json.loads(line) for line in out.getvalue().splitlines()]
-    assert [line["event"] for line in lines] == [
-        "config_reloaded", "config_reloaded", "config_needs_restart", "config_refused",
-    ]  # fmt: skip
-    assert (lines[0]["changed"], lines[2]["options"], lines[3]["problems"]) == (
-        ["log.level"], ["node.id"], ["a", "b"],
-    )  # fmt: skip
-    assert telemetry.metrics.reloads.value("done") == 2

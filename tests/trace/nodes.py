@@ -263,7 +263,7 @@ class ProductionNode:
             secret=None,
             dice=lambda: 0.5,
             nonce=lambda: dice.randbytes(NONCE_BYTES),
-            receiver=self.host,
+            receiver=self.host.peer_receiver,
             observer=Silent(),
         )
         self.clients = client_factory(config, self.host, Silent(), clock)

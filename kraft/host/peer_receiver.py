@@ -1,0 +1,104 @@
+"""What arrives from other nodes: their greetings, the state of the links to them, and their messages."""
+
+from collections.abc import Mapping, Sequence
+
+from kraft.host.admin.executor import AdminExecutor
+from kraft.host.context import GroupContext
+from kraft.host.fast_election import FastElection
+from kraft.host.group.group import Group
+from kraft.host.lifecycle import Lifecycle
+from kraft.host.turns import TurnOwner
+from kraft.peerwire.hello import Hello
+from kraft.peerwire.messages import Admin, AdminReply, Invitation, Message, NodeCondition
+from kraft.raft.errors import InvariantViolation
+
+
+class PeerReceiver:
+    """The receiver of the links (`transport.ports.Receiver`). `groups` are those of the node, by id."""
+
+    def __init__(
+        self,
+        groups: Mapping[int, Group],
+        context: GroupContext,
+        lifecycle: Lifecycle,
+        admin: AdminExecutor,
+        fast_election: FastElection,
+        owner: TurnOwner,
+    ) -> None:
+        self._groups = groups
+        self._context = context
+        self._peers = context.peers
+        self._turns = context.turns
+        self._lifecycle = lifecycle
+        self._admin = admin
+        self._fast_election = fast_election
+        self._owner = owner
+
+    def hello(self) -> Hello:
+        """The greeting of this node when a link opens."""
+        return self._peers.hello()
+
+    def check(self, hello: Hello) -> str | None:
+        """The reason to refuse the link of a peer that greets so, or None.
+
+        Ends the process when the greeting shows that this node must not go on.
+        """
+        return self._lifecycle.check(hello)
+
+    def refused(self, hello: Hello, reason: str) -> None:
+        """The proved peer that greets so refuses this node."""
+        self._lifecycle.refused(hello, reason)
+
+    def unreachable(self, peer: str, reason: str) -> None:
+        """An attempt to dial `peer` led to no link."""
+        self._peers.failures[peer] = reason
+
+    def link_up(self, peer: str, hello: Hello) -> None:
+        """A link to `peer` is ready for messages."""
+        self._peers.link_up(peer, hello)
+        for group in self._groups.values():
+            group.link_up(peer, hello.incarnation)
+        self._lifecycle.greeted(hello)
+
+    def link_down(self, peer: str, closed_by_peer: bool) -> None:
+        """The link to `peer` is gone. If the peer's process closed it, a group that it led elects early."""
+        self._peers.link_down(peer)
+        self._admin.link_down(peer)
+        for group in self._groups.values():
+            if group.link_down(peer, closed_by_peer):
+                self._fast_election.begin(group.id, group.raft)
+
+    def received(self, peer: str, messages: Sequence[tuple[int, Message]]) -> None:
+        """Take checked messages from an authenticated peer.
+
+        They are served at once, because other nodes wait for the answers. Requests of clients, in contrast,
+        gain from being gathered until the end of the reactor's iteration.
+        """
+        turns, groups = self._turns, self._groups
+        scheduled, turns.scheduled = turns.scheduled, True  # the turn follows at once: schedule none
+        try:
+            for id_, message in messages:
+                if message.to_node:
+                    self._to_node(peer, id_, message)
+                elif id_ in groups:
+                    groups[id_].received(peer, message)
+        except InvariantViolation as error:
+            self._context.broken(error)
+            raise
+        finally:  # even when a peer sent nonsense: its link ends, the groups go on
+            turns.scheduled = scheduled
+            if self._peers.unformed:
+                self._peers.unformed.discard(peer)
+            if turns.woken or turns.outbox:
+                self._owner.turn()
+
+    def _to_node(self, peer: str, group: int, message: Message) -> None:
+        """Take a message to the node as a whole."""
+        if isinstance(message, Invitation):
+            self._lifecycle.invited(message)
+        elif isinstance(message, Admin):
+            self._admin.asked(group, peer, message)
+        elif isinstance(message, AdminReply):
+            self._admin.answered(peer, message)
+        elif isinstance(message, NodeCondition):
+            self._peers.conditions.received(peer, message)
