@@ -6,7 +6,7 @@ class NotLeading(Exception):
 
 
 class LogFull(Exception):
-    """Nothing was proposed: the uncommitted log has reached its bound, in bytes (the argument)."""
+    """Nothing was proposed: what is not applied here has reached its bound, in bytes (the argument)."""
 
 
 class ChangeRefused(Exception):

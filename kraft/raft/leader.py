@@ -103,8 +103,8 @@ class Leader(Role):
         if stamp < log.last_stamp:
             raise InvariantViolation("stamps never go back along the log")
         bound = state.settings.uncommitted_bytes
-        uncommitted = log.bytes_after(state.commit)
-        if uncommitted and uncommitted + len(data) > bound:
+        waiting = log.bytes_after(state.applied)  # also what is committed, while the disk here hangs
+        if waiting and waiting + len(data) > bound:
             raise LogFull(bound)
         self._append(kind, stamp, data)
         return log.last_index, state.term

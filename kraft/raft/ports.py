@@ -20,7 +20,7 @@ class RaftSettings:
     message_bytes: int = 1 << 20  # entries of one Append
     inflight_messages: int = 64  # unanswered Appends with entries, for each follower
     inflight_bytes: int = 16 << 20
-    uncommitted_bytes: int = 64 << 20  # a leader's entries after its commit index
+    uncommitted_bytes: int = 64 << 20  # a leader's entries that are not committed, or not durable here
     tail_bytes: int = 32 << 20  # applied entries kept in memory for followers
     leases: bool = False  # readers rely on no node voting within election_ticks of hearing a leader
 

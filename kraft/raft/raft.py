@@ -159,9 +159,9 @@ class Raft:
     def propose(self, kind: EntryKind, stamp: int, data: bytes) -> tuple[int, int]:
         """Append an entry to the leader's log. Returns its (index, term).
 
-        `stamp` in Unix ms is at least that of the last entry. Raises `NotLeading`, or `LogFull` when the
-        uncommitted log has no room; one entry of any size is taken when nothing is uncommitted. While
-        leadership is being transferred, `NotLeading` names the next leader.
+        `stamp` in Unix ms is at least that of the last entry. Raises `NotLeading`, or `LogFull` when too much
+        is not applied yet: not committed, or not durable here. One entry of any size is taken when all is
+        applied. While leadership is being transferred, `NotLeading` names the next leader.
         """
         return self._roles.current.propose(kind, stamp, data)
 

@@ -6,7 +6,7 @@ from kraft.host.requests.read_rounds import View
 from kraft.kv.commands import Expire, Expiry, Increment, Put, Set
 from kraft.node.errors import Busy, DiskFull, NoLeader, Refused, Stopping, Uncertain
 from kraft.peerwire.messages import DONE, Forward, ForwardReply
-from kraft.raft.messages import Append
+from kraft.raft.messages import Append, EntryKind
 from tests.simulation.cluster import SimulatedCluster, Tuning
 from tests.simulation.network import Weather
 from tests.simulation.world import World
@@ -466,3 +466,31 @@ def test_large_writes_that_wait_pause_clients_by_their_bytes():
     host.backpressure.on_relief(lambda: relieved.append(True))
     assert trio.run(10, lambda: bool(relieved))
     assert not host.backpressure.saturated
+
+
+@pytest.mark.parametrize("hung", ["the leader", "the followers"])
+def test_a_marker_is_not_repeated_while_one_waits_to_be_applied(trio, hung):
+    """Nothing is committed, or the leader cannot apply it: one at every tick would fill the log."""
+    leader = trio.leader
+    group = trio.group(leader)
+    done: list[object] = []
+    for process in trio.processes():
+        process.disk.hangs = (process.id == leader) == (hung == "the leader")
+    for _ in range(5):
+        group.checkpoint_wanted()
+        assert group.take_checkpoint(done.append)
+        trio.run(0.05)
+    assert markers(group) == 1
+    assert done == []
+    for process in trio.processes():
+        process.disk.hangs = False
+    assert trio.run(10, lambda: len(done) == 5)
+    trio.run(0.5)
+    group.checkpoint_wanted()
+    assert markers(group) == 1
+
+
+def markers(group):
+    """How many are logged and not applied."""
+    log, applied = group.raft.state.log, group.raft.state.applied
+    return sum(entry.kind == EntryKind.MARKER for entry in log.entries(applied + 1, log.last_index))

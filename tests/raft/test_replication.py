@@ -259,6 +259,23 @@ def test_the_uncommitted_log_is_bounded_in_bytes_and_opens_again():
         leader.propose(b"")
 
 
+def test_what_is_committed_without_the_leaders_disk_is_bounded_too():
+    """Its disk hangs, and the followers commit: it keeps in memory what it cannot apply."""
+    cluster = Cluster(3, settings=replace(SETTINGS, uncommitted_bytes=4000))
+    leader = cluster.elect("K1")
+    cluster.settle()
+    leader.auto_disk = False
+    for _ in range(3):
+        leader.propose(b"x" * 1000)
+        cluster.settle()
+    assert leader.state.commit == leader.state.log.last_index > leader.state.applied
+    with pytest.raises(LogFull):
+        leader.propose(b"x" * 1000)
+    leader.auto_disk = True
+    cluster.settle()
+    leader.propose(b"x" * 1000)
+
+
 def test_stamps_never_go_back_along_the_log():
     cluster = Cluster(1)
     leader = cluster.elect("K1")

@@ -130,7 +130,8 @@ class Faults(NetworkFaults):
         node.crash()
 
         def restart() -> None:
-            if node.process is None:
+            old_copy = node.lost and node.damaged  # started again before all refuse it, it would be taken
+            if node.process is None and not old_copy:
                 node.start()
 
         if not self._over:

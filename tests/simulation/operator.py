@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from kraft.config import PeerConfig
 from kraft.node import admin
 from kraft.node.errors import Refused
-from kraft.raft.membership.configuration import Configuration
+from kraft.raft.membership.configuration import Configuration, decode
+from kraft.raft.messages import EntryKind
 from tests.simulation.checks import demand
 from tests.simulation.cluster import Process, SimulatedCluster, SimulatedNode, address_of
 
@@ -50,7 +51,7 @@ class Operator:
         self._world = cluster.world
         self._dice = cluster.world.dice("operator")
         self._moves = 0
-        self._uncertain_until = 0.0
+        self._uncertain_until = 0.0  # without leaps: nothing happens in them that could end a change
         self._leaving: dict[str, float] = {}  # nodes that are no longer members, and when to stop them
         self._drained: set[str] = set()
         self.errands: list[Errand] = []
@@ -96,7 +97,7 @@ class Operator:
         if isinstance(outcome, Exception):
             fate = "refused" if isinstance(outcome, Refused) else "uncertain"
             if fate == "uncertain" and errand.changes:
-                self._uncertain_until = max(self._uncertain_until, self._world.now + errand.lingers)
+                self._uncertain_until = max(self._uncertain_until, self._world.lived + errand.lingers)
         else:
             fate = "done"
             if errand.in_force is not None:
@@ -130,7 +131,7 @@ class Operator:
     @property
     def free(self) -> bool:
         """Whether no change is in progress and none can result from an earlier command."""
-        changing = any(errand.changes for errand in self.errands) or self._world.now < self._uncertain_until
+        changing = any(errand.changes for errand in self.errands) or self._world.lived < self._uncertain_until
         return not changing and not self.configuration.joint and not self.broken and not self.moved
 
     @property
@@ -146,7 +147,11 @@ class Operator:
         return [n for n, m in here if n.address != m.peer]
 
     def destroyable(self, process: Process | None) -> bool:
-        """Whether the cluster can lose the directory of this node until it is re-admitted."""
+        """Whether the cluster can lose the directory of this node until it is re-admitted.
+
+        It cannot while a change is in the log of any member, also of one that is down: a majority of the
+        voters to be may need this very node. The others may be unable to elect then, and must be.
+        """
         now = self.configuration
         if process is None or self.errands or not self.free or self.over:
             return False
@@ -154,8 +159,15 @@ class Operator:
         mine = self._cluster.nodes[process.id].platter.identity.incarnation
         hosts = [p.host for p in self._cluster.processes()]
         agreed = all(host.groups[0].raft.state.configuration == now for host in hosts if 0 in host.groups)
+        agreed = agreed and all(self._on_disk(m.id) in (None, now) for m in now.members)
         known = member is not None and member.incarnation == mine
         return known and agreed and len(now.voters) >= 3
+
+    def _on_disk(self, id_: str) -> Configuration | None:
+        """The last configuration in the log of a directory; None for a log that begins after it."""
+        log = self._cluster.checks.log_of(id_, 0)
+        entries = [] if log is None else [e for e in log.entries if e.kind == EntryKind.CONFIGURATION]
+        return decode(entries[-1].data) if entries else None
 
     # -- membership changes
 
@@ -333,7 +345,7 @@ class Operator:
 
     def _stop_strangers(self) -> None:
         """Stop nodes that are not members, some time after they left or failed to join."""
-        changing = any(errand.changes for errand in self.errands) or self._world.now < self._uncertain_until
+        changing = any(errand.changes for errand in self.errands) or self._world.lived < self._uncertain_until
         for node in self._sorted():
             if node.process is None or changing or self.member(node) or not self.configuration.members:
                 self._leaving.pop(node.id, None)

@@ -57,6 +57,7 @@ class Formation:
     way_in_needs: str = ""
     lost_data: set[str] = field(default_factory=set)
     _lives: dict[str, tuple[str, int, int]] = field(default_factory=dict)  # see `_turned_back`
+    _copied: set[str] = field(default_factory=set)  # incarnations of which there are two directories
 
     def __post_init__(self) -> None:
         self.seen[self.identity.id] = Member(self.identity.id, self.identity.incarnation, self.address)
@@ -177,11 +178,16 @@ class Formation:
     def _turned_back(self, hello: Hello) -> bool:
         """Whether the directory is an old copy or runs twice: an earlier greeting was of a later start, or of
         another process with the same number of starts.
+
+        Every start has its own number, so two processes with one number are of two directories. From then on
+        only the process that was met first may go on: a later start can be one of the copy.
         """
         incarnation, starts, session = self._lives.get(hello.id, ("", 0, 0))  # of its last greeting
-        if incarnation != hello.incarnation:
+        if incarnation != hello.incarnation or (starts, session) == (hello.starts, hello.session):
             return False
-        return hello.starts < starts or (hello.starts == starts and hello.session != session)
+        if hello.starts == starts:
+            self._copied.add(incarnation)
+        return hello.starts < starts or incarnation in self._copied
 
     def disowned(self, hello: Hello) -> str | None:
         """Why this node must not go on: a formed cluster does not know its data directory. None: it may.

@@ -2,7 +2,9 @@
 
 The *median clock* is the lower median of the voters' wall clocks, as far as they are known: of two clocks the
 earlier one counts. Within a term log time runs with the leader's monotonic clock and is pulled towards the
-median clock. A clock that is stepped on one machine therefore changes nothing.
+median clock. A clock that is stepped on one machine therefore changes nothing. Each tick decides how slow log
+time runs until the next one, however late that is. Were the time since a tick slowed down afterwards, log
+time would fall below stamps that are in the log, and stand still for as long as it had run too fast.
 
 A majority of wrong clocks does. When they are set right, log time is ahead of the median clock, and it cannot
 go back, because keys have expired by it. It then runs at half speed until the median clock has caught up: a
@@ -50,6 +52,7 @@ class LeaderClock:
         self._correcting = False  # from when the bound is exceeded until log time equals the median clock
         self._base_ms = 0.0
         self._anchor = clock.seconds()
+        self._slowed = 0.0  # the part of a second by which log time runs slower from the anchor on
         # peer -> its wall clock minus the monotonic clock of this node, in milliseconds, at its last answers
         self._readings: dict[str, deque[float]] = {}
 
@@ -57,7 +60,8 @@ class LeaderClock:
         """The running stamp of the term that this node leads, never below that of the log (Unix ms)."""
         if self.term != self._replica.term:
             self.start()
-        running = int(self._base_ms + (self._clock.seconds() - self._anchor) * 1000.0)
+        elapsed_ms = (self._clock.seconds() - self._anchor) * 1000.0
+        running = int(self._base_ms + elapsed_ms * (1.0 - self._slowed))
         return max(running, self._replica.log.last_stamp)
 
     def heard(self, peer: str, wall_ms: int) -> None:
@@ -79,13 +83,14 @@ class LeaderClock:
             self._correcting = True
             self._observer.event("log_time_off", group=self._group, ahead_seconds=round(lead / 1000, 1))
         down, up = (SLOW_DOWN, SPEED_UP) if self._correcting else (SLEW, SLEW)
-        change = min(elapsed_ms * up, max(-elapsed_ms * down, -lead))
+        change = min(elapsed_ms * up, max(-elapsed_ms * self._slowed, -lead))
         if change == -lead and self._correcting:
             self._correcting = False
             self._observer.event("log_time_right", group=self._group)
         self._base_ms += elapsed_ms + change
         self._anchor = seconds
         self.lead_ms = lead + change
+        self._slowed = down if self.lead_ms > 0.0 else 0.0
         self.premature = self._premature(median)
         self._name_clocks()
 

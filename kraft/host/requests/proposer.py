@@ -22,6 +22,7 @@ class Proposer:
         self._leader_clock = leader_clock
         self._expired_at = 0.0
         self._blocked_at = -1
+        self._marker = (0, 0)  # the last one that was appended: (index, term)
 
     @property
     def may_propose(self) -> bool:
@@ -46,8 +47,18 @@ class Proposer:
             return None
 
     def propose_marker(self) -> int | None:
-        """Append a marker for a checkpoint; returns its index, or None when that is not possible now."""
-        return self._propose_rare(EntryKind.MARKER, b"")
+        """Append a marker for a checkpoint; returns its index, or None when that is not possible now.
+
+        While one of this term waits to be applied, that one is returned: it comes after all that is applied,
+        and where nothing is committed, or the disk hangs, a marker at every tick would fill the log.
+        """
+        waiting, term = self._marker
+        if waiting > self._state.index and term == self._raft.state.term and self._raft.state.leads:
+            return waiting
+        index = self._propose_rare(EntryKind.MARKER, b"")
+        if index is not None:
+            self._marker = index, self._raft.state.term
+        return index
 
     def propose_version(self, version: int) -> bool:
         """Append an entry that raises the machine version; False when that is not possible now."""

@@ -123,8 +123,26 @@ def test_the_same_start_twice_is_a_copy_and_a_second_link_of_one_start_is_not():
     k1, k2, _ = formed()
     k1.met(hello(k2, starts=5, session=1))
     assert k1.objection(hello(k2, starts=5, session=1)) is None
-    assert "runs twice" in (k1.objection(hello(k2, starts=5, session=2)) or "")
     assert k1.objection(hello(k2, starts=6, session=2)) is None
+    assert "runs twice" in (k1.objection(hello(k2, starts=5, session=2)) or "")
+
+
+def test_a_copy_stays_one_however_often_it_is_started_again():
+    """Who restores a directory and sees that it is refused restarts the node."""
+    k1, k2, _ = formed()
+    k1.met(hello(k2, starts=5, session=1))
+    assert "old copy" in (k1.objection(hello(k2, starts=5, session=2)) or "")
+    assert "old copy" in (k1.objection(hello(k2, starts=6, session=3)) or "")
+    assert "K2" in k1.lost_data
+    assert k1.objection(hello(k2, starts=5, session=1)) is None  # that process was there before
+
+
+def test_a_late_greeting_of_an_earlier_start_harms_no_later_one():
+    """A node that was paused reads the greetings of two processes in any order."""
+    k1, k2, _ = formed()
+    k1.met(hello(k2, starts=6, session=2))
+    assert "old copy" in (k1.objection(hello(k2, starts=5, session=1)) or "")
+    assert k1.objection(hello(k2, starts=7, session=3)) is None
 
 
 def test_another_directory_counts_its_own_starts():
