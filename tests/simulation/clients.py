@@ -146,6 +146,9 @@ class SimulatedClient:
         # Rarely a paused node: otherwise all clients would soon wait for it.
         paused_too = self._dice.random() < 0.15
         ready = [p for p in self._cluster.processes() if p.ready and (paused_too or not p.clock.paused)]
+        if not self._habits.strangers:
+            members = self._cluster.members()
+            ready = [p for p in ready if p.id in members]
         if not ready:
             self._think(NOBODY_SECONDS)
             return

@@ -75,6 +75,7 @@ class Faults(NetworkFaults):
                 process.clock.busy = 0.0
                 if process.clock.paused:
                     process.clock.resume()
+        self._cluster.habits.strangers = False  # they would take the time in which the members are to answer
         self._network.heal()
         self._operator.undrain()
 

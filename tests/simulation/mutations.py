@@ -23,8 +23,8 @@ MUTATIONS = (
     Mutation(
         "own log counted before the disk has it",
         "kraft/raft/leader.py",
-        "matches[state.id] = state.log.durability.durable if state.elector else 0",
-        "matches[state.id] = state.log.last_index if state.elector else 0",
+        "matches = {state.id: state.log.durability.durable if state.elector else 0}",
+        "matches = {state.id: state.log.last_index if state.elector else 0}",
         "a leader counts itself by its durable index (RD 10.2.1)",
     ),
     Mutation(

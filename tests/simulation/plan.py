@@ -80,7 +80,8 @@ class Habits:
     """The behaviour of the clients of a run. A client pauses for at most `thinking` seconds, waits `patience`
     seconds for an answer (by default longer than every timeout of the server), and repeats failed requests
     elsewhere with probability `retry`, successful ones with probability `repeat`. A read is `READONLY` with
-    probability `stale`. If `hot` is not 0, only that many keys are used.
+    probability `stale`. If `hot` is not 0, only that many keys are used. `strangers` says whether nodes that
+    are no members are asked, too: such a node refuses after a while.
     """
 
     thinking: float = 0.15
@@ -89,6 +90,7 @@ class Habits:
     repeat: float = 0.0
     stale: float = 0.0
     hot: int = 0
+    strangers: bool = True
 
 
 class Kind(NamedTuple):
