@@ -121,6 +121,7 @@ class LimitsConfig:
     value_bytes: Annotated[int, Integer(1, 8 * MIB)] = MIB
     request_bytes: Annotated[int, Integer(KIB, 16 * MIB)] = 8 * MIB
     arguments: Annotated[int, Integer(16, 1_048_576)] = 65_536
+    multi_commands: Annotated[int, Integer(1, 65_536)] = 4096
     connections: Annotated[int, Integer(1, 1_000_000)] = 10_000
     dataset_bytes: Annotated[int, Integer(MIB, 1 << 50, zero="about half of the memory limit")] = 0
     pending_proposals: Annotated[int, Integer(1, 65_536)] = 8192

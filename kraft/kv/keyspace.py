@@ -1,17 +1,20 @@
 """Keys and their records, with an account of the memory they take.
 
-The keyspace knows neither commands nor stamps: `kraft.kv.machine` decides, this stores. Records are
-immutable, so a reader that holds one keeps what it saw. Nothing here depends on the order of the dictionary.
+The keyspace knows no stamps, and of commands only what WATCH saw: `kraft.kv.machine` decides, this stores.
+Records are immutable, so a reader that holds one keeps what it saw. Nothing here depends on the order of the
+dictionary.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from zlib import adler32
 
 import msgspec
 
+from kraft.kv.commands.exec import Watched
 from kraft.kv.due_times import DueTimes
 from kraft.kv.garbage import Garbage
+from kraft.kv.removals import Removals
 from kraft.kv.values import Value, type_of
 
 # Memory of one key in addition to its bytes and its value's, CPython 3.11 on 64 bit: dictionary slot 45 bytes
@@ -51,10 +54,10 @@ class Keyspace:
     """All keys of a group. Treat `records` as read-only outside this class.
 
     `cleared` means that all keys were removed since `take_changes`: changes are those after that. What they
-    were is `garbage` for the owner to free.
+    were is `garbage` for the owner to free. `removals` are the records that were removed.
     """
 
-    __slots__ = ("_changes", "_due", "bytes", "cleared", "garbage", "records")
+    __slots__ = ("_changes", "_due", "bytes", "cleared", "garbage", "records", "removals")
 
     def __init__(self) -> None:
         self.records: dict[bytes, Record] = {}
@@ -63,6 +66,7 @@ class Keyspace:
         self._due = DueTimes(self.records)
         self.cleared = False
         self.garbage = Garbage()
+        self.removals = Removals()
 
     def __len__(self) -> int:
         return len(self.records)
@@ -84,6 +88,15 @@ class Keyspace:
         """The revision of the key's last change, 0 when it is missing."""
         record = self.records.get(key)
         return 0 if record is None else record.revision
+
+    def unchanged(self, watched: Sequence[Watched]) -> bool:
+        """Whether no watched key has changed: in doubt, not."""
+        for watch in watched:
+            if self.revision(watch.key) != watch.revision:
+                return False
+            if not watch.revision and self.removals.possible(watch.key, watch.seen):
+                return False
+        return True
 
     def value_and_expiry(self, key: bytes, missing: Value = b"") -> tuple[Value, int]:
         """The key's value and expiry (as `expires`); `missing` and 0 when it is missing."""
@@ -138,6 +151,7 @@ class Keyspace:
         old = self.records.pop(key, None)
         if old is not None:
             self._changes[old.key] = None
+            self.removals.add(key, old.revision)
             self.bytes -= RECORD_OVERHEAD_BYTES + len(key) + len(old.value)
             if old.expires:
                 self._expiry_changed(key, old.expires, 0)

@@ -29,6 +29,7 @@ from kraft.kv.commands import (
     Copy,
     Delete,
     DeleteIf,
+    Exec,
     Expire,
     Expiry,
     Flush,
@@ -38,6 +39,7 @@ from kraft.kv.commands import (
     Guarded,
     Increment,
     IncrementFloat,
+    Look,
     Put,
     Rename,
     Set,
@@ -48,6 +50,7 @@ from kraft.kv.commands import (
     SetRange,
 )
 from kraft.kv.errors import BrokenInvariant
+from kraft.kv.excerpt import Excerpts
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.locks import FUNCTIONS as LOCK_FUNCTIONS
 from kraft.kv.locks import holds
@@ -86,6 +89,7 @@ class Machine:
         machine = cls()
         machine.keyspace, machine.stamp, machine.revision = keyspace, stamp, revision
         machine.version = version
+        keyspace.removals.forget(revision)
         return machine
 
     def capture(self, base: Base) -> Capture:
@@ -118,8 +122,26 @@ class Machine:
 
     def raise_version(self, stamp: int, version: int) -> None:
         """Apply a VERSION entry: `version` is in force from here on. The host stops if it lacks it."""
-        self.apply(stamp, ())
+        self.mark(stamp)
         self.version = max(self.version, version)
+
+    def mark(self, stamp: int) -> None:
+        """Apply an entry at which every replica takes a checkpoint, which does not hold `removals`."""
+        self.apply(stamp, ())
+        self.keyspace.removals.forget(self.revision)
+
+    def _execute(self, command: Exec) -> Reply:
+        if not self.keyspace.unchanged(command.watched):
+            return None
+        excerpts, functions = Excerpts(self.keyspace), self._FUNCTIONS
+        before, changed = self.revision, False
+        replies: list[Reply] = []
+        for step in command.steps:
+            self.revision = before  # every change of a transaction has the next one
+            replies.append(excerpts.look(step) if type(step) is Look else functions[type(step)](self, step))
+            changed = changed or self.revision > before
+        self.revision = before + changed
+        return excerpts.reply(self.stamp, replies)
 
     def _plain_set(self, command: Put) -> Reply:
         self._put(command.key, command.value)
@@ -259,6 +281,7 @@ class Machine:
     def _flush(self, _: Flush) -> Reply:
         self.revision += bool(len(self.keyspace))
         self.keyspace.clear()
+        self.keyspace.removals.forget(self.revision)  # not each key: that would take time
         return "OK"
 
     def _rename(self, command: Rename) -> Reply:
@@ -355,6 +378,7 @@ class Machine:
         return min(due, EXPIRY_MS_MAX)
 
     _FUNCTIONS: ClassVar[dict[type, Callable[["Machine", Any], Reply]]] = {
+        Exec: _execute,
         Put: _plain_set,
         Set: _set,
         SetIf: _set_if,

@@ -8,7 +8,7 @@ and errors become spaces, because they would end the reply.
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from kraft.resp.values import Error, Push, Reply, Verbatim
+from kraft.resp.values import Encoded, Error, NullArray, Push, Reply, Verbatim
 
 
 def render(reply: Reply, protocol: int) -> bytes:
@@ -125,11 +125,13 @@ _COMMON: dict[type, _Writer] = {
     list: _array,
     Error: _error,
     Verbatim: _verbatim,
+    Encoded: lambda encoded, _: encoded.data,
 }
 _WRITERS: dict[int, dict[type, _Writer]] = {
     2: {
         **_COMMON,
         type(None): lambda _, __: b"$-1\r\n",
+        NullArray: lambda _, __: b"*-1\r\n",
         bool: lambda truth, _: b":1\r\n" if truth else b":0\r\n",
         float: lambda number, _: _bulk(_decimal(number)),
         dict: _map_as_array,
@@ -138,6 +140,7 @@ _WRITERS: dict[int, dict[type, _Writer]] = {
     3: {
         **_COMMON,
         type(None): lambda _, __: b"_\r\n",
+        NullArray: lambda _, __: b"_\r\n",
         bool: lambda truth, _: b"#t\r\n" if truth else b"#f\r\n",
         float: lambda number, _: b",%b\r\n" % _decimal(number),
         dict: _map,
@@ -151,6 +154,8 @@ _PLAIN: dict[type, Callable[[Any], bytes]] = {
     bool: lambda truth: b"true" if truth else b"false",
     float: _decimal,
     type(None): lambda _: b"null",
+    NullArray: lambda _: b"null",
+    Encoded: lambda encoded: encoded.data,
     Error: lambda error: _one_line(error.text),
     Verbatim: lambda verbatim: _encoded(verbatim.text),
 }

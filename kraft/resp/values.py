@@ -23,6 +23,18 @@ class Verbatim:
 
 
 @dataclass(frozen=True, slots=True)
+class NullArray:
+    """An array that there is not: the null in RESP3, `*-1` in RESP2."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A reply in an array, already in the bytes of the protocol that was spoken at its time."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Push:
     """A value that a client did not ask for: a push in RESP3, an array in RESP2."""
 
@@ -31,5 +43,17 @@ class Push:
 
 Request = list[bytes]
 Reply = (
-    str | bytes | int | float | bool | None | list["Reply"] | dict["Reply", "Reply"] | Error | Verbatim | Push
+    str
+    | bytes
+    | int
+    | float
+    | bool
+    | None
+    | list["Reply"]
+    | dict["Reply", "Reply"]
+    | Error
+    | Verbatim
+    | NullArray
+    | Encoded
+    | Push
 )

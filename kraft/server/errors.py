@@ -5,6 +5,7 @@ repeat (CLUSTERDOWN, READONLY, BUSY and others) is used only if nothing was logg
 """
 
 from kraft.kv.commands import BITOP_VALUES, VALUE_BYTES_MAX, Command
+from kraft.kv.excerpt import EXCERPT_BYTES
 from kraft.kv.replies import CommandFailure
 from kraft.node.errors import (
     AdminRefused,
@@ -26,10 +27,10 @@ NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 NOT_A_FLOAT = "ERR value is not a valid float"
 OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'."
 CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot"
-NO_TRANSACTIONS = (
-    "ERR MULTI is refused: there are no transactions. Nothing is executed until EXEC, DISCARD or RESET"
-)
-IN_REFUSED_TRANSACTION = "ERR not executed, because MULTI was refused: send EXEC, DISCARD or RESET first"
+WATCH_INSIDE_MULTI = "ERR WATCH inside MULTI is not allowed"
+NOT_IN_TRANSACTION = "ERR Command not allowed inside a transaction"
+ABORTED_BECAUSE = "EXECABORT Transaction discarded because of:"
+TRANSACTION_REPLY = f"ERR reply of the transaction exceeds limit of {EXCERPT_BYTES} bytes"
 MAX_CLIENTS = "ERR max number of clients reached"
 
 _FAILURES: dict[CommandFailure, str] = {

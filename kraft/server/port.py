@@ -93,6 +93,12 @@ class ClientPort:
         self.memory_full = full
         self.host.memory.full = full or self.host.memory.bytes > self.dataset_bytes_max
 
+    @property
+    def full(self) -> bool:
+        """Whether writes that need memory are refused."""
+        memory = self.host.memory
+        return self.memory_full or memory.leader_full or memory.bytes > self.dataset_bytes_max
+
     def next_id(self) -> int:
         """A client id that no other connection of this process has or had."""
         return next(self._ids)

@@ -18,9 +18,19 @@ from kraft.kv.replies import Reply as Outcome
 from kraft.node.admin import AdminCommand, AdminResult
 from kraft.node.latencies import BOUNDS
 from kraft.resp.render import payload_bytes
-from kraft.resp.values import Error, Reply, Request
+from kraft.resp.values import Error, NullArray, Reply, Request
 from kraft.server import errors
-from kraft.server.commands.spec import AdminSpec, AnySpec, LocalSpec, ReadSpec, SwitchSpec, WriteSpec
+from kraft.server.commands.execution import Execution
+from kraft.server.commands.spec import (
+    AdminSpec,
+    AnySpec,
+    ExecSpec,
+    LocalSpec,
+    ReadSpec,
+    SwitchSpec,
+    WatchSpec,
+    WriteSpec,
+)
 from kraft.server.ports import NodeHost
 from kraft.server.session_state import SessionState
 from kraft.server.statistics import Statistics
@@ -33,9 +43,10 @@ class Segment(msgspec.Struct):
 
     `specs` are the specifications of the commands in `requests`. `items` are what is to be done, one for each
     of them that passed validation, `size` bytes together. All items belong to one `group`: a plan for several
-    groups is a list of items for each of them. `failed` has the errors of the others by place in `requests`,
-    in their order; `shapes` has what turns the state machine's reply into the client's, by place in `items`.
-    `hits` and `misses` count the values that reads found, and the keys without one.
+    groups is a list of items for each of them. `settled` has the replies to the others by place in
+    `requests`, in their order: most often errors. `shapes` has what turns the state machine's reply into the
+    client's, by place in `items`. `hits` and `misses` count the values that reads found, and the keys without
+    one.
     """
 
     kind: ClassVar[str] = LocalSpec.kind
@@ -44,7 +55,7 @@ class Segment(msgspec.Struct):
     requests: list[Request] = []
     specs: list[AnySpec] = []
     items: list[Any] = []
-    failed: dict[int, Error] = {}
+    settled: dict[int, Reply] = {}
     shapes: dict[int, Callable[[Any], Reply]] = {}
     group: int = 0
     size: int = 0
@@ -70,9 +81,9 @@ class Segment(msgspec.Struct):
         for place, shape in self.shapes.items():
             if type(replies[place]) is not Error:
                 replies[place] = shape(replies[place])
-        for place, error in self.failed.items():
+        for place, reply in self.settled.items():
             if whole or place < len(replies):
-                replies.insert(place, error)
+                replies.insert(place, reply)
         return replies
 
     def report(self, statistics: Statistics, replies: list[Reply], now: float) -> None:
@@ -83,7 +94,7 @@ class Segment(msgspec.Struct):
         statistics.misses += self.misses
         spec = specs[0]
         if specs.count(spec) == len(specs) and Error not in map(type, replies):
-            row = statistics.commands.get(spec.name) or statistics.begin(spec.name, self.kind)
+            row = statistics.commands.get(spec.name) or statistics.begin(spec.name, SEGMENTS[spec.kind].kind)
             latencies = row.latencies  # `Latencies.add` without the call: most segments end here
             latencies.counts[bisect_left(BOUNDS, seconds)] += count
             latencies.seconds += seconds * count
@@ -97,7 +108,7 @@ class Segment(msgspec.Struct):
             row = statistics.commands.get(spec.name) or statistics.begin(spec.name, kind)
             row.latencies.add(seconds, 1)
             if type(reply) is Error:
-                if place in self.failed:
+                if place in self.settled:
                     row.rejected += 1
                 else:
                     row.failed += 1
@@ -184,11 +195,72 @@ class AdminSegment(Segment):
         return [result]
 
 
+class QueueSegment(Segment):
+    """Commands after MULTI: queued or refused. What is queued counts when it is executed."""
+
+    def report(self, statistics: Statistics, replies: list[Reply], now: float) -> None:
+        refused = [place for place, reply in enumerate(replies) if type(reply) is Error]
+        if refused:
+            specs = [self.specs[place] for place in refused]
+            errors_ = [replies[place] for place in refused]
+            settled = dict(enumerate(errors_))
+            Segment(self.started, specs=specs, settled=settled).report(statistics, errors_, now)
+
+
+class WatchSegment(Segment):
+    """WATCH: a read that remembers the revisions of keys."""
+
+    kind: ClassVar[str] = ReadSpec.kind
+
+    items: list[list[bytes]] = []
+
+    def ask(self, host: NodeHost, state: SessionState, done: Callable[[View | Exception], None]) -> None:
+        def viewed(outcome: View | Exception) -> None:
+            if isinstance(outcome, View):
+                state.watch(self.items[0], outcome.keyspace, outcome.revision)
+            done(outcome)
+
+        host.read(self.group, viewed, state.fresh)
+
+    def replies(self, _: View) -> list[Reply]:
+        return ["OK"]
+
+
+class ExecSegment(Segment):
+    """EXEC: all that was queued, as one."""
+
+    kind: ClassVar[str] = WriteSpec.kind
+
+    items: list[Execution] = []
+
+    def ask(self, host: NodeHost, _: SessionState, done: Callable[[Any], None]) -> None:
+        self.group = self.items[0].group
+        self.items[0].ask(host, done)
+
+    def replies(self, outcome: list[Reply] | CommandFailure | None) -> list[Reply]:
+        if type(outcome) is CommandFailure:
+            return [errors.command_error(outcome, self.items[0].transaction)]
+        return [NullArray() if outcome is None else outcome]
+
+    def report(self, statistics: Statistics, replies: list[Reply], now: float) -> None:
+        """Count EXEC, and each command that it executed."""
+        for execution in self.items:
+            self.hits, self.misses = execution.hits, execution.misses
+            if type(replies[0]) is list:
+                specs = [queued.spec for queued in execution.commands]
+                inner = Segment(self.started, specs=specs)
+                if specs:
+                    inner.report(statistics, replies[0], now)
+        super().report(statistics, replies, now)
+
+
 SEGMENTS: dict[str, type[Segment]] = {
     LocalSpec.kind: LocalSegment,
     SwitchSpec.kind: LocalSegment,
     ReadSpec.kind: ReadSegment,
     WriteSpec.kind: WriteSegment,
     AdminSpec.kind: AdminSegment,
+    WatchSpec.kind: WatchSegment,
+    ExecSpec.kind: ExecSegment,
 }
 """The segment for each kind of command."""

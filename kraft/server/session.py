@@ -227,6 +227,9 @@ class Session:
             replies = segment.failures(outcome, self._port.host) if failed else segment.replies(outcome)
             if not self._finish(segment, replies, now):
                 self.output.flush()  # the rest waits for the client to read
+            if self.state.closing:  # by a command in EXEC
+                self._ended = True
+                self._queue.clear()
             if self._queue or self._ended or self._paused:
                 self._run(now)
             else:
@@ -240,7 +243,7 @@ class Session:
 
         Returns whether all requests of the segment are answered.
         """
-        if segment.failed or segment.shapes:
+        if segment.settled or segment.shapes:
             replies = segment.complete(replies)
         self.output.add(replies)
         segment.report(self._port.statistics, replies, now)

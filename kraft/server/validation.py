@@ -14,7 +14,7 @@ import msgspec
 from kraft.kv import commands as kv
 from kraft.kv.versions import MACHINE_VERSION_MIN
 from kraft.resp.parser import OversizedRequest
-from kraft.resp.values import Error, Request
+from kraft.resp.values import Error, Reply, Request
 from kraft.server import errors
 from kraft.server.commands.spec import (
     SEGMENT_COMMANDS,
@@ -22,13 +22,16 @@ from kraft.server.commands.spec import (
     AnySpec,
     CommandContext,
     CommandTable,
+    ExecSpec,
     LocalSpec,
     ReadSpec,
+    WatchSpec,
     WriteSpec,
 )
 from kraft.server.errors import Rejected
+from kraft.server.multi_state import MultiState, Queued
 from kraft.server.port import ClientPort
-from kraft.server.segments import SEGMENTS, Segment
+from kraft.server.segments import SEGMENTS, QueueSegment, Segment
 from kraft.server.session_state import SessionState
 from kraft.server.suggestion import closest
 
@@ -80,16 +83,15 @@ class Validation:
         """Make a segment of the requests of one kind that `queue` begins with, at least one, and remove them.
 
         A request that fails is one of them: it does not split a run, and is answered in its place. `state` is
-        that of the connection: READONLY lets this node serve reads of every group, and after a refused MULTI
-        every request fails. The segment begins at `now` (`Clock.seconds`).
+        that of the connection: READONLY lets this node serve reads of every group, and after MULTI requests
+        are queued. The segment begins at `now` (`Clock.seconds`).
         """
         usual, spec_of = self.usual, self.spec_of
         spec = usual.get(queue[0][0]) or spec_of(queue[0])
         kind, most = spec.kind, spec.segment_max
         segment = SEGMENTS[kind](now)
-        if state.in_transaction and not spec.immediate:
-            self._refuse(queue, segment)
-            return segment
+        if state.multi is not None and not spec.immediate:
+            return self._queue(queue, state, state.multi, now)
         port, items, specs = self._port, segment.items, segment.specs
         routing, small_bytes = port.routing, self._small_bytes
         memory = port.host.memory
@@ -110,7 +112,7 @@ class Validation:
                 if items and total + size > SEGMENT_BYTES:
                     break
                 if not trivial:
-                    anywhere = state.readonly and type(spec) is ReadSpec
+                    anywhere = state.readonly and type(spec) in (ReadSpec, WatchSpec)
                     group = routing.group_of(spec.keys_of(request), anywhere=anywhere)
                     if items and group != segment.group:
                         break
@@ -129,28 +131,80 @@ class Validation:
                 elif type(spec) is AdminSpec:
                     add(spec.run(request))
                     segment.shapes[0] = spec.shape
+                elif type(spec) is WatchSpec or type(spec) is ExecSpec:
+                    add(spec.run(CommandContext(port, state, self.table), request))
                 else:
                     add((spec, request))
                 total += size
             except Rejected as refusal:
-                segment.failed[len(specs)] = Error(refusal.text)
+                segment.settled[len(specs)] = Error(refusal.text)
+                if state.multi is not None and refusal.text is not errors.WATCH_INSIDE_MULTI:
+                    state.multi.aborted = True
             specs.append(spec)
         segment.size = total
         segment.requests = queue[: len(specs)]
         del queue[: len(specs)]
         return segment
 
-    def _refuse(self, queue: list[Request], segment: Segment) -> None:
-        """Move the requests of a refused transaction to `segment`, as failed ones."""
-        refusal = Error(errors.IN_REFUSED_TRANSACTION)
+    def _queue(self, queue: list[Request], state: SessionState, multi: MultiState, now: float) -> Segment:
+        """Move requests after MULTI, at least one, to what EXEC will execute. One that fails aborts that."""
+        segment = QueueSegment(now)
         for request in islice(queue, SEGMENT_COMMANDS):
-            spec = self.spec_of(request)
+            spec = self.usual.get(request[0]) or self.spec_of(request)
             if spec.immediate:
                 break
-            segment.failed[len(segment.specs)] = refusal
+            reply: Reply = "QUEUED"
+            try:
+                multi.add(self._queued(request, spec, state, multi), sum(map(len, request)))
+            except Rejected as refusal:
+                multi.aborted = True
+                reply = Error(refusal.text)
+            segment.settled[len(segment.specs)] = reply
             segment.specs.append(spec)
         segment.requests = queue[: len(segment.specs)]
         del queue[: len(segment.specs)]
+        return segment
+
+    def _queued(self, request: Request, spec: AnySpec, state: SessionState, multi: MultiState) -> Queued:
+        """A request after MULTI, checked like any other; wrong arguments are its reply in EXEC."""
+        if not spec.low <= len(request) <= spec.high:
+            raise Rejected(errors.wrong_arity(spec.name))
+        if isinstance(spec, LocalSpec) and (spec is UNKNOWN or (spec.subcommands and len(request) > 1)):
+            unknown = spec.run(CommandContext(self._port, state, self.table), request)  # raises otherwise
+            raise Rejected(unknown.text if isinstance(unknown, Error) else errors.unknown_subcommand(request))
+        if spec.no_multi:
+            raise Rejected(errors.NOT_IN_TRANSACTION)
+        self._check_lengths(spec, request)
+        self._check_transaction(request, state, multi)
+        group = 0
+        if not self._port.routing.trivial:
+            anywhere = state.readonly and type(spec) is ReadSpec
+            group = self._port.routing.group_of(spec.keys_of(request), anywhere=anywhere)
+        if type(spec) is ReadSpec:
+            return Queued(spec, request, kv.Look(tuple(spec.keys_of(request))))
+        if type(spec) is not WriteSpec:
+            return Queued(spec, request, None)
+        if self._port.full and spec.grows:
+            raise Rejected(errors.OUT_OF_MEMORY)
+        try:
+            command = spec.run(request)
+        except Rejected as refusal:
+            return Queued(spec, request, Error(refusal.text))
+        self._check_version(spec, command, group)
+        if type(command) in _LENGTHENING:
+            command = self._with_limits(command)
+        return Queued(spec, request, command)
+
+    def _check_transaction(self, request: Request, state: SessionState, multi: MultiState) -> None:
+        """A transaction has the limits of one request, and one more."""
+        limits = self._port.limits
+        if len(multi.commands) >= limits.multi_commands:
+            raise Rejected("ERR too many commands in transaction")
+        if multi.words + len(request) > limits.arguments:
+            raise Rejected("ERR too many arguments in transaction")
+        size = multi.size + sum(map(len, request)) + state.watched_bytes
+        if size > limits.request_bytes:
+            raise Rejected(errors.over_limit("transaction", limits.request_bytes))
 
     def _check_version(self, spec: WriteSpec, command: kv.Command, group: int) -> None:
         """Refuse a command that is newer than the machine version in force: members might not know it."""

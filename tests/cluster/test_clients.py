@@ -144,27 +144,40 @@ def test_redis_py(server, prefix, protocol):
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_a_transaction_of_redis_py_is_refused_whole(server, prefix, protocol):
-    """The caller gets the reason, nothing is executed, and the connection can be used again."""
-    with redis.Redis(port=server.client_port, protocol=protocol, single_connection_client=True) as client:
+def test_transactions_of_redis_py(server, prefix, protocol):
+    """Its pipeline, its loop around WATCH, and its errors."""
+    with redis.Redis(port=server.client_port, protocol=protocol, decode_responses=True) as client:
         with client.pipeline(transaction=True) as pipeline:
-            pipeline.set(prefix, "1").incr(f"{prefix}:n")
-            with pytest.raises(redis.ResponseError, match="there are no transactions"):
-                pipeline.execute()
-        with client.pipeline() as pipeline, pytest.raises(redis.ResponseError, match="WATCH is refused"):
+            pipeline.set(prefix, "1").incr(prefix).get(prefix).get(f"{prefix}:missing")
+            assert pipeline.execute() == [True, 2, "2", None]
+        with client.pipeline() as pipeline:
             pipeline.watch(prefix)
-        with pytest.raises(redis.ResponseError, match="there are no transactions"):
-            client.transaction(lambda pipeline: pipeline.set(prefix, "2"))
-        assert client.exists(prefix, f"{prefix}:n") == 0
+            client.set(prefix, "5")
+            pipeline.multi()
+            pipeline.set(prefix, "6")
+            with pytest.raises(redis.WatchError):
+                pipeline.execute()
+        calls: list[int] = []
+
+        def double(pipeline):
+            value = int(pipeline.get(prefix))
+            if not calls:
+                client.incr(prefix)
+            calls.append(value)
+            pipeline.multi()
+            pipeline.set(prefix, 2 * value)
+
+        assert client.transaction(double, prefix) == [True]
+        assert (calls, client.get(prefix)) == ([5, 6], "12")
+        with client.pipeline() as pipeline, pytest.raises(redis.exceptions.ExecAbortError):
+            pipeline.set(prefix, "0").execute_command("LPUSH", prefix, "x").execute()
+        assert client.getdel(prefix) == "12"
 
 
-def test_a_transaction_of_redis_cli_is_refused_whole(server, need, prefix):
-    """A script that does not look at its errors."""
+def test_a_transaction_of_redis_cli(server, need, prefix):
     cli = [need("redis-cli"), "-p", server.client_port]
-    answers = run(*cli, input=f"multi\nset {prefix} 1\nexec\nget {prefix}\n")
-    assert "MULTI is refused" in answers
-    assert "EXECABORT" in answers
-    assert run(*cli, "exists", prefix) == "0\n"
+    answers = run(*cli, input=f"multi\nset {prefix} 1\nincr {prefix}\nexec\ndel {prefix}\n")
+    assert answers.split() == ["OK", "QUEUED", "QUEUED", "OK", "2", "1"]
 
 
 def test_redis_py_expiry_is_seen_on_every_node(shared_cluster, server, prefix):

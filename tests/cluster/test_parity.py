@@ -160,7 +160,6 @@ def test_the_same_reply(both, request_):
 
 
 def test_a_transaction_ends_in_the_same_way(both):
-    """It is refused, so only what ends it can be compared."""
     redis_reply, kraft_reply = both("MULTI", "NOSUCH", "EXEC")
     assert (
         kraft_reply == redis_reply == Refusal("EXECABORT Transaction discarded because of previous errors.")
@@ -169,6 +168,10 @@ def test_a_transaction_ends_in_the_same_way(both):
     assert kraft_reply == redis_reply
     redis_reply, kraft_reply = both("MULTI", "SET a 1", "DISCARD")
     assert kraft_reply == redis_reply == "OK"
+    redis_reply, kraft_reply = both("WATCH p:w", "SET p:w 1", "MULTI", "DEL p:w", "EXEC")
+    assert kraft_reply == redis_reply is None
+    redis_reply, kraft_reply = both("MULTI", "SET p:w x", "INCR p:w", "GET p:w", "DEL p:w", "EXEC")
+    assert kraft_reply == redis_reply
 
 
 @pytest.mark.parametrize("name", NAMES)

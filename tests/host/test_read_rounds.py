@@ -4,9 +4,10 @@ import pytest
 
 from kraft.host.requests.read_rounds import Reader, ReadRounds, View
 from kraft.kv.keyspace import Keyspace
+from kraft.kv.machine import Machine
 from kraft.node.errors import NoLeader
 
-KEYSPACE = Keyspace()
+MACHINE = Machine.restored(Keyspace(), 0, 7, 1)
 
 
 @pytest.fixture
@@ -24,7 +25,8 @@ def local(answers):
 
 
 def served(rounds, applied, stamp=0):
-    return len(rounds.answer(applied, KEYSPACE, stamp))
+    MACHINE.stamp = stamp
+    return len(rounds.answer(applied, MACHINE))
 
 
 def test_all_that_wait_share_a_round_and_later_ones_wait_for_the_next(answers):
@@ -48,7 +50,7 @@ def test_a_confirmed_read_waits_until_its_index_is_applied(answers):
     assert served(rounds, 2) == 0
     assert answers == []
     assert served(rounds, 3, stamp=4) == 1
-    assert answers == [View(KEYSPACE, 5)]
+    assert answers == [View(MACHINE.keyspace, 5, 7)]
 
 
 def test_the_answer_to_a_round_that_was_given_up_confirms_nothing(answers):
@@ -160,5 +162,5 @@ def test_a_view_is_of_a_time_at_which_all_its_keys_live(answers, due, now):
     rounds.confirm(ctx, 5)
     keyspace = Keyspace()
     keyspace.put(b"k", b"v", 1, due)
-    rounds.answer(5, keyspace, 50)
-    assert [view.now_ms for view in answers] == [now]
+    rounds.answer(5, Machine.restored(keyspace, 50, 7, 1))
+    assert [(view.now_ms, view.revision) for view in answers] == [(now, 7)]

@@ -118,7 +118,8 @@ class FakeHost:
 
         def answer() -> None:
             self.machines[group].apply(self._clock.wall_ms(), [])
-            done(self.failing or View(self.machines[group].keyspace, self._clock.wall_ms()))
+            machine = self.machines[group]
+            done(self.failing or View(machine.keyspace, self._clock.wall_ms(), machine.revision))
 
         self._pending.append(answer)
 
@@ -256,6 +257,14 @@ class Port:
             kinds[row.kind] += row.latencies.number
         return kinds
 
+    def settle(self) -> None:
+        """Answer everything, and let what goes on in the next turn go on."""
+        self.host.settle()
+        self.clock.advance(0)
+        while self.host.waiting:
+            self.host.settle()
+            self.clock.advance(0)
+
     def connect(self) -> "Talk":
         protocol: Any = self.factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 50_000))
         transport = Transport(peerAddress=IPv4Address("TCP", "127.0.0.1", 50_000))
@@ -279,7 +288,7 @@ class Talk:
     def ask(self, data: bytes) -> bytes:
         """Send and let the host answer everything."""
         self.protocol.dataReceived(data)
-        self.port.host.settle()
+        self.port.settle()
         return self.read()
 
     def encode(self, *words: bytes | str) -> bytes:

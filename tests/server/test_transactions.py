@@ -1,145 +1,412 @@
-"""MULTI is refused, and nothing up to EXEC is executed, however a client sends it."""
+"""MULTI, EXEC, DISCARD, WATCH and UNWATCH of one client port, with replies as in Redis 7."""
+
+import itertools
+from collections.abc import Callable
 
 import pytest
 
+from kraft.config.values import ClientConfig, LimitsConfig
+from kraft.kv.commands import Exec, Look, Put, Watched
+from kraft.node.errors import NoLeader, Uncertain
 from kraft.server.commands.table import TABLE
 from tests.server.fakes import Port, Talk, encode
 
-REFUSED = (
-    b"-ERR MULTI is refused: there are no transactions. Nothing is executed until EXEC, DISCARD or RESET\r\n"
-)
-NOT_EXECUTED = b"-ERR not executed, because MULTI was refused: send EXEC, DISCARD or RESET first\r\n"
+OK, QUEUED, NULL = b"+OK\r\n", b"+QUEUED\r\n", b"$-1\r\n"
 ABORTED = b"-EXECABORT Transaction discarded because of previous errors.\r\n"
-INCR = encode("INCR", "n")
+CHANGED = b"*-1\r\n"
 
 
 def resp(*requests: str) -> bytes:
     return b"".join(encode(*request.split()) for request in requests)
 
 
-def test_nothing_between_multi_and_exec_is_executed(client: Talk) -> None:
-    assert client.run("MULTI") == REFUSED
-    assert client.run("SET", "t", "1") == NOT_EXECUTED
-    assert client.run("EXEC") == ABORTED
-    assert client.run("GET", "t") == b"$-1\r\n"
+def array(*replies: bytes) -> bytes:
+    return b"*%d\r\n" % len(replies) + b"".join(replies)
+
+
+def bulk(value: str) -> bytes:
+    return b"$%d\r\n%b\r\n" % (len(value), value.encode())
+
+
+# -- MULTI, EXEC, DISCARD
+
+
+def test_a_transaction_is_one_logged_command(client: Talk) -> None:
+    """In one write, as libraries send it."""
+    requests = resp("MULTI", "SET a 1", "INCRBY a 4", "GET a", "PING", "MGET a b", "EXEC", "GET a")
+    assert client.ask(requests) == (
+        OK + QUEUED * 5 + array(OK, b":5\r\n", bulk("5"), b"+PONG\r\n", array(bulk("5"), NULL)) + bulk("5")
+    )
+    [(group, [transaction])] = client.port.host.writes
+    assert group == 0
+    assert isinstance(transaction, Exec)
+    assert transaction.watched == ()
+    assert transaction.steps[0] == Put(b"a", b"1")
+    assert transaction.steps[2:] == (Look((b"a",)), Look((b"a", b"b")))
+
+
+def test_nothing_is_executed_before_exec_and_after_discard(client: Talk) -> None:
+    assert client.ask(resp("MULTI", "SET a 1")) == OK + QUEUED
+    other = client.port.connect()
+    assert other.run("GET", "a") == NULL
+    assert client.ask(resp("DISCARD", "GET a", "EXEC")) == OK + NULL + b"-ERR EXEC without MULTI\r\n"
     assert client.port.host.writes == []
 
 
-def test_a_pipeline_executes_what_is_before_and_after(client: Talk) -> None:
-    """In one write, as libraries send it; reads and writes before MULTI are answered first."""
-    requests = resp("SET a 1", "GET a", "MULTI", "SET t 1", "GET a", "DEL a", "EXEC", "SET b 2", "GET a")
-    expected = b"+OK\r\n$1\r\n1\r\n" + REFUSED + NOT_EXECUTED * 3 + ABORTED + b"+OK\r\n$1\r\n1\r\n"
-    assert client.ask(requests) == expected
-    assert client.run("EXISTS", "t", "b") == b":1\r\n"
+def test_a_read_sees_the_writes_before_it_and_not_those_after_it(client: Talk) -> None:
+    steps = ["GET a", "SET a 1", "GET a", "DEL a", "GET a", "EXISTS a a", "DBSIZE", "SET a 2", "DBSIZE"]
+    replies = (NULL, OK, bulk("1"), b":1\r\n", NULL, b":0\r\n", b":0\r\n", OK, b":1\r\n")
+    assert client.ask(resp("MULTI", *steps, "EXEC")) == OK + QUEUED * len(steps) + array(*replies)
 
 
-def test_however_the_bytes_are_cut(client: Talk) -> None:
-    requests = resp("SET a 1", "MULTI", "DEL a", "EXEC", "GET a")
-    answers = [client.ask(requests[n : n + 1]) for n in range(len(requests))]
-    assert b"".join(answers) == b"+OK\r\n" + REFUSED + NOT_EXECUTED + ABORTED + b"$1\r\n1\r\n"
+def test_reads_alone_are_not_logged(client: Talk) -> None:
+    client.run("SET", "a", "1")
+    writes = len(client.port.host.writes)
+    assert client.ask(resp("MULTI", "GET a", "STRLEN a", "EXEC")) == (
+        OK + QUEUED * 2 + array(bulk("1"), b":1\r\n")
+    )
+    assert len(client.port.host.writes) == writes
+    assert client.port.host.reads == [0]
 
 
-def test_a_line_of_text_is_no_exception(client: Talk) -> None:
-    assert client.ask(b"multi\nset t 1\nexec\nget t\n") == REFUSED + NOT_EXECUTED + ABORTED + b"$-1\r\n"
+def test_an_empty_transaction_asks_nobody(client: Talk) -> None:
+    assert client.ask(resp("MULTI", "EXEC", "MULTI", "PING", "EXEC")) == (
+        OK + array() + OK + QUEUED + array(b"+PONG\r\n")
+    )
+    assert [*client.port.host.writes, *client.port.host.reads] == []
+
+
+def test_a_command_that_fails_does_not_undo_the_others(client: Talk) -> None:
+    requests = resp("MULTI", "SET a x", "INCR a", "SET a 1 NOSUCH", "INCRBY a y", "SET b 2", "EXEC")
+    wrong = b"-ERR value is not an integer or out of range\r\n"
+    assert client.ask(requests) == (OK + QUEUED * 5 + array(OK, wrong, b"-ERR syntax error\r\n", wrong, OK))
+    assert client.run("MGET", "a", "b") == array(bulk("x"), bulk("2"))
 
 
 @pytest.mark.parametrize(
-    "request_",
-    ["SET a 1", "GET a", "PING", "HELLO 3", "KRAFT REMOVE K2", "NOSUCH", "GET", "CLIENT ID", "UNWATCH"],
+    ("request_", "reply"),
+    [
+        ("NOSUCH", b"-ERR unknown command 'NOSUCH', with args beginning with: \r\n"),
+        ("GET", b"-ERR wrong number of arguments for 'get' command\r\n"),
+        ("CLIENT NOSUCH", b"-ERR unknown subcommand 'NOSUCH'. Try CLIENT HELP.\r\n"),
+        ("CLIENT", b"-ERR wrong number of arguments for 'client' command\r\n"),
+        ("OBJECT ENCODING", b"-ERR wrong number of arguments for 'object|encoding' command\r\n"),
+        ("WATCH", b"-ERR wrong number of arguments for 'watch' command\r\n"),
+        ("MULTI x", b"-ERR wrong number of arguments for 'multi' command\r\n"),
+        ("DISCARD x", b"-ERR wrong number of arguments for 'discard' command\r\n"),
+        ("UNWATCH x", b"-ERR wrong number of arguments for 'unwatch' command\r\n"),
+        ("KRAFT REMOVE K2", b"-ERR Command not allowed inside a transaction\r\n"),
+        ("CLIENT REPLY OFF", b"-ERR Command not allowed inside a transaction\r\n"),
+    ],
 )
-def test_every_kind_of_command_is_refused(client: Talk, request_: str) -> None:
-    """Also those of administrators, unknown ones and those with a wrong number of words."""
-    assert client.ask(resp("MULTI", request_, "EXEC")) == REFUSED + NOT_EXECUTED + ABORTED
+def test_an_error_while_queueing_aborts(client: Talk, request_: str, reply: bytes) -> None:
+    assert client.ask(resp("MULTI", "SET a 1", request_, "SET b 1", "EXEC")) == (
+        OK + QUEUED + reply + QUEUED + ABORTED
+    )
     host = client.port.host
     assert [*host.orders, *host.writes, *host.reads] == []
-    assert client.run("PING") == b"+PONG\r\n"
+    assert client.ask(resp("MULTI", "PING", "EXEC")) == OK + QUEUED + array(b"+PONG\r\n")
 
 
 @pytest.mark.parametrize(
-    ("end", "reply"), [("EXEC", ABORTED), ("DISCARD", b"+OK\r\n"), ("RESET", b"+RESET\r\n")]
+    ("request_", "reply"),
+    [
+        ("MULTI", b"-ERR MULTI calls can not be nested\r\n"),
+        ("WATCH a", b"-ERR WATCH inside MULTI is not allowed\r\n"),
+    ],
 )
-def test_what_ends_a_refused_transaction(client: Talk, end: str, reply: bytes) -> None:
-    assert client.ask(resp("MULTI", end, "SET a 1")) == REFUSED + reply + b"+OK\r\n"
+def test_errors_that_abort_nothing(client: Talk, request_: str, reply: bytes) -> None:
+    assert client.ask(resp("MULTI", request_, "SET a 1", "EXEC")) == OK + reply + QUEUED + array(OK)
+
+
+def test_exec_with_a_wrong_number_of_words_ends_the_transaction(client: Talk) -> None:
+    wrong = b"-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command\r\n"
+    assert client.ask(resp("MULTI", "EXEC x", "EXEC", "EXEC x")) == (
+        OK + wrong + b"-ERR EXEC without MULTI\r\n" + wrong
+    )
 
 
 def test_there_is_nothing_to_end_without_multi(client: Talk) -> None:
     assert client.run("EXEC") == b"-ERR EXEC without MULTI\r\n"
     assert client.run("DISCARD") == b"-ERR DISCARD without MULTI\r\n"
-    assert client.run("MULTI", "x") == b"-ERR wrong number of arguments for 'multi' command\r\n"
-    assert client.run("SET", "a", "1") == b"+OK\r\n"
+    assert client.run("UNWATCH") == OK
 
 
-def test_a_nested_multi_changes_nothing(client: Talk) -> None:
-    assert client.ask(resp("MULTI", "MULTI", "SET a 1", "EXEC", "GET a")) == (
-        REFUSED * 2 + NOT_EXECUTED + ABORTED + b"$-1\r\n"
-    )
+# -- WATCH
 
 
-def test_watch_is_refused_and_the_reads_after_it_are_answered(client: Talk) -> None:
-    """The caller reads the watched keys before MULTI; without a watch, the transaction must not happen."""
-    requests = resp("WATCH a", "GET a", "MULTI", "SET a 1", "WATCH b", "EXEC", "UNWATCH", "GET a")
-    assert client.ask(requests) == (
-        b"-ERR WATCH is refused: there are no transactions\r\n$-1\r\n"
-        + REFUSED + NOT_EXECUTED + b"-ERR WATCH inside MULTI is not allowed\r\n" + ABORTED + b"+OK\r\n$-1\r\n"
-    )  # fmt: skip
+def test_a_watched_key_that_changed_aborts(client: Talk) -> None:
+    other = client.port.connect()
+    assert client.ask(resp("WATCH a b", "MULTI", "SET b 1")) == OK * 2 + QUEUED
+    other.run("SET", "a", "2")
+    assert client.run("EXEC") == CHANGED
+    assert client.run("EXISTS", "b") == b":0\r\n"
+    assert client.ask(resp("MULTI", "SET b 1", "EXEC")) == OK + QUEUED + array(OK)  # watches nothing any more
 
 
-def test_client_reply_hides_the_refusal_and_nothing_is_executed(client: Talk) -> None:
-    """A client that reads no replies never learns of it."""
-    requests = resp(
-        "CLIENT REPLY OFF", "MULTI", "SET a 1", "CLIENT REPLY ON", "EXEC", "CLIENT REPLY ON", "GET a"
-    )
-    assert client.ask(requests) == b"+OK\r\n$-1\r\n"
-    assert client.ask(resp("CLIENT REPLY SKIP", "MULTI", "SET a 1", "EXEC", "GET a")) == (
-        NOT_EXECUTED + ABORTED + b"$-1\r\n"
-    )
+@pytest.mark.parametrize(
+    "changes",
+    [["SET a 0"], ["DEL a"], ["DEL a", "SET a 0"], ["PEXPIRE a 100000"], ["RENAME a c"], ["APPEND a x"]],
+)
+@pytest.mark.parametrize("end", [["SET b 1"], ["GET b"], []], ids=["write", "read", "empty"])
+def test_every_change_of_a_watched_key_counts(client: Talk, changes: list[str], end: list[str]) -> None:
+    """Also with the same value, for a transaction that only reads, and for an empty one."""
+    other = client.port.connect()
+    client.ask(resp("SET a 0", "WATCH a"))
+    other.ask(resp(*changes))
+    assert client.ask(resp("MULTI", *end, "EXEC")) == OK + QUEUED * len(end) + CHANGED
+
+
+@pytest.mark.parametrize("nothing", ["SETNX a 1", "DEL nosuch", "SET a 1 NX", "GET a", "RENAMENX a a"])
+def test_a_command_without_effect_is_no_change(client: Talk, nothing: str) -> None:
+    other = client.port.connect()
+    client.ask(resp("SET a 0", "WATCH a nosuch"))
+    other.ask(resp(nothing))
+    assert client.ask(resp("MULTI", "GET a", "EXEC")) == OK + QUEUED + array(bulk("0"))
+
+
+def test_a_missing_key_that_comes_and_goes_has_changed(client: Talk) -> None:
+    """It was missing before and is missing now, but the client may have seen it in between."""
+    other = client.port.connect()
+    client.run("WATCH", "a")
+    other.ask(resp("SET a 1", "DEL a"))
+    assert client.ask(resp("MULTI", "SET b 1", "EXEC")) == OK + QUEUED + CHANGED
+    client.run("WATCH", "a")
+    other.ask(resp("SET c 1", "DEL c b"))
+    assert client.ask(resp("MULTI", "SET b 1", "EXEC")) == OK + QUEUED + array(OK)
+
+
+def test_a_watched_key_that_expires_has_changed(client: Talk) -> None:
+    client.ask(resp("SET a 1 PX 1000", "WATCH a", "MULTI", "SET b 1"))
+    client.port.clock.advance(1.5)
+    assert client.run("EXEC") == CHANGED
+
+
+def test_its_own_commands_count_as_changes(client: Talk) -> None:
+    assert client.ask(resp("WATCH a", "SET a 1", "MULTI", "GET a", "EXEC")) == OK * 3 + QUEUED + CHANGED
+
+
+def test_the_first_watch_of_a_key_counts(client: Talk) -> None:
+    requests = resp("WATCH a", "SET a 1", "WATCH a", "MULTI", "GET a", "EXEC")
+    assert client.ask(requests) == OK * 4 + QUEUED + CHANGED
+
+
+def test_what_is_watched_travels_with_the_transaction(client: Talk) -> None:
+    client.ask(resp("SET x 1", "SET a 1", "WATCH a b", "MULTI", "SET b 1", "EXEC"))
+    _, [transaction] = client.port.host.writes[-1]
+    assert isinstance(transaction, Exec)
+    assert transaction.watched == (Watched(b"a", 2, 2), Watched(b"b", 0, 2))
+
+
+@pytest.mark.parametrize("end", ["UNWATCH", "RESET", "DISCARD", "EXEC", "EXEC x"])
+def test_what_ends_a_watch(client: Talk, end: str) -> None:
+    begin = ["MULTI"] if end in ("DISCARD", "EXEC") else []
+    client.ask(resp("WATCH a", *begin, end, "SET a 1"))
+    assert client.protocol.session.state.watched == {}
+    assert client.ask(resp("MULTI", "GET a", "EXEC")) == OK + QUEUED + array(bulk("1"))
+
+
+def test_unwatch_in_a_transaction_has_no_effect_on_it(client: Talk) -> None:
+    requests = resp("WATCH a", "SET a 1", "MULTI", "UNWATCH", "EXEC", "MULTI", "UNWATCH", "EXEC")
+    assert client.ask(requests) == OK * 3 + QUEUED + CHANGED + OK + QUEUED + array(OK)
+
+
+def test_exec_without_multi_keeps_the_watch(client: Talk) -> None:
+    requests = resp("WATCH a", "SET a 1", "EXEC", "MULTI", "EXEC")
+    assert client.ask(requests) == OK * 2 + b"-ERR EXEC without MULTI\r\n" + OK + CHANGED
+
+
+def test_previous_errors_count_more_than_a_change(client: Talk) -> None:
+    requests = resp("WATCH a", "SET a 1", "MULTI", "GET", "EXEC")
+    assert client.ask(requests).endswith(ABORTED)
+
+
+def test_in_resp3_a_change_is_a_null(client: Talk) -> None:
+    client.run("HELLO", "3")
+    assert client.ask(resp("WATCH a", "SET a 1", "MULTI", "EXEC")) == OK * 3 + b"_\r\n"
+    assert client.ask(b"kraft output plain\nwatch a\nset a 1\nmulti\nexec\n").endswith(b"null\n")
+
+
+# -- the connection
+
+
+def test_hello_in_a_transaction_changes_the_replies_after_it(client: Talk) -> None:
+    answer = client.ask(resp("MULTI", "GET a", "HELLO 3", "GET a", "EXEC", "GET a"))
+    assert answer.startswith(OK + QUEUED * 3 + b"*3\r\n$-1\r\n%7\r\n")
+    assert answer.endswith(b"_\r\n_\r\n")
+
+
+def test_client_reply_hides_what_it_hides(client: Talk) -> None:
+    requests = resp("CLIENT REPLY OFF", "MULTI", "INCR n", "EXEC", "CLIENT REPLY ON", "GET n")
+    assert client.ask(requests) == OK + bulk("1")
+    assert client.ask(resp("CLIENT REPLY SKIP", "MULTI", "INCR n", "EXEC")) == QUEUED + array(b":2\r\n")
+
+
+def test_a_line_of_text_is_no_exception(client: Talk) -> None:
+    assert client.ask(b"multi\nset t 1\nexec\nget t\n") == OK + QUEUED + array(OK) + bulk("1")
+
+
+def test_however_the_bytes_are_cut(client: Talk) -> None:
+    requests = resp("SET a 1", "WATCH a", "MULTI", "DEL a", "EXEC", "GET a")
+    answers = [client.ask(requests[n : n + 1]) for n in range(len(requests))]
+    assert b"".join(answers) == OK * 3 + QUEUED + array(b":1\r\n") + NULL
 
 
 def test_a_connection_that_ends_in_between_executes_nothing(port: Port) -> None:
-    """Neither side of a half-closed connection, and no other connection is concerned."""
     lost, half, other = port.connect(), port.connect(), port.connect()
-    assert lost.ask(resp("MULTI", "SET a 1")) == REFUSED + NOT_EXECUTED
+    lost.ask(resp("MULTI", "SET a 1"))
     lost.lose()
-    answer = half.send(resp("MULTI", "SET a 1"))
+    half.send(resp("MULTI", "SET a 1"))
     half.half_close()
-    assert answer == REFUSED + NOT_EXECUTED
     assert half.transport.disconnecting
     assert other.run("EXISTS", "a") == b":0\r\n"
 
 
-def test_quit_works_in_between(client: Talk) -> None:
-    assert client.ask(resp("MULTI", "QUIT", "SET a 1")) == REFUSED + b"+OK\r\n"
+def test_quit_and_reset_in_between(client: Talk) -> None:
+    assert client.ask(resp("MULTI", "SET a 1", "RESET", "EXEC")) == (
+        OK + QUEUED + b"+RESET\r\n-ERR EXEC without MULTI\r\n"
+    )
+    assert client.ask(resp("MULTI", "QUIT", "SET a 1")) == OK + OK
     assert client.transport.disconnecting
     assert client.port.host.writes == []
 
 
-def test_long_refused_transactions_are_answered_in_parts(client: Talk) -> None:
-    assert client.ask(resp("MULTI") + INCR * 3000 + resp("EXEC")) == REFUSED + NOT_EXECUTED * 3000 + ABORTED
+def test_a_client_that_kills_itself_in_a_transaction_is_answered_first(client: Talk) -> None:
+    number = client.protocol.session.state.id
+    answer = client.ask(resp("MULTI", f"CLIENT KILL ID {number} SKIPME no", "PING", "EXEC", "SET a 1"))
+    assert answer == OK + QUEUED * 2 + array(b":1\r\n", b"+PONG\r\n")
+    assert client.transport.disconnecting
 
 
-@pytest.mark.parametrize("protocol", ["2", "3"])
-def test_both_protocols(client: Talk, protocol: str) -> None:
-    client.run("HELLO", protocol)
-    assert client.ask(resp("MULTI", "SET a 1", "EXEC")) == REFUSED + NOT_EXECUTED + ABORTED
+def test_the_list_of_clients_shows_the_transaction(client: Talk) -> None:
+    client.ask(resp("WATCH a b", "MULTI", "SET a 1", "SET a 2"))
+    line = client.port.connect().run("CLIENT", "LIST", "ID", "1").decode()
+    fields = dict(word.split("=", 1) for word in line.split() if "=" in word)
+    assert (fields["multi"], fields["watch"], fields["flags"]) == ("2", "2", "x")
+    assert int(fields["multi-mem"]) > 1000
+    assert int(fields["tot-mem"]) >= 4096 + int(fields["multi-mem"])
 
 
-@pytest.mark.parametrize("name", ["EVAL", "EVALSHA", "SCRIPT", "FUNCTION", "SUBSCRIBE", "MONITOR"])
-def test_other_commands_that_change_what_follows_are_unknown(client: Talk, name: str) -> None:
-    """They have no end that a client would send, so what follows them is meant by itself."""
-    answer = client.ask(resp(f"{name} x 0", "SET a 1"))
-    assert answer == f"-ERR unknown command '{name}', with args beginning with: 'x' '0' \r\n+OK\r\n".encode()
+def test_commands_count_when_they_are_executed(client: Talk) -> None:
+    client.ask(resp("MULTI", "GET a", "INCR a", "GET a", "EXEC", "MULTI", "GET", "INCR a", "EXEC"))
+    statistics = client.port.statistics
+    calls = {name: (row.calls, row.rejected, row.failed) for name, row in statistics.commands.items()}
+    assert calls == {
+        "multi": (2, 0, 0), "exec": (1, 1, 0), "get": (2, 1, 0), "incr": (1, 0, 0)
+    }  # fmt: skip
+    assert (statistics.hits, statistics.misses) == (1, 1)
+    assert statistics.commands["get"].kind == "read"
+    assert statistics.errors == {"EXECABORT": 1, "ERR": 1}
 
 
-def test_command_does_not_list_what_is_refused(client: Talk) -> None:
-    """A client that looks for transactions there finds none."""
-    assert client.run("COMMAND", "INFO", "multi", "exec", "watch") == b"*3\r\n" + b"$-1\r\n" * 3
-    assert not {b"MULTI", b"EXEC", b"DISCARD", b"WATCH", b"UNWATCH"} & set(TABLE)
-    client.run("MULTI")
-    assert client.port.names["multi"] == client.port.statistics.commands["multi"].failed == 1
+def test_command_lists_them() -> None:
+    assert {b"MULTI", b"EXEC", b"DISCARD", b"WATCH", b"UNWATCH"} <= set(TABLE)
 
 
-def test_reset_of_the_connection_shows_in_its_state(client: Talk) -> None:
-    client.run("MULTI")
-    assert client.protocol.session.state.in_transaction
-    client.run("RESET")
-    assert not client.protocol.session.state.in_transaction
+# -- failures
+
+
+@pytest.mark.parametrize(
+    ("failure", "reply"),
+    [(Uncertain(), b"-UNCERTAIN "), (NoLeader(0), b"-CLUSTERDOWN No leader for group 0")],
+)
+def test_a_host_that_fails_answers_exec_alone(client: Talk, failure: Exception, reply: bytes) -> None:
+    client.ask(resp("WATCH a", "MULTI", "SET a 1", "PING"))
+    client.port.host.failing = failure
+    assert client.run("EXEC").startswith(reply)
+    client.port.host.failing = None
+    assert client.ask(resp("EXEC", "PING")) == b"-ERR EXEC without MULTI\r\n+PONG\r\n"
+
+
+def test_a_watch_that_fails_watches_nothing(client: Talk) -> None:
+    client.port.host.failing = NoLeader(0)
+    assert client.run("WATCH", "a").startswith(b"-CLUSTERDOWN")
+    assert client.protocol.session.state.watched == {}
+
+
+def test_a_cluster_with_older_nodes_refuses_writes(client: Talk) -> None:
+    """Only EXEC fails, and nothing of the transaction is executed."""
+    client.port.host.machines[0].version = 2
+    needs = b"-ERR 'exec' needs machine version 3, but version 2 is in force\r\n"
+    assert client.ask(resp("MULTI", "SET a 1", "EXEC", "GET a")) == OK + QUEUED + needs + NULL
+    assert client.ask(resp("WATCH a", "MULTI", "GET a", "EXEC")) == OK * 2 + QUEUED + array(NULL)
+
+
+def test_a_full_node_refuses_writes_that_need_memory(client: Talk) -> None:
+    oom = b"OOM command not allowed when used memory > 'maxmemory'.\r\n"
+    client.ask(resp("MULTI", "SET a 1"))
+    client.port.host.memory.leader_full = True
+    assert client.run("EXEC") == b"-EXECABORT Transaction discarded because of: " + oom
+    assert client.ask(resp("MULTI", "SET a 1", "EXEC")) == OK + b"-" + oom + ABORTED
+    assert client.ask(resp("MULTI", "DEL a", "EXEC")) == OK + QUEUED + array(b":0\r\n")
+
+
+# -- limits
+
+
+def test_limits_of_a_transaction_are_those_of_a_request() -> None:
+    limits = LimitsConfig(key_bytes=8, value_bytes=64, request_bytes=256, arguments=16, multi_commands=4)
+    client = Port(limits=limits).connect()
+    big = "SET aa " + "x" * 60
+    over = b"-ERR transaction exceeds limit of 256 bytes\r\n"
+    assert client.ask(resp("MULTI", *[big] * 4, "EXEC")) == OK + QUEUED * 3 + over + ABORTED
+    many = b"-ERR too many arguments in transaction\r\n"
+    assert client.ask(resp("MULTI", "DEL" + " a" * 12, "DEL a b c", "EXEC")) == OK + QUEUED + many + ABORTED
+    more = b"-ERR too many commands in transaction\r\n"
+    assert client.ask(resp("MULTI", *["PING"] * 5, "EXEC")) == OK + QUEUED * 4 + more + ABORTED
+    key = b"-ERR key exceeds limit of 8 bytes\r\n"
+    assert client.ask(resp("MULTI", "GET 123456789", "EXEC")) == OK + key + ABORTED
+    watches = [f"WATCH {n:08}" for n in range(17)]
+    assert client.ask(resp(*watches)) == OK * 16 + b"-ERR too many watched keys\r\n"
+
+
+def test_a_reply_that_is_too_large_is_an_error_in_its_place() -> None:
+    client = Port().connect()
+    client.port.host.machines[0].apply(0, [Put(b"a", b"x" * (8 << 20)), Put(b"b", b"1")])
+    answer = client.ask(resp("MULTI", *["GET a"] * 9, "STRLEN a", "GET b", "EXEC"))
+    assert answer.count(b"-ERR reply of the transaction exceeds limit of 67108864 bytes\r\n") == 2
+    assert b":8388608\r\n" in answer
+    assert not client.transport.aborted
+
+
+def test_long_replies_leave_other_connections_their_turn(
+    client: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Local commands and reads are answered in slices of some milliseconds."""
+    clock = client.port.clock
+    times = itertools.count()
+    client.ask(resp("MULTI", *["PING"] * 20))
+    monkeypatch.setattr(clock, "seconds", lambda: next(times) / 500)
+    client.send(resp("EXEC"))
+    turns: list[object] = []
+    soon = clock.call_soon
+
+    def call_soon(call: Callable[[], object]) -> None:
+        turns.append(call)
+        soon(call)
+
+    monkeypatch.setattr(clock, "call_soon", call_soon)
+    clock.advance(0)
+    assert client.read() == array(*[b"+PONG\r\n"] * 20)
+    assert len(turns) > 3
+
+
+# -- where the keys are
+
+
+def test_keys_of_two_groups_are_refused() -> None:
+    client = Port(groups=2).connect()
+    answer = client.ask(resp("MULTI", "SET a 1", "SET b 1", "SET c 1", "SET d 1", "EXEC"))
+    assert answer == OK + QUEUED * 4 + b"-CROSSSLOT Keys in request don't hash to the same slot\r\n"
+    assert client.ask(resp("WATCH {a}1", "MULTI", "SET {a}2 1", "EXEC")) == OK * 2 + QUEUED + array(OK)
+
+
+def test_redirect_mode_sends_the_client_to_the_leader() -> None:
+    client = Port(client=ClientConfig(routing="redirect")).connect()
+    client.ask(resp("MULTI", "SET a 1"))
+    client.port.host.leaders = ["K2"]
+    moved = b"-MOVED 15495 127.0.0.1:10012\r\n"
+    assert client.run("EXEC") == moved
+    assert client.ask(resp("WATCH a", "MULTI", "SET a 1", "EXEC")) == moved + OK + moved + ABORTED
+    assert client.port.host.writes == []
+    assert client.ask(resp("READONLY", "MULTI", "GET a", "EXEC")) == OK * 2 + QUEUED + array(NULL)

@@ -140,6 +140,9 @@ class Applier:
             machine.raise_version(entry.stamp, decode_version(entry.data))
             self._version.applied(live=not self.replaying)
             return []
+        if entry.kind == EntryKind.MARKER:
+            machine.mark(entry.stamp)
+            return []
         return machine.apply(entry.stamp, ())
 
     def _decoded(self, entry: Entry) -> list[kv.Command]:

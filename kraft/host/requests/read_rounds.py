@@ -14,6 +14,7 @@ from collections.abc import Callable
 import msgspec
 
 from kraft.kv.keyspace import Keyspace
+from kraft.kv.machine import Machine
 from kraft.node.errors import NoLeader
 
 READ_INDEX, LEASE, STALE = "read_index", "lease", "stale"  # kinds of reads, as observers name them
@@ -22,11 +23,13 @@ READ_INDEX, LEASE, STALE = "read_index", "lease", "stale"  # kinds of reads, as 
 class View(msgspec.Struct, frozen=True, gc=False):
     """What a read may look at, during its callback only.
 
-    `now_ms` is the stamp at which the read takes place: every key in the keyspace expires later.
+    `now_ms` is the stamp at which the read takes place: every key in the keyspace expires later. `revision`
+    is that of the group's last change.
     """
 
     keyspace: Keyspace
     now_ms: int
+    revision: int = 0
 
 
 ReadOutcome = View | Exception
@@ -149,13 +152,14 @@ class ReadRounds:
         if self.under_way is not None and self.under_way.asked not in ("", leader):
             self.fail(self.under_way.ctx)
 
-    def answer(self, applied: int, keyspace: Keyspace, stamp: int) -> list[Round]:
-        """Answer and return all rounds confirmed at or below the index `applied`, whose entry has `stamp`."""
+    def answer(self, applied: int, machine: Machine) -> list[Round]:
+        """Answer and return all rounds confirmed at or below the index `applied`, that of `machine`."""
+        keyspace, stamp, revision = machine.keyspace, machine.stamp, machine.revision
         answered = []
         while self.confirmed and self.confirmed[0].index <= applied:
             confirmed = self.confirmed.popleft()
             answered.append(confirmed)
-            view = View(keyspace, read_at(max(confirmed.stamp, stamp), keyspace))
+            view = View(keyspace, read_at(max(confirmed.stamp, stamp), keyspace), revision)
             for reader in confirmed.readers:
                 if reader.done is not None:
                     reader.done(view)

@@ -96,8 +96,9 @@ class Reads:
             done(NoLeader(self._group))
         else:
             self._observer.read(self._group, STALE, "served", 0.0)
-            keyspace = state.machine.keyspace
-            done(View(keyspace, read_at(state.machine.stamp, keyspace)))
+            machine = state.machine
+            at = read_at(machine.stamp, machine.keyspace)
+            done(View(machine.keyspace, at, machine.revision))
 
     def index_asked(self, peer: str, message: ReadIndex) -> None:
         """Another node asks this one, as the leader, for a read index."""
@@ -186,7 +187,7 @@ class Reads:
             rounds.refuse_confirmed()
             return
         now = self._clock.seconds()
-        for answered in rounds.answer(state.index, state.machine.keyspace, state.machine.stamp):
+        for answered in rounds.answer(state.index, state.machine):
             self._observer.read(self._group, answered.kind, "served", now - answered.begun)
             if len(answered.readers) > 1:
                 self._coalescer.begin()

@@ -183,8 +183,9 @@ class Writes:
         """
         left = []
         for proposal in proposals:
-            times = map(kv.absolute_expiry, proposal.commands)
-            places = [place for place, time in enumerate(times) if time in self._leader_clock.premature]
+            premature = self._leader_clock.premature
+            commands = enumerate(proposal.commands)
+            places = [place for place, command in commands if kv.expires_within(command, premature)]
             if places:
                 proposal.leave_out(places, CommandFailure.PREMATURE)
             if proposal.commands:

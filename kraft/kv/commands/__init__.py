@@ -20,8 +20,10 @@ from kraft.kv.commands.codec import (
     Command,
     decode,
     encode,
+    expires_within,
     needed_version,
 )
+from kraft.kv.commands.exec import Exec, Look, Step, Watched
 from kraft.kv.commands.keys import (
     UNBOUNDED,
     ClearExpiry,
@@ -32,7 +34,6 @@ from kraft.kv.commands.keys import (
     Flush,
     Guard,
     Rename,
-    absolute_expiry,
 )
 from kraft.kv.commands.lock import Extend, Guarded, Lock, Unlock
 from kraft.kv.commands.strings import (
@@ -73,6 +74,7 @@ __all__ = [
     "Copy",
     "Delete",
     "DeleteIf",
+    "Exec",
     "Expire",
     "Expiry",
     "Extend",
@@ -86,6 +88,7 @@ __all__ = [
     "Increment",
     "IncrementFloat",
     "Lock",
+    "Look",
     "Overflow",
     "Put",
     "Rename",
@@ -96,9 +99,11 @@ __all__ = [
     "SetMany",
     "SetManyIf",
     "SetRange",
+    "Step",
     "Unlock",
-    "absolute_expiry",
+    "Watched",
     "decode",
     "encode",
+    "expires_within",
     "needed_version",
 ]

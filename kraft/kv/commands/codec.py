@@ -5,14 +5,15 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from kraft.kv.commands.bits import BitCommand
-from kraft.kv.commands.keys import KeyCommand
+from kraft.kv.commands.exec import Exec, Step
+from kraft.kv.commands.keys import Expiry, KeyCommand
 from kraft.kv.commands.lock import Guarded, LockCommand
 from kraft.kv.commands.strings import StringCommand
 from kraft.kv.errors import UnknownCommand
 
 FORMAT_VERSION = 1  # first byte of an encoded batch
 
-Command = StringCommand | KeyCommand | BitCommand | LockCommand
+Command = StringCommand | KeyCommand | BitCommand | LockCommand | Exec
 
 
 def encode(commands: Sequence[Command]) -> bytes:
@@ -30,14 +31,25 @@ def decode(data: bytes) -> list[Command]:
         raise UnknownCommand(str(error)) from error
 
 
-def needed_version(commands: Iterable[Command]) -> int:
+def needed_version(commands: Iterable[Command | Step]) -> int:
     """The lowest machine version that has all of `commands`."""
     needed = 1
     for command in commands:
         needed = max(needed, command.since)
         if type(command) is Guarded:
             needed = max(needed, command.command.since)
+        elif type(command) is Exec:
+            needed = max(needed, needed_version(command.steps))
     return needed
+
+
+def expires_within(command: Command | Step, times: range) -> bool:
+    """Whether `command` lets a key expire at an absolute time (Unix ms) in `times`."""
+    if type(command) is Exec:
+        return any(expires_within(step, times) for step in command.steps)
+    if getattr(command, "expiry", Expiry.NONE) != Expiry.ABSOLUTE:
+        return False
+    return command.expiry_ms in times  # type: ignore[union-attr]  # every command with an `expiry` has it
 
 
 _VERSION = bytes([FORMAT_VERSION])

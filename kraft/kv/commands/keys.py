@@ -88,10 +88,3 @@ class Flush(msgspec.Struct, frozen=True, array_like=True, tag=22, gc=False):
 
 
 KeyCommand = Delete | Expire | ClearExpiry | Rename | Copy | Flush
-
-
-def absolute_expiry(command: object) -> int:
-    """The Unix time in ms at which `command` lets its key expire; 0 when it names no such time."""
-    if getattr(command, "expiry", Expiry.NONE) != Expiry.ABSOLUTE:
-        return 0
-    return int(command.expiry_ms)  # type: ignore[attr-defined]  # every command with an `expiry` has it

@@ -77,13 +77,15 @@ def _line(session: OpenSession, now: float) -> str:
     """
     state = session.state
     unfinished, waiting, unsent = session.unfinished_bytes, session.waiting_bytes, session.unsent_bytes
-    flags = ("r" if state.readonly else "") + ("x" if state.in_transaction else "") or "N"
+    multi, queued = state.multi, state.transaction_bytes
+    total = SESSION_BYTES + unfinished + waiting + queued + unsent
+    flags = ("r" if state.readonly else "") + ("x" if state.multi else "") or "N"
     return (
         f"id={state.id} addr={state.peer} laddr={state.local} fd={session.fd} name={state.name.decode()} "
         f"age={int(now - state.opened_at)} idle={int(now - state.last_input_at)} flags={flags} "
-        f"db=0 sub=0 psub=0 ssub=0 multi={0 if state.in_transaction else -1} watch=0 "
-        f"qbuf={unfinished} qbuf-free=0 argv-mem={waiting} multi-mem=0 rbs=0 rbp=0 "
-        f"obl=0 oll={int(unsent > 0)} omem={unsent} tot-mem={SESSION_BYTES + unfinished + waiting + unsent} "
+        f"db=0 sub=0 psub=0 ssub=0 multi={len(multi.commands) if multi else -1} watch={len(state.watched)} "
+        f"qbuf={unfinished} qbuf-free=0 argv-mem={waiting} multi-mem={queued} rbs=0 rbp=0 "
+        f"obl=0 oll={int(unsent > 0)} omem={unsent} tot-mem={total} "
         f"events={'rw' if unsent else 'r'} cmd={state.last_command or 'NULL'} user={_USER} redir=-1 "
         f"resp={state.protocol} lib-name={state.library.get('lib-name', b'').decode()} "
         f"lib-ver={state.library.get('lib-ver', b'').decode()}"

@@ -10,7 +10,7 @@ from kraft.server.suggestion import closest
 
 WIDTH = 78  # columns of a line
 _GROUPS = {"string": "values", "bitmap": "bits", "generic": "keys", "connection": "connection",
-           "server": "server", "cluster": "cluster", "kraft": "kraft"}  # fmt: skip
+           "transactions": "multi", "server": "server", "cluster": "cluster", "kraft": "kraft"}  # fmt: skip
 
 _FIRST_STEPS = """\
 kraft {version}, a replicated key-value server. Type one command per line:

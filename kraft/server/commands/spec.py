@@ -7,6 +7,8 @@ There is one class for each kind of command, because the kind decides what the f
     read    (view, request) -> reply            looks at a view of the keyspace
     write   (request) -> state machine command  makes the command that the group logs
     admin   (request) -> admin command          makes the command that the host carries out
+    watch   (context, request) -> keys          WATCH, which reads their revisions
+    exec    (context, request) -> execution     EXEC, which executes what is queued
 
 Every function may raise `errors.Rejected`. The specifications themselves are in `commands.table`.
 """
@@ -58,8 +60,9 @@ class CommandSpec:
     left, each one before it about one key. `usage` is the syntax of the arguments
     (`commands.syntax`). `acl` are categories in addition to those that follow from the rest. A family
     (CLIENT, KRAFT) has `subcommands` by their word. `immediate` commands run at once between MULTI and EXEC:
-    they are never part of the transaction. A prefix in front of commands has `variants`: the specifications
-    that take its place, by the command that the request has at `variant_place`.
+    they are never part of the transaction; those with `no_multi` are refused there. A prefix in front of
+    commands has `variants`: the specifications that take its place, by the command that the request has at
+    `variant_place`.
     """
 
     kind: ClassVar[str]
@@ -76,6 +79,7 @@ class CommandSpec:
     since: str = "1.0.0"
     usage: str = ""
     immediate: bool = False
+    no_multi: bool = False
     subcommands: Mapping[bytes, "AnySpec"] = field(default_factory=dict)
     variants: Mapping[bytes, "AnySpec"] = field(default_factory=dict)
     variant_place: int = 0
@@ -178,11 +182,40 @@ class AdminSpec(CommandSpec):
     segment_max: ClassVar[int] = 1
     flags: tuple[str, ...] = ("admin", "noscript")
     group: str = "kraft"
+    no_multi: bool = True
     run: Callable[[Request], AdminCommand]
     shape: Callable[[AdminResult], Reply]
 
 
-AnySpec = LocalSpec | SwitchSpec | ReadSpec | WriteSpec | AdminSpec
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WatchSpec(CommandSpec):
+    """WATCH, a segment by itself."""
+
+    kind: ClassVar[str] = "watch"
+    segment_max: ClassVar[int] = 1
+    flags: tuple[str, ...] = ("noscript", "loading", "stale", "fast", "allow_busy")
+    immediate: bool = True
+    run: Callable[["CommandContext", Request], list[bytes]]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ExecSpec(CommandSpec):
+    """EXEC, a segment by itself. `run` gives an `Execution`, and checks the number of words."""
+
+    kind: ClassVar[str] = "exec"
+    segment_max: ClassVar[int] = 1
+    flags: tuple[str, ...] = ("noscript", "loading", "stale", "skip_slowlog")
+    immediate: bool = True
+    run: Callable[["CommandContext", Request], object]
+
+    def __post_init__(self) -> None:
+        CommandSpec.__post_init__(self)
+        object.__setattr__(self, "high", ARGUMENTS_MAX)  # a wrong number also ends the transaction
+
+
+AnySpec = LocalSpec | SwitchSpec | ReadSpec | WriteSpec | AdminSpec | WatchSpec | ExecSpec
 CommandTable = Mapping[bytes, AnySpec]
 """Specifications by name in upper case; subcommands are inside their families."""
 

@@ -26,14 +26,17 @@ from kraft.server.commands.spec import (
     AdminSpec,
     AnySpec,
     CommandContext,
+    ExecSpec,
     LocalSpec,
     SwitchSpec,
+    WatchSpec,
     specs_by_name,
 )
 
 _ANYTIME = ("loading", "stale")
 _PLAIN = ("noscript", "loading", "stale")
 _ADMIN = ("admin", "noscript", "loading", "stale")
+_MULTI = (*_PLAIN, "fast", "allow_busy")
 _HANDSHAKE = ("noscript", "loading", "stale", "fast", "no_auth", "allow_busy")
 
 
@@ -64,10 +67,11 @@ def _switch(
     *,
     flags: tuple[str, ...] = (*_PLAIN, "fast"),
     immediate: bool = False,
+    no_multi: bool = False,
 ) -> SwitchSpec:
     return SwitchSpec(
         name=name, arity=arity, run=run, group=group, summary=summary, usage=usage, flags=flags,
-        immediate=immediate,
+        immediate=immediate, no_multi=no_multi,
     )  # fmt: skip
 
 
@@ -115,7 +119,7 @@ _CLIENT = (
         "Accepted without effect: keys are never evicted.",
         usage="ON|OFF"),
     _switch("client|reply", 3, client.reply, "connection", "Switches replies off and on.", "ON|OFF|SKIP",
-        flags=_PLAIN),
+        flags=_PLAIN, no_multi=True),  # the array of EXEC's replies could not be finished
     _local("client|capa", -3, client.capa, "connection", "Accepted without effect.",
         usage="capability [capability ...]"),
     _help("client", "connection"),
@@ -260,26 +264,27 @@ _PEOPLE = (
 )
 
 _TRANSACTIONS = (
-    _switch("multi", 1, transaction.multi, "transactions", "Refused: there are no transactions.",
-        immediate=True),
-    _switch("exec", 1, transaction.exec_, "transactions", "Ends a refused transaction.",
-        immediate=True),
-    _switch("discard", 1, transaction.discard, "transactions", "Ends a refused transaction.",
-        immediate=True),
-    SwitchSpec(name="watch", arity=-2, run=transaction.watch, keys=ALL_KEYS, group="transactions",
-        summary="Refused: there are no transactions.", immediate=True),
-    _local("unwatch", 1, transaction.unwatch, "transactions", "Accepted without effect: no key is watched."),
+    _switch("multi", 1, transaction.multi, "transactions", "Begins a transaction: what follows is queued.",
+        flags=_MULTI, immediate=True),
+    ExecSpec(name="exec", arity=1, run=transaction.exec_, group="transactions",
+        summary="Executes what is queued as one, unless a watched key has changed."),
+    _switch("discard", 1, transaction.discard, "transactions", "Forgets what is queued and watched.",
+        flags=_MULTI, immediate=True),
+    WatchSpec(name="watch", arity=-2, run=transaction.watch, keys=ALL_KEYS, key_flags=(("RO",),),
+        group="transactions", usage="key [key ...]",
+        summary="Watches keys: if one changes, the next EXEC executes nothing."),
+    _local("unwatch", 1, transaction.unwatch, "transactions", "Forgets what is watched.",
+        flags=_MULTI),
 )
 # fmt: on
 
-TABLE: dict[bytes, AnySpec] = specs_by_name(*STRINGS, *BITS, *KEYS, *_CONNECTION, *_SERVER, *_JAVA)
+TABLE: dict[bytes, AnySpec] = specs_by_name(
+    *STRINGS, *BITS, *KEYS, *_TRANSACTIONS, *_CONNECTION, *_SERVER, *_JAVA
+)
 """All specifications by name in upper case; subcommands are inside their families."""
 
-UNLISTED: dict[bytes, AnySpec] = specs_by_name(*_TRANSACTIONS, *_PEOPLE)
-"""Specifications that COMMAND does not show.
-
-A client would take refused commands for commands that work, and would offer the short name of HELP to people.
-"""
+UNLISTED: dict[bytes, AnySpec] = specs_by_name(*_PEOPLE)
+"""Specifications that COMMAND does not show: a client would offer the short name of HELP to people."""
 
 NAMES: tuple[str, ...] = (
     "unknown",

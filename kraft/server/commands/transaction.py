@@ -1,46 +1,84 @@
-"""MULTI and its relatives. There are no transactions: MULTI is refused, and with it everything up to EXEC.
+"""Transactions: MULTI, EXEC, DISCARD, WATCH and UNWATCH.
 
-A client library sends MULTI, commands and EXEC in one go. So a refused MULTI still begins something, which
-EXEC or DISCARD ends. In between `Validation.gather` refuses every request (`SessionState.in_transaction`).
+Between MULTI and EXEC `Validation` queues what the client sends (`SessionState.multi`). What it watches has
+the revisions that a linearizable read found, and is part of the logged transaction: so it holds on any node,
+and across a change of leader.
 """
 
+from kraft.kv import commands as kv
 from kraft.resp.values import Reply, Request
 from kraft.server import errors
-from kraft.server.commands.spec import CommandContext
+from kraft.server.commands.execution import Execution
+from kraft.server.commands.spec import CommandContext, WriteSpec
 from kraft.server.errors import Rejected
+from kraft.server.multi_state import MultiState, Queued
 
 
 def multi(context: CommandContext, _: Request) -> Reply:
-    """MULTI: refused, and so is every request up to EXEC, DISCARD or RESET."""
-    context.state.in_transaction = True
-    raise Rejected(errors.NO_TRANSACTIONS)
-
-
-def exec_(context: CommandContext, _: Request) -> Reply:
-    """EXEC: nothing was executed."""
-    _end(context, "EXEC")
-    raise Rejected("EXECABORT Transaction discarded because of previous errors.")
+    """MULTI: what follows is queued up to EXEC, DISCARD or RESET."""
+    if context.state.multi is not None:
+        raise Rejected("ERR MULTI calls can not be nested")
+    context.state.multi = MultiState()
+    return "OK"
 
 
 def discard(context: CommandContext, _: Request) -> Reply:
-    """DISCARD: nothing was executed."""
-    _end(context, "DISCARD")
+    """DISCARD: forget what is queued and watched."""
+    if context.state.multi is None:
+        raise Rejected("ERR DISCARD without MULTI")
+    context.state.end_transaction()
     return "OK"
 
 
-def watch(context: CommandContext, _: Request) -> Reply:
-    """WATCH key ...: refused."""
-    if context.state.in_transaction:
-        raise Rejected("ERR WATCH inside MULTI is not allowed")
-    raise Rejected("ERR WATCH is refused: there are no transactions")
-
-
-def unwatch(_: CommandContext, __: Request) -> Reply:
-    """UNWATCH: no key is watched."""
+def unwatch(context: CommandContext, _: Request) -> Reply:
+    """UNWATCH: forget what is watched."""
+    context.state.unwatch()
     return "OK"
 
 
-def _end(context: CommandContext, name: str) -> None:
-    if not context.state.in_transaction:
-        raise Rejected(f"ERR {name} without MULTI")
-    context.state.in_transaction = False
+def watch(context: CommandContext, request: Request) -> list[bytes]:
+    """WATCH key ...: the keys, whose revisions are to be remembered."""
+    state, limits = context.state, context.port.limits
+    if state.multi is not None:
+        raise Rejected(errors.WATCH_INSIDE_MULTI)
+    keys = [key for key in request[1:] if key not in state.watched]
+    if len(state.watched) + len(keys) > limits.arguments:
+        raise Rejected("ERR too many watched keys")
+    if state.watched_bytes + sum(map(len, keys)) > limits.request_bytes:
+        raise Rejected(errors.over_limit("watched keys", limits.request_bytes))
+    return keys
+
+
+def exec_(context: CommandContext, request: Request) -> Execution:
+    """EXEC: what is to be executed. Whatever the outcome, nothing is queued or watched afterwards."""
+    state, port = context.state, context.port
+    queued, watched = state.multi, list(state.watched.values())
+    if len(request) > 1:
+        state.end_transaction()
+        raise Rejected(f"{errors.ABORTED_BECAUSE} wrong number of arguments for 'exec' command")
+    if queued is None:
+        raise Rejected("ERR EXEC without MULTI")
+    state.end_transaction()
+    if queued.aborted:
+        raise Rejected("EXECABORT Transaction discarded because of previous errors.")
+    if port.full and any(type(each.spec) is WriteSpec and each.spec.grows for each in queued.commands):
+        raise Rejected(f"{errors.ABORTED_BECAUSE} {errors.OUT_OF_MEMORY}")
+    group = _group(context, queued.commands, watched)
+    execution = Execution(context, queued.commands, watched, group, queued.size)
+    if execution.writes:
+        needed = kv.needed_version([execution.transaction])
+        obstacle = port.host.version_obstacle(group, needed)
+        if obstacle:
+            raise Rejected(f"ERR 'exec' {obstacle}")
+    return execution
+
+
+def _group(context: CommandContext, commands: list[Queued], watched: list[kv.Watched]) -> int:
+    """The group of all keys. Raises Rejected as `Routing.group_of` does: also when leadership has moved."""
+    routing = context.port.routing
+    if routing.trivial:
+        return 0
+    keys = [key for queued in commands for key in queued.spec.keys_of(queued.request)]
+    reads = all(type(queued.spec) is not WriteSpec for queued in commands)
+    anywhere = context.state.readonly and reads
+    return routing.group_of([*keys, *(each.key for each in watched)], anywhere=anywhere)

@@ -21,10 +21,12 @@ async function story(redis, prefix) {
   const replies = await redis.pipeline().incr(key('n')).get(key('a')).incr(key('a')).exec();
   assert.deepStrictEqual(replies.slice(0, 2), [[null, 43], [null, 'hello']]);
   assert.match(replies[2][0].message, /not an integer/);
-  await assert.rejects(redis.multi().set(key('multi'), '1').exec(), /Transaction discarded/);
-  await redis.multi({ pipeline: false }).catch(() => {});
-  await assert.rejects(redis.set(key('multi'), '2'), /MULTI was refused/);
-  await assert.rejects(redis.exec(), /Transaction discarded/);
+  const transaction = redis.multi().set(key('multi'), '1').incr(key('multi')).get(key('multi'));
+  assert.deepStrictEqual(await transaction.exec(), [[null, 'OK'], [null, 2], [null, '2']]);
+  await redis.watch(key('multi'));
+  await redis.del(key('multi'));
+  assert.strictEqual(await redis.multi().set(key('multi'), '1').exec(), null);
+  await assert.rejects(redis.multi().lpush(key('l'), 'x').exec(), /Transaction discarded/);
   assert.strictEqual(await redis.exists(key('multi')), 0);
   await assert.rejects(redis.call('LPUSH', key('l'), 'x'), /unknown command/);
   assert.strictEqual(await redis.del(key('a'), key('b'), key('c'), key('n'), key('t'), key('binary')), 6);

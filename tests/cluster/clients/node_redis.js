@@ -16,7 +16,10 @@ async function story(client, prefix) {
   const left = await client.ttl(key('t'));
   assert.ok(left > 90 && left <= 100, String(left));
   assert.deepStrictEqual(await Promise.all([client.incr(key('n')), client.get(key('a'))]), [43, 'hello']);
-  await assert.rejects(client.multi().set(key('multi'), '1').exec());
+  const transaction = client.multi().set(key('multi'), '1').incr(key('multi')).get(key('multi'));
+  assert.deepStrictEqual(await transaction.exec(), ['OK', 2, '2']);
+  assert.strictEqual(await client.del(key('multi')), 1);
+  await assert.rejects(client.multi().lPush(key('l'), 'x').exec());
   assert.strictEqual(await client.exists(key('multi')), 0);
   await assert.rejects(client.sendCommand(['LPUSH', key('l'), 'x']), /unknown command/);
   assert.strictEqual(await client.del([key('a'), key('b'), key('c'), key('n'), key('t')]), 5);

@@ -1,0 +1,44 @@
+"""What one connection has queued since MULTI: plain data, to which `Validation` adds and which EXEC takes."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from kraft.kv.commands import Command, Look
+from kraft.resp.values import Error, Request
+
+QUEUED_BYTES = 256  # of a queued command in memory, beside its words
+WORD_BYTES = 41  # of each of its words, beside its bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """One queued command. `spec` is its specification, an `AnySpec`.
+
+    `step` is what a read or a write does in the transaction; an error is the reply in its place, because the
+    arguments are wrong. None is a local command.
+    """
+
+    spec: Any  # `kraft.server.commands.spec` imports this module
+    request: Request
+    step: Command | Look | Error | None
+
+
+@dataclass(slots=True)
+class MultiState:
+    """The commands since MULTI: `words` words of `size` bytes. `aborted` ones will not be executed."""
+
+    commands: list[Queued] = field(default_factory=list)
+    words: int = 0
+    size: int = 0
+    aborted: bool = False
+
+    def add(self, queued: Queued, size: int) -> None:
+        """Append a command whose words have `size` bytes."""
+        self.commands.append(queued)
+        self.words += len(queued.request)
+        self.size += size
+
+    @property
+    def memory(self) -> int:
+        """The bytes that all of this takes, approximately."""
+        return self.size + QUEUED_BYTES * len(self.commands) + WORD_BYTES * self.words

@@ -1,0 +1,111 @@
+"""The same transactions of three connections to redis-server and to kraft: replies equal to the byte.
+
+As in test_against_redis.py the client port is the real one on a real state machine. The connections take
+turns, so that what one watches is changed by another.
+"""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from tests.cluster.redis_sequences import COMMANDS, DIFFERENCES, KEYS, Words
+from tests.cluster.redis_server import running_redis
+from tests.cluster.test_against_redis import RawClient, RealTime
+from tests.server.fakes import Port, encode
+
+pytestmark = pytest.mark.slow
+
+NUMBER = int(os.environ.get("KRAFT_TEST_SEQUENCES", "200"))
+CONNECTIONS = 3
+# Replies that differ in docs/redis-differences.md, and changes that Redis counts although nothing changes:
+# the same bit, the same expiry.
+LEFT_OUT = frozenset(
+    b"TTL PTTL EXPIRETIME OBJECT GETEX COPY INCRBYFLOAT SETBIT BITFIELD EXPIRE PEXPIRE".split()
+)
+
+FRAME = st.sampled_from([
+    [b"MULTI"], [b"MULTI"], [b"EXEC"], [b"EXEC"], [b"EXEC"], [b"DISCARD"], [b"UNWATCH"], [b"exec"],
+])  # fmt: skip
+WATCHES = st.lists(KEYS, min_size=1, max_size=3).map(lambda keys: [b"WATCH", *keys])
+RARE = st.sampled_from([
+    [b"PING"], [b"ECHO", b"x"], [b"DBSIZE"], [b"SELECT", b"0"], [b"RESET"], [b"GET"], [b"NOSUCH"],
+    [b"CLIENT", b"NOSUCH"], [b"MULTI", b"x"], [b"EXEC", b"x"], [b"WATCH"], [b"DISCARD", b"x"],
+    [b"PING", b"x"],
+    [b"UNWATCH", b"x"], [b"CLIENT", b"GETNAME"], [b"CLIENT", b"SETNAME", b"x"], [b"OBJECT", b"ENCODING"],
+    [b"COMMAND", b"COUNT", b"x"], [b"HELLO", b"9"], [b"AUTH", b"x", b"y"], [b"TIME", b"x"],
+])  # fmt: skip
+DATA = COMMANDS.filter(lambda words: words[0].upper() not in LEFT_OUT)
+STEPS = st.tuples(
+    st.sampled_from([0, 0, 0, 1, 1, 2]),
+    st.one_of(FRAME, FRAME, WATCHES, WATCHES, DATA, DATA, DATA, DATA, RARE),
+)
+SEQUENCES = st.lists(STEPS, min_size=40, max_size=120)
+
+
+@pytest.fixture(scope="module")
+def redis(need, tmp_path_factory):
+    """Connections to a redis-server."""
+    with running_redis(need("redis-server"), tmp_path_factory.mktemp("redis")) as port:
+        clients = [Exchange(port) for _ in range(CONNECTIONS)]
+        yield clients
+        for client in clients:
+            client.close()
+
+
+class Exchange(RawClient):
+    """Reads exactly one reply, because what is sent after a request may be queued."""
+
+    def ask(self, request: bytes) -> bytes:
+        self._socket.sendall(request)
+        self._buffer = b""
+        return self._value()
+
+    def _line(self) -> bytes:
+        while b"\r\n" not in self._buffer:
+            piece = self._socket.recv(1 << 16)
+            assert piece, "closed"
+            self._buffer += piece
+        line, self._buffer = self._buffer.split(b"\r\n", 1)
+        return line + b"\r\n"
+
+    def _value(self) -> bytes:
+        line = self._line()
+        kind, number = line[:1], line[1:-2]
+        if kind == b"$" and int(number) >= 0:
+            while len(self._buffer) < int(number) + 2:
+                self._buffer += self._socket.recv(1 << 16)
+            line, self._buffer = line + self._buffer[: int(number) + 2], self._buffer[int(number) + 2 :]
+        elif kind in (b"*", b"%"):
+            line += b"".join(self._value() for _ in range(int(number) * (2 if kind == b"%" else 1)))
+        return line
+
+
+def comparable(words: Words, theirs: bytes, ours: bytes) -> bool:
+    """Whether the replies are equal, or differ as documented."""
+    return theirs == ours or any(rule(words, theirs, ours) for rule in DIFFERENCES.values())
+
+
+@example(
+    [(0, [b"WATCH", b"a"]), (1, [b"SET", b"a", b"1"]), (1, [b"DEL", b"a"]), (0, [b"MULTI"]), (0, [b"EXEC"])],
+    2,
+)
+@example([(0, [b"MULTI"]), (0, [b"HELLO", b"3"]), (0, [b"GET", b"a"]), (0, [b"DISCARD"]), (0, [b"EXEC"])], 2)
+@settings(max_examples=NUMBER, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+@given(SEQUENCES, st.sampled_from([2, 3]))
+def test_replies_are_those_of_redis(redis, sequence, protocol):
+    for client in redis:
+        client.ask(b"RESET\r\n")
+        client.ask(b"HELLO %d\r\n" % protocol)
+    redis[0].ask(b"FLUSHALL\r\n")
+    port = Port()
+    port.clock = port.host._clock = port.factory.port.clock = RealTime()
+    kraft = [port.connect() for _ in range(CONNECTIONS)]
+    for client in kraft:
+        client.run("HELLO", str(protocol))
+    for number, (place, words) in enumerate(sequence):
+        request = encode(*words)
+        theirs, ours = redis[place].ask(request), kraft[place].ask(request)
+        history = sequence[: number + 1]
+        assert comparable(words, theirs, ours), f"{history}: redis {theirs!r}, kraft {ours!r}"
