@@ -169,7 +169,7 @@ def test_transactions_of_redis_py(server, prefix, protocol):
 
         assert client.transaction(double, prefix) == [True]
         assert (calls, client.get(prefix)) == ([5, 6], "12")
-        with client.pipeline() as pipeline, pytest.raises(redis.exceptions.ExecAbortError):
+        with client.pipeline() as pipeline, pytest.raises(redis.ResponseError, match="LPUSH"):
             pipeline.set(prefix, "0").execute_command("LPUSH", prefix, "x").execute()
         assert client.getdel(prefix) == "12"
 
