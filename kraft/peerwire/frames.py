@@ -104,7 +104,8 @@ class FrameReader:
             piece = self._data[start + HEADER_BYTES : end]
             if crc32(piece, crc32(self._data[start + 8 : start + HEADER_BYTES])) != crc:
                 raise WireError("checksum mismatch")
-            self._check_channel(channel, flags)
+            if channel != CONTROL or flags != LAST or not self._open:  # else there is nothing to check
+                self._check_channel(channel, flags)
             self._at = end
             if flags & LAST and message_id not in self._partial:
                 return channel, piece

@@ -58,9 +58,17 @@ class Effects:
     @property
     def pending(self) -> bool:
         """Whether there are effects other than writes and entries to apply."""
-        messages = self.outgoing_now or self.outgoing_after_persist or self.wants_replication
-        results = self.reads or self.reads_failed or self.fetch or self.snapshots
-        return bool(messages or results) or self.restored is not None or self.state_file is not None
+        return bool(
+            self.outgoing_now
+            or self.outgoing_after_persist
+            or self.wants_replication
+            or self.reads
+            or self.reads_failed
+            or self.fetch
+            or self.snapshots
+            or self.restored is not None
+            or self.state_file is not None
+        )
 
     def take(self, persist: Persist | None, apply: tuple[Entry, ...]) -> Ready | None:
         """Everything since the last call, with the write and the entries to apply; None for nothing."""

@@ -63,14 +63,17 @@ class Heartbeats:
         self._round += 1
         index = max(state.commit, state.noop_index, floor)
         self._reads.append((self._round, ReadState(ctx, index)))
+        alone = True
         for voter in state.electors:
             if voter != state.id:
+                alone = False
                 progress = self._tracker.progress[voter]
                 self.send(progress)
                 if progress.commit_sent < index:
                     progress.commit_wanted = index
                     self.commits_wanted = True
-        self.confirm_reads()
+        if alone:  # else no quorum has answered the new round yet
+            self.confirm_reads()
 
     def confirm_reads(self) -> None:
         """Release the reads whose round a quorum has answered, once this term has committed an entry."""

@@ -118,7 +118,7 @@ class Group:
                 self.requests.reads.leader_heard(message)
             elif type(message) is HeartbeatReply:
                 self.requests.leader_clock.heard(sender, message.wall_ms)
-            if not (self.raft.state.has_ready or self.requests.pending):
+            if message.is_reply and not (self.raft.state.has_ready or self.requests.pending):
                 return  # such as the answer of one more follower, after that of a majority
         self._context.turns.wake(self.id)
 

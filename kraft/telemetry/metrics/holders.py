@@ -67,7 +67,8 @@ class CounterHolder:
 
     def add(self, number: float, *labels: str) -> None:
         """Add `number` to the counter with these label values."""
-        self.of(*labels).number += number
+        count = self._values.get(labels) or self.of(*labels)
+        count.number += number
 
     def value(self, *labels: str) -> float:
         """The value with these labels; 0 if nothing was counted yet."""
