@@ -32,7 +32,7 @@ from kraft.host.slots import SlotMap
 from kraft.host.slowness import Slowness
 from kraft.host.status import node_condition, node_status
 from kraft.host.turns import Turns
-from kraft.kv.commands import Command
+from kraft.kv.commands import Command, Lock
 from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.admin import AdminCommand, AdminDone
 from kraft.node.errors import NoLeader
@@ -114,9 +114,10 @@ class Host:
         self.transfers.transfer_all(self.groups.values(), transferred)
 
     def refuse_peers(self) -> None:
-        """Take no more writes from other nodes."""
+        """Take no more writes from other nodes, and let no client wait for a lock."""
         for group in self.groups.values():
             group.requests.writes.refuses_peers = True
+            group.requests.lock_waits.refuse()
 
     def abandon(self) -> None:
         """Answer every caller that still waits. Nothing may be asked of the host after that."""
@@ -137,6 +138,14 @@ class Host:
             self._refuse_later(group, done)
         else:
             target.requests.writes.write(commands, size, done)
+
+    def wait_for_lock(self, group: int, command: Lock, seconds: float, done: WriteDone) -> Callable[[], None]:
+        """Take a lock, or wait for it, as `LockWaits.wait`. Returns what the client calls if it leaves."""
+        target = self.groups.get(group)
+        if target is None or self.peers.removed:
+            self._refuse_later(group, done)
+            return _nothing
+        return target.requests.lock_waits.wait(command, seconds, done)
 
     def read(self, group: int, done: ReadDone, fresh: bool = False) -> None:
         """Confirm a linearizable read of `group`. `done` gets a `View` to look at, or a `Refused`.
@@ -265,3 +274,7 @@ class Host:
         for group in self.groups.values():
             (group.raft.suspend if full else group.raft.resume)()
             self._turns.wake(group.id)
+
+
+def _nothing() -> None:
+    """A client leaves that waits for nothing."""

@@ -17,6 +17,10 @@ class Busy(Refused):
     """The request waited until its deadline, and was not logged."""
 
 
+class TooManyWaiters(Refused):
+    """Too many clients of this node wait for locks."""
+
+
 class DiskFull(Refused):
     """The disk of this node is full, and no other leader is known. Argument: the directory, if known."""
 

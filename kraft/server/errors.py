@@ -16,6 +16,7 @@ from kraft.node.errors import (
     NotLeader,
     Refused,
     Stopping,
+    TooManyWaiters,
     TooStale,
     Uncertain,
     VersionTooLow,
@@ -59,6 +60,7 @@ _OUTCOMES: dict[type[Exception], str] = {
     NoLeader: "CLUSTERDOWN No leader for group {0}",
     NotLeader: "CLUSTERDOWN No leader for group {0}",
     Busy: "BUSY too many pending writes, try again later",
+    TooManyWaiters: "BUSY too many clients wait for locks on this node, try again later, or at another node",
     DiskFull: "MISCONF Errors writing to the log: {0}",
     CheckpointFailed: (
         "MISCONF no checkpoint could be written: no disk space, or too many open files;"

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from kraft.host.requests.read_rounds import View
 from kraft.host.slots import SlotMap
-from kraft.kv.commands import Command
+from kraft.kv.commands import Command, Lock
 from kraft.kv.replies import Reply as Outcome
 from kraft.node.admin import AdminCommand, AdminResult
 from kraft.node.status import Status
@@ -66,6 +66,12 @@ class NodeHost(Protocol):
         """Execute `commands` together, in order; `size` is their size in bytes.
 
         `done` gets one reply for each, or one exception for all of them: Refused or Uncertain.
+        """
+
+    def wait_for_lock(self, group: int, command: Lock, seconds: float, done: WriteDone) -> Callable[[], None]:
+        """Take a lock, or wait for it for so many seconds. Returns what a client calls if it leaves.
+
+        `done` gets the outcome of `command` as from `write`, or one in which the lock is not given.
         """
 
     def read(self, group: int, done: ReadDone, fresh: bool = False) -> None:

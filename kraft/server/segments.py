@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from kraft.host.requests.read_rounds import View
-from kraft.kv.commands import Command
+from kraft.kv.commands import Command, Lock
 from kraft.kv.replies import CommandFailure
 from kraft.kv.replies import Reply as Outcome
 from kraft.node.admin import AdminCommand, AdminResult
@@ -28,6 +28,7 @@ from kraft.server.commands.spec import (
     LocalSpec,
     ReadSpec,
     SwitchSpec,
+    WaitSpec,
     WatchSpec,
     WriteSpec,
 )
@@ -65,6 +66,9 @@ class Segment(msgspec.Struct):
     def ask(self, host: NodeHost, state: SessionState, done: Callable[[Any], None]) -> None:
         """Ask the host for the items; `done` gets the outcome."""
         raise NotImplementedError
+
+    def leave(self) -> None:
+        """The client is gone."""
 
     def replies(self, outcome: Any) -> list[Reply]:
         """The replies to the items, or to the first few of them: the others are then to be asked again."""
@@ -180,6 +184,27 @@ class ReadSegment(Segment):
         return replies
 
 
+class WaitSegment(Segment):
+    """One command that waits for a lock: the next request waits, too."""
+
+    kind: ClassVar[str] = WaitSpec.kind
+
+    items: list[tuple[Lock, float]] = []
+    leaves: Callable[[], None] | None = None
+
+    def ask(self, host: NodeHost, _: SessionState, done: Callable[[list[Outcome] | Exception], None]) -> None:
+        command, seconds = self.items[0]
+        self.leaves = host.wait_for_lock(self.group, command, seconds, done)
+
+    def leave(self) -> None:
+        if self.leaves is not None:
+            self.leaves()
+
+    def replies(self, outcome: list[Outcome]) -> list[Reply]:
+        result: Any = outcome
+        return list(result)
+
+
 class AdminSegment(Segment):
     """One command of an administrator: the next request waits until it is carried out."""
 
@@ -259,6 +284,7 @@ SEGMENTS: dict[str, type[Segment]] = {
     SwitchSpec.kind: LocalSegment,
     ReadSpec.kind: ReadSegment,
     WriteSpec.kind: WriteSegment,
+    WaitSpec.kind: WaitSegment,
     AdminSpec.kind: AdminSegment,
     WatchSpec.kind: WatchSegment,
     ExecSpec.kind: ExecSegment,

@@ -143,6 +143,8 @@ class Session:
     def lost(self) -> None:
         """The connection is gone. The host finishes the segment under way; its outcome is dropped."""
         self.output.drop()
+        if self._segment is not None:
+            self._segment.leave()
         self._ended = True
         self._queue.clear()
         self._balance_input()

@@ -25,6 +25,7 @@ from kraft.server.commands.spec import (
     ExecSpec,
     LocalSpec,
     ReadSpec,
+    WaitSpec,
     WatchSpec,
     WriteSpec,
 )
@@ -128,6 +129,13 @@ class Validation:
                     if spec.shape is not None:
                         segment.shapes[len(items)] = spec.shape
                     add(command)
+                elif type(spec) is WaitSpec:
+                    if full:
+                        raise Rejected(errors.OUT_OF_MEMORY)
+                    wait = spec.run(request)
+                    self._check_version(spec, wait[0], segment.group)
+                    add(wait)
+                    segment.shapes[0] = spec.shape
                 elif type(spec) is AdminSpec:
                     add(spec.run(request))
                     segment.shapes[0] = spec.shape
@@ -206,7 +214,7 @@ class Validation:
         if size > limits.request_bytes:
             raise Rejected(errors.over_limit("transaction", limits.request_bytes))
 
-    def _check_version(self, spec: WriteSpec, command: kv.Command, group: int) -> None:
+    def _check_version(self, spec: WriteSpec | WaitSpec, command: kv.Command, group: int) -> None:
         """Refuse a command that is newer than the machine version in force: members might not know it."""
         obstacle = self._port.host.version_obstacle(group, command.since)
         if obstacle:

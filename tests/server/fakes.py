@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -11,9 +13,10 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from kraft.config.values import ClientConfig, Config, LimitsConfig, NodeConfig, RaftConfig
+from kraft.host.requests.lock_waits import LockWaits
 from kraft.host.requests.read_rounds import View
 from kraft.host.slots import SlotMap
-from kraft.kv.commands import Command
+from kraft.kv.commands import Command, Lock
 from kraft.kv.machine import Machine
 from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.status import GroupStatus, MemberStatus, Status
@@ -92,11 +95,19 @@ class FakeHost:
         self._clock = clock
         self.memory = FakeMemory(self.machines)
         self._pending: list[Callable[[], None]] = []
+        self._lock_waits: dict[int, Any] = {}
 
     def write(self, group: int, commands: Sequence[Command], size: int, done: Any) -> None:
         assert size >= 0
         self.writes.append((group, list(commands)))
         self._pending.append(lambda: done(self.failing or self._apply(group, commands)))
+
+    def wait_for_lock(self, group: int, command: Lock, seconds: float, done: Any) -> Any:
+        if group not in self._lock_waits:
+            state: Any = SimpleNamespace(machine=self.machines[group], fenced=False)
+            writes: Any = SimpleNamespace(write=partial(self.write, group))
+            self._lock_waits[group] = LockWaits(state, writes, self._clock)
+        return self._lock_waits[group].wait(command, seconds, done)
 
     def _apply(self, group: int, commands: Sequence[Command]) -> Any:
         return self.machines[group].apply(self._clock.wall_ms(), commands)
@@ -169,6 +180,8 @@ class FakeHost:
         pending, self._pending = self._pending, []
         for answer in pending:
             answer()
+        for waits in self._lock_waits.values():
+            waits.applied()
 
     def settle(self) -> None:
         while self._pending:

@@ -369,3 +369,49 @@ def test_values_found_and_not_found_are_counted(client: Talk) -> None:
     client.run("GET")
 
     assert (client.port.statistics.hits, client.port.statistics.misses) == (3, 3)
+
+
+class TestWaitingForALock:
+    """KRAFT LOCK ... WAIT holds up its own connection only."""
+
+    def test_it_is_answered_when_the_lock_is_freed(self) -> None:
+        port = Port()
+        holder, waiter = port.connect(), port.connect()
+        assert holder.run("KRAFT", "LOCK", "l", "60000") == b":1\r\n"
+        assert waiter.run("KRAFT", "LOCK", "l", "60000", "OWNER", "me", "WAIT", "60000") == b""
+        assert holder.run("KRAFT", "UNLOCK", "l", "1") == b":1\r\n"
+        port.host.settle()
+        assert waiter.read() == b":3\r\n"
+        assert holder.run("GET", "l") == b"$2\r\nme\r\n"
+
+    def test_it_is_answered_when_its_time_is_over(self) -> None:
+        port = Port()
+        holder, waiter = port.connect(), port.connect()
+        holder.run("KRAFT", "LOCK", "l", "60000")
+        assert waiter.run("KRAFT", "LOCK", "l", "60000", "wait", "100") == b""
+        port.clock.advance(0.1)
+        assert waiter.read() == b"$-1\r\n"
+
+    def test_a_client_that_is_gone_does_not_get_it(self) -> None:
+        port = Port()
+        holder, waiter = port.connect(), port.connect()
+        holder.run("KRAFT", "LOCK", "l", "60000")
+        waiter.run("KRAFT", "LOCK", "l", "60000", "WAIT", "60000")
+        waiter.lose()
+        holder.run("KRAFT", "UNLOCK", "l", "1")
+        port.host.settle()
+        assert holder.run("EXISTS", "l") == b":0\r\n"
+
+    def test_it_is_refused_in_a_transaction_and_a_lock_without_it_is_not(self) -> None:
+        client = Port().connect()
+        client.run("MULTI")
+        assert client.run("KRAFT", "LOCK", "l", "60000", "WAIT", "1").startswith(b"-ERR")
+        client.run("DISCARD")
+        client.run("MULTI")
+        assert client.run("KRAFT", "LOCK", "l", "60000") == b"+QUEUED\r\n"
+        assert client.run("EXEC") == b"*1\r\n:1\r\n"
+        client.run("MULTI")
+        client.run("KRAFT", "GUARD", "l", "1", "SET", "a", "1")
+        client.run("KRAFT", "GUARD", "l", "2", "SET", "a", "2")
+        assert b"+OK\r\n-LOCKLOST" in client.run("EXEC")
+        assert client.run("GET", "a") == b"$1\r\n1\r\n"

@@ -9,6 +9,7 @@ from kraft.host.context import GroupContext
 from kraft.host.requests.coalescer import Coalescer
 from kraft.host.requests.leader_clock import LeaderClock
 from kraft.host.requests.leader_route import LeaderRoute
+from kraft.host.requests.lock_waits import LockWaits
 from kraft.host.requests.proposals import Proposals
 from kraft.host.requests.proposer import Proposer
 from kraft.host.requests.read_rounds import ReadRounds
@@ -55,6 +56,7 @@ class Requests:
             timing,
             first_request,
         )
+        self.lock_waits = LockWaits(state, self.writes, context.clock)
         self.reads = Reads(
             group, raft, state, rounds, self.leader_clock, self.proposer, route, coalescer, context, timing
         )
@@ -85,6 +87,8 @@ class Requests:
         """Messages are sent and entries applied: answer reads, and ask for another turn where that helps."""
         if self._rounds.confirmed:
             self.reads.answer()
+        if self.lock_waits.queues:
+            self.lock_waits.applied()
         if (self.proposals.waiting or self._rounds.waiting) and self._may_go_on:
             self._turns.wake(self._group)
 
@@ -127,5 +131,6 @@ class Requests:
 
     def abandon(self) -> None:
         """The group stops: answer every request that waits."""
+        self.lock_waits.refuse()
         self.writes.abandon()
         self.reads.abandon()

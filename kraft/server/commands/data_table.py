@@ -8,7 +8,15 @@ from kraft.kv.commands import Command
 from kraft.kv.replies import Reply as Outcome
 from kraft.resp.values import Reply, Request
 from kraft.server.commands import bits, keys, locks, strings
-from kraft.server.commands.spec import ALL_KEYS, KEY_VALUE_PAIRS, NO_KEYS, ONE_KEY, ReadSpec, WriteSpec
+from kraft.server.commands.spec import (
+    ALL_KEYS,
+    KEY_VALUE_PAIRS,
+    NO_KEYS,
+    ONE_KEY,
+    ReadSpec,
+    WaitSpec,
+    WriteSpec,
+)
 
 Keys = tuple[int, int, int]
 _TWO_KEYS = (1, 2, 1)
@@ -221,10 +229,14 @@ REVISIONS = (
         flags=_GROW_FAST, access="RW access update"),
 )
 
+_LOCK = _write("kraft|lock", -4, locks.lock, _SUBCOMMAND_KEY, "kraft",
+    "Takes a lock for a time; returns its fencing token, or null if it is held.",
+    "key milliseconds [OWNER owner] [WAIT milliseconds]", flags=_GROW_FAST, access="RW access insert",
+    shape=locks.given)
+_LOCK_WAIT = WaitSpec(name=_LOCK.name, arity=_LOCK.arity, keys=_SUBCOMMAND_KEY, key_flags=_LOCK.key_flags,
+    group=_LOCK.group, run=locks.lock_and_wait, shape=locks.given)
 _LOCKS = (
-    _write("kraft|lock", -4, locks.lock, _SUBCOMMAND_KEY, "kraft",
-        "Takes a lock for a time; returns its fencing token, or null if it is held.",
-        "key milliseconds [OWNER owner]", flags=_GROW_FAST, access="RW access insert", shape=locks.given),
+    replace(_LOCK, variants={b"WAIT": _LOCK_WAIT}, variant_places=locks.WAIT_PLACES),
     _write("kraft|unlock", 4, locks.unlock, _SUBCOMMAND_KEY, "kraft",
         "Frees a lock that is held with that token.", "key token", access="RW delete"),
     _write("kraft|extend", 5, locks.extend, _SUBCOMMAND_KEY, "kraft",
@@ -238,5 +250,6 @@ _WRITES = [
 _GUARD = _write("kraft|guard", -5, locks.unguarded, _SUBCOMMAND_KEY, "kraft",
     "Executes a command that writes if the lock is held with that token.", "key token command [arg ...]",
     flags=(*_GROW, "movablekeys"), access="RO access")
-LOCKS = (*_LOCKS, replace(_GUARD, variants=locks.guarded(_GUARD, _WRITES), variant_place=locks.GUARDED_PLACE))
+_VARIANTS = locks.guarded(_GUARD, _WRITES)
+LOCKS = (*_LOCKS, replace(_GUARD, variants=_VARIANTS, variant_places=(locks.GUARDED_PLACE,)))
 # fmt: on

@@ -18,20 +18,33 @@ from kraft.server.errors import SYNTAX, Rejected
 
 GUARDED_PLACE = 4  # of the command after KRAFT GUARD name token
 
+WAIT_PLACES = (4, 6)  # of the option WAIT in KRAFT LOCK
+WAIT_MS_MAX = 86_400_000  # a day
+
 _MALFORMED = "ERR a token is a positive integer: the reply of KRAFT LOCK"
 
 
-def lock(request: Request) -> kv.Command:
-    """KRAFT LOCK name milliseconds [OWNER owner]."""
+def lock(request: Request) -> kv.Lock:
+    """KRAFT LOCK key milliseconds [OWNER owner]."""
     ttl_ms = positive_ms(request[3], 1, Expiry.RELATIVE, "kraft|lock")
-    owner = b""
-    options = iter(request[4:])
-    for option in options:
-        value = next(options, None)
-        if option.upper() != b"OWNER" or not value:
-            raise Rejected(SYNTAX)
-        owner = value
-    return kv.Lock(request[2], ttl_ms, owner)
+    if len(request) == 4:
+        return kv.Lock(request[2], ttl_ms)
+    if len(request) != 6 or request[4].upper() != b"OWNER":
+        raise Rejected(SYNTAX)
+    if not request[5]:
+        raise Rejected("ERR an owner is not empty")
+    return kv.Lock(request[2], ttl_ms, request[5])
+
+
+def lock_and_wait(request: Request) -> tuple[kv.Lock, float]:
+    """KRAFT LOCK key milliseconds [OWNER owner] WAIT milliseconds, or with the options in the other order."""
+    place = WAIT_PLACES[0] if request[WAIT_PLACES[0]].upper() == b"WAIT" else WAIT_PLACES[1]
+    if len(request) < place + 2:
+        raise Rejected(SYNTAX)
+    wait_ms = integer(request[place + 1])
+    if not 0 <= wait_ms <= WAIT_MS_MAX:
+        raise Rejected(f"ERR WAIT is from 0 to {WAIT_MS_MAX} milliseconds")
+    return lock(request[:place] + request[place + 2 :]), wait_ms / 1000
 
 
 def given(reply: kv.Reply) -> Reply:

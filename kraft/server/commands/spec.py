@@ -6,6 +6,7 @@ There is one class for each kind of command, because the kind decides what the f
     switch  (context, request) -> reply         the same, and changes the connection itself
     read    (view, request) -> reply            looks at a view of the keyspace
     write   (request) -> state machine command  makes the command that the group logs
+    wait    (request) -> (command, seconds)     the same for a lock, and how long to wait for it
     admin   (request) -> admin command          makes the command that the host carries out
     watch   (context, request) -> keys          WATCH, which reads their revisions
     exec    (context, request) -> execution     EXEC, which executes what is queued
@@ -19,7 +20,7 @@ from typing import ClassVar, final
 
 from kraft.host.requests.read_rounds import View
 from kraft.int64 import parse_int64
-from kraft.kv.commands import Command
+from kraft.kv.commands import Command, Lock
 from kraft.kv.replies import Reply as Outcome
 from kraft.node.admin import AdminCommand, AdminResult
 from kraft.resp.values import Reply, Request
@@ -61,8 +62,8 @@ class CommandSpec:
     (`commands.syntax`). `acl` are categories in addition to those that follow from the rest. A family
     (CLIENT, KRAFT) has `subcommands` by their word. `immediate` commands run at once between MULTI and EXEC:
     they are never part of the transaction; those with `no_multi` are refused there. A prefix in front of
-    commands has `variants`: the specifications that take its place, by the command that the request has at
-    `variant_place`.
+    commands has `variants`: the specifications that take its place, by the words that the request has at
+    one of `variant_places`.
     """
 
     kind: ClassVar[str]
@@ -82,7 +83,7 @@ class CommandSpec:
     no_multi: bool = False
     subcommands: Mapping[bytes, "AnySpec"] = field(default_factory=dict)
     variants: Mapping[bytes, "AnySpec"] = field(default_factory=dict)
-    variant_place: int = 0
+    variant_places: tuple[int, ...] = ()
     low: int = field(init=False)
     high: int = field(init=False)
 
@@ -104,9 +105,13 @@ class CommandSpec:
         return tuple(category for category in CATEGORIES if category in found)
 
     def variant(self, request: Request) -> "AnySpec | None":
-        """The specification in `variants` of the command in the request, None if it is none of them."""
-        words = [word.upper() for word in request[self.variant_place : self.variant_place + 2]]
-        return self.variants.get(b"|".join(words)) or self.variants.get(b"".join(words[:1]))
+        """The specification in `variants` that fits the request, None if none does."""
+        for place in self.variant_places:
+            words = [word.upper() for word in request[place : place + 2]]
+            found = self.variants.get(b"".join(words[:1])) or self.variants.get(b"|".join(words))
+            if found is not None:
+                return found
+        return None
 
     def key_places(self, request: Request) -> range:
         """Where the keys are among the words of the request."""
@@ -175,6 +180,19 @@ class WriteSpec(CommandSpec):
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WaitSpec(CommandSpec):
+    """A command that waits for a lock, a segment by itself. `shape` is that of `WriteSpec`."""
+
+    kind: ClassVar[str] = "wait"
+    segment_max: ClassVar[int] = 1
+    flags: tuple[str, ...] = ("write", "denyoom", "blocking")
+    no_multi: bool = True
+    run: Callable[[Request], tuple[Lock, float]]
+    shape: Callable[[Outcome], Reply]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AdminSpec(CommandSpec):
     """An administrator's command, a segment by itself. `shape` turns the host's result into a reply."""
 
@@ -215,7 +233,7 @@ class ExecSpec(CommandSpec):
         object.__setattr__(self, "high", ARGUMENTS_MAX)  # a wrong number also ends the transaction
 
 
-AnySpec = LocalSpec | SwitchSpec | ReadSpec | WriteSpec | AdminSpec | WatchSpec | ExecSpec
+AnySpec = LocalSpec | SwitchSpec | ReadSpec | WriteSpec | WaitSpec | AdminSpec | WatchSpec | ExecSpec
 CommandTable = Mapping[bytes, AnySpec]
 """Specifications by name in upper case; subcommands are inside their families."""
 
