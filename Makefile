@@ -35,7 +35,7 @@ screenshots: $(VENV)/.test
 	@ls $(SCREENSHOTS)
 
 pictures: screenshots
-	cp $(SCREENSHOTS)/status-light.webp $(SCREENSHOTS)/status-dark.webp $(SCREENSHOTS)/*.svg docs/pictures/
+	cp $(SCREENSHOTS)/status-*.webp $(SCREENSHOTS)/*.svg docs/pictures/
 
 lint: $(VENV)/.test
 	$(VENV)/bin/ruff check .
@@ -48,8 +48,8 @@ clean:
 
 # The marker file is touched last, so that an interrupted installation is repeated.
 $(VENV)/.run: pyproject.toml
-	@python=$$(sh tools/find-python "$(PYTHON)") && echo "kraft: building $(VENV) with $$python" && "$$python" -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	@python=$$(sh tools/find-python "$(PYTHON)") && echo "kraft: building $(VENV) with $$python; this takes about a minute, once" && "$$python" -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run pyproject.toml

@@ -189,7 +189,8 @@ class _Administrator:
         if isinstance(reply, Error):
             if reply.text.startswith("UNCERTAIN"):
                 raise OutcomeUnknown(f"{reply.text}. {UNKNOWN}")
-            raise Failure(reply.text.removeprefix("ERR "))
+            told = reply.text.removeprefix("ERR ")
+            raise Failure(told.replace("repeat with FORCE", "repeat with --force"))
         return reply
 
     def members(self) -> list[dict[str, object]]:

@@ -7,7 +7,6 @@ which of them have been removed.
 import contextlib
 import http.client
 import os
-import shlex
 import signal
 import subprocess
 import threading
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from kraft.cli import membership
 from kraft.cli.failure import Failure
-from kraft.cli.local_cluster import LocalNode, find, present
+from kraft.cli.local_cluster import LocalNode, find, present, shown
 from kraft.cli.membership import ClusterMembership
 from kraft.cli.notices import NodeNotices
 from kraft.cli.output.blocks import BAD, COMMAND, STRONG, WARN, Span, line
@@ -129,10 +128,9 @@ class Children:
         rounds = 0
         while not stop.wait(WATCH_INTERVAL_SECONDS):
             for node, outcome in self._ended():
-                command = shlex.join(node.command)
                 self._say(
                     line(Span(f"{node.id} {outcome}", BAD), ". Start it again, in another terminal:"),
-                    line("  ", Span(command, COMMAND)),
+                    line("  ", Span(node.typed, COMMAND)),
                 )
             self._start_added()
             rounds += 1
@@ -164,7 +162,7 @@ class Children:
                 self._leaving.append(process)
             elif pid := restarted_by_hand(node):
                 terminate(pid)
-            told = f" was removed from the cluster and is stopped; {node.folder} stays"
+            told = f" was removed from the cluster and is stopped; {shown(node.folder)} stays"
             self._say(line(Span(node.id, STRONG), told))
 
     def stop(self) -> None:
@@ -223,10 +221,11 @@ def restarted_by_hand(node: LocalNode) -> int | None:
     """The id of the process of this node, if somebody restarted it and /proc shows it."""
     try:
         pid = int(node.pidfile.read_text())
+        folder = Path(f"/proc/{pid}/cwd").readlink()
         arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except (OSError, ValueError):
         return None
-    return pid if os.fsencode(node.config) in arguments else None
+    return pid if any(folder / os.fsdecode(each) == node.config for each in arguments) else None
 
 
 def last_line(log: Path) -> str:

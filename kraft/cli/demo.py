@@ -5,7 +5,6 @@ Each node is an ordinary `twistd -n kraft --config DIR/Ki/kraft.yaml`, so everyt
 """
 
 import argparse
-import contextlib
 import os
 import shlex
 import signal
@@ -24,6 +23,7 @@ from kraft.cli.local_cluster import (
     NODES_MAX,
     LocalNode,
     find_or_create,
+    shown,
 )
 from kraft.cli.membership import ClusterMembership
 from kraft.cli.output.blocks import COMMAND, DIM, EMPTY, GOOD, STRONG, WARN, Block, Line, Span, line
@@ -139,10 +139,11 @@ def ready(nodes: list[LocalNode]) -> Iterator[Line]:
     yield _try(f"redis-cli -p {last.client_port} get greeting", "                # any node answers")
     yield _try(f"printf 'incr visits\\r\\nquit\\r\\n' | nc 127.0.0.1 {first.client_port}")
     yield _try(f"{_this_command()} status 127.0.0.1:{first.http_port}")
-    yield _try(f"{_this_command()} demo --add --dir {shlex.quote(_shown(first.folder.parent))}")
-    kill = f'kill -9 "$(cat {shlex.quote(_shown(first.pidfile))})"'
+    yield _try(f"{_this_command()} demo --add --dir {shlex.quote(shown(first.folder.parent))}")
+    kill = f'kill -9 "$(cat {shlex.quote(shown(first.pidfile))})"'
     yield _try(kill, "    # the others go on")
-    yield line(f"Files are in {_shown(first.folder.parent)}. Ctrl-C stops all nodes.")
+    yield line("Status page: ", Span(f"http://127.0.0.1:{last.http_port}/", COMMAND))
+    yield line(f"Files are in {shown(first.folder.parent)}. Ctrl-C stops all nodes.")
 
 
 def added(node: LocalNode, members: ClusterMembership) -> Iterator[Line]:
@@ -164,14 +165,7 @@ def _try(command: str, comment: str = "") -> Line:
 
 def _this_command() -> str:
     """How the user called `kraft`: by name, or by a path."""
-    return "kraft" if os.sep not in sys.argv[0] else shlex.quote(_shown(Path(sys.argv[0])))
-
-
-def _shown(path: Path) -> str:
-    """A path as a person would type it: relative if it is below the working directory."""
-    with contextlib.suppress(ValueError):
-        return str(path.absolute().relative_to(Path.cwd()))
-    return str(path)
+    return "kraft" if os.sep not in sys.argv[0] else shlex.quote(shown(Path(sys.argv[0])))
 
 
 def _number(least: int, most: int) -> Callable[[str], int]:

@@ -22,6 +22,7 @@ from kraft.config import Config, ConfigError, load
 CHECK_SECONDS = 10.0  # the longest have 3 s for the disk, and 3 s for a peer
 LOOK_SECONDS = 10.0  # two rounds of HTTP requests
 FILE_HERE, FOLDER = Path("kraft.yaml"), Path("/etc/kraft")  # where to find the configuration by default
+DEMO = Path("kraft-demo")  # the files of the demo, which are proposed
 
 EXAMPLES = """\
 examples:
@@ -96,7 +97,8 @@ def _only_file(wrong: Callable[[str], object]) -> Path:
         return FILE_HERE
     there = sorted(FOLDER.glob("*.yaml"))
     if len(there) != 1:
-        known = ", ".join(map(str, there)) or f"there is no {FILE_HERE} here, and none in {FOLDER}"
+        known = ", ".join(map(str, there or sorted(DEMO.glob("*/kraft.yaml"))))
+        known = known or f"there is no {FILE_HERE} here, and none in {FOLDER}"
         wrong(f"name the node's configuration file ({known})")
     return there[0]
 

@@ -4,7 +4,6 @@ It writes the files of a standby node. The running demo finds them and starts th
 it a member, and the leader sends it the data until it becomes a voter.
 """
 
-import shlex
 import time
 from pathlib import Path
 
@@ -32,11 +31,14 @@ def add_node(folder: Path, base_port: int | None, out: Display) -> tuple[LocalNo
     nodes = local_cluster.find(folder, base_port)
     members = _ask(nodes)
     if members is None:
-        raise Failure(f"no node in {folder} knows a leader: start them with `kraft demo --dir {folder}`")
+        where = local_cluster.shown(folder)
+        raise Failure(f"no node in {where} knows a leader: start them with `kraft demo --dir {where}`")
     node = _unfinished(nodes, members)
     if node is None:
         node = local_cluster.create_standby(folder, members.kinds)
-        out.show(line(Span(node.id, STRONG), f": files in {node.folder}, waits for its start"))
+        out.show(
+            line(Span(node.id, STRONG), f": files in {local_cluster.shown(node.folder)}, waits for its start")
+        )
     else:
         out.show(line(Span(node.id, STRONG), " is there already, and waits to be added"))
     with out.busy() as doing:
@@ -92,7 +94,7 @@ def _wait_until_up(node: LocalNode) -> None:
         time.sleep(POLL_SECONDS)
     raise Failure(
         f"{node.id} does not answer; a running `kraft demo` of that directory starts it (its output:"
-        f" {node.log}). To start it by hand: {shlex.join(node.command)}\nThen repeat `kraft demo --add`"
+        f" {node.log}). To start it by hand: {node.typed}\nThen repeat `kraft demo --add`"
     )
 
 

@@ -7,6 +7,7 @@ here starts a process.
 
 import contextlib
 import errno
+import shlex
 import socket
 import sysconfig
 from collections.abc import Collection, Iterable, Iterator
@@ -66,11 +67,24 @@ class LocalNode:
         """The command that starts the node in the foreground, from any directory."""
         return [str(twistd()), "-n", f"--pidfile={self.pidfile}", "kraft", "--config", str(self.config)]
 
+    @property
+    def typed(self) -> str:
+        """The same command as a person would type it in the present directory."""
+        pidfile = f"--pidfile={shown(self.pidfile)}"
+        return shlex.join([shown(twistd()), "-n", pidfile, "kraft", "--config", shown(self.config)])
+
     def ports(self) -> Iterator[tuple[str, int]]:
         """(purpose, number) of each port."""
         yield "peers", self.peer_port
         yield "clients", self.client_port
         yield "HTTP", self.http_port
+
+
+def shown(path: Path) -> str:
+    """A path as a person would type it: relative if it is below the working directory."""
+    with contextlib.suppress(ValueError):
+        return str(path.absolute().relative_to(Path.cwd()))
+    return str(path)
 
 
 def find_or_create(folder: Path, count: int | None, base_port: int | None) -> list[LocalNode]:

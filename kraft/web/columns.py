@@ -43,8 +43,8 @@ def _heads(columns: Sequence[Column]) -> list[Html]:
             )
         rows = {"rowspan": "2"} if deep and not group else {}
         for place, column in enumerate(heads):
-            first = group and place == 0
-            kind = " ".join(filter(None, ("number" if column.number else "", "first" if first else "")))
+            first = "first" if group and place == 0 else ""
+            kind = " ".join(filter(None, (_kind(columns, columns.index(column)), first)))
             cell = element("th", term(column.name), scope="col", class_=kind or None, **rows)
             (lower if group else upper).append(cell)
     return [element("tr", *upper), element("tr", *lower)] if lower else [element("tr", *upper)]
@@ -56,5 +56,12 @@ def _cells(columns: Sequence[Column], row: Sequence[Child | Rest]) -> list[Html]
         if isinstance(cell, Rest):
             cells.append(element("td", cell.content, colspan=str(len(columns) - place), class_="rest"))
         else:
-            cells.append(element("td", cell, class_="number" if columns[place].number else None))
+            cells.append(element("td", cell, class_=_kind(columns, place)))
     return cells
+
+
+def _kind(columns: Sequence[Column], place: int) -> str | None:
+    """How the cells of a column stand: words that follow a column of numbers keep their distance from it."""
+    if columns[place].number:
+        return "number"
+    return "apart" if place and columns[place - 1].number else None

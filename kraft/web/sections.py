@@ -194,7 +194,7 @@ def _badge(kind: str, word: str) -> Html:
 def _traffic(view: ClusterView) -> Html:
     columns = [Column("commands"), *(column for seconds in WINDOWS for column in _window_columns(seconds))]
     rows = [
-        (_CLASS_WORDS.get(name, name), *(cell for window in windows for cell in _traffic_cells(window)))
+        (term(_CLASS_WORDS.get(name, name)), *(cell for window in windows for cell in _traffic_cells(window)))
         for name, windows in averages(view).items()
     ]
     return table(columns, rows)

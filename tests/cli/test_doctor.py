@@ -73,6 +73,20 @@ def test_a_file_has_to_be_named_or_found(tmp_path, monkeypatch, checks, file, ca
     assert "name the node's configuration file" in capsys.readouterr().err
 
 
+def test_the_files_of_a_demo_are_proposed(tmp_path, monkeypatch, capsys):
+    """Whoever has just started the demo need not look for them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(doctor, "FOLDER", tmp_path / "none")
+    for id_ in ("K1", "K2"):
+        (tmp_path / "kraft-demo" / id_).mkdir(parents=True)
+        (tmp_path / "kraft-demo" / id_ / "kraft.yaml").write_text("")
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor"])
+    assert ended.value.code == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "(kraft-demo/K1/kraft.yaml, kraft-demo/K2/kraft.yaml)" in told
+
+
 def test_a_configuration_that_cannot_be_used_is_told_as_by_check_config(tmp_path, checks, capsys):
     checks(never=[CheckResult(PROBLEM, "looked at")])
     path = tmp_path / "bad.yaml"

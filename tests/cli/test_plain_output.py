@@ -224,3 +224,12 @@ def test_a_refusal_is_on_standard_error(monkeypatch, cluster, capsys, same):
     shown = capsys.readouterr()
     assert shown.err == "kraft: K9 is no member\n"
     same("refusal", shown.out)
+
+
+def test_a_refusal_names_the_option_of_this_command(monkeypatch, cluster, capsys):
+    """FORCE is what a Redis client would add."""
+    cluster("K1")
+    told = "ERR K2 is down: remove K2 first, or repeat with FORCE"
+    monkeypatch.setattr("kraft.cli.administration.ClusterClient.call", lambda *_: Error(told))
+    assert main(["remove", "K1"]) == 1
+    assert capsys.readouterr().err == "kraft: K2 is down: remove K2 first, or repeat with --force\n"

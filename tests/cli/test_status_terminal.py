@@ -46,6 +46,14 @@ def terminal():
         each.close()
 
 
+@pytest.fixture
+def shell():
+    """A shell with job control."""
+    made = Terminal(["bash", "--norc", "-i"], {"PS1": "$ "}, size=(30, 100))
+    yield made
+    made.close()
+
+
 def piped(*words, **environment):
     """What the command writes into a pipe."""
     return subprocess.run(
@@ -123,6 +131,24 @@ def test_watching_leaves_the_terminal_in_order_at_sigterm(cluster, terminal):
     assert shown.end() == 128 + signal.SIGTERM
     assert b"\x1b[?1049l" in shown.raw
     assert "Traceback" not in shown.text
+
+
+def test_watching_stops_at_ctrl_z_and_comes_back(cluster, shell):
+    """While it is stopped the terminal is as before, with a cursor; then the view is on its screen again."""
+    shell.type(f"{KRAFT} status --watch 0.5 {cluster.addresses['K1']}")
+    shell.wait("all well: 3 nodes")
+    shell.send("\x1a")
+    shell.wait("Stopped")
+    assert shell.raw.rfind(b"\x1b[?1049l") > shell.raw.rfind(b"\x1b[?1049h")
+    assert shell.raw.rfind(b"\x1b[?25h") > shell.raw.rfind(b"\x1b[?25l")
+    cluster.stop("K1")
+    shell.type("fg")
+    shell.wait("no answer")
+    assert shell.raw.count(b"\x1b[?1049h") == 2
+    shell.interrupt()
+    shell.type("exit $?")
+    assert shell.end() == 0
+    assert "Traceback" not in shell.text
 
 
 class Piped:

@@ -15,7 +15,7 @@ def test_columns_that_share_a_heading_stand_below_it():
     upper, lower = re.findall(r"<tr>(.*?)</tr>", made.partition("</thead>")[0])
     assert upper == (
         '<th scope="col" rowspan="2">node</th><th scope="colgroup" colspan="2" class="columns">file</th>'
-        '<th scope="col" rowspan="2">free</th>'
+        '<th scope="col" class="apart" rowspan="2">free</th>'
     )
     assert re.findall(r'class="([^"]+)"[^>]*>(\w+)<', lower) == [
         ("number first", "entries"),
@@ -31,7 +31,7 @@ def test_numbers_are_marked_and_the_first_cell_is_a_heading():
     made = table(COLUMNS, [["K1", "5", "6", "a < b"]])
     assert made.endswith(
         '<tbody><tr><th scope="row">K1</th><td class="number">5</td><td class="number">6</td>'
-        "<td>a &lt; b</td></tr></tbody></table>"
+        '<td class="apart">a &lt; b</td></tr></tbody></table>'
     )
 
 

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from kraft.telemetry.metrics.requests import CLASSES
 from kraft.telemetry.metrics.status import ROLES
+from kraft.telemetry.recent.facts import Facts
+from kraft.telemetry.recent.history import History
 from kraft.web import assets
 from kraft.web.glossary import ON_PAGE, TERMS, anchor, explanations, find, render_glossary, term
 from kraft.web.page import render_page
@@ -37,7 +40,8 @@ def test_plurals_and_short_forms_are_found(word, explained):
 
 def test_every_explanation_is_used_and_every_use_explained():
     """A button opens the explanation of its word, without a script too; so each needs one in the document."""
-    shown = view(report("K1", group={"learners": ("K4",)}), report("K2"), report("K3"))
+    facts = Facts(history=History(1000, dict.fromkeys((*CLASSES, "sync"), ())))
+    shown = view(report("K1", facts=facts, group={"learners": ("K4",)}), report("K2"), report("K3"))
     document = render_page(shown)
     used = set(re.findall(r'popovertarget="([^"]+)"', document))
     there = set(re.findall(r'<div id="([^"]+)" class="about" popover="">', document))

@@ -4,6 +4,7 @@ Colours are those of the terminal's own palette, so that they suit a light and a
 bold and the layout (https://no-color.org). Without UTF-8 bars are of ASCII characters.
 """
 
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -46,6 +47,24 @@ SIGNS = 12  # a second, of a sign of life
 MIB = 1 << 20
 
 
+@contextmanager
+def _stoppable(view: Live) -> Iterator[None]:
+    """Ctrl-Z leaves the screen of `view` before the process stops, and `fg` returns to it."""
+
+    def stop(number: int, _: object) -> None:
+        view.stop()
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)  # returns when the process is continued
+        signal.signal(number, stop)
+        view.start(refresh=True)
+
+    before = signal.signal(signal.SIGTSTP, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTSTP, before)
+
+
 class RichDisplay:
     """The display of a terminal."""
 
@@ -71,7 +90,7 @@ class RichDisplay:
             view.update(_Cropped(last.copy()), refresh=True)
 
         try:
-            with view:
+            with view, _stoppable(view):
                 yield show
         finally:
             self.show(*last)

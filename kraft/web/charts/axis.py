@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from kraft.web import words
 
 LOWEST_MS = 0.1  # lowest value of a logarithmic axis
+LINES_MAX = 3  # of a logarithmic axis; of more, every second one is left out
 TICK_SECONDS = {"5min": 60, "1h": 600, "24h": 4 * 3600}  # between two ticks: about six, also on a phone
 EDGE = 0.04  # of the width, without ticks: their words would not fit
 
@@ -29,14 +30,14 @@ def linear(highest: float, unit: str) -> Axis:
 def logarithmic(highest: float, unit: str) -> Axis:
     """An axis of powers of ten: one slow second does not flatten the rest."""
     tens = max(2, math.ceil(math.log10(max(highest, 1.0) / LOWEST_MS)))
-    lines = tuple(LOWEST_MS * 10 ** (place + 1) for place in range(tens))
+    lines = tuple(LOWEST_MS * 10**place for place in range(tens, 0, -1 if tens <= LINES_MAX else -2))[::-1]
     return Axis(unit, lines, lambda value: math.log10(max(value, LOWEST_MS) / LOWEST_MS) / tens)
 
 
 def _roof(number: float) -> float:
-    """The next of 1, 2, 5 times a power of ten."""
+    """The next of some round numbers, whose halves are round too, times a power of ten."""
     step = 10.0 ** math.floor(math.log10(number))
-    return next(factor * step for factor in (1, 2, 5, 10) if factor * step >= number)
+    return next(factor * step for factor in (1, 2, 3, 4, 6, 8, 10) if factor * step >= number)
 
 
 def figure(number: float | None) -> str:

@@ -40,7 +40,7 @@ class Plot:
         """The drawing. The element `labelled_by` says the same in words."""
         inner = (
             *self._gaps(), *self._values(), *self._times(), *map(self._mark, self.marks), self._lines(),
-            *self._newest(), *self._words(),
+            *self._newest(), *self._labels(), *self._words(),
         )  # fmt: skip
         return element("svg", *inner, role="img", aria_labelledby=labelled_by, height=str(HEIGHT))
 
@@ -70,8 +70,12 @@ class Plot:
         for value in self.axis.lines:
             y = str(self._y(value))
             yield element("line", class_="grid", x2="100%", y1=y, y2=y)
-            yield element("text", f"{figure(value)}{self.axis.unit}", x="4", y=str(int(y) - 3))
         yield element("line", class_="floor", x2="100%", y1=str(FLOOR), y2=str(FLOOR))
+
+    def _labels(self) -> Iterator[Html]:
+        """The values of the lines, drawn above marks and curves."""
+        for value in self.axis.lines:
+            yield element("text", f"{figure(value)}{self.axis.unit}", x="4", y=str(self._y(value) - 3))
 
     def _times(self) -> Iterator[Html]:
         for share, at in ticks(self.series.start, self.series.newest, self.series.range.name):
