@@ -124,8 +124,13 @@ class Session:
             self.input_ended()
 
     def input_ended(self) -> None:
-        """Take no more input: answer the requests that were received, then close."""
+        """Take no more input: answer the requests that were received, then close.
+
+        A client that closed its socket looks like one that half-closed it, so it waits for no lock any more.
+        """
         self._ended = True
+        if self._segment is not None:
+            self._segment.leave()
         if self._segment is None:
             self._run(self._port.clock.seconds())
 
@@ -181,6 +186,8 @@ class Session:
             else:
                 self._segment = segment
                 segment.ask(port.host, self.state, self._answered)
+                if self._ended:
+                    segment.leave()
         if self._ended and self._segment is None and not output.blocked:
             output.close(self._final_error)
             self._final_error = b""

@@ -402,6 +402,17 @@ class TestWaitingForALock:
         port.host.settle()
         assert holder.run("EXISTS", "l") == b":0\r\n"
 
+    def test_a_client_that_closed_its_socket_looks_half_closed_and_does_not_get_it(self) -> None:
+        port = Port()
+        holder, waiter = port.connect(), port.connect()
+        holder.run("KRAFT", "LOCK", "l", "60000")
+        waiter.run("KRAFT", "LOCK", "l", "60000", "WAIT", "60000")
+        waiter.half_close()
+        assert waiter.read() == b"$-1\r\n"
+        holder.run("KRAFT", "UNLOCK", "l", "1")
+        port.host.settle()
+        assert holder.run("EXISTS", "l") == b":0\r\n"
+
     def test_it_is_refused_in_a_transaction_and_a_lock_without_it_is_not(self) -> None:
         client = Port().connect()
         client.run("MULTI")

@@ -31,15 +31,16 @@ NOT_GIVEN: list[Any] = [[0, 0, 0, 0]]
 
 
 class LockWaiter:
-    """One client that waits. `done` is None once it has its answer, or has left."""
+    """One client that waits. `done` is None once it has its answer."""
 
-    __slots__ = ("asking", "command", "done", "late", "timer")
+    __slots__ = ("asking", "command", "done", "late", "left", "timer")
 
     def __init__(self, command: Lock, done: WriteDone) -> None:
         self.command = command
         self.done: WriteDone | None = done
         self.asking = False  # its command is on its way through the log
         self.late = False  # its time is over
+        self.left = False
         self.timer: Cancellable | None = None
 
     def settle(self, outcome: WriteOutcome) -> None:
@@ -84,8 +85,8 @@ class LockWaits:
     def wait(self, command: Lock, seconds: float, done: WriteDone) -> Callable[[], None]:
         """Take the lock, or wait for it for so many seconds. Returns what the client calls if it leaves.
 
-        `done` gets the outcome of the command, NOT_GIVEN, or an exception as from `Writes.write`; not after
-        the client has left.
+        `done` gets the outcome of the command, NOT_GIVEN, or an exception as from `Writes.write`. A client
+        that has left gets NOT_GIVEN.
         """
         if self._refuses or self._count >= WAITERS_MAX:
             self._clock.call_soon(partial(done, Stopping() if self._refuses else TooManyWaiters()))
@@ -131,10 +132,11 @@ class LockWaits:
             return
         reply: Any = outcome[0]
         given, token, expires, stamp = reply
-        if given and waiter.done is None:  # the client has left
+        if given and waiter.left:
             self._writes.write((Unlock(name, token),), _COMMAND_BYTES + len(name), _ignore)
+            given, outcome = 0, NOT_GIVEN
         queue.holder, queue.expires = token, expires
-        if given or waiter.late or waiter.done is None:
+        if given or waiter.late or waiter.left:
             self._settle(waiter, outcome if given or not self._refuses else Stopping())
         if queue.waiters:
             self._arm(queue, stamp)
@@ -173,8 +175,8 @@ class LockWaits:
             self._settle(waiter, NOT_GIVEN)
 
     def _leave(self, waiter: LockWaiter) -> None:
-        """The client is gone: nobody is to be told, and nobody is to hold its lock."""
-        waiter.done = None
+        """The client is gone, or so it seems: it does not get the lock."""
+        waiter.left = True
         if not waiter.asking and waiter in self._waiters_of(waiter):
             self._settle(waiter, NOT_GIVEN)
 
