@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from kraft.cli.connection import Address, NodeConnection
-from kraft.resp.values import Encoded, Error, NullArray, Push, Reply, Verbatim
+from kraft.resp.values import Encoded, Error, NullArray, Push, RenderedArray, Reply, Verbatim
 
 Value = str | int | None | list["Value"] | dict[str, "Value"]
 
@@ -77,6 +77,6 @@ def _value(reply: Reply) -> Value:
             return int(reply)
         case float():
             return str(reply)
-        case NullArray() | Encoded():  # only a server has these
+        case NullArray() | Encoded() | RenderedArray():  # only a server has these
             return None
     return reply

@@ -19,6 +19,7 @@ from kraft.host.context import GroupContext
 from kraft.host.data_memory import DataMemory
 from kraft.host.fast_election import FastElection
 from kraft.host.group.group import Group
+from kraft.host.key_indexes import KeyIndexes
 from kraft.host.lifecycle import Lifecycle
 from kraft.host.membership.formation import Formation
 from kraft.host.membership.machine_version import MachineVersion
@@ -62,7 +63,9 @@ class Host:
     ) -> None:
         self.slots = SlotMap(groups)
         self.groups: dict[int, Group] = {}  # by id, from the end of its replay on
-        self.memory = DataMemory(self.groups, Background(clock))
+        background = Background(clock)
+        self.memory = DataMemory(self.groups, background)
+        self.indexes = KeyIndexes(self.groups, background, clock)
         self._config = config
         self._clock = clock
         self._observer = observer

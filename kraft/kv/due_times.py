@@ -42,6 +42,10 @@ class DueTimes:
         if len(self._heap) > 2 * self.live + GARBAGE_MIN:
             self._rebuild()
 
+    def follow(self, records: Mapping[bytes, Expiring]) -> None:
+        """The records are in this mapping from now on."""
+        self._records = records
+
     def fill(self, pairs: list[tuple[int, bytes]]) -> None:
         """Take the (expiry, key) pairs of all records at once, instead of `changed` for each.
 

@@ -41,6 +41,14 @@ class Push:
     elements: tuple["Reply", ...]
 
 
+@dataclass(frozen=True, slots=True)
+class RenderedArray:
+    """A long array of `count` elements that are rendered already, for the protocol of its connection."""
+
+    count: int
+    chunks: list[bytes]
+
+
 Request = list[bytes]
 Reply = (
     str
@@ -56,4 +64,5 @@ Reply = (
     | NullArray
     | Encoded
     | Push
+    | RenderedArray
 )

@@ -6,7 +6,7 @@ the client has read everything. A client that leaves far too much unread is clos
 """
 
 from kraft.resp.render import payload_bytes, render, render_many, render_plain
-from kraft.resp.values import Push, Reply
+from kraft.resp.values import Push, RenderedArray, Reply
 from kraft.server.port import ClientPort
 from kraft.server.ports import Connection
 from kraft.server.session_state import SessionState
@@ -49,6 +49,8 @@ class Output:
             return
         if replies.count("OK") == len(replies) and not state.plain:
             self.chunks.append(_OK * len(replies))
+        elif isinstance(replies[0], RenderedArray):
+            self._send(replies[0])
         elif (len(replies) > 1 or type(replies[0]) is list) and payload_bytes(replies) > OUTPUT_BYTES:
             self.abort("output_limit")
         elif state.plain:
@@ -75,6 +77,18 @@ class Output:
         state = self._state
         self.chunks.append(render_plain(value) if state.plain else render(value, state.protocol))
         self.flush()
+
+    def _send(self, array: RenderedArray) -> None:
+        """Send a long array, which is the only reply of its segment, without a copy of all of it."""
+        self.chunks.append(
+            b"*%d\r\n" % array.count if not self._state.plain else b"" if array.count else b"\n"
+        )
+        self.flush()
+        for chunk in array.chunks:
+            if self.lost:
+                break
+            self.chunks.append(chunk)
+            self.flush()
 
     def flush(self) -> None:
         """Send what was added. `blocked` is True afterwards if the client leaves too much unread."""

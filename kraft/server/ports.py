@@ -4,7 +4,7 @@
 `kraft.process.service` gives the first two to a port.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from kraft.host.requests.read_rounds import View
@@ -43,6 +43,16 @@ class NodeBackpressure(Protocol):
         """Run `call` once, as soon as `saturated` is false."""
 
 
+class Indexes(Protocol):
+    """The indexes of keys, which are built when a command needs one."""
+
+    def when_ready(self, group: int, done: Callable[[], None]) -> None:
+        """Call `done` when the group's keyspace has its index. A snapshot may replace that keyspace later."""
+
+    def do(self, steps: Iterator[object]) -> None:
+        """Advance the steps of a long command to their end, between other work."""
+
+
 class NodeHost(Protocol):
     """The owner of all groups of this node. It calls back exactly once, and never before the call returns."""
 
@@ -57,6 +67,10 @@ class NodeHost(Protocol):
     @property
     def backpressure(self) -> NodeBackpressure:
         """Whether clients are to be paused."""
+
+    @property
+    def indexes(self) -> Indexes:
+        """The indexes of keys of all groups on this node."""
 
     @property
     def memory(self) -> NodeMemory:

@@ -6,10 +6,11 @@ the outcome into replies. It knows no connection.
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import msgspec
+from twisted.logger import Logger
 
 from kraft.host.requests.read_rounds import View
 from kraft.kv.commands import Command, Lock
@@ -17,14 +18,16 @@ from kraft.kv.replies import CommandFailure
 from kraft.kv.replies import Reply as Outcome
 from kraft.node.admin import AdminCommand, AdminResult
 from kraft.node.latencies import BOUNDS
-from kraft.resp.render import payload_bytes
-from kraft.resp.values import Error, NullArray, Reply, Request
+from kraft.resp.render import payload_bytes, render_plain
+from kraft.resp.values import Error, NullArray, RenderedArray, Reply, Request
 from kraft.server import errors
 from kraft.server.commands.execution import Execution
+from kraft.server.commands.scan import AllKeys, Query
 from kraft.server.commands.spec import (
     AdminSpec,
     AnySpec,
     ExecSpec,
+    IndexSpec,
     LocalSpec,
     ReadSpec,
     SwitchSpec,
@@ -36,7 +39,12 @@ from kraft.server.ports import NodeHost
 from kraft.server.session_state import SessionState
 from kraft.server.statistics import Statistics
 
+ALL_BYTES_MAX = 64 << 20  # of a reply with all keys
 REPLY_BYTES = 1 << 20  # of reads in one round; the rest waits for the next one, after other connections
+
+_TOO_LARGE = Error(f"ERR the reply exceeds {ALL_BYTES_MAX >> 20} MiB: use SCAN")
+
+_log = Logger()
 
 
 class Segment(msgspec.Struct):
@@ -279,10 +287,79 @@ class ExecSegment(Segment):
         super().report(statistics, replies, now)
 
 
+class IndexSegment(Segment):
+    """A command on all keys, which needs an index that may take seconds to build.
+
+    A query for some of the keys is answered from one view. One for all of them walks over the keys of one
+    moment in the background, and its reply is rendered on the way, piece by piece.
+    """
+
+    kind: ClassVar[str] = IndexSpec.kind
+
+    items: list[Query] = []
+    host: Any = None
+    state: Any = None
+    done: Any = None
+
+    def ask(self, host: NodeHost, state: SessionState, done: Callable[[Any], None]) -> None:
+        """`done` gets a view to answer from, or the reply itself."""
+        self.host, self.state, self.done = host, state, done
+        host.indexes.when_ready(self.group, self._read)
+
+    def _read(self) -> None:
+        if self.state.readonly:
+            self.host.read_stale(self.group, self._viewed)
+        else:
+            self.host.read(self.group, self._viewed, self.state.fresh)
+
+    def _viewed(self, outcome: View | Exception) -> None:
+        query = self.items[0]
+        if isinstance(outcome, Exception):
+            self.done(outcome)
+        elif outcome.keyspace.index is None:
+            self.host.indexes.when_ready(self.group, self._read)  # the state was replaced meanwhile
+        elif isinstance(query, AllKeys):
+            self.host.indexes.do(self._render(query.pieces(outcome.keyspace.index)))
+        else:
+            self.done(outcome)
+
+    def _render(self, pieces: Iterator[list[bytes]]) -> Iterator[None]:
+        """The steps that make an array of all pieces."""
+        form = render_plain if self.state.plain else _render_bulk
+        chunks: list[bytes] = []
+        count = size = 0
+        try:
+            for piece in pieces:
+                chunks.append(b"".join(map(form, piece)))
+                count += len(piece)
+                size += len(chunks[-1])
+                if size > ALL_BYTES_MAX:
+                    self.done(_TOO_LARGE)
+                    return
+                yield
+        except Exception:
+            _log.failure("a client could not be answered")
+            self.done(Error("ERR internal error, see the log of the node"))
+            return
+        self.done(RenderedArray(count, chunks))
+
+    def replies(self, outcome: View | Reply) -> list[Reply]:
+        """The one reply."""
+        query = self.items[0]
+        if isinstance(outcome, View):
+            return [] if isinstance(query, AllKeys) else [query.answer(outcome.keyspace)]
+        return [outcome]
+
+
+def _render_bulk(value: bytes) -> bytes:
+    return b"$%d\r\n%b\r\n" % (len(value), value)
+
+
 SEGMENTS: dict[str, type[Segment]] = {
     LocalSpec.kind: LocalSegment,
     SwitchSpec.kind: LocalSegment,
     ReadSpec.kind: ReadSegment,
+    IndexSpec.kind: IndexSegment,
     WriteSpec.kind: WriteSegment,
     WaitSpec.kind: WaitSegment,
     AdminSpec.kind: AdminSegment,

@@ -20,7 +20,7 @@ class CommandStatistics:
     """One command. `latencies` are the times from the start of a segment of requests to its answer.
 
     Of the requests counted there, `rejected` were refused before they were executed; `failed` failed later.
-    `kind` is read, write, local or admin.
+    `kind` is read, write, index, local or admin.
     """
 
     kind: str

@@ -23,6 +23,7 @@ from kraft.server.commands.spec import (
     CommandContext,
     CommandTable,
     ExecSpec,
+    IndexSpec,
     LocalSpec,
     ReadSpec,
     WaitSpec,
@@ -141,6 +142,8 @@ class Validation:
                     segment.shapes[0] = spec.shape
                 elif type(spec) is WatchSpec or type(spec) is ExecSpec:
                     add(spec.run(CommandContext(port, state, self.table), request))
+                elif type(spec) is IndexSpec:
+                    add(spec.run(request))
                 else:
                     add((spec, request))
                 total += size

@@ -20,6 +20,7 @@ SIGNS = {"good": "✓", "bad": "✕", "warn": "!", "note": "…"}  # for readers
 _CLASS_WORDS = {
     "read": "reads",
     "write": "writes",
+    "index": "commands on all keys",
     "local": "local commands",
     "admin": "administration",
     "sync": "log syncs",

@@ -1,5 +1,6 @@
 """Sequences of commands on strings, bits and keys, for a comparison with Redis, and what may differ."""
 
+import re
 from collections.abc import Callable
 
 from hypothesis import strategies as st
@@ -154,6 +155,19 @@ WRITES = st.one_of(
     _words(_name(b"FLUSHALL", b"FLUSHDB"), _some(b"ASYNC", b"sync", b"x")),
     _words(_name(b"COPY"), KEYS, KEYS, _some(b"REPLACE", b"replace", b"DB", b"0")),
 )
+PATTERNS = _mostly(
+    st.text("ab*?[]^-\\{}1c", max_size=6).map(str.encode),
+    st.sampled_from([b"*", b"", b"\xff*", b"*\x00k", b"[a-c]", b"[^a]", b"{*}?"]),
+    2,
+)
+_SCANS = st.lists(
+    st.one_of(
+        st.tuples(_name(b"MATCH"), PATTERNS),
+        st.tuples(_name(b"COUNT"), st.sampled_from([b"10", b"1000", b"0", b"-1", b"x"])),
+        st.tuples(_name(b"TYPE"), st.sampled_from([b"string", b"STRING", b"hash", b"x"])),
+    ),
+    max_size=3,
+).map(lambda found: [word for words in found for word in words])
 READS = st.one_of(
     _words(_name(b"GET", b"STRLEN", b"TTL", b"PTTL", b"TYPE", b"EXPIRETIME"), KEYS),
     _words(_name(b"MGET", b"EXISTS", b"TOUCH"), st.lists(KEYS, min_size=1, max_size=3)),
@@ -164,6 +178,9 @@ READS = st.one_of(
         _name(b"BITPOS"), KEYS, _mostly(st.sampled_from([b"0", b"1"]), st.sampled_from([b"2", b"x"])), _RANGE
     ),
     _words(_name(b"BITFIELD_RO"), KEYS, _FIELDS),
+    _words(_name(b"KEYS"), PATTERNS),
+    _words(_name(b"SCAN"), st.just(b"0"), _some(b"x", b"MATCH", b"COUNT"), _SCANS),
+    _words(_name(b"DBSIZE")),
     _words(_name(b"OBJECT"), st.sampled_from([b"ENCODING", b"freq"]), KEYS),
 )
 _SHORT = st.tuples(
@@ -210,7 +227,19 @@ def _arguments_before_the_key(words: Words, redis: bytes, kraft: bytes) -> bool:
     return both_errors and name in (b"COPY", b"INCRBYFLOAT")
 
 
+def _order_of_keys(words: Words, redis: bytes, kraft: bytes) -> bool:
+    """Each server has its own order of keys."""
+    both_arrays = redis[:1] == kraft[:1] == b"*"
+    return words[0].upper() in (b"KEYS", b"SCAN") and both_arrays and _bulks(redis) == _bulks(kraft)
+
+
+def _bulks(reply: bytes) -> list[bytes]:
+    """The bulk strings of a reply, sorted."""
+    return sorted(re.split(rb"\r\n(?=[$*])", reply.removesuffix(b"\r\n")))
+
+
 DIFFERENCES: dict[str, Rule] = {
+    "order of keys": _order_of_keys,
     "time": _times_in_the_same_moment,
     "expiry": _expiry_from_now,
     "encoding": _encoding_from_the_value,

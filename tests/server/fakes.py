@@ -1,7 +1,7 @@
 """A client port without sockets: real sessions, a real state machine, a host that answers on request."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -71,6 +71,27 @@ class FakeBackpressure:
             call()
 
 
+class FakeIndexes:
+    """Builds an index at once, and does the steps of a long command while the host answers."""
+
+    def __init__(self, host: "FakeHost") -> None:
+        self._host = host
+
+    def when_ready(self, group: int, done: Callable[[], None]) -> None:
+        keyspace = self._host.machines[group].keyspace
+        if keyspace.index is None:
+            for _ in keyspace.build_index():
+                pass
+        done()
+
+    def do(self, steps: Iterator[object]) -> None:
+        self._host._pending.append(lambda: self.step(steps))
+
+    def step(self, steps: Iterator[object]) -> None:
+        if next(steps, steps) is not steps:
+            self.do(steps)
+
+
 class FakeHost:
     """One or more groups of one node. Nothing is answered before `turn`, unless `failing` says how."""
 
@@ -94,6 +115,7 @@ class FakeHost:
         self.result: Any = "OK"  # of the next of them
         self._clock = clock
         self.memory = FakeMemory(self.machines)
+        self.indexes = FakeIndexes(self)
         self._pending: list[Callable[[], None]] = []
         self._lock_waits: dict[int, Any] = {}
 

@@ -53,7 +53,7 @@ def test_full_facts_have_the_history_and_every_event() -> None:
     full = chronicle.facts(full=True)
 
     assert full.history is not None
-    assert full.history.classes == dict.fromkeys(("read", "write", "local", "admin", "sync"), ((),))
+    assert full.history.classes == dict.fromkeys(("read", "write", "index", "local", "admin", "sync"), ((),))
     assert len(full.events) == ENTRIES_KEPT
     assert chronicle.facts(full=False).events == full.events[:EVENTS_SHOWN]
 

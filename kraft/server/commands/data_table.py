@@ -7,12 +7,13 @@ from kraft.host.requests.read_rounds import View
 from kraft.kv.commands import Command
 from kraft.kv.replies import Reply as Outcome
 from kraft.resp.values import Reply, Request
-from kraft.server.commands import bits, keys, locks, strings
+from kraft.server.commands import bits, keys, locks, scan, strings
 from kraft.server.commands.spec import (
     ALL_KEYS,
     KEY_VALUE_PAIRS,
     NO_KEYS,
     ONE_KEY,
+    IndexSpec,
     ReadSpec,
     WaitSpec,
     WriteSpec,
@@ -177,6 +178,12 @@ KEYS = (
         "Returns the expiry of a key as a Unix time in milliseconds.", "key"),
     ReadSpec(name="dbsize", arity=1, run=keys.dbsize, keys=NO_KEYS, group="server", acl=("keyspace",),
         summary="Returns the number of keys."),
+    IndexSpec(name="scan", arity=-2, run=scan.scan, group="generic",
+        summary="Returns some keys, and the cursor for the next ones.",
+        usage="cursor [MATCH pattern] [COUNT count] [TYPE type]"),
+    IndexSpec(name="keys", arity=2, run=scan.keys, group="generic", acl=("keyspace", "dangerous"),
+        summary="Returns all keys that match a pattern.", usage="pattern"),
+    IndexSpec(name="randomkey", arity=1, run=scan.randomkey, group="generic", summary="Returns any key."),
     WriteSpec(name="flushall", arity=-1, run=keys.flush, keys=NO_KEYS, group="server", flags=("write",),
         acl=("keyspace", "dangerous"), summary="Removes all keys.", usage="[ASYNC|SYNC]"),
     WriteSpec(name="flushdb", arity=-1, run=keys.flush, keys=NO_KEYS, group="server", flags=("write",),

@@ -7,6 +7,7 @@ There is one class for each kind of command, because the kind decides what the f
     read    (view, request) -> reply            looks at a view of the keyspace
     write   (request) -> state machine command  makes the command that the group logs
     wait    (request) -> (command, seconds)     the same for a lock, and how long to wait for it
+    index   (request) -> query                  makes the query that an index of all keys answers
     admin   (request) -> admin command          makes the command that the host carries out
     watch   (context, request) -> keys          WATCH, which reads their revisions
     exec    (context, request) -> execution     EXEC, which executes what is queued
@@ -24,6 +25,7 @@ from kraft.kv.commands import Command, Lock
 from kraft.kv.replies import Reply as Outcome
 from kraft.node.admin import AdminCommand, AdminResult
 from kraft.resp.values import Reply, Request
+from kraft.server.commands.scan import Query
 from kraft.server.port import ClientPort
 from kraft.server.session_state import SessionState
 
@@ -161,6 +163,19 @@ class ReadSpec(CommandSpec):
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class IndexSpec(CommandSpec):
+    """A command that changes nothing and looks at all keys, a segment by itself."""
+
+    kind: ClassVar[str] = "index"
+    segment_max: ClassVar[int] = 1
+    flags: tuple[str, ...] = ("readonly",)
+    acl: tuple[str, ...] = ("keyspace",)
+    no_multi: bool = True
+    run: Callable[[Request], Query]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WriteSpec(CommandSpec):
     """A command that is logged. `shape` turns the state machine's reply into the client's if they differ.
 
@@ -233,7 +248,9 @@ class ExecSpec(CommandSpec):
         object.__setattr__(self, "high", ARGUMENTS_MAX)  # a wrong number also ends the transaction
 
 
-AnySpec = LocalSpec | SwitchSpec | ReadSpec | WriteSpec | WaitSpec | AdminSpec | WatchSpec | ExecSpec
+AnySpec = (
+    LocalSpec | SwitchSpec | ReadSpec | IndexSpec | WriteSpec | WaitSpec | AdminSpec | WatchSpec | ExecSpec
+)
 CommandTable = Mapping[bytes, AnySpec]
 """Specifications by name in upper case; subcommands are inside their families."""
 

@@ -11,7 +11,7 @@ from kraft.telemetry.metrics import declarations
 from kraft.telemetry.metrics.holders import CounterHolder, HistogramHolder
 from kraft.telemetry.sources import RequestCounts, Sources
 
-CLASSES = ("read", "write", "local", "admin")
+CLASSES = ("read", "write", "index", "local", "admin")
 CODES = (
     "ERR", "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "UNCERTAIN", "READONLY", "MASTERDOWN", "LOADING",
     "BUSY", "OOM", "MISCONF", "NOAUTH", "WRONGPASS", "NOPERM", "NOPROTO",

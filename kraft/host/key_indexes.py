@@ -1,0 +1,68 @@
+"""The indexes of keys that some commands need: built when the first of them arrives, dropped when none does.
+
+An index of a million keys takes some seconds to build, in the background, while its callers wait.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from kraft.host.background import Background
+from kraft.host.group.group import Group
+from kraft.kv.keyspace import Keyspace
+from kraft.node.ports import Clock
+
+IDLE_SECONDS = 600.0  # without a command that needs it, an index is dropped
+
+
+class KeyIndexes:
+    """The indexes of all groups of a node; `background` does the work."""
+
+    def __init__(self, groups: Mapping[int, Group], background: Background, clock: Clock) -> None:
+        self._groups = groups
+        self._background = background
+        self._clock = clock
+        self._building: dict[int, tuple[Keyspace, list[Callable[[], None]]]] = {}
+        self._used: dict[int, float] = {}
+
+    def when_ready(self, group: int, done: Callable[[], None]) -> None:
+        """Call `done` when the group has an index of its keys, or has no replica here.
+
+        The callers of an index whose keyspace is replaced by a snapshot are called, too: they have to ask
+        again.
+        """
+        if not self._used:
+            self._clock.call_later(IDLE_SECONDS / 4, self._drop_unused)
+        self._used[group] = self._clock.seconds()
+        if group not in self._groups or self._keyspace(group).index is not None:
+            done()
+        elif group in self._building:
+            self._building[group][1].append(done)
+        else:
+            self._building[group] = (self._keyspace(group), [done])
+            self._background.add(self._build(group))
+
+    def do(self, steps: Iterator[object]) -> None:
+        """Do the steps of a command that takes long in the background."""
+        self._background.add(steps)
+
+    def _build(self, group: int) -> Iterator[None]:
+        keyspace, waiting = self._building[group]
+        for _ in keyspace.build_index():
+            yield
+            if self._keyspace(group) is not keyspace:
+                break
+        del self._building[group]
+        for done in waiting:
+            done()
+            yield
+
+    def _drop_unused(self) -> None:
+        now = self._clock.seconds()
+        for group, used in tuple(self._used.items()):
+            if now - used >= IDLE_SECONDS and group not in self._building:
+                self._keyspace(group).drop_index()
+                del self._used[group]
+        if self._used:
+            self._clock.call_later(IDLE_SECONDS / 4, self._drop_unused)
+
+    def _keyspace(self, group: int) -> Keyspace:
+        return self._groups[group].state.machine.keyspace
