@@ -7,7 +7,7 @@ def closest(word: str, names: Iterable[str]) -> str:
     """The only name that is one slip of the finger away from `word`, in its capitals; '' if there is none.
 
     A slip leaves out, adds or changes one letter after the first, or swaps two neighbours. The first letter
-    tells Redis' families apart: HSET and LSET are no mistyped MSET.
+    tells Redis' families apart: HSET and LSET are no mistyped MSET, and SSCAN is no SCAN.
     """
     word = word.lower()
     near = range(len(word) - 1, len(word) + 2)
@@ -16,7 +16,7 @@ def closest(word: str, names: Iterable[str]) -> str:
 
 
 def _one_slip(word: str, name: str) -> bool:
-    if min(len(word), len(name)) < 2 or name[0] not in word[:2]:
+    if min(len(word), len(name)) < 2 or name[0] not in word[:2] or word[1:] == name:
         return False
     start = 0
     while word[start : start + 1] == name[start : start + 1] != "":

@@ -65,11 +65,11 @@ def test_every_command_has_help(client: Talk, spec) -> None:
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [
-        ("GTE", "GET"), ("gte", "GET"), ("egt", "GET"), ("gett", "GET"), ("sset", "SET"), ("ste", "SET"),
+        ("GTE", "GET"), ("gte", "GET"), ("egt", "GET"), ("gett", "GET"), ("seet", "SET"), ("ste", "SET"),
         ("icnr", "INCR"), ("pnig", "PING"), ("infp", "INFO"), ("exsts", "EXISTS"), ("krfat", "KRAFT"),
         ("heklp", "HELP"), ("GET", ""), ("G", ""), ("", ""), ("?", ""), ("LPUSH", ""), ("HSET", ""),
-        ("LSET", ""),
-        ("HGET", ""), ("ZINCRBY", ""), ("GETEX", ""), ("HSETNX", ""), ("xyzzy", ""), ("x" * 10_000, ""),
+        ("LSET", ""), ("SSCAN", ""), ("HGET", ""), ("ZINCRBY", ""), ("GETEX", ""), ("HSETNX", ""),
+        ("xyzzy", ""), ("x" * 10_000, ""),
     ],
 )  # fmt: skip
 def test_one_slip_is_recognised_and_other_commands_of_redis_are_not_mistyped(typed: str, meant: str) -> None:
