@@ -90,7 +90,10 @@ def test_a_number_is_the_nearest_one(value, power):
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_every_double_keeps_its_value(value):
-    """A double has 53 bits, so its shortest text is read as a number that rounds to it."""
-    number = parse_long_double(repr(value).encode())
+    """A double has 53 bits, so a text of 25 digits is read as just that number.
+
+    The shortest text is not always: it may be halfway between two doubles, as far as 64 bits can tell.
+    """
+    number = parse_long_double(f"{value:.25g}".encode())
     assert number is not None
-    assert float(Fraction(number.mantissa) * Fraction(2) ** number.exponent) == value
+    assert Fraction(number.mantissa) * Fraction(2) ** number.exponent == Fraction(value)
