@@ -23,6 +23,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 DESK, PHONE = {"width": 1100, "height": 800}, {"width": 390, "height": 844}
 WIDE = {"width": 1680, "height": 1050}  # two columns
+WINDOWS = (
+    ("status-light", "light", DESK),
+    ("phone-light", "light", PHONE),
+    ("wide-light", "light", WIDE),
+    ("status-dark", "dark", DESK),
+    ("phone-dark", "dark", PHONE),
+    ("wide-dark", "dark", WIDE),
+)
 LOAD_SECONDS = 150  # for pictures that are kept: charts with something on them
 DOCS_BYTES_MAX = 60_000  # of one picture in docs/
 NOON = 1_700_049_600  # 12:00:00 UTC
@@ -58,16 +66,11 @@ def test_pictures_of_a_good_and_a_bad_day(make_cluster, open_window, pictures, r
     cluster = make_cluster()
     cluster.start()
     watched = cluster.followers()[0]
+    kept = request.config.getoption("--screenshots")
     windows = {
         name: open_window(color_scheme=scheme, viewport=size)
-        for name, scheme, size in (
-            ("status-light", "light", DESK),
-            ("phone-light", "light", PHONE),
-            ("wide-light", "light", WIDE),
-            ("status-dark", "dark", DESK),
-            ("phone-dark", "dark", PHONE),
-            ("wide-dark", "dark", WIDE),
-        )
+        for name, scheme, size in WINDOWS
+        if kept or name in ("wide-light", "status-dark")
     }
     for window in windows.values():
         window.look_at(watched)
@@ -75,7 +78,7 @@ def test_pictures_of_a_good_and_a_bad_day(make_cluster, open_window, pictures, r
     keep(windows["wide-light"], pictures, "empty-light")
 
     with Load(list(cluster), 2):
-        if request.config.getoption("--screenshots"):
+        if kept:
             time.sleep(LOAD_SECONDS)
         for name, window in windows.items():
             window.wait("() => parseFloat(document.querySelector('[data-latest=write]').textContent) > 10")
