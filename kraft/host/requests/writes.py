@@ -31,8 +31,7 @@ from kraft.node.errors import Busy, DiskFull, NoLeader, Refused, Stopping, Versi
 from kraft.peerwire.messages import DONE, NOT_PROPOSED, UNCERTAIN, Forward, ForwardReply
 from kraft.raft.raft import Raft
 
-BATCHES_IN_FLIGHT_MAX = 4  # the links, the disks and the state machine work at the same time
-PIPELINED_SHARE = 8  # an eighth of a full batch: its own cost is small beside that of its commands
+FULL_BATCHES_IN_FLIGHT = 4  # the links, the disks and the state machine work at the same time
 
 
 class Writes:
@@ -138,15 +137,14 @@ class Writes:
     def room(self) -> bool:
         """Whether this leader may log another batch now.
 
-        While one is in flight, only a large one: a smaller one would grow by waiting. It must be what the
+        While one is in flight, only a full one: a smaller one would grow by waiting. It must be what the
         links to a majority carry soon, because clients may be told that what is not logged is not done.
         """
         in_flight = self._proposals.in_flight(self._raft.state.term)
         if in_flight >= self._timing.batches_in_flight:
             state = self._raft.state
             size = min(self._timing.batch_bytes, state.pace // 2)
-            enough = size // PIPELINED_SHARE
-            if in_flight >= BATCHES_IN_FLIGHT_MAX or self._proposals.waiting_bytes < enough:
+            if in_flight >= FULL_BATCHES_IN_FLIGHT or self._proposals.waiting_bytes < size:
                 return False
             if state.log.bytes_after(state.commit) + size > state.pace:
                 return False
