@@ -157,9 +157,10 @@ def _transfer(
             pipeline.execute()
             fates[name] = DONE
             return
-        except redis.WatchError:
-            fates[name] = NOT_DONE
-            retries["changed"] += 1
+        except redis.WatchError as error:
+            if "changed" in str(error):  # else redis-py lost the connection, and does not know either
+                fates[name] = NOT_DONE
+                retries["changed"] += 1
             return
         except redis.ResponseError as error:
             if str(error).startswith(NOT_DONE_PREFIXES):
