@@ -27,7 +27,7 @@ def wait_for_news(window: Window) -> None:
 
 
 def looked_at(window: Window, server) -> Window:
-    """The page of that node, with numbers behind its charts."""
+    """The page of that node, with numbers in its charts."""
     window.look_at(server)
     window.wait(DRAWN)
     wait_for_news(window)

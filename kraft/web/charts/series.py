@@ -1,4 +1,4 @@
-"""The numbers behind the charts: the histories of all nodes, added up column by column.
+"""The numbers that the charts show: the histories of all nodes, added up column by column.
 
 A node that does not answer any more counts with its last report. The newest seconds are left out, because not
 every node has reported them yet. A time that no node remembers has no number, which is not the same as 0.
