@@ -1,13 +1,24 @@
-"""Bits of values: what the commands SETBIT, BITOP, BITFIELD, BITCOUNT and BITPOS compute.
+"""Bits of values: what the commands SETBIT, BITOP, BITFIELD, BITCOUNT and BITPOS compute and change.
 
 Bit 0 is the most significant bit of the first byte. Bits after the end of a value are zero.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from kraft.int64 import INT64_MAX
-from kraft.kv.commands import BitOperator, FieldAction, FieldOperation, Overflow
-from kraft.kv.replies import Reply
+from kraft.kv.commands import (
+    BITOP_VALUES,
+    BitField,
+    BitOperation,
+    BitOperator,
+    FieldAction,
+    FieldOperation,
+    Overflow,
+    SetBit,
+)
+from kraft.kv.replies import CommandFailure, Reply
+from kraft.kv.state import MachineState
 
 _INVERTED = bytes(255 - byte for byte in range(256))
 
@@ -111,3 +122,52 @@ def _store(data: bytearray, operation: FieldOperation, number: int) -> None:
     mask = (1 << width) - 1
     part = int.from_bytes(data[place], "big") & ~(mask << shift) | (number & mask) << shift
     data[place] = part.to_bytes((last >> 3) - (first >> 3) + 1, "big")
+
+
+def _set_bit(state: MachineState, command: SetBit) -> Reply:
+    value, expires = state.keyspace.value_and_expiry(command.key)
+    end = (command.offset >> 3) + 1
+    if end > command.limit:
+        return CommandFailure.TOO_LARGE
+    if not state.keyspace.has_room(command.key, end, command.memory_limit):
+        return CommandFailure.OUT_OF_MEMORY
+    before = bit_at(value, command.offset)
+    if before != command.bit or end > len(value):
+        state.put(command.key, with_bit(value, command.offset, command.bit), expires)
+    return before
+
+
+def _bit_operation(state: MachineState, command: BitOperation) -> Reply:
+    values = [state.keyspace.get(key) or b"" for key in command.sources]
+    if sum(map(len, values)) > BITOP_VALUES * command.limit:
+        return CommandFailure.TOO_MUCH
+    length = max(map(len, values), default=0)
+    if not length:
+        state.remove((command.destination,))
+    elif not state.keyspace.has_room(command.destination, length, command.memory_limit):
+        return CommandFailure.OUT_OF_MEMORY
+    else:
+        state.put(command.destination, combined(command.operator, values))
+    return length
+
+
+def _bit_field(state: MachineState, command: BitField) -> Reply:
+    value, expires = state.keyspace.value_and_expiry(command.key)
+    end = end_of_writes(command.operations)
+    if end > command.limit:
+        return CommandFailure.TOO_LARGE
+    if not state.keyspace.has_room(command.key, end, command.memory_limit):
+        return CommandFailure.OUT_OF_MEMORY
+    data = bytearray(value.ljust(end, b"\0"))
+    replies, wrote = run_fields(data, command.operations)
+    if wrote or end > len(value):
+        state.put(command.key, bytes(data), expires)
+    return replies
+
+
+FUNCTIONS: dict[type, Callable[[MachineState, Any], Reply]] = {
+    SetBit: _set_bit,
+    BitOperation: _bit_operation,
+    BitField: _bit_field,
+}
+"""The function of each command."""

@@ -39,7 +39,7 @@ from kraft.kv.commands import (
     needed_version,
 )
 from kraft.kv.errors import UnknownCommand
-from kraft.kv.machine import Machine
+from kraft.kv.machine import FUNCTIONS
 from kraft.kv.versions import MACHINE_VERSION
 
 TAGS: dict[Any, tuple[int, int]] = {
@@ -79,7 +79,7 @@ def test_tags_and_versions_are_a_contract_with_every_log_ever_written():
 
 def test_the_machine_applies_every_command_of_its_version():
     assert max(kind.since for kind in TAGS) == MACHINE_VERSION
-    assert set(Machine._FUNCTIONS) == set(TAGS)
+    assert set(FUNCTIONS) == set(TAGS)
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,9 @@ from kraft.kv.commands import (
 )
 from kraft.kv.errors import BrokenInvariant
 from kraft.kv.keyspace import Keyspace
-from kraft.kv.machine import EXPIRY_MS_MAX, Machine
+from kraft.kv.machine import Machine
 from kraft.kv.replies import CommandFailure
+from kraft.kv.state import EXPIRY_MS_MAX
 from kraft.kv.versions import MACHINE_VERSION
 from kraft.raft.membership.configuration import NOBODY, Base
 

@@ -31,7 +31,8 @@ from kraft.kv.keyspace import Keyspace
 from kraft.kv.machine import Machine
 from kraft.kv.removals import BUCKETS, Removals
 from kraft.kv.replies import CommandFailure, decode_replies, encode_replies
-from tests.kv.test_twin import Twin, check_state, commands, keys
+from tests.kv.programs import commands, keys
+from tests.kv.twin import Twin, check_state
 
 
 def watch(machine: Machine, *names: bytes) -> tuple[Watched, ...]:

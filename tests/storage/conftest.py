@@ -15,7 +15,7 @@ from kraft.storage.directory import RealDirectory
 from kraft.storage.log.database import LogDatabase
 from kraft.storage.ports import DISK_FULL, StorageSettings
 from kraft.storage.state.database import StateDatabase
-from tests.storage.states import open_states
+from tests.storage.states import base, filled, open_states
 
 SETTINGS = StorageSettings()
 INCARNATION = "0123456789abcdef" * 2
@@ -299,3 +299,15 @@ def write():
         return Transaction(((group, Persist(0, hard_state, truncate_from, rows, commit)),))
 
     return build
+
+
+@pytest.fixture
+def written(tmp_path, states_at, write):
+    """A closed directory: entries 1 to 9, a checkpoint of 30 keys at 7, the log cut at 5."""
+    log, states = states_at(tmp_path)
+    log.commit([write(1, 9)])
+    assert states.write(0, filled(30).capture(7), log)
+    log.commit([moved(base(5))])
+    states.close()
+    log.close()
+    return tmp_path

@@ -1,0 +1,39 @@
+"""What the commands of one group change: its keys, its time and its revision."""
+
+from collections.abc import Sequence
+
+from kraft.int64 import INT64_MAX
+from kraft.kv.commands import Expiry
+from kraft.kv.keyspace import Keyspace
+
+EXPIRY_MS_MAX = INT64_MAX  # later expiries are cut to it: 292 million years
+
+
+class MachineState:
+    """The keys, the `stamp` of the batch (Unix ms), and the `revision` of the last change.
+
+    A command that changes something takes the next revision, and the keys it changed carry it.
+    """
+
+    __slots__ = ("keyspace", "revision", "stamp")
+
+    def __init__(self) -> None:
+        self.keyspace = Keyspace()
+        self.stamp = 0
+        self.revision = 0
+
+    def put(self, key: bytes, value: bytes, expires: int = 0) -> None:
+        """The one change of a command; it takes the next revision."""
+        self.revision += 1
+        self.keyspace.put(key, value, self.revision, expires)
+
+    def remove(self, keys: Sequence[bytes]) -> int:
+        """Drop keys in one command, with one revision for all of them. Returns how many existed."""
+        removed = sum([self.keyspace.remove(key) is not None for key in keys])
+        self.revision += bool(removed)
+        return removed
+
+    def due(self, expiry: int, expiry_ms: int) -> int:
+        """The time (Unix ms) that an `Expiry` and its number mean at this stamp."""
+        due = self.stamp + expiry_ms if expiry == Expiry.RELATIVE else expiry_ms
+        return min(due, EXPIRY_MS_MAX)
