@@ -33,6 +33,7 @@ class Channel(HTTPChannel):
     """One connection.
 
     `refused`: the client got an error, and the connection is closing.
+    `received_at`: when the newest bytes arrived, by the clock of the reactor. No request arrived later.
     """
 
     transport: Any
@@ -46,6 +47,7 @@ class Channel(HTTPChannel):
         self._clock = clock
         self.callLater = clock.callLater  # type: ignore[method-assign, assignment]
         self.timeOut = HEAD_SECONDS  # type: ignore[assignment]
+        self.received_at = clock.seconds()
         self._connections = connections
         self._begun = False  # a head has begun to arrive
         self._backed_up = False  # the client does not read
@@ -110,6 +112,12 @@ class Channel(HTTPChannel):
     # -- requests -------------------------------------------------------------------------------------
 
     def dataReceived(self, data: bytes) -> None:
+        """Bytes have arrived; or, while paused, Twisted returns those after a request that was answered."""
+        if not self.paused:
+            self.received_at = self._clock.seconds()
+        self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
         """Parse a part of a request; the first part of a head starts its deadline."""
         if self.refused:
             self._discarded += len(data)
@@ -156,7 +164,7 @@ class Channel(HTTPChannel):
             self.transport.resumeProducing()
         waiting = self.clearLineBuffer()  # type: ignore[no-untyped-call]
         if waiting:
-            self.dataReceived(waiting)
+            self._parse(waiting)
         else:
             self._set_deadline(IDLE_SECONDS)
         self._end_if_idle()

@@ -10,14 +10,18 @@ from kraft.web.limits import URL_BYTES_MAX
 class PageServer(Protocol):
     """What answers the requests."""
 
-    def serve(self, request: Request) -> None:
+    def serve(self, request: "PageRequest") -> None:
         """Answer `request`, now or later. Does not raise."""
 
 
 class PageRequest(Request):
-    """Refuses bodies and long URLs. Twisted itself limits the number and the size of headers."""
+    """Refuses bodies and long URLs. Twisted itself limits the number and the size of headers.
+
+    `received_at`: when it had arrived, by the clock of the reactor. In a pipeline that is before its turn.
+    """
 
     channel: Any  # a Channel
+    received_at = 0.0
 
     def gotLength(self, length: int | None) -> None:
         """Refuse any body before it arrives; None is a body of unknown length."""
@@ -39,5 +43,6 @@ class PageRequest(Request):
 
     def process(self) -> None:
         """Twisted calls this when the request is complete."""
+        self.received_at = self.channel.received_at
         pages: PageServer = self.channel.pages
         pages.serve(self)

@@ -28,6 +28,7 @@ from kraft.web.limits import ASK_SECONDS, BUSY_MAX, SUBSCRIBERS_MAX
 from kraft.web.page import POLICY, render_page
 from kraft.web.ports import Fetch, NodePort, TelemetryPort
 from kraft.web.report import Report, encode
+from kraft.web.request import PageRequest
 from kraft.web.shared_body import SharedBody
 
 TEXT = "text/plain; charset=utf-8"
@@ -53,7 +54,7 @@ class Response:
     cache_control: str = "no-store"
 
 
-_Page = Callable[[Request], Response | Deferred[Response] | None]
+_Page = Callable[[PageRequest], Response | Deferred[Response] | None]
 
 
 class Site(ServerFactory):
@@ -110,7 +111,7 @@ class Pages:
             b"/status": self._status,
         }
 
-    def serve(self, request: Request) -> None:
+    def serve(self, request: PageRequest) -> None:
         """Answer `request`, now or later. An error costs only this answer."""
         try:
             answer = self._answer(request)
@@ -121,9 +122,9 @@ class Pages:
         elif answer is not None:
             self._give_later(request, answer)
 
-    def _answer(self, request: Request) -> Response | Deferred[Response] | None:
+    def _answer(self, request: PageRequest) -> Response | Deferred[Response] | None:
         if request.method not in (b"GET", b"HEAD"):
-            request.setHeader(b"allow", b"GET, HEAD")
+            request.setHeader(b"allow", b"GET, HEAD")  # type: ignore[no-untyped-call]
             return _text(405, "only GET and HEAD are served here")
         if request.path in self._assets:
             asset = self._assets[request.path]
@@ -160,17 +161,19 @@ class Pages:
         self._telemetry.page_failed(request.path.decode("latin-1"), error)
         return _text(500, f"this page failed: {type(error).__name__}")
 
-    def _share(self, name: str, type_: str, pieces: Callable[[], Iterator[bytes]]) -> Deferred[Response]:
+    def _share(
+        self, request: PageRequest, name: str, type_: str, pieces: Callable[[], Iterator[bytes]]
+    ) -> Deferred[Response]:
         """A page whose body is shared under `name`."""
         shared = self._shared.get(name)
         if shared is None:
             shared = self._shared[name] = SharedBody(pieces, self._clock)
-        return shared.get().addCallback(lambda body: Response(200, type_, body))
+        return shared.get(request.received_at).addCallback(lambda body: Response(200, type_, body))
 
     def _report(self, *, full: bool) -> Report:
         return Report(self._node.status(), self._telemetry.facts(full=full))
 
-    def _page(self, request: Request) -> Response | Deferred[Response]:
+    def _page(self, request: PageRequest) -> Response | Deferred[Response]:
         """Wait for the other nodes, so that the page is complete without a script."""
         range_ = _range(request)
         if range_ is None:
@@ -179,7 +182,7 @@ class Pages:
         self._cluster.refresh(range_).addCallback(lambda _: None if shown.called else shown.callback(None))
         shown.addTimeout(ASK_SECONDS, self._clock).addErrback(_late)
         rendered = partial(self._rendered, range_)
-        return shown.addCallback(lambda _: self._share(f"/ {range_.name}", HTML, rendered))
+        return shown.addCallback(lambda _: self._share(request, f"/ {range_.name}", HTML, rendered))
 
     def _rendered(self, range_: TimeRange) -> Iterator[bytes]:
         yield render_page(self._cluster.view(), range_).encode()
@@ -196,26 +199,26 @@ class Pages:
         self.events.listen(request, range_)
         return None
 
-    def _glossary(self, _request: Request) -> Response:
+    def _glossary(self, _request: PageRequest) -> Response:
         return Response(200, HTML, render_glossary().encode())
 
-    def _scrape(self, request: Request) -> Deferred[Response]:
+    def _scrape(self, request: PageRequest) -> Deferred[Response]:
         accept = (request.getHeader(b"accept") or b"").decode("latin-1")
         type_ = self._telemetry.exposition_type(accept)
-        return self._share(type_, type_, partial(self._telemetry.expose, type_))
+        return self._share(request, type_, type_, partial(self._telemetry.expose, type_))
 
-    def _live(self, _request: Request) -> Response:
+    def _live(self, _request: PageRequest) -> Response:
         """A process that answers is alive. Depends on nothing else."""
         return _text(200, "ok")
 
-    def _status(self, request: Request) -> Response | Deferred[Response]:
+    def _status(self, request: PageRequest) -> Response | Deferred[Response]:
         """The report of this node; `?full`, which other nodes send, adds the histories up to a range."""
         range_ = _range(request)
         if range_ is None:
             return _text(400, UNKNOWN_RANGE)
         if not _asks(request, b"full"):
-            return self._share("/status", JSON, self._encoded)
-        return self._share(f"/status {range_.name}", JSON, partial(self._encoded_full, range_))
+            return self._share(request, "/status", JSON, self._encoded)
+        return self._share(request, f"/status {range_.name}", JSON, partial(self._encoded_full, range_))
 
     def _encoded(self) -> Iterator[bytes]:
         yield encode(self._report(full=False), pretty=True)
@@ -225,7 +228,7 @@ class Pages:
         longer = tuple(each for each in report.facts.longer if each.step <= range_.step)
         yield encode(replace(report, facts=replace(report.facts, longer=longer)), pretty=False)
 
-    def _ready(self, request: Request) -> Response | Deferred[Response]:
+    def _ready(self, request: PageRequest) -> Response | Deferred[Response]:
         status = self._node.status()
         reason = not_ready(status)
         if reason:

@@ -229,6 +229,7 @@ def test_pipelines_of_clients_that_leave(victim):
     started = time.monotonic()
     assert get(victim, "/livez") == (200, b"ok\n")
     assert time.monotonic() - started < DISTURBANCE_MAX_SECONDS
+    assert get(victim, "/metrics")[0] == 200  # made for them too, and then it is known that they are gone
 
 
 def test_many_scrape_at_once(victim):

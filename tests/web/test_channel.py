@@ -228,3 +228,17 @@ def test_a_refused_client_that_closes_is_closed(client: Client) -> None:
     client.shut()
 
     assert client.is_closed
+
+
+def test_requests_of_a_pipeline_share_an_answer(client: Client) -> None:
+    """They arrived together, so a body that was begun since is not older than any of them."""
+    client.send(METRICS * 3)
+    client.turn()
+    client.turn()
+    assert client.codes == [200] * 3
+    assert client.browser.telemetry.scrapes == 1
+
+    client.browser.clock.advance(0.001)
+    client.send(METRICS)
+    client.turn()
+    assert client.browser.telemetry.scrapes == 2
