@@ -26,6 +26,7 @@ from kraft.server.commands.spec import (
     IndexSpec,
     LocalSpec,
     ReadSpec,
+    SwitchSpec,
     WaitSpec,
     WatchSpec,
     WriteSpec,
@@ -39,15 +40,22 @@ from kraft.server.suggestion import closest
 
 SEGMENT_BYTES = 256 << 10  # well below a log entry's batch_bytes
 
-# State machine commands that make a value longer than their arguments, or the data larger. They carry the
-# limits of the node that took them: every such command copies the whole value, and many short ones would hold
-# up every replica, or fill its memory before the next tick measures it.
-_LIMITS = ("limit", "memory_limit")
+# State machine commands that make a value longer than their arguments, or the data larger, with their fields
+# for the limits of the node that took them: every such command copies the whole value, and many short ones
+# would hold up every replica, or fill its memory before the next tick measures it.
 _LENGTHENING = {
-    kind: tuple(name for name in _LIMITS if name in kind.__struct_fields__)
+    kind: names
     for kind in kv.Command.__args__
-    if not set(_LIMITS).isdisjoint(kind.__struct_fields__)
-} | {kv.Guarded: ()}  # those of its command
+    if (names := tuple(name for name in ("limit", "memory_limit") if name in kind.__struct_fields__))
+}
+# Those that every member knows, and that need no limits.
+_COMPLETE = frozenset(
+    kind
+    for kind in kv.Command.__args__
+    if kind.since <= MACHINE_VERSION_MIN and kind not in _LENGTHENING and kind is not kv.Guarded
+)
+
+_SingleSpec = SwitchSpec | IndexSpec | WaitSpec | AdminSpec | WatchSpec | ExecSpec
 
 
 def _unknown(context: CommandContext, request: Request) -> Error:
@@ -90,21 +98,20 @@ class Validation:
         """
         usual, spec_of = self.usual, self.spec_of
         spec = usual.get(queue[0][0]) or spec_of(queue[0])
-        kind, most = spec.kind, spec.segment_max
-        segment = SEGMENTS[kind](now)
         if state.multi is not None and not spec.immediate:
             return self._queue(queue, state, state.multi, now)
-        port, items, specs = self._port, segment.items, segment.specs
-        routing, small_bytes = port.routing, self._small_bytes
-        memory = port.host.memory
-        full = port.memory_full or memory.leader_full or memory.bytes > port.dataset_bytes_max
-        trivial = routing.trivial
-        add = items.append
+        kind = spec.kind
+        segment = SEGMENTS[kind](now)
+        items, specs = segment.items, segment.specs
+        port, small_bytes = self._port, self._small_bytes
+        trivial, memory = port.routing.trivial, port.host.memory
+        full = port.memory_full or memory.leader_full or memory.bytes > port.dataset_bytes_max  # `port.full`
         total = 0
-        for request in islice(queue, most):
-            spec = usual.get(request[0]) or spec_of(request)
-            if spec.kind is not kind:
-                break
+        for request in islice(queue, spec.segment_max):
+            if specs:
+                spec = usual.get(request[0]) or spec_of(request)
+                if spec.kind is not kind:
+                    break
             try:
                 if not spec.low <= len(request) <= spec.high:
                     raise Rejected(errors.wrong_arity(spec.name))
@@ -114,8 +121,7 @@ class Validation:
                 if items and total + size > SEGMENT_BYTES:
                     break
                 if not trivial:
-                    anywhere = state.readonly and type(spec) in (ReadSpec, WatchSpec)
-                    group = routing.group_of(spec.keys_of(request), anywhere=anywhere)
+                    group = self._group_of(spec, request, state)
                     if items and group != segment.group:
                         break
                     segment.group = group
@@ -123,29 +129,15 @@ class Validation:
                     if full and spec.grows:
                         raise Rejected(errors.OUT_OF_MEMORY)
                     command = spec.run(request)
-                    if command.since > MACHINE_VERSION_MIN:
-                        self._check_version(spec, command, segment.group)
-                    if type(command) in _LENGTHENING:
-                        command = self._with_limits(command)
+                    if type(command) not in _COMPLETE:
+                        command = self._completed(spec, command, segment.group)
                     if spec.shape is not None:
                         segment.shapes[len(items)] = spec.shape
-                    add(command)
-                elif type(spec) is WaitSpec:
-                    if full:
-                        raise Rejected(errors.OUT_OF_MEMORY)
-                    wait = spec.run(request)
-                    self._check_version(spec, wait[0], segment.group)
-                    add(wait)
-                    segment.shapes[0] = spec.shape
-                elif type(spec) is AdminSpec:
-                    add(spec.run(request))
-                    segment.shapes[0] = spec.shape
-                elif type(spec) is WatchSpec or type(spec) is ExecSpec:
-                    add(spec.run(CommandContext(port, state, self.table), request))
-                elif type(spec) is IndexSpec:
-                    add(spec.run(request))
+                    items.append(command)
+                elif type(spec) is ReadSpec or type(spec) is LocalSpec:
+                    items.append((spec, request))
                 else:
-                    add((spec, request))
+                    items.append(self._single(spec, request, segment, state))
                 total += size
             except Rejected as refusal:
                 segment.settled[len(specs)] = Error(refusal.text)
@@ -156,6 +148,30 @@ class Validation:
         segment.requests = queue[: len(specs)]
         del queue[: len(specs)]
         return segment
+
+    def _single(self, spec: _SingleSpec, request: Request, segment: Segment, state: SessionState) -> object:
+        """The item of a command that is a segment by itself."""
+        if isinstance(spec, WatchSpec | ExecSpec):
+            return spec.run(CommandContext(self._port, state, self.table), request)
+        if isinstance(spec, IndexSpec):
+            return spec.run(request)
+        if isinstance(spec, SwitchSpec):
+            return spec, request  # the session runs it
+        item: object
+        if isinstance(spec, WaitSpec):
+            if self._port.full:
+                raise Rejected(errors.OUT_OF_MEMORY)
+            command, seconds = spec.run(request)
+            item = self._completed(spec, command, segment.group), seconds
+        else:
+            item = spec.run(request)
+        segment.shapes[0] = spec.shape
+        return item
+
+    def _group_of(self, spec: AnySpec, request: Request, state: SessionState) -> int:
+        """The group that owns the request's keys."""
+        anywhere = state.readonly and isinstance(spec, ReadSpec | WatchSpec)
+        return self._port.routing.group_of(spec.keys_of(request), anywhere=anywhere)
 
     def _queue(self, queue: list[Request], state: SessionState, multi: MultiState, now: float) -> Segment:
         """Move requests after MULTI, at least one, to what EXEC will execute. One that fails aborts that."""
@@ -187,10 +203,7 @@ class Validation:
             raise Rejected(errors.NOT_IN_TRANSACTION)
         self._check_lengths(spec, request)
         self._check_transaction(request, state, multi)
-        group = 0
-        if not self._port.routing.trivial:
-            anywhere = state.readonly and type(spec) is ReadSpec
-            group = self._port.routing.group_of(spec.keys_of(request), anywhere=anywhere)
+        group = 0 if self._port.routing.trivial else self._group_of(spec, request, state)
         if type(spec) is ReadSpec:
             return Queued(spec, request, kv.Look(tuple(spec.keys_of(request))))
         if type(spec) is not WriteSpec:
@@ -201,10 +214,7 @@ class Validation:
             command = spec.run(request)
         except Rejected as refusal:
             return Queued(spec, request, Error(refusal.text))
-        self._check_version(spec, command, group)
-        if type(command) in _LENGTHENING:
-            command = self._with_limits(command)
-        return Queued(spec, request, command)
+        return Queued(spec, request, self._completed(spec, command, group))
 
     def _check_transaction(self, request: Request, state: SessionState, multi: MultiState) -> None:
         """A transaction has the limits of one request, and one more."""
@@ -217,21 +227,21 @@ class Validation:
         if size > limits.request_bytes:
             raise Rejected(errors.over_limit("transaction", limits.request_bytes))
 
-    def _check_version(self, spec: WriteSpec | WaitSpec, command: kv.Command, group: int) -> None:
-        """Refuse a command that is newer than the machine version in force: members might not know it."""
-        obstacle = self._port.host.version_obstacle(group, command.since)
+    def _completed(self, spec: WriteSpec | WaitSpec, command: kv.Command, group: int) -> kv.Command:
+        """The command with the limits of this node. Refuses one that members might not know yet."""
+        obstacle = self._port.host.version_obstacle(group, kv.needed_version((command,)))
         if obstacle:
             raise Rejected(f"ERR '{spec.name}' {obstacle}")
+        return self._with_limits(command)
 
     def _with_limits(self, command: kv.Command) -> kv.Command:
-        """A lengthening command with the limits of this node."""
         if type(command) is kv.Guarded:
-            if type(command.command) not in _LENGTHENING:
-                return command
             return msgspec.structs.replace(command, command=self._with_limits(command.command))
+        names = _LENGTHENING.get(type(command))
+        if names is None:
+            return command
         limits = {"limit": self._port.limits.value_bytes, "memory_limit": self._port.dataset_bytes_max}
-        mine = {name: limits[name] for name in _LENGTHENING[type(command)]}
-        return msgspec.structs.replace(command, **mine)
+        return msgspec.structs.replace(command, **{name: limits[name] for name in names})
 
     def _check_lengths(self, spec: AnySpec, request: Request) -> None:
         lengths = request.lengths if type(request) is OversizedRequest else list(map(len, request))
