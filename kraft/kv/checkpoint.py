@@ -8,7 +8,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from kraft.kv.keyspace import Record
+from kraft.kv.record import Record
 from kraft.raft.membership.configuration import Base
 
 HASH_BYTES = 16
@@ -18,9 +18,10 @@ _MASK = (1 << (8 * HASH_BYTES)) - 1
 class Capture(msgspec.Struct, frozen=True, gc=False):
     """What a checkpoint at `base` has to write: the keys changed since the last one, None for removed ones.
 
-    `changes` belongs to the writer, which keeps the keys and drops each record once it is written. `revision`
+    `ledger` is the same of the rows of the ledger. Both belong to the writer, which keeps the keys and drops
+    each record once it is written. `revision`
     is the machine's at `base`, `machine_version` the version in force there. `cleared` means that all keys
-    were removed since the last checkpoint: first everything goes, then the changes come.
+    were removed since the last checkpoint: first all keys go, then the changes come.
     """
 
     base: Base
@@ -28,11 +29,13 @@ class Capture(msgspec.Struct, frozen=True, gc=False):
     changes: dict[bytes, Record | None]
     machine_version: int = 1
     cleared: bool = False
+    ledger: dict[bytes, Record | None] = {}
 
 
 class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
     """A complete copy at `base`: the number of `keys`, bytes (`size`) of keys and values, and their `sum`.
 
+    The rows of the ledger count like keys.
     Two sums (HASH_BYTES long) are equal exactly if the contents are, including expiries and revisions.
     `machine_version` is the version in force at `base`.
     """
@@ -45,9 +48,9 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
     machine_version: int = 1
 
 
-def record_hash(key: bytes, value: bytes, revision: int, expires: int) -> bytes:
-    """The hash of one key, HASH_BYTES long."""
-    head = b"%d %d %d " % (len(key), revision, expires)
+def record_hash(key: bytes, value: bytes, revision: int, expires: int, *, ledger: bool = False) -> bytes:
+    """The hash of one key, or of one row of the ledger, HASH_BYTES long."""
+    head = (b"ledger %d %d %d " if ledger else b"%d %d %d ") % (len(key), revision, expires)
     return blake2b(b"".join((head, key, value)), digest_size=HASH_BYTES).digest()
 
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from kraft.kv.commands import Exec, Look
-from kraft.kv.keyspace import Keyspace, Record
+from kraft.kv.keyspace import Keyspace
+from kraft.kv.record import Record
 from kraft.kv.replies import CommandFailure, Reply
 
 EXCERPT_BYTES = 64 << 20  # of all values: what the client port leaves unread at most

@@ -11,49 +11,24 @@ from itertools import islice
 from typing import Any
 from zlib import adler32
 
-import msgspec
-
 from kraft.kv.commands.exec import Watched
 from kraft.kv.due_times import DueTimes
 from kraft.kv.garbage import Garbage
 from kraft.kv.key_index import SLOT_BYTES, KeyIndex
 from kraft.kv.layered_records import LayeredRecords
+from kraft.kv.ledger import Ledger
+from kraft.kv.record import (
+    ADLER_BASE,
+    CHANGE_BYTES,
+    EXPIRY_OVERHEAD_BYTES,
+    RECORD_OVERHEAD_BYTES,
+    Record,
+)
 from kraft.kv.removals import Removals
 from kraft.kv.values import Value, type_of
 
-# Memory of one key in addition to its bytes and its value's, CPython 3.11 on 64 bit: dictionary slot 45 bytes
-# (24 for the entry and 4 for the index at a fill of 1/3 to 2/3), two bytes objects of 33 rounded up to 16
-# (41 each on average), the record 48, its revision 32.
-RECORD_OVERHEAD_BYTES = 207
-# An expiry: the integer 32, the pair in the heap 72, its place in the list 8, and as much again for a
-# garbage pair.
-EXPIRY_OVERHEAD_BYTES = 192
-# A change that no checkpoint has taken yet: a slot of its dictionary, which holds as many bytes as one of
-# `records`, and up to half as much again while that grows.
-CHANGE_BYTES = 72
 INDEXED_KEYS = 128  # in one step of building the index: 0.4 ms
 MERGED_KEYS = 512
-
-
-class Record(msgspec.Struct, frozen=True, gc=False):
-    """What a key holds. `revision` is that of its last change; `expires` is in Unix ms, 0 for never.
-
-    `key` is the very object that the keyspace holds it by, so that a change does not keep a second copy.
-    """
-
-    key: bytes
-    value: Value
-    revision: int
-    expires: int = 0
-
-
-def row_sum(key: bytes, value: bytes, revision: int, expires: int) -> int:
-    """A 32-bit checksum of one row: cheap enough for every row at startup; changes if any bit changes.
-
-    Adler-32 of key and value, started from the two numbers modulo its prime. No power of two, nor three times
-    one, is a multiple of that prime, so a flipped bit of either number changes the checksum as well.
-    """
-    return adler32(value, adler32(key, (revision + 3 * expires) % _ADLER_BASE))
 
 
 class Keyspace:
@@ -61,7 +36,7 @@ class Keyspace:
 
     `cleared` means that all keys were removed since `take_changes`: changes are those after that. What they
     were is `garbage` for the owner to free. `removals` are the records that were removed. `index` is None
-    unless somebody has built it.
+    unless somebody has built it. `ledger` is what the state holds beside the keys.
     """
 
     __slots__ = (
@@ -72,6 +47,7 @@ class Keyspace:
         "cleared",
         "garbage",
         "index",
+        "ledger",
         "records",
         "removals",
     )
@@ -85,6 +61,7 @@ class Keyspace:
         self.garbage = Garbage()
         self.removals = Removals()
         self.index: KeyIndex | None = None
+        self.ledger = Ledger()
         self._indexed: KeyIndex | None = None  # the same, also while it is being built
 
     def __len__(self) -> int:
@@ -245,7 +222,7 @@ class Keyspace:
         expiring = []
         for key, value, revision, expires in rows:  # a million times at startup: no needless call
             records[key] = Record(key, value, revision, expires)
-            checks += adler32(value, adler32(key, (revision + 3 * expires) % _ADLER_BASE))
+            checks += adler32(value, adler32(key, (revision + 3 * expires) % ADLER_BASE))
             if expires:
                 expiring.append((expires, key))
         if size is None:
@@ -280,15 +257,15 @@ class Keyspace:
         One sixteenth is for what the allocator loses between objects: measured, up to 6 % for values of 1 to
         100 kB (tests/kv/test_memory.py).
         """
-        held = self.bytes + (self.garbage.bytes if self.garbage else 0)
+        held = self.bytes + (self.garbage.bytes if self.garbage else 0) + self.ledger.memory
         if self._indexed is not None:
             held += SLOT_BYTES * len(self._indexed)
         return held + (held >> 4) + CHANGE_BYTES * len(self._changes)
 
     @property
     def changed(self) -> int:
-        """How many changes there are since `take_changes`: keys, and one for all that were cleared."""
-        return len(self._changes) + self.cleared
+        """How many changes no checkpoint has: keys, rows of the ledger, and one for all that were cleared."""
+        return len(self._changes) + self.cleared + self.ledger.changed
 
     def digest(self) -> bytes:
         """A hash (32 bytes) of all keys and records, in whatever order they came: a sum of hashes."""
@@ -310,4 +287,3 @@ class Keyspace:
 
 
 _DIGEST_MASK = (1 << 256) - 1
-_ADLER_BASE = 65521  # the largest prime below 2^16, as in RFC 1950

@@ -49,13 +49,14 @@ class Machine(MachineState):
 
     def capture(self, base: Base) -> Capture:
         """What a checkpoint at `base`, the index just applied, has to write. Costs nothing here and now."""
-        cleared = self.keyspace.cleared
-        return Capture(base, self.revision, self.keyspace.take_changes(), self.version, cleared)
+        space, cleared = self.keyspace, self.keyspace.cleared
+        changes = space.take_changes()
+        return Capture(base, self.revision, changes, self.version, cleared, space.ledger.take_changes())
 
     def digest(self) -> bytes:
         """A hash of the whole state: contents, expiries, revisions, stamp, version. Reads every key."""
         head = b"%d %d %d %d " % (self.stamp, self.revision, self.version, len(self.keyspace))
-        return blake2b(head + self.keyspace.digest(), digest_size=32).digest()
+        return blake2b(head + self.keyspace.digest() + self.keyspace.ledger.digest(), digest_size=32).digest()
 
     def apply(self, stamp: int, commands: Sequence[Command]) -> list[Reply]:
         """Expire what is due at `stamp`, then run the commands. Returns one reply for each."""

@@ -11,7 +11,7 @@ import zlib
 import msgspec
 
 from kraft.kv.checkpoint import moved_sum, record_hash
-from kraft.kv.keyspace import row_sum
+from kraft.kv.record import row_sum
 
 
 def forge(path: str, key: bytes, value: bytes) -> None:

@@ -3,7 +3,8 @@
 import random
 
 from kraft.kv.due_times import GARBAGE_MIN, DueTimes
-from kraft.kv.keyspace import Keyspace, Record
+from kraft.kv.keyspace import Keyspace
+from kraft.kv.record import Record
 
 
 def test_outdated_pairs_are_bounded():

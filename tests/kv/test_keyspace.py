@@ -1,6 +1,7 @@
 """What a keyspace keeps for checkpoints, and how it is loaded from one."""
 
-from kraft.kv.keyspace import Keyspace, row_sum
+from kraft.kv.keyspace import Keyspace
+from kraft.kv.record import row_sum
 
 
 def test_a_loaded_keyspace_is_like_one_that_grew():

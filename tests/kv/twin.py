@@ -16,7 +16,7 @@ from kraft.kv.commands import (
     Set,
 )
 from kraft.kv.due_times import GARBAGE_MIN
-from kraft.kv.keyspace import EXPIRY_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES
+from kraft.kv.record import EXPIRY_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES
 from kraft.kv.replies import CommandFailure
 
 

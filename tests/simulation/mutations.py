@@ -378,8 +378,8 @@ MUTATIONS = (
     Mutation(
         "a checkpoint without its machine version",
         "kraft/kv/machine.py",
-        "return Capture(base, self.revision, self.keyspace.take_changes(), self.version, cleared)",
-        "return Capture(base, self.revision, self.keyspace.take_changes(), cleared=cleared)",
+        "return Capture(base, self.revision, changes, self.version, cleared, space.ledger.take_changes())",
+        "return Capture(base, self.revision, changes, 1, cleared, space.ledger.take_changes())",
         "a restart would forget what is in force",
         60,
     ),

@@ -11,7 +11,8 @@ from random import Random
 import msgspec
 
 from kraft.kv.checkpoint import Capture, Checkpoint, moved_sum, record_hash
-from kraft.kv.keyspace import Keyspace, Record
+from kraft.kv.keyspace import Keyspace
+from kraft.kv.record import Record
 from kraft.node.values import Identity, Loaded, Received, Rows, Transaction
 from kraft.raft.membership.configuration import START, Base, decode
 from kraft.raft.messages import Entry, EntryKind, HardState
@@ -24,7 +25,8 @@ ROW_OVERHEAD_BYTES = 16
 DISK_FULL = "the disk is full"
 NO_SUM = bytes(16)
 
-Row = tuple[bytes, bytes, int, int]  # key, value, revision, expires
+Row = tuple[bytes, bytes, int, int, int]  # key, value, revision, expires, 1 for a row of the ledger
+Rows_ = dict[tuple[bytes, int], Record]  # by key, and 1 for a row of the ledger
 
 
 @dataclass
@@ -32,7 +34,7 @@ class StateFile:
     """A copy of a state machine."""
 
     checkpoint: Checkpoint | None = None
-    rows: dict[bytes, Record] = field(default_factory=dict)
+    rows: Rows_ = field(default_factory=dict)
 
     def bring_to(self, capture: Capture) -> Checkpoint:
         """Apply the changes of a checkpoint."""
@@ -40,17 +42,19 @@ class StateFile:
         demand(old is None or capture.base.index >= old.base.index, "a checkpoint goes back")
         taken = added = 0
         if capture.cleared:
-            taken = sum(_hash(key, record) for key, record in self.rows.items())
-            self.rows.clear()
-        for key, record in capture.changes.items():
-            before = self.rows.pop(key, None)
+            gone = {place: record for place, record in self.rows.items() if not place[1]}
+            taken = sum(_hash(place, record) for place, record in gone.items())
+            self.rows = {place: record for place, record in self.rows.items() if place not in gone}
+        changes = [((key, 0), record) for key, record in capture.changes.items()]
+        for place, record in [*changes, *(((key, 1), row) for key, row in capture.ledger.items())]:
+            before = self.rows.pop(place, None)
             if before is not None:
-                taken += _hash(key, before)
+                taken += _hash(place, before)
             if record is not None:
-                self.rows[key] = record
-                added += _hash(key, record)
+                self.rows[place] = record
+                added += _hash(place, record)
         sum_ = moved_sum(NO_SUM if old is None else old.sum, added, taken)
-        size = sum(len(key) + len(record.value) for key, record in self.rows.items())
+        size = sum(len(key) + len(record.value) for (key, _), record in self.rows.items())
         self.checkpoint = Checkpoint(
             capture.base, capture.revision, len(self.rows), size, sum_, capture.machine_version
         )
@@ -58,12 +62,16 @@ class StateFile:
 
     def keyspace(self) -> Keyspace:
         keyspace = Keyspace()
-        keyspace.load((key, r.value, r.revision, r.expires) for key, r in sorted(self.rows.items()))
+        for table, load in enumerate((keyspace.load, keyspace.ledger.load)):
+            found = [(place, self.rows[place]) for place in sorted(self.rows) if place[1] == table]
+            load([(key, r.value, r.revision, r.expires) for (key, _), r in found])
         return keyspace
 
 
-def _hash(key: bytes, record: Record) -> int:
-    return int.from_bytes(record_hash(key, record.value, record.revision, record.expires), "big")
+def _hash(place: tuple[bytes, int], record: Record) -> int:
+    key, table = place
+    hash_ = record_hash(key, record.value, record.revision, record.expires, ledger=bool(table))
+    return int.from_bytes(hash_, "big")
 
 
 @dataclass
@@ -271,9 +279,12 @@ class Platter:
 class View:
     """A state file as it was."""
 
-    def __init__(self, checkpoint: Checkpoint, rows: dict[bytes, Record]) -> None:
+    def __init__(self, checkpoint: Checkpoint, rows: Rows_) -> None:
         self.checkpoint = checkpoint
-        self._rows: list[Row] = [(key, r.value, r.revision, r.expires) for key, r in sorted(rows.items())]
+        self._rows: list[Row] = [
+            (key, rows[key, table].value, rows[key, table].revision, rows[key, table].expires, table)
+            for key, table in sorted(rows)
+        ]
 
     def read(self, after: bytes | None, max_bytes: int) -> Rows:
         found: list[Row] = []
@@ -281,7 +292,7 @@ class View:
         later = [row for row in self._rows if after is None or row[0] > after]
         for row in later:
             size += len(row[0]) + len(row[1]) + ROW_OVERHEAD_BYTES
-            if found and size > max_bytes:
+            if found and size > max_bytes and found[-1][0] != row[0]:
                 break
             found.append(row)
         last = found[-1][0] if found else after or b""
@@ -304,8 +315,8 @@ class Arriving:
         if self._platter.full:
             return DISK_FULL
         rows = msgspec.msgpack.decode(data, type=list[Row])
-        keys = [row[0] for row in (*self._rows[-1:], *rows)]
-        if keys != sorted(set(keys)):
+        places = [(row[0], row[4]) for row in (*self._rows[-1:], *rows)]
+        if places != sorted(set(places)):
             return "rows out of order"
         self._rows += rows
         return ""
@@ -315,7 +326,8 @@ class Arriving:
             return DISK_FULL
         file = StateFile()
         promised = self._checkpoint
-        capture = Capture(promised.base, promised.revision, _records(self._rows), promised.machine_version)
+        keys, ledger = (_records(row for row in self._rows if row[4] == table) for table in (0, 1))
+        capture = Capture(promised.base, promised.revision, keys, promised.machine_version, ledger=ledger)
         if file.bring_to(capture) != self._checkpoint:
             return "the rows are not those that were promised"
         self._platter.files[self._place] = file
@@ -327,7 +339,7 @@ class Arriving:
 
 
 def _records(rows: Iterable[Row]) -> dict[bytes, Record | None]:
-    return {key: Record(key, value, revision, expires) for key, value, revision, expires in rows}
+    return {key: Record(key, value, revision, expires) for key, value, revision, expires, _ in rows}
 
 
 def copy_of(platter: Platter) -> Platter:

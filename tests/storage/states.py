@@ -2,6 +2,7 @@
 
 from kraft.kv.checkpoint import Capture, Checkpoint, moved_sum, record_hash
 from kraft.kv.keyspace import Keyspace
+from kraft.kv.ledger import LedgerKind
 from kraft.raft.membership.configuration import Base, Configuration, Member
 from kraft.storage.ports import StorageSettings
 from kraft.storage.state.files import StateFiles
@@ -30,6 +31,10 @@ class State:
     def remove(self, key):
         self.revision += self.keyspace.remove(key) is not None
 
+    def note(self, name, data=b"a reply", expires=0):
+        self.revision += 1
+        self.keyspace.ledger.put(LedgerKind.TOKEN, name, data, self.revision, expires)
+
     def clear(self):
         self.revision += 1
         self.keyspace.clear()
@@ -40,20 +45,22 @@ class State:
     def again(self, capture):
         """The next capture after `capture` was not written."""
         self.keyspace.give_back(capture.changes, cleared=capture.cleared)
+        self.keyspace.ledger.give_back(capture.ledger)
         return self._capture(capture.base)
 
     def _capture(self, at):
-        cleared = self.keyspace.cleared
-        return Capture(at, self.revision, self.keyspace.take_changes(), self.machine_version, cleared)
+        cleared, ledger = self.keyspace.cleared, self.keyspace.ledger.take_changes()
+        return Capture(at, self.revision, self.keyspace.take_changes(), self.machine_version, cleared, ledger)
 
     def checkpoint(self, index, *, term=1):
         """What a file at `index` must hold, computed from scratch."""
-        records = self.keyspace.records
-        size = sum(len(key) + len(record.value) for key, record in records.items())
-        total = sum(
-            int.from_bytes(record_hash(key, record.value, record.revision, record.expires), "big")
-            for key, record in records.items()
-        )
+        records = [(record, False) for record in self.keyspace.records.values()]
+        records += [(row, True) for row in self.keyspace.ledger.rows.values()]
+        size = sum(len(record.key) + len(record.value) for record, _ in records)
+        total = 0
+        for r, ledger in records:
+            hash_ = record_hash(r.key, r.value, r.revision, r.expires, ledger=ledger)
+            total += int.from_bytes(hash_, "big")
         sum_ = moved_sum(bytes(16), total, 0)
         at = base(index, term=term)
         return Checkpoint(at, self.revision, len(records), size, sum_, self.machine_version)

@@ -3,7 +3,7 @@
 import apsw
 import pytest
 
-from kraft.kv.keyspace import row_sum
+from kraft.kv.record import row_sum
 from kraft.storage.errors import DamagedState
 from tests.storage.states import filled
 

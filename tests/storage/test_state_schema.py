@@ -1,4 +1,4 @@
-"""State files of schema 1 and 2: which one is written when, and what each program makes of the other's.
+"""State files of each schema: which one is written when, and what each program makes of the other's.
 
 Schema 2 is used from machine version 2 on. Until a cluster raises its version, an older kraft must be able to
 open what a newer one wrote.
@@ -190,7 +190,7 @@ def test_a_file_of_a_newer_kraft_is_refused_and_kept(tmp_path, states_at, write,
         states_at(tmp_path)
 
     assert str(refusal.value) == (
-        f"{tmp_path}/state-0-1.db has schema 99, this version of kraft knows up to 2:"
+        f"{tmp_path}/state-0-1.db has schema 99, this version of kraft knows up to 3:"
         " run the newer kraft that wrote it"
     )
     assert (tmp_path / "state-0-1.db").exists()

@@ -180,6 +180,7 @@ class Checkpoints:
         self._busy = None
         if checkpoint is None:
             machine.keyspace.give_back(capture.changes, cleared=capture.cleared)
+            machine.keyspace.ledger.give_back(capture.ledger)
             self._observer.event("checkpoint_failed", group=self._group, index=capture.base.index)
             waiting, self._waiting = self._waiting, []
             for _, done in waiting:

@@ -5,7 +5,7 @@ holds. Keys are written in their order, so that every page is written once, and 
 so that the thread asks for Python's lock once for many rows.
 
 The file has schema 1 until machine version 2 is in force: until then an older kraft must be able to open it.
-The first checkpoint at that version migrates it, in its own transaction.
+The first checkpoint at that version migrates it, in its own transaction. So does version 3 with schema 3.
 """
 
 import gc
@@ -16,7 +16,8 @@ from itertools import islice
 import apsw
 
 from kraft.kv.checkpoint import Capture, Checkpoint, record_hash
-from kraft.kv.keyspace import Keyspace, Record, row_sum
+from kraft.kv.keyspace import Keyspace
+from kraft.kv.record import Record, row_sum
 from kraft.kv.versions import MACHINE_VERSION
 from kraft.storage import migrations
 from kraft.storage.errors import NewerVersion, NoSpace, OutOfOrder
@@ -35,7 +36,10 @@ from kraft.storage.state.totals import Totals
 
 STATE_APPLICATION_ID = 0x6B726673  # "krfs" in the file's header
 SCHEMA_FOLDER = "schema_state"
-MACHINE_VERSIONS = (1, 2)  # schema n is used from machine version MACHINE_VERSIONS[n - 1] on
+MACHINE_VERSIONS = (1, 2, 3)  # schema n is used from machine version MACHINE_VERSIONS[n - 1] on
+
+LEDGER_SCHEMA = 3
+RECORD, LEDGER = "record", "ledger"  # the tables of rows
 
 RUN_KEYS = 256  # sorted at once: 0.1 ms that hold Python's lock
 PIECE_KEYS = 64  # of one statement: about 0.2 ms
@@ -46,14 +50,16 @@ _MIGRATIONS = migrations.load(SCHEMA_FOLDER)
 
 _ROWS = "SELECT key, value, revision, expires FROM record"
 _STRINGS = _ROWS + " WHERE kind = 0"  # the number of rows shows that another kind was left out
+_LEDGER_ROWS = "SELECT key, value, revision, expires FROM ledger"
 _OLD = (
     "SELECT count(*), coalesce(sum(length(key) + length(value)), 0),"
-    " coalesce(group_concat(hex(hash), ''), ''), coalesce(sum(adler), 0) FROM record WHERE key IN (%s)"
+    " coalesce(group_concat(hex(hash), ''), ''), coalesce(sum(adler), 0) FROM %s WHERE key IN (%s)"
 )
-_DELETE = "DELETE FROM record WHERE key IN (%s)"
+_TOTALS = "SELECT length(key) + length(value), hash, adler FROM ledger"
+_DELETE = "DELETE FROM %s WHERE key IN (%s)"
 _CLEAR = "DELETE FROM record"  # without a condition: SQLite frees pages instead of rows
 _PUT = (
-    "INSERT INTO record (key, value, revision, expires, adler, hash) VALUES %s"
+    "INSERT INTO %s (key, value, revision, expires, adler, hash) VALUES %s"
     " ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = excluded.revision,"
     " expires = excluded.expires, adler = excluded.adler, hash = excluded.hash"
 )
@@ -146,16 +152,18 @@ class StateDatabase(SqliteDatabase):
         if self.checkpoint is not None and capture.base.index < self.checkpoint.base.index:
             before = self.checkpoint.base.index
             raise OutOfOrder(f"{self.place}: a checkpoint at {capture.base.index} was to follow {before}")
-        totals = Totals(None, 0) if capture.cleared else Totals(self.checkpoint, self.adlers)
+        totals = Totals(self.checkpoint, self.adlers)
         try:
             with self.transaction():
                 self._migrate(capture.machine_version)
                 if capture.cleared:
                     self.connection.execute(_CLEAR)
-                for piece in _pieces(capture.changes, pause):
-                    self._replace(capture.changes, piece, totals)
-                    capture.changes.update(dict.fromkeys(piece))
-                    pause()
+                    totals = self._ledger_totals()
+                for table, changes in ((RECORD, capture.changes), (LEDGER, capture.ledger)):
+                    for piece in _pieces(changes, pause):
+                        self._replace(table, changes, piece, totals)
+                        changes.update(dict.fromkeys(piece))
+                        pause()
                 checkpoint = totals.checkpoint(capture.base, capture.revision, capture.machine_version)
                 header.write(self.connection, checkpoint, totals.adlers)
         except NoSpace:
@@ -164,9 +172,19 @@ class StateDatabase(SqliteDatabase):
         self.count_free_pages()
         return True
 
-    def _replace(self, changes: dict[bytes, Record | None], piece: list[bytes], totals: Totals) -> None:
+    def _ledger_totals(self) -> Totals:
+        """The totals of the ledger alone."""
+        totals = Totals(None, 0)
+        if self._schema >= LEDGER_SCHEMA:
+            for size, hash_, adler in self.connection.execute(_TOTALS):
+                totals.add(size, hash_, adler)
+        return totals
+
+    def _replace(
+        self, table: str, changes: dict[bytes, Record | None], piece: list[bytes], totals: Totals
+    ) -> None:
         if totals.keys:
-            old = self.cursor.execute(_OLD % _marks("?", len(piece)), piece).fetchone()
+            old = self.cursor.execute(_OLD % (table, _marks("?", len(piece))), piece).fetchone()
             if old is not None and old[0]:
                 totals.take(*old)
         puts: list[StoredRow] = []
@@ -176,23 +194,24 @@ class StateDatabase(SqliteDatabase):
             if record is None:
                 gone.append(key)
             else:
-                puts.append(stored_row(key, record.value, record.revision, record.expires))
+                puts.append(stored_row(table, key, record.value, record.revision, record.expires))
         if gone:
-            self.cursor.execute(_DELETE % _marks("?", len(gone)), gone)
-        self._put(puts, totals)
+            self.cursor.execute(_DELETE % (table, _marks("?", len(gone))), gone)
+        self._put(table, puts, totals)
 
-    def _put(self, rows: list[StoredRow], totals: Totals) -> None:
+    def _put(self, table: str, rows: list[StoredRow], totals: Totals) -> None:
         for key, value, _, _, adler, hash_ in rows:
             totals.add(len(key) + len(value), hash_, adler)
         if rows:
             values = [column for row in rows for column in row]
-            self.cursor.execute(_PUT % _marks("(?,?,?,?,?,?)", len(rows)), values)
+            self.cursor.execute(_PUT % (table, _marks("(?,?,?,?,?,?)", len(rows))), values)
 
-    def append(self, rows: list[StoredRow], totals: Totals) -> None:
-        """Insert new rows and count them. Raises `NoSpace`, and then `totals` is wrong."""
+    def append(self, rows: dict[str, list[StoredRow]], totals: Totals) -> None:
+        """Insert new rows, by table, and count them. Raises `NoSpace`, and then `totals` is wrong."""
         with self.transaction():
-            for at in range(0, len(rows), PIECE_KEYS):
-                self._put(rows[at : at + PIECE_KEYS], totals)
+            for table, of_table in rows.items():
+                for at in range(0, len(of_table), PIECE_KEYS):
+                    self._put(table, of_table[at : at + PIECE_KEYS], totals)
 
     def seal(self, checkpoint: Checkpoint, adlers: int) -> bool:
         """Say that the appended rows are `checkpoint`, durably; False when the disk is full."""
@@ -220,15 +239,19 @@ class StateDatabase(SqliteDatabase):
         collecting = gc.isenabled()
         gc.disable()  # nothing that is made here is garbage, and looking for it would double the time
         try:
+            adlers = 0
+            if self._schema >= LEDGER_SCHEMA:
+                adlers = keyspace.ledger.load(self.connection.execute(_LEDGER_ROWS))
+                size -= sum([len(key) + len(row.value) for key, row in keyspace.ledger.rows.items()])
             rows = self.connection.execute(_ROWS if self._schema == 1 else _STRINGS)
-            adlers = keyspace.load(rows, size)
+            adlers += keyspace.load(rows, size)
         except (apsw.Error, TypeError, ValueError) as error:  # even the type of a column may be damaged
             raise DamagedStateFile(f"SQLite cannot read it ({error})") from error
         finally:
             self.connection.set_progress_handler(None)
             if collecting:
                 gc.enable()
-        if (len(keyspace), adlers) != (keys, self.adlers):
+        if (len(keyspace) + len(keyspace.ledger.rows), adlers) != (keys, self.adlers):
             raise DamagedStateFile("its rows are not those that it was left with")
         return keyspace
 
@@ -262,10 +285,11 @@ def _progress(report: Callable[[int, int], object], keyspace: Keyspace, keys: in
     return handler
 
 
-def stored_row(key: bytes, value: bytes, revision: int, expires: int) -> StoredRow:
-    """The columns of a string's row."""
+def stored_row(table: str, key: bytes, value: bytes, revision: int, expires: int) -> StoredRow:
+    """The columns of a row."""
     adler = row_sum(key, value, revision, expires)
-    return key, value, revision, expires, adler, record_hash(key, value, revision, expires)
+    hash_ = record_hash(key, value, revision, expires, ledger=table is LEDGER)
+    return key, value, revision, expires, adler, hash_
 
 
 def _pieces(changes: dict[bytes, Record | None], pause: Pause) -> Iterator[list[bytes]]:

@@ -14,15 +14,35 @@ from kraft.node.values import Received
 from kraft.storage.errors import CannotOpen, NoSpace
 from kraft.storage.ports import DISK_FULL, Directory, StorageSettings
 from kraft.storage.sqlite import set_pragma
-from kraft.storage.state.database import DamagedStateFile, StateDatabase, stored_row
+from kraft.storage.state.database import (
+    LEDGER,
+    LEDGER_SCHEMA,
+    MACHINE_VERSIONS,
+    RECORD,
+    DamagedStateFile,
+    StateDatabase,
+    StoredRow,
+    stored_row,
+)
 from kraft.storage.state.totals import Totals
 
 GIVEN_UP = "the file was given up"
 INT64_MAX = (1 << 63) - 1
 
 _Number = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
-_Row = tuple[bytes, bytes, _Number, _Number]
-_decode = msgspec.msgpack.Decoder(list[_Row]).decode
+
+
+class SnapshotRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One row of a snapshot, as `StateView` describes it."""
+
+    key: bytes
+    value: bytes
+    revision: _Number
+    expires: _Number
+    ledger: Annotated[int, msgspec.Meta(ge=0, le=1)] = 0
+
+
+_decode = msgspec.msgpack.Decoder(list[SnapshotRow]).decode
 
 
 class StateReceiver:
@@ -49,7 +69,7 @@ class StateReceiver:
         self._promised = checkpoint
         self._wal_bytes = settings.wal_bytes
         self._totals = Totals(None, 0)
-        self._last: bytes | None = None
+        self._last: tuple[bytes, int] | None = None
         self.finished = False
         self._remove()
         self._database: StateDatabase | None = StateDatabase(
@@ -77,30 +97,37 @@ class StateReceiver:
             return ""  # the rows are in the WAL; if there is no space, the next rows will not find any
         return ""
 
-    def _out_of_place(self, rows: list[_Row]) -> str:
+    def _out_of_place(self, rows: list[SnapshotRow]) -> str:
         last = self._last
         size = 0
-        for key, value, revision, _ in rows:
-            if last is not None and key <= last:
+        for row in rows:
+            place = (row.key, row.ledger)
+            if last is not None and place <= last:
                 return "rows out of order"
-            if revision > self._promised.revision:
+            if row.ledger and self._promised.machine_version < MACHINE_VERSIONS[LEDGER_SCHEMA - 1]:
+                return f"a row of the ledger at machine version {self._promised.machine_version}"
+            if row.revision > self._promised.revision:
                 return f"a revision above {self._promised.revision}"
-            last = key
-            size += len(key) + len(value)
+            last = place
+            size += len(row.key) + len(row.value)
         keys = self._totals.keys + len(rows)
         if keys > self._promised.keys or self._totals.size + size > self._promised.size:
             return "more rows than were promised"
         return ""
 
-    def _insert(self, database: StateDatabase, rows: list[_Row]) -> bool:
+    def _insert(self, database: StateDatabase, rows: list[SnapshotRow]) -> bool:
         kept = self._totals.copy()
+        stored: dict[str, list[StoredRow]] = {RECORD: [], LEDGER: []}
+        for row in rows:
+            table = LEDGER if row.ledger else RECORD
+            stored[table].append(stored_row(table, row.key, row.value, row.revision, row.expires))
         try:
-            database.append([stored_row(*row) for row in rows], self._totals)
+            database.append(stored, self._totals)
         except NoSpace:
             self._totals = kept
             return False
         if rows:
-            self._last = rows[-1][0]
+            self._last = (rows[-1].key, rows[-1].ledger)
         return True
 
     def finish(self) -> Received | str:

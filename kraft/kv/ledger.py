@@ -1,0 +1,132 @@
+"""What the state holds beside the keys: rows of several kinds, which clients do not see and no flush removes.
+
+A row has the form of a record. Its key in the ledger is the byte of its kind and then its own name. So one
+table of the state file, one stream of rows in a snapshot, and one sum cover all kinds.
+"""
+
+from collections.abc import Iterable
+from enum import IntEnum
+from hashlib import blake2b
+
+from kraft.kv.due_times import DueTimes
+from kraft.kv.record import (
+    CHANGE_BYTES,
+    EXPIRY_OVERHEAD_BYTES,
+    RECORD_OVERHEAD_BYTES,
+    Record,
+    row_sum,
+)
+
+
+class LedgerKind(IntEnum):
+    """The kinds of rows: a number is never given to another kind."""
+
+    TOKEN = 1  # of KRAFT ONCE: the reply to the first use
+
+
+_KINDS = max(LedgerKind) + 1
+
+
+class Ledger:
+    """All rows by key. `counts` and `sizes` are the number of rows, and their memory in bytes, by kind.
+
+    Treat `rows` as read-only outside this class.
+    """
+
+    __slots__ = ("_changes", "_due", "counts", "rows", "sizes")
+
+    def __init__(self) -> None:
+        self.rows: dict[bytes, Record] = {}
+        self.counts = [0] * _KINDS
+        self.sizes = [0] * _KINDS
+        self._changes: dict[bytes, Record | None] = {}
+        self._due = DueTimes(self.rows)
+
+    def get(self, kind: LedgerKind, name: bytes) -> Record | None:
+        """The row of that name, None when there is none."""
+        return self.rows.get(ledger_key(kind, name))
+
+    def put(self, kind: LedgerKind, name: bytes, data: bytes, revision: int, expires: int = 0) -> None:
+        """Store a row, which `forget` removes when the stamp has reached `expires` (Unix ms, 0 for never)."""
+        self.remove(kind, name)
+        key = ledger_key(kind, name)
+        row = self.rows[key] = self._changes[key] = Record(key, data, revision, expires)
+        self._count(row, 1)
+        self._due.changed(key, 0, expires)
+
+    def remove(self, kind: LedgerKind, name: bytes) -> bool:
+        """Drop a row. Returns whether it was there."""
+        return self._remove(ledger_key(kind, name))
+
+    def forget(self, stamp: int, most: int) -> int:
+        """Drop rows whose time has come at `stamp`, at most so many. Returns how many those were."""
+        count = 0
+        while count < most and (key := self._due.due(stamp)) is not None:
+            self._remove(key)
+            count += 1
+        return count
+
+    def load(self, rows: Iterable[tuple[bytes, bytes, int, int]]) -> int:
+        """Fill an empty ledger; none of the rows counts as a change. Returns the sum of their `row_sum`."""
+        checks = 0
+        expiring = []
+        for key, data, revision, expires in rows:
+            row = self.rows[key] = Record(key, data, revision, expires)
+            self._count(row, 1)
+            checks += row_sum(key, data, revision, expires)
+            if expires:
+                expiring.append((expires, key))
+        self._due.fill(expiring)
+        return checks
+
+    def take_changes(self) -> dict[bytes, Record | None]:
+        """As `Keyspace.take_changes`."""
+        taken, self._changes = self._changes, {}
+        return taken
+
+    def give_back(self, changes: dict[bytes, Record | None]) -> None:
+        """As `Keyspace.give_back`."""
+        self._changes = dict(zip(changes, map(self.rows.get, changes), strict=True)) | self._changes
+
+    @property
+    def changed(self) -> int:
+        """How many rows changed since `take_changes`."""
+        return len(self._changes)
+
+    @property
+    def memory(self) -> int:
+        """An estimate of the memory of all rows, in bytes."""
+        return sum(self.sizes) + CHANGE_BYTES * len(self._changes)
+
+    def digest(self) -> bytes:
+        """A hash (32 bytes) of all rows."""
+        hashed = blake2b(digest_size=32)
+        for key, row in sorted(self.rows.items()):
+            hashed.update(b"%d %d %d %d " % (len(key), len(row.value), row.revision, row.expires))
+            hashed.update(key)
+            hashed.update(row.value)
+        return hashed.digest()
+
+    def _remove(self, key: bytes) -> bool:
+        row = self.rows.pop(key, None)
+        if row is None:
+            return False
+        self._changes[key] = None
+        self._count(row, -1)
+        self._due.changed(key, row.expires, 0)
+        return True
+
+    def _count(self, row: Record, sign: int) -> None:
+        kind = row.key[0]
+        self.counts[kind] += sign
+        self.sizes[kind] += sign * ledger_bytes(row.key, row.value, row.expires)
+
+
+def ledger_key(kind: LedgerKind, name: bytes) -> bytes:
+    """The key of a row in the ledger."""
+    return bytes([kind]) + name
+
+
+def ledger_bytes(key: bytes, data: bytes, expires: int) -> int:
+    """The memory of one row."""
+    return RECORD_OVERHEAD_BYTES + len(key) + len(data) + (EXPIRY_OVERHEAD_BYTES if expires else 0)
