@@ -59,13 +59,17 @@ def exchanges(load: Load, count: int) -> list[Exchange]:
     """Make `count` requests with their replies; the same for each run."""
     dice, value = random.Random(SEED), b"x" * load.value_bytes  # noqa: S311 - repeatable, not secret
     found = b"$%d\r\n%b\r\n" % (len(value), value)
-    if load.operation == "line":
-        return [(b"SET %b %b\r\n" % (name, value), OK) for name in key_names(load, count, dice)]
-    reads = {"get": 1.0, "set": 0.0, "mix": READ_SHARE}[load.operation]
+    reads = {"get": 1.0, "line_get": 1.0, "set": 0.0, "line_set": 0.0, "mix": READ_SHARE}[load.operation]
+    form = line if load.inline else command
     return [
-        (command(b"GET", name), found) if dice.random() < reads else (command(b"SET", name, value), OK)
+        (form(b"GET", name), found) if dice.random() < reads else (form(b"SET", name, value), OK)
         for name in list(key_names(load, count, dice))
     ]
+
+
+def line(*words: bytes) -> bytes:
+    """Encode one request as an inline command."""
+    return b" ".join(words) + b"\r\n"
 
 
 def pipelines(single: Sequence[Exchange], depth: int) -> list[Exchange]:

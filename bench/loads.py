@@ -21,7 +21,8 @@ KEYS_OF_A_COMMAND = 10
 """What redis-benchmark's MSET writes, and what our MGET reads."""
 
 LABELS = {
-    "set": "SET", "get": "GET", "line": "line SET", "mix": "80/20", "mset": "MSET", "mget": "MGET",
+    "set": "SET", "get": "GET", "line_set": "line SET", "line_get": "line GET", "mix": "80/20",
+    "mset": "MSET", "mget": "MGET",
 }  # fmt: skip
 
 
@@ -33,7 +34,7 @@ class Load:
     equally likely, or with `zipf` as in YCSB, number n in proportion to 1 / n ** 0.99.
     """
 
-    operation: str  # set, get, line: a SET as an inline command; mix: 80 % GET, 20 % SET; mset, mget: 10 keys
+    operation: str  # set, get; line_set, line_get: as inline commands; mix: 80 % GET; mset, mget: 10 keys
     clients: int
     pipeline: int
     pilot: int
@@ -60,7 +61,17 @@ class Load:
     @property
     def reads(self) -> bool:
         """Whether it expects the keys to be there."""
-        return self.operation in ("get", "mix", "mget")
+        return self.operation in ("get", "line_get", "mix", "mget")
+
+    @property
+    def inline(self) -> bool:
+        """Whether its requests are lines, as people type them into netcat."""
+        return self.operation in ("line_set", "line_get")
+
+    @property
+    def generated(self) -> bool:
+        """Whether our load generator sends it, which compares every reply with the expected one."""
+        return self.inline or self.operation == "mix" or self.zipf
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +96,12 @@ LOADS = (
     Load("get", 1, 1, 400),
     Load("get", 50, 1, 4_000),
     Load("get", 50, 16, 16_000),
-    Load("line", 1, 1, 200),
-    Load("line", 50, 1, 4_000),
-    Load("line", 50, 16, 16_000),
+    Load("line_set", 1, 1, 200),
+    Load("line_set", 50, 1, 4_000),
+    Load("line_set", 50, 16, 16_000),
+    Load("line_get", 1, 1, 400),
+    Load("line_get", 50, 1, 4_000),
+    Load("line_get", 50, 16, 16_000),
 )
 MIXED = (
     Load("mix", 50, 1, 4_000, keys=100_000),
@@ -109,7 +123,7 @@ MIXED = (
 
 def run(load: Load, address: Address, requests: int) -> Outcome:
     """Load a server that accepts RESP and inline commands, as fast as it replies."""
-    if load.operation in ("line", "mix") or load.zipf:
+    if load.generated:
         return generate(load, address, requests)
     return _redis_benchmark(load, address, requests)
 

@@ -86,6 +86,10 @@ class Bare(System):
         self._launch("bare", [sys.executable, "-m", "bench.servers.bare", str(self._port)])
         wait_for(lambda: listening(self._port), "the bare server", self.processes)
 
+    def takes(self, load: Load) -> bool:
+        """Refuse loads that compare what they read with what was written."""
+        return not (load.reads and load.generated)
+
     def views(self) -> dict[str, Address]:
         """Return its address."""
         return {"bare": local(self._port)}
@@ -126,7 +130,7 @@ class OtherSketch(Sketch):
 
     def takes(self, load: Load) -> bool:
         """Refuse inline commands, which it need not support."""
-        return load.operation != "line"
+        return not load.inline
 
 
 CONFIG = """\

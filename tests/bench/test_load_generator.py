@@ -33,6 +33,14 @@ def test_a_mixture_reads_four_times_as_often_as_it_writes(generator, load):
     assert made == generator.exchanges(load("mix", keys=100), 10_000)
 
 
+def test_lines_have_the_replies_of_the_protocol(generator, load):
+    """A value comes back as a bulk string, and a line ends as netcat's do in its mode for CRLF."""
+    [(asked, found)] = generator.exchanges(load("line_get", value_bytes=3), 1)
+    [(written, acknowledged)] = generator.exchanges(load("line_set", value_bytes=3), 1)
+    assert (asked, found) == (b"GET key:__rand_int__\r\n", b"$3\r\nxxx\r\n")
+    assert (written, acknowledged) == (b"SET key:__rand_int__ xxx\r\n", OK)
+
+
 def test_a_few_keys_are_popular_in_a_zipf_distribution(generator, load):
     """Of 1,000 keys with exponent 0.99 the first has 13 % of the requests; of an even one each has 0.1 %."""
     first = b"key:000000000000"
@@ -129,7 +137,7 @@ STALL_SECONDS = 0.5
 
 def test_requests_that_were_due_during_a_stall_count_from_their_time(generator, load, stalling_server):
     """A stall of 0.5 s at 200 requests a second concerns about 100 of them, and not just the one it met."""
-    todo = generator.exchanges(load("line"), 200)
+    todo = generator.exchanges(load("line_set"), 200)
     with contextlib.closing(generator.LoadGenerator(stalling_server, 1)) as outcome:
         outcome.open_loop(todo, generator.arrivals(200.0, len(todo)))
     assert len(outcome.latencies) == len(outcome.lateness) == 200
@@ -140,13 +148,13 @@ def test_requests_that_were_due_during_a_stall_count_from_their_time(generator, 
 def test_a_closed_loop_omits_them(generator, load, stalling_server):
     """Which is why the other one exists: here a single request is slow."""
     with contextlib.closing(generator.LoadGenerator(stalling_server, 1)) as outcome:
-        outcome.closed_loop(generator.exchanges(load("line"), 200))
+        outcome.closed_loop(generator.exchanges(load("line_set"), 200))
     assert len(outcome.latencies) == 200
     assert sum(latency > 0.9 * STALL_SECONDS for latency in outcome.latencies) == 1
 
 
 def test_an_outcome_counts_whole_pipelines(bench, generator, stalling_server):
     loads = bench("loads")
-    outcome = generator.run(stalling_server, loads.Load("line", 1, 4, 1), 10, 0.0)
+    outcome = generator.run(stalling_server, loads.Load("line_set", 1, 4, 1), 10, 0.0)
     assert (outcome.requests, outcome.late_p99_ms) == (12, None)
     assert 0 < outcome.p50_ms <= outcome.p999_ms
