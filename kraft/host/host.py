@@ -27,6 +27,7 @@ from kraft.host.membership.peers import Peers
 from kraft.host.peer_receiver import PeerReceiver
 from kraft.host.persistence import Persistence, Written
 from kraft.host.ports import Disk, Fatal, HostObserver, Network
+from kraft.host.requests.lock_waits import leave_nothing
 from kraft.host.requests.proposals import WriteDone
 from kraft.host.requests.read_rounds import ReadDone
 from kraft.host.slots import SlotMap
@@ -147,7 +148,7 @@ class Host:
         target = self.groups.get(group)
         if target is None or self.peers.removed:
             self._refuse_later(group, done)
-            return _nothing
+            return leave_nothing
         return target.requests.lock_waits.wait(command, seconds, done)
 
     def read(self, group: int, done: ReadDone, fresh: bool = False) -> None:
@@ -277,7 +278,3 @@ class Host:
         for group in self.groups.values():
             (group.raft.suspend if full else group.raft.resume)()
             self._turns.wake(group.id)
-
-
-def _nothing() -> None:
-    """A client leaves that waits for nothing."""

@@ -29,10 +29,13 @@ class KeyIndexes:
         The callers of an index whose keyspace is replaced by a snapshot are called, too: they have to ask
         again.
         """
+        if group not in self._groups:
+            done()
+            return
         if not self._used:
             self._clock.call_later(IDLE_SECONDS / 4, self._drop_unused)
         self._used[group] = self._clock.seconds()
-        if group not in self._groups or self._keyspace(group).index is not None:
+        if self._keyspace(group).index is not None:
             done()
         elif group in self._building:
             self._building[group][1].append(done)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import msgspec
-from twisted.logger import Logger
 
 from kraft.host.requests.read_rounds import View
 from kraft.kv.commands import Command, Lock
@@ -43,8 +42,6 @@ ALL_BYTES_MAX = 64 << 20  # of a reply with all keys
 REPLY_BYTES = 1 << 20  # of reads in one round; the rest waits for the next one, after other connections
 
 _TOO_LARGE = Error(f"ERR the reply exceeds {ALL_BYTES_MAX >> 20} MiB: use SCAN")
-
-_log = Logger()
 
 
 class Segment(msgspec.Struct):
@@ -337,11 +334,10 @@ class IndexSegment(Segment):
                     self.done(_TOO_LARGE)
                     return
                 yield
-        except Exception:
-            _log.failure("a client could not be answered")
-            self.done(Error("ERR internal error, see the log of the node"))
-            return
-        self.done(RenderedArray(count, chunks))
+        except Exception as error:
+            self.done(error)
+        else:
+            self.done(RenderedArray(count, chunks))
 
     def replies(self, outcome: View | Reply) -> list[Reply]:
         """The one reply."""

@@ -157,6 +157,19 @@ def abandon(connection: apsw.Connection) -> None:
         connection.close(True)
 
 
+@contextmanager
+def abandoned_on_error(connection: apsw.Connection, path: str) -> Iterator[None]:
+    """Close the connection to `path` if the body raises. Errors of SQLite become `StorageError`."""
+    try:
+        yield
+    except apsw.Error as error:
+        abandon(connection)
+        raise explain(path, error) from error
+    except BaseException:
+        abandon(connection)
+        raise
+
+
 # Connections. Each function raises `StorageError`.
 
 
@@ -176,30 +189,21 @@ def open_to_read(path: str) -> apsw.Connection:
     """Open a file of the real disk alone, to leave it and its WAL as they are."""
     connection = _connect(path, "", apsw.SQLITE_OPEN_READWRITE, ())  # a WAL needs more than reading
     wal = Path(path + "-wal")
-    try:
+    with abandoned_on_error(connection, path):
         # Closing may remove an empty WAL, which reading made, and no other.
         keep = wal.exists() and wal.stat().st_size > 0
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(keep))
         for pragma in _READ_ONLY:
             set_pragma(connection, *pragma)
-    except apsw.Error as error:
-        abandon(connection)
-        raise explain(path, error) from error
-    except BaseException:
-        abandon(connection)
-        raise
     return connection
 
 
 def open_pinned(path: str, *, vfs: str = "") -> apsw.Connection:
     """A second connection, in a read transaction: it sees the file as of its first read."""
     connection = _connect(path, vfs, apsw.SQLITE_OPEN_READWRITE, _PINNED)
-    try:
+    with abandoned_on_error(connection, path):
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.execute("BEGIN")
-    except apsw.Error as error:
-        abandon(connection)
-        raise explain(path, error) from error
     return connection
 
 
@@ -208,15 +212,9 @@ def _connect(path: str, vfs: str, flags: int, pragmas: tuple[Pragma, ...]) -> ap
         connection = apsw.Connection(path, flags=flags, vfs=vfs or None)
     except apsw.Error as error:
         raise explain(path, error) from error
-    try:
+    with abandoned_on_error(connection, path):
         for pragma in pragmas:
             set_pragma(connection, *pragma)
-    except apsw.Error as error:
-        abandon(connection)
-        raise explain(path, error) from error
-    except StorageError:
-        abandon(connection)
-        raise
     return connection
 
 

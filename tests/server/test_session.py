@@ -264,6 +264,33 @@ def test_a_mistake_of_ours_costs_one_client(client: Talk, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
+    ("place", "requests"),
+    [
+        ("commands.execution.excerpt", b"MULTI\r\nSET a 1\r\nGET a\r\nEXEC\r\n"),
+        ("segments.render_plain", b"KRAFT OUTPUT plain\r\nKEYS *\r\n"),
+        ("segments._render_bulk", b"KEYS *\r\n"),
+    ],
+)
+def test_a_mistake_of_ours_in_a_long_answer_costs_one_client(
+    client: Talk, monkeypatch: pytest.MonkeyPatch, place: str, requests: bytes
+) -> None:
+    """Which is not left without an answer for ever."""
+    other = client.port.connect()
+    other.run("SET", "a", "1")
+
+    def wrong(*_: Any) -> Any:
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(f"kraft.server.{place}", wrong)
+    with capturedLogs() as events:
+        client.send(requests)
+        client.port.host.settle()
+    assert [str(event["log_failure"].value) for event in events] == ["planted"]
+    assert client.transport.aborted
+    assert other.run("GET", "a") == b"$1\r\n1\r\n"
+
+
+@pytest.mark.parametrize(
     ("garbage", "words"),
     [
         (b"*17\r\n", b"-ERR Protocol error: invalid multibulk length\r\n"),

@@ -90,7 +90,7 @@ class LockWaits:
         """
         if self._refuses or self._count >= WAITERS_MAX:
             self._clock.call_soon(partial(done, Stopping() if self._refuses else TooManyWaiters()))
-            return _nothing
+            return leave_nothing
         waiter = LockWaiter(command, done)
         waiter.timer = self._clock.call_later(seconds, partial(self._late, waiter))
         self._count += 1
@@ -196,8 +196,8 @@ class LockWaits:
         waiter.settle(outcome)
 
 
-def _nothing() -> None:
-    """Leave, when there is no place to give up."""
+def leave_nothing() -> None:
+    """What a client calls that leaves and has no place to give up."""
 
 
 def _ignore(_: WriteOutcome) -> None:

@@ -94,17 +94,21 @@ class Execution:
         self._go_on(done)
 
     def _go_on(self, done: Done) -> None:
-        """Make replies for a while; the rest waits for the next turn."""
+        """Make replies for a while; the rest waits for the next turn. A bug costs this client alone."""
         port, replies = self._context.port, self._replies
         if self._context.state.id not in port.sessions:
             return  # the connection is gone
         until = port.clock.seconds() + SLICE_SECONDS
-        while len(replies) < len(self.commands):
-            replies.append(self._reply(self.commands[len(replies)]))
-            if port.clock.seconds() >= until:
-                port.clock.call_soon(partial(self._go_on, done))
-                return
-        done(replies)
+        try:
+            while len(replies) < len(self.commands):
+                replies.append(self._reply(self.commands[len(replies)]))
+                if port.clock.seconds() >= until:
+                    port.clock.call_soon(partial(self._go_on, done))
+                    return
+        except Exception as error:
+            done(error)
+        else:
+            done(replies)
 
     def _reply(self, queued: Queued) -> Reply:
         step = queued.step

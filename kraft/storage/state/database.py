@@ -24,7 +24,7 @@ from kraft.storage.errors import NewerVersion, NoSpace, OutOfOrder
 from kraft.storage.rows import DamagedRow
 from kraft.storage.sqlite import (
     SqliteDatabase,
-    abandon,
+    abandoned_on_error,
     explain,
     is_full,
     open_connection,
@@ -102,27 +102,21 @@ class StateDatabase(SqliteDatabase):
             if read_only
             else open_connection(place, vfs=vfs, wal_bytes_max=wal_bytes_max, shared=shared, spill=True)
         )
-        try:
+        with abandoned_on_error(connection, place):
             super().__init__(place, connection)
             if not read_only:
                 self.keep_wal_on_close()
                 self._create(machine_version)
             migrations.check(connection, _MIGRATIONS, STATE_APPLICATION_ID)
-            held = header.read(connection)
+            try:
+                held = header.read(connection)
+            except DamagedRow as error:
+                raise DamagedStateFile(str(error)) from error
             if held is not None and held[0].machine_version > MACHINE_VERSION:
                 raise NewerVersion(
                     f"{place} is at machine version {held[0].machine_version}, this version of kraft supports"
                     f" up to {MACHINE_VERSION}: run the newer kraft that wrote it"
                 )
-        except apsw.Error as error:
-            abandon(connection)
-            raise explain(place, error) from error
-        except DamagedRow as error:
-            abandon(connection)
-            raise DamagedStateFile(str(error)) from error
-        except BaseException:
-            abandon(connection)
-            raise
         self.checkpoint: Checkpoint | None = None if held is None else held[0]
         self.adlers = 0 if held is None else held[1]
 
@@ -288,7 +282,7 @@ def _progress(report: Callable[[int, int], object], keyspace: Keyspace, keys: in
 def stored_row(table: str, key: bytes, value: bytes, revision: int, expires: int) -> StoredRow:
     """The columns of a row."""
     adler = row_sum(key, value, revision, expires)
-    hash_ = record_hash(key, value, revision, expires, ledger=table is LEDGER)
+    hash_ = record_hash(key, value, revision, expires, ledger=table == LEDGER)
     return key, value, revision, expires, adler, hash_
 
 

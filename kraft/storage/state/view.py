@@ -14,7 +14,7 @@ from kraft.kv.checkpoint import Checkpoint
 from kraft.node.values import Rows
 from kraft.storage.errors import DiskFailed
 from kraft.storage.rows import DamagedRow
-from kraft.storage.sqlite import abandon, explain, open_pinned, single
+from kraft.storage.sqlite import abandon, abandoned_on_error, explain, open_pinned, single
 from kraft.storage.state import header
 from kraft.storage.state.database import LEDGER_SCHEMA, StateDatabase
 
@@ -74,24 +74,20 @@ def pinned_view(place: str, *, vfs: str = "") -> StateView | None:
 def copied_view(database: StateDatabase) -> StateView | None:
     """A view of a copy in memory, made through the file's only connection."""
     connection = apsw.Connection(":memory:")
-    try:
-        with connection.backup("main", database.connection, "main") as backup:
-            backup.step()
-    except apsw.Error as error:
-        abandon(connection)
-        raise explain(database.place, error) from error
+    with (
+        abandoned_on_error(connection, database.place),
+        connection.backup("main", database.connection, "main") as backup,
+    ):
+        backup.step()
     return _view(connection, database.place)
 
 
 def _view(connection: apsw.Connection, place: str) -> StateView | None:
-    try:
-        held = header.read(connection)
-    except apsw.Error as error:
-        abandon(connection)
-        raise explain(place, error) from error
-    except DamagedRow as error:
-        abandon(connection)
-        raise DiskFailed(f"{place}: {error}") from error
+    with abandoned_on_error(connection, place):
+        try:
+            held = header.read(connection)
+        except DamagedRow as error:
+            raise DiskFailed(f"{place}: {error}") from error
     if held is None:
         abandon(connection)
         return None
