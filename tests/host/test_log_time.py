@@ -2,7 +2,7 @@
 
 import pytest
 
-from kraft.kv.commands import Expire, Expiry, Put, Set
+from kraft.kv.commands import Exec, Expire, Expiry, Put, Set
 from kraft.kv.replies import CommandFailure
 from tests.host.test_group import Trio
 
@@ -79,6 +79,7 @@ def test_an_absolute_expiry_that_log_time_would_reach_too_early_is_an_error(ahea
     assert ahead.told(id_, soon) == [PREMATURE]
     assert ahead.told(id_, Put(b"a", b"1"), soon, Put(b"b", b"2"), soon) == ["OK", PREMATURE, "OK", PREMATURE]
     assert ahead.told(id_, Expire(b"k", Expiry.ABSOLUTE, ahead.now + HOUR)) == [PREMATURE]
+    assert ahead.told(id_, Exec((), (Put(b"k", b"new"), soon)), Put(b"a", b"1")) == [PREMATURE, "OK"]
     assert ahead.told(id_, until(ahead.now + DAY + HOUR)) == [PREMATURE]
     keyspace = ahead.group(ahead.leader).state.machine.keyspace
     assert [keyspace.get(key) for key in (b"k", b"a", b"b")] == [b"old", b"1", b"2"]

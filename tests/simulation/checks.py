@@ -9,6 +9,7 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kraft.host.group.group import Group
@@ -65,6 +66,15 @@ class Violation(AssertionError):
 def demand(condition: bool, what: str) -> None:
     if not condition:
         raise Violation(what)
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A marked write as it is in the log."""
+
+    mark: bytes
+    index: int
+    stamp: int
 
 
 def mark(client: int, count: int) -> bytes:
@@ -410,13 +420,13 @@ class Checks:
                 equal = log.entries == history[log.base.index :]
                 demand(equal, f"the log of group {group} on {node} differs")
 
-    def effects(self, group: int, outcomes: Mapping[bytes, str]) -> list[bytes]:
+    def effects(self, group: int, outcomes: Mapping[bytes, str]) -> list[Logged]:
         """Demand that every write reported as done is in the log once, and every refused one never.
 
-        `outcomes` maps the mark of each write to done, refused or unknown. Returns the marks as logged.
+        `outcomes` maps the mark of each write to done, refused or unknown. Returns them as logged.
         """
-        logged = self._marks(group)
-        times = Counter(logged)
+        logged = self._logged(group)
+        times = Counter(write.mark for write in logged)
         for marked, outcome in outcomes.items():
             count = times[marked]
             demand(count <= 1, f"the write {marked!r} was executed {count} times")
@@ -424,6 +434,6 @@ class Checks:
             demand(outcome != "refused" or count == 0, f"the refused write {marked!r} was executed")
         return logged
 
-    def _marks(self, group: int) -> list[bytes]:
-        history = self._history[group]
-        return [m for e in history if e.kind == EntryKind.COMMANDS for m in MARK.findall(e.data)]
+    def _logged(self, group: int) -> list[Logged]:
+        entries = [e for e in self._history[group] if e.kind == EntryKind.COMMANDS]
+        return [Logged(marked, e.index, e.stamp) for e in entries for marked in MARK.findall(e.data)]

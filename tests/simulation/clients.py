@@ -7,7 +7,7 @@ log therefore shows at the end which writes took effect, and how often.
 """
 
 import zlib
-from collections import Counter
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +18,7 @@ from kraft.kv.commands import (
     Command,
     Condition,
     Delete,
+    Exec,
     Expiry,
     GetDelete,
     Increment,
@@ -26,23 +27,34 @@ from kraft.kv.commands import (
     SetMany,
     SetRange,
 )
+from kraft.kv.commands.keys import KeyCommand
+from kraft.kv.commands.lock import LockCommand
+from kraft.kv.commands.strings import StringCommand
 from kraft.kv.replies import CommandFailure
 from kraft.node.errors import Refused
-from tests.simulation.checks import demand, mark
+from tests.serializability import Attempt
+from tests.simulation import locks, transactions
+from tests.simulation.checks import Logged, demand, mark
 from tests.simulation.cluster import Process, SimulatedCluster
-from tests.simulation.linearizability import INFINITY, READ, Operation
+from tests.simulation.linearizability import INFINITY, READ, SET_IF_UNCHANGED, Operation
+from tests.simulation.transactions import LISTS, TRANSACTION, Seen
 
 STRINGS = (b"a", b"b", b"c")
 COUNTERS = (b"n", b"m")
 EXPIRING = (b"e", b"f")
+SELDOM = b"r"  # a string that is missing most of the time
 ELEMENTS = b"s"  # a set: elements are only appended to it, each after a bar
 PAIR = b"p"  # a register of two keys that are always written together, with the same value
 OTHER_OF_PAIR = b"q"
-KEYS = (*STRINGS, *COUNTERS, *EXPIRING, ELEMENTS, PAIR)
+LIST = LISTS[0]  # stands for all lists
+WATCHED = (*STRINGS, *EXPIRING, SELDOM)  # single keys that are set if they have not changed
+KEYS = (*STRINGS, *COUNTERS, *EXPIRING, SELDOM, ELEMENTS, PAIR, LIST, locks.LOCK)
 MOST_MS = 3_000  # of the longest expiry
 STALE_READ = "glance"
 READS = (READ, STALE_READ)
 NOBODY_SECONDS = 2.0  # the longest pause between attempts to find a node
+ALONE = 0.1  # how many of the other writes are transactions of one command
+SOON = 0.2  # how often a client that has read a key sets it if it has not changed since
 LONG = b";" * 600  # a value larger than half a batch
 
 
@@ -55,6 +67,7 @@ class History:
     def __init__(self) -> None:
         self._writes: dict[tuple[int, bytes], tuple[bytes, Operation]] = {}  # by group and mark: with its key
         self._reads: list[tuple[int, bytes, Operation]] = []
+        self.attempts: dict[int, list[Attempt]] = {}  # transactions on lists, by group
         self.fates: dict[int, dict[bytes, str]] = {}
         self.done = self.refused = self.unknown = 0
 
@@ -65,17 +78,27 @@ class History:
         else:
             self._writes[(group, marked)] = (key, operation)
 
-    def settle(self, group: int, logged: Sequence[bytes]) -> None:
-        """Number the writes of each key as in `logged`, the marks in the order of the log.
+    def settle(self, group: int, logged: Sequence[Logged]) -> None:
+        """Number the writes of each key as in `logged`, the marked entries in the order of the log.
 
         Unknown writes that are not in the log had no effect. Without either fact the search would have to try
         every combination of them.
         """
-        numbers: Counter[bytes] = Counter()
-        for marked in logged:
-            key, operation = self._writes[(group, marked)]
-            numbers[key] += 1
-            self._writes[(group, marked)] = (key, replace(operation, number=numbers[key]))
+        indexes: dict[bytes, list[int]] = {}
+        for entry in logged:
+            found = self._writes.get((group, entry.mark))
+            if found is None:
+                continue  # a transaction on lists
+            key, operation = found
+            before = indexes.setdefault(key, [])
+            if operation.name == SET_IF_UNCHANGED:
+                saw, value = operation.argument
+                operation = replace(
+                    operation, argument=(saw.value, value), seen=bisect_right(before, saw.index)
+                )
+            before.append(entry.index)
+            operation = replace(operation, number=len(before), stamp=entry.stamp)
+            self._writes[(group, entry.mark)] = (key, operation)
         for place, (_, operation) in list(self._writes.items()):
             if place[0] == group and not operation.number:
                 del self._writes[place]
@@ -101,6 +124,7 @@ class Question:
     argument: Any
     mark: bytes
     called: float
+    alone: bool = False  # its command is sent as a transaction of one command
 
 
 class SimulatedClient:
@@ -112,6 +136,9 @@ class SimulatedClient:
         self._world = cluster.world
         self._dice = cluster.world.dice(f"client {number}")
         self._keys = cluster.world.dice("keys").sample(KEYS, self._habits.hot or len(KEYS))
+        self._tokens = locks.Tokens(number, self._dice)
+        self._seen: dict[tuple[int, bytes], Seen] = {}  # what was read last, by group and key
+        self._just_read: tuple[int, bytes] | None = None
         self._again: Question | None = None  # a request to send once more
         self._history = history
         self._number = number
@@ -177,10 +204,17 @@ class SimulatedClient:
         again, self._again = self._again, None
         if again is not None:
             return replace(again, process=process, mark=marked, called=self._world.now)
-        group = self._dice.randrange(self._cluster.group_count)
-        key = self._dice.choice(self._keys)
-        name, argument = self._draw(group, key, b"%d.%d" % (self._number, self._count))
-        return Question(process, group, key, name, argument, marked, self._world.now)
+        unique = b"%d.%d" % (self._number, self._count)
+        just_read, self._just_read = self._just_read, None
+        if just_read is not None and self._dice.random() < SOON:
+            group, key = just_read
+            name, argument = SET_IF_UNCHANGED, (self._seen[just_read], unique)
+        else:
+            group = self._dice.randrange(self._cluster.group_count)
+            key = self._dice.choice(self._keys)
+            name, argument = self._draw(group, key, unique)
+        alone = name not in (*READS, SET_IF_UNCHANGED, TRANSACTION) and self._dice.random() < ALONE
+        return Question(process, group, key, name, argument, marked, self._world.now, alone)
 
     def _moment(self, group: int) -> int:
         """A time soon, by the median of all clocks, or by log time if that is late: no key stays for long."""
@@ -194,14 +228,25 @@ class SimulatedClient:
         random = self._dice
         if random.random() < 0.4:
             return (STALE_READ if random.random() < self._habits.stale else READ), None
+        if key == LIST:
+            known = {name: seen for name in LISTS if (seen := self._seen.get((group, name)))}
+            return TRANSACTION, transactions.draw(random, known)
+        if key == locks.LOCK:
+            return self._tokens.draw(group, unique)
         if key in COUNTERS:
             return "increment", random.randrange(1, 10)
         if key == ELEMENTS:
             return "append", b"|" + unique
         if key == PAIR:
             return "set", unique
-        names = ["set", "set", "append", "append", "overwrite", "overwrite"]
-        names += ["delete", "take", "set if missing"]
+        saw = self._seen.get((group, key))
+        if saw is not None and random.random() < (0.4 if key == SELDOM else 0.1):
+            return SET_IF_UNCHANGED, (saw, unique)
+        names = ["delete", "take", "set if missing"]
+        if key == SELDOM:
+            names.append("set for a while")
+        else:
+            names += ["set", "set", "append", "append", "overwrite", "overwrite"]
         if key in EXPIRING:
             names += ["set for a while"] * 4 + ["set until"] * 2
         name = random.choice(names)
@@ -226,7 +271,21 @@ class SimulatedClient:
         demand(not due or due > outcome.now_ms, f"{question.key!r} is seen after its expiry")
         if question.key == PAIR:
             demand(value == keyspace.get(OTHER_OF_PAIR), "half of a batch is seen")
-        self._ended(question, "done", value)
+        self._remember(question, outcome)
+        if question.key == LIST:
+            self._ended(question, "done", transactions.survey(outcome))
+        elif question.key == locks.LOCK:
+            self._ended(question, "done", locks.looked_at(keyspace))
+        else:
+            self._ended(question, "done", value)
+
+    def _remember(self, question: Question, view: View) -> None:
+        """Keep what a transaction needs to watch the keys that were read."""
+        index = question.process.host.groups[question.group].state.index
+        for key in LISTS if question.key == LIST else (question.key,):
+            self._seen[(question.group, key)] = transactions.seen(key, view, index)
+        if question.key in WATCHED:
+            self._just_read = (question.group, question.key)
 
     def _glanced(self, question: Question, outcome: View | Exception) -> None:
         """Handle the answer of a stale read, which may be old within the configured bound."""
@@ -243,11 +302,26 @@ class SimulatedClient:
         if isinstance(outcome, list):
             self._cluster.checks.acknowledged(question.process, question.group, question.mark)
             demand(len(outcome) == 2 and outcome[1] == "OK", f"the replies are not those asked: {outcome}")
-            if question.name == "set until":
-                self._until_answered(question, outcome[0])
-            self._ended(question, "done", outcome[0])
+            self._ended(question, "done", self._result(question, outcome[0]))
         else:
             self._ended(question, "refused" if isinstance(outcome, Refused) else "unknown")
+
+    def _result(self, question: Question, reply: Any) -> Any:
+        """The result of an operation, from the reply to its command."""
+        if question.alone and isinstance(reply, list):  # else the leader did not log it
+            _, _, (reply,) = reply
+        if question.name == "set until":
+            self._until_answered(question, reply)
+        elif question.name == SET_IF_UNCHANGED:
+            reply = transactions.outcome(question.argument, reply)
+        if question.name in (SET_IF_UNCHANGED, TRANSACTION):
+            self._world.counts["transaction aborted" if reply is None else "transaction done"] += 1
+        elif question.key == locks.LOCK:
+            done = locks.took_effect(question.name, reply)
+            self._world.counts[f"{question.name} {'done' if done else 'without effect'}"] += 1
+            if self._open is question:  # else the client has given it up
+                self._tokens.answered(question.group, question.name, reply)
+        return reply
 
     def _until_answered(self, question: Question, reply: Any) -> None:
         if reply == CommandFailure.PREMATURE:
@@ -266,14 +340,24 @@ class SimulatedClient:
         self._world.note(f"client {self._number} {question.name} {fate} {result}")
         if question.name not in READS:
             history.fates[question.group][question.mark] = fate
-        if fate != "refused" and question.name != STALE_READ:
+        if question.key == LIST:
+            self._attempted(question, fate, result)
+        elif fate != "refused" and question.name != STALE_READ:
             returned = self._world.now if fate == "done" else INFINITY
-            argument = question.argument[0] if question.name == "set until" else question.argument
-            operation = Operation(question.name, argument, question.called, returned, result)
+            operation = Operation(question.name, question.argument, question.called, returned, result)
             history.add(question.group, question.key, question.mark, operation)
         if question.name not in READS:
             self._perhaps_again(question, fate)
         self._think(self._habits.thinking)
+
+    def _attempted(self, question: Question, fate: str, reply: Any) -> None:
+        """Record a transaction on lists."""
+        marked, called, now = question.mark, question.called, self._world.now
+        attempts = self._history.attempts.setdefault(question.group, [])
+        if question.name == TRANSACTION:
+            attempts.append(transactions.attempt(question.argument, marked, called, now, fate, reply))
+        elif question.name == READ and fate == "done":
+            attempts.append(transactions.surveyed(marked, called, now, reply))
 
     def _perhaps_again(self, question: Question, fate: str) -> None:
         """Repeat the request with some probability, most likely on another node."""
@@ -285,15 +369,24 @@ class SimulatedClient:
 
 def command(question: Question) -> Command:
     """The write as the client port would hand it to the host."""
+    if question.name == TRANSACTION:
+        return transactions.on_lists(question.argument, question.mark)
+    if question.name == SET_IF_UNCHANGED:
+        return transactions.set_if_unchanged(question.key, question.argument)
+    plain = _plain(question)
+    return Exec((), (plain,)) if question.alone else plain
+
+
+def _plain(question: Question) -> StringCommand | KeyCommand | LockCommand:
     key, name, argument = question.key, question.name, question.argument
     if key == PAIR:
         return SetMany((PAIR, argument, OTHER_OF_PAIR, argument))
+    if key == locks.LOCK:
+        return locks.command(name, argument)
     if name == "set":
         return Put(key, argument)
     if name == "set for a while":
-        stay = (
-            1 + zlib.crc32(question.mark) % MOST_MS
-        )  # any number will do, as long as a repetition uses the same one
+        stay = 1 + zlib.crc32(question.mark) % MOST_MS  # any number will do
         return Set(key, argument, expiry=Expiry.RELATIVE, expiry_ms=stay)
     if name == "set until":
         value, time_ms = argument

@@ -3,11 +3,15 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from kraft.kv.keyspace import Keyspace
 from kraft.kv.versions import MACHINE_VERSION
+from tests import serializability
 from tests.simulation.checks import demand
 from tests.simulation.clients import COUNTERS, ELEMENTS, History
 from tests.simulation.cluster import SimulatedCluster
 from tests.simulation.linearizability import NOTHING_WRITTEN, Operation, linearizable, numbered_key
+from tests.simulation.locks import LOCK, NEVER_TAKEN, PROTECTED, demand_order, fenced_list
+from tests.simulation.transactions import LISTS, elements
 
 
 def settled(cluster: SimulatedCluster) -> bool:
@@ -44,10 +48,21 @@ def judge(cluster: SimulatedCluster, history: History) -> None:
     for group, fates in sorted(history.fates.items()):
         history.settle(group, cluster.checks.effects(group, fates))
     for (group, key), operations in sorted(history.operations().items()):
-        explained = linearizable(operations, numbered_key, NOTHING_WRITTEN)
+        model, initial = (fenced_list, NEVER_TAKEN) if key == LOCK else (numbered_key, NOTHING_WRITTEN)
+        explained = linearizable(operations, model, initial)
         demand(explained, f"the history of {key!r} in group {group} is not linearizable")
+    for group in range(cluster.group_count):
+        attempts, keyspace = history.attempts.get(group, ()), _replica(cluster, group)
+        serializability.check(attempts, {key.decode(): elements(keyspace.get(key)) for key in LISTS})
+        demand_order(keyspace.get(PROTECTED) or b"", f"group {group}")
     for node in cluster.nodes.values():
         demand(not node.failures or node.troubled, f"{node.id} gave up: {node.failures}")
+
+
+def _replica(cluster: SimulatedCluster, group: int) -> Keyspace:
+    """The keys of a group on any member: they all have the same."""
+    process = next(p for p in cluster.processes() if p.id in cluster.members())
+    return process.host.groups[group].state.machine.keyspace
 
 
 def _account(cluster: SimulatedCluster, group: int, key: bytes, operations: Sequence[Operation]) -> None:

@@ -18,6 +18,7 @@ from kraft.kv.replies import CommandFailure
 
 INFINITY = float("inf")
 READ = "get"  # the only operation that changes nothing
+SET_IF_UNCHANGED = "set if unchanged"  # of (the value seen, the new one): OK, or None without effect
 POINTS_MAX = 1_000_000  # limit of a search, about 15 s; correct histories need a few points per operation
 
 
@@ -25,7 +26,8 @@ POINTS_MAX = 1_000_000  # limit of a search, about 15 s; correct histories need 
 class Operation:
     """One client operation on one key. `result` is undefined when `returned` is infinite.
 
-    `number` is its position among the writes of its key, from 1 on, if it is known.
+    `number` is its position among the writes of its key, from 1 on, if it is known, and `stamp` that of its
+    entry in the log. `seen` is how many writes of the key there had been when a conditional one looked at it.
     """
 
     name: str
@@ -34,6 +36,8 @@ class Operation:
     returned: float
     result: Any = None
     number: int = 0
+    stamp: int = 0
+    seen: int = 0
 
     @property
     def unknown(self) -> bool:
@@ -57,23 +61,40 @@ Model = Callable[[Any, Operation], list[Outcome]]
 
 
 def string_key(state: Held | None, operation: Operation) -> list[Outcome]:
-    """One key under GET, SET (plain, PX, PXAT, NX), DEL, GETDEL, APPEND, SETRANGE, INCR, as the machine."""
-    outcomes = [_string_key(state, operation)]
-    if operation.name == "set until":
-        outcomes.append((state, CommandFailure.PREMATURE))
-    if state is not None and state.expiring:
-        outcomes += string_key(None, operation)
-    return outcomes
+    """One key under GET, SET (plain, PX, PXAT, NX), DEL, GETDEL, APPEND, SETRANGE, INCR, as the machine, and
+    under a transaction that watches the key and sets it.
+    """
+    return [outcome for before in _possible(state) for outcome in _string_key(before, operation)]
 
 
-def _string_key(state: Held | None, operation: Operation) -> Outcome:
+def _possible(state: Held | None) -> list[Held | None]:
+    """What the key may be by now."""
+    return [state, None] if state is not None and state.expiring else [state]
+
+
+def _string_key(state: Held | None, operation: Operation) -> list[Outcome]:
+    name, argument = operation.name, operation.argument
+    if name == "set until":
+        written, time_ms = argument
+        passed = operation.stamp >= time_ms  # when it was logged: then the key is removed
+        return [(None if passed else Held(written, expiring=True), "OK"), (state, CommandFailure.PREMATURE)]
+    if name == SET_IF_UNCHANGED:
+        seen, written = argument
+        present = state.value if state is not None else None
+        # It may be aborted without need where the key is missing, and where it was written and is as before.
+        return [(state, None), *([(Held(written), "OK")] if present == seen else [])]
+    return [_certain(state, operation)]
+
+
+def _certain(state: Held | None, operation: Operation) -> Outcome:
+    """The outcome of an operation that has only one."""
     name, argument = operation.name, operation.argument
     value = state.value if state is not None else None
     if name == READ:
         return state, value
     if name == "set":
         return Held(argument), "OK"
-    if name in ("set for a while", "set until"):
+    if name == "set for a while":
         return Held(argument, expiring=True), "OK"
     if name == "set if missing":
         return (Held(argument), "OK") if state is None else (state, None)
@@ -94,20 +115,46 @@ def _string_key(state: Held | None, operation: Operation) -> Outcome:
     return Held(b"%d" % number, expiring), number
 
 
-def numbered_key(state: tuple[int, Held | None], operation: Operation) -> list[Outcome]:
+class Numbered(NamedTuple):
+    """A key after its first `writes` writes, of which number `changed` was the last with an effect."""
+
+    writes: int
+    changed: int
+    held: Held | None
+
+
+def numbered_key(state: Numbered, operation: Operation) -> list[Outcome]:
     """The model of `string_key` when the order of the writes is known, so that only the reads must be placed.
 
-    The state starts as `NOTHING_WRITTEN`. This model is stricter than `string_key` and cheaper to search.
+    The state starts as `NOTHING_WRITTEN`. This model is stricter than `string_key` and cheaper to search: a
+    write between the look at a key and the transaction that watches it aborts that, and nothing else does
+    while the key exists.
     """
-    count, held = state
+    writes, changed, held = state
     if operation.name != READ:
-        if operation.number != count + 1:
+        if operation.number != writes + 1:
             return []
-        count += 1
-    return [((count, after), result) for after, result in string_key(held, operation)]
+        writes += 1
+    found: list[Outcome] = []
+    for before in _possible(held):
+        for after, result in _string_key(before, operation):
+            if operation.name == SET_IF_UNCHANGED and not _may_be(state, before, operation, result):
+                continue
+            written = result == "OK" and after is not None  # perhaps what was there before
+            effect = written or after != before or operation.name == "overwrite"
+            last = writes if effect and operation.name != READ else changed
+            found.append((Numbered(writes, last, after), result))
+    return found
 
 
-NOTHING_WRITTEN: tuple[int, Held | None] = (0, None)
+def _may_be(state: Numbered, before: Held | None, operation: Operation, result: Any) -> bool:
+    """Whether a transaction that watches the key may end so. With no key it may always abort."""
+    present = before.value if before is not None else None
+    unchanged = state.changed <= operation.seen and present == operation.argument[0]
+    return unchanged if result == "OK" else before is None or not unchanged
+
+
+NOTHING_WRITTEN = Numbered(0, 0, None)
 
 
 class _Point(NamedTuple):

@@ -1,7 +1,7 @@
 """Plants each mutation of the list separately, and reports the seed at which the simulator finds it.
 
-python -m tests.simulation.mutants                  # all of them, on two cores; prints the table python -m
-tests.simulation.mutants --only "orphans" # mutations whose names contain this
+    python -m tests.simulation.mutants                    # all of them, on two cores; prints the table
+    python -m tests.simulation.mutants --only "orphans"   # mutations whose names contain this
 
 An import hook plants a mutation in the memory of a separate process by changing the source of one module; the
 files stay unchanged. A line that is not in the source, or is there twice, is an error: the list must follow
@@ -20,7 +20,8 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from tests.simulation.mutations import MUTATIONS, Mutation
+from tests.simulation.mutation import Mutation
+from tests.simulation.mutations import MUTATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS_MAX = 1_500

@@ -1,22 +1,10 @@
 """One-line mistakes in core, host and storage. The simulator must find each within a number of seeds.
 
-`line` is a fragment of the source that must occur exactly once. `seeds` is a few times the number needed
-today; a mistake that needs more seeds shows that the simulator no longer detects its kind.
+Those in transactions and locks are in a file of their own.
 """
 
-from typing import NamedTuple
-
-
-class Mutation(NamedTuple):
-    """`line` of `file` becomes `mutated`; `why` names the rule that this breaks."""
-
-    name: str
-    file: str
-    line: str
-    mutated: str
-    why: str
-    seeds: int = 40
-
+from tests.simulation.machine_mutations import MACHINE_MUTATIONS
+from tests.simulation.mutation import Mutation
 
 MUTATIONS = (
     # -- consensus: elections
@@ -414,6 +402,7 @@ MUTATIONS = (
         "the next checkpoint would lack them",
         400,
     ),
+    *MACHINE_MUTATIONS,
     # -- storage
     Mutation(
         "heads of the logs not followed",
@@ -480,8 +469,8 @@ MUTATIONS = (
     Mutation(
         "received rows without their expiry",
         "kraft/storage/state/receiver.py",
-        "database.append([stored_row(*row) for row in rows], self._totals)",
-        "database.append([stored_row(*row[:3], 0) for row in rows], self._totals)",
+        "stored_row(table, row.key, row.value, row.revision, row.expires)",
+        "stored_row(table, row.key, row.value, row.revision, 0)",
         "expiries are part of a snapshot; its sum says so",
         100,
     ),

@@ -7,6 +7,7 @@ It does what `kraft.storage` promises, in the plainest way, and fails on any req
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Any
 
 import msgspec
 
@@ -26,6 +27,7 @@ DISK_FULL = "the disk is full"
 NO_SUM = bytes(16)
 
 Row = tuple[bytes, bytes, int, int, int]  # key, value, revision, expires, 1 for a row of the ledger
+Sent = tuple[Any, ...]  # a row of a snapshot: without the last element for a key, as older programs send it
 Rows_ = dict[tuple[bytes, int], Record]  # by key, and 1 for a row of the ledger
 
 
@@ -296,7 +298,8 @@ class View:
                 break
             found.append(row)
         last = found[-1][0] if found else after or b""
-        return Rows(msgspec.msgpack.encode(found), last, len(found) == len(later))
+        sent: list[Sent] = [row if row[4] else row[:4] for row in found]
+        return Rows(msgspec.msgpack.encode(sent), last, len(found) == len(later))
 
     def close(self) -> None:
         """There is nothing to close."""
@@ -314,7 +317,7 @@ class Arriving:
     def write(self, data: bytes) -> str:
         if self._platter.full:
             return DISK_FULL
-        rows = msgspec.msgpack.decode(data, type=list[Row])
+        rows: list[Row] = [(*row, 0)[:5] for row in msgspec.msgpack.decode(data, type=list[Sent])]
         places = [(row[0], row[4]) for row in (*self._rows[-1:], *rows)]
         if places != sorted(set(places)):
             return "rows out of order"

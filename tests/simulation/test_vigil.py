@@ -71,8 +71,8 @@ def test_an_acknowledged_expiry_that_log_time_had_passed_is_found(ahead, lost):
 
 
 def test_a_refused_expiry_has_no_effect():
-    refused = Operation("set until", b"1", 0, 1, 4)
+    refused = Operation("set until", (b"1", 9), 0, 1, 4)
     assert linearizable([refused, Operation(READ, None, 2, 3, None)])
     assert not linearizable([refused, Operation(READ, None, 2, 3, b"1")])
-    held = Operation("set until", b"1", 0, 1, "OK")
+    held = Operation("set until", (b"1", 9), 0, 1, "OK")
     assert linearizable([held, Operation(READ, None, 2, 3, b"1"), Operation(READ, None, 4, 5, None)])
