@@ -28,8 +28,8 @@ from kraft.host.peer_receiver import PeerReceiver
 from kraft.host.persistence import Persistence, Written
 from kraft.host.ports import Disk, Fatal, HostObserver, Network
 from kraft.host.requests.lock_waits import leave_nothing
-from kraft.host.requests.proposals import WriteDone
-from kraft.host.requests.read_rounds import ReadDone
+from kraft.host.requests.proposal import WriteDone
+from kraft.host.requests.round import ReadDone
 from kraft.host.slots import SlotMap
 from kraft.host.slowness import Slowness
 from kraft.host.status import node_condition, node_status

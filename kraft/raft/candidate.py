@@ -3,7 +3,8 @@
 from kraft.raft.membership.quorum import Outcome
 from kraft.raft.messages import PreVote, PreVoteReply, Vote, VoteReply
 from kraft.raft.role import Role
-from kraft.raft.state import CANDIDATE, FOLLOWER, LEADER, PRECANDIDATE, ReplicaState, RoleChange
+from kraft.raft.role_change import RoleChange
+from kraft.raft.state import CANDIDATE, FOLLOWER, LEADER, PRECANDIDATE, ReplicaState
 
 
 class _Campaign(Role):

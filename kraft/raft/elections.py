@@ -1,7 +1,8 @@
 """The voter's side of elections, the same in every role."""
 
 from kraft.raft.messages import PreVote, PreVoteReply, Vote, VoteReply
-from kraft.raft.state import FOLLOWER, ReplicaState, RoleChange
+from kraft.raft.role_change import RoleChange
+from kraft.raft.state import FOLLOWER, ReplicaState
 
 
 def ignores_votes(state: ReplicaState, *, transfer: bool = False) -> bool:

@@ -3,7 +3,8 @@
 from kraft.raft.errors import invariant
 from kraft.raft.messages import Append, AppendReply, Heartbeat, HeartbeatReply
 from kraft.raft.role import Role
-from kraft.raft.state import CANDIDATE, FOLLOWER, PRECANDIDATE, RoleChange
+from kraft.raft.role_change import RoleChange
+from kraft.raft.state import CANDIDATE, FOLLOWER, PRECANDIDATE
 
 SLOW_TIMEOUTS = 2  # election timeouts that a slow node waits longer: the others campaign first
 

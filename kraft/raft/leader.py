@@ -14,7 +14,8 @@ from kraft.raft.messages import AppendReply, Entry, EntryKind, HeartbeatReply, T
 from kraft.raft.progress import FollowerStatus, ProgressState
 from kraft.raft.replication import Replication
 from kraft.raft.role import Role
-from kraft.raft.state import FOLLOWER, NEVER, ReplicaState, RoleChange
+from kraft.raft.role_change import RoleChange
+from kraft.raft.state import FOLLOWER, NEVER, ReplicaState
 from kraft.raft.tracker import Tracker
 from kraft.raft.transfer import LeadershipTransfer, best_successor
 

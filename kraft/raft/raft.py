@@ -25,8 +25,9 @@ from kraft.raft.messages import (
 from kraft.raft.ports import Jitter, RaftObserver, RaftSettings, Restored, WallClock
 from kraft.raft.progress import FollowerStatus
 from kraft.raft.ready import Ready
+from kraft.raft.role_change import RoleChange
 from kraft.raft.roles import Roles
-from kraft.raft.state import CANDIDATE, NO_LINKS, PRECANDIDATE, ReplicaState, RoleChange
+from kraft.raft.state import CANDIDATE, NO_LINKS, PRECANDIDATE, ReplicaState
 
 
 class Raft:

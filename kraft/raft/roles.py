@@ -8,7 +8,8 @@ from kraft.raft.candidate import Candidate, PreCandidate
 from kraft.raft.follower import Follower
 from kraft.raft.leader import Leader
 from kraft.raft.role import Role
-from kraft.raft.state import CANDIDATE, FOLLOWER, LEADER, PRECANDIDATE, ReplicaState, RoleChange
+from kraft.raft.role_change import RoleChange
+from kraft.raft.state import CANDIDATE, FOLLOWER, LEADER, PRECANDIDATE, ReplicaState
 
 
 class Roles:

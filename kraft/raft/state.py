@@ -7,8 +7,6 @@ A role never replaces itself: it asks for a `RoleChange`, and `Raft` carries tha
 from collections import deque
 from collections.abc import Mapping
 
-import msgspec
-
 from kraft.raft.effects import Effects
 from kraft.raft.errors import InvariantViolation, invariant
 from kraft.raft.log.log import Log
@@ -17,6 +15,7 @@ from kraft.raft.membership.quorum import Quorum, quorum_of
 from kraft.raft.messages import Entry, HardState
 from kraft.raft.ports import Jitter, RaftObserver, RaftSettings, Restored, WallClock
 from kraft.raft.ready import Persist
+from kraft.raft.role_change import RoleChange
 
 FOLLOWER = "follower"
 LEARNER = "learner"  # the role of a follower that is a member without a vote
@@ -26,18 +25,6 @@ LEADER = "leader"
 
 NEVER = 1 << 63  # an index that no log reaches
 NO_LINKS: Mapping[str, int] = {}
-
-
-class RoleChange(msgspec.Struct, frozen=True):
-    """The role to take: FOLLOWER (of nobody yet), PRECANDIDATE, CANDIDATE or LEADER.
-
-    `transfer`: a candidate campaigns on the leader's request (RD 3.10). `vote_clocks` are the wall clocks, in
-    Unix ms, that came with the votes for a leader, its own included.
-    """
-
-    role: str
-    transfer: bool = False
-    vote_clocks: Mapping[str, int] = {}
 
 
 class ReplicaState:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from kraft.int64 import parse_int64
 from kraft.resp.inline import UnbalancedQuotes, split_arguments
-from kraft.resp.values import Request
+from kraft.resp.values import InlineRequest, OversizedRequest, Request
 
 MULTIBULK_LENGTH = "ERR Protocol error: invalid multibulk length"
 BULK_LENGTH = "ERR Protocol error: invalid bulk length"
@@ -45,29 +45,6 @@ class ParserLimits:
     request_bytes_max: int = 128 << 20
     arguments: int = 65_536
     inline_bytes: int = 64 << 10  # a line without its LF
-
-
-class InlineRequest(list[bytes]):
-    """A request that came as a line of text; `line` is that line without its line end."""
-
-    __slots__ = ("line",)
-
-    def __init__(self, arguments: list[bytes], line: bytes) -> None:
-        super().__init__(arguments)
-        self.line = line
-
-
-class OversizedRequest(list[bytes]):
-    """A complete request over a limit; `lengths` holds the true lengths of all arguments.
-
-    The first argument over a limit and all arguments after it are not kept: they are empty here.
-    """
-
-    __slots__ = ("lengths",)
-
-    def __init__(self, arguments: list[bytes], lengths: list[int]) -> None:
-        super().__init__(arguments)
-        self.lengths = lengths
 
 
 class ProtocolError(Exception):

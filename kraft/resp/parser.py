@@ -15,14 +15,12 @@ from itertools import repeat
 from kraft.int64 import parse_int64
 from kraft.resp.incremental import (
     IncrementalParser,
-    InlineRequest,
-    OversizedRequest,
     ParserLimits,
     ProtocolError,
 )
-from kraft.resp.values import Request
+from kraft.resp.values import InlineRequest, Request
 
-__all__ = ["RAW_TAIL", "InlineRequest", "OversizedRequest", "Parser", "ParserLimits"]
+__all__ = ["RAW_TAIL", "Parser", "ParserLimits"]
 
 RAW_TAIL = frozenset({b"kvstore-set"})
 SHORTEST_ARGUMENT_BYTES = 6  # "$0", CR LF, nothing, CR LF

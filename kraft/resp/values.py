@@ -49,6 +49,29 @@ class RenderedArray:
     chunks: list[bytes]
 
 
+class InlineRequest(list[bytes]):
+    """A request that came as a line of text; `line` is that line without its line end."""
+
+    __slots__ = ("line",)
+
+    def __init__(self, arguments: list[bytes], line: bytes) -> None:
+        super().__init__(arguments)
+        self.line = line
+
+
+class OversizedRequest(list[bytes]):
+    """A complete request over a limit; `lengths` holds the true lengths of all arguments.
+
+    The first argument over a limit and all arguments after it are not kept: they are empty here.
+    """
+
+    __slots__ = ("lengths",)
+
+    def __init__(self, arguments: list[bytes], lengths: list[int]) -> None:
+        super().__init__(arguments)
+        self.lengths = lengths
+
+
 Request = list[bytes]
 Reply = (
     str

@@ -7,7 +7,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from kraft.host.requests.read_rounds import View
+from kraft.host.requests.round import View
 from kraft.host.slots import SlotMap
 from kraft.kv.commands import Command, Lock
 from kraft.kv.replies import Reply as Outcome

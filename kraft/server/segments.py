@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from kraft.host.requests.read_rounds import View
+from kraft.host.requests.round import View
 from kraft.kv.commands import Command, Lock
 from kraft.kv.replies import CommandFailure
 from kraft.kv.replies import Reply as Outcome

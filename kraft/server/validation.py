@@ -13,8 +13,7 @@ import msgspec
 
 from kraft.kv import commands as kv
 from kraft.kv.versions import MACHINE_VERSION_MIN
-from kraft.resp.parser import OversizedRequest
-from kraft.resp.values import Error, Reply, Request
+from kraft.resp.values import Error, OversizedRequest, Reply, Request
 from kraft.server import errors
 from kraft.server.commands.spec import (
     SEGMENT_COMMANDS,

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from kraft.host.requests.forwarding import Forwarding
-from kraft.host.requests.proposals import Proposal
+from kraft.host.requests.proposal import Proposal
 from kraft.kv import commands as kv
 from kraft.kv.replies import encode_replies
 from kraft.node.errors import Uncertain

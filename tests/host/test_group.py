@@ -2,7 +2,7 @@
 
 import pytest
 
-from kraft.host.requests.read_rounds import View
+from kraft.host.requests.round import View
 from kraft.kv.commands import Expire, Expiry, Increment, Put, Set
 from kraft.node.errors import Busy, DiskFull, NoLeader, Refused, Stopping, Uncertain
 from kraft.peerwire.messages import DONE, Forward, ForwardReply

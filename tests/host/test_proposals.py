@@ -3,7 +3,8 @@
 import pytest
 
 from kraft.host.backpressure import Backpressure
-from kraft.host.requests.proposals import Batch, Proposal, Proposals
+from kraft.host.requests.proposal import Batch, Proposal
+from kraft.host.requests.proposals import Proposals
 from kraft.kv.commands import Put
 from kraft.node.errors import Busy, NoLeader, Uncertain
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from kraft.host.requests.read_rounds import Reader, ReadRounds, View
+from kraft.host.requests.read_rounds import ReadRounds
+from kraft.host.requests.round import Reader, View
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.machine import Machine
 from kraft.node.errors import NoLeader

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kraft.host.requests.read_rounds import View
+from kraft.host.requests.round import View
 from kraft.kv.commands import Put
 from kraft.node.errors import TooStale
 from tests.host.test_group import Trio

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kraft.resp.incremental import ARGUMENT_OVERHEAD_BYTES, HEADER_BYTES_MAX, TELNET_BYTES_MAX
-from kraft.resp.parser import InlineRequest, OversizedRequest, Parser, ParserLimits
+from kraft.resp.parser import Parser, ParserLimits
+from kraft.resp.values import InlineRequest, OversizedRequest
 
 SMALL = ParserLimits(
     value_bytes=40, request_bytes=80, value_bytes_max=60, request_bytes_max=130, arguments=8, inline_bytes=50

@@ -14,7 +14,7 @@ from twisted.internet.testing import StringTransport
 
 from kraft.config.values import ClientConfig, Config, LimitsConfig, NodeConfig, RaftConfig
 from kraft.host.requests.lock_waits import LockWaits
-from kraft.host.requests.read_rounds import View
+from kraft.host.requests.round import View
 from kraft.host.slots import SlotMap
 from kraft.kv.commands import Command, Lock
 from kraft.kv.machine import Machine

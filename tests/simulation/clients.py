@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kraft.host.requests.read_rounds import View
+from kraft.host.requests.round import View
 from kraft.kv.commands import (
     AppendValue,
     Command,

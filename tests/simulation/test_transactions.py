@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from kraft.host.requests.read_rounds import View
+from kraft.host.requests.round import View
 from kraft.kv.commands import AppendValue, Exec, Look, Put, Watched
 from kraft.kv.machine import Machine
 from tests import serializability

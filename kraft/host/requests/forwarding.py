@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from kraft.host.pending import overdue, settle_all
 from kraft.host.ports import HostObserver
-from kraft.host.requests.proposals import Proposal, settle_each
+from kraft.host.requests.proposal import Proposal
+from kraft.host.requests.proposals import settle_each
 from kraft.kv import commands as kv
 from kraft.kv.replies import decode_replies
 from kraft.node.errors import Uncertain

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from kraft.host.applied_state import AppliedState
-from kraft.host.requests.proposals import WriteDone, WriteOutcome
+from kraft.host.requests.proposal import WriteDone, WriteOutcome
 from kraft.host.requests.writes import Writes
 from kraft.kv.commands import Lock, Unlock
 from kraft.node.errors import Stopping, TooManyWaiters

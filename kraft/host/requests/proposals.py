@@ -6,48 +6,13 @@ its deadline a waiting proposal is refused, and a logged one is uncertain. The t
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
-
-import msgspec
+from collections.abc import Iterable, Iterator, Sequence
 
 from kraft.host.backpressure import Backpressure
-from kraft.host.pending import Pending, overdue, settle_all
-from kraft.kv.commands import Command
-from kraft.kv.replies import CommandFailure, Reply
+from kraft.host.pending import overdue, settle_all
+from kraft.host.requests.proposal import Batch, Proposal
+from kraft.kv.replies import Reply
 from kraft.node.errors import Busy, Refused, Stopping, Uncertain
-
-WriteOutcome = list[Reply] | Exception
-WriteDone = Callable[[WriteOutcome], None]
-
-
-class Proposal(Pending[WriteOutcome], eq=False):
-    """The commands of one client segment, or of one forwarded request; they share one entry.
-
-    `size` is their approximate size in bytes; `created` and `deadline` are monotonic seconds. A `remote`
-    proposal came from another node.
-    """
-
-    commands: Sequence[Command]
-    size: int
-    created: float
-    remote: bool = False
-
-    def leave_out(self, places: Sequence[int], failure: CommandFailure) -> None:
-        """Do not log the commands at `places` (ascending): `failure` is their reply, in the same places."""
-        if self.done is not None:
-            self.done = partial(_put_back, self.done, places, failure)
-        self.commands = [command for place, command in enumerate(self.commands) if place not in places]
-
-
-class Batch(msgspec.Struct, eq=False):
-    """The proposals of one entry, and when that entry was logged (monotonic seconds)."""
-
-    index: int
-    term: int
-    proposals: list[Proposal]
-    commands: Sequence[Command]
-    logged_at: float
 
 
 class Proposals:
@@ -221,12 +186,3 @@ def settle_each(proposals: Sequence[Proposal], replies: list[Reply]) -> None:
         if done is not None:
             done(replies[start:end])
         start = end
-
-
-def _put_back(done: WriteDone, places: Sequence[int], failure: CommandFailure, outcome: WriteOutcome) -> None:
-    """Call `done` with the outcome of a proposal that was made without the commands at `places`."""
-    if isinstance(outcome, list):
-        outcome = list(outcome)
-        for place in places:
-            outcome.insert(place, failure)
-    done(outcome)

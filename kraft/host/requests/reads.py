@@ -14,16 +14,8 @@ from kraft.host.requests.leader_clock import LeaderClock
 from kraft.host.requests.leader_route import LeaderRoute
 from kraft.host.requests.lease import Lease
 from kraft.host.requests.proposer import Proposer
-from kraft.host.requests.read_rounds import (
-    LEASE,
-    READ_INDEX,
-    STALE,
-    ReadDone,
-    Reader,
-    ReadRounds,
-    View,
-    read_at,
-)
+from kraft.host.requests.read_rounds import ReadRounds, read_at
+from kraft.host.requests.round import LEASE, READ_INDEX, STALE, ReadDone, Reader, View
 from kraft.host.requests.staleness import Staleness
 from kraft.host.requests.timing import Timing
 from kraft.node.errors import NoLeader, TooStale

@@ -13,14 +13,8 @@ from kraft.host.requests.coalescer import Coalescer
 from kraft.host.requests.forwarding import Forwarding
 from kraft.host.requests.leader_clock import LeaderClock
 from kraft.host.requests.leader_route import LeaderRoute
-from kraft.host.requests.proposals import (
-    Batch,
-    Proposal,
-    Proposals,
-    WriteDone,
-    WriteOutcome,
-    settle_each,
-)
+from kraft.host.requests.proposal import Batch, Proposal, WriteDone, WriteOutcome
+from kraft.host.requests.proposals import Proposals, settle_each
 from kraft.host.requests.proposer import Proposer
 from kraft.host.requests.timing import Timing
 from kraft.kv import commands as kv

@@ -6,10 +6,9 @@ value with the same methods: it decides what both of its majorities have decided
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
 from itertools import repeat
-
-import msgspec
 
 from kraft.raft.membership.configuration import Configuration
 
@@ -22,7 +21,8 @@ class Outcome(Enum):
     LOST = "lost"
 
 
-class Majority(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Majority:
     """More than half of `voters`. Without voters it never decides anything."""
 
     voters: tuple[str, ...]
@@ -45,7 +45,8 @@ class Majority(msgspec.Struct, frozen=True):
         return Outcome.PENDING if granted + silent >= needed and self.voters else Outcome.LOST
 
 
-class Joint(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Joint:
     """A majority of the old voters and one of the new; a voter of both counts in each."""
 
     old: Majority

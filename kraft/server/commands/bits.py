@@ -3,7 +3,7 @@
 A read looks for the key before it looks at the rest of its arguments, as Redis 7.0 does.
 """
 
-from kraft.host.requests.read_rounds import View
+from kraft.host.requests.round import View
 from kraft.int64 import parse_int64
 from kraft.kv import commands as kv
 from kraft.kv.bits import bit_at, bits_between, field_of

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from kraft.host.requests.read_rounds import View
+from kraft.host.requests.round import View
 from kraft.kv import commands as kv
 from kraft.kv.excerpt import EXCERPT_BYTES, examined, excerpt
 from kraft.kv.replies import CommandFailure

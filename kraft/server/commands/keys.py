@@ -1,6 +1,6 @@
 """The commands on keys: deletion, renaming, existence, expiry, and what is known of a key."""
 
-from kraft.host.requests.read_rounds import View
+from kraft.host.requests.round import View
 from kraft.int64 import parse_int64
 from kraft.kv import commands as kv
 from kraft.kv.commands import Expiry, Guard

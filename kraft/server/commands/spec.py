@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, final
 
-from kraft.host.requests.read_rounds import View
+from kraft.host.requests.round import View
 from kraft.int64 import parse_int64
 from kraft.kv.commands import Command, Lock
 from kraft.kv.replies import Reply as Outcome

@@ -1,6 +1,6 @@
 """The commands on values: a write becomes a state machine command, a read looks at a view."""
 
-from kraft.host.requests.read_rounds import View
+from kraft.host.requests.round import View
 from kraft.int64 import INT64_MIN, parse_int64
 from kraft.kv import commands as kv
 from kraft.kv.commands import Comparison, Condition, Expiry
