@@ -2,6 +2,9 @@
 
 A test that needs another program or library is skipped by name if that is missing, so `make test` passes on a
 bare machine. CI installs everything and sets KRAFT_TEST_ALL, which turns a skip into a failure.
+
+No result depends on chance or on the speed of the machine: generated examples are the same in each run.
+KRAFT_TEST_DICE, which `tox -e dice` sets, generates others each time.
 """
 
 import os
@@ -10,6 +13,8 @@ from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.internal.conjecture import engine
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 ALL = bool(os.environ.get("KRAFT_TEST_ALL"))
@@ -29,6 +34,19 @@ UNTIMED = frozenset(
         "usage",
     )
 )
+
+# A failing example is made smaller for a short time, so that it is shown before
+# pytest-timeout ends the run, which would show nothing of it. Phase.explain is left out for the same reason:
+# it traces each line of Python code.
+settings.register_profile(
+    "kraft",
+    derandomize=not os.environ.get("KRAFT_TEST_DICE"),
+    deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("kraft")
+engine.MAX_SHRINKING_SECONDS = 20  # instead of 300; there is no public name for it
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
