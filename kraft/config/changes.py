@@ -12,6 +12,9 @@ CHANGEABLE = frozenset(
         "limits.connections",
         "limits.dataset_bytes",
         "log.level",
+        "once.bytes",
+        "once.tokens",
+        "once.ttl",
     )
 )
 

@@ -129,6 +129,15 @@ class LimitsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class OnceConfig:
+    """The memory of KRAFT ONCE: how long a token is remembered, and how many, or how many bytes of them."""
+
+    ttl: Annotated[float, Duration(1, 604_800)] = 3600.0
+    tokens: Annotated[int, Integer(1, 10_000_000)] = 100_000
+    bytes: Annotated[int, Integer(4 * KIB, 1 << 40)] = 64 * MIB
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """`format` is text, json, or auto: what fits a terminal, the journal, or else JSON."""
 
@@ -149,4 +158,5 @@ class Config:
     reads: ReadsConfig = field(default_factory=ReadsConfig)
     snapshot: SnapshotConfig = field(default_factory=SnapshotConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
+    once: OnceConfig = field(default_factory=OnceConfig)
     log: LogConfig = field(default_factory=LogConfig)

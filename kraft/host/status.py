@@ -9,6 +9,7 @@ from kraft.host.context import GroupContext
 from kraft.host.group.group import Group
 from kraft.host.lifecycle import Lifecycle
 from kraft.host.membership.peers import Peers
+from kraft.kv.ledger import LedgerKind
 from kraft.node.status import GroupStatus, MemberStatus, ReplicaStatus, Status
 from kraft.peerwire.messages import NodeCondition
 from kraft.raft.membership.configuration import NOBODY
@@ -96,6 +97,9 @@ def group_status(group: Group, tick_seconds: float) -> GroupStatus:
         oldest_stamp_ms=log.base.stamp,
         clock_offset_ms=group.requests.leader_clock.offset() if raft.leads else 0,
         log_time_lead_ms=round(group.requests.leader_clock.lead_ms) if raft.leads else 0,
+        once_tokens=machine.keyspace.ledger.counts[LedgerKind.TOKEN],
+        once_bytes=machine.keyspace.ledger.sizes[LedgerKind.TOKEN],
+        once_repeats=machine.repeats,
     )
 
 

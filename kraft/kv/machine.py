@@ -15,10 +15,11 @@ from typing import Any
 
 from kraft.kv import bits, keys, locks, strings
 from kraft.kv.checkpoint import Capture
-from kraft.kv.commands import Command, Exec, Guarded, Look, Put
+from kraft.kv.commands import Command, Exec, Guarded, Look, Once, Put
 from kraft.kv.errors import BrokenInvariant
 from kraft.kv.excerpt import Excerpts
 from kraft.kv.keyspace import Keyspace
+from kraft.kv.once import FORGOTTEN_PER_MARKER, once
 from kraft.kv.replies import CommandFailure, Reply
 from kraft.kv.state import MachineState
 from kraft.kv.versions import MACHINE_VERSION_MIN
@@ -84,6 +85,7 @@ class Machine(MachineState):
     def mark(self, stamp: int) -> None:
         """Apply an entry at which every replica takes a checkpoint, which does not hold `removals`."""
         self.apply(stamp, ())
+        self.keyspace.ledger.forget(stamp, FORGOTTEN_PER_MARKER)
         self.keyspace.removals.forget(self.revision)
 
 
@@ -107,6 +109,10 @@ def _guarded(state: MachineState, command: Guarded) -> Reply:
     return FUNCTIONS[type(command.command)](state, command.command)
 
 
+def _once(state: MachineState, command: Once) -> Reply:
+    return once(state, command, lambda state, inner: FUNCTIONS[type(inner)](state, inner))
+
+
 FUNCTIONS: dict[type, Callable[[MachineState, Any], Reply]] = {
     **strings.FUNCTIONS,
     **keys.FUNCTIONS,
@@ -114,5 +120,6 @@ FUNCTIONS: dict[type, Callable[[MachineState, Any], Reply]] = {
     **locks.FUNCTIONS,
     Guarded: _guarded,
     Exec: _execute,
+    Once: _once,
 }
 """The function of each command."""

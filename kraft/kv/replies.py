@@ -25,6 +25,8 @@ class CommandFailure(IntEnum):
     OUT_OF_MEMORY = 8
     TOO_MUCH = 9  # work for one command
     LOCK_LOST = 50  # the lock is not held with this token
+    TOKEN_REUSED = 60  # the token of KRAFT ONCE came with another command
+    TOO_MANY_TOKENS = 61
 
 
 Reply = str | bytes | int | None | CommandFailure | list["Reply"]

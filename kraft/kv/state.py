@@ -12,15 +12,17 @@ EXPIRY_MS_MAX = INT64_MAX  # later expiries are cut to it: 292 million years
 class MachineState:
     """The keys, the `stamp` of the batch (Unix ms), and the `revision` of the last change.
 
+    `repeats` counts commands of KRAFT ONCE that were answered by the reply to the first use of their token.
     A command that changes something takes the next revision, and the keys it changed carry it.
     """
 
-    __slots__ = ("keyspace", "revision", "stamp")
+    __slots__ = ("keyspace", "repeats", "revision", "stamp")
 
     def __init__(self) -> None:
         self.keyspace = Keyspace()
         self.stamp = 0
         self.revision = 0
+        self.repeats = 0
 
     def put(self, key: bytes, value: bytes, expires: int = 0) -> None:
         """The one change of a command; it takes the next revision."""

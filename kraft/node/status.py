@@ -121,6 +121,9 @@ class GroupStatus:
     log_time_lead_ms: int = 0
     target_voters: tuple[str, ...] = ()
     drained: bool = False
+    once_tokens: int = 0
+    once_bytes: int = 0
+    once_repeats: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,14 @@ _FAILURES: dict[CommandFailure, str] = {
         "LOCKLOST the lock is not held with this token; nothing was written. Stop this work: another client"
         " may do it now. KRAFT LOCK gives a new token"
     ),
+    CommandFailure.TOKEN_REUSED: (
+        "ONCEREUSED this token was used with another command; nothing was executed. Take a new token for each"
+        " operation, and send exactly the same command again to repeat one"
+    ),
+    CommandFailure.TOO_MANY_TOKENS: (
+        "ONCEFULL too many tokens of KRAFT ONCE are remembered; nothing was executed. Each is forgotten"
+        " once.ttl after its use: wait, lower once.ttl, or raise once.tokens or once.bytes"
+    ),
     CommandFailure.PREMATURE: (
         "ERR the cluster's log time is ahead of its clocks and would reach this expiry too early; "
         "use a relative one (EX, PX, EXPIRE, PEXPIRE); docs/runbooks.md#kraftlogtimeoff"

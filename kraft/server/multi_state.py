@@ -15,22 +15,26 @@ class Queued:
     """One queued command. `spec` is its specification, an `AnySpec`.
 
     `step` is what a read or a write does in the transaction; an error is the reply in its place, because the
-    arguments are wrong. None is a local command.
+    arguments are wrong, and a text the reply of KRAFT ONCE. None is a local command.
     """
 
     spec: Any  # `kraft.server.commands.spec` imports this module
     request: Request
-    step: Command | Look | Error | None
+    step: Command | Look | Error | str | None
 
 
 @dataclass(slots=True)
 class MultiState:
-    """The commands since MULTI: `words` words of `size` bytes. `aborted` ones will not be executed."""
+    """The commands since MULTI: `words` words of `size` bytes. `aborted` ones will not be executed.
+
+    `token` is that of KRAFT ONCE, if the transaction has one.
+    """
 
     commands: list[Queued] = field(default_factory=list)
     words: int = 0
     size: int = 0
     aborted: bool = False
+    token: bytes | None = None
 
     def add(self, queued: Queued, size: int) -> None:
         """Append a command whose words have `size` bytes."""

@@ -8,6 +8,7 @@ when the command is applied. The command carries the limit with it.
 """
 
 from itertools import islice
+from typing import Any
 
 import msgspec
 
@@ -15,6 +16,7 @@ from kraft.kv import commands as kv
 from kraft.kv.versions import MACHINE_VERSION_MIN
 from kraft.resp.values import Error, OversizedRequest, Reply, Request
 from kraft.server import errors
+from kraft.server.commands import once
 from kraft.server.commands.spec import (
     SEGMENT_COMMANDS,
     AdminSpec,
@@ -200,6 +202,8 @@ class Validation:
             raise Rejected(unknown.text if isinstance(unknown, Error) else errors.unknown_subcommand(request))
         if spec.no_multi:
             raise Rejected(errors.NOT_IN_TRANSACTION)
+        if spec.name == once.NAME:
+            return self._queued_token(request, spec, multi)
         self._check_lengths(spec, request)
         self._check_transaction(request, state, multi)
         group = 0 if self._port.routing.trivial else self._group_of(spec, request, state)
@@ -214,6 +218,14 @@ class Validation:
         except Rejected as refusal:
             return Queued(spec, request, Error(refusal.text))
         return Queued(spec, request, self._completed(spec, command, group))
+
+    def _queued_token(self, request: Request, spec: AnySpec, multi: MultiState) -> Queued:
+        """KRAFT ONCE token after MULTI: all of the transaction happens once."""
+        token = once.token_of(request)
+        if len(request) > once.WORDS or multi.token is not None:
+            raise Rejected("ERR after MULTI, KRAFT ONCE token is a command of its own, given once")
+        multi.token = token
+        return Queued(spec, request, "OK")
 
     def _check_transaction(self, request: Request, state: SessionState, multi: MultiState) -> None:
         """A transaction has the limits of one request, and one more."""
@@ -234,6 +246,9 @@ class Validation:
         return self._with_limits(command)
 
     def _with_limits(self, command: kv.Command) -> kv.Command:
+        if type(command) is kv.Once:
+            inner: Any = self._with_limits(command.command)
+            return kv.Once(command.token, command.fingerprint, inner, *once.limits(self._port.config.once))
         if type(command) is kv.Guarded:
             return msgspec.structs.replace(command, command=self._with_limits(command.command))
         names = _LENGTHENING.get(type(command))

@@ -27,6 +27,7 @@ from kraft.kv.commands import (
     Increment,
     IncrementFloat,
     Lock,
+    Once,
     Overflow,
     Put,
     Rename,
@@ -114,5 +115,16 @@ commands = st.one_of(
     st.builds(Increment, keys, amounts),
     st.builds(Expire, keys, guard=st.sampled_from(Guard), **times),
     st.builds(ClearExpiry, keys),
+)
+commands = st.one_of(
+    commands,
+    st.builds(
+        Once,
+        st.sampled_from([b"t", b"u", b"v"]),
+        st.sampled_from([bytes(16), bytes(range(16))]),
+        commands,
+        st.integers(1, 20),
+        st.sampled_from([9, 2]),
+    ),
 )
 programs = st.lists(st.tuples(st.integers(0, 8), st.lists(commands, max_size=6)), max_size=12)

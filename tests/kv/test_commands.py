@@ -25,6 +25,7 @@ from kraft.kv.commands import (
     Increment,
     IncrementFloat,
     Lock,
+    Once,
     Put,
     Rename,
     Set,
@@ -70,6 +71,7 @@ TAGS: dict[Any, tuple[int, int]] = {
     Unlock: (51, 3),
     Extend: (52, 3),
     Guarded: (53, 3),
+    Once: (60, 3),
 }
 
 
@@ -93,6 +95,10 @@ def test_the_machine_applies_every_command_of_its_version():
         (CompareAndSet(b"a", 7, b"b"), b"\x01\x91\x94\x10\xc4\x01a\x07\xc4\x01b"),
         (Lock(b"a", 9, b"b"), b"\x01\x91\x94\x32\xc4\x01a\x09\xc4\x01b"),
         (Guarded(b"a", 7, Put(b"b", b"c")), b"\x01\x91\x94\x35\xc4\x01a\x07\x93\x01\xc4\x01b\xc4\x01c"),
+        (
+            Once(b"t", b"f", Put(b"b", b"c"), 9, 8, 7),
+            b"\x01\x91\x97\x3c\xc4\x01t\xc4\x01f\x93\x01\xc4\x01b\xc4\x01c\x09\x08\x07",
+        ),
         (SetBit(b"a", 7, 1, 9, 8), b"\x01\x91\x96\x11\xc4\x01a\x07\x01\x09\x08"),
         (
             BitField(b"a", (FieldOperation(1, True, 8, 3, 5, 2),), 9, 8),

@@ -3,6 +3,8 @@
 It keeps plain tuples, looks at every key to find what is due, and spells each rule out.
 """
 
+from typing import Any
+
 from kraft.kv.commands import (
     BITOP_VALUES,
     BitOperator,
@@ -26,6 +28,7 @@ class Twin:
         self.revision = 0
         self.expired = 0
         self.now = 0
+        self.tokens: dict[bytes, tuple[int, bytes, Any]] = {}  # expiry, fingerprint, reply
         self.touched: set[bytes] = set()
 
     def apply(self, stamp, commands):
@@ -166,6 +169,18 @@ class Twin:
         if not self.held(c):
             return CommandFailure.LOCK_LOST
         return getattr(self, type(c.command).__name__)(c.command)
+
+    def Once(self, c):
+        """Tokens that are due are dropped here and now; the machine takes its time, which nobody sees."""
+        self.tokens = {token: row for token, row in self.tokens.items() if row[0] > self.now}
+        if c.token in self.tokens:
+            _, fingerprint, reply = self.tokens[c.token]
+            return reply if fingerprint == c.fingerprint else CommandFailure.TOKEN_REUSED
+        if len(self.tokens) >= c.tokens_max:
+            return CommandFailure.TOO_MANY_TOKENS
+        reply = getattr(self, type(c.command).__name__)(c.command)
+        self.tokens[c.token] = (self.now + c.ttl_ms, c.fingerprint, reply)
+        return reply
 
     def IncrementFloat(self, c):
         """With whole numbers of few digits, which need no rounding."""

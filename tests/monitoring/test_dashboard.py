@@ -101,6 +101,9 @@ def test_nearly_every_metric_can_be_seen_somewhere():
         "kraft_machine_version",  # of use during an upgrade, when `kraft status` shows it
         "kraft_machine_version_supported",
         "kraft_node_info",  # the choice of the cluster rests on it
+        "kraft_once_bytes",  # of use to programs with KRAFT ONCE alone: docs/once.md
+        "kraft_once_repeats_total",
+        "kraft_once_tokens",
         "kraft_peer_connects_total",  # the links are shown
         "kraft_raft_first_index",  # log_entries
         "kraft_raft_last_index",

@@ -36,6 +36,7 @@ from kraft.kv.commands.keys import (
     Rename,
 )
 from kraft.kv.commands.lock import Extend, Guarded, Lock, Unlock
+from kraft.kv.commands.once import Once
 from kraft.kv.commands.strings import (
     VALUE_BYTES_MAX,
     AppendValue,
@@ -89,6 +90,7 @@ __all__ = [
     "IncrementFloat",
     "Lock",
     "Look",
+    "Once",
     "Overflow",
     "Put",
     "Rename",

@@ -8,12 +8,13 @@ from kraft.kv.commands.bits import BitCommand
 from kraft.kv.commands.exec import Exec, Step
 from kraft.kv.commands.keys import Expiry, KeyCommand
 from kraft.kv.commands.lock import Guarded, LockCommand
+from kraft.kv.commands.once import Once
 from kraft.kv.commands.strings import StringCommand
 from kraft.kv.errors import UnknownCommand
 
 FORMAT_VERSION = 1  # first byte of an encoded batch
 
-Command = StringCommand | KeyCommand | BitCommand | LockCommand | Exec
+Command = StringCommand | KeyCommand | BitCommand | LockCommand | Exec | Once
 
 
 def encode(commands: Sequence[Command]) -> bytes:
@@ -36,7 +37,9 @@ def needed_version(commands: Iterable[Command | Step]) -> int:
     needed = 1
     for command in commands:
         needed = max(needed, command.since)
-        if type(command) is Guarded:
+        if type(command) is Once:
+            needed = max(needed, needed_version((command.command,)))
+        elif type(command) is Guarded:
             needed = max(needed, command.command.since)
         elif type(command) is Exec:
             needed = max(needed, needed_version(command.steps))
@@ -45,6 +48,8 @@ def needed_version(commands: Iterable[Command | Step]) -> int:
 
 def expires_within(command: Command | Step, times: range) -> bool:
     """Whether `command` lets a key expire at an absolute time (Unix ms) in `times`."""
+    if type(command) is Once and type(command.command) is Exec:
+        return expires_within(command.command, times)
     if type(command) is Exec:
         return any(expires_within(step, times) for step in command.steps)
     if getattr(command, "expiry", Expiry.NONE) != Expiry.ABSOLUTE:

@@ -91,6 +91,7 @@ def _keys(context: CommandContext, inner: Request) -> tuple[AnySpec, list[bytes]
         spec = spec.subcommands.get(inner[1].upper())
     if spec is None:
         raise Rejected("ERR Invalid command specified")
+    spec = spec.variant(inner) or spec
     if not spec.low <= len(inner) <= spec.high:
         raise Rejected("ERR Invalid number of arguments specified for command")
     keys = spec.keys_of(inner)

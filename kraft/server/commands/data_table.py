@@ -258,5 +258,7 @@ _GUARD = _write("kraft|guard", -5, locks.unguarded, _SUBCOMMAND_KEY, "kraft",
     "Executes a command that writes if the lock is held with that token.", "key token command [arg ...]",
     flags=(*_GROW, "movablekeys"), access="RO access")
 _VARIANTS = locks.guarded(_GUARD, _WRITES)
-LOCKS = (*_LOCKS, replace(_GUARD, variants=_VARIANTS, variant_places=(locks.GUARDED_PLACE,)))
+_GUARD = replace(_GUARD, variants=_VARIANTS, variant_places=(locks.GUARDED_PLACE,))
+LOCKS = (*_LOCKS, _GUARD)
+WRITES = (*_WRITES, _GUARD)
 # fmt: on

@@ -18,6 +18,7 @@ from kraft.kv.replies import Reply as Outcome
 from kraft.resp.render import payload_bytes, render
 from kraft.resp.values import Encoded, Error, Reply
 from kraft.server import errors
+from kraft.server.commands import once
 from kraft.server.commands.spec import CommandContext
 from kraft.server.multi_state import Queued
 from kraft.server.ports import NodeHost
@@ -46,8 +47,9 @@ class Execution:
         self.group = group
         self.hits = self.misses = 0
         steps: list[Any] = [each.step for each in commands]
-        steps = [step for step in steps if step is not None and not isinstance(step, Error)]
+        steps = [step for step in steps if step is not None and not isinstance(step, Error | str)]
         self.transaction = kv.Exec(tuple(watched), tuple(steps))
+        self.command: kv.Command = self.transaction
         self._context = context
         self._size = size
         self._replies: list[Reply] = []
@@ -59,13 +61,24 @@ class Execution:
     @property
     def writes(self) -> bool:
         """Whether it has to be logged."""
-        return any(type(step) is not kv.Look for step in self.transaction.steps)
+        logged = self.command is not self.transaction
+        return logged or any(type(step) is not kv.Look for step in self.transaction.steps)
+
+    def once(self, token: bytes) -> None:
+        """Execute it at most once for this token."""
+        requests = [each.request for each in self.commands if not isinstance(each.step, str)]
+        self.command = kv.Once(
+            token,
+            once.fingerprint(requests, transaction=True),
+            self.transaction,
+            *once.limits(self._context.port.config.once),
+        )
 
     def ask(self, host: NodeHost, done: Done) -> None:
         """Ask the host; `done` gets the outcome, never before this returns."""
         state = self._context.state
         if self.writes:
-            host.write(self.group, [self.transaction], self._size, partial(self._written, done))
+            host.write(self.group, [self.command], self._size, partial(self._written, done))
         elif not (self.transaction.steps or self.transaction.watched):
             self._context.port.clock.call_soon(partial(self._took_place, done, [0, [], []]))
         elif state.readonly:
@@ -114,7 +127,7 @@ class Execution:
         step = queued.step
         if step is None:
             return self._local(queued)
-        if isinstance(step, Error):
+        if isinstance(step, Error | str):
             return step
         outcome = next(self._outcomes)
         if isinstance(step, kv.Look):

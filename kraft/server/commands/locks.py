@@ -1,11 +1,6 @@
-"""The commands on locks: KRAFT LOCK, UNLOCK, EXTEND, and KRAFT GUARD in front of a command that writes.
-
-GUARD is a prefix, not an option of each command: one place says what it means, and it fits in front of every
-command that is logged, without a change of its syntax.
-"""
+"""The commands on locks: KRAFT LOCK, UNLOCK, EXTEND, and KRAFT GUARD in front of a command that writes."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from kraft.kv import commands as kv
@@ -13,6 +8,7 @@ from kraft.kv.commands import Expiry
 from kraft.resp.values import Reply, Request
 from kraft.server.commands.arguments import integer
 from kraft.server.commands.options import positive_ms
+from kraft.server.commands.prefix import prefixed
 from kraft.server.commands.spec import WriteSpec
 from kraft.server.errors import SYNTAX, Rejected
 
@@ -72,27 +68,12 @@ def unguarded(request: Request) -> kv.Command:
 
 def guarded(guard: WriteSpec, specs: Iterable[WriteSpec]) -> dict[bytes, WriteSpec]:
     """The specifications of GUARD in front of each command, by the command's name in upper case."""
-    return {spec.name.upper().encode(): _guarded(guard, spec) for spec in specs}
+    return {spec.name.upper().encode(): prefixed(spec, guard.name, GUARDED_PLACE, _guarded) for spec in specs}
 
 
-def _guarded(guard: WriteSpec, spec: WriteSpec) -> WriteSpec:
-    def run(request: Request) -> kv.Command:
-        command: Any = spec.run(request[GUARDED_PLACE:])
-        return kv.Guarded(request[2], _token(request), command)
-
-    place, step = spec.counted
-    first, last, every = spec.keys
-    if first:
-        first, last = first + GUARDED_PLACE, last + GUARDED_PLACE if last > 0 else last
-    return replace(
-        spec,
-        name=guard.name,
-        arity=spec.arity + (GUARDED_PLACE if spec.arity > 0 else -GUARDED_PLACE),
-        keys=(first, last, every),
-        counted=(place + GUARDED_PLACE, step) if place else spec.counted,
-        group=guard.group,
-        run=run,
-    )
+def _guarded(request: Request, command: kv.Command) -> kv.Command:
+    inner: Any = command  # every kind that may be guarded: see `guarded`
+    return kv.Guarded(request[2], _token(request), inner)
 
 
 def _token(request: Request) -> int:

@@ -65,7 +65,7 @@ class CommandSpec:
     (CLIENT, KRAFT) has `subcommands` by their word. `immediate` commands run at once between MULTI and EXEC:
     they are never part of the transaction; those with `no_multi` are refused there. A prefix in front of
     commands has `variants`: the specifications that take its place, by the words that the request has at
-    one of `variant_places`.
+    one of `variant_places`. A variant may have variants itself.
     """
 
     kind: ClassVar[str]
@@ -112,7 +112,7 @@ class CommandSpec:
             words = [word.upper() for word in request[place : place + 2]]
             found = self.variants.get(b"".join(words[:1])) or self.variants.get(b"|".join(words))
             if found is not None:
-                return found
+                return (found.variant(request) or found) if found.variants else found
         return None
 
     def key_places(self, request: Request) -> range:

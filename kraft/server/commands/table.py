@@ -17,9 +17,10 @@ from kraft.server.commands import (
     introspection,
     kraft_admin,
     kraft_status,
+    once,
     transaction,
 )
-from kraft.server.commands.data_table import BITS, KEYS, LOCKS, MEMORY, OBJECT, REVISIONS, STRINGS
+from kraft.server.commands.data_table import BITS, KEYS, LOCKS, MEMORY, OBJECT, REVISIONS, STRINGS, WRITES
 from kraft.server.commands.help import help_
 from kraft.server.commands.spec import (
     ALL_KEYS,
@@ -194,6 +195,13 @@ _CLUSTER = (
     _help("cluster", "cluster"),
 )
 
+_ONCE = LocalSpec(name=once.NAME, arity=-once.WORDS, run=once.alone, group="kraft",
+    flags=("write", "movablekeys"),
+    summary="Executes a command that writes, or EXEC, at most once for each token.",
+    usage="token [command [arg ...]]", variant_places=(once.WORDS,),
+    variants=once.variants(WRITES) | {
+        b"EXEC": ExecSpec(name=once.NAME, arity=once.WORDS + 1, run=transaction.exec_once, group="kraft")})
+
 _KRAFT = (
     _local("kraft|status", 2, kraft_status.status, "kraft",
         "Shows the state of this node and of its replica of every group."),
@@ -232,6 +240,7 @@ _KRAFT = (
         "Replaces a replica that differs by a copy of the leader's state."),
     *REVISIONS,
     *LOCKS,
+    _ONCE,
     _help("kraft", "kraft"),
 )
 

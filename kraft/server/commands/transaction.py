@@ -8,6 +8,7 @@ and across a change of leader.
 from kraft.kv import commands as kv
 from kraft.resp.values import Reply, Request
 from kraft.server import errors
+from kraft.server.commands import once
 from kraft.server.commands.execution import Execution
 from kraft.server.commands.spec import CommandContext, WriteSpec
 from kraft.server.errors import Rejected
@@ -49,6 +50,16 @@ def watch(context: CommandContext, request: Request) -> list[bytes]:
     return keys
 
 
+def exec_once(context: CommandContext, request: Request) -> Execution:
+    """KRAFT ONCE token EXEC."""
+    multi = context.state.multi
+    if multi is not None and multi.token is None and len(request) == once.WORDS + 1:
+        multi.token = once.token_of(request)
+    elif multi is not None:
+        multi.aborted = True
+    return exec_(context, request[once.WORDS :])
+
+
 def exec_(context: CommandContext, request: Request) -> Execution:
     """EXEC: what is to be executed. Whatever the outcome, nothing is queued or watched afterwards."""
     state, port = context.state, context.port
@@ -65,8 +76,10 @@ def exec_(context: CommandContext, request: Request) -> Execution:
         raise Rejected(f"{errors.ABORTED_BECAUSE} {errors.OUT_OF_MEMORY}")
     group = _group(context, queued.commands, watched)
     execution = Execution(context, queued.commands, watched, group, queued.size)
+    if queued.token is not None:
+        execution.once(queued.token)
     if execution.writes:
-        needed = kv.needed_version([execution.transaction])
+        needed = kv.needed_version([execution.command])
         obstacle = port.host.version_obstacle(group, needed)
         if obstacle:
             raise Rejected(f"ERR 'exec' {obstacle}")

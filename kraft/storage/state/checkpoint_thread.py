@@ -92,7 +92,7 @@ class CheckpointThread:
             self._reactor.run(observer.checkpoint_failed, group)
             self._reactor.run(observer.error, "state", reason)
         else:
-            written = (len(capture.changes), checkpoint.base.index, checkpoint.size)
+            written = (len(capture.changes) + len(capture.ledger), checkpoint.base.index, checkpoint.size)
             self._reactor.run(observer.checkpoint_written, group, seconds, *written)
         self._tidy()
 

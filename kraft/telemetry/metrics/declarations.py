@@ -299,6 +299,13 @@ KEYS_EXPIRED = Counter(
     "Keys that expired since the start; includes those expired by the replay of the log.",
     _GROUP,
 )
+ONCE_TOKENS = Gauge("once_tokens", "Tokens of KRAFT ONCE that are remembered.", _GROUP)
+ONCE_BYTES = Gauge("once_bytes", "Memory of the remembered tokens and of their replies.", _GROUP)
+ONCE_REPEATS = Counter(
+    "once_repeats_total",
+    "Commands answered by the reply to the first use of their token; includes the replay of the log.",
+    _GROUP,
+)
 KEYSPACE_HITS = Counter("keyspace_hits_total", "GET and MGET lookups that found a key.")
 KEYSPACE_MISSES = Counter("keyspace_misses_total", "GET and MGET lookups that found no key.")
 REACTOR_LAG = Histogram(

@@ -71,6 +71,9 @@ def _read_keys(group: GroupStatus, readings: Readings) -> None:
     readings.set(declarations.KEYS, group.keys, label)
     readings.set(declarations.KEYS_WITH_EXPIRY, group.expiring_keys, label)
     readings.set(declarations.KEYS_EXPIRED, group.expired_keys, label)
+    readings.set(declarations.ONCE_TOKENS, group.once_tokens, label)
+    readings.set(declarations.ONCE_BYTES, group.once_bytes, label)
+    readings.set(declarations.ONCE_REPEATS, group.once_repeats, label)
 
 
 def _read_replicas(group: GroupStatus, readings: Readings, wall_seconds: float) -> None:

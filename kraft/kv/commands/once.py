@@ -1,0 +1,48 @@
+"""KRAFT ONCE: a command that takes effect once, however often its client sends it. docs/once.md has the use.
+
+A client that lost a reply sends its command again with the same token. The state remembers the token with the
+first reply, so every replica, and every later leader, knows it as well as it knows the effect.
+"""
+
+from typing import ClassVar
+
+import msgspec
+
+from kraft.kv.commands.bits import BitCommand
+from kraft.kv.commands.exec import Exec
+from kraft.kv.commands.keys import UNBOUNDED, Expiry, KeyCommand
+from kraft.kv.commands.lock import LockCommand
+from kraft.kv.commands.strings import VALUE_BYTES_MAX, StringCommand
+
+
+class Once(msgspec.Struct, frozen=True, array_like=True, tag=60, gc=False):
+    """Applies `command` and remembers its reply, whatever it is, for `ttl_ms` from the stamp on.
+
+    While `token` is remembered, replies the same again without effect: or CommandFailure.TOKEN_REUSED, if it
+    came with another `fingerprint` (a hash of what the client sent). Replies TOO_MANY_TOKENS without effect
+    when `tokens_max` of them are remembered, or they take `bytes_max` bytes. The last reply may go beyond
+    that. All limits are those of the node that took the command.
+    """
+
+    since: ClassVar[int] = 3
+    token: bytes
+    fingerprint: bytes
+    command: StringCommand | KeyCommand | BitCommand | LockCommand | Exec
+    ttl_ms: int = 0
+    tokens_max: int = UNBOUNDED
+    bytes_max: int = UNBOUNDED
+
+    @property
+    def expiry(self) -> int:
+        """That of the command."""
+        return getattr(self.command, "expiry", Expiry.NONE)
+
+    @property
+    def expiry_ms(self) -> int:
+        """That of the command."""
+        return getattr(self.command, "expiry_ms", 0)
+
+    @property
+    def limit(self) -> int:
+        """That of the command."""
+        return getattr(self.command, "limit", VALUE_BYTES_MAX)
