@@ -7,8 +7,6 @@ log therefore shows at the end which writes took effect, and how often.
 """
 
 import zlib
-from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +18,7 @@ from kraft.kv.commands import (
     Delete,
     Exec,
     Expiry,
+    Flush,
     GetDelete,
     Increment,
     Put,
@@ -32,11 +31,11 @@ from kraft.kv.commands.lock import LockCommand
 from kraft.kv.commands.strings import StringCommand
 from kraft.kv.replies import CommandFailure
 from kraft.node.errors import Refused
-from tests.serializability import Attempt
 from tests.simulation import locks, transactions
-from tests.simulation.checks import Logged, demand, mark
+from tests.simulation.checks import demand, mark
 from tests.simulation.cluster import Process, SimulatedCluster
-from tests.simulation.linearizability import INFINITY, READ, SET_IF_UNCHANGED, Operation
+from tests.simulation.history import History
+from tests.simulation.linearizability import FLUSH, INFINITY, READ, SET_IF_UNCHANGED, Operation
 from tests.simulation.transactions import LISTS, TRANSACTION, Seen
 
 STRINGS = (b"a", b"b", b"c")
@@ -54,63 +53,10 @@ STALE_READ = "glance"
 READS = (READ, STALE_READ)
 NOBODY_SECONDS = 2.0  # the longest pause between attempts to find a node
 ALONE = 0.1  # how many of the other writes are transactions of one command
+FLUSHING = 0.15  # how many runs flush groups, and use no lists: a list must keep all its elements
+FLUSHES = 0.04  # how many of the writes of such a run are flushes
 SOON = 0.2  # how often a client that has read a key sets it if it has not changed since
 LONG = b";" * 600  # a value larger than half a batch
-
-
-class History:
-    """The operations of all clients, and the outcome of each marked write by group.
-
-    A refused write is not an operation: it must have had no effect.
-    """
-
-    def __init__(self) -> None:
-        self._writes: dict[tuple[int, bytes], tuple[bytes, Operation]] = {}  # by group and mark: with its key
-        self._reads: list[tuple[int, bytes, Operation]] = []
-        self.attempts: dict[int, list[Attempt]] = {}  # transactions on lists, by group
-        self.fates: dict[int, dict[bytes, str]] = {}
-        self.done = self.refused = self.unknown = 0
-
-    def add(self, group: int, key: bytes, marked: bytes, operation: Operation) -> None:
-        """Record an operation that was not refused."""
-        if operation.name == READ:
-            self._reads.append((group, key, operation))
-        else:
-            self._writes[(group, marked)] = (key, operation)
-
-    def settle(self, group: int, logged: Sequence[Logged]) -> None:
-        """Number the writes of each key as in `logged`, the marked entries in the order of the log.
-
-        Unknown writes that are not in the log had no effect. Without either fact the search would have to try
-        every combination of them.
-        """
-        indexes: dict[bytes, list[int]] = {}
-        for entry in logged:
-            found = self._writes.get((group, entry.mark))
-            if found is None:
-                continue  # a transaction on lists
-            key, operation = found
-            before = indexes.setdefault(key, [])
-            if operation.name == SET_IF_UNCHANGED:
-                saw, value = operation.argument
-                operation = replace(
-                    operation, argument=(saw.value, value), seen=bisect_right(before, saw.index)
-                )
-            before.append(entry.index)
-            operation = replace(operation, number=len(before), stamp=entry.stamp)
-            self._writes[(group, entry.mark)] = (key, operation)
-        for place, (_, operation) in list(self._writes.items()):
-            if place[0] == group and not operation.number:
-                del self._writes[place]
-
-    def operations(self) -> dict[tuple[int, bytes], list[Operation]]:
-        """All operations by (group, key)."""
-        found: dict[tuple[int, bytes], list[Operation]] = {}
-        for (group, _), (key, operation) in self._writes.items():
-            found.setdefault((group, key), []).append(operation)
-        for group, key, operation in self._reads:
-            found.setdefault((group, key), []).append(operation)
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +81,9 @@ class SimulatedClient:
         self._cluster = cluster
         self._world = cluster.world
         self._dice = cluster.world.dice(f"client {number}")
-        self._keys = cluster.world.dice("keys").sample(KEYS, self._habits.hot or len(KEYS))
+        self._flushes = FLUSHES if cluster.world.dice("flush").random() < FLUSHING else 0.0
+        keys = [key for key in KEYS if not (self._flushes and key == LIST)]
+        self._keys = cluster.world.dice("keys").sample(keys, self._habits.hot or len(keys))
         self._tokens = locks.Tokens(number, self._dice)
         self._seen: dict[tuple[int, bytes], Seen] = {}  # what was read last, by group and key
         self._just_read: tuple[int, bytes] | None = None
@@ -213,6 +161,7 @@ class SimulatedClient:
             group = self._dice.randrange(self._cluster.group_count)
             key = self._dice.choice(self._keys)
             name, argument = self._draw(group, key, unique)
+        key = b"" if name == FLUSH else key
         alone = name not in (*READS, SET_IF_UNCHANGED, TRANSACTION) and self._dice.random() < ALONE
         return Question(process, group, key, name, argument, marked, self._world.now, alone)
 
@@ -228,6 +177,8 @@ class SimulatedClient:
         random = self._dice
         if random.random() < 0.4:
             return (STALE_READ if random.random() < self._habits.stale else READ), None
+        if self._flushes and random.random() < self._flushes:
+            return FLUSH, None
         if key == LIST:
             known = {name: seen for name in LISTS if (seen := self._seen.get((group, name)))}
             return TRANSACTION, transactions.draw(random, known)
@@ -310,7 +261,9 @@ class SimulatedClient:
         """The result of an operation, from the reply to its command."""
         if question.alone and isinstance(reply, list):  # else the leader did not log it
             _, _, (reply,) = reply
-        if question.name == "set until":
+        if question.name == FLUSH:
+            self._world.counts["flush"] += 1
+        elif question.name == "set until":
             self._until_answered(question, reply)
         elif question.name == SET_IF_UNCHANGED:
             reply = transactions.outcome(question.argument, reply)
@@ -379,6 +332,8 @@ def command(question: Question) -> Command:
 
 def _plain(question: Question) -> StringCommand | KeyCommand | LockCommand:
     key, name, argument = question.key, question.name, question.argument
+    if name == FLUSH:
+        return Flush()
     if key == PAIR:
         return SetMany((PAIR, argument, OTHER_OF_PAIR, argument))
     if key == locks.LOCK:

@@ -18,6 +18,7 @@ from kraft.kv.replies import CommandFailure
 
 INFINITY = float("inf")
 READ = "get"  # the only operation that changes nothing
+FLUSH = "flush"  # removes this key and all others
 SET_IF_UNCHANGED = "set if unchanged"  # of (the value seen, the new one): OK, or None without effect
 POINTS_MAX = 1_000_000  # limit of a search, about 15 s; correct histories need a few points per operation
 
@@ -94,6 +95,8 @@ def _certain(state: Held | None, operation: Operation) -> Outcome:
         return state, value
     if name == "set":
         return Held(argument), "OK"
+    if name == FLUSH:
+        return None, "OK"
     if name == "set for a while":
         return Held(argument, expiring=True), "OK"
     if name == "set if missing":

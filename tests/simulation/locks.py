@@ -14,7 +14,7 @@ from kraft.kv.commands.lock import LockCommand
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.replies import CommandFailure
 from tests.simulation.checks import Violation
-from tests.simulation.linearizability import READ, Operation, Outcome
+from tests.simulation.linearizability import FLUSH, READ, Operation, Outcome
 
 LOCK = b"l"
 PROTECTED = b"g"  # a list of elements such as "|7.3.12": with the token 7, by request 12 of client 3
@@ -103,6 +103,8 @@ def fenced_list(state: FencedList, operation: Operation) -> list[Outcome]:
     state = state._replace(writes=operation.number)
     if state.lease is not None and state.lease.expires <= operation.stamp:
         state = state._replace(lease=None)
+    if operation.name == FLUSH:
+        return [(state._replace(lease=None, written=b""), "OK")]
     if operation.name == TAKE:
         return _take(state, operation)
     lease, (token, what) = state.lease, operation.argument

@@ -87,6 +87,23 @@ MACHINE_MUTATIONS = (
         "a leader refuses what log time would delete too early, also within a transaction",
         1_000,
     ),
+    # -- flushes
+    Mutation(
+        "a flush passes unseen by those who watch a missing key",
+        "kraft/kv/keys.py",
+        "state.keyspace.removals.forget(state.revision)",
+        "pass",
+        "every key may have come since it was watched, and went with the flush",
+        200,
+    ),
+    Mutation(
+        "flushed keys stay in the copy",
+        "kraft/kv/machine.py",
+        "base, self.revision, changes, self.version, cleared, space",
+        "base, self.revision, changes, self.version, False, space",
+        "the checkpoint would bring them back",
+        100,
+    ),
     # -- locks
     Mutation(
         "any token holds a lock that is taken",

@@ -10,9 +10,10 @@ from collections import Counter
 from dataclasses import dataclass
 
 from tests.simulation.checks import demand
-from tests.simulation.clients import History, SimulatedClient
+from tests.simulation.clients import SimulatedClient
 from tests.simulation.cluster import SimulatedCluster, Tuning
 from tests.simulation.faults import Faults
+from tests.simulation.history import History
 from tests.simulation.judge import judge, settled
 from tests.simulation.network import Weather
 from tests.simulation.plan import FAMILIES_MIN, Plan, draw

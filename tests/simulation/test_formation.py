@@ -2,8 +2,9 @@
 
 import pytest
 
-from tests.simulation.clients import History, SimulatedClient
+from tests.simulation.clients import SimulatedClient
 from tests.simulation.cluster import SimulatedCluster
+from tests.simulation.history import History
 from tests.simulation.network import Weather
 from tests.simulation.world import World
 

@@ -7,7 +7,7 @@ import pytest
 from kraft.kv.machine import Machine
 from kraft.kv.replies import CommandFailure
 from tests.simulation.checks import Violation
-from tests.simulation.linearizability import INFINITY, READ, Operation, linearizable
+from tests.simulation.linearizability import FLUSH, INFINITY, READ, Operation, linearizable
 from tests.simulation.locks import (
     EXTEND,
     FREE,
@@ -78,6 +78,7 @@ def step(name, number, stamp, token, what, result):
 
 
 LOST = CommandFailure.LOCK_LOST
+FLUSHED = Operation(FLUSH, None, 2, 2.5, "OK", number=2, stamp=50)
 
 
 @pytest.mark.parametrize(
@@ -98,11 +99,15 @@ LOST = CommandFailure.LOCK_LOST
         ([lock(1, 0, 7), step(EXTEND, 2, 100, 7, 50, 1)], False),
         ([lock(1, 0, 7), step(FREE, 2, 50, 7, 0, 1), lock(3, 51, 7)], False),
         ([lock(1, 0, 7), lock(2, 100, 9), step(FREE, 3, 101, 7, 0, 1)], False),
+        ([lock(1, 0, 7), FLUSHED, lock(3, 51, 9), step(GUARD, 4, 52, 9, b"|9.1", 4)], True),
+        ([lock(1, 0, 7), FLUSHED, lock(3, 51, 7)], False),
+        ([lock(1, 0, 7), FLUSHED, step(GUARD, 3, 51, 7, b"|7.1", 4)], False),
     ],
     ids=[
         "in time", "accepted too late", "refused too late", "refused in time", "after the next holder",
         "two holders", "refused", "token twice", "token back", "taken again", "another token", "extended",
-        "extended too late", "token of a freed lock", "freed by another",
+        "extended too late", "token of a freed lock", "freed by another", "flushed",
+        "token of a flushed lock", "flushed under its holder",
     ],
 )  # fmt: skip
 def test_what_a_lock_promises(operations, correct):

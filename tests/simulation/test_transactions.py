@@ -12,6 +12,7 @@ from tests import serializability
 from tests.serializability import APPEND, DONE, NOT_DONE, READ, UNKNOWN
 from tests.simulation.checks import Violation
 from tests.simulation.linearizability import (
+    FLUSH,
     INFINITY,
     NOTHING_WRITTEN,
     SET_IF_UNCHANGED,
@@ -109,6 +110,7 @@ def conditional(before, number, result, seen_number, *, unknown=False):
 
 ONE, TWO = write("set", b"1", 1, "OK"), write("set", b"2", 2, "OK")
 BACK = write("set", b"1", 3, "OK")
+FLUSHED = write(FLUSH, None, 2, "OK")
 CAME, WENT = write("set if missing", b"1", 1, "OK"), write("delete", None, 2, 1)
 
 
@@ -134,6 +136,10 @@ def until(stamp):
         ([CAME, WENT, conditional(None, 3, "OK", 0)], False),
         ([CAME, WENT, conditional(None, 3, None, 0)], True),
         ([CAME, WENT, conditional(None, 3, "OK", 2)], True),
+        ([ONE, FLUSHED, conditional(b"1", 3, "OK", 1)], False),
+        ([ONE, FLUSHED, conditional(b"1", 3, None, 1)], True),
+        ([CAME, FLUSHED, conditional(None, 3, "OK", 0)], False),
+        ([CAME, FLUSHED, conditional(None, 3, "OK", 2)], True),
         ([until(4), conditional(None, 2, "OK", 0)], False),
         ([until(5), conditional(None, 2, "OK", 0)], True),
         ([write("set for a while", b"1", 1, "OK"), conditional(b"1", 2, None, 1)], True),
@@ -143,7 +149,8 @@ def until(stamp):
     ids=[
         "unchanged", "aborted without need", "changed", "aborted", "changed back", "aborted after a return",
         "set to the same", "no change", "unknown", "unknown, and then changed", "missing", "created",
-        "came and went", "came, went, aborted", "went before", "set until later", "set until now", "expired",
+        "came and went", "came, went, aborted", "went before", "flushed", "aborted after a flush",
+        "came and was flushed", "flushed before", "set until later", "set until now", "expired",
         "expired before", "expired since",
     ],
 )  # fmt: skip
