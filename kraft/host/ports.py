@@ -145,6 +145,9 @@ class HostObserver(Protocol):
     def forwarded(self, outcome: str, count: int) -> None:
         """`count` forwarded proposals ended. `outcome` is done, not_proposed or uncertain."""
 
+    def replaying(self, group: int, entries: int, of: int) -> None:
+        """At a start, `entries` of `of` entries are applied: again and again until all are."""
+
     def compared(self, group: int, outcome: str) -> None:
         """`outcome` is taken: a checkpoint is durable, and is compared; or different: a replica differs."""
 

@@ -118,7 +118,7 @@ class NodeService(Service):
         )
         self._telemetry.watch_log(self._log)
         self._telemetry.watch_changes(self._notifier.changed)
-        self._telemetry.storage.loading.watch(self._loading)
+        self._telemetry.start_progress.watch(self._start_progressed)
         self._telemetry.events.log("node_starting", version=__version__, data=config.node.data)
         self._reload = ConfigReload(config, self._path, self._log, self._telemetry)
         StopSignals(self._reactor)
@@ -157,9 +157,9 @@ class NodeService(Service):
         except StorageError as error:
             raise CannotStart(str(error)) from None
 
-    def _loading(self, progress: str) -> None:
+    def _start_progressed(self, progress: str) -> None:
         self._log.write_in_place(f"{self._config.node.id} {progress}")
-        self._notifier.loading(progress)
+        self._notifier.progressed(progress)
 
     def _make_host(self, store: Store) -> Host:
         return Host(

@@ -8,6 +8,7 @@ LEVELS: dict[str, str] = {
     "node_starting": "info",
     "state_loading": "info",
     "state_loaded": "info",
+    "log_replaying": "info",
     "log_replayed": "info",
     "node_started": "info",
     "node_stopping": "info",

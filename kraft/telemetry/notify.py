@@ -93,6 +93,7 @@ class Notifier:
         self._node: StatusSource | None = None
         self._writer: WriterThread | None = None
         self._ready = False
+        self._progress = ""  # of what takes long at the start
         self._pinging = False  # the writer thread has not answered yet
         self._pending: dict[str, Cancellable] = {}
 
@@ -100,9 +101,11 @@ class Notifier:
         """The data directory is being opened; the reactor does not run yet."""
         self._socket.send("STATUS=reading the data directory")
 
-    def loading(self, progress: str) -> None:
-        """The data is being loaded: `progress` in words. The reactor does not run yet."""
-        self._socket.send(f"STATUS={progress}", f"EXTEND_TIMEOUT_USEC={EXTENSION_SECONDS * 1_000_000}")
+    def progressed(self, progress: str) -> None:
+        """The state is being loaded or the log replayed: `progress` in words."""
+        if not self._ready:
+            self._progress = progress
+            self._socket.send(f"STATUS={progress}", f"EXTEND_TIMEOUT_USEC={EXTENSION_SECONDS * 1_000_000}")
 
     def replaying(self, node: StatusSource) -> None:
         """The log is being replayed. From now on the status of `node` is sent at intervals."""
@@ -150,6 +153,8 @@ class Notifier:
         self._pending.clear()
 
     def _status_line(self) -> tuple[str, ...]:
+        if self._progress and not self._ready:
+            return (f"STATUS={self._progress}",)
         return () if self._node is None else ("STATUS=" + in_words(self._node.status()),)
 
     def _send_status(self) -> None:

@@ -7,9 +7,9 @@ such as commands of an administrator or role changes, are rate limited only afte
 """
 
 from kraft.telemetry.event_log import EventLog
-from kraft.telemetry.loading import StateLoading
 from kraft.telemetry.logs import BURST
 from kraft.telemetry.metrics.registry import MetricsRegistry
+from kraft.telemetry.start_progress import StartProgress
 
 _CAUSES = (
     "group",
@@ -73,8 +73,9 @@ class _GroupValues:
 class HostTelemetry(Observer):
     """Writes, reads, snapshots and consistency checks, and events for the operator."""
 
-    def __init__(self, metrics: MetricsRegistry, events: EventLog) -> None:
+    def __init__(self, metrics: MetricsRegistry, events: EventLog, progress: StartProgress) -> None:
         super().__init__(metrics, events)
+        self._progress = progress
         self._of_group: dict[int, _GroupValues] = {}
 
     def _values(self, group: int) -> "_GroupValues":
@@ -111,6 +112,10 @@ class HostTelemetry(Observer):
         """`count` proposals forwarded to the leader ended with `outcome`."""
         self._metrics.forwarded.add(count, outcome)
 
+    def replaying(self, group: int, entries: int, of: int) -> None:
+        """The log of a group is being replayed."""
+        self._progress.replaying(group, entries, of)
+
     def compared(self, group: int, outcome: str) -> None:
         """A checkpoint was taken for a comparison, or a replica was found to differ."""
         self._metrics.consistency_checks.add(1, str(group), outcome)
@@ -140,9 +145,9 @@ class HostTelemetry(Observer):
 class StorageTelemetry(Observer):
     """Transactions, checkpoints and disk errors."""
 
-    def __init__(self, metrics: MetricsRegistry, events: EventLog) -> None:
+    def __init__(self, metrics: MetricsRegistry, events: EventLog, progress: StartProgress) -> None:
         super().__init__(metrics, events)
-        self.loading = StateLoading(events)
+        self._progress = progress
         self._fsync_duration = metrics.fsync_duration.of()
         self._batch_entries = metrics.batch_entries.of()
         self._append_bytes = metrics.append_bytes.of()
@@ -178,11 +183,11 @@ class StorageTelemetry(Observer):
 
     def state_loading(self, group: int, keys: int, of: int) -> None:
         """The keyspace is being loaded at the start."""
-        self.loading.progressed(group, keys, of)
+        self._progress.loading(group, keys, of)
 
     def checkpoint_loaded(self, group: int, seconds: float) -> None:
         """The keyspace was loaded from a state file."""
-        self.loading.finished(group)
+        self._progress.loaded(group)
         self._metrics.restore_seconds[str(group)] = seconds
 
     def error(self, operation: str, reason: str = "the disk is full") -> None:

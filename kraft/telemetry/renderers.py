@@ -52,7 +52,8 @@ def _role(fields: Mapping[str, Any]) -> str:
 # Where a person who watches needs other words than the page, which looks back.
 _WORDS: dict[str, _Words] = {
     "node_starting": "starts: kraft {version}, data in {data}",
-    "state_loading": "loads its data: {keys} keys",
+    "state_loading": "loads its data: {keys} of {of} keys",
+    "log_replaying": "replays its log: {entries} of {of} entries",
     "state_loaded": "has loaded its data in {seconds} s",
     "log_replayed": _replayed,
     "node_started": _started,

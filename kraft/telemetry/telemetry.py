@@ -27,6 +27,7 @@ from kraft.telemetry.probe import ReactorProbe
 from kraft.telemetry.recent.chronicle import Chronicle
 from kraft.telemetry.recent.facts import Facts
 from kraft.telemetry.sources import ClientSource, DataDisk, LogSource, StatusSource, StorageSource
+from kraft.telemetry.start_progress import StartProgress
 
 
 class Telemetry:
@@ -44,8 +45,9 @@ class Telemetry:
         self._chronicle = Chronicle(self.metrics, time.time)
         self.events = EventLog(logger, RateLimit(time.monotonic), self._chronicle.journal)
         self.raft = RaftTelemetry(self.metrics, self.events)
-        self.host = HostTelemetry(self.metrics, self.events)
-        self.storage = StorageTelemetry(self.metrics, self.events)
+        self.start_progress = StartProgress(self.events)
+        self.host = HostTelemetry(self.metrics, self.events, self.start_progress)
+        self.storage = StorageTelemetry(self.metrics, self.events, self.start_progress)
         self.transport = TransportTelemetry(self.metrics, self.events)
         self.server = ServerTelemetry(self.metrics, self.events)
         self._probe: ReactorProbe | None = None

@@ -88,3 +88,19 @@ def test_an_entry_that_cannot_be_applied_is_reported_and_raised(story):
         story.applier.apply_slice()
     assert story.errors == [raised.value]
     assert story.state.index == 0
+
+
+def test_a_replay_tells_how_far_it_has_come(story):
+    """The disk gives the log in pieces."""
+    told, fetches, ended = [], [], []
+    story.state.index = 2
+    story.applier._context.disk = SimpleNamespace(fetch=lambda *asked: fetches.append(asked))
+    story.applier._context.observer = SimpleNamespace(replaying=lambda *progress: told.append(progress))
+    story.applier.replay(9, lambda: ended.append(True))
+    for first, last in ((3, 5), (6, 9)):
+        _, asked_first, upto, _, fetched = fetches.pop()
+        assert (asked_first, upto, ended) == (first, 9, [])
+        fetched(entries(first, last))
+    assert told == [(0, 3, 7), (0, 7, 7)]
+    assert ended == [True]
+    assert fetches == []

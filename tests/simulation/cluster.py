@@ -50,6 +50,9 @@ class Silent:
     def heartbeat_unsent(self, group: int, peer: str) -> None:
         self._world.counts["heartbeat unsent"] += 1
 
+    def replaying(self, group: int, entries: int, of: int) -> None:
+        self._world.counts["piece of a log replayed"] += 1
+
     def compared(self, group: int, outcome: str) -> None:
         self._world.counts[f"compared {outcome}"] += 1
 

@@ -17,6 +17,7 @@ from kraft.telemetry.observers import (
     StorageTelemetry,
     TransportTelemetry,
 )
+from kraft.telemetry.start_progress import StartProgress
 
 
 def exposed(metrics: MetricsRegistry, accept: str = "") -> tuple[str, bytes]:
@@ -94,8 +95,8 @@ class Node:
         self.metrics = MetricsRegistry(labels, wall_seconds=lambda: self.now)
         events = EventLog(logger("kraft"), RateLimit(lambda: 0.0))
         self.raft = RaftTelemetry(self.metrics, events)
-        self.host = HostTelemetry(self.metrics, events)
-        self.storage = StorageTelemetry(self.metrics, events)
+        self.host = HostTelemetry(self.metrics, events, StartProgress(events))
+        self.storage = StorageTelemetry(self.metrics, events, StartProgress(events))
         self.transport = TransportTelemetry(self.metrics, events)
         self.server = ServerTelemetry(self.metrics, events)
 

@@ -19,6 +19,7 @@ from kraft.telemetry.observers import (
     StorageTelemetry,
     TransportTelemetry,
 )
+from kraft.telemetry.start_progress import StartProgress
 
 TIMES = 1000
 
@@ -39,8 +40,8 @@ class Node:
         metrics = MetricsRegistry(KnownLabels(), wall_seconds=lambda: self.now)
         events = EventLog(logs.logger("kraft"), RateLimit(lambda: self.now))
         self.raft = RaftTelemetry(metrics, events)
-        self.host = HostTelemetry(metrics, events)
-        self.storage = StorageTelemetry(metrics, events)
+        self.host = HostTelemetry(metrics, events, StartProgress(events))
+        self.storage = StorageTelemetry(metrics, events, StartProgress(events))
         self.transport = TransportTelemetry(metrics, events)
         self.server = ServerTelemetry(metrics, events)
 

@@ -224,6 +224,22 @@ def test_a_start_is_told_from_the_first_page_to_the_open_port(place: str, manage
     assert manager.heard() == ["READY=1 STATUS=starting", "STATUS=starting"]
 
 
+def test_what_takes_long_at_a_start_is_the_status_until_the_node_is_ready(
+    place: str, manager: Manager
+) -> None:
+    timers = Timers()
+    life = Notifier({"NOTIFY_SOCKET": place}, timers)
+    life.replaying(Node(replace(STATUS, groups=(), state="starting", problem="starting")))
+    manager.heard()
+    life.progressed("replays its log: 1 of 3 entries (33 %)")
+    timers.clock.advance(5)
+    told = "STATUS=replays its log: 1 of 3 entries (33 %) EXTEND_TIMEOUT_USEC=60000000"
+    assert manager.heard() == [told, told]
+    life.ready(Writer())
+    life.progressed("replays its log: 1 of 2 entries (50 %)")  # after a snapshot
+    assert manager.heard() == ["READY=1 STATUS=starting"]
+
+
 def test_a_sign_of_life_is_an_answer_of_the_writer_thread(place: str, manager: Manager) -> None:
     timers, writer = Timers(), Writer()
     life = Notifier({"NOTIFY_SOCKET": place, "WATCHDOG_USEC": "3000000"}, timers)

@@ -49,14 +49,14 @@ def test_progress_changes_in_its_place_until_the_next_event(monkeypatch: pytest.
     """The words are erased by the next words, and by the next event."""
     monkeypatch.setenv("TERM", "xterm")
     out, sink, log = terminal()
-    log.info("state_loading", group=0, keys=1000)
+    log.info("state_loading", group=0, keys=300, of=1000)
     sink.write_in_place("K1 loads its data: 100 of 1,000 keys (10 %)")
     sink.write_in_place("K1 loads its data: 900 of 1,000 keys (90 %)")
     log.info("state_loaded", group=0, seconds=2.5)
     log.info("node_stopping")
     texts = re.sub(r"\d\d:\d\d:\d\d ", "", out.getvalue()).split("\r\x1b[K")
     assert texts == [
-        "K1 loads its data: 1000 keys\nK1 loads its data: 100 of 1,000 keys (10 %)",
+        "K1 loads its data: 300 of 1000 keys\nK1 loads its data: 100 of 1,000 keys (10 %)",
         "K1 loads its data: 900 of 1,000 keys (90 %)",
         "K1 has loaded its data in 2.5 s\nK1 stops; Ctrl-C again ends it at once\n",
     ]

@@ -48,6 +48,7 @@ class Applier:
         batch_bytes: int,
     ) -> None:
         self.replaying = False
+        self._replay_after = 0  # the index of the state when the replay began
         self._group = group
         self._raft = raft
         self._state = state
@@ -78,6 +79,7 @@ class Applier:
         Nothing else is applied meanwhile. `done` is not called if a snapshot replaces the state first.
         """
         self.replaying = True
+        self._replay_after = self._state.index
         self._fetch(self._state.machine, upto, done)
 
     def _fetch(self, machine: Machine, upto: int, done: Callable[[], None]) -> None:
@@ -96,6 +98,8 @@ class Applier:
             return  # a snapshot has replaced it
         for entry in entries:
             self._apply(entry)
+        after = self._replay_after
+        self._context.observer.replaying(self._group, self._state.index - after, upto - after)
         self._fetch(machine, upto, done)
 
     def restore(self, received: Received) -> None:
