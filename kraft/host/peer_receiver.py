@@ -92,6 +92,11 @@ class PeerReceiver:
             if turns.woken or turns.outbox:
                 self._owner.turn()
 
+    def receiving(self, peer: str) -> None:
+        """A part of a message arrived from an authenticated peer; heartbeats may wait after the rest."""
+        for group in self._groups.values():
+            group.receiving(peer)
+
     def _to_node(self, peer: str, group: int, message: Message) -> None:
         """Take a message to the node as a whole."""
         if isinstance(message, Invitation):

@@ -61,6 +61,8 @@ class FrameReader:
 
     Call `feed` with what was read, then `next_message` until it returns None. Before `open` it accepts only
     GREETING messages of one frame. After a WireError it must not be used again.
+
+    `partial_bytes`: of messages of which only some pieces have arrived.
     """
 
     def __init__(
@@ -76,12 +78,12 @@ class FrameReader:
         self._data = b""  # never more than one frame beyond what was just read
         self._at = 0
         self._partial: dict[int, bytearray] = {}
-        self._partial_bytes = 0
+        self.partial_bytes = 0
 
     @property
     def buffered_bytes(self) -> int:
         """Bytes held of messages that are not complete yet."""
-        return len(self._data) - self._at + self._partial_bytes
+        return len(self._data) - self._at + self.partial_bytes
 
     def open(self) -> None:
         """The handshake is over: accept every channel but GREETING from here on."""
@@ -135,14 +137,14 @@ class FrameReader:
             if len(self._partial) >= self._partial_messages:
                 raise WireError(f"more than {self._partial_messages} unfinished messages")
             parts = self._partial[message_id] = bytearray()
-        self._partial_bytes += len(piece)
+        self.partial_bytes += len(piece)
         parts += piece
         if len(parts) > self._message_bytes:
             raise WireError(f"message of more than {self._message_bytes} bytes")
-        if self._partial_bytes > self._all_bytes:
+        if self.partial_bytes > self._all_bytes:
             raise WireError(f"unfinished messages of more than {self._all_bytes} bytes")
         if not flags & LAST:
             return None
         del self._partial[message_id]
-        self._partial_bytes -= len(parts)
+        self.partial_bytes -= len(parts)
         return bytes(parts)

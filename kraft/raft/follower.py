@@ -6,6 +6,7 @@ from kraft.raft.role import Role
 from kraft.raft.role_change import RoleChange
 from kraft.raft.state import CANDIDATE, FOLLOWER, PRECANDIDATE
 
+PARTS_TIMEOUTS = 20  # election timeouts for which parts of messages are a sign of life
 SLOW_TIMEOUTS = 2  # election timeouts that a slow node waits longer: the others campaign first
 
 
@@ -66,6 +67,22 @@ class Follower(Role):
         # The reply promises nothing about the log or a vote, so it need not wait for the disk.
         reply = HeartbeatReply(state.term, message.round, state.wall_clock(), not state.electable, state.slow)
         state.effects.send_now(sender, reply)
+
+    def receiving(self, sender: str) -> None:
+        """Wait on for a leader whose link became narrow, and tell it so.
+
+        What the kernels hold of a large message passes before any heartbeat: for seconds, where the link has
+        just become narrow. An election then would gain nothing, and its winner would send all of it again.
+        The answer, with what this node certainly has, keeps the leader from stepping down. For lease and
+        reads it counts nothing.
+        """
+        state = self._state
+        bound = PARTS_TIMEOUTS * state.settings.election_ticks
+        if state.leader != sender or not state.elapsed or state.ticks - state.heard > bound:
+            return
+        state.elapsed = 0
+        known = min(state.commit, state.log.durability.durable)
+        state.effects.send_now(sender, AppendReply(state.term, known))
 
     def timeout_now(self, sender: str) -> None:
         """Campaign at once, without asking first: the leader knows that the time is right (RD 3.10)."""

@@ -106,6 +106,10 @@ class Raft:
         if state.role_change is not None:
             self._roles.change()
 
+    def receiving(self, sender: str) -> None:
+        """A part of a message arrived over the authenticated link of `sender`, which may be the leader."""
+        self._roles.current.receiving(sender)
+
     def _settle_term(self, sender: str, message: Message) -> bool:
         """Enter the term of `message` if it is newer (RP 5.1). Returns whether to process the message.
 

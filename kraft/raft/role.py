@@ -52,6 +52,9 @@ class Role:
     def heartbeat(self, sender: str, message: Heartbeat) -> None:
         """The leader of this term is there."""
 
+    def receiving(self, sender: str) -> None:
+        """A part of a message arrived from another node."""
+
     def append_reply(self, sender: str, message: AppendReply) -> None:
         """A follower answers an `Append`."""
 

@@ -294,6 +294,8 @@ class Link(Protocol):
         try:
             while not self._closing and (message := self._reader.next_message()) is not None:
                 self._message_received(*message)
+            if self._reader.partial_bytes and self.is_open:
+                self._context.receiver.receiving(self.peer)
         except WireError as error:
             self.abort(f"bad bytes from the peer: {error}")
         except RefusedByPeer as error:

@@ -37,6 +37,9 @@ class Receiver(Protocol):
     def received(self, peer: str, messages: Sequence[tuple[int, Message]]) -> None:
         """(group, message) pairs arrived on an open link, in order, except that control overtakes bulk."""
 
+    def receiving(self, peer: str) -> None:
+        """Bytes arrived on an open link, and a message in pieces is not complete yet: `peer` is there."""
+
 
 class TransportObserver(Protocol):
     """Counts and logs the events of links. Implementations are fast, do not raise and do not call back."""

@@ -424,6 +424,20 @@ def test_full_batches_follow_each_other_and_a_smaller_one_waits():
     assert proposals.in_flight(trio.group(trio.leader).raft.state.term) == 1
 
 
+def test_a_link_that_becomes_narrow_with_a_batch_under_way_costs_no_election(trio):
+    """The batch takes several election timeouts, and heartbeats wait after it. Nothing is sent twice."""
+    leader = trio.leader
+    group = trio.group(leader)
+    term = group.raft.state.term
+    for peer in trio.followers:
+        trio.network.narrow((leader, peer), 1_000.0)
+    write(trio, 1, size=4_000)
+    assert trio.answered(within=8.0)
+    assert not isinstance(trio.answers[0], Exception)
+    assert trio.world.counts["part of a batch delivered"] > 50
+    assert (trio.leader, group.raft.state.term) == (leader, term)
+
+
 def test_batches_in_flight_are_few_where_links_are_narrow():
     """What the links cannot carry soon stays where it is certainly not done."""
     trio = Trio()

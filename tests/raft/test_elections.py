@@ -1,10 +1,14 @@
 """Elections: which nodes may win, which must not disturb, and that one always wins in the end."""
 
+from dataclasses import replace
+
 import pytest
 
+from kraft.raft.follower import PARTS_TIMEOUTS
 from kraft.raft.membership.configuration import Configuration
 from kraft.raft.messages import (
     Append,
+    AppendReply,
     HardState,
     Heartbeat,
     HeartbeatReply,
@@ -14,9 +18,9 @@ from kraft.raft.messages import (
     VoteReply,
 )
 from kraft.raft.ports import Restored
-from tests.raft.builder import lone
+from tests.raft.builder import lone, lone_leader
 from tests.raft.network import Cluster
-from tests.raft.values import bootstrap, configuration, past
+from tests.raft.values import SETTINGS, bootstrap, configuration, past
 
 
 def test_votes_are_ignored_with_their_terms_while_a_leader_is_heard():
@@ -270,3 +274,63 @@ def test_a_learner_forgets_a_leader_that_fell_silent():
         peer.node.tick()
     assert (peer.state.role, peer.state.leader, peer.state.term) == ("learner", "", 2)
     assert peer.answers() == []
+
+
+# -- parts of messages
+
+
+def test_parts_of_a_message_of_the_leader_put_an_election_off_for_a_bounded_time():
+    """Heartbeats wait after the rest of it. The answers say only what this node certainly has."""
+    peer = lone(2, commit=1)
+    peer.node.step("K1", Heartbeat(2, 1, 0))
+    peer.answers()
+    bound = PARTS_TIMEOUTS * SETTINGS.election_ticks
+    for _ in range(bound):
+        peer.node.tick()
+        peer.node.receiving("K1")
+        assert peer.answers() == [("K1", AppendReply(2, 1))]
+    assert peer.state.role == "follower"
+
+    peer.node.receiving("K1")
+    assert peer.answers() == []  # one answer a tick is enough
+    for _ in range(2 * SETTINGS.election_ticks):
+        peer.node.tick()
+        peer.node.receiving("K1")
+    assert peer.state.role == "precandidate"
+
+
+def test_parts_of_messages_of_others_are_no_sign_of_the_leader():
+    peer = lone(2)
+    peer.node.step("K1", Heartbeat(2, 1, 0))
+    peer.answers()
+    for _ in range(2 * SETTINGS.election_ticks):
+        peer.node.tick()
+        peer.node.receiving("K3")
+    assert peer.state.role == "precandidate"
+    peer.node.receiving("K1")
+    assert peer.state.role == "precandidate"  # a campaign goes on until a leader is heard
+
+
+def test_a_part_extends_no_promise_to_a_leader_with_a_lease():
+    """The lease counts from heartbeats, whose rounds the leader knows."""
+    peer = lone(2, settings=replace(SETTINGS, leases=True))
+    peer.node.step("K1", Heartbeat(2, 1, 0))
+    peer.answers()
+    heard = peer.state.heard
+    for _ in range(5):
+        peer.node.tick()
+        peer.node.receiving("K1")
+    assert peer.state.heard == heard
+
+
+def test_a_leader_whose_followers_receive_parts_goes_on_and_confirms_nothing_by_it():
+    leader = lone_leader(2)
+    leader.answers()
+    leader.node.read(7)
+    leader.answers()
+    for _ in range(5 * SETTINGS.election_ticks):
+        leader.node.tick()
+        leader.node.step("K2", AppendReply(2, 1))
+        leader.answers()
+    assert leader.state.role == "leader"
+    assert leader.state.commit == 1

@@ -32,6 +32,13 @@ MUTATIONS = (
         150,
     ),
     Mutation(
+        "a part of a message acknowledges the log",
+        "kraft/raft/follower.py",
+        "known = min(state.commit, state.log.durability.durable)",
+        "known = state.log.last_index",
+        "a sign of life acknowledges nothing: the log may differ from the leader's, and not be durable",
+    ),
+    Mutation(
         "vote answered before it is durable",
         "kraft/raft/elections.py",
         "state.effects.send_after_persist(sender, VoteReply(state.term, granted, state.wall_clock()))",

@@ -25,6 +25,7 @@ CONNECT_DELAY = (0.001, 0.1)
 NOTICE_DELAY = (0.05, 3.0)  # until both ends give up a silent path
 RELEASE_SECONDS = 0.01  # in which an unclogged path delivers everything it held, in no order
 QUEUE_BYTES = 1_000  # of bulk that waits for a narrow path before more is refused
+PART_SECONDS = 0.05  # between two parts of a batch that a narrow path delivers
 QUEUE_SECONDS = 0.1  # of work of a narrow path that nodes take for its window
 WIDE_BYTES = 1 << 20  # the window of any other path
 OLD_MESSAGES = 64  # batches kept to be delivered again much later
@@ -350,6 +351,9 @@ class Network:
             self.world.call_later(0, lambda: self._transmit(path, queue))
             return
 
+        for n in range(1, int(seconds / PART_SECONDS) + 1):
+            self.world.call_later(n * PART_SECONDS, lambda: self._arrive_in_part(path, number))
+
         def through() -> None:
             self.world.counts["batch through a narrow path"] += 1
             self._carry(path, messages, number)
@@ -408,6 +412,14 @@ class Network:
         if longer:
             delay += dice.uniform(longer / 2, longer)
         self.world.call_later(delay, lambda: self._arrive(path, data, count, belongs))
+
+    def _arrive_in_part(self, path: Path, number: int) -> None:
+        sender, to = path
+        process = self.processes.get(to)
+        current = self._links.get(pair_of(sender, to)) == number
+        if process is not None and current and not (self._blocked[path] or self._clogged[path]):
+            self.world.counts["part of a batch delivered"] += 1
+            process.clock.run(lambda: process.host.peer_receiver.receiving(sender))
 
     def _arrive(self, path: Path, data: bytes, count: int, belongs: Belonging) -> None:
         if self._clogged[path]:

@@ -64,6 +64,27 @@ def test_a_large_batch_arrives_whole_and_control_overtakes_it():
     assert messages[1:] == [append(500_000, 1), append(500_000, 2), append(500_000, 3), append(10, 4)]
 
 
+def test_parts_of_a_large_batch_are_told_until_it_is_whole():
+    """They show that the peer is there, while a heartbeat waits after them in the buffers of the kernels."""
+    network, _, one, two = pair()
+    network.pump()
+    assert two.owner.parts == []
+
+    assert one.links.send("K2", [(0, append(10, 1))])
+    network.pump()
+    assert two.owner.parts == []
+
+    assert one.links.send("K2", [(0, append(500_000, 2))])
+    network.pump()
+    assert set(two.owner.parts) == {"K1"}
+    assert [message for _, _, message in two.owner.messages] == [append(10, 1), append(500_000, 2)]
+
+    told = len(two.owner.parts)
+    assert one.links.send("K2", [(0, BEAT)])
+    network.pump()
+    assert len(two.owner.parts) == told
+
+
 def test_a_link_that_is_backed_up_drops_beyond_its_bounds():
     """Bulk and control have separate bounds; what fits arrives when the peer reads again."""
     limits = LinkLimits(queue_bytes=400_000, control_bytes=2000)

@@ -224,7 +224,7 @@ class Recorder:
 
     def __init__(self, name, cluster="", refuse=None):
         self.id, self.cluster, self.refuse = name, cluster, refuse
-        self.told, self.messages, self.checked, self.refusals = [], [], [], []
+        self.told, self.messages, self.checked, self.refusals, self.parts = [], [], [], [], []
         self.failures = []
 
     def hello(self):
@@ -252,6 +252,9 @@ class Recorder:
 
     def received(self, peer, messages):
         self.messages.extend((peer, group, message) for group, message in messages)
+
+    def receiving(self, peer):
+        self.parts.append(peer)
 
 
 class Watcher:

@@ -122,6 +122,13 @@ class Group:
                 return  # such as the answer of one more follower, after that of a majority
         self._context.turns.wake(self.id)
 
+    def receiving(self, sender: str) -> None:
+        """A part of a message arrived on the link to `sender`."""
+        if sender not in self._strangers.ids:
+            self.raft.receiving(sender)
+            if self.raft.state.has_ready:
+                self._context.turns.wake(self.id)
+
     def link_up(self, peer: str, incarnation: str) -> None:
         """A link to `peer` is open; its other end has this incarnation."""
         self._strangers.link_up(peer, incarnation)
