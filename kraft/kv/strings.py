@@ -22,6 +22,7 @@ from kraft.kv.commands import (
     SetManyIf,
     SetRange,
 )
+from kraft.kv.digest import digest_of
 from kraft.kv.long_double import NotFinite, add, format_long_double, parse_long_double
 from kraft.kv.replies import CommandFailure, Reply
 from kraft.kv.state import MachineState
@@ -186,6 +187,8 @@ _CONDITIONS: dict[int, Callable[[bool], bool]] = {
 _COMPARISONS: dict[int, Callable[[Value | None, bytes], bool]] = {
     Comparison.EQUAL: lambda value, operand: value == operand,
     Comparison.DIFFERENT: lambda value, operand: value != operand,
+    Comparison.DIGEST_EQUAL: lambda value, operand: value is not None and digest_of(value) == operand,
+    Comparison.DIGEST_DIFFERENT: lambda value, operand: value is None or digest_of(value) != operand,
 }
 
 FUNCTIONS: dict[type, Callable[[MachineState, Any], Reply]] = {

@@ -23,6 +23,8 @@ class Comparison(IntEnum):
 
     EQUAL = 0  # IFEQ: the key exists and has this value
     DIFFERENT = 1  # IFNE: it does not
+    DIGEST_EQUAL = 2  # IFDEQ: the key exists and its value has this digest (`kraft.kv.digest`)
+    DIGEST_DIFFERENT = 3  # IFDNE: it does not
 
 
 class Put(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):

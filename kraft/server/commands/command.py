@@ -6,6 +6,7 @@ from kraft.resp.values import Reply, Request
 from kraft.server import errors
 from kraft.server.commands.arguments import limited, matches
 from kraft.server.commands.introspection import unknown_subcommand
+from kraft.server.commands.options import COMPARISONS
 from kraft.server.commands.spec import AnySpec, CommandContext, CommandTable
 from kraft.server.commands.syntax import Syntax
 from kraft.server.errors import Rejected
@@ -75,7 +76,7 @@ def getkeysandflags(context: CommandContext, request: Request) -> Reply:
 def _key_flags(spec: AnySpec, words: Request) -> tuple[tuple[str, ...], ...]:
     """What a request of these words does to its keys: SET, BITFIELD and DELEX do it by their options."""
     if spec.name == "set":
-        reads = not {b"GET", b"IFEQ", b"IFNE"}.isdisjoint(words[3:])
+        reads = not {b"GET", *COMPARISONS}.isdisjoint(words[3:])
         return (("RW", "access", "update") if reads else ("OW", "update"),)
     if spec.name == "bitfield":
         writes = not {b"SET", b"INCRBY"}.isdisjoint(words[2:])

@@ -7,7 +7,7 @@ from kraft.host.requests.round import View
 from kraft.kv.commands import Command
 from kraft.kv.replies import Reply as Outcome
 from kraft.resp.values import Reply, Request
-from kraft.server.commands import bits, keys, locks, scan, strings
+from kraft.server.commands import bits, dump, keys, lcs, locks, scan, strings
 from kraft.server.commands.spec import (
     ALL_KEYS,
     KEY_VALUE_PAIRS,
@@ -73,8 +73,9 @@ STRINGS = (
     _read("get", 2, strings.get, ONE_KEY, "string", "Returns the value of a key.", "key"),
     _write("set", -3, strings.set_, ONE_KEY, "string",
         "Sets the value of a key, optionally on a condition and with an expiry.",
-        "key value [NX|XX|IFEQ value|IFNE value] [GET] [EX seconds|PX milliseconds|EXAT unix-time-seconds|"
-        "PXAT unix-time-milliseconds|KEEPTTL]", flags=_GROW, access="RW access update variable_flags"),
+        "key value [NX|XX|IFEQ value|IFNE value|IFDEQ digest|IFDNE digest] [GET] "
+        "[EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|KEEPTTL]",
+        flags=_GROW, access="RW access update variable_flags"),
     _write("setnx", 3, strings.setnx, ONE_KEY, "string",
         "Sets the value of a key only if the key does not exist.",
         "key value", flags=_GROW_FAST, access="OW insert", shape=strings.was_set),
@@ -114,6 +115,10 @@ STRINGS = (
     _read("substr", 4, strings.getrange, ONE_KEY, "string",
         "Returns a part of the value of a key: the former name of GETRANGE.", "key start end",
         flags=("readonly",)),
+    _read("lcs", -3, lcs.lcs, _TWO_KEYS, "string", "Finds the longest common subsequence of two values.",
+        "key1 key2 [LEN] [IDX] [MINMATCHLEN min-match-len] [WITHMATCHLEN]", flags=("readonly",)),
+    _read("digest", 2, strings.digest, ONE_KEY, "string", "Returns the XXH3 digest of the value of a key.",
+        "key"),
     _read("strlen", 2, strings.strlen, ONE_KEY, "string", "Returns the length of the value of a key.", "key",
         access="RO"),
     _write("incr", 2, strings.incr, ONE_KEY, "string", "Increments the integer value of a key by one.", "key",
@@ -130,7 +135,7 @@ STRINGS = (
         "Increments the value of a key by a number with a fraction.",
         "key increment", flags=_GROW_FAST, access="RW access update"),
     _write("delex", -2, strings.delex, ONE_KEY, "string", "Deletes a key, optionally on a condition.",
-        "key [IFEQ value|IFNE value]", access="RW delete variable_flags"),
+        "key [IFEQ value|IFNE value|IFDEQ digest|IFDNE digest]", access="RW delete variable_flags"),
     _write("delifeq", 3, strings.delifeq, ONE_KEY, "string", "Deletes a key if it has that value.",
         "key value", access="RW access delete"),
     _write("kvstore-set", 3, strings.set_, ONE_KEY, "kraft",
@@ -157,6 +162,11 @@ KEYS = (
         "key newkey", access="RW access delete|OW insert"),
     _write("copy", -3, keys.copy, _TWO_KEYS, "generic", "Copies a value and its expiry to another key.",
         "source destination [DB destination-db] [REPLACE]", flags=_GROW, access="RO access|OW update"),
+    _read("dump", 2, dump.dump, ONE_KEY, "generic", "Returns a value in the form that RESTORE takes.", "key",
+        flags=("readonly",)),
+    _write("restore", -4, dump.restore, ONE_KEY, "generic", "Sets a value that DUMP, also of Redis, gave.",
+        "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]", flags=_GROW,
+        access="OW update", shape=dump.restored),
     _write("expire", -3, keys.expire, ONE_KEY, "generic", "Sets the expiry of a key in seconds from now.",
         "key seconds [NX|XX|GT|LT]"),
     _write("pexpire", -3, keys.expire, ONE_KEY, "generic",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kraft.kv.commands import Comparison, Condition, Expiry
+from kraft.kv.digest import DIGEST_DIGITS
 from kraft.resp.values import Request
 from kraft.server.commands.arguments import milliseconds
 from kraft.server.errors import SYNTAX, Rejected, invalid_expiry
@@ -20,9 +21,15 @@ _TIMES = {
     b"PXAT": (Expiry.ABSOLUTE, 1),
 }
 _CONDITIONS = {b"NX": Condition.IF_MISSING, b"XX": Condition.IF_PRESENT}
-COMPARISONS = {b"IFEQ": Comparison.EQUAL, b"IFNE": Comparison.DIFFERENT}
-"""Conditions that are followed by a value."""
+COMPARISONS = {
+    b"IFEQ": Comparison.EQUAL,
+    b"IFNE": Comparison.DIFFERENT,
+    b"IFDEQ": Comparison.DIGEST_EQUAL,
+    b"IFDNE": Comparison.DIGEST_DIFFERENT,
+}
+"""Conditions that are followed by a value, or by its digest."""
 
+_HEXADECIMAL = frozenset(b"0123456789abcdef")
 _PLAIN = {b"KEEPTTL": Expiry.KEEP, b"PERSIST": Expiry.NONE}
 
 SET_WORDS = frozenset({*_TIMES, *_CONDITIONS, *COMPARISONS, b"KEEPTTL", b"GET"})
@@ -56,7 +63,7 @@ def write_options(words: Request, allowed: frozenset[bytes], name: str) -> Write
         elif word in _CONDITIONS and condition in (None, word):
             condition = word
         elif word in COMPARISONS and condition is None:
-            condition, operand = word, _next(rest)
+            condition, operand = word, compared_with(COMPARISONS[word], _next(rest))
         elif word in _TIMES and timing in (None, word):
             timing, amount = word, _next(rest)
         elif word in (b"KEEPTTL", b"PERSIST") and timing in (None, word):
@@ -77,6 +84,15 @@ def write_options(words: Request, allowed: frozenset[bytes], name: str) -> Write
         expiry_ms,
         get,
     )
+
+
+def compared_with(comparison: Comparison, text: bytes) -> bytes:
+    """The operand of a condition: a value as it is, or a digest in lower case. Raises Rejected."""
+    if comparison not in (Comparison.DIGEST_EQUAL, Comparison.DIGEST_DIFFERENT):
+        return text
+    if len(text) != DIGEST_DIGITS or not set(text.lower()) <= _HEXADECIMAL:
+        raise Rejected(f"ERR a digest must be exactly {DIGEST_DIGITS} hexadecimal characters")
+    return text.lower()
 
 
 def positive_ms(amount: bytes, unit_ms: int, expiry: Expiry, name: str) -> int:

@@ -4,6 +4,7 @@ from kraft.host.requests.round import View
 from kraft.int64 import INT64_MIN, parse_int64
 from kraft.kv import commands as kv
 from kraft.kv.commands import Comparison, Condition, Expiry
+from kraft.kv.digest import digest_of
 from kraft.kv.long_double import NotFinite, parse_long_double
 from kraft.resp.values import Reply, Request
 from kraft.server.commands.arguments import integer
@@ -12,6 +13,7 @@ from kraft.server.commands.options import (
     GETEX_WORDS,
     MSETEX_WORDS,
     SET_WORDS,
+    compared_with,
     positive_ms,
     write_options,
 )
@@ -19,7 +21,7 @@ from kraft.server.errors import NOT_A_FLOAT, SYNTAX, Rejected, wrong_arity
 
 
 def set_(request: Request) -> kv.Command:
-    """SET key value [NX | XX | IFEQ v | IFNE v] [GET] [EX s | PX ms | EXAT t | PXAT ms | KEEPTTL]."""
+    """SET key value [NX | XX | IFEQ v | IFNE v | IFDEQ d | IFDNE d] [GET] [EX s | PX ms | ... | KEEPTTL]."""
     if len(request) == 3:
         return kv.Put(request[1], request[2])
     options = write_options(request[3:], SET_WORDS, "set")
@@ -83,13 +85,13 @@ def getex(request: Request) -> kv.Command:
 
 
 def delex(request: Request) -> kv.Command:
-    """DELEX key [IFEQ value | IFNE value]."""
+    """DELEX key [IFEQ value | IFNE value | IFDEQ digest | IFDNE digest]."""
     if len(request) == 2:
         return kv.Delete((request[1],))
     comparison = COMPARISONS.get(request[2].upper())
     if comparison is None or len(request) != 4:
         raise Rejected(SYNTAX)
-    return kv.DeleteIf(request[1], int(comparison), request[3])
+    return kv.DeleteIf(request[1], int(comparison), compared_with(comparison, request[3]))
 
 
 def delifeq(request: Request) -> kv.Command:
@@ -191,6 +193,12 @@ def getrange(view: View, request: Request) -> Reply:
 def rev(view: View, request: Request) -> Reply:
     """KRAFT REV key: the revision of its last change, 0 if it does not exist."""
     return view.keyspace.revision(request[2])
+
+
+def digest(view: View, request: Request) -> Reply:
+    """DIGEST key."""
+    value = view.keyspace.get(request[1])
+    return None if value is None else digest_of(value)
 
 
 def strlen(view: View, request: Request) -> Reply:
