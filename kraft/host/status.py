@@ -97,6 +97,7 @@ def group_status(group: Group, tick_seconds: float) -> GroupStatus:
         oldest_stamp_ms=log.base.stamp,
         clock_offset_ms=group.requests.leader_clock.offset() if raft.leads else 0,
         log_time_lead_ms=round(group.requests.leader_clock.lead_ms) if raft.leads else 0,
+        lock_waiters=group.requests.lock_waits.count,
         once_tokens=machine.keyspace.ledger.counts[LedgerKind.TOKEN],
         once_bytes=machine.keyspace.ledger.sizes[LedgerKind.TOKEN],
         once_repeats=machine.repeats,

@@ -87,6 +87,7 @@ class GroupStatus:
     * `pending_proposals` are writes that are not logged yet, `pending_bytes` their bytes.
     * `clock_offset_ms` is how far the clock of this node, and `log_time_lead_ms` how far log time is ahead of
       the median of the voters' clocks; 0 unless this node leads the group.
+    * `lock_waiters` are the clients of this node that wait for a lock.
     * The log holds every entry whose stamp is after `oldest_stamp_ms` (Unix ms). 0: it holds all entries.
     """
 
@@ -121,6 +122,7 @@ class GroupStatus:
     log_time_lead_ms: int = 0
     target_voters: tuple[str, ...] = ()
     drained: bool = False
+    lock_waiters: int = 0
     once_tokens: int = 0
     once_bytes: int = 0
     once_repeats: int = 0

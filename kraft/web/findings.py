@@ -188,7 +188,7 @@ def _slowness(status: Status) -> Iterator[Finding]:
         text = f"its disk is slow: log writes take more than two election timeouts{since}; {then}"
         yield Finding(WARN, status.node, text, "iostat -x 1", "on its machine")
     if status.loop_slow:
-        text = f"its event loop is blocked again and again; {then}"
+        text = f"its process is held up again and again, by a busy processor or its own work; {then}"
         yield Finding(WARN, status.node, text, "top", "on its machine; docs/runbooks.md#kraftreactorblocked")
 
 

@@ -92,6 +92,17 @@ def test_clients_get_it_in_the_order_of_their_arrival(node):
         assert node.tokens() == expected
 
 
+def test_those_who_wait_are_counted(node):
+    for name in "abc":
+        node.client(name)
+    node.turn()
+    assert node.waits.count == 2
+    node.commit(Unlock(b"l", 1))
+    node.apply()
+    node.turn()
+    assert node.waits.count == 1
+
+
 def test_waiting_costs_the_log_nothing(node):
     for name in "abcd":
         node.client(name)

@@ -98,6 +98,7 @@ def test_nearly_every_metric_can_be_seen_somewhere():
     assert unseen == {
         "kraft_config_reloads_total",  # the time of the last one is shown
         "kraft_keys_expired_total",
+        "kraft_lock_waiters",  # of use to programs with locks alone: docs/locks.md
         "kraft_machine_version",  # of use during an upgrade, when `kraft status` shows it
         "kraft_machine_version_supported",
         "kraft_node_info",  # the choice of the cluster rests on it

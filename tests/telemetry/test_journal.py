@@ -2,6 +2,7 @@
 
 import pytest
 
+from kraft.host.snapshots.settings import ABANDONED, DONE, FAILED
 from kraft.telemetry.event_log import EventLog
 from kraft.telemetry.events import LEVELS
 from kraft.telemetry.recent.journal import (
@@ -38,6 +39,15 @@ from tests.telemetry.clock import HostClock
          "started to send a snapshot of group 3 to K4"),
         ("configuration_changed", {"group": 0, "voters": ("K1",), "learners": (), "joint": False},
          "switched the cluster to the voters K1"),
+        ("node_slow", {"cause": "event_loop"},
+         "became too slow to lead: its process is held up again and again"),
+        ("node_slow", {"cause": "disk", "write_seconds": 3}, "became too slow to lead: its disk is slow"),
+        ("node_recovered", {"cause": "event_loop"}, "is fast enough to lead again"),
+        ("storage_failed", {"operation": "commit"}, "had a disk error while it wrote the log"),
+        ("snapshot_receive_ended", {"group": 0, "peer": "K1", "outcome": "done"},
+         "received a snapshot from K1"),
+        ("snapshot_send_ended", {"group": 2, "peer": "K1", "outcome": "abandoned"},
+         "sent a snapshot of group 2 to K1 in part: it is not needed any more"),
         ("client_rejected", {"reason": "max_clients"}, ""),
         ("peer_refused", {"address": "1.2.3.4", "reason": "?"}, ""),
         ("no_such_event", {}, ""),
@@ -64,6 +74,24 @@ def test_some_events_have_a_mark_in_charts(event: str, fields: dict[str, object]
     journal = Journal(HostClock().wall_seconds)
     journal.note(event, fields)
     assert [entry.mark for entry in journal.latest(1)] == [mark]
+
+
+@pytest.mark.parametrize(
+    ("event", "field", "values"),
+    [
+        ("node_slow", "cause", ["disk", "event_loop"]),
+        ("storage_failed", "operation", ["commit", "checkpoint", "highwater", "state", "snapshot"]),
+        ("snapshot_send_ended", "outcome", [DONE, ABANDONED, FAILED]),
+        ("snapshot_receive_ended", "outcome", [DONE, ABANDONED]),
+    ],
+)
+def test_no_word_of_the_code_is_on_the_page(event: str, field: str, values: list[str]) -> None:
+    """Fields of the log have names for programs; a sentence says what they mean."""
+    told = [sentence(event, {"group": 0, "peer": "K2", field: value}) for value in values]
+    assert len(set(told)) == len(values)
+    for value, words in zip(values, told, strict=True):
+        assert "_" not in words
+        assert not words.endswith((f": {value}", f"in {value}"))
 
 
 def test_only_events_of_the_log_have_sentences() -> None:

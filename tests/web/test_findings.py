@@ -187,7 +187,8 @@ def test_a_node_that_is_too_slow_to_lead():
     )
     leader = replace(report("K1").status, loop_slow=True)
     assert only(replace(report("K1"), status=leader), *WELL)[2] == (
-        "its event loop is blocked again and again; it leads, as no majority of the others is faster"
+        "its process is held up again and again, by a busy processor or its own work; "
+        "it leads, as no majority of the others is faster"
     )
 
 

@@ -51,7 +51,7 @@ def _condition_obstacle(peers: Peers, to: str) -> str:
     if condition.drained:
         return f"{to} is drained: KRAFT DRAIN OFF on {to} first, or wait if it is stopping"
     if condition.disk_slow or condition.loop_slow:
-        return f"the {'disk' if condition.disk_slow else 'event loop'} of {to} is too slow to lead"
+        return f"the {'disk' if condition.disk_slow else 'process'} of {to} is too slow to lead"
     return ""
 
 

@@ -72,14 +72,14 @@ class LockQueue:
 
 
 class LockWaits:
-    """The clients of this node that wait for locks of one group. `queues` has a queue for each key."""
+    """The `count` clients of this node that wait for locks of a group. `queues` has a queue for each key."""
 
     def __init__(self, state: AppliedState, writes: Writes, clock: Clock) -> None:
         self.queues: dict[bytes, LockQueue] = {}
         self._state = state
         self._writes = writes
         self._clock = clock
-        self._count = 0
+        self.count = 0
         self._refuses = False
 
     def wait(self, command: Lock, seconds: float, done: WriteDone) -> Callable[[], None]:
@@ -88,12 +88,12 @@ class LockWaits:
         `done` gets the outcome of the command, NOT_GIVEN, or an exception as from `Writes.write`. A client
         that has left gets NOT_GIVEN.
         """
-        if self._refuses or self._count >= WAITERS_MAX:
+        if self._refuses or self.count >= WAITERS_MAX:
             self._clock.call_soon(partial(done, Stopping() if self._refuses else TooManyWaiters()))
             return leave_nothing
         waiter = LockWaiter(command, done)
         waiter.timer = self._clock.call_later(seconds, partial(self._late, waiter))
-        self._count += 1
+        self.count += 1
         queue = self.queues.setdefault(command.name, LockQueue())
         queue.waiters.append(waiter)
         if len(queue.waiters) == 1:
@@ -189,7 +189,7 @@ class LockWaits:
         name = waiter.command.name
         queue = self.queues[name]
         queue.waiters.remove(waiter)
-        self._count -= 1
+        self.count -= 1
         if not queue.waiters:
             queue.disarm()
             del self.queues[name]

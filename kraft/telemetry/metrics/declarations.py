@@ -299,6 +299,9 @@ KEYS_EXPIRED = Counter(
     "Keys that expired since the start; includes those expired by the replay of the log.",
     _GROUP,
 )
+LOCK_WAITERS = Gauge(
+    "lock_waiters", "Clients of this node that wait for a lock (KRAFT LOCK with WAIT); at most 1,024.", _GROUP
+)
 ONCE_TOKENS = Gauge("once_tokens", "Tokens of KRAFT ONCE that are remembered.", _GROUP)
 ONCE_BYTES = Gauge("once_bytes", "Memory of the remembered tokens and of their replies.", _GROUP)
 ONCE_REPEATS = Counter(

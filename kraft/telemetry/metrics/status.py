@@ -71,6 +71,7 @@ def _read_keys(group: GroupStatus, readings: Readings) -> None:
     readings.set(declarations.KEYS, group.keys, label)
     readings.set(declarations.KEYS_WITH_EXPIRY, group.expiring_keys, label)
     readings.set(declarations.KEYS_EXPIRED, group.expired_keys, label)
+    readings.set(declarations.LOCK_WAITERS, group.lock_waiters, label)
     readings.set(declarations.ONCE_TOKENS, group.once_tokens, label)
     readings.set(declarations.ONCE_BYTES, group.once_bytes, label)
     readings.set(declarations.ONCE_REPEATS, group.once_repeats, label)

@@ -117,6 +117,36 @@ def _differs(fields: Mapping[str, object]) -> str:
     return text + ("" if fields["decided"] is True else "; no majority agrees on the right data")
 
 
+def _slow(fields: Mapping[str, object]) -> str:
+    causes = {"disk": "its disk is slow", "event_loop": "its process is held up again and again"}
+    return f"became too slow to lead: {causes.get(str(fields['cause']), fields['cause'])}"
+
+
+def _disk_error(fields: Mapping[str, object]) -> str:
+    works = {
+        "commit": "wrote the log",
+        "checkpoint": "cleared the write-ahead file of the log",
+        "highwater": "noted how far the log reaches",
+        "state": "took a checkpoint",
+        "snapshot": "read or wrote a snapshot",
+    }
+    operation = str(fields["operation"])
+    return f"had a disk error while it {works[operation]}" if operation in works else "had a disk error"
+
+
+def _sent(fields: Mapping[str, object]) -> str:
+    return f"sent a snapshot{fields['of_group']} to {fields['peer']}{_outcome(fields)}"
+
+
+def _received(fields: Mapping[str, object]) -> str:
+    return f"received a snapshot{fields['of_group']} from {fields['peer']}{_outcome(fields)}"
+
+
+def _outcome(fields: Mapping[str, object]) -> str:
+    ends = {"done": "", "abandoned": " in part: it is not needed any more", "failed": " in part: it failed"}
+    return ends.get(str(fields["outcome"]), f": {fields['outcome']}")
+
+
 def _names(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
@@ -151,14 +181,14 @@ _SENTENCES: dict[str, str | Callable[[Mapping[str, object]], str]] = {
     "peer_disconnected": "lost the connection to {peer}: {reason}",
     "disk_full": "ran out of disk space",
     "disk_has_room": "regained disk space",
-    "node_slow": "became too slow to lead: {cause}",
-    "node_recovered": "is fast enough to lead again: {cause}",
-    "storage_failed": "had a disk error in {operation}",
+    "node_slow": _slow,
+    "node_recovered": "is fast enough to lead again",
+    "storage_failed": _disk_error,
     "snapshot_send_started": "started to send a snapshot{of_group} to {peer}",
-    "snapshot_send_ended": "ended the snapshot transfer{of_group} to {peer}: {outcome}",
+    "snapshot_send_ended": _sent,
     "snapshot_receive_started": "started to receive a snapshot{of_group} from {peer}",
     "snapshot_receive_stalled": "could not use a part of the snapshot from {peer}: {reason}",
-    "snapshot_receive_ended": "ended the snapshot transfer{of_group} from {peer}: {outcome}",
+    "snapshot_receive_ended": _received,
     "snapshot_receive_failed": "failed to receive a snapshot{of_group} from {peer}: {reason}",
     "checkpoint_failed": "had no disk space for a checkpoint{of_group}",
     "replica_differs": _differs,
