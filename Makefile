@@ -12,13 +12,14 @@ SCREENSHOTS ?= build/screenshots
 PYTEST = $(VENV)/bin/pytest -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test screenshots pictures lint types clean
+.PHONY: help demo test screenshots pictures commands-page lint types clean
 
 help:
 	@echo 'make demo    runs three nodes in the foreground; Ctrl-C stops them (DEMO="--nodes 5" passes options)'
 	@echo 'make test    runs the tests (TESTS="tests/raft -k vote" selects some)'
 	@echo 'make screenshots  takes pictures of the status page, the shell and kraft status into $(SCREENSHOTS)'
 	@echo 'make pictures  takes them anew for docs/pictures'
+	@echo 'make commands-page  writes docs/commands.md from the command table'
 	@echo 'make lint    runs ruff'
 	@echo 'make types   runs mypy'
 	@echo 'make clean   removes $(VENV) and caches; the demo keeps its data in kraft-demo'
@@ -36,6 +37,9 @@ screenshots: $(VENV)/.test
 
 pictures: screenshots
 	cp $(SCREENSHOTS)/status-*.webp $(SCREENSHOTS)/*.svg docs/pictures/
+
+commands-page: $(VENV)/.run
+	$(VENV)/bin/python tools/commands_page.py
 
 lint: $(VENV)/.test
 	$(VENV)/bin/ruff check .

@@ -37,7 +37,7 @@ def test_help_is_readable_without_length_prefixes(client: Talk) -> None:
 
 def test_help_of_a_command_a_family_and_a_subcommand(client: Talk) -> None:
     assert text(client.run("HELP", "set")).startswith(
-        "SET key value [NX|XX|IFEQ value|IFNE value] [GET] [EX seconds|"
+        "SET key value [NX|XX|IFEQ value|IFNE value|IFDEQ digest|IFDNE digest]"
     )
     assert text(client.run("?", "kraft", "add")).startswith(
         "KRAFT ADD id host raft-port [LEARNER] [FORCE]\n    Makes"

@@ -5,6 +5,7 @@ from functools import cache
 from kraft.resp.values import Reply, Request
 from kraft.server import errors
 from kraft.server.commands.arguments import limited, matches
+from kraft.server.commands.complexity import complexity_of
 from kraft.server.commands.introspection import unknown_subcommand
 from kraft.server.commands.options import COMPARISONS
 from kraft.server.commands.spec import AnySpec, CommandContext, CommandTable
@@ -157,6 +158,7 @@ def _docs(spec: AnySpec) -> Reply:
         b"summary": spec.summary.encode(),
         b"since": spec.since.encode(),
         b"group": spec.group.encode(),
+        b"complexity": complexity_of(spec.name).encode(),
     }
     if spec.usage:
         syntax = Syntax(spec.usage, kinds=len(spec.key_flags))
