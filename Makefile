@@ -8,8 +8,9 @@ DEMO ?=
 TESTS ?=
 SCREENSHOTS ?= build/screenshots
 
-# Two workers: one runs the timed clusters one after the other, the other runs all other tests (tests/conftest.py).
-PYTEST = $(VENV)/bin/pytest -n 2
+# Three workers for two cores, as tests of real nodes often wait. One of them runs all tests that measure time, one after
+# the other (tests/conftest.py).
+PYTEST = $(VENV)/bin/pytest -n 3
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test screenshots pictures commands-page lint types clean

@@ -18,22 +18,22 @@ from hypothesis.internal.conjecture import engine
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 ALL = bool(os.environ.get("KRAFT_TEST_ALL"))
-# Files of tests/cluster that measure no time: they run beside other tests.
-UNTIMED = frozenset(
-    f"tests/cluster/test_{name}.py"
+# Files that compare times with a bound, in tests/cluster, tests/browser and tests/bench: one after the other.
+TIMED = frozenset(
+    f"tests/{name}.py"
     for name in (
-        "addresses",
-        "clients",
-        "listening",
-        "log_output",
-        "parity",
-        "shell",
-        "shell_picture",
-        "status_picture",
-        "status_watch",
-        "usage",
+        "bench/test_smoke",
+        "browser/test_page",
+        "cluster/test_crash",
+        "cluster/test_hostile_input",
+        "cluster/test_locks",
+        "cluster/test_slow_disk",
+        "cluster/test_slow_links",
+        "cluster/test_transfer",
     )
 )
+LONG = ("tests/deploy/", "tests/cluster/", "tests/browser/", "tests/bench/", "tests/simulation/")
+SLOW_TIMEOUT_SECONDS = 400  # of a test of real processes: less than half a minute on a quiet machine
 
 # A failing example is made smaller for a short time, so that it is shown before
 # pytest-timeout ends the run, which would show nothing of it. Phase.explain is left out for the same reason:
@@ -83,27 +83,45 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return _no_skip((yield))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests come first, so that no worker is left alone with one, and get more time."""
+    items.sort(key=lambda item: _place(item.nodeid))
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_SECONDS))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `-n`, one worker runs all timed clusters and benchmarks in sequence; other tests are spread by
-    file.
+    """With `-n`, one worker runs all tests that measure time in sequence; other tests are spread by file.
 
-    Two timed clusters must not share two cores. xdist's groups are not used: they have no effect from pytest
-    9.2 on, because xdist 3.8 renames tests in a field that is no longer read.
+    xdist's groups are not used: they have no effect from pytest 9.2 on, because xdist 3.8 renames tests in a
+    field that is no longer read.
     """
     from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-    def scope(test: str) -> str:
-        file = test.partition("::")[0]
-        if file.startswith("tests/deploy/"):
-            return "deploy"  # they share one package, which takes long to build
-        if file in UNTIMED:
-            return file
-        return "clusters" if file.startswith(("tests/cluster/", "tests/browser/", "tests/bench/")) else file
-
+    config.option.loadscopereorder = False  # but in the order of _place
     scheduler = LoadScopeScheduling(config, log)
-    scheduler._split_scope = scope  # the method that its subclasses override
+    scheduler._split_scope = _scope  # the method that its subclasses override
     return scheduler
+
+
+def _scope(test: str) -> str:
+    """The tests that run in one worker, in sequence."""
+    file = test.partition("::")[0]
+    if file.startswith("tests/deploy/"):
+        return "deploy"  # they share one package, which takes long to build
+    if file == "tests/simulation/test_schedules.py":
+        return test  # each is many runs
+    return "timed" if file in TIMED else file
+
+
+def _place(test: str) -> int:
+    """Of the test in the order: what takes longest comes first."""
+    scope = _scope(test)
+    if scope in ("timed", "deploy"):
+        return 0
+    return 1 if scope.startswith(LONG) else 2
 
 
 def _no_skip(report: Report) -> Report:

@@ -76,7 +76,7 @@ class Prometheus:
 
     def get(self, path: str, **words: str) -> Any:
         """`data` of an answer of its HTTP API; an error of a query fails with its text."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
         try:
             connection.request("GET", f"/api/v1/{path}?{urlencode(words)}")
             answer = json.loads(connection.getresponse().read())

@@ -12,7 +12,7 @@ import threading
 from kraft.peerwire.frames import FrameReader
 from kraft.peerwire.hello import Hello, decode
 
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 20.0
 
 
 class PeerProxy:

@@ -12,7 +12,7 @@ import pexpect
 import pyte
 
 COLUMNS, LINES = 100, 40
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 STEP_SECONDS = 0.05
 
 

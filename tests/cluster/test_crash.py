@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.cluster.harness import ELECTION_TIMEOUT_MAX, wait_until
+from tests.cluster.harness import ELECTION_TIMEOUT_MAX, crowding, wait_until
 from tests.cluster.load import Load
 
 pytestmark = pytest.mark.slow
@@ -17,9 +17,9 @@ def test_killing_the_leader_under_load_costs_two_election_timeouts_at_most(clust
         load.advance(300)
         leader.kill()
         killed = time.monotonic()
-        served = wait_until(lambda: load.first_acknowledged_after(killed), "writes again", 10)
+        served = wait_until(lambda: load.first_acknowledged_after(killed), "writes again")
         load.advance(300)
-    assert served - killed <= 2 * ELECTION_TIMEOUT_MAX
+    assert served - killed <= 2 * ELECTION_TIMEOUT_MAX * crowding()
     load.check(cluster.leader())
 
 
@@ -38,10 +38,11 @@ def test_a_killed_leader_comes_back_and_agrees(cluster):
 
 
 @pytest.mark.timeout(400)
-def test_killing_all_nodes_at_once_twenty_times_loses_nothing(cluster):
+@pytest.mark.parametrize("times", [6, pytest.param(20, marks=pytest.mark.endurance)])
+def test_killing_all_nodes_at_once_again_and_again_loses_nothing(cluster, times):
     """The whole cluster dies and returns, over and over, in the middle of writes."""
     with Load(list(cluster)) as load:
-        for _ in range(20):
+        for _ in range(times):
             load.advance(50)
             cluster.kill_all()
             cluster.start()

@@ -103,9 +103,9 @@ def test_a_demo_serves_reports_a_death_and_keeps_its_data(demo, base_port, tmp_p
     told = wait_until(lambda: re.search("^K2 died.*\n +(.*)$", first.output, re.M), "the death is told")
     with first.client(1) as client:
         assert wait_until(lambda: client.call("SET", "greeting", "still here") == "OK", "it goes on")
-    with urllib.request.urlopen(f"http://127.0.0.1:{base_port + 21}/status", timeout=10) as status:
+    with urllib.request.urlopen(f"http://127.0.0.1:{base_port + 21}/status", timeout=30) as status:
         assert json.load(status)["supervisor"]["kind"] == "demo"
-    with urllib.request.urlopen(f"http://127.0.0.1:{base_port + 21}/", timeout=10) as page:
+    with urllib.request.urlopen(f"http://127.0.0.1:{base_port + 21}/", timeout=30) as page:
         anywhere = re.sub(r"(?<=[= ])demo/", f"{tmp_path}/demo/", told[1])
         assert f"<code>{anywhere}</code>" in page.read().decode()  # the same command, on the page of another
     quiet = subprocess.DEVNULL

@@ -85,9 +85,9 @@ def test_a_consistent_forgery_is_found_fenced_and_healed(checkpointed):
     wait_until(lambda: checkpointed.verify() == found, "KRAFT VERIFY tells who it is")
     wait_until(lambda: forged.group().get("fenced"), "it is fenced")
     assert refuses_readers(forged)
-    assert f"KRAFT RESEED {forged.id}" in forged.problem()
+    wait_until(lambda: f"KRAFT RESEED {forged.id}" in forged.problem(), "it names the way out")
     restart(forged)
-    assert forged.group()["fenced"]
+    wait_until(lambda: forged.group().get("fenced"), "it is fenced still")
     assert refuses_readers(forged)
     assert checkpointed.leader().ask("GET", "needle") == b"right" * 20
 
@@ -96,7 +96,7 @@ def test_a_consistent_forgery_is_found_fenced_and_healed(checkpointed):
     assert forged.ask("GET", "needle") == b"right" * 20
     checkpointed.wait_equal()
     restart(forged)
-    assert not forged.group()["fenced"]
+    wait_until(lambda: forged.group().get("fenced") is False, "it is healed still")
     assert forged.ask("GET", "needle") == b"right" * 20
     checkpointed.wait_equal()
 

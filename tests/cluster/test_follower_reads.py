@@ -13,13 +13,13 @@ from tests.simulation.linearizability import INFINITY, Operation, linearizable
 
 pytestmark = pytest.mark.slow
 
-MAX_STALENESS = 1.0
+MAX_STALENESS = 4.0  # seconds: enough to ask for a value on a busy machine
 PATIENCE = {"write_timeout": "500ms"}  # what was sent to a sleeping leader is given up soon
 
 
 def test_a_follower_that_hears_no_leader_serves_its_copy_for_a_while(make_cluster):
     """READONLY: answered at once when the others sleep, until reads.max_staleness; then -MASTERDOWN."""
-    cluster = make_cluster(reads={"max_staleness": "1s"})
+    cluster = make_cluster(reads={"max_staleness": f"{MAX_STALENESS:g}s"})
     cluster.start()
     follower = cluster.followers()[0]
     others = [server for server in cluster if server is not follower]
@@ -31,7 +31,7 @@ def test_a_follower_that_hears_no_leader_serves_its_copy_for_a_while(make_cluste
             server.pause()
         paused = time.monotonic()
         assert client.call("GET", "x") == b"1"
-        answer = wait_until(lambda: refused(client.call("GET", "x")), "it refuses", 10)
+        answer = wait_until(lambda: refused(client.call("GET", "x")), "it refuses")
         age = time.monotonic() - paused
         assert answer.prefix == "MASTERDOWN"
         assert age > MAX_STALENESS / 2, age  # the last heartbeat was at most 0.1 s old

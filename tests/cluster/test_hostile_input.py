@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from kraft.web.limits import SUBSCRIBERS_MAX
-from tests.cluster.harness import wait_until
+from tests.cluster.harness import Cluster, crowding, wait_until
 from tests.cluster.wire import Client, Refusal, encode
 
 pytestmark = pytest.mark.slow
@@ -21,7 +21,18 @@ MIB = 1 << 20
 GROWTH_MAX_BYTES = 40 * MIB  # resident memory; what is sent here would be many times that, if it were kept
 UNREAD_MAX_BYTES = 300 * MIB  # a node at rest, and twice the 64 MiB that one connection may leave unread
 DISTURBANCE_MAX_SECONDS = 1.0
-ANSWER_SECONDS_MAX = 5.0  # on a busy machine; the deadline of a silent connection is twice as long
+ANSWER_SECONDS_MAX = 5.0  # the deadline of a silent connection is twice as long
+
+
+@pytest.fixture(scope="module")
+def shared_cluster(tmp_path_factory):
+    """Three nodes that keep their leader also on a busy machine, unless somebody disturbs it for long."""
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"), raft={"election_timeout": "3s"})
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.close()
 
 
 @pytest.fixture
@@ -46,7 +57,7 @@ def undisturbed(shared_cluster):
     for thread in threads:
         thread.join()
     assert wrong == []
-    assert slowest[0] < DISTURBANCE_MAX_SECONDS
+    assert slowest[0] < DISTURBANCE_MAX_SECONDS * crowding()
     assert (shared_cluster.leader().id, shared_cluster.leader().group()["term"]) == before
 
 
@@ -56,12 +67,12 @@ def victim(shared_cluster, undisturbed):
     server = shared_cluster.leader()
     before = server.resident_bytes()
     yield server
-    wait_until(lambda: server.resident_bytes() - before < GROWTH_MAX_BYTES, "memory is as it was", 10)
+    wait_until(lambda: server.resident_bytes() - before < GROWTH_MAX_BYTES, "memory is as it was")
 
 
 def flood(port, data, limit_bytes):
     """Send `data` over and over until the other side closes or the limit is reached; whether it closed."""
-    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+    with socket.create_connection(("127.0.0.1", port), 30) as connection:
         try:
             for _ in range(limit_bytes // len(data)):
                 connection.sendall(data)
@@ -184,7 +195,7 @@ def test_a_client_request_on_the_peer_port_is_closed(victim):
 # -- the HTTP port
 
 
-def get(server, path, timeout=10.0):
+def get(server, path, timeout=30.0):
     """Status and body of one request."""
     connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=timeout)
     try:
@@ -195,7 +206,7 @@ def get(server, path, timeout=10.0):
         connection.close()
 
 
-def said(server, sent, *, shut=False, timeout=10.0):
+def said(server, sent, *, shut=False, timeout=30.0):
     """All that the HTTP port says to a client that sends this."""
     with socket.create_connection(("127.0.0.1", server.http_port), timeout) as connection:
         connection.sendall(sent)
@@ -224,11 +235,11 @@ def test_a_pipeline_on_the_http_port(victim, path):
 def test_pipelines_of_clients_that_leave(victim):
     """A client that is gone costs nothing more: its 300 scrapes are not made."""
     for _ in range(20):
-        with socket.create_connection(("127.0.0.1", victim.http_port), 10) as connection:
+        with socket.create_connection(("127.0.0.1", victim.http_port), 30) as connection:
             connection.sendall(request(b"/metrics") * 300)
     started = time.monotonic()
     assert get(victim, "/livez") == (200, b"ok\n")
-    assert time.monotonic() - started < DISTURBANCE_MAX_SECONDS
+    assert time.monotonic() - started < DISTURBANCE_MAX_SECONDS * crowding()
     assert get(victim, "/metrics")[0] == 200  # made for them too, and then it is known that they are gone
 
 
@@ -250,13 +261,13 @@ def test_silent_connections_keep_no_health_check_away(victim):
     with ExitStack() as silent:
         for path in ("/livez", "/readyz", "/metrics", "/livez"):
             for number in range(60):
-                connection = socket.create_connection(("127.0.0.1", victim.http_port), 10)
+                connection = socket.create_connection(("127.0.0.1", victim.http_port), 30)
                 silent.enter_context(connection)
                 with suppress(ConnectionError):  # it may have given way already
                     connection.sendall(b"GET /livez HTTP/1.1\r\nHo" if number % 2 else b"")
             started = time.monotonic()
             assert get(victim, path)[0] == 200
-            assert time.monotonic() - started < ANSWER_SECONDS_MAX
+            assert time.monotonic() - started < ANSWER_SECONDS_MAX * crowding()
 
 
 def test_health_checks_within_a_burst_of_connections_are_answered(shared_cluster):
@@ -267,14 +278,14 @@ def test_health_checks_within_a_burst_of_connections_are_answered(shared_cluster
         try:
             burst = []
             for number in range(400):
-                burst.append(socket.create_connection(("127.0.0.1", server.http_port), 10))
+                burst.append(socket.create_connection(("127.0.0.1", server.http_port), 30))
                 stack.enter_context(burst[-1])
                 if number % 10 == 0:
                     burst[-1].sendall(request((b"/livez", b"/readyz")[number % 20 // 10], LAST))
         finally:
             server.resume()
         for each in burst[::10]:
-            each.settimeout(20)
+            each.settimeout(60)
             assert each.recv(100).startswith(b"HTTP/1.1 200 OK")
 
 
@@ -282,7 +293,7 @@ def test_pages_that_are_left_make_room_for_others(victim):
     """A browser that is gone is noticed by the next events that it does not take."""
 
     def subscribed():
-        connection = socket.create_connection(("127.0.0.1", victim.http_port), 10)
+        connection = socket.create_connection(("127.0.0.1", victim.http_port), 30)
         connection.sendall(request(b"/events"))
         return connection, connection.recv(12) == b"HTTP/1.1 200"
 
@@ -296,7 +307,7 @@ def test_pages_that_are_left_make_room_for_others(victim):
         connection.close()
         return served
 
-    wait_until(room, "a page can subscribe", 20)
+    wait_until(room, "a page can subscribe")
 
 
 def test_a_client_that_never_reads_its_answers(victim):

@@ -141,6 +141,6 @@ def test_the_port_that_was_chosen_is_told(node):
     server = node(client="tcp:0:interface=127.0.0.1")
     started(server)
     host, _, port = server.events("node_started")[0]["client"].rpartition(":")
-    with socket.create_connection((host, int(port)), 10) as client:
+    with socket.create_connection((host, int(port)), 30) as client:
         client.sendall(b"PING\r\n")
         assert client.recv(64) == b"+PONG\r\n"

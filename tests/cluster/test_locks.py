@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.harness import Cluster, Server, wait_until
+from tests.cluster.harness import Cluster, Server, crowding, wait_until
 from tests.cluster.wire import Refusal, encode
 
 pytestmark = pytest.mark.slow
@@ -117,13 +117,15 @@ def test_who_waits_is_woken_at_once_on_every_node(cluster: Cluster) -> None:
             freed = time.monotonic()
             given, at = waiting.result(30)
             assert given > token
-            assert at - freed < WOKEN_SECONDS, server.id
+            assert at - freed < WOKEN_SECONDS * crowding(), server.id
 
+            extended = time.monotonic()
             assert holder.ask("KRAFT", "EXTEND", "lock", given, 600) == 1
             ends = time.monotonic() + 0.6
             next_, at = lock_in_background(pool, server).result(30)
             assert next_ > given
-            assert -0.1 < at - ends < WOKEN_SECONDS, server.id
+            assert at > extended + 0.5, server.id
+            assert at - ends < WOKEN_SECONDS * crowding(), server.id
             assert holder.ask("KRAFT", "UNLOCK", "lock", next_) == 1
 
 

@@ -51,7 +51,7 @@ def start_into(node, output):
 
 def lines_lost(node):
     """The value of the metric."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}/metrics", timeout=30) as answer:
         rows = answer.read().decode().splitlines()
     [value] = [row.split()[1] for row in rows if row.startswith("kraft_log_lines_lost_total ")]
     return float(value)

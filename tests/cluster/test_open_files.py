@@ -36,7 +36,7 @@ def limits_of(server):
 
 
 def metric(server, name):
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.http_port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.http_port}/metrics", timeout=30) as answer:
         rows = answer.read().decode().splitlines()
     [value] = [row.split()[1] for row in rows if row.startswith(f"{name} ")]
     return float(value)
@@ -44,7 +44,7 @@ def metric(server, name):
 
 def connect(stack, port, count):
     """Connections that stay open as long as the server lets them."""
-    found = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 10)) for _ in range(count)]
+    found = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 30)) for _ in range(count)]
     for each in found:
         each.settimeout(20)
     return found

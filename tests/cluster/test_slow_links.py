@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster.conftest import MakeCluster
-from tests.cluster.harness import Cluster, Server, wait_until
+from tests.cluster.harness import Cluster, Server, crowding, wait_until
 from tests.cluster.namespace import MBIT, WIDE, CannotShape, Namespace
 from tests.cluster.wire import Client, Refusal, encode
 
@@ -112,7 +112,7 @@ def narrow_cluster(namespace: Namespace, make_cluster: MakeCluster) -> NarrowClu
 
 def metric(server: Server, name: str) -> float:
     """The sum of a counter of a node."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.http_port}/metrics", timeout=10) as page:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.http_port}/metrics", timeout=30) as page:
         lines = page.read().decode().splitlines()
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
 
@@ -155,7 +155,7 @@ def test_a_slow_follower_catches_up_and_holds_up_nobody(narrow_cluster, missed):
             slowest = max(slowest, time.monotonic() - called)
             answered += through_slow.call("SET", "through", b"x") == "OK"
     assert time.monotonic() - begun > 0.7 * missed * 100_000 / (2 * MBIT), "the link was not narrow"
-    assert slowest < 2.0
+    assert slowest < 2.0 * crowding()
     assert answered
     assert nodes.leader() is leader
     assert metric(leader, "kraft_raft_resent_bytes_total") <= 4096

@@ -18,7 +18,7 @@ KRAFT = Path(sysconfig.get_path("scripts")) / "kraft"
 
 def get(server, path):
     """Status code and body of a page."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=30)
     try:
         connection.request("GET", path)
         response = connection.getresponse()

@@ -96,7 +96,7 @@ def test_a_restarted_member_has_its_links_at_once_among_strangers(secured, origi
 
 def heard(port, *words):
     """All that a node says to these greetings of a stranger, and to silence."""
-    with socket.create_connection(("127.0.0.1", port), 10) as stranger:
+    with socket.create_connection(("127.0.0.1", port), 30) as stranger:
         for word in words:
             stranger.sendall(frame(GREETING, 0, greetings.encode(word)))
         answer = b""

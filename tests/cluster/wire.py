@@ -25,7 +25,7 @@ def encode(*command: str | bytes | int) -> bytes:
 class Client:
     """One connection. Every call has a deadline; a closed connection is a ConnectionError."""
 
-    def __init__(self, port: int, timeout: float = 10.0) -> None:
+    def __init__(self, port: int, timeout: float = 30.0) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""

@@ -151,10 +151,10 @@ def test_three_units_are_a_cluster(nodes, machine):
     )
     assert machine.run("stat", "-c", "%a %U %G", "/etc/kraft/secret").strip() == "640 root kraft"
     assert "dropin" not in "".join(unit.output for unit in nodes.values())
-    with urllib.request.urlopen(f"http://127.0.0.1:{leader.http_port}/status", timeout=10) as status:
+    with urllib.request.urlopen(f"http://127.0.0.1:{leader.http_port}/status", timeout=30) as status:
         supervisor = json.load(status)["supervisor"]
     assert (supervisor["kind"], supervisor["name"]) == ("systemd", f"kraft@{leader.id}")
-    with urllib.request.urlopen(f"http://127.0.0.1:{leader.http_port}/metrics", timeout=10) as scrape:
+    with urllib.request.urlopen(f"http://127.0.0.1:{leader.http_port}/metrics", timeout=30) as scrape:
         assert "\nprocess_start_time_seconds " in scrape.read().decode()  # what ProcSubset=pid would hide
 
 
