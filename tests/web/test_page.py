@@ -3,10 +3,11 @@
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
-from kraft.node.status import TransferStatus
+from kraft.node.status import STATES, TransferStatus
 from kraft.telemetry.recent.facts import Facts
 from kraft.telemetry.recent.history import History
 from kraft.telemetry.recent.journal import JournalEntry
@@ -122,6 +123,15 @@ def test_a_fault_is_told_once():
     assert document.count("Connection refused") == 1
     assert "last report at <time" in sections(shown, diagnose(shown))["nodes"]
     assert "applied 119" in sections(shown, diagnose(shown))["nodes"]
+
+
+def test_no_name_of_the_code_is_on_the_page():
+    """Whatever is wrong: names such as event_loop are for programs."""
+    troubles: list[dict[str, Any]] = [{name: True} for name in ("disk_full", "disk_slow", "loop_slow")]
+    troubles += [{"state": state} for state in STATES]
+    for trouble in troubles:
+        texts = Outline(render_page(view(report("K1", **trouble), report("K2")))).texts
+        assert not re.search(r"[a-z]_[a-z]", " ".join(texts)), trouble
 
 
 def test_a_command_can_be_copied_and_its_advice_is_beside_it():
