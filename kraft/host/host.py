@@ -6,6 +6,7 @@ consensus wants; messages leave, one frame per peer; the disk gets one transacti
 applied and answered.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -236,7 +237,7 @@ class Host:
             self.backpressure.relieve()
 
     def _send(self) -> None:
-        outbox, self._turns.outbox = self._turns.outbox, {}
+        outbox, self._turns.outbox = self._turns.outbox, defaultdict(list)
         for peer, messages in outbox.items():
             if not self.peers.network.send(peer, messages):
                 self._admin.unsent(messages)

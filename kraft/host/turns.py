@@ -1,9 +1,12 @@
 """The work of the next turn: which groups take part in it, and which messages leave at its end."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Protocol
 
 from kraft.node.ports import Clock
 from kraft.peerwire.messages import Message
+from kraft.raft.ready import Outgoing
 
 
 class TurnOwner(Protocol):
@@ -28,7 +31,7 @@ class Turns:
         self._clock = clock
         self._owner = owner
         self.woken: dict[int, None] = {}
-        self.outbox: dict[str, list[tuple[int, Message]]] = {}
+        self.outbox: defaultdict[str, list[tuple[int, Message]]] = defaultdict(list)
 
     def wake(self, group: int) -> None:
         """Let the group with the id `group` take part in the next turn."""
@@ -38,11 +41,16 @@ class Turns:
 
     def post(self, peer: str, group: int, message: Message) -> None:
         """Send `message` to `peer` at the end of the next turn."""
-        box = self.outbox.get(peer)
-        if box is None:
-            box = self.outbox[peer] = []
-        box.append((group, message))
+        self.outbox[peer].append((group, message))
         if not self.scheduled:
+            self._schedule()
+
+    def post_all(self, group: int, messages: Sequence[Outgoing]) -> None:
+        """Send the messages of `group`'s consensus at the end of the next turn."""
+        outbox = self.outbox
+        for outgoing in messages:
+            outbox[outgoing.to].append((group, outgoing.message))
+        if outbox and not self.scheduled:
             self._schedule()
 
     def _schedule(self) -> None:

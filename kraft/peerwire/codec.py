@@ -4,7 +4,7 @@ A batch is the msgpack array of (group, message). A message is an array with a l
 fields that a later version appended.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -15,9 +15,8 @@ from kraft.peerwire.messages import Message
 BATCH_MESSAGES_MAX = 65_536  # each takes a few bytes on the wire and an object in memory, which this bounds
 
 
-def encode(messages: Sequence[tuple[int, Message]]) -> bytes:
-    """The bytes of one batch of at most BATCH_MESSAGES_MAX (group, message) pairs."""
-    return _encode(messages)
+encode: Callable[[Sequence[tuple[int, Message]]], bytes] = msgspec.msgpack.Encoder().encode
+"""The bytes of one batch of at most BATCH_MESSAGES_MAX (group, message) pairs."""
 
 
 def decode(data: bytes) -> list[tuple[int, Message]]:
@@ -36,5 +35,4 @@ def decode(data: bytes) -> list[tuple[int, Message]]:
     return batch
 
 
-_encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(list[tuple[int, Message]])

@@ -59,8 +59,8 @@ def parse_probe(payload: bytes) -> tuple[int, int]:
 class FrameReader:
     """Turns bytes into complete messages, with bounded memory.
 
-    Call `feed` with what was read, then `next_message` until it returns None. Before `open` it accepts only
-    GREETING messages of one frame. After a WireError it must not be used again.
+    Call `feed` with what was read, then `next_message` until it returns None, or `unread` is 0. Before `open`
+    it accepts only GREETING messages of one frame. After a WireError it must not be used again.
 
     `partial_bytes`: of messages of which only some pieces have arrived.
     """
@@ -76,14 +76,14 @@ class FrameReader:
         self._partial_messages = partial_messages
         self._open = False
         self._data = b""  # never more than one frame beyond what was just read
-        self._at = 0
+        self.unread = 0  # bytes at the end of `_data`
         self._partial: dict[int, bytearray] = {}
         self.partial_bytes = 0
 
     @property
     def buffered_bytes(self) -> int:
         """Bytes held of messages that are not complete yet."""
-        return len(self._data) - self._at + self.partial_bytes
+        return self.unread + self.partial_bytes
 
     def open(self) -> None:
         """The handshake is over: accept every channel but GREETING from here on."""
@@ -91,24 +91,27 @@ class FrameReader:
 
     def feed(self, data: bytes) -> None:
         """Take bytes read from the stream, in pieces of any size."""
-        self._data = self._data[self._at :] + data if self._at < len(self._data) else data
-        self._at = 0
+        self._data = self._data[-self.unread :] + data if self.unread else data
+        self.unread = len(self._data)
 
     def next_message(self) -> tuple[int, bytes] | None:
         """The next complete message as (channel, payload), None until more is fed. Raises WireError."""
-        while (start := self._at) + HEADER_BYTES <= len(self._data):
-            length, crc, channel, flags, message_id = _HEADER.unpack_from(self._data, start)
+        data = self._data
+        while self.unread >= HEADER_BYTES:
+            start = len(data) - self.unread
+            length, crc, channel, flags, message_id = _HEADER.unpack_from(data, start)
             if length > PIECE_BYTES:
                 raise WireError(f"frame of {length} bytes, at most {PIECE_BYTES} are allowed")
-            end = start + HEADER_BYTES + length
-            if end > len(self._data):
+            begin = start + HEADER_BYTES
+            end = begin + length
+            if end > len(data):
                 return None
-            piece = self._data[start + HEADER_BYTES : end]
-            if crc32(piece, crc32(self._data[start + 8 : start + HEADER_BYTES])) != crc:
+            piece = data[begin:end]
+            if crc32(piece, crc32(data[start + 8 : begin])) != crc:
                 raise WireError("checksum mismatch")
             if channel != CONTROL or flags != LAST or not self._open:  # else there is nothing to check
                 self._check_channel(channel, flags)
-            self._at = end
+            self.unread = len(data) - end
             if flags & LAST and message_id not in self._partial:
                 return channel, piece
             whole = self._collect(channel, flags, message_id, piece)

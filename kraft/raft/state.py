@@ -152,12 +152,10 @@ class ReplicaState:
     @property
     def has_ready(self) -> bool:
         """Whether `Raft.take_ready` has effects to return."""
-        if self.effects.pending or self.log.unwritten:
+        log, handed, applied = self.log, self._handed_hard_state, self.applied
+        if log.unwritten or (self.commit > applied and log.durability.durable > applied):
             return True
-        handed, applied = self._handed_hard_state, self.applied
-        if self.commit > applied and self.log.durability.durable > applied:
-            return True
-        return self.term != handed.term or self.vote != handed.vote
+        return self.term != handed.term or self.vote != handed.vote or self.effects.pending
 
     @property
     def hears_leader(self) -> bool:
@@ -288,13 +286,13 @@ class ReplicaState:
         if self.term != handed.term or self.vote != handed.vote:
             promise = HardState(self.term, self.vote)
         waiting = effects.outgoing_after_persist and log.durability.writing
-        if not (promise or log.unwritten or waiting or effects.state_file is not None):
+        if not (log.unwritten or promise or waiting or effects.state_file is not None):
             return None
-        sequence, truncate_from, entries = log.begin_write()
+        sequence, truncate_from, entries, base = log.begin_write()
         if promise is not None:
             self._handed_hard_state = promise
             self._promises.append((sequence, promise))
-        base, state_file = log.take_base(), effects.state_file
+        state_file = effects.state_file
         if base is None and state_file is None:  # most often
             return Persist(sequence, promise, truncate_from, entries, self.commit)
         effects.state_file = None
@@ -302,10 +300,13 @@ class ReplicaState:
 
     def take_committed(self) -> tuple[Entry, ...]:
         """The entries to apply now, which count as applied from now on: committed, and durable here."""
-        upto = min(self.commit, self.log.durability.durable)
+        if self.commit <= self.applied:
+            return ()
+        log = self.log
+        upto = min(self.commit, log.durability.durable)
         if upto <= self.applied:
             return ()
-        entries = self.log.entries(self.applied + 1, upto)
+        entries = log.entries(self.applied + 1, upto)
         self.applied = upto
-        self.log.trim(upto, self.settings.tail_bytes)
+        log.trim(upto, self.settings.tail_bytes)
         return entries

@@ -6,7 +6,8 @@ send at once or to ask what waits unsent; `_tempDataBuffer` and `_tempDataLen` a
 has added since the reactor last wrote.
 """
 
-from typing import cast
+from collections.abc import Callable
+from typing import Any, cast
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import ITransport
@@ -18,11 +19,14 @@ class DirectWriter:
     TLS and the transports of tests have no such way in: there `write` is the transport's own.
     """
 
-    __slots__ = ("_direct", "_transport")
+    __slots__ = ("_send", "_transport")
 
     def __init__(self, transport: ITransport) -> None:
         self._transport = cast(FileDescriptor, transport)
-        self._direct = isinstance(transport, FileDescriptor) and not getattr(transport, "TLS", False)
+        self._send: Callable[[bytes], int] | None = None  # of the socket
+        if isinstance(transport, FileDescriptor) and not getattr(transport, "TLS", False):
+            connection: Any = transport
+            self._send = connection.getHandle().send
 
     def write(self, data: bytes) -> int:
         """Send `data` after everything written before; returns how many bytes now wait unsent.
@@ -30,25 +34,27 @@ class DirectWriter:
         An error of the socket is not handled here: the bytes are left to the reactor, which meets the same
         error in its next turn and ends the connection.
         """
-        transport = self._transport
-        if not self._direct:
+        transport, send = self._transport, self._send
+        if send is None:
             transport.write(data)
             return 0
         if transport.connected and not (
             transport.dataBuffer or transport._tempDataBuffer or transport.disconnecting  # noqa: SLF001
         ):
-            sent = transport.writeSomeData(data)
+            try:
+                sent = send(data)
+            except OSError:
+                sent = 0
             if sent == len(data):
                 return 0
-            if isinstance(sent, int) and sent > 0:
-                data = data[sent:]
+            data = data[sent:]
         transport.write(data)
         return self.unsent_bytes
 
     @property
     def unsent_bytes(self) -> int:
         """The bytes that wait in this process; 0 where that cannot be known."""
-        if not self._direct:
+        if self._send is None:
             return 0
         transport = self._transport
         unsent: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen  # noqa: SLF001

@@ -8,6 +8,7 @@ such as commands of an administrator or role changes, are rate limited only afte
 
 from kraft.telemetry.event_log import EventLog
 from kraft.telemetry.logs import BURST
+from kraft.telemetry.metrics.holders import Count
 from kraft.telemetry.metrics.registry import MetricsRegistry
 from kraft.telemetry.start_progress import StartProgress
 
@@ -218,11 +219,9 @@ class TransportTelemetry(Observer):
         self._metrics.refused.add(1)
         self._events.log_limited("refused", "peer_refused", address=address, reason=reason)
 
-    def sent(self, peer: str, size: int) -> None:
-        self._metrics.sent_bytes.add(size, peer)
-
-    def received(self, peer: str, size: int) -> None:
-        self._metrics.received_bytes.add(size, peer)
+    def traffic(self, peer: str) -> tuple[Count, Count]:
+        """The counters of bytes sent and received."""
+        return self._metrics.sent_bytes.of(peer), self._metrics.received_bytes.of(peer)
 
     def dropped(self, peer: str, reason: str) -> None:
         """A batch of messages was dropped. Raft sends again whatever matters."""

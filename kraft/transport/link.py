@@ -260,7 +260,7 @@ class Link(Protocol):
 
     def _write(self, data: bytes, *, at_once: bool = True) -> None:
         self.sent_bytes += len(data)
-        self._context.observer.sent(self.peer, len(data))
+        self._sent.number += len(data)
         if at_once:
             self._writer.write(data)
         else:
@@ -287,14 +287,15 @@ class Link(Protocol):
         self._silent_pings = 0
         self.received_bytes += len(data)
         if self.is_open:
-            self._context.observer.received(self.peer, len(data))
+            self._received.number += len(data)
             if self.confirmed_at is None:
                 self.confirmed_at = next(self._context.order)
-        self._reader.feed(data)
+        reader = self._reader
+        reader.feed(data)
         try:
-            while not self._closing and (message := self._reader.next_message()) is not None:
+            while reader.unread and not self._closing and (message := reader.next_message()) is not None:
                 self._message_received(*message)
-            if self._reader.partial_bytes and self.is_open:
+            if reader.partial_bytes and self.is_open:
                 self._context.receiver.receiving(self.peer)
         except WireError as error:
             self.abort(f"bad bytes from the peer: {error}")
@@ -370,6 +371,7 @@ class Link(Protocol):
         self._handshake = None
         self._reader.open()
         self.hello, self.peer = hello, hello.id
+        self._sent, self._received = self._context.observer.traffic(hello.id)
         self.is_open = self.was_open = True
         if self._timer is not None:
             self._timer.cancel()

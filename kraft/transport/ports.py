@@ -41,6 +41,12 @@ class Receiver(Protocol):
         """Bytes arrived on an open link, and a message in pieces is not complete yet: `peer` is there."""
 
 
+class Tally(Protocol):
+    """A number of bytes that only grows."""
+
+    number: float
+
+
 class TransportObserver(Protocol):
     """Counts and logs the events of links. Implementations are fast, do not raise and do not call back."""
 
@@ -56,11 +62,8 @@ class TransportObserver(Protocol):
     def refused(self, address: str, reason: str) -> None:
         """An incoming connection from `address` ended before its handshake was complete."""
 
-    def sent(self, peer: str, size: int) -> None:
-        """`size` bytes were handed to the connection."""
-
-    def received(self, peer: str, size: int) -> None:
-        """`size` bytes arrived."""
+    def traffic(self, peer: str) -> tuple[Tally, Tally]:
+        """What counts the bytes sent to `peer` and received from it. Its link adds to them at every frame."""
 
     def dropped(self, peer: str, reason: str) -> None:
         """A batch of messages was dropped; `reason` is no_link, queue_full or too_large."""

@@ -24,9 +24,18 @@ class Socket(FileDescriptor):
         self.aborted = False
         self.paused = False
 
+    def getHandle(self) -> "Socket":
+        return self
+
     def writeSomeData(self, data: bytes) -> int | BaseException:
+        try:
+            return self.send(data)
+        except OSError as error:
+            return error
+
+    def send(self, data: bytes) -> int:
         if self.broken:
-            return ConnectionResetError()
+            raise ConnectionResetError
         part = bytes(data[: self.room])
         self.room -= len(part)
         self.taken += part

@@ -123,7 +123,7 @@ MUTATIONS = (
     Mutation(
         "applied before it is durable here",
         "kraft/raft/state.py",
-        "upto = min(self.commit, self.log.durability.durable)",
+        "upto = min(self.commit, log.durability.durable)",
         "upto = self.commit",
         "a power cut must not lose an applied entry",
     ),

@@ -248,8 +248,9 @@ def test_storage_tells_of_checkpoints_of_the_keyspace() -> None:
 def test_links_come_and_go() -> None:
     node = Node()
     node.transport.connected("K2")
-    node.transport.sent("K2", 10)
-    node.transport.received("K2", 20)
+    sent, received = node.transport.traffic("K2")
+    sent.number += 10
+    received.number += 20
     node.transport.round_trip("K2", 0.003)
     assert node.scrape()["peer_connected{peer=K2}"] == 1
 

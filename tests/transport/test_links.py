@@ -46,7 +46,7 @@ def test_one_batch_is_one_frame_in_the_same_turn():
     assert len(wire.near.outgoing) == 1
     network.pump()
     assert len(two.owner.messages) == 50
-    assert one.watcher.sent_bytes == two.watcher.received_bytes > 0
+    assert one.watcher.sent.number == two.watcher.received.number > 0
 
 
 def test_a_large_batch_arrives_whole_and_control_overtakes_it():

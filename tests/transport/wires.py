@@ -21,6 +21,7 @@ from zope.interface import implementer
 
 from kraft.peerwire.hello import NONCE_BYTES, Hello
 from kraft.raft.messages import Append, Entry, Heartbeat
+from kraft.telemetry.metrics.holders import Count
 from kraft.transport.limits import LinkLimits
 from kraft.transport.links import Links
 
@@ -112,7 +113,7 @@ class End:
 
 
 class Descriptor(FileDescriptor):
-    """A descriptor whose socket takes `room` bytes."""
+    """A descriptor whose socket takes `room` bytes, or raises it. It is that socket itself."""
 
     TLS = False
 
@@ -121,9 +122,18 @@ class Descriptor(FileDescriptor):
         self.connected = 1
         self.room, self.sent = room, b""
 
+    def getHandle(self):
+        return self
+
     def writeSomeData(self, data):
+        try:
+            return self.send(data)
+        except OSError as error:
+            return error
+
+    def send(self, data):
         if isinstance(self.room, Exception):
-            return self.room
+            raise self.room
         taken = bytes(data[: self.room])
         self.room -= len(taken)
         self.sent += taken
@@ -261,16 +271,13 @@ class Watcher:
     """Observer of one node."""
 
     def __init__(self):
-        self.events, self.sent_bytes, self.received_bytes = [], 0, 0
+        self.events, self.sent, self.received = [], Count(), Count()
 
     def __getattr__(self, name):
         return lambda *arguments: self.events.append((name, *arguments))
 
-    def sent(self, peer, size):
-        self.sent_bytes += size
-
-    def received(self, peer, size):
-        self.received_bytes += size
+    def traffic(self, _peer):
+        return self.sent, self.received
 
     def named(self, name):
         return [event[1:] for event in self.events if event[0] == name]

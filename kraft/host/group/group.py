@@ -156,9 +156,9 @@ class Group:
 
     def _send(self, messages: Sequence[Outgoing]) -> None:
         strangers = self._strangers.ids
-        for outgoing in messages:
-            if outgoing.message.is_reply or outgoing.to not in strangers:
-                self._context.turns.post(outgoing.to, self.id, outgoing.message)
+        if strangers:
+            messages = [each for each in messages if each.message.is_reply or each.to not in strangers]
+        self._context.turns.post_all(self.id, messages)
 
     # -- time -----------------------------------------------------------------------------------------
 
@@ -259,9 +259,7 @@ class Group:
             self._send(send_after_persist)
         if self.state.switching and sequence >= self.state.switching:
             self.state.switching = 0
-        if (
-            self.raft.state.has_ready
-        ):  # else nothing is committed by this write: the group waits for its followers
+        if self.raft.state.has_ready:  # else nothing is committed by it: the group waits for its followers
             self._context.turns.wake(self.id)
 
     def _fetched(self, fetch: Fetch, entries: Sequence[Entry]) -> None:

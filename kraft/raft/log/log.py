@@ -32,7 +32,8 @@ def entry_bytes(entry: Entry) -> int:
 class Log:
     """Contiguous entries from `first_index`, which follows `base`, to `last_index`.
 
-    Without entries `last_index` is that of the base.
+    Without entries `last_index` is that of the base. `unwritten`: there is a change that no write has
+    carried yet.
     """
 
     __slots__ = (
@@ -50,6 +51,7 @@ class Log:
         "last_stamp",
         "last_term",
         "tail_first",
+        "unwritten",
     )
 
     def __init__(self, restored: Restored) -> None:
@@ -60,6 +62,7 @@ class Log:
         )
         self.base = base
         self._base_moved = False  # and no write has carried the new one yet
+        self.unwritten = False
         self.first_index = base.index + 1
         self.last_index = restored.last_index
         self.tail_first = tail[0].index if tail else restored.last_index + 1
@@ -125,6 +128,7 @@ class Log:
         end = ends[-1] if ends else self._dropped_bytes
         ends.append(end + len(entry.data) + ENTRY_OVERHEAD_BYTES)
         self._entries.append(entry)
+        self.unwritten = True
         self.last_index = entry.index
         self.last_stamp = entry.stamp
         if entry.kind == EntryKind.CONFIGURATION:  # in force from now on, committed or not (RD 4.1)
@@ -158,6 +162,7 @@ class Log:
         self.last_term = self._terms.term(self.last_index) if self.last_index else 0
         self.last_stamp = self._entries[-1].stamp if self._entries else self._dropped_stamp
         self.durability.truncate(index)
+        self.unwritten = self.durability.truncate_from is not None or self._base_moved
         self.configurations.truncate(index)
 
     def entries(self, first: int, last: int) -> tuple[Entry, ...]:
@@ -248,27 +253,15 @@ class Log:
     def _move_base(self, base: Base) -> None:
         self.base = base
         self.first_index = base.index + 1
-        self._base_moved = True
+        self._base_moved = self.unwritten = True
 
-    def take_base(self) -> Base | None:
-        """The base, if it has moved and no write has carried it yet."""
-        if not self._base_moved:
-            return None
-        self._base_moved = False
-        return self.base
-
-    @property
-    def unwritten(self) -> bool:
-        """Whether there is a change that no write has carried yet."""
-        durability = self.durability
-        rewritten = durability.truncate_from is not None or self._base_moved
-        return durability.handed < self.last_index or rewritten
-
-    def begin_write(self) -> tuple[int, int | None, tuple[Entry, ...]]:
-        """Begin a write of everything new: (sequence, truncate from, entries)."""
+    def begin_write(self) -> tuple[int, int | None, tuple[Entry, ...], Base | None]:
+        """Begin a write of everything new: (sequence, truncate from, entries, the base if it has moved)."""
         first = self.durability.handed + 1
         sequence, truncate_from = self.durability.begin(self.last_index)
-        return sequence, truncate_from, self.entries(first, self.last_index)
+        base = self.base if self._base_moved else None
+        self._base_moved = self.unwritten = False
+        return sequence, truncate_from, self.entries(first, self.last_index), base
 
 
 def _terms_after(base: Base) -> TermRuns:
