@@ -15,6 +15,7 @@ from kraft.server.commands.spec import (
     ExecSpec,
     IndexSpec,
     ReadSpec,
+    ReplicaSpec,
     WaitSpec,
     WatchSpec,
     WriteSpec,
@@ -39,6 +40,7 @@ explains the protocol, limits and errors.
   it is.
 - *index*: as *read*. The first call builds an index of all keys in the background.
 - *together*: all queued commands as one logged entry, or as one read if none of them writes.
+- *waits*: for a lock, or until followers have the writes before it.
 - *cluster*: carried out by the leader; the reply comes when it is done.
 - *node*: about this connection and this node; not replicated.
 """
@@ -62,6 +64,7 @@ EFFECTS: dict[type, str] = {
     ExecSpec: "together",
     WaitSpec: "waits",
     AdminSpec: "cluster",
+    ReplicaSpec: "waits",
 }
 LOGGED_BY_WHAT_FOLLOWS = "kraft|once"
 

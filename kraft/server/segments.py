@@ -21,6 +21,7 @@ from kraft.resp.render import payload_bytes, render_plain
 from kraft.resp.values import Error, NullArray, RenderedArray, Reply, Request
 from kraft.server import errors
 from kraft.server.commands.execution import Execution
+from kraft.server.commands.replica_wait import ReplicaWait
 from kraft.server.commands.scan import AllKeys, Query
 from kraft.server.commands.spec import (
     AdminSpec,
@@ -29,6 +30,7 @@ from kraft.server.commands.spec import (
     IndexSpec,
     LocalSpec,
     ReadSpec,
+    ReplicaSpec,
     SwitchSpec,
     WaitSpec,
     WatchSpec,
@@ -210,6 +212,24 @@ class WaitSegment(Segment):
         return list(result)
 
 
+class ReplicaSegment(Segment):
+    """One command that waits for replicas: the next request waits, too."""
+
+    kind: ClassVar[str] = ReplicaSpec.kind
+
+    items: list[ReplicaWait] = []
+
+    def ask(self, host: NodeHost, _: SessionState, done: Callable[[Any], None]) -> None:
+        self.items[0].ask(host, done)
+
+    def leave(self) -> None:
+        if self.items:
+            self.items[0].leave()
+
+    def replies(self, outcome: int) -> list[Reply]:
+        return [self.items[0].reply(outcome)]
+
+
 class AdminSegment(Segment):
     """One command of an administrator: the next request waits until it is carried out."""
 
@@ -358,6 +378,7 @@ SEGMENTS: dict[str, type[Segment]] = {
     IndexSpec.kind: IndexSegment,
     WriteSpec.kind: WriteSegment,
     WaitSpec.kind: WaitSegment,
+    ReplicaSpec.kind: ReplicaSegment,
     AdminSpec.kind: AdminSegment,
     WatchSpec.kind: WatchSegment,
     ExecSpec.kind: ExecSegment,

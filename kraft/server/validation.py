@@ -27,6 +27,7 @@ from kraft.server.commands.spec import (
     IndexSpec,
     LocalSpec,
     ReadSpec,
+    ReplicaSpec,
     SwitchSpec,
     WaitSpec,
     WatchSpec,
@@ -56,7 +57,7 @@ _COMPLETE = frozenset(
     if kind.since <= MACHINE_VERSION_MIN and kind not in _LENGTHENING and kind is not kv.Guarded
 )
 
-_SingleSpec = SwitchSpec | IndexSpec | WaitSpec | AdminSpec | WatchSpec | ExecSpec
+_SingleSpec = SwitchSpec | IndexSpec | WaitSpec | AdminSpec | WatchSpec | ExecSpec | ReplicaSpec
 
 
 def _unknown(context: CommandContext, request: Request) -> Error:
@@ -152,7 +153,7 @@ class Validation:
 
     def _single(self, spec: _SingleSpec, request: Request, segment: Segment, state: SessionState) -> object:
         """The item of a command that is a segment by itself."""
-        if isinstance(spec, WatchSpec | ExecSpec):
+        if isinstance(spec, WatchSpec | ExecSpec | ReplicaSpec):
             return spec.run(CommandContext(self._port, state, self.table), request)
         if isinstance(spec, IndexSpec):
             return spec.run(request)

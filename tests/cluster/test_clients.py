@@ -78,7 +78,7 @@ def test_redis_cli_shows_syntax_and_hints(server, need):
         termios.tcsetwinsize(terminal, (24, 200))  # else it asks the terminal for its width
         prompt = f"127.0.0.1:{server.client_port}> "  # a line on which somebody types is drawn again, too
         for typed, hint in (
-            ("set a ", "value [NX|XX|IFEQ value|IFNE value] [GET] [EX seconds|"),
+            ("set a ", "value [NX|XX|IFEQ value|IFNE value|IFDEQ digest|"),
             ("mget a ", "[key ...]"),
             ("client list ", "[TYPE NORMAL|MASTER|REPLICA|PUBSUB] [ID client-id"),
             ("kraft add ", "id host raft-port [LEARNER] [FORCE]"),
@@ -260,7 +260,7 @@ def test_netcat_gives_help(server, need):
         timeout=PROGRAM_SECONDS,
     ).stdout.decode()
     assert answer.count("a replicated key-value server. Type one command per line:") == 2
-    assert "\nSET key value [NX|XX|IFEQ value|IFNE value] [GET]" in answer
+    assert "\nSET key value [NX|XX|IFEQ value|IFNE value|IFDEQ digest" in answer
     assert "-ERR unknown command 'gte', with args beginning with: 'x' - did you mean GET?\r\n" in answer
     assert "Did you mean STATUS?\r\n+OK\r\n" in answer
 

@@ -248,3 +248,19 @@ def test_the_code_for_node_runs(shared_cluster: Cluster, tmp_path: Path, heading
     )
     assert found.returncode == 0, found.stderr
     assert json.loads(found.stdout) == [1, [-5, 5], "ERR value is not an integer or out of range"]
+
+
+def test_wait_counts_the_followers_that_have_a_write(cluster: Cluster) -> None:
+    """All of them soon; one less when one is dead; and a follower tells what it can prove."""
+    leader, (near, far) = cluster.leader(), cluster.followers()
+    with leader.client(CALL_SECONDS) as client:
+        assert client.call("SET", "a", "1") == "OK"
+        assert client.call("WAIT", 2, 10_000) == 2
+        assert client.call("WAITAOF", 1, 2, 10_000) == [1, 2]
+        far.kill()
+        assert client.call("SET", "a", "2") == "OK"
+        began = time.monotonic()
+        assert client.call("WAIT", 2, 300) == 1
+        assert time.monotonic() - began >= 0.3
+        assert client.call("PING") == "PONG"
+    assert near.ask("WAIT", 2, 0) == 1

@@ -11,6 +11,7 @@ There is one class for each kind of command, because the kind decides what the f
     admin   (request) -> admin command          makes the command that the host carries out
     watch   (context, request) -> keys          WATCH, which reads their revisions
     exec    (context, request) -> execution     EXEC, which executes what is queued
+    replicas (context, request) -> wait         waits for replicas
 
 Every function may raise `errors.Rejected`. The specifications themselves are in `commands.table`.
 """
@@ -248,8 +249,30 @@ class ExecSpec(CommandSpec):
         object.__setattr__(self, "high", ARGUMENTS_MAX)  # a wrong number also ends the transaction
 
 
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReplicaSpec(CommandSpec):
+    """A command that waits for replicas, a segment by itself. `run` gives a `ReplicaWait`."""
+
+    kind: ClassVar[str] = "replicas"
+    segment_max: ClassVar[int] = 1
+    flags: tuple[str, ...] = ("noscript", "blocking")
+    acl: tuple[str, ...] = ("connection",)
+    no_multi: bool = True
+    run: Callable[["CommandContext", Request], object]
+
+
 AnySpec = (
-    LocalSpec | SwitchSpec | ReadSpec | IndexSpec | WriteSpec | WaitSpec | AdminSpec | WatchSpec | ExecSpec
+    LocalSpec
+    | SwitchSpec
+    | ReadSpec
+    | IndexSpec
+    | WriteSpec
+    | WaitSpec
+    | AdminSpec
+    | WatchSpec
+    | ExecSpec
+    | ReplicaSpec
 )
 CommandTable = Mapping[bytes, AnySpec]
 """Specifications by name in upper case; subcommands are inside their families."""

@@ -18,6 +18,7 @@ from kraft.server.commands import (
     kraft_admin,
     kraft_status,
     once,
+    replica_wait,
     transaction,
 )
 from kraft.server.commands.data_table import BITS, KEYS, LOCKS, MEMORY, OBJECT, REVISIONS, STRINGS, WRITES
@@ -29,6 +30,7 @@ from kraft.server.commands.spec import (
     CommandContext,
     ExecSpec,
     LocalSpec,
+    ReplicaSpec,
     SwitchSpec,
     WatchSpec,
     specs_by_name,
@@ -272,6 +274,14 @@ _PEOPLE = (
     _local("?", -1, help_, "server", "HELP.", usage="[command [subcommand]]", flags=_ANYTIME),
 )
 
+_REPLICATION = (
+    ReplicaSpec(name="wait", arity=3, run=replica_wait.wait, group="generic", usage="numreplicas timeout",
+        summary="Waits until so many followers have the writes before it; returns how many have."),
+    ReplicaSpec(name="waitaof", arity=4, run=replica_wait.waitaof, group="generic",
+        usage="numlocal numreplicas timeout",
+        summary="Waits like WAIT; returns whether this node has the writes on disk, and how many others."),
+)
+
 _TRANSACTIONS = (
     _switch("multi", 1, transaction.multi, "transactions", "Begins a transaction: what follows is queued.",
         flags=_MULTI, immediate=True),
@@ -288,7 +298,7 @@ _TRANSACTIONS = (
 # fmt: on
 
 TABLE: dict[bytes, AnySpec] = specs_by_name(
-    *STRINGS, *BITS, *KEYS, *_TRANSACTIONS, *_CONNECTION, *_SERVER, *_JAVA
+    *STRINGS, *BITS, *KEYS, *_REPLICATION, *_TRANSACTIONS, *_CONNECTION, *_SERVER, *_JAVA
 )
 """All specifications by name in upper case; subcommands are inside their families."""
 
