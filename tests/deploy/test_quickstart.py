@@ -15,7 +15,7 @@ import pytest
 from tests.cluster.harness import wait_until
 from tests.deploy.machine import Machine
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/systemd.md"
 NETWORK = "kraft-quickstart"

@@ -19,7 +19,7 @@ from tests.deploy.conftest import BootMachine
 from tests.deploy.machine import Machine
 from tests.deploy.threads import held, writer_thread
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 IMPATIENT = "[Service]\nWatchdogSec=5s\nRestartSec=200ms\nStartLimitBurst=20\n"
 
