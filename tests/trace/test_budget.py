@@ -1,5 +1,6 @@
 """One request takes a short way through the code, and the way does not grow."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 
 from tests.trace.nodes import Nodes
 from tests.trace.requests import REQUESTS, traced
+
+PAGE = Path(__file__).parents[2] / "docs" / "design" / "request-path.md"
 
 
 @dataclass(frozen=True)
@@ -52,3 +55,10 @@ def test_the_trace_sees_the_whole_way(nodes):
     """From the client's bytes through consensus, disk and machine."""
     files = {file.partition("/")[0] for file in traced(nodes, "SET").files}
     assert files == {"host", "kv", "peerwire", "raft", "resp", "server", "storage", "tcp", "transport"}
+
+
+def test_the_design_page_lists_the_files(nodes):
+    """Each with its reason: a file that joins the path has to be explained."""
+    rows = re.findall(r"^\| `([\w/.]+)` \| (x?) ?\| (x?) ?\|", PAGE.read_text(), re.MULTILINE)
+    for column, name in ((1, "SET"), (2, "GET")):
+        assert {row[0] for row in rows if row[column]} == traced(nodes, name).files
