@@ -31,7 +31,7 @@ from kraft.kv.commands.lock import LockCommand
 from kraft.kv.commands.strings import StringCommand
 from kraft.kv.replies import CommandFailure
 from kraft.node.errors import Refused
-from tests.simulation import locks, transactions
+from tests.simulation import locks, once, transactions
 from tests.simulation.checks import demand, mark
 from tests.simulation.cluster import Process, SimulatedCluster
 from tests.simulation.history import History
@@ -55,6 +55,7 @@ NOBODY_SECONDS = 2.0  # the longest pause between attempts to find a node
 ALONE = 0.1  # how many of the other writes are transactions of one command
 FLUSHING = 0.15  # how many runs flush groups, and use no lists: a list must keep all its elements
 FLUSHES = 0.04  # how many of the writes of such a run are flushes
+COUNTING = 0.3  # how many runs have a counter that is incremented with KRAFT ONCE
 SOON = 0.2  # how often a client that has read a key sets it if it has not changed since
 LONG = b";" * 600  # a value larger than half a batch
 
@@ -83,6 +84,8 @@ class SimulatedClient:
         self._dice = cluster.world.dice(f"client {number}")
         self._flushes = FLUSHES if cluster.world.dice("flush").random() < FLUSHING else 0.0
         keys = [key for key in KEYS if not (self._flushes and key == LIST)]
+        if cluster.world.dice("once").random() < COUNTING:
+            keys.append(once.COUNTED)
         self._keys = cluster.world.dice("keys").sample(keys, self._habits.hot or len(keys))
         self._tokens = locks.Tokens(number, self._dice)
         self._seen: dict[tuple[int, bytes], Seen] = {}  # what was read last, by group and key
@@ -184,6 +187,8 @@ class SimulatedClient:
             return TRANSACTION, transactions.draw(random, known)
         if key == locks.LOCK:
             return self._tokens.draw(group, unique)
+        if key == once.COUNTED:
+            return once.ONCE, once.draw(random, unique)
         if key in COUNTERS:
             return "increment", random.randrange(1, 10)
         if key == ELEMENTS:
@@ -315,6 +320,8 @@ class SimulatedClient:
     def _perhaps_again(self, question: Question, fate: str) -> None:
         """Repeat the request with some probability, most likely on another node."""
         rate = self._habits.repeat if fate == "done" else self._habits.retry
+        if question.name == once.ONCE:
+            rate = once.AGAIN[fate]
         if rate and self._dice.random() < rate:
             self._again = question
             self._world.counts["write asked again"] += 1
@@ -326,6 +333,8 @@ def command(question: Question) -> Command:
         return transactions.on_lists(question.argument, question.mark)
     if question.name == SET_IF_UNCHANGED:
         return transactions.set_if_unchanged(question.key, question.argument)
+    if question.name == once.ONCE:
+        return once.command(question.argument, alone=question.alone)
     plain = _plain(question)
     return Exec((), (plain,)) if question.alone else plain
 

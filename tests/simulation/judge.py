@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.versions import MACHINE_VERSION
@@ -10,9 +11,16 @@ from tests.simulation.checks import demand
 from tests.simulation.clients import COUNTERS, ELEMENTS
 from tests.simulation.cluster import SimulatedCluster
 from tests.simulation.history import History
-from tests.simulation.linearizability import NOTHING_WRITTEN, Operation, linearizable, numbered_key
+from tests.simulation.linearizability import NOTHING_WRITTEN, Model, Operation, linearizable, numbered_key
 from tests.simulation.locks import LOCK, NEVER_TAKEN, PROTECTED, demand_order, fenced_list
+from tests.simulation.once import COUNTED, NEVER_COUNTED, counted_once
 from tests.simulation.transactions import LISTS, elements
+
+MODELS: dict[bytes, tuple[Model, Any]] = {
+    LOCK: (fenced_list, NEVER_TAKEN),
+    COUNTED: (counted_once, NEVER_COUNTED),
+}
+"""The model of a key and its first state; all other keys have `numbered_key`."""
 
 
 def settled(cluster: SimulatedCluster) -> bool:
@@ -50,7 +58,7 @@ def judge(cluster: SimulatedCluster, history: History) -> None:
     for group, fates in sorted(history.fates.items()):
         history.settle(group, cluster.checks.effects(group, fates))
     for (group, key), operations in sorted(history.operations().items()):
-        model, initial = (fenced_list, NEVER_TAKEN) if key == LOCK else (numbered_key, NOTHING_WRITTEN)
+        model, initial = MODELS.get(key, (numbered_key, NOTHING_WRITTEN))
         explained = linearizable(operations, model, initial)
         demand(explained, f"the history of {key!r} in group {group} is not linearizable")
     for group in range(cluster.group_count):

@@ -79,14 +79,6 @@ MACHINE_MUTATIONS = (
         "the leader may have logged it: its watched keys do not make it idempotent",
         400,
     ),
-    Mutation(
-        "expiries within transactions pass unseen",
-        "kraft/kv/commands/codec.py",
-        "return any(expires_within(step, times) for step in command.steps)",
-        "return False",
-        "a leader refuses what log time would delete too early, also within a transaction",
-        1_000,
-    ),
     # -- flushes
     Mutation(
         "a flush passes unseen by those who watch a missing key",
@@ -103,6 +95,37 @@ MACHINE_MUTATIONS = (
         "base, self.revision, changes, self.version, False, space",
         "the checkpoint would bring them back",
         100,
+    ),
+    # -- tokens of KRAFT ONCE
+    Mutation(
+        "a token is forgotten at a restart",
+        "kraft/kv/machine.py",
+        "machine.version = version\n",
+        "machine.version = version\n        keyspace.ledger = type(keyspace.ledger)()\n",
+        "tokens are state: a command sent again after a failover takes effect once",
+    ),
+    Mutation(
+        "tokens are left out of snapshots",
+        "kraft/storage/state/view.py",
+        "if self._has_ledger else",
+        "if False else",
+        "a replica that was sent a snapshot knows them, too",
+        200,
+    ),
+    Mutation(
+        "a token that is known is used again",
+        "kraft/kv/once.py",
+        "if row is not None and row.expires > state.stamp:",
+        "if False:",
+        "a command takes effect once for each token",
+    ),
+    Mutation(
+        "a later reply instead of the first",
+        "kraft/kv/once.py",
+        "return decode_replies(row.value[FINGERPRINT_BYTES:])[0]",
+        "found = state.keyspace.get(getattr(command.command, 'key', b''))\n"
+        "        return int(found or 0) or decode_replies(row.value[FINGERPRINT_BYTES:])[0]",
+        "the client acts on what its first attempt did",
     ),
     # -- locks
     Mutation(
