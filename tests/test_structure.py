@@ -20,7 +20,7 @@ SUBPACKAGES = {
     "raft": ("membership", "log"),
     "kv": ("values", "commands"),
     "host": ("membership", "requests", "snapshots", "consistency", "group", "admin"),
-    "server": ("commands",),
+    "server": ("commands", "lua"),
     "storage": ("log", "state", "offline"),
     "telemetry": ("metrics", "recent"),
     "web": ("charts",),

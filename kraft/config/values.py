@@ -138,6 +138,20 @@ class OnceConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ScriptsConfig:
+    """Limits of one script, of its text, and of all texts in the cache. docs/lua.md has the reply at each.
+
+    `time` is in seconds: so long a leader does nothing else.
+    """
+
+    time: Annotated[float, Duration(0.001, 1)] = 0.02
+    instructions: Annotated[int, Integer(1000, 1_000_000_000)] = 20_000_000
+    memory_bytes: Annotated[int, Integer(4 * MIB, GIB)] = 32 * MIB
+    script_bytes: Annotated[int, Integer(KIB, 8 * MIB)] = 256 * KIB
+    cache_bytes: Annotated[int, Integer(KIB, 64 * MIB)] = 4 * MIB
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """`format` is text, json, or auto: what fits a terminal, the journal, or else JSON."""
 
@@ -159,4 +173,5 @@ class Config:
     snapshot: SnapshotConfig = field(default_factory=SnapshotConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     once: OnceConfig = field(default_factory=OnceConfig)
+    scripts: ScriptsConfig = field(default_factory=ScriptsConfig)
     log: LogConfig = field(default_factory=LogConfig)

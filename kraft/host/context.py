@@ -1,8 +1,9 @@
 """What every group of a node shares with its host."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kraft.host.backpressure import Backpressure
+from kraft.host.evaluators import Evaluators
 from kraft.host.membership.peers import Peers
 from kraft.host.persistence import Persistence
 from kraft.host.ports import Disk, Fatal, HostObserver
@@ -25,6 +26,7 @@ class GroupContext:
     peers: Peers
     turns: Turns
     fatal: Fatal
+    evaluators: Evaluators = field(default_factory=Evaluators)
 
     def broken(self, error: Exception) -> None:
         """End the process: consensus or the state machine met a state that cannot be.

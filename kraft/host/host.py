@@ -27,7 +27,7 @@ from kraft.host.membership.machine_version import MachineVersion
 from kraft.host.membership.peers import Peers
 from kraft.host.peer_receiver import PeerReceiver
 from kraft.host.persistence import Persistence, Written
-from kraft.host.ports import Disk, Fatal, HostObserver, Network
+from kraft.host.ports import Disk, Fatal, HostObserver, Network, ScriptEvaluator
 from kraft.host.requests.lock_waits import leave_nothing
 from kraft.host.requests.proposal import WriteDone
 from kraft.host.requests.round import ReadDone
@@ -129,6 +129,10 @@ class Host:
         self._admin.abandon()
         for group in self.groups.values():
             group.abandon()
+
+    def use_evaluator(self, evaluator: ScriptEvaluator) -> None:
+        """Evaluate scripts with `evaluator` from now on."""
+        self._context.evaluators.evaluator = evaluator
 
     # -- requests of clients --------------------------------------------------------------------------
 

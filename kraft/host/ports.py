@@ -8,7 +8,12 @@ The callbacks of every port run on the reactor's thread, and never inside the ca
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
+import msgspec
+
 from kraft.kv.checkpoint import Capture, Checkpoint
+from kraft.kv.commands import ScriptCall, Step, Watched
+from kraft.kv.overlay import Overlay
+from kraft.kv.replies import Reply
 from kraft.node.values import Received, Rows, Transaction
 from kraft.raft.messages import Entry
 
@@ -162,3 +167,18 @@ class HostObserver(Protocol):
 
     def event(self, name: str, **fields: object) -> None:
         """Something happened that an operator wants to see in the log. `name` is documented."""
+
+
+class ScriptEffects(msgspec.Struct, frozen=True):
+    """What a script did: its writes, the reply to its caller, and what it read."""
+
+    steps: tuple[Step, ...]
+    reply: Reply
+    watched: tuple[Watched, ...] = ()
+
+
+class ScriptEvaluator(Protocol):
+    """Evaluates scripts; `kraft.server` provides it."""
+
+    def evaluate(self, overlay: Overlay, script: ScriptCall) -> ScriptEffects:
+        """Run `script` on `overlay`, which keeps its effects. Never raises."""

@@ -127,6 +127,10 @@ class Keyspace:
         """The earliest expiry in Unix milliseconds, None when no key has one."""
         return self._due.next() if self._due.live else None
 
+    def due_by(self, stamp: int) -> set[bytes]:
+        """The keys that `expire` would drop."""
+        return self._due.due_by(stamp) if self._due.live else set()
+
     def put(self, key: bytes, value: Value, revision: int, expires: int = 0) -> None:
         """Store a record in place of the key's old one, if any."""
         old = self.records.get(key)

@@ -22,6 +22,7 @@ class LedgerKind(IntEnum):
     """The kinds of rows: a number is never given to another kind."""
 
     TOKEN = 1  # of KRAFT ONCE: the reply to the first use
+    SCRIPT = 2  # the cache of scripts: `kraft.kv.scripts`
 
 
 _KINDS = max(LedgerKind) + 1

@@ -3,17 +3,17 @@
 `Machine.apply` is a function of the state, the stamp and the commands: no clock, no randomness, no
 configuration, no iteration order. Every replica applies the same batches in the same order and ends in the
 same state. First every key that is due at the stamp goes; then the commands run one after the other, each by
-the function that a table names for its type: those of strings are in `strings`, and `keys`, `bits` and
-`locks` have the others. A command that changed something takes the next revision, and the keys it changed
-carry it; a command that was refused, or found nothing to do, takes none. Expiry takes none either: a key that
-is gone has revision 0. A lock that is extended keeps its revision, which is its token.
+the function that a table names for its type: those of strings are in `strings`, and `keys`, `bits`, `locks`
+and `scripts` have the others. A command that changed something takes the next revision, and the keys it
+changed carry it; a command that was refused, or found nothing to do, takes none. Expiry takes none either: a
+key that is gone has revision 0. A lock that is extended keeps its revision, which is its token.
 """
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any
 
-from kraft.kv import bits, keys, locks, strings
+from kraft.kv import bits, keys, locks, scripts, strings
 from kraft.kv.checkpoint import Capture
 from kraft.kv.commands import Command, Exec, Guarded, Look, Once, Put
 from kraft.kv.errors import BrokenInvariant
@@ -118,6 +118,7 @@ FUNCTIONS: dict[type, Callable[[MachineState, Any], Reply]] = {
     **keys.FUNCTIONS,
     **bits.FUNCTIONS,
     **locks.FUNCTIONS,
+    **scripts.FUNCTIONS,
     Guarded: _guarded,
     Exec: _execute,
     Once: _once,

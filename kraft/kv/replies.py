@@ -24,6 +24,7 @@ class CommandFailure(IntEnum):
     NO_SUCH_KEY = 7
     OUT_OF_MEMORY = 8
     TOO_MUCH = 9  # work for one command
+    SCRIPT_CONFLICT = 10  # what a script read has changed before its effects took place
     LOCK_LOST = 50  # the lock is not held with this token
     TOKEN_REUSED = 60  # the token of KRAFT ONCE came with another command
     TOO_MANY_TOKENS = 61

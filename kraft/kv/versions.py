@@ -10,7 +10,7 @@ older program never meets a command that it cannot apply. docs/upgrade.md has th
     2         SetRange
     3         SetIf DeleteIf GetExpire SetManyIf IncrementFloat CompareAndSet Rename Copy
               SetBit BitOperation BitField Flush
-              Lock Unlock Extend Guarded Exec Once
+              Lock Unlock Extend Guarded Exec Once LoadScript FlushScripts
 """
 
 from kraft.int64 import parse_int64

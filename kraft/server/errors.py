@@ -24,6 +24,7 @@ from kraft.node.errors import (
 from kraft.resp.values import Error
 
 SYNTAX = "ERR syntax error"
+NO_SCRIPT = "NOSCRIPT No matching script. Please use EVAL."
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 NOT_A_FLOAT = "ERR value is not a valid float"
 OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'."
@@ -44,6 +45,9 @@ _FAILURES: dict[CommandFailure, str] = {
     CommandFailure.OUT_OF_MEMORY: OUT_OF_MEMORY,
     CommandFailure.TOO_MUCH: (
         f"ERR the values of one BITOP exceed {BITOP_VALUES} times limits.value_bytes together"
+    ),
+    CommandFailure.SCRIPT_CONFLICT: (
+        "BUSY a key that the script read has changed; nothing was written, try again"
     ),
     CommandFailure.LOCK_LOST: (
         "LOCKLOST the lock is not held with this token; nothing was written. Stop this work: another client"

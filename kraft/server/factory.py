@@ -15,6 +15,7 @@ from kraft.node.ports import Cancellable, Clock
 from kraft.server.capacity import Capacity
 from kraft.server.commands.table import TABLE, UNLISTED
 from kraft.server.errors import MAX_CLIENTS
+from kraft.server.lua.evaluator import LuaEvaluator
 from kraft.server.port import ClientPort
 from kraft.server.ports import NodeHost, ServerObserver
 from kraft.server.protocol import ClientProtocol
@@ -172,4 +173,5 @@ def client_factory(
     """The factory to listen with: sessions under all policies. Drain its `port` before the stop."""
     port = ClientPort(config, host, observer, clock, capacity)
     validation = Validation(port, TABLE, UNLISTED)
+    host.use_evaluator(LuaEvaluator(port, validation))
     return ConnectionCap(Timeouts(ClientFactory(port, validation), port), port)

@@ -7,6 +7,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+from kraft.host.ports import ScriptEvaluator
 from kraft.host.requests.round import View
 from kraft.host.slots import SlotMap
 from kraft.kv.commands import Command, Lock
@@ -59,6 +60,9 @@ class NodeHost(Protocol):
     @property
     def id(self) -> str:
         """This node's id."""
+
+    def use_evaluator(self, evaluator: ScriptEvaluator) -> None:
+        """Evaluate scripts with `evaluator` from now on."""
 
     @property
     def slots(self) -> SlotMap:

@@ -31,6 +31,7 @@ from kraft.server.commands.spec import (
     LocalSpec,
     ReadSpec,
     ReplicaSpec,
+    ScriptSpec,
     SwitchSpec,
     WaitSpec,
     WatchSpec,
@@ -151,6 +152,10 @@ class WriteSegment(Segment):
                 for command, reply in zip(self.items, outcome, strict=True)
             ]
         return replies
+
+
+class ScriptSegment(WriteSegment):
+    """Calls of scripts: one proposal, in order, whose commands the leader replaces."""
 
 
 class ReadSegment(Segment):
@@ -377,6 +382,7 @@ SEGMENTS: dict[str, type[Segment]] = {
     ReadSpec.kind: ReadSegment,
     IndexSpec.kind: IndexSegment,
     WriteSpec.kind: WriteSegment,
+    ScriptSpec.kind: ScriptSegment,
     WaitSpec.kind: WaitSegment,
     ReplicaSpec.kind: ReplicaSegment,
     AdminSpec.kind: AdminSegment,

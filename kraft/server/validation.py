@@ -22,12 +22,14 @@ from kraft.server.commands.spec import (
     AdminSpec,
     AnySpec,
     CommandContext,
+    CommandSpec,
     CommandTable,
     ExecSpec,
     IndexSpec,
     LocalSpec,
     ReadSpec,
     ReplicaSpec,
+    ScriptSpec,
     SwitchSpec,
     WaitSpec,
     WatchSpec,
@@ -57,7 +59,7 @@ _COMPLETE = frozenset(
     if kind.since <= MACHINE_VERSION_MIN and kind not in _LENGTHENING and kind is not kv.Guarded
 )
 
-_SingleSpec = SwitchSpec | IndexSpec | WaitSpec | AdminSpec | WatchSpec | ExecSpec | ReplicaSpec
+_SingleSpec = SwitchSpec | IndexSpec | ScriptSpec | WaitSpec | AdminSpec | WatchSpec | ExecSpec | ReplicaSpec
 
 
 def _unknown(context: CommandContext, request: Request) -> Error:
@@ -119,7 +121,7 @@ class Validation:
                     raise Rejected(errors.wrong_arity(spec.name))
                 size = sum(map(len, request))
                 if size > small_bytes or type(request) is OversizedRequest:
-                    self._check_lengths(spec, request)
+                    self.check_lengths(spec, request)
                 if items and total + size > SEGMENT_BYTES:
                     break
                 if not trivial:
@@ -152,7 +154,7 @@ class Validation:
         return segment
 
     def _single(self, spec: _SingleSpec, request: Request, segment: Segment, state: SessionState) -> object:
-        """The item of a command that is a segment by itself."""
+        """The item of a command that is a segment by itself, or of a call of a script."""
         if isinstance(spec, WatchSpec | ExecSpec | ReplicaSpec):
             return spec.run(CommandContext(self._port, state, self.table), request)
         if isinstance(spec, IndexSpec):
@@ -160,6 +162,13 @@ class Validation:
         if isinstance(spec, SwitchSpec):
             return spec, request  # the session runs it
         item: object
+        if isinstance(spec, ScriptSpec):
+            script = spec.run(request)
+            if len(script.source) > self._port.config.scripts.script_bytes:
+                raise Rejected(errors.over_limit("script", self._port.config.scripts.script_bytes))
+            call = self._completed(spec, script, segment.group)
+            segment.shapes[len(segment.items)] = spec.shape
+            return call
         if isinstance(spec, WaitSpec):
             if self._port.full:
                 raise Rejected(errors.OUT_OF_MEMORY)
@@ -205,7 +214,7 @@ class Validation:
             raise Rejected(errors.NOT_IN_TRANSACTION)
         if spec.name == once.NAME:
             return self._queued_token(request, spec, multi)
-        self._check_lengths(spec, request)
+        self.check_lengths(spec, request)
         self._check_transaction(request, state, multi)
         group = 0 if self._port.routing.trivial else self._group_of(spec, request, state)
         if type(spec) is ReadSpec:
@@ -239,26 +248,28 @@ class Validation:
         if size > limits.request_bytes:
             raise Rejected(errors.over_limit("transaction", limits.request_bytes))
 
-    def _completed(self, spec: WriteSpec | WaitSpec, command: kv.Command, group: int) -> kv.Command:
+    def _completed(self, spec: CommandSpec, command: kv.Command, group: int) -> kv.Command:
         """The command with the limits of this node. Refuses one that members might not know yet."""
         obstacle = self._port.host.version_obstacle(group, kv.needed_version((command,)))
         if obstacle:
             raise Rejected(f"ERR '{spec.name}' {obstacle}")
-        return self._with_limits(command)
+        return self.with_limits(command)
 
-    def _with_limits(self, command: kv.Command) -> kv.Command:
+    def with_limits(self, command: kv.Command) -> kv.Command:
+        """The command with the limits of this node, if it has any."""
         if type(command) is kv.Once:
-            inner: Any = self._with_limits(command.command)
+            inner: Any = self.with_limits(command.command)
             return kv.Once(command.token, command.fingerprint, inner, *once.limits(self._port.config.once))
         if type(command) is kv.Guarded:
-            return msgspec.structs.replace(command, command=self._with_limits(command.command))
+            return msgspec.structs.replace(command, command=self.with_limits(command.command))
         names = _LENGTHENING.get(type(command))
         if names is None:
             return command
         limits = {"limit": self._port.limits.value_bytes, "memory_limit": self._port.dataset_bytes_max}
         return msgspec.structs.replace(command, **{name: limits[name] for name in names})
 
-    def _check_lengths(self, spec: AnySpec, request: Request) -> None:
+    def check_lengths(self, spec: AnySpec, request: Request) -> None:
+        """Raise Rejected if a key or a value, or all of them together, are too long."""
         lengths = request.lengths if type(request) is OversizedRequest else list(map(len, request))
         limits = self._port.limits
         keys = spec.key_places(request)

@@ -12,11 +12,13 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from kraft.config.values import ClientConfig, Config, LimitsConfig, NodeConfig, RaftConfig
+from kraft.config.values import ClientConfig, Config, LimitsConfig, NodeConfig, RaftConfig, ScriptsConfig
+from kraft.host.requests.evaluation import Evaluation, with_evaluated
 from kraft.host.requests.lock_waits import LockWaits
+from kraft.host.requests.proposal import Proposal
 from kraft.host.requests.round import View
 from kraft.host.slots import SlotMap
-from kraft.kv.commands import Command, Lock
+from kraft.kv.commands import Command, Lock, ScriptCall
 from kraft.kv.machine import Machine
 from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.status import GroupStatus, MemberStatus, Status
@@ -119,6 +121,9 @@ class FakeHost:
         self._pending: list[Callable[[], None]] = []
         self._lock_waits: dict[int, Any] = {}
 
+    def use_evaluator(self, evaluator: Any) -> None:
+        self.evaluator = evaluator
+
     def write(self, group: int, commands: Sequence[Command], size: int, done: Any) -> None:
         assert size >= 0
         self.writes.append((group, list(commands)))
@@ -132,7 +137,14 @@ class FakeHost:
         return self._lock_waits[group].wait(command, seconds, done)
 
     def _apply(self, group: int, commands: Sequence[Command]) -> Any:
-        return self.machines[group].apply(self._clock.wall_ms(), commands)
+        machine, stamp = self.machines[group], self._clock.wall_ms()
+        if not any(type(command) is ScriptCall for command in commands):
+            return machine.apply(stamp, commands)
+        proposal = Proposal(0.0, None, commands, 0, 0.0)
+        evaluation = Evaluation(machine, stamp, 1, [proposal], self.evaluator)
+        while not evaluation.advance(self._clock):
+            pass
+        return with_evaluated(machine.apply(stamp, evaluation.commands), evaluation.replies)
 
     def read(self, group: int, done: Any, fresh: bool = False) -> None:
         self.levels.append("fresh" if fresh else "default")
@@ -261,6 +273,7 @@ class Port:
         raft: RaftConfig | None = None,
         groups: int = 1,
         capacity: Capacity | None = None,
+        scripts: ScriptsConfig | None = None,
     ) -> None:
         self.clock = FakeClock()
         self.host = FakeHost(self.clock, groups)
@@ -270,6 +283,7 @@ class Port:
             limits=limits or LimitsConfig(),
             client=client or ClientConfig(),
             raft=raft or RaftConfig(),
+            scripts=scripts or ScriptsConfig(),
         )
         self.factory = client_factory(config, self.host, self.observer, self.clock, capacity or Capacity())
 

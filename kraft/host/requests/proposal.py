@@ -17,13 +17,14 @@ class Proposal(Pending[WriteOutcome], eq=False):
     """The commands of one client segment, or of one forwarded request; they share one entry.
 
     `size` is their approximate size in bytes; `created` and `deadline` are monotonic seconds. A `remote`
-    proposal came from another node.
+    proposal came from another node. A `scripted` one has a call of a script among its commands.
     """
 
     commands: Sequence[Command]
     size: int
     created: float
     remote: bool = False
+    scripted: bool = False
 
     def leave_out(self, places: Sequence[int], failure: CommandFailure) -> None:
         """Do not log the commands at `places` (ascending): `failure` is their reply, in the same places."""
@@ -33,13 +34,17 @@ class Proposal(Pending[WriteOutcome], eq=False):
 
 
 class Batch(msgspec.Struct, eq=False):
-    """The proposals of one entry, and when that entry was logged (monotonic seconds)."""
+    """The proposals of one entry, and when that entry was logged (monotonic seconds).
+
+    `commands` are what was logged: in place of a script what it did. `evaluated` has its reply, by place.
+    """
 
     index: int
     term: int
     proposals: list[Proposal]
     commands: Sequence[Command]
     logged_at: float
+    evaluated: dict[int, Reply] = {}
 
 
 def _put_back(done: WriteDone, places: Sequence[int], failure: CommandFailure, outcome: WriteOutcome) -> None:

@@ -38,10 +38,17 @@ class Proposer:
         """Whether nothing more can be appended until an entry is applied, or the next tick."""
         return self._blocked_at == self._state.index
 
-    def propose(self, commands: Sequence[kv.Command]) -> tuple[int, int] | None:
-        """Append the commands as one entry; returns its (index, term), or None when the log is full."""
+    def propose(self, commands: Sequence[kv.Command], stamp: int = 0) -> tuple[int, int] | None:
+        """Append the commands as one entry; returns its (index, term), or None when the log is full.
+
+        `stamp` is that of an evaluation, if there was one.
+        """
+        if stamp:
+            stamp = max(stamp, self._raft.state.log.last_stamp)
         try:
-            return self._raft.propose(EntryKind.COMMANDS, self._leader_clock.stamp(), kv.encode(commands))
+            return self._raft.propose(
+                EntryKind.COMMANDS, stamp or self._leader_clock.stamp(), kv.encode(commands)
+            )
         except LogFull:
             self._blocked_at = self._state.index
             return None

@@ -10,6 +10,7 @@ from functools import partial
 from kraft.host.applied_state import AppliedState
 from kraft.host.context import GroupContext
 from kraft.host.requests.coalescer import Coalescer
+from kraft.host.requests.evaluation import Evaluation, with_evaluated
 from kraft.host.requests.forwarding import Forwarding
 from kraft.host.requests.leader_clock import LeaderClock
 from kraft.host.requests.leader_route import LeaderRoute
@@ -61,6 +62,10 @@ class Writes:
         self._timing = timing
         self._forwarding = Forwarding(first_request, context.observer)
         self._leaderless_since = context.clock.seconds()
+        self._evaluators = context.evaluators
+        self._scripts_used = False
+        self._evaluated: Evaluation | None = None  # of the next batch, while that takes time
+        self._script_waits = False  # in the next batch, for everything before it
 
     # -- requests -------------------------------------------------------------------------------------
 
@@ -75,7 +80,9 @@ class Writes:
             return
         now = self._clock.seconds()
         deadline = now + self._timing.write_timeout
-        self._proposals.add(Proposal(deadline, done, commands, size, now))
+        scripted = type(commands[0]) is kv.ScriptCall
+        self._scripts_used = self._scripts_used or scripted
+        self._proposals.add(Proposal(deadline, done, commands, size, now, scripted=scripted))
         self._turns.wake(self._group)
 
     def _refuse_newer(self, needed: int, done: WriteDone) -> None:
@@ -102,7 +109,11 @@ class Writes:
         now = self._clock.seconds()
         deadline = now + message.timeout_ms / 1000.0
         created = min(now, deadline - self._timing.write_timeout)  # it has waited at the sender as well
-        self._proposals.add(Proposal(deadline, reply, commands, len(message.commands), created, remote=True))
+        scripted = kv.ScriptCall in map(type, commands)
+        self._scripts_used = self._scripts_used or scripted
+        size = len(message.commands)
+        proposal = Proposal(deadline, reply, commands, size, created, remote=True, scripted=scripted)
+        self._proposals.add(proposal)
 
     def _reply(self, sender: str, request: int, outcome: WriteOutcome) -> None:
         if isinstance(outcome, list):
@@ -134,6 +145,8 @@ class Writes:
         While one is in flight, only a full one: a smaller one would grow by waiting. It must be what the
         links to a majority carry soon, because clients may be told that what is not logged is not done.
         """
+        if self._evaluated is not None or (self._script_waits and not self._all_applied):
+            return False
         in_flight = self._proposals.in_flight(self._raft.state.term)
         if in_flight >= self._timing.batches_in_flight:
             state = self._raft.state
@@ -158,6 +171,11 @@ class Writes:
                 proposals = self._without_premature(proposals)
             if not proposals:
                 continue
+            if self._scripts_used:
+                if any(proposal.scripted for proposal in proposals):
+                    self._evaluate(proposals)
+                    continue
+                self._script_waits = False
             if len(proposals) == 1:
                 commands = proposals[0].commands
             else:
@@ -167,6 +185,46 @@ class Writes:
                 self._proposals.requeue(proposals)
                 break
             self._proposals.log(Batch(*logged, proposals, commands, self._clock.seconds()))
+
+    @property
+    def _all_applied(self) -> bool:
+        """Whether the state machine has everything that is in the log."""
+        return self._state.index == self._raft.state.log.last_index
+
+    def _evaluate(self, proposals: list[Proposal]) -> None:
+        """Evaluate a batch with scripts, or let it wait until everything before it is applied."""
+        self._script_waits = not self._all_applied
+        if self._script_waits:
+            self._proposals.requeue(proposals)
+            return
+        evaluator = self._evaluators.evaluator
+        if evaluator is None:  # the client port is not open yet
+            for proposal in proposals:
+                self._clock.call_soon(partial(proposal.settle, Busy()))
+            return
+        self._evaluated = Evaluation(
+            self._state.machine, self._leader_clock.stamp(), self._raft.state.term, proposals, evaluator
+        )
+        self._advance()
+
+    def _advance(self) -> None:
+        """Go on with an evaluation, and log it when it is done."""
+        evaluated = self._evaluated
+        if evaluated is None:
+            return
+        state = self._raft.state
+        leads = state.leads and state.term == evaluated.term and self._proposer.may_propose
+        if leads and not evaluated.advance(self._clock):
+            self._clock.call_soon(self._advance)
+            return
+        self._evaluated = None
+        logged = self._proposer.propose(evaluated.commands, evaluated.stamp) if leads else None
+        if logged is None:
+            self._proposals.requeue(evaluated.proposals)
+        else:
+            now, proposals = self._clock.seconds(), evaluated.proposals
+            self._proposals.log(Batch(*logged, proposals, evaluated.commands, now, evaluated.replies))
+        self._turns.wake(self._group)
 
     def _without_premature(self, proposals: list[Proposal]) -> list[Proposal]:
         """Refuse commands with an expiry that log time would reach too early. Returns what is left to log.
@@ -206,6 +264,8 @@ class Writes:
     def applied(self, batch: Batch, replies: list[kv.Reply]) -> None:
         """The entry of `batch` was applied with `replies`: answer its writes."""
         proposals = batch.proposals
+        if batch.evaluated:
+            replies = with_evaluated(replies, batch.evaluated)
         self._observer.committed(self._group, self._clock.seconds() - batch.logged_at, len(proposals))
         if len(proposals) == 1:
             done = proposals[0].done
@@ -241,6 +301,9 @@ class Writes:
 
     def abandon(self) -> None:
         """The group stops: refuse what waits, and settle the rest as uncertain."""
+        if self._evaluated is not None:
+            self._proposals.requeue(self._evaluated.proposals)
+            self._evaluated = None
         self._proposals.abandon()
         self._forwarding.abandon()
 

@@ -37,6 +37,7 @@ from kraft.kv.commands.keys import (
 )
 from kraft.kv.commands.lock import Extend, Guarded, Lock, Unlock
 from kraft.kv.commands.once import Once
+from kraft.kv.commands.script import FlushScripts, LoadScript, ScriptCall, ScriptMode
 from kraft.kv.commands.strings import (
     VALUE_BYTES_MAX,
     AppendValue,
@@ -82,12 +83,14 @@ __all__ = [
     "FieldAction",
     "FieldOperation",
     "Flush",
+    "FlushScripts",
     "GetDelete",
     "GetExpire",
     "Guard",
     "Guarded",
     "Increment",
     "IncrementFloat",
+    "LoadScript",
     "Lock",
     "Look",
     "Once",
@@ -95,6 +98,8 @@ __all__ = [
     "Put",
     "Rename",
     "Reply",
+    "ScriptCall",
+    "ScriptMode",
     "Set",
     "SetBit",
     "SetIf",

@@ -9,12 +9,13 @@ from kraft.kv.commands.exec import Exec, Step
 from kraft.kv.commands.keys import Expiry, KeyCommand
 from kraft.kv.commands.lock import Guarded, LockCommand
 from kraft.kv.commands.once import Once
+from kraft.kv.commands.script import ScriptCall, ScriptCommand
 from kraft.kv.commands.strings import StringCommand
 from kraft.kv.errors import UnknownCommand
 
 FORMAT_VERSION = 1  # first byte of an encoded batch
 
-Command = StringCommand | KeyCommand | BitCommand | LockCommand | Exec | Once
+Command = StringCommand | KeyCommand | BitCommand | LockCommand | ScriptCommand | Exec | Once | ScriptCall
 
 
 def encode(commands: Sequence[Command]) -> bytes:

@@ -12,6 +12,7 @@ import msgspec
 from kraft.kv.commands.bits import BitCommand
 from kraft.kv.commands.keys import KeyCommand
 from kraft.kv.commands.lock import LockCommand
+from kraft.kv.commands.script import ScriptCommand
 from kraft.kv.commands.strings import StringCommand
 
 _SINCE = 3
@@ -37,7 +38,7 @@ class Look(msgspec.Struct, frozen=True, array_like=True, tag=41, gc=False):
     keys: tuple[bytes, ...]
 
 
-Step = StringCommand | KeyCommand | BitCommand | LockCommand | Look
+Step = StringCommand | KeyCommand | BitCommand | LockCommand | ScriptCommand | Look
 
 
 class Exec(msgspec.Struct, frozen=True, array_like=True, tag=40, gc=False):

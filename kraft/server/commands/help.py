@@ -10,7 +10,8 @@ from kraft.server.suggestion import closest
 
 WIDTH = 78  # columns of a line
 _GROUPS = {"string": "values", "bitmap": "bits", "generic": "keys", "connection": "connection",
-           "transactions": "multi", "server": "server", "cluster": "cluster", "kraft": "kraft"}  # fmt: skip
+           "transactions": "multi", "scripting": "scripts", "server": "server",
+           "cluster": "cluster", "kraft": "kraft"}  # fmt: skip
 
 _FIRST_STEPS = """\
 kraft {version}, a replicated key-value server. Type one command per line:

@@ -6,6 +6,7 @@ There is one class for each kind of command, because the kind decides what the f
     switch  (context, request) -> reply         the same, and changes the connection itself
     read    (view, request) -> reply            looks at a view of the keyspace
     write   (request) -> state machine command  makes the command that the group logs
+    script  (request) -> script                 makes the call that the leader evaluates
     wait    (request) -> (command, seconds)     the same for a lock, and how long to wait for it
     index   (request) -> query                  makes the query that an index of all keys answers
     admin   (request) -> admin command          makes the command that the host carries out
@@ -22,7 +23,7 @@ from typing import ClassVar, final
 
 from kraft.host.requests.round import View
 from kraft.int64 import parse_int64
-from kraft.kv.commands import Command, Lock
+from kraft.kv.commands import Command, Lock, ScriptCall
 from kraft.kv.replies import Reply as Outcome
 from kraft.node.admin import AdminCommand, AdminResult
 from kraft.resp.values import Reply, Request
@@ -40,7 +41,7 @@ KEY_VALUE_PAIRS = (1, -1, 2)  # keys and values alternate
 
 CATEGORIES = (
     "keyspace", "read", "write", "string", "bitmap", "admin", "fast", "slow", "dangerous", "connection",
-    "transaction", "kraft",
+    "transaction", "scripting", "kraft",
 )  # fmt: skip
 _CATEGORY_OF_GROUP = {
     "string": "string",
@@ -48,6 +49,7 @@ _CATEGORY_OF_GROUP = {
     "generic": "keyspace",
     "connection": "connection",
     "transactions": "transaction",
+    "scripting": "scripting",
     "kraft": "kraft",
 }
 _CATEGORIES_OF_FLAG = {"write": ("write",), "readonly": ("read",), "admin": ("admin", "dangerous")}
@@ -196,6 +198,20 @@ class WriteSpec(CommandSpec):
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ScriptSpec(CommandSpec):
+    """A command that calls a script. `shape` turns the leader's reply into the client's."""
+
+    kind: ClassVar[str] = "script"
+    flags: tuple[str, ...] = ("noscript", "stale", "skip_monitor", "no_mandatory_keys", "movablekeys")
+    acl: tuple[str, ...] = ("scripting",)
+    group: str = "scripting"
+    no_multi: bool = True
+    run: Callable[[Request], ScriptCall]
+    shape: Callable[[Outcome], Reply]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WaitSpec(CommandSpec):
     """A command that waits for a lock, a segment by itself. `shape` is that of `WriteSpec`."""
 
@@ -268,6 +284,7 @@ AnySpec = (
     | ReadSpec
     | IndexSpec
     | WriteSpec
+    | ScriptSpec
     | WaitSpec
     | AdminSpec
     | WatchSpec

@@ -23,6 +23,7 @@ from kraft.server.commands import (
 )
 from kraft.server.commands.data_table import BITS, KEYS, LOCKS, MEMORY, OBJECT, REVISIONS, STRINGS, WRITES
 from kraft.server.commands.help import help_
+from kraft.server.commands.script_table import SCRIPTING
 from kraft.server.commands.spec import (
     ALL_KEYS,
     AdminSpec,
@@ -298,7 +299,7 @@ _TRANSACTIONS = (
 # fmt: on
 
 TABLE: dict[bytes, AnySpec] = specs_by_name(
-    *STRINGS, *BITS, *KEYS, *_REPLICATION, *_TRANSACTIONS, *_CONNECTION, *_SERVER, *_JAVA
+    *STRINGS, *BITS, *KEYS, *_REPLICATION, *_TRANSACTIONS, *SCRIPTING, *_CONNECTION, *_SERVER, *_JAVA
 )
 """All specifications by name in upper case; subcommands are inside their families."""
 

@@ -1,0 +1,211 @@
+"""A state machine over another one, which it leaves as it is: what the leader evaluates scripts on.
+
+The commands of a batch run here in their order before the batch is logged, so that a script sees those before
+it. What one command or script changes is apart from what came before, until it is kept or dropped: a script
+that fails has done nothing. Keys that the batch's stamp lets expire count as missing from the beginning.
+
+What a script touches is remembered with the revision that it found. The batch is logged right after the
+state that this lies on, so it finds the same when it is applied. The logged command watches these keys
+nevertheless: whatever went wrong, an effect never rests on anything but what the script saw.
+"""
+
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from typing import Any
+
+from kraft.kv.commands import Command, Step, Watched
+from kraft.kv.keyspace import Keyspace
+from kraft.kv.ledger import Ledger
+from kraft.kv.machine import Machine
+from kraft.kv.record import Record
+from kraft.kv.removals import Removals
+from kraft.kv.replies import Reply
+
+_ABSENT: Any = object()
+
+
+class OverlaidRecords(MutableMapping[bytes, Record]):
+    """The records of `base` that live at `stamp`, and changes of them: `kept` ones, and those since then.
+
+    `touched` has the revision of each key that was looked at since `keep` or `drop`, 0 for a missing one.
+    """
+
+    __slots__ = ("_added", "_base", "_changed", "_cleared", "_kept", "_kept_cleared", "_stamp", "touched")
+
+    def __init__(self, base: MutableMapping[bytes, Record], stamp: int = 0, due: int = 0) -> None:
+        """So many keys of `base` are `due` at the stamp."""
+        self.touched: dict[bytes, int] = {}
+        self._base = base
+        self._stamp = stamp
+        self._kept: dict[bytes, Record | None] = {}
+        self._kept_cleared = False
+        self._changed: dict[bytes, Record | None] = {}
+        self._cleared = False
+        self._added = [-due, -due]  # how many more keys there are than in `base`: as kept, and now
+
+    def get(self, key: bytes, default: Any = None) -> Any:
+        """The record of a key."""
+        record = self._changed.get(key, _ABSENT)
+        if record is _ABSENT:
+            if self._cleared:  # whatever was there
+                return default
+            record = self._before(key)
+            if key not in self.touched:
+                self.touched[key] = 0 if record is None else record.revision
+        return default if record is None else record
+
+    def _before(self, key: bytes) -> Record | None:
+        record = self._kept.get(key, _ABSENT)
+        if record is _ABSENT:
+            record = None if self._kept_cleared else self._base.get(key)
+            if record is not None and 0 < record.expires <= self._stamp:
+                return None
+        found: Record | None = record
+        return found
+
+    def __getitem__(self, key: bytes) -> Record:
+        record: Record | None = self.get(key)
+        if record is None:
+            raise KeyError(key)
+        return record
+
+    def __setitem__(self, key: bytes, record: Record) -> None:
+        self._added[1] += self.get(key) is None
+        self._changed[key] = record
+
+    def __delitem__(self, key: bytes) -> None:
+        if self.get(key) is None:
+            raise KeyError(key)
+        self._changed[key] = None
+        self._added[1] -= 1
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, bytes) and self.get(key) is not None
+
+    def __len__(self) -> int:
+        return len(self._base) + self._added[1]
+
+    def __iter__(self) -> Iterator[bytes]:
+        below: Mapping[bytes, Any] = {} if self._cleared or self._kept_cleared else self._base
+        keys = {**below, **self._kept, **self._changed}
+        return iter([key for key in keys if self.get(key) is not None])
+
+    def clear(self) -> None:
+        """Remove every record, without a look at them."""
+        self._changed = {}
+        self._cleared = True
+        self._added[1] = -len(self._base)
+
+    def keep(self) -> None:
+        """What changed is what comes before from now on."""
+        if self._cleared:
+            self._kept, self._kept_cleared = self._changed, True
+        else:
+            self._kept.update(self._changed)
+        self._changed, self._cleared = {}, False
+        self._added[0] = self._added[1]
+        self.touched = {}
+
+    def drop(self) -> None:
+        """Nothing has changed since it was kept."""
+        self._changed, self._cleared = {}, False
+        self._added[1] = self._added[0]
+        self.touched = {}
+
+
+class OverlaidRemovals(Removals):
+    """The removals of `base` and those since then, also of what is due. In doubt one is possible."""
+
+    __slots__ = ("_base", "_stamp")
+
+    def __init__(self, base: Keyspace, stamp: int) -> None:
+        super().__init__()
+        self._base = base
+        self._stamp = stamp
+
+    def possible(self, key: bytes, revision: int) -> bool:
+        """As of `Removals`."""
+        record = self._base.records.get(key)
+        due = record is not None and 0 < record.expires <= self._stamp and record.revision > revision
+        return due or super().possible(key, revision) or self._base.removals.possible(key, revision)
+
+
+class OverlaidLedger(Ledger):
+    """The rows of `base`, with changes of its own. Tokens of ONCE that are due are still there: no script
+    reads them, and at their limit a use is refused here that finds room in its place.
+    """
+
+    __slots__ = ("overlaid",)
+
+    def __init__(self, base: Ledger) -> None:
+        super().__init__()
+        self.overlaid = OverlaidRecords(base.rows)
+        self.rows = self.overlaid  # type: ignore[assignment]  # in place of a dictionary
+        self.counts, self.sizes = list(base.counts), list(base.sizes)
+
+
+class OverlaidKeyspace(Keyspace):
+    """The keys of `base` that live at `stamp`, with changes of its own."""
+
+    __slots__ = ("overlaid", "rows")
+
+    def __init__(self, base: Keyspace, stamp: int) -> None:
+        super().__init__()
+        due = base.due_by(stamp)
+        self.records = self.overlaid = OverlaidRecords(base.records, stamp, len(due))
+        self.removals = OverlaidRemovals(base, stamp)
+        self.ledger = self.rows = OverlaidLedger(base.ledger)
+        self.bytes = base.bytes - sum([base.memory_of(key) or 0 for key in due])
+
+    def clear(self) -> None:
+        """Drop all keys at once."""
+        self.overlaid.clear()
+        self.bytes = 0
+
+
+class Overlay:
+    """The state of `base` at `stamp` (Unix ms), and what commands make of it."""
+
+    def __init__(self, base: Machine, stamp: int) -> None:
+        self.machine = machine = Machine()
+        self._keyspace = OverlaidKeyspace(base.keyspace, stamp)
+        machine.keyspace, machine.stamp, machine.revision = self._keyspace, stamp, base.revision
+        machine.version = base.version
+        self._kept = self._numbers()
+
+    def apply(self, commands: Sequence[Command]) -> None:
+        """Apply commands for good."""
+        self.machine.apply(self.machine.stamp, commands)
+        self.keep()
+
+    def step(self, step: Step) -> Reply:
+        """Apply one of several commands that have one revision together, as in an `Exec`."""
+        machine, before = self.machine, self._kept[0]
+        changed = machine.revision > before
+        machine.revision = before
+        reply = machine.apply(machine.stamp, (step,))[0]  # type: ignore[arg-type]  # all but Look are commands
+        machine.revision = before + (changed or machine.revision > before)
+        return reply
+
+    @property
+    def touched(self) -> tuple[Watched, ...]:
+        """What was looked at since `keep` or `drop`, as it was found."""
+        seen = self._kept[0]
+        return tuple([Watched(*item, seen) for item in self._keyspace.overlaid.touched.items()])
+
+    def keep(self) -> None:
+        """What happened since `keep` or `drop` is valid."""
+        self._keyspace.overlaid.keep()
+        self._keyspace.rows.overlaid.keep()
+        self._kept = self._numbers()
+
+    def drop(self) -> None:
+        """What happened since `keep` or `drop` is not valid."""
+        self._keyspace.overlaid.drop()
+        self._keyspace.rows.overlaid.drop()
+        rows = self._keyspace.rows
+        self.machine.revision, self._keyspace.bytes, counts, sizes = self._kept
+        rows.counts, rows.sizes = list(counts), list(sizes)
+
+    def _numbers(self) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
+        rows = self._keyspace.rows
+        return self.machine.revision, self._keyspace.bytes, tuple(rows.counts), tuple(rows.sizes)

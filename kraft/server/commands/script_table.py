@@ -1,0 +1,59 @@
+"""The specifications of the commands on scripts."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from kraft.kv.commands import ScriptCall
+from kraft.resp.values import Request
+from kraft.server.commands import introspection, scripts
+from kraft.server.commands.script_reply import shaped
+from kraft.server.commands.spec import LocalSpec, ReadSpec, ScriptSpec, WriteSpec, specs_by_name
+
+_CALL = ("noscript", "stale", "skip_monitor", "no_mandatory_keys", "movablekeys")
+_RO = ("readonly", *_CALL)
+
+
+def _call(
+    name: str,
+    run: Callable[[Request], ScriptCall],
+    summary: str,
+    script: str,
+    flags: tuple[str, ...] = _CALL,
+) -> ScriptSpec:
+    access = ("RO", "access") if flags is _RO else ("RW", "access", "update")
+    return ScriptSpec(
+        name=name, arity=-3, run=run, counted=(2, 1), key_flags=(access,), flags=flags, shape=shaped,
+        summary=summary, usage=f"{script} numkeys [key [key ...]] [arg [arg ...]]",
+    )  # fmt: skip
+
+
+# fmt: off
+_FAMILY = (
+    ReadSpec(name="script|exists", arity=-3, run=scripts.exists, group="scripting", flags=("noscript",),
+        acl=("scripting",), no_multi=True, summary="Says which scripts are in the cache.",
+        usage="sha1 [sha1 ...]"),
+    WriteSpec(name="script|flush", arity=-2, run=scripts.flush, group="scripting", flags=("noscript",),
+        acl=("scripting",), summary="Removes all scripts from the cache.", usage="[ASYNC|SYNC]"),
+    LocalSpec(name="script|kill", arity=2, run=scripts.kill, group="scripting",
+        flags=("noscript", "allow_busy"), acl=("scripting",),
+        summary="Replies that no script runs: the limits of scripts end a long one."),
+    replace(_call("script|load", scripts.load, "", ""), arity=3, counted=(0, 1), key_flags=(),
+        flags=("noscript", "stale"), summary="Puts a script into the cache of all nodes; returns its SHA-1.",
+        usage="script"),
+    ReadSpec(name="script|show", arity=3, run=scripts.show, group="scripting", flags=("noscript",),
+        acl=("scripting",), no_multi=True, summary="Returns the text of a script in the cache.",
+        usage="sha1"),
+    LocalSpec(name="script|help", arity=2, run=introspection.family_help, group="scripting",
+        flags=("loading", "stale"), summary="Lists the subcommands."),
+)
+
+SCRIPTING = (
+    _call("eval", scripts.eval_, "Runs a script in Lua, as one: all of it takes effect, or nothing.",
+        "script"),
+    _call("evalsha", scripts.evalsha, "Runs a script of the cache.", "sha1"),
+    _call("eval_ro", scripts.eval_, "Runs a script that may not write.", "script", _RO),
+    _call("evalsha_ro", scripts.evalsha, "Runs a script of the cache that may not write.", "sha1", _RO),
+    LocalSpec(name="script", arity=-2, run=introspection.unknown, group="scripting", flags=(),
+        summary="Contains the commands about the cache of scripts.", subcommands=specs_by_name(*_FAMILY)),
+)
+# fmt: on

@@ -1,0 +1,454 @@
+-- The world of a script: what it may call, how long it may run, and how its result leaves.
+--
+-- Arguments: `dispatch` runs a command and gives its reply, `sha1` and `log` are functions of the node, `time`
+-- gives the seconds that the script has taken, and with an argument begins to count them. They stay in local variables here: a script reaches no
+-- object of Python, because every value that it is given is a string, a number, or a table made here.
+--
+-- Nothing that a script does lasts: it runs in an environment of its own, with tables of its own in front of
+-- the libraries.
+
+local dispatch, sha1, log, time, version = ...
+
+local clock, sethook, getinfo = os.clock, debug.sethook, debug.getinfo
+local create, resume, status, running = coroutine.create, coroutine.resume, coroutine.status, coroutine.running
+local yield = coroutine.yield
+local error, type, tostring, tonumber, select, pairs, rawget, rawset, setmetatable, setfenv, loadstring =
+    error, type, tostring, tonumber, select, pairs, rawget, rawset, setmetatable, setfenv, loadstring
+local native_pcall, native_xpcall, unpack, next, getmetatable = pcall, xpcall, unpack, next, getmetatable
+local concat, byte, sub, match, floor, ceil = table.concat, string.byte, string.sub, string.match, math.floor, math.ceil
+local collectgarbage = collectgarbage
+
+-- Limits ---------------------------------------------------------------------------------------------------
+
+local STEP = 200  -- instructions between two looks at the limits
+local left, limit, again  -- of the script that runs; `again` is when to ask for the time
+local stopped  -- why it has to end: no pcall keeps it going
+
+local function stop(reason)
+    stopped = reason
+    error(reason, 0)
+end
+
+local function spend(instructions)
+    if stopped then
+        sethook(spend, "", 1)  -- each further instruction fails
+        error(stopped, 0)
+    end
+    left = left - (instructions or STEP)
+    if left < 0 then
+        stop("instructions")
+    elseif clock() > again then
+        -- the clock costs little, but it counts the processor's time of all threads of the process
+        local taken = time()
+        if taken >= limit then stop("time") end
+        again = clock() + (limit - taken) / 10
+    end
+end
+
+local function hook() spend(STEP) end
+
+local function watched(co)
+    sethook(co, hook, "", STEP)
+    return co
+end
+
+local function after(...)
+    if stopped then error(stopped, 0) end
+    return ...
+end
+
+local function passed_on(ok, ...)
+    if stopped then error(stopped, 0) end
+    if ok then return ... end
+    error((...), 0)
+end
+
+local coroutines = {
+    create = function(f) spend(STEP) return watched(create(f)) end,
+    resume = function(co, ...) spend(STEP) return after(resume(co, ...)) end,
+    running = running,
+    status = status,
+    yield = yield,
+    wrap = function(f)
+        local co = watched(create(f))
+        return function(...) spend(STEP) return passed_on(resume(co, ...)) end
+    end,
+}
+
+-- Errors ---------------------------------------------------------------------------------------------------
+
+local function refuse(text) error({err = "ERR " .. text}, 0) end
+
+-- As in Redis: the error that a command raised is a string for whoever catches it.
+local function caught(ok, ...)
+    if stopped then error(stopped, 0) end
+    if not ok then
+        local raised = ...
+        if type(raised) == "table" and type(rawget(raised, "err")) == "string" then
+            return false, rawget(raised, "err")
+        end
+    end
+    return ok, ...
+end
+
+local function pcall_(...) return caught(native_pcall(...)) end
+
+-- The handler runs after the error, not inside it: while a hook raises an error, no hook would stop the handler.
+local function handled(handler, ok, ...)
+    if stopped then error(stopped, 0) end
+    if ok then return true, ... end
+    return false, handler((...))
+end
+local function xpcall_(f, handler) return handled(handler, native_pcall(f)) end
+
+-- Where an error was raised, in the script's own code.
+local function located(raised)
+    if stopped then return stopped end
+    if type(raised) ~= "table" then
+        local text = type(raised) == "string" and raised or tostring(raised)
+        if raised == "not enough memory" then return raised end
+        raised = {err = "ERR " .. text}
+    end
+    local level = 2
+    local info = getinfo(level, "Sl")
+    while info and (info.what == "C" or info.source == "=kraft") do
+        level = level + 1
+        info = getinfo(level, "Sl")
+    end
+    if not info or info.what == "tail" then  -- `return redis.call(...)`: the caller's place is forgotten
+        return {err = rawget(raised, "err"), source = "@user_script"}
+    end
+    return {err = rawget(raised, "err"), source = info.source, line = info.currentline}
+end
+
+-- Commands -------------------------------------------------------------------------------------------------
+
+-- The first result of `dispatch` is a value, or nil: then its kind and the content follow.
+local function reply(value, kind, content)
+    if kind == nil then return value end
+    if kind == "null" then return false end
+    if kind == "nil" then return nil end
+    if kind == "list" then return content end
+    if kind == "status" then return {ok = content} end
+    return {err = content}
+end
+
+local function call(...)
+    local value, kind, content = dispatch(...)
+    if kind == nil then return value end
+    if kind == "error" then error({err = content}, 0) end
+    return reply(value, kind, content)
+end
+
+-- An error text as Redis reads it: "-CODE text", or a text without a code.
+local function error_table(text)
+    if sub(text, 1, 1) == "-" then text = sub(text, 2) end
+    if not match(text, " ") then text = "ERR " .. text end
+    return {err = (text:gsub("[\r\n]+$", ""))}
+end
+
+local function single(field)
+    return function(...)
+        local text = ...
+        if select("#", ...) ~= 1 or type(text) ~= "string" then
+            return {err = "ERR wrong number or type of arguments"}
+        end
+        if field == "err" then return error_table(text) end
+        return {[field] = text}
+    end
+end
+
+local resp
+
+local redis = {
+    call = call,
+    pcall = function(...) return reply(dispatch(...)) end,
+    error_reply = single("err"),
+    status_reply = single("ok"),
+    sha1hex = function(...)
+        if select("#", ...) ~= 1 then refuse("wrong number of arguments") end
+        return sha1(tostring((...)))
+    end,
+    log = function(level, ...)
+        if select("#", ...) < 1 then refuse("redis.log() requires two arguments or more.") end
+        if type(level) ~= "number" then refuse("First argument must be a number (log level).") end
+        if level < 0 or level > 3 then refuse("Invalid debug level.") end
+        local words = {}
+        for i = 1, select("#", ...) do words[i] = tostring((select(i, ...))) end
+        log(level, concat(words, " "))
+    end,
+    setresp = function(...)
+        if select("#", ...) ~= 1 then refuse("redis.setresp() requires one argument.") end
+        local wanted = tonumber((...))
+        if wanted ~= 2 and wanted ~= 3 then refuse("RESP version must be 2 or 3.") end
+        resp = wanted
+        dispatch(nil, wanted)
+    end,
+    set_repl = function() end,
+    replicate_commands = function() return true end,
+    breakpoint = function() return false end,
+    debug = function() end,
+    LOG_DEBUG = 0, LOG_VERBOSE = 1, LOG_NOTICE = 2, LOG_WARNING = 3,
+    REPL_NONE = 0, REPL_SLAVE = 1, REPL_REPLICA = 1, REPL_AOF = 2, REPL_ALL = 3,
+    REDIS_VERSION = version, REDIS_VERSION_NUM = 0x070000,
+}
+
+-- Random numbers: the same ones in every script, those of lrand48 as in Redis.
+
+local low, middle, high
+local function randomseed(seed)
+    seed = floor(seed) % 4294967296
+    low, middle, high = 0x330E, seed % 65536, floor(seed / 65536)
+end
+local function random31()
+    local a = low * 0xE66D + 0xB
+    local b = middle * 0xE66D + low * 0xDEEC + floor(a / 65536)
+    local c = high * 0xE66D + middle * 0xDEEC + low * 0x5 + floor(b / 65536)
+    low, middle, high = a % 65536, b % 65536, c % 65536
+    return high * 32768 + floor(middle / 2)
+end
+math.randomseed = function(seed) randomseed(tonumber(seed)) end
+math.random = function(...)
+    local r = (random31() % 2147483647) / 2147483647
+    local count, first, last = select("#", ...), ...
+    if count == 0 then return r end
+    if count > 2 then error("wrong number of arguments", 2) end
+    if count == 1 then first, last = 1, first end
+    if first > last then error("interval is empty", 2) end
+    return floor(r * (last - first + 1)) + first
+end
+
+-- The environment ------------------------------------------------------------------------------------------
+
+local function readonly() error("Attempt to modify a readonly table", 2) end
+
+string.dump = nil
+getmetatable("").__metatable = false
+
+local libraries = {
+    string = string, table = table, math = math, coroutine = coroutines, redis = redis,
+    bit = bit, cjson = cjson, cmsgpack = cmsgpack, struct = struct,
+}
+local builtins
+
+local function missing(globals, name)
+    local value = builtins[name]
+    if value == nil then
+        local library = libraries[name]
+        if library == nil then
+            error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", 2)
+        end
+        value = setmetatable({}, {__index = library, __newindex = readonly, __metatable = false})
+    end
+    rawset(globals, name, value)
+    return value
+end
+local missing_ = {__index = missing, __metatable = false}
+
+local environment  -- of the script that runs
+
+local function fresh(keys, arguments)
+    local globals = setmetatable({KEYS = keys, ARGV = arguments}, missing_)
+    environment = setmetatable({}, {__index = globals, __newindex = readonly, __metatable = false})
+    rawset(globals, "_G", environment)
+    return environment
+end
+
+-- A copy of what a table in front of a library shows, for those who list it.
+local function shown(t)
+    if t == environment then
+        local all = {}
+        for name, value in pairs(builtins) do all[name] = value end
+        for name in pairs(libraries) do all[name] = t[name] end
+        all._G, all.KEYS, all.ARGV = t, t.KEYS, t.ARGV
+        return all
+    end
+    for name, library in pairs(libraries) do
+        if rawget(t, 1) == nil and environment[name] == t then
+            local all = {}
+            for key, value in pairs(library) do all[key] = value end
+            return all
+        end
+    end
+    return t
+end
+
+local function compiled(source, name)
+    if byte(source, 1) == 27 then return nil, "bytecode is not allowed" end
+    return loadstring(source, name)
+end
+
+local function loaded(source, name)
+    spend(#source)
+    local f, wrong = compiled(source, name)
+    if f then setfenv(f, environment) end
+    return f, wrong
+end
+
+builtins = {
+    _VERSION = _VERSION, assert = assert, error = error, getmetatable = getmetatable, ipairs = ipairs,
+    next = next, rawequal = rawequal, rawget = rawget, rawset = rawset, select = select,
+    setmetatable = setmetatable, tonumber = tonumber, tostring = tostring, type = type, unpack = unpack,
+    pcall = pcall_, xpcall = xpcall_,
+    pairs = function(t)
+        if type(t) == "table" and getmetatable(t) == false then t = shown(t) end
+        return pairs(t)
+    end,
+    gcinfo = function() return floor(collectgarbage("count")) end,
+    collectgarbage = function(option)
+        if option == nil or option == "collect" then return 0 end
+        return option == "count" and collectgarbage("count") or 0
+    end,
+    loadstring = function(source, name)
+        if type(source) ~= "string" then error("bad argument #1 to 'loadstring' (string expected)", 2) end
+        return loaded(source, name or source)
+    end,
+    load = function(reader, name)
+        local pieces = {}
+        while true do
+            local piece = reader()
+            if piece == nil or piece == "" then break end
+            if type(piece) ~= "string" then return nil, "reader function must return a string" end
+            pieces[#pieces + 1] = piece
+        end
+        return loaded(concat(pieces), name or "=(load)")
+    end,
+}
+
+-- Results --------------------------------------------------------------------------------------------------
+
+local DEPTH = 128
+
+-- A number as Redis makes an integer of it.
+local function integer(number)
+    if number ~= number or number >= 2 ^ 63 or number < -(2 ^ 63) then return -(2 ^ 63) end
+    return number < 0 and ceil(number) or floor(number)
+end
+
+-- `value` as a list of kinds and contents, an array as its elements between "[" and "]".
+local function flatten(value, out, depth)
+    local kind = type(value)
+    local n = #out
+    if kind == "string" then
+        out[n + 1], out[n + 2] = "s", value
+    elseif kind == "number" then
+        out[n + 1], out[n + 2] = "i", integer(value)
+    elseif kind == "boolean" then
+        out[n + 1] = resp == 3 and (value and "t" or "f") or (value and "1" or "z")
+    elseif kind ~= "table" then
+        out[n + 1] = "z"
+    elseif depth > DEPTH then
+        refuse("reached lua stack limit")
+    else
+        local field = rawget(value, "err")
+        if type(field) == "string" then
+            out[n + 1], out[n + 2] = "e", field
+            return
+        end
+        field = rawget(value, "ok")
+        if type(field) == "string" then
+            out[n + 1], out[n + 2] = "o", field
+            return
+        end
+        field = rawget(value, "double")
+        if type(field) == "number" then
+            out[n + 1], out[n + 2] = "d", field
+            return
+        end
+        field = rawget(value, "map")
+        if type(field) == "table" then
+            out[n + 1] = "m"
+            for key, element in next, field do
+                flatten(key, out, depth + 1)
+                flatten(element, out, depth + 1)
+            end
+            out[#out + 1] = "]"
+            return
+        end
+        field = rawget(value, "set")
+        if type(field) == "table" then
+            out[n + 1] = "["
+            for key in next, field do flatten(key, out, depth + 1) end
+            out[#out + 1] = "]"
+            return
+        end
+        field = rawget(value, "big_number")
+        if type(field) == "string" then
+            out[n + 1], out[n + 2] = "s", field
+            return
+        end
+        field = rawget(value, "verbatim_string")
+        if type(field) == "table" and type(rawget(field, "string")) == "string" then
+            out[n + 1], out[n + 2] = "s", rawget(field, "string")
+            return
+        end
+        out[n + 1] = "["
+        local i = 1
+        local element = rawget(value, 1)
+        while element ~= nil do
+            flatten(element, out, depth + 1)
+            i = i + 1
+            element = rawget(value, i)
+        end
+        out[#out + 1] = "]"
+    end
+end
+
+local function body(f)
+    local ok, result = native_xpcall(f, located)
+    if not ok or type(result) ~= "table" then return ok, result end
+    local out = {}
+    local flat, wrong = native_pcall(flatten, result, out, 0)
+    if not flat then return false, wrong end
+    return true, out
+end
+
+-- Run `f`. Returns what happened: "limit" with its name, "error" with (text, source, line), "flat" with a
+-- list, or "value" with a string, a number or nil. RESP3's booleans are "flat".
+local function run(f, instructions, seconds, keys, arguments)
+    stopped, resp = nil, 2
+    left, limit, again = instructions, seconds, clock() + seconds / 10
+    time(true)
+    randomseed(0)
+    setfenv(f, fresh(keys, arguments))
+    local co = watched(create(body))
+    local alive, ok, result = resume(co, f)
+    local suspended = status(co) == "suspended"
+    sethook(co)
+    if stopped then return "limit", stopped end
+    if not alive then ok, result = false, ok end
+    if suspended then
+        return "error", "ERR attempt to yield across metamethod/C-call boundary", "@user_script", 1
+    end
+    if not ok then
+        if result == "not enough memory" then return "limit", "memory" end
+        if type(result) ~= "table" then return "error", "ERR " .. tostring(result) end
+        if type(result.err) ~= "string" then result.err = "ERR unknown error" end
+        return "error", result.err, result.source, result.line
+    end
+    if type(result) == "table" then return "flat", result end
+    if type(result) == "number" then return "value", integer(result) end
+    if type(result) == "string" then return "value", result end
+    local out = {}
+    flatten(result, out, 0)
+    return "flat", out
+end
+
+local function pack(count, ...)
+    local keys, arguments = {}, {}
+    for i = 1, count do keys[i] = (select(i, ...)) end
+    for i = count + 1, select("#", ...) do arguments[i - count] = (select(i, ...)) end
+    return keys, arguments
+end
+
+local function run_few(f, instructions, seconds, count, ...)
+    local keys, arguments = pack(count, ...)
+    return run(f, instructions, seconds, keys, arguments)
+end
+
+local function compile(source)
+    local f, wrong = compiled(source, "@user_script")
+    return f, wrong
+end
+
+return compile, run, run_few, spend
