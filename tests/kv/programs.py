@@ -39,6 +39,7 @@ from kraft.kv.commands import (
     SetRange,
     Unlock,
 )
+from kraft.kv.digest import digest_of
 
 keys = st.sampled_from([b"", b"a", b"b", b"c"])
 values = st.sampled_from(
@@ -60,9 +61,15 @@ fields = st.tuples(st.booleans(), st.integers(1, 64)).flatmap(
         st.sampled_from(Overflow),
     )
 )
+comparisons = st.one_of(
+    st.tuples(st.sampled_from([Comparison.EQUAL, Comparison.DIFFERENT]), values),
+    st.tuples(st.sampled_from([Comparison.DIGEST_EQUAL, Comparison.DIGEST_DIFFERENT]), values.map(digest_of)),
+)
 newer = st.one_of(
-    st.builds(SetIf, keys, values, st.sampled_from(Comparison), values, get=st.booleans(), **expiries),
-    st.builds(DeleteIf, keys, st.sampled_from(Comparison), values),
+    comparisons.flatmap(
+        lambda found: st.builds(SetIf, keys, values, *map(st.just, found), get=st.booleans(), **expiries)
+    ),
+    comparisons.flatmap(lambda found: st.builds(DeleteIf, keys, *map(st.just, found))),
     st.builds(GetExpire, keys, **expiries),
     st.builds(SetManyIf, pairs, st.sampled_from(Condition), **expiries),
     st.builds(IncrementFloat, keys, st.sampled_from([b"1", b"-1", b"40", b"9223372036854775807"])),

@@ -14,6 +14,7 @@ from kraft.kv.commands import (
     Expiry,
     Increment,
     Look,
+    Once,
     Put,
     Set,
     SetRange,
@@ -212,7 +213,7 @@ class Recorder(Twin):
 
 
 # Revisions in arguments and replies: within a transaction the twin has none.
-revisions = (CompareAndSet, *get_args(LockCommand))
+revisions = (CompareAndSet, Once, *get_args(LockCommand))  # and a transaction is inside ONCE, never around it
 simple = commands.filter(lambda command: not isinstance(command, revisions))
 steps = st.lists(st.one_of(simple, st.builds(Look, st.lists(keys, max_size=3).map(tuple))), max_size=4)
 programs = st.lists(
@@ -284,6 +285,9 @@ def again(machine: Machine) -> Machine:
     keyspace = Keyspace()
     records = machine.keyspace.records.values()
     keyspace.load([(r.key, r.value, r.revision, r.expires) for r in records])
+    keyspace.ledger.load(
+        [(r.key, r.value, r.revision, r.expires) for r in machine.keyspace.ledger.rows.values()]
+    )
     restored = Machine.restored(keyspace, machine.stamp, machine.revision, machine.version)
     restored.expired = machine.expired
     return restored

@@ -5,6 +5,8 @@ It keeps plain tuples, looks at every key to find what is due, and spells each r
 
 from typing import Any
 
+import xxhash
+
 from kraft.kv.commands import (
     BITOP_VALUES,
     BitOperator,
@@ -20,6 +22,8 @@ from kraft.kv.commands import (
 from kraft.kv.due_times import GARBAGE_MIN
 from kraft.kv.record import EXPIRY_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES
 from kraft.kv.replies import CommandFailure
+
+EQUALITIES = (Comparison.EQUAL, Comparison.DIGEST_EQUAL)
 
 
 class Twin:
@@ -86,8 +90,7 @@ class Twin:
 
     def SetIf(self, c):
         old = self.data[c.key][0] if c.key in self.data else None
-        same = old is not None and old == c.operand
-        if same != (c.comparison == Comparison.EQUAL):
+        if (old is not None and self.meant(old, c)) != (c.comparison in EQUALITIES):
             return old if c.get else None
         reply = self.Set(Set(c.key, c.value, expiry=c.expiry, expiry_ms=c.expiry_ms))
         return old if c.get else reply
@@ -95,8 +98,14 @@ class Twin:
     def DeleteIf(self, c):
         if c.key not in self.data:
             return 0
-        same = self.data[c.key][0] == c.operand
-        return self.Delete(Delete((c.key,))) if same == (c.comparison == Comparison.EQUAL) else 0
+        same = self.meant(self.data[c.key][0], c)
+        return self.Delete(Delete((c.key,))) if same == (c.comparison in EQUALITIES) else 0
+
+    def meant(self, value, c):
+        """Whether the operand of a comparison is this value, or its digest."""
+        if c.comparison in (Comparison.EQUAL, Comparison.DIFFERENT):
+            return value == c.operand
+        return xxhash.xxh3_64_intdigest(value) == int(c.operand or b"-1", 16)
 
     def SetManyIf(self, c):
         names = c.pairs[::2]
