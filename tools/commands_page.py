@@ -16,6 +16,7 @@ from kraft.server.commands.spec import (
     IndexSpec,
     ReadSpec,
     ReplicaSpec,
+    ScriptSpec,
     WaitSpec,
     WatchSpec,
     WriteSpec,
@@ -58,6 +59,7 @@ TITLES = {
 }
 EFFECTS: dict[type, str] = {
     WriteSpec: "logged",
+    ScriptSpec: "logged",
     ReadSpec: "read",
     WatchSpec: "read",
     IndexSpec: "index",

@@ -33,6 +33,7 @@ COMPLEXITY: dict[str, str] = {
     "randomkey": _ONE,
     **dict.fromkeys(("flushall", "flushdb"), "O(1); the memory of N keys is freed in O(N) in the background"),
     **dict.fromkeys(("kraft|guard", "kraft|once"), "that of the command that follows"),
+    **dict.fromkeys(("eval", "evalsha", "eval_ro", "evalsha_ro"), "that of the script"),
     "exec": "that of all queued commands",
     "watch": "O(N)",
 }  # fmt: skip
