@@ -36,6 +36,9 @@ COMPLEXITY: dict[str, str] = {
     **dict.fromkeys(("eval", "evalsha", "eval_ro", "evalsha_ro"), "that of the script"),
     "exec": "that of all queued commands",
     "watch": "O(N)",
+    "script|exists": "O(N) where N is the number of digests",
+    "script|flush": "O(N) where N is the number of scripts",
+    "script|show": _ONE,
 }  # fmt: skip
 """By name, `kraft|cas` for a subcommand. Commands that are not here take O(1)."""
 
