@@ -105,7 +105,7 @@ class CommandSpec:
             "fast" if "fast" in self.flags else "slow",
         }
         for flag, implied in _CATEGORIES_OF_FLAG.items():
-            if flag in self.flags:
+            if flag in self.flags and self.group != "scripting":  # its commands do what their scripts do
                 found.update(implied)
         return tuple(category for category in CATEGORIES if category in found)
 
@@ -272,10 +272,14 @@ class ReplicaSpec(CommandSpec):
 
     kind: ClassVar[str] = "replicas"
     segment_max: ClassVar[int] = 1
-    flags: tuple[str, ...] = ("noscript", "blocking")
-    acl: tuple[str, ...] = ("connection",)
+    flags: tuple[str, ...] = ("noscript",)
     no_multi: bool = True
     run: Callable[["CommandContext", Request], object]
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """As in Redis: they look at no key."""
+        return ("slow", "connection")
 
 
 AnySpec = (
