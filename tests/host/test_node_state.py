@@ -2,6 +2,7 @@
 
 import pytest
 
+from kraft.kv import commands as kv
 from kraft.node.admin import Drain, Remove
 from kraft.node.status import STATES
 from tests.simulation.cluster import SimulatedCluster
@@ -126,7 +127,7 @@ def test_a_cluster_whose_majority_has_full_disks_names_them(trio):
     for id_ in full:
         trio.nodes[id_].medium.full = True
     told: list[object] = []
-    host(trio, leader).write(0, [], 0, told.append)
+    host(trio, leader).write(0, [kv.Delete((b"k",))], 10, told.append)
     text = f"disk full on {full[0]} and {full[1]}"
     assert trio.run(30, lambda: {host(trio, id_).obstacle(0) for id_ in trio.nodes if id_ != "K4"} == {text})
     assert status(trio, leader).state in ("serving", "leaderless")
