@@ -18,7 +18,7 @@ from tests.cluster.harness import Server, free_ports, wait_until
 
 MONITORING = Path(__file__).parents[2] / "monitoring"
 CLUSTER = "test"
-INTERVAL = "500ms"  # of scrapes and rules
+INTERVAL = "1s"  # of scrapes and rules: a node that makes pages all the time lets a scrape wait that long
 
 # What the shipped durations become. A window holds several scrapes; whoever waits does so for longer than a
 # window of rates, so that a single hiccup is not yet a state.

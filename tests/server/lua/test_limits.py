@@ -77,7 +77,7 @@ MEMORY = {
 
 @pytest.mark.parametrize("name", MEMORY)
 def test_memory_is_bounded(name):
-    scripts = Scripts(Port(scripts=ScriptsConfig(time=1.0, memory_bytes=8 << 20)))
+    scripts = Scripts(Port(scripts=ScriptsConfig(time=60.0, memory_bytes=8 << 20)))
     reply = scripts.run("redis.call('SET', 'mark', 1) " + MEMORY[name])
     assert reply.startswith(b"-ERR the script was stopped because it needs more than 8388608 bytes of memory")
     assert scripts.call("EXISTS", "mark") == b":0\r\n"
@@ -85,7 +85,7 @@ def test_memory_is_bounded(name):
 
 
 def test_instructions_are_counted_over_all_coroutines():
-    scripts = Scripts(Port(scripts=ScriptsConfig(time=1.0, instructions=50_000)))
+    scripts = Scripts(Port(scripts=ScriptsConfig(time=60.0, instructions=50_000)))
     source = "for i = 1, 2000 do coroutine.wrap(function() for j = 1, 50 do end end)() end return 1"
     assert scripts.run(source).startswith(b"-ERR the script was stopped after 50000 instructions (")
     assert scripts.run("for i = 1, 1000 do end return 1") == b":1\r\n"
