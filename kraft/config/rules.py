@@ -16,6 +16,7 @@ from kraft.listen_address import (
 
 HEARTBEATS_PER_TIMEOUT = 3  # two heartbeats may be lost or late before an election starts
 HEARTBEATS_PER_STALENESS = 2  # the age of the data is measured by heartbeats, so it varies by one interval
+SCRIPTS_PER_TIMEOUT = 2  # a script that runs to its limit, and what else the leader does, start no election
 COMMAND_OVERHEAD_BYTES = 64  # framing and options of a SET, in addition to its key and its value
 
 _Broken = Iterator[tuple[str, str]]  # (path, what would be right)
@@ -86,6 +87,15 @@ def _heartbeats(config: Config) -> _Broken:
         yield "raft.election_timeout", f"{text} ({format_duration(interval)}); {right}"
 
 
+def _script_time(config: Config) -> _Broken:
+    timeout = config.raft.election_timeout
+    most = round(timeout / SCRIPTS_PER_TIMEOUT, 9)
+    if config.scripts.time > most:
+        text = f"must be at most half of raft.election_timeout ({format_duration(timeout)})"
+        reason = "the leader sends no heartbeat while a script runs"
+        yield "scripts.time", f"{text}, because {reason}; write {format_duration(most)} or less"
+
+
 def _requests(config: Config) -> _Broken:
     limits = config.limits
     least = limits.key_bytes + limits.value_bytes + COMMAND_OVERHEAD_BYTES
@@ -150,6 +160,7 @@ RULES = (
     Rule(frozenset((*_PEER, "cluster.secret_file")), _members_secret),
     Rule(frozenset(("cluster.members", "cluster.standby")), _standby),
     Rule(frozenset(("raft.election_timeout", "raft.heartbeat_interval")), _heartbeats),
+    Rule(frozenset(("scripts.time", "raft.election_timeout")), _script_time),
     Rule(frozenset(("limits.request_bytes", "limits.key_bytes", "limits.value_bytes")), _requests),
     Rule(frozenset((*_ENTRY, "raft.uncommitted_bytes", "limits.peer_queue_bytes")), _log_room),
     Rule(frozenset(("raft.inflight_bytes", "raft.message_bytes")), _inflight),

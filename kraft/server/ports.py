@@ -143,6 +143,9 @@ class ServerObserver(Protocol):
     def paused(self, connections: int) -> None:
         """So many connections are paused now."""
 
+    def script_stopped(self, limit: str) -> None:
+        """A script reached a limit: time, instructions or memory."""
+
 
 class Connection(Protocol):
     """The socket of one client. No method calls back before it returns."""

@@ -254,3 +254,6 @@ class ServerTelemetry(Observer):
     def paused(self, connections: int) -> None:
         """The number of paused connections is now `connections`."""
         self._metrics.paused_connections = connections
+
+    def script_stopped(self, limit: str) -> None:
+        self._metrics.scripts_stopped.add(1, limit)

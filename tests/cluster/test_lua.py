@@ -127,6 +127,24 @@ def test_a_script_that_stalls_stops_nobody(cluster: Cluster) -> None:
     assert any("scripts.time" in reply for reply in ended)
 
 
+def test_a_script_that_fills_the_memory_ends_nobody(cluster: Cluster) -> None:
+    """The interpreter's memory runs out while replies are handed to Lua, and while arguments are."""
+    leader, follower, _ = cluster.leader(), *cluster.followers()
+    pids = [server.pid for server in cluster]
+    fill = "local t = {} for i = 1, 1e6 do t[i] = {redis.call('MGET', KEYS[1], KEYS[1], KEYS[1]), i} end"
+    with leader.client(CALL_SECONDS) as client, follower.client(CALL_SECONDS) as other:
+        assert insist(client, 0, "SET", "large", "x" * 1_000_000)
+        for number in range(3):
+            for each in (client, other):
+                reply = insist(
+                    each, number, "EVAL", f"while true do pcall(function() {fill} end) end", 1, "large"
+                )
+                assert isinstance(reply, Refusal)
+                assert "(scripts." in reply, reply
+                assert insist(each, number, "EVAL", "return #ARGV", 0, *["x" * 1_000_000] * 6) == 6
+    assert [server.pid for server in cluster] == pids
+
+
 def insist(client: Client, number: int, *command: str | int) -> Any:
     """The reply; on a machine with too much to do an election may come, whatever the scripts do."""
     for _ in range(20):

@@ -151,6 +151,14 @@ def test_an_election_waits_for_three_heartbeats() -> None:
     )
 
 
+def test_a_script_ends_before_an_election() -> None:
+    assert parse(NODE + "raft: {election_timeout: 1s}\nscripts: {time: 500ms}\n", "k").scripts.time == 0.5
+    assert (
+        "scripts.time: must be at most half of raft.election_timeout (500ms), because the leader sends no"
+        " heartbeat while a script runs; write 250ms or less" in told("scripts: {time: 300ms}\n")
+    )
+
+
 def test_sizes_have_room_for_one_another() -> None:
     assert paths("limits: {value_bytes: 8388608}\n") == ["limits.request_bytes"]
     assert paths("raft: {uncommitted_bytes: 1048576}\n") == ["raft.uncommitted_bytes"]

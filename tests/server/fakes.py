@@ -228,6 +228,7 @@ class Recorder:
     def __init__(self) -> None:
         self.open: Counter[str] = Counter()
         self.rejections: Counter[str] = Counter()
+        self.stopped: Counter[str] = Counter()
         self.paused_now = 0
 
     def connection_opened(self, protocol: str) -> None:
@@ -245,6 +246,9 @@ class Recorder:
 
     def paused(self, connections: int) -> None:
         self.paused_now = connections
+
+    def script_stopped(self, limit: str) -> None:
+        self.stopped[limit] += 1
 
 
 class Transport(StringTransport):

@@ -276,6 +276,7 @@ def test_the_client_port_tells_of_connections() -> None:
     node.server.connection_closed("resp2")
     node.server.paused(1)
     node.server.rejected("max_clients")
+    node.server.script_stopped("time")
 
     found = node.scrape()
 
@@ -284,6 +285,7 @@ def test_the_client_port_tells_of_connections() -> None:
     assert found["client_connections_opened_total{protocol=resp2}"] == 2
     assert found["backpressure_active"] == 1
     assert found["client_rejected_total{reason=max_clients}"] == 1
+    assert found["scripts_stopped_total{limit=time}"] == 1
 
 
 def test_what_the_client_port_counted_of_requests_is_read_at_the_scrape() -> None:

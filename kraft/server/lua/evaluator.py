@@ -62,6 +62,8 @@ class LuaEvaluator:
         if cached is None:
             self._step(kv.LoadScript(script.sha, script.source, limits.cache_bytes))
         loaded = len(self._steps)
+        if self._runtime is not None and self._runtime.worn:
+            self._runtime = None
         try:
             runtime = self._ready()
             self._flags = script_flags(source)
@@ -72,8 +74,6 @@ class LuaEvaluator:
                 return ScriptEffects(tuple(self._steps), script.sha)
             result = runtime.run(function, limits.instructions, limits.time, script.keys, script.arguments)
             reply: Reply = parsed(result) if type(result) is list else result  # type: ignore[assignment]
-            if runtime.worn:
-                self._runtime = None
         except CompileError as error:
             overlay.drop()
             text = b"ERR Error compiling script (new function): %b" % error.args[0]
@@ -86,6 +86,7 @@ class LuaEvaluator:
             self._undo(loaded)
         except LimitReached as limit:
             self._runtime = None
+            self._port.observer.script_stopped(limit.args[0])
             reply = error_reply(_STOPPED[limit.args[0]].format(limits=limits).encode())
             self._undo(loaded)
         watched = overlay.touched
@@ -101,7 +102,11 @@ class LuaEvaluator:
 
     def _ready(self) -> LuaRuntime:
         if self._runtime is None:
-            functions: dict[str, Callable[..., object]] = {"sha1": _sha1, "log": _log_line}
+            functions: dict[str, Callable[..., object]] = {
+                "set_resp": self._set_resp,
+                "sha1": _sha1,
+                "log": _log_line,
+            }
             memory = self._port.config.scripts.memory_bytes
             self._runtime = LuaRuntime(memory, REDIS_VERSION, self._dispatch, functions)
         return self._runtime
@@ -111,20 +116,24 @@ class LuaEvaluator:
     def _dispatch(self, *words: Any) -> object:
         """Run a command: a value of Lua, or (None, kind, content). Lua catches no exception of Python."""
         try:
-            if words and words[0] is None:
-                self._resp = words[1]
-                return None
-            reply = self._command(_request(words))
+            return self._converted(self._command(_request(words)))
         except Rejected as refusal:
             return None, b"error", refusal.text.encode("utf-8", "surrogateescape")
+        except LimitReached as limit:
+            return None, b"limit", limit.args[0].encode()
         except Exception:
             _log.failure("a command of a script failed")
             return None, b"error", b"ERR internal error, see the log of the node"
-        return self._converted(reply)
+
+    def _set_resp(self, version: int) -> None:
+        self._resp = version
 
     def _converted(self, reply: Any) -> object:
         kind = type(reply)
-        if kind is bytes or kind is int:
+        if kind is bytes:
+            self._ready().need(len(reply))
+            return reply
+        if kind is int:
             return reply
         if reply is None:
             return None, (b"nil" if self._resp == 3 else b"null")
@@ -208,7 +217,7 @@ def _log_line(level: float, text: bytes) -> None:
 
 def _located(error: ScriptError, sha: bytes, source: bytes) -> bytes:
     """The text of an uncaught error as in Redis, without the line where Lua has forgotten it."""
-    text = error.text.rstrip(b"\r\n")
+    text = error.text.partition(b"\0")[0]
     line = error.line or (b"\n" not in source)
     if not error.source:
         return b"%b script: %b" % (text, sha)

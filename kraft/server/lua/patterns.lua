@@ -4,7 +4,9 @@
 -- steps is at most that of the ways to choose a length for each repeated item. Where that is small, the matcher
 -- of Lua does the work. Otherwise the one below does, whose instructions count like those of the script.
 
-local spend = ...
+local spend, _, check = ...
+
+local results = check.results
 
 local native = {find = string.find, match = string.match, gmatch = string.gmatch, gsub = string.gsub}
 local byte, sub, len, error, type, tostring, select, unpack =
@@ -284,23 +286,16 @@ local function start_of(subject, init)
     return init < 1 and 1 or init
 end
 
--- An error in the words of Lua, at the place in the script.
-local function blamed(ok, ...)
-    if ok then return ... end
-    local wrong = ...
-    if type(wrong) == "string" then error(wrong, 3) end
-    error(wrong, 0)
-end
-
 local function text(value)
     return type(value) == "number" and tostring(value) or value
 end
 
-string.find = function(subject, pattern, init, plain)
+string.find = function(...)
+    local subject, pattern, init, plain = ...
     subject, pattern = text(subject), text(pattern)
     if type(subject) ~= "string" or type(pattern) ~= "string" or plain
         or not native.find(pattern, "[%^%$%*%+%?%.%(%[%%%-]") or short(subject, pattern) then
-        return blamed(pcall(native.find, subject, pattern, init, plain))
+        return results("find", pcall(native.find, ...))
     end
     local state = begin(subject, pattern)
     local first = start_of(subject, init)
@@ -311,10 +306,11 @@ string.find = function(subject, pattern, init, plain)
     return s, e - 1, captures(state, s, e, false)
 end
 
-string.match = function(subject, pattern, init)
+string.match = function(...)
+    local subject, pattern, init = ...
     subject, pattern = text(subject), text(pattern)
     if type(subject) ~= "string" or type(pattern) ~= "string" or short(subject, pattern) then
-        return blamed(pcall(native.match, subject, pattern, init))
+        return results("match", pcall(native.match, ...))
     end
     local state = begin(subject, pattern)
     local first = start_of(subject, init)
@@ -325,10 +321,11 @@ string.match = function(subject, pattern, init)
     return captures(state, s, e, true)
 end
 
-string.gmatch = function(subject, pattern)
+string.gmatch = function(...)
+    local subject, pattern = ...
     subject, pattern = text(subject), text(pattern)
     if type(subject) ~= "string" or type(pattern) ~= "string" or short(subject, pattern) then
-        return blamed(pcall(native.gmatch, subject, pattern))
+        return results("gmatch", pcall(native.gmatch, ...))
     end
     local place = 1
     local state = begin(subject, pattern)
@@ -372,12 +369,13 @@ local function replaced(state, s, e, replacement, kind)
     return tostring(value)
 end
 
-string.gsub = function(subject, pattern, replacement, most)
+string.gsub = function(...)
+    local subject, pattern, replacement, most = ...
     subject, pattern = text(subject), text(pattern)
     local kind = type(replacement)
     if type(subject) ~= "string" or type(pattern) ~= "string" or short(subject, pattern)
         or (kind ~= "string" and kind ~= "number" and kind ~= "table" and kind ~= "function") then
-        return blamed(pcall(native.gsub, subject, pattern, replacement, most))
+        return results("gsub", pcall(native.gsub, ...))
     end
     replacement = text(replacement)
     local state = begin(subject, pattern)

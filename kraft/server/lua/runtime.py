@@ -10,10 +10,15 @@ from time import monotonic, thread_time
 from typing import Any
 
 _FOLDER = Path(__file__).parent
-_BEFORE = ("libraries.lua",)  # before the sandbox, which hands them out
-_AFTER = ("bounds.lua", "patterns.lua")
+_BOUNDS = ("bounds.lua", "patterns.lua")
+_PARTS = ("arguments", "ieee", "text_buffer", "json_decoder", "random")
+_LIBRARIES = ("bit", "cjson", "cmsgpack", "struct")
 _FEW = 100  # keys and arguments that are given to Lua as arguments
 WAITED = 5.0
+SPARE_BYTES = (
+    256 * 1024
+)  # that are left whenever Python gives values to Lua, for what that needs besides them
+VALUE_BYTES = 100  # that a value takes besides its text
 COMPILED_MAX = 1000  # scripts that stay compiled
 
 
@@ -55,7 +60,8 @@ class Stopwatch:
 class LuaRuntime:
     """One interpreter with at most `memory` bytes, whose scripts run commands by `dispatch`.
 
-    `dispatch` gets strings and numbers, and returns a value, or (None, kind, content). It must not raise.
+    `dispatch` gets strings and numbers, and returns a value, or (None, kind, content). Neither it nor
+    `functions` may raise: the script would catch the exception.
     """
 
     def __init__(
@@ -77,19 +83,35 @@ class LuaRuntime:
             max_memory=memory,
         )
         self._memory = memory
-        for name in _BEFORE:
-            self._load(name)
-        made = self._load(
-            "sandbox.lua", dispatch, functions["sha1"], functions["log"], Stopwatch(), version.encode()
+        sandbox = self._load(
+            "sandbox.lua",
+            dispatch,
+            *(functions[name] for name in ("set_resp", "sha1", "log")),
+            Stopwatch(),
+            version.encode(),
+            self._runtime.get_max_memory(total=True) - SPARE_BYTES,
         )
-        self._compile, self._run, self._run_few, spend = made
-        for name in _AFTER:
-            self._load(name, spend, memory)
+        self._compile, self._run, self._run_few = (sandbox[name] for name in (b"compile", b"run", b"run_few"))
+        arguments = self._load_libraries(sandbox)[b"arguments"]
+        for name in _BOUNDS:
+            self._load(name, sandbox[b"spend"], memory, arguments)
         self._compiled: dict[bytes, Any] = {}
 
     def _load(self, name: str, *arguments: object) -> Any:
         source = (_FOLDER / name).read_bytes()
         return self._runtime.execute(source, *arguments, name=b"=kraft")
+
+    def _load_libraries(self, sandbox: Any) -> Any:
+        """Offer the libraries of Redis to scripts. Returns what their parts are, by name.
+
+        A file gets what those before it have returned.
+        """
+        parts = self._runtime.table_from({b"sandbox": sandbox})
+        for name in _PARTS:
+            parts[name.encode()] = self._load(f"{name}.lua", parts)
+        for name in _LIBRARIES:
+            sandbox[b"offer"](name.encode(), self._load(f"{name}.lua", parts))
+        return parts
 
     @property
     def worn(self) -> bool:
@@ -100,10 +122,13 @@ class LuaRuntime:
         """The function of a script, by its SHA-1. Raises `CompileError`."""
         function = self._compiled.get(sha)
         if function is None:
+            self.need(len(source))
             try:
                 function, wrong = self._compile(source)
             except self._memory_error:
                 raise LimitReached("memory") from None
+            if wrong is False:
+                raise LimitReached("memory")
             if function is None:
                 raise CompileError(wrong)
             if len(self._compiled) >= COMPILED_MAX:
@@ -123,6 +148,7 @@ class LuaRuntime:
 
         Raises `ScriptError` and `LimitReached`.
         """
+        self.need(sum(map(len, keys + arguments)) + VALUE_BYTES * len(keys + arguments))
         try:
             if len(keys) + len(arguments) <= _FEW:
                 outcome = self._run_few(function, instructions, seconds, len(keys), *keys, *arguments)
@@ -140,9 +166,32 @@ class LuaRuntime:
             raise LimitReached(rest[0].decode())
         raise ScriptError(*[part for part in rest if part is not None])
 
+    def need(self, size: int) -> None:
+        """Raises `LimitReached` if Lua has no room for values of `size` bytes.
+
+        lupa gives values to Lua without protection: if memory ran out then, the process would end, or block.
+        """
+        if self._runtime.get_memory_used() + size + SPARE_BYTES // 2 > self._memory:
+            raise LimitReached("memory")
+
     def table(self, values: list[Any]) -> Any:
-        """A table of Lua with these values, nested lists as tables."""
-        return self._runtime.table_from([self.table(v) if type(v) is list else v for v in values])
+        """A table of Lua with these values, nested lists as tables. Raises `LimitReached`."""
+        self.need(_size(values))
+        return self._table(values)
+
+    def _table(self, values: list[Any]) -> Any:
+        return self._runtime.table_from([self._table(v) if type(v) is list else v for v in values])
+
+
+def _size(values: list[Any]) -> int:
+    """About how many bytes the values take in Lua, at most."""
+    size = VALUE_BYTES * (len(values) + 1)
+    for value in values:
+        if type(value) is list:
+            size += _size(value)
+        elif type(value) is bytes:
+            size += len(value)
+    return size
 
 
 def _no_attributes(_: object, name: object, __: bool) -> object:

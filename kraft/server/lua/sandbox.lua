@@ -1,13 +1,16 @@
 -- The world of a script: what it may call, how long it may run, and how its result leaves.
 --
--- Arguments: `dispatch` runs a command and gives its reply, `sha1` and `log` are functions of the node, `time`
--- gives the seconds that the script has taken, and with an argument begins to count them. They stay in local variables here: a script reaches no
--- object of Python, because every value that it is given is a string, a number, or a table made here.
+-- Arguments: `dispatch` runs a command and gives its reply, `set_resp` chooses the form of replies, `sha1` and
+-- `log` are functions of the node, `time` gives the seconds that the script has taken, and with an argument begins
+-- to count them. They stay in local variables here: a script reaches no object of Python, because every value that
+-- it is given is a string, a number, or a table made here. None of them raises: the exception would be an object.
+-- None of them is called when less memory is left than `ceiling` leaves: an allocation that fails outside Lua ends
+-- or blocks the process.
 --
 -- Nothing that a script does lasts: it runs in an environment of its own, with tables of its own in front of
 -- the libraries.
 
-local dispatch, sha1, log, time, version = ...
+local dispatch, set_resp, sha1, log, time, version, ceiling = ...
 
 local clock, sethook, getinfo = os.clock, debug.sethook, debug.getinfo
 local create, resume, status, running = coroutine.create, coroutine.resume, coroutine.status, coroutine.running
@@ -46,6 +49,18 @@ local function spend(instructions)
 end
 
 local function hook() spend(STEP) end
+
+-- Whether nothing of Python may be called, because memory could run out meanwhile.
+local function full()
+    if collectgarbage("count") * 1024 <= ceiling then return false end
+    collectgarbage("collect")
+    again = 0  -- that may have taken long
+    return collectgarbage("count") * 1024 > ceiling
+end
+
+local function need_memory()
+    if full() then stop("memory") end
+end
 
 local function watched(co)
     sethook(co, hook, "", STEP)
@@ -126,6 +141,7 @@ end
 -- The first result of `dispatch` is a value, or nil: then its kind and the content follow.
 local function reply(value, kind, content)
     if kind == nil then return value end
+    if kind == "limit" then stop(content) end
     if kind == "null" then return false end
     if kind == "nil" then return nil end
     if kind == "list" then return content end
@@ -134,6 +150,7 @@ local function reply(value, kind, content)
 end
 
 local function call(...)
+    need_memory()
     local value, kind, content = dispatch(...)
     if kind == nil then return value end
     if kind == "error" then error({err = content}, 0) end
@@ -162,27 +179,36 @@ local resp
 
 local redis = {
     call = call,
-    pcall = function(...) return reply(dispatch(...)) end,
+    pcall = function(...)
+        need_memory()
+        return reply(dispatch(...))
+    end,
     error_reply = single("err"),
     status_reply = single("ok"),
     sha1hex = function(...)
         if select("#", ...) ~= 1 then refuse("wrong number of arguments") end
-        return sha1(tostring((...)))
+        local text = ...
+        if type(text) == "number" then text = tostring(text) end
+        if type(text) ~= "string" then text = "" end  -- as in Redis
+        need_memory()
+        return sha1(text)
     end,
     log = function(level, ...)
         if select("#", ...) < 1 then refuse("redis.log() requires two arguments or more.") end
         if type(level) ~= "number" then refuse("First argument must be a number (log level).") end
-        if level < 0 or level > 3 then refuse("Invalid debug level.") end
+        if not (level >= 0 and level <= 3) then refuse("Invalid debug level.") end
         local words = {}
         for i = 1, select("#", ...) do words[i] = tostring((select(i, ...))) end
-        log(level, concat(words, " "))
+        local line = concat(words, " ")
+        need_memory()
+        log(level, line)
     end,
     setresp = function(...)
         if select("#", ...) ~= 1 then refuse("redis.setresp() requires one argument.") end
         local wanted = tonumber((...))
         if wanted ~= 2 and wanted ~= 3 then refuse("RESP version must be 2 or 3.") end
         resp = wanted
-        dispatch(nil, wanted)
+        set_resp(wanted)
     end,
     set_repl = function() end,
     replicate_commands = function() return true end,
@@ -193,30 +219,9 @@ local redis = {
     REDIS_VERSION = version, REDIS_VERSION_NUM = 0x070000,
 }
 
--- Random numbers: the same ones in every script, those of lrand48 as in Redis.
-
-local low, middle, high
-local function randomseed(seed)
-    seed = floor(seed) % 4294967296
-    low, middle, high = 0x330E, seed % 65536, floor(seed / 65536)
-end
-local function random31()
-    local a = low * 0xE66D + 0xB
-    local b = middle * 0xE66D + low * 0xDEEC + floor(a / 65536)
-    local c = high * 0xE66D + middle * 0xDEEC + low * 0x5 + floor(b / 65536)
-    low, middle, high = a % 65536, b % 65536, c % 65536
-    return high * 32768 + floor(middle / 2)
-end
-math.randomseed = function(seed) randomseed(tonumber(seed)) end
-math.random = function(...)
-    local r = (random31() % 2147483647) / 2147483647
-    local count, first, last = select("#", ...), ...
-    if count == 0 then return r end
-    if count > 2 then error("wrong number of arguments", 2) end
-    if count == 1 then first, last = 1, first end
-    if first > last then error("interval is empty", 2) end
-    return floor(r * (last - first + 1)) + first
-end
+-- What a script changes in a library ends with the script.
+local restores = {}
+local function lasting(restore) restores[#restores + 1] = restore end
 
 -- The environment ------------------------------------------------------------------------------------------
 
@@ -227,7 +232,6 @@ getmetatable("").__metatable = false
 
 local libraries = {
     string = string, table = table, math = math, coroutine = coroutines, redis = redis,
-    bit = bit, cjson = cjson, cmsgpack = cmsgpack, struct = struct,
 }
 local builtins
 
@@ -409,13 +413,17 @@ local function run(f, instructions, seconds, keys, arguments)
     stopped, resp = nil, 2
     left, limit, again = instructions, seconds, clock() + seconds / 10
     time(true)
-    randomseed(0)
+    for index = #restores, 1, -1 do
+        restores[index]()
+        restores[index] = nil
+    end
     setfenv(f, fresh(keys, arguments))
     local co = watched(create(body))
     local alive, ok, result = resume(co, f)
     local suspended = status(co) == "suspended"
     sethook(co)
     if stopped then return "limit", stopped end
+    if full() then return "limit", "memory" end
     if not alive then ok, result = false, ok end
     if suspended then
         return "error", "ERR attempt to yield across metamethod/C-call boundary", "@user_script", 1
@@ -448,7 +456,10 @@ end
 
 local function compile(source)
     local f, wrong = compiled(source, "@user_script")
+    if full() then return nil, false end
     return f, wrong
 end
 
-return compile, run, run_few, spend
+local function offer(name, library) libraries[name] = library end
+
+return {compile = compile, run = run, run_few = run_few, spend = spend, offer = offer, lasting = lasting}

@@ -260,6 +260,11 @@ CLIENT_REJECTED = Counter(
     "Client connections that were refused or closed by the server, by reason.",
     ("reason",),
 )
+SCRIPTS_STOPPED = Counter(
+    "scripts_stopped_total",
+    "Scripts that this node ended at a limit, by limit: time, instructions or memory.",
+    ("limit",),
+)
 COMMANDS = Counter("commands_total", "Commands answered, by name and outcome.", ("command", "outcome"))
 COMMAND_DURATION = Histogram(
     "command_duration_seconds", "Time from the arrival of a command to its reply.", ("class",)

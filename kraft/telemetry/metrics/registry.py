@@ -156,6 +156,7 @@ class MetricsRegistry(Collector):
         counter = self._counter
         self.connections_opened = counter(declarations.CLIENT_CONNECTIONS_OPENED, PROTOCOLS)
         self.rejected = counter(declarations.CLIENT_REJECTED, REASONS)
+        self.scripts_stopped = counter(declarations.SCRIPTS_STOPPED, ("time", "instructions", "memory"))
         self.forwarded = counter(declarations.COMMANDS_FORWARDED, ("done", "not_proposed", "uncertain"))
 
     def _counter(self, declaration: Counter, *known: Collection[str]) -> CounterHolder:

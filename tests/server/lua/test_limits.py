@@ -37,6 +37,27 @@ STALLS = {
     "large strings": "local s = ('a'):rep(4000000) while true do s = s:reverse() end",
     "large copies": "local s = ('a'):rep(2000000) while true do local t = s .. 'b' end",
     "code": "local s = ('local x = 1 '):rep(10000) while true do loadstring(s) end",
+    "JSON that is read": "local s = '[' .. ('[1,\"x\",{\"a\":null}],'):rep(20000) .. '1]'"
+    " while true do cjson.decode(s) end",
+    "JSON with long strings": "local s = '\"' .. ('x'):rep(4000000) .. '\"'"
+    " while true do cjson.decode(s) end",
+    "JSON with escapes": "local s = '\"' .. ('\\\\n'):rep(1000000) .. '\"' while true do cjson.decode(s) end",
+    "JSON with spaces": "cjson.decode((' '):rep(8000000))",
+    "a JSON number": "cjson.decode(('1'):rep(8000000))",
+    "JSON that is written": "local t = {} for i = 1, 100000 do t[i] = i end"
+    " while true do cjson.encode(t) end",
+    "a long string as JSON": "local s = ('\"'):rep(2000000) while true do cjson.encode(s) end",
+    "a sparse array as JSON": "local c = cjson.new() c.encode_sparse_array(false, 0)"
+    " c.encode({[2000000000] = 1})",
+    "deep JSON": "local c = cjson.new() c.decode_max_depth(1000000) while true do"
+    " pcall(c.decode, ('['):rep(100000)) end",
+    "MessagePack that is written": "local t = {} for i = 1, 100000 do t[i] = i end"
+    " while true do cmsgpack.pack(t) end",
+    "MessagePack that is read": "local s = ('\\1'):rep(4000000) s = '\\221\\0\\61\\9\\0' .. s"
+    " while true do cmsgpack.unpack(s) end",
+    "MessagePack of much": "cmsgpack.unpack('\\221\\255\\255\\255\\255' .. ('\\144'):rep(8000000))",
+    "a long format": "local f = ('b'):rep(1000000) while true do pcall(struct.size, f) end",
+    "bits": "local n = 1 while true do n = bit.bxor(n, bit.rol(n, 5)) end",
     "commands": "while true do redis.call('INCR', 'n') end",
     "commands that fail": "while true do redis.pcall('NOSUCH') end",
     "a reply without an end": "local t = {} for i = 1, 30 do t = {t, t} end return t",

@@ -1,0 +1,44 @@
+"""The same scripts to redis-server and to kraft's client port: replies equal to the byte.
+
+Differences that are meant are in `redis_scripts.DIFFERENCES`.
+"""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kraft.config.values import ScriptsConfig
+from tests.cluster.redis_scripts import DIFFERENCES, PROLOGUE, SCRIPTS
+from tests.cluster.redis_server import running_redis
+from tests.cluster.test_against_redis import NUMBER, RawClient
+from tests.server.fakes import Port, encode
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def redis(need, tmp_path_factory):
+    """A connection to a redis-server."""
+    with running_redis(need("redis-server"), tmp_path_factory.mktemp("redis")) as port:
+        client = RawClient(port)
+        yield client
+        client.close()
+
+
+@pytest.fixture(scope="module")
+def kraft():
+    """A connection to a client port whose scripts have time enough on a busy machine."""
+    return Port(scripts=ScriptsConfig(time=1.0)).connect()
+
+
+@settings(max_examples=NUMBER, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+@given(SCRIPTS, st.sampled_from([2, 3]))
+def test_scripts_reply_as_in_redis(redis, kraft, script, protocol):
+    def answer(server):
+        server.ask(encode("HELLO", str(protocol)))
+        server.ask(encode("FLUSHALL"))
+        return server.ask(encode("EVAL", script, "1", "a", "argument"))
+
+    theirs, ours = answer(redis), answer(kraft)
+    same = theirs == ours or any(rule(script, theirs, ours) for rule in DIFFERENCES.values())
+    assert same, f"{script.removeprefix(PROLOGUE)}\nredis {theirs!r}\nkraft {ours!r}"
