@@ -109,6 +109,7 @@ def test_nearly_every_metric_can_be_seen_somewhere():
         "kraft_raft_first_index",  # log_entries
         "kraft_raft_last_index",
         "kraft_raft_peer_last_contact_timestamp_seconds",  # the links are shown
+        "kraft_scripts_stopped_total",  # of use to programs with scripts alone: docs/lua.md
         "kraft_snapshots_total",
     }
 
