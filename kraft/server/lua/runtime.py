@@ -14,10 +14,8 @@ _BOUNDS = ("bounds.lua", "patterns.lua")
 _PARTS = ("arguments", "ieee", "text_buffer", "json_decoder", "random")
 _LIBRARIES = ("bit", "cjson", "cmsgpack", "struct")
 _FEW = 100  # keys and arguments that are given to Lua as arguments
-WAITED = 5.0
-SPARE_BYTES = (
-    256 * 1024
-)  # that are left whenever Python gives values to Lua, for what that needs besides them
+WAITED = 5.0  # times the processor time of a script: see Stopwatch
+SPARE_BYTES = 256 << 10  # left whenever Python gives values to Lua, for what that needs besides them
 VALUE_BYTES = 100  # that a value takes besides its text
 COMPILED_MAX = 1000  # scripts that stay compiled
 
