@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from bench.client import ONE_KEY, command, key
-from bench.loads import Load, Outcome
+from bench.loads import KEYS_OF_A_TRANSACTION, Load, Outcome
 from bench.measure import percentile
 from bench.processes import Address
 
@@ -58,6 +58,10 @@ def key_names(load: Load, count: int, dice: random.Random) -> Iterator[bytes]:
 def exchanges(load: Load, count: int) -> list[Exchange]:
     """Make `count` requests with their replies; the same for each run."""
     dice, value = random.Random(SEED), b"x" * load.value_bytes  # noqa: S311 - repeatable, not secret
+    if load.operation in ("mset5", "exec5"):
+        names = key_names(load, KEYS_OF_A_TRANSACTION * count, dice)
+        together = transaction if load.operation == "exec5" else several
+        return [together(list(itertools.islice(names, KEYS_OF_A_TRANSACTION)), value) for _ in range(count)]
     found = b"$%d\r\n%b\r\n" % (len(value), value)
     reads = {"get": 1.0, "line_get": 1.0, "set": 0.0, "line_set": 0.0, "mix": READ_SHARE}[load.operation]
     form = line if load.inline else command
@@ -65,6 +69,18 @@ def exchanges(load: Load, count: int) -> list[Exchange]:
         (form(b"GET", name), found) if dice.random() < reads else (form(b"SET", name, value), OK)
         for name in list(key_names(load, count, dice))
     ]
+
+
+def several(names: Sequence[bytes], value: bytes) -> Exchange:
+    """Make an MSET of all names."""
+    return command(b"MSET", *(word for name in names for word in (name, value))), OK
+
+
+def transaction(names: Sequence[bytes], value: bytes) -> Exchange:
+    """Make a transaction that sets each name, sent as one piece."""
+    writes = [command(b"SET", name, value) for name in names]
+    request = b"".join([command(b"MULTI"), *writes, command(b"EXEC")])
+    return request, OK + b"+QUEUED\r\n" * len(names) + b"*%d\r\n" % len(names) + OK * len(names)
 
 
 def line(*words: bytes) -> bytes:

@@ -19,10 +19,11 @@ VALUE_BYTES = 64
 LIMIT_SECONDS = 120.0
 KEYS_OF_A_COMMAND = 10
 """What redis-benchmark's MSET writes, and what our MGET reads."""
+KEYS_OF_A_TRANSACTION = 5
 
 LABELS = {
     "set": "SET", "get": "GET", "line_set": "line SET", "line_get": "line GET", "mix": "80/20",
-    "mset": "MSET", "mget": "MGET",
+    "mset": "MSET", "mget": "MGET", "mset5": "5-key MSET", "exec5": "5-SET EXEC",
 }  # fmt: skip
 
 
@@ -31,7 +32,9 @@ class Load:
     """`clients` connections with `pipeline` requests in flight each; `pilot` requests estimate the rate.
 
     With `keys`, each request uses one of that many keys at random, named like those of `client.key`: all are
-    equally likely, or with `zipf` as in YCSB, number n in proportion to 1 / n ** 0.99.
+    equally likely, or with `zipf` as in YCSB, number n in proportion to 1 / n ** 0.99. The operation mset5 is
+    an MSET of 5 keys, exec5 a transaction of 5 SET: MULTI, the commands and EXEC in one piece, which count as
+    one request.
     """
 
     operation: str  # set, get; line_set, line_get: as inline commands; mix: 80 % GET; mset, mget: 10 keys
@@ -71,7 +74,7 @@ class Load:
     @property
     def generated(self) -> bool:
         """Whether our load generator sends it, which compares every reply with the expected one."""
-        return self.inline or self.operation == "mix" or self.zipf
+        return self.inline or self.zipf or self.operation in ("mix", "mset5", "exec5")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,8 @@ MIXED = (
     Load("mix", 50, 1, 4_000, keys=100_000, zipf=True),
     Load("mset", 50, 1, 2_000, keys=100_000),
     Load("mget", 50, 1, 2_000, keys=100_000),
+    Load("mset5", 50, 1, 2_000, keys=100_000),
+    Load("exec5", 50, 1, 2_000, keys=100_000),
     Load("set", 50, 1, 1_000, value_bytes=10_000),
     Load("get", 50, 1, 1_000, value_bytes=10_000),
     Load("set", 50, 1, 200, value_bytes=100_000),

@@ -87,8 +87,8 @@ class Bare(System):
         wait_for(lambda: listening(self._port), "the bare server", self.processes)
 
     def takes(self, load: Load) -> bool:
-        """Refuse loads that compare what they read with what was written."""
-        return not (load.reads and load.generated)
+        """Refuse transactions, and loads that compare what they read with what was written."""
+        return not (load.reads and load.generated) and load.operation != "exec5"
 
     def views(self) -> dict[str, Address]:
         """Return its address."""
@@ -100,6 +100,10 @@ class Sketch(System):
 
     name = "sketch"
     program: tuple[str, ...] = (sys.executable, "-m", "bench.servers.sketch")
+
+    def takes(self, load: Load) -> bool:
+        """Refuse transactions."""
+        return load.operation != "exec5"
 
     def start(self) -> None:
         """Start the followers, then the leader; return when it acknowledges a write."""
@@ -129,8 +133,8 @@ class OtherSketch(Sketch):
         self.program = (sys.executable, str(script))
 
     def takes(self, load: Load) -> bool:
-        """Refuse inline commands, which it need not support."""
-        return not load.inline
+        """Refuse inline commands, which it need not support, and transactions."""
+        return not load.inline and super().takes(load)
 
 
 CONFIG = """\

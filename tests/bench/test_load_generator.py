@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import re
 import socket
 import threading
 
@@ -39,6 +40,17 @@ def test_lines_have_the_replies_of_the_protocol(generator, load):
     [(written, acknowledged)] = generator.exchanges(load("line_set", value_bytes=3), 1)
     assert (asked, found) == (b"GET key:__rand_int__\r\n", b"$3\r\nxxx\r\n")
     assert (written, acknowledged) == (b"SET key:__rand_int__ xxx\r\n", OK)
+
+
+def test_five_keys_as_one_command_and_as_one_transaction(generator, load):
+    """Both write the same keys, and every reply of the transaction is compared."""
+    [(request, reply)] = generator.exchanges(load("mset5", keys=100_000, value_bytes=3), 1)
+    [(whole, replies)] = generator.exchanges(load("exec5", keys=100_000, value_bytes=3), 1)
+    names = re.findall(rb"key:\d{12}", request)
+    assert re.findall(rb"key:\d{12}", whole) == names
+    assert len(set(names)) == 5
+    assert (whole.count(b"SET"), whole.count(b"MULTI"), whole.count(b"EXEC")) == (5, 1, 1)
+    assert (reply, replies) == (OK, OK + b"+QUEUED\r\n" * 5 + b"*5\r\n" + OK * 5)
 
 
 def test_a_few_keys_are_popular_in_a_zipf_distribution(generator, load):

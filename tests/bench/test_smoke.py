@@ -238,7 +238,9 @@ def refusing_port():
         server.shutdown()
 
 
-@pytest.mark.parametrize("operation", ["set", "line_set", "line_get", "mset", "mget", "mix"])
+@pytest.mark.parametrize(
+    "operation", ["set", "line_set", "line_get", "mset", "mget", "mix", "mset5", "exec5"]
+)
 def test_a_load_that_meets_an_error_reply_fails(operation, refusing_port, need):
     """Refusing is cheap: a benchmark that counted refusals would praise them."""
     need("redis-benchmark")
