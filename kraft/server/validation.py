@@ -192,8 +192,9 @@ class Validation:
             if spec.immediate:
                 break
             reply: Reply = "QUEUED"
+            size = sum(map(len, request))
             try:
-                multi.add(self._queued(request, spec, state, multi), sum(map(len, request)))
+                multi.add(self._queued(request, size, spec, state, multi), size)
             except Rejected as refusal:
                 multi.aborted = True
                 reply = Error(refusal.text)
@@ -203,8 +204,10 @@ class Validation:
         del queue[: len(segment.specs)]
         return segment
 
-    def _queued(self, request: Request, spec: AnySpec, state: SessionState, multi: MultiState) -> Queued:
-        """A request after MULTI, checked like any other; wrong arguments are its reply in EXEC."""
+    def _queued(
+        self, request: Request, size: int, spec: AnySpec, state: SessionState, multi: MultiState
+    ) -> Queued:
+        """A request of `size` bytes after MULTI, checked like others. Wrong arguments: its reply in EXEC."""
         if not spec.low <= len(request) <= spec.high:
             raise Rejected(errors.wrong_arity(spec.name))
         if isinstance(spec, LocalSpec) and (spec is UNKNOWN or (spec.subcommands and len(request) > 1)):
@@ -214,8 +217,9 @@ class Validation:
             raise Rejected(errors.NOT_IN_TRANSACTION)
         if spec.name == once.NAME:
             return self._queued_token(request, spec, multi)
-        self.check_lengths(spec, request)
-        self._check_transaction(request, state, multi)
+        if size > self._small_bytes or type(request) is OversizedRequest:
+            self.check_lengths(spec, request)
+        self._check_transaction(request, size, state, multi)
         group = 0 if self._port.routing.trivial else self._group_of(spec, request, state)
         if type(spec) is ReadSpec:
             return Queued(spec, request, kv.Look(tuple(spec.keys_of(request))))
@@ -227,7 +231,9 @@ class Validation:
             command = spec.run(request)
         except Rejected as refusal:
             return Queued(spec, request, Error(refusal.text))
-        return Queued(spec, request, self._completed(spec, command, group))
+        if type(command) not in _COMPLETE:
+            command = self._completed(spec, command, group)
+        return Queued(spec, request, command)
 
     def _queued_token(self, request: Request, spec: AnySpec, multi: MultiState) -> Queued:
         """KRAFT ONCE token after MULTI: all of the transaction happens once."""
@@ -237,15 +243,14 @@ class Validation:
         multi.token = token
         return Queued(spec, request, "OK")
 
-    def _check_transaction(self, request: Request, state: SessionState, multi: MultiState) -> None:
+    def _check_transaction(self, request: Request, size: int, state: SessionState, multi: MultiState) -> None:
         """A transaction has the limits of one request, and one more."""
         limits = self._port.limits
         if len(multi.commands) >= limits.multi_commands:
             raise Rejected("ERR too many commands in transaction")
         if multi.words + len(request) > limits.arguments:
             raise Rejected("ERR too many arguments in transaction")
-        size = multi.size + sum(map(len, request)) + state.watched_bytes
-        if size > limits.request_bytes:
+        if multi.size + size + state.watched_bytes > limits.request_bytes:
             raise Rejected(errors.over_limit("transaction", limits.request_bytes))
 
     def _completed(self, spec: CommandSpec, command: kv.Command, group: int) -> kv.Command:
