@@ -19,12 +19,14 @@ class Background:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._waiting: deque[Iterator[object]] = deque()
+        self._turning = False  # a turn is under way, or will come
 
     def add(self, steps: Iterator[object]) -> None:
-        """Advance `steps` to its end, in turn with the others. It must not raise an error."""
-        if not self._waiting:
-            self._clock.call_later(PAUSE_SECONDS, self._turn)
+        """Advance `steps` to its end, in turn with the others. It must raise no error, and may call this."""
         self._waiting.append(steps)
+        if not self._turning:
+            self._turning = True
+            self._clock.call_later(PAUSE_SECONDS, self._turn)
 
     def _turn(self) -> None:
         waiting, clock = self._waiting, self._clock
@@ -37,5 +39,6 @@ class Background:
                 if not waiting or clock.seconds() >= until:
                     break
         finally:  # an error costs the work that it comes from, and the rest goes on
+            self._turning = bool(waiting)
             if waiting:
                 clock.call_later(PAUSE_SECONDS, self._turn)
