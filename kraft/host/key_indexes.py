@@ -4,10 +4,11 @@ An index of a million keys takes some seconds to build, in the background, while
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from kraft.host.background import Background
 from kraft.host.group.group import Group
-from kraft.kv.keyspace import Keyspace
+from kraft.kv.keyspace import IndexType, Keyspace
 from kraft.node.ports import Clock
 
 IDLE_SECONDS = 600.0  # without a command that needs it, an index is dropped
@@ -20,27 +21,28 @@ class KeyIndexes:
         self._groups = groups
         self._background = background
         self._clock = clock
-        self._building: dict[int, tuple[Keyspace, list[Callable[[], None]]]] = {}
-        self._used: dict[int, float] = {}
+        self._building: dict[int, tuple[Keyspace, IndexType, list[Callable[[], None]]]] = {}
+        self._used: dict[tuple[int, IndexType], float] = {}
 
-    def when_ready(self, group: int, done: Callable[[], None]) -> None:
-        """Call `done` when the group has an index of its keys, or has no replica here.
+    def when_ready(self, group: int, kind: IndexType, done: Callable[[], None]) -> None:
+        """Call `done` when the group has an index of this type, or has no replica here.
 
         The callers of an index whose keyspace is replaced by a snapshot are called, too: they have to ask
-        again.
+        again. Two indexes of a group are built one after the other.
         """
         if group not in self._groups:
             done()
             return
         if not self._used:
             self._clock.call_later(IDLE_SECONDS / 4, self._drop_unused)
-        self._used[group] = self._clock.seconds()
-        if self._keyspace(group).index is not None:
+        self._used[group, kind] = self._clock.seconds()
+        if self._keyspace(group).has_index(kind):
             done()
         elif group in self._building:
-            self._building[group][1].append(done)
+            _, built, waiting = self._building[group]
+            waiting.append(done if kind is built else partial(self.when_ready, group, kind, done))
         else:
-            self._building[group] = (self._keyspace(group), [done])
+            self._building[group] = (self._keyspace(group), kind, [done])
             self._background.add(self._build(group))
 
     def do(self, steps: Iterator[object]) -> None:
@@ -48,8 +50,8 @@ class KeyIndexes:
         self._background.add(steps)
 
     def _build(self, group: int) -> Iterator[None]:
-        keyspace, waiting = self._building[group]
-        for _ in keyspace.build_index():
+        keyspace, kind, waiting = self._building[group]
+        for _ in keyspace.build_index(kind):
             yield
             if self._keyspace(group) is not keyspace:
                 break
@@ -60,10 +62,10 @@ class KeyIndexes:
 
     def _drop_unused(self) -> None:
         now = self._clock.seconds()
-        for group, used in tuple(self._used.items()):
+        for (group, kind), used in tuple(self._used.items()):
             if now - used >= IDLE_SECONDS and group not in self._building:
-                self._keyspace(group).drop_index()
-                del self._used[group]
+                self._keyspace(group).drop_index(kind)
+                del self._used[group, kind]
         if self._used:
             self._clock.call_later(IDLE_SECONDS / 4, self._drop_unused)
 

@@ -1,14 +1,24 @@
-"""What a flush let go: dictionaries and lists of up to millions of elements, which are freed piece by piece.
+"""What a flush let go: containers of up to millions of elements, which are freed piece by piece.
 
 To free a million keys at once takes a tenth of a second. They are not read any more, so whoever has time may
 free a few of them now and then; until then they count as memory.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+
+class Popped(Protocol):
+    """A container whose elements are removed one by one."""
+
+    def __len__(self) -> int: ...
+
+    def pop(self) -> object:
+        """Remove the last element."""
 
 
 class _Discarded(NamedTuple):
-    things: dict[Any, Any] | list[Any]
+    things: dict[Any, Any] | list[Any] | Popped
     elements: int  # when it was discarded
     size: int  # bytes of all of them
 
@@ -24,7 +34,7 @@ class Garbage:
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
-    def add(self, things: dict[Any, Any] | list[Any], size: int) -> None:
+    def add(self, things: dict[Any, Any] | list[Any] | Popped, size: int) -> None:
         """Take a container whose elements take `size` bytes together. The caller must let go of it."""
         if things:
             self._waiting.append(_Discarded(things, len(things), size))
@@ -34,11 +44,12 @@ class Garbage:
         while count > 0 and self._waiting:
             things = self._waiting[-1].things
             number = min(count, len(things))
-            if isinstance(things, dict):
-                for _ in range(number):
-                    things.popitem()
-            else:
+            if isinstance(things, list):
                 del things[len(things) - number :]
+            else:
+                take: Callable[[], object] = things.popitem if isinstance(things, dict) else things.pop
+                for _ in range(number):
+                    take()
             count -= number
             if not things:
                 self._waiting.pop()

@@ -44,6 +44,11 @@ class KeyIndex:
     def __len__(self) -> int:
         return self._keys
 
+    @property
+    def memory(self) -> int:
+        """The bytes that the index takes."""
+        return SLOT_BYTES * self._keys
+
     def add(self, key: bytes) -> None:
         """Add a key, unless it is there."""
         hash_ = _hash(key)
@@ -131,7 +136,7 @@ class KeyIndex:
         """Leave the buckets to `garbage`, as soon as no walk needs them. The index is not used any more."""
         self._garbage = garbage
         if not self._walks:
-            garbage.add(self._buckets, SLOT_BYTES * self._keys)
+            garbage.add(self._buckets, self.memory)
 
     def _place(self, hash_: int) -> int:
         place = hash_ & ((2 << self._level) - 1)

@@ -14,7 +14,8 @@ from zlib import adler32
 from kraft.kv.commands.exec import Watched
 from kraft.kv.due_times import DueTimes
 from kraft.kv.garbage import Garbage
-from kraft.kv.key_index import SLOT_BYTES, KeyIndex
+from kraft.kv.key_index import KeyIndex
+from kraft.kv.key_order import KeyOrder
 from kraft.kv.layered_records import LayeredRecords
 from kraft.kv.ledger import Ledger
 from kraft.kv.record import (
@@ -30,23 +31,26 @@ from kraft.kv.values import Value, type_of
 INDEXED_KEYS = 128  # in one step of building the index: 0.4 ms
 MERGED_KEYS = 512
 
+AnyIndex = KeyIndex | KeyOrder
+IndexType = type[KeyIndex] | type[KeyOrder]
+
 
 class Keyspace:
     """All keys of a group. Treat `records` as read-only outside this class.
 
     `cleared` means that all keys were removed since `take_changes`: changes are those after that. What they
-    were is `garbage` for the owner to free. `removals` are the records that were removed. `index` is None
-    unless somebody has built it. `ledger` is what the state holds beside the keys.
+    were is `garbage` for the owner to free. `removals` are the records that were removed. `ledger` is what
+    the state holds beside the keys.
     """
 
     __slots__ = (
         "_changes",
         "_due",
         "_indexed",
+        "_indexes",
         "bytes",
         "cleared",
         "garbage",
-        "index",
         "ledger",
         "records",
         "removals",
@@ -60,9 +64,9 @@ class Keyspace:
         self.cleared = False
         self.garbage = Garbage()
         self.removals = Removals()
-        self.index: KeyIndex | None = None
         self.ledger = Ledger()
-        self._indexed: KeyIndex | None = None  # the same, also while it is being built
+        self._indexes: dict[IndexType, AnyIndex] = {}  # those that are complete
+        self._indexed: tuple[AnyIndex, ...] = ()  # the same, and the one that is being built
 
     def __len__(self) -> int:
         return len(self.records)
@@ -139,8 +143,9 @@ class Keyspace:
         self.records[key] = self._changes[key] = Record(key, value, revision, expires)
         if old is None:
             self.bytes += RECORD_OVERHEAD_BYTES + len(key) + len(value)
-            if self._indexed is not None:
-                self._indexed.add(key)
+            if self._indexed:
+                for index in self._indexed:
+                    index.add(key)
             if expires:
                 self._expiry_changed(key, 0, expires)
         else:
@@ -155,8 +160,9 @@ class Keyspace:
             self._changes[old.key] = None
             self.removals.add(key, old.revision)
             self.bytes -= RECORD_OVERHEAD_BYTES + len(key) + len(old.value)
-            if self._indexed is not None:
-                self._indexed.remove(key)
+            if self._indexed:
+                for index in self._indexed:
+                    index.remove(key)
             if old.expires:
                 self._expiry_changed(key, old.expires, 0)
         return old
@@ -176,18 +182,36 @@ class Keyspace:
             records.discard(self.garbage, self.bytes)
         else:
             self.garbage.add(records, self.bytes)
-        if self._indexed is not None:
-            self._indexed.discard(self.garbage)
-            self.index = self._indexed = KeyIndex()
+        for index in self._indexed:
+            index.discard(self.garbage)
+        self._indexes = {type(index): type(index)() for index in self._indexed}
+        self._indexed = tuple(self._indexes.values())
         self.garbage.add(self._changes, CHANGE_BYTES * len(self._changes))
         self.garbage.add(self._due.discarded(), 0)  # counted with the records
         self.records, self._changes, self.bytes = {}, {}, 0
         self._due = DueTimes(self.records)
         self.cleared = True
 
-    def build_index(self) -> Iterator[None]:
-        """Build `index`, one short step at a time. Nobody else may be building it."""
-        index = self._indexed = KeyIndex(len(self.records))
+    @property
+    def index(self) -> KeyIndex | None:
+        """The index in the order of hashes, None unless somebody has built it."""
+        index = self._indexes.get(KeyIndex)
+        return index if isinstance(index, KeyIndex) else None
+
+    @property
+    def order(self) -> KeyOrder | None:
+        """The index in the order of bytes, None unless somebody has built it."""
+        order = self._indexes.get(KeyOrder)
+        return order if isinstance(order, KeyOrder) else None
+
+    def has_index(self, kind: IndexType) -> bool:
+        """Whether the index of this type is complete."""
+        return kind in self._indexes
+
+    def build_index(self, kind: IndexType) -> Iterator[None]:
+        """Build the index of a type, one short step at a time. No other one may be built meanwhile."""
+        index = kind(len(self.records))
+        self._indexed = (*self._indexed, index)
         base: Any = self.records
         layers = LayeredRecords(base)
         self._hold(layers)
@@ -195,21 +219,22 @@ class Keyspace:
         while piece := list(islice(rows, INDEXED_KEYS)):
             index.fill([key for key, record in piece if record is not None])
             yield
-            if self._indexed is not index:
+            if index not in self._indexed:
                 return  # everything was cleared, and there is an index of what came after that
         del rows, piece
         while layers.merge(MERGED_KEYS):
             yield
-            if self._indexed is not index:
+            if index not in self._indexed:
                 return
         self._hold(base)
-        self.index = index
+        self._indexes[kind] = index
 
-    def drop_index(self) -> None:
-        """Nobody needs `index` for the time being."""
-        if self.index is not None:
-            self.index.discard(self.garbage)
-            self.index = self._indexed = None
+    def drop_index(self, kind: IndexType) -> None:
+        """Nobody needs the index of this type for the time being."""
+        index = self._indexes.pop(kind, None)
+        if index is not None:
+            index.discard(self.garbage)
+            self._indexed = tuple(each for each in self._indexed if each is not index)
 
     def _hold(self, records: MutableMapping[bytes, Record]) -> None:
         self.records = records
@@ -262,8 +287,8 @@ class Keyspace:
         100 kB (tests/kv/test_memory.py).
         """
         held = self.bytes + (self.garbage.bytes if self.garbage else 0) + self.ledger.memory
-        if self._indexed is not None:
-            held += SLOT_BYTES * len(self._indexed)
+        for index in self._indexed:
+            held += index.memory
         return held + (held >> 4) + CHANGE_BYTES * len(self._changes)
 
     @property

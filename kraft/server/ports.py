@@ -11,6 +11,7 @@ from kraft.host.ports import ScriptEvaluator
 from kraft.host.requests.round import View
 from kraft.host.slots import SlotMap
 from kraft.kv.commands import Command, Lock
+from kraft.kv.keyspace import IndexType
 from kraft.kv.replies import Reply as Outcome
 from kraft.node.admin import AdminCommand, AdminResult
 from kraft.node.status import Status
@@ -47,8 +48,8 @@ class NodeBackpressure(Protocol):
 class Indexes(Protocol):
     """The indexes of keys, which are built when a command needs one."""
 
-    def when_ready(self, group: int, done: Callable[[], None]) -> None:
-        """Call `done` when the group's keyspace has its index. A snapshot may replace that keyspace later."""
+    def when_ready(self, group: int, kind: IndexType, done: Callable[[], None]) -> None:
+        """Call `done` when the group's keyspace has the index. A snapshot may replace that keyspace later."""
 
     def do(self, steps: Iterator[object]) -> None:
         """Advance the steps of a long command to their end, between other work."""

@@ -22,13 +22,14 @@ from kraft.resp.values import Error, NullArray, RenderedArray, Reply, Request
 from kraft.server import errors
 from kraft.server.commands.execution import Execution
 from kraft.server.commands.replica_wait import ReplicaWait
-from kraft.server.commands.scan import AllKeys, Query
+from kraft.server.commands.scan import AllKeys
 from kraft.server.commands.spec import (
     AdminSpec,
     AnySpec,
     ExecSpec,
     IndexSpec,
     LocalSpec,
+    Query,
     ReadSpec,
     ReplicaSpec,
     ScriptSpec,
@@ -326,7 +327,7 @@ class IndexSegment(Segment):
     def ask(self, host: NodeHost, state: SessionState, done: Callable[[Any], None]) -> None:
         """`done` gets a view to answer from, or the reply itself."""
         self.host, self.state, self.done = host, state, done
-        host.indexes.when_ready(self.group, self._read)
+        host.indexes.when_ready(self.group, self.items[0].needs, self._read)
 
     def _read(self) -> None:
         if self.state.readonly:
@@ -338,9 +339,9 @@ class IndexSegment(Segment):
         query = self.items[0]
         if isinstance(outcome, Exception):
             self.done(outcome)
-        elif outcome.keyspace.index is None:
-            self.host.indexes.when_ready(self.group, self._read)  # the state was replaced meanwhile
-        elif isinstance(query, AllKeys):
+        elif not outcome.keyspace.has_index(query.needs):  # the state was replaced meanwhile
+            self.host.indexes.when_ready(self.group, query.needs, self._read)
+        elif isinstance(query, AllKeys) and outcome.keyspace.index is not None:
             self.host.indexes.do(self._render(query.pieces(outcome.keyspace.index)))
         else:
             self.done(outcome)

@@ -7,6 +7,9 @@ import pytest
 
 from kraft.host.background import Background
 from kraft.host.key_indexes import IDLE_SECONDS, KeyIndexes
+from kraft.kv.key_index import KeyIndex
+from kraft.kv.key_order import KeyOrder
+from kraft.kv.keyspace import IndexType
 from kraft.kv.machine import Machine
 from tests.host.fakes import Clock
 
@@ -29,11 +32,11 @@ class Node:
     def keyspace(self) -> Any:
         return self.groups[0].state.machine.keyspace
 
-    def ask(self) -> None:
+    def ask(self, kind: IndexType = KeyIndex) -> None:
         def done() -> None:
             self.ready += 1
 
-        self.indexes.when_ready(0, done)
+        self.indexes.when_ready(0, kind, done)
 
 
 @pytest.fixture
@@ -91,3 +94,38 @@ def test_a_snapshot_meanwhile_ends_the_wait(node: Node) -> None:
     node.clock.advance(1)
     assert node.ready == 2
     assert len(node.keyspace.index) == 10
+
+
+def test_two_indexes_are_built_one_after_the_other(node: Node) -> None:
+    """Whoever needs the second one waits for both."""
+    node.form()
+    node.ask(KeyIndex)
+    node.ask(KeyOrder)
+    node.ask(KeyIndex)
+    node.clock.advance(1)
+    assert node.ready == 3
+    assert len(node.keyspace.index) == len(node.keyspace.order) == 1000
+
+
+def test_each_index_is_dropped_for_itself(node: Node) -> None:
+    node.form()
+    node.ask(KeyIndex)
+    node.ask(KeyOrder)
+    node.clock.advance(1)
+    node.clock.advance(IDLE_SECONDS * 0.9)
+    node.ask(KeyOrder)
+    node.clock.advance(IDLE_SECONDS * 0.5)
+    assert (node.keyspace.has_index(KeyIndex), node.keyspace.has_index(KeyOrder)) == (False, True)
+    node.clock.advance(IDLE_SECONDS)
+    assert not node.keyspace.has_index(KeyOrder)
+
+
+def test_a_snapshot_while_two_are_awaited_ends_both_waits(node: Node) -> None:
+    """The second one is of the new state."""
+    node.form(100_000)
+    node.ask(KeyIndex)
+    node.ask(KeyOrder)
+    node.form(10)
+    node.clock.advance(1)
+    assert node.ready == 2
+    assert (node.keyspace.index, len(node.keyspace.order)) == (None, 10)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from kraft.kv.commands import Copy, Extend, Flush, Guarded, Lock, Put, Rename
 from kraft.kv.garbage import Garbage
 from kraft.kv.key_index import BUCKET_KEYS, END, KeyIndex, position_of
+from kraft.kv.key_order import KeyOrder
 from kraft.kv.keyspace import INDEXED_KEYS, Keyspace
 from kraft.kv.machine import Machine
 
@@ -22,6 +23,10 @@ def in_order(index, position=0):
         assert all(position_of(key) < position for key in keys)
         found += sorted(keys, key=position_of)
     return found
+
+
+def ordered(order):
+    return list(order.between(b"", None, None, reverse=False))
 
 
 def filled(keys):
@@ -136,15 +141,15 @@ steps = st.lists(
 
 @settings(deadline=None)
 @given(st.integers(0, 400), steps)
-def test_a_keyspace_that_changes_while_its_index_is_built(size, plan):
-    """Lookups, number, expiry and index are right after every change and in the end."""
+def test_a_keyspace_that_changes_while_its_indexes_are_built(size, plan):
+    """Lookups, number, expiry and both indexes are right after every change and in the end."""
     keyspace, twin = Keyspace(), {}
     for number in range(size):
         keyspace.put(b"%d" % (number % 50 + 1000 * (number // 50)), b"v", 1)
         twin[b"%d" % (number % 50 + 1000 * (number // 50))] = (b"v", 0)
     building: Any = None
     for what, number, advance in plan:
-        key = b"%d" % number
+        key, kind = b"%d" % number, (KeyIndex, KeyOrder)[number % 2]
         if what == "put":
             keyspace.put(key, b"w", 2, number)
             twin[key] = (b"w", number)
@@ -154,9 +159,9 @@ def test_a_keyspace_that_changes_while_its_index_is_built(size, plan):
             keyspace.clear()
             twin.clear()
         elif what == "drop" and building is None:
-            keyspace.drop_index()
-        elif what == "build" and building is None and keyspace.index is None:
-            building = keyspace.build_index()
+            keyspace.drop_index(kind)
+        elif what == "build" and building is None and not keyspace.has_index(kind):
+            building = keyspace.build_index(kind)
         for _ in range(advance if building else 0):
             if next(building, building) is building:
                 building = None
@@ -167,7 +172,9 @@ def test_a_keyspace_that_changes_while_its_index_is_built(size, plan):
     check(keyspace, twin)
     if keyspace.index is not None:
         assert sorted(in_order(keyspace.index)) == sorted(twin)
-        assert type(keyspace.records) is dict
+    if keyspace.order is not None:
+        assert ordered(keyspace.order) == sorted(twin)
+    assert type(keyspace.records) is dict
 
 
 def check(keyspace, twin):
@@ -189,12 +196,12 @@ def test_nothing_is_indexed_unless_somebody_asks():
     machine, plain = Machine(), Machine()
     for each in (machine, plain):
         each.apply(1, [Put(b"%d" % number, b"v") for number in range(3 * INDEXED_KEYS)])
-    for _ in machine.keyspace.build_index():
+    for _ in machine.keyspace.build_index(KeyIndex):
         machine.apply(1, [Put(b"0", b"v")])
         plain.apply(1, [Put(b"0", b"v")])
         assert machine.digest() == plain.digest()
     assert machine.keyspace.memory > plain.keyspace.memory
-    machine.keyspace.drop_index()
+    machine.keyspace.drop_index(KeyIndex)
     machine.keyspace.garbage.free(10_000)
     assert machine.keyspace.memory == plain.keyspace.memory
     assert machine.keyspace.index is None
@@ -205,7 +212,7 @@ def test_commands_work_while_an_index_is_built():
     machine, plain = Machine(), Machine()
     for each in (machine, plain):
         each.apply(1, [Lock(b"%d" % number, 1000, b"me") for number in range(3 * INDEXED_KEYS)])
-    building = machine.keyspace.build_index()
+    building = machine.keyspace.build_index(KeyIndex)
     for number, _ in enumerate(building):
         held = [b"0", b"%d" % number, b"%d" % (3 * INDEXED_KEYS - 1 - number)]
         batch: list[Any] = [Lock(b"new%d" % number, 1000, b"me")]
@@ -221,7 +228,7 @@ def test_commands_work_while_an_index_is_built():
 def test_a_flush_leaves_an_empty_index():
     machine = Machine()
     machine.apply(1, [Put(b"%d" % number, b"v") for number in range(500)])
-    for _ in machine.keyspace.build_index():
+    for _ in machine.keyspace.build_index(KeyIndex):
         pass
     machine.apply(1, [Flush(), Put(b"new", b"v")])
     assert machine.keyspace.index is not None

@@ -19,6 +19,7 @@ from kraft.host.requests.proposal import Proposal
 from kraft.host.requests.round import View
 from kraft.host.slots import SlotMap
 from kraft.kv.commands import Command, Lock, ScriptCall
+from kraft.kv.keyspace import IndexType
 from kraft.kv.machine import Machine
 from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.status import GroupStatus, MemberStatus, Status
@@ -79,10 +80,10 @@ class FakeIndexes:
     def __init__(self, host: "FakeHost") -> None:
         self._host = host
 
-    def when_ready(self, group: int, done: Callable[[], None]) -> None:
+    def when_ready(self, group: int, kind: IndexType, done: Callable[[], None]) -> None:
         keyspace = self._host.machines[group].keyspace
-        if keyspace.index is None:
-            for _ in keyspace.build_index():
+        if not keyspace.has_index(kind):
+            for _ in keyspace.build_index(kind):
                 pass
         done()
 

@@ -31,6 +31,7 @@ COMPLEXITY: dict[str, str] = {
     "scan": "O(COUNT) for one call, O(N) for a whole scan of N keys",
     "keys": "O(N) where N is the number of all keys, in the background",
     "randomkey": _ONE,
+    "kraft|range": "O(log(N)+M) where N is the number of all keys and M that of the keys in the reply",
     **dict.fromkeys(("flushall", "flushdb"), "O(1); the memory of N keys is freed in O(N) in the background"),
     **dict.fromkeys(("kraft|guard", "kraft|once"), "that of the command that follows"),
     **dict.fromkeys(("eval", "evalsha", "eval_ro", "evalsha_ro"), "that of the script"),

@@ -7,7 +7,7 @@ from kraft.host.requests.round import View
 from kraft.kv.commands import Command
 from kraft.kv.replies import Reply as Outcome
 from kraft.resp.values import Reply, Request
-from kraft.server.commands import bits, dump, keys, lcs, locks, scan, strings
+from kraft.server.commands import bits, dump, key_range, keys, lcs, locks, scan, strings
 from kraft.server.commands.spec import (
     ALL_KEYS,
     KEY_VALUE_PAIRS,
@@ -245,6 +245,12 @@ REVISIONS = (
     _write("kraft|cas", 5, strings.cas, _SUBCOMMAND_KEY, "kraft",
         "Sets a value if the key has that revision; returns the new one.", "key revision value",
         flags=_GROW_FAST, access="RW access update"),
+)
+
+RANGES = (
+    IndexSpec(name="kraft|range", arity=-4, run=key_range.key_range, group="kraft",
+        summary="Returns keys with their values in the order of bytes, and the cursor for the next ones.",
+        usage="<start-key end-key|PREFIX prefix> [AFTER last-key] [LIMIT count] [REV] [KEYSONLY]"),
 )
 
 _LOCK = _write("kraft|lock", -4, locks.lock, _SUBCOMMAND_KEY, "kraft",

@@ -7,6 +7,7 @@ a restart, on another node, or after any time, and a key that exists throughout 
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from kraft.kv.key_index import END, KeyIndex
 from kraft.kv.keyspace import Keyspace
@@ -26,6 +27,7 @@ CURSOR_MAX = 1 << 64
 class Scan:
     """SCAN: looks at `count` keys from the position `cursor` on, and returns those that `match`."""
 
+    needs: ClassVar[type[KeyIndex]] = KeyIndex
     cursor: int
     count: int
     match: Match | None
@@ -50,6 +52,8 @@ class Scan:
 class RandomKey:
     """RANDOMKEY: each key with the same probability."""
 
+    needs: ClassVar[type[KeyIndex]] = KeyIndex
+
     def answer(self, keyspace: Keyspace) -> Reply:
         """A key, or None."""
         return None if keyspace.index is None else keyspace.index.random(random.randrange)
@@ -59,6 +63,7 @@ class RandomKey:
 class AllKeys:
     """KEYS: the keys of one moment that `match`."""
 
+    needs: ClassVar[type[KeyIndex]] = KeyIndex
     match: Match | None
 
     def pieces(self, index: KeyIndex) -> Iterator[list[bytes]]:
@@ -75,10 +80,7 @@ class AllKeys:
         return pieces()
 
 
-Query = Scan | RandomKey | AllKeys
-
-
-def scan(request: Request) -> Query:
+def scan(request: Request) -> Scan:
     """SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]."""
     cursor = _cursor(request[1])
     count, match, kind = SCAN_KEYS, None, b"string"
@@ -100,12 +102,12 @@ def scan(request: Request) -> Query:
     return Scan(cursor, count, match, kind != b"string")
 
 
-def keys(request: Request) -> Query:
+def keys(request: Request) -> AllKeys:
     """KEYS pattern."""
     return AllKeys(key_pattern(request[1]))
 
 
-def randomkey(_: Request) -> Query:
+def randomkey(_: Request) -> RandomKey:
     """RANDOMKEY."""
     return RandomKey()
 

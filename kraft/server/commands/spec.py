@@ -27,12 +27,16 @@ from kraft.kv.commands import Command, Lock, ScriptCall
 from kraft.kv.replies import Reply as Outcome
 from kraft.node.admin import AdminCommand, AdminResult
 from kraft.resp.values import Reply, Request
-from kraft.server.commands.scan import Query
+from kraft.server.commands.key_range import KeyRange
+from kraft.server.commands.scan import AllKeys, RandomKey, Scan
 from kraft.server.port import ClientPort
 from kraft.server.session_state import SessionState
 
 SEGMENT_COMMANDS = 1024  # longer runs are cut, so that other connections get their turn
 ARGUMENTS_MAX = 1 << 20  # the protocol's own maximum; the parser enforces the configured one
+
+Query = Scan | RandomKey | AllKeys | KeyRange
+"""What an `IndexSpec` asks; `needs` is the type of the index that answers it."""
 
 NO_KEYS = (0, 0, 0)
 ONE_KEY = (1, 1, 1)  # the first argument is the key

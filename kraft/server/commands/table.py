@@ -21,7 +21,17 @@ from kraft.server.commands import (
     replica_wait,
     transaction,
 )
-from kraft.server.commands.data_table import BITS, KEYS, LOCKS, MEMORY, OBJECT, REVISIONS, STRINGS, WRITES
+from kraft.server.commands.data_table import (
+    BITS,
+    KEYS,
+    LOCKS,
+    MEMORY,
+    OBJECT,
+    RANGES,
+    REVISIONS,
+    STRINGS,
+    WRITES,
+)
 from kraft.server.commands.help import help_
 from kraft.server.commands.script_table import SCRIPTING
 from kraft.server.commands.spec import (
@@ -242,6 +252,7 @@ _KRAFT = (
     _admin("kraft|reseed", 3, kraft_admin.reseed, "id",
         "Replaces a replica that differs by a copy of the leader's state."),
     *REVISIONS,
+    *RANGES,
     *LOCKS,
     _ONCE,
     _help("kraft", "kraft"),

@@ -1,0 +1,81 @@
+"""KRAFT RANGE: keys and values in the order of the keys' bytes.
+
+A reply has a bound, so it is of one moment, and takes a few milliseconds at most. What is left is asked for
+by the same command with AFTER and the cursor of the reply, which is the last key in it: so the next reply may
+come from another node, after a restart or any time. A key that exists throughout is returned exactly once.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from kraft.kv.key_order import KeyOrder, prefix_end
+from kraft.kv.keyspace import Keyspace
+from kraft.resp.values import Reply, Request
+from kraft.server.commands.arguments import integer
+from kraft.server.errors import SYNTAX, Rejected
+
+RANGE_KEYS_MAX = 500  # in one reply: about 1.5 ms
+RANGE_BYTES = 1 << 20  # of keys and values in one reply, and the pair that goes beyond
+
+_NOT_POSITIVE = "ERR value is out of range, must be positive"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRange:
+    """The keys from `start` on and before `end`, None for no end: at most `count` of those after `after`.
+
+    With `reverse` they come in descending order, and `after` is the key before which they begin.
+    """
+
+    needs: ClassVar[type[KeyOrder]] = KeyOrder
+    start: bytes
+    end: bytes | None
+    after: bytes | None = None
+    count: int = RANGE_KEYS_MAX
+    reverse: bool = False
+    keys_only: bool = False
+
+    def answer(self, keyspace: Keyspace) -> Reply:
+        """The cursor, None when nothing is left, and keys and values in turn, or keys only."""
+        order, records = keyspace.order, keyspace.records
+        if order is None:
+            raise LookupError("a range needs an index")
+        found: list[Reply] = []
+        count, room, last = min(self.count, RANGE_KEYS_MAX), RANGE_BYTES, self.after
+        for key in order.between(self.start, self.end, self.after, reverse=self.reverse):
+            if not count or room <= 0:
+                return [last, found]
+            found.append(key)
+            room -= len(key)
+            if not self.keys_only:
+                value = records[key].value
+                found.append(value)
+                room -= len(value)
+            count -= 1
+            last = key
+        return [None, found]
+
+
+def key_range(request: Request) -> KeyRange:
+    """KRAFT RANGE start end|PREFIX prefix [AFTER key] [LIMIT count] [REV] [KEYSONLY]."""
+    start, end = request[2], request[3] or None
+    if start.upper() == b"PREFIX":
+        start, end = request[3], prefix_end(request[3])
+    after, count = None, RANGE_KEYS_MAX
+    flags: set[bytes] = set()
+    words = iter(request[4:])
+    for word in words:
+        option = word.upper()
+        if option in (b"REV", b"KEYSONLY"):
+            flags.add(option)
+            continue
+        value = next(words, None)
+        if value is None or option not in (b"AFTER", b"LIMIT"):
+            raise Rejected(SYNTAX)
+        if option == b"AFTER":
+            after = value
+        else:
+            count = integer(value)
+            if count < 1:
+                raise Rejected(_NOT_POSITIVE)
+    return KeyRange(start, end, after, count, b"REV" in flags, b"KEYSONLY" in flags)
