@@ -11,7 +11,7 @@ from typing import Protocol
 import msgspec
 
 from kraft.kv.checkpoint import Capture, Checkpoint
-from kraft.kv.commands import ScriptCall, Step, Watched
+from kraft.kv.commands import Change, ScriptCall
 from kraft.kv.overlay import Overlay
 from kraft.kv.replies import Reply
 from kraft.node.values import Received, Rows, Transaction
@@ -170,15 +170,27 @@ class HostObserver(Protocol):
 
 
 class ScriptEffects(msgspec.Struct, frozen=True):
-    """What a script did: its writes, the reply to its caller, and what it read."""
+    """What a script did: its writes, and the reply to its caller.
 
-    steps: tuple[Step, ...]
+    `encoded` is the same reply for the log, if it was asked for; `size` the bytes of all that together. A
+    reply that is not `final` is no outcome of the script: it was not run, or stopped, and may succeed later.
+    """
+
+    steps: tuple[Change, ...]
     reply: Reply
-    watched: tuple[Watched, ...] = ()
+    encoded: bytes = b""
+    size: int = 0
+    final: bool = True
 
 
 class ScriptEvaluator(Protocol):
     """Evaluates scripts; `kraft.server` provides it."""
 
-    def evaluate(self, overlay: Overlay, script: ScriptCall) -> ScriptEffects:
-        """Run `script` on `overlay`, which keeps its effects. Never raises."""
+    def evaluate(
+        self, overlay: Overlay, script: ScriptCall, used: int = 0, *, logged: bool = False
+    ) -> ScriptEffects:
+        """Run `script` on `overlay`, which has its effects afterwards. Never raises.
+
+        The overlay has held what was before. Scripts of the same proposal have done `used` bytes before.
+        `logged` asks for `ScriptEffects.encoded`.
+        """

@@ -23,6 +23,7 @@ class LedgerKind(IntEnum):
 
     TOKEN = 1  # of KRAFT ONCE: the reply to the first use
     SCRIPT = 2  # the cache of scripts: `kraft.kv.scripts`
+    LIBRARY = 3  # libraries of functions: `kraft.kv.libraries`
 
 
 _KINDS = max(LedgerKind) + 1

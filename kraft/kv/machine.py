@@ -3,24 +3,24 @@
 `Machine.apply` is a function of the state, the stamp and the commands: no clock, no randomness, no
 configuration, no iteration order. Every replica applies the same batches in the same order and ends in the
 same state. First every key that is due at the stamp goes; then the commands run one after the other, each by
-the function that a table names for its type: those of strings are in `strings`, and `keys`, `bits`, `locks`
-and `scripts` have the others. A command that changed something takes the next revision, and the keys it
-changed carry it; a command that was refused, or found nothing to do, takes none. Expiry takes none either: a
-key that is gone has revision 0. A lock that is extended keeps its revision, which is its token.
+the function that a table names for its type: those of strings are in `strings`, and `keys`, `bits`, `locks`,
+`scripts` and `libraries` have the others. A command that changed something takes the next revision, and the
+keys it changed carry it; a command that was refused, or found nothing to do, takes none. Expiry takes none
+either: a key that is gone has revision 0. A lock that is extended keeps its revision, which is its token.
 """
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any
 
-from kraft.kv import bits, keys, locks, scripts, strings
+from kraft.kv import bits, keys, libraries, locks, scripts, strings
 from kraft.kv.checkpoint import Capture
-from kraft.kv.commands import Command, Exec, Guarded, Look, Once, Put
+from kraft.kv.commands import Command, Evaluated, Exec, Guarded, Look, Once, Put
 from kraft.kv.errors import BrokenInvariant
 from kraft.kv.excerpt import Excerpts
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.once import FORGOTTEN_PER_MARKER, once
-from kraft.kv.replies import CommandFailure, Reply
+from kraft.kv.replies import CommandFailure, Reply, decode_replies
 from kraft.kv.state import MachineState
 from kraft.kv.versions import MACHINE_VERSION_MIN
 from kraft.raft.membership.configuration import Base
@@ -92,6 +92,8 @@ class Machine(MachineState):
 def _execute(state: MachineState, command: Exec) -> Reply:
     if not state.keyspace.unchanged(command.watched):
         return None
+    if command.read and not state.keyspace.unchanged(command.read):
+        return CommandFailure.SCRIPT_CONFLICT
     excerpts = Excerpts(state.keyspace)
     before, changed = state.revision, False
     replies: list[Reply] = []
@@ -101,6 +103,18 @@ def _execute(state: MachineState, command: Exec) -> Reply:
         changed = changed or state.revision > before
     state.revision = before + changed
     return excerpts.reply(state.stamp, replies)
+
+
+def _evaluated(state: MachineState, command: Evaluated) -> Reply:
+    if not state.keyspace.unchanged(command.watched):
+        return CommandFailure.SCRIPT_CONFLICT
+    before, changed = state.revision, False
+    for step in command.steps:
+        state.revision = before
+        FUNCTIONS[type(step)](state, step)
+        changed = changed or state.revision > before
+    state.revision = before + changed
+    return decode_replies(command.reply)[0] if command.reply else None
 
 
 def _guarded(state: MachineState, command: Guarded) -> Reply:
@@ -119,8 +133,10 @@ FUNCTIONS: dict[type, Callable[[MachineState, Any], Reply]] = {
     **bits.FUNCTIONS,
     **locks.FUNCTIONS,
     **scripts.FUNCTIONS,
+    **libraries.FUNCTIONS,
     Guarded: _guarded,
     Exec: _execute,
+    Evaluated: _evaluated,
     Once: _once,
 }
 """The function of each command."""

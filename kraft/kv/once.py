@@ -10,6 +10,7 @@ from typing import Any
 
 from kraft.kv.commands import Once
 from kraft.kv.ledger import LedgerKind
+from kraft.kv.record import Record
 from kraft.kv.replies import CommandFailure, Reply, decode_replies, encode_replies
 from kraft.kv.state import MachineState
 
@@ -20,18 +21,36 @@ FORGOTTEN_PER_MARKER = 512
 
 def once(state: MachineState, command: Once, apply: Callable[[MachineState, Any], Reply]) -> Reply:
     """The reply to the first use of the token; `apply` applies a command."""
-    ledger = state.keyspace.ledger
-    ledger.forget(state.stamp, FORGOTTEN_PER_USE)
-    row = ledger.get(LedgerKind.TOKEN, command.token)
-    if row is not None and row.expires > state.stamp:
+    state.keyspace.ledger.forget(state.stamp, FORGOTTEN_PER_USE)
+    row = remembered(state, command)
+    if row is not None:
         if row.value[:FINGERPRINT_BYTES] != command.fingerprint:
             return CommandFailure.TOKEN_REUSED
         state.repeats += 1
         return decode_replies(row.value[FINGERPRINT_BYTES:])[0]
-    count, size = ledger.counts[LedgerKind.TOKEN], ledger.sizes[LedgerKind.TOKEN]
-    if count >= command.tokens_max or size >= command.bytes_max:
+    if full(state, command):
         return CommandFailure.TOO_MANY_TOKENS
     reply = apply(state, command.command)
-    data = command.fingerprint + encode_replies((reply,))
-    ledger.put(LedgerKind.TOKEN, command.token, data, state.revision, state.stamp + command.ttl_ms)
+    if reply is not CommandFailure.SCRIPT_CONFLICT:
+        remember(state, command, reply)
     return reply
+
+
+def remembered(state: MachineState, command: Once) -> Record | None:
+    """The row of the command's token, None if it is not known, or not any more."""
+    row = state.keyspace.ledger.get(LedgerKind.TOKEN, command.token)
+    return row if row is not None and row.expires > state.stamp else None
+
+
+def full(state: MachineState, command: Once) -> bool:
+    """Whether there is no room for another token."""
+    ledger = state.keyspace.ledger
+    count, size = ledger.counts[LedgerKind.TOKEN], ledger.sizes[LedgerKind.TOKEN]
+    return count >= command.tokens_max or size >= command.bytes_max
+
+
+def remember(state: MachineState, command: Once, reply: Reply) -> None:
+    """Store the token with the first reply."""
+    data = command.fingerprint + encode_replies((reply,))
+    expires = state.stamp + command.ttl_ms
+    state.keyspace.ledger.put(LedgerKind.TOKEN, command.token, data, state.revision, expires)

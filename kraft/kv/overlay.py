@@ -2,7 +2,8 @@
 
 The commands of a batch run here in their order before the batch is logged, so that a script sees those before
 it. What one command or script changes is apart from what came before, until it is kept or dropped: a script
-that fails has done nothing. Keys that the batch's stamp lets expire count as missing from the beginning.
+that fails has done nothing. In a transaction with several scripts each of them holds what came before it, so
+that it is dropped alone. Keys that the batch's stamp lets expire count as missing from the beginning.
 
 What a script touches is remembered with the revision that it found. The batch is logged right after the
 state that this lies on, so it finds the same when it is applied. The logged command watches these keys
@@ -26,10 +27,22 @@ _ABSENT: Any = object()
 class OverlaidRecords(MutableMapping[bytes, Record]):
     """The records of `base` that live at `stamp`, and changes of them: `kept` ones, and those since then.
 
-    `touched` has the revision of each key that was looked at since `keep` or `drop`, 0 for a missing one.
+    `touched` has the revision of each key that was looked at since `keep`, 0 for a missing one. The journal
+    has what changed keys were before, since `keep`, `hold` or `drop`: None as the key stands for all of them.
     """
 
-    __slots__ = ("_added", "_base", "_changed", "_cleared", "_kept", "_kept_cleared", "_stamp", "touched")
+    __slots__ = (
+        "_added",
+        "_base",
+        "_changed",
+        "_cleared",
+        "_held_touched",
+        "_journal",
+        "_kept",
+        "_kept_cleared",
+        "_stamp",
+        "touched",
+    )
 
     def __init__(self, base: MutableMapping[bytes, Record], stamp: int = 0, due: int = 0) -> None:
         """So many keys of `base` are `due` at the stamp."""
@@ -40,7 +53,9 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
         self._kept_cleared = False
         self._changed: dict[bytes, Record | None] = {}
         self._cleared = False
-        self._added = [-due, -due]  # how many more keys there are than in `base`: as kept, and now
+        self._added = [-due, -due]  # how many more keys there are than in `base`: as held, and now
+        self._journal: list[tuple[bytes | None, Any]] = []
+        self._held_touched = 0
 
     def get(self, key: bytes, default: Any = None) -> Any:
         """The record of a key."""
@@ -70,11 +85,13 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
 
     def __setitem__(self, key: bytes, record: Record) -> None:
         self._added[1] += self.get(key) is None
+        self._journal.append((key, self._changed.get(key, _ABSENT)))
         self._changed[key] = record
 
     def __delitem__(self, key: bytes) -> None:
         if self.get(key) is None:
             raise KeyError(key)
+        self._journal.append((key, self._changed.get(key, _ABSENT)))
         self._changed[key] = None
         self._added[1] -= 1
 
@@ -91,6 +108,7 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
 
     def clear(self) -> None:
         """Remove every record, without a look at them."""
+        self._journal.append((None, (self._changed, self._cleared)))
         self._changed = {}
         self._cleared = True
         self._added[1] = -len(self._base)
@@ -102,14 +120,28 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
         else:
             self._kept.update(self._changed)
         self._changed, self._cleared = {}, False
-        self._added[0] = self._added[1]
         self.touched = {}
+        self.hold()
+
+    def hold(self) -> None:
+        """`drop` goes back to here."""
+        self._journal = []
+        self._added[0] = self._added[1]
+        self._held_touched = len(self.touched)
 
     def drop(self) -> None:
-        """Nothing has changed since it was kept."""
-        self._changed, self._cleared = {}, False
+        """Nothing has changed since `keep` or `hold`."""
+        for key, before in reversed(self._journal):
+            if key is None:
+                self._changed, self._cleared = before
+            elif before is _ABSENT:
+                del self._changed[key]
+            else:
+                self._changed[key] = before
+        self._journal = []
         self._added[1] = self._added[0]
-        self.touched = {}
+        while len(self.touched) > self._held_touched:
+            self.touched.popitem()
 
 
 class OverlaidRemovals(Removals):
@@ -170,7 +202,8 @@ class Overlay:
         self._keyspace = OverlaidKeyspace(base.keyspace, stamp)
         machine.keyspace, machine.stamp, machine.revision = self._keyspace, stamp, base.revision
         machine.version = base.version
-        self._kept = self._numbers()
+        self._kept_revision = base.revision
+        self._held = self._numbers()
 
     def apply(self, commands: Sequence[Command]) -> None:
         """Apply commands for good."""
@@ -179,7 +212,7 @@ class Overlay:
 
     def step(self, step: Step) -> Reply:
         """Apply one of several commands that have one revision together, as in an `Exec`."""
-        machine, before = self.machine, self._kept[0]
+        machine, before = self.machine, self._kept_revision
         changed = machine.revision > before
         machine.revision = before
         reply = machine.apply(machine.stamp, (step,))[0]  # type: ignore[arg-type]  # all but Look are commands
@@ -188,22 +221,29 @@ class Overlay:
 
     @property
     def touched(self) -> tuple[Watched, ...]:
-        """What was looked at since `keep` or `drop`, as it was found."""
-        seen = self._kept[0]
+        """What was looked at since `keep`, as it was found."""
+        seen = self._kept_revision
         return tuple([Watched(*item, seen) for item in self._keyspace.overlaid.touched.items()])
 
     def keep(self) -> None:
-        """What happened since `keep` or `drop` is valid."""
+        """What happened since the last `keep` is valid, and has one revision."""
         self._keyspace.overlaid.keep()
         self._keyspace.rows.overlaid.keep()
-        self._kept = self._numbers()
+        self._kept_revision = self.machine.revision
+        self._held = self._numbers()
+
+    def hold(self) -> None:
+        """What happened since the last `keep` is what `drop` leaves as it is."""
+        self._keyspace.overlaid.hold()
+        self._keyspace.rows.overlaid.hold()
+        self._held = self._numbers()
 
     def drop(self) -> None:
-        """What happened since `keep` or `drop` is not valid."""
+        """What happened since `keep` or `hold` is not valid."""
         self._keyspace.overlaid.drop()
         self._keyspace.rows.overlaid.drop()
         rows = self._keyspace.rows
-        self.machine.revision, self._keyspace.bytes, counts, sizes = self._kept
+        self.machine.revision, self._keyspace.bytes, counts, sizes = self._held
         rows.counts, rows.sizes = list(counts), list(sizes)
 
     def _numbers(self) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:

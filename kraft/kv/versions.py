@@ -10,7 +10,8 @@ older program never meets a command that it cannot apply. docs/upgrade.md has th
     2         SetRange
     3         SetIf DeleteIf GetExpire SetManyIf IncrementFloat CompareAndSet Rename Copy
               SetBit BitOperation BitField Flush
-              Lock Unlock Extend Guarded Exec Once LoadScript FlushScripts
+              Lock Unlock Extend Guarded Exec Evaluated Once LoadScript FlushScripts
+              PutLibrary DeleteLibrary FlushLibraries
 """
 
 from kraft.int64 import parse_int64

@@ -25,6 +25,10 @@ from kraft.resp.values import Error
 
 SYNTAX = "ERR syntax error"
 NO_SCRIPT = "NOSCRIPT No matching script. Please use EVAL."
+SCRIPTS_TOGETHER = (
+    "BUSY the scripts that were sent together do too much for one entry of the log; nothing was written,"
+    " try again with fewer of them"
+)
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 NOT_A_FLOAT = "ERR value is not a valid float"
 OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'."

@@ -163,12 +163,9 @@ class Validation:
             return spec, request  # the session runs it
         item: object
         if isinstance(spec, ScriptSpec):
-            script = spec.run(request)
-            if len(script.source) > self._port.config.scripts.script_bytes:
-                raise Rejected(errors.over_limit("script", self._port.config.scripts.script_bytes))
-            call = self._completed(spec, script, segment.group)
+            item = self._completed(spec, self._call(spec, request), segment.group)
             segment.shapes[len(segment.items)] = spec.shape
-            return call
+            return item
         if isinstance(spec, WaitSpec):
             if self._port.full:
                 raise Rejected(errors.OUT_OF_MEMORY)
@@ -178,6 +175,15 @@ class Validation:
             item = spec.run(request)
         segment.shapes[0] = spec.shape
         return item
+
+    def _call(self, spec: ScriptSpec, request: Request) -> kv.Command:
+        """The call of a script. Raises Rejected."""
+        call = spec.run(request)
+        script: Any = call.command if type(call) is kv.Once else call
+        limit = self._port.config.scripts.script_bytes
+        if len(script.source) > limit:
+            raise Rejected(errors.over_limit("script", limit))
+        return call
 
     def _group_of(self, spec: AnySpec, request: Request, state: SessionState) -> int:
         """The group that owns the request's keys."""
@@ -223,12 +229,12 @@ class Validation:
         group = 0 if self._port.routing.trivial else self._group_of(spec, request, state)
         if type(spec) is ReadSpec:
             return Queued(spec, request, kv.Look(tuple(spec.keys_of(request))))
-        if type(spec) is not WriteSpec:
+        if type(spec) is not WriteSpec and type(spec) is not ScriptSpec:
             return Queued(spec, request, None)
-        if self._port.full and spec.grows:
+        if type(spec) is WriteSpec and self._port.full and spec.grows:
             raise Rejected(errors.OUT_OF_MEMORY)
         try:
-            command = spec.run(request)
+            command = self._call(spec, request) if type(spec) is ScriptSpec else spec.run(request)
         except Rejected as refusal:
             return Queued(spec, request, Error(refusal.text))
         if type(command) not in _COMPLETE:

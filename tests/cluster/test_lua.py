@@ -54,6 +54,45 @@ def test_a_script_works_on_every_node_and_after_a_restart(cluster: Cluster) -> N
     assert len(set(cluster.verify().values())) == 1
 
 
+LIBRARY = """#!lua name=limits
+redis.register_function('visit', function(keys) return redis.call('INCR', keys[1]) end)
+redis.register_function{function_name = 'look', flags = {'no-writes'},
+                        callback = function(keys) return redis.call('GET', keys[1]) end}
+"""
+
+
+def test_a_library_is_there_on_every_node_and_after_a_restart(cluster: Cluster) -> None:
+    """Loaded at a follower, called everywhere, by a new leader, and when all were killed."""
+    away, other = cluster.followers()
+    away.kill()
+    assert other.ask("FUNCTION", "LOAD", LIBRARY) == b"limits"
+    leader = cluster.leader()
+    leader.ask("KRAFT", "SNAPSHOT")
+    leader.ask("KRAFT", "COMPACT", "KEEP", 0)
+    away.start()
+    cluster.wait_serving(away)
+    for number, server in enumerate(cluster, 1):
+        assert server.ask("FCALL", "visit", 1, "n") == number
+        assert server.ask("FCALL_RO", "look", 1, "n") == str(number).encode()
+        assert server.ask("KRAFT", "ONCE", "t", "FCALL", "visit", 1, "once") == 1
+        with server.client(CALL_SECONDS) as client:
+            assert client.call("MULTI") == "OK"
+            assert client.call("FCALL", "visit", 1, "m") == "QUEUED"
+            assert client.call("INCR", "m") == "QUEUED"
+            assert client.call("EXEC") == [2 * number - 1, 2 * number]
+    cluster.kill_all()
+    for server in cluster:
+        server.start()
+    cluster.wait_serving()
+    for number, server in enumerate(cluster, 4):
+        assert server.ask("FCALL", "visit", 1, "n") == number
+        assert server.ask("KRAFT", "ONCE", "t", "FCALL", "visit", 1, "once") == 1
+    assert cluster.leader().ask("FUNCTION", "DELETE", "limits") == "OK"
+    for server in cluster:
+        assert server.ask("FUNCTION", "LIST") == []
+    assert len(set(cluster.verify().values())) == 1
+
+
 def test_money_stays_in_the_bank(cluster: Cluster) -> None:
     """Transfers by script, of which some fail halfway, at every node, while leaders are killed."""
     with cluster.leader().client() as client:

@@ -29,8 +29,13 @@ AGAIN = ("UNCERTAIN", "CLUSTERDOWN", "BUSY", "MISCONF", "LOADING")
 MOST_SECONDS = 60.0  # for one increment, in however many attempts
 
 
+INCREMENT = "return redis.call('INCR', KEYS[1])"
+
+
 class Worker:
-    """Increments one counter, by a plain command and in a transaction, and repeats until there is a reply."""
+    """Increments one counter, by a plain command, a script, and both in transactions, and repeats each until
+    there is a reply.
+    """
 
     def __init__(self, servers: list[Server], number: int) -> None:
         self._servers = servers
@@ -58,7 +63,7 @@ class Worker:
                 self._move()
                 continue
             if isinstance(reply, Refusal):
-                assert reply.prefix in AGAIN, reply
+                assert reply.prefix in AGAIN or "scripts.time" in reply, reply
                 self.attempts[reply.prefix] += 1
                 self._move()
                 continue
@@ -71,10 +76,12 @@ class Worker:
             server = self._servers[self._place % len(self._servers)]
             self._client = server.client(CALL_SECONDS)
         client = self._client
-        if len(self.replies) % 2:
-            return client.call("KRAFT", "ONCE", token, "INCR", "counter")
+        kind = len(self.replies) % 4
+        words = ("EVAL", INCREMENT, 1, "counter") if kind >= 2 else ("INCR", "counter")
+        if kind % 2:
+            return client.call("KRAFT", "ONCE", token, *words)
         assert client.call("MULTI") == "OK"
-        assert client.call("INCR", "counter") == "QUEUED"
+        assert client.call(*words) == "QUEUED"
         reply = client.call("KRAFT", "ONCE", token, "EXEC")
         return reply[0] if isinstance(reply, list) else reply
 
@@ -130,8 +137,10 @@ def test_a_counter_is_exact_while_leaders_are_killed(make_cluster: Any) -> None:
         assert server.ask("GET", "counter") == b"%d" % len(replies)
         # every token is known on every node: an old one gets its old reply
         worker = workers[0]
-        if len(worker.replies) > 1:
-            assert server.ask("KRAFT", "ONCE", "0:1", "INCR", "counter") == worker.replies[1]
+        assert len(worker.replies) > 3
+        assert server.ask("KRAFT", "ONCE", "0:1", "INCR", "counter") == worker.replies[1]
+        script = ("EVAL", INCREMENT, 1, "counter")
+        assert server.ask("KRAFT", "ONCE", "0:3", *script) == worker.replies[3]
 
 
 def test_tokens_outlive_a_restart_of_all_and_a_snapshot(cluster: Cluster) -> None:
@@ -144,6 +153,8 @@ def test_tokens_outlive_a_restart_of_all_and_a_snapshot(cluster: Cluster) -> Non
     assert isinstance(leader.ask("KRAFT", "SNAPSHOT"), int)
     leader.ask("KRAFT", "COMPACT", "KEEP", 0)
     assert leader.ask("KRAFT", "ONCE", "logged", "INCR", "n") == 3
+    script = ("EVAL", "return {redis.call('INCR', 'n'), redis.status_reply('DONE')}", 0)
+    assert leader.ask("KRAFT", "ONCE", "script", *script) == [4, "DONE"]
     away.start()
     cluster.wait_serving(away)
     cluster.wait_equal(*[server.id for server in cluster])
@@ -154,7 +165,8 @@ def test_tokens_outlive_a_restart_of_all_and_a_snapshot(cluster: Cluster) -> Non
     for server in cluster:
         for reply, token in enumerate(("before", "cut", "logged"), 1):
             assert server.ask("KRAFT", "ONCE", token, "INCR", "n") == reply
-    assert cluster.leader().ask("GET", "n") == b"3"
+        assert server.ask("KRAFT", "ONCE", "script", *script) == [4, "DONE"]
+    assert cluster.leader().ask("GET", "n") == b"4"
     assert len(set(cluster.verify().values())) == 1
 
 

@@ -77,7 +77,7 @@ class Exchange(RawClient):
             while len(self._buffer) < int(number) + 2:
                 self._buffer += self._socket.recv(1 << 16)
             line, self._buffer = line + self._buffer[: int(number) + 2], self._buffer[int(number) + 2 :]
-        elif kind in (b"*", b"%"):
+        elif kind in (b"*", b"%", b"~"):
             line += b"".join(self._value() for _ in range(int(number) * (2 if kind == b"%" else 1)))
         return line
 

@@ -14,11 +14,14 @@ from kraft.kv.commands import (
     Copy,
     Delete,
     DeleteIf,
+    DeleteLibrary,
+    Evaluated,
     Exec,
     Expire,
     Extend,
     FieldOperation,
     Flush,
+    FlushLibraries,
     GetDelete,
     GetExpire,
     Guarded,
@@ -27,6 +30,7 @@ from kraft.kv.commands import (
     Lock,
     Once,
     Put,
+    PutLibrary,
     Rename,
     Set,
     SetBit,
@@ -76,6 +80,10 @@ TAGS: dict[Any, tuple[int, int]] = {
     ScriptCall: (70, 3),
     LoadScript: (71, 3),
     FlushScripts: (72, 3),
+    Evaluated: (73, 3),
+    PutLibrary: (74, 3),
+    DeleteLibrary: (75, 3),
+    FlushLibraries: (76, 3),
 }
 
 

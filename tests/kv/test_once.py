@@ -5,6 +5,7 @@ import pytest
 
 from kraft.kv.commands import (
     Delete,
+    Evaluated,
     Exec,
     Expire,
     Expiry,
@@ -26,7 +27,7 @@ from kraft.kv.keyspace import Keyspace
 from kraft.kv.ledger import LedgerKind, ledger_bytes
 from kraft.kv.machine import Machine
 from kraft.kv.once import FORGOTTEN_PER_MARKER, FORGOTTEN_PER_USE
-from kraft.kv.replies import CommandFailure
+from kraft.kv.replies import CommandFailure, encode_replies
 
 NOW = 1_700_000_000_000
 TTL = 1000
@@ -148,6 +149,19 @@ def test_an_aborted_transaction_stays_aborted():
     fits = Exec((Watched(b"n", 1, 1),), (Increment(b"n", 1),))
     assert one(machine, once(fits)) is None
     assert machine.keyspace.get(b"n") == b"1"
+
+
+def test_the_effects_of_a_script_happen_once_with_its_reply():
+    """Those that do not fit are not remembered: the leader evaluates the script again."""
+    machine = Machine()
+    stale = Evaluated((Increment(b"n", 1),), encode_replies((7,)), (Watched(b"a", 9, 9),))
+    assert one(machine, once(stale)) == CommandFailure.SCRIPT_CONFLICT
+    assert (machine.revision, tokens(machine)) == (0, 0)
+    fits = Evaluated((Increment(b"n", 1), Put(b"m", b"1")), encode_replies((7,)), (Watched(b"a", 0, 0),))
+    assert one(machine, once(fits)) == 7
+    assert one(machine, once(stale)) == 7
+    assert machine.keyspace.get(b"n") == b"1"
+    assert machine.revision == machine.keyspace.revision(b"n") == machine.keyspace.revision(b"m") == 1
 
 
 def test_a_lock_is_taken_once():

@@ -3,7 +3,18 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kraft.kv.commands import Delete, Exec, Flush, FlushScripts, Increment, LoadScript, Once, Put, Watched
+from kraft.kv.commands import (
+    Delete,
+    Evaluated,
+    Exec,
+    Flush,
+    FlushScripts,
+    Increment,
+    LoadScript,
+    Once,
+    Put,
+    Watched,
+)
 from kraft.kv.ledger import LedgerKind, ledger_bytes
 from kraft.kv.machine import Machine
 from kraft.kv.overlay import Overlay
@@ -39,28 +50,41 @@ def records(machine: Machine) -> dict:
     return {**dict(space.records.items()), **rows}
 
 
-@settings(max_examples=150, deadline=None)
-@given(programs, st.integers(0, 40), steps, st.lists(st.tuples(st.booleans(), steps), max_size=4))
-def test_an_overlay_tells_what_comes(program, wait, first, scripted):
-    """Plain commands, then groups of steps of which each is kept or dropped."""
-    machine, untouched = machine_after(program), machine_after(program)
+groups = st.lists(st.lists(st.tuples(st.booleans(), steps), max_size=3), max_size=3)
+
+
+@settings(max_examples=200, deadline=None)
+@given(programs, st.integers(0, 40), steps, groups)
+def test_an_overlay_tells_what_comes(program, wait, first, transactions):
+    """Plain commands, then groups of scripts, each of which is kept or dropped."""
+    machine, other, untouched = [machine_after(program) for _ in "123"]
     stamp = machine.stamp + wait
     overlay = Overlay(machine, stamp)
     overlay.apply(first)
     logged: list = list(first)
+    nested: list = list(first)
     said = []
-    for kept, group in scripted:
-        replies = [overlay.step(step) for step in group]
+    for parts in transactions:
+        replies: list = []
+        done: list = []
+        for kept, part in parts:
+            overlay.hold()
+            found = [overlay.step(step) for step in part]
+            if kept:
+                replies += found
+                done.append(tuple(part))
+            else:
+                overlay.drop()
         watched = overlay.touched
-        if kept:
-            overlay.keep()
-            logged.append(Exec(watched, tuple(group)))
-            said.append(replies)
-        else:
-            overlay.drop()
+        overlay.keep()
+        logged.append(Exec(watched, sum(done, ())))
+        nested.append(Exec(watched, tuple(map(Evaluated, done))))
+        said.append(replies)
     assert machine.digest() == untouched.digest()
     answered: list = machine.apply(stamp, logged)[len(first) :]
     assert [reply and reply[2] for reply in answered] == said
+    other.apply(stamp, nested)
+    assert other.digest() == machine.digest()
     assert records(overlay.machine) == records(machine)
     assert overlay.machine.revision == machine.revision
     for ledger in (overlay.machine.keyspace.ledger, machine.keyspace.ledger):

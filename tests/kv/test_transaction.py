@@ -140,8 +140,10 @@ def test_what_a_transaction_needs_and_contains():
 
 def test_the_bytes_stay_as_they_are():
     transaction = Exec((Watched(b"a", 1, 2),), (Put(b"a", b"b"), Look((b"c",))))
-    data = b"\x01\x91\x93\x28\x91\x93\xc4\x01a\x01\x02\x92\x93\x01\xc4\x01a\xc4\x01b\x92\x29\x91\xc4\x01c"
+    rest = b"\x28\x91\x93\xc4\x01a\x01\x02\x92\x93\x01\xc4\x01a\xc4\x01b\x92\x29\x91\xc4\x01c"
+    data = b"\x01\x91\x94" + rest + b"\x90"
     assert encode([transaction]) == data
+    assert decode(b"\x01\x91\x93" + rest) == [transaction]  # before scripts could be steps
     assert decode(data) == [transaction]
 
 

@@ -18,7 +18,7 @@ from kraft.host.requests.lock_waits import LockWaits
 from kraft.host.requests.proposal import Proposal
 from kraft.host.requests.round import View
 from kraft.host.slots import SlotMap
-from kraft.kv.commands import Command, Lock, ScriptCall
+from kraft.kv.commands import Command, Lock, calls_script
 from kraft.kv.keyspace import IndexType
 from kraft.kv.machine import Machine
 from kraft.kv.versions import MACHINE_VERSION
@@ -139,7 +139,7 @@ class FakeHost:
 
     def _apply(self, group: int, commands: Sequence[Command]) -> Any:
         machine, stamp = self.machines[group], self._clock.wall_ms()
-        if not any(type(command) is ScriptCall for command in commands):
+        if not any(map(calls_script, commands)):
             return machine.apply(stamp, commands)
         proposal = Proposal(0.0, None, commands, 0, 0.0)
         evaluation = Evaluation(machine, stamp, 1, [proposal], self.evaluator)

@@ -2,29 +2,41 @@
 
 A batch is evaluated on the state that its entry will find: everything in the log is applied, and nothing is
 logged before the batch is. So a batch with a script waits for the one before it; other batches do not. The
-commands of the batch run in order on an overlay, and each script is replaced by its effects. That takes long
-where a batch has many scripts, so other work of the node comes in between.
+commands of the batch run in order on an overlay, and each script is replaced by its effects, also in a
+transaction, and after KRAFT ONCE. That takes long where a batch has many scripts, so other work of the node
+comes in between.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
-from kraft.host.ports import ScriptEvaluator
+import msgspec
+
+from kraft.host.ports import ScriptEffects, ScriptEvaluator
 from kraft.host.requests.proposal import Proposal
-from kraft.kv.commands import Command, Exec, ScriptCall
+from kraft.kv.commands import Command, Evaluated, Exec, Look, Once, ScriptCall, calls_script
+from kraft.kv.excerpt import Excerpts
 from kraft.kv.machine import Machine
+from kraft.kv.once import full, remember, remembered
 from kraft.kv.overlay import Overlay
-from kraft.kv.replies import CommandFailure, Reply
+from kraft.kv.replies import CommandFailure, Reply, encode_replies
 from kraft.node.ports import Clock
 
 SLICE_SECONDS = 0.005  # of scripts in one go; a script itself is never interrupted
+EFFECTS_BYTES = 1 << 20  # of what scripts did, in one batch; further proposals wait for the next one
+
+# In place of what has been done before, or may not be done: the state has the reply. If it did not, nothing
+# would happen.
+_NOT_AGAIN = Evaluated((), encode_replies((CommandFailure.SCRIPT_CONFLICT,)))
+_ABORTED = Evaluated(())  # replies None, as an EXEC whose watched keys have changed
 
 
 class Evaluation:
     """The evaluation of the batch of `proposals`, at `stamp`, for an entry of `term`.
 
     `commands` are what is to be logged, as many as the proposals have together; `replies` are those of the
-    scripts by their places.
+    scripts by their places, unless they are logged. `left` are proposals that do not fit into the batch, and
+    no part of `proposals` any more.
     """
 
     def __init__(
@@ -33,27 +45,94 @@ class Evaluation:
         self.stamp = stamp
         self.term = term
         self.proposals = proposals
+        self.left: list[Proposal] = []
         self.commands: list[Command] = []
         self.replies: dict[int, Reply] = {}
-        self._waiting: list[Command] = [command for each in proposals for command in each.commands]
         self._overlay = Overlay(machine, stamp)
         self._evaluator = evaluator
+        self._size = 0  # of what the scripts of one proposal did
+        self._work = self._evaluate()
 
     def advance(self, clock: Clock) -> bool:
         """Evaluate for a while. Returns whether all is done."""
         until = clock.seconds() + SLICE_SECONDS
-        while len(self.commands) < len(self._waiting):
-            command = self._waiting[len(self.commands)]
-            if type(command) is ScriptCall:
-                effects = self._evaluator.evaluate(self._overlay, command)
-                self.replies[len(self.commands)] = effects.reply
-                self.commands.append(Exec(effects.watched, effects.steps))
-                if clock.seconds() >= until:
-                    break
+        return all(clock.seconds() < until for _ in self._work)
+
+    def _evaluate(self) -> Iterator[None]:
+        """The work in steps: each ends with a script."""
+        total = 0
+        for number, proposal in enumerate(self.proposals):
+            if total > EFFECTS_BYTES:
+                self.left = self.proposals[number:]
+                del self.proposals[number:]
+                return
+            self._size = 0
+            for command in proposal.commands:
+                if calls_script(command):
+                    yield from self._called(command)
+                else:
+                    self._overlay.apply((command,))
+                    self.commands.append(command)
+            total += self._size
+
+    def _called(self, command: Any) -> Iterator[None]:
+        if type(command) is Once:
+            logged = yield from self._once(command)
+        elif type(command) is Exec:
+            logged, _ = yield from self._transaction(command)
+        else:
+            done = self._script(command)
+            self.replies[len(self.commands)] = done.reply
+            logged = Evaluated(done.steps, b"", self._overlay.touched)
+            yield
+        self._overlay.keep()
+        self.commands.append(logged)
+
+    def _script(self, script: ScriptCall, *, logged: bool = False) -> ScriptEffects:
+        done = self._evaluator.evaluate(self._overlay, script, self._size, logged=logged)
+        self._size += done.size
+        return done
+
+    def _transaction(self, transaction: Exec) -> Generator[None, None, tuple[Exec | Evaluated, Reply]]:
+        """Run commands and scripts in order. Returns what is to be logged, and its reply."""
+        overlay = self._overlay
+        keyspace = overlay.machine.keyspace
+        if not keyspace.unchanged(transaction.watched):
+            return _ABORTED, None
+        excerpts = Excerpts(keyspace)
+        steps: list[Any] = []
+        replies: list[Reply] = []
+        for step in transaction.steps:
+            if type(step) is ScriptCall:
+                overlay.hold()
+                done = self._script(step, logged=True)
+                steps.append(Evaluated(done.steps, done.encoded))
+                replies.append(done.reply)
+                yield
             else:
-                self._overlay.apply((command,))
-                self.commands.append(command)
-        return len(self.commands) == len(self._waiting)
+                steps.append(step)
+                replies.append(excerpts.look(step) if type(step) is Look else overlay.step(step))
+        logged = Exec(transaction.watched, tuple(steps), overlay.touched)
+        return logged, excerpts.reply(self.stamp, replies)
+
+    def _once(self, command: Once) -> Generator[None, None, Command]:
+        """A script or a transaction with a token. Returns what is to be logged."""
+        state = self._overlay.machine
+        if remembered(state, command) is not None or full(state, command):
+            return msgspec.structs.replace(command, command=_NOT_AGAIN)
+        inner: Any
+        if type(command.command) is Exec:
+            inner, reply = yield from self._transaction(command.command)
+        else:
+            script: Any = command.command
+            done = self._script(script, logged=True)
+            inner, reply = Evaluated(done.steps, done.encoded, self._overlay.touched), done.reply
+            yield
+            if not done.final:
+                self.replies[len(self.commands)] = reply
+                return Evaluated(inner.steps, b"", inner.watched)
+        remember(state, command, reply)
+        return msgspec.structs.replace(command, command=inner)
 
 
 def with_evaluated(replies: Sequence[Reply], evaluated: dict[int, Reply]) -> list[Reply]:
@@ -63,5 +142,6 @@ def with_evaluated(replies: Sequence[Reply], evaluated: dict[int, Reply]) -> lis
     """
     merged: list[Any] = list(replies)
     for place, reply in evaluated.items():
-        merged[place] = CommandFailure.SCRIPT_CONFLICT if merged[place] is None else reply
+        if type(merged[place]) is not CommandFailure:
+            merged[place] = reply
     return merged

@@ -36,7 +36,8 @@ class Proposal(Pending[WriteOutcome], eq=False):
 class Batch(msgspec.Struct, eq=False):
     """The proposals of one entry, and when that entry was logged (monotonic seconds).
 
-    `commands` are what was logged: in place of a script what it did. `evaluated` has its reply, by place.
+    `commands` are what was logged: in place of a script what it did. `evaluated` has its reply, by place,
+    unless that was logged, too.
     """
 
     index: int

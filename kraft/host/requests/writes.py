@@ -80,7 +80,7 @@ class Writes:
             return
         now = self._clock.seconds()
         deadline = now + self._timing.write_timeout
-        scripted = type(commands[0]) is kv.ScriptCall
+        scripted = type(commands[0]) in kv.MAY_CALL and kv.calls_script(commands[0])
         self._scripts_used = self._scripts_used or scripted
         self._proposals.add(Proposal(deadline, done, commands, size, now, scripted=scripted))
         self._turns.wake(self._group)
@@ -109,7 +109,7 @@ class Writes:
         now = self._clock.seconds()
         deadline = now + message.timeout_ms / 1000.0
         created = min(now, deadline - self._timing.write_timeout)  # it has waited at the sender as well
-        scripted = kv.ScriptCall in map(type, commands)
+        scripted = not kv.MAY_CALL.isdisjoint(map(type, commands)) and any(map(kv.calls_script, commands))
         self._scripts_used = self._scripts_used or scripted
         size = len(message.commands)
         proposal = Proposal(deadline, reply, commands, size, created, remote=True, scripted=scripted)
@@ -218,6 +218,7 @@ class Writes:
             self._clock.call_soon(self._advance)
             return
         self._evaluated = None
+        self._proposals.requeue(evaluated.left)
         logged = self._proposer.propose(evaluated.commands, evaluated.stamp) if leads else None
         if logged is None:
             self._proposals.requeue(evaluated.proposals)
@@ -302,7 +303,7 @@ class Writes:
     def abandon(self) -> None:
         """The group stops: refuse what waits, and settle the rest as uncertain."""
         if self._evaluated is not None:
-            self._proposals.requeue(self._evaluated.proposals)
+            self._proposals.requeue([*self._evaluated.proposals, *self._evaluated.left])
             self._evaluated = None
         self._proposals.abandon()
         self._forwarding.abandon()

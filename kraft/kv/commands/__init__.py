@@ -17,13 +17,15 @@ from kraft.kv.commands.bits import (
 )
 from kraft.kv.commands.codec import (
     FORMAT_VERSION,
+    MAY_CALL,
     Command,
+    calls_script,
     decode,
     encode,
     expires_within,
     needed_version,
 )
-from kraft.kv.commands.exec import Exec, Look, Step, Watched
+from kraft.kv.commands.exec import Change, Evaluated, Exec, Look, Step, Watched
 from kraft.kv.commands.keys import (
     UNBOUNDED,
     ClearExpiry,
@@ -35,6 +37,7 @@ from kraft.kv.commands.keys import (
     Guard,
     Rename,
 )
+from kraft.kv.commands.library import DeleteLibrary, FlushLibraries, Function, PutLibrary
 from kraft.kv.commands.lock import Extend, Guarded, Lock, Unlock
 from kraft.kv.commands.once import Once
 from kraft.kv.commands.script import FlushScripts, LoadScript, ScriptCall, ScriptMode
@@ -61,12 +64,14 @@ from kraft.kv.replies import CommandFailure, Reply
 __all__ = [
     "BITOP_VALUES",
     "FORMAT_VERSION",
+    "MAY_CALL",
     "UNBOUNDED",
     "VALUE_BYTES_MAX",
     "AppendValue",
     "BitField",
     "BitOperation",
     "BitOperator",
+    "Change",
     "ClearExpiry",
     "Command",
     "CommandFailure",
@@ -76,6 +81,8 @@ __all__ = [
     "Copy",
     "Delete",
     "DeleteIf",
+    "DeleteLibrary",
+    "Evaluated",
     "Exec",
     "Expire",
     "Expiry",
@@ -83,7 +90,9 @@ __all__ = [
     "FieldAction",
     "FieldOperation",
     "Flush",
+    "FlushLibraries",
     "FlushScripts",
+    "Function",
     "GetDelete",
     "GetExpire",
     "Guard",
@@ -96,6 +105,7 @@ __all__ = [
     "Once",
     "Overflow",
     "Put",
+    "PutLibrary",
     "Rename",
     "Reply",
     "ScriptCall",
@@ -109,6 +119,7 @@ __all__ = [
     "Step",
     "Unlock",
     "Watched",
+    "calls_script",
     "decode",
     "encode",
     "expires_within",

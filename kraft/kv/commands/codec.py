@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from kraft.kv.commands.bits import BitCommand
-from kraft.kv.commands.exec import Exec, Step
+from kraft.kv.commands.exec import Evaluated, Exec, Step
 from kraft.kv.commands.keys import Expiry, KeyCommand
+from kraft.kv.commands.library import LibraryCommand
 from kraft.kv.commands.lock import Guarded, LockCommand
 from kraft.kv.commands.once import Once
 from kraft.kv.commands.script import ScriptCall, ScriptCommand
@@ -15,7 +16,21 @@ from kraft.kv.errors import UnknownCommand
 
 FORMAT_VERSION = 1  # first byte of an encoded batch
 
-Command = StringCommand | KeyCommand | BitCommand | LockCommand | ScriptCommand | Exec | Once | ScriptCall
+Command = (
+    StringCommand
+    | KeyCommand
+    | BitCommand
+    | LockCommand
+    | ScriptCommand
+    | LibraryCommand
+    | Exec
+    | Evaluated
+    | Once
+    | ScriptCall
+)
+
+MAY_CALL: frozenset[type] = frozenset({ScriptCall, Once, Exec})
+"""The types of commands that may need an evaluation: `calls_script` tells."""
 
 
 def encode(commands: Sequence[Command]) -> bytes:
@@ -45,6 +60,12 @@ def needed_version(commands: Iterable[Command | Step]) -> int:
         elif type(command) is Exec:
             needed = max(needed, needed_version(command.steps))
     return needed
+
+
+def calls_script(command: Command) -> bool:
+    """Whether the leader has to evaluate `command` before it is logged."""
+    inner = command.command if type(command) is Once else command
+    return type(inner) is ScriptCall or (type(inner) is Exec and ScriptCall in map(type, inner.steps))
 
 
 def expires_within(command: Command | Step, times: range) -> bool:

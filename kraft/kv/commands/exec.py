@@ -2,7 +2,8 @@
 
 A transaction is one command of the log. Its steps run in order, when it is applied, and nothing comes between
 them. A step that fails changes nothing, and the others take effect as in Redis. All its changes have the same
-revision.
+revision. The call of a script is a step only on the way to the leader, which puts an `Evaluated` in its
+place.
 """
 
 from typing import ClassVar
@@ -11,8 +12,9 @@ import msgspec
 
 from kraft.kv.commands.bits import BitCommand
 from kraft.kv.commands.keys import KeyCommand
+from kraft.kv.commands.library import LibraryCommand
 from kraft.kv.commands.lock import LockCommand
-from kraft.kv.commands.script import ScriptCommand
+from kraft.kv.commands.script import ScriptCall, ScriptCommand
 from kraft.kv.commands.strings import StringCommand
 
 _SINCE = 3
@@ -38,12 +40,34 @@ class Look(msgspec.Struct, frozen=True, array_like=True, tag=41, gc=False):
     keys: tuple[bytes, ...]
 
 
-Step = StringCommand | KeyCommand | BitCommand | LockCommand | ScriptCommand | Look
+Change = StringCommand | KeyCommand | BitCommand | LockCommand | ScriptCommand | LibraryCommand
+"""What a script or a transaction can do to the state."""
+
+
+class Evaluated(msgspec.Struct, frozen=True, array_like=True, tag=73, gc=False):
+    """What a script did, in place of its call: `steps`, which have one revision together.
+
+    `watched` is what it read. Replies CommandFailure.SCRIPT_CONFLICT without effect if one of these keys has
+    changed: the leader has evaluated the script on another state. Else replies what `reply` encodes, None if
+    it is empty. A reply is logged where the state remembers it, or others stand beside it.
+    """
+
+    since: ClassVar[int] = _SINCE
+    steps: tuple[Change, ...]
+    reply: bytes = b""
+    watched: tuple[Watched, ...] = ()
+
+
+Step = Change | Look | Evaluated | ScriptCall
 
 
 class Exec(msgspec.Struct, frozen=True, array_like=True, tag=40, gc=False):
-    """EXEC: replies None without effect if a watched key has changed, else as in `kraft.kv.excerpt`."""
+    """EXEC: replies None without effect if a watched key has changed, else as in `kraft.kv.excerpt`.
+
+    `read` is what its scripts have read: if that has changed, replies CommandFailure.SCRIPT_CONFLICT.
+    """
 
     since: ClassVar[int] = _SINCE
     watched: tuple[Watched, ...]
     steps: tuple[Step, ...]
+    read: tuple[Watched, ...] = ()

@@ -9,9 +9,11 @@ from typing import ClassVar
 import msgspec
 
 from kraft.kv.commands.bits import BitCommand
-from kraft.kv.commands.exec import Exec
+from kraft.kv.commands.exec import Evaluated, Exec
 from kraft.kv.commands.keys import UNBOUNDED, Expiry, KeyCommand
+from kraft.kv.commands.library import LibraryCommand
 from kraft.kv.commands.lock import LockCommand
+from kraft.kv.commands.script import ScriptCall
 from kraft.kv.commands.strings import VALUE_BYTES_MAX, StringCommand
 
 
@@ -21,13 +23,17 @@ class Once(msgspec.Struct, frozen=True, array_like=True, tag=60, gc=False):
     While `token` is remembered, replies the same again without effect: or CommandFailure.TOKEN_REUSED, if it
     came with another `fingerprint` (a hash of what the client sent). Replies TOO_MANY_TOKENS without effect
     when `tokens_max` of them are remembered, or they take `bytes_max` bytes. The last reply may go beyond
-    that. All limits are those of the node that took the command.
+    that. All limits are those of the node that took the command. A reply that says that what the leader
+    evaluated does not fit, CommandFailure.SCRIPT_CONFLICT, is not remembered. A call of a script is here only
+    on the way to the leader, which puts its `Evaluated` in its place.
     """
 
     since: ClassVar[int] = 3
     token: bytes
     fingerprint: bytes
-    command: StringCommand | KeyCommand | BitCommand | LockCommand | Exec
+    command: (
+        StringCommand | KeyCommand | BitCommand | LockCommand | LibraryCommand | Exec | Evaluated | ScriptCall
+    )
     ttl_ms: int = 0
     tokens_max: int = UNBOUNDED
     bytes_max: int = UNBOUNDED

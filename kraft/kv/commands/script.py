@@ -1,7 +1,7 @@
 """Scripts: their cache, which is part of the state, and the call of one.
 
-A call is never logged. The leader evaluates it, and logs what it did: an `Exec`, which watches what the
-script read. So no other replica runs a script, now or when it replays the log.
+A call is never logged. The leader evaluates it, and logs what it did, `Evaluated`. So no other replica runs a
+script, now or when it replays the log.
 """
 
 from enum import IntEnum
@@ -18,13 +18,18 @@ class ScriptMode(IntEnum):
     CALL = 0
     READ = 1  # it may not write
     LOAD = 2  # only into the cache
+    FUNCTION = 3  # call a function of a library
+    FUNCTION_READ = 4  # it may not write
+    LIBRARY = 5  # store a library; an argument says what to do with one that is there
+    RESTORE = 6  # store the libraries of a dump; an argument says what to do with those that are there
 
 
 class ScriptCall(msgspec.Struct, frozen=True, array_like=True, tag=70, gc=False):
-    """EVAL and its kin, on the way to the leader.
+    """EVAL, FCALL, FUNCTION LOAD and their kin, on the way to the leader.
 
-    `sha` is the script's SHA-1 in 40 hexadecimal digits; `source` its text, empty for EVALSHA.
-    `mode` is a ScriptMode. Replies as `kraft.server.commands.script_reply` says.
+    `sha` is the script's SHA-1 in 40 hexadecimal digits, or the name of a function. `source` is the text of a
+    script, empty for EVALSHA, of a library, or a dump. `mode` is a ScriptMode. Replies as
+    `kraft.server.commands.script_reply` says.
     """
 
     since: ClassVar[int] = _SINCE

@@ -35,6 +35,13 @@ COMPLEXITY: dict[str, str] = {
     **dict.fromkeys(("flushall", "flushdb"), "O(1); the memory of N keys is freed in O(N) in the background"),
     **dict.fromkeys(("kraft|guard", "kraft|once"), "that of the command that follows"),
     **dict.fromkeys(("eval", "evalsha", "eval_ro", "evalsha_ro"), "that of the script"),
+    **dict.fromkeys(("fcall", "fcall_ro"), "that of the function, and of the text of its library"),
+    **dict.fromkeys(
+        ("function|dump", "function|flush", "function|list", "function|stats"),
+        "O(N) where N is the number of functions",
+    ),
+    **dict.fromkeys(("function|load", "function|restore"), "O(N) where N is the number of functions loaded"),
+    "function|delete": "O(N) where N is the number of functions in the library",
     "exec": "that of all queued commands",
     "watch": "O(N)",
     "script|exists": "O(N) where N is the number of digests",

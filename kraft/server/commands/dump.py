@@ -38,7 +38,12 @@ def dump(view: View, request: Request) -> Reply:
 
 def payload_of(value: bytes, version: int = RDB_VERSION) -> bytes:
     """What DUMP gives for a value. Inverse of `value_of`."""
-    body = bytes([_STRING]) + _string(value) + struct.pack("<H", version)
+    return checksummed(bytes([_STRING]) + string_of(value), version)
+
+
+def checksummed(body: bytes, version: int) -> bytes:
+    """What is in an RDB file, with the version of RDB and the checksum."""
+    body += struct.pack("<H", version)
     return body + struct.pack("<Q", crc64(body))
 
 
@@ -81,18 +86,24 @@ def _check_additional(word: bytes, text: bytes | None) -> None:
         raise Rejected(f"ERR Invalid {word.decode()} value, must be {bounds}")
 
 
-def value_of(payload: bytes) -> bytes:
-    """The string in what DUMP gave. Raises Rejected."""
+def checked_body(payload: bytes) -> bytes:
+    """Inverse of `checksummed`. Raises Rejected."""
     body, footer = payload[:-FOOTER_BYTES], payload[-FOOTER_BYTES:]
     if len(footer) < FOOTER_BYTES:
         raise Rejected(_WRONG)
     version, checksum = struct.unpack("<HQ", footer)
     if version > RDB_VERSION_MAX or crc64(payload[:-8]) != checksum:
         raise Rejected(_WRONG)
+    return body
+
+
+def value_of(payload: bytes) -> bytes:
+    """The string in what DUMP gave. Raises Rejected."""
+    body = checked_body(payload)
     try:
         if body[0] != _STRING:
             raise Rejected("ERR Bad data format: the payload holds no string, and kraft keeps strings alone")
-        value, end = _read_string(body, 1)
+        value, end = read_string(body, 1)
     except (IndexError, struct.error):
         raise Rejected(_BAD) from None
     if end != len(body):
@@ -100,7 +111,8 @@ def value_of(payload: bytes) -> bytes:
     return value
 
 
-def _string(value: bytes) -> bytes:
+def string_of(value: bytes) -> bytes:
+    """A string in an RDB file."""
     if len(value) <= _INTEGER_DIGITS:
         number = parse_int64(value)
         for mark, form in _INTEGERS:
@@ -115,7 +127,7 @@ def _string(value: bytes) -> bytes:
     return b"\x80" + struct.pack(">I", length) + value
 
 
-def _read_string(data: bytes, place: int) -> tuple[bytes, int]:
+def read_string(data: bytes, place: int) -> tuple[bytes, int]:
     """The string at a place, and where it ends."""
     first = data[place]
     for mark, form in _INTEGERS:

@@ -13,7 +13,7 @@ from kraft.kv import commands as kv
 from kraft.kv.once import FINGERPRINT_BYTES
 from kraft.resp.values import Request
 from kraft.server.commands.prefix import prefixed
-from kraft.server.commands.spec import CommandContext, WriteSpec
+from kraft.server.commands.spec import AnySpec, CommandContext, ScriptSpec, WriteSpec
 from kraft.server.errors import Rejected
 
 NAME = "kraft|once"
@@ -30,7 +30,7 @@ def alone(_: CommandContext, request: Request) -> str:
     )
 
 
-def variants(specs: Iterable[WriteSpec]) -> dict[bytes, WriteSpec]:
+def variants(specs: Iterable[WriteSpec | ScriptSpec]) -> dict[bytes, AnySpec]:
     """The specifications of ONCE in front of each command, by the command's name in upper case.
 
     A command that is a prefix itself, such as KRAFT GUARD, goes on with its own variants.
@@ -38,7 +38,7 @@ def variants(specs: Iterable[WriteSpec]) -> dict[bytes, WriteSpec]:
     return {spec.name.upper().encode(): _variant(spec) for spec in specs}
 
 
-def _variant(spec: WriteSpec) -> WriteSpec:
+def _variant(spec: WriteSpec | ScriptSpec) -> AnySpec:
     inner = {word: _variant(each) for word, each in spec.variants.items() if type(each) is WriteSpec}
     places = tuple(WORDS + place for place in spec.variant_places) if inner else ()
     variant = prefixed(spec, NAME, WORDS, _once)

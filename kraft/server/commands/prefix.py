@@ -5,16 +5,18 @@ A prefix, not an option of each command: one place says what it means, without a
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from kraft.kv.commands import Command
 from kraft.resp.values import Request
-from kraft.server.commands.spec import WriteSpec
+from kraft.server.commands.spec import ScriptSpec, WriteSpec
 
 Wrap = Callable[[Request, Command], Command]
 """Makes the command of a request from the command after the prefix."""
+Spec = TypeVar("Spec", bound=WriteSpec | ScriptSpec)
 
 
-def prefixed(spec: WriteSpec, name: str, words: int, wrap: Wrap) -> WriteSpec:
+def prefixed(spec: Spec, name: str, words: int, wrap: Wrap) -> Spec:
     """The specification of `spec` after a prefix of so many words, whose command is `name`."""
 
     def run(request: Request) -> Command:

@@ -10,19 +10,16 @@ from kraft.server.commands.script_reply import shaped
 from kraft.server.commands.spec import LocalSpec, ReadSpec, ScriptSpec, WriteSpec, specs_by_name
 
 _CALL = ("noscript", "stale", "skip_monitor", "no_mandatory_keys", "movablekeys")
-_RO = ("readonly", *_CALL)
 
 
-def _call(
-    name: str,
-    run: Callable[[Request], ScriptCall],
-    summary: str,
-    script: str,
-    flags: tuple[str, ...] = _CALL,
+def call(
+    name: str, run: Callable[[Request], ScriptCall], summary: str, script: str, *, read: bool = False
 ) -> ScriptSpec:
-    access = ("RO", "access") if flags is _RO else ("RW", "access", "update")
+    """The specification of a command that calls a `script` or function; it may not write with `read`."""
+    access = ("RO", "access") if read else ("RW", "access", "update")
     return ScriptSpec(
-        name=name, arity=-3, run=run, counted=(2, 1), key_flags=(access,), flags=flags, shape=shaped,
+        name=name, arity=-3, run=run, counted=(2, 1), key_flags=(access,), shape=shaped,
+        flags=("readonly", *_CALL) if read else _CALL,
         summary=summary, usage=f"{script} numkeys [key [key ...]] [arg [arg ...]]",
     )  # fmt: skip
 
@@ -37,7 +34,7 @@ _FAMILY = (
     LocalSpec(name="script|kill", arity=2, run=scripts.kill, group="scripting",
         flags=("noscript", "allow_busy"), acl=("scripting",),
         summary="Replies that no script runs: the limits of scripts end a long one."),
-    replace(_call("script|load", scripts.load, "", ""), arity=3, counted=(0, 1), key_flags=(),
+    replace(call("script|load", scripts.load, "", ""), arity=3, counted=(0, 1), key_flags=(),
         flags=("noscript", "stale"), summary="Puts a script into the cache of all nodes; returns its SHA-1.",
         usage="script"),
     ReadSpec(name="script|show", arity=3, run=scripts.show, group="scripting", flags=("noscript",),
@@ -47,12 +44,16 @@ _FAMILY = (
         flags=("loading", "stale"), summary="Lists the subcommands."),
 )
 
-SCRIPTING = (
-    _call("eval", scripts.eval_, "Runs a script in Lua, as one: all of it takes effect, or nothing.",
+CALLS = (
+    call("eval", scripts.eval_, "Runs a script in Lua, as one: all of it takes effect, or nothing.",
         "script"),
-    _call("evalsha", scripts.evalsha, "Runs a script of the cache.", "sha1"),
-    _call("eval_ro", scripts.eval_, "Runs a script that may not write.", "script", _RO),
-    _call("evalsha_ro", scripts.evalsha, "Runs a script of the cache that may not write.", "sha1", _RO),
+    call("evalsha", scripts.evalsha, "Runs a script of the cache.", "sha1"),
+)
+
+SCRIPTING = (
+    *CALLS,
+    call("eval_ro", scripts.eval_, "Runs a script that may not write.", "script", read=True),
+    call("evalsha_ro", scripts.evalsha, "Runs a script of the cache that may not write.", "sha1", read=True),
     LocalSpec(name="script", arity=-2, run=introspection.unknown, group="scripting", flags=(),
         summary="Contains the commands about the cache of scripts.", subcommands=specs_by_name(*_FAMILY)),
 )

@@ -14,8 +14,8 @@ from kraft.server.commands.spec import CommandContext
 from kraft.server.errors import NO_SCRIPT, Rejected
 
 
-def _call(request: Request, sha: bytes, source: bytes, mode: kv.ScriptMode) -> kv.ScriptCall:
-    count = integer(request[2])
+def calls(request: Request, count: int, sha: bytes, source: bytes, mode: kv.ScriptMode) -> kv.ScriptCall:
+    """The call of a script or a function with so many keys, which begin at the fourth word."""
     if count > len(request) - 3:
         raise Rejected("ERR Number of keys can't be greater than number of args")
     if count < 0:
@@ -29,12 +29,12 @@ def _mode(request: Request) -> kv.ScriptMode:
 
 def eval_(request: Request) -> kv.ScriptCall:
     """EVAL and EVAL_RO script numkeys [key ...] [argument ...]."""
-    return _call(request, digest(request[1]), request[1], _mode(request))
+    return calls(request, integer(request[2]), digest(request[1]), request[1], _mode(request))
 
 
 def evalsha(request: Request) -> kv.ScriptCall:
     """EVALSHA and EVALSHA_RO sha1 numkeys [key ...] [argument ...]."""
-    return _call(request, request[1].lower(), b"", _mode(request))
+    return calls(request, integer(request[2]), request[1].lower(), b"", _mode(request))
 
 
 def load(request: Request) -> kv.ScriptCall:

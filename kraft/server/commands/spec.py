@@ -23,7 +23,7 @@ from typing import ClassVar, final
 
 from kraft.host.requests.round import View
 from kraft.int64 import parse_int64
-from kraft.kv.commands import Command, Lock, ScriptCall
+from kraft.kv.commands import Command, Lock
 from kraft.kv.replies import Reply as Outcome
 from kraft.node.admin import AdminCommand, AdminResult
 from kraft.resp.values import Reply, Request
@@ -209,8 +209,7 @@ class ScriptSpec(CommandSpec):
     flags: tuple[str, ...] = ("noscript", "stale", "skip_monitor", "no_mandatory_keys", "movablekeys")
     acl: tuple[str, ...] = ("scripting",)
     group: str = "scripting"
-    no_multi: bool = True
-    run: Callable[[Request], ScriptCall]
+    run: Callable[[Request], Command]
     shape: Callable[[Outcome], Reply]
 
 

@@ -32,8 +32,9 @@ from kraft.server.commands.data_table import (
     STRINGS,
     WRITES,
 )
+from kraft.server.commands.function_table import FCALL, FUNCTIONS
 from kraft.server.commands.help import help_
-from kraft.server.commands.script_table import SCRIPTING
+from kraft.server.commands.script_table import CALLS, SCRIPTING
 from kraft.server.commands.spec import (
     ALL_KEYS,
     AdminSpec,
@@ -212,7 +213,7 @@ _ONCE = LocalSpec(name=once.NAME, arity=-once.WORDS, run=once.alone, group="kraf
     flags=("write", "movablekeys"),
     summary="Executes a command that writes, or EXEC, at most once for each token.",
     usage="token [command [arg ...]]", variant_places=(once.WORDS,),
-    variants=once.variants(WRITES) | {
+    variants=once.variants((*WRITES, *CALLS, FCALL)) | {
         b"EXEC": ExecSpec(name=once.NAME, arity=once.WORDS + 1, run=transaction.exec_once, group="kraft")})
 
 _KRAFT = (
@@ -310,7 +311,16 @@ _TRANSACTIONS = (
 # fmt: on
 
 TABLE: dict[bytes, AnySpec] = specs_by_name(
-    *STRINGS, *BITS, *KEYS, *_REPLICATION, *_TRANSACTIONS, *SCRIPTING, *_CONNECTION, *_SERVER, *_JAVA
+    *STRINGS,
+    *BITS,
+    *KEYS,
+    *_REPLICATION,
+    *_TRANSACTIONS,
+    *SCRIPTING,
+    *FUNCTIONS,
+    *_CONNECTION,
+    *_SERVER,
+    *_JAVA,
 )
 """All specifications by name in upper case; subcommands are inside their families."""
 

@@ -10,7 +10,7 @@ from kraft.resp.values import Reply, Request
 from kraft.server import errors
 from kraft.server.commands import once
 from kraft.server.commands.execution import Execution
-from kraft.server.commands.spec import CommandContext, WriteSpec
+from kraft.server.commands.spec import CommandContext, ScriptSpec, WriteSpec
 from kraft.server.errors import Rejected
 from kraft.server.multi_state import MultiState, Queued
 
@@ -92,6 +92,6 @@ def _group(context: CommandContext, commands: list[Queued], watched: list[kv.Wat
     if routing.trivial:
         return 0
     keys = [key for queued in commands for key in queued.spec.keys_of(queued.request)]
-    reads = all(type(queued.spec) is not WriteSpec for queued in commands)
+    reads = not any(isinstance(queued.spec, WriteSpec | ScriptSpec) for queued in commands)
     anywhere = context.state.readonly and reads
     return routing.group_of([*keys, *(each.key for each in watched)], anywhere=anywhere)

@@ -13,14 +13,18 @@ from twisted.logger import Logger, LogLevel
 from kraft.host.ports import ScriptEffects
 from kraft.host.requests.round import View
 from kraft.kv import commands as kv
+from kraft.kv.ledger import Ledger
+from kraft.kv.libraries import libraries_bytes, library_of
+from kraft.kv.libraries import library as library_named
 from kraft.kv.overlay import Overlay
-from kraft.kv.replies import CommandFailure, Reply
+from kraft.kv.replies import CommandFailure, Reply, encode_replies
 from kraft.kv.scripts import script_source
 from kraft.resp.values import Error
 from kraft.server import errors
 from kraft.server.commands.script_reply import error_reply, parsed
 from kraft.server.commands.spec import CommandContext, LocalSpec, ReadSpec, WriteSpec
 from kraft.server.errors import Rejected
+from kraft.server.lua.library import library_header, registered_functions
 from kraft.server.lua.runtime import CompileError, LimitReached, LuaRuntime, ScriptError
 from kraft.server.lua.script_flags import ScriptFlags, script_flags
 from kraft.server.port import ClientPort
@@ -28,8 +32,9 @@ from kraft.server.session_state import SessionState
 from kraft.server.validation import Validation
 
 REDIS_VERSION = "7.0.15"
-_STEPS = frozenset(kv.Step.__args__)
+_CHANGES = frozenset(kv.Change.__args__)
 _NOT_ALLOWED = "ERR This Redis command is not allowed from script"
+_AGAIN = (b"OOM ", b"BUSY ")  # errors of commands that may succeed later
 _LEVELS = (LogLevel.debug, LogLevel.debug, LogLevel.info, LogLevel.warn)
 
 _log = Logger()
@@ -42,8 +47,11 @@ class LuaEvaluator:
         self._port = port
         self._validation = validation
         self._runtime: LuaRuntime | None = None
-        self._script: kv.ScriptCall | None = None  # that runs
         self._overlay: Any = None
+        self._size = self._used = 0  # bytes of what the script does that runs, and of those before it
+        self._loaded = 0  # steps that are undone by no error: the script is in the cache
+        self._compiled = b""  # what is compiled, as Redis names it
+        self._place: Any = ()  # what errors name: script or function, its text, and where Lua runs it
         self._flags = ScriptFlags()
         self._read_only = False
         self._resp = 2
@@ -51,52 +59,150 @@ class LuaEvaluator:
         state = SessionState(0, "", "", port.clock.seconds(), port.clock.seconds())
         self._context = CommandContext(port, state, validation.table)
 
-    def evaluate(self, overlay: Overlay, script: kv.ScriptCall) -> ScriptEffects:
-        """What `script` does on `overlay`, which keeps it; an error has no effects, and leaves no trace."""
+    def evaluate(
+        self, overlay: Overlay, script: kv.ScriptCall, used: int = 0, *, logged: bool = False
+    ) -> ScriptEffects:
+        """What `script` does on `overlay`, as `ScriptEvaluator` says; an error has no effects."""
+        self._overlay, self._steps, self._resp = overlay, [], 2
+        self._size, self._used, self._loaded = 0, used, 0
         limits = self._port.config.scripts
-        cached = script_source(overlay.machine.keyspace.ledger, script.sha)
-        source = cached or script.source
-        if not source:
-            return ScriptEffects((), error_reply(errors.NO_SCRIPT.encode()))
-        self._overlay, self._script, self._steps, self._resp = overlay, script, [], 2
-        if cached is None:
-            self._step(kv.LoadScript(script.sha, script.source, limits.cache_bytes))
-        loaded = len(self._steps)
+        encoded, final = b"", True
         if self._runtime is not None and self._runtime.worn:
             self._runtime = None
         try:
-            runtime = self._ready()
-            self._flags = script_flags(source)
-            self._read_only = script.mode == kv.ScriptMode.READ or self._flags.no_writes
-            function = runtime.compile(script.sha, self._flags.code)
-            if script.mode == kv.ScriptMode.LOAD:
-                overlay.keep()
-                return ScriptEffects(tuple(self._steps), script.sha)
-            result = runtime.run(function, limits.instructions, limits.time, script.keys, script.arguments)
-            reply: Reply = parsed(result) if type(result) is list else result  # type: ignore[assignment]
+            reply = self._run(script)
+            if logged:
+                encoded = encode_replies((reply,))
+                self._count(len(encoded))
         except CompileError as error:
-            overlay.drop()
-            text = b"ERR Error compiling script (new function): %b" % error.args[0]
-            return ScriptEffects((), error_reply(text))
+            return self._not_run(b"ERR Error compiling %b: %b" % (self._compiled, error.args[0]))
         except Rejected as refusal:
-            overlay.drop()
-            return ScriptEffects((), error_reply(refusal.text.encode()))
+            return self._not_run(refusal.text.encode("utf-8", "surrogateescape"))
         except ScriptError as error:
-            reply = error_reply(_located(error, script.sha, source))
-            self._undo(loaded)
+            reply = error_reply(_located(error, *self._place))
+            final = not error.text.startswith(_AGAIN)
+            self._undo()
         except LimitReached as limit:
             self._runtime = None
             self._port.observer.script_stopped(limit.args[0])
-            reply = error_reply(_STOPPED[limit.args[0]].format(limits=limits).encode())
-            self._undo(loaded)
-        watched = overlay.touched
-        overlay.keep()
-        return ScriptEffects(tuple(self._steps), reply, watched)
+            reply, final = error_reply(_STOPPED[limit.args[0]].format(limits=limits).encode()), False
+            self._undo()
+        if logged and not encoded:
+            encoded = encode_replies((reply,))
+        return ScriptEffects(tuple(self._steps), reply, encoded, self._size, final)
 
-    def _undo(self, loaded: int) -> None:
-        """Forget what the script did, but not that it is in the cache: the first `loaded` steps."""
+    def _run(self, script: kv.ScriptCall) -> Reply:
+        """The reply. Raises Rejected, and what `LuaRuntime` raises."""
+        if script.mode >= kv.ScriptMode.LIBRARY:
+            return self._store(script)
+        if script.mode >= kv.ScriptMode.FUNCTION:
+            return self._function(script)
+        limits = self._port.config.scripts
+        cached = script_source(self._ledger, script.sha)
+        source = cached or script.source
+        if not source:
+            raise Rejected(errors.NO_SCRIPT)
+        if cached is None:
+            self._step(kv.LoadScript(script.sha, script.source, limits.cache_bytes))
+        self._loaded = len(self._steps)
+        self._flags = script_flags(source)
+        self._read_only = script.mode == kv.ScriptMode.READ or self._flags.no_writes
+        self._place, self._compiled = (script.sha, source, b"@user_script"), b"script (new function)"
+        runtime = self._ready()
+        function = runtime.compile(script.sha, self._flags.code)
+        if script.mode == kv.ScriptMode.LOAD:
+            return script.sha
+        return _reply(runtime.run(function, limits.instructions, limits.time, script.keys, script.arguments))
+
+    # -- functions --------------------------------------------------------------------------------------
+
+    @property
+    def _ledger(self) -> Ledger:
+        ledger: Ledger = self._overlay.machine.keyspace.ledger
+        return ledger
+
+    def _function(self, script: kv.ScriptCall) -> Reply:
+        """FCALL and FCALL_RO."""
+        found = library_of(self._ledger, script.sha)
+        if found is None:
+            raise Rejected("ERR Function not found")
+        library, function = found
+        read_only = "no-writes" in function.flags
+        if script.mode == kv.ScriptMode.FUNCTION_READ and not read_only:
+            raise Rejected("ERR Can not execute a script with write flag using *_ro command.")
+        self._flags = ScriptFlags(no_writes=read_only, allow_oom="allow-oom" in function.flags)
+        self._read_only = read_only
+        self._place, self._compiled = (function.name, library.source, b"@user_function"), b"function"
+        _, code = library_header(library.source)
+        limits, runtime = self._port.config.scripts, self._ready()
+        return _reply(
+            runtime.call(
+                runtime.library(code), function.name, limits.instructions, limits.time,
+                script.keys, script.arguments,
+            )
+        )  # fmt: skip
+
+    def _store(self, script: kv.ScriptCall) -> Reply:
+        """FUNCTION LOAD and FUNCTION RESTORE. Raises Rejected: then nothing is stored."""
+        policy, *sources = script.arguments
+        if self._port.full:
+            raise Rejected(errors.OUT_OF_MEMORY)
+        if policy == b"FLUSH":
+            self._step(kv.FlushLibraries())
+        libraries = [self._registered(source) for source in sources]
+        if len({library.name for library in libraries}) < len(libraries):
+            raise Rejected("ERR a library is there twice")
+        for library in libraries:
+            if library_named(self._ledger, library.name) is not None:
+                if policy != b"REPLACE":
+                    name = errors.printable(library.name)
+                    shown = f"'{name}'" if script.mode == kv.ScriptMode.LIBRARY else name
+                    raise Rejected(f"ERR Library {shown} already exists")
+                self._step(kv.DeleteLibrary(library.name))
+        for library in libraries:
+            for function in library.functions:
+                if library_of(self._ledger, function.name) is not None:
+                    raise Rejected(f"ERR Function {errors.printable(function.name)} already exists")
+            self._step(library)
+        limit = self._port.config.scripts.cache_bytes
+        if libraries_bytes(self._ledger) > limit:
+            raise Rejected(errors.over_limit("the size of all libraries", limit))
+        return libraries[0].name if script.mode == kv.ScriptMode.LIBRARY else "OK"
+
+    def _registered(self, source: bytes) -> kv.PutLibrary:
+        """A library, with the functions that its text registers."""
+        limits = self._port.config.scripts
+        if len(source) > limits.script_bytes:
+            raise Rejected(errors.over_limit("library", limits.script_bytes))
+        name, code = library_header(source)
+        self._compiled = b"function"
+        runtime = self._ready()
+        try:
+            found = _reply(runtime.register(runtime.library(code), limits.instructions, limits.time))
+        except ScriptError as error:
+            text = error.text.decode("utf-8", "surrogateescape")
+            raise Rejected(f"ERR Error registering functions: {text}") from None
+        return kv.PutLibrary(name, source, registered_functions(found))
+
+    def _not_run(self, text: bytes) -> ScriptEffects:
+        """The effects of a script that cannot be run: an error, which leaves no trace."""
         self._overlay.drop()
-        steps, self._steps = self._steps[:loaded], []
+        reply = error_reply(text)
+        return ScriptEffects((), reply, encode_replies((reply,)), final=False)
+
+    def _count(self, size: int) -> None:
+        """Count bytes that the script makes, reads or writes: all become part of an entry of the log."""
+        self._size += size
+        limit = self._port.limits.request_bytes
+        if self._size > limit:
+            raise Rejected(errors.over_limit("what a script does", limit))
+        if self._size + self._used > limit:
+            raise Rejected(errors.SCRIPTS_TOGETHER)
+
+    def _undo(self) -> None:
+        """Forget what the script did, but not that it is in the cache: the first steps."""
+        self._overlay.drop()
+        steps, self._steps = self._steps[: self._loaded], []
         for step in steps:
             self._step(step)
 
@@ -153,6 +259,7 @@ class LuaEvaluator:
         if "noscript" in spec.flags:
             raise Rejected(_NOT_ALLOWED)
         validation.check_lengths(spec, request)
+        self._count(sum(map(len, request)))
         if type(spec) is LocalSpec:
             return spec.run(self._context, request)
         if type(spec) is ReadSpec:
@@ -168,7 +275,7 @@ class LuaEvaluator:
         if spec.grows and not self._flags.allow_oom and self._port.full:
             raise Rejected(errors.OUT_OF_MEMORY)
         command = self._validation.with_limits(spec.run(request))
-        if type(command) not in _STEPS:  # such as KRAFT ONCE
+        if type(command) not in _CHANGES:  # such as KRAFT ONCE
             raise Rejected(_NOT_ALLOWED)
         reply = self._step(command)
         if type(reply) is CommandFailure:
@@ -215,15 +322,20 @@ def _log_line(level: float, text: bytes) -> None:
     _log.emit(_LEVELS[int(level)], "script: {text}", text=errors.printable(text))
 
 
-def _located(error: ScriptError, sha: bytes, source: bytes) -> bytes:
+def _reply(result: Any) -> Reply:
+    reply: Reply = parsed(result) if type(result) is list else result
+    return reply
+
+
+def _located(error: ScriptError, name: bytes, source: bytes, file: bytes) -> bytes:
     """The text of an uncaught error as in Redis, without the line where Lua has forgotten it."""
     text = error.text.partition(b"\0")[0]
     line = error.line or (b"\n" not in source)
     if not error.source:
-        return b"%b script: %b" % (text, sha)
+        return b"%b script: %b" % (text, name)
     if not line:
-        return b"%b script: %b, on %b." % (text, sha, error.source)
-    return b"%b script: %b, on %b:%d." % (text, sha, error.source, line)
+        return b"%b script: %b, on %b." % (text, name, file)
+    return b"%b script: %b, on %b:%d." % (text, name, error.source, line)
 
 
 _STOPPED = {

@@ -93,6 +93,7 @@ class LuaRuntime:
         arguments = self._load_libraries(sandbox)[b"arguments"]
         for name in _BOUNDS:
             self._load(name, sandbox[b"spend"], memory, arguments)
+        self._compile_library, self._list, self._call = self._load("functions.lua", sandbox)
         self._compiled: dict[bytes, Any] = {}
 
     def _load(self, name: str, *arguments: object) -> Any:
@@ -118,11 +119,18 @@ class LuaRuntime:
 
     def compile(self, sha: bytes, source: bytes) -> Any:
         """The function of a script, by its SHA-1. Raises `CompileError`."""
+        return self._made(sha, self._compile, source)
+
+    def library(self, code: bytes) -> Any:
+        """The function that is the text of a library. Raises `CompileError`."""
+        return self._made(code, self._compile_library, code)
+
+    def _made(self, sha: bytes, compile_: Any, source: bytes) -> Any:
         function = self._compiled.get(sha)
         if function is None:
             self.need(len(source))
             try:
-                function, wrong = self._compile(source)
+                function, wrong = compile_(source)
             except self._memory_error:
                 raise LimitReached("memory") from None
             if wrong is False:
@@ -155,14 +163,33 @@ class LuaRuntime:
                 outcome = self._run(function, instructions, seconds, table(keys), table(arguments))
         except self._memory_error:
             raise LimitReached("memory") from None
-        kind, *rest = outcome
-        if kind == b"value":
-            return rest[0]
-        if kind == b"flat":
-            return list(rest[0].values())
-        if kind == b"limit":
-            raise LimitReached(rest[0].decode())
-        raise ScriptError(*[part for part in rest if part is not None])
+        return _result(outcome)
+
+    def register(self, library: Any, instructions: int, seconds: float) -> object:
+        """The functions of a library: as `run` gives a list of them. Raises what `run` raises."""
+        try:
+            outcome = self._list(library, instructions, seconds)
+        except self._memory_error:
+            raise LimitReached("memory") from None
+        return _result(outcome)
+
+    def call(
+        self,
+        library: Any,
+        name: bytes,
+        instructions: int,
+        seconds: float,
+        keys: tuple[bytes, ...],
+        arguments: tuple[bytes, ...],
+    ) -> object:
+        """Call a function of a library. Returns and raises what `run` does."""
+        self.need(_size([*keys, *arguments]))
+        table = self._runtime.table_from
+        try:
+            outcome = self._call(library, name, instructions, seconds, table(keys), table(arguments))
+        except self._memory_error:
+            raise LimitReached("memory") from None
+        return _result(outcome)
 
     def need(self, size: int) -> None:
         """Raises `LimitReached` if Lua has no room for values of `size` bytes.
@@ -190,6 +217,18 @@ def _size(values: list[Any]) -> int:
         elif type(value) is bytes:
             size += len(value)
     return size
+
+
+def _result(outcome: Any) -> object:
+    """What `run` in sandbox.lua says that happened. Raises ScriptError and LimitReached."""
+    kind, *rest = outcome
+    if kind == b"value":
+        return rest[0]
+    if kind == b"flat":
+        return list(rest[0].values())
+    if kind == b"limit":
+        raise LimitReached(rest[0].decode())
+    raise ScriptError(*[part for part in rest if part is not None])
 
 
 def _no_attributes(_: object, name: object, __: bool) -> object:

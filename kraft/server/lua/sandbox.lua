@@ -462,4 +462,4 @@ end
 
 local function offer(name, library) libraries[name] = library end
 
-return {compile = compile, run = run, run_few = run_few, spend = spend, offer = offer, lasting = lasting}
+return {compile = compile, run = run, run_few = run_few, spend = spend, offer = offer, full = full, lasting = lasting}

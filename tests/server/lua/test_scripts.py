@@ -3,7 +3,7 @@
 import pytest
 
 from kraft.config.values import LimitsConfig, ScriptsConfig
-from kraft.kv.commands import Exec, ScriptCall
+from kraft.kv.commands import Evaluated, ScriptCall
 from kraft.kv.machine import Machine
 from tests.server.fakes import Port
 from tests.server.lua.talks import Scripts
@@ -164,7 +164,7 @@ def test_the_log_carries_effects(scripts, monkeypatch):
     source = "redis.call('SET', KEYS[1], 'x') redis.pcall('INCR', KEYS[1]) return redis.call('GET', 'other')"
     scripts.run(source, "a", keys=1)
     scripts.run(source, "a", keys=1)
-    effects = [command for command in logged if type(command) is Exec]
+    effects = [command for command in logged if type(command) is Evaluated]
     assert not any(type(command) is ScriptCall for command in logged)
     assert [[type(step).__name__ for step in each.steps] for each in effects] == [
         ["LoadScript", "Put"],
@@ -244,12 +244,6 @@ def test_a_full_memory_refuses_what_grows(scripts):
     assert b"OOM command not allowed" in scripts.run("return redis.call('SET', 'a', 1)")
     assert scripts.run("return redis.call('DEL', 'a')") == b":0\r\n"
     assert scripts.run("#!lua flags=allow-oom\nreturn redis.call('SET', 'a', 1)") == b"+OK\r\n"
-
-
-def test_a_script_is_refused_in_a_transaction(scripts):
-    assert scripts.call("MULTI") == b"+OK\r\n"
-    assert scripts.run("return 1") == b"-ERR Command not allowed inside a transaction\r\n"
-    assert scripts.call("EXEC").startswith(b"-EXECABORT")
 
 
 def test_an_older_cluster_refuses_scripts(scripts):

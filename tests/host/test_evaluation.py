@@ -1,0 +1,116 @@
+"""What the leader makes of a batch with scripts, and what the state machine makes of that."""
+
+from typing import Any
+
+from kraft.host.ports import ScriptEffects
+from kraft.host.requests.evaluation import EFFECTS_BYTES, Evaluation, with_evaluated
+from kraft.host.requests.proposal import Proposal
+from kraft.kv.commands import Exec, Increment, Look, Once, Put, ScriptCall, Watched
+from kraft.kv.machine import Machine
+from kraft.kv.replies import CommandFailure, encode_replies
+from tests.server.fakes import FakeClock
+
+NOW = 1_700_000_000_000
+PRINT, OTHER = bytes(16), bytes(15) + b"x"  # fingerprints
+
+
+class Counter:
+    """In place of Lua: increments each key. The argument is the size of that; the source says if it fails."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def evaluate(
+        self, overlay: Any, script: ScriptCall, used: int = 0, *, logged: bool = False
+    ) -> ScriptEffects:
+        self.calls += 1
+        steps = tuple([Increment(key, 1) for key in script.keys])
+        replies: Any = [overlay.step(step) for step in steps]
+        if script.source == b"fail":
+            overlay.drop()
+            steps, replies = (), -1
+        encoded = encode_replies((replies,)) if logged else b""
+        size = int(script.arguments[0]) if script.arguments else 0
+        return ScriptEffects(steps, replies, encoded, size, script.source != b"again")
+
+
+def call(*keys: bytes, source: bytes = b"", size: int = 0) -> ScriptCall:
+    return ScriptCall(b"", source, keys, (b"%d" % size,))
+
+
+def evaluated(machine: Machine, *proposals: Any, counter: Counter | None = None) -> Evaluation:
+    waiting = [Proposal(0.0, None, commands, 0, 0.0) for commands in proposals]
+    evaluation = Evaluation(machine, NOW, 1, waiting, counter or Counter())
+    while not evaluation.advance(FakeClock()):
+        pass
+    return evaluation
+
+
+def answered(machine: Machine, *proposals: Any) -> list[Any]:
+    evaluation = evaluated(machine, *proposals)
+    return with_evaluated(machine.apply(NOW, evaluation.commands), evaluation.replies)
+
+
+def test_each_command_sees_those_before_it_of_all_proposals() -> None:
+    once = Once(b"t", PRINT, call(b"a", b"b"), 1000)
+    failing = call(b"a", source=b"fail")
+    transaction = Exec((), (call(b"a"), Increment(b"a", 10), failing, Look((b"a",)), call(b"a")))
+    replies = answered(
+        Machine(), (Put(b"a", b"5"), call(b"a")), (once, once), (transaction, once, call(b"a"))
+    )
+    assert replies[:4] == ["OK", [6], [7, 1], [7, 1]]
+    assert replies[4] == [NOW, [[b"18", 4, 0]], [[8], 18, -1, [2, 0], [19]]]
+    assert replies[5:] == [[7, 1], [20]]
+
+
+def test_an_effect_rests_on_what_was_read() -> None:
+    """If a key is another one when the batch is applied, nothing happens, and no token is remembered."""
+    machine = Machine()
+    once = Once(b"t", PRINT, call(b"a"), 1000)
+    again = Once(b"u", PRINT, Exec((), (call(b"b"), Put(b"c", b"1"))), 1000)
+    evaluation = evaluated(machine, (call(b"a"),), (Exec((), (call(b"b"),)), once, again))
+    machine.apply(NOW, [Put(b"b", b"7"), Put(b"a", b"7")])
+    replies = with_evaluated(machine.apply(NOW, evaluation.commands), evaluation.replies)
+    assert replies == [CommandFailure.SCRIPT_CONFLICT] * 4
+    assert (machine.keyspace.get(b"a"), machine.keyspace.get(b"b")) == (b"7", b"7")
+    assert answered(machine, (once,)) == [[8]]
+
+
+def test_a_watched_key_is_compared_before_the_evaluation() -> None:
+    machine, counter = Machine(), Counter()
+    machine.apply(NOW, [Put(b"w", b"1")])
+    stale = Exec((Watched(b"w", 0, 0),), (call(b"a"),))
+    evaluation = evaluated(machine, (stale, Once(b"t", PRINT, stale, 1000)), counter=counter)
+    assert machine.apply(NOW, evaluation.commands) == [None, None]
+    assert counter.calls == 0
+
+
+def test_a_token_that_is_known_or_that_has_no_room_is_not_evaluated() -> None:
+    machine, counter = Machine(), Counter()
+    once = Once(b"t", PRINT, call(b"a"), 1000, 1)
+    assert answered(machine, (once,)) == [[1]]
+    other = Once(b"t", OTHER, call(b"a"), 1000, 1)
+    third = Once(b"u", PRINT, call(b"a"), 1000, 1)
+    evaluation = evaluated(machine, (once, other, third), counter=counter)
+    assert machine.apply(NOW, evaluation.commands) == [
+        [1], CommandFailure.TOKEN_REUSED, CommandFailure.TOO_MANY_TOKENS
+    ]  # fmt: skip
+    assert counter.calls == 0
+    assert machine.keyspace.get(b"a") == b"1"
+
+
+def test_a_reply_that_is_not_final_is_not_remembered() -> None:
+    machine = Machine()
+    once = Once(b"t", PRINT, call(source=b"again"), 1000)
+    assert answered(machine, (once,)) == [[]]
+    assert answered(machine, (Once(b"t", OTHER, call(b"a"), 1000),)) == [[1]]
+
+
+def test_large_effects_end_a_batch() -> None:
+    """What is left is whole proposals, which wait for the next batch."""
+    machine = Machine()
+    first, second, third = (call(b"a", size=EFFECTS_BYTES + 1),), (call(b"a"),), (Put(b"b", b"1"),)
+    evaluation = evaluated(machine, first, second, third)
+    assert [each.commands for each in evaluation.proposals] == [first]
+    assert [each.commands for each in evaluation.left] == [second, third]
+    assert len(evaluation.commands) == 1
