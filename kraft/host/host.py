@@ -28,7 +28,7 @@ from kraft.host.membership.peers import Peers
 from kraft.host.peer_receiver import PeerReceiver
 from kraft.host.persistence import Persistence, Written
 from kraft.host.ports import Disk, Fatal, HostObserver, Network, ScriptEvaluator
-from kraft.host.requests.lock_waits import leave_nothing
+from kraft.host.requests.early_requests import EarlyRequests, Leave
 from kraft.host.requests.proposal import WriteDone
 from kraft.host.requests.round import ReadDone
 from kraft.host.slots import SlotMap
@@ -86,7 +86,10 @@ class Host:
         self._context = GroupContext(
             clock, disk, self.persistence, slow, backpressure, observer, self.peers, turns, fatal
         )
-        self._lifecycle = Lifecycle(config, loaded, self._context, self.groups, groups, jitter, raft_observer)
+        self._early = early = EarlyRequests(clock)
+        self._lifecycle = Lifecycle(
+            config, loaded, self._context, self.groups, groups, early, jitter, raft_observer
+        )
         self.transfers = LeadershipTransfers(clock, config.raft.election_timeout, turns, self.peers)
         first_request = jitter(1 << 31) << 20
         self._admin = AdminExecutor(self.groups, self.transfers, turns, clock, observer, first_request)
@@ -127,6 +130,7 @@ class Host:
     def abandon(self) -> None:
         """Answer every caller that still waits. Nothing may be asked of the host after that."""
         self._admin.abandon()
+        self._early.abandon()
         for group in self.groups.values():
             group.abandon()
 
@@ -144,7 +148,7 @@ class Host:
         """
         target = self.groups.get(group)
         if target is None or self.peers.removed:
-            self._refuse_later(group, done)
+            self._wait_early(group, partial(self.write, group, commands, size, done), done)
         else:
             target.requests.writes.write(commands, size, done)
 
@@ -152,8 +156,8 @@ class Host:
         """Take a lock, or wait for it, as `LockWaits.wait`. Returns what the client calls if it leaves."""
         target = self.groups.get(group)
         if target is None or self.peers.removed:
-            self._refuse_later(group, done)
-            return leave_nothing
+            again = partial(self.wait_for_lock, group, command, seconds, done)
+            return self._wait_early(group, again, done)
         return target.requests.lock_waits.wait(command, seconds, done)
 
     def read(self, group: int, done: ReadDone, fresh: bool = False) -> None:
@@ -163,7 +167,7 @@ class Host:
         """
         target = self.groups.get(group)
         if target is None or self.peers.removed:
-            self._refuse_later(group, done)
+            self._wait_early(group, partial(self.read, group, done, fresh), done)
         else:
             target.requests.reads.read(done, fresh)
 
@@ -173,7 +177,7 @@ class Host:
         """
         target = self.groups.get(group)
         if target is None or self.peers.removed:
-            self._refuse_later(group, done)
+            self._wait_early(group, partial(self.read_stale, group, done), done)
         else:
             target.requests.reads.read_stale(done)
 
@@ -184,14 +188,15 @@ class Host:
         """
         self._admin.do(command, done)
 
-    def _refuse_later(self, group: int, done: Callable[[NoLeader], None]) -> None:
-        """Refuse a request to a group that has not formed or is not replayed, as one without a leader.
+    def _wait_early(
+        self, group: int, again: Callable[[], Leave | None], done: Callable[[NoLeader], object]
+    ) -> Leave:
+        """Let a request wait until its group serves, or refuse it after a while, as one without a leader.
 
         A node that stops or was removed cannot recover, so the client is refused at once.
         """
         no_recovery = self.peers.removed or self._lifecycle.phase == STOPPING
-        wait = 0.0 if no_recovery else self._config.client.leader_wait
-        self._clock.call_later(wait, partial(done, NoLeader(group)))
+        return self._early.wait(group, 0.0 if no_recovery else self._config.client.leader_wait, again, done)
 
     def version_obstacle(self, group: int, needed: int) -> str:
         """Why `group` may not log commands of the machine version `needed` yet, '' when it may."""

@@ -11,6 +11,7 @@ from kraft.host.group.group import Group
 from kraft.host.membership.changes import MembershipChanges
 from kraft.host.membership.quorum_obstacle import election_obstacle, slow_obstacle
 from kraft.host.persistence import RETRY_SECONDS
+from kraft.host.requests.early_requests import EarlyRequests
 from kraft.node.status import (
     FENCED,
     FORMING,
@@ -38,8 +39,8 @@ GREET_AGAIN_SECONDS = 1.0  # after forming; by then a peer that formed by itself
 class Lifecycle:
     """Starts a node, and lets it form or join a cluster.
 
-    It adds each group to `groups` once its log is replayed. `count` is the number of groups. `phase` is how
-    far the node has come: starting, forming, serving or stopping.
+    It adds each group to `groups` once its log is replayed, and makes its `early` requests again. `count` is
+    the number of groups. `phase` is how far the node has come: starting, forming, serving or stopping.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Lifecycle:
         context: GroupContext,
         groups: dict[int, Group],
         count: int,
+        early: EarlyRequests,
         jitter: Jitter,
         raft_observer: RaftObserver,
     ) -> None:
@@ -59,6 +61,7 @@ class Lifecycle:
         self._peers = context.peers
         self._groups = groups
         self._count = count
+        self._early = early
         self._jitter = jitter
         self._raft_observer = raft_observer
         self._ending = False
@@ -275,6 +278,7 @@ class Lifecycle:
         if group.raft.state.configuration.electors == (self._config.node.id,):
             group.raft.campaign()  # no other node can lead, so there is no silence to wait for
         self._context.turns.wake(group.id)
+        self._early.served(group.id)
         if not replay.remaining:
             seconds = round(self._context.clock.seconds() - replay.begun, 3)
             self._context.observer.event("log_replayed", groups=len(replay.groups), seconds=seconds)

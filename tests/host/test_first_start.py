@@ -1,6 +1,10 @@
 """From empty directories to a cluster, with real hosts on the simulator's network."""
 
+import pytest
+
 from kraft.host.membership.formation import cluster_id
+from kraft.kv.commands import Set
+from kraft.node.errors import NoLeader
 from tests.simulation.cluster import SimulatedCluster
 from tests.simulation.network import Weather
 from tests.simulation.world import World
@@ -66,3 +70,23 @@ def test_a_full_disk_delays_the_forming():
     assert identities(one) == {""}
     process.disk.full = False
     assert one.run(5, lambda: one.leaders() == ["K1"])
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["formed in time", "formed too late"])
+def test_a_request_that_comes_too_early_waits_for_the_forming(late):
+    """At any member. It is answered as soon as there is a leader, or refused after `client.leader_wait`."""
+    trio = cluster()
+    trio.nodes["K1"].start()
+    trio.nodes["K2"].start()
+    trio.run(1)
+    answers: list[object] = []
+    [first, second] = trio.processes()
+    first.clock.run(lambda: first.host.write(0, [Set(b"k", b"v")], 1, answers.append))
+    second.clock.run(lambda: second.host.read(0, answers.append))
+    trio.run(3 if late else 0.5)
+    assert all(isinstance(answer, NoLeader) for answer in answers)
+    assert len(answers) == (2 if late else 0)
+    trio.nodes["K3"].start()
+    trio.run(10, lambda: len(answers) == 2)
+    assert len(answers) == 2
+    assert [isinstance(answer, NoLeader) for answer in answers] == [late, late]
