@@ -4,7 +4,7 @@ from zlib import crc32
 
 from hypothesis import strategies as st
 
-from kraft.peerwire.gate import GROUPS_MAX, NUMBER_MAX, SUM_BYTES
+from kraft.peerwire.codec import GROUPS_MAX, NUMBER_MAX, SUM_BYTES
 from kraft.peerwire.messages import (
     DONE,
     Admin,

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kraft.peerwire.codec import BATCH_MESSAGES_MAX, decode, encode
+from kraft.peerwire.codec import BATCH_MESSAGES_MAX, GROUP_MAX, decode, encode
 from kraft.peerwire.errors import WireError
-from kraft.peerwire.gate import GROUP_MAX
 from kraft.peerwire.messages import Forward, Message, ReadIndex, SnapshotOffer
 from kraft.raft.messages import Append, Entry, Heartbeat, Vote
 from tests.peerwire.strategies import BY_TYPE, MESSAGES

@@ -10,17 +10,18 @@ from msgspec.structs import replace
 from kraft.config.loader import kind_of, options
 from kraft.config.values import MIB, LimitsConfig, SnapshotConfig
 from kraft.kv.checkpoint import HASH_BYTES
-from kraft.peerwire.codec import decode, encode
-from kraft.peerwire.errors import WireError
-from kraft.peerwire.frames import CHUNK_BYTES_MAX, MESSAGE_BYTES_MAX
-from kraft.peerwire.gate import (
+from kraft.peerwire.codec import (
     ADMIN_BYTES_MAX,
     CONFIGURATION_BYTES_MAX,
     GROUPS_MAX,
     KEY_BYTES_MAX,
     NUMBER_MAX,
     SUM_BYTES,
+    decode,
+    encode,
 )
+from kraft.peerwire.errors import WireError
+from kraft.peerwire.frames import CHUNK_BYTES_MAX, MESSAGE_BYTES_MAX
 from kraft.peerwire.messages import (
     NOT_PROPOSED,
     Admin,
