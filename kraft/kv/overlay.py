@@ -195,9 +195,10 @@ class OverlaidKeyspace(Keyspace):
 
 
 class Overlay:
-    """The state of `base` at `stamp` (Unix ms), and what commands make of it."""
+    """The state of `base`, that of `group`, at `stamp` (Unix ms), and what commands make of it."""
 
-    def __init__(self, base: Machine, stamp: int) -> None:
+    def __init__(self, base: Machine, stamp: int, *, group: int = 0) -> None:
+        self.group = group
         self.machine = machine = Machine()
         self._keyspace = OverlaidKeyspace(base.keyspace, stamp)
         machine.keyspace, machine.stamp, machine.revision = self._keyspace, stamp, base.revision

@@ -33,6 +33,11 @@ NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 NOT_A_FLOAT = "ERR value is not a valid float"
 OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'."
 CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot"
+FOREIGN_KEY = "ERR Script attempted to access a non local key in a cluster node"
+GUARD_ALL = (
+    "CROSSSLOT a lock guards commands in its own group only, and this one concerns all groups;"
+    " nothing was done"
+)
 WATCH_INSIDE_MULTI = "ERR WATCH inside MULTI is not allowed"
 NOT_IN_TRANSACTION = "ERR Command not allowed inside a transaction"
 ABORTED_BECAUSE = "EXECABORT Transaction discarded because of:"

@@ -178,8 +178,8 @@ class ClientPort:
 
     @property
     def leads(self) -> bool:
-        """Whether this node leads group 0."""
-        return self.host.leader(0) == self.host.id
+        """Whether this node leads a group."""
+        return any(map(self.routing.leads, range(self.routing.slots.groups)))
 
     @property
     def is_master(self) -> bool:

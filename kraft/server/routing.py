@@ -23,25 +23,47 @@ def slot_of(key: bytes) -> int:
 
 
 class Routing:
-    """Finds the group of a request. `trivial` means that every request is group 0's and is served here."""
+    """Finds the groups of a request.
+
+    A node that joins a cluster learns the number of groups late (`SlotMap`), so nothing here remembers it.
+    """
 
     def __init__(self, host: NodeHost, *, redirect: bool) -> None:
         self._host = host
+        self.slots = host.slots
         self.redirect = redirect
-        self.trivial = not redirect and len(host.slots.ranges()) == 1
+
+    @property
+    def trivial(self) -> bool:
+        """Whether every request is group 0's, and is served here."""
+        return self.slots.groups == 1 and not self.redirect
+
+    def groups(self) -> list[int]:
+        """The groups for which this node answers a command that concerns all groups, in ascending order.
+
+        In redirect mode these are the groups that it leads: cluster clients ask every leader, and add up.
+        A node that leads none answers for all.
+        """
+        groups = list(range(self.slots.groups))
+        led = [group for group in groups if self.leads(group)] if self.redirect else []
+        return led or groups
+
+    def leads(self, group: int) -> bool:
+        """Whether this node leads the group."""
+        return self._host.leader(group) == self._host.id
 
     def group_of(self, keys: Sequence[bytes], *, anywhere: bool) -> int:
-        """The group that owns `keys`; group 0 without keys.
+        """The group that owns `keys`; without keys the first one of `groups`.
 
         `anywhere` means that any replica may serve the request. Raises Rejected: CROSSSLOT when two groups
         own the keys; in redirect mode MOVED or CLUSTERDOWN when this node does not lead the group.
         """
         if not keys:
-            return 0
+            return self.groups()[0] if self.redirect and self.slots.groups > 1 else 0
         slot = slot_of(keys[0])
-        group = self._host.slots.group_of(slot)
+        group = self.slots.group_of(slot)
         for key in keys[1:]:
-            if self._host.slots.group_of(slot_of(key)) != group:
+            if self.slots.group_of(slot_of(key)) != group:
                 raise Rejected(CROSS_SLOT)
         if self.redirect and not anywhere:
             self._check_leads(group, slot)

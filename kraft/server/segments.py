@@ -6,8 +6,8 @@ the outcome into replies. It knows no connection.
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -17,49 +17,28 @@ from kraft.kv.replies import CommandFailure
 from kraft.kv.replies import Reply as Outcome
 from kraft.node.admin import AdminCommand, AdminResult
 from kraft.node.latencies import BOUNDS
-from kraft.resp.render import payload_bytes, render_plain
-from kraft.resp.values import Error, NullArray, RenderedArray, Reply, Request
+from kraft.resp.render import payload_bytes
+from kraft.resp.values import Error, NullArray, Reply, Request
 from kraft.server import errors
 from kraft.server.commands.execution import Execution
 from kraft.server.commands.replica_wait import ReplicaWait
-from kraft.server.commands.scan import AllKeys
-from kraft.server.commands.spec import (
-    AdminSpec,
-    AnySpec,
-    ExecSpec,
-    IndexSpec,
-    LocalSpec,
-    Query,
-    ReadSpec,
-    ReplicaSpec,
-    ScriptSpec,
-    SwitchSpec,
-    WaitSpec,
-    WatchSpec,
-    WriteSpec,
-)
+from kraft.server.commands.spec import AnySpec, LocalSpec, ReadSpec, SwitchSpec
 from kraft.server.ports import NodeHost
 from kraft.server.session_state import SessionState
 from kraft.server.statistics import Statistics
 
-ALL_BYTES_MAX = 64 << 20  # of a reply with all keys
 REPLY_BYTES = 1 << 20  # of reads in one round; the rest waits for the next one, after other connections
-
-_TOO_LARGE = Error(f"ERR the reply exceeds {ALL_BYTES_MAX >> 20} MiB: use SCAN")
 
 
 class Segment(msgspec.Struct):
-    """A run of requests of one `kind`, which began at `started` (`Clock.seconds`).
+    """A run of requests of one kind, which began at `started` (`Clock.seconds`).
 
     `specs` are the specifications of the commands in `requests`. `items` are what is to be done, one for each
-    of them that passed validation, `size` bytes together. All items belong to one `group`: a plan for several
-    groups is a list of items for each of them. `settled` has the replies to the others by place in
-    `requests`, in their order: most often errors. `shapes` has what turns the state machine's reply into the
-    client's, by place in `items`. `hits` and `misses` count the values that reads found, and the keys without
-    one.
+    of them that passed validation, `size` bytes together. All items belong to one `group`: those of several
+    are a `GroupsSegment`. `settled` has the replies to the others by place in `requests`, in their order:
+    most often errors. `shapes` has what turns the state machine's reply into the client's, by place in
+    `items`. `hits` and `misses` count the values that reads found, and the keys without one.
     """
-
-    kind: ClassVar[str] = LocalSpec.kind
 
     started: float
     requests: list[Request] = []
@@ -107,7 +86,7 @@ class Segment(msgspec.Struct):
         statistics.misses += self.misses
         spec = specs[0]
         if specs.count(spec) == len(specs) and Error not in map(type, replies):
-            row = statistics.commands.get(spec.name) or statistics.begin(spec.name, SEGMENTS[spec.kind].kind)
+            row = statistics.commands.get(spec.name) or statistics.begin(spec.name, spec.counted_as)
             latencies = row.latencies  # `Latencies.add` without the call: most segments end here
             latencies.counts[bisect_left(BOUNDS, seconds)] += count
             latencies.seconds += seconds * count
@@ -117,8 +96,7 @@ class Segment(msgspec.Struct):
     def _report_each(self, statistics: Statistics, replies: list[Reply], seconds: float) -> None:
         """Count requests of several names, or with errors among their replies."""
         for place, (spec, reply) in enumerate(zip(self.specs, replies, strict=False)):
-            kind = SEGMENTS[spec.kind].kind
-            row = statistics.commands.get(spec.name) or statistics.begin(spec.name, kind)
+            row = statistics.commands.get(spec.name) or statistics.begin(spec.name, spec.counted_as)
             row.latencies.add(seconds, 1)
             if type(reply) is Error:
                 if place in self.settled:
@@ -137,8 +115,6 @@ class LocalSegment(Segment):
 
 class WriteSegment(Segment):
     """Writes: one proposal, in order."""
-
-    kind: ClassVar[str] = WriteSpec.kind
 
     items: list[Command] = []
 
@@ -161,8 +137,6 @@ class ScriptSegment(WriteSegment):
 
 class ReadSegment(Segment):
     """Reads: all are answered from the same view, at the level that the connection has chosen."""
-
-    kind: ClassVar[str] = ReadSpec.kind
 
     items: list[tuple[ReadSpec, Request]] = []
 
@@ -200,8 +174,6 @@ class ReadSegment(Segment):
 class WaitSegment(Segment):
     """One command that waits for a lock: the next request waits, too."""
 
-    kind: ClassVar[str] = WaitSpec.kind
-
     items: list[tuple[Lock, float]] = []
     leaves: Callable[[], None] | None = None
 
@@ -221,8 +193,6 @@ class WaitSegment(Segment):
 class ReplicaSegment(Segment):
     """One command that waits for replicas: the next request waits, too."""
 
-    kind: ClassVar[str] = ReplicaSpec.kind
-
     items: list[ReplicaWait] = []
 
     def ask(self, host: NodeHost, _: SessionState, done: Callable[[Any], None]) -> None:
@@ -238,8 +208,6 @@ class ReplicaSegment(Segment):
 
 class AdminSegment(Segment):
     """One command of an administrator: the next request waits until it is carried out."""
-
-    kind: ClassVar[str] = AdminSpec.kind
 
     items: list[AdminCommand] = []
 
@@ -266,8 +234,6 @@ class QueueSegment(Segment):
 class WatchSegment(Segment):
     """WATCH: a read that remembers the revisions of keys."""
 
-    kind: ClassVar[str] = ReadSpec.kind
-
     items: list[list[bytes]] = []
 
     def ask(self, host: NodeHost, state: SessionState, done: Callable[[View | Exception], None]) -> None:
@@ -284,8 +250,6 @@ class WatchSegment(Segment):
 
 class ExecSegment(Segment):
     """EXEC: all that was queued, as one."""
-
-    kind: ClassVar[str] = WriteSpec.kind
 
     items: list[Execution] = []
 
@@ -308,86 +272,3 @@ class ExecSegment(Segment):
                 if specs:
                     inner.report(statistics, replies[0], now)
         super().report(statistics, replies, now)
-
-
-class IndexSegment(Segment):
-    """A command on all keys, which needs an index that may take seconds to build.
-
-    A query for some of the keys is answered from one view. One for all of them walks over the keys of one
-    moment in the background, and its reply is rendered on the way, piece by piece.
-    """
-
-    kind: ClassVar[str] = IndexSpec.kind
-
-    items: list[Query] = []
-    host: Any = None
-    state: Any = None
-    done: Any = None
-
-    def ask(self, host: NodeHost, state: SessionState, done: Callable[[Any], None]) -> None:
-        """`done` gets a view to answer from, or the reply itself."""
-        self.host, self.state, self.done = host, state, done
-        host.indexes.when_ready(self.group, self.items[0].needs, self._read)
-
-    def _read(self) -> None:
-        if self.state.readonly:
-            self.host.read_stale(self.group, self._viewed)
-        else:
-            self.host.read(self.group, self._viewed, self.state.fresh)
-
-    def _viewed(self, outcome: View | Exception) -> None:
-        query = self.items[0]
-        if isinstance(outcome, Exception):
-            self.done(outcome)
-        elif not outcome.keyspace.has_index(query.needs):  # the state was replaced meanwhile
-            self.host.indexes.when_ready(self.group, query.needs, self._read)
-        elif isinstance(query, AllKeys) and outcome.keyspace.index is not None:
-            self.host.indexes.do(self._render(query.pieces(outcome.keyspace.index)))
-        else:
-            self.done(outcome)
-
-    def _render(self, pieces: Iterator[list[bytes]]) -> Iterator[None]:
-        """The steps that make an array of all pieces."""
-        form = render_plain if self.state.plain else _render_bulk
-        chunks: list[bytes] = []
-        count = size = 0
-        try:
-            for piece in pieces:
-                chunks.append(b"".join(map(form, piece)))
-                count += len(piece)
-                size += len(chunks[-1])
-                if size > ALL_BYTES_MAX:
-                    self.done(_TOO_LARGE)
-                    return
-                yield
-        except Exception as error:
-            self.done(error)
-        else:
-            self.done(RenderedArray(count, chunks))
-
-    def replies(self, outcome: View | Reply) -> list[Reply]:
-        """The one reply."""
-        query = self.items[0]
-        if isinstance(outcome, View):
-            return [] if isinstance(query, AllKeys) else [query.answer(outcome.keyspace)]
-        return [outcome]
-
-
-def _render_bulk(value: bytes) -> bytes:
-    return b"$%d\r\n%b\r\n" % (len(value), value)
-
-
-SEGMENTS: dict[str, type[Segment]] = {
-    LocalSpec.kind: LocalSegment,
-    SwitchSpec.kind: LocalSegment,
-    ReadSpec.kind: ReadSegment,
-    IndexSpec.kind: IndexSegment,
-    WriteSpec.kind: WriteSegment,
-    ScriptSpec.kind: ScriptSegment,
-    WaitSpec.kind: WaitSegment,
-    ReplicaSpec.kind: ReplicaSegment,
-    AdminSpec.kind: AdminSegment,
-    WatchSpec.kind: WatchSegment,
-    ExecSpec.kind: ExecSegment,
-}
-"""The segment for each kind of command."""

@@ -17,9 +17,11 @@ from kraft.kv.versions import MACHINE_VERSION_MIN
 from kraft.resp.values import Error, OversizedRequest, Reply, Request
 from kraft.server import errors
 from kraft.server.commands import once
+from kraft.server.commands.scan import AllKeys
 from kraft.server.commands.spec import (
     SEGMENT_COMMANDS,
     AdminSpec,
+    AllGroupsSpec,
     AnySpec,
     CommandContext,
     CommandSpec,
@@ -34,11 +36,26 @@ from kraft.server.commands.spec import (
     WaitSpec,
     WatchSpec,
     WriteSpec,
+    in_all_groups,
 )
 from kraft.server.errors import Rejected
+from kraft.server.groups_segment import AllGroupsSegment, in_groups
+from kraft.server.index_segment import IndexSegment
 from kraft.server.multi_state import MultiState, Queued
 from kraft.server.port import ClientPort
-from kraft.server.segments import SEGMENTS, QueueSegment, Segment
+from kraft.server.segments import (
+    AdminSegment,
+    ExecSegment,
+    LocalSegment,
+    QueueSegment,
+    ReadSegment,
+    ReplicaSegment,
+    ScriptSegment,
+    Segment,
+    WaitSegment,
+    WatchSegment,
+    WriteSegment,
+)
 from kraft.server.session_state import SessionState
 from kraft.server.suggestion import closest
 
@@ -59,7 +76,31 @@ _COMPLETE = frozenset(
     if kind.since <= MACHINE_VERSION_MIN and kind not in _LENGTHENING and kind is not kv.Guarded
 )
 
-_SingleSpec = SwitchSpec | IndexSpec | ScriptSpec | WaitSpec | AdminSpec | WatchSpec | ExecSpec | ReplicaSpec
+_SEGMENTS: dict[str, type[Segment]] = {
+    LocalSpec.kind: LocalSegment,
+    SwitchSpec.kind: LocalSegment,
+    ReadSpec.kind: ReadSegment,
+    IndexSpec.kind: IndexSegment,
+    WriteSpec.kind: WriteSegment,
+    ScriptSpec.kind: ScriptSegment,
+    WaitSpec.kind: WaitSegment,
+    ReplicaSpec.kind: ReplicaSegment,
+    AdminSpec.kind: AdminSegment,
+    WatchSpec.kind: WatchSegment,
+    ExecSpec.kind: ExecSegment,
+    AllGroupsSpec.kind: AllGroupsSegment,
+}
+_SingleSpec = (
+    SwitchSpec
+    | IndexSpec
+    | ScriptSpec
+    | WaitSpec
+    | AdminSpec
+    | WatchSpec
+    | ExecSpec
+    | ReplicaSpec
+    | AllGroupsSpec
+)
 
 
 def _unknown(context: CommandContext, request: Request) -> Error:
@@ -76,13 +117,18 @@ class Validation:
     def __init__(self, port: ClientPort, table: CommandTable, unlisted: CommandTable) -> None:
         """`unlisted` are commands in addition to `table`, which COMMAND does not show."""
         self.table = table
-        self._known = known = {**table, **unlisted}
+        self._port = port
+        self._groups = 1
+        self._learn({**table, **unlisted})
+        limits = port.limits  # a request of so few bytes has neither a key nor a value over its limit
+        self._small_bytes = min(limits.key_bytes, limits.value_bytes, limits.request_bytes)
+
+    def _learn(self, known: CommandTable) -> None:
+        """Use the specifications `known`."""
+        self._known = known
         # Commands without subcommands by their two usual spellings; `spec_of` finds the others.
         plain = {name: spec for name, spec in known.items() if not spec.subcommands}
         self.usual = plain | {name.lower(): spec for name, spec in plain.items()}
-        self._port = port
-        limits = port.limits  # a request of so few bytes has neither a key nor a value over its limit
-        self._small_bytes = min(limits.key_bytes, limits.value_bytes, limits.request_bytes)
 
     def spec_of(self, request: Request) -> AnySpec:
         """The specification of the request's command, of its subcommand if there is one."""
@@ -100,17 +146,24 @@ class Validation:
         that of the connection: READONLY lets this node serve reads of every group, and after MULTI requests
         are queued. The segment begins at `now` (`Clock.seconds`).
         """
+        routing = self._port.routing
+        groups = routing.slots.groups
+        if groups != self._groups:
+            self._groups = groups  # it changes once at most, before anything is served: see SlotMap
+            self._learn(in_all_groups(self._known))
         usual, spec_of = self.usual, self.spec_of
         spec = usual.get(queue[0][0]) or spec_of(queue[0])
         if state.multi is not None and not spec.immediate:
             return self._queue(queue, state, state.multi, now)
         kind = spec.kind
-        segment = SEGMENTS[kind](now)
+        segment = _SEGMENTS[kind](now)
         items, specs = segment.items, segment.specs
         port, small_bytes = self._port, self._small_bytes
-        trivial, memory = port.routing.trivial, port.host.memory
+        trivial, memory = groups == 1 and not routing.redirect, port.host.memory  # `routing.trivial`
         full = port.memory_full or memory.leader_full or memory.bytes > port.dataset_bytes_max  # `port.full`
-        total = 0
+        total = group = 0
+        owners: list[int] = []  # the group of each item
+        sizes: list[int] = []
         for request in islice(queue, spec.segment_max):
             if specs:
                 spec = usual.get(request[0]) or spec_of(request)
@@ -126,23 +179,23 @@ class Validation:
                     break
                 if not trivial:
                     group = self._group_of(spec, request, state)
-                    if items and group != segment.group:
-                        break
-                    segment.group = group
                 if type(spec) is WriteSpec:
                     if full and spec.grows:
                         raise Rejected(errors.OUT_OF_MEMORY)
                     command = spec.run(request)
                     if type(command) not in _COMPLETE:
-                        command = self._completed(spec, command, segment.group)
+                        command = self._completed(spec, command, group)
                     if spec.shape is not None:
                         segment.shapes[len(items)] = spec.shape
                     items.append(command)
                 elif type(spec) is ReadSpec or type(spec) is LocalSpec:
                     items.append((spec, request))
                 else:
-                    items.append(self._single(spec, request, segment, state))
+                    items.append(self._single(spec, request, segment, group, state))
                 total += size
+                if not trivial:
+                    owners.append(group)
+                    sizes.append(size)
             except Rejected as refusal:
                 segment.settled[len(specs)] = Error(refusal.text)
                 if state.multi is not None and refusal.text is not errors.WATCH_INSIDE_MULTI:
@@ -151,29 +204,58 @@ class Validation:
         segment.size = total
         segment.requests = queue[: len(specs)]
         del queue[: len(specs)]
-        return segment
+        return in_groups(segment, owners, sizes) if owners else segment
 
-    def _single(self, spec: _SingleSpec, request: Request, segment: Segment, state: SessionState) -> object:
+    def _single(
+        self, spec: _SingleSpec, request: Request, segment: Any, group: int, state: SessionState
+    ) -> object:
         """The item of a command that is a segment by itself, or of a call of a script."""
         if isinstance(spec, WatchSpec | ExecSpec | ReplicaSpec):
             return spec.run(CommandContext(self._port, state, self.table), request)
         if isinstance(spec, IndexSpec):
-            return spec.run(request)
+            query = spec.run(request)
+            slots = self._port.routing.slots
+            segment.total, segment.groups = slots.groups, self._port.routing.groups()
+            if isinstance(query, AllKeys) and query.slot is not None:
+                segment.groups = [slots.group_of(query.slot)]
+            return query
+        if isinstance(spec, AllGroupsSpec):
+            return self._in_all_groups(spec, request, segment)
         if isinstance(spec, SwitchSpec):
             return spec, request  # the session runs it
         item: object
         if isinstance(spec, ScriptSpec):
-            item = self._completed(spec, self._call(spec, request), segment.group)
+            item = self._completed(spec, self._call(spec, request), group)
             segment.shapes[len(segment.items)] = spec.shape
             return item
         if isinstance(spec, WaitSpec):
             if self._port.full:
                 raise Rejected(errors.OUT_OF_MEMORY)
             command, seconds = spec.run(request)
-            item = self._completed(spec, command, segment.group), seconds
+            item = self._completed(spec, command, group), seconds
         else:
             item = spec.run(request)
         segment.shapes[0] = spec.shape
+        return item
+
+    def _in_all_groups(self, spec: AllGroupsSpec, request: Request, segment: AllGroupsSegment) -> object:
+        """The item of a command that concerns all groups, in each of which it is a segment."""
+        one, rule, routing = spec.one, spec.all_groups, self._port.routing
+        if spec.lock:
+            raise Rejected(errors.GUARD_ALL)
+        segment.rule = rule
+        size = sum(map(len, request))
+        item: Any = None
+        for group in routing.groups() if rule is None or rule.led else range(routing.slots.groups):
+            if isinstance(one, ReadSpec):
+                item = one, request
+            else:
+                command = self._call(one, request) if isinstance(one, ScriptSpec) else one.run(request)
+                item = self._completed(one, command, group)
+            part = _SEGMENTS[one.kind](segment.started, items=[item], group=group, size=size)
+            if not isinstance(one, ReadSpec) and one.shape is not None:
+                part.shapes[0] = one.shape
+            segment.parts[group] = part
         return item
 
     def _call(self, spec: ScriptSpec, request: Request) -> kv.Command:
@@ -188,7 +270,7 @@ class Validation:
     def _group_of(self, spec: AnySpec, request: Request, state: SessionState) -> int:
         """The group that owns the request's keys."""
         anywhere = state.readonly and isinstance(spec, ReadSpec | WatchSpec)
-        return self._port.routing.group_of(spec.keys_of(request), anywhere=anywhere)
+        return self._port.routing.group_of(spec.routed_by(request), anywhere=anywhere)
 
     def _queue(self, queue: list[Request], state: SessionState, multi: MultiState, now: float) -> Segment:
         """Move requests after MULTI, at least one, to what EXEC will execute. One that fails aborts that."""

@@ -22,7 +22,7 @@ from kraft.kv.commands import Command, Lock, calls_script
 from kraft.kv.keyspace import IndexType
 from kraft.kv.machine import Machine
 from kraft.kv.versions import MACHINE_VERSION
-from kraft.node.status import GroupStatus, MemberStatus, Status
+from kraft.node.status import GroupStatus, MemberStatus, ReplicaStatus, Status
 from kraft.server.capacity import Capacity
 from kraft.server.factory import client_factory
 from kraft.server.port import ClientPort
@@ -108,6 +108,7 @@ class FakeHost:
         self.addresses = {"K1": "127.0.0.1:10011", "K2": "127.0.0.1:10012"}
         self.backpressure = FakeBackpressure()
         self.failing: Exception | None = None
+        self.failing_in: dict[int, Exception] = {}  # the same by group
         self.reason = ""  # why no request can succeed
         self.writes: list[tuple[int, list[Command]]] = []
         self.reads: list[int] = []
@@ -128,7 +129,7 @@ class FakeHost:
     def write(self, group: int, commands: Sequence[Command], size: int, done: Any) -> None:
         assert size >= 0
         self.writes.append((group, list(commands)))
-        self._pending.append(lambda: done(self.failing or self._apply(group, commands)))
+        self._pending.append(lambda: done(self._failure(group) or self._apply(group, commands)))
 
     def wait_for_lock(self, group: int, command: Lock, seconds: float, done: Any) -> Any:
         if group not in self._lock_waits:
@@ -137,12 +138,15 @@ class FakeHost:
             self._lock_waits[group] = LockWaits(state, writes, self._clock)
         return self._lock_waits[group].wait(command, seconds, done)
 
+    def _failure(self, group: int) -> Exception | None:
+        return self.failing or self.failing_in.get(group)
+
     def _apply(self, group: int, commands: Sequence[Command]) -> Any:
         machine, stamp = self.machines[group], self._clock.wall_ms()
         if not any(map(calls_script, commands)):
             return machine.apply(stamp, commands)
         proposal = Proposal(0.0, None, commands, 0, 0.0)
-        evaluation = Evaluation(machine, stamp, 1, [proposal], self.evaluator)
+        evaluation = Evaluation(machine, stamp, 1, [proposal], self.evaluator, group=group)
         while not evaluation.advance(self._clock):
             pass
         return with_evaluated(machine.apply(stamp, evaluation.commands), evaluation.replies)
@@ -165,7 +169,7 @@ class FakeHost:
         def answer() -> None:
             self.machines[group].apply(self._clock.wall_ms(), [])
             machine = self.machines[group]
-            done(self.failing or View(machine.keyspace, self._clock.wall_ms(), machine.revision))
+            done(self._failure(group) or View(machine.keyspace, self._clock.wall_ms(), machine.revision))
 
         self._pending.append(answer)
 
@@ -198,13 +202,23 @@ class FakeHost:
                 group=n, role="leader" if self.leaders[n] == self.id else "follower", term=3,
                 leader=self.leaders[n], first_index=1, last_index=9, commit=8, applied=7, voters=("K1", "K2"),
                 learners=(), keys=len(machine.keyspace), expiring_keys=0, expired_keys=0,
-                dataset_bytes=machine.keyspace.bytes, revision=0, pending_proposals=0, replicas=(),
+                dataset_bytes=machine.keyspace.bytes, revision=0, pending_proposals=0,
+                replicas=self._replicas(n),
             )
             for n, machine in enumerate(self.machines)
         )  # fmt: skip
         groups = tuple(replace(group, **self.changed) for group in groups)
         status = Status("K1", "0", "c1", "0" * 32, "serving", "", False, "", "", 1.0, members, groups)
         return replace(status, **self.node_changed)
+
+    def _replicas(self, group: int) -> tuple[ReplicaStatus, ...]:
+        if self.leaders[group] != self.id:
+            return ()
+        return tuple(
+            ReplicaStatus(id_, 8, n, "replicate", 0.01, 0)
+            for n, id_ in enumerate(self.addresses)
+            if id_ != self.id
+        )
 
     @property
     def waiting(self) -> int:

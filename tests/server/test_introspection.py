@@ -7,6 +7,7 @@ import pytest
 from kraft.config.values import ClientConfig
 from kraft.node.status import TransferStatus
 from kraft.server.commands.command import all_specs
+from kraft.server.commands.spec import AllGroupsSpec
 from kraft.server.commands.table import NAMES, TABLE
 from tests.server.fakes import Port, Talk, encode
 
@@ -163,6 +164,7 @@ def test_every_row_is_described() -> None:
     for row in TABLE.values():
         for each in (row, *row.subcommands.values()):
             assert each.summary.endswith("."), each.name
+            assert not isinstance(each, AllGroupsSpec)
             assert each.run.__doc__, each.name
 
 

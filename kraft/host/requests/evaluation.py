@@ -32,7 +32,7 @@ _ABORTED = Evaluated(())  # replies None, as an EXEC whose watched keys have cha
 
 
 class Evaluation:
-    """The evaluation of the batch of `proposals`, at `stamp`, for an entry of `term`.
+    """The evaluation of the batch of `proposals`, at `stamp`, for an entry of `term` in `group`.
 
     `commands` are what is to be logged, as many as the proposals have together; `replies` are those of the
     scripts by their places, unless they are logged. `left` are proposals that do not fit into the batch, and
@@ -40,7 +40,14 @@ class Evaluation:
     """
 
     def __init__(
-        self, machine: Machine, stamp: int, term: int, proposals: list[Proposal], evaluator: ScriptEvaluator
+        self,
+        machine: Machine,
+        stamp: int,
+        term: int,
+        proposals: list[Proposal],
+        evaluator: ScriptEvaluator,
+        *,
+        group: int = 0,
     ) -> None:
         self.stamp = stamp
         self.term = term
@@ -48,7 +55,7 @@ class Evaluation:
         self.left: list[Proposal] = []
         self.commands: list[Command] = []
         self.replies: dict[int, Reply] = {}
-        self._overlay = Overlay(machine, stamp)
+        self._overlay = Overlay(machine, stamp, group=group)
         self._evaluator = evaluator
         self._size = 0  # of what the scripts of one proposal did
         self._work = self._evaluate()

@@ -203,7 +203,12 @@ class Writes:
                 self._clock.call_soon(partial(proposal.settle, Busy()))
             return
         self._evaluated = Evaluation(
-            self._state.machine, self._leader_clock.stamp(), self._raft.state.term, proposals, evaluator
+            self._state.machine,
+            self._leader_clock.stamp(),
+            self._raft.state.term,
+            proposals,
+            evaluator,
+            group=self._group,
         )
         self._advance()
 

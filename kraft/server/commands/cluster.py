@@ -4,12 +4,17 @@ They expect node ids of 40 hex digits, so such an id is derived from a node's id
 """
 
 import hashlib
+from collections.abc import Mapping
+from functools import partial
 
 from kraft.host.slots import SLOTS
+from kraft.int64 import parse_int64
 from kraft.node.status import MemberStatus, Status
 from kraft.resp.values import Reply, Request
 from kraft.server.addresses import split_address
+from kraft.server.commands.scan import AllKeys
 from kraft.server.commands.spec import CommandContext
+from kraft.server.errors import Rejected
 from kraft.server.ports import NodeHost
 from kraft.server.routing import slot_of
 
@@ -23,21 +28,33 @@ def _digest(text: str) -> str:
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def _leader_first(context: CommandContext, status: Status, group: int) -> list[MemberStatus]:
-    """The members whose client address is known, the leader of the group first."""
-    leader = context.port.host.leader(group)
+def _in_order(status: Status, leaders: Mapping[int, str], group: int) -> list[MemberStatus]:
+    """The members of a range whose client address is known: its leader, and those that lead no group.
+
+    A node that leads any range is never listed as a replica: redis-py would take it for one everywhere, and
+    ask it nothing. Without a leader the first member takes that place, as clients expect one.
+    """
     known = [member for member in status.members if member.client]
-    return sorted(known, key=lambda member: member.id != leader)
+    first = next((member for member in known if member.id == leaders[group]), known[0] if known else None)
+    led = set(leaders.values())
+    return [member for member in known if member is first] + [
+        member for member in known if member is not first and member.id not in led
+    ]
+
+
+def _leaders(host: NodeHost) -> dict[int, str]:
+    """The leader of each group as known here, or empty."""
+    return {group: host.leader(group) for _, _, group in host.slots.ranges()}
 
 
 def slots(context: CommandContext, _: Request) -> Reply:
     """CLUSTER SLOTS."""
     host = context.port.host
-    status = host.status()
+    status, leaders = host.status(), _leaders(host)
     reply: list[Reply] = []
     for first, last, group in host.slots.ranges():
         entry: list[Reply] = [first, last]
-        for member in _leader_first(context, status, group):
+        for member in _in_order(status, leaders, group):
             address, port = split_address(member.client)
             entry.append([address.encode(), port, redis_id(member).encode(), []])
         reply.append(entry)
@@ -45,26 +62,32 @@ def slots(context: CommandContext, _: Request) -> Reply:
 
 
 def shards(context: CommandContext, _: Request) -> Reply:
-    """CLUSTER SHARDS: one shard per group."""
+    """CLUSTER SHARDS: one shard for each leader, with all ranges that it leads."""
     host = context.port.host
-    status = host.status()
+    status, leaders = host.status(), _leaders(host)
     applied = {group.group: group.applied for group in status.groups}
-    reply: list[Reply] = []
+    ranges: dict[str | int, list[Reply]] = {}
+    groups: dict[str | int, int] = {}
     for first, last, group in host.slots.ranges():
+        shard = leaders[group] or group  # one without a leader is by itself
+        groups.setdefault(shard, group)
+        ranges.setdefault(shard, []).extend((first, last))
+    reply: list[Reply] = []
+    for shard, group in groups.items():
         nodes: list[Reply] = []
-        for member in _leader_first(context, status, group):
+        for member in _in_order(status, leaders, group):
             address, port = split_address(member.client)
             node: dict[Reply, Reply] = {
                 b"id": redis_id(member).encode(),
                 b"port": port,
                 b"ip": address.encode(),
                 b"endpoint": address.encode(),
-                b"role": b"master" if member.id == host.leader(group) else b"replica",
+                b"role": b"master" if member.id == leaders[group] else b"replica",
                 b"replication-offset": applied.get(group, 0),
                 b"health": b"online" if member.connected else b"failed",
             }
             nodes.append(node)
-        reply.append({b"slots": [first, last], b"nodes": nodes})
+        reply.append({b"slots": ranges[shard], b"nodes": nodes})
     return reply
 
 
@@ -101,12 +124,13 @@ def info(context: CommandContext, _: Request) -> Reply:
     """CLUSTER INFO. The state is `ok` if every group has a known leader."""
     host = context.port.host
     status = host.status()
-    leaders = {host.leader(group) for _, _, group in host.slots.ranges()}
+    leaders = set(_leaders(host).values())
+    led = sum(last + 1 - first for first, last, group in host.slots.ranges() if host.leader(group))
     fields: dict[str, object] = {
         "cluster_enabled": int(context.port.routing.redirect),
         "cluster_state": "fail" if "" in leaders else "ok",
         "cluster_slots_assigned": SLOTS,
-        "cluster_slots_ok": 0 if "" in leaders else SLOTS,
+        "cluster_slots_ok": led,
         "cluster_slots_pfail": 0,
         "cluster_slots_fail": 0,
         "cluster_known_nodes": len(status.members),
@@ -121,6 +145,38 @@ def my_id(context: CommandContext, _: Request) -> Reply:
     """CLUSTER MYID."""
     host = context.port.host
     return next(redis_id(member).encode() for member in host.status().members if member.id == host.id)
+
+
+def my_shard_id(context: CommandContext, _: Request) -> Reply:
+    """CLUSTER MYSHARDID: that of the first group that this node leads, or of group 0, which it follows."""
+    host = context.port.host
+    led = [group for group, leader in _leaders(host).items() if leader == host.id]
+    return _digest(f"{host.status().cluster} {min(led, default=0)}").encode()
+
+
+def keys_in_slot(request: Request) -> AllKeys:
+    """CLUSTER GETKEYSINSLOT slot count."""
+    slot, limit = _slot(request[2]), parse_int64(request[3])
+    if slot is None or limit is None or limit < 0:
+        raise Rejected("ERR Invalid slot or number of keys")
+    return AllKeys(partial(_is_in, slot), slot, limit)
+
+
+def count_keys_in_slot(request: Request) -> AllKeys:
+    """CLUSTER COUNTKEYSINSLOT slot."""
+    slot = _slot(request[2])
+    if slot is None:
+        raise Rejected("ERR Invalid slot")
+    return AllKeys(partial(_is_in, slot), slot, counts=True)
+
+
+def _slot(text: bytes) -> int | None:
+    slot = parse_int64(text)
+    return slot if slot is not None and 0 <= slot < SLOTS else None
+
+
+def _is_in(slot: int, key: bytes) -> bool:
+    return slot_of(key) == slot
 
 
 def key_slot(_: CommandContext, request: Request) -> Reply:

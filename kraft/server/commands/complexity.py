@@ -30,6 +30,8 @@ COMPLEXITY: dict[str, str] = {
     "bitop": "O(N) where N is the length of all values together",
     "scan": "O(COUNT) for one call, O(N) for a whole scan of N keys",
     "keys": "O(N) where N is the number of all keys, in the background",
+    "cluster|countkeysinslot": "O(N) where N is the number of all keys of the group, in the background",
+    "cluster|getkeysinslot": "O(N) where N is the number of all keys of the group, in the background",
     "randomkey": _ONE,
     "kraft|range": "O(log(N)+M) where N is the number of all keys and M that of the keys in the reply",
     **dict.fromkeys(("flushall", "flushdb"), "O(1); the memory of N keys is freed in O(N) in the background"),

@@ -8,6 +8,7 @@ from kraft.kv.commands import Command
 from kraft.kv.replies import Reply as Outcome
 from kraft.resp.values import Reply, Request
 from kraft.server.commands import bits, dump, key_range, keys, lcs, locks, scan, strings
+from kraft.server.commands.all_groups import IN_ORDER, TOTAL
 from kraft.server.commands.spec import (
     ALL_KEYS,
     KEY_VALUE_PAIRS,
@@ -188,7 +189,7 @@ KEYS = (
     _read("pexpiretime", 2, keys.pexpiretime, ONE_KEY, "generic",
         "Returns the expiry of a key as a Unix time in milliseconds.", "key"),
     ReadSpec(name="dbsize", arity=1, run=keys.dbsize, keys=NO_KEYS, group="server", acl=("keyspace",),
-        summary="Returns the number of keys."),
+        all_groups=TOTAL, summary="Returns the number of keys."),
     IndexSpec(name="scan", arity=-2, run=scan.scan, group="generic",
         summary="Returns some keys, and the cursor for the next ones.",
         usage="cursor [MATCH pattern] [COUNT count] [TYPE type]"),
@@ -196,9 +197,11 @@ KEYS = (
         summary="Returns all keys that match a pattern.", usage="pattern"),
     IndexSpec(name="randomkey", arity=1, run=scan.randomkey, group="generic", summary="Returns any key."),
     WriteSpec(name="flushall", arity=-1, run=keys.flush, keys=NO_KEYS, group="server", flags=("write",),
-        acl=("keyspace", "dangerous"), summary="Removes all keys.", usage="[ASYNC|SYNC]"),
+        acl=("keyspace", "dangerous"), all_groups=IN_ORDER, summary="Removes all keys.",
+        usage="[ASYNC|SYNC]"),
     WriteSpec(name="flushdb", arity=-1, run=keys.flush, keys=NO_KEYS, group="server", flags=("write",),
-        acl=("keyspace", "dangerous"), summary="Removes all keys.", usage="[ASYNC|SYNC]"),
+        acl=("keyspace", "dangerous"), all_groups=IN_ORDER, summary="Removes all keys.",
+        usage="[ASYNC|SYNC]"),
 )
 
 

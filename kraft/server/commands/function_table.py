@@ -1,6 +1,7 @@
 """The specifications of the commands on functions."""
 
 from kraft.server.commands import functions, introspection
+from kraft.server.commands.all_groups import ANY, IN_ORDER
 from kraft.server.commands.script_reply import shaped
 from kraft.server.commands.script_table import call
 from kraft.server.commands.spec import LocalSpec, ReadSpec, ScriptSpec, WriteSpec, specs_by_name
@@ -12,11 +13,11 @@ _FAMILY = (
     ReadSpec(name="function|dump", arity=2, run=functions.dump, group="scripting", flags=("noscript",),
         acl=("scripting",), no_multi=True, summary="Returns all libraries in one value."),
     WriteSpec(name="function|delete", arity=3, run=functions.delete, shape=functions.deleted,
-        group="scripting", flags=("write", "noscript"), acl=("write", "scripting"),
+        group="scripting", flags=("write", "noscript"), acl=("write", "scripting"), all_groups=ANY,
         summary="Removes a library with its functions.", usage="library-name"),
     WriteSpec(name="function|flush", arity=-2, run=functions.flush, group="scripting",
-        flags=("write", "noscript"), acl=("write", "scripting"), summary="Removes all libraries.",
-        usage="[ASYNC|SYNC]"),
+        flags=("write", "noscript"), acl=("write", "scripting"), all_groups=IN_ORDER,
+        summary="Removes all libraries.", usage="[ASYNC|SYNC]"),
     LocalSpec(name="function|kill", arity=2, run=functions.kill, group="scripting",
         flags=("noscript", "allow_busy"), acl=("scripting",),
         summary="Replies that no function runs: the limits of scripts end a long one."),
@@ -24,10 +25,10 @@ _FAMILY = (
         acl=("scripting",), no_multi=True, summary="Describes the libraries.",
         usage="[LIBRARYNAME library-name-pattern] [WITHCODE]"),
     ScriptSpec(name="function|load", arity=-3, run=functions.load, shape=shaped, flags=_STORE,
-        acl=("write", "scripting"),
+        acl=("write", "scripting"), all_groups=IN_ORDER,
         summary="Stores a library on all nodes; returns its name.", usage="[REPLACE] function-code"),
     ScriptSpec(name="function|restore", arity=-3, run=functions.restore, shape=shaped, flags=_STORE,
-        acl=("write", "scripting"),
+        acl=("write", "scripting"), all_groups=IN_ORDER,
         summary="Stores the libraries of a dump.", usage="serialized-value [FLUSH|APPEND|REPLACE]"),
     ReadSpec(name="function|stats", arity=2, run=functions.stats, group="scripting",
         flags=("noscript", "allow_busy"), acl=("scripting",), no_multi=True,

@@ -134,10 +134,10 @@ def _replication(context: CommandContext) -> Fields:
     port, host = context.port, context.port.host
     leader = host.leader(0)
     group = _group_zero(context)
-    offset = group.applied if group else 0
+    offset = _offset(context)
     fields: Fields
     if port.is_master:
-        replicas = _replicas(context, offset)
+        replicas = _replicas(context)
         fields = {"role": "master", "connected_slaves": len(replicas)}
         for place, (address, at, held, lag) in enumerate(replicas):
             fields[f"slave{place}"] = f"ip={address},port={at},state=online,offset={held},lag={lag}"
@@ -152,6 +152,9 @@ def _replication(context: CommandContext) -> Fields:
             "slave_read_only": int(port.routing.redirect),
             "connected_slaves": 0,
         }
+    if host.slots.groups > 1:
+        led = [each for each in range(host.slots.groups) if port.routing.leads(each)]
+        fields |= {"kraft_groups": host.slots.groups, "kraft_groups_led": ",".join(map(str, led))}
     return fields | {
         "master_repl_offset": offset,
         "kraft_role": group.role if group else "",
@@ -159,16 +162,37 @@ def _replication(context: CommandContext) -> Fields:
     }
 
 
-def _replicas(context: CommandContext, offset: int) -> list[tuple[str, int, int, int]]:
-    """Address, port, offset and lag (in seconds) of every connected follower, if this node leads group 0."""
-    if not context.port.leads:
+def _followed(context: CommandContext) -> list[GroupStatus]:
+    """The groups that this node leads, or else those of the leader of group 0: it is called its replica."""
+    host = context.port.host
+    leader = host.id if context.port.leads else host.leader(0)
+    return [group for group in host.status().groups if group.leader == leader]
+
+
+def _offset(context: CommandContext) -> int:
+    """The entries that are applied in these groups."""
+    return sum(group.applied for group in _followed(context))
+
+
+def _replicas(context: CommandContext) -> list[tuple[str, int, int, int]]:
+    """Address, port, offset and lag (in seconds) of every connected follower, if this node leads a group.
+
+    In redirect mode those that lead nothing themselves: a master is nobody's replica.
+    """
+    port = context.port
+    if not port.leads:
         return []
-    members = context.port.host.status().members
-    others = [each for each in members if each.id != context.port.host.id and each.connected and each.client]
-    return [
-        (*split_address(each.client), offset - (each.lag_entries or 0), int(each.last_contact_seconds or 0))
-        for each in others
-    ]
+    host, groups = port.host, _followed(context)
+    leaders = {host.leader(group) for group in range(host.slots.groups)} if port.routing.redirect else ()
+    found = []
+    for member in host.status().members:
+        if member.id == host.id or member.id in leaders or not member.connected or not member.client:
+            continue
+        states = [each for group in groups for each in group.replicas if each.id == member.id]
+        behind = sum(each.lag_entries for each in states)
+        contact = max((each.last_contact_seconds for each in states), default=0.0)
+        found.append((*split_address(member.client), _offset(context) - behind, int(contact)))
+    return found
 
 
 def _cpu(_: CommandContext) -> Fields:
@@ -215,7 +239,8 @@ def _cluster(context: CommandContext) -> Fields:
 
 
 def _keyspace(context: CommandContext) -> Fields:
-    groups = context.port.host.status().groups
+    wanted = context.port.routing.groups()
+    groups = [group for group in context.port.host.status().groups if group.group in wanted]
     keys = sum(group.keys for group in groups)
     expires = sum(group.expiring_keys for group in groups)
     return {"db0": f"keys={keys},expires={expires},avg_ttl=0"}
@@ -247,12 +272,11 @@ def role(context: CommandContext, _: Request) -> Reply:
     """ROLE: this node's role as in INFO, and whom it replicates."""
     host = context.port.host
     leader = host.leader(0)
-    group = _group_zero(context)
-    offset = group.applied if group else 0
+    offset = _offset(context)
     if context.port.is_master:
         followers: list[Reply] = [
             [address.encode(), str(at).encode(), str(held).encode()]
-            for address, at, held, _ in _replicas(context, offset)
+            for address, at, held, _ in _replicas(context)
         ]
         return [b"master", offset, followers]
     address, port = split_address(host.client_address(leader) if leader else "")

@@ -3,10 +3,14 @@
 A reply has a bound, so it is of one moment, and takes a few milliseconds at most. What is left is asked for
 by the same command with AFTER and the cursor of the reply, which is the last key in it: so the next reply may
 come from another node, after a restart or any time. A key that exists throughout is returned exactly once.
+
+Several groups give their keys in order, each of one moment, and the reply merges them.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar
+import heapq
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from kraft.kv.key_order import KeyOrder, prefix_end
 from kraft.kv.keyspace import Keyspace
@@ -15,6 +19,7 @@ from kraft.server.commands.arguments import integer
 from kraft.server.errors import SYNTAX, Rejected
 
 RANGE_KEYS_MAX = 500  # in one reply: about 1.5 ms
+SPARE_KEYS = 16  # asked for in each of several groups, beyond its share
 RANGE_BYTES = 1 << 20  # of keys and values in one reply, and the pair that goes beyond
 
 _NOT_POSITIVE = "ERR value is out of range, must be positive"
@@ -34,6 +39,38 @@ class KeyRange:
     count: int = RANGE_KEYS_MAX
     reverse: bool = False
     keys_only: bool = False
+
+    def parts(self, groups: Sequence[int], _: int) -> "dict[int, KeyRange]":
+        """All groups. Hashes spread the keys evenly, so a part of the keys is enough from each group."""
+        count = min(self.count, RANGE_KEYS_MAX)
+        share = count if len(groups) == 1 else min(count, 2 * count // len(groups) + SPARE_KEYS)
+        return dict.fromkeys(groups, replace(self, count=share))
+
+    def merge(self, _: Sequence[int], answers: Mapping[int, Any]) -> Reply:
+        """The cursor, None when nothing is left, and keys and values in turn, or keys only.
+
+        A group that has more keys says nothing of those after its last one: there the reply ends.
+        """
+        if len(answers) == 1:
+            [answer] = answers.values()
+            return list(answer)
+        width = 1 if self.keys_only else 2
+        runs = [
+            [found[at : at + width] for at in range(0, len(found), width)] for _, found in answers.values()
+        ]
+        ends = [last for last, _ in answers.values() if last is not None]
+        found: list[Reply] = []
+        count, room, last, more = min(self.count, RANGE_KEYS_MAX), RANGE_BYTES, self.after, bool(ends)
+        for row in heapq.merge(*runs, key=lambda row: row[0], reverse=self.reverse):
+            beyond = any(row[0] < end if self.reverse else row[0] > end for end in ends)
+            if beyond or not count or room <= 0:
+                more = True
+                break
+            found += row
+            room -= sum(map(len, row))
+            count -= 1
+            last = row[0]
+        return [last if more else None, found]
 
     def answer(self, keyspace: Keyspace) -> Reply:
         """The cursor, None when nothing is left, and keys and values in turn, or keys only."""

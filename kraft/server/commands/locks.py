@@ -1,6 +1,7 @@
 """The commands on locks: KRAFT LOCK, UNLOCK, EXTEND, and KRAFT GUARD in front of a command that writes."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from kraft.kv import commands as kv
@@ -68,7 +69,10 @@ def unguarded(request: Request) -> kv.Command:
 
 def guarded(guard: WriteSpec, specs: Iterable[WriteSpec]) -> dict[bytes, WriteSpec]:
     """The specifications of GUARD in front of each command, by the command's name in upper case."""
-    return {spec.name.upper().encode(): prefixed(spec, guard.name, GUARDED_PLACE, _guarded) for spec in specs}
+    return {
+        spec.name.upper().encode(): replace(prefixed(spec, guard.name, GUARDED_PLACE, _guarded), lock=2)
+        for spec in specs
+    }
 
 
 def _guarded(request: Request, command: kv.Command) -> kv.Command:

@@ -32,6 +32,7 @@ def prefixed(spec: Spec, name: str, words: int, wrap: Wrap) -> Spec:
         arity=spec.arity + (words if spec.arity > 0 else -words),
         keys=(first, last, every),
         counted=(place + words, step) if place else spec.counted,
+        lock=spec.lock + words if spec.lock else 0,
         group="kraft",
         run=run,
         variants={},

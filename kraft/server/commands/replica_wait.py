@@ -7,6 +7,7 @@ the others are: the leader knows that of each follower. Another node knows only 
 from collections.abc import Callable
 
 from kraft.int64 import parse_int64
+from kraft.node.status import GroupStatus
 from kraft.resp.values import Reply, Request
 from kraft.server.commands.arguments import integer
 from kraft.server.commands.spec import CommandContext
@@ -21,16 +22,18 @@ Done = Callable[[int], None]
 class ReplicaWait:
     """Waits until `wanted` followers that vote have everything applied here now, or for some seconds.
 
-    With `seconds` 0 it waits as long as the connection lasts. `local`: the reply is that of WAITAOF.
+    With several groups it is so in each of those for which this node answers. With `seconds` 0 it waits as
+    long as the connection lasts. `local`: the reply is that of WAITAOF.
     """
 
     def __init__(self, context: CommandContext, wanted: int, seconds: float, *, local: bool) -> None:
         self._clock = context.port.clock
         self._status = context.port.host.status
+        self._groups = frozenset(context.port.routing.groups())
         self._wanted = wanted
         self._seconds = seconds
         self._local = local
-        self._index = 0
+        self._applied: dict[int, int] = {}  # the index by group
         self._until = 0.0
         self._leads = False
         self._done: Done | None = None
@@ -38,7 +41,7 @@ class ReplicaWait:
     def ask(self, _: NodeHost, done: Done) -> None:
         """Give `done` the number of followers, never before this returns."""
         self._done = done
-        self._index = self._status().groups[0].applied
+        self._applied = {group.group: group.applied for group in self._answered_for()}
         self._until = self._clock.seconds() + self._seconds
         self._clock.call_soon(self._look)
 
@@ -51,19 +54,28 @@ class ReplicaWait:
         return [int(self._leads), count] if self._local else count
 
     def _look(self) -> None:
-        group = self._status().groups[0]
-        self._leads = group.role == "leader"
-        if self._leads:
-            have = [each for each in group.replicas if each.id in group.voters]
-            count = sum(each.match_index >= self._index for each in have)
-        else:
-            count = len(group.voters) // 2  # of a majority, one is the leader
+        groups = self._answered_for()
+        counts = {group.group: self._count(group) for group in groups}
+        others = [counts[group.group] for group in groups if group.role != "leader"]
+        self._leads = bool(groups) and not others
+        found = min(counts.values(), default=0)
         over = bool(self._seconds) and self._clock.seconds() >= self._until
-        if count >= self._wanted or over or not self._leads:
+        hopeless = len(others) == len(groups) or min(others, default=self._wanted) < self._wanted
+        if found >= self._wanted or over or hopeless:
             if self._done is not None:
-                self._done(count)
+                self._done(found)
         else:
             self._clock.call_later(POLL_SECONDS, self._look)
+
+    def _answered_for(self) -> list[GroupStatus]:
+        return [group for group in self._status().groups if group.group in self._groups]
+
+    def _count(self, group: GroupStatus) -> int:
+        """How many followers have what was applied here. Only the leader knows more than a reply proves."""
+        if group.role != "leader":
+            return len(group.voters) // 2  # of a majority, one is the leader
+        index = self._applied.get(group.group, 0)
+        return sum(each.match_index >= index for each in group.replicas if each.id in group.voters)
 
 
 def wait(context: CommandContext, request: Request) -> ReplicaWait:

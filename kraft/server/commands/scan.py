@@ -1,17 +1,23 @@
 """The commands on all keys: SCAN, KEYS and RANDOMKEY, which need an index of the keys.
 
-A cursor is a position in the order of `kraft.kv.key_index`, which all nodes share. So a scan may go on after
-a restart, on another node, or after any time, and a key that exists throughout is returned, exactly once.
+A cursor is a group, and a position in the order of `kraft.kv.key_index`, which all nodes share. So a scan may
+go on after a restart, on another node, or after any time, and a key that exists throughout is returned,
+exactly once. The groups are scanned in the order of their numbers. The low bits of a position where one call
+ends are 0, because an index is never so large: there a cursor has the number of the group, and fits in a
+double, as some clients need it.
+
+Each query has three methods: `parts` gives what is to be asked in which of `groups`, where the cluster has so
+many in `total`; `answer` is asked there; and `merge` makes the reply of the answers by group.
 """
 
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from kraft.kv.key_index import END, KeyIndex
 from kraft.kv.keyspace import Keyspace
-from kraft.resp.values import Reply, Request
+from kraft.resp.values import RenderedArray, Reply, Request
 from kraft.server.commands.arguments import integer
 from kraft.server.commands.glob import Match, key_pattern
 from kraft.server.errors import SYNTAX, Rejected
@@ -21,11 +27,15 @@ SCAN_KEYS_MAX = 2000  # the same with any COUNT: about 2 ms
 SCAN_BUCKETS_MAX = 1000  # the same for parts of the index that hold no keys
 WALK_KEYS = 256  # looked at in one step of KEYS: 0.3 ms
 CURSOR_MAX = 1 << 64
+GROUP_BITS = 15  # of a cursor
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """SCAN: looks at `count` keys from the position `cursor` on, and returns those that `match`."""
+    """SCAN: looks at `count` keys from `cursor` on, and returns those that `match`.
+
+    In one group the cursor is a position.
+    """
 
     needs: ClassVar[type[KeyIndex]] = KeyIndex
     cursor: int
@@ -33,8 +43,26 @@ class Scan:
     match: Match | None
     nothing: bool  # another type of value is asked for
 
-    def answer(self, keyspace: Keyspace) -> Reply:
-        """The next cursor and some keys."""
+    def parts(self, groups: Sequence[int], total: int) -> "dict[int, Scan]":
+        """One group. A scan that has begun in a group goes on there, also where `groups` lacks it."""
+        if total == 1:
+            return {0: self}
+        group = self.cursor & ((1 << GROUP_BITS) - 1)
+        position = self.cursor - group
+        if position and group < total:
+            return {group: replace(self, cursor=position)}
+        left = [each for each in groups if each >= group]
+        return {left[0]: replace(self, cursor=0)} if left else {groups[-1]: replace(self, cursor=END)}
+
+    def merge(self, groups: Sequence[int], answers: Mapping[int, Any]) -> Reply:
+        """The cursor for the next call, and some keys."""
+        [(group, (position, found))] = answers.items()
+        if position < END:
+            return [b"%d" % (position | group), found]
+        return [b"%d" % min((each for each in groups if each > group), default=0), found]
+
+    def answer(self, keyspace: Keyspace) -> tuple[int, list[Reply]]:
+        """The next position, and some keys."""
         index, position = keyspace.index, self.cursor
         if index is None:
             raise LookupError("a scan needs an index")
@@ -45,7 +73,7 @@ class Scan:
             seen += keys
             buckets -= 1
         found: list[Reply] = [] if self.nothing else list(filter(self.match, seen) if self.match else seen)
-        return [b"0" if position >= END else b"%d" % position, found]
+        return position, found
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,26 +82,60 @@ class RandomKey:
 
     needs: ClassVar[type[KeyIndex]] = KeyIndex
 
-    def answer(self, keyspace: Keyspace) -> Reply:
+    def parts(self, groups: Sequence[int], _: int) -> "dict[int, RandomKey]":
+        """All groups."""
+        return dict.fromkeys(groups, self)
+
+    def merge(self, _: Sequence[int], answers: Mapping[int, Any]) -> Reply:
         """A key, or None."""
-        return None if keyspace.index is None else keyspace.index.random(random.randrange)
+        keys: list[bytes] = [key for _, key in answers.values() if key is not None]
+        weights = [count for count, key in answers.values() if key is not None]
+        return random.choices(keys, weights)[0] if keys else None  # noqa: S311  # no secret
+
+    def answer(self, keyspace: Keyspace) -> tuple[int, bytes | None]:
+        """The number of keys, and one of them."""
+        index = keyspace.index
+        return (0, None) if index is None else (len(index), index.random(random.randrange))
 
 
 @dataclass(frozen=True, slots=True)
 class AllKeys:
-    """KEYS: the keys of one moment that `match`."""
+    """KEYS: the keys that `match`, of one moment of each group, and at most `limit` of them.
+
+    With `counts` their number is the reply. Those of one `slot` are in one group.
+    """
 
     needs: ClassVar[type[KeyIndex]] = KeyIndex
     match: Match | None
+    slot: int | None = None
+    limit: int | None = None
+    counts: bool = False
 
-    def pieces(self, index: KeyIndex) -> Iterator[list[bytes]]:
+    def parts(self, groups: Sequence[int], _: int) -> "dict[int, AllKeys]":
+        """All groups."""
+        return dict.fromkeys(groups, self)
+
+    def merge(self, _: Sequence[int], answers: Mapping[int, RenderedArray]) -> Reply:
+        """All keys, or their number. `answers` are those keys, rendered."""
+        count = sum(answer.count for answer in answers.values())
+        if self.counts:
+            return count
+        return RenderedArray(count, [chunk for answer in answers.values() for chunk in answer.chunks])
+
+    def pieces(self, keyspace: Keyspace) -> Iterator[list[bytes]]:
         """The keys that there are now. The walk begins at once, not with the first piece."""
-        walk = index.walk()
+        if keyspace.index is None:
+            raise LookupError("a walk needs an index")
+        walk = keyspace.index.walk()
 
         def pieces() -> Iterator[list[bytes]]:
+            left = self.limit
             try:
-                while (piece := walk.piece(WALK_KEYS)) is not None:
-                    yield list(filter(self.match, piece)) if self.match else piece
+                while left != 0 and (piece := walk.piece(WALK_KEYS)) is not None:
+                    found = list(filter(self.match, piece)) if self.match else piece
+                    yield found[:left]
+                    if left is not None:
+                        left -= len(found[:left])
             finally:
                 walk.end()
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from kraft.kv.commands import ScriptCall
 from kraft.resp.values import Request
 from kraft.server.commands import introspection, scripts
+from kraft.server.commands.all_groups import ANY, EVERYWHERE, IN_EVERY_GROUP, IN_ORDER
 from kraft.server.commands.script_reply import shaped
 from kraft.server.commands.spec import LocalSpec, ReadSpec, ScriptSpec, WriteSpec, specs_by_name
 
@@ -27,19 +28,21 @@ def call(
 # fmt: off
 _FAMILY = (
     ReadSpec(name="script|exists", arity=-3, run=scripts.exists, group="scripting", flags=("noscript",),
-        acl=("scripting",), no_multi=True, summary="Says which scripts are in the cache.",
+        acl=("scripting",), no_multi=True, all_groups=EVERYWHERE,
+        summary="Says which scripts are in the cache.",
         usage="sha1 [sha1 ...]"),
     WriteSpec(name="script|flush", arity=-2, run=scripts.flush, group="scripting", flags=("noscript",),
-        acl=("scripting",), summary="Removes all scripts from the cache.", usage="[ASYNC|SYNC]"),
+        acl=("scripting",), all_groups=IN_ORDER, summary="Removes all scripts from the cache.",
+        usage="[ASYNC|SYNC]"),
     LocalSpec(name="script|kill", arity=2, run=scripts.kill, group="scripting",
         flags=("noscript", "allow_busy"), acl=("scripting",),
         summary="Replies that no script runs: the limits of scripts end a long one."),
     replace(call("script|load", scripts.load, "", ""), arity=3, counted=(0, 1), key_flags=(),
-        flags=("noscript", "stale"), summary="Puts a script into the cache of all nodes; returns its SHA-1.",
-        usage="script"),
+        flags=("noscript", "stale"), all_groups=IN_EVERY_GROUP,
+        summary="Puts a script into the cache of all nodes; returns its SHA-1.", usage="script"),
     ReadSpec(name="script|show", arity=3, run=scripts.show, group="scripting", flags=("noscript",),
-        acl=("scripting",), no_multi=True, summary="Returns the text of a script in the cache.",
-        usage="sha1"),
+        acl=("scripting",), no_multi=True, all_groups=ANY,
+        summary="Returns the text of a script in the cache.", usage="sha1"),
     LocalSpec(name="script|help", arity=2, run=introspection.family_help, group="scripting",
         flags=("loading", "stale"), summary="Lists the subcommands."),
 )

@@ -10,6 +10,7 @@ There is one class for each kind of command, because the kind decides what the f
     wait    (request) -> (command, seconds)     the same for a lock, and how long to wait for it
     index   (request) -> query                  makes the query that an index of all keys answers
     admin   (request) -> admin command          makes the command that the host carries out
+    all groups                                  a read, a write or a script that concerns several groups
     watch   (context, request) -> keys          WATCH, which reads their revisions
     exec    (context, request) -> execution     EXEC, which executes what is queued
     replicas (context, request) -> wait         waits for replicas
@@ -18,7 +19,7 @@ Every function may raise `errors.Rejected`. The specifications themselves are in
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, final
 
 from kraft.host.requests.round import View
@@ -27,6 +28,7 @@ from kraft.kv.commands import Command, Lock
 from kraft.kv.replies import Reply as Outcome
 from kraft.node.admin import AdminCommand, AdminResult
 from kraft.resp.values import Reply, Request
+from kraft.server.commands.all_groups import AllGroups
 from kraft.server.commands.key_range import KeyRange
 from kraft.server.commands.scan import AllKeys, RandomKey, Scan
 from kraft.server.port import ClientPort
@@ -56,6 +58,7 @@ _CATEGORY_OF_GROUP = {
     "scripting": "scripting",
     "kraft": "kraft",
 }
+_COUNTED_AS = {"switch": "local", "script": "write", "watch": "read", "exec": "write"}
 _CATEGORIES_OF_FLAG = {"write": ("write",), "readonly": ("read",), "admin": ("admin", "dangerous")}
 
 
@@ -72,7 +75,9 @@ class CommandSpec:
     (CLIENT, KRAFT) has `subcommands` by their word. `immediate` commands run at once between MULTI and EXEC:
     they are never part of the transaction; those with `no_multi` are refused there. A prefix in front of
     commands has `variants`: the specifications that take its place, by the words that the request has at
-    one of `variant_places`. A variant may have variants itself.
+    one of `variant_places`. A variant may have variants itself. `lock` is the place of a word that names a
+    lock, which has to be in the group of the keys. A command that concerns all keys, or what every group has
+    beside its keys, has `all_groups`: how its replies become one where there are several groups.
     """
 
     kind: ClassVar[str]
@@ -93,12 +98,19 @@ class CommandSpec:
     subcommands: Mapping[bytes, "AnySpec"] = field(default_factory=dict)
     variants: Mapping[bytes, "AnySpec"] = field(default_factory=dict)
     variant_places: tuple[int, ...] = ()
+    lock: int = 0
+    all_groups: AllGroups | None = None
     low: int = field(init=False)
     high: int = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "low", abs(self.arity))
         object.__setattr__(self, "high", self.arity if self.arity > 0 else ARGUMENTS_MAX + 1)
+
+    @property
+    def counted_as(self) -> str:
+        """The kind under which statistics count the command."""
+        return _COUNTED_AS.get(self.kind, self.kind)
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -135,6 +147,11 @@ class CommandSpec:
         """The arguments that are keys."""
         places = self.key_places(request)
         return request[places.start : places.stop : places.step]
+
+    def routed_by(self, request: Request) -> list[bytes]:
+        """The keys that have to be in one group: `keys_of`, and the name of a lock."""
+        keys = self.keys_of(request)
+        return [request[self.lock], *keys] if self.lock else keys
 
 
 @final
@@ -285,6 +302,22 @@ class ReplicaSpec(CommandSpec):
         return ("slow", "connection")
 
 
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AllGroupsSpec(CommandSpec):
+    """A command with `all_groups` where there are several, a segment by itself. `one` is it in one group."""
+
+    kind: ClassVar[str] = "all groups"
+    segment_max: ClassVar[int] = 1
+    no_multi: bool = True
+    one: "ReadSpec | WriteSpec | ScriptSpec"
+
+    @property
+    def counted_as(self) -> str:
+        """As the command in one group."""
+        return self.one.counted_as
+
+
 AnySpec = (
     LocalSpec
     | SwitchSpec
@@ -297,6 +330,7 @@ AnySpec = (
     | WatchSpec
     | ExecSpec
     | ReplicaSpec
+    | AllGroupsSpec
 )
 CommandTable = Mapping[bytes, AnySpec]
 """Specifications by name in upper case; subcommands are inside their families."""
@@ -314,3 +348,19 @@ class CommandContext:
 def specs_by_name(*specs: AnySpec) -> dict[bytes, AnySpec]:
     """`specs` by name in upper case, a subcommand by its own word."""
     return {spec.name.rpartition("|")[2].upper().encode(): spec for spec in specs}
+
+
+def in_all_groups(table: CommandTable) -> dict[bytes, AnySpec]:
+    """The `table` of a node with several groups: an `AllGroupsSpec` for each command with `all_groups`."""
+    return {name: _in_all_groups(spec) for name, spec in table.items()}
+
+
+def _in_all_groups(spec: AnySpec) -> AnySpec:
+    if spec.all_groups is not None and isinstance(spec, ReadSpec | WriteSpec | ScriptSpec):
+        return AllGroupsSpec(
+            name=spec.name, arity=spec.arity, flags=spec.flags, acl=spec.acl, group=spec.group,
+            summary=spec.summary, usage=spec.usage, lock=spec.lock, all_groups=spec.all_groups, one=spec,
+        )  # fmt: skip
+    if not spec.subcommands and not spec.variants:
+        return spec
+    return replace(spec, subcommands=in_all_groups(spec.subcommands), variants=in_all_groups(spec.variants))

@@ -91,7 +91,7 @@ def _group(context: CommandContext, commands: list[Queued], watched: list[kv.Wat
     routing = context.port.routing
     if routing.trivial:
         return 0
-    keys = [key for queued in commands for key in queued.spec.keys_of(queued.request)]
+    keys = [key for queued in commands for key in queued.spec.routed_by(queued.request)]
     reads = not any(isinstance(queued.spec, WriteSpec | ScriptSpec) for queued in commands)
     anywhere = context.state.readonly and reads
     return routing.group_of([*keys, *(each.key for each in watched)], anywhere=anywhere)

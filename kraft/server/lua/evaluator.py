@@ -22,12 +22,13 @@ from kraft.kv.scripts import script_source
 from kraft.resp.values import Error
 from kraft.server import errors
 from kraft.server.commands.script_reply import error_reply, parsed
-from kraft.server.commands.spec import CommandContext, LocalSpec, ReadSpec, WriteSpec
+from kraft.server.commands.spec import AnySpec, CommandContext, LocalSpec, ReadSpec, WriteSpec
 from kraft.server.errors import Rejected
 from kraft.server.lua.library import library_header, registered_functions
 from kraft.server.lua.runtime import CompileError, LimitReached, LuaRuntime, ScriptError
 from kraft.server.lua.script_flags import ScriptFlags, script_flags
 from kraft.server.port import ClientPort
+from kraft.server.routing import slot_of
 from kraft.server.session_state import SessionState
 from kraft.server.validation import Validation
 
@@ -260,6 +261,8 @@ class LuaEvaluator:
             raise Rejected(_NOT_ALLOWED)
         validation.check_lengths(spec, request)
         self._count(sum(map(len, request)))
+        if self._port.routing.slots.groups > 1:
+            self._check_group(spec, request)
         if type(spec) is LocalSpec:
             return spec.run(self._context, request)
         if type(spec) is ReadSpec:
@@ -268,6 +271,14 @@ class LuaEvaluator:
         if type(spec) is WriteSpec:
             return self._write(spec, request)
         raise Rejected(_NOT_ALLOWED)
+
+    def _check_group(self, spec: AnySpec, request: list[bytes]) -> None:
+        """Refuse what is not in the script's own group, the only one whose state is here. Raises Rejected."""
+        if spec.all_groups is not None:
+            raise Rejected(_NOT_ALLOWED)
+        slots, group = self._port.routing.slots, self._overlay.group
+        if any(slots.group_of(slot_of(key)) != group for key in spec.routed_by(request)):
+            raise Rejected(errors.FOREIGN_KEY)
 
     def _write(self, spec: WriteSpec, request: list[bytes]) -> Any:
         if self._read_only:

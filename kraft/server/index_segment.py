@@ -1,0 +1,117 @@
+"""Commands on all keys, which need an index that may take seconds to build."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from msgspec import field
+
+from kraft.host.requests.round import View
+from kraft.resp.render import render_plain
+from kraft.resp.values import Error, RenderedArray, Reply
+from kraft.server.commands.scan import AllKeys
+from kraft.server.commands.spec import Query
+from kraft.server.ports import NodeHost
+from kraft.server.segments import Segment
+from kraft.server.session_state import SessionState
+
+ALL_BYTES_MAX = 64 << 20  # of a reply with all keys
+
+_TOO_LARGE = Error(f"ERR the reply exceeds {ALL_BYTES_MAX >> 20} MiB: use SCAN")
+
+
+class IndexSegment(Segment):
+    """One command on all keys; `groups` are those for which this node answers, of `total` in the cluster.
+
+    A query for some of the keys is answered from one view of each group that it needs. One for all of them
+    walks over the keys of one moment of each group in the background, and its reply is rendered on the way,
+    piece by piece.
+    """
+
+    items: list[Query] = field(default_factory=list)
+    groups: list[int] = field(default_factory=list)
+    total: int = 1
+    parts: Mapping[int, Query] = field(default_factory=dict)  # what is asked in each group
+    answers: dict[int, Any] = field(default_factory=dict)
+    rendered: int = 0  # bytes
+    host: Any = None
+    state: Any = None
+    done: Any = None
+
+    def ask(self, host: NodeHost, state: SessionState, done: Callable[[Any], None]) -> None:
+        """`done` gets the reply in a list."""
+        self.host, self.state, self.done = host, state, done
+        self.parts = self.items[0].parts(self.groups, self.total)
+        for group in self.parts:
+            self._prepare(group)
+
+    def _prepare(self, group: int) -> None:
+        self.host.indexes.when_ready(group, self.parts[group].needs, partial(self._read, group))
+
+    def _read(self, group: int) -> None:
+        if self.state.readonly:
+            self.host.read_stale(group, partial(self._viewed, group))
+        else:
+            self.host.read(group, partial(self._viewed, group), self.state.fresh)
+
+    def _viewed(self, group: int, outcome: View | Exception) -> None:
+        query = self.parts[group]
+        if isinstance(outcome, Exception):
+            self._answered(group, outcome)
+        elif not outcome.keyspace.has_index(query.needs):  # the state was replaced meanwhile
+            self._prepare(group)
+        else:
+            try:
+                if isinstance(query, AllKeys):
+                    self.host.indexes.do(self._render(group, query, query.pieces(outcome.keyspace)))
+                    return
+                answer: Any = query.answer(outcome.keyspace)
+            except Exception as error:  # a bug costs this client alone, and no other part of the turn
+                answer = error
+            self._answered(group, answer)
+
+    def _render(self, group: int, query: AllKeys, pieces: Iterator[list[bytes]]) -> Iterator[None]:
+        """The steps that make an array of all pieces."""
+        form = render_plain if self.state.plain else _render_bulk
+        chunks: list[bytes] = []
+        count = 0
+        try:
+            for piece in pieces:
+                count += len(piece)
+                if not query.counts:
+                    chunks.append(b"".join(map(form, piece)))
+                    self.rendered += len(chunks[-1])
+                if self.rendered > ALL_BYTES_MAX:
+                    break
+                yield
+        except Exception as error:
+            self._answered(group, error)
+        else:
+            self._answered(group, RenderedArray(count, chunks))
+
+    def _answered(self, group: int, answer: Any) -> None:
+        self.answers[group] = answer
+        if len(self.answers) < len(self.parts):
+            return
+        failed = next((each for each in self.parts if isinstance(self.answers[each], Exception)), None)
+        if failed is not None:
+            self.group = failed
+            self.done(self.answers[failed])
+        elif self.rendered > ALL_BYTES_MAX:
+            self.done([_TOO_LARGE])
+        else:
+            try:
+                reply: Any = [
+                    self.items[0].merge(self.groups, {each: self.answers[each] for each in self.parts})
+                ]
+            except Exception as error:
+                reply = error
+            self.done(reply)
+
+    def replies(self, outcome: list[Reply]) -> list[Reply]:
+        """The one reply."""
+        return outcome
+
+
+def _render_bulk(value: bytes) -> bytes:
+    return b"$%d\r\n%b\r\n" % (len(value), value)
