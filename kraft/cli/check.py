@@ -44,7 +44,8 @@ def run(chosen: argparse.Namespace) -> int:
     else:
         alone = "none, it waits to be added" if config.cluster.standby else "none, it forms a cluster alone"
         members = ", ".join(config.cluster.members) or alone
-        told = f" (node {config.node.id}, members: {members})"
+        groups = f", groups: {config.cluster.groups}" if config.cluster.groups > 1 else ""
+        told = f" (node {config.node.id}, members: {members}{groups})"
         display().show(line(f"{chosen.file}: ", Span("ok", GOOD), told))
     return 1 if problems else 0
 

@@ -28,6 +28,7 @@ from kraft.cli.local_cluster import (
 from kraft.cli.membership import ClusterMembership
 from kraft.cli.output.blocks import COMMAND, DIM, EMPTY, GOOD, STRONG, WARN, Block, Line, Span, line
 from kraft.cli.output.display import Display, display
+from kraft.config.values import GROUPS_MAX
 from kraft.process.signals import ignore_strays
 
 DESCRIPTION = """\
@@ -36,14 +37,15 @@ and listens on the loopback ports P+i (peers), P+10+i (clients) and P+20+i (HTTP
 When the cluster serves writes, a line `ready` lists the client addresses. DIR keeps the data and the ports:
 the next run continues where this one stopped. Ctrl-C or SIGTERM stops all nodes.
 
---nodes and --base-port apply only to a new DIR. --add, in another terminal, adds a node to a running cluster.
-A node that is removed with KRAFT REMOVE is stopped and not started again.
+--nodes, --groups and --base-port apply only to a new DIR. --add, in another terminal, adds a node to a
+running cluster. A node that is removed with KRAFT REMOVE is stopped and not started again.
 """
 
 EXAMPLES = """\
 examples:
   kraft demo                                     three nodes, ports 10001 to 10023, files in ./kraft-demo
   kraft demo --nodes 5 --dir /tmp/five --base-port 20000
+  kraft demo --groups 3 --dir /tmp/three         three leaders, one for each third of the keys
   kill -9 "$(cat kraft-demo/K1/twistd.pid)"      from another terminal: the cluster goes on
   kraft demo --add                               from another terminal: one more node
   rm -r kraft-demo                               delete the cluster and its data
@@ -67,6 +69,12 @@ def declare(parser: argparse.ArgumentParser) -> None:
         type=_number(1, NODES_MAX),
         metavar="N",
         help=f"number of nodes, 1 to {NODES_MAX} (default {NODES_DEFAULT})",
+    )
+    parser.add_argument(
+        "--groups",
+        type=_number(1, GROUPS_MAX),
+        metavar="N",
+        help=f"number of Raft groups, 1 to {GROUPS_MAX} (default 1); docs/groups.md",
     )
     size.add_argument("--add", action="store_true", help="add a node to the running cluster in DIR")
     parser.add_argument(
@@ -95,7 +103,7 @@ def run(chosen: argparse.Namespace) -> int:
         say(*added(node, members))
         return 0
     ignore_strays()
-    nodes = find_or_create(folder, chosen.nodes, chosen.base_port)
+    nodes = find_or_create(folder, chosen.nodes, chosen.base_port, chosen.groups)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, lambda *_: stop.set())

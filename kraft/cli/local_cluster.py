@@ -36,6 +36,7 @@ class LocalNode:
     client_port: int
     http_port: int
     standby: bool = False  # waits to be added, unless it belongs to a cluster already
+    groups: int = 1  # with which it forms a cluster
 
     @property
     def config(self) -> Path:
@@ -87,7 +88,9 @@ def shown(path: Path) -> str:
     return str(path)
 
 
-def find_or_create(folder: Path, count: int | None, base_port: int | None) -> list[LocalNode]:
+def find_or_create(
+    folder: Path, count: int | None, base_port: int | None, groups: int | None = None
+) -> list[LocalNode]:
     """The nodes in `folder`, or new ones if there are none; None means that an option was not given.
 
     Raises Failure, and then nothing was written, if a port of theirs is in use.
@@ -97,12 +100,13 @@ def find_or_create(folder: Path, count: int | None, base_port: int | None) -> li
     """
     files = _files(folder)
     if not files:
-        new = lay_out(folder, count or NODES_DEFAULT, base_port or BASE_PORT_DEFAULT)
+        new = lay_out(folder, count or NODES_DEFAULT, base_port or BASE_PORT_DEFAULT, groups or 1)
         refuse_taken_ports(new, _other_base(folder, len(new)))
         return write(new)
     founders, held_base = _founded(files)
     names = {file.parent.name for file in files} | set(founders)
-    everything = lay_out(folder, NODES_MAX, held_base)
+    held_groups = max(_load(file).cluster.groups for file in files)
+    everything = lay_out(folder, NODES_MAX, held_base, held_groups)
     nodes = [node for node in everything if node.id in names and not node.removed.exists()]
     if not nodes:
         raise Failure(f"all nodes in {folder} were removed from their cluster: nothing to start")
@@ -113,6 +117,12 @@ def find_or_create(folder: Path, count: int | None, base_port: int | None) -> li
         f"not {count}: leave --nodes out; `kraft demo --add` adds a node, KRAFT REMOVE takes one away",
     )
     _refuse_other_ports(folder, held_base, base_port)
+    _refuse_change(
+        folder,
+        f"--groups {held_groups}",
+        groups in (None, held_groups),
+        f"not {groups}, and that does not change: leave --groups out, or name a new folder with --dir",
+    )
     formed = any(node.data.exists() for node in nodes)
     lost = [replace(node, standby=formed) for node in nodes if not node.config.exists()]
     found = [_as_configured(node) for node in nodes if node.config.exists()]
@@ -204,10 +214,12 @@ def _refuse_change(folder: Path, held: str, same: bool, otherwise: str) -> None:
         raise Failure(f"{folder} holds a cluster of {held}, {otherwise}")
 
 
-def lay_out(folder: Path, count: int, base_port: int) -> list[LocalNode]:
+def lay_out(folder: Path, count: int, base_port: int, groups: int = 1) -> list[LocalNode]:
     """The nodes of a cluster: directories, and the ports base + i, base + 10 + i, base + 20 + i."""
     return [
-        LocalNode(f"K{i}", folder / f"K{i}", base_port + i, base_port + 10 + i, base_port + 20 + i)
+        LocalNode(
+            f"K{i}", folder / f"K{i}", base_port + i, base_port + 10 + i, base_port + 20 + i, groups=groups
+        )
         for i in range(1, count + 1)
     ]
 
@@ -244,7 +256,8 @@ def _remove(made: list[Path]) -> None:
 def render_config(node: LocalNode, members: Iterable[LocalNode]) -> str:
     """The YAML of one node. Its paths are relative, so the directory of the cluster may be moved."""
     listed = "".join(f'    {member.id}: "127.0.0.1:{member.peer_port}"\n' for member in members)
-    cluster = "  standby: true\n" if node.standby else f"  members:\n{listed}"
+    groups = f"  groups: {node.groups}\n" if node.groups > 1 else ""
+    cluster = "  standby: true\n" if node.standby else f"  members:\n{listed}{groups}"
     return f"""\
 # Written once by `kraft demo`; you may edit it. `kraft check-config` checks it.
 node:
@@ -299,5 +312,5 @@ def _as_configured(node: LocalNode) -> LocalNode:
     peer, client, http = (
         int(section.advertise.rpartition(":")[2]) for section in (config.peer, config.client, config.http)
     )
-    standby = config.cluster.standby
-    return replace(node, peer_port=peer, client_port=client, http_port=http, standby=standby)
+    standby, groups = config.cluster.standby, config.cluster.groups
+    return replace(node, peer_port=peer, client_port=client, http_port=http, standby=standby, groups=groups)

@@ -10,6 +10,7 @@ from typing import Annotated
 from kraft.config.kinds import Address, Choice, Duration, Endpoint, FilePath, Integer, NodeId, Switch
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+GROUPS_MAX = 128  # each one is some work in every tick of a node
 
 _Listen = Annotated[str, Endpoint()]
 _Advertise = Annotated[str, Address()]
@@ -30,12 +31,14 @@ class ClusterConfig:
     alone.
 
     With `standby`, a node without a cluster does not form one, but waits until it is added.
+    `groups` is the number of Raft groups of the cluster that the node forms; afterwards it has no effect.
     `machine_version_max` keeps the node from announcing a higher machine version than that.
     """
 
     members: dict[Annotated[str, NodeId()], Annotated[str, Address()]] = field(default_factory=dict)
     secret_file: Annotated[str | None, FilePath()] = None
     standby: Annotated[bool, Switch()] = False
+    groups: Annotated[int, Integer(1, GROUPS_MAX)] = 1
     machine_version_max: Annotated[int, Integer(1, 1000, "all that the program supports")] = 0
 
 

@@ -60,10 +60,8 @@ class Host:
         observer: HostObserver,
         raft_observer: RaftObserver,
         fatal: Fatal,
-        groups: int = 1,
         machine_version: int = MACHINE_VERSION,
     ) -> None:
-        self.slots = SlotMap(groups)
         self.groups: dict[int, Group] = {}  # by id, from the end of its replay on
         background = Background(clock)
         self.memory = DataMemory(self.groups, background)
@@ -76,8 +74,14 @@ class Host:
         voters = frozenset(config.cluster.members) or frozenset([config.node.id])
         version = MachineVersion(machine_version, config.cluster.machine_version_max)
         formation = Formation(
-            loaded.identity, config.peer.advertise, voters, config.cluster.standby, version=version
+            loaded.identity,
+            config.peer.advertise,
+            voters,
+            config.cluster.standby,
+            version=version,
+            wanted_groups=config.cluster.groups,
         )
+        self.slots = SlotMap(formation.groups)
         self.peers = Peers(config, clock, formation, loaded.starts, session=jitter(1 << 62))
         self.persistence = Persistence(disk, clock, self)
         slow = Slowness(self.persistence, observer, config.raft.election_timeout)
@@ -88,7 +92,7 @@ class Host:
         )
         self._early = early = EarlyRequests(clock)
         self._lifecycle = Lifecycle(
-            config, loaded, self._context, self.groups, groups, early, jitter, raft_observer
+            config, loaded, self._context, self.groups, self.slots, early, jitter, raft_observer
         )
         self.transfers = LeadershipTransfers(clock, config.raft.election_timeout, turns, self.peers)
         first_request = jitter(1 << 31) << 20

@@ -12,6 +12,7 @@ from kraft.host.membership.changes import MembershipChanges
 from kraft.host.membership.quorum_obstacle import election_obstacle, slow_obstacle
 from kraft.host.persistence import RETRY_SECONDS
 from kraft.host.requests.early_requests import EarlyRequests
+from kraft.host.slots import SlotMap
 from kraft.node.status import (
     FENCED,
     FORMING,
@@ -39,8 +40,9 @@ GREET_AGAIN_SECONDS = 1.0  # after forming; by then a peer that formed by itself
 class Lifecycle:
     """Starts a node, and lets it form or join a cluster.
 
-    It adds each group to `groups` once its log is replayed, and makes its `early` requests again. `count` is
-    the number of groups. `phase` is how far the node has come: starting, forming, serving or stopping.
+    It adds each group to `groups` once its log is replayed, and makes its `early` requests again. When the
+    node joins a cluster it sets the number of groups in `slots`. `phase` is how far the node has come:
+    starting, forming, serving or stopping.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class Lifecycle:
         loaded: Loaded,
         context: GroupContext,
         groups: dict[int, Group],
-        count: int,
+        slots: SlotMap,
         early: EarlyRequests,
         jitter: Jitter,
         raft_observer: RaftObserver,
@@ -60,7 +62,7 @@ class Lifecycle:
         self._context = context
         self._peers = context.peers
         self._groups = groups
-        self._count = count
+        self._slots = slots
         self._early = early
         self._jitter = jitter
         self._raft_observer = raft_observer
@@ -71,6 +73,8 @@ class Lifecycle:
         """Replay the log of every group, then call `started`. A node that has not formed calls it at once."""
         formation = self._peers.formation
         if formation.formed:
+            if formation.unused_groups:
+                self._context.observer.event("groups_option_ignored", reason=formation.unused_groups)
             self._start_groups(_Replay(self._loaded.groups, self._context.clock.seconds(), started))
         else:
             self.phase = FORMING
@@ -196,7 +200,7 @@ class Lifecycle:
     def _begin(self, beginning: "_Beginning") -> None:
         if not self._forming:
             self._forming = True
-            writes = tuple((id_, beginning.persist) for id_ in range(self._count))
+            writes = tuple((id_, beginning.persist) for id_ in range(beginning.identity.groups))
             transaction = Transaction(writes, beginning.identity)
             self._context.disk.commit(transaction, partial(self._begun, beginning))
 
@@ -209,12 +213,15 @@ class Lifecycle:
             clock.call_later(RETRY_SECONDS, partial(self._begin, beginning))
             return
         self._peers.formation.identity = identity
+        if self._slots.groups != identity.groups:
+            self._early.abandon()  # they were meant for the group that would have had their keys
+            self._slots.groups = identity.groups
         cluster, members = identity.cluster, len(identity.members)
         if beginning.joins:
             observer.event("cluster_joined", cluster=cluster, members=members)
         else:
             observer.event("cluster_formed", cluster=cluster, members=members)
-        restored = dict.fromkeys(range(self._count), beginning.restored)
+        restored = dict.fromkeys(range(identity.groups), beginning.restored)
         self._start_groups(_Replay(restored, clock.seconds(), None))
         clock.call_later(GREET_AGAIN_SECONDS, self._greet_again)
 
@@ -251,7 +258,6 @@ class Lifecycle:
             self._peers,
             context.clock,
             context.observer,
-            groups=self._count,
             election_ticks=settings.election_ticks(config),
             tick_seconds=settings.tick_seconds(config),
         )

@@ -4,7 +4,11 @@ SLOTS = 16_384
 
 
 class SlotMap:
-    """`groups` contiguous ranges of slots, group 0 first."""
+    """`groups` contiguous ranges of slots, group 0 first.
+
+    A node that joins a cluster takes its number of groups. Nobody is served before, so that number is the
+    only one which a request ever sees.
+    """
 
     def __init__(self, groups: int = 1) -> None:
         self.groups = groups

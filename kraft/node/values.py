@@ -15,13 +15,15 @@ from kraft.raft.ready import Persist
 class Identity:
     """Who this node is. `cluster` is '' and `members` is () until the node has formed or joined a cluster.
 
-    `members` are the founders of the cluster, sorted: the cluster id is made from them.
+    `members` are the founders of the cluster, sorted, and `groups` is its number of Raft groups, which does
+    not change: the cluster id is made from both.
     """
 
     id: str
     incarnation: str
     cluster: str = ""
     members: tuple[Member, ...] = ()
+    groups: int = 1
 
 
 class Transaction(msgspec.Struct, frozen=True, gc=False):

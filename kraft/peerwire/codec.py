@@ -25,7 +25,7 @@ from kraft.raft.membership.configuration import TEXT_MAX, Base, members_fault
 
 BATCH_MESSAGES_MAX = 65_536  # each takes a few bytes on the wire and an object in memory, which this bounds
 NUMBER_MAX = INT64_MAX  # the largest number that a column of the log can hold
-GROUP_MAX = (1 << 31) - 1
+GROUP_MAX = (1 << 15) - 1  # as in the keys of the log
 GROUPS_MAX = 1024  # of one cluster; each costs memory on a node as soon as it is invited
 SUM_BYTES = 16  # of a sum over all keys; `kv.checkpoint.HASH_BYTES`
 KEY_BYTES_MAX = 64 << 10  # the longest key that can be configured

@@ -3,6 +3,7 @@
 import msgspec
 
 from kraft.int64 import INT64_MAX
+from kraft.peerwire.codec import GROUPS_MAX
 from kraft.peerwire.errors import WireError
 from kraft.raft.membership.configuration import MEMBERS_MAX, TEXT_MAX, Member
 
@@ -27,7 +28,8 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     its cluster as far as it knows. `starts` counts the starts on its data directory and `session` (63 bits)
     is drawn at each start: the two reveal an old copy of a directory. `standby`: the node waits to be added
     to a cluster. `leaderless`: it belongs to a cluster and knows no leader, so that nobody can be added now;
-    an earlier program never says so. The link fills in `nonce` and `auth`.
+    an earlier program never says so. `groups` is the number of groups of its cluster, or with which it would
+    form one; 0 from an earlier program, which knows one group only. The link fills in `nonce` and `auth`.
     """
 
     id: str
@@ -49,6 +51,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     standby: bool = False
     current: tuple[Member, ...] = ()
     leaderless: bool = False
+    groups: int = 0
 
 
 class Challenge(msgspec.Struct, frozen=True, array_like=True, tag=5):
@@ -116,6 +119,8 @@ def faults(hello: Hello) -> str | None:
         return f"more than {MEMBERS_MAX} members"
     if not (0 <= hello.starts <= COUNTER_MAX and 0 <= hello.session <= COUNTER_MAX):
         return "an impossible count of starts, or session"
+    if not 0 <= hello.groups <= GROUPS_MAX:
+        return "an impossible number of groups"
     if len(hello.nonce) != NONCE_BYTES:
         return f"the nonce must have {NONCE_BYTES} bytes"
     return None

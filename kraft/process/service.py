@@ -111,7 +111,9 @@ class NodeService(Service):
         self._notifier.opening()
         self._at_terminal = self._log.at_terminal()
         peers = [peer for peer in config.cluster.members if peer != config.node.id]
-        self._telemetry = Telemetry(logs.logger("kraft"), peers=peers, commands=NAMES)
+        self._telemetry = Telemetry(
+            logs.logger("kraft"), peers=peers, commands=NAMES, groups=range(config.cluster.groups)
+        )
         program = str(Path(sys.argv[0]).absolute())
         self._telemetry.started_by(
             supervisor_of(os.environ, (os.getpid(), os.getppid()), program, self._path or "")

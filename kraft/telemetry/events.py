@@ -28,6 +28,7 @@ LEVELS: dict[str, str] = {
     # cluster and consensus
     "cluster_formed": "info",
     "cluster_joined": "info",
+    "groups_option_ignored": "warning",
     "configuration_changed": "info",
     "learner_promoted": "info",
     "machine_version_raised": "info",

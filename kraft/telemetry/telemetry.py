@@ -39,9 +39,13 @@ class Telemetry:
         *,
         peers: Sequence[str] = (),
         commands: Collection[str] = (),
+        groups: Sequence[int] = (0,),
     ) -> None:
-        """`peers` and `commands` (lower case) are those known in advance; other commands count as `other`."""
-        self.metrics = MetricsRegistry(KnownLabels(peers=peers, commands=commands), wall_seconds=time.time)
+        """`peers`, `commands` (lower case) and `groups` are those known in advance.
+
+        Other commands count as `other`.
+        """
+        self.metrics = MetricsRegistry(KnownLabels(groups, peers, commands), wall_seconds=time.time)
         self._chronicle = Chronicle(self.metrics, time.time)
         self.events = EventLog(logger, RateLimit(time.monotonic), self._chronicle.journal)
         self.raft = RaftTelemetry(self.metrics, self.events)

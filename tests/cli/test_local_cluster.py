@@ -243,3 +243,13 @@ def test_a_member_whose_folder_is_lost_does_not_lend_its_name(tmp_path):
     shutil.rmtree(tmp_path / "demo" / "K3")
 
     assert create_standby(tmp_path / "demo", members=("K1", "K2", "K3")).id == "K4"
+
+
+def test_the_number_of_groups_is_in_the_files_of_the_founders(tmp_path):
+    made = find_or_create(tmp_path / "demo", 3, 20_000, 4)
+    assert [load(str(node.config)).cluster.groups for node in made] == [4, 4, 4]
+    assert find_or_create(tmp_path / "demo", None, None) == made
+    assert find_or_create(tmp_path / "demo", None, None, 4) == made
+    with pytest.raises(Failure, match="holds a cluster of --groups 4, not 5, and that does not change"):
+        find_or_create(tmp_path / "demo", None, None, 5)
+    assert load(str(create_standby(tmp_path / "demo").config)).cluster.groups == 1, "it takes the cluster's"

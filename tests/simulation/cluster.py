@@ -100,7 +100,6 @@ class Process:
             observer=observer,
             raft_observer=observer,
             fatal=node.fatal,
-            groups=node.groups,
             machine_version=node.machine_version,
         )
         self.ready = False
@@ -180,7 +179,6 @@ class SimulatedNode:
         self.id = id_
         self.world = cluster.world
         self.config = config
-        self.groups = cluster.group_count
         self.process: Process | None = None
         self._cluster = cluster
         self.directories = 0
@@ -391,9 +389,12 @@ class SimulatedCluster:
         self.network.on_refused = self._link_refused
         self.platters: dict[str, Platter] = {}  # by incarnation
         members = {f"K{n}": address_of(n) for n in range(1, nodes + 1)}
+        configurations = {
+            id_: configuration(id_, address, members, tuning, groups) for id_, address in members.items()
+        }
         self.nodes = {
-            id_: SimulatedNode(self, id_, configuration(id_, address, members, tuning), _is_real(disks, id_))
-            for id_, address in members.items()
+            id_: SimulatedNode(self, id_, config, _is_real(disks, id_))
+            for id_, config in configurations.items()
         }
         self.spares = tuple(f"K{n}" for n in range(nodes + 1, nodes + spares + 1))
         for place, id_ in enumerate(self.spares, nodes + 1):
@@ -455,11 +456,11 @@ def address_of(number: int, move: int = 0) -> str:
     return f"10.0.{move}.{number}:10001"
 
 
-def configuration(id_: str, address: str, members: dict[str, str], tuning: Tuning) -> Config:
+def configuration(id_: str, address: str, members: dict[str, str], tuning: Tuning, groups: int = 1) -> Config:
     """A configuration with small limits, so that every limit is reached."""
     return Config(
         node=NodeConfig(id_, f"/{id_}"),
-        cluster=ClusterConfig(members),
+        cluster=ClusterConfig(members, groups=groups),
         peer=PeerConfig(advertise=address),
         client=ClientConfig(write_timeout=5.0, leader_wait=2.0),
         raft=RaftConfig(

@@ -63,8 +63,7 @@ class MembershipChanges:
     """The changes of one group's members. Only the replica that leads the group acts.
 
     `pending` holds the commands that wait for their turn, in the order in which they came.
-    `groups` is the number of groups of the cluster. An election timeout lasts `election_ticks` ticks of
-    `tick_seconds` each.
+    An election timeout lasts `election_ticks` ticks of `tick_seconds` each.
     """
 
     def __init__(
@@ -75,7 +74,6 @@ class MembershipChanges:
         clock: Clock,
         observer: HostObserver,
         *,
-        groups: int,
         election_ticks: int,
         tick_seconds: float,
     ) -> None:
@@ -92,7 +90,7 @@ class MembershipChanges:
         self._promotion = LearnerPromotion(raft, self._health, steady_seconds)
         self._admission = Admission(peers)
         self._relocation = Relocation(peers)
-        self._invitations = Invitations(group, peers, groups)
+        self._invitations = Invitations(group, peers)
 
     def do(self, command: MembershipChange, done: AdminDone, timeout: float = COMMAND_SECONDS) -> None:
         """Carry `command` out within `timeout` seconds. `done` never runs inside this call.

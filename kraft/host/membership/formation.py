@@ -28,7 +28,8 @@ REJECTED_MAX = 2 * MEMBERS_MAX  # others than members come and go
 class Formation:
     """The identity of this node, and what it has learned of the others.
 
-    * `wanted` are the member ids of the configuration file, the node's own included.
+    * `wanted` are the member ids of the configuration file, the node's own included, and `wanted_groups` is
+      the number of groups in that file. It counts only while the node forms a cluster.
     * `current` is the configuration in force as far as known here. The host sets it whenever it changes;
       until then the founders of the identity count.
     * `seen` has the members met before the cluster is formed, by id.
@@ -47,6 +48,7 @@ class Formation:
     wanted: frozenset[str]
     standby: bool = False
     version: MachineVersion = field(default_factory=MachineVersion)
+    wanted_groups: int = 1
     current: Configuration = NOBODY
     seen: dict[str, Member] = field(default_factory=dict)
     introduced: set[str] = field(default_factory=set)
@@ -66,6 +68,21 @@ class Formation:
     def formed(self) -> bool:
         """Whether this node belongs to a cluster."""
         return bool(self.identity.cluster)
+
+    @property
+    def groups(self) -> int:
+        """The number of groups of the cluster, or with which this node would form one."""
+        return self.identity.groups if self.formed else self.wanted_groups
+
+    @property
+    def unused_groups(self) -> str:
+        """Why the number of groups in the file has no effect; '' if it agrees with that of the cluster."""
+        mine = self.identity
+        is_founder = any(member.incarnation == mine.incarnation for member in mine.members)
+        needs_none = self.wanted_groups == 1 and not is_founder  # it was added
+        if not self.formed or self.wanted_groups == mine.groups or needs_none:
+            return ""
+        return f"cluster.groups counts only when a cluster forms: this one has {_groups(mine.groups)}"
 
     @property
     def missing(self) -> list[str]:
@@ -124,11 +141,14 @@ class Formation:
                 f"directory, and {_readmission(hello)}"
             )
         if self.formed:
-            return self._stranger(hello) or self.version.objection(hello)
+            one_only = _one_group_only(hello, self.groups)
+            return self._stranger(hello) or one_only or self.version.objection(hello)
         if self.standby:
             waits = f"{mine.id} is in standby and waits for a cluster that adds it; {hello.id} has none"
             return None if hello.cluster else waits
-        return None if hello.id in self.wanted else f"{hello.id} is not in cluster.members of {mine.id}"
+        if hello.id not in self.wanted:
+            return f"{hello.id} is not in cluster.members of {mine.id}"
+        return None if hello.cluster else _other_groups(hello, mine.id, self.groups)
 
     def _stranger(self, hello: Hello) -> str | None:
         """Why this formed node does not talk to a node that does not belong to its cluster, or None."""
@@ -246,7 +266,7 @@ class Formation:
         if self.formed or self.standby:
             return None
         if hello.cluster:
-            return self._adopt(hello.cluster, hello.members)
+            return self._adopt(hello.cluster, hello.members, max(1, hello.groups))
         self.seen[hello.id] = Member(hello.id, hello.incarnation, hello.peer)
         return self.founding_identity()
 
@@ -274,33 +294,64 @@ class Formation:
         if self.formed or self.standby or not self.wanted <= self.seen.keys():
             return None
         members = tuple(sorted(self.seen[i] for i in self.wanted))
-        return replace(self.identity, cluster=cluster_id(members), members=members)
+        return self._identity(members, self.groups)
 
     def invited(self, message: Invitation) -> Identity | None:
         """The identity with which to join the cluster that has made this node a member, with an empty log.
 
         None when the node belongs to a cluster already, or when the message contradicts itself.
         """
-        founders = tuple(sorted(message.founders))
-        if self.formed or not founders or cluster_id(founders) != message.cluster:
+        identity = self._identity(message.founders, message.groups)
+        if self.formed or not identity.members or identity.cluster != message.cluster:
             return None
-        return replace(self.identity, cluster=message.cluster, members=founders)
+        return identity
 
-    def _adopt(self, cluster: str, founders: tuple[Member, ...]) -> Identity | None:
+    def _adopt(self, cluster: str, founders: tuple[Member, ...], groups: int) -> Identity | None:
         """The identity with which to join a cluster that names this very directory as a founder, or None."""
-        members = tuple(sorted(founders))
-        mine = {m.id: m for m in members}.get(self.identity.id)
+        mine = {m.id: m for m in founders}.get(self.identity.id)
         if mine is None or mine.incarnation != self.identity.incarnation:
             return None
-        if cluster_id(members) != cluster:
-            return None
-        return replace(self.identity, cluster=cluster, members=members)
+        identity = self._identity(founders, groups)
+        return identity if identity.cluster == cluster else None
+
+    def _identity(self, founders: tuple[Member, ...], groups: int) -> Identity:
+        """The identity of this node in the cluster that these founders form."""
+        members = tuple(sorted(founders))
+        return replace(self.identity, cluster=cluster_id(members, groups), members=members, groups=groups)
 
 
-def cluster_id(members: tuple[Member, ...]) -> str:
-    """The id of the cluster that `members` form, as 32 hex digits. Equal members have equal ids."""
-    text = "\n".join(f"{m.id} {m.incarnation} {m.peer}" for m in sorted(members))
+def cluster_id(members: tuple[Member, ...], groups: int = 1) -> str:
+    """The id of the cluster that `members` form with that many groups, as 32 hex digits.
+
+    Equal members and numbers have equal ids. One group is not mentioned, as before there could be several.
+    """
+    lines = [f"{m.id} {m.incarnation} {m.peer}" for m in sorted(members)]
+    text = "\n".join(lines if groups == 1 else [*lines, f"groups {groups}"])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _other_groups(hello: Hello, own: str, groups: int) -> str | None:
+    """Why the node `own` forms no cluster of so many `groups` with the founder that greets so, or None."""
+    if not hello.groups or hello.groups == groups:
+        return _one_group_only(hello, groups)
+    return (
+        f"{hello.id} is configured to form a cluster of {_groups(hello.groups)}, {own} one of "
+        f"{_groups(groups)}: write the same cluster.groups in the files of all founders"
+    )
+
+
+def _one_group_only(hello: Hello, groups: int) -> str | None:
+    """Why a node of an earlier program cannot be in a cluster of so many `groups`, or None."""
+    if hello.groups or groups == 1:
+        return None
+    return (
+        f"{hello.id} runs an earlier version of kraft, which knows one group only, and there are {groups} "
+        "here: install this version on it"
+    )
+
+
+def _groups(count: int) -> str:
+    return "1 group" if count == 1 else f"{count} groups"
 
 
 def _way_back(id_: str, address: str = "") -> str:

@@ -15,12 +15,11 @@ DIAL_SECONDS = 3.0  # between two calls to one member
 
 
 class Invitations:
-    """Those that the leader of one group sends. `groups` is the number of groups of the cluster."""
+    """Those that the leader of one group sends."""
 
-    def __init__(self, group: int, peers: Peers, groups: int) -> None:
+    def __init__(self, group: int, peers: Peers) -> None:
         self._group = group
         self._peers = peers
-        self._groups = groups
         self._invited_at: dict[str, float] = {}
         self._dialled_at: dict[str, float] = {}
 
@@ -70,5 +69,5 @@ class Invitations:
             return
         self._invited_at[member.id] = now
         identity = self._peers.formation.identity
-        invitation = Invitation(identity.cluster, identity.members, self._groups)
+        invitation = Invitation(identity.cluster, identity.members, identity.groups)
         self._peers.network.send(member.id, [(self._group, invitation)])

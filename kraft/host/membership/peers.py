@@ -70,6 +70,7 @@ class Peers:
             standby=config.cluster.standby,
             current=self.formation.current.everyone,
             leaderless=self.formation.formed and not self._leader,
+            groups=self.formation.groups,
         )
 
     @property

@@ -18,12 +18,16 @@ _SELECT_HARD_STATES = "SELECT replica, term, vote, checksum FROM hard_state ORDE
 _NODE_DAMAGED = "the row that names the node is missing or damaged"
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_members = msgspec.msgpack.Decoder(tuple[Member, ...]).decode
 
 
 def write_identity(cursor: apsw.Cursor, identity: Identity) -> None:
-    """Replace the row of the node, inside a transaction."""
-    members = _encode(identity.members)
+    """Replace the row of the node, inside a transaction.
+
+    With several groups their number comes before the members. An earlier program cannot read that, so it
+    does not start on such a directory: it would look for all keys in group 0.
+    """
+    several = identity.groups > 1
+    members = _encode((identity.groups, *identity.members) if several else identity.members)
     cursor.execute(_INSERT_NODE, seal((identity.id, identity.incarnation, identity.cluster, members)))
 
 
@@ -33,7 +37,14 @@ def read_identity(connection: apsw.Connection) -> Identity:
     if not rows:
         raise DamagedRow(_NODE_DAMAGED)
     id_, incarnation, cluster, members = unseal(rows[0], _NODE_DAMAGED)
-    return Identity(id_, incarnation, cluster, _decode_members(members))
+    return Identity(id_, incarnation, cluster, *_decode_members(members))
+
+
+def _decode_members(data: bytes) -> tuple[tuple[Member, ...], int]:
+    """The founders, and the number of groups."""
+    values = msgspec.msgpack.decode(data)
+    groups = values.pop(0) if values and isinstance(values[0], int) else 1
+    return msgspec.convert(values, tuple[Member, ...]), groups
 
 
 def write_hard_state(cursor: apsw.Cursor, group: int, state: HardState) -> None:

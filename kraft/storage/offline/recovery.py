@@ -43,7 +43,7 @@ from kraft.storage.log.replicas import ReplicaRow
 from kraft.storage.ports import LoadReport, StorageSettings
 from kraft.storage.state.files import StateFiles
 
-ClusterId = Callable[[tuple[Member, ...]], str]  # `host.formation.cluster_id`: of the founders
+ClusterId = Callable[[tuple[Member, ...], int], str]  # `host.formation.cluster_id`: of founders and groups
 
 
 class RecoveryRefused(StorageError):
@@ -164,7 +164,8 @@ class Recovery:
         """
         found = self.findings
         founder = Member(found.member.id, mark, found.member.peer)
-        identity = replace(found.identity, cluster=cluster_id((founder,)), members=(founder,))
+        cluster = cluster_id((founder,), found.identity.groups)
+        identity = replace(found.identity, cluster=cluster, members=(founder,))
         writes = tuple((group.group, _sole_voter(found.member, group)) for group in found.groups)
         database = LogDatabase(
             self._directory, node_id=identity.id, incarnation=_no_incarnation, settings=self._settings

@@ -169,6 +169,7 @@ _SENTENCES: dict[str, str | Callable[[Mapping[str, object]], str]] = {
     "config_refused": "rejected the changed configuration",
     "cluster_formed": "formed the cluster",
     "cluster_joined": "joined the cluster",
+    "groups_option_ignored": "ignored a setting: {reason}",
     "configuration_changed": _configuration,
     "learner_promoted": "made {learner} a voter{of_group}",
     "clock_off": "found the clock of {peer} {ahead_seconds} s ahead of the median of the voters' clocks",

@@ -31,6 +31,7 @@ def hello(formation, starts=1, session=7):
         starts=starts,
         session=session,
         standby=formation.standby,
+        groups=formation.groups,
     )
 
 
@@ -56,7 +57,7 @@ def formed():
 
 
 def invitation(formation):
-    return Invitation(formation.identity.cluster, formation.identity.members, 1)
+    return Invitation(formation.identity.cluster, formation.identity.members, formation.groups)
 
 
 # The members in force

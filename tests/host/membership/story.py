@@ -148,7 +148,6 @@ class Story:
             cast(Any, peers),
             self.clock,
             cast(Any, self.observer),
-            groups=1,
             election_ticks=ELECTION_TICKS,
             tick_seconds=TICK,
         )

@@ -1,0 +1,70 @@
+"""The directory says how many groups its cluster has."""
+
+import apsw
+import msgspec
+import pytest
+
+from kraft.node.values import Identity, Transaction
+from kraft.raft.membership.configuration import Configuration, Member
+from kraft.raft.messages import Entry, EntryKind, HardState
+from kraft.raft.ready import Persist
+from kraft.storage.directory import RealDirectory, prepare_directory
+from kraft.storage.errors import DamagedLog
+from kraft.storage.log.database import LogDatabase
+from kraft.storage.ports import StorageSettings
+
+FOUNDERS = (Member("K1", "a" * 32, "127.0.0.1:10001"),)
+
+
+def opened(path):
+    prepare_directory(str(path))
+    return LogDatabase(
+        RealDirectory(str(path)), node_id="K1", incarnation=lambda: "a" * 32, settings=StorageSettings()
+    )
+
+
+def form(path, groups, written=None):
+    """A directory of a cluster with `groups` groups, of which `written` have a log."""
+    database = opened(path)
+    first = Entry(1, 1, 0, EntryKind.CONFIGURATION, Configuration.of_voters(FOUNDERS).encode())
+    write = Persist(0, HardState(term=1), None, (first,), commit=1)
+    writes = tuple((group, write) for group in range(groups if written is None else written))
+    assert database.commit([Transaction(writes, Identity("K1", "a" * 32, "c" * 32, FOUNDERS, groups))])
+    database.close()
+
+
+@pytest.mark.parametrize("groups", [1, 3, 128])
+def test_the_number_is_kept(tmp_path, groups):
+    form(tmp_path / "data", groups)
+    database = opened(tmp_path / "data")
+    loaded = database.loaded
+    database.close()
+    assert (loaded.identity.groups, loaded.identity.members) == (groups, FOUNDERS)
+    assert list(loaded.groups) == list(range(groups))
+
+
+def test_one_group_is_written_as_before(tmp_path):
+    """An earlier program reads the founders with this decoder, and goes on with such a directory."""
+    form(tmp_path / "data", 1)
+    assert msgspec.msgpack.decode(founders(tmp_path), type=tuple[Member, ...]) == FOUNDERS
+
+
+def test_an_earlier_program_does_not_start_on_several_groups(tmp_path):
+    """It would serve group 0 alone, and find no other key."""
+    form(tmp_path / "data", 2)
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.msgpack.decode(founders(tmp_path), type=tuple[Member, ...])
+
+
+def test_a_log_without_one_of_its_groups_is_damaged(tmp_path):
+    form(tmp_path / "data", 3, written=2)
+    with pytest.raises(DamagedLog, match="it holds the groups 0, 1, and the cluster has 3"):
+        opened(tmp_path / "data")
+
+
+def founders(tmp_path):
+    connection = apsw.Connection(str(tmp_path / "data" / "log.db"))
+    try:
+        return connection.execute("SELECT members FROM node").fetchall()[0][0]
+    finally:
+        connection.close()
