@@ -2,73 +2,14 @@
 
 import pytest
 
-from kraft.host.requests.round import View
 from kraft.kv.commands import Expire, Expiry, Increment, Put, Set
 from kraft.node.errors import Busy, DiskFull, NoLeader, Refused, Stopping, Uncertain
 from kraft.peerwire.messages import DONE, Forward, ForwardReply
 from kraft.raft.messages import Append, EntryKind
-from tests.simulation.cluster import SimulatedCluster, Tuning
+from tests.host.trio import Trio
+from tests.simulation.cluster import SimulatedCluster
 from tests.simulation.network import Weather
 from tests.simulation.world import World
-
-
-class Trio(SimulatedCluster):
-    """A formed cluster with a leader that all nodes know. `ask` and `look` add outcomes to `answers`."""
-
-    def __init__(self, nodes=3, **tuning):
-        super().__init__(World(1), Weather(), nodes=nodes, tuning=Tuning(**tuning))
-        self.start()
-        self.answers = []
-        assert self.run(10, lambda: self.known(nodes))
-
-    def known(self, nodes):
-        hosts = [p.host for p in self.processes()]
-        return len(hosts) == nodes and all(h.groups and h.leader(0) for h in hosts) and self.committed()
-
-    def committed(self):
-        return any(p.host.groups[0].raft.state.leads_with_commit for p in self.processes())
-
-    @property
-    def leader(self):
-        [leader] = self.leaders()
-        return leader
-
-    @property
-    def followers(self):
-        return [p.id for p in self.processes() if p.id != self.leader]
-
-    def process(self, id_):
-        process = self.nodes[id_].process
-        assert process is not None
-        return process
-
-    def host(self, id_):
-        return self.process(id_).host
-
-    def group(self, id_):
-        return self.host(id_).groups[0]
-
-    def ask(self, id_, *commands):
-        self.host(id_).write(0, list(commands), 20, self.answers.append)
-
-    def look(self, id_, key):
-        def done(outcome):
-            found = outcome.keyspace.get(key) if isinstance(outcome, View) else outcome
-            self.answers.append(found)
-
-        self.host(id_).read(0, done)
-
-    def answered(self, count=1, within=10.0):
-        return self.run(within, lambda: len(self.answers) >= count)
-
-    def isolate(self, id_):
-        others = [n for n in self.nodes if n != id_]
-        self.network.block([(id_, n) for n in others] + [(n, id_) for n in others])
-
-
-@pytest.fixture
-def trio():
-    return Trio()
 
 
 def test_a_write_on_any_node_is_done_and_seen_on_every_node(trio):
@@ -400,83 +341,6 @@ def test_a_node_on_its_own_leads_without_waiting_for_silence():
     alone = SimulatedCluster(world, Weather(), nodes=1)
     alone.start()
     assert alone.run(0.1, lambda: alone.leaders() == ["K1"])
-
-
-def write(trio, count, size=1000):
-    for number in range(count):
-        value = b"x" * size
-        trio.host(trio.leader).write(0, [Set(b"%d" % number, value)], size, trio.answers.append)
-
-
-def test_full_batches_follow_each_other_and_a_smaller_one_waits():
-    """A batch that is full would not grow by waiting. The configuration of the simulator has 1,000 bytes."""
-    trio = Trio()
-    trio.run(1)
-    proposals = trio.group(trio.leader).requests.proposals
-    write(trio, 3)
-    trio.run(0)
-    assert proposals.in_flight(trio.group(trio.leader).raft.state.term) > 1
-    assert trio.run(5, lambda: len(trio.answers) == 3)
-    write(trio, 3, size=10)
-    trio.run(0)
-    write(trio, 3, size=10)
-    trio.run(0)
-    assert proposals.in_flight(trio.group(trio.leader).raft.state.term) == 1
-
-
-def test_a_link_that_becomes_narrow_with_a_batch_under_way_costs_no_election(trio):
-    """The batch takes several election timeouts, and heartbeats wait after it. Nothing is sent twice."""
-    leader = trio.leader
-    group = trio.group(leader)
-    term = group.raft.state.term
-    for peer in trio.followers:
-        trio.network.narrow((leader, peer), 1_000.0)
-    write(trio, 1, size=4_000)
-    assert trio.answered(within=8.0)
-    assert not isinstance(trio.answers[0], Exception)
-    assert trio.world.counts["part of a batch delivered"] > 50
-    assert (trio.leader, group.raft.state.term) == (leader, term)
-
-
-def test_batches_in_flight_are_few_where_links_are_narrow():
-    """What the links cannot carry soon stays where it is certainly not done."""
-    trio = Trio()
-    for peer in trio.followers:
-        trio.network.narrow((trio.leader, peer), 5_000.0)
-    trio.run(1)
-    write(trio, 6)
-    trio.run(0.01)
-    assert trio.group(trio.leader).requests.proposals.in_flight(trio.group(trio.leader).raft.state.term) == 1
-
-
-def test_what_is_not_logged_in_half_of_its_time_is_refused_and_the_rest_is_done():
-    """The links carry about two of these values in a second; a write may take 5 s."""
-    trio = Trio()
-    for peer in trio.followers:
-        trio.network.narrow((trio.leader, peer), 3_000.0)
-    trio.run(1)
-    write(trio, 30)
-    assert trio.run(10, lambda: len(trio.answers) == 30)
-    kinds = [type(answer) for answer in trio.answers]
-    assert kinds.count(list) >= 3
-    assert set(kinds) == {list, Busy}
-
-
-def test_large_writes_that_wait_pause_clients_by_their_bytes():
-    """64 writes of 1 MiB take the memory of thousands of small ones. Clients go on when they are logged."""
-    trio = Trio()
-    trio.run(1)
-    host = trio.host(trio.leader)
-    for _ in range(70):
-        assert len(host.groups[0].requests.proposals.waiting) <= 64
-        if host.backpressure.saturated:
-            break
-        host.write(0, [Set(b"k", b"v")], 1 << 20, trio.answers.append)
-    assert host.backpressure.saturated
-    relieved = []
-    host.backpressure.on_relief(lambda: relieved.append(True))
-    assert trio.run(10, lambda: bool(relieved))
-    assert not host.backpressure.saturated
 
 
 @pytest.mark.parametrize("hung", ["the leader", "the followers"])

@@ -4,7 +4,7 @@ import pytest
 
 from kraft.kv.commands import Exec, Expire, Expiry, Put, Set
 from kraft.kv.replies import CommandFailure
-from tests.host.test_group import Trio
+from tests.host.trio import Trio
 
 HOUR, DAY = 3_600_000, 86_400_000
 PREMATURE = CommandFailure.PREMATURE

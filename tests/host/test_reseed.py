@@ -5,7 +5,7 @@ import pytest
 from kraft.kv.commands import Increment
 from kraft.node import admin
 from kraft.raft.messages import Append
-from tests.host.test_group import Trio
+from tests.host.trio import Trio
 
 
 class Story(Trio):

@@ -6,7 +6,7 @@ import pytest
 
 from kraft.host.slowness import HOLD_TIMEOUTS, WRITE_TIMEOUTS, Slowness
 from kraft.kv.commands import Put
-from tests.host.test_group import Trio
+from tests.host.trio import Trio
 
 TIMEOUT = 0.5
 TICK = 0.025

@@ -5,7 +5,7 @@ import pytest
 from kraft.host.requests.round import View
 from kraft.kv.commands import Put
 from kraft.node.errors import TooStale
-from tests.host.test_group import Trio
+from tests.host.trio import Trio
 
 
 def bound(trio):

@@ -1,0 +1,82 @@
+"""Batches of writes: how many are in flight, also on narrow links, and when clients are paused or refused."""
+
+from kraft.kv.commands import Set
+from kraft.node.errors import Busy
+from tests.host.trio import Trio
+
+
+def write(trio, count, size=1000):
+    for number in range(count):
+        value = b"x" * size
+        trio.host(trio.leader).write(0, [Set(b"%d" % number, value)], size, trio.answers.append)
+
+
+def test_full_batches_follow_each_other_and_a_smaller_one_waits():
+    """A batch that is full would not grow by waiting. The configuration of the simulator has 1,000 bytes."""
+    trio = Trio()
+    trio.run(1)
+    proposals = trio.group(trio.leader).requests.proposals
+    write(trio, 3)
+    trio.run(0)
+    assert proposals.in_flight(trio.group(trio.leader).raft.state.term) > 1
+    assert trio.run(5, lambda: len(trio.answers) == 3)
+    write(trio, 3, size=10)
+    trio.run(0)
+    write(trio, 3, size=10)
+    trio.run(0)
+    assert proposals.in_flight(trio.group(trio.leader).raft.state.term) == 1
+
+
+def test_a_link_that_becomes_narrow_with_a_batch_under_way_costs_no_election(trio):
+    """The batch takes several election timeouts, and heartbeats wait after it. Nothing is sent twice."""
+    leader = trio.leader
+    group = trio.group(leader)
+    term = group.raft.state.term
+    for peer in trio.followers:
+        trio.network.narrow((leader, peer), 1_000.0)
+    write(trio, 1, size=4_000)
+    assert trio.answered(within=8.0)
+    assert not isinstance(trio.answers[0], Exception)
+    assert trio.world.counts["part of a batch delivered"] > 50
+    assert (trio.leader, group.raft.state.term) == (leader, term)
+
+
+def test_batches_in_flight_are_few_where_links_are_narrow():
+    """What the links cannot carry soon stays where it is certainly not done."""
+    trio = Trio()
+    for peer in trio.followers:
+        trio.network.narrow((trio.leader, peer), 5_000.0)
+    trio.run(1)
+    write(trio, 6)
+    trio.run(0.01)
+    assert trio.group(trio.leader).requests.proposals.in_flight(trio.group(trio.leader).raft.state.term) == 1
+
+
+def test_what_is_not_logged_in_half_of_its_time_is_refused_and_the_rest_is_done():
+    """The links carry about two of these values in a second; a write may take 5 s."""
+    trio = Trio()
+    for peer in trio.followers:
+        trio.network.narrow((trio.leader, peer), 3_000.0)
+    trio.run(1)
+    write(trio, 30)
+    assert trio.run(10, lambda: len(trio.answers) == 30)
+    kinds = [type(answer) for answer in trio.answers]
+    assert kinds.count(list) >= 3
+    assert set(kinds) == {list, Busy}
+
+
+def test_large_writes_that_wait_pause_clients_by_their_bytes():
+    """64 writes of 1 MiB take the memory of thousands of small ones. Clients go on when they are logged."""
+    trio = Trio()
+    trio.run(1)
+    host = trio.host(trio.leader)
+    for _ in range(70):
+        assert len(host.groups[0].requests.proposals.waiting) <= 64
+        if host.backpressure.saturated:
+            break
+        host.write(0, [Set(b"k", b"v")], 1 << 20, trio.answers.append)
+    assert host.backpressure.saturated
+    relieved = []
+    host.backpressure.on_relief(lambda: relieved.append(True))
+    assert trio.run(10, lambda: bool(relieved))
+    assert not host.backpressure.saturated
