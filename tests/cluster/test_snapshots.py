@@ -10,7 +10,7 @@ from tests.cluster.wire import encode
 
 pytestmark = pytest.mark.slow
 
-# Checkpoints come all the time, nothing of the log is kept behind them, and a copy takes a few seconds.
+# Checkpoints come all the time, nothing of the log before them is kept, and a copy takes a few seconds.
 SNAPSHOT = {
     "checkpoint_entries": 100,
     "keep_entries": 0,

@@ -55,13 +55,13 @@ class Reader:
             return
         self.disk.reads += 1
         piece, size = [], 0
-        behind = [k for k in self.file.rows if after is None or k > after]
-        for key in behind:
+        left = [k for k in self.file.rows if after is None or k > after]
+        for key in left:
             if size >= max_bytes:
                 break
             piece.append((key, self.file.rows[key]))
             size += len(key) + len(self.file.rows[key])
-        end = len(piece) == len(behind)
+        end = len(piece) == len(left)
         done(Rows(msgspec.msgpack.encode(piece) if piece else b"", piece[-1][0] if piece else b"", end))
 
     def close(self):

@@ -68,7 +68,7 @@ def test_machine_versions_are_left_to_the_owner():
 
 
 def test_another_node_answers():
-    """A wrong address is noticed by the id behind it."""
+    """A wrong address is noticed by the id that answers there."""
     dialling, accepting = ends(k2=replace(K2, id="K3"))
 
     with pytest.raises(HandshakeError, match="dialled K2, but K3 answered"):

@@ -154,7 +154,7 @@ class Peer:
         return base
 
     def compact(self, index: int) -> None:
-        """Forget the log up to `index`, behind a checkpoint taken now."""
+        """Forget the log up to `index`, after a checkpoint taken now."""
         self.checkpoint()
         self.node.compact(index)
         self.cluster.checker.step(self.node)

@@ -156,7 +156,7 @@ class Stage:
 
     @command
     def holds(self, name: str, *words: str) -> None:
-        """holds K2 TERM.. [term=N] [vote=K] [commit=N]: its log so far, behind the first entry"""
+        """holds K2 TERM.. [term=N] [vote=K] [commit=N]: its log so far, after the first entry"""
         numbers, options = wording.options(words)
         terms = [1, *map(int, numbers)]
         state = HardState(int(options.pop("term", terms[-1])), options.pop("vote", ""))

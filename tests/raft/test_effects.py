@@ -49,7 +49,7 @@ def test_an_append_is_acknowledged_only_after_its_write():
     assert peer.state.log.durability.durable == 1
 
 
-def test_a_repeated_append_waits_behind_the_write_of_the_first():
+def test_a_repeated_append_waits_for_the_write_of_the_first():
     peer = lone(2)
     for _ in range(2):
         peer.node.step("K1", Append(2, 1, 1, 1, commands(2, 2)))
@@ -180,7 +180,7 @@ def test_the_end_of_an_earlier_write_does_not_count_as_the_own_vote():
     assert peer.state.role == "leader"
 
 
-def test_a_candidate_asks_for_votes_only_behind_earlier_writes_of_its_log():
+def test_a_candidate_asks_for_votes_only_after_earlier_writes_of_its_log():
     peer = lone(2, name="K1")
     peer.node.step("K2", Append(2, 1, 1, 1, commands(2, 2)))
     peer.ready()

@@ -94,18 +94,18 @@ def test_a_log_that_is_merged_truncated_written_trimmed_and_cut_equals_the_plain
         assert log.durability.durable <= log.durability.handed <= log.last_index
         rewritten = log.durability.truncate_from is not None or moved
         assert log.unwritten == (log.durability.handed < log.last_index or rewritten)
-        behind = [len(e.data) + ENTRY_OVERHEAD_BYTES for e in plain.all[applied:]]
-        assert log.bytes_after(applied) == sum(behind)
+        unapplied = [len(e.data) + ENTRY_OVERHEAD_BYTES for e in plain.all[applied:]]
+        assert log.bytes_after(applied) == sum(unapplied)
 
 
-def test_entries_held_already_are_kept_with_everything_behind_them():
+def test_entries_held_already_are_kept_with_everything_after_them():
     log = log_of(1, 1, 2, 2)
     log.merge(1, [entry(2, 1), entry(3, 2)], 0)
     assert log.last_index == 4
     assert log.term(4) == 2
 
 
-def test_a_conflict_removes_the_entry_and_all_behind_it():
+def test_a_conflict_removes_the_entry_and_all_after_it():
     log = log_of(1, 1, 2, 2)
     log.merge(1, [entry(2, 1), entry(3, 3)], 0)
     assert [log.term(i) for i in (1, 2, 3)] == [1, 1, 3]

@@ -61,7 +61,7 @@ def test_who_leads_is_forgotten_with_the_process():
 
 
 def test_a_new_leader_assumes_that_all_logs_end_like_its_own():
-    """RP figure 2, nextIndex and matchIndex: behind the last entry before its term, and nothing known."""
+    """RP figure 2, nextIndex and matchIndex: after the last entry before its term, and nothing known."""
     peer = lone_leader(4, 2, 2)
     assert [(f.peer, f.next, f.match) for f in peer.node.progress()] == [("K2", 4, 0), ("K3", 4, 0)]
 
@@ -182,7 +182,7 @@ def test_a_vote_needs_a_log_at_least_as_up_to_date(last_index, last_term, grante
 
 
 def test_committed_entries_are_applied_in_order_and_once():
-    """RP figure 2, all servers: applied while it lags behind what is committed; lastApplied only grows."""
+    """RP figure 2, all servers: applied while lastApplied is below commitIndex; lastApplied only grows."""
     peer = lone(2, 2, 2)
     peer.node.step("K1", Heartbeat(2, 2, 0))
     peer.answers()

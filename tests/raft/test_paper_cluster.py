@@ -233,7 +233,7 @@ def test_a_snapshot_with_news_replaces_the_log():
     assert (peer.state.log.last_index, peer.state.commit, peer.state.applied) == (3, 3, 3)
 
 
-def test_a_snapshot_of_a_prefix_leaves_the_entries_behind_it():
+def test_a_snapshot_of_a_prefix_leaves_the_entries_after_it():
     """7 and figure 13, step 6: they are still valid."""
     peer = lone(2, 2, 2, 2)
     assert peer.install(Image(Base(3, 2, 0, 1, peer.state.configuration), ()))

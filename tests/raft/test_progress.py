@@ -60,7 +60,7 @@ def test_one_answer_frees_every_message_it_covers(progress):
     assert (progress.inflight, progress.inflight_bytes) == (1, 10)
 
 
-def test_a_rejected_probe_goes_back_to_the_hint_but_not_behind_match(progress):
+def test_a_rejected_probe_goes_back_to_the_hint_but_not_below_match(progress):
     progress.sent(15, 1, 0)
     assert progress.rejected(10, 4, 0)
     assert (progress.next, progress.may_send) == (5, True)

@@ -122,7 +122,7 @@ def test_a_read_can_be_asked_to_wait_for_a_later_index():
     assert leader.reads == [(1, index)]
 
 
-def test_a_follower_that_was_a_moment_behind_learns_the_commit_index_without_waiting():
+def test_a_follower_that_was_a_moment_late_learns_the_commit_index_without_waiting():
     cluster = Cluster(3)
     leader = cluster.elect("K1")
     cluster["K3"].auto_disk = False

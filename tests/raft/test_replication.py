@@ -203,7 +203,7 @@ def test_repair_takes_one_message_for_each_conflicting_term():
     assert rejections <= 2
 
 
-def test_a_follower_far_behind_gets_entries_from_disk():
+def test_a_follower_that_lacks_much_gets_entries_from_disk():
     cluster = Cluster(3, settings=replace(SETTINGS, tail_bytes=10 * ENTRY_OVERHEAD_BYTES, message_bytes=4000))
     leader = cluster.elect("K1")
     cluster["K3"].crash()

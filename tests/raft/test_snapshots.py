@@ -16,7 +16,7 @@ def base(index, term, config=TRIO, configuration_index=1):
 
 
 def image(index, *terms, config=TRIO, configuration_index=1):
-    """A copy at `index` made of entries of `terms` behind the bootstrap entry."""
+    """A copy at `index` made of entries of `terms` after the bootstrap entry."""
     applied = (*BASE.tail, *commands(2, *terms))
     assert len(applied) == index
     return Image(base(index, applied[-1].term, config, configuration_index), applied)
@@ -54,7 +54,7 @@ def test_the_leader_is_told_only_when_the_copy_is_in_force_on_disk():
     assert [o.message for o in ready.send_after_persist] == [AppendReply(3, 4)]
 
 
-def test_entries_behind_a_matching_copy_stay():
+def test_entries_after_a_matching_copy_stay():
     """This node may have acknowledged them (RP 7)."""
     peer = lone(3, 2, 2, 3, 3)
     peer.node.step("K1", Heartbeat(3, 1, 0))
@@ -187,7 +187,7 @@ def test_an_uncommitted_configuration_does_not_outlive_a_copy_that_conflicts_wit
     assert (peer.state.configuration, peer.state.configuration_index) == (TRIO, 1)
 
 
-def test_an_uncommitted_configuration_behind_a_matching_copy_stays_in_force():
+def test_an_uncommitted_configuration_after_a_matching_copy_stays_in_force():
     peer = lone(2)
     entry = Entry(3, 2, 0, EntryKind.CONFIGURATION, configuration("K1", "K2").encode())
     peer.node.step("K1", Append(2, 1, 1, 1, (*commands(2, 2), entry)))
@@ -239,7 +239,7 @@ def test_a_new_state_must_be_of_the_committed_log(wrong):
 # The leader
 
 
-def behind(learners=()):
+def left_without_entries(learners=()):
     """K1 leads, K3 came back, and what it lacks was cut off; no copy was made yet."""
     cluster = Cluster(3, learners=learners)
     cluster.auto_snapshots = False
@@ -261,7 +261,7 @@ def follower(leader, name="K3"):
 
 
 def test_a_follower_whose_next_entry_is_gone_is_named_once_and_gets_heartbeats_only():
-    cluster, leader = behind()
+    cluster, leader = left_without_entries()
     assert leader.wanted == ["K3"]
     assert follower(leader).state == "snapshot"
     leader.propose(b"more")
@@ -275,7 +275,7 @@ def test_a_follower_whose_next_entry_is_gone_is_named_once_and_gets_heartbeats_o
 
 
 def test_a_copy_brings_the_follower_back_into_step():
-    cluster, leader = behind()
+    cluster, leader = left_without_entries()
     assert leader.copy_to("K3")
     cluster.settle()
     assert follower(leader).state == "replicate"
@@ -286,7 +286,7 @@ def test_a_copy_brings_the_follower_back_into_step():
 
 
 def test_a_copy_that_failed_is_wanted_again_when_the_follower_answers():
-    cluster, leader = behind()
+    cluster, leader = left_without_entries()
     cluster["K3"].crash()
     leader.wanted.clear()
     leader.node.snapshot_ended("K3")
@@ -299,7 +299,7 @@ def test_a_copy_that_failed_is_wanted_again_when_the_follower_answers():
 
 
 def test_a_follower_that_has_what_is_needed_after_all_is_fed_without_a_copy():
-    cluster, leader = behind()
+    cluster, leader = left_without_entries()
     leader.node.step("K3", AppendReply(2, 9))
     cluster.checker.sees_all = False
     assert (follower(leader).state, follower(leader).next) == ("replicate", 10)
@@ -307,7 +307,7 @@ def test_a_follower_that_has_what_is_needed_after_all_is_fed_without_a_copy():
 
 @pytest.mark.parametrize("reply", [AppendReply(2, 2), AppendReply(2, 8), AppendReply(2, 11, True, 2, 2)])
 def test_old_answers_do_not_end_the_wait(reply):
-    _, leader = behind()
+    _, leader = left_without_entries()
     leader.node.step("K3", reply)
     leader.ready()
     assert follower(leader).state == "snapshot"
@@ -315,7 +315,7 @@ def test_old_answers_do_not_end_the_wait(reply):
 
 
 def test_who_waits_for_a_copy_still_confirms_reads():
-    cluster, leader = behind()
+    cluster, leader = left_without_entries()
     cluster["K2"].crash()
     leader.node.read(5)
     cluster.settle()
@@ -337,13 +337,13 @@ def test_a_new_learner_is_fed_by_a_copy():
 
 
 def test_only_a_leader_names_followers_and_ends_copies():
-    cluster, _ = behind()
+    cluster, _ = left_without_entries()
     cluster["K2"].node.snapshot_ended("K3")
     assert cluster["K2"].node.take_ready() is None
 
 
 def test_heartbeats_tell_how_far_the_leader_is():
-    _, leader = behind()
+    _, leader = left_without_entries()
     leader.node.tick()
     leader.node.tick()
     assert leader.answers() == [("K2", Heartbeat(2, 12, 0, 12)), ("K3", Heartbeat(2, 2, 0, 12))]

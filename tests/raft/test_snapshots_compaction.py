@@ -17,7 +17,7 @@ def filled(*terms, name="K2"):
     return lone(terms[-1], *terms, name=name, commit=len(terms) + 1)
 
 
-def test_a_log_begins_behind_the_base_it_was_cut_at():
+def test_a_log_begins_after_the_base_it_was_cut_at():
     peer = filled(2, 2, 3, 3)
     assert (peer.state.log.base, peer.state.log.first_index) == (START, 1)
     peer.compact(3)
@@ -73,7 +73,7 @@ def test_a_whole_log_may_go():
     assert peer.disk.last_index == 4
 
 
-def test_a_restart_finds_the_base_and_what_is_behind_it():
+def test_a_restart_finds_the_base_and_what_is_after_it():
     cluster = Cluster(3)
     leader = cluster.elect("K1")
     for i in range(5):
@@ -92,7 +92,7 @@ def test_a_restart_finds_the_base_and_what_is_behind_it():
     assert all(p.applied == cluster["K2"].applied for p in cluster.peers.values())
 
 
-def test_a_restart_with_nothing_behind_the_base():
+def test_a_restart_with_nothing_after_the_base():
     peer = filled(2, 2)
     peer.compact(3)
     peer.answers()
@@ -125,7 +125,7 @@ def test_a_base_has_the_configuration_in_force_there_and_not_a_later_one():
     assert leader.state.log.base.configuration == configuration("K1", "K2", "K3")
 
 
-def test_uncommitted_configurations_behind_the_base_can_still_be_taken_back():
+def test_uncommitted_configurations_after_the_base_can_still_be_taken_back():
     cluster = Cluster(3, learners=("K4",))
     leader = cluster.elect("K1")
     cluster.isolate("K1")
@@ -171,7 +171,7 @@ def test_what_such_an_append_has_beyond_the_commit_is_taken():
     assert (peer.state.log.last_index, peer.state.commit) == (5, 4)
 
 
-def test_an_append_right_behind_the_base_matches_by_the_bases_term():
+def test_an_append_right_after_the_base_matches_by_the_bases_term():
     peer = filled(2, 2)
     peer.compact(3)
     peer.answers()
@@ -218,7 +218,7 @@ def test_a_follower_within_the_log_is_fed_from_it():
 
 @pytest.mark.parametrize("answered", [True, False])
 def test_a_fetch_while_the_log_is_cut(answered):
-    """Whether the disk could still read the entries or not: they are behind, a copy is needed."""
+    """Whether the disk could still read the entries or not: they are before the log, a copy is needed."""
     cluster = Cluster(3, settings=replace(SETTINGS, tail_bytes=0))
     cluster.auto_snapshots = False
     leader = cluster.elect("K1")

@@ -114,7 +114,7 @@ def test_a_configuration_that_was_never_committed_goes_with_its_entry():
 
 
 def test_a_node_answers_those_whom_it_does_not_know():
-    """4.2.2: votes for, and entries from, nodes outside its own configuration: it may be behind."""
+    """4.2.2: votes for, and entries from, nodes outside its own configuration, which may be old."""
     peer = lone(2)
     peer.node.step("K9", Vote(3, 1, 1))
     assert peer.answers() == [("K9", VoteReply(3, True, 1000))]

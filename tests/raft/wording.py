@@ -114,7 +114,7 @@ def write(p: Persist) -> str:
     if p.truncate_from is not None:
         parts.append(f"cut from {p.truncate_from}")
     if p.base is not None:
-        parts.append(f"log behind {p.base.index}/{p.base.term}")
+        parts.append(f"log after {p.base.index}/{p.base.term}")
     if p.state_file is not None:
         parts.append(f"state file {p.state_file}")
     if p.entries:

@@ -154,7 +154,7 @@ class TestErrors:
         "data",
         [b"*1\r\n$2\r\nPING\r\n", b"*1\r\n$4\r\nPINGxy", b"*1\r\n$4\r\nPING\n\n", b"*1\r\n$0\r\nPING\r\n"],
     )
-    def test_the_line_end_behind_a_bulk(self, data):
+    def test_the_line_end_after_a_bulk(self, data):
         assert error_of(data) == "ERR Protocol error: invalid bulk length"
 
     @pytest.mark.parametrize(

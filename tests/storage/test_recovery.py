@@ -205,7 +205,7 @@ def test_every_group_of_the_directory_is_recovered(tmp_path, database_at):
     assert all(r.configurations[-1][1].electors == ("K1",) for r in groups.values())
 
 
-def test_a_log_that_is_cut_behind_a_base_goes_on(survivor, database_at):
+def test_a_log_that_is_cut_at_a_base_goes_on(survivor, database_at):
     directory = survivor(*batches(2, 9))
     database = database_at(directory)
     states = open_states(RealDirectory(str(directory)), database)
@@ -360,7 +360,7 @@ def test_a_log_that_lost_its_end(survivor):
         open_recovery(str(directory))
 
 
-def test_a_state_file_that_is_missing_behind_a_cut_log(survivor, database_at):
+def test_a_state_file_that_is_missing_before_a_cut_log(survivor, database_at):
     directory = survivor(*batches(2, 9))
     database = database_at(directory)
     states = open_states(RealDirectory(str(directory)), database)

@@ -34,7 +34,7 @@ def test_rows_up_to_the_base_go_and_the_others_stay(tmp_path, database_at, write
     assert loaded.groups[1].base == START
 
 
-def test_a_log_cut_to_nothing_goes_on_behind_its_base(tmp_path, database_at, write):
+def test_a_log_cut_to_nothing_goes_on_after_its_base(tmp_path, database_at, write):
     database = database_at(tmp_path)
     assert database.commit([write(1, 5, term=3, vote="K1")])
     assert database.commit([moved(base(5, term=3))])
@@ -74,7 +74,7 @@ def test_a_snapshot_takes_the_place_of_the_whole_log(tmp_path, database_at, writ
     assert [entry.index for entry in database.fetch(0, 21, 30, 1 << 20)] == [21, 22]
 
 
-def test_matching_entries_behind_a_snapshot_stay(tmp_path, database_at, write):
+def test_matching_entries_after_a_snapshot_stay(tmp_path, database_at, write):
     """They were acknowledged: a majority may count on them."""
     database = database_at(tmp_path)
     database.commit([write(1, 9, term=2)])

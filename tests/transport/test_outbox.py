@@ -156,7 +156,7 @@ def chunk(size, place=b"a"):
 
 
 def test_chunks_leave_while_no_bulk_waits():
-    """An Append waits for the piece that is on its way, not for the chunk, nor for those behind it."""
+    """An Append waits for the piece that is on its way, not for the chunk, nor for those after it."""
     box = outbox()
     put(box, chunk(4 * PIECE_BYTES))
     put(box, chunk(10, b"b"))
@@ -201,7 +201,7 @@ def test_a_chunk_beyond_what_a_peer_puts_together_is_dropped(monkeypatch):
 
 
 def test_a_single_control_message_of_more_than_a_piece_goes_as_bulk():
-    """A request behind a long key; it can be cut there. Others of its batch stay control."""
+    """A request with a long key; it can be cut there. Others of its batch stay control."""
     box = outbox()
     large = SnapshotRequest(1, 1, b"k" * PIECE_BYTES)
     assert put(box, BEAT, large, BEAT) is None

@@ -56,7 +56,7 @@ def test_a_client_that_does_not_read_gets_no_further_answer(client: Client) -> N
     assert client.answers == 2
 
 
-def test_a_pipeline_behind_a_request_that_waits(client: Client) -> None:
+def test_a_pipeline_after_a_request_that_waits(client: Client) -> None:
     """A bounded part of it is read, and it is served after that request."""
     client.send(SYNC + LIVE * 1000)
     assert client.answers == 0
