@@ -38,6 +38,10 @@ class Module:
                     base = f"{up}.{base}" if base else up
                 yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
 
+    def classes(self) -> list[ast.ClassDef]:
+        """All classes, wherever they are defined."""
+        return [node for node in ast.walk(self.tree) if isinstance(node, ast.ClassDef)]
+
     def public_classes(self) -> list[ast.ClassDef]:
         """The classes of its top level whose names begin with a letter."""
         classes = (node for node in self.tree.body if isinstance(node, ast.ClassDef))

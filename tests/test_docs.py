@@ -1,14 +1,14 @@
 """The documents against the tree: links lead somewhere, commands and examples are those of the code."""
 
+import ast
 import re
-from pathlib import Path
 
 import pytest
 
 from kraft import config
 from kraft.server.commands.table import TABLE
+from tests.source import ROOT, SOURCES, read
 
-ROOT = Path(__file__).parent.parent
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 FOLDERS = [
     ROOT / name for name in ("", "kraft", "tests", "tests/cluster", "monitoring")
@@ -38,6 +38,30 @@ def test_files_named_in_a_page_exist(page):
     assert [name for name in named if not any((folder / name).exists() for folder in FOLDERS)] == []
 
 
+def members_of(class_: ast.ClassDef) -> set[str]:
+    """The methods and fields of a class, and the attributes that its methods set."""
+    methods = {node.name for node in ast.walk(class_) if isinstance(node, ast.FunctionDef)}
+    names = (node for node in ast.walk(class_) if isinstance(node, ast.Name | ast.Attribute))
+    set_ = (node for node in names if isinstance(node.ctx, ast.Store))
+    return methods.union(node.id if isinstance(node, ast.Name) else node.attr for node in set_)
+
+
+def test_methods_named_in_a_page_exist():
+    """`Class.method` in the map and on the design pages; a method that is renamed takes its name along."""
+    members: dict[str, set[str]] = {}
+    for module in map(read, SOURCES):
+        for class_ in module.classes():
+            members.setdefault(class_.name, set()).update(members_of(class_))
+    pages = [ROOT / "docs/architecture.md", *ROOT.glob("docs/design/*.md")]
+    named = {
+        f"{class_}.{member}": member in members.get(class_, ())
+        for page in pages
+        for class_, member in re.findall(r"`([A-Z][a-z]\w*)\.(\w+)`", page.read_text())
+    }
+    assert len(named) > 50
+    assert [name for name, exists in named.items() if not exists] == []
+
+
 def test_the_map_names_every_file():
     """The tables of docs/architecture.md list each directory of kraft with all its files."""
     page = (ROOT / "docs/architecture.md").read_text().partition("## The files")[2].partition("\n## ")[0]
@@ -57,6 +81,21 @@ def test_scripts_named_among_the_promises_exist():
     scripts = [script for cell in named for script in re.findall(r"`([\w*]+)`", cell)]
     assert scripts
     assert [name for name in scripts if not list((ROOT / "tests/raft/data").glob(f"{name}.txt"))] == []
+
+
+def test_tests_named_among_the_traps_exist():
+    """`folder/test_file.py`, perhaps followed by names of tests in it, without their `test_`."""
+    table = (ROOT / "docs/scripts.md").read_text().partition("## Traps outside the core")[2]
+    missing, named, file = [], 0, ""
+    for word in re.findall(r"`([\w/]+(?:\.py)?)`", table):
+        named += 1
+        if word.endswith(".py"):
+            file = word
+            missing += [] if (ROOT / "tests" / file).exists() else [file]
+        elif f"def test_{word}(" not in (ROOT / "tests" / file).read_text():
+            missing.append(f"{file}: {word}")
+    assert named > 10
+    assert missing == []
 
 
 def test_every_page_can_be_found_from_the_readme():
