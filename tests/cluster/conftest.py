@@ -7,6 +7,7 @@ import pytest
 
 from tests.cluster.earlier import NotInHistory, install_earlier
 from tests.cluster.harness import Cluster
+from tests.cluster.redis_server import running_redis
 
 MakeCluster = Callable[..., Cluster]
 
@@ -54,3 +55,10 @@ def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster
         cluster = make()
         cluster.start()
         yield cluster
+
+
+@pytest.fixture(scope="module")
+def redis_port(need: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a redis-server that ends with the tests of a module."""
+    with running_redis(need("redis-server"), tmp_path_factory.mktemp("redis")) as port:
+        yield port

@@ -4,63 +4,26 @@ The client port is the real one on a real state machine, without sockets and rep
 their own. Differences that are meant are in `redis_sequences.DIFFERENCES`.
 """
 
-import os
-import socket
-import time
+from contextlib import closing
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.cluster.redis_sequences import DIFFERENCES, SEQUENCES, Words, whole_reply
-from tests.cluster.redis_server import running_redis
-from tests.server.fakes import FakeClock, Port, encode
+from tests.cluster.redis_server import NUMBER, RawClient, RealTime
+from tests.server.fakes import Port, encode
 
 pytestmark = pytest.mark.slow
-
-NUMBER = int(os.environ.get("KRAFT_TEST_SEQUENCES", "100"))  # of sequences; docs/redis-differences.md
 
 KEYS_AND_VALUES = [b"%d" % number for number in range(60)]  # for MSET: more keys than one SCAN returns
 
 
-class RealTime(FakeClock):
-    """The wall clock of this machine, as redis-server has it."""
-
-    def wall_ms(self) -> int:
-        return int(time.time() * 1000)
-
-
-class RawClient:
-    """One connection to redis-server that returns the bytes of each reply."""
-
-    END = b"the end of a reply"
-
-    def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), 20)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def ask(self, request: bytes) -> bytes:
-        """The reply to one request, which may be a line."""
-        self._socket.sendall(request + encode("ECHO", self.END))
-        end = b"$%d\r\n%b\r\n" % (len(self.END), self.END)
-        reply = b""
-        while not reply.endswith(end):
-            piece = self._socket.recv(1 << 20)
-            assert piece, f"closed after {reply!r}"
-            reply += piece
-        return reply[: -len(end)]
-
-
 @pytest.fixture(scope="module")
-def redis(need, tmp_path_factory):
+def redis(redis_port):
     """A connection to a redis-server."""
-    with running_redis(need("redis-server"), tmp_path_factory.mktemp("redis")) as port:
-        client = RawClient(port)
+    with closing(RawClient(redis_port)) as client:
         yield client
-        client.close()
 
 
 def line(words: Words) -> bytes:

@@ -1,24 +1,21 @@
 """Libraries, functions, and scripts in transactions: redis-server and kraft give the same bytes."""
 
 import re
+from contextlib import closing
 
 import pytest
 
-from tests.cluster.redis_server import running_redis
-from tests.cluster.test_against_redis import RealTime
-from tests.cluster.test_transactions_against_redis import Exchange
+from tests.cluster.redis_server import Exchange, RealTime
 from tests.server.fakes import Port, encode
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def redis(need, tmp_path_factory):
+def redis(redis_port):
     """A connection to a redis-server."""
-    with running_redis(need("redis-server"), tmp_path_factory.mktemp("redis")) as port:
-        client = Exchange(port)
+    with closing(Exchange(redis_port)) as client:
         yield client
-        client.close()
 
 
 @pytest.fixture

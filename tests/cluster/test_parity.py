@@ -10,7 +10,6 @@ import pytest
 from kraft.server.commands.command import all_specs
 from kraft.server.commands.table import TABLE
 from kraft.server.suggestion import closest
-from tests.cluster.redis_server import running_redis
 from tests.cluster.wire import Client, Refusal
 
 pytestmark = pytest.mark.slow
@@ -33,13 +32,6 @@ NAMES = [
     for spec in all_specs(TABLE)
     if spec.name.partition("|")[0] not in OWN and spec.name not in NEWER
 ]
-
-
-@pytest.fixture(scope="module")
-def redis_port(need, tmp_path_factory):
-    """The port of a redis-server that ends with the tests of this file."""
-    with running_redis(need("redis-server"), tmp_path_factory.mktemp("redis")) as port:
-        yield port
 
 
 @pytest.fixture

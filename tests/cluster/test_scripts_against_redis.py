@@ -3,26 +3,25 @@
 Differences that are meant are in `redis_scripts.DIFFERENCES`.
 """
 
+from contextlib import closing
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kraft.config.values import ScriptsConfig
 from tests.cluster.redis_scripts import DIFFERENCES, PROLOGUE, SCRIPTS
-from tests.cluster.redis_server import running_redis
-from tests.cluster.test_against_redis import NUMBER, RawClient
+from tests.cluster.redis_server import NUMBER, RawClient
 from tests.server.fakes import Port, encode
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def redis(need, tmp_path_factory):
+def redis(redis_port):
     """A connection to a redis-server."""
-    with running_redis(need("redis-server"), tmp_path_factory.mktemp("redis")) as port:
-        client = RawClient(port)
+    with closing(RawClient(redis_port)) as client:
         yield client
-        client.close()
 
 
 @pytest.fixture(scope="module")

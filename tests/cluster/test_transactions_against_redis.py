@@ -4,20 +4,18 @@ As in test_against_redis.py the client port is the real one on a real state mach
 turns, so that what one watches is changed by another.
 """
 
-import os
+from contextlib import ExitStack, closing
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.cluster.redis_sequences import COMMANDS, DIFFERENCES, KEYS, Words
-from tests.cluster.redis_server import running_redis
-from tests.cluster.test_against_redis import RawClient, RealTime
+from tests.cluster.redis_server import NUMBER, Exchange, RealTime
 from tests.server.fakes import Port, encode
 
 pytestmark = pytest.mark.slow
 
-NUMBER = int(os.environ.get("KRAFT_TEST_SEQUENCES", "100"))
 CONNECTIONS = 3
 # Replies that differ in docs/redis-differences.md, changes that Redis counts although nothing changes (the
 # same bit, the same expiry), and commands that kraft refuses after MULTI.
@@ -45,41 +43,10 @@ SEQUENCES = st.lists(STEPS, min_size=40, max_size=120)
 
 
 @pytest.fixture(scope="module")
-def redis(need, tmp_path_factory):
+def redis(redis_port):
     """Connections to a redis-server."""
-    with running_redis(need("redis-server"), tmp_path_factory.mktemp("redis")) as port:
-        clients = [Exchange(port) for _ in range(CONNECTIONS)]
-        yield clients
-        for client in clients:
-            client.close()
-
-
-class Exchange(RawClient):
-    """Reads exactly one reply, because what is sent after a request may be queued."""
-
-    def ask(self, request: bytes) -> bytes:
-        self._socket.sendall(request)
-        self._buffer = b""
-        return self._value()
-
-    def _line(self) -> bytes:
-        while b"\r\n" not in self._buffer:
-            piece = self._socket.recv(1 << 16)
-            assert piece, "closed"
-            self._buffer += piece
-        line, self._buffer = self._buffer.split(b"\r\n", 1)
-        return line + b"\r\n"
-
-    def _value(self) -> bytes:
-        line = self._line()
-        kind, number = line[:1], line[1:-2]
-        if kind == b"$" and int(number) >= 0:
-            while len(self._buffer) < int(number) + 2:
-                self._buffer += self._socket.recv(1 << 16)
-            line, self._buffer = line + self._buffer[: int(number) + 2], self._buffer[int(number) + 2 :]
-        elif kind in (b"*", b"%", b"~"):
-            line += b"".join(self._value() for _ in range(int(number) * (2 if kind == b"%" else 1)))
-        return line
+    with ExitStack() as stack:
+        yield [stack.enter_context(closing(Exchange(redis_port))) for _ in range(CONNECTIONS)]
 
 
 def aborted_by_a_flush(theirs: bytes, ours: bytes, history: list[tuple[int, Words]]) -> bool:
