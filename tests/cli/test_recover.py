@@ -75,15 +75,6 @@ def cluster_of(directory):
     return database.loaded.identity.cluster
 
 
-def test_help_shows_examples_and_exit_statuses(capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(["recover", "--help"])
-    assert ended.value.code == 0
-    text = capsys.readouterr().out
-    assert "examples:" in text
-    assert "exit status:" in text
-
-
 @pytest.mark.parametrize("arguments", [[], ["--yes", "--dry-run", "K1"], ["K1", "K2"]])
 def test_wrong_usage_is_status_2(arguments):
     with pytest.raises(SystemExit) as ended:

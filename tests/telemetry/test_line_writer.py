@@ -1,7 +1,6 @@
 """The thread that writes the log: its reader cannot hold up the node, and lost lines are counted."""
 
 import errno
-import io
 import json
 import os
 import threading
@@ -16,6 +15,7 @@ from kraft.config import LogConfig
 from kraft.process.log_file import RotatedFile
 from kraft.telemetry import logs
 from kraft.telemetry.line_writer import BUFFER_CHARACTERS, LineWriter
+from tests.telemetry.streams import FullDisk
 
 LONG = 20.0  # seconds: only a failing test waits so long
 
@@ -170,16 +170,7 @@ def test_a_line_that_a_full_disk_cut_does_not_spoil_the_next(
 
 def test_a_level_that_leaves_out_the_report_does_not_stop_the_log() -> None:
     """With `log.level: error` the warning about lost lines is not written, but errors are."""
-
-    class Full(io.StringIO):
-        full = True
-
-        def write(self, text: str) -> int:
-            if self.full:
-                raise OSError(errno.ENOSPC, "no space left on device")
-            return super().write(text)
-
-    out = Full()
+    out = FullDisk()
     sink = logs.configure(LogConfig("error", "json"), "", out)
     logs.logger("kraft").error("lost")
     out.full = False

@@ -1,7 +1,6 @@
 """Log lines: their two forms, Twisted's events, and how floods are held back."""
 
 import ast
-import errno
 import io
 import json
 import os
@@ -25,6 +24,7 @@ from kraft.telemetry.events import LEVELS
 from kraft.telemetry.journal_socket import JournalSocket
 from kraft.telemetry.logs import BURST, KEYS_MAX, RateLimit, TwistedBridge
 from kraft.telemetry.logs import LEVELS as LEVELS_OF_LOGS
+from tests.telemetry.streams import FullDisk, Terminal
 
 
 @pytest.fixture(autouse=True)
@@ -36,11 +36,6 @@ def _unconfigured() -> Iterator[None]:
 def configure(level: str, form: str, *, stream: io.StringIO, node: str = "") -> FilteringBoundLogger:
     logs.configure(LogConfig(level, form), node, stream)
     return logs.logger("kraft")
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def test_where_lines_go_can_be_compared(tmp_path: Path) -> None:
@@ -109,16 +104,7 @@ def test_what_others_say_cannot_forge_lines_or_steer_the_terminal() -> None:
 
 def test_a_full_disk_costs_lines_not_the_log() -> None:
     """What cannot be written now is lost; when there is room again, lines are written again."""
-
-    class Full(io.StringIO):
-        full = True
-
-        def write(self, text: str) -> int:
-            if self.full:
-                raise OSError(errno.ENOSPC, "no space left on device")
-            return super().write(text)
-
-    out = Full()
+    out = FullDisk()
     log = configure("info", "json", stream=out)
     log.info("lost")
     out.full = False

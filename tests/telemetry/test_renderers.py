@@ -16,6 +16,7 @@ from kraft.telemetry import journal_socket, logs
 from kraft.telemetry.events import LEVELS
 from kraft.telemetry.journal_socket import JournalSocket, entry
 from kraft.telemetry.logs import LogSink
+from tests.telemetry.streams import Terminal
 
 
 @pytest.fixture(autouse=True)
@@ -23,17 +24,6 @@ def _unconfigured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("NO_COLOR", "1")
     yield
     structlog.reset_defaults()
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-    @property
-    def lines(self) -> list[str]:
-        """Without the time, which every line begins with."""
-        found = self.getvalue().splitlines()
-        return [re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in found]
 
 
 def terminal(level: str = "info") -> tuple[Terminal, LogSink, FilteringBoundLogger]:
