@@ -459,7 +459,7 @@ MUTATIONS = (
     ),
     Mutation(
         "orphans win",
-        "kraft/storage/state/files.py",
+        "kraft/storage/state/folder.py",
         "if number != int(match[2]) and (not number or file_names(group, number)[0] in names):",
         "if number == int(match[2]) and (not number or file_names(group, number)[0] in names):",
         "the current file is the one that the log names",

@@ -8,7 +8,7 @@ import pytest
 
 from kraft.storage import ballast, sqlite
 from kraft.storage.errors import NoSpace
-from kraft.storage.state.files import StateFiles
+from kraft.storage.state.folder import StateFolder
 from tests.storage.conftest import moved
 from tests.storage.states import base, filled
 from tests.storage.test_switch import receive
@@ -65,16 +65,16 @@ def test_a_switch_without_room_is_made_up_for(tmp_path, open_at, store, ask, wit
     before, after = filled(30, value=b"before"), filled(30)
     assert ask(store.checkpoint, 0, before.capture(10))
     received = receive(store, ask, after, 15)
-    opening = StateFiles._open
+    opening = StateFolder.open
     tries = []
 
-    def full(self, place):
-        tries.append(place)
+    def full(self, group, number):
+        tries.append(number)
         if len(tries) < 3:
-            raise NoSpace(place)
-        return opening(self, place)
+            raise NoSpace(self.place(group, number))
+        return opening(self, group, number)
 
-    monkeypatch.setattr(StateFiles, "_open", full)
+    monkeypatch.setattr(StateFolder, "open", full)
     assert ask(store.commit, moved(base(15), state=received.number)) is True
     assert ask(store.checkpoint, 0, after.capture(16)) is None
     assert ask(store.checkpoint, 0, after.capture(17)) == after.checkpoint(17)
