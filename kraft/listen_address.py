@@ -131,10 +131,10 @@ def _values(kind: str, text: str) -> dict[str, str]:
 def _interface(kind: str, text: str) -> str:
     if not text or (text == "localhost" and kind == "tcp"):
         return text
-    right = r"\:\:1" if kind == "tcp6" else "127.0.0.1"
+    example = r"\:\:1" if kind == "tcp6" else "127.0.0.1"
     if not _is_ip(text) or (kind == "tcp6" and ":" not in text):
         family = "an IPv6" if kind == "tcp6" else "an IP"
-        raise ValueError(f"interface {quoted(text)} is not {family} address; write one, like {right}")
+        raise ValueError(f"interface {quoted(text)} is not {family} address; write one, like {example}")
     return text
 
 

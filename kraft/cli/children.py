@@ -23,9 +23,7 @@ from kraft.process.supervision import DEMO_VARIABLE
 
 WATCH_INTERVAL_SECONDS = 0.1
 MEMBERS_INTERVALS = 10  # between two requests for the members of the cluster
-ABSENT_TWICE = (
-    2  # times in a row that a node is missing before it counts as removed: a deposed leader may err
-)
+ABSENT_TWICE = 2  # times in a row that a node is missing before it counts as removed: an old leader may err
 PATIENCE_SECONDS = 10.0  # before a hint; a long log may still be replaying
 STOP_SECONDS = 15.0  # for a node to answer pending requests and close its database; then it is killed
 PROBE_SECONDS = 3.0  # longer than client.leader_wait, so that the node can answer

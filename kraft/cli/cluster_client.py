@@ -16,17 +16,13 @@ from kraft.listen_address import split_address
 from kraft.resp.values import Error, Push, Reply
 
 CONNECT_SECONDS = 2.0
-TIMEOUT_DEFAULT_SECONDS = (
-    8.0  # for one reply: longer than client.write_timeout and client.leader_wait together
-)
+TIMEOUT_DEFAULT_SECONDS = 8.0  # for a reply: more than client.write_timeout and client.leader_wait together
 ADMIN_SECONDS = 40.0  # longer than a leader takes for one command
 PATIENCE = 2  # for how many timeouts a command that was not executed is tried again
 PAUSE_FIRST_SECONDS, PAUSE_MAX_SECONDS = 0.05, 1.0  # between two attempts
 MOVES_MAX = 8  # in a row; nodes that disagree about the leader agree after an election
 
-NOT_DONE = frozenset(
-    ("CLUSTERDOWN", "LOADING", "TRYAGAIN")
-)  # replies which promise that nothing was executed
+NOT_DONE = frozenset(("CLUSTERDOWN", "LOADING", "TRYAGAIN"))  # promise that nothing was executed
 ADMIN = frozenset((b"KRAFT", b"RAFT-ADD-NODE", b"RAFT-REMOVE-NODE"))  # commands that may take half a minute
 
 Words = Sequence[bytes]

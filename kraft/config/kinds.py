@@ -59,9 +59,9 @@ class Duration:
         """The duration in seconds."""
         match = _DURATION.fullmatch(text)
         if match is None:
-            right = f"{text}s or {text}ms" if _BARE_NUMBER.fullmatch(text) else "10s, 250ms, 1m"
+            example = f"{text}s or {text}ms" if _BARE_NUMBER.fullmatch(text) else "10s, 250ms, 1m"
             raise ValueError(
-                f"{quoted(text)} is not a duration; write a number with its unit such as {right}"
+                f"{quoted(text)} is not a duration; write a number with its unit such as {example}"
             )
         seconds = round(float(match[1]) * _UNITS[match[2]], 9)
         if seconds == 0 and self.zero:
@@ -88,8 +88,8 @@ class Integer:
     def convert(self, text: str) -> int:
         if _INTEGER.fullmatch(text) is None:
             scaled = _WITH_UNIT.fullmatch(text)
-            right = f"write {int(scaled[1]) * _SCALE[scaled[2].lower()]}" if scaled else f"write {self.form}"
-            raise ValueError(f"{quoted(text)} is not a plain integer; {right}")
+            hint = f"write {int(scaled[1]) * _SCALE[scaled[2].lower()]}" if scaled else f"write {self.form}"
+            raise ValueError(f"{quoted(text)} is not a plain integer; {hint}")
         number = int(text)
         if number == 0 and self.zero:
             return 0

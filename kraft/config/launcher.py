@@ -90,11 +90,11 @@ class _Options:
 
     def _members(self) -> dict[str, str]:
         members: dict[str, str] = {}
-        right = 'write "ID,HOST,PORT ID,HOST,PORT ..."'
+        hint = 'write "ID,HOST,PORT ID,HOST,PORT ..."'
         for word in self.options.group_config.split():
             parts = word.split(",")
             if len(parts) != 3:
-                self._add("--group-config", f"{word!r} does not have three parts; {right}")
+                self._add("--group-config", f"{word!r} does not have three parts; {hint}")
                 continue
             member, host, port = parts
             address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -108,7 +108,7 @@ class _Options:
                 self._add("--group-config", f"{member} is listed twice; leave one out")
             members[member] = address
         if not self.options.group_config.split():
-            self._add("--group-config", f"is required with --mode group-member; {right}")
+            self._add("--group-config", f"is required with --mode group-member; {hint}")
         return members
 
     def _own(self, members: dict[str, str]) -> tuple[str, int]:

@@ -165,8 +165,8 @@ class _Reading:
             if key in known:
                 continue
             close = difflib.get_close_matches(key, known, n=1)
-            right = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
-            self.add(f"{path}.{key}" if path else key, f"unknown key; {right}", line)
+            hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
+            self.add(f"{path}.{key}" if path else key, f"unknown key; {hint}", line)
 
     def derive_addresses(self) -> None:
         """Set the addresses to advertise from the endpoints, unless they are given or cannot be derived."""

@@ -83,8 +83,8 @@ def _heartbeats(config: Config) -> _Broken:
     least = round(HEARTBEATS_PER_TIMEOUT * interval, 9)
     if timeout < least:
         text = f"must be at least {HEARTBEATS_PER_TIMEOUT} times raft.heartbeat_interval"
-        right = f"write {format_duration(least)} or more"
-        yield "raft.election_timeout", f"{text} ({format_duration(interval)}); {right}"
+        hint = f"write {format_duration(least)} or more"
+        yield "raft.election_timeout", f"{text} ({format_duration(interval)}); {hint}"
 
 
 def _script_time(config: Config) -> _Broken:

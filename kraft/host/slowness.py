@@ -20,9 +20,7 @@ WRITE_TIMEOUTS = 2.0  # election timeouts that a log write may take
 LATE_TIMEOUTS = 0.5  # election timeouts from one tick to the next: heartbeats are about to come too late
 WINDOW_TIMEOUTS = 10.0  # election timeouts; the event loop is slow when late ticks took half of these
 PAUSE_TIMEOUTS = 3.0  # election timeouts that one pause counts for, at most
-HOLD_TIMEOUTS = (
-    60.0  # election timeouts without any sign of slowness, after which a node is not slow any more
-)
+HOLD_TIMEOUTS = 60.0  # election timeouts without a sign of slowness, after which a node is not slow
 
 
 class _Symptom:
@@ -57,9 +55,7 @@ class Slowness:
         self._under_way: object = None  # the log write that was under way at the last tick
         self._since = 0.0  # when it was first seen
         self._last_tick: float | None = None
-        self._late: deque[tuple[float, float]] = (
-            deque()
-        )  # late ticks within the window: when, and the time lost
+        self._late: deque[tuple[float, float]] = deque()  # late ticks in the window: when, and the time lost
 
     @property
     def disk(self) -> bool:

@@ -57,9 +57,7 @@ from kraft.web.fetcher import Fetcher
 from kraft.web.limits import KEEPALIVE_SECONDS
 from kraft.web.site import Site
 
-SWITCH_INTERVAL = (
-    0.000_05  # seconds; with CPython's default of 5 ms the writer thread waits too long for the GIL
-)
+SWITCH_INTERVAL = 0.000_05  # seconds; with CPython's 5 ms the writer thread waits too long for the GIL
 
 
 class NodeService(Service):

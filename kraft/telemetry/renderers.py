@@ -78,8 +78,8 @@ def in_words(event: str, fields: Mapping[str, Any]) -> str:
 
 def with_fields(event: str, fields: Mapping[str, Any]) -> str:
     """The event by its name, with its fields."""
-    told = (f"{key}={_value(value)}" for key, value in fields.items() if key not in _FRAME)
-    return " ".join((event, *told))
+    pairs = (f"{key}={_value(value)}" for key, value in fields.items() if key not in _FRAME)
+    return " ".join((event, *pairs))
 
 
 class TerminalRenderer:

@@ -91,7 +91,7 @@ class Cluster:
     def _ask(self, member: MemberStatus, cluster: str) -> None:
         request = self._asked[member.id] = ReportRequest(self._round_range, Deferred())
 
-        def told(body: bytes) -> None:
+        def answered(body: bytes) -> None:
             if self._asked.get(member.id) is not request:
                 return  # asked again, for a longer range
             try:
@@ -116,7 +116,7 @@ class Cluster:
             request.ended.callback(None)
 
         path = ASKED_PATH if request.range is RANGES[0] else f"{ASKED_PATH}&range={request.range.name}"
-        self._fetch(member.http, path).addCallback(told).addErrback(failed).addCallback(ended)
+        self._fetch(member.http, path).addCallback(answered).addErrback(failed).addCallback(ended)
 
     def _failed(self, id_: str, address: str, error: str) -> None:
         before = self._answers.get(id_)

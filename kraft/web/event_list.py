@@ -40,13 +40,13 @@ def in_causal_order(view: ClusterView) -> list[tuple[JournalEntry, str]]:
     events = {answer.id: answer.last.facts.events[::-1] for answer in view.answers if answer.last is not None}
     known = sorted((entry.at, entry.term) for entries in events.values() for entry in entries if entry.term)
     times, terms = [at for at, _ in known], list(accumulate((term for _, term in known), max, initial=0))
-    told = [
+    keyed = [
         (key, entry, node)
         for node, entries in events.items()
         for key, entry in zip(_keys(entries, times, terms), entries, strict=True)
     ]
-    told.sort(key=lambda each: each[0])
-    return [(entry, node) for _, entry, node in reversed(told)]
+    keyed.sort(key=lambda each: each[0])
+    return [(entry, node) for _, entry, node in reversed(keyed)]
 
 
 def _keys(

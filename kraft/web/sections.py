@@ -93,8 +93,8 @@ def _group(view: ClusterView, known: GroupStatus) -> Html:
 
 
 def _tolerance(view: ClusterView, group: GroupStatus) -> str:
-    spare = overview.losses_survived(view, group)
-    return f"{spare} more" if spare > 0 else "no more" if spare == 0 else "too few left"
+    losses = overview.losses_survived(view, group)
+    return f"{losses} more" if losses > 0 else "no more" if losses == 0 else "too few left"
 
 
 def leader_name(view: ClusterView, group: int) -> str:
@@ -250,21 +250,21 @@ def _storage_row(view: ClusterView, answer: MemberReport, report: Report) -> lis
 
 
 def _checkpoints(groups: Iterable[GroupStatus]) -> str:
-    told = []
+    parts = []
     for group in groups:
         at = words.count(group.checkpoint_index) if group.checkpoint_index else "none yet"
-        told.append(at + (", writing" if group.checkpoint_busy else ""))
-    return "; ".join(told) or words.NOTHING
+        parts.append(at + (", writing" if group.checkpoint_busy else ""))
+    return "; ".join(parts) or words.NOTHING
 
 
 def _transfers(groups: Iterable[GroupStatus]) -> Html:
-    told = []
+    parts = []
     for group in groups:
         for transfer in group.transfers:
             way = "from" if transfer.direction == "receive" else "to"
-            part = f"{words.size(transfer.done_bytes)} of {words.size(transfer.size_bytes)}"
-            told.append(element("span", f"{way} {transfer.peer}: {part}", class_="transfer"))
-    return join(told) or Html(words.NOTHING)
+            done = f"{words.size(transfer.done_bytes)} of {words.size(transfer.size_bytes)}"
+            parts.append(element("span", f"{way} {transfer.peer}: {done}", class_="transfer"))
+    return join(parts) or Html(words.NOTHING)
 
 
 def _nothing(words_: str) -> Html:

@@ -128,9 +128,9 @@ def _edges(view: ClusterView, nodes: list[_Node]) -> Iterator[_Edge]:
         for member in report.status.members
     }
     for first, second in combinations(nodes, 2):
-        told = {seen[pair] for pair in ((first.id, second.id), (second.id, first.id)) if pair in seen}
+        reported = {seen[pair] for pair in ((first.id, second.id), (second.id, first.id)) if pair in seen}
         silent = "silent" in (first.kind, second.kind)
-        state = UP if told == {True} else SILENT if silent else DOWN
+        state = UP if reported == {True} else SILENT if silent else DOWN
         led = "leader" in (first.kind, second.kind)
         slow = led and "!" in (first.sign, second.sign)
         yield _Edge(first, second, state, "slow" if slow else "replication" if led else "link")

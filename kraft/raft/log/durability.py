@@ -37,7 +37,7 @@ class Durability:
         self._writes = deque((sequence, min(last, index - 1)) for sequence, last in self._writes)
 
     def restart(self, base_index: int, kept: int) -> None:
-        """The log begins anew after `base_index`; of the old one only entries up to `kept` were right."""
+        """The log begins anew after `base_index`; of the old one only entries up to `kept` count."""
         if self.handed > base_index:  # the base deletes the rows up to it; those after it must be named
             beyond = base_index + 1
             self.truncate_from = beyond if self.truncate_from is None else min(beyond, self.truncate_from)

@@ -232,13 +232,13 @@ class Log:
         self.durability.skip(base.index)
         self._move_base(base)
 
-    def restart(self, base: Base, right: int) -> None:
+    def restart(self, base: Base, agreed: int) -> None:
         """Drop all entries, as they end before `base` or conflict with it: the log begins anew after it.
 
-        If they conflict, only those up to `right` were right. Else all of them are, and those that were
-        acknowledged may still be on their way to the disk.
+        If they conflict, the leader has only those up to `agreed`. Else it has all of them, and those that
+        were acknowledged may still be on their way to the disk.
         """
-        kept = right if base.index <= self.last_index else self.last_index
+        kept = agreed if base.index <= self.last_index else self.last_index
         self.durability.restart(base.index, kept)
         self._entries.clear()
         self._ends.clear()

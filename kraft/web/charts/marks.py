@@ -23,16 +23,16 @@ class Mark:
 
 def marks(view: ClusterView, shown: Series) -> list[Mark]:
     """The marks within the range of `shown`, the oldest first."""
-    told = [
+    events = [
         (entry, answer.id)
         for answer in view.answers
         if answer.last is not None
         for entry in answer.last.facts.events
         if entry.mark in KINDS and shown.start <= entry.at < shown.newest + shown.range.step
     ]
-    told.sort(key=lambda pair: pair[0].at)
+    events.sort(key=lambda pair: pair[0].at)
     groups: list[list[tuple[JournalEntry, str]]] = []
-    for pair in told:
+    for pair in events:
         if groups and pair[0].at - groups[-1][0][0].at < _apart(shown.range):
             groups[-1].append(pair)
         else:

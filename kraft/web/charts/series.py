@@ -99,8 +99,8 @@ def _histories(view: ClusterView, range_: TimeRange) -> dict[str, History]:
     for answer in view.answers:
         if answer.last is not None:
             facts = answer.last.facts
-            told = (facts.history, *facts.longer)
-            fits = (each for each in told if each is not None and each.step == range_.step and each.newest)
+            held = (facts.history, *facts.longer)
+            fits = (each for each in held if each is not None and each.step == range_.step and each.newest)
             if (history := next(fits, None)) is not None:
                 found[answer.id] = history
     return found
