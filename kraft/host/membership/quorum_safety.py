@@ -38,8 +38,8 @@ def risk(before: Configuration, after: Configuration, healthy: Collection[str]) 
     entering = [voter for voter in down if voter not in before.voters]
     if entering:
         return (
-            f"{_names(entering)} not reachable or not caught up yet: wait until the lag in KRAFT STATUS is "
-            "small, or repeat with FORCE"
+            f"{_names(entering)} not reachable or not caught up yet: wait until the lag that KRAFT MEMBERS "
+            "shows at the leader is small, or repeat with FORCE"
         )
     if not down:
         return None
