@@ -7,7 +7,7 @@ There is one class for each kind of command, because the kind decides what the f
     read    (view, request) -> reply            looks at a view of the keyspace
     write   (request) -> state machine command  makes the command that the group logs
     script  (request) -> script                 makes the call that the leader evaluates
-    wait    (request) -> (command, seconds)     the same for a lock, and how long to wait for it
+    wait    (request) -> (command, seconds)     makes the command of a lock, and how long to wait for it
     index   (request) -> query                  makes the query that an index of all keys answers
     admin   (request) -> admin command          makes the command that the host carries out
     all groups                                  a read, a write or a script that concerns several groups
