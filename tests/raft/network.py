@@ -249,6 +249,15 @@ class Cluster:
             peer.node.step(sender, message)
             self.checker.step(peer.node)
 
+    def deliver_until(self, reached: Callable[[], bool]) -> None:
+        """Deliver one message after the other, with disks that finish at once, until `reached`."""
+        while not reached():
+            for peer in self.peers.values():
+                peer.ready()
+                while peer.writes:
+                    peer.finish_write()
+            self.deliver(*self.wires.popleft())
+
     def settle(self) -> None:
         """Deliver and persist until nothing is left to do."""
         busy = True

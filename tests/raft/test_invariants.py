@@ -282,12 +282,7 @@ def test_a_change_without_a_commit_of_this_term_or_beside_another_is_caught(monk
     cluster = Cluster(3)
     leader = cluster["K1"]
     leader.node.campaign()
-    while leader.state.role != "leader":
-        for peer in cluster.peers.values():
-            peer.ready()
-            while peer.writes:
-                peer.finish_write()
-        cluster.deliver(*cluster.wires.popleft())
+    cluster.deliver_until(lambda: leader.state.role == "leader")
     with pytest.raises(InvariantViolation, match="before this term"):
         leader.reconfigure(configuration("K1", "K2", "K3", learners=("K4",)))
     cluster = Cluster(3, spare=("K4",))

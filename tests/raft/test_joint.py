@@ -175,12 +175,7 @@ def test_one_change_at_a_time():
         leader.node.reconfigure(smaller)
     leader.ready()
     leader.finish_write()
-    while leader.state.configuration.joint:
-        for peer in cluster.peers.values():
-            peer.ready()
-            while peer.writes:
-                peer.finish_write()
-        cluster.deliver(*cluster.wires.popleft())
+    cluster.deliver_until(lambda: not leader.state.configuration.joint)
     with pytest.raises(ChangeRefused, match="not complete"):  # the entry that leaves it is on its way
         leader.node.reconfigure(smaller)
 

@@ -27,14 +27,7 @@ def test_a_new_leader_answers_no_read_before_its_first_entry_is_committed():
     cluster = Cluster(3)
     leader = cluster["K1"]
     leader.node.campaign()
-    for follower in ("K2", "K3"):
-        cluster[follower].auto_disk = True
-    while leader.state.role != "leader":
-        for peer in cluster.peers.values():
-            peer.ready()
-            while peer.writes:
-                peer.finish_write()
-        cluster.deliver(*cluster.wires.popleft())
+    cluster.deliver_until(lambda: leader.state.role == "leader")
     cluster.wires.clear()
     cluster.checker.sees_all = False  # from here on the followers' answers are made up
     leader.node.read(7)

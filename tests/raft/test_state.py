@@ -42,12 +42,7 @@ def test_who_lost_its_vote_by_an_uncommitted_change_may_be_needed_to_lead():
     leader = cluster.elect("K1")
     leader.reconfigure(to_voters(cluster, "K3", learners=("K1", "K2")))
     leader.ready()
-    while leader.state.configuration.joint:
-        for peer in cluster.peers.values():
-            peer.ready()
-            while peer.writes:
-                peer.finish_write()
-        cluster.deliver(*cluster.wires.popleft())
+    cluster.deliver_until(lambda: not leader.state.configuration.joint)
     cluster.disconnect("K1", "K3")
     cluster.settle()
     assert cluster["K2"].state.configuration == cluster["K1"].state.configuration
