@@ -135,6 +135,12 @@ def unknown_command(request: list[bytes]) -> str:
     return f"ERR unknown command '{printable(request[0])[:128]}', with args beginning with: {shown}"
 
 
+def subcommand_syntax(request: list[bytes]) -> str:
+    """An option too many after a subcommand that takes few."""
+    family, name = printable(request[0]).upper(), printable(request[1])[:128]
+    return f"ERR unknown subcommand or wrong number of arguments for '{name}'. Try {family} HELP."
+
+
 def unknown_subcommand(request: list[bytes]) -> str:
     """The text for an unknown second word of CLIENT, CLUSTER and other families."""
     family = printable(request[0]).upper()

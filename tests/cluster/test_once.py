@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -204,6 +205,14 @@ def test_the_code_for_redis_py_runs(cluster: Cluster) -> None:
     assert program["transfer"](5, "one", "two") == [-5, 5]
     with pytest.raises(Exception, match="not an integer"):
         program["once"]("INCRBY", "n", "text")
+    for other in cluster:
+        if other is not server:
+            other.kill()
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(program["once"], "INCR", "n")
+        wait_until(lambda: isinstance(server.ask("INCR", "other"), Refusal), "CLUSTERDOWN")
+        cluster.start()
+        assert waiting.result(MOST_SECONDS) == 3
     program["client"].close()
 
 

@@ -2,10 +2,11 @@
 
     tox -e suites -- redis ../redis           # Redis's own tests in TCL, of tag 7.0.15; needs tclsh
     tox -e suites -- redis-py ../redis-py     # the tests of redis-py, of tag v8.1.0
+    tox -e suites -- tair ../compatibility-test-suite-for-redis     # one test for each form of a command
 
 Without --port, three nodes are started and a follower is tested. Every test of the files below is run. One
 that fails because it uses a command that kraft does not have is counted under that command. One that fails
-for another reason must be in the list of differences (`redis_differences.txt`, `redis_py_differences.txt`),
+for another reason must be in the list of differences (`redis_differences.txt` and its neighbours),
 else the exit status is 1. --port tests another server, such as a redis-server: what fails there says little.
 """
 
@@ -24,19 +25,27 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.harness import Cluster
+from tests.cluster.harness import Cluster, free_ports
 
 FOLDER = Path(__file__).parent
 SUITE_SECONDS = 3600.0
-UNIT_SECONDS = 300.0
+UNIT_SECONDS = 1800.0  # tens of thousands of commands one after the other, on a machine that may be busy
+# Values of some megabytes are usual in these suites, and a change of leader on a busy machine is no failure.
+SECTIONS: Mapping[str, Mapping[str, int | str]] = {
+    "client": {"leader_wait": "20s", "write_timeout": "60s"},
+    "limits": {"value_bytes": 8 << 20, "request_bytes": 16 << 20, "multi_commands": 65_536},
+    "raft": {"election_timeout": "2s"},
+    "scripts": {"time": "1s"},
+}
 SHOWN_LINES = 12  # of an unexpected failure
 
 UNITS = (
     *("type/string", "type/incr", "expire", "keyspace", "scan", "multi", "protocol"),
     *("scripting", "bitops", "bitfield", "dump", "quit", "functions"),
 )
-TCL_TAGS = "-needs:debug -needs:repl -large-memory"
+TCL_TAGS = "-needs:debug -needs:repl -needs:config-maxmemory -large-memory"
 TCL_OPTIONS = ("--singledb", "--ignore-encoding", "--ignore-digest", "--durable", "--tags", TCL_TAGS)
+TCL_CLIENT_PORTS = 32  # below its --baseport the suite listens for its own clients
 # In the copy: a server without FUNCTION is tested, too; and a connection on which a test has failed, perhaps
 # in the middle of a transaction, is not used by the next one.
 TCL_CHANGES = (
@@ -50,14 +59,25 @@ FILES = (
 )
 MARKS = "not onlycluster and not redismod and not ssl and not experimental and not cp_integration"
 
+# The suite prints exceptions by repr, which says nothing in redis-py 8, and expects the forms of RESP2.
+TAIR_PROGRAM = """
+import functools, redis, runpy
+redis.RedisError.__repr__ = Exception.__repr__
+redis.Redis = functools.partial(redis.Redis, protocol=2)
+runpy.run_path("redis_compatibility_test.py", run_name="__main__")
+"""
+
 REDIS_DIFFERENCES = FOLDER / "redis_differences.txt"
 REDIS_PY_DIFFERENCES = FOLDER / "redis_py_differences.txt"
+TAIR_DIFFERENCES = FOLDER / "tair_differences.txt"
 
 NOT_OFFERED = re.compile(
     r"unknown (?:sub)?command '([^']*)'|(Unknown Redis command called from script)", re.IGNORECASE
 )
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 TCL_LINE = re.compile(r"^\[(ok|err|exception|ignore|skip)\]: ?(.*)$")
+TAIR_LINE = re.compile(r"^test: (.*) (passed|failed|(?:tags |version )?skipped)$", re.MULTILINE)
+TAIR_REASON = re.compile(r"^FailedTest\(name=(['\"])(.*?)\1, reason=(.*)\)$", re.MULTILINE)
 TCL_NAME = re.compile(r"^(.*?)(?: in tests/\S+\.tcl| \(\d+ ms\))?$")
 
 
@@ -102,7 +122,9 @@ def run_unit(copy: Path, port: int, unit: str) -> Iterator[Outcome]:
     """One unit. A test that hangs is a failure, and ends the unit."""
     address = ("--host", "127.0.0.1", "--port", str(port))
     skipped = [word for name in left_out() for word in ("--skiptest", name)]
-    command = ["tclsh", "tests/test_helper.tcl", *address, *TCL_OPTIONS, *skipped, "--single", f"unit/{unit}"]
+    own = ("--baseport", str(free_ports(1)[0] + TCL_CLIENT_PORTS))
+    options = (*address, *own, *TCL_OPTIONS, *skipped)
+    command = ["tclsh", "tests/test_helper.tcl", *options, "--single", f"unit/{unit}"]
     log = copy / "output.txt"
     with (
         log.open("wb") as output,
@@ -161,6 +183,30 @@ def junit_outcome(case: xml.etree.ElementTree.Element) -> Outcome:
     return Outcome(name, "passed")
 
 
+def run_tair(folder: Path, port: int, _: Sequence[str]) -> list[Outcome]:
+    """The compatibility suite of Tair: all its tests for a server that is no cluster."""
+    options = ["--host", "127.0.0.1", "--port", str(port), "--testfile", "cts.json", "--show-failed"]
+    run = subprocess.run(
+        [sys.executable, "-c", TAIR_PROGRAM, *options],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=SUITE_SECONDS,
+    )
+    return list(tair_outcomes(run.stdout))
+
+
+def tair_outcomes(output: str) -> Iterator[Outcome]:
+    """The tests in the output of redis_compatibility_test.py. Reasons come after all tests, by name."""
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for match in TAIR_REASON.finditer(output):
+        reasons[match[2]].append(match[3])
+    for name, kind in TAIR_LINE.findall(output):
+        detail = reasons[name].pop(0) if kind == "failed" else ""
+        yield Outcome(name, kind.split()[-1], detail)
+
+
 def report(outcomes: Sequence[Outcome], known: Mapping[str, str]) -> bool:
     """Print the numbers, and each failure that is not in `known`; whether there is none."""
     failures = [outcome for outcome in outcomes if outcome.kind == "failed"]
@@ -193,6 +239,7 @@ def report(outcomes: Sequence[Outcome], known: Mapping[str, str]) -> bool:
 RUNS: dict[str, tuple[Callable[[Path, int, Sequence[str]], list[Outcome]], Path]] = {
     "redis": (run_redis, REDIS_DIFFERENCES),
     "redis-py": (run_redis_py, REDIS_PY_DIFFERENCES),
+    "tair": (run_tair, TAIR_DIFFERENCES),
 }
 
 
@@ -203,7 +250,7 @@ def tested_port(port: int | None) -> Iterator[int]:
         yield port
         return
     with tempfile.TemporaryDirectory() as scratch:
-        cluster = Cluster(Path(scratch))
+        cluster = Cluster(Path(scratch), 3, **SECTIONS)
         try:
             cluster.start()
             yield cluster.followers()[0].client_port
@@ -218,7 +265,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="a checkout of the suite's repository")
     parser.add_argument("names", nargs="*", help="units, or files of tests, in place of all")
     parser.add_argument("--port", type=int, help="of a server that runs already")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     run, known = RUNS[options.suite]
     with tested_port(options.port) as port:
         outcomes = run(options.folder.resolve(), port, options.names)

@@ -15,7 +15,7 @@ from kraft.server.commands.arguments import matches
 from kraft.server.commands.dump import RDB_VERSION, checked_body, checksummed, read_string, string_of
 from kraft.server.commands.scripts import calls
 from kraft.server.commands.spec import CommandContext
-from kraft.server.errors import Rejected, printable
+from kraft.server.errors import Rejected, printable, subcommand_syntax
 
 _LIBRARY = 245  # the type of a library in an RDB file
 _BEFORE_RELEASE = 246  # that of the first candidates of Redis 7.0
@@ -43,6 +43,8 @@ def load(request: Request) -> kv.ScriptCall:
 
 def restore(request: Request) -> kv.ScriptCall:
     """FUNCTION RESTORE payload [FLUSH | APPEND | REPLACE]."""
+    if len(request) > 4:
+        raise Rejected(subcommand_syntax(request))
     policy = request[3].upper() if len(request) > 3 else b"APPEND"
     if policy not in _POLICIES:
         raise Rejected("ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.")
@@ -65,6 +67,8 @@ def deleted(reply: kv.Reply) -> Reply:
 
 def flush(request: Request) -> kv.Command:
     """FUNCTION FLUSH [ASYNC | SYNC]."""
+    if len(request) > 3:
+        raise Rejected(subcommand_syntax(request))
     if len(request) == 3 and request[2].upper() not in (b"ASYNC", b"SYNC"):
         raise Rejected("ERR FUNCTION FLUSH only supports SYNC|ASYNC option")
     return kv.FlushLibraries()

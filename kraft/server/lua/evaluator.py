@@ -36,6 +36,7 @@ REDIS_VERSION = "7.0.15"
 _CHANGES = frozenset(kv.Change.__args__)
 _NOT_ALLOWED = "ERR This Redis command is not allowed from script"
 _AGAIN = (b"OOM ", b"BUSY ")  # errors of commands that may succeed later
+TOO_DEEP = b"ERR reached lua stack limit"  # see `flatten` in sandbox.lua
 _LEVELS = (LogLevel.debug, LogLevel.debug, LogLevel.info, LogLevel.warn)
 
 _log = Logger()
@@ -210,6 +211,7 @@ class LuaEvaluator:
     def _ready(self) -> LuaRuntime:
         if self._runtime is None:
             functions: dict[str, Callable[..., object]] = {
+                "dispatch_many": self._dispatch_many,
                 "set_resp": self._set_resp,
                 "sha1": _sha1,
                 "log": _log_line,
@@ -231,6 +233,10 @@ class LuaEvaluator:
         except Exception:
             _log.failure("a command of a script failed")
             return None, b"error", b"ERR internal error, see the log of the node"
+
+    def _dispatch_many(self, words: Any) -> object:
+        """The same for words in a table of Lua."""
+        return self._dispatch(*[words[place] for place in range(1, len(words) + 1)])
 
     def _set_resp(self, version: int) -> None:
         self._resp = version
@@ -341,6 +347,8 @@ def _reply(result: Any) -> Reply:
 def _located(error: ScriptError, name: bytes, source: bytes, file: bytes) -> bytes:
     """The text of an uncaught error as in Redis, without the line where Lua has forgotten it."""
     text = error.text.partition(b"\0")[0]
+    if text == TOO_DEEP:  # an error of the reply, not of the script
+        return text
     line = error.line or (b"\n" not in source)
     if not error.source:
         return b"%b script: %b" % (text, name)

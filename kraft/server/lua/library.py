@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from kraft.kv.commands import Function
+from kraft.resp.inline import UnbalancedQuotes, split_arguments
 from kraft.server.errors import Rejected, printable
 
 ENGINE = b"LUA"
@@ -16,8 +17,11 @@ def library_header(source: bytes) -> tuple[bytes, bytes]:
     if not source.startswith(b"#!"):
         raise Rejected("ERR Missing library metadata")
     line, end, rest = source.partition(b"\n")
-    words = line.split()
-    if not end:
+    try:
+        words = split_arguments(line)
+    except UnbalancedQuotes:
+        words = []
+    if not (words and end):
         raise Rejected("ERR Invalid library metadata")
     name = None
     for word in words[1:]:

@@ -59,7 +59,8 @@ class LuaRuntime:
     """One interpreter with at most `memory` bytes, whose scripts run commands by `dispatch`.
 
     `dispatch` gets strings and numbers, and returns a value, or (None, kind, content). Neither it nor
-    `functions` may raise: the script would catch the exception.
+    `functions` may raise: the script would catch the exception. `functions["dispatch_many"]` gets them as a
+    table of Lua.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class LuaRuntime:
         sandbox = self._load(
             "sandbox.lua",
             dispatch,
-            *(functions[name] for name in ("set_resp", "sha1", "log")),
+            *(functions[name] for name in ("dispatch_many", "set_resp", "sha1", "log")),
             Stopwatch(),
             version.encode(),
             self._runtime.get_max_memory(total=True) - SPARE_BYTES,

@@ -1,6 +1,6 @@
 -- The world of a script: what it may call, how long it may run, and how its result leaves.
 --
--- Arguments: `dispatch` runs a command and gives its reply, `set_resp` chooses the form of replies, `sha1` and
+-- Arguments: `dispatch` runs a command and gives its reply, `dispatch_many` gets its words in a table, `set_resp` chooses the form of replies, `sha1` and
 -- `log` are functions of the node, `time` gives the seconds that the script has taken, and with an argument begins
 -- to count them. They stay in local variables here: a script reaches no object of Python, because every value that
 -- it is given is a string, a number, or a table made here. None of them raises: the exception would be an object.
@@ -10,7 +10,7 @@
 -- Nothing that a script does lasts: it runs in an environment of its own, with tables of its own in front of
 -- the libraries.
 
-local dispatch, set_resp, sha1, log, time, version, ceiling = ...
+local dispatch, dispatch_many, set_resp, sha1, log, time, version, ceiling = ...
 
 local clock, sethook, getinfo = os.clock, debug.sethook, debug.getinfo
 local create, resume, status, running = coroutine.create, coroutine.resume, coroutine.status, coroutine.running
@@ -149,9 +149,23 @@ local function reply(value, kind, content)
     return {err = content}
 end
 
-local function call(...)
+-- A function of Python cannot be given as many arguments as one of Lua, so many words travel in a table.
+local MANY = 1000
+
+local function run_command(...)
     need_memory()
-    local value, kind, content = dispatch(...)
+    local count = select("#", ...)
+    if count <= MANY then return dispatch(...) end
+    local words = {...}
+    for i = 1, count do
+        if words[i] == nil then words[i] = false end  -- refused, as nil is
+    end
+    need_memory()
+    return dispatch_many(words)
+end
+
+local function call(...)
+    local value, kind, content = run_command(...)
     if kind == nil then return value end
     if kind == "error" then error({err = content}, 0) end
     return reply(value, kind, content)
@@ -177,12 +191,12 @@ end
 
 local resp
 
+local major, minor, patch = match(version, "^(%d+)%.(%d+)%.(%d+)$")
+local version_number = major * 65536 + minor * 256 + patch
+
 local redis = {
     call = call,
-    pcall = function(...)
-        need_memory()
-        return reply(dispatch(...))
-    end,
+    pcall = function(...) return reply(run_command(...)) end,
     error_reply = single("err"),
     status_reply = single("ok"),
     sha1hex = function(...)
@@ -216,7 +230,7 @@ local redis = {
     debug = function() end,
     LOG_DEBUG = 0, LOG_VERBOSE = 1, LOG_NOTICE = 2, LOG_WARNING = 3,
     REPL_NONE = 0, REPL_SLAVE = 1, REPL_REPLICA = 1, REPL_AOF = 2, REPL_ALL = 3,
-    REDIS_VERSION = version, REDIS_VERSION_NUM = 0x070000,
+    REDIS_VERSION = version, REDIS_VERSION_NUM = version_number,
 }
 
 -- What a script changes in a library ends with the script.

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from kraft.resp.inline import UnbalancedQuotes, split_arguments
 from kraft.server.errors import Rejected, printable
 
 _KNOWN = {
@@ -29,7 +30,10 @@ def script_flags(source: bytes) -> ScriptFlags:
     line, end, rest = source.partition(b"\n")
     if not end:
         raise Rejected("ERR Invalid script shebang")
-    engine, *options = line.split()
+    try:
+        engine, *options = split_arguments(line)
+    except UnbalancedQuotes:
+        raise Rejected("ERR Invalid engine in script shebang") from None
     if engine != b"#!lua":
         raise Rejected(f"ERR Unexpected engine in script shebang: {printable(engine)}")
     flags: dict[str, bool] = {}

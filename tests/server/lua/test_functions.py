@@ -117,11 +117,20 @@ def test_the_list(loaded):
             NAME_RULE,
         ),
         (("FUNCTION", "DELETE", "none"), "ERR Library not found"),
+        (("FUNCTION", "LOAD", '#!lua name="x\n'), "ERR Invalid library metadata"),
+        (
+            ("FUNCTION", "FLUSH", "ASYNC", "x"),
+            "ERR unknown subcommand or wrong number of arguments for 'FLUSH'. Try FUNCTION HELP.",
+        ),
         (("FUNCTION", "FLUSH", "x"), "ERR FUNCTION FLUSH only supports SYNC|ASYNC option"),
         (("FUNCTION", "LIST", "x"), "ERR Unknown argument x"),
         (("FUNCTION", "LIST", "LIBRARYNAME"), "ERR library name argument was not given"),
         (("FUNCTION", "KILL"), "NOTBUSY No scripts in execution right now."),
         (("FUNCTION", "RESTORE", "x"), "ERR DUMP payload version or checksum are wrong"),
+        (
+            ("function", "restore", "x", "KEEP", "y"),
+            "ERR unknown subcommand or wrong number of arguments for 'restore'. Try FUNCTION HELP.",
+        ),
         (
             ("FUNCTION", "RESTORE", "x", "KEEP"),
             "ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.",
@@ -164,6 +173,10 @@ def test_a_library_that_cannot_be_loaded(scripts, code, text):
     assert text.encode() in reply
     assert scripts.call("FUNCTION", "LIST") == b"*0\r\n"
     assert scripts.call("EXISTS", "a") == b":0\r\n"
+
+
+def test_a_name_may_be_in_quotes(scripts):
+    assert scripts.call("FUNCTION", "LOAD", '#!lua name="lib"\n' + register("a")) == b"$3\r\nlib\r\n"
 
 
 def test_two_libraries_have_no_function_in_common(loaded):

@@ -115,6 +115,36 @@ def test_errors_name_the_script(scripts, source, error):
     assert reply.endswith(b", on @user_script:1.\r\n")
 
 
+@pytest.mark.parametrize("count", [1000, 1001, 7999])
+@pytest.mark.parametrize("call", ["call", "pcall"])
+def test_a_command_may_have_many_words(call, count):
+    """More than a function of Python can be given as arguments."""
+    scripts = Scripts(Port(scripts=ScriptsConfig(time=1.0)))
+    words = f"local words = {{}} for i = 1, {count} do words[i] = i end"
+    last = b"$%d\r\n%d\r\n" % (len(str(count)), count)
+    scripts.call("SET", count, count)
+    assert scripts.run(f"{words} return redis.{call}('MGET', unpack(words))[{count}]") == last
+    wrong = scripts.run(
+        f"{words} words[{count} - 20] = nil return redis.{call}('MGET', unpack(words, 1, {count} - 9))"
+    )
+    assert b"command arguments must be strings or integers" in wrong
+    assert scripts.run(f"{words} return redis.{call}('MSET', unpack(words))") == b"+OK\r\n" or count % 2
+
+
+def test_a_reply_that_is_too_deep_is_an_error(scripts):
+    assert scripts.run("local a = {} a[1] = {a} return a") == b"-ERR reached lua stack limit\r\n"
+    assert scripts.run("local a = 1 for i = 1, 100 do a = {a} end return a") == b"*1\r\n" * 100 + b":1\r\n"
+
+
+def test_the_version(scripts):
+    """REDIS_VERSION_NUM has a byte for each part of REDIS_VERSION."""
+    numbers = (
+        "string.format('%d.%d.%d', bit.rshift(n, 16), bit.band(bit.rshift(n, 8), 255), bit.band(n, 255))"
+    )
+    reply = scripts.run(f"local n = redis.REDIS_VERSION_NUM return {{{numbers}, redis.REDIS_VERSION}}")
+    assert reply == b"*2\r\n" + b"$6\r\n7.0.15\r\n" * 2
+
+
 def test_an_error_undoes_everything(scripts):
     scripts.call("SET", "a", "before")
     reply = scripts.run(
@@ -209,6 +239,8 @@ def test_a_read_only_script_does_not_write(scripts, call):
     ("line", "reply"),
     [
         ("#!lua", b"-ERR Invalid script shebang\r\n"),
+        ('#!lua "flags=\n', b"-ERR Invalid engine in script shebang\r\n"),
+        ('#!lua "flags=no-writes"\nreturn 7', b":7\r\n"),
         ("#!lux\n", b"-ERR Unexpected engine in script shebang: #!lux\r\n"),
         ("#!lua name=x\n", b"-ERR Unknown lua shebang option: name=x\r\n"),
         ("#!lua flags=no-writes,foo\n", b"-ERR Unexpected flag in script shebang: foo\r\n"),
