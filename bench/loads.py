@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
+from hashlib import sha1
 
 from bench.client import ONE_KEY
 from bench.processes import ROOT, Address, BenchError, environment
@@ -21,9 +22,17 @@ KEYS_OF_A_COMMAND = 10
 """What redis-benchmark's MSET writes, and what our MGET reads."""
 KEYS_OF_A_TRANSACTION = 5
 
+COUNTER = "counter:__rand_int__"
+SCRIPT = (
+    b"redis.call('GET', KEYS[1]) local n = redis.call('INCR', KEYS[1])"
+    b" redis.call('PEXPIRE', KEYS[1], ARGV[1]) return n"
+)
+"""A rate limiter's: what the load evalsha calls."""
+
 LABELS = {
     "set": "SET", "get": "GET", "line_set": "line SET", "line_get": "line GET", "mix": "80/20",
-    "mset": "MSET", "mget": "MGET", "mset5": "5-key MSET", "exec5": "5-SET EXEC",
+    "mset": "MSET", "mget": "MGET", "mset5": "5-key MSET", "exec5": "5-SET EXEC", "incr": "INCR",
+    "evalsha": "EVALSHA",
 }  # fmt: skip
 
 
@@ -34,7 +43,7 @@ class Load:
     With `keys`, each request uses one of that many keys at random, named like those of `client.key`: all are
     equally likely, or with `zipf` as in YCSB, number n in proportion to 1 / n ** 0.99. The operation mset5 is
     an MSET of 5 keys, exec5 a transaction of 5 SET: MULTI, the commands and EXEC in one piece, which count as
-    one request.
+    one request. The operation evalsha is a script of GET, INCR and PEXPIRE, to compare with incr.
     """
 
     operation: str  # set, get; line_set, line_get: as inline commands; mix: 80 % GET; mset, mget: 10 keys
@@ -113,6 +122,10 @@ MIXED = (
     Load("mget", 50, 1, 2_000, keys=100_000),
     Load("mset5", 50, 1, 2_000, keys=100_000),
     Load("exec5", 50, 1, 2_000, keys=100_000),
+    Load("incr", 50, 1, 4_000),
+    Load("evalsha", 50, 1, 2_000),
+    Load("incr", 50, 1, 4_000, keys=100_000),
+    Load("evalsha", 50, 1, 2_000, keys=100_000),
     Load("set", 50, 1, 1_000, value_bytes=10_000),
     Load("get", 50, 1, 1_000, value_bytes=10_000),
     Load("set", 50, 1, 200, value_bytes=100_000),
@@ -140,7 +153,11 @@ def _redis_benchmark(load: Load, address: Address, requests: int) -> Outcome:
     ]  # fmt: skip
     if load.keys:
         command += ["-r", str(load.keys)]
-    if load.operation == "mget":
+    if load.operation == "incr":
+        command += ["INCR", COUNTER]
+    elif load.operation == "evalsha":
+        command += ["EVALSHA", sha1(SCRIPT, usedforsecurity=False).hexdigest(), "1", COUNTER, "60000"]
+    elif load.operation == "mget":
         command += ["MGET", *[ONE_KEY.decode()] * KEYS_OF_A_COMMAND]
     else:
         command += ["-t", load.operation]

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from bench import loads
-from bench.client import ask, stores, write_keyspace
+from bench.client import ask, order, stores, write_keyspace
 from bench.loads import Load, Outcome
 from bench.processes import ROOT, Address, BenchError, Process, free_ports, listening, local, wait_for
 
@@ -37,7 +37,9 @@ class System:
         return True
 
     def prepare(self, load: Load, address: Address) -> None:
-        """Write the keys that a load reads, unless they are there."""
+        """Write the keys that a load reads, unless they are there, or the script that it calls."""
+        if load.operation == "evalsha":
+            order(address, b"SCRIPT", b"LOAD", loads.SCRIPT)
         if load.reads and self._value_bytes.get(load.keys) != load.value_bytes:
             self.write_keys(load, address)
             self._value_bytes[load.keys] = load.value_bytes
@@ -87,8 +89,8 @@ class Bare(System):
         wait_for(lambda: listening(self._port), "the bare server", self.processes)
 
     def takes(self, load: Load) -> bool:
-        """Refuse transactions, and loads that compare what they read with what was written."""
-        return not (load.reads and load.generated) and load.operation != "exec5"
+        """Refuse transactions, counters, and loads that compare what they read with what was written."""
+        return not (load.reads and load.generated) and load.operation not in ("exec5", "incr", "evalsha")
 
     def views(self) -> dict[str, Address]:
         """Return its address."""
@@ -102,8 +104,8 @@ class Sketch(System):
     program: tuple[str, ...] = (sys.executable, "-m", "bench.servers.sketch")
 
     def takes(self, load: Load) -> bool:
-        """Refuse transactions."""
-        return load.operation != "exec5"
+        """Refuse transactions and counters."""
+        return load.operation not in ("exec5", "incr", "evalsha")
 
     def start(self) -> None:
         """Start the followers, then the leader; return when it acknowledges a write."""

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from kraft.cli.connection import Address, NodeConnection
-from kraft.resp.values import Encoded, Error, NullArray, Push, RenderedArray, Reply, Verbatim
+from kraft.resp.values import Encoded, Error, NullArray, Push, RenderedArray, Reply, SetOf, Verbatim
 
 Value = str | int | None | list["Value"] | dict[str, "Value"]
 
@@ -67,7 +67,7 @@ def _value(reply: Reply) -> Value:
             return reply.decode("utf-8", "surrogateescape")
         case Error(text=text) | Verbatim(text=text):
             return text
-        case Push(elements=elements):
+        case Push(elements=elements) | SetOf(elements=elements):
             return [_value(each) for each in elements]
         case list():
             return [_value(each) for each in reply]

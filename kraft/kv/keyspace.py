@@ -24,6 +24,7 @@ from kraft.kv.record import (
     EXPIRY_OVERHEAD_BYTES,
     RECORD_OVERHEAD_BYTES,
     Record,
+    record_bytes,
 )
 from kraft.kv.removals import Removals
 from kraft.kv.values import Value, type_of
@@ -117,10 +118,7 @@ class Keyspace:
     def memory_of(self, key: bytes) -> int | None:
         """The part of `bytes` that is for one key, None when it is missing."""
         record = self.records.get(key)
-        if record is None:
-            return None
-        expiry = EXPIRY_OVERHEAD_BYTES if record.expires else 0
-        return RECORD_OVERHEAD_BYTES + len(key) + len(record.value) + expiry
+        return None if record is None else record_bytes(record)
 
     @property
     def expiring(self) -> int:

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
-from kraft.kv.commands import Expiry, Extend, Guarded, Lock, Unlock
+from kraft.kv.commands import Expiry, Extend, Lock, Unlock
 from kraft.kv.replies import Reply
 from kraft.kv.state import MachineState
 
 
-def holds(state: MachineState, command: Unlock | Extend | Guarded) -> bool:
-    """Whether the lock is held with the command's token."""
-    return command.token > 0 and state.keyspace.revision(command.name) == command.token
+def holds(state: MachineState, name: bytes, token: int) -> bool:
+    """Whether the lock is held with the token."""
+    return token > 0 and state.keyspace.revision(name) == token
 
 
 def _lock(state: MachineState, command: Lock) -> Reply:
@@ -28,13 +28,13 @@ def _lock(state: MachineState, command: Lock) -> Reply:
 
 
 def _unlock(state: MachineState, command: Unlock) -> Reply:
-    if not holds(state, command):
+    if not holds(state, command.name, command.token):
         return 0
     return state.remove((command.name,))
 
 
 def _extend(state: MachineState, command: Extend) -> Reply:
-    if not holds(state, command):
+    if not holds(state, command.name, command.token):
         return 0
     record = state.keyspace.records[command.name]
     expires = state.due(Expiry.RELATIVE, command.ttl_ms)

@@ -118,7 +118,7 @@ def _evaluated(state: MachineState, command: Evaluated) -> Reply:
 
 
 def _guarded(state: MachineState, command: Guarded) -> Reply:
-    if not locks.holds(state, command):
+    if not locks.holds(state, command.name, command.token):
         return CommandFailure.LOCK_LOST
     return FUNCTIONS[type(command.command)](state, command.command)
 

@@ -16,10 +16,11 @@ from typing import Any
 from kraft.kv.commands import Command, Step, Watched
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.ledger import Ledger
-from kraft.kv.machine import Machine
-from kraft.kv.record import Record
-from kraft.kv.removals import Removals
+from kraft.kv.machine import FUNCTIONS, Machine
+from kraft.kv.record import Record, record_bytes
+from kraft.kv.removals import Removals, bucket_of
 from kraft.kv.replies import Reply
+from kraft.kv.values import Value
 
 _ABSENT: Any = object()
 
@@ -27,8 +28,9 @@ _ABSENT: Any = object()
 class OverlaidRecords(MutableMapping[bytes, Record]):
     """The records of `base` that live at `stamp`, and changes of them: `kept` ones, and those since then.
 
-    `touched` has the revision of each key that was looked at since `keep`, 0 for a missing one. The journal
-    has what changed keys were before, since `keep`, `hold` or `drop`: None as the key stands for all of them.
+    `touched` has what was found for each key that was looked at since `keep`, None for a missing one. The
+    journal has what changed keys were before, since `keep`, `hold` or `drop`: None as the key stands for all
+    of them.
     """
 
     __slots__ = (
@@ -46,7 +48,7 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
 
     def __init__(self, base: MutableMapping[bytes, Record], stamp: int = 0, due: int = 0) -> None:
         """So many keys of `base` are `due` at the stamp."""
-        self.touched: dict[bytes, int] = {}
+        self.touched: dict[bytes, Record | None] = {}
         self._base = base
         self._stamp = stamp
         self._kept: dict[bytes, Record | None] = {}
@@ -63,9 +65,9 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
         if record is _ABSENT:
             if self._cleared:  # whatever was there
                 return default
-            record = self._before(key)
-            if key not in self.touched:
-                self.touched[key] = 0 if record is None else record.revision
+            record = self.touched.get(key, _ABSENT)
+            if record is _ABSENT:
+                record = self.touched[key] = self._before(key)
         return default if record is None else record
 
     def _before(self, key: bytes) -> Record | None:
@@ -84,16 +86,20 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
         return record
 
     def __setitem__(self, key: bytes, record: Record) -> None:
-        self._added[1] += self.get(key) is None
-        self._journal.append((key, self._changed.get(key, _ABSENT)))
-        self._changed[key] = record
+        self.change(key, self.get(key), record)
 
     def __delitem__(self, key: bytes) -> None:
-        if self.get(key) is None:
+        found = self.get(key)
+        if found is None:
             raise KeyError(key)
-        self._journal.append((key, self._changed.get(key, _ABSENT)))
-        self._changed[key] = None
-        self._added[1] -= 1
+        self.change(key, found, None)
+
+    def change(self, key: bytes, found: Record | None, record: Record | None) -> None:
+        """Put a record in place of the one that `get` has found. None is a missing one."""
+        changed = self._changed
+        self._journal.append((key, changed.get(key, _ABSENT)))
+        changed[key] = record
+        self._added[1] += (found is None) - (record is None)
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, bytes) and self.get(key) is not None
@@ -117,9 +123,10 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
         """What changed is what comes before from now on."""
         if self._cleared:
             self._kept, self._kept_cleared = self._changed, True
-        else:
+            self._changed, self._cleared = {}, False
+        elif self._changed:
             self._kept.update(self._changed)
-        self._changed, self._cleared = {}, False
+            self._changed = {}
         self.touched = {}
         self.hold()
 
@@ -145,20 +152,30 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
 
 
 class OverlaidRemovals(Removals):
-    """The removals of `base` and those since then, also of what is due. In doubt one is possible."""
+    """The removals of `base` and those since then, also of what is due. In doubt one is possible.
 
-    __slots__ = ("_base", "_stamp")
+    There are few: they are kept by bucket in a dictionary, which takes less than an array to make.
+    """
+
+    __slots__ = ("_base", "_buckets", "_stamp")
 
     def __init__(self, base: Keyspace, stamp: int) -> None:
         super().__init__()
         self._base = base
         self._stamp = stamp
+        self._buckets: dict[int, int] = {}
+
+    def add(self, key: bytes, revision: int) -> None:
+        """As of `Removals`."""
+        bucket = bucket_of(key)
+        self._buckets[bucket] = max(self._buckets.get(bucket, 0), revision)
 
     def possible(self, key: bytes, revision: int) -> bool:
         """As of `Removals`."""
         record = self._base.records.get(key)
         due = record is not None and 0 < record.expires <= self._stamp and record.revision > revision
-        return due or super().possible(key, revision) or self._base.removals.possible(key, revision)
+        since = self._buckets.get(bucket_of(key), 0) > revision
+        return due or since or super().possible(key, revision) or self._base.removals.possible(key, revision)
 
 
 class OverlaidLedger(Ledger):
@@ -176,7 +193,11 @@ class OverlaidLedger(Ledger):
 
 
 class OverlaidKeyspace(Keyspace):
-    """The keys of `base` that live at `stamp`, with changes of its own."""
+    """The keys of `base` that live at `stamp`, with changes of its own.
+
+    All that happens here has that stamp, at which no key falls due that is put here. So there is no account
+    of due times, nor of changes for a checkpoint.
+    """
 
     __slots__ = ("overlaid", "rows")
 
@@ -188,6 +209,22 @@ class OverlaidKeyspace(Keyspace):
         self.ledger = self.rows = OverlaidLedger(base.ledger)
         self.bytes = base.bytes - sum([base.memory_of(key) or 0 for key in due])
 
+    def put(self, key: bytes, value: Value, revision: int, expires: int = 0) -> None:
+        """As of `Keyspace`."""
+        found = self.overlaid.get(key)
+        record = Record(key if found is None else found.key, value, revision, expires)
+        self.overlaid.change(key, found, record)
+        self.bytes += record_bytes(record) - (0 if found is None else record_bytes(found))
+
+    def remove(self, key: bytes) -> Record | None:
+        """As of `Keyspace`."""
+        found: Record | None = self.overlaid.get(key)
+        if found is not None:
+            self.overlaid.change(key, found, None)
+            self.removals.add(key, found.revision)
+            self.bytes -= record_bytes(found)
+        return found
+
     def clear(self) -> None:
         """Drop all keys at once."""
         self.overlaid.clear()
@@ -197,8 +234,10 @@ class OverlaidKeyspace(Keyspace):
 class Overlay:
     """The state of `base`, that of `group`, at `stamp` (Unix ms), and what commands make of it."""
 
-    def __init__(self, base: Machine, stamp: int, *, group: int = 0) -> None:
+    def __init__(self, base: Machine, stamp: int, *, group: int = 0, premature: range = range(0)) -> None:
+        """`premature` are the times at which no key may be told to expire: see `LeaderClock`."""
         self.group = group
+        self.premature = premature
         self.machine = machine = Machine()
         self._keyspace = OverlaidKeyspace(base.keyspace, stamp)
         machine.keyspace, machine.stamp, machine.revision = self._keyspace, stamp, base.revision
@@ -216,7 +255,7 @@ class Overlay:
         machine, before = self.machine, self._kept_revision
         changed = machine.revision > before
         machine.revision = before
-        reply = machine.apply(machine.stamp, (step,))[0]  # type: ignore[arg-type]  # all but Look are commands
+        reply = FUNCTIONS[type(step)](machine, step)
         machine.revision = before + (changed or machine.revision > before)
         return reply
 
@@ -224,7 +263,12 @@ class Overlay:
     def touched(self) -> tuple[Watched, ...]:
         """What was looked at since `keep`, as it was found."""
         seen = self._kept_revision
-        return tuple([Watched(*item, seen) for item in self._keyspace.overlaid.touched.items()])
+        return tuple(
+            [
+                Watched(key, 0 if record is None else record.revision, seen)
+                for key, record in self._keyspace.overlaid.touched.items()
+            ]
+        )
 
     def keep(self) -> None:
         """What happened since the last `keep` is valid, and has one revision."""

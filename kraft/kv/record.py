@@ -31,6 +31,12 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     expires: int = 0
 
 
+def record_bytes(record: Record) -> int:
+    """The memory of one key, approximately."""
+    expiry = EXPIRY_OVERHEAD_BYTES if record.expires else 0
+    return RECORD_OVERHEAD_BYTES + len(record.key) + len(record.value) + expiry
+
+
 def row_sum(key: bytes, value: bytes, revision: int, expires: int) -> int:
     """A 32-bit checksum of one row: cheap enough for every row at startup; changes if any bit changes.
 

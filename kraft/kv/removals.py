@@ -28,7 +28,7 @@ class Removals:
         """The record of `key`, which had `revision`, was removed."""
         if self._highest is None:
             self._highest = array("q", bytes(8 * BUCKETS))
-        bucket = crc32(key) % BUCKETS
+        bucket = bucket_of(key)
         if self._highest[bucket] < revision:
             self._highest[bucket] = revision
 
@@ -36,8 +36,13 @@ class Removals:
         """Whether a record of `key` that is newer than `revision` may have been removed."""
         if revision < self._forgotten:
             return True
-        return self._highest is not None and self._highest[crc32(key) % BUCKETS] > revision
+        return self._highest is not None and self._highest[bucket_of(key)] > revision
 
     def forget(self, revision: int) -> None:
         """From now on any key may have had a record up to `revision`, that of the group, which is removed."""
         self._forgotten = revision
+
+
+def bucket_of(key: bytes) -> int:
+    """The class of a key."""
+    return crc32(key) % BUCKETS

@@ -8,7 +8,7 @@ and errors become spaces, because they would end the reply.
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from kraft.resp.values import Encoded, Error, NullArray, Push, Reply, Verbatim
+from kraft.resp.values import Encoded, Error, NullArray, Push, Reply, SetOf, Verbatim
 
 
 def render(reply: Reply, protocol: int) -> bytes:
@@ -24,8 +24,10 @@ def render_many(replies: Iterable[Reply], protocol: int) -> bytes:
     for reply in replies:
         if type(reply) is bytes:  # the usual reply of a read: saves a call
             rendered.append(b"$%d\r\n%b\r\n" % (len(reply), reply))
+        elif type(reply) is str:
+            rendered.append(_USUAL.get(reply) or _status(reply, protocol))
         else:
-            rendered.append(_OK if reply == "OK" else writers[type(reply)](reply, protocol))
+            rendered.append(writers[type(reply)](reply, protocol))
     return b"".join(rendered)
 
 
@@ -50,7 +52,7 @@ def payload_bytes(replies: Iterable[Reply]) -> int:
 
 
 def _plain_lines(reply: Reply) -> list[bytes]:
-    if isinstance(reply, Push):
+    if isinstance(reply, Push | SetOf):
         return _plain_lines(list(reply.elements))
     if isinstance(reply, list):
         return [line for element in reply for line in _plain_lines(element)]
@@ -95,8 +97,12 @@ def _push(push: Push, protocol: int) -> bytes:
     return b">%d\r\n%b" % (len(push.elements), render_many(push.elements, protocol))
 
 
-def _push_as_array(push: Push, protocol: int) -> bytes:
-    return b"*%d\r\n%b" % (len(push.elements), render_many(push.elements, protocol))
+def _as_array(reply: Push | SetOf, protocol: int) -> bytes:
+    return b"*%d\r\n%b" % (len(reply.elements), render_many(reply.elements, protocol))
+
+
+def _set(set_: SetOf, protocol: int) -> bytes:
+    return b"~%d\r\n%b" % (len(set_.elements), render_many(set_.elements, protocol))
 
 
 def _pairs(mapping: dict[Reply, Reply], protocol: int) -> bytes:
@@ -115,7 +121,7 @@ def _decimal(number: float) -> bytes:
     return b"%d" % number if number.is_integer() and abs(number) < 1e17 else repr(number).encode()
 
 
-_OK = b"+OK\r\n"
+_USUAL = {"OK": b"+OK\r\n", "QUEUED": b"+QUEUED\r\n"}
 
 _Writer = Callable[[Any, int], bytes]
 _COMMON: dict[type, _Writer] = {
@@ -135,7 +141,8 @@ _WRITERS: dict[int, dict[type, _Writer]] = {
         bool: lambda truth, _: b":1\r\n" if truth else b":0\r\n",
         float: lambda number, _: _bulk(_decimal(number)),
         dict: _map_as_array,
-        Push: _push_as_array,
+        Push: _as_array,
+        SetOf: _as_array,
     },
     3: {
         **_COMMON,
@@ -145,6 +152,7 @@ _WRITERS: dict[int, dict[type, _Writer]] = {
         float: lambda number, _: b",%b\r\n" % _decimal(number),
         dict: _map,
         Push: _push,
+        SetOf: _set,
     },
 }
 _PLAIN: dict[type, Callable[[Any], bytes]] = {

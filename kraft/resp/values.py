@@ -28,6 +28,13 @@ class NullArray:
 
 
 @dataclass(frozen=True, slots=True)
+class SetOf:
+    """Elements without an order: a set in RESP3, an array in RESP2."""
+
+    elements: tuple["Reply", ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Encoded:
     """A reply in an array, already in the bytes of the protocol that was spoken at its time."""
 
@@ -85,6 +92,7 @@ Reply = (
     | Error
     | Verbatim
     | NullArray
+    | SetOf
     | Encoded
     | Push
     | RenderedArray

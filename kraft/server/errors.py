@@ -31,6 +31,10 @@ SCRIPTS_TOGETHER = (
 )
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 NOT_A_FLOAT = "ERR value is not a valid float"
+PREMATURE = (
+    "ERR the cluster's log time is ahead of its clocks and would reach this expiry too early; "
+    "use a relative one (EX, PX, EXPIRE, PEXPIRE); docs/runbooks.md#kraftlogtimeoff"
+)
 OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'."
 CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot"
 FOREIGN_KEY = "ERR Script attempted to access a non local key in a cluster node"
@@ -70,10 +74,7 @@ _FAILURES: dict[CommandFailure, str] = {
         "ONCEFULL too many tokens of KRAFT ONCE are remembered; nothing was executed. Each is forgotten"
         " once.ttl after its use: wait, lower once.ttl, or raise once.tokens or once.bytes"
     ),
-    CommandFailure.PREMATURE: (
-        "ERR the cluster's log time is ahead of its clocks and would reach this expiry too early; "
-        "use a relative one (EX, PX, EXPIRE, PEXPIRE); docs/runbooks.md#kraftlogtimeoff"
-    ),
+    CommandFailure.PREMATURE: PREMATURE,
 }
 
 _OUTCOMES: dict[type[Exception], str] = {

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from kraft.kv.commands import Command, Look
 from kraft.resp.values import Error, Request
 
@@ -10,8 +12,7 @@ QUEUED_BYTES = 256  # of a queued command in memory, beside its words
 WORD_BYTES = 41  # of each of its words, beside its bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Queued:
+class Queued(msgspec.Struct, frozen=True):
     """One queued command. `spec` is its specification, an `AnySpec`.
 
     `step` is what a read or a write does in the transaction; an error is the reply in its place, because the

@@ -220,15 +220,21 @@ class AdminSegment(Segment):
 
 
 class QueueSegment(Segment):
-    """Commands after MULTI: queued or refused. What is queued counts when it is executed."""
+    """Commands after MULTI: queued or refused. What is queued counts when it is executed.
+
+    Most often MULTI itself comes first, because it arrived with them.
+    """
+
+    def complete(self, _: list[Any]) -> list[Reply]:
+        return list(self.settled.values())
 
     def report(self, statistics: Statistics, replies: list[Reply], now: float) -> None:
-        refused = [place for place, reply in enumerate(replies) if type(reply) is Error]
-        if refused:
-            specs = [self.specs[place] for place in refused]
-            errors_ = [replies[place] for place in refused]
-            settled = dict(enumerate(errors_))
-            Segment(self.started, specs=specs, settled=settled).report(statistics, errors_, now)
+        done = [place for place, reply in enumerate(replies) if reply != "QUEUED"]
+        if done:
+            specs = [self.specs[place] for place in done]
+            said = [replies[place] for place in done]
+            errors_: dict[int, Reply] = {n: reply for n, reply in enumerate(said) if type(reply) is Error}
+            Segment(self.started, specs=specs, settled=errors_).report(statistics, said, now)
 
 
 class WatchSegment(Segment):

@@ -69,12 +69,10 @@ _LENGTHENING = {
     for kind in kv.Command.__args__
     if (names := tuple(name for name in ("limit", "memory_limit") if name in kind.__struct_fields__))
 }
-# Those that every member knows, and that need no limits.
-_COMPLETE = frozenset(
-    kind
-    for kind in kv.Command.__args__
-    if kind.since <= MACHINE_VERSION_MIN and kind not in _LENGTHENING and kind is not kv.Guarded
-)
+UNLIMITED = frozenset(kv.Command.__args__) - frozenset((*_LENGTHENING, kv.Guarded, kv.Once))
+"""The types of commands that `Validation.with_limits` leaves as they are."""
+# Those of them that every member knows.
+_COMPLETE = frozenset(kind for kind in UNLIMITED if kind.since <= MACHINE_VERSION_MIN)
 
 _SEGMENTS: dict[str, type[Segment]] = {
     LocalSpec.kind: LocalSegment,
@@ -129,6 +127,7 @@ class Validation:
         # Commands without subcommands by their two usual spellings; `spec_of` finds the others.
         plain = {name: spec for name, spec in known.items() if not spec.subcommands}
         self.usual = plain | {name.lower(): spec for name, spec in plain.items()}
+        self._multi = known.get(b"MULTI")
 
     def spec_of(self, request: Request) -> AnySpec:
         """The specification of the request's command, of its subcommand if there is one."""
@@ -154,7 +153,9 @@ class Validation:
         usual, spec_of = self.usual, self.spec_of
         spec = usual.get(queue[0][0]) or spec_of(queue[0])
         if state.multi is not None and not spec.immediate:
-            return self._queue(queue, state, state.multi, now)
+            return self._queue(queue, state, state.multi, QueueSegment(now))
+        if spec is self._multi and len(queue) > 1 and state.multi is None and len(queue[0]) == 1:
+            return self._begin(queue, spec, state, now)
         kind = spec.kind
         segment = _SEGMENTS[kind](now)
         items, specs = segment.items, segment.specs
@@ -174,7 +175,7 @@ class Validation:
                     raise Rejected(errors.wrong_arity(spec.name))
                 size = sum(map(len, request))
                 if size > small_bytes or type(request) is OversizedRequest:
-                    self.check_lengths(spec, request)
+                    self._check_lengths(spec, request)
                 if items and total + size > SEGMENT_BYTES:
                     break
                 if not trivial:
@@ -210,6 +211,11 @@ class Validation:
         self, spec: _SingleSpec, request: Request, segment: Any, group: int, state: SessionState
     ) -> object:
         """The item of a command that is a segment by itself, or of a call of a script."""
+        item: object
+        if isinstance(spec, ScriptSpec):
+            item = self._completed(spec, self._call(spec, request), group)
+            segment.shapes[len(segment.items)] = spec.shape
+            return item
         if isinstance(spec, WatchSpec | ExecSpec | ReplicaSpec):
             return spec.run(CommandContext(self._port, state, self.table), request)
         if isinstance(spec, IndexSpec):
@@ -223,11 +229,6 @@ class Validation:
             return self._in_all_groups(spec, request, segment)
         if isinstance(spec, SwitchSpec):
             return spec, request  # the session runs it
-        item: object
-        if isinstance(spec, ScriptSpec):
-            item = self._completed(spec, self._call(spec, request), group)
-            segment.shapes[len(segment.items)] = spec.shape
-            return item
         if isinstance(spec, WaitSpec):
             if self._port.full:
                 raise Rejected(errors.OUT_OF_MEMORY)
@@ -272,28 +273,45 @@ class Validation:
         anywhere = state.readonly and isinstance(spec, ReadSpec | WatchSpec)
         return self._port.routing.group_of(spec.routed_by(request), anywhere=anywhere)
 
-    def _queue(self, queue: list[Request], state: SessionState, multi: MultiState, now: float) -> Segment:
-        """Move requests after MULTI, at least one, to what EXEC will execute. One that fails aborts that."""
+    def _begin(self, queue: list[Request], spec: AnySpec, state: SessionState, now: float) -> Segment:
+        """MULTI, and the requests after it, as one segment."""
         segment = QueueSegment(now)
-        for request in islice(queue, SEGMENT_COMMANDS):
-            spec = self.usual.get(request[0]) or self.spec_of(request)
+        state.multi = MultiState()
+        segment.settled[0] = "OK"
+        segment.specs.append(spec)
+        return self._queue(queue, state, state.multi, segment)
+
+    def _queue(
+        self, queue: list[Request], state: SessionState, multi: MultiState, segment: QueueSegment
+    ) -> Segment:
+        """Move requests after MULTI to what EXEC will execute. One that fails aborts that."""
+        usual, specs, settled, full = self.usual, segment.specs, segment.settled, self._port.full
+        for request in islice(queue, len(specs), SEGMENT_COMMANDS):
+            spec = usual.get(request[0]) or self.spec_of(request)
             if spec.immediate:
                 break
             reply: Reply = "QUEUED"
             size = sum(map(len, request))
             try:
-                multi.add(self._queued(request, size, spec, state, multi), size)
+                multi.add(self._queued(request, size, spec, state, multi, full=full), size)
             except Rejected as refusal:
                 multi.aborted = True
                 reply = Error(refusal.text)
-            segment.settled[len(segment.specs)] = reply
-            segment.specs.append(spec)
-        segment.requests = queue[: len(segment.specs)]
-        del queue[: len(segment.specs)]
+            settled[len(specs)] = reply
+            specs.append(spec)
+        segment.requests = queue[: len(specs)]
+        del queue[: len(specs)]
         return segment
 
     def _queued(
-        self, request: Request, size: int, spec: AnySpec, state: SessionState, multi: MultiState
+        self,
+        request: Request,
+        size: int,
+        spec: AnySpec,
+        state: SessionState,
+        multi: MultiState,
+        *,
+        full: bool,
     ) -> Queued:
         """A request of `size` bytes after MULTI, checked like others. Wrong arguments: its reply in EXEC."""
         if not spec.low <= len(request) <= spec.high:
@@ -305,15 +323,14 @@ class Validation:
             raise Rejected(errors.NOT_IN_TRANSACTION)
         if spec.name == once.NAME:
             return self._queued_token(request, spec, multi)
-        if size > self._small_bytes or type(request) is OversizedRequest:
-            self.check_lengths(spec, request)
+        self.check_size(spec, request, size)
         self._check_transaction(request, size, state, multi)
         group = 0 if self._port.routing.trivial else self._group_of(spec, request, state)
         if type(spec) is ReadSpec:
             return Queued(spec, request, kv.Look(tuple(spec.keys_of(request))))
         if type(spec) is not WriteSpec and type(spec) is not ScriptSpec:
             return Queued(spec, request, None)
-        if type(spec) is WriteSpec and self._port.full and spec.grows:
+        if full and type(spec) is WriteSpec and spec.grows:
             raise Rejected(errors.OUT_OF_MEMORY)
         try:
             command = self._call(spec, request) if type(spec) is ScriptSpec else spec.run(request)
@@ -361,8 +378,12 @@ class Validation:
         limits = {"limit": self._port.limits.value_bytes, "memory_limit": self._port.dataset_bytes_max}
         return msgspec.structs.replace(command, **{name: limits[name] for name in names})
 
-    def check_lengths(self, spec: AnySpec, request: Request) -> None:
-        """Raise Rejected if a key or a value, or all of them together, are too long."""
+    def check_size(self, spec: AnySpec, request: Request, size: int) -> None:
+        """Raise Rejected if a key or a value of the request, or all of its `size` bytes, are too long."""
+        if size > self._small_bytes or type(request) is OversizedRequest:
+            self._check_lengths(spec, request)
+
+    def _check_lengths(self, spec: AnySpec, request: Request) -> None:
         lengths = request.lengths if type(request) is OversizedRequest else list(map(len, request))
         limits = self._port.limits
         keys = spec.key_places(request)

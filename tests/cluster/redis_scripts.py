@@ -342,8 +342,8 @@ Rule = Callable[[str, bytes, bytes], bool]
 
 
 def _types_of_resp3(script: str, redis: bytes, kraft: bytes) -> bool:
-    """Sets, big numbers and verbatim strings arrive as arrays and bulk strings."""
-    if not any(word in script for word in ("{set =", "{big_number =", "{verbatim_string =")):
+    """Big numbers and verbatim strings arrive as bulk strings."""
+    if not any(word in script for word in ("{big_number =", "{verbatim_string =")):
         return False
     for theirs, ours in _OTHER_TYPES.items():
         redis = redis.replace(theirs, ours)
@@ -352,7 +352,6 @@ def _types_of_resp3(script: str, redis: bytes, kraft: bytes) -> bool:
 
 _BIG = b"123456789012345678901234567890"
 _OTHER_TYPES = {
-    b"~1\r\n": b"*1\r\n",
     b"=9\r\ntxt:hello\r\n": b"$5\r\nhello\r\n",
     b"(%b\r\n" % _BIG: b"$%d\r\n%b\r\n" % (len(_BIG), _BIG),
 }

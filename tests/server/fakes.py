@@ -122,6 +122,7 @@ class FakeHost:
         self.indexes = FakeIndexes(self)
         self._pending: list[Callable[[], None]] = []
         self._lock_waits: dict[int, Any] = {}
+        self.premature = range(0)  # as of a `LeaderClock`, for scripts
 
     def use_evaluator(self, evaluator: Any) -> None:
         self.evaluator = evaluator
@@ -146,7 +147,9 @@ class FakeHost:
         if not any(map(calls_script, commands)):
             return machine.apply(stamp, commands)
         proposal = Proposal(0.0, None, commands, 0, 0.0)
-        evaluation = Evaluation(machine, stamp, 1, [proposal], self.evaluator, group=group)
+        evaluation = Evaluation(
+            machine, stamp, 1, [proposal], self.evaluator, group=group, premature=self.premature
+        )
         while not evaluation.advance(self._clock):
             pass
         return with_evaluated(machine.apply(stamp, evaluation.commands), evaluation.replies)

@@ -115,8 +115,8 @@ MACHINE_MUTATIONS = (
     Mutation(
         "a token that is known is used again",
         "kraft/kv/once.py",
-        "if row is not None and row.expires > state.stamp:",
-        "if False:",
+        "    if row is not None:\n        if row.value",
+        "    if False:\n        if row.value",
         "a command takes effect once for each token",
     ),
     Mutation(
@@ -131,14 +131,14 @@ MACHINE_MUTATIONS = (
     Mutation(
         "any token holds a lock that is taken",
         "kraft/kv/locks.py",
-        "return command.token > 0 and state.keyspace.revision(command.name) == command.token",
-        "return command.name in state.keyspace",
+        "return token > 0 and state.keyspace.revision(name) == token",
+        "return name in state.keyspace",
         "a holder whose lock expired would write after the next one",
     ),
     Mutation(
         "guarded commands do not look at the lock",
         "kraft/kv/machine.py",
-        "if not locks.holds(state, command):",
+        "if not locks.holds(state, command.name, command.token):",
         "if False:",
         "the token is checked in the same step as the write",
     ),
@@ -153,11 +153,12 @@ MACHINE_MUTATIONS = (
     Mutation(
         "an expired lock is extended",
         "kraft/kv/locks.py",
-        "    if not holds(state, command):\n        return 0\n"
+        "    if not holds(state, command.name, command.token):\n        return 0\n"
         "    record = state.keyspace.records[command.name]\n"
         "    expires = state.due(Expiry.RELATIVE, command.ttl_ms)\n"
         "    state.keyspace.put(command.name, record.value, record.revision, expires)",
-        "    if command.name in state.keyspace and not holds(state, command):\n        return 0\n"
+        "    if command.name in state.keyspace and not holds(state, command.name, command.token):\n"
+        "        return 0\n"
         "    expires = state.due(Expiry.RELATIVE, command.ttl_ms)\n"
         '    state.keyspace.put(command.name, b"", command.token, expires)',
         "what is lost stays lost: another holder may have come and gone",
@@ -188,7 +189,8 @@ MACHINE_MUTATIONS = (
     Mutation(
         "a lock is freed by any token",
         "kraft/kv/locks.py",
-        "    if not holds(state, command):\n        return 0\n    return state.remove((command.name,))",
+        "    if not holds(state, command.name, command.token):\n        return 0\n"
+        "    return state.remove((command.name,))",
         "    return state.remove((command.name,))",
         "a late client would free the lock of the next holder",
     ),

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from kraft.host.ports import ScriptEffects, ScriptEvaluator
+from kraft.host.requests.leader_clock import NONE
 from kraft.host.requests.proposal import Proposal
 from kraft.kv.commands import Command, Evaluated, Exec, Look, Once, ScriptCall, calls_script
 from kraft.kv.excerpt import Excerpts
@@ -36,7 +37,7 @@ class Evaluation:
 
     `commands` are what is to be logged, as many as the proposals have together; `replies` are those of the
     scripts by their places, unless they are logged. `left` are proposals that do not fit into the batch, and
-    no part of `proposals` any more.
+    no part of `proposals` any more. `premature` is that of the `LeaderClock`, for what scripts do.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Evaluation:
         evaluator: ScriptEvaluator,
         *,
         group: int = 0,
+        premature: range = NONE,
     ) -> None:
         self.stamp = stamp
         self.term = term
@@ -55,7 +57,7 @@ class Evaluation:
         self.left: list[Proposal] = []
         self.commands: list[Command] = []
         self.replies: dict[int, Reply] = {}
-        self._overlay = Overlay(machine, stamp, group=group)
+        self._overlay = Overlay(machine, stamp, group=group, premature=premature)
         self._evaluator = evaluator
         self._size = 0  # of what the scripts of one proposal did
         self._work = self._evaluate()

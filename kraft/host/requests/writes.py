@@ -202,13 +202,15 @@ class Writes:
             for proposal in proposals:
                 self._clock.call_soon(partial(proposal.settle, Busy()))
             return
+        clock = self._leader_clock
         self._evaluated = Evaluation(
             self._state.machine,
-            self._leader_clock.stamp(),
+            clock.stamp(),
             self._raft.state.term,
             proposals,
             evaluator,
             group=self._group,
+            premature=clock.premature,
         )
         self._advance()
 

@@ -11,8 +11,9 @@ from typing import ClassVar
 import msgspec
 
 from kraft.kv.commands.bits import BitCommand
-from kraft.kv.commands.keys import Expiry, KeyCommand
-from kraft.kv.commands.strings import VALUE_BYTES_MAX, StringCommand
+from kraft.kv.commands.keys import KeyCommand
+from kraft.kv.commands.prefix import Prefix
+from kraft.kv.commands.strings import StringCommand
 
 _SINCE = 3
 
@@ -53,7 +54,7 @@ class Extend(msgspec.Struct, frozen=True, array_like=True, tag=52, gc=False):
     ttl_ms: int
 
 
-class Guarded(msgspec.Struct, frozen=True, array_like=True, tag=53, gc=False):
+class Guarded(Prefix, frozen=True, array_like=True, tag=53, gc=False):
     """KRAFT GUARD: applies `command` if the lock `name` is held with `token`, and replies as it does.
 
     Replies CommandFailure.LOCK_LOST without effect otherwise.
@@ -63,21 +64,6 @@ class Guarded(msgspec.Struct, frozen=True, array_like=True, tag=53, gc=False):
     name: bytes
     token: int
     command: StringCommand | KeyCommand | BitCommand | Lock | Unlock | Extend
-
-    @property
-    def expiry(self) -> int:
-        """That of the command."""
-        return getattr(self.command, "expiry", Expiry.NONE)
-
-    @property
-    def expiry_ms(self) -> int:
-        """That of the command."""
-        return getattr(self.command, "expiry_ms", 0)
-
-    @property
-    def limit(self) -> int:
-        """That of the command."""
-        return getattr(self.command, "limit", VALUE_BYTES_MAX)
 
 
 LockCommand = Lock | Unlock | Extend | Guarded

@@ -6,18 +6,17 @@ first reply, so every replica, and every later leader, knows it as well as it kn
 
 from typing import ClassVar
 
-import msgspec
-
 from kraft.kv.commands.bits import BitCommand
 from kraft.kv.commands.exec import Evaluated, Exec
-from kraft.kv.commands.keys import UNBOUNDED, Expiry, KeyCommand
+from kraft.kv.commands.keys import UNBOUNDED, KeyCommand
 from kraft.kv.commands.library import LibraryCommand
 from kraft.kv.commands.lock import LockCommand
-from kraft.kv.commands.script import ScriptCall
-from kraft.kv.commands.strings import VALUE_BYTES_MAX, StringCommand
+from kraft.kv.commands.prefix import Prefix
+from kraft.kv.commands.script import ScriptCall, ScriptCommand
+from kraft.kv.commands.strings import StringCommand
 
 
-class Once(msgspec.Struct, frozen=True, array_like=True, tag=60, gc=False):
+class Once(Prefix, frozen=True, array_like=True, tag=60, gc=False):
     """Applies `command` and remembers its reply, whatever it is, for `ttl_ms` from the stamp on.
 
     While `token` is remembered, replies the same again without effect: or CommandFailure.TOKEN_REUSED, if it
@@ -32,23 +31,16 @@ class Once(msgspec.Struct, frozen=True, array_like=True, tag=60, gc=False):
     token: bytes
     fingerprint: bytes
     command: (
-        StringCommand | KeyCommand | BitCommand | LockCommand | LibraryCommand | Exec | Evaluated | ScriptCall
+        StringCommand
+        | KeyCommand
+        | BitCommand
+        | LockCommand
+        | ScriptCommand
+        | LibraryCommand
+        | Exec
+        | Evaluated
+        | ScriptCall
     )
     ttl_ms: int = 0
     tokens_max: int = UNBOUNDED
     bytes_max: int = UNBOUNDED
-
-    @property
-    def expiry(self) -> int:
-        """That of the command."""
-        return getattr(self.command, "expiry", Expiry.NONE)
-
-    @property
-    def expiry_ms(self) -> int:
-        """That of the command."""
-        return getattr(self.command, "expiry_ms", 0)
-
-    @property
-    def limit(self) -> int:
-        """That of the command."""
-        return getattr(self.command, "limit", VALUE_BYTES_MAX)

@@ -28,8 +28,8 @@ class ScriptCall(msgspec.Struct, frozen=True, array_like=True, tag=70, gc=False)
     """EVAL, FCALL, FUNCTION LOAD and their kin, on the way to the leader.
 
     `sha` is the script's SHA-1 in 40 hexadecimal digits, or the name of a function. `source` is the text of a
-    script, empty for EVALSHA, of a library, or a dump. `mode` is a ScriptMode. Replies as
-    `kraft.server.commands.script_reply` says.
+    script, empty for EVALSHA, of a library, or a dump. `mode` is a ScriptMode. After KRAFT GUARD it runs only
+    if `lock` is held with `token`. Replies as `kraft.server.commands.script_reply` says.
     """
 
     since: ClassVar[int] = _SINCE
@@ -38,6 +38,8 @@ class ScriptCall(msgspec.Struct, frozen=True, array_like=True, tag=70, gc=False)
     keys: tuple[bytes, ...]
     arguments: tuple[bytes, ...]
     mode: int = ScriptMode.CALL
+    lock: bytes = b""
+    token: int = 0
 
 
 class LoadScript(msgspec.Struct, frozen=True, array_like=True, tag=71, gc=False):

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from kraft.resp.values import Reply, Request
+from kraft.resp.values import Reply, Request, SetOf
 from kraft.server import errors
 from kraft.server.commands.arguments import limited, matches
 from kraft.server.commands.complexity import complexity_of
@@ -71,7 +71,7 @@ def getkeysandflags(context: CommandContext, request: Request) -> Reply:
     spec, keys = _keys(context, request[2:])
     flags = _key_flags(spec, [word.upper() for word in request[2:]])
     last = len(flags) - 1
-    return [[key, list(flags[min(place, last)])] for place, key in enumerate(keys)]
+    return [[key, SetOf(flags[min(place, last)])] for place, key in enumerate(keys)]
 
 
 def _key_flags(spec: AnySpec, words: Request) -> tuple[tuple[str, ...], ...]:
@@ -120,14 +120,14 @@ def _entry(spec: AnySpec) -> Reply:
     return [
         spec.name.encode(),
         spec.arity,
-        list(spec.flags),
+        SetOf(spec.flags),
         first,
         last,
         step,
-        [f"@{category}" for category in spec.categories],
-        [],  # tips
-        _key_specs(spec),
-        [_entry(sub) for sub in spec.subcommands.values()],
+        SetOf(tuple([f"@{category}" for category in spec.categories])),
+        SetOf(()),  # tips
+        SetOf(tuple(_key_specs(spec))),
+        SetOf(tuple([_entry(sub) for sub in spec.subcommands.values()])),
     ]
 
 
@@ -149,7 +149,7 @@ def _key_specs(spec: AnySpec) -> list[Reply]:
 
 def _key_spec(flags: tuple[str, ...], begin: int, kind: bytes, find: Reply) -> Reply:
     search: Reply = {b"type": b"index", b"spec": {b"index": begin}}
-    return {b"flags": list(flags), b"begin_search": search, b"find_keys": {b"type": kind, b"spec": find}}
+    return {b"flags": SetOf(flags), b"begin_search": search, b"find_keys": {b"type": kind, b"spec": find}}
 
 
 @cache

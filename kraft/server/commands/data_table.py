@@ -9,6 +9,8 @@ from kraft.kv.replies import Reply as Outcome
 from kraft.resp.values import Reply, Request
 from kraft.server.commands import bits, dump, key_range, keys, lcs, locks, scan, strings
 from kraft.server.commands.all_groups import IN_ORDER, TOTAL
+from kraft.server.commands.function_table import FCALL
+from kraft.server.commands.script_table import CALLS
 from kraft.server.commands.spec import (
     ALL_KEYS,
     KEY_VALUE_PAIRS,
@@ -277,7 +279,7 @@ _WRITES = [
 _GUARD = _write("kraft|guard", -5, locks.unguarded, _SUBCOMMAND_KEY, "kraft",
     "Executes a command that writes if the lock is held with that token.", "key token command [arg ...]",
     flags=(*_GROW, "movablekeys"), access="RO access")
-_VARIANTS = locks.guarded(_GUARD, _WRITES)
+_VARIANTS = locks.guarded(_GUARD, (*_WRITES, *CALLS, FCALL))
 _GUARD = replace(_GUARD, variants=_VARIANTS, variant_places=(locks.GUARDED_PLACE,))
 LOCKS = (*_LOCKS, _GUARD)
 WRITES = (*_WRITES, _GUARD)

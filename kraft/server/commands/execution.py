@@ -25,6 +25,9 @@ from kraft.server.ports import NodeHost
 
 SLICE_SECONDS = 0.005  # of replies in one go; then other connections get their turn
 
+_NO_STEPS = frozenset({type(None), Error, str})  # `Queued.step` of what is no step of the logged command
+_LOOK = frozenset({kv.Look})
+
 Done = Callable[[Any], None]
 """Gets the replies, None after an abort, a `CommandFailure` of the whole transaction, or the host's error."""
 
@@ -32,7 +35,8 @@ Done = Callable[[Any], None]
 class Execution:
     """Executes `commands` in `group`, if the `watched` keys have not changed.
 
-    `size` is the bytes of all words. `hits` and `misses` count what reads found, as `Segment` does.
+    `size` is the bytes of all words. If it `writes`, it has to be logged. `hits` and `misses` count what
+    reads found, as `Segment` does.
     """
 
     def __init__(
@@ -46,10 +50,10 @@ class Execution:
         self.commands = commands
         self.group = group
         self.hits = self.misses = 0
-        steps: list[Any] = [each.step for each in commands]
-        steps = [step for step in steps if step is not None and not isinstance(step, Error | str)]
+        steps: list[Any] = [each.step for each in commands if type(each.step) not in _NO_STEPS]
         self.transaction = kv.Exec(tuple(watched), tuple(steps))
         self.command: kv.Command = self.transaction
+        self.writes = not _LOOK.issuperset(map(type, steps))
         self._context = context
         self._size = size
         self._replies: list[Reply] = []
@@ -57,12 +61,6 @@ class Execution:
         self._outcomes: Iterator[Any] = iter(())
         self._records: Sequence[Any] = ()
         self._stamp = 0
-
-    @property
-    def writes(self) -> bool:
-        """Whether it has to be logged."""
-        logged = self.command is not self.transaction
-        return logged or any(type(step) is not kv.Look for step in self.transaction.steps)
 
     def once(self, token: bytes) -> None:
         """Execute it at most once for this token."""
@@ -73,6 +71,7 @@ class Execution:
             self.transaction,
             *once.limits(self._context.port.config.once),
         )
+        self.writes = True
 
     def ask(self, host: NodeHost, done: Done) -> None:
         """Ask the host; `done` gets the outcome, never before this returns."""
@@ -124,18 +123,21 @@ class Execution:
             done(replies)
 
     def _reply(self, queued: Queued) -> Reply:
-        step = queued.step
+        step: Any = queued.step
         if step is None:
             return self._local(queued)
-        if isinstance(step, Error | str):
-            return step
+        if type(step) in _NO_STEPS:
+            settled: Reply = step
+            return settled
         outcome = next(self._outcomes)
-        if isinstance(step, kv.Look):
+        if type(step) is kv.Look:
             reply = self._read(queued, step, outcome)
         elif type(outcome) is CommandFailure:
             return errors.command_error(outcome, step)
         else:
             reply = outcome if queued.spec.shape is None else queued.spec.shape(outcome)
+        if type(reply) is str:
+            return reply
         size = payload_bytes([reply])
         if self._reply_bytes + size > EXCERPT_BYTES:
             return Error(errors.TRANSACTION_REPLY)

@@ -9,27 +9,31 @@ from kraft.server.commands.spec import LocalSpec, ReadSpec, ScriptSpec, WriteSpe
 _STORE = ("write", "denyoom", "noscript")
 
 # fmt: off
-_FAMILY = (
-    ReadSpec(name="function|dump", arity=2, run=functions.dump, group="scripting", flags=("noscript",),
-        acl=("scripting",), no_multi=True, summary="Returns all libraries in one value."),
+FUNCTION_WRITES = (
     WriteSpec(name="function|delete", arity=3, run=functions.delete, shape=functions.deleted,
         group="scripting", flags=("write", "noscript"), acl=("write", "scripting"), all_groups=ANY,
         summary="Removes a library with its functions.", usage="library-name"),
     WriteSpec(name="function|flush", arity=-2, run=functions.flush, group="scripting",
         flags=("write", "noscript"), acl=("write", "scripting"), all_groups=IN_ORDER,
         summary="Removes all libraries.", usage="[ASYNC|SYNC]"),
-    LocalSpec(name="function|kill", arity=2, run=functions.kill, group="scripting",
-        flags=("noscript", "allow_busy"), acl=("scripting",),
-        summary="Replies that no function runs: the limits of scripts end a long one."),
-    ReadSpec(name="function|list", arity=-2, run=functions.list_, group="scripting", flags=("noscript",),
-        acl=("scripting",), no_multi=True, summary="Describes the libraries.",
-        usage="[LIBRARYNAME library-name-pattern] [WITHCODE]"),
     ScriptSpec(name="function|load", arity=-3, run=functions.load, shape=shaped, flags=_STORE,
         acl=("write", "scripting"), all_groups=IN_ORDER,
         summary="Stores a library on all nodes; returns its name.", usage="[REPLACE] function-code"),
     ScriptSpec(name="function|restore", arity=-3, run=functions.restore, shape=shaped, flags=_STORE,
         acl=("write", "scripting"), all_groups=IN_ORDER,
         summary="Stores the libraries of a dump.", usage="serialized-value [FLUSH|APPEND|REPLACE]"),
+)
+
+_FAMILY = (
+    *FUNCTION_WRITES,
+    ReadSpec(name="function|dump", arity=2, run=functions.dump, group="scripting", flags=("noscript",),
+        acl=("scripting",), no_multi=True, summary="Returns all libraries in one value."),
+    LocalSpec(name="function|kill", arity=2, run=functions.kill, group="scripting",
+        flags=("noscript", "allow_busy"), acl=("scripting",),
+        summary="Replies that no function runs: the limits of scripts end a long one."),
+    ReadSpec(name="function|list", arity=-2, run=functions.list_, group="scripting", flags=("noscript",),
+        acl=("scripting",), no_multi=True, summary="Describes the libraries.",
+        usage="[LIBRARYNAME library-name-pattern] [WITHCODE]"),
     ReadSpec(name="function|stats", arity=2, run=functions.stats, group="scripting",
         flags=("noscript", "allow_busy"), acl=("scripting",), no_multi=True,
         summary="Counts libraries and functions."),

@@ -10,7 +10,7 @@ from kraft.host.requests.round import View
 from kraft.int64 import parse_int64
 from kraft.kv import commands as kv
 from kraft.kv.libraries import library, library_names
-from kraft.resp.values import Error, Reply, Request
+from kraft.resp.values import Error, Reply, Request, SetOf
 from kraft.server.commands.arguments import matches
 from kraft.server.commands.dump import RDB_VERSION, checked_body, checksummed, read_string, string_of
 from kraft.server.commands.scripts import calls
@@ -98,7 +98,7 @@ def _described(name: bytes, functions: tuple[kv.Function, ...], source: bytes | 
         b"library_name": name,
         b"engine": b"LUA",
         b"functions": [
-            {b"name": each.name, b"description": each.description, b"flags": list(each.flags)}
+            {b"name": each.name, b"description": each.description, b"flags": SetOf(each.flags)}
             for each in functions
         ],
     }

@@ -29,7 +29,7 @@ def expire(request: Request) -> kv.Command:
     """[P]EXPIRE[AT] key time [NX | XX | GT | LT]. A time in the past deletes the key."""
     name = request[0].lower().decode()
     absolute = name.endswith("at")
-    guard = _guard(request[3:])
+    guard = _guard(request[3:]) if len(request) > 3 else Guard.ALWAYS
     unit_ms = 1 if name[0] == "p" else 1000
     expiry_ms = milliseconds(request[2], unit_ms=unit_ms, absolute=absolute, name=name)
     return kv.Expire(request[1], int(Expiry.ABSOLUTE if absolute else Expiry.RELATIVE), expiry_ms, int(guard))
@@ -50,7 +50,7 @@ def _guard(options: Request) -> Guard:
         return Guard.IF_LATER  # it requires an expiry anyway
     if len(guards) > 1:
         return Guard.IF_SOME_AND_EARLIER
-    return guards.pop() if guards else Guard.ALWAYS
+    return guards.pop()
 
 
 def persist(request: Request) -> kv.Command:

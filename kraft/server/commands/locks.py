@@ -4,13 +4,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from kraft.kv import commands as kv
 from kraft.kv.commands import Expiry
 from kraft.resp.values import Reply, Request
 from kraft.server.commands.arguments import integer
 from kraft.server.commands.options import positive_ms
 from kraft.server.commands.prefix import prefixed
-from kraft.server.commands.spec import WriteSpec
+from kraft.server.commands.spec import ScriptSpec, WriteSpec
 from kraft.server.errors import SYNTAX, Rejected
 
 GUARDED_PLACE = 4  # of the command after KRAFT GUARD name token
@@ -67,7 +69,7 @@ def unguarded(request: Request) -> kv.Command:
     raise Rejected("ERR KRAFT GUARD name token is followed by a command that writes, such as SET key value")
 
 
-def guarded(guard: WriteSpec, specs: Iterable[WriteSpec]) -> dict[bytes, WriteSpec]:
+def guarded(guard: WriteSpec, specs: Iterable[WriteSpec | ScriptSpec]) -> dict[bytes, WriteSpec | ScriptSpec]:
     """The specifications of GUARD in front of each command, by the command's name in upper case."""
     return {
         spec.name.upper().encode(): replace(prefixed(spec, guard.name, GUARDED_PLACE, _guarded), lock=2)
@@ -76,6 +78,8 @@ def guarded(guard: WriteSpec, specs: Iterable[WriteSpec]) -> dict[bytes, WriteSp
 
 
 def _guarded(request: Request, command: kv.Command) -> kv.Command:
+    if type(command) is kv.ScriptCall:
+        return msgspec.structs.replace(command, lock=request[2], token=_token(request))
     inner: Any = command  # every kind that may be guarded: see `guarded`
     return kv.Guarded(request[2], _token(request), inner)
 

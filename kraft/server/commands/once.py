@@ -17,6 +17,7 @@ from kraft.server.commands.spec import AnySpec, CommandContext, ScriptSpec, Writ
 from kraft.server.errors import Rejected
 
 NAME = "kraft|once"
+_KINDS = (WriteSpec, ScriptSpec)
 WORDS = 3  # KRAFT ONCE token
 TOKEN_BYTES_MAX = 128
 
@@ -39,7 +40,7 @@ def variants(specs: Iterable[WriteSpec | ScriptSpec]) -> dict[bytes, AnySpec]:
 
 
 def _variant(spec: WriteSpec | ScriptSpec) -> AnySpec:
-    inner = {word: _variant(each) for word, each in spec.variants.items() if type(each) is WriteSpec}
+    inner = {word: _variant(each) for word, each in spec.variants.items() if isinstance(each, _KINDS)}
     places = tuple(WORDS + place for place in spec.variant_places) if inner else ()
     variant = prefixed(spec, NAME, WORDS, _once)
     return replace(variant, no_multi=True, variants=inner, variant_places=places)

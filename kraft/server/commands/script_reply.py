@@ -3,7 +3,8 @@
 `parsed` makes of Lua's flat list a reply that fits the state machine's replies, because it travels with them:
 a string is `bytes`, a number `int`, nil None, and everything else a list that begins with its kind,
 
-    ["a", element ...]   ["m", key, value ...]   ["e", text]   ["o", text]   ["d", digits]   ["b", 0 or 1]
+    ["a", element ...]   ["m", key, value ...]   ["u", element ...]
+    ["e", text]   ["o", text]   ["d", digits]   ["b", 0 or 1]
 
 `shaped` makes the client's reply of that, on the client's node.
 """
@@ -12,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kraft.kv.replies import Reply as Outcome
-from kraft.resp.values import Error, Reply
+from kraft.resp.values import Error, Reply, SetOf
 
-_CONTAINERS = {b"[": "a", b"m": "m"}
+_CONTAINERS = {b"[": "a", b"m": "m", b"u": "u"}
 _END = object()
 
 
@@ -64,6 +65,8 @@ def shaped(outcome: Any) -> Reply:
         return [shaped(element) for element in rest]
     if kind == "m":
         return {_hashable(key): shaped(value) for key, value in zip(rest[::2], rest[1::2], strict=True)}
+    if kind == "u":
+        return SetOf(tuple([shaped(element) for element in rest]))
     if kind == "e":
         return Error(rest[0].decode("utf-8", "surrogateescape"))
     if kind == "o":
@@ -75,4 +78,4 @@ def shaped(outcome: Any) -> Reply:
 
 def _hashable(key: Any) -> Any:
     shaped_key = shaped(key)
-    return None if isinstance(shaped_key, list | dict) else shaped_key
+    return None if isinstance(shaped_key, list | dict | SetOf) else shaped_key

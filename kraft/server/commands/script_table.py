@@ -26,20 +26,24 @@ def call(
 
 
 # fmt: off
+SCRIPT_WRITES = (
+    WriteSpec(name="script|flush", arity=-2, run=scripts.flush, group="scripting", flags=("noscript",),
+        acl=("scripting",), all_groups=IN_ORDER, summary="Removes all scripts from the cache.",
+        usage="[ASYNC|SYNC]"),
+    replace(call("script|load", scripts.load, "", ""), arity=3, counted=(0, 1), key_flags=(),
+        flags=("noscript", "stale"), all_groups=IN_EVERY_GROUP,
+        summary="Puts a script into the cache of all nodes; returns its SHA-1.", usage="script"),
+)
+
 _FAMILY = (
+    *SCRIPT_WRITES,
     ReadSpec(name="script|exists", arity=-3, run=scripts.exists, group="scripting", flags=("noscript",),
         acl=("scripting",), no_multi=True, all_groups=EVERYWHERE,
         summary="Says which scripts are in the cache.",
         usage="sha1 [sha1 ...]"),
-    WriteSpec(name="script|flush", arity=-2, run=scripts.flush, group="scripting", flags=("noscript",),
-        acl=("scripting",), all_groups=IN_ORDER, summary="Removes all scripts from the cache.",
-        usage="[ASYNC|SYNC]"),
     LocalSpec(name="script|kill", arity=2, run=scripts.kill, group="scripting",
         flags=("noscript", "allow_busy"), acl=("scripting",),
         summary="Replies that no script runs: the limits of scripts end a long one."),
-    replace(call("script|load", scripts.load, "", ""), arity=3, counted=(0, 1), key_flags=(),
-        flags=("noscript", "stale"), all_groups=IN_EVERY_GROUP,
-        summary="Puts a script into the cache of all nodes; returns its SHA-1.", usage="script"),
     ReadSpec(name="script|show", arity=3, run=scripts.show, group="scripting", flags=("noscript",),
         acl=("scripting",), no_multi=True, all_groups=ANY,
         summary="Returns the text of a script in the cache.", usage="sha1"),

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from kraft.resp.values import Reply
+from kraft.resp.values import Reply, SetOf
 
 _WORD = re.compile(r"\.\.\.|[\[\]<>|]|[^\s\[\]<>|]+")
 _CLOSING = {"[": "]", "<": ">"}
@@ -44,7 +44,7 @@ class Argument:
         if self.token:
             fields[b"token"] = self.token.encode()
         if self.flags:
-            fields[b"flags"] = list(self.flags)
+            fields[b"flags"] = SetOf(self.flags)
         if self.parts:
             fields[b"arguments"] = [part.reply() for part in self.parts]
         return fields

@@ -32,9 +32,9 @@ from kraft.server.commands.data_table import (
     STRINGS,
     WRITES,
 )
-from kraft.server.commands.function_table import FCALL, FUNCTIONS
+from kraft.server.commands.function_table import FCALL, FUNCTION_WRITES, FUNCTIONS
 from kraft.server.commands.help import help_
-from kraft.server.commands.script_table import CALLS, SCRIPTING
+from kraft.server.commands.script_table import CALLS, SCRIPT_WRITES, SCRIPTING
 from kraft.server.commands.spec import (
     ALL_KEYS,
     AdminSpec,
@@ -220,7 +220,7 @@ _ONCE = LocalSpec(name=once.NAME, arity=-once.WORDS, run=once.alone, group="kraf
     flags=("write", "movablekeys"),
     summary="Executes a command that writes, or EXEC, at most once for each token.",
     usage="token [command [arg ...]]", variant_places=(once.WORDS,),
-    variants=once.variants((*WRITES, *CALLS, FCALL)) | {
+    variants=once.variants((*WRITES, *CALLS, FCALL, *SCRIPT_WRITES, *FUNCTION_WRITES)) | {
         b"EXEC": ExecSpec(name=once.NAME, arity=once.WORDS + 1, run=transaction.exec_once, group="kraft")})
 
 _KRAFT = (

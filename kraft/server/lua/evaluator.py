@@ -16,6 +16,7 @@ from kraft.kv import commands as kv
 from kraft.kv.ledger import Ledger
 from kraft.kv.libraries import libraries_bytes, library_of
 from kraft.kv.libraries import library as library_named
+from kraft.kv.locks import holds
 from kraft.kv.overlay import Overlay
 from kraft.kv.replies import CommandFailure, Reply, encode_replies
 from kraft.kv.scripts import script_source
@@ -25,17 +26,20 @@ from kraft.server.commands.script_reply import error_reply, parsed
 from kraft.server.commands.spec import AnySpec, CommandContext, LocalSpec, ReadSpec, WriteSpec
 from kraft.server.errors import Rejected
 from kraft.server.lua.library import library_header, registered_functions
-from kraft.server.lua.runtime import CompileError, LimitReached, LuaRuntime, ScriptError
-from kraft.server.lua.script_flags import ScriptFlags, script_flags
+from kraft.server.lua.runtime import SMALL_BYTES, CompileError, LimitReached, LuaRuntime, ScriptError
+from kraft.server.lua.script_flags import script_flags
 from kraft.server.port import ClientPort
 from kraft.server.routing import slot_of
 from kraft.server.session_state import SessionState
-from kraft.server.validation import Validation
+from kraft.server.validation import UNLIMITED, Validation
 
 REDIS_VERSION = "7.0.15"
 _CHANGES = frozenset(kv.Change.__args__)
+_UNLIMITED = _CHANGES & UNLIMITED
+_BYTES = frozenset({bytes})
 _NOT_ALLOWED = "ERR This Redis command is not allowed from script"
-_AGAIN = (b"OOM ", b"BUSY ")  # errors of commands that may succeed later
+_WRONG_ARITY = "ERR Wrong number of args calling Redis command from script"
+_AGAIN = (b"OOM ", b"BUSY ", errors.PREMATURE.encode())  # errors of commands that may succeed later
 TOO_DEEP = b"ERR reached lua stack limit"  # see `flatten` in sandbox.lua
 _LEVELS = (LogLevel.debug, LogLevel.debug, LogLevel.info, LogLevel.warn)
 
@@ -50,22 +54,31 @@ class LuaEvaluator:
         self._validation = validation
         self._runtime: LuaRuntime | None = None
         self._overlay: Any = None
+        self._view: Any = None  # of the overlay, for reads
         self._size = self._used = 0  # bytes of what the script does that runs, and of those before it
         self._loaded = 0  # steps that are undone by no error: the script is in the cache
         self._compiled = b""  # what is compiled, as Redis names it
         self._place: Any = ()  # what errors name: script or function, its text, and where Lua runs it
-        self._flags = ScriptFlags()
         self._read_only = False
+        self._full = False  # no room for commands that need memory
         self._resp = 2
         self._steps: list[Any] = []
         state = SessionState(0, "", "", port.clock.seconds(), port.clock.seconds())
         self._context = CommandContext(port, state, validation.table)
+        # What scripts are offered, by its usual spellings; `_spec_of` finds the others, and the errors.
+        self._offered: dict[bytes, Any] = {
+            name: spec
+            for name, spec in validation.usual.items()
+            if type(spec) in (ReadSpec, WriteSpec) and "noscript" not in spec.flags
+        }
 
     def evaluate(
         self, overlay: Overlay, script: kv.ScriptCall, used: int = 0, *, logged: bool = False
     ) -> ScriptEffects:
         """What `script` does on `overlay`, as `ScriptEvaluator` says; an error has no effects."""
+        machine = overlay.machine
         self._overlay, self._steps, self._resp = overlay, [], 2
+        self._view = View(machine.keyspace, machine.stamp, machine.revision)
         self._size, self._used, self._loaded = 0, used, 0
         limits = self._port.config.scripts
         encoded, final = b"", True
@@ -95,6 +108,8 @@ class LuaEvaluator:
 
     def _run(self, script: kv.ScriptCall) -> Reply:
         """The reply. Raises Rejected, and what `LuaRuntime` raises."""
+        if script.token and not holds(self._overlay.machine, script.lock, script.token):
+            raise Rejected(errors.command_error(CommandFailure.LOCK_LOST, script).text)
         if script.mode >= kv.ScriptMode.LIBRARY:
             return self._store(script)
         if script.mode >= kv.ScriptMode.FUNCTION:
@@ -107,11 +122,12 @@ class LuaEvaluator:
         if cached is None:
             self._step(kv.LoadScript(script.sha, script.source, limits.cache_bytes))
         self._loaded = len(self._steps)
-        self._flags = script_flags(source)
-        self._read_only = script.mode == kv.ScriptMode.READ or self._flags.no_writes
+        flags = script_flags(source)
+        self._read_only = script.mode == kv.ScriptMode.READ or flags.no_writes
+        self._full = self._port.full and not flags.allow_oom
         self._place, self._compiled = (script.sha, source, b"@user_script"), b"script (new function)"
         runtime = self._ready()
-        function = runtime.compile(script.sha, self._flags.code)
+        function = runtime.compile(script.sha, flags.code)
         if script.mode == kv.ScriptMode.LOAD:
             return script.sha
         return _reply(runtime.run(function, limits.instructions, limits.time, script.keys, script.arguments))
@@ -132,8 +148,8 @@ class LuaEvaluator:
         read_only = "no-writes" in function.flags
         if script.mode == kv.ScriptMode.FUNCTION_READ and not read_only:
             raise Rejected("ERR Can not execute a script with write flag using *_ro command.")
-        self._flags = ScriptFlags(no_writes=read_only, allow_oom="allow-oom" in function.flags)
         self._read_only = read_only
+        self._full = self._port.full and "allow-oom" not in function.flags
         self._place, self._compiled = (function.name, library.source, b"@user_function"), b"function"
         _, code = library_header(library.source)
         limits, runtime = self._port.config.scripts, self._ready()
@@ -196,9 +212,9 @@ class LuaEvaluator:
         """Count bytes that the script makes, reads or writes: all become part of an entry of the log."""
         self._size += size
         limit = self._port.limits.request_bytes
-        if self._size > limit:
-            raise Rejected(errors.over_limit("what a script does", limit))
         if self._size + self._used > limit:
+            if self._size > limit:
+                raise Rejected(errors.over_limit("what a script does", limit))
             raise Rejected(errors.SCRIPTS_TOGETHER)
 
     def _undo(self) -> None:
@@ -225,7 +241,8 @@ class LuaEvaluator:
     def _dispatch(self, *words: Any) -> object:
         """Run a command: a value of Lua, or (None, kind, content). Lua catches no exception of Python."""
         try:
-            return self._converted(self._command(_request(words)))
+            reply = self._command(list(words) if _BYTES.issuperset(map(type, words)) else _request(words))
+            return reply if type(reply) is int else self._converted(reply)
         except Rejected as refusal:
             return None, b"error", refusal.text.encode("utf-8", "surrogateescape")
         except LimitReached as limit:
@@ -244,9 +261,8 @@ class LuaEvaluator:
     def _converted(self, reply: Any) -> object:
         kind = type(reply)
         if kind is bytes:
-            self._ready().need(len(reply))
-            return reply
-        if kind is int:
+            if len(reply) > SMALL_BYTES:
+                self._ready().need(len(reply))
             return reply
         if reply is None:
             return None, (b"nil" if self._resp == 3 else b"null")
@@ -257,26 +273,33 @@ class LuaEvaluator:
         return None, b"list", self._ready().table(_elements(reply, None if self._resp == 3 else False))
 
     def _command(self, request: list[bytes]) -> Any:
-        validation = self._validation
-        spec = validation.usual.get(request[0]) or validation.spec_of(request)
-        if spec.name == "unknown" or (spec.subcommands and len(request) > 1):
-            raise Rejected("ERR Unknown Redis command called from script")
+        spec = self._offered.get(request[0]) if request else None
+        if spec is None:
+            spec = self._spec_of(request)
         if not spec.low <= len(request) <= spec.high:
-            raise Rejected("ERR Wrong number of args calling Redis command from script")
-        if "noscript" in spec.flags:
-            raise Rejected(_NOT_ALLOWED)
-        validation.check_lengths(spec, request)
-        self._count(sum(map(len, request)))
+            raise Rejected(_WRONG_ARITY)
+        size = sum(map(len, request))
+        self._validation.check_size(spec, request, size)
+        self._count(size)
         if self._port.routing.slots.groups > 1:
             self._check_group(spec, request)
-        if type(spec) is LocalSpec:
-            return spec.run(self._context, request)
         if type(spec) is ReadSpec:
-            machine = self._overlay.machine
-            return spec.run(View(machine.keyspace, machine.stamp, machine.revision), request)
+            return spec.run(self._view, request)
         if type(spec) is WriteSpec:
             return self._write(spec, request)
-        raise Rejected(_NOT_ALLOWED)
+        return spec.run(self._context, request)
+
+    def _spec_of(self, request: list[bytes]) -> ReadSpec | WriteSpec | LocalSpec:
+        """The specification of a command, if scripts may use it. Raises Rejected."""
+        if not request:
+            raise Rejected("ERR Please specify at least one argument for this redis lib call")
+        spec = self._validation.spec_of(request)
+        if spec.name == "unknown" or (spec.subcommands and len(request) > 1):
+            raise Rejected("ERR Unknown Redis command called from script")
+        if "noscript" in spec.flags or not isinstance(spec, ReadSpec | WriteSpec | LocalSpec):
+            right = spec.low <= len(request) <= spec.high
+            raise Rejected(_NOT_ALLOWED if right else _WRONG_ARITY)
+        return spec
 
     def _check_group(self, spec: AnySpec, request: list[bytes]) -> None:
         """Refuse what is not in the script's own group, the only one whose state is here. Raises Rejected."""
@@ -289,27 +312,30 @@ class LuaEvaluator:
     def _write(self, spec: WriteSpec, request: list[bytes]) -> Any:
         if self._read_only:
             raise Rejected("ERR Write commands are not allowed from read-only scripts.")
-        if spec.grows and not self._flags.allow_oom and self._port.full:
+        if self._full and spec.grows:
             raise Rejected(errors.OUT_OF_MEMORY)
-        command = self._validation.with_limits(spec.run(request))
-        if type(command) not in _CHANGES:  # such as KRAFT ONCE
-            raise Rejected(_NOT_ALLOWED)
-        reply = self._step(command)
-        if type(reply) is CommandFailure:
+        command = spec.run(request)
+        if type(command) not in _UNLIMITED:
+            command = self._validation.with_limits(command)
+            if type(command) not in _CHANGES:  # such as KRAFT ONCE
+                raise Rejected(_NOT_ALLOWED)
+        overlay = self._overlay
+        if overlay.premature and kv.expires_within(command, overlay.premature):
+            return errors.command_error(CommandFailure.PREMATURE, command)
+        reply = overlay.step(command)
+        if type(reply) is CommandFailure:  # it has done nothing, and must do nothing in its place
             return errors.command_error(reply, command)
+        self._steps.append(command)
         return reply if spec.shape is None else spec.shape(reply)
 
-    def _step(self, command: Any) -> Reply:
-        reply: Reply = self._overlay.step(command)
-        if type(reply) is not CommandFailure:  # else it has done nothing, and must do nothing in its place
-            self._steps.append(command)
-        return reply
+    def _step(self, command: Any) -> None:
+        """Do what is no command of the script."""
+        self._overlay.step(command)
+        self._steps.append(command)
 
 
 def _request(words: tuple[Any, ...]) -> list[bytes]:
     """The arguments of redis.call as words. Raises Rejected."""
-    if not words:
-        raise Rejected("ERR Please specify at least one argument for this redis lib call")
     request = []
     for word in words:
         kind = type(word)

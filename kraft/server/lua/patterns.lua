@@ -286,6 +286,16 @@ local function start_of(subject, init)
     return init < 1 and 1 or init
 end
 
+-- The first match at `init` or later: the state of the matcher, and as `search`. Errors name the caller's caller.
+local function first_match(subject, pattern, init)
+    local state = begin(subject, pattern)
+    local first = start_of(subject, init)
+    if first > #subject + 1 then return nil end
+    local ok, s, e = pcall(search, state, first)
+    if not ok then error(s, 3) end
+    return state, s, e
+end
+
 local function text(value)
     return type(value) == "number" and tostring(value) or value
 end
@@ -297,11 +307,7 @@ string.find = function(...)
         or not native.find(pattern, "[%^%$%*%+%?%.%(%[%%%-]") or short(subject, pattern) then
         return results("find", pcall(native.find, ...))
     end
-    local state = begin(subject, pattern)
-    local first = start_of(subject, init)
-    if first > #subject + 1 then return nil end
-    local ok, s, e = pcall(search, state, first)
-    if not ok then error(s, 2) end
+    local state, s, e = first_match(subject, pattern, init)
     if not s then return nil end
     return s, e - 1, captures(state, s, e, false)
 end
@@ -312,11 +318,7 @@ string.match = function(...)
     if type(subject) ~= "string" or type(pattern) ~= "string" or short(subject, pattern) then
         return results("match", pcall(native.match, ...))
     end
-    local state = begin(subject, pattern)
-    local first = start_of(subject, init)
-    if first > #subject + 1 then return nil end
-    local ok, s, e = pcall(search, state, first)
-    if not ok then error(s, 2) end
+    local state, s, e = first_match(subject, pattern, init)
     if not s then return nil end
     return captures(state, s, e, true)
 end

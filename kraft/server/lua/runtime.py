@@ -16,6 +16,7 @@ _LIBRARIES = ("bit", "cjson", "cmsgpack", "struct")
 _FEW = 100  # keys and arguments that are given to Lua as arguments
 WAITED = 5.0  # times the processor time of a script: see Stopwatch
 SPARE_BYTES = 256 << 10  # left whenever Python gives values to Lua, for what that needs besides them
+SMALL_BYTES = SPARE_BYTES // 2  # of a value: there is room for it when Lua has called Python
 VALUE_BYTES = 100  # that a value takes besides its text
 COMPILED_MAX = 1000  # scripts that stay compiled
 
@@ -48,10 +49,12 @@ class Stopwatch:
     def __init__(self) -> None:
         self._began = (0.0, 0.0)
 
-    def __call__(self, anew: object = None) -> float:
+    def begin(self) -> None:
+        """Count from now on."""
+        self._began = (monotonic(), thread_time())
+
+    def __call__(self) -> float:
         wall, used = monotonic(), thread_time()
-        if anew:
-            self._began = (wall, used)
         return min(wall - self._began[0], WAITED * (used - self._began[1]))
 
 
@@ -82,11 +85,12 @@ class LuaRuntime:
             max_memory=memory,
         )
         self._memory = memory
+        self._stopwatch = Stopwatch()
         sandbox = self._load(
             "sandbox.lua",
             dispatch,
             *(functions[name] for name in ("dispatch_many", "set_resp", "sha1", "log")),
-            Stopwatch(),
+            self._stopwatch,
             version.encode(),
             self._runtime.get_max_memory(total=True) - SPARE_BYTES,
         )
@@ -155,19 +159,23 @@ class LuaRuntime:
 
         Raises `ScriptError` and `LimitReached`.
         """
-        self.need(sum(map(len, keys + arguments)) + VALUE_BYTES * len(keys + arguments))
+        given = keys + arguments
+        self.need(sum(map(len, given)) + VALUE_BYTES * len(given))
         try:
-            if len(keys) + len(arguments) <= _FEW:
-                outcome = self._run_few(function, instructions, seconds, len(keys), *keys, *arguments)
+            if len(given) <= _FEW:
+                self._stopwatch.begin()
+                outcome = self._run_few(function, instructions, seconds, len(keys), *given)
             else:
-                table = self._runtime.table_from
-                outcome = self._run(function, instructions, seconds, table(keys), table(arguments))
+                tables = self._runtime.table_from(keys), self._runtime.table_from(arguments)
+                self._stopwatch.begin()
+                outcome = self._run(function, instructions, seconds, *tables)
         except self._memory_error:
             raise LimitReached("memory") from None
         return _result(outcome)
 
     def register(self, library: Any, instructions: int, seconds: float) -> object:
         """The functions of a library: as `run` gives a list of them. Raises what `run` raises."""
+        self._stopwatch.begin()
         try:
             outcome = self._list(library, instructions, seconds)
         except self._memory_error:
@@ -185,9 +193,10 @@ class LuaRuntime:
     ) -> object:
         """Call a function of a library. Returns and raises what `run` does."""
         self.need(_size([*keys, *arguments]))
-        table = self._runtime.table_from
         try:
-            outcome = self._call(library, name, instructions, seconds, table(keys), table(arguments))
+            tables = self._runtime.table_from(keys), self._runtime.table_from(arguments)
+            self._stopwatch.begin()
+            outcome = self._call(library, name, instructions, seconds, *tables)
         except self._memory_error:
             raise LimitReached("memory") from None
         return _result(outcome)
@@ -197,7 +206,7 @@ class LuaRuntime:
 
         lupa gives values to Lua without protection: if memory ran out then, the process would end, or block.
         """
-        if self._runtime.get_memory_used() + size + SPARE_BYTES // 2 > self._memory:
+        if self._runtime.get_memory_used() + size + SMALL_BYTES > self._memory:
             raise LimitReached("memory")
 
     def table(self, values: list[Any]) -> Any:
@@ -222,9 +231,9 @@ def _size(values: list[Any]) -> int:
 
 def _result(outcome: Any) -> object:
     """What `run` in sandbox.lua says that happened. Raises ScriptError and LimitReached."""
+    if type(outcome) is not tuple:
+        return outcome
     kind, *rest = outcome
-    if kind == b"value":
-        return rest[0]
     if kind == b"flat":
         return list(rest[0].values())
     if kind == b"limit":

@@ -1,14 +1,14 @@
 -- The world of a script: what it may call, how long it may run, and how its result leaves.
 --
--- Arguments: `dispatch` runs a command and gives its reply, `dispatch_many` gets its words in a table, `set_resp` chooses the form of replies, `sha1` and
--- `log` are functions of the node, `time` gives the seconds that the script has taken, and with an argument begins
--- to count them. They stay in local variables here: a script reaches no object of Python, because every value that
--- it is given is a string, a number, or a table made here. None of them raises: the exception would be an object.
--- None of them is called when less memory is left than `ceiling` leaves: an allocation that fails outside Lua ends
--- or blocks the process.
+-- Arguments: `dispatch` runs a command and gives its reply, `dispatch_many` gets its words in a table, `set_resp`
+-- chooses the form of replies, `sha1` and `log` are functions of the node, `time` gives the seconds that the script
+-- has taken. They stay in local variables here: a script reaches no object of Python, because every value that it is
+-- given is a string, a number, or a table made here. None of them raises: the exception would be an object. None of
+-- them is called when less memory is left than `ceiling` leaves: an allocation that fails outside Lua ends or blocks
+-- the process.
 --
--- Nothing that a script does lasts: it runs in an environment of its own, with tables of its own in front of
--- the libraries.
+-- Nothing that a script does lasts: it runs in an environment with tables in front of the libraries, which the
+-- next one gets only if they are as they were.
 
 local dispatch, dispatch_many, set_resp, sha1, log, time, version, ceiling = ...
 
@@ -24,7 +24,7 @@ local collectgarbage = collectgarbage
 -- Limits ---------------------------------------------------------------------------------------------------
 
 local STEP = 200  -- instructions between two looks at the limits
-local left, limit, again  -- of the script that runs; `again` is when to ask for the time
+local left, limit, again  -- of the script that runs; `again` is when to ask for the time, nil before the first look
 local stopped  -- why it has to end: no pcall keeps it going
 
 local function stop(reason)
@@ -40,6 +40,8 @@ local function spend(instructions)
     left = left - (instructions or STEP)
     if left < 0 then
         stop("instructions")
+    elseif not again then
+        again = clock() + limit / 10
     elseif clock() > again then
         -- the clock costs little, but it counts the processor's time of all threads of the process
         local taken = time()
@@ -51,11 +53,13 @@ end
 local function hook() spend(STEP) end
 
 -- Whether nothing of Python may be called, because memory could run out meanwhile.
+local ceiling_kb = ceiling / 1024
+
 local function full()
-    if collectgarbage("count") * 1024 <= ceiling then return false end
+    if collectgarbage("count") <= ceiling_kb then return false end
     collectgarbage("collect")
     again = 0  -- that may have taken long
-    return collectgarbage("count") * 1024 > ceiling
+    return collectgarbage("count") > ceiling_kb
 end
 
 local function need_memory()
@@ -153,7 +157,7 @@ end
 local MANY = 1000
 
 local function run_command(...)
-    need_memory()
+    if collectgarbage("count") > ceiling_kb then need_memory() end
     local count = select("#", ...)
     if count <= MANY then return dispatch(...) end
     local words = {...}
@@ -249,7 +253,10 @@ local libraries = {
 }
 local builtins
 
-local function missing(globals, name)
+local environment, globals  -- of the script that runs, and what is seen through the first one
+local fronts  -- the tables in front of libraries that it has seen
+
+local function missing(t, name)
     local value = builtins[name]
     if value == nil then
         local library = libraries[name]
@@ -257,18 +264,29 @@ local function missing(globals, name)
             error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", 2)
         end
         value = setmetatable({}, {__index = library, __newindex = readonly, __metatable = false})
+        fronts[#fronts + 1] = value
     end
-    rawset(globals, name, value)
+    rawset(t, name, value)
     return value
 end
 local missing_ = {__index = missing, __metatable = false}
 
-local environment  -- of the script that runs
+-- Whether `rawset` or the like has put something into a table that the next script would see.
+local function touched()
+    if next(environment) ~= nil then return true end
+    for i = 1, #fronts do
+        if next(fronts[i]) ~= nil then return true end
+    end
+    return false
+end
 
 local function fresh(keys, arguments)
-    local globals = setmetatable({KEYS = keys, ARGV = arguments}, missing_)
-    environment = setmetatable({}, {__index = globals, __newindex = readonly, __metatable = false})
-    rawset(globals, "_G", environment)
+    if not environment or touched() then
+        globals, fronts = setmetatable({}, missing_), {}
+        environment = setmetatable({}, {__index = globals, __newindex = readonly, __metatable = false})
+        globals._G = environment
+    end
+    globals.KEYS, globals.ARGV = keys, arguments
     return environment
 end
 
@@ -343,6 +361,30 @@ local function integer(number)
     return number < 0 and ceil(number) or floor(number)
 end
 
+local FORMS = {  -- fields of tables that stand for replies of RESP, in the order in which Redis looks for them
+    {name = "err", type = "string", mark = "e"},
+    {name = "ok", type = "string", mark = "o"},
+    {name = "double", type = "number", mark = "d"},
+    {name = "map", type = "table", mark = "m"},
+    {name = "set", type = "table", mark = "u"},
+    {name = "big_number", type = "string", mark = "s"},
+    {name = "verbatim_string", type = "table", mark = "v"},
+}
+
+-- What a table stands for: a mark, and the field that says so; "[" for an array.
+local function form_of(t)
+    for i = 1, #FORMS do
+        local form = FORMS[i]
+        local field = rawget(t, form.name)
+        if type(field) == form.type then
+            if form.mark ~= "v" then return form.mark, field end
+            local text = rawget(field, "string")
+            if type(text) == "string" then return "s", text end
+        end
+    end
+    return "["
+end
+
 -- `value` as a list of kinds and contents, an array as its elements between "[" and "]".
 local function flatten(value, out, depth)
     local kind = type(value)
@@ -358,61 +400,32 @@ local function flatten(value, out, depth)
     elseif depth > DEPTH then
         refuse("reached lua stack limit")
     else
-        local field = rawget(value, "err")
-        if type(field) == "string" then
-            out[n + 1], out[n + 2] = "e", field
-            return
-        end
-        field = rawget(value, "ok")
-        if type(field) == "string" then
-            out[n + 1], out[n + 2] = "o", field
-            return
-        end
-        field = rawget(value, "double")
-        if type(field) == "number" then
-            out[n + 1], out[n + 2] = "d", field
-            return
-        end
-        field = rawget(value, "map")
-        if type(field) == "table" then
-            out[n + 1] = "m"
+        local mark, field = form_of(value)
+        out[n + 1] = mark
+        if mark == "m" then
             for key, element in next, field do
                 flatten(key, out, depth + 1)
                 flatten(element, out, depth + 1)
             end
-            out[#out + 1] = "]"
-            return
-        end
-        field = rawget(value, "set")
-        if type(field) == "table" then
-            out[n + 1] = "["
+        elseif mark == "u" then
             for key in next, field do flatten(key, out, depth + 1) end
-            out[#out + 1] = "]"
+        elseif mark == "[" then
+            local i = 1
+            local element = rawget(value, 1)
+            while element ~= nil do
+                flatten(element, out, depth + 1)
+                i = i + 1
+                element = rawget(value, i)
+            end
+        else
+            out[n + 2] = field
             return
-        end
-        field = rawget(value, "big_number")
-        if type(field) == "string" then
-            out[n + 1], out[n + 2] = "s", field
-            return
-        end
-        field = rawget(value, "verbatim_string")
-        if type(field) == "table" and type(rawget(field, "string")) == "string" then
-            out[n + 1], out[n + 2] = "s", rawget(field, "string")
-            return
-        end
-        out[n + 1] = "["
-        local i = 1
-        local element = rawget(value, 1)
-        while element ~= nil do
-            flatten(element, out, depth + 1)
-            i = i + 1
-            element = rawget(value, i)
         end
         out[#out + 1] = "]"
     end
 end
 
-local function body(f)
+local function outcome(f)
     local ok, result = native_xpcall(f, located)
     if not ok or type(result) ~= "table" then return ok, result end
     local out = {}
@@ -421,51 +434,44 @@ local function body(f)
     return true, out
 end
 
--- Run `f`. Returns what happened: "limit" with its name, "error" with (text, source, line), "flat" with a
--- list, or "value" with a string, a number or nil. RESP3's booleans are "flat".
+-- Scripts run in one coroutine, one after the other: a hook belongs to a coroutine, and none to the main one. None
+-- of them leaves it by `yield`, because `xpcall` is a function in C.
+local function serve(f)
+    while true do f = yield(outcome(f)) end
+end
+local server
+
+-- Run `f`. Returns what happened: a string, or a number; "flat" with a list for any other result, RESP3's booleans
+-- as well; "error" with (text, source, line); or "limit" with its name.
 local function run(f, instructions, seconds, keys, arguments)
     stopped, resp = nil, 2
-    left, limit, again = instructions, seconds, clock() + seconds / 10
-    time(true)
+    left, limit, again = instructions, seconds, nil
     for index = #restores, 1, -1 do
         restores[index]()
         restores[index] = nil
     end
     setfenv(f, fresh(keys, arguments))
-    local co = watched(create(body))
-    local alive, ok, result = resume(co, f)
-    local suspended = status(co) == "suspended"
-    sethook(co)
+    server = server or watched(create(serve))
+    local alive, ok, result = resume(server, f)
     if stopped then return "limit", stopped end
     if full() then return "limit", "memory" end
-    if not alive then ok, result = false, ok end
-    if suspended then
-        return "error", "ERR attempt to yield across metamethod/C-call boundary", "@user_script", 1
-    end
+    if not alive then ok, result, server = false, ok, nil end
     if not ok then
         if result == "not enough memory" then return "limit", "memory" end
         if type(result) ~= "table" then return "error", "ERR " .. tostring(result) end
         if type(result.err) ~= "string" then result.err = "ERR unknown error" end
         return "error", result.err, result.source, result.line
     end
+    if type(result) == "number" then return integer(result) end
+    if type(result) == "string" then return result end
     if type(result) == "table" then return "flat", result end
-    if type(result) == "number" then return "value", integer(result) end
-    if type(result) == "string" then return "value", result end
     local out = {}
     flatten(result, out, 0)
     return "flat", out
 end
 
-local function pack(count, ...)
-    local keys, arguments = {}, {}
-    for i = 1, count do keys[i] = (select(i, ...)) end
-    for i = count + 1, select("#", ...) do arguments[i - count] = (select(i, ...)) end
-    return keys, arguments
-end
-
 local function run_few(f, instructions, seconds, count, ...)
-    local keys, arguments = pack(count, ...)
-    return run(f, instructions, seconds, keys, arguments)
+    return run(f, instructions, seconds, {unpack({...}, 1, count)}, {select(count + 1, ...)})
 end
 
 local function compile(source)

@@ -1,6 +1,6 @@
 """The first line of a script, if it begins with `#!`: the engine and the script's flags, as in Redis 7."""
 
-from dataclasses import dataclass
+import msgspec
 
 from kraft.resp.inline import UnbalancedQuotes, split_arguments
 from kraft.server.errors import Rejected, printable
@@ -14,8 +14,7 @@ _KNOWN = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptFlags:
+class ScriptFlags(msgspec.Struct, frozen=True):
     """What a script may do, and the `code` after the line, with the line left empty so that numbers stay."""
 
     code: bytes = b""

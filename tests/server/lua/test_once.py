@@ -186,3 +186,43 @@ def test_a_reply_that_is_too_long_for_the_log():
     assert scripts.call("EXISTS", "a") == b":0\r\n"
     assert tokens(scripts) == 0
     assert scripts.run(source).startswith(b"$%d\r\n" % limit)
+
+
+LIBRARY = "#!lua name=l\nredis.register_function('f', function() return 1 end)"
+
+
+@pytest.mark.parametrize(
+    ("words", "reply"),
+    [
+        (("FUNCTION", "LOAD", LIBRARY), b"$1\r\nl\r\n"),
+        (("FUNCTION", "FLUSH"), b"+OK\r\n"),
+        (("FUNCTION", "DELETE", "old"), b"+OK\r\n"),
+        (("SCRIPT", "LOAD", COUNT), b"$40\r\n"),
+        (("SCRIPT", "FLUSH"), b"+OK\r\n"),
+    ],
+)
+def test_scripts_and_libraries_are_stored_and_removed_once(scripts, words, reply):
+    """Without a token the second FUNCTION LOAD, and the second DELETE, are errors."""
+    scripts.call("FUNCTION", "LOAD", LIBRARY.replace("=l", "=old").replace("'f'", "'g'"))
+    first = scripts.call("KRAFT", "ONCE", "t", *words)
+    assert first.startswith(reply)
+    assert scripts.call("KRAFT", "ONCE", "t", *words) == first
+    assert tokens(scripts) == 1
+
+
+def test_a_library_of_a_dump_is_restored_once(scripts):
+    scripts.call("FUNCTION", "LOAD", LIBRARY)
+    dump = scripts.call("FUNCTION", "DUMP").partition(b"\r\n")[2][:-2]
+    scripts.call("FUNCTION", "FLUSH")
+    words = ("KRAFT", "ONCE", "t", "FUNCTION", "RESTORE", dump)
+    assert [scripts.call(*words) for _ in "ab"] == [b"+OK\r\n"] * 2
+
+
+def test_an_expiry_that_comes_too_early_leaves_no_token(scripts):
+    soon = scripts.port.host._clock.wall_ms() + 1000
+    words = ("t", "return redis.call('SET', 'n', 1, 'PXAT', ARGV[1])", soon)
+    scripts.port.host.premature = range(soon, soon + 1)
+    assert once(scripts, *words).startswith(b"-ERR the cluster's log time is ahead")
+    assert tokens(scripts) == 0
+    scripts.port.host.premature = range(0)
+    assert once(scripts, *words) == b"+OK\r\n"

@@ -281,3 +281,26 @@ def test_a_full_memory_refuses_what_grows(scripts):
 def test_an_older_cluster_refuses_scripts(scripts):
     scripts.port.host.machines[0].version = 2
     assert b"needs machine version 3" in scripts.run("return 1")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "'PEXPIREAT', 'n', ARGV[1]",
+        "'SET', 'n', 2, 'PXAT', ARGV[1]",
+        "'GETEX', 'n', 'PXAT', ARGV[1]",
+        "'KRAFT', 'GUARD', 'l', ARGV[2], 'PEXPIREAT', 'n', ARGV[1]",
+    ],
+)
+def test_an_expiry_that_log_time_reaches_too_early_is_refused(command):
+    """As outside of scripts: the script gets an error, and is undone."""
+    scripts = Scripts()
+    scripts.call("SET", "n", 1)
+    token = scripts.call("KRAFT", "LOCK", "l", 100_000)[1:-2]
+    soon = scripts.port.host._clock.wall_ms() + 5000
+    scripts.port.host.premature = range(soon, soon + 1)
+    source = f"redis.call('INCR', 'n') redis.call({command}) return 1"
+    reply = scripts.run(source, soon, token)
+    assert reply.startswith(b"-ERR the cluster's log time is ahead of its clocks")
+    assert (scripts.call("GET", "n"), scripts.call("PTTL", "n")) == (b"$1\r\n1\r\n", b":-1\r\n")
+    assert scripts.run(source, soon + 1, token) == b":1\r\n"
