@@ -1,4 +1,4 @@
-"""`python -m bench [compare|mixed|open-loop|restart|checkpoint] ...`; compare is the default."""
+"""`python -m bench [compare|mixed|open-loop|idle|restart|checkpoint|all] ...`; compare is the default."""
 
 import argparse
 import json
@@ -16,12 +16,13 @@ from bench import report
 from bench.checkpoint import checkpoint
 from bench.compare import Factory, Plan, compare, running, scratch
 from bench.failover import failover
+from bench.idle import idle
 from bench.machine import describe
 from bench.open_loop import open_loop
-from bench.options import factories, interpreters, parser, plan_of
+from bench.options import COMPARING, QUICK_KEYS, factories, fits, interpreters, parser, plan_of, shared
 from bench.processes import BenchError
 from bench.progress import say
-from bench.restart import restart
+from bench.restart import KEY_BYTES, VALUE_BYTES, restart
 
 Result = dict[str, Any]
 
@@ -65,6 +66,19 @@ def run_open_loop(options: argparse.Namespace, directory: Path) -> tuple[Result,
     return result, report.open_loop_page(result)
 
 
+def run_idle(options: argparse.Namespace, directory: Path) -> tuple[Result, str]:
+    """Measure systems that nobody uses; return the result and its page."""
+    result, chosen, plan = _selected(options, directory)
+    keys = min(options.keys, QUICK_KEYS) if options.quick else options.keys
+    keys = keys if fits(f"{keys:,} keys", keys) else 0
+    result |= {"keys": keys, "key_bytes": KEY_BYTES, "value_bytes": VALUE_BYTES}
+    try:
+        idle(list(chosen.values()), keys, plan.seconds, plan.quiet_seconds, result["samples"])
+    except BenchError as error:  # earlier samples are still worth reading
+        result["failures"].append(str(error))
+    return result, report.idle_page(result)
+
+
 def run_restart(options: argparse.Namespace, directory: Path) -> tuple[Result, str]:
     """Measure a restart; return the result and its page."""
     result = {"machine": describe(), "failures": [], **restart(scratch(directory, "restart"), options.keys)}
@@ -73,6 +87,8 @@ def run_restart(options: argparse.Namespace, directory: Path) -> tuple[Result, s
 
 def run_checkpoint(options: argparse.Namespace, directory: Path) -> tuple[Result, str]:
     """Measure checkpoints and a snapshot; return the result and its page."""
+    if not fits(f"{options.keys:,} keys", options.keys):
+        raise BenchError("choose fewer --keys")
     measured = checkpoint(scratch(directory, "checkpoint"), options.keys, options.rounds, options.seconds)
     result = {"machine": describe(), "failures": [], **measured}
     return result, report.checkpoint_page(result)
@@ -82,13 +98,27 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Path], tuple[Result, str]]] = 
     "compare": run_compare,
     "mixed": run_compare,
     "open-loop": run_open_loop,
+    "idle": run_idle,
     "restart": run_restart,
     "checkpoint": run_checkpoint,
 }
 
 
+def every(arguments: Sequence[str]) -> int:
+    """Run all commands one after the other; those that compare systems get all arguments."""
+    if any(word.startswith("--markdown") for word in arguments):
+        raise SystemExit("bench all prints one page after the other: redirect its standard output")
+    code = 0
+    for name in COMMANDS:
+        own = [name, *arguments] if name in COMPARING else [name, *shared(arguments)]
+        code |= main(own)
+    return code
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run; return exit code 1 if a system did not start, answered with an error or took too long."""
+    if arguments and arguments[0] == "all":
+        return every(arguments[1:])
     named = bool(arguments) and (arguments[0] in COMMANDS or arguments[0] in ("-h", "--help"))
     options = parser().parse_args(arguments if named else ["compare", *arguments])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` stops the processes

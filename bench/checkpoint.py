@@ -1,15 +1,16 @@
-"""Latency of writers during checkpoints and snapshots of a large data set, and the cost of these.
+"""Latency and pauses of writers during checkpoints and snapshots of a large data set, and the cost of these.
 
 Three nodes hold the keys. A few writers, each with one write in flight, overwrite random keys: first without
 other work, then while all nodes write a checkpoint of every key, then of a tenth of the keys, and finally
 while a fourth node receives a snapshot. Before each checkpoint exactly the keys that it must write are
-changed.
+changed. A `Pulse` beside the writers, and while keys are changed, shows the longest pause.
 """
 
 import statistics
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from bench.loads import Load, run
 from bench.measure import resident_mb
 from bench.processes import Address, BenchError, local, wait_for
 from bench.progress import say
+from bench.pulse import Pulse
 from bench.restart import KEY_BYTES, VALUE_BYTES, fill
 from bench.systems import Kraft
 
@@ -65,15 +67,20 @@ def medians(figures: list[Figures]) -> Figures:
     return {name: round(statistics.median(each[name] for each in figures), 3) for name in figures[0]}
 
 
-def trial(address: Address, keys: int, seconds: float, dirty: int) -> dict[str, Any]:
+def trial(system: Kraft, address: Address, keys: int, seconds: float, dirty: int) -> dict[str, Any]:
     """Measure one checkpoint of `dirty` changed keys, between two quiet periods."""
     say(f"writing {dirty:,} keys")
-    fill(address, dirty)
-    before = write(address, keys, seconds)
-    busy, took = write_during(lambda: order(address, b"KRAFT", b"SNAPSHOT"), address, keys)
+    pids = system.pids()
+    with Pulse(address, pids) as filling:
+        fill(address, dirty)
+    with Pulse(address, pids) as calm:
+        before = write(address, keys, seconds)
+    with Pulse(address, pids) as pulse:
+        busy, took = write_during(lambda: order(address, b"KRAFT", b"SNAPSHOT"), address, keys)
     quiet = medians([before, write(address, keys, seconds)])
-    say(f"checkpoint {took:.1f} s: p99 {busy['p99_ms']:.2f} ms, quiet {quiet['p99_ms']:.2f} ms")
-    return {"seconds": took, "quiet": quiet, "busy": busy}
+    beats = {"filling": asdict(filling.beat), "calm": asdict(calm.beat), "pulse": asdict(pulse.beat)}
+    say(f"checkpoint {took:.1f} s: p99 {busy['p99_ms']:.2f} ms, quiet {quiet['p99_ms']:.2f} ms; {beats}")
+    return {"seconds": took, "quiet": quiet, "busy": busy, **beats}
 
 
 def snapshot(system: Kraft, keys: int) -> dict[str, Any]:
@@ -114,8 +121,8 @@ def checkpoint(directory: Path, keys: int, rounds: int, seconds: float) -> dict[
         system.start()
         address = system.views()[system.name]
         for _ in range(rounds):
-            result["whole"].append(trial(address, keys, seconds, keys))
-            result["part"].append(trial(address, keys, seconds, keys // 10))
+            result["whole"].append(trial(system, address, keys, seconds, keys))
+            result["part"].append(trial(system, address, keys, seconds, keys // 10))
         result["snapshot"] = snapshot(system, keys)
     finally:
         system.stop()

@@ -6,7 +6,7 @@ from typing import BinaryIO
 from bench.processes import Address, BenchError
 from bench.progress import now
 
-ORDER_SECONDS = 300.0
+ORDER_SECONDS = 1800.0
 """Limit for an administrator's command that runs long."""
 
 

@@ -24,6 +24,8 @@ QUICK = Plan(rounds=1, seconds=0.2, quiet_seconds=0.0, noise_cores=1e3, least=0.
 OPEN_LOADS = tuple(load for load in LOADS if load.name in ("SET 50", "GET 50"))
 NODE_BYTES_PER_KEY = 600  # of kraft while the keys are written, with values of 64 bytes
 NODES = 3
+QUICK_KEYS = 5_000
+COMPARING = ("compare", "mixed", "open-loop", "idle")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,19 +50,39 @@ def parser() -> argparse.ArgumentParser:
         "--shares", type=_numbers, default=[50.0, 80.0], help="per cent of each system's peak; default 50,80"
     )
     paced.add_argument("--rates", type=_numbers, default=[], help="requests per second, instead of shares")
+    nobody = commands.add_parser("idle", help="CPU time and memory of systems that nobody uses")
+    _selection(nobody, CLUSTERS, replace(USUAL, rounds=1, seconds=10.0), ())
+    nobody.add_argument("--keys", type=int, default=1_000_000)
     again = commands.add_parser("restart", help="time and memory of a restart with many keys")
     again.add_argument("--keys", type=int, default=1_000_000)
     copies = commands.add_parser("checkpoint", help="latency of writers during checkpoints and a snapshot")
     copies.add_argument("--keys", type=int, default=1_000_000)
     copies.add_argument("--rounds", type=int, default=3)
     copies.add_argument("--seconds", type=float, default=5.0, help="duration of one quiet period")
-    for command in (comparison, mixed, paced, again, copies):
-        command.add_argument("--json", action="store_true", help="print the result as JSON, not as tables")
+    for command in (comparison, mixed, paced, nobody, again, copies):
+        _output(command)
         command.add_argument("--markdown", type=Path, help="also write the tables to this file")
-        command.add_argument(
-            "--out", type=Path, default=RESULTS, help="directory of the JSON results and of the databases"
-        )
+    commands.add_parser("all", help="each of these in turn; the first four take the options of compare")
     return top
+
+
+def _output(command: argparse.ArgumentParser) -> None:
+    """Add the options of every command."""
+    command.add_argument("--json", action="store_true", help="print the result as JSON, not as tables")
+    command.add_argument(
+        "--out", type=Path, default=RESULTS, help="directory of the JSON results and of the databases"
+    )
+
+
+def shared(arguments: Sequence[str]) -> list[str]:
+    """The arguments for a command that compares nothing, out of those for one that does."""
+    common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    _output(common)
+    common.add_argument("--quick", action="store_true")
+    options, _ = common.parse_known_args(arguments)
+    chosen = ["--json"] if options.json else []
+    chosen += ["--keys", str(QUICK_KEYS)] if options.quick else []
+    return [*chosen, "--out", str(options.out)]
 
 
 def _numbers(text: str) -> list[float]:
@@ -196,13 +218,14 @@ def plan_of(options: argparse.Namespace) -> Plan:
         base = replace(
             base, rounds=options.rounds, seconds=options.seconds, quiet_seconds=options.quiet_seconds
         )
-    return replace(base, loads=tuple(filter(_fits, wanted)))
+    return replace(base, loads=tuple(load for load in wanted if fits(load.name, load.keys)))
 
 
-def _fits(load: Load) -> bool:
-    need, free = load.keys * NODE_BYTES_PER_KEY * NODES, available_bytes()
+def fits(what: str, keys: int) -> bool:
+    """Return whether three nodes can hold so many keys in memory; say so if not."""
+    need, free = keys * NODE_BYTES_PER_KEY * NODES, available_bytes()
     if need > free:
-        say(f"skipped: {load.name} needs {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free")
+        say(f"skipped: {what} needs {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free")
     return need <= free
 
 

@@ -286,6 +286,32 @@ def _client(samples: Samples) -> str:
     return f"{cores}; {median(late):.2f}" if late else cores
 
 
+IDLE_MUST = {"cores": 0.01, "empty": 60.0, "full": 450.0}
+"""For a node of kraft: the most cores, and MB of memory when it is empty and with a million keys."""
+
+
+def idle_page(result: dict[str, Any]) -> str:
+    """Render the page of systems that nobody uses."""
+    rows = []
+    for sample in result["samples"]:
+        row = [sample["system"]]
+        for state in ("empty", "full"):
+            figures = sample.get(state)
+            if figures:
+                row += [f"{100 * max(figures['cores']):.2f}", f"{max(figures['mb']):.0f}"]
+            else:
+                row += ["-", "-"]
+        rows.append(row)
+    keys = f"{result['keys']:,} keys"
+    head = ["the largest process of", "empty: % of a core", "MB", f"{keys}: % of a core", "MB"]
+    what = f"Keys of {result['key_bytes']} bytes, values of {result['value_bytes']} bytes."
+    goal = (
+        f"A node of kraft must use at most {IDLE_MUST['cores']:.0%} of a core, {IDLE_MUST['empty']:.0f} MB "
+        f"when it is empty, and {IDLE_MUST['full']:.0f} MB with a million keys."
+    )
+    return "\n\n".join([*_head(result), what, table(head, rows), goal]) + "\n"
+
+
 def checkpoint_page(result: dict[str, Any]) -> str:
     """Render the page of a checkpoint run."""
     rows = []
@@ -300,6 +326,9 @@ def checkpoint_page(result: dict[str, Any]) -> str:
                     f"{busy['p99_ms']:.2f}",
                     f"{busy['p99_ms'] / quiet['p99_ms']:.1f}",
                     f"{busy['rate'] / quiet['rate']:.2f}",
+                    *(f"{trial[when]['pause_ms']:.1f}" for when in ("filling", "calm", "pulse")),
+                    f"{trial['calm']['most_mb']:.0f}",
+                    f"{trial['pulse']['most_mb']:.0f}",
                 ]
             )
     joined = result["snapshot"]
@@ -309,6 +338,8 @@ def checkpoint_page(result: dict[str, Any]) -> str:
         f"node {joined['new_mb']:.0f} MB at the end; writers saw a p99 of {joined['busy']['p99_ms']:.2f} ms."
     )
     head = ["checkpoint of", "s", "quiet p99, ms", "p99, ms", "times", "rate, of quiet"]
+    head += ["longest pause while keys are written, ms", "quiet, ms", "during the checkpoint, ms"]
+    head += ["most memory of a node before, MB", "during it, MB"]
     what = f"{result['keys']:,} keys of {result['key_bytes']} bytes, values of {result['value_bytes']} bytes."
     return "\n\n".join([machine_line(result["machine"]), what, table(head, rows), snapshot]) + "\n"
 

@@ -178,7 +178,7 @@ class IncrementalParser:
         taken = min(self._body_missing, len(data) - position)
         stop = position + taken
         if taken and not self._oversized:
-            self._body += data[position:stop]
+            self._body += memoryview(data)[position:stop]
         self._body_missing -= taken
         if self._body_missing or stop == len(data):
             return stop

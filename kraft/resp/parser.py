@@ -5,15 +5,17 @@ complete. The result depends on the bytes alone, never on how they were cut into
 
 - The fast path splits a piece at every CRLF once and walks the parts. A request is complete if each length
   header equals the length of the part after it; a value that contains CRLF is joined again. Most pipelines
-  never leave this path.
-- `IncrementalParser` takes everything else: lines, requests cut by the end of a piece, requests over a limit,
-  and errors.
+  never leave this path. Where a piece looks as if its first request ended with a long value, that value is
+  cut out by its length instead, because a search for CRLF in it would take longer than all else.
+- `IncrementalParser` takes everything else: lines, requests cut by the end of a piece, long values before
+  other arguments, requests over a limit, and errors.
 """
 
 from itertools import repeat
 
 from kraft.int64 import parse_int64
 from kraft.resp.incremental import (
+    HEADER_BYTES_MAX,
     IncrementalParser,
     ParserLimits,
     ProtocolError,
@@ -24,6 +26,7 @@ __all__ = ["RAW_TAIL", "Parser", "ParserLimits"]
 
 RAW_TAIL = frozenset({b"kvstore-set"})
 SHORTEST_ARGUMENT_BYTES = 6  # "$0", CR LF, nothing, CR LF
+SPARSE_FROM, SPARSE_TO = 256, 4096  # positions in a piece: without a line end between them, a value is long
 
 
 class Parser:
@@ -63,7 +66,12 @@ class Parser:
                 data = incremental.advance(data, requests, once=True)
                 self._unfinished = not incremental.idle
             if data[:1] == b"*" and len(data) <= self._fast_bytes_max:
-                data = _fast_path(data, requests)
+                while len(data) > SPARSE_TO and data.find(b"\n", SPARSE_FROM, SPARSE_TO) < 0:
+                    before, data = data, _long_value(data, requests)
+                    if data is before:
+                        break
+                else:
+                    data = _fast_path(data, requests)
             if data:
                 incremental.advance(data, requests)
                 self._unfinished = not incremental.idle
@@ -95,6 +103,29 @@ def _fast_path(data: bytes, requests: list[Request]) -> bytes:
         requests.append(arguments)
         position = stop
     return b"\r\n".join(parts[position:]) if position else data
+
+
+def _long_value(data: bytes, requests: list[Request]) -> bytes:
+    """Append the first request if it is complete and its last argument is the long one.
+
+    Returns the bytes after it, or `data` itself if it is not such a request.
+    """
+    count = _COUNTS.get(data[: max(0, data.find(b"\r\n", 0, HEADER_BYTES_MAX))])
+    if count is None:
+        return data
+    parts = data.split(b"\r\n", count + count)
+    header, rest = parts[-2], parts[-1]
+    arguments = parts[2:-1:2]
+    if len(arguments) != count - 1 or header[:1] != b"$":
+        return data
+    wanted = parse_int64(header[1:])
+    if wanted is None or wanted < 0 or rest[wanted : wanted + 2] != b"\r\n":
+        return data
+    if list(map(len, arguments)) != list(map(_LENGTHS.get, parts[1:-2:2])):
+        return data
+    arguments.append(rest[:wanted])
+    requests.append(arguments)
+    return rest[wanted + 2 :]
 
 
 def _joined(parts: list[bytes], position: int, count: int, arguments: list[bytes]) -> int:

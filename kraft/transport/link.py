@@ -46,6 +46,14 @@ from kraft.transport.ports import Receiver, TransportObserver
 from kraft.transport.sockets import is_loopback, text_of, tune
 
 
+@dataclass(slots=True)
+class EncodedBatch:
+    """The last batch that was sent on any link, and its bytes: followers in step get the same one."""
+
+    batch: tuple[tuple[int, Message], ...] = ()
+    payload: bytes = codec.encode(())
+
+
 @dataclass(frozen=True, slots=True)
 class LinkContext:
     """Shared by all links of a node. `secret` is that of the cluster, None without one.
@@ -62,6 +70,7 @@ class LinkContext:
     observer: TransportObserver
     order: Iterator[int] = field(default_factory=count)
     earlier_peers: EarlierPeers = field(default_factory=EarlierPeers)
+    encoded: EncodedBatch = field(default_factory=EncodedBatch)
 
     def new_handshake(self, transport: ITCPTransport, dialled: str | None, *, as_earlier: bool) -> Handshake:
         """The handshake of one link; `dialled` and `as_earlier` are those of the link."""
@@ -224,7 +233,7 @@ class Link(Protocol):
         return self._outbox.control_waiting + self._outbox.bulk_waiting
 
     def send(self, messages: Sequence[tuple[int, Message]]) -> str | None:
-        """Send or queue a batch of (group, message) pairs.
+        """Send or queue a batch of (group, message) pairs. Links that send the same one encode it once.
 
         Returns None, or why it was dropped: then certainly no part of its bulk was sent.
         """
@@ -232,8 +241,10 @@ class Link(Protocol):
             half = len(messages) // 2
             first, second = self.send(messages[:half]), self.send(messages[half:])
             return first and second
-        payload = codec.encode(messages)
-        window = self.window
+        encoded, batch, window = self._context.encoded, tuple(messages), self.window
+        if encoded.batch != batch:
+            encoded.batch, encoded.payload = batch, codec.encode(batch)
+        payload = encoded.payload
         small = len(payload) <= window.piece_bytes and self.sent_bytes < window.attention
         if small and self._outbox.is_empty and not self._paused:
             self._write(frame(CONTROL, self._outbox.new_id(), payload))

@@ -114,6 +114,33 @@ def test_the_page_of_an_open_loop_says_who_did_not_keep_up(bench):
     assert "| SET 50 at 80 % | 0.25; 0.04 | 0.25; 0.04 |" in page
 
 
+def test_the_page_of_idle_systems_shows_the_largest_process(bench):
+    report = bench("report")
+    full = {"cores": [0.002, 0.004], "mb": [300.0, 395.4]}
+    one = {"system": "kraft-3", "keys": 1_000_000, "empty": {"cores": [0.001], "mb": [55.0]}, "full": full}
+    other = {"system": "etcd", "keys": 1_000_000, "empty": {"cores": [0.01], "mb": [31.0]}}
+    sizes = {"keys": 1_000_000, "key_bytes": 16, "value_bytes": 100}
+    page = report.idle_page({**RESULT, **sizes, "samples": [one, other]})
+    assert "| kraft-3 | 0.10 | 55 | 0.40 | 395 |" in page
+    assert "| etcd | 1.00 | 31 | - | - |" in page
+
+
+def test_all_commands_run_with_the_options_that_they_take(bench, monkeypatch):
+    main = bench("__main__")
+    seen = []
+
+    def ran(arguments):
+        seen.append(arguments)
+        return 0
+
+    monkeypatch.setattr(main, "main", ran)
+    assert main.every(["--quick", "--systems", "kraft-3", "--out", "there"]) == 0
+    assert seen == [
+        *([name, "--quick", "--systems", "kraft-3", "--out", "there"] for name in main.COMPARING),
+        *([name, "--keys", "5000", "--out", "there"] for name in ("restart", "checkpoint")),
+    ]
+
+
 def test_a_percentile_is_one_of_the_samples(bench):
     measure = bench("measure")
     samples = list(range(100, 0, -1))

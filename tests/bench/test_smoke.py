@@ -82,6 +82,24 @@ def test_checkpoints_and_a_snapshot(tmp_path, need):
     result = only_result(tmp_path / "out")
     assert len(result["whole"]) == len(result["part"]) == 1
     assert result["snapshot"]["new_mb"] > 0
+    for trial in result["whole"] + result["part"]:
+        assert trial["pulse"]["pause_ms"] >= trial["pulse"]["p999_ms"] > 0
+        assert trial["pulse"]["most_mb"] > 10
+
+
+def test_systems_that_nobody_uses(tmp_path, need, redis_server):
+    """One that is started, empty and with keys, and one that runs already."""
+    need("redis-benchmark")
+    port, pid = redis_server
+    options = ["--address", f"redis=127.0.0.1:{port}", "--pids", f"redis={pid}", "--systems", "kraft-1"]
+    done = bench("idle", "--quick", *options, "--out", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    samples = {sample["system"]: sample for sample in only_result(tmp_path / "out")["samples"]}
+    assert set(samples) == {"redis", "kraft-1"}
+    for sample in samples.values():
+        assert sample["full"]["mb"] > sample["empty"]["mb"]
+        assert len(sample["empty"]["cores"]) == 1
+    assert "| kraft-1 |" in done.stdout
 
 
 def test_kraft_with_one_node_and_with_three(tmp_path, need):

@@ -1,6 +1,8 @@
 """Frames: fed in every way, cut into pieces, damaged, and beyond each bound."""
 
+import tracemalloc
 from contextlib import suppress
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from kraft.peerwire.errors import WireError
 from kraft.peerwire.frames import (
     BULK,
     CONTROL,
+    CUT_BYTES_MIN,
     GREETING,
     HEADER_BYTES,
     LINK,
@@ -85,6 +88,113 @@ def test_interleaved_messages_are_put_together_by_id(payloads, piece_size, read_
 
     assert sorted(payload for _, payload in seen) == sorted(payloads)
     assert reader.buffered_bytes == 0
+
+
+def large_stream():
+    """Messages around each bound of a cut frame, with control between their pieces; and their bytes."""
+    dice = Random(5)
+    sizes = (CUT_BYTES_MIN - 1, CUT_BYTES_MIN, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES + 5, 40_000)
+    messages = [(BULK, dice.randbytes(size)) for size in sizes]
+    wire, seen = b"", []
+    for number, (channel, payload) in enumerate(messages):
+        for cut in pieces(payload, number):
+            wire += frame(CONTROL, 100, b"beat") + cut
+            seen.append((CONTROL, b"beat"))
+        seen.append((channel, payload))
+    return seen, wire
+
+
+@pytest.mark.parametrize("size", [7, 1000, CUT_BYTES_MIN, PIECE_BYTES, PIECE_BYTES + HEADER_BYTES, 10**6])
+def test_large_messages_come_out_whatever_the_reads(size):
+    """They stay in the parts in which they were read; nothing of a part is lost or doubled."""
+    seen, wire = large_stream()
+    reader, found = opened(), []
+    for at in range(0, len(wire), size):
+        reader.feed(wire[at : at + size])
+        while reader.unread and (message := reader.next_message()) is not None:
+            found.append(message)
+    assert found == seen
+    assert reader.buffered_bytes == 0
+
+
+def test_several_reads_may_come_before_a_message_is_taken():
+    """The rest of a cut frame is not taken for what was read before it."""
+    payload = Random(6).randbytes(CUT_BYTES_MIN + 100)
+    wire = frame(BULK, 1, payload) + frame(CONTROL, 2, b"one") + frame(CONTROL, 3, b"two")
+    reader = opened()
+    reader.feed(wire[:2000])
+    assert drain(reader) == []
+    for at in range(2000, len(wire), 1500):
+        reader.feed(wire[at : at + 1500])
+    assert drain(reader) == [(BULK, payload), (CONTROL, b"one"), (CONTROL, b"two")]
+
+
+def test_bytes_of_a_cut_frame_are_counted():
+    wire = frame(BULK, 1, b"x" * 50_000)
+    reader = opened()
+    for at in range(0, 30_000, 10_000):
+        reader.feed(wire[at : at + 10_000])
+        assert reader.next_message() is None
+    assert reader.buffered_bytes == 30_000 - HEADER_BYTES
+
+
+@pytest.mark.parametrize("at", [8, 9, 10, HEADER_BYTES, 20_000, HEADER_BYTES + 49_999])
+@pytest.mark.parametrize("size", [10_000, 30_000])
+def test_a_flipped_bit_of_a_cut_frame_never_passes(at, size):
+    """In the beginning, in a part that comes later, and in the last byte."""
+    damaged = bytearray(frame(BULK, 3, b"x" * 50_000))
+    damaged[at] ^= 0x10
+    reader, found = opened(), []
+
+    def read():
+        for start in range(0, len(damaged), size):
+            reader.feed(bytes(damaged[start : start + size]))
+            found.extend(drain(reader))
+
+    with pytest.raises(WireError):
+        read()
+    assert found == []
+
+
+def test_a_stranger_cannot_begin_anything_but_a_greeting():
+    """Not even a frame that never ends."""
+    reader = FrameReader()
+    reader.feed(frame(BULK, 0, b"x" * 50_000)[:10_000])
+    with pytest.raises(WireError, match="before the handshake"):
+        drain(reader)
+
+
+def test_small_reads_of_large_messages_take_little_memory():
+    """A slow network delivers a few bytes at a time, and each part costs memory until they are joined."""
+    reader, size = opened(), 30 * PIECE_BYTES
+    wire = b"".join(pieces(bytes(size), 1)[:-1])
+    tracemalloc.start()
+    try:
+        for at in range(0, len(wire), 64):
+            reader.feed(wire[at : at + 64])
+            assert drain(reader) == []
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert reader.partial_bytes == size - PIECE_BYTES
+    assert held < 1.2 * size
+
+
+def test_a_part_does_not_keep_what_was_read_with_it():
+    """A cut frame begins at the end of a read whose other messages are gone."""
+    reader, before = opened(), frame(CONTROL, 1, bytes(60_000))
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            cut = frame(BULK, 2, bytes(CUT_BYTES_MIN), last=False)
+            reader.feed(before + cut[:1000])
+            assert drain(reader) == [(CONTROL, bytes(60_000))]
+            reader.feed(cut[1000:])
+            assert drain(reader) == [], number
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert held < 2.5 * reader.partial_bytes + 100_000
 
 
 @pytest.mark.parametrize("at", range(HEADER_BYTES + 5))

@@ -57,6 +57,13 @@ class TestRequests:
             (b"SET", b"a", b"\r"),
             (b"SET", b"a", bytes(range(256))),
             (b"SET", b"a", b"x" * 5000),
+            (b"SET", b"a", b"x" * 100_000),
+            (b"SET", b"a", b"x" * 5000, b"EX", b"10"),
+            (b"SET", b"a" * 5000, b"x"),
+            (b"SET", b"a\r\nb", b"x" * 5000),
+            (b"SET", b"a", b"x" * 3000 + b"\r\n$3\r\n" + b"x" * 3000),
+            (b"MSET", b"a", b"x" * 5000, b"b", b"y" * 5000),
+            (b"x" * 5000,),
             (b"DEL", *[b"%d" % number for number in range(2000)]),
         ],
     )
@@ -64,7 +71,8 @@ class TestRequests:
         data = multibulk(*arguments)
         expected = ([("list", list(arguments), None)] * 3, None)
         assert parse(data * 3) == expected
-        assert parse(data * 3, cuts=range(len(data) * 3)) == expected
+        assert parse(data * 3, cuts=range(0, len(data) * 3, 1 + len(data) // 10_000)) == expected
+        assert parse(data * 3, cuts=range(0, len(data) * 3, 10_000)) == expected
         assert parse(data * 3, fast=False) == expected
 
     @pytest.mark.parametrize("fast", [True, False])

@@ -49,6 +49,35 @@ def test_one_batch_is_one_frame_in_the_same_turn():
     assert one.watcher.sent.number == two.watcher.received.number > 0
 
 
+def test_followers_in_step_get_the_same_bytes(monkeypatch):
+    """What goes to several peers is encoded once, as long as it is the same."""
+    network, clock, one, two = pair()
+    three = Node(network, clock, "K3", 3)
+    three.links.start({"K1": one.address})
+    one.links.connect("K3", three.address)
+    network.pump()
+    encoded, encode = [], codec.encode
+
+    def counted(batch):
+        encoded.append(batch)
+        return encode(batch)
+
+    monkeypatch.setattr(codec, "encode", counted)
+
+    for index in (1, 2):
+        for peer in ("K2", "K3"):
+            assert one.links.send(peer, [(0, append(100, index))])
+    own = [(0, append(100, 3))]
+    assert one.links.send("K2", own)
+    own.append((0, BEAT))
+    assert one.links.send("K3", own)
+    network.pump()
+
+    assert len(encoded) == 4
+    assert [m for _, _, m in two.owner.messages] == [append(100, 1), append(100, 2), append(100, 3)]
+    assert [m for _, _, m in three.owner.messages] == [append(100, 1), append(100, 2), append(100, 3), BEAT]
+
+
 def test_a_large_batch_arrives_whole_and_control_overtakes_it():
     """Bulk that waits is overtaken by a heartbeat given later; the order within each stays."""
     network, _, one, two = pair()
