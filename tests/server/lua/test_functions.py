@@ -33,11 +33,6 @@ end)
 
 
 @pytest.fixture
-def scripts():
-    return Scripts()
-
-
-@pytest.fixture
 def loaded(scripts):
     assert scripts.call("FUNCTION", "LOAD", LIB) == b"$3\r\nlib\r\n"
     return scripts

@@ -3,18 +3,11 @@
 import pytest
 
 from kraft.kv.commands import Evaluated
-from kraft.kv.machine import Machine
 from tests.server.fakes import encode
-from tests.server.lua.talks import Scripts
 
 LOST = b"-LOCKLOST "
 COUNT = "return redis.call('INCR', KEYS[1])"
 LIBRARY = "#!lua name=l\nredis.register_function('f', function(keys) return redis.call('INCR', keys[1]) end)"
-
-
-@pytest.fixture
-def scripts():
-    return Scripts()
 
 
 @pytest.fixture
@@ -52,15 +45,8 @@ def test_a_script_that_frees_the_lock_is_the_last_one(scripts, token):
     assert talk.ask(request * 2).startswith(b":1\r\n" + LOST)
 
 
-def test_the_lock_is_among_what_the_script_has_read(scripts, token, monkeypatch):
+def test_the_lock_is_among_what_the_script_has_read(scripts, token, logged):
     """Its effects do not take place if the lock was lost between the evaluation and its place in the log."""
-    logged, apply = [], Machine.apply
-
-    def applied(self, stamp, commands):
-        logged.extend(commands)
-        return apply(self, stamp, commands)
-
-    monkeypatch.setattr(Machine, "apply", applied)
     scripts.call("KRAFT", "GUARD", "l", token, "EVAL", COUNT, 1, "n")
     [effects] = [each for each in logged if type(each) is Evaluated]
     assert {(watched.key, watched.revision) for watched in effects.watched} >= {(b"l", token)}

@@ -1,21 +1,13 @@
 """Scripts between MULTI and EXEC: in their places, each all or nothing, and all of it one step."""
 
-import pytest
-
 from kraft.config.values import ScriptsConfig
 from kraft.kv.commands import Evaluated, Exec, Look
-from kraft.kv.machine import Machine
 from tests.server.fakes import Port, encode
 from tests.server.lua.talks import Scripts
 
 OK, QUEUED, NULL = b"+OK\r\n", b"+QUEUED\r\n", b"$-1\r\n"
 BOTH = "redis.call('INCR', KEYS[1]) return {redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])}"
 FAILS = "redis.call('SET', KEYS[1], 'x') redis.call('DEL', KEYS[2]) redis.call('INCR', KEYS[1])"
-
-
-@pytest.fixture
-def scripts():
-    return Scripts()
 
 
 def array(*replies: bytes) -> bytes:
@@ -74,15 +66,7 @@ def test_a_script_that_fails_undoes_its_own_writes_alone(scripts):
     assert scripts.call("MGET", "a", "text", "new") == array(bulk("3"), bulk("1"), NULL)
 
 
-def test_it_is_one_logged_command_without_calls(scripts, monkeypatch):
-    machine, apply, logged = scripts.port.host.machines[0], Machine.apply, []
-
-    def applied(self, stamp, commands):
-        if self is machine:
-            logged.extend(commands)
-        return apply(self, stamp, commands)
-
-    monkeypatch.setattr(Machine, "apply", applied)
+def test_it_is_one_logged_command_without_calls(scripts, logged):
     execute(scripts, ("SET", "a", 1), ("EVAL", BOTH, 2, "n", "m"), ("GET", "a"))
     [transaction] = logged
     assert type(transaction) is Exec

@@ -13,31 +13,12 @@ REUSED = b"-ONCEREUSED "
 COUNT = "return redis.call('INCR', KEYS[1])"
 
 
-@pytest.fixture
-def scripts():
-    return Scripts()
-
-
 def once(scripts, token, source, *rest, keys=0):
     return scripts.call("KRAFT", "ONCE", token, "EVAL", source, keys, *rest)
 
 
 def tokens(scripts):
     return scripts.port.host.machines[0].keyspace.ledger.counts[LedgerKind.TOKEN]
-
-
-@pytest.fixture
-def logged(scripts, monkeypatch):
-    """The commands that the state machine below the overlay applies."""
-    machine, apply, found = scripts.port.host.machines[0], Machine.apply, []
-
-    def applied(self, stamp, commands):
-        if self is machine:
-            found.extend(commands)
-        return apply(self, stamp, commands)
-
-    monkeypatch.setattr(Machine, "apply", applied)
-    return found
 
 
 @pytest.mark.parametrize(

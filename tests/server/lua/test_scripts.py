@@ -4,16 +4,10 @@ import pytest
 
 from kraft.config.values import LimitsConfig, ScriptsConfig
 from kraft.kv.commands import Evaluated, ScriptCall
-from kraft.kv.machine import Machine
 from tests.server.fakes import Port
 from tests.server.lua.talks import Scripts
 
 SHA = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db"  # of "return 1"
-
-
-@pytest.fixture
-def scripts():
-    return Scripts()
 
 
 @pytest.mark.parametrize(
@@ -178,19 +172,8 @@ def test_a_script_sees_its_own_writes_and_those_before_it_in_the_batch(scripts):
     assert [len(commands) for _, commands in scripts.port.host.writes] == [3]
 
 
-def test_the_log_carries_effects(scripts, monkeypatch):
+def test_the_log_carries_effects(scripts, logged):
     """And a script whose text is logged once, with the first call."""
-    port = scripts.port
-    logged = []
-    machine = port.host.machines[0]
-    apply = Machine.apply
-
-    def applied(self, stamp, commands):
-        if self is machine:
-            logged.extend(commands)
-        return apply(self, stamp, commands)
-
-    monkeypatch.setattr(Machine, "apply", applied)
     source = "redis.call('SET', KEYS[1], 'x') redis.pcall('INCR', KEYS[1]) return redis.call('GET', 'other')"
     scripts.run(source, "a", keys=1)
     scripts.run(source, "a", keys=1)
