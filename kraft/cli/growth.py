@@ -31,8 +31,7 @@ def add_node(folder: Path, base_port: int | None, out: Display) -> tuple[LocalNo
     nodes = local_cluster.find(folder, base_port)
     members = _ask(nodes)
     if members is None:
-        where = local_cluster.shown(folder)
-        raise Failure(f"no node in {where} knows a leader: start them with `kraft demo --dir {where}`")
+        raise Failure(_without_leader(local_cluster.shown(folder), nodes))
     node = _unfinished(nodes, members)
     if node is None:
         node = local_cluster.create_standby(folder, members.kinds)
@@ -49,6 +48,14 @@ def add_node(folder: Path, base_port: int | None, out: Display) -> tuple[LocalNo
         doing(f"{node.id}: is being added")
         _order(nodes, node)
     return node, _follow(nodes, node, out)
+
+
+def _without_leader(where: str, nodes: list[LocalNode]) -> str:
+    """Why there is nobody to add a node to, and what to do."""
+    up = next((node for node in nodes if _status(node).status is not None), None)
+    if up is None:
+        return f"no node in {where} answers: start them with `kraft demo --dir {where}`"
+    return f"no node in {where} knows a leader: `kraft status 127.0.0.1:{up.http_port}` shows what is missing"
 
 
 def tolerance(node: LocalNode, members: ClusterMembership) -> str:

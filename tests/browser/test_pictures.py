@@ -19,7 +19,7 @@ from tests.browser.test_page import FAINT_TEXTS
 from tests.cluster.load import Load
 from tests.web.reports import NODES, report, view
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 DESK, PHONE = {"width": 1100, "height": 800}, {"width": 390, "height": 844}
 WIDE = {"width": 1680, "height": 1050}  # two columns
@@ -83,6 +83,7 @@ def test_pictures_of_a_good_and_a_bad_day(make_cluster, open_window, pictures, r
         for name, window in windows.items():
             window.wait("() => parseFloat(document.querySelector('[data-latest=write]').textContent) > 10")
             if name.endswith("light"):
+                window.wait("() => document.querySelector('.headline').textContent.includes('All well')")
                 keep(window, pictures, name)
         if cluster.leader() is watched:  # the machine may have been busy
             assert cluster.order("TRANSFER", cluster.followers()[0].id) == "OK"
@@ -106,12 +107,17 @@ def _columns(range_: TimeRange, dice: random.Random) -> History:
     known = range_.count * 5 // 6
     loads = [int(range_.step * (20 + 80 * place / known) * dice.uniform(0.7, 1.3)) for place in range(known)]
     loads[known * 3 // 10 : known * 4 // 10] = [0] * (known * 4 // 10 - known * 3 // 10)
-    reads = tuple((load * 6 // 10, load * 3 // 10, load // 10) for load in loads)
-    writes = tuple((0, load // 10, load // 4, load // 5, load // 40, load // 400) for load in loads)
+    reads, writes = (tuple(_observed(load, dice.uniform(*middle)) for load in loads)
+                     for middle in ((0.0, 0.9), (1.6, 2.8)))  # fmt: skip
     newest = NOON - NOON % range_.step
     since = newest - (known - 1) * range_.step
     classes = {"read": reads, "write": writes, "sync": writes}
     return History(newest, classes, range_.step, since=since, until=newest + range_.step)
+
+
+def _observed(load: int, middle: float) -> tuple[int, ...]:
+    """So many observations by bucket, most of them around the bucket `middle`."""
+    return tuple(int(load * 0.7 * 0.25 ** abs(bucket - middle)) for bucket in range(8))
 
 
 def _events(range_: TimeRange) -> tuple[JournalEntry, ...]:

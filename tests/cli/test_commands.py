@@ -116,7 +116,7 @@ def test_adding_a_node_needs_a_cluster_that_runs(tmp_path, capsys):
     [node] = find_or_create(tmp_path / "demo", 1, 30_000)
     node.config.write_text(node.config.read_text().replace("tcp:30011", "tcp:1"))
     assert main(["demo", "--add", "--dir", str(tmp_path / "demo")]) == 1
-    assert "knows a leader: start them with `kraft demo" in capsys.readouterr().err
+    assert "answers: start them with `kraft demo" in capsys.readouterr().err
     assert present(tmp_path / "demo") == {"K1"}
 
 

@@ -149,6 +149,19 @@ def cluster_of_one(tmp_path, monkeypatch):
     return tmp_path / "demo"
 
 
+def test_without_a_leader_the_next_step_depends_on_whether_a_node_answers(cluster_of_one, monkeypatch):
+    """A demo that runs, and has lost its majority, cannot be started again."""
+    monkeypatch.setattr(membership, "ask", lambda _: None)
+    for status, told in (
+        (None, r"answers: start them with `kraft demo"),
+        ({}, r"`kraft status 127.0.0.1:30021`"),
+    ):
+        monkeypatch.setattr(growth, "_status", lambda node, status=status: StatusReply(node.id, "", status))
+        with pytest.raises(Failure, match=told):
+            add_node(cluster_of_one, None, PlainDisplay(io.StringIO()))
+    assert present(cluster_of_one) == {"K1"}
+
+
 def test_a_node_that_nobody_starts_is_told_with_the_ways_to_start_it(cluster_of_one, monkeypatch):
     """Its folder stays, and the next run goes on with it."""
     monkeypatch.setattr(growth, "START_SECONDS", 0)

@@ -82,6 +82,8 @@ def test_redis_cli_shows_syntax_and_hints(server, need):
             ("mget a ", "[key ...]"),
             ("client list ", "[TYPE NORMAL|MASTER|REPLICA|PUBSUB] [ID client-id"),
             ("kraft add ", "id host raft-port [LEARNER] [FORCE]"),
+            ("kraft range ", "[AFTER last-key] [LIMIT count] [REV] [KEYSONLY]"),
+            ("evalsha ", "sha1 numkeys [key [key ...]] [arg [arg ...]]"),
         ):
             expect(terminal, prompt)
             prompt = f"\r\n127.0.0.1:{server.client_port}> "

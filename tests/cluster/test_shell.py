@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from kraft.cli.shell.catalog import CommandCatalog
 from tests.cluster.harness import wait_until
 from tests.cluster.terminal import Terminal
 
@@ -170,13 +171,39 @@ def test_completion_and_history(shared_cluster, open_terminal, name):
     again.wait("> kraft members")
 
 
+@pytest.mark.parametrize("name", ["prompt_toolkit", "readline"])
+def test_completion_knows_subcommands_and_options(shared_cluster, open_terminal, name):
+    """Of every family, also of those that came after the shell."""
+    terminal = open_terminal(PROMPTS[name], "shell", address(shared_cluster["K1"]))
+    terminal.wait("leads")
+    terminal.wait_prompt()
+    for typed, shown in (
+        ("kraft ra\t", "> kraft range"),
+        ("kraft range PREF\t", "> kraft range PREFIX"),
+        ("function st\t", "> function stats"),
+        ("script lo\t", "> script load"),
+        ("fcall_\t", "> fcall_ro"),
+    ):
+        terminal.send(typed)
+        terminal.wait(shown)
+        terminal.send("\x15")  # Ctrl-U deletes the line
+        terminal.wait_prompt()
+
+
 def test_hints_show_the_syntax_while_typing(shared_cluster, open_terminal):
     terminal = open_terminal(KRAFT, "shell", address(shared_cluster["K1"]))
     terminal.wait("leads")
     terminal.wait_prompt()
-    terminal.send("kraft add ")
-    terminal.wait("KRAFT ADD id host raft-port [LEARNER] [FORCE]")
-    terminal.interrupt()
+    for typed, shown in (
+        ("kraft add ", "KRAFT ADD id host raft-port [LEARNER] [FORCE]"),
+        ("kraft range ", "KRAFT RANGE <start-key end-key|PREFIX prefix> [AFTER last-key] [LIMIT count]"),
+        ("eval 'return 1' ", "EVAL script numkeys [key [key ...]] [arg [arg ...]]"),
+        ("function load ", "Stores a library on all nodes; returns its name."),
+    ):
+        terminal.send(typed)
+        terminal.wait(shown)
+        terminal.interrupt()
+        terminal.wait_prompt()
     terminal.type("help kraft drain")
     terminal.wait("KRAFT DRAIN <ON|OFF>")
 
@@ -327,6 +354,36 @@ def test_a_cluster_that_redirects(make_cluster):
     status, out, err = run("shell", "--no-follow", follower, "-c", "get a")
     assert (status, out) == (1, b"")
     assert err.startswith("command 1: MOVED ")
+
+
+def test_a_lost_reply_of_a_command_that_only_looks_is_asked_for_again(shared_cluster):
+    """Which these are is what the nodes say of their commands, and what the shell knows of some."""
+    catalog = CommandCatalog()
+    catalog.load(lambda words: shared_cluster["K1"].ask(*words))
+    looks = (
+        "GET",
+        "SCAN",
+        "KRAFT RANGE",
+        "KRAFT REV",
+        "FUNCTION LIST",
+        "SCRIPT EXISTS",
+        "FCALL_RO",
+        "CLUSTER SLOTS",
+    )
+    writes = (
+        "SET",
+        "EVAL",
+        "FCALL",
+        "FUNCTION LOAD",
+        "SCRIPT FLUSH",
+        "KRAFT ONCE",
+        "KRAFT LOCK",
+        "KRAFT ADD",
+        "EXEC",
+    )
+    words = {name: name.encode().split() for name in looks + writes}
+    assert all(catalog.find(name.split()) for name in words)
+    assert tuple(name for name in words if catalog.repeatable(words[name])) == looks
 
 
 def test_redis_cli_shows_the_same(shared_cluster, need):

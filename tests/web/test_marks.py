@@ -41,6 +41,17 @@ def test_events_near_each_other_share_the_mark_of_the_most_important():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("every", "count"), [(1, 20), (10, 15), (15, 20)])
+def test_there_are_few_marks_of_few_lines_however_much_happens(every, count):
+    """A chart can be read, and costs little to send, while leaders change all the time."""
+    found = shown(node("K1", *(entry(NEWEST - 290 + at) for at in range(0, 290, every))))
+    assert len(found) <= count
+    assert found[0].at == NEWEST - 290
+    assert sum(len(mark.lines) for mark in found) <= 5 * count
+    if every == 1:
+        assert found[0].lines[3:] == ("22:08:33 UTC: K1 became leader of group 0 in term 7", "and 11 more")
+
+
 @pytest.mark.parametrize(
     ("at", "mark"),
     [(NEWEST - 301, "election"), (NEWEST + 2, "election"), (1e300, "election"), (float("nan"), "election"),

@@ -20,6 +20,8 @@ _HARMLESS = (
     frozenset(("PING", "ECHO", "TIME", "INFO", "ROLE", "COMMAND", "CLUSTER", "READONLY", "READWRITE"))
     | frozenset(f"KRAFT {word}" for word in ("STATUS", "MEMBERS", "LEADER", "VERSION", "HELP", "CONSISTENCY"))
     | frozenset(f"CLIENT {word}" for word in ("ID", "INFO", "LIST", "GETNAME", "SETNAME"))
+    | frozenset(f"FUNCTION {word}" for word in ("DUMP", "LIST", "STATS", "HELP"))
+    | frozenset(f"SCRIPT {word}" for word in ("EXISTS", "SHOW", "HELP"))
     | frozenset(("CONFIG GET",))
 )
 

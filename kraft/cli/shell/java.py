@@ -89,6 +89,7 @@ class JavaShell(Shell):
         self._ask(b"kvstore-set", key, value)
 
     def _add_node(self, id_: bytes, host: bytes, port: bytes) -> None:
+        _server(*map(text, (id_, host, port)))  # a wrong port is refused here, in the words of the Java shell
         self._ask(b"raft-add-node", id_, host, port)
 
     def _remove_node(self, id_: bytes) -> None:

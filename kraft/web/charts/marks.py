@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from kraft.telemetry.recent.history import TimeRange
 from kraft.telemetry.recent.journal import ELECTION, RESTART, SNAPSHOT, JournalEntry
 from kraft.web.charts.series import Series
 from kraft.web.view import ClusterView
@@ -10,6 +9,11 @@ from kraft.web.words import utc
 
 KINDS = (ELECTION, RESTART, SNAPSHOT)  # the first that is in a mark gives it its shape
 SHARE_APART = 0.012  # of the width; what is nearer shares a mark
+MARKS_MAX = 24  # in a chart; where there would be more, events further apart share a mark
+LINES_MAX = 4  # of a mark
+
+
+_Told = tuple[JournalEntry, str]  # an event, and the node that tells it
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +35,26 @@ def marks(view: ClusterView, shown: Series) -> list[Mark]:
         if entry.mark in KINDS and shown.start <= entry.at < shown.newest + shown.range.step
     ]
     events.sort(key=lambda pair: pair[0].at)
-    groups: list[list[tuple[JournalEntry, str]]] = []
-    for pair in events:
-        if groups and pair[0].at - groups[-1][0][0].at < _apart(shown.range):
-            groups[-1].append(pair)
-        else:
-            groups.append([pair])
+    apart = shown.range.seconds * SHARE_APART
+    while len(groups := _grouped(events, apart)) > MARKS_MAX:
+        apart *= 2
     return [_mark(group) for group in groups]
 
 
-def _apart(range_: TimeRange) -> float:
-    return range_.seconds * SHARE_APART
+def _grouped(events: list[_Told], apart: float) -> list[list[_Told]]:
+    """The events, in groups that begin at least so many seconds after each other."""
+    groups: list[list[_Told]] = []
+    for pair in events:
+        if groups and pair[0].at - groups[-1][0][0].at < apart:
+            groups[-1].append(pair)
+        else:
+            groups.append([pair])
+    return groups
 
 
-def _mark(group: list[tuple[JournalEntry, str]]) -> Mark:
+def _mark(group: list[_Told]) -> Mark:
     kind = min((entry.mark for entry, _ in group), key=KINDS.index)
-    return Mark(group[0][0].at, kind, tuple(f"{utc(entry.at)}: {node} {entry.text}" for entry, node in group))
+    lines = [f"{utc(entry.at)}: {node} {entry.text}" for entry, node in group[:LINES_MAX]]
+    if len(group) > LINES_MAX:
+        lines.append(f"and {len(group) - LINES_MAX} more")
+    return Mark(group[0][0].at, kind, tuple(lines))

@@ -64,7 +64,7 @@ class Plot:
         if partly > unknown + SLIVER:
             yield _area("partly", unknown, partly)
         if unknown > WIDE:
-            yield _said("no figures", min(unknown, 1.0) / 2, FLOOR - 14)
+            yield _said("no figures", min(unknown, 1.0) / 2, FLOOR - 5)  # below the values of the axis
 
     def _values(self) -> Iterator[Html]:
         for value in self.axis.lines:

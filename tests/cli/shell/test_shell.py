@@ -165,8 +165,8 @@ def test_the_java_shell_knows_the_leader(make_shell, cluster, screen):
 def test_the_java_shell_changes_the_members(make_shell, cluster, screen):
     """Silently, as the Java shell does; a refusal is printed."""
     cluster["K1"].answers = ["OK", Error("ERR K9 is not a member")]
-    typed = ("raft-add-node K4 127.0.0.1 10004", "raft-remove-node K9")
-    assert java(make_shell, screen, *typed) == ("\n", "ERR K9 is not a member\n")
+    typed = ("raft-add-node K4 127.0.0.1 10004", "raft-remove-node K9", "raft-add-node K4 127.0.0.1 x")
+    assert java(make_shell, screen, *typed) == ("\n", "ERR K9 is not a member\nillegal port [x]\n")
     assert cluster["K1"].received == [
         (b"raft-add-node", b"K4", b"127.0.0.1", b"10004"),
         (b"raft-remove-node", b"K9"),
