@@ -56,14 +56,14 @@ def _status(address: str) -> Status | None:
 
 
 def _leader(status: Status) -> str:
-    """The HTTP port of the leader that this node follows; '' if it knows none."""
-    leaders = {group.leader for group in status.groups}
-    return next((member.http for member in status.members if member.id in leaders), "")
+    """The HTTP port of the leader of group 0 that this node follows; '' if it knows none."""
+    leader = status.groups[0].leader if status.groups else ""
+    return next((member.http for member in status.members if member.id == leader), "")
 
 
 def understood(status: Status) -> ClusterMembership | None:
-    """The members that a node reports; None if it does not lead all groups, or not any more."""
-    if not status.groups or any(group.role != "leader" for group in status.groups):
+    """The members that a node reports; None if it does not lead group 0, or not any more."""
+    if not status.groups or status.groups[0].role != "leader":
         return None
     return ClusterMembership(
         status.node,

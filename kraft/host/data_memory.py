@@ -14,7 +14,7 @@ class DataMemory:
     """`bytes` is the memory of the data of all groups here, as of the last tick or `measure`.
 
     What a flush left is freed in the background. `full` is set by the client port: this node admits no write
-    that needs memory. `leader_full` is the same of the node that leads, as of the last tick.
+    that needs memory. `leader_full` is the same of a node that leads a group, as of the last tick.
     """
 
     __slots__ = ("_background", "_freeing", "_groups", "bytes", "full", "leader_full")
@@ -33,7 +33,7 @@ class DataMemory:
         return self.bytes
 
     def tick(self, leader: NodeCondition | None) -> None:
-        """One tick of the host passed; `leader` is the condition of the leader, None if it is unknown."""
+        """One tick of the host passed; `leader` is the condition of a leader that is full, if any."""
         self.measure()
         for group in self._groups.values():
             garbage = group.state.machine.keyspace.garbage

@@ -13,6 +13,7 @@ from functools import partial
 from kraft.config import Config
 from kraft.host import settings
 from kraft.host.admin.executor import AdminExecutor
+from kraft.host.admin.leader_spread import LeaderSpread
 from kraft.host.admin.transfers import LeadershipTransfers
 from kraft.host.background import Background
 from kraft.host.backpressure import Backpressure
@@ -40,8 +41,9 @@ from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.admin import AdminCommand, AdminDone
 from kraft.node.errors import NoLeader
 from kraft.node.ports import Clock
-from kraft.node.status import STOPPING, Status
+from kraft.node.status import SERVING, STOPPING, Status
 from kraft.node.values import Loaded
+from kraft.peerwire.messages import NodeCondition
 from kraft.raft.errors import InvariantViolation
 from kraft.raft.ports import Jitter, RaftObserver
 
@@ -95,8 +97,11 @@ class Host:
             config, loaded, self._context, self.groups, self.slots, early, jitter, raft_observer
         )
         self.transfers = LeadershipTransfers(clock, config.raft.election_timeout, turns, self.peers)
+        self._spread = LeaderSpread(self.peers, self.transfers)
         first_request = jitter(1 << 31) << 20
-        self._admin = AdminExecutor(self.groups, self.transfers, turns, clock, observer, first_request)
+        self._admin = AdminExecutor(
+            self.groups, self.slots, self.transfers, turns, clock, observer, first_request
+        )
         fast_election = FastElection(clock, jitter, config.raft.heartbeat_interval, turns)
         self.peer_receiver = PeerReceiver(
             self.groups, self._context, self._lifecycle, self._admin, fast_election, self
@@ -265,6 +270,8 @@ class Host:
             for group in self.groups.values():
                 group.tick()
             self.transfers.leave(self.groups.values(), slow=self._context.slowness.slow)
+            if self.slots.groups > 1 and self._lifecycle.phase == SERVING:
+                self._spread.tick(self._clock.seconds(), self.groups.values())
             self.transfers.tick()
             self._admin.tick()
             condition = node_condition(self._context, self.groups, memory_full=self.memory.full)
@@ -272,7 +279,13 @@ class Host:
         except InvariantViolation as error:
             self._context.broken(error)
             raise
-        self.memory.tick(self.peers.condition_of(self.leader(0)))
+        self.memory.tick(self._full_leader())
+
+    def _full_leader(self) -> NodeCondition | None:
+        """The condition of a node that leads a group and has no memory left, None if there is none."""
+        leaders = {group.raft.state.leader for group in self.groups.values()}
+        conditions = map(self.peers.condition_of, sorted(leaders))
+        return next((each for each in conditions if each is not None and each.memory_full), None)
 
     # -- the disk -------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from kraft import __version__
 from kraft.config import Config
 from kraft.host import settings
+from kraft.host.admin.leader_spread import preferred_leader
 from kraft.host.context import GroupContext
 from kraft.host.group.group import Group
 from kraft.host.lifecycle import Lifecycle
@@ -38,7 +39,7 @@ def node_status(
         client=config.client.advertise,
         http=peers.http_address(identity.id),
         uptime_seconds=context.clock.seconds() - started_at,
-        members=member_statuses(peers, groups.get(0), tick_seconds),
+        members=member_statuses(peers, groups, tick_seconds),
         groups=tuple(group_status(group, tick_seconds) for group in groups.values()),
         machine_version=peers.formation.version.in_force,
         machine_version_supported=peers.formation.version.supported,
@@ -101,6 +102,7 @@ def group_status(group: Group, tick_seconds: float) -> GroupStatus:
         once_tokens=machine.keyspace.ledger.counts[LedgerKind.TOKEN],
         once_bytes=machine.keyspace.ledger.sizes[LedgerKind.TOKEN],
         once_repeats=machine.repeats,
+        preferred=preferred_leader(group.id, raft.configuration),
     )
 
 
@@ -123,13 +125,18 @@ def replica_statuses(group: Group, tick_seconds: float) -> tuple[ReplicaStatus, 
     )
 
 
-def member_statuses(peers: Peers, group: Group | None, tick_seconds: float) -> tuple[MemberStatus, ...]:
-    """Every member as this node sees it. `group` is its replica of group 0, None before there is one."""
-    configuration = group.raft.state.configuration if group is not None else NOBODY
-    replicas = replica_statuses(group, tick_seconds) if group is not None else ()
-    contacts = {replica.id: replica.last_contact_seconds for replica in replicas}
-    lags = {replica.id: replica.lag_entries for replica in replicas}
-    joining = {each.id for each in configuration.joining}
+def member_statuses(
+    peers: Peers, groups: Mapping[int, Group], tick_seconds: float
+) -> tuple[MemberStatus, ...]:
+    """Every member as this node sees it: of the groups that it leads, the longest silence and largest lag."""
+    contacts: dict[str, float] = {}
+    lags: dict[str, int] = {}
+    for group in groups.values():
+        for replica in replica_statuses(group, tick_seconds):
+            contacts[replica.id] = max(contacts.get(replica.id, 0.0), replica.last_contact_seconds)
+            lags[replica.id] = max(lags.get(replica.id, 0), replica.lag_entries)
+    configurations = [group.raft.state.configuration for group in groups.values()] or [NOBODY]
+    joining = {each.id for configuration in configurations for each in configuration.joining}
     own = peers.formation.identity.id
     return tuple(
         MemberStatus(
@@ -138,7 +145,7 @@ def member_statuses(peers: Peers, group: Group | None, tick_seconds: float) -> t
             peer=member.peer,
             client=peers.client_address(member.id),
             http=peers.http_address(member.id),
-            voter=member.id in configuration.electors,
+            voter=all(member.id in configuration.electors for configuration in configurations),
             connected=member.id == own or member.id in peers.connected,
             last_contact_seconds=contacts.get(member.id),
             lag_entries=lags.get(member.id),

@@ -1,7 +1,7 @@
 """Administrators' commands as values: a client's node makes them, and the leader's node carries them out.
 
 The commands in `LOCAL` concern the node that is asked, and are never sent to another one. All others go to
-the leader of group 0, wherever it is. A result is a plain value: text, number, list or dict.
+the leader of every group, wherever it is. A result is a plain value: text, number, list or dict.
 """
 
 from collections.abc import Callable
@@ -64,9 +64,13 @@ class Replace(msgspec.Struct, frozen=True, array_like=True, tag=6):
 
 
 class TransferLeadership(msgspec.Struct, frozen=True, array_like=True, tag=7):
-    """Transfer leadership to `to`, or to the best voter. The result is the id of the new leader."""
+    """Transfer leadership to `to`, or to the best voter. The result is the id of the new leader.
+
+    A `group` below 0 means all groups.
+    """
 
     to: str = ""
+    group: int = -1
 
 
 class StepDown(msgspec.Struct, frozen=True, array_like=True, tag=8):
@@ -102,6 +106,17 @@ class Compact(msgspec.Struct, frozen=True, array_like=True, tag=13):
     keep: int = -1
 
 
+MembershipChange = (
+    Add | Remove | Promote | Demote | Readdress | Replace
+)  # carried out by `host.membership.changes`
+
+
+class Rehearse(msgspec.Struct, frozen=True, array_like=True, tag=14):
+    """Say whether the leader of a group would begin `command` now, and do nothing."""
+
+    command: MembershipChange
+
+
 AdminCommand = (
     Add
     | Remove
@@ -116,12 +131,11 @@ AdminCommand = (
     | Reseed
     | Drain
     | Compact
+    | Rehearse
 )
-MembershipChange = (
-    Add | Remove | Promote | Demote | Readdress | Replace
-)  # carried out by `host.membership.changes`
 LOCAL = (Drain, Compact)  # carried out by the node that is asked
 CHECKPOINTING = (TakeSnapshot, Verify, Reseed)  # these wait for a checkpoint of the leader
+DONE = "DONE"  # the result of a rehearsal where the members are as the command wants them
 AdminResult = str | int | list[object] | dict[str, object]
 AdminOutcome = AdminResult | Exception
 AdminDone = Callable[[AdminOutcome], None]

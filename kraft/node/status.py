@@ -36,10 +36,10 @@ class MemberStatus:
     """One member of the cluster as this node sees it.
 
     `peer`, `client` and `http` are addresses (`host:port`); the last two are '' until the member has greeted.
-    `joining` marks a learner that becomes a voter once it has caught up. `last_contact_seconds` and
-    `lag_entries` are those of group 0, and None unless this node leads it. `machine_version` is the highest
-    that the member supports, 0 while it is not connected. `announced` is where it says that its peer port is,
-    '' while it is not connected.
+    It is a `voter` if it votes in all groups; `joining` marks a learner that becomes one once it has caught
+    up. `last_contact_seconds` and `lag_entries` are the largest of the groups that this node leads, and None
+    if it leads none. `machine_version` is the highest that the member supports, 0 while it is not connected.
+    `announced` is where it says that its peer port is, '' while it is not connected.
     """
 
     id: str
@@ -87,6 +87,7 @@ class GroupStatus:
     * `pending_proposals` are writes that are not logged yet, `pending_bytes` their bytes.
     * `clock_offset_ms` is how far the clock of this node, and `log_time_lead_ms` how far log time is ahead of
       the median of the voters' clocks; 0 unless this node leads the group.
+    * `preferred` is the voter that should lead the group, '' while the voters are being changed.
     * `lock_waiters` are the clients of this node that wait for a lock.
     * The log holds every entry whose stamp is after `oldest_stamp_ms` (Unix ms). 0: it holds all entries.
     """
@@ -126,6 +127,7 @@ class GroupStatus:
     once_tokens: int = 0
     once_bytes: int = 0
     once_repeats: int = 0
+    preferred: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,8 +98,22 @@ def _all(view: ClusterView) -> Iterator[Finding]:
             yield from _node(view, answer.report)
         elif answer.error:
             yield _silent(view, answer)
+    yield from _half_changed(view)
     yield from _links(view)
     yield from _versions(view)
+
+
+def _half_changed(view: ClusterView) -> Iterator[Finding]:
+    """A command that changed the members of some groups only."""
+    groups = overview.groups(view)
+    settled = {group.group: (*group.voters, *group.learners) for group in groups if not group.joint}
+    for id_, members in settled.items():
+        first = settled.get(0, members)
+        if set(members) != set(first):
+            own, others = words.names(sorted(members)), words.names(sorted(first))
+            text = f"its members are {own}, those of group 0 {others}"
+            advice = "repeat the command that changed the members: it finishes what is half done"
+            yield Finding(WARN, f"group {id_}", text, advice=advice)
 
 
 # -- nodes --------------------------------------------------------------------------------------------

@@ -193,6 +193,8 @@ class Checks:
                         self._equal_state(process, group)
 
     def _watch(self, group: Group) -> None:
+        count = len(self._checkers)
+        demand(group.id < count, f"there is a group {group.id} in a cluster of {count} groups")
         checker = self._checkers[group.id]
         group.raft = Watched(group.raft, checker)
         checker.restarted(group.raft)

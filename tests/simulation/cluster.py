@@ -426,6 +426,26 @@ class SimulatedCluster:
             if node.id not in self.spares:
                 node.start()
 
+    def disagree(self, seconds: float) -> None:
+        """Let one founder begin with another number of groups, until its file is corrected."""
+        node = self.nodes["K2"]
+        right, wrong = node.config, replace(node.config.cluster, groups=self.group_count + 1)
+        node.crash()
+        node.config = replace(right, cluster=wrong)
+        node.start()
+
+        def correct() -> None:
+            demand(
+                not self.formed, "a cluster was formed of founders that ask for different numbers of groups"
+            )
+            running = node.process is not None
+            node.crash()
+            node.config = replace(node.config, cluster=right.cluster)
+            if running:
+                node.start()
+
+        self.world.call_later(seconds, correct)
+
     def processes(self) -> list[Process]:
         return [n.process for n in self.nodes.values() if n.process is not None]
 

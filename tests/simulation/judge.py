@@ -27,9 +27,11 @@ def settled(cluster: SimulatedCluster) -> bool:
     """Whether all members are up, have one leader in each group and the same log, have applied all of it and
     with it the newest machine version, and no key is left that should have expired.
     """
-    configuration = cluster.checks.configuration(0)
-    if configuration.joint or configuration.joining:
+    configurations = [cluster.checks.configuration(group) for group in range(cluster.group_count)]
+    if any(each.joint or each.joining for each in configurations):
         return False  # a change in progress has to finish first
+    if len({each.members for each in configurations}) > 1:
+        return False  # a command that changed some groups only is repeated
     members = cluster.members()
     processes = [p for p in cluster.processes() if p.id in members]
     for id_ in range(cluster.group_count):

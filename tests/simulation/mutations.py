@@ -3,6 +3,7 @@
 Those in transactions and locks are in a file of their own.
 """
 
+from tests.simulation.group_mutations import GROUP_MUTATIONS
 from tests.simulation.machine_mutations import MACHINE_MUTATIONS
 from tests.simulation.mutation import Mutation
 
@@ -410,6 +411,7 @@ MUTATIONS = (
         400,
     ),
     *MACHINE_MUTATIONS,
+    *GROUP_MUTATIONS,
     # -- storage
     Mutation(
         "heads of the logs not followed",

@@ -31,15 +31,15 @@ InForce = Callable[[Configuration], bool]
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """A command sent to `process` when `known` configurations were committed. Once it is done, `in_force`
-    accepts the last of these or a later one.
+    """A command sent to `process` when `known` configurations of each group were committed. Once it is done,
+    `in_force` accepts the last of these or a later one, in every group.
     """
 
     process: Process
     command: Command
     in_force: InForce | None
     changes: bool
-    known: int
+    known: tuple[int, ...]
     lingers: float = PATIENCE_SECONDS  # how long it may still take effect after an uncertain answer
 
 
@@ -54,6 +54,7 @@ class Operator:
         self._uncertain_until = 0.0  # without leaps: nothing happens in them that could end a change
         self._leaving: dict[str, float] = {}  # nodes that are no longer members, and when to stop them
         self._drained: set[str] = set()
+        self._half: Errand | None = None  # a change that only some groups may have made
         self.errands: list[Errand] = []
         self.over = False
         cluster.on_crash.append(self._crashed)
@@ -81,7 +82,7 @@ class Operator:
         changes: bool = False,
         lingers: float = PATIENCE_SECONDS,
     ) -> None:
-        known = len(self._cluster.checks.configurations(0))
+        known = tuple(len(self._cluster.checks.configurations(group)) for group in self._groups)
         errand = Errand(process, command, in_force, changes, known, lingers)
         self.errands.append(errand)
         self._world.note(f"operator {process.id} {command}")
@@ -98,14 +99,17 @@ class Operator:
             fate = "refused" if isinstance(outcome, Refused) else "uncertain"
             if fate == "uncertain" and errand.changes:
                 self._uncertain_until = max(self._uncertain_until, self._world.lived + errand.lingers)
+            if errand.changes:
+                self._half = errand
         else:
             fate = "done"
             if errand.in_force is not None:
-                since = self._cluster.checks.configurations(0)[errand.known - 1 :]
-                demand(
-                    any(map(errand.in_force, since)),
-                    f"{errand.command} was answered {outcome!r}, and is not in force",
-                )
+                for group, known in enumerate(errand.known):
+                    since = self._cluster.checks.configurations(group)[known - 1 :]
+                    demand(
+                        any(map(errand.in_force, since)),
+                        f"{errand.command} was answered {outcome!r}, and is not in force in group {group}",
+                    )
         self._world.note(f"operator {name} {fate} {outcome}")
         self._world.counts[f"admin {name} {fate}"] += 1
 
@@ -119,11 +123,27 @@ class Operator:
     def configuration(self) -> Configuration:
         return self._cluster.checks.configuration(0)
 
+    @property
+    def _groups(self) -> range:
+        return range(self._cluster.group_count)
+
+    @property
+    def _configurations(self) -> list[Configuration]:
+        """The last committed one of each group."""
+        return [self._cluster.checks.configuration(group) for group in self._groups]
+
+    @property
+    def half_done(self) -> bool:
+        """Whether a change that did not end well is in force in some groups, and not in others."""
+        if self._half is None or self._half.in_force is None:
+            return False
+        return len({self._half.in_force(each) for each in self._configurations}) > 1
+
     def member(self, node: SimulatedNode) -> bool:
-        """Whether the node with its current directory is a member in the last committed configuration."""
-        known = [self.configuration]
+        """Whether the node with its current directory is a member of any group, as last committed."""
+        known = self._configurations
         hosts = [p.host for p in self._cluster.processes() if p.id in self._cluster.members()]
-        known += [host.groups[0].raft.state.configuration for host in hosts if 0 in host.groups]
+        known += [group.raft.state.configuration for host in hosts for group in host.groups.values()]
         mine = node.platter.identity.incarnation
         targets = [c.target for c in known if c.target is not None]
         return any(m.incarnation == mine for c in (*known, *targets) for m in c.members)
@@ -132,7 +152,8 @@ class Operator:
     def free(self) -> bool:
         """Whether no change is in progress and none can result from an earlier command."""
         changing = any(errand.changes for errand in self.errands) or self._world.lived < self._uncertain_until
-        return not changing and not self.configuration.joint and not self.broken and not self.moved
+        changing |= any(each.joint for each in self._configurations) or self.half_done
+        return not changing and not self.broken and not self.moved
 
     @property
     def broken(self) -> list[SimulatedNode]:
@@ -152,20 +173,23 @@ class Operator:
         It cannot while a change is in the log of any member, also of one that is down: a majority of the
         voters to be may need this very node. The others may be unable to elect then, and must be.
         """
-        now = self.configuration
         if process is None or self.errands or not self.free or self.over:
             return False
-        member = now.member(process.id)
-        mine = self._cluster.nodes[process.id].platter.identity.incarnation
+        return all(self._can_lose(process.id, group) for group in self._groups)
+
+    def _can_lose(self, id_: str, group: int) -> bool:
+        now = self._cluster.checks.configuration(group)
+        member = now.member(id_)
+        mine = self._cluster.nodes[id_].platter.identity.incarnation
         hosts = [p.host for p in self._cluster.processes()]
-        agreed = all(host.groups[0].raft.state.configuration == now for host in hosts if 0 in host.groups)
-        agreed = agreed and all(self._on_disk(m.id) in (None, now) for m in now.members)
+        agreed = all(h.groups[group].raft.state.configuration == now for h in hosts if group in h.groups)
+        agreed = agreed and all(self._on_disk(m.id, group) in (None, now) for m in now.members)
         known = member is not None and member.incarnation == mine
         return known and agreed and len(now.voters) >= 3
 
-    def _on_disk(self, id_: str) -> Configuration | None:
+    def _on_disk(self, id_: str, group: int) -> Configuration | None:
         """The last configuration in the log of a directory; None for a log that begins after it."""
-        log = self._cluster.checks.log_of(id_, 0)
+        log = self._cluster.checks.log_of(id_, group)
         entries = [] if log is None else [e for e in log.entries if e.kind == EntryKind.CONFIGURATION]
         return decode(entries[-1].data) if entries else None
 
@@ -315,7 +339,9 @@ class Operator:
     def _tend(self) -> None:
         self._world.call_later(TEND_SECONDS, self._tend)
         if not any(errand.changes for errand in self.errands):
-            if self.broken:
+            if self._half is not None and self.half_done:
+                self.ask(self._half.command, self._half.in_force, changes=True)
+            elif self.broken:
                 self._readmit(self.broken[0])
             elif self.moved:
                 self._readdress(self.moved[0])

@@ -14,6 +14,7 @@ HOUR = 3_600.0
 CALM = 0.05  # share of runs with hardly a fault, to find what breaks only without faults
 FAMILIES_MIN = 3  # of a run that is not calm
 DISKS = (60, 15, 25)  # of a hundred runs: on the plain model, on the real storage, on both
+DISAGREEMENTS = 0.1  # share of runs in which a founder begins with another number of groups
 LEASES = 0.25  # share of runs with lease reads
 SECONDS = (22.0, 30.0, 40.0)  # of faults
 
@@ -58,6 +59,7 @@ class Plan:
     chunk_bytes: int
     disks: str  # plain, real or mixed
     leases: bool  # reads rely on leases
+    disagreement: float  # seconds until one founder has the same number of groups in its file as the others
     faults: tuple[Fault, ...]
 
     def without(self, indexes: Iterable[int]) -> "Plan":
@@ -362,10 +364,12 @@ def draw(seed: int) -> Plan:
     if leases:  # leases rely on clocks whose rates differ by less than a tenth
         tame = {"rate": 0.04}
         faults = [replace(f, details=tame) if f.kind == "drifting clocks" else f for f in faults]
+    grouping = Random(f"{seed} groups")  # its own dice, so that other plans stay as they were
+    changing_groups, disagreement = grouping.choice((1, 1, 2, 3)), round(grouping.uniform(0.5, 3.0), 3)
     return Plan(
         seed=seed,
         nodes=nodes,
-        groups=1 if changing else random.choice((1, 2)),
+        groups=changing_groups if changing else random.choice((1, 2)),
         clients=random.choice((4, 4, 6)),
         thinking=0.05 if leases else random.choice((0.3, 0.15)),  # a lease is short
         keys=random.choice((2, 4, 0)),
@@ -376,6 +380,7 @@ def draw(seed: int) -> Plan:
         chunk_bytes=1024,
         disks=random.choices(("plain", "mixed", "real"), DISKS)[0],
         leases=leases,
+        disagreement=disagreement if nodes > 1 and grouping.random() < DISAGREEMENTS else 0.0,
         faults=tuple(faults),
     )
 

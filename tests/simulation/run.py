@@ -121,6 +121,8 @@ def _live(cluster: SimulatedCluster, plan: Plan) -> tuple[History, Faults]:
     faults.start()
     clients = [SimulatedClient(cluster, history, number) for number in range(plan.clients)]
     cluster.start()
+    if plan.disagreement:
+        cluster.disagree(plan.disagreement)
     cluster.vigil.start()
     for client in clients:
         client.start()

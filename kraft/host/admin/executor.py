@@ -1,7 +1,8 @@
-"""Carries out administrators' commands: some on this node, the others at the leader of group 0.
+"""Carries out administrators' commands: some on this node, the others at the leader of every group.
 
 A command waits until a leader is known, goes to it once over its link, and is answered from there: see
-`requests` for the rules. The leader hands changes of the members to `membership`, and does the rest itself.
+`requests` for the rules, and `cluster_command` for several groups. The leader hands changes of the members to
+`membership`, and does the rest itself.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,10 +11,12 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from kraft.host.admin.cluster_command import ClusterCommand
 from kraft.host.admin.requests import AdminRequests, PendingCommand, reply
 from kraft.host.admin.transfers import LeadershipTransfers
 from kraft.host.group.group import Group
 from kraft.host.ports import HostObserver
+from kraft.host.slots import SlotMap
 from kraft.host.turns import Turns
 from kraft.node import admin
 from kraft.node.admin import (
@@ -29,6 +32,7 @@ from kraft.node.admin import (
     MembershipChange,
     Promote,
     Readdress,
+    Rehearse,
     Remove,
     Replace,
     Reseed,
@@ -49,12 +53,13 @@ CHECKPOINT_SECONDS = 900.0  # for those that wait for a checkpoint: a million ke
 class AdminExecutor:
     """All commands of one node: its own, and those that other nodes ask of it as the leader.
 
-    `groups` are the replicas on this node, by group id.
+    `groups` are the replicas on this node, by group id; `slots` has the number of groups.
     """
 
     def __init__(
         self,
         groups: dict[int, Group],
+        slots: SlotMap,
         transfers: LeadershipTransfers,
         turns: Turns,
         clock: Clock,
@@ -62,6 +67,7 @@ class AdminExecutor:
         first_request: int,
     ) -> None:
         self._groups = groups
+        self._slots = slots
         self._transfers = transfers
         self._turns = turns
         self._clock = clock
@@ -75,24 +81,37 @@ class AdminExecutor:
             self._clock.call_soon(partial(self._do_locally, command, done))
             return
         seconds = CHECKPOINT_SECONDS if isinstance(command, CHECKPOINTING) else ADMIN_SECONDS
-        pending = PendingCommand(self._clock.seconds() + seconds, done, command)
-        if not self._requests.add(pending):
+        ask = partial(self._ask, self._clock.seconds() + seconds)
+        count, one = self._slots.groups, command.group if isinstance(command, TransferLeadership) else -1
+        if one >= count:
+            refusal = AdminRefused(f"there is no group {one}: the groups are 0 to {count - 1}")
+            self._clock.call_soon(partial(done, refusal))
+        elif count == 1 or one >= 0:
+            ask(max(0, one), command, done)
+        elif isinstance(command, MembershipChange):
+            ClusterCommand(count, ask, done).change(command)
+        else:
+            ClusterCommand(count, ask, done).ask_all(command)
+
+    def _ask(self, deadline: float, group: int, command: AdminCommand, done: AdminDone) -> None:
+        """Let the leader of `group` carry out `command` before `deadline` (monotonic seconds)."""
+        if not self._requests.add(PendingCommand(deadline, done, command, group)):
             self._clock.call_soon(partial(done, Busy()))
 
     def tick(self) -> None:
         """Give up commands that are late, and give those that wait to the leader, if there is one."""
         now = self._clock.seconds()
         self._requests.expire(now)
-        group = self._groups.get(0)
-        if group is None or not group.raft.state.leader:
-            return
         for pending in self._requests.take():
-            if group.raft.state.leads:
+            group = self._groups.get(pending.group)
+            if group is None or not group.raft.state.leader:
+                self._requests.wait(pending)
+            elif group.raft.state.leads:
                 self._requests.here(pending)
                 self._do(group, pending.command, partial(self._requests.ended, pending))
             else:
                 leader = group.raft.state.leader
-                self._turns.post(leader, 0, self._requests.request(leader, pending, now))
+                self._turns.post(leader, pending.group, self._requests.request(leader, pending, now))
 
     def asked(self, id_: int, peer: str, message: Admin) -> None:
         """Another node asks this one as the leader of the group `id_`."""
@@ -109,7 +128,8 @@ class AdminExecutor:
             leader = group.raft.state.id
             answer(AdminRefused(f"{leader} leads and does not know this command: update it first"))
             return
-        self._observer.event("admin_command", command=admin.command_name(command), peer=peer)
+        if not isinstance(command, Rehearse):
+            self._observer.event("admin_command", command=admin.command_name(command), peer=peer)
         self._do(group, command, answer)
 
     def answered(self, peer: str, message: AdminReply) -> None:
@@ -143,6 +163,9 @@ class AdminExecutor:
 
     def _change_members(self, group: Group, command: MembershipChange, done: AdminDone) -> None:
         group.membership.do(command, done)
+
+    def _rehearse(self, group: Group, command: Rehearse, done: AdminDone) -> None:
+        group.membership.rehearse(command.command, done)
 
     def _transfer(self, group: Group, command: TransferLeadership, done: AdminDone) -> None:
         if command.to == group.raft.state.id:
@@ -191,6 +214,7 @@ class AdminExecutor:
 
     _DO: ClassVar[dict[type, Callable[["AdminExecutor", Group, Any, AdminDone], None]]] = {
         **dict.fromkeys((Add, Remove, Promote, Demote, Readdress, Replace), _change_members),
+        Rehearse: _rehearse,
         TransferLeadership: _transfer,
         StepDown: _transfer_to_best,
         TakeSnapshot: _take_checkpoint,

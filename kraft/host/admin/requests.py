@@ -28,7 +28,7 @@ from kraft.node.errors import (
 from kraft.peerwire.messages import Admin, AdminReply
 from kraft.raft.errors import ChangeRefused, LogFull, NotLeading, TransferRefused
 
-PENDING_MAX = 256  # commands that wait on one node; people and scripts type them
+PENDING_MAX = 512  # commands that wait on one node, one for each group; people and scripts type them
 
 
 class _Kind(IntEnum):
@@ -70,9 +70,10 @@ def _refusal(error: Exception) -> _Refusal:
 
 
 class PendingCommand(Pending[AdminOutcome], eq=False):
-    """A command that a caller on this node waits for."""
+    """A command to the leader of `group` that a caller on this node waits for."""
 
     command: AdminCommand
+    group: int = 0
 
 
 class AdminRequests:
@@ -96,6 +97,10 @@ class AdminRequests:
         """Take the commands that wait for a leader. Each goes on with `request`, or `here` and `ended`."""
         taken, self._waiting = self._waiting, []
         return taken
+
+    def wait(self, pending: PendingCommand) -> None:
+        """No leader is known for the group of `pending`, which was taken: it waits again."""
+        self._waiting.append(pending)
 
     def here(self, pending: PendingCommand) -> None:
         """This node leads and carries `pending` out itself; `expire` bounds its time as well."""
@@ -143,7 +148,8 @@ class AdminRequests:
     def expire(self, now: float) -> None:
         """Settle commands past their deadline: those that no leader began are refused, others uncertain."""
         late, self._waiting = overdue(self._waiting, now)
-        settle_all(late, NoLeader(0))
+        for each in late:
+            each.settle(NoLeader(each.group))
         for request, (_, pending) in list(self._sent.items()):
             if pending.deadline <= now:
                 del self._sent[request]

@@ -206,7 +206,7 @@ class Group:
                 self.consistency.follow()
 
     def reconfigured(self) -> None:
-        """Another configuration is in force. That of group 0 says which links the node keeps."""
+        """Another configuration is in force: it says which links the node keeps."""
         configuration = self.raft.state.configuration
         self._context.observer.event(
             "configuration_changed",
@@ -215,8 +215,7 @@ class Group:
             learners=configuration.learners,
             joint=configuration.joint,
         )
-        if self.id == 0:
-            self._context.peers.reconfigured(configuration)
+        self._context.peers.reconfigured(configuration, self.id)
 
     def _carry_out(self, ready: Ready) -> None:
         if ready.send_now:

@@ -21,7 +21,7 @@ from kraft.host.membership.promotion import LearnerPromotion
 from kraft.host.membership.relocation import Relocation
 from kraft.host.pending import Pending, overdue, settle_all
 from kraft.host.ports import HostObserver
-from kraft.node.admin import Add, AdminDone, AdminOutcome, MembershipChange, Readdress, Replace
+from kraft.node.admin import DONE, Add, AdminDone, AdminOutcome, MembershipChange, Readdress, Replace
 from kraft.node.errors import AdminRefused, NotLeader, Stopping, Uncertain
 from kraft.node.ports import Clock
 from kraft.raft.errors import ChangeRefused, LogFull, NotLeading
@@ -105,6 +105,36 @@ class MembershipChanges:
         else:
             self.pending.append(_PendingChange(self._clock.seconds() + timeout, done, command))
 
+    def rehearse(self, command: MembershipChange, done: AdminDone) -> None:
+        """Say whether `command` would be begun. `done` never runs inside this call.
+
+        `done` gets 'OK', 'DONE' when the members are as the command wants them, or an exception:
+        `AdminRefused` or `NotLeader`. While another change is under way it gets 'OK': the command would wait
+        for that one.
+        """
+        self._clock.call_soon(partial(done, self._rehearsed(command)))
+
+    def _rehearsed(self, command: MembershipChange) -> AdminOutcome:
+        current = self._raft.state.configuration
+        newcomer = targets.newcomer(command) if isinstance(command, Add | Replace) else ""
+        hello = self._peers.hello_of(newcomer) if newcomer else None
+        if not self._raft.state.leads_with_commit:
+            return self._not_leader()
+        if targets.is_reached(current, command, hello):
+            return DONE
+        if not self._idle:
+            return "OK"
+        try:
+            target = targets.rehearsed(current, command, hello)
+        except ChangeRefused as error:
+            return AdminRefused(str(error))
+        risk = None if command.force else quorum_safety.risk(current, target, self._health.replicas)
+        return "OK" if risk is None else AdminRefused(risk)
+
+    def caught_up(self, id_: str) -> bool:
+        """Whether the follower `id_` answers, and lacks hardly an entry, as this leader sees it."""
+        return id_ in self._health.caught_up
+
     def tick(self, now: float) -> None:
         """One tick of the host passed; `now` in monotonic seconds."""
         state = self._raft.state
@@ -119,8 +149,9 @@ class MembershipChanges:
             return
         self._health.tick()
         self._promotion.tick(now)
-        matches = {follower.peer: follower.match for follower in self._raft.progress()}
-        self._invitations.tick(now, self._committed, matches)
+        if not self._group:  # a node is invited into all groups at once
+            matches = {follower.peer: follower.match for follower in self._raft.progress()}
+            self._invitations.tick(now, self._committed, matches)
         self._next_command(now)
         if self._idle and not self._admission.under_way:
             self._promote(now)

@@ -27,7 +27,8 @@ class ReplicaHealth:
     @property
     def lag(self) -> int:
         """Entries that a healthy replica may lack: about those that arrive in an election timeout."""
-        return max(LAG_ENTRIES, self._last_indexes[-1] - self._last_indexes[0])
+        seen = self._last_indexes  # none before the first tick of a new leader
+        return max(LAG_ENTRIES, seen[-1] - seen[0] if seen else 0)
 
     @property
     def replicas(self) -> frozenset[str]:

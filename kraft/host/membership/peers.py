@@ -9,6 +9,7 @@ from functools import partial
 from kraft.config import Config
 from kraft.host.membership.conditions import Conditions
 from kraft.host.membership.formation import Formation
+from kraft.host.membership.united import united
 from kraft.host.ports import Network
 from kraft.node.ports import Clock
 from kraft.peerwire.hello import Hello
@@ -46,6 +47,7 @@ class Peers:
         self._session = session
         self._sought_at = clock.seconds()
         self._leader = ""  # of group 0, as of the last tick
+        self._configurations: dict[int, Configuration] = {}  # in force, by group
         self._linked: set[str] = set()  # the members of the configuration in force, without this node
 
     def start(self, network: Network) -> None:
@@ -150,9 +152,13 @@ class Peers:
         hello = self.hellos.get(node)
         return hello.http if hello is not None else ""
 
-    def reconfigured(self, configuration: Configuration) -> None:
-        """Another configuration is in force: keep links to its members, and drop others after a while."""
-        self.formation.current = configuration
+    def reconfigured(self, configuration: Configuration, group: int = 0) -> None:
+        """Another configuration of `group` is in force: keep links to members, drop others after a while.
+
+        Groups change one after the other; a member of any of them keeps its links.
+        """
+        self._configurations[group] = configuration
+        self.formation.current = configuration = united(self._configurations)
         self.removed = bool(self.formation.removed)
         if not configuration.members:
             return

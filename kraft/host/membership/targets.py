@@ -5,7 +5,7 @@ from kraft.node.admin import Add, Demote, MembershipChange, Promote, Readdress, 
 from kraft.peerwire.hello import Hello
 from kraft.raft.errors import ChangeRefused
 from kraft.raft.membership import changes
-from kraft.raft.membership.configuration import Configuration, Member
+from kraft.raft.membership.configuration import Configuration, Joining, Member
 
 
 def target(current: Configuration, command: MembershipChange, member: Member | None) -> Configuration:
@@ -26,6 +26,56 @@ def target(current: Configuration, command: MembershipChange, member: Member | N
     if isinstance(command, Readdress):
         return changes.readdressed(current, command.id, command.address)
     raise TypeError(f"{type(command).__name__} needs the node that it brings in")
+
+
+def rehearsed(current: Configuration, command: MembershipChange, hello: Hello | None) -> Configuration:
+    """`current` after `command`, as far as can be known before the node that it brings in has greeted.
+
+    `hello` is the greeting of that node if it has a link already. Raises `ChangeRefused`.
+    """
+    if isinstance(command, Readdress):
+        check_address(command.address)
+    if not isinstance(command, Add | Replace):
+        return target(current, command, None)
+    member = spare(current, command)
+    if member is None:
+        check_newcomer(current, command, hello)
+        incarnation = "unknown yet" if hello is None else hello.incarnation
+        member = Member(newcomer(command), incarnation, command.address)
+    return target(current, command, member)
+
+
+def is_reached(current: Configuration, command: MembershipChange, hello: Hello | None) -> bool:
+    """Whether the members are as `command` wants them, so that there is nothing left to do.
+
+    `hello` is the greeting of the node that the command brings in, None without a link: then its id and
+    address have to do.
+    """
+    if isinstance(command, Add | Replace):
+        return _is_in(current, command, hello)
+    known = current.member(command.id)
+    if isinstance(command, Remove):
+        return known is None
+    if isinstance(command, Readdress):
+        return known is not None and known.peer == command.address
+    if isinstance(command, Promote):
+        return command.id in current.voters
+    return command.id in current.learners and all(each.id != command.id for each in current.joining)
+
+
+def _is_in(current: Configuration, command: Add | Replace, hello: Hello | None) -> bool:
+    """Whether the node of `command` is a member, and in a replacement has its place or waits for it."""
+    known = current.member(newcomer(command))
+    if known is None or command.address not in ("", known.peer):
+        return False
+    if hello is not None and hello.incarnation != known.incarnation:
+        return False
+    if isinstance(command, Add):
+        return True
+    if command.old == command.new:
+        return hello is not None
+    waits = Joining(known.id, command.old) in current.joining
+    return waits or (known.id in current.voters and current.member(command.old) is None)
 
 
 def newcomer(command: Add | Replace) -> str:

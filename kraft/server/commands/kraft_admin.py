@@ -76,10 +76,15 @@ def replace(request: Request) -> Replace:
 
 
 def transfer(request: Request) -> TransferLeadership:
-    """KRAFT TRANSFER [id]."""
-    if len(request) > 3:
+    """KRAFT TRANSFER [id] [GROUP group]."""
+    words, group = request[2:], -1
+    if len(words) > 1 and words[-2].upper() == b"GROUP":
+        group, words = integer(words[-1]), words[:-2]
+        if group < 0:
+            raise Rejected("ERR the number of a group is not negative")
+    if len(words) > 1:
         raise Rejected(SYNTAX)
-    return TransferLeadership(_id(request[2])) if len(request) == 3 else TransferLeadership()
+    return TransferLeadership(_id(words[0]) if words else "", group)
 
 
 def step_down(_: Request) -> StepDown:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from kraft.node.status import GroupStatus, MemberStatus, TransferStatus
 from kraft.resp.values import Reply, Request
 from kraft.server import errors
+from kraft.server.commands.arguments import integer
 from kraft.server.commands.spec import CommandContext
 from kraft.server.errors import Rejected
 from kraft.server.routing import slot_of
@@ -51,6 +52,37 @@ def _group(group: GroupStatus) -> Reply:
         b"transfers": [_transfer(transfer) for transfer in group.transfers],
         b"fenced": int(group.fenced),
         b"mismatch": int(group.mismatch),
+    }
+
+
+def groups(context: CommandContext, request: Request) -> Reply:
+    """KRAFT GROUPS [group]: every group as this node sees it, or one of them."""
+    if len(request) > 3:
+        raise Rejected(errors.wrong_arity("kraft|groups"))
+    host = context.port.host
+    wanted = integer(request[2]) if len(request) == 3 else None
+    found = {group.group: group for group in host.status().groups}
+    if wanted is not None and not 0 <= wanted < host.slots.groups:
+        raise Rejected(f"ERR there is no group {wanted}; the groups are 0 to {host.slots.groups - 1}")
+    ranges = [each for each in host.slots.ranges() if wanted in (None, each[2]) and each[2] in found]
+    return [_overview(found[group], first, last) for first, last, group in ranges]
+
+
+def _overview(group: GroupStatus, first: int, last: int) -> Reply:
+    """A group in short, with its slots from `first` to `last`."""
+    return {
+        b"group": group.group,
+        b"slots": b"%d-%d" % (first, last),
+        b"leader": group.leader.encode(),
+        b"preferred": group.preferred.encode(),
+        b"role": group.role.encode(),
+        b"term": group.term,
+        b"voters": _names(group.voters),
+        b"learners": _names(group.learners),
+        b"joint": int(group.joint),
+        b"keys": group.keys,
+        b"dataset_bytes": group.dataset_bytes,
+        b"lag": group.commit - group.applied,
     }
 
 

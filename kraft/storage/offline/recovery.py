@@ -94,9 +94,13 @@ class Findings:
 
     @property
     def majorities(self) -> tuple[tuple[str, ...], ...]:
-        """The voters, and in a joint configuration also the new ones: decisions need a majority of each."""
-        target = self.configuration.target
-        return (self.configuration.voters, *(() if target is None else (target.voters,)))
+        """The voters of each group, and in a joint configuration also the new ones, each list once.
+
+        Decisions of a group need a majority of its lists.
+        """
+        configurations = [group.configuration for group in self.groups]
+        configurations += [each.target for each in configurations if each.target is not None]
+        return tuple(dict.fromkeys(each.voters for each in configurations))
 
 
 def gone_min(voters: tuple[str, ...]) -> int:
@@ -302,15 +306,24 @@ def _own_member(identity: Identity, groups: tuple[GroupFindings, ...]) -> Member
         raise RecoveryRefused(
             f"{id_} is the only voter of its cluster already: there is nothing to recover, start it"
         )
-    configuration = groups[0].configuration
-    known = configuration.members + (configuration.target.members if configuration.target is not None else ())
-    for member in known:
-        if (member.id, member.incarnation) == (id_, identity.incarnation):
+    found = [_member_in(group.configuration, identity) for group in groups]
+    for group, member in zip(groups, found, strict=True):
+        if member is None:
+            where = f" of group {group.group}" if len(groups) > 1 else ""
+            raise RecoveryRefused(
+                f"{id_} had not caught up to where it became a member{where}: it holds only the beginning of"
+                " the data; recover another node"
+            )
+    return next(member for member in found if member is not None)
+
+
+def _member_in(configuration: Configuration, identity: Identity) -> Member | None:
+    """The node as a member of a group, also if it is about to become one; None if it is none."""
+    target = configuration.target
+    for member in (*configuration.members, *(target.members if target is not None else ())):
+        if (member.id, member.incarnation) == (identity.id, identity.incarnation):
             return member
-    raise RecoveryRefused(
-        f"{id_} had not caught up to where it became a member: it holds only the beginning of the data;"
-        " recover another node"
-    )
+    return None
 
 
 # Writing

@@ -1,0 +1,159 @@
+"""A command for the whole cluster, where there are several groups: every group is asked for itself.
+
+Each group's leader decides for its own group. A change of the members is rehearsed first: if any group
+refuses it, no group is changed. It is answered when all groups have done it. One that ended half-way is
+finished by the same command: groups that are as the command wants them are left out.
+
+New members come into group 0 first, because its leader invites them, and leave it last. A node keeps the
+links to the members of all groups (`membership.peers`).
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+
+from kraft.node.admin import (
+    DONE,
+    AdminCommand,
+    AdminDone,
+    AdminOutcome,
+    AdminResult,
+    MembershipChange,
+    Rehearse,
+    Remove,
+    Reseed,
+    TakeSnapshot,
+    Verify,
+)
+from kraft.node.errors import AdminRefused, Refused, Uncertain
+
+NAMED_MAX = 3  # groups in a refusal
+
+Ask = Callable[[int, AdminCommand, AdminDone], None]  # give a group's leader a command
+Outcomes = dict[int, AdminOutcome]  # by group
+
+
+class _Round:
+    """One command, asked of several groups at once. `done` gets the outcome of each, by group."""
+
+    def __init__(
+        self, ask: Ask, groups: Sequence[int], command: AdminCommand, done: Callable[[Outcomes], None]
+    ):
+        self._outcomes: Outcomes = {}
+        self._count = len(groups)
+        self._done = done
+        for group in groups:
+            ask(group, command, partial(self._answered, group))
+
+    def _answered(self, group: int, outcome: AdminOutcome) -> None:
+        self._outcomes[group] = outcome
+        if len(self._outcomes) == self._count:
+            self._done(dict(sorted(self._outcomes.items())))
+
+
+class ClusterCommand:
+    """Carries out one command in the groups 0 up to `groups` - 1. `ask` gives it to the leader of one."""
+
+    def __init__(self, groups: int, ask: Ask, done: AdminDone) -> None:
+        self._groups = range(groups)
+        self._ask = ask
+        self._done = done
+        self._rounds: list[list[int]] = []  # groups that are still to be changed
+        self._changed: Outcomes = {}
+
+    # -- changes of the members -----------------------------------------------------------------------
+
+    def change(self, command: MembershipChange) -> None:
+        """Change the members of all groups."""
+        _Round(self._ask, self._groups, Rehearse(command), partial(self._rehearsed, command))
+
+    def _rehearsed(self, command: MembershipChange, outcomes: Outcomes) -> None:
+        refusal = _failure(outcomes, changed=False)
+        left = [group for group, outcome in outcomes.items() if outcome != DONE]
+        if refusal is not None:
+            self._done(refusal)
+        elif not left:
+            self._ask(0, command, self._done)  # which says so
+        else:
+            first: list[int] = [group for group in left if not group]
+            others: list[int] = [group for group in left if group]
+            order = [others, first] if isinstance(command, Remove) else [first, others]
+            self._rounds = [groups for groups in order if groups]
+            self._next(command, {})
+
+    def _next(self, command: MembershipChange, outcomes: Outcomes) -> None:
+        self._changed |= outcomes
+        failure = _failure(self._changed, changed=True)
+        if failure is not None or not self._rounds:
+            self._done(failure or "OK")
+        else:
+            _Round(self._ask, self._rounds.pop(0), command, partial(self._next, command))
+
+    # -- other commands -------------------------------------------------------------------------------
+
+    def ask_all(self, command: AdminCommand) -> None:
+        """Ask all groups at once, and join their results."""
+        _Round(self._ask, self._groups, command, partial(self._joined, command))
+
+    def _joined(self, command: AdminCommand, outcomes: Outcomes) -> None:
+        results = {g: outcome for g, outcome in outcomes.items() if not isinstance(outcome, Exception)}
+        if isinstance(command, Reseed) and results:
+            self._done("OK")  # in the other groups its data is right
+            return
+        failure = _failure(outcomes, changed=True)
+        self._done(_join(command, results) if failure is None else failure)
+
+
+def _join(command: AdminCommand, results: Mapping[int, AdminResult]) -> AdminResult:
+    if isinstance(command, TakeSnapshot):
+        return list(results.values())
+    if isinstance(command, Verify):
+        return [{"group": group, **row} for group, rows in results.items() for row in _rows(rows)]
+    return ", ".join(dict.fromkeys(map(str, results.values())))  # nodes that lead now
+
+
+def _rows(result: AdminResult) -> list[dict[str, object]]:
+    return [row for row in result if isinstance(row, dict)] if isinstance(result, list) else []
+
+
+def _failure(outcomes: Outcomes, *, changed: bool) -> Exception | None:
+    """What to answer when a group has not done it; None when all have. `changed`: others may have."""
+    failed = {group: each for group, each in outcomes.items() if isinstance(each, Exception)}
+    if not failed:
+        return None
+    refused = {group: str(each) for group, each in failed.items() if isinstance(each, AdminRefused)}
+    others = [each for group, each in failed.items() if group not in refused]
+    begun = changed and len(failed) < len(outcomes)
+    if any(isinstance(each, Uncertain) or not isinstance(each, Refused) for each in others):
+        return (
+            Uncertain()
+            if changed
+            else AdminRefused("nothing was done: a leader was lost meanwhile, repeat it")
+        )
+    if refused:
+        text = refusal(refused, len(outcomes))
+        rest = "; the other groups have done it, and are left out when it is repeated" if begun else ""
+        return AdminRefused(text + rest)
+    return Uncertain() if begun else others[0]
+
+
+def refusal(reasons: Mapping[int, str], groups: int) -> str:
+    """Why some of so many `groups` refuse; at most `NAMED_MAX` of them are named.
+
+    A reason that all groups have is told as if there were one.
+    """
+    by_reason: dict[str, list[int]] = {}
+    for group, reason in reasons.items():
+        by_reason.setdefault(reason, []).append(group)
+    if len(by_reason) == 1 and len(reasons) == groups:
+        return next(iter(by_reason))
+    return "; ".join(f"{named(ids)}: {reason}" for reason, ids in list(by_reason.items())[:NAMED_MAX])
+
+
+def named(groups: Collection[int]) -> str:
+    """`group 1`, `groups 1 and 2`, or `groups 0, 1, 2 and 5 more`."""
+    ids = [str(group) for group in groups]
+    if len(ids) == 1:
+        return f"group {ids[0]}"
+    if len(ids) > NAMED_MAX:
+        ids = [*ids[:NAMED_MAX], f"{len(ids) - NAMED_MAX} more"]
+    return f"groups {', '.join(ids[:-1])} and {ids[-1]}"

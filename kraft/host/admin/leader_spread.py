@@ -1,0 +1,70 @@
+"""Spreads the leaders of several groups over the voters, so that no node does the work of all.
+
+Every group has a preferred leader, which follows from its number and its voters alone, so all nodes agree on
+it. A leader that is not the preferred one hands over to it, once that node could have led for a while without
+interruption: it has caught up, its link is open, and it is neither draining nor fenced, slow or full. A node
+has one transfer at a time under way. After a failed one it waits longer, because nothing is written during a
+transfer.
+"""
+
+from collections.abc import Iterable
+
+from kraft.host.admin.transfer_obstacle import transfer_obstacle
+from kraft.host.admin.transfers import LeadershipTransfers, TransferOutcome
+from kraft.host.group.group import Group
+from kraft.host.membership.peers import Peers
+from kraft.raft.membership.configuration import Configuration
+
+STEADY_SECONDS = 10.0  # that a preferred leader could have led, before it is handed the leadership
+DOUBLINGS_MAX = 6  # of that time, one for each try that failed
+
+
+def preferred_leader(group: int, configuration: Configuration) -> str:
+    """The voter that should lead `group`; '' while the voters are being changed."""
+    voters = configuration.voters
+    return voters[group % len(voters)] if voters and not configuration.joint else ""
+
+
+class LeaderSpread:
+    """Hands over the groups that this node leads and another one should."""
+
+    def __init__(self, peers: Peers, transfers: LeadershipTransfers) -> None:
+        self._peers = peers
+        self._transfers = transfers
+        self._able_since: dict[int, float] = {}  # group id -> since when its preferred leader could lead it
+        self._failures: dict[int, int] = {}  # group id -> tries that failed while this node led it
+        self._under_way = False
+
+    def tick(self, now: float, groups: Iterable[Group]) -> None:
+        """One tick of the host passed; `now` in monotonic seconds."""
+        for group in groups:
+            wanted = self._successor(group)
+            if not wanted:
+                self._able_since.pop(group.id, None)
+                if not group.raft.state.leads:
+                    self._failures.pop(group.id, None)
+                continue
+            since = self._able_since.setdefault(group.id, now)
+            patience = STEADY_SECONDS * 2 ** self._failures.get(group.id, 0)
+            if now - since >= patience and not self._under_way:
+                self._begin(group, wanted)
+
+    def _begin(self, group: Group, to: str) -> None:
+        def ended(outcome: TransferOutcome) -> None:
+            self._under_way = False
+            if isinstance(outcome, Exception):
+                self._failures[group.id] = min(DOUBLINGS_MAX, self._failures.get(group.id, 0) + 1)
+
+        del self._able_since[group.id]
+        self._under_way = True
+        self._transfers.begin(group, to, ended)
+
+    def _successor(self, group: Group) -> str:
+        """The preferred leader of `group` if this node leads in its place, and it could lead now; else ''."""
+        state = group.raft.state
+        if not state.leads_with_commit or state.transferring or group.drained:
+            return ""
+        wanted = preferred_leader(group.id, state.configuration)
+        if wanted in ("", state.id) or not group.membership.caught_up(wanted):
+            return ""
+        return "" if transfer_obstacle(group, self._peers, wanted) else wanted

@@ -1,0 +1,205 @@
+"""Several groups on the simulator's clock, disks and network: how they form, change members, and are led."""
+
+import pytest
+
+from kraft.config import ClusterConfig
+from kraft.node import admin
+from kraft.node.errors import AdminRefused
+from tests.simulation.cluster import SimulatedCluster, Tuning
+from tests.simulation.network import Weather
+from tests.simulation.world import World
+
+GROUPS = 3
+
+
+class Grouped(SimulatedCluster):
+    """Three members with three groups each, and machines in reserve."""
+
+    def __init__(self, nodes=3, groups=GROUPS, spares=2):
+        super().__init__(World(1), Weather(), nodes, groups, spares, Tuning())
+        self.answers = []
+        self.start()
+        assert self.run(20, self.led)
+
+    def led(self):
+        """Whether every group has one leader, which all nodes know and which can commit."""
+        ids = range(self.group_count)
+        return all(len(self.leaders(g)) == 1 for g in ids) and all(
+            p.host.leader(g) in self.leaders(g) for p in self.processes() for g in p.host.groups
+        )
+
+    def host(self, id_):
+        process = self.nodes[id_].process
+        assert process is not None
+        return process.host
+
+    def leader_of(self, group):
+        [leader] = self.leaders(group)
+        return leader
+
+    def give(self, id_, command):
+        """Give a node an administrator's command, and do not wait."""
+        self.answers.clear()
+        self.host(id_).admin(command, self.answers.append)
+
+    def order(self, id_, command):
+        """The outcome of an administrator's command."""
+        self.give(id_, command)
+        assert self.run(40, lambda: bool(self.answers))
+        return self.answers[0]
+
+    def stand_by(self, id_):
+        node = self.nodes[id_]
+        node.stand_by()
+        node.start()
+        return node.address
+
+    def members_of(self, group):
+        return [member.id for member in self.checks.configuration(group).members]
+
+    def voters(self):
+        return [set(self.checks.configuration(group).voters) for group in range(self.group_count)]
+
+
+@pytest.fixture
+def trio():
+    return Grouped()
+
+
+def test_a_node_that_is_added_has_all_groups_and_becomes_a_voter_of_each(trio):
+    address = trio.stand_by("K4")
+    assert trio.order("K2", admin.Add("K4", address)) == "OK"
+    assert all(trio.members_of(group) == ["K1", "K2", "K3", "K4"] for group in range(GROUPS))
+    assert trio.run(30, lambda: trio.voters() == [{"K1", "K2", "K3", "K4"}] * GROUPS)
+    assert list(trio.host("K4").groups) == list(range(GROUPS))
+    assert trio.host("K4").slots.groups == GROUPS
+    [k4] = [member for member in trio.host("K1").status().members if member.id == "K4"]
+    assert k4.voter
+
+
+def test_a_member_that_is_removed_leaves_all_groups(trio):
+    assert trio.order("K1", admin.Remove("K3")) == "OK"
+    assert all(trio.members_of(group) == ["K1", "K2"] for group in range(GROUPS))
+    assert trio.run(20, lambda: trio.host("K3").status().state == "removed")
+    assert trio.run(20, lambda: all(set(trio.leaders(group)) <= {"K1", "K2"} for group in range(GROUPS)))
+
+
+def test_a_member_is_replaced_in_all_groups(trio):
+    address = trio.stand_by("K4")
+    trio.nodes["K3"].crash()
+    assert trio.order("K1", admin.Replace("K3", "K4", address)) == "OK"
+    assert trio.run(60, lambda: trio.voters() == [{"K1", "K2", "K4"}] * GROUPS)
+
+
+def test_a_change_that_one_group_refuses_changes_none(trio):
+    """With K3 down, no group can spare K2."""
+    trio.nodes["K3"].crash()
+    assert trio.run(20, lambda: all(trio.leaders(group) for group in range(GROUPS)))
+    trio.run(5)
+    refused = trio.order("K1", admin.Remove("K2"))
+    assert isinstance(refused, AdminRefused)
+    assert "K3 is down: remove K3 first" in str(refused)
+    assert all(trio.members_of(group) == ["K1", "K2", "K3"] for group in range(GROUPS))
+
+
+def test_the_same_command_finishes_what_is_half_done(trio):
+    """Group 0 alone has taken K4 in; all keep their links to it."""
+    address = trio.stand_by("K4")
+    host = trio.host(trio.leader_of(0))
+    host.groups[0].membership.do(admin.Add("K4", address), trio.answers.append)
+    assert trio.run(20, lambda: trio.answers == ["OK"])
+    trio.run(10)
+    assert trio.members_of(1) == ["K1", "K2", "K3"]
+
+    assert trio.order("K3", admin.Add("K4", address)) == "OK"
+    assert all("K4" in trio.members_of(group) for group in range(GROUPS))
+    again = trio.order("K3", admin.Add("K4", address))
+    assert isinstance(again, AdminRefused)
+    assert "K4 is a member already" in str(again)
+
+
+def test_a_node_that_has_left_group_0_only_keeps_its_links(trio):
+    host = trio.host(trio.leader_of(0))
+    host.groups[0].membership.do(admin.Remove("K3", force=True), trio.answers.append)
+    assert trio.run(20, lambda: trio.answers == ["OK"])
+    trio.run(10)
+    assert "K3" in trio.host("K1").peers.connected
+    assert not trio.host("K3").peers.removed
+    assert trio.order("K1", admin.Remove("K3")) == "OK"
+    assert trio.run(20, lambda: trio.host("K3").peers.removed)
+
+
+def test_leadership_of_one_group_or_of_all_is_transferred(trio):
+    assert trio.run(40, lambda: spread(trio) == ["K1", "K2", "K3"])
+    assert trio.order("K1", admin.TransferLeadership("K3", group=1)) == "K3"
+    assert [trio.leader_of(group) for group in range(GROUPS)] == ["K1", "K3", "K3"]
+    assert trio.order("K1", admin.TransferLeadership("K2")) == "K2"
+    assert [trio.leader_of(group) for group in range(GROUPS)] == ["K2"] * GROUPS
+    refused = trio.order("K1", admin.TransferLeadership("K2", group=7))
+    assert str(refused) == "there is no group 7: the groups are 0 to 2"
+
+
+def test_verify_and_snapshot_look_at_all_groups(trio):
+    rows = trio.order("K2", admin.Verify())
+    assert {(row["group"], row["node"], row["state"]) for row in rows} == {
+        (group, f"K{n}", "equal") for group in range(GROUPS) for n in (1, 2, 3)
+    }
+    assert len(trio.order("K3", admin.TakeSnapshot())) == GROUPS
+
+
+def spread(trio):
+    """The leader of each group, '' for none."""
+    return [(trio.leaders(group) or [""])[0] for group in range(GROUPS)]
+
+
+def test_leaders_spread_over_the_nodes_and_stay_there(trio):
+    assert trio.run(60, lambda: spread(trio) == ["K1", "K2", "K3"])
+    elected = trio.world.counts["leader elected"]
+    trio.run(60)
+    assert spread(trio) == ["K1", "K2", "K3"]
+    assert trio.world.counts["leader elected"] == elected, "no leadership moves without need"
+
+
+def test_a_node_that_comes_back_gets_its_groups_back_after_a_while(trio):
+    assert trio.run(60, lambda: spread(trio) == ["K1", "K2", "K3"])
+    trio.nodes["K2"].crash()
+    assert trio.run(20, lambda: spread(trio)[1] in ("K1", "K3"))
+    trio.nodes["K2"].start()
+    trio.run(9)
+    assert spread(trio)[1] in ("K1", "K3"), "it has to be well for 10 s"
+    assert trio.run(20, lambda: spread(trio) == ["K1", "K2", "K3"])
+
+
+def test_a_drained_node_gets_no_group(trio):
+    assert trio.run(60, lambda: spread(trio) == ["K1", "K2", "K3"])
+    assert trio.order("K2", admin.Drain(True)) == "OK"
+    trio.run(40)
+    assert spread(trio)[1] in ("K1", "K3")
+    assert trio.order("K2", admin.Drain(False)) == "OK"
+    assert trio.run(40, lambda: spread(trio) == ["K1", "K2", "K3"])
+
+
+def test_one_group_stays_where_it_is():
+    cluster = Grouped(groups=1, spares=0)
+    for _ in range(3):
+        other = next(id_ for id_ in ("K1", "K2", "K3") if id_ not in cluster.leaders())
+        assert cluster.order(other, admin.TransferLeadership(other)) == other
+        cluster.run(30)
+        assert cluster.leaders() == [other]
+
+
+def test_a_founder_with_another_number_keeps_the_cluster_from_forming_until_it_is_corrected():
+    cluster = SimulatedCluster(World(1), Weather(), 3, GROUPS, 0, Tuning())
+    cluster.start()
+    node = cluster.nodes["K2"]
+    right = node.config
+    node.crash()
+    members = right.cluster.members
+    node.config = type(right)(right.node, ClusterConfig(members, groups=2), right.peer, right.client)
+    node.start()
+    cluster.run(10)
+    assert not cluster.formed
+    node.crash()
+    node.config = right
+    node.start()
+    assert cluster.run(20, lambda: cluster.formed)
