@@ -22,6 +22,11 @@ def test_express_rate_limit(site):
     site.run_node("express_rate_limit.js")
 
 
+def test_fastify_rate_limit(site):
+    """A Fastify application, through ioredis."""
+    site.run_node("fastify_rate_limit.js")
+
+
 def test_redlock(site, other):
     """One lock at two nodes is one lock: any node takes it."""
     site.run_node("redlock.js", other.client_port)
