@@ -37,7 +37,9 @@ def test_a_script_works_on_every_node_and_after_a_restart(cluster: Cluster) -> N
     first, *others = cluster
     sha = first.ask("SCRIPT", "LOAD", LIMIT)
     for number, server in enumerate([first, *others], 1):
-        count, left = server.ask("EVALSHA", sha, 1, "n", 600_000)
+        reply = server.ask("EVALSHA", sha, 1, "n", 600_000)
+        assert isinstance(reply, list), reply
+        count, left = reply
         assert count == number
         assert 0 < left <= 600_000
         assert server.ask("SCRIPT", "EXISTS", sha, "0" * 40) == [1, 0]
