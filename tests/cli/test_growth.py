@@ -45,8 +45,13 @@ def test_a_membership_is_what_the_leader_reports():
     assert found.voters == ["K1"]
 
 
-@pytest.mark.parametrize("changed", [{"groups": ()}, {"groups": (group("K1"), group("K1", leader="K2"))}])
-def test_a_node_that_does_not_lead_everything_knows_no_membership(changed):
+def test_the_leader_of_group_0_knows_the_members_of_several_groups():
+    groups = (group("K1"), replace(group("K1", leader="K2"), group=1))
+    assert understood(replace(report("K1").status, groups=groups)) is not None
+
+
+@pytest.mark.parametrize("changed", [{"groups": ()}, {"groups": (group("K1", leader="K2"), group("K1"))}])
+def test_a_node_that_does_not_lead_group_0_knows_no_membership(changed):
     """A leader that is one no more, above all."""
     assert understood(replace(report("K1").status, **changed)) is None
 
