@@ -128,6 +128,7 @@ def test_the_package_is_whole(machine):
     assert machine.run("dpkg", "-V", "kraft") == ""
     assert machine.run("kraft", "--version").startswith("kraft ")
     assert "kraft" in machine.run("/opt/kraft/bin/twistd", "--help")
+    assert machine.run("find", "/usr/share/doc/kraft", "-xtype", "l") == ""  # links that lead nowhere
     assert machine.run("systemd-analyze", "verify", "--man=no", "kraft@K1.service") == ""
     exposure = machine.run("systemd-analyze", "security", "kraft@K1.service").splitlines()[-1]
     assert float(exposure.split(": ")[1].split()[0]) <= 1.1
