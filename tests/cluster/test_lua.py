@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.faults import CALL_SECONDS, NOT_DONE_PREFIXES, on_every_node, under_faults
 from tests.cluster.harness import Cluster, Server
-from tests.cluster.test_transactions import ACCOUNTS, CALL_SECONDS, NOT_DONE_PREFIXES, START, under_kills
+from tests.cluster.test_transactions import ACCOUNTS, START
 from tests.cluster.wire import Client, Refusal
 
 pytestmark = pytest.mark.slow
@@ -124,7 +125,7 @@ def test_money_stays_in_the_bank(cluster: Cluster) -> None:
                 else:
                     assert total == START * len(ACCOUNTS)
 
-    under_kills(cluster, work)
+    under_faults(cluster, on_every_node(cluster, work), lambda: len(fates))
     cluster.wait_equal(*[server.id for server in cluster])
     for server in cluster:
         with server.client() as client:

@@ -9,15 +9,14 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.cluster.faults import under_faults
 from tests.cluster.harness import Cluster, Server, wait_until
 from tests.cluster.wire import Client, Refusal
 
@@ -25,7 +24,6 @@ pytestmark = pytest.mark.slow
 
 PAGE = Path(__file__).parents[2] / "docs/once.md"
 CALL_SECONDS = 15.0
-KILLS = 3
 AGAIN = ("UNCERTAIN", "CLUSTERDOWN", "BUSY", "MISCONF", "LOADING")
 MOST_SECONDS = 60.0  # for one increment, in however many attempts
 
@@ -45,12 +43,10 @@ class Worker:
         self.replies: list[int] = []
         self.attempts: Counter[str] = Counter()  # by why the one before failed
 
-    def run(self, stop: threading.Event, faults: list[str]) -> None:
+    def run(self, stop: threading.Event) -> None:
         try:
             while not stop.is_set():
                 self._increment(f"{self._number}:{len(self.replies)}")
-        except Exception as fault:
-            faults.append(repr(fault))
         finally:
             self._leave()
 
@@ -98,37 +94,13 @@ class Worker:
         self._client = None
 
 
-def _reached(count: int, done: Callable[[], int], faults: list[str]) -> bool:
-    return bool(faults) or done() >= count
-
-
 def test_a_counter_is_exact_while_leaders_are_killed(make_cluster: Any) -> None:
     """Each reply is a number of its own, and the last one is how many there were."""
     cluster = make_cluster(3, snapshot={"checkpoint_entries": 200, "keep_entries": 50})
     cluster.start()
-    stop = threading.Event()
-    faults: list[str] = []
     workers = [Worker([*cluster], number) for number in range(6)]
-
-    def done() -> int:
-        return sum(len(worker.replies) for worker in workers)
-
-    threads = [threading.Thread(target=worker.run, args=(stop, faults)) for worker in workers]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in range(KILLS):
-            most = done() + 100
-            wait_until(partial(_reached, most, done, faults), "increments go on", 60.0)
-            leader = cluster.leader()
-            leader.kill()
-            leader.start()
-            cluster.wait_serving(leader)
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(2 * MOST_SECONDS)
-    assert not faults
+    runs = [worker.run for worker in workers]
+    under_faults(cluster, runs, lambda: sum(len(worker.replies) for worker in workers))
     replies = sorted(reply for worker in workers for reply in worker.replies)
     assert replies == list(range(1, len(replies) + 1))
     lost = sum((worker.attempts for worker in workers), Counter())

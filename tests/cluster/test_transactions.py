@@ -4,7 +4,6 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,18 +11,16 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.cluster.harness import Cluster, Server
+from tests.cluster.faults import CALL_SECONDS, NOT_DONE_PREFIXES, on_every_node, under_faults
+from tests.cluster.harness import Server
 from tests.cluster.wire import Client, Refusal
 from tests.serializability import APPEND, DONE, INFINITY, NOT_DONE, READ, UNKNOWN, Attempt, check
 
 pytestmark = pytest.mark.slow
 
-CALL_SECONDS = 40.0  # far above client.write_timeout and client.leader_wait: no answer by then is a fault
-KILLS = 3
 ACCOUNTS = [f"account:{n}" for n in range(6)]
 START = 100
 LISTS = [f"list:{n}" for n in range(4)]
-NOT_DONE_PREFIXES = ("CLUSTERDOWN", "BUSY", "MISCONF")
 
 
 def test_a_transaction_works_on_every_node(cluster):
@@ -59,39 +56,6 @@ def test_a_watch_outlives_the_leader(cluster):
         assert one.call("GET", "a") == b"2"
 
 
-def under_kills(cluster: Cluster, work: Callable[[Server, int, threading.Event], None]) -> None:
-    """Run `work(server, number, stop)` in two threads for each node, and kill the leader again and again."""
-    stop, faults = threading.Event(), []
-
-    def run(server: Server, number: int) -> None:
-        while not stop.is_set():
-            try:
-                work(server, number, stop)
-            except (OSError, redis.ConnectionError):
-                stop.wait(0.05)  # the node is down
-            except Exception as fault:
-                faults.append(repr(fault))
-                return
-
-    servers = [*cluster, *cluster]
-    threads = [threading.Thread(target=run, args=(server, n)) for n, server in enumerate(servers)]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in range(KILLS):
-            time.sleep(1.5)  # of load: how much of it was done is checked at the end
-            leader = cluster.leader()
-            leader.kill()
-            time.sleep(1.5)
-            leader.start()
-            cluster.wait_serving(leader)
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(2 * CALL_SECONDS)
-    assert not faults
-
-
 def test_money_stays_in_the_bank(cluster):
     """WATCH of redis-py, and auditors on every node: the sum is always the same.
 
@@ -121,7 +85,7 @@ def test_money_stays_in_the_bank(cluster):
                         if not str(error).startswith(NOT_DONE_PREFIXES):
                             raise
 
-    under_kills(cluster, work)
+    under_faults(cluster, on_every_node(cluster, work), lambda: len(fates))
     cluster.wait_equal(*[server.id for server in cluster])
     for server in cluster:
         with server.client() as client:
@@ -180,7 +144,7 @@ def test_transactions_on_lists_are_serializable(cluster):
             while not stop.is_set():
                 _attempt(client, f"{number}.{time.monotonic_ns()}", random_, attempts)
 
-    under_kills(cluster, work)
+    under_faults(cluster, on_every_node(cluster, work), lambda: len(attempts))
     cluster.wait_equal(*[server.id for server in cluster])
     for server in cluster:
         with server.client() as client:

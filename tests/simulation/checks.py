@@ -8,14 +8,14 @@ Directories are identified by incarnation; a wiped directory still counts for wh
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from kraft.host.group.group import Group
 from kraft.kv.checkpoint import Checkpoint
+from kraft.kv.commands import Command, Lock, Put, Unlock, needed_version
 from kraft.kv.commands import decode as decode_commands
-from kraft.kv.commands import needed_version
 from kraft.kv.versions import MACHINE_VERSION, decode_version
 from kraft.peerwire.messages import Message, SnapshotOffer
 from kraft.raft.invariants import InvariantChecker, decided
@@ -57,6 +57,7 @@ STALENESS_SLACK = 2.0  # followers may still follow a deposed leader that does n
 TRANSFERS_MAX = 8  # of one group on one node: from a leader to all others, and one to itself
 
 MARK = re.compile(rb"<\d+\.\d+>")  # of one write of one client; see `mark`
+WAITER = re.compile(rb"\(\d+\.\d+\)")  # the owner of a lock that a client waits for; see `waiter`
 
 
 class Violation(AssertionError):
@@ -69,17 +70,31 @@ def demand(condition: bool, what: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What a node does for a client that waits for the lock: ask for it for `owner`, or free `token`."""
+
+    owner: bytes = b""
+    token: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Logged:
-    """A marked write as it is in the log."""
+    """A marked write as it is in the log, or what a node `asked` for a client that waits."""
 
     mark: bytes
     index: int
     stamp: int
+    asked: Asked | None = None
 
 
 def mark(client: int, count: int) -> bytes:
     """A mark that identifies one write of a client wherever its entry appears."""
     return b"<%d.%d>" % (client, count)
+
+
+def waiter(client: int, count: int) -> bytes:
+    """The owner that a client which waits for the lock has for one request."""
+    return b"(%d.%d)" % (client, count)
 
 
 def former(incarnation: str) -> str:
@@ -386,9 +401,13 @@ class Checks:
         what = f"the acknowledged write {marked!r} is not on most platters"
         self._demand_holders(asked, entry, what)
 
+    def entry_of(self, group: int, marked: bytes) -> Entry:
+        """The entry of an acknowledged write."""
+        return self._history[group][self._places[group][marked][0] - 1]
+
     def stamp_of(self, group: int, marked: bytes) -> int:
-        """The stamp of the entry of an acknowledged write."""
-        return self._history[group][self._places[group][marked][0] - 1].stamp
+        """The stamp of that entry."""
+        return self.entry_of(group, marked).stamp
 
     def recent(self, process: "Process", group: int) -> None:
         """Check that a stale read on `process` is within its bound.
@@ -428,7 +447,7 @@ class Checks:
         `outcomes` maps the mark of each write to done, refused or unknown. Returns them as logged.
         """
         logged = self._logged(group)
-        times = Counter(write.mark for write in logged)
+        times = Counter(write.mark for write in logged if write.asked is None)
         for marked, outcome in outcomes.items():
             count = times[marked]
             demand(count <= 1, f"the write {marked!r} was executed {count} times")
@@ -437,5 +456,23 @@ class Checks:
         return logged
 
     def _logged(self, group: int) -> list[Logged]:
-        entries = [e for e in self._history[group] if e.kind == EntryKind.COMMANDS]
-        return [Logged(marked, e.index, e.stamp) for e in entries for marked in MARK.findall(e.data)]
+        return [
+            found
+            for entry in self._history[group]
+            if entry.kind == EntryKind.COMMANDS
+            for found in _marked(entry, decode_commands(entry.data))
+        ]
+
+
+def _marked(entry: Entry, commands: Sequence[Command]) -> Iterator[Logged]:
+    for command, following in zip(commands, [*commands[1:], None], strict=True):
+        if _is_mark(command):
+            yield Logged(command.value, entry.index, entry.stamp)
+        elif type(command) is Lock and WAITER.fullmatch(command.owner):
+            yield Logged(b"", entry.index, entry.stamp, Asked(owner=command.owner))
+        elif type(command) is Unlock and not _is_mark(following):
+            yield Logged(b"", entry.index, entry.stamp, Asked(token=command.token))
+
+
+def _is_mark(command: Command | None) -> TypeGuard[Put]:
+    return type(command) is Put and MARK.fullmatch(command.value) is not None

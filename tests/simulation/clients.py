@@ -8,12 +8,12 @@ log therefore shows at the end which writes took effect, and how often.
 
 import zlib
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from kraft.host.requests.round import View
 from kraft.kv.commands import (
     AppendValue,
-    Command,
     Condition,
     Delete,
     Exec,
@@ -22,20 +22,24 @@ from kraft.kv.commands import (
     GetDelete,
     Increment,
     Put,
+    ScriptCall,
     Set,
     SetMany,
     SetRange,
+    decode,
 )
 from kraft.kv.commands.keys import KeyCommand
 from kraft.kv.commands.lock import LockCommand
 from kraft.kv.commands.strings import StringCommand
 from kraft.kv.replies import CommandFailure
 from kraft.node.errors import Refused
-from tests.simulation import locks, once, transactions
-from tests.simulation.checks import demand, mark
+from tests.simulation import lock_waits, locks, once, scripts, transactions
+from tests.simulation.checks import demand, mark, waiter
 from tests.simulation.cluster import Process, SimulatedCluster
 from tests.simulation.history import History
-from tests.simulation.linearizability import FLUSH, INFINITY, READ, SET_IF_UNCHANGED, Operation
+from tests.simulation.linearizability import FLUSH, INFINITY, READ, SET_IF_UNCHANGED, SWAP, Operation
+from tests.simulation.lock_waits import Wait
+from tests.simulation.scripts import LIST_SCRIPT
 from tests.simulation.transactions import LISTS, TRANSACTION, Seen
 
 STRINGS = (b"a", b"b", b"c")
@@ -51,12 +55,15 @@ KEYS = (*STRINGS, *COUNTERS, *EXPIRING, SELDOM, ELEMENTS, PAIR, LIST, locks.LOCK
 MOST_MS = 3_000  # of the longest expiry
 STALE_READ = "glance"
 READS = (READ, STALE_READ)
+UNMARKED = (*READS, locks.WAIT)
+MORTAL = (*EXPIRING, SELDOM, locks.LOCK, once.COUNTED)  # keys that expire, and one with tokens that do
 NOBODY_SECONDS = 2.0  # the longest pause between attempts to find a node
 ALONE = 0.1  # how many of the other writes are transactions of one command
 FLUSHING = 0.15  # how many runs flush groups, and use no lists: a list must keep all its elements
 FLUSHES = 0.04  # how many of the writes of such a run are flushes
 COUNTING = 0.3  # how many runs have a counter that is incremented with KRAFT ONCE
 SOON = 0.2  # how often a client that has read a key sets it if it has not changed since
+NEVER_ALONE = (*READS, SET_IF_UNCHANGED, TRANSACTION, LIST_SCRIPT, locks.WAIT, *scripts.CALLS)
 LONG = b";" * 600  # a value larger than half a batch
 
 
@@ -72,6 +79,7 @@ class Question:
     mark: bytes
     called: float
     alone: bool = False  # its command is sent as a transaction of one command
+    script: str = ""  # how a script carries it out, see `scripts`
 
 
 class SimulatedClient:
@@ -86,8 +94,15 @@ class SimulatedClient:
         keys = [key for key in KEYS if not (self._flushes and key == LIST)]
         if cluster.world.dice("once").random() < COUNTING:
             keys.append(once.COUNTED)
+        self._scripts = cluster.world.dice("scripts").random() < scripts.RUNS
+        if self._scripts:
+            keys.append(scripts.CALLED)
         self._keys = cluster.world.dice("keys").sample(keys, self._habits.hot or len(keys))
-        self._tokens = locks.Tokens(number, self._dice)
+        waits = cluster.world.dice("waits").random() < lock_waits.RUNS
+        if waits:
+            self._keys = [*[key for key in self._keys if key != locks.LOCK][:2], locks.LOCK]
+        self._tokens = locks.Tokens(number, self._dice, lock_waits.SHARE if waits else 0.0)
+        self._wait: Wait | None = None
         self._seen: dict[tuple[int, bytes], Seen] = {}  # what was read last, by group and key
         self._just_read: tuple[int, bytes] | None = None
         self._again: Question | None = None  # a request to send once more
@@ -131,11 +146,14 @@ class SimulatedClient:
             self._think(NOBODY_SECONDS)
             return
         question = self._question(self._dice.choice(ready))
+        if question.name == locks.WAIT and self._dice.random() < lock_waits.SAME_NODE:
+            question = replace(question, process=ready[0])
         self._open = question
-        if question.name not in READS:
+        if question.name not in UNMARKED:
             self._history.fates.setdefault(question.group, {})[question.mark] = "unknown"
         question.process.clock.run(lambda: self._send(question))
-        self._world.call_later(self._habits.patience, lambda: self._ended(question, "unknown"))
+        patience = question.argument[2] if question.name == locks.WAIT else self._habits.patience
+        self._world.call_later(patience, lambda: self._ended(question, "unknown"))
 
     def _send(self, question: Question) -> None:
         host = question.process.host
@@ -143,10 +161,22 @@ class SimulatedClient:
             host.read_stale(question.group, lambda outcome: self._glanced(question, outcome))
         elif question.name == READ:
             host.read(question.group, lambda outcome: self._viewed(question, outcome))
+        elif question.name == locks.WAIT:
+            self._send_wait(question)
         else:
             commands = [command(question), Put(b"@%d" % self._number, question.mark)]
             done = lambda outcome: self._written(question, outcome)  # noqa: E731
             host.write(question.group, commands, size(question), done)
+
+    def _send_wait(self, question: Question) -> None:
+        """Ask for the lock, and leave when the client has given it up."""
+        if self._open is not question:
+            return
+        owner = waiter(self._number, self._count)
+        ttl_ms, seconds, _ = question.argument
+        wait = Wait(question.process, question.group, owner, ttl_ms, question.called)
+        self._history.waits.began(self._world, wait, seconds, lambda outcome: self._waited(question, outcome))
+        self._wait = wait
 
     def _question(self, process: Process) -> Question:
         """A new request, or the last one again with a new mark, because it is another one to the server."""
@@ -157,6 +187,7 @@ class SimulatedClient:
             return replace(again, process=process, mark=marked, called=self._world.now)
         unique = b"%d.%d" % (self._number, self._count)
         just_read, self._just_read = self._just_read, None
+        argument: Any
         if just_read is not None and self._dice.random() < SOON:
             group, key = just_read
             name, argument = SET_IF_UNCHANGED, (self._seen[just_read], unique)
@@ -164,9 +195,15 @@ class SimulatedClient:
             group = self._dice.randrange(self._cluster.group_count)
             key = self._dice.choice(self._keys)
             name, argument = self._draw(group, key, unique)
+        script: str = ""
+        if self._scripts and name not in READS:
+            name, argument, script = scripts.drawn(self._dice, name, argument)
+            saw = self._seen.get((group, key))
+            if key in WATCHED and saw is not None and self._dice.random() < 0.15:
+                name, argument, script = SWAP, (saw.value, unique), scripts.COMPLETE
         key = b"" if name == FLUSH else key
-        alone = name not in (*READS, SET_IF_UNCHANGED, TRANSACTION) and self._dice.random() < ALONE
-        return Question(process, group, key, name, argument, marked, self._world.now, alone)
+        alone = name not in NEVER_ALONE and self._dice.random() < ALONE
+        return Question(process, group, key, name, argument, marked, self._world.now, alone, script)
 
     def _moment(self, group: int) -> int:
         """A time soon, by the median of all clocks, or by log time if that is late: no key stays for long."""
@@ -189,6 +226,8 @@ class SimulatedClient:
             return self._tokens.draw(group, unique)
         if key == once.COUNTED:
             return once.ONCE, once.draw(random, unique)
+        if key == scripts.CALLED:
+            return random.choice(scripts.CALLS), None
         if key in COUNTERS:
             return "increment", random.randrange(1, 10)
         if key == ELEMENTS:
@@ -262,10 +301,34 @@ class SimulatedClient:
         else:
             self._ended(question, "refused" if isinstance(outcome, Refused) else "unknown")
 
+    def _waited(self, question: Question, outcome: Any) -> None:
+        """Handle the outcome of a wait for the lock. `Waits` has it for the judge."""
+        if isinstance(outcome, list):
+            (reply,) = outcome
+            self._world.counts[f"wait {'done' if reply[0] else 'in vain'}"] += 1
+            if self._open is question:
+                self._tokens.answered(question.group, question.name, reply)
+            self._ended(question, "done", reply)
+        else:
+            self._ended(question, "refused" if isinstance(outcome, Refused) else "unknown")
+
     def _result(self, question: Question, reply: Any) -> Any:
         """The result of an operation, from the reply to its command."""
         if question.alone and isinstance(reply, list):  # else the leader did not log it
             _, _, (reply,) = reply
+        if scripts.in_vain(reply):
+            changed = f"what {question.mark!r} read in a script has changed, and it does not expire"
+            entry = self._cluster.checks.entry_of(question.group, question.mark)
+            demand(question.key in MORTAL or scripts.concern(decode(entry.data), MORTAL), changed)
+            self._world.counts["script in vain"] += 1
+            return scripts.IN_VAIN
+        if question.script:
+            reply = scripts.plain(reply)
+            self._world.counts[f"write by a script {question.script}"] += 1
+            if reply == scripts.UNDONE:
+                return reply
+        elif question.name in scripts.CALLS:
+            reply = scripts.called(reply)
         if question.name == FLUSH:
             self._world.counts["flush"] += 1
         elif question.name == "set until":
@@ -294,17 +357,22 @@ class SimulatedClient:
             return
         self._open = None
         history = self._history
+        wait, self._wait = self._wait, None
+        if wait is not None and not wait.answered:
+            question.process.clock.run(partial(history.waits.left, wait))
         setattr(history, fate, getattr(history, fate) + 1)
         self._world.note(f"client {self._number} {question.name} {fate} {result}")
-        if question.name not in READS:
+        if question.name not in UNMARKED:
             history.fates[question.group][question.mark] = fate
         if question.key == LIST:
             self._attempted(question, fate, result)
-        elif fate != "refused" and question.name != STALE_READ:
+        elif fate != "refused" and question.name not in (STALE_READ, locks.WAIT):
             returned = self._world.now if fate == "done" else INFINITY
-            operation = Operation(question.name, question.argument, question.called, returned, result)
+            operation = Operation(
+                question.name, question.argument, question.called, returned, result, script=question.script
+            )
             history.add(question.group, question.key, question.mark, operation)
-        if question.name not in READS:
+        if question.name not in UNMARKED:
             self._perhaps_again(question, fate)
         self._think(self._habits.thinking)
 
@@ -314,6 +382,8 @@ class SimulatedClient:
         attempts = self._history.attempts.setdefault(question.group, [])
         if question.name == TRANSACTION:
             attempts.append(transactions.attempt(question.argument, marked, called, now, fate, reply))
+        elif question.name == LIST_SCRIPT:
+            attempts += scripts.attempts_on_lists(question.argument, marked, called, now, fate, reply)
         elif question.name == READ and fate == "done":
             attempts.append(transactions.surveyed(marked, called, now, reply))
 
@@ -327,20 +397,32 @@ class SimulatedClient:
             self._world.counts["write asked again"] += 1
 
 
-def command(question: Question) -> Command:
+def command(question: Question) -> Any:
     """The write as the client port would hand it to the host."""
     if question.name == TRANSACTION:
         return transactions.on_lists(question.argument, question.mark)
     if question.name == SET_IF_UNCHANGED:
         return transactions.set_if_unchanged(question.key, question.argument)
+    if question.name == LIST_SCRIPT:
+        return scripts.on_lists(question.argument, question.mark)
+    if question.name in scripts.CALLS:
+        return scripts.calling(question.name)
     if question.name == once.ONCE:
-        return once.command(question.argument, alone=question.alone)
-    plain = _plain(question)
-    return Exec((), (plain,)) if question.alone else plain
+        return once.command(question.argument, partial(_wrapped, question))
+    return _wrapped(question, _plain(question))
 
 
-def _plain(question: Question) -> StringCommand | KeyCommand | LockCommand:
+def _wrapped(question: Question, plain: Any) -> Any:
+    """A command as it is, through a script, or in a transaction."""
+    scripted = question.script and question.name != SWAP
+    step = scripts.through_script(plain, question.script) if scripted else plain
+    return Exec((), (step,)) if question.alone else step
+
+
+def _plain(question: Question) -> StringCommand | KeyCommand | LockCommand | ScriptCall:
     key, name, argument = question.key, question.name, question.argument
+    if name == SWAP:
+        return scripts.swap(key, argument)
     if name == FLUSH:
         return Flush()
     if key == PAIR:

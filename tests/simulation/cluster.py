@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from kraft.config import ClientConfig, ClusterConfig, Config, LimitsConfig, NodeConfig, PeerConfig, RaftConfig
-from kraft.config.values import ReadsConfig, SnapshotConfig
+from kraft.config.values import ReadsConfig, ScriptsConfig, SnapshotConfig
 from kraft.host.host import Host
 from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.values import Identity, Loaded
@@ -19,9 +19,12 @@ from tests.simulation.network import Network, Weather
 from tests.simulation.plan import Habits
 from tests.simulation.platter import Platter, copy_of
 from tests.simulation.realdisk import RealStorage
+from tests.simulation.script_evaluator import SimulatedEvaluator
 from tests.simulation.vigil import Vigil
 from tests.simulation.world import NodeClock, World
 
+SCRIPT_INSTRUCTIONS = 10_000  # far more than any script of a client takes
+SCRIPT_SECONDS = 1.0  # of real time: never, so that a run does not depend on it
 RESTART_SECONDS = 1.0  # until a process that ended on its own is restarted
 Backup = tuple[Platter, dict[str, bytes]]
 
@@ -61,6 +64,9 @@ class Silent:
 
     def event(self, name: str, **fields: object) -> None:
         self._world.counts[name] += 1
+
+    def script_stopped(self, limit: str) -> None:
+        self._world.counts[f"script stopped by {limit}"] += 1
 
     def role_changed(self, group: int, role: str, term: int, leader: str) -> None:
         if role == "leader":
@@ -102,6 +108,7 @@ class Process:
             fatal=node.fatal,
             machine_version=node.machine_version,
         )
+        self.host.use_evaluator(SimulatedEvaluator(node.config, self.host, observer, clock, node.world))
         self.ready = False
 
     def start(self) -> None:
@@ -499,4 +506,5 @@ def configuration(id_: str, address: str, members: dict[str, str], tuning: Tunin
             chunk_bytes=tuning.chunk_bytes,
         ),
         limits=LimitsConfig(),
+        scripts=ScriptsConfig(time=SCRIPT_SECONDS, instructions=SCRIPT_INSTRUCTIONS),
     )

@@ -7,6 +7,8 @@ from dataclasses import replace
 from tests.serializability import Attempt
 from tests.simulation.checks import Logged
 from tests.simulation.linearizability import FLUSH, READ, SET_IF_UNCHANGED, Operation
+from tests.simulation.lock_waits import Waits
+from tests.simulation.locks import LOCK
 
 
 class History:
@@ -20,6 +22,7 @@ class History:
         self._flushes: dict[tuple[int, bytes], Operation] = {}  # by group and mark
         self._placed: list[tuple[int, bytes, Operation]] = []  # reads, and what a flush did to each key
         self.attempts: dict[int, list[Attempt]] = {}  # transactions on lists, by group
+        self.waits = Waits()  # for the lock
         self.fates: dict[int, dict[bytes, str]] = {}
         self.done = self.refused = self.unknown = 0
 
@@ -43,7 +46,13 @@ class History:
         every combination of them.
         """
         indexes: dict[bytes, list[int]] = {key: [] for id_, key in self.operations() if id_ == group}
+        waited = iter(self.waits.operations([entry for entry in logged if entry.asked is not None]))
         for entry in logged:
+            if entry.asked is not None:
+                before = indexes.setdefault(LOCK, [])
+                before.append(entry.index)
+                self._placed.append((group, LOCK, replace(next(waited), number=len(before))))
+                continue
             flush = self._flushes.get((group, entry.mark))
             if flush is not None:
                 for key, before in indexes.items():

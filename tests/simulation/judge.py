@@ -14,11 +14,13 @@ from tests.simulation.history import History
 from tests.simulation.linearizability import NOTHING_WRITTEN, Model, Operation, linearizable, numbered_key
 from tests.simulation.locks import LOCK, NEVER_TAKEN, PROTECTED, demand_order, fenced_list
 from tests.simulation.once import COUNTED, NEVER_COUNTED, counted_once
+from tests.simulation.scripts import CALLED, NEVER_CALLED, called_counter, took_effect, with_scripts
 from tests.simulation.transactions import LISTS, elements
 
 MODELS: dict[bytes, tuple[Model, Any]] = {
     LOCK: (fenced_list, NEVER_TAKEN),
     COUNTED: (counted_once, NEVER_COUNTED),
+    CALLED: (called_counter, NEVER_CALLED),
 }
 """The model of a key and its first state; all other keys have `numbered_key`."""
 
@@ -56,12 +58,12 @@ def judge(cluster: SimulatedCluster, history: History) -> None:
     cluster.checks.equal_logs()
     for (group, key), operations in sorted(history.operations().items()):
         if not history.flushed(group):
-            _account(cluster, group, key, operations)
+            _account(cluster, group, key, [o for o in operations if took_effect(o)])
     for group, fates in sorted(history.fates.items()):
         history.settle(group, cluster.checks.effects(group, fates))
     for (group, key), operations in sorted(history.operations().items()):
         model, initial = MODELS.get(key, (numbered_key, NOTHING_WRITTEN))
-        explained = linearizable(operations, model, initial)
+        explained = linearizable(operations, with_scripts(model), initial)
         demand(explained, f"the history of {key!r} in group {group} is not linearizable")
     for group in range(cluster.group_count):
         attempts, keyspace = history.attempts.get(group, ()), _replica(cluster, group)

@@ -20,6 +20,7 @@ INFINITY = float("inf")
 READ = "get"  # the only operation that changes nothing
 FLUSH = "flush"  # removes this key and all others
 SET_IF_UNCHANGED = "set if unchanged"  # of (the value seen, the new one): OK, or None without effect
+SWAP = "swap"  # of (the value expected, the new one): 1, or 0 without effect
 POINTS_MAX = 1_000_000  # limit of a search, about 15 s; correct histories need a few points per operation
 
 
@@ -29,6 +30,7 @@ class Operation:
 
     `number` is its position among the writes of its key, from 1 on, if it is known, and `stamp` that of its
     entry in the log. `seen` is how many writes of the key there had been when a conditional one looked at it.
+    `script` says whether a script did it, or undid it: `tests.simulation.scripts`.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Operation:
     number: int = 0
     stamp: int = 0
     seen: int = 0
+    script: str = ""
 
     @property
     def unknown(self) -> bool:
@@ -101,6 +104,9 @@ def _certain(state: Held | None, operation: Operation) -> Outcome:
         return Held(argument, expiring=True), "OK"
     if name == "set if missing":
         return (Held(argument), "OK") if state is None else (state, None)
+    if name == SWAP:
+        expected, written = argument
+        return (Held(written), 1) if value == expected else (state, 0)
     if name == "delete":
         return None, int(state is not None)
     if name == "take":
@@ -143,7 +149,8 @@ def numbered_key(state: Numbered, operation: Operation) -> list[Outcome]:
         for after, result in _string_key(before, operation):
             if operation.name == SET_IF_UNCHANGED and not _may_be(state, before, operation, result):
                 continue
-            written = result == "OK" and after is not None  # perhaps what was there before
+            # Perhaps what was there before.
+            written = (result == "OK" and after is not None) or (operation.name == SWAP and result == 1)
             effect = written or after != before or operation.name == "overwrite"
             last = writes if effect and operation.name != READ else changed
             found.append((Numbered(writes, last, after), result))

@@ -20,15 +20,21 @@ LOCK = b"l"
 PROTECTED = b"g"  # a list of elements such as "|7.3.12": with the token 7, by request 12 of client 3
 TTLS_MS = (50, 300, 1_000, 3_000)
 TAKE, EXTEND, FREE, GUARD = "lock", "extend", "unlock", "guard"
+WAIT = "wait"  # take the lock, or wait for it: `tests.simulation.lock_waits`
+ASKED, RELEASE = "asked", "release"  # by a node for a client that waits: in vain; and to free the lock again
+WAIT_SECONDS = (0.2, 1.0, 5.0)
+LEAVING = (0.05, 1.0, 60.0)  # seconds after which a client that waits leaves
 KEPT = 0.5  # how often a client goes on using a token that it has lost
 
 
 class Tokens:
     """What one client knows of the locks: the token that it believes to hold, by group."""
 
-    def __init__(self, number: int, random: Random) -> None:
+    def __init__(self, number: int, random: Random, waiting: float = 0.0) -> None:
+        """So often the client waits for the lock if it is taken."""
         self._random = random
         self._number = number
+        self._waiting = waiting
         self._tokens: dict[int, int] = {}
 
     def draw(self, group: int, unique: bytes) -> tuple[str, Any]:
@@ -36,6 +42,8 @@ class Tokens:
         random, token = self._random, self._tokens.get(group)
         owners = (b"", unique, b"%d" % self._number)  # the last one may have the lock already
         if token is None or random.random() < 0.1:
+            if self._waiting and random.random() < self._waiting:
+                return WAIT, (random.choice(TTLS_MS), random.choice(WAIT_SECONDS), random.choice(LEAVING))
             return TAKE, (random.choice(TTLS_MS), random.choice(owners))
         name = random.choice((GUARD, GUARD, GUARD, EXTEND, FREE))
         if name == GUARD:
@@ -45,7 +53,7 @@ class Tokens:
     def answered(self, group: int, name: str, reply: Any) -> None:
         """Handle the reply to an operation on the lock."""
         held = took_effect(name, reply)
-        if name == TAKE:
+        if name in (TAKE, WAIT):
             if held:
                 self._tokens[group] = reply[1]
         elif (not held or name == FREE) and self._random.random() >= KEPT:
@@ -66,7 +74,7 @@ def command(name: str, argument: Any) -> LockCommand:
 
 def took_effect(name: str, reply: Any) -> bool:
     """Whether an operation on the lock changed something, by its reply."""
-    return bool(reply[0]) if name == TAKE else reply not in (0, CommandFailure.LOCK_LOST)
+    return bool(reply[0]) if name in (TAKE, WAIT) else reply not in (0, CommandFailure.LOCK_LOST)
 
 
 def looked_at(keyspace: Keyspace) -> tuple[bytes | None, int, bytes]:
@@ -107,6 +115,10 @@ def fenced_list(state: FencedList, operation: Operation) -> list[Outcome]:
         return [(state._replace(lease=None, written=b""), "OK")]
     if operation.name == TAKE:
         return _take(state, operation)
+    if operation.name == ASKED:
+        return [(state, None)] if state.lease is not None else []
+    if operation.name == RELEASE:
+        return _release(state, operation.argument)
     lease, (token, what) = state.lease, operation.argument
     if lease is None or lease.token != token:
         return [(state, CommandFailure.LOCK_LOST if operation.name == GUARD else 0)]
@@ -142,6 +154,18 @@ def _take(state: FencedList, operation: Operation) -> list[Outcome]:
     if not shown:
         return [(state._replace(lease=lease), None)]
     return [(s, [given, held.token, held.expires, stamp]) for s, held in _shown(state, lease, shown)]
+
+
+def _release(state: FencedList, token: int) -> list[Outcome]:
+    """The lock with this token is freed, if it is held."""
+    lease = state.lease
+    found: list[Outcome] = []
+    if lease is None or lease.token != token:
+        found.append((state, None))
+    if lease is not None:
+        shown = _shown(state, lease, token)
+        found += [(s._replace(lease=None), None) for s, held in shown if held.token == token]
+    return found
 
 
 def _shown(state: FencedList, lease: Lease, token: int) -> list[tuple[FencedList, Lease]]:

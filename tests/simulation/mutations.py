@@ -1,11 +1,12 @@
 """One-line mistakes in core, host and storage. The simulator must find each within a number of seeds.
 
-Those in transactions and locks are in a file of their own.
+Those in transactions, locks and scripts are in files of their own.
 """
 
 from tests.simulation.group_mutations import GROUP_MUTATIONS
 from tests.simulation.machine_mutations import MACHINE_MUTATIONS
 from tests.simulation.mutation import Mutation
+from tests.simulation.script_mutations import SCRIPT_MUTATIONS
 
 MUTATIONS = (
     # -- consensus: elections
@@ -412,6 +413,7 @@ MUTATIONS = (
     ),
     *MACHINE_MUTATIONS,
     *GROUP_MUTATIONS,
+    *SCRIPT_MUTATIONS,
     # -- storage
     Mutation(
         "heads of the logs not followed",

@@ -5,10 +5,11 @@ another node, and sometimes sends one again that it knows of. The log shows the 
 attempts, so the model knows every reply exactly: which attempt was the first, and when a token is forgotten.
 """
 
+from collections.abc import Callable
 from random import Random
 from typing import Any, NamedTuple
 
-from kraft.kv.commands import Exec, Increment, Once
+from kraft.kv.commands import Increment, Once
 from kraft.kv.replies import CommandFailure
 from tests.simulation.linearizability import FLUSH, READ, Operation, Outcome
 
@@ -31,11 +32,9 @@ def draw(random: Random, unique: bytes) -> Use:
     return Use(unique, random.randrange(1, 10), random.choice(TTLS_MS))
 
 
-def command(use: Use, *, alone: bool) -> Once:
-    """The attempt as the client port would hand it to the host; `alone` is a transaction of one command."""
-    increment = Increment(COUNTED, use.amount)
-    applied = Exec((), (increment,)) if alone else increment
-    return Once(use.token, b"%016d" % use.amount, applied, use.ttl_ms)
+def command(use: Use, wrapped: Callable[[Increment], Any] = lambda increment: increment) -> Once:
+    """The attempt as the client port would hand it to the host, perhaps `wrapped` as its client wants."""
+    return Once(use.token, b"%016d" % use.amount, wrapped(Increment(COUNTED, use.amount)), use.ttl_ms)
 
 
 class Remembered(NamedTuple):

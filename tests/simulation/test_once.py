@@ -23,7 +23,7 @@ def test_the_model_agrees_with_the_state_machine(seed):
             uses.append(draw(dice, b"1.%d" % place))
         use = dice.choice(uses)
         stamp = machine.stamp + dice.choice((0, 1, 499, 500, 3_000))
-        (reply,) = machine.apply(stamp, [command(use, alone=False)])
+        (reply,) = machine.apply(stamp, [command(use)])
         number = len([o for o in found if o.name == ONCE]) + 1
         found.append(Operation(ONCE, use, place, place + 0.5, reply, number=number, stamp=stamp))
     assert linearizable(found, counted_once, NEVER_COUNTED)

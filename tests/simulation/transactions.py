@@ -118,7 +118,7 @@ def attempt(
     if wanted.watched is not None:
         found.append((READ, wanted.watched.watched.key.decode(), elements(wanted.watched.value)))
     for (kind, key, element), answer in zip(steps, replies, strict=True):
-        found.append((kind, key, element if kind == APPEND else _looked_at(answer, records)))
+        found.append((kind, key, element if kind == APPEND else looked_at(answer, records)))
     return Attempt(name, DONE, called, now, found)
 
 
@@ -135,6 +135,7 @@ def surveyed(marked: bytes, called: float, now: float, reply: Any) -> Attempt:
     return Attempt(marked.decode(), DONE, called, now, reads)
 
 
-def _looked_at(places: Sequence[Any], records: Sequence[Any]) -> list[str]:
+def looked_at(places: Sequence[Any], records: Sequence[Any]) -> list[str]:
+    """The elements of the one list that a `Look` looked at."""
     _, place = places
     return elements(None if place is None else records[place][0])

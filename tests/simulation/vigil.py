@@ -1,7 +1,8 @@
 """What must hold where nothing else is in the way: a slow leader gives way, and no near expiry is lost.
 
 Both need a quiet neighbourhood: a cluster whose links, processes and clocks are also disturbed may take its
-time. So each check begins with the excuses.
+time. So each check begins with the excuses. And clients that wait for a lock wait for something: that it is
+freed, that it expires, or an answer.
 """
 
 from typing import TYPE_CHECKING
@@ -41,6 +42,7 @@ class Vigil:
         hearing, self._hears_since = self._hears_since, {}
         for process in self._cluster.processes():
             for id_, group in process.host.groups.items():
+                self._wait_for_something(process, group)
                 if not group.raft.state.leads:
                     continue
                 key = (process.id, id_, group.raft.state.term)
@@ -87,6 +89,20 @@ class Vigil:
     def _at_work(self, process: "Process") -> bool:
         clock = process.clock
         return process.ready and not clock.paused and clock.slow == 1.0 and not clock.busy
+
+    # -- clients that wait for locks
+
+    def _wait_for_something(self, process: "Process", group: Group) -> None:
+        """The first client of each queue asks for its lock, or knows of a holder and when its time ends."""
+        machine = group.state.machine
+        if group.state.fenced or not self._at_work(process):
+            return
+        for name, queue in group.requests.lock_waits.queues.items():
+            if queue.waiters[0].asking or machine.revision < queue.holder:
+                continue
+            self._world.counts["waiting for a lock"] += 1
+            held = name in machine.keyspace.records and queue.timer is not None
+            demand(held, f"clients of {process.id} wait for {name!r}, and nothing will end that")
 
     # -- absolute expiries
 

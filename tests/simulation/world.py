@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 START_WALL_MS = 1_700_000_000_000
 BACKLOG_SECONDS = 0.02  # in which a resumed process handles waiting calls, in no particular order
+INSTANT = 1e-9  # seconds that are none: rounding
 MOMENT_STEPS_MAX = 50_000  # events at the same virtual time
 
 
@@ -121,11 +122,16 @@ class NodeClock:
         self.slow = 1.0  # factor by which new timers are late
         self.busy = 0.0  # the most seconds until the process handles deferred calls
         self.ran = True  # something ran in the process since its state was last checked
+        self._free_at = 0.0  # until then (virtual time) the process is at work
         self._put_off: deque[Callable[[], object]] = deque()
         self._held: list[Callable[[], object]] = []
 
     def seconds(self) -> float:
-        return self._world.now * self._drift + self._ahead
+        return max(self._world.now, self._free_at) * self._drift + self._ahead
+
+    def spend(self, seconds: float) -> None:
+        """What runs takes so long, and everything else in the process waits for its end."""
+        self._free_at = max(self._world.now, self._free_at) + seconds
 
     def wall_ms(self) -> int:
         return int(START_WALL_MS + self.seconds() * 1000.0 + self._skew_ms)
@@ -135,7 +141,13 @@ class NodeClock:
         self.steady_since = self._world.lived
 
     def call_later(self, delay: float, call: Callable[[], object]) -> Timer:
-        return self._world.call_later(delay * self.slow / self._drift, lambda: self._run(call))
+        timer = self._world.call_later(delay * self.slow / self._drift, lambda: self._run(due))
+
+        def due() -> None:
+            if not timer.cancelled:  # while it was held up
+                call()
+
+        return timer
 
     def call_soon(self, call: Callable[[], object]) -> None:
         self._put_off.append(call)
@@ -168,6 +180,8 @@ class NodeClock:
             return
         if self.paused:
             self._held.append(call)
+        elif self._free_at - self._world.now > INSTANT:
+            self._world.call_later(self._free_at - self._world.now, lambda: self._run(call))
         else:
             self.ran = True
             call()
