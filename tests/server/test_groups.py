@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from kraft.host.slots import SlotMap
 from kraft.kv.commands import Delete, Put
 from kraft.node.errors import NoLeader, Uncertain
+from kraft.server.commands.command import all_specs
+from kraft.server.commands.table import TABLE
+from kraft.server.commands.tips import TIPS
 from kraft.server.routing import slot_of
 from tests.server.fakes import WALL_MS, Port, Talk, encode
 from tests.server.test_scan import all_of, array, scan
@@ -586,3 +589,13 @@ def test_wait_counts_the_group_that_has_fewest() -> None:
     port.host.leaders = ["K1", "K2", "K1"]
     assert client.run("WAIT", "2", "0") == b":1\r\n"  # of group 1 only what each reply proves is known
     assert client.run("WAITAOF", "1", "1", "0") == b"*2\r\n:0\r\n:1\r\n"
+
+
+def test_clients_are_told_which_commands_go_to_every_leader() -> None:
+    """By the tips of COMMAND, as Redis gives them."""
+    client = Port().connect()
+    shown = client.run("COMMAND", "INFO", "dbsize")
+    assert b"request_policy:all_shards\r\n" in shown
+    assert b"response_policy:agg_sum\r\n" in shown
+    assert b"request_policy" not in client.run("COMMAND", "INFO", "mset", "get")
+    assert set(TIPS) <= {spec.name for spec in all_specs(TABLE)}

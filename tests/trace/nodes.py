@@ -204,16 +204,18 @@ class Endpoint:
 
 
 class CountedDisk:
-    """The store, with the number of calls that it has not answered yet."""
+    """The store, with the number of calls that it has not answered yet, and of all disk transactions."""
 
     def __init__(self, store: Any) -> None:
         self._store = store
         self.pending = 0
+        self.commits = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
     def commit(self, *arguments: Any) -> None:
+        self.commits += 1
         self._store.commit(*self._counted(*arguments))
 
     def checkpoint(self, *arguments: Any) -> None:
@@ -236,11 +238,13 @@ class CountedDisk:
 class ProductionNode:
     """One node, composed as in `kraft.process.service`."""
 
-    def __init__(self, nodes: "Nodes", id_: str, members: dict[str, str], directory: Path) -> None:
+    def __init__(
+        self, nodes: "Nodes", id_: str, members: dict[str, str], directory: Path, groups: int
+    ) -> None:
         self.reactor = Reactor()
         config = Config(
             NodeConfig(id_, str(directory / id_)),
-            ClusterConfig(members),
+            ClusterConfig(members, groups=groups),
             PeerConfig(advertise=members[id_]),
             ClientConfig(),
         )
@@ -290,9 +294,9 @@ class ProductionNode:
 
     @property
     def serves(self) -> bool:
-        """It knows a leader, and its cluster has the newest machine version in force."""
+        """It knows the leaders, and its cluster has the newest machine version in force."""
         raised = self.host.peers.formation.version.in_force == MACHINE_VERSION
-        return raised and bool(self.host.leader(0))
+        return raised and all(map(self.host.leader, range(self.host.slots.groups)))
 
     def turn(self) -> bool:
         """Run one iteration of its reactor; return whether there was anything to do."""
@@ -308,10 +312,10 @@ class ProductionNode:
 class Nodes:
     """A cluster of three nodes with a leader, and one client connected to the leader."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, groups: int = 1) -> None:
         self.listening: dict[str, tuple[Reactor, Any]] = {}
         members = {f"K{n}": f"127.0.0.1:{10_000 + n}" for n in (1, 2, 3)}
-        self.nodes = [ProductionNode(self, id_, members, directory) for id_ in members]
+        self.nodes = [ProductionNode(self, id_, members, directory, groups) for id_ in members]
         for node in self.nodes:
             node.start()
         self._let_pass(lambda: any(node.leads for node in self.nodes))

@@ -10,6 +10,7 @@ from kraft.server.commands.introspection import unknown_subcommand
 from kraft.server.commands.options import COMPARISONS
 from kraft.server.commands.spec import AnySpec, CommandContext, CommandTable
 from kraft.server.commands.syntax import Syntax
+from kraft.server.commands.tips import TIPS
 from kraft.server.errors import Rejected
 
 
@@ -125,7 +126,7 @@ def _entry(spec: AnySpec) -> Reply:
         last,
         step,
         SetOf(tuple([f"@{category}" for category in spec.categories])),
-        SetOf(()),  # tips
+        SetOf(TIPS.get(spec.name, ())),
         SetOf(tuple(_key_specs(spec))),
         SetOf(tuple([_entry(sub) for sub in spec.subcommands.values()])),
     ]
