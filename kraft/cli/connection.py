@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-from kraft.resp.values import Error, Push, Reply, Verbatim
+from kraft.resp.values import Error, Push, Reply, SetOf, Verbatim
 
 LINE_BYTES_MAX = 1 << 20  # a status, an error or a number; a mistyped address may be any server
 BULK_BYTES_MAX = 512 << 20  # the limit of Redis, above any value that kraft stores
@@ -115,7 +115,9 @@ class NodeConnection:
             except TypeError:
                 raise ConnectionError("an answer whose map has no plain keys") from None
         elements = [self._value(depth) for _ in range(count)]
-        return Push(tuple(elements)) if kind == b">" else elements
+        if kind == b">":
+            return Push(tuple(elements))
+        return SetOf(tuple(elements)) if kind == b"~" else elements
 
     def _line(self) -> bytes:
         line = self._stream.readline(LINE_BYTES_MAX)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kraft.cli.connection import NodeConnection, NotSent
 from kraft.resp.render import render
-from kraft.resp.values import Error, Push, Verbatim
+from kraft.resp.values import Error, Push, SetOf, Verbatim
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def pair():
         (b"=7\r\ntxt:a\nb\r\n", Verbatim("a\nb")),
         (b"!5\r\nERR x\r\n", Error("ERR x")),
         (b"*2\r\n:1\r\n*1\r\n-ERR no\r\n", [1, [Error("ERR no")]]),
-        (b"~1\r\n:1\r\n", [1]),
+        (b"~1\r\n:1\r\n", SetOf((1,))),
         (b"%1\r\n$1\r\na\r\n:1\r\n", {b"a": 1}),
         (b"|1\r\n+ttl\r\n:3600\r\n:1\r\n", 1),
     ],

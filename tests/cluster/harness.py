@@ -293,11 +293,18 @@ class Cluster:
         return self.servers[name]
 
     def start(self) -> None:
-        """Start all that do not run, and wait until every one of them serves writes."""
+        """Start all that do not run, and wait until every one of them serves all that it supports."""
         for server in self:
             if not server.running:
                 server.start()
         self.wait_serving()
+        wait_until(self._version_is_raised, "the machine version is raised")
+
+    def _version_is_raised(self) -> bool:
+        """Whether every node knows that what all of them support is in force."""
+        known = [server.status() or {} for server in self]
+        raised = min(each.get("machine_version_supported", 0) for each in known)
+        return all(each.get("machine_version", 0) >= raised for each in known)
 
     def standby(self, *names: str) -> list[Server]:
         """New nodes that wait to be added, configured as the others and started."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from kraft.cli.cluster_client import pairs, text
-from kraft.resp.values import Reply
+from kraft.resp.values import Reply, SetOf
 
 HINT_LINES_MAX = 3  # of the syntax
 
@@ -113,10 +113,10 @@ def _doc(entry: list[Reply], docs: dict[str, Reply]) -> CommandDoc:
     doc = pairs(docs.get(raw))
     arguments = doc.get("arguments")
     parts = [pairs(each) for each in arguments] if isinstance(arguments, list) else []
-    nested = entry[9] if len(entry) > 9 and isinstance(entry[9], list) else []
+    nested = _list(entry[9]) if len(entry) > 9 else []
     inner = pairs(doc.get("subcommands"))
     subcommands = [_doc(each, inner) for each in nested if isinstance(each, list) and len(each) >= 3]
-    flags = entry[2] if isinstance(entry[2], list) else []
+    flags = _list(entry[2])
     return CommandDoc(
         name=name,
         syntax=" ".join(map(_syntax, parts)) or _by_arity(entry, bool(subcommands)),
@@ -167,4 +167,6 @@ def _by_arity(entry: list[Reply], family: bool) -> str:
 
 
 def _list(value: Reply) -> list[Reply]:
+    if isinstance(value, SetOf):
+        return list(value.elements)
     return value if isinstance(value, list) else []

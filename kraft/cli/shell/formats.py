@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Protocol
 
-from kraft.resp.values import Error, Push, Reply, Verbatim
+from kraft.resp.values import Error, Push, Reply, SetOf, Verbatim
 
 RED, CYAN, GREY, PLAIN = "\x1b[31m", "\x1b[36m", "\x1b[90m", "\x1b[0m"
 
@@ -54,6 +54,8 @@ class TerminalFormat:
         match reply:
             case Push(elements=elements):
                 return self._list(elements, ">")
+            case SetOf(elements=elements):
+                return self._list(elements, "~", "set")
             case list():
                 return self._list(reply, ")")
             case dict():
@@ -78,9 +80,9 @@ class TerminalFormat:
                 return self._in(RED, f"(error) {safe(text)}")
         return safe(str(reply))
 
-    def _list(self, elements: Sequence[Reply], mark: str) -> list[str]:
+    def _list(self, elements: Sequence[Reply], mark: str, kind: str = "array") -> list[str]:
         if not elements:
-            return ["(empty array)"]
+            return [f"(empty {kind})"]
         width = len(str(len(elements)))
         return [
             line
@@ -124,7 +126,7 @@ class RawFormat:
                 return b"true" if reply else b"false"
             case Error(text=text) | Verbatim(text=text):
                 return text.encode("utf-8", "surrogateescape")
-            case Push(elements=elements):
+            case Push(elements=elements) | SetOf(elements=elements):
                 return self._raw(list(elements))
             case list():
                 return b"\n".join(map(self._raw, reply))
@@ -160,7 +162,7 @@ def plain(reply: Reply) -> object:
             return {"error": text}
         case Verbatim(text=text):
             return text
-        case Push(elements=elements):
+        case Push(elements=elements) | SetOf(elements=elements):
             return [plain(each) for each in elements]
         case list():
             return [plain(each) for each in reply]

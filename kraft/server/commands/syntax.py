@@ -20,7 +20,7 @@ _CLOSING = {"[": "]", "<": ">"}
 _INTEGERS = frozenset(
     ("bit", "client-id", "count", "cursor", "decrement", "destination-db", "end", "entries", "frequency",
      "increment", "index", "len", "maxage", "milliseconds", "numkeys", "numreplicas", "offset", "protover",
-     "raft-port", "revision", "seconds", "start", "timeout", "token", "ttl"),
+     "raft-port", "revision", "seconds", "slot", "start", "timeout", "token", "ttl"),
 )  # fmt: skip
 _KEYS = frozenset(("destination", "destkey", "key", "key1", "key2", "newkey", "source"))
 

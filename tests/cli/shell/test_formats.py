@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kraft.cli.shell.formats import JsonFormat, RawFormat, TerminalFormat, as_text, quoted, safe
 from kraft.resp.inline import split_arguments
-from kraft.resp.values import Error, Push, Verbatim
+from kraft.resp.values import Error, Push, SetOf, Verbatim
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,8 @@ from kraft.resp.values import Error, Push, Verbatim
             '1# "k" => 1) (integer) 1\n2# "l" => \n   1# "m" => \n      1) (integer) 1\n      2) (integer) 2',
         ),
         (Push((b"message", b"a")), '1> "message"\n2> "a"'),
+        (SetOf((b"a", 1)), '1~ "a"\n2~ (integer) 1'),
+        (SetOf(()), "(empty set)"),
         (Verbatim("# Server\r\nversion:1\r\n"), "# Server\nversion:1"),
     ],
 )
@@ -82,6 +84,7 @@ def test_colours_are_around_the_words_that_are_not_data():
         ({b"k": b"v", b"n": 1}, b"k v\nn 1\n"),
         (Verbatim("a\r\nb"), b"a\r\nb\n"),
         (Push((b"a",)), b"a\n"),
+        (SetOf((b"a", b"b")), b"a\nb\n"),
     ],
 )
 def test_a_program_gets_raw_bytes(reply, shown):
