@@ -38,7 +38,7 @@ from kraft.host.status import node_condition, node_status
 from kraft.host.turns import Turns
 from kraft.kv.commands import Command, Lock
 from kraft.kv.versions import MACHINE_VERSION
-from kraft.node.admin import AdminCommand, AdminDone
+from kraft.node.admin import LOCAL, AdminCommand, AdminDone
 from kraft.node.errors import NoLeader
 from kraft.node.ports import Clock
 from kraft.node.status import SERVING, STOPPING, Status
@@ -193,9 +193,13 @@ class Host:
     def admin(self, command: AdminCommand, done: AdminDone) -> None:
         """Carry out an administrator's command, here or at the leader.
 
-        `done` gets its result or an exception. It never runs inside this call.
+        `done` gets its result or an exception. It never runs inside this call. A command for the cluster goes
+        to all its groups, whose number a node without any does not know yet.
         """
-        self._admin.do(command, done)
+        if self.groups or isinstance(command, LOCAL):
+            self._admin.do(command, done)
+        else:
+            self._wait_early(0, partial(self.admin, command, done), done)
 
     def _wait_early(
         self, group: int, again: Callable[[], Leave | None], done: Callable[[NoLeader], object]

@@ -98,5 +98,5 @@ def under_faults(
         stop.set()
         for thread in threads:
             thread.join(2 * CALL_SECONDS)
-    assert not failures
+    assert not failures, failures
     assert not any(thread.is_alive() for thread in threads)

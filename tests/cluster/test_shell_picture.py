@@ -41,7 +41,7 @@ def test_a_picture_of_a_failover(cluster, tmp_path, request):
         leader.kill()
         terminal.type("incr visits")
         terminal.wait("(integer) 2")
-        terminal.wait_last(f"{cluster.leader().id}>")
+        terminal.wait_prompt(but=leader.id)
         terminal.send("set session 4711 ")
         terminal.wait("Sets the value of a key")
         picture = svg(terminal.screen, LINES)

@@ -4,7 +4,7 @@ import pytest
 
 from kraft.config import ClusterConfig
 from kraft.node import admin
-from kraft.node.errors import AdminRefused
+from kraft.node.errors import AdminRefused, NoLeader
 from tests.simulation.cluster import SimulatedCluster, Tuning
 from tests.simulation.network import Weather
 from tests.simulation.world import World
@@ -75,6 +75,17 @@ def test_a_node_that_is_added_has_all_groups_and_becomes_a_voter_of_each(trio):
     assert trio.host("K4").slots.groups == GROUPS
     [k4] = [member for member in trio.host("K1").status().members if member.id == "K4"]
     assert k4.voter
+
+
+def test_a_command_to_a_node_that_waits_to_be_added_changes_nothing(trio):
+    """It does not know the number of groups, and must not take it for one when it learns it."""
+    early: list[object] = []
+    address = trio.stand_by("K4")
+    trio.host("K4").admin(admin.Remove("K3"), early.append)
+    assert trio.order("K2", admin.Add("K4", address)) == "OK"
+    assert trio.run(30, lambda: bool(early))
+    assert isinstance(early[0], NoLeader)
+    assert all(trio.members_of(group) == ["K1", "K2", "K3", "K4"] for group in range(GROUPS))
 
 
 def test_a_member_that_is_removed_leaves_all_groups(trio):

@@ -128,7 +128,7 @@ class RealStorage:
         self._compare(loaded)
         found = loaded.identity
         return Loaded(
-            Identity(found.id, found.incarnation, found.cluster, found.members),
+            Identity(found.id, found.incarnation, found.cluster, found.members, found.groups),
             loaded.groups,
             loaded.checkpoints,
             loaded.fenced,

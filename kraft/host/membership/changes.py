@@ -120,10 +120,10 @@ class MembershipChanges:
         hello = self._peers.hello_of(newcomer) if newcomer else None
         if not self._raft.state.leads_with_commit:
             return self._not_leader()
+        if not self._idle:  # what is not committed may still be undone, and is not done
+            return "OK"
         if targets.is_reached(current, command, hello):
             return DONE
-        if not self._idle:
-            return "OK"
         try:
             target = targets.rehearsed(current, command, hello)
         except ChangeRefused as error:
