@@ -40,7 +40,7 @@ def node_status(
         http=peers.http_address(identity.id),
         uptime_seconds=context.clock.seconds() - started_at,
         members=member_statuses(peers, groups, tick_seconds),
-        groups=tuple(group_status(group, tick_seconds) for group in groups.values()),
+        groups=tuple(group_status(groups[id_], tick_seconds) for id_ in sorted(groups)),
         machine_version=peers.formation.version.in_force,
         machine_version_supported=peers.formation.version.supported,
         disk_slow=context.slowness.disk,

@@ -77,6 +77,15 @@ def test_a_node_that_is_added_has_all_groups_and_becomes_a_voter_of_each(trio):
     assert k4.voter
 
 
+def test_the_status_has_the_groups_in_order(trio):
+    """Whichever of them was replayed first."""
+    groups = trio.host("K1").groups
+    backwards = dict(reversed(groups.items()))
+    groups.clear()
+    groups.update(backwards)
+    assert [group.group for group in trio.host("K1").status().groups] == list(range(GROUPS))
+
+
 def test_a_command_to_a_node_that_waits_to_be_added_changes_nothing(trio):
     """It does not know the number of groups, and must not take it for one when it learns it."""
     early: list[object] = []
