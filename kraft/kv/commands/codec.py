@@ -4,30 +4,16 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from kraft.kv.commands.bits import BitCommand
-from kraft.kv.commands.exec import Evaluated, Exec, Step
-from kraft.kv.commands.keys import Expiry, KeyCommand
-from kraft.kv.commands.library import LibraryCommand
-from kraft.kv.commands.lock import Guarded, LockCommand
+from kraft.kv.commands.exec import Change, Evaluated, Exec, Step
+from kraft.kv.commands.keys import Expiry
+from kraft.kv.commands.lock import Guarded
 from kraft.kv.commands.once import Once
-from kraft.kv.commands.script import ScriptCall, ScriptCommand
-from kraft.kv.commands.strings import StringCommand
+from kraft.kv.commands.script import ScriptCall
 from kraft.kv.errors import UnknownCommand
 
 FORMAT_VERSION = 1  # first byte of an encoded batch
 
-Command = (
-    StringCommand
-    | KeyCommand
-    | BitCommand
-    | LockCommand
-    | ScriptCommand
-    | LibraryCommand
-    | Exec
-    | Evaluated
-    | Once
-    | ScriptCall
-)
+Command = Change | Exec | Evaluated | Once | ScriptCall
 
 MAY_CALL: frozenset[type] = frozenset({ScriptCall, Once, Exec})
 """The types of commands that may need an evaluation: `calls_script` tells."""

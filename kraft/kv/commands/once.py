@@ -6,14 +6,10 @@ first reply, so every replica, and every later leader, knows it as well as it kn
 
 from typing import ClassVar
 
-from kraft.kv.commands.bits import BitCommand
-from kraft.kv.commands.exec import Evaluated, Exec
-from kraft.kv.commands.keys import UNBOUNDED, KeyCommand
-from kraft.kv.commands.library import LibraryCommand
-from kraft.kv.commands.lock import LockCommand
+from kraft.kv.commands.exec import Change, Evaluated, Exec
+from kraft.kv.commands.keys import UNBOUNDED
 from kraft.kv.commands.prefix import Prefix
-from kraft.kv.commands.script import ScriptCall, ScriptCommand
-from kraft.kv.commands.strings import StringCommand
+from kraft.kv.commands.script import ScriptCall
 
 
 class Once(Prefix, frozen=True, array_like=True, tag=60, gc=False):
@@ -30,17 +26,7 @@ class Once(Prefix, frozen=True, array_like=True, tag=60, gc=False):
     since: ClassVar[int] = 3
     token: bytes
     fingerprint: bytes
-    command: (
-        StringCommand
-        | KeyCommand
-        | BitCommand
-        | LockCommand
-        | ScriptCommand
-        | LibraryCommand
-        | Exec
-        | Evaluated
-        | ScriptCall
-    )
+    command: Change | Exec | Evaluated | ScriptCall
     ttl_ms: int = 0
     tokens_max: int = UNBOUNDED
     bytes_max: int = UNBOUNDED
