@@ -1,8 +1,8 @@
-"""Coalescing goes on from poll to poll as long as each brings more, and never for longer."""
+"""Coalescing goes on from poll to poll until a few in a row bring no more, and never for longer."""
 
 from typing import Any
 
-from kraft.host.requests.coalescer import POLLS_MAX, Coalescer
+from kraft.host.requests.coalescer import EMPTY_POLLS_MAX, POLLS_MAX, Coalescer
 from tests.host.fakes import Clock
 
 
@@ -47,18 +47,26 @@ class Story:
         assert not self.coalescer.under_way
 
 
-def test_coalescing_ends_with_the_poll_that_brings_no_more() -> None:
-    story = Story(3, 5, 5, 9)
+def test_coalescing_ends_after_a_few_polls_that_bring_no_more() -> None:
+    story = Story(3, 5, *[5] * EMPTY_POLLS_MAX, 9)
     story.run()
 
-    assert (story.polls, story.over) == (3, 1)
+    assert (story.polls, story.over) == (2 + EMPTY_POLLS_MAX, 1)
 
 
-def test_coalescing_ends_at_once_without_requests() -> None:
-    story = Story(0)
+def test_a_poll_that_brings_more_lets_the_next_ones_be_empty_again() -> None:
+    empty = EMPTY_POLLS_MAX - 1
+    story = Story(3, *[3] * empty, 5, *[5] * EMPTY_POLLS_MAX)
     story.run()
 
-    assert (story.polls, story.over) == (1, 1)
+    assert (story.polls, story.over) == (1 + empty + 1 + EMPTY_POLLS_MAX, 1)
+
+
+def test_coalescing_ends_soon_without_requests() -> None:
+    story = Story(*[0] * EMPTY_POLLS_MAX)
+    story.run()
+
+    assert (story.polls, story.over) == (EMPTY_POLLS_MAX, 1)
 
 
 def test_an_endless_stream_of_clients_does_not_hold_it_up() -> None:
@@ -69,16 +77,16 @@ def test_an_endless_stream_of_clients_does_not_hold_it_up() -> None:
 
 
 def test_a_second_begin_changes_nothing() -> None:
-    story = Story(3, 5, 5)
+    story = Story(3, 5, *[5] * EMPTY_POLLS_MAX)
     story.coalescer.begin()
     story.run()
 
-    assert (story.polls, story.over) == (3, 1)
+    assert (story.polls, story.over) == (2 + EMPTY_POLLS_MAX, 1)
 
 
 def test_each_run_begins_anew() -> None:
-    story = Story(7, 7, 1, 2, 2)
+    story = Story(7, *[7] * EMPTY_POLLS_MAX, 1, 2, *[2] * EMPTY_POLLS_MAX)
     story.run()
     story.run()
 
-    assert (story.polls, story.over) == (5, 2)
+    assert (story.polls, story.over) == (1 + EMPTY_POLLS_MAX + 2 + EMPTY_POLLS_MAX, 2)

@@ -1,4 +1,4 @@
-"""`python -m tests.trace [SET|GET] [--counts]`: the calls of one request on the leader of three nodes."""
+"""`python -m tests.trace [SET|GET] [--counts|--instructions]`: what one request costs."""
 
 import argparse
 import sys
@@ -6,6 +6,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from tests.trace.instructions import DEPTHS, instructions
 from tests.trace.nodes import Nodes
 from tests.trace.recorder import Recorder
 from tests.trace.requests import REQUESTS, traced
@@ -19,10 +20,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.trace")
     parser.add_argument("request", nargs="*", default=[*REQUESTS], help="SET or GET; both if left out")
     parser.add_argument("--counts", action="store_true", help="print functions and files by number of calls")
+    parser.add_argument(
+        "--instructions", action="store_true", help="print bytecode instructions of all nodes, for pipelines"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         nodes = Nodes(Path(directory))
         for name in arguments.request:
+            if arguments.instructions:
+                show_instructions(nodes, name.upper())
+                continue
             recorder = traced(nodes, name.upper())
             if arguments.counts:
                 show_counts(recorder)
@@ -54,6 +61,13 @@ def show_counts(recorder: Recorder) -> None:
     say("")
     for file, count in Counter(call.file for call in recorder.calls).most_common():
         say(f"{count:4} {file}")
+
+
+def show_instructions(nodes: Nodes, name: str) -> None:
+    """Print what a request costs all nodes, alone and in pipelines."""
+    for depth in DEPTHS:
+        count = instructions(nodes, name, depth)
+        say(f"{name} x {depth}: {count} instructions, {count / depth:.0f} a request")
 
 
 if __name__ == "__main__":
