@@ -46,7 +46,9 @@ voters, snapshot transfers and warnings, with the next command to type. The stat
 
 columns: ROLE is what the node does in the group: the leader orders all writes, followers copy them, a
 precandidate or candidate is trying to become leader, a learner copies without a vote. TERM counts elections.
-COMMIT is the last log entry that a majority has, APPLIED the last one that reads on this node can see.
+COMMIT is the last log entry that a majority has, APPLIED the last one that reads on this node can see. A
+node with more than 8 groups has one line with their sums, and one for each group with a problem; --groups
+shows them all.
 
 --watch shows the state again and again: at a terminal in one place, elsewhere one after the other, each after
 a line with the time. It goes on while the cluster is down, and asks all members that it has heard of.
@@ -67,6 +69,9 @@ def declare(parser: argparse.ArgumentParser) -> None:
         help=f"HTTP ports of nodes, or their ids (default {DEFAULT_ADDRESS})",
     )
     parser.add_argument("--only", action="store_true", help="ask only the given nodes, not the other members")
+    parser.add_argument(
+        "--groups", action="store_true", help="one line for each group, however many there are"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument(
         "--watch",
@@ -96,13 +101,13 @@ def run(chosen: argparse.Namespace) -> int:
     poll = StatusPoll(found, timeout, only=chosen.only)
     if seconds:
         with suppress(KeyboardInterrupt):
-            _watch(poll, seconds, in_json=chosen.json)
+            _watch(poll, seconds, in_json=chosen.json, every_group=chosen.groups)
         return 0
     answers = poll.ask()
     if chosen.json:
         print(json.dumps(_facts(answers), indent=2))
     else:
-        display().show(*status_report.blocks(answers))
+        display().show(*status_report.blocks(answers, every_group=chosen.groups))
     return 0 if _healthy(answers) else 1
 
 
@@ -146,9 +151,9 @@ def _facts(answers: Sequence[StatusReply]) -> dict[str, Any]:
 # -- again and again ----------------------------------------------------------------------------------
 
 
-def _watch(poll: StatusPoll, seconds: float, *, in_json: bool) -> None:
+def _watch(poll: StatusPoll, seconds: float, *, in_json: bool, every_group: bool) -> None:
     """Show the state every `seconds` until an interrupt."""
-    with _terminable(), _json_lines() if in_json else _views(seconds) as show:
+    with _terminable(), _json_lines() if in_json else _views(seconds, every_group=every_group) as show:
         due = time.monotonic()
         while True:
             now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -166,12 +171,12 @@ def _json_lines() -> Iterator[Show]:
 
 
 @contextmanager
-def _views(seconds: float) -> Iterator[Show]:
+def _views(seconds: float, *, every_group: bool) -> Iterator[Show]:
     with display().screen() as show:
 
         def view(now: str, answers: Sequence[StatusReply]) -> None:
             head: Block = line(f"{now}, every {seconds:g} s")
-            show([head, *status_report.blocks(answers)])
+            show([head, *status_report.blocks(answers, every_group=every_group)])
 
         yield view
 

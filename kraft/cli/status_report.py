@@ -43,8 +43,11 @@ ABSENT = "-"
 MIB = 1 << 20
 
 
-def blocks(answers: Sequence[StatusReply]) -> list[Block]:
-    """The output of `kraft status`, from the replies of the nodes."""
+def blocks(answers: Sequence[StatusReply], *, every_group: bool = False) -> list[Block]:
+    """The output of `kraft status`, from the replies of the nodes.
+
+    A node with many groups has one row, and one for each group with a problem; or a row for `every_group`.
+    """
     warnings = _warnings(answers)
     notes: list[Block] = [line(Span(each.note, NEWS)) for each in answers if each.note]
     notes += [note for answer in answers for note in _notes(answer)]
@@ -54,7 +57,7 @@ def blocks(answers: Sequence[StatusReply]) -> list[Block]:
         if (trouble := _trouble(each))
     ]
     return [
-        _table(answers),
+        _table(answers, every_group=every_group),
         EMPTY,
         *map(line, _version(answers)),
         *notes,
@@ -70,22 +73,41 @@ def _summary(count: int, attention: bool) -> Line:
     return line(head, f": {well} a leader")
 
 
-def _table(answers: Sequence[StatusReply]) -> TextTable:
-    return TextTable(COLUMNS, tuple(row for answer in answers for row in _rows(answer)))
+def _table(answers: Sequence[StatusReply], *, every_group: bool) -> TextTable:
+    rows = (row for answer in answers for row in _rows(answer, every_group=every_group))
+    return TextTable(COLUMNS, tuple(rows))
 
 
-def _rows(answer: StatusReply) -> Iterator[tuple[Span, ...]]:
-    """One row per group of a node; a node without groups has one row."""
+def _rows(answer: StatusReply, *, every_group: bool) -> Iterator[tuple[Span, ...]]:
+    """One row per group of a node, or one for all; a node without groups has one row."""
     address, status = Span(answer.address or "?"), answer.status
     absent = (Span(ABSENT),) * 7
     if status is None:
         yield Span(answer.name or "?", STRONG), Span("no answer", BAD), *absent, address
         return
     start = Span(status["node"], STRONG), Span(status["state"], GOOD if status["state"] == SERVING else WARN)
+    many = len(status["groups"]) > overview.GROUPS_SHOWN_MAX and not every_group
+    if many:
+        yield *start, *_sums(status["groups"]), address
     for group in status["groups"]:
-        yield *start, *_cells(group), address
+        if not many or not group["leader"] or group.get("fenced") or group.get("mismatch"):
+            yield *start, *_cells(group), address
     if not status["groups"]:
         yield *start, *absent, address
+
+
+def _sums(groups: Sequence[dict[str, Any]]) -> Iterator[Span]:
+    """The cells of a node with many groups. LEADER is how many of them know one."""
+    led, known = (
+        sum(group["role"] == "leader" for group in groups),
+        sum(bool(group["leader"]) for group in groups),
+    )
+    yield Span(f"all {len(groups)}")
+    yield Span(f"leads {led}", STRONG) if led else Span("follower")
+    yield Span(str(max(group["term"] for group in groups)))
+    yield Span("all") if known == len(groups) else Span(f"{known} of {len(groups)}", BAD)
+    for key in ("commit", "applied", "keys"):
+        yield Span(str(sum(group[key] for group in groups)))
 
 
 def _cells(group: dict[str, Any]) -> Iterator[Span]:
@@ -108,9 +130,14 @@ def _version(answers: Sequence[StatusReply]) -> list[str]:
 def _tolerances(answers: Sequence[StatusReply]) -> Iterator[str]:
     """How many more losses the cluster survives, for each group that has a leader and lacks voters."""
     view = view_of(answers)
-    for group in overview.groups(view) if view is not None else ():
-        if view is not None and group.leader and not set(group.voters) <= overview.working(view):
-            yield f"group {group.group}: {overview.tolerance(view, group)}"
+    if view is None:
+        return
+    working, alike = overview.working(view), dict[str, list[int]]()
+    for group in overview.groups(view):
+        if group.leader and not set(group.voters) <= working:
+            alike.setdefault(overview.tolerance(view, group), []).append(group.group)
+    for text, groups in alike.items():
+        yield f"{_named(groups)}: {text}"
 
 
 def _warnings(answers: Sequence[StatusReply]) -> list[Line]:
@@ -133,13 +160,21 @@ def _in_brackets(command: str) -> tuple[str | Span, ...]:
 
 def _notes(answer: StatusReply) -> Iterator[Block]:
     """Changes under way, as the leader of a group reports them; snapshots as their receiver reports them."""
-    for group in (answer.status or {}).get("groups", ()):
-        name = f"group {group['group']}"
-        if group["role"] == "leader":
-            yield from (line(Span(text, NEWS)) for text in _changes(name, group))
+    groups = (answer.status or {}).get("groups", ())
+    alike: dict[str, list[int]] = {}
+    for group in groups:
+        for text in _changes(group) if group["role"] == "leader" else ():
+            alike.setdefault(text, []).append(group["group"])
+    for text, ids in alike.items():
+        yield line(Span(f"{_named(ids)}: {text}", NEWS))
+    for group in groups:
         for transfer in group.get("transfers", ()):
             if transfer["direction"] == "receive":
-                yield _snapshot(name, answer.name, transfer)
+                yield _snapshot(f"group {group['group']}", answer.name, transfer)
+
+
+def _named(groups: Sequence[int]) -> str:
+    return f"group {groups[0]}" if len(groups) == 1 else f"{len(groups)} groups"
 
 
 def _snapshot(group: str, receiver: str, transfer: dict[str, Any]) -> Meter:
@@ -149,15 +184,15 @@ def _snapshot(group: str, receiver: str, transfer: dict[str, Any]) -> Meter:
     return Meter(line(text), f"{receiver}: snapshot from {sender}", done, size, transfer.get("seconds", 0.0))
 
 
-def _changes(name: str, group: dict[str, Any]) -> Iterator[str]:
+def _changes(group: dict[str, Any]) -> Iterator[str]:
     if group["learners"]:
         joining = set(group.get("joining", ()))
         learners = ", ".join(f"{id_} (to be a voter)" if id_ in joining else id_ for id_ in group["learners"])
-        yield f"{name}: voters {', '.join(group['voters'])}; learners {learners}"
+        yield f"voters {', '.join(group['voters'])}; learners {learners}"
     if group.get("joint"):
-        yield f"{name}: {VOTERS_CHANGING}"
+        yield VOTERS_CHANGING
     if group.get("transferring"):
-        yield f"{name}: leadership is being transferred to {group['transferring']}"
+        yield f"leadership is being transferred to {group['transferring']}"
 
 
 def _trouble(answer: StatusReply) -> str:

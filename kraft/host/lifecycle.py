@@ -34,6 +34,8 @@ from kraft.raft.raft import Raft
 from kraft.raft.ready import Persist
 
 FAREWELL_SECONDS = 0.2  # before a disowned node ends: its refusal tells the member that it lost its data
+LEADERLESS_SHARE = 0.01  # of the groups: a node serves while it knows a leader of all others
+GROUPS_NAMED_MAX = 8  # in one sentence
 GREET_AGAIN_SECONDS = 1.0  # after forming; by then a peer that formed by itself has greeted again
 
 
@@ -92,12 +94,12 @@ class Lifecycle:
         if formation.removed:
             return NodeState(REMOVED, formation.removed)
         leaderless = [group for group in self._groups.values() if not group.raft.state.leader]
-        if leaderless:
+        if len(leaderless) > LEADERLESS_SHARE * len(self._groups):
             return self._without_leader(leaderless)
-        fenced = [str(group.id) for group in self._groups.values() if group.state.fenced]
+        fenced = [group for group in self._groups.values() if group.state.fenced]
         if fenced:
             id_ = self._config.node.id
-            problem = f"the data of group {', '.join(fenced)} differs from the others': KRAFT RESEED {id_}"
+            problem = f"the data of group {_names(fenced)} differs from the others': KRAFT RESEED {id_}"
             return NodeState(FENCED, problem)
         return NodeState(SERVING)
 
@@ -117,7 +119,7 @@ class Lifecycle:
         refusals = self._refusals()
         if refusals:
             return NodeState(REFUSED, "; ".join(refusals))
-        problem = "no leader is known for group " + ", ".join(str(group.id) for group in groups)
+        problem = f"no leader is known for group {_names(groups)}"
         obstacle = election_obstacle(self._peers, groups[0].raft.state.configuration)
         return NodeState(LEADERLESS, f"{problem}: {obstacle}" if obstacle else problem)
 
@@ -291,6 +293,13 @@ class Lifecycle:
             self.phase = SERVING
             if replay.started is not None:
                 replay.started()
+
+
+def _names(groups: Sequence[Group]) -> str:
+    """The numbers of the groups; of many, the first ones and how many more there are."""
+    named = ", ".join(str(group.id) for group in groups[:GROUPS_NAMED_MAX])
+    more = len(groups) - GROUPS_NAMED_MAX
+    return f"{named} and {more} more" if more > 0 else named
 
 
 @dataclass(frozen=True, slots=True)

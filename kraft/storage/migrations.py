@@ -13,6 +13,9 @@ import apsw
 from kraft.storage.errors import NewerVersion, UnknownVersion
 from kraft.storage.sqlite import APPLICATION_ID, single
 
+ALWAYS = 2  # the schema of the log of one group; SEVERAL_GROUPS is that of others
+SEVERAL_GROUPS = 3
+
 _FILE_NAME = re.compile(r"([0-9]{4})_[a-z0-9_]+\.sql")
 
 
@@ -46,15 +49,28 @@ def in_order(migrations: list[Migration]) -> tuple[Migration, ...]:
 def create(
     connection: apsw.Connection, migrations: tuple[Migration, ...], application_id: int = APPLICATION_ID
 ) -> None:
-    """Apply all migrations to an empty database."""
+    """Apply these migrations to an empty database."""
     connection.execute(f"PRAGMA application_id={application_id}")
     _upgrade(connection, migrations)
 
 
-def check_and_upgrade(connection: apsw.Connection, migrations: tuple[Migration, ...]) -> int:
-    """Bring an existing log database to the newest version and return it. Raises `UnknownVersion`."""
-    _upgrade(connection, migrations[check(connection, migrations) :])
-    return len(migrations)
+def check_and_upgrade(
+    connection: apsw.Connection, migrations: tuple[Migration, ...], to: int | None = None
+) -> int:
+    """Bring an existing log database to the version `to` (None: the newest), unless it is beyond it.
+
+    Returns its version. Raises `UnknownVersion`.
+    """
+    version = check(connection, migrations)
+    steps = migrations[version:to]
+    _upgrade(connection, steps)
+    return version + len(steps)
+
+
+def mark_several_groups(connection: apsw.Connection) -> None:
+    """Let a log database say that it has several groups, inside a transaction of the caller's."""
+    if single(connection, "PRAGMA user_version") < SEVERAL_GROUPS:
+        apply(connection, load()[SEVERAL_GROUPS - 1])
 
 
 def check(

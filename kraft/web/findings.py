@@ -5,8 +5,8 @@ search for one of them finds all three.
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from kraft.node.status import FORMING, LEADERLESS, STANDBY, GroupStatus, Status
 from kraft.web import next_command, overview, words
@@ -23,6 +23,7 @@ BAD, WARN, NOTE = "bad", "warn", "note"  # not serving; serving, but needs atten
 LAG_ENTRIES = 10_000  # as in the alert KraftFollowerLagging
 DATASET_SHARE = 0.85  # of the quota, as in the alert KraftQuotaNearlyUsed
 DISK_FREE_BYTES = 256 << 20  # enough for a checkpoint and a snapshot of a small data set
+GROUPS_NAMED_MAX = 3  # in one finding
 CLOCK_OFFSET_MS = 1000  # from here on, keys expire noticeably early or late when leadership moves
 
 
@@ -91,8 +92,8 @@ def _nodes(count: int) -> str:
 
 
 def _all(view: ClusterView) -> Iterator[Finding]:
-    for group in overview.groups(view):
-        yield from _group(view, group)
+    yield from _merged(finding for group in overview.groups(view) for finding in _group(view, group))
+    yield from _lags(view)
     for answer in view.answers:
         if answer.report is not None:
             yield from _node(view, answer.report)
@@ -107,13 +108,15 @@ def _half_changed(view: ClusterView) -> Iterator[Finding]:
     """A command that changed the members of some groups only."""
     groups = overview.groups(view)
     settled = {group.group: (*group.voters, *group.learners) for group in groups if not group.joint}
+    found = []
     for id_, members in settled.items():
         first = settled.get(0, members)
         if set(members) != set(first):
             own, others = words.names(sorted(members)), words.names(sorted(first))
             text = f"its members are {own}, those of group 0 {others}"
             advice = "repeat the command that changed the members: it finishes what is half done"
-            yield Finding(WARN, f"group {id_}", text, advice=advice)
+            found.append(Finding(WARN, f"group {id_}", text, advice=advice))
+    yield from _merged(found)
 
 
 # -- nodes --------------------------------------------------------------------------------------------
@@ -274,11 +277,44 @@ def _group(view: ClusterView, group: GroupStatus) -> Iterator[Finding]:
     if leader.mismatch and not any(_fenced(view, group.group)):
         text = "the data of one replica differs from the others'"
         yield Finding(WARN, name, text, next_command.kraft(view, "verify"))
-    for replica in leader.replicas:
-        lags = replica.lag_entries > LAG_ENTRIES and replica.id not in leader.learners
-        if lags and replica.id in overview.alive(view):
-            yield Finding(WARN, replica.id, f"is {replica.lag_entries} entries behind")
     yield from _clocks(view, leader)
+
+
+def _merged(found: Iterable[Finding]) -> Iterator[Finding]:
+    """What is said of several groups in the same words, once; of a node, what its first group says."""
+    subjects: dict[Finding, list[str]] = {}
+    told: set[tuple[str, str]] = set()
+    for finding in found:
+        if finding.subject.startswith("group "):
+            subjects.setdefault(replace(finding, subject=""), []).append(finding.subject)
+        elif (finding.subject, finding.topic) not in told or finding.topic != "clock":
+            told.add((finding.subject, finding.topic))
+            subjects.setdefault(finding, [finding.subject])
+    for finding, names in subjects.items():
+        yield replace(finding, subject=_together(names))
+
+
+def _together(names: list[str]) -> str:
+    """The name of one group, or of several."""
+    if len(names) == 1:
+        return names[0]
+    ids = [name.removeprefix("group ") for name in names]
+    if len(ids) <= GROUPS_NAMED_MAX:
+        return f"groups {words.names(ids)}"
+    return f"{len(ids)} groups ({', '.join(ids[:GROUPS_NAMED_MAX])}, ...)"
+
+
+def _lags(view: ClusterView) -> Iterator[Finding]:
+    """Voters that lag, each by its largest lag."""
+    lags: dict[str, int] = {}
+    for group in view.replicas:
+        leader = overview.leader(view, group)
+        for replica in leader.replicas if leader is not None else ():
+            if leader is not None and replica.id not in leader.learners:
+                lags[replica.id] = max(replica.lag_entries, lags.get(replica.id, 0))
+    for id_, lag in sorted(lags.items()):
+        if lag > LAG_ENTRIES and id_ in overview.alive(view):
+            yield Finding(WARN, id_, f"is {lag} entries behind")
 
 
 def _obstacle(view: ClusterView) -> str:
@@ -326,4 +362,4 @@ def _changes(name: str, leader: GroupStatus) -> Iterator[Finding]:
 
 
 def _fenced(view: ClusterView, group: int) -> Iterator[bool]:
-    return (each.fenced for report in view.reports for each in report.status.groups if each.group == group)
+    return (each.fenced for _, each in view.replicas[group])

@@ -6,21 +6,33 @@ from kraft.node.status import FORMING, REFUSED, REMOVED, STANDBY, STARTING, Grou
 from kraft.web import words
 from kraft.web.view import ClusterView
 
+GROUPS_SHOWN_MAX = 8  # each by itself; of more, only those with a problem
+
 
 def groups(view: ClusterView) -> list[GroupStatus]:
     """The most authoritative report of each group: its leader's, else the one with the highest term."""
-    best: dict[int, GroupStatus] = {}
-    for report in view.reports:
-        for group in report.status.groups:
-            known = best.get(group.group)
-            if known is None or _rank(group) > _rank(known):
-                best[group.group] = group
-    return [best[id_] for id_ in sorted(best)]
+    return [max((group for _, group in view.replicas[id_]), key=_rank) for id_ in sorted(view.replicas)]
+
+
+def many(view: ClusterView) -> bool:
+    """Whether there are too many groups to show each of them."""
+    return len(view.replicas) > GROUPS_SHOWN_MAX
+
+
+def troubled(view: ClusterView) -> list[GroupStatus]:
+    """The groups to show even where there are many: without a leader, or with a replica that is not sound."""
+    return [group for group in groups(view) if _is_troubled(view, group)]
+
+
+def _is_troubled(view: ClusterView, group: GroupStatus) -> bool:
+    replicas = view.replicas[group.group]
+    unsound = any(each.fenced or each.mismatch or each.transfers for _, each in replicas)
+    return unsound or leader(view, group.group) is None
 
 
 def name(view: ClusterView, group: int) -> str:
     """What people call the group: the cluster, as long as there is only one."""
-    return "cluster" if len(groups(view)) <= 1 else f"group {group}"
+    return "cluster" if len(view.replicas) <= 1 else f"group {group}"
 
 
 def _rank(group: GroupStatus) -> tuple[int, bool, int]:
@@ -31,12 +43,7 @@ def leader(view: ClusterView, group: int) -> GroupStatus | None:
     """The report of the leader of `group`; None without one. A deposed leader that does not know it yet
     loses.
     """
-    found = [
-        each
-        for report in view.reports
-        for each in report.status.groups
-        if each.group == group and each.role == "leader"
-    ]
+    found = [each for _, each in view.replicas.get(group, ()) if each.role == "leader"]
     return max(found, key=_rank, default=None)
 
 
@@ -66,11 +73,7 @@ def losses_survived(view: ClusterView, group: GroupStatus) -> int:
     A voter with a full disk logs nothing, and one that is fenced or drained cannot lead.
     """
     there = working(view)
-    unfit = {
-        report.status.node
-        for report in view.reports
-        if any(each.group == group.group and (each.fenced or each.drained) for each in report.status.groups)
-    }
+    unfit = {node for node, each in view.replicas[group.group] if each.fenced or each.drained}
     candidates = [voter for voter in _voters(group) if voter in there and voter not in unfit]
     spare = _spare(group, there)
     survived = min(spare, len(candidates) - 1)

@@ -1,6 +1,7 @@
 """The parts of the page that change, as HTML: they are in the document, and sent again on each change."""
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 from kraft.node.status import SERVING, GroupStatus
 from kraft.telemetry.recent.history import Traffic
@@ -32,7 +33,7 @@ def sections(view: ClusterView, verdict: Diagnosis) -> dict[str, Html]:
     return {
         "verdict": _verdict(verdict),
         "topology": topology(view),
-        "groups": join(_group(view, group) for group in overview.groups(view)) or _nothing("no data yet"),
+        "groups": _groups(view),
         "nodes": _nodes(view),
         "suggestions": suggestions(view),
         "traffic": _traffic(view),
@@ -68,6 +69,40 @@ def _next(finding: Finding) -> Html | str:
 # -- groups -------------------------------------------------------------------------------------------
 
 
+def _groups(view: ClusterView) -> Html:
+    """Every group; of many, their sums and the groups with a problem."""
+    if not overview.many(view):
+        return join(_group(view, group) for group in overview.groups(view)) or _nothing("no data yet")
+    shown = overview.troubled(view)[: overview.GROUPS_SHOWN_MAX]
+    return join((_all_groups(view), *(_group(view, group) for group in shown)))
+
+
+def _all_groups(view: ClusterView) -> Html:
+    groups = overview.groups(view)
+    leaders = Counter(group.leader for group in groups if overview.leader(view, group.group) is not None)
+    least = min(groups, key=lambda group: overview.losses_survived(view, group))
+    facts = (
+        ("groups", words.count(len(groups))),
+        ("leaders", ", ".join(f"{id_} {number}" for id_, number in sorted(leaders.items())) or "none"),
+        ("leaderless", words.count(len(groups) - leaders.total())),
+        ("tolerance", _tolerance(view, least)),
+        ("keys", words.count(sum(group.keys for group in groups))),
+        ("data", words.size(sum(group.dataset_bytes for group in groups))),
+        ("pending writes", words.count(sum(group.pending_proposals for group in groups))),
+    )
+    hint = element("p", "KRAFT GROUPS lists all groups", class_="hint")
+    title = element("h3", "All groups")
+    return element("article", title, element("dl", *_tiles(facts)), hint, class_="group", data_group="all")
+
+
+def _tiles(facts: Iterable[tuple[str, Child]]) -> list[Html]:
+    return [
+        element("div", element("dt", term(name)), element("dd", value, class_=f"fact-{name.split()[-1]}"))
+        for name, value in facts
+        if value != ""
+    ]
+
+
 def _group(view: ClusterView, known: GroupStatus) -> Html:
     leader = overview.leader(view, known.group)
     group = leader or known
@@ -82,13 +117,8 @@ def _group(view: ClusterView, known: GroupStatus) -> Html:
         ("commit index", words.count(group.commit)),
         ("pending writes", words.count(group.pending_proposals)),
     )
-    tiles = [
-        element("div", element("dt", term(name)), element("dd", value, class_=f"fact-{name.split()[-1]}"))
-        for name, value in facts
-        if value != ""
-    ]
-    several = len(overview.groups(view)) > 1
-    title = element("h3", f"Group {group.group}") if several else ""
+    title = element("h3", f"Group {group.group}") if len(view.replicas) > 1 else ""
+    tiles = _tiles(facts)
     return element("article", title, element("dl", *tiles), class_="group", data_group=str(group.group))
 
 
@@ -99,11 +129,8 @@ def _tolerance(view: ClusterView, group: GroupStatus) -> str:
 
 def leader_name(view: ClusterView, group: int) -> str:
     """The id of the leader of `group`; '' if no node that answers leads it."""
-    for report in view.reports:
-        for each in report.status.groups:
-            if each is overview.leader(view, group):
-                return report.status.node
-    return ""
+    leader = overview.leader(view, group)
+    return next((node for node, each in view.replicas.get(group, ()) if each is leader), "")
 
 
 # -- nodes --------------------------------------------------------------------------------------------
@@ -124,7 +151,7 @@ _NODE_COLUMNS = (
 
 def _nodes(view: ClusterView) -> Html:
     rows = [row for answer in view.answers for row in _node_rows(view, answer)]
-    if len(overview.groups(view)) > 1:
+    if len(view.replicas) > 1:
         return table(_NODE_COLUMNS, rows)
     columns = [column for column in _NODE_COLUMNS if column.name != "group"]
     return table(columns, [row if isinstance(row[1], Rest) else [row[0], *row[2:]] for row in rows])
@@ -138,7 +165,13 @@ def _node_rows(view: ClusterView, answer: MemberReport) -> Iterator[list[Child |
     status = answer.report.status
     state = _badge("good" if status.state == SERVING and not status.problem else "bad", status.state)
     process = words.duration(status.uptime_seconds), status.version
+    many = overview.many(view)
+    if many and status.groups:
+        yield [name, *_node_summary(view, answer.id, state, status.groups), *process]
+    troubled = {group.group for group in overview.troubled(view)} if many else ()
     for group in status.groups:
+        if many and group.group not in troubled:
+            continue
         leader = overview.leader(view, group.group)
         lag, heard = _lag(leader, answer.id)
         yield [
@@ -147,6 +180,20 @@ def _node_rows(view: ClusterView, answer: MemberReport) -> Iterator[list[Child |
         ]  # fmt: skip
     if not status.groups:
         yield [name, words.NOTHING, state, *[words.NOTHING] * 5, *process]
+
+
+def _node_summary(view: ClusterView, id_: str, state: Html, groups: Sequence[GroupStatus]) -> list[Child]:
+    """The cells of a node with many groups: sums, and the largest lag."""
+    led = sum(group.role == "leader" for group in groups)
+    role = _badge("leads", f"leads {led}") if led else "follower"
+    found = (overview.leader(view, group.group) for group in groups)
+    followers = [each for leader in found if leader is not None for each in leader.replicas if each.id == id_]
+    lag = words.count(max(each.lag_entries for each in followers)) if followers else words.NOTHING
+    heard = max((each.last_contact_seconds for each in followers), default=None)
+    contact = words.NOTHING if heard is None else f"{heard:.1f} s ago"
+    applied = words.count(sum(group.applied for group in groups))
+    terms = max(group.term for group in groups)
+    return [f"all {words.count(len(groups))}", state, role, f"up to {terms}", applied, lag, contact]
 
 
 def _last_report(answer: MemberReport) -> Html:
@@ -251,6 +298,11 @@ def _storage_row(view: ClusterView, answer: MemberReport, report: Report) -> lis
 
 def _checkpoints(groups: Iterable[GroupStatus]) -> str:
     parts = []
+    groups = list(groups)
+    if len(groups) > overview.GROUPS_SHOWN_MAX:
+        written = sum(bool(group.checkpoint_index) for group in groups)
+        busy = sum(group.checkpoint_busy for group in groups)
+        return f"{written} of {len(groups)} groups" + (f", writing {busy}" if busy else "")
     for group in groups:
         at = words.count(group.checkpoint_index) if group.checkpoint_index else "none yet"
         parts.append(at + (", writing" if group.checkpoint_busy else ""))

@@ -1,8 +1,10 @@
 """A cluster as seen by asking all its nodes: plain values, for the page and for `kraft status`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+from kraft.node.status import GroupStatus
 from kraft.web.report import Report
 
 
@@ -22,7 +24,7 @@ class MemberReport:
     last: Report | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: a cached property needs a place
 class ClusterView:
     """The report of one node, and one entry per member (itself included), in the order of their ids."""
 
@@ -33,3 +35,12 @@ class ClusterView:
     def reports(self) -> Iterator[Report]:
         """The reports of all members that answer."""
         return (answer.report for answer in self.answers if answer.report is not None)
+
+    @cached_property
+    def replicas(self) -> Mapping[int, Sequence[tuple[str, GroupStatus]]]:
+        """The replicas of each group, by its id: the node, and what it says of its replica."""
+        replicas: dict[int, list[tuple[str, GroupStatus]]] = {}
+        for report in self.reports:
+            for group in report.status.groups:
+                replicas.setdefault(group.group, []).append((report.status.node, group))
+        return replicas

@@ -153,3 +153,68 @@ def test_a_missing_voter_is_told_with_the_losses_that_are_left():
     """In the words of the page and of `kraft demo --add`."""
     lines = render([answer("K1"), answer("K2"), StatusReply("K3", "K3:21", error="Connection refused")])
     assert "group 0: K3 is missing: the cluster must not lose another voter" in lines
+
+
+def many(name, **troubled):
+    """The answer of a node with sixteen groups; `troubled` are fields of group 7."""
+    made = answer(name)
+    [group] = made.status["groups"]
+    made.status["groups"] = [group | {"group": id_} for id_ in range(16)]
+    made.status["groups"][7] |= troubled
+    return made
+
+
+def test_a_node_with_many_groups_has_one_row():
+    """Numbers of entries and keys are added up."""
+    lines = render([many("K1"), many("K2")])
+
+    assert lines[1].split() == [
+        "K1",
+        "serving",
+        "all",
+        "16",
+        "leads",
+        "16",
+        "7",
+        "all",
+        "1920",
+        "1904",
+        "64",
+        "K1:21",
+    ]
+    assert lines[2].split() == [
+        "K2",
+        "serving",
+        "all",
+        "16",
+        "follower",
+        "7",
+        "all",
+        "1920",
+        "1904",
+        "64",
+        "K2:21",
+    ]
+    assert lines[3] == ""
+
+
+def test_a_group_with_a_problem_has_a_row_of_its_own():
+    lines = render([many("K1", leader="", role="precandidate")])
+
+    assert lines[1].split()[4:9] == ["leads", "15", "7", "15", "of"]
+    assert lines[2].split() == ["K1", "serving", "7", "precandidate", "7", "none", "120", "119", "4", "K1:21"]
+    assert lines[3] == ""
+
+
+def test_all_groups_have_rows_when_asked_for():
+    text = plain_text(blocks([many("K1")], every_group=True))
+
+    assert sum(line.startswith("K1 ") for line in text.split("\n")) == 16
+
+
+def test_a_change_of_many_groups_is_told_once():
+    made = many("K1")
+    for group in made.status["groups"]:
+        group["learners"] = ["K4"]
+
+    assert "16 groups: voters K1, K2, K3; learners K4" in render([made])

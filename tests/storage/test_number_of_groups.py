@@ -5,12 +5,15 @@ import msgspec
 import pytest
 
 from kraft.node.values import Identity, Transaction
+from kraft.peerwire.codec import GROUPS_MAX
 from kraft.raft.membership.configuration import Configuration, Member
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ready import Persist
+from kraft.storage import migrations
 from kraft.storage.directory import RealDirectory, prepare_directory
-from kraft.storage.errors import DamagedLog
+from kraft.storage.errors import DamagedLog, NewerVersion
 from kraft.storage.log.database import LogDatabase
+from kraft.storage.offline.inspection import inspect
 from kraft.storage.ports import StorageSettings
 
 FOUNDERS = (Member("K1", "a" * 32, "127.0.0.1:10001"),)
@@ -49,11 +52,31 @@ def test_one_group_is_written_as_before(tmp_path):
     assert msgspec.msgpack.decode(founders(tmp_path), type=tuple[Member, ...]) == FOUNDERS
 
 
-def test_an_earlier_program_does_not_start_on_several_groups(tmp_path):
-    """It would serve group 0 alone, and find no other key."""
+@pytest.mark.parametrize(("groups", "schema"), [(1, 2), (2, 3)])
+def test_the_schema_says_whether_there_are_several_groups(tmp_path, groups, schema):
+    form(tmp_path / "data", groups)
+    assert [row[0] for row in rows(tmp_path, "PRAGMA user_version")] == [schema]
+    opened(tmp_path / "data").close()
+    assert [row[0] for row in rows(tmp_path, "PRAGMA user_version")] == [schema]
+
+
+def test_an_earlier_program_refuses_several_groups_in_one_line(tmp_path):
+    """It would serve group 0 alone, and find no other key. It knows the schemas 1 and 2."""
     form(tmp_path / "data", 2)
-    with pytest.raises(msgspec.ValidationError):
-        msgspec.msgpack.decode(founders(tmp_path), type=tuple[Member, ...])
+    earlier = migrations.load()[:2]
+    connection = apsw.Connection(str(tmp_path / "data" / "log.db"))
+    with pytest.raises(NewerVersion, match="has schema 3, this version of kraft knows up to 2: run"):
+        migrations.check_and_upgrade(connection, earlier)
+    connection.close()
+
+
+def test_more_groups_than_this_program_supports_are_refused_by_their_number(tmp_path):
+    """They are a newer program's, and no damage."""
+    form(tmp_path / "data", GROUPS_MAX + 1, written=1)
+    with pytest.raises(NewerVersion, match=f"with {GROUPS_MAX + 1} groups, this version of kraft supports"):
+        opened(tmp_path / "data")
+    with pytest.raises(NewerVersion, match="run the newer kraft that wrote it"):
+        inspect(str(tmp_path / "data"))
 
 
 def test_a_log_without_one_of_its_groups_is_damaged(tmp_path):
@@ -63,8 +86,12 @@ def test_a_log_without_one_of_its_groups_is_damaged(tmp_path):
 
 
 def founders(tmp_path):
+    return rows(tmp_path, "SELECT members FROM node")[0][0]
+
+
+def rows(tmp_path, query):
     connection = apsw.Connection(str(tmp_path / "data" / "log.db"))
     try:
-        return connection.execute("SELECT members FROM node").fetchall()[0][0]
+        return connection.execute(query).fetchall()
     finally:
         connection.close()

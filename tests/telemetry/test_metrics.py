@@ -19,6 +19,7 @@ from kraft.telemetry.metrics.registry import DECLARATIONS, KnownLabels, MetricsR
 from tests.telemetry.clients import Clients, Command, Counts
 from tests.telemetry.scrapes import (
     GROUP,
+    REPLICA,
     STATUS,
     Broken,
     Disk,
@@ -77,6 +78,73 @@ def test_status_is_read_at_the_scrape() -> None:
     assert found["peer_inflight_messages{peer=K2}"] == 3
     assert found["snapshot_last_index{group=0}"] == 6
     assert found["disk_full"] == 0
+
+
+def test_groups_are_counted_by_state() -> None:
+    """Each group once; the leader of a group says whether a voter has no link or needs a snapshot."""
+    node = Node()
+    whole = replace(GROUP, voters=("K1", "K2"))
+    groups = (
+        whole,
+        replace(whole, group=1, voters=("K1", "K2", "K3")),
+        replace(whole, group=2, replicas=(replace(REPLICA, state="snapshot"),)),
+        replace(whole, group=3, role="follower", leader="K2", voters=("K1", "K2", "K3"), replicas=()),
+        replace(whole, group=4, role="follower", leader="", replicas=()),
+    )
+    members = (member("K1"), member("K2"))
+    node.metrics.sources.node = StatusOf(replace(STATUS, groups=groups, members=members))
+
+    found = node.scrape()
+
+    assert found["groups{state=active}"] == 2
+    assert found["groups{state=under_replicated}"] == 2
+    assert found["groups{state=leaderless}"] == 1
+    assert found["group_leaders"] == 3
+
+
+@pytest.mark.parametrize(("number", "label"), [(64, "63"), (65, "all")])
+def test_above_64_groups_their_series_become_one(number: int, label: str) -> None:
+    node = Node()
+    groups = tuple(replace(GROUP, group=id_, keys=id_) for id_ in range(number))
+    node.metrics.sources.node = StatusOf(replace(STATUS, groups=groups))
+    for id_ in range(number):
+        node.host.proposal(id_, "committed", 2)
+        node.host.applied(id_, 0.25)
+
+    found = node.scrape()
+
+    labels = {name.partition("group=")[2].split(",")[0].rstrip("}") for name in found if "{group=" in name}
+    every = sum(range(number))
+    assert labels == ({"all"} if label == "all" else {str(id_) for id_ in range(number)})
+    assert found[f"keys{{group={label}}}"] == (every if label == "all" else 63)
+    assert found[f"raft_proposals_total{{group={label},outcome=committed}}"] == (
+        2 * number if label == "all" else 2
+    )
+    assert found[f"raft_apply_duration_seconds_count{{group={label}}}"] == (number if label == "all" else 1)
+    assert found[f"raft_term{{group={label}}}"] == 7
+
+
+def test_all_groups_have_a_leader_only_if_each_has_one() -> None:
+    node = Node()
+    groups = tuple(replace(GROUP, group=id_, leader="" if id_ == 40 else "K1") for id_ in range(100))
+    node.metrics.sources.node = StatusOf(replace(STATUS, groups=groups))
+
+    found = node.scrape()
+
+    assert found["raft_has_leader{group=all}"] == 0
+    assert found["raft_is_leader{group=all}"] == 1
+    assert not any(name.startswith("raft_leader_term_info") for name in found)
+
+
+def test_several_groups_that_are_led_share_one_clock() -> None:
+    """A series that comes twice in a scrape makes Prometheus drop the whole scrape."""
+    node = Node()
+    node.metrics.sources.node = StatusOf(replace(STATUS, groups=(GROUP, replace(GROUP, group=1))))
+
+    text = exposed(node.metrics)[1].decode()
+
+    series = [line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")]
+    assert len(series) == len(set(series))
 
 
 def test_a_log_that_was_never_cut_has_no_oldest_time() -> None:

@@ -76,6 +76,34 @@ def leaderless(node, obstacle="", **changed):
     )
 
 
+def with_groups(node, number, **changed):
+    """The report of a node with so many groups, each with these fields."""
+    told = report(node)
+    groups = tuple(replace(told.status.groups[0], group=id_, **changed) for id_ in range(number))
+    return replace(told, status=replace(told.status, groups=groups))
+
+
+@pytest.mark.parametrize(
+    ("number", "subject"), [(2, "groups 0 and 1"), (3, "groups 0, 1 and 2"), (4, "4 groups (0, 1, 2, ...)")]
+)
+def test_what_is_said_of_several_groups_is_said_once(number, subject):
+    nodes = [with_groups(node, number, role="follower", leader="K1") for node in ("K1", "K2", "K3")]
+
+    assert only(*nodes)[:3] == (BAD, subject, "has no leader; an election should end this within seconds")
+
+
+def test_a_follower_that_lags_in_many_groups_is_named_once_with_its_largest_lag():
+    late = (replica("K2"), replica("K3", lag_entries=LAG_ENTRIES + 1))
+    led = with_groups("K1", 20, replicas=late)
+    worst = replace(led.status.groups[4], replicas=(replica("K3", lag_entries=LAG_ENTRIES + 9),))
+    groups = (*led.status.groups[:4], worst, *led.status.groups[5:])
+    told = replace(led, status=replace(led.status, groups=groups))
+
+    found = only(told, with_groups("K2", 20), with_groups("K3", 20))
+
+    assert found[:3] == (WARN, "K3", f"is {LAG_ENTRIES + 9} entries behind")
+
+
 def test_a_group_without_a_leader_is_told_once():
     """Each node says so, and one finding stands for all; their reason is kept."""
     told = [leaderless(node, "disk full on K2 and K3") for node in ("K1", "K2", "K3")]

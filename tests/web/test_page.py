@@ -104,6 +104,33 @@ def test_every_part_stands_in_the_document():
     assert all(part in document for part in parts.values())
 
 
+def test_many_groups_are_shown_by_their_sums_and_problems():
+    """One row per node; a group of its own only if something is wrong with it."""
+    nodes = [
+        replace(
+            report(node),
+            status=replace(report(node).status, groups=tuple(group(node, group=id_) for id_ in range(20))),
+        )
+        for node in ("K1", "K2", "K3")
+    ]
+    shown = view(*nodes)
+    parts = sections(shown, diagnose(shown))
+    assert parts["groups"].count("<article") == 1
+    assert "K1 20" in parts["groups"]
+    assert "1 more" in parts["groups"]
+    assert parts["nodes"].count("<tr") == 2 + 3
+    assert "leads 20" in parts["nodes"]
+    assert "all 20" in parts["nodes"]
+
+    fenced = [each if each.group != 7 else replace(each, fenced=True) for each in nodes[1].status.groups]
+    nodes[1] = replace(nodes[1], status=replace(nodes[1].status, groups=tuple(fenced)))
+    shown = view(*nodes)
+    parts = sections(shown, diagnose(shown))
+    assert "Group 7" in parts["groups"]
+    assert parts["groups"].count("<article") == 2
+    assert parts["nodes"].count("<tr") == 2 + 6
+
+
 def test_groups_have_a_column_once_there_are_several():
     two = replace(report("K1").status, groups=(group("K1"), group("K1", group=1)))
     shown = view(replace(report("K1"), status=two))

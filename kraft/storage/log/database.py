@@ -13,6 +13,7 @@ import apsw
 from kraft.node.values import Transaction
 from kraft.raft.messages import Entry, HardState
 from kraft.raft.ready import Persist
+from kraft.storage import migrations
 from kraft.storage.errors import DamagedLog, DiskFailed, NoSpace, OutOfOrder
 from kraft.storage.log import entries, replicas
 from kraft.storage.log.entries import Head
@@ -150,6 +151,8 @@ class LogDatabase(SqliteDatabase):
             own = self.loaded.identity
             if (identity.id, identity.incarnation) != (own.id, own.incarnation):
                 raise OutOfOrder(f"{self.place}: refused to become {identity.id} {identity.incarnation}")
+            if identity.groups > 1:
+                migrations.mark_several_groups(self.connection)
             write_identity(self.cursor, identity)
         for group, persist in transaction.writes:
             self._write_group(staged, group, persist)

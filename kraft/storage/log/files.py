@@ -33,7 +33,7 @@ def open_files(
     settings: StorageSettings,
     vfs: str,
 ) -> tuple[apsw.Connection, HighwaterFile]:
-    """Open the database, at the newest schema, and the high-water file; build what is missing.
+    """Open the database, brought up to date, and the high-water file; build what is missing.
 
     Raises `StorageError`.
     """
@@ -44,7 +44,7 @@ def open_files(
             _build(directory, Identity(node_id, incarnation()), settings, vfs)
         connection = open_connection(place, vfs=vfs, wal_bytes_max=settings.wal_bytes_max)
         try:
-            migrations.check_and_upgrade(connection, migrations.load())
+            migrations.check_and_upgrade(connection, migrations.load(), migrations.ALWAYS)
             enable_vacuum(connection)
             return connection, _open_highwater(directory)
         except BaseException:
@@ -94,7 +94,7 @@ def _build(directory: Directory, identity: Identity, settings: StorageSettings, 
         directory.remove(_NEW_FILE + suffix)  # left by a start that was interrupted
     connection = open_connection(directory.path(_NEW_FILE), vfs=vfs, wal_bytes_max=settings.wal_bytes_max)
     try:
-        migrations.create(connection, migrations.load())
+        migrations.create(connection, migrations.load()[: migrations.ALWAYS])
         with connection:
             write_identity(connection.cursor(), identity)
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)

@@ -4,8 +4,10 @@ import apsw
 import msgspec
 
 from kraft.node.values import Identity
+from kraft.peerwire.codec import GROUPS_MAX
 from kraft.raft.membership.configuration import Member
 from kraft.raft.messages import HardState
+from kraft.storage.errors import NewerVersion
 from kraft.storage.rows import DamagedRow, seal, select, unseal
 
 _INSERT_NODE = (
@@ -23,8 +25,8 @@ _encode = msgspec.msgpack.Encoder().encode
 def write_identity(cursor: apsw.Cursor, identity: Identity) -> None:
     """Replace the row of the node, inside a transaction.
 
-    With several groups their number comes before the members. An earlier program cannot read that, so it
-    does not start on such a directory: it would look for all keys in group 0.
+    With several groups their number comes before the members, and the file is of schema 3: an earlier
+    program refuses it by that number. It would look for all keys in group 0.
     """
     several = identity.groups > 1
     members = _encode((identity.groups, *identity.members) if several else identity.members)
@@ -32,12 +34,18 @@ def write_identity(cursor: apsw.Cursor, identity: Identity) -> None:
 
 
 def read_identity(connection: apsw.Connection) -> Identity:
-    """The node that this database belongs to. Raises `DamagedRow`."""
+    """The node that this database belongs to. Raises `DamagedRow`, or `NewerVersion` for too many groups."""
     rows = select(connection, _SELECT_NODE, "the row that names the node")
     if not rows:
         raise DamagedRow(_NODE_DAMAGED)
     id_, incarnation, cluster, members = unseal(rows[0], _NODE_DAMAGED)
-    return Identity(id_, incarnation, cluster, *_decode_members(members))
+    identity = Identity(id_, incarnation, cluster, *_decode_members(members))
+    if identity.groups > GROUPS_MAX:
+        raise NewerVersion(
+            f"{connection.filename} is of a cluster with {identity.groups} groups, this version of kraft"
+            f" supports up to {GROUPS_MAX}: run the newer kraft that wrote it"
+        )
+    return identity
 
 
 def _decode_members(data: bytes) -> tuple[tuple[Member, ...], int]:

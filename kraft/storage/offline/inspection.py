@@ -55,10 +55,9 @@ def inspect(path: str) -> Inspection | None:
 def _read(directory: RealDirectory) -> Inspection:
     place = directory.path(LOG_FILE)
     with reading(place) as connection:
-        files = migrations.load()
-        version = migrations.check(connection, files)
+        version = migrations.check(connection, migrations.load())
         identity = read_identity(connection)
-        if version < len(files):
+        if version < migrations.ALWAYS:
             return Inspection(identity.id, identity.cluster, {}, frozenset())
         found, fenced = _groups(connection, identity.incarnation)
     for group, written in _marks(directory).items():

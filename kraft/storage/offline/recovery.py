@@ -204,8 +204,7 @@ def _read(
 
 
 def _check_schema(connection: apsw.Connection) -> None:
-    files = migrations.load()
-    if migrations.check(connection, files) < len(files):
+    if migrations.check(connection, migrations.load()) < migrations.ALWAYS:
         raise RecoveryRefused(
             f"{connection.filename} was written by an older kraft: start the node with this version, stop it,"
             " then repeat this"

@@ -1,23 +1,30 @@
 """Every metric of kraft, declared once: name (without `kraft_`), help text and labels.
 
 docs/metrics.md lists the same (tested). As in the Prometheus conventions, base units are part of the name and
-counters end in `_total`. A label takes few values: never a key, a client or the address of a stranger.
+counters end in `_total`. A label takes few values: never a key, a client or the address of a stranger. Above
+`GROUPS_MAX` groups the series of all groups are folded into one, whose label is "all".
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kraft.telemetry.metrics.buckets import COUNT_BUCKETS, SECONDS_BUCKETS
 
 PREFIX = "kraft_"
+GROUPS_MAX = 64  # groups with series of their own; each group has about 150
+ALL_GROUPS = "all"
 
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """One metric: its name without the prefix, its help text and the names of its labels."""
+    """One metric: its name without the prefix, its help text and the names of its labels.
+
+    `fold` says how the values of many groups become that of `group="all"`: sum, min, max or leave out.
+    """
 
     name: str
     meaning: str
     labels: tuple[str, ...] = ()
+    fold: str = field(default="sum", kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +68,22 @@ CONFIG_RELOADS = Counter(
     "config_reloads_total", "Reloads of the configuration on SIGHUP, by outcome.", ("outcome",)
 )
 
-RAFT_HAS_LEADER = Gauge("raft_has_leader", "1 if this node knows a leader of the group, else 0.", _GROUP)
-RAFT_IS_LEADER = Gauge("raft_is_leader", "1 if this node leads the group, else 0.", _GROUP)
-RAFT_TERM = Gauge("raft_term", "Current term of the group.", _GROUP)
+RAFT_HAS_LEADER = Gauge(
+    "raft_has_leader", "1 if this node knows a leader of the group, else 0.", _GROUP, fold="min"
+)
+RAFT_IS_LEADER = Gauge("raft_is_leader", "1 if this node leads the group, else 0.", _GROUP, fold="max")
+RAFT_TERM = Gauge("raft_term", "Current term of the group.", _GROUP, fold="max")
 RAFT_FIRST_INDEX = Gauge("raft_first_index", "Index of the first entry in the log.", _GROUP)
 RAFT_LAST_INDEX = Gauge("raft_last_index", "Index of the last entry in the log.", _GROUP)
 RAFT_COMMIT_INDEX = Gauge("raft_commit_index", "Index of the last entry known to be committed.", _GROUP)
 RAFT_APPLIED_INDEX = Gauge("raft_applied_index", "Index of the last entry applied to the keyspace.", _GROUP)
+GROUPS = Gauge(
+    "groups",
+    "Groups of which this node has a replica, by state: leaderless (no leader known here), under_replicated "
+    "(led here, and a voter has no link or needs a snapshot), or active.",
+    ("state",),
+)
+GROUP_LEADERS = Gauge("group_leaders", "Groups that this node leads.")
 NODE_STATE = Gauge("node_state", "1 for the current state of this node, 0 for the others.", ("state",))
 RAFT_STATE = Gauge(
     "raft_state", "1 for the current role of this node in the group, 0 for the others.", ("group", "state")
@@ -76,8 +92,11 @@ RAFT_LEADER_TERM_INFO = Gauge(
     "raft_leader_term_info",
     "1 on the leader of a group, labelled with its term; missing elsewhere.",
     ("group", "term"),
+    fold="leave out",
 )
-RAFT_MEMBERS = Gauge("raft_members", "Members of the group, voters and learners.", ("group", "role"))
+RAFT_MEMBERS = Gauge(
+    "raft_members", "Members of the group, voters and learners.", ("group", "role"), fold="max"
+)
 RAFT_LEADER_CHANGES = Counter("raft_leader_changes_total", "Leader changes seen by this node.", _GROUP)
 RAFT_ELECTIONS = Counter(
     "raft_elections_total",
@@ -125,16 +144,19 @@ RAFT_FOLLOWER_LAG = Gauge(
     "raft_follower_lag_entries",
     "Entries that a follower does not have yet; on the leader only.",
     ("group", "peer"),
+    fold="max",
 )
 RAFT_PEER_LAST_CONTACT = Gauge(
     "raft_peer_last_contact_timestamp_seconds",
     "Time of the last message from a follower; on the leader only.",
     ("group", "peer"),
+    fold="min",
 )
 RAFT_OLDEST_LOG_TIMESTAMP = Gauge(
     "raft_oldest_log_timestamp_seconds",
     "The log holds every write since this time; missing while nothing has been compacted.",
     _GROUP,
+    fold="max",
 )
 
 PEER_CONNECTED = Gauge("peer_connected", "1 while the link to the peer is up, else 0.", _PEER)
@@ -156,6 +178,7 @@ LOG_TIME_LEAD = Gauge(
     "log_time_lead_seconds",
     "How far log time is ahead of the median of the voters' clocks; on the leader only.",
     _GROUP,
+    fold="max",
 )
 PEER_CONNECTS = Counter("peer_connects_total", "Links to the peer that were established.", _PEER)
 PEER_REFUSED = Counter(
@@ -220,6 +243,7 @@ SNAPSHOT_LAST_SUCCESS = Gauge(
     "snapshot_last_success_timestamp_seconds",
     "Time at which the last checkpoint of the keyspace since the start became durable.",
     _GROUP,
+    fold="min",
 )
 SNAPSHOT_LAST_INDEX = Gauge(
     "snapshot_last_index",
@@ -233,6 +257,7 @@ SNAPSHOT_RESTORE_LAST_DURATION = Gauge(
     "snapshot_restore_last_duration_seconds",
     "Time to read the state file into memory, at the start or after a snapshot was received.",
     _GROUP,
+    fold="max",
 )
 SNAPSHOT_TRANSFERS = Counter(
     "snapshot_transfers_total",
@@ -281,6 +306,7 @@ CONSISTENCY_MISMATCH = Gauge(
     "consistency_mismatch",
     "1 if this node knows of a replica whose data differs from the others', else 0.",
     _GROUP,
+    fold="max",
 )
 COMMANDS_FORWARDED = Counter(
     "commands_forwarded_total", "Writes forwarded to the leader, by outcome.", ("outcome",)

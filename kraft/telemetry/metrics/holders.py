@@ -6,21 +6,27 @@ turns the holders into metric families.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, product
+from operator import add
 from typing import Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from kraft.telemetry.metrics.declarations import PREFIX, Counter, Declaration, Histogram
+from kraft.telemetry.metrics.declarations import ALL_GROUPS, PREFIX, Counter, Declaration, Histogram
+
+_Row = tuple[tuple[str, ...], float]  # the values of the labels, and that of the metric
+
+
+_FOLDS: Mapping[str, Callable[[float, float], float]] = {"sum": add, "min": min, "max": max}
 
 
 class Holder(Protocol):
     """The values of one metric."""
 
-    def family(self) -> Metric:
-        """The values as a metric family of the Prometheus library."""
+    def family(self, *, folded: bool = False) -> Metric:
+        """The values as a metric family of the Prometheus library; `folded`: those of all groups as one."""
 
 
 class Count:
@@ -75,12 +81,13 @@ class CounterHolder:
         count = self._values.get(labels)
         return 0 if count is None else count.number
 
-    def family(self) -> Metric:
-        """The values as a metric family of the Prometheus library."""
+    def family(self, *, folded: bool = False) -> Metric:
+        """The values as a metric family of the Prometheus library; `folded`: those of all groups as one."""
         declared = self.declaration
         family = CounterMetricFamily(PREFIX + declared.name, declared.meaning, labels=declared.labels)
-        for labels, count in self._values.items():
-            family.add_metric(labels, count.number)
+        rows = [(labels, count.number) for labels, count in self._values.items()]
+        for labels, number in _folded(declared, rows) if folded else rows:
+            family.add_metric(labels, number)
         return family
 
 
@@ -120,15 +127,22 @@ class HistogramHolder:
         """Observations so far by bucket; the last bucket has no upper bound. Empty before the first."""
         return tuple(self._values[labels].counts) if labels in self._values else ()
 
-    def family(self) -> Metric:
-        """The values as a metric family of the Prometheus library."""
+    def family(self, *, folded: bool = False) -> Metric:
+        """The values as a metric family of the Prometheus library; `folded`: those of all groups as one."""
         declared = self.declaration
         family = HistogramMetricFamily(PREFIX + declared.name, declared.meaning, labels=declared.labels)
         bounds = [f"{bound:g}" for bound in declared.buckets] + ["+Inf"]
-        for labels, values in self._values.items():
+        for labels, values in (self._folded() if folded else self._values).items():
             buckets = list(zip(bounds, accumulate(values.counts), strict=True))
             family.add_metric(labels, buckets, values.total)
         return family
+
+    def _folded(self) -> dict[tuple[str, ...], Distribution]:
+        """The values, those of all groups as one."""
+        folded = HistogramHolder(self.declaration)
+        for labels, values in self._values.items():
+            folded.add(values.counts, values.total, *_of_all_groups(self.declaration, labels))
+        return folded._values
 
 
 class Readings:
@@ -141,11 +155,27 @@ class Readings:
         """Add one value."""
         self._rows.setdefault(declaration, []).append((labels, float(value)))
 
-    def families(self) -> Iterator[Metric]:
-        """One metric family for each declaration that has a value."""
+    def families(self, *, folded: bool = False) -> Iterator[Metric]:
+        """One metric family for each declaration that has a value; `folded`: all groups as one."""
         for declared, rows in self._rows.items():
             kind = CounterMetricFamily if isinstance(declared, Counter) else GaugeMetricFamily
             family = kind(PREFIX + declared.name, declared.meaning, labels=declared.labels)
-            for labels, value in rows:
+            for labels, value in _folded(declared, rows) if folded else rows:
                 family.add_metric(labels, value)
             yield family
+
+
+def _folded(declared: Declaration, rows: list[_Row]) -> Iterable[_Row]:
+    """The rows, those of all groups as one."""
+    folded: dict[tuple[str, ...], float] = {}
+    fold = _FOLDS.get(declared.fold)
+    if fold is None:
+        return ()
+    for labels, value in rows:
+        labels = _of_all_groups(declared, labels)
+        folded[labels] = fold(folded[labels], value) if labels in folded else value
+    return folded.items()
+
+
+def _of_all_groups(declared: Declaration, labels: tuple[str, ...]) -> tuple[str, ...]:
+    return (ALL_GROUPS, *labels[1:]) if declared.labels[:1] == ("group",) else labels

@@ -70,6 +70,7 @@ class MetricsRegistry(Collector):
         self.last_snapshots: dict[str, LastSnapshot] = {}  # by group
         self.restore_seconds: dict[str, float] = {}  # by group
         self.reloaded_at = wall_seconds()  # the start has just loaded the configuration
+        self._groups = 0  # of the node, as of the last scrape
         self._wall_seconds = wall_seconds
         self._holders: list[Holder] = []
         self._hold_raft([str(group) for group in labels.groups])
@@ -89,14 +90,15 @@ class MetricsRegistry(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every metric family; the registry calls this at a scrape."""
-        for holder in self._holders:
-            yield holder.family()
-        yield from self.sources.read("requests", partial(list, self.requests.families())) or ()
         readings = Readings()
         self._read_own(readings)
         for name, read in self._reads.items():
             self.sources.read(name, partial(read, readings))
-        yield from readings.families()
+        folded = self._groups > declarations.GROUPS_MAX
+        for holder in self._holders:
+            yield holder.family(folded=folded)
+        yield from self.sources.read("requests", partial(list, self.requests.families())) or ()
+        yield from readings.families(folded=folded)
 
     def reloaded(self, outcome: str) -> None:
         """Count a reload of the configuration; `outcome` is done or refused."""
@@ -192,6 +194,7 @@ class MetricsRegistry(Collector):
             self._read_links(self.connected, readings)
             return
         status = self.sources.node.status()
+        self._groups = len(status.groups)
         read_status(status, readings, self._wall_seconds())
         members = [member.id for member in status.members if member.id != status.node]
         self._read_links(members or self.connected, readings)

@@ -1,11 +1,13 @@
 """The gauges that come from a node's status, read at a scrape."""
 
 from collections import Counter
+from collections.abc import Container
 
 from kraft.node.status import STATES, GroupStatus, Status
 from kraft.telemetry.metrics import declarations
 from kraft.telemetry.metrics.holders import Readings
 
+ACTIVE, LEADERLESS, UNDER_REPLICATED = GROUP_STATES = ("active", "leaderless", "under_replicated")
 ROLES = ("leader", "follower", "candidate", "precandidate", "learner")
 
 
@@ -21,6 +23,10 @@ def read_status(status: Status, readings: Readings, wall_seconds: float) -> None
     readings.set(declarations.NODE_SLOW, status.loop_slow, "event_loop")
     readings.set(declarations.MACHINE_VERSION, status.machine_version)
     readings.set(declarations.MACHINE_VERSION_SUPPORTED, status.machine_version_supported)
+    _read_groups(status, readings)
+    led = [group for group in status.groups if group.role == "leader"]
+    if led:
+        readings.set(declarations.CLOCK_OFFSET, led[0].clock_offset_ms / 1000)
     offsets: dict[str, int] = {}  # peer -> clock offset, as measured by any group that this node leads
     inflight: Counter[str] = Counter()
     for group in status.groups:
@@ -34,6 +40,26 @@ def read_status(status: Status, readings: Readings, wall_seconds: float) -> None
     for peer, offset_ms in offsets.items():
         readings.set(declarations.PEER_CLOCK_OFFSET, offset_ms / 1000, peer)
         readings.set(declarations.PEER_INFLIGHT_MESSAGES, inflight[peer], peer)
+
+
+def _read_groups(status: Status, readings: Readings) -> None:
+    linked = {member.id for member in status.members if member.connected}
+    states = Counter(_group_state(group, linked) for group in status.groups)
+    for state in GROUP_STATES:
+        readings.set(declarations.GROUPS, states[state], state)
+    leaders = sum(group.role == "leader" for group in status.groups)
+    readings.set(declarations.GROUP_LEADERS, leaders)
+
+
+def _group_state(group: GroupStatus, linked: Container[str]) -> str:
+    """One of GROUP_STATES; `linked` are the nodes with a link, and this one."""
+    if not group.leader:
+        return LEADERLESS
+    if group.role == "leader":
+        away = [voter for voter in group.voters if voter not in linked]
+        if away or any(each.state == "snapshot" and each.id in group.voters for each in group.replicas):
+            return UNDER_REPLICATED
+    return ACTIVE
 
 
 def _read_indexes(group: GroupStatus, readings: Readings) -> None:
@@ -58,7 +84,6 @@ def _read_roles(group: GroupStatus, readings: Readings) -> None:
     for role in ROLES:
         readings.set(declarations.RAFT_STATE, group.role == role, label, role)
     if leads:
-        readings.set(declarations.CLOCK_OFFSET, group.clock_offset_ms / 1000)
         readings.set(declarations.LOG_TIME_LEAD, group.log_time_lead_ms / 1000, label)
         readings.set(declarations.RAFT_LEADER_TERM_INFO, 1, label, str(group.term))
     readings.set(declarations.CONSISTENCY_MISMATCH, group.fenced or group.mismatch, label)

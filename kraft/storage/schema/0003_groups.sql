@@ -1,0 +1,5 @@
+-- Schema 3 of log.db: the cluster has several groups. `node.members` begins with their number.
+--
+-- No table changes. The number of the schema alone tells a kraft that knows one group only to refuse the file
+-- by name: it would serve group 0, and find no key of the others. The node takes this step in the transaction
+-- in which it forms or joins a cluster with several groups. With one group the file stays at schema 2.
