@@ -17,6 +17,7 @@ from kraft.host.admin.leader_spread import LeaderSpread
 from kraft.host.admin.transfers import LeadershipTransfers
 from kraft.host.background import Background
 from kraft.host.backpressure import Backpressure
+from kraft.host.checkpoint_budget import CheckpointBudget
 from kraft.host.context import GroupContext
 from kraft.host.data_memory import DataMemory
 from kraft.host.fast_election import FastElection
@@ -97,6 +98,7 @@ class Host:
             config, loaded, self._context, self.groups, self.slots, early, jitter, raft_observer
         )
         self.transfers = LeadershipTransfers(clock, config.raft.election_timeout, turns, self.peers)
+        self._checkpoints = CheckpointBudget(config.snapshot.checkpoint_bytes)
         self._spread = LeaderSpread(self.peers, self.transfers)
         first_request = jitter(1 << 31) << 20
         self._admin = AdminExecutor(
@@ -273,6 +275,7 @@ class Host:
             self._context.slowness.tick(self._clock.seconds())
             for group in self.groups.values():
                 group.tick()
+            self._checkpoints.tick(self._clock.seconds(), self.groups.values())
             self.transfers.leave(self.groups.values(), slow=self._context.slowness.slow)
             if self.slots.groups > 1 and self._lifecycle.phase == SERVING:
                 self._spread.tick(self._clock.seconds(), self.groups.values())

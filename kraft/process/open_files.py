@@ -10,6 +10,8 @@ cannot need themselves:
          requests for each of nine
     96   HTTP: 64 connections, and 32 that were just accepted
     28   clients that are being refused
+
+Each further group has a state file with its WAL and shared memory; at most 64 of them are open.
 """
 
 import contextlib
@@ -17,13 +19,15 @@ import resource
 import sys
 
 from kraft.process.failure import CannotStart
+from kraft.storage.ports import StorageSettings
 
 RESERVED_FILES = 288
+STATE_FILE_FILES = 3  # of an open state file
 FILES_MIN = 128  # interpreter, storage, and a few connections of each kind
 _MOST = (1 << 20, 10_240)  # what systems allow that call the hard limit infinite
 
 
-def room_for_clients() -> int:
+def room_for_clients(groups: int) -> int:
     """Raise the limit, and return how many clients it admits. Raises CannotStart if it is too low."""
     limit = raise_limit()
     if limit < FILES_MIN:
@@ -31,7 +35,7 @@ def room_for_clients() -> int:
             f"this process may open {limit} files, and a node needs {FILES_MIN} or more:"
             " raise the hard limit (LimitNOFILE= in a unit, ulimit -Hn in a shell, --ulimit nofile=)"
         )
-    return files_for_clients(limit)
+    return files_for_clients(limit, groups)
 
 
 def raise_limit() -> int:
@@ -47,9 +51,15 @@ def raise_limit() -> int:
     return _rank(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
-def files_for_clients(limit: int) -> int:
+def reserved_files(groups: int) -> int:
+    """How many files the parts of a node with so many groups may open."""
+    open_at_once = min(groups, StorageSettings().state_files_open)
+    return RESERVED_FILES + STATE_FILE_FILES * (max(open_at_once, 1) - 1)
+
+
+def files_for_clients(limit: int, groups: int = 1) -> int:
     """How many of `limit` files are left for clients. Of a small limit they get half."""
-    return limit - min(RESERVED_FILES, limit // 2)
+    return limit - min(reserved_files(groups), limit // 2)
 
 
 def _rank(limit: int) -> int:

@@ -27,7 +27,7 @@ class StorageSettings:
     costs two writes a page. Above that, `vacuum_pages` are given back at a time, 256 KiB: a commit that
     arrives meanwhile waits a millisecond or two. A checkpoint of a state file works for `slice_seconds` and
     then pauses three times as long. Meanwhile the reactor and the log's writer get Python's lock and the
-    disk, so they lose at most a quarter of their time to it.
+    disk, so they lose at most a quarter of their time to it. At most `state_files_open` state files are open.
     """
 
     wal_bytes: int = 4 << 20
@@ -36,6 +36,7 @@ class StorageSettings:
     free_bytes: int = 16 << 20
     vacuum_pages: int = 64
     slice_seconds: float = 0.0005
+    state_files_open: int = 64  # each takes three descriptors
 
 
 class StorageObserver(Protocol):

@@ -234,10 +234,10 @@ def states_at(database_at):
     """Opens log and state files of a directory."""
     opened = []
 
-    def open_it(path, *, vfs="", shared=False):
+    def open_it(path, *, vfs="", shared=False, settings=SETTINGS):
         log = database_at(path)
         try:
-            states = open_states(RealDirectory(str(path)), log, vfs=vfs, shared=shared)
+            states = open_states(RealDirectory(str(path)), log, vfs=vfs, settings=settings, shared=shared)
         except BaseException:
             log.abandon()
             raise

@@ -91,7 +91,7 @@ def test_groups_are_counted_by_state() -> None:
         replace(whole, group=3, role="follower", leader="K2", voters=("K1", "K2", "K3"), replicas=()),
         replace(whole, group=4, role="follower", leader="", replicas=()),
     )
-    members = (member("K1"), member("K2"))
+    members = (replace(member("K1"), connected=True), replace(member("K2"), connected=True))
     node.metrics.sources.node = StatusOf(replace(STATUS, groups=groups, members=members))
 
     found = node.scrape()

@@ -10,7 +10,7 @@ from pathlib import Path
 from kraft.cli.checks.result import OK, PROBLEM, WARNING, CheckResult
 from kraft.cli.checks.subject import Subject
 from kraft.process.memory_limit import memory_limits
-from kraft.process.open_files import FILES_MIN, RESERVED_FILES, files_for_clients
+from kraft.process.open_files import FILES_MIN, files_for_clients, reserved_files
 from kraft.process.python_build import OPTIMISED, python_build
 from kraft.web import overview
 from kraft.web.findings import diagnose
@@ -80,7 +80,8 @@ def synchronised() -> bool | None:
 def files(subject: Subject) -> Iterator[CheckResult]:
     """Whether the process may open a file for every client that the configuration admits."""
     wanted = subject.config.limits.connections
-    need = wanted + RESERVED_FILES
+    groups = subject.config.cluster.groups if subject.view is None else len(subject.view.replicas)
+    need = wanted + reserved_files(groups)
     limit = _of_process(subject.pid) if subject.pid else None
     whose = f"process {subject.pid}"
     if limit is None:  # a node raises its own limit to the hard one when it starts
@@ -89,8 +90,8 @@ def files(subject: Subject) -> Iterator[CheckResult]:
     command = f"systemctl edit {subject.unit}: LimitNOFILE={need}; or ulimit -Hn {need} before a start"
     if 0 <= limit < FILES_MIN:
         yield CheckResult(PROBLEM, f"{text}: a node needs {FILES_MIN} or more to start", command)
-    elif limit >= 0 and files_for_clients(limit) < wanted:
-        admitted = f"it admits {files_for_clients(limit)} clients, not limits.connections ({wanted})"
+    elif limit >= 0 and files_for_clients(limit, groups) < wanted:
+        admitted = f"it admits {files_for_clients(limit, groups)} clients, not limits.connections ({wanted})"
         yield CheckResult(WARNING, f"{text}: {admitted}", command)
     else:
         yield CheckResult(OK, f"{text}; it needs at most {need}")

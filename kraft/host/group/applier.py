@@ -132,9 +132,20 @@ class Applier:
             self._checkpoints.note()
         if batch is not None:
             self._writes.applied(batch, replies)
-        elif entry.kind in _CHECKPOINTED and not (self.replaying or state.switching):
+        elif self._is_checkpointed(entry) and not (self.replaying or state.switching):
             base = replace(self._raft.state.base_at(entry.index), stamp=entry.stamp)
             self._checkpoints.marker(base, self._context.clock.seconds())
+
+    def _is_checkpointed(self, entry: Entry) -> bool:
+        """Whether a checkpoint is taken at this entry.
+
+        With the checkpoint after a raise an older program finds a file of a newer schema, and refuses to
+        start. For that the file of group 0 is enough, so that a group without any key needs none.
+        """
+        if entry.kind == EntryKind.VERSION:
+            held = self._checkpoints.last is not None or len(self._state.machine.keyspace) > 0
+            return self._group == 0 or held
+        return entry.kind == EntryKind.MARKER
 
     def _change(self, entry: Entry) -> list[kv.Reply]:
         machine = self._state.machine
@@ -157,7 +168,3 @@ class Applier:
                 f"entry {entry.index} of group {self._group} is of a newer machine version than "
                 f"{MACHINE_VERSION}, the highest that it supports: install the kraft that wrote it ({error})"
             ) from error
-
-
-# With the checkpoint after a raise an older program finds a file of a newer schema, and refuses to start.
-_CHECKPOINTED = frozenset((EntryKind.MARKER, EntryKind.VERSION))

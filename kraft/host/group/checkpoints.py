@@ -88,6 +88,16 @@ class Checkpoints:
         """Whether a checkpoint is being written."""
         return self._busy is not None
 
+    @property
+    def awaited(self) -> bool:
+        """Whether an administrator waits for a checkpoint."""
+        return bool(self._waiting)
+
+    @property
+    def replay_bytes(self) -> int:
+        """The bytes of the entries after the last marker, which a start would replay."""
+        return self._state.bytes - self._marked_bytes
+
     def due(self, now: float) -> bool:
         """Whether the leader should log a marker."""
         settings, applied = self._settings, self._state.index
@@ -101,7 +111,7 @@ class Checkpoints:
             return False
         if applied - self._marked_index >= settings.entries:
             return True
-        if self._state.bytes - self._marked_bytes >= settings.size:
+        if self.replay_bytes >= settings.size:
             return True
         return bool(settings.interval) and now - self._marked_at >= settings.interval
 

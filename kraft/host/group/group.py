@@ -171,8 +171,6 @@ class Group:
         if self.raft.state.leads:
             needy = [follower.peer for follower in self.raft.progress() if follower.state == "snapshot"]
             self.sender.tick(now, needy)
-            if self.checkpoints.due(now):
-                self.requests.proposer.propose_marker()
         self.receiver.tick(now, self.raft.state.commit)
         self.consistency.tick(now)
         self.membership.tick(now)
@@ -279,6 +277,16 @@ class Group:
         self.checkpoints.when_durable(index, done)
         self._context.turns.wake(self.id)
         return True
+
+    def log_marker(self) -> None:
+        """On the leader: log a marker, if that is possible now, because a checkpoint is due."""
+        self.requests.proposer.propose_marker()
+        self._context.turns.wake(self.id)
+
+    @property
+    def marker_waits(self) -> bool:
+        """Whether this leader has logged a marker that waits to be applied."""
+        return self.requests.proposer.marker_waits
 
     def compact(self, keep: int) -> int:
         """Over the next ticks, cut the log to `keep` entries before the last checkpoint.

@@ -53,15 +53,20 @@ class Proposer:
             self._blocked_at = self._state.index
             return None
 
+    @property
+    def marker_waits(self) -> bool:
+        """Whether a marker of this leader waits to be applied."""
+        index, term = self._marker
+        return index > self._state.index and term == self._raft.state.term and self._raft.state.leads
+
     def propose_marker(self) -> int | None:
         """Append a marker for a checkpoint; returns its index, or None when that is not possible now.
 
         While one of this term waits to be applied, that one is returned: it comes after all that is applied,
         and where nothing is committed, or the disk hangs, a marker at every tick would fill the log.
         """
-        waiting, term = self._marker
-        if waiting > self._state.index and term == self._raft.state.term and self._raft.state.leads:
-            return waiting
+        if self.marker_waits:
+            return self._marker[0]
         index = self._propose_rare(EntryKind.MARKER, b"")
         if index is not None:
             self._marker = index, self._raft.state.term

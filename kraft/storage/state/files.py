@@ -38,9 +38,10 @@ class FirstStateNames(Protocol):
 
 
 class StateFiles:
-    """All state files of a directory, opened and loaded. Methods raise `StorageError`.
+    """All state files of a directory, loaded. Methods raise `StorageError`.
 
-    `loaded` is what the log held, with the checkpoints. `write`, `switch` and `tidy` are for one thread;
+    At most `settings.state_files_open` of them are open, those that were used last. `loaded` is what the log
+    held, with the checkpoints. `write`, `switch` and `tidy` are for one thread;
     `open_view`, `receive` and `discard` may run on another one. Without `shared` each file has one
     connection, for a disk without shared memory, and everything is for one thread. With `read_only` all files
     are left as they are. `report` is told how far loading has come.
@@ -59,11 +60,14 @@ class StateFiles:
         report: LoadReport | None = None,
     ) -> None:
         self._settings = settings
+        self._read_only = read_only
         self._folder = StateFolder(directory, settings, vfs=vfs, shared=shared, read_only=read_only)
         self._lock = Lock()  # guards which file is a group's, not what is done to it
         self._numbers: dict[int, int] = {}
         self._newest: dict[int, int] = {}  # the highest number given to a file of the group
-        self._databases: dict[int, StateDatabase] = {}
+        self._checkpoints: dict[int, Checkpoint] = {}  # in the group's file
+        self._databases: dict[int, StateDatabase] = {}  # that are open, the one used last at the end
+        self._free_pages: dict[int, int] = {}  # in the files that are closed
         self._pending_switches: dict[int, int] = {}  # committed, and not opened for want of space
         self._receivers: dict[int, StateReceiver] = {}
         try:
@@ -86,14 +90,14 @@ class StateFiles:
             found = load(self._folder, group, restored, replicas(group), report)
             if found is not None:
                 database, checkpoint, keyspace = found
-                self._numbers[group], self._databases[group] = self._newest[group], database
+                self._in_force(group, self._newest[group], database)
+                self._close_idle()
                 checkpoints[group] = checkpoint, keyspace
         return with_checkpoints(loaded, checkpoints)
 
     def checkpoint(self, group: int) -> Checkpoint | None:
         """The checkpoint in the group's file; None when there is none."""
-        database = self._databases.get(group)
-        return None if database is None else database.checkpoint
+        return self._checkpoints.get(group)
 
     def number(self, group: int) -> int:
         """The number of the group's file, 0 for none."""
@@ -109,10 +113,54 @@ class StateFiles:
         """
         if not self._finish_switch(group):
             return None
-        database = self._databases.get(group)
-        if database is None:
+        if not self.number(group):
             return self._write_first(group, capture, names, pause)
-        return database.checkpoint if database.write(capture, pause) else None
+        database = self._database(group)
+        if database is None or not database.write(capture, pause) or database.checkpoint is None:
+            return None
+        self._checkpoints[group] = database.checkpoint
+        return database.checkpoint
+
+    def _in_force(self, group: int, number: int, database: StateDatabase) -> None:
+        """The open file `number` is the group's from now on, and the last to be closed."""
+        if database.checkpoint is not None:
+            self._numbers[group], self._checkpoints[group] = number, database.checkpoint
+        self._databases.pop(group, None)
+        self._databases[group] = database
+        self._free_pages.pop(group, None)
+
+    def _close_idle(self) -> None:
+        """Close the files that were not used for the longest time."""
+        while len(self._databases) > self._settings.state_files_open:
+            group = next(iter(self._databases))
+            database = self._databases.pop(group)
+            self._free_pages[group] = database.free_pages
+            (database.abandon if self._read_only else database.close)()
+
+    def _database(self, group: int) -> StateDatabase | None:
+        """The group's file, open, and the last to be closed; None when the disk is full.
+
+        Raises `CannotOpen`.
+        """
+        number, checkpoint = self._numbers[group], self._checkpoints[group]
+        database = self._databases.get(group) or self._open(group, number)
+        if database is None:
+            return None
+        if database.checkpoint != checkpoint:
+            database.abandon()
+            raise DamagedState(database.place, "its checkpoint is not the one that it was closed with")
+        self._in_force(group, number, database)
+        self._close_idle()
+        return database
+
+    def _open(self, group: int, number: int) -> StateDatabase | None:
+        """Open a file that is there; None when the disk is full. Raises `CannotOpen`."""
+        try:
+            return self._folder.open(group, number)
+        except NoSpace:
+            return None
+        except DamagedStateFile as error:
+            raise DamagedState(self._folder.place(group, number), str(error)) from error
 
     def _write_first(
         self, group: int, capture: Capture, names: FirstStateNames, pause: Pause
@@ -122,11 +170,12 @@ class StateFiles:
         database = None
         try:
             database = self._folder.open(group, number)
-            if database.write(capture, pause):
+            if database.write(capture, pause) and database.checkpoint is not None:
                 self._folder.sync()
                 if names.name_first_state(group, number):
                     with self._lock:
-                        self._numbers[group], self._databases[group] = number, database
+                        self._in_force(group, number, database)
+                    self._close_idle()
                     return database.checkpoint
         except NoSpace:
             pass
@@ -166,20 +215,16 @@ class StateFiles:
         number = self._pending_switches.get(group)
         if number is None:
             return True
-        place = self._folder.place(group, number)
-        try:
-            database = self._folder.open(group, number)
-        except NoSpace:
+        database = self._open(group, number)
+        if database is None:
             return False
-        except DamagedStateFile as error:
-            raise DamagedState(place, str(error)) from error
         if database.checkpoint is None:
             database.abandon()
-            raise DamagedState(place, "it holds no checkpoint")
+            raise DamagedState(database.place, "it holds no checkpoint")
         del self._pending_switches[group]
         with self._lock:
             before, old = self._numbers.get(group, 0), self._databases.get(group)
-            self._numbers[group], self._databases[group] = number, database
+            self._in_force(group, number, database)
             receiver = self._receivers.get(group)
             if receiver is not None and receiver.number == number:
                 del self._receivers[group]
@@ -187,6 +232,7 @@ class StateFiles:
                 old.abandon()
             if before:
                 self._folder.remove(group, before)
+        self._close_idle()
         return True
 
     def receive(self, group: int, checkpoint: Checkpoint) -> StateReceiver | None:
@@ -205,8 +251,8 @@ class StateFiles:
     def open_view(self, group: int) -> StateView | None:
         """A view of the last checkpoint; None when there is none. Raises `CannotOpen`."""
         with self._lock:  # against a switch, which removes the file
-            database = self._databases.get(group)
-            return None if database is None else self._folder.view(database)
+            number = self._numbers.get(group)
+            return self._folder.view(group, number, self._databases.get(group)) if number else None
 
     def discard(self, group: int, receiver: StateReceiver) -> None:
         """Remove a received file, unless it is the group's by now."""
@@ -231,7 +277,8 @@ class StateFiles:
     def sizes(self) -> dict[str, int]:
         """Bytes of the groups' files with their WALs, of free pages in them, and of snapshots that arrive."""
         current = sum([self._folder.size(group, number) for group, number in tuple(self._numbers.items())])
-        free = sum([database.free_pages * PAGE_BYTES for database in tuple(self._databases.values())])
+        open_ = [database.free_pages for database in tuple(self._databases.values())]
+        free = sum(open_ + list(self._free_pages.values())) * PAGE_BYTES
         arriving = sum([self._folder.size(group, r.number) for group, r in tuple(self._receivers.items())])
         return {"state": current, "state_free": free, "snapshot": arriving}
 

@@ -53,9 +53,20 @@ class StateFolder:
             read_only=self._read_only,
         )
 
-    def view(self, database: StateDatabase) -> StateView | None:
-        """A view of the last checkpoint in an open file; None when it has none. Raises `CannotOpen`."""
-        return pinned_view(database.place, vfs=self._vfs) if self._shared else copied_view(database)
+    def view(self, group: int, number: int, database: StateDatabase | None) -> StateView | None:
+        """A view of the last checkpoint in a file; None when it has none. Raises `CannotOpen`.
+
+        `database` is the file if it is open.
+        """
+        if self._shared:
+            return pinned_view(self.place(group, number), vfs=self._vfs)
+        if database is not None:
+            return copied_view(database)
+        opened = self.open(group, number)
+        try:
+            return copied_view(opened)
+        finally:
+            opened.abandon()
 
     def receive(self, group: int, number: int, checkpoint: Checkpoint) -> StateReceiver | None:
         """A new file for a snapshot that arrives; None when the disk is full. Raises `StorageError`."""
