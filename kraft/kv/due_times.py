@@ -23,11 +23,12 @@ class Expiring(Protocol):
 class DueTimes:
     """The due times of the keys in `records`, which the owner keeps. `live` counts keys with an expiry."""
 
-    __slots__ = ("_heap", "_records", "live")
+    __slots__ = ("_heap", "_parked", "_records", "live")
 
     def __init__(self, records: Mapping[bytes, Expiring]) -> None:
         self._records = records
         self._heap: list[tuple[int, bytes]] = []
+        self._parked: list[tuple[int, bytes]] = []
         self.live = 0
 
     def __len__(self) -> int:
@@ -73,6 +74,30 @@ class DueTimes:
 
     def next(self) -> int | None:
         """The earliest due time in milliseconds, None when no key has one."""
+        first = self._first()
+        if self._parked:
+            times = [expires for expires, key in self._parked if self._expiry_of(key) == expires]
+            return min(times if first is None else [first, *times], default=None)
+        return first
+
+    def due(self, stamp: int) -> bytes | None:
+        """The earliest key that is due at `stamp`, None when there is none. The caller removes its record, or
+        parks it.
+        """
+        expires = self._first()
+        return None if expires is None or expires > stamp else self._heap[0][1]
+
+    def park(self) -> None:
+        """The key that `due` returned must not expire yet: leave it out up to `unpark`."""
+        self._parked.append(heappop(self._heap))
+
+    def unpark(self) -> None:
+        """Parked keys may expire, or be parked anew."""
+        for pair in self._parked:
+            heappush(self._heap, pair)
+        self._parked = []
+
+    def _first(self) -> int | None:
         heap = self._heap
         while heap:
             expires, key = heap[0]
@@ -80,11 +105,6 @@ class DueTimes:
                 return expires
             heappop(heap)
         return None
-
-    def due(self, stamp: int) -> bytes | None:
-        """The earliest key that is due at `stamp`, None when there is none. The caller removes its record."""
-        expires = self.next()
-        return None if expires is None or expires > stamp else self._heap[0][1]
 
     def _expiry_of(self, key: bytes) -> int:
         record = self._records.get(key)

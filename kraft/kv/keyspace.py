@@ -27,6 +27,7 @@ from kraft.kv.record import (
     record_bytes,
 )
 from kraft.kv.removals import Removals
+from kraft.kv.transaction_index import TransactionIndex
 from kraft.kv.values import Value, type_of
 
 INDEXED_KEYS = 128  # in one step of building the index: 0.4 ms
@@ -41,7 +42,7 @@ class Keyspace:
 
     `cleared` means that all keys were removed since `take_changes`: changes are those after that. What they
     were is `garbage` for the owner to free. `removals` are the records that were removed. `ledger` is what
-    the state holds beside the keys.
+    the state holds beside the keys, and `transactions` follows from it: keys that they lock do not expire.
     """
 
     __slots__ = (
@@ -55,6 +56,7 @@ class Keyspace:
         "ledger",
         "records",
         "removals",
+        "transactions",
     )
 
     def __init__(self) -> None:
@@ -66,6 +68,7 @@ class Keyspace:
         self.garbage = Garbage()
         self.removals = Removals()
         self.ledger = Ledger()
+        self.transactions = TransactionIndex()
         self._indexes: dict[IndexType, AnyIndex] = {}  # those that are complete
         self._indexed: tuple[AnyIndex, ...] = ()  # the same, and the one that is being built
 
@@ -131,7 +134,10 @@ class Keyspace:
 
     def due_by(self, stamp: int) -> set[bytes]:
         """The keys that `expire` would drop."""
-        return self._due.due_by(stamp) if self._due.live else set()
+        due = self._due.due_by(stamp) if self._due.live else set()
+        if due and self.transactions.prepared:
+            return {key for key in due if not self.transactions.locks.holds(key)}
+        return due
 
     def put(self, key: bytes, value: Value, revision: int, expires: int = 0) -> None:
         """Store a record in place of the key's old one, if any."""
@@ -166,12 +172,21 @@ class Keyspace:
         return old
 
     def expire(self, stamp: int) -> int:
-        """Drop every key whose expiry is at or before `stamp`. Returns how many those were."""
+        """Drop every key whose expiry is at or before `stamp`, unless it is locked. Returns how many."""
         count = 0
+        transactions = self.transactions
         while (key := self._due.due(stamp)) is not None:
+            if transactions.prepared and transactions.locks.holds(key):
+                self._due.park()
+                continue
             self.remove(key)
             count += 1
         return count
+
+    def release(self, transaction: bytes) -> None:
+        """A transaction over several groups lets go of its locks: its keys may expire again."""
+        self.transactions.release(transaction)
+        self._due.unpark()
 
     def clear(self) -> None:
         """Drop all keys at once, however many there are."""
@@ -285,6 +300,7 @@ class Keyspace:
         100 kB (tests/kv/test_memory.py).
         """
         held = self.bytes + (self.garbage.bytes if self.garbage else 0) + self.ledger.memory
+        held += self.transactions.memory
         for index in self._indexed:
             held += index.memory
         return held + (held >> 4) + CHANGE_BYTES * len(self._changes)

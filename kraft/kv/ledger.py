@@ -24,6 +24,10 @@ class LedgerKind(IntEnum):
     TOKEN = 1  # of KRAFT ONCE: the reply to the first use
     SCRIPT = 2  # the cache of scripts: `kraft.kv.scripts`
     LIBRARY = 3  # libraries of functions: `kraft.kv.libraries`
+    PREPARED = 4  # transactions over several groups: `kraft.kv.transactions`
+    DECISION = 5
+    FINISHED = 6
+    MARK = 7
 
 
 _KINDS = max(LedgerKind) + 1

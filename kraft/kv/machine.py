@@ -10,34 +10,33 @@ either: a key that is gone has revision 0. A lock that is extended keeps its rev
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
-from kraft.kv import bits, keys, libraries, locks, scripts, strings
+from kraft.kv import bits, keys, libraries, locks, scripts, strings, transactions
 from kraft.kv.checkpoint import Capture
-from kraft.kv.commands import Command, Evaluated, Exec, Guarded, Look, Once, Put
+from kraft.kv.commands import Command, Evaluated, Exec, Guarded, Once, Put
 from kraft.kv.errors import BrokenInvariant
-from kraft.kv.excerpt import Excerpts
+from kraft.kv.execution import Run, execute
+from kraft.kv.footprint import footprint
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.once import FORGOTTEN_PER_MARKER, once
 from kraft.kv.replies import CommandFailure, Reply, decode_replies
 from kraft.kv.state import MachineState
+from kraft.kv.transactions import index_transactions
 from kraft.kv.versions import MACHINE_VERSION_MIN
 from kraft.raft.membership.configuration import Base
 
 
 class Machine(MachineState):
-    """The state machine of one group.
+    """The state machine of one group. `version` is the machine version in force."""
 
-    `version` is the machine version in force; `expired` counts the keys that fell due.
-    """
-
-    __slots__ = ("expired", "version")
+    __slots__ = ("version",)
 
     def __init__(self) -> None:
         super().__init__()
         self.version = MACHINE_VERSION_MIN
-        self.expired = 0
 
     @classmethod
     def restored(cls, keyspace: Keyspace, stamp: int, revision: int, version: int) -> "Machine":
@@ -46,6 +45,7 @@ class Machine(MachineState):
         machine.keyspace, machine.stamp, machine.revision = keyspace, stamp, revision
         machine.version = version
         keyspace.removals.forget(revision)
+        index_transactions(keyspace)
         return machine
 
     def capture(self, base: Base) -> Capture:
@@ -60,13 +60,21 @@ class Machine(MachineState):
         return blake2b(head + self.keyspace.digest() + self.keyspace.ledger.digest(), digest_size=32).digest()
 
     def apply(self, stamp: int, commands: Sequence[Command]) -> list[Reply]:
-        """Expire what is due at `stamp`, then run the commands. Returns one reply for each."""
+        """Expire what is due at `stamp`, then run the commands. Returns one reply for each.
+
+        While a transaction over several groups has locked keys here, a command that needs one of these is not
+        done, and no command after it: the reply to each is CommandFailure.LOCKED. So the commands of a client
+        keep their order.
+        """
         if stamp < self.stamp:
             raise BrokenInvariant(f"stamp {stamp} is below the last one, {self.stamp}")
         self.stamp = stamp
         if self.keyspace.expiring:
             self.expired += self.keyspace.expire(stamp)
         replies: list[Reply] = []
+        prepared = self.keyspace.transactions.prepared
+        if prepared:
+            return self._apply_locked(commands)
         put = self.keyspace.put
         for command in commands:
             if type(command) is Put:  # most of all traffic: saves a call
@@ -75,6 +83,22 @@ class Machine(MachineState):
                 replies.append("OK")
             else:
                 replies.append(FUNCTIONS[type(command)](self, command))
+                if prepared:
+                    return replies + self._apply_locked(commands[len(replies) :])
+        return replies
+
+    def _apply_locked(self, commands: Sequence[Command]) -> list[Reply]:
+        """The same while keys are locked: only the steps of transactions are done in any case."""
+        replies: list[Reply] = []
+        obstacle = self.keyspace.transactions.locks.obstacle
+        held_up = False
+        for command in commands:
+            if type(command) not in TRANSACTION_COMMANDS:
+                held_up = held_up or obstacle(footprint(command)) is not None
+                if held_up:
+                    replies.append(CommandFailure.LOCKED)
+                    continue
+            replies.append(FUNCTIONS[type(command)](self, command))
         return replies
 
     def raise_version(self, stamp: int, version: int) -> None:
@@ -94,15 +118,7 @@ def _execute(state: MachineState, command: Exec) -> Reply:
         return None
     if command.read and not state.keyspace.unchanged(command.read):
         return CommandFailure.SCRIPT_CONFLICT
-    excerpts = Excerpts(state.keyspace)
-    before, changed = state.revision, False
-    replies: list[Reply] = []
-    for step in command.steps:
-        state.revision = before  # every change of a transaction has the next one
-        replies.append(excerpts.look(step) if type(step) is Look else FUNCTIONS[type(step)](state, step))
-        changed = changed or state.revision > before
-    state.revision = before + changed
-    return excerpts.reply(state.stamp, replies)
+    return execute(state, command.steps, _run)
 
 
 def _evaluated(state: MachineState, command: Evaluated) -> Reply:
@@ -124,8 +140,19 @@ def _guarded(state: MachineState, command: Guarded) -> Reply:
 
 
 def _once(state: MachineState, command: Once) -> Reply:
-    return once(state, command, lambda state, inner: FUNCTIONS[type(inner)](state, inner))
+    return once(state, command, _run)
 
+
+def _run(state: MachineState, command: Any) -> Reply:
+    return FUNCTIONS[type(command)](state, command)
+
+
+def _step(function: Callable[[MachineState, Any, Run], Reply], state: MachineState, command: Any) -> Reply:
+    return function(state, command, _run)
+
+
+TRANSACTION_COMMANDS: frozenset[type] = frozenset(transactions.FUNCTIONS)
+"""The types of the steps of transactions over several groups."""
 
 FUNCTIONS: dict[type, Callable[[MachineState, Any], Reply]] = {
     **strings.FUNCTIONS,
@@ -138,5 +165,6 @@ FUNCTIONS: dict[type, Callable[[MachineState, Any], Reply]] = {
     Exec: _execute,
     Evaluated: _evaluated,
     Once: _once,
+    **{type_: partial(_step, function) for type_, function in transactions.FUNCTIONS.items()},
 }
 """The function of each command."""

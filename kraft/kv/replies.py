@@ -28,6 +28,7 @@ class CommandFailure(IntEnum):
     LOCK_LOST = 50  # the lock is not held with this token
     TOKEN_REUSED = 60  # the token of KRAFT ONCE came with another command
     TOO_MANY_TOKENS = 61
+    LOCKED = 80  # certainly not done: a transaction over several groups has locked a key, or stands before it
 
 
 Reply = str | bytes | int | None | CommandFailure | list["Reply"]

@@ -12,17 +12,19 @@ EXPIRY_MS_MAX = INT64_MAX  # later expiries are cut to it: 292 million years
 class MachineState:
     """The keys, the `stamp` of the batch (Unix ms), and the `revision` of the last change.
 
-    `repeats` counts commands of KRAFT ONCE that were answered by the reply to the first use of their token.
+    `repeats` counts commands of KRAFT ONCE that were answered by the reply to the first use of their token,
+    `expired` the keys that fell due.
     A command that changes something takes the next revision, and the keys it changed carry it.
     """
 
-    __slots__ = ("keyspace", "repeats", "revision", "stamp")
+    __slots__ = ("expired", "keyspace", "repeats", "revision", "stamp")
 
     def __init__(self) -> None:
         self.keyspace = Keyspace()
         self.stamp = 0
         self.revision = 0
         self.repeats = 0
+        self.expired = 0
 
     def put(self, key: bytes, value: bytes, expires: int = 0) -> None:
         """The one change of a command; it takes the next revision."""
@@ -34,6 +36,10 @@ class MachineState:
         removed = sum([self.keyspace.remove(key) is not None for key in keys])
         self.revision += bool(removed)
         return removed
+
+    def expire(self) -> None:
+        """Drop the keys that are due at the stamp."""
+        self.expired += self.keyspace.expire(self.stamp)
 
     def due(self, expiry: int, expiry_ms: int) -> int:
         """The time (Unix ms) that an `Expiry` and its number mean at this stamp."""

@@ -12,13 +12,14 @@ older program never meets a command that it cannot apply. docs/upgrade.md has th
               SetBit BitOperation BitField Flush
               Lock Unlock Extend Guarded Exec Evaluated Once LoadScript FlushScripts
               PutLibrary DeleteLibrary FlushLibraries
+    4         Prepare Commit Resolve Forget Decide
 """
 
 from kraft.int64 import parse_int64
 from kraft.kv.errors import UnknownCommand
 
 MACHINE_VERSION_MIN = 1
-MACHINE_VERSION = 3
+MACHINE_VERSION = 4
 
 
 def encode_version(version: int) -> bytes:

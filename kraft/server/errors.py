@@ -75,6 +75,9 @@ _FAILURES: dict[CommandFailure, str] = {
         " once.ttl after its use: wait, lower once.ttl, or raise once.tokens or once.bytes"
     ),
     CommandFailure.PREMATURE: PREMATURE,
+    CommandFailure.LOCKED: (
+        "TRYAGAIN a transaction over several groups has locked a key; nothing was done, try again"
+    ),
 }
 
 _OUTCOMES: dict[type[Exception], str] = {

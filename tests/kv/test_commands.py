@@ -9,6 +9,7 @@ from kraft.kv.errors import UnknownCommand
 from kraft.kv.machine import FUNCTIONS
 from kraft.kv.versions import MACHINE_VERSION
 
+ID = kv.TransactionId(b"s", 5, 6)
 TAGS: dict[Any, tuple[int, int]] = {
     kv.Put: (1, 1),
     kv.Set: (2, 1),
@@ -45,6 +46,11 @@ TAGS: dict[Any, tuple[int, int]] = {
     kv.PutLibrary: (74, 3),
     kv.DeleteLibrary: (75, 3),
     kv.FlushLibraries: (76, 3),
+    kv.Prepare: (80, 4),
+    kv.Commit: (81, 4),
+    kv.Resolve: (82, 4),
+    kv.Forget: (83, 4),
+    kv.Decide: (84, 4),
 }
 
 
@@ -77,6 +83,17 @@ def test_the_machine_applies_every_command_of_its_version():
             kv.BitField(b"a", (kv.FieldOperation(1, True, 8, 3, 5, 2),), 9, 8),
             b"\x01\x91\x95\x13\xc4\x01a\x91\x96\x01\xc3\x08\x03\x05\x02\x09\x08",
         ),
+        (
+            kv.Prepare(ID, 4, 3, kv.Exec((kv.Watched(b"w", 1, 2),), (kv.Put(b"a", b"b"),))),
+            bytes.fromhex("0191955093c40173050604039428 9193c40177010291 9301c40161c4016290"),
+        ),
+        (
+            kv.Commit(ID, 4, (1, 2), kv.Exec((), ())),
+            b"\x01\x91\x95\x51\x93\xc4\x01s\x05\x06\x04\x92\x01\x02\x94\x28\x90\x90\x90",
+        ),
+        (kv.Resolve(ID, True), b"\x01\x91\x93\x52\x93\xc4\x01s\x05\x06\xc3"),
+        (kv.Forget(ID, 3), b"\x01\x91\x93\x53\x93\xc4\x01s\x05\x06\x03"),
+        (kv.Decide(ID, False), b"\x01\x91\x93\x54\x93\xc4\x01s\x05\x06\xc2"),
     ],
 )
 def test_the_bytes_stay_as_they_are(command, data):

@@ -37,23 +37,34 @@ class Twin:
 
     def apply(self, stamp, commands):
         self.now = stamp
+        self.expire()
+        return [self.execute(command) for command in commands]
+
+    def expire(self):
         for key in sorted(self.data):
-            if 0 < self.data[key][2] <= stamp:
+            if 0 < self.data[key][2] <= self.now and not self.locked(key):
                 del self.data[key]
                 self.expired += 1
-        replies = []
-        for command in commands:
-            before = dict(self.data)
-            self.touched = set()
-            self.prolonged = False
-            replies.append(getattr(self, type(command).__name__)(command))
-            if self.touched:
-                self.revision += 1
-            for key in self.touched & set(self.data):
-                value, _, expiry = self.data[key]
-                self.data[key] = (value, self.revision, expiry)
-            assert self.touched or self.prolonged or self.data == before
-        return replies
+
+    def locked(self, _):
+        """Whether a transaction over several groups keeps the key from expiring."""
+        return False
+
+    def execute(self, command):
+        before = dict(self.data)
+        self.touched = set()
+        self.prolonged = False
+        reply = getattr(self, type(command).__name__)(command)
+        self.stamp_touched()
+        assert self.touched or self.prolonged or self.data == before
+        return reply
+
+    def stamp_touched(self):
+        if self.touched:
+            self.revision += 1
+        for key in self.touched & set(self.data):
+            value, _, expiry = self.data[key]
+            self.data[key] = (value, self.revision, expiry)
 
     def store(self, key, value, expiry):
         self.touched.add(key)

@@ -9,11 +9,12 @@ from kraft.kv.commands.keys import Expiry
 from kraft.kv.commands.lock import Guarded
 from kraft.kv.commands.once import Once
 from kraft.kv.commands.script import ScriptCall
+from kraft.kv.commands.transaction import Commit, Prepare, TransactionCommand
 from kraft.kv.errors import UnknownCommand
 
 FORMAT_VERSION = 1  # first byte of an encoded batch
 
-Command = Change | Exec | Evaluated | Once | ScriptCall
+Command = Change | Exec | Evaluated | Once | ScriptCall | TransactionCommand
 
 MAY_CALL: frozenset[type] = frozenset({ScriptCall, Once, Exec})
 """The types of commands that may need an evaluation: `calls_script` tells."""
@@ -45,6 +46,8 @@ def needed_version(commands: Iterable[Command | Step]) -> int:
             needed = max(needed, command.command.since)
         elif type(command) is Exec:
             needed = max(needed, needed_version(command.steps))
+        elif type(command) is Prepare or type(command) is Commit:
+            needed = max(needed, needed_version((command.work,)))
     return needed
 
 
@@ -58,6 +61,8 @@ def expires_within(command: Command | Step, times: range) -> bool:
     """Whether `command` lets a key expire at an absolute time (Unix ms) in `times`."""
     if type(command) is Once and type(command.command) is Exec:
         return expires_within(command.command, times)
+    if type(command) is Prepare or type(command) is Commit:
+        return expires_within(command.work, times)
     if type(command) is Exec:
         return any(expires_within(step, times) for step in command.steps)
     if getattr(command, "expiry", Expiry.NONE) != Expiry.ABSOLUTE:

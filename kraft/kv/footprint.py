@@ -1,0 +1,135 @@
+"""Which keys a command writes or reads: what it locks in a transaction, and which locks it has to wait for.
+
+A footprint may be larger than what the command does to the present state, never smaller: it does not depend
+on the state.
+"""
+
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+
+from kraft.kv.commands import (
+    AppendValue,
+    BitField,
+    BitOperation,
+    ClearExpiry,
+    CompareAndSet,
+    Copy,
+    Delete,
+    DeleteIf,
+    DeleteLibrary,
+    Evaluated,
+    Exec,
+    Expire,
+    Extend,
+    Flush,
+    FlushLibraries,
+    FlushScripts,
+    GetDelete,
+    GetExpire,
+    Guarded,
+    Increment,
+    IncrementFloat,
+    LoadScript,
+    Lock,
+    Look,
+    Once,
+    Put,
+    PutLibrary,
+    Rename,
+    Set,
+    SetBit,
+    SetIf,
+    SetMany,
+    SetManyIf,
+    SetRange,
+    Unlock,
+)
+from kraft.kv.ledger import LedgerKind
+
+Name = bytes | int
+"""A key, or a `LedgerKind`: all rows of that kind."""
+
+
+class Whole(IntEnum):
+    """What a command does with all keys of the group at once."""
+
+    NOTHING = 0
+    READ = 1  # how many there are
+    WRITE = 2
+
+
+class Footprint(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a command writes and reads. A name that is written need not be among those that are `read`."""
+
+    written: tuple[Name, ...] = ()
+    read: tuple[Name, ...] = ()
+    whole: int = Whole.NOTHING
+
+
+def footprint(command: Any) -> Footprint:
+    """That of a command or a step of a transaction; not of the call of a script, which is never logged."""
+    return _FOOTPRINTS[type(command)](command)
+
+
+def together(parts: Sequence[Footprint]) -> Footprint:
+    """The union, without names that come twice."""
+    written = dict.fromkeys([name for part in parts for name in part.written])
+    read = dict.fromkeys([name for part in parts for name in part.read if name not in written])
+    return Footprint(tuple(written), tuple(read), max([part.whole for part in parts], default=0))
+
+
+def _key(command: Any) -> Footprint:
+    return Footprint((command.key,))
+
+
+def _keys(command: Any) -> Footprint:
+    return Footprint(command.keys)
+
+
+def _pairs(command: Any) -> Footprint:
+    return Footprint(command.pairs[::2])
+
+
+def _name(command: Any) -> Footprint:
+    return Footprint((command.name,))
+
+
+def _look(command: Look) -> Footprint:
+    return Footprint((), command.keys, Whole.NOTHING if command.keys else Whole.READ)
+
+
+def _exec(command: Exec) -> Footprint:
+    watched = tuple([watch.key for watch in (*command.watched, *command.read)])
+    return together((*map(footprint, command.steps), Footprint((), watched)))
+
+
+def _evaluated(command: Evaluated) -> Footprint:
+    watched = tuple([watch.key for watch in command.watched])
+    return together((*map(footprint, command.steps), Footprint((), watched)))
+
+
+def _guarded(command: Guarded) -> Footprint:
+    return together((footprint(command.command), Footprint((), (command.name,))))
+
+
+_FOOTPRINTS: dict[type, Callable[[Any], Footprint]] = {
+    **dict.fromkeys((Put, Set, SetIf, GetDelete, GetExpire, DeleteIf, CompareAndSet, AppendValue), _key),
+    **dict.fromkeys((Increment, IncrementFloat, SetRange, SetBit, BitField, Expire, ClearExpiry), _key),
+    **dict.fromkeys((SetMany, SetManyIf), _pairs),
+    **dict.fromkeys((Lock, Unlock, Extend), _name),
+    **dict.fromkeys((LoadScript, FlushScripts), lambda _: Footprint((LedgerKind.SCRIPT,))),
+    **dict.fromkeys((PutLibrary, DeleteLibrary, FlushLibraries), lambda _: Footprint((LedgerKind.LIBRARY,))),
+    Delete: _keys,
+    BitOperation: lambda command: Footprint((command.destination,), command.sources),
+    Rename: lambda command: Footprint((command.source, command.destination)),
+    Copy: lambda command: Footprint((command.destination,), (command.source,)),
+    Flush: lambda _: Footprint(whole=Whole.WRITE),
+    Look: _look,
+    Exec: _exec,
+    Evaluated: _evaluated,
+    Guarded: _guarded,
+    Once: lambda command: footprint(command.command),
+}

@@ -1,0 +1,241 @@
+"""A keyspace over another one, which it leaves as it is.
+
+What one command or script changes is apart from what came before, until it is kept or dropped. Keys that the
+stamp lets expire count as missing from the beginning; keys under locks do not expire.
+"""
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any
+
+from kraft.kv.keyspace import Keyspace
+from kraft.kv.ledger import Ledger
+from kraft.kv.lock_table import LockTable
+from kraft.kv.record import Record, record_bytes
+from kraft.kv.removals import Removals, bucket_of
+from kraft.kv.values import Value
+
+_ABSENT: Any = object()
+
+
+class OverlaidRecords(MutableMapping[bytes, Record]):
+    """The records of `base` that live at `stamp`, and changes of them: `kept` ones, and those since then.
+
+    `touched` has what was found for each key that was looked at since `keep`, None for a missing one. The
+    journal has what changed keys were before, since `keep`, `hold` or `drop`: None as the key stands for all
+    of them.
+    """
+
+    __slots__ = (
+        "_added",
+        "_base",
+        "_changed",
+        "_cleared",
+        "_held_touched",
+        "_journal",
+        "_kept",
+        "_kept_cleared",
+        "_locks",
+        "_stamp",
+        "touched",
+    )
+
+    def __init__(
+        self,
+        base: MutableMapping[bytes, Record],
+        stamp: int = 0,
+        due: int = 0,
+        locks: LockTable | None = None,
+    ) -> None:
+        """So many keys of `base` are `due` at the stamp. Keys that are locked in `locks` never are."""
+        self.touched: dict[bytes, Record | None] = {}
+        self._base = base
+        self._locks = locks
+        self._stamp = stamp
+        self._kept: dict[bytes, Record | None] = {}
+        self._kept_cleared = False
+        self._changed: dict[bytes, Record | None] = {}
+        self._cleared = False
+        self._added = [-due, -due]  # how many more keys there are than in `base`: as held, and now
+        self._journal: list[tuple[bytes | None, Any]] = []
+        self._held_touched = 0
+
+    def get(self, key: bytes, default: Any = None) -> Any:
+        """The record of a key."""
+        record = self._changed.get(key, _ABSENT)
+        if record is _ABSENT:
+            if self._cleared:  # whatever was there
+                return default
+            record = self.touched.get(key, _ABSENT)
+            if record is _ABSENT:
+                record = self.touched[key] = self._before(key)
+        return default if record is None else record
+
+    def _before(self, key: bytes) -> Record | None:
+        record = self._kept.get(key, _ABSENT)
+        if record is _ABSENT:
+            record = None if self._kept_cleared else self._base.get(key)
+            if record is not None and 0 < record.expires <= self._stamp:
+                return record if self._locks is not None and self._locks.holds(key) else None
+        found: Record | None = record
+        return found
+
+    @property
+    def changed(self) -> Mapping[bytes, Record | None]:
+        """What changed keys hold now, None for a removed one; of all keys that are left if `cleared`."""
+        return self._changed
+
+    @property
+    def cleared(self) -> bool:
+        """Whether every record was removed, before what `changed` has."""
+        return self._cleared
+
+    def __getitem__(self, key: bytes) -> Record:
+        record: Record | None = self.get(key)
+        if record is None:
+            raise KeyError(key)
+        return record
+
+    def __setitem__(self, key: bytes, record: Record) -> None:
+        self.change(key, self.get(key), record)
+
+    def __delitem__(self, key: bytes) -> None:
+        found = self.get(key)
+        if found is None:
+            raise KeyError(key)
+        self.change(key, found, None)
+
+    def change(self, key: bytes, found: Record | None, record: Record | None) -> None:
+        """Put a record in place of the one that `get` has found. None is a missing one."""
+        changed = self._changed
+        self._journal.append((key, changed.get(key, _ABSENT)))
+        changed[key] = record
+        self._added[1] += (found is None) - (record is None)
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, bytes) and self.get(key) is not None
+
+    def __len__(self) -> int:
+        return len(self._base) + self._added[1]
+
+    def __iter__(self) -> Iterator[bytes]:
+        below: Mapping[bytes, Any] = {} if self._cleared or self._kept_cleared else self._base
+        keys = {**below, **self._kept, **self._changed}
+        return iter([key for key in keys if self.get(key) is not None])
+
+    def clear(self) -> None:
+        """Remove every record, without a look at them."""
+        self._journal.append((None, (self._changed, self._cleared)))
+        self._changed = {}
+        self._cleared = True
+        self._added[1] = -len(self._base)
+
+    def keep(self) -> None:
+        """What changed is what comes before from now on."""
+        if self._cleared:
+            self._kept, self._kept_cleared = self._changed, True
+            self._changed, self._cleared = {}, False
+        elif self._changed:
+            self._kept.update(self._changed)
+            self._changed = {}
+        self.touched = {}
+        self.hold()
+
+    def hold(self) -> None:
+        """`drop` goes back to here."""
+        self._journal = []
+        self._added[0] = self._added[1]
+        self._held_touched = len(self.touched)
+
+    def drop(self) -> None:
+        """Nothing has changed since `keep` or `hold`."""
+        for key, before in reversed(self._journal):
+            if key is None:
+                self._changed, self._cleared = before
+            elif before is _ABSENT:
+                del self._changed[key]
+            else:
+                self._changed[key] = before
+        self._journal = []
+        self._added[1] = self._added[0]
+        while len(self.touched) > self._held_touched:
+            self.touched.popitem()
+
+
+class OverlaidRemovals(Removals):
+    """The removals of `base` and those since then, also of what is due. In doubt one is possible.
+
+    There are few: they are kept by bucket in a dictionary, which takes less than an array to make.
+    """
+
+    __slots__ = ("_base", "_buckets", "_stamp")
+
+    def __init__(self, base: Keyspace, stamp: int) -> None:
+        super().__init__()
+        self._base = base
+        self._stamp = stamp
+        self._buckets: dict[int, int] = {}
+
+    def add(self, key: bytes, revision: int) -> None:
+        """As of `Removals`."""
+        bucket = bucket_of(key)
+        self._buckets[bucket] = max(self._buckets.get(bucket, 0), revision)
+
+    def possible(self, key: bytes, revision: int) -> bool:
+        """As of `Removals`."""
+        record = self._base.records.get(key)
+        due = record is not None and 0 < record.expires <= self._stamp and record.revision > revision
+        since = self._buckets.get(bucket_of(key), 0) > revision
+        return due or since or super().possible(key, revision) or self._base.removals.possible(key, revision)
+
+
+class OverlaidLedger(Ledger):
+    """The rows of `base`, with changes of its own. Tokens of ONCE that are due are still there: no script
+    reads them, and at their limit a use is refused here that finds room in its place.
+    """
+
+    __slots__ = ("overlaid",)
+
+    def __init__(self, base: Ledger) -> None:
+        super().__init__()
+        self.overlaid = OverlaidRecords(base.rows)
+        self.rows = self.overlaid  # type: ignore[assignment]  # in place of a dictionary
+        self.counts, self.sizes = list(base.counts), list(base.sizes)
+
+
+class OverlaidKeyspace(Keyspace):
+    """The keys of `base` that live at `stamp`, with changes of its own.
+
+    All that happens here has that stamp, at which no key falls due that is put here. So there is no account
+    of due times, nor of changes for a checkpoint.
+    """
+
+    __slots__ = ("overlaid", "rows")
+
+    def __init__(self, base: Keyspace, stamp: int) -> None:
+        super().__init__()
+        due = base.due_by(stamp)
+        self.records = self.overlaid = OverlaidRecords(base.records, stamp, len(due), base.transactions.locks)
+        self.removals = OverlaidRemovals(base, stamp)
+        self.ledger = self.rows = OverlaidLedger(base.ledger)
+        self.bytes = base.bytes - sum([base.memory_of(key) or 0 for key in due])
+
+    def put(self, key: bytes, value: Value, revision: int, expires: int = 0) -> None:
+        """As of `Keyspace`."""
+        found = self.overlaid.get(key)
+        record = Record(key if found is None else found.key, value, revision, expires)
+        self.overlaid.change(key, found, record)
+        self.bytes += record_bytes(record) - (0 if found is None else record_bytes(found))
+
+    def remove(self, key: bytes) -> Record | None:
+        """As of `Keyspace`."""
+        found: Record | None = self.overlaid.get(key)
+        if found is not None:
+            self.overlaid.change(key, found, None)
+            self.removals.add(key, found.revision)
+            self.bytes -= record_bytes(found)
+        return found
+
+    def clear(self) -> None:
+        """Drop all keys at once."""
+        self.overlaid.clear()
+        self.bytes = 0
