@@ -19,6 +19,8 @@ from kraft.raft.state import FOLLOWER, NEVER, ReplicaState
 from kraft.raft.tracker import Tracker
 from kraft.raft.transfer import LeadershipTransfer, best_successor
 
+LOADED_TIMEOUTS = 3  # election timeouts for which a follower may be silent that is being sent much
+
 
 class Leader(Role):
     """`_leave_at`: when this index is committed, the configuration in force asks for something.
@@ -62,11 +64,19 @@ class Leader(Role):
         self._state.noop_index = NEVER
 
     def tick(self) -> None:
-        """Step down when no quorum answers any more (RD 6.2); else send the heartbeats that are due."""
+        """Step down when no quorum answers any more (RD 6.2); else send the heartbeats that are due.
+
+        A follower on a link that just became narrow receives nothing while TCP repairs its stream, for more
+        than an election timeout: what was sent before waits in front of every repeated packet.
+        """
         state = self._state
-        contacts = {peer: progress.contact for peer, progress in self._tracker.progress.items()}
+        patience = state.settings.election_ticks
+        contacts = {
+            peer: progress.contact + (LOADED_TIMEOUTS - 1) * patience * progress.is_loaded
+            for peer, progress in self._tracker.progress.items()
+        }
         contacts[state.id] = state.ticks
-        if state.ticks - state.quorum.attained(contacts) >= state.settings.election_ticks:
+        if state.ticks - state.quorum.attained(contacts) >= patience:
             self._end_transfer("lost")
             state.role_change = RoleChange(FOLLOWER)
             return
