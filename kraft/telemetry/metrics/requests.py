@@ -15,7 +15,7 @@ CLASSES = ("read", "write", "index", "local", "admin")
 CODES = (
     "ERR", "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "UNCERTAIN", "READONLY", "MASTERDOWN", "LOADING",
     "BUSY", "OOM", "MISCONF", "NOAUTH", "WRONGPASS", "NOPERM", "NOPROTO",
-    "CROSSSLOT", "EXECABORT", "NOSCRIPT",
+    "CROSSSLOT", "EXECABORT", "NOSCRIPT", "ONCEFULL", "ONCEREUSED",
 )  # fmt: skip
 OTHER = "other"
 
