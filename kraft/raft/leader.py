@@ -19,8 +19,6 @@ from kraft.raft.state import FOLLOWER, NEVER, ReplicaState
 from kraft.raft.tracker import Tracker
 from kraft.raft.transfer import LeadershipTransfer, best_successor
 
-LOADED_TIMEOUTS = 3  # election timeouts for which a follower may be silent that is being sent much
-
 
 class Leader(Role):
     """`_leave_at`: when this index is committed, the configuration in force asks for something.
@@ -64,19 +62,11 @@ class Leader(Role):
         self._state.noop_index = NEVER
 
     def tick(self) -> None:
-        """Step down when no quorum answers any more (RD 6.2); else send the heartbeats that are due.
-
-        A follower on a link that just became narrow receives nothing while TCP repairs its stream, for more
-        than an election timeout: what was sent before waits in front of every repeated packet.
-        """
+        """Step down when no quorum answers any more (RD 6.2); else send the heartbeats that are due."""
         state = self._state
-        patience = state.settings.election_ticks
-        contacts = {
-            peer: progress.contact + (LOADED_TIMEOUTS - 1) * patience * progress.is_loaded
-            for peer, progress in self._tracker.progress.items()
-        }
+        contacts = {peer: progress.contact for peer, progress in self._tracker.progress.items()}
         contacts[state.id] = state.ticks
-        if state.ticks - state.quorum.attained(contacts) >= patience:
+        if state.ticks - state.quorum.attained(contacts) >= state.settings.election_ticks:
             self._end_transfer("lost")
             state.role_change = RoleChange(FOLLOWER)
             return

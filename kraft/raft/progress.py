@@ -19,7 +19,6 @@ from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
-LOADED_BYTES = 64 << 10  # a link of 2 Mbit/s needs a quarter of a second for them
 _LONG_AGO = -(1 << 60)
 
 
@@ -125,11 +124,6 @@ class Progress:
     def inflight_bytes(self) -> int:
         """Bytes of the pipelined messages in flight."""
         return self._inflight_bytes
-
-    @property
-    def is_loaded(self) -> bool:
-        """Whether so much is in flight that no answer may pass for a while on a link that became narrow."""
-        return self._inflight_bytes >= LOADED_BYTES
 
     @property
     def may_send(self) -> bool:

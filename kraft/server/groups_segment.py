@@ -76,13 +76,14 @@ class GroupsSegment(Segment):
             self.hits += len(found) - missing
 
 
-def in_groups(segment: Segment, owners: Sequence[int], sizes: Sequence[int]) -> Segment:
-    """The `segment`, whose items belong to `owners` and have so many bytes, in parts if these are several."""
+def in_groups(segment: Segment, places: Sequence[tuple[int, int]]) -> Segment:
+    """The `segment`, in parts if its items are of several groups. `places` has the group and size of each."""
+    owners, _ = zip(*places, strict=True)
     segment.group = owners[0]
     if owners.count(owners[0]) == len(owners):
         return segment
     parts: dict[int, Segment] = {}
-    for item, owner, size in zip(segment.items, owners, sizes, strict=True):
+    for item, (owner, size) in zip(segment.items, places, strict=True):
         part = parts.get(owner)
         if part is None:
             part = parts[owner] = type(segment)(segment.started, group=owner)

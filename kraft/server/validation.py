@@ -121,6 +121,11 @@ class Validation:
         limits = port.limits  # a request of so few bytes has neither a key nor a value over its limit
         self._small_bytes = min(limits.key_bytes, limits.value_bytes, limits.request_bytes)
 
+    def _learn_groups(self) -> None:
+        """The number of groups is known: once at most, before anything is served (see SlotMap)."""
+        self._groups = self._port.routing.slots.groups
+        self._learn(in_all_groups(self._known))
+
     def _learn(self, known: CommandTable) -> None:
         """Use the specifications `known`."""
         self._known = known
@@ -141,16 +146,12 @@ class Validation:
     def gather(self, queue: list[Request], state: SessionState, now: float) -> Segment:
         """Make a segment of the requests of one kind that `queue` begins with, at least one, and remove them.
 
-        A request that fails is one of them: it does not split a run, and is answered in its place. `state` is
-        that of the connection: READONLY lets this node serve reads of every group, and after MULTI requests
-        are queued. The segment begins at `now` (`Clock.seconds`).
+        A request that fails is answered in its place, and does not split a run. `state` is that of the
+        connection: of READONLY, and of MULTI. The segment begins at `now` (`Clock.seconds`).
         """
-        routing = self._port.routing
-        groups = routing.slots.groups
-        if groups != self._groups:
-            self._groups = groups  # it changes once at most, before anything is served: see SlotMap
-            self._learn(in_all_groups(self._known))
-        usual, spec_of = self.usual, self.spec_of
+        if self._port.routing.slots.groups != self._groups:
+            self._learn_groups()
+        port, usual, spec_of = self._port, self.usual, self.spec_of
         spec = usual.get(queue[0][0]) or spec_of(queue[0])
         if state.multi is not None and not spec.immediate:
             return self._queue(queue, state, state.multi, QueueSegment(now))
@@ -159,12 +160,10 @@ class Validation:
         kind = spec.kind
         segment = _SEGMENTS[kind](now)
         items, specs = segment.items, segment.specs
-        port, small_bytes = self._port, self._small_bytes
-        trivial, memory = groups == 1 and not routing.redirect, port.host.memory  # `routing.trivial`
+        trivial, memory = self._groups == 1 and not port.routing.redirect, port.host.memory  # as in Routing
         full = port.memory_full or memory.leader_full or memory.bytes > port.dataset_bytes_max  # `port.full`
-        total = group = 0
-        owners: list[int] = []  # the group of each item
-        sizes: list[int] = []
+        group = 0
+        places: list[tuple[int, int]] = []  # the group and the size of each item
         for request in islice(queue, spec.segment_max):
             if specs:
                 spec = usual.get(request[0]) or spec_of(request)
@@ -174,9 +173,9 @@ class Validation:
                 if not spec.low <= len(request) <= spec.high:
                     raise Rejected(errors.wrong_arity(spec.name))
                 size = sum(map(len, request))
-                if size > small_bytes or type(request) is OversizedRequest:
+                if size > self._small_bytes or type(request) is OversizedRequest:
                     self._check_lengths(spec, request)
-                if items and total + size > SEGMENT_BYTES:
+                if items and segment.size + size > SEGMENT_BYTES:
                     break
                 if not trivial:
                     group = self._group_of(spec, request, state)
@@ -193,19 +192,22 @@ class Validation:
                     items.append((spec, request))
                 else:
                     items.append(self._single(spec, request, segment, group, state))
-                total += size
+                segment.size += size
                 if not trivial:
-                    owners.append(group)
-                    sizes.append(size)
+                    places.append((group, size))
             except Rejected as refusal:
-                segment.settled[len(specs)] = Error(refusal.text)
-                if state.multi is not None and refusal.text is not errors.WATCH_INSIDE_MULTI:
-                    state.multi.aborted = True
+                segment.settled[len(specs)] = self._refused(refusal.text, state)
             specs.append(spec)
-        segment.size = total
         segment.requests = queue[: len(specs)]
         del queue[: len(specs)]
-        return in_groups(segment, owners, sizes) if owners else segment
+        return in_groups(segment, places) if places else segment
+
+    @staticmethod
+    def _refused(text: str, state: SessionState) -> Error:
+        """The reply to a request that fails. It aborts the transaction that is queued."""
+        if state.multi is not None and text is not errors.WATCH_INSIDE_MULTI:
+            state.multi.aborted = True
+        return Error(text)
 
     def _single(
         self, spec: _SingleSpec, request: Request, segment: Any, group: int, state: SessionState

@@ -66,9 +66,9 @@ class Namespace:
             group = f"1:{number}"
             shaped = ["rate", rate, "ceil", rate, "burst", str(BURST_BYTES), "cburst", str(BURST_BYTES)]
             _run("tc", "class", verb, "dev", "lo", "parent", "1:", "classid", group, "htb", *shaped)
-            if verb == "add":  # a new queue would drop what waits in the old one
-                queue = ["parent", group, "handle", f"{number + 16}:", "bfifo", "limit", str(buffer_bytes)]
-                _run("tc", "qdisc", "add", "dev", "lo", *queue)
+            queue = ["parent", group, "handle", f"{number + 16}:", "bfifo", "limit", str(buffer_bytes)]
+            _run("tc", "qdisc", "replace", "dev", "lo", *queue)
+            if verb == "add":
                 chosen = ["u32", "match", "ip", match, str(port), "0xffff", "flowid", group]
                 _run("tc", "filter", "add", "dev", "lo", "parent", "1:", "protocol", "ip", *chosen)
 

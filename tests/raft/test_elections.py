@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from kraft.raft.follower import PARTS_TIMEOUTS
-from kraft.raft.leader import LOADED_TIMEOUTS
 from kraft.raft.membership.configuration import Configuration
 from kraft.raft.messages import (
     Append,
@@ -19,7 +18,6 @@ from kraft.raft.messages import (
     VoteReply,
 )
 from kraft.raft.ports import Restored
-from kraft.raft.progress import LOADED_BYTES
 from tests.raft.builder import lone, lone_leader
 from tests.raft.network import Cluster
 from tests.raft.values import SETTINGS, bootstrap, configuration, past
@@ -336,22 +334,3 @@ def test_a_leader_whose_followers_receive_parts_goes_on_and_confirms_nothing_by_
         leader.answers()
     assert leader.state.role == "leader"
     assert leader.state.commit == 1
-
-
-@pytest.mark.parametrize(("size", "timeouts"), [(100, 1), (LOADED_BYTES, LOADED_TIMEOUTS)])
-def test_a_leader_waits_longer_for_followers_that_it_has_just_sent_much(size, timeouts):
-    """Their links may have become narrow; an election would only send all of it again."""
-    leader = lone_leader(2)
-    leader.answers()
-    for peer in ("K2", "K3"):
-        leader.node.step(peer, AppendReply(2, 2))
-    leader.answers()
-    leader.propose(bytes(size))
-    leader.answers()
-    for _ in range(timeouts * SETTINGS.election_ticks - 1):
-        leader.node.tick()
-        leader.answers()
-    assert leader.state.role == "leader"
-    leader.node.tick()
-    leader.answers()
-    assert leader.state.role == "follower"

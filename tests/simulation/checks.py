@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from kraft.host.group.group import Group
 from kraft.kv.checkpoint import Checkpoint
@@ -37,19 +37,22 @@ from kraft.raft.raft import Raft
 from kraft.raft.ready import Outgoing, Ready
 
 if TYPE_CHECKING:
-    from tests.simulation.cluster import Process, SimulatedCluster
+    from tests.simulation.cluster import SimulatedCluster
     from tests.simulation.platter import GroupLog
+    from tests.simulation.process import Process
 
-CONSENSUS = (
-    Append,
-    AppendReply,
-    Heartbeat,
-    HeartbeatReply,
-    PreVote,
-    PreVoteReply,
-    TimeoutNow,
-    Vote,
-    VoteReply,
+CONSENSUS = frozenset(
+    (
+        Append,
+        AppendReply,
+        Heartbeat,
+        HeartbeatReply,
+        PreVote,
+        PreVoteReply,
+        TimeoutNow,
+        Vote,
+        VoteReply,
+    )
 )
 SLACK_BYTES = 4_000  # allowance over a bound: one entry of any size, no-ops and their overhead
 MAX_STALENESS = 2.0  # of the configuration of every node
@@ -105,17 +108,20 @@ def former(incarnation: str) -> str:
 class Watched(Raft):
     """A second door to a node: the checker sees every `Ready`, and state and role are the node's."""
 
-    __slots__ = ("_checker",)
+    __slots__ = ("_checker", "places", "standing")
 
     def __init__(self, node: Raft, checker: InvariantChecker) -> None:
         self.state = node.state
         self._roles = node._roles
         self._checker = checker
+        self.places: tuple[int, ...] = ()  # in the log and in the state, and what else may change, when
+        self.standing: tuple[object, ...] = ()  # the checks after a step last saw them
 
     def take_ready(self) -> Ready | None:
         ready = super().take_ready()
         if ready is not None:
             self._checker.ready(self, ready)
+            self.standing = ()  # the checker has seen another step
         return ready
 
 
@@ -134,11 +140,11 @@ class Resending:
         for key in [k for k in self._sent if (k[0], k[2]) == (id(process), peer)]:
             del self._sent[key]
 
-    def sent(self, process: "Process", peer: str, group: int, message: object) -> None:
-        """A message leaves."""
+    def sent(self, process: "Process", peer: str, group: int, message: Append | SnapshotOffer) -> None:
+        """Entries leave, or a snapshot is offered."""
         if isinstance(message, SnapshotOffer):
             self.excused(process, peer)
-        if isinstance(message, Append) and message.entries:
+        elif message.entries:
             key = (id(process), group, peer, message.term)
             first, last = message.entries[0].index, message.entries[-1].index
             again = f"{process.id} sends entry {first} to {peer} again, and nothing says that it was lost"
@@ -147,10 +153,11 @@ class Resending:
             if any(f.peer == peer and f.state == "replicate" for f in followers):
                 self._sent[key] = last
 
-    def received(self, process: "Process", peer: str, message: object) -> None:
-        """A message arrives."""
-        if isinstance(message, AppendReply) and message.rejected:
-            self.excused(process, peer)
+    def received(self, process: "Process", peer: str, messages: Sequence[tuple[int, Message]]) -> None:
+        """Messages arrive."""
+        for _, message in messages:
+            if type(message) is AppendReply and message.rejected:
+                self.excused(process, peer)
 
 
 class Checks:
@@ -160,7 +167,7 @@ class Checks:
         self.resending = Resending()
         self._cluster = cluster
         self._checkers = {group: InvariantChecker() for group in range(cluster.group_count)}
-        self._seen: dict[tuple[str, int], tuple[int, ...]] = {}
+        self._ran = cluster.world.ran
         # The committed entries from the first on. Every node derives the first entry from the members it
         # forms with: it is committed by definition.
         self._history: dict[int, list[Entry]] = {group: [] for group in self._checkers}
@@ -171,17 +178,13 @@ class Checks:
         )  # the index up to which a majority of platters is known to hold it
         self._configurations = {group: [NOBODY] for group in self._checkers}  # the committed ones
         self._versions = dict.fromkeys(self._checkers, 1)  # in force, by what is committed
-        self._digests: dict[tuple[int, int], tuple[bytes, str]] = {}  # (group, applied) -> digest, first node
+        # (group, applied) -> stamp, revision, version, keys and ledger, and the first node that was there
+        self._states: dict[tuple[int, int], tuple[tuple[object, ...], str]] = {}
         self._checkpoints: dict[
             tuple[int, int], tuple[Checkpoint, str]
         ] = {}  # (group, index) -> checkpoint, first node
         # The index up to which a directory holds the committed entries, by (incarnation, group).
         self._kept: dict[tuple[str, int], int] = {}
-
-    def forget(self, node: str) -> None:
-        """A process died: its state in memory may go back to what is on its platter."""
-        for key in [k for k in self._seen if k[0] == node]:
-            del self._seen[key]
 
     def put_back(self, incarnation: str) -> None:
         """An old directory was restored: it may lack entries that it had."""
@@ -189,30 +192,39 @@ class Checks:
             del self._kept[key]
 
     def after_step(self) -> None:
-        for process in self._cluster.processes():
-            if not process.clock.ran:
-                continue
-            process.clock.ran = False
-            for id_, group in process.host.groups.items():
-                if type(group.raft) is not Watched:
-                    self._watch(group)
-                node = group.raft
-                self._checkers[id_].step(node)
-                log = node.state.log
-                now = (log.last_index, log.durability.durable, node.state.commit, group.state.index)
-                before = self._seen.get((process.id, id_))
-                if now != before:
-                    self._seen[(process.id, id_)] = now
-                    self._moved(process, group)
-                    if before is None or before[-1] != group.state.index:
-                        self._equal_state(process, group)
+        ran = self._ran
+        while ran:
+            clock = ran.pop()
+            clock.ran = False
+            if not clock.dead:
+                for group in clock.owner.host.groups.values():
+                    self._look_at(clock.owner, group)
 
-    def _watch(self, group: Group) -> None:
+    def _look_at(self, process: "Process", group: Group) -> None:
+        """Check a replica of which something may have changed."""
+        raft = group.raft
+        if type(raft) is not Watched:
+            raft = self._watch(group)
+        state = raft.state
+        log = state.log
+        places = (log.last_index, log.durability.durable, state.commit, group.state.index)
+        standing = (state.term, state.role, state.leader, state.vote, state.applied, log.base.index)
+        if places == raft.places and standing == raft.standing:
+            return
+        before, raft.places, raft.standing = raft.places, places, standing
+        self._checkers[group.id].step(raft)
+        if places != before:
+            self._moved(process, group)
+            if not before or before[-1] != group.state.index:
+                self._equal_state(process, group)
+
+    def _watch(self, group: Group) -> Watched:
         count = len(self._checkers)
         demand(group.id < count, f"there is a group {group.id} in a cluster of {count} groups")
         checker = self._checkers[group.id]
-        group.raft = Watched(group.raft, checker)
-        checker.restarted(group.raft)
+        group.raft = raft = Watched(group.raft, checker)
+        checker.restarted(raft)
+        return raft
 
     def _moved(self, process: "Process", group: Group) -> None:
         self._on_its_platter(process, group)
@@ -231,6 +243,8 @@ class Checks:
     def _remember(self, group: Group) -> None:
         """Record entries that have become committed."""
         history, node = self._history[group.id], group.raft
+        if node.state.commit <= len(history):
+            return
         logs = [log for p in self._cluster.platters.values() if (log := p.groups.get(group.id)) is not None]
         for index in range(len(history) + 1, node.state.commit + 1):
             term = node.state.term_at(index)
@@ -338,9 +352,15 @@ class Checks:
         """Demand that replicas have the same data at the same applied index, at whatever time they reached
         it.
         """
-        digest = group.state.machine.digest()
-        expected, other = self._digests.setdefault((group.id, group.state.index), (digest, process.id))
-        demand(digest == expected, f"{process.id} and {other} differ at index {group.state.index}")
+        machine, place = group.state.machine, (group.id, group.state.index)
+        numbers = (machine.stamp, machine.revision, machine.version)
+        records, rows = machine.keyspace.records, machine.keyspace.ledger.rows
+        known = self._states.get(place)
+        if known is None:
+            self._states[place] = ((numbers, dict(records), dict(rows)), process.id)
+            return
+        expected, other = known
+        demand((numbers, records, rows) == expected, f"{process.id} and {other} differ at index {place[1]}")
 
     def _equal_checkpoint(self, process: "Process", group: Group) -> None:
         """Demand equal checkpoints at one index, sums included, unless a fault damaged a directory."""
@@ -372,16 +392,17 @@ class Checks:
         transfers = len(group.sender.status()) + len(group.receiver.status())
         demand(transfers <= TRANSFERS_MAX, f"{process.id} has {transfers} transfers")
 
-    def sent(self, process: "Process", peer: str, messages: Sequence[tuple[int, object]]) -> None:
+    def sent(self, process: "Process", peer: str, messages: Sequence[tuple[int, Any]]) -> None:
         """Check messages that leave `process` now: what they acknowledge must be on its platter."""
         for id_, message in messages:
-            self.resending.sent(process, peer, id_, message)
-            if isinstance(message, CONSENSUS):
+            if type(message) is Append or type(message) is SnapshotOffer:
+                self.resending.sent(process, peer, id_, message)
+            if type(message) in CONSENSUS:
                 node = process.host.groups[id_].raft
                 self._checkers[id_].sent(node, Outgoing(peer, message))
-            if isinstance(message, Vote):
+            if type(message) is Vote:
                 self._promised(process.id, id_, message.term, process.id)
-            elif isinstance(message, VoteReply) and message.granted:
+            elif type(message) is VoteReply and message.granted:
                 self._promised(process.id, id_, message.term, peer)
 
     def _promised(self, voter: str, group: int, term: int, candidate: str) -> None:
@@ -430,6 +451,16 @@ class Checks:
         return self._configurations[group]
 
     # -- at the end, when all members are up and have applied everything
+
+    def equal_digests(self) -> None:
+        """Demand that the states of all members have the same digest."""
+        for group in self._history:
+            states = {
+                process.host.groups[group].state.machine.digest()
+                for process in self._cluster.processes()
+                if process.id in self._cluster.members()
+            }
+            demand(len(states) == 1, f"the states of group {group} have several digests")
 
     def equal_logs(self) -> None:
         """Demand that each member's directory holds the committed entries from the start of its log."""

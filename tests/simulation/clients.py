@@ -35,10 +35,11 @@ from kraft.kv.replies import CommandFailure
 from kraft.node.errors import Refused
 from tests.simulation import lock_waits, locks, once, scripts, transactions
 from tests.simulation.checks import demand, mark, waiter
-from tests.simulation.cluster import Process, SimulatedCluster
+from tests.simulation.cluster import SimulatedCluster
 from tests.simulation.history import History
 from tests.simulation.linearizability import FLUSH, INFINITY, READ, SET_IF_UNCHANGED, SWAP, Operation
 from tests.simulation.lock_waits import Wait
+from tests.simulation.process import Process
 from tests.simulation.scripts import LIST_SCRIPT
 from tests.simulation.transactions import LISTS, TRANSACTION, Seen
 

@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any
 
 from kraft.kv.versions import MACHINE_VERSION, MACHINE_VERSION_MIN
-from tests.simulation.cluster import Backup, SimulatedCluster, SimulatedNode
+from tests.simulation.cluster import SimulatedCluster
 from tests.simulation.network import Weather
 from tests.simulation.network_faults import NetworkFaults
+from tests.simulation.node import Backup, SimulatedNode
 from tests.simulation.operator import Operator
 from tests.simulation.plan import Details, Fault, Plan
 

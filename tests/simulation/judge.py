@@ -56,6 +56,7 @@ def settled(cluster: SimulatedCluster) -> bool:
 def judge(cluster: SimulatedCluster, history: History) -> None:
     """Raise `Violation` when the state of a settled cluster does not explain `history`."""
     cluster.checks.equal_logs()
+    cluster.checks.equal_digests()
     for (group, key), operations in sorted(history.operations().items()):
         if not history.flushed(group):
             _account(cluster, group, key, [o for o in operations if took_effect(o)])

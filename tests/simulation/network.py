@@ -19,7 +19,7 @@ from kraft.raft.messages import Urgency
 from tests.simulation.world import World
 
 if TYPE_CHECKING:
-    from tests.simulation.cluster import Process
+    from tests.simulation.process import Process
 
 CONNECT_DELAY = (0.001, 0.1)
 NOTICE_DELAY = (0.05, 3.0)  # until both ends give up a silent path
@@ -29,6 +29,7 @@ PART_SECONDS = 0.05  # between two parts of a batch that a narrow path delivers
 QUEUE_SECONDS = 0.1  # of work of a narrow path that nodes take for its window
 WIDE_BYTES = 1 << 20  # the window of any other path
 OLD_MESSAGES = 64  # batches kept to be delivered again much later
+FORWARDED = frozenset((Forward, ForwardReply))
 
 Path = tuple[str, str]  # from, to
 Directories = tuple[str, ...]  # incarnations of both ends
@@ -101,6 +102,7 @@ class Network:
         self._held: dict[Path, list[tuple[bytes, int, Belonging]]] = {}
         self._slow: dict[Path, float] = {}  # the most extra seconds of a batch
         self._rates: dict[Path, float] = {}  # of narrow paths, in bytes per second
+        self._windows: dict[str, dict[str, int]] = {}  # by node, as long as its links and rates stay the same
         self._queues: dict[Path, Queue] = {}
         self._halving: set[Path] = set()  # pairs whose next batch arrives by half, and nothing after it
         self._old: list[tuple[Path, bytes, int, Directories]] = []
@@ -147,14 +149,18 @@ class Network:
             self._close(pair, process.id)
 
     def _close(self, pair: Path, dead: str) -> None:
-        number = self._links.pop(pair)
+        number = self._unlink(pair)
         other = self.processes.get(pair[0] if pair[1] == dead else pair[1])
         if other is None:
             return
-        heard = not self._blocked[(dead, other.id)]
+        heard = not self._blocked.get((dead, other.id), 0)
         delay = self._dice.uniform(*((0.0005, 0.01) if heard else NOTICE_DELAY))
         down = partial(other.clock.run, partial(other.link_down, dead, number, closed_by_peer=heard))
         self.world.call_later(delay, down)
+
+    def _unlink(self, pair: Path) -> int:
+        self._windows.clear()
+        return self._links.pop(pair)
 
     def _dial(self, one: str, two: str) -> None:
         self.world.call_later(self._dice.uniform(*CONNECT_DELAY), lambda: self._connect(one, two))
@@ -197,12 +203,13 @@ class Network:
             return False
         self._connections += 1
         self._links[(one, two)] = self._connections
+        self._windows.clear()
         a.link_up(two, self._connections, hello_b)
         b.link_up(one, self._connections, hello_a)
         return True
 
     def _broken(self, pair: Path) -> bool:
-        return self._blocked[pair] > 0 or self._blocked[pair[::-1]] > 0
+        return self._blocked.get(pair, 0) > 0 or self._blocked.get(pair[::-1], 0) > 0
 
     # -- faults
 
@@ -219,7 +226,7 @@ class Network:
     def unblock(self, paths: Iterable[Path]) -> None:
         """Undo one `block` of these paths."""
         for path in paths:
-            if self._blocked[path]:
+            if self._blocked.get(path, 0):
                 self._blocked[path] -= 1
                 self._dial(*pair_of(*path))
 
@@ -229,9 +236,9 @@ class Network:
 
     def unclog(self, path: Path) -> None:
         """Deliver everything that was held back, in no particular order."""
-        if self._clogged[path]:
+        if self._clogged.get(path, 0):
             self._clogged[path] -= 1
-        if not self._clogged[path]:
+        if not self._clogged.get(path, 0):
             for data, count, number in self._held.pop(path, []):
                 delay = self._dice.uniform(0, RELEASE_SECONDS)
                 self.world.call_later(
@@ -245,6 +252,7 @@ class Network:
 
     def narrow(self, path: Path, rate: float) -> None:
         """Let this path carry `rate` bytes per second; 0 undoes it."""
+        self._windows.clear()
         if rate:
             self._rates[path] = rate
         else:
@@ -252,7 +260,10 @@ class Network:
 
     def windows(self, id_: str) -> dict[str, int]:
         """What the links of a node carry without a long queue."""
-        found = {}
+        found = self._windows.get(id_)
+        if found is not None:
+            return found
+        found = self._windows[id_] = {}
         for pair in sorted(self._links):
             if id_ in pair:
                 peer = pair[0] if pair[1] == id_ else pair[1]
@@ -275,7 +286,8 @@ class Network:
         """Whether these nodes have links to one another, and no path between them has a fault."""
         pairs = [(one, two) for one in sorted(ids) for two in sorted(ids) if one < two]
         paths = [path for pair in pairs for path in (pair, pair[::-1])]
-        bad = any(self._blocked[path] or self._clogged[path] or self._slow.get(path) for path in paths)
+        blocked, clogged, slow = self._blocked, self._clogged, self._slow
+        bad = any(blocked.get(path) or clogged.get(path) or slow.get(path) for path in paths)
         return not bad and all(pair in self._links and pair not in self._halving for pair in pairs)
 
     def heal(self) -> None:
@@ -286,6 +298,7 @@ class Network:
         self._blocked.clear()
         self._slow.clear()
         self._rates.clear()
+        self._windows.clear()
         self._halving.clear()
         ids = sorted(self.processes)
         for place, one in enumerate(ids):
@@ -309,7 +322,7 @@ class Network:
             self._drop(pair, closed=False)
 
     def _drop(self, pair: Path, closed: bool) -> None:
-        number = self._links.pop(pair)
+        number = self._unlink(pair)
         for mine, theirs in (pair, pair[::-1]):
             process = self.processes.get(mine)
             if process is not None:
@@ -363,23 +376,26 @@ class Network:
 
     def _carry(self, path: Path, messages: Messages, number: int) -> None:
         data = codec.encode(messages)  # type: ignore[arg-type]
-        once = any(isinstance(m, Forward | ForwardReply) for _, m in messages)
-        weather, world, dice = self.weather, self.world, self._dice_of(path)
-        if self._blocked[path] or (not once and dice.random() < weather.loss):
-            world.counts["batch lost"] += 1
+        once = False
+        for _, message in messages:
+            once = once or type(message) in FORWARDED
+        weather, counts, dice = self.weather, self.world.counts, self._dice_of(path)
+        if self._blocked.get(path, 0) or (not once and dice.random() < weather.loss):
+            counts["batch lost"] += 1
             return
-        self._deliver_later(path, data, len(messages), number)
+        self._deliver_later(path, data, len(messages), number, dice)
         if not once:
             if dice.random() < weather.repeat:
-                world.counts["batch repeated"] += 1
-                self._deliver_later(path, data, len(messages), number)
-            self._remember(path, data, len(messages))
+                counts["batch repeated"] += 1
+                self._deliver_later(path, data, len(messages), number, dice)
+            if dice.random() < weather.ancient:
+                self._remember(path, data, len(messages), dice)
 
     def _send_half(self, path: Path, messages: Messages, number: int) -> None:
         pair = pair_of(*path)
         self._halving.discard(pair)
         half = messages[: len(messages) // 2]
-        if half and not self._blocked[path]:
+        if half and not self._blocked.get(path, 0):
             self._arrive(path, codec.encode(half), len(half), number)  # type: ignore[arg-type]
         self.world.counts["connection reset"] += 1
         self._drop_later(pair, number, closed=False)
@@ -390,52 +406,51 @@ class Network:
             dice = self._path_dice[path] = self.world.dice(f"path {path[0]} {path[1]}")
         return dice
 
-    def _remember(self, path: Path, data: bytes, count: int) -> None:
-        dice = self._dice_of(path)
-        if dice.random() < self.weather.ancient:
-            self._old.append((path, data, count, self._directories(path)))
-            if len(self._old) > OLD_MESSAGES:
-                old_path, old_data, old_count, directories = self._old.pop(dice.randrange(len(self._old)))
-                self.world.counts["ancient batch delivered again"] += 1
-                self._deliver_later(old_path, old_data, old_count, directories)
+    def _remember(self, path: Path, data: bytes, count: int, dice: Random) -> None:
+        self._old.append((path, data, count, self._directories(path)))
+        if len(self._old) > OLD_MESSAGES:
+            old_path, old_data, old_count, directories = self._old.pop(dice.randrange(len(self._old)))
+            self.world.counts["ancient batch delivered again"] += 1
+            self._deliver_later(old_path, old_data, old_count, directories, self._dice_of(old_path))
 
     def _directories(self, path: Path) -> Directories:
         live = [self.processes.get(id_) for id_ in path]
         return tuple("" if p is None else p.host.peer_receiver.hello().incarnation for p in live)
 
-    def _deliver_later(self, path: Path, data: bytes, count: int, belongs: Belonging) -> None:
-        dice = self._dice_of(path)
-        delay = dice.uniform(*self.weather.delay)
+    def _deliver_later(self, path: Path, data: bytes, count: int, belongs: Belonging, dice: Random) -> None:
+        least, most = self.weather.delay
+        delay = least + (most - least) * dice.random()
         if dice.random() < self.weather.heavy_tail:
             delay += dice.expovariate(2.0)
         longer = self._slow.get(path)
         if longer:
             delay += dice.uniform(longer / 2, longer)
-        self.world.call_later(delay, lambda: self._arrive(path, data, count, belongs))
+        self.world.call_later(delay, partial(self._arrive, path, data, count, belongs))
 
     def _arrive_in_part(self, path: Path, number: int) -> None:
         sender, to = path
         process = self.processes.get(to)
         current = self._links.get(pair_of(sender, to)) == number
-        if process is not None and current and not (self._blocked[path] or self._clogged[path]):
+        if process is not None and current and not (self._blocked.get(path, 0) or self._clogged.get(path, 0)):
             self.world.counts["part of a batch delivered"] += 1
             process.clock.run(lambda: process.host.peer_receiver.receiving(sender))
 
     def _arrive(self, path: Path, data: bytes, count: int, belongs: Belonging) -> None:
-        if self._clogged[path]:
+        if self._clogged.get(path, 0):
             self._held.setdefault(path, []).append((data, count, belongs))
             return
         sender, to = path
         connection = self._links.get(pair_of(sender, to))
-        here = connection if isinstance(belongs, int) else self._directories(path)
-        if connection is None or belongs != here or self._blocked[path]:
+        here = connection if type(belongs) is int else self._directories(path)
+        if connection is None or belongs != here or self._blocked.get(path, 0):
             return
         process = self.processes.get(to)
         if process is not None:
-            self.world.counts["batch delivered"] += 1
-            self.world.counts["message delivered"] += count
-            self.world.note(f"{sender}>{to} {len(data)} {zlib.crc32(data):08x}")
-            process.clock.run(lambda: process.received(sender, data))
+            world = self.world
+            world.counts["batch delivered"] += 1
+            world.counts["message delivered"] += count
+            world.note(f"{sender}>{to} {len(data)} {zlib.crc32(data):08x}")
+            process.clock.run(partial(process.received, sender, data))
 
 
 def pair_of(one: str, two: str) -> Path:

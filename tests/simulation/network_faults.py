@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable
 from itertools import combinations
 from typing import Any
 
-from tests.simulation.cluster import Process, SimulatedCluster
+from tests.simulation.cluster import SimulatedCluster
 from tests.simulation.network import Path
 from tests.simulation.plan import Details
+from tests.simulation.process import Process
 
 
 class NetworkFaults:

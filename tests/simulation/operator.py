@@ -15,7 +15,9 @@ from kraft.node.errors import Refused
 from kraft.raft.membership.configuration import Configuration, decode
 from kraft.raft.messages import EntryKind
 from tests.simulation.checks import demand
-from tests.simulation.cluster import Process, SimulatedCluster, SimulatedNode, address_of
+from tests.simulation.cluster import SimulatedCluster, address_of
+from tests.simulation.node import SimulatedNode
+from tests.simulation.process import Process
 
 if TYPE_CHECKING:
     from tests.simulation.plan import Details
@@ -86,7 +88,7 @@ class Operator:
         errand = Errand(process, command, in_force, changes, known, lingers)
         self.errands.append(errand)
         self._world.note(f"operator {process.id} {command}")
-        process.clock.ran = True
+        process.clock.touched()
         process.host.admin(command, lambda outcome: self._answered(errand, outcome))
         self._world.call_later(PATIENCE_SECONDS, lambda: self._answered(errand, TimeoutError()))
 

@@ -12,7 +12,8 @@ from kraft.raft.membership.quorum import Outcome
 from tests.simulation.checks import demand
 
 if TYPE_CHECKING:
-    from tests.simulation.cluster import Process, SimulatedCluster
+    from tests.simulation.cluster import SimulatedCluster
+    from tests.simulation.process import Process
 
 EVERY_SECONDS = 0.1
 # A hung write counts as slow after two election timeouts of 0.5 s. A try that failed just before may delay

@@ -9,6 +9,8 @@ import heapq
 import random
 from collections import Counter, deque
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 START_WALL_MS = 1_700_000_000_000
 BACKLOG_SECONDS = 0.02  # in which a resumed process handles waiting calls, in no particular order
@@ -42,6 +44,7 @@ class World:
         self.leapt = 0.0  # the part of `now` that passed in leaps
         self.steps = 0
         self.counts: Counter[str] = Counter()
+        self.ran: list[NodeClock] = []  # of the processes that have run since `after_step` cleared it
         self.after_step: Callable[[], None] = lambda: None
         self._queue: list[tuple[float, int, Timer]] = []
         self._order = 0
@@ -61,7 +64,7 @@ class World:
         """Run `call` in `delay` seconds of virtual time."""
         self._order += 1
         timer = Timer(call)
-        heapq.heappush(self._queue, (self.now + max(0.0, delay), self._order, timer))
+        heapq.heappush(self._queue, (self.now + delay if delay > 0.0 else self.now, self._order, timer))
         return timer
 
     def leap(self, seconds: float) -> None:
@@ -83,24 +86,27 @@ class World:
         """A digest of all lines noted so far."""
         return self._trace.hexdigest()
 
-    def run_until(self, end: float, stop: Callable[[], bool] = lambda: False) -> bool:
+    def run_until(self, end: float, stop: Callable[[], bool] | None = None) -> bool:
         """Let time pass until `end`, or until `stop()`; return whether it stopped."""
         here = 0
-        while self._queue and self._queue[0][0] <= end:
-            at, _, timer = heapq.heappop(self._queue)
+        after_step, pop = self.after_step, heapq.heappop
+        while self._queue and self._queue[0][0] <= end:  # `leap` makes another queue
+            at, _, timer = pop(self._queue)
             if timer.cancelled:
                 continue
-            here = here + 1 if at <= self.now else 0
-            if here > MOMENT_STEPS_MAX:
-                raise StandsStill(f"{here} events at {self.now}: a part wakes itself forever")
-            self.now = max(self.now, at)
+            if at > self.now:
+                self.now, here = at, 0
+            else:
+                here += 1
+                if here > MOMENT_STEPS_MAX:
+                    raise StandsStill(f"{here} events at {self.now}: a part wakes itself forever")
             timer.call()
             self.steps += 1
-            self.after_step()
-            if stop():
+            after_step()
+            if stop is not None and stop():
                 return True
         self.now = max(self.now, end)
-        return stop()
+        return stop is not None and stop()
 
 
 class NodeClock:
@@ -121,13 +127,22 @@ class NodeClock:
         self.paused = False
         self.slow = 1.0  # factor by which new timers are late
         self.busy = 0.0  # the most seconds until the process handles deferred calls
-        self.ran = True  # something ran in the process since its state was last checked
+        self.owner: Any = None  # the process
+        self.ran = False  # something ran in the process since its state was last checked
+        self.touched()
         self._free_at = 0.0  # until then (virtual time) the process is at work
         self._put_off: deque[Callable[[], object]] = deque()
         self._held: list[Callable[[], object]] = []
 
+    def touched(self) -> None:
+        """The state of the process may have changed."""
+        if not self.ran:
+            self.ran = True
+            self._world.ran.append(self)
+
     def seconds(self) -> float:
-        return max(self._world.now, self._free_at) * self._drift + self._ahead
+        now, free_at = self._world.now, self._free_at
+        return (now if now > free_at else free_at) * self._drift + self._ahead
 
     def spend(self, seconds: float) -> None:
         """What runs takes so long, and everything else in the process waits for its end."""
@@ -141,26 +156,43 @@ class NodeClock:
         self.steady_since = self._world.lived
 
     def call_later(self, delay: float, call: Callable[[], object]) -> Timer:
-        timer = self._world.call_later(delay * self.slow / self._drift, lambda: self._run(due))
-
-        def due() -> None:
-            if not timer.cancelled:  # while it was held up
-                call()
-
+        timer = self._world.call_later(delay * self.slow / self._drift, call)
+        timer.call = partial(self._due, timer, call)
         return timer
+
+    def _due(self, timer: Timer, call: Callable[[], object]) -> None:
+        if self.paused or self._free_at > self._world.now:
+            self.run(partial(_unless_cancelled, timer, call))
+        elif not self.dead:
+            self.touched()
+            call()
 
     def call_soon(self, call: Callable[[], object]) -> None:
         self._put_off.append(call)
-        late = self._dice.uniform(0, self.busy) if self.busy else 0.0
-        self._world.call_later(late, lambda: self._run(self._come_round))
+        self._world.call_later(self._dice.uniform(0, self.busy) if self.busy else 0.0, self._come_round)
 
     def _come_round(self) -> None:
         """Run the first deferred call. Messages may overtake deferred calls, but these keep their order."""
+        if self.paused or self._free_at > self._world.now:
+            self.run(self._run_first)
+        elif not self.dead:
+            self.touched()
+            self._put_off.popleft()()
+
+    def _run_first(self) -> None:
         self._put_off.popleft()()
 
     def run(self, call: Callable[[], object]) -> None:
-        """Deliver an outside event to this process: at once, or when it resumes."""
-        self._run(call)
+        """Deliver an outside event to this process: at once, or when it resumes or has done its work."""
+        if self.dead:
+            return
+        if self.paused:
+            self._held.append(call)
+        elif self._free_at - self._world.now > INSTANT:
+            self._world.call_later(self._free_at - self._world.now, partial(self.run, call))
+        else:
+            self.touched()
+            call()
 
     def pause(self) -> None:
         self.paused = True
@@ -173,15 +205,10 @@ class NodeClock:
         held, self._held = self._held, []
         for call in held:
             delay = self._dice.uniform(0, BACKLOG_SECONDS)
-            self._world.call_later(delay, lambda call=call: self._run(call))  # type: ignore[misc]
+            self._world.call_later(delay, partial(self.run, call))
 
-    def _run(self, call: Callable[[], object]) -> None:
-        if self.dead:
-            return
-        if self.paused:
-            self._held.append(call)
-        elif self._free_at - self._world.now > INSTANT:
-            self._world.call_later(self._free_at - self._world.now, lambda: self._run(call))
-        else:
-            self.ran = True
-            call()
+
+def _unless_cancelled(timer: Timer, call: Callable[[], object]) -> None:
+    """What a timer calls later than it was due: it may have been cancelled meanwhile."""
+    if not timer.cancelled:
+        call()
