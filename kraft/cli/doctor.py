@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from kraft.cli.checks import cluster, files, machine, network
+from kraft.cli.checks import backups, cluster, files, machine, network
 from kraft.cli.checks.result import LEVELS, OK, PROBLEM, WARNING, Bounded, CheckResult
 from kraft.cli.checks.subject import Subject, look_at
 from kraft.cli.output.blocks import BAD, COMMAND, EMPTY, GOOD, STRONG, WARN, Line, Span, line
@@ -32,8 +32,8 @@ examples:
   kraft doctor --strict --json K1.yaml | jq '.findings[] | select(.level != "ok")'
 
 Checks: config, node (whether it runs), directory, secret, python (how it was built), files (how many may be
-open), memory, disk, fsync, clock, ports, peers, cluster (quorum, leader, members), versions. docs/doctor.md
-explains each.
+open), memory, disk, fsync, clock, ports, peers, cluster (quorum, leader, members), versions, backups.
+docs/doctor.md explains each.
 
 exit status: 0 no problem (with --strict: and no warning); 1 a problem; 2 wrong usage
 """
@@ -53,6 +53,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("peers", network.peers),
     ("cluster", cluster.cluster),
     ("versions", cluster.versions),
+    ("backups", backups.backups),
 )
 _Found = tuple[str, CheckResult]  # with the name of its check
 

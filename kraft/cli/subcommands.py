@@ -108,6 +108,24 @@ def _recover(parser: ArgumentParser) -> None:
     recover.declare(parser)
 
 
+def _backup(parser: ArgumentParser) -> None:
+    from kraft.cli import backup
+
+    backup.declare(parser)
+
+
+def _restore(parser: ArgumentParser) -> None:
+    from kraft.cli import restore
+
+    restore.declare(parser)
+
+
+def _upgrade_check(parser: ArgumentParser) -> None:
+    from kraft.cli import upgrade_check
+
+    upgrade_check.declare(parser)
+
+
 SUBCOMMANDS = (
     Subcommand("demo", "run a cluster on this machine", _demo),
     Subcommand("status", "show the state of a cluster", _status),
@@ -123,5 +141,8 @@ SUBCOMMANDS = (
     Subcommand("drain", "take all leadership away from a node", _drain),
     Subcommand("doctor", "find problems of a node and its machine", _doctor),
     Subcommand("check-config", "check a configuration file", _check_config),
+    Subcommand("backup", "make an image of all data, or look at images", _backup),
+    Subcommand("restore", "make a new cluster from a backup", _restore),
+    Subcommand("upgrade-check", "say whether the next upgrade is safe", _upgrade_check),
     Subcommand("recover", "make a new cluster from one survivor after a majority is lost", _recover),
 )

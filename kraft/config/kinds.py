@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kraft.listen_address import quoted, split_address, split_endpoint
+from kraft.moment import Moment, parse_moment
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h)")
@@ -17,6 +18,7 @@ _BARE_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,18}")
 _WITH_UNIT = re.compile(r"([0-9]{1,9})\s*([kKmMgG])i?[bB]?")
 _SCALE = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_TOKEN = re.compile(r"[A-Za-z0-9]{8,64}")
 _NODE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -148,6 +150,28 @@ class FilePath:
     def convert(self, text: str) -> str:
         if not text or "\0" in text:
             raise ValueError("a path is needed here, such as /var/lib/kraft/K1")
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreMoment:
+    """A moment to restore."""
+
+    form: str = "a time such as `2026-11-29T18:05:00Z`, or a revision"
+
+    def convert(self, text: str) -> Moment:
+        return parse_moment(text)
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreToken:
+    """What the founders of a restored cluster have in common."""
+
+    form: str = "8 to 64 letters and digits, the same on all members"
+
+    def convert(self, text: str) -> str:
+        if _TOKEN.fullmatch(text) is None:
+            raise ValueError(f"{quoted(text)} is not a token; write {self.form}")
         return text
 
 

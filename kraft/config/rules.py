@@ -139,6 +139,14 @@ def _staleness(config: Config) -> _Broken:
         )
 
 
+def _restore(config: Config) -> _Broken:
+    if config.restore.source is not None and config.cluster.standby:
+        yield "restore.source", "a standby node gets its data from the cluster; leave out one of the two"
+    elif config.restore.source is not None and len(config.cluster.members) > 1 and not config.restore.token:
+        text = "is required where several members are restored; write the same random text on all of them"
+        yield "restore.token", text
+
+
 def _ports(config: Config) -> _Broken:
     seen: dict[str, ListenAddress] = {}
     listening = {"peer": config.peer.listen, "client": config.client.listen, "http": config.http.listen}
@@ -168,6 +176,7 @@ RULES = (
         frozenset(("snapshot.chunk_bytes", "snapshot.bytes_per_second", "limits.peer_queue_bytes")), _chunks
     ),
     Rule(frozenset(("reads.max_staleness", "raft.heartbeat_interval")), _staleness),
+    Rule(frozenset(("restore.source", "restore.token", "cluster.members", "cluster.standby")), _restore),
     Rule(frozenset(("peer.listen", "client.listen", "http.listen")), _ports),
 )
 

@@ -7,7 +7,19 @@ are integers in keys that end in `_bytes`. docs/configuration.md explains each o
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from kraft.config.kinds import Address, Choice, Duration, Endpoint, FilePath, Integer, NodeId, Switch
+from kraft.config.kinds import (
+    Address,
+    Choice,
+    Duration,
+    Endpoint,
+    FilePath,
+    Integer,
+    NodeId,
+    RestoreMoment,
+    RestoreToken,
+    Switch,
+)
+from kraft.moment import Moment
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 GROUPS_MAX = 128  # each one is some work in every tick of a node
@@ -155,6 +167,33 @@ class ScriptsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class BackupConfig:
+    """Images of all data in `directory` every `interval`, of which the newest `keep` stay; none without it.
+
+    With `ship`, the log after them follows, so that every moment since the oldest image can be restored.
+    """
+
+    directory: Annotated[str | None, FilePath()] = None
+    interval: Annotated[float, Duration(1, 2_592_000, zero="only with KRAFT BACKUP")] = 86_400.0
+    keep: Annotated[int, Integer(1, 10_000, zero="all")] = 7
+    ship: Annotated[bool, Switch()] = True
+    key_file: Annotated[str | None, FilePath()] = None
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreConfig:
+    """A backup from which a node with an empty data directory is restored at its first start.
+
+    With several members all of them have the same `token`.
+    """
+
+    source: Annotated[str | None, FilePath()] = None
+    at: Annotated[Moment | None, RestoreMoment()] = None
+    token: Annotated[str | None, RestoreToken()] = None
+    key_file: Annotated[str | None, FilePath()] = None
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """`format` is text, json, or auto: what fits a terminal, the journal, or else JSON."""
 
@@ -177,4 +216,6 @@ class Config:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     once: OnceConfig = field(default_factory=OnceConfig)
     scripts: ScriptsConfig = field(default_factory=ScriptsConfig)
+    backup: BackupConfig = field(default_factory=BackupConfig)
+    restore: RestoreConfig = field(default_factory=RestoreConfig)
     log: LogConfig = field(default_factory=LogConfig)

@@ -13,10 +13,12 @@ from functools import partial
 from kraft.config import Config
 from kraft.host import settings
 from kraft.host.admin.executor import AdminExecutor
+from kraft.host.admin.image_commands import ImageCommands
 from kraft.host.admin.leader_spread import LeaderSpread
 from kraft.host.admin.transfers import LeadershipTransfers
 from kraft.host.background import Background
 from kraft.host.backpressure import Backpressure
+from kraft.host.backup.pinned_images import PinDone, PinnedImages
 from kraft.host.checkpoint_budget import CheckpointBudget
 from kraft.host.context import GroupContext
 from kraft.host.data_memory import DataMemory
@@ -29,7 +31,7 @@ from kraft.host.membership.machine_version import MachineVersion
 from kraft.host.membership.peers import Peers
 from kraft.host.peer_receiver import PeerReceiver
 from kraft.host.persistence import Persistence, Written
-from kraft.host.ports import Disk, Fatal, HostObserver, Network, ScriptEvaluator
+from kraft.host.ports import BackupTaker, Disk, Fatal, HostObserver, Network, ScriptEvaluator
 from kraft.host.requests.early_requests import EarlyRequests, Leave
 from kraft.host.requests.proposal import WriteDone
 from kraft.host.requests.round import ReadDone
@@ -39,7 +41,7 @@ from kraft.host.status import node_condition, node_status
 from kraft.host.turns import Turns
 from kraft.kv.commands import Command, Lock
 from kraft.kv.versions import MACHINE_VERSION
-from kraft.node.admin import LOCAL, AdminCommand, AdminDone
+from kraft.node.admin import LOCAL, AdminCommand, AdminDone, TakeSnapshot
 from kraft.node.errors import NoLeader
 from kraft.node.ports import Clock
 from kraft.node.status import SERVING, STOPPING, Status
@@ -101,8 +103,12 @@ class Host:
         self._checkpoints = CheckpointBudget(config.snapshot.checkpoint_bytes)
         self._spread = LeaderSpread(self.peers, self.transfers)
         first_request = jitter(1 << 31) << 20
+        self.images = PinnedImages(
+            config.node.id, self.groups, self.slots, formation, clock, disk, first_token=first_request
+        )
+        self._image_commands = images = ImageCommands(self.images)
         self._admin = AdminExecutor(
-            self.groups, self.slots, self.transfers, turns, clock, observer, first_request
+            self.groups, self.slots, self.transfers, turns, clock, observer, images, first_request
         )
         fast_election = FastElection(clock, jitter, config.raft.heartbeat_interval, turns)
         self.peer_receiver = PeerReceiver(
@@ -141,6 +147,7 @@ class Host:
     def abandon(self) -> None:
         """Answer every caller that still waits. Nothing may be asked of the host after that."""
         self._admin.abandon()
+        self.images.abandon()
         self._early.abandon()
         for group in self.groups.values():
             group.abandon()
@@ -148,6 +155,14 @@ class Host:
     def use_evaluator(self, evaluator: ScriptEvaluator) -> None:
         """Evaluate scripts with `evaluator` from now on."""
         self._context.evaluators.evaluator = evaluator
+
+    def use_backups(self, taker: BackupTaker) -> None:
+        """Write backups with `taker` from now on."""
+        self._image_commands.taker = taker
+
+    def open_image(self, done: PinDone) -> None:
+        """Open an image of all groups with what was acknowledged so far. `done` gets it, or an exception."""
+        self.images.open(partial(self._admin.do, TakeSnapshot()), done)
 
     # -- requests of clients --------------------------------------------------------------------------
 
@@ -281,6 +296,7 @@ class Host:
                 self._spread.tick(self._clock.seconds(), self.groups.values())
             self.transfers.tick()
             self._admin.tick()
+            self.images.tick()
             condition = node_condition(self._context, self.groups, memory_full=self.memory.full)
             self.peers.tick(self._clock.seconds(), self.leader(0), condition)
         except InvariantViolation as error:

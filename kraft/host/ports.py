@@ -14,6 +14,7 @@ from kraft.kv.checkpoint import Capture, Checkpoint
 from kraft.kv.commands import Change, ScriptCall
 from kraft.kv.overlay import Overlay
 from kraft.kv.replies import Reply
+from kraft.node.admin import AdminDone
 from kraft.node.values import Received, Rows, Transaction
 from kraft.raft.messages import Entry
 
@@ -123,6 +124,13 @@ class Network(Protocol):
 
     def disconnect(self, peer: str) -> None:
         """Close the link to `peer`, and do not dial it any more."""
+
+
+class BackupTaker(Protocol):
+    """Writes backups to a directory of this node."""
+
+    def take(self, name: str, done: AdminDone) -> None:
+        """Write the image `name`, verified; '' names it by the time. `done` gets `TakeBackup`'s result."""
 
 
 class Fatal(Protocol):

@@ -117,6 +117,39 @@ class Rehearse(msgspec.Struct, frozen=True, array_like=True, tag=14):
     command: MembershipChange
 
 
+class OpenImage(msgspec.Struct, frozen=True, array_like=True, tag=15):
+    """Take a checkpoint and keep it open on this node. Local.
+
+    The result is its token and its head, the JSON of a `backup.manifest.Manifest` without parts.
+    """
+
+
+class ReadImage(msgspec.Struct, frozen=True, array_like=True, tag=16):
+    """Read a piece of the open image `token` after the key `after` (None: from the first row). Local.
+
+    The result is the piece, its last key, and 1 if it is the last piece of the group.
+    """
+
+    token: int
+    group: int
+    after: bytes | None = None
+
+
+class CloseImage(msgspec.Struct, frozen=True, array_like=True, tag=17):
+    """Close the open image `token`. Local."""
+
+    token: int
+
+
+class TakeBackup(msgspec.Struct, frozen=True, array_like=True, tag=18):
+    """Write the image `name` into the backup directory of this node; '' names it by the time. Local.
+
+    The result is a dict: name, directory, keys, bytes, and the index of each group.
+    """
+
+    name: str
+
+
 AdminCommand = (
     Add
     | Remove
@@ -132,10 +165,22 @@ AdminCommand = (
     | Drain
     | Compact
     | Rehearse
+    | OpenImage
+    | ReadImage
+    | CloseImage
+    | TakeBackup
 )
-LOCAL = (Drain, Compact)  # carried out by the node that is asked
+LOCAL = (
+    Drain,
+    Compact,
+    OpenImage,
+    ReadImage,
+    CloseImage,
+    TakeBackup,
+)  # carried out by the node that is asked
 CHECKPOINTING = (TakeSnapshot, Verify, Reseed)  # these wait for a checkpoint of the leader
 DONE = "DONE"  # the result of a rehearsal where the members are as the command wants them
+SILENT = (ReadImage, CloseImage)  # too many of them to be logged
 AdminResult = str | int | list[object] | dict[str, object]
 AdminOutcome = AdminResult | Exception
 AdminDone = Callable[[AdminOutcome], None]

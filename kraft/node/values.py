@@ -1,14 +1,18 @@
 """Values that the host and storage exchange."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import msgspec
 
+from kraft.int64 import INT64_MAX
 from kraft.kv.checkpoint import Checkpoint
 from kraft.kv.keyspace import Keyspace
 from kraft.raft.membership.configuration import Member
 from kraft.raft.ports import Restored
 from kraft.raft.ready import Persist
+
+_Number = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,24 @@ class Rows(msgspec.Struct, frozen=True, gc=False):
     data: bytes
     last: bytes
     end: bool
+
+
+class SnapshotRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One row of `Rows.data`: a key, or with `ledger` a row of the ledger."""
+
+    key: bytes
+    value: bytes
+    revision: _Number
+    expires: _Number
+    ledger: Annotated[int, msgspec.Meta(ge=0, le=1)] = 0
+
+
+_decode_rows = msgspec.msgpack.Decoder(list[SnapshotRow]).decode
+
+
+def decode_rows(data: bytes) -> list[SnapshotRow]:
+    """The rows in `Rows.data`. Raises `msgspec.DecodeError`."""
+    return _decode_rows(data)
 
 
 @dataclass(frozen=True, slots=True)

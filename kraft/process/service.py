@@ -27,6 +27,7 @@ from twisted.python.failure import Failure
 from kraft import __version__
 from kraft.config import Config
 from kraft.host.host import Host
+from kraft.process.backups import BackupThread, backup_settings
 from kraft.process.clock import ReactorClock
 from kraft.process.endpoints import CannotListen, ServerEndpoint, bound_address
 from kraft.process.failure import FLUSH_SECONDS, CannotStart, FailureReporter
@@ -36,6 +37,7 @@ from kraft.process.memory_watch import MemoryWatch, room_for_data
 from kraft.process.open_files import room_for_clients
 from kraft.process.pid_file import PidFile
 from kraft.process.reload import ConfigReload
+from kraft.process.restoring import restore_first
 from kraft.process.secret import exposed_mode, read_secret
 from kraft.process.signals import StopSignals, on_signal, on_stack_request
 from kraft.process.state_report import state_report
@@ -83,6 +85,7 @@ class NodeService(Service):
         self._notifier = Notifier(os.environ, self._clock)
         self._store: Store | None = None
         self._clients: ClientPort | None = None
+        self._backups: BackupThread | None = None
         self._ports: list[Any] = []  # listening ports of clients and HTTP
 
     # -- start ----------------------------------------------------------------------------------------
@@ -127,6 +130,7 @@ class NodeService(Service):
         on_stack_request(self._telemetry.stacks_asked)
         room_for_clients(config.cluster.groups)
         secret = self._read_secret()
+        restore_first(config, self._telemetry)
         store = self._store = self._open_store()
         self._connections = room_for_clients(store.loaded.identity.groups)
         self._host = self._make_host(store)
@@ -134,6 +138,7 @@ class NodeService(Service):
         self._telemetry.watch(self._host, store, config.node.data)
         self._telemetry.start(self._clock)
         self._notifier.replaying(self._host)
+        self._backups = self._make_backups(store)
         self._host.start(self._links, self._replayed)
 
     def _read_secret(self) -> bytes | None:
@@ -173,6 +178,15 @@ class NodeService(Service):
             raft_observer=self._telemetry.raft,
             fatal=self._failure.exit,
         )
+
+    def _make_backups(self, store: Store) -> BackupThread | None:
+        settings = backup_settings(self._config.backup)
+        if settings is None:
+            return None
+        call = self._reactor.callFromThread
+        backups = BackupThread(settings, self._host, store, call, self._telemetry.backups)
+        self._host.use_backups(backups)
+        return backups
 
     def _make_links(self, secret: bytes | None) -> Links:
         config = self._config
@@ -217,6 +231,8 @@ class NodeService(Service):
         # Nearly all objects that exist by now live as long as the process: spare the collector the work.
         gc.freeze()
         client, *http = map(bound_address, self._ports)
+        if self._backups is not None and self.running:
+            self._backups.start()
         self._telemetry.host.event("node_started", client=client, http=http[0] if http else "")
         if self._store is not None and self.running:
             self._notifier.ready(self._store)
@@ -270,6 +286,8 @@ class NodeService(Service):
         for port in self._ports:
             yield port.stopListening()
         yield self._drained()
+        if self._backups is not None:
+            yield deferToThread(self._backups.stop)
         self._host.abandon()
         yield self._links.stop()
         yield deferToThread(self._store.close)

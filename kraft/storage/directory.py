@@ -9,6 +9,8 @@ from pathlib import Path
 from kraft.storage.access import barred_folder, explain_denial, refuse_unusable_files, user_name
 from kraft.storage.errors import CannotOpen, DirectoryUnusable
 
+RESTORING_FILE = "restoring"  # is there while a backup is restored into the directory
+
 
 class RealRecordFile:
     """`ports.RecordFile` as a memory map.
@@ -115,9 +117,11 @@ def sync_directory(path: str) -> None:
         os.close(fd)
 
 
-def prepare_directory(path: str) -> None:
+def prepare_directory(path: str, *, restoring: bool = False) -> None:
     """Create the directory if it is missing (mode 0700). Raises `DirectoryUnusable` if it cannot be used, or
     a file of a node in it.
+
+    Unless this is a `restoring` process, it also refuses a directory in which a restore did not end.
     """
     directory = Path(path)
     try:
@@ -134,6 +138,10 @@ def prepare_directory(path: str) -> None:
     refuse_foreign_owner(path, status.st_uid, os.geteuid())
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
         raise DirectoryUnusable(f"data directory {path}: {explain_denial(directory, stat.S_IRWXU)}")
+    if not restoring and Path(path, RESTORING_FILE).exists():
+        raise DirectoryUnusable(
+            f"data directory {path}: a restore into it was interrupted: repeat kraft restore, or empty it"
+        )
     refuse_unusable_files(path)
 
 

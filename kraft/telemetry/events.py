@@ -64,6 +64,13 @@ LEVELS: dict[str, str] = {
     "checkpoint_failed": "error",
     "replica_differs": "critical",
     "replica_fenced": "critical",
+    # backups
+    "backup_made": "info",
+    "backup_gap": "warning",
+    "backup_failed": "error",
+    "backup_waiting": "info",
+    "backup_restored": "info",
+    "restore_option_ignored": "warning",
     # ports
     "client_rejected": "warning",
     "scrape_failed": "error",

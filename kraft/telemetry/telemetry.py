@@ -12,6 +12,7 @@ from structlog.typing import FilteringBoundLogger
 
 from kraft.node.ports import Clock
 from kraft.node.supervisor import Supervisor
+from kraft.telemetry.backups import BackupTelemetry
 from kraft.telemetry.event_log import EventLog
 from kraft.telemetry.logs import RateLimit
 from kraft.telemetry.metrics.exposition import expose, exposition_type
@@ -53,6 +54,7 @@ class Telemetry:
         self.host = HostTelemetry(self.metrics, self.events, self.start_progress)
         self.storage = StorageTelemetry(self.metrics, self.events, self.start_progress)
         self.transport = TransportTelemetry(self.metrics, self.events)
+        self.backups = BackupTelemetry(self.metrics, self.events)
         self.server = ServerTelemetry(self.metrics, self.events)
         self._probe: ReactorProbe | None = None
 

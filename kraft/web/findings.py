@@ -168,6 +168,9 @@ def _node(view: ClusterView, report: Report) -> Iterator[Finding]:
     if admitted < wanted:
         text = f"may open too few files: it admits {admitted} clients, not limits.connections ({wanted})"
         yield Finding(WARN, status.node, text, "kraft doctor", "on its machine")
+    if report.facts.backup_problem:
+        text = f"its backups fail: {report.facts.backup_problem}"
+        yield Finding(WARN, status.node, text, advice="it is tried again every minute")
     if report.facts.paused_connections:
         yield Finding(
             WARN, status.node, "its clients are delayed: writes arrive faster than they can be logged"

@@ -274,7 +274,20 @@ _STORAGE_COLUMNS = (
 
 def _storage(view: ClusterView) -> Html:
     rows = [_storage_row(view, answer, answer.report) for answer in view.answers if answer.report is not None]
-    return table(_STORAGE_COLUMNS, rows)
+    return join((table(_STORAGE_COLUMNS, rows), *_backups(view)))
+
+
+def _backups(view: ClusterView) -> Iterator[Html]:
+    """A line for each node that keeps backups: how old the newest image is, and the log after it."""
+    for answer in view.answers:
+        facts = answer.report.facts if answer.report is not None else None
+        if facts is not None and facts.backup_made:
+            told = f"backup: image of {words.duration(facts.wall_seconds - facts.backup_made)} ago"
+            if facts.backup_reaches:
+                told += (
+                    f", log up to {words.duration(max(0.0, facts.wall_seconds - facts.backup_reaches))} ago"
+                )
+            yield element("p", node_link(view, answer), f" {told}")
 
 
 def _storage_row(view: ClusterView, answer: MemberReport, report: Report) -> list[Child]:

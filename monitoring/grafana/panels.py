@@ -315,6 +315,18 @@ PEERS_AND_DISK = (
         ("sum by (instance, outcome) (kraft_consistency_checks_total{GROUPS})", "{{instance}} {{outcome}}"),
         ("kraft_consistency_mismatch{GROUPS}", "{{instance}} differs (0 or 1)"), worse_from=1,
     ),
+    lines(
+        "Backup age", "s", 8,
+        ("time() - kraft_backup_last_success_timestamp_seconds{NODES}", "{{instance}} last image"),
+        ("time() - kraft_backup_shipped_timestamp_seconds{GROUPS}", "{{instance}} log of {{group}}"),
+        description="Of the nodes that keep backups. The log is shipped a second after it is written.",
+    ),
+    lines("Backup size", "bytes", 8, ("kraft_backup_size_bytes{NODES}", "{{instance}}")),
+    lines(
+        "Backups", "short", 8,
+        ("sum by (instance, outcome) (kraft_backups_total{NODES})", "{{instance}} {{outcome}}"),
+        description="Images since the nodes were started.",
+    ),
 )  # fmt: skip
 
 PROCESS = (

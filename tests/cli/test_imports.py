@@ -28,6 +28,9 @@ ABSENT = {
     "check-config": NO_DISK,
     "demo": NO_SERVER,
     "doctor": {"prompt_toolkit", "shtab"},  # it looks at a node's limits in the node's own words
+    "backup": NO_DISK,
+    "restore": NO_SERVER,
+    "upgrade-check": NO_DISK,
     "recover": NO_SERVER,
 }
 

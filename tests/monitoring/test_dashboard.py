@@ -96,6 +96,7 @@ def test_nearly_every_metric_can_be_seen_somewhere():
     stems = {re.sub(r"_(bucket|sum|count)$", "", name) for name in series() if name.startswith("kraft_")}
     unseen = {stem for stem in stems if not any(name.startswith(stem) for name in seen)}
     assert unseen == {
+        "kraft_backup_shipped_index",  # the time that the shipped log reaches to is shown
         "kraft_config_reloads_total",  # the time of the last one is shown
         "kraft_group_leaders",  # with several groups alone: docs/groups.md
         "kraft_groups",

@@ -15,7 +15,7 @@ from kraft.config import LogConfig
 from kraft.telemetry.logs import LogSink, configure
 from kraft.telemetry.metrics.declarations import PREFIX, Counter, Histogram
 from kraft.telemetry.metrics.exposition import SAMPLES_MAX, expose, exposition_type
-from kraft.telemetry.metrics.registry import DECLARATIONS, KnownLabels, MetricsRegistry
+from kraft.telemetry.metrics.registry import DECLARATIONS, KnownLabels, LastSnapshot, MetricsRegistry
 from tests.telemetry.clients import Clients, Command, Counts
 from tests.telemetry.scrapes import (
     GROUP,
@@ -404,6 +404,8 @@ def test_every_declared_metric_appears_in_a_scrape() -> None:
     node.transport.dropped("K2", "no_link")
     node.storage.checkpoint_written(0, 1.0, 1, 1, 1)
     node.storage.checkpoint_loaded(0, 1.0)
+    node.metrics.last_backup = LastSnapshot(1.0, 1)
+    node.metrics.shipped["0"] = (1, 1.0)
 
     families = {family.name for family in parse_text(exposed(node.metrics)[1].decode()) if family.samples}
 

@@ -248,3 +248,24 @@ def test_a_page_that_fails_later_is_a_failure_too():
 )  # fmt: skip
 def test_numbers_for_people(shown, text):
     assert shown.replace("\N{NARROW NO-BREAK SPACE}", " ") == text
+
+
+def storage_part(*reports):
+    seen = view(*reports)
+    return sections(seen, diagnose(seen))["storage"]
+
+
+def test_the_age_of_backups_is_shown_where_there_are_any():
+    now = 1_700_000_000.0
+    kept = Facts(wall_seconds=now, backup_made=now - 7300, backup_reaches=now - 2)
+    shown = str(storage_part(report("K1", facts=kept), report("K2")))
+    assert "backup: image of 2 h 1 min ago, log up to 2 s ago" in shown
+    assert shown.count("backup:") == 1
+
+
+def test_backups_that_fail_are_a_finding():
+    failing = Facts(backup_problem="/backup: no space is left")
+    found = diagnose(view(report("K1", facts=failing))).findings
+    assert [each.text for each in found if "backups" in each.text] == [
+        "its backups fail: /backup: no space is left"
+    ]

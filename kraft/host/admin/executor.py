@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from kraft.host.admin.cluster_command import ClusterCommand
+from kraft.host.admin.image_commands import ImageCommand, ImageCommands
 from kraft.host.admin.requests import AdminRequests, PendingCommand, reply
 from kraft.host.admin.transfers import LeadershipTransfers
 from kraft.host.group.group import Group
@@ -22,6 +23,7 @@ from kraft.node import admin
 from kraft.node.admin import (
     CHECKPOINTING,
     LOCAL,
+    SILENT,
     Add,
     AdminCommand,
     AdminDone,
@@ -49,6 +51,8 @@ from kraft.raft.errors import NotLeading
 ADMIN_SECONDS = 30.0  # the longest wait for a command: a new node has to be dialled
 CHECKPOINT_SECONDS = 900.0  # for those that wait for a checkpoint: a million keys take most of a minute
 
+LocalCommand = Drain | Compact | ImageCommand
+
 
 class AdminExecutor:
     """All commands of one node: its own, and those that other nodes ask of it as the leader.
@@ -64,6 +68,7 @@ class AdminExecutor:
         turns: Turns,
         clock: Clock,
         observer: HostObserver,
+        images: ImageCommands,
         first_request: int,
     ) -> None:
         self._groups = groups
@@ -72,11 +77,13 @@ class AdminExecutor:
         self._turns = turns
         self._clock = clock
         self._observer = observer
+        self._images = images
         self._requests = AdminRequests(first_request)
 
     def do(self, command: AdminCommand, done: AdminDone) -> None:
         """Carry out `command`, here or at the leader. `done` gets the outcome, never inside this call."""
-        self._observer.event("admin_command", command=admin.command_name(command))
+        if not isinstance(command, SILENT):
+            self._observer.event("admin_command", command=admin.command_name(command))
         if isinstance(command, LOCAL):
             self._clock.call_soon(partial(self._do_locally, command, done))
             return
@@ -224,8 +231,11 @@ class AdminExecutor:
 
     # -- on this node ---------------------------------------------------------------------------------
 
-    def _do_locally(self, command: Drain | Compact, done: AdminDone) -> None:
+    def _do_locally(self, command: LocalCommand, done: AdminDone) -> None:
         groups = list(self._groups.values())
+        if not isinstance(command, Drain | Compact):
+            self._images.do(command, partial(self.do, TakeSnapshot()), done)
+            return
         if isinstance(command, Compact):
             done(sum(group.compact(command.keep) for group in groups))
             return

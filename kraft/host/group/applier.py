@@ -15,10 +15,9 @@ from kraft.host.context import GroupContext
 from kraft.host.group.checkpoints import Checkpoints
 from kraft.host.group.version_raise import VersionRaise
 from kraft.host.requests.requests import Requests
-from kraft.kv import commands as kv
-from kraft.kv.errors import UnknownCommand
+from kraft.kv.entry import apply_entry
 from kraft.kv.machine import Machine
-from kraft.kv.versions import MACHINE_VERSION, decode_version
+from kraft.kv.replies import Reply
 from kraft.node.values import Received
 from kraft.raft.log.log import ENTRY_OVERHEAD_BYTES
 from kraft.raft.messages import Entry, EntryKind
@@ -147,24 +146,8 @@ class Applier:
             return self._group == 0 or held
         return entry.kind == EntryKind.MARKER
 
-    def _change(self, entry: Entry) -> list[kv.Reply]:
-        machine = self._state.machine
-        if entry.kind == EntryKind.COMMANDS:
-            return machine.apply(entry.stamp, self._decoded(entry))
+    def _change(self, entry: Entry) -> list[Reply]:
+        replies = apply_entry(self._state.machine, entry, self._group)
         if entry.kind == EntryKind.VERSION:
-            machine.raise_version(entry.stamp, decode_version(entry.data))
             self._version.applied(live=not self.replaying)
-            return []
-        if entry.kind == EntryKind.MARKER:
-            machine.mark(entry.stamp)
-            return []
-        return machine.apply(entry.stamp, ())
-
-    def _decoded(self, entry: Entry) -> list[kv.Command]:
-        try:
-            return kv.decode(entry.data)
-        except UnknownCommand as error:
-            raise UnknownCommand(
-                f"entry {entry.index} of group {self._group} is of a newer machine version than "
-                f"{MACHINE_VERSION}, the highest that it supports: install the kraft that wrote it ({error})"
-            ) from error
+        return replies

@@ -5,19 +5,24 @@ Words, ids and ports are checked here; the leader decides whether a change can b
 
 import re
 
+from kraft.backup.archive import check_name
 from kraft.config.kinds import Address, NodeId
 from kraft.node.admin import (
     Add,
     AdminResult,
+    CloseImage,
     Compact,
     Demote,
     Drain,
+    OpenImage,
     Promote,
     Readdress,
+    ReadImage,
     Remove,
     Replace,
     Reseed,
     StepDown,
+    TakeBackup,
     TakeSnapshot,
     TransferLeadership,
     Verify,
@@ -125,6 +130,31 @@ def verify(_: Request) -> Verify:
 def reseed(request: Request) -> Reseed:
     """KRAFT RESEED id."""
     return Reseed(_id(request[2]))
+
+
+def image(request: Request) -> OpenImage | ReadImage | CloseImage:
+    """KRAFT IMAGE OPEN, READ token group [after], or CLOSE token."""
+    word, words = request[2].upper(), request[3:]
+    if word == b"OPEN" and not words:
+        return OpenImage()
+    if word == b"READ" and len(words) in (2, 3):
+        return ReadImage(integer(words[0]), integer(words[1]), words[2] if len(words) == 3 else None)
+    if word == b"CLOSE" and len(words) == 1:
+        return CloseImage(integer(words[0]))
+    raise Rejected(
+        "ERR use KRAFT IMAGE OPEN, KRAFT IMAGE READ token group [after], or KRAFT IMAGE CLOSE token"
+    )
+
+
+def backup(request: Request) -> TakeBackup:
+    """KRAFT BACKUP [name]."""
+    if len(request) > 3:
+        raise Rejected(SYNTAX)
+    name = request[2].decode("utf-8", "replace") if len(request) == 3 else ""
+    try:
+        return TakeBackup(name and check_name(name))
+    except ValueError as problem:
+        raise Rejected(_error(problem)) from None
 
 
 def done(_: AdminResult) -> Reply:

@@ -5,12 +5,10 @@ and pieces need no sync of their own: only SQLite's checkpoints of the WAL sync,
 the disk evenly busy. The pieces come from the network and are checked like anything from there.
 """
 
-from typing import Annotated
-
 import msgspec
 
 from kraft.kv.checkpoint import Checkpoint
-from kraft.node.values import Received
+from kraft.node.values import Received, SnapshotRow, decode_rows
 from kraft.storage.errors import CannotOpen, NoSpace
 from kraft.storage.ports import DISK_FULL, Directory, StorageSettings
 from kraft.storage.sqlite import set_pragma
@@ -27,22 +25,6 @@ from kraft.storage.state.database import (
 from kraft.storage.state.totals import Totals
 
 GIVEN_UP = "the file was given up"
-INT64_MAX = (1 << 63) - 1
-
-_Number = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
-
-
-class SnapshotRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One row of a snapshot, as `StateView` describes it."""
-
-    key: bytes
-    value: bytes
-    revision: _Number
-    expires: _Number
-    ledger: Annotated[int, msgspec.Meta(ge=0, le=1)] = 0
-
-
-_decode = msgspec.msgpack.Decoder(list[SnapshotRow]).decode
 
 
 class StateReceiver:
@@ -86,7 +68,7 @@ class StateReceiver:
         if self._database is None:
             return GIVEN_UP
         try:
-            rows = _decode(data)
+            rows = decode_rows(data)
         except msgspec.DecodeError as error:
             return f"not rows: {error}"
         if wrong := self._out_of_place(rows):

@@ -297,6 +297,21 @@ COMMAND_DURATION = Histogram(
 COMMAND_ERRORS = Counter(
     "command_errors_total", "Error replies, by error code (the first word of the reply).", ("code",)
 )
+BACKUPS = Counter("backups_total", "Backup images, by outcome; every failed attempt counts.", ("outcome",))
+BACKUP_LAST_SUCCESS = Gauge(
+    "backup_last_success_timestamp_seconds",
+    "Time of the newest image in the backup directory; missing until there is one.",
+)
+BACKUP_SIZE_BYTES = Gauge("backup_size_bytes", "Bytes of the newest image in the backup directory.")
+BACKUP_SHIPPED_INDEX = Gauge(
+    "backup_shipped_index", "Index of the last entry that was shipped to the backup directory.", _GROUP
+)
+BACKUP_SHIPPED_TIMESTAMP = Gauge(
+    "backup_shipped_timestamp_seconds",
+    "The backup directory holds the state of every moment up to this time.",
+    _GROUP,
+)
+
 CONSISTENCY_CHECKS = Counter(
     "consistency_checks_total",
     "Checkpoints taken for a comparison of the replicas, and replicas found to differ.",

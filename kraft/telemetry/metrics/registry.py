@@ -69,6 +69,9 @@ class MetricsRegistry(Collector):
         self.memory_full = False
         self.last_snapshots: dict[str, LastSnapshot] = {}  # by group
         self.restore_seconds: dict[str, float] = {}  # by group
+        self.last_backup: LastSnapshot | None = None
+        self.backup_problem = ""
+        self.shipped: dict[str, tuple[int, float]] = {}  # index and Unix time in seconds, by group
         self.reloaded_at = wall_seconds()  # the start has just loaded the configuration
         self._groups = 0  # of the node, as of the last scrape
         self._wall_seconds = wall_seconds
@@ -152,6 +155,7 @@ class MetricsRegistry(Collector):
         self.append_bytes = counter(declarations.LOG_APPEND_BYTES)
         self.storage_errors = counter(declarations.STORAGE_ERRORS, OPERATIONS)
         self.reactor_lag = histogram(declarations.REACTOR_LAG)
+        self.backups = counter(declarations.BACKUPS, ("done", "failed"))
         self.reloads = counter(declarations.CONFIG_RELOADS, ("done", "refused"))
 
     def _hold_clients(self) -> None:
@@ -186,6 +190,12 @@ class MetricsRegistry(Collector):
         for group, last in self.last_snapshots.items():
             readings.set(declarations.SNAPSHOT_LAST_SUCCESS, last.written_at, group)
             readings.set(declarations.SNAPSHOT_SIZE_BYTES, last.size_bytes, group)
+        if self.last_backup is not None:
+            readings.set(declarations.BACKUP_LAST_SUCCESS, self.last_backup.written_at)
+            readings.set(declarations.BACKUP_SIZE_BYTES, self.last_backup.size_bytes)
+        for group, (index, reaches) in self.shipped.items():
+            readings.set(declarations.BACKUP_SHIPPED_INDEX, index, group)
+            readings.set(declarations.BACKUP_SHIPPED_TIMESTAMP, reaches, group)
         for group, seconds in self.restore_seconds.items():
             readings.set(declarations.SNAPSHOT_RESTORE_LAST_DURATION, seconds, group)
 

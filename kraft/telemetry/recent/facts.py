@@ -23,6 +23,9 @@ class Facts:
     paused_connections: those that the node reads nothing from, because writes wait to be logged.
     storage_bytes: size on disk, by kind of file.
     disk_free_bytes: free space for this node; None if unknown.
+    backup_made: when the newest image in the backup directory was made, 0 if there is none, and until when
+        its log reaches (`backup_reaches`); both in Unix seconds. `backup_problem`: why the last attempt
+        failed.
     traffic: the last `TRAFFIC_SECONDS`, by class of command; `sync` stands for transactions of the log.
     supervisor: what started this node.
     events: recent events, the newest first.
@@ -40,6 +43,9 @@ class Facts:
     paused_connections: int = 0
     storage_bytes: dict[str, int] = field(default_factory=dict)
     disk_free_bytes: int | None = None
+    backup_made: float = 0.0
+    backup_reaches: float = 0.0
+    backup_problem: str = ""
     traffic: dict[str, Traffic] = field(default_factory=dict)
     supervisor: Supervisor = field(default_factory=Supervisor)
     events: tuple[JournalEntry, ...] = ()

@@ -1,0 +1,59 @@
+"""Administrators' commands about images for backups, which this node carries out itself."""
+
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
+
+from kraft.host.backup.pinned_images import Mark, PinnedImage, PinnedImages
+from kraft.host.ports import BackupTaker
+from kraft.node.admin import AdminDone, CloseImage, OpenImage, ReadImage, TakeBackup
+from kraft.node.errors import AdminRefused
+from kraft.node.values import Rows
+
+PIECE_BYTES = 64 << 10  # of one reply: some milliseconds of work for the thread that reads it
+NO_DIRECTORY = (
+    "this node has no backup.directory: configure one, or fetch an image with kraft backup --to DIRECTORY"
+)
+
+ImageCommand = OpenImage | ReadImage | CloseImage | TakeBackup
+
+
+class ImageCommands:
+    """Carries them out. `taker` writes backups to a directory of this node, None if none is configured."""
+
+    def __init__(self, images: PinnedImages) -> None:
+        self.taker: BackupTaker | None = None
+        self._images = images
+
+    def do(self, command: ImageCommand, mark: Mark, done: AdminDone) -> None:
+        """Carry out `command`; `done` gets the outcome. `mark` lets every replica take a checkpoint."""
+        match command:
+            case OpenImage():
+                self._images.open(mark, partial(_opened, done))
+            case ReadImage():
+                self._read(command, done)
+            case CloseImage():
+                self._images.close(command.token)
+                done("OK")
+            case TakeBackup() if self.taker is not None:
+                self.taker.take(command.name, done)
+            case _:
+                done(AdminRefused(NO_DIRECTORY))
+
+    def _read(self, command: ReadImage, done: AdminDone) -> None:
+        image = self._images.find(command.token)
+        if image is None:
+            done(AdminRefused("no image with this token is open here: open another one"))
+        elif command.group not in image.readers:
+            done(AdminRefused(f"the image has no group {command.group}"))
+        else:
+            image.readers[command.group].read(command.after, PIECE_BYTES, partial(_answer, done))
+
+
+def _opened(done: Callable[[list[object] | Exception], None], image: PinnedImage | Exception) -> None:
+    done(image if isinstance(image, Exception) else [image.token, msgspec.json.encode(image.head)])
+
+
+def _answer(done: AdminDone, rows: Rows) -> None:
+    done([rows.data, rows.last, int(rows.end)])

@@ -1,0 +1,1 @@
+"""Images for backups, as this node can give them."""

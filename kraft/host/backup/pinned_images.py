@@ -1,0 +1,192 @@
+"""Images that are being read: the last checkpoint of every group, pinned, after a marker of this moment.
+
+Whoever wants an image asks for checkpoints first, as KRAFT SNAPSHOT does. So it holds all that was
+acknowledged before. Every group stands at an index of its own. An image is read in pieces, as a snapshot is,
+and nothing that is written meanwhile changes it. It belongs to whoever knows its token; one that is not read
+for a while is closed.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from kraft import __version__
+from kraft.backup.manifest import FORMAT, GroupImage, Manifest
+from kraft.host.group.group import Group
+from kraft.host.membership.formation import Formation
+from kraft.host.ports import Disk, SnapshotReader
+from kraft.host.slots import SlotMap
+from kraft.node.admin import AdminOutcome
+from kraft.node.errors import AdminRefused, CheckpointFailed
+from kraft.node.ports import Clock
+
+OPEN_MAX = 4  # each one keeps the WAL of the state files from being emptied
+IDLE_SECONDS = 120.0
+OPEN_SECONDS = 900.0  # for the checkpoints: a million keys take most of a minute
+MARK_SECONDS = 5.0  # until another marker, where the first came while a checkpoint was being written
+
+Mark = Callable[[Callable[[AdminOutcome], None]], None]  # let every replica take a checkpoint: KRAFT SNAPSHOT
+PinDone = Callable[["PinnedImage | Exception"], None]
+
+
+class PinnedImage:
+    """One image; `head` describes it. `used_at` is when it was last read, in monotonic seconds."""
+
+    def __init__(self, token: int, head: Manifest, readers: Mapping[int, SnapshotReader], now: float) -> None:
+        self.token = token
+        self.head = head
+        self.readers = readers
+        self.used_at = now
+
+
+class _Opening:
+    """An image for which checkpoints are awaited. `indexes` are those to be reached, by group."""
+
+    def __init__(self, mark: Mark, done: PinDone, created_ms: int, now: float) -> None:
+        self.mark = mark
+        self.done: PinDone | None = done
+        self.created_ms = created_ms
+        self.indexes: dict[int, int] = {}
+        self.readers: dict[int, SnapshotReader] = {}
+        self.deadline = now + OPEN_SECONDS
+        self.mark_at = now + MARK_SECONDS
+
+
+class PinnedImages:
+    """All open images of this node."""
+
+    def __init__(
+        self,
+        node: str,
+        groups: Mapping[int, Group],
+        slots: SlotMap,
+        formation: Formation,
+        clock: Clock,
+        disk: Disk,
+        first_token: int,
+    ) -> None:
+        self._node = node
+        self._groups = groups
+        self._slots = slots
+        self._formation = formation
+        self._clock = clock
+        self._disk = disk
+        self._token = first_token
+        self._open: dict[int, PinnedImage] = {}
+        self._opening: list[_Opening] = []
+
+    def open(self, mark: Mark, done: PinDone) -> None:
+        """Open an image with all writes acknowledged so far. `done` gets it, or why there is none."""
+        if refusal := self._refusal():
+            self._clock.call_soon(partial(done, AdminRefused(refusal)))
+            return
+        opening = _Opening(mark, done, self._clock.wall_ms(), self._clock.seconds())
+        self._opening.append(opening)
+        mark(partial(self._marked, opening))
+
+    def find(self, token: int) -> PinnedImage | None:
+        """The open image with this token. It stays open for another while."""
+        image = self._open.get(token)
+        if image is not None:
+            image.used_at = self._clock.seconds()
+        return image
+
+    def close(self, token: int) -> None:
+        """Close an image; nothing happens if there is none."""
+        image = self._open.pop(token, None)
+        if image is not None:
+            for reader in image.readers.values():
+                reader.close()
+
+    def tick(self) -> None:
+        """Close what is not read, and go on with what is being opened."""
+        now = self._clock.seconds()
+        for image in [each for each in self._open.values() if each.used_at + IDLE_SECONDS <= now]:
+            self.close(image.token)
+        for opening in list(self._opening):
+            if opening.deadline <= now:
+                self._fail(opening, AdminRefused("no checkpoint was made in time"))
+            elif opening.indexes:
+                self._go_on(opening, now)
+
+    def abandon(self) -> None:
+        """The node stops."""
+        for opening in list(self._opening):
+            self._fail(opening, AdminRefused("this node stops"))
+        for token in list(self._open):
+            self.close(token)
+
+    def _refusal(self) -> str:
+        if len(self._groups) < self._slots.groups or not self._formation.identity.cluster:
+            return "this node has no data yet"
+        fenced = [str(group.id) for group in self._groups.values() if group.state.fenced]
+        if fenced:
+            text = f"the data of group {', '.join(fenced)} on {self._node} differs from the others'"
+            return f"{text}: ask another node, and KRAFT RESEED {self._node}"
+        if len(self._open) + len(self._opening) >= OPEN_MAX:
+            return f"{OPEN_MAX} images are being read already: try again later"
+        return ""
+
+    def _marked(self, opening: _Opening, outcome: AdminOutcome) -> None:
+        """The leaders have taken checkpoints at these indexes; this node will, when it has applied them."""
+        if opening.done is None or opening.indexes:
+            return  # given up, or this was another marker
+        if isinstance(outcome, Exception):
+            self._fail(opening, outcome)
+            return
+        indexes = outcome if isinstance(outcome, list) else [outcome]
+        opening.indexes = {group: index for group, index in enumerate(indexes) if isinstance(index, int)}
+        self._go_on(opening, self._clock.seconds())
+
+    def _go_on(self, opening: _Opening, now: float) -> None:
+        last = {group: self._groups[group].checkpoints.last for group in opening.indexes}
+        reached = all(
+            checkpoint is not None and checkpoint.base.index >= opening.indexes[group]
+            for group, checkpoint in last.items()
+        )
+        if reached:
+            self._opening.remove(opening)
+            for group in opening.indexes:
+                self._disk.open_snapshot(group, partial(self._opened, opening, group))
+        elif opening.mark_at <= now and not any(self._groups[g].checkpoints.busy for g in opening.indexes):
+            opening.mark_at = now + MARK_SECONDS
+            opening.mark(partial(self._marked, opening))
+
+    def _opened(self, opening: _Opening, group: int, reader: SnapshotReader | None) -> None:
+        if opening.done is None:
+            if reader is not None:
+                reader.close()
+        elif reader is None:
+            self._fail(opening, CheckpointFailed())
+        else:
+            opening.readers[group] = reader
+            if len(opening.readers) == len(opening.indexes):
+                self._complete(opening, opening.done)
+
+    def _complete(self, opening: _Opening, done: PinDone) -> None:
+        opening.done = None
+        groups = tuple(
+            GroupImage.of(group, opening.readers[group].checkpoint) for group in sorted(opening.readers)
+        )
+        head = Manifest(
+            format=FORMAT,
+            name="",
+            cluster=self._formation.identity.cluster,
+            node=self._node,
+            version=__version__,
+            created_ms=opening.created_ms,
+            encrypted=False,
+            groups=groups,
+        )
+        self._token += 1
+        image = PinnedImage(self._token, head, opening.readers, self._clock.seconds())
+        self._open[image.token] = image
+        done(image)
+
+    def _fail(self, opening: _Opening, reason: Exception) -> None:
+        if opening in self._opening:
+            self._opening.remove(opening)
+        for reader in opening.readers.values():
+            reader.close()
+        done, opening.done = opening.done, None
+        if done is not None:
+            done(reason)

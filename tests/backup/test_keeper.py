@@ -1,0 +1,229 @@
+"""What a node does for its backups, with a node that is a state machine and a log."""
+
+import pytest
+
+from kraft.backup.archive import Archive
+from kraft.backup.errors import BackupError
+from kraft.backup.keeper import RETRY_SECONDS, BackupKeeper, BackupSettings
+from kraft.backup.ports import LogReach
+from kraft.moment import LATEST, Moment
+from kraft.storage.offline.restoration import open_backup, rehearse
+from tests.backup.sources import CLUSTER, SECOND_MS, START_MS, FakeSource, Twin, history
+
+
+class FakeNode:
+    """`backup.ports.NodeSource` with `entries`, of which those up to `cut` are gone from the log."""
+
+    def __init__(self, entries):
+        self.entries = entries
+        self.cut = 0
+        self.led = True
+        self.now_ms = START_MS
+        self.broken = ""
+
+    def cluster(self):
+        return CLUSTER
+
+    def logs(self):
+        return {0: LogReach(self.cut + 1, len(self.entries), self.led)}
+
+    def fetch(self, group, first, last):
+        if self.broken:
+            raise BackupError(self.broken)
+        return [] if first <= self.cut else self.entries[first - 1 : min(last, first + 6)]
+
+    def open_image(self):
+        return FakeSource(Twin().apply(self.entries), created_ms=self.now_ms)
+
+
+class Witness:
+    def __init__(self):
+        self.said = []
+
+    def __getattr__(self, name):
+        return lambda *arguments: self.said.append((name, arguments))
+
+    def of(self, name):
+        return [arguments for said, arguments in self.said if said == name]
+
+
+class Bench:
+    def __init__(self, directory):
+        self.directory = directory
+        self.node = FakeNode(history(1, 10))
+        self.witness = Witness()
+        self.seconds = 0.0
+        self.keeper = self.another()
+
+    def another(self, **options):
+        options = {"interval": 3600.0, "keep": 2, "ship": True} | options
+        settings = BackupSettings(self.directory, None, **options)
+        return BackupKeeper(
+            settings,
+            self.node,
+            self.witness,
+            pause=lambda: None,
+            wall_ms=lambda: self.node.now_ms,
+            clock=lambda: self.seconds,
+        )
+
+    def advance(self, last, keeper=None):
+        """The log goes on up to `last`, and a second passes in each step."""
+        self.node.entries = history(1, last)
+        self.seconds += 1.0
+        self.node.now_ms = max(self.node.now_ms + SECOND_MS, START_MS + last * SECOND_MS)
+        (keeper or self.keeper).step()
+
+    def reach(self, moment=LATEST):
+        (target,) = rehearse(open_backup(str(self.directory), moment, None))
+        return target.index
+
+    @property
+    def images(self):
+        return [
+            manifest.name for _, manifest in Archive.of_cluster(self.directory, CLUSTER, None).good_images()
+        ]
+
+
+@pytest.fixture
+def bench(tmp_path):
+    found = Bench(tmp_path)
+    yield found
+    found.keeper.close()
+
+
+def test_the_first_step_makes_an_image_and_the_next_ones_ship(bench):
+    bench.advance(10)
+    assert (len(bench.images), bench.reach()) == (1, 10)
+    bench.advance(25)
+    assert (len(bench.images), bench.reach()) == (1, 25)
+    assert bench.reach(Moment(time_ms=START_MS + 17 * SECOND_MS)) == 17
+    assert bench.witness.of("failed") == []
+
+
+def test_an_image_at_every_interval_and_the_oldest_goes(bench):
+    for hour in range(4):
+        bench.node.now_ms = START_MS + hour * 4_000_000
+        bench.advance(10 + 10 * hour)
+        bench.advance(15 + 10 * hour)
+    assert len(bench.images) == 2
+    assert bench.reach() == 45
+    assert len(bench.witness.of("image_made")) == 4
+    assert len(bench.witness.of("image_made")[-1][2]) == 1
+
+
+def test_another_process_goes_on_where_the_first_one_was_killed(bench):
+    bench.advance(10)
+    bench.advance(20)
+    bench.keeper.close()
+    other = bench.another()
+    bench.advance(40, other)
+    bench.advance(41, other)
+    assert (len(bench.images), bench.reach()) == (1, 41)
+    assert bench.reach(Moment(time_ms=START_MS + 33 * SECOND_MS)) == 33
+    other.close()
+
+
+def test_only_one_process_writes(bench):
+    bench.advance(10)
+    other = bench.another()
+    bench.advance(20, other)
+    assert bench.witness.of("waiting")
+    assert bench.reach() == 10
+    with pytest.raises(BackupError, match="another one has the lock"):
+        other.take("mine")
+    bench.keeper.close()
+    bench.seconds += RETRY_SECONDS
+    bench.advance(30, other)
+    assert bench.reach() == 30
+    other.close()
+
+
+def test_a_log_that_was_cut_before_it_was_shipped_leads_to_a_new_image(bench):
+    """The moments before and after the gap are there, those in it are refused."""
+    bench.advance(10)
+    bench.advance(20)
+    bench.node.cut = 30
+    bench.advance(40)
+    bench.advance(50)
+    assert len(bench.images) == 2
+    assert bench.witness.of("gap") == [(0, "the log after 20 was cut before it was shipped")]
+    assert bench.reach() == 50
+    assert bench.reach(Moment(time_ms=START_MS + 15 * SECOND_MS)) == 15
+    with pytest.raises(BackupError, match="reaches to"):
+        bench.reach(Moment(time_ms=START_MS + 25 * SECOND_MS))
+
+
+def test_a_node_that_is_not_as_far_as_the_one_before_it_waits(bench):
+    bench.advance(10)
+    bench.advance(30)
+    bench.keeper.close()
+    other = bench.another()
+    bench.advance(25, other)
+    assert bench.reach() == 30
+    bench.advance(35, other)
+    assert (bench.reach(), len(bench.images)) == (35, 1)
+    other.close()
+
+
+def test_a_damaged_log_is_left_behind_with_a_new_image(bench):
+    bench.advance(10)
+    bench.advance(20)
+    bench.keeper.close()
+    (segment,) = bench.directory.glob("*/log-0/*.segment")
+    segment.write_bytes(segment.read_bytes()[:-30])
+    other = bench.another()
+    bench.advance(30, other)
+    bench.advance(40, other)
+    assert (len(bench.images), bench.reach()) == (2, 40)
+    assert bench.witness.of("gap")
+    other.close()
+
+
+def test_a_failure_is_reported_and_repeated_after_a_while(bench):
+    bench.advance(10)
+    bench.node.broken = "the disk is on fire"
+    bench.advance(20)
+    bench.advance(21)
+    assert bench.witness.of("failed") == [("the disk is on fire",)]
+    bench.node.broken = ""
+    bench.seconds += RETRY_SECONDS
+    bench.advance(30)
+    assert bench.reach() == 30
+
+
+def test_a_quiet_cluster_says_until_when_it_was_quiet(bench):
+    bench.advance(10)
+    for _ in range(30):
+        bench.advance(10)
+    assert bench.reach(Moment(time_ms=START_MS + 25 * SECOND_MS)) == 10
+
+
+def test_a_node_without_a_leader_does_not_say_that_nothing_was_written(bench):
+    bench.advance(10)
+    bench.node.led = False
+    for _ in range(30):
+        bench.advance(10)
+    with pytest.raises(BackupError, match="reaches to"):
+        bench.reach(Moment(time_ms=START_MS + 30 * SECOND_MS))
+
+
+def test_without_an_interval_images_are_made_on_demand(bench):
+    keeper = bench.another(interval=0.0, ship=False)
+    bench.advance(10, keeper)
+    assert bench.images == []
+    assert keeper.take("mine").name == "mine"
+    with pytest.raises(BackupError, match="already"):
+        keeper.take("mine")
+    with pytest.raises(BackupError, match="no name of an image"):
+        keeper.take("../mine")
+    assert bench.images == ["mine"]
+    keeper.close()
+
+
+def test_what_a_killed_process_left_is_removed(bench, monkeypatch):
+    monkeypatch.setattr("kraft.backup.archive.LEFTOVER_SECONDS", -1)
+    left = bench.directory / CLUSTER[:12] / ".image.partial"
+    left.mkdir(parents=True)
+    bench.advance(10)
+    assert not left.exists()

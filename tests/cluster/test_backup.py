@@ -1,0 +1,309 @@
+"""Backups of real clusters under load, restored: the bank's total is right, every moment is as it was.
+
+`KRAFT_TEST_BACKUPS` is the number of backups that are taken of the bank (`tox -e backups` takes 100).
+"""
+
+import json
+import os
+import random
+import subprocess
+import sysconfig
+import threading
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.backup.directories import content_of
+from tests.cluster.harness import Cluster, Server, wait_until
+from tests.cluster.wire import Refusal
+
+pytestmark = pytest.mark.slow
+
+KRAFT = Path(sysconfig.get_path("scripts")) / "kraft"
+ACCOUNTS, START = 20, 1000
+MOMENTS = int(os.environ.get("KRAFT_TEST_MOMENTS", "6"))
+BACKUPS = int(os.environ.get("KRAFT_TEST_BACKUPS", "3"))
+
+
+def kraft(*words, status=0):
+    """One `kraft` command; its JSON, or what it says when it fails."""
+    done = subprocess.run(
+        [KRAFT, *map(str, words)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == status, (words, done.stdout, done.stderr)
+    return json.loads(done.stdout) if "--json" in words else done.stdout + done.stderr
+
+
+def restore(source, data, *options):
+    return kraft("restore", source, "--data-dir", data, "--id", "K1", "--json", "--yes", *options)
+
+
+def address(server: Server) -> str:
+    return f"127.0.0.1:{server.client_port}"
+
+
+class Bank:
+    """Clients that move money between accounts, each transfer a transaction, until the end of the block."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._servers = list(cluster)
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(n,)) for n in range(3)]
+        self.transfers = 0
+
+    def __enter__(self):
+        for number in range(ACCOUNTS):
+            assert self._servers[0].ask("SET", f"account:{number}", START) == "OK"
+        for thread in self._threads:
+            thread.start()
+        self.advance(50)
+        return self
+
+    def advance(self, transfers: int) -> None:
+        """Wait for so many transfers in all."""
+        wait_until(lambda: self.transfers >= transfers, f"{transfers} transfers")
+
+    def __exit__(self, *_):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, number: int) -> None:
+        dice = random.Random(number)
+        while not self._stop.is_set():
+            try:
+                with self._servers[number % len(self._servers)].client() as client:
+                    while not self._stop.is_set():
+                        self._transfer(client, dice)
+            except OSError:
+                self._stop.wait(0.01)
+
+    def _transfer(self, client, dice: random.Random) -> None:
+        source, target = dice.sample(range(ACCOUNTS), 2)
+        amount = dice.randint(1, 50)
+        for command in (
+            ("MULTI",),
+            ("INCRBY", f"account:{source}", -amount),
+            ("INCRBY", f"account:{target}", amount),
+            ("EXEC",),
+        ):
+            answer = client.call(*command)
+        if not isinstance(answer, Refusal):
+            self.transfers += 1
+
+
+def total(keys: dict[bytes, bytes]) -> int:
+    accounts = [int(value) for key, value in keys.items() if key.startswith(b"account:")]
+    assert len(accounts) == ACCOUNTS
+    return sum(accounts)
+
+
+def test_every_backup_of_a_bank_under_load_has_the_right_total(cluster, tmp_path):
+    """From each node in turn. What is restored has the sum of the image, and none of it disturbs the bank."""
+    with Bank(cluster) as bank:
+        for number in range(BACKUPS):
+            server = list(cluster)[number % 3]
+            before = bank.transfers
+            made = kraft(
+                "backup", "--to", tmp_path / "b", "--name", f"n{number}", "-s", address(server), "--json"
+            )
+            assert made["verified"]
+            assert made["node"] == server.id
+            restored = restore(made["directory"], tmp_path / f"data{number}")
+            assert restored["groups"][0]["sum"] == made["groups"][0]["sum"]
+            assert total(content_of(tmp_path / f"data{number}")) == ACCOUNTS * START
+            bank.advance(before + 1)
+    verified = kraft("backup", "verify", tmp_path / "b", "--json")
+    assert [each["name"] for each in verified["images"]] == [f"n{n}" for n in range(BACKUPS)]
+    cluster.wait_equal()
+
+
+def test_a_restored_node_serves_and_stays_away_from_its_old_cluster(cluster, tmp_path, make_cluster):
+    """Also what is beside the keys: a token, a script."""
+    server = cluster.leader()
+    assert server.ask("SET", "greeting", "hello") == "OK"
+    sha = server.ask("SCRIPT", "LOAD", "return redis.call('GET', KEYS[1])")
+    assert server.ask("KRAFT", "ONCE", "payment-1", "INCR", "paid") == 1
+    made = kraft("backup", "--to", tmp_path / "b", "-s", address(server), "--json")
+    new = make_cluster(1)["K1"]
+    told = kraft("restore", made["directory"], "--config", new.config)
+    assert "nothing was changed: repeat it with --yes" in told
+    assert not new.data.exists()
+    assert "is a founder of the new cluster" in kraft(
+        "restore", made["directory"], "--config", new.config, "--yes"
+    )
+    assert "is not empty" in kraft("restore", made["directory"], "--config", new.config, "--yes", status=1)
+    new.start()
+    new.wait_serving()
+    assert new.ask("GET", "greeting") == b"hello"
+    assert new.ask("EVALSHA", sha, 1, "greeting") == b"hello"
+    assert new.ask("KRAFT", "ONCE", "payment-1", "INCR", "paid") == 1
+    assert new.ask("INCR", "paid") == 2
+    assert (new.status() or {})["cluster"] != (server.status() or {})["cluster"]
+    answer = cluster.order("ADD", "K9", "127.0.0.1", new.peer_port)
+    assert isinstance(answer, Refusal), answer
+
+
+def test_three_founders_are_restored_each_by_itself(cluster, tmp_path, make_cluster):
+    for number in range(50):
+        assert cluster["K1"].ask("SET", f"key:{number}", number) == "OK"
+    made = kraft("backup", "--to", tmp_path / "b", "-s", address(cluster["K2"]), "--json")
+    cluster.kill_all()
+    new = make_cluster(3)
+    said = kraft("restore", made["directory"], "--config", new["K1"].config)
+    token = said.partition("--token ")[2].split()[0]
+    for server in new:
+        kraft("restore", made["directory"], "--config", server.config, "--token", token, "--yes")
+    new.start()
+    assert all(server.ask("GET", "key:49") == b"49" for server in new)
+    assert set(new.kinds()) == {"K1", "K2", "K3"}
+    new.leader().kill()
+    new.wait_serving()
+    assert next(each for each in new if each.running).ask("SET", "after", "1") == "OK"
+
+
+def test_a_node_restores_at_its_first_start_if_its_file_says_so(cluster, tmp_path, make_cluster):
+    assert cluster["K1"].ask("SET", "greeting", "hello") == "OK"
+    kraft("backup", "--to", tmp_path / "b", "-s", address(cluster["K1"]), "--json")
+    new = make_cluster(1, restore={"source": str(tmp_path / "b")})
+    new.start()
+    assert new["K1"].ask("GET", "greeting") == b"hello"
+    assert new["K1"].events("backup_restored")
+    assert new["K1"].ask("SET", "greeting", "again") == "OK"
+    new["K1"].terminate()
+    new.start()  # now it has data
+    assert new["K1"].ask("GET", "greeting") == b"again"
+    assert new["K1"].events("restore_option_ignored")
+
+
+class Counter:
+    """One client that counts up, and remembers when each count was asked for and answered (Unix ms)."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._servers = list(cluster)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.asked: list[tuple[float, int]] = []  # (ms, count), acknowledged ones only
+        self.answered: list[tuple[float, int]] = []
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join()
+
+    def advance(self, count: int) -> None:
+        wanted = len(self.answered) + count
+        wait_until(lambda: len(self.answered) >= wanted, f"{count} more counts")
+
+    def _run(self) -> None:
+        place = 0
+        while not self._stop.is_set():
+            place += 1
+            try:
+                with self._servers[place % len(self._servers)].client() as client:
+                    while not self._stop.is_set():
+                        before = time.time() * 1000
+                        reply = client.call("INCR", "counter")
+                        if isinstance(reply, int):
+                            self.asked.append((before, reply))
+                            self.answered.append((time.time() * 1000, reply))
+            except OSError:
+                self._stop.wait(0.01)
+
+
+def shipped(server: Server, directory: Path) -> int:
+    listed = kraft("backup", "list", directory, "--json")["clusters"]
+    return max((log["index"] for each in listed for log in each["log"]), default=0)
+
+
+def test_every_moment_since_the_first_image_can_be_restored(make_cluster, tmp_path):
+    """While leaders are killed, logs are cut, and the node that ships is killed and comes back."""
+    directory = tmp_path / "backups"
+    cluster = make_cluster(3, backup={"directory": str(directory), "interval": "1h"})
+    cluster.start()
+    wait_until(lambda: list(directory.glob("*/*/manifest.json")), "the first image is there")
+    with Counter(cluster) as counter:
+        counter.advance(100)
+        for _ in range(2):
+            victim = cluster.leader()
+            victim.kill()
+            counter.advance(50)
+            assert isinstance(cluster.order("SNAPSHOT"), int)
+            for server in cluster:
+                if server.running:
+                    server.order("COMPACT", "KEEP", 0)
+            victim.start()
+            cluster.wait_serving()
+            counter.advance(50)
+        last = counter.answered[-1][1]
+    end_ms = time.time() * 1000
+    wait_until(lambda: reaches(directory) > end_ms, "everything is shipped")
+    kraft("backup", "verify", directory, "--json")
+    first_ms = counter.answered[0][0]
+    dice, found = random.Random(7), 0
+    for number in range(MOMENTS):
+        moment = dice.uniform(first_ms, end_ms)
+        found += check_moment(directory, tmp_path / f"at{number}", counter, moment)
+    gaps = sum(len(server.events("backup_gap")) for server in cluster)
+    assert found == MOMENTS or (gaps and found), (found, gaps)
+    restore(directory, tmp_path / "latest")
+    assert int(content_of(tmp_path / "latest")[b"counter"]) >= last
+
+
+def check_moment(directory: Path, data: Path, counter: Counter, moment: float) -> bool:
+    """Restore this moment (Unix ms), and compare it with what the client knows; False if it is in a gap.
+
+    A log that is cut at once, before it is shipped, leaves a gap; it ends with the next image.
+    """
+    when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment // 1000)) + f".{int(moment % 1000):03}Z"
+    words = ("restore", directory, "--data-dir", data, "--id", "K1", "--at", when, "--yes")
+    done = subprocess.run([KRAFT, *map(str, words)], capture_output=True, text=True, timeout=120)
+    if done.returncode:
+        assert "the backup of group 0 reaches to" in done.stderr, done
+        images = kraft("backup", "list", directory, "--json")["clusters"][0]["images"]
+        assert any(image["created_ms"] > moment for image in images), (when, images)
+        return False
+    restored = int(content_of(data).get(b"counter", b"0"))
+    least = max((count for at, count in counter.answered if at <= moment - 1), default=0)
+    most = max((count for at, count in counter.asked if at <= moment + 1), default=0)
+    assert least <= restored <= most + unknown(counter, moment), (when, least, restored, most)
+    return True
+
+
+def unknown(counter: Counter, moment: float) -> int:
+    """How many counts were executed before `moment` without an answer: the gaps in what was answered."""
+    counts = [0, *(count for at, count in counter.answered if at <= moment + 5000)]
+    return max((b - a - 1 for a, b in pairwise(counts)), default=0)
+
+
+def reaches(directory: Path) -> float:
+    listed = kraft("backup", "list", directory, "--json")["clusters"]
+    return min((log["reaches_ms"] for each in listed for log in each["log"]), default=0)
+
+
+def test_a_backup_is_taken_on_demand_and_old_ones_go(make_cluster, tmp_path):
+    cluster = make_cluster(
+        1, backup={"directory": str(tmp_path / "b"), "interval": "0s", "keep": 2, "ship": False}
+    )
+    cluster.start()
+    node = cluster["K1"]
+    for name in ("one", "two", "three"):
+        answer = node.order("BACKUP", name)
+        assert not isinstance(answer, Refusal), answer
+    assert "already" in node.order("BACKUP", "three")
+    assert "no name of an image" in node.order("BACKUP", "../three")
+    listed = kraft("backup", "list", tmp_path / "b", "--json")["clusters"]
+    assert [each["name"] for each in listed[0]["images"]] == ["two", "three"]
+    told = kraft("backup", "list", tmp_path / "b")
+    assert "three" in told
+
+
+def test_a_node_without_a_directory_says_what_to_do(shared_cluster):
+    answer = shared_cluster.leader().order("BACKUP", "now")
+    assert "kraft backup --to DIRECTORY" in answer
+    assert "no image with this token" in shared_cluster.leader().order("IMAGE", "READ", 7, 0)
