@@ -3,8 +3,9 @@
 `gather` checks in the order of Redis: the number of words, their lengths, the group that owns the keys, the
 memory, the arguments, and the machine version that the command needs. A failure becomes an error reply.
 
-One limit is checked later: the length of a value that a command makes longer (APPEND, SETRANGE) is known only
-when the command is applied. The command carries the limit with it.
+Two limits are checked later. The length of a value that a command makes longer (APPEND, SETRANGE) is known
+only when the command is applied; the command carries the limit with it. That of a value which RESTORE unpacks
+is known when that is done.
 """
 
 from itertools import islice
@@ -17,6 +18,7 @@ from kraft.kv.versions import MACHINE_VERSION_MIN
 from kraft.resp.values import Error, OversizedRequest, Reply, Request
 from kraft.server import errors
 from kraft.server.commands import once
+from kraft.server.commands.dump import UnpackedDump
 from kraft.server.commands.scan import AllKeys
 from kraft.server.commands.spec import (
     SEGMENT_COMMANDS,
@@ -368,10 +370,12 @@ class Validation:
         return self.with_limits(command)
 
     def with_limits(self, command: kv.Command) -> kv.Command:
-        """The command with the limits of this node, if it has any."""
+        """The command with the limits of this node, if it has any. Raises Rejected for a value too long."""
         if type(command) is kv.Once:
             inner: Any = self.with_limits(command.command)
             return kv.Once(command.token, command.fingerprint, inner, *once.limits(self._port.config.once))
+        if type(command) is UnpackedDump:
+            return command.plain(self._port.limits.value_bytes)
         if type(command) is kv.Guarded:
             return msgspec.structs.replace(command, command=self.with_limits(command.command))
         names = _LENGTHENING.get(type(command))

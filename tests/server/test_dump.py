@@ -7,10 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kraft.config.values import LimitsConfig
 from kraft.host.requests.round import View
+from kraft.kv import commands as kv
 from kraft.kv.keyspace import Keyspace
-from kraft.server.commands.dump import crc64, dump, value_of
+from kraft.server.commands.dump import PARTS_MAX, crc64, dump, value_of
 from kraft.server.errors import Rejected
+from tests.server.fakes import Port, encode
 
 
 def sealed(body, version=10):
@@ -63,11 +66,51 @@ def test_other_versions_have_the_same_strings(version):
         (b"\x02abc", b"abc"),
         (b"\x00a\xe0\x04\x00", b"a" * 14),  # a reference that overlaps what it makes
         (b"\x03abcd\x40\x03", b"abcdabcd"),
+        (b"\x02abc\xe0\x01\x02", b"abcabcabcabca"),  # three times the distance, and more
+        (b"\x02abc\x80\x02", b"abcabcabc"),
     ],
 )
 def test_compressed_strings(packed, value):
-    body = b"\x00\xc3" + bytes([len(packed), len(value)]) + packed
-    assert value_of(sealed(body)) == value
+    assert value_of(compressed(packed, len(value))) == value
+
+
+def compressed(packed, length):
+    return sealed(b"\x00\xc3" + struct.pack(">BIBI", 0x80, len(packed), 0x80, length) + packed)
+
+
+def restore(client, payload):
+    return client.run("RESTORE", "k", "0", payload, "REPLACE")
+
+
+def test_a_value_that_is_too_long_when_it_is_unpacked_is_refused():
+    """However it comes: the payload is short enough."""
+    port = Port(limits=LimitsConfig(value_bytes=10_000))
+    client = port.connect()
+    payload = compressed(b"\x00a" + b"\xe0\xff\x00" * 50, 1 + 50 * 264)
+    refused = b"-ERR value exceeds limit of 10000 bytes\r\n"
+    assert restore(client, payload) == refused
+    assert client.run("KRAFT", "ONCE", "t", "RESTORE", "k", "0", payload) == refused
+    script = "return redis.call('RESTORE', 'k', '0', ARGV[1])"
+    assert client.run("EVAL", script, "0", payload).startswith(refused[:-2])
+    assert client.ask(encode("MULTI") + encode("RESTORE", "k", "0", payload)) == b"+OK\r\n" + refused
+    assert client.run("EXEC").startswith(b"-EXECABORT")
+    assert client.run("EXISTS", "k") == b":0\r\n"
+    assert restore(client, compressed(b"\x00a" + b"\xe0\xff\x00" * 20, 1 + 20 * 264)) == b"+OK\r\n"
+    assert client.run("STRLEN", "k") == b":5281\r\n"
+    assert type(port.host.writes[-1][1][0]) is kv.Set
+
+
+@pytest.mark.parametrize(
+    ("packed", "length", "words"),
+    [
+        (b"\x00a" * (PARTS_MAX + 1), PARTS_MAX + 1, "parts; dump it without compression"),
+        (b"\x00a" + b"\xe0\xff\x00" * 40_000, 1 + 264 * 40_000, "exceeds limit of 8388608 bytes"),
+    ],
+)
+def test_what_would_hold_up_the_node_is_refused(packed, length, words):
+    with pytest.raises(Rejected, match=words):
+        value_of(compressed(packed, length))
+    assert value_of(compressed(b"\x00a" * PARTS_MAX, PARTS_MAX)) == b"a" * PARTS_MAX
 
 
 @pytest.mark.parametrize(
