@@ -226,13 +226,15 @@ class Host:
         A node that stops or was removed cannot recover, so the client is refused at once.
         """
         no_recovery = self.peers.removed or self._lifecycle.phase == STOPPING
-        return self._early.wait(group, 0.0 if no_recovery else self._config.client.leader_wait, again, done)
+        seconds = 0.0 if no_recovery else self._config.client.leader_wait
+        return self._early.wait(group, seconds, again, partial(done, NoLeader(group)))
 
     def version_obstacle(self, group: int, needed: int) -> str:
-        """Why `group` may not log commands of the machine version `needed` yet, '' when it may."""
+        """Why `group` may not log commands of the machine version `needed` yet, '' when it may soon."""
         target = self.groups.get(group)
         version = needed if target is None else target.state.machine.version
-        return "" if needed <= version else self.peers.obstacle_text(needed, version)
+        soon = needed <= version or self.peers.all_support(needed)
+        return "" if soon else self.peers.obstacle_text(needed, version)
 
     def obstacle(self, group: int) -> str:
         """Why no request to `group` can succeed now, in words; '' if no reason is known."""

@@ -4,12 +4,14 @@ import random
 import threading
 import time
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import pytest
 
+from tests.cluster.conftest import MakeCluster
 from tests.cluster.faults import CALL_SECONDS, NOT_DONE_PREFIXES, on_every_node, under_faults
-from tests.cluster.harness import Cluster, Server
+from tests.cluster.harness import Cluster, Server, wait_until
 from tests.cluster.test_transactions import ACCOUNTS, START
 from tests.cluster.wire import Client, Refusal
 
@@ -33,10 +35,24 @@ return has - amount
 SUM = "local s = 0 for _, v in ipairs(redis.call('MGET', unpack(KEYS))) do s = s + v end return s"
 
 
-def test_a_script_works_on_every_node_and_after_a_restart(cluster: Cluster) -> None:
-    """Loaded at one node, called at the others, and called when all were killed."""
+def first_reply(server: Server, *command: str) -> Any:
+    """The reply of a node that has just been started, None while it does not listen."""
+    try:
+        return server.ask(*command)
+    except OSError:
+        return None
+
+
+def test_a_script_works_on_every_node_and_after_a_restart(make_cluster: MakeCluster) -> None:
+    """Loaded at one node by the first command that the cluster gets, called at the others, and called when
+    all were killed.
+    """
+    cluster = make_cluster(3, client={"leader_wait": "25s"})
+    for server in cluster:
+        server.start()
     first, *others = cluster
-    sha = first.ask("SCRIPT", "LOAD", LIMIT)
+    sha = wait_until(partial(first_reply, first, "SCRIPT", "LOAD", LIMIT), f"{first.id} listens")
+    assert isinstance(sha, bytes), sha
     for number, server in enumerate([first, *others], 1):
         reply = server.ask("EVALSHA", sha, 1, "n", 600_000)
         assert isinstance(reply, list), reply

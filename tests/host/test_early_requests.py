@@ -1,11 +1,10 @@
-"""Requests that arrive before their group is there."""
+"""Requests that come too early for their group."""
 
 from functools import partial
 
 import pytest
 
 from kraft.host.requests.early_requests import EarlyRequests
-from kraft.node.errors import NoLeader
 from tests.host.fakes import Clock
 
 
@@ -24,8 +23,7 @@ class Node:
         self.events.append(f"{name} again")
         return partial(self.events.append, f"{name} leaves")
 
-    def _refused(self, name: str, outcome: NoLeader) -> None:
-        assert isinstance(outcome, NoLeader)
+    def _refused(self, name: str) -> None:
         self.events.append(f"{name} refused")
 
 

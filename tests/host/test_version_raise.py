@@ -102,6 +102,41 @@ def test_a_command_of_a_later_version_is_refused_until_the_last_node_supports_it
         assert cluster.ask(id_, SetRange(b"k", 1, b"w")) == [2]
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_command_in_the_first_moments_of_a_cluster_waits_for_the_raise(groups):
+    """On whatever node, as every member supports it; and what follows it keeps its order."""
+    cluster = Mixed(groups=groups)
+    last = groups - 1
+    assert cluster.versions(last) == {1}
+    for id_ in cluster.nodes:
+        assert cluster.host(id_).version_obstacle(last, 2) == ""
+        cluster.host(id_).write(
+            last, [Put(id_.encode(), b"v"), SetRange(id_.encode(), 1, b"w")], 20, cluster.answers.append
+        )
+    assert cluster.run(2, lambda: len(cluster.answers) == 3)
+    assert cluster.answers == [["OK", 2]] * 3
+
+
+def test_a_command_waits_for_a_raise_for_a_while_only():
+    cluster = Mixed()
+    for process in cluster.processes():
+        process.disk.hangs = True
+    began = cluster.world.now
+    refused = cluster.ask("K1", SetRange(b"k", 0, b"v"))
+    assert cluster.world.now - began == pytest.approx(2.0, abs=0.1)  # client.leader_wait
+    assert isinstance(refused, VersionTooLow)
+    assert str(refused).endswith("the leader is about to raise it, try again")
+    assert cluster.versions() == {1}
+
+
+def test_a_node_that_stops_refuses_what_waits_for_a_raise():
+    cluster = Mixed()
+    host = cluster.host("K1")
+    host.write(0, [SetRange(b"k", 0, b"v")], 20, cluster.answers.append)
+    host.abandon()
+    assert isinstance(cluster.answers[0], VersionTooLow)
+
+
 def test_a_member_that_is_away_holds_the_raise_back():
     """It may come back as an older program."""
     cluster = Mixed("K3")

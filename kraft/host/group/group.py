@@ -76,7 +76,7 @@ class Group:
         self.checkpoints = Checkpoints(
             id, state, context.disk, context.observer, checkpoints, checkpoint, self
         )
-        self._version = version = VersionRaise(id, raft, state, self.requests.proposer, context)
+        self._version = version = VersionRaise(id, raft, state, self.requests, context)
         self.applier = Applier(
             id, raft, state, self.requests, self.checkpoints, version, context, timing.batch_bytes
         )

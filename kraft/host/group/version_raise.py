@@ -11,7 +11,7 @@ that does not support it can then neither greet nor become a member.
 
 from kraft.host.applied_state import AppliedState
 from kraft.host.context import GroupContext
-from kraft.host.requests.proposer import Proposer
+from kraft.host.requests.requests import Requests
 from kraft.kv.errors import UnsupportedVersion
 from kraft.raft.raft import Raft
 
@@ -20,12 +20,12 @@ class VersionRaise:
     """Raises the machine version on the leader, and follows each raise on one replica."""
 
     def __init__(
-        self, group: int, raft: Raft, state: AppliedState, proposer: Proposer, context: GroupContext
+        self, group: int, raft: Raft, state: AppliedState, requests: Requests, context: GroupContext
     ) -> None:
         self._group = group
         self._raft = raft
         self._state = state
-        self._proposer = proposer
+        self._requests = requests
         self._context = context
         self._version = context.peers.formation.version
         self._logged_term = 0  # in which this leader logged a raise that is not applied yet
@@ -39,7 +39,7 @@ class VersionRaise:
         if self._logged_term == self._raft.state.term:
             return
         target = self._target()
-        if target > self._state.machine.version and self._proposer.propose_version(target):
+        if target > self._state.machine.version and self._requests.proposer.propose_version(target):
             self._logged_term = self._raft.state.term
             if self._group == 0:
                 self._version.raising = target
@@ -70,3 +70,4 @@ class VersionRaise:
             self._context.peers.version_raised(version)
             if live:
                 self._context.observer.event("machine_version_raised", version=version)
+        self._requests.raise_waits.raised()

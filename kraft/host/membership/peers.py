@@ -92,6 +92,10 @@ class Peers:
         hello = self.hello_of(member.id)
         return 0 if hello is None or hello.incarnation != member.incarnation else hello.machine_max
 
+    def all_support(self, version: int) -> bool:
+        """Whether all members are known to support a machine version: the leader is about to raise it."""
+        return all(self.supported_by(member) >= version for member in self.formation.members)
+
     def announced_by(self, node: str) -> str:
         """`host:port` of the peer port of a member as it says; '' without a link."""
         if node == self.formation.identity.id:

@@ -1,13 +1,13 @@
-"""Requests to groups that this node does not have yet, because it has not formed or joined a cluster.
+"""Requests that come too early for their group, but not by much.
 
-A request is made again as soon as its group serves. One that has waited for `client.leader_wait` is refused,
-as one to a group without a leader.
+The node does not have the group yet, because it has not formed or joined a cluster; or a command needs a
+machine version that all members support, and that the leader is about to raise. A request is made again as
+soon as that is done. One that has waited for `client.leader_wait` is refused.
 """
 
 from collections.abc import Callable
 from functools import partial
 
-from kraft.node.errors import NoLeader
 from kraft.node.ports import Cancellable, Clock
 
 Leave = Callable[[], None]
@@ -15,13 +15,13 @@ Leave = Callable[[], None]
 
 
 class EarlyRequest:
-    """One request: `again` makes it again, `refused` gets the reason why it cannot be made."""
+    """One request: `again` makes it again, `refuse` refuses it."""
 
-    __slots__ = ("again", "leaves", "refused", "timer")
+    __slots__ = ("again", "leaves", "refuse", "timer")
 
-    def __init__(self, again: Callable[[], Leave | None], refused: Callable[[NoLeader], object]) -> None:
+    def __init__(self, again: Callable[[], Leave | None], refuse: Callable[[], object]) -> None:
         self.again = again
-        self.refused = refused
+        self.refuse = refuse
         self.timer: Cancellable | None = None
         self.leaves: Leave | None = None  # of the request that was made again
 
@@ -38,20 +38,20 @@ class EarlyRequests:
         group: int,
         seconds: float,
         again: Callable[[], Leave | None],
-        refused: Callable[[NoLeader], object],
+        refuse: Callable[[], object],
     ) -> Leave:
-        """Let a request wait: after so many seconds `refused` gets a `NoLeader`, unless it was made again.
+        """Let a request wait: after so many seconds it is refused, unless it was made again.
 
         `again` returns what a client calls if it leaves, or None. Neither is called inside this call. Returns
         what the client calls if it leaves.
         """
-        request = EarlyRequest(again, refused)
+        request = EarlyRequest(again, refuse)
         self._waiting.setdefault(group, {})[request] = None
         request.timer = self._clock.call_later(seconds, partial(self._refuse, group, request))
         return partial(self._leave, group, request)
 
     def served(self, group: int) -> None:
-        """The group serves from now on: make its requests again."""
+        """What the requests to the group waited for is there: make them again."""
         for request in self._waiting.pop(group, {}):
             if request.timer is not None:
                 request.timer.cancel()
@@ -73,4 +73,4 @@ class EarlyRequests:
 
     def _refuse(self, group: int, request: EarlyRequest) -> None:
         del self._waiting[group][request]
-        request.refused(NoLeader(group))
+        request.refuse()

@@ -12,6 +12,7 @@ from kraft.host.requests.leader_route import LeaderRoute
 from kraft.host.requests.lock_waits import LockWaits
 from kraft.host.requests.proposals import Proposals
 from kraft.host.requests.proposer import Proposer
+from kraft.host.requests.raise_waits import RaiseWaits
 from kraft.host.requests.read_rounds import ReadRounds
 from kraft.host.requests.reads import Reads
 from kraft.host.requests.timing import Timing
@@ -43,6 +44,7 @@ class Requests:
         )
         self.proposer = Proposer(raft, state, self.leader_clock)
         self._coalescer = coalescer = Coalescer(group, self.proposals, rounds, context.clock, context.turns)
+        self.raise_waits = raise_waits = RaiseWaits(group, state, context, timing.leader_wait)
         self.writes = Writes(
             group,
             raft,
@@ -52,6 +54,7 @@ class Requests:
             self.proposer,
             route,
             coalescer,
+            raise_waits,
             context,
             timing,
             first_request,
@@ -132,5 +135,6 @@ class Requests:
     def abandon(self) -> None:
         """The group stops: answer every request that waits."""
         self.lock_waits.refuse()
+        self.raise_waits.abandon()
         self.writes.abandon()
         self.reads.abandon()

@@ -17,12 +17,13 @@ from kraft.host.requests.leader_route import LeaderRoute
 from kraft.host.requests.proposal import Batch, Proposal, WriteDone, WriteOutcome
 from kraft.host.requests.proposals import Proposals, settle_each
 from kraft.host.requests.proposer import Proposer
+from kraft.host.requests.raise_waits import RaiseWaits
 from kraft.host.requests.timing import Timing
 from kraft.kv import commands as kv
 from kraft.kv.errors import UnknownCommand
 from kraft.kv.replies import CommandFailure, encode_replies
 from kraft.kv.versions import MACHINE_VERSION
-from kraft.node.errors import Busy, DiskFull, NoLeader, Refused, Stopping, VersionTooLow
+from kraft.node.errors import Busy, DiskFull, NoLeader, Refused, Stopping
 from kraft.peerwire.messages import DONE, NOT_PROPOSED, UNCERTAIN, Forward, ForwardReply
 from kraft.raft.raft import Raft
 
@@ -42,6 +43,7 @@ class Writes:
         proposer: Proposer,
         route: LeaderRoute,
         coalescer: Coalescer,
+        raise_waits: RaiseWaits,
         context: GroupContext,
         timing: Timing,
         first_request: int,
@@ -54,9 +56,9 @@ class Writes:
         self._proposer = proposer
         self._route = route
         self._coalescer = coalescer
+        self._raise_waits = raise_waits
         self._clock = context.clock
         self._observer = context.observer
-        self._peers = context.peers
         self._state = state
         self._turns = context.turns
         self._timing = timing
@@ -76,7 +78,8 @@ class Writes:
         """
         version = self._state.machine.version
         if version < MACHINE_VERSION and kv.needed_version(commands) > version:
-            self._refuse_newer(kv.needed_version(commands), done)
+            again = partial(self.write, commands, size, done)
+            self._raise_waits.wait(kv.needed_version(commands), again, done)
             return
         now = self._clock.seconds()
         deadline = now + self._timing.write_timeout
@@ -84,12 +87,6 @@ class Writes:
         self._scripts_used = self._scripts_used or scripted
         self._proposals.add(Proposal(deadline, done, commands, size, now, scripted=scripted))
         self._turns.wake(self._group)
-
-    def _refuse_newer(self, needed: int, done: WriteDone) -> None:
-        """Refuse commands of a version that is not in force: a member might not be able to apply them."""
-        self._observe("rejected", 1)
-        obstacle = self._peers.obstacle_text(needed, self._state.machine.version)
-        self._clock.call_soon(partial(done, VersionTooLow(obstacle)))
 
     def forward_received(self, sender: str, message: Forward) -> None:
         """Another node sends writes to this one as the leader."""
