@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 
-from structlog.typing import FilteringBoundLogger
-
 from kraft.telemetry.events import LEVELS, STATE_EVENTS
+from kraft.telemetry.lean_structlog import FilteringBoundLogger
 from kraft.telemetry.logs import RateLimit, log_at
 from kraft.telemetry.recent.journal import Journal
 

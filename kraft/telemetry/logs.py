@@ -20,13 +20,12 @@ from io import TextIOBase
 from typing import Any, TextIO
 
 import msgspec
-import structlog
-from structlog.typing import FilteringBoundLogger, Processor
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 
 from kraft.config import LogConfig
 from kraft.telemetry.journal_socket import JournalSocket
+from kraft.telemetry.lean_structlog import FilteringBoundLogger, Processor, structlog
 from kraft.telemetry.line_writer import LineWriter, Stream
 from kraft.telemetry.renderers import PRIORITIES, JournalRenderer, TerminalRenderer, can_redraw, use_colors
 

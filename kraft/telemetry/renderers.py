@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import msgspec
-import structlog
 
 from kraft.telemetry.journal_socket import entry
+from kraft.telemetry.lean_structlog import structlog
 from kraft.telemetry.recent.journal import sentence
 
 PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # as in syslog(3)

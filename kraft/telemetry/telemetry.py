@@ -8,12 +8,11 @@ import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from structlog.typing import FilteringBoundLogger
-
 from kraft.node.ports import Clock
 from kraft.node.supervisor import Supervisor
 from kraft.telemetry.backups import BackupTelemetry
 from kraft.telemetry.event_log import EventLog
+from kraft.telemetry.lean_structlog import FilteringBoundLogger
 from kraft.telemetry.logs import RateLimit
 from kraft.telemetry.metrics.exposition import expose, exposition_type
 from kraft.telemetry.metrics.registry import KnownLabels, MetricsRegistry

@@ -1,13 +1,13 @@
 """HTTP requests to other nodes, with limits on time and size."""
 
 import os
+from functools import cached_property
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
 from twisted.web.http import OK
 
 from kraft.web.limits import ANSWER_BYTES_MAX, ASK_LINGER_SECONDS, ASK_SECONDS
@@ -22,10 +22,16 @@ class Fetcher:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        pool = HTTPConnectionPool(reactor)
+
+    @cached_property
+    def _agent(self) -> Any:
+        """Twisted's client, which is loaded with the first request: many nodes never make one."""
+        from twisted.web.client import Agent, HTTPConnectionPool
+
+        pool = HTTPConnectionPool(self._reactor)
         pool.maxPersistentPerHost = 1
         pool.cachedConnectionTimeout = ASK_LINGER_SECONDS
-        self._agent = Agent(reactor, connectTimeout=ASK_SECONDS, pool=pool)
+        return Agent(self._reactor, connectTimeout=ASK_SECONDS, pool=pool)
 
     def __call__(self, address: str, path: str) -> Deferred[bytes]:
         """The body of GET `path` at `address` (host:port). Fails with NoAnswer."""
@@ -54,6 +60,8 @@ class Body(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The response ended, complete or not."""
+        from twisted.web.client import ResponseDone
+
         if self.done.called:
             return
         if reason.check(ResponseDone):

@@ -63,3 +63,13 @@ def test_a_command_that_runs_does_not_either():
 
 def test_every_command_is_in_the_table():
     assert {each.name for each in SUBCOMMANDS} | {"completion", ""} == set(ABSENT)
+
+
+def test_a_node_does_not_load_what_it_may_never_use():
+    """Every test of real nodes, and every restart, would pay for it."""
+    code = "import sys, kraft.tap; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    unused = {"rich", "prompt_toolkit", "lupa", "twisted.web.client", "kraft.cli"}
+    assert set(done.stdout.split()) & unused == set()
