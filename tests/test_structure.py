@@ -19,7 +19,16 @@ Modules = Mapping[str, Module]
 SUBPACKAGES = {
     "raft": ("membership", "log"),
     "kv": ("values", "commands"),
-    "host": ("membership", "requests", "snapshots", "consistency", "group", "backup", "admin"),
+    "host": (
+        "membership",
+        "requests",
+        "snapshots",
+        "consistency",
+        "group",
+        "backup",
+        "transactions",
+        "admin",
+    ),
     "server": ("commands", "lua"),
     "storage": ("log", "state", "offline"),
     "telemetry": ("metrics", "recent"),

@@ -69,6 +69,8 @@ class ClientConfig:
     listen: _Listen = "tcp:10011:interface=127.0.0.1"
     advertise: _Advertise = "127.0.0.1:10011"
     routing: Annotated[str, Choice(("forward", "redirect"))] = "forward"
+    # commands with keys in several groups: executed as one transaction, or refused with -CROSSSLOT
+    cross_group: Annotated[str, Choice(("transact", "refuse"))] = "transact"
     follower_role: Annotated[str, Choice(("master", "replica"))] = "master"  # a follower forwards writes
     write_timeout: _Timeout = 5.0
     leader_wait: _Timeout = 2.0
@@ -153,6 +155,13 @@ class OnceConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TransactionsConfig:
+    """Transactions over several groups. After `patience`, leaders finish those that still hold locks."""
+
+    patience: Annotated[float, Duration(0.1, 60)] = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class ScriptsConfig:
     """Limits of one script, of its text, and of all texts in the cache. docs/lua.md has the reply at each.
 
@@ -215,6 +224,7 @@ class Config:
     snapshot: SnapshotConfig = field(default_factory=SnapshotConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     once: OnceConfig = field(default_factory=OnceConfig)
+    transactions: TransactionsConfig = field(default_factory=TransactionsConfig)
     scripts: ScriptsConfig = field(default_factory=ScriptsConfig)
     backup: BackupConfig = field(default_factory=BackupConfig)
     restore: RestoreConfig = field(default_factory=RestoreConfig)

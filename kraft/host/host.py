@@ -35,9 +35,11 @@ from kraft.host.ports import BackupTaker, Disk, Fatal, HostObserver, Network, Sc
 from kraft.host.requests.early_requests import EarlyRequests, Leave
 from kraft.host.requests.proposal import WriteDone
 from kraft.host.requests.round import ReadDone
+from kraft.host.requests.transaction_waits import KeysOfRead
 from kraft.host.slots import SlotMap
 from kraft.host.slowness import Slowness
 from kraft.host.status import node_condition, node_status
+from kraft.host.transactions.transactions import Transactions
 from kraft.host.turns import Turns
 from kraft.kv.commands import Command, Lock
 from kraft.kv.versions import MACHINE_VERSION
@@ -87,7 +89,9 @@ class Host:
             wanted_groups=config.cluster.groups,
         )
         self.slots = SlotMap(formation.groups)
-        self.peers = Peers(config, clock, formation, loaded.starts, session=jitter(1 << 62))
+        session = jitter(1 << 62)
+        self.peers = Peers(config, clock, formation, loaded.starts, session=session)
+        self.transactions = Transactions(config, session, self.groups, clock)
         self.persistence = Persistence(disk, clock, self)
         slow = Slowness(self.persistence, observer, config.raft.election_timeout)
         self._turns = turns = Turns(clock, self)
@@ -149,6 +153,7 @@ class Host:
         self._admin.abandon()
         self.images.abandon()
         self._early.abandon()
+        self.transactions.abandon()
         for group in self.groups.values():
             group.abandon()
 
@@ -175,6 +180,8 @@ class Host:
         target = self.groups.get(group)
         if target is None or self.peers.removed:
             self._wait_early(group, partial(self.write, group, commands, size, done), done)
+        elif self.slots.groups > 1:
+            target.requests.transaction_waits.write(commands, size, done)
         else:
             target.requests.writes.write(commands, size, done)
 
@@ -196,6 +203,14 @@ class Host:
             self._wait_early(group, partial(self.read, group, done, fresh), done)
         else:
             target.requests.reads.read(done, fresh)
+
+    def read_keys(self, group: int, keys: KeysOfRead, done: ReadDone, fresh: bool = False) -> None:
+        """As `read`, but not while a transaction over several groups may have changed one of `keys`."""
+        target = self.groups.get(group)
+        if target is None or self.peers.removed:
+            self._wait_early(group, partial(self.read_keys, group, keys, done, fresh), done)
+        else:
+            target.requests.transaction_waits.read(keys, done, fresh)
 
     def read_stale(self, group: int, done: ReadDone) -> None:
         """Read this node's own replica of `group`. `done` gets a `View`, or `TooStale`: the replica is older
@@ -251,7 +266,14 @@ class Host:
 
     def status(self) -> Status:
         """What this node reports about itself, as plain values."""
-        return node_status(self._config, self._context, self._lifecycle, self.groups, self._started_at)
+        return node_status(
+            self._config,
+            self._context,
+            self._lifecycle,
+            self.groups,
+            self.transactions,
+            self._started_at,
+        )
 
     # -- turns ----------------------------------------------------------------------------------------
 
@@ -296,6 +318,7 @@ class Host:
             self.transfers.leave(self.groups.values(), slow=self._context.slowness.slow)
             if self.slots.groups > 1 and self._lifecycle.phase == SERVING:
                 self._spread.tick(self._clock.seconds(), self.groups.values())
+                self.transactions.tick()
             self.transfers.tick()
             self._admin.tick()
             self.images.tick()

@@ -10,6 +10,7 @@ from kraft.host.context import GroupContext
 from kraft.host.group.group import Group
 from kraft.host.lifecycle import Lifecycle
 from kraft.host.membership.peers import Peers
+from kraft.host.transactions.transactions import Transactions
 from kraft.kv.ledger import LedgerKind
 from kraft.node.status import GroupStatus, MemberStatus, ReplicaStatus, Status
 from kraft.peerwire.messages import NodeCondition
@@ -21,6 +22,7 @@ def node_status(
     context: GroupContext,
     lifecycle: Lifecycle,
     groups: Mapping[int, Group],
+    transactions: Transactions,
     started_at: float,
 ) -> Status:
     """The status of the node, which has started at `started_at` (monotonic seconds)."""
@@ -40,12 +42,13 @@ def node_status(
         http=peers.http_address(identity.id),
         uptime_seconds=context.clock.seconds() - started_at,
         members=member_statuses(peers, groups, tick_seconds),
-        groups=tuple(group_status(groups[id_], tick_seconds) for id_ in sorted(groups)),
+        groups=tuple(group_status(groups[id_], tick_seconds, transactions) for id_ in sorted(groups)),
         machine_version=peers.formation.version.in_force,
         machine_version_supported=peers.formation.version.supported,
         disk_slow=context.slowness.disk,
         loop_slow=context.slowness.loop,
         log_write_seconds=round(context.slowness.write_seconds, 3),
+        transactions=dict(transactions.coordinator.outcomes),
     )
 
 
@@ -62,10 +65,11 @@ def node_condition(context: GroupContext, groups: Mapping[int, Group], *, memory
     )
 
 
-def group_status(group: Group, tick_seconds: float) -> GroupStatus:
+def group_status(group: Group, tick_seconds: float, transactions: Transactions) -> GroupStatus:
     """The status of the replica of `group` on this node. A tick of the host lasts `tick_seconds`."""
     raft, log, machine = group.raft.state, group.raft.state.log, group.state.machine
     checkpoint = group.checkpoints.last
+    unfinished, recovery = machine.keyspace.transactions, transactions.recoveries.get(group.id)
     return GroupStatus(
         group=group.id,
         role=raft.role,
@@ -103,6 +107,11 @@ def group_status(group: Group, tick_seconds: float) -> GroupStatus:
         once_bytes=machine.keyspace.ledger.sizes[LedgerKind.TOKEN],
         once_repeats=machine.repeats,
         preferred=preferred_leader(group.id, raft.configuration),
+        transactions=len(unfinished.prepared) + len(unfinished.decisions),
+        transaction_locks=len(unfinished.locks.exclusive) + len(unfinished.locks.shared),
+        transaction_lock_seconds=0.0 if recovery is None else round(recovery.oldest(), 3),
+        transaction_recoveries=0 if recovery is None else recovery.count,
+        transaction_waits=group.requests.transaction_waits.count,
     )
 
 

@@ -64,8 +64,8 @@ class Whole(IntEnum):
 class Footprint(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a command writes and reads. A name that is written need not be among those that are `read`."""
 
-    written: tuple[Name, ...] = ()
-    read: tuple[Name, ...] = ()
+    written: tuple[Any, ...] = ()
+    read: tuple[Any, ...] = ()
     whole: int = Whole.NOTHING
 
 

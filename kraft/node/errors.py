@@ -37,6 +37,10 @@ class TooStale(Refused):
     """The last contact with the leader of the group is too long ago. Argument: the group's id."""
 
 
+class Locked(Refused):
+    """A transaction over several groups held the keys for too long. Argument: the id of a group."""
+
+
 class VersionTooLow(Refused):
     """A command needs a machine version that is not in force; the argument says so, and what to do."""
 

@@ -1,6 +1,6 @@
 """What a node reports about itself, as plain values. The page, JSON, the shell and metrics render them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 # The words for the state of a node; `Status.state` explains them.
 STARTING, FORMING, STANDBY, SERVING, LEADERLESS, FENCED, REFUSED, REMOVED, STOPPING = STATES = (
@@ -73,6 +73,24 @@ class ReplicaStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class TransactionStatus:
+    """A transaction over several groups that is not over, as the replica of one `group` here shows it.
+
+    `state` is prepared, with the `keys` that it locks, or committed, with the groups for whose confirmation
+    it is `waiting`. Only group `home` knows what was decided. `seconds` is how old its locks are by log time
+    of the group, 0 for a committed one.
+    """
+
+    id: str
+    group: int
+    state: str
+    home: int
+    seconds: float
+    keys: tuple[bytes, ...] = ()
+    waiting: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class GroupStatus:
     """The replica of one group on this node.
 
@@ -89,6 +107,9 @@ class GroupStatus:
       the median of the voters' clocks; 0 unless this node leads the group.
     * `preferred` is the voter that should lead the group, '' while the voters are being changed.
     * `lock_waiters` are the clients of this node that wait for a lock.
+    * `transactions` over several groups lock `transaction_locks` keys here, or wait for confirmations. As the
+      leader, this node has seen the oldest for `transaction_lock_seconds`, and took up
+      `transaction_recoveries`. `transaction_waits` requests of this node's clients had to wait for them.
     * The log holds every entry whose stamp is after `oldest_stamp_ms` (Unix ms). 0: it holds all entries.
     """
 
@@ -128,6 +149,11 @@ class GroupStatus:
     once_bytes: int = 0
     once_repeats: int = 0
     preferred: str = ""
+    transactions: int = 0
+    transaction_locks: int = 0
+    transaction_lock_seconds: float = 0.0
+    transaction_waits: int = 0
+    transaction_recoveries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +173,8 @@ class Status:
     `machine_version` is the one in force, `machine_version_supported` the highest that the program supports;
     0 from a program that does not report it. `disk_slow` and `loop_slow`: log writes take too long, or the
     event loop is blocked again and again, so that this node should not lead. `log_write_seconds` is the
-    age of the log write under way, 0 without any.
+    age of the log write under way, 0 without any. `transactions` over several groups, of this
+    node's clients, are counted by outcome: committed, changed (a watched key), refused, locked or uncertain.
     """
 
     node: str
@@ -167,3 +194,4 @@ class Status:
     disk_slow: bool = False
     loop_slow: bool = False
     log_write_seconds: float = 0.0
+    transactions: dict[str, int] = field(default_factory=dict)

@@ -228,6 +228,7 @@ _CHECKS: dict[type, Callable[[Any], bool]] = {
     raft.HeartbeatReply: _is_heartbeat_reply,
     raft.TimeoutNow: _is_timeout_now,
     peer.Forward: _are_numbers("request", "timeout_ms"),
+    peer.WaitingForward: _are_numbers("request", "timeout_ms"),
     peer.ForwardReply: _is_forward_reply,
     peer.ReadIndex: _are_numbers("request"),
     peer.ReadIndexReply: _are_numbers("request", "index", "stamp"),

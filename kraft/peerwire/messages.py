@@ -24,6 +24,13 @@ class Forward(PeerMessage, frozen=True, array_like=True, tag=32, gc=False):
     commands: bytes
 
 
+class WaitingForward(Forward, frozen=True, array_like=True, tag=47, gc=False):
+    """A `Forward` whose commands wait at the leader for keys that a transaction over several groups locks.
+
+    Only nodes that have such transactions in force send it.
+    """
+
+
 class ForwardReply(PeerMessage, frozen=True, array_like=True, tag=33, gc=False):
     """Answers `Forward`. `replies` is an encoded list when `outcome` is DONE, else empty."""
 
@@ -163,6 +170,7 @@ class NodeCondition(PeerMessage, frozen=True, array_like=True, tag=45, gc=False)
 Message = (
     raft.Message
     | Forward
+    | WaitingForward
     | ForwardReply
     | ReadIndex
     | ReadIndexReply

@@ -12,6 +12,7 @@ from kraft.node.errors import (
     Busy,
     CheckpointFailed,
     DiskFull,
+    Locked,
     NoLeader,
     NotLeader,
     Refused,
@@ -37,6 +38,7 @@ PREMATURE = (
 )
 OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'."
 CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot"
+LOCKED = "TRYAGAIN a transaction over several groups has locked a key; nothing was done, try again"
 FOREIGN_KEY = "ERR Script attempted to access a non local key in a cluster node"
 GUARD_ALL = (
     "CROSSSLOT a lock guards commands in its own group only, and this one concerns all groups;"
@@ -75,15 +77,14 @@ _FAILURES: dict[CommandFailure, str] = {
         " once.ttl after its use: wait, lower once.ttl, or raise once.tokens or once.bytes"
     ),
     CommandFailure.PREMATURE: PREMATURE,
-    CommandFailure.LOCKED: (
-        "TRYAGAIN a transaction over several groups has locked a key; nothing was done, try again"
-    ),
+    CommandFailure.LOCKED: LOCKED,
 }
 
 _OUTCOMES: dict[type[Exception], str] = {
     Uncertain: "UNCERTAIN write may or may not be applied; check before retrying",
     NoLeader: "CLUSTERDOWN No leader for group {0}",
     NotLeader: "CLUSTERDOWN No leader for group {0}",
+    Locked: LOCKED,
     Busy: "BUSY too many pending writes, try again later",
     TooManyWaiters: "BUSY too many clients wait for locks on this node, try again later, or at another node",
     DiskFull: "MISCONF Errors writing to the log: {0}",
@@ -108,6 +109,13 @@ class Rejected(Exception):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.text = text
+
+
+class CrossSlot(Rejected):
+    """The keys of a request are in several groups."""
+
+    def __init__(self) -> None:
+        super().__init__(CROSS_SLOT)
 
 
 def host_error(failure: Exception, obstacle: str = "") -> Error:

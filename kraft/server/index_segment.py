@@ -51,6 +51,8 @@ class IndexSegment(Segment):
     def _read(self, group: int) -> None:
         if self.state.readonly:
             self.host.read_stale(group, partial(self._viewed, group))
+        elif self.host.slots.groups > 1:
+            self.host.read_keys(group, list, partial(self._viewed, group), self.state.fresh)
         else:
             self.host.read(group, partial(self._viewed, group), self.state.fresh)
 

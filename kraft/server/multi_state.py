@@ -28,13 +28,14 @@ class Queued(msgspec.Struct, frozen=True):
 class MultiState:
     """The commands since MULTI: `words` words of `size` bytes. `aborted` ones will not be executed.
 
-    `token` is that of KRAFT ONCE, if the transaction has one.
+    `keyed`: one of them has keys. `token` is that of KRAFT ONCE, if the transaction has one.
     """
 
     commands: list[Queued] = field(default_factory=list)
     words: int = 0
     size: int = 0
     aborted: bool = False
+    keyed: bool = False
     token: bytes | None = None
 
     def add(self, queued: Queued, size: int) -> None:

@@ -4,17 +4,18 @@
 `kraft.process.service` gives the first two to a port.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from kraft.host.ports import ScriptEvaluator
 from kraft.host.requests.round import View
 from kraft.host.slots import SlotMap
-from kraft.kv.commands import Command, Lock
+from kraft.host.transactions.coordinator import TransactionDone
+from kraft.kv.commands import Command, Exec, Lock
 from kraft.kv.keyspace import IndexType
 from kraft.kv.replies import Reply as Outcome
 from kraft.node.admin import AdminCommand, AdminResult
-from kraft.node.status import Status
+from kraft.node.status import Status, TransactionStatus
 
 WriteDone = Callable[[list[Outcome] | Exception], None]
 ReadDone = Callable[[View | Exception], None]
@@ -53,6 +54,23 @@ class Indexes(Protocol):
 
     def do(self, steps: Iterator[object]) -> None:
         """Advance the steps of a long command to their end, between other work."""
+
+
+class NodeTransactions(Protocol):
+    """Transactions over several groups: each has a part in every group, and takes place at one moment.
+
+    `done` gets the reply of each part by group, None if a watched key has changed, a `CommandFailure`, or an
+    exception: Refused or Uncertain.
+    """
+
+    def execute(self, parts: Mapping[int, Exec], size: int, done: TransactionDone) -> None:
+        """Execute `parts`, of `size` bytes together: all, or none."""
+
+    def cut(self, parts: Mapping[int, Exec], size: int, done: TransactionDone, *, fresh: bool) -> None:
+        """Execute `parts` that only look. With `fresh` a round of messages confirms each leader."""
+
+    def unfinished(self) -> list[TransactionStatus]:
+        """Those that are not over, as the replicas of this node know."""
 
 
 class NodeHost(Protocol):
@@ -98,6 +116,18 @@ class NodeHost(Protocol):
 
         With `fresh` a round of messages confirms the leader, even if it holds a lease.
         """
+
+    def read_keys(
+        self, group: int, keys: Callable[[], Collection[bytes]], done: ReadDone, fresh: bool = False
+    ) -> None:
+        """As `read`, but not while a transaction over several groups may have changed one of `keys`.
+
+        Without keys the read looks at all of them, and waits for the transactions that it finds.
+        """
+
+    @property
+    def transactions(self) -> NodeTransactions:
+        """Transactions over several groups."""
 
     def read_stale(self, group: int, done: ReadDone) -> None:
         """Give `done` a view of this replica as it is; TooStale when that is older than configured."""

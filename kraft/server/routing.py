@@ -4,7 +4,7 @@ import binascii
 from collections.abc import Sequence
 
 from kraft.host.slots import SLOTS
-from kraft.server.errors import CROSS_SLOT, Rejected
+from kraft.server.errors import CrossSlot, Rejected
 from kraft.server.ports import NodeHost
 
 
@@ -55,8 +55,8 @@ class Routing:
     def group_of(self, keys: Sequence[bytes], *, anywhere: bool) -> int:
         """The group that owns `keys`; without keys the first one of `groups`.
 
-        `anywhere` means that any replica may serve the request. Raises Rejected: CROSSSLOT when two groups
-        own the keys; in redirect mode MOVED or CLUSTERDOWN when this node does not lead the group.
+        `anywhere` means that any replica may serve the request. Raises CrossSlot when two groups own the
+        keys, and in redirect mode Rejected, MOVED or CLUSTERDOWN, when this node does not lead the group.
         """
         if not keys:
             return self.groups()[0] if self.redirect and self.slots.groups > 1 else 0
@@ -64,10 +64,14 @@ class Routing:
         group = self.slots.group_of(slot)
         for key in keys[1:]:
             if self.slots.group_of(slot_of(key)) != group:
-                raise Rejected(CROSS_SLOT)
+                raise CrossSlot
         if self.redirect and not anywhere:
             self._check_leads(group, slot)
         return group
+
+    def group_of_key(self, key: bytes) -> int:
+        """The group that owns `key`, whoever leads it."""
+        return self.slots.group_of(slot_of(key))
 
     def _check_leads(self, group: int, slot: int) -> None:
         leader = self._host.leader(group)

@@ -7,6 +7,7 @@ the outcome into replies. It knows no connection.
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -143,8 +144,13 @@ class ReadSegment(Segment):
     def ask(self, host: NodeHost, state: SessionState, done: Callable[[View | Exception], None]) -> None:
         if state.readonly:
             host.read_stale(self.group, done)
+        elif host.slots.groups > 1:
+            host.read_keys(self.group, self._keys, done, state.fresh)
         else:
             host.read(self.group, done, state.fresh)
+
+    def _keys(self) -> list[bytes]:
+        return [key for spec, request in self.items for key in spec.keys_of(request)]
 
     def replies(self, outcome: View) -> list[Reply]:
         """Replies up to REPLY_BYTES, and the one that goes beyond."""
@@ -186,7 +192,10 @@ class WaitSegment(Segment):
             self.leaves()
 
     def replies(self, outcome: list[Outcome]) -> list[Reply]:
-        result: Any = outcome
+        result: Any = [
+            errors.command_error(reply, self.items[0][0]) if type(reply) is CommandFailure else reply
+            for reply in outcome
+        ]
         return list(result)
 
 
@@ -240,18 +249,46 @@ class QueueSegment(Segment):
 class WatchSegment(Segment):
     """WATCH: a read that remembers the revisions of keys."""
 
-    items: list[list[bytes]] = []
+    items: list[dict[int, list[bytes]]] = []  # the keys by group
+    failure: Exception | None = None
 
-    def ask(self, host: NodeHost, state: SessionState, done: Callable[[View | Exception], None]) -> None:
-        def viewed(outcome: View | Exception) -> None:
+    def ask(self, host: NodeHost, state: SessionState, done: Callable[[Any], None]) -> None:
+        left = len(self.items[0])
+
+        def viewed(keys: list[bytes], outcome: View | Exception) -> None:
+            nonlocal left
             if isinstance(outcome, View):
-                state.watch(self.items[0], outcome.keyspace, outcome.revision)
-            done(outcome)
+                state.watch(keys, outcome.keyspace, outcome.revision)
+            else:
+                self.failure = outcome
+            left -= 1
+            if not left:
+                done(self.failure)
 
-        host.read(self.group, viewed, state.fresh)
+        for group, keys in self.items[0].items():
+            if host.slots.groups > 1:
+                host.read_keys(group, keys.copy, partial(viewed, keys), state.fresh)
+            else:
+                host.read(group, partial(viewed, keys), state.fresh)
 
-    def replies(self, _: View) -> list[Reply]:
+    def replies(self, _: None) -> list[Reply]:
         return ["OK"]
+
+
+class CrossGroupSegment(Segment):
+    """One command with keys in several groups: a transaction that has no other command."""
+
+    items: list[Execution] = []
+
+    def ask(self, host: NodeHost, _: SessionState, done: Callable[[Any], None]) -> None:
+        self.items[0].ask(host, done)
+
+    def replies(self, outcome: list[Reply] | CommandFailure) -> list[Reply]:
+        execution = self.items[0]
+        if isinstance(outcome, CommandFailure):
+            return [errors.command_error(outcome, execution.transaction)]
+        self.hits, self.misses = execution.hits, execution.misses
+        return outcome
 
 
 class ExecSegment(Segment):

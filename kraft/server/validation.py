@@ -44,6 +44,7 @@ from kraft.server.errors import Rejected
 from kraft.server.groups_segment import AllGroupsSegment, in_groups
 from kraft.server.index_segment import IndexSegment
 from kraft.server.multi_state import MultiState, Queued
+from kraft.server.placement import SEVERAL, Placement
 from kraft.server.port import ClientPort
 from kraft.server.segments import (
     AdminSegment,
@@ -119,6 +120,7 @@ class Validation:
         self.table = table
         self._port = port
         self._groups = 1
+        self._placement = Placement(port)
         self._learn({**table, **unlisted})
         limits = port.limits  # a request of so few bytes has neither a key nor a value over its limit
         self._small_bytes = min(limits.key_bytes, limits.value_bytes, limits.request_bytes)
@@ -180,7 +182,12 @@ class Validation:
                 if items and segment.size + size > SEGMENT_BYTES:
                     break
                 if not trivial:
-                    group = self._group_of(spec, request, state)
+                    group = self._placement.group_of(spec, request, state)
+                    if group == SEVERAL:
+                        if specs:
+                            break
+                        context = CommandContext(port, state, self.table)
+                        return self._placement.segment(spec, queue.pop(0), context, now)
                 if type(spec) is WriteSpec:
                     if full and spec.grows:
                         raise Rejected(errors.OUT_OF_MEMORY)
@@ -272,11 +279,6 @@ class Validation:
             raise Rejected(errors.over_limit("script", limit))
         return call
 
-    def _group_of(self, spec: AnySpec, request: Request, state: SessionState) -> int:
-        """The group that owns the request's keys."""
-        anywhere = state.readonly and isinstance(spec, ReadSpec | WatchSpec)
-        return self._port.routing.group_of(spec.routed_by(request), anywhere=anywhere)
-
     def _begin(self, queue: list[Request], spec: AnySpec, state: SessionState, now: float) -> Segment:
         """MULTI, and the requests after it, as one segment."""
         segment = QueueSegment(now)
@@ -329,7 +331,7 @@ class Validation:
             return self._queued_token(request, spec, multi)
         self.check_size(spec, request, size)
         self._check_transaction(request, size, state, multi)
-        group = 0 if self._port.routing.trivial else self._group_of(spec, request, state)
+        group = 0 if self._port.routing.trivial else self._placement.group_queued(spec, request, state, multi)
         if type(spec) is ReadSpec:
             return Queued(spec, request, kv.Look(tuple(spec.keys_of(request))))
         if type(spec) is not WriteSpec and type(spec) is not ScriptSpec:
@@ -340,6 +342,8 @@ class Validation:
             command = self._call(spec, request) if type(spec) is ScriptSpec else spec.run(request)
         except Rejected as refusal:
             return Queued(spec, request, Error(refusal.text))
+        if group == SEVERAL:
+            group = self._placement.divisible(command, spec.routed_by(request))
         if type(command) not in _COMPLETE:
             command = self._completed(spec, command, group)
         return Queued(spec, request, command)

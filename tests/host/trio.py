@@ -9,8 +9,8 @@ from tests.simulation.world import World
 class Trio(SimulatedCluster):
     """A formed cluster with a leader that all nodes know. `ask` and `look` add outcomes to `answers`."""
 
-    def __init__(self, nodes=3, **tuning):
-        super().__init__(World(1), Weather(), nodes=nodes, tuning=Tuning(**tuning))
+    def __init__(self, nodes=3, groups=1, **tuning):
+        super().__init__(World(1), Weather(), nodes=nodes, groups=groups, tuning=Tuning(**tuning))
         self.start()
         self.answers = []
         assert self.run(10, lambda: self.known(nodes))

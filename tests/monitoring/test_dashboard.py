@@ -114,6 +114,10 @@ def test_nearly_every_metric_can_be_seen_somewhere():
         "kraft_raft_peer_last_contact_timestamp_seconds",  # the links are shown
         "kraft_scripts_stopped_total",  # of use to programs with scripts alone: docs/lua.md
         "kraft_snapshots_total",
+        "kraft_transaction_locks",  # their age has an alert
+        "kraft_transaction_recoveries_total",
+        "kraft_transaction_waits_total",
+        "kraft_transactions_total",  # of use with several groups alone: docs/groups.md
     }
 
 

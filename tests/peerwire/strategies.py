@@ -20,6 +20,7 @@ from kraft.peerwire.messages import (
     SnapshotChunk,
     SnapshotOffer,
     SnapshotRequest,
+    WaitingForward,
 )
 from kraft.raft.membership.configuration import Base, Configuration, Joining, Member
 from kraft.raft.messages import (
@@ -146,6 +147,7 @@ BY_TYPE = {
     HeartbeatReply: st.builds(HeartbeatReply, NUMBER, NUMBER, NUMBER, st.booleans(), st.booleans()),
     TimeoutNow: st.builds(TimeoutNow, TERM),
     Forward: st.builds(Forward, NUMBER, NUMBER, st.binary(max_size=50)),
+    WaitingForward: st.builds(WaitingForward, NUMBER, NUMBER, st.binary(max_size=50)),
     ForwardReply: st.builds(ForwardReply, NUMBER, st.just(DONE), st.binary(max_size=50))
     | st.builds(ForwardReply, NUMBER, st.integers(1, 2), st.just(b"")),
     ReadIndex: st.builds(ReadIndex, NUMBER),

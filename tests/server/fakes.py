@@ -18,10 +18,13 @@ from kraft.host.requests.lock_waits import LockWaits
 from kraft.host.requests.proposal import Proposal
 from kraft.host.requests.round import View
 from kraft.host.slots import SlotMap
+from kraft.host.transactions.coordinator import Coordinator
+from kraft.host.transactions.cut import Cut
 from kraft.kv.commands import Command, Lock, calls_script
 from kraft.kv.keyspace import IndexType
 from kraft.kv.machine import Machine
 from kraft.kv.versions import MACHINE_VERSION
+from kraft.node.errors import Uncertain
 from kraft.node.status import GroupStatus, MemberStatus, ReplicaStatus, Status
 from kraft.server.capacity import Capacity
 from kraft.server.factory import client_factory
@@ -95,6 +98,34 @@ class FakeIndexes:
             self.do(steps)
 
 
+class FakeTransactions:
+    """The real coordinator, on the groups of a fake host. No command waits for a lock."""
+
+    def __init__(self, host: "FakeHost", clock: FakeClock) -> None:
+        self._host = host
+        self._clock = clock
+        self.open: list[Any] = []
+        self.coordinator = Coordinator(b"K1", self, clock, write_timeout=5.0, leader_wait=2.0)
+
+    def execute(self, parts: Any, size: int, done: Any) -> None:
+        self.coordinator.execute(parts, size, done)
+
+    def cut(self, parts: Any, size: int, done: Any, *, fresh: bool) -> None:
+        Cut(parts, size, self, self.coordinator, done, fresh=fresh).look()
+
+    def write(self, group: int, commands: Any, size: int, done: Any, *, waits: bool = False) -> None:
+        self._host.write(group, commands, size, done)
+
+    def read(self, group: int, keys: Any, done: Any, *, fresh: bool = False) -> None:
+        self._host.read(group, done, fresh)
+
+    def log_time(self) -> int:
+        return self._clock.wall_ms()
+
+    def unfinished(self) -> Any:
+        return self.open
+
+
 class FakeHost:
     """One or more groups of one node. Nothing is answered before `turn`, unless `failing` says how."""
 
@@ -110,6 +141,7 @@ class FakeHost:
         self.failing: Exception | None = None
         self.failing_in: dict[int, Exception] = {}  # the same by group
         self.reason = ""  # why no request can succeed
+        self.lost = False  # whether writes are applied, and their replies are lost
         self.writes: list[tuple[int, list[Command]]] = []
         self.reads: list[int] = []
         self.changed: dict[str, Any] = {}  # in the status of every group
@@ -123,6 +155,7 @@ class FakeHost:
         self._pending: list[Callable[[], None]] = []
         self._lock_waits: dict[int, Any] = {}
         self.premature = range(0)  # as of a `LeaderClock`, for scripts
+        self.transactions = FakeTransactions(self, clock)
 
     def use_evaluator(self, evaluator: Any) -> None:
         self.evaluator = evaluator
@@ -130,7 +163,7 @@ class FakeHost:
     def write(self, group: int, commands: Sequence[Command], size: int, done: Any) -> None:
         assert size >= 0
         self.writes.append((group, list(commands)))
-        self._pending.append(lambda: done(self._failure(group) or self._apply(group, commands)))
+        self._pending.append(lambda: done(self._failure(group) or self._outcome(group, commands)))
 
     def wait_for_lock(self, group: int, command: Lock, seconds: float, done: Any) -> Any:
         if group not in self._lock_waits:
@@ -141,6 +174,10 @@ class FakeHost:
 
     def _failure(self, group: int) -> Exception | None:
         return self.failing or self.failing_in.get(group)
+
+    def _outcome(self, group: int, commands: Sequence[Command]) -> Any:
+        replies = self._apply(group, commands)
+        return Uncertain() if self.lost else replies
 
     def _apply(self, group: int, commands: Sequence[Command]) -> Any:
         machine, stamp = self.machines[group], self._clock.wall_ms()
@@ -157,6 +194,9 @@ class FakeHost:
     def read(self, group: int, done: Any, fresh: bool = False) -> None:
         self.levels.append("fresh" if fresh else "default")
         self._read(group, done)
+
+    def read_keys(self, group: int, keys: Any, done: Any, fresh: bool = False) -> None:
+        self.read(group, done, fresh)
 
     def read_stale(self, group: int, done: Any) -> None:
         self.levels.append("stale")

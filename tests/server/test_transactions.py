@@ -394,8 +394,8 @@ def test_long_replies_leave_other_connections_their_turn(
 # -- where the keys are
 
 
-def test_keys_of_two_groups_are_refused() -> None:
-    client = Port(groups=2).connect()
+def test_keys_of_two_groups_are_refused_if_an_option_says_so() -> None:
+    client = Port(groups=2, client=ClientConfig(cross_group="refuse")).connect()
     answer = client.ask(resp("MULTI", "SET a 1", "SET b 1", "SET c 1", "SET d 1", "EXEC"))
     assert answer == OK + QUEUED * 4 + b"-CROSSSLOT Keys in request don't hash to the same slot\r\n"
     assert client.ask(resp("WATCH {a}1", "MULTI", "SET {a}2 1", "EXEC")) == OK * 2 + QUEUED + array(OK)

@@ -342,8 +342,8 @@ MUTATIONS = (
     Mutation(
         "newer commands proposed before their version is in force",
         "kraft/host/requests/writes.py",
-        "kv.needed_version(commands) > version:\n            self._refuse_newer(",
-        "False:\n            self._refuse_newer(",
+        "kv.needed_version(commands) > version:\n            again = partial(",
+        "False:\n            again = partial(",
         "a member of an older program could not apply them",
         60,
     ),

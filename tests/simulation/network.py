@@ -14,7 +14,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from kraft.peerwire import codec
-from kraft.peerwire.messages import Forward, ForwardReply
+from kraft.peerwire.messages import Forward, ForwardReply, WaitingForward
 from kraft.raft.messages import Urgency
 from tests.simulation.world import World
 
@@ -29,7 +29,7 @@ PART_SECONDS = 0.05  # between two parts of a batch that a narrow path delivers
 QUEUE_SECONDS = 0.1  # of work of a narrow path that nodes take for its window
 WIDE_BYTES = 1 << 20  # the window of any other path
 OLD_MESSAGES = 64  # batches kept to be delivered again much later
-FORWARDED = frozenset((Forward, ForwardReply))
+FORWARDED = frozenset((Forward, WaitingForward, ForwardReply))
 
 Path = tuple[str, str]  # from, to
 Directories = tuple[str, ...]  # incarnations of both ends

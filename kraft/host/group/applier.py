@@ -53,6 +53,7 @@ class Applier:
         self._state = state
         self._proposals = requests.proposals
         self._writes = requests.writes
+        self._waits = requests.transaction_waits
         self._checkpoints = checkpoints
         self._version = version
         self._context = context
@@ -127,6 +128,8 @@ class Applier:
             raise
         state.index = entry.index
         state.bytes += len(entry.data) + ENTRY_OVERHEAD_BYTES
+        if self._waits.reading:
+            self._waits.look_at_reads()
         if state.bytes >= self._checkpoints.note_at:
             self._checkpoints.note()
         if batch is not None:

@@ -37,6 +37,7 @@ from kraft.peerwire.messages import (
     SnapshotChunk,
     SnapshotOffer,
     SnapshotRequest,
+    WaitingForward,
 )
 from kraft.raft.errors import InvariantViolation
 from kraft.raft.messages import Append, AppendReply, ConsensusMessage, Entry, Heartbeat, HeartbeatReply
@@ -93,6 +94,7 @@ class Group:
         self.drained = False
         self._handlers: dict[type, Callable[[str, Any], None]] = {
             Forward: self.requests.writes.forward_received,
+            WaitingForward: self.requests.transaction_waits.forward_received,
             ForwardReply: self.requests.writes.forward_answered,
             ReadIndex: self.requests.reads.index_asked,
             ReadIndexReply: self.requests.reads.index_answered,

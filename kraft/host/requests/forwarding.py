@@ -13,12 +13,13 @@ from kraft.host.requests.proposals import settle_each
 from kraft.kv import commands as kv
 from kraft.kv.replies import decode_replies
 from kraft.node.errors import Uncertain
-from kraft.peerwire.messages import DONE, NOT_PROPOSED, Forward, ForwardReply
+from kraft.peerwire.messages import DONE, NOT_PROPOSED, Forward, ForwardReply, WaitingForward
 
 
 class _Forwarded(NamedTuple):
     leader: str
     proposals: list[Proposal]
+    waits: bool
 
 
 class Forwarding:
@@ -32,17 +33,24 @@ class Forwarding:
     def pending_at(self, leader: str) -> int:
         """The number of requests that `leader` has not answered.
 
-        Requests to an earlier leader are not counted: if it hangs, writes to its successor go on.
+        Requests to an earlier leader are not counted: if it hangs, writes to its successor go on. Neither are
+        those that wait there for locks.
         """
-        return sum(forwarded.leader == leader for forwarded in self._forwarded.values())
+        return sum(
+            forwarded.leader == leader and not forwarded.waits for forwarded in self._forwarded.values()
+        )
 
-    def request(self, leader: str, proposals: list[Proposal], now: float) -> Forward:
-        """Register `proposals` as sent to `leader`, and return the message that carries them."""
+    def request(self, leader: str, proposals: list[Proposal], now: float, *, waits: bool = False) -> Forward:
+        """Register `proposals` as sent to `leader`, and return the message that carries them.
+
+        With `waits` they may wait for locks there.
+        """
         self._next_request += 1
-        self._forwarded[self._next_request] = _Forwarded(leader, proposals)
+        self._forwarded[self._next_request] = _Forwarded(leader, proposals, waits)
         commands = [c for p in proposals for c in p.commands]
         timeout = max(p.deadline for p in proposals) - now
-        return Forward(self._next_request, max(1, int(timeout * 1000)), kv.encode(commands))
+        kind = WaitingForward if waits else Forward
+        return kind(self._next_request, max(1, int(timeout * 1000)), kv.encode(commands))
 
     def unsent(self, request: int) -> list[Proposal]:
         """Remove and return the proposals of a message that the link did not take."""

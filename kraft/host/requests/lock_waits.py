@@ -17,8 +17,8 @@ from typing import Any
 
 from kraft.host.applied_state import AppliedState
 from kraft.host.requests.proposal import WriteDone, WriteOutcome
-from kraft.host.requests.writes import Writes
-from kraft.kv.commands import Lock, Unlock
+from kraft.host.requests.transaction_waits import TransactionWaits
+from kraft.kv.commands import CommandFailure, Lock, Unlock
 from kraft.node.errors import Stopping, TooManyWaiters
 from kraft.node.ports import Cancellable, Clock
 
@@ -74,7 +74,7 @@ class LockQueue:
 class LockWaits:
     """The `count` clients of this node that wait for locks of a group. `queues` has a queue for each key."""
 
-    def __init__(self, state: AppliedState, writes: Writes, clock: Clock) -> None:
+    def __init__(self, state: AppliedState, writes: TransactionWaits, clock: Clock) -> None:
         self.queues: dict[bytes, LockQueue] = {}
         self._state = state
         self._writes = writes
@@ -125,7 +125,7 @@ class LockWaits:
     def _answered(self, queue: LockQueue, waiter: LockWaiter, outcome: WriteOutcome) -> None:
         waiter.asking = False
         name = waiter.command.name
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, Exception) or isinstance(outcome[0], CommandFailure):
             self._settle(waiter, outcome)
             if queue.waiters:
                 self._ask(queue)

@@ -16,6 +16,7 @@ from kraft.host.requests.raise_waits import RaiseWaits
 from kraft.host.requests.read_rounds import ReadRounds
 from kraft.host.requests.reads import Reads
 from kraft.host.requests.timing import Timing
+from kraft.host.requests.transaction_waits import TransactionWaits
 from kraft.host.requests.writes import Writes
 from kraft.peerwire.messages import Forward, Message, ReadIndex
 from kraft.raft.raft import Raft
@@ -59,10 +60,13 @@ class Requests:
             timing,
             first_request,
         )
-        self.lock_waits = LockWaits(state, self.writes, context.clock)
         self.reads = Reads(
             group, raft, state, rounds, self.leader_clock, self.proposer, route, coalescer, context, timing
         )
+        self.transaction_waits = TransactionWaits(
+            group, raft, state, self.writes, self.reads, route, context.clock, timing.leader_wait
+        )
+        self.lock_waits = LockWaits(state, self.transaction_waits, context.clock)
 
     def turn(self) -> None:
         """Let requests that wait go on: into the log and into rounds, or to the leader."""
@@ -92,6 +96,9 @@ class Requests:
             self.reads.answer()
         if self.lock_waits.queues:
             self.lock_waits.applied()
+        waits = self.transaction_waits
+        if waits.writing or waits.reading:
+            waits.look()
         if (self.proposals.waiting or self._rounds.waiting) and self._may_go_on:
             self._turns.wake(self._group)
 
@@ -119,6 +126,7 @@ class Requests:
         self.proposer.tick(now)
         self.writes.tick(now, disk_full)
         self.reads.tick(now)
+        self.transaction_waits.look()
 
     def unsent(self, peer: str, message: Message) -> None:
         """The link to `peer` did not take `message`, so a request in it may be sent again."""
@@ -136,5 +144,6 @@ class Requests:
         """The group stops: answer every request that waits."""
         self.lock_waits.refuse()
         self.raise_waits.abandon()
+        self.transaction_waits.abandon()
         self.writes.abandon()
         self.reads.abandon()

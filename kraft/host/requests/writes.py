@@ -90,36 +90,39 @@ class Writes:
 
     def forward_received(self, sender: str, message: Forward) -> None:
         """Another node sends writes to this one as the leader."""
-        reply = partial(self._reply, sender, message.request)
-        if not self._raft.state.leads or self.refuses_peers or not self._proposer.may_propose:
-            reply(Stopping())
-            return
-        try:
-            commands = kv.decode(message.commands)
-        except UnknownCommand:  # the sender runs a newer program, and knows that its version is in force
-            reply(Refused())
-            return
-        version = self._state.machine.version
-        if version < MACHINE_VERSION and kv.needed_version(commands) > version:
-            reply(Refused())  # the sender may have applied the raise before this replica
+        reply = partial(self.reply, sender, message.request)
+        commands = self.admitted(message, reply)
+        if commands is None:
             return
         now = self._clock.seconds()
-        deadline = now + message.timeout_ms / 1000.0
-        created = min(now, deadline - self._timing.write_timeout)  # it has waited at the sender as well
+        due = now + message.timeout_ms / 1000.0
+        created = min(now, due - self._timing.write_timeout)  # it has waited at the sender as well
         scripted = not kv.MAY_CALL.isdisjoint(map(type, commands)) and any(map(kv.calls_script, commands))
         self._scripts_used = self._scripts_used or scripted
         size = len(message.commands)
-        proposal = Proposal(deadline, reply, commands, size, created, remote=True, scripted=scripted)
-        self._proposals.add(proposal)
+        self._proposals.add(Proposal(due, reply, commands, size, created, remote=True, scripted=scripted))
 
-    def _reply(self, sender: str, request: int, outcome: WriteOutcome) -> None:
+    def admitted(self, message: Forward, reply: WriteDone) -> list[kv.Command] | None:
+        """The commands of another node, None if they are refused here; then `reply` is called."""
+        if not self._raft.state.leads or self.refuses_peers or not self._proposer.may_propose:
+            reply(Stopping())
+            return None
+        version = self._state.machine.version
+        try:
+            commands = kv.decode(message.commands)
+            if version == MACHINE_VERSION or kv.needed_version(commands) <= version:
+                return commands
+        except UnknownCommand:
+            pass  # the sender runs a newer program, and knows that its version is in force
+        reply(Refused())  # or it has applied the raise before this replica
+        return None
+
+    def reply(self, sender: str, request: int, outcome: WriteOutcome) -> None:
+        """Answer a `Forward` of another node."""
+        code, replies = NOT_PROPOSED if isinstance(outcome, Refused) else UNCERTAIN, b""
         if isinstance(outcome, list):
-            reply = ForwardReply(request, DONE, encode_replies(outcome))
-        elif isinstance(outcome, Refused):
-            reply = ForwardReply(request, NOT_PROPOSED, b"")
-        else:
-            reply = ForwardReply(request, UNCERTAIN, b"")
-        self._turns.post(sender, self._group, reply)
+            code, replies = DONE, encode_replies(outcome)
+        self._turns.post(sender, self._group, ForwardReply(request, code, replies))
 
     def forward_answered(self, leader: str, message: ForwardReply) -> None:
         """The leader answers writes that this node forwarded."""
@@ -258,6 +261,14 @@ class Writes:
         if proposals:
             message = self._forwarding.request(leader, proposals, self._clock.seconds())
             self._turns.post(leader, self._group, message)
+
+    def forward_to_wait(
+        self, leader: str, commands: Sequence[kv.Command], size: int, done: WriteDone
+    ) -> None:
+        """On any other replica: send commands to `leader`, where they may wait for locks."""
+        now = self._clock.seconds()
+        proposal = Proposal(now + self._timing.write_timeout, done, commands, size, now)
+        self._turns.post(leader, self._group, self._forwarding.request(leader, [proposal], now, waits=True))
 
     def refuse_remote(self) -> None:
         """This replica does not lead: refuse writes that other nodes forwarded to it."""

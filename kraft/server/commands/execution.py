@@ -1,24 +1,26 @@
 """One EXEC: the transaction that it asks the host for, and the replies to its commands afterwards.
 
 Writes and reads are steps of one logged command; without a write, a linearizable read of the keyspace is
-enough. The replies are made here, on the node of the client: a read looks at the excerpt of the keyspace that
-came back, and local commands run now, in their places. Both may take long, so other connections get their
-turn in between: nothing that happens there can change a reply, except to a local command.
+enough. With keys in several groups each group has a part of the steps (`partition`). The replies are made
+here, on the node of the client: a read looks at the excerpt of the keyspace that came back, and local
+commands run now, in their places. Both may take long, so other connections get their turn in between: nothing
+that happens there can change a reply, except to a local command.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from kraft.host.requests.round import View
 from kraft.kv import commands as kv
-from kraft.kv.excerpt import EXCERPT_BYTES, examined, excerpt
+from kraft.kv.excerpt import EXCERPT_BYTES, Excerpt, examined, excerpt
 from kraft.kv.replies import CommandFailure
 from kraft.kv.replies import Reply as Outcome
 from kraft.resp.render import payload_bytes, render
 from kraft.resp.values import Encoded, Error, Reply
 from kraft.server import errors
 from kraft.server.commands import once
+from kraft.server.commands.partition import GroupOf, divided, united
 from kraft.server.commands.spec import CommandContext
 from kraft.server.multi_state import Queued
 from kraft.server.ports import NodeHost
@@ -35,8 +37,9 @@ Done = Callable[[Any], None]
 class Execution:
     """Executes `commands` in `group`, if the `watched` keys have not changed.
 
-    `size` is the bytes of all words. If it `writes`, it has to be logged. `hits` and `misses` count what
-    reads found, as `Segment` does.
+    With `group_of` their keys are in several groups, and `group` is any of these. `size` is the bytes of all
+    words. If it `writes`, it has to be logged. `hits` and `misses` count what reads found, as `Segment` does.
+    Raises CrossSlot if a command cannot be divided among groups.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Execution:
         watched: Sequence[kv.Watched],
         group: int,
         size: int,
+        group_of: GroupOf | None = None,
     ) -> None:
         self.commands = commands
         self.group = group
@@ -58,9 +62,15 @@ class Execution:
         self._size = size
         self._replies: list[Reply] = []
         self._reply_bytes = 0
-        self._outcomes: Iterator[Any] = iter(())
-        self._records: Sequence[Any] = ()
-        self._stamp = 0
+        self._outcomes: dict[int, Iterator[Any]] = {}  # by group, as the next two
+        self._records: dict[int, Sequence[Any]] = {}
+        self._stamps: dict[int, int] = {}
+        self._shares: Iterator[Mapping[int, Any]] | None = None  # of each step by group, if there are several
+        self.parts = {group: self.transaction}
+        if group_of is not None:
+            shares = [divided(step, group_of) or {group: step} for step in steps]
+            self._shares = iter(shares)
+            self.parts = _parts(shares, watched, group_of)
 
     def once(self, token: bytes) -> None:
         """Execute it at most once for this token."""
@@ -73,36 +83,64 @@ class Execution:
         )
         self.writes = True
 
+    def obstacle(self, host: NodeHost) -> str:
+        """Why this may not be logged yet in one of its groups, empty when it may."""
+        if not self.writes:
+            return ""
+        needed = kv.needed_version([self.command])
+        if self._shares is not None:
+            needed = max(needed, kv.Prepare.since)
+        obstacles = [host.version_obstacle(group, needed) for group in self.parts]
+        return next(filter(None, obstacles), "")
+
     def ask(self, host: NodeHost, done: Done) -> None:
         """Ask the host; `done` gets the outcome, never before this returns."""
         state = self._context.state
-        if self.writes:
+        ended = partial(self._took_place, done)
+        if not (self.writes or self.transaction.steps or self.transaction.watched):
+            self._context.port.clock.call_soon(partial(ended, {self.group: [0, [], []]}))
+        elif state.readonly and not self.writes:
+            for group in self.parts:
+                host.read_stale(group, partial(self._viewed, {}, done, group))
+        elif self._shares is not None and self.writes:
+            host.transactions.execute(self.parts, self._size, ended)
+        elif self._shares is not None:
+            host.transactions.cut(self.parts, self._size, ended, fresh=state.fresh)
+        elif self.writes:
             host.write(self.group, [self.command], self._size, partial(self._written, done))
-        elif not (self.transaction.steps or self.transaction.watched):
-            self._context.port.clock.call_soon(partial(self._took_place, done, [0, [], []]))
-        elif state.readonly:
-            host.read_stale(self.group, partial(self._viewed, done))
+        elif host.slots.groups > 1:
+            host.read_keys(self.group, self._keys, partial(self._viewed, {}, done, self.group), state.fresh)
         else:
-            host.read(self.group, partial(self._viewed, done), state.fresh)
+            host.read(self.group, partial(self._viewed, {}, done, self.group), state.fresh)
+
+    def _keys(self) -> Collection[bytes]:
+        looked = [key for step in self.transaction.steps if type(step) is kv.Look for key in step.keys]
+        return [*looked, *(watched.key for watched in self.transaction.watched)]
 
     def _written(self, done: Done, outcome: list[Outcome] | Exception) -> None:
-        if isinstance(outcome, Exception):
-            done(outcome)
-        else:
-            self._took_place(done, outcome[0])
+        reply: Any = outcome
+        self._took_place(done, outcome if isinstance(outcome, Exception) else {self.group: reply[0]})
 
-    def _viewed(self, done: Done, outcome: View | Exception) -> None:
+    def _viewed(self, replies: dict[int, Any], done: Done, group: int, outcome: View | Exception) -> None:
         if isinstance(outcome, Exception):
-            done(outcome)
+            replies[group] = outcome
         else:
-            self._took_place(done, examined(outcome.keyspace, outcome.now_ms, self.transaction))
+            replies[group] = examined(outcome.keyspace, outcome.now_ms, self.parts[group])
+        if len(replies) == len(self.parts):
+            self._took_place(done, replies)
 
-    def _took_place(self, done: Done, reply: Any) -> None:
-        if not isinstance(reply, list):
-            done(reply)
+    def _took_place(self, done: Done, outcome: Any) -> None:
+        """Make the replies from those of the groups. Anything else than these is the client's outcome."""
+        if not isinstance(outcome, dict):
+            done(outcome)
             return
-        self._stamp, self._records, outcomes = reply
-        self._outcomes = iter(outcomes)
+        refused = [reply for reply in outcome.values() if not isinstance(reply, list)]
+        if refused:
+            done(refused[0])
+            return
+        for group, (stamp, records, replies) in outcome.items():
+            self._stamps[group], self._records[group] = stamp, records
+            self._outcomes[group] = iter(replies)
         self._go_on(done)
 
     def _go_on(self, done: Done) -> None:
@@ -129,9 +167,11 @@ class Execution:
         if type(step) in _NO_STEPS:
             settled: Reply = step
             return settled
-        outcome = next(self._outcomes)
+        share = {self.group: step} if self._shares is None else next(self._shares)
+        outcomes: dict[int, Any] = {group: next(self._outcomes[group]) for group in share}
+        outcome: Any = united(outcomes)
         if type(step) is kv.Look:
-            reply = self._read(queued, step, outcome)
+            reply = self._read(queued, share, outcomes)
         elif type(outcome) is CommandFailure:
             return errors.command_error(outcome, step)
         else:
@@ -154,17 +194,41 @@ class Execution:
             self._replies[:] = [Encoded(render(reply, protocol)) for reply in self._replies]
         return reply
 
-    def _read(self, queued: Queued, look: kv.Look, outcome: Any) -> Reply:
-        if type(outcome) is CommandFailure:
+    def _read(self, queued: Queued, share: Mapping[int, Any], outcomes: Mapping[int, Any]) -> Reply:
+        if CommandFailure in map(type, outcomes.values()):
             return Error(errors.TRANSACTION_REPLY)
-        view = View(excerpt(look, outcome, self._records), self._stamp)
+        found = [excerpt(look, outcomes[group], self._records[group]) for group, look in share.items()]
+        keyspace = found[0] if len(found) == 1 else _together(found)
+        view = View(keyspace, max(self._stamps[group] for group in share))
         try:
             reply: Reply = queued.spec.run(view, queued.request)
         except errors.Rejected as refusal:
             return Error(refusal.text)
-        found = reply if type(reply) is list else [reply]
-        missing = found.count(None)
+        values = reply if type(reply) is list else [reply]
+        missing = values.count(None)
         self.misses += missing
         if type(reply) in (bytes, list):
-            self.hits += len(found) - missing
+            self.hits += len(values) - missing
         return reply
+
+
+def _parts(
+    shares: Sequence[Mapping[int, Any]], watched: Sequence[kv.Watched], group_of: GroupOf
+) -> dict[int, kv.Exec]:
+    """What each group has to do, by group."""
+    steps: dict[int, list[Any]] = {}
+    watches: dict[int, list[kv.Watched]] = {}
+    for share in shares:
+        for group, step in share.items():
+            steps.setdefault(group, []).append(step)
+    for watch in watched:
+        watches.setdefault(group_of(watch.key), []).append(watch)
+    return {
+        group: kv.Exec(tuple(watches.get(group, ())), tuple(steps.get(group, ())))
+        for group in sorted(steps.keys() | watches.keys())
+    }
+
+
+def _together(excerpts: Sequence[Excerpt]) -> Excerpt:
+    records = {key: record for each in excerpts for key, record in each.records.items()}
+    return Excerpt(sum(map(len, excerpts)), records)

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 
-from kraft.node.status import GroupStatus, MemberStatus, TransferStatus
+from kraft.node.status import GroupStatus, MemberStatus, TransactionStatus, TransferStatus
 from kraft.resp.values import Reply, Request
 from kraft.server import errors
 from kraft.server.commands.arguments import integer
 from kraft.server.commands.spec import CommandContext
 from kraft.server.errors import Rejected
 from kraft.server.routing import slot_of
+
+TRANSACTIONS_MAX = 1000  # in one reply, the first ones
+KEYS_MAX = 10  # of each of them
 
 
 def status(context: CommandContext, _: Request) -> Reply:
@@ -83,6 +86,24 @@ def _overview(group: GroupStatus, first: int, last: int) -> Reply:
         b"keys": group.keys,
         b"dataset_bytes": group.dataset_bytes,
         b"lag": group.commit - group.applied,
+    }
+
+
+def transactions(context: CommandContext, _: Request) -> Reply:
+    """KRAFT TRANSACTIONS: those over several groups that are not over, as this node's replicas know."""
+    return [_transaction(each) for each in context.port.host.transactions.unfinished()[:TRANSACTIONS_MAX]]
+
+
+def _transaction(transaction: TransactionStatus) -> Reply:
+    return {
+        b"id": transaction.id.encode(),
+        b"group": transaction.group,
+        b"state": transaction.state.encode(),
+        b"home": transaction.home,
+        b"age_ms": int(transaction.seconds * 1000),
+        b"locked": len(transaction.keys),
+        b"keys": list(transaction.keys[:KEYS_MAX]),
+        b"waiting": list(transaction.waiting),
     }
 
 

@@ -11,7 +11,7 @@ There is one class for each kind of command, because the kind decides what the f
     index   (request) -> query                  makes the query that an index of all keys answers
     admin   (request) -> admin command          makes the command that the host carries out
     all groups                                  a read, a write or a script that concerns several groups
-    watch   (context, request) -> keys          WATCH, which reads their revisions
+    watch   (context, request) -> keys by group WATCH, which reads their revisions
     exec    (context, request) -> execution     EXEC, which executes what is queued
     replicas (context, request) -> wait         waits for replicas
 
@@ -266,7 +266,7 @@ class WatchSpec(CommandSpec):
     segment_max: ClassVar[int] = 1
     flags: tuple[str, ...] = ("noscript", "loading", "stale", "fast", "allow_busy")
     immediate: bool = True
-    run: Callable[["CommandContext", Request], list[bytes]]
+    run: Callable[["CommandContext", Request], dict[int, list[bytes]]]
 
 
 @final

@@ -230,6 +230,8 @@ _KRAFT = (
         "Shows every member: its kind, address, last contact and lag."),
     _local("kraft|groups", -2, kraft_status.groups, "kraft",
         "Shows every group: its slots, leader, members and keys.", usage="[group]"),
+    _local("kraft|transactions", 2, kraft_status.transactions, "kraft",
+        "Shows the transactions over several groups that are not over."),
     _local("kraft|leader", -2, kraft_status.leader, "kraft",
         "Shows the leader of a key's group, or of group 0.", usage="[key]"),
     _local("kraft|version", 2, kraft_status.version, "kraft", "Shows the version of kraft."),

@@ -10,9 +10,10 @@ from kraft.resp.values import Reply, Request
 from kraft.server import errors
 from kraft.server.commands import once
 from kraft.server.commands.execution import Execution
+from kraft.server.commands.partition import GroupOf
 from kraft.server.commands.spec import CommandContext, ScriptSpec, WriteSpec
-from kraft.server.errors import Rejected
-from kraft.server.multi_state import MultiState, Queued
+from kraft.server.errors import CrossSlot, Rejected
+from kraft.server.multi_state import MultiState
 
 
 def multi(context: CommandContext, _: Request) -> Reply:
@@ -37,8 +38,8 @@ def unwatch(context: CommandContext, _: Request) -> Reply:
     return "OK"
 
 
-def watch(context: CommandContext, request: Request) -> list[bytes]:
-    """WATCH key ...: the keys, whose revisions are to be remembered."""
+def watch(context: CommandContext, request: Request) -> dict[int, list[bytes]]:
+    """WATCH key ...: the keys by group, whose revisions are to be remembered."""
     state, limits = context.state, context.port.limits
     if state.multi is not None:
         raise Rejected(errors.WATCH_INSIDE_MULTI)
@@ -47,7 +48,13 @@ def watch(context: CommandContext, request: Request) -> list[bytes]:
         raise Rejected("ERR too many watched keys")
     if state.watched_bytes + sum(map(len, keys)) > limits.request_bytes:
         raise Rejected(errors.over_limit("watched keys", limits.request_bytes))
-    return keys
+    routing = context.port.routing
+    if routing.trivial or not keys:
+        return {0: keys}
+    groups: dict[int, list[bytes]] = {}
+    for key in keys:
+        groups.setdefault(routing.group_of_key(key), []).append(key)
+    return groups
 
 
 def exec_once(context: CommandContext, request: Request) -> Execution:
@@ -74,24 +81,35 @@ def exec_(context: CommandContext, request: Request) -> Execution:
         raise Rejected("EXECABORT Transaction discarded because of previous errors.")
     if port.full and any(type(each.spec) is WriteSpec and each.spec.grows for each in queued.commands):
         raise Rejected(f"{errors.ABORTED_BECAUSE} {errors.OUT_OF_MEMORY}")
-    group = _group(context, queued.commands, watched)
-    execution = Execution(context, queued.commands, watched, group, queued.size)
+    group, group_of = _group(context, queued, watched)
+    execution = Execution(context, queued.commands, watched, group, queued.size, group_of)
     if queued.token is not None:
         execution.once(queued.token)
-    if execution.writes:
-        needed = kv.needed_version([execution.command])
-        obstacle = port.host.version_obstacle(group, needed)
-        if obstacle:
-            raise Rejected(f"ERR 'exec' {obstacle}")
+    obstacle = execution.obstacle(port.host)
+    if obstacle:
+        raise Rejected(f"ERR 'exec' {obstacle}")
     return execution
 
 
-def _group(context: CommandContext, commands: list[Queued], watched: list[kv.Watched]) -> int:
-    """The group of all keys. Raises Rejected as `Routing.group_of` does: also when leadership has moved."""
+def _group(
+    context: CommandContext, multi: MultiState, watched: list[kv.Watched]
+) -> tuple[int, GroupOf | None]:
+    """The group of all keys; if these are in several, that of the first, and what tells the group of each.
+
+    Raises Rejected as `Routing.group_of` does: also when leadership has moved.
+    """
     routing = context.port.routing
     if routing.trivial:
-        return 0
+        return 0, None
+    commands = multi.commands
     keys = [key for queued in commands for key in queued.spec.routed_by(queued.request)]
+    keys += [each.key for each in watched]
     reads = not any(isinstance(queued.spec, WriteSpec | ScriptSpec) for queued in commands)
     anywhere = context.state.readonly and reads
-    return routing.group_of([*keys, *(each.key for each in watched)], anywhere=anywhere)
+    try:
+        return routing.group_of(keys, anywhere=anywhere), None
+    except CrossSlot:
+        scripts = any(isinstance(queued.spec, ScriptSpec) for queued in commands)
+        if scripts or multi.token is not None or context.port.config.client.cross_group == "refuse":
+            raise
+        return routing.group_of(keys[:1], anywhere=anywhere), routing.group_of_key

@@ -348,6 +348,30 @@ KEYS_EXPIRED = Counter(
 LOCK_WAITERS = Gauge(
     "lock_waiters", "Clients of this node that wait for a lock (KRAFT LOCK with WAIT); at most 1,024.", _GROUP
 )
+TRANSACTIONS = Counter(
+    "transactions_total",
+    "Transactions over several groups that this node's clients asked for, by outcome: committed, changed"
+    " (a watched key), refused, locked (waited too long) or uncertain.",
+    ("outcome",),
+)
+TRANSACTION_LOCKS = Gauge(
+    "transaction_locks", "Keys that transactions over several groups lock in this group now.", _GROUP
+)
+TRANSACTION_LOCK_OLDEST = Gauge(
+    "transaction_lock_oldest_seconds",
+    "On the leader: for how long it has seen the oldest transaction that is not over, 0 without any.",
+    _GROUP,
+)
+TRANSACTION_WAITS = Counter(
+    "transaction_waits_total",
+    "Requests that had to wait at this node for the locks of a transaction.",
+    _GROUP,
+)
+TRANSACTION_RECOVERIES = Counter(
+    "transaction_recoveries_total",
+    "Steps that this node took as the leader because a coordinator had not come back to its transaction.",
+    _GROUP,
+)
 ONCE_TOKENS = Gauge("once_tokens", "Tokens of KRAFT ONCE that are remembered.", _GROUP)
 ONCE_BYTES = Gauge("once_bytes", "Memory of the remembered tokens and of their replies.", _GROUP)
 ONCE_REPEATS = Counter(

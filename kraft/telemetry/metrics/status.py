@@ -11,6 +11,9 @@ ACTIVE, LEADERLESS, UNDER_REPLICATED = GROUP_STATES = ("active", "leaderless", "
 ROLES = ("leader", "follower", "candidate", "precandidate", "learner")
 
 
+OUTCOMES = ("committed", "changed", "refused", "locked", "uncertain")  # of transactions over several groups
+
+
 def read_status(status: Status, readings: Readings, wall_seconds: float) -> None:
     """Add every gauge of `status` to `readings`; `wall_seconds` is Unix time now."""
     readings.set(declarations.NODE_INFO, 1, status.node, status.cluster)
@@ -23,6 +26,8 @@ def read_status(status: Status, readings: Readings, wall_seconds: float) -> None
     readings.set(declarations.NODE_SLOW, status.loop_slow, "event_loop")
     readings.set(declarations.MACHINE_VERSION, status.machine_version)
     readings.set(declarations.MACHINE_VERSION_SUPPORTED, status.machine_version_supported)
+    for outcome in OUTCOMES:
+        readings.set(declarations.TRANSACTIONS, status.transactions.get(outcome, 0), outcome)
     _read_groups(status, readings)
     led = [group for group in status.groups if group.role == "leader"]
     if led:
@@ -97,6 +102,10 @@ def _read_keys(group: GroupStatus, readings: Readings) -> None:
     readings.set(declarations.KEYS_WITH_EXPIRY, group.expiring_keys, label)
     readings.set(declarations.KEYS_EXPIRED, group.expired_keys, label)
     readings.set(declarations.LOCK_WAITERS, group.lock_waiters, label)
+    readings.set(declarations.TRANSACTION_LOCKS, group.transaction_locks, label)
+    readings.set(declarations.TRANSACTION_LOCK_OLDEST, group.transaction_lock_seconds, label)
+    readings.set(declarations.TRANSACTION_WAITS, group.transaction_waits, label)
+    readings.set(declarations.TRANSACTION_RECOVERIES, group.transaction_recoveries, label)
     readings.set(declarations.ONCE_TOKENS, group.once_tokens, label)
     readings.set(declarations.ONCE_BYTES, group.once_bytes, label)
     readings.set(declarations.ONCE_REPEATS, group.once_repeats, label)

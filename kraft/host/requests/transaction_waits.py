@@ -1,0 +1,346 @@
+"""Requests that meet the keys of a transaction over several groups, and wait for them.
+
+From Prepare up to Resolve a transaction locks its keys in a group. A write of such a key is not done: the
+state machine stops at it, and leaves what follows it in the same entry undone, too. A read finds a value that
+is perhaps no longer the newest. Both wait, and cost the log nothing.
+
+Writes wait at the leader, which watches what it applies. Those that want one key wait in the order of their
+arrival, and nobody overtakes them: a `Prepare`, which locks its keys, lets those after it wait until it has
+its reply. So a key that everybody wants goes from one client to the next, whichever nodes they use. Other
+nodes send the steps of transactions, and what met a lock, to the leader to wait there. Reads wait at the node
+of the client. Who waits too long is refused, and nothing of it was done.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from collections.abc import Set as AbstractSet
+from functools import partial
+from typing import Any
+
+from kraft.host.applied_state import AppliedState
+from kraft.host.requests.leader_route import LeaderRoute
+from kraft.host.requests.proposal import WriteDone, WriteOutcome
+from kraft.host.requests.read_rounds import read_at
+from kraft.host.requests.reads import Reads
+from kraft.host.requests.round import ReadDone, ReadOutcome, View
+from kraft.host.requests.writes import Writes
+from kraft.kv.commands import Command, Commit, Exec, Once, Prepare, ScriptCall
+from kraft.kv.footprint import Footprint, Name, footprint, together
+from kraft.kv.replies import CommandFailure, Reply
+from kraft.kv.transaction_reply import StepOutcome, transaction_reply
+from kraft.node.errors import Locked, NoLeader, Refused, Stopping
+from kraft.node.ports import Clock
+from kraft.peerwire.messages import WaitingForward
+from kraft.raft.raft import Raft
+
+KeysOfRead = Callable[[], Collection[bytes]]
+"""Gives the keys at which a read looks, none for all. It is called only while a transaction holds locks."""
+
+
+class WaitingWrite:
+    """Commands that are done together, up to the first one that meets a lock: `replies` are those so far.
+
+    `queues`: it has met a lock, or is a step that may lock keys, so it goes where it can wait. A `remote` one
+    came from another node.
+    """
+
+    __slots__ = ("asking", "commands", "deadline", "done", "names", "queues", "remote", "replies", "size")
+
+    def __init__(
+        self, commands: Sequence[Command], size: int, deadline: float, done: WriteDone, *, remote: bool
+    ) -> None:
+        self.commands = commands
+        self.size = size
+        self.deadline = deadline
+        self.done = done
+        self.remote = remote
+        self.queues = any(type(command) in _LOCKING for command in commands)
+        self.replies: list[Reply] = []
+        self.names: frozenset[Name] = frozenset()
+        self.asking = False  # its commands are on their way through the log
+
+
+class WaitingRead:
+    """A confirmed read of `keys`, for which `now_ms` is the time.
+
+    A read of all keys waits for `holders`, the transactions that it found: what was committed before it began
+    is among them. There may always be others.
+    """
+
+    __slots__ = ("deadline", "done", "holders", "keys", "now_ms")
+
+    def __init__(
+        self,
+        keys: Collection[bytes],
+        holders: Collection[bytes],
+        deadline: float,
+        now_ms: int,
+        done: ReadDone,
+    ) -> None:
+        self.keys = keys
+        self.holders = holders
+        self.deadline = deadline
+        self.now_ms = now_ms
+        self.done = done
+
+
+class TransactionWaits:
+    """The requests on one replica that wait for keys: `writing` and `reading`. Only this class changes these.
+
+    Nobody waits longer than `seconds`. `count` is how many requests ever had to wait.
+    """
+
+    def __init__(
+        self,
+        group: int,
+        raft: Raft,
+        state: AppliedState,
+        writes: Writes,
+        reads: Reads,
+        route: LeaderRoute,
+        clock: Clock,
+        seconds: float,
+    ) -> None:
+        self.count = 0
+        self.writing: list[WaitingWrite] = []
+        self.reading: list[WaitingRead] = []
+        self._group = group
+        self._raft = raft
+        self._state = state
+        self._writes = writes
+        self._reads = reads
+        self._route = route
+        self._clock = clock
+        self._seconds = seconds
+
+    def write(self, commands: Sequence[Command], size: int, done: WriteDone) -> None:
+        """As `Writes.write`; commands that meet a lock wait for it.
+
+        Those that have waited too long reply `CommandFailure.LOCKED`: they were not done.
+        """
+        deadline = self._clock.seconds() + self._seconds
+        self._go_on(WaitingWrite(commands, size, deadline, done, remote=False))
+
+    def forward_received(self, sender: str, message: WaitingForward) -> None:
+        """Another node sends writes to this one as the leader; they may wait here."""
+        reply = partial(self._writes.reply, sender, message.request)
+        commands = self._writes.admitted(message, reply)
+        if commands is not None:
+            deadline = self._clock.seconds() + min(
+                self._seconds, message.timeout_ms / 2000
+            )  # before the sender gives up
+            self._go_on(WaitingWrite(commands, len(message.commands), deadline, reply, remote=True))
+
+    def read(self, keys: KeysOfRead, done: ReadDone, fresh: bool) -> None:
+        """As `Reads.read`; while a transaction may have changed one of `keys`, the read waits."""
+        self._reads.read(partial(self._viewed, keys, done), fresh)
+
+    def look(self) -> None:
+        """This replica may have applied entries: let requests go on whose keys are free."""
+        if self.reading:
+            self.look_at_reads()
+        if self.writing and not self._raft.state.leads:
+            self._leave()
+        now = self._clock.seconds()
+        taken: set[Name] = set()  # for which somebody waits who came earlier
+        for writing in list(self.writing):
+            if not writing.asking:
+                if writing.deadline <= now:
+                    self._settle(writing, [CommandFailure.LOCKED] * len(writing.commands))
+                    continue
+                if _disjoint(writing.names, taken) and not self._blocked(writing.commands):
+                    self._ask(writing)
+            if _keeps_others(writing):
+                taken |= writing.names
+
+    def look_at_reads(self) -> None:
+        """As `look`, after every single entry: a key that many want is free for moments only."""
+        now = self._clock.seconds()
+        for reading in list(self.reading):
+            self._look_at_read(reading, now)
+
+    def abandon(self) -> None:
+        """The group stops: nobody waits any longer."""
+        writing, self.writing = self.writing, []
+        reading, self.reading = self.reading, []
+        for write in writing:
+            if not write.asking:
+                left: list[Reply] = [CommandFailure.LOCKED] * len(write.commands)
+                write.done([*write.replies, *left] if write.replies else Stopping())
+        for read in reading:
+            read.done(Stopping())
+
+    # -- writes ---------------------------------------------------------------------------------------
+
+    def _go_on(self, writing: WaitingWrite) -> None:
+        """Send a write on its way: here, if this replica leads, else to the leader."""
+        leader = self._route.target
+        if self._raft.state.leads:
+            if (self.writing or self._locked) and not self._free(writing):
+                self._wait(writing)
+            else:
+                self._ask(writing)
+        elif leader and self._in_force and (writing.queues or self._blocked(writing.commands)):
+            self._writes.forward_to_wait(
+                leader, writing.commands, writing.size, partial(self._written, writing)
+            )
+        else:
+            self._ask(writing)
+
+    @property
+    def _in_force(self) -> bool:
+        """Whether all nodes know transactions over several groups."""
+        return self._state.machine.version >= Prepare.since
+
+    @property
+    def _locked(self) -> bool:
+        return bool(self._state.machine.keyspace.transactions.prepared)
+
+    def _free(self, writing: WaitingWrite) -> bool:
+        """Whether no key of a new write is locked, and nobody waits for one of them."""
+        if self._blocked(writing.commands):
+            return False
+        names = _names(writing.commands) if self.writing else frozenset()
+        return all(_disjoint(names, other.names) for other in self.writing if _keeps_others(other))
+
+    def _wait(self, writing: WaitingWrite) -> None:
+        writing.names = _names(writing.commands)
+        self.writing.append(writing)
+        self.count += 1
+
+    def _leave(self) -> None:
+        """Another node leads now, or none: who waits here goes there, those of other nodes by themselves."""
+        waiting = [writing for writing in self.writing if not writing.asking]
+        self.writing = [writing for writing in self.writing if writing.asking]
+        for writing in waiting:
+            if writing.remote:
+                self._settle(writing, NoLeader(self._group))
+            else:
+                self._go_on(writing)
+
+    def _ask(self, writing: WaitingWrite) -> None:
+        writing.asking = True
+        self._writes.write(writing.commands, writing.size, partial(self._written, writing))
+
+    def _written(self, writing: WaitingWrite, outcome: WriteOutcome) -> None:
+        writing.asking = False
+        place = None if isinstance(outcome, Exception) else _first_locked(writing.commands, outcome)
+        if place is None or isinstance(outcome, Exception):
+            self._settle(writing, outcome)
+            return
+        writing.replies += outcome[:place]
+        writing.commands = writing.commands[place:]
+        writing.queues = True
+        if writing in self.writing:
+            writing.names = _names(writing.commands)
+        elif self._clock.seconds() >= writing.deadline:
+            self._settle(writing, outcome[place:])
+        elif self._raft.state.leads:
+            self._wait(writing)
+        else:
+            self._go_on(writing)
+
+    def _settle(self, writing: WaitingWrite, outcome: WriteOutcome) -> None:
+        if writing in self.writing:
+            self.writing.remove(writing)
+        if writing.replies and isinstance(outcome, Refused):
+            outcome = [CommandFailure.LOCKED] * len(writing.commands)  # the others are done
+        writing.done([*writing.replies, *outcome] if isinstance(outcome, list) else outcome)
+
+    def _blocked(self, commands: Sequence[Command]) -> bool:
+        """Whether this replica knows a transaction that has locked a key of the commands."""
+        transactions = self._state.machine.keyspace.transactions
+        return bool(transactions.prepared) and any(
+            transactions.obstacle(_footprint(command), _own(command)) is not None for command in commands
+        )
+
+    # -- reads ----------------------------------------------------------------------------------------
+
+    def _viewed(self, keys: KeysOfRead, done: ReadDone, outcome: ReadOutcome) -> None:
+        transactions = self._state.machine.keyspace.transactions
+        if not transactions.prepared or not isinstance(outcome, View):
+            done(outcome)
+            return
+        names = keys()
+        holders = () if names else tuple(transactions.prepared)
+        reading = WaitingRead(names, holders, self._clock.seconds() + self._seconds, outcome.now_ms, done)
+        if self._hidden(reading):
+            self.reading.append(reading)
+            self.count += 1
+        else:
+            done(outcome)
+
+    def _look_at_read(self, reading: WaitingRead, now: float) -> None:
+        """Answer a read whose keys are free: its index is applied here, so what came later will do, too."""
+        state = self._state
+        outcome: ReadOutcome
+        if state.fenced:
+            outcome = NoLeader(self._group)
+        elif not self._hidden(reading):
+            machine = state.machine
+            at = read_at(max(reading.now_ms, machine.stamp), machine.keyspace)
+            outcome = View(machine.keyspace, at, machine.revision)
+        elif reading.deadline <= now:
+            outcome = Locked(self._group)
+        else:
+            return
+        self.reading.remove(reading)
+        reading.done(outcome)
+
+    def _hidden(self, reading: WaitingRead) -> bool:
+        """Whether a transaction may have changed what the read looks at, which is not shown here yet."""
+        transactions = self._state.machine.keyspace.transactions
+        if reading.holders:
+            return any(holder in transactions.prepared for holder in reading.holders)
+        return bool(transactions.prepared) and transactions.locks.hides(reading.keys)
+
+
+_LOCKING = frozenset({Prepare, Commit})
+EVERYTHING = -1  # in place of all names, for FLUSHALL
+
+
+def _keeps_others(writing: WaitingWrite) -> bool:
+    """Whether those who came later and want the same keys have to wait for this one."""
+    return not writing.asking or any(type(command) is Prepare for command in writing.commands)
+
+
+def _disjoint(names: frozenset[Name], taken: AbstractSet[Name]) -> bool:
+    """Whether what wants `names` need not wait for what wants `taken`; EVERYTHING is in the way of all."""
+    if EVERYTHING in taken or (taken and EVERYTHING in names):
+        return False
+    return names.isdisjoint(taken)
+
+
+def _first_locked(commands: Sequence[Command], replies: Sequence[Reply]) -> int | None:
+    """The place of the first command that was not done because of a lock."""
+    for place, (command, reply) in enumerate(zip(commands, replies, strict=True)):
+        if reply is CommandFailure.LOCKED:
+            return place
+        if type(command) is Prepare and transaction_reply(reply).outcome is StepOutcome.LOCKED:
+            return place
+    return None
+
+
+def _names(commands: Sequence[Command]) -> frozenset[Name]:
+    prints = map(_footprint, commands)
+    names: set[Name] = set()
+    for each in prints:
+        names.update(each.written, each.read, (EVERYTHING,) if each.whole else ())
+    return frozenset(names)
+
+
+def _footprint(command: Any) -> Footprint:
+    """That of a command on its way to the leader, where a script has its declared keys."""
+    if type(command) is Prepare or type(command) is Commit:
+        return footprint(command.work)
+    if type(command) is Once:
+        return _footprint(command.command)
+    if type(command) is ScriptCall:
+        return Footprint(tuple(command.keys))
+    if type(command) is Exec and ScriptCall in map(type, command.steps):
+        return together([_footprint(step) for step in command.steps])
+    return footprint(command)
+
+
+def _own(command: Command) -> bytes:
+    """The name of the transaction whose own locks are no obstacle."""
+    return command.id.name if isinstance(command, Prepare | Commit) else b""

@@ -1,0 +1,1 @@
+"""Transactions over several groups: their coordinator, their recovery, and reads over groups."""

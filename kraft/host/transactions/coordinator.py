@@ -1,0 +1,142 @@
+"""The transactions over several groups that the clients of this node ask for.
+
+Each one is attempted until it is committed, a watched key has changed, or its time is over. An attempt that
+met a lock is followed by one that takes its locks in order, and waits for them. Every attempt has an id of
+its own, so nothing of an earlier one can mix with it.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from kraft.host.transactions.attempt import AttemptOutcome, CommitAttempt, Replies
+from kraft.host.transactions.ports import GroupRequests
+from kraft.kv.commands import Exec, TransactionId
+from kraft.kv.replies import CommandFailure
+from kraft.kv.transaction_reply import StepOutcome
+from kraft.node.errors import Locked, Uncertain
+from kraft.node.ports import Clock
+
+TransactionOutcome = Replies | CommandFailure | Exception | None
+"""None: a watched key has changed. A `CommandFailure` or a `Refused`: nothing was done."""
+
+TransactionDone = Callable[[TransactionOutcome], None]
+
+_FAILURES = {
+    StepOutcome.PREMATURE: CommandFailure.PREMATURE,
+    StepOutcome.CONFLICT: CommandFailure.SCRIPT_CONFLICT,
+}
+
+
+class Coordinator:
+    """Executes transactions as `session`, the name of this process in the whole cluster.
+
+    `write_timeout` and `leader_wait` are those of the client port, in seconds. `outcomes` counts transactions
+    by outcome: committed, changed, refused, locked or uncertain; `attempts` is how many attempts they took.
+    """
+
+    def __init__(
+        self,
+        session: bytes,
+        requests: GroupRequests,
+        clock: Clock,
+        write_timeout: float,
+        leader_wait: float,
+    ) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self.attempts = 0
+        self._session = session
+        self._requests = requests
+        self._clock = clock
+        self._write_timeout = write_timeout
+        self._leader_wait = leader_wait
+        self._number = 0
+        self._start = 0
+        self._open: dict[int, None] = {}  # numbers of attempts under way, in ascending order
+
+    @property
+    def open(self) -> int:
+        """How many attempts are under way."""
+        return len(self._open)
+
+    def execute(self, parts: Mapping[int, Exec], size: int, done: TransactionDone) -> None:
+        """Execute `parts`, by group, as one: all of them, or nothing. There are at least two.
+
+        `size` is their approximate bytes. `done` gets the reply of each, and never runs inside this call.
+        """
+        _Execution(self, parts, size, self._clock.seconds() + self._leader_wait, done).attempt()
+
+    def attempt(
+        self,
+        parts: Mapping[int, Exec],
+        size: int,
+        done: Callable[[AttemptOutcome], None],
+        *,
+        ordered: bool,
+    ) -> None:
+        """Make one attempt."""
+        self.attempts += 1
+        self._number += 1
+        self._start = max(self._start, self._requests.log_time())
+        self._open[self._number] = None
+        CommitAttempt(
+            TransactionId(self._session, self._number, self._start),
+            next(iter(self._open)),
+            parts,
+            size,
+            self._requests,
+            self._clock,
+            self._clock.seconds() + self._write_timeout,
+            done,
+            self._ended,
+            ordered=ordered,
+        ).start()
+
+    def late(self, deadline: float) -> bool:
+        """Whether a transaction with this deadline is not attempted again."""
+        return self._clock.seconds() >= deadline
+
+    def _ended(self, id_: TransactionId) -> None:
+        del self._open[id_.number]
+
+
+class _Execution:
+    """One transaction of a client: the attempts to commit it, up to `deadline` (monotonic seconds)."""
+
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        parts: Mapping[int, Exec],
+        size: int,
+        deadline: float,
+        done: TransactionDone,
+    ) -> None:
+        self._coordinator = coordinator
+        self._parts = parts
+        self._size = size
+        self._deadline = deadline
+        self._done = done
+        self._ordered = False
+
+    def attempt(self) -> None:
+        self._coordinator.attempt(self._parts, self._size, self._attempted, ordered=self._ordered)
+
+    def _attempted(self, outcome: AttemptOutcome) -> None:
+        if isinstance(outcome, dict):
+            self._end("committed", outcome)
+        elif outcome is StepOutcome.CHANGED:
+            self._end("changed", None)
+        elif isinstance(outcome, Uncertain):
+            self._end("uncertain", outcome)
+        elif isinstance(outcome, Exception):
+            self._end("refused", outcome)
+        elif outcome in _FAILURES:
+            self._end("refused", _FAILURES[outcome])
+        elif self._coordinator.late(self._deadline):
+            self._end("locked", Locked(max(self._parts)))
+        else:
+            self._ordered = True
+            self.attempt()
+
+    def _end(self, name: str, outcome: TransactionOutcome) -> None:
+        self._coordinator.outcomes[name] += 1
+        self._done(outcome)

@@ -1,0 +1,103 @@
+"""Transactions over several groups on one node: those of its clients, and the recovery of those it finds."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from kraft.config import Config
+from kraft.host.group.group import Group
+from kraft.host.requests.proposal import WriteDone
+from kraft.host.requests.round import ReadDone
+from kraft.host.requests.transaction_waits import KeysOfRead
+from kraft.host.transactions.coordinator import Coordinator, TransactionDone
+from kraft.host.transactions.cut import Cut
+from kraft.host.transactions.recovery import TransactionRecovery
+from kraft.kv.commands import Command, Exec, TransactionId
+from kraft.node.errors import NoLeader, Stopping
+from kraft.node.ports import Clock
+from kraft.node.status import TransactionStatus
+
+
+class Transactions:
+    """The transactions of one node over its `groups`; it gives its parts the `GroupRequests`.
+
+    `session` is a number that no other process of this node has had.
+    """
+
+    def __init__(self, config: Config, session: int, groups: Mapping[int, Group], clock: Clock) -> None:
+        name, client = b"%s:%x" % (config.node.id.encode(), session), config.client
+        self.coordinator = Coordinator(name, self, clock, client.write_timeout, client.leader_wait)
+        self.recoveries: dict[int, TransactionRecovery] = {}  # by group
+        self._groups = groups
+        self._clock = clock
+        self._patience = config.transactions.patience
+        self._stops = False
+
+    # -- for the client port --------------------------------------------------------------------------
+
+    def execute(self, parts: Mapping[int, Exec], size: int, done: TransactionDone) -> None:
+        """Execute `parts`, by group, as one, as `Coordinator.execute`."""
+        self.coordinator.execute(parts, size, done)
+
+    def cut(self, parts: Mapping[int, Exec], size: int, done: TransactionDone, *, fresh: bool) -> None:
+        """Execute `parts` that only look at keys, as of one moment. `done` gets what `execute` gives."""
+        Cut(parts, size, self, self.coordinator, done, fresh=fresh).look()
+
+    def unfinished(self) -> list[TransactionStatus]:
+        """Those that are not over, as the replicas of this node know."""
+        found = []
+        for group in sorted(self._groups):
+            index = self._groups[group].state.machine.keyspace.transactions
+            stamp = self._groups[group].state.machine.stamp
+            for hold in index.prepared.values():
+                names = [*hold.footprint.written, *hold.footprint.read]
+                keys = tuple(name for name in names if isinstance(name, bytes))
+                age = (stamp - hold.since) / 1000
+                found.append(TransactionStatus(_text(hold.id), group, "prepared", hold.home, age, keys))
+            found += [
+                TransactionStatus(_text(each.id), group, "committed", group, 0.0, (), each.waiting)
+                for each in index.decisions.values()
+            ]
+        return found
+
+    # -- for the parts --------------------------------------------------------------------------------
+
+    def write(
+        self, group: int, commands: Sequence[Command], size: int, done: WriteDone, *, waits: bool = False
+    ) -> None:
+        """As `GroupRequests.write`."""
+        target = self._groups.get(group)
+        if target is None or self._stops:
+            self._clock.call_soon(partial(done, Stopping() if self._stops else NoLeader(group)))
+        elif waits:
+            target.requests.transaction_waits.write(commands, size, done)
+        else:
+            target.requests.writes.write(commands, size, done)
+
+    def read(self, group: int, keys: KeysOfRead, done: ReadDone, *, fresh: bool = False) -> None:
+        """As `GroupRequests.read`."""
+        target = self._groups.get(group)
+        if target is None:
+            self._clock.call_soon(partial(done, NoLeader(group)))
+        else:
+            target.requests.transaction_waits.read(keys, done, fresh)
+
+    def log_time(self) -> int:
+        """As `GroupRequests.log_time`."""
+        return max([self._clock.wall_ms(), *(group.state.machine.stamp for group in self._groups.values())])
+
+    def abandon(self) -> None:
+        """The node stops: nothing more is sent. What is left undone, the leaders finish."""
+        self._stops = True
+
+    def tick(self) -> None:
+        """One tick of the host passed: in the groups led here, finish what coordinators have left."""
+        for id_, group in self._groups.items():
+            recovery = self.recoveries.get(id_)
+            if recovery is None:
+                recovery = TransactionRecovery(id_, group.state, self, self._clock, self._patience)
+                self.recoveries[id_] = recovery
+            recovery.tick(leads=group.raft.state.leads)
+
+
+def _text(id_: TransactionId) -> str:
+    return f"{id_.session.decode(errors='replace')}:{id_.number}"

@@ -1,0 +1,264 @@
+"""The coordinator of transactions over groups: every outcome of every step, without groups or time."""
+
+import pytest
+
+from kraft.host.transactions.attempt import REPEAT_SECONDS
+from kraft.host.transactions.coordinator import Coordinator
+from kraft.kv.commands import Commit, Exec, Forget, Look, Prepare, Resolve
+from kraft.kv.replies import CommandFailure
+from kraft.kv.transaction_reply import StepOutcome, TransactionReply
+from kraft.node.errors import Locked, NoLeader, Uncertain
+from tests.server.fakes import FakeClock
+
+WRITE_TIMEOUT, LEADER_WAIT = 5.0, 2.0
+TWO = {0: Exec((), (Look((b"a",)),)), 1: Exec((), (Look((b"b",)),))}
+THREE = {**TWO, 2: Exec((), (Look((b"c",)),))}
+
+
+def reply(outcome, replies=None, **fields):
+    return [TransactionReply(outcome=outcome, replies=replies, **fields).to_reply()]
+
+
+def prepared(text="part"):
+    return reply(StepOutcome.PREPARED, text)
+
+
+COMMITTED = reply(StepOutcome.COMMITTED, "home")
+RESOLVED = reply(StepOutcome.RESOLVED)
+
+
+class Steps:
+    """Records what is sent to groups; the test answers."""
+
+    def __init__(self):
+        self.clock = FakeClock()
+        self.coordinator = Coordinator(b"K1", self, self.clock, WRITE_TIMEOUT, LEADER_WAIT)
+        self.sent = []
+        self.done = []
+        self.time = 1000
+
+    def execute(self, parts=None):
+        self.coordinator.execute(parts or TWO, 10, self.done.append)
+
+    def write(self, group, commands, size, done, *, waits=False):
+        [command] = commands
+        self.sent.append((group, command, waits, done))
+
+    def read(self, group, keys, done, *, fresh=False):
+        raise NotImplementedError
+
+    def log_time(self):
+        return self.time
+
+    @property
+    def open(self):
+        return [(group, type(command)) for group, command, _, _ in self.sent]
+
+    def answer(self, outcome, place=0):
+        """Answer a step that was sent, and return it."""
+        _, command, _, done = self.sent.pop(place)
+        done(outcome)
+        return command
+
+
+@pytest.fixture
+def steps():
+    return Steps()
+
+
+def test_two_rounds_answer_the_client_and_two_more_clear_up(steps):
+    steps.execute()
+    assert steps.open == [(0, Prepare)]
+    steps.answer(prepared("first"))
+    assert steps.open == [(1, Commit)]
+    assert not steps.done
+    steps.answer(COMMITTED)
+    assert steps.done == [{0: "first", 1: "home"}]
+    assert steps.open == [(0, Resolve)]
+    assert steps.answer(RESOLVED).commit
+    assert steps.open == [(1, Forget)]
+
+
+def test_three_groups_prepare_at_once_without_waiting(steps):
+    steps.execute(THREE)
+    assert steps.open == [(0, Prepare), (1, Prepare)]
+    assert not any(waits for _, _, waits, _ in steps.sent)
+    steps.answer(prepared())
+    assert (2, Commit) not in steps.open
+    steps.answer(prepared())
+    commit = steps.sent[-1][1]
+    assert commit.participants == (0, 1)
+
+
+def test_a_locked_key_makes_the_next_attempt_take_its_locks_in_order(steps):
+    steps.execute(THREE)
+    first = steps.answer(reply(StepOutcome.LOCKED), place=1)
+    resolves = [(group, command) for group, command, _, _ in steps.sent if type(command) is Resolve]
+    assert [group for group, _ in resolves] == [0, 1]
+    assert not any(command.commit for _, command in resolves)
+    group, again, waits, _ = steps.sent[-1]
+    assert (group, type(again), waits) == (0, Prepare, True)
+    assert again.id != first.id
+    assert steps.open.count((1, Prepare)) == 0
+    steps.sent = steps.sent[-1:]
+    steps.answer(prepared())
+    assert steps.open == [(1, Prepare)]
+    steps.answer(prepared())
+    assert steps.open == [(2, Commit)]
+
+
+def test_a_changed_key_ends_it(steps):
+    steps.execute()
+    steps.answer(reply(StepOutcome.CHANGED))
+    assert steps.done == [None]
+    assert steps.open == [(0, Resolve)]
+
+
+def test_a_changed_key_at_home_ends_it(steps):
+    steps.execute()
+    steps.answer(prepared())
+    steps.answer(reply(StepOutcome.ABORTED, reason=StepOutcome.CHANGED))
+    assert steps.done == [None]
+    assert not steps.answer(RESOLVED).commit
+    assert steps.open == [], "an abort is not forgotten: home has no decision"
+
+
+def test_a_commit_that_meets_a_lock_is_attempted_again_under_another_id(steps):
+    steps.execute()
+    first = steps.answer(prepared())
+    steps.answer(reply(StepOutcome.ABORTED, reason=StepOutcome.LOCKED))
+    assert steps.done == []
+    assert steps.open == [(0, Resolve), (0, Prepare)]
+    assert steps.sent[-1][1].id.number == first.id.number + 1
+
+
+def test_who_waits_too_long_is_refused(steps):
+    steps.execute()
+    steps.clock.advance(LEADER_WAIT)
+    steps.answer([CommandFailure.LOCKED])
+    assert isinstance(steps.done[0], Locked)
+
+
+@pytest.mark.parametrize("outcome", [StepOutcome.FINISHED, StepOutcome.TOO_OLD])
+def test_a_prepare_that_comes_too_late_is_attempted_again(steps, outcome):
+    steps.execute()
+    steps.answer(reply(outcome))
+    assert steps.open == [(0, Resolve), (0, Prepare)]
+
+
+def test_an_expiry_that_log_time_reaches_too_early_is_refused(steps):
+    steps.execute()
+    steps.answer([CommandFailure.PREMATURE])
+    assert steps.done == [CommandFailure.PREMATURE]
+
+
+# -- failures
+
+
+def test_a_prepare_that_was_refused_means_that_nothing_was_done(steps):
+    steps.execute()
+    steps.answer(NoLeader(0))
+    assert isinstance(steps.done[0], NoLeader)
+    assert steps.open == [(0, Resolve)]
+
+
+def test_a_prepare_of_unknown_outcome_is_repeated_up_to_the_timeout(steps):
+    steps.execute()
+    first = steps.answer(Uncertain())
+    assert steps.open == [(0, Prepare)]
+    steps.clock.advance(WRITE_TIMEOUT)
+    assert steps.answer(Uncertain()) == first
+    assert isinstance(steps.done[0], NoLeader)
+
+
+def test_a_commit_that_was_refused_aborts(steps):
+    steps.execute()
+    steps.answer(prepared())
+    steps.answer(NoLeader(1))
+    assert isinstance(steps.done[0], NoLeader)
+    assert not steps.answer(RESOLVED).commit
+
+
+def test_a_commit_of_unknown_outcome_is_repeated_and_never_aborted(steps):
+    steps.execute()
+    steps.answer(prepared())
+    commit = steps.answer(Uncertain())
+    assert steps.open == []
+    assert steps.done == []
+    for failure in (Uncertain(), NoLeader(1)):
+        steps.clock.advance(REPEAT_SECONDS)
+        assert steps.open == [(1, Commit)]
+        assert steps.answer(failure) == commit
+    steps.clock.advance(REPEAT_SECONDS)
+    steps.answer(COMMITTED)
+    assert steps.done == [{0: "part", 1: "home"}]
+
+
+def test_a_commit_that_is_never_confirmed_is_uncertain_at_the_timeout(steps):
+    steps.execute()
+    steps.answer(prepared())
+    steps.answer(Uncertain())
+    steps.clock.advance(WRITE_TIMEOUT)
+    assert isinstance(steps.done[0], Uncertain)
+    while steps.sent:
+        steps.answer(COMMITTED)
+        assert (0, Resolve) in steps.open or not steps.open or steps.sent[0][0] == 1
+        steps.sent = [each for each in steps.sent if type(each[1]) is Commit]
+    assert len(steps.done) == 1
+
+
+@pytest.mark.parametrize("late", [reply(StepOutcome.TOO_OLD), reply(StepOutcome.COMMITTED)])
+def test_too_old_and_forgotten_mean_unknown(steps, late):
+    steps.execute()
+    steps.answer(prepared())
+    steps.answer(Uncertain())
+    steps.clock.advance(REPEAT_SECONDS)
+    steps.answer(late)
+    assert isinstance(steps.done[0], Uncertain)
+
+
+def test_a_repeated_commit_that_waited_too_long_is_not_taken_for_refused(steps):
+    steps.execute()
+    steps.answer(prepared())
+    steps.answer(Uncertain())
+    steps.clock.advance(REPEAT_SECONDS)
+    steps.answer([CommandFailure.LOCKED])
+    assert isinstance(steps.done[0], Uncertain)
+
+
+def test_a_late_vote_of_an_attempt_that_has_ended_changes_nothing(steps):
+    steps.execute(THREE)
+    late = steps.sent[1][3]
+    steps.answer(reply(StepOutcome.CHANGED))
+    late(prepared())
+    assert Commit not in [type(command) for _, command, _, _ in steps.sent]
+    assert steps.done == [None]
+
+
+# -- ids
+
+
+def test_the_mark_is_the_lowest_number_that_is_under_way(steps):
+    for _ in range(3):
+        steps.execute()
+    assert [command.mark for _, command, _, _ in steps.sent] == [1, 1, 1]
+    steps.answer(reply(StepOutcome.CHANGED))
+    steps.execute()
+    assert steps.sent[-1][1].mark == 2
+    steps.answer(reply(StepOutcome.CHANGED), place=1)
+    steps.execute()
+    assert steps.sent[-1][1].mark == 2, "the second is still under way"
+
+
+def test_the_start_of_an_attempt_never_goes_back(steps):
+    steps.execute()
+    steps.time = 10
+    steps.execute()
+    assert [command.id.start for _, command, _, _ in steps.sent] == [1000, 1000]
+
+
+def test_outcomes_are_counted(steps):
+    for outcome in (reply(StepOutcome.CHANGED), NoLeader(0), [CommandFailure.PREMATURE]):
+        steps.execute()
+        steps.answer(outcome, place=len(steps.sent) - 1)
+    assert steps.coordinator.outcomes == {"changed": 1, "refused": 2}

@@ -1,0 +1,314 @@
+"""Transactions over several groups in the simulator: clients of all nodes, while nodes crash and links fail.
+
+    python -m tests.simulation.cross_groups 0:200         # these seeds, up to one that fails
+
+The clients append unique elements to lists in all groups and read them: in transactions over groups, in plain
+writes and reads, in reads over groups, and in transactions that watch what they have read. In the end all
+locks and decisions have to be gone, and one order in real time has to explain everything
+(`tests.serializability`).
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
+from random import Random
+from typing import Any
+
+from kraft.host.requests.round import View
+from kraft.kv.commands import AppendValue, Exec, Look, Prepare, Step, Watched
+from kraft.kv.replies import CommandFailure
+from kraft.node.errors import Uncertain
+from tests.serializability import APPEND, DONE, INFINITY, NOT_DONE, READ, UNKNOWN, Attempt, Operation, check
+from tests.simulation.checks import demand
+from tests.simulation.cluster import SimulatedCluster
+from tests.simulation.network import Weather
+from tests.simulation.process import Process
+from tests.simulation.transactions import elements
+from tests.simulation.world import World
+
+SECONDS = 12.0  # of faults
+SETTLED_SECONDS = 30.0  # within which all locks have to be gone after that
+CLIENTS = 5
+LISTS = (b"x", b"y")  # in each group
+
+Place = tuple[int, bytes]  # a list: its group and its key
+
+
+@dataclass(slots=True)
+class Question:
+    """One request of a client. `steps` are (APPEND or READ, list); `watched` is what the client has seen."""
+
+    name: str
+    called: float
+    steps: tuple[tuple[str, Place], ...]
+    watched: tuple[Place, Watched, list[str]] | None = None
+
+
+def _name(place: Place) -> str:
+    return f"{place[0]}{place[1].decode()}"
+
+
+def _element(question: Question, number: int) -> str:
+    return f"{question.name}-{number}"
+
+
+@dataclass(slots=True)
+class Client:
+    """One client: it asks a node, waits, thinks, and asks perhaps another one. `attempts` is its history."""
+
+    cluster: SimulatedCluster
+    number: int
+    random: Random
+    attempts: list[Attempt] = field(default_factory=list)
+    asked: int = 0
+    seen: dict[Place, tuple[Watched, list[str]]] = field(default_factory=dict)
+    open: Question | None = None
+    process: Process | None = None
+    stopped: bool = False
+
+    def start(self) -> None:
+        self.cluster.on_crash.append(self._crashed)
+        self._think()
+
+    def _think(self) -> None:
+        self.cluster.world.call_later(self.random.expovariate(8), self._ask)
+
+    def _ask(self) -> None:
+        if self.stopped:
+            return
+        processes = [p for p in self.cluster.processes() if len(p.host.groups) == self.cluster.group_count]
+        if not processes:
+            self._think()
+            return
+        self.process = self.random.choice(processes)
+        self.asked += 1
+        kind = self.random.random()
+        places = list(product(range(self.cluster.group_count), LISTS))
+        self.random.shuffle(places)
+        name = f"c{self.number}-{self.asked}"
+        if kind < 0.2:
+            steps: Any = tuple((READ, place) for place in places[: self.random.randrange(2, len(places) + 1)])
+        elif kind < 0.35:
+            steps = ((self.random.choice((READ, APPEND)), places[0]),)
+        else:
+            steps = tuple(
+                (self.random.choice((READ, APPEND, APPEND)), place)
+                for place in places[: self.random.randrange(2, 5)]
+            )
+        self.open = question = Question(name, self.cluster.world.now, steps)
+        groups = {group for _, (group, _) in steps}
+        if len(groups) > 1:
+            if self.seen and any(kind == APPEND for kind, _ in steps) and self.random.random() < 0.4:
+                place = self.random.choice(list(self.seen))
+                question.watched = (place, *self.seen[place])
+            self._transact(question)
+        elif len(steps) == 1 and steps[0][0] == READ:
+            group, key = steps[0][1]
+            self.process.host.read_keys(group, lambda: [key], partial(self._viewed, question))
+        else:
+            _, (group, key) = steps[0]
+            question.steps = ((APPEND, (group, key)),)  # one: several commands of a pipeline are not one
+            command = AppendValue(key, b"|" + _element(question, 0).encode())
+            self.process.host.write(group, [command], 20, partial(self._written, question))
+
+    def _transact(self, question: Question) -> None:
+        parts: dict[int, list[Step]] = {}
+        for number, (kind, (group, key)) in enumerate(question.steps):
+            element = b"|" + _element(question, number).encode()
+            step: Step = AppendValue(key, element) if kind == APPEND else Look((key,))
+            parts.setdefault(group, []).append(step)
+        watches: dict[int, Watched] = {}
+        if question.watched is not None:
+            (group, _), watch, _ = question.watched
+            watches[group] = watch
+        executions = {
+            group: Exec((watches[group],) if group in watches else (), tuple(parts.get(group, ())))
+            for group in sorted(parts.keys() | watches.keys())
+        }
+        demand(self.process is not None, "a client asks a node")
+        transactions = self.process.host.transactions  # type: ignore[union-attr]
+        done = partial(self._transacted, question)
+        if all(kind == READ for kind, _ in question.steps):
+            transactions.cut(executions, 50, done, fresh=False)
+        else:
+            transactions.execute(executions, 50, done)
+
+    # -- outcomes
+
+    def _transacted(self, question: Question, outcome: Any) -> None:
+        if not isinstance(outcome, dict):
+            self._failed(question, outcome)
+            return
+        replies = {group: (records, iter(each)) for group, (_, records, each) in outcome.items()}
+        found: list[Operation] = []
+        if question.watched is not None:
+            place, _, values = question.watched
+            found.append((READ, _name(place), values))
+        for number, (kind, place) in enumerate(question.steps):
+            records, each = replies[place[0]]
+            reply = next(each)
+            if kind == APPEND:
+                found.append((APPEND, _name(place), _element(question, number)))
+            else:
+                at = reply[1]
+                found.append((READ, _name(place), elements(None if at is None else records[at][0])))
+        self._ended(question, DONE, found)
+
+    def _written(self, question: Question, outcome: Any) -> None:
+        if isinstance(outcome, Exception) or CommandFailure.LOCKED in [
+            each for each in outcome if type(each) is CommandFailure
+        ]:
+            self._failed(question, outcome)
+        else:
+            self._ended(question, DONE, self._appends(question))
+
+    def _viewed(self, question: Question, outcome: Any) -> None:
+        if not isinstance(outcome, View):
+            self._failed(question, outcome)
+            return
+        [(_, place)] = question.steps
+        keyspace, key = outcome.keyspace, place[1]
+        values = elements(keyspace.get(key))
+        self.seen[place] = Watched(key, keyspace.revision(key), outcome.revision), values
+        self._ended(question, DONE, [(READ, _name(place), values)])
+
+    def _failed(self, question: Question, outcome: Any) -> None:
+        fate = UNKNOWN if isinstance(outcome, Uncertain) else NOT_DONE
+        self.cluster.world.counts[type(outcome).__name__] += 1
+        self._ended(question, fate, self._appends(question))
+
+    def _appends(self, question: Question) -> list[Operation]:
+        return [
+            (APPEND, _name(place), _element(question, number))
+            for number, (kind, place) in enumerate(question.steps)
+            if kind == APPEND
+        ]
+
+    def _ended(self, question: Question, fate: str, found: Sequence[Operation]) -> None:
+        if self.open is not question:
+            demand(False, f"{question.name} was answered twice")
+        self.open = None
+        now = self.cluster.world.now
+        returned = INFINITY if fate == UNKNOWN else now
+        self.attempts.append(Attempt(question.name, fate, question.called, returned, found))
+        self.cluster.world.counts[fate] += 1
+        self._think()
+
+    def _crashed(self, process: Process) -> None:
+        """The node of this client is gone, and with it the answer."""
+        if self.process is process and self.open is not None:
+            self._ended(self.open, UNKNOWN, self._appends(self.open))
+
+
+class Faults:
+    """Crashes nodes and cuts them off, one at a time, and hands over leaders."""
+
+    def __init__(self, cluster: SimulatedCluster, random: Random) -> None:
+        self._cluster = cluster
+        self._random = random
+        self._over = False
+
+    def next(self) -> None:
+        """The next fault, in a while."""
+        if not self._over:
+            self._cluster.world.call_later(self._random.expovariate(1.2), self._strike)
+
+    def end(self) -> None:
+        """Everything works again, and no further fault comes."""
+        self._over = True
+        self._cluster.network.heal()
+        for node in self._cluster.nodes.values():
+            if node.process is None:
+                node.start()
+
+    def _strike(self) -> None:
+        if self._over:
+            return
+        id_ = self._random.choice(sorted(self._cluster.nodes))
+        seconds = self._random.uniform(0.05, 2.5)
+        if self._random.random() < 0.5:
+            self._cluster.nodes[id_].crash()
+            self._cluster.world.call_later(seconds, partial(self._start, id_))
+        else:
+            others = [each for each in self._cluster.nodes if each != id_]
+            self._cluster.network.block([(id_, n) for n in others] + [(n, id_) for n in others])
+            self._cluster.world.call_later(seconds, self._heal)
+
+    def _start(self, id_: str) -> None:
+        if not self._over and self._cluster.nodes[id_].process is None:
+            self._cluster.nodes[id_].start()
+        self.next()
+
+    def _heal(self) -> None:
+        if not self._over:
+            self._cluster.network.heal()
+        self.next()
+
+
+def in_force(cluster: SimulatedCluster) -> bool:
+    """Whether all groups serve, and know transactions."""
+    groups = [group for p in cluster.processes() for group in p.host.groups.values()]
+    led = all(cluster.leaders(group) for group in range(cluster.group_count))
+    return len(groups) == 3 * cluster.group_count and led and all(
+        group.state.machine.version >= Prepare.since for group in groups
+    )  # fmt: skip
+
+
+def unfinished(cluster: SimulatedCluster) -> int:
+    """How many transactions are not over, on any replica."""
+    machines = [group.state.machine for p in cluster.processes() for group in p.host.groups.values()]
+    indexes = [machine.keyspace.transactions for machine in machines]
+    return sum(len(index.prepared) + len(index.decisions) for index in indexes)
+
+
+def run(seed: int) -> World:
+    """One run. Raises an AssertionError if a promise is broken."""
+    world = World(seed)
+    random = world.dice("plan")
+    weather = Weather(
+        loss=random.choice((0, 0.01, 0.05)), repeat=random.choice((0, 0.05)), ancient=random.choice((0, 0.01))
+    )
+    cluster = SimulatedCluster(world, weather, groups=random.choice((2, 3)))
+    cluster.start()
+    demand(cluster.run(20, partial(in_force, cluster)), "no group serves")
+    clients = [Client(cluster, number, world.dice(f"client {number}")) for number in range(CLIENTS)]
+    faults = Faults(cluster, world.dice("faults"))
+    for client in clients:
+        client.start()
+    faults.next()
+    cluster.run(SECONDS)
+    faults.end()
+    for client in clients:
+        client.stopped = True
+    calm = cluster.run(
+        SETTLED_SECONDS,
+        lambda: in_force(cluster) and not any(client.open for client in clients) and not unfinished(cluster),
+    )
+    demand(calm, f"{unfinished(cluster)} transactions are not over, or clients have no answer")
+    lists = {}
+    for group in range(cluster.group_count):
+        [leader] = [p for p in cluster.processes() if p.host.groups[group].raft.state.leads][:1]
+        keyspace = leader.host.groups[group].state.machine.keyspace
+        lists.update({_name((group, key)): elements(keyspace.get(key)) for key in LISTS})
+    world.counts["effective"] = check([each for client in clients for each in client.attempts], lists)
+    cluster.close()
+    return world
+
+
+def search(seeds: range) -> tuple[int, str] | None:
+    """The first seed that fails, and how; None if none does."""
+    for seed in seeds:
+        try:
+            run(seed)
+        except Exception as failure:
+            return seed, repr(failure)
+    return None
+
+
+if __name__ == "__main__":
+    first, last = map(int, sys.argv[1].split(":"))
+    found = search(range(first, last))
+    sys.stdout.write(f"seed {found[0]}: {found[1]}\n" if found else f"{last - first} seeds, no failure\n")
+    sys.exit(found is not None)

@@ -1,0 +1,19 @@
+"""Transactions over several groups, while nodes crash and links fail."""
+
+import pytest
+
+from tests.serializability import DONE
+from tests.simulation.cross_groups import run
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_one_order_explains_all_and_no_lock_stays(seed):
+    counts = run(seed).counts
+    assert counts[DONE] > 50
+    assert counts["effective"] > 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 160))
+def test_many_seeds(seed):
+    run(seed)
