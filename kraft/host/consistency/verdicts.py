@@ -49,12 +49,16 @@ class ReplicaSum:
 
 
 class CheckpointSums:
-    """The sums known to replica `node` of a group: always its own, and those of others while it leads."""
+    """The sums known to replica `node` of a group: always its own, and those of others while it leads.
+
+    `newest` is the index and the sum of this replica's last checkpoint, or None.
+    """
 
     def __init__(self, node: str, remembered: int = REMEMBERED) -> None:
         self._node = node
         self._remembered = remembered
         self._sums: dict[int, dict[str, bytes]] = {}  # index -> replica -> sum
+        self.newest: tuple[int, bytes] | None = None
 
     # -- what is known --------------------------------------------------------------------------------
 
@@ -83,12 +87,6 @@ class CheckpointSums:
         for index, sums in list(self._sums.items()):
             self._sums[index] = {r: s for r, s in sums.items() if r == self._node}
         self._trim()
-
-    @property
-    def newest(self) -> tuple[int, bytes] | None:
-        """Index and sum of this replica's last checkpoint, or None."""
-        index = self._newest_of(self._node, self._sums)
-        return None if index is None else (index, self._sums[index][self._node])
 
     # -- verdicts -------------------------------------------------------------------------------------
 
@@ -133,6 +131,8 @@ class CheckpointSums:
             del self._sums[index]
         while len(self._sums) > self._remembered:
             del self._sums[min(self._sums)]
+        newest = self._newest_of(self._node, self._sums)
+        self.newest = None if newest is None else (newest, self._sums[newest][self._node])
 
     def _replicas(self) -> list[str]:
         return sorted({replica for sums in self._sums.values() for replica in sums})

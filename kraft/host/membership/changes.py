@@ -141,8 +141,9 @@ class MembershipChanges:
         if state.configuration_index <= state.commit:
             self._committed = state.configuration
         self._follow_up(now)
-        if not self._raft.state.leads:
-            self._refuse_pending(self._not_leader())  # the callers ask again at the new leader
+        if not state.leads:
+            if self.pending or self._admission.under_way:
+                self._refuse_pending(self._not_leader())  # the callers ask again at the new leader
             self._health.clear()
             self._promotion.clear()
             self._invitations.clear()

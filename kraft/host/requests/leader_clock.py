@@ -77,7 +77,9 @@ class LeaderClock:
             self.start()
         seconds = self._clock.seconds()
         elapsed_ms = (seconds - self._anchor) * 1000.0
-        median = seconds * 1000.0 + self._median()
+        clocks = self._clocks()
+        middle = _median_of(clocks)
+        median = seconds * 1000.0 + middle
         lead = self._base_ms + elapsed_ms - median
         if abs(lead) > self._max_offset_ms and not self._correcting:
             self._correcting = True
@@ -92,7 +94,7 @@ class LeaderClock:
         self.lead_ms = lead + change
         self._slowed = down if self.lead_ms > 0.0 else 0.0
         self.premature = self._premature(median)
-        self._name_clocks()
+        self._name_clocks(clocks, middle)
 
     def offsets(self) -> dict[str, int]:
         """Wall clocks of the voters minus that of this node in milliseconds, as last heard."""
@@ -110,10 +112,8 @@ class LeaderClock:
         meeting = median + (self.lead_ms / SLOW_DOWN if self._correcting else self.lead_ms)
         return range(int(median) + 1, int(meeting) + 1)
 
-    def _name_clocks(self) -> None:
+    def _name_clocks(self, clocks: dict[str, float], median: float) -> None:
         """Find the clocks that are off, and report every clock that went wrong, or is right again."""
-        own, median = self._own(), self._median()
-        clocks = {self._replica.id: own, **self._heard()}
         off = {
             id_: clock - median for id_, clock in clocks.items() if abs(clock - median) > self._max_offset_ms
         }
@@ -134,9 +134,12 @@ class LeaderClock:
         electors = self._replica.electors
         return {peer: max(readings) for peer, readings in self._readings.items() if peer in electors}
 
+    def _clocks(self) -> dict[str, float]:
+        """That of this node, and those heard."""
+        return {self._replica.id: self._own(), **self._heard()}
+
     def _median(self) -> float:
-        clocks = sorted([self._own(), *self._heard().values()])
-        return clocks[(len(clocks) - 1) // 2]
+        return _median_of(self._clocks())
 
     def start(self) -> None:
         """Begin a term, within a tick of its election, with the clocks that came with the votes.
@@ -154,3 +157,7 @@ class LeaderClock:
         median = self._anchor * 1000.0 + self._median()
         self._base_ms = max(float(self._replica.log.last_stamp), median)
         self.correct()
+
+
+def _median_of(clocks: dict[str, float]) -> float:
+    return sorted(clocks.values())[(len(clocks) - 1) // 2]
