@@ -24,7 +24,7 @@ _VALUES = {
     "systemd": ("domain", "name", "index"),
 }
 _DOMAINS = ("INET", "INET6", "UNIX")
-_TLS = "TLS is not supported yet; write tcp:, and keep the port on loopback or behind a proxy that speaks TLS"
+_TLS = "write tcp:, and set the option tls of this port (docs/tls.md)"
 BACKLOG = 511  # connections that wait to be accepted, as in Redis; Twisted's default is 50
 _BACKLOG_MAX = 65_535
 _ALL_IPV4 = "0.0.0.0"  # noqa: S104  compared, not bound

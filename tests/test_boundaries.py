@@ -12,7 +12,7 @@ LINES = (
     {"int64", "listen_address", "moment"},
     {"raft"},
     {"kv", "resp", "peerwire"},
-    {"config", "node", "tcp"},
+    {"config", "node", "tcp", "tls"},
     {"backup"},
     {"host", "storage", "transport", "telemetry"},
     {"server", "web"},
@@ -24,12 +24,14 @@ LEVEL = {package: level for level, line in enumerate(LINES) for package in line}
 # Outside module: (packages that may use it, what the others do instead).
 RESERVED = {
     "twisted": (
-        {"tcp", "transport", "server", "web", "telemetry", "process", "tap", "cli"},
+        {"tcp", "tls", "transport", "server", "web", "telemetry", "process", "tap", "cli"},
         "take a protocol of your own ports.py; process connects it to Twisted",
     ),
     "twisted.internet.reactor": ({"tap"}, "take a clock, an endpoint or a thread pool as an argument"),
     "apsw": ({"storage"}, "use host.ports.Disk, or the functions of storage"),
     "sqlite3": (set(), "kraft has one SQLite, apsw, in storage: locks do not hold between two libraries"),
+    "OpenSSL": ({"tls"}, "use kraft.tls, which a node without TLS does not import"),
+    "cryptography": ({"tls", "backup"}, "use kraft.tls or kraft.backup, which import it when they need it"),
     "yaml": ({"config"}, "use kraft.config.load: plain YAML lets duplicate keys pass"),
     "rich": ({"cli"}, "it is for terminals; make blocks of kraft.cli.output"),
     "prometheus_client": ({"telemetry"}, "report through an observer in your ports.py; telemetry counts"),

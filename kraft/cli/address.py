@@ -39,8 +39,8 @@ class PortKind:
         return f"write HOST, HOST:PORT, {url} or the id of a node, such as 10.0.0.1:{self.default} or K1"
 
 
-HTTP = PortKind("HTTP port", 10_021, ("http", "redis", "tcp"))
-CLIENT = PortKind("client port", 10_011, ("redis", "tcp"))
+HTTP = PortKind("HTTP port", 10_021, ("http", "https", "redis", "rediss", "tcp"))
+CLIENT = PortKind("client port", 10_011, ("redis", "rediss", "tcp"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,6 @@ def parse(text: str, kind: PortKind = HTTP) -> NodeAddress:
 def _authority(text: str, shown: str, kind: PortKind) -> str:
     """The part of `text` that names host and port."""
     scheme, url, rest = text.partition("://")
-    if url and scheme.lower() in ("https", "rediss"):
-        raise ValueError(f"{shown}: the {kind.name} of a node has no TLS: write {kind.schemes[0]}://")
     if url and scheme.lower() not in kind.schemes:
         raise ValueError(f"{shown} is not an address: {kind.forms}")
     if not url and (text.startswith(("/", ".", "~")) or text.lower().startswith("unix:")):

@@ -147,7 +147,9 @@ def run_drain(chosen: argparse.Namespace) -> int:
         host, port = split_address(members[chosen.node])
     except ValueError:
         raise Failure(f"the client port of {chosen.node} is not known: it has not been linked yet") from None
-    client = ClusterClient([ServerAddress(chosen.node, host, port)], follow=False)
+    client = ClusterClient(
+        [ServerAddress(chosen.node, host, port)], follow=False, connect=servers.connector(chosen)
+    )
     with _Administrator(chosen, client) as admin:
         admin.order("DRAIN", "OFF" if chosen.off else "ON")
     until = f"leads nothing until `kraft drain {chosen.node} --off` or a restart"
@@ -169,7 +171,9 @@ class _Administrator:
     """Gives KRAFT commands to a cluster."""
 
     def __init__(self, chosen: argparse.Namespace, client: ClusterClient | None = None) -> None:
-        self._client = client or ClusterClient(servers.chosen(chosen.servers))
+        self._client = client or ClusterClient(
+            servers.chosen(chosen.servers), connect=servers.connector(chosen)
+        )
         self.leader = ""
 
     def __enter__(self) -> "_Administrator":

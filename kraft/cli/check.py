@@ -7,13 +7,15 @@ from pathlib import Path
 from kraft.cli.output.blocks import DIM, GOOD, STRONG, Line, Span, line
 from kraft.cli.output.display import display
 from kraft.config import ConfigError, Problem, load
+from kraft.process.tls_files import read_tls
 
 EXAMPLES = """\
 examples:
   kraft check-config kraft.yaml
   kraft check-config --json /etc/kraft/n1.yaml      for programs: {"file", "valid", "problems": [...]}
 
-Checks only the file. `kraft doctor` also checks the ports, the data directory and the rest of the machine.
+Checks the file, and the certificates that it names. `kraft doctor` also checks the ports, the data directory
+and the rest of the machine.
 
 exit status: 0 valid, 1 not valid, 2 wrong usage
 """
@@ -32,6 +34,7 @@ def run(chosen: argparse.Namespace) -> int:
     """Load the file and print its problems. Returns the exit status."""
     try:
         config = load(str(chosen.file))
+        read_tls(config, str(chosen.file))
     except ConfigError as error:
         problems = error.problems
     else:

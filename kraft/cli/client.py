@@ -5,10 +5,13 @@ Strings are decoded to `str`: it is meant for the state of nodes and for command
 
 import socket
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from kraft.cli.connection import Address, NodeConnection
+from kraft.cli.connection import Address, NodeConnection, secure
 from kraft.resp.values import Encoded, Error, NullArray, Push, RenderedArray, Reply, SetOf, Verbatim
+
+if TYPE_CHECKING:
+    import ssl
 
 Value = str | int | None | list["Value"] | dict[str, "Value"]
 
@@ -31,9 +34,12 @@ class Client:
         self.call("HELLO", "3")
 
     @classmethod
-    def connect(cls, address: Address, timeout: float) -> Self:
-        """Connect to (host, port). `timeout`, in seconds, applies to each step of this and of every call."""
-        connection = socket.create_connection(address, timeout)
+    def connect(cls, address: Address, timeout: float, security: "ssl.SSLContext | None" = None) -> Self:
+        """Connect to (host, port). `timeout`, in seconds, applies to each step of this and of every call.
+
+        `security` is for TLS.
+        """
+        connection = secure(socket.create_connection(address, timeout), address, security)
         try:
             return cls(connection)
         except BaseException:

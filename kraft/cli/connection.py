@@ -4,16 +4,21 @@ It understands RESP2 and RESP3 and keeps stored data as bytes. It knows one node
 chooses the node and decides what may be sent twice.
 """
 
+import select
 import socket
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from kraft.resp.values import Error, Push, Reply, SetOf, Verbatim
+
+if TYPE_CHECKING:
+    import ssl
 
 LINE_BYTES_MAX = 1 << 20  # a status, an error or a number; a mistyped address may be any server
 BULK_BYTES_MAX = 512 << 20  # the limit of Redis, above any value that kraft stores
 DEPTH_MAX = 32
+TLS_ONLY = "takes TLS only"  # in the farewell of a port that was asked without it
 
 Address = tuple[str, int]
 """Host and port, or the path of a Unix socket and 0."""
@@ -35,14 +40,16 @@ class NodeConnection:
         self.pushes: list[Push] = []
 
     @classmethod
-    def connect(cls, address: Address, timeout: float) -> Self:
+    def connect(cls, address: Address, timeout: float, security: "ssl.SSLContext | None" = None) -> Self:
         """Connect to `address` and choose RESP3, or stay with RESP2 if the server knows no other.
 
-        `timeout`, in seconds, applies to the connection and to the reply.
+        `timeout`, in seconds, applies to the connection and to the reply. `security` is for TLS.
         """
-        connection = cls(_open(address, timeout))
+        connection = cls(secure(_open(address, timeout), address, security))
         try:
-            connection.call([b"HELLO", b"3"], timeout)
+            reply = connection.call([b"HELLO", b"3"], timeout)
+            if isinstance(reply, Error) and TLS_ONLY in reply.text:
+                raise ConnectionError(reply.text.removeprefix("ERR "))
         except BaseException:
             connection.close()
             raise
@@ -64,6 +71,10 @@ class NodeConnection:
     @property
     def stale(self) -> bool:
         """Whether the other side has closed the connection, as far as this side knows."""
+        if hasattr(self._socket, "cipher"):  # TLS: what waits may be no data, and cannot be looked at
+            poll = select.poll()
+            poll.register(self._socket, select.POLLRDHUP)
+            return bool(poll.poll(0))
         self._socket.settimeout(0)
         try:
             return not self._socket.recv(1, socket.MSG_PEEK)
@@ -150,8 +161,24 @@ def _open(address: Address, timeout: float) -> socket.socket:
     return opened
 
 
+def secure(opened: socket.socket, address: Address, security: "ssl.SSLContext | None") -> socket.socket:
+    """The connection with TLS, if `security` is given. An error closes it."""
+    if security is None:
+        return opened
+    try:
+        return security.wrap_socket(opened, server_hostname=address[0])
+    except BaseException:
+        opened.close()
+        raise
+
+
 def reason(error: OSError) -> str:
     """What failed, in a few words."""
+    fault = getattr(error, "verify_message", "")  # of TLS
+    if fault:
+        return f"its certificate is not accepted: {fault.rstrip('.')}; --cacert names the CA"
+    if getattr(error, "reason", "") == "WRONG_VERSION_NUMBER":
+        return "it does not speak TLS"
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return error.strerror or str(error) or type(error).__name__

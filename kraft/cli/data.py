@@ -99,7 +99,9 @@ def run_del(chosen: argparse.Namespace) -> int:
 def _ask(chosen: argparse.Namespace, words: Sequence[str | bytes], repeatable: bool = False) -> Reply:
     """The reply to one command. Raises Failure for an error."""
     client = ClusterClient(
-        servers.chosen(chosen.servers), repeatable=(lambda _: True) if repeatable else never
+        servers.chosen(chosen.servers),
+        repeatable=(lambda _: True) if repeatable else never,
+        connect=servers.connector(chosen),
     )
     try:
         reply = client.call([os.fsencode(word) for word in words])

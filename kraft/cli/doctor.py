@@ -18,6 +18,7 @@ from kraft.cli.checks.subject import Subject, look_at
 from kraft.cli.output.blocks import BAD, COMMAND, EMPTY, GOOD, STRONG, WARN, Line, Span, line
 from kraft.cli.output.display import display
 from kraft.config import Config, ConfigError, load
+from kraft.process.tls_files import read_tls
 
 CHECK_SECONDS = 10.0  # the longest have 3 s for the disk, and 3 s for a peer
 LOOK_SECONDS = 10.0  # two rounds of HTTP requests
@@ -111,6 +112,7 @@ def examine(file: str, begins: Callable[[str], object] = lambda _: None) -> Iter
     """
     try:
         config = load(file)
+        read_tls(config, file)
     except ConfigError as error:
         again = f"kraft check-config {file}"
         yield from (("config", CheckResult(PROBLEM, str(problem), again)) for problem in error.problems)

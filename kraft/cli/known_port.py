@@ -2,12 +2,16 @@
 
 import socket
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kraft.cli.client import Client, ErrorReply
 from kraft.listen_address import join_address
 from kraft.peerwire.errors import WireError
 from kraft.peerwire.frames import GREETING, FrameReader, frame
 from kraft.peerwire.hello import NONCE_BYTES, Hello, decode, encode
+
+if TYPE_CHECKING:
+    import ssl
 
 Address = tuple[str, int]
 _STRANGER = Hello("kraft-status", "0" * 32, nonce=bytes(NONCE_BYTES))  # never let in
@@ -28,18 +32,20 @@ class KnownPort:
         return f"{address} is the {self.kind} port of {of}; its HTTP port is {right}"
 
 
-def recognise(address: Address, timeout: float) -> KnownPort | str:
+def recognise(address: Address, timeout: float, security: "ssl.SSLContext | None" = None) -> KnownPort | str:
     """The port at `address`, or what else listens there, in words. `timeout` is in seconds."""
     try:
-        return _client_port(address, timeout) or _peer_port(address, timeout)
+        return _client_port(address, timeout, security) or _peer_port(address, timeout)
     except OSError:
         return f"what listens at {join_address(*address)} is neither HTTP nor a port of a kraft node"
 
 
-def _client_port(address: Address, timeout: float) -> KnownPort | str | None:
+def _client_port(
+    address: Address, timeout: float, security: "ssl.SSLContext | None"
+) -> KnownPort | str | None:
     """The node that answers Redis commands here; None if nothing does."""
     try:
-        with Client.connect(address, timeout) as client:
+        with Client.connect(address, timeout, security) as client:
             status, members = client.call("KRAFT", "STATUS"), client.call("KRAFT", "MEMBERS")
     except ErrorReply as error:
         return f"{join_address(*address)} is a Redis server and not a kraft node: {error}"

@@ -5,6 +5,7 @@ its own. Each piece is asked for when the one before it is written, so neither s
 """
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +14,7 @@ import msgspec
 from kraft.backup.errors import BackupError
 from kraft.backup.manifest import Manifest
 from kraft.cli.cluster_client import ClusterClient, Words
+from kraft.cli.connection import Address, NodeConnection
 from kraft.cli.failure import Failure
 from kraft.cli.servers import ServerAddress
 from kraft.node.values import Rows
@@ -24,8 +26,15 @@ OPEN_SECONDS = 900.0  # as long as a node waits for its checkpoint
 class RemoteImage:
     """The image that `server` has opened. Methods raise `Failure`; `read` keeps to `bytes_per_second`."""
 
-    def __init__(self, servers: list[ServerAddress], bytes_per_second: int) -> None:
-        self._client = ClusterClient(servers, follow=False, timeout=OPEN_SECONDS, repeatable=_repeatable)
+    def __init__(
+        self,
+        servers: list[ServerAddress],
+        bytes_per_second: int,
+        connect: Callable[[Address, float], NodeConnection] = NodeConnection.connect,
+    ) -> None:
+        self._client = ClusterClient(
+            servers, follow=False, timeout=OPEN_SECONDS, repeatable=_repeatable, connect=connect
+        )
         self._rate = bytes_per_second
         self._free_at = time.monotonic()
         opened: Any = self._ask("OPEN")

@@ -7,9 +7,10 @@ import argparse
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
-from kraft.cli import address
-from kraft.cli.connection import Address
+from kraft.cli import address, tls_options
+from kraft.cli.connection import Address, NodeConnection
 from kraft.cli.failure import Failure
 from kraft.listen_address import join_address, split_address
 
@@ -18,11 +19,12 @@ VARIABLE = "KRAFT_SERVERS"
 
 @dataclass(frozen=True, slots=True)
 class ServerAddress:
-    """A client port. `id` is the node's, or the address while it is unknown."""
+    """A client port. `id` is the node's, or the address while it is unknown. `secure`: by a URL with TLS."""
 
     id: str
     host: str
     port: int
+    secure: bool = False
 
     @property
     def address(self) -> Address:
@@ -46,7 +48,7 @@ def parse(text: str) -> ServerAddress:
     if path.startswith("/"):
         return ServerAddress(path, path, 0)
     found = address.find_client(text)
-    return ServerAddress(str(found), found.host, found.port)
+    return ServerAddress(str(found), found.host, found.port, tls_options.is_secure(text))
 
 
 def server(id_: str, host: str, port: str) -> ServerAddress:
@@ -81,7 +83,14 @@ def declare(
         metavar="ADDRESS",
         help=f"client port of a node, may be repeated (default ${VARIABLE}, or 127.0.0.1:10011 to 10013)",
     )
+    tls_options.declare(parser)
     parser.set_defaults(run=run)
+
+
+def connector(given: argparse.Namespace) -> Callable[[Address, float], NodeConnection]:
+    """How to connect to the nodes: with TLS, if the options or an address ask for it. Raises Failure."""
+    by_url = any(each.secure for each in chosen(given.servers))
+    return partial(NodeConnection.connect, security=tls_options.chosen(given, by_url=by_url))
 
 
 def chosen(given: Iterable[ServerAddress] | None) -> list[ServerAddress]:

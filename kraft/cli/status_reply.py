@@ -6,12 +6,16 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from kraft.cli.connection import TLS_ONLY, reason
 from kraft.cli.known_port import recognise
 from kraft.listen_address import split_address
 from kraft.web.report import NotAReport, decode
 from kraft.web.view import ClusterView, MemberReport
+
+if TYPE_CHECKING:
+    import ssl
 
 ANSWER_MAX_BYTES = 16 << 20  # far above any real answer; a mistyped address may be any server
 CONCURRENT_MAX = 16
@@ -52,18 +56,23 @@ class StatusReply:
         return any(group.get("fenced") for group in (self.status or {}).get("groups", ()))
 
 
-def ask_all(targets: Sequence[tuple[str, str]], timeout: float) -> list[StatusReply]:
+def ask_all(
+    targets: Sequence[tuple[str, str]], timeout: float, security: "ssl.SSLContext | None" = None
+) -> list[StatusReply]:
     """The replies of (name, address) pairs, asked at the same time, in the given order."""
     with ThreadPoolExecutor(CONCURRENT_MAX) as pool:
-        return list(pool.map(lambda target: ask(target[0], target[1], timeout), targets))
+        return list(pool.map(lambda target: ask(target[0], target[1], timeout, security), targets))
 
 
-def ask(name: str, address: str, timeout: float) -> StatusReply:
-    """GET /status of one node. Errors of the network or the other side become the error of the reply."""
+def ask(name: str, address: str, timeout: float, security: "ssl.SSLContext | None" = None) -> StatusReply:
+    """GET /status of one node. Errors of the network or the other side become the error of the reply.
+
+    `security` is for TLS.
+    """
     if not address:
         return StatusReply(name, address, error="no address known")
     try:
-        connection = http.client.HTTPConnection(*split_address(address), timeout=timeout)
+        connection = _connection(*split_address(address), timeout, security)
     except ValueError as error:
         return StatusReply(name, address, error=str(error))
     try:
@@ -71,6 +80,8 @@ def ask(name: str, address: str, timeout: float) -> StatusReply:
         response = connection.getresponse()
         body = response.read(ANSWER_MAX_BYTES)
         if response.status != http.HTTPStatus.OK:
+            if TLS_ONLY.encode() in body:
+                return StatusReply(name, address, error="it takes TLS only: write https://, or --tls")
             return StatusReply(name, address, error=f"HTTP {response.status} {response.reason}")
         return _understood(name, address, body)
     except (http.client.BadStatusLine, ConnectionResetError):
@@ -78,28 +89,37 @@ def ask(name: str, address: str, timeout: float) -> StatusReply:
     except socket.gaierror as error:
         return StatusReply(name, address, error=f"{error.strerror}; {NO_SUCH_NODE}")
     except (OSError, http.client.HTTPException) as error:
-        return StatusReply(name, address, error=getattr(error, "strerror", None) or str(error) or "no answer")
+        text = reason(error) if isinstance(error, OSError) else str(error)
+        return StatusReply(name, address, error=text or "no answer")
     finally:
         connection.close()
 
 
-def http_ports(address: str, timeout: float) -> Mapping[str, str]:
+def _connection(
+    host: str, port: int, timeout: float, security: "ssl.SSLContext | None"
+) -> http.client.HTTPConnection:
+    if security is None:
+        return http.client.HTTPConnection(host, port, timeout=timeout)
+    return http.client.HTTPSConnection(host, port, timeout=timeout, context=security)
+
+
+def http_ports(address: str, timeout: float, security: "ssl.SSLContext | None" = None) -> Mapping[str, str]:
     """The HTTP addresses by id that the node at `address` reports; none if it does not answer."""
-    members = (ask("", address, timeout).status or {}).get("members", ())
+    members = (ask("", address, timeout, security).status or {}).get("members", ())
     return {member["id"]: member["http"] for member in members}
 
 
-def _recognised(answer: StatusReply, timeout: float) -> StatusReply:
+def _recognised(answer: StatusReply, timeout: float, security: "ssl.SSLContext | None") -> StatusReply:
     """The reply of the HTTP port of the same node, if `answer` is that of another port of a node."""
     if answer.error != NOT_HTTP:
         return answer
-    port = recognise(split_address(answer.address), timeout)
+    port = recognise(split_address(answer.address), timeout, security)
     if isinstance(port, str):
         return replace(answer, error=port)
     text = port.explain(answer.address)
     if not port.http:
         return replace(answer, name=port.id, error=text)
-    return replace(ask(port.id, port.http, timeout), note=text)
+    return replace(ask(port.id, port.http, timeout, security), note=text)
 
 
 def _understood(name: str, address: str, body: bytes) -> StatusReply:
@@ -137,8 +157,16 @@ class StatusPoll:
     It remembers the members, so that a later round finds them without the nodes that were given.
     """
 
-    def __init__(self, addresses: Iterable[str], timeout: float, *, only: bool = False) -> None:
-        """`timeout`, in seconds, is for each node."""
+    def __init__(
+        self,
+        addresses: Iterable[str],
+        timeout: float,
+        *,
+        only: bool = False,
+        security: "ssl.SSLContext | None" = None,
+    ) -> None:
+        """`timeout`, in seconds, is for each node; `security` is for TLS."""
+        self._security = security
         self._addresses = tuple(dict.fromkeys(addresses))
         self._timeout = timeout
         self._only = only
@@ -148,13 +176,16 @@ class StatusPoll:
     def ask(self) -> list[StatusReply]:
         """One round: the replies of the given nodes in their order, then those of the others by id."""
         targets = [(self._names.get(address, ""), address) for address in self._addresses]
-        answers = [_recognised(each, self._timeout) for each in ask_all(targets, self._timeout)]
+        answers = [
+            _recognised(each, self._timeout, self._security)
+            for each in ask_all(targets, self._timeout, self._security)
+        ]
         if not self._only:
             found = others(answers)
             if all(each.status is None for each in answers):
                 names = {each.name for each in answers}
                 found = [item for item in sorted(self._members.items()) if item[0] not in names]
-            answers += ask_all(found, self._timeout)
+            answers += ask_all(found, self._timeout, self._security)
         self._learn(answers)
         return answers
 

@@ -102,6 +102,12 @@ def _check_config(parser: ArgumentParser) -> None:
     check.declare(parser)
 
 
+def _certs(parser: ArgumentParser) -> None:
+    from kraft.cli import certs
+
+    certs.declare(parser)
+
+
 def _recover(parser: ArgumentParser) -> None:
     from kraft.cli import recover
 
@@ -144,5 +150,6 @@ SUBCOMMANDS = (
     Subcommand("backup", "make an image of all data, or look at images", _backup),
     Subcommand("restore", "make a new cluster from a backup", _restore),
     Subcommand("upgrade-check", "say whether the next upgrade is safe", _upgrade_check),
+    Subcommand("certs", "make, renew and revoke certificates", _certs),
     Subcommand("recover", "make a new cluster from one survivor after a majority is lost", _recover),
 )

@@ -19,6 +19,7 @@ from kraft.config.values import (
     NodeConfig,
     PeerConfig,
     RaftConfig,
+    TlsConfig,
 )
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "PeerConfig",
     "Problem",
     "RaftConfig",
+    "TlsConfig",
     "changes",
     "from_options",
     "load",

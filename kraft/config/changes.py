@@ -15,6 +15,10 @@ CHANGEABLE = frozenset(
         "once.bytes",
         "once.tokens",
         "once.ttl",
+        "tls.ca",
+        "tls.certificate",
+        "tls.crl",
+        "tls.key",
     )
 )
 

@@ -64,12 +64,38 @@ def _membership(config: Config) -> _Broken:
 
 
 def _members_secret(config: Config) -> _Broken:
-    if config.cluster.secret_file is None and not stays_on_this_machine(config):
-        text = (
-            "is required, because peers may be on other machines; write the path of a file with the same "
-            "secret on every node, or keep peer.listen, peer.advertise and cluster.members on 127.0.0.1"
-        )
-        yield "cluster.secret_file", text
+    if config.cluster.secret_file or config.peer.tls == "required" or stays_on_this_machine(config):
+        return
+    text = (
+        "is required, because peers may be on other machines; write the path of a file with the same "
+        "secret on every node, or set peer.tls to required, or keep peer.listen, peer.advertise and "
+        "cluster.members on 127.0.0.1"
+    )
+    yield "cluster.secret_file", text
+
+
+def _tls_files(config: Config) -> _Broken:
+    """What TLS needs, and what needs TLS."""
+    modes = {"peer": config.peer.tls, "client": config.client.tls, "http": config.http.tls}
+    secured = [name for name, mode in modes.items() if mode != "off"]
+    asking = {"client": config.client.certificates, "http": config.http.certificates}
+    checking = [name for name, certificates in asking.items() if certificates != "none"]
+    for name in checking:
+        if name not in secured:
+            text = f"has no effect without TLS; set {name}.tls to required, or leave this out"
+            yield f"{name}.certificates", text
+    if not secured:
+        return
+    files = config.tls
+    for part in ("certificate", "key"):
+        if getattr(files, part) is None:
+            text = f"is required by {secured[0]}.tls; write the path of a PEM file (`kraft certs` makes them)"
+            yield f"tls.{part}", text
+    if files.ca is None and ("peer" in secured or checking):
+        needed = "peer.tls" if "peer" in secured else f"{checking[0]}.certificates"
+        yield "tls.ca", f"is required by {needed}; write the path of the CA that issued the certificates"
+    if files.crl is not None and files.ca is None:
+        yield "tls.crl", "has no effect without tls.ca; write that too, or leave this out"
 
 
 def _standby(config: Config) -> _Broken:
@@ -161,11 +187,14 @@ def _ports(config: Config) -> _Broken:
 
 
 _PEER = ("peer.listen", "peer.advertise", "cluster.members")
+_FILES = ("tls.certificate", "tls.key", "tls.ca", "tls.crl")
+_SECURED = ("peer.tls", "client.tls", "http.tls", "client.certificates", "http.certificates")
 _ENTRY = ("limits.request_bytes", "raft.batch_bytes")
 
 RULES = (
     Rule(frozenset(("node.id", "peer.advertise", "cluster.members")), _membership),
-    Rule(frozenset((*_PEER, "cluster.secret_file")), _members_secret),
+    Rule(frozenset((*_PEER, "cluster.secret_file", "peer.tls")), _members_secret),
+    Rule(frozenset((*_FILES, *_SECURED)), _tls_files),
     Rule(frozenset(("cluster.members", "cluster.standby")), _standby),
     Rule(frozenset(("raft.election_timeout", "raft.heartbeat_interval")), _heartbeats),
     Rule(frozenset(("scripts.time", "raft.election_timeout")), _script_time),

@@ -27,6 +27,9 @@ GROUPS_MAX = 128  # each one is some work in every tick of a node
 _Listen = Annotated[str, Endpoint()]
 _Advertise = Annotated[str, Address()]
 _Timeout = Annotated[float, Duration(0.01, 3600)]
+_File = Annotated[str | None, FilePath()]
+_Tls = Annotated[str, Choice(("off", "optional", "required"))]  # optional: also connections without it
+_Certificates = Annotated[str, Choice(("none", "optional", "required"))]  # of those who connect
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class ClusterConfig:
     """
 
     members: dict[Annotated[str, NodeId()], Annotated[str, Address()]] = field(default_factory=dict)
-    secret_file: Annotated[str | None, FilePath()] = None
+    secret_file: _File = None
     standby: Annotated[bool, Switch()] = False
     groups: Annotated[int, Integer(1, GROUPS_MAX)] = 1
     machine_version_max: Annotated[int, Integer(1, 1000, "all that the program supports")] = 0
@@ -56,10 +59,25 @@ class ClusterConfig:
 
 @dataclass(frozen=True, slots=True)
 class PeerConfig:
-    """`listen` is a Twisted endpoint string; `advertise` is the `host:port` that peers dial."""
+    """`listen` is a Twisted endpoint string; `advertise` is the `host:port` that peers dial.
+
+    With `tls` both ends of a link show certificates of nodes.
+    """
 
     listen: _Listen = "tcp:10001:interface=127.0.0.1"
     advertise: _Advertise = "127.0.0.1:10001"
+    tls: _Tls = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsConfig:
+    """The files (PEM) of this node for all its ports, and the lowest version of TLS."""
+
+    certificate: _File = None
+    key: _File = None
+    ca: _File = None
+    crl: _File = None
+    minimum: Annotated[str, Choice(("1.2", "1.3"))] = "1.2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +95,8 @@ class ClientConfig:
     idle_timeout: Annotated[float, Duration(1, 604_800, zero="never")] = 0.0  # never, as in Redis
     handshake_timeout: Annotated[float, Duration(0.1, 3600)] = 10.0  # to the end of the first request
     tcp_keepalive: Annotated[float, Duration(1, 7200, zero="never")] = 300.0  # as in Redis
+    tls: _Tls = "off"
+    certificates: _Certificates = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +105,8 @@ class HttpConfig:
 
     listen: Annotated[str, Endpoint(optional=True)] = "tcp:10021:interface=127.0.0.1"
     advertise: _Advertise = "127.0.0.1:10021"
+    tls: _Tls = "off"
+    certificates: _Certificates = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +241,7 @@ class Config:
     peer: PeerConfig = field(default_factory=PeerConfig)
     client: ClientConfig = field(default_factory=ClientConfig)
     http: HttpConfig = field(default_factory=HttpConfig)
+    tls: TlsConfig = field(default_factory=TlsConfig)
     raft: RaftConfig = field(default_factory=RaftConfig)
     reads: ReadsConfig = field(default_factory=ReadsConfig)
     snapshot: SnapshotConfig = field(default_factory=SnapshotConfig)

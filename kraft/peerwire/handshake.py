@@ -26,9 +26,9 @@ If the owner of the accepting side refuses, its refusal takes the place of the l
 its own, so that the dialling side can rely on that Hello too: from it a node learns that the cluster has
 disowned it, or needs a newer program.
 
-Without a secret both ends of the connection must be loopback addresses, and the handshake begins with the
-Hellos: first that of the dialling side, then that of the accepting side, then the last two Proofs, which are
-empty.
+Without a secret the connection itself must be trusted: both its ends are loopback addresses, or have shown
+certificates (docs/tls.md). Then the handshake begins with the Hellos: first that of the dialling side, then
+that of the accepting side, then the last two Proofs, which are empty.
 
 Nodes of an earlier release begin with the Hellos even with a secret. Until the machine version in force
 shows that there are none in the cluster, a handshake like theirs is accepted, and a dialling side falls back
@@ -103,18 +103,21 @@ class Handshake:
         *,
         nonce: bytes,
         secret: bytes | None,
-        loopback: bool,
+        trusted: bool,
         dialled: str | None = None,
         as_earlier: bool = False,
         earlier_peers: EarlierPeers | None = None,
     ) -> None:
-        """`as_earlier`: dial like an earlier release. All handshakes of a node share `earlier_peers`."""
+        """`trusted`: the connection needs no secret, because it stays on this machine, or TLS has
+        authenticated both ends. `as_earlier`: dial like an earlier release. All handshakes of a node share
+        `earlier_peers`.
+        """
         self._own = replace(own, nonce=nonce, auth=SECRET if secret is not None else NO_AUTH)
         self._own_bytes = greetings.encode(self._own)
         self._secret = secret
         vouch = b"" if dialled is None else self._vouch(nonce)
         self._own_challenge = greetings.encode(Challenge(nonce, mac=vouch))
-        self._loopback = loopback
+        self._trusted = trusted
         self._dialled = dialled
         self._earlier_peers = earlier_peers or EarlierPeers()
         self.accepts_earlier = own.machine_min < CHALLENGE_MACHINE_VERSION
@@ -267,8 +270,9 @@ class Handshake:
             return f"{peer.id} wants an authentication unknown to {self._name}"
         if own.auth != peer.auth:
             return _one_secret(*((self._name, peer.id) if own.auth == SECRET else (peer.id, self._name)))
-        if own.auth == NO_AUTH and not self._loopback:
-            return "a link beyond loopback needs a secret: set cluster.secret_file on all nodes"
+        if own.auth == NO_AUTH and not self._trusted:
+            needed = "set cluster.secret_file or peer.tls on all nodes"
+            return f"a link beyond loopback needs a secret or TLS: {needed}"
         return None
 
     def _proof_received(self, proof: Proof) -> list[bytes]:

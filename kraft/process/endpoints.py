@@ -17,6 +17,7 @@ from kraft.process.refusal import explain
 from kraft.process.unix_port import UnixPort
 from kraft.process.unix_socket import SocketInUse
 from kraft.tcp.accept_limit import limit_accepts
+from kraft.tcp.security import PortSecurity, SecuredFactory
 
 
 class CannotListen(Exception):
@@ -28,17 +29,26 @@ class ServerEndpoint:
     """The endpoint that `description` names, which the configuration has checked.
 
     It has room for a burst of clients; `waiting_max` bounds the connections that wait to be accepted.
-    `listen` fails with CannotListen.
+    With `security` its connections have TLS. `listen` fails with CannotListen.
     """
 
-    def __init__(self, reactor: Any, description: str, waiting_max: int | None = None) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        description: str,
+        waiting_max: int | None = None,
+        security: PortSecurity | None = None,
+    ) -> None:
         self._reactor = reactor
+        self._security = security
         address = split_endpoint(description)
         backlog = address.backlog if waiting_max is None else min(address.backlog, waiting_max)
         self._address = replace(address, backlog=backlog)
 
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Listen now."""
+        if self._security is not None:
+            factory = SecuredFactory(factory, self._security)
         return maybeDeferred(self._listen, factory).addCallbacks(self._limited, self._explain)
 
     def _listen(self, factory: IProtocolFactory) -> Any:

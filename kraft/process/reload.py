@@ -1,5 +1,7 @@
 """Reloading the configuration while the node runs."""
 
+from typing import Protocol
+
 from kraft import config as configuration
 from kraft.config import Config, ConfigError
 from kraft.server.port import ClientPort
@@ -7,15 +9,23 @@ from kraft.telemetry.logs import LogSink
 from kraft.telemetry.telemetry import Telemetry
 
 
+class Reloading(Protocol):
+    """A part of the node that reads files of its own."""
+
+    def reload(self, config: Config) -> None:
+        """Read them again, or report why not."""
+
+
 class ConfigReload:
     """Reads the configuration file again and applies the options that may change at run time.
 
-    `clients` is the client port, None until it is open.
+    `clients` is the client port, None until it is open. `security` is None without TLS.
     """
 
     def __init__(self, config: Config, path: str | None, log: LogSink, telemetry: Telemetry) -> None:
         """`path` is the configuration file, None if the node was started with options."""
         self.clients: ClientPort | None = None
+        self.security: Reloading | None = None
         self._config = config
         self._path = path
         self._log = log
@@ -36,4 +46,6 @@ class ConfigReload:
         if self.clients is not None:
             self.clients.reconfigure(self._config)
             self._telemetry.connections_limited(self.clients)
+        if self.security is not None:
+            self.security.reload(self._config)
         self._telemetry.config_reloaded(taken, need_restart)

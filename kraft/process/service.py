@@ -16,7 +16,7 @@ import signal
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, inlineCallbacks
@@ -25,7 +25,7 @@ from twisted.logger import ILogObserver
 from twisted.python.failure import Failure
 
 from kraft import __version__
-from kraft.config import Config
+from kraft.config import Config, ConfigError
 from kraft.host.host import Host
 from kraft.process.backups import BackupThread, backup_settings
 from kraft.process.clock import ReactorClock
@@ -42,6 +42,7 @@ from kraft.process.secret import exposed_mode, read_secret
 from kraft.process.signals import StopSignals, on_signal, on_stack_request
 from kraft.process.state_report import state_report
 from kraft.process.supervision import supervisor_of
+from kraft.process.tls_files import read_tls
 from kraft.server.capacity import Capacity
 from kraft.server.commands.table import NAMES
 from kraft.server.factory import client_factory
@@ -58,6 +59,9 @@ from kraft.transport.links import Links
 from kraft.web.fetcher import Fetcher
 from kraft.web.limits import KEEPALIVE_SECONDS
 from kraft.web.site import Site
+
+if TYPE_CHECKING:
+    from kraft.process.node_security import NodeSecurity
 
 SWITCH_INTERVAL = 0.000_05  # seconds; with CPython's 5 ms the writer thread waits too long for the GIL
 
@@ -131,6 +135,7 @@ class NodeService(Service):
         room_for_clients(config.cluster.groups)
         secret = self._read_secret()
         restore_first(config, self._telemetry)
+        self._security = self._reload.security = self._secure()
         store = self._store = self._open_store()
         self._connections = room_for_clients(store.loaded.identity.groups)
         self._host = self._make_host(store)
@@ -147,6 +152,18 @@ class NodeService(Service):
         if path is not None and (mode := exposed_mode(path)):
             self._telemetry.events.log("secret_exposed", file=path, mode=mode, mend=f"chmod o= {path}")
         return secret
+
+    def _secure(self) -> "NodeSecurity | None":
+        """TLS, if a port has it. Raises CannotStart."""
+        try:
+            credentials = read_tls(self._config, self._path or "")
+        except ConfigError as error:
+            raise CannotStart(str(error)) from None
+        if credentials is None:
+            return None
+        from kraft.process.node_security import NodeSecurity  # libraries that nodes without TLS may not have
+
+        return NodeSecurity(self._config, self._path, self._clock, self._telemetry.tls, credentials)
 
     def _open_store(self) -> Store:
         try:
@@ -194,7 +211,7 @@ class NodeService(Service):
         return Links(
             id=config.node.id,
             clock=self._reactor,
-            listening=ServerEndpoint(self._reactor, config.peer.listen, limits.waiting_links),
+            listening=self._endpoint("peer", config.peer.listen, limits.waiting_links),
             endpoint_for=endpoints(self._reactor, limits.connect_timeout),
             secret=secret,
             dice=random.random,
@@ -202,7 +219,13 @@ class NodeService(Service):
             receiver=self._host.peer_receiver,
             observer=self._telemetry.transport,
             limits=limits,
+            security=None if self._security is None else self._security.links,
         )
+
+    def _endpoint(self, section: str, listen: str, waiting_max: int | None = None) -> ServerEndpoint:
+        """The endpoint of the port of a section, with TLS if it has that."""
+        security = None if self._security is None else self._security.ports.get(section)
+        return ServerEndpoint(self._reactor, listen, waiting_max, security)
 
     def _replayed(self) -> None:
         """The log is replayed. Open the ports, unless the node was told to stop meanwhile."""
@@ -224,10 +247,13 @@ class NodeService(Service):
         self._telemetry.connections_limited(factory.port)
         self._telemetry.memory_limited(limits[0].size, limits[0].source, factory.port)
         MemoryWatch(limits, memory_use, self._clock, factory.port, self._telemetry).start()
-        yield self._listen("client.listen", config.client.listen, factory, config.client.tcp_keepalive)
+        yield self._listen("client", config.client.listen, factory, config.client.tcp_keepalive)
         if config.http.listen:
-            pages = Site(self._host, self._telemetry, self._reactor, Fetcher(self._reactor))
-            yield self._listen("http.listen", config.http.listen, pages, KEEPALIVE_SECONDS)
+            fetches = None if self._security is None else self._security.fetches
+            pages = Site(self._host, self._telemetry, self._reactor, Fetcher(self._reactor, fetches))
+            yield self._listen("http", config.http.listen, pages, KEEPALIVE_SECONDS)
+        if self._security is not None:
+            self._security.start()
         # Nearly all objects that exist by now live as long as the process: spare the collector the work.
         gc.freeze()
         client, *http = map(bound_address, self._ports)
@@ -238,9 +264,9 @@ class NodeService(Service):
             self._notifier.ready(self._store)
 
     @inlineCallbacks
-    def _listen(self, option: str, endpoint: str, factory: Any, keepalive: float) -> Any:
-        listening = ServerEndpoint(self._reactor, endpoint).listen(factory)
-        port = yield listening.addErrback(self._cannot_listen, option, endpoint)
+    def _listen(self, section: str, endpoint: str, factory: Any, keepalive: float) -> Any:
+        listening = self._endpoint(section, endpoint).listen(factory)
+        port = yield listening.addErrback(self._cannot_listen, f"{section}.listen", endpoint)
         keep_alive(port, keepalive)
         self._ports.append(port)
 
@@ -283,6 +309,8 @@ class NodeService(Service):
         self._notifier.stopping()
         yield self._leadership_transferred()
         self._host.refuse_peers()
+        if self._security is not None:
+            self._security.stop()
         for port in self._ports:
             yield port.stopListening()
         yield self._drained()

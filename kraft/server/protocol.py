@@ -66,22 +66,30 @@ class ClientProtocol(Protocol):
         return transport.fileno() if hasattr(transport, "fileno") else -1
 
     @property
+    def certificate_name(self) -> str:
+        """The name in the certificate that the client has shown: its common name; '' without one."""
+        transport: Any = self.transport
+        if not hasattr(transport, "getPeerCertificate"):  # a connection without TLS
+            return ""
+        from kraft.tls.connections import peer_name
+
+        return peer_name(transport)
+
+    @property
     def unsent_bytes(self) -> int:
         """The bytes that wait in this process; 0 where that cannot be known."""
         return self._writer.unsent_bytes
 
     def notify_sent(self) -> None:
         """Call the session's `sent` once nothing waits unsent; never if the connection is lost before."""
-        transport: Any = self.transport
-        transport.registerProducer(self, streaming=False)  # it asks for more at once: ignore that first call
+        self._writer.await_sent(self)  # it asks for more at once: ignore that first call
         self._awaits_sent = True
 
     def resumeProducing(self) -> None:
         """Twisted asks a producer for more when everything is sent."""
         if self._awaits_sent:
             self._awaits_sent = False
-            transport: Any = self.transport
-            transport.unregisterProducer()  # without a producer the connection closes in the usual way
+            self._writer.sent()  # without a producer the connection closes in the usual way
             self.session.sent()
 
     def stopProducing(self) -> None:
@@ -90,8 +98,7 @@ class ClientProtocol(Protocol):
 
     def close(self) -> None:
         """Close after everything is sent."""
-        transport: Any = self.transport
-        transport.loseConnection()
+        self._writer.close()
 
     def abort(self) -> None:
         """Close at once and drop what is unsent."""

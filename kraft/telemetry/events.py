@@ -20,6 +20,9 @@ LEVELS: dict[str, str] = {
     "config_reloaded": "info",
     "config_needs_restart": "warning",
     "config_refused": "error",
+    "certificates_loaded": "info",
+    "certificates_refused": "error",
+    "certificate_expires": "warning",
     "log_lines_lost": "warning",
     "connections_limited": "warning",
     "memory_limit": "info",
@@ -73,6 +76,7 @@ LEVELS: dict[str, str] = {
     "restore_option_ignored": "warning",
     # ports
     "client_rejected": "warning",
+    "tls_refused": "warning",
     "scrape_failed": "error",
     "page_failed": "error",
     # libraries

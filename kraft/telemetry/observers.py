@@ -6,6 +6,9 @@ once in a few seconds, with the number of events that were held back. Events tha
 such as commands of an administrator or role changes, are rate limited only after a burst.
 """
 
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
 from kraft.telemetry.event_log import EventLog
 from kraft.telemetry.logs import BURST
 from kraft.telemetry.metrics.holders import Count
@@ -257,3 +260,46 @@ class ServerTelemetry(Observer):
 
     def script_stopped(self, limit: str) -> None:
         self._metrics.scripts_stopped.add(1, limit)
+
+
+class TlsTelemetry(Observer):
+    """TLS: certificates, and connections by port. `port` is peer, client or http."""
+
+    def secured(self, port: str) -> None:
+        """A TLS handshake is complete."""
+        self._metrics.tls_connections.add(1, port, "tls")
+
+    def taken_plain(self, port: str) -> None:
+        """A connection without TLS was taken by a port that takes both kinds."""
+        self._metrics.tls_connections.add(1, port, "plain")
+
+    def refused(self, port: str, address: str, reason: str) -> None:
+        """A connection ended before it was secured.
+
+        Up to its colon, `reason` is one of few texts, and each is limited by itself. On the peer port the end
+        of the link is reported with the same reason.
+        """
+        self._metrics.tls_connections.add(1, port, "refused")
+        if port != "peer":
+            kind = f"tls {port} {reason.partition(':')[0]}"
+            self._events.log_limited(kind, "tls_refused", port=port, address=address, reason=reason)
+
+    def files_loaded(self, expiry: Mapping[str, float]) -> None:
+        """New connections use these files from now on; `expiry` has the Unix time of the end of each kind."""
+        self._metrics.tls_reloads.add(1, "done")
+        self._metrics.tls_expiry = dict(expiry)
+        ends = {use: datetime.fromtimestamp(end, UTC).strftime("%Y-%m-%d") for use, end in expiry.items()}
+        self._events.log("certificates_loaded", **ends)
+
+    def files_refused(self, problems: Sequence[str]) -> None:
+        """The changed files cannot be used; the earlier ones stay in use."""
+        self._metrics.tls_reloads.add(1, "refused")
+        self._events.log("certificates_refused", problems=list(problems))
+
+    def expires_soon(self, use: str, seconds: float) -> None:
+        """A file of the kind `use` (certificate, ca or crl) is of no use after so many seconds."""
+        self._events.log("certificate_expires", use=use, days=round(seconds / 86_400, 1))
+
+    def key_exposed(self, path: str, mode: str) -> None:
+        """Other users may read the private key."""
+        self._events.log("secret_exposed", file=path, mode=mode, mend=f"chmod o= {path}")

@@ -21,6 +21,7 @@ from kraft.telemetry.observers import (
     RaftTelemetry,
     ServerTelemetry,
     StorageTelemetry,
+    TlsTelemetry,
     TransportTelemetry,
 )
 from kraft.telemetry.probe import ReactorProbe
@@ -31,7 +32,7 @@ from kraft.telemetry.start_progress import StartProgress
 
 
 class Telemetry:
-    """Metrics, log and recent events; `raft`, `host`, `storage`, `transport`, `server` are the observers."""
+    """Metrics, log and recent events; `raft`, `host`, `storage` and so on are the observers."""
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class Telemetry:
         self.transport = TransportTelemetry(self.metrics, self.events)
         self.backups = BackupTelemetry(self.metrics, self.events)
         self.server = ServerTelemetry(self.metrics, self.events)
+        self.tls = TlsTelemetry(self.metrics, self.events)
         self._probe: ReactorProbe | None = None
 
     def watch(self, node: StatusSource, storage: StorageSource, directory: str) -> None:

@@ -14,7 +14,7 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from kraft.transport.limits import LinkLimits
-from kraft.transport.link import Link, LinkContext, LinkRegistry
+from kraft.transport.link import Dialling, Link, LinkContext, LinkRegistry
 
 
 def pause(attempts: int, limits: LinkLimits, dice: float) -> float:
@@ -45,7 +45,8 @@ class AttemptOwner(Protocol):
 class Attempt(Factory):
     """One attempt to reach `peer`: from `start` to a link and its end, or to a failure.
 
-    A peer that may be of an earlier release is dialled a second time within the attempt, as such a one.
+    A peer that may have no TLS yet, or may be of an earlier release, is dialled a second time within the
+    attempt, as such a one.
     """
 
     noisy = False
@@ -58,6 +59,7 @@ class Attempt(Factory):
         self._connecting: Deferred[IProtocol] | None = None
         self._link: Link | None = None
         self._as_earlier = False
+        self._with_tls = context.security is not None
         self._over = False
 
     @property
@@ -68,6 +70,9 @@ class Attempt(Factory):
     def start(self, endpoint: IStreamClientEndpoint) -> None:
         """Dial now."""
         self._endpoint = endpoint
+        security = self._context.security
+        if security is not None and self._with_tls:
+            endpoint = security.dial(endpoint, self._peer)
         self._connecting = connecting = endpoint.connect(self)
         connecting.addCallbacks(self._connected, self._not_connected)
 
@@ -81,7 +86,7 @@ class Attempt(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Link | None:  # noqa: ARG002  Twisted's signature
         """A link that expects `peer` at the other end."""
-        self._link = Link(self._context, self, dialled=self._peer, as_earlier=self._as_earlier)
+        self._link = Link(self._context, self, Dialling(self._peer, self._as_earlier, self._with_tls))
         return self._link
 
     def started(self, link: Link) -> None:
@@ -97,11 +102,20 @@ class Attempt(Factory):
         if link.was_open:
             self._over = True
             self._registry.link_closed(link)
+        elif self._is_maybe_plain(link) and not self._over:
+            self._with_tls = False
+            self.start(self._endpoint)
         elif link.is_maybe_earlier and not self._over:
             self._as_earlier = True
             self.start(self._endpoint)
         else:
             self._fail(link.reason)
+
+    def _is_maybe_plain(self, link: Link) -> bool:
+        """Whether the peer closed the connection at the beginning of TLS, and may be dialled without it."""
+        security = self._context.security
+        is_free = security is not None and not security.required
+        return is_free and self._with_tls and link.closed_by_peer and not link.certified
 
     def _connected(self, _: object) -> None:
         self._connecting = None

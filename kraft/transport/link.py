@@ -15,7 +15,14 @@ from typing import Protocol as Interface
 from typing import cast
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IConsumer, IDelayedCall, IPushProducer, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import (
+    IConsumer,
+    IDelayedCall,
+    IHandshakeListener,
+    IPushProducer,
+    IReactorTime,
+    ITCPTransport,
+)
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -42,7 +49,7 @@ from kraft.transport.backlog import Standing
 from kraft.transport.congestion_window import CongestionWindow
 from kraft.transport.limits import LinkLimits
 from kraft.transport.outbox import Outbox
-from kraft.transport.ports import Receiver, TransportObserver
+from kraft.transport.ports import LinkSecurity, Receiver, TransportObserver
 from kraft.transport.sockets import is_loopback, text_of, tune
 
 
@@ -55,11 +62,21 @@ class EncodedBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Dialling:
+    """How a peer was dialled: by its id, like one of an earlier release, and with TLS."""
+
+    peer: str
+    as_earlier: bool = False
+    with_tls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LinkContext:
     """Shared by all links of a node. `secret` is that of the cluster, None without one.
 
     `nonce` returns NONCE_BYTES fresh random bytes at each call. `order` numbers events of all links, so that
     the order of two events on different links can be told. `earlier_peers` belongs to the handshakes.
+    `security` is None where links have no TLS.
     """
 
     clock: IReactorTime
@@ -68,21 +85,33 @@ class LinkContext:
     nonce: Callable[[], bytes]
     receiver: Receiver
     observer: TransportObserver
+    security: LinkSecurity | None = None
     order: Iterator[int] = field(default_factory=count)
     earlier_peers: EarlierPeers = field(default_factory=EarlierPeers)
     encoded: EncodedBatch = field(default_factory=EncodedBatch)
 
-    def new_handshake(self, transport: ITCPTransport, dialled: str | None, *, as_earlier: bool) -> Handshake:
-        """The handshake of one link; `dialled` and `as_earlier` are those of the link."""
+    def new_handshake(self, transport: ITCPTransport, dialling: Dialling | None, certified: str) -> Handshake:
+        """The handshake of a link; `dialling` and `certified` are those of the link."""
+        on_machine = is_loopback(transport.getHost()) and is_loopback(transport.getPeer())
         return Handshake(
             self.receiver.hello(),
             nonce=self.nonce(),
             secret=self.secret,
-            loopback=is_loopback(transport.getHost()) and is_loopback(transport.getPeer()),
-            dialled=dialled,
-            as_earlier=as_earlier,
+            trusted=bool(certified) or on_machine,
+            dialled=None if dialling is None else dialling.peer,
+            as_earlier=dialling is not None and dialling.as_earlier,
             earlier_peers=self.earlier_peers,
         )
+
+    def node_of(self, transport: ITCPTransport) -> str:
+        """The node whose certificate the other end has shown; '' without TLS."""
+        return "" if self.security is None else self.security.node_of(transport)
+
+    def check(self, hello: Hello, certified: str) -> str | None:
+        """Why a peer that greets so is refused, None if it is not. `certified`: whose certificate it has."""
+        if certified not in ("", hello.id):
+            return f"{hello.id} has shown the certificate of {certified}"
+        return self.receiver.check(hello)
 
 
 class LinkOwner(Interface):
@@ -117,29 +146,26 @@ class LinkRegistry(Interface):
         """An introduction to `peer` led to no link."""
 
 
-@implementer(IPushProducer)
+@implementer(IPushProducer, IHandshakeListener)
 class Link(Protocol):
     """A connection to a peer.
 
     peer, hello: id and greeting of the other end; '' and None until the link is open.
     agreed_at: when this side accepted the peer, as a number of `LinkContext.order`; None before.
     confirmed_at: when the first bytes arrived on the open link, likewise.
+    certified: the node that the certificate of the other end speaks for; '' without TLS.
     reason, closed_by_peer: how the connection ended.
     round_trip: seconds of the last answered ping, None before.
     """
 
     transport: ITCPTransport  # or a test's equivalent
 
-    def __init__(
-        self, context: LinkContext, owner: LinkOwner, dialled: str | None = None, *, as_earlier: bool = False
-    ) -> None:
-        """`dialled` is the id of the peer that was dialled, None for an accepted connection; `as_earlier`:
-        greet it like an earlier release.
-        """
+    def __init__(self, context: LinkContext, owner: LinkOwner, dialling: Dialling | None = None) -> None:
+        """`dialling` is None for an accepted connection."""
         self._context = context
         self._owner = owner
-        self._dialled = dialled
-        self._as_earlier = as_earlier
+        self._dialling = dialling
+        self.certified = ""
         self._handshake: Handshake | None = None
         limits = context.limits
         self._reader = FrameReader(limits.message_bytes)
@@ -172,9 +198,15 @@ class Link(Protocol):
         self._writer = DirectWriter(transport)
         self._timer = context.clock.callLater(context.limits.handshake_timeout, self._handshake_timed_out)
         cast(IConsumer, transport).registerProducer(self, True)
-        if self.dialled:
+        if self._dialling is not None and not self._dialling.with_tls:
             self._greet(self._new_handshake().start())
         self._owner.started(self)
+
+    def handshakeCompleted(self) -> None:
+        """Twisted calls this when TLS is established: the other end has shown the certificate of a node."""
+        self.certified = self._context.node_of(self.transport)
+        if self.dialled:
+            self._greet(self._new_handshake().start())
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Report the end to the owner."""
@@ -225,7 +257,7 @@ class Link(Protocol):
     @property
     def dialled(self) -> bool:
         """Whether this side dialled."""
-        return self._dialled is not None
+        return self._dialling is not None
 
     @property
     def waiting_bytes(self) -> int:
@@ -328,10 +360,10 @@ class Link(Protocol):
     @property
     def standing(self) -> Standing:
         """How far the handshake has come, for the listener."""
+        if self.certified or (self._handshake is not None and self._handshake.is_peer_proved):
+            return Standing.PROVED
         if self._handshake is None:
             return Standing.SILENT
-        if self._handshake.is_peer_proved:
-            return Standing.PROVED
         return Standing.VOUCHED if self._handshake.is_peer_vouched else Standing.GREETED
 
     @property
@@ -345,9 +377,7 @@ class Link(Protocol):
 
     def _new_handshake(self) -> Handshake:
         """Prepare for a peer. Not before a stranger's first word, because it takes time."""
-        self._handshake = self._context.new_handshake(
-            self.transport, self._dialled, as_earlier=self._as_earlier
-        )
+        self._handshake = self._context.new_handshake(self.transport, self._dialling, self.certified)
         return self._handshake
 
     def _greet(self, payloads: Sequence[bytes]) -> None:
@@ -358,7 +388,7 @@ class Link(Protocol):
         handshake = self._handshake or self._new_handshake()
         self._greet(handshake.received(payload))
         if handshake.state is HandshakeState.DECISION and handshake.peer is not None:
-            reason = self._context.receiver.check(handshake.peer)
+            reason = self._context.check(handshake.peer, self.certified)
             if reason is not None:
                 raise HandshakeError(reason)
             self._greet(handshake.accept())

@@ -30,7 +30,7 @@ from kraft.transport.endpoints import host_of
 from kraft.transport.limits import LinkLimits
 from kraft.transport.link import Link, LinkContext
 from kraft.transport.listener import Listener
-from kraft.transport.ports import Receiver, TransportObserver
+from kraft.transport.ports import LinkSecurity, Receiver, TransportObserver
 from kraft.transport.sockets import canonical_ip, ip_of
 
 
@@ -63,10 +63,12 @@ class Links:
         receiver: Receiver,
         observer: TransportObserver,
         limits: LinkLimits | None = None,
+        security: LinkSecurity | None = None,
     ) -> None:
         """`listening` is the endpoint for peers, None for a node without peers; `endpoint_for` returns a
         client endpoint for a `host:port`; `secret` is the content of cluster.secret_file; `dice` returns
-        numbers in [0, 1), `nonce` returns NONCE_BYTES fresh random bytes.
+        numbers in [0, 1), `nonce` returns NONCE_BYTES fresh random bytes. `security` is that of links with
+        TLS, which `listening` knows too.
         """
         if secret is not None and not secret:
             raise ValueError("the secret is empty")
@@ -76,7 +78,9 @@ class Links:
         self._dice = dice
         self._receiver = receiver
         self._observer = observer
-        self._context = LinkContext(clock, limits or LinkLimits(), secret, nonce, receiver, observer)
+        self._context = LinkContext(
+            clock, limits or LinkLimits(), secret, nonce, receiver, observer, security
+        )
         self._listener = Listener(self._context, self)
         self._port: IListeningPort | None = None
         self._addresses: dict[str, str] = {}

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from twisted.internet.interfaces import IStreamClientEndpoint, ITransport
+
 from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import Message
 
@@ -39,6 +41,23 @@ class Receiver(Protocol):
 
     def receiving(self, peer: str) -> None:
         """Bytes arrived on an open link, and a message in pieces is not complete yet: `peer` is there."""
+
+
+class LinkSecurity(Protocol):
+    """TLS on links: both ends show certificates of nodes. A certificate speaks for one node only."""
+
+    @property
+    def required(self) -> bool:
+        """Whether a peer without TLS is not dialled."""
+
+    def dial(self, endpoint: IStreamClientEndpoint, peer: str) -> IStreamClientEndpoint:
+        """An endpoint that begins TLS, and takes no other node than `peer` at the other end.
+
+        The link writes nothing before Twisted calls its `handshakeCompleted`.
+        """
+
+    def node_of(self, transport: ITransport) -> str:
+        """The node whose certificate the other end has shown and proved to hold."""
 
 
 class Tally(Protocol):

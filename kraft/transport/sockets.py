@@ -19,8 +19,7 @@ def tune(transport: ITransport, user_timeout: float) -> None:
         return
     transport.setTcpNoDelay(True)
     transport.setTcpKeepAlive(True)
-    handle = getattr(transport, "getHandle", None)
-    raw = handle() if handle is not None else None
+    raw = getattr(transport, "socket", None)  # also below TLS, where the handle is another
     if not isinstance(raw, socket.socket):
         return
     for name, value in _KEEPALIVE:

@@ -18,6 +18,7 @@ from twisted.internet.interfaces import (
     IHalfCloseableDescriptor,
     IHalfCloseableProtocol,
     IReactorTime,
+    ISSLTransport,
 )
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
@@ -210,7 +211,9 @@ class Channel(HTTPChannel):
             b"HTTP/1.1 %d %s\r\nserver: kraft\r\ncontent-type: text/plain; charset=utf-8\r\n"
             b"content-length: %d\r\nconnection: close\r\n\r\n%s" % (code, _PHRASES[code], len(body), body)
         )
-        closes_by_halves = IHalfCloseableDescriptor.providedBy(self.transport)  # TLS does not
+        transport = self.transport
+        is_tls = ISSLTransport.providedBy(transport)  # it has no way to close one half only
+        closes_by_halves = IHalfCloseableDescriptor.providedBy(transport) and not is_tls
         if self._sent_all or not closes_by_halves:
             self.loseConnection()
             return

@@ -2,11 +2,12 @@
 
 import os
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import OK
 
@@ -17,11 +18,24 @@ class NoAnswer(Exception):
     """The request failed; the argument is the reason in words."""
 
 
-class Fetcher:
-    """`ports.Fetch` on real sockets. Connections are kept open between rounds."""
+class FetchSecurity(Protocol):
+    """TLS of requests; provides Twisted's IPolicyForHTTPS. `required`: a port without TLS is not asked."""
 
-    def __init__(self, reactor: Any) -> None:
+    required: bool
+
+
+class Fetcher:
+    """`ports.Fetch` on real sockets. Connections are kept open between rounds.
+
+    While the ports of a cluster change to TLS, one that has none yet is asked without.
+    """
+
+    def __init__(self, reactor: Any, security: FetchSecurity | None = None) -> None:
         self._reactor = reactor
+        self._security: Any = security
+        self._schemes = ["http"]
+        if security is not None:
+            self._schemes = ["https"] if security.required else ["https", "http"]
 
     @cached_property
     def _agent(self) -> Any:
@@ -31,16 +45,24 @@ class Fetcher:
         pool = HTTPConnectionPool(self._reactor)
         pool.maxPersistentPerHost = 1
         pool.cachedConnectionTimeout = ASK_LINGER_SECONDS
-        return Agent(self._reactor, connectTimeout=ASK_SECONDS, pool=pool)
+        policy = {} if self._security is None else {"contextFactory": self._security}
+        return Agent(self._reactor, connectTimeout=ASK_SECONDS, pool=pool, **policy)
 
     def __call__(self, address: str, path: str) -> Deferred[bytes]:
         """The body of GET `path` at `address` (host:port). Fails with NoAnswer."""
-        asked: Deferred[Any] = self._agent.request(b"GET", f"http://{address}{path}".encode())
+        asked: Deferred[Any] = self._request(address, path, list(self._schemes))
         body: Deferred[bytes] = asked.addCallback(_body)
         return body.addTimeout(ASK_SECONDS, self._reactor, _late).addErrback(_in_words)
 
+    def _request(self, address: str, path: str, schemes: list[str]) -> Deferred[Any]:
+        """A response by the first of `schemes` that leads to one."""
+        asked: Deferred[Any] = self._agent.request(b"GET", f"{schemes.pop(0)}://{address}{path}".encode())
+        if schemes:
+            asked.addErrback(lambda _: self._request(address, path, schemes))
+        return asked
 
-class Body(Protocol):
+
+class Body(TwistedProtocol):
     """Collects the body of a response into `done`, which fails with NoAnswer if the body is too long."""
 
     def __init__(self) -> None:

@@ -24,6 +24,7 @@ LAG_ENTRIES = 10_000  # as in the alert KraftFollowerLagging
 DATASET_SHARE = 0.85  # of the quota, as in the alert KraftQuotaNearlyUsed
 DISK_FREE_BYTES = 256 << 20  # enough for a checkpoint and a snapshot of a small data set
 GROUPS_NAMED_MAX = 3  # in one finding
+EXPIRY_SECONDS = 14 * 86_400  # as in the alert KraftCertificateExpiresSoon
 CLOCK_OFFSET_MS = 1000  # from here on, keys expire noticeably early or late when leadership moves
 
 
@@ -154,6 +155,7 @@ def _node(view: ClusterView, report: Report) -> Iterator[Finding]:
     elif report.facts.disk_free_bytes is not None and report.facts.disk_free_bytes < DISK_FREE_BYTES:
         free = report.facts.disk_free_bytes >> 20
         yield Finding(WARN, status.node, f"its disk has only {free} MiB left", "df -h", "on its machine")
+    yield from _certificates(report)
     yield from _slowness(status)
     data, bound = sum(group.dataset_bytes for group in status.groups), report.facts.dataset_bytes_max
     if bound and data > DATASET_SHARE * bound:
@@ -177,6 +179,23 @@ def _node(view: ClusterView, report: Report) -> Iterator[Finding]:
         )
     yield from _moved(view, status)
     yield from _transfers(report)
+
+
+def _certificates(report: Report) -> Iterator[Finding]:
+    """Certificates that end soon, or have ended."""
+    names = {"certificate": "its certificate", "ca": "its CA", "crl": "its revocation list"}
+    for use, end in sorted(report.facts.tls_expiry.items()):
+        left = end - report.facts.wall_seconds
+        if left < EXPIRY_SECONDS:
+            when = f"ends in {words.duration(left)}" if left > 0 else "has expired"
+            text = f"{names.get(use, use)} {when}; then no new TLS connection succeeds"
+            yield Finding(
+                WARN if left > 0 else BAD,
+                report.status.node,
+                text,
+                "kraft certs --renew",
+                "docs/tls.md#renew-revoke-replace-the-ca",
+            )
 
 
 def _explained(view: ClusterView, status: Status) -> bool:

@@ -31,6 +31,7 @@ ABSENT = {
     "backup": NO_DISK,
     "restore": NO_SERVER,
     "upgrade-check": NO_DISK,
+    "certs": NO_CONFIG,
     "recover": NO_SERVER,
 }
 

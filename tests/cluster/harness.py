@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import sysconfig
@@ -104,6 +105,7 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
         self.paused = False
         self.reactor = ""  # twistd's --reactor, "" for kraft's choice
+        self.security: ssl.SSLContext | None = None  # to ask its ports by TLS
         self.library: Path | None = None  # an installed kraft to run in place of this checkout
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -211,7 +213,7 @@ class Server:
 
     def client(self, timeout: float = 30.0) -> Client:
         """A new connection to its client port."""
-        return Client(self.client_port, timeout)
+        return Client(self.client_port, timeout, self.security)
 
     def ask(self, *command: str | bytes | int) -> Any:
         """One command on a connection of its own; a Refusal is returned, not raised."""
@@ -241,7 +243,7 @@ class Server:
 
     def status(self) -> dict[str, Any] | None:
         """Its /status, or None when it does not answer with one."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=20)
+        connection = self._http()
         try:
             connection.request("GET", "/status")
             answer: dict[str, Any] = json.loads(connection.getresponse().read())
@@ -250,6 +252,11 @@ class Server:
             return None
         finally:
             connection.close()
+
+    def _http(self) -> http.client.HTTPConnection:
+        if self.security is None:
+            return http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=20)
+        return http.client.HTTPSConnection("127.0.0.1", self.http_port, timeout=20, context=self.security)
 
     def problem(self) -> str:
         """Why it cannot serve, by its own word; '' also when it does not answer."""

@@ -1,6 +1,7 @@
 """The smallest client of the client port: blocking, one socket, RESP2 and RESP3 replies as Python values."""
 
 import socket
+import ssl
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,9 +26,12 @@ def encode(*command: str | bytes | int) -> bytes:
 class Client:
     """One connection. Every call has a deadline; a closed connection is a ConnectionError."""
 
-    def __init__(self, port: int, timeout: float = 30.0) -> None:
+    def __init__(self, port: int, timeout: float = 30.0, security: ssl.SSLContext | None = None) -> None:
+        """`security` is for TLS."""
         self.socket = socket.create_connection(("127.0.0.1", port), timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if security is not None:
+            self.socket = security.wrap_socket(self.socket, server_hostname="127.0.0.1")
         self._buffer = b""
 
     def __enter__(self) -> Self:

@@ -231,7 +231,7 @@ def test_endpoints_that_do_not_collide(one: str, other: str) -> None:
 
 def test_tls_is_refused_with_what_to_do() -> None:
     for port in ("peer", "client", "http"):
-        assert "TLS is not supported yet; write tcp:" in told(
+        assert "write tcp:, and set the option tls of this port" in told(
             f"{port}: {{listen: 'ssl:1:privateKey=k', advertise: '127.0.0.1:1'}}\n"
         )
 

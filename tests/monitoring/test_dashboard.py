@@ -114,6 +114,8 @@ def test_nearly_every_metric_can_be_seen_somewhere():
         "kraft_raft_peer_last_contact_timestamp_seconds",  # the links are shown
         "kraft_scripts_stopped_total",  # of use to programs with scripts alone: docs/lua.md
         "kraft_snapshots_total",
+        "kraft_tls_connections_total",  # of use while a cluster changes to TLS: docs/tls.md
+        "kraft_tls_reloads_total",  # the end of what was loaded is shown
         "kraft_transaction_locks",  # their age has an alert
         "kraft_transaction_recoveries_total",
         "kraft_transaction_waits_total",

@@ -31,11 +31,11 @@ def ends(
             k1,
             nonce=nonce(nonces[0]),
             secret=secret,
-            loopback=loopback,
+            trusted=loopback,
             dialled=dialled,
             as_earlier=as_earlier,
         ),
-        Handshake(k2, nonce=nonce(nonces[1]), secret=other, loopback=loopback, earlier_peers=known),
+        Handshake(k2, nonce=nonce(nonces[1]), secret=other, trusted=loopback, earlier_peers=known),
     )
 
 

@@ -401,6 +401,7 @@ def test_every_declared_metric_appears_in_a_scrape() -> None:
     node.metrics.sources.disk = Disk(1)
     node.metrics.sources.log = LogSink(None)
     node.metrics.memory_limit = 1
+    node.metrics.tls_expiry = {"ca": 1.0}
     node.transport.dropped("K2", "no_link")
     node.storage.checkpoint_written(0, 1.0, 1, 1, 1)
     node.storage.checkpoint_loaded(0, 1.0)

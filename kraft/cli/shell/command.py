@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from kraft.cli import servers
+from kraft.cli import servers, tls_options
 from kraft.cli.cluster_client import TIMEOUT_DEFAULT_SECONDS, ClusterClient
 from kraft.cli.failure import Failure
 from kraft.cli.shell.catalog import CommandCatalog
@@ -40,6 +40,7 @@ examples:
   kraft shell 10.0.0.1 10.0.0.2                  start from these nodes; one is enough
   kraft shell -c 'incr visits' -c 'get visits'   commands without a terminal
   kraft shell --json -f load.txt                 commands from a file, one line of JSON for each
+  kraft shell --tls --cacert ca.crt 10.0.0.1     with TLS; --cert and --key if the port asks for a certificate
   printf 'set a 1\\nget a\\n' | kraft shell        commands from a pipe
   kraft shell -sc "K1,127.0.0.1,10011 K2,127.0.0.1,10012 K3,127.0.0.1,10013"      as the Java shell
 
@@ -98,6 +99,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help=f"for one reply (default {TIMEOUT_DEFAULT_SECONDS:g}); nodes are tried for twice as long",
     )
+    tls_options.declare(parser)
     parser.set_defaults(run=run)
 
 
@@ -123,6 +125,7 @@ def run(chosen: argparse.Namespace) -> int:
         timeout=chosen.timeout,
         repeatable=catalog.repeatable,
         report=_report if typed and not chosen.java else lambda _: None,
+        connect=servers.connector(chosen),
     )
     kind = JavaShell if chosen.java else Shell
     shell = kind(client, catalog, _format(chosen), _out, _err)

@@ -68,6 +68,18 @@ CONFIG_RELOADS = Counter(
     "config_reloads_total", "Reloads of the configuration on SIGHUP, by outcome.", ("outcome",)
 )
 
+TLS_CERTIFICATE_EXPIRY = Gauge(
+    "tls_certificate_expiry_timestamp_seconds",
+    "When the certificate of the node, that of its CA or the revocation list is of no use any more, by use.",
+    ("use",),
+)
+TLS_CONNECTIONS = Counter(
+    "tls_connections_total",
+    "Connections to a port that has TLS, by outcome: secured by TLS, taken without it, or refused.",
+    ("port", "outcome"),
+)
+TLS_RELOADS = Counter("tls_reloads_total", "Loads of the files of certificates, by outcome.", ("outcome",))
+
 RAFT_HAS_LEADER = Gauge(
     "raft_has_leader", "1 if this node knows a leader of the group, else 0.", _GROUP, fold="min"
 )

@@ -67,6 +67,7 @@ class MetricsRegistry(Collector):
         self.paused_connections = 0
         self.memory_limit = 0  # bytes, 0 while unknown
         self.memory_full = False
+        self.tls_expiry: dict[str, float] = {}  # Unix time, by use; empty without TLS
         self.last_snapshots: dict[str, LastSnapshot] = {}  # by group
         self.restore_seconds: dict[str, float] = {}  # by group
         self.last_backup: LastSnapshot | None = None
@@ -163,6 +164,10 @@ class MetricsRegistry(Collector):
         self.connections_opened = counter(declarations.CLIENT_CONNECTIONS_OPENED, PROTOCOLS)
         self.rejected = counter(declarations.CLIENT_REJECTED, REASONS)
         self.scripts_stopped = counter(declarations.SCRIPTS_STOPPED, ("time", "instructions", "memory"))
+        self.tls_connections = counter(
+            declarations.TLS_CONNECTIONS, ("peer", "client", "http"), ("tls", "plain", "refused")
+        )
+        self.tls_reloads = counter(declarations.TLS_RELOADS, ("done", "refused"))
         self.forwarded = counter(declarations.COMMANDS_FORWARDED, ("done", "not_proposed", "uncertain"))
 
     def _counter(self, declaration: Counter, *known: Collection[str]) -> CounterHolder:
@@ -185,6 +190,8 @@ class MetricsRegistry(Collector):
         readings.set(declarations.BACKPRESSURE_ACTIVE, self.paused_connections > 0)
         if self.sources.log is not None:
             readings.set(declarations.LOG_LINES_LOST, self.sources.log.lines_lost)
+        for use, end in self.tls_expiry.items():
+            readings.set(declarations.TLS_CERTIFICATE_EXPIRY, end, use)
         for protocol, number in self.connections.items():
             readings.set(declarations.CLIENT_CONNECTIONS, number, protocol)
         for group, last in self.last_snapshots.items():

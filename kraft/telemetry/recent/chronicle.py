@@ -57,6 +57,7 @@ class Chronicle:
             backup_problem=metrics.backup_problem,
             traffic={name: traffic(columns, TRAFFIC_SECONDS) for name, columns in history.classes.items()},
             supervisor=self.supervisor,
+            tls_expiry=metrics.tls_expiry,
             events=self.journal.latest(ENTRIES_KEPT if full else EVENTS_SHOWN),
             history=history if full else None,
             longer=self._recorder.longer() if full else (),

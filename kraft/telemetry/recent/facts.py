@@ -28,6 +28,8 @@ class Facts:
         failed.
     traffic: the last `TRAFFIC_SECONDS`, by class of command; `sync` stands for transactions of the log.
     supervisor: what started this node.
+    tls_expiry: when the certificate of the node, its CA and the revocation list end (Unix time), by use:
+        certificate, ca, crl; empty without TLS.
     events: recent events, the newest first.
     history: the last minutes, second by second; sent to other nodes only.
     longer: the last hour and the last day in wider columns; sent to nodes that ask for them.
@@ -48,6 +50,7 @@ class Facts:
     backup_problem: str = ""
     traffic: dict[str, Traffic] = field(default_factory=dict)
     supervisor: Supervisor = field(default_factory=Supervisor)
+    tls_expiry: dict[str, float] = field(default_factory=dict)
     events: tuple[JournalEntry, ...] = ()
     history: History | None = None
     longer: tuple[History, ...] = ()

@@ -17,7 +17,7 @@ from tests.web.reports import report
 def asked(monkeypatch, answers):
     """Nodes answer by address; those that are not there do not."""
 
-    def ask(name, address, _timeout):
+    def ask(name, address, _timeout, _security=None):
         told = answers.get(address)
         if told is None:
             return status_reply.StatusReply(name, address, error="Connection refused")
