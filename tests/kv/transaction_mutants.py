@@ -1,0 +1,90 @@
+"""Plants each mistake of `transaction_mutations`, and reports what finds it.
+
+    python -m tests.kv.transaction_mutants                 # all: the table of docs/design/transactions.md
+    python -m tests.kv.transaction_mutants --only "mark"   # those whose names contain this
+
+Each is planted in the memory of a process of its own, as in `tests.simulation.mutants`.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kv.transaction_mutations import TRANSACTION_MUTATIONS, TransactionMutation
+from tests.simulation.mutants import Planter
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS_MAX = 300
+SCOPES: tuple[dict[str, Any], ...] = ({}, {"ordered": True}, {"others": True}, {"attempts": 2})
+
+
+def search(planted: TransactionMutation) -> str:
+    """Plant the mistake in this process. Returns what found it, "" if nothing did."""
+    sys.meta_path.insert(0, Planter(planted.mutation))
+    if planted.test:
+        failed = Failures()
+        with contextlib.redirect_stdout(io.StringIO()):
+            pytest.main(["-q", "-x", "-p", "no:cacheprovider", "-n", "0", planted.test], plugins=[failed])
+        return failed.name
+    from tests.kv.transaction_scope import Scope, Violation
+
+    for scope in SCOPES:
+        try:
+            Scope(**scope).explore()
+        except (Violation, LookupError) as error:
+            return str(error).splitlines()[0] if isinstance(error, Violation) else type(error).__name__
+    return ""
+
+
+class Failures:
+    """A plugin of pytest that remembers the first test that fails."""
+
+    def __init__(self) -> None:
+        self.name = ""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Called for each phase of each test."""
+        if report.failed and not self.name:
+            self.name = report.nodeid.partition("::")[2].partition("[")[0]
+
+
+def find(planted: TransactionMutation) -> str:
+    """What finds the mistake, in a separate process. Raises RuntimeError if that ends otherwise."""
+    command = [sys.executable, "-m", "tests.kv.transaction_mutants", "--search", planted.mutation.name]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS_MAX)
+    if ended.returncode:
+        raise RuntimeError(ended.stderr)
+    found: str = json.loads(ended.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--search", default="")
+    options = parser.parse_args()
+    for planted in TRANSACTION_MUTATIONS:
+        name = planted.mutation.name
+        if options.search == name:
+            sys.stdout.write(json.dumps(search(planted)) + "\n")
+        elif not options.search and options.only in name:
+            file = planted.mutation.file.removeprefix("kraft/")
+            sys.stdout.write(f"| {name} | `{file}` | {short(find(planted))} |\n")
+            sys.stdout.flush()
+
+
+def short(found: str) -> str:
+    """What found it, for the table."""
+    return f"`{found}`" if found.startswith("test_") else found or "**nothing**"
+
+
+if __name__ == "__main__":
+    main()
