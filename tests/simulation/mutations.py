@@ -286,8 +286,8 @@ MUTATIONS = (
     Mutation(
         "a leader stamps with its own clock",
         "kraft/host/requests/leader_clock.py",
-        "return clocks[(len(clocks) - 1) // 2]",
-        "return self._own()",
+        "return {self._replica.id: self._own(), **self._heard()}",
+        "return {self._replica.id: self._own()}",
         "log time follows the median of the voters' clocks",
         60,
     ),

@@ -193,12 +193,14 @@ class Group:
         self.requests.turn()
         raft_state = self.raft.state
         ready = self.raft.take_ready()
-        if raft_state.configuration is not self._configuration:
+        if changed := raft_state.configuration is not self._configuration:
             self._configuration = raft_state.configuration
             self._strangers.reconfigured()
             self.reconfigured()
         if ready is not None:
             self._carry_out(ready)
+        if changed:
+            self._strangers.turned()
         if self._led != raft_state.leads:
             self._led = raft_state.leads
             if not self._led:

@@ -18,17 +18,29 @@ class Strangers:
     def link_up(self, peer: str, incarnation: str) -> None:
         """A link to `peer` is open; its other end has this incarnation."""
         self._linked[peer] = incarnation
-        self.reconfigured()
+        self.ids = self._found
 
     def link_down(self, peer: str) -> None:
         """The link to `peer` is gone."""
         self._linked.pop(peer, None)
-        self.reconfigured()
+        self.ids = self._found
 
     def reconfigured(self) -> None:
-        """The configuration may have changed."""
+        """The configuration has changed. Messages of the turn may still be meant for a member of before.
+
+        Until the end of the turn, nodes that were strangers before count as well: what was made for the
+        member under their id, such as a heartbeat with its commit index, must not reach them.
+        """
+        self.ids |= self._found
+
+    def turned(self) -> None:
+        """The messages of the turn in which the configuration changed are posted."""
+        self.ids = self._found
+
+    @property
+    def _found(self) -> frozenset[str]:
         state = self._state
-        self.ids = frozenset(
+        return frozenset(
             peer
             for peer, incarnation in self._linked.items()
             if not state.is_current_incarnation(peer, incarnation)
