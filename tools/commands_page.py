@@ -17,6 +17,7 @@ from kraft.server.commands.spec import (
     ReadSpec,
     ReplicaSpec,
     ScriptSpec,
+    UserSpec,
     WaitSpec,
     WatchSpec,
     WriteSpec,
@@ -43,6 +44,8 @@ explains the protocol, limits and errors.
 - *together*: all queued commands as one logged entry, or as one read if none of them writes.
 - *waits*: for a lock, or until followers have the writes before it.
 - *cluster*: carried out by the leader; the reply comes when it is done.
+- *users*: at the users that all nodes share. A change is logged; the reply comes when this node has applied
+  it.
 - *node*: about this connection and this node; not replicated.
 """
 
@@ -67,6 +70,7 @@ EFFECTS: dict[type, str] = {
     WaitSpec: "waits",
     AdminSpec: "cluster",
     ReplicaSpec: "waits",
+    UserSpec: "users",
 }
 LOGGED_BY_WHAT_FOLLOWS = "kraft|once"
 

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from kraft.cli.connection import Address, NodeConnection, secure
+from kraft.cli.credentials import credentials
 from kraft.resp.values import Encoded, Error, NullArray, Push, RenderedArray, Reply, SetOf, Verbatim
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class Client:
     def __init__(self, connection: socket.socket) -> None:
         self._timeout = connection.gettimeout()
         self._connection = NodeConnection(connection)
-        self.call("HELLO", "3")
+        given = credentials()
+        self.call("HELLO", "3", *(["AUTH", given.user, given.password] if given else []))
 
     @classmethod
     def connect(cls, address: Address, timeout: float, security: "ssl.SSLContext | None" = None) -> Self:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from kraft.cli.credentials import credentials, refusal
+from kraft.cli.failure import Failure
 from kraft.resp.values import Error, Push, Reply, SetOf, Verbatim
 
 if TYPE_CHECKING:
@@ -43,13 +45,17 @@ class NodeConnection:
     def connect(cls, address: Address, timeout: float, security: "ssl.SSLContext | None" = None) -> Self:
         """Connect to `address` and choose RESP3, or stay with RESP2 if the server knows no other.
 
-        `timeout`, in seconds, applies to the connection and to the reply. `security` is for TLS.
+        `timeout`, in seconds, applies to the connection and to the reply. `security` is for TLS. Raises
+        Failure if the node lets no user in with these credentials.
         """
         connection = cls(secure(_open(address, timeout), address, security))
+        given = credentials()
         try:
-            reply = connection.call([b"HELLO", b"3"], timeout)
+            reply = connection.call([b"HELLO", b"3", *(given.words if given else ())], timeout)
             if isinstance(reply, Error) and TLS_ONLY in reply.text:
                 raise ConnectionError(reply.text.removeprefix("ERR "))
+            if obstacle := refusal(reply):
+                raise Failure(obstacle)
         except BaseException:
             connection.close()
             raise

@@ -198,6 +198,19 @@ class ScriptsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class UsersConfig:
+    """Users and their rights. `file` is an ACL file: the first users of a cluster, and that of ACL LOAD.
+
+    With `slow_hash` a password of fewer than 32 bytes is stored as scrypt, else all as SHA-256, as in Redis.
+    A node that has heard of no leader for longer than `max_staleness` refuses its clients.
+    """
+
+    file: Annotated[str | None, FilePath()] = None
+    slow_hash: Annotated[bool, Switch()] = True
+    max_staleness: Annotated[float, Duration(1, 604_800)] = 300.0
+
+
+@dataclass(frozen=True, slots=True)
 class BackupConfig:
     """Images of all data in `directory` every `interval`, of which the newest `keep` stay; none without it.
 
@@ -249,6 +262,7 @@ class Config:
     once: OnceConfig = field(default_factory=OnceConfig)
     transactions: TransactionsConfig = field(default_factory=TransactionsConfig)
     scripts: ScriptsConfig = field(default_factory=ScriptsConfig)
+    users: UsersConfig = field(default_factory=UsersConfig)
     backup: BackupConfig = field(default_factory=BackupConfig)
     restore: RestoreConfig = field(default_factory=RestoreConfig)
     log: LogConfig = field(default_factory=LogConfig)

@@ -9,6 +9,7 @@ from kraft.host.persistence import Persistence
 from kraft.host.ports import Disk, Fatal, HostObserver
 from kraft.host.slowness import Slowness
 from kraft.host.turns import Turns
+from kraft.host.user_watch import UserWatch
 from kraft.kv.errors import UnknownCommand, UnsupportedVersion
 from kraft.node.ports import Clock
 
@@ -27,6 +28,7 @@ class GroupContext:
     turns: Turns
     fatal: Fatal
     evaluators: Evaluators = field(default_factory=Evaluators)
+    users: UserWatch = field(default_factory=UserWatch)
 
     def broken(self, error: Exception) -> None:
         """End the process: consensus or the state machine met a state that cannot be.

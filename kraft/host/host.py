@@ -41,6 +41,7 @@ from kraft.host.slowness import Slowness
 from kraft.host.status import node_condition, node_status
 from kraft.host.transactions.transactions import Transactions
 from kraft.host.turns import Turns
+from kraft.host.user_watch import UserWatch
 from kraft.kv.commands import Command, Lock
 from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.admin import LOCAL, AdminCommand, AdminDone, TakeSnapshot
@@ -96,8 +97,9 @@ class Host:
         slow = Slowness(self.persistence, observer, config.raft.election_timeout)
         self._turns = turns = Turns(clock, self)
         self.backpressure = backpressure = Backpressure(config.limits.pending_proposals)
+        self.users = users = UserWatch(self.groups)
         self._context = GroupContext(
-            clock, disk, self.persistence, slow, backpressure, observer, self.peers, turns, fatal
+            clock, disk, self.persistence, slow, backpressure, observer, self.peers, turns, fatal, users=users
         )
         self._early = early = EarlyRequests(clock)
         self._lifecycle = Lifecycle(
@@ -240,9 +242,8 @@ class Host:
 
         A node that stops or was removed cannot recover, so the client is refused at once.
         """
-        no_recovery = self.peers.removed or self._lifecycle.phase == STOPPING
-        seconds = 0.0 if no_recovery else self._config.client.leader_wait
-        return self._early.wait(group, seconds, again, partial(done, NoLeader(group)))
+        wait, over = self._config.client.leader_wait, self.peers.removed or self._lifecycle.phase == STOPPING
+        return self._early.wait(group, 0.0 if over else wait, again, partial(done, NoLeader(group)))
 
     def version_obstacle(self, group: int, needed: int) -> str:
         """Why `group` may not log commands of the machine version `needed` yet, '' when it may soon."""

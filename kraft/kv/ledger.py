@@ -28,6 +28,7 @@ class LedgerKind(IntEnum):
     DECISION = 5
     FINISHED = 6
     MARK = 7
+    USER = 8  # users and their rights: `kraft.kv.users`
 
 
 _KINDS = max(LedgerKind) + 1

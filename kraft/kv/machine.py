@@ -4,9 +4,9 @@
 configuration, no iteration order. Every replica applies the same batches in the same order and ends in the
 same state. First every key that is due at the stamp goes; then the commands run one after the other, each by
 the function that a table names for its type: those of strings are in `strings`, and `keys`, `bits`, `locks`,
-`scripts` and `libraries` have the others. A command that changed something takes the next revision, and the
-keys it changed carry it; a command that was refused, or found nothing to do, takes none. Expiry takes none
-either: a key that is gone has revision 0. A lock that is extended keeps its revision, which is its token.
+`scripts`, `libraries` and `users` have the others. A command that changed something takes the next revision,
+and the keys it changed carry it; a command that was refused, or found nothing to do, takes none. Expiry takes
+none either: a key that is gone has revision 0. A lock that is extended keeps its revision, its token.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any
 
-from kraft.kv import bits, keys, libraries, locks, scripts, strings, transactions
+from kraft.kv import bits, keys, libraries, locks, scripts, strings, transactions, users
 from kraft.kv.checkpoint import Capture
 from kraft.kv.commands import Command, Evaluated, Exec, Guarded, Once, Put
 from kraft.kv.errors import BrokenInvariant
@@ -161,6 +161,7 @@ FUNCTIONS: dict[type, Callable[[MachineState, Any], Reply]] = {
     **locks.FUNCTIONS,
     **scripts.FUNCTIONS,
     **libraries.FUNCTIONS,
+    **users.FUNCTIONS,
     Guarded: _guarded,
     Exec: _execute,
     Evaluated: _evaluated,

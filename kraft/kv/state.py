@@ -14,10 +14,11 @@ class MachineState:
 
     `repeats` counts commands of KRAFT ONCE that were answered by the reply to the first use of their token,
     `expired` the keys that fell due.
+    `users_changed` is set by a change of users; whoever has taken note of it sets it back.
     A command that changes something takes the next revision, and the keys it changed carry it.
     """
 
-    __slots__ = ("expired", "keyspace", "repeats", "revision", "stamp")
+    __slots__ = ("expired", "keyspace", "repeats", "revision", "stamp", "users_changed")
 
     def __init__(self) -> None:
         self.keyspace = Keyspace()
@@ -25,6 +26,7 @@ class MachineState:
         self.revision = 0
         self.repeats = 0
         self.expired = 0
+        self.users_changed = False
 
     def put(self, key: bytes, value: bytes, expires: int = 0) -> None:
         """The one change of a command; it takes the next revision."""

@@ -12,7 +12,7 @@ older program never meets a command that it cannot apply. docs/upgrade.md has th
               SetBit BitOperation BitField Flush
               Lock Unlock Extend Guarded Exec Evaluated Once LoadScript FlushScripts
               PutLibrary DeleteLibrary FlushLibraries
-    4         Prepare Commit Resolve Forget Decide
+    4         Prepare Commit Resolve Forget Decide ChangeUsers
 """
 
 from kraft.int64 import parse_int64

@@ -25,8 +25,10 @@ from twisted.logger import ILogObserver
 from twisted.python.failure import Failure
 
 from kraft import __version__
+from kraft.acl.errors import RuleError
 from kraft.config import Config, ConfigError
 from kraft.host.host import Host
+from kraft.listen_address import is_loopback, split_endpoint
 from kraft.process.backups import BackupThread, backup_settings
 from kraft.process.clock import ReactorClock
 from kraft.process.endpoints import CannotListen, ServerEndpoint, bound_address
@@ -43,6 +45,7 @@ from kraft.process.signals import StopSignals, on_signal, on_stack_request
 from kraft.process.state_report import state_report
 from kraft.process.supervision import supervisor_of
 from kraft.process.tls_files import read_tls
+from kraft.server.acl_file import acl_file
 from kraft.server.capacity import Capacity
 from kraft.server.commands.table import NAMES
 from kraft.server.factory import client_factory
@@ -241,8 +244,14 @@ class NodeService(Service):
         limits, data = memory_limits(), self._host.memory.measure()
         room = room_for_data(limits, memory_use(), data, config.raft.tail_bytes)
         capacity = Capacity(self._connections, room)
-        factory = client_factory(config, self._host, self._telemetry.server, self._clock, capacity)
+        factory = client_factory(
+            config, self._host, self._telemetry.server, self._clock, capacity, in_thread=deferToThread
+        )
         self._clients = self._reload.clients = factory.port
+        self._read_users(factory.port)
+        listener = split_endpoint(config.client.listen)
+        if not (factory.port.users.defined or listener.kind == "unix" or is_loopback(listener.interface)):
+            self._telemetry.events.log("clients_unrestricted", listen=config.client.listen)
         self._telemetry.watch_clients(factory.port)
         self._telemetry.connections_limited(factory.port)
         self._telemetry.memory_limited(limits[0].size, limits[0].source, factory.port)
@@ -262,6 +271,16 @@ class NodeService(Service):
         self._telemetry.host.event("node_started", client=client, http=http[0] if http else "")
         if self._store is not None and self.running:
             self._notifier.ready(self._store)
+
+    def _read_users(self, port: ClientPort) -> None:
+        """Let the users of `users.file` be in force, if the cluster has never had any."""
+        path = self._config.users.file
+        if path is None or port.users.revision:
+            return
+        try:
+            port.users.found(acl_file(path, port.users.catalog, self._config.users).read())
+        except RuleError as error:
+            self._failure.exit(f"users.file: {error}")
 
     @inlineCallbacks
     def _listen(self, section: str, endpoint: str, factory: Any, keepalive: float) -> Any:

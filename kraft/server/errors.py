@@ -48,6 +48,12 @@ WATCH_INSIDE_MULTI = "ERR WATCH inside MULTI is not allowed"
 NOT_IN_TRANSACTION = "ERR Command not allowed inside a transaction"
 ABORTED_BECAUSE = "EXECABORT Transaction discarded because of:"
 TRANSACTION_REPLY = f"ERR reply of the transaction exceeds limit of {EXCERPT_BYTES} bytes"
+NO_AUTH = "NOAUTH Authentication required."
+WRONG_PASSWORD = "WRONGPASS invalid username-password pair or user is disabled."  # noqa: S105  # a reply
+OLD_USERS = (
+    "MASTERDOWN this node has heard of no leader for longer than users.max_staleness, so its users may have"
+    " changed; nothing was done"
+)
 MAX_CLIENTS = "ERR max number of clients reached"
 
 _FAILURES: dict[CommandFailure, str] = {

@@ -6,6 +6,7 @@ A policy sees connections come and go, never their bytes, so it costs nothing pe
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import execute
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
@@ -13,9 +14,11 @@ from twisted.python.failure import Failure
 from kraft.config.values import Config
 from kraft.node.ports import Cancellable, Clock
 from kraft.server.capacity import Capacity
+from kraft.server.commands.acl_table import catalog_of
 from kraft.server.commands.table import TABLE, UNLISTED
 from kraft.server.errors import MAX_CLIENTS
 from kraft.server.lua.evaluator import LuaEvaluator
+from kraft.server.password_queue import InThread
 from kraft.server.port import ClientPort
 from kraft.server.ports import NodeHost, ServerObserver
 from kraft.server.protocol import ClientProtocol
@@ -169,9 +172,14 @@ def client_factory(
     observer: ServerObserver,
     clock: Clock,
     capacity: Capacity = Capacity(),  # noqa: B008 - frozen
+    in_thread: InThread = execute,
 ) -> Policy:
-    """The factory to listen with: sessions under all policies. Drain its `port` before the stop."""
-    port = ClientPort(config, host, observer, clock, capacity)
+    """The factory to listen with: sessions under all policies. Drain its `port` before the stop.
+
+    `in_thread` calls what takes long: comparisons of passwords, and the users' file.
+    """
+    port = ClientPort(config, host, observer, clock, catalog_of(TABLE), capacity, in_thread)
     validation = Validation(port, TABLE, UNLISTED)
     host.use_evaluator(LuaEvaluator(port, validation))
+    host.users.watch(port.users.changed)
     return ConnectionCap(Timeouts(ClientFactory(port, validation), port), port)

@@ -4,15 +4,20 @@ import itertools
 from collections.abc import Callable
 from typing import Protocol
 
+from twisted.internet.defer import execute
+
 from kraft import __version__
+from kraft.acl.catalog import Catalog
 from kraft.config.values import Config
 from kraft.node.ports import Cancellable, Clock
 from kraft.resp.parser import ParserLimits
 from kraft.server.capacity import Capacity
+from kraft.server.password_queue import InThread, PasswordQueue
 from kraft.server.ports import NodeHost, ServerObserver
 from kraft.server.routing import Routing
 from kraft.server.session_state import SessionState
 from kraft.server.statistics import RATE_SECONDS, Rates, RateSamples, Statistics
+from kraft.server.users import Users
 
 
 class OpenSession(Protocol):
@@ -52,8 +57,11 @@ class ClientPort:
         host: NodeHost,
         observer: ServerObserver,
         clock: Clock,
+        catalog: Catalog,
         capacity: Capacity = Capacity(),  # noqa: B008 - frozen
+        in_thread: InThread = execute,
     ) -> None:
+        """`catalog` are the commands that rules of users name; `in_thread` calls what takes long."""
         self.host = host
         self.capacity = capacity
         self.clock = clock
@@ -69,6 +77,8 @@ class ClientPort:
         self.reconfigure(config)
         self.started = clock.seconds()
         self.sessions: dict[int, OpenSession] = {}
+        self.users = Users(config.users, catalog, host, observer, clock, self.sessions)
+        self.passwords = PasswordQueue(clock, in_thread)
         self.statistics = Statistics()
         self.dataset_bytes_peak = 0  # since the last CONFIG RESETSTAT
         self._statistics_at_reset: Statistics | None = None  # a copy; None before the first CONFIG RESETSTAT
@@ -106,6 +116,7 @@ class ClientPort:
     def opened(self, session: OpenSession) -> None:
         """Add a new session to the list."""
         self.sessions[session.state.id] = session
+        self.users.enter(session.state)
         self.statistics.connections_received += 1
         if self._sampling is None:
             self._samples.clear()
@@ -125,6 +136,13 @@ class ClientPort:
         """Count a connection that was refused or closed because of `reason`."""
         self.statistics.connections_rejected += reason == "max_clients"
         self.observer.rejected(reason)
+
+    def report_protocol(self, state: SessionState) -> None:
+        """Report to the observer if the protocol of a connection has changed."""
+        name = "inline" if state.inline else f"resp{state.protocol}"
+        if name != state.protocol_name:
+            self.observer.connection_switched(state.protocol_name, name)
+            state.protocol_name = name
 
     def paused(self, change: int) -> None:
         """Count one paused connection more (1) or less (-1)."""

@@ -13,6 +13,7 @@ from kraft.host.slots import SlotMap
 from kraft.host.transactions.coordinator import TransactionDone
 from kraft.kv.commands import Command, Exec, Lock
 from kraft.kv.keyspace import IndexType
+from kraft.kv.ledger import Ledger
 from kraft.kv.replies import Reply as Outcome
 from kraft.node.admin import AdminCommand, AdminResult
 from kraft.node.status import Status, TransactionStatus
@@ -73,6 +74,16 @@ class NodeTransactions(Protocol):
         """Those that are not over, as the replicas of this node know."""
 
 
+class NodeUsers(Protocol):
+    """`age`: seconds since this node certainly knew all changes of users; infinite if it never did."""
+
+    @property
+    def age(self) -> float: ...
+
+    def watch(self, watcher: Callable[[Ledger], None]) -> None:
+        """Give `watcher` the ledger that has the users, now if there is one, and after each change."""
+
+
 class NodeHost(Protocol):
     """The owner of all groups of this node. It calls back exactly once, and never before the call returns."""
 
@@ -82,6 +93,10 @@ class NodeHost(Protocol):
 
     def use_evaluator(self, evaluator: ScriptEvaluator) -> None:
         """Evaluate scripts with `evaluator` from now on."""
+
+    @property
+    def users(self) -> NodeUsers:
+        """What is known of changes of users."""
 
     @property
     def slots(self) -> SlotMap:
@@ -168,11 +183,17 @@ class ServerObserver(Protocol):
 
     def rejected(self, reason: str) -> None:
         """A connection was refused or closed. The reason is max_clients, output_limit, idle_timeout,
-        handshake_timeout, protocol_error, internal_error or killed (CLIENT KILL).
+        handshake_timeout, protocol_error, internal_error, killed (CLIENT KILL) or user_removed.
         """
 
     def paused(self, connections: int) -> None:
         """So many connections are paused now."""
+
+    def denied(self, reason: str) -> None:
+        """Something was refused to a user: a command, a key, or a login (auth)."""
+
+    def login(self, outcome: str, client: str, user: str) -> None:
+        """A client has tried to log in. `outcome` is done, failed or busy: too many wait."""
 
     def script_stopped(self, limit: str) -> None:
         """A script reached a limit: time, instructions or memory."""

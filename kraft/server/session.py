@@ -107,7 +107,7 @@ class Session:
         if requests:
             if self._parser.inline is not state.inline:
                 state.inline = self._parser.inline
-                self._report_protocol()
+                self._port.report_protocol(self.state)
             state.requests_received += len(requests)
             self._queued_bytes = len(data) + (self._queued_bytes if queue else 0)
             queue += requests
@@ -161,14 +161,6 @@ class Session:
         self._queue.clear()
         self.output.abort(reason)
 
-    def _report_protocol(self) -> None:
-        """Report to the observer if the connection's protocol changed."""
-        state = self.state
-        name = "inline" if state.inline else f"resp{state.protocol}"
-        if name != state.protocol_name:
-            self._port.observer.connection_switched(state.protocol_name, name)
-            state.protocol_name = name
-
     # Segments
 
     def _run(self, now: float) -> None:
@@ -209,7 +201,7 @@ class Session:
             now = clock.seconds()
             if now >= until:
                 break
-        self._report_protocol()
+        self._port.report_protocol(state)
         self._finish(segment, replies, now)
         if state.closing:
             self._ended = True

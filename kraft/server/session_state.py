@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from kraft.kv.commands import Watched
 from kraft.kv.keyspace import Keyspace
 from kraft.server.multi_state import MultiState
+from kraft.server.rights import Rights
 
 WATCHED_BYTES = 250  # of a watched key, beside its own
 
@@ -38,6 +39,9 @@ class SessionState:
     library: dict[str, bytes] = field(default_factory=dict)  # CLIENT SETINFO: lib-name, lib-ver
     last_command: str = ""
     requests_received: int = 0
+    user: bytes = b"default"
+    authenticated: bool = True
+    rights: Rights | None = None  # of the user, None if nothing is refused to it; `Users` sets the three
 
     def reset(self) -> None:
         """RESET: everything that a client can choose is as it was when the connection opened."""

@@ -35,6 +35,7 @@ from kraft.server.commands.spec import (
     ReplicaSpec,
     ScriptSpec,
     SwitchSpec,
+    UserSpec,
     WaitSpec,
     WatchSpec,
     WriteSpec,
@@ -61,6 +62,7 @@ from kraft.server.segments import (
 )
 from kraft.server.session_state import SessionState
 from kraft.server.suggestion import closest
+from kraft.server.user_segment import UserSegment
 
 SEGMENT_BYTES = 256 << 10  # well below a log entry's batch_bytes
 
@@ -90,6 +92,7 @@ _SEGMENTS: dict[str, type[Segment]] = {
     WatchSpec.kind: WatchSegment,
     ExecSpec.kind: ExecSegment,
     AllGroupsSpec.kind: AllGroupsSegment,
+    UserSpec.kind: UserSegment,
 }
 _SingleSpec = (
     SwitchSpec
@@ -100,6 +103,7 @@ _SingleSpec = (
     | WatchSpec
     | ExecSpec
     | ReplicaSpec
+    | UserSpec
     | AllGroupsSpec
 )
 
@@ -107,6 +111,17 @@ _SingleSpec = (
 def _unknown(context: CommandContext, request: Request) -> Error:
     meant = closest(errors.printable(request[0]), (spec.name for spec in context.table.values()))
     return Error(errors.unknown_command(request) + (f"- did you mean {meant}?" if meant else ""))
+
+
+def _called(call: kv.Command, state: SessionState, limit: int) -> kv.Command:
+    """The call of a script of at most `limit` bytes, with the rights of the caller. Raises Rejected."""
+    script: Any = call.command if type(call) is kv.Once else call
+    if len(script.source) > limit:
+        raise Rejected(errors.over_limit("script", limit))
+    if state.rights is None:
+        return call
+    script = msgspec.structs.replace(script, user=state.rights.encoded)
+    return once.of_user(call, script) if type(call) is kv.Once else script
 
 
 UNKNOWN = LocalSpec(name="unknown", arity=-1, run=_unknown)
@@ -123,6 +138,7 @@ class Validation:
         self._placement = Placement(port)
         self._learn({**table, **unlisted})
         limits = port.limits  # a request of so few bytes has neither a key nor a value over its limit
+        self._script_bytes = port.config.scripts.script_bytes
         self._small_bytes = min(limits.key_bytes, limits.value_bytes, limits.request_bytes)
 
     def _learn_groups(self) -> None:
@@ -133,8 +149,8 @@ class Validation:
     def _learn(self, known: CommandTable) -> None:
         """Use the specifications `known`."""
         self._known = known
-        # Commands without subcommands by their two usual spellings; `spec_of` finds the others.
-        plain = {name: spec for name, spec in known.items() if not spec.subcommands}
+        # Commands of one kind by their two usual spellings; `spec_of` finds the others.
+        plain = {name: spec for name, spec in known.items() if not (spec.subcommands or spec.variants)}
         self.usual = plain | {name.lower(): spec for name, spec in plain.items()}
         self._multi = known.get(b"MULTI")
 
@@ -143,8 +159,8 @@ class Validation:
         spec = self._known.get(request[0].upper(), UNKNOWN)
         if spec.subcommands and len(request) > 1:
             spec = spec.subcommands.get(request[1].upper(), spec)
-            if spec.variants:
-                return spec.variant(request) or spec
+        if spec.variants:
+            return spec.variant(request) or spec
         return spec
 
     def gather(self, queue: list[Request], state: SessionState, now: float) -> Segment:
@@ -159,12 +175,14 @@ class Validation:
         spec = usual.get(queue[0][0]) or spec_of(queue[0])
         if state.multi is not None and not spec.immediate:
             return self._queue(queue, state, state.multi, QueueSegment(now))
-        if spec is self._multi and len(queue) > 1 and state.multi is None and len(queue[0]) == 1:
-            return self._begin(queue, spec, state, now)
+        if spec is self._multi and len(queue) > 1 and state.multi is None and len(queue[0]) == 1:  # noqa: SIM102
+            if state.rights is None or spec in state.rights.free:
+                return self._begin(queue, spec, state, now)
         kind = spec.kind
         segment = _SEGMENTS[kind](now)
         items, specs = segment.items, segment.specs
         trivial, memory = self._groups == 1 and not port.routing.redirect, port.host.memory  # as in Routing
+        rights = state.rights
         full = port.memory_full or memory.leader_full or memory.bytes > port.dataset_bytes_max  # `port.full`
         group = 0
         places: list[tuple[int, int]] = []  # the group and the size of each item
@@ -176,6 +194,8 @@ class Validation:
             try:
                 if not spec.low <= len(request) <= spec.high:
                     raise Rejected(errors.wrong_arity(spec.name))
+                if rights is not None and spec not in rights.free and not rights.allows(spec, request):
+                    self._port.users.check(rights, spec, request, state)
                 size = sum(map(len, request))
                 if size > self._small_bytes or type(request) is OversizedRequest:
                     self._check_lengths(spec, request)
@@ -224,10 +244,10 @@ class Validation:
         """The item of a command that is a segment by itself, or of a call of a script."""
         item: object
         if isinstance(spec, ScriptSpec):
-            item = self._completed(spec, self._call(spec, request), group)
+            item = self._completed(spec, _called(spec.run(request), state, self._script_bytes), group)
             segment.shapes[len(segment.items)] = spec.shape
             return item
-        if isinstance(spec, WatchSpec | ExecSpec | ReplicaSpec):
+        if isinstance(spec, WatchSpec | ExecSpec | ReplicaSpec | UserSpec):
             return spec.run(CommandContext(self._port, state, self.table), request)
         if isinstance(spec, IndexSpec):
             query = spec.run(request)
@@ -237,7 +257,7 @@ class Validation:
                 segment.groups = [slots.group_of(query.slot)]
             return query
         if isinstance(spec, AllGroupsSpec):
-            return self._in_all_groups(spec, request, segment)
+            return self._in_all_groups(spec, request, segment, state)
         if isinstance(spec, SwitchSpec):
             return spec, request  # the session runs it
         if isinstance(spec, WaitSpec):
@@ -250,7 +270,9 @@ class Validation:
         segment.shapes[0] = spec.shape
         return item
 
-    def _in_all_groups(self, spec: AllGroupsSpec, request: Request, segment: AllGroupsSegment) -> object:
+    def _in_all_groups(
+        self, spec: AllGroupsSpec, request: Request, segment: AllGroupsSegment, state: SessionState
+    ) -> object:
         """The item of a command that concerns all groups, in each of which it is a segment."""
         one, rule, routing = spec.one, spec.all_groups, self._port.routing
         if spec.lock:
@@ -262,22 +284,15 @@ class Validation:
             if isinstance(one, ReadSpec):
                 item = one, request
             else:
-                command = self._call(one, request) if isinstance(one, ScriptSpec) else one.run(request)
+                command = one.run(request)
+                if isinstance(one, ScriptSpec):
+                    command = _called(command, state, self._script_bytes)
                 item = self._completed(one, command, group)
             part = _SEGMENTS[one.kind](segment.started, items=[item], group=group, size=size)
             if not isinstance(one, ReadSpec) and one.shape is not None:
                 part.shapes[0] = one.shape
             segment.parts[group] = part
         return item
-
-    def _call(self, spec: ScriptSpec, request: Request) -> kv.Command:
-        """The call of a script. Raises Rejected."""
-        call = spec.run(request)
-        script: Any = call.command if type(call) is kv.Once else call
-        limit = self._port.config.scripts.script_bytes
-        if len(script.source) > limit:
-            raise Rejected(errors.over_limit("script", limit))
-        return call
 
     def _begin(self, queue: list[Request], spec: AnySpec, state: SessionState, now: float) -> Segment:
         """MULTI, and the requests after it, as one segment."""
@@ -327,6 +342,8 @@ class Validation:
             raise Rejected(unknown.text if isinstance(unknown, Error) else errors.unknown_subcommand(request))
         if spec.no_multi:
             raise Rejected(errors.NOT_IN_TRANSACTION)
+        if state.rights is not None and spec not in state.rights.free:
+            self._port.users.check(state.rights, spec, request, state)
         if spec.name == once.NAME:
             return self._queued_token(request, spec, multi)
         self.check_size(spec, request, size)
@@ -339,7 +356,9 @@ class Validation:
         if full and type(spec) is WriteSpec and spec.grows:
             raise Rejected(errors.OUT_OF_MEMORY)
         try:
-            command = self._call(spec, request) if type(spec) is ScriptSpec else spec.run(request)
+            command = spec.run(request)
+            if type(spec) is ScriptSpec:
+                command = _called(command, state, self._script_bytes)
         except Rejected as refusal:
             return Queued(spec, request, Error(refusal.text))
         if group == SEVERAL:

@@ -15,6 +15,8 @@ LEVELS: dict[str, str] = {
     "node_stopped": "info",
     "node_failed": "critical",
     "secret_exposed": "warning",
+    "login_failed": "warning",
+    "clients_unrestricted": "warning",
     "state_report": "info",
     "thread_stacks": "info",
     "config_reloaded": "info",

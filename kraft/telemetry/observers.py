@@ -258,6 +258,16 @@ class ServerTelemetry(Observer):
         """The number of paused connections is now `connections`."""
         self._metrics.paused_connections = connections
 
+    def denied(self, reason: str) -> None:
+        """Something was refused to a user."""
+        self._metrics.denied.add(1, reason)
+
+    def login(self, outcome: str, client: str, user: str) -> None:
+        """A client has tried to log in. What fails can be repeated at will, so the log is limited."""
+        self._metrics.logins.add(1, outcome)
+        if outcome != "done":
+            self._events.log_limited("login", "login_failed", outcome=outcome, client=client, user=user)
+
     def script_stopped(self, limit: str) -> None:
         self._metrics.scripts_stopped.add(1, limit)
 

@@ -61,6 +61,8 @@ _WORDS: dict[str, _Words] = {
     "node_stopped": "has stopped",
     "role_changed": _role,
     "state_report": "{state}: {summary}",
+    "clients_unrestricted": "there are no users: whoever reaches {listen} may do everything (docs/users.md)",
+    "login_failed": "a login of {user} from {client} was refused ({outcome})",
     "secret_exposed": "{file} may be read by every user (mode {mode}): {mend}",
     "twisted": "{message}",
 }

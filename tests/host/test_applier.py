@@ -9,11 +9,13 @@ from kraft.host.applied_state import AppliedState
 from kraft.host.backpressure import Backpressure
 from kraft.host.group.applier import Applier
 from kraft.host.requests.proposals import Proposals
+from kraft.host.user_watch import UserWatch
 from kraft.kv import commands as kv
 from kraft.kv.checkpoint import Checkpoint
 from kraft.kv.commands import Increment
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.machine import Machine
+from kraft.kv.users import users_of
 from kraft.node.values import Received
 from kraft.raft.membership.configuration import Base
 from kraft.raft.messages import Entry, EntryKind
@@ -29,10 +31,17 @@ class Story:
         self.indices = []
         self.note_at = 0
         self.errors: list[Exception] = []
+        self.ledgers: list[object] = []  # as the watcher of users gets them
         raft: Any = None
-        requests: Any = SimpleNamespace(proposals=Proposals(Backpressure(100)), writes=None)
+        requests: Any = SimpleNamespace(
+            proposals=Proposals(Backpressure(100)),
+            writes=None,
+            transaction_waits=SimpleNamespace(reading=False),
+        )
         checkpoints: Any = self
-        context: Any = SimpleNamespace(broken=self.errors.append)
+        users = UserWatch()
+        users.watcher = self.ledgers.append
+        context: Any = SimpleNamespace(broken=self.errors.append, users=users)
         self.raises: list[bool] = []
         version: Any = SimpleNamespace(applied=lambda *, live: self.raises.append(live))
         self.applier = Applier(0, raft, self.state, requests, checkpoints, version, context, 2 * len(ENTRY))
@@ -75,10 +84,21 @@ def test_entries_that_wait_when_a_snapshot_comes_are_not_applied_to_it(story):
     base = Base(index=7, term=1, stamp=1_007)
     story.applier.restore(Received(1, Checkpoint(base, 7, 1, 2, bytes(16)), keyspace))
     assert not story.applier.waiting
+    assert story.ledgers == [keyspace.ledger]  # it may have other users
     story.applier.add(entries(8, 8))
     story.applier.apply_slice()
     assert story.indices == [1, 2, 8]
     assert (story.state.index, story.counted) == (8, b"8")
+
+
+def test_a_change_of_users_is_told_as_soon_as_it_is_applied(story):
+    """Whoever watches then finds it in the ledger; other commands are no news."""
+    change = kv.encode([kv.ChangeUsers(0, ((b"u", b"data"),))])
+    story.applier.add([*entries(1, 1), Entry(2, 1, 1_002, EntryKind.COMMANDS, change), *entries(3, 3)])
+    while story.applier.waiting:
+        story.applier.apply_slice()
+    assert story.ledgers == [story.state.machine.keyspace.ledger]
+    assert users_of(story.ledgers[0]) == {b"u": b"data"}
 
 
 def test_an_entry_that_cannot_be_applied_is_reported_and_raised(story):

@@ -51,6 +51,7 @@ TAGS: dict[Any, tuple[int, int]] = {
     kv.Resolve: (82, 4),
     kv.Forget: (83, 4),
     kv.Decide: (84, 4),
+    kv.ChangeUsers: (90, 4),
 }
 
 
@@ -77,6 +78,10 @@ def test_the_machine_applies_every_command_of_its_version():
         (
             kv.Once(b"t", b"f", kv.Put(b"b", b"c"), 9, 8, 7),
             b"\x01\x91\x97\x3c\xc4\x01t\xc4\x01f\x93\x01\xc4\x01b\xc4\x01c\x09\x08\x07",
+        ),
+        (
+            kv.ChangeUsers(7, ((b"a", b"b"),), (b"c",)),
+            b"\x01\x91\x94\x5a\x07\x91\x92\xc4\x01a\xc4\x01b\x91\xc4\x01c",
         ),
         (kv.SetBit(b"a", 7, 1, 9, 8), b"\x01\x91\x96\x11\xc4\x01a\x07\x01\x09\x08"),
         (

@@ -12,7 +12,15 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from kraft.config.values import ClientConfig, Config, LimitsConfig, NodeConfig, RaftConfig, ScriptsConfig
+from kraft.config.values import (
+    ClientConfig,
+    Config,
+    LimitsConfig,
+    NodeConfig,
+    RaftConfig,
+    ScriptsConfig,
+    UsersConfig,
+)
 from kraft.host.requests.evaluation import Evaluation, with_evaluated
 from kraft.host.requests.lock_waits import LockWaits
 from kraft.host.requests.proposal import Proposal
@@ -126,6 +134,19 @@ class FakeTransactions:
         return self.open
 
 
+class FakeUsers:
+    """Tells of changes at once; the test sets `age`."""
+
+    def __init__(self, host: "FakeHost") -> None:
+        self.age = 0.0
+        self.watcher: Any = None
+        self._host = host
+
+    def watch(self, watcher: Any) -> None:
+        self.watcher = watcher
+        self._host.look_at_users()
+
+
 class FakeHost:
     """One or more groups of one node. Nothing is answered before `turn`, unless `failing` says how."""
 
@@ -156,9 +177,14 @@ class FakeHost:
         self._lock_waits: dict[int, Any] = {}
         self.premature = range(0)  # as of a `LeaderClock`, for scripts
         self.transactions = FakeTransactions(self, clock)
+        self.users = FakeUsers(self)
 
     def use_evaluator(self, evaluator: Any) -> None:
         self.evaluator = evaluator
+
+    def look_at_users(self) -> None:
+        self.machines[0].users_changed = False
+        self.users.watcher(self.machines[0].keyspace.ledger)
 
     def write(self, group: int, commands: Sequence[Command], size: int, done: Any) -> None:
         assert size >= 0
@@ -182,7 +208,10 @@ class FakeHost:
     def _apply(self, group: int, commands: Sequence[Command]) -> Any:
         machine, stamp = self.machines[group], self._clock.wall_ms()
         if not any(map(calls_script, commands)):
-            return machine.apply(stamp, commands)
+            replies = machine.apply(stamp, commands)
+            if machine.users_changed:
+                self.look_at_users()
+            return replies
         proposal = Proposal(0.0, None, commands, 0, 0.0)
         evaluation = Evaluation(
             machine, stamp, 1, [proposal], self.evaluator, group=group, premature=self.premature
@@ -288,6 +317,8 @@ class Recorder:
         self.rejections: Counter[str] = Counter()
         self.stopped: Counter[str] = Counter()
         self.paused_now = 0
+        self.denials: Counter[str] = Counter()
+        self.logins: list[tuple[str, str, str]] = []
 
     def connection_opened(self, protocol: str) -> None:
         self.open[protocol] += 1
@@ -307,6 +338,12 @@ class Recorder:
 
     def script_stopped(self, limit: str) -> None:
         self.stopped[limit] += 1
+
+    def denied(self, reason: str) -> None:
+        self.denials[reason] += 1
+
+    def login(self, outcome: str, client: str, user: str) -> None:
+        self.logins.append((outcome, client, user))
 
 
 class Transport(StringTransport):
@@ -336,6 +373,7 @@ class Port:
         groups: int = 1,
         capacity: Capacity | None = None,
         scripts: ScriptsConfig | None = None,
+        users: UsersConfig | None = None,
     ) -> None:
         self.clock = FakeClock()
         self.host = FakeHost(self.clock, groups)
@@ -346,6 +384,7 @@ class Port:
             client=client or ClientConfig(),
             raft=raft or RaftConfig(),
             scripts=scripts or ScriptsConfig(),
+            users=users or UsersConfig(),
         )
         self.factory = client_factory(config, self.host, self.observer, self.clock, capacity or Capacity())
 

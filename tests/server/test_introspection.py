@@ -172,7 +172,7 @@ def test_administration_is_marked_as_such(client: Talk) -> None:
     """Of Redis' flags those that its own such commands have."""
     entry = client.run("COMMAND", "INFO", "raft-add-node")
     assert b"\r\n:-3\r\n*2\r\n+admin\r\n+noscript\r\n:0\r\n:0\r\n:0\r\n" in entry
-    assert b"\r\n*4\r\n+@admin\r\n+@slow\r\n+@dangerous\r\n+@kraft\r\n" in entry
+    assert b"\r\n*3\r\n+@admin\r\n+@slow\r\n+@dangerous\r\n" in entry
     nested = client.run("COMMAND", "INFO", "kraft")
     assert b"$9\r\nkraft|add\r\n:-4\r\n*2\r\n+admin\r\n+noscript\r\n" in nested
     lines = client.run("KRAFT", "HELP").split(b"\r\n")

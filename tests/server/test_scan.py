@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kraft.glob import key_pattern
 from kraft.kv.commands import Delete, Flush, Put
 from kraft.node.errors import NoLeader
-from kraft.server.commands.glob import key_pattern
 from tests.server.fakes import WALL_MS, Port
 
 

@@ -14,6 +14,7 @@ from kraft.host.ports import ScriptEffects
 from kraft.host.slots import SlotMap
 from kraft.kv.commands import ScriptCall
 from kraft.kv.overlay import Overlay
+from kraft.server.commands.acl_table import catalog_of
 from kraft.server.commands.table import TABLE, UNLISTED
 from kraft.server.lua.evaluator import LuaEvaluator
 from kraft.server.port import ClientPort
@@ -30,7 +31,7 @@ class SimulatedEvaluator:
     def __init__(self, config: Config, host: Host, observer: Any, clock: NodeClock, world: World) -> None:
         # Clients of the simulator choose a group by its number, whatever their keys are.
         one_group: Any = SimpleNamespace(id=host.id, memory=host.memory, slots=SlotMap())
-        port = ClientPort(config, one_group, observer, clock)
+        port = ClientPort(config, one_group, observer, clock, catalog_of(TABLE))
         self._evaluator = LuaEvaluator(port, Validation(port, TABLE, UNLISTED))
         self._clock = clock
         self._counts = world.counts

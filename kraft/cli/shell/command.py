@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kraft.cli import servers, tls_options
 from kraft.cli.cluster_client import TIMEOUT_DEFAULT_SECONDS, ClusterClient
+from kraft.cli.credentials import ask_for_password
 from kraft.cli.failure import Failure
 from kraft.cli.shell.catalog import CommandCatalog
 from kraft.cli.shell.formats import (
@@ -85,6 +86,11 @@ def declare(parser: argparse.ArgumentParser) -> None:
         dest="form",
         help="replies as at a terminal everywhere",
     )
+    parser.add_argument(
+        "--user",
+        metavar="NAME",
+        help="log in as this user; the password is in $KRAFT_PASSWORD, or asked for",
+    )
     parser.add_argument("--stop", action="store_true", help="end a script at the first command that fails")
     parser.add_argument(
         "--no-follow",
@@ -117,6 +123,8 @@ def _seconds(text: str) -> float:
 def run(chosen: argparse.Namespace) -> int:
     """Execute what was given, or talk to the person at the terminal. Returns the exit status."""
     given = parse_servers(chosen.java) if chosen.java else servers.chosen(chosen.servers)
+    if chosen.user:
+        ask_for_password(chosen.user)
     typed = not (chosen.words or chosen.file) and sys.stdin.isatty() and sys.stdout.isatty()
     catalog = CommandCatalog()
     client = ClusterClient(

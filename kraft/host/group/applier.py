@@ -113,6 +113,8 @@ class Applier:
         state.index = base.index
         self.replaying = False
         self._version.applied(live=True)
+        if self._group == 0:
+            self._context.users.changed(state.machine)
         self.waiting.clear()  # the snapshot contains them, or they are replayed from the log after it
 
     def _apply(self, entry: Entry) -> None:
@@ -126,6 +128,8 @@ class Applier:
         except Exception as error:
             self._context.broken(error)
             raise
+        if state.machine.users_changed:
+            self._context.users.changed(state.machine)
         state.index = entry.index
         state.bytes += len(entry.data) + ENTRY_OVERHEAD_BYTES
         if self._waits.reading:

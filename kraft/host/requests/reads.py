@@ -198,6 +198,11 @@ class Reads:
         """The state is now a copy of the leader's, perhaps older than what it replaced."""
         self._staleness = Staleness()
 
+    @property
+    def age(self) -> float:
+        """Seconds since this replica's state was certainly up to date; infinite if it never was."""
+        return self._staleness.age(self._clock.seconds(), self._state.index)
+
     def drop_lease(self) -> None:
         """Leadership is about to be transferred."""
         if self._lease is not None:

@@ -69,6 +69,7 @@ from kraft.kv.commands.transaction import (
     TransactionCommand,
     TransactionId,
 )
+from kraft.kv.commands.user import ChangeUsers
 from kraft.kv.replies import CommandFailure, Reply
 
 __all__ = [
@@ -83,6 +84,7 @@ __all__ = [
     "BitOperation",
     "BitOperator",
     "Change",
+    "ChangeUsers",
     "ClearExpiry",
     "Command",
     "CommandFailure",

@@ -29,7 +29,8 @@ class ScriptCall(msgspec.Struct, frozen=True, array_like=True, tag=70, gc=False)
 
     `sha` is the script's SHA-1 in 40 hexadecimal digits, or the name of a function. `source` is the text of a
     script, empty for EVALSHA, of a library, or a dump. `mode` is a ScriptMode. After KRAFT GUARD it runs only
-    if `lock` is held with `token`. Replies as `kraft.server.commands.script_reply` says.
+    if `lock` is held with `token`. `user` is the encoded user with whose rights its commands run, empty for
+    all rights. Replies as `kraft.server.commands.script_reply` says.
     """
 
     since: ClassVar[int] = _SINCE
@@ -40,6 +41,7 @@ class ScriptCall(msgspec.Struct, frozen=True, array_like=True, tag=70, gc=False)
     mode: int = ScriptMode.CALL
     lock: bytes = b""
     token: int = 0
+    user: bytes = b""
 
 
 class LoadScript(msgspec.Struct, frozen=True, array_like=True, tag=71, gc=False):

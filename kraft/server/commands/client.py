@@ -5,14 +5,13 @@ from collections.abc import Callable, Sequence
 from kraft.resp.values import Reply, Request
 from kraft.server import errors
 from kraft.server.commands.arguments import integer
-from kraft.server.commands.connection import USER, client_name, printable_name
+from kraft.server.commands.connection import client_name, printable_name
 from kraft.server.commands.spec import CommandContext
 from kraft.server.errors import Rejected
+from kraft.server.listed_session import client_line
 from kraft.server.port import OpenSession
 
 TYPES = (b"normal", b"master", b"replica", b"slave", b"pubsub")
-_USER = USER.decode()
-SESSION_BYTES = 4096  # of an idle connection, approximately: half is its session, half Twisted's socket
 
 
 def id_(context: CommandContext, _: Request) -> Reply:
@@ -44,7 +43,7 @@ def setinfo(context: CommandContext, request: Request) -> Reply:
 def info(context: CommandContext, _: Request) -> Reply:
     """CLIENT INFO."""
     session = context.port.sessions[context.state.id]
-    return f"{_line(session, context.port.clock.seconds())}\n".encode()
+    return f"{client_line(session, context.port.clock.seconds())}\n".encode()
 
 
 def list_(context: CommandContext, request: Request) -> Reply:
@@ -60,7 +59,7 @@ def list_(context: CommandContext, request: Request) -> Reply:
         else:
             raise Rejected(errors.SYNTAX)
     now = context.port.clock.seconds()
-    return "".join(f"{_line(session, now)}\n" for session in sessions).encode()
+    return "".join(f"{client_line(session, now)}\n" for session in sessions).encode()
 
 
 def _type(word: bytes) -> bytes:
@@ -68,28 +67,6 @@ def _type(word: bytes) -> bytes:
     if kind not in TYPES:
         raise Rejected(f"ERR Unknown client type '{errors.printable(word)}'")
     return kind
-
-
-def _line(session: OpenSession, now: float) -> str:
-    """One connection, with the fields of Redis in its order; buffers that kraft does not have are 0.
-
-    One f-string: there may be ten thousand connections, and other work waits for the list.
-    """
-    state = session.state
-    unfinished, waiting, unsent = session.unfinished_bytes, session.waiting_bytes, session.unsent_bytes
-    multi, queued = state.multi, state.transaction_bytes
-    total = SESSION_BYTES + unfinished + waiting + queued + unsent
-    flags = ("r" if state.readonly else "") + ("x" if state.multi else "") or "N"
-    return (
-        f"id={state.id} addr={state.peer} laddr={state.local} fd={session.fd} name={state.name.decode()} "
-        f"age={int(now - state.opened_at)} idle={int(now - state.last_input_at)} flags={flags} "
-        f"db=0 sub=0 psub=0 ssub=0 multi={len(multi.commands) if multi else -1} watch={len(state.watched)} "
-        f"qbuf={unfinished} qbuf-free=0 argv-mem={waiting} multi-mem={queued} rbs=0 rbp=0 "
-        f"obl=0 oll={int(unsent > 0)} omem={unsent} tot-mem={total} "
-        f"events={'rw' if unsent else 'r'} cmd={state.last_command or 'NULL'} user={_USER} redir=-1 "
-        f"resp={state.protocol} lib-name={state.library.get('lib-name', b'').decode()} "
-        f"lib-ver={state.library.get('lib-ver', b'').decode()}"
-    )
 
 
 Filter = Callable[[OpenSession, float], bool]
@@ -112,6 +89,8 @@ def kill(context: CommandContext, request: Request) -> Reply:
             skip_me = value.lower()
         elif name in _FILTERS:
             filters[name] = _FILTERS[name](value)
+        elif name == b"USER":
+            filters[name] = _by_user(context, value)
         else:
             raise Rejected(errors.SYNTAX)
     return _kill(context, list(filters.values()), skip_me=skip_me == b"yes")
@@ -150,10 +129,10 @@ def _by_type(word: bytes) -> Filter:
     return lambda _, __: normal
 
 
-def _by_user(user: bytes) -> Filter:
-    if user != USER:
+def _by_user(context: CommandContext, user: bytes) -> Filter:
+    if context.port.users.get(user) is None:
         raise Rejected(f"ERR No such user '{errors.printable(user)}'")
-    return lambda _, __: True
+    return lambda session, _: session.state.user == user
 
 
 def _by_age(word: bytes) -> Filter:
@@ -172,7 +151,6 @@ def _positive(word: bytes, what: str) -> int:
 _FILTERS: dict[bytes, Callable[[bytes], Filter]] = {
     b"ID": _by_id,
     b"TYPE": _by_type,
-    b"USER": _by_user,
     b"ADDR": _by_address,
     b"LADDR": _by_local_address,
     b"MAXAGE": _by_age,

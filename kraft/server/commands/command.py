@@ -7,7 +7,7 @@ from kraft.server import errors
 from kraft.server.commands.arguments import limited, matches
 from kraft.server.commands.complexity import complexity_of
 from kraft.server.commands.introspection import unknown_subcommand
-from kraft.server.commands.options import COMPARISONS
+from kraft.server.commands.key_access import key_flags_of
 from kraft.server.commands.spec import AnySpec, CommandContext, CommandTable
 from kraft.server.commands.syntax import Syntax
 from kraft.server.commands.tips import TIPS
@@ -70,22 +70,9 @@ def getkeys(context: CommandContext, request: Request) -> Reply:
 def getkeysandflags(context: CommandContext, request: Request) -> Reply:
     """COMMAND GETKEYSANDFLAGS command [argument ...]: each key with what the command does to it."""
     spec, keys = _keys(context, request[2:])
-    flags = _key_flags(spec, [word.upper() for word in request[2:]])
+    flags = key_flags_of(spec.name, spec.key_flags, request[2:])
     last = len(flags) - 1
     return [[key, SetOf(flags[min(place, last)])] for place, key in enumerate(keys)]
-
-
-def _key_flags(spec: AnySpec, words: Request) -> tuple[tuple[str, ...], ...]:
-    """What a request of these words does to its keys: SET, BITFIELD and DELEX do it by their options."""
-    if spec.name == "set":
-        reads = not {b"GET", *COMPARISONS}.isdisjoint(words[3:])
-        return (("RW", "access", "update") if reads else ("OW", "update"),)
-    if spec.name == "bitfield":
-        writes = not {b"SET", b"INCRBY"}.isdisjoint(words[2:])
-        return (("RW", "access", "update") if writes else ("RO", "access"),)
-    if spec.name == "delex":
-        return (("RW", "access", "delete") if len(words) > 2 else ("RM", "delete"),)
-    return spec.key_flags
 
 
 def _keys(context: CommandContext, inner: Request) -> tuple[AnySpec, list[bytes]]:

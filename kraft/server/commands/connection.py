@@ -8,8 +8,6 @@ from kraft.server.errors import Rejected
 
 REDIS_VERSION = "7.4.0"  # clients decide by it which commands they may send
 NAME_BYTES_MAX = 256  # CLIENT LIST shows three names of every connection
-USER = b"default"  # the only user; it has no password
-_WRONG_PASSWORD = "WRONGPASS invalid username-password pair or user is disabled."  # noqa: S105  # a reply
 
 
 def ping(_: CommandContext, request: Request) -> Reply:
@@ -37,58 +35,10 @@ def select(_: CommandContext, request: Request) -> Reply:
     return "OK"
 
 
-def auth(_: CommandContext, request: Request) -> Reply:
-    """AUTH [user] password. The user `default` needs no password and accepts any."""
-    if len(request) > 3:
-        raise Rejected(errors.SYNTAX)
-    if len(request) == 2:
-        raise Rejected(
-            "ERR AUTH <password> called without any password configured for the default user. "
-            "Are you sure your configuration is correct?"
-        )
-    _check_user(request[1])
-    return "OK"
-
-
-def _check_user(user: bytes) -> None:
-    if user != USER:
-        raise Rejected(_WRONG_PASSWORD)
-
-
-def hello(context: CommandContext, request: Request) -> Reply:
-    """HELLO [2 | 3 [AUTH user password] [SETNAME name]]. An error in any part changes nothing."""
-    state, port = context.state, context.port
-    protocol, name = state.protocol, state.name
-    if len(request) > 1:
-        protocol = integer(request[1], "ERR Protocol version is not an integer or out of range")
-        if protocol not in (2, 3):
-            raise Rejected("NOPROTO unsupported protocol version")
-    at = 2
-    while at < len(request):
-        option, left = request[at].upper(), len(request) - at - 1
-        if option == b"AUTH" and left >= 2:
-            _check_user(request[at + 1])
-            at += 3
-        elif option == b"SETNAME" and left >= 1:
-            name = client_name(request[at + 1])
-            at += 2
-        else:
-            raise Rejected(f"ERR Syntax error in HELLO option '{errors.printable(request[at])}'")
-    state.protocol, state.name = protocol, name
-    return {
-        b"server": b"redis",
-        b"version": REDIS_VERSION.encode(),
-        b"proto": protocol,
-        b"id": state.id,
-        b"mode": b"cluster" if port.routing.redirect else b"standalone",
-        b"role": b"master" if port.is_master else b"replica",
-        b"modules": [],
-    }
-
-
 def reset(context: CommandContext, _: Request) -> Reply:
     """RESET: undo everything that this connection has chosen."""
     context.state.reset()
+    context.port.users.enter(context.state)
     return "RESET"
 
 

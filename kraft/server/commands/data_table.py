@@ -255,7 +255,8 @@ REVISIONS = (
 RANGES = (
     IndexSpec(name="kraft|range", arity=-4, run=key_range.key_range, group="kraft",
         summary="Returns keys with their values in the order of bytes, and the cursor for the next ones.",
-        usage="<start-key end-key|PREFIX prefix> [AFTER last-key] [LIMIT count] [REV] [KEYSONLY]"),
+        usage="<start-key end-key|PREFIX prefix> [AFTER last-key] [LIMIT count] [REV] [KEYSONLY]",
+        covers=key_range.covered),
 )
 
 _LOCK = _write("kraft|lock", -4, locks.lock, _SUBCOMMAND_KEY, "kraft",

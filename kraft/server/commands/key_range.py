@@ -93,6 +93,12 @@ class KeyRange:
         return [None, found]
 
 
+def covered(request: Request) -> tuple[bytes, bytes | None]:
+    """The keys that KRAFT RANGE may read: from the first one on and before the second one."""
+    wanted = key_range(request)
+    return wanted.start, wanted.end
+
+
 def key_range(request: Request) -> KeyRange:
     """KRAFT RANGE start end|PREFIX prefix [AFTER key] [LIMIT count] [REV] [KEYSONLY]."""
     start, end = request[2], request[3] or None

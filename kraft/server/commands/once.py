@@ -8,6 +8,8 @@ from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
+import msgspec
+
 from kraft.config.values import OnceConfig
 from kraft.kv import commands as kv
 from kraft.kv.once import FINGERPRINT_BYTES
@@ -49,6 +51,12 @@ def _variant(spec: WriteSpec | ScriptSpec) -> AnySpec:
 def _once(request: Request, command: kv.Command) -> kv.Command:
     inner: Any = command  # every kind but Once itself
     return kv.Once(token_of(request), fingerprint((request[WORDS:],)), inner)
+
+
+def of_user(command: kv.Once, script: kv.ScriptCall) -> kv.Once:
+    """The command with `script` in it, whose reply depends on the rights of its user: so does the token."""
+    hashed = blake2b(command.fingerprint, digest_size=FINGERPRINT_BYTES, key=blake2b(script.user).digest())
+    return msgspec.structs.replace(command, command=script, fingerprint=hashed.digest())
 
 
 def token_of(request: Request) -> bytes:

@@ -35,6 +35,8 @@ def prefixed(spec: Spec, name: str, words: int, wrap: Wrap) -> Spec:
         lock=spec.lock + words if spec.lock else 0,
         group="kraft",
         run=run,
+        inner=spec,
+        inner_at=words,
         variants={},
         variant_places=(),
     )

@@ -15,11 +15,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from kraft.glob import Match, key_pattern
 from kraft.kv.key_index import END, KeyIndex
 from kraft.kv.keyspace import Keyspace
 from kraft.resp.values import RenderedArray, Reply, Request
 from kraft.server.commands.arguments import integer
-from kraft.server.commands.glob import Match, key_pattern
 from kraft.server.errors import SYNTAX, Rejected
 
 SCAN_KEYS = 10  # looked at by one SCAN, without COUNT
@@ -27,6 +27,7 @@ SCAN_KEYS_MAX = 2000  # the same with any COUNT: about 2 ms
 SCAN_BUCKETS_MAX = 1000  # the same for parts of the index that hold no keys
 WALK_KEYS = 256  # looked at in one step of KEYS: 0.3 ms
 CURSOR_MAX = 1 << 64
+PATTERN_BYTES_MAX = 1024
 GROUP_BITS = 15  # of a cursor
 
 
@@ -156,7 +157,7 @@ def scan(request: Request) -> Scan:
             if count < 1:
                 raise Rejected(SYNTAX)
         elif option == b"MATCH":
-            match = key_pattern(value)
+            match = _match(value)
         elif option == b"TYPE":
             kind = value.lower()
         else:
@@ -166,12 +167,18 @@ def scan(request: Request) -> Scan:
 
 def keys(request: Request) -> AllKeys:
     """KEYS pattern."""
-    return AllKeys(key_pattern(request[1]))
+    return AllKeys(_match(request[1]))
 
 
 def randomkey(_: Request) -> RandomKey:
     """RANDOMKEY."""
     return RandomKey()
+
+
+def _match(pattern: bytes) -> Match | None:
+    if len(pattern) > PATTERN_BYTES_MAX:
+        raise Rejected(f"ERR pattern exceeds limit of {PATTERN_BYTES_MAX} bytes")
+    return key_pattern(pattern)
 
 
 def _cursor(text: bytes) -> int:

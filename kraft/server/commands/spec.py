@@ -13,15 +13,17 @@ There is one class for each kind of command, because the kind decides what the f
     all groups                                  a read, a write or a script that concerns several groups
     watch   (context, request) -> keys by group WATCH, which reads their revisions
     exec    (context, request) -> execution     EXEC, which executes what is queued
+    users   (context, request) -> task          reads or changes users, or logs a client in
     replicas (context, request) -> wait         waits for replicas
 
 Every function may raise `errors.Rejected`. The specifications themselves are in `commands.table`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, final
 
+from kraft.acl.catalog import CATEGORIES
 from kraft.host.requests.round import View
 from kraft.int64 import parse_int64
 from kraft.kv.commands import Command, Lock
@@ -29,9 +31,11 @@ from kraft.kv.replies import Reply as Outcome
 from kraft.node.admin import AdminCommand, AdminResult
 from kraft.resp.values import Reply, Request
 from kraft.server.commands.all_groups import AllGroups
+from kraft.server.commands.key_access import access_by_options, needed_access
 from kraft.server.commands.key_range import KeyRange
 from kraft.server.commands.scan import AllKeys, RandomKey, Scan
 from kraft.server.port import ClientPort
+from kraft.server.rights import Range
 from kraft.server.session_state import SessionState
 
 SEGMENT_COMMANDS = 1024  # longer runs are cut, so that other connections get their turn
@@ -45,10 +49,6 @@ ONE_KEY = (1, 1, 1)  # the first argument is the key
 ALL_KEYS = (1, -1, 1)  # all arguments are keys
 KEY_VALUE_PAIRS = (1, -1, 2)  # keys and values alternate
 
-CATEGORIES = (
-    "keyspace", "read", "write", "string", "bitmap", "admin", "fast", "slow", "dangerous", "connection",
-    "transaction", "scripting", "kraft",
-)  # fmt: skip
 _CATEGORY_OF_GROUP = {
     "string": "string",
     "bitmap": "bitmap",
@@ -58,7 +58,7 @@ _CATEGORY_OF_GROUP = {
     "scripting": "scripting",
     "kraft": "kraft",
 }
-_COUNTED_AS = {"switch": "local", "script": "write", "watch": "read", "exec": "write"}
+_COUNTED_AS = {"switch": "local", "script": "write", "watch": "read", "exec": "write", "users": "local"}
 _CATEGORIES_OF_FLAG = {"write": ("write",), "readonly": ("read",), "admin": ("admin", "dangerous")}
 
 
@@ -77,7 +77,9 @@ class CommandSpec:
     commands has `variants`: the specifications that take its place, by the words that the request has at
     one of `variant_places`. A variant may have variants itself. `lock` is the place of a word that names a
     lock, which has to be in the group of the keys. A command that concerns all keys, or what every group has
-    beside its keys, has `all_groups`: how its replies become one where there are several groups.
+    beside its keys, has `all_groups`: how its replies become one where there are several groups. A variant
+    of a prefix has the command after it in `inner`; that begins at the word `inner_at`. A command that reads
+    keys without naming them has `covers`, which gives their range.
     """
 
     kind: ClassVar[str]
@@ -100,10 +102,15 @@ class CommandSpec:
     variant_places: tuple[int, ...] = ()
     lock: int = 0
     all_groups: AllGroups | None = None
+    inner: "AnySpec | None" = None
+    inner_at: int = 0
+    covers: Callable[[Request], Range] | None = None
     low: int = field(init=False)
     high: int = field(init=False)
+    needs: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "needs", needed_access(self.key_flags))
         object.__setattr__(self, "low", abs(self.arity))
         object.__setattr__(self, "high", self.arity if self.arity > 0 else ARGUMENTS_MAX + 1)
 
@@ -115,15 +122,7 @@ class CommandSpec:
     @property
     def categories(self) -> tuple[str, ...]:
         """The ACL categories, in the order of Redis."""
-        found = {
-            *self.acl,
-            _CATEGORY_OF_GROUP.get(self.group, ""),
-            "fast" if "fast" in self.flags else "slow",
-        }
-        for flag, implied in _CATEGORIES_OF_FLAG.items():
-            if flag in self.flags and self.group != "scripting":  # its commands do what their scripts do
-                found.update(implied)
-        return tuple(category for category in CATEGORIES if category in found)
+        return _categories(self)
 
     def variant(self, request: Request) -> "AnySpec | None":
         """The specification in `variants` that fits the request, None if none does."""
@@ -143,6 +142,31 @@ class CommandSpec:
         first, last, step = self.keys
         return range(first, last + 1 if last > 0 else len(request) + last + 1, step) if first else range(0)
 
+    @property
+    def keyless(self) -> bool:
+        """Whether no request has keys."""
+        return not self.keys[0] and not self.counted[0]
+
+    @property
+    def one_key(self) -> bool:
+        """Whether the first argument is the only key, and no lock, range or other command comes with it."""
+        alone = self.inner is None and self.covers is None and not self.lock and not self.counted[0]
+        return self.keys == ONE_KEY and alone
+
+    @property
+    def varies(self) -> bool:
+        """Whether options decide what becomes of the key."""
+        return bool(self.key_flags) and "variable_flags" in self.key_flags[0]
+
+    def access(self, request: Request) -> Sequence[int]:
+        """The rights that a request needs on its keys: READ and WRITE of `kraft.acl.user`.
+
+        The last element is about all keys that are left, each one before it about one key.
+        """
+        if self.varies:
+            return access_by_options(self.name, self.key_flags, request)
+        return self.needs
+
     def keys_of(self, request: Request) -> list[bytes]:
         """The arguments that are keys."""
         places = self.key_places(request)
@@ -152,6 +176,14 @@ class CommandSpec:
         """The keys that have to be in one group: `keys_of`, and the name of a lock."""
         keys = self.keys_of(request)
         return [request[self.lock], *keys] if self.lock else keys
+
+
+def _categories(spec: CommandSpec) -> tuple[str, ...]:
+    found = {*spec.acl, _CATEGORY_OF_GROUP.get(spec.group, ""), "fast" if "fast" in spec.flags else "slow"}
+    for flag, implied in _CATEGORIES_OF_FLAG.items():
+        if flag in spec.flags and spec.group != "scripting":  # its commands do what their scripts do
+            found.update(implied)
+    return tuple(category for category in CATEGORIES if category in found)
 
 
 @final
@@ -256,6 +288,11 @@ class AdminSpec(CommandSpec):
     run: Callable[[Request], AdminCommand]
     shape: Callable[[AdminResult], Reply]
 
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Administration is given by its own category only, not with kraft's other commands."""
+        return tuple(each for each in _categories(self) if each != "kraft")
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -304,6 +341,17 @@ class ReplicaSpec(CommandSpec):
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class UserSpec(CommandSpec):
+    """A command about users, a segment by itself. `run` gives a `UserTask`."""
+
+    kind: ClassVar[str] = "users"
+    segment_max: ClassVar[int] = 1
+    no_multi: bool = True
+    run: Callable[["CommandContext", Request], object]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AllGroupsSpec(CommandSpec):
     """A command with `all_groups` where there are several, a segment by itself. `one` is it in one group."""
 
@@ -330,6 +378,7 @@ AnySpec = (
     | WatchSpec
     | ExecSpec
     | ReplicaSpec
+    | UserSpec
     | AllGroupsSpec
 )
 CommandTable = Mapping[bytes, AnySpec]
@@ -359,7 +408,8 @@ def _in_all_groups(spec: AnySpec) -> AnySpec:
     if spec.all_groups is not None and isinstance(spec, ReadSpec | WriteSpec | ScriptSpec):
         return AllGroupsSpec(
             name=spec.name, arity=spec.arity, flags=spec.flags, acl=spec.acl, group=spec.group,
-            summary=spec.summary, usage=spec.usage, lock=spec.lock, all_groups=spec.all_groups, one=spec,
+            summary=spec.summary, usage=spec.usage, lock=spec.lock, all_groups=spec.all_groups,
+            inner=spec.inner, inner_at=spec.inner_at, one=spec,
         )  # fmt: skip
     if not spec.subcommands and not spec.variants:
         return spec

@@ -5,6 +5,7 @@ the keys where they expect them.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from kraft.node.admin import AdminCommand, AdminResult
 from kraft.resp.values import Reply, Request
@@ -13,6 +14,7 @@ from kraft.server.commands import (
     cluster,
     command,
     connection,
+    greeting,
     info,
     introspection,
     kraft_admin,
@@ -21,6 +23,7 @@ from kraft.server.commands import (
     replica_wait,
     transaction,
 )
+from kraft.server.commands.acl_table import ACL, AUTH, HANDSHAKE, HELLO_AUTH
 from kraft.server.commands.data_table import (
     BITS,
     KEYS,
@@ -53,7 +56,6 @@ _ANYTIME = ("loading", "stale")
 _PLAIN = ("noscript", "loading", "stale")
 _ADMIN = ("admin", "noscript", "loading", "stale")
 _MULTI = (*_PLAIN, "fast", "allow_busy")
-_HANDSHAKE = ("noscript", "loading", "stale", "fast", "no_auth", "allow_busy")
 
 
 def _local(
@@ -148,16 +150,17 @@ _CONNECTION = (
         flags=(*_ANYTIME, "fast")),
     _local("select", 2, connection.select, "connection", "Selects database 0, the only one.", usage="index",
         flags=(*_ANYTIME, "fast")),
-    _local("auth", -2, connection.auth, "connection", "Authenticates as the user default.",
-        usage="[username] password", flags=_HANDSHAKE),
-    _switch("hello", -1, connection.hello, "connection", "Chooses RESP2 or RESP3 and describes the server.",
-        "[protover [AUTH username password] [SETNAME clientname]]", flags=_HANDSHAKE),
-    _switch("quit", -1, connection.quit_, "connection", "Closes the connection.", flags=_HANDSHAKE,
+    AUTH,
+    replace(_switch("hello", -1, greeting.hello, "connection",
+        "Chooses RESP2 or RESP3 and describes the server.",
+        "[protover [AUTH username password] [SETNAME clientname]]", flags=HANDSHAKE),
+        variants={b"AUTH": HELLO_AUTH}, variant_places=(2, 4)),
+    _switch("quit", -1, connection.quit_, "connection", "Closes the connection.", flags=HANDSHAKE,
         immediate=True),
-    _switch("exit", -1, connection.quit_, "connection", "QUIT of the Java shell.", flags=_HANDSHAKE,
+    _switch("exit", -1, connection.quit_, "connection", "QUIT of the Java shell.", flags=HANDSHAKE,
         immediate=True),
     _switch("reset", 1, connection.reset, "connection", "Resets the state of this connection.",
-        flags=_HANDSHAKE, immediate=True),
+        flags=HANDSHAKE, immediate=True),
     _local("readonly", 1, connection.readonly, "cluster",
         "Lets this connection read from this replica, which may lag.", flags=(*_ANYTIME, "fast"),
         acl=("connection",)),
@@ -216,12 +219,16 @@ _CLUSTER = (
     _help("cluster", "cluster"),
 )
 
+_EXEC = ExecSpec(name="exec", arity=1, run=transaction.exec_, group="transactions",
+    summary="Executes what is queued as one, unless a watched key has changed.")
+
 _ONCE = LocalSpec(name=once.NAME, arity=-once.WORDS, run=once.alone, group="kraft",
     flags=("write", "movablekeys"),
     summary="Executes a command that writes, or EXEC, at most once for each token.",
     usage="token [command [arg ...]]", variant_places=(once.WORDS,),
     variants=once.variants((*WRITES, *CALLS, FCALL, *SCRIPT_WRITES, *FUNCTION_WRITES)) | {
-        b"EXEC": ExecSpec(name=once.NAME, arity=once.WORDS + 1, run=transaction.exec_once, group="kraft")})
+        b"EXEC": ExecSpec(name=once.NAME, arity=once.WORDS + 1, run=transaction.exec_once, group="kraft",
+            inner=_EXEC, inner_at=once.WORDS)})
 
 _KRAFT = (
     _local("kraft|status", 2, kraft_status.status, "kraft",
@@ -290,6 +297,7 @@ _SERVER = (
         flags=_ANYTIME, acl=("connection",)),
     _local("help", -1, help_, "kraft", "Shows how to use this server, or the syntax of a command.",
         usage="[command [subcommand]]", flags=_ANYTIME),
+    ACL,
     _family("config", "server", "Contains the commands about settings.", *_CONFIG),
     _family("cluster", "cluster", "Contains the commands about the cluster.", *_CLUSTER),
     _family("object", "generic", "Contains the commands about what holds a value.", *OBJECT,
@@ -313,8 +321,7 @@ _REPLICATION = (
 _TRANSACTIONS = (
     _switch("multi", 1, transaction.multi, "transactions", "Begins a transaction: what follows is queued.",
         flags=_MULTI, immediate=True),
-    ExecSpec(name="exec", arity=1, run=transaction.exec_, group="transactions",
-        summary="Executes what is queued as one, unless a watched key has changed."),
+    _EXEC,
     _switch("discard", 1, transaction.discard, "transactions", "Forgets what is queued and watched.",
         flags=_MULTI, immediate=True),
     WatchSpec(name="watch", arity=-2, run=transaction.watch, keys=ALL_KEYS, key_flags=(("RO",),),

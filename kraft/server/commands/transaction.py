@@ -6,14 +6,16 @@ and across a change of leader.
 """
 
 from kraft.kv import commands as kv
-from kraft.resp.values import Reply, Request
+from kraft.resp.values import Error, Reply, Request
 from kraft.server import errors
+from kraft.server.access_log import MULTI
 from kraft.server.commands import once
 from kraft.server.commands.execution import Execution
 from kraft.server.commands.partition import GroupOf
 from kraft.server.commands.spec import CommandContext, ScriptSpec, WriteSpec
 from kraft.server.errors import CrossSlot, Rejected
-from kraft.server.multi_state import MultiState
+from kraft.server.multi_state import MultiState, Queued
+from kraft.server.rights import Reason, Rights
 
 
 def multi(context: CommandContext, _: Request) -> Reply:
@@ -81,6 +83,8 @@ def exec_(context: CommandContext, request: Request) -> Execution:
         raise Rejected("EXECABORT Transaction discarded because of previous errors.")
     if port.full and any(type(each.spec) is WriteSpec and each.spec.grows for each in queued.commands):
         raise Rejected(f"{errors.ABORTED_BECAUSE} {errors.OUT_OF_MEMORY}")
+    if state.rights is not None:
+        queued.commands = [_permitted(context, state.rights, each) for each in queued.commands]
     group, group_of = _group(context, queued, watched)
     execution = Execution(context, queued.commands, watched, group, queued.size, group_of)
     if queued.token is not None:
@@ -89,6 +93,28 @@ def exec_(context: CommandContext, request: Request) -> Execution:
     if obstacle:
         raise Rejected(f"ERR 'exec' {obstacle}")
     return execution
+
+
+def _permitted(context: CommandContext, rights: Rights, queued: Queued) -> Queued:
+    """The command, or an error in its place if the user may not run it any more."""
+    if queued.spec in rights.free or isinstance(queued.step, Error):
+        return queued
+    denial = rights.denial(queued.spec, queued.request)
+    if denial is None:
+        return queued
+    state = context.state
+    context.port.users.denied(denial, MULTI, state.user, state.id)
+    return Queued(queued.spec, queued.request, Error(f"{_RULES_CHANGED} {_REASONS[denial.reason]}"))
+
+
+_RULES_CHANGED = (
+    "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call."
+    " This command is no longer allowed for the following reason:"
+)
+_REASONS = {
+    Reason.COMMAND: "no permission to execute the command or subcommand",
+    Reason.KEY: "no permission to touch the specified keys",
+}
 
 
 def _group(

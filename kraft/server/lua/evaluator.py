@@ -61,6 +61,7 @@ class LuaEvaluator:
         self._place: Any = ()  # what errors name: script or function, its text, and where Lua runs it
         self._read_only = False
         self._full = False  # no room for commands that need memory
+        self._user = b""  # with whose rights it runs, encoded
         self._resp = 2
         self._steps: list[Any] = []
         state = SessionState(0, "", "", port.clock.seconds(), port.clock.seconds())
@@ -80,6 +81,7 @@ class LuaEvaluator:
         self._overlay, self._steps, self._resp = overlay, [], 2
         self._view = View(machine.keyspace, machine.stamp, machine.revision)
         self._size, self._used, self._loaded = 0, used, 0
+        self._user = script.user
         limits = self._port.config.scripts
         encoded, final = b"", True
         if self._runtime is not None and self._runtime.worn:
@@ -278,6 +280,8 @@ class LuaEvaluator:
             spec = self._spec_of(request)
         if not spec.low <= len(request) <= spec.high:
             raise Rejected(_WRONG_ARITY)
+        if self._user:
+            self._port.users.check_script(self._user, spec, request)
         size = sum(map(len, request))
         self._validation.check_size(spec, request, size)
         self._count(size)

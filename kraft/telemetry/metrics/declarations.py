@@ -297,6 +297,16 @@ CLIENT_REJECTED = Counter(
     "Client connections that were refused or closed by the server, by reason.",
     ("reason",),
 )
+ACCESS_DENIED = Counter(
+    "access_denied_total",
+    "What was refused to users, by reason: a command, a key, or a login (auth).",
+    ("reason",),
+)
+LOGINS = Counter(
+    "logins_total",
+    "Logins of clients, by outcome: done, failed, or busy (too many waited).",
+    ("outcome",),
+)
 SCRIPTS_STOPPED = Counter(
     "scripts_stopped_total",
     "Scripts that this node ended at a limit, by limit: time, instructions or memory.",

@@ -26,6 +26,7 @@ PROTOCOLS = ("inline", "resp2", "resp3")
 REASONS = (
     "max_clients", "output_limit", "idle_timeout", "handshake_timeout", "protocol_error", "internal_error",
     "killed",
+    "user_removed",
 )  # fmt: skip
 OPERATIONS = ("commit", "checkpoint", "highwater", "fetch", "state", "snapshot")
 READ_KINDS = ("read_index", "lease", "stale")
@@ -163,6 +164,8 @@ class MetricsRegistry(Collector):
         counter = self._counter
         self.connections_opened = counter(declarations.CLIENT_CONNECTIONS_OPENED, PROTOCOLS)
         self.rejected = counter(declarations.CLIENT_REJECTED, REASONS)
+        self.denied = counter(declarations.ACCESS_DENIED, ("command", "key", "auth"))
+        self.logins = counter(declarations.LOGINS, ("done", "failed", "busy"))
         self.scripts_stopped = counter(declarations.SCRIPTS_STOPPED, ("time", "instructions", "memory"))
         self.tls_connections = counter(
             declarations.TLS_CONNECTIONS, ("peer", "client", "http"), ("tls", "plain", "refused")

@@ -7,18 +7,12 @@ elsewhere (an atomic group), which is right, because the star after it takes wha
 import re
 from collections.abc import Callable
 
-from kraft.server.errors import Rejected
-
-PATTERN_BYTES_MAX = 1024
-
 Match = Callable[[bytes], object]
 """Whether a key matches: a value that is true, or false."""
 
 
 def key_pattern(pattern: bytes) -> Match | None:
-    """Whether a key matches `pattern`; None for a pattern that every key matches. Raises Rejected."""
-    if len(pattern) > PATTERN_BYTES_MAX:
-        raise Rejected(f"ERR pattern exceeds limit of {PATTERN_BYTES_MAX} bytes")
+    """Whether a key matches `pattern`; None for a pattern that every key matches."""
     parts = _parts(pattern)
     if parts == [[], []]:
         return None
