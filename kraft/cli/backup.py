@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from kraft.backup.archive import Archive, StoredImage, archives_in, check_name, image_name
@@ -15,13 +16,14 @@ from kraft.backup.manifest import MANIFEST_FILE, Manifest
 from kraft.backup.shipped_log import LogPosition
 from kraft.cli import servers
 from kraft.cli.failure import Failure, WrongUsage
+from kraft.cli.object_store import ObjectStore, is_url, local, push
 from kraft.cli.output.blocks import BAD, EMPTY, GOOD, STRONG, Block, Span, TableColumn, TextTable, line
 from kraft.cli.output.display import display
 from kraft.cli.remote_image import RemoteImage
 from kraft.moment import when
 
 RATE_DEFAULT = 32 << 20  # as snapshot.bytes_per_second
-ACTIONS = ("make", "list", "verify")
+ACTIONS = ("make", "copy", "list", "verify")
 
 EXAMPLES = """\
 examples:
@@ -29,6 +31,8 @@ examples:
   kraft backup --to /backup -s 10.0.0.2:10011       from this node
   kraft backup --to /backup --name before-upgrade   its name, instead of the time
   kraft backup --to /backup --key-file backup.key   encrypted; openssl rand -hex 32 > backup.key makes a key
+  kraft backup --to s3://bucket/kraft               into an object store; AWS_ENDPOINT_URL may name it
+  kraft backup copy /backup --to s3://bucket/kraft  what the store lacks of a directory, with the shipped log
   kraft backup list /backup                         the images, and how far the log is shipped
   kraft backup verify /backup                       reads every file of the newest image and the log after it
   kraft backup verify /backup/a38f0c52be71/before-upgrade
@@ -53,10 +57,10 @@ def declare(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand."""
     servers.declare(parser, "Make an image of all data, or look at images.", EXAMPLES, run)
     parser.add_argument(
-        "action", nargs="?", choices=ACTIONS, default="make", help="default: make", metavar="list|verify"
+        "action", nargs="?", choices=ACTIONS, default="make", help="default: make", metavar="copy|list|verify"
     )
-    parser.add_argument("source", nargs="?", type=Path, metavar="DIR", help="for list and verify")
-    parser.add_argument("--to", type=Path, metavar="DIR", help="the backup directory")
+    parser.add_argument("source", nargs="?", metavar="DIR", help="for copy, list and verify; or s3://BUCKET")
+    parser.add_argument("--to", metavar="DIR", help="the backup directory, or s3://BUCKET/PREFIX")
     parser.add_argument("--name", help="of the image (default: the time)")
     parser.add_argument("--key-file", metavar="FILE", help="encrypt, or read what is encrypted")
     parser.add_argument(
@@ -76,10 +80,13 @@ def run(chosen: argparse.Namespace) -> int:
         if chosen.action == "make":
             if chosen.to is None or chosen.source is not None:
                 raise WrongUsage("kraft backup --to DIR makes an image; list DIR and verify DIR look at them")
-            return _make(chosen, key)
+            return _make_there(chosen, key) if is_url(chosen.to) else _make(chosen, Path(chosen.to), key)
         if chosen.source is None:
             raise WrongUsage(f"kraft backup {chosen.action} needs a directory")
-        return _list(chosen, key) if chosen.action == "list" else _verify(chosen, key)
+        if chosen.action == "copy":
+            return _copy(chosen)
+        with local(chosen.source, key, parts="none" if chosen.action == "list" else "all") as source:
+            return (_list if chosen.action == "list" else _verify)(chosen, source, key)
     except BackupError as error:
         raise Failure(str(error)) from None
 
@@ -87,7 +94,32 @@ def run(chosen: argparse.Namespace) -> int:
 # -- make ---------------------------------------------------------------------------------------------
 
 
-def _make(chosen: argparse.Namespace, key: BackupKey | None) -> int:
+def _make_there(chosen: argparse.Namespace, key: BackupKey | None) -> int:
+    """Make an image in a scratch directory, and copy it to an object store."""
+    store = ObjectStore(chosen.to)
+    with TemporaryDirectory(prefix="kraft-") as scratch:
+        status = _make(chosen, Path(scratch), key)
+        _push(Path(scratch), store)
+    return status
+
+
+def _copy(chosen: argparse.Namespace) -> int:
+    if chosen.to is None or not is_url(chosen.to) or is_url(chosen.source):
+        raise WrongUsage("kraft backup copy DIR --to s3://BUCKET/PREFIX")
+    copied = _push(Path(chosen.source), ObjectStore(chosen.to))
+    if chosen.json:
+        print(json.dumps({"directory": chosen.source, "to": chosen.to, "copied": copied}, indent=2))
+    else:
+        display().show(line(Span("done", GOOD), f": {copied} files copied to {chosen.to}"))
+    return 0
+
+
+def _push(directory: Path, store: ObjectStore) -> int:
+    with display().work(f"copying to {store.url}", "files") as report:
+        return push(directory, store, report)
+
+
+def _make(chosen: argparse.Namespace, to: Path, key: BackupKey | None) -> int:
     name = image_name(time.time_ns() // 1_000_000) if chosen.name is None else _name(chosen.name)
     with display().busy() as tell:
         tell("waiting for a checkpoint")
@@ -95,17 +127,19 @@ def _make(chosen: argparse.Namespace, key: BackupKey | None) -> int:
             servers.chosen(chosen.servers), chosen.bytes_per_second, servers.connector(chosen)
         )
     try:
-        archive = Archive.of_cluster(chosen.to, image.head.cluster, key)
+        archive = Archive.of_cluster(to, image.head.cluster, key)
         with display().work(f"fetching {name} from {image.server}", "bytes") as report:
             manifest = write_image(image, archive.folder, name, key, report)
     finally:
         image.close()
-    folder = archive.folder / name
+    folder = str(archive.folder / name)
+    if is_url(chosen.to):
+        folder = f"{chosen.to.rstrip('/')}/{archive.folder.name}/{name}"
     if chosen.json:
-        print(json.dumps({"directory": str(folder), "verified": True, **facts(manifest)}, indent=2))
+        print(json.dumps({"directory": folder, "verified": True, **facts(manifest)}, indent=2))
         return 0
     display().show(
-        line(Span("done", GOOD), ": ", Span(str(folder), STRONG)),
+        line(Span("done", GOOD), ": ", Span(folder, STRONG)),
         line(f"{manifest.keys} keys, {manifest.bytes} bytes, {manifest.place}; read back and verified"),
         line(f"next: kraft restore {folder} --data-dir DIR --id ID shows what a restore would do"),
     )
@@ -149,8 +183,8 @@ def facts(manifest: Manifest) -> dict[str, Any]:
 # -- list ---------------------------------------------------------------------------------------------
 
 
-def _list(chosen: argparse.Namespace, key: BackupKey | None) -> int:
-    archives = list(archives_in(chosen.source, key))
+def _list(chosen: argparse.Namespace, source: Path, key: BackupKey | None) -> int:
+    archives = list(archives_in(source, key))
     status = 0
     described = []
     for archive in archives:
@@ -216,11 +250,11 @@ def _show(
 # -- verify -------------------------------------------------------------------------------------------
 
 
-def _verify(chosen: argparse.Namespace, key: BackupKey | None) -> int:
-    if (chosen.source / MANIFEST_FILE).exists():
-        verified, entries = [_verified(chosen.source, key)], dict[int, int]()
+def _verify(chosen: argparse.Namespace, source: Path, key: BackupKey | None) -> int:
+    if (source / MANIFEST_FILE).exists():
+        verified, entries = [_verified(source, key)], dict[int, int]()
     else:
-        archives = list(archives_in(chosen.source, key))
+        archives = list(archives_in(source, key))
         if not archives:
             raise BackupError(f"{chosen.source}: there is no backup in it")
         verified, entries = [], {}

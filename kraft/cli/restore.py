@@ -9,6 +9,7 @@ from typing import Any
 from kraft.backup.backup_key import BackupKey
 from kraft.backup.errors import BackupError
 from kraft.cli.failure import Failure, WrongUsage
+from kraft.cli.object_store import local
 from kraft.cli.output.blocks import COMMAND, DIM, EMPTY, GOOD, STRONG, Line, Span, line
 from kraft.cli.output.display import display
 from kraft.config import ConfigError, load
@@ -46,7 +47,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand."""
     parser.description = "Makes the data directory of a new cluster from a backup."
     parser.epilog = EXAMPLES
-    parser.add_argument("source", metavar="FROM", help="a backup directory, or an image in it")
+    parser.add_argument("source", metavar="FROM", help="a backup directory, an image in it, or s3://BUCKET")
     parser.add_argument("--config", metavar="FILE", help="the node's YAML file, instead of the next four")
     parser.add_argument("--data-dir", metavar="DIR", help="the node's data directory, empty or missing")
     parser.add_argument("--id", help="the node's id")
@@ -133,9 +134,10 @@ def run(chosen: argparse.Namespace) -> int:
             raise WrongUsage(f"--at: {problem}") from None
     try:
         key = BackupKey.read(chosen.key_file)
-        backup = restoration.open_backup(chosen.source, moment, key)
         refuse_used_directory(target.directory)
-        return _run(chosen, target, backup, moment)
+        with local(chosen.source, key, moment) as source:
+            backup = restoration.open_backup(str(source), moment, key)
+            return _run(chosen, target, backup, moment)
     except (BackupError, StorageError) as error:
         raise Failure(str(error)) from None
 

@@ -1,0 +1,163 @@
+"""Backups in an S3-compatible object store: copied there from a directory, and back for a restore.
+
+boto3 does the transfer, with its own retries and checksums; credentials, region and endpoint come from where
+it looks for them (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, ~/.aws/config). Parts and segments go before the files
+that speak of them (`manifest.json`, `position`), so an interrupted copy leaves no image that seems complete.
+"""
+
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from kraft.backup.archive import archives_in, find_image
+from kraft.backup.backup_key import BackupKey
+from kraft.backup.errors import BackupError
+from kraft.backup.manifest import MANIFEST_FILE
+from kraft.backup.shipped_log import POSITION_FILE
+from kraft.cli.failure import Failure, WrongUsage
+from kraft.cli.output.display import display
+from kraft.moment import LATEST, Moment
+
+SCHEME = "s3://"
+_URL = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?")
+_LAST = (MANIFEST_FILE, POSITION_FILE)
+
+Report = Callable[[int, int], None]
+
+
+class ObjectStore:
+    """The objects below `s3://BUCKET/PREFIX`; names are relative to that. Methods raise `BackupError`."""
+
+    def __init__(self, url: str) -> None:
+        match = _URL.fullmatch(url)
+        if match is None:
+            raise WrongUsage(f"{url}: write s3://BUCKET or s3://BUCKET/PREFIX")
+        try:
+            import boto3
+            from botocore.exceptions import BotoCoreError, ClientError
+        except ImportError:
+            raise Failure("backups in an object store need a library: pip install 'kraft[s3]'") from None
+        self.url = url
+        self._bucket = match[1]
+        self._prefix = (match[2] or "").strip("/")
+        self._errors = (BotoCoreError, ClientError, boto3.exceptions.Boto3Error)
+        try:
+            self._client: Any = boto3.client("s3")
+        except self._errors as error:
+            raise Failure(f"{url}: {error}") from None
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every object, by name."""
+        found = {}
+        with self._explained():
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=self._key("")
+            )
+            for page in pages:
+                for each in page.get("Contents", ()):
+                    found[each["Key"][len(self._key("")) :]] = int(each["Size"])
+        return found
+
+    def upload(self, path: Path, name: str) -> None:
+        """Copy a file to the store."""
+        with self._explained():
+            self._client.upload_file(str(path), self._bucket, self._key(name))
+
+    def download(self, name: str, path: Path) -> None:
+        """Copy an object to a file."""
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._explained():
+            self._client.download_file(self._bucket, self._key(name), str(path))
+
+    def _key(self, name: str) -> str:
+        return f"{self._prefix}/{name}" if self._prefix else name
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except self._errors as error:
+            raise BackupError(f"{self.url}: {error}") from error
+
+
+def is_url(source: str) -> bool:
+    """Whether `source` names an object store."""
+    return source.startswith(SCHEME)
+
+
+def push(directory: Path, store: ObjectStore, report: Report) -> int:
+    """Copy what the store lacks of a backup directory. Returns the number of files that were copied."""
+    there = store.sizes()
+    files = [
+        path
+        for archive in archives_in(directory, None)
+        for path in sorted(archive.folder.rglob("*"))
+        if path.is_file() and _is_kept(path.relative_to(archive.folder))
+    ]
+    with tempfile.TemporaryDirectory() as scratch:
+        taken = [_taken(path, Path(scratch) / str(number)) for number, path in enumerate(files)]
+        names = [str(path.relative_to(directory)) for path in files]
+        wanted = sorted(
+            (name.endswith(_LAST), name, file, path.name == POSITION_FILE)
+            for name, file, path in zip(names, taken, files, strict=True)
+        )
+        copied = 0
+        for done, (_, name, file, always) in enumerate(wanted, 1):
+            if always or there.get(name) != file.stat().st_size:
+                store.upload(file, name)
+                copied += 1
+            report(done, len(wanted))
+    return copied
+
+
+def _is_kept(name: Path) -> bool:
+    """Whether a file belongs to the backup: not the lock, nor what is being written."""
+    hidden = any(part.startswith(".") for part in name.parts)
+    return not hidden and (name.suffix in (".rows", ".segment") or name.name in _LAST)
+
+
+def _taken(path: Path, copy: Path) -> Path:
+    """A position as it is now: the segments that are copied afterwards hold at least as much."""
+    if path.name != POSITION_FILE:
+        return path
+    copy.write_bytes(path.read_bytes())
+    return copy
+
+
+@contextmanager
+def local(
+    source: str,
+    key: BackupKey | None,
+    moment: Moment = LATEST,
+    parts: Literal["none", "needed", "all"] = "needed",
+) -> Iterator[Path]:
+    """`source` as a directory of this machine: itself, or a copy that goes at the end.
+
+    Manifests and logs are copied in any case; of the images the `parts` that a restore to `moment` needs, or
+    all, or none.
+    """
+    if not is_url(source):
+        yield Path(source)
+        return
+    store = ObjectStore(source)
+    with tempfile.TemporaryDirectory(prefix="kraft-") as scratch:
+        top = Path(scratch) / (store.url.rstrip("/").rpartition("/")[2] or "backup")
+        names = sorted(store.sizes())
+        _download(store, top, [name for name in names if parts == "all" or not name.endswith(".rows")])
+        if parts == "needed":
+            folder = find_image(top, moment, key)[1].relative_to(top)
+            place = "" if str(folder) == "." else f"{folder}/"
+            _download(store, top, [n for n in names if n.startswith(place) and n.endswith(".rows")])
+        yield top
+
+
+def _download(store: ObjectStore, top: Path, names: list[str]) -> None:
+    with display().work(f"copying from {store.url}", "files") as report:
+        for done, name in enumerate(names, 1):
+            if ".." in Path(name).parts or name.startswith("/"):
+                raise BackupError(f"{store.url}: {name!r} is no name of a backup's file")
+            store.download(name, top / name)
+            report(done, len(names))

@@ -1,0 +1,172 @@
+"""Backups in an object store, with a real S3 server: moto's, as a process of its own."""
+
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import suppress
+
+import pytest
+
+from kraft.backup.archive import Archive
+from kraft.backup.errors import BackupError
+from kraft.cli.main import main
+from kraft.cli.object_store import ObjectStore, local, push
+from kraft.moment import LATEST, Moment
+from kraft.storage.offline.restoration import open_backup, rehearse
+from tests.backup.sources import CLUSTER, SECOND_MS, START_MS, Twin, backed_up, history, make_image
+from tests.cluster.harness import free_ports
+
+pytest.importorskip("boto3")
+pytest.importorskip("moto")
+
+pytestmark = pytest.mark.slow
+FOLDER = CLUSTER[:12]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The URL of an S3 server."""
+    (port,) = free_ports(1)
+    output = (tmp_path_factory.mktemp("moto") / "log").open("wb")
+    with (
+        output,
+        subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+            stdout=output,
+            stderr=output,
+        ) as process,
+    ):
+        url = f"http://127.0.0.1:{port}"
+        for _ in range(600):
+            with suppress(OSError):
+                urllib.request.urlopen(f"{url}/moto-api/data.json", timeout=5).close()
+                break
+            assert process.poll() is None
+            time.sleep(0.1)
+        yield url
+        process.terminate()
+
+
+@pytest.fixture
+def bucket(server, monkeypatch):
+    """A new bucket, as `s3://...`."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": server,
+        "AWS_ACCESS_KEY_ID": "one",
+        "AWS_SECRET_ACCESS_KEY": "two",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    import boto3
+
+    name = f"backups-{time.time_ns()}"
+    client = boto3.client("s3")
+    client.create_bucket(Bucket=name)
+    yield f"s3://{name}"
+    client.close()
+
+
+def unheard(_done, _of):
+    pass
+
+
+def test_a_directory_goes_there_and_comes_back(tmp_path, bucket):
+    backed_up(tmp_path / "b", 10, 30)
+    store = ObjectStore(f"{bucket}/kraft/prod")
+    assert push(tmp_path / "b", store, unheard) == 4
+    assert set(store.sizes()) == {
+        f"{FOLDER}/image/manifest.json",
+        f"{FOLDER}/image/group-0-0001.rows",
+        f"{FOLDER}/log-0/{11:016}.segment",
+        f"{FOLDER}/log-0/position",
+    }
+    for source, at in ((store.url, 30), (f"{store.url}/{FOLDER}", 17), (f"{store.url}/{FOLDER}/image", 10)):
+        moment = LATEST if at != 17 else Moment(time_ms=START_MS + at * SECOND_MS)
+        with local(source, None, moment) as path:
+            (target,) = rehearse(open_backup(str(path), moment, None))
+            assert target.index == at
+        assert not path.exists()
+
+
+def test_only_what_is_missing_is_copied(tmp_path, bucket):
+    archive = backed_up(tmp_path / "b", 10, 30)
+    store = ObjectStore(bucket)
+    push(tmp_path / "b", store, unheard)
+    assert push(tmp_path / "b", store, unheard) == 1  # the position
+    log = archive.shipped_log(CLUSTER, 0)
+    assert log.resume()
+    log.append(history(31, 40))
+    log.close()
+    make_image(archive, Twin().apply(history(1, 40)), "later", START_MS + 40 * SECOND_MS)
+    assert push(tmp_path / "b", store, unheard) == 4
+    with local(bucket, None) as path:
+        backup = open_backup(str(path), LATEST, None)
+        assert (backup.manifest.name, rehearse(backup)[0].index) == ("later", 40)
+        assert not (path / FOLDER / "image/group-0-0001.rows").exists()  # that one is not needed
+
+
+def test_what_is_damaged_there_is_named(tmp_path, bucket):
+    archive = backed_up(tmp_path / "b", 10, 30)
+    store = ObjectStore(bucket)
+    push(tmp_path / "b", store, unheard)
+    part = archive.folder / "image/group-0-0001.rows"
+    part.write_bytes(part.read_bytes()[:-9])
+    store.upload(part, f"{FOLDER}/image/{part.name}")
+    with local(bucket, None) as path, pytest.raises(BackupError, match=part.name):
+        rehearse(open_backup(str(path), LATEST, None))
+
+
+def test_an_image_that_is_half_copied_is_none(tmp_path, bucket, monkeypatch):
+    backed_up(tmp_path / "b", 10, 30)
+    store = ObjectStore(bucket)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "upload", _first_two(store.upload))
+        with pytest.raises(BackupError):
+            push(tmp_path / "b", store, unheard)
+    with pytest.raises(BackupError, match="no image"), local(bucket, None):
+        pass
+    push(tmp_path / "b", store, unheard)
+    with local(bucket, None) as path:
+        assert rehearse(open_backup(str(path), LATEST, None))[0].index == 30
+
+
+def _first_two(upload):
+    left = [None, None]
+
+    def limited(path, name):
+        if not left:
+            raise BackupError("the link is down")
+        left.pop()
+        upload(path, name)
+
+    return limited
+
+
+def test_the_command_line(tmp_path, bucket, capsys):
+    backed_up(tmp_path / "b", 10, 30)
+    assert main(["backup", "copy", str(tmp_path / "b"), "--to", bucket]) == 0
+    assert main(["backup", "list", bucket, "--json"]) == 0
+    told = capsys.readouterr().out
+    listed = json.loads(told[told.index("{") :])["clusters"][0]
+    assert [image["name"] for image in listed["images"]] == ["image"]
+    assert main(["backup", "verify", bucket]) == 0
+    assert "20 log entries" in capsys.readouterr().out
+    assert (
+        main(["restore", bucket, "--data-dir", str(tmp_path / "data"), "--id", "K1", "--yes", "--json"]) == 0
+    )
+    assert json.loads(capsys.readouterr().out)["groups"][0]["index"] == 30
+
+
+@pytest.mark.parametrize(
+    ("url", "text"), [("s3://", "write s3://BUCKET"), ("s3://no-such-bucket-here", "NoSuchBucket")]
+)
+def test_a_wrong_address(bucket, url, text, capsys):
+    assert main(["backup", "list", url]) in (1, 2)
+    assert text in capsys.readouterr().err
+
+
+def test_an_archive_of_nothing_copies_nothing(tmp_path, bucket):
+    Archive.of_cluster(tmp_path, CLUSTER, None).folder.mkdir()
+    assert push(tmp_path, ObjectStore(bucket), unheard) == 0
