@@ -33,13 +33,13 @@ from kraft.process.backups import BackupThread, backup_settings
 from kraft.process.clock import ReactorClock
 from kraft.process.endpoints import CannotListen, ServerEndpoint, bound_address
 from kraft.process.failure import FLUSH_SECONDS, CannotStart, FailureReporter
+from kraft.process.first_restore import restore_first
 from kraft.process.log_file import RotatedFile
 from kraft.process.memory_limit import memory_limits, memory_use
 from kraft.process.memory_watch import MemoryWatch, room_for_data
 from kraft.process.open_files import room_for_clients
 from kraft.process.pid_file import PidFile
 from kraft.process.reload import ConfigReload
-from kraft.process.restoring import restore_first
 from kraft.process.secret import exposed_mode, read_secret
 from kraft.process.signals import StopSignals, on_signal, on_stack_request
 from kraft.process.state_report import state_report

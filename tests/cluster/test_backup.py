@@ -281,8 +281,8 @@ def unknown(counter: Counter, moment: float) -> int:
     return max((b - a - 1 for a, b in pairwise(counts)), default=0)
 
 
-def reaches(directory: Path) -> float:
-    listed = kraft("backup", "list", directory, "--json")["clusters"]
+def reaches(directory: Path, *options: object) -> float:
+    listed = kraft("backup", "list", directory, "--json", *options)["clusters"]
     return min((log["reaches_ms"] for each in listed for log in each["log"]), default=0)
 
 
@@ -307,3 +307,55 @@ def test_a_node_without_a_directory_says_what_to_do(shared_cluster):
     answer = shared_cluster.leader().order("BACKUP", "now")
     assert "kraft backup --to DIRECTORY" in answer
     assert "no image with this token" in shared_cluster.leader().order("IMAGE", "READ", 7, 0)
+
+
+def test_several_groups_are_restored_to_one_time(make_cluster, tmp_path):
+    """Each group has an index of its own; a time is the same for all of them."""
+    directory = tmp_path / "backups"
+    cluster = make_cluster(1, cluster={"groups": 3}, backup={"directory": str(directory)})
+    cluster.start()
+    node = cluster["K1"]
+    wait_until(lambda: list(directory.glob("*/*/manifest.json")), "the first image is there")
+    for number in range(60):
+        assert node.ask("SET", f"key:{number}", number) == "OK"
+    time.sleep(0.01)  # the next write is of another millisecond
+    then_ms = int(time.time() * 1000)
+    time.sleep(0.01)
+    for number in range(60):
+        assert node.ask("SET", f"key:{number}", "spoilt") == "OK"
+    wait_until(lambda: reaches(directory) > then_ms + 1000, "everything is shipped")
+    when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(then_ms // 1000)) + f".{then_ms % 1000:03}Z"
+    restored = restore(directory, tmp_path / "then", "--at", when)
+    assert len(restored["groups"]) == 3
+    wanted = {b"key:%d" % number: b"%d" % number for number in range(60)}
+    assert content_of(tmp_path / "then") == wanted
+    assert "name a time" in kraft(
+        "restore", directory, "--data-dir", tmp_path / "x", "--id", "K1", "--at", 7, status=1
+    )
+    new = make_cluster(1)["K1"]
+    kraft("restore", directory, "--config", new.config, "--at", when, "--yes")
+    new.start()
+    new.wait_serving()
+    assert new.ask("GET", "key:7") == b"7"
+    assert new.ask("DBSIZE") == 60
+
+
+def test_an_encrypted_backup_needs_its_key(make_cluster, tmp_path):
+    key, other = tmp_path / "key", tmp_path / "other"
+    key.write_text("0f" * 32)
+    other.write_text("f0" * 32)
+    directory = tmp_path / "backups"
+    cluster = make_cluster(1, backup={"directory": str(directory), "key_file": str(key)})
+    cluster.start()
+    node = cluster["K1"]
+    wait_until(lambda: list(directory.glob("*/*/manifest.json")), "the first image is there")
+    assert node.ask("SET", "greeting", "a very secret word") == "OK"
+    after_ms = time.time() * 1000
+    wait_until(lambda: reaches(directory, "--key-file", key) > after_ms, "it is shipped")
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    assert not any(b"secret word" in path.read_bytes() for path in files)
+    words = ("restore", directory, "--data-dir", tmp_path / "data", "--id", "K1", "--yes")
+    assert "encrypted with another key" in kraft(*words, "--key-file", other, status=1)
+    assert "name the key file" in kraft(*words, status=1)
+    kraft(*words, "--key-file", key)
+    assert content_of(tmp_path / "data")[b"greeting"] == b"a very secret word"

@@ -210,12 +210,9 @@ class Group:
     def reconfigured(self) -> None:
         """Another configuration is in force: it says which links the node keeps."""
         configuration = self.raft.state.configuration
+        voters, learners, joint = configuration.voters, configuration.learners, configuration.joint
         self._context.observer.event(
-            "configuration_changed",
-            group=self.id,
-            voters=configuration.voters,
-            learners=configuration.learners,
-            joint=configuration.joint,
+            "configuration_changed", group=self.id, voters=voters, learners=learners, joint=joint
         )
         self._context.peers.reconfigured(configuration, self.id)
 

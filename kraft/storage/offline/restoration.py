@@ -275,9 +275,8 @@ def _apply(machine: Machine, entry: Entry, group: int, revision: int | None) -> 
         if revision is None or entry.kind != EntryKind.COMMANDS:
             apply_entry(machine, entry, group)
             return False
-        held_up = (
-            False  # by a lock: as when the batch is applied as a whole, no plain command after it is done
-        )
+        # As when the batch is applied as a whole: no plain command is done after one that a lock holds up.
+        held_up = False
         for command in commands_of(entry, group):
             if held_up and type(command) not in TRANSACTION_COMMANDS:
                 continue
