@@ -43,7 +43,7 @@ def test_a_port_that_is_no_node_is_told_in_one_line(make_cluster, tmp_path):
     assert status == 1
     assert "K7:10021: " in output
     assert "no configuration here" in output
-    for word in ("a" * 64, "db1:70000", "https://127.0.0.1/", "/run/http.sock", b"\xff:1"):
+    for word in ("a" * 64, "db1:70000", "ftp://127.0.0.1/", "/run/http.sock", b"\xff:1"):
         status, output, errors = kraft("status", word)
         assert (status, output) == (2, "")
         assert len(errors.splitlines()) == 1
