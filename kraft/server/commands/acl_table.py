@@ -57,7 +57,7 @@ _FAMILY = (
     _local("acl|log", -2, acl.log, "Returns what this node has refused of late.", "[count|RESET]",
         flags=_ADMIN),
     _local("acl|cat", -2, acl.cat, "Returns the categories of commands, or the commands of one.",
-        "[category]"),
+        "[categoryname]"),
     _local("acl|genpass", -2, acl.genpass, "Returns a random password that nobody can guess.", "[bits]"),
     _local("acl|whoami", 2, acl.whoami, "Returns the user of this connection."),
     _local("acl|help", 2, introspection.family_help, "Lists the subcommands.", flags=("loading", "stale")),

@@ -18,8 +18,8 @@ from kraft.resp.values import Reply, SetOf
 _WORD = re.compile(r"\.\.\.|[\[\]<>|]|[^\s\[\]<>|]+")
 _CLOSING = {"[": "]", "<": ">"}
 _INTEGERS = frozenset(
-    ("bit", "client-id", "count", "cursor", "decrement", "destination-db", "end", "entries", "frequency",
-     "increment", "index", "len", "maxage", "milliseconds", "numkeys", "numreplicas", "offset", "protover",
+    ("bit", "bits", "client-id", "count", "cursor", "decrement", "destination-db", "end", "entries",
+     "frequency", "increment", "index", "len", "maxage", "milliseconds", "numkeys", "numreplicas", "offset", "protover",
      "raft-port", "revision", "seconds", "slot", "start", "timeout", "token", "ttl"),
 )  # fmt: skip
 _KEYS = frozenset(("destination", "destkey", "key", "key1", "key2", "newkey", "source"))
