@@ -19,8 +19,8 @@ _WORD = re.compile(r"\.\.\.|[\[\]<>|]|[^\s\[\]<>|]+")
 _CLOSING = {"[": "]", "<": ">"}
 _INTEGERS = frozenset(
     ("bit", "bits", "client-id", "count", "cursor", "decrement", "destination-db", "end", "entries",
-     "frequency", "increment", "index", "len", "maxage", "milliseconds", "numkeys", "numreplicas", "offset", "protover",
-     "raft-port", "revision", "seconds", "slot", "start", "timeout", "token", "ttl"),
+     "frequency", "increment", "index", "len", "maxage", "milliseconds", "numkeys", "numreplicas", "offset",
+     "protover", "raft-port", "revision", "seconds", "slot", "start", "timeout", "token", "ttl"),
 )  # fmt: skip
 _KEYS = frozenset(("destination", "destkey", "key", "key1", "key2", "newkey", "source"))
 
