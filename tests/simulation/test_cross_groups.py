@@ -14,6 +14,7 @@ def test_one_order_explains_all_and_no_lock_stays(seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(100, 160))
-def test_many_seeds(seed):
+@pytest.mark.parametrize("seed", range(100, 106))
+def test_more_seeds(seed):
+    """`tox -e transactions` makes many."""
     run(seed)
