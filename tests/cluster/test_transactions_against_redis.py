@@ -33,7 +33,7 @@ RARE = st.sampled_from([
     [b"CLIENT", b"NOSUCH"], [b"MULTI", b"x"], [b"EXEC", b"x"], [b"WATCH"], [b"DISCARD", b"x"],
     [b"PING", b"x"],
     [b"UNWATCH", b"x"], [b"CLIENT", b"GETNAME"], [b"CLIENT", b"SETNAME", b"x"], [b"OBJECT", b"ENCODING"],
-    [b"COMMAND", b"COUNT", b"x"], [b"HELLO", b"9"], [b"AUTH", b"x", b"y"], [b"TIME", b"x"],
+    [b"COMMAND", b"COUNT", b"x"], [b"HELLO", b"9"], [b"TIME", b"x"],
 ])  # fmt: skip
 DATA = COMMANDS.filter(lambda words: words[0].upper() not in LEFT_OUT)
 STEPS = st.tuples(
