@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.cluster.certificates import Certificates, sections
 from tests.cluster.harness import Cluster, Server, wait_until
 from tests.cluster.prometheus import CLUSTER, MONITORING, Prometheus
 from tests.cluster.test_disk_full import fill
@@ -105,7 +106,14 @@ def scene(tmp_path_factory, need) -> Iterator[Scene]:
     if os.geteuid() != 0:
         pytest.skip("needs root, to mount a small file system")
     program, mount, umount = need("prometheus"), need("mount"), need("umount")
-    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    folder = tmp_path_factory.mktemp("cluster")
+    cluster = Cluster(folder)
+    certificates = Certificates(folder / "certificates")
+    backup = {"directory": str(folder / "backups"), "ship": True}
+    for server in cluster:  # with links over TLS and with backups, so that their alerts have data
+        certificates.node(server.id)
+        ports = sections(certificates, server, client={}, http={})
+        server.configure(cluster.members, backup=backup, **ports)
     small = cluster["K3"]
     small.data.mkdir()
     made = subprocess.run(
