@@ -199,8 +199,9 @@ class Operator:
 
     def add(self, details: "Details") -> bool:
         node = self._spare()
-        if not self.free or node is None or len(self.configuration.members) >= MEMBERS_MAX:
-            return False
+        members = len(self.configuration.members)
+        if not self.free or node is None or not 0 < members < MEMBERS_MAX:
+            return False  # also while the founders form no cluster: then a founder would be taken for a spare
         self._stand_by(node)
         incarnation = node.platter.identity.incarnation
         return self.ask(
