@@ -2,10 +2,11 @@
 
 import pytest
 
-from kraft.host.admin.cluster_command import ClusterCommand, named, refusal
-from kraft.node.admin import DONE, Add, Rehearse, Remove, Reseed, StepDown, TakeSnapshot, Verify
+from kraft.host.admin.cluster_command import OTHER_NODE, ClusterCommand, named, refusal
+from kraft.node.admin import DONE, Add, Rehearse, Remove, Replace, Reseed, StepDown, TakeSnapshot, Verify
 from kraft.node.errors import AdminRefused, NoLeader, Uncertain
 
+REPLACE = Replace("K2", "K2", "h:1")
 ADD, REMOVE = Add("K4", "h:1"), Remove("K4")
 
 
@@ -52,6 +53,38 @@ def test_a_refusal_of_one_group_changes_none_and_names_it():
     leaders.rehearsals[2] = AdminRefused("K3 is down: remove K3 first, or repeat with FORCE")
     assert str(leaders.change(REMOVE)) == "group 2: K3 is down: remove K3 first, or repeat with FORCE"
     assert leaders.changed() == []
+
+
+def test_leaders_that_know_different_nodes_change_nothing():
+    """The leader of group 2 still has its link to the K2 of before, which is a member."""
+    leaders = Leaders()
+    leaders.rehearsals = {0: "OK new", 1: "OK new", 2: f"{DONE} old"}
+    assert str(leaders.change(REPLACE)) == f"nothing was done: {OTHER_NODE}"
+    assert leaders.changed() == []
+
+
+def test_a_group_that_was_left_out_by_mistake_is_changed_after_all():
+    """No other leader had a link to the new K2 when they were asked first."""
+    leaders = Leaders()
+    rehearsals = [{0: "OK", 1: "OK", 2: f"{DONE} old"}, {0: f"{DONE} new", 1: f"{DONE} new", 2: "OK new"}]
+
+    def ask(group, command, done):
+        if isinstance(command, Rehearse):
+            leaders.rehearsals = rehearsals[0]
+            if group == 2:
+                del rehearsals[0]
+        Leaders.ask(leaders, group, command, done)
+
+    ClusterCommand(3, ask, leaders.answers.append).change(REPLACE)
+    assert leaders.answers == ["OK"]
+    assert leaders.changed() == [0, 1, 2]
+
+
+def test_a_change_that_is_half_done_is_finished():
+    leaders = Leaders()
+    leaders.rehearsals = {0: f"{DONE} new", 1: "OK", 2: "OK"}
+    assert leaders.change(REPLACE) == "OK"
+    assert leaders.changed() == [1, 2]
 
 
 def test_a_refusal_of_all_groups_reads_as_that_of_one():

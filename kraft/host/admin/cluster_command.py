@@ -27,6 +27,8 @@ from kraft.node.admin import (
 from kraft.node.errors import AdminRefused, Refused, Uncertain
 
 NAMED_MAX = 3  # groups in a refusal
+# A leader that has not noticed the start yet would take the node for the member that is there already.
+OTHER_NODE = "not all leaders know yet that the node was started anew: repeat the command in a moment"
 
 Ask = Callable[[int, AdminCommand, AdminDone], None]  # give a group's leader a command
 Outcomes = dict[int, AdminOutcome]  # by group
@@ -59,6 +61,7 @@ class ClusterCommand:
         self._done = done
         self._rounds: list[list[int]] = []  # groups that are still to be changed
         self._changed: Outcomes = {}
+        self._left_out: list[int] = []  # groups that seemed to be as the command wants them
 
     # -- changes of the members -----------------------------------------------------------------------
 
@@ -68,9 +71,11 @@ class ClusterCommand:
 
     def _rehearsed(self, command: MembershipChange, outcomes: Outcomes) -> None:
         refusal = _failure(outcomes, changed=False)
-        left = [group for group, outcome in outcomes.items() if outcome != DONE]
+        left = _not_done(outcomes)
         if refusal is not None:
             self._done(refusal)
+        elif _differ(outcomes):
+            self._done(AdminRefused(f"nothing was done: {OTHER_NODE}"))
         elif not left:
             self._ask(0, command, self._done)  # which says so
         else:
@@ -78,15 +83,36 @@ class ClusterCommand:
             others: list[int] = [group for group in left if group]
             order = [others, first] if isinstance(command, Remove) else [first, others]
             self._rounds = [groups for groups in order if groups]
+            self._left_out = [group for group in outcomes if group not in left]
             self._next(command, {})
 
     def _next(self, command: MembershipChange, outcomes: Outcomes) -> None:
         self._changed |= outcomes
         failure = _failure(self._changed, changed=True)
-        if failure is not None or not self._rounds:
-            self._done(failure or "OK")
-        else:
+        if failure is not None:
+            self._done(failure)
+        elif self._rounds:
             _Round(self._ask, self._rounds.pop(0), command, partial(self._next, command))
+        elif self._left_out:
+            _Round(self._ask, self._groups, Rehearse(command), partial(self._checked, command))
+        else:
+            self._done("OK")
+
+    def _checked(self, command: MembershipChange, outcomes: Outcomes) -> None:
+        """Change groups that were left out, and are not as the command wants them after all.
+
+        The leader of such a group had not noticed yet that the member was started anew, without its data.
+        """
+        again = [group for group in self._left_out if group in _not_done(outcomes)]
+        self._left_out = []
+        failure = _failure(outcomes, changed=True)
+        if failure is not None:
+            self._done(failure)
+        elif _differ(outcomes):
+            self._done(AdminRefused(OTHER_NODE))
+        else:
+            self._rounds = [again] if again else []
+            self._next(command, {})
 
     # -- other commands -------------------------------------------------------------------------------
 
@@ -101,6 +127,16 @@ class ClusterCommand:
             return
         failure = _failure(outcomes, changed=True)
         self._done(_join(command, results) if failure is None else failure)
+
+
+def _not_done(outcomes: Outcomes) -> list[int]:
+    """The groups whose rehearsal says that there is something to do."""
+    return [group for group, outcome in outcomes.items() if str(outcome).partition(" ")[0] != DONE]
+
+
+def _differ(outcomes: Outcomes) -> bool:
+    """Whether the leaders that have rehearsed a command know different nodes under one id."""
+    return len({node for each in outcomes.values() if (node := str(each).partition(" ")[2])}) > 1
 
 
 def _join(command: AdminCommand, results: Mapping[int, AdminResult]) -> AdminResult:

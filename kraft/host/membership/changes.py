@@ -110,7 +110,8 @@ class MembershipChanges:
 
         `done` gets 'OK', 'DONE' when the members are as the command wants them, or an exception:
         `AdminRefused` or `NotLeader`. While another change is under way it gets 'OK': the command would wait
-        for that one.
+        for that one. After the word comes the incarnation of the node that the command brings in, as far as
+        this leader knows it.
         """
         self._clock.call_soon(partial(done, self._rehearsed(command)))
 
@@ -120,16 +121,17 @@ class MembershipChanges:
         hello = self._peers.hello_of(newcomer) if newcomer else None
         if not self._raft.state.leads_with_commit:
             return self._not_leader()
+        node = f" {hello.incarnation}" if hello is not None else ""
         if not self._idle:  # what is not committed may still be undone, and is not done
-            return "OK"
+            return "OK" + node
         if targets.is_reached(current, command, hello):
-            return DONE
+            return DONE + node
         try:
             target = targets.rehearsed(current, command, hello)
         except ChangeRefused as error:
             return AdminRefused(str(error))
         risk = None if command.force else quorum_safety.risk(current, target, self._health.replicas)
-        return "OK" if risk is None else AdminRefused(risk)
+        return "OK" + node if risk is None else AdminRefused(risk)
 
     def caught_up(self, id_: str) -> bool:
         """Whether the follower `id_` answers, and lacks hardly an entry, as this leader sees it."""
