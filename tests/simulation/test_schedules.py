@@ -14,7 +14,7 @@ from tests.simulation.run import run
 ROOT = Path(__file__).resolve().parents[2]
 # Chunks let pytest-xdist distribute the runs. In some runs the faults leave little to do, so more are run
 # than the 36 that have to be full; runs that are calm on purpose have a test of their own.
-FIRST_SEED, CHUNKS, SEEDS_PER_CHUNK = 1_000, 12, 5
+FIRST_SEED, CHUNKS, SEEDS_PER_CHUNK = 1_000, 9, 5
 FULL_RUNS_PER_CHUNK = 3
 CALM_RUNS = 12
 
