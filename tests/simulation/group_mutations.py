@@ -29,8 +29,8 @@ GROUP_MUTATIONS = (
     Mutation(
         "groups that have changed asked again",
         "kraft/host/admin/cluster_command.py",
-        "left = [group for group, outcome in outcomes.items() if outcome != DONE]",
-        "left = list(outcomes)",
+        'return [group for group, outcome in outcomes.items() if str(outcome).partition(" ")[0] != DONE]',
+        "return list(outcomes)",
         "the same command finishes a change that ended half-way",
         200,
     ),
