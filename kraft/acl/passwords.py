@@ -13,6 +13,7 @@ from hashlib import scrypt, sha256
 from hmac import compare_digest
 
 RANDOM_BYTES = 32
+PASSWORD_BYTES_MAX = 16 << 10  # what Redis takes before a login: hashing more would be work for a stranger
 SALT_BYTES = 16
 HASH_BYTES = 32
 LOG2_ROUNDS = 14  # 2^14 blocks of 1 KiB

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from kraft.acl.catalog import Catalog, is_category
 from kraft.acl.errors import RuleError
-from kraft.acl.passwords import Passwords, digest, is_digest, is_slow, matches
+from kraft.acl.passwords import PASSWORD_BYTES_MAX, Passwords, digest, is_digest, is_slow, matches
 from kraft.acl.user import READ, READ_WRITE, WRITE, KeyPattern, Sanitize, Selector, User
 
 UNKNOWN = "Unknown command or category name in ACL"
@@ -28,6 +28,7 @@ NO_SUCH_PASSWORD = "The password you are trying to remove from the user does not
 BAD_HASH = "The password hash must be exactly 64 characters and contain only lowercase hexadecimal characters"
 ARGUMENT_OF_SUBCOMMAND = "Allowing first-arg of a subcommand is not supported"
 PATTERN_BYTES_MAX = 1024  # as of KEYS: one comparison must stay short
+PASSWORD_TOO_LONG = f"a password exceeds limit of {PASSWORD_BYTES_MAX} bytes"
 PATTERN_TOO_LONG = f"a pattern exceeds limit of {PATTERN_BYTES_MAX} bytes"
 
 
@@ -102,6 +103,8 @@ _PLAIN: dict[bytes, Callable[[User], User]] = {
 def _with_password(user: User, rule: bytes, passwords: Passwords) -> User:
     kind, word = rule[:1], rule[1:]
     if kind == b">":
+        if len(word) > PASSWORD_BYTES_MAX:
+            raise RuleError(PASSWORD_TOO_LONG)
         if any(matches(each, word) for each in user.passwords):
             return replace(user, nopass=False)
         stored = passwords.stored(word)

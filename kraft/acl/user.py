@@ -45,7 +45,9 @@ class Selector(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class User(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A user as it is created: it may not log in, and has no rights.
 
-    `passwords` are as `kraft.acl.passwords` stores them. With `nopass` any password is right.
+    `passwords` are as `kraft.acl.passwords` stores them. With `nopass` any password is right. `created` tells
+    a user from one of the same name that was removed before: the revision of the change that made it, or 0 if
+    it was made by a file at the first start, or by a program that did not note it.
     """
 
     name: bytes
@@ -54,6 +56,7 @@ class User(msgspec.Struct, frozen=True, array_like=True, gc=False):
     sanitize: int = Sanitize.UNSET
     passwords: tuple[bytes, ...] = ()
     selectors: tuple[Selector, ...] = (Selector(),)
+    created: int = 0
 
     @property
     def unrestricted(self) -> bool:

@@ -47,6 +47,9 @@ class OpenSession(Protocol):
     def abort(self, reason: str) -> None:
         """Close at once and count `reason` as the cause."""
 
+    def rights_changed(self) -> None:
+        """End what is under way that the rights in `state` do not allow."""
+
 
 class ClientPort:
     """The client port of one node, apart from sockets and commands."""

@@ -183,7 +183,8 @@ class ServerObserver(Protocol):
 
     def rejected(self, reason: str) -> None:
         """A connection was refused or closed. The reason is max_clients, output_limit, idle_timeout,
-        handshake_timeout, protocol_error, internal_error, killed (CLIENT KILL) or user_removed.
+        handshake_timeout, protocol_error, internal_error, killed (CLIENT KILL), user_removed or
+        rights_revoked.
         """
 
     def paused(self, connections: int) -> None:

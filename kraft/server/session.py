@@ -30,7 +30,7 @@ from kraft.server.errors import Rejected
 from kraft.server.output import Output
 from kraft.server.port import ClientPort
 from kraft.server.ports import Connection
-from kraft.server.segments import LocalSegment, Segment
+from kraft.server.segments import LocalSegment, Segment, WaitSegment
 from kraft.server.session_state import SessionState
 from kraft.server.validation import Validation
 
@@ -160,6 +160,17 @@ class Session:
         self._ended = True
         self._queue.clear()
         self.output.abort(reason)
+
+    def rights_changed(self) -> None:
+        """The client has other rights: it waits for no lock that they do not allow.
+
+        Its connection ends, as in Redis that of a subscriber who may not hear a channel any more.
+        """
+        segment, rights = self._segment, self.state.rights
+        if rights is None or not isinstance(segment, WaitSegment):
+            return
+        if not rights.allows(segment.specs[0], segment.requests[0]):
+            self.abort("rights_revoked")
 
     # Segments
 

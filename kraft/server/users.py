@@ -7,7 +7,7 @@ As long as no user was ever stored, those of `users.file` are in force, and this
 a cluster that is to have users is never open, not even in its first second.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -37,6 +37,9 @@ class UserSession(ListedSession, Protocol):
 
     def abort(self, reason: str) -> None:
         """Close at once and count `reason` as the cause."""
+
+    def rights_changed(self) -> None:
+        """End what is under way that the rights in `state` do not allow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,7 @@ class Users:
 
     def _take(self, users: Mapping[bytes, User]) -> None:
         before, self._accounts = self._accounts, {}
+        renewed: set[bytes] = set()  # removed and made anew at once, in a snapshot: not the same users
         for name, user in ({DEFAULT_NAME: DEFAULT} | dict(users)).items():
             known = before.get(name)
             if known is not None and known.user == user:
@@ -123,8 +127,10 @@ class Users:
             else:
                 rights = None if user.unrestricted else Rights(user, self.catalog)
                 self._accounts[name] = Account(user, rights)
+                if known is not None and user.created > known.user.created:
+                    renewed.add(name)
         for session in list(self._sessions.values()):
-            self._reassign(session)
+            self._reassign(session, renewed)
         if self.defined and not self._checks:
             self._checks = True
             self._clock.call_later(CHECK_SECONDS, self._check)
@@ -147,10 +153,14 @@ class Users:
         size = sum(len(name) + len(data) for name, data in put)
         self._host.write(0, [ChangeUsers(0, put)], size, _ignore)
 
-    def _reassign(self, session: UserSession) -> None:
+    def _reassign(self, session: UserSession, renewed: Collection[bytes] = ()) -> None:
+        """Give a session the rights that its user has now. Those of `renewed` users end: see `_take`."""
         state = session.state
-        if state.user in self._accounts:
+        if state.user in self._accounts and state.user not in renewed:
+            before = state.rights
             self._assign(state)
+            if state.rights is not before:
+                session.rights_changed()
         else:
             state.rights = self._guest
             if state.id in self.changing:

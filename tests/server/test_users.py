@@ -9,36 +9,8 @@ from kraft.kv.users import users_of
 from kraft.node.errors import NoLeader
 from kraft.server.acl_file import acl_file
 from kraft.server.commands import login
-from tests.server.fakes import Port, Talk
-
-PLAIN = UsersConfig(slow_hash=False)
-NO_COMMAND = b"-NOPERM this user has no permissions to run the '%b' command\r\n"
-NO_KEY = b"-NOPERM this user has no permissions to access one of the keys used as arguments\r\n"
-NO_AUTH = b"-NOAUTH Authentication required.\r\n"
-WRONG = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
-
-
-class Client:
-    """One connection, on which time passes until a command is answered."""
-
-    def __init__(self, port: Port) -> None:
-        self.port = port
-        self.talk: Talk = port.connect()
-
-    def run(self, line: str, *more: str) -> bytes:
-        return self.words(*line.split(), *more)
-
-    def words(self, *words: str | bytes) -> bytes:
-        reply = self.talk.run(*words)
-        for _ in range(6):
-            self.port.clock.advance(0.1)
-            self.port.settle()
-            reply += self.talk.read()
-        return reply
-
-    @property
-    def closed(self) -> bool:
-        return self.talk.transport.aborted or self.talk.transport.disconnecting
+from tests.server.fakes import Port
+from tests.server.users import NO_AUTH, NO_COMMAND, NO_KEY, PLAIN, WRONG, Client, user
 
 
 @pytest.fixture
@@ -50,14 +22,6 @@ def port() -> Port:
 def admin(port: Port) -> Client:
     """A connection of the default user, who may do everything."""
     return Client(port)
-
-
-def user(admin: Client, rules: str, *more: str) -> Client:
-    """A connection of a new user `u` with these rules."""
-    assert admin.run(f"ACL SETUSER u on >pw {rules}", *more) == b"+OK\r\n"
-    client = Client(admin.port)
-    assert client.run("AUTH u pw") == b"+OK\r\n"
-    return client
 
 
 def test_without_users_everybody_may_do_everything(port, admin):
@@ -473,3 +437,12 @@ def test_a_flood_of_logins_takes_few_places_and_leaves_some_to_others():
     assert len(held) == 1
     assert [outcome for outcome, *_ in port.observer.logins if outcome == "busy"] == ["busy"] * 12
     assert queue.add("10.0.0.9", lambda: True, lambda _: None)
+
+
+def test_a_password_has_a_length_that_can_be_hashed_in_no_time(admin):
+    client = user(admin, "+ping")
+    longest = "p" * 16384
+    assert admin.run(f"ACL SETUSER u >{longest}") == b"+OK\r\n"
+    assert b"a password exceeds limit of 16384 bytes" in admin.run(f"ACL SETUSER u >{longest}p")
+    assert client.run(f"AUTH u {longest}") == b"+OK\r\n"
+    assert client.run(f"AUTH u {longest}p") == WRONG

@@ -200,7 +200,8 @@ def load(context: CommandContext, _: Request) -> UserChange:
 
     def compute(known: Mapping[bytes, User]) -> Edit:
         found = file.read()
-        put = [user for name, user in found.items() if known.get(name) != user]
+        lines = {name: description.line_of(user) for name, user in known.items()}
+        put = [user for name, user in found.items() if lines.get(name) != description.line_of(user)]
         return Edit("OK", put, [name for name in known if name not in found])
 
     return UserChange(context, compute, slow=True)

@@ -75,12 +75,12 @@ class Execution:
     def once(self, token: bytes) -> None:
         """Execute it at most once for this token."""
         requests = [each.request for each in self.commands if not isinstance(each.step, str)]
-        self.command = kv.Once(
-            token,
-            once.fingerprint(requests, transaction=True),
-            self.transaction,
-            *once.limits(self._context.port.config.once),
-        )
+        fingerprint = once.fingerprint(requests, transaction=True)
+        users = {step.user for step in self.transaction.steps if isinstance(step, kv.ScriptCall)}
+        for user in sorted(users - {b""}):
+            fingerprint = once.fingerprint_of(user, fingerprint)
+        limits = once.limits(self._context.port.config.once)
+        self.command = kv.Once(token, fingerprint, self.transaction, *limits)
         self.writes = True
 
     def obstacle(self, host: NodeHost) -> str:

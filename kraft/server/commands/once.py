@@ -55,8 +55,14 @@ def _once(request: Request, command: kv.Command) -> kv.Command:
 
 def of_user(command: kv.Once, script: kv.ScriptCall) -> kv.Once:
     """The command with `script` in it, whose reply depends on the rights of its user: so does the token."""
-    hashed = blake2b(command.fingerprint, digest_size=FINGERPRINT_BYTES, key=blake2b(script.user).digest())
-    return msgspec.structs.replace(command, command=script, fingerprint=hashed.digest())
+    fingerprint = fingerprint_of(script.user, command.fingerprint)
+    return msgspec.structs.replace(command, command=script, fingerprint=fingerprint)
+
+
+def fingerprint_of(user: bytes, fingerprint: bytes) -> bytes:
+    """The fingerprint of a command whose reply depends on the rights of an encoded user."""
+    key = blake2b(user).digest()
+    return blake2b(fingerprint, digest_size=FINGERPRINT_BYTES, key=key).digest()
 
 
 def token_of(request: Request) -> bytes:

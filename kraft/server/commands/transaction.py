@@ -5,6 +5,10 @@ the revisions that a linearizable read found, and is part of the logged transact
 and across a change of leader.
 """
 
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
 from kraft.kv import commands as kv
 from kraft.resp.values import Error, Reply, Request
 from kraft.server import errors
@@ -15,7 +19,7 @@ from kraft.server.commands.partition import GroupOf
 from kraft.server.commands.spec import CommandContext, ScriptSpec, WriteSpec
 from kraft.server.errors import CrossSlot, Rejected
 from kraft.server.multi_state import MultiState, Queued
-from kraft.server.rights import Reason, Rights
+from kraft.server.rights import Denial, Reason, Rights
 
 
 def multi(context: CommandContext, _: Request) -> Reply:
@@ -84,7 +88,8 @@ def exec_(context: CommandContext, request: Request) -> Execution:
     if port.full and any(type(each.spec) is WriteSpec and each.spec.grows for each in queued.commands):
         raise Rejected(f"{errors.ABORTED_BECAUSE} {errors.OUT_OF_MEMORY}")
     if state.rights is not None:
-        queued.commands = [_permitted(context, state.rights, each) for each in queued.commands]
+        _check_watched(context, state.rights, watched)
+        queued.commands = [_permitted(context, state.rights, queued, each) for each in queued.commands]
     group, group_of = _group(context, queued, watched)
     execution = Execution(context, queued.commands, watched, group, queued.size, group_of)
     if queued.token is not None:
@@ -95,16 +100,38 @@ def exec_(context: CommandContext, request: Request) -> Execution:
     return execution
 
 
-def _permitted(context: CommandContext, rights: Rights, queued: Queued) -> Queued:
-    """The command, or an error in its place if the user may not run it any more."""
-    if queued.spec in rights.free or isinstance(queued.step, Error):
+def _permitted(context: CommandContext, rights: Rights, multi: MultiState, queued: Queued) -> Queued:
+    """The command, or an error in its place if the user may not run it any more.
+
+    With a token the whole is refused: the reply to a token is a stored one, with a place for each command.
+    A script runs with the rights that its caller has now, not with those from when it was queued.
+    """
+    if isinstance(queued.step, Error):
         return queued
-    denial = rights.denial(queued.spec, queued.request)
+    denial = None if queued.spec in rights.free else rights.denial(queued.spec, queued.request)
     if denial is None:
+        if isinstance(queued.step, kv.ScriptCall) and queued.step.user != rights.encoded:
+            return replace(queued, step=replace(queued.step, user=rights.encoded))
         return queued
+    error = _changed(context, denial)
+    if multi.token is not None:
+        raise Rejected(f"{errors.ABORTED_BECAUSE} {error}")
+    return Queued(queued.spec, queued.request, Error(error))
+
+
+def _check_watched(context: CommandContext, rights: Rights, watched: Sequence[kv.Watched]) -> None:
+    """Raise Rejected if the user has no right any more on a key, whose change the outcome would tell."""
+    if watched:
+        denial = rights.denial(context.table[b"WATCH"], [b"WATCH", *(each.key for each in watched)])
+        if denial is not None:
+            raise Rejected(f"{errors.ABORTED_BECAUSE} {_changed(context, denial)}")
+
+
+def _changed(context: CommandContext, denial: Denial) -> str:
+    """The error for what was allowed when it was queued; it is in ACL LOG, too."""
     state = context.state
     context.port.users.denied(denial, MULTI, state.user, state.id)
-    return Queued(queued.spec, queued.request, Error(f"{_RULES_CHANGED} {_REASONS[denial.reason]}"))
+    return f"{_RULES_CHANGED} {_REASONS[denial.reason]}"
 
 
 _RULES_CHANGED = (

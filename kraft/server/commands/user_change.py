@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from msgspec.structs import replace
 from twisted.python.failure import Failure
 
 from kraft.acl.errors import RuleError
@@ -106,13 +107,14 @@ class UserChange:
         if not (edit.put or edit.removed):
             self._finish(edit.reply)
             return
-        left = {**users, **{user.name: user for user in edit.put}}
+        edited = [_dated(user, users.get(user.name), revision) for user in edit.put]
+        left = {**users, **{user.name: user for user in edited}}
         for name in edit.removed:
             left.pop(name, None)
         if sum([len(encode_user(user)) for user in left.values()]) > USERS_BYTES_MAX:
             self._finish(_TOO_MUCH)
             return
-        put = tuple((user.name, encode_user(user)) for user in edit.put)
+        put = tuple((user.name, encode_user(user)) for user in edited)
         command = ChangeUsers(revision, put, edit.removed)
         size = sum([len(name) + len(data) for name, data in put]) + sum(map(len, edit.removed))
         self._host.write(0, [command], size, partial(self._written, edit.reply))
@@ -131,3 +133,8 @@ class UserChange:
     def _finish(self, outcome: Any) -> None:
         self._users.changing.discard(self._context.state.id)
         self._done(outcome)
+
+
+def _dated(user: User, known: User | None, revision: int) -> User:
+    """The user with its `created`: that of the `known` one of this name, or of this change."""
+    return replace(user, created=revision + 1 if known is None else known.created)

@@ -27,6 +27,7 @@ REASONS = (
     "max_clients", "output_limit", "idle_timeout", "handshake_timeout", "protocol_error", "internal_error",
     "killed",
     "user_removed",
+    "rights_revoked",
 )  # fmt: skip
 OPERATIONS = ("commit", "checkpoint", "highwater", "fetch", "state", "snapshot")
 READ_KINDS = ("read_index", "lease", "stale")
