@@ -15,11 +15,22 @@ from kraft.cli.failure import Failure
 if TYPE_CHECKING:
     from kraft.tls.certificate_pair import Certificate, CertificatePair
 
+CLUSTER_DEFAULT = "kraft"
+DAYS_DEFAULT = 825
 AUTHORITY_DAYS = 3650
 RENEW_DAYS = 30  # certificates that end within this time are renewed
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")  # for commands on the machine of the node
 CLIENT = "client-"
 _CA_NAME = "kraft CA of "
+
+
+def check_libraries(command: str) -> None:
+    """Raise Failure if `command` cannot make certificates here."""
+    try:
+        import kraft.tls.certificate_pair  # noqa: F401  the libraries may be missing
+    except ImportError:
+        text = f"{command} needs libraries that are not installed: pip install 'kraft[tls]'"
+        raise Failure(text) from None
 
 
 @dataclass(frozen=True, slots=True)

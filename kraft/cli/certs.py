@@ -10,7 +10,15 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kraft.cli.certificate_folder import CLIENT, LOCAL_HOSTS, CertificateFolder, Listed
+from kraft.cli.certificate_folder import (
+    CLIENT,
+    CLUSTER_DEFAULT,
+    DAYS_DEFAULT,
+    LOCAL_HOSTS,
+    CertificateFolder,
+    Listed,
+    check_libraries,
+)
 from kraft.cli.failure import Failure, WrongUsage
 from kraft.cli.output.blocks import (
     COMMAND,
@@ -27,8 +35,7 @@ from kraft.cli.output.blocks import (
 from kraft.cli.output.display import display
 
 FOLDER_DEFAULT = Path("kraft-certs")
-CLUSTER_DEFAULT = "kraft"
-DAYS_DEFAULT, DAYS_MAX = 825, 3650
+DAYS_MAX = 3650
 TARGET = "/etc/kraft"
 
 EXAMPLES = """\
@@ -89,10 +96,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Make, renew or revoke certificates, and say what to do with them. Returns the exit status."""
-    try:
-        import kraft.tls.certificate_pair  # noqa: F401  the libraries may be missing
-    except ImportError:
-        raise Failure("certs needs libraries that are not installed: pip install 'kraft[tls]'") from None
+    check_libraries("certs")
     if not 1 <= chosen.days <= DAYS_MAX:
         raise WrongUsage(f"--days {chosen.days}: write 1 to {DAYS_MAX}")
     folder = CertificateFolder(chosen.dir, datetime.now(UTC))

@@ -37,7 +37,7 @@ and listens on the loopback ports P+i (peers), P+10+i (clients) and P+20+i (HTTP
 When the cluster serves writes, a line `ready` lists the client addresses. DIR keeps the data and the ports:
 the next run continues where this one stopped. Ctrl-C or SIGTERM stops all nodes.
 
---nodes, --groups and --base-port apply only to a new DIR. --add, in another terminal, adds a node to a
+--nodes, --groups, --base-port and --tls apply only to a new DIR. --add, in another terminal, adds a node to a
 running cluster. A node that is removed with KRAFT REMOVE is stopped and not started again.
 """
 
@@ -46,6 +46,7 @@ examples:
   kraft demo                                     three nodes, ports 10001 to 10023, files in ./kraft-demo
   kraft demo --nodes 5 --dir /tmp/five --base-port 20000
   kraft demo --groups 3 --dir /tmp/three         three leaders, one for each third of the keys
+  kraft demo --tls --dir /tmp/tls                TLS on all ports; the CA is in /tmp/tls/certs
   kill -9 "$(cat kraft-demo/K1/twistd.pid)"      from another terminal: the cluster goes on
   kraft demo --add                               from another terminal: one more node
   rm -r kraft-demo                               delete the cluster and its data
@@ -54,6 +55,7 @@ files, for each node:
   DIR/Ki/kraft.yaml   its configuration          DIR/Ki/data/      its log and state
   DIR/Ki/twistd.pid   its process id             DIR/Ki/kraft.log  its output
   DIR/Ki/removed      exists if the node was removed from the cluster
+  DIR/certs/          with --tls: the CA and the certificates, as `kraft certs --dir DIR/certs` lists them
 
 exit status: 0 after Ctrl-C or SIGTERM, or when the node is added; 1 on failure; 2 wrong usage
 """
@@ -90,6 +92,9 @@ def declare(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help=f"base port (default {BASE_PORT_DEFAULT})",
     )
+    parser.add_argument(
+        "--tls", action="store_true", help="TLS on all ports, by certificates made for this cluster"
+    )
     parser.set_defaults(run=run)
 
 
@@ -103,7 +108,7 @@ def run(chosen: argparse.Namespace) -> int:
         say(*added(node, members))
         return 0
     ignore_strays()
-    nodes = find_or_create(folder, chosen.nodes, chosen.base_port, chosen.groups)
+    nodes = find_or_create(folder, chosen.nodes, chosen.base_port, chosen.groups, tls=chosen.tls)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, lambda *_: stop.set())
@@ -138,35 +143,50 @@ def _without_data(node: LocalNode) -> str:
 
 def ready(nodes: list[LocalNode]) -> Iterator[Line]:
     """The line that scripts wait for, and commands to try."""
-    first, last = nodes[0], nodes[-1]
+    first, last, tls = nodes[0], nodes[-1], _tls_options(nodes[0])
     addresses = " ".join(f"{node.id}=127.0.0.1:{node.client_port}" for node in nodes)
     yield line(Span("ready", GOOD), f" {addresses}")
     yield EMPTY
     yield line("Try, in another terminal:")
-    yield _try(f"redis-cli -p {first.client_port} set greeting hello")
-    yield _try(f"redis-cli -p {last.client_port} get greeting", "                # any node answers")
-    yield _try(f"printf 'incr visits\\r\\nquit\\r\\n' | nc 127.0.0.1 {first.client_port}")
-    yield _try(f"{_this_command()} shell {first.client_port}", "                # goes on when a node dies")
-    yield _try(f"{_this_command()} status 127.0.0.1:{first.http_port}")
+    yield _try(f"redis-cli{tls} -p {first.client_port} set greeting hello")
+    yield _try(f"redis-cli{tls} -p {last.client_port} get greeting", "                # any node answers")
+    if first.ca is None:
+        yield _try(f"printf 'incr visits\\r\\nquit\\r\\n' | nc 127.0.0.1 {first.client_port}")
+    else:
+        ca = shlex.quote(shown(first.ca))
+        yield _try(f"curl --cacert {ca} https://127.0.0.1:{first.http_port}/readyz")
+    shell = f"{_this_command()} shell{tls} {first.client_port}"
+    yield _try(shell, "                # goes on when a node dies")
+    yield _try(f"{_this_command()} status{tls} 127.0.0.1:{first.http_port}")
     yield _try(f"{_this_command()} demo --add --dir {shlex.quote(shown(first.folder.parent))}")
     if len(nodes) > 2:  # else those that are left have no majority
         kill = f'kill -9 "$(cat {shlex.quote(shown(first.pidfile))})"'
         yield _try(kill, "    # the others go on")
-    yield line("Status page: ", Span(f"http://127.0.0.1:{last.http_port}/", COMMAND))
+    page, note = f"http://127.0.0.1:{last.http_port}/", ""
+    if tls:
+        page, note = page.replace("http", "https"), "    # browsers do not know the CA: import it, or go on"
+    yield line("Status page: ", Span(page, COMMAND), Span(note, DIM))
     yield line(f"Files are in {shown(first.folder.parent)}. Ctrl-C stops all nodes.")
 
 
 def added(node: LocalNode, members: ClusterMembership) -> Iterator[Line]:
     """That the node votes, and commands to try."""
-    voters, port = members.voters, members.address[1]
+    voters, port, tls = members.voters, members.address[1], _tls_options(node)
     count = f"{len(voters)} voters ({' '.join(voters)})"
     yield line(Span(node.id, STRONG), Span(" votes", GOOD), f": {count}; {growth.tolerance(node, members)}")
     yield EMPTY
     yield line("Try:")
-    yield _try(f"redis-cli -p {node.client_port} get greeting")
-    yield _try(f"{_this_command()} status 127.0.0.1:{node.http_port}")
+    yield _try(f"redis-cli{tls} -p {node.client_port} get greeting")
+    yield _try(f"{_this_command()} status{tls} 127.0.0.1:{node.http_port}")
     remove = f"printf 'kraft remove {node.id}\\r\\nquit\\r\\n' | nc 127.0.0.1 {port}"
+    if tls:
+        remove = f"redis-cli{tls} -p {port} kraft remove {node.id}"
     yield _try(remove, "    # takes it out again")
+
+
+def _tls_options(node: LocalNode) -> str:
+    """What commands that ask the node need, of redis-cli and of kraft."""
+    return "" if node.ca is None else f" --tls --cacert {shlex.quote(shown(node.ca))}"
 
 
 def _try(command: str, comment: str = "") -> Line:

@@ -61,7 +61,7 @@ def _without_leader(where: str, nodes: list[LocalNode]) -> str:
 def tolerance(node: LocalNode, members: ClusterMembership) -> str:
     """How many losses the cluster survives now, by the reports of all its nodes."""
     answers = [_status(node)]
-    answers += ask_all(others(answers), membership.ASK_SECONDS)
+    answers += ask_all(others(answers), membership.ASK_SECONDS, local_cluster.security([node]))
     view = view_of(answers)
     groups = overview.groups(view) if view is not None else []
     if view is None or not groups:
@@ -73,11 +73,13 @@ def tolerance(node: LocalNode, members: ClusterMembership) -> str:
 
 
 def _ask(nodes: list[LocalNode]) -> ClusterMembership | None:
-    return membership.ask(f"127.0.0.1:{node.http_port}" for node in nodes)
+    addresses = (f"127.0.0.1:{node.http_port}" for node in nodes)
+    return membership.ask(addresses, local_cluster.security(nodes))
 
 
 def _status(node: LocalNode) -> StatusReply:
-    return ask_status(node.id, f"127.0.0.1:{node.http_port}", membership.ASK_SECONDS)
+    security = local_cluster.security([node])
+    return ask_status(node.id, f"127.0.0.1:{node.http_port}", membership.ASK_SECONDS, security)
 
 
 def _unfinished(nodes: list[LocalNode], members: ClusterMembership) -> LocalNode | None:
@@ -115,7 +117,7 @@ def _order(nodes: list[LocalNode], node: LocalNode) -> None:
             if node.id in members.kinds:
                 return
             try:
-                with Client.connect(members.address, ANSWER_SECONDS) as client:
+                with Client.connect(members.address, ANSWER_SECONDS, local_cluster.security(nodes)) as client:
                     client.call("KRAFT", "ADD", node.id, "127.0.0.1", str(node.peer_port))
                 continue
             except ErrorReply as error:

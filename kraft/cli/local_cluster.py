@@ -7,20 +7,29 @@ here starts a process.
 
 import contextlib
 import errno
+import os
 import shlex
 import socket
 import sysconfig
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from kraft.cli.certificate_folder import CLUSTER_DEFAULT, DAYS_DEFAULT, CertificateFolder, check_libraries
 from kraft.cli.failure import Failure
+from kraft.cli.tls_options import TlsOptions
 from kraft.config import Config, ConfigError, load
 from kraft.process.refusal import unprivileged_port
+
+if TYPE_CHECKING:
+    import ssl
 
 NODES_MAX = 9
 NODES_DEFAULT = 3
 REMOVED = "removed"
+CERTIFICATES = "certs"  # the folder of the CA, beside those of the nodes
 BASE_PORT_DEFAULT = 10_000
 BASE_PORT_MAX = 65_535 - 20 - NODES_MAX
 BASE_PORT_STEP = 1000  # between the base ports that are proposed
@@ -28,7 +37,7 @@ BASE_PORT_STEP = 1000  # between the base ports that are proposed
 
 @dataclass(frozen=True, slots=True)
 class LocalNode:
-    """One node: its directory, and its ports on 127.0.0.1."""
+    """One node: its directory, its ports on 127.0.0.1, and the CA of its certificates (None: no TLS)."""
 
     id: str
     folder: Path
@@ -37,6 +46,7 @@ class LocalNode:
     http_port: int
     standby: bool = False  # waits to be added, unless it belongs to a cluster already
     groups: int = 1  # with which it forms a cluster
+    ca: Path | None = None
 
     @property
     def config(self) -> Path:
@@ -89,7 +99,12 @@ def shown(path: Path) -> str:
 
 
 def find_or_create(
-    folder: Path, count: int | None, base_port: int | None, groups: int | None = None
+    folder: Path,
+    count: int | None,
+    base_port: int | None,
+    groups: int | None = None,
+    *,
+    tls: bool = False,
 ) -> list[LocalNode]:
     """The nodes in `folder`, or new ones if there are none; None means that an option was not given.
 
@@ -100,13 +115,15 @@ def find_or_create(
     """
     files = _files(folder)
     if not files:
-        new = lay_out(folder, count or NODES_DEFAULT, base_port or BASE_PORT_DEFAULT, groups or 1)
+        if tls:
+            check_libraries("demo --tls")
+        new = lay_out(folder, count or NODES_DEFAULT, base_port or BASE_PORT_DEFAULT, groups or 1, tls=tls)
         refuse_taken_ports(new, _other_base(folder, len(new)))
         return write(new)
     founders, held_base = _founded(files)
     names = {file.parent.name for file in files} | set(founders)
-    held_groups = max(_load(file).cluster.groups for file in files)
-    everything = lay_out(folder, NODES_MAX, held_base, held_groups)
+    held_groups, held_tls = max(_load(file).cluster.groups for file in files), _secured(files)
+    everything = lay_out(folder, NODES_MAX, held_base, held_groups, tls=held_tls)
     nodes = [node for node in everything if node.id in names and not node.removed.exists()]
     if not nodes:
         raise Failure(f"all nodes in {folder} were removed from their cluster: nothing to start")
@@ -123,6 +140,11 @@ def find_or_create(
         groups in (None, held_groups),
         f"not {groups}, and that does not change: leave --groups out, or name a new folder with --dir",
     )
+    if tls and not held_tls:
+        raise Failure(
+            f"{folder} holds a cluster without TLS: leave --tls out, name a new folder with --dir,"
+            " or edit the files of its nodes (docs/tls.md)"
+        )
     formed = any(node.data.exists() for node in nodes)
     lost = [replace(node, standby=formed) for node in nodes if not node.config.exists()]
     found = [_as_configured(node) for node in nodes if node.config.exists()]
@@ -172,8 +194,9 @@ def create_standby(folder: Path, members: Collection[str] = ()) -> LocalNode:
 
     It is none of `members`: a member whose directory is lost must be replaced, not added.
     """
-    _, base = _founded(_files(folder))
-    for node in lay_out(folder, NODES_MAX, base):
+    files = _files(folder)
+    _, base = _founded(files)
+    for node in lay_out(folder, NODES_MAX, base, tls=_secured(files)):
         if not node.folder.exists() and node.id not in members:
             standby = replace(node, standby=True)
             refuse_taken_ports([standby], f"free it, and repeat `kraft demo --add --dir {folder}`")
@@ -200,6 +223,11 @@ def _founded(files: list[Path]) -> tuple[tuple[str, ...], int]:
     return (), int(config.peer.advertise.rpartition(":")[2]) - int(files[0].parent.name[1:])
 
 
+def _secured(files: Iterable[Path]) -> bool:
+    """Whether the cluster has TLS."""
+    return any(_load(file).http.tls != "off" for file in files)
+
+
 def _refuse_other_ports(folder: Path, held: int, wanted: int | None) -> None:
     _refuse_change(
         folder,
@@ -214,11 +242,20 @@ def _refuse_change(folder: Path, held: str, same: bool, otherwise: str) -> None:
         raise Failure(f"{folder} holds a cluster of {held}, {otherwise}")
 
 
-def lay_out(folder: Path, count: int, base_port: int, groups: int = 1) -> list[LocalNode]:
+def lay_out(
+    folder: Path, count: int, base_port: int, groups: int = 1, *, tls: bool = False
+) -> list[LocalNode]:
     """The nodes of a cluster: directories, and the ports base + i, base + 10 + i, base + 20 + i."""
+    ca = folder / CERTIFICATES / "ca.crt" if tls else None
     return [
         LocalNode(
-            f"K{i}", folder / f"K{i}", base_port + i, base_port + 10 + i, base_port + 20 + i, groups=groups
+            f"K{i}",
+            folder / f"K{i}",
+            base_port + i,
+            base_port + 10 + i,
+            base_port + 20 + i,
+            groups=groups,
+            ca=ca,
         )
         for i in range(1, count + 1)
     ]
@@ -235,6 +272,8 @@ def write(nodes: list[LocalNode], among: list[LocalNode] | None = None) -> list[
         for node in nodes:
             made += [folder for folder in (node.folder.parent, node.folder) if not folder.exists()]
             node.folder.mkdir(parents=True, exist_ok=True)
+            made += [file for file in _certificate_files(node) if not file.exists()]
+            _certify(node)
             # Atomically, because a running demo starts every node that it finds.
             new = node.config.with_suffix(".new")
             made += [new, node.config]
@@ -244,6 +283,33 @@ def write(nodes: list[LocalNode], among: list[LocalNode] | None = None) -> list[
         _remove(made)
         raise Failure(f"{error.filename or nodes[0].folder.parent}: {error.strerror}") from error
     return nodes
+
+
+def _certificate_files(node: LocalNode) -> list[Path]:
+    """The folder of the CA and the files in it that the node needs."""
+    if node.ca is None:
+        return []
+    names = ("ca.crt", "ca.key", "ca.crl", f"{node.id}.crt", f"{node.id}.key")
+    return [node.ca.parent, *(node.ca.with_name(name) for name in names)]
+
+
+def _certify(node: LocalNode) -> None:
+    """Make the certificate of a node with TLS, and the CA, unless they are there."""
+    if node.ca is None:
+        return
+    certificates = CertificateFolder(node.ca.parent, datetime.now(UTC))
+    if certificates.exists:
+        certificates.open()
+    else:
+        certificates.create(CLUSTER_DEFAULT)
+    if not node.ca.with_name(f"{node.id}.crt").exists():
+        certificates.make({node.id: []}, (), DAYS_DEFAULT)
+
+
+def security(nodes: Iterable[LocalNode]) -> "ssl.SSLContext | None":
+    """With what the ports of these nodes are asked; None without TLS. Raises Failure."""
+    ca = next((node.ca for node in nodes if node.ca is not None), None)
+    return None if ca is None else TlsOptions(str(ca)).context()
 
 
 def _remove(made: list[Path]) -> None:
@@ -258,18 +324,21 @@ def render_config(node: LocalNode, members: Iterable[LocalNode]) -> str:
     listed = "".join(f'    {member.id}: "127.0.0.1:{member.peer_port}"\n' for member in members)
     groups = f"  groups: {node.groups}\n" if node.groups > 1 else ""
     cluster = "  standby: true\n" if node.standby else f"  members:\n{listed}{groups}"
+    own, tls = f"../{CERTIFICATES}/{node.id}", "" if node.ca is None else "\n  tls: required"
+    ca = f"../{CERTIFICATES}/ca"
+    files = f"tls: {{certificate: {own}.crt, key: {own}.key, ca: {ca}.crt, crl: {ca}.crl}}\n" if tls else ""
     return f"""\
 # Written once by `kraft demo`; you may edit it. `kraft check-config` checks it.
 node:
   id: {node.id}
   data: data
 cluster:
-{cluster}peer:
-  listen: "tcp:{node.peer_port}:interface=127.0.0.1"
+{cluster}{files}peer:
+  listen: "tcp:{node.peer_port}:interface=127.0.0.1"{tls}
 client:
-  listen: "tcp:{node.client_port}:interface=127.0.0.1"
+  listen: "tcp:{node.client_port}:interface=127.0.0.1"{tls}
 http:
-  listen: "tcp:{node.http_port}:interface=127.0.0.1"
+  listen: "tcp:{node.http_port}:interface=127.0.0.1"{tls}
 """
 
 
@@ -307,10 +376,19 @@ def _load(path: Path) -> Config:
 
 
 def _as_configured(node: LocalNode) -> LocalNode:
-    """The node with the ports in its file, which may have been edited."""
+    """The node with the ports and the CA in its file, which may have been edited."""
     config = _load(node.config)
     peer, client, http = (
         int(section.advertise.rpartition(":")[2]) for section in (config.peer, config.client, config.http)
     )
     standby, groups = config.cluster.standby, config.cluster.groups
-    return replace(node, peer_port=peer, client_port=client, http_port=http, standby=standby, groups=groups)
+    held = config.tls.ca if config.http.tls != "off" else None
+    return replace(
+        node,
+        peer_port=peer,
+        client_port=client,
+        http_port=http,
+        standby=standby,
+        groups=groups,
+        ca=None if held is None else Path(os.path.normpath(held)),
+    )

@@ -72,7 +72,7 @@ def ask(name: str, address: str, timeout: float, security: "ssl.SSLContext | Non
     if not address:
         return StatusReply(name, address, error="no address known")
     try:
-        connection = _connection(*split_address(address), timeout, security)
+        connection = http_connection(*split_address(address), timeout, security)
     except ValueError as error:
         return StatusReply(name, address, error=str(error))
     try:
@@ -95,9 +95,10 @@ def ask(name: str, address: str, timeout: float, security: "ssl.SSLContext | Non
         connection.close()
 
 
-def _connection(
+def http_connection(
     host: str, port: int, timeout: float, security: "ssl.SSLContext | None"
 ) -> http.client.HTTPConnection:
+    """A connection that is opened by its first request. `security` is for TLS."""
     if security is None:
         return http.client.HTTPConnection(host, port, timeout=timeout)
     return http.client.HTTPSConnection(host, port, timeout=timeout, context=security)

@@ -66,7 +66,7 @@ def test_the_leader_is_asked_that_another_node_follows(monkeypatch):
     }
     asked: list[str] = []
 
-    def status(address: str) -> Status | None:
+    def status(address: str, _security: object) -> Status | None:
         asked.append(address)
         return ports[address]
 
@@ -129,7 +129,7 @@ class Told:
         self.answer = answer
         self.orders = []
 
-    def connect(self, _address, _timeout):
+    def connect(self, _address, _timeout, _security):
         return self
 
     def __enter__(self):
@@ -150,13 +150,13 @@ class Told:
 def cluster_of_one(tmp_path, monkeypatch):
     """The folder of a cluster whose only node answers that it is the only member."""
     find_or_create(tmp_path / "demo", 1, 30_000)
-    monkeypatch.setattr(membership, "ask", lambda _: members("K1"))
+    monkeypatch.setattr(membership, "ask", lambda _addresses, _security: members("K1"))
     return tmp_path / "demo"
 
 
 def test_without_a_leader_the_next_step_depends_on_whether_a_node_answers(cluster_of_one, monkeypatch):
     """A demo that runs, and has lost its majority, cannot be started again."""
-    monkeypatch.setattr(membership, "ask", lambda _: None)
+    monkeypatch.setattr(membership, "ask", lambda _addresses, _security: None)
     for status, told in (
         (None, r"answers: start them with `kraft demo"),
         ({}, r"`kraft status 127.0.0.1:30021`"),

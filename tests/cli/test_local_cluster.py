@@ -11,6 +11,8 @@ from kraft.cli import local_cluster
 from kraft.cli.failure import Failure
 from kraft.cli.local_cluster import create_standby, find, find_or_create, present
 from kraft.config import load
+from kraft.process.tls_files import read_tls
+from kraft.tls.names import NodeName
 
 PROBE = local_cluster.port_error
 
@@ -243,6 +245,26 @@ def test_a_member_whose_folder_is_lost_does_not_lend_its_name(tmp_path):
     shutil.rmtree(tmp_path / "demo" / "K3")
 
     assert create_standby(tmp_path / "demo", members=("K1", "K2", "K3")).id == "K4"
+
+
+def test_with_tls_every_node_has_a_certificate(tmp_path):
+    """Also one that is added later, by the same CA; and a later run needs no option."""
+    made = find_or_create(tmp_path / "demo", 2, 20_000, tls=True)
+    added = create_standby(tmp_path / "demo")
+    for node in (*made, added):
+        config = load(str(node.config))
+        assert (config.peer.tls, config.client.tls, config.http.tls) == ("required",) * 3
+        credentials = read_tls(config, "")
+        assert credentials is not None
+        assert credentials.name == NodeName("kraft", node.id)
+        assert node.ca == tmp_path / "demo" / "certs" / "ca.crt"
+    assert find_or_create(tmp_path / "demo", None, None) == [*made, added]
+
+
+def test_a_demo_without_tls_does_not_get_it_by_the_option(tmp_path):
+    find_or_create(tmp_path / "demo", 1, None)
+    with pytest.raises(Failure, match="holds a cluster without TLS: leave --tls out"):
+        find_or_create(tmp_path / "demo", None, None, tls=True)
 
 
 def test_the_number_of_groups_is_in_the_files_of_the_founders(tmp_path):

@@ -199,16 +199,40 @@ def http_get(port, path):
         return answer.read().decode()
 
 
-def test_a_demo_of_one_node_serves(demo, base_port, tmp_path):
-    """--nodes 1, and another number later is refused."""
-    run = demo("--nodes", "1", "--base-port", str(base_port))
+def test_a_demo_of_one_node_with_tls_serves_and_grows(demo, base_port, tmp_path, need):
+    """The commands that it prints work. Another number of nodes later is refused."""
+    for program in ("redis-cli", "curl"):
+        need(program)
+    run = demo("--nodes", "1", "--tls", "--base-port", str(base_port))
     run.wait_ready()
-    with run.client(1) as client:
-        assert client.call("SET", "x", "1") == "OK"
+    run_printed(run.output, tmp_path, "OK\n", "hello\n", "ok\n", "hello\n", "all well")
+    run_printed(Addition(tmp_path).output, tmp_path, "hello\n", "all well", "OK\n")
     assert run.stop() == 0
     other = demo("--nodes", "3")
     assert other.process.wait(30) == 1
     assert "--nodes 1" in other.output
+
+
+def run_printed(output, folder, *expected):
+    """Run the commands under `Try`, with a request for `kraft shell`; each prints what is expected."""
+    commands = [
+        line.partition("  # ")[0].strip()
+        for line in output.partition("Try")[2].splitlines()
+        if line[:2] == "  "
+    ]
+    commands = [each for each in commands if "demo --add" not in each]
+    assert len(commands) == len(expected), commands
+    for command, told in zip(commands, expected, strict=True):
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=folder,
+            input="get greeting\n",
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert told in done.stdout, (command, done.stdout, done.stderr)
 
 
 class Addition:
