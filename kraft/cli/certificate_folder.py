@@ -1,9 +1,11 @@
 """The folder of `kraft certs`: a CA, and the certificates that it has issued.
 
 It holds `ca.crt`, `ca.key` and `ca.crl`, and a pair of files for each node and client. The folder is the only
-record, and the common name of the CA has the name of the cluster.
+record, and the common name of the CA has the name of the cluster. A certificate that was renewed is valid as
+before, so `earlier/NAME/` keeps it: whoever revokes NAME means all of them.
 """
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -113,6 +115,7 @@ class CertificateFolder:
 
         for name in names:
             old = self._read(name)
+            self._keep(name, old)
             node = node_name(old)
             if node is not None:
                 pair = make_node(self._authority, node, hosts_of(old), self._now, days)
@@ -122,17 +125,19 @@ class CertificateFolder:
         return list(names)
 
     def revoke(self, names: Sequence[str]) -> None:
-        """Add certificates to the list of the CA, and remove their files."""
+        """Add all certificates of these names to the list of the CA, and remove their files."""
         from kraft.tls.certificate_pair import make_revocation_list, read_revoked
 
         file = self.path / "ca.crl"
-        revoked = {name: self._read(name) for name in names}
+        revoked = {self._read(name).serial_number for name in names}
+        revoked |= {int(file.stem, 16) for name in names for file in self._earlier(name).glob("*.crt")}
         serials = read_revoked(file.read_bytes()) if file.exists() else []
-        serials += [(each.serial_number, self._now) for each in revoked.values()]
+        serials += [(serial, self._now) for serial in sorted(revoked)]
         self._write_list(make_revocation_list(self._authority, serials, self._now))
         for name in names:
             self._file(name).unlink()
             self._file(name).with_name(f"{name}.key").unlink(missing_ok=True)
+            shutil.rmtree(self._earlier(name), ignore_errors=True)
 
     def listed(self) -> Iterator[Listed]:
         """All certificates, the CA first."""
@@ -154,6 +159,17 @@ class CertificateFolder:
 
     def _file(self, name: str) -> Path:
         return self.path / f"{name}.crt"
+
+    def _earlier(self, name: str) -> Path:
+        """The folder of the certificates of this name that were renewed."""
+        return self.path / "earlier" / name
+
+    def _keep(self, name: str, old: "Certificate") -> None:
+        from kraft.tls.certificate_pair import write_public
+
+        self._earlier(name).mkdir(parents=True, exist_ok=True)
+        kept = self._earlier(name) / f"{old.serial_number:x}.crt"
+        write_public(kept, self._file(name).read_bytes())
 
     def _read(self, name: str) -> "Certificate":
         from kraft.tls.certificate_pair import read_certificate

@@ -46,13 +46,15 @@ examples:
   kraft certs --client shop --client backup           clients; the name is what the server sees
   kraft certs --renew                                 what ends within 30 days, with new keys
   kraft certs --renew K1                              this one now
+  kraft certs --renew client-shop                     of a client, also as --client shop
   kraft certs --revoke K3                             writes ca.crl anew: copy it to every node
   kraft certs                                         lists what there is
   kraft certs --json | jq -r '.certificates[].expires'
 
 The folder holds ca.crt, ca.key and ca.crl, NODE.crt and NODE.key for each node, and client-NAME.crt and
-client-NAME.key for each client. Whoever has ca.key can make certificates: keep the folder off the servers. A
-node takes new files over while it runs. docs/tls.md leads to a secure cluster in fifteen minutes.
+client-NAME.key for each client; earlier/ keeps certificates from before a renewal, which --revoke NAME covers
+too. Whoever has ca.key can make certificates: keep the folder off the servers. A node takes new files over
+while it runs. docs/tls.md leads to a secure cluster in fifteen minutes.
 
 exit status: 0 done; 1 failed; 2 wrong usage
 """
@@ -115,7 +117,7 @@ def run(chosen: argparse.Namespace) -> int:
 def _change(folder: "CertificateFolder", chosen: argparse.Namespace) -> list[str]:
     """Do what was asked. Returns the names of the certificates that were made or revoked."""
     if chosen.revoke:
-        names = [*chosen.nodes, *(CLIENT + name for name in chosen.client)]
+        names = _existing(chosen)
         if not names:
             raise WrongUsage("--revoke needs the name of a node, or --client NAME")
         folder.open()
@@ -123,8 +125,7 @@ def _change(folder: "CertificateFolder", chosen: argparse.Namespace) -> list[str
         return names
     if chosen.renew:
         folder.open()
-        names = [*chosen.nodes, *(CLIENT + name for name in chosen.client)]
-        return folder.renew(names or folder.due(), chosen.days)
+        return folder.renew(_existing(chosen) or folder.due(), chosen.days)
     nodes = dict(map(_node, chosen.nodes))
     clients = list(chosen.client)
     for name in clients:
@@ -143,6 +144,16 @@ def _change(folder: "CertificateFolder", chosen: argparse.Namespace) -> list[str
     else:
         raise WrongUsage(f"there are no certificates in {folder.path}: name the nodes, like K1=10.0.0.1")
     return folder.make(nodes, clients, chosen.days)
+
+
+def _existing(chosen: argparse.Namespace) -> list[str]:
+    """The certificates that are named, as they are listed: NODE, and client-NAME, also as --client NAME."""
+    names = [*chosen.nodes, *(CLIENT + name for name in chosen.client)]
+    for name in names:
+        if name == "ca":
+            raise WrongUsage("the CA is not renewed or revoked like this; docs/tls.md says how to replace it")
+        _check_name(name.removeprefix(CLIENT))
+    return list(dict.fromkeys(names))
 
 
 def _node(word: str) -> tuple[str, list[str]]:

@@ -47,7 +47,10 @@ def read_pair(certificate: Path, key: Path) -> CertificatePair:
     held = load_pem_private_key(key.read_bytes(), None)
     if not isinstance(held, ec.EllipticCurvePrivateKey):
         raise ValueError(f"{key} was not made by this command")
-    return CertificatePair(x509.load_pem_x509_certificate(certificate.read_bytes()), held)
+    found = x509.load_pem_x509_certificate(certificate.read_bytes())
+    if found.public_key() != held.public_key():
+        raise ValueError(f"{key} does not belong to {certificate}")
+    return CertificatePair(found, held)
 
 
 def write_private(path: Path, data: bytes) -> None:
