@@ -79,6 +79,10 @@ def _words(error: BaseException | None) -> str:
     return str(errors[-1][2]) if isinstance(errors, list) and errors else str(error) or "no reason given"
 
 
+def _choose_no_protocol(connection: SSL.Connection, offered: object) -> Any:  # noqa: ARG001  OpenSSL's signature
+    return SSL.NO_OVERLAPPING_PROTOCOLS
+
+
 class _Creator:
     """What the two kinds of creators share: a context of the newest files, and the verdicts of checks."""
 
@@ -108,6 +112,9 @@ class _Creator:
         make = self._make_requirement
         self._require = None if make is None else make(credentials)
         self._context = context = options.getContext()
+        # Each port speaks one protocol, so nothing is chosen by ALPN (RFC 7301). Twisted's own callback looks
+        # for a protocol of Twisted that our connections do not have, and every browser offers ALPN.
+        context.set_alpn_select_callback(_choose_no_protocol)
         store = context.get_cert_store()
         if store is None:
             raise RuntimeError("a new context has a store")
