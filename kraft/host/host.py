@@ -116,7 +116,7 @@ class Host:
         self._admin = AdminExecutor(
             self.groups, self.slots, self.transfers, turns, clock, observer, images, first_request
         )
-        fast_election = FastElection(clock, jitter, config.raft.heartbeat_interval, turns)
+        fast_election = FastElection(clock, jitter, config.raft.heartbeat_interval, turns, self.peers)
         self.peer_receiver = PeerReceiver(
             self.groups, self._context, self._lifecycle, self._admin, fast_election, self
         )

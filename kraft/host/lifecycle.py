@@ -247,7 +247,7 @@ class Lifecycle:
         raft = Raft(
             id=config.node.id,
             group=id_,
-            settings=settings.consensus(config),
+            settings=settings.consensus(config, self._slots.groups),
             restored=restored,
             jitter=self._jitter,
             wall_clock=context.clock.wall_ms,

@@ -61,12 +61,11 @@ class PeerReceiver:
         self._lifecycle.greeted(hello)
 
     def link_down(self, peer: str, closed_by_peer: bool) -> None:
-        """The link to `peer` is gone. If the peer's process closed it, a group that it led elects early."""
+        """The link to `peer` is gone. If the peer's process closed it, the groups that it led elect early."""
         self._peers.link_down(peer)
         self._admin.link_down(peer)
-        for group in self._groups.values():
-            if group.link_down(peer, closed_by_peer):
-                self._fast_election.begin(group.id, group.raft)
+        lost = [group for group in self._groups.values() if group.link_down(peer, closed_by_peer)]
+        self._fast_election.begin(lost, ranked=len(self._groups) > 1)
 
     def received(self, peer: str, messages: Sequence[tuple[int, Message]]) -> None:
         """Take checked messages from an authenticated peer.

@@ -21,8 +21,8 @@ def election_ticks(config: Config) -> int:
     return max(1, round(config.raft.election_timeout / tick_seconds(config)))
 
 
-def consensus(config: Config) -> RaftSettings:
-    """For the consensus of each group."""
+def consensus(config: Config, groups: int) -> RaftSettings:
+    """For the consensus of each of `groups` groups."""
     raft = config.raft
     return RaftSettings(
         election_ticks=election_ticks(config),
@@ -33,6 +33,7 @@ def consensus(config: Config) -> RaftSettings:
         uncommitted_bytes=raft.uncommitted_bytes,
         tail_bytes=raft.tail_bytes,
         leases=raft.lease_reads,
+        contests=groups > 1,
     )
 
 

@@ -23,6 +23,7 @@ class RaftSettings:
     uncommitted_bytes: int = 64 << 20  # a leader's entries that are not committed, or not durable here
     tail_bytes: int = 32 << 20  # applied entries kept in memory for followers
     leases: bool = False  # readers rely on no node voting within election_ticks of hearing a leader
+    contests: bool = False  # a voter that refuses a prevote because its log is longer campaigns itself
 
 
 @dataclass(frozen=True, slots=True)

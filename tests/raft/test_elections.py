@@ -334,3 +334,32 @@ def test_a_leader_whose_followers_receive_parts_goes_on_and_confirms_nothing_by_
         leader.answers()
     assert leader.state.role == "leader"
     assert leader.state.commit == 1
+
+
+def test_where_many_groups_elect_a_voter_with_a_longer_log_campaigns_in_the_place_of_the_asker():
+    """Whoever asks first may be unable to win, and nobody else would ask for a whole timeout."""
+    peer = lone(2, 2, settings=replace(SETTINGS, contests=True))
+    peer.node.step("K3", PreVote(3, 1, 1))
+    ask = PreVote(3, 2, 2)
+    assert peer.answers() == [("K3", PreVoteReply(2, False)), ("K1", ask), ("K3", ask)]
+    assert peer.state.role == "precandidate"
+
+
+@pytest.mark.parametrize("reason", ["one group", "leader heard", "vote given", "slow", "draining"])
+def test_a_voter_with_a_longer_log_does_not_campaign(reason):
+    peer = lone(
+        2,
+        2,
+        vote="K1" if reason == "vote given" else "",
+        settings=replace(SETTINGS, contests=reason != "one group"),
+    )
+    if reason == "leader heard":
+        peer.node.step("K1", Heartbeat(2, 1, 0))
+        peer.answers()
+    peer.node.mark_slow(reason == "slow")
+    peer.node.drain(reason == "draining")
+    peer.node.step("K3", PreVote(2 if reason == "vote given" else 3, 1, 1))
+    assert [type(message) for _, message in peer.answers()] == (
+        [] if reason == "leader heard" else [PreVoteReply]
+    )
+    assert peer.state.role == "follower"

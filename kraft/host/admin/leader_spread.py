@@ -7,7 +7,7 @@ has one transfer at a time under way. After a failed one it waits longer, becaus
 transfer.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from kraft.host.admin.transfer_obstacle import transfer_obstacle
 from kraft.host.admin.transfers import LeadershipTransfers, TransferOutcome
@@ -19,10 +19,24 @@ STEADY_SECONDS = 10.0  # that a preferred leader could have led, before it is ha
 DOUBLINGS_MAX = 6  # of that time, one for each try that failed
 
 
+def leader_order(group: int, voters: Sequence[str]) -> tuple[str, ...]:
+    """The `voters` in the order in which they should lead `group`: the preferred leader, then the others.
+
+    The groups with the same preferred leader differ in the order of the others, so that the survivors of a
+    node share its groups evenly.
+    """
+    if not voters:
+        return ()
+    round_, first = divmod(group, len(voters))
+    others = (*voters[first + 1 :], *voters[:first])
+    turn = round_ % len(others) if others else 0
+    return (voters[first], *others[turn:], *others[:turn])
+
+
 def preferred_leader(group: int, configuration: Configuration) -> str:
     """The voter that should lead `group`; '' while the voters are being changed."""
     voters = configuration.voters
-    return voters[group % len(voters)] if voters and not configuration.joint else ""
+    return leader_order(group, voters)[0] if voters and not configuration.joint else ""
 
 
 class LeaderSpread:

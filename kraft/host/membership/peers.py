@@ -200,6 +200,16 @@ class Peers:
         """What `node` last reported about itself; None if that is unknown."""
         return self.conditions.own if node == self.formation.identity.id else self.conditions.of(node)
 
+    def is_able(self, node: str) -> bool:
+        """Whether `node` has a link and reports nothing that keeps it from leading, as far as is known."""
+        if node == self.formation.identity.id:
+            return True
+        condition = self.conditions.of(node) or NodeCondition()
+        slow = condition.disk_slow or condition.loop_slow
+        return node in self.connected and not (
+            slow or condition.disk_full or condition.drained or condition.fenced
+        )
+
     def seek(self, now: float, leader: str) -> None:
         """While no `leader` is known, dial members without a link, even those that dial this node by rule.
 
