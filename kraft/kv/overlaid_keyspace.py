@@ -85,6 +85,11 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
         return self._changed
 
     @property
+    def changes(self) -> dict[bytes, Record | None]:
+        """As `changed`, of those keys that have changed since `hold`, in the order of their first changes."""
+        return {key: self._changed[key] for key, _ in self._journal if key is not None}
+
+    @property
     def cleared(self) -> bool:
         """Whether every record was removed, before what `changed` has."""
         return self._cleared

@@ -10,11 +10,12 @@ state that this lies on, so it finds the same when it is applied. The logged com
 nevertheless: whatever went wrong, an effect never rests on anything but what the script saw.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kraft.kv.commands import Command, Step, Watched
 from kraft.kv.machine import FUNCTIONS, TRANSACTION_COMMANDS, Machine
 from kraft.kv.overlaid_keyspace import OverlaidKeyspace
+from kraft.kv.record import Record
 from kraft.kv.replies import Reply
 
 
@@ -61,6 +62,11 @@ class Overlay:
                 for key, record in self._keyspace.overlaid.touched.items()
             ]
         )
+
+    @property
+    def changes(self) -> Mapping[bytes, Record | None]:
+        """What keys that have changed since `keep` or `hold` hold now, None for a removed one."""
+        return self._keyspace.overlaid.changes
 
     def keep(self) -> None:
         """What happened since the last `keep` is valid, and has one revision."""

@@ -174,7 +174,8 @@ class Status:
     0 from a program that does not report it. `disk_slow` and `loop_slow`: log writes take too long, or the
     event loop is blocked again and again, so that this node should not lead. `log_write_seconds` is the
     age of the log write under way, 0 without any. `transactions` over several groups, of this
-    node's clients, are counted by outcome: committed, changed (a watched key), refused, locked or uncertain.
+    node's clients, are counted by outcome: committed, changed (a watched key), conflict (computed again),
+    refused, locked or uncertain.
     """
 
     node: str

@@ -1,12 +1,12 @@
 """Where a request belongs: the group of its keys, or a transaction of its own over several groups."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from kraft.kv import commands as kv
 from kraft.resp.values import Error, Request
 from kraft.server import errors
+from kraft.server.commands.computation import check_computable
 from kraft.server.commands.execution import Execution
-from kraft.server.commands.partition import divided
 from kraft.server.commands.spec import AnySpec, CommandContext, ReadSpec, WatchSpec, WriteSpec
 from kraft.server.errors import CrossSlot, Rejected
 from kraft.server.multi_state import MultiState, Queued
@@ -15,6 +15,8 @@ from kraft.server.segments import CrossGroupSegment, Segment, WatchSegment
 from kraft.server.session_state import SessionState
 
 SEVERAL = -1  # in place of a group
+
+Limited = Callable[[kv.Command], kv.Command]
 
 _TRANSACTED = frozenset({ReadSpec, WriteSpec, WatchSpec})  # whose keys may be in several groups
 
@@ -49,13 +51,15 @@ class Placement:
         multi.keyed = multi.keyed or bool(spec.routed_by(request))
         return group
 
-    def divisible(self, command: kv.Command, keys: Sequence[bytes]) -> int:
-        """The group of the first of the `keys` of a write that can be divided among groups."""
-        divided(command, self._port.routing.group_of_key)
+    def first(self, command: kv.Command, keys: Sequence[bytes]) -> int:
+        """The group of the first of the `keys` of a write, which may be in several groups."""
+        check_computable(command, self._port.routing.group_of_key)
         return self._port.routing.group_of_key(keys[0])
 
-    def segment(self, spec: AnySpec, request: Request, context: CommandContext, now: float) -> Segment:
-        """A segment of one command with keys in several groups."""
+    def segment(
+        self, spec: AnySpec, request: Request, context: CommandContext, now: float, limited: Limited
+    ) -> Segment:
+        """A segment of one command with keys in several groups. `limited` is `Validation.with_limits`."""
         segment: Segment = WatchSegment(now) if isinstance(spec, WatchSpec) else CrossGroupSegment(now)
         segment.requests.append(request)
         segment.specs.append(spec)
@@ -63,12 +67,14 @@ class Placement:
             if isinstance(spec, WatchSpec):
                 segment.items.append(spec.run(context, request))
             else:
-                segment.items.append(self._transaction(spec, request, context))
+                segment.items.append(self._transaction(spec, request, context, limited))
         except Rejected as refusal:
             segment.settled[0] = Error(refusal.text)
         return segment
 
-    def _transaction(self, spec: AnySpec, request: Request, context: CommandContext) -> Execution:
+    def _transaction(
+        self, spec: AnySpec, request: Request, context: CommandContext, limited: Limited
+    ) -> Execution:
         """The transaction that a single command with keys in several groups becomes."""
         port, keys = self._port, spec.routed_by(request)
         anywhere = context.state.readonly and isinstance(spec, ReadSpec)
@@ -77,7 +83,7 @@ class Placement:
         if isinstance(spec, WriteSpec):
             if spec.grows and port.full:
                 raise Rejected(errors.OUT_OF_MEMORY)
-            step = spec.run(request)
+            step = limited(spec.run(request))
         execution = Execution(
             context,
             (Queued(spec, request, step),),

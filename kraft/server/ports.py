@@ -11,6 +11,7 @@ from kraft.host.ports import ScriptEvaluator
 from kraft.host.requests.round import View
 from kraft.host.slots import SlotMap
 from kraft.host.transactions.coordinator import TransactionDone
+from kraft.host.transactions.ports import Computation
 from kraft.kv.commands import Command, Exec, Lock
 from kraft.kv.keyspace import IndexType
 from kraft.kv.ledger import Ledger
@@ -69,6 +70,9 @@ class NodeTransactions(Protocol):
 
     def cut(self, parts: Mapping[int, Exec], size: int, done: TransactionDone, *, fresh: bool) -> None:
         """Execute `parts` that only look. With `fresh` a round of messages confirms each leader."""
+
+    def compute(self, computation: Computation, size: int, done: TransactionDone) -> None:
+        """Execute what has to see keys of several groups at once: all, or none."""
 
     def unfinished(self) -> list[TransactionStatus]:
         """Those that are not over, as the replicas of this node know."""

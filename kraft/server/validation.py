@@ -207,7 +207,7 @@ class Validation:
                         if specs:
                             break
                         context = CommandContext(port, state, self.table)
-                        return self._placement.segment(spec, queue.pop(0), context, now)
+                        return self._placement.segment(spec, queue.pop(0), context, now, self.with_limits)
                 if type(spec) is WriteSpec:
                     if full and spec.grows:
                         raise Rejected(errors.OUT_OF_MEMORY)
@@ -362,7 +362,7 @@ class Validation:
         except Rejected as refusal:
             return Queued(spec, request, Error(refusal.text))
         if group == SEVERAL:
-            group = self._placement.divisible(command, spec.routed_by(request))
+            group = self._placement.first(command, spec.routed_by(request))
         if type(command) not in _COMPLETE:
             command = self._completed(spec, command, group)
         return Queued(spec, request, command)

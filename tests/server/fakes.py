@@ -28,6 +28,7 @@ from kraft.host.requests.round import View
 from kraft.host.slots import SlotMap
 from kraft.host.transactions.coordinator import Coordinator
 from kraft.host.transactions.cut import Cut
+from kraft.host.transactions.optimistic import OptimisticTransaction
 from kraft.kv.commands import Command, Lock, calls_script
 from kraft.kv.keyspace import IndexType
 from kraft.kv.machine import Machine
@@ -120,6 +121,10 @@ class FakeTransactions:
 
     def cut(self, parts: Any, size: int, done: Any, *, fresh: bool) -> None:
         Cut(parts, size, self, self.coordinator, done, fresh=fresh).look()
+
+    def compute(self, computation: Any, size: int, done: Any) -> None:
+        coordinator = self.coordinator
+        OptimisticTransaction(computation, size, self, coordinator, coordinator.deadline(), done).read()
 
     def write(self, group: int, commands: Any, size: int, done: Any, *, waits: bool = False) -> None:
         self._host.write(group, commands, size, done)

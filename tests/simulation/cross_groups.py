@@ -3,7 +3,8 @@
     python -m tests.simulation.cross_groups 0:200         # these seeds, up to one that fails
 
 The clients append unique elements to lists in all groups and read them: in transactions over groups, in plain
-writes and reads, in reads over groups, and in transactions that watch what they have read. In the end all
+writes and reads, in reads over groups, in transactions that watch what they have read, and in those that
+compute from it what they write. In the end all
 locks and decisions have to be gone, and one order in real time has to explain everything
 (`tests.serializability`).
 """
@@ -17,7 +18,7 @@ from random import Random
 from typing import Any
 
 from kraft.host.requests.round import View
-from kraft.kv.commands import AppendValue, Exec, Look, Prepare, Step, Watched
+from kraft.kv.commands import AppendValue, Exec, Look, Prepare, Put, Step, Watched
 from kraft.kv.replies import CommandFailure
 from kraft.node.errors import Uncertain
 from tests.serializability import APPEND, DONE, INFINITY, NOT_DONE, READ, UNKNOWN, Attempt, Operation, check
@@ -44,6 +45,31 @@ class Question:
     called: float
     steps: tuple[tuple[str, Place], ...]
     watched: tuple[Place, Watched, list[str]] | None = None
+
+
+class Rewrite:
+    """A `Computation` that reads all lists of a question, and writes those that get an element."""
+
+    def __init__(self, question: Question) -> None:
+        self.keys: dict[int, list[bytes]] = {}
+        self.lists: dict[Place, bytes] = {}  # before the computation
+        self._question = question
+        self._watched: dict[int, tuple[Watched, ...]] = {}
+        for _, (group, key) in question.steps:
+            self.keys.setdefault(group, []).append(key)
+
+    def found(self, group: int, view: View) -> None:
+        space, keys = view.keyspace, self.keys[group]
+        self.lists.update({(group, key): space.get(key) or b"" for key in keys})
+        self._watched[group] = tuple([Watched(key, space.revision(key), view.revision) for key in keys])
+
+    def parts(self) -> dict[int, Exec]:
+        steps: dict[int, list[Step]] = {group: [] for group in self.keys}
+        for number, (kind, (group, key)) in enumerate(self._question.steps):
+            if kind == APPEND:
+                element = b"|" + _element(self._question, number).encode()
+                steps[group].append(Put(key, self.lists[group, key] + element))
+        return {group: Exec((), tuple(each), self._watched[group]) for group, each in steps.items()}
 
 
 def _name(place: Place) -> str:
@@ -103,7 +129,12 @@ class Client:
             if self.seen and any(kind == APPEND for kind, _ in steps) and self.random.random() < 0.4:
                 place = self.random.choice(list(self.seen))
                 question.watched = (place, *self.seen[place])
-            self._transact(question)
+            if question.watched is None and self.random.random() < 0.3:
+                rewrite = Rewrite(question)
+                computed = partial(self._rewritten, question, rewrite)
+                self.process.host.transactions.compute(rewrite, 50, computed)
+            else:
+                self._transact(question)
         elif len(steps) == 1 and steps[0][0] == READ:
             group, key = steps[0][1]
             self.process.host.read_keys(group, lambda: [key], partial(self._viewed, question))
@@ -155,6 +186,16 @@ class Client:
                 at = reply[1]
                 found.append((READ, _name(place), elements(None if at is None else records[at][0])))
         self._ended(question, DONE, found)
+
+    def _rewritten(self, question: Question, rewrite: Rewrite, outcome: Any) -> None:
+        if not isinstance(outcome, dict):
+            self._failed(question, outcome)
+            return
+        found: list[Operation] = [
+            (READ, _name(place), elements(value or None)) for place, value in rewrite.lists.items()
+        ]
+        self.cluster.world.counts["computed"] += 1
+        self._ended(question, DONE, found + self._appends(question))
 
     def _written(self, question: Question, outcome: Any) -> None:
         if isinstance(outcome, Exception) or CommandFailure.LOCKED in [

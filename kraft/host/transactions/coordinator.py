@@ -22,8 +22,8 @@ TransactionOutcome = Replies | CommandFailure | Exception | None
 TransactionDone = Callable[[TransactionOutcome], None]
 
 _FAILURES = {
-    StepOutcome.PREMATURE: CommandFailure.PREMATURE,
-    StepOutcome.CONFLICT: CommandFailure.SCRIPT_CONFLICT,
+    StepOutcome.PREMATURE: ("refused", CommandFailure.PREMATURE),
+    StepOutcome.CONFLICT: ("conflict", CommandFailure.SCRIPT_CONFLICT),
 }
 
 
@@ -31,7 +31,8 @@ class Coordinator:
     """Executes transactions as `session`, the name of this process in the whole cluster.
 
     `write_timeout` and `leader_wait` are those of the client port, in seconds. `outcomes` counts transactions
-    by outcome: committed, changed, refused, locked or uncertain; `attempts` is how many attempts they took.
+    by outcome: committed, changed, conflict, refused, locked or uncertain; `attempts` is how many attempts
+    they took. After a conflict `OptimisticTransaction` begins another one.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Coordinator:
 
         `size` is their approximate bytes. `done` gets the reply of each, and never runs inside this call.
         """
-        _Execution(self, parts, size, self._clock.seconds() + self._leader_wait, done).attempt()
+        _Execution(self, parts, size, self.deadline(), done).attempt()
 
     def attempt(
         self,
@@ -90,6 +91,10 @@ class Coordinator:
             self._ended,
             ordered=ordered,
         ).start()
+
+    def deadline(self) -> float:
+        """Until when a transaction that begins now is attempted again (monotonic seconds)."""
+        return self._clock.seconds() + self._leader_wait
 
     def late(self, deadline: float) -> bool:
         """Whether a transaction with this deadline is not attempted again."""
@@ -130,7 +135,7 @@ class _Execution:
         elif isinstance(outcome, Exception):
             self._end("refused", outcome)
         elif outcome in _FAILURES:
-            self._end("refused", _FAILURES[outcome])
+            self._end(*_FAILURES[outcome])
         elif self._coordinator.late(self._deadline):
             self._end("locked", Locked(max(self._parts)))
         else:

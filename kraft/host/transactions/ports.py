@@ -1,12 +1,12 @@
 """What transactions need of their node: a way to the groups, wherever those are led."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from kraft.host.requests.proposal import WriteDone
-from kraft.host.requests.round import ReadDone
+from kraft.host.requests.round import ReadDone, View
 from kraft.host.requests.transaction_waits import KeysOfRead
-from kraft.kv.commands import Command
+from kraft.kv.commands import Command, Exec
 
 
 class GroupRequests(Protocol):
@@ -22,3 +22,17 @@ class GroupRequests(Protocol):
 
     def log_time(self) -> int:
         """Log time (Unix ms) as this node knows it: the latest of its clock and the stamps it has applied."""
+
+
+class Computation(Protocol):
+    """What a transaction does that has to see keys of several groups at once. `kraft.server` provides it."""
+
+    @property
+    def keys(self) -> Mapping[int, Collection[bytes]]:
+        """The keys on which it depends, by group."""
+
+    def found(self, group: int, view: View) -> None:
+        """Remember what the keys of one group hold; `view` is valid during this call only."""
+
+    def parts(self) -> Mapping[int, Exec]:
+        """What each group has to do, after `found` for all of them. Each part has `read` what was found."""

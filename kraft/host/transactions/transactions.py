@@ -10,6 +10,8 @@ from kraft.host.requests.round import ReadDone
 from kraft.host.requests.transaction_waits import KeysOfRead
 from kraft.host.transactions.coordinator import Coordinator, TransactionDone
 from kraft.host.transactions.cut import Cut
+from kraft.host.transactions.optimistic import OptimisticTransaction
+from kraft.host.transactions.ports import Computation
 from kraft.host.transactions.recovery import TransactionRecovery
 from kraft.kv.commands import Command, Exec, TransactionId
 from kraft.node.errors import NoLeader, Stopping
@@ -41,6 +43,11 @@ class Transactions:
     def cut(self, parts: Mapping[int, Exec], size: int, done: TransactionDone, *, fresh: bool) -> None:
         """Execute `parts` that only look at keys, as of one moment. `done` gets what `execute` gives."""
         Cut(parts, size, self, self.coordinator, done, fresh=fresh).look()
+
+    def compute(self, computation: Computation, size: int, done: TransactionDone) -> None:
+        """Execute what has to see keys of several groups at once. `done` gets what `execute` gives."""
+        coordinator = self.coordinator
+        OptimisticTransaction(computation, size, self, coordinator, coordinator.deadline(), done).read()
 
     def unfinished(self) -> list[TransactionStatus]:
         """Those that are not over, as the replicas of this node know."""

@@ -64,7 +64,7 @@ def expires_within(command: Command | Step, times: range) -> bool:
         return expires_within(command.command, times)
     if type(command) is Prepare or type(command) is Commit:
         return expires_within(command.work, times)
-    if type(command) is Exec:
+    if type(command) is Exec or type(command) is Evaluated:
         return any(expires_within(step, times) for step in command.steps)
     if getattr(command, "expiry", Expiry.NONE) != Expiry.ABSOLUTE:
         return False

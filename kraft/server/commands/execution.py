@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from msgspec import UNSET
+
 from kraft.host.requests.round import View
 from kraft.kv import commands as kv
 from kraft.kv.excerpt import EXCERPT_BYTES, Excerpt, examined, excerpt
@@ -20,7 +22,8 @@ from kraft.resp.render import payload_bytes, render
 from kraft.resp.values import Encoded, Error, Reply
 from kraft.server import errors
 from kraft.server.commands import once
-from kraft.server.commands.partition import GroupOf, divided, united
+from kraft.server.commands.computation import StepComputation
+from kraft.server.commands.partition import GroupOf, Partition, divided, divides, parts_of, united
 from kraft.server.commands.spec import CommandContext
 from kraft.server.multi_state import Queued
 from kraft.server.ports import NodeHost
@@ -39,7 +42,7 @@ class Execution:
 
     With `group_of` their keys are in several groups, and `group` is any of these. `size` is the bytes of all
     words. If it `writes`, it has to be logged. `hits` and `misses` count what reads found, as `Segment` does.
-    Raises CrossSlot if a command cannot be divided among groups.
+    Raises CrossSlot if a command can have keys of one group only.
     """
 
     def __init__(
@@ -65,12 +68,22 @@ class Execution:
         self._outcomes: dict[int, Iterator[Any]] = {}  # by group, as the next two
         self._records: dict[int, Sequence[Any]] = {}
         self._stamps: dict[int, int] = {}
-        self._shares: Iterator[Mapping[int, Any]] | None = None  # of each step by group, if there are several
+        self._shares: Iterator[Partition] | None = None  # of each step, if there are several groups
+        self._computation: StepComputation | None = None  # of steps that see several groups at once
         self.parts = {group: self.transaction}
         if group_of is not None:
-            shares = [divided(step, group_of) or {group: step} for step in steps]
+            self._divide(steps, group_of)
+
+    def _divide(self, steps: Sequence[Any], group_of: GroupOf) -> None:
+        """Find what each group has to do, or what has to be computed first."""
+        computed = [place for place, step in enumerate(steps) if not divides(step, group_of)]
+        if computed:
+            self._shares = iter(())
+            self._computation = StepComputation(self.transaction, computed, self.group, group_of)
+        else:
+            shares = [divided(step, group_of, self.group) for step in steps]
             self._shares = iter(shares)
-            self.parts = _parts(shares, watched, group_of)
+            self.parts = parts_of(shares, self.transaction.watched, group_of)
 
     def once(self, token: bytes) -> None:
         """Execute it at most once for this token."""
@@ -90,7 +103,8 @@ class Execution:
         needed = kv.needed_version([self.command])
         if self._shares is not None:
             needed = max(needed, kv.Prepare.since)
-        obstacles = [host.version_obstacle(group, needed) for group in self.parts]
+        groups = self.parts if self._computation is None else self._computation.groups
+        obstacles = [host.version_obstacle(group, needed) for group in groups]
         return next(filter(None, obstacles), "")
 
     def ask(self, host: NodeHost, done: Done) -> None:
@@ -102,6 +116,8 @@ class Execution:
         elif state.readonly and not self.writes:
             for group in self.parts:
                 host.read_stale(group, partial(self._viewed, {}, done, group))
+        elif self._computation is not None:
+            host.transactions.compute(self._computation, self._size, ended)
         elif self._shares is not None and self.writes:
             host.transactions.execute(self.parts, self._size, ended)
         elif self._shares is not None:
@@ -138,6 +154,8 @@ class Execution:
         if refused:
             done(refused[0])
             return
+        if self._computation is not None:
+            self._shares = iter(self._computation.shares)
         for group, (stamp, records, replies) in outcome.items():
             self._stamps[group], self._records[group] = stamp, records
             self._outcomes[group] = iter(replies)
@@ -167,11 +185,11 @@ class Execution:
         if type(step) in _NO_STEPS:
             settled: Reply = step
             return settled
-        share = {self.group: step} if self._shares is None else next(self._shares)
-        outcomes: dict[int, Any] = {group: next(self._outcomes[group]) for group in share}
-        outcome: Any = united(outcomes)
+        share = Partition({self.group: step}) if self._shares is None else next(self._shares)
+        outcomes: dict[int, Any] = {group: next(self._outcomes[group]) for group in share.steps}
+        outcome: Any = united(outcomes) if share.reply is UNSET else share.reply
         if type(step) is kv.Look:
-            reply = self._read(queued, share, outcomes)
+            reply = self._read(queued, share.steps, outcomes)
         elif type(outcome) is CommandFailure:
             return errors.command_error(outcome, step)
         else:
@@ -210,23 +228,6 @@ class Execution:
         if type(reply) in (bytes, list):
             self.hits += len(values) - missing
         return reply
-
-
-def _parts(
-    shares: Sequence[Mapping[int, Any]], watched: Sequence[kv.Watched], group_of: GroupOf
-) -> dict[int, kv.Exec]:
-    """What each group has to do, by group."""
-    steps: dict[int, list[Any]] = {}
-    watches: dict[int, list[kv.Watched]] = {}
-    for share in shares:
-        for group, step in share.items():
-            steps.setdefault(group, []).append(step)
-    for watch in watched:
-        watches.setdefault(group_of(watch.key), []).append(watch)
-    return {
-        group: kv.Exec(tuple(watches.get(group, ())), tuple(steps.get(group, ())))
-        for group in sorted(steps.keys() | watches.keys())
-    }
 
 
 def _together(excerpts: Sequence[Excerpt]) -> Excerpt:

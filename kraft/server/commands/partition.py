@@ -1,38 +1,73 @@
 """A command with keys in several groups: what it does in each of them, and the one reply to the client.
 
 A read looks at keys, wherever they are. A write can be divided if what it does to each of its keys depends on
-no other key. Others would have to see keys of two groups at once.
+no other key. Others have to see keys of two groups at once: `kraft.server.commands.computation`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from msgspec import UNSET, Struct, UnsetType
+
+from kraft.kv import commands as kv
 from kraft.kv.commands import Delete, Look, SetMany, Step
 from kraft.kv.footprint import footprint
 from kraft.kv.replies import CommandFailure, Reply
-from kraft.server.errors import CrossSlot
 
 GroupOf = Callable[[bytes], int]
 
 
-def divided(step: Any, group_of: GroupOf) -> dict[int, Step]:
-    """What `step` of a transaction does in each group. Raises CrossSlot if it cannot be divided.
+class Partition(Struct, frozen=True):
+    """What a step of a transaction is in each group: `steps`. One that was computed has its `reply`."""
 
-    A step without keys belongs to no group: the dictionary is empty.
-    """
+    steps: Mapping[int, Step]
+    reply: Reply | UnsetType = UNSET
+
+
+def groups_of(step: Any, group_of: GroupOf) -> set[int]:
+    """The groups of a step's keys."""
+    found = footprint(step)
+    return {group_of(name) for name in (*found.written, *found.read) if isinstance(name, bytes)}
+
+
+def divides(step: Any, group_of: GroupOf) -> bool:
+    """Whether each group can do its part of the step by itself."""
+    return type(step) in _DIVISIBLE or len(groups_of(step, group_of)) < 2
+
+
+def divided(step: Any, group_of: GroupOf, default: int) -> Partition:
+    """What a step that `divides` does in each group; one without keys belongs to `default`."""
     if type(step) is Look or type(step) is Delete:
         kind = type(step)
-        return {group: kind(tuple(keys)) for group, keys in _by_group(step.keys, group_of).items()}
+        found = {group: kind(tuple(keys)) for group, keys in _by_group(step.keys, group_of).items()}
+        return Partition(found or {default: step})
     if type(step) is SetMany:
         pairs: dict[int, list[bytes]] = {}
         for key, value in zip(step.pairs[::2], step.pairs[1::2], strict=True):
             pairs.setdefault(group_of(key), []).extend((key, value))
-        return {group: SetMany(tuple(words)) for group, words in pairs.items()}
-    found = footprint(step)
-    groups = {group_of(name) for name in (*found.written, *found.read) if isinstance(name, bytes)}
-    if len(groups) > 1:
-        raise CrossSlot
-    return dict.fromkeys(groups, step)
+        return Partition({group: SetMany(tuple(words)) for group, words in pairs.items()})
+    return Partition(dict.fromkeys(groups_of(step, group_of) or {default}, step))
+
+
+def parts_of(
+    shares: Sequence[Partition],
+    watched: Sequence[kv.Watched],
+    group_of: GroupOf,
+    read: Mapping[int, tuple[kv.Watched, ...]] | None = None,
+) -> dict[int, kv.Exec]:
+    """What each group has to do, by group. It rests on what was `read` there."""
+    steps: dict[int, list[Any]] = {}
+    watches: dict[int, list[kv.Watched]] = {}
+    read = read or {}
+    for share in shares:
+        for group, step in share.steps.items():
+            steps.setdefault(group, []).append(step)
+    for watch in watched:
+        watches.setdefault(group_of(watch.key), []).append(watch)
+    return {
+        group: kv.Exec(tuple(watches.get(group, ())), tuple(steps.get(group, ())), read.get(group, ()))
+        for group in sorted(steps.keys() | watches.keys() | read.keys())
+    }
 
 
 def _by_group(keys: tuple[bytes, ...], group_of: GroupOf) -> dict[int, list[bytes]]:
@@ -50,3 +85,6 @@ def united(replies: Mapping[int, Reply]) -> Reply:
         return failure if failure is not None else each[0]
     numbers = [reply for reply in each if isinstance(reply, int)]
     return sum(numbers) if len(numbers) == len(each) else each[0]
+
+
+_DIVISIBLE = frozenset({Look, Delete, SetMany})

@@ -76,7 +76,7 @@ class CommandSpec:
     they are never part of the transaction; those with `no_multi` are refused there. A prefix in front of
     commands has `variants`: the specifications that take its place, by the words that the request has at
     one of `variant_places`. A variant may have variants itself. `lock` is the place of a word that names a
-    lock, which has to be in the group of the keys. A command that concerns all keys, or what every group has
+    lock, which comes to the keys. A command that concerns all keys, or what every group has
     beside its keys, has `all_groups`: how its replies become one where there are several groups. A variant
     of a prefix has the command after it in `inner`; that begins at the word `inner_at`. A command that reads
     keys without naming them has `covers`, which gives their range.
@@ -173,7 +173,7 @@ class CommandSpec:
         return request[places.start : places.stop : places.step]
 
     def routed_by(self, request: Request) -> list[bytes]:
-        """The keys that have to be in one group: `keys_of`, and the name of a lock."""
+        """The keys that decide on the group: `keys_of`, and the name of a lock."""
         keys = self.keys_of(request)
         return [request[self.lock], *keys] if self.lock else keys
 

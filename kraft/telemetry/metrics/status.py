@@ -11,7 +11,8 @@ ACTIVE, LEADERLESS, UNDER_REPLICATED = GROUP_STATES = ("active", "leaderless", "
 ROLES = ("leader", "follower", "candidate", "precandidate", "learner")
 
 
-OUTCOMES = ("committed", "changed", "refused", "locked", "uncertain")  # of transactions over several groups
+# Of transactions over several groups.
+OUTCOMES = ("committed", "changed", "conflict", "refused", "locked", "uncertain")
 
 
 def read_status(status: Status, readings: Readings, wall_seconds: float) -> None:

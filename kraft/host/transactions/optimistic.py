@@ -1,0 +1,82 @@
+"""A transaction whose commands have to see keys of several groups at once, such as RENAME.
+
+No group can execute such a command. So the node of the client reads the keys, computes what becomes of them,
+and lets the groups do that, if no key has changed since it was read: optimistic concurrency control (Kung and
+Robinson, 1981). If one has, all is repeated with what is there now.
+"""
+
+from collections.abc import Collection, Mapping
+from functools import partial
+
+from kraft.host.requests.round import ReadOutcome, View
+from kraft.host.transactions.coordinator import Coordinator, TransactionDone, TransactionOutcome
+from kraft.host.transactions.ports import Computation, GroupRequests
+from kraft.kv.commands import Exec
+from kraft.kv.replies import CommandFailure
+from kraft.node.errors import Locked
+
+
+class OptimisticTransaction:
+    """Executes a `computation` of `size` bytes, up to `deadline` (monotonic seconds).
+
+    `done` gets what `Coordinator.execute` gives, for the parts that were computed last. Locked means that
+    keys have changed again and again.
+    """
+
+    def __init__(
+        self,
+        computation: Computation,
+        size: int,
+        requests: GroupRequests,
+        coordinator: Coordinator,
+        deadline: float,
+        done: TransactionDone,
+    ) -> None:
+        self._computation = computation
+        self._size = size
+        self._requests = requests
+        self._coordinator = coordinator
+        self._deadline = deadline
+        self._done = done
+        self._left = 0  # groups that have not answered
+        self._failure: Exception | None = None
+
+    def read(self) -> None:
+        """Read the keys of all groups, and go on from there."""
+        keys = self._computation.keys
+        self._left = len(keys)
+        for group, names in keys.items():
+            self._requests.read(group, partial(_itself, names), partial(self._viewed, group))
+
+    def _viewed(self, group: int, outcome: ReadOutcome) -> None:
+        if isinstance(outcome, View):
+            self._computation.found(group, outcome)
+        else:
+            self._failure = outcome
+        self._left -= 1
+        if not self._left:
+            self._write()
+
+    def _write(self) -> None:
+        if self._failure is not None:
+            self._done(self._failure)
+            return
+        parts: Mapping[int, Exec]
+        try:
+            parts = self._computation.parts()
+        except Exception as error:  # a bug costs this client alone
+            self._done(error)
+        else:
+            self._coordinator.execute(parts, self._size, self._executed)
+
+    def _executed(self, outcome: TransactionOutcome) -> None:
+        if outcome is not CommandFailure.SCRIPT_CONFLICT:
+            self._done(outcome)
+        elif self._coordinator.late(self._deadline):
+            self._done(Locked(max(self._computation.keys)))
+        else:
+            self.read()
+
+
+def _itself(keys: Collection[bytes]) -> Collection[bytes]:
+    return keys
