@@ -225,9 +225,9 @@ class Users:
         """Remember that something was refused."""
         self._add(_REASONS[denial.reason], context, denial.subject, user, session)
 
-    def login_failed(self, state: SessionState, name: bytes) -> None:
-        """Remember that a client gave a wrong password, or a user who may not log in."""
-        self._add("auth", TOPLEVEL, state.last_command.encode(), name, state.id)
+    def login_failed(self, state: SessionState, name: bytes, command: bytes) -> None:
+        """Remember that a client gave a wrong password, or a user who may not log in, by AUTH or HELLO."""
+        self._add("auth", TOPLEVEL, command, name, state.id)
 
     def _add(self, reason: str, context: str, subject: bytes, user: bytes, id_: int) -> None:
         session = self._sessions.get(id_)

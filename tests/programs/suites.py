@@ -41,16 +41,40 @@ SHOWN_LINES = 12  # of an unexpected failure
 
 UNITS = (
     *("type/string", "type/incr", "expire", "keyspace", "scan", "multi", "protocol"),
-    *("scripting", "bitops", "bitfield", "dump", "quit", "functions"),
+    *("scripting", "bitops", "bitfield", "dump", "quit", "functions", "acl-v2", "acl", "auth"),
 )
 TCL_TAGS = "-needs:debug -needs:repl -needs:config-maxmemory -large-memory"
 TCL_OPTIONS = ("--singledb", "--ignore-encoding", "--ignore-digest", "--durable", "--tags", TCL_TAGS)
 TCL_CLIENT_PORTS = 32  # below its --baseport the suite listens for its own clients
 # In the copy: a server without FUNCTION is tested, too; and a connection on which a test has failed, perhaps
-# in the middle of a transaction, is not used by the next one.
+# in the middle of a transaction, is not used by the next one, which begins as the same user. Of the tests of
+# users those run that need no file and no option of a server that the suite starts itself. A password of the
+# default user takes the place of requirepass, and is gone before the next connection. The user of the tests
+# of channels is there although PUBLISH is not, and rules do not name it.
+NEXT_TEST = "incr ::num_failed; catch {set user [r acl whoami]}; catch {reconnect}; catch {r auth $user {}}"
 TCL_CHANGES = (
     ("tests/support/server.tcl", "    r function flush", "    catch {r function flush}"),
-    ("tests/support/test.tcl", "incr ::num_failed", "incr ::num_failed; catch {reconnect}"),
+    ("tests/support/test.tcl", "incr ::num_failed", NEXT_TEST),
+    (
+        "tests/unit/acl.tcl",
+        'start_server {tags {"acl external:skip"}} {',
+        'start_server {tags {"acl"}} {\n    r acl setuser psuser on >pspass +acl +client +@pubsub',
+    ),
+    ("tests/unit/acl.tcl", "r ACL setuser antirez resetchannels +publish", ""),
+    ("tests/unit/acl-v2.tcl", 'start_server {tags {"acl external:skip"}} {', 'start_server {tags {"acl"}} {'),
+    ("tests/unit/auth.tcl", 'start_server {tags {"auth external:skip"}} {', 'start_server {tags {"auth"}} {'),
+    (
+        "tests/unit/auth.tcl",
+        'start_server {tags {"auth external:skip"} overrides {requirepass foobar}} {',
+        'start_server {tags {"auth"}} {\n    r acl setuser default resetpass >foobar\n    reconnect',
+    ),
+    (
+        "tests/unit/auth.tcl",
+        '\n}\n\nstart_server {tags {"auth_binary_password external:skip"}} {',
+        '\n    catch {r auth foobar}; r acl setuser default nopass\n}\n\nstart_server {tags {"auth"}} {',
+    ),
+    ("tests/unit/auth.tcl", 'r config set requirepass "', 'r acl setuser default resetpass ">'),
+    ("tests/unit/auth.tcl", 'start_server {tags {"masterauth"}} {', "r acl setuser default nopass; if 0 {"),
 )
 FILES = (
     *("commands", "pipeline", "lock", "scripting", "function", "encoding", "connection_pool"),
@@ -72,7 +96,9 @@ REDIS_PY_DIFFERENCES = FOLDER / "redis_py_differences.txt"
 TAIR_DIFFERENCES = FOLDER / "tair_differences.txt"
 
 NOT_OFFERED = re.compile(
-    r"unknown (?:sub)?command '([^']*)'|(Unknown Redis command called from script)", re.IGNORECASE
+    r"(?:unknown (?:sub)?command|ERR Command|SETUSER modifier) '[+-]?([a-z|_]*)'(?! command)"
+    r"|(Unknown Redis command called from script)",
+    re.IGNORECASE,
 )
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 TCL_LINE = re.compile(r"^\[(ok|err|exception|ignore|skip)\]: ?(.*)$")

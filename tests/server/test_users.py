@@ -239,6 +239,7 @@ def test_the_log_of_what_was_refused(admin, port):
     log = admin.run("ACL LOG")
     assert log.count(b"client-info") == 3
     assert b"$6\r\nreason\r\n$4\r\nauth\r\n" in log
+    assert b"$6\r\nobject\r\n$4\r\nAUTH\r\n" in log  # as the client wrote it
     assert b":2\r\n$6\r\nreason\r\n$3\r\nkey\r\n" in log
     assert admin.run("ACL LOG 1").count(b"client-info") == 1
     assert port.observer.denials == {"key": 2, "command": 1, "auth": 1}
@@ -380,6 +381,8 @@ def test_genpass_and_cat(admin):
         assert admin.run(f"ACL GENPASS {bits}").startswith(b"-ERR ")
     assert b"$8\r\nkeyspace\r\n" in admin.run("ACL CAT")
     assert b"kraft|remove" in admin.run("ACL CAT admin")
+    for line in ("CAT a b", "GENPASS 1 2", "LOG 1 2"):
+        assert admin.run(f"ACL {line}").startswith(b"-ERR unknown subcommand or wrong number of arguments")
     assert admin.run("ACL CAT nosuch") == b"-ERR Unknown category 'nosuch'\r\n"
 
 

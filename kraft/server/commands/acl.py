@@ -14,7 +14,7 @@ from kraft.server.acl_file import AclFile, acl_file, passwords_by
 from kraft.server.commands.arguments import integer
 from kraft.server.commands.spec import CommandContext
 from kraft.server.commands.user_change import Edit, UserChange, UserQuery
-from kraft.server.errors import Rejected, printable, wrong_arity
+from kraft.server.errors import Rejected, printable, subcommand_syntax, wrong_arity
 from kraft.server.rights import Reason, Rights
 
 BITS_MAX = 4096
@@ -38,7 +38,7 @@ def cat(context: CommandContext, request: Request) -> Reply:
     if len(request) == 2:
         return [name.encode() for name in CATEGORIES]
     if len(request) > 3:
-        raise Rejected(wrong_arity("acl|cat"))
+        raise Rejected(subcommand_syntax(request))
     if not is_category(request[2]):
         raise Rejected(f"ERR Unknown category '{printable(request[2])[:128]}'")
     names = context.port.users.catalog.in_category(request[2].lower().decode())
@@ -48,7 +48,7 @@ def cat(context: CommandContext, request: Request) -> Reply:
 def genpass(_: CommandContext, request: Request) -> Reply:
     """ACL GENPASS [bits]: a random password in hexadecimal digits."""
     if len(request) > 3:
-        raise Rejected(wrong_arity("acl|genpass"))
+        raise Rejected(subcommand_syntax(request))
     bits = integer(request[2]) if len(request) == 3 else 256
     if not 0 < bits <= BITS_MAX:
         raise Rejected(
@@ -63,7 +63,7 @@ def log(context: CommandContext, request: Request) -> Reply:
     """ACL LOG [count | RESET]: what this node has refused."""
     users = context.port.users
     if len(request) > 3:
-        raise Rejected(wrong_arity("acl|log"))
+        raise Rejected(subcommand_syntax(request))
     if len(request) == 3 and request[2].upper() == b"RESET":
         users.log.clear()
         return "OK"

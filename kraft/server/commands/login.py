@@ -34,11 +34,17 @@ class Login:
     """One attempt of a client to be the user `name`. After it has succeeded, `then` gives the reply."""
 
     def __init__(
-        self, context: CommandContext, name: bytes, password: bytes, then: Callable[[], Reply]
+        self,
+        context: CommandContext,
+        request: Request,
+        name: bytes,
+        password: bytes,
+        then: Callable[[], Reply],
     ) -> None:
         self._state = context.state
         self._port = context.port
         self._users = context.port.users
+        self._command = request[0]
         self._name = name
         self._password = password
         self._then = then
@@ -112,7 +118,7 @@ class Login:
         if right:
             self._done(True)
             return
-        self._users.login_failed(self._state, self._name)
+        self._users.login_failed(self._state, self._name, self._command)
         rest = self._began + self._users.defined * REFUSED_SECONDS - self._port.clock.seconds()
         self._port.clock.call_later(max(0.0, rest), partial(self._done, False))
 
@@ -138,21 +144,21 @@ def auth(context: CommandContext, request: Request) -> Login:
     if len(request) > 3:
         raise Rejected(errors.SYNTAX)
     if len(request) == 3:
-        return Login(context, request[1], request[2], lambda: "OK")
+        return Login(context, request, request[1], request[2], lambda: "OK")
     default = context.port.users.get(DEFAULT_NAME)
     if default is None or default.user.nopass:
         raise Rejected(
             "ERR AUTH <password> called without any password configured for the default user. "
             "Are you sure your configuration is correct?"
         )
-    return Login(context, DEFAULT_NAME, request[1], lambda: "OK")
+    return Login(context, request, DEFAULT_NAME, request[1], lambda: "OK")
 
 
 def hello_auth(context: CommandContext, request: Request) -> Login:
     """HELLO 2 | 3 [SETNAME name] AUTH user password [SETNAME name]."""
     options = hello_options(context, request)
     name, password = options.login or (b"", b"")
-    return Login(context, name, password, partial(_greeted, context, options))
+    return Login(context, request, name, password, partial(_greeted, context, options))
 
 
 def _greeted(context: CommandContext, options: Greeting) -> Reply:
