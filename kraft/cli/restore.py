@@ -180,6 +180,7 @@ def facts(
                 "revision": each.revision,
                 "keys": each.keys,
                 "log_entries": each.entries,
+                "left_out": each.left_out,
                 "sum": each.sum,
             }
             for each in targets
@@ -204,10 +205,14 @@ def _report(
             ends += f", revision {each.revision}, {each.keys} keys, sum {each.sum[:12]}"
         elif moment.revision is not None:
             ends = f"{place}at most index {each.index}: where the revision is shows when it is done"
+        elif len(targets) > 1:
+            ends = f"{place}at most index {each.index}, {when(each.stamp_ms)}"
         yield _labelled("ends at", ends)
         yield _labelled(
             "", f"{each.entries} entries of the shipped log after the image at {when_of(manifest, each)}"
         )
+        if each.left_out:
+            yield _labelled("", f"without {each.left_out} more: a transaction over groups is not whole there")
     yield _labelled("node", f"{target.id} in {target.directory}")
     yield _labelled("members", ", ".join(f"{id_} {address}" for id_, address in target.members))
     yield EMPTY

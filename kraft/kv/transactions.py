@@ -155,6 +155,18 @@ def index_transactions(keyspace: Keyspace) -> None:
 # -- what is known of a transaction ---------------------------------------------------------------------
 
 
+def knows(state: MachineState, id_: TransactionId) -> bool:
+    """Whether the transaction is decided, or over, here: no step changes that any more."""
+    decided = id_.name in state.keyspace.transactions.decisions
+    return decided or _finished(state, id_) is not None or _is_old(state, id_)
+
+
+def has_committed(state: MachineState, id_: TransactionId) -> bool:
+    """Whether this group, the home group, is known to have committed the transaction."""
+    known = _finished(state, id_)
+    return id_.name in state.keyspace.transactions.decisions or (known is not None and known.committed)
+
+
 def _refusal(
     state: MachineState, id_: TransactionId, work: Exec, wanted: Footprint
 ) -> TransactionReply | None:

@@ -1,8 +1,8 @@
 """From a backup to the data directory of a new cluster's founder.
 
 The state of the image is written as a received snapshot would be, and compared with the sum in the manifest.
-Then the shipped entries up to the moment are applied to it, by the state machine that every replica has. The
-result is a state file at the last of these entries, in a log that begins after it.
+Then the shipped entries up to the moment are applied to it (`replay`), by the state machine that every
+replica has. The result is a state file at the last of these entries, in a log that begins after it.
 
 The cluster is a new one: its founders have new incarnations, so its id is new, and those of the old cluster
 are retired. So a restored node and one of the old cluster refuse each other, whatever else is still running.
@@ -16,34 +16,32 @@ token counts as an old copy of the first one.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from kraft.backup import image as images
-from kraft.backup.archive import Archive, find_image
+from kraft.backup.archive import find_image
 from kraft.backup.backup_key import BackupKey
-from kraft.backup.errors import BackupError, DamagedBackup, NothingThere
+from kraft.backup.errors import BackupError, DamagedBackup
 from kraft.backup.image import Report, no_report
 from kraft.backup.manifest import GroupImage, Manifest
 from kraft.backup.shipped_log import LogPosition
-from kraft.kv.entry import apply_entry, commands_of
-from kraft.kv.errors import UnknownCommand
-from kraft.kv.machine import TRANSACTION_COMMANDS, Machine
-from kraft.kv.replies import CommandFailure
+from kraft.kv.machine import Machine
 from kraft.kv.versions import MACHINE_VERSION
-from kraft.moment import Moment, when
+from kraft.moment import Moment
 from kraft.node.values import Identity, Received, Transaction
 from kraft.raft.membership.configuration import Base, Configuration, Member
-from kraft.raft.messages import Entry, EntryKind, HardState
+from kraft.raft.messages import HardState
 from kraft.raft.ready import Persist
 from kraft.storage.access import node_files
 from kraft.storage.directory import RESTORING_FILE, RealDirectory, prepare_directory
 from kraft.storage.errors import DirectoryUnusable, NoSpace
 from kraft.storage.lock import LOCK_FILE, DirectoryLock
 from kraft.storage.log.database import LogDatabase
+from kraft.storage.offline.replay import BackupMoment, LogReplay, entries_of, position_of, replay
 from kraft.storage.ports import StorageSettings
 from kraft.storage.state.folder import StateFolder
 
@@ -54,7 +52,10 @@ _TOO_OLD = f"this kraft supports up to {MACHINE_VERSION}: install the one that m
 
 @dataclass(frozen=True, slots=True)
 class GroupTarget:
-    """Where a group of the restored cluster stands, and how many entries came from the log."""
+    """Where a group of the restored cluster stands, and how many entries came from the log.
+
+    `left_out` is how many more the log has up to the moment: a transaction over groups is not whole in them.
+    """
 
     group: int
     index: int
@@ -63,16 +64,12 @@ class GroupTarget:
     keys: int
     entries: int
     sum: str
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Restoration:
-    """The image to start from, and the moment to go on to."""
-
-    archive: Archive
-    folder: Path
-    manifest: Manifest
-    moment: Moment
+class Restoration(BackupMoment):
+    """A backup that is to be restored."""
 
     @property
     def key(self) -> BackupKey | None:
@@ -110,8 +107,8 @@ def rehearse(backup: Restoration, report: Report = no_report) -> tuple[GroupTarg
     images.verify(backup.folder, backup.key, report)
     targets = []
     for group in backup.manifest.groups:
-        last, count = _position(group), 0
-        for entry in _entries(backup, group):
+        last, count = position_of(group), 0
+        for entry in entries_of(backup, group):
             last, count = LogPosition(entry.index, entry.term, entry.stamp), count + 1
         targets.append(
             GroupTarget(group.group, last.index, last.stamp_ms, group.revision, group.keys, count, group.sum)
@@ -156,7 +153,9 @@ def restore(
         for path in node_files(directory):
             if path.name != LOCK_FILE:
                 path.unlink()
-        restored = [_Group(backup, group, files, settings).restore(founders, report) for group in groups]
+        restoring = [_Group(backup, group, files, settings, report) for group in groups]
+        replay({each.replay.group: each.replay for each in restoring})
+        restored = [each.write(founders) for each in restoring]
         _write_log(files, identity, [persist for persist, _ in restored], settings)
         files.remove(RESTORING_FILE)
         files.sync()
@@ -168,36 +167,37 @@ def restore(
 
 
 class _Group:
-    """The restore of one group."""
+    """The restore of one group. `replay` begins with the state of its image."""
 
     def __init__(
-        self, backup: Restoration, image: GroupImage, files: RealDirectory, settings: StorageSettings
+        self,
+        backup: Restoration,
+        image: GroupImage,
+        files: RealDirectory,
+        settings: StorageSettings,
+        report: Report,
     ) -> None:
         self._backup = backup
         self._image = image
         self._folder = StateFolder(files, settings, vfs="", shared=True, read_only=False)
-
-    def restore(self, founders: tuple[Member, ...], report: Report) -> tuple[Persist, GroupTarget]:
-        """Write the state file. Returns what the log has to say of it."""
-        image = self._image
         received = self._received(report)
         checkpoint = received.checkpoint
         machine = Machine.restored(
             received.keyspace, checkpoint.base.stamp, checkpoint.revision, checkpoint.machine_version
         )
-        last, count = _position(image), 0
-        retired = _incarnations(checkpoint.base.configuration)
-        for entry in _entries(self._backup, image, machine):
-            if entry.kind == EntryKind.CONFIGURATION:
-                retired |= _incarnations(msgspec.msgpack.decode(entry.data, type=Configuration))
-            last, count = LogPosition(entry.index, entry.term, entry.stamp), count + 1
+        self.replay = LogReplay(backup, image, machine)
+
+    def write(self, founders: tuple[Member, ...]) -> tuple[Persist, GroupTarget]:
+        """Write the state after the replay. Returns what the log has to say of it."""
+        group, replayed, machine = self._image.group, self.replay, self.replay.machine
         if machine.version > MACHINE_VERSION:
             raise BackupError(f"the log raises the machine version to {machine.version}: {_TOO_OLD}")
+        last = replayed.last
         configuration = msgspec.structs.replace(
-            Configuration.of_voters(founders), retired=tuple(sorted(retired))
+            Configuration.of_voters(founders), retired=tuple(sorted(replayed.retired))
         )
         base = Base(last.index, last.term, last.stamp_ms, last.index, configuration)
-        database = self._folder.open(image.group, STATE_NUMBER)
+        database = self._folder.open(group, STATE_NUMBER)
         try:
             if not database.write(machine.capture(base)) or database.checkpoint is None:
                 raise NoSpace(f"{database.place}: the disk is full")
@@ -208,7 +208,14 @@ class _Group:
             raise
         self._folder.sync()
         target = GroupTarget(
-            image.group, last.index, last.stamp_ms, held.revision, held.keys, count, held.sum.hex()
+            group,
+            last.index,
+            last.stamp_ms,
+            held.revision,
+            held.keys,
+            replayed.count,
+            held.sum.hex(),
+            replayed.left_out,
         )
         persist = Persist(0, HardState(last.term), None, (), last.index, base, STATE_NUMBER)
         return persist, target
@@ -233,70 +240,6 @@ class _Group:
             receiver.close()
             raise
         return received
-
-
-def _entries(backup: Restoration, image: GroupImage, machine: Machine | None = None) -> Iterator[Entry]:
-    """The entries after the image up to the moment, each applied to `machine`.
-
-    Raises `NothingThere` if the backup does not reach the moment.
-    """
-    moment, group = backup.moment, image.group
-    log = backup.archive.shipped_log(backup.manifest.cluster, group)
-    if moment.revision is not None and image.revision >= moment.revision:
-        return
-    reached = max(image.stamp_ms, backup.manifest.created_ms)  # it holds all that was written before that
-    try:
-        for entry in log.entries(_position(image)):
-            if moment.time_ms is not None and entry.stamp > moment.time_ms:
-                return
-            reached = entry.stamp
-            done = machine is not None and _apply(machine, entry, group, moment.revision)
-            yield entry
-            if done:
-                return
-        reach = log.reach
-    except DamagedBackup as error:
-        raise error.until(
-            f"what comes before it reaches to {when(reached)}: restore that with --at"
-        ) from None
-    if reach is not None and not log.gap:
-        reached = max(reached, reach.reaches_ms)
-    if moment.time_ms is not None and reached < moment.time_ms:
-        raise NothingThere(f"{backup.folder.parent}: the backup of group {group} reaches to {when(reached)}")
-    if moment.revision is not None and machine is not None:
-        raise NothingThere(
-            f"{backup.folder.parent}: the backup reaches to revision {machine.revision}, of {when(reached)}"
-        )
-
-
-def _apply(machine: Machine, entry: Entry, group: int, revision: int | None) -> bool:
-    """Apply an entry; with a `revision` only up to it. Returns whether it was reached."""
-    try:
-        if revision is None or entry.kind != EntryKind.COMMANDS:
-            apply_entry(machine, entry, group)
-            return False
-        # As when the batch is applied as a whole: no plain command is done after one that a lock holds up.
-        held_up = False
-        for command in commands_of(entry, group):
-            if held_up and type(command) not in TRANSACTION_COMMANDS:
-                continue
-            (reply,) = machine.apply(entry.stamp, (command,))
-            held_up = held_up or reply is CommandFailure.LOCKED
-            if machine.revision >= revision:
-                return True
-    except UnknownCommand as error:
-        raise BackupError(str(error)) from error
-    return False
-
-
-def _position(image: GroupImage) -> LogPosition:
-    return LogPosition(image.index, image.term, image.stamp_ms)
-
-
-def _incarnations(configuration: Configuration) -> set[str]:
-    """The incarnations of all members of a configuration, former ones included."""
-    found = {*configuration.retired, *(member.incarnation for member in configuration.everyone)}
-    return found if configuration.target is None else found | _incarnations(configuration.target)
 
 
 def _write_log(
