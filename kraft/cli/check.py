@@ -7,15 +7,15 @@ from pathlib import Path
 from kraft.cli.output.blocks import DIM, GOOD, STRONG, Line, Span, line
 from kraft.cli.output.display import display
 from kraft.config import ConfigError, Problem, load
-from kraft.process.tls_files import read_tls
+from kraft.process.named_files import file_problems
 
 EXAMPLES = """\
 examples:
   kraft check-config kraft.yaml
   kraft check-config --json /etc/kraft/n1.yaml      for programs: {"file", "valid", "problems": [...]}
 
-Checks the file, and the certificates that it names. `kraft doctor` also checks the ports, the data directory
-and the rest of the machine.
+Checks the file, and the certificates and tokens that it names. `kraft doctor` also checks the ports, the data
+directory and the rest of the machine.
 
 exit status: 0 valid, 1 not valid, 2 wrong usage
 """
@@ -32,13 +32,13 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Load the file and print its problems. Returns the exit status."""
+    problems: list[Problem] = []
     try:
         config = load(str(chosen.file))
-        read_tls(config, str(chosen.file))
     except ConfigError as error:
-        problems = error.problems
+        problems += error.problems
     else:
-        problems = ()
+        problems += file_problems(config, str(chosen.file))
     if chosen.json:
         facts = [{"line": each.line or None, "option": each.path, "problem": each.text} for each in problems]
         print(json.dumps({"file": str(chosen.file), "valid": not problems, "problems": facts}, indent=2))

@@ -12,19 +12,15 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kraft.cli import membership
 from kraft.cli.failure import Failure
-from kraft.cli.local_cluster import LocalNode, find, present, security, shown
+from kraft.cli.http_access import PLAIN, HttpAccess
+from kraft.cli.local_cluster import LocalNode, find, http_access, present, shown
 from kraft.cli.membership import ClusterMembership
 from kraft.cli.notices import NodeNotices
 from kraft.cli.output.blocks import BAD, COMMAND, STRONG, WARN, Span, line
-from kraft.cli.status_reply import http_connection
 from kraft.process.supervision import DEMO_VARIABLE
-
-if TYPE_CHECKING:
-    import ssl
 
 WATCH_INTERVAL_SECONDS = 0.1
 MEMBERS_INTERVALS = 10  # between two requests for the members of the cluster
@@ -66,7 +62,7 @@ class Children:
 
     def __init__(self, folder: Path, nodes: Iterable[LocalNode], say: Say) -> None:
         self.nodes = list(nodes)
-        self._security = security(self.nodes)
+        self._access = http_access(self.nodes)
         self._folder = folder
         self._say = say
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -114,7 +110,7 @@ class Children:
                 raise Failure(
                     f"{node.id} {outcome} at start: {last_line(node.log)} (full output: {node.log})"
                 )
-            if any(serves(node.http_port, self._security) for node in self.nodes):
+            if any(serves(node.http_port, self._access) for node in self.nodes):
                 return True
             if told := self._notices.latest():
                 doing("starting: " + "; ".join(f"{id_} {text}" for id_, text in told.items()))
@@ -155,7 +151,7 @@ class Children:
             self._start(node)
 
     def _let_go(self) -> None:
-        members = membership.ask((f"127.0.0.1:{node.http_port}" for node in self.nodes), self._security)
+        members = membership.ask((f"127.0.0.1:{node.http_port}" for node in self.nodes), self._access)
         if members is None:
             return
         for node in self._departures.look(self.nodes, members):
@@ -199,13 +195,13 @@ class Children:
         return ended
 
 
-def serves(http_port: int, security: "ssl.SSLContext | None" = None) -> bool:
+def serves(http_port: int, access: HttpAccess = PLAIN) -> bool:
     """Whether the node with this HTTP port serves its clients now: it can read every group linearizably.
 
     A leader answers such reads once a majority has logged an entry of its term. No client command is sent, so
-    the node's figures show only what its users do. `security` is for TLS.
+    the node's figures show only what its users do.
     """
-    connection = http_connection("127.0.0.1", http_port, PROBE_SECONDS, security)
+    connection = access.connection("127.0.0.1", http_port, PROBE_SECONDS)
     try:
         connection.request("GET", "/readyz?sync")
         return connection.getresponse().status == http.HTTPStatus.OK

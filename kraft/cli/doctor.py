@@ -17,8 +17,8 @@ from kraft.cli.checks.result import LEVELS, OK, PROBLEM, WARNING, Bounded, Check
 from kraft.cli.checks.subject import Subject, look_at
 from kraft.cli.output.blocks import BAD, COMMAND, EMPTY, GOOD, STRONG, WARN, Line, Span, line
 from kraft.cli.output.display import display
-from kraft.config import Config, ConfigError, load
-from kraft.process.tls_files import read_tls
+from kraft.config import Config, ConfigError, Problem, load
+from kraft.process.named_files import file_problems
 
 CHECK_SECONDS = 10.0  # the longest have 3 s for the disk, and 3 s for a peer
 LOOK_SECONDS = 10.0  # two rounds of HTTP requests
@@ -110,12 +110,15 @@ def examine(file: str, begins: Callable[[str], object] = lambda _: None) -> Iter
 
     `begins` is told the name of each check before it is made.
     """
+    problems: Sequence[Problem]
     try:
         config = load(file)
-        read_tls(config, file)
+        problems = file_problems(config, file)
     except ConfigError as error:
+        problems = error.problems
+    if problems:
         again = f"kraft check-config {file}"
-        yield from (("config", CheckResult(PROBLEM, str(problem), again)) for problem in error.problems)
+        yield from (("config", CheckResult(PROBLEM, str(problem), again)) for problem in problems)
         return
     yield "config", CheckResult(OK, f"{file}: node {config.node.id}, {_members(config)}")
     try:

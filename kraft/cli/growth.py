@@ -61,7 +61,7 @@ def _without_leader(where: str, nodes: list[LocalNode]) -> str:
 def tolerance(node: LocalNode, members: ClusterMembership) -> str:
     """How many losses the cluster survives now, by the reports of all its nodes."""
     answers = [_status(node)]
-    answers += ask_all(others(answers), membership.ASK_SECONDS, local_cluster.security([node]))
+    answers += ask_all(others(answers), membership.ASK_SECONDS, local_cluster.http_access([node]))
     view = view_of(answers)
     groups = overview.groups(view) if view is not None else []
     if view is None or not groups:
@@ -74,12 +74,12 @@ def tolerance(node: LocalNode, members: ClusterMembership) -> str:
 
 def _ask(nodes: list[LocalNode]) -> ClusterMembership | None:
     addresses = (f"127.0.0.1:{node.http_port}" for node in nodes)
-    return membership.ask(addresses, local_cluster.security(nodes))
+    return membership.ask(addresses, local_cluster.http_access(nodes))
 
 
 def _status(node: LocalNode) -> StatusReply:
-    security = local_cluster.security([node])
-    return ask_status(node.id, f"127.0.0.1:{node.http_port}", membership.ASK_SECONDS, security)
+    access = local_cluster.http_access([node])
+    return ask_status(node.id, f"127.0.0.1:{node.http_port}", membership.ASK_SECONDS, access)
 
 
 def _unfinished(nodes: list[LocalNode], members: ClusterMembership) -> LocalNode | None:

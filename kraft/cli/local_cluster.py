@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from kraft.cli.certificate_folder import CLUSTER_DEFAULT, DAYS_DEFAULT, CertificateFolder, check_libraries
 from kraft.cli.failure import Failure
+from kraft.cli.http_access import HttpAccess
 from kraft.cli.tls_options import TlsOptions
 from kraft.config import Config, ConfigError, load
 from kraft.process.refusal import unprivileged_port
@@ -307,9 +308,14 @@ def _certify(node: LocalNode) -> None:
 
 
 def security(nodes: Iterable[LocalNode]) -> "ssl.SSLContext | None":
-    """With what the ports of these nodes are asked; None without TLS. Raises Failure."""
+    """TLS to the ports of these nodes; None without. Raises Failure."""
     ca = next((node.ca for node in nodes if node.ca is not None), None)
     return None if ca is None else TlsOptions(str(ca)).context()
+
+
+def http_access(nodes: Iterable[LocalNode]) -> HttpAccess:
+    """With what the HTTP ports of these nodes are asked. Raises Failure."""
+    return HttpAccess(security(nodes))
 
 
 def _remove(made: list[Path]) -> None:

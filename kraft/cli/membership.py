@@ -5,15 +5,12 @@ The HTTP ports are asked: a program that watches a cluster must not look like lo
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from kraft.cli.http_access import PLAIN, HttpAccess
 from kraft.cli.status_reply import ask as ask_status
 from kraft.cli.status_reply import view_of
 from kraft.listen_address import split_address
 from kraft.node.status import Status
-
-if TYPE_CHECKING:
-    import ssl
 
 ASK_SECONDS = 1.0  # nodes on this machine answer in a millisecond, or are stopped
 
@@ -42,23 +39,20 @@ class ClusterMembership:
         return sorted(id_ for id_, kind in self.kinds.items() if kind == "voter")
 
 
-def ask(addresses: Iterable[str], security: "ssl.SSLContext | None" = None) -> ClusterMembership | None:
-    """The members according to the leader that one of these HTTP ports knows; None if no leader answers.
-
-    `security` is for TLS.
-    """
+def ask(addresses: Iterable[str], access: HttpAccess = PLAIN) -> ClusterMembership | None:
+    """The members according to the leader that one of these HTTP ports knows; None if no leader answers."""
     for address in addresses:
-        status = _status(address, security)
+        status = _status(address, access)
         leader = _leader(status) if status is not None else ""
         if leader and leader != address:
-            status = _status(leader, security)
+            status = _status(leader, access)
         if status is not None and (found := understood(status)) is not None:
             return found
     return None
 
 
-def _status(address: str, security: "ssl.SSLContext | None") -> Status | None:
-    view = view_of([ask_status("", address, ASK_SECONDS, security)])
+def _status(address: str, access: HttpAccess) -> Status | None:
+    view = view_of([ask_status("", address, ASK_SECONDS, access)])
     return view.own.status if view is not None else None
 
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kraft.cli import address as addresses
-from kraft.cli import status_report, tls_options
+from kraft.cli import http_access, status_report, tls_options
 from kraft.cli.failure import WrongUsage
 from kraft.cli.output.blocks import Block, line
 from kraft.cli.output.display import display
@@ -33,6 +33,7 @@ examples:
   kraft status --only 10.0.0.1:10021             this node alone
   kraft status --json | jq .healthy
   kraft status --cacert ca.crt https://10.0.0.1  with TLS
+  kraft status --token-file token 10.0.0.1       with http.token_file
   kraft status K1                                the node K1 of a file here, in /etc/kraft, or of the demo
   kraft status --watch                           again every 2 seconds, until Ctrl-C
   kraft status --watch 10 --json >> log.jsonl    a line of JSON every 10 seconds
@@ -88,7 +89,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help=f"timeout for each node (default {TIMEOUT_DEFAULT_SECONDS:g})",
     )
-    tls_options.declare(parser)
+    http_access.declare(parser)
     parser.set_defaults(run=run)
 
 
@@ -96,12 +97,12 @@ def run(chosen: argparse.Namespace) -> int:
     """Ask the nodes and show their state. Returns the exit status."""
     timeout = chosen.timeout
     seconds, given = _interval(chosen.watch, chosen.addresses)
-    security = tls_options.chosen(chosen, by_url=any(map(tls_options.is_secure, given)))
+    access = http_access.chosen(chosen, by_url=any(map(tls_options.is_secure, given)))
     try:
-        found = [addresses.find(text, lambda at: http_ports(at, timeout, security)) for text in given]
+        found = [addresses.find(text, lambda at: http_ports(at, timeout, access)) for text in given]
     except ValueError as error:
         raise WrongUsage(str(error)) from None
-    poll = StatusPoll(found, timeout, only=chosen.only, security=security)
+    poll = StatusPoll(found, timeout, only=chosen.only, access=access)
     if seconds:
         with suppress(KeyboardInterrupt):
             _watch(poll, seconds, in_json=chosen.json, every_group=chosen.groups)

@@ -6,20 +6,22 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kraft.cli.connection import TLS_ONLY, reason
+from kraft.cli.http_access import PLAIN, VARIABLE, HttpAccess
 from kraft.cli.known_port import recognise
 from kraft.listen_address import split_address
 from kraft.web.report import NotAReport, decode
 from kraft.web.view import ClusterView, MemberReport
 
-if TYPE_CHECKING:
-    import ssl
-
 ANSWER_MAX_BYTES = 16 << 20  # far above any real answer; a mistyped address may be any server
 CONCURRENT_MAX = 16
 NOT_HTTP = "it does not speak HTTP"
+REFUSED = {
+    401: f"it asks for the token of its http.token_file: --token-file FILE, or {VARIABLE}",
+    403: "it asks for a client certificate: --cert FILE --key FILE",
+}
 NO_SUCH_NODE = "no configuration here (kraft.yaml, /etc/kraft, kraft-demo) has a node of that id either"
 
 
@@ -57,32 +59,30 @@ class StatusReply:
 
 
 def ask_all(
-    targets: Sequence[tuple[str, str]], timeout: float, security: "ssl.SSLContext | None" = None
+    targets: Sequence[tuple[str, str]], timeout: float, access: HttpAccess = PLAIN
 ) -> list[StatusReply]:
     """The replies of (name, address) pairs, asked at the same time, in the given order."""
     with ThreadPoolExecutor(CONCURRENT_MAX) as pool:
-        return list(pool.map(lambda target: ask(target[0], target[1], timeout, security), targets))
+        return list(pool.map(lambda target: ask(target[0], target[1], timeout, access), targets))
 
 
-def ask(name: str, address: str, timeout: float, security: "ssl.SSLContext | None" = None) -> StatusReply:
-    """GET /status of one node. Errors of the network or the other side become the error of the reply.
-
-    `security` is for TLS.
-    """
+def ask(name: str, address: str, timeout: float, access: HttpAccess = PLAIN) -> StatusReply:
+    """GET /status of one node. Errors of the network or the other side become the error of the reply."""
     if not address:
         return StatusReply(name, address, error="no address known")
     try:
-        connection = http_connection(*split_address(address), timeout, security)
+        connection = access.connection(*split_address(address), timeout)
     except ValueError as error:
         return StatusReply(name, address, error=str(error))
     try:
-        connection.request("GET", "/status")
+        connection.request("GET", "/status", headers=access.headers)
         response = connection.getresponse()
         body = response.read(ANSWER_MAX_BYTES)
         if response.status != http.HTTPStatus.OK:
             if TLS_ONLY.encode() in body:
                 return StatusReply(name, address, error="it takes TLS only: write https://, or --tls")
-            return StatusReply(name, address, error=f"HTTP {response.status} {response.reason}")
+            told = REFUSED.get(response.status, f"HTTP {response.status} {response.reason}")
+            return StatusReply(name, address, error=told)
         return _understood(name, address, body)
     except (http.client.BadStatusLine, ConnectionResetError):
         return StatusReply(name, address, error=NOT_HTTP)
@@ -95,32 +95,23 @@ def ask(name: str, address: str, timeout: float, security: "ssl.SSLContext | Non
         connection.close()
 
 
-def http_connection(
-    host: str, port: int, timeout: float, security: "ssl.SSLContext | None"
-) -> http.client.HTTPConnection:
-    """A connection that is opened by its first request. `security` is for TLS."""
-    if security is None:
-        return http.client.HTTPConnection(host, port, timeout=timeout)
-    return http.client.HTTPSConnection(host, port, timeout=timeout, context=security)
-
-
-def http_ports(address: str, timeout: float, security: "ssl.SSLContext | None" = None) -> Mapping[str, str]:
+def http_ports(address: str, timeout: float, access: HttpAccess = PLAIN) -> Mapping[str, str]:
     """The HTTP addresses by id that the node at `address` reports; none if it does not answer."""
-    members = (ask("", address, timeout, security).status or {}).get("members", ())
+    members = (ask("", address, timeout, access).status or {}).get("members", ())
     return {member["id"]: member["http"] for member in members}
 
 
-def _recognised(answer: StatusReply, timeout: float, security: "ssl.SSLContext | None") -> StatusReply:
+def _recognised(answer: StatusReply, timeout: float, access: HttpAccess) -> StatusReply:
     """The reply of the HTTP port of the same node, if `answer` is that of another port of a node."""
     if answer.error != NOT_HTTP:
         return answer
-    port = recognise(split_address(answer.address), timeout, security)
+    port = recognise(split_address(answer.address), timeout, access.security)
     if isinstance(port, str):
         return replace(answer, error=port)
     text = port.explain(answer.address)
     if not port.http:
         return replace(answer, name=port.id, error=text)
-    return replace(ask(port.id, port.http, timeout, security), note=text)
+    return replace(ask(port.id, port.http, timeout, access), note=text)
 
 
 def _understood(name: str, address: str, body: bytes) -> StatusReply:
@@ -164,10 +155,10 @@ class StatusPoll:
         timeout: float,
         *,
         only: bool = False,
-        security: "ssl.SSLContext | None" = None,
+        access: HttpAccess = PLAIN,
     ) -> None:
-        """`timeout`, in seconds, is for each node; `security` is for TLS."""
-        self._security = security
+        """`timeout`, in seconds, is for each node."""
+        self._access = access
         self._addresses = tuple(dict.fromkeys(addresses))
         self._timeout = timeout
         self._only = only
@@ -178,15 +169,15 @@ class StatusPoll:
         """One round: the replies of the given nodes in their order, then those of the others by id."""
         targets = [(self._names.get(address, ""), address) for address in self._addresses]
         answers = [
-            _recognised(each, self._timeout, self._security)
-            for each in ask_all(targets, self._timeout, self._security)
+            _recognised(each, self._timeout, self._access)
+            for each in ask_all(targets, self._timeout, self._access)
         ]
         if not self._only:
             found = others(answers)
             if all(each.status is None for each in answers):
                 names = {each.name for each in answers}
                 found = [item for item in sorted(self._members.items()) if item[0] not in names]
-            answers += ask_all(found, self._timeout, self._security)
+            answers += ask_all(found, self._timeout, self._access)
         self._learn(answers)
         return answers
 

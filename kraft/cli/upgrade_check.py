@@ -12,7 +12,7 @@ from typing import Any
 
 from kraft import __version__
 from kraft.cli import address as addresses
-from kraft.cli import tls_options
+from kraft.cli import http_access, tls_options
 from kraft.cli.failure import WrongUsage
 from kraft.cli.output.blocks import BAD, EMPTY, GOOD, STRONG, WARN, Line, Span, TableColumn, TextTable, line
 from kraft.cli.output.display import display
@@ -51,7 +51,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "addresses", nargs="*", metavar="NODE", help=f"HTTP ports or ids (default {DEFAULT_ADDRESS})"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-    tls_options.declare(parser)
+    http_access.declare(parser)
     parser.set_defaults(run=run)
 
 
@@ -118,12 +118,12 @@ def _is_outdated(status: dict[str, Any]) -> bool:
 def run(chosen: argparse.Namespace) -> int:
     """Ask the nodes, and show the next step. Returns the exit status."""
     given = chosen.addresses or [DEFAULT_ADDRESS]
-    security = tls_options.chosen(chosen, by_url=any(map(tls_options.is_secure, given)))
+    access = http_access.chosen(chosen, by_url=any(map(tls_options.is_secure, given)))
     try:
-        found = [addresses.find(text, lambda at: http_ports(at, TIMEOUT_SECONDS, security)) for text in given]
+        found = [addresses.find(text, lambda at: http_ports(at, TIMEOUT_SECONDS, access)) for text in given]
     except ValueError as error:
         raise WrongUsage(str(error)) from None
-    plan = UpgradePlan(StatusPoll(found, TIMEOUT_SECONDS, security=security).ask())
+    plan = UpgradePlan(StatusPoll(found, TIMEOUT_SECONDS, access=access).ask())
     if chosen.json:
         print(json.dumps(facts(plan), indent=2))
     else:

@@ -9,6 +9,7 @@ CHANGEABLE = frozenset(
     (
         "client.handshake_timeout",
         "client.idle_timeout",
+        "http.token_file",
         "limits.connections",
         "limits.dataset_bytes",
         "log.level",

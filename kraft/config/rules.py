@@ -98,6 +98,12 @@ def _tls_files(config: Config) -> _Broken:
         yield "tls.crl", "has no effect without tls.ca; write that too, or leave this out"
 
 
+def _http_token(config: Config) -> _Broken:
+    if config.http.token_file is not None and config.http.certificates == "required":
+        text = "has no effect where every connection needs a certificate; leave it out, or set"
+        yield "http.token_file", f"{text} http.certificates to except_health, so that either will do"
+
+
 def _standby(config: Config) -> _Broken:
     if config.cluster.standby and config.cluster.members:
         text = "a node that waits to be added does not form a cluster; leave out one of the two"
@@ -195,6 +201,7 @@ RULES = (
     Rule(frozenset(("node.id", "peer.advertise", "cluster.members")), _membership),
     Rule(frozenset((*_PEER, "cluster.secret_file", "peer.tls")), _members_secret),
     Rule(frozenset((*_FILES, *_SECURED)), _tls_files),
+    Rule(frozenset(("http.token_file", "http.certificates")), _http_token),
     Rule(frozenset(("cluster.members", "cluster.standby")), _standby),
     Rule(frozenset(("raft.election_timeout", "raft.heartbeat_interval")), _heartbeats),
     Rule(frozenset(("scripts.time", "raft.election_timeout")), _script_time),

@@ -101,12 +101,17 @@ class ClientConfig:
 
 @dataclass(frozen=True, slots=True)
 class HttpConfig:
-    """The port for metrics, health checks and the status page; none if `listen` is empty."""
+    """The port for metrics, health checks and the status page; none if `listen` is empty.
+
+    `token_file` has the tokens one of which whoever reads a page shows, except for health. `except_health`: a
+    certificate is needed for all other pages.
+    """
 
     listen: Annotated[str, Endpoint(optional=True)] = "tcp:10021:interface=127.0.0.1"
     advertise: _Advertise = "127.0.0.1:10021"
     tls: _Tls = "off"
-    certificates: _Certificates = "none"
+    certificates: Annotated[str, Choice(("none", "optional", "except_health", "required"))] = "none"
+    token_file: _File = None
 
 
 @dataclass(frozen=True, slots=True)

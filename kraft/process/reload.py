@@ -4,9 +4,11 @@ from typing import Protocol
 
 from kraft import config as configuration
 from kraft.config import Config, ConfigError
+from kraft.process.http_tokens import read_tokens
 from kraft.server.port import ClientPort
 from kraft.telemetry.logs import LogSink
 from kraft.telemetry.telemetry import Telemetry
+from kraft.web.access import Access
 
 
 class Reloading(Protocol):
@@ -19,13 +21,15 @@ class Reloading(Protocol):
 class ConfigReload:
     """Reads the configuration file again and applies the options that may change at run time.
 
-    `clients` is the client port, None until it is open. `security` is None without TLS.
+    `clients` is the client port, None until it is open. `security` is None without TLS. `access` is that of
+    the HTTP port.
     """
 
     def __init__(self, config: Config, path: str | None, log: LogSink, telemetry: Telemetry) -> None:
         """`path` is the configuration file, None if the node was started with options."""
         self.clients: ClientPort | None = None
         self.security: Reloading | None = None
+        self.access: Access | None = None
         self._config = config
         self._path = path
         self._log = log
@@ -38,6 +42,7 @@ class ConfigReload:
             return
         try:
             read = configuration.load(self._path)
+            tokens = read_tokens(read, self._path)
         except ConfigError as error:
             self._telemetry.config_refused(*map(str, error.problems))
             return
@@ -48,4 +53,6 @@ class ConfigReload:
             self._telemetry.connections_limited(self.clients)
         if self.security is not None:
             self.security.reload(self._config)
+        if self.access is not None:
+            self.access.take(tokens)
         self._telemetry.config_reloaded(taken, need_restart)

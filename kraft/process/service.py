@@ -38,6 +38,7 @@ from kraft.process.log_file import RotatedFile
 from kraft.process.memory_limit import memory_limits, memory_use
 from kraft.process.memory_watch import MemoryWatch, room_for_data
 from kraft.process.open_files import room_for_clients
+from kraft.process.page_access import page_access
 from kraft.process.pid_file import PidFile
 from kraft.process.reload import ConfigReload
 from kraft.process.secret import exposed_mode, read_secret
@@ -139,6 +140,9 @@ class NodeService(Service):
         secret = self._read_secret()
         restore_first(config, self._telemetry)
         self._security = self._reload.security = self._secure()
+        self._access = self._reload.access = page_access(
+            config, self._path or "", self._reactor, self._telemetry
+        )
         store = self._store = self._open_store()
         self._connections = room_for_clients(store.loaded.identity.groups)
         self._host = self._make_host(store)
@@ -259,7 +263,8 @@ class NodeService(Service):
         yield self._listen("client", config.client.listen, factory, config.client.tcp_keepalive)
         if config.http.listen:
             fetches = None if self._security is None else self._security.fetches
-            pages = Site(self._host, self._telemetry, self._reactor, Fetcher(self._reactor, fetches))
+            fetch = Fetcher(self._reactor, self._access, fetches)
+            pages = Site(self._host, self._telemetry, self._reactor, fetch, self._access)
             yield self._listen("http", config.http.listen, pages, KEEPALIVE_SECONDS)
         if self._security is not None:
             self._security.start()

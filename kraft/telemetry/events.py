@@ -16,6 +16,7 @@ LEVELS: dict[str, str] = {
     "node_failed": "critical",
     "secret_exposed": "warning",
     "login_failed": "warning",
+    "http_refused": "warning",
     "clients_unrestricted": "warning",
     "state_report": "info",
     "thread_stacks": "info",

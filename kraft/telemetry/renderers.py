@@ -62,6 +62,7 @@ _WORDS: dict[str, _Words] = {
     "role_changed": _role,
     "state_report": "{state}: {summary}",
     "clients_unrestricted": "there are no users: whoever reaches {listen} may do everything (docs/users.md)",
+    "http_refused": "a request to the HTTP port from {address} had a wrong token",
     "login_failed": "a login of {user} from {client} was refused ({outcome})",
     "secret_exposed": "{file} may be read by every user (mode {mode}): {mend}",
     "twisted": "{message}",

@@ -146,6 +146,15 @@ class Telemetry:
         """The facts that go with the status; `full` adds the history of the last minutes."""
         return self._chronicle.facts(full=full)
 
+    def http_refused(self, address: str, reason: str) -> None:
+        """A request to the HTTP port had no token or certificate (missing), or a wrong token (wrong).
+
+        What is missing is no news: a browser asks for a password after that answer.
+        """
+        self.metrics.http_refused.add(1, reason)
+        if reason == "wrong":
+            self.events.log_limited("http token", "http_refused", address=address)
+
     def page_failed(self, page: str, error: Exception) -> None:
         """Rendering a page of the HTTP port raised `error`."""
         trace = "".join(traceback.format_exception(error))

@@ -26,10 +26,12 @@ from kraft.tls.names import common_name, node_name, shown_name
 CIPHERS = AcceptableCiphers.fromOpenSSLCipherString("ECDHE+AESGCM:ECDHE+CHACHA20")
 MINIMUM = {"1.2": TLSVersion.TLSv1_2, "1.3": TLSVersion.TLSv1_3}
 NONE, OPTIONAL, REQUIRED = "none", "optional", "required"  # certificates of those who connect
+EXCEPT_HEALTH = "except_health"  # as optional: the pages of the HTTP port ask for it
 
 _MODES = {
     NONE: SSL.VERIFY_NONE,
     OPTIONAL: SSL.VERIFY_PEER,
+    EXCEPT_HEALTH: SSL.VERIFY_PEER,
     REQUIRED: SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT,
 }
 # X509_V_ERR_ of OpenSSL (x509_vfy.h), in words that go on from the certificate.
@@ -164,7 +166,7 @@ class AcceptedConnections(_Creator):
     """Makes the TLS objects of a listening port.
 
     `certificates` says whether those who connect must show a certificate of `tls.ca`: none, optional,
-    required.
+    except_health, required.
     """
 
     def __init__(

@@ -11,6 +11,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import OK
 
+from kraft.web.access import Access
 from kraft.web.limits import ANSWER_BYTES_MAX, ASK_LINGER_SECONDS, ASK_SECONDS
 
 
@@ -30,8 +31,10 @@ class Fetcher:
     While the ports of a cluster change to TLS, one that has none yet is asked without.
     """
 
-    def __init__(self, reactor: Any, security: FetchSecurity | None = None) -> None:
+    def __init__(self, reactor: Any, access: Access, security: FetchSecurity | None = None) -> None:
+        """`access` has the token to show."""
         self._reactor = reactor
+        self._access = access
         self._security: Any = security
         self._schemes = ["http"]
         if security is not None:
@@ -56,10 +59,17 @@ class Fetcher:
 
     def _request(self, address: str, path: str, schemes: list[str]) -> Deferred[Any]:
         """A response by the first of `schemes` that leads to one."""
-        asked: Deferred[Any] = self._agent.request(b"GET", f"{schemes.pop(0)}://{address}{path}".encode())
+        url = f"{schemes.pop(0)}://{address}{path}".encode()
+        asked: Deferred[Any] = self._agent.request(b"GET", url, self._headers())
         if schemes:
             asked.addErrback(lambda _: self._request(address, path, schemes))
         return asked
+
+    def _headers(self) -> Any:
+        from twisted.web.http_headers import Headers
+
+        token = self._access.token
+        return Headers({"authorization": [f"Bearer {token}"]} if token else {})
 
 
 class Body(TwistedProtocol):

@@ -2,6 +2,8 @@
 
 CONNECTIONS_MAX = 64  # some scrapers and probes with a persistent connection each, and some browsers
 BUSY_MAX = 48  # requests being answered; all other connections wait for their client, and can give way
+WRONG_SECONDS = 0.25  # from a wrong token to the answer, as to a wrong password on the client port
+WRONG_WAITING_MAX = 8  # such answers at a time, far below BUSY_MAX; more of them come at once, as 429
 URL_BYTES_MAX = 1024  # the longest real one is `/readyz?sync`
 HEAD_SECONDS = 10.0  # from a new connection, or the first byte of a later request, to the end of its head
 IDLE_SECONDS = 60.0  # longer than common probe intervals, so that a connection serves several probes

@@ -24,6 +24,13 @@ class NodePort(Protocol):
         """Make a linearizable read. Calls `done` later, exactly once, at the latest after `leader_wait`."""
 
 
+class AccessObserver(Protocol):
+    """What is told of requests that may not read their page."""
+
+    def http_refused(self, address: str, reason: str) -> None:
+        """A request had no token or certificate (`reason` missing), or a wrong token (wrong)."""
+
+
 class TelemetryPort(Protocol):
     """The telemetry of the node."""
 

@@ -5,7 +5,7 @@ reads, `/` for the other nodes. Only `/events` goes on writing. An error affects
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ from twisted.web.http import Request, datetimeToString
 from kraft.node.status import SERVING, Status
 from kraft.telemetry.recent.history import RANGES, TimeRange
 from kraft.web import assets
+from kraft.web.access import Access
 from kraft.web.channel import Channel
 from kraft.web.cluster import Cluster
 from kraft.web.connections import Connections
@@ -29,9 +30,9 @@ from kraft.web.page import POLICY, render_page
 from kraft.web.ports import Fetch, NodePort, TelemetryPort
 from kraft.web.report import Report, encode
 from kraft.web.request import PageRequest
+from kraft.web.response import Response, text_response
 from kraft.web.shared_body import SharedBody
 
-TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 HTML = "text/html; charset=utf-8"
 UNKNOWN_RANGE = f"this time range is not known; there are {' '.join(f'range={each.name}' for each in RANGES)}"
@@ -44,16 +45,6 @@ _HEADERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
-    """Status code, content type, body and Cache-Control header."""
-
-    code: int
-    type: str
-    body: bytes
-    cache_control: str = "no-store"
-
-
 _Page = Callable[[PageRequest], Response | Deferred[Response] | None]
 
 
@@ -62,11 +53,13 @@ class Site(ServerFactory):
 
     noisy = False
 
-    def __init__(self, node: NodePort, telemetry: TelemetryPort, clock: IReactorTime, fetch: Fetch) -> None:
-        """`fetch` asks other nodes."""
+    def __init__(
+        self, node: NodePort, telemetry: TelemetryPort, clock: IReactorTime, fetch: Fetch, access: Access
+    ) -> None:
+        """`fetch` asks other nodes; `access` decides who may read the pages."""
         self._clock = clock
         self._connections = Connections(clock)
-        self._pages = Pages(node, telemetry, clock, fetch, self._connections)
+        self._pages = Pages(node, telemetry, clock, fetch, access, self._connections)
 
     def buildProtocol(self, addr: IAddress | None) -> Channel:  # noqa: ARG002  Twisted's signature
         """A channel; another connection may have to give way to it."""
@@ -91,11 +84,13 @@ class Pages:
         telemetry: TelemetryPort,
         clock: IReactorTime,
         fetch: Fetch,
+        access: Access,
         connections: Connections,
     ) -> None:
         self._node = node
         self._telemetry = telemetry
         self._clock = clock
+        self._access = access
         self._connections = connections
         self._cluster = Cluster(lambda: self._report(full=True), fetch, clock)
         self.events = EventStream(self._cluster, clock, lambda error: telemetry.page_failed("/events", error))
@@ -125,14 +120,17 @@ class Pages:
     def _answer(self, request: PageRequest) -> Response | Deferred[Response] | None:
         if request.method not in (b"GET", b"HEAD"):
             request.setHeader(b"allow", b"GET, HEAD")  # type: ignore[no-untyped-call]
-            return _text(405, "only GET and HEAD are served here")
+            return text_response(405, "only GET and HEAD are served here")
+        refusal = self._access.refusal(request)
+        if refusal is not None:
+            return refusal
         if request.path in self._assets:
             asset = self._assets[request.path]
             return Response(200, asset.type, asset.body, FOR_EVER)
         page = self._pages.get(request.path)
         if page is None:
             known = " ".join(path.decode() for path in self._pages)
-            return _text(404, f"no such page; there are {known}")
+            return text_response(404, f"no such page; there are {known}")
         return page(request)
 
     def _give_later(self, request: Request, coming: Deferred[Response]) -> None:
@@ -152,14 +150,14 @@ class Pages:
 
         if not coming.called and self._connections.busy > BUSY_MAX:
             coming.addErrback(lambda _: None).cancel()
-            _give(request, _text(503, f"{BUSY_MAX} requests are being answered already"))
+            _give(request, text_response(503, f"{BUSY_MAX} requests are being answered already"))
             return
         request.notifyFinish().addErrback(leave)
         coming.addErrback(failed).addCallback(lambda answer: give(answer) if answer is not None else None)
 
     def _failed(self, request: Request, error: Exception) -> Response:
         self._telemetry.page_failed(request.path.decode("latin-1"), error)
-        return _text(500, f"this page failed: {type(error).__name__}")
+        return text_response(500, f"this page failed: {type(error).__name__}")
 
     def _share(
         self, request: PageRequest, name: str, type_: str, pieces: Callable[[], Iterator[bytes]]
@@ -177,7 +175,7 @@ class Pages:
         """Wait for the other nodes, so that the page is complete without a script."""
         range_ = _range(request)
         if range_ is None:
-            return _text(400, UNKNOWN_RANGE)
+            return text_response(400, UNKNOWN_RANGE)
         shown: Deferred[Any] = Deferred()
         self._cluster.refresh(range_).addCallback(lambda _: None if shown.called else shown.callback(None))
         shown.addTimeout(ASK_SECONDS, self._clock).addErrback(_late)
@@ -190,9 +188,9 @@ class Pages:
     def _events(self, request: Request) -> Response | None:
         range_ = _range(request)
         if range_ is None:
-            return _text(400, UNKNOWN_RANGE)
+            return text_response(400, UNKNOWN_RANGE)
         if self.events.full:
-            return _text(503, f"{SUBSCRIBERS_MAX} pages are open already")
+            return text_response(503, f"{SUBSCRIBERS_MAX} pages are open already")
         if request.method == b"HEAD":
             return Response(200, EVENT_STREAM, b"")
         _head(request, 200, EVENT_STREAM, "no-store")
@@ -209,13 +207,13 @@ class Pages:
 
     def _live(self, _request: PageRequest) -> Response:
         """A process that answers is alive. Depends on nothing else."""
-        return _text(200, "ok")
+        return text_response(200, "ok")
 
     def _status(self, request: PageRequest) -> Response | Deferred[Response]:
         """The report of this node; `?full`, which other nodes send, adds the histories up to a range."""
         range_ = _range(request)
         if range_ is None:
-            return _text(400, UNKNOWN_RANGE)
+            return text_response(400, UNKNOWN_RANGE)
         if not _asks(request, b"full"):
             return self._share(request, "/status", JSON, self._encoded)
         return self._share(request, f"/status {range_.name}", JSON, partial(self._encoded_full, range_))
@@ -232,10 +230,10 @@ class Pages:
         status = self._node.status()
         reason = not_ready(status)
         if reason:
-            return _text(503, reason)
+            return text_response(503, reason)
         if _asks(request, b"sync"):
             return self._synced([group.group for group in status.groups])
-        return _text(200, "ok")
+        return text_response(200, "ok")
 
     def _synced(self, groups: Iterable[int]) -> Deferred[Response]:
         """Ready when this node has served a linearizable read of every group."""
@@ -247,9 +245,9 @@ class Pages:
                 return
             waiting.discard(group)
             if isinstance(result, Exception):
-                answer.callback(_text(503, f"group {group} cannot be read: {type(result).__name__}"))
+                answer.callback(text_response(503, f"group {group} cannot be read: {type(result).__name__}"))
             elif not waiting:
-                answer.callback(_text(200, "ok"))
+                answer.callback(text_response(200, "ok"))
 
         for group in sorted(waiting):
             self._node.read(group, lambda result, group=group: read_ended(group, result))  # type: ignore[misc]
@@ -264,10 +262,6 @@ def not_ready(status: Status) -> str:
 def _late(failure: Failure) -> Failure | None:
     """Go on without the nodes that have not answered; but not for a client that is gone."""
     return failure if failure.check(CancelledError) else None
-
-
-def _text(code: int, text: str) -> Response:
-    return Response(code, TEXT, text.encode() + b"\n")
 
 
 def _asks(request: Request, word: bytes) -> bool:

@@ -1,5 +1,6 @@
 """TLS of real nodes: clients, links, commands, changes of files, and the way from plain to TLS."""
 
+import http.client
 import os
 import signal
 import socket
@@ -58,10 +59,17 @@ def run(*words, **more):
 
 
 def test_people_and_programs_speak_tls(secured, certificates, need):
-    """redis-cli, redis-py, and the commands of kraft; without TLS each is told what is wrong."""
+    """redis-cli, redis-py, and the commands of kraft; without TLS or token each is told what is wrong."""
+    token = certificates.folder / "token"
+    token.write_text("0123456789abcdef" * 4)
+    certificates.client("admin")
+    asks = {"tls": "required", "certificates": "optional", "token_file": str(token)}
+    secure(secured, certificates, http=asks)
+    for server in secured:
+        server.security = certificates.context("admin")
     secured.start()
     server, ca = secured["K1"], certificates.path("ca.crt")
-    port, http = str(server.client_port), f"127.0.0.1:{server.http_port}"
+    port, asked = str(server.client_port), f"127.0.0.1:{server.http_port}"
 
     cli = [need("redis-cli"), "-p", port]
     assert run(*cli, "--tls", "--cacert", ca, "set", "a", "1").stdout == "OK\n"
@@ -90,12 +98,27 @@ def test_people_and_programs_speak_tls(secured, certificates, need):
     told = run(KRAFT, "get", "-s", port, "--tls", "a")
     assert "--cacert names the CA" in told.stderr
 
-    assert "all well" in run(KRAFT, "status", *tls, http).stdout
-    assert "all well" in run(KRAFT, "status", "--cacert", ca, f"https://{http}").stdout
-    assert "https://" in run(KRAFT, "status", http).stdout
+    by_token = ["--token-file", token]
+    assert "all well" in run(KRAFT, "status", *tls, *by_token, asked).stdout
+    assert "all well" in run(KRAFT, "status", "--cacert", ca, *by_token, f"https://{asked}").stdout
+    own = ["--cert", certificates.path("admin.crt"), "--key", certificates.path("admin.key")]
+    assert "all well" in run(KRAFT, "status", *tls, *own, asked).stdout
+    assert "it asks for the token" in run(KRAFT, "status", *tls, asked).stdout
+    assert "https://" in run(KRAFT, "status", asked).stdout
+    assert {code(server, path, certificates.context()) for path in ("/livez", "/readyz")} == {200}
+    assert {code(server, path, certificates.context()) for path in ("/", "/status", "/metrics")} == {401}
     assert b"this port takes TLS only" in plain(server.http_port, b"GET / HTTP/1.1\r\n\r\n")
     doctor = run(KRAFT, "doctor", server.config)
     assert "K2 is connected" in doctor.stdout, doctor.stdout
+
+
+def code(server, path, context):
+    """The status code of a page without a token."""
+    connection = http.client.HTTPSConnection("127.0.0.1", server.http_port, timeout=20, context=context)
+    connection.request("GET", path)
+    answer = connection.getresponse().status
+    connection.close()
+    return answer
 
 
 # -- files that change --------------------------------------------------------------------------------
@@ -211,6 +234,7 @@ def test_a_node_is_added_by_its_certificate(secured, certificates):
     added.configure({}, cluster={"standby": True}, **sections(certificates, added))
     added.security = certificates.context()
     added.start()
+    wait_until(lambda: added.events("node_started"), "K4 listens")
     assert secured["K1"].order("ADD", "K4", "127.0.0.1", added.peer_port) == "OK"
     secured.wait_serving(added)
     assert added.ask("SET", "from", "K4") == "OK"

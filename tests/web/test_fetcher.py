@@ -8,8 +8,10 @@ from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
+from kraft.web.access import Access
 from kraft.web.fetcher import Body, Fetcher, NoAnswer
 from kraft.web.limits import ANSWER_BYTES_MAX, ASK_SECONDS
+from tests.web.test_site import FakeTelemetry
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s"
 
@@ -17,10 +19,11 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s"
 class Asked:
     """One question to 10.0.0.2:10021."""
 
-    def __init__(self) -> None:
+    def __init__(self, *tokens: bytes) -> None:
         self.reactor = MemoryReactorClock()
+        self.access = Access(self.reactor, FakeTelemetry(), tokens)
         self.outcome: list[object] = []
-        asked: Deferred[bytes] = Fetcher(self.reactor)("10.0.0.2:10021", "/status?full")
+        asked: Deferred[bytes] = Fetcher(self.reactor, self.access)("10.0.0.2:10021", "/status?full")
         asked.addCallbacks(self.outcome.append, lambda failure: self.outcome.append(failure.value))
         _, self.port, factory, *_ = self.reactor.tcpClients[0]
         self.factory: Any = factory
@@ -47,6 +50,13 @@ def test_the_body_is_the_answer() -> None:
     assert asked.port == 10021
     assert transport.value().startswith(b"GET /status?full HTTP/1.1\r\nHost: 10.0.0.2:10021\r\n")
     assert asked.outcome == [b"hello"]
+
+
+def test_the_first_token_is_shown() -> None:
+    """Other nodes have the same file."""
+    asked = Asked(b"a" * 32, b"b" * 32)
+    assert b"Authorization: Bearer " + b"a" * 32 + b"\r\n" in asked.connect().value()
+    assert b"uthorization" not in Asked().connect().value()
 
 
 def test_a_refusal_in_the_words_of_the_system() -> None:

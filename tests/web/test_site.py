@@ -14,6 +14,7 @@ from kraft.node.errors import NoLeader
 from kraft.node.status import GroupStatus, MemberStatus, Status
 from kraft.telemetry.recent.facts import Facts
 from kraft.telemetry.recent.history import History
+from kraft.web.access import Access
 from kraft.web.limits import HEAD_SECONDS, URL_BYTES_MAX
 from kraft.web.site import Site
 
@@ -47,9 +48,13 @@ class FakeNode:
 class FakeTelemetry:
     def __init__(self) -> None:
         self.failed: list[tuple[str, str]] = []
+        self.refused: list[str] = []
         self.newest = 1000
         self.scrapes = 0
         self.pieces: Iterable[bytes] = (b"a 1\n", b"b 2\n")
+
+    def http_refused(self, address: str, reason: str) -> None:
+        self.refused.append(reason)
 
     def page_failed(self, page: str, error: Exception) -> None:
         self.failed.append((page, str(error)))
@@ -83,12 +88,13 @@ class FakeFetch:
 class Browser:
     """One connection to the port."""
 
-    def __init__(self, node: FakeNode | None = None, clock: Any = None) -> None:
+    def __init__(self, node: FakeNode | None = None, clock: Any = None, **access: Any) -> None:
         self.node = node or FakeNode()
         self.clock: Any = clock or Clock()
         self.telemetry = FakeTelemetry()
         self.fetch = FakeFetch()
-        self.site = Site(self.node, self.telemetry, self.clock, self.fetch)
+        self.access = Access(self.clock, self.telemetry, **access)
+        self.site = Site(self.node, self.telemetry, self.clock, self.fetch, self.access)
         self.transport = StringTransport()
         protocol = self.site.buildProtocol(None)
         assert protocol is not None

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from kraft.cli import status_reply, tls_options
+from kraft.cli import http_access, status_reply
 from kraft.cli.address import http_address
 from kraft.config import Config
 from kraft.storage.access import user_name
@@ -60,8 +60,8 @@ class Subject:
 def look_at(file: str, config: Config) -> Subject:
     """Find the process of the node, and ask it and the other members for their reports."""
     address = http_address(config)
-    security = tls_options.of_node(config, config.http.tls)
-    own = status_reply.ask(config.node.id, address, ASK_SECONDS, security) if address else None
+    access = http_access.of_node(config)
+    own = status_reply.ask(config.node.id, address, ASK_SECONDS, access) if address else None
     silence = "http.listen does not name a port" if own is None else own.error
     if own is not None and own.status is not None and own.name != config.node.id:
         silence = f"node {own.name!r} answers at {address} instead"
@@ -71,7 +71,7 @@ def look_at(file: str, config: Config) -> Subject:
         pid, hidden = (None, True) if silence else (0, False)
     if own is None or silence:
         return Subject(file, config, pid, silence=silence, hidden=hidden)
-    answers = [own, *status_reply.ask_all(status_reply.others([own]), ASK_SECONDS, security)]
+    answers = [own, *status_reply.ask_all(status_reply.others([own]), ASK_SECONDS, access)]
     seen = tuple(sorted((_seen(answer) for answer in answers), key=lambda answer: answer.id))
     return Subject(file, config, pid, ClusterView(_report(own), seen))
 

@@ -307,6 +307,11 @@ LOGINS = Counter(
     "Logins of clients, by outcome: done, failed, or busy (too many waited).",
     ("outcome",),
 )
+HTTP_REFUSED = Counter(
+    "http_refused_total",
+    "Requests to the HTTP port that may not read their page: token or certificate missing, or token wrong.",
+    ("reason",),
+)
 SCRIPTS_STOPPED = Counter(
     "scripts_stopped_total",
     "Scripts that this node ended at a limit, by limit: time, instructions or memory.",

@@ -167,6 +167,7 @@ class MetricsRegistry(Collector):
         self.rejected = counter(declarations.CLIENT_REJECTED, REASONS)
         self.denied = counter(declarations.ACCESS_DENIED, ("command", "key", "auth"))
         self.logins = counter(declarations.LOGINS, ("done", "failed", "busy"))
+        self.http_refused = counter(declarations.HTTP_REFUSED, ("missing", "wrong"))
         self.scripts_stopped = counter(declarations.SCRIPTS_STOPPED, ("time", "instructions", "memory"))
         self.tls_connections = counter(
             declarations.TLS_CONNECTIONS, ("peer", "client", "http"), ("tls", "plain", "refused")
