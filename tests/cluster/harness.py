@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from tests.cluster.fork_server import ForkedProcess, fork_server
 from tests.cluster.wire import Client, Refusal
 
 TWISTD = Path(sysconfig.get_path("scripts")) / "twistd"
@@ -102,7 +103,7 @@ class Server:
         self.folder = folder
         self.peer_port, self.client_port, self.http_port = ports
         self.data = folder / "data"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | ForkedProcess | None = None
         self.paused = False
         self.reactor = ""  # twistd's --reactor, "" for kraft's choice
         self.security: ssl.SSLContext | None = None  # to ask its ports by TLS
@@ -160,18 +161,24 @@ class Server:
     def start(self, *arguments: str, under: Sequence[str | Path] = ()) -> None:
         """Start the process, with `--config` its own file unless other arguments are given.
 
-        `under` is a program, with its arguments, that starts it: prlimit, say.
+        `under` is a program, with its arguments, that starts it: prlimit, say. Without one it is a fork where
+        that is the same.
         """
         assert not self.running, f"{self.id} runs already"
+        command = [*self.program, *arguments] if arguments else self.command
+        environment = os.environ | ({"PYTHONPATH": str(self.library)} if self.library else {})
         with (self.folder / "kraft.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [*under, *([*self.program, *arguments] if arguments else self.command)],
-                cwd=self.folder,
-                env=os.environ | ({"PYTHONPATH": str(self.library)} if self.library else {}),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+            if not under and fork_server().can_start(environment):
+                self.process = fork_server().start(command, self.folder, environment, log)
+            else:
+                self.process = subprocess.Popen(
+                    [*under, *command],
+                    cwd=self.folder,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                )
 
     def kill(self) -> None:
         """As a crash: SIGKILL, then wait until the process is gone."""
