@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,8 +79,9 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@cache
 def read(path: Path) -> Module:
-    """A module of the checkout."""
+    """A module of the checkout, parsed once."""
     return parse(name_of(path), path.read_text(), package=path.name == "__init__.py")
 
 

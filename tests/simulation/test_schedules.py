@@ -13,7 +13,7 @@ from tests.simulation.run import run
 
 ROOT = Path(__file__).resolve().parents[2]
 # Chunks let pytest-xdist distribute the runs. In some runs the faults leave little to do, so more are run
-# than the 36 that have to be full; runs that are calm on purpose have a test of their own.
+# than the 27 that have to be full; runs that are calm on purpose have a test of their own.
 FIRST_SEED, CHUNKS, SEEDS_PER_CHUNK = 1_000, 9, 5
 FULL_RUNS_PER_CHUNK = 3
 CALM_RUNS = 12
@@ -108,8 +108,8 @@ def test_what_once_failed_stays_mended(seed):
 @pytest.mark.timeout(300)
 def test_the_same_seed_gives_the_same_trace_whatever_the_hash_seed():
     """Here, after other runs in this process, and in a new one with another hash seed."""
-    seed, runs = 4, 8
-    assert {draw(s).disks for s in range(seed, seed + runs)} >= {"plain", "real"}
+    seed, runs = 5, 4
+    assert {draw(s).disks for s in range(seed, seed + runs)} == {"plain", "real", "mixed"}
     here = [f"seed {r.plan.seed} trace {r.trace}" for r in map(run, range(seed, seed + runs))]
     assert len(set(here)) == runs
     hash_seed = "2" if os.environ.get("PYTHONHASHSEED") != "2" else "1"
