@@ -260,6 +260,10 @@ class Server:
         finally:
             connection.close()
 
+    def wait_listening(self) -> None:
+        """Wait until its HTTP port answers, which is opened last; or until it has ended."""
+        wait_until(lambda: self.status() or not self.running, f"{self.id} listens")
+
     def _http(self) -> http.client.HTTPConnection:
         if self.security is None:
             return http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=20)
@@ -328,10 +332,11 @@ class Cluster:
         return [self.servers[name] for name in names]
 
     def wait_for_addition(self, server: Server) -> None:
-        """Start `server`, which has no data, in standby."""
+        """Start `server`, which has no data, in standby, and wait until its ports are open."""
         sections = {**self._sections, "cluster": {"members": {}, "standby": True}}
         server.configure({}, **sections)
         server.start()
+        server.wait_listening()
 
     def wait_serving(self, *servers: Server, deadline: float = START_DEADLINE) -> None:
         """Wait until writes through each of `servers` are acknowledged; all running ones if none is given."""
