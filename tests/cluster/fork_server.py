@@ -168,7 +168,8 @@ def _serve(channel: socket.socket) -> None:
                 for each in (selector, channel, report):
                     each.close()
                 children.forget()
-                _run_node(*json.loads(request), output)
+                arguments, folder, environment = json.loads(request)
+                _run_node(arguments, folder, environment, output)
             os.close(output)
             pidfd = os.pidfd_open(pid)
             children.running[pidfd] = (pid, report)
