@@ -55,10 +55,10 @@ class Grouped(SimulatedCluster):
         return node.address
 
     def members_of(self, group):
-        return [member.id for member in self.checks.configuration(group).members]
+        return [member.id for member in self.checks.committed[group].configuration.members]
 
     def voters(self):
-        return [set(self.checks.configuration(group).voters) for group in range(self.group_count)]
+        return [set(self.checks.committed[group].configuration.voters) for group in range(self.group_count)]
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ def test_members_of_one_program_raise_the_version_at_once(groups):
     cluster = Mixed(groups=groups)
     assert cluster.run(3, cluster.raised)
     for group in range(groups):
-        kinds = [e.kind for e in cluster.checks._history[group]]
+        kinds = [e.kind for e in cluster.checks.committed[group].entries]
         assert kinds.count(EntryKind.VERSION) == 1
 
 
@@ -221,7 +221,7 @@ def test_the_version_survives_restarts_and_comes_with_a_snapshot():
     for id_ in ("K1", "K2", "K3", "K4"):
         cluster.restart(id_, MACHINE_VERSION)
     assert cluster.run(10, cluster.raised)
-    assert cluster.checks.version(0) == MACHINE_VERSION
+    assert cluster.checks.committed[0].version == MACHINE_VERSION
 
 
 @pytest.mark.parametrize(

@@ -5,21 +5,19 @@ adds checks that need a whole cluster: it compares what nodes say and do with wh
 Directories are identified by incarnation; a wiped directory still counts for what it had acknowledged.
 """
 
-import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeGuard
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from kraft.host.group.group import Group
 from kraft.kv.checkpoint import Checkpoint
-from kraft.kv.commands import Command, Lock, Put, Unlock, needed_version
 from kraft.kv.commands import decode as decode_commands
+from kraft.kv.commands import needed_version
 from kraft.kv.versions import MACHINE_VERSION, decode_version
 from kraft.peerwire.messages import Message, SnapshotOffer
 from kraft.raft.invariants import InvariantChecker, decided
-from kraft.raft.membership.configuration import NOBODY, Configuration, decode
+from kraft.raft.membership.configuration import Configuration
 from kraft.raft.messages import (
     Append,
     AppendReply,
@@ -35,6 +33,10 @@ from kraft.raft.messages import (
 )
 from kraft.raft.raft import Raft
 from kraft.raft.ready import Outgoing, Ready
+from tests.simulation.committed_log import CommittedLog
+from tests.simulation.logged import Logged, logged_in
+from tests.simulation.resending import Resending
+from tests.simulation.violation import Violation, demand
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import SimulatedCluster
@@ -58,46 +60,6 @@ SLACK_BYTES = 4_000  # allowance over a bound: one entry of any size, no-ops and
 MAX_STALENESS = 2.0  # of the configuration of every node
 STALENESS_SLACK = 2.0  # followers may still follow a deposed leader that does not know it yet
 TRANSFERS_MAX = 8  # of one group on one node: from a leader to all others, and one to itself
-
-MARK = re.compile(rb"<\d+\.\d+>")  # of one write of one client; see `mark`
-WAITER = re.compile(rb"\(\d+\.\d+\)")  # the owner of a lock that a client waits for; see `waiter`
-
-
-class Violation(AssertionError):
-    """A safety property does not hold."""
-
-
-def demand(condition: bool, what: str) -> None:
-    if not condition:
-        raise Violation(what)
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a node does for a client that waits for the lock: ask for it for `owner`, or free `token`."""
-
-    owner: bytes = b""
-    token: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Logged:
-    """A marked write as it is in the log, or what a node `asked` for a client that waits."""
-
-    mark: bytes
-    index: int
-    stamp: int
-    asked: Asked | None = None
-
-
-def mark(client: int, count: int) -> bytes:
-    """A mark that identifies one write of a client wherever its entry appears."""
-    return b"<%d.%d>" % (client, count)
-
-
-def waiter(client: int, count: int) -> bytes:
-    """The owner that a client which waits for the lock has for one request."""
-    return b"(%d.%d)" % (client, count)
 
 
 def former(incarnation: str) -> str:
@@ -125,41 +87,6 @@ class Watched(Raft):
         return ready
 
 
-class Resending:
-    """Demands of leaders that they send an entry again only when something says that it was lost.
-
-    That is the end of the link, a full queue, a refusal by the follower, or a snapshot in place of entries.
-    Time says nothing: a link may be slow. The few entries that a probe may carry are left out.
-    """
-
-    def __init__(self) -> None:
-        self._sent: dict[tuple[int, int, str, int], int] = {}  # the last index, by process, group, peer, term
-
-    def excused(self, process: "Process", peer: str) -> None:
-        """What was sent to `peer` may be lost."""
-        for key in [k for k in self._sent if (k[0], k[2]) == (id(process), peer)]:
-            del self._sent[key]
-
-    def sent(self, process: "Process", peer: str, group: int, message: Append | SnapshotOffer) -> None:
-        """Entries leave, or a snapshot is offered."""
-        if isinstance(message, SnapshotOffer):
-            self.excused(process, peer)
-        elif message.entries:
-            key = (id(process), group, peer, message.term)
-            first, last = message.entries[0].index, message.entries[-1].index
-            again = f"{process.id} sends entry {first} to {peer} again, and nothing says that it was lost"
-            demand(first > self._sent.get(key, 0), again)
-            followers = process.host.groups[group].raft.progress()
-            if any(f.peer == peer and f.state == "replicate" for f in followers):
-                self._sent[key] = last
-
-    def received(self, process: "Process", peer: str, messages: Sequence[tuple[int, Message]]) -> None:
-        """Messages arrive."""
-        for _, message in messages:
-            if type(message) is AppendReply and message.rejected:
-                self.excused(process, peer)
-
-
 class Checks:
     """Examines only what ran and changed since the last step, so that it can run after every step."""
 
@@ -168,16 +95,10 @@ class Checks:
         self._cluster = cluster
         self._checkers = {group: InvariantChecker() for group in range(cluster.group_count)}
         self._ran = cluster.world.ran
-        # The committed entries from the first on. Every node derives the first entry from the members it
-        # forms with: it is committed by definition.
-        self._history: dict[int, list[Entry]] = {group: [] for group in self._checkers}
-        self._committed_at: dict[int, list[float]] = {group: [] for group in self._checkers}
-        self._places: dict[int, dict[bytes, list[int]]] = {group: {} for group in self._checkers}  # of marks
+        self.committed = [CommittedLog(group) for group in self._checkers]
         self._checked = dict.fromkeys(
             self._checkers, 0
         )  # the index up to which a majority of platters is known to hold it
-        self._configurations = {group: [NOBODY] for group in self._checkers}  # the committed ones
-        self._versions = dict.fromkeys(self._checkers, 1)  # in force, by what is committed
         # (group, applied) -> stamp, revision, version, keys and ledger, and the first node that was there
         self._states: dict[tuple[int, int], tuple[tuple[object, ...], str]] = {}
         self._checkpoints: dict[
@@ -242,43 +163,22 @@ class Checks:
 
     def _remember(self, group: Group) -> None:
         """Record entries that have become committed."""
-        history, node = self._history[group.id], group.raft
-        if node.state.commit <= len(history):
-            return
-        logs = [log for p in self._cluster.platters.values() if (log := p.groups.get(group.id)) is not None]
-        for index in range(len(history) + 1, node.state.commit + 1):
-            term = node.state.term_at(index)
-            found = next((log for log in logs if log.base.index < index and log.holds(index, term)), None)
-            if found is None:
-                raise Violation(f"the committed index {index} of group {group.id} is in no directory")
-            entry = found.entries[index - found.base.index - 1]
-            history.append(entry)
-            self._committed_at[group.id].append(self._cluster.world.now)
-            if entry.kind == EntryKind.CONFIGURATION:
-                self._configurations[group.id].append(decode(entry.data))
-            self._version_in_force(group.id, entry)
-            if entry.kind == EntryKind.COMMANDS:
-                for marked in MARK.findall(entry.data):
-                    self._places[group.id].setdefault(marked, []).append(index)
+        committed, state = self.committed[group.id], group.raft.state
+        if state.commit > len(committed.entries):
+            platters = self._cluster.platters.values()
+            logs = (log for each in platters if (log := each.groups.get(group.id)) is not None)
+            for entry in committed.grow(state.commit, state.term_at, logs, self._cluster.world.now):
+                if entry.kind == EntryKind.VERSION:
+                    self._raised(decode_version(entry.data))
 
-    def _version_in_force(self, group: int, entry: Entry) -> None:
-        """A version is raised when all members support it; a command is of one that is in force."""
-        if entry.kind == EntryKind.VERSION:
-            version = decode_version(entry.data)
-            for member in self.configuration(0).members:
-                node = self._cluster.nodes[member.id]
-                replaced = node.platter.identity.incarnation != member.incarnation
-                able = replaced or node.newest_program >= version
-                demand(able, f"version {version} is raised, and {member.id} never ran a program that has it")
-            self._versions[group] = max(self._versions[group], version)
-            self._cluster.world.counts["version raised"] += 1
-        elif entry.kind == EntryKind.COMMANDS:
-            needed, version = needed_version(decode_commands(entry.data)), self._versions[group]
-            demand(needed <= version, f"a command of version {needed} is logged, and {version} is in force")
-
-    def version(self, group: int) -> int:
-        """The one in force."""
-        return self._versions[group]
+    def _raised(self, version: int) -> None:
+        """A machine version is raised only when all members support it."""
+        for member in self.committed[0].configuration.members:
+            node = self._cluster.nodes[member.id]
+            replaced = node.platter.identity.incarnation != member.incarnation
+            able = replaced or node.newest_program >= version
+            demand(able, f"version {version} is raised, and {member.id} never ran a program that has it")
+        self._cluster.world.counts["version raised"] += 1
 
     def understood(self, process: "Process", messages: Sequence[tuple[int, Message]]) -> bool:
         """Whether a process of an older program takes these bytes for messages.
@@ -313,7 +213,7 @@ class Checks:
         """Demand that a committed entry stays in a directory, whether or not its node knows that it is
         committed.
         """
-        history, log = self._history[group.id], self.log_of(process.id, group.id)
+        history, log = self.committed[group.id].entries, self.log_of(process.id, group.id)
         if log is None:
             return
         kept = min(log.last_index, len(history))
@@ -328,13 +228,13 @@ class Checks:
         """Demand that a majority holds the last committed entry, which by log matching covers all before."""
         index = group.raft.state.commit
         where = f"{process.id} calls index {index} of group {group.id} committed; it is not on most platters"
-        self._demand_holders(group, self._history[group.id][index - 1], where)
+        self._demand_holders(group, self.committed[group.id].entries[index - 1], where)
 
     def _demand_holders(self, group: Group, entry: Entry, what: str) -> None:
         """Demand a majority of holders; during a membership change either configuration may have been
         counted.
         """
-        some = [group.raft.state.configuration, self.configuration(group.id)]
+        some = [group.raft.state.configuration, self.committed[group.id].configuration]
         some += [c.target for c in some if c.target is not None]
         demand(any(decided(c, lambda v, c=c: self._holds(c, v, group.id, entry)) for c in some), what)  # type: ignore[misc]
 
@@ -416,19 +316,10 @@ class Checks:
         """Check a write that is reported to its client as done: a majority of platters must hold it."""
         asked = process.host.groups[group]
         self._remember(asked)  # it may have become committed in this very step
-        places = self._places[group].get(marked)
-        demand(bool(places), f"the acknowledged write {marked!r} is not committed")
-        entry = self._history[group][places[0] - 1]  # type: ignore[index]
+        committed = self.committed[group]
+        demand(bool(committed.places(marked)), f"the acknowledged write {marked!r} is not committed")
         what = f"the acknowledged write {marked!r} is not on most platters"
-        self._demand_holders(asked, entry, what)
-
-    def entry_of(self, group: int, marked: bytes) -> Entry:
-        """The entry of an acknowledged write."""
-        return self._history[group][self._places[group][marked][0] - 1]
-
-    def stamp_of(self, group: int, marked: bytes) -> int:
-        """The stamp of that entry."""
-        return self.entry_of(group, marked).stamp
+        self._demand_holders(asked, committed.entry_of(marked), what)
 
     def recent(self, process: "Process", group: int) -> None:
         """Check that a stale read on `process` is within its bound.
@@ -438,23 +329,15 @@ class Checks:
         """
         if self._cluster.timely:
             since = self._cluster.world.now - MAX_STALENESS - STALENESS_SLACK
-            known = bisect_left(self._committed_at[group], since)
+            known = bisect_left(self.committed[group].times, since)
             applied = process.host.groups[group].state.index
             demand(applied >= known, f"{process.id} shows index {applied}, and {known} is old already")
-
-    def configuration(self, group: int) -> Configuration:
-        """The last committed configuration."""
-        return self._configurations[group][-1]
-
-    def configurations(self, group: int) -> Sequence[Configuration]:
-        """All configurations that were ever committed."""
-        return self._configurations[group]
 
     # -- at the end, when all members are up and have applied everything
 
     def equal_digests(self) -> None:
         """Demand that the states of all members have the same digest."""
-        for group in self._history:
+        for group in self._checkers:
             states = {
                 process.host.groups[group].state.machine.digest()
                 for process in self._cluster.processes()
@@ -464,12 +347,12 @@ class Checks:
 
     def equal_logs(self) -> None:
         """Demand that each member's directory holds the committed entries from the start of its log."""
-        for group, history in self._history.items():
-            for node in (m.id for m in self.configuration(group).members):
+        for group, committed in enumerate(self.committed):
+            for node in (m.id for m in committed.configuration.members):
                 log = self.log_of(node, group)
                 if log is None:
                     raise Violation(f"{node} has no log of group {group}")
-                equal = log.entries == history[log.base.index :]
+                equal = log.entries == committed.entries[log.base.index :]
                 demand(equal, f"the log of group {group} on {node} differs")
 
     def effects(self, group: int, outcomes: Mapping[bytes, str]) -> list[Logged]:
@@ -477,7 +360,7 @@ class Checks:
 
         `outcomes` maps the mark of each write to done, refused or unknown. Returns them as logged.
         """
-        logged = self._logged(group)
+        logged = [found for entry in self.committed[group].entries for found in logged_in(entry)]
         times = Counter(write.mark for write in logged if write.asked is None)
         for marked, outcome in outcomes.items():
             count = times[marked]
@@ -485,25 +368,3 @@ class Checks:
             demand(outcome != "done" or count == 1, f"the acknowledged write {marked!r} is lost")
             demand(outcome != "refused" or count == 0, f"the refused write {marked!r} was executed")
         return logged
-
-    def _logged(self, group: int) -> list[Logged]:
-        return [
-            found
-            for entry in self._history[group]
-            if entry.kind == EntryKind.COMMANDS
-            for found in _marked(entry, decode_commands(entry.data))
-        ]
-
-
-def _marked(entry: Entry, commands: Sequence[Command]) -> Iterator[Logged]:
-    for command, following in zip(commands, [*commands[1:], None], strict=True):
-        if _is_mark(command):
-            yield Logged(command.value, entry.index, entry.stamp)
-        elif type(command) is Lock and WAITER.fullmatch(command.owner):
-            yield Logged(b"", entry.index, entry.stamp, Asked(owner=command.owner))
-        elif type(command) is Unlock and not _is_mark(following):
-            yield Logged(b"", entry.index, entry.stamp, Asked(token=command.token))
-
-
-def _is_mark(command: Command | None) -> TypeGuard[Put]:
-    return type(command) is Put and MARK.fullmatch(command.value) is not None

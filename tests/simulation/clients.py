@@ -34,14 +34,15 @@ from kraft.kv.commands.strings import StringCommand
 from kraft.kv.replies import CommandFailure
 from kraft.node.errors import Refused
 from tests.simulation import lock_waits, locks, once, scripts, transactions
-from tests.simulation.checks import demand, mark, waiter
 from tests.simulation.cluster import SimulatedCluster
 from tests.simulation.history import History
 from tests.simulation.linearizability import FLUSH, INFINITY, READ, SET_IF_UNCHANGED, SWAP, Operation
 from tests.simulation.lock_waits import Wait
+from tests.simulation.logged import mark, waiter
 from tests.simulation.process import Process
 from tests.simulation.scripts import LIST_SCRIPT
 from tests.simulation.transactions import LISTS, TRANSACTION, Seen
+from tests.simulation.violation import demand
 
 STRINGS = (b"a", b"b", b"c")
 COUNTERS = (b"n", b"m")
@@ -319,7 +320,7 @@ class SimulatedClient:
             _, _, (reply,) = reply
         if scripts.in_vain(reply):
             changed = f"what {question.mark!r} read in a script has changed, and it does not expire"
-            entry = self._cluster.checks.entry_of(question.group, question.mark)
+            entry = self._cluster.checks.committed[question.group].entry_of(question.mark)
             demand(question.key in MORTAL or scripts.concern(decode(entry.data), MORTAL), changed)
             self._world.counts["script in vain"] += 1
             return scripts.IN_VAIN
@@ -349,7 +350,7 @@ class SimulatedClient:
         if reply == CommandFailure.PREMATURE:
             self._world.counts["expiry premature"] += 1
             return
-        stamp = self._cluster.checks.stamp_of(question.group, question.mark)
+        stamp = self._cluster.checks.committed[question.group].entry_of(question.mark).stamp
         self._cluster.vigil.expiry_acknowledged(question.process, question.group, question.argument[1], stamp)
 
     def _ended(self, question: Question, fate: str, result: Any = None) -> None:

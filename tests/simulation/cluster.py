@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 
 from kraft.config import ClientConfig, ClusterConfig, Config, LimitsConfig, NodeConfig, PeerConfig, RaftConfig
 from kraft.config.values import ReadsConfig, ScriptsConfig, SnapshotConfig
-from tests.simulation.checks import MAX_STALENESS, Checks, demand
+from tests.simulation.checks import MAX_STALENESS, Checks
 from tests.simulation.network import Network, Weather
 from tests.simulation.node import SimulatedNode
 from tests.simulation.plan import Habits
 from tests.simulation.platter import Platter
 from tests.simulation.process import Process
 from tests.simulation.vigil import Vigil
+from tests.simulation.violation import demand
 from tests.simulation.world import World
 
 SCRIPT_INSTRUCTIONS = 10_000  # far more than any script of a client takes
@@ -122,11 +123,11 @@ class SimulatedCluster:
     @property
     def formed(self) -> bool:
         """Whether a first configuration is known to be committed."""
-        return bool(self.checks.configuration(0).members)
+        return bool(self.checks.committed[0].configuration.members)
 
     def members(self) -> list[str]:
         """Ids of the last committed configuration, or of all forming nodes before there is one."""
-        found = self.checks.configuration(0).members
+        found = self.checks.committed[0].configuration.members
         return [m.id for m in found] or [id_ for id_ in self.nodes if id_ not in self.spares]
 
     def run(self, seconds: float, stop: Callable[[], bool] | None = None) -> bool:

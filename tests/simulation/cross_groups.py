@@ -22,11 +22,11 @@ from kraft.kv.commands import AppendValue, Exec, Look, Prepare, Put, Step, Watch
 from kraft.kv.replies import CommandFailure
 from kraft.node.errors import Uncertain
 from tests.serializability import APPEND, DONE, INFINITY, NOT_DONE, READ, UNKNOWN, Attempt, Operation, check
-from tests.simulation.checks import demand
 from tests.simulation.cluster import SimulatedCluster
 from tests.simulation.network import Weather
 from tests.simulation.process import Process
 from tests.simulation.transactions import elements
+from tests.simulation.violation import demand
 from tests.simulation.world import World
 
 SECONDS = 12.0  # of faults

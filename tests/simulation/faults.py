@@ -173,7 +173,7 @@ class Faults(NetworkFaults):
     def downgrade(self, details: Details) -> bool:
         """One node goes back to the older program: it may until the version is raised."""
         victim = self._victim(details)
-        if victim is None or (self._cluster.checks.version(0) > 1 and self._dice.random() < 0.7):
+        if victim is None or (self._cluster.checks.committed[0].version > 1 and self._dice.random() < 0.7):
             return False
         self._exchange(self._cluster.nodes[victim.id], MACHINE_VERSION_MIN, details["back"])
         return True

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tests.serializability import Attempt
-from tests.simulation.checks import Logged
 from tests.simulation.linearizability import FLUSH, READ, SET_IF_UNCHANGED, Operation
 from tests.simulation.lock_waits import Waits
 from tests.simulation.locks import LOCK
+from tests.simulation.logged import Logged
 
 
 class History:

@@ -7,7 +7,6 @@ from typing import Any
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.versions import MACHINE_VERSION
 from tests import serializability
-from tests.simulation.checks import demand
 from tests.simulation.clients import COUNTERS, ELEMENTS
 from tests.simulation.cluster import SimulatedCluster
 from tests.simulation.history import History
@@ -16,6 +15,7 @@ from tests.simulation.locks import LOCK, NEVER_TAKEN, PROTECTED, demand_order, f
 from tests.simulation.once import COUNTED, NEVER_COUNTED, counted_once
 from tests.simulation.scripts import CALLED, NEVER_CALLED, called_counter, took_effect, with_scripts
 from tests.simulation.transactions import LISTS, elements
+from tests.simulation.violation import demand
 
 MODELS: dict[bytes, tuple[Model, Any]] = {
     LOCK: (fenced_list, NEVER_TAKEN),
@@ -29,7 +29,7 @@ def settled(cluster: SimulatedCluster) -> bool:
     """Whether all members are up, have one leader in each group and the same log, have applied all of it and
     with it the newest machine version, and no key is left that should have expired.
     """
-    configurations = [cluster.checks.configuration(group) for group in range(cluster.group_count)]
+    configurations = [cluster.checks.committed[group].configuration for group in range(cluster.group_count)]
     if any(each.joint or each.joining for each in configurations):
         return False  # a change in progress has to finish first
     if len({each.members for each in configurations}) > 1:

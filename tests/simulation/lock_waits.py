@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from kraft.kv.commands import Lock
-from tests.simulation.checks import Logged, demand
 from tests.simulation.linearizability import INFINITY, Operation
 from tests.simulation.locks import ASKED, LOCK, RELEASE, TAKE
+from tests.simulation.logged import Logged
 from tests.simulation.process import Process
+from tests.simulation.violation import demand
 from tests.simulation.world import World
 
 RUNS = 0.25  # how many runs have clients that wait

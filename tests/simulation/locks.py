@@ -13,8 +13,8 @@ from kraft.kv.commands import AppendValue, Extend, Guarded, Lock, Unlock
 from kraft.kv.commands.lock import LockCommand
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.replies import CommandFailure
-from tests.simulation.checks import Violation
 from tests.simulation.linearizability import FLUSH, READ, Operation, Outcome
+from tests.simulation.violation import Violation
 
 LOCK = b"l"
 PROTECTED = b"g"  # a list of elements such as "|7.3.12": with the token 7, by request 12 of client 3

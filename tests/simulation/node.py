@@ -8,10 +8,11 @@ from kraft.config import ClusterConfig, Config
 from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.values import Identity
 from kraft.storage.errors import StorageError
-from tests.simulation.checks import demand, former
+from tests.simulation.checks import former
 from tests.simulation.platter import Platter, copy_of
 from tests.simulation.process import Process
 from tests.simulation.realdisk import RealStorage
+from tests.simulation.violation import demand
 from tests.simulation.world import NodeClock
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from kraft.node import admin
 from kraft.node.errors import Refused
 from kraft.raft.membership.configuration import Configuration, decode
 from kraft.raft.messages import EntryKind
-from tests.simulation.checks import demand
 from tests.simulation.cluster import SimulatedCluster, address_of
 from tests.simulation.node import SimulatedNode
 from tests.simulation.process import Process
+from tests.simulation.violation import demand
 
 if TYPE_CHECKING:
     from tests.simulation.plan import Details
@@ -84,7 +84,7 @@ class Operator:
         changes: bool = False,
         lingers: float = PATIENCE_SECONDS,
     ) -> None:
-        known = tuple(len(self._cluster.checks.configurations(group)) for group in self._groups)
+        known = tuple(len(self._cluster.checks.committed[group].configurations) for group in self._groups)
         errand = Errand(process, command, in_force, changes, known, lingers)
         self.errands.append(errand)
         self._world.note(f"operator {process.id} {command}")
@@ -107,7 +107,7 @@ class Operator:
             fate = "done"
             if errand.in_force is not None:
                 for group, known in enumerate(errand.known):
-                    since = self._cluster.checks.configurations(group)[known - 1 :]
+                    since = self._cluster.checks.committed[group].configurations[known - 1 :]
                     demand(
                         any(map(errand.in_force, since)),
                         f"{errand.command} was answered {outcome!r}, and is not in force in group {group}",
@@ -123,7 +123,7 @@ class Operator:
 
     @property
     def configuration(self) -> Configuration:
-        return self._cluster.checks.configuration(0)
+        return self._cluster.checks.committed[0].configuration
 
     @property
     def _groups(self) -> range:
@@ -132,7 +132,7 @@ class Operator:
     @property
     def _configurations(self) -> list[Configuration]:
         """The last committed one of each group."""
-        return [self._cluster.checks.configuration(group) for group in self._groups]
+        return [self._cluster.checks.committed[group].configuration for group in self._groups]
 
     @property
     def half_done(self) -> bool:
@@ -180,7 +180,7 @@ class Operator:
         return all(self._can_lose(process.id, group) for group in self._groups)
 
     def _can_lose(self, id_: str, group: int) -> bool:
-        now = self._cluster.checks.configuration(group)
+        now = self._cluster.checks.committed[group].configuration
         member = now.member(id_)
         mine = self._cluster.nodes[id_].platter.identity.incarnation
         hosts = [p.host for p in self._cluster.processes()]

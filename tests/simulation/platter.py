@@ -19,7 +19,7 @@ from kraft.raft.membership.configuration import START, Base, decode
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ports import Restored
 from kraft.raft.ready import Persist
-from tests.simulation.checks import demand
+from tests.simulation.violation import demand
 
 TAIL_ENTRIES = 4  # loaded below the commit index: few, so that followers need `fetch`
 ROW_OVERHEAD_BYTES = 16

@@ -22,8 +22,8 @@ from kraft.storage.errors import StorageError
 from kraft.storage.log.database import LogDatabase
 from kraft.storage.ports import StorageSettings
 from kraft.storage.state.files import StateFiles
-from tests.simulation.checks import demand
 from tests.simulation.platter import Platter
+from tests.simulation.violation import demand
 from tests.storage.simulated import (
     OpenFile,
     PowerCut,

@@ -9,7 +9,6 @@ after every step. docs/simulation.md has the tables.
 from collections import Counter
 from dataclasses import dataclass
 
-from tests.simulation.checks import demand
 from tests.simulation.clients import SimulatedClient
 from tests.simulation.cluster import SimulatedCluster, Tuning
 from tests.simulation.faults import Faults
@@ -17,6 +16,7 @@ from tests.simulation.history import History
 from tests.simulation.judge import judge, settled
 from tests.simulation.network import Weather
 from tests.simulation.plan import FAMILIES_MIN, Plan, draw
+from tests.simulation.violation import demand
 from tests.simulation.world import World
 
 HEAL_SECONDS = 30.0  # limit of recovery: a few elections, all retries, the clients' patience

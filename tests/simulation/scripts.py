@@ -23,7 +23,6 @@ from kraft.kv import commands as kv
 from kraft.kv.replies import CommandFailure
 from tests.serializability import APPEND, DONE, INFINITY, NOT_DONE, READ, UNKNOWN, Attempt
 from tests.serializability import Operation as Step
-from tests.simulation.checks import Violation, demand
 from tests.simulation.linearizability import (
     FLUSH,
     SET_IF_UNCHANGED,
@@ -35,6 +34,7 @@ from tests.simulation.linearizability import (
 from tests.simulation.linearizability import READ as GET
 from tests.simulation.locks import LOCK, PROTECTED, TAKE, WAIT
 from tests.simulation.transactions import LISTS, TRANSACTION, elements, looked_at
+from tests.simulation.violation import Violation, demand
 
 RUNS = 0.3  # how many runs have scripts
 CALLED = b"k"  # the counter of a script that is called by its SHA-1, and of a function

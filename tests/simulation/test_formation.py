@@ -136,7 +136,8 @@ def test_the_directory_of_another_cluster_is_refused_and_stays_as_it_is(seed, st
         serving(each, first_client)
     cluster.world.after_step = lambda: None  # the checks speak of one cluster
     cluster.checks.acknowledged = lambda *_: None  # type: ignore[method-assign]
-    cluster.checks.stamp_of = lambda *_: 0  # type: ignore[method-assign]
+    committed = cluster.checks.committed[0]
+    committed.entry_of = lambda marked: committed.entries[0]  # type: ignore[method-assign]
     node = cluster.nodes[stranger]
     node.crash()
     node.platter = other.nodes[stranger].platter

@@ -1,8 +1,8 @@
 """How the writes of a run are placed in the order of the log."""
 
-from tests.simulation.checks import Logged
 from tests.simulation.history import History
 from tests.simulation.linearizability import FLUSH, READ, Operation
+from tests.simulation.logged import Logged
 
 
 def test_a_flush_is_a_write_of_every_key():

@@ -7,10 +7,11 @@ import pytest
 from kraft.host.requests.lock_waits import LockWaits
 from kraft.kv.commands import Lock, Unlock
 from tests.host.trio import Trio
-from tests.simulation.checks import Asked, Logged, Violation
 from tests.simulation.linearizability import INFINITY, Operation, linearizable
 from tests.simulation.lock_waits import Wait, Waits
 from tests.simulation.locks import ASKED, FREE, LOCK, NEVER_TAKEN, RELEASE, TAKE, fenced_list
+from tests.simulation.logged import Asked, Logged
+from tests.simulation.violation import Violation
 
 
 class Line(Trio):

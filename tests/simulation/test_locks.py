@@ -6,7 +6,6 @@ import pytest
 
 from kraft.kv.machine import Machine
 from kraft.kv.replies import CommandFailure
-from tests.simulation.checks import Violation
 from tests.simulation.linearizability import FLUSH, INFINITY, READ, Operation, linearizable
 from tests.simulation.locks import (
     EXTEND,
@@ -20,6 +19,7 @@ from tests.simulation.locks import (
     fenced_list,
     looked_at,
 )
+from tests.simulation.violation import Violation
 
 
 def history(seed: int, forgotten: float = 0.2) -> list[Operation]:

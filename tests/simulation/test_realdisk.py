@@ -9,9 +9,9 @@ from kraft.node.values import Identity, Transaction
 from kraft.raft.membership.configuration import Base
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ready import Persist
-from tests.simulation.checks import Violation
 from tests.simulation.platter import Platter
 from tests.simulation.realdisk import RealStorage
+from tests.simulation.violation import Violation
 
 FRAME_BYTES = 4096 + 24
 LAST = 5

@@ -15,7 +15,6 @@ from tests.host.trio import Trio
 from tests.serializability import DONE, NOT_DONE, UNKNOWN
 from tests.server.fakes import Port
 from tests.simulation import locks, scripts
-from tests.simulation.checks import Violation
 from tests.simulation.linearizability import (
     NOTHING_WRITTEN,
     READ,
@@ -53,6 +52,7 @@ from tests.simulation.scripts import (
     with_scripts,
 )
 from tests.simulation.transactions import LISTS, elements
+from tests.simulation.violation import Violation
 
 _EVALUATED = machine.FUNCTIONS[kv.Evaluated]
 

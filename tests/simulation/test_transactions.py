@@ -10,7 +10,6 @@ from kraft.kv.commands import AppendValue, Exec, Look, Put, Watched
 from kraft.kv.machine import Machine
 from tests import serializability
 from tests.serializability import APPEND, DONE, NOT_DONE, READ, UNKNOWN
-from tests.simulation.checks import Violation
 from tests.simulation.linearizability import (
     FLUSH,
     INFINITY,
@@ -33,6 +32,7 @@ from tests.simulation.transactions import (
     survey,
     surveyed,
 )
+from tests.simulation.violation import Violation
 
 
 def view(machine):

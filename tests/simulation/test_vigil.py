@@ -5,9 +5,9 @@ import pytest
 from kraft.host.admin.transfers import LeadershipTransfers
 from kraft.kv.commands import Put
 from tests.host.trio import Trio
-from tests.simulation.checks import Violation
 from tests.simulation.linearizability import READ, Operation, linearizable
 from tests.simulation.vigil import GIVE_WAY_SECONDS
+from tests.simulation.violation import Violation
 
 DAY = 86_400_000
 

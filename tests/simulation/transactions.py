@@ -15,7 +15,7 @@ from kraft.host.requests.round import View
 from kraft.kv.commands import AppendValue, Exec, Look, Put, Step, Watched
 from kraft.kv.excerpt import examined
 from tests.serializability import APPEND, DONE, INFINITY, NOT_DONE, READ, UNKNOWN, Attempt, Operation
-from tests.simulation.checks import demand
+from tests.simulation.violation import demand
 
 LISTS = (b"x", b"y", b"z")
 TRANSACTION = "transaction"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kraft.host.group.group import Group
 from kraft.raft.membership.quorum import Outcome
-from tests.simulation.checks import demand
+from tests.simulation.violation import demand
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import SimulatedCluster
