@@ -82,7 +82,7 @@ def group_status(group: Group, tick_seconds: float, transactions: Transactions) 
         voters=raft.configuration.voters,
         learners=raft.configuration.learners,
         keys=len(machine.keyspace),
-        expiring_keys=machine.keyspace.expiring,
+        expiring_keys=machine.keyspace.due.live,
         expired_keys=machine.expired,
         dataset_bytes=machine.keyspace.memory,
         revision=machine.revision,

@@ -41,17 +41,18 @@ class Keyspace:
     """All keys of a group. Treat `records` as read-only outside this class.
 
     `cleared` means that all keys were removed since `take_changes`: changes are those after that. What they
-    were is `garbage` for the owner to free. `removals` are the records that were removed. `ledger` is what
-    the state holds beside the keys, and `transactions` follows from it: keys that they lock do not expire.
+    were is `garbage` for the owner to free. `removals` are the records that were removed, and `due` says when
+    keys expire. `ledger` is what the state holds beside the keys, and `transactions` follows from it: keys
+    that they lock do not expire.
     """
 
     __slots__ = (
         "_changes",
-        "_due",
         "_indexed",
         "_indexes",
         "bytes",
         "cleared",
+        "due",
         "garbage",
         "ledger",
         "records",
@@ -63,7 +64,7 @@ class Keyspace:
         self.records: MutableMapping[bytes, Record] = {}
         self._changes: dict[bytes, Record | None] = {}  # since they were last taken; None for a removed key
         self.bytes = 0  # approximate memory of all records
-        self._due = DueTimes(self.records)
+        self.due = DueTimes(self.records)
         self.cleared = False
         self.garbage = Garbage()
         self.removals = Removals()
@@ -123,18 +124,9 @@ class Keyspace:
         record = self.records.get(key)
         return None if record is None else record_bytes(record)
 
-    @property
-    def expiring(self) -> int:
-        """How many keys have an expiry."""
-        return self._due.live
-
-    def next_expiry(self) -> int | None:
-        """The earliest expiry in Unix milliseconds, None when no key has one."""
-        return self._due.next() if self._due.live else None
-
     def due_by(self, stamp: int) -> set[bytes]:
         """The keys that `expire` would drop."""
-        due = self._due.due_by(stamp) if self._due.live else set()
+        due = self.due.due_by(stamp) if self.due.live else set()
         if due and self.transactions.prepared:
             return {key for key in due if not self.transactions.locks.holds(key)}
         return due
@@ -175,9 +167,9 @@ class Keyspace:
         """Drop every key whose expiry is at or before `stamp`, unless it is locked. Returns how many."""
         count = 0
         transactions = self.transactions
-        while (key := self._due.due(stamp)) is not None:
+        while (key := self.due.due(stamp)) is not None:
             if transactions.prepared and transactions.locks.holds(key):
-                self._due.park()
+                self.due.park()
                 continue
             self.remove(key)
             count += 1
@@ -186,7 +178,7 @@ class Keyspace:
     def release(self, transaction: bytes) -> None:
         """A transaction over several groups lets go of its locks: its keys may expire again."""
         self.transactions.release(transaction)
-        self._due.unpark()
+        self.due.unpark()
 
     def clear(self) -> None:
         """Drop all keys at once, however many there are."""
@@ -200,9 +192,9 @@ class Keyspace:
         self._indexes = {type(index): type(index)() for index in self._indexed}
         self._indexed = tuple(self._indexes.values())
         self.garbage.add(self._changes, CHANGE_BYTES * len(self._changes))
-        self.garbage.add(self._due.discarded(), 0)  # counted with the records
+        self.garbage.add(self.due.discarded(), 0)  # counted with the records
         self.records, self._changes, self.bytes = {}, {}, 0
-        self._due = DueTimes(self.records)
+        self.due = DueTimes(self.records)
         self.cleared = True
 
     @property
@@ -251,7 +243,7 @@ class Keyspace:
 
     def _hold(self, records: MutableMapping[bytes, Record]) -> None:
         self.records = records
-        self._due.follow(records)
+        self.due.follow(records)
 
     def load(self, rows: Iterable[tuple[bytes, bytes, int, int]], size: int | None = None) -> int:
         """Fill an empty keyspace with (key, value, revision, expiry) rows; none of them counts as a change.
@@ -270,7 +262,7 @@ class Keyspace:
         if size is None:
             size = sum([len(key) + len(record.value) for key, record in records.items()])
         self.bytes = size + RECORD_OVERHEAD_BYTES * len(records) + EXPIRY_OVERHEAD_BYTES * len(expiring)
-        self._due.fill(expiring)
+        self.due.fill(expiring)
         return checks
 
     def take_changes(self) -> dict[bytes, Record | None]:
@@ -326,7 +318,7 @@ class Keyspace:
 
     def _expiry_changed(self, key: bytes, old: int, new: int) -> None:
         self.bytes += EXPIRY_OVERHEAD_BYTES * ((new > 0) - (old > 0))
-        self._due.changed(key, old, new)
+        self.due.changed(key, old, new)
 
 
 _DIGEST_MASK = (1 << 256) - 1

@@ -69,7 +69,7 @@ class Machine(MachineState):
         if stamp < self.stamp:
             raise BrokenInvariant(f"stamp {stamp} is below the last one, {self.stamp}")
         self.stamp = stamp
-        if self.keyspace.expiring:
+        if self.keyspace.due.live:
             self.expired += self.keyspace.expire(stamp)
         replies: list[Reply] = []
         prepared = self.keyspace.transactions.prepared

@@ -171,43 +171,51 @@ class Validation:
         """
         if self._port.routing.slots.groups != self._groups:
             self._learn_groups()
-        port, usual, spec_of = self._port, self.usual, self.spec_of
-        spec = usual.get(queue[0][0]) or spec_of(queue[0])
-        if state.multi is not None and not spec.immediate:
-            return self._queue(queue, state, state.multi, QueueSegment(now))
-        if spec is self._multi and len(queue) > 1 and state.multi is None and len(queue[0]) == 1:  # noqa: SIM102
-            if state.rights is None or spec in state.rights.free:
-                return self._begin(queue, spec, state, now)
-        kind = spec.kind
-        segment = _SEGMENTS[kind](now)
+        spec = self.usual.get(queue[0][0]) or self.spec_of(queue[0])
+        if state.multi is not None or spec is self._multi:
+            transaction = self._transaction(queue, spec, state, now)
+            if transaction is not None:
+                return transaction
+        segment = _SEGMENTS[spec.kind](now)
+        places = self._fill(segment, queue, spec, state)
+        count = len(segment.specs)
+        if not count:  # the first request has keys in several groups
+            context = CommandContext(self._port, state, self.table)
+            return self._placement.segment(spec, queue.pop(0), context, now, self.with_limits)
+        segment.requests = queue[:count]
+        del queue[:count]
+        return in_groups(segment, places) if places else segment
+
+    def _fill(
+        self, segment: Segment, queue: list[Request], spec: AnySpec, state: SessionState
+    ) -> list[tuple[int, int]]:
+        """Add the requests of the kind of `spec`, that of the first one, as the items of a segment.
+
+        Returns the group and the size of each item where they may be in several groups, else nothing.
+        """
+        port, usual, rights, kind = self._port, self.usual, state.rights, spec.kind
         items, specs = segment.items, segment.specs
         trivial, memory = self._groups == 1 and not port.routing.redirect, port.host.memory  # as in Routing
-        rights = state.rights
         full = port.memory_full or memory.leader_full or memory.bytes > port.dataset_bytes_max  # `port.full`
         group = 0
-        places: list[tuple[int, int]] = []  # the group and the size of each item
+        places: list[tuple[int, int]] = []
         for request in islice(queue, spec.segment_max):
             if specs:
-                spec = usual.get(request[0]) or spec_of(request)
+                spec = usual.get(request[0]) or self.spec_of(request)
                 if spec.kind is not kind:
                     break
             try:
-                if not spec.low <= len(request) <= spec.high:
-                    raise Rejected(errors.wrong_arity(spec.name))
-                if rights is not None and spec not in rights.free and not rights.allows(spec, request):
-                    self._port.users.check(rights, spec, request, state)
                 size = sum(map(len, request))
-                if size > self._small_bytes or type(request) is OversizedRequest:
-                    self._check_lengths(spec, request)
+                fits = spec.low <= len(request) <= spec.high and size <= self._small_bytes
+                allowed = rights is None or spec in rights.free or (fits and rights.allows(spec, request))
+                if not (fits and allowed) or type(request) is OversizedRequest:
+                    self._check(spec, request, size, state)
                 if items and segment.size + size > SEGMENT_BYTES:
                     break
                 if not trivial:
                     group = self._placement.group_of(spec, request, state)
                     if group == SEVERAL:
-                        if specs:
-                            break
-                        context = CommandContext(port, state, self.table)
-                        return self._placement.segment(spec, queue.pop(0), context, now, self.with_limits)
+                        break
                 if type(spec) is WriteSpec:
                     if full and spec.grows:
                         raise Rejected(errors.OUT_OF_MEMORY)
@@ -227,9 +235,16 @@ class Validation:
             except Rejected as refusal:
                 segment.settled[len(specs)] = self._refused(refusal.text, state)
             specs.append(spec)
-        segment.requests = queue[: len(specs)]
-        del queue[: len(specs)]
-        return in_groups(segment, places) if places else segment
+        return places
+
+    def _check(self, spec: AnySpec, request: Request, size: int, state: SessionState) -> None:
+        """Raise Rejected for the wrong number of words, a lack of rights, or words that are too long."""
+        if not spec.low <= len(request) <= spec.high:
+            raise Rejected(errors.wrong_arity(spec.name))
+        rights = state.rights
+        if rights is not None and spec not in rights.free and not rights.allows(spec, request):
+            self._port.users.check(rights, spec, request, state)
+        self.check_size(spec, request, size)
 
     @staticmethod
     def _refused(text: str, state: SessionState) -> Error:
@@ -294,8 +309,18 @@ class Validation:
             segment.parts[group] = part
         return item
 
-    def _begin(self, queue: list[Request], spec: AnySpec, state: SessionState, now: float) -> Segment:
-        """MULTI, and the requests after it, as one segment."""
+    def _transaction(
+        self, queue: list[Request], spec: AnySpec, state: SessionState, now: float
+    ) -> Segment | None:
+        """MULTI with the requests after it, or requests after an earlier MULTI, as one segment.
+
+        None if the first request, whose command is `spec`, is one to execute.
+        """
+        if state.multi is not None:
+            return None if spec.immediate else self._queue(queue, state, state.multi, QueueSegment(now))
+        allowed = state.rights is None or spec in state.rights.free
+        if len(queue) == 1 or len(queue[0]) > 1 or not allowed:
+            return None
         segment = QueueSegment(now)
         state.multi = MultiState()
         segment.settled[0] = "OK"

@@ -11,8 +11,8 @@ def test_outdated_pairs_are_bounded():
     space = Keyspace()
     for revision in range(10_000):
         space.put(b"a", b"", revision, expires=1_000_000 - revision)
-    assert len(space._due) <= 2 + GARBAGE_MIN
-    assert space.next_expiry() == 1_000_000 - 9_999
+    assert len(space.due) <= 2 + GARBAGE_MIN
+    assert space.due.next() == 1_000_000 - 9_999
 
 
 def test_pairs_of_removed_keys_are_bounded():
@@ -21,8 +21,8 @@ def test_pairs_of_removed_keys_are_bounded():
         space.put(b"%d" % number, b"", 1, expires=5 + number)
     for number in range(10_000):
         space.remove(b"%d" % number)
-    assert len(space._due) <= GARBAGE_MIN
-    assert space.next_expiry() is None
+    assert len(space.due) <= GARBAGE_MIN
+    assert space.due.next() is None
     assert space.bytes == 0
 
 
@@ -30,7 +30,7 @@ def test_a_change_that_keeps_the_expiry_adds_nothing():
     space = Keyspace()
     for revision in range(50):
         space.put(b"a", b"", revision, expires=7)
-    assert len(space._due) == 1
+    assert len(space.due) == 1
 
 
 def test_pairs_that_come_back_are_bounded_and_count_once():
@@ -38,7 +38,7 @@ def test_pairs_that_come_back_are_bounded_and_count_once():
     for _ in range(1000):
         space.put(b"a", b"", 1, expires=8)
         space.put(b"a", b"", 1, expires=7)
-        assert len(space._due) <= 2 + GARBAGE_MIN
+        assert len(space.due) <= 2 + GARBAGE_MIN
     assert space.expire(7) == 1
     assert space.expire(7) == 0
 
@@ -65,7 +65,7 @@ def test_rebuilding_keeps_the_order():
             space.put(key, b"", 1, expires=dice.randrange(1, 1_000_000))
     while keys:
         earliest = min(space.records.values(), key=lambda record: record.expires).expires
-        assert space.next_expiry() == earliest
+        assert space.due.next() == earliest
         space.remove(keys.pop())
 
 

@@ -17,8 +17,8 @@ def test_a_loaded_keyspace_is_like_one_that_grew():
 
     for keyspace in (loaded, sized):
         assert keyspace.records == grown.records
-        assert (keyspace.bytes, keyspace.expiring) == (grown.bytes, grown.expiring)
-        assert keyspace.next_expiry() == grown.next_expiry()
+        assert (keyspace.bytes, keyspace.due.live) == (grown.bytes, grown.due.live)
+        assert keyspace.due.next() == grown.due.next()
         assert keyspace.changed == 0
         assert keyspace.expire(5 * 10**12) == len([row for row in rows if 0 < row[3] <= 5 * 10**12])
 
@@ -64,7 +64,7 @@ def test_a_flush_leaves_garbage_that_counts_as_memory_until_it_is_freed():
     keyspace.clear()
     keyspace.put(b"new", b"value", 2, 10**13)
 
-    assert (len(keyspace), keyspace.expiring, keyspace.next_expiry()) == (1, 1, 10**13)
+    assert (len(keyspace), keyspace.due.live, keyspace.due.next()) == (1, 1, 10**13)
     assert keyspace.memory >= before
     held = []
     while keyspace.garbage:

@@ -53,7 +53,7 @@ class TestPlainWrites:
         one(machine, Expire(b"a", Expiry.RELATIVE, 100))
         one(machine, Put(b"a", b"2"))
         assert machine.keyspace.expires(b"a") == 0
-        assert machine.keyspace.next_expiry() is None
+        assert machine.keyspace.due.next() is None
 
     def test_the_empty_key_and_value_are_ordinary(self):
         machine = Machine()
@@ -271,7 +271,7 @@ class TestExpire:
         machine = machine_with(a=b"1")
         one(machine, Expire(b"a", Expiry.RELATIVE, 5))
         assert machine.apply(NOW, [ClearExpiry(b"a"), ClearExpiry(b"a"), ClearExpiry(b"b")]) == [1, 0, 0]
-        assert machine.keyspace.next_expiry() is None
+        assert machine.keyspace.due.next() is None
         assert machine.revision == 3
 
 
@@ -348,12 +348,12 @@ class TestTime:
     def test_a_key_goes_at_its_time_and_not_before(self):
         machine = machine_with(a=b"1")
         one(machine, Expire(b"a", Expiry.RELATIVE, 5))
-        assert machine.keyspace.next_expiry() == NOW + 5
+        assert machine.keyspace.due.next() == NOW + 5
         machine.apply(NOW + 4, [])
         assert b"a" in machine.keyspace
         machine.apply(NOW + 5, [])
         assert b"a" not in machine.keyspace
-        assert (machine.expired, machine.revision, machine.keyspace.next_expiry()) == (1, 2, None)
+        assert (machine.expired, machine.revision, machine.keyspace.due.next()) == (1, 2, None)
 
     def test_expiry_comes_before_the_commands_of_the_batch(self):
         machine = machine_with(a=b"1")
@@ -367,7 +367,7 @@ class TestTime:
             NOW, [Expire(key, Expiry.RELATIVE, ms) for key, ms in ((b"a", 30), (b"b", 10), (b"c", 20))]
         )
         one(machine, Expire(b"b", Expiry.RELATIVE, 40))
-        assert machine.keyspace.next_expiry() == NOW + 20
+        assert machine.keyspace.due.next() == NOW + 20
         machine.apply(NOW + 30, [])
         assert list(machine.keyspace.records) == [b"b"]
         assert machine.expired == 2

@@ -83,12 +83,12 @@ def test_a_locked_key_does_not_expire_before_resolve(machine, between):
     machine = between(machine)
     machine.apply(NOW + 50, ())
     assert (value(machine, b"a"), value(machine, b"b"), machine.expired) == (b"1", None, 1)
-    assert machine.keyspace.next_expiry() == NOW + 10  # reads come before it
+    assert machine.keyspace.due.next() == NOW + 10  # reads come before it
     assert one(between(machine), Exec((), (Look((b"a",)),)), NOW + 60)[2] == [[1, 0]]
     machine = between(machine)
     resolve(machine, t(), stamp=NOW + 70)
     assert (value(machine, b"a"), machine.expired) == (None, 2)
-    assert machine.keyspace.next_expiry() is None
+    assert machine.keyspace.due.next() is None
 
 
 def test_a_locked_key_that_gets_another_value_keeps_that(machine, between):
@@ -98,7 +98,7 @@ def test_a_locked_key_that_gets_another_value_keeps_that(machine, between):
     machine.apply(NOW + 25, ())
     resolve(machine, t(), stamp=NOW + 29)
     assert (value(machine, b"a"), value(machine, b"b")) == (b"x", b"y")
-    assert machine.keyspace.next_expiry() == NOW + 30  # from the stamp of Prepare on
+    assert machine.keyspace.due.next() == NOW + 30  # from the stamp of Prepare on
     machine.apply(NOW + 30, ())
     assert value(machine, b"b") is None
 

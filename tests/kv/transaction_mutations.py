@@ -186,7 +186,7 @@ TRANSACTION_MUTATIONS = (
     _plant(
         "a key that fell due under a lock stays",
         "keyspace",
-        "        self._due.unpark()\n",
+        "        self.due.unpark()\n",
         "",
         "it expires when its lock goes",
         STATE,

@@ -421,8 +421,8 @@ def check_state(machine, twin):
     assert {k: (r.value, r.revision, r.expires) for k, r in space.records.items()} == twin.data
     assert (machine.revision, machine.expired, machine.stamp) == (twin.revision, twin.expired, twin.now)
     expiries = [expires for _, _, expires in twin.data.values() if expires]
-    assert machine.keyspace.next_expiry() == min(expiries, default=None)
-    assert space.expiring == len(expiries)
+    assert machine.keyspace.due.next() == min(expiries, default=None)
+    assert space.due.live == len(expiries)
     contents = sum(len(key) + len(value) + RECORD_OVERHEAD_BYTES for key, (value, _, _) in twin.data.items())
     assert space.bytes == contents + EXPIRY_OVERHEAD_BYTES * len(expiries)
-    assert len(space._due) <= 2 * len(expiries) + GARBAGE_MIN
+    assert len(space.due) <= 2 * len(expiries) + GARBAGE_MIN

@@ -48,7 +48,7 @@ def settled(cluster: SimulatedCluster) -> bool:
             return False
         if any(g.state.machine.version < MACHINE_VERSION for g in groups):
             return False
-        if any(g.state.machine.keyspace.expiring or g.state.fenced for g in groups):
+        if any(g.state.machine.keyspace.due.live or g.state.fenced for g in groups):
             return False
     return len(processes) == len(members)
 

@@ -111,6 +111,6 @@ class Proposer:
         again = self._expired_at + EXPIRY_SECONDS <= now
         if again and self.may_propose and self._raft.state.leads_with_commit:
             self._expired_at = now
-            due, stamp = self._state.machine.keyspace.next_expiry(), self._leader_clock.stamp()
+            due, stamp = self._state.machine.keyspace.due.next(), self._leader_clock.stamp()
             if due is not None and due <= stamp:
                 self.propose_expiry(due, stamp)

@@ -151,5 +151,5 @@ def read_at(stamp: int, keyspace: Keyspace) -> int:
     A key whose write was logged but not applied when the round began may be due at the round's stamp while
     its expiry is not logged yet. Such a read comes before the expiry, in the log and therefore in time.
     """
-    due = keyspace.next_expiry()
+    due = keyspace.due.next() if keyspace.due.live else None
     return stamp if due is None else min(stamp, due - 1)

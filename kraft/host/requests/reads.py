@@ -129,9 +129,9 @@ class Reads:
             return
         stamp = self._leader_clock.stamp()
         floor = 0
-        due = self._state.machine.keyspace.next_expiry()
-        if due is not None and due <= stamp:
-            expiry = self._proposer.propose_expiry(due, stamp)
+        due = self._state.machine.keyspace.due
+        if due.live and (time := due.next()) is not None and time <= stamp:
+            expiry = self._proposer.propose_expiry(time, stamp)
             if expiry is None:
                 return
             floor = expiry  # the key is gone in what this read looks at
