@@ -11,13 +11,15 @@ the code.
 import argparse
 import importlib.abc
 import importlib.machinery
+import inspect
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from tests.simulation.mutation import Mutation
@@ -66,9 +68,54 @@ def mutated(source: str, mutation: Mutation) -> str:
     return source.replace(mutation.line, mutation.mutated)
 
 
+@contextmanager
+def planted(mutation: Mutation) -> Iterator[None]:
+    """Plant a mutation in the functions of a module that this process has imported, for a while.
+
+    This saves a process of its own. It does not reach what the module computes while it is imported, nor
+    functions without a name.
+    """
+    source = (ROOT / mutation.file).read_text()
+    module = importlib.import_module(mutation.file.removesuffix(".py").replace("/", "."))
+    sound, broken = (
+        _functions(compile(text, mutation.file, "exec")) for text in (source, mutated(source, mutation))
+    )
+    replaced: list[tuple[FunctionType, CodeType]] = []
+    for (name, code), (_, changed) in zip(sound, broken, strict=True):
+        function = _function(module, name)
+        if changed != code and function.__code__ == code:
+            replaced.append((function, code))
+            function.__code__ = changed
+    try:
+        if not replaced:
+            raise LookupError(f"{mutation.name}: no function of {mutation.file} changes")
+        yield
+    finally:
+        for function, code in replaced:
+            function.__code__ = code
+
+
+def _functions(code: CodeType) -> Iterator[tuple[str, CodeType]]:
+    """The functions and methods that a module or class defines, by their qualified names."""
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            if not each.co_flags & inspect.CO_OPTIMIZED:  # the body of a class
+                yield from _functions(each)
+            elif "<" not in each.co_qualname:
+                yield each.co_qualname, each
+
+
+def _function(module: ModuleType, name: str) -> FunctionType:
+    found: Any = module
+    for part in name.split("."):
+        found = vars(found)[part]
+    found = getattr(found, "fget", None) or getattr(found, "__func__", found)
+    assert isinstance(found, FunctionType), name
+    return found
+
+
 def search(mutation: Mutation, first: int = 0) -> dict[str, Any]:
-    """Plant the mutation in this process, and try seeds until one finds it."""
-    sys.meta_path.insert(0, Planter(mutation))
+    """Try seeds until one finds the mutation, which is planted."""
     from kraft.kv.errors import BrokenInvariant
     from kraft.peerwire.errors import WireError
     from kraft.raft.errors import InvariantViolation
@@ -129,6 +176,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.search:
         chosen = next(m for m in MUTATIONS if m.name == options.search)
+        sys.meta_path.insert(0, Planter(chosen))
         sys.stdout.write(json.dumps(search(chosen)) + "\n")
         return 0
     chosen_ones = [m for m in MUTATIONS if options.only in m.name]

@@ -5,18 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.mutants import find, mutated
+from tests.simulation.mutants import find, mutated, planted, search
 from tests.simulation.mutations import MUTATIONS
+from tests.simulation.test_schedules import REGRESSIONS
 
 ROOT = Path(__file__).resolve().parents[2]
+# With a seed that finds each at once, and that `test_schedules` runs without it.
 QUICK = (
-    "own log counted before the disk has it",
-    "vote answered before it is durable",
-    "entries acknowledged before they are durable",
-    "every append truncates",
-    "reads do not wait until applied",
-    "log cut beyond the checkpoint",
-    "votes not written",
+    ("own log counted before the disk has it", 1017),
+    ("vote answered before it is durable", 18),
+    ("entries acknowledged before they are durable", 18),
+    ("every append truncates", 1017),
+    ("reads do not wait until applied", 18),
+    ("log cut beyond the checkpoint", 1442),
+    ("votes not written", 18),
 )
 
 
@@ -46,8 +48,17 @@ def test_a_line_that_is_gone_is_an_error():
         mutated((ROOT / lost.file).read_text(), lost)
 
 
+@pytest.mark.parametrize(("name", "seed"), QUICK)
+def test_the_simulator_finds(name, seed):
+    mutation = next(m for m in MUTATIONS if m.name == name)
+    with planted(mutation):
+        found = search(mutation, seed)
+    assert found["seed"] == seed, found
+    assert seed in REGRESSIONS
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", QUICK)
-def test_the_simulator_finds(name):
-    found = find(next(m for m in MUTATIONS if m.name == name))
+def test_a_process_of_its_own_finds_one_as_well():
+    """As `tox -e mutants` plants them."""
+    found = find(next(m for m in MUTATIONS if m.name == QUICK[1][0]))
     assert found["seed"] is not None, found
