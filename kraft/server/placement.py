@@ -1,10 +1,11 @@
 """Where a request belongs: the group of its keys, or a transaction of its own over several groups."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from kraft.kv import commands as kv
 from kraft.resp.values import Error, Request
 from kraft.server import errors
+from kraft.server.command_limits import CommandLimits
 from kraft.server.commands.computation import check_computable
 from kraft.server.commands.execution import Execution
 from kraft.server.commands.spec import AnySpec, CommandContext, ReadSpec, WatchSpec, WriteSpec
@@ -16,7 +17,6 @@ from kraft.server.session_state import SessionState
 
 SEVERAL = -1  # in place of a group
 
-Limited = Callable[[kv.Command], kv.Command]
 
 _TRANSACTED = frozenset({ReadSpec, WriteSpec, WatchSpec})  # whose keys may be in several groups
 
@@ -57,9 +57,9 @@ class Placement:
         return self._port.routing.group_of_key(keys[0])
 
     def segment(
-        self, spec: AnySpec, request: Request, context: CommandContext, now: float, limited: Limited
+        self, spec: AnySpec, request: Request, context: CommandContext, now: float, limits: CommandLimits
     ) -> Segment:
-        """A segment of one command with keys in several groups. `limited` is `Validation.with_limits`."""
+        """A segment of one command with keys in several groups."""
         segment: Segment = WatchSegment(now) if isinstance(spec, WatchSpec) else CrossGroupSegment(now)
         segment.requests.append(request)
         segment.specs.append(spec)
@@ -67,13 +67,13 @@ class Placement:
             if isinstance(spec, WatchSpec):
                 segment.items.append(spec.run(context, request))
             else:
-                segment.items.append(self._transaction(spec, request, context, limited))
+                segment.items.append(self._transaction(spec, request, context, limits))
         except Rejected as refusal:
             segment.settled[0] = Error(refusal.text)
         return segment
 
     def _transaction(
-        self, spec: AnySpec, request: Request, context: CommandContext, limited: Limited
+        self, spec: AnySpec, request: Request, context: CommandContext, limits: CommandLimits
     ) -> Execution:
         """The transaction that a single command with keys in several groups becomes."""
         port, keys = self._port, spec.routed_by(request)
@@ -83,7 +83,7 @@ class Placement:
         if isinstance(spec, WriteSpec):
             if spec.grows and port.full:
                 raise Rejected(errors.OUT_OF_MEMORY)
-            step = limited(spec.run(request))
+            step = limits.added(spec.run(request))
         execution = Execution(
             context,
             (Queued(spec, request, step),),

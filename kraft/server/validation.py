@@ -1,11 +1,8 @@
 """Validation of requests: everything that is checked between a request's bytes and the host.
 
 `gather` checks in the order of Redis: the number of words, their lengths, the group that owns the keys, the
-memory, the arguments, and the machine version that the command needs. A failure becomes an error reply.
-
-Two limits are checked later. The length of a value that a command makes longer (APPEND, SETRANGE) is known
-only when the command is applied; the command carries the limit with it. That of a value which RESTORE unpacks
-is known when that is done.
+memory, the arguments, and the machine version that the command needs. A failure becomes an error reply. The
+limits that can be checked only later are in `command_limits`.
 """
 
 from itertools import islice
@@ -14,11 +11,10 @@ from typing import Any
 import msgspec
 
 from kraft.kv import commands as kv
-from kraft.kv.versions import MACHINE_VERSION_MIN
 from kraft.resp.values import Error, OversizedRequest, Reply, Request
 from kraft.server import errors
+from kraft.server.command_limits import COMPLETE, CommandLimits
 from kraft.server.commands import once
-from kraft.server.commands.dump import UnpackedDump
 from kraft.server.commands.scan import AllKeys
 from kraft.server.commands.spec import (
     SEGMENT_COMMANDS,
@@ -26,7 +22,6 @@ from kraft.server.commands.spec import (
     AllGroupsSpec,
     AnySpec,
     CommandContext,
-    CommandSpec,
     CommandTable,
     ExecSpec,
     IndexSpec,
@@ -65,19 +60,6 @@ from kraft.server.suggestion import closest
 from kraft.server.user_segment import UserSegment
 
 SEGMENT_BYTES = 256 << 10  # well below a log entry's batch_bytes
-
-# State machine commands that make a value longer than their arguments, or the data larger, with their fields
-# for the limits of the node that took them: every such command copies the whole value, and many short ones
-# would hold up every replica, or fill its memory before the next tick measures it.
-_LENGTHENING = {
-    kind: names
-    for kind in kv.Command.__args__
-    if (names := tuple(name for name in ("limit", "memory_limit") if name in kind.__struct_fields__))
-}
-UNLIMITED = frozenset(kv.Command.__args__) - frozenset((*_LENGTHENING, kv.Guarded, kv.Once))
-"""The types of commands that `Validation.with_limits` leaves as they are."""
-# Those of them that every member knows.
-_COMPLETE = frozenset(kind for kind in UNLIMITED if kind.since <= MACHINE_VERSION_MIN)
 
 _SEGMENTS: dict[str, type[Segment]] = {
     LocalSpec.kind: LocalSegment,
@@ -136,6 +118,7 @@ class Validation:
         self._port = port
         self._groups = 1
         self._placement = Placement(port)
+        self.limits = CommandLimits(port)
         self._learn({**table, **unlisted})
         limits = port.limits  # a request of so few bytes has neither a key nor a value over its limit
         self._script_bytes = port.config.scripts.script_bytes
@@ -181,7 +164,7 @@ class Validation:
         count = len(segment.specs)
         if not count:  # the first request has keys in several groups
             context = CommandContext(self._port, state, self.table)
-            return self._placement.segment(spec, queue.pop(0), context, now, self.with_limits)
+            return self._placement.segment(spec, queue.pop(0), context, now, self.limits)
         segment.requests = queue[:count]
         del queue[:count]
         return in_groups(segment, places) if places else segment
@@ -220,8 +203,8 @@ class Validation:
                     if full and spec.grows:
                         raise Rejected(errors.OUT_OF_MEMORY)
                     command = spec.run(request)
-                    if type(command) not in _COMPLETE:
-                        command = self._completed(spec, command, group)
+                    if type(command) not in COMPLETE:
+                        command = self.limits.completed(spec, command, group)
                     if spec.shape is not None:
                         segment.shapes[len(items)] = spec.shape
                     items.append(command)
@@ -259,7 +242,7 @@ class Validation:
         """The item of a command that is a segment by itself, or of a call of a script."""
         item: object
         if isinstance(spec, ScriptSpec):
-            item = self._completed(spec, _called(spec.run(request), state, self._script_bytes), group)
+            item = self.limits.completed(spec, _called(spec.run(request), state, self._script_bytes), group)
             segment.shapes[len(segment.items)] = spec.shape
             return item
         if isinstance(spec, WatchSpec | ExecSpec | ReplicaSpec | UserSpec):
@@ -279,7 +262,7 @@ class Validation:
             if self._port.full:
                 raise Rejected(errors.OUT_OF_MEMORY)
             command, seconds = spec.run(request)
-            item = self._completed(spec, command, group), seconds
+            item = self.limits.completed(spec, command, group), seconds
         else:
             item = spec.run(request)
         segment.shapes[0] = spec.shape
@@ -302,7 +285,7 @@ class Validation:
                 command = one.run(request)
                 if isinstance(one, ScriptSpec):
                     command = _called(command, state, self._script_bytes)
-                item = self._completed(one, command, group)
+                item = self.limits.completed(one, command, group)
             part = _SEGMENTS[one.kind](segment.started, items=[item], group=group, size=size)
             if not isinstance(one, ReadSpec) and one.shape is not None:
                 part.shapes[0] = one.shape
@@ -321,11 +304,8 @@ class Validation:
         allowed = state.rights is None or spec in state.rights.free
         if len(queue) == 1 or len(queue[0]) > 1 or not allowed:
             return None
-        segment = QueueSegment(now)
         state.multi = MultiState()
-        segment.settled[0] = "OK"
-        segment.specs.append(spec)
-        return self._queue(queue, state, state.multi, segment)
+        return self._queue(queue, state, state.multi, QueueSegment(now, specs=[spec], settled={0: "OK"}))
 
     def _queue(
         self, queue: list[Request], state: SessionState, multi: MultiState, segment: QueueSegment
@@ -388,8 +368,8 @@ class Validation:
             return Queued(spec, request, Error(refusal.text))
         if group == SEVERAL:
             group = self._placement.first(command, spec.routed_by(request))
-        if type(command) not in _COMPLETE:
-            command = self._completed(spec, command, group)
+        if type(command) not in COMPLETE:
+            command = self.limits.completed(spec, command, group)
         return Queued(spec, request, command)
 
     def _queued_token(self, request: Request, spec: AnySpec, multi: MultiState) -> Queued:
@@ -409,28 +389,6 @@ class Validation:
             raise Rejected("ERR too many arguments in transaction")
         if multi.size + size + state.watched_bytes > limits.request_bytes:
             raise Rejected(errors.over_limit("transaction", limits.request_bytes))
-
-    def _completed(self, spec: CommandSpec, command: kv.Command, group: int) -> kv.Command:
-        """The command with the limits of this node. Refuses one that members might not know yet."""
-        obstacle = self._port.host.version_obstacle(group, kv.needed_version((command,)))
-        if obstacle:
-            raise Rejected(f"ERR '{spec.name}' {obstacle}")
-        return self.with_limits(command)
-
-    def with_limits(self, command: kv.Command) -> kv.Command:
-        """The command with the limits of this node, if it has any. Raises Rejected for a value too long."""
-        if type(command) is kv.Once:
-            inner: Any = self.with_limits(command.command)
-            return kv.Once(command.token, command.fingerprint, inner, *once.limits(self._port.config.once))
-        if type(command) is UnpackedDump:
-            return command.plain(self._port.limits.value_bytes)
-        if type(command) is kv.Guarded:
-            return msgspec.structs.replace(command, command=self.with_limits(command.command))
-        names = _LENGTHENING.get(type(command))
-        if names is None:
-            return command
-        limits = {"limit": self._port.limits.value_bytes, "memory_limit": self._port.dataset_bytes_max}
-        return msgspec.structs.replace(command, **{name: limits[name] for name in names})
 
     def check_size(self, spec: AnySpec, request: Request, size: int) -> None:
         """Raise Rejected if a key or a value of the request, or all of its `size` bytes, are too long."""

@@ -22,6 +22,7 @@ from kraft.kv.replies import CommandFailure, Reply, encode_replies
 from kraft.kv.scripts import script_source
 from kraft.resp.values import Error
 from kraft.server import errors
+from kraft.server.command_limits import UNLIMITED
 from kraft.server.commands.script_reply import error_reply, parsed
 from kraft.server.commands.spec import AnySpec, CommandContext, LocalSpec, ReadSpec, WriteSpec
 from kraft.server.errors import Rejected
@@ -31,7 +32,7 @@ from kraft.server.lua.script_flags import script_flags
 from kraft.server.port import ClientPort
 from kraft.server.routing import slot_of
 from kraft.server.session_state import SessionState
-from kraft.server.validation import UNLIMITED, Validation
+from kraft.server.validation import Validation
 
 REDIS_VERSION = "7.0.15"
 _CHANGES = frozenset(kv.Change.__args__)
@@ -320,7 +321,7 @@ class LuaEvaluator:
             raise Rejected(errors.OUT_OF_MEMORY)
         command = spec.run(request)
         if type(command) not in _UNLIMITED:
-            command = self._validation.with_limits(command)
+            command = self._validation.limits.added(command)
             if type(command) not in _CHANGES:  # such as KRAFT ONCE
                 raise Rejected(_NOT_ALLOWED)
         overlay = self._overlay
