@@ -44,7 +44,7 @@ from kraft.host.turns import Turns
 from kraft.host.user_watch import UserWatch
 from kraft.kv.commands import Command, Lock
 from kraft.kv.versions import MACHINE_VERSION
-from kraft.node.admin import LOCAL, AdminCommand, AdminDone, TakeSnapshot
+from kraft.node.admin import LOCAL, AdminCommand, AdminDone
 from kraft.node.errors import NoLeader
 from kraft.node.ports import Clock
 from kraft.node.status import SERVING, STOPPING, Status
@@ -169,7 +169,7 @@ class Host:
 
     def open_image(self, done: PinDone) -> None:
         """Open an image of all groups with what was acknowledged so far. `done` gets it, or an exception."""
-        self.images.open(partial(self._admin.do, TakeSnapshot()), done)
+        self.images.open(self._admin.mark, done)
 
     # -- requests of clients --------------------------------------------------------------------------
 

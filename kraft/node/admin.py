@@ -150,6 +150,25 @@ class TakeBackup(msgspec.Struct, frozen=True, array_like=True, tag=18):
     name: str
 
 
+class HoldProposals(msgspec.Struct, frozen=True, array_like=True, tag=19):
+    """Let the leader log no commands for so many `milliseconds`, or until `LogHeldMarker` with this `token`.
+
+    No client sends it. Writes wait meanwhile. The result is `OK`.
+    """
+
+    token: int
+    milliseconds: int
+
+
+class LogHeldMarker(msgspec.Struct, frozen=True, array_like=True, tag=20):
+    """Log a marker for a checkpoint, if nothing was logged since `HoldProposals` with this `token`.
+
+    Then writes go on. The result is the index of the marker.
+    """
+
+    token: int
+
+
 AdminCommand = (
     Add
     | Remove
@@ -169,6 +188,8 @@ AdminCommand = (
     | ReadImage
     | CloseImage
     | TakeBackup
+    | HoldProposals
+    | LogHeldMarker
 )
 LOCAL = (
     Drain,
@@ -180,7 +201,7 @@ LOCAL = (
 )  # carried out by the node that is asked
 CHECKPOINTING = (TakeSnapshot, Verify, Reseed)  # these wait for a checkpoint of the leader
 DONE = "DONE"  # the result of a rehearsal where the members are as the command wants them
-SILENT = (ReadImage, CloseImage)  # too many of them to be logged
+SILENT = (ReadImage, CloseImage, HoldProposals, LogHeldMarker)  # too many of them to be logged
 AdminResult = str | int | list[object] | dict[str, object]
 AdminOutcome = AdminResult | Exception
 AdminDone = Callable[[AdminOutcome], None]

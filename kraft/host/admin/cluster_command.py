@@ -34,7 +34,7 @@ Ask = Callable[[int, AdminCommand, AdminDone], None]  # give a group's leader a 
 Outcomes = dict[int, AdminOutcome]  # by group
 
 
-class _Round:
+class GroupRound:
     """One command, asked of several groups at once. `done` gets the outcome of each, by group."""
 
     def __init__(
@@ -67,7 +67,7 @@ class ClusterCommand:
 
     def change(self, command: MembershipChange) -> None:
         """Change the members of all groups."""
-        _Round(self._ask, self._groups, Rehearse(command), partial(self._rehearsed, command))
+        GroupRound(self._ask, self._groups, Rehearse(command), partial(self._rehearsed, command))
 
     def _rehearsed(self, command: MembershipChange, outcomes: Outcomes) -> None:
         refusal = _failure(outcomes, changed=False)
@@ -92,9 +92,9 @@ class ClusterCommand:
         if failure is not None:
             self._done(failure)
         elif self._rounds:
-            _Round(self._ask, self._rounds.pop(0), command, partial(self._next, command))
+            GroupRound(self._ask, self._rounds.pop(0), command, partial(self._next, command))
         elif self._left_out:
-            _Round(self._ask, self._groups, Rehearse(command), partial(self._checked, command))
+            GroupRound(self._ask, self._groups, Rehearse(command), partial(self._checked, command))
         else:
             self._done("OK")
 
@@ -118,7 +118,7 @@ class ClusterCommand:
 
     def ask_all(self, command: AdminCommand) -> None:
         """Ask all groups at once, and join their results."""
-        _Round(self._ask, self._groups, command, partial(self._joined, command))
+        GroupRound(self._ask, self._groups, command, partial(self._joined, command))
 
     def _joined(self, command: AdminCommand, outcomes: Outcomes) -> None:
         results = {g: outcome for g, outcome in outcomes.items() if not isinstance(outcome, Exception)}

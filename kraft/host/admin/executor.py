@@ -7,11 +7,13 @@ A command waits until a leader is known, goes to it once over its link, and is a
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import count
 from typing import Any, ClassVar
 
 import msgspec
 
 from kraft.host.admin.cluster_command import ClusterCommand
+from kraft.host.admin.held_markers import NOT_HELD, HeldMarkers
 from kraft.host.admin.image_commands import ImageCommand, ImageCommands
 from kraft.host.admin.requests import AdminRequests, PendingCommand, reply
 from kraft.host.admin.transfers import LeadershipTransfers
@@ -31,6 +33,8 @@ from kraft.node.admin import (
     Compact,
     Demote,
     Drain,
+    HoldProposals,
+    LogHeldMarker,
     MembershipChange,
     Promote,
     Readdress,
@@ -49,6 +53,7 @@ from kraft.peerwire.messages import Admin, AdminReply, Message
 from kraft.raft.errors import NotLeading
 
 ADMIN_SECONDS = 30.0  # the longest wait for a command: a new node has to be dialled
+HOLD_SECONDS = 5.0  # for a hold and its marker
 CHECKPOINT_SECONDS = 900.0  # for those that wait for a checkpoint: a million keys take most of a minute
 
 LocalCommand = Drain | Compact | ImageCommand
@@ -79,6 +84,7 @@ class AdminExecutor:
         self._observer = observer
         self._images = images
         self._requests = AdminRequests(first_request)
+        self._tokens = count(first_request)  # of holds
 
     def do(self, command: AdminCommand, done: AdminDone) -> None:
         """Carry out `command`, here or at the leader. `done` gets the outcome, never inside this call."""
@@ -89,16 +95,31 @@ class AdminExecutor:
             return
         seconds = CHECKPOINT_SECONDS if isinstance(command, CHECKPOINTING) else ADMIN_SECONDS
         ask = partial(self._ask, self._clock.seconds() + seconds)
-        count, one = self._slots.groups, command.group if isinstance(command, TransferLeadership) else -1
-        if one >= count:
-            refusal = AdminRefused(f"there is no group {one}: the groups are 0 to {count - 1}")
+        groups, one = self._slots.groups, command.group if isinstance(command, TransferLeadership) else -1
+        if one >= groups:
+            refusal = AdminRefused(f"there is no group {one}: the groups are 0 to {groups - 1}")
             self._clock.call_soon(partial(done, refusal))
-        elif count == 1 or one >= 0:
+        elif groups == 1 or one >= 0:
             ask(max(0, one), command, done)
         elif isinstance(command, MembershipChange):
-            ClusterCommand(count, ask, done).change(command)
+            ClusterCommand(groups, ask, done).change(command)
         else:
-            ClusterCommand(count, ask, done).ask_all(command)
+            ClusterCommand(groups, ask, done).ask_all(command)
+
+    def mark(self, done: AdminDone) -> None:
+        """Let every replica take a checkpoint, those of several groups at one moment.
+
+        `done` gets the index of the marker, or a list with that of each group.
+        """
+        if self._slots.groups == 1:
+            self.do(TakeSnapshot(), done)
+        else:
+            HeldMarkers(self._slots.groups, self._ask_now, partial(next, self._tokens), done).log()
+
+    def _ask_now(self, group: int, command: AdminCommand, done: AdminDone) -> None:
+        """As `_ask`, and not only at the next tick: writers wait meanwhile."""
+        self._ask(self._clock.seconds() + HOLD_SECONDS, group, command, done)
+        self._clock.call_soon(self._give)
 
     def _ask(self, deadline: float, group: int, command: AdminCommand, done: AdminDone) -> None:
         """Let the leader of `group` carry out `command` before `deadline` (monotonic seconds)."""
@@ -107,8 +128,11 @@ class AdminExecutor:
 
     def tick(self) -> None:
         """Give up commands that are late, and give those that wait to the leader, if there is one."""
+        self._requests.expire(self._clock.seconds())
+        self._give()
+
+    def _give(self) -> None:
         now = self._clock.seconds()
-        self._requests.expire(now)
         for pending in self._requests.take():
             group = self._groups.get(pending.group)
             if group is None or not group.raft.state.leader:
@@ -135,7 +159,7 @@ class AdminExecutor:
             leader = group.raft.state.id
             answer(AdminRefused(f"{leader} leads and does not know this command: update it first"))
             return
-        if not isinstance(command, Rehearse):
+        if not isinstance(command, (Rehearse, *SILENT)):
             self._observer.event("admin_command", command=admin.command_name(command), peer=peer)
         self._do(group, command, answer)
 
@@ -187,6 +211,16 @@ class AdminExecutor:
         if not group.take_checkpoint(done):
             done(NotLeader(0, ""))
 
+    def _hold(self, group: Group, command: HoldProposals, done: AdminDone) -> None:
+        until = self._clock.seconds() + command.milliseconds / 1000
+        held = group.requests.proposer.hold(command.token, until)
+        done("OK" if held else NotLeader(0, ""))
+
+    def _mark_held(self, group: Group, command: LogHeldMarker, done: AdminDone) -> None:
+        index = group.requests.proposer.propose_held_marker(command.token)
+        self._turns.wake(group.id)
+        done(AdminRefused(NOT_HELD) if index is None else index)
+
     def _verify(self, group: Group, _: Verify, done: AdminDone) -> None:
         if not group.take_checkpoint(partial(self._verify_checkpoint, group, done)):
             done(NotLeader(0, ""))
@@ -227,6 +261,8 @@ class AdminExecutor:
         TakeSnapshot: _take_checkpoint,
         Verify: _verify,
         Reseed: _reseed,
+        HoldProposals: _hold,
+        LogHeldMarker: _mark_held,
     }
 
     # -- on this node ---------------------------------------------------------------------------------
@@ -234,7 +270,7 @@ class AdminExecutor:
     def _do_locally(self, command: LocalCommand, done: AdminDone) -> None:
         groups = list(self._groups.values())
         if not isinstance(command, Drain | Compact):
-            self._images.do(command, partial(self.do, TakeSnapshot()), done)
+            self._images.do(command, self.mark, done)
             return
         if isinstance(command, Compact):
             done(sum(group.compact(command.keep) for group in groups))

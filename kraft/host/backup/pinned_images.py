@@ -1,9 +1,12 @@
 """Images that are being read: the last checkpoint of every group, pinned, after a marker of this moment.
 
 Whoever wants an image asks for checkpoints first, as KRAFT SNAPSHOT does. So it holds all that was
-acknowledged before. Every group stands at an index of its own. An image is read in pieces, as a snapshot is,
-and nothing that is written meanwhile changes it. It belongs to whoever knows its token; one that is not read
-for a while is closed.
+acknowledged before. With several groups their markers are those of one moment (`admin.held_markers`), and the
+checkpoints are pinned that were taken at exactly these markers. If this node was writing another checkpoint
+just then, it missed one, and all of it is done again.
+
+An image is read in pieces, as a snapshot is, and nothing that is written meanwhile changes it. It belongs to
+whoever knows its token; one that is not read for a while is closed.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +27,7 @@ IDLE_SECONDS = 120.0
 OPEN_SECONDS = 900.0  # for the checkpoints: a million keys take most of a minute
 MARK_SECONDS = 5.0  # until another marker, where the first came while a checkpoint was being written
 
-Mark = Callable[[Callable[[AdminOutcome], None]], None]  # let every replica take a checkpoint: KRAFT SNAPSHOT
+Mark = Callable[[Callable[[AdminOutcome], None]], None]  # `AdminExecutor.mark`
 PinDone = Callable[["PinnedImage | Exception"], None]
 
 
@@ -39,7 +42,11 @@ class PinnedImage:
 
 
 class _Opening:
-    """An image for which checkpoints are awaited. `indexes` are those to be reached, by group."""
+    """An image for which checkpoints are awaited. `indexes` are those to be reached, by group.
+
+    With several groups they are to be met exactly: `pinned` are the groups whose checkpoint is being opened
+    in this `attempt`. `missed`: one of them cannot be had any more.
+    """
 
     def __init__(self, mark: Mark, done: PinDone, created_ms: int, now: float) -> None:
         self.mark = mark
@@ -49,6 +56,21 @@ class _Opening:
         self.readers: dict[int, SnapshotReader] = {}
         self.deadline = now + OPEN_SECONDS
         self.mark_at = now + MARK_SECONDS
+        self.attempt = 0
+        self.pinned: set[int] = set()
+        self.missed = False
+
+    def begin(self, indexes: dict[int, int]) -> None:
+        """The markers are at these indexes. What an earlier attempt has opened is closed."""
+        self.indexes, self.pinned, self.missed = indexes, set(), False
+        self.attempt += 1
+        self.close()
+
+    def close(self) -> None:
+        """Close what is open."""
+        for reader in self.readers.values():
+            reader.close()
+        self.readers = {}
 
 
 class PinnedImages:
@@ -127,17 +149,42 @@ class PinnedImages:
         return ""
 
     def _marked(self, opening: _Opening, outcome: AdminOutcome) -> None:
-        """The leaders have taken checkpoints at these indexes; this node will, when it has applied them."""
-        if opening.done is None or opening.indexes:
+        """The leaders' markers are at these indexes; this node takes its checkpoints when it applies them."""
+        if opening.done is None or len(opening.indexes) == 1:
             return  # given up, or this was another marker
         if isinstance(outcome, Exception):
             self._fail(opening, outcome)
             return
         indexes = outcome if isinstance(outcome, list) else [outcome]
-        opening.indexes = {group: index for group, index in enumerate(indexes) if isinstance(index, int)}
+        opening.begin({group: index for group, index in enumerate(indexes) if isinstance(index, int)})
         self._go_on(opening, self._clock.seconds())
 
     def _go_on(self, opening: _Opening, now: float) -> None:
+        if len(opening.indexes) > 1:
+            self._pin(opening)
+            again = opening.missed
+        else:
+            again = not self._reached(opening)
+        busy = any(self._groups[group].checkpoints.busy for group in opening.indexes)
+        if again and opening.mark_at <= now and not busy:
+            opening.mark_at = now + MARK_SECONDS
+            opening.mark(partial(self._marked, opening))
+
+    def _pin(self, opening: _Opening) -> None:
+        """Open the checkpoints that were taken at the markers."""
+        for group, index in opening.indexes.items():
+            if group in opening.pinned or opening.missed:
+                continue
+            checkpoints, applied = self._groups[group].checkpoints, self._groups[group].state.index
+            last = 0 if checkpoints.last is None else checkpoints.last.base.index
+            if last == index:
+                opening.pinned.add(group)
+                self._disk.open_snapshot(group, partial(self._opened, opening, group, opening.attempt))
+            elif last > index or (applied >= index and not checkpoints.busy):
+                opening.missed = True
+
+    def _reached(self, opening: _Opening) -> bool:
+        """Whether the one group has a checkpoint at the marker, or after it; then that is opened."""
         last = {group: self._groups[group].checkpoints.last for group in opening.indexes}
         reached = all(
             checkpoint is not None and checkpoint.base.index >= opening.indexes[group]
@@ -146,17 +193,18 @@ class PinnedImages:
         if reached:
             self._opening.remove(opening)
             for group in opening.indexes:
-                self._disk.open_snapshot(group, partial(self._opened, opening, group))
-        elif opening.mark_at <= now and not any(self._groups[g].checkpoints.busy for g in opening.indexes):
-            opening.mark_at = now + MARK_SECONDS
-            opening.mark(partial(self._marked, opening))
+                self._disk.open_snapshot(group, partial(self._opened, opening, group, opening.attempt))
+        return reached
 
-    def _opened(self, opening: _Opening, group: int, reader: SnapshotReader | None) -> None:
-        if opening.done is None:
+    def _opened(self, opening: _Opening, group: int, attempt: int, reader: SnapshotReader | None) -> None:
+        if opening.done is None or attempt != opening.attempt:
             if reader is not None:
                 reader.close()
         elif reader is None:
             self._fail(opening, CheckpointFailed())
+        elif len(opening.indexes) > 1 and reader.checkpoint.base.index != opening.indexes[group]:
+            reader.close()
+            opening.missed = True
         else:
             opening.readers[group] = reader
             if len(opening.readers) == len(opening.indexes):
@@ -164,6 +212,8 @@ class PinnedImages:
 
     def _complete(self, opening: _Opening, done: PinDone) -> None:
         opening.done = None
+        if opening in self._opening:
+            self._opening.remove(opening)
         groups = tuple(
             GroupImage.of(group, opening.readers[group].checkpoint) for group in sorted(opening.readers)
         )
@@ -185,8 +235,7 @@ class PinnedImages:
     def _fail(self, opening: _Opening, reason: Exception) -> None:
         if opening in self._opening:
             self._opening.remove(opening)
-        for reader in opening.readers.values():
-            reader.close()
+        opening.close()
         done, opening.done = opening.done, None
         if done is not None:
             done(reason)

@@ -23,6 +23,8 @@ class Proposer:
         self._expired_at = 0.0
         self._blocked_at = -1
         self._marker = (0, 0)  # the last one that was appended: (index, term)
+        self._hold = (0, 0)  # while no commands are logged: its token, and the term in which it began
+        self._held_until = 0.0  # when it ends by itself, in monotonic seconds
 
     @property
     def may_propose(self) -> bool:
@@ -41,8 +43,11 @@ class Proposer:
     def propose(self, commands: Sequence[kv.Command], stamp: int = 0) -> tuple[int, int] | None:
         """Append the commands as one entry; returns its (index, term), or None when the log is full.
 
-        `stamp` is that of an evaluation, if there was one.
+        `stamp` is that of an evaluation, if there was one. While proposals are held, the log counts as full.
         """
+        if self._held_until:
+            self._blocked_at = self._state.index
+            return None
         if stamp:
             stamp = max(stamp, self._raft.state.log.last_stamp)
         try:
@@ -71,6 +76,31 @@ class Proposer:
         if index is not None:
             self._marker = index, self._raft.state.term
         return index
+
+    def hold(self, token: int, until: float) -> bool:
+        """Log no commands up to `until` (monotonic seconds), or the held marker with this `token`.
+
+        Returns False when this replica cannot log anything.
+        """
+        state = self._raft.state
+        if not (self.may_propose and state.leads_with_commit):
+            return False
+        self._hold, self._held_until = (token, state.term), until
+        return True
+
+    def propose_held_marker(self, token: int) -> int | None:
+        """Append a marker and end the hold with this `token`; None if it has ended: more may be logged."""
+        if not self._held_until or self._hold != (token, self._raft.state.term):
+            return None
+        self._end_hold()
+        index = self._propose_rare(EntryKind.MARKER, b"")
+        if index is not None:
+            self._marker = index, self._raft.state.term
+        return index
+
+    def _end_hold(self) -> None:
+        self._hold, self._held_until = (0, 0), 0.0
+        self._blocked_at = -1
 
     def propose_version(self, version: int) -> bool:
         """Append an entry that raises the machine version; False when that is not possible now."""
@@ -105,6 +135,8 @@ class Proposer:
     def tick(self, now: float) -> None:
         """One tick of the host passed, at `now`."""
         self._blocked_at = -1
+        if self._held_until and self._held_until <= now:
+            self._end_hold()
         if not self._raft.state.leads:
             return
         self._leader_clock.correct()

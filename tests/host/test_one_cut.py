@@ -1,0 +1,195 @@
+"""Images of several groups that different nodes lead: one cut through all of them, while clients write."""
+
+from functools import partial
+
+import msgspec
+import pytest
+
+from kraft.host.backup.pinned_images import PinnedImage
+from kraft.host.requests.proposer import Proposer
+from kraft.kv.commands import Exec, Increment, Put
+from kraft.kv.keyspace import Keyspace
+from kraft.kv.machine import Machine
+from kraft.kv.transaction_order import conclude
+from kraft.node.admin import HoldProposals, LogHeldMarker
+from kraft.node.errors import AdminRefused
+from kraft.node.values import Rows, decode_rows
+from tests.host.trio import Trio
+
+IMAGES = 3
+SLOW = 0.15  # seconds on the link between K1, which opens the images, and K3: longer than the first hold
+NAMES = ("K1", "K2", "K3")
+
+
+class Bank(Trio):
+    """Three nodes with three groups, whose clients move money from group to group, and count."""
+
+    def __init__(self):
+        super().__init__(groups=3, checkpoint_entries=400)
+        assert self.run(20, lambda: all(p.host.leader(g) for p in self.processes() for g in range(3)))
+        assert self.run(20, lambda: self.host("K1").groups[2].state.machine.version >= 4)
+        self.spread()
+        self.transfers = self.chains = 0
+        self.open = True
+
+    def spread(self):
+        """Each node leads one group."""
+        for group, name in enumerate(NAMES):
+            leader = self.host("K1").leader(group)
+            if leader != name:
+                self.host(leader).groups[group].transfer_leadership(name)
+        assert self.run(
+            20, lambda: all(self.host(n).groups[g].raft.state.leads_with_commit for g, n in enumerate(NAMES))
+        )
+
+    def transfer(self, name, number):
+        """Transfers one after the other, over two groups each; the same keys only for this client."""
+        first, second = number % 3, (number + 1) % 3
+        parts = {
+            group: Exec((), (Increment(b"account %d" % number, amount),))
+            for group, amount in ((first, 1), (second, -1))
+        }
+
+        def done(_):
+            self.transfers += 1
+            if self.open:
+                self.transfer(name, number)
+
+        self.host(name).transactions.execute(parts, 20, done)
+
+    def chain(self, name, count=0):
+        """Plain writes, each acknowledged before the next one, which goes to the next group."""
+
+        def done(outcome):
+            self.chains += 1
+            if self.open:
+                self.chain(name, count + 1 if isinstance(outcome, list) else count)
+
+        self.host(name).write(count % 3, [Put(b"chain", b"%d" % count)], 20, done)
+
+    def leads(self, name):
+        return self.host(name).groups[0].raft.state.leads_with_commit
+
+    def work(self):
+        for number in range(9):
+            self.transfer(NAMES[number % 3], number)
+        self.chain("K2")
+
+    def image(self, name):
+        """An image that this node opens, as machines."""
+        opened: list[PinnedImage | Exception] = []
+        self.host(name).open_image(opened.append)
+        assert self.run(60, lambda: bool(opened))
+        [image] = opened
+        assert isinstance(image, PinnedImage), image
+        machines = {group: self.read(reader) for group, reader in image.readers.items()}
+        self.host(name).images.close(image.token)
+        return machines
+
+    def read(self, reader):
+        rows: list[Rows] = []
+        after = None
+        while not rows or not rows[-1].end:
+            enough = partial(is_longer, rows, len(rows))
+            reader.read(after, 1 << 20, rows.append)
+            assert self.run(5, enough)
+            after = rows[-1].last
+        keyspace = Keyspace()
+        both = [msgspec.structs.astuple(row) for piece in rows for row in decode_rows(piece.data)]
+        keyspace.load([row[:4] for row in both if not row[4]])
+        keyspace.ledger.load([row[:4] for row in both if row[4]])
+        base = reader.checkpoint.base
+        return Machine.restored(keyspace, base.stamp, reader.checkpoint.revision, 4)
+
+
+def is_longer(rows, than):
+    return len(rows) > than
+
+
+def wrong(machines):
+    """What is not one cut: a transfer of which one half is there, or a write without the one before it."""
+    conclude(machines)
+    money = sum(
+        int(record.value)
+        for machine in machines.values()
+        for key, record in machine.keyspace.records.items()
+        if key.startswith(b"account")
+    )
+    found = sorted(int(machine.keyspace.get(b"chain") or -1) for machine in machines.values())
+    return money != 0 or found[2] - found[0] > 2
+
+
+@pytest.fixture
+def bank():
+    bank = Bank()
+    bank.network.slow_down(("K1", "K3"), SLOW)
+    bank.network.slow_down(("K3", "K1"), SLOW)
+    bank.work()
+    assert bank.run(10, lambda: bank.transfers > 30 and bank.chains > 10)
+    return bank
+
+
+def test_every_image_is_one_cut(bank):
+    for _ in range(IMAGES):
+        before = bank.transfers
+        machines = bank.image("K1")
+        assert len(machines) == 3
+        assert not wrong(machines)
+        assert bank.transfers > before  # they go on
+    bank.open = False
+
+
+def test_without_the_hold_it_is_none(bank, monkeypatch):
+    """The planted mistake: a leader that goes on while the others hold."""
+    monkeypatch.setattr(
+        Proposer, "propose_held_marker", lambda self, _: self._end_hold() or self.propose_marker()
+    )
+    monkeypatch.setattr(Proposer, "hold", lambda *_: True)
+    assert any(wrong(bank.image("K1")) for _ in range(IMAGES))
+    bank.open = False
+
+
+def ask(bank, group, command):
+    answers: list[object] = []
+    executor = bank.host(NAMES[group])._admin
+    executor._ask_now(group, command, answers.append)
+    assert bank.run(5, lambda: bool(answers))
+    return answers[0]
+
+
+def test_a_hold_ends_by_itself_and_then_no_marker_is_logged():
+    bank = Bank()
+    assert ask(bank, 0, HoldProposals(7, 50)) == "OK"
+    bank.ask("K2", Put(b"key", b"1"))
+    assert not bank.run(0.02, lambda: bool(bank.answers))  # it waits
+    assert bank.answered(within=1)
+    assert bank.answers == [["OK"]]
+    assert isinstance(ask(bank, 0, LogHeldMarker(7)), AdminRefused)
+
+
+def test_only_the_last_hold_may_log_a_marker_and_ends_with_it():
+    bank = Bank()
+    assert ask(bank, 0, HoldProposals(7, 60_000)) == "OK"
+    assert ask(bank, 0, HoldProposals(8, 60_000)) == "OK"
+    assert isinstance(ask(bank, 0, LogHeldMarker(7)), AdminRefused)
+    bank.ask("K1", Put(b"key", b"1"))
+    assert not bank.run(1, lambda: bool(bank.answers))
+    assert isinstance(ask(bank, 0, LogHeldMarker(8)), int)
+    assert bank.answered(within=1)
+
+
+def test_no_marker_is_logged_in_another_term():
+    bank = Bank()
+    assert ask(bank, 0, HoldProposals(7, 60_000)) == "OK"
+    for name in ("K2", "K1"):
+        bank.host(bank.host("K3").leader(0)).groups[0].transfer_leadership(name)
+        assert bank.run(10, partial(bank.leads, name))
+    assert isinstance(ask(bank, 0, LogHeldMarker(7)), AdminRefused)
+
+
+def test_an_image_of_one_moment_needs_all_leaders(bank):
+    bank.isolate("K3")
+    opened: list[object] = []
+    bank.host("K1").open_image(opened.append)
+    assert bank.run(30, lambda: bool(opened))
+    assert isinstance(opened[0], PinnedImage) or "no image of one moment" in str(opened[0])
