@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -131,10 +132,15 @@ def search(mutation: Mutation, first: int = 0) -> dict[str, Any]:
 
 
 def find(mutation: Mutation) -> dict[str, Any]:
-    """Search in a separate process; `error` has an error of another kind.
+    """As `searched`; the run that found the mutation must also succeed without it."""
+    found = searched(mutation)
+    if found["seed"] is not None and not _sound(found["seed"]):
+        return {"seed": None, "error": f"seed {found['seed']} fails without it, too"}
+    return found
 
-    The run that found the mutation must succeed without it.
-    """
+
+def searched(mutation: Mutation) -> dict[str, Any]:
+    """Search in a separate process; `error` has an error of another kind."""
     command = [sys.executable, "-m", "tests.simulation.mutants", "--search", mutation.name]
     try:
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS_MAX)
@@ -143,11 +149,10 @@ def find(mutation: Mutation) -> dict[str, Any]:
     if ended.returncode:
         return {"seed": None, "error": ended.stderr.strip().splitlines()[-1]}
     found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
-    if found["seed"] is not None and not _sound(found["seed"]):
-        return {"seed": None, "error": f"seed {found['seed']} fails without it, too"}
     return found
 
 
+@cache
 def _sound(seed: int) -> bool:
     command = [sys.executable, "-m", "tests.simulation.schedule", "--seed", str(seed)]
     return subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.mutants import find, mutated, planted, search
+from tests.simulation.mutants import mutated, planted, search, searched
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.test_schedules import REGRESSIONS
 
@@ -60,5 +60,5 @@ def test_the_simulator_finds(name, seed):
 @pytest.mark.slow
 def test_a_process_of_its_own_finds_one_as_well():
     """As `tox -e mutants` plants them."""
-    found = find(next(m for m in MUTATIONS if m.name == QUICK[1][0]))
+    found = searched(next(m for m in MUTATIONS if m.name == QUICK[1][0]))
     assert found["seed"] is not None, found
