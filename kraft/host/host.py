@@ -26,8 +26,6 @@ from kraft.host.fast_election import FastElection
 from kraft.host.group.group import Group
 from kraft.host.key_indexes import KeyIndexes
 from kraft.host.lifecycle import Lifecycle
-from kraft.host.membership.formation import Formation
-from kraft.host.membership.machine_version import MachineVersion
 from kraft.host.membership.peers import Peers
 from kraft.host.peer_receiver import PeerReceiver
 from kraft.host.persistence import Persistence, Written
@@ -79,16 +77,7 @@ class Host:
         self._observer = observer
         self._tick_seconds = settings.tick_seconds(config)
         self._started_at = clock.seconds()
-        voters = frozenset(config.cluster.members) or frozenset([config.node.id])
-        version = MachineVersion(machine_version, config.cluster.machine_version_max)
-        formation = Formation(
-            loaded.identity,
-            config.peer.advertise,
-            voters,
-            config.cluster.standby,
-            version=version,
-            wanted_groups=config.cluster.groups,
-        )
+        formation = settings.formation(config, loaded.identity, machine_version)
         self.slots = SlotMap(formation.groups)
         session = jitter(1 << 62)
         self.peers = Peers(config, clock, formation, loaded.starts, session=session)

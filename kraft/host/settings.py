@@ -2,9 +2,12 @@
 
 from kraft.config import Config
 from kraft.host.group.checkpoints import CheckpointSettings
+from kraft.host.membership.formation import Formation
+from kraft.host.membership.machine_version import MachineVersion
 from kraft.host.requests.lease import LEASE_SHARE
 from kraft.host.requests.timing import Timing
 from kraft.host.snapshots.settings import SnapshotSettings
+from kraft.node.values import Identity
 from kraft.raft.ports import RaftSettings
 
 TICKS_PER_HEARTBEAT = 4  # so many that two followers seldom time out in the same tick
@@ -34,6 +37,19 @@ def consensus(config: Config, groups: int) -> RaftSettings:
         tail_bytes=raft.tail_bytes,
         leases=raft.lease_reads,
         contests=groups > 1,
+    )
+
+
+def formation(config: Config, identity: Identity, machine_version: int) -> Formation:
+    """How a node with this identity, whose program supports `machine_version`, gets into its cluster."""
+    cluster = config.cluster
+    return Formation(
+        identity,
+        config.peer.advertise,
+        frozenset(cluster.members) or frozenset([config.node.id]),
+        cluster.standby,
+        version=MachineVersion(machine_version, cluster.machine_version_max),
+        wanted_groups=cluster.groups,
     )
 
 
