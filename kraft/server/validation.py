@@ -29,6 +29,7 @@ from kraft.server.commands.spec import (
     ReadSpec,
     ReplicaSpec,
     ScriptSpec,
+    SingleSpec,
     SwitchSpec,
     UserSpec,
     WaitSpec,
@@ -76,18 +77,6 @@ _SEGMENTS: dict[str, type[Segment]] = {
     AllGroupsSpec.kind: AllGroupsSegment,
     UserSpec.kind: UserSegment,
 }
-_SingleSpec = (
-    SwitchSpec
-    | IndexSpec
-    | ScriptSpec
-    | WaitSpec
-    | AdminSpec
-    | WatchSpec
-    | ExecSpec
-    | ReplicaSpec
-    | UserSpec
-    | AllGroupsSpec
-)
 
 
 def _unknown(context: CommandContext, request: Request) -> Error:
@@ -237,7 +226,7 @@ class Validation:
         return Error(text)
 
     def _single(
-        self, spec: _SingleSpec, request: Request, segment: Any, group: int, state: SessionState
+        self, spec: SingleSpec, request: Request, segment: Any, group: int, state: SessionState
     ) -> object:
         """The item of a command that is a segment by itself, or of a call of a script."""
         item: object

@@ -366,12 +366,9 @@ class AllGroupsSpec(CommandSpec):
         return self.one.counted_as
 
 
-AnySpec = (
-    LocalSpec
-    | SwitchSpec
-    | ReadSpec
+SingleSpec = (
+    SwitchSpec
     | IndexSpec
-    | WriteSpec
     | ScriptSpec
     | WaitSpec
     | AdminSpec
@@ -381,6 +378,8 @@ AnySpec = (
     | UserSpec
     | AllGroupsSpec
 )
+"""Of commands that are no plain reads or writes; most of them are a segment by themselves."""
+AnySpec = LocalSpec | ReadSpec | WriteSpec | SingleSpec
 CommandTable = Mapping[bytes, AnySpec]
 """Specifications by name in upper case; subcommands are inside their families."""
 
