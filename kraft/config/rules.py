@@ -98,6 +98,12 @@ def _tls_files(config: Config) -> _Broken:
         yield "tls.crl", "has no effect without tls.ca; write that too, or leave this out"
 
 
+def _certificate_user(config: Config) -> _Broken:
+    if config.client.certificate_user != "off" and config.client.certificates == "none":
+        text = "has no effect where clients show no certificate; set client.certificates to required"
+        yield "client.certificate_user", text
+
+
 def _http_token(config: Config) -> _Broken:
     if config.http.token_file is not None and config.http.certificates == "required":
         text = "has no effect where every connection needs a certificate; leave it out, or set"
@@ -201,6 +207,7 @@ RULES = (
     Rule(frozenset(("node.id", "peer.advertise", "cluster.members")), _membership),
     Rule(frozenset((*_PEER, "cluster.secret_file", "peer.tls")), _members_secret),
     Rule(frozenset((*_FILES, *_SECURED)), _tls_files),
+    Rule(frozenset(("client.certificate_user", "client.certificates")), _certificate_user),
     Rule(frozenset(("http.token_file", "http.certificates")), _http_token),
     Rule(frozenset(("cluster.members", "cluster.standby")), _standby),
     Rule(frozenset(("raft.election_timeout", "raft.heartbeat_interval")), _heartbeats),

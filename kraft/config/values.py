@@ -82,7 +82,10 @@ class TlsConfig:
 
 @dataclass(frozen=True, slots=True)
 class ClientConfig:
-    """The client port. `routing` is forward or redirect; with redirect, `follower_role` has no effect."""
+    """The client port. `routing` is forward or redirect; with redirect, `follower_role` has no effect.
+
+    `certificate_user` says which name in its certificate makes a client a user.
+    """
 
     listen: _Listen = "tcp:10011:interface=127.0.0.1"
     advertise: _Advertise = "127.0.0.1:10011"
@@ -97,6 +100,7 @@ class ClientConfig:
     tcp_keepalive: Annotated[float, Duration(1, 7200, zero="never")] = 300.0  # as in Redis
     tls: _Tls = "off"
     certificates: _Certificates = "none"
+    certificate_user: Annotated[str, Choice(("off", "CN", "URI"))] = "off"  # tls-auth-clients-user of Redis
 
 
 @dataclass(frozen=True, slots=True)

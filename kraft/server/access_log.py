@@ -7,7 +7,7 @@ ENTRIES_MAX = 128  # as in Redis
 GROUPED_SECONDS = 60.0  # an entry that comes again within so long is counted
 COMPARED_MAX = 10  # with so many entries a new one is compared
 
-COMMAND, KEY, AUTH = "command", "key", "auth"
+COMMAND, KEY, AUTH, CERTIFICATE = "command", "key", "auth", "tls-cert"
 TOPLEVEL, MULTI, LUA = "toplevel", "multi", "lua"
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPullProducer
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IPullProducer
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -14,7 +14,7 @@ from kraft.server.validation import Validation
 from kraft.tcp.writer import DirectWriter
 
 
-@implementer(IHalfCloseableProtocol, IPullProducer)
+@implementer(IHalfCloseableProtocol, IHandshakeListener, IPullProducer)
 class ClientProtocol(Protocol):
     """One client. Policies look at `session` and add to `when_lost`; they see no bytes."""
 
@@ -41,6 +41,15 @@ class ClientProtocol(Protocol):
         self.session = Session(self._port, self._validation, self, peer, local)
         self.dataReceived = self.session.received  # type: ignore[method-assign]
 
+    def handshakeCompleted(self) -> None:
+        """TLS is established: the client may be the user that its certificate names."""
+        field = self._port.config.client.certificate_user
+        if field != "off":
+            from kraft.tls.connections import peer_users
+
+            names = [name.encode("utf-8", "surrogateescape") for name in peer_users(self.transport, field)]
+            self._port.users.certified(self.session.state, names)
+
     def connectionLost(self, reason: Failure | None = None) -> None:  # noqa: ARG002  # Twisted's signature
         """End the session, then report to the policies."""
         self.session.lost()
@@ -64,16 +73,6 @@ class ClientProtocol(Protocol):
         """The number of the socket in this process, -1 if it has none."""
         transport: Any = self.transport
         return transport.fileno() if hasattr(transport, "fileno") else -1
-
-    @property
-    def certificate_name(self) -> str:
-        """The name in the certificate that the client has shown: its common name; '' without one."""
-        transport: Any = self.transport
-        if not hasattr(transport, "getPeerCertificate"):  # a connection without TLS
-            return ""
-        from kraft.tls.connections import peer_name
-
-        return peer_name(transport)
 
     @property
     def unsent_bytes(self) -> int:

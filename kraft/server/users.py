@@ -7,7 +7,7 @@ As long as no user was ever stored, those of `users.file` are in force, and this
 a cluster that is to have users is never open, not even in its first second.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,8 +19,8 @@ from kraft.kv.ledger import Ledger
 from kraft.kv.users import users_of, users_revision
 from kraft.node.ports import Clock
 from kraft.resp.values import Request
-from kraft.server.access_log import COMMAND, KEY, LUA, MULTI, TOPLEVEL, AccessLog, AccessLogEntry
-from kraft.server.errors import ABORTED_BECAUSE, NO_AUTH, OLD_USERS, Rejected
+from kraft.server.access_log import CERTIFICATE, COMMAND, KEY, LUA, MULTI, TOPLEVEL, AccessLog, AccessLogEntry
+from kraft.server.errors import ABORTED_BECAUSE, NO_AUTH, OLD_USERS, Rejected, printable
 from kraft.server.listed_session import ListedSession, client_line
 from kraft.server.ports import NodeHost, ServerObserver
 from kraft.server.rights import Controlled, Denial, Reason, Rights
@@ -175,6 +175,20 @@ class Users:
         state.user = DEFAULT_NAME
         state.authenticated = self._open
         self._assign(state)
+
+    def certified(self, state: SessionState, names: Sequence[bytes]) -> None:
+        """The certificate of a client has these names: it is the first of these users that may log in.
+
+        As in Redis, a client whose certificate names no such user is what it is without one.
+        """
+        for name in names:
+            account = self._accounts.get(name)
+            if account is not None and account.user.on:
+                self._observer.login("done", state.peer, printable(name[:64]))
+                self.log_in(state, name)
+                return
+        if names:
+            self._add(CERTIFICATE, TOPLEVEL, b"", names[0], state.id)
 
     def log_in(self, state: SessionState, name: bytes) -> None:
         """The client has proved that it is the user, which exists."""

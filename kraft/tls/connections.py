@@ -21,7 +21,7 @@ from zope.interface import implementer
 
 from kraft.tls.credentials import Credentials, TlsFiles, read_credentials
 from kraft.tls.errors import FileProblem, FilesRefused
-from kraft.tls.names import common_name, node_name, shown_name
+from kraft.tls.names import node_name, shown_name, user_names
 
 CIPHERS = AcceptableCiphers.fromOpenSSLCipherString("ECDHE+AESGCM:ECDHE+CHACHA20")
 MINIMUM = {"1.2": TLSVersion.TLSv1_2, "1.3": TLSVersion.TLSv1_3}
@@ -217,10 +217,10 @@ def peer_node(transport: Any) -> str:
     return name.node if name is not None else ""
 
 
-def peer_name(transport: Any) -> str:
-    """The common name in the certificate that a client has shown, and that was checked; '' without one."""
+def peer_users(transport: Any, field: str) -> list[str]:
+    """The names of users in the certificate that a client has shown: see `names.user_names`."""
     certificate = peer_certificate(transport)
-    return "" if certificate is None else common_name(certificate)
+    return [] if certificate is None else user_names(certificate, field)
 
 
 def peer_certificate(transport: Any) -> Any:

@@ -55,6 +55,17 @@ def common_name(certificate: x509.Certificate) -> str:
     return str(found[0].value) if len(found) == 1 else ""
 
 
+def user_names(certificate: x509.Certificate, field: str) -> list[str]:
+    """The names of users in a client's certificate: its common name (`field` CN), or its URIs (URI)."""
+    if field == "CN":
+        return list(filter(None, [common_name(certificate)]))
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):
+        return []
+    return names.get_values_for_type(x509.UniformResourceIdentifier)
+
+
 def shown_name(certificate: x509.Certificate) -> str:
     """What a certificate is called in messages: on one line, and possible to print."""
     node = node_name(certificate)

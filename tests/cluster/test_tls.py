@@ -140,14 +140,16 @@ def shown_serial(server):
 def test_files_are_taken_over_while_connections_go_on(make_cluster, certificates):
     """By the change alone, or by SIGHUP. What cannot be used changes nothing, and is told once."""
     cluster = make_cluster(1)
-    secure(cluster, certificates, client={"tls": "required", "certificates": "required"})
+    asked = {"tls": "required", "certificates": "required", "certificate_user": "CN"}
+    secure(cluster, certificates, client=asked)
     [server] = cluster
     shop = certificates.client("shop")
     certificates.client("admin")
     server.security = certificates.context("shop")
     cluster.start()
+    assert server.ask("ACL", "SETUSER", "shop", "on", "~*", "+@all") == "OK"
     with server.client() as old:
-        assert old.call("PING") == "PONG"
+        assert old.call("ACL", "WHOAMI") == b"shop"
         change_files(server, certificates, shop)
         assert old.call("PING") == "PONG"
     assert len(server.events("certificates_refused")) == 1

@@ -299,7 +299,7 @@ CLIENT_REJECTED = Counter(
 )
 ACCESS_DENIED = Counter(
     "access_denied_total",
-    "What was refused to users, by reason: a command, a key, or a login (auth).",
+    "What was refused to users, by reason: a command, a key, a login (auth), or a certificate (tls-cert).",
     ("reason",),
 )
 LOGINS = Counter(

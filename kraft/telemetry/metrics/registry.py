@@ -165,7 +165,7 @@ class MetricsRegistry(Collector):
         counter = self._counter
         self.connections_opened = counter(declarations.CLIENT_CONNECTIONS_OPENED, PROTOCOLS)
         self.rejected = counter(declarations.CLIENT_REJECTED, REASONS)
-        self.denied = counter(declarations.ACCESS_DENIED, ("command", "key", "auth"))
+        self.denied = counter(declarations.ACCESS_DENIED, ("command", "key", "auth", "tls-cert"))
         self.logins = counter(declarations.LOGINS, ("done", "failed", "busy"))
         self.http_refused = counter(declarations.HTTP_REFUSED, ("missing", "wrong"))
         self.scripts_stopped = counter(declarations.SCRIPTS_STOPPED, ("time", "instructions", "memory"))
