@@ -7,15 +7,16 @@ from pathlib import Path
 from kraft.cli.output.blocks import DIM, GOOD, STRONG, Line, Span, line
 from kraft.cli.output.display import display
 from kraft.config import ConfigError, Problem, load
-from kraft.process.named_files import file_problems
+from kraft.process.start_problems import start_problems
 
 EXAMPLES = """\
 examples:
   kraft check-config kraft.yaml
   kraft check-config --json /etc/kraft/n1.yaml      for programs: {"file", "valid", "problems": [...]}
 
-Checks the file, and the certificates and tokens that it names. `kraft doctor` also checks the ports, the data
-directory and the rest of the machine.
+Checks the file, the certificates and tokens that it names, and whether a first start is refused because
+everybody could do everything. `kraft doctor` also checks the ports, the data directory and the rest of the
+machine.
 
 exit status: 0 valid, 1 not valid, 2 wrong usage
 """
@@ -38,7 +39,7 @@ def run(chosen: argparse.Namespace) -> int:
     except ConfigError as error:
         problems += error.problems
     else:
-        problems += file_problems(config, str(chosen.file))
+        problems += start_problems(config, str(chosen.file))
     if chosen.json:
         facts = [{"line": each.line or None, "option": each.path, "problem": each.text} for each in problems]
         print(json.dumps({"file": str(chosen.file), "valid": not problems, "problems": facts}, indent=2))

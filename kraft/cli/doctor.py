@@ -18,7 +18,7 @@ from kraft.cli.checks.subject import Subject, look_at
 from kraft.cli.output.blocks import BAD, COMMAND, EMPTY, GOOD, STRONG, WARN, Line, Span, line
 from kraft.cli.output.display import display
 from kraft.config import Config, ConfigError, Problem, load
-from kraft.process.named_files import file_problems
+from kraft.process.start_problems import start_problems
 
 CHECK_SECONDS = 10.0  # the longest have 3 s for the disk, and 3 s for a peer
 LOOK_SECONDS = 10.0  # two rounds of HTTP requests
@@ -113,7 +113,7 @@ def examine(file: str, begins: Callable[[str], object] = lambda _: None) -> Iter
     problems: Sequence[Problem]
     try:
         config = load(file)
-        problems = file_problems(config, file)
+        problems = start_problems(config, file)
     except ConfigError as error:
         problems = error.problems
     if problems:

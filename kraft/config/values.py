@@ -84,7 +84,8 @@ class TlsConfig:
 class ClientConfig:
     """The client port. `routing` is forward or redirect; with redirect, `follower_role` has no effect.
 
-    `certificate_user` says which name in its certificate makes a client a user.
+    `certificate_user` says which name in its certificate makes a client a user. With `unrestricted` a node
+    starts for the first time without users and TLS on an address that other machines reach.
     """
 
     listen: _Listen = "tcp:10011:interface=127.0.0.1"
@@ -101,6 +102,7 @@ class ClientConfig:
     tls: _Tls = "off"
     certificates: _Certificates = "none"
     certificate_user: Annotated[str, Choice(("off", "CN", "URI"))] = "off"  # tls-auth-clients-user of Redis
+    unrestricted: Annotated[bool, Switch()] = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,6 @@ from kraft import __version__
 from kraft.acl.errors import RuleError
 from kraft.config import Config, ConfigError
 from kraft.host.host import Host
-from kraft.listen_address import is_loopback, split_endpoint
 from kraft.process.backups import BackupThread, backup_settings
 from kraft.process.clock import ReactorClock
 from kraft.process.endpoints import CannotListen, ServerEndpoint, bound_address
@@ -38,6 +37,7 @@ from kraft.process.log_file import RotatedFile
 from kraft.process.memory_limit import memory_limits, memory_use
 from kraft.process.memory_watch import MemoryWatch, room_for_data
 from kraft.process.open_files import room_for_clients
+from kraft.process.open_port import check_first_start, is_open
 from kraft.process.page_access import page_access
 from kraft.process.pid_file import PidFile
 from kraft.process.reload import ConfigReload
@@ -138,6 +138,7 @@ class NodeService(Service):
         on_stack_request(self._telemetry.stacks_asked)
         room_for_clients(config.cluster.groups)
         secret = self._read_secret()
+        self._check_first_start()
         restore_first(config, self._telemetry)
         self._security = self._reload.security = self._secure()
         self._access = self._reload.access = page_access(
@@ -152,6 +153,12 @@ class NodeService(Service):
         self._notifier.replaying(self._host)
         self._backups = self._make_backups(store)
         self._host.start(self._links, self._replayed)
+
+    def _check_first_start(self) -> None:
+        try:
+            check_first_start(self._config, self._path or "")
+        except ConfigError as error:
+            raise CannotStart(str(error)) from None
 
     def _read_secret(self) -> bytes | None:
         path = self._config.cluster.secret_file
@@ -253,8 +260,7 @@ class NodeService(Service):
         )
         self._clients = self._reload.clients = factory.port
         self._read_users(factory.port)
-        listener = split_endpoint(config.client.listen)
-        if not (factory.port.users.defined or listener.kind == "unix" or is_loopback(listener.interface)):
+        if is_open(config) and not factory.port.users.defined:
             self._telemetry.events.log("clients_unrestricted", listen=config.client.listen)
         self._telemetry.watch_clients(factory.port)
         self._telemetry.connections_limited(factory.port)

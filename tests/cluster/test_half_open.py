@@ -98,7 +98,8 @@ def node(make_cluster):
     [node] = cluster
     client = {"listen": f"tcp:{node.client_port}", "advertise": f"127.0.0.1:{node.client_port}"}
     http = {"listen": f"tcp:{node.http_port}", "advertise": f"127.0.0.1:{node.http_port}"}
-    node.configure(cluster.members, client=client | {"tcp_keepalive": "1s"}, http=http)
+    asked = client | {"tcp_keepalive": "1s", "unrestricted": "true"}
+    node.configure(cluster.members, client=asked, http=http)
     cluster.start()
     return node
 

@@ -112,6 +112,9 @@ def test_a_container_starts_again_with_the_same_process_id(node, tmp_path, need)
 def test_what_only_a_start_can_find_is_one_line(node, port, listen, words):
     """It names the option, the endpoint and what to do."""
     server = node(**{port: listen})
+    if port == "client":
+        client = {"listen": listen, "advertise": "127.0.0.1:1", "unrestricted": True}
+        server.configure({}, client=client)
     if port == "peer":
         secret = server.folder / "secret"
         secret.write_text("s" * 32)

@@ -1,0 +1,50 @@
+"""A client port where everybody who reaches it may do everything: what is said about it at a start.
+
+The first start on such a port is refused, unless the configuration allows it by name. A directory that has
+data goes on as before, with a warning.
+"""
+
+from pathlib import Path
+
+from kraft.config import Config, ConfigError, Problem
+from kraft.listen_address import is_loopback, split_address, split_endpoint
+from kraft.storage.directory import RESTORING_FILE
+from kraft.storage.log.files import LOG_FILE
+
+
+def is_open(config: Config) -> bool:
+    """Whether clients on other machines reach the client port, and need no certificate for it."""
+    client, listener = config.client, split_endpoint(config.client.listen)
+    if listener.kind == "unix" or (client.tls == "required" and client.certificates == "required"):
+        return False
+    if listener.kind == "systemd":  # only the socket unit knows the address
+        return not is_loopback(split_address(client.advertise)[0])
+    return not is_loopback(listener.interface)
+
+
+def check_first_start(config: Config, source: str) -> None:
+    """Raise ConfigError if this start would be the first on an open port with neither users nor TLS.
+
+    A node that waits to be added gets the users of its cluster, and a backup may have users. `source` is the
+    name of the configuration in problems.
+    """
+    client = config.client
+    guarded = config.users.file is not None or client.tls == "required"
+    elsewhere = config.cluster.standby or config.restore.source is not None
+    if client.unrestricted or guarded or elsewhere or not is_open(config) or _has_data(config):
+        return
+    text = (
+        f"{client.listen} would let everybody who reaches it do everything: name users (users.file,"
+        " docs/users.md), or set client.tls to required (docs/tls.md); or, in a network that you trust, write"
+        " client.unrestricted: true"
+    )
+    raise ConfigError((Problem(source, "client.listen", text),))
+
+
+def _has_data(config: Config) -> bool:
+    """Whether the directory is that of a node, or not to be read by this user."""
+    data = Path(config.node.data)
+    try:
+        return (data / LOG_FILE).exists() and not (data / RESTORING_FILE).exists()
+    except OSError:
+        return True
