@@ -29,6 +29,7 @@ from kraft.moment import Moment, when
 CLUSTER_LETTERS = 12  # of the cluster's id, in the name of its folder
 LOCK_FILE = "lock"
 LEFTOVER_SECONDS = 86_400  # an image that was not written to for so long is not being written
+WHAT_TO_NAME = "name the backup.directory of a node, the folder of a cluster in it, or that of an image"
 _CLUSTER = re.compile(f"[0-9a-f]{{{CLUSTER_LETTERS}}}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -115,6 +116,7 @@ class Archive:
             text = (
                 f"{self.folder}: the first image, {first.name}, is of {begins}, {first.place}: after {moment}"
             )
+            text += ". Name a later moment, or an older backup"
             raise NothingThere(f"{text}; {problems}" if problems else text)
         if problems:
             raise DamagedBackup(self.folder, f"no image can be used: {problems}")
@@ -198,11 +200,13 @@ def find_image(source: Path, moment: Moment, key: BackupKey | None) -> tuple[Arc
     if (source / MANIFEST_FILE).exists():
         manifest = manifests.read(source, key)
         if not _not_after(manifest, moment):
-            raise NothingThere(f"{source}: the image is of {manifest.place}: after {moment}")
+            made = when(max(group.stamp_ms for group in manifest.groups))
+            text = f"{source}: the image is of {made}, {manifest.place}: after {moment}"
+            raise NothingThere(f"{text}. Name {source.parent}, which may have an older one")
         return Archive(source.parent, key), source, manifest
     archives = list(archives_in(source, key))
     if not archives:
-        raise NothingThere(f"{source}: there is no backup in it")
+        raise NothingThere(f"{source}: there is no backup in it: {WHAT_TO_NAME}")
     if len(archives) > 1:
         names = ", ".join(str(archive.folder) for archive in archives)
         raise BackupError(f"{source} has backups of several clusters: name one of {names}")
@@ -215,7 +219,7 @@ def find_image(source: Path, moment: Moment, key: BackupKey | None) -> tuple[Arc
 def archives_in(source: Path, key: BackupKey | None) -> Iterator[Archive]:
     """The archives in a backup directory; `source` itself if it is the folder of a cluster."""
     if not source.is_dir():
-        raise NothingThere(f"{source}: there is no such directory")
+        raise NothingThere(f"{source}: there is no such directory: {WHAT_TO_NAME}")
     if _CLUSTER.fullmatch(source.resolve().name):
         yield Archive(source, key)
         return

@@ -66,10 +66,11 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 
 class _Target:
-    """The node to be made: id, directory, and the addresses of all founders."""
+    """The node to be made: id, directory, addresses of all founders, and the groups that its file names."""
 
     def __init__(self, chosen: argparse.Namespace) -> None:
-        self.id, self.directory, self.members = _from_file(chosen) if chosen.config else _from_options(chosen)
+        given = _from_file(chosen) if chosen.config else (*_from_options(chosen), None)
+        self.id, self.directory, self.members, self.groups = given
         self.token = chosen.token
         self.drawn = chosen.token is None
         if self.drawn:
@@ -80,7 +81,7 @@ class _Target:
             raise WrongUsage(f"several members need the same --token, such as --token {self.token}")
 
 
-def _from_file(chosen: argparse.Namespace) -> tuple[str, str, list[tuple[str, str]]]:
+def _from_file(chosen: argparse.Namespace) -> tuple[str, str, list[tuple[str, str]], int | None]:
     if chosen.data_dir or chosen.id or chosen.peer or chosen.member:
         raise WrongUsage("--config stands for --data-dir, --id, --peer and --member: leave those out")
     try:
@@ -88,7 +89,7 @@ def _from_file(chosen: argparse.Namespace) -> tuple[str, str, list[tuple[str, st
     except ConfigError as error:
         raise Failure("; ".join(map(str, error.problems))) from None
     members = list(config.cluster.members.items()) or [(config.node.id, config.peer.advertise)]
-    return config.node.id, config.node.data, members
+    return config.node.id, config.node.data, members, config.cluster.groups
 
 
 def _from_options(chosen: argparse.Namespace) -> tuple[str, str, list[tuple[str, str]]]:
@@ -215,6 +216,9 @@ def _report(
             yield _labelled("", f"without {each.left_out} more: a transaction over groups is not whole there")
     yield _labelled("node", f"{target.id} in {target.directory}")
     yield _labelled("members", ", ".join(f"{id_} {address}" for id_, address in target.members))
+    if target.groups not in (None, len(targets)):
+        has = f"{len(targets)}, as in the backup: set cluster.groups, which is {target.groups}, to that"
+        yield _labelled("groups", has)
     yield EMPTY
     if identity is None:
         yield line("everything was read and is sound; nothing was changed: repeat it with --yes")

@@ -121,6 +121,40 @@ def test_every_backup_of_a_bank_under_load_has_the_right_total(cluster, tmp_path
     cluster.wait_equal()
 
 
+@pytest.mark.endurance
+def test_every_backup_of_a_bank_over_groups_is_whole(make_cluster, tmp_path, record_property):
+    """Images, and moments of the shipped logs: in each of them all money of three groups is there."""
+    directory = tmp_path / "shipped"
+    cluster = make_cluster(3, cluster={"groups": 3}, backup={"directory": str(directory), "interval": "1h"})
+    cluster.start()
+    wait_until(lambda: list(directory.glob("*/*/manifest.json")), "the first image is there")
+    with Bank(cluster) as bank:
+        first_ms = time.time() * 1000 + LOG_TIME_ERROR_MS
+        for number in range(BACKUPS):
+            server, before = list(cluster)[number % 3], bank.transfers
+            made = kraft(
+                "backup", "--to", tmp_path / "b", "--name", f"n{number}", "-s", address(server), "--json"
+            )
+            restore(made["directory"], tmp_path / f"data{number}")
+            assert total(content_of(tmp_path / f"data{number}")) == ACCOUNTS * START, number
+            bank.advance(before + 1)
+        end_ms = time.time() * 1000
+    wait_until(lambda: reaches(directory) > end_ms, "everything is shipped")
+    dice, left_out = random.Random(7), 0
+    for number in range(MOMENTS):
+        moment = dice.uniform(first_ms, end_ms)
+        restored = restore(directory, tmp_path / f"at{number}", "--at", as_text(moment))
+        assert total(content_of(tmp_path / f"at{number}")) == ACCOUNTS * START, moment
+        left_out += sum(group["left_out"] for group in restored["groups"])
+    record_property("entries_left_out", left_out)
+    cluster.wait_equal()
+
+
+def as_text(ms: float) -> str:
+    """A time in Unix ms, as for --at."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ms // 1000)) + f".{int(ms % 1000):03}Z"
+
+
 def test_a_restored_node_serves_and_stays_away_from_its_old_cluster(cluster, tmp_path, make_cluster):
     """Also what is beside the keys: a token, a script."""
     server = cluster.leader()
@@ -261,7 +295,7 @@ def check_moment(directory: Path, data: Path, counter: Counter, moment: float) -
 
     A log that is cut at once, before it is shipped, leaves a gap; it ends with the next image.
     """
-    when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment // 1000)) + f".{int(moment % 1000):03}Z"
+    when = as_text(moment)
     words = ("restore", directory, "--data-dir", data, "--id", "K1", "--at", when, "--yes")
     done = subprocess.run([KRAFT, *map(str, words)], capture_output=True, text=True, timeout=120)
     if done.returncode:
@@ -325,7 +359,7 @@ def test_several_groups_are_restored_to_one_time(make_cluster, tmp_path):
     for number in range(60):
         assert node.ask("SET", f"key:{number}", "spoilt") == "OK"
     wait_until(lambda: reaches(directory) > then_ms + 1000, "everything is shipped")
-    when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(then_ms // 1000)) + f".{then_ms % 1000:03}Z"
+    when = as_text(then_ms)
     restored = restore(directory, tmp_path / "then", "--at", when)
     assert len(restored["groups"]) == 3
     wanted = {b"key:%d" % number: b"%d" % number for number in range(60)}

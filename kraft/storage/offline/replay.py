@@ -151,11 +151,11 @@ def entries_of(backup: BackupMoment, image: GroupImage, machine: Machine | None 
     if reach is not None and not log.gap:
         reached = max(reached, reach.reaches_ms)
     if moment.time_ms is not None and reached < moment.time_ms:
-        raise NothingThere(f"{backup.folder.parent}: the backup of group {group} reaches to {when(reached)}")
+        text = f"{backup.folder.parent}: the backup of group {group} reaches to {when(reached)}"
+        raise NothingThere(f"{text}: name that time, or leave out --at for the latest state")
     if moment.revision is not None and machine is not None:
-        raise NothingThere(
-            f"{backup.folder.parent}: the backup reaches to revision {machine.revision}, of {when(reached)}"
-        )
+        text = f"the backup reaches to revision {machine.revision}, of {when(reached)}"
+        raise NothingThere(f"{backup.folder.parent}: {text}: leave out --at for that state")
 
 
 def position_of(image: GroupImage) -> LogPosition:

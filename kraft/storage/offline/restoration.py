@@ -18,12 +18,13 @@ token counts as an old copy of the first one.
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from kraft.backup import image as images
-from kraft.backup.archive import find_image
+from kraft.backup.archive import WHAT_TO_NAME, find_image
 from kraft.backup.backup_key import BackupKey
 from kraft.backup.errors import BackupError, DamagedBackup
 from kraft.backup.image import Report, no_report
@@ -39,8 +40,9 @@ from kraft.raft.ready import Persist
 from kraft.storage.access import node_files
 from kraft.storage.directory import RESTORING_FILE, RealDirectory, prepare_directory
 from kraft.storage.errors import DirectoryUnusable, NoSpace
-from kraft.storage.lock import LOCK_FILE, DirectoryLock
+from kraft.storage.lock import LOCK_FILE, DirectoryLock, holder
 from kraft.storage.log.database import LogDatabase
+from kraft.storage.log.files import LOG_FILE
 from kraft.storage.offline.replay import BackupMoment, LogReplay, entries_of, position_of, replay
 from kraft.storage.ports import StorageSettings
 from kraft.storage.state.folder import StateFolder
@@ -79,14 +81,17 @@ class Restoration(BackupMoment):
 
 def open_backup(source: str, moment: Moment, key: BackupKey | None) -> Restoration:
     """The image at `source` from which `moment` can be reached. Raises `BackupError`."""
+    if Path(source, LOG_FILE).exists():
+        raise BackupError(f"{source} is the data directory of a node, and no backup: {WHAT_TO_NAME}")
     archive, folder, manifest = find_image(Path(source), moment, key)
     if moment.revision is not None and len(manifest.groups) > 1:
-        raise BackupError(
-            f"{folder}: each of its {len(manifest.groups)} groups counts revisions for itself: name a time"
-        )
+        counts = f"each of its {len(manifest.groups)} groups counts revisions for itself"
+        made = datetime.fromtimestamp(manifest.created_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        raise BackupError(f"{folder}: {counts}: name a time, such as --at {made}")
     newest = max((group.machine_version for group in manifest.groups), default=1)
     if newest > MACHINE_VERSION:
-        raise BackupError(f"{folder}: it is of machine version {newest}: {_TOO_OLD}")
+        made_by = f"it is of machine version {newest}, made by kraft {manifest.version}"
+        raise BackupError(f"{folder}: {made_by}: {_TOO_OLD}")
     return Restoration(archive, folder, manifest, moment)
 
 
@@ -119,13 +124,23 @@ def rehearse(backup: Restoration, report: Report = no_report) -> tuple[GroupTarg
 def refuse_used_directory(directory: str) -> None:
     """Raise `DirectoryUnusable` unless a restore may fill the directory."""
     path = Path(directory)
-    if path.exists() and path.is_dir():
-        used = sorted(each.name for each in path.iterdir() if each.name not in (LOCK_FILE, "lost+found"))
-        if RESTORING_FILE in used:
-            return  # what it holds was left by a restore that did not end
-        if used:
-            names = ", ".join(used[:3])
-            raise DirectoryUnusable(f"data directory {directory} is not empty ({names}): name another one")
+    try:
+        there = [each.name for each in path.iterdir()] if path.is_dir() else []
+        running = holder(directory) if LOCK_FILE in there else None
+    except OSError as error:
+        raise DirectoryUnusable(f"data directory {directory}: {error.strerror or error}") from error
+    if running is not None:
+        text = f"is in use by process {running or 'unknown'}: stop that node, and move the directory away"
+        raise DirectoryUnusable(f"data directory {directory} {text}: mv {directory} {directory}.old")
+    used = sorted(set(there) - {LOCK_FILE, "lost+found"})
+    if RESTORING_FILE in used:
+        return  # what it holds was left by a restore that did not end
+    if LOG_FILE in used:
+        text = f"is not empty: it has the data of a node. Move it away: mv {directory} {directory}.old"
+        raise DirectoryUnusable(f"data directory {directory} {text}")
+    if used:
+        names = ", ".join(used[:3])
+        raise DirectoryUnusable(f"data directory {directory} is not empty ({names}): name another one")
 
 
 def restore(

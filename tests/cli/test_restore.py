@@ -1,0 +1,109 @@
+"""`kraft restore` where something is not as its user thinks: one line, which names the next step."""
+
+import fcntl
+
+import pytest
+
+from kraft.backup.image import write_image
+from kraft.cli.main import main
+from kraft.storage.offline import restoration
+from tests.backup.sources import CLUSTER, FakeSource, Twin, backed_up, history
+
+FOLDER = CLUSTER[:12]
+
+
+@pytest.fixture
+def backup(tmp_path):
+    backed_up(tmp_path / "backup", 10, 30)
+    return tmp_path / "backup"
+
+
+def refused(capsys, source, directory, *options):
+    """What a restore says that fails."""
+    assert main(["restore", str(source), "--data-dir", str(directory), "--id", "K1", *options]) == 1
+    said = capsys.readouterr()
+    assert not said.out
+    [line] = said.err.splitlines()
+    return line.removeprefix("kraft: ")
+
+
+def test_a_source_that_is_no_backup(tmp_path, backup, capsys):
+    assert "no such directory: name the backup.directory of a node" in refused(
+        capsys, tmp_path / "nothing", tmp_path / "data"
+    )
+    assert "there is no backup in it: name the backup.directory" in refused(
+        capsys, tmp_path, tmp_path / "data"
+    )
+    (tmp_path / "K1").mkdir()
+    (tmp_path / "K1/log.db").touch()
+    assert "is the data directory of a node, and no backup: name" in refused(
+        capsys, tmp_path / "K1", tmp_path / "data"
+    )
+    (backup / "dddddddddddd").mkdir()
+    assert f"name one of {backup}/{FOLDER}, {backup}/dddddddddddd" in refused(
+        capsys, backup, tmp_path / "data"
+    )
+
+
+def test_a_directory_that_is_used(tmp_path, backup, capsys):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "notes").touch()
+    assert "is not empty (notes): name another one" in refused(capsys, backup, data)
+    (data / "log.db").touch()
+    assert f"it has the data of a node. Move it away: mv {data} {data}.old" in refused(capsys, backup, data)
+    with (data / "lock").open("w") as lock:
+        lock.write("4711\n")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "is in use by process 4711: stop that node, and move the directory away" in refused(
+            capsys, backup, data
+        )
+    (tmp_path / "file").touch()
+    assert "is not a directory" in refused(capsys, backup, tmp_path / "file", "--yes")
+    assert sorted(path.name for path in data.iterdir()) == ["lock", "log.db", "notes"]
+
+
+def test_a_moment_outside_of_the_backup(tmp_path, backup, capsys):
+    early, late = (f"2023-11-14T22:13:{second}Z" for second in (25, 55))
+    text = refused(capsys, backup, tmp_path / "data", "--at", early)
+    assert "the first image, image, is of 2023-11-14 22:13:30.000 UTC" in text
+    assert "Name a later moment, or an older backup" in text
+    image = backup / FOLDER / "image"
+    assert f"Name {image.parent}, which may have" in refused(capsys, image, tmp_path / "data", "--at", early)
+    text = refused(capsys, backup, tmp_path / "data", "--at", late)
+    assert "reaches to 2023-11-14 22:13:50.000 UTC: name that time, or leave out --at" in text
+    text = refused(capsys, backup, tmp_path / "data", "--at", "99", "--yes")
+    assert "reaches to revision 60, of 2023-11-14 22:13:50.000 UTC: leave out --at" in text
+    assert main(["restore", str(backup), "--data-dir", "x", "--id", "K1", "--at", "noon"]) == 2
+    assert "write a time such as 2026-11-29T18:05:00Z, or a revision" in capsys.readouterr().err
+
+
+def test_a_revision_of_several_groups(tmp_path, capsys):
+    write_groups(tmp_path / "backup", 2)
+    text = refused(capsys, tmp_path / "backup", tmp_path / "data", "--at", "99")
+    assert "groups counts revisions for itself: name a time, such as --at 2023-11-14T22:13:20Z" in text
+
+
+def test_an_image_of_a_newer_kraft(tmp_path, backup, capsys, monkeypatch):
+    monkeypatch.setattr(restoration, "MACHINE_VERSION", 2)
+    assert "it is of machine version 3, made by kraft 1.0: " in refused(capsys, backup, tmp_path / "data")
+    manifest = backup / FOLDER / "image/manifest.json"
+    manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 9'))
+    assert "format 9 is of a newer kraft" in refused(capsys, backup, tmp_path / "data")
+
+
+def test_another_number_of_groups_than_in_the_file(tmp_path, capsys):
+    """The backup decides, and the first look says so."""
+    write_groups(tmp_path / "backup", 2)
+    file = tmp_path / "K1.yaml"
+    file.write_text(f"node: {{id: K1, data: {tmp_path}/data}}\ncluster: {{groups: 3}}\n")
+    assert main(["restore", str(tmp_path / "backup"), "--config", str(file)]) == 0
+    assert "2, as in the backup: set cluster.groups, which is 3, to that" in capsys.readouterr().out
+    assert not (tmp_path / "data").exists()
+
+
+def write_groups(directory, groups):
+    twins = [Twin().apply(history(1, 10 + group)) for group in range(groups)]
+    (directory / FOLDER).mkdir(parents=True)
+    return write_image(FakeSource(*twins), directory / FOLDER, "image", None)
