@@ -46,6 +46,10 @@ GUARD_ALL = (
 )
 WATCH_INSIDE_MULTI = "ERR WATCH inside MULTI is not allowed"
 NOT_IN_TRANSACTION = "ERR Command not allowed inside a transaction"
+OWN_REVISION = (
+    "EXECABORT Transaction discarded because of: KRAFT REV of a key that it writes before, with keys in"
+    " several groups: that revision is known after EXEC only. Send KRAFT REV then, or write with KRAFT CAS"
+)
 ABORTED_BECAUSE = "EXECABORT Transaction discarded because of:"
 TRANSACTION_REPLY = f"ERR reply of the transaction exceeds limit of {EXCERPT_BYTES} bytes"
 NO_AUTH = "NOAUTH Authentication required."

@@ -226,12 +226,14 @@ def test_a_repeated_commit_that_waited_too_long_is_not_taken_for_refused(steps):
     assert isinstance(steps.done[0], Uncertain)
 
 
-def test_a_late_vote_of_an_attempt_that_has_ended_changes_nothing(steps):
+@pytest.mark.parametrize("late", [prepared(), Uncertain()])
+def test_a_late_vote_of_an_attempt_that_has_ended_changes_nothing(steps, late):
     steps.execute(THREE)
-    late = steps.sent[1][3]
+    voted = steps.sent[1][3]
     steps.answer(reply(StepOutcome.CHANGED))
-    late(prepared())
-    assert Commit not in [type(command) for _, command, _, _ in steps.sent]
+    before = steps.open
+    voted(late)
+    assert steps.open == before
     assert steps.done == [None]
 
 

@@ -137,3 +137,12 @@ def test_the_observer_hears_how_forwarded_proposals_end(answers):
     assert forwarding.expire(1.0) == 1
     assert forwarding.lost("K1") == 1
     assert ends.seen == [("done", 2), ("not_proposed", 1), ("uncertain", 1), ("uncertain", 1)]
+
+
+def test_a_link_that_goes_down_before_a_message_is_sent_has_settled_it(answers):
+    """What may wait at the leader is posted between turns, and sent at the end of the next one."""
+    forwarding = forwarding_to(Ends())
+    message = forwarding.request("K1", [proposal(answers, b"a")], 0.0, waits=True)
+    assert forwarding.lost("K1") == 1
+    assert forwarding.unsent(message.request) == []
+    assert [type(a) for a in answers] == [Uncertain]

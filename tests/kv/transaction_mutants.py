@@ -7,18 +7,14 @@ Each is planted in the memory of a process of its own, as in `tests.simulation.m
 """
 
 import argparse
-import contextlib
-import io
 import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.kv.transaction_mutations import TRANSACTION_MUTATIONS, TransactionMutation
-from tests.simulation.mutants import Planter
+from tests.simulation.mutants import Planter, failed_test
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS_MAX = 300
@@ -29,10 +25,7 @@ def search(planted: TransactionMutation) -> str:
     """Plant the mistake in this process. Returns what found it, "" if nothing did."""
     sys.meta_path.insert(0, Planter(planted.mutation))
     if planted.test:
-        failed = Failures()
-        with contextlib.redirect_stdout(io.StringIO()):
-            pytest.main(["-q", "-x", "-p", "no:cacheprovider", "-n", "0", planted.test], plugins=[failed])
-        return failed.name
+        return failed_test(planted.test)
     from tests.kv.transaction_scope import Scope, Violation
 
     for scope in SCOPES:
@@ -41,18 +34,6 @@ def search(planted: TransactionMutation) -> str:
         except (Violation, LookupError) as error:
             return str(error).splitlines()[0] if isinstance(error, Violation) else type(error).__name__
     return ""
-
-
-class Failures:
-    """A plugin of pytest that remembers the first test that fails."""
-
-    def __init__(self) -> None:
-        self.name = ""
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Called for each phase of each test."""
-        if report.failed and not self.name:
-            self.name = report.nodeid.partition("::")[2].partition("[")[0]
 
 
 def find(planted: TransactionMutation) -> str:

@@ -149,6 +149,22 @@ def test_a_revision_in_a_reply_is_that_of_the_change() -> None:
     assert client.run("KRAFT", "REV", A) == answer[4:-5]
 
 
+def test_a_revision_that_is_not_known_yet_is_not_shown() -> None:
+    """The revision of a change in a participant is taken when it takes effect, after the reply."""
+    port, client = three()
+    client.run("SET", A, "1")
+    for words in (("SET", A, "2"), ("RENAME", C, A)):
+        client.run("MULTI")
+        for queued in (words, ("KRAFT", "REV", A), ("SET", B, "3")):
+            assert client.run(*queued) == b"+QUEUED\r\n"
+        assert client.run("EXEC").startswith(b"-EXECABORT Transaction discarded because of: KRAFT REV")
+    client.run("MULTI")
+    for queued in (("KRAFT", "REV", A), ("SET", A, "2"), ("SET", B, "3")):
+        client.run(*queued)
+    assert client.run("EXEC") == b"*3\r\n:1\r\n+OK\r\n+OK\r\n"
+    assert settled(port)
+
+
 # -- commands that see keys of several groups at once
 
 

@@ -9,19 +9,23 @@ the code.
 """
 
 import argparse
+import importlib
 import importlib.abc
 import importlib.machinery
 import inspect
+import io
 import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
+
+import pytest
 
 from tests.simulation.mutation import Mutation
 from tests.simulation.mutations import MUTATIONS
@@ -115,14 +119,36 @@ def _function(module: ModuleType, name: str) -> FunctionType:
     return found
 
 
+class Failures:
+    """A plugin of pytest that remembers the first test that fails."""
+
+    def __init__(self) -> None:
+        self.name = ""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Called for each phase of each test."""
+        if report.failed and not self.name:
+            self.name = report.nodeid.partition("::")[2].partition("[")[0]
+
+
+def failed_test(file: str) -> str:
+    """The name of the first test of `file` that fails in this process, "" if none does."""
+    failed = Failures()
+    with redirect_stdout(io.StringIO()):
+        pytest.main(["-q", "-x", "-p", "no:cacheprovider", "-n", "0", file], plugins=[failed])
+    return failed.name
+
+
 def search(mutation: Mutation, first: int = 0) -> dict[str, Any]:
-    """Try seeds until one finds the mutation, which is planted."""
+    """Try seeds until one finds the mutation, which is planted, or its test."""
+    if mutation.test:
+        return {"seed": None, "test": failed_test(mutation.test)}
     from kraft.kv.errors import BrokenInvariant
     from kraft.peerwire.errors import WireError
     from kraft.raft.errors import InvariantViolation
     from kraft.storage.errors import StorageError
-    from tests.simulation.run import run
 
+    run = importlib.import_module(mutation.run).run
     for seed in range(first, first + mutation.seeds):
         try:
             run(seed)
@@ -134,7 +160,7 @@ def search(mutation: Mutation, first: int = 0) -> dict[str, Any]:
 def find(mutation: Mutation) -> dict[str, Any]:
     """As `searched`; the run that found the mutation must also succeed without it."""
     found = searched(mutation)
-    if found["seed"] is not None and not _sound(found["seed"]):
+    if found["seed"] is not None and not _sound(mutation.run, found["seed"]):
         return {"seed": None, "error": f"seed {found['seed']} fails without it, too"}
     return found
 
@@ -153,14 +179,16 @@ def searched(mutation: Mutation) -> dict[str, Any]:
 
 
 @cache
-def _sound(seed: int) -> bool:
-    command = [sys.executable, "-m", "tests.simulation.schedule", "--seed", str(seed)]
+def _sound(module: str, seed: int) -> bool:
+    command = [sys.executable, "-c", f"from {module} import run; run({seed})"]
     return subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 0
 
 
 def row(mutation: Mutation, found: dict[str, Any]) -> str:
     """One line of the table in docs/simulation.md."""
     where = mutation.file.removeprefix("kraft/")
+    if found.get("test"):
+        return f"| {mutation.name} | `{where}` | `{found['test']}` | |"
     if found["seed"] is None:
         result = found.get("error", f"**not found within {mutation.seeds} seeds**")
         return f"| {mutation.name} | `{where}` | {result} | |"
@@ -189,7 +217,7 @@ def main() -> int:
     sys.stdout.write("| mutation | in | found at | by |\n| --- | --- | --- | --- |\n")
     with ThreadPoolExecutor(options.jobs) as pool:
         for mutation, found in zip(chosen_ones, pool.map(find, chosen_ones), strict=True):
-            missed += found["seed"] is None
+            missed += found["seed"] is None and not found.get("test")
             sys.stdout.write(row(mutation, found) + "\n")
             sys.stdout.flush()
     sys.stdout.write(f"\n{len(chosen_ones)} mutations, {missed} not found\n")

@@ -3,6 +3,7 @@
 Those in transactions, locks and scripts are in files of their own.
 """
 
+from tests.simulation.cross_group_mutations import CROSS_GROUP_MUTATIONS
 from tests.simulation.group_mutations import GROUP_MUTATIONS
 from tests.simulation.machine_mutations import MACHINE_MUTATIONS
 from tests.simulation.mutation import Mutation
@@ -413,6 +414,7 @@ MUTATIONS = (
     ),
     *MACHINE_MUTATIONS,
     *GROUP_MUTATIONS,
+    *CROSS_GROUP_MUTATIONS,
     *SCRIPT_MUTATIONS,
     # -- storage
     Mutation(

@@ -53,8 +53,12 @@ class Forwarding:
         return kind(self._next_request, max(1, int(timeout * 1000)), kv.encode(commands))
 
     def unsent(self, request: int) -> list[Proposal]:
-        """Remove and return the proposals of a message that the link did not take."""
-        return self._forwarded.pop(request).proposals
+        """Remove and return the proposals of a message that the link did not take.
+
+        There are none if the link went down after the message was posted: then they are settled already.
+        """
+        forwarded = self._forwarded.pop(request, None)
+        return [] if forwarded is None else forwarded.proposals
 
     def answered(self, peer: str, reply: ForwardReply) -> list[Proposal]:
         """Settle the proposals of a reply; returns those that the peer did not propose.

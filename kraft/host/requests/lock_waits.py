@@ -125,6 +125,9 @@ class LockWaits:
     def _answered(self, queue: LockQueue, waiter: LockWaiter, outcome: WriteOutcome) -> None:
         waiter.asking = False
         name = waiter.command.name
+        if not isinstance(outcome, Exception) and outcome[0] is CommandFailure.LOCKED:
+            self._held_up(queue, waiter)
+            return
         if isinstance(outcome, Exception) or isinstance(outcome[0], CommandFailure):
             self._settle(waiter, outcome)
             if queue.waiters:
@@ -141,6 +144,13 @@ class LockWaits:
         if queue.waiters:
             self._arm(queue, stamp)
             self._look(name, queue)
+
+    def _held_up(self, queue: LockQueue, waiter: LockWaiter) -> None:
+        """A transaction held the key for so long that nothing was done. The client's own time counts."""
+        if waiter.late or waiter.left:
+            self._settle(waiter, Stopping() if self._refuses else NOT_GIVEN)
+        if queue.waiters:
+            self._ask(queue)
 
     def _look(self, name: bytes, queue: LockQueue) -> None:
         """Compare the key here with what is known of it."""

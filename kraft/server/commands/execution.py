@@ -16,6 +16,7 @@ from msgspec import UNSET
 from kraft.host.requests.round import View
 from kraft.kv import commands as kv
 from kraft.kv.excerpt import EXCERPT_BYTES, Excerpt, examined, excerpt
+from kraft.kv.footprint import footprint
 from kraft.kv.replies import CommandFailure
 from kraft.kv.replies import Reply as Outcome
 from kraft.resp.render import payload_bytes, render
@@ -32,6 +33,7 @@ SLICE_SECONDS = 0.005  # of replies in one go; then other connections get their 
 
 _NO_STEPS = frozenset({type(None), Error, str})  # `Queued.step` of what is no step of the logged command
 _LOOK = frozenset({kv.Look})
+REVISION = "kraft|rev"  # the name of the only read that shows a revision
 
 Done = Callable[[Any], None]
 """Gets the replies, None after an abort, a `CommandFailure` of the whole transaction, or the host's error."""
@@ -42,7 +44,7 @@ class Execution:
 
     With `group_of` their keys are in several groups, and `group` is any of these. `size` is the bytes of all
     words. If it `writes`, it has to be logged. `hits` and `misses` count what reads found, as `Segment` does.
-    Raises CrossSlot if a command can have keys of one group only.
+    Raises Rejected if one of them cannot have keys in several groups.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Execution:
         self._computation: StepComputation | None = None  # of steps that see several groups at once
         self.parts = {group: self.transaction}
         if group_of is not None:
+            _check_revisions(commands)
             self._divide(steps, group_of)
 
     def _divide(self, steps: Sequence[Any], group_of: GroupOf) -> None:
@@ -228,6 +231,18 @@ class Execution:
         if type(reply) in (bytes, list):
             self.hits += len(values) - missing
         return reply
+
+
+def _check_revisions(commands: Sequence[Queued]) -> None:
+    """Refuse KRAFT REV of a key that was written before it: a participant does not know the revision yet."""
+    written: set[Any] = set()
+    for queued in commands:
+        step: Any = queued.step
+        if type(step) in _NO_STEPS:
+            continue
+        if queued.spec.name == REVISION and not written.isdisjoint(step.keys):
+            raise errors.Rejected(errors.OWN_REVISION)
+        written.update(footprint(step).written)
 
 
 def _together(excerpts: Sequence[Excerpt]) -> Excerpt:

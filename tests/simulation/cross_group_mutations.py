@@ -1,0 +1,153 @@
+"""Mistakes in what a node does for transactions over several groups, beside the state machine.
+
+`tests.simulation.cross_groups` finds those that break a promise. The others cost clients their turn or their
+time, which no history shows: each names the test that finds it.
+"""
+
+from functools import partial
+
+from tests.simulation.mutation import Mutation
+
+_plant = partial(Mutation, seeds=60, run="tests.simulation.cross_groups")
+_ATTEMPT = "kraft/host/transactions/attempt.py"
+_RECOVERY = "kraft/host/transactions/recovery.py"
+_WAITS = "kraft/host/requests/transaction_waits.py"
+_COORDINATOR = "tests/host/test_coordinator.py"
+_DIRECTED = "tests/host/test_transaction_waits.py"
+
+CROSS_GROUP_MUTATIONS = (
+    # -- the coordinator
+    _plant(
+        "a coordinator aborts when it does not know",
+        _ATTEMPT,
+        "            self._repeat_commit()\n",
+        "            self._abort(NoLeader(self._home))\n",
+        "after Commit was sent only home knows what became of it",
+    ),
+    _plant(
+        "a Commit without a reply is repeated as another transaction",
+        _ATTEMPT,
+        "            self._repeat_commit()\n",
+        "            self._abort(StepOutcome.FINISHED)\n",
+        "only a Commit with the same id may be sent again",
+    ),
+    _plant(
+        "an unknown outcome told as not done",
+        _ATTEMPT,
+        "partial(self._end, Uncertain())",
+        "partial(self._end, NoLeader(self._home))",
+        "three kinds of answers: done, certainly not done, unknown",
+        test=_COORDINATOR,
+    ),
+    _plant(
+        "a repeated Commit that is refused was not done",
+        _ATTEMPT,
+        "elif isinstance(outcome, Refused) and not self._in_doubt:",
+        "elif isinstance(outcome, Refused):",
+        "an earlier copy of it may be in the log",
+        test=_COORDINATOR,
+    ),
+    _plant(
+        "an attempt that has ended prepares again",
+        _ATTEMPT,
+        "if self._over or group in self._replies:",
+        "if group in self._replies:",
+        "its mark is gone, so nothing may be sent any more that locks keys",
+        test=_COORDINATOR,
+    ),
+    _plant(
+        "locks taken in descending order",
+        _ATTEMPT,
+        "sorted(parts.keys() - {self._home})",
+        "sorted(parts.keys() - {self._home}, reverse=True)",
+        "who waits holds locks of lower groups only",
+        test=_COORDINATOR,
+    ),
+    # -- recovery
+    _plant(
+        "recovery does not ask home",
+        _RECOVERY,
+        "self._begin(name, hold.home, Decide(hold.id, holder=True), partial(self._told, hold))",
+        "self._requests.write(self._group, [Resolve(hold.id, commit=False)], STEP_BYTES, _ignore)",
+        "home may have committed it",
+    ),
+    _plant(
+        "recovery without patience",
+        _RECOVERY,
+        "late = now - self._patience",
+        "late = now",
+        "a coordinator that is alive finishes what it began",
+        test="tests/host/test_transaction_recovery.py",
+    ),
+    _plant(
+        "decisions are not sent again",
+        _RECOVERY,
+        "for group in decision.waiting:",
+        "for group in decision.waiting[:0]:",
+        "home's leader sends Resolve until each participant has confirmed",
+    ),
+    _plant(
+        "a step under way is sent again at each tick",
+        _RECOVERY,
+        "if asked not in self._under_way and len(self._under_way) < STEPS_MAX:",
+        "if len(self._under_way) < STEPS_MAX:",
+        "a group without a leader is not asked without end",
+        test="tests/host/test_transaction_recovery.py",
+    ),
+    # -- reads
+    _plant(
+        "a read over groups looks once",
+        "kraft/host/transactions/cut.py",
+        "elif not self._changed:",
+        "elif self._found:",
+        "only what stood unchanged in both looks stood together",
+    ),
+    _plant(
+        "a read over groups looks through locks",
+        "kraft/host/transactions/transactions.py",
+        "target.requests.transaction_waits.read(keys, done, fresh)",
+        "target.requests.reads.read(done, fresh)",
+        "what was committed shows in one group, and not yet in the other",
+    ),
+    _plant(
+        "what was computed from changed keys is committed after all",
+        "kraft/host/transactions/optimistic.py",
+        "        if outcome is not CommandFailure.SCRIPT_CONFLICT:\n            self._done(outcome)",
+        "        if True:\n            self._done(outcome)",
+        "after a conflict all is read and computed again",
+        test="tests/server/test_cross_group.py",
+    ),
+    # -- waiting
+    _plant(
+        "who comes later overtakes who waits",
+        _WAITS,
+        "if _disjoint(writing.names, taken) and not self._blocked(writing.commands):",
+        "if not self._blocked(writing.commands):",
+        "first come, first served",
+        test=_DIRECTED,
+    ),
+    _plant(
+        "a Prepare on its way keeps nobody back",
+        _WAITS,
+        "return not writing.asking or any(type(command) is Prepare for command in writing.commands)",
+        "return not writing.asking",
+        "it is about to lock its keys",
+        test=_DIRECTED,
+    ),
+    _plant(
+        "what was done before the lock is done again",
+        _WAITS,
+        "        writing.commands = writing.commands[place:]\n",
+        "",
+        "a command is executed once",
+        test=_DIRECTED,
+    ),
+    _plant(
+        "who waits too long is told that nothing was done, after a part of it was",
+        _WAITS,
+        "        if writing.replies and isinstance(outcome, Refused):",
+        "        if isinstance(outcome, type(None)):",
+        "the replies to commands that were done reach the client",
+        test=_DIRECTED,
+    ),
+)
