@@ -6,7 +6,8 @@ for it, and memory grows with received bytes only: nothing is allocated for an a
 in the words of the Redis protocol,
 
     multibulk  "*" count CRLF, then count times: "$" length CRLF, length bytes, CRLF
-    inline     text [CR] LF; telnet's option sequences (they start with byte 255) before it are skipped
+    inline     text [CR] LF; telnet's option sequences (they start with byte 255) before it are skipped, and
+               text that starts with byte 22 is refused: it is TLS
 
 with counts and lengths in their shortest form: digits only, and a minus only before an ignored count.
 """
@@ -23,6 +24,7 @@ REQUEST_LENGTH = "ERR Protocol error: too big request"
 INLINE_LENGTH = "ERR Protocol error: too big inline request"
 UNBALANCED = "ERR Protocol error: unbalanced quotes in request"
 HTTP = "ERR Protocol error: this port does not speak HTTP"
+TLS = "ERR Protocol error: this port does not speak TLS (client.tls is off)"
 
 HTTP_WORDS = frozenset((b"post", b"host:"))  # the first word of a line that a browser sends before its body
 
@@ -140,6 +142,8 @@ class IncrementalParser:
             return self._multibulk_header(data, position)
         if data[position] == _TELNET:
             return _after_telnet_option(data, position)
+        if data[position] == _TLS_RECORD:  # a client that waits for TLS would wait for ever
+            raise ProtocolError(TLS)
         return self._line(data, position, requests)
 
     def _multibulk_header(self, data: bytes, position: int) -> int:
@@ -258,6 +262,7 @@ def _printable(byte: int) -> str:
 
 _ASTERISK, _DOLLAR = b"*$"
 _TELNET = 255
+_TLS_RECORD = 22  # the first byte of a TLS connection (RFC 8446 section 5.1), and of no line that is typed
 _TELNET_COMMANDS = 240  # the first of them
 _TELNET_SUBNEGOTIATION = 250
 _TELNET_WITH_OPTION = range(251, 255)  # WILL, WON'T, DO, DON'T

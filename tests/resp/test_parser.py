@@ -193,6 +193,13 @@ class TestErrors:
     def test_unbalanced_quotes(self):
         assert error_of(b"get 'a\r\n") == "ERR Protocol error: unbalanced quotes in request"
 
+    def test_tls(self):
+        """From its first byte on, and only where a request begins."""
+        for hello in (b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"):
+            assert error_of(hello) == "ERR Protocol error: this port does not speak TLS (client.tls is off)"
+            assert error_of(multibulk(b"PING") + hello) == error_of(hello)
+        assert error_of(multibulk(b"SET", b"a", b"\x16\x03\x01") + b"get \x16\x03\r\n") is None
+
     def test_a_telnet_subnegotiation_without_an_end(self):
         assert error_of(b"\xff\xfa" + b"x" * (TELNET_BYTES_MAX - 3)) is None
         assert (
