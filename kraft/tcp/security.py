@@ -26,6 +26,8 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from kraft.tcp.writer import encrypt_at_once
+
 HANDSHAKE_RECORD = 0x16
 NO_TLS = "it does not speak TLS, which this port asks for"
 
@@ -89,6 +91,7 @@ class SecuredConnection(TwistedProtocol):
         """Begin TLS."""
         self._is_tls = True
         self.transport.startTLS(self._creator)
+        encrypt_at_once(self.transport)
 
     def handshakeCompleted(self) -> None:
         """TLS is established: bytes go to the protocol from now on."""

@@ -7,6 +7,7 @@ has added since the reactor last wrote.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from twisted.internet.abstract import FileDescriptor
@@ -16,16 +17,17 @@ from twisted.internet.interfaces import IPullProducer, ITransport
 class DirectWriter:
     """Writes to one transport, at once if it is a plain socket.
 
-    TLS and the transports of tests have no such way in: there `write` is the transport's own. Which it is,
-    the first write decides: a connection that was made without TLS may begin it before that.
+    With TLS (see `encrypt_at_once`) and on the transports of tests, `write` is the transport's own. Which it
+    is, the first write decides: a connection that was made without TLS may begin it before that.
     """
 
     __slots__ = ("_is_socket", "_send", "_transport")
 
-    def __init__(self, transport: ITransport) -> None:
+    def __init__(self, transport: ITransport, send: Callable[[bytes], int] | None = None) -> None:
+        """`send` is that of the socket, if `transport` stands for one."""
         self._transport = cast(FileDescriptor, transport)
         self._is_socket = isinstance(transport, FileDescriptor)
-        self._send: Callable[[bytes], int] | None = None  # of the socket, from the first write on
+        self._send = send  # of the socket, at the latest from the first write on
 
     def write(self, data: bytes) -> int:
         """Send `data` after everything written before; returns how many bytes now wait unsent.
@@ -58,7 +60,7 @@ class DirectWriter:
     def unsent_bytes(self) -> int:
         """The bytes that wait in this process; 0 where that cannot be known.
 
-        With TLS they are counted encrypted, and what Twisted collects of one turn, 64 kB at most, is not.
+        With TLS they are counted encrypted.
         """
         if not self._is_socket:
             return 0
@@ -96,3 +98,35 @@ class DirectWriter:
         self._transport.loseConnection()
         if self._is_tls:
             FileDescriptor.loseConnection(self._transport)
+
+
+class _AtOnce:
+    """In place of Twisted's aggregator of small writes, which `writeSequence` and the end of TLS use too."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self.write = write
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def close(self) -> None:
+        """Nothing waits."""
+
+
+def encrypt_at_once(transport: Any) -> None:
+    """Let a socket that has begun TLS encrypt and send in the same turn whatever is written to it.
+
+    Twisted collects writes by a timer of the next turn, and hands the encrypted bytes to the reactor, which
+    sends them after a poll. For small replies both together cost more than TLS does. Our replies of one turn
+    are one write already. Other transports, as those of tests, are left as they are.
+    """
+    if not isinstance(transport, FileDescriptor):
+        return
+    from twisted.protocols.tls import TLSMemoryBIOProtocol  # with pyOpenSSL, which a node may not have
+
+    connection: Any = transport
+    tls = connection.protocol
+    tls.write = partial(TLSMemoryBIOProtocol.write, tls)
+    tls._aggregator = _AtOnce(tls.write)  # noqa: SLF001
+    below = type(tls.transport)(FileDescriptor, connection)  # the connection without its TLS
+    tls.transport.write = DirectWriter(below, connection.socket.send).write
