@@ -40,6 +40,7 @@ from kraft.kv.commands import (
     Put,
     PutLibrary,
     Rename,
+    ScriptCall,
     Set,
     SetBit,
     SetIf,
@@ -73,6 +74,17 @@ class Footprint(msgspec.Struct, frozen=True, array_like=True, gc=False):
 def footprint(command: Any) -> Footprint:
     """That of a command or a step of a transaction; not of the call of a script, which is never logged."""
     return _FOOTPRINTS[type(command)](command)
+
+
+def declared(command: Any) -> Footprint:
+    """As `footprint`, of a command on its way to the leader: a script has the keys that it declares."""
+    if type(command) is Once:
+        return declared(command.command)
+    if type(command) is ScriptCall:
+        return Footprint(tuple(command.keys), (command.lock,) if command.lock else ())
+    if type(command) is Exec and ScriptCall in map(type, command.steps):
+        return together([declared(step) for step in command.steps])
+    return footprint(command)
 
 
 def together(parts: Sequence[Footprint]) -> Footprint:

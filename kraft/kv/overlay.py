@@ -10,7 +10,7 @@ state that this lies on, so it finds the same when it is applied. The logged com
 nevertheless: whatever went wrong, an effect never rests on anything but what the script saw.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from kraft.kv.commands import Command, Step, Watched
 from kraft.kv.machine import FUNCTIONS, TRANSACTION_COMMANDS, Machine
@@ -22,9 +22,21 @@ from kraft.kv.replies import Reply
 class Overlay:
     """The state of `base`, that of `group`, at `stamp` (Unix ms), and what commands make of it."""
 
-    def __init__(self, base: Machine, stamp: int, *, group: int = 0, premature: range = range(0)) -> None:
-        """`premature` are the times at which no key may be told to expire: see `LeaderClock`."""
+    def __init__(
+        self,
+        base: Machine,
+        stamp: int,
+        *,
+        group: int = 0,
+        premature: range = range(0),
+        declared: Collection[bytes] | None = None,
+    ) -> None:
+        """`premature` are the times at which no key may be told to expire: see `LeaderClock`.
+
+        With `declared` these keys alone are here, of several groups, and revisions are not those of a group.
+        """
         self.group = group
+        self.declared = declared
         self.premature = premature
         self.machine = machine = Machine()
         self._keyspace = OverlaidKeyspace(base.keyspace, stamp)

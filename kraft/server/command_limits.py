@@ -11,11 +11,13 @@ import msgspec
 
 from kraft.kv import commands as kv
 from kraft.kv.versions import MACHINE_VERSION_MIN
+from kraft.server import errors
 from kraft.server.commands import once
 from kraft.server.commands.dump import UnpackedDump
 from kraft.server.commands.spec import CommandSpec
 from kraft.server.errors import Rejected
 from kraft.server.port import ClientPort
+from kraft.server.session_state import SessionState
 
 # State machine commands that make a value longer than their arguments, or the data larger, with their fields
 # for the limits of the node that took them: every such command copies the whole value, and many short ones
@@ -43,6 +45,17 @@ class CommandLimits:
         if obstacle:
             raise Rejected(f"ERR '{spec.name}' {obstacle}")
         return self.added(command)
+
+    def called(self, call: kv.Command, state: SessionState) -> kv.Command:
+        """The call of a script with the rights of the caller. Raises Rejected for a text too long."""
+        script: Any = call.command if type(call) is kv.Once else call
+        limit = self._port.config.scripts.script_bytes
+        if len(script.source) > limit:
+            raise Rejected(errors.over_limit("script", limit))
+        if state.rights is None:
+            return call
+        script = msgspec.structs.replace(script, user=state.rights.encoded)
+        return once.of_user(call, script) if type(call) is kv.Once else script
 
     def added(self, command: kv.Command) -> kv.Command:
         """The command with the limits of this node, if it has any. Raises Rejected for a value too long."""

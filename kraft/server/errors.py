@@ -39,6 +39,10 @@ PREMATURE = (
 OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'."
 CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot"
 LOCKED = "TRYAGAIN a transaction over several groups has locked a key; nothing was done, try again"
+SCRIPT_REVISION = (
+    "ERR KRAFT REV, CAS, LOCK and EXTEND are not allowed from a script with keys in several groups: revisions"
+    " are known later"
+)
 FOREIGN_KEY = "ERR Script attempted to access a non local key in a cluster node"
 GUARD_ALL = (
     "CROSSSLOT a lock guards commands in its own group only, and this one concerns all groups;"

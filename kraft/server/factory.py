@@ -180,6 +180,7 @@ def client_factory(
     """
     port = ClientPort(config, host, observer, clock, catalog_of(TABLE), capacity, in_thread)
     validation = Validation(port, TABLE, UNLISTED)
-    host.use_evaluator(LuaEvaluator(port, validation))
+    port.evaluator = LuaEvaluator(port, validation)
+    host.use_evaluator(port.evaluator)
     host.users.watch(port.users.changed)
     return ConnectionCap(Timeouts(ClientFactory(port, validation), port), port)

@@ -8,7 +8,7 @@ from kraft.server import errors
 from kraft.server.command_limits import CommandLimits
 from kraft.server.commands.computation import check_computable
 from kraft.server.commands.execution import Execution
-from kraft.server.commands.spec import AnySpec, CommandContext, ReadSpec, WatchSpec, WriteSpec
+from kraft.server.commands.spec import AnySpec, CommandContext, ReadSpec, ScriptSpec, WatchSpec, WriteSpec
 from kraft.server.errors import CrossSlot, Rejected
 from kraft.server.multi_state import MultiState, Queued
 from kraft.server.port import ClientPort
@@ -18,7 +18,7 @@ from kraft.server.session_state import SessionState
 SEVERAL = -1  # in place of a group
 
 
-_TRANSACTED = frozenset({ReadSpec, WriteSpec, WatchSpec})  # whose keys may be in several groups
+_TRANSACTED = frozenset({ReadSpec, WriteSpec, ScriptSpec, WatchSpec})  # whose keys may be in several groups
 
 
 class Placement:
@@ -84,6 +84,8 @@ class Placement:
             if spec.grows and port.full:
                 raise Rejected(errors.OUT_OF_MEMORY)
             step = limits.added(spec.run(request))
+        elif isinstance(spec, ScriptSpec):
+            step = limits.called(spec.run(request), context.state)
         execution = Execution(
             context,
             (Queued(spec, request, step),),

@@ -9,6 +9,7 @@ from twisted.internet.defer import execute
 from kraft import __version__
 from kraft.acl.catalog import Catalog
 from kraft.config.values import Config
+from kraft.host.ports import ScriptEvaluator
 from kraft.node.ports import Cancellable, Clock
 from kraft.resp.parser import ParserLimits
 from kraft.server.capacity import Capacity
@@ -71,6 +72,7 @@ class ClientPort:
         self.observer = observer
         self.version = __version__
         self.routing = Routing(host, redirect=config.client.routing == "redirect")
+        self.evaluator: ScriptEvaluator | None = None  # of scripts with keys in several groups
         self.parser_limits = ParserLimits(
             value_bytes=max(config.limits.value_bytes, config.limits.key_bytes),
             request_bytes=config.limits.request_bytes,

@@ -8,8 +8,6 @@ limits that can be checked only later are in `command_limits`.
 from itertools import islice
 from typing import Any
 
-import msgspec
-
 from kraft.kv import commands as kv
 from kraft.resp.values import Error, OversizedRequest, Reply, Request
 from kraft.server import errors
@@ -84,17 +82,6 @@ def _unknown(context: CommandContext, request: Request) -> Error:
     return Error(errors.unknown_command(request) + (f"- did you mean {meant}?" if meant else ""))
 
 
-def _called(call: kv.Command, state: SessionState, limit: int) -> kv.Command:
-    """The call of a script of at most `limit` bytes, with the rights of the caller. Raises Rejected."""
-    script: Any = call.command if type(call) is kv.Once else call
-    if len(script.source) > limit:
-        raise Rejected(errors.over_limit("script", limit))
-    if state.rights is None:
-        return call
-    script = msgspec.structs.replace(script, user=state.rights.encoded)
-    return once.of_user(call, script) if type(call) is kv.Once else script
-
-
 UNKNOWN = LocalSpec(name="unknown", arity=-1, run=_unknown)
 
 
@@ -110,7 +97,6 @@ class Validation:
         self.limits = CommandLimits(port)
         self._learn({**table, **unlisted})
         limits = port.limits  # a request of so few bytes has neither a key nor a value over its limit
-        self._script_bytes = port.config.scripts.script_bytes
         self._small_bytes = min(limits.key_bytes, limits.value_bytes, limits.request_bytes)
 
     def _learn_groups(self) -> None:
@@ -231,7 +217,7 @@ class Validation:
         """The item of a command that is a segment by itself, or of a call of a script."""
         item: object
         if isinstance(spec, ScriptSpec):
-            item = self.limits.completed(spec, _called(spec.run(request), state, self._script_bytes), group)
+            item = self.limits.completed(spec, self.limits.called(spec.run(request), state), group)
             segment.shapes[len(segment.items)] = spec.shape
             return item
         if isinstance(spec, WatchSpec | ExecSpec | ReplicaSpec | UserSpec):
@@ -273,7 +259,7 @@ class Validation:
             else:
                 command = one.run(request)
                 if isinstance(one, ScriptSpec):
-                    command = _called(command, state, self._script_bytes)
+                    command = self.limits.called(command, state)
                 item = self.limits.completed(one, command, group)
             part = _SEGMENTS[one.kind](segment.started, items=[item], group=group, size=size)
             if not isinstance(one, ReadSpec) and one.shape is not None:
@@ -352,7 +338,7 @@ class Validation:
         try:
             command = spec.run(request)
             if type(spec) is ScriptSpec:
-                command = _called(command, state, self._script_bytes)
+                command = self.limits.called(command, state)
         except Rejected as refusal:
             return Queued(spec, request, Error(refusal.text))
         if group == SEVERAL:

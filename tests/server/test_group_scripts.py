@@ -13,8 +13,6 @@ def test_scripts_of_one_pipeline_run_in_their_groups() -> None:
     answer = client.ask(pipeline(*(("EVAL", code, "1", key) for key in keys)))
     assert answer == b":1\r\n:1\r\n:1\r\n:2\r\n"
     assert [(group, len(commands)) for group, commands in port.host.writes] == [(2, 2), (0, 1), (1, 1)]
-    crossed = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n"
-    assert client.run("EVAL", code, "2", *keys[:2]) == crossed
 
 
 def test_a_script_that_is_loaded_runs_in_every_group() -> None:

@@ -50,6 +50,8 @@ class Question:
 class Rewrite:
     """A `Computation` that reads all lists of a question, and writes those that get an element."""
 
+    size = 50
+
     def __init__(self, question: Question) -> None:
         self.keys: dict[int, list[bytes]] = {}
         self.lists: dict[Place, bytes] = {}  # before the computation

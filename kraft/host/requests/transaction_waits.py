@@ -23,8 +23,8 @@ from kraft.host.requests.read_rounds import read_at
 from kraft.host.requests.reads import Reads
 from kraft.host.requests.round import ReadDone, ReadOutcome, View
 from kraft.host.requests.writes import Writes
-from kraft.kv.commands import Command, Commit, Exec, Once, Prepare, ScriptCall
-from kraft.kv.footprint import Footprint, Name, footprint, together
+from kraft.kv.commands import Command, Commit, Prepare
+from kraft.kv.footprint import Footprint, Name, declared, footprint
 from kraft.kv.replies import CommandFailure, Reply
 from kraft.kv.transaction_reply import StepOutcome, transaction_reply
 from kraft.node.errors import Locked, NoLeader, Refused, Stopping
@@ -329,16 +329,10 @@ def _names(commands: Sequence[Command]) -> frozenset[Name]:
 
 
 def _footprint(command: Any) -> Footprint:
-    """That of a command on its way to the leader, where a script has its declared keys."""
+    """That of a command on its way to the leader."""
     if type(command) is Prepare or type(command) is Commit:
         return footprint(command.work)
-    if type(command) is Once:
-        return _footprint(command.command)
-    if type(command) is ScriptCall:
-        return Footprint(tuple(command.keys))
-    if type(command) is Exec and ScriptCall in map(type, command.steps):
-        return together([_footprint(step) for step in command.steps])
-    return footprint(command)
+    return declared(command)
 
 
 def _own(command: Command) -> bytes:

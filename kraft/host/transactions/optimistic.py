@@ -17,7 +17,7 @@ from kraft.node.errors import Locked
 
 
 class OptimisticTransaction:
-    """Executes a `computation` of `size` bytes, up to `deadline` (monotonic seconds).
+    """Executes a `computation`, up to `deadline` (monotonic seconds). What is not computed has `size` bytes.
 
     `done` gets what `Coordinator.execute` gives, for the parts that were computed last. Locked means that
     keys have changed again and again.
@@ -67,7 +67,7 @@ class OptimisticTransaction:
         except Exception as error:  # a bug costs this client alone
             self._done(error)
         else:
-            self._coordinator.execute(parts, self._size, self._executed)
+            self._coordinator.execute(parts, self._size + self._computation.size, self._executed)
 
     def _executed(self, outcome: TransactionOutcome) -> None:
         if outcome is not CommandFailure.SCRIPT_CONFLICT:

@@ -31,6 +31,10 @@ class Computation(Protocol):
     def keys(self) -> Mapping[int, Collection[bytes]]:
         """The keys on which it depends, by group."""
 
+    @property
+    def size(self) -> int:
+        """The approximate bytes of what was computed, after `parts`."""
+
     def found(self, group: int, view: View) -> None:
         """Remember what the keys of one group hold; `view` is valid during this call only."""
 

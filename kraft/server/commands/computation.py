@@ -1,4 +1,4 @@
-"""What commands do that have to see keys of several groups at once: RENAME, COPY, MSETNX, BITOP and others.
+"""What commands do that have to see keys of several groups at once: RENAME, COPY, MSETNX, BITOP, scripts.
 
 The commands run on what was read of all groups, and each is replaced by its effects there: the keys that it
 has changed hold this, or are gone. With it are computed the steps before it in a transaction that change its
@@ -7,23 +7,28 @@ read. So a step that refers to a revision stays what it is, too, as that of a ch
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from kraft.host.ports import ScriptEvaluator
 from kraft.host.requests.round import View
 from kraft.kv import commands as kv
 from kraft.kv.commands import CompareAndSet, Delete, Evaluated, Expiry, Extend, Guarded, Lock, Put, Set
 from kraft.kv.excerpt import Excerpt
-from kraft.kv.footprint import Name, footprint
+from kraft.kv.footprint import Name, declared
+from kraft.kv.ledger import Ledger
 from kraft.kv.machine import Machine
 from kraft.kv.overlay import Overlay
 from kraft.kv.record import Record
+from kraft.kv.scripts import script_source
 from kraft.server.commands.partition import GroupOf, Partition, divided, divides, groups_of, parts_of
 from kraft.server.errors import CrossSlot
 
 _ABOUT_REVISIONS = frozenset({CompareAndSet, Lock, Extend})
-_ONE_GROUP = _ABOUT_REVISIONS | {kv.Once, kv.ScriptCall}
+_ONE_GROUP = _ABOUT_REVISIONS | {kv.Once}
 
 
 def check_computable(step: Any, group_of: GroupOf) -> None:
@@ -34,12 +39,16 @@ def check_computable(step: Any, group_of: GroupOf) -> None:
 
 
 class _Found(Struct, frozen=True):
-    """What was read of one group: `records` by key, None for a missing one, at `now_ms` and `revision`."""
+    """What was read of one group: `records` by key, None for a missing one, at `now_ms` and `revision`.
+
+    The `ledger` is not what it was then: scripts are looked for in it.
+    """
 
     records: dict[bytes, Record | None]
     now_ms: int
     revision: int
     bytes: int
+    ledger: Ledger
 
 
 class StepComputation:
@@ -49,14 +58,23 @@ class StepComputation:
     `Computation` of `kraft.host.transactions.ports`.
     """
 
-    def __init__(self, transaction: kv.Exec, computed: Sequence[int], group: int, group_of: GroupOf) -> None:
+    def __init__(
+        self,
+        transaction: kv.Exec,
+        computed: Sequence[int],
+        group: int,
+        group_of: GroupOf,
+        evaluator: ScriptEvaluator,
+    ) -> None:
         """Raises CrossSlot if one of the steps cannot be computed."""
         self.shares: list[Partition] = []
+        self.size = 0
         self.keys: dict[int, list[bytes]] = {}
         self.groups = {group_of(watched.key) for watched in transaction.watched}
         self._transaction = transaction
         self._group = group
         self._group_of = group_of
+        self._evaluator = evaluator
         self._found: dict[int, _Found] = {}
         steps: Sequence[Any] = transaction.steps
         self._run = _needed(steps, computed)
@@ -66,18 +84,20 @@ class StepComputation:
                 check_computable(step, group_of)
                 for key in _names(step):
                     self.keys.setdefault(group_of(key), []).append(key)
-        self.keys = {owner: list(dict.fromkeys(keys)) for owner, keys in self.keys.items()}
+        self.keys = {owner: list(dict.fromkeys(keys)) for owner, keys in self.keys.items()} or {group: []}
 
     def found(self, group: int, view: View) -> None:
         """As of `Computation`."""
         get = view.keyspace.records.get
         records = {key: get(key) for key in self.keys[group]}
-        self._found[group] = _Found(records, view.now_ms, view.revision, view.keyspace.bytes)
+        keyspace = view.keyspace
+        self._found[group] = _Found(records, view.now_ms, view.revision, keyspace.bytes, keyspace.ledger)
 
     def parts(self) -> dict[int, kv.Exec]:
         """As of `Computation`."""
         overlay = self._overlay()
         self.shares = []
+        self.size = 0
         for place, step in enumerate(self._transaction.steps):
             if place in self._run:
                 self.shares.append(self._computed(overlay, step))
@@ -87,7 +107,7 @@ class StepComputation:
         return parts_of(self.shares, self._transaction.watched, self._group_of, read)
 
     def _overlay(self) -> Overlay:
-        """The keys of all groups, at a time when none of them is due."""
+        """The keys of all groups, at a time when none of them is due. Scripts are in every group's cache."""
         machine, found = Machine(), self._found.values()
         records = {
             key: record for each in found for key, record in each.records.items() if record is not None
@@ -97,16 +117,28 @@ class StepComputation:
         machine.keyspace = Excerpt(len(records), records)
         machine.keyspace.bytes = max(each.bytes for each in found)  # for limits of memory
         machine.revision = max(each.revision for each in found)
-        return Overlay(machine, machine.stamp)
+        machine.keyspace.ledger = next(iter(found)).ledger
+        return Overlay(machine, machine.stamp, declared=frozenset(chain(*self.keys.values())))
+
+    def _with_source(self, script: kv.ScriptCall) -> kv.ScriptCall:
+        """The call with the text of a script that another group has in its cache."""
+        if script.source or script.mode >= kv.ScriptMode.FUNCTION:
+            return script
+        sources = [script_source(each.ledger, script.sha) for each in self._found.values()]
+        return replace(script, source=next(filter(None, sources), b""))
 
     def _computed(self, overlay: Overlay, step: Any) -> Partition:
         overlay.hold()
-        reply = overlay.step(step)
+        if type(step) is kv.ScriptCall:
+            reply = self._evaluator.evaluate(overlay, self._with_source(step)).reply
+        else:
+            reply = overlay.step(step)
         if type(step) in _ABOUT_REVISIONS:
             return divided(step, self._group_of, self._group)
         effects: dict[int, list[kv.Change]] = {}
         for key, record in overlay.changes.items():
             effects.setdefault(self._group_of(key), []).append(_effect(key, record))
+            self.size += len(key) + (0 if record is None else len(record.value))
         return Partition({group: Evaluated(tuple(each)) for group, each in effects.items()}, reply)
 
 
@@ -115,14 +147,14 @@ def _needed(steps: Sequence[Any], computed: Sequence[int]) -> set[int]:
     needed = set(computed)
     names: set[Name] = set()
     for place in reversed(range(len(steps))):
-        if place in needed or not names.isdisjoint(footprint(steps[place]).written):
+        if place in needed or not names.isdisjoint(declared(steps[place]).written):
             needed.add(place)
             names.update(_names(steps[place]))
     return needed
 
 
 def _names(step: Any) -> list[bytes]:
-    found = footprint(step)
+    found = declared(step)
     return [name for name in (*found.written, *found.read) if isinstance(name, bytes)]
 
 

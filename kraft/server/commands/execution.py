@@ -16,7 +16,7 @@ from msgspec import UNSET
 from kraft.host.requests.round import View
 from kraft.kv import commands as kv
 from kraft.kv.excerpt import EXCERPT_BYTES, Excerpt, examined, excerpt
-from kraft.kv.footprint import footprint
+from kraft.kv.footprint import declared
 from kraft.kv.replies import CommandFailure
 from kraft.kv.replies import Reply as Outcome
 from kraft.resp.render import payload_bytes, render
@@ -82,7 +82,10 @@ class Execution:
         computed = [place for place, step in enumerate(steps) if not divides(step, group_of)]
         if computed:
             self._shares = iter(())
-            self._computation = StepComputation(self.transaction, computed, self.group, group_of)
+            evaluator = self._context.port.evaluator
+            if evaluator is None:
+                raise LookupError("a client port has an evaluator")
+            self._computation = StepComputation(self.transaction, computed, self.group, group_of, evaluator)
         else:
             shares = [divided(step, group_of, self.group) for step in steps]
             self._shares = iter(shares)
@@ -242,7 +245,7 @@ def _check_revisions(commands: Sequence[Queued]) -> None:
             continue
         if queued.spec.name == REVISION and not written.isdisjoint(step.keys):
             raise errors.Rejected(errors.OWN_REVISION)
-        written.update(footprint(step).written)
+        written.update(declared(step).written)
 
 
 def _together(excerpts: Sequence[Excerpt]) -> Excerpt:

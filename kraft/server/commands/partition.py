@@ -11,7 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from kraft.kv import commands as kv
 from kraft.kv.commands import Delete, Look, SetMany, Step
-from kraft.kv.footprint import footprint
+from kraft.kv.footprint import declared
 from kraft.kv.replies import CommandFailure, Reply
 
 GroupOf = Callable[[bytes], int]
@@ -26,12 +26,14 @@ class Partition(Struct, frozen=True):
 
 def groups_of(step: Any, group_of: GroupOf) -> set[int]:
     """The groups of a step's keys."""
-    found = footprint(step)
+    found = declared(step)
     return {group_of(name) for name in (*found.written, *found.read) if isinstance(name, bytes)}
 
 
 def divides(step: Any, group_of: GroupOf) -> bool:
-    """Whether each group can do its part of the step by itself."""
+    """Whether each group can do its part of the step by itself. No group runs a script for another one."""
+    if type(step) is kv.ScriptCall:
+        return False
     return type(step) in _DIVISIBLE or len(groups_of(step, group_of)) < 2
 
 

@@ -162,7 +162,6 @@ def _group(
     try:
         return routing.group_of(keys, anywhere=anywhere), None
     except CrossSlot:
-        scripts = any(isinstance(queued.spec, ScriptSpec) for queued in commands)
-        if scripts or multi.token is not None or context.port.config.client.cross_group == "refuse":
+        if multi.token is not None or context.port.config.client.cross_group == "refuse":
             raise
         return routing.group_of(keys[:1], anywhere=anywhere), routing.group_of_key

@@ -38,6 +38,7 @@ REDIS_VERSION = "7.0.15"
 _CHANGES = frozenset(kv.Change.__args__)
 _UNLIMITED = _CHANGES & UNLIMITED
 _BYTES = frozenset({bytes})
+_ABOUT_REVISIONS = frozenset({"kraft|rev", "kraft|cas", "kraft|lock", "kraft|extend"})
 _NOT_ALLOWED = "ERR This Redis command is not allowed from script"
 _WRONG_ARITY = "ERR Wrong number of args calling Redis command from script"
 _AGAIN = (b"OOM ", b"BUSY ", errors.PREMATURE.encode())  # errors of commands that may succeed later
@@ -310,6 +311,13 @@ class LuaEvaluator:
         """Refuse what is not in the script's own group, the only one whose state is here. Raises Rejected."""
         if spec.all_groups is not None:
             raise Rejected(_NOT_ALLOWED)
+        declared = self._overlay.declared
+        if declared is not None:
+            if spec.name in _ABOUT_REVISIONS:
+                raise Rejected(errors.SCRIPT_REVISION)
+            if not all(key in declared for key in spec.routed_by(request)):
+                raise Rejected(errors.FOREIGN_KEY)
+            return
         slots, group = self._port.routing.slots, self._overlay.group
         if any(slots.group_of(slot_of(key)) != group for key in spec.routed_by(request)):
             raise Rejected(errors.FOREIGN_KEY)
