@@ -25,6 +25,7 @@ DATASET_SHARE = 0.85  # of the quota, as in the alert KraftQuotaNearlyUsed
 DISK_FREE_BYTES = 256 << 20  # enough for a checkpoint and a snapshot of a small data set
 GROUPS_NAMED_MAX = 3  # in one finding
 EXPIRY_SECONDS = 14 * 86_400  # as in the alert KraftCertificateExpiresSoon
+LOCK_SECONDS = 5.0  # as in the alert KraftTransactionStuck
 CLOCK_OFFSET_MS = 1000  # from here on, keys expire noticeably early or late when leadership moves
 
 
@@ -300,6 +301,16 @@ def _group(view: ClusterView, group: GroupStatus) -> Iterator[Finding]:
         text = "the data of one replica differs from the others'"
         yield Finding(WARN, name, text, next_command.kraft(view, "verify"))
     yield from _clocks(view, leader)
+    yield from _transactions(name, leader)
+
+
+def _transactions(name: str, leader: GroupStatus) -> Iterator[Finding]:
+    """Transactions over several groups that recovery should have ended by now."""
+    seconds, count = leader.transaction_lock_seconds, leader.transactions
+    if seconds > LOCK_SECONDS:
+        open_ = "a transaction over groups is" if count == 1 else f"{count} transactions over groups are"
+        text = f"{open_} not over, the oldest for {words.duration(seconds)}; requests for its keys wait"
+        yield Finding(WARN, name, text, "KRAFT TRANSACTIONS", "docs/runbooks.md#krafttransactionstuck")
 
 
 def _merged(found: Iterable[Finding]) -> Iterator[Finding]:

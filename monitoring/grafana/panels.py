@@ -148,6 +148,16 @@ TRAFFIC = (
         ("kraft_client_output_buffer_bytes{NODES}", "{{instance}} unread replies"),
         ("kraft_backpressure_active{NODES}", "{{instance}} paused (0 or 1)"),
     ),
+    lines(
+        "Transactions over groups", "ops", 12,
+        (rate("kraft_transactions_total", "outcome"), "{{outcome}}"),
+        (rate("kraft_transaction_waits_total", "group", "GROUPS"), "waits in group {{group}}"),
+        (rate("kraft_transaction_recoveries_total", "group", "GROUPS"), "recoveries in group {{group}}"),
+    ),
+    lines(
+        "Oldest transaction", "s", 12,
+        ("max by (group) (kraft_transaction_lock_oldest_seconds{GROUPS})", "group {{group}}"),
+    ),
 )  # fmt: skip
 
 STATE = " + ".join(

@@ -294,3 +294,25 @@ def test_a_node_that_has_moved_is_named_with_the_command_that_tells_the_others()
     [finding] = [each for each in found.findings if each.subject == "K3"]
     assert finding.text == "announces its peer port at K3:99, but the members dial K3:1"
     assert finding.command.endswith("kraft address K3 K3:99")
+
+
+@pytest.mark.parametrize(
+    ("count", "seconds", "text"),
+    [
+        (1, 6.0, "a transaction over groups is not over, the oldest for 6 s; requests for its keys wait"),
+        (3, 9.0, "3 transactions over groups are not over, the oldest for 9 s; requests for its keys wait"),
+    ],
+)
+def test_a_transaction_that_does_not_end(count, seconds, text):
+    """The leader knows, and says so on the page, in `kraft status` and in `kraft doctor`."""
+    held = {"transactions": count, "transaction_locks": 2, "transaction_lock_seconds": seconds}
+    stuck = replace(report("K1"), status=all_groups(report("K1").status, **held))
+    assert only(stuck, *WELL) == (
+        WARN, "cluster", text, "KRAFT TRANSACTIONS, docs/runbooks.md#krafttransactionstuck",
+    )  # fmt: skip
+    brief = replace(stuck, status=all_groups(stuck.status, transaction_lock_seconds=4.9))
+    assert diagnose(view(brief, *WELL)).findings == ()
+
+
+def all_groups(status, **changed):
+    return replace(status, groups=tuple(replace(group, **changed) for group in status.groups))
