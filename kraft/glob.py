@@ -5,7 +5,7 @@ elsewhere (an atomic group), which is right, because the star after it takes wha
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 Match = Callable[[bytes], object]
 """Whether a key matches: a value that is true, or false."""
@@ -13,9 +13,21 @@ Match = Callable[[bytes], object]
 
 def key_pattern(pattern: bytes) -> Match | None:
     """Whether a key matches `pattern`; None for a pattern that every key matches."""
+    expression = _expression(pattern)
+    return None if expression == _ANYTHING else re.compile(expression, re.DOTALL).match
+
+
+def any_pattern(patterns: Sequence[bytes]) -> Match:
+    """Whether a key matches one of the patterns. It takes the time of all of them, one after the other."""
+    return re.compile(b"|".join(map(_expression, patterns)) or _NOTHING, re.DOTALL).match
+
+
+_ANYTHING = rb"(?>.*)\Z"
+_NOTHING = b"(?!)"
+
+
+def _expression(pattern: bytes) -> bytes:
     parts = _parts(pattern)
-    if parts == [[], []]:
-        return None
     expression = b"".join(parts[0])
     if len(parts) > 1:
         expression += b"".join([b"(?>.*?%b)" % b"".join(part) for part in parts[1:-1] if part])
@@ -24,7 +36,7 @@ def key_pattern(pattern: bytes) -> Match | None:
             expression += b"(?=.{%d})(?>.*)(?<=%b)" % (len(parts[-1]), end)
         else:
             expression += b"(?>.*)"
-    return re.compile(expression + rb"\Z", re.DOTALL).match
+    return expression + rb"\Z"
 
 
 def _parts(pattern: bytes) -> list[list[bytes]]:

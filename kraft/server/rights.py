@@ -1,8 +1,8 @@
 """The rights of a user, made for speed: whether it may run a command on the keys of a request.
 
 A session without limits has none of this (`SessionState.rights` is None). For the others the decision on a
-command whose keys need no look is remembered in `Rights.free`, so that it costs no call; and for a command
-with one key the patterns are remembered that decide.
+command whose keys need no look is remembered in `Rights.free`, and for a command with one key one expression
+for all patterns that allow it, in `Rights.matches`: so neither costs a call of Python.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,8 +12,8 @@ from typing import Protocol
 import msgspec
 
 from kraft.acl.catalog import Catalog
-from kraft.acl.user import READ, Selector, User, encode_user
-from kraft.glob import Match, key_pattern
+from kraft.acl.user import READ, READ_WRITE, Selector, User, encode_user
+from kraft.glob import Match, any_pattern, key_pattern
 from kraft.kv.key_order import prefix_end
 from kraft.resp.values import Request
 
@@ -98,30 +98,27 @@ class Controlled(Protocol):
 class Rights:
     """What a user may do. `free` are commands that it may run with any arguments.
 
+    `matches` is about commands whose first argument is their only key: if the key matches, the request is
+    allowed, else `allows` decides. If options decide what becomes of the key, the match is for all of them.
     With `refusal` every command is refused with that text, apart from those with which a client logs in.
     """
 
-    __slots__ = ("_one_key", "_selectors", "encoded", "free", "refusal", "user")
+    __slots__ = ("_plain", "_selectors", "encoded", "free", "matches", "refusal", "user")
 
     def __init__(self, user: User, catalog: Catalog, refusal: str = "") -> None:
         self.user = user
         self.encoded = encode_user(user)
         self.free: set[object] = set()
+        self.matches: dict[object, Match] = {}
         self.refusal = refusal
+        self._plain: dict[object, Match] = {}  # the same for requests without options, if these decide
         self._selectors = [SelectorRights(selector, catalog) for selector in user.selectors]
-        # By command: the length of the requests it is about, 0 for any, and the patterns that allow the key.
-        self._one_key: dict[object, tuple[int, list[Match | None]]] = {}
 
     def allows(self, command: Controlled, request: Request) -> bool:
         """Whether the user may make this request."""
-        known = self._one_key.get(command)
-        if known is not None:
-            length, patterns = known
-            if not length or length == len(request):
-                key = request[1]
-                for match in patterns:
-                    if match is None or match(key):
-                        return True
+        match = self._plain.get(command)
+        if match is not None and len(request) == command.low and match(request[1]):
+            return True
         return not self.refusal and self.denial(command, request) is None
 
     def denial(self, command: Controlled, request: Request) -> Denial | None:
@@ -135,28 +132,35 @@ class Rights:
                 if selector.regardless(command):
                     self.free.add(command)
                 else:
-                    self._remember(command, request, selector)
+                    self._remember(command)
                 return None
             if worst is None or (found.reason, found.place) > (worst.reason, worst.place):
                 worst = found
         return worst
 
-    def _remember(self, command: Controlled, request: Request, selector: "SelectorRights") -> None:
-        """Remember the patterns that decide. Options may decide, too, so then for requests without any."""
-        plain = not command.varies or len(request) == command.low
-        if len(self._selectors) == 1 and command.one_key and command.name in selector.names and plain:
-            length = command.low if command.varies else 0
-            self._one_key[command] = length, selector.patterns_for(command.access(request)[0])
+    def _remember(self, command: Controlled) -> None:
+        """Remember the patterns of all selectors that have a command with one key."""
+        if not command.one_key or command in self.matches:
+            return
+        plain = command.access([b""] * command.low)[0]
+        self.matches[command] = self._match(command.name, READ_WRITE if command.varies else plain)
+        if command.varies:
+            self._plain[command] = self._match(command.name, plain)
+
+    def _match(self, name: str, needed: int) -> Match:
+        having = [selector for selector in self._selectors if name in selector.names]
+        return any_pattern([pattern for each in having for pattern in each.patterns_for(needed)])
 
 
 class SelectorRights:
     """One selector of a user."""
 
-    __slots__ = ("_all_keys", "_arguments", "_patterns", "_prefixes", "names")
+    __slots__ = ("_all_keys", "_arguments", "_keys", "_patterns", "_prefixes", "names")
 
     def __init__(self, selector: Selector, catalog: Catalog) -> None:
         self.names, self._arguments = catalog.allowed(selector)
         self._all_keys = selector.all_keys
+        self._keys = selector.keys
         self._patterns: list[tuple[int, Match | None]] = [
             (each.access, key_pattern(each.pattern)) for each in selector.keys
         ]
@@ -196,9 +200,9 @@ class SelectorRights:
                     return Denial(Reason.KEY, place, request[place])
         return None
 
-    def patterns_for(self, needed: int) -> list[Match | None]:
+    def patterns_for(self, needed: int) -> list[bytes]:
         """The patterns that give such an access."""
-        return [match for access, match in self._patterns if access & needed == needed]
+        return [each.pattern for each in self._keys if each.access & needed == needed]
 
     def _permits(self, key: bytes, needed: int) -> bool:
         for access, match in self._patterns:

@@ -256,7 +256,8 @@ class Users:
             if len(self._compiled) >= COMPILED_MAX:
                 self._compiled.clear()
             rights = self._compiled[user] = Rights(decode_user(user), self.catalog)
-        if command in rights.free:
+        match = rights.matches.get(command)
+        if command in rights.free or (match is not None and match(request[1])):
             return
         denial = rights.denial(command, request)
         if denial is not None:

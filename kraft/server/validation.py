@@ -164,9 +164,12 @@ class Validation:
                     break
             try:
                 size = sum(map(len, request))
-                fits = spec.low <= len(request) <= spec.high and size <= self._small_bytes
-                allowed = rights is None or spec in rights.free or (fits and rights.allows(spec, request))
-                if not (fits and allowed) or type(request) is OversizedRequest:
+                passes = spec.low <= len(request) <= spec.high and size <= self._small_bytes
+                if rights is not None and passes and spec not in rights.free:
+                    match = rights.matches.get(spec)
+                    if match is None or not match(request[1]):
+                        passes = rights.allows(spec, request)
+                if not passes or type(request) is OversizedRequest:
                     self._check(spec, request, size, state)
                 if items and segment.size + size > SEGMENT_BYTES:
                     break

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kraft.glob import key_pattern
+from kraft.glob import any_pattern, key_pattern
 from kraft.kv.commands import Delete, Flush, Put
 from kraft.node.errors import NoLeader
 from tests.server.fakes import WALL_MS, Port
@@ -209,3 +209,12 @@ def test_none_of_them_is_possible_in_a_transaction():
     for words in (["SCAN", "0"], ["KEYS", "*"], ["RANDOMKEY"]):
         assert client.run(*words) == b"-ERR Command not allowed inside a transaction\r\n"
     assert client.run("EXEC").startswith(b"-EXECABORT")
+
+
+@pytest.mark.parametrize("patterns", [[], ["a*"], ["a*", "*b", "a?c"], ["[ab", "*"], ["", "a|b"]])
+def test_one_expression_for_several_patterns_matches_what_one_of_them_does(patterns):
+    words = [pattern.encode() for pattern in patterns]
+    together = any_pattern(words)
+    for key in (b"", b"a", b"b", b"ab", b"abc", b"a|b", b"a\nb", b"xab\n", b"[ab", b"c"):
+        apart = [match is None or bool(match(key)) for match in map(key_pattern, words)]
+        assert bool(together(key)) is any(apart), key

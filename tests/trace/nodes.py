@@ -321,8 +321,17 @@ class Nodes:
         self._let_pass(lambda: any(node.leads for node in self.nodes))
         self.leader = next(node for node in self.nodes if node.leads)
         self.followers = [node for node in self.nodes if node is not self.leader]
-        self.client = connect(Reactor(), self.leader.reactor, 10_011, _Silence(), self.leader.clients)
+        self.client = self._connect()
+        self._others: list[Socket] = []
         self._let_pass(lambda: all(node.serves for node in self.nodes))
+
+    def _connect(self) -> Socket:
+        return connect(Reactor(), self.leader.reactor, 10_011, _Silence(), self.leader.clients)
+
+    def connect_more(self, count: int) -> None:
+        """Connect so many clients to the leader, for `ask_all`."""
+        self._others += [self._connect() for _ in range(count)]
+        self.rest()
 
     def _let_pass(self, reached: Callable[[], bool]) -> None:
         """Run all nodes, and let time pass when they are idle, until `reached()` and all are idle."""
@@ -352,6 +361,20 @@ class Nodes:
             if not busy and not any(node.turn() for node in self.followers):
                 raise AssertionError("no answer, and nothing more to do")
         raise AssertionError("no answer")
+
+    def ask_all(self, request: bytes) -> list[bytes]:
+        """Send a request of every client to the leader at once; returns their replies. No time passes."""
+        clients = [self.client, *self._others]
+        for client in clients:
+            assert client.other is not None
+            client.other.arrived.append(request)
+        while not all(client.arrived for client in clients):
+            assert any(node.turn() for node in (self.leader, *self.followers))
+        self.rest()
+        replies = [b"".join(client.arrived) for client in clients]
+        for client in clients:
+            client.arrived = []
+        return replies
 
     def rest(self) -> None:
         """Let everything be done that is under way; no time passes."""

@@ -1,0 +1,54 @@
+"""Rights cost little: 3 % of the requests of 50 connections at most, and nothing for who has them all."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.server.fakes import encode
+from tests.trace.instructions import Instructions
+from tests.trace.nodes import Nodes
+from tests.trace.requests import REQUESTS, WARM_UPS
+
+CONNECTIONS = 50
+PASSWORD = "p" * 32  # as a random one, so that its hash takes no time
+USERS = {
+    "app": ("~app:*", "~key*", "+@read", "+@write", "+@connection", "-@dangerous"),
+    "writer": ("%R~app:*", "%W~w*", "~key*", "+@all", "-@admin"),
+    "selectors": ("~app:*", "+@read", "(~key*", "+@all)"),
+    "most": ("~*", "+@all", "-@admin"),
+}
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory):
+    cluster = Nodes(Path(tmp_path_factory.mktemp("nodes")))
+    cluster.connect_more(CONNECTIONS - 1)
+    yield cluster
+    cluster.close()
+
+
+def cost(nodes: Nodes, name: str) -> int:
+    """The instructions of all nodes for one request of each connection, once all parts have warmed up.
+
+    Not in each round is the same done beside the requests, so it is the least of some.
+    """
+    request, reply = REQUESTS[name]
+    counts = []
+    for _ in range(WARM_UPS):
+        with Instructions() as found:
+            assert nodes.ask_all(request) == [reply] * CONNECTIONS
+        counts.append(found.count)
+    return min(counts)
+
+
+def test_rights_cost_little(nodes):
+    """As `SET 50` and `GET 50` of the benchmark, without noise."""
+    before = {name: cost(nodes, name) for name in REQUESTS}
+    for user, rules in USERS.items():
+        assert nodes.ask(encode("ACL", "SETUSER", user, "on", f">{PASSWORD}", *rules)) == b"+OK\r\n"
+    nodes.rest()
+    assert {name: cost(nodes, name) for name in REQUESTS} == before
+    for user in USERS:
+        assert nodes.ask_all(encode("AUTH", user, PASSWORD)) == [b"+OK\r\n"] * CONNECTIONS
+        for name, count in before.items():
+            assert cost(nodes, name) <= 1.03 * count, (user, name)
