@@ -1,5 +1,6 @@
 """Rules of users: what each of them changes, and what is shown of it."""
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -185,3 +186,10 @@ def test_categories_are_those_of_redis_and_one_more():
         "geo", "stream", "pubsub", "admin", "fast", "slow", "blocking", "dangerous", "connection",
         "transaction", "scripting",
     )  # fmt: skip
+
+
+def test_a_program_reads_users_of_the_one_before_and_of_the_one_after():
+    """What `created` is to this program, a further field is to it."""
+    stored = msgspec.msgpack.decode(encode_user(User(b"u", on=True, created=7)))
+    assert decode_user(msgspec.msgpack.encode(stored[:-1])) == User(b"u", on=True)
+    assert decode_user(msgspec.msgpack.encode([*stored, "new"])) == User(b"u", on=True, created=7)

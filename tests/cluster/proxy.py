@@ -92,14 +92,15 @@ def _shut(end: socket.socket) -> None:
 class Cuts:
     """The proxies of a cluster. Make it before the first start: it changes what the nodes advertise."""
 
-    def __init__(self, cluster) -> None:
+    def __init__(self, cluster, **sections) -> None:
+        """`sections` are those of every node's file, beside what the harness and the proxies need."""
         self._cut: set[str] = set()
         self._proxies = {each.id: PeerProxy(each.id, each.peer_port, self._cut) for each in cluster}
         members = {id_: f"127.0.0.1:{proxy.port}" for id_, proxy in self._proxies.items()}
         for each in cluster:
             advertise = f"127.0.0.1:{self._proxies[each.id].port}"
             listen = f"tcp:{each.peer_port}:interface=127.0.0.1"
-            each.configure(members, peer={"listen": listen, "advertise": advertise})
+            each.configure(members, peer={"listen": listen, "advertise": advertise}, **sections)
 
     def cut(self, id_: str) -> None:
         """Cut the node off from all others."""

@@ -156,11 +156,12 @@ def as_text(ms: float) -> str:
 
 
 def test_a_restored_node_serves_and_stays_away_from_its_old_cluster(cluster, tmp_path, make_cluster):
-    """Also what is beside the keys: a token, a script."""
+    """Also what is beside the keys: a token, a script, a user."""
     server = cluster.leader()
     assert server.ask("SET", "greeting", "hello") == "OK"
     sha = server.ask("SCRIPT", "LOAD", "return redis.call('GET', KEYS[1])")
     assert server.ask("KRAFT", "ONCE", "payment-1", "INCR", "paid") == 1
+    assert server.ask("ACL", "SETUSER", "app", "on", ">secret", "~app:*", "+get") == "OK"
     made = kraft("backup", "--to", tmp_path / "b", "-s", address(server), "--json")
     new = make_cluster(1)["K1"]
     told = kraft("restore", made["directory"], "--config", new.config)
@@ -176,6 +177,9 @@ def test_a_restored_node_serves_and_stays_away_from_its_old_cluster(cluster, tmp
     assert new.ask("EVALSHA", sha, 1, "greeting") == b"hello"
     assert new.ask("KRAFT", "ONCE", "payment-1", "INCR", "paid") == 1
     assert new.ask("INCR", "paid") == 2
+    assert new.ask("AUTH", "app", "secret") == "OK"
+    assert new.ask("ACL", "DRYRUN", "app", "GET", "app:1") == "OK"
+    assert b"no permissions" in new.ask("ACL", "DRYRUN", "app", "GET", "greeting")
     assert (new.status() or {})["cluster"] != (server.status() or {})["cluster"]
     answer = cluster.order("ADD", "K9", "127.0.0.1", new.peer_port)
     assert isinstance(answer, Refusal), answer

@@ -78,6 +78,8 @@ def test_a_rolling_upgrade_under_load(old_cluster):
                 assert "needs machine version 2, but version 1 is in force: upgrade K3" in told
                 told = server.ask("GETEX", "upgrade:key", "PERSIST")
                 assert "needs machine version 3, but version 1 is in force: upgrade K3" in told
+                told = server.ask("ACL", "SETUSER", "app", "on")
+                assert "needs machine version 4, but version 1 is in force: upgrade K3" in told
             assert "unknown command" in refused(cluster["K3"])
         assert cluster["K1"].ask("GETRANGE", "upgrade:key", 0, -1) == b""
         assert {in_force(server) for server in cluster} == {0, 1}
@@ -90,6 +92,7 @@ def test_a_rolling_upgrade_under_load(old_cluster):
         for server in cluster:
             assert isinstance(server.ask("SETRANGE", f"upgrade:{server.id}", 3, "new"), int)
             assert server.ask("SETBIT", f"upgrade:bit:{server.id}", 7, 1) == 0
+            assert server.ask("ACL", "SETUSER", "app", "on", f"~{server.id}", "+get") == "OK"
         load.advance(100)
         assert pids == {name: cluster[name].pid for name in ("K1", "K2")}
     assert set(load.refusals) <= {"UNCERTAIN"}, load.refusals
@@ -97,6 +100,7 @@ def test_a_rolling_upgrade_under_load(old_cluster):
         assert server.running
         load.check(server)
         assert server.ask("GETRANGE", "upgrade:K1", 0, -1) == b"\0\0\0new"
+        assert all(server.ask("ACL", "DRYRUN", "app", "GET", each.id) == "OK" for each in cluster)
     cluster.wait_equal()
 
 

@@ -5,15 +5,17 @@ order, so what they allow is compared, by ACL DRYRUN of many requests.
 """
 
 from contextlib import closing
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from kraft.acl.catalog import CATEGORIES as ACL_CATEGORIES
 from kraft.config.values import UsersConfig
 from kraft.server.commands.table import TABLE
 from tests.cluster.redis_server import NUMBER, Exchange
-from tests.server.fakes import Port, encode
+from tests.server.fakes import Port, Talk, encode
 
 pytestmark = pytest.mark.slow
 
@@ -60,6 +62,7 @@ USER_RULES = st.sampled_from(
 SELECTORS = st.lists(st.one_of(COMMAND_RULES, KEY_RULES), max_size=4).map(
     lambda rules: f"({' '.join(rules)})"
 )
+OF_KEYS = st.lists(KEY_RULES, max_size=4).map(lambda rules: f"({' '.join(rules)})")
 RULES = st.one_of(COMMAND_RULES, COMMAND_RULES, KEY_RULES, KEY_RULES, USER_RULES, SELECTORS, st.just("(+get"))
 
 
@@ -71,18 +74,24 @@ def redis(redis_port):
 
 
 class Kraft:
-    """A connection to a client port, whose clock runs while a login is refused."""
+    """A connection to a client port, and one of an administrator. The clock runs while a login is refused."""
 
     def __init__(self) -> None:
         self._port = Port(users=UsersConfig(slow_hash=False))
-        self._talk = self._port.connect()
+        self._talk, self._admin = self._port.connect(), self._port.connect()
 
     def ask(self, request: bytes) -> bytes:
-        reply = self._talk.ask(request)
+        return self._asked(self._talk, request)
+
+    def admin(self, request: bytes) -> bytes:
+        return self._asked(self._admin, request)
+
+    def _asked(self, talk: Talk, request: bytes) -> bytes:
+        reply = talk.ask(request)
         while not reply:
             self._port.clock.advance(0.1)
             self._port.settle()
-            reply = self._talk.read()
+            reply = talk.read()
         return reply
 
 
@@ -158,3 +167,81 @@ def test_what_a_connection_may_do_is_as_in_redis(redis_port, rules, asked):
             theirs, ours = (server.ask(encode(*words)) for server in (redis, kraft))
             assert _comparable(words, ours) == _comparable(words, theirs), (rules, words)
             multi = (multi or words == ["MULTI"]) and words not in (["EXEC"], ["DISCARD"], ["RESET"])
+
+
+def test_categories_are_those_of_redis(redis):
+    """Of the commands that both have; kraft's table says them by flags and groups, Redis's by command."""
+    kraft = Kraft()
+    theirs: dict[str, set[bytes]] = {}
+    ours: dict[str, set[bytes]] = {}
+    for category in (name for name in ACL_CATEGORIES if name != "kraft"):
+        theirs[category], ours[category] = (
+            set(server.ask(encode("ACL", "CAT", category)).split(b"\r\n")[2::2]) for server in (redis, kraft)
+        )
+    known = set().union(*theirs.values()) & set().union(*ours.values())
+    for category in theirs:
+        assert ours[category] & known == theirs[category] & known, category
+
+
+@settings(max_examples=NUMBER // 2, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+@given(st.lists(st.one_of(KEY_RULES, KEY_RULES, USER_RULES, OF_KEYS), max_size=8), st.sampled_from("23"))
+def test_users_are_shown_as_by_redis(redis_port, rules, protocol):
+    """ACL GETUSER, LIST and USERS to the byte, in both protocols; the commands are -@all."""
+    kraft = Kraft()
+    with closing(Exchange(redis_port)) as redis:
+        redis.ask(encode("ACL", "DELUSER", "u"))
+        for server in (redis, kraft):
+            server.ask(encode("HELLO", protocol))
+        for rule in ("reset", *rules, "nocommands"):
+            theirs, ours = (server.ask(encode("ACL", "SETUSER", "u", rule)) for server in (redis, kraft))
+            assert ours == theirs, rule
+        shown = [
+            [server.ask(encode("ACL", *words)) for words in (["GETUSER", "u"], ["LIST"], ["USERS"])]
+            for server in (redis, kraft)
+        ]
+        assert shown[1] == shown[0]
+
+
+ASKED = [
+    ["GET", "a"], ["SET", "a", "1"], ["SET", "a", "1", "GET"], ["MGET", "a", "b"], ["COPY", "a", "b"],
+    ["DEL", "b"], ["CLIENT", "GETNAME"], ["CONFIG", "GET", "x"], ["SELECT", "0"], ["NOSUCH"], ["MULTI"],
+    ["EXEC"], ["DISCARD"], ["WATCH", "a"], ["UNWATCH"], ["PING"],
+    ["EVAL", "return redis.pcall('get', 'a')", "0"],
+    ["EVAL", "return redis.pcall('del', KEYS[1])", "1", "b"],
+]  # fmt: skip
+FIELDS = (b"count", b"reason", b"context", b"object", b"username")
+
+
+def _logged(reply: bytes) -> list[bytes]:
+    """The lines of ACL LOG after those of FIELDS."""
+    lines = [line for line in reply.split(b"\r\n") if line[:1] not in (b"$", b"*")]
+    return [after for line, after in pairwise(lines) if line in FIELDS]
+
+
+@settings(max_examples=NUMBER // 2, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+@given(
+    st.lists(st.one_of(COMMAND_RULES, COMMAND_RULES, KEY_RULES), max_size=5),
+    st.lists(st.one_of(st.sampled_from(ASKED), COMMAND_RULES, KEY_RULES), min_size=1, max_size=14),
+)
+def test_what_is_refused_is_logged_as_by_redis(redis_port, rules, asked):
+    """Rights change between the commands of the user, also while a transaction is queued."""
+    kraft, root = Kraft(), ["ACL", "SETUSER", "u"]
+    with closing(Exchange(redis_port)) as redis, closing(Exchange(redis_port)) as admin:
+        for words in (["ACL", "DELUSER", "u"], ["ACL", "LOG", "RESET"], ["DEL", "a", "b"]):
+            admin.ask(encode(*words))
+        for words in ([*root, "on", "nopass"], *([*root, rule] for rule in rules)):
+            assert kraft.admin(encode(*words)) == admin.ask(encode(*words)), words
+        queued = False
+        for words in (["AUTH", "u", "x"], *asked):
+            if isinstance(words, str):
+                assert kraft.admin(encode(*root, words)) == admin.ask(encode(*root, words)), words
+                continue
+            if queued and words[0] == "WATCH":
+                continue
+            theirs, ours = (server.ask(encode(*words)) for server in (redis, kraft))
+            assert _comparable(words, ours) == _comparable(words, theirs), (rules, words)
+            queued = (
+                ours == b"+OK\r\n" if words == ["MULTI"] else queued and words[0] not in ("EXEC", "DISCARD")
+            )
+        theirs, ours = admin.ask(encode("ACL", "LOG")), kraft.admin(encode("ACL", "LOG"))
+        assert _logged(ours) == _logged(theirs)

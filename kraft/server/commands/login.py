@@ -54,8 +54,9 @@ class Login:
     def ask(self, host: NodeHost, done: Callable[[Any], None]) -> None:
         """`done` gets whether the client is the user, or an error."""
         self._done = done
-        if self._users.defined:
-            host.read(0, lambda _: self._compare())
+        account = self._users.get(self._name)
+        if self._users.defined or account is None or not account.user.nopass:
+            host.read(0, lambda _: self._compare())  # also for the first user, made at another node just now
         else:
             self._port.clock.call_soon(self._compare)
 
@@ -89,7 +90,7 @@ class Login:
             work = partial(_compared, slow, self._password[:PASSWORD_BYTES_MAX])
             if not self._port.passwords.add(source, work, partial(self._compared, slow)):
                 self._port.observer.login("busy", self._state.peer, _printable(self._name))
-                self._done(_TOO_MANY)
+                self._port.clock.call_later(REFUSED_SECONDS, partial(self._done, _TOO_MANY))
 
     def _known(self, user: User) -> bool:
         """Whether a comparison that takes no time shows that the password is right."""
