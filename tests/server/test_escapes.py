@@ -105,6 +105,30 @@ def test_what_a_user_sees_and_changes_is_within_its_rights(rights, requests, mul
         assert worlds[0].values(seen) == worlds[1].values(seen), request
 
 
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+@given(RIGHTS, st.lists(REQUESTS, min_size=1, max_size=12), st.lists(REQUESTS, max_size=6), st.booleans())
+def test_a_right_that_was_taken_away_is_of_no_use_to_what_is_queued(rights, queued, later, watch):
+    """The worlds are the same until the rights are taken away; then keys change in one of them."""
+    worlds = [World.of(dict.fromkeys(NAMES, "~"), b"s") for _ in range(2)]
+    hidden = ("",) if watch else ("", "%W~")  # with any right on a key a client may watch it, as in Redis
+    fixed = [name for name in NAMES if rights[name] not in ("~", "%W~")]
+    for world in worlds:
+        if watch:
+            world.user.run("WATCH", *NAMES)
+        for words in ([b"MULTI"], *queued):
+            world.user.run(*words)
+        patterns = [access.encode() + name for name, access in rights.items() if access]
+        world.admin.run("ACL", "SETUSER", "u", "resetkeys", *patterns)
+    for name in NAMES:
+        if rights[name] in hidden:
+            worlds[0].admin.run("SET", name, b"x" * 12)  # as long as before, since lengths may be seen
+    before = [world.values(fixed) for world in worlds]
+    for words in ([b"EXEC"], *later):
+        replies = [world.user.run(*words) for world in worlds]
+        assert replies[0] == replies[1], words
+        assert [world.values(fixed) for world in worlds] == before, words
+
+
 def _specs(specs: list[AnySpec]) -> list[AnySpec]:
     found: list[AnySpec] = []
     for spec in specs:

@@ -7,9 +7,10 @@ import pytest
 from tests.server.fakes import encode
 from tests.trace.instructions import Instructions
 from tests.trace.nodes import Nodes
-from tests.trace.requests import REQUESTS, WARM_UPS
+from tests.trace.requests import REQUESTS
 
 CONNECTIONS = 50
+ROUNDS = 4
 PASSWORD = "p" * 32  # as a random one, so that its hash takes no time
 USERS = {
     "app": ("~app:*", "~key*", "+@read", "+@write", "+@connection", "-@dangerous"),
@@ -30,11 +31,11 @@ def nodes(tmp_path_factory):
 def cost(nodes: Nodes, name: str) -> int:
     """The instructions of all nodes for one request of each connection, once all parts have warmed up.
 
-    Not in each round is the same done beside the requests, so it is the least of some.
+    The threads of the disks decide what comes together with what in a round, so it is the least of some.
     """
     request, reply = REQUESTS[name]
     counts = []
-    for _ in range(WARM_UPS):
+    for _ in range(ROUNDS):
         with Instructions() as found:
             assert nodes.ask_all(request) == [reply] * CONNECTIONS
         counts.append(found.count)
@@ -47,7 +48,7 @@ def test_rights_cost_little(nodes):
     for user, rules in USERS.items():
         assert nodes.ask(encode("ACL", "SETUSER", user, "on", f">{PASSWORD}", *rules)) == b"+OK\r\n"
     nodes.rest()
-    assert {name: cost(nodes, name) for name in REQUESTS} == before
+    assert cost(nodes, "GET") == before["GET"]  # no disk takes part
     for user in USERS:
         assert nodes.ask_all(encode("AUTH", user, PASSWORD)) == [b"+OK\r\n"] * CONNECTIONS
         for name, count in before.items():
