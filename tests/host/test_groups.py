@@ -149,6 +149,20 @@ def test_a_node_that_has_left_group_0_only_keeps_its_links(trio):
     assert trio.run(20, lambda: trio.host("K3").peers.removed)
 
 
+def test_a_leader_that_group_0_has_replaced_gives_way_so_that_the_other_groups_can(trio):
+    """K4, which is in group 0 alone, knows K2 as a former member, and refuses its greeting for good."""
+    if trio.leader_of(1) != "K2":
+        assert trio.order("K1", admin.TransferLeadership("K2", group=1)) == "K2"
+    address = trio.stand_by("K4")
+    host = trio.host(trio.leader_of(0))
+    replace = admin.Replace("K2", "K4", address, force=True)
+    host.groups[0].membership.do(replace, trio.answers.append)
+    assert trio.run(30, lambda: "OK" in trio.answers)
+    assert trio.run(10, lambda: trio.leaders(1) in (["K1"], ["K3"]))
+    assert trio.order("K1", replace) == "OK"
+    assert trio.run(40, lambda: trio.voters() == [{"K1", "K3", "K4"}] * GROUPS)
+
+
 def test_leadership_of_one_group_or_of_all_is_transferred(trio):
     assert trio.run(40, lambda: spread(trio) == ["K1", "K2", "K3"])
     assert trio.order("K1", admin.TransferLeadership("K3", group=1)) == "K3"

@@ -295,7 +295,7 @@ MUTATIONS = (
     Mutation(
         "a slow leader stays",
         "kraft/host/admin/transfers.py",
-        "(group.state.fenced or (slow and self._may_hand_over(group)))",
+        "(group.state.fenced or (gives_way and self._may_hand_over(group)))",
         "group.state.fenced",
         "a leader whose disk hangs gives way to a majority that is fit",
         200,

@@ -70,7 +70,7 @@ class Operator:
         """Send a command to a serving node, preferably one that knows a leader; False when there is none."""
         ready = [p for p in self._cluster.processes() if p.ready and 0 in p.host.groups]
         ready = [p for p in ready if not p.clock.paused and p.id in self._cluster.members()]
-        ready = [p for p in ready if p.host.leader(0)] or ready
+        ready = [p for p in ready if all(map(p.host.leader, p.host.groups))] or ready
         if not ready:
             return False
         self._tell(self._dice.choice(ready), command, in_force, changes)

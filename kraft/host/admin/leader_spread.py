@@ -81,4 +81,6 @@ class LeaderSpread:
         wanted = preferred_leader(group.id, state.configuration)
         if wanted in ("", state.id) or not group.membership.caught_up(wanted):
             return ""
+        if not self._peers.is_able(wanted):
+            return ""
         return "" if transfer_obstacle(group, self._peers, wanted) else wanted

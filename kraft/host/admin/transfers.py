@@ -103,10 +103,13 @@ class LeadershipTransfers:
         """Transfer leadership away where this node leads and should not.
 
         A fenced state is wrong, and replies would come from it. A `slow` node holds up the others, if they do
-        without it.
+        without it. A node that has left group 0 cannot greet those that came after it, so it could not take
+        one of them into the groups in which it is still to be replaced.
         """
+        leaves = self._peers.left_first_group
         for group in groups:
-            if group.raft.state.leads and (group.state.fenced or (slow and self._may_hand_over(group))):
+            gives_way = slow or (leaves and group.id > 0)
+            if group.raft.state.leads and (group.state.fenced or (gives_way and self._may_hand_over(group))):
                 self.transfer_away(group)
 
     def _may_hand_over(self, group: Group) -> bool:

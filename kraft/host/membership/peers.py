@@ -14,7 +14,7 @@ from kraft.host.ports import Network
 from kraft.node.ports import Clock
 from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import NodeCondition
-from kraft.raft.membership.configuration import Configuration, Member
+from kraft.raft.membership.configuration import NOBODY, Configuration, Member
 
 SEEK_SECONDS = 3.0  # without a leader: between two calls to the members without a link
 PARTING_SECONDS = 5.0  # until a removed node loses its link: it learns of its removal by its last entry
@@ -200,8 +200,18 @@ class Peers:
         """What `node` last reported about itself; None if that is unknown."""
         return self.conditions.own if node == self.formation.identity.id else self.conditions.of(node)
 
+    @property
+    def left_first_group(self) -> bool:
+        """Whether group 0 has members, and this node is none of them: it leaves the cluster."""
+        first = self._configurations.get(0, NOBODY)
+        return bool(first.members) and first.member(self.formation.identity.id) is None
+
     def is_able(self, node: str) -> bool:
-        """Whether `node` has a link and reports nothing that keeps it from leading, as far as is known."""
+        """Whether `node` has a link, is to stay, and reports nothing that keeps it from leading, as far as
+        is known.
+        """
+        if self._configurations.get(0, NOBODY).member(node) is None:
+            return False
         if node == self.formation.identity.id:
             return True
         condition = self.conditions.of(node) or NodeCondition()
