@@ -71,11 +71,11 @@ class Archive:
     # -- images ---------------------------------------------------------------------------------------
 
     def images(self) -> list[StoredImage]:
-        """All images, the oldest first; those with a problem come before the others."""
-        found = [self._image(folder) for folder in self._folders()]
-        return sorted(
-            found, key=lambda image: (image.manifest.created_ms if image.manifest else 0, image.folder)
-        )
+        """All images, the oldest first; those with a problem come before the others.
+
+        The place in the log says which one is older: a clock may have been wrong when one was made.
+        """
+        return sorted(map(self._image, self._folders()), key=_age)
 
     def _image(self, folder: Path) -> StoredImage:
         try:
@@ -182,6 +182,13 @@ class Archive:
             for group in oldest.groups:
                 self.shipped_log(oldest.cluster, group.group).prune(group.index)
         return [folder.name for folder, _ in gone]
+
+
+def _age(image: StoredImage) -> tuple[int, int, Path]:
+    manifest = image.manifest
+    if manifest is None:
+        return 0, 0, image.folder
+    return sum(group.index for group in manifest.groups), manifest.created_ms, image.folder
 
 
 def _not_after(manifest: Manifest, moment: Moment) -> bool:

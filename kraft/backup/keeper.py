@@ -74,7 +74,7 @@ class BackupKeeper:
                     self.take(image_name(self._wall_ms()))
         except Stopped:
             return
-        except BackupError as error:
+        except (BackupError, OSError) as error:
             self._retry_at = self._clock() + RETRY_SECONDS
             self._observer.failed(str(error))
 
@@ -141,8 +141,9 @@ class BackupKeeper:
     def _due(self) -> bool:
         if self._gap:
             return True
-        interval_ms = self._settings.interval * 1000
-        return bool(interval_ms) and self._last_ms + interval_ms <= self._wall_ms()
+        interval_ms, now_ms = self._settings.interval * 1000, self._wall_ms()
+        # An image from the future was made by a clock that was wrong: it says nothing about when.
+        return bool(interval_ms) and not now_ms - interval_ms < self._last_ms <= now_ms + interval_ms
 
     # -- the log --------------------------------------------------------------------------------------
 

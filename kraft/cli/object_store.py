@@ -7,6 +7,7 @@ that speak of them (`manifest.json`, `position`), so an interrupted copy leaves 
 
 import re
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,9 @@ from kraft.moment import LATEST, Moment
 SCHEME = "s3://"
 _URL = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?")
 _LAST = (MANIFEST_FILE, POSITION_FILE)
+CONNECT_SECONDS, READ_SECONDS = 10, 30  # of one request
+LISTINGS = 5  # until one shows what was copied just now: some stores list it late
+LISTING_SECONDS = 1.0
 
 Report = Callable[[int, int], None]
 
@@ -37,6 +41,7 @@ class ObjectStore:
             raise WrongUsage(f"{url}: write s3://BUCKET or s3://BUCKET/PREFIX")
         try:
             import boto3
+            from botocore.config import Config
             from botocore.exceptions import BotoCoreError, ClientError
         except ImportError:
             raise Failure("backups in an object store need a library: pip install 'kraft[s3]'") from None
@@ -45,7 +50,9 @@ class ObjectStore:
         self._prefix = (match[2] or "").strip("/")
         self._errors = (BotoCoreError, ClientError, boto3.exceptions.Boto3Error)
         try:
-            self._client: Any = boto3.client("s3")
+            # A store that hangs is given up after minutes; botocore asks a few times before that.
+            config = Config(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS)
+            self._client: Any = boto3.client("s3", config=config)
         except self._errors as error:
             raise Failure(f"{url}: {error}") from None
 
@@ -68,8 +75,8 @@ class ObjectStore:
 
     def download(self, name: str, path: Path) -> None:
         """Copy an object to a file."""
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._explained():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._client.download_file(self._bucket, self._key(name), str(path))
 
     def _key(self, name: str) -> str:
@@ -81,6 +88,9 @@ class ObjectStore:
             yield
         except self._errors as error:
             raise BackupError(f"{self.url}: {error}") from error
+        except OSError as error:  # of a file here
+            place = f"{error.filename}: " if error.filename else ""
+            raise BackupError(f"{place}{error.strerror or error}") from error
 
 
 def is_url(source: str) -> bool:
@@ -89,7 +99,10 @@ def is_url(source: str) -> bool:
 
 
 def push(directory: Path, store: ObjectStore, report: Report) -> int:
-    """Copy what the store lacks of a backup directory. Returns the number of files that were copied."""
+    """Copy what the store lacks of a backup directory. Returns the number of files that were copied.
+
+    The files that speak of others go there when the store lists those others, with their sizes.
+    """
     there = store.sizes()
     files = [
         path
@@ -104,13 +117,31 @@ def push(directory: Path, store: ObjectStore, report: Report) -> int:
             (name.endswith(_LAST), name, file, path.name == POSITION_FILE)
             for name, file, path in zip(names, taken, files, strict=True)
         )
-        copied = 0
-        for done, (_, name, file, always) in enumerate(wanted, 1):
-            if always or there.get(name) != file.stat().st_size:
+        sizes = {name: file.stat().st_size for _, name, file, _ in wanted}
+        copied: dict[str, int] = {}  # with their sizes
+        listed = 0  # of those
+        for done, (last, name, file, always) in enumerate(wanted, 1):
+            if always or there.get(name) != sizes[name]:
+                if last and not listed:
+                    listed = _demand(store, copied)
                 store.upload(file, name)
-                copied += 1
+                copied[name] = sizes[name]
             report(done, len(wanted))
-    return copied
+    return len(copied)
+
+
+def _demand(store: ObjectStore, sizes: dict[str, int]) -> int:
+    """Raise `BackupError` unless the store lists these objects with these sizes. Returns their number."""
+    for left in reversed(range(LISTINGS)):
+        there = store.sizes() if sizes else {}
+        wrong = [name for name, size in sizes.items() if there.get(name) != size]
+        if not wrong:
+            break
+        if not left:
+            text = f"{len(wrong)} of {len(sizes)} files that were copied are missing or cut there"
+            raise BackupError(f"{store.url}: {text}, such as {wrong[0]}: repeat it")
+        time.sleep(LISTING_SECONDS)
+    return len(sizes)
 
 
 def _is_kept(name: Path) -> bool:

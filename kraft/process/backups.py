@@ -109,7 +109,7 @@ class BackupThread:
     def _taken(self, name: str) -> dict[str, object] | Exception:
         try:
             manifest = self._keeper.take(name or image_name(time.time_ns() // 1_000_000))
-        except BackupError as error:
+        except (BackupError, OSError) as error:
             return AdminRefused(str(error))
         return {
             "name": manifest.name,

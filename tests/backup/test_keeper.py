@@ -2,7 +2,7 @@
 
 import pytest
 
-from kraft.backup.archive import Archive
+from kraft.backup.archive import Archive, image_name
 from kraft.backup.errors import BackupError
 from kraft.backup.keeper import RETRY_SECONDS, BackupKeeper, BackupSettings
 from kraft.backup.ports import LogReach
@@ -197,6 +197,35 @@ def test_a_quiet_cluster_says_until_when_it_was_quiet(bench):
     for _ in range(30):
         bench.advance(10)
     assert bench.reach(Moment(time_ms=START_MS + 25 * SECOND_MS)) == 10
+
+
+def test_a_clock_that_was_wrong_delays_no_image_and_removes_none(bench):
+    """An image from the future is not the newest one for ever."""
+    bench.keeper = bench.another(keep=1)
+    bench.node.now_ms += 400 * 86_400 * SECOND_MS
+    bench.keeper.step()
+    assert len(bench.images) == 1
+    bench.node.now_ms = START_MS
+    bench.advance(20)
+    assert len(bench.images) == 1
+    assert bench.reach() == 20
+    assert Archive.of_cluster(bench.directory, CLUSTER, None).good_images()[0][1].groups[0].index == 20
+    bench.advance(21)
+    assert bench.images == [image_name(bench.node.now_ms - SECOND_MS)]
+
+
+def test_an_error_of_the_file_system_is_reported_and_ends_nothing(bench, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(BackupKeeper, "take", _no_space)
+        bench.keeper.step()
+    assert "No space left" in bench.witness.of("failed")[0][0]
+    bench.seconds += 61
+    bench.keeper.step()
+    assert len(bench.images) == 1
+
+
+def _no_space(*_):
+    raise OSError(28, "No space left on device")
 
 
 def test_a_node_without_a_leader_does_not_say_that_nothing_was_written(bench):

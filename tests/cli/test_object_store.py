@@ -11,6 +11,7 @@ import pytest
 
 from kraft.backup.archive import Archive
 from kraft.backup.errors import BackupError
+from kraft.cli import object_store
 from kraft.cli.main import main
 from kraft.cli.object_store import ObjectStore, local, push
 from kraft.moment import LATEST, Moment
@@ -130,6 +131,39 @@ def test_an_image_that_is_half_copied_is_none(tmp_path, bucket, monkeypatch):
     push(tmp_path / "b", store, unheard)
     with local(bucket, None) as path:
         assert rehearse(open_backup(str(path), LATEST, None))[0].index == 30
+
+
+def test_a_store_that_loses_a_part_gets_no_manifest(tmp_path, bucket, monkeypatch):
+    """Nor one that keeps half of it; one that only lists late is waited for."""
+    backed_up(tmp_path / "b", 10, 30)
+    store = ObjectStore(bucket)
+    monkeypatch.setattr(object_store, "LISTING_SECONDS", 0.0)
+    upload, sizes, part = store.upload, store.sizes, f"{FOLDER}/image/group-0-0001.rows"
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "upload", lambda path, name: None if name == part else upload(path, name))
+        with pytest.raises(BackupError, match=f"1 of 2 files .* such as {part}: repeat it"):
+            push(tmp_path / "b", store, unheard)
+    assert part not in sizes()
+    assert f"{FOLDER}/image/manifest.json" not in sizes()
+    late: list[dict[str, int]] = [{}, {}]
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "sizes", lambda: late.pop() if late else sizes())
+        push(tmp_path / "b", store, unheard)
+    with local(bucket, None) as path:
+        assert rehearse(open_backup(str(path), LATEST, None))[0].index == 30
+
+
+def test_a_file_that_cannot_be_written_and_a_store_that_is_away(tmp_path, bucket, monkeypatch, capsys):
+    backed_up(tmp_path / "b", 10, 30)
+    store = ObjectStore(bucket)
+    push(tmp_path / "b", store, unheard)
+    (tmp_path / "file").touch()
+    with pytest.raises(BackupError, match="file: "):
+        store.download(f"{FOLDER}/log-0/position", tmp_path / "file" / "position")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    assert main(["backup", "list", bucket]) == 1
+    assert "Could not connect to the endpoint URL" in capsys.readouterr().err
 
 
 def _first_two(upload):
