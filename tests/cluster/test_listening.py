@@ -147,3 +147,14 @@ def test_the_port_that_was_chosen_is_told(node):
     with socket.create_connection((host, int(port)), 30) as client:
         client.sendall(b"PING\r\n")
         assert client.recv(64) == b"+PONG\r\n"
+
+
+def test_a_first_start_that_is_open_to_everybody_is_refused(node):
+    """In one line, before anything is written."""
+    server = node(client="tcp:10011:interface=192.0.2.7")
+    server.start()
+    line = said(server)
+    assert "users.file" in line
+    assert "client.tls" in line
+    assert "client.unrestricted: true" in line
+    assert not server.data.exists()
