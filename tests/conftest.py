@@ -4,7 +4,7 @@ A test that needs another program or library is skipped by name if that is missi
 bare machine. CI installs everything and sets KRAFT_TEST_ALL, which turns a skip into a failure.
 
 No result depends on chance or on the speed of the machine: generated examples are the same in each run.
-KRAFT_TEST_DICE, which `tox -e dice` sets, generates others each time.
+KRAFT_TEST_DICE, which `tox -e dice` sets, generates others each time, and more of them.
 """
 
 import os
@@ -18,6 +18,7 @@ from hypothesis.internal.conjecture import engine
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 ALL = bool(os.environ.get("KRAFT_TEST_ALL"))
+DICE = bool(os.environ.get("KRAFT_TEST_DICE"))
 # Files that compare times with a bound, in tests/cluster, tests/browser and tests/bench: one after the other.
 TIMED = frozenset(
     f"tests/{name}.py"
@@ -40,7 +41,8 @@ SLOW_TIMEOUT_SECONDS = 400  # of a test of real processes: less than half a minu
 # it traces each line of Python code.
 settings.register_profile(
     "kraft",
-    derandomize=not os.environ.get("KRAFT_TEST_DICE"),
+    derandomize=not DICE,
+    max_examples=200 if DICE else 50,  # of a test that names no number
     deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
     suppress_health_check=[HealthCheck.too_slow],

@@ -12,7 +12,7 @@ from tests.cluster.harness import free_ports, wait_until
 from tests.cluster.wire import Client
 from tests.server.fakes import FakeClock, encode
 
-NUMBER = int(os.environ.get("KRAFT_TEST_SEQUENCES", "100"))  # of sequences; docs/redis-differences.md
+NUMBER = int(os.environ.get("KRAFT_TEST_SEQUENCES", "40"))  # of sequences; docs/redis-differences.md
 
 
 @contextlib.contextmanager

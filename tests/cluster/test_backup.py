@@ -17,6 +17,7 @@ import pytest
 
 from tests.backup.directories import content_of
 from tests.cluster.harness import Cluster, Server, wait_until
+from tests.cluster.load import PAUSE_SECONDS
 from tests.cluster.wire import Refusal
 
 pytestmark = pytest.mark.slow
@@ -76,7 +77,7 @@ class Bank:
         while not self._stop.is_set():
             try:
                 with self._servers[number % len(self._servers)].client() as client:
-                    while not self._stop.is_set():
+                    while not self._stop.wait(PAUSE_SECONDS):
                         self._transfer(client, dice)
             except OSError:
                 self._stop.wait(0.01)
@@ -245,7 +246,7 @@ class Counter:
             place += 1
             try:
                 with self._servers[place % len(self._servers)].client() as client:
-                    while not self._stop.is_set():
+                    while not self._stop.wait(PAUSE_SECONDS):
                         before = time.time() * 1000
                         reply = client.call("INCR", "counter")
                         if isinstance(reply, int):

@@ -13,6 +13,7 @@ from kraft.host.slots import SlotMap
 from kraft.server.routing import slot_of
 from tests.cluster.faults import CALL_SECONDS, kill, on_every_node, pause, under_faults
 from tests.cluster.harness import crowding, wait_until
+from tests.cluster.load import PAUSE_SECONDS
 from tests.cluster.test_groups import GROUPS, leaders
 
 pytestmark = pytest.mark.slow
@@ -118,7 +119,7 @@ def transfers(accounts, done, lost, server, number, stop):
     """Moves money between accounts of different groups."""
     dice = random.Random(number)
     with connected(server) as client:
-        while not stop.is_set():
+        while not stop.wait(PAUSE_SECONDS):
             giver, taker = dice.sample(accounts, 2)
             pipeline = client.pipeline()
             try:

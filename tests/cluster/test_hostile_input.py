@@ -13,6 +13,7 @@ import pytest
 
 from kraft.web.limits import SUBSCRIBERS_MAX
 from tests.cluster.harness import Cluster, crowding, wait_until
+from tests.cluster.load import PAUSE_SECONDS
 from tests.cluster.wire import Client, Refusal, encode
 
 pytestmark = pytest.mark.slow
@@ -47,6 +48,7 @@ def undisturbed(shared_cluster):
                 if client.call("SET", f"orderly:{server.id}", "1") != "OK":
                     wrong.append(server.id)
                 slowest[0] = max(slowest[0], time.monotonic() - started)
+                stop.wait(PAUSE_SECONDS)
 
     before = (shared_cluster.leader().id, shared_cluster.leader().group()["term"])
     threads = [threading.Thread(target=write, args=(server,)) for server in shared_cluster]

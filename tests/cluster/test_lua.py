@@ -12,6 +12,7 @@ import pytest
 from tests.cluster.conftest import MakeCluster
 from tests.cluster.faults import CALL_SECONDS, NOT_DONE_PREFIXES, on_every_node, under_faults
 from tests.cluster.harness import Cluster, Server, wait_until
+from tests.cluster.load import PAUSE_SECONDS
 from tests.cluster.test_transactions import ACCOUNTS, START
 from tests.cluster.wire import Client, Refusal
 
@@ -121,7 +122,7 @@ def test_money_stays_in_the_bank(cluster: Cluster) -> None:
     def work(server: Server, number: int, stop: threading.Event) -> None:
         random_ = random.Random(number)
         with server.client(CALL_SECONDS) as client:
-            while not stop.is_set():
+            while not stop.wait(PAUSE_SECONDS):
                 name = f"transfer:{number}:{time.monotonic_ns()}"
                 fates[name] = "unknown"
                 payer, payee = random_.sample(ACCOUNTS, 2)

@@ -18,6 +18,7 @@ import pytest
 
 from tests.cluster.faults import under_faults
 from tests.cluster.harness import Cluster, Server, wait_until
+from tests.cluster.load import PAUSE_SECONDS
 from tests.cluster.wire import Client, Refusal
 
 pytestmark = pytest.mark.slow
@@ -45,7 +46,7 @@ class Worker:
 
     def run(self, stop: threading.Event) -> None:
         try:
-            while not stop.is_set():
+            while not stop.wait(PAUSE_SECONDS):
                 self._increment(f"{self._number}:{len(self.replies)}")
         finally:
             self._leave()

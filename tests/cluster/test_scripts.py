@@ -23,6 +23,7 @@ from tests.cluster.faults import (
     under_faults,
 )
 from tests.cluster.harness import Cluster, Server
+from tests.cluster.load import PAUSE_SECONDS
 from tests.cluster.proxy import Cuts
 from tests.cluster.wire import Client, Refusal
 from tests.serializability import APPEND, DONE, INFINITY, NOT_DONE, READ, UNKNOWN, Attempt, Operation, check
@@ -61,7 +62,7 @@ class Lists:
         """Send one script after the other to a node."""
         random_ = random.Random(number)
         with server.client(CALL_SECONDS) as client:
-            while not stop.is_set():
+            while not stop.wait(PAUSE_SECONDS):
                 self._attempt(client, f"{number}.{time.monotonic_ns()}", random_)
 
     def _attempt(self, client: Client, name: str, random_: random.Random) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from tests.cluster.harness import TWISTD, wait_until
-from tests.cluster.load import Load
+from tests.cluster.load import PAUSE_SECONDS, Load
 from tests.cluster.slow_disk import SlowDisk
 
 pytestmark = pytest.mark.slow
@@ -116,6 +116,7 @@ def test_slow_checkpoints_alone_make_no_node_slow(slow, make_cluster):
         begun = time.monotonic()
         while time.monotonic() < begun + 6.0:
             assert client.call("SET", "k", "v") == "OK"
+            time.sleep(PAUSE_SECONDS)
     wait_until(lambda: leader.group().get("checkpoint_busy"), "a checkpoint is written")
     assert is_slow(leader) is False
 

@@ -13,6 +13,7 @@ from redis.retry import Retry
 
 from tests.cluster.faults import CALL_SECONDS, NOT_DONE_PREFIXES, on_every_node, under_faults
 from tests.cluster.harness import Server
+from tests.cluster.load import PAUSE_SECONDS
 from tests.cluster.wire import Client, Refusal
 from tests.serializability import APPEND, DONE, INFINITY, NOT_DONE, READ, UNKNOWN, Attempt, check
 
@@ -72,7 +73,7 @@ def test_money_stays_in_the_bank(cluster):
         with redis.Redis(
             port=server.client_port, socket_timeout=CALL_SECONDS, retry=Retry(NoBackoff(), 0)
         ) as client:
-            while not stop.is_set():
+            while not stop.wait(PAUSE_SECONDS):
                 name = f"transfer:{number}:{time.monotonic_ns()}"
                 _transfer(client, name, random_, fates, retries)
                 with client.pipeline(transaction=True) as audit:
@@ -141,7 +142,7 @@ def test_transactions_on_lists_are_serializable(cluster):
     def work(server: Server, number: int, stop: threading.Event) -> None:
         random_ = random.Random(number)
         with server.client(CALL_SECONDS) as client:
-            while not stop.is_set():
+            while not stop.wait(PAUSE_SECONDS):
                 _attempt(client, f"{number}.{time.monotonic_ns()}", random_, attempts)
 
     under_faults(cluster, on_every_node(cluster, work), lambda: len(attempts))
