@@ -8,9 +8,9 @@ DEMO ?=
 TESTS ?=
 SCREENSHOTS ?= build/screenshots
 
-# Three workers for two cores, as tests of real nodes often wait. One of them runs all tests that measure time, one after
+# Four workers for two cores, as tests of real nodes often wait. One of them runs all tests that measure time, one after
 # the other (tests/conftest.py).
-PYTEST = $(VENV)/bin/pytest -n 3
+PYTEST = $(VENV)/bin/pytest -n 4
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test screenshots pictures commands-page lint types clean
