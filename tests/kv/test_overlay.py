@@ -53,7 +53,7 @@ def records(machine: Machine) -> dict:
 groups = st.lists(st.lists(st.tuples(st.booleans(), steps), max_size=3), max_size=3)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 @given(programs, st.integers(0, 40), steps, groups)
 def test_an_overlay_tells_what_comes(program, wait, first, transactions):
     """Plain commands, then groups of scripts, each of which is kept or dropped."""

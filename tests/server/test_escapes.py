@@ -90,7 +90,7 @@ class World:
 RIGHTS = st.fixed_dictionaries({name: st.sampled_from(ACCESS) for name in NAMES})
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+@settings(deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 @given(RIGHTS, st.lists(REQUESTS, min_size=10, max_size=40), st.booleans())
 def test_what_a_user_sees_and_changes_is_within_its_rights(rights, requests, multi):
     worlds = [World.of(rights, b"x"), World.of(rights, b"y")]
