@@ -230,7 +230,7 @@ def test_every_alert_has_data_to_decide_on(healthy):
         wait_until(partial(healthy.prometheus.values, answered(expression)), f"{name}: {expression}")
 
 
-def test_a_disk_that_fills(scene):
+def test_a_disk_that_fills(scene: Scene) -> None:
     """One node of three; the others serve."""
     prometheus = scene.prometheus
     wanted = {"KraftDiskFillsIn4Hours", "KraftDiskFull", "KraftStorageErrors"}
@@ -250,7 +250,7 @@ def test_a_disk_that_fills(scene):
     only(scene, wanted, fills)
 
 
-def test_a_failover(scene):
+def test_a_failover(scene: Scene) -> None:
     """The leader dies; another one takes over before anybody would be woken for want of one."""
 
     def fails_over() -> set[str]:
@@ -260,7 +260,7 @@ def test_a_failover(scene):
     only(scene, NODE_LOST, fails_over)
 
 
-def test_a_majority_that_is_lost(scene):
+def test_a_majority_that_is_lost(scene: Scene) -> None:
     """Clients go on asking, and are refused."""
     wanted = NODE_LOST | {"KraftQuorumLost", "KraftNoLeader", "KraftProposalsFailing"}
 
