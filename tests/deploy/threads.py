@@ -35,8 +35,9 @@ while not select.select([sys.stdin], [], [], 0.05)[0]:
 
 
 def threads(pid: int) -> list[int]:
-    """Ids of the threads of a process, the oldest first."""
-    return sorted(int(path.name) for path in Path(f"/proc/{pid}/task").iterdir())
+    """Ids of the threads of a process, the oldest first: ids grow, and begin anew after the highest one."""
+    ids = [int(path.name) for path in Path(f"/proc/{pid}/task").iterdir()]
+    return sorted(ids, key=lambda id_: (id_ < pid, id_))
 
 
 def writer_thread(pid: int) -> int:
