@@ -1,7 +1,8 @@
 """The same transactions of three connections to redis-server and to kraft: replies equal to the byte.
 
 As in test_against_redis.py the client port is the real one on a real state machine. The connections take
-turns, so that what one watches is changed by another.
+turns, so that what one watches is changed by another. With three groups the keys of most commands and
+transactions are in several.
 """
 
 from contextlib import ExitStack, closing
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.cluster.redis_sequences import COMMANDS, DIFFERENCES, KEYS, Words
 from tests.cluster.redis_server import NUMBER, Exchange, RealTime
-from tests.server.fakes import Port, encode
+from tests.server.fakes import FakeTransactions, Port, encode
 
 pytestmark = pytest.mark.slow
 
@@ -23,6 +24,9 @@ LEFT_OUT = frozenset(
     b"TTL PTTL EXPIRETIME OBJECT DUMP RESTORE GETEX COPY INCRBYFLOAT SETBIT BITFIELD EXPIRE PEXPIRE KEYS"
     b" SCAN".split()
 )
+
+# Commands that concern all groups are done in each of them, and refused after MULTI: docs/groups.md.
+OF_ALL_GROUPS = frozenset(b"DBSIZE FLUSHALL FLUSHDB RANDOMKEY".split())
 
 FRAME = st.sampled_from([
     [b"MULTI"], [b"MULTI"], [b"EXEC"], [b"EXEC"], [b"EXEC"], [b"DISCARD"], [b"UNWATCH"], [b"exec"],
@@ -67,17 +71,28 @@ def comparable(words: Words, theirs: bytes, ours: bytes) -> bool:
 @example(
     [(0, [b"WATCH", b"a"]), (1, [b"SET", b"a", b"1"]), (1, [b"DEL", b"a"]), (0, [b"MULTI"]), (0, [b"EXEC"])],
     2,
+    1,
 )
-@example([(0, [b"MULTI"]), (0, [b"HELLO", b"3"]), (0, [b"GET", b"a"]), (0, [b"DISCARD"]), (0, [b"EXEC"])], 2)
+@example(
+    [(0, [b"MULTI"]), (0, [b"HELLO", b"3"]), (0, [b"GET", b"a"]), (0, [b"DISCARD"]), (0, [b"EXEC"])], 2, 1
+)
+@example([
+    (0, [b"SET", b"a", b"1"]), (0, [b"RENAME", b"a", b"b"]), (0, [b"MSETNX", b"b", b"1", b"c", b"2"]),
+    (0, [b"WATCH", b"c"]), (0, [b"MULTI"]), (0, [b"BITOP", b"OR", b"c", b"a", b"b"]), (0, [b"GET", b"c"]),
+    (0, [b"RENAME", b"c", b"a"]), (0, [b"INCR", b"a"]), (0, [b"EXEC"]),
+], 3, 3)  # fmt: skip
 @settings(max_examples=NUMBER, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
-@given(SEQUENCES, st.sampled_from([2, 3]))
-def test_replies_are_those_of_redis(redis, sequence, protocol):
+@given(SEQUENCES, st.sampled_from([2, 3]), st.sampled_from([1, 3]))
+def test_replies_are_those_of_redis(redis, sequence, protocol, groups):
+    if groups > 1:
+        sequence = [step for step in sequence if step[1][0].upper() not in OF_ALL_GROUPS]
     for client in redis:
         client.ask(b"RESET\r\n")
         client.ask(b"HELLO %d\r\n" % protocol)
     redis[0].ask(b"FLUSHALL\r\n")
-    port = Port()
+    port = Port(groups=groups)
     port.clock = port.host._clock = port.factory.port.clock = RealTime()
+    port.host.transactions = FakeTransactions(port.host, port.clock)
     kraft = [port.connect() for _ in range(CONNECTIONS)]
     for client in kraft:
         client.run("HELLO", str(protocol))
