@@ -1,6 +1,6 @@
-"""Which group owns a key: hash slots as in Redis Cluster, divided evenly among the groups."""
+"""Which group owns a slot at first: the slots are divided evenly among the groups."""
 
-SLOTS = 16_384
+from kraft.kv.slots import SLOTS
 
 
 class SlotMap:

@@ -23,12 +23,13 @@ class Expiring(Protocol):
 class DueTimes:
     """The due times of the keys in `records`, which the owner keeps. `live` counts keys with an expiry."""
 
-    __slots__ = ("_heap", "_parked", "_records", "live")
+    __slots__ = ("_aside", "_heap", "_parked", "_records", "live")
 
     def __init__(self, records: Mapping[bytes, Expiring]) -> None:
         self._records = records
         self._heap: list[tuple[int, bytes]] = []
         self._parked: list[tuple[int, bytes]] = []
+        self._aside: list[tuple[int, bytes]] = []
         self.live = 0
 
     def __len__(self) -> int:
@@ -96,6 +97,16 @@ class DueTimes:
         for pair in self._parked:
             heappush(self._heap, pair)
         self._parked = []
+
+    def set_aside(self) -> None:
+        """The key that `due` returned is not for this group to expire: it is not due until `bring_back`."""
+        self._aside.append(heappop(self._heap))
+
+    def bring_back(self) -> None:
+        """Keys that were set aside may be this group's now."""
+        for pair in self._aside:
+            heappush(self._heap, pair)
+        self._aside = []
 
     def _first(self) -> int | None:
         heap = self._heap

@@ -27,6 +27,7 @@ from kraft.kv.record import (
     record_bytes,
 )
 from kraft.kv.removals import Removals
+from kraft.kv.slots import SlotTable
 from kraft.kv.transaction_index import TransactionIndex
 from kraft.kv.values import Value, type_of
 
@@ -43,7 +44,7 @@ class Keyspace:
     `cleared` means that all keys were removed since `take_changes`: changes are those after that. What they
     were is `garbage` for the owner to free. `removals` are the records that were removed, and `due` says when
     keys expire. `ledger` is what the state holds beside the keys, and `transactions` follows from it: keys
-    that they lock do not expire.
+    that they lock do not expire. `slots` follows from it as well: None as long as no slot has come or gone.
     """
 
     __slots__ = (
@@ -57,6 +58,7 @@ class Keyspace:
         "ledger",
         "records",
         "removals",
+        "slots",
         "transactions",
     )
 
@@ -70,11 +72,14 @@ class Keyspace:
         self.removals = Removals()
         self.ledger = Ledger()
         self.transactions = TransactionIndex()
+        self.slots: SlotTable | None = None
         self._indexes: dict[IndexType, AnyIndex] = {}  # those that are complete
         self._indexed: tuple[AnyIndex, ...] = ()  # the same, and the one that is being built
 
     def __len__(self) -> int:
-        return len(self.records)
+        """The number of keys, without hidden ones."""
+        slots = self.slots
+        return len(self.records) if slots is None else max(0, len(self.records) - slots.hidden)
 
     def __contains__(self, key: bytes) -> bool:
         return key in self.records
@@ -128,8 +133,9 @@ class Keyspace:
         """The keys that `expire` would drop."""
         due = self.due.due_by(stamp) if self.due.live else set()
         if due and self.transactions.prepared:
-            return {key for key in due if not self.transactions.locks.holds(key)}
-        return due
+            due = {key for key in due if not self.transactions.locks.holds(key)}
+        slots = self.slots
+        return due if slots is None else {key for key in due if slots.owns(key)}
 
     def put(self, key: bytes, value: Value, revision: int, expires: int = 0) -> None:
         """Store a record in place of the key's old one, if any."""
@@ -164,12 +170,18 @@ class Keyspace:
         return old
 
     def expire(self, stamp: int) -> int:
-        """Drop every key whose expiry is at or before `stamp`, unless it is locked. Returns how many."""
+        """Drop every key whose expiry is at or before `stamp`, unless it is locked, frozen, or hidden.
+
+        Returns how many.
+        """
         count = 0
-        transactions = self.transactions
+        transactions, slots = self.transactions, self.slots
         while (key := self.due.due(stamp)) is not None:
             if transactions.prepared and transactions.locks.holds(key):
                 self.due.park()
+                continue
+            if slots is not None and not slots.owns(key):
+                self.due.set_aside()
                 continue
             self.remove(key)
             count += 1

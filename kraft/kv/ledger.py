@@ -29,6 +29,8 @@ class LedgerKind(IntEnum):
     FINISHED = 6
     MARK = 7
     USER = 8  # users and their rights: `kraft.kv.users`
+    SLOTS = 9  # slots that move between groups: `kraft.kv.slots`
+    MOVE = 10
 
 
 _KINDS = max(LedgerKind) + 1

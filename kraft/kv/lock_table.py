@@ -7,6 +7,7 @@ not the locks of clients (`KRAFT LOCK`), which are keys.
 from collections.abc import Iterable
 
 from kraft.kv.footprint import Footprint, Name, Whole
+from kraft.kv.slots import slot_of
 
 _NOBODY: frozenset[bytes] = frozenset()
 
@@ -67,6 +68,13 @@ class LockTable:
     def holds(self, key: bytes) -> bool:
         """Whether a key is locked in any way, so that it does not expire."""
         return key in self.exclusive or key in self.shared or bool(self.whole)
+
+    def in_slots(self, first: int, last: int) -> bool:
+        """Whether any key whose slot is from `first` to `last` is locked."""
+        names = (name for names in (self.exclusive, self.shared) for name in names)
+        return bool(self.whole) or any(
+            isinstance(name, bytes) and first <= slot_of(name) <= last for name in names
+        )
 
     def hides(self, keys: Iterable[bytes]) -> bool:
         """Whether a read of these keys has to wait: what they hold may be out of date."""

@@ -14,7 +14,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any
 
-from kraft.kv import bits, keys, libraries, locks, scripts, strings, transactions, users
+from kraft.kv import bits, keys, libraries, locks, moves, scripts, strings, transactions, users
 from kraft.kv.checkpoint import Capture
 from kraft.kv.commands import Command, Evaluated, Exec, Guarded, Once, Put
 from kraft.kv.errors import BrokenInvariant
@@ -23,6 +23,7 @@ from kraft.kv.footprint import footprint
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.once import FORGOTTEN_PER_MARKER, once
 from kraft.kv.replies import CommandFailure, Reply, decode_replies
+from kraft.kv.slots import saved_table
 from kraft.kv.state import MachineState
 from kraft.kv.transactions import index_transactions
 from kraft.kv.versions import MACHINE_VERSION_MIN
@@ -46,6 +47,7 @@ class Machine(MachineState):
         machine.version = version
         keyspace.removals.forget(revision)
         index_transactions(keyspace)
+        keyspace.slots = saved_table(keyspace.ledger)
         return machine
 
     def capture(self, base: Base) -> Capture:
@@ -62,9 +64,10 @@ class Machine(MachineState):
     def apply(self, stamp: int, commands: Sequence[Command]) -> list[Reply]:
         """Expire what is due at `stamp`, then run the commands. Returns one reply for each.
 
-        While a transaction over several groups has locked keys here, a command that needs one of these is not
-        done, and no command after it: the reply to each is CommandFailure.LOCKED. So the commands of a client
-        keep their order.
+        While a transaction over several groups has locked keys here, or slots are frozen, a command that
+        needs one of these is not done, and no command after it: the reply to each is CommandFailure.LOCKED.
+        So the commands of a client keep their order. One for a slot of another group replies NOT_OWNER, for
+        itself.
         """
         if stamp < self.stamp:
             raise BrokenInvariant(f"stamp {stamp} is below the last one, {self.stamp}")
@@ -72,10 +75,11 @@ class Machine(MachineState):
         if self.keyspace.due.live:
             self.expired += self.keyspace.expire(stamp)
         replies: list[Reply] = []
-        prepared = self.keyspace.transactions.prepared
-        if prepared:
-            return self._apply_locked(commands)
-        put = self.keyspace.put
+        space = self.keyspace
+        prepared = space.transactions.prepared
+        if prepared or space.slots is not None:
+            return self._apply_guarded(commands)
+        put = space.put
         for command in commands:
             if type(command) is Put:  # most of all traffic: saves a call
                 self.revision += 1
@@ -83,20 +87,20 @@ class Machine(MachineState):
                 replies.append("OK")
             else:
                 replies.append(FUNCTIONS[type(command)](self, command))
-                if prepared:
-                    return replies + self._apply_locked(commands[len(replies) :])
+                if prepared or space.slots is not None:
+                    return replies + self._apply_guarded(commands[len(replies) :])
         return replies
 
-    def _apply_locked(self, commands: Sequence[Command]) -> list[Reply]:
-        """The same while keys are locked: only the steps of transactions are done in any case."""
+    def _apply_guarded(self, commands: Sequence[Command]) -> list[Reply]:
+        """The same while keys are locked, or slots may be frozen or gone: only steps are done in any case."""
         replies: list[Reply] = []
-        obstacle = self.keyspace.transactions.locks.obstacle
         held_up = False
         for command in commands:
-            if type(command) not in TRANSACTION_COMMANDS:
-                held_up = held_up or obstacle(footprint(command)) is not None
-                if held_up:
-                    replies.append(CommandFailure.LOCKED)
+            if type(command) not in STEPS:
+                refused = CommandFailure.LOCKED if held_up else self.refusal(footprint(command))
+                if refused is not None:
+                    held_up = refused is CommandFailure.LOCKED
+                    replies.append(refused)
                     continue
             replies.append(FUNCTIONS[type(command)](self, command))
         return replies
@@ -151,8 +155,8 @@ def _step(function: Callable[[MachineState, Any, Run], Reply], state: MachineSta
     return function(state, command, _run)
 
 
-TRANSACTION_COMMANDS: frozenset[type] = frozenset(transactions.FUNCTIONS)
-"""The types of the steps of transactions over several groups."""
+STEPS: frozenset[type] = frozenset((*transactions.FUNCTIONS, *moves.FUNCTIONS))
+"""The types of the steps of transactions over several groups, and of moves of slots."""
 
 FUNCTIONS: dict[type, Callable[[MachineState, Any], Reply]] = {
     **strings.FUNCTIONS,
@@ -166,6 +170,7 @@ FUNCTIONS: dict[type, Callable[[MachineState, Any], Reply]] = {
     Exec: _execute,
     Evaluated: _evaluated,
     Once: _once,
+    **moves.FUNCTIONS,
     **{type_: partial(_step, function) for type_, function in transactions.FUNCTIONS.items()},
 }
 """The function of each command."""

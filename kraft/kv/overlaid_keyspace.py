@@ -214,15 +214,20 @@ class OverlaidKeyspace(Keyspace):
     of due times, nor of changes for a checkpoint.
     """
 
-    __slots__ = ("overlaid", "rows")
+    __slots__ = ("_hidden", "overlaid", "rows")
 
     def __init__(self, base: Keyspace, stamp: int) -> None:
         super().__init__()
         due = base.due_by(stamp)
         self.records = self.overlaid = OverlaidRecords(base.records, stamp, len(due), base.transactions.locks)
         self.removals = OverlaidRemovals(base, stamp)
+        self._hidden = 0 if base.slots is None else base.slots.hidden
         self.ledger = self.rows = OverlaidLedger(base.ledger)
         self.bytes = base.bytes - sum([base.memory_of(key) or 0 for key in due])
+
+    def __len__(self) -> int:
+        """As of `Keyspace`."""
+        return len(self.records) - self._hidden
 
     def put(self, key: bytes, value: Value, revision: int, expires: int = 0) -> None:
         """As of `Keyspace`."""
@@ -243,4 +248,4 @@ class OverlaidKeyspace(Keyspace):
     def clear(self) -> None:
         """Drop all keys at once."""
         self.overlaid.clear()
-        self.bytes = 0
+        self.bytes = self._hidden = 0

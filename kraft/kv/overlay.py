@@ -13,7 +13,7 @@ nevertheless: whatever went wrong, an effect never rests on anything but what th
 from collections.abc import Collection, Mapping, Sequence
 
 from kraft.kv.commands import Command, Step, Watched
-from kraft.kv.machine import FUNCTIONS, TRANSACTION_COMMANDS, Machine
+from kraft.kv.machine import FUNCTIONS, STEPS, Machine
 from kraft.kv.overlaid_keyspace import OverlaidKeyspace
 from kraft.kv.record import Record
 from kraft.kv.replies import Reply
@@ -48,10 +48,10 @@ class Overlay:
     def apply(self, commands: Sequence[Command]) -> None:
         """Apply commands for good.
 
-        Not the steps of transactions over several groups, which would need their locks here. What is
-        evaluated after one of them is refused if it rests on what that step changes.
+        Not the steps of transactions and moves, which would need their locks here. What is evaluated after
+        one of them is refused if it rests on what that step changes.
         """
-        plain = [command for command in commands if type(command) not in TRANSACTION_COMMANDS]
+        plain = [command for command in commands if type(command) not in STEPS]
         self.machine.apply(self.machine.stamp, plain)
         self.keep()
 

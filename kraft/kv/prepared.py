@@ -50,8 +50,7 @@ class Prepared(msgspec.Struct, frozen=True, array_like=True, gc=False):
         space = state.keyspace
         state.revision += self.changed
         if self.cleared:
-            space.clear()
-            space.removals.forget(state.revision)
+            state.clear()
         for change in self.keys:
             if change.value is not None:
                 space.put(change.key, change.value, change.revision or state.revision, change.expires)

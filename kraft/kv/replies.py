@@ -29,6 +29,7 @@ class CommandFailure(IntEnum):
     TOKEN_REUSED = 60  # the token of KRAFT ONCE came with another command
     TOO_MANY_TOKENS = 61
     LOCKED = 80  # certainly not done: a transaction over several groups has locked a key, or stands before it
+    NOT_OWNER = 81  # certainly not done: the slot of a key belongs to another group
 
 
 Reply = str | bytes | int | None | CommandFailure | list["Reply"]

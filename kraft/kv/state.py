@@ -4,7 +4,10 @@ from collections.abc import Sequence
 
 from kraft.int64 import INT64_MAX
 from kraft.kv.commands import Expiry
+from kraft.kv.footprint import Footprint
 from kraft.kv.keyspace import Keyspace
+from kraft.kv.replies import CommandFailure
+from kraft.kv.slots import MoveState, save_move, save_ranges
 
 EXPIRY_MS_MAX = INT64_MAX  # later expiries are cut to it: 292 million years
 
@@ -38,6 +41,30 @@ class MachineState:
         removed = sum([self.keyspace.remove(key) is not None for key in keys])
         self.revision += bool(removed)
         return removed
+
+    def refusal(self, wanted: Footprint) -> CommandFailure | None:
+        """Why a command with this footprint cannot be done now; None when it can."""
+        refused, slots = None, self.keyspace.slots
+        if slots is not None:
+            refused = slots.refusal((*wanted.written, *wanted.read), whole=bool(wanted.whole))
+        if refused is None and self.keyspace.transactions.locks.obstacle(wanted) is not None:
+            return CommandFailure.LOCKED
+        return refused
+
+    def clear(self) -> None:
+        """Drop all keys. A move whose keys arrive here is cancelled by that: some are lost."""
+        space = self.keyspace
+        space.clear()
+        space.removals.forget(self.revision)  # not each key: that would take time
+        table = space.slots
+        if table is None:
+            return
+        for move in list(table.moves.values()):
+            if move.state != MoveState.ACTIVE:
+                table.use_up(move.first, move.last, move.number)
+                table.drop(move.number)
+                save_move(space.ledger, table, move.number, self.revision)
+        save_ranges(space.ledger, table, self.revision)
 
     def expire(self) -> None:
         """Drop the keys that are due at the stamp."""

@@ -19,7 +19,7 @@ from kraft.kv.keyspace import Keyspace
 from kraft.kv.ledger import LedgerKind
 from kraft.kv.once import FORGOTTEN_PER_USE
 from kraft.kv.prepared import decode_prepared, prepare_work
-from kraft.kv.replies import Reply, decode_replies, encode_replies
+from kraft.kv.replies import CommandFailure, Reply, decode_replies, encode_replies
 from kraft.kv.state import MachineState
 from kraft.kv.transaction_index import Decision, Hold
 from kraft.kv.transaction_reply import StepOutcome, TransactionReply
@@ -172,6 +172,12 @@ def _refusal(
 ) -> TransactionReply | None:
     """Why `work` cannot be done now; None when it can."""
     space = state.keyspace
+    if space.slots is not None:
+        refused = space.slots.refusal((*wanted.written, *wanted.read), whole=bool(wanted.whole))
+        if refused is CommandFailure.NOT_OWNER:
+            return TransactionReply(outcome=StepOutcome.NOT_OWNER)
+        if refused is not None:
+            return TransactionReply(outcome=StepOutcome.LOCKED)
     obstacle = space.transactions.obstacle(wanted, id_.name)
     if obstacle is not None:
         return TransactionReply(outcome=StepOutcome.LOCKED, holder=obstacle.id, home=obstacle.home)

@@ -13,6 +13,7 @@ older program never meets a command that it cannot apply. docs/upgrade.md has th
               Lock Unlock Extend Guarded Exec Evaluated Once LoadScript FlushScripts
               PutLibrary DeleteLibrary FlushLibraries
     4         Prepare Commit Resolve Forget Decide ChangeUsers
+    5         Open Import Freeze Activate Cancel Unfreeze Release Sweep Close (nothing logs them yet)
 """
 
 from kraft.int64 import parse_int64

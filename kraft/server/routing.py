@@ -1,25 +1,10 @@
 """From keys to slots and groups, and to the node that redirect mode sends a client to."""
 
-import binascii
 from collections.abc import Sequence
 
-from kraft.host.slots import SLOTS
+from kraft.kv.slots import slot_of
 from kraft.server.errors import CrossSlot, Rejected
 from kraft.server.ports import NodeHost
-
-
-def slot_of(key: bytes) -> int:
-    """CRC16 (XMODEM) modulo 16384 of the key, or of its hash tag.
-
-    The hash tag is the part between the first `{` and the next `}`, if it is not empty (Redis Cluster
-    specification, "Hash tags").
-    """
-    start = key.find(b"{")
-    if start >= 0:
-        end = key.find(b"}", start + 1)
-        if end > start + 1:
-            key = key[start + 1 : end]
-    return binascii.crc_hqx(key, 0) % SLOTS
 
 
 class Routing:

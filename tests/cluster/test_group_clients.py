@@ -4,7 +4,7 @@ import pytest
 import redis
 from redis.cluster import ClusterNode, RedisCluster
 
-from kraft.server.routing import slot_of
+from kraft.kv.slots import slot_of
 from tests.cluster.harness import START_DEADLINE, crowding, wait_until
 from tests.cluster.test_clients import node_environment, node_program, run
 from tests.cluster.wire import Refusal

@@ -10,7 +10,7 @@ import redis
 from redis.exceptions import ClusterDownError, TryAgainError
 
 from kraft.host.slots import SlotMap
-from kraft.server.routing import slot_of
+from kraft.kv.slots import slot_of
 from tests.cluster.faults import CALL_SECONDS, kill, on_every_node, pause, under_faults
 from tests.cluster.harness import crowding, wait_until
 from tests.cluster.load import PAUSE_SECONDS

@@ -52,7 +52,17 @@ TAGS: dict[Any, tuple[int, int]] = {
     kv.Forget: (83, 4),
     kv.Decide: (84, 4),
     kv.ChangeUsers: (90, 4),
+    kv.Open: (100, 5),
+    kv.Import: (101, 5),
+    kv.Freeze: (102, 5),
+    kv.Activate: (103, 5),
+    kv.Cancel: (104, 5),
+    kv.Unfreeze: (105, 5),
+    kv.Release: (106, 5),
+    kv.Sweep: (107, 5),
+    kv.Close: (108, 5),
 }
+UNUSED = set(get_args(kv.MoveCommand))  # no released program logs them yet
 
 
 def test_tags_and_versions_are_a_contract_with_every_log_ever_written():
@@ -60,7 +70,7 @@ def test_tags_and_versions_are_a_contract_with_every_log_ever_written():
 
 
 def test_the_machine_applies_every_command_of_its_version():
-    assert max(kind.since for kind in TAGS) == MACHINE_VERSION
+    assert max(kind.since for kind in set(TAGS) - UNUSED) == MACHINE_VERSION
     assert set(FUNCTIONS) == set(TAGS) - {kv.ScriptCall}  # which the leader replaces before it is logged
 
 

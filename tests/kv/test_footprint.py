@@ -17,7 +17,7 @@ from kraft.kv.commands import (
 )
 from kraft.kv.footprint import _FOOTPRINTS, Footprint, Whole, footprint, together
 from kraft.kv.ledger import LedgerKind
-from kraft.kv.machine import FUNCTIONS, TRANSACTION_COMMANDS, Machine
+from kraft.kv.machine import FUNCTIONS, STEPS, Machine
 from kraft.kv.overlaid_keyspace import OverlaidKeyspace
 from kraft.kv.state import MachineState
 from tests.kv.programs import commands, keys, programs
@@ -46,7 +46,7 @@ every = st.one_of(
 
 
 def test_every_command_has_one():
-    assert set(_FOOTPRINTS) - {Look} == set(FUNCTIONS) - TRANSACTION_COMMANDS
+    assert set(_FOOTPRINTS) - {Look} == set(FUNCTIONS) - STEPS
 
 
 @settings(max_examples=150, deadline=None)

@@ -28,7 +28,7 @@ from kraft.kv.commands import (
     needed_version,
 )
 from kraft.kv.commands.transaction import transaction_name
-from kraft.kv.machine import TRANSACTION_COMMANDS, Machine
+from kraft.kv.machine import STEPS, Machine
 from kraft.kv.overlay import Overlay
 from kraft.kv.replies import CommandFailure, decode_replies, encode_replies
 from kraft.kv.transaction_reply import (
@@ -244,7 +244,7 @@ def test_what_the_host_asks_of_a_step():
     assert not expires_within(step_, range(60, 70))
     assert not expires_within(Resolve(t(), True), range(100))
     assert {needed_version([command]) for command in (step_, Resolve(t(), True))} == {4}
-    assert len(TRANSACTION_COMMANDS) == 5
+    assert len(STEPS) == 14
 
 
 def test_replies_travel(machine):

@@ -1,6 +1,6 @@
-"""Plants each mistake of `transaction_mutations`, and reports what finds it.
+"""Plants each mistake of `transaction_mutations` and `move_mutations`, and reports what finds it.
 
-    python -m tests.kv.transaction_mutants                 # all: the table of docs/design/transactions.md
+    python -m tests.kv.transaction_mutants                 # all: the tables of docs/design
     python -m tests.kv.transaction_mutants --only "mark"   # those whose names contain this
 
 Each is planted in the memory of a process of its own, as in `tests.simulation.mutants`.
@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.kv.move_mutations import MOVE_MUTATIONS
 from tests.kv.transaction_mutations import TRANSACTION_MUTATIONS, TransactionMutation
 from tests.simulation.mutants import Planter, failed_test
 
@@ -26,11 +27,15 @@ def search(planted: TransactionMutation) -> str:
     sys.meta_path.insert(0, Planter(planted.mutation))
     if planted.test:
         return failed_test(planted.test)
+    from tests.kv.move_scope import MoveScope
     from tests.kv.transaction_scope import Scope, Violation
 
-    for scope in SCOPES:
+    searches: list[Any] = [Scope(**scope) for scope in SCOPES]
+    if planted.moves is not None:
+        searches = [MoveScope(**planted.moves)]
+    for scope in searches:
         try:
-            Scope(**scope).explore()
+            scope.explore()
         except (Violation, LookupError) as error:
             return str(error).splitlines()[0] if isinstance(error, Violation) else type(error).__name__
     return ""
@@ -52,7 +57,7 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--search", default="")
     options = parser.parse_args()
-    for planted in TRANSACTION_MUTATIONS:
+    for planted in (*TRANSACTION_MUTATIONS, *MOVE_MUTATIONS):
         name = planted.mutation.name
         if options.search == name:
             sys.stdout.write(json.dumps(search(planted)) + "\n")

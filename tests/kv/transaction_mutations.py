@@ -4,16 +4,20 @@ Most are those of the model on which the design rests. The search in a small sco
 tests that a mutation names.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.simulation.mutation import Mutation
 
 
 class TransactionMutation(NamedTuple):
-    """A mistake, and the test file that finds it where the small scope does not."""
+    """A mistake, and the test file that finds it where the small scope does not.
+
+    `moves` is the small scope of moves that finds it, if that is not the one of transactions.
+    """
 
     mutation: Mutation
     test: str = ""
+    moves: dict[str, Any] | None = None
 
 
 def _plant(name: str, file: str, line: str, mutated: str, why: str, test: str = "") -> TransactionMutation:
@@ -194,24 +198,24 @@ TRANSACTION_MUTATIONS = (
     _plant(
         "a lock does not hold for the entry that takes it",
         "machine",
-        "                if prepared:\n",
-        "                if False:\n",
+        "                if prepared or space.slots is not None:\n",
+        "                if space.slots is not None:\n",
         "a write after it in the same entry would be lost, or change what was read",
         STATE,
     ),
     _plant(
         "commands go on after one that meets a lock",
         "machine",
-        "                held_up = held_up or obstacle(footprint(command)) is not None",
-        "                held_up = obstacle(footprint(command)) is not None",
+        "CommandFailure.LOCKED if held_up else self.refusal(footprint(command))",
+        "self.refusal(footprint(command))",
         "commands of one connection would change their order",
         STATE,
     ),
     _plant(
         "a Resolve waits for what stands before it",
         "machine",
-        "            if type(command) not in TRANSACTION_COMMANDS:",
-        "            if type(command) not in TRANSACTION_COMMANDS or held_up:",
+        "            if type(command) not in STEPS:",
+        "            if type(command) not in STEPS or held_up:",
         "it waits for a command that waits for its lock",
         STATE,
     ),

@@ -5,7 +5,7 @@ from typing import Any
 
 from kraft.host.slots import SlotMap
 from kraft.kv.commands import Put
-from kraft.server.routing import slot_of
+from kraft.kv.slots import slot_of
 from tests.server.fakes import WALL_MS, Port, Talk, encode
 
 LIBRARY = "#!lua name=mine\nredis.register_function('one', function(keys) return 1 end)"

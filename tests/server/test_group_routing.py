@@ -1,10 +1,10 @@
 """Redirection, roles and slots at the client port of a cluster with several groups."""
 
 from kraft.config.values import ClientConfig
+from kraft.kv.slots import slot_of
 from kraft.server.commands.command import all_specs
 from kraft.server.commands.table import TABLE
 from kraft.server.commands.tips import TIPS
-from kraft.server.routing import slot_of
 from tests.server.fakes import Port, Talk
 from tests.server.groups import LIBRARY, RETURN_ONE, THREE, fill, key_in, pipeline, three
 from tests.server.test_scan import all_of, array, scan

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from kraft.host.slots import SlotMap
 from kraft.kv.commands import Delete, Put
+from kraft.kv.slots import slot_of
 from kraft.node.errors import NoLeader, Uncertain
-from kraft.server.routing import slot_of
 from tests.server.fakes import WALL_MS, Port, encode
 from tests.server.groups import RETURN_ONE, THREE, fill, key_in, keys_in, pipeline, three
 from tests.server.test_scan import all_of, array, scan

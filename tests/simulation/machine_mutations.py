@@ -82,8 +82,8 @@ MACHINE_MUTATIONS = (
     # -- flushes
     Mutation(
         "a flush passes unseen by those who watch a missing key",
-        "kraft/kv/keys.py",
-        "state.keyspace.removals.forget(state.revision)",
+        "kraft/kv/state.py",
+        "space.removals.forget(self.revision)",
         "pass",
         "every key may have come since it was watched, and went with the flush",
         200,
@@ -122,9 +122,9 @@ MACHINE_MUTATIONS = (
     Mutation(
         "a later reply instead of the first",
         "kraft/kv/once.py",
-        "return decode_replies(row.value[FINGERPRINT_BYTES:])[0]",
+        "return decode_replies(_parts(row.value)[1])[0]",
         "found = state.keyspace.get(getattr(command.command, 'key', b''))\n"
-        "        return int(found or 0) or decode_replies(row.value[FINGERPRINT_BYTES:])[0]",
+        "        return int(found or 0) or decode_replies(_parts(row.value)[1])[0]",
         "the client acts on what its first attempt did",
     ),
     # -- locks

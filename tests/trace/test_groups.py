@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kraft.host.slots import SlotMap
-from kraft.server.routing import slot_of
+from kraft.kv.slots import slot_of
 from tests.server.fakes import encode
 from tests.trace.nodes import Nodes
 

@@ -7,6 +7,7 @@ import msgspec
 from kraft.kv.commands.exec import Change, Evaluated, Exec, Step
 from kraft.kv.commands.keys import Expiry
 from kraft.kv.commands.lock import Guarded
+from kraft.kv.commands.move import MoveCommand
 from kraft.kv.commands.once import Once
 from kraft.kv.commands.script import ScriptCall
 from kraft.kv.commands.transaction import Commit, Prepare, TransactionCommand
@@ -15,7 +16,7 @@ from kraft.kv.errors import UnknownCommand
 
 FORMAT_VERSION = 1  # first byte of an encoded batch
 
-Command = Change | Exec | Evaluated | Once | ScriptCall | TransactionCommand | UserCommand
+Command = Change | Exec | Evaluated | Once | ScriptCall | TransactionCommand | UserCommand | MoveCommand
 
 MAY_CALL: frozenset[type] = frozenset({ScriptCall, Once, Exec})
 """The types of commands that may need an evaluation: `calls_script` tells."""

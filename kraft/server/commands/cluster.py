@@ -7,8 +7,8 @@ import hashlib
 from collections.abc import Mapping
 from functools import partial
 
-from kraft.host.slots import SLOTS
 from kraft.int64 import parse_int64
+from kraft.kv.slots import SLOTS, slot_of
 from kraft.node.status import MemberStatus, Status
 from kraft.resp.values import Reply, Request
 from kraft.server.addresses import split_address
@@ -16,7 +16,6 @@ from kraft.server.commands.scan import AllKeys
 from kraft.server.commands.spec import CommandContext
 from kraft.server.errors import Rejected
 from kraft.server.ports import NodeHost
-from kraft.server.routing import slot_of
 
 
 def redis_id(member: MemberStatus) -> str:

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
+from kraft.kv.slots import slot_of
 from kraft.node.status import GroupStatus, MemberStatus, TransactionStatus, TransferStatus
 from kraft.resp.values import Reply, Request
 from kraft.server import errors
 from kraft.server.commands.arguments import integer
 from kraft.server.commands.spec import CommandContext
 from kraft.server.errors import Rejected
-from kraft.server.routing import slot_of
 
 TRANSACTIONS_MAX = 1000  # in one reply, the first ones
 KEYS_MAX = 10  # of each of them

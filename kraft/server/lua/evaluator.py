@@ -20,6 +20,7 @@ from kraft.kv.locks import holds
 from kraft.kv.overlay import Overlay
 from kraft.kv.replies import CommandFailure, Reply, encode_replies
 from kraft.kv.scripts import script_source
+from kraft.kv.slots import slot_of
 from kraft.resp.values import Error
 from kraft.server import errors
 from kraft.server.command_limits import UNLIMITED
@@ -30,7 +31,6 @@ from kraft.server.lua.library import library_header, registered_functions
 from kraft.server.lua.runtime import SMALL_BYTES, CompileError, LimitReached, LuaRuntime, ScriptError
 from kraft.server.lua.script_flags import script_flags
 from kraft.server.port import ClientPort
-from kraft.server.routing import slot_of
 from kraft.server.session_state import SessionState
 from kraft.server.validation import Validation
 

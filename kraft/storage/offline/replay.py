@@ -20,7 +20,7 @@ from kraft.backup.shipped_log import LogPosition
 from kraft.kv.commands import Command
 from kraft.kv.entry import apply_entry, commands_of
 from kraft.kv.errors import UnknownCommand
-from kraft.kv.machine import TRANSACTION_COMMANDS, Machine
+from kraft.kv.machine import STEPS, Machine
 from kraft.kv.replies import CommandFailure
 from kraft.kv.transaction_order import conclude, may_apply
 from kraft.moment import Moment, when
@@ -83,9 +83,7 @@ class LogReplay:
 
     def _may_apply(self, machines: Mapping[int, Machine]) -> bool:
         return len(machines) == 1 or all(
-            may_apply(command, self.group, machines)
-            for command in self._commands
-            if type(command) in TRANSACTION_COMMANDS
+            may_apply(command, self.group, machines) for command in self._commands if type(command) in STEPS
         )
 
     def _apply(self, entry: Entry) -> None:
@@ -104,7 +102,7 @@ class LogReplay:
         # As when the batch is applied as a whole: no plain command is done after one that a lock holds up.
         held_up = False
         for command in self._commands:
-            if held_up and type(command) not in TRANSACTION_COMMANDS:
+            if held_up and type(command) not in STEPS:
                 continue
             (reply,) = self.machine.apply(stamp, (command,))
             held_up = held_up or reply is CommandFailure.LOCKED

@@ -1,0 +1,233 @@
+"""Mistakes in the steps of moves of slots: each breaks a rule of docs/design/slots.md.
+
+Those of the model on which the design rests are among them. The search in a small scope finds a mistake, or
+else the tests of the steps.
+"""
+
+from typing import Any
+
+from tests.kv.transaction_mutations import TransactionMutation
+from tests.simulation.mutation import Mutation
+
+STEPS = "tests/kv/test_moves.py"
+ONCE: dict[str, Any] = {"moves": 1, "once": True}
+CLOCKS: dict[str, Any] = {"moves": 1, "clocks": True}
+PART: dict[str, Any] = {"moves": 1, "transaction": "participant"}
+HOME: dict[str, Any] = {"moves": 1, "transaction": "home"}
+
+
+def _plant(
+    name: str, file: str, line: str, mutated: str, why: str, moves: dict[str, Any] | None = None
+) -> TransactionMutation:
+    mutation = Mutation(name, f"kraft/kv/{file}.py", line, mutated, why)
+    return TransactionMutation(mutation, "" if moves else STEPS, moves)
+
+
+MOVE_MUTATIONS = (
+    # -- the source
+    _plant(
+        "a slot with locks is frozen",
+        "moves",
+        "    if state.keyspace.transactions.locks.in_slots(command.first, command.last):",
+        "    if False:",
+        "the transaction ends in a group that has the keys no more",
+        PART,
+    ),
+    _plant(
+        "a frozen slot is in use",
+        "slots",
+        "        if SlotState.FROZEN in states or",
+        "        if",
+        "what is written after the last changes were sent is lost; what is read is old",
+        ONCE,
+    ),
+    _plant(
+        "a slot that is gone is in use",
+        "slots",
+        "        if SlotState.GONE in states:",
+        "        if False:",
+        "two groups serve it",
+        ONCE,
+    ),
+    _plant(
+        "Freeze does not look at epochs",
+        "moves",
+        "part.state != SlotState.OWN or part.epoch >= command.number for part",
+        "part.state != SlotState.OWN for part",
+        "a copy that comes late freezes a slot that has come back",
+    ),
+    _plant(
+        "Freeze does not compare the receiver",
+        "moves",
+        " and part.peer == command.receiver for part",
+        " for part",
+        "a number that was given twice makes two owners",
+    ),
+    _plant(
+        "Unfreeze thaws whatever is frozen",
+        "moves",
+        "SlotState.OWN, number) if _is_frozen(part, number) else part",
+        "SlotState.OWN, number) if part.state == SlotState.FROZEN else part",
+        "a copy that comes late thaws a slot that is about to leave by another move",
+    ),
+    _plant(
+        "Unfreeze does not use up the number",
+        "moves",
+        "table.use_up(command.first, command.last, number)  # a Freeze",
+        "pass  # a Freeze",
+        "a Freeze that comes after it freezes the slot, for nobody",
+    ),
+    _plant(
+        "Release takes slots that are not frozen",
+        "moves",
+        "not all(_is_frozen(part, command.number) for part in parts):",
+        "False:",
+        "a copy that comes late takes a slot that has come back",
+    ),
+    # -- the receiver
+    _plant(
+        "a move that is cancelled becomes active",
+        "moves",
+        "        return _reply(MoveOutcome.CANCELLED)\n    if space.transactions",
+        "        pass\n    if space.transactions",
+        "two owners: the source has thawed",
+    ),
+    _plant(
+        "Cancel of an active move",
+        "moves",
+        "    if move is not None and move.state == MoveState.ACTIVE:\n        return",
+        "    if False:\n        return",
+        "two owners: the source thaws",
+        ONCE,
+    ),
+    _plant(
+        "Cancel does not use up the number",
+        "moves",
+        "    table.use_up(command.first, command.last, command.number)\n    save_ranges",
+        "    save_ranges",
+        "an Open that comes later opens the move again",
+    ),
+    _plant(
+        "Open where keys are left",
+        "moves",
+        "    if expected or any(",
+        "    if any(",
+        "keys of an earlier move would be taken for those of this one",
+    ),
+    _plant(
+        "Open of what the group owns",
+        "moves",
+        "    if expected or any(part.state != SlotState.GONE for part in parts):",
+        "    if expected:",
+        "its keys would be overwritten",
+    ),
+    _plant(
+        "an Import of a move that is over",
+        "moves",
+        "    if move.state == MoveState.OPEN and move.chunk == command.chunk:",
+        "    if move.chunk == command.chunk:",
+        "it brings back what has changed since",
+    ),
+    _plant(
+        "an Import has its effect twice",
+        "moves",
+        "    if move.state == MoveState.OPEN and move.chunk == command.chunk:",
+        "    if move.state == MoveState.OPEN:",
+        "an old value comes after a newer one",
+    ),
+    _plant(
+        "keys are not compared",
+        "moves",
+        "    if command.chunk != move.chunk or counted != (command.keys, command.sum):",
+        "    if command.chunk != move.chunk:",
+        "what the mover has lost is lost",
+    ),
+    _plant(
+        "the receiver keeps its own revision",
+        "moves",
+        "    state.revision = max(state.revision, command.revision)\n",
+        "",
+        "a revision comes twice: WATCH and KRAFT CAS take one change for another",
+        ONCE,
+    ),
+    _plant(
+        "missing keys count as never there",
+        "moves",
+        "space.removals.forget(state.revision)  # what the source",
+        "pass  # what the source",
+        "EXEC takes effect although a watched key came and went in the source",
+    ),
+    _plant(
+        "log time goes back",
+        "moves",
+        "    if state.stamp < command.stamp:",
+        "    if False:",
+        "a key lives longer than it was told to",
+        CLOCKS,
+    ),
+    _plant(
+        "active while a FLUSHALL is prepared",
+        "moves",
+        "    if space.transactions.locks.whole:  #",
+        "    if False:  #",
+        "it removes what was written after it",
+    ),
+    _plant(
+        "tokens stay",
+        "moves",
+        "        if token.value is not None and",
+        "        if False and",
+        "a command with a token is executed again",
+        ONCE,
+    ),
+    _plant(
+        "a token of before keeps one out that came",
+        "moves",
+        "(known is None or known.expires < token.expires)",
+        "known is None",
+        "a command with a token is executed again",
+    ),
+    # -- both
+    _plant(
+        "Prepare and Commit do not ask who owns",
+        "transactions",
+        "    if space.slots is not None:\n        refused",
+        "    if False:\n        refused",
+        "a change takes effect in a group that has the keys no more",
+    ),
+    _plant(
+        "a replica that starts anew knows no slots",
+        "machine",
+        "        keyspace.slots = saved_table(keyspace.ledger)\n",
+        "",
+        "two owners after a restart",
+    ),
+    _plant(
+        "hidden and frozen keys expire",
+        "keyspace",
+        "            if slots is not None and not slots.owns(key):",
+        "            if False:",
+        "source and receiver count different keys, and the move never ends",
+    ),
+    _plant(
+        "what fell due meanwhile stays",
+        "moves",
+        "    state.keyspace.due.bring_back()\n",
+        "",
+        "a key lives longer than it was told to",
+    ),
+    _plant(
+        "a flush leaves moves open",
+        "state",
+        "            if move.state != MoveState.ACTIVE:",
+        "            if False:",
+        "what has come is gone, and the counts say that it is there",
+    ),
+    _plant(
+        "hidden keys are counted",
+        "keyspace",
+        "len(self.records) if slots is None else max(0, len(self.records) - slots.hidden)",
+        "len(self.records)",
+        "DBSIZE counts a key in two groups",
+    ),
+)
