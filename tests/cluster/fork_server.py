@@ -71,7 +71,8 @@ class ForkedProcess:
     def send_signal(self, number: int) -> None:
         """Send a signal, unless it has ended."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # its end was not reported yet
+                os.kill(self.pid, number)
 
     def terminate(self) -> None:
         """SIGTERM."""
