@@ -109,6 +109,30 @@ def test_watched_keys(trio, name, keys):
         assert client.get(keys[0]) == str(GROUPS)
 
 
+@pytest.mark.parametrize("name", NODES)
+def test_commands_and_scripts_that_see_keys_of_several_groups(trio, name, keys):
+    one, two, *_, last = keys
+    swap = """
+    local values = redis.call('MGET', KEYS[1], KEYS[2])
+    redis.call('MSET', KEYS[1], values[2], KEYS[2], values[1])
+    return values
+    """
+    with connected(trio[name]) as client:
+        client.set(one, "1", ex=100)
+        assert client.rename(one, last) is True
+        assert client.ttl(last) > 90
+        assert client.msetnx({one: "2", last: "3"}) is False
+        assert client.copy(last, two) is True
+        assert client.eval("return redis.call('INCR', KEYS[2])", 2, one, two) == 2
+        assert client.register_script(swap)(keys=[two, last]) == ["2", "1"]
+        pipeline = client.pipeline(transaction=True)
+        pipeline.rename(two, one)
+        pipeline.incr(one)
+        pipeline.mget(keys)
+        assert pipeline.execute()[:2] == [True, 2]
+        assert client.mget(one, two, last) == ["2", None, "2"]
+
+
 def expected(failure):
     """Whether a client may see this while nodes die."""
     text = str(failure)
