@@ -19,6 +19,7 @@ from kraft.host.admin.transfers import LeadershipTransfers
 from kraft.host.background import Background
 from kraft.host.backpressure import Backpressure
 from kraft.host.backup.pinned_images import PinDone, PinnedImages
+from kraft.host.beats import Beats
 from kraft.host.checkpoint_budget import CheckpointBudget
 from kraft.host.context import GroupContext
 from kraft.host.data_memory import DataMemory
@@ -36,7 +37,7 @@ from kraft.host.requests.round import ReadDone
 from kraft.host.requests.transaction_waits import KeysOfRead
 from kraft.host.slots import SlotMap
 from kraft.host.slowness import Slowness
-from kraft.host.status import node_condition, node_status
+from kraft.host.status import full_leader, node_condition, node_status
 from kraft.host.transactions.transactions import Transactions
 from kraft.host.turns import Turns
 from kraft.host.user_watch import UserWatch
@@ -47,7 +48,6 @@ from kraft.node.errors import NoLeader
 from kraft.node.ports import Clock
 from kraft.node.status import SERVING, STOPPING, Status
 from kraft.node.values import Loaded
-from kraft.peerwire.messages import NodeCondition
 from kraft.raft.errors import InvariantViolation
 from kraft.raft.ports import Jitter, RaftObserver
 
@@ -106,8 +106,9 @@ class Host:
             self.groups, self.slots, self.transfers, turns, clock, observer, images, first_request
         )
         fast_election = FastElection(clock, jitter, config.raft.heartbeat_interval, turns, self.peers)
+        self.beats = Beats(config, self.groups, self.peers, turns, clock, loaded.starts)
         self.peer_receiver = PeerReceiver(
-            self.groups, self._context, self._lifecycle, self._admin, fast_election, self
+            self.groups, self._context, self._lifecycle, self._admin, fast_election, self.beats, self
         )
 
     @property
@@ -262,6 +263,7 @@ class Host:
             self._lifecycle,
             self.groups,
             self.transactions,
+            self.beats,
             self._started_at,
         )
 
@@ -302,8 +304,10 @@ class Host:
         self._clock.call_later(self._tick_seconds, self._tick)
         try:
             self._context.slowness.tick(self._clock.seconds())
+            self.beats.speak()
             for group in self.groups.values():
                 group.tick()
+            self.beats.tick(self._clock.seconds())
             self._checkpoints.tick(self._clock.seconds(), self.groups.values())
             self.transfers.leave(self.groups.values(), slow=self._context.slowness.slow)
             if self.slots.groups > 1 and self._lifecycle.phase == SERVING:
@@ -317,13 +321,7 @@ class Host:
         except InvariantViolation as error:
             self._context.broken(error)
             raise
-        self.memory.tick(self._full_leader())
-
-    def _full_leader(self) -> NodeCondition | None:
-        """The condition of a node that leads a group and has no memory left, None if there is none."""
-        leaders = {group.raft.state.leader for group in self.groups.values()}
-        conditions = map(self.peers.condition_of, sorted(leaders))
-        return next((each for each in conditions if each is not None and each.memory_full), None)
+        self.memory.tick(full_leader(self.peers, self.groups))
 
     # -- the disk -------------------------------------------------------------------------------------
 

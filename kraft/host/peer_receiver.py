@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 from kraft.host.admin.executor import AdminExecutor
+from kraft.host.beats import Beats
 from kraft.host.context import GroupContext
 from kraft.host.fast_election import FastElection
 from kraft.host.group.group import Group
 from kraft.host.lifecycle import Lifecycle
 from kraft.host.turns import TurnOwner
 from kraft.peerwire.hello import Hello
-from kraft.peerwire.messages import Admin, AdminReply, Invitation, Message, NodeCondition
+from kraft.peerwire.messages import Admin, AdminReply, Beat, Invitation, Message, NodeCondition
 from kraft.raft.errors import InvariantViolation
 
 
@@ -23,6 +24,7 @@ class PeerReceiver:
         lifecycle: Lifecycle,
         admin: AdminExecutor,
         fast_election: FastElection,
+        beats: Beats,
         owner: TurnOwner,
     ) -> None:
         self._groups = groups
@@ -32,6 +34,7 @@ class PeerReceiver:
         self._lifecycle = lifecycle
         self._admin = admin
         self._fast_election = fast_election
+        self._beats = beats
         self._owner = owner
 
     def hello(self) -> Hello:
@@ -56,6 +59,7 @@ class PeerReceiver:
     def link_up(self, peer: str, hello: Hello) -> None:
         """A link to `peer` is ready for messages."""
         self._peers.link_up(peer, hello)
+        self._beats.link_up(peer)
         for group in self._groups.values():
             group.link_up(peer, hello.incarnation)
         self._lifecycle.greeted(hello)
@@ -63,6 +67,7 @@ class PeerReceiver:
     def link_down(self, peer: str, closed_by_peer: bool) -> None:
         """The link to `peer` is gone. If the peer's process closed it, the groups that it led elect early."""
         self._peers.link_down(peer)
+        self._beats.link_down(peer)
         self._admin.link_down(peer)
         lost = [group for group in self._groups.values() if group.link_down(peer, closed_by_peer)]
         self._fast_election.begin(lost, ranked=len(self._groups) > 1)
@@ -104,5 +109,7 @@ class PeerReceiver:
             self._admin.asked(group, peer, message)
         elif isinstance(message, AdminReply):
             self._admin.answered(peer, message)
-        elif isinstance(message, NodeCondition):
-            self._peers.conditions.received(peer, message)
+        elif isinstance(message, Beat):
+            self._beats.received_from(peer, message)
+        elif isinstance(message, NodeCondition) and self._peers.conditions.received(peer, message):
+            self._beats.condition_changed()

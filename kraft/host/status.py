@@ -6,6 +6,7 @@ from kraft import __version__
 from kraft.config import Config
 from kraft.host import settings
 from kraft.host.admin.leader_spread import preferred_leader
+from kraft.host.beats import Beats
 from kraft.host.context import GroupContext
 from kraft.host.group.group import Group
 from kraft.host.lifecycle import Lifecycle
@@ -23,6 +24,7 @@ def node_status(
     lifecycle: Lifecycle,
     groups: Mapping[int, Group],
     transactions: Transactions,
+    beats: Beats,
     started_at: float,
 ) -> Status:
     """The status of the node, which has started at `started_at` (monotonic seconds)."""
@@ -49,6 +51,8 @@ def node_status(
         loop_slow=context.slowness.loop,
         log_write_seconds=round(context.slowness.write_seconds, 3),
         transactions=dict(transactions.coordinator.outcomes),
+        beats_sent=beats.sent,
+        beats_received=beats.received,
     )
 
 
@@ -63,6 +67,13 @@ def node_condition(context: GroupContext, groups: Mapping[int, Group], *, memory
         fenced=any(group.state.fenced for group in groups.values()),
         memory_full=memory_full,
     )
+
+
+def full_leader(peers: Peers, groups: Mapping[int, Group]) -> NodeCondition | None:
+    """The condition of a node that leads a group and has no memory left, None if there is none."""
+    leaders = {group.raft.state.leader for group in groups.values()}
+    conditions = map(peers.condition_of, sorted(leaders))
+    return next((each for each in conditions if each is not None and each.memory_full), None)
 
 
 def group_status(group: Group, tick_seconds: float, transactions: Transactions) -> GroupStatus:
@@ -112,6 +123,7 @@ def group_status(group: Group, tick_seconds: float, transactions: Transactions) 
         transaction_lock_seconds=0.0 if recovery is None else round(recovery.oldest(), 3),
         transaction_recoveries=0 if recovery is None else recovery.count,
         transaction_waits=group.requests.transaction_waits.count,
+        quiet=raft.quiet,
     )
 
 

@@ -110,6 +110,7 @@ class GroupStatus:
     * `transactions` over several groups lock `transaction_locks` keys here, or wait for confirmations. As the
       leader, this node has seen the oldest for `transaction_lock_seconds`, and took up
       `transaction_recoveries`. `transaction_waits` requests of this node's clients had to wait for them.
+    * `quiet`: nothing happens in the group, and beats of the nodes speak for it instead of its heartbeats.
     * The log holds every entry whose stamp is after `oldest_stamp_ms` (Unix ms). 0: it holds all entries.
     """
 
@@ -153,6 +154,7 @@ class GroupStatus:
     transaction_locks: int = 0
     transaction_lock_seconds: float = 0.0
     transaction_waits: int = 0
+    quiet: bool = False
     transaction_recoveries: int = 0
 
 
@@ -196,3 +198,5 @@ class Status:
     loop_slow: bool = False
     log_write_seconds: float = 0.0
     transactions: dict[str, int] = field(default_factory=dict)
+    beats_sent: int = 0
+    beats_received: int = 0

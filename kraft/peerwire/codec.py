@@ -217,6 +217,22 @@ def _is_sum(m: peer.Digest | peer.Fence) -> bool:
     return 1 <= m.index <= NUMBER_MAX and len(m.sum) == SUM_BYTES
 
 
+_are_numbers_of_beat = _are_numbers("epoch", "to_epoch", "sequence", "answers", "version", "knows", "wall_ms")
+
+
+def _is_beat(m: peer.Beat) -> bool:
+    return (
+        _are_numbers_of_beat(m)
+        and len(m.changes) <= GROUPS_MAX
+        and len(m.awake) <= GROUPS_MAX
+        and all(0 <= group <= GROUP_MAX for group in m.awake)
+        and all(
+            0 <= group <= GROUP_MAX and 0 <= term <= NUMBER_MAX and 0 <= index <= NUMBER_MAX
+            for group, term, index in m.changes
+        )
+    )
+
+
 _CHECKS: dict[type, Callable[[Any], bool]] = {
     raft.PreVote: _is_asking,
     raft.PreVoteReply: _are_numbers("term"),
@@ -241,6 +257,7 @@ _CHECKS: dict[type, Callable[[Any], bool]] = {
     peer.Digest: _is_sum,
     peer.Fence: _is_sum,
     peer.NodeCondition: _are_numbers("wall_ms"),
+    peer.Beat: _is_beat,
 }
 
 _decoder = msgspec.msgpack.Decoder(list[tuple[int, Message]])

@@ -167,6 +167,30 @@ class NodeCondition(PeerMessage, frozen=True, array_like=True, tag=45, gc=False)
     memory_full: bool = False
 
 
+class Beat(PeerMessage, frozen=True, array_like=True, tag=46, gc=False):
+    """Speaks for all groups that are quiet (`kraft.host.beats`), in each heartbeat interval and direction.
+
+    `epoch` and `to_epoch` number the link at the sender and at the receiver (0: not known yet). `sequence`
+    numbers the sender's beats on the link, `answers` is the last one of the receiver's that it has. `version`
+    numbers what the sender tells of groups that it leads, `knows` what it knows of the receiver's. `wall_ms`
+    is its wall clock in Unix ms. `changes` are (group, term, index): the group is quiet with that last entry,
+    or with two zeros not any more. `awake` are groups that the receiver calls quiet and that are not, here.
+    Only peers that speak `hello.WIRE_BEATS` get it, and only where there are several groups.
+    """
+
+    to_node = True
+
+    epoch: int
+    to_epoch: int
+    sequence: int
+    answers: int
+    version: int
+    knows: int
+    wall_ms: int
+    changes: tuple[tuple[int, int, int], ...] = ()
+    awake: tuple[int, ...] = ()
+
+
 Message = (
     raft.Message
     | Forward
@@ -183,4 +207,5 @@ Message = (
     | Digest
     | Fence
     | NodeCondition
+    | Beat
 )

@@ -30,6 +30,7 @@ class Follower(Role):
     def append(self, sender: str, message: Append) -> None:
         """Take the entries if the logs match before them (RP figure 2), and answer when they are durable."""
         state = self._state
+        state.quiet = False
         self._heard(sender)
         if state.suspended:
             return  # the disk is full: keep nothing more in memory; the leader repeats it
@@ -89,6 +90,13 @@ class Follower(Role):
         state = self._state
         if state.electable and state.leader in ("", sender):
             state.role_change = RoleChange(CANDIDATE, transfer=True)
+
+    def spoken_for(self, peer: str, heard: int) -> None:
+        """The leader's beat counts like a heartbeat of that tick."""
+        state = self._state
+        if state.leader == peer and heard > state.heard:
+            state.heard = heard
+            state.elapsed = state.ticks - heard
 
     def _heard(self, sender: str) -> None:
         state = self._state

@@ -4,12 +4,13 @@ What followers are sent is in `Replication`, the proof of leadership for readers
 lives exactly as long as one leadership: nothing of an earlier term can leak into a later one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from kraft.raft.errors import ChangeRefused, InvariantViolation, LogFull, NotLeading, TransferRefused
 from kraft.raft.heartbeats import Heartbeats
 from kraft.raft.membership import joint
 from kraft.raft.membership.configuration import Configuration
+from kraft.raft.membership.quorum import Outcome
 from kraft.raft.messages import AppendReply, Entry, EntryKind, HeartbeatReply, TimeoutNow
 from kraft.raft.progress import FollowerStatus, ProgressState
 from kraft.raft.replication import Replication
@@ -76,7 +77,8 @@ class Leader(Role):
         self._heartbeat_elapsed += 1
         if self._heartbeat_elapsed >= state.settings.heartbeat_ticks:
             self._heartbeat_elapsed = 0
-            self._heartbeats.beat()
+            if not state.quiet:
+                self._heartbeats.beat()
             if self._transfer is not None:
                 self._transfer.repeat()
 
@@ -112,12 +114,35 @@ class Leader(Role):
 
     def _append(self, kind: EntryKind, stamp: int, data: bytes) -> None:
         state = self._state
+        state.quiet = False
         state.log.append(Entry(state.log.last_index + 1, state.term, stamp, kind, data))
         state.effects.wants_replication = True
 
     def read(self, ctx: int, floor: int) -> None:
         """Begin a read of at least index `floor`."""
         self._heartbeats.read(ctx, floor)
+
+    # Quiet groups
+
+    def is_settled(self, linked: Collection[str]) -> bool:
+        """Whether the `linked` followers lack nothing, and elect with this node; nothing is under way."""
+        state, last = self._state, self._state.log.last_index
+        changing = self._leave_at != NEVER or self._transfer is not None
+        if changing or state.commit < max(last, state.noop_index):
+            return False
+        members = {member.id for member in state.configuration.everyone}
+        if not self._tracker.progress.keys() | {state.id} <= members:
+            return False  # a removed member has not heard of its removal yet
+        followers = [self._tracker.progress[peer] for peer in linked if peer in self._tracker.progress]
+        if not all(p.is_settled(last) for p in followers):
+            return False
+        return state.quorum.tally({state.id: True, **{p.peer: True for p in followers}}) is Outcome.WON
+
+    def spoken_for(self, peer: str, heard: int) -> None:
+        """The answer of `peer` to a beat counts like one to a heartbeat at that tick."""
+        progress = self._tracker.progress.get(peer)
+        if progress is not None:
+            progress.contact = max(progress.contact, heard)
 
     # Replication and commit
 
@@ -152,6 +177,7 @@ class Leader(Role):
             return
         progress.contact = state.ticks
         if message.rejected:
+            state.quiet = False
             hint = state.log.last_at_most(message.hint_index, message.hint_term)
             progress.rejected(message.index, hint, state.ticks)
             state.effects.wants_replication = True
@@ -279,6 +305,7 @@ class Leader(Role):
             if self._transfer.to == to:
                 return
             raise TransferRefused(f"leadership is being transferred to {self._transfer.to}")
+        state.quiet = False
         self._transfer = LeadershipTransfer(state, self._tracker.progress[to])
         state.transferring = to
         self._transfer.advance()

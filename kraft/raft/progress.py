@@ -201,6 +201,10 @@ class Progress:
             self.next = last_index + 1
             self._forget()
 
+    def is_settled(self, last_index: int) -> bool:
+        """Whether the follower holds everything up to `last_index`, and nothing is on its way to it."""
+        return self.state is ProgressState.REPLICATE and self.match == last_index and not self._inflight
+
     def _forget(self) -> None:
         """Expect no answers any more."""
         self._inflight.clear()

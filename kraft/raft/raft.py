@@ -4,7 +4,7 @@ This module applies the term rules (RP 5.1), and has a change of role carried ou
 returned. See docs/design/consensus.md for the protocol as a whole.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from kraft.raft import elections, snapshots
 from kraft.raft.membership.configuration import Base, Configuration
@@ -210,6 +210,45 @@ class Raft:
     def unreachable(self, peer: str) -> None:
         """What was sent to `peer` may be lost: a leader sends it no entries until it hears from it."""
         self._roles.current.unreachable(peer)
+
+    # Quiet groups
+
+    def is_settled(self, linked: Collection[str]) -> bool:
+        """Whether this node leads, and the `linked` followers lack nothing and can elect with it.
+
+        Such a group may rest. Followers without a link are left out: nothing could be said to them.
+        """
+        return self._roles.current.is_settled(linked)
+
+    def rest(self, leader: str, term: int, index: int) -> bool:
+        """Let beats of the nodes speak for this group from now on. Returns whether that is right here.
+
+        `leader` leads `term`, and has committed `index`, its last entry. A quiet leader sends no heartbeats
+        but those of reads. A follower agrees only when it holds the whole log of the leader. What is said for
+        the group comes by `spoken_for`. Any entry, and any change of term, leader or role, ends it.
+        """
+        state, log = self.state, self.state.log
+        right = (state.term, state.leader, log.last_index) == (term, leader, index)
+        if state.leads:
+            right = right and state.commit == index
+        else:  # only the leader of a term makes its entries: the last one shows that the logs are equal
+            right = right and log.last_term == term and state.following and not state.suspended
+        if right:
+            state.commit_to(index)
+        state.quiet = right
+        return right
+
+    def wake(self) -> None:
+        """Let the heartbeats of the group speak for it again."""
+        self.state.quiet = False
+
+    def spoken_for(self, peer: str, ticks_ago: int) -> None:
+        """While the group is quiet, the node `peer` spoke for it so many ticks ago.
+
+        That is the leader, or a follower that has answered the leader's beat.
+        """
+        if self.state.quiet:
+            self._roles.current.spoken_for(peer, self.state.ticks - ticks_ago)
 
     # Elections
 

@@ -4,7 +4,7 @@ There is one class for each role: `Follower`, `PreCandidate`, `Candidate`, `Lead
 replica's state, and asks for another role by `ReplicaState.role_change`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from kraft.raft.errors import NotLeading
 from kraft.raft.membership.configuration import Configuration
@@ -88,6 +88,10 @@ class Role:
         """Begin to transfer leadership. Raises `NotLeading` or `TransferRefused`."""
         raise NotLeading(self._state.leader)
 
+    def is_settled(self, linked: Collection[str]) -> bool:  # noqa: ARG002
+        """Whether this node leads and the `linked` followers lack nothing."""
+        return False
+
     def replicate(self) -> None:
         """Send followers what they lack."""
 
@@ -99,6 +103,9 @@ class Role:
 
     def unreachable(self, peer: str) -> None:
         """The link to `peer` is down, or did not take a message."""
+
+    def spoken_for(self, peer: str, heard: int) -> None:
+        """A beat of the node `peer` spoke for this quiet group at the tick `heard`."""
 
     def progress(self) -> tuple[FollowerStatus, ...]:
         """The followers in the order of their ids."""

@@ -43,6 +43,7 @@ class ReplicaState:
     * `ticks` counts all ticks, `elapsed` those since a leader was heard, a vote was granted or a campaign
       began; at `timeout` that is too long. `heard` is the tick at which a leader of any term was last heard.
     * A `slow` node leaves leadership to others that are not.
+    * While `quiet`, the beats of nodes speak for the group instead of its heartbeats: see `Raft.rest`.
     * A leader's `noop_index` is its first entry; entries from there on may be committed by counting.
       `links` has the bytes that links carry within their round trip and a short queue, as far as is known.
       `pace` bounds the bytes that a leader should have uncommitted, so that they are not older than that.
@@ -75,6 +76,7 @@ class ReplicaState:
         "noop_index",
         "observer",
         "pace",
+        "quiet",
         "quorum",
         "role",
         "role_change",
@@ -124,6 +126,7 @@ class ReplicaState:
         self.suspended = False
         self.draining = False
         self.slow = False
+        self.quiet = False
         self.ticks = 0
         self.heard = 0
         self.restart_timer()
@@ -253,6 +256,7 @@ class ReplicaState:
         learns = role == FOLLOWER and not self.elector and self.configuration.member(self.id) is not None
         self.role = LEARNER if learns else role
         self.leads = role == LEADER
+        self.quiet = False
 
     def enter(self, term: int, vote: str) -> None:
         """Begin `term` with this `vote`.

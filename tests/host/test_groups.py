@@ -206,6 +206,7 @@ def test_a_node_that_comes_back_gets_its_groups_back_after_a_while(trio):
 
 def test_a_drained_node_gets_no_group(trio):
     assert trio.run(60, lambda: spread(trio) == ["K1", "K2", "K3"])
+    trio.run(0.5)  # the last one to lead knows its followers
     assert trio.order("K2", admin.Drain(True)) == "OK"
     trio.run(40)
     assert spread(trio)[1] in ("K1", "K3")

@@ -97,6 +97,7 @@ def test_nearly_every_metric_can_be_seen_somewhere():
     unseen = {stem for stem in stems if not any(name.startswith(stem) for name in seen)}
     assert unseen == {
         "kraft_backup_shipped_index",  # the time that the shipped log reaches to is shown
+        "kraft_beats_total",  # of use with several groups alone: docs/groups.md
         "kraft_config_reloads_total",  # the time of the last one is shown
         "kraft_group_leaders",  # with several groups alone: docs/groups.md
         "kraft_groups",

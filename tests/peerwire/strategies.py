@@ -4,11 +4,12 @@ from zlib import crc32
 
 from hypothesis import strategies as st
 
-from kraft.peerwire.codec import GROUPS_MAX, NUMBER_MAX, SUM_BYTES
+from kraft.peerwire.codec import GROUP_MAX, GROUPS_MAX, NUMBER_MAX, SUM_BYTES
 from kraft.peerwire.messages import (
     DONE,
     Admin,
     AdminReply,
+    Beat,
     Digest,
     Fence,
     Forward,
@@ -166,5 +167,11 @@ BY_TYPE = {
     Digest: st.builds(Digest, TERM, SUM),
     Fence: st.builds(Fence, TERM, SUM),
     NodeCondition: st.builds(NodeCondition, NUMBER, *[st.booleans()] * 6),
+    Beat: st.builds(
+        Beat,
+        *[NUMBER] * 7,
+        st.lists(st.tuples(st.integers(0, GROUP_MAX), NUMBER, NUMBER), max_size=3).map(tuple),
+        st.lists(st.integers(0, GROUP_MAX), max_size=3).map(tuple),
+    ),
 }
 MESSAGES = st.one_of(*BY_TYPE.values())

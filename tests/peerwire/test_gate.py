@@ -13,6 +13,7 @@ from kraft.kv.checkpoint import HASH_BYTES
 from kraft.peerwire.codec import (
     ADMIN_BYTES_MAX,
     CONFIGURATION_BYTES_MAX,
+    GROUP_MAX,
     GROUPS_MAX,
     KEY_BYTES_MAX,
     NUMBER_MAX,
@@ -26,6 +27,7 @@ from kraft.peerwire.messages import (
     NOT_PROPOSED,
     Admin,
     AdminReply,
+    Beat,
     Digest,
     Fence,
     Forward,
@@ -71,6 +73,7 @@ OFFER = SnapshotOffer(BASE, 7, 2, 20, SUM)
 ROWS = b"rows"
 CHUNK = SnapshotChunk(9, 3, b"a", ROWS, crc32(ROWS), b"b", False)
 INVITATION = Invitation("c" * 32, TWO.members, 1)
+BEAT = Beat(1, 1, 1, 0, 1, 0, 1000, ((3, 2, 9),), (4,))
 
 
 def entries(*fields):
@@ -174,6 +177,14 @@ def passes(message):
         Fence(1, b""),
         NodeCondition(-1),
         NodeCondition(NUMBER_MAX + 1),
+        replace(BEAT, epoch=-1),
+        replace(BEAT, wall_ms=NUMBER_MAX + 1),
+        replace(BEAT, changes=((GROUP_MAX + 1, 1, 1),)),
+        replace(BEAT, changes=((0, -1, 1),)),
+        replace(BEAT, changes=((0, 1, NUMBER_MAX + 1),)),
+        replace(BEAT, changes=((0, 1, 1),) * (GROUPS_MAX + 1)),
+        replace(BEAT, awake=(-1,)),
+        replace(BEAT, awake=(0,) * (GROUPS_MAX + 1)),
     ],
 )
 def test_impossible_messages_stop_at_the_gate(message):

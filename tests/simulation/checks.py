@@ -15,7 +15,7 @@ from kraft.kv.checkpoint import Checkpoint
 from kraft.kv.commands import decode as decode_commands
 from kraft.kv.commands import needed_version
 from kraft.kv.versions import MACHINE_VERSION, decode_version
-from kraft.peerwire.messages import Message, SnapshotOffer
+from kraft.peerwire.messages import Beat, Message, SnapshotOffer
 from kraft.raft.invariants import InvariantChecker, decided
 from kraft.raft.membership.configuration import Configuration
 from kraft.raft.messages import (
@@ -300,10 +300,23 @@ class Checks:
             if type(message) in CONSENSUS:
                 node = process.host.groups[id_].raft
                 self._checkers[id_].sent(node, Outgoing(peer, message))
-            if type(message) is Vote:
+            if type(message) is Beat:
+                self._vouched(process, peer)
+            elif type(message) is Vote:
                 self._promised(process.id, id_, message.term, process.id)
             elif type(message) is VoteReply and message.granted:
                 self._promised(process.id, id_, message.term, peer)
+
+    def _vouched(self, process: "Process", peer: str) -> None:
+        """A beat speaks for groups that are quiet: their leader has committed nothing that the peer lacks."""
+        for id_, (term, index) in process.host.beats.spoken_for(peer).items():
+            state = process.host.groups[id_].raft.state
+            self._cluster.world.counts["quiet group spoken for"] += 1
+            wrong = state.leads and state.term == term and state.commit != index
+            demand(
+                not wrong,
+                f"{process.id} calls group {id_} quiet at {index}, and has committed {state.commit}",
+            )
 
     def _promised(self, voter: str, group: int, term: int, candidate: str) -> None:
         state = self._cluster.nodes[voter].platter.groups[group].hard_state

@@ -16,6 +16,7 @@ FAMILIES_MIN = 3  # of a run that is not calm
 DISKS = (60, 15, 25)  # of a hundred runs: on the plain model, on the real storage, on both
 DISAGREEMENTS = 0.1  # share of runs in which a founder begins with another number of groups
 LEASES = 0.25  # share of runs with lease reads
+RESTING = 0.5  # share of runs with several groups in which little is written
 SECONDS = (22.0, 30.0, 40.0)  # of faults
 
 Details = dict[str, Any]
@@ -366,12 +367,18 @@ def draw(seed: int) -> Plan:
         faults = [replace(f, details=tame) if f.kind == "drifting clocks" else f for f in faults]
     grouping = Random(f"{seed} groups")  # its own dice, so that other plans stay as they were
     changing_groups, disagreement = grouping.choice((1, 1, 2, 3)), round(grouping.uniform(0.5, 3.0), 3)
+    disagrees = nodes > 1 and grouping.random() < DISAGREEMENTS
+    groups = changing_groups if changing else random.choice((1, 2))
+    clients = random.choice((4, 4, 6))
+    thinking = 0.05 if leases else random.choice((0.3, 0.15))  # a lease is short
+    if groups > 1 and grouping.random() < RESTING:
+        thinking = 1.5  # so long that groups come to rest in between
     return Plan(
         seed=seed,
         nodes=nodes,
-        groups=changing_groups if changing else random.choice((1, 2)),
-        clients=random.choice((4, 4, 6)),
-        thinking=0.05 if leases else random.choice((0.3, 0.15)),  # a lease is short
+        groups=groups,
+        clients=clients,
+        thinking=thinking,
         keys=random.choice((2, 4, 0)),
         seconds=seconds,
         calm=calm,
@@ -380,7 +387,7 @@ def draw(seed: int) -> Plan:
         chunk_bytes=1024,
         disks=random.choices(("plain", "mixed", "real"), DISKS)[0],
         leases=leases,
-        disagreement=disagreement if nodes > 1 and grouping.random() < DISAGREEMENTS else 0.0,
+        disagreement=disagreement if disagrees else 0.0,
         faults=tuple(faults),
     )
 

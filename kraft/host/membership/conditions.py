@@ -31,9 +31,10 @@ class Conditions:
         """The link to `peer` is gone, and what it reported is old."""
         self.heard.pop(peer, None)
 
-    def received(self, peer: str, condition: NodeCondition) -> None:
-        """`peer` reports its condition."""
-        self.heard[peer] = condition
+    def received(self, peer: str, condition: NodeCondition) -> bool:
+        """`peer` reports its condition. Returns whether it is another one than before."""
+        before, self.heard[peer] = self.heard.get(peer), condition
+        return before is not None and replace(before, wall_ms=0) != replace(condition, wall_ms=0)
 
     def of(self, node: str) -> NodeCondition | None:
         """The condition of a peer; None if it is unknown."""

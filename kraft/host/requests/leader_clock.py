@@ -71,6 +71,11 @@ class LeaderClock:
             readings = self._readings[peer] = deque(maxlen=READINGS)
         readings.append(wall_ms - self._clock.seconds() * 1000.0)
 
+    def share(self, peer: str, readings: deque[float]) -> None:
+        """Use the `readings` of the clock of `peer` that its beats bring."""
+        if readings:
+            self._readings[peer] = readings
+
     def correct(self) -> None:
         """Pull log time towards the median clock; called on every tick of a leader."""
         if self.term != self._replica.term:

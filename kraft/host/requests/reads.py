@@ -194,6 +194,10 @@ class Reads:
         """
         self._staleness.heard(self._tick_before, message.newest, self._state.index)
 
+    def spoken_for(self, at: float, newest: int) -> None:
+        """A beat that came after `at` (monotonic seconds) says that nothing after `newest` is committed."""
+        self._staleness.heard(at, newest, self._state.index)
+
     def restored(self) -> None:
         """The state is now a copy of the leader's, perhaps older than what it replaced."""
         self._staleness = Staleness()

@@ -92,8 +92,13 @@ RAFT_APPLIED_INDEX = Gauge("raft_applied_index", "Index of the last entry applie
 GROUPS = Gauge(
     "groups",
     "Groups of which this node has a replica, by state: leaderless (no leader known here), under_replicated "
-    "(led here, and a voter has no link or needs a snapshot), or active.",
+    "(led here, and a voter has no link or needs a snapshot), quiet (nothing happens there), or active.",
     ("state",),
+)
+BEATS = Counter(
+    "beats_total",
+    "Beats, which speak for all quiet groups of a link, by direction: sent or received.",
+    ("direction",),
 )
 GROUP_LEADERS = Gauge("group_leaders", "Groups that this node leads.")
 NODE_STATE = Gauge("node_state", "1 for the current state of this node, 0 for the others.", ("state",))

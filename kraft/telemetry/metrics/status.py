@@ -7,7 +7,12 @@ from kraft.node.status import STATES, GroupStatus, Status
 from kraft.telemetry.metrics import declarations
 from kraft.telemetry.metrics.holders import Readings
 
-ACTIVE, LEADERLESS, UNDER_REPLICATED = GROUP_STATES = ("active", "leaderless", "under_replicated")
+ACTIVE, QUIET, LEADERLESS, UNDER_REPLICATED = GROUP_STATES = (
+    "active",
+    "quiet",
+    "leaderless",
+    "under_replicated",
+)
 ROLES = ("leader", "follower", "candidate", "precandidate", "learner")
 
 
@@ -29,6 +34,8 @@ def read_status(status: Status, readings: Readings, wall_seconds: float) -> None
     readings.set(declarations.MACHINE_VERSION_SUPPORTED, status.machine_version_supported)
     for outcome in OUTCOMES:
         readings.set(declarations.TRANSACTIONS, status.transactions.get(outcome, 0), outcome)
+    readings.set(declarations.BEATS, status.beats_sent, "sent")
+    readings.set(declarations.BEATS, status.beats_received, "received")
     _read_groups(status, readings)
     led = [group for group in status.groups if group.role == "leader"]
     if led:
@@ -65,7 +72,7 @@ def _group_state(group: GroupStatus, linked: Container[str]) -> str:
         away = [voter for voter in group.voters if voter not in linked]
         if away or any(each.state == "snapshot" and each.id in group.voters for each in group.replicas):
             return UNDER_REPLICATED
-    return ACTIVE
+    return QUIET if group.quiet else ACTIVE
 
 
 def _read_indexes(group: GroupStatus, readings: Readings) -> None:
