@@ -8,8 +8,6 @@ from pathlib import Path
 
 from kraft.config import Config, ConfigError, Problem
 from kraft.listen_address import is_loopback, split_address, split_endpoint
-from kraft.storage.directory import RESTORING_FILE
-from kraft.storage.log.files import LOG_FILE
 
 
 def is_open(config: Config) -> bool:
@@ -43,6 +41,9 @@ def check_first_start(config: Config, source: str) -> None:
 
 def _has_data(config: Config) -> bool:
     """Whether the directory is that of a node, or not to be read by this user."""
+    from kraft.storage.directory import RESTORING_FILE  # with SQLite, which not every command needs
+    from kraft.storage.log.files import LOG_FILE
+
     data = Path(config.node.data)
     try:
         return (data / LOG_FILE).exists() and not (data / RESTORING_FILE).exists()

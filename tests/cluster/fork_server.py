@@ -6,7 +6,8 @@
 
 Run as a program, this module is the fork server: it has no threads, no reactor, and nothing of the tests.
 A node that it forks runs `twistd` with its own arguments. What the loader and the interpreter read from the
-environment before they run anything cannot be given to a fork: `can_start` says whether it is the same.
+environment before they run anything cannot be given to a fork, nor can the namespace of the network that a
+test has entered: `can_start` says whether they are the same.
 """
 
 import atexit
@@ -28,6 +29,7 @@ from typing import IO
 
 PRELOADED = ("twisted.scripts.twistd", "twisted.plugins.kraft_plugin", "kraft.tap", "kraft.process.reactor")
 READ_BEFORE = ("LD_", "PYTHON", "MALLOC_", "GLIBC_")  # names of variables that begin so
+NAMESPACES = ("net", "mnt")  # that a test may have entered
 REQUEST_BYTES_MAX = 1 << 17
 
 
@@ -88,6 +90,7 @@ class ForkServer:
 
     def __init__(self) -> None:
         self._read_before = _read_before(os.environ)
+        self._namespaces = _namespaces()
         self._lock = threading.Lock()
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -98,8 +101,8 @@ class ForkServer:
         atexit.register(self._close)
 
     def can_start(self, environment: Mapping[str, str]) -> bool:
-        """Whether a fork is the same as a process that starts with this environment."""
-        return _read_before(environment) == self._read_before
+        """Whether a fork is the same as a process that the caller starts with this environment."""
+        return _read_before(environment) == self._read_before and _namespaces() == self._namespaces
 
     def start(
         self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str], output: IO[bytes]
@@ -126,6 +129,10 @@ def fork_server() -> ForkServer:
 
 def _read_before(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name.startswith(READ_BEFORE)}
+
+
+def _namespaces() -> list[str]:
+    return [str(Path(f"/proc/thread-self/ns/{kind}").readlink()) for kind in NAMESPACES]
 
 
 class _Children:

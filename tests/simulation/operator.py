@@ -342,10 +342,12 @@ class Operator:
     def _tend(self) -> None:
         self._world.call_later(TEND_SECONDS, self._tend)
         if not any(errand.changes for errand in self.errands):
-            if self._half is not None and self.half_done:
-                self.ask(self._half.command, self._half.in_force, changes=True)
-            elif self.broken:
-                self._readmit(self.broken[0])
+            half = self._half if self.half_done else None
+            lost = [n for n in self.broken if half is None or half.command == _readmission(n)]
+            if lost:
+                self._readmit(lost[0])
+            elif half is not None:
+                self.ask(half.command, half.in_force, changes=True)
             elif self.moved:
                 self._readdress(self.moved[0])
             elif self.over:
@@ -357,17 +359,18 @@ class Operator:
 
     def _readmit(self, node: SimulatedNode) -> None:
         """Wipe an unusable directory and re-admit the node, which is then another member."""
-        if self.configuration.member(node.id) is None:
+        known = self._configurations
+        if all(each.member(node.id) is None for each in known):
             node.lost = False  # it had already been removed
             return
         if node.process is None or node.damaged or not node.config.cluster.standby:
             self._stand_by(node)
         incarnation = node.platter.identity.incarnation
-        if any(m.incarnation == incarnation for m in self.configuration.members):
+        if all(any(m.incarnation == incarnation for m in each.members) for each in known):
             node.lost = False
             return
         self.ask(
-            admin.Replace(node.id, node.id, node.address),
+            _readmission(node),
             lambda c: any(m.incarnation == incarnation for m in c.members),
             changes=True,
         )
@@ -389,3 +392,8 @@ class Operator:
         for process in self._cluster.processes():
             if any(group.state.fenced for group in process.host.groups.values()) and not self.errands:
                 self.ask(admin.Reseed(process.id))
+
+
+def _readmission(node: SimulatedNode) -> admin.Replace:
+    """The command for a node that begins anew with an empty directory."""
+    return admin.Replace(node.id, node.id, node.address)
