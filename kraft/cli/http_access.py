@@ -53,16 +53,19 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def chosen(given: argparse.Namespace, *, by_url: bool) -> HttpAccess:
     """What the options and variables say, or an address (`by_url`). Raises Failure."""
     security = tls_options.chosen(given, by_url=by_url)
-    if not given.token_file:
-        return HttpAccess(security, os.environ.get(VARIABLE, "").strip())
+    source = given.token_file or VARIABLE
     try:
-        with Path(given.token_file).open("rb") as file:
-            tokens = parse_tokens(file.read(TOKENS_BYTES_MAX + 1))
+        if given.token_file:
+            with Path(given.token_file).open("rb") as file:
+                data = file.read(TOKENS_BYTES_MAX + 1)
+        else:
+            data = os.environb.get(VARIABLE.encode(), b"")
+        asked = bool(given.token_file or data.strip())
+        return HttpAccess(security, parse_tokens(data)[0].decode() if asked else "")
     except OSError as error:
-        raise Failure(f"{given.token_file}: {error.strerror}") from None
+        raise Failure(f"{source}: {error.strerror}") from None
     except ValueError as error:
-        raise Failure(f"{given.token_file} {error}") from None
-    return HttpAccess(security, tokens[0].decode())
+        raise Failure(f"{source} {error}") from None
 
 
 def of_node(config: Config) -> HttpAccess:

@@ -30,6 +30,7 @@ class CommandFailure(IntEnum):
     TOO_MANY_TOKENS = 61
     LOCKED = 80  # certainly not done: a transaction over several groups has locked a key, or stands before it
     NOT_OWNER = 81  # certainly not done: the slot of a key belongs to another group
+    TRANSACTION_TOO_LARGE = 82  # what it writes over several groups, by the node that computes it
 
 
 Reply = str | bytes | int | None | CommandFailure | list["Reply"]

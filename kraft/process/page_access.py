@@ -20,5 +20,5 @@ def page_access(config: Config, source: str, clock: IReactorTime, telemetry: Tel
     if http.token_file is not None and (mode := exposed_mode(http.token_file)):
         mend = f"chmod o= {http.token_file}"
         telemetry.events.log("secret_exposed", file=http.token_file, mode=mode, mend=mend)
-    asks, required = http.certificates != "none", http.certificates == "except_health"
+    asks, required = http.certificates != "none", http.certificates in ("except_health", "required")
     return Access(clock, telemetry, tokens, certificates=asks, required=required)

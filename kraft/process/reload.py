@@ -4,7 +4,7 @@ from typing import Protocol
 
 from kraft import config as configuration
 from kraft.config import Config, ConfigError
-from kraft.process.http_tokens import read_tokens
+from kraft.process.http_tokens import OPTION, read_tokens
 from kraft.server.port import ClientPort
 from kraft.telemetry.logs import LogSink
 from kraft.telemetry.telemetry import Telemetry
@@ -54,5 +54,9 @@ class ConfigReload:
         if self.security is not None:
             self.security.reload(self._config)
         if self.access is not None:
-            self.access.take(tokens)
+            if tokens or not any(name.startswith("http.") for name in need_restart):
+                self.access.take(tokens)
+            else:  # what is to protect the pages in place of the token waits for the restart
+                taken = tuple(name for name in taken if name != OPTION)
+                need_restart = (*need_restart, OPTION)
         self._telemetry.config_reloaded(taken, need_restart)

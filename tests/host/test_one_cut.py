@@ -1,13 +1,14 @@
 """Images of several groups that different nodes lead: one cut through all of them, while clients write."""
 
 from functools import partial
+from hashlib import sha1
 
 import msgspec
 import pytest
 
 from kraft.host.backup.pinned_images import PinnedImage
 from kraft.host.requests.proposer import Proposer
-from kraft.kv.commands import Exec, Increment, Put
+from kraft.kv.commands import Exec, Increment, Put, ScriptCall
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.machine import Machine
 from kraft.kv.transaction_order import conclude
@@ -165,6 +166,20 @@ def test_a_hold_ends_by_itself_and_then_no_marker_is_logged():
     assert bank.answered(within=1)
     assert bank.answers == [["OK"]]
     assert isinstance(ask(bank, 0, LogHeldMarker(7)), AdminRefused)
+
+
+def test_a_script_waits_for_the_end_of_a_hold():
+    """Evaluated again and again, in one turn, it would keep the leader from the tick that ends the hold."""
+    bank = Bank()
+    source = b"return redis.call('SET', KEYS[1], 'x')"
+    script = ScriptCall(sha1(source).hexdigest().encode(), source, (b"key",), ())
+    bank.ask("K1", script)
+    assert bank.answered(within=5)
+    assert ask(bank, 0, HoldProposals(7, 50)) == "OK"
+    bank.ask("K1", script)
+    bank.ask("K1", Put(b"key", b"1"))
+    assert not bank.run(0.02, lambda: len(bank.answers) > 1)
+    assert bank.answered(3, within=1)
 
 
 def test_only_the_last_hold_may_log_a_marker_and_ends_with_it():

@@ -1,12 +1,18 @@
 """The file with the tokens of the HTTP port: what it may hold, and what is said about anything else."""
 
+import argparse
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from kraft.cli import http_access
+from kraft.cli.failure import Failure
 from kraft.cli.main import main
 from kraft.config import ConfigError, load
 from kraft.process.http_tokens import TOKENS_BYTES_MAX, TOKENS_MAX, parse_tokens, read_tokens
+from kraft.process.reload import ConfigReload
 
 ONE, TWO = b"1" * 32, b"2" * 64
 
@@ -72,3 +78,36 @@ def test_a_token_beside_a_certificate_that_every_connection_needs_is_refused(con
     with pytest.raises(ConfigError, match=r"set http\.certificates to except_health"):
         load(path)
     assert load(config("{token_file: token, tls: required, certificates: except_health}\n" + files))
+
+
+def test_a_reload_keeps_the_token_until_what_replaces_it_is_in_force(config, tmp_path):
+    """`http.certificates` waits for a restart: until then, everybody could read the pages without it."""
+    (tmp_path / "token").write_bytes(ONE)
+    files = "tls: {certificate: c, key: k, ca: a}\n"
+    path = config("{token_file: token, tls: required, certificates: optional}\n" + files)
+    told: list[Any] = []
+    given: list[Any] = []
+    telemetry: Any = SimpleNamespace(config_reloaded=lambda *names: told.append(names))
+    log: Any = SimpleNamespace(level="info")
+    access: Any = SimpleNamespace(take=given.append)
+    reload = ConfigReload(load(path), path, log, telemetry)
+    reload.access = access
+    config("{tls: required, certificates: except_health}\n" + files)
+    reload.reload()
+    assert told == [((), ("http.certificates", "http.token_file"))]
+    assert not given
+    config("{tls: required, certificates: optional}\n" + files)
+    reload.reload()
+    assert given == [()]
+
+
+def test_the_variable_may_hold_the_whole_file(monkeypatch):
+    """While a token changes, that is two lines. What is wrong with it is told without it."""
+    parser = argparse.ArgumentParser()
+    http_access.declare(parser)
+    monkeypatch.setenv("KRAFT_HTTP_TOKEN", f"{ONE.decode()}\n{TWO.decode()}\n")
+    assert http_access.chosen(parser.parse_args([]), by_url=False).token == ONE.decode()
+    monkeypatch.setenv("KRAFT_HTTP_TOKEN", "secret")
+    with pytest.raises(Failure, match=r"^KRAFT_HTTP_TOKEN has a token of 6 bytes") as refused:
+        http_access.chosen(parser.parse_args([]), by_url=False)
+    assert "secret" not in str(refused.value)

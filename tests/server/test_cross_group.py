@@ -253,6 +253,19 @@ def test_a_transaction_with_commands_that_see_several_groups() -> None:
     assert settled(port)
 
 
+def test_what_is_computed_has_the_limit_of_a_request() -> None:
+    """All of it is in one entry of a log, and a short transaction could make gigabytes of it."""
+    port, client = three()
+    client.run("SET", A, "x" * 1_000_000)
+    client.run("MULTI")
+    for _ in range(20):
+        client.run("COPY", A, B, "REPLACE")
+    refused = b"-ERR what the transaction writes exceeds limits.request_bytes; this command did nothing\r\n"
+    assert client.run("EXEC") == b"*20\r\n" + b":1\r\n" * 8 + refused * 12
+    assert max(len(kv.encode(commands)) for _, commands in port.host.writes) < 9_000_000
+    assert settled(port)
+
+
 def test_a_watched_key_aborts_what_is_computed() -> None:
     port, client = three()
     client.run("SET", A, "1")

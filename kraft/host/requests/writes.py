@@ -173,6 +173,9 @@ class Writes:
                 continue
             if self._scripts_used:
                 if any(proposal.scripted for proposal in proposals):
+                    if self._proposer.blocked:  # it would be evaluated again and again
+                        self._proposals.requeue(proposals)
+                        break
                     self._evaluate(proposals)
                     continue
                 self._script_waits = False

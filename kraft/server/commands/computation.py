@@ -23,6 +23,7 @@ from kraft.kv.ledger import Ledger
 from kraft.kv.machine import Machine
 from kraft.kv.overlay import Overlay
 from kraft.kv.record import Record
+from kraft.kv.replies import CommandFailure
 from kraft.kv.scripts import script_source
 from kraft.server.commands.partition import GroupOf, Partition, divided, divides, groups_of, parts_of
 from kraft.server.errors import CrossSlot
@@ -65,8 +66,12 @@ class StepComputation:
         group: int,
         group_of: GroupOf,
         evaluator: ScriptEvaluator,
+        limit: int,
     ) -> None:
-        """Raises CrossSlot if one of the steps cannot be computed."""
+        """`limit` is the most bytes that the steps may write together: all are in one entry of a log.
+
+        Raises CrossSlot if one of the steps cannot be computed.
+        """
         self.shares: list[Partition] = []
         self.size = 0
         self.keys: dict[int, list[bytes]] = {}
@@ -75,6 +80,7 @@ class StepComputation:
         self._group = group
         self._group_of = group_of
         self._evaluator = evaluator
+        self._limit = limit
         self._found: dict[int, _Found] = {}
         steps: Sequence[Any] = transaction.steps
         self._run = _needed(steps, computed)
@@ -130,15 +136,20 @@ class StepComputation:
     def _computed(self, overlay: Overlay, step: Any) -> Partition:
         overlay.hold()
         if type(step) is kv.ScriptCall:
-            reply = self._evaluator.evaluate(overlay, self._with_source(step)).reply
+            reply = self._evaluator.evaluate(overlay, self._with_source(step), self.size).reply
         else:
             reply = overlay.step(step)
         if type(step) in _ABOUT_REVISIONS:
             return divided(step, self._group_of, self._group)
+        changes = overlay.changes
+        size = sum([len(key) + (len(record.value) if record else 0) for key, record in changes.items()])
+        if self.size and self.size + size > self._limit:
+            overlay.drop()
+            return Partition({}, CommandFailure.TRANSACTION_TOO_LARGE)
+        self.size += size
         effects: dict[int, list[kv.Change]] = {}
-        for key, record in overlay.changes.items():
+        for key, record in changes.items():
             effects.setdefault(self._group_of(key), []).append(_effect(key, record))
-            self.size += len(key) + (0 if record is None else len(record.value))
         return Partition({group: Evaluated(tuple(each)) for group, each in effects.items()}, reply)
 
 

@@ -85,7 +85,10 @@ class Execution:
             evaluator = self._context.port.evaluator
             if evaluator is None:
                 raise LookupError("a client port has an evaluator")
-            self._computation = StepComputation(self.transaction, computed, self.group, group_of, evaluator)
+            limit = self._context.port.limits.request_bytes
+            self._computation = StepComputation(
+                self.transaction, computed, self.group, group_of, evaluator, limit
+            )
         else:
             shares = [divided(step, group_of, self.group) for step in steps]
             self._shares = iter(shares)
