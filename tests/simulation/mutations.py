@@ -24,7 +24,7 @@ MUTATIONS = (
         "if self.target is None:\n            return self.voters",
         "if self.target is None:\n            return (*self.voters, *self.learners)",
         "learners do not vote",
-        100,
+        200,
     ),
     Mutation(
         "entries of earlier terms committed by counting",
@@ -40,6 +40,7 @@ MUTATIONS = (
         "known = min(state.commit, state.log.durability.durable)",
         "known = state.log.last_index",
         "a sign of life acknowledges nothing: the log may differ from the leader's, and not be durable",
+        150,
     ),
     Mutation(
         "vote answered before it is durable",
