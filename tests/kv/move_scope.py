@@ -23,7 +23,7 @@ from kraft.kv.replies import CommandFailure
 from kraft.kv.slots import MoveState, SlotState, slot_of
 from kraft.kv.transaction_reply import StepOutcome, transaction_reply
 from tests.kv.group_states import NOW, work
-from tests.kv.transaction_scope import Frozen, Names, Violation, frozen, thawed
+from tests.kv.transaction_scope import Frozen, Names, frozen, thawed, visit
 
 GROUPS = (1, 2, 3)
 SOURCE, RECEIVER, THIRD = GROUPS  # at first; the third is another receiver, or has a part in the transaction
@@ -133,19 +133,7 @@ class MoveScope:
             first = first._replace(
                 sent=self._sent(*[(f"once {g}", g, TOKEN) for g in sorted({*sum(self.routes, ())})])
             )
-        came: dict[State, tuple[State, str] | None] = {first: None}
-        waiting = [first]
-        while waiting:
-            state = waiting.pop()
-            try:
-                self._check(state)
-                for what, after in self._successors(state):
-                    if after not in came:
-                        came[after] = (state, what)
-                        waiting.append(after)
-            except AssertionError as error:
-                raise Violation(f"{error}\n" + _history(came, state)) from error
-        return len(came)
+        return visit(first, self._check, self._successors)
 
     # -- the groups ---------------------------------------------------------------------------------------
 
@@ -564,14 +552,6 @@ def _hash(row: kv.Row) -> int:
 
 def _with(groups: tuple[int, ...], group: int, number: int) -> tuple[int, ...]:
     return (*groups[: group - 1], number, *groups[group:])
-
-
-def _history(came: dict[State, tuple[State, str] | None], state: State) -> str:
-    lines = []
-    while (before := came[state]) is not None:
-        state, what = before
-        lines.append(f"  {what}")
-    return "\n".join(reversed(lines))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What each step of a move of slots does to one group: what it refuses, and what it leaves behind."""
+"""What each step of a move of slots does to one group: what it refuses, and what is there afterwards."""
 
 from typing import Any
 

@@ -10,8 +10,8 @@ Group states are kept as rows, as a checkpoint has them, so a group starts anew 
 few of them: what a step does to one is computed once.
 """
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, TypeVar
 
 from kraft.kv import commands as kv
 from kraft.kv.commands.transaction import LIFE_MS
@@ -34,6 +34,7 @@ COUNT = b"c"  # the key of home that it increments
 OTHER = kv.TransactionId(b"other", 1, NOW + 5)
 
 Rows = tuple[tuple[Any, ...], ...]
+_State = TypeVar("_State")  # a state of one of the searches
 Frozen = tuple[int, int, Rows, Rows]  # stamp, revision, records, rows of the ledger
 
 
@@ -173,19 +174,7 @@ class Scope:
         """Visit every state, and return how many there are. Raises `Violation`."""
         given = ("client writes", "other prepares", "other ends") if self.others else ()
         first = State(*self._begin(), self._bits(*given), 0, 0, "idle")
-        came: dict[State, tuple[State, str] | None] = {first: None}
-        waiting = [first]
-        while waiting:
-            state = waiting.pop()
-            try:
-                self._check(state)
-                for what, after in self._successors(state):
-                    if after not in came:
-                        came[after] = (state, what)
-                        waiting.append(after)
-            except AssertionError as error:
-                raise Violation(f"{error}\n" + history(came, state)) from error
-        return len(came)
+        return visit(first, self._check, self._successors)
 
     def _bits(self, *names: str) -> int:
         return self._names.bits(*names)
@@ -393,7 +382,31 @@ def facts_of(machine: Machine) -> Facts:
     return Facts(count, read, prepared, decided, not hidden)
 
 
-def history(came: dict[State, tuple[State, str] | None], state: State) -> str:
+def visit(
+    first: _State,
+    check: Callable[[_State], None],
+    successors: Callable[[_State], Iterable[tuple[str, _State]]],
+) -> int:
+    """Check every state that is reached from `first`, and return how many there are. Raises `Violation`.
+
+    `successors` gives the states that may follow one, each with what happens.
+    """
+    came: dict[_State, tuple[_State, str] | None] = {first: None}
+    waiting = [first]
+    while waiting:
+        state = waiting.pop()
+        try:
+            check(state)
+            for what, after in successors(state):
+                if after not in came:
+                    came[after] = (state, what)
+                    waiting.append(after)
+        except AssertionError as error:
+            raise Violation(f"{error}\n" + _history(came, state)) from error
+    return len(came)
+
+
+def _history(came: dict[_State, tuple[_State, str] | None], state: _State) -> str:
     """What led to a state, one line for each step."""
     lines = []
     while (before := came[state]) is not None:
