@@ -292,6 +292,11 @@ def _bulks(reply: bytes) -> list[bytes]:
     return found
 
 
+def is_scan(words: Words) -> bool:
+    """Whether the reply to a command is only a part."""
+    return words[0].upper() == b"SCAN"
+
+
 def whole_reply(words: Words, ask: Callable[[Words], bytes]) -> bytes:
     """The reply to a command; to SCAN the keys that all calls up to cursor 0 return, sorted, each once.
 
@@ -299,7 +304,7 @@ def whole_reply(words: Words, ask: Callable[[Words], bytes]) -> bytes:
     scans can be compared.
     """
     reply = ask(words)
-    if words[0].upper() != b"SCAN" or reply[:1] != b"*":
+    if not is_scan(words) or reply[:1] != b"*":
         return reply
     cursor, *keys = _bulks(reply)
     while cursor != b"0":

@@ -4,15 +4,19 @@ The client port is the real one on a real state machine, without sockets and rep
 their own. Differences that are meant are in `redis_sequences.DIFFERENCES`.
 """
 
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
+from itertools import groupby
+from random import Random
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.cluster.redis_sequences import DIFFERENCES, SEQUENCES, Words, whole_reply
-from tests.cluster.redis_server import NUMBER, RawClient, RealTime
-from tests.server.fakes import Port, encode
+from tests.cluster.redis_sequences import DIFFERENCES, SEQUENCES, Words, is_scan, whole_reply
+from tests.cluster.redis_server import NUMBER, Exchange, RealTime, ask_all, in_other_orders
+from tests.server.fakes import Port, Talk, encode
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +26,7 @@ KEYS_AND_VALUES = [b"%d" % number for number in range(60)]  # for MSET: more key
 @pytest.fixture(scope="module")
 def redis(redis_port):
     """A connection to a redis-server."""
-    with closing(RawClient(redis_port)) as client:
+    with closing(Exchange(redis_port)) as client:
         yield client
 
 
@@ -32,28 +36,55 @@ def line(words: Words) -> bytes:
     return " ".join(f'"{word}"' for word in quoted).encode() + b"\r\n"
 
 
-@example([[b"SET", b"a", b"1.5"], [b"INCRBYFLOAT", b"a", b"1.1"], [b"GET", b"a"]], 2, False)
-@example([[b"BITFIELD", b"a", b"OVERFLOW", b"FAIL", b"SET", b"u2", b"30", b"9"], [b"GET", b"a"]], 3, False)
-@example([[b"MSET", *KEYS_AND_VALUES], [b"SCAN", b"0", b"MATCH", b"COUNT", b"type", b"x"]], 2, True)
+Asked = Callable[[list[bytes]], list[bytes]]  # requests to replies
+
+
+def whole_replies(sequence: list[Words], ask_all: Asked, request: Callable[[Words], bytes]) -> list[bytes]:
+    """The replies to all of `sequence`, which is asked at once as far as no reply tells how to go on."""
+    found = []
+    for scans, run in groupby(sequence, is_scan):
+        if scans:
+            found += [whole_reply(words, lambda asked: ask_all([request(asked)])[0]) for words in run]
+        else:
+            found += ask_all([request(words) for words in run])
+    return found
+
+
+@example([[b"SET", b"a", b"1.5"], [b"INCRBYFLOAT", b"a", b"1.1"], [b"GET", b"a"]], 2, False, Random(0))
+@example(
+    [[b"BITFIELD", b"a", b"OVERFLOW", b"FAIL", b"SET", b"u2", b"30", b"9"], [b"GET", b"a"]],
+    3,
+    False,
+    Random(0),
+)
+@example(
+    [[b"MSET", *KEYS_AND_VALUES], [b"SCAN", b"0", b"MATCH", b"COUNT", b"type", b"x"]], 2, True, Random(0)
+)
 @example(
     [[b"MSET", *KEYS_AND_VALUES], [b"SCAN", b"0", b"COUNT", b"1"], [b"scan", b"0", b"MATCH", b"*1*"]],
     3,
     False,
+    Random(0),
 )
 @settings(max_examples=NUMBER, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
-@given(SEQUENCES, st.sampled_from([2, 3]), st.booleans())
-def test_replies_are_those_of_redis(redis, sequence, protocol, inline):
-    redis.ask(b"FLUSHALL\r\n")
-    redis.ask(b"HELLO %d\r\n" % protocol)
+@given(SEQUENCES, st.sampled_from([2, 3]), st.booleans(), st.randoms(use_true_random=True))
+def test_replies_are_those_of_redis(redis, sequence, protocol, inline, dice):
+    def request(words: Words) -> bytes:
+        return line(words) if inline else encode(*words)
+
+    for steps in in_other_orders(sequence, dice):
+        redis.ask_all([b"FLUSHALL\r\n", b"HELLO %d\r\n" % protocol])
+        ask_kraft = partial(ask_all, connected(protocol), dice.random() < 0.5)
+        theirs, ours = (whole_replies(steps, ask, request) for ask in (redis.ask_all, ask_kraft))
+        for number, (words, one, other) in enumerate(zip(steps, theirs, ours, strict=True)):
+            same = one == other or any(rule(words, one, other) for rule in DIFFERENCES.values())
+            assert same, f"redis {one!r}, kraft {other!r}, after {steps[: number + 1]}"
+
+
+def connected(protocol: int) -> Talk:
+    """A client of a kraft without any keys, after HELLO."""
     port = Port()
     port.clock = port.host._clock = port.factory.port.clock = RealTime()
     kraft = port.connect()
     kraft.run("HELLO", str(protocol))
-
-    def answer(server, words: Words) -> bytes:
-        return whole_reply(words, lambda asked: server.ask(line(asked) if inline else encode(*asked)))
-
-    for words in sequence:
-        theirs, ours = answer(redis, words), answer(kraft, words)
-        same = theirs == ours or any(rule(words, theirs, ours) for rule in DIFFERENCES.values())
-        assert same, f"{words}: redis {theirs!r}, kraft {ours!r}"
+    return kraft

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kraft.config.values import ScriptsConfig
 from tests.cluster.redis_scripts import DIFFERENCES, PROLOGUE, SCRIPTS
-from tests.cluster.redis_server import NUMBER, RawClient
+from tests.cluster.redis_server import NUMBER, Exchange
 from tests.server.fakes import Port, encode
 
 pytestmark = pytest.mark.slow
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def redis(redis_port):
     """A connection to a redis-server."""
-    with closing(RawClient(redis_port)) as client:
+    with closing(Exchange(redis_port)) as client:
         yield client
 
 

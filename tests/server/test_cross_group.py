@@ -103,6 +103,18 @@ def test_exec_over_groups() -> None:
     assert settled(port)
 
 
+@pytest.mark.parametrize("valid", [[], [("INCR", A)], [("GET", A)]])
+def test_a_command_that_was_refused_takes_no_part_in_exec(valid: list[tuple[str | bytes, ...]]) -> None:
+    port, client = three()
+    client.run("MULTI")
+    for words in (*valid, ("SETBIT", B, "0", "2"), ("SETBIT", C, "0", "2")):
+        assert client.run(*words) == b"+QUEUED\r\n"
+    replies = client.run("EXEC")
+    assert replies.startswith(b"*%d\r\n" % (len(valid) + 2))
+    assert replies.endswith(2 * b"-ERR bit is not an integer or out of range\r\n")
+    assert not any(name in ("Prepare", "Commit") for _, name in steps(port))
+
+
 def test_exec_that_only_reads_is_not_logged() -> None:
     port, client = three()
     client.run("MSET", A, "1", B, "2")

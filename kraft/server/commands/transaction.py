@@ -149,12 +149,13 @@ def _group(
 ) -> tuple[int, GroupOf | None]:
     """The group of all keys; if these are in several, that of the first, and what tells the group of each.
 
-    Raises Rejected as `Routing.group_of` does: also when leadership has moved.
+    Commands that were refused when they were queued have no part in it. Raises Rejected as
+    `Routing.group_of` does: also when leadership has moved.
     """
     routing = context.port.routing
     if routing.trivial:
         return 0, None
-    commands = multi.commands
+    commands = [queued for queued in multi.commands if not isinstance(queued.step, Error)]
     keys = [key for queued in commands for key in queued.spec.routed_by(queued.request)]
     keys += [each.key for each in watched]
     reads = not any(isinstance(queued.spec, WriteSpec | ScriptSpec) for queued in commands)
