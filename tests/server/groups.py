@@ -4,7 +4,7 @@ import itertools
 from typing import Any
 
 from kraft.host.slots import SlotMap
-from kraft.kv.commands import Put
+from kraft.kv.commands import Command, Put
 from kraft.kv.slots import slot_of
 from tests.server.fakes import WALL_MS, Port, Talk, encode
 
@@ -39,3 +39,27 @@ def fill(port: Port, count: int = 300) -> set[bytes]:
 
 def pipeline(*requests: tuple[Any, ...]) -> bytes:
     return b"".join(encode(*words) for words in requests)
+
+
+A, B, C = (key_in(group) for group in range(3))
+
+
+def array(*values: bytes | int | None) -> bytes:
+    """A reply of several values."""
+    each = (
+        b"$-1\r\n" if value is None else b":%d\r\n" % value if isinstance(value, int)
+        else b"$%d\r\n%b\r\n" % (len(value), value)
+        for value in values
+    )  # fmt: skip
+    return b"*%d\r\n" % len(values) + b"".join(each)
+
+
+def settled(port: Port) -> bool:
+    """Whether no lock and no decision is left."""
+    indexes = [machine.keyspace.transactions for machine in port.host.machines]
+    return not any(index.prepared or index.decisions for index in indexes)
+
+
+def meddle(port: Port, *commands: Command) -> None:
+    """Another client changes the key of group 0."""
+    port.host.machines[0].apply(port.clock.wall_ms(), commands)

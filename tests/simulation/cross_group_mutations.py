@@ -115,7 +115,7 @@ CROSS_GROUP_MUTATIONS = (
         "        if outcome is not CommandFailure.SCRIPT_CONFLICT:\n            self._done(outcome)",
         "        if True:\n            self._done(outcome)",
         "after a conflict all is read and computed again",
-        test="tests/server/test_cross_group.py",
+        test="tests/server/test_cross_group_computation.py",
     ),
     # -- waiting
     _plant(
