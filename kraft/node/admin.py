@@ -163,7 +163,7 @@ class HoldProposals(msgspec.Struct, frozen=True, array_like=True, tag=19):
 class LogHeldMarker(msgspec.Struct, frozen=True, array_like=True, tag=20):
     """Log a marker for a checkpoint, if nothing was logged since `HoldProposals` with this `token`.
 
-    Then writes go on. The result is the index of the marker.
+    Then writes go on. The result is [index, term] of the marker.
     """
 
     token: int

@@ -1,7 +1,9 @@
 """Images of several groups that different nodes lead: one cut through all of them, while clients write."""
 
+from dataclasses import replace
 from functools import partial
 from hashlib import sha1
+from random import Random
 
 import msgspec
 import pytest
@@ -18,6 +20,7 @@ from kraft.node.values import Rows, decode_rows
 from tests.host.trio import Trio
 
 IMAGES = 3
+ATTEMPTS = 3
 SLOW = 0.15  # seconds on the link between K1, which opens the images, and K3: longer than the first hold
 NAMES = ("K1", "K2", "K3")
 
@@ -76,15 +79,19 @@ class Bank(Trio):
             self.transfer(NAMES[number % 3], number)
         self.chain("K2")
 
-    def image(self, name):
-        """An image that this node opens, as machines."""
+    def image(self):
+        """An image that K1 opens, as machines."""
         opened: list[PinnedImage | Exception] = []
-        self.host(name).open_image(opened.append)
+        self.host("K1").open_image(opened.append)
         assert self.run(60, lambda: bool(opened))
         [image] = opened
         assert isinstance(image, PinnedImage), image
+        return self.machines(image)
+
+    def machines(self, image):
+        """What an image of K1 holds; it is closed."""
         machines = {group: self.read(reader) for group, reader in image.readers.items()}
-        self.host(name).images.close(image.token)
+        self.host("K1").images.close(image.token)
         return machines
 
     def read(self, reader):
@@ -133,20 +140,45 @@ def bank():
 def test_every_image_is_one_cut(bank):
     for _ in range(IMAGES):
         before = bank.transfers
-        machines = bank.image("K1")
+        machines = bank.image()
         assert len(machines) == 3
         assert not wrong(machines)
         assert bank.transfers > before  # they go on
     bank.open = False
 
 
+def test_images_are_one_cut_while_leaders_are_lost(bank):
+    """A leader that logs its marker may be cut off before anybody has it: another entry takes its place."""
+    dice, made = Random(7), 0
+    for _ in range(ATTEMPTS):
+        opened: list[PinnedImage | Exception] = []
+        bank.host("K1").open_image(opened.append)
+        bank.run(dice.uniform(0, 0.4))
+        bank.isolate(bank.host("K1").leader(dice.choice((1, 2))) or "K2")
+        bank.run(dice.uniform(0.5, 2))
+        bank.network.heal()
+        assert bank.run(60, partial(bool, opened))
+        [image] = opened
+        if isinstance(image, PinnedImage):
+            made += 1
+            assert not wrong(bank.machines(image))
+        else:
+            assert "no image of one moment" in str(image)
+        bank.spread()
+    assert made
+    bank.open = False
+
+
 def test_without_the_hold_it_is_none(bank, monkeypatch):
     """The planted mistake: a leader that goes on while the others hold."""
-    monkeypatch.setattr(
-        Proposer, "propose_held_marker", lambda self, _: self._end_hold() or self.propose_marker()
-    )
+
+    def mark_at_once(self, _):
+        self._end_hold()
+        return self.propose_marker(), self._raft.state.term
+
+    monkeypatch.setattr(Proposer, "propose_held_marker", mark_at_once)
     monkeypatch.setattr(Proposer, "hold", lambda *_: True)
-    assert any(wrong(bank.image("K1")) for _ in range(IMAGES))
+    assert any(wrong(bank.image()) for _ in range(IMAGES))
     bank.open = False
 
 
@@ -189,8 +221,22 @@ def test_only_the_last_hold_may_log_a_marker_and_ends_with_it():
     assert isinstance(ask(bank, 0, LogHeldMarker(7)), AdminRefused)
     bank.ask("K1", Put(b"key", b"1"))
     assert not bank.run(1, lambda: bool(bank.answers))
-    assert isinstance(ask(bank, 0, LogHeldMarker(8)), int)
+    assert isinstance(ask(bank, 0, LogHeldMarker(8)), list)
     assert bank.answered(within=1)
+
+
+def test_no_checkpoint_is_due_during_a_hold():
+    """It would be under way when that of the image is to begin."""
+    bank = Bank()
+    group = bank.host("K1").groups[0]
+    group.checkpoints._settings = replace(group.checkpoints._settings, entries=1)
+    bank.ask("K1", Put(b"key", b"1"))
+    assert ask(bank, 0, HoldProposals(7, 60_000)) == "OK"
+    assert bank.run(5, lambda: group.checkpoints.due(0.0))
+    before = group.raft.state.log.last_index
+    bank.run(1)
+    assert group.raft.state.log.last_index == before
+    assert ask(bank, 0, LogHeldMarker(7)) == [before + 1, group.raft.state.term]
 
 
 def test_no_marker_is_logged_in_another_term():

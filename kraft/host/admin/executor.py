@@ -109,7 +109,7 @@ class AdminExecutor:
     def mark(self, done: AdminDone) -> None:
         """Let every replica take a checkpoint, those of several groups at one moment.
 
-        `done` gets the index of the marker, or a list with that of each group.
+        `done` gets the index of the marker, or a list with [index, term] of that of each group.
         """
         if self._slots.groups == 1:
             self.do(TakeSnapshot(), done)
@@ -217,9 +217,9 @@ class AdminExecutor:
         done("OK" if held else NotLeader(0, ""))
 
     def _mark_held(self, group: Group, command: LogHeldMarker, done: AdminDone) -> None:
-        index = group.requests.proposer.propose_held_marker(command.token)
+        marker = group.requests.proposer.propose_held_marker(command.token)
         self._turns.wake(group.id)
-        done(AdminRefused(NOT_HELD) if index is None else index)
+        done(AdminRefused(NOT_HELD) if marker is None else list(marker))
 
     def _verify(self, group: Group, _: Verify, done: AdminDone) -> None:
         if not group.take_checkpoint(partial(self._verify_checkpoint, group, done)):

@@ -26,7 +26,7 @@ class HeldMarkers:
     """Asks all `groups` with `ask`. `new_token` gives a number that no hold has had."""
 
     def __init__(self, groups: int, ask: Ask, new_token: Callable[[], int], done: AdminDone) -> None:
-        """`done` gets the index of each group's marker, or an exception."""
+        """`done` gets a list with [index, term] of each group's marker, or an exception."""
         self._groups = range(groups)
         self._ask = ask
         self._new_token = new_token

@@ -2,8 +2,10 @@
 
 Whoever wants an image asks for checkpoints first, as KRAFT SNAPSHOT does. So it holds all that was
 acknowledged before. With several groups their markers are those of one moment (`admin.held_markers`), and the
-checkpoints are pinned that were taken at exactly these markers. If this node was writing another checkpoint
-just then, it missed one, and all of it is done again.
+checkpoints are pinned that were taken at exactly these markers: the term counts as well, because after a
+change of the leader another entry may have the index. If this node was writing another checkpoint just then,
+it missed one, and all of it is done again; until then this node begins no other checkpoint, so under steady
+load, too, there is a moment in which it writes none.
 
 An image is read in pieces, as a snapshot is, and nothing that is written meanwhile changes it. It belongs to
 whoever knows its token; one that is not read for a while is closed.
@@ -12,13 +14,16 @@ whoever knows its token; one that is not read for a while is closed.
 from collections.abc import Callable, Mapping
 from functools import partial
 
+import msgspec
+
 from kraft import __version__
 from kraft.backup.manifest import FORMAT, GroupImage, Manifest
 from kraft.host.group.group import Group
 from kraft.host.membership.formation import Formation
 from kraft.host.ports import Disk, SnapshotReader
 from kraft.host.slots import SlotMap
-from kraft.node.admin import AdminOutcome
+from kraft.kv.checkpoint import Checkpoint
+from kraft.node.admin import AdminOutcome, AdminResult
 from kraft.node.errors import AdminRefused, CheckpointFailed
 from kraft.node.ports import Clock
 
@@ -42,27 +47,33 @@ class PinnedImage:
 
 
 class _Opening:
-    """An image for which checkpoints are awaited. `indexes` are those to be reached, by group.
+    """An image for which checkpoints are awaited: at the `markers`, (index, term) by group.
 
     With several groups they are to be met exactly: `pinned` are the groups whose checkpoint is being opened
-    in this `attempt`. `missed`: one of them cannot be had any more.
+    in this `attempt`. `missed`: one of them cannot be had any more. `marking`: markers were asked for.
     """
 
     def __init__(self, mark: Mark, done: PinDone, created_ms: int, now: float) -> None:
         self.mark = mark
         self.done: PinDone | None = done
         self.created_ms = created_ms
-        self.indexes: dict[int, int] = {}
+        self.markers: dict[int, tuple[int, int]] = {}
         self.readers: dict[int, SnapshotReader] = {}
         self.deadline = now + OPEN_SECONDS
         self.mark_at = now + MARK_SECONDS
         self.attempt = 0
         self.pinned: set[int] = set()
         self.missed = False
+        self.marking = True
 
-    def begin(self, indexes: dict[int, int]) -> None:
-        """The markers are at these indexes. What an earlier attempt has opened is closed."""
-        self.indexes, self.pinned, self.missed = indexes, set(), False
+    @property
+    def waits(self) -> bool:
+        """Whether it waits until this node writes no checkpoint, to ask for other markers."""
+        return self.missed and not self.marking
+
+    def begin(self, markers: dict[int, tuple[int, int]]) -> None:
+        """The markers are these. What an earlier attempt has opened is closed."""
+        self.markers, self.pinned, self.missed = markers, set(), False
         self.attempt += 1
         self.close()
 
@@ -127,8 +138,9 @@ class PinnedImages:
         for opening in list(self._opening):
             if opening.deadline <= now:
                 self._fail(opening, AdminRefused("no checkpoint was made in time"))
-            elif opening.indexes:
+            elif opening.markers:
                 self._go_on(opening, now)
+        self._pause()
 
     def abandon(self) -> None:
         """The node stops."""
@@ -149,50 +161,56 @@ class PinnedImages:
         return ""
 
     def _marked(self, opening: _Opening, outcome: AdminOutcome) -> None:
-        """The leaders' markers are at these indexes; this node takes its checkpoints when it applies them."""
-        if opening.done is None or len(opening.indexes) == 1:
+        """The leaders' markers are these; this node takes its checkpoints when it applies them."""
+        opening.marking = False
+        if opening.done is None or len(opening.markers) == 1:
             return  # given up, or this was another marker
-        if isinstance(outcome, Exception):
-            self._fail(opening, outcome)
+        markers = outcome if isinstance(outcome, Exception) else _markers(outcome)
+        if isinstance(markers, Exception):
+            self._fail(opening, markers)
             return
-        indexes = outcome if isinstance(outcome, list) else [outcome]
-        opening.begin({group: index for group, index in enumerate(indexes) if isinstance(index, int)})
+        opening.begin(markers)
         self._go_on(opening, self._clock.seconds())
 
     def _go_on(self, opening: _Opening, now: float) -> None:
-        if len(opening.indexes) > 1:
+        if len(opening.markers) > 1:
             self._pin(opening)
             again = opening.missed
         else:
             again = not self._reached(opening)
-        busy = any(self._groups[group].checkpoints.busy for group in opening.indexes)
-        if again and opening.mark_at <= now and not busy:
-            opening.mark_at = now + MARK_SECONDS
+        busy = any(self._groups[group].checkpoints.busy for group in opening.markers)
+        if again and opening.mark_at <= now and not (busy or opening.marking):
+            opening.mark_at, opening.marking = now + MARK_SECONDS, True
             opening.mark(partial(self._marked, opening))
+
+    def _pause(self) -> None:
+        """Begin no checkpoint while an image waits until none is being written."""
+        paused = any(opening.waits for opening in self._opening)
+        for group in self._groups.values():
+            group.checkpoints.paused = paused
 
     def _pin(self, opening: _Opening) -> None:
         """Open the checkpoints that were taken at the markers."""
-        for group, index in opening.indexes.items():
+        for group, marker in opening.markers.items():
             if group in opening.pinned or opening.missed:
                 continue
             checkpoints, applied = self._groups[group].checkpoints, self._groups[group].state.index
-            last = 0 if checkpoints.last is None else checkpoints.last.base.index
-            if last == index:
+            last = _place(checkpoints.last)
+            if last == marker:
                 opening.pinned.add(group)
                 self._disk.open_snapshot(group, partial(self._opened, opening, group, opening.attempt))
-            elif last > index or (applied >= index and not checkpoints.busy):
+            elif last[0] >= marker[0] or (applied >= marker[0] and not checkpoints.busy):
                 opening.missed = True
 
     def _reached(self, opening: _Opening) -> bool:
         """Whether the one group has a checkpoint at the marker, or after it; then that is opened."""
-        last = {group: self._groups[group].checkpoints.last for group in opening.indexes}
         reached = all(
-            checkpoint is not None and checkpoint.base.index >= opening.indexes[group]
-            for group, checkpoint in last.items()
+            _place(self._groups[group].checkpoints.last)[0] >= index
+            for group, (index, _) in opening.markers.items()
         )
         if reached:
             self._opening.remove(opening)
-            for group in opening.indexes:
+            for group in opening.markers:
                 self._disk.open_snapshot(group, partial(self._opened, opening, group, opening.attempt))
         return reached
 
@@ -202,12 +220,12 @@ class PinnedImages:
                 reader.close()
         elif reader is None:
             self._fail(opening, CheckpointFailed())
-        elif len(opening.indexes) > 1 and reader.checkpoint.base.index != opening.indexes[group]:
+        elif len(opening.markers) > 1 and _place(reader.checkpoint) != opening.markers[group]:
             reader.close()
             opening.missed = True
         else:
             opening.readers[group] = reader
-            if len(opening.readers) == len(opening.indexes):
+            if len(opening.readers) == len(opening.markers):
                 self._complete(opening, opening.done)
 
     def _complete(self, opening: _Opening, done: PinDone) -> None:
@@ -239,3 +257,17 @@ class PinnedImages:
         done, opening.done = opening.done, None
         if done is not None:
             done(reason)
+
+
+def _markers(outcome: AdminResult) -> dict[int, tuple[int, int]] | AdminRefused:
+    """The markers by group, as `AdminExecutor.mark` tells them; the term of that of a single group is 0."""
+    try:
+        told = [[outcome, 0]] if isinstance(outcome, int) else outcome
+        return dict(enumerate(msgspec.convert(told, list[tuple[int, int]])))
+    except msgspec.ValidationError:
+        return AdminRefused("a leader does not answer with a marker: update it first")
+
+
+def _place(checkpoint: Checkpoint | None) -> tuple[int, int]:
+    """The index and term of a checkpoint."""
+    return (0, 0) if checkpoint is None else (checkpoint.base.index, checkpoint.base.term)

@@ -2,7 +2,8 @@
 
 The leader logs a marker when a checkpoint is due. Every replica takes its checkpoint at the moment when it
 applies the marker, so that all checkpoints of one marker can be compared. A marker that arrives while a
-checkpoint is being written is passed over; it is repeated if a caller waits for its checkpoint.
+checkpoint is being written is passed over; it is repeated if a caller waits for its checkpoint. So is one
+that arrives while checkpoints are `paused`, because an image needs one at a marker that is yet to come.
 
 The log is cut only up to a durable checkpoint, a little in every tick. A tail of entries before the
 checkpoint stays for followers that were away for a moment.
@@ -67,6 +68,7 @@ class Checkpoints:
         owner: CheckpointOwner,
     ) -> None:
         self.last = checkpoint
+        self.paused = False
         self._group = group
         self._state = state
         self._disk = disk
@@ -103,7 +105,7 @@ class Checkpoints:
         settings, applied = self._settings, self._state.index
         if not self._state.machine.keyspace.changed:
             self._marked_at = now  # the interval runs from the first change
-        if self._busy is not None:
+        if self._busy is not None or self.paused:
             return False
         if any(index <= applied for index, _ in self._waiting):
             return True  # its marker was passed over
@@ -124,7 +126,7 @@ class Checkpoints:
     def marker(self, base: Base, now: float) -> None:
         """The marker at `base` was applied: take a checkpoint, unless one is being written."""
         self._marked_index, self._marked_at, self._marked_bytes = base.index, now, self._state.bytes
-        if self._busy is not None:
+        if self._busy is not None or self.paused:
             return
         self._busy = machine = self._state.machine
         capture = machine.capture(base)

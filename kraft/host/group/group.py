@@ -286,8 +286,8 @@ class Group:
 
     @property
     def marker_waits(self) -> bool:
-        """Whether this leader has logged a marker that waits to be applied."""
-        return self.requests.proposer.marker_waits
+        """Whether a marker of this leader waits to be applied, or it holds to log that of an image."""
+        return self.requests.proposer.marker_waits or self.requests.proposer.holds
 
     def compact(self, keep: int) -> int:
         """Over the next ticks, cut the log to `keep` entries before the last checkpoint.

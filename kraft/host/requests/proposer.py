@@ -88,15 +88,24 @@ class Proposer:
         self._hold, self._held_until = (token, state.term), until
         return True
 
-    def propose_held_marker(self, token: int) -> int | None:
-        """Append a marker and end the hold with this `token`; None if it has ended: more may be logged."""
+    @property
+    def holds(self) -> bool:
+        """Whether no commands are logged at present."""
+        return bool(self._held_until)
+
+    def propose_held_marker(self, token: int) -> tuple[int, int] | None:
+        """Append a marker and end the hold with this `token`; returns its (index, term).
+
+        Returns None if the hold has ended: more may be logged.
+        """
         if not self._held_until or self._hold != (token, self._raft.state.term):
             return None
         self._end_hold()
         index = self._propose_rare(EntryKind.MARKER, b"")
-        if index is not None:
-            self._marker = index, self._raft.state.term
-        return index
+        if index is None:
+            return None
+        self._marker = index, self._raft.state.term
+        return self._marker
 
     def _end_hold(self) -> None:
         self._hold, self._held_until = (0, 0), 0.0
