@@ -80,7 +80,7 @@ class Host:
         formation = settings.formation(config, loaded.identity, machine_version)
         self.slots = SlotMap(formation.groups)
         session = jitter(1 << 62)
-        self.peers = Peers(config, clock, formation, loaded.starts, session=session)
+        self.peers = peers = Peers(config, clock, formation, loaded.starts, session=session)
         self.transactions = Transactions(config, session, self.groups, clock)
         self.persistence = Persistence(disk, clock, self)
         slow = Slowness(self.persistence, observer, config.raft.election_timeout)
@@ -88,7 +88,7 @@ class Host:
         self.backpressure = backpressure = Backpressure(config.limits.pending_proposals)
         self.users = users = UserWatch(self.groups)
         self._context = GroupContext(
-            clock, disk, self.persistence, slow, backpressure, observer, self.peers, turns, fatal, users=users
+            clock, disk, self.persistence, slow, backpressure, observer, peers, turns, fatal, users=users
         )
         self._early = early = EarlyRequests(clock)
         self._lifecycle = Lifecycle(
@@ -197,20 +197,25 @@ class Host:
             target.requests.reads.read(done, fresh)
 
     def read_keys(self, group: int, keys: KeysOfRead, done: ReadDone, fresh: bool = False) -> None:
-        """As `read`, but not while a transaction over several groups may have changed one of `keys`."""
+        """As `read`, but not while a transaction over several groups may have changed one of `keys`.
+
+        `done` gets `NotOwner` if the slot of one of them belongs to another group by now.
+        """
         target = self.groups.get(group)
         if target is None or self.peers.removed:
             self._wait_early(group, partial(self.read_keys, group, keys, done, fresh), done)
         else:
             target.requests.transaction_waits.read(keys, done, fresh)
 
-    def read_stale(self, group: int, done: ReadDone) -> None:
+    def read_stale(self, group: int, done: ReadDone, keys: KeysOfRead = list) -> None:
         """Read this node's own replica of `group`. `done` gets a `View`, or `TooStale`: the replica is older
-        than `reads.max_staleness` allows.
+        than `reads.max_staleness` allows; or `NotOwner`, as from `read_keys`.
         """
         target = self.groups.get(group)
         if target is None or self.peers.removed:
-            self._wait_early(group, partial(self.read_stale, group, done), done)
+            self._wait_early(group, partial(self.read_stale, group, done, keys), done)
+        elif self.slots.groups > 1:
+            target.requests.transaction_waits.read_stale(keys, done)
         else:
             target.requests.reads.read_stale(done)
 

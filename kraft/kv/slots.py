@@ -139,6 +139,13 @@ class SlotTable:
         """Whether any slot is frozen."""
         return SlotState.FROZEN in self._states
 
+    @property
+    def leaving(self) -> frozenset[int]:
+        """The numbers of the moves for which slots are frozen."""
+        if not self.frozen:
+            return frozenset()
+        return frozenset([part.move for part in self.ranges if part.state == SlotState.FROZEN])
+
     def refusal(self, names: Iterable[Any], *, whole: bool = False) -> CommandFailure | None:
         """Why a command cannot be done that uses these names; None when it can. Names may be of rows, too.
 

@@ -42,12 +42,15 @@ class MachineState:
         self.revision += bool(removed)
         return removed
 
-    def refusal(self, wanted: Footprint) -> CommandFailure | None:
-        """Why a command with this footprint cannot be done now; None when it can."""
+    def refusal(self, wanted: Footprint, own: bytes = b"") -> CommandFailure | None:
+        """Why a command with this footprint cannot be done now; None when it can.
+
+        The locks of the transaction `own` are no obstacle.
+        """
         refused, slots = None, self.keyspace.slots
         if slots is not None:
             refused = slots.refusal((*wanted.written, *wanted.read), whole=bool(wanted.whole))
-        if refused is None and self.keyspace.transactions.locks.obstacle(wanted) is not None:
+        if refused is None and self.keyspace.transactions.locks.obstacle(wanted, own) is not None:
             return CommandFailure.LOCKED
         return refused
 

@@ -41,6 +41,10 @@ class Locked(Refused):
     """A transaction over several groups held the keys for too long. Argument: the id of a group."""
 
 
+class NotOwner(Refused):
+    """The slot of a key belongs to another group by now. Argument: the id of the group that was asked."""
+
+
 class VersionTooLow(Refused):
     """A command needs a machine version that is not in force; the argument says so, and what to do."""
 

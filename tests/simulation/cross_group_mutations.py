@@ -14,6 +14,7 @@ _RECOVERY = "kraft/host/transactions/recovery.py"
 _WAITS = "kraft/host/requests/transaction_waits.py"
 _COORDINATOR = "tests/host/test_coordinator.py"
 _DIRECTED = "tests/host/test_transaction_waits.py"
+_SLOTS = "tests/host/test_slot_waits.py"
 
 CROSS_GROUP_MUTATIONS = (
     # -- the coordinator
@@ -149,5 +150,38 @@ CROSS_GROUP_MUTATIONS = (
         "        if isinstance(outcome, type(None)):",
         "the replies to commands that were done reach the client",
         test=_DIRECTED,
+    ),
+    # -- slots that move
+    _plant(
+        "a read of a frozen slot is answered",
+        _WAITS,
+        "            refused = None if slots is None else slots.refusal(reading.keys)",
+        "            refused = None",
+        "the receiver may own it already, and change it",
+        test=_SLOTS,
+    ),
+    _plant(
+        "a stale read of a frozen slot is answered",
+        _WAITS,
+        "            refused = slots.refusal(names, whole=not names)",
+        "            refused = None",
+        "this replica never hears of a change in the receiver, however long ago that was",
+        test=_SLOTS,
+    ),
+    _plant(
+        "what follows a slot that has gone waits",
+        _WAITS,
+        "        if any(reply is CommandFailure.NOT_OWNER for reply in outcome[:place]):",
+        "        if False:",
+        "the first command is sent again after it, though it came first",
+        test=_SLOTS,
+    ),
+    _plant(
+        "a client waits for a lock in a slot that has gone",
+        "kraft/host/requests/lock_waits.py",
+        "if record is None or (space.slots is not None and not space.slots.shows(name)):",
+        "if record is None:",
+        "who frees it does so in another group, and nothing wakes the client",
+        test=_SLOTS,
     ),
 )

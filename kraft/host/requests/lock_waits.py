@@ -159,9 +159,10 @@ class LockWaits:
             return
         if machine.revision < queue.holder or self._state.fenced:
             return  # this replica has not yet applied what the leader replied, or its state is wrong
-        record = machine.keyspace.records.get(name)
-        if record is None:
-            self._ask(queue)
+        space = machine.keyspace
+        record = space.records.get(name)
+        if record is None or (space.slots is not None and not space.slots.shows(name)):
+            self._ask(queue)  # the key is gone, or its slot: then the reply is NOT_OWNER
         elif (record.revision, record.expires) != (queue.holder, queue.expires):
             queue.holder, queue.expires = record.revision, record.expires
             self._arm(queue, machine.stamp)

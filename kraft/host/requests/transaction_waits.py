@@ -1,4 +1,4 @@
-"""Requests that meet the keys of a transaction over several groups, and wait for them.
+"""Requests that meet the keys of a transaction over several groups, or frozen slots, and wait for them.
 
 From Prepare up to Resolve a transaction locks its keys in a group. A write of such a key is not done: the
 state machine stops at it, and leaves what follows it in the same entry undone, too. A read finds a value that
@@ -9,6 +9,10 @@ arrival, and nobody overtakes them: a `Prepare`, which locks its keys, lets thos
 its reply. So a key that everybody wants goes from one client to the next, whichever nodes they use. Other
 nodes send the steps of transactions, and what met a lock, to the leader to wait there. Reads wait at the node
 of the client. Who waits too long is refused, and nothing of it was done.
+
+A frozen slot is about to move to another group. What wants it waits in the same way, until it is in use again
+or gone. Then a write replies NOT_OWNER, and a read is refused as `NotOwner`: whoever asked finds the group
+that has it now.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -25,25 +29,39 @@ from kraft.host.requests.round import ReadDone, ReadOutcome, View
 from kraft.host.requests.writes import Writes
 from kraft.kv.commands import Command, Commit, Prepare
 from kraft.kv.footprint import Footprint, Name, declared, footprint
+from kraft.kv.keyspace import Keyspace
 from kraft.kv.replies import CommandFailure, Reply
 from kraft.kv.transaction_reply import StepOutcome, transaction_reply
-from kraft.node.errors import Locked, NoLeader, Refused, Stopping
+from kraft.node.errors import Locked, NoLeader, NotOwner, Refused, Stopping, TooManyWaiters
 from kraft.node.ports import Clock
 from kraft.peerwire.messages import WaitingForward
 from kraft.raft.raft import Raft
 
+WAITERS_MAX = 2048  # of a group on one node: about 1 ms of a turn in which something is applied
+
 KeysOfRead = Callable[[], Collection[bytes]]
-"""Gives the keys at which a read looks, none for all. It is called only while a transaction holds locks."""
+"""Gives the keys at which a read looks, none for all. It is called only if there are locks, or slots move."""
 
 
 class WaitingWrite:
     """Commands that are done together, up to the first one that meets a lock: `replies` are those so far.
 
     `queues`: it has met a lock, or is a step that may lock keys, so it goes where it can wait. A `remote` one
-    came from another node.
+    came from another node. One that is `counted` waits for a client of this node.
     """
 
-    __slots__ = ("asking", "commands", "deadline", "done", "names", "queues", "remote", "replies", "size")
+    __slots__ = (
+        "asking",
+        "commands",
+        "counted",
+        "deadline",
+        "done",
+        "names",
+        "queues",
+        "remote",
+        "replies",
+        "size",
+    )
 
     def __init__(
         self, commands: Sequence[Command], size: int, deadline: float, done: WriteDone, *, remote: bool
@@ -53,6 +71,7 @@ class WaitingWrite:
         self.deadline = deadline
         self.done = done
         self.remote = remote
+        self.counted = False
         self.queues = any(type(command) in _LOCKING for command in commands)
         self.replies: list[Reply] = []
         self.names: frozenset[Name] = frozenset()
@@ -62,22 +81,25 @@ class WaitingWrite:
 class WaitingRead:
     """A confirmed read of `keys`, for which `now_ms` is the time.
 
-    A read of all keys waits for `holders`, the transactions that it found: what was committed before it began
-    is among them. There may always be others.
+    A read of all keys waits for what it found: for the transactions `holders`, as what was committed before
+    it began is among them, and for the `moves` of frozen slots. There may always be others.
     """
 
-    __slots__ = ("deadline", "done", "holders", "keys", "now_ms")
+    __slots__ = ("deadline", "done", "holders", "keys", "moves", "now_ms")
 
     def __init__(
         self,
         keys: Collection[bytes],
-        holders: Collection[bytes],
+        space: Keyspace,
         deadline: float,
         now_ms: int,
         done: ReadDone,
     ) -> None:
+        """The read has found `space`."""
+        whole = not keys
         self.keys = keys
-        self.holders = holders
+        self.holders = frozenset(space.transactions.prepared if whole else ())
+        self.moves = space.slots.leaving if whole and space.slots is not None else frozenset()
         self.deadline = deadline
         self.now_ms = now_ms
         self.done = done
@@ -86,7 +108,8 @@ class WaitingRead:
 class TransactionWaits:
     """The requests on one replica that wait for keys: `writing` and `reading`. Only this class changes these.
 
-    Nobody waits longer than `seconds`. `count` is how many requests ever had to wait.
+    Nobody waits longer than `seconds`, and of the clients of this node not more than WAITERS_MAX with writes,
+    and as many with reads. `count` is how many requests ever had to wait.
     """
 
     def __init__(
@@ -111,6 +134,7 @@ class TransactionWaits:
         self._route = route
         self._clock = clock
         self._seconds = seconds
+        self._counted = 0  # writes of this node's clients that wait, here or at the leader
 
     def write(self, commands: Sequence[Command], size: int, done: WriteDone) -> None:
         """As `Writes.write`; commands that meet a lock wait for it.
@@ -131,8 +155,15 @@ class TransactionWaits:
             self._go_on(WaitingWrite(commands, len(message.commands), deadline, reply, remote=True))
 
     def read(self, keys: KeysOfRead, done: ReadDone, fresh: bool) -> None:
-        """As `Reads.read`; while a transaction may have changed one of `keys`, the read waits."""
+        """As `Reads.read`; while a transaction may have changed one of `keys`, the read waits.
+
+        It waits for frozen slots, too. `done` gets `NotOwner` if a key is in a slot that has moved away.
+        """
         self._reads.read(partial(self._viewed, keys, done), fresh)
+
+    def read_stale(self, keys: KeysOfRead, done: ReadDone) -> None:
+        """As `Reads.read_stale`; a read of a frozen slot asks the leader: its keys may change elsewhere."""
+        self._reads.read_stale(partial(self._glanced, keys, done))
 
     def look(self) -> None:
         """This replica may have applied entries: let requests go on whose keys are free."""
@@ -180,11 +211,21 @@ class TransactionWaits:
             else:
                 self._ask(writing)
         elif leader and self._in_force and (writing.queues or self._blocked(writing.commands)):
-            self._writes.forward_to_wait(
-                leader, writing.commands, writing.size, partial(self._written, writing)
-            )
+            if self._admits(writing):
+                written = partial(self._written, writing)
+                self._writes.forward_to_wait(leader, writing.commands, writing.size, written)
         else:
             self._ask(writing)
+
+    def _admits(self, writing: WaitingWrite) -> bool:
+        """Count a write that has to wait; one of a client too many is refused. Not done: all of its rest."""
+        if not (writing.remote or writing.counted):
+            if self._counted >= WAITERS_MAX:
+                self._clock.call_soon(partial(self._settle, writing, TooManyWaiters()))
+                return False
+            writing.counted = True
+            self._counted += 1
+        return True
 
     @property
     def _in_force(self) -> bool:
@@ -193,7 +234,9 @@ class TransactionWaits:
 
     @property
     def _locked(self) -> bool:
-        return bool(self._state.machine.keyspace.transactions.prepared)
+        """Whether anything is locked or frozen."""
+        space = self._state.machine.keyspace
+        return bool(space.transactions.prepared) or (space.slots is not None and space.slots.frozen)
 
     def _free(self, writing: WaitingWrite) -> bool:
         """Whether no key of a new write is locked, and nobody waits for one of them."""
@@ -203,6 +246,8 @@ class TransactionWaits:
         return all(_disjoint(names, other.names) for other in self.writing if _keeps_others(other))
 
     def _wait(self, writing: WaitingWrite) -> None:
+        if not self._admits(writing):
+            return
         writing.names = _names(writing.commands)
         self.writing.append(writing)
         self.count += 1
@@ -227,6 +272,11 @@ class TransactionWaits:
         if place is None or isinstance(outcome, Exception):
             self._settle(writing, outcome)
             return
+        if any(reply is CommandFailure.NOT_OWNER for reply in outcome[:place]):
+            # What is sent again for another group has to come before what waits, so that goes with it.
+            left: list[Reply] = [CommandFailure.NOT_OWNER] * (len(outcome) - place)
+            self._settle(writing, [*outcome[:place], *left])
+            return
         writing.replies += outcome[:place]
         writing.commands = writing.commands[place:]
         writing.queues = True
@@ -242,43 +292,60 @@ class TransactionWaits:
     def _settle(self, writing: WaitingWrite, outcome: WriteOutcome) -> None:
         if writing in self.writing:
             self.writing.remove(writing)
+        self._counted -= writing.counted
         if writing.replies and isinstance(outcome, Refused):
             outcome = [CommandFailure.LOCKED] * len(writing.commands)  # the others are done
         writing.done([*writing.replies, *outcome] if isinstance(outcome, list) else outcome)
 
     def _blocked(self, commands: Sequence[Command]) -> bool:
-        """Whether this replica knows a transaction that has locked a key of the commands."""
-        transactions = self._state.machine.keyspace.transactions
-        return bool(transactions.prepared) and any(
-            transactions.obstacle(_footprint(command), _own(command)) is not None for command in commands
+        """Whether this replica knows that a key of the commands is locked or frozen."""
+        refusal = self._state.machine.refusal
+        return self._locked and any(
+            refusal(_footprint(command), _own(command)) is CommandFailure.LOCKED for command in commands
         )
 
     # -- reads ----------------------------------------------------------------------------------------
 
     def _viewed(self, keys: KeysOfRead, done: ReadDone, outcome: ReadOutcome) -> None:
-        transactions = self._state.machine.keyspace.transactions
-        if not transactions.prepared or not isinstance(outcome, View):
+        space = self._state.machine.keyspace
+        if not isinstance(outcome, View) or not (space.transactions.prepared or space.slots is not None):
             done(outcome)
             return
-        names = keys()
-        holders = () if names else tuple(transactions.prepared)
-        reading = WaitingRead(names, holders, self._clock.seconds() + self._seconds, outcome.now_ms, done)
-        if self._hidden(reading):
+        deadline = self._clock.seconds() + self._seconds
+        reading = WaitingRead(keys(), space, deadline, outcome.now_ms, done)
+        refused = self._refusal(reading)
+        if refused is CommandFailure.LOCKED and len(self.reading) < WAITERS_MAX:
             self.reading.append(reading)
             self.count += 1
+        elif refused is CommandFailure.LOCKED:
+            done(TooManyWaiters())
         else:
-            done(outcome)
+            done(outcome if refused is None else NotOwner(self._group))
+
+    def _glanced(self, keys: KeysOfRead, done: ReadDone, outcome: ReadOutcome) -> None:
+        slots = self._state.machine.keyspace.slots
+        refused = None
+        if slots is not None and isinstance(outcome, View):
+            names = keys()
+            refused = slots.refusal(names, whole=not names)
+        if refused is CommandFailure.LOCKED:
+            self.read(keys, done, fresh=False)
+        else:
+            done(outcome if refused is None else NotOwner(self._group))
 
     def _look_at_read(self, reading: WaitingRead, now: float) -> None:
         """Answer a read whose keys are free: its index is applied here, so what came later will do, too."""
         state = self._state
+        refused = self._refusal(reading)
         outcome: ReadOutcome
         if state.fenced:
             outcome = NoLeader(self._group)
-        elif not self._hidden(reading):
+        elif refused is None:
             machine = state.machine
             at = read_at(max(reading.now_ms, machine.stamp), machine.keyspace)
             outcome = View(machine.keyspace, at, machine.revision)
+        elif refused is CommandFailure.NOT_OWNER:
+            outcome = NotOwner(self._group)
         elif reading.deadline <= now:
             outcome = Locked(self._group)
         else:
@@ -286,12 +353,18 @@ class TransactionWaits:
         self.reading.remove(reading)
         reading.done(outcome)
 
-    def _hidden(self, reading: WaitingRead) -> bool:
-        """Whether a transaction may have changed what the read looks at, which is not shown here yet."""
-        transactions = self._state.machine.keyspace.transactions
-        if reading.holders:
-            return any(holder in transactions.prepared for holder in reading.holders)
-        return bool(transactions.prepared) and transactions.locks.hides(reading.keys)
+    def _refusal(self, reading: WaitingRead) -> CommandFailure | None:
+        """Why the read cannot be answered here; LOCKED: what it looks at may change, or has, unseen here."""
+        space = self._state.machine.keyspace
+        transactions, slots = space.transactions, space.slots
+        refused = None
+        if not reading.keys:
+            moves = frozenset() if slots is None else slots.leaving
+            hidden = bool(moves & reading.moves) or not reading.holders.isdisjoint(transactions.prepared)
+        else:
+            refused = None if slots is None else slots.refusal(reading.keys)
+            hidden = bool(transactions.prepared) and transactions.locks.hides(reading.keys)
+        return CommandFailure.LOCKED if refused is None and hidden else refused
 
 
 _LOCKING = frozenset({Prepare, Commit})
