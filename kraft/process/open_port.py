@@ -13,7 +13,9 @@ from kraft.listen_address import is_loopback, split_address, split_endpoint
 def is_open(config: Config) -> bool:
     """Whether clients on other machines reach the client port, and need no certificate for it."""
     client, listener = config.client, split_endpoint(config.client.listen)
-    if listener.kind == "unix" or (client.tls == "required" and client.certificates == "required"):
+    if "unix" in (listener.kind, listener.domain.lower()) or (
+        client.tls == "required" and client.certificates == "required"
+    ):
         return False
     if listener.kind == "systemd":  # only the socket unit knows the address
         return not is_loopback(split_address(client.advertise)[0])
@@ -33,8 +35,8 @@ def check_first_start(config: Config, source: str) -> None:
         return
     text = (
         f"{client.listen} would let everybody who reaches it do everything: name users (users.file,"
-        " docs/users.md), or set client.tls to required (docs/tls.md); or, in a network that you trust, write"
-        " client.unrestricted: true"
+        " docs/users.md), or set client.tls and client.certificates to required (docs/tls.md); or, in a"
+        " network that you trust, write client.unrestricted: true"
     )
     raise ConfigError((Problem(source, "client.listen", text),))
 

@@ -62,13 +62,9 @@ class Access:
 
     def refusal(self, request: PageRequest) -> Response | Deferred[Response] | None:
         """The answer to a request that may not read its page; None if it may."""
-        if not (self._digests or self._required) or request.path in HEALTH:
-            return None
-        if self._certificates and _has_certificate(request):
+        if self.permits(request):
             return None
         shown = _shown(request)
-        if shown is not None and self._is_right(shown):
-            return None
         self._observer.http_refused(_address(request), "missing" if shown is None else "wrong")
         if not self._digests:
             return text_response(403, NO_CERTIFICATE)
@@ -77,6 +73,15 @@ class Access:
         if self._waiting >= WRONG_WAITING_MAX:
             return text_response(429, "too many wrong tokens at a time")
         return self._late(_challenge(request))
+
+    def permits(self, request: PageRequest) -> bool:
+        """Whether a request may read its page, by the tokens that are accepted now."""
+        if not (self._digests or self._required) or request.path in HEALTH:
+            return True
+        if self._certificates and _has_certificate(request):
+            return True
+        shown = _shown(request)
+        return shown is not None and self._is_right(shown)
 
     def _is_right(self, shown: bytes) -> bool:
         """Whether it is a token, in a time that depends on neither."""

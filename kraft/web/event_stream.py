@@ -100,9 +100,17 @@ def event(values: object) -> bytes:
 class EventStream:
     """The subscribers, and the rounds of requests while there are any."""
 
-    def __init__(self, cluster: Cluster, clock: IReactorTime, failed: Callable[[Exception], None]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        clock: IReactorTime,
+        failed: Callable[[Exception], None],
+        may_read: Callable[[Any], bool],
+    ) -> None:
+        """`may_read` says whether a request may read its page, also after the tokens have changed."""
         self._cluster = cluster
         self._clock = clock
+        self._may_read = may_read
         self._failed = failed
         self._listeners: set[Subscriber] = set()
         self._latest: dict[TimeRange, PageState] = {}  # of the ranges that have subscribers
@@ -176,7 +184,10 @@ class EventStream:
             for range_, latest in states.items()
         }
         for listener in tuple(self._listeners):
-            listener.send(changes[listener.range], states[listener.range])
+            if self._may_read(listener.request):
+                listener.send(changes[listener.range], states[listener.range])
+            else:
+                listener.end()
 
 
 @implementer(IPushProducer)
@@ -185,7 +196,7 @@ class Subscriber:
 
     def __init__(self, request: Request, range_: TimeRange, clock: IReactorTime) -> None:
         self.range = range_  # of its charts
-        self._request = request
+        self.request = request
         self._clock = clock
         self._missed = True
         self._paused_at: float | None = None
@@ -194,18 +205,18 @@ class Subscriber:
     def send(self, change: bytes, latest: PageState) -> None:
         """Write the change, or everything if events were missed; nothing while the page does not read."""
         if self._paused_at is None:
-            self._request.write(latest.whole if self._missed else change)
+            self.request.write(latest.whole if self._missed else change)
             self._missed = False
             return
         self._missed = True
         if self._clock.seconds() - self._paused_at >= SUBSCRIBER_STALLED_SECONDS:
-            channel: Any = self._request.channel
+            channel: Any = self.request.channel
             channel.transport.abortConnection()
 
     def end(self) -> None:
         """Close the stream in order: the page connects again, or shows that the node is gone."""
-        self._request.unregisterProducer()
-        self._request.finish()
+        self.request.unregisterProducer()
+        self.request.finish()
 
     def pauseProducing(self) -> None:
         """The page reads too slowly."""

@@ -9,7 +9,7 @@ from twisted.internet.error import ConnectError
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.http import OK
+from twisted.web.http import OK, UNAUTHORIZED
 
 from kraft.web.access import Access
 from kraft.web.limits import ANSWER_BYTES_MAX, ASK_LINGER_SECONDS, ASK_SECONDS
@@ -28,7 +28,8 @@ class FetchSecurity(Protocol):
 class Fetcher:
     """`ports.Fetch` on real sockets. Connections are kept open between rounds.
 
-    While the ports of a cluster change to TLS, one that has none yet is asked without.
+    While the ports of a cluster change to TLS, one that has none yet is asked without, and is shown no token:
+    whoever controls the network can let TLS fail.
     """
 
     def __init__(self, reactor: Any, access: Access, security: FetchSecurity | None = None) -> None:
@@ -59,17 +60,15 @@ class Fetcher:
 
     def _request(self, address: str, path: str, schemes: list[str]) -> Deferred[Any]:
         """A response by the first of `schemes` that leads to one."""
-        url = f"{schemes.pop(0)}://{address}{path}".encode()
-        asked: Deferred[Any] = self._agent.request(b"GET", url, self._headers())
+        scheme = schemes.pop(0)
+        url, token = f"{scheme}://{address}{path}".encode(), self._access.token
+        withheld = bool(token) and scheme == "http" and self._security is not None
+        asked: Deferred[Any] = self._agent.request(b"GET", url, _headers("" if withheld else token))
+        if withheld:
+            asked.addCallback(_tokenless)
         if schemes:
             asked.addErrback(lambda _: self._request(address, path, schemes))
         return asked
-
-    def _headers(self) -> Any:
-        from twisted.web.http_headers import Headers
-
-        token = self._access.token
-        return Headers({"authorization": [f"Bearer {token}"]} if token else {})
 
 
 class Body(TwistedProtocol):
@@ -106,12 +105,26 @@ class Body(TwistedProtocol):
             self.transport.loseConnection()
 
 
+def _headers(token: str) -> Any:
+    from twisted.web.http_headers import Headers
+
+    return Headers({"authorization": [f"Bearer {token}"]} if token else {})
+
+
 def _body(response: Any) -> Deferred[bytes]:
     body = Body()
     response.deliverBody(body)
     if response.code != OK:
         body.done.addCallback(lambda _: Failure(NoAnswer(f"it answers HTTP {response.code}")))
     return body.done
+
+
+def _tokenless(response: Any) -> Any:
+    """A response to a request without the token: a refusal has its reason here."""
+    if response.code != UNAUTHORIZED:
+        return response
+    told = Failure(NoAnswer("it has no TLS yet, and no token is sent without"))
+    return _body(response).addBoth(lambda _: told)
 
 
 def _late(_outcome: object, seconds: float) -> Failure:

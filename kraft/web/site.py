@@ -93,7 +93,9 @@ class Pages:
         self._access = access
         self._connections = connections
         self._cluster = Cluster(lambda: self._report(full=True), fetch, clock)
-        self.events = EventStream(self._cluster, clock, lambda error: telemetry.page_failed("/events", error))
+        self.events = EventStream(
+            self._cluster, clock, lambda error: telemetry.page_failed("/events", error), access.permits
+        )
         self._assets = {b"/" + asset.name.encode(): asset for asset in assets.ALL}
         self._shared: dict[str, SharedBody] = {}
         self._pages: dict[bytes, _Page] = {

@@ -239,6 +239,10 @@ def test_replicas_that_get_the_bytes_agree(machine):
 
 def test_what_the_host_asks_of_a_step():
     absolute = Expire(b"a", Expiry.ABSOLUTE, 50)
+    guarded = Guarded(b"l", 1, absolute)
+    for command in (guarded, Exec((), (guarded,)), Once(b"token", bytes(16), Exec((), (guarded,)))):
+        assert expires_within(command, range(40, 60))
+        assert not expires_within(command, range(60, 70))
     step_ = Prepare(t(), 0, HOME, work(absolute))
     assert expires_within(step_, range(40, 60))
     assert not expires_within(step_, range(60, 70))

@@ -29,6 +29,7 @@ def config(text, folder=""):
         ("client: {listen: 'unix:/run/k', advertise: 'h:7'}\n", False),
         (SYSTEMD % "10.0.0.1", True),
         (SYSTEMD % "127.0.0.1", False),
+        ((SYSTEMD % "10.0.0.1").replace("INET", "UNIX"), False),
         (OPEN % ", tls: required" + TLS, True),
         (OPEN % CERTIFIED + TLS, False),
         (OPEN % CERTIFIED.replace("tls: required", "tls: optional") + TLS, True),
@@ -61,7 +62,12 @@ def test_the_first_start_of_an_open_port_is_refused_in_one_line(text, tmp_path):
         check_first_start(config(text, tmp_path), "kraft.yaml")
     told = str(refused.value)
     assert "\n" not in told
-    for word in ("client.listen", "users.file", "client.tls to required", "client.unrestricted: true"):
+    for word in (
+        "client.listen",
+        "users.file",
+        "client.tls and client.certificates to required",
+        "client.unrestricted: true",
+    ):
         assert word in told
 
     (tmp_path / "data").mkdir()

@@ -14,7 +14,7 @@ from kraft.web.report import encode
 from tests.web.reports import report
 from tests.web.test_site import Browser, FakeNode
 
-ASK = b"GET /events%s HTTP/1.1\r\nHost: k\r\n\r\n"
+ASK = b"GET /events%s HTTP/1.1\r\nHost: k\r\nAuthorization: Bearer %s\r\n\r\n"
 CHARTS = ("throughput", "reads", "writes")
 
 
@@ -29,13 +29,13 @@ class AbortableTransport(StringTransport):
 class Page:
     """An open page on a connection of its own to the port of `browser`."""
 
-    def __init__(self, browser: Browser, query: bytes = b"") -> None:
+    def __init__(self, browser: Browser, query: bytes = b"", token: bytes = b"-") -> None:
         self.transport = AbortableTransport()
         protocol = browser.site.buildProtocol(None)
         assert protocol is not None
         self.protocol = protocol
         self.protocol.makeConnection(self.transport)
-        self.protocol.dataReceived(ASK % query)
+        self.protocol.dataReceived(ASK % (query, token))
 
     @property
     def head(self) -> bytes:
@@ -307,3 +307,20 @@ def test_no_text_breaks_the_framing(text: str) -> None:
     assert framed.count(b"\n") == 2
     assert b"\r" not in framed
     assert json.loads(framed.removeprefix(b"data: ")) == {"text": text}
+
+
+def test_a_page_ends_with_its_token() -> None:
+    """At its next event; one with another token goes on."""
+    old, new = b"0" * 32, b"1" * 32
+    browser = Browser(FakeNode(report("K1").status), tokens=[old, new])
+    pages = [Page(browser, token=token) for token in (old, new)]
+    answered(browser)
+    assert all(page.heard() for page in pages)
+
+    browser.access.take([new])
+    browser.clock.advance(ROUND_SECONDS)
+    answered(browser)
+    browser.clock.advance(GATHER_SECONDS)
+
+    assert pages[0].transport.value() == b"0\r\n\r\n"  # the end of the response
+    assert pages[1].heard()

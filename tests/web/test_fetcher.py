@@ -1,12 +1,14 @@
 """Asking another node: what a server may answer, and what becomes of it. No sockets."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
 
 from kraft.web.access import Access
 from kraft.web.fetcher import Body, Fetcher, NoAnswer
@@ -101,3 +103,41 @@ def test_a_body_has_a_longest_length() -> None:
 
     assert outcome == [f"its answer is longer than {ANSWER_BYTES_MAX} bytes"]
     assert body._pieces == []
+
+
+class Agent:
+    """Twisted's client: TLS fails, and without it the answer is `code`."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        self.asked: list[tuple[bytes, Any]] = []
+
+    def request(self, method: bytes, url: bytes, headers: Any) -> Deferred[Any]:
+        self.asked.append((url, headers.getRawHeaders("authorization")))
+        if url.startswith(b"https:"):
+            return fail(NoAnswer("TLS"))
+        response = SimpleNamespace(code=self.code, deliverBody=self.deliver)
+        return succeed(response)
+
+    def deliver(self, body: Body) -> None:
+        body.makeConnection(StringTransport())
+        body.dataReceived(b"hello")
+        body.connectionLost(Failure(ResponseDone()))
+
+
+@pytest.mark.parametrize(
+    ("code", "told"), [(200, b"hello"), (401, "it has no TLS yet, and no token is sent without")]
+)
+def test_no_token_is_shown_to_who_has_no_tls(code: int, told: Any) -> None:
+    """Whoever controls the network can let TLS fail."""
+    clock, agent = MemoryReactorClock(), Agent(code)
+    security: Any = SimpleNamespace(required=False)
+    fetcher = Fetcher(clock, Access(clock, FakeTelemetry(), [b"a" * 32]), security)
+    fetcher.__dict__["_agent"] = agent
+    outcome: list[Any] = []
+
+    fetcher("10.0.0.2:1", "/status").addCallbacks(outcome.append, lambda why: outcome.append(str(why.value)))
+
+    assert outcome == [told]
+    shown = [f"Bearer {'a' * 32}"]
+    assert agent.asked == [(b"https://10.0.0.2:1/status", shown), (b"http://10.0.0.2:1/status", None)]

@@ -32,7 +32,7 @@ def node(subject: Subject) -> Iterator[CheckResult]:
         )
     else:
         text = f"{subject.id} runs as {process}, but does not answer: {subject.silence}"
-        yield CheckResult(PROBLEM, text, f"journalctl -u {subject.unit} -n 50")
+        yield CheckResult(PROBLEM, text, subject.mend or f"journalctl -u {subject.unit} -n 50")
 
 
 def cluster(subject: Subject) -> Iterator[CheckResult]:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kraft.cli import http_access, status_reply
@@ -22,6 +22,7 @@ class Subject:
 
     pid: the process that has locked the data directory; 0 if its id is unknown, None if there is none.
     view: the cluster as the node sees it, if it answers over HTTP; otherwise `silence` is the reason.
+    mend: the command that lets it answer, if one is known.
     hidden: it does not answer and its directory is not readable, so it is unknown whether it runs.
     """
 
@@ -30,6 +31,7 @@ class Subject:
     pid: int | None
     view: ClusterView | None = None
     silence: str = ""
+    mend: str = ""
     hidden: bool = False
 
     @property
@@ -62,6 +64,9 @@ def look_at(file: str, config: Config) -> Subject:
     address = http_address(config)
     access = http_access.of_node(config)
     own = status_reply.ask(config.node.id, address, ASK_SECONDS, access) if address else None
+    mend = ""
+    if own is not None and own.error == status_reply.REFUSED[401]:
+        own, mend = _with_token(own, config, access.token), f"systemctl reload kraft@{config.node.id}"
     silence = "http.listen does not name a port" if own is None else own.error
     if own is not None and own.status is not None and own.name != config.node.id:
         silence = f"node {own.name!r} answers at {address} instead"
@@ -70,10 +75,25 @@ def look_at(file: str, config: Config) -> Subject:
     except OSError:  # the check of the directory says why
         pid, hidden = (None, True) if silence else (0, False)
     if own is None or silence:
-        return Subject(file, config, pid, silence=silence, hidden=hidden)
-    answers = [own, *status_reply.ask_all(status_reply.others([own]), ASK_SECONDS, access)]
+        return Subject(file, config, pid, silence=silence, mend=mend, hidden=hidden)
+    others = status_reply.ask_all(status_reply.others([own]), ASK_SECONDS, access)
+    answers = [own, *(_with_token(each, config, access.token) for each in others)]
     seen = tuple(sorted((_seen(answer) for answer in answers), key=lambda answer: answer.id))
     return Subject(file, config, pid, ClusterView(_report(own), seen))
+
+
+def _with_token(answer: status_reply.StatusReply, config: Config, token: str) -> status_reply.StatusReply:
+    """The reply; where a node asks for its token, in words about the file of this one."""
+    if answer.error != status_reply.REFUSED[401]:
+        return answer
+    file = config.http.token_file
+    if file is None:
+        text = "it asks for a token, and http.token_file is not set here; it may wait for a reload"
+    elif not token:
+        text = f"it asks for the token in {file}, which this user cannot read"
+    else:
+        text = f"it does not know the first token in {file}, which may have changed since its last reload"
+    return replace(answer, error=text)
 
 
 def _seen(answer: status_reply.StatusReply) -> MemberReport:

@@ -61,7 +61,7 @@ def calls_script(command: Command) -> bool:
 
 def expires_within(command: Command | Step, times: range) -> bool:
     """Whether `command` lets a key expire at an absolute time (Unix ms) in `times`."""
-    if type(command) is Once and type(command.command) is Exec:
+    if type(command) is Guarded or (type(command) is Once and type(command.command) is Exec):
         return expires_within(command.command, times)
     if type(command) is Prepare or type(command) is Commit:
         return expires_within(command.work, times)

@@ -2,6 +2,9 @@
 
 import json
 import os
+from dataclasses import replace
+
+import pytest
 
 from kraft.cli import status_reply
 from kraft.cli.checks import cluster, network, subject
@@ -72,3 +75,28 @@ def test_a_node_that_is_hidden_may_run(data, stopped, monkeypatch):
     asked(monkeypatch, {"127.0.0.1:21": report("K1")})
     found = look_at("K1.yaml", answering)
     assert (found.pid, found.hidden) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("held", "told"),
+    [
+        ("a" * 32, "it does not know the first token in {}, which may have changed since its last reload"),
+        (None, "it asks for the token in {}, which this user cannot read"),
+    ],
+)
+def test_a_node_that_does_not_take_the_token_may_have_to_be_reloaded(data, monkeypatch, tmp_path, held, told):
+    """The command has no option for a token: it reads the file of the node."""
+    file = tmp_path / "token"
+    if held:
+        file.write_text(held)
+    http = HTTP.replace("}", f", token_file: {file}}}")
+    config = parse(SECTIONS.format(data=data).replace('http: {listen: ""}\n', http), "K1.yaml")
+    refusal = status_reply.StatusReply("K1", "127.0.0.1:21", error=status_reply.REFUSED[401])
+    monkeypatch.setattr(status_reply, "ask", lambda *_: refusal)
+
+    found = look_at("K1.yaml", config)
+    assert (found.silence, found.mend) == (told.format(file), "systemctl reload kraft@K1")
+    with_lock = replace(found, pid=5)
+    problem = only(cluster.node(with_lock))
+    assert problem.command == "systemctl reload kraft@K1"
+    assert "--token-file" not in problem.text
