@@ -79,9 +79,14 @@ class Archive:
 
     def _image(self, folder: Path) -> StoredImage:
         try:
-            return StoredImage(folder, manifests.read(folder, self.key))
+            manifest = manifests.read(folder, self.key)
         except BackupError as error:
             return StoredImage(folder, None, str(error))
+        if _CLUSTER.fullmatch(self.folder.name) and not manifest.cluster.startswith(self.folder.name):
+            return StoredImage(
+                folder, None, f"{folder}: it is an image of another cluster, {manifest.cluster}"
+            )
+        return StoredImage(folder, manifest)
 
     def _folders(self) -> list[Path]:
         try:

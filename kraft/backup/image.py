@@ -193,9 +193,9 @@ def group_pieces(
         if "/" in part.file or part.file.startswith("."):
             raise DamagedBackup(folder / manifests.MANIFEST_FILE, f"{part.file!r} is no name of a part")
         with FrameFileReader(path, key) as file:
-            named = (file.header.get("image"), file.header.get("group"), file.header.get("part"))
-            if named != (manifest.name, group.group, number):
-                raise DamagedBackup(path, "it is another part, or one of another image")
+            named = tuple(map(file.header.get, ("cluster", "image", "group", "part")))
+            if named != (manifest.cluster, manifest.name, group.group, number):
+                raise DamagedBackup(path, "it is another part, or one of another image or cluster")
             for data in file.frames():
                 yield path, data
             if not file.ended:

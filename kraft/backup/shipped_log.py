@@ -189,14 +189,14 @@ class ShippedLog:
         Raises `DamagedBackup`, which names the segment that is missing or damaged.
         """
         last, torn = after, list[DamagedBackup]()
+        read: LogSegment | None = None
         self.gap = False
         for segment in self._segments(after.index):
             if segment.first > last.index + 1:
                 if torn:
                     raise torn[0]
                 if segment.follows:
-                    path = self._folder / f"{last.index + 1:016}.segment"
-                    raise DamagedBackup(path, "it is missing, or the segment before it is")
+                    raise self._cut(read, last.index, f"the next segment begins with {segment.first}")
                 self.gap = True
                 break
             if segment.first == last.index + 1 and segment.after_term != last.term:
@@ -204,6 +204,7 @@ class ShippedLog:
                     segment.path, f"it continues an entry of term {segment.after_term}, not {last.term}"
                 )
             torn.clear()
+            read = segment
             for entry in self._entries_of(segment, torn):
                 if entry.index > last.index:
                     yield entry
@@ -212,10 +213,15 @@ class ShippedLog:
         if not self.gap and reach is not None and last.index < reach.index:
             if torn:
                 raise torn[0]
-            path = self._folder / f"{last.index + 1:016}.segment"
-            raise DamagedBackup(
-                path, f"entries up to {reach.index} were shipped, and they end at {last.index}"
-            )
+            raise self._cut(read, last.index, f"entries up to {reach.index} were shipped")
+
+    def _cut(self, read: LogSegment | None, index: int, reason: str) -> DamagedBackup:
+        """What is wrong when entries are missing after `index`, the last one in the segment `read`."""
+        missing = self._folder / f"{index + 1:016}.segment"
+        if read is None or missing.name == read.path.name:
+            return DamagedBackup(missing, f"it is missing or empty: {reason}")
+        text = f"entry {index + 1} is not in it, and {reason}: it is cut, or {missing.name} is missing"
+        return DamagedBackup(read.path, text)
 
     def _segments(self, after: int) -> Iterator[LogSegment]:
         """The segments that may hold entries after that index, in their order."""
