@@ -7,6 +7,7 @@ from kraft.host.evaluators import Evaluators
 from kraft.host.membership.peers import Peers
 from kraft.host.persistence import Persistence
 from kraft.host.ports import Disk, Fatal, HostObserver
+from kraft.host.slots import SlotMap
 from kraft.host.slowness import Slowness
 from kraft.host.turns import Turns
 from kraft.host.user_watch import UserWatch
@@ -29,6 +30,7 @@ class GroupContext:
     fatal: Fatal
     evaluators: Evaluators = field(default_factory=Evaluators)
     users: UserWatch = field(default_factory=UserWatch)
+    slots: SlotMap = field(default_factory=SlotMap)
 
     def broken(self, error: Exception) -> None:
         """End the process: consensus or the state machine met a state that cannot be.

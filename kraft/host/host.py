@@ -78,17 +78,17 @@ class Host:
         self._tick_seconds = settings.tick_seconds(config)
         self._started_at = clock.seconds()
         formation = settings.formation(config, loaded.identity, machine_version)
-        self.slots = SlotMap(formation.groups)
+        self.slots = slots = SlotMap(formation.groups)
         session = jitter(1 << 62)
         self.peers = peers = Peers(config, clock, formation, loaded.starts, session=session)
         self.transactions = Transactions(config, session, self.groups, clock)
-        self.persistence = Persistence(disk, clock, self)
+        self.persistence = persistence = Persistence(disk, clock, self)
         slow = Slowness(self.persistence, observer, config.raft.election_timeout)
         self._turns = turns = Turns(clock, self)
-        self.backpressure = backpressure = Backpressure(config.limits.pending_proposals)
+        self.backpressure = pressure = Backpressure(config.limits.pending_proposals)
         self.users = users = UserWatch(self.groups)
         self._context = GroupContext(
-            clock, disk, self.persistence, slow, backpressure, observer, peers, turns, fatal, users=users
+            clock, disk, persistence, slow, pressure, observer, peers, turns, fatal, users=users, slots=slots
         )
         self._early = early = EarlyRequests(clock)
         self._lifecycle = Lifecycle(

@@ -280,6 +280,7 @@ class Lifecycle:
         """The log of `group` is applied: it serves from now on."""
         replay.remaining.discard(group.id)
         self._groups[group.id] = group
+        group.applier.learn_slots()
         for peer, incarnation in self._peers.incarnations.items():
             group.link_up(peer, incarnation)
         group.reconfigured()

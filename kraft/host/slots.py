@@ -1,23 +1,96 @@
-"""Which group owns a slot at first: the slots are divided evenly among the groups."""
+"""Which group owns a slot, as this node knows it."""
 
-from kraft.kv.slots import SLOTS
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from kraft.kv.keyspace import Keyspace
+from kraft.kv.slot_map import MapState, saved_map, static_ranges
+from kraft.kv.slots import SLOTS, SlotState, SlotTable
+
+
+@dataclass(frozen=True, slots=True)
+class SlotView:
+    """The `owners` by slot, and the number of the last move of the slot that each has seen, 0 for none.
+
+    `ranges` are the same as (first slot, last slot, group), ascending and without gaps.
+    """
+
+    owners: Sequence[int]
+    epochs: Sequence[int]
+    ranges: tuple[tuple[int, int, int], ...]
 
 
 class SlotMap:
-    """`groups` contiguous ranges of slots, group 0 first.
+    """The slots of a cluster that was formed with `groups` groups: divided evenly, until some of them move.
 
     A node that joins a cluster takes its number of groups. Nobody is served before, so that number is the
-    only one which a request ever sees.
+    only one which a request ever sees. `plan` is the map in group 0, None before the first move, and `view`
+    what this node has learned from the states of its replicas, None if that is nothing. A replica may lag, so
+    an owner may be one of before: the state of its group decides. `changes` counts the views.
     """
 
     def __init__(self, groups: int = 1) -> None:
         self.groups = groups
+        self.changes = 0
+        self.plan: MapState | None = None
+        self.view: SlotView | None = None
+
+    @property
+    def version(self) -> int:
+        """The version of the map in group 0: 0 until a move has taken place."""
+        return 0 if self.plan is None else self.plan.version
 
     def group_of(self, slot: int) -> int:
         """The id of the group that owns `slot` (0 to 16,383)."""
-        return slot * self.groups // SLOTS
+        view = self.view
+        return slot * self.groups // SLOTS if view is None else view.owners[slot]
 
     def ranges(self) -> list[tuple[int, int, int]]:
-        """The (first slot, last slot, group) of every group, in ascending order and without gaps."""
-        bounds = [-(-group * SLOTS // self.groups) for group in range(self.groups + 1)]
-        return [(bounds[g], bounds[g + 1] - 1, g) for g in range(self.groups)]
+        """The (first slot, last slot, group) of all slots, in ascending order and without gaps.
+
+        A group that owns no slot is not there; one may be there several times.
+        """
+        if self.view is not None:
+            return list(self.view.ranges)
+        return [(each.first, each.last, each.group) for each in static_ranges(self.groups)]
+
+    def share(self, group: int) -> tuple[int, int]:
+        """The first and the last slot that the group had when the cluster was formed, (0, -1) if none."""
+        found = static_ranges(self.groups)
+        return (found[group].first, found[group].last) if group < len(found) else (0, -1)
+
+    def follow(self, group: int, keyspace: Keyspace) -> None:
+        """What the replica of `group` knows of slots has changed: learn from it who owns them."""
+        if group == 0:
+            self.plan = saved_map(keyspace.ledger)
+        if keyspace.slots is not None:
+            self._learn(group, keyspace.slots)
+
+    def _learn(self, group: int, table: SlotTable) -> None:
+        """The replica that claims a slot by the latest move says whose it is.
+
+        That a slot is gone is no claim: it may have gone on from there.
+        """
+        if self.view is None:
+            owners, epochs = [slot * self.groups // SLOTS for slot in range(SLOTS)], [0] * SLOTS
+        else:
+            owners, epochs = list(self.view.owners), list(self.view.epochs)
+        changed = False
+        for part in table.ranges:
+            for slot in range(part.first, part.last + 1) if part.state != SlotState.GONE else ():
+                if epochs[slot] < part.epoch:
+                    changed = True
+                    owners[slot], epochs[slot] = group, part.epoch
+        if changed:
+            self.changes += 1
+            self.view = SlotView(tuple(owners), tuple(epochs), _ranges(owners))
+
+
+def _ranges(owners: Sequence[int]) -> tuple[tuple[int, int, int], ...]:
+    found, first = [], 0
+    for group, same in groupby(owners):
+        last = first + sum(1 for _ in same) - 1
+        found.append((first, last, group))
+        first = last + 1
+    return tuple(found)

@@ -31,6 +31,7 @@ class LedgerKind(IntEnum):
     USER = 8  # users and their rights: `kraft.kv.users`
     SLOTS = 9  # slots that move between groups: `kraft.kv.slots`
     MOVE = 10
+    MAP = 11  # the slots of all groups, in group 0: `kraft.kv.slot_map`
 
 
 _KINDS = max(LedgerKind) + 1

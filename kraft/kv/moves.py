@@ -231,6 +231,7 @@ def _change(
     state: MachineState, table: SlotTable, slots: Any, changed: Callable[[SlotRange], SlotRange]
 ) -> None:
     table.change(slots.first, slots.last, changed)
+    state.slots_changed = True
     save_ranges(state.keyspace.ledger, table, state.revision)
 
 

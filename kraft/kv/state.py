@@ -17,11 +17,12 @@ class MachineState:
 
     `repeats` counts commands of KRAFT ONCE that were answered by the reply to the first use of their token,
     `expired` the keys that fell due.
-    `users_changed` is set by a change of users; whoever has taken note of it sets it back.
+    `users_changed` is set by a change of users, and `slots_changed` by one of slots or of their map; whoever
+    has taken note of it sets it back.
     A command that changes something takes the next revision, and the keys it changed carry it.
     """
 
-    __slots__ = ("expired", "keyspace", "repeats", "revision", "stamp", "users_changed")
+    __slots__ = ("expired", "keyspace", "repeats", "revision", "slots_changed", "stamp", "users_changed")
 
     def __init__(self) -> None:
         self.keyspace = Keyspace()
@@ -30,6 +31,7 @@ class MachineState:
         self.repeats = 0
         self.expired = 0
         self.users_changed = False
+        self.slots_changed = False
 
     def put(self, key: bytes, value: bytes, expires: int = 0) -> None:
         """The one change of a command; it takes the next revision."""
@@ -68,6 +70,7 @@ class MachineState:
                 table.drop(move.number)
                 save_move(space.ledger, table, move.number, self.revision)
         save_ranges(space.ledger, table, self.revision)
+        self.slots_changed = True
 
     def expire(self) -> None:
         """Drop the keys that are due at the stamp."""

@@ -13,14 +13,15 @@ older program never meets a command that it cannot apply. docs/upgrade.md has th
               Lock Unlock Extend Guarded Exec Evaluated Once LoadScript FlushScripts
               PutLibrary DeleteLibrary FlushLibraries
     4         Prepare Commit Resolve Forget Decide ChangeUsers
-    5         Open Import Freeze Activate Cancel Unfreeze Release Sweep Close (nothing logs them yet)
+    5         Open Import Freeze Activate Cancel Unfreeze Release Sweep Close
+              PlanMove RenewMove StopMove EndMove
 """
 
 from kraft.int64 import parse_int64
 from kraft.kv.errors import UnknownCommand
 
 MACHINE_VERSION_MIN = 1
-MACHINE_VERSION = 4
+MACHINE_VERSION = 5
 
 
 def encode_version(version: int) -> bytes:

@@ -9,6 +9,7 @@ from kraft.host.applied_state import AppliedState
 from kraft.host.backpressure import Backpressure
 from kraft.host.group.applier import Applier
 from kraft.host.requests.proposals import Proposals
+from kraft.host.slots import SlotMap
 from kraft.host.user_watch import UserWatch
 from kraft.kv import commands as kv
 from kraft.kv.checkpoint import Checkpoint
@@ -41,7 +42,7 @@ class Story:
         checkpoints: Any = self
         users = UserWatch()
         users.watcher = self.ledgers.append
-        context: Any = SimpleNamespace(broken=self.errors.append, users=users)
+        context: Any = SimpleNamespace(broken=self.errors.append, users=users, slots=SlotMap())
         self.raises: list[bool] = []
         version: Any = SimpleNamespace(applied=lambda *, live: self.raises.append(live))
         self.applier = Applier(0, raft, self.state, requests, checkpoints, version, context, 2 * len(ENTRY))

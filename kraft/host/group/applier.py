@@ -112,10 +112,17 @@ class Applier:
         )
         state.index = base.index
         self.replaying = False
+        self.learn_slots()
         self._version.applied(live=True)
         if self._group == 0:
             self._context.users.changed(state.machine)
         self.waiting.clear()  # the snapshot contains them, or they are replayed from the log after it
+
+    def learn_slots(self) -> None:
+        """What the state knows of slots has changed, or it is another state: the node learns from it."""
+        machine = self._state.machine
+        machine.slots_changed = False
+        self._context.slots.follow(self._group, machine.keyspace)
 
     def _apply(self, entry: Entry) -> None:
         state = self._state
@@ -130,6 +137,8 @@ class Applier:
             raise
         if state.machine.users_changed:
             self._context.users.changed(state.machine)
+        if state.machine.slots_changed:
+            self.learn_slots()
         state.index = entry.index
         state.bytes += len(entry.data) + ENTRY_OVERHEAD_BYTES
         if self._waits.reading:

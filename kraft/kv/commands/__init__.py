@@ -54,6 +54,7 @@ from kraft.kv.commands.move import (
 )
 from kraft.kv.commands.once import Once
 from kraft.kv.commands.script import FlushScripts, LoadScript, ScriptCall, ScriptMode
+from kraft.kv.commands.slot_map import EndMove, MapCommand, PlanMove, RenewMove, StopMove
 from kraft.kv.commands.strings import (
     VALUE_BYTES_MAX,
     AppendValue,
@@ -113,6 +114,7 @@ __all__ = [
     "Delete",
     "DeleteIf",
     "DeleteLibrary",
+    "EndMove",
     "Evaluated",
     "Exec",
     "Expire",
@@ -136,15 +138,18 @@ __all__ = [
     "LoadScript",
     "Lock",
     "Look",
+    "MapCommand",
     "MoveCommand",
     "Once",
     "Open",
     "Overflow",
+    "PlanMove",
     "Prepare",
     "Put",
     "PutLibrary",
     "Release",
     "Rename",
+    "RenewMove",
     "Reply",
     "Resolve",
     "Row",
@@ -157,6 +162,7 @@ __all__ = [
     "SetManyIf",
     "SetRange",
     "Step",
+    "StopMove",
     "Sweep",
     "TransactionCommand",
     "TransactionId",

@@ -10,13 +10,15 @@ from kraft.kv.commands.lock import Guarded
 from kraft.kv.commands.move import MoveCommand
 from kraft.kv.commands.once import Once
 from kraft.kv.commands.script import ScriptCall
+from kraft.kv.commands.slot_map import MapCommand
 from kraft.kv.commands.transaction import Commit, Prepare, TransactionCommand
 from kraft.kv.commands.user import UserCommand
 from kraft.kv.errors import UnknownCommand
 
 FORMAT_VERSION = 1  # first byte of an encoded batch
 
-Command = Change | Exec | Evaluated | Once | ScriptCall | TransactionCommand | UserCommand | MoveCommand
+PlainCommand = Change | Exec | Evaluated | Once | ScriptCall | UserCommand
+Command = PlainCommand | TransactionCommand | MoveCommand | MapCommand
 
 MAY_CALL: frozenset[type] = frozenset({ScriptCall, Once, Exec})
 """The types of commands that may need an evaluation: `calls_script` tells."""
