@@ -141,13 +141,13 @@ def _tolerances(answers: Sequence[StatusReply]) -> Iterator[str]:
 
 
 def _warnings(answers: Sequence[StatusReply]) -> list[Line]:
-    """The status page's warnings about nodes that serve, each with the next command to type."""
+    """The page's warnings about the cluster, and nodes that serve, each with the next command to type."""
     view = view_of(answers)
     if view is None:
         return []
     found = diagnose(view).findings
-    serving = {each.name for each in answers if each.healthy}
-    told = [each for each in found if each.severity == findings.WARN and each.subject in serving]
+    explained = {each.name for each in answers if not each.healthy}  # in the table
+    told = [each for each in found if each.severity == findings.WARN and each.subject not in explained]
     return [
         line(Span(each.subject, STRONG), ": ", Span(each.text, WARN), *_in_brackets(each.next))
         for each in told

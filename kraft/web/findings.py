@@ -101,6 +101,7 @@ def _all(view: ClusterView) -> Iterator[Finding]:
             yield from _node(view, answer.report)
         elif answer.error:
             yield _silent(view, answer)
+    yield from _shared(finding for report in view.reports for finding in _of_any_node(report))
     yield from _half_changed(view)
     yield from _links(view)
     yield from _versions(view)
@@ -156,13 +157,7 @@ def _node(view: ClusterView, report: Report) -> Iterator[Finding]:
     elif report.facts.disk_free_bytes is not None and report.facts.disk_free_bytes < DISK_FREE_BYTES:
         free = report.facts.disk_free_bytes >> 20
         yield Finding(WARN, status.node, f"its disk has only {free} MiB left", "df -h", "on its machine")
-    yield from _certificates(report)
     yield from _slowness(status)
-    data, bound = sum(group.dataset_bytes for group in status.groups), report.facts.dataset_bytes_max
-    if bound and data > DATASET_SHARE * bound:
-        text = f"its data uses {100 * data // bound} % of limits.dataset_bytes; at 100 % writes are refused"
-        advice = "delete keys, or raise limits.dataset_bytes and reload"
-        yield Finding(WARN, status.node, text, advice=advice)
     if report.facts.memory_full:
         text = f"is near its memory limit of {report.facts.memory_limit >> 20} MiB and refuses writes (-OOM)"
         advice = "delete keys, or raise MemoryMax= or the container's limit"
@@ -174,22 +169,41 @@ def _node(view: ClusterView, report: Report) -> Iterator[Finding]:
     if report.facts.backup_problem:
         text = f"its backups fail: {report.facts.backup_problem}"
         yield Finding(WARN, status.node, text, advice="it is tried again every minute")
-    if report.facts.paused_connections:
-        yield Finding(
-            WARN, status.node, "its clients are delayed: writes arrive faster than they can be logged"
-        )
     yield from _moved(view, status)
     yield from _transfers(report)
 
 
+def _of_any_node(report: Report) -> Iterator[Finding]:
+    """What is often the same on every node; the texts fit one node and several."""
+    facts, groups = report.facts, report.status.groups
+    yield from _certificates(report)
+    data, bound = sum(group.dataset_bytes for group in groups), facts.dataset_bytes_max
+    if bound and data > DATASET_SHARE * bound:
+        text = f"the data uses {100 * data // bound} % of limits.dataset_bytes; at 100 % writes are refused"
+        advice = "delete keys, or raise limits.dataset_bytes and reload"
+        yield Finding(WARN, report.status.node, text, advice=advice)
+    if facts.paused_connections:
+        text = "clients are delayed: writes arrive faster than they can be logged"
+        yield Finding(WARN, report.status.node, text)
+
+
+def _shared(found: Iterable[Finding]) -> Iterator[Finding]:
+    """What is said of several nodes in the same words, once."""
+    nodes: dict[Finding, list[str]] = {}
+    for finding in found:
+        nodes.setdefault(replace(finding, subject=""), []).append(finding.subject)
+    for finding, ids in nodes.items():
+        yield replace(finding, subject=words.names(ids))
+
+
 def _certificates(report: Report) -> Iterator[Finding]:
     """Certificates that end soon, or have ended."""
-    names = {"certificate": "its certificate", "ca": "its CA", "crl": "its revocation list"}
+    names = {"certificate": "the certificate", "ca": "the CA", "crl": "the revocation list"}
     for use, end in sorted(report.facts.tls_expiry.items()):
         left = end - report.facts.wall_seconds
         if left < EXPIRY_SECONDS:
-            when = f"ends in {words.duration(left)}" if left > 0 else "has expired"
-            text = f"{names.get(use, use)} {when}; then no new TLS connection succeeds"
+            when = f"ends in {words.duration(left)}; then" if left > 0 else "has expired:"
+            text = f"{names.get(use, use)} {when} no new TLS connection succeeds"
             yield Finding(
                 WARN if left > 0 else BAD,
                 report.status.node,
@@ -301,16 +315,20 @@ def _group(view: ClusterView, group: GroupStatus) -> Iterator[Finding]:
         text = "the data of one replica differs from the others'"
         yield Finding(WARN, name, text, next_command.kraft(view, "verify"))
     yield from _clocks(view, leader)
-    yield from _transactions(name, leader)
+    yield from _transactions(view, name, leader)
 
 
-def _transactions(name: str, leader: GroupStatus) -> Iterator[Finding]:
+def _transactions(view: ClusterView, name: str, leader: GroupStatus) -> Iterator[Finding]:
     """Transactions over several groups that recovery should have ended by now."""
     seconds, count = leader.transaction_lock_seconds, leader.transactions
     if seconds > LOCK_SECONDS:
-        open_ = "a transaction over groups is" if count == 1 else f"{count} transactions over groups are"
-        text = f"{open_} not over, the oldest for {words.duration(seconds)}; requests for its keys wait"
-        yield Finding(WARN, name, text, "KRAFT TRANSACTIONS", "docs/runbooks.md#krafttransactionstuck")
+        age = words.duration(seconds)
+        text = f"a transaction over groups has not ended for {age}; requests for its keys wait"
+        if count > 1:
+            text = f"{count} transactions over groups have not ended, the oldest for {age}"
+            text += "; requests for their keys wait"
+        command = next_command.kraft(view, "transactions")
+        yield Finding(WARN, name, text, command, "docs/runbooks.md#krafttransactionstuck")
 
 
 def _merged(found: Iterable[Finding]) -> Iterator[Finding]:

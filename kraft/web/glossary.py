@@ -20,9 +20,9 @@ TERMS: dict[str, str] = {term[1].lower(): term[2] for term in map(_TERM.fullmatc
 
 # The terms that the status page explains where it uses them: its headings and names of facts.
 ON_PAGE = (
-    "administration", "applied", "checkpoint", "commands on all keys", "commit index", "lag", "last contact",
-    "leader", "learner", "local command", "log", "log sync", "p50", "p99", "pending write", "role",
-    "snapshot", "state", "term", "tolerance", "voter", "wal",
+    "administration", "applied", "checkpoint", "commands on all keys", "commit index", "group", "lag",
+    "last contact", "leader", "learner", "local command", "log", "log sync", "open transaction", "p50", "p99",
+    "pending write", "role", "snapshot", "state", "term", "tolerance", "voter", "wal",
 )  # fmt: skip
 
 

@@ -14,9 +14,9 @@ def groups(view: ClusterView) -> list[GroupStatus]:
     return [max((group for _, group in view.replicas[id_]), key=_rank) for id_ in sorted(view.replicas)]
 
 
-def many(view: ClusterView) -> bool:
-    """Whether there are too many groups to show each of them."""
-    return len(view.replicas) > GROUPS_SHOWN_MAX
+def several(view: ClusterView) -> bool:
+    """Whether the keys are divided among groups."""
+    return len(view.replicas) > 1
 
 
 def troubled(view: ClusterView) -> list[GroupStatus]:
@@ -32,7 +32,7 @@ def _is_troubled(view: ClusterView, group: GroupStatus) -> bool:
 
 def name(view: ClusterView, group: int) -> str:
     """What people call the group: the cluster, as long as there is only one."""
-    return "cluster" if len(view.replicas) <= 1 else f"group {group}"
+    return f"group {group}" if several(view) else "cluster"
 
 
 def _rank(group: GroupStatus) -> tuple[int, bool, int]:

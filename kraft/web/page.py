@@ -47,9 +47,7 @@ def render_page(view: ClusterView, range_: TimeRange = RANGES[0]) -> str:
         element("section", parts["verdict"], id="verdict", class_="whole", aria_label="Verdict"),
         element(
             "div",
-            _section(
-                "Cluster", element("div", _part("topology", parts), _part("groups", parts), class_="overview")
-            ),
+            _section("Cluster", join((_overview(parts), _region("group-table", parts, "Groups")))),
             _section("Nodes", _scrolled("nodes", parts, "Nodes")),
             _section("Traffic", join((charts_of(parts), _scrolled("traffic", parts, "Traffic")))),
             _section("Load and disk", _scrolled("storage", parts, "Load and disk")),
@@ -106,8 +104,15 @@ def _part(id_: str, parts: dict[str, Html]) -> Html:
     return element("div", parts[id_], id=id_)
 
 
+def _overview(parts: dict[str, Html]) -> Html:
+    return element("div", _part("topology", parts), _part("groups", parts), class_="overview")
+
+
 def _scrolled(id_: str, parts: dict[str, Html], label: str) -> Html:
+    return join((element("p", _HINTS[id_], class_="hint"), _region(id_, parts, label)))
+
+
+def _region(id_: str, parts: dict[str, Html], label: str) -> Html:
     """A table in a region of its own, which scrolls if it is too wide and can be reached by keyboard."""
-    hint = element("p", _HINTS[id_], class_="hint")
     names = {"id": id_, "class_": "scrolled", "aria_label": label}
-    return join((hint, element("div", parts[id_], **names, role="region", tabindex="0")))
+    return element("div", parts[id_], **names, role="region", tabindex="0")

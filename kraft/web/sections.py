@@ -1,7 +1,6 @@
 """The parts of the page that change, as HTML: they are in the document, and sent again on each change."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from kraft.node.status import SERVING, GroupStatus
 from kraft.telemetry.recent.history import Traffic
@@ -11,6 +10,7 @@ from kraft.web.columns import Column, Rest, table
 from kraft.web.event_list import event_list
 from kraft.web.findings import Diagnosis, Finding
 from kraft.web.glossary import term
+from kraft.web.group_sections import group_table, groups
 from kraft.web.html import Child, Html, command, element, join
 from kraft.web.report import Report
 from kraft.web.suggestions import suggestions
@@ -33,7 +33,8 @@ def sections(view: ClusterView, verdict: Diagnosis) -> dict[str, Html]:
     return {
         "verdict": _verdict(verdict),
         "topology": topology(view),
-        "groups": _groups(view),
+        "groups": groups(view),
+        "group-table": group_table(view),
         "nodes": _nodes(view),
         "suggestions": suggestions(view),
         "traffic": _traffic(view),
@@ -66,78 +67,11 @@ def _next(finding: Finding) -> Html | str:
     return element("div", "next: ", typed, " ", advice, class_="next")
 
 
-# -- groups -------------------------------------------------------------------------------------------
-
-
-def _groups(view: ClusterView) -> Html:
-    """Every group; of many, their sums and the groups with a problem."""
-    if not overview.many(view):
-        return join(_group(view, group) for group in overview.groups(view)) or _nothing("no data yet")
-    shown = overview.troubled(view)[: overview.GROUPS_SHOWN_MAX]
-    return join((_all_groups(view), *(_group(view, group) for group in shown)))
-
-
-def _all_groups(view: ClusterView) -> Html:
-    groups = overview.groups(view)
-    leaders = Counter(group.leader for group in groups if overview.leader(view, group.group) is not None)
-    least = min(groups, key=lambda group: overview.losses_survived(view, group))
-    facts = (
-        ("groups", words.count(len(groups))),
-        ("leaders", ", ".join(f"{id_} {number}" for id_, number in sorted(leaders.items())) or "none"),
-        ("leaderless", words.count(len(groups) - leaders.total())),
-        ("tolerance", _tolerance(view, least)),
-        ("keys", words.count(sum(group.keys for group in groups))),
-        ("data", words.size(sum(group.dataset_bytes for group in groups))),
-        ("pending writes", words.count(sum(group.pending_proposals for group in groups))),
-    )
-    hint = element("p", "KRAFT GROUPS lists all groups", class_="hint")
-    title = element("h3", "All groups")
-    return element("article", title, element("dl", *_tiles(facts)), hint, class_="group", data_group="all")
-
-
-def _tiles(facts: Iterable[tuple[str, Child]]) -> list[Html]:
-    return [
-        element("div", element("dt", term(name)), element("dd", value, class_=f"fact-{name.split()[-1]}"))
-        for name, value in facts
-        if value != ""
-    ]
-
-
-def _group(view: ClusterView, known: GroupStatus) -> Html:
-    leader = overview.leader(view, known.group)
-    group = leader or known
-    facts = (
-        ("leader", leader_name(view, group.group) or "none"),
-        ("term", group.term),
-        ("tolerance", _tolerance(view, group)),
-        ("voters", ", ".join(group.voters)),
-        ("learners", ", ".join(group.learners)),
-        ("keys", words.count(group.keys)),
-        ("data", words.size(group.dataset_bytes)),
-        ("commit index", words.count(group.commit)),
-        ("pending writes", words.count(group.pending_proposals)),
-    )
-    title = element("h3", f"Group {group.group}") if len(view.replicas) > 1 else ""
-    tiles = _tiles(facts)
-    return element("article", title, element("dl", *tiles), class_="group", data_group=str(group.group))
-
-
-def _tolerance(view: ClusterView, group: GroupStatus) -> str:
-    losses = overview.losses_survived(view, group)
-    return f"{losses} more" if losses > 0 else "no more" if losses == 0 else "too few left"
-
-
-def leader_name(view: ClusterView, group: int) -> str:
-    """The id of the leader of `group`; '' if no node that answers leads it."""
-    leader = overview.leader(view, group)
-    return next((node for node, each in view.replicas.get(group, ()) if each is leader), "")
-
-
 # -- nodes --------------------------------------------------------------------------------------------
 
 _NODE_COLUMNS = (
     Column("node"),
-    Column("group", number=True),
+    Column("group", number=True),  # where there are several
     Column("state"),
     Column("role"),
     Column("term", number=True),
@@ -145,16 +79,26 @@ _NODE_COLUMNS = (
     Column("lag", "log", number=True),
     Column("last contact", "log", number=True),
     Column("uptime", "process", number=True),
+    Column("certificate ends in", "process", number=True),  # with TLS
     Column("version", "process"),
 )
 
 
 def _nodes(view: ClusterView) -> Html:
-    rows = [row for answer in view.answers for row in _node_rows(view, answer)]
-    if len(view.replicas) > 1:
-        return table(_NODE_COLUMNS, rows)
-    columns = [column for column in _NODE_COLUMNS if column.name != "group"]
-    return table(columns, [row if isinstance(row[1], Rest) else [row[0], *row[2:]] for row in rows])
+    unused = set() if overview.several(view) else {"group"}
+    if not any(report.facts.tls_expiry for report in view.reports):
+        unused.add("certificate ends in")
+    rows = [
+        row if isinstance(row[1], Rest) else _without(unused, row)
+        for answer in view.answers
+        for row in _node_rows(view, answer)
+    ]
+    return table([column for column in _NODE_COLUMNS if column.name not in unused], rows)
+
+
+def _without(unused: Collection[str], row: Sequence[Child | Rest]) -> list[Child | Rest]:
+    cells = zip(_NODE_COLUMNS, row, strict=True)
+    return [cell for column, cell in cells if column.name not in unused]
 
 
 def _node_rows(view: ClusterView, answer: MemberReport) -> Iterator[list[Child | Rest]]:
@@ -164,13 +108,13 @@ def _node_rows(view: ClusterView, answer: MemberReport) -> Iterator[list[Child |
         return
     status = answer.report.status
     state = _badge("good" if status.state == SERVING and not status.problem else "bad", status.state)
-    process = words.duration(status.uptime_seconds), status.version
-    many = overview.many(view)
-    if many and status.groups:
+    process = words.duration(status.uptime_seconds), _certificate(answer.report), status.version
+    several = overview.several(view)
+    if several and status.groups:
         yield [name, *_node_summary(view, answer.id, state, status.groups), *process]
-    troubled = {group.group for group in overview.troubled(view)} if many else ()
+    troubled = {group.group for group in overview.troubled(view)} if several else ()
     for group in status.groups:
-        if many and group.group not in troubled:
+        if several and group.group not in troubled:
             continue
         leader = overview.leader(view, group.group)
         lag, heard = _lag(leader, answer.id)
@@ -182,8 +126,16 @@ def _node_rows(view: ClusterView, answer: MemberReport) -> Iterator[list[Child |
         yield [name, words.NOTHING, state, *[words.NOTHING] * 5, *process]
 
 
+def _certificate(report: Report) -> str:
+    """How long the node's certificate, its CA and the revocation list are of use."""
+    if not report.facts.tls_expiry:
+        return words.NOTHING
+    left = min(report.facts.tls_expiry.values()) - report.facts.wall_seconds
+    return words.duration(left) if left > 0 else "expired"
+
+
 def _node_summary(view: ClusterView, id_: str, state: Html, groups: Sequence[GroupStatus]) -> list[Child]:
-    """The cells of a node with many groups: sums, and the largest lag."""
+    """The cells of a node with several groups: sums, and the largest lag."""
     led = sum(group.role == "leader" for group in groups)
     role = _badge("leads", f"leads {led}") if led else "follower"
     found = (overview.leader(view, group.group) for group in groups)
@@ -312,7 +264,7 @@ def _storage_row(view: ClusterView, answer: MemberReport, report: Report) -> lis
 def _checkpoints(groups: Iterable[GroupStatus]) -> str:
     parts = []
     groups = list(groups)
-    if len(groups) > overview.GROUPS_SHOWN_MAX:
+    if len(groups) > 1:
         written = sum(bool(group.checkpoint_index) for group in groups)
         busy = sum(group.checkpoint_busy for group in groups)
         return f"{written} of {len(groups)} groups" + (f", writing {busy}" if busy else "")

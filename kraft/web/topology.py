@@ -5,7 +5,7 @@ other part. Every colour comes with a form or a word of the same meaning; a text
 
 Nodes stand on an ellipse in the order of their ids, the first at the top, and keep their places: a change of
 leader moves the leader's mark, and no node. A link is up if both of its ends say so, or the only one that
-answers.
+answers. Of several groups, a node shows how many it leads, and its largest lag.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from math import cos, pi, sin
 
-from kraft.node.status import SERVING, GroupStatus, ReplicaStatus
+from kraft.node.status import SERVING, Status
 from kraft.web import overview, words
 from kraft.web.findings import LAG_ENTRIES
 from kraft.web.html import Html, element, join
@@ -59,7 +59,7 @@ class _Edge:
 
 
 def topology(view: ClusterView) -> Html:
-    """The picture of group 0, which all nodes are in, and a legend; nothing before there is a cluster."""
+    """The picture and a legend; nothing before there is a cluster."""
     if not view.own.status.groups:
         return Html("")
     nodes = list(_nodes(view))
@@ -82,43 +82,53 @@ def topology(view: ClusterView) -> Html:
 
 
 def _nodes(view: ClusterView) -> Iterator[_Node]:
-    leader = overview.leader(view, 0)
     for answer, (x, y) in zip(view.answers, _places(len(view.answers)), strict=True):
-        yield _node(answer, leader, x, y)
+        yield _node(view, answer, x, y)
 
 
-def _node(answer: MemberReport, leader: GroupStatus | None, x: float, y: float) -> _Node:
+def _node(view: ClusterView, answer: MemberReport, x: float, y: float) -> _Node:
     id_ = answer.id
     if answer.report is None:
         if not answer.error:
             return _Node(id_, "silent", "…", "not asked yet", f"{id_} was not asked yet", x, y)
         return _Node(id_, "silent", "✕", "no answer", f"{id_} does not answer", x, y)
     status = answer.report.status
-    group = next((each for each in status.groups if each.group == 0), None)
-    if group is None or status.problem or status.state != SERVING or group.fenced or status.disk_full:
-        word = "disk full" if status.disk_full else status.state
+    word = _trouble(status)
+    if word:
         return _Node(id_, "troubled", "!", word, f"{id_} is not well: {word}", x, y)
-    if group is leader:
-        return _Node(id_, "leader", "★", "leader", f"{id_} leads in term {group.term}", x, y)
-    kind = "learner" if leader is not None and id_ in leader.learners else "follower"
-    replica = _replica(leader, id_)
-    line = _progress(answer, replica)
-    slow = replica is not None and replica.lag_entries > LAG_ENTRIES
+    found = [overview.leader(view, group.group) for group in status.groups]
+    leaders = [leader for leader in found if leader is not None]
+    led = [group for group in status.groups if any(group is leader for leader in leaders)]
+    replicas = [replica for leader in leaders for replica in leader.replicas if replica.id == id_]
+    lag = max((replica.lag_entries for replica in replicas), default=None)
+    if led and not overview.several(view):
+        return _Node(id_, "leader", "★", "leader", f"{id_} leads in term {led[0].term}", x, y)
+    line, slow = _progress(status, lag), lag is not None and lag > LAG_ENTRIES
+    if led:
+        leads = f"leads {len(led)}"
+        return _Node(
+            id_, "leader", "!" if slow else "★", line if slow else leads, f"{id_} {leads}, {line}", x, y
+        )
+    kind = "learner" if any(id_ in leader.learners for leader in leaders) else "follower"
     return _Node(id_, kind, "!" if slow else "✓", line, f"{id_} is a {kind}, {line}", x, y)
 
 
-def _replica(leader: GroupStatus | None, id_: str) -> ReplicaStatus | None:
-    found = (replica for replica in leader.replicas if replica.id == id_) if leader is not None else ()
-    return next(iter(found), None)
+def _trouble(status: Status) -> str:
+    """What is wrong with a node, in a word or two; '' if nothing is."""
+    if status.disk_full:
+        return "disk full"
+    if status.problem or status.state != SERVING or not status.groups:
+        return status.state
+    return "wrong data" if any(group.fenced for group in status.groups) else ""
 
 
-def _progress(answer: MemberReport, replica: ReplicaStatus | None) -> str:
+def _progress(status: Status, lag: int | None) -> str:
     """How far a follower has got: the snapshot that it receives, else its lag."""
-    for group in answer.report.status.groups if answer.report is not None else ():
+    for group in status.groups:
         for transfer in group.transfers:
             if transfer.direction == "receive" and transfer.size_bytes > 0:
                 return f"snapshot {min(100, 100 * transfer.done_bytes // transfer.size_bytes)} %"
-    return "lag unknown" if replica is None else f"lag {words.count(replica.lag_entries)}"
+    return "lag unknown" if lag is None else f"lag {words.count(lag)}"
 
 
 def _edges(view: ClusterView, nodes: list[_Node]) -> Iterator[_Edge]:
@@ -207,7 +217,8 @@ def _drawn_edge(edge: _Edge) -> Html:
 def _legend(edges: list[_Edge]) -> Html:
     """The kinds of lines that the picture has."""
     kinds = (
-        ("up replication", "replication", any(_is(edge, UP, "replication", "slow") for edge in edges)),
+        ("up replication", "replication", any(_is(edge, UP, "replication") for edge in edges)),
+        ("up slow", "needs attention", any(_is(edge, UP, "slow") for edge in edges)),
         ("up link", "link", any(_is(edge, UP, "link") for edge in edges)),
         ("down link", "no link", any(edge.state == DOWN for edge in edges)),
     )
@@ -215,8 +226,8 @@ def _legend(edges: list[_Edge]) -> Html:
     return element("p", *items, class_="legend")
 
 
-def _is(edge: _Edge, state: str, *kinds: str) -> bool:
-    return edge.state == state and edge.kind in kinds
+def _is(edge: _Edge, state: str, kind: str) -> bool:
+    return (edge.state, edge.kind) == (state, kind)
 
 
 def _sample(kind: str) -> Html:

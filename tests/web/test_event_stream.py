@@ -83,8 +83,8 @@ def test_the_first_event_is_whole_and_the_next_only_what_changed() -> None:
     [first] = page.heard()
     assert first["whole"]
     page_parts = {
-        "verdict", "topology", "groups", "nodes", "suggestions", "traffic", "storage", "events", "live",
-        "ranges", "coverage",
+        "verdict", "topology", "groups", "group-table", "nodes", "suggestions", "traffic", "storage",
+        "events", "live", "ranges", "coverage",
     }  # fmt: skip
     charts = {f"{id_}-{part}" for id_ in CHARTS for part in ("reading", "plot", "words")}
     assert set(first["parts"]) == page_parts | charts

@@ -172,7 +172,21 @@ def test_data_near_its_bound():
     assert diagnose(view(report("K1", facts=Facts(dataset_bytes_max=471)), *WELL)).severity == "good"
     severity, _, text, _ = only(report("K1", facts=Facts(dataset_bytes_max=470)), *WELL)
     assert severity == WARN
-    assert text == "its data uses 85 % of limits.dataset_bytes; at 100 % writes are refused"
+    assert text == "the data uses 85 % of limits.dataset_bytes; at 100 % writes are refused"
+
+
+def test_what_is_the_same_on_several_nodes_is_told_once():
+    """Replicas hold the same data, and certificates of one CA end together."""
+    facts = Facts(wall_seconds=100.0, dataset_bytes_max=470, tls_expiry={"ca": 99.0, "certificate": 3700.0})
+    full = [report(node, facts=facts) for node in ("K1", "K2")]
+    other = report("K3", facts=replace(facts, dataset_bytes_max=420))
+    found = diagnose(view(*full, other)).findings
+    assert [(f.severity, f.subject, f.text) for f in found] == [
+        (BAD, "K1, K2 and K3", "the CA has expired: no new TLS connection succeeds"),
+        (WARN, "K1, K2 and K3", "the certificate ends in 1 h 0 min; then no new TLS connection succeeds"),
+        (WARN, "K1 and K2", "the data uses 85 % of limits.dataset_bytes; at 100 % writes are refused"),
+        (WARN, "K3", "the data uses 95 % of limits.dataset_bytes; at 100 % writes are refused"),
+    ]
 
 
 def test_followers_that_are_behind_or_live_in_another_time():
@@ -299,8 +313,12 @@ def test_a_node_that_has_moved_is_named_with_the_command_that_tells_the_others()
 @pytest.mark.parametrize(
     ("count", "seconds", "text"),
     [
-        (1, 6.0, "a transaction over groups is not over, the oldest for 6 s; requests for its keys wait"),
-        (3, 9.0, "3 transactions over groups are not over, the oldest for 9 s; requests for its keys wait"),
+        (1, 6.0, "a transaction over groups has not ended for 6 s; requests for its keys wait"),
+        (
+            3,
+            9.0,
+            "3 transactions over groups have not ended, the oldest for 9 s; requests for their keys wait",
+        ),
     ],
 )
 def test_a_transaction_that_does_not_end(count, seconds, text):
@@ -308,7 +326,8 @@ def test_a_transaction_that_does_not_end(count, seconds, text):
     held = {"transactions": count, "transaction_locks": 2, "transaction_lock_seconds": seconds}
     stuck = replace(report("K1"), status=all_groups(report("K1").status, **held))
     assert only(stuck, *WELL) == (
-        WARN, "cluster", text, "KRAFT TRANSACTIONS, docs/runbooks.md#krafttransactionstuck",
+        WARN, "cluster", text,
+        "redis-cli -h K1 -p 11 kraft transactions, docs/runbooks.md#krafttransactionstuck",
     )  # fmt: skip
     brief = replace(stuck, status=all_groups(stuck.status, transaction_lock_seconds=4.9))
     assert diagnose(view(brief, *WELL)).findings == ()

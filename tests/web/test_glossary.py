@@ -1,6 +1,7 @@
 """The glossary: a page of this node, tooltips, and a page of the documentation, from one text."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from kraft.telemetry.recent.history import History
 from kraft.web import assets
 from kraft.web.glossary import ON_PAGE, TERMS, anchor, explanations, find, render_glossary, term
 from kraft.web.page import render_page
-from tests.web.reports import report, view
+from tests.web.reports import group, report, view
 from tests.web.test_page import Outline
 from tests.web.test_site import Browser
 
@@ -41,12 +42,15 @@ def test_plurals_and_short_forms_are_found(word, explained):
 def test_every_explanation_is_used_and_every_use_explained():
     """A button opens the explanation of its word, without a script too; so each needs one in the document."""
     facts = Facts(history=History(1000, dict.fromkeys((*CLASSES, "sync"), ())))
-    shown = view(report("K1", facts=facts, group={"learners": ("K4",)}), report("K2"), report("K3"))
-    document = render_page(shown)
-    used = set(re.findall(r'popovertarget="([^"]+)"', document))
-    there = set(re.findall(r'<div id="([^"]+)" class="about" popover="">', document))
+    one = view(report("K1", facts=facts, group={"learners": ("K4",)}), report("K2"), report("K3"))
+    two = replace(report("K1").status, groups=(group("K1"), group("K1", group=1)))
+    used = set()
+    for shown in (one, view(replace(report("K1"), status=two))):
+        document = render_page(shown)
+        there = set(re.findall(r'<div id="([^"]+)" class="about" popover="">', document))
+        assert there == {f"about-{anchor(each)}" for each in ON_PAGE}
+        used |= set(re.findall(r'popovertarget="([^"]+)"', document))
     assert used == there
-    assert there == {f"about-{anchor(each)}" for each in ON_PAGE}
     assert all(f'href="glossary#{anchor(each)}"' in explanations() for each in ON_PAGE)
 
 

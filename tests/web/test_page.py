@@ -15,6 +15,7 @@ from kraft.web import assets, words
 from kraft.web.charts import chart_parts, series
 from kraft.web.findings import diagnose
 from kraft.web.page import POLICY, render_page
+from kraft.web.report import Report
 from kraft.web.sections import sections
 from tests.web.reports import group, member, report, silent, view, without
 from tests.web.test_site import Browser, FakeNode
@@ -104,42 +105,71 @@ def test_every_part_stands_in_the_document():
     assert all(part in document for part in parts.values())
 
 
-def test_many_groups_are_shown_by_their_sums_and_problems():
-    """One row per node; a group of its own only if something is wrong with it."""
-    nodes = [
+def with_groups(count: int) -> list[Report]:
+    """Three nodes with so many groups, which lead them in turn."""
+    nodes = ("K1", "K2", "K3")
+    return [
         replace(
             report(node),
-            status=replace(report(node).status, groups=tuple(group(node, group=id_) for id_ in range(20))),
+            status=replace(
+                report(node).status,
+                groups=tuple(group(node, leader=nodes[id_ % 3], group=id_) for id_ in range(count)),
+            ),
         )
-        for node in ("K1", "K2", "K3")
+        for node in nodes
     ]
+
+
+def rows(part: str) -> list[list[str]]:
+    """The texts of a table's cells, without the headings."""
+    body = part.partition("<tbody>")[2].partition("</tbody>")[0]
+    cells = (re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in body.split("<tr>")[1:])
+    return [[re.sub("<[^>]*>", "", cell) for cell in row] for row in cells]
+
+
+def test_several_groups_are_sums_a_table_and_a_row_for_each_node():
+    shown = view(*with_groups(3))
+    parts = sections(shown, diagnose(shown))
+    assert "K1\N{NO-BREAK SPACE}1, K2\N{NO-BREAK SPACE}1, K3\N{NO-BREAK SPACE}1" in parts["groups"]
+    assert "1 more" in parts["groups"]
+    assert [row[:3] for row in rows(parts["group-table"])] == [
+        ["0", "K1", "1 more"], ["1", "K2", "1 more"], ["2", "K3", "1 more"],
+    ]  # fmt: skip
+    assert [row[:4] for row in rows(parts["nodes"])] == [
+        [node, "all 3", "serving", "leads 1"] for node in ("K1", "K2", "K3")
+    ]
+    assert parts["topology"].count(">leads 1<") == 3
+
+
+def test_of_many_groups_only_those_with_a_problem_have_a_row():
+    nodes = with_groups(20)
     shown = view(*nodes)
     parts = sections(shown, diagnose(shown))
-    assert parts["groups"].count("<article") == 1
-    assert "K1 20" in parts["groups"]
-    assert "1 more" in parts["groups"]
-    assert parts["nodes"].count("<tr") == 2 + 3
-    assert "leads 20" in parts["nodes"]
-    assert "all 20" in parts["nodes"]
+    assert "K1\N{NO-BREAK SPACE}7" in parts["groups"]
+    assert rows(parts["group-table"]) == []
+    assert "KRAFT GROUPS" in parts["group-table"]
+    assert len(rows(parts["nodes"])) == 3
 
     fenced = [each if each.group != 7 else replace(each, fenced=True) for each in nodes[1].status.groups]
     nodes[1] = replace(nodes[1], status=replace(nodes[1].status, groups=tuple(fenced)))
     shown = view(*nodes)
     parts = sections(shown, diagnose(shown))
-    assert "Group 7" in parts["groups"]
-    assert parts["groups"].count("<article") == 2
-    assert parts["nodes"].count("<tr") == 2 + 6
+    assert [row[:2] for row in rows(parts["group-table"])] == [["7", "K2"]]
+    assert [row[1] for row in rows(parts["nodes"])] == ["all 20", "7"] * 3
+    assert "K2 is not well: wrong data" in parts["topology"]
 
 
-def test_groups_have_a_column_once_there_are_several():
-    two = replace(report("K1").status, groups=(group("K1"), group("K1", group=1)))
-    shown = view(replace(report("K1"), status=two))
+def test_one_group_has_no_number():
+    assert not re.search(r"[Gg]roup \d|>groups?</th>", render_page(view(report("K1"))))
+
+
+def test_certificates_have_a_column_once_there_is_tls():
+    ends = {"certificate": 100.0 + 90 * 86400, "ca": 100.0 + 30 * 86400}
+    facts = Facts(wall_seconds=100.0, tls_expiry=ends)
+    shown = view(report("K1", facts=facts), report("K2", facts=replace(facts, wall_seconds=ends["ca"])))
     parts = sections(shown, diagnose(shown))
-    assert re.search(r'<th scope="col"[^>]*>group</th>', parts["nodes"])
-    assert parts["nodes"].count("<tr") == 4
-    assert "Group 1" in parts["groups"]
-    one = view(report("K1"))
-    assert not re.search(r"[Gg]roup \d|>group</th>", render_page(one))
+    assert [row[-2] for row in rows(parts["nodes"])] == ["30 d 0 h", "expired"]
+    assert "certificate" not in sections(view(report("K1")), diagnose(view(report("K1"))))["nodes"]
 
 
 def test_a_fault_is_told_once():

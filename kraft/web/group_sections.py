@@ -1,0 +1,117 @@
+"""What the page says of the groups: the facts of the only one, or sums of several and a table of them."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from kraft.node.status import GroupStatus
+from kraft.web import overview, words
+from kraft.web.columns import Column, table
+from kraft.web.glossary import term
+from kraft.web.html import Child, Html, element
+from kraft.web.view import ClusterView
+
+_COLUMNS = (
+    Column("group"),
+    Column("leader"),
+    Column("tolerance"),
+    Column("term", number=True),
+    Column("commit index", number=True),
+    Column("lag", number=True),
+    Column("keys", number=True),
+    Column("data", number=True),
+    Column("pending writes", number=True),
+    Column("open transactions", number=True),
+)
+
+
+def groups(view: ClusterView) -> Html:
+    """The facts of the cluster's group, or the sums of its groups."""
+    known = overview.groups(view)
+    if not known:
+        return element("p", "no data yet", class_="nothing")
+    return _facts(_sums(view, known) if overview.several(view) else _group(view, known[0]))
+
+
+def group_table(view: ClusterView) -> Html:
+    """A row for each group; of many, for each that has a problem; nothing for a single one."""
+    known = overview.groups(view)
+    if not overview.several(view):
+        return Html("")
+    shown = known
+    if len(known) > overview.GROUPS_SHOWN_MAX:
+        shown = overview.troubled(view)[: overview.GROUPS_SHOWN_MAX]
+    rows = [_row(view, group) for group in shown]
+    hint = "KRAFT GROUPS lists all groups with their slots and members."
+    if shown is not known and shown:
+        hint = f"Groups with a problem. {hint}"
+    return element("div", table(_COLUMNS, rows) if rows else "", element("p", hint, class_="hint below"))
+
+
+def _row(view: ClusterView, known: GroupStatus) -> list[Child]:
+    group = overview.leader(view, known.group) or known
+    lags = [replica.lag_entries for replica in group.replicas]
+    return [
+        str(group.group),
+        _leader_name(view, group.group) or "none",
+        _tolerance(view, group),
+        str(group.term),
+        words.count(group.commit),
+        words.count(max(lags, default=None)),
+        words.count(group.keys),
+        words.size(group.dataset_bytes),
+        words.count(group.pending_proposals),
+        words.count(group.transactions),
+    ]
+
+
+def _sums(view: ClusterView, known: list[GroupStatus]) -> tuple[tuple[str, Child], ...]:
+    leaders = Counter(group.leader for group in known if overview.leader(view, group.group) is not None)
+    least = min(known, key=lambda group: overview.losses_survived(view, group))
+    spread = (f"{id_}\N{NO-BREAK SPACE}{number}" for id_, number in sorted(leaders.items()))
+    return (
+        ("groups", words.count(len(known))),
+        ("leaders", ", ".join(spread) or "none"),
+        ("leaderless", words.count(len(known) - leaders.total())),
+        ("tolerance", _tolerance(view, least)),
+        ("voters", ", ".join(known[0].voters)),
+        ("learners", ", ".join(known[0].learners)),
+        ("keys", words.count(sum(group.keys for group in known))),
+        ("data", words.size(sum(group.dataset_bytes for group in known))),
+        ("pending writes", words.count(sum(group.pending_proposals for group in known))),
+        ("open transactions", words.count(sum(group.transactions for group in known))),
+    )
+
+
+def _group(view: ClusterView, known: GroupStatus) -> tuple[tuple[str, Child], ...]:
+    group = overview.leader(view, known.group) or known
+    return (
+        ("leader", _leader_name(view, group.group) or "none"),
+        ("term", str(group.term)),
+        ("tolerance", _tolerance(view, group)),
+        ("voters", ", ".join(group.voters)),
+        ("learners", ", ".join(group.learners)),
+        ("keys", words.count(group.keys)),
+        ("data", words.size(group.dataset_bytes)),
+        ("commit index", words.count(group.commit)),
+        ("pending writes", words.count(group.pending_proposals)),
+    )
+
+
+def _facts(facts: Iterable[tuple[str, Child]]) -> Html:
+    tiles = [
+        element("div", element("dt", term(name)), element("dd", value, class_=f"fact-{name.split()[-1]}"))
+        for name, value in facts
+        if value != ""
+    ]
+    return element("dl", *tiles)
+
+
+def _tolerance(view: ClusterView, group: GroupStatus) -> str:
+    losses = overview.losses_survived(view, group)
+    return f"{losses} more" if losses > 0 else "no more" if losses == 0 else "too few left"
+
+
+def _leader_name(view: ClusterView, group: int) -> str:
+    """The id of the leader of `group`; '' if no node that answers leads it."""
+    leader = overview.leader(view, group)
+    return next((node for node, each in view.replicas.get(group, ()) if each is leader), "")
