@@ -58,7 +58,7 @@ class FileCipher:
         try:
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM
         except ImportError:
-            raise BackupError("encrypted backups need a library: pip install 'kraft[backup]'") from None
+            raise BackupError("encrypted backups need a library: pip install cryptography") from None
         self._aead: Any = AESGCM(key)
         self._header = hashlib.sha256(header).digest()
 

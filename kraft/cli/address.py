@@ -155,6 +155,12 @@ def find(text: str, members: Members) -> str:
     return str(address)
 
 
+def known_nodes() -> dict[str, str]:
+    """The HTTP addresses by id of the nodes whose configurations are at hand."""
+    found = ((config.node.id, http_address(config)) for config in _configs())
+    return {id_: address for id_, address in found if address}
+
+
 def find_client(text: str) -> NodeAddress:
     """The client port that `text` means. Raises ValueError with the reason in one line."""
     address = parse(text, CLIENT)

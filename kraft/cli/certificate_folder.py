@@ -31,8 +31,8 @@ def check_libraries(command: str) -> None:
     try:
         import kraft.tls.certificate_pair  # noqa: F401  the libraries may be missing
     except ImportError:
-        text = f"{command} needs libraries that are not installed: pip install 'kraft[tls]'"
-        raise Failure(text) from None
+        missing = "needs libraries that are not installed"
+        raise Failure(f"{command} {missing}: pip install pyOpenSSL service-identity cryptography") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,8 @@ class Children:
                 doing("starting: " + "; ".join(f"{id_} {text}" for id_, text in told.items()))
             stop.wait(WATCH_INTERVAL_SECONDS)
             if waited < PATIENCE_SECONDS <= (waited := waited + WATCH_INTERVAL_SECONDS):
-                hint = f"still waiting for a leader; see {self.nodes[0].log} and the logs of the other nodes"
+                log = shown(self.nodes[0].log)
+                hint = f"still waiting for a leader; see {log} and the logs of the other nodes"
                 self._say(line(Span(hint, WARN)))
         return False
 

@@ -39,7 +39,7 @@ def run(everything: CommandParser, chosen: argparse.Namespace) -> int:
     try:
         shtab = importlib.import_module("shtab")
     except ImportError:
-        raise Failure("completion needs shtab: pip install 'kraft[shell]'") from None
+        raise Failure("completion needs shtab: pip install shtab") from None
     everything.declare_all()
     print(shtab.complete(everything, chosen.shell))
     return 0

@@ -31,6 +31,7 @@ from kraft.cli.output.display import Display, display
 from kraft.config.values import GROUPS_MAX
 from kraft.process.signals import ignore_strays
 
+COMMENT_COLUMN = 48  # of what stands beside commands to try
 DESCRIPTION = """\
 Starts a cluster on this machine and stays in the foreground. Node i is called Ki, keeps its files in DIR/Ki
 and listens on the loopback ports P+i (peers), P+10+i (clients) and P+20+i (HTTP), where P is the base port.
@@ -149,19 +150,19 @@ def ready(nodes: list[LocalNode]) -> Iterator[Line]:
     yield EMPTY
     yield line("Try, in another terminal:")
     yield _try(f"redis-cli{tls} -p {first.client_port} set greeting hello")
-    yield _try(f"redis-cli{tls} -p {last.client_port} get greeting", "                # any node answers")
+    yield _try(f"redis-cli{tls} -p {last.client_port} get greeting", "# any node answers")
     if first.ca is None:
         yield _try(f"printf 'incr visits\\r\\nquit\\r\\n' | nc 127.0.0.1 {first.client_port}")
     else:
         ca = shlex.quote(shown(first.ca))
         yield _try(f"curl --cacert {ca} https://127.0.0.1:{first.http_port}/readyz")
     shell = f"{_this_command()} shell{tls} {first.client_port}"
-    yield _try(shell, "                # goes on when a node dies")
+    yield _try(shell, "# goes on when a node dies")
     yield _try(f"{_this_command()} status{tls} 127.0.0.1:{first.http_port}")
     yield _try(f"{_this_command()} demo --add --dir {shlex.quote(shown(first.folder.parent))}")
     if len(nodes) > 2:  # else those that are left have no majority
         kill = f'kill -9 "$(cat {shlex.quote(shown(first.pidfile))})"'
-        yield _try(kill, "    # the others go on")
+        yield _try(kill, "# the others go on")
     page, note = f"http://127.0.0.1:{last.http_port}/", ""
     if tls:
         page, note = page.replace("http", "https"), "    # browsers do not know the CA: import it, or go on"
@@ -181,7 +182,7 @@ def added(node: LocalNode, members: ClusterMembership) -> Iterator[Line]:
     remove = f"printf 'kraft remove {node.id}\\r\\nquit\\r\\n' | nc 127.0.0.1 {port}"
     if tls:
         remove = f"redis-cli{tls} -p {port} kraft remove {node.id}"
-    yield _try(remove, "    # takes it out again")
+    yield _try(remove, "# takes it out again")
 
 
 def _tls_options(node: LocalNode) -> str:
@@ -190,7 +191,8 @@ def _tls_options(node: LocalNode) -> str:
 
 
 def _try(command: str, comment: str = "") -> Line:
-    return line("  ", Span(command, COMMAND), Span(comment, DIM))
+    gap = " " * max(COMMENT_COLUMN - len(command), 2) if comment else ""
+    return line("  ", Span(command, COMMAND), gap, Span(comment, DIM))
 
 
 def _this_command() -> str:

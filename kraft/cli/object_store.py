@@ -44,7 +44,7 @@ class ObjectStore:
             from botocore.config import Config
             from botocore.exceptions import BotoCoreError, ClientError
         except ImportError:
-            raise Failure("backups in an object store need a library: pip install 'kraft[s3]'") from None
+            raise Failure("backups in an object store need a library: pip install boto3") from None
         self.url = url
         self._bucket = match[1]
         self._prefix = (match[2] or "").strip("/")

@@ -68,7 +68,8 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "addresses",
         nargs="*",
         metavar="NODE",
-        help=f"HTTP ports of nodes, or their ids (default {DEFAULT_ADDRESS})",
+        help=f"HTTP ports of nodes, or their ids (default {DEFAULT_ADDRESS}; if it does not answer, the nodes"
+        " whose configurations are at hand, such as the demo's)",
     )
     parser.add_argument("--only", action="store_true", help="ask only the given nodes, not the other members")
     parser.add_argument(
@@ -102,7 +103,8 @@ def run(chosen: argparse.Namespace) -> int:
         found = [addresses.find(text, lambda at: http_ports(at, timeout, access)) for text in given]
     except ValueError as error:
         raise WrongUsage(str(error)) from None
-    poll = StatusPoll(found, timeout, only=chosen.only, access=access)
+    known = addresses.known_nodes if given == [DEFAULT_ADDRESS] else dict
+    poll = StatusPoll(found, timeout, only=chosen.only, access=access, known=known)
     if seconds:
         with suppress(KeyboardInterrupt):
             _watch(poll, seconds, in_json=chosen.json, every_group=chosen.groups)

@@ -3,7 +3,7 @@
 import http.client
 import json
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -146,7 +146,8 @@ def view_of(answers: Sequence[StatusReply]) -> ClusterView | None:
 class StatusPoll:
     """Asks the nodes at `addresses`, and unless `only` these, the members that they name.
 
-    It remembers the members, so that a later round finds them without the nodes that were given.
+    It remembers the members, so that a later round finds them without the nodes that were given. If none of
+    these answers from the beginning, the nodes of `known` take their place: HTTP addresses by id.
     """
 
     def __init__(
@@ -156,9 +157,11 @@ class StatusPoll:
         *,
         only: bool = False,
         access: HttpAccess = PLAIN,
+        known: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         """`timeout`, in seconds, is for each node."""
         self._access = access
+        self._known = known
         self._addresses = tuple(dict.fromkeys(addresses))
         self._timeout = timeout
         self._only = only
@@ -167,6 +170,14 @@ class StatusPoll:
 
     def ask(self) -> list[StatusReply]:
         """One round: the replies of the given nodes in their order, then those of the others by id."""
+        answers = self._round()
+        if not self._members and (known := self._known()):
+            self._names = {address: id_ for id_, address in known.items()}
+            self._addresses, self._known = tuple(self._names), dict
+            answers = self._round()
+        return answers
+
+    def _round(self) -> list[StatusReply]:
         targets = [(self._names.get(address, ""), address) for address in self._addresses]
         answers = [
             _recognised(each, self._timeout, self._access)
@@ -175,8 +186,8 @@ class StatusPoll:
         if not self._only:
             found = others(answers)
             if all(each.status is None for each in answers):
-                names = {each.name for each in answers}
-                found = [item for item in sorted(self._members.items()) if item[0] not in names]
+                asked = {each.name for each in answers} | {each.address for each in answers}
+                found = [item for item in sorted(self._members.items()) if asked.isdisjoint(item)]
             answers += ask_all(found, self._timeout, self._access)
         self._learn(answers)
         return answers

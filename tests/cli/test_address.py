@@ -3,7 +3,9 @@
 import pytest
 
 from kraft.cli import address
-from kraft.cli.address import find, find_client, parse
+from kraft.cli.address import find, find_client, known_nodes, parse
+from kraft.cli.status_reply import StatusPoll
+from tests.web.reports import report
 
 FILE = """\
 node: {{id: {id}, data: data}}
@@ -108,6 +110,26 @@ def test_the_id_of_a_node_is_found_in_the_files_at_hand(folder):
     assert find("K2", nobody) == "127.0.0.1:10022"
     assert find("K2:99", nobody) == "K2:99"
     assert find("http://K2/", nobody) == "K2:10021"
+
+
+def test_without_an_address_the_nodes_at_hand_are_asked_if_the_usual_one_is_down(folder, http_nodes):
+    """Right after K1 of the demo was killed, `kraft status` shows K1 and the others."""
+    at = http_nodes.start(K1=None, K2=lambda members: report("K2", members=members), K3=None)
+    for id_ in ("K1", "K2"):
+        endpoint = f"tcp:{at[id_].rpartition(':')[2]}:interface=127.0.0.1"
+        write(folder / "kraft-demo" / id_ / "kraft.yaml", id_, endpoint)
+    write(folder / "kraft-demo" / "K9" / "kraft.yaml", "K9", "")
+    assert known_nodes() == {"K1": at["K1"], "K2": at["K2"]}
+
+    def nobody_else() -> dict[str, str]:
+        raise AssertionError("the node that was given answers")
+
+    down = StatusPoll([at["K3"]], 5.0, known=known_nodes)
+    told = [("K1", True), ("K2", False), ("K3", True)]  # K2 names K3
+    assert [(each.name, each.status is None) for each in down.ask()] == told
+    assert [(each.name, each.status is None) for each in down.ask()] == told
+    assert [each.name for each in StatusPoll([at["K2"]], 5.0, only=True, known=nobody_else).ask()] == ["K2"]
+    assert StatusPoll([at["K3"]], 5.0).ask()[0].error == "Connection refused"
 
 
 def test_the_id_of_another_member_is_asked_for(folder):
