@@ -21,6 +21,11 @@ from kraft.kv.versions import MACHINE_VERSION
 
 DEFAULT_ADDRESS = "127.0.0.1:10021"
 TIMEOUT_SECONDS = 2.0
+FIRST_VERSION = {  # what a program of machine version 1 does not report
+    "machine_version": 1,
+    "machine_version_supported": 1,
+    "machine_version_held": False,
+}
 LAG_ENTRIES = 1000  # a node that is stopped now must not be the only one that is up to date
 
 EXAMPLES = """\
@@ -61,7 +66,7 @@ class UpgradePlan:
     def __init__(self, replies: Sequence[StatusReply]) -> None:
         self.replies = replies
         self.statuses: dict[str, dict[str, Any]] = {
-            each.name: each.status for each in replies if each.status is not None
+            each.name: FIRST_VERSION | each.status for each in replies if each.status is not None
         }
         self.obstacles = list(dict.fromkeys(self._obstacles()))
         self.outdated = [id_ for id_, status in self.statuses.items() if _is_outdated(status)]
@@ -75,6 +80,11 @@ class UpgradePlan:
     def in_force(self) -> int:
         """The machine version in force, as far as any node knows."""
         return max((status["machine_version"] for status in self.statuses.values()), default=0)
+
+    @property
+    def holding(self) -> list[str]:
+        """The nodes whose configuration keeps the machine version from being raised."""
+        return [id_ for id_, status in self.statuses.items() if status["machine_version_held"]]
 
     def _obstacles(self) -> Iterator[str]:
         for each in self.replies:
@@ -112,7 +122,8 @@ class UpgradePlan:
 
 
 def _is_outdated(status: dict[str, Any]) -> bool:
-    return bool(status["version"] != __version__ or status["machine_version_supported"] < MACHINE_VERSION)
+    older = status["machine_version_supported"] < MACHINE_VERSION and not status["machine_version_held"]
+    return bool(status["version"] != __version__ or older)
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -140,6 +151,7 @@ def facts(plan: UpgradePlan) -> dict[str, Any]:
         "obstacles": plan.obstacles,
         "outdated": plan.outdated,
         "next": plan.next or None,
+        "holding": plan.holding,
         "nodes": {id_: status["version"] for id_, status in plan.statuses.items()},
     }
 
@@ -162,9 +174,12 @@ def _lines(plan: UpgradePlan) -> Iterator[Line]:
     elif plan.next:
         told = "it leads, and hands over when it stops" if plan.leads(plan.next) else "it leads nothing"
         yield line(Span("safe", GOOD), f": upgrade and restart {plan.next} ({told}), then run this again")
-        if len(plan.outdated) == 1 and plan.in_force < MACHINE_VERSION:
+        if len(plan.outdated) == 1 and plan.in_force < MACHINE_VERSION and not plan.holding:
             yield line(
                 "it is the last one: afterwards the machine version is raised, and there is no way back"
             )
     else:
         yield line(Span("nothing to do", GOOD), f": all nodes run kraft {__version__}")
+    if plan.holding:
+        told = f"cluster.machine_version_max of {', '.join(plan.holding)} keeps the way back open"
+        yield line(f"{told}: remove it, and restart, once this version has proved itself")

@@ -47,6 +47,7 @@ def node_status(
         groups=tuple(group_status(groups[id_], tick_seconds, transactions) for id_ in sorted(groups)),
         machine_version=peers.formation.version.in_force,
         machine_version_supported=peers.formation.version.supported,
+        machine_version_held=peers.formation.version.held,
         disk_slow=context.slowness.disk,
         loop_slow=context.slowness.loop,
         log_write_seconds=round(context.slowness.write_seconds, 3),

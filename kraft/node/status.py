@@ -172,8 +172,9 @@ class Status:
 
     `problem` says in words why the node cannot serve writes now, and is '' when it is serving. `cluster` is
     '' until the node has formed or joined a cluster.
-    `machine_version` is the one in force, `machine_version_supported` the highest that the program supports;
-    0 from a program that does not report it. `disk_slow` and `loop_slow`: log writes take too long, or the
+    `machine_version` is the one in force, `machine_version_supported` the highest that the node supports;
+    0 from a program that does not report it. `machine_version_held`: its program supports more, and an option
+    holds it back. `disk_slow` and `loop_slow`: log writes take too long, or the
     event loop is blocked again and again, so that this node should not lead. `log_write_seconds` is the
     age of the log write under way, 0 without any. `transactions` over several groups, of this
     node's clients, are counted by outcome: committed, changed (a watched key), conflict (computed again),
@@ -194,6 +195,7 @@ class Status:
     groups: tuple[GroupStatus, ...]
     machine_version: int = 0
     machine_version_supported: int = 0
+    machine_version_held: bool = False
     disk_slow: bool = False
     loop_slow: bool = False
     log_write_seconds: float = 0.0

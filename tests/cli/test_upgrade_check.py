@@ -3,6 +3,7 @@
 import pytest
 
 from kraft import __version__
+from kraft.cli import upgrade_check
 from kraft.cli.status_reply import StatusReply
 from kraft.cli.upgrade_check import UpgradePlan, facts
 from kraft.kv.versions import MACHINE_VERSION
@@ -20,6 +21,7 @@ def node(id_, version=__version__, *, leader="K1", supported=MACHINE_VERSION, **
         "version": version, "problem": "", "disk_full": False, "groups": [group | fields.pop("group", {})],
         "members": [member | fields.get(str(member["id"]), {}) for member in members],
         "machine_version": 2, "machine_version_supported": supported,
+        "machine_version_held": False,
     }  # fmt: skip
     known = {name: value for name, value in fields.items() if name in status}
     return StatusReply(id_, f"{id_}:10021", status | known)
@@ -27,6 +29,11 @@ def node(id_, version=__version__, *, leader="K1", supported=MACHINE_VERSION, **
 
 def plan(*nodes):
     return UpgradePlan(nodes)
+
+
+def plain(found):
+    """What is printed below the table."""
+    return "\n".join(line.text for line in upgrade_check._lines(found))
 
 
 def test_followers_come_first_and_the_leader_last():
@@ -65,6 +72,31 @@ def test_what_makes_the_next_step_unsafe(first, text):
 def test_a_node_that_does_not_answer():
     found = plan(node("K1"), StatusReply("K2", "K2:10021", error="no answer"), node("K3"))
     assert found.obstacles == ["K2 does not answer: no answer"]
+
+
+def test_a_program_of_machine_version_1_does_not_tell_its_version():
+    old = node("K2")
+    for name in ("machine_version", "machine_version_supported"):
+        del old.status[name]
+    found = plan(node("K1"), old, node("K3"))
+    assert (found.next, found.obstacles) == ("K2", [])
+    assert "upgrade and restart K2 (it leads nothing)" in plain(found)
+
+
+def test_a_node_that_holds_the_version_back_is_no_old_one():
+    held = node("K2", supported=MACHINE_VERSION - 1, machine_version_held=True)
+    found = plan(node("K1"), held, node("K3"))
+    assert (found.next, found.holding) == ("", ["K2"])
+    told = plain(found)
+    assert "nothing to do" in told
+    assert "cluster.machine_version_max of K2 keeps the way back open" in told
+
+
+def test_the_last_node_closes_the_way_back_unless_one_holds_it_open():
+    last = node("K3", supported=MACHINE_VERSION - 1)
+    assert "there is no way back" in plain(plan(node("K1"), node("K2"), last))
+    held = node("K2", supported=MACHINE_VERSION - 1, machine_version_held=True)
+    assert "there is no way back" not in plain(plan(node("K1"), held, last))
 
 
 def test_nothing_is_left_to_do():

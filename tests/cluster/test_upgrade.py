@@ -3,7 +3,11 @@
 docs/upgrade.md promises what is tested here.
 """
 
+import json
+import subprocess
+import sysconfig
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +19,7 @@ from tests.cluster.wire import Refusal
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
+KRAFT = Path(sysconfig.get_path("scripts")) / "kraft"
 NEXT = MACHINE_VERSION + 1
 SMALL = {"checkpoint_entries": 200, "keep_entries": 20}  # so that snapshots are met
 
@@ -42,6 +47,21 @@ def roll(server: Server, library: Path | None, cluster: Cluster, load: Load) -> 
     load.advance(50)
 
 
+def safe_step(cluster: Cluster) -> dict[str, Any]:
+    """What `kraft upgrade-check` of the new program says, as soon as the next step is safe."""
+
+    def safe() -> dict[str, Any] | None:
+        done = subprocess.run(
+            [KRAFT, "upgrade-check", "--json", f"127.0.0.1:{cluster['K1'].http_port}"],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        found: dict[str, Any] = json.loads(done.stdout)
+        assert found["safe"] == (done.returncode == 0), (found, done.stderr)
+        return found if found["safe"] else None
+
+    return wait_until(safe, "the next step is safe")
+
+
 def lead(name: str, cluster: Cluster) -> None:
     """Give leadership to this node."""
     cluster.insist("TRANSFER", name, over=lambda: cluster.leader().id == name)
@@ -62,14 +82,17 @@ def refused(server: Server) -> str:
 def test_a_rolling_upgrade_under_load(old_cluster):
     """Nothing exits, nothing acknowledged is lost; a new command is refused until every node knows it.
 
-    Either program leads while both are there, and a node goes back before the last one is upgraded.
+    The steps are those of docs/upgrade.md. Either program leads while both are there, and a node goes back
+    before the last one is upgraded: what it has written meanwhile is read by the program of before.
     """
     cluster = old_cluster
     earlier = cluster["K1"].library
     with Load(list(cluster), writers=6) as load:
         load.advance(100)
-        roll(cluster["K1"], None, cluster, load)
-        roll(cluster["K2"], None, cluster, load)
+        lead("K3", cluster)
+        for name in ("K1", "K2"):
+            assert safe_step(cluster)["next"] == name
+            roll(cluster[name], None, cluster, load)
         for leader in ("K1", "K3"):
             lead(leader, cluster)
             load.advance(100)
@@ -85,10 +108,13 @@ def test_a_rolling_upgrade_under_load(old_cluster):
         assert {in_force(server) for server in cluster} == {0, 1}
 
         roll(cluster["K1"], earlier, cluster, load)
+        assert safe_step(cluster)["outdated"] == ["K1", "K3"]
         roll(cluster["K1"], None, cluster, load)
+        assert safe_step(cluster)["next"] == "K3"
         pids = {name: cluster[name].pid for name in ("K1", "K2")}
         roll(cluster["K3"], None, cluster, load)
         wait_until(lambda: all(in_force(server) == MACHINE_VERSION for server in cluster), "the raise")
+        assert safe_step(cluster)["next"] is None
         for server in cluster:
             assert isinstance(server.ask("SETRANGE", f"upgrade:{server.id}", 3, "new"), int)
             assert server.ask("SETBIT", f"upgrade:bit:{server.id}", 7, 1) == 0

@@ -12,14 +12,14 @@ from kraft.peerwire.hello import Hello
 class MachineVersion:
     """The versions of one node.
 
-    `supported` is the highest version that the node can apply, `in_force` the one of its cluster. With
-    `held`, an operator's bound, it supports no more than that; 0 for no bound. `raising` is the version that
-    this node, as the leader, has logged and not applied yet, else 0.
+    `supported` is the highest version that the node can apply, `in_force` the one of its cluster. With an
+    operator's `bound` it supports no more than that, and is `held` back if its program could do more; 0 for
+    no bound. `raising` is the version that this node, as the leader, has logged and not applied yet, else 0.
     """
 
-    def __init__(self, supported: int = MACHINE_VERSION, held: int = 0) -> None:
-        self.supported = min(supported, held or supported)
-        self._held = self.supported < supported
+    def __init__(self, supported: int = MACHINE_VERSION, bound: int = 0) -> None:
+        self.supported = min(supported, bound or supported)
+        self.held = self.supported < supported
         self.in_force = MACHINE_VERSION_MIN
         self.raising = 0
 
@@ -35,7 +35,7 @@ class MachineVersion:
 
     def too_low(self, id_: str, version: int) -> str:
         """What ends a node that supports less than the `version` in force."""
-        remedy = "remove cluster.machine_version_max" if self._held else "install a newer kraft"
+        remedy = "remove cluster.machine_version_max" if self.held else "install a newer kraft"
         return (
             f"{id_} supports machine version {self.supported}, but version {version} is in force in the "
             f"cluster: {remedy} on {id_}"
