@@ -1,11 +1,7 @@
-"""Backups in an object store, with a real S3 server: moto's, as a process of its own."""
+"""Backups in an object store, with a real S3 server."""
 
 import json
-import subprocess
-import sys
 import time
-import urllib.request
-from contextlib import suppress
 
 import pytest
 
@@ -17,7 +13,7 @@ from kraft.cli.object_store import ObjectStore, local, push
 from kraft.moment import LATEST, Moment
 from kraft.storage.offline.restoration import open_backup, rehearse
 from tests.backup.sources import CLUSTER, SECOND_MS, START_MS, Twin, backed_up, history, make_image
-from tests.cluster.harness import free_ports
+from tests.cli.s3_server import running_s3
 
 pytest.importorskip("boto3")
 pytest.importorskip("moto")
@@ -29,25 +25,8 @@ FOLDER = CLUSTER[:12]
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """The URL of an S3 server."""
-    (port,) = free_ports(1)
-    output = (tmp_path_factory.mktemp("moto") / "log").open("wb")
-    with (
-        output,
-        subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-            stdout=output,
-            stderr=output,
-        ) as process,
-    ):
-        url = f"http://127.0.0.1:{port}"
-        for _ in range(600):
-            with suppress(OSError):
-                urllib.request.urlopen(f"{url}/moto-api/data.json", timeout=5).close()
-                break
-            assert process.poll() is None
-            time.sleep(0.1)
-        yield url
-        process.terminate()
+    with running_s3(tmp_path_factory.mktemp("moto")) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture
