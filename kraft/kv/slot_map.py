@@ -108,18 +108,20 @@ def owners(ranges: Sequence[MapRange], first: int, last: int) -> list[int]:
 
 
 def _plan(state: MachineState, command: PlanMove) -> Reply:
-    first, last = command.first, command.last
+    first, last, receiver = command.first, command.last, command.receiver
+    if not (0 <= first <= last < SLOTS and 0 <= receiver < command.groups <= SLOTS):
+        return MapReply(MapOutcome.UNKNOWN).to_reply()
     known = saved_map(state.keyspace.ledger) or MapState(0, 0, static_ranges(command.groups))
     for move in known.moves:
         if move.first <= last and first <= move.last:
             return MapReply(MapOutcome.OVERLAPS, move.id).to_reply()
     found = owners(known.ranges, first, last)
-    if len(found) > 1 or found[0] == command.receiver:
+    if len(found) > 1 or found[0] == receiver:
         return MapReply(MapOutcome.OWNED, found[-1]).to_reply()
     if len(known.moves) >= MOVES_MAX:
         return MapReply(MapOutcome.FULL).to_reply()
     number = known.last + 1
-    move = PlannedMove(number, number, first, last, found[0], command.receiver, since=state.stamp)
+    move = PlannedMove(number, number, first, last, found[0], receiver, since=state.stamp)
     _save(state, replace(known, last=number, moves=(*known.moves, move)))
     return MapReply(MapOutcome.PLANNED, number).to_reply()
 

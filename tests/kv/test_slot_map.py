@@ -85,6 +85,24 @@ def test_slots_of_one_group_that_no_other_move_has_can_move(machine):
     assert plan(machine, 10, 10) == MapReply(PLANNED, 2)
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "receiver", "groups"),
+    [
+        (9, 8, 1, GROUPS),
+        (-1, 8, 1, GROUPS),
+        (0, SLOTS, 1, GROUPS),
+        (SLOTS, SLOTS, 1, GROUPS),
+        (0, 9, GROUPS, GROUPS),
+        (0, 9, -1, GROUPS),
+        (0, 9, 0, 0),
+        (0, 9, 1, SLOTS + 1),
+    ],
+)
+def test_slots_and_groups_that_there_are_not_change_nothing(machine, first, last, receiver, groups):
+    assert do(machine, kv.PlanMove(first, last, receiver, groups)) == MapReply(UNKNOWN)
+    assert known(machine) is None
+
+
 def test_a_move_that_took_place_changes_the_owner_and_the_version(machine):
     plan(machine, 5, 9)
     assert do(machine, kv.EndMove(1, True)) == MapReply(MapOutcome.ENDED, 1)

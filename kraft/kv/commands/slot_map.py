@@ -17,7 +17,7 @@ class PlanMove(msgspec.Struct, frozen=True, array_like=True, tag=110, gc=False):
 
     `groups` is how many groups the cluster was formed with. Replies PLANNED with the number of the move;
     OWNED with a group, if several have slots of the range, or the receiver has them; OVERLAPS with the number
-    of a move that has some of them; FULL.
+    of a move that has some of them; FULL; UNKNOWN if there are no such slots, or no such group.
     """
 
     since: ClassVar[int] = _SINCE
