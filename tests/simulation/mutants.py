@@ -3,6 +3,8 @@
     python -m tests.simulation.mutants                    # all of them, on two cores; prints the table
     python -m tests.simulation.mutants --only "orphans"   # mutations whose names contain this
 
+The seed that docs/simulation.md names for a mutation is tried first, then those from 0.
+
 An import hook plants a mutation in the memory of a separate process by changing the source of one module; the
 files stay unchanged. A line that is not in the source, or is there twice, is an error: the list must follow
 the code.
@@ -15,9 +17,10 @@ import importlib.machinery
 import inspect
 import io
 import json
+import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
 from functools import cache
@@ -139,7 +142,14 @@ def failed_test(file: str) -> str:
     return failed.name
 
 
-def search(mutation: Mutation, first: int = 0) -> dict[str, Any]:
+def documented() -> dict[str, list[int]]:
+    """The seed that found each mutation last, by its name: the table in docs/simulation.md."""
+    page = (ROOT / "docs/simulation.md").read_text()
+    rows = re.findall(r"^\| (.+?) \| `[\w/]+\.py` \| seed (\d+) \|", page, re.MULTILINE)
+    return {name: [int(seed)] for name, seed in rows}
+
+
+def search(mutation: Mutation, seeds: Iterable[int]) -> dict[str, Any]:
     """Try seeds until one finds the mutation, which is planted, or its test."""
     if mutation.test:
         return {"seed": None, "test": failed_test(mutation.test)}
@@ -149,7 +159,7 @@ def search(mutation: Mutation, first: int = 0) -> dict[str, Any]:
     from kraft.storage.errors import StorageError
 
     run = importlib.import_module(mutation.run).run
-    for seed in range(first, first + mutation.seeds):
+    for seed in seeds:
         try:
             run(seed)
         except (AssertionError, InvariantViolation, BrokenInvariant, StorageError, WireError) as error:
@@ -210,7 +220,8 @@ def main() -> int:
     if options.search:
         chosen = next(m for m in MUTATIONS if m.name == options.search)
         sys.meta_path.insert(0, Planter(chosen))
-        sys.stdout.write(json.dumps(search(chosen)) + "\n")
+        seeds = dict.fromkeys([*documented().get(chosen.name, ()), *range(chosen.seeds)])
+        sys.stdout.write(json.dumps(search(chosen, seeds)) + "\n")
         return 0
     chosen_ones = [m for m in MUTATIONS if options.only in m.name]
     missed = 0

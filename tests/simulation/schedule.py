@@ -2,6 +2,7 @@
 
     python -m tests.simulation.schedule --seed 7 --trace               # one run, event by event
     python -m tests.simulation.schedule --seed 0 --runs 1000 --jobs 2  # statistics, and failed runs
+    python -m tests.simulation.schedule --runs 1000 --groups 2         # only plans with two groups or more
     python -m tests.simulation.schedule --seed 7 --shrink              # the smallest plan that still fails
     python -m tests.simulation.schedule --seed 7 --without 3,5         # without these faults of its plan
 
@@ -14,6 +15,8 @@ import traceback
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import count, islice
 
 from tests.simulation.coverage import Coverage
 from tests.simulation.plan import Plan, draw
@@ -40,15 +43,14 @@ def attempt(plan: Plan) -> Result | Failure:
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.plan:
-        for seed in range(options.seed, options.seed + options.runs):
-            _show(_plan(options, seed))
+        for plan in _plans(options):
+            _show(plan)
         return 0
     if options.trace:
         return _trace(_plan(options, options.seed))
-    plans = (_plan(options, seed) for seed in range(options.seed, options.seed + options.runs))
     coverage = Coverage()
     failures: list[Failure] = []
-    for outcome in _all(plans, options.jobs):
+    for outcome in _all(_plans(options), options.jobs):
         if isinstance(outcome, Failure):
             failures.append(outcome)
             _say(f"seed {outcome.plan.seed} failed\n{outcome.text}")
@@ -100,6 +102,12 @@ def _show(plan: Plan) -> None:
         _say(str(fault))
 
 
+def _plans(options: argparse.Namespace) -> Iterator[Plan]:
+    """`options.runs` plans with enough groups, from the first seed on."""
+    plans = map(partial(_plan, options), count(options.seed))
+    return islice((plan for plan in plans if plan.groups >= options.groups), options.runs)
+
+
 def _plan(options: argparse.Namespace, seed: int) -> Plan:
     plan = draw(seed)
     if options.only is not None:
@@ -128,7 +136,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.schedule", description=description)
     add = parser.add_argument
     add("--seed", type=int, default=0, help="the first seed")
-    add("--runs", type=int, default=1, help="number of seeds")
+    add("--runs", type=int, default=1, help="number of plans")
+    add("--groups", type=int, default=1, choices=(1, 2, 3), help="only plans with at least so many groups")
     add("--jobs", type=int, default=1, help="number of processes")
     add("--plan", action="store_true", help="print the plan without running it")
     add("--trace", action="store_true", help="one run: print every event")

@@ -52,7 +52,7 @@ def test_a_line_that_is_gone_is_an_error():
 def test_the_simulator_finds(name, seed):
     mutation = next(m for m in MUTATIONS if m.name == name)
     with planted(mutation):
-        found = search(mutation, seed)
+        found = search(mutation, [seed])
     assert found["seed"] == seed, found
     assert seed in REGRESSIONS
 

@@ -75,6 +75,13 @@ def test_the_command_of_a_smaller_plan_makes_the_same_plan(capsys):
     assert "2 clients, 9.5 seconds" in shown[0]
 
 
+def test_plans_with_several_groups_can_be_chosen(capsys):
+    assert main(["--plan", "--seed", "5", "--runs", "4", "--groups", "2"]) == 0
+    shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith("seed ")]
+    seeds = [seed for seed in SEEDS if seed >= 5 and draw(seed).groups > 1][:4]
+    assert [line.partition(":")[0] for line in shown] == [f"seed {seed}" for seed in seeds]
+
+
 def test_coverage_adds_up_what_runs_met():
     coverage = Coverage()
     results: list[Result] = [run(seed) for seed in (5, 6)]
