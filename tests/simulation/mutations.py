@@ -1,8 +1,9 @@
 """One-line mistakes in core, host and storage. The simulator must find each within a number of seeds.
 
-Those in transactions, locks and scripts are in files of their own.
+Those in transactions, locks, scripts and beats are in files of their own.
 """
 
+from tests.simulation.beat_mutations import BEAT_MUTATIONS
 from tests.simulation.cross_group_mutations import CROSS_GROUP_MUTATIONS
 from tests.simulation.group_mutations import GROUP_MUTATIONS
 from tests.simulation.machine_mutations import MACHINE_MUTATIONS
@@ -415,6 +416,7 @@ MUTATIONS = (
     ),
     *MACHINE_MUTATIONS,
     *GROUP_MUTATIONS,
+    *BEAT_MUTATIONS,
     *CROSS_GROUP_MUTATIONS,
     *SCRIPT_MUTATIONS,
     # -- storage
