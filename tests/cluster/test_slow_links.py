@@ -23,7 +23,7 @@ BUFFER_BYTES, QUEUE_SECONDS_MAX = 256 << 10, 0.25
 MIB = 1 << 20
 LARGEST_BYTES = 8 * MIB  # the maximum of limits.value_bytes
 WRITE_BYTES = 20  # of a write in an entry, in addition to its value: key, stamp, kind
-ROUNDS = 4  # of a load that the machine may bound, so that other work on it counts for both
+ROUNDS = 8  # of a load that the machine may bound, so that other work on it counts for both
 SHARE = 0.5  # of the link, that is used on a machine that has other work; `tox -e links` asks for 0.8
 
 
@@ -235,9 +235,9 @@ def test_every_speed_and_size(make_cluster, namespace, mbit, size):
         found, carried, writes = [], 0.0, 0
         for _ in range(rounds):
             narrow.narrow(rate)
-            clients.rate(3 if size < rate else 2 * size / rate)  # until the windows have followed
+            clients.rate(max(3 / rounds, 2 * size / rate, 1.0))  # until the windows have followed
             before, done = narrow.carried, len(clients.done)
-            found.append(clients.rate(max(12 / rounds, 12 * size / rate / rounds)))
+            found.append(clients.rate(max(12.0, 12 * size / rate, 3.0 * rounds) / rounds))
             carried, writes = carried + narrow.carried - before, writes + len(clients.done) - done
             narrow.narrow(WIDE)
             clients.rate(max(1.0, 2 * size / rate))  # for what has left for the narrow link
