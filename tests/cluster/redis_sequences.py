@@ -1,5 +1,6 @@
 """Sequences of commands on strings, bits and keys, for a comparison with Redis, and what may differ."""
 
+import ast
 from collections.abc import Callable
 from typing import Any
 
@@ -273,6 +274,19 @@ def _order_of_keys(words: Words, redis: bytes, kraft: bytes) -> bool:
     return words[0].upper() == b"KEYS" and both_arrays and sorted(_bulks(redis)) == sorted(_bulks(kraft))
 
 
+def _empty_key(words: Words, redis: bytes, kraft: bytes) -> bool:
+    """`**` matches every key but the empty one in Redis 7.0, every key in kraft."""
+    if not any(word[:2] == b"**" for word in words):
+        return False
+    if words[0].upper() == b"KEYS":
+        theirs, ours = _bulks(redis), _bulks(kraft)
+    elif redis[:1] == kraft[:1] == b"[":  # `whole_reply` of SCAN
+        theirs, ours = ast.literal_eval(redis.decode()), ast.literal_eval(kraft.decode())
+    else:
+        return False
+    return sorted([b"", *theirs]) == sorted(ours)
+
+
 def _keys_past_their_expiry(words: Words, redis: bytes, kraft: bytes) -> bool:
     """DBSIZE of Redis counts them until they are removed."""
     if words[0].upper() != b"DBSIZE" or {redis[:1], kraft[:1]} != {b":"}:
@@ -317,6 +331,7 @@ def whole_reply(words: Words, ask: Callable[[Words], bytes]) -> bytes:
 
 DIFFERENCES: dict[str, Rule] = {
     "order of keys": _order_of_keys,
+    "empty key": _empty_key,
     "expired keys": _keys_past_their_expiry,
     "time": _times_in_the_same_moment,
     "expiry": _expiry_from_now,

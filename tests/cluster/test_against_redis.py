@@ -52,6 +52,12 @@ def whole_replies(sequence: list[Words], ask_all: Asked, request: Callable[[Word
 
 @example([[b"SET", b"a", b"1.5"], [b"INCRBYFLOAT", b"a", b"1.1"], [b"GET", b"a"]], 2, False, Random(0))
 @example(
+    [[b"MSET", b"", b"1", b"a", b"1"], [b"KEYS", b"***"], [b"SCAN", b"0", b"MATCH", b"**"]],
+    2,
+    False,
+    Random(0),
+)
+@example(
     [[b"BITFIELD", b"a", b"OVERFLOW", b"FAIL", b"SET", b"u2", b"30", b"9"], [b"GET", b"a"]],
     3,
     False,

@@ -23,11 +23,11 @@ pytestmark = pytest.mark.slow
 
 CONNECTIONS = 3
 Step = tuple[int, Words]  # the place of a connection, and what it sends
-# Replies that differ in docs/redis-differences.md, changes that Redis counts although nothing changes (the
-# same bit, the same expiry), and commands that kraft refuses after MULTI.
+# Replies that differ in docs/redis-differences.md (DBSIZE where a key is past its expiry), changes that Redis
+# counts although nothing changes (the same bit, the same expiry), and commands that kraft refuses in MULTI.
 LEFT_OUT = frozenset(
     b"TTL PTTL EXPIRETIME OBJECT DUMP RESTORE GETEX COPY INCRBYFLOAT SETBIT BITFIELD EXPIRE PEXPIRE KEYS"
-    b" SCAN".split()
+    b" SCAN DBSIZE".split()
 )
 
 # Commands that concern all groups are done in each of them, and refused after MULTI: docs/groups.md.
@@ -38,7 +38,7 @@ FRAME = st.sampled_from([
 ])  # fmt: skip
 WATCHES = st.lists(KEYS, min_size=1, max_size=3).map(lambda keys: [b"WATCH", *keys])
 RARE = st.sampled_from([
-    [b"PING"], [b"ECHO", b"x"], [b"DBSIZE"], [b"SELECT", b"0"], [b"RESET"], [b"GET"], [b"NOSUCH"],
+    [b"PING"], [b"ECHO", b"x"], [b"SELECT", b"0"], [b"RESET"], [b"GET"], [b"NOSUCH"],
     [b"CLIENT", b"NOSUCH"], [b"MULTI", b"x"], [b"EXEC", b"x"], [b"WATCH"], [b"DISCARD", b"x"],
     [b"PING", b"x"],
     [b"UNWATCH", b"x"], [b"CLIENT", b"GETNAME"], [b"CLIENT", b"SETNAME", b"x"], [b"OBJECT", b"ENCODING"],
@@ -66,6 +66,17 @@ def aborted_by_a_flush(theirs: bytes, ours: bytes, history: list[Step]) -> bool:
     """
     flushed = any(words[0].upper() in (b"FLUSHALL", b"FLUSHDB") for _, words in history)
     return flushed and theirs[:1] == b"*" and theirs != b"*-1\r\n" and ours in (b"*-1\r\n", b"_\r\n")
+
+
+def aborted_by_what_is_past(theirs: bytes, ours: bytes, history: list[Step]) -> bool:
+    """Whether Redis alone took a SET with an expiry in the past for a change of a missing key.
+
+    Redis makes the key and removes it. From then on, the two servers hold different data.
+    """
+    past = any(
+        words[0].upper() == b"SET" and not {b"EXAT", b"PXAT"}.isdisjoint(words) for _, words in history
+    )
+    return past and theirs in (b"*-1\r\n", b"_\r\n") and ours[:1] == b"*" and ours != b"*-1\r\n"
 
 
 def comparable(words: Words, theirs: bytes, ours: bytes) -> bool:
@@ -100,6 +111,17 @@ def answers(steps: list[Step], clients: Sequence[Callable[[list[bytes]], list[by
     (0, [b"WATCH", b"c"]), (0, [b"MULTI"]), (0, [b"BITOP", b"OR", b"c", b"a", b"b"]), (0, [b"GET", b"c"]),
     (0, [b"RENAME", b"c", b"a"]), (0, [b"INCR", b"a"]), (0, [b"EXEC"]),
 ], 3, 3, Random(0))  # fmt: skip
+@example([
+    (0, [b"WATCH", b"a"]), (1, [b"SET", b"a", b"x", b"EXAT", b"1"]), (0, [b"MULTI"]), (0, [b"EXEC"]),
+    (0, [b"SET", b"a", b""]), (0, [b"WATCH", b"a"]), (1, [b"SET", b"a", b"x", b"EXAT", b"1"]),
+    (0, [b"MULTI"]), (0, [b"EXEC"]),
+], 2, 1, Random(0))  # fmt: skip
+@example(
+    [(0, [b"SET", b"a", b"1"]), (0, [b"MULTI"]), (0, [b"DBSIZE"]), (0, [b"EXEC"])],
+    2,
+    1,
+    Random(0),
+)
 @example(
     [(0, [b"MULTI"]), (0, [b"INCR", b"a"]), (0, [b"BITOP", b"NOT", b"b", b"b", b"a"]), (0, [b"EXEC"])],
     2,
@@ -119,10 +141,12 @@ def test_replies_are_those_of_redis(redis, sequence, protocol, groups, dice):
         kraft = [partial(ask_all, client, one_by_one) for client in connected(protocol, groups)]
         theirs, ours = answers(steps, [client.ask_all for client in redis]), answers(steps, kraft)
         for number, (step, one, other) in enumerate(zip(steps, theirs, ours, strict=True)):
+            if comparable(step[1], one, other):
+                continue
             history = steps[: number + 1]
-            if aborted_by_a_flush(one, other, history):
+            if aborted_by_a_flush(one, other, history) or aborted_by_what_is_past(one, other, history):
                 break
-            assert comparable(step[1], one, other), f"redis {one!r}, kraft {other!r}, after {history}"
+            raise AssertionError(f"redis {one!r}, kraft {other!r}, after {history}")
 
 
 def connected(protocol: int, groups: int) -> list[Talk]:
