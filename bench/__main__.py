@@ -1,4 +1,4 @@
-"""`python -m bench [compare|mixed|open-loop|idle|restart|checkpoint|all] ...`; compare is the default."""
+"""`python -m bench [compare|mixed|open-loop|idle|restart|checkpoint|scan|all]`; compare is the default."""
 
 import argparse
 import json
@@ -23,6 +23,7 @@ from bench.options import COMPARING, QUICK_KEYS, factories, fits, interpreters, 
 from bench.processes import BenchError
 from bench.progress import say
 from bench.restart import KEY_BYTES, VALUE_BYTES, restart
+from bench.scan import scans
 
 Result = dict[str, Any]
 
@@ -94,6 +95,15 @@ def run_checkpoint(options: argparse.Namespace, directory: Path) -> tuple[Result
     return result, report.checkpoint_page(result)
 
 
+def run_scan(options: argparse.Namespace, directory: Path) -> tuple[Result, str]:
+    """Measure scans; return the result and its page."""
+    if not fits(f"{options.keys:,} keys", options.keys):
+        raise BenchError("choose fewer --keys")
+    measured = scans(scratch(directory, "scan"), options.keys, options.rounds, options.seconds)
+    result = {"machine": describe(), "failures": [], **measured}
+    return result, report.scan_page(result)
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace, Path], tuple[Result, str]]] = {
     "compare": run_compare,
     "mixed": run_compare,
@@ -101,6 +111,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Path], tuple[Result, str]]] = 
     "idle": run_idle,
     "restart": run_restart,
     "checkpoint": run_checkpoint,
+    "scan": run_scan,
 }
 
 

@@ -344,6 +344,29 @@ def checkpoint_page(result: dict[str, Any]) -> str:
     return "\n\n".join([machine_line(result["machine"]), what, table(head, rows), snapshot]) + "\n"
 
 
+def scan_page(result: dict[str, Any]) -> str:
+    """Render the page of scans."""
+    rows = []
+    for trial in result["trials"]:
+        quiet, busy = trial["quiet"], trial["busy"]
+        rows.append(
+            [
+                f"{trial['alone']:.1f}",
+                f"{trial['seconds']:.1f}",
+                f"{quiet['p99_ms']:.2f}",
+                f"{busy['p99_ms']:.2f}",
+                f"{busy['p99_ms'] / quiet['p99_ms']:.1f}",
+                f"{busy['rate'] / quiet['rate']:.2f}",
+                f"{trial['calm_ms']:.1f}",
+                f"{trial['pause_ms']:.1f}",
+            ]
+        )
+    head = ["scan, s", "beside writers, s", "quiet p99, ms", "p99, ms", "times", "rate, of quiet"]
+    head += ["longest pause, quiet, ms", "during the scan, ms"]
+    what = f"{result['keys']:,} keys of {result['key_bytes']} bytes, values of {result['value_bytes']} bytes."
+    return "\n\n".join([machine_line(result["machine"]), what, table(head, rows)]) + "\n"
+
+
 RESTARTS = (
     ("from_log", "right after writing, SIGTERM"),
     ("after_stop", "after a checkpoint, SIGTERM"),

@@ -87,6 +87,18 @@ def test_checkpoints_and_a_snapshot(tmp_path, need):
         assert trial["pulse"]["most_mb"] > 10
 
 
+def test_scans_beside_writers(tmp_path, need):
+    """Three nodes, and a client that finds every key while others write."""
+    need("redis-benchmark")
+    out = str(tmp_path / "out")
+    done = bench("scan", "--keys", "5000", "--rounds", "1", "--seconds", "0.2", "--out", out)
+    assert done.returncode == 0, done.stderr
+    [trial] = only_result(tmp_path / "out")["trials"]
+    assert trial["seconds"] > 0
+    assert trial["pause_ms"] > 0
+    assert "| scan, s |" in done.stdout
+
+
 def test_systems_that_nobody_uses(tmp_path, need, redis_server):
     """One that is started, empty and with keys, and one that runs already."""
     need("redis-benchmark")
