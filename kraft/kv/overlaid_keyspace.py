@@ -127,6 +127,19 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
         keys = {**below, **self._kept, **self._changed}
         return iter([key for key in keys if self.get(key) is not None])
 
+    def names(self) -> Iterator[bytes]:
+        """The keys, of which none counts as looked at."""
+        changed, kept = self._changed, self._kept
+        yield from [key for key, record in changed.items() if record is not None]
+        if self._cleared:
+            return
+        yield from [key for key, record in kept.items() if record is not None and key not in changed]
+        if self._kept_cleared:
+            return
+        for key, record in self._base.items():
+            if key not in changed and key not in kept and (not record.expires or self._before(key)):
+                yield key
+
     def clear(self) -> None:
         """Remove every record, without a look at them."""
         self._journal.append((None, (self._changed, self._cleared)))

@@ -10,7 +10,7 @@ state that this lies on, so it finds the same when it is applied. The logged com
 nevertheless: whatever went wrong, an effect never rests on anything but what the script saw.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from kraft.kv.commands import Command, Step, Watched
 from kraft.kv.machine import FUNCTIONS, STEPS, Machine
@@ -79,6 +79,10 @@ class Overlay:
     def changes(self) -> Mapping[bytes, Record | None]:
         """What keys that have changed since `keep` or `hold` hold now, None for a removed one."""
         return self._keyspace.overlaid.changes
+
+    def names(self) -> Iterator[bytes]:
+        """All keys that there are. None of them counts as looked at."""
+        return self._keyspace.overlaid.names()
 
     def keep(self) -> None:
         """What happened since the last `keep` is valid, and has one revision."""

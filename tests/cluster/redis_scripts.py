@@ -77,12 +77,17 @@ INTEGERS = mostly(
     2,
 )  # fmt: skip
 FLOATS = mostly(
-    st.one_of(st.floats(-1000, 1000), st.integers(-64, 64).map(lambda n: n / 8), st.floats(width=32)),
-    st.sampled_from(
-        [0.5, 1.5, 2.5, -0.5, -0.0, 1e300, 1e-310, 5e-324, 1e-45, 3.4e38, 3.5e38, 1e15, 1e14, 0.1]
+    st.one_of(
+        st.floats(-1000, 1000),
+        st.integers(-64, 64).map(lambda n: n / 8),
+        st.floats(-(2.0**127), 2.0**127, width=32),
     ),
+    st.sampled_from([
+        0.5, 1.5, 2.5, -0.5, -0.0, 1e300, 1e-310, 5e-324, 1e-45, 3.4e38, 3.5e38, 1e15, 1e14, 0.1,
+        float("nan"), float("inf"), -float("inf"),
+    ]),
     3,
-)
+)  # fmt: skip
 NUMBERS = st.one_of(INTEGERS, INTEGERS, FLOATS)
 STRINGS = mostly(
     st.one_of(st.sampled_from([b"", b"a", b"abc", b"1", b"12", b"x y"]), st.binary(max_size=6)),
@@ -301,7 +306,19 @@ COMMANDS = st.one_of(
     ),
     _call(
         ["redis.call", "redis.pcall"],
-        st.sampled_from([['"NOSUCH"'], ['"GET"'], [], ['"PING"'], ['"TTL"', '"a"'], ['"MULTI"']]),
+        st.sampled_from(
+            [
+                ['"NOSUCH"'],
+                ['"GET"'],
+                [],
+                ['"PING"'],
+                ['"TTL"', '"a"'],
+                ['"MULTI"'],
+                ['"KEYS"', '"a*"'],
+                ['"SCAN"', "0", '"MATCH"', '"b"'],
+                ['"KEYS"'],
+            ]
+        ),
         1,
     ),
     _call(["redis.error_reply", "redis.status_reply", "redis.sha1hex"], _arguments(_short), 1),

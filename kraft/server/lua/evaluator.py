@@ -25,8 +25,9 @@ from kraft.resp.values import Error
 from kraft.server import errors
 from kraft.server.command_limits import UNLIMITED
 from kraft.server.commands.script_reply import error_reply, parsed
-from kraft.server.commands.spec import AnySpec, CommandContext, LocalSpec, ReadSpec, WriteSpec
+from kraft.server.commands.spec import AnySpec, CommandContext, IndexSpec, LocalSpec, ReadSpec, WriteSpec
 from kraft.server.errors import Rejected
+from kraft.server.lua.key_scan import KEY_SCANS, key_scan
 from kraft.server.lua.library import library_header, registered_functions
 from kraft.server.lua.runtime import SMALL_BYTES, CompileError, LimitReached, LuaRuntime, ScriptError
 from kraft.server.lua.script_flags import script_flags
@@ -291,17 +292,23 @@ class LuaEvaluator:
             self._check_group(spec, request)
         if type(spec) is ReadSpec:
             return spec.run(self._view, request)
+        if type(spec) is IndexSpec:
+            clock = self._port.clock
+            until = clock.seconds() + self._port.config.scripts.time
+            return key_scan(spec.name, request, self._overlay, lambda: clock.seconds() > until)
         if type(spec) is WriteSpec:
             return self._write(spec, request)
         return spec.run(self._context, request)
 
-    def _spec_of(self, request: list[bytes]) -> ReadSpec | WriteSpec | LocalSpec:
+    def _spec_of(self, request: list[bytes]) -> ReadSpec | IndexSpec | WriteSpec | LocalSpec:
         """The specification of a command, if scripts may use it. Raises Rejected."""
         if not request:
             raise Rejected("ERR Please specify at least one argument for this redis lib call")
         spec = self._validation.spec_of(request)
         if spec.name == "unknown" or (spec.subcommands and len(request) > 1):
             raise Rejected("ERR Unknown Redis command called from script")
+        if spec.name in KEY_SCANS and isinstance(spec, IndexSpec):
+            return spec
         if "noscript" in spec.flags or not isinstance(spec, ReadSpec | WriteSpec | LocalSpec):
             right = spec.low <= len(request) <= spec.high
             raise Rejected(_NOT_ALLOWED if right else _WRONG_ARITY)

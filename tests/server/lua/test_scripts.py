@@ -100,7 +100,10 @@ def test_wrong_requests(scripts, words, reply):
             "redis.call('KRAFT', 'ONCE', 't', 'SET', 'a', 1)",
             b"ERR This Redis command is not allowed from script",
         ),
-        ("redis.call('SCAN', 0)", b"ERR This Redis command is not allowed from script"),
+        ("redis.call('RANDOMKEY')", b"ERR This Redis command is not allowed from script"),
+        ("redis.call('KEYS')", b"ERR Wrong number of args calling Redis command from script"),
+        ("redis.call('SCAN', 'x')", b"ERR invalid cursor"),
+        ("redis.call('SCAN', 0, 'COUNT', 0)", b"ERR syntax error"),
     ],
 )
 def test_errors_name_the_script(scripts, source, error):
@@ -287,3 +290,28 @@ def test_an_expiry_that_log_time_reaches_too_early_is_refused(command):
     assert reply.startswith(b"-ERR the cluster's log time is ahead of its clocks")
     assert (scripts.call("GET", "n"), scripts.call("PTTL", "n")) == (b"$1\r\n1\r\n", b":-1\r\n")
     assert scripts.run(source, soon + 1, token) == b":1\r\n"
+
+
+CLEAR = """
+for _, key in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', key) end
+redis.call('SET', 'cache:new', 1)
+local cursor, keys = unpack(redis.call('SCAN', 0, 'MATCH', 'cache:*', 'COUNT', 1))
+return {cursor, keys, redis.call('SCAN', 7)[2], redis.call('SCAN', 0, 'TYPE', 'list')[2]}
+"""
+
+
+def test_a_script_finds_all_keys():
+    """Those that it has changed itself, too, and none that is due."""
+    scripts = Scripts(Port(scripts=ScriptsConfig(time=1.0)))
+    for number in range(600):
+        scripts.call("SET", f"cache:{number}", "x")
+    scripts.call("SET", "other", "x", "PXAT", str(scripts.port.clock.wall_ms() + 10))
+    scripts.port.clock.advance(1)
+    assert scripts.run("return redis.call('KEYS', 'o*')") == b"*0\r\n"
+    scripts.call("SET", "other", "x")
+    assert scripts.run("return #redis.call('KEYS', '*')") == b":601\r\n"
+    assert scripts.run(CLEAR, "cache:*") == (b"*4\r\n$1\r\n0\r\n*1\r\n$9\r\ncache:new\r\n*0\r\n*0\r\n")
+    assert scripts.call("DBSIZE") == b":2\r\n"
+    assert scripts.run("redis.call('FLUSHALL') redis.call('SET', 'a', 1) return redis.call('KEYS', '*')") == (
+        b"*1\r\n$1\r\na\r\n"
+    )
