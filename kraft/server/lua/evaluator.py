@@ -293,23 +293,20 @@ class LuaEvaluator:
         if type(spec) is ReadSpec:
             return spec.run(self._view, request)
         if type(spec) is IndexSpec:
-            clock = self._port.clock
-            until = clock.seconds() + self._port.config.scripts.time
-            return key_scan(spec.name, request, self._overlay, lambda: clock.seconds() > until)
+            return key_scan(spec.name, request, self._overlay, self._port)
         if type(spec) is WriteSpec:
             return self._write(spec, request)
         return spec.run(self._context, request)
 
-    def _spec_of(self, request: list[bytes]) -> ReadSpec | IndexSpec | WriteSpec | LocalSpec:
+    def _spec_of(self, request: list[bytes]) -> Any:
         """The specification of a command, if scripts may use it. Raises Rejected."""
         if not request:
             raise Rejected("ERR Please specify at least one argument for this redis lib call")
         spec = self._validation.spec_of(request)
         if spec.name == "unknown" or (spec.subcommands and len(request) > 1):
             raise Rejected("ERR Unknown Redis command called from script")
-        if spec.name in KEY_SCANS and isinstance(spec, IndexSpec):
-            return spec
-        if "noscript" in spec.flags or not isinstance(spec, ReadSpec | WriteSpec | LocalSpec):
+        offered = isinstance(spec, ReadSpec | WriteSpec | LocalSpec) or spec.name in KEY_SCANS
+        if "noscript" in spec.flags or not offered:
             right = spec.low <= len(request) <= spec.high
             raise Rejected(_NOT_ALLOWED if right else _WRONG_ARITY)
         return spec

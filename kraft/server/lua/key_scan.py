@@ -7,17 +7,24 @@ from kraft.kv.overlay import Overlay
 from kraft.resp.values import Reply, Request
 from kraft.server.commands import scan
 from kraft.server.lua.runtime import LimitReached
+from kraft.server.port import ClientPort
 
 KEY_SCANS = frozenset({"keys", "scan"})
 """The names of the commands."""
 
 
-def key_scan(name: str, request: Request, overlay: Overlay, late: Callable[[], bool]) -> Reply:
+def key_scan(name: str, request: Request, overlay: Overlay, port: ClientPort) -> Reply:
     """The reply to KEYS, or to SCAN, which finds all keys from cursor 0 on, whatever COUNT is.
 
-    Keys that are found count as looked at. Raises Rejected if an argument is wrong, and LimitReached if it is
-    `late` before all keys were seen.
+    Keys that are found count as looked at. Raises Rejected if an argument is wrong, and LimitReached if
+    `scripts.time` is over before all keys were seen.
     """
+    clock = port.clock
+    until = clock.seconds() + port.config.scripts.time
+
+    def late() -> bool:
+        return clock.seconds() > until
+
     if name == "keys":
         return _found(overlay, scan.keys(request).match, late)
     wanted = scan.scan(request)

@@ -7,16 +7,19 @@ from kraft.kv.machine import Machine
 from kraft.kv.overlay import Overlay
 from kraft.server.lua.key_scan import key_scan
 from kraft.server.lua.runtime import LimitReached
+from tests.server.fakes import Port
 
 
-def test_a_search_that_takes_too_long_ends_the_script():
+def test_a_search_that_takes_too_long_ends_the_script(monkeypatch):
     machine = Machine()
     machine.apply(1, [Set(b"a", b"1")])
     overlay = Overlay(machine, 1)
-    assert key_scan("keys", [b"KEYS", b"*"], overlay, lambda: False) == [b"a"]
+    port = Port().factory.port
+    assert key_scan("keys", [b"KEYS", b"*"], overlay, port) == [b"a"]
+    monkeypatch.setattr(port.clock, "seconds", iter(range(100)).__next__)
     for name in ("keys", "scan"):
         with pytest.raises(LimitReached, match="time"):
-            key_scan(name, [name.encode(), b"0"], overlay, lambda: True)
+            key_scan(name, [name.encode(), b"0"], overlay, port)
 
 
 def test_keys_that_are_found_are_watched():
@@ -24,7 +27,7 @@ def test_keys_that_are_found_are_watched():
     machine = Machine()
     machine.apply(1, [Set(b"a1", b"1"), Set(b"b", b"1")])
     overlay = Overlay(machine, 1)
-    assert key_scan("keys", [b"KEYS", b"a*"], overlay, lambda: False) == [b"a1"]
+    assert key_scan("keys", [b"KEYS", b"a*"], overlay, Port().factory.port) == [b"a1"]
     assert [watched.key for watched in overlay.touched] == [b"a1"]
 
 
