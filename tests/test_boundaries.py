@@ -30,7 +30,7 @@ RESERVED = {
     "twisted.internet.reactor": ({"tap"}, "take a clock, an endpoint or a thread pool as an argument"),
     "apsw": ({"storage"}, "use host.ports.Disk, or the functions of storage"),
     "sqlite3": (set(), "kraft has one SQLite, apsw, in storage: locks do not hold between two libraries"),
-    "OpenSSL": ({"tls"}, "use kraft.tls, which a node without TLS does not import"),
+    "OpenSSL": (set(), "use kraft.tls, which has one OpenSSL: that of Python"),
     "cryptography": ({"tls", "backup"}, "use kraft.tls or kraft.backup, which import it when they need it"),
     "yaml": ({"config"}, "use kraft.config.load: plain YAML lets duplicate keys pass"),
     "rich": ({"cli"}, "it is for terminals; make blocks of kraft.cli.output"),

@@ -11,14 +11,12 @@ from functools import partial
 from pathlib import Path
 
 from twisted.internet.interfaces import IStreamClientEndpoint, ITransport
-from twisted.web.iweb import IPolicyForHTTPS
-from zope.interface import implementer
 
 from kraft.config import Config, ConfigError
 from kraft.node.ports import Cancellable, Clock
 from kraft.process.secret import exposed_mode
 from kraft.process.tls_files import OFF, read_tls
-from kraft.tcp.security import SecuredEndpoint
+from kraft.tcp.security import HandshakeEndpoint, SecuredEndpoint
 from kraft.telemetry.observers import TlsTelemetry
 from kraft.tls.connections import (
     REQUIRED,
@@ -87,17 +85,16 @@ class SecuredLinks:
         return peer_node(transport)
 
 
-@implementer(IPolicyForHTTPS)
+@dataclass(frozen=True, slots=True)
 class SecuredFetches:
-    """TLS of requests to the HTTP ports of other nodes. `required`: ports without TLS are not asked."""
+    """TLS of requests to the HTTP ports of other nodes; implements `web.fetcher.FetchSecurity`."""
 
-    def __init__(self, creator: DialledConnections, *, required: bool) -> None:
-        self._creator = creator
-        self.required = required
+    creator: DialledConnections
+    required: bool
 
-    def creatorForNetloc(self, hostname: bytes, port: int) -> DialledConnections:  # noqa: ARG002  Twisted's signature
-        """What makes the TLS objects: the other end must show a certificate of the CA."""
-        return self._creator
+    def dial(self, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
+        """An endpoint with TLS. The other end must show a certificate of the CA."""
+        return HandshakeEndpoint(endpoint, self.creator)
 
 
 class NodeSecurity:

@@ -1,15 +1,17 @@
-"""TLS on the connections of a port, begun by Twisted's `startTLS`.
+"""TLS on the connections of a port: from its first byte on, a TLS socket takes the place of the plain one.
 
 The first byte of a TLS connection is that of a handshake record (RFC 8446 section 5.1), with which no
 protocol of kraft begins. So a port may take both kinds of connections while a cluster changes from one to the
 other, and can tell a client that speaks plain text to a TLS port what is wrong.
 
 The protocol of the port is connected from the start, with the socket's transport, so that its limits hold for
-connections that say nothing. Once TLS has begun, what it writes to that transport is encrypted; when the
-handshake is complete, Twisted calls its `handshakeCompleted`, if it has one. Knows no certificates: those who
-make the TLS objects do.
+connections that say nothing. When the handshake is complete, its `handshakeCompleted` is called, if it has
+one; what it writes to that transport is encrypted from then on. Knows no certificates: those who make the TLS
+sockets do.
 """
 
+import socket
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -26,8 +28,6 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from kraft.tcp.writer import encrypt_at_once
-
 HANDSHAKE_RECORD = 0x16
 NO_TLS = "it does not speak TLS, which this port asks for"
 
@@ -36,17 +36,36 @@ class TlsFault(Exception):
     """A connection ended before its TLS handshake was complete; the argument is the reason in one line."""
 
 
-class ConnectionCreator(Protocol):
-    """Makes the TLS objects of connections, as Twisted asks for them, and explains what failed."""
+class TlsSocket(Protocol):
+    """Has the methods of a socket, and takes and gives plain text.
 
-    def explain(self, connection: Any, failure: Failure) -> str:
-        """Why the handshake of a TLS object failed, in one line; '' if TLS had no part in it."""
+    completed: is called when the handshake is complete.
+    fault: why TLS failed, in one line; '' if it did not.
+    """
+
+    completed: Callable[[], None]
+
+    @property
+    def fault(self) -> str: ...
+
+    def begin(self, data: bytes = b"") -> None:
+        """Begin the handshake, with the first bytes of the other end if it was first. Raises OSError."""
+
+    def certificate(self) -> bytes | None:
+        """The certificate that the other end has shown, as DER; None without one."""
+
+
+class ConnectionCreator(Protocol):
+    """Makes the TLS sockets of connections."""
+
+    def secure(self, plain: socket.socket) -> TlsSocket:
+        """The TLS socket of a new connection."""
 
 
 class PortSecurity(Protocol):
     """How a listening port takes connections.
 
-    creator: of TLS objects; provides Twisted's IOpenSSLServerConnectionCreator.
+    creator: of TLS sockets.
     takes_plain: whether connections without TLS are taken as well.
     farewell: what a client that speaks plain text to a TLS port is told.
     """
@@ -70,7 +89,7 @@ class PortSecurity(Protocol):
         """A connection ended before it was secured."""
 
 
-@implementer(IHandshakeListener, IHalfCloseableProtocol)
+@implementer(IHalfCloseableProtocol)
 class SecuredConnection(TwistedProtocol):
     """Stands before a protocol until TLS is established, and then passes its bytes on."""
 
@@ -79,7 +98,8 @@ class SecuredConnection(TwistedProtocol):
     def __init__(self, protocol: IProtocol, creator: ConnectionCreator) -> None:
         self._protocol: Any = protocol
         self._creator = creator
-        self._is_tls = self._is_secure = False
+        self._socket: TlsSocket | None = None  # once TLS has begun
+        self._is_secure = False
 
     def makeConnection(self, transport: Any) -> None:
         """Connect the protocol; it is told about TLS when that is established."""
@@ -87,34 +107,46 @@ class SecuredConnection(TwistedProtocol):
         self.connected = True
         self._protocol.makeConnection(transport)
 
-    def begin(self) -> None:
-        """Begin TLS."""
-        self._is_tls = True
-        self.transport.startTLS(self._creator)
-        encrypt_at_once(self.transport)
+    def begin(self, data: bytes = b"") -> None:
+        """Begin TLS, with the first bytes of the other end if it was first."""
+        transport = self.transport
+        self._socket = transport.socket = secure = self._creator.secure(transport.socket)
+        secure.completed = self._complete
+        transport.peer_certificate = secure.certificate
+        try:
+            secure.begin(data)
+        except OSError:
+            transport.loseConnection()
 
-    def handshakeCompleted(self) -> None:
+    def _complete(self) -> None:
         """TLS is established: bytes go to the protocol from now on."""
         self._is_secure = True
         self.dataReceived = self._protocol.dataReceived  # type: ignore[method-assign]
+        self.secured()
         if IHandshakeListener.providedBy(self._protocol):
             self._protocol.handshakeCompleted()
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Tell the protocol, and what was wrong with TLS in words."""
-        if self._is_tls and not self._is_secure:
-            text = self._creator.explain(self.transport.getHandle(), reason)
-            self.failed(text or "it closed the connection during the TLS handshake")
-            reason = Failure(TlsFault(text)) if text else reason
-        self.__dict__.pop("dataReceived", None)  # a circle of references
+        secure = self._socket
+        if secure is not None:
+            if not self._is_secure:
+                self.failed(secure.fault or "it closed the connection during the TLS handshake")
+            if secure.fault:
+                reason = Failure(TlsFault(secure.fault))
+            secure.completed = _nothing  # a circle of references
+        self.__dict__.pop("dataReceived", None)  # another one
         self._protocol.connectionLost(reason)
+
+    def secured(self) -> None:
+        """The handshake is complete."""
 
     def failed(self, reason: str) -> None:
         """The handshake failed."""
 
     def readConnectionLost(self) -> None:
-        """The client sends no more, and has sent nothing."""
-        if IHalfCloseableProtocol.providedBy(self._protocol):
+        """The other end sends no more."""
+        if (self._socket is None or self._is_secure) and IHalfCloseableProtocol.providedBy(self._protocol):
             self._protocol.readConnectionLost()
         else:
             self.transport.loseConnection()
@@ -137,8 +169,7 @@ class AcceptedConnection(SecuredConnection):
         if self._is_refused:
             return
         if data[0] == HANDSHAKE_RECORD:
-            self.begin()
-            transport.protocol.dataReceived(data)
+            self.begin(data)
         elif port.takes_plain:
             transport.protocol = self._protocol
             port.taken_plain(transport.getPeer())
@@ -149,10 +180,9 @@ class AcceptedConnection(SecuredConnection):
             transport.write(port.farewell)
             transport.loseConnection()
 
-    def handshakeCompleted(self) -> None:
-        """TLS is established."""
+    def secured(self) -> None:
+        """The handshake is complete."""
         self._port.secured(self.transport.getPeer())
-        super().handshakeCompleted()
 
     def failed(self, reason: str) -> None:
         """The handshake failed."""
@@ -189,6 +219,29 @@ class SecuredFactory(Factory):
 class DialledConnection(SecuredConnection):
     """Begins TLS at once on a connection that this side has dialled."""
 
+    _waiting: Deferred[IProtocol] | None = None
+
+    def when_secured(self) -> Deferred[IProtocol]:
+        """Fires with the protocol when it may write, or fails with TlsFault. Asked for once, at first."""
+        self._waiting = Deferred(self._given_up)
+        return self._waiting
+
+    def _given_up(self, _: object) -> None:
+        self._waiting = None
+        self.transport.abortConnection()
+
+    def secured(self) -> None:
+        """The handshake is complete."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(self._protocol)
+
+    def failed(self, reason: str) -> None:
+        """The handshake failed."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.errback(TlsFault(reason))
+
     def makeConnection(self, transport: Any) -> None:
         """Connect the protocol, which writes nothing before `handshakeCompleted`, and begin."""
         super().makeConnection(transport)
@@ -209,7 +262,7 @@ class _DiallingFactory(Factory):
 
 @implementer(IStreamClientEndpoint)
 class SecuredEndpoint:
-    """Dials `endpoint` and begins TLS with the objects of `creator`, an IOpenSSLClientConnectionCreator."""
+    """Dials `endpoint` and begins TLS with the sockets of `creator`."""
 
     def __init__(self, endpoint: IStreamClientEndpoint, creator: ConnectionCreator) -> None:
         self._endpoint = endpoint
@@ -218,3 +271,21 @@ class SecuredEndpoint:
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
         """Dial. Fires when the connection is made; the TLS handshake follows."""
         return self._endpoint.connect(_DiallingFactory(factory, self._creator))
+
+
+@implementer(IStreamClientEndpoint)
+class HandshakeEndpoint:
+    """As SecuredEndpoint, for protocols that write when they are connected: TLS is established by then."""
+
+    def __init__(self, endpoint: IStreamClientEndpoint, creator: ConnectionCreator) -> None:
+        self._secured = SecuredEndpoint(endpoint, creator)
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Dial. Fires when the handshake is complete."""
+        connected: Deferred[Any] = self._secured.connect(factory)
+        secured: Deferred[IProtocol] = connected.addCallback(DialledConnection.when_secured)
+        return secured
+
+
+def _nothing() -> None:
+    """Nobody waits for the handshake."""

@@ -1,5 +1,5 @@
 """Certificates: reading and checking them, the contexts of TLS connections, and making them.
 
-pyOpenSSL and cryptography (`kraft[tls]`) are imported here only. Without TLS in its configuration a node
+cryptography (`kraft[tls]`) is imported here, and for backups. Without TLS in its configuration a node
 imports none of these modules.
 """

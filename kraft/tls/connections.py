@@ -1,38 +1,39 @@
 """TLS connections: versions, ciphers, and who may be at the other end.
 
-Twisted asks a creator for the OpenSSL object of each new connection. A creator keeps the context that it
+A creator makes the TLS sockets of one port, or of the connections to one node. It keeps the context that it
 makes them with, so after a reload new connections use the new files, and those that exist go on as they are.
 
 TLS 1.2 and 1.3 only, and with 1.2 only ciphers with forward secrecy and authenticated encryption (RFC 9325
-sections 3 and 4.2). No renegotiation, compression, or resumed sessions: each connection shows its
-certificate, so that a revoked one opens none.
+sections 3 and 4.2). No renegotiation, compression, or resumed sessions (Python keeps none, and there are no
+tickets): each connection shows its certificate, so that a revoked one opens none.
 """
 
-from collections.abc import Callable
+import os
+import socket
+import ssl
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
-from weakref import WeakKeyDictionary
 
-from OpenSSL import SSL, crypto
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
-from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersion
-from twisted.python.failure import Failure
-from zope.interface import implementer
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from kraft.tls.credentials import Credentials, TlsFiles, read_credentials
 from kraft.tls.errors import FileProblem, FilesRefused
 from kraft.tls.names import node_name, shown_name, user_names
+from kraft.tls.secure_socket import SecureSocket
 
-CIPHERS = AcceptableCiphers.fromOpenSSLCipherString("ECDHE+AESGCM:ECDHE+CHACHA20")
-MINIMUM = {"1.2": TLSVersion.TLSv1_2, "1.3": TLSVersion.TLSv1_3}
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+MINIMUM = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 NONE, OPTIONAL, REQUIRED = "none", "optional", "required"  # certificates of those who connect
 EXCEPT_HEALTH = "except_health"  # as optional: the pages of the HTTP port ask for it
 
 _MODES = {
-    NONE: SSL.VERIFY_NONE,
-    OPTIONAL: SSL.VERIFY_PEER,
-    EXCEPT_HEALTH: SSL.VERIFY_PEER,
-    REQUIRED: SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT,
+    NONE: ssl.CERT_NONE,
+    OPTIONAL: ssl.CERT_OPTIONAL,
+    EXCEPT_HEALTH: ssl.CERT_OPTIONAL,
+    REQUIRED: ssl.CERT_REQUIRED,
 }
 # X509_V_ERR_ of OpenSSL (x509_vfy.h), in words that go on from the certificate.
 _FAULTS = {
@@ -69,24 +70,33 @@ def load_credentials(
     credentials = read_credentials(files, node=node, now=now)
     try:
         AcceptedConnections(credentials, minimum, NONE)
-    except (SSL.Error, ValueError) as error:  # such as a key that is too short
-        text = f"OpenSSL does not take {files.certificate}: {_words(error)}; `kraft certs` makes a better one"
+    except (ssl.SSLError, ValueError) as error:  # such as a key that is too short
+        words = _words(error) if isinstance(error, ssl.SSLError) else str(error)
+        text = f"OpenSSL does not take {files.certificate}: {words}; `kraft certs` makes a better one"
         raise FilesRefused((FileProblem("certificate", text),)) from None
     return credentials
 
 
-def _words(error: BaseException | None) -> str:
+def _words(error: ssl.SSLError) -> str:
     """What OpenSSL gives as the reason."""
-    errors = error.args[0] if error is not None and error.args else ()
-    return str(errors[-1][2]) if isinstance(errors, list) and errors else str(error) or "no reason given"
+    return (error.reason or "no reason given").lower().replace("_", " ")
 
 
-def _choose_no_protocol(connection: SSL.Connection, offered: object) -> Any:  # noqa: ARG001  OpenSSL's signature
-    return SSL.NO_OVERLAPPING_PROTOCOLS
+def explain(error: ssl.SSLError) -> str:
+    """Why TLS failed, in one line, which is one of few, whatever the other end sends."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        code = error.verify_code
+        return f"its certificate {_FAULTS.get(code, f'is not accepted (OpenSSL error {code})')}"
+    words = _words(error)
+    alert = words.partition(" alert ")[2]
+    return f"the other end refused with the alert {alert}" if alert else _REASONS.get(words, words)
 
 
 class _Creator:
-    """What the two kinds of creators share: a context of the newest files, and the verdicts of checks."""
+    """What the two kinds of creators share: a context of the newest files, and checks after a handshake."""
+
+    _protocol: ssl._SSLMethod
+    _mode: ssl.VerifyMode
 
     def __init__(
         self, credentials: Credentials, minimum: str, require: RequirementMaker | None = None
@@ -94,80 +104,59 @@ class _Creator:
         """`require` gives what the certificate of the other end must fulfil beside a signature of the CA."""
         self._minimum = MINIMUM[minimum]
         self._make_requirement = require
-        self._verdicts: WeakKeyDictionary[SSL.Connection, str] = WeakKeyDictionary()
         self.take(credentials)
 
     def take(self, credentials: Credentials) -> None:
         """Use these files for new connections."""
-        # pyOpenSSL takes the objects of cryptography; the annotations of Twisted still name its own.
-        own: Any
-        own, *others = credentials.chain
-        key: Any = credentials.key
-        chain: Any = others
-        options = CertificateOptions(
-            privateKey=key,
-            certificate=own,
-            extraCertChain=chain,
-            acceptableCiphers=CIPHERS,
-            raiseMinimumTo=self._minimum,
-        )
+        self._context = self._make_context(credentials)
         make = self._make_requirement
         self._require = None if make is None else make(credentials)
-        self._context = context = options.getContext()
-        # Each port speaks one protocol, so nothing is chosen by ALPN (RFC 7301). Twisted's own callback looks
-        # for a protocol of Twisted that our connections do not have, and every browser offers ALPN.
-        context.set_alpn_select_callback(_choose_no_protocol)
-        store = context.get_cert_store()
-        if store is None:
-            raise RuntimeError("a new context has a store")
-        for authority in credentials.authorities:
-            store.add_cert(crypto.X509.from_cryptography(authority))
-        for revoked in credentials.revoked:
-            store.add_crl(revoked)
+
+    def _make_context(self, credentials: Credentials) -> ssl.SSLContext:
+        context = ssl.SSLContext(self._protocol)
+        context.check_hostname = False
+        context.verify_mode = self._mode
+        context.minimum_version = self._minimum
+        context.set_ciphers(CIPHERS)
+        context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_NO_TICKET
+        with _file(_pem(credentials.chain) + _private(credentials)) as path:
+            context.load_cert_chain(path)
+        if credentials.authorities:
+            context.load_verify_locations(cadata=_pem(credentials.authorities).decode())
         if credentials.revoked:
-            store.set_flags(crypto.X509StoreFlags.CRL_CHECK)
+            with _file(_pem(credentials.revoked)) as path:
+                context.load_verify_locations(path)
+            context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
+        return context
 
-    def _connection(self, mode: int) -> SSL.Connection:
-        connection = SSL.Connection(self._context, None)
-        connection.set_options(SSL.OP_NO_RENEGOTIATION)
-        connection.set_verify(mode, self._verified if mode else None)
-        return connection
+    def secure(self, plain: socket.socket) -> SecureSocket:
+        """The TLS socket of a new connection."""
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = self._context.wrap_bio(incoming, outgoing, server_side=self._is_server)
+        return SecureSocket(plain, tls, incoming, outgoing, explain, self._fault)
 
-    def _verified(
-        self, connection: SSL.Connection, shown: crypto.X509, error: int, depth: int, ok: int
-    ) -> bool:
-        """OpenSSL asks this about each certificate of a chain, and about each fault in it."""
-        certificate = shown.to_cryptography()
-        if not ok:
-            fault = _FAULTS.get(error, f"is not accepted (OpenSSL error {error})")
-        else:
-            fault = self._require(certificate) if depth == 0 and self._require is not None else ""
-        if fault:
-            self._verdicts[connection] = f"its certificate {fault}: {shown_name(certificate)}"
-        return not fault
+    @property
+    def _is_server(self) -> bool:
+        return self._protocol is ssl.PROTOCOL_TLS_SERVER
 
-    def explain(self, connection: SSL.Connection, failure: Failure) -> str:
-        """Why the handshake of `connection` failed, in one line; '' if TLS had no part in it.
-
-        Up to its colon it is one of few texts, whatever the other end sends.
-        """
-        verdict = self._verdicts.get(connection)
-        if verdict:
-            return verdict
-        if not failure.check(SSL.Error):
+    def _fault(self, tls: ssl.SSLObject) -> str:
+        """What is wrong with the certificate that was shown, beside what OpenSSL checks in a handshake."""
+        data = tls.getpeercert(binary_form=True)
+        if data is None or self._require is None:
             return ""
-        words = _words(failure.value)
-        alert = words.partition(" alert ")[2]
-        return f"the other end refused with the alert {alert}" if alert else _REASONS.get(words, words)
+        certificate = x509.load_der_x509_certificate(data)
+        fault = self._require(certificate)
+        return fault and f"its certificate {fault}: {shown_name(certificate)}"
 
 
-@implementer(IOpenSSLServerConnectionCreator)
 class AcceptedConnections(_Creator):
-    """Makes the TLS objects of a listening port.
+    """Makes the TLS sockets of a listening port.
 
     `certificates` says whether those who connect must show a certificate of `tls.ca`: none, optional,
     except_health, required.
     """
+
+    _protocol = ssl.PROTOCOL_TLS_SERVER
 
     def __init__(
         self,
@@ -179,18 +168,35 @@ class AcceptedConnections(_Creator):
         self._mode = _MODES[certificates]
         super().__init__(credentials, minimum, require)
 
-    def serverConnectionForTLS(self, protocol: object) -> SSL.Connection:  # noqa: ARG002  Twisted's signature
-        """The TLS object of a new connection."""
-        return self._connection(self._mode)
+    def _make_context(self, credentials: Credentials) -> ssl.SSLContext:
+        context = super()._make_context(credentials)
+        context.num_tickets = 0
+        return context
 
 
-@implementer(IOpenSSLClientConnectionCreator)
 class DialledConnections(_Creator):
-    """Makes the TLS objects of connections to other nodes, which must show a certificate of `tls.ca`."""
+    """Makes the TLS sockets of connections to other nodes, which must show a certificate of `tls.ca`."""
 
-    def clientConnectionForTLS(self, protocol: object) -> SSL.Connection:  # noqa: ARG002  Twisted's signature
-        """The TLS object of a new connection."""
-        return self._connection(SSL.VERIFY_PEER)
+    _protocol = ssl.PROTOCOL_TLS_CLIENT
+    _mode = ssl.CERT_REQUIRED
+
+
+@contextmanager
+def _file(data: bytes) -> Iterator[str]:
+    """A file in memory: `ssl` takes paths only, and what was checked has to be what is used."""
+    descriptor = os.memfd_create("kraft-tls")
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        yield f"/proc/self/fd/{descriptor}"
+
+
+def _pem(each: Iterable[x509.Certificate] | Iterable[x509.CertificateRevocationList]) -> bytes:
+    return b"".join(one.public_bytes(Encoding.PEM) for one in each)
+
+
+def _private(credentials: Credentials) -> bytes:
+    return credentials.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def of_cluster(credentials: Credentials, node: str | None = None) -> Requirement:
@@ -225,6 +231,6 @@ def peer_users(transport: Any, field: str) -> list[str]:
 
 def peer_certificate(transport: Any) -> Any:
     """The certificate (of cryptography) that the other end has shown, None without one."""
-    shown = getattr(transport, "getPeerCertificate", None)
-    certificate = shown() if shown is not None else None
-    return None if certificate is None else certificate.to_cryptography()
+    shown = getattr(transport, "peer_certificate", None)
+    data = shown() if shown is not None else None
+    return None if data is None else x509.load_der_x509_certificate(data)

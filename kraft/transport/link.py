@@ -203,7 +203,7 @@ class Link(Protocol):
         self._owner.started(self)
 
     def handshakeCompleted(self) -> None:
-        """Twisted calls this when TLS is established: the other end has shown the certificate of a node."""
+        """TLS is established: the other end has shown the certificate of a node."""
         self.certified = self._context.node_of(self.transport)
         if self.dialled:
             self._greet(self._new_handshake().start())

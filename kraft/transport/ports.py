@@ -53,7 +53,7 @@ class LinkSecurity(Protocol):
     def dial(self, endpoint: IStreamClientEndpoint, peer: str) -> IStreamClientEndpoint:
         """An endpoint that begins TLS, and takes no other node than `peer` at the other end.
 
-        The link writes nothing before Twisted calls its `handshakeCompleted`.
+        The link writes nothing before its `handshakeCompleted` is called.
         """
 
     def node_of(self, transport: ITransport) -> str:

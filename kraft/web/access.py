@@ -118,7 +118,7 @@ def _shown(request: PageRequest) -> bytes | None:
 
 def _has_certificate(request: PageRequest) -> bool:
     """Whether the client has shown a certificate, which was checked in the TLS handshake."""
-    shown = getattr(request.channel.transport, "getPeerCertificate", None)
+    shown = getattr(request.channel.transport, "peer_certificate", None)
     return shown is not None and shown() is not None
 
 

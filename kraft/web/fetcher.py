@@ -5,11 +5,15 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import ConnectError
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import OK, UNAUTHORIZED
+from twisted.web.iweb import IAgentEndpointFactory
+from zope.interface import implementer
 
 from kraft.web.access import Access
 from kraft.web.limits import ANSWER_BYTES_MAX, ASK_LINGER_SECONDS, ASK_SECONDS
@@ -20,9 +24,29 @@ class NoAnswer(Exception):
 
 
 class FetchSecurity(Protocol):
-    """TLS of requests; provides Twisted's IPolicyForHTTPS. `required`: a port without TLS is not asked."""
+    """TLS of requests. `required`: a port without TLS is not asked."""
 
-    required: bool
+    @property
+    def required(self) -> bool: ...
+
+    def dial(self, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
+        """An endpoint that connects when TLS is established."""
+
+
+@implementer(IAgentEndpointFactory)
+class _Endpoints:
+    """Where Twisted's client connects, and how."""
+
+    def __init__(self, reactor: Any, security: FetchSecurity | None) -> None:
+        self._reactor = reactor
+        self._security = security
+
+    def endpointForURI(self, uri: Any) -> IStreamClientEndpoint:
+        """The endpoint of a URL."""
+        endpoint = HostnameEndpoint(self._reactor, uri.host, uri.port, timeout=ASK_SECONDS)
+        if uri.scheme == b"https" and self._security is not None:
+            return self._security.dial(endpoint)
+        return endpoint
 
 
 class Fetcher:
@@ -36,7 +60,7 @@ class Fetcher:
         """`access` has the token to show."""
         self._reactor = reactor
         self._access = access
-        self._security: Any = security
+        self._security = security
         self._schemes = ["http"]
         if security is not None:
             self._schemes = ["https"] if security.required else ["https", "http"]
@@ -49,8 +73,7 @@ class Fetcher:
         pool = HTTPConnectionPool(self._reactor)
         pool.maxPersistentPerHost = 1
         pool.cachedConnectionTimeout = ASK_LINGER_SECONDS
-        policy = {} if self._security is None else {"contextFactory": self._security}
-        return Agent(self._reactor, connectTimeout=ASK_SECONDS, pool=pool, **policy)
+        return Agent.usingEndpointFactory(self._reactor, _Endpoints(self._reactor, self._security), pool)
 
     def __call__(self, address: str, path: str) -> Deferred[bytes]:
         """The body of GET `path` at `address` (host:port). Fails with NoAnswer."""

@@ -107,6 +107,7 @@ class Server:
         self.paused = False
         self.reactor = ""  # twistd's --reactor, "" for kraft's choice
         self.security: ssl.SSLContext | None = None  # to ask its ports by TLS
+        self.token = ""  # to ask its HTTP port
         self.library: Path | None = None  # an installed kraft to run in place of this checkout
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -252,7 +253,8 @@ class Server:
         """Its /status, or None when it does not answer with one."""
         connection = self._http()
         try:
-            connection.request("GET", "/status")
+            shown = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+            connection.request("GET", "/status", headers=shown)
             answer: dict[str, Any] = json.loads(connection.getresponse().read())
             return answer
         except (OSError, http.client.HTTPException, ValueError):

@@ -2,14 +2,17 @@
 
 import http.client
 import os
+import re
 import signal
 import socket
+import ssl
 import subprocess
 import sysconfig
 from pathlib import Path
 
 import pytest
 import redis
+import yaml
 
 from tests.cluster.certificates import Certificates, sections, secure
 from tests.cluster.harness import Server, free_ports, wait_until
@@ -110,6 +113,57 @@ def test_people_and_programs_speak_tls(secured, certificates, need):
     assert b"this port takes TLS only" in plain(server.http_port, b"GET / HTTP/1.1\r\n\r\n")
     doctor = run(KRAFT, "doctor", server.config)
     assert "K2 is connected" in doctor.stdout, doctor.stdout
+
+
+DOCUMENT = Path(__file__).parents[2] / "docs/tls.md"
+
+
+def test_the_secure_cluster_of_the_document(make_cluster, tmp_path, monkeypatch, need):
+    """Its commands and its configuration, with other addresses and folders."""
+    cluster = make_cluster(3)
+    text = DOCUMENT.read_text().partition("## A secure cluster")[2].partition("## The ports")[0]
+    lines = [line.strip() for line in text.splitlines() if line.startswith("    ")]
+    [make] = [line for line in lines if line.startswith("kraft certs K1=")]
+    options = [line for line in lines if line.partition(":")[0] in ("tls", "peer", "client", "http")]
+    assert len(options) == 4
+    [export] = [line.removeprefix("export ") for line in lines if line.startswith("export ")]
+
+    folder = tmp_path / "kraft-certs"
+    made = re.sub(r"10\.0\.0\.\d", "127.0.0.1", make).split()[1:]
+    assert run(KRAFT, *made, cwd=tmp_path).returncode == 0
+    monkeypatch.chdir(tmp_path)
+    for pair in export.split():
+        monkeypatch.setenv(*pair.split("="))
+    for server in cluster:
+        own = "\n".join(options).replace("K1", server.id).replace("10.0.0.1", "127.0.0.1")
+        ports = {10001: server.peer_port, 10011: server.client_port, 10021: server.http_port}
+        for known, port in ports.items():
+            own = own.replace(f"tcp:{known}:", f"tcp:{port}:")
+        held = next(path for path in folder.rglob(f"{server.id}.key")).parent
+        own = own.replace("/etc/kraft/ca.", f"{folder}/ca.").replace("/etc/kraft", str(held))
+        server.configure(cluster.members, **yaml.safe_load(own))
+        context = ssl.create_default_context(cafile=folder / "ca.crt")
+        context.load_cert_chain(folder / "client-admin.crt", folder / "client-admin.key")
+        server.security = context
+        assert run(KRAFT, "check-config", server.config).returncode == 0
+    cluster.start()
+
+    server = cluster["K1"]
+    asked = run(KRAFT, "status", f"https://127.0.0.1:{server.http_port}")
+    assert "all well" in asked.stdout, asked
+    assert run(KRAFT, "shell", str(server.client_port), "-c", "set greeting hi").stdout == "OK\n"
+    [words] = [line for line in lines if line.startswith("redis-cli")]
+    words = (
+        os.path.expandvars(words).replace("10.0.0.1", "127.0.0.1").replace("10011", str(server.client_port))
+    )
+    assert run(need("redis-cli"), *words.split()[1:]).stdout == "OK\n"
+    assert server.ask("GET", "greeting") == b"hello"
+    bare = ssl.create_default_context(cafile=folder / "ca.crt")
+    assert code(server, "/livez", bare) == 200
+    assert code(server, "/status", bare) == 403
+    server.security = bare
+    with pytest.raises(OSError, match=r"certificate required|closed|reset|EOF"):
+        server.ask("GET", "greeting")
 
 
 def code(server, path, context):

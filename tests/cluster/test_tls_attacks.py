@@ -21,7 +21,6 @@ from tests.cluster.wire import Client, encode
 
 pytestmark = pytest.mark.slow
 
-HALF_HANDSHAKES = 1500
 OPEN_AT_ONCE = 400
 PING = encode("PING")
 
@@ -122,11 +121,11 @@ def is_refused(server, port, context, told, data=PING):
 
 CASES = {
     "no certificate": (lambda c, s, n: trusting(c), "it showed no certificate"),
-    "expired": (lambda c, s, n: c.context(f"{n}expired"), "its certificate has expired: "),
-    "revoked": (lambda c, s, n: c.context(f"{n}revoked"), "its certificate is revoked: "),
+    "expired": (lambda c, s, n: c.context(f"{n}expired"), "its certificate has expired"),
+    "revoked": (lambda c, s, n: c.context(f"{n}revoked"), "its certificate is revoked"),
     "unknown CA": (
         lambda c, s, n: trusting(c, s, "K3" if n else "shop"),
-        "its certificate was issued by a CA that is not in tls.ca: ",
+        "its certificate was issued by a CA that is not in tls.ca",
     ),
     "old version": (lambda c, s, n: old_versions(c, "K3" if n else "shop"), "older than tls.minimum"),
     "weak cipher": (
@@ -233,14 +232,18 @@ def test_who_answers_in_place_of_a_node_needs_its_certificate(secured, certifica
     secured.wait_serving()
 
 
-def test_half_handshakes_keep_nobody_away(secured, certificates):
-    """More than a thousand connections that begin TLS and stop; a client and the links go on."""
+@pytest.mark.parametrize("count", [1500, pytest.param(5000, marks=pytest.mark.endurance)])
+def test_half_handshakes_keep_nobody_away(secured, certificates, count):
+    """Thousands of connections that begin TLS and stop; a client and the links go on, as fast as before.
+
+    The fast ones of its commands are compared: other work on the machine takes the processor from the others.
+    """
     server = secured["K2"]
     begun = hello_bytes(certificates)
     kept = []
 
     def flood():
-        for number in range(HALF_HANDSHAKES):
+        for number in range(count):
             port = (server.client_port, server.peer_port, server.http_port)[number % 3]
             opened = socket.socket()
             opened.settimeout(5)
@@ -261,9 +264,8 @@ def test_half_handshakes_keep_nobody_away(secured, certificates):
         thread.join()
     for opened in kept:
         opened.close()
-    median = sorted(busy)[len(busy) // 2]
-    print(f"median {1000 * sorted(quiet)[100]:.2f} ms quiet, {1000 * median:.2f} ms busy")  # noqa: T201
     assert max(busy) < 2 * crowding()
+    assert sorted(busy)[len(busy) // 10] < 2 * sorted(quiet)[len(quiet) // 10]
     assert server.ask("PING") == "PONG"
     secured.wait_serving()
 

@@ -7,8 +7,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-from OpenSSL.crypto import X509
 
 from kraft.config.values import ClientConfig
 from tests.server.fakes import Port
@@ -23,7 +23,7 @@ def certificate(*common_names, uris=()):
     if uris:
         names = [x509.UniformResourceIdentifier(uri) for uri in uris]
         made = made.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    return X509.from_cryptography(made.sign(key, hashes.SHA256()))
+    return made.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
 class CertifiedClient(Client):
@@ -32,7 +32,7 @@ class CertifiedClient(Client):
     def __init__(self, port, shown):
         super().__init__(port)
         transport: Any = self.talk.transport
-        transport.getPeerCertificate = lambda: shown
+        transport.peer_certificate = lambda: shown
         self.talk.protocol.handshakeCompleted()
 
 

@@ -153,7 +153,7 @@ def test_a_certificate_is_as_good_as_a_token_where_the_port_asks_for_it(
 ) -> None:
     browser = Browser(**access)
     transport: Any = browser.transport
-    transport.getPeerCertificate = lambda: certificate
+    transport.peer_certificate = lambda: certificate
     assert browser.get("/metrics")[0] == code
     assert browser.get("/livez")[0] == 200
 

@@ -1,0 +1,177 @@
+"""A socket that speaks TLS, in the place of the plain one of a connection.
+
+Twisted's connections read and write a socket by `recv` and `send`, and close it by `shutdown`. This one has
+the same methods and takes and gives plain text, so whatever a connection does with a socket, such as its
+buffer, its producers and its closed halves, holds with TLS as well. Python's `ssl` encrypts from memory to
+memory, in C: one read and one write of the socket for each of plain text, as without TLS.
+"""
+
+import errno
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+RECORD_BYTES = 16 << 10  # the longest piece of plain text that one read gives (RFC 8446 section 5.1)
+PIECE_BYTES = 64 << 10  # encrypted at a time: what a full socket does not take waits here
+_LATER = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS)
+
+
+class TlsEnded(OSError):
+    """This side ends a connection; the argument is the reason in one line."""
+
+
+class SecureSocket:
+    """TLS on `plain`, which does not block. `fault` is why TLS failed, in one line; '' if it did not.
+
+    explain: gives the reason of an error of OpenSSL.
+    verify: gives what is wrong with the other end when the handshake is complete, '' for nothing.
+    completed: is called after that.
+    """
+
+    def __init__(
+        self,
+        plain: socket.socket,
+        tls: ssl.SSLObject,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        explain: Callable[[ssl.SSLError], str],
+        verify: Callable[[ssl.SSLObject], str],
+    ) -> None:
+        """`tls` reads encrypted bytes from `incoming`, and writes them to `outgoing`."""
+        self.fault = ""
+        self.completed: Callable[[], None] = _nothing
+        self._plain = plain
+        self._tls = tls
+        self._incoming, self._outgoing = incoming, outgoing
+        self._explain = explain
+        self._verify = verify
+        self._is_open = False
+        self._unsent = b""  # encrypted, and not taken by the socket yet
+        self._covered = 0  # the bytes of plain text that are sent once nothing is unsent
+        self.close, self.fileno = plain.close, plain.fileno
+        self.getsockname, self.getpeername = plain.getsockname, plain.getpeername
+        self.getsockopt, self.setsockopt = plain.getsockopt, plain.setsockopt
+
+    def begin(self, data: bytes = b"") -> None:
+        """Begin the handshake, with the first bytes of the other end if it was first. Raises OSError."""
+        self._incoming.write(data)
+        with suppress(BlockingIOError):
+            self._shake_hands()
+
+    def certificate(self) -> bytes | None:
+        """The certificate that the other end has shown, as DER; None without one."""
+        return self._tls.getpeercert(binary_form=True) if self._is_open else None
+
+    # -- as a socket ----------------------------------------------------------------------------------
+
+    def recv(self, size: int) -> bytes:
+        """Plain text; b'' after the end. Raises BlockingIOError if there is none yet, or another OSError."""
+        data = self._plain.recv(size)
+        if not data:
+            return data
+        self._incoming.write(data)
+        if not self._is_open:
+            self._shake_hands()
+        return self._decrypt()
+
+    def recvmsg(self, size: int, *_: int) -> tuple[bytes, list[Any], int]:
+        """As `recv`; Twisted reads unix sockets so. Nothing comes beside the bytes."""
+        return self.recv(size), [], 0
+
+    def send(self, data: bytes | memoryview) -> int:
+        """Send plain text, and return how many bytes of it have left. Raises OSError.
+
+        More of it may be encrypted already: the next call has to begin with all that is left of `data`.
+        """
+        if not self._is_open:
+            raise OSError(errno.ENOTCONN, "nothing is said before the TLS handshake is complete")
+        sent = self._flush() if self._unsent else 0
+        while not self._unsent and sent < len(data):
+            piece = data[sent : sent + PIECE_BYTES]
+            self._tls.write(piece)
+            self._unsent, self._covered = self._outgoing.read(), len(piece)
+            sent += self._flush()
+        return sent
+
+    def shutdown(self, how: int) -> None:
+        """Close one direction or both. That nothing follows is said by an alert (RFC 8446 section 6.1)."""
+        if self._is_open and how != socket.SHUT_RD and not self._unsent:
+            with suppress(OSError):
+                with suppress(
+                    ssl.SSLError
+                ):  # it would wait for the alert of the other end, which may never come
+                    self._tls.unwrap()
+                self._plain.send(self._outgoing.read())
+        self._plain.shutdown(how)
+
+    # -- TLS ------------------------------------------------------------------------------------------
+
+    def _shake_hands(self) -> None:
+        """Go on with the handshake; return once it is complete. Raises BlockingIOError before, or OSError."""
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self._say()
+            raise _nothing_yet() from None
+        except ssl.SSLError as error:
+            self.fault = self._explain(error)
+            with suppress(OSError):
+                self._say()  # an alert
+            raise
+        self.fault = self._verify(self._tls)
+        if self.fault:
+            raise TlsEnded(self.fault)
+        self._say()
+        self._is_open = True
+        self.completed()
+
+    def _decrypt(self) -> bytes:
+        """All plain text that has come. Raises BlockingIOError if it is less than a record, or SSLError."""
+        pieces = []
+        try:
+            while True:
+                piece = self._tls.read(RECORD_BYTES)
+                pieces.append(piece)
+                if not piece:  # the other end closes its direction; what it sends after that does not count
+                    self._plain.shutdown(socket.SHUT_RD)  # so that the next read finds the end
+                if not piece or not self._incoming.pending:
+                    break
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as error:
+            self.fault = self._explain(error)
+            with suppress(OSError):
+                self._say()
+            raise
+        if self._outgoing.pending:
+            self._say()
+        if not pieces:
+            raise _nothing_yet()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _say(self) -> None:
+        """Send what TLS itself has to say. Few bytes, so who has no room for them does not read at all."""
+        said = self._outgoing.read()
+        if said and (self._unsent or self._plain.send(said) < len(said)):
+            raise TlsEnded("it does not read")
+
+    def _flush(self) -> int:
+        """Send what is encrypted. Returns the bytes of plain text that are sent by that."""
+        try:
+            count = self._plain.send(self._unsent)
+        except OSError as error:
+            if error.errno in _LATER:
+                return 0
+            raise
+        self._unsent = self._unsent[count:]
+        return 0 if self._unsent else self._covered
+
+
+def _nothing_yet() -> BlockingIOError:
+    return BlockingIOError(errno.EWOULDBLOCK, "no plain text has come")
+
+
+def _nothing() -> None:
+    """Nobody waits for the handshake."""

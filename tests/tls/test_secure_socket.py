@@ -1,0 +1,259 @@
+"""A TLS socket in a connection of Twisted: plain text at this end, TLS at the other."""
+
+import errno
+import socket
+import ssl
+from typing import Any
+
+import pytest
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.main import CONNECTION_DONE
+from twisted.internet.protocol import Protocol
+from twisted.internet.tcp import Connection
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from kraft.tcp.security import AcceptedConnection, TlsFault
+from kraft.tcp.writer import DirectWriter
+from kraft.tls.connections import AcceptedConnections, of_cluster
+from kraft.tls.credentials import TlsFiles, read_credentials
+from kraft.tls.secure_socket import PIECE_BYTES
+from tests.cluster.certificates import Certificates
+from tests.tls.plain_socket import Client, Plain
+
+
+class Reactor:
+    """Its turns are made by the test."""
+
+    def addReader(self, reader):
+        """Nothing is read by itself."""
+
+    addWriter = removeReader = removeWriter = addReader
+
+
+class Accepted(Connection):
+    """A connection that was accepted, on a socket in memory."""
+
+    connected = 1
+
+    def getPeer(self):
+        return "somebody"
+
+
+@implementer(IHalfCloseableProtocol)
+class Server(Protocol):
+    """Keeps what happens."""
+
+    def __init__(self):
+        self.heard = []
+
+    def dataReceived(self, data):
+        self.heard.append(data)
+
+    def readConnectionLost(self):
+        self.heard.append("end")
+
+    def writeConnectionLost(self):
+        """Never."""
+
+    def connectionLost(self, reason):  # type: ignore[override]
+        self.heard.append(reason)
+
+
+class Port:
+    """A port with TLS."""
+
+    farewell, takes_plain = b"", False
+
+    def __init__(self, creator):
+        self.creator = creator
+        self.told = []
+
+    def secured(self, address):
+        self.told.append("secured")
+
+    def taken_plain(self, address):
+        raise AssertionError(address)
+
+    def refused(self, address, reason):
+        self.told.append(reason)
+
+
+class Meeting:
+    """A connection and its client, after the handshake or as far as that goes."""
+
+    def __init__(self, context, creator):
+        self.plain, self.server, self.port = Plain(), Server(), Port(creator)
+        outer = AcceptedConnection(self.server, self.port)
+        self.connection: Any = Accepted(self.plain.as_socket, outer, Reactor())  # type: ignore[arg-type]
+        outer.makeConnection(self.connection)
+        self.client = Client(context)
+        for _ in range(3):
+            self.turn(self.client.step())
+            self.client.received.write(self.plain.take())
+
+    def turn(self, data=b""):
+        """The reactor reads what has come. Returns why it ends the connection, if it does."""
+        self.plain.received += data
+        while self.plain.received:
+            if (why := self.connection.doRead()) is not None:
+                return why
+        return None
+
+    def read(self):
+        """What the client can read."""
+        return self.client.read(self.plain.take())
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    made = Certificates(tmp_path_factory.mktemp("certs"))
+    made.node("K1")
+    made.client("shop")
+    return made
+
+
+def creator(certificates, *more):
+    return AcceptedConnections(read_credentials(TlsFiles(**certificates.options("K1")), node="K1"), *more)
+
+
+@pytest.fixture(params=[ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def met(certificates, request):
+    context = certificates.context()
+    context.maximum_version = request.param
+    found = Meeting(context, creator(certificates, "1.2", "none"))
+    assert found.port.told == ["secured"]
+    return found
+
+
+def test_what_is_written_leaves_at_once(met):
+    """By a session; and what others write, in the order of the calls."""
+    assert DirectWriter(met.connection).write(b"one ") == 0
+    assert met.read() == b"one "
+    met.server.transport.write(b"two ")
+    met.server.transport.writeSequence([b"three ", b"four"])
+    met.connection.doWrite()
+    assert met.read() == b"two three four"
+
+
+@pytest.mark.parametrize("room", [0, 1, 40, 20_000])
+@pytest.mark.parametrize("size", [100, 50_000, 3 * PIECE_BYTES + 5])
+def test_a_socket_that_is_full_gets_the_rest_in_order(met, room, size):
+    """Whatever is written meanwhile waits after it, and is counted as plain text."""
+    data = (bytes(range(256)) * 800)[:size]
+    writer = DirectWriter(met.connection)
+    met.plain.room = room
+    unsent = writer.write(data)
+    assert unsent == writer.unsent_bytes
+    assert unsent == 0 or unsent >= len(data) - room
+    more = writer.write(b"more")
+    assert more == writer.unsent_bytes == (unsent + 4 if unsent else more)
+    begun = met.plain.take()
+    for turn in range(10_000):
+        if not writer.unsent_bytes:
+            break
+        met.plain.room = (7, 1000, 30_000)[turn % 3]
+        assert met.connection.doWrite() is None
+        begun += met.plain.take()
+    assert met.client.read(begun) == data + b"more"
+
+
+def test_a_lack_of_buffers_in_the_kernel_is_like_a_full_socket(met):
+    writer = DirectWriter(met.connection)
+    met.plain.room = OSError(errno.ENOBUFS, "no buffers")
+    assert writer.write(b"abc") == 3
+    met.plain.room = 1 << 20
+    met.connection.doWrite()
+    assert met.read() == b"abc"
+
+
+def test_an_error_of_the_socket_is_left_to_the_reactor(met):
+    met.plain.room = OSError(errno.EPIPE, "broken pipe")
+    DirectWriter(met.connection).write(b"abc")
+    assert met.connection.doWrite() is not None
+
+
+def test_records_arrive_whole_however_they_are_cut(met):
+    for byte in met.client.write(b"abc"):
+        assert met.turn(bytes([byte])) is None
+    assert met.server.heard == [b"abc"]
+
+
+def test_all_that_has_come_is_read_in_one_turn(met):
+    """A pipeline of a client that writes it in pieces is one call, and so one batch."""
+    assert met.turn(b"".join(map(met.client.write, (b"a", b"b" * 40_000, b"c")))) is None
+    assert met.server.heard == [b"a" + b"b" * 40_000 + b"c"]
+
+
+def test_a_client_that_closes_its_half_gets_its_replies(met):
+    """Also where that comes together with its last request."""
+    last = met.client.write(b"last")
+    with pytest.raises(ssl.SSLWantReadError):
+        met.client.tls.unwrap()
+    assert met.turn(last + met.client.sent.read() + b"what comes after it") is None
+    assert met.server.heard == [b"last"]
+    assert met.plain.closed == [socket.SHUT_RD]  # so that the kernel tells of the end
+    assert met.connection.doRead() is CONNECTION_DONE
+    DirectWriter(met.connection).write(b"reply")
+    assert met.read() == b"reply"
+
+
+def test_a_close_comes_after_what_was_written(met):
+    """And says so to the client, which otherwise could not tell it from a cut."""
+    writer = DirectWriter(met.connection)
+    writer.write(b"last")
+    writer.close()
+    met.connection.doWrite()
+    met.connection.connectionLost(Failure(OSError()))
+    met.client.received.write(met.plain.take())
+    assert met.client.tls.read(100) == b"last"
+    assert met.client.tls.read(100) == b""  # the close alert; without it this would wait for more
+    assert met.plain.closed == [socket.SHUT_RDWR]
+
+
+def test_bytes_that_are_not_of_this_connection_end_it(met):
+    """Forged, or replayed: nothing of them is heard, and the reason is told."""
+    first = met.client.write(b"first")
+    assert met.turn(first) is None
+    why = met.turn(first)
+    met.connection.connectionLost(Failure(why))
+    assert met.server.heard[0] == b"first"
+    [end] = met.server.heard[1:]
+    assert end.check(TlsFault)
+    assert "mac" in str(end.value)
+    assert met.port.told == ["secured"]
+
+
+def test_nothing_is_said_before_the_handshake_is_complete(certificates):
+    """Not even an error: the other end could not read it."""
+    met = Meeting(certificates.context(), creator(certificates, "1.2", "none"))
+    begun = Plain()
+    half = creator(certificates, "1.2", "none").secure(begun.as_socket)
+    half.begin(Client(certificates.context()).step())
+    said = begun.take()
+    assert said
+    with pytest.raises(OSError, match="nothing is said"):
+        half.send(b"abc")
+    assert half.certificate() is None
+    assert begun.take() == b""
+    assert met.port.told == ["secured"]
+
+
+def test_who_fails_the_check_after_the_handshake_is_told_nothing_and_not_heard(certificates):
+    """A client's certificate on the port of peers, with a message in the same bytes as its last of TLS."""
+    context = certificates.context("shop")
+    met = Meeting(context, creator(certificates, "1.2", "required", of_cluster))
+    [told] = met.port.told or [met.connection.socket.fault]
+    assert told.startswith("its certificate is not that of a node")
+    assert met.server.heard == []
+    met.connection.connectionLost(Failure(OSError()))
+    assert met.port.told == [told]
+
+
+def test_a_message_of_tls_that_finds_no_room_ends_the_connection(certificates):
+    """Who does not read what a handshake needs is not waited for."""
+    plain = Plain()
+    plain.room = 10
+    half = creator(certificates, "1.2", "none").secure(plain.as_socket)
+    with pytest.raises(OSError, match="does not read"):
+        half.begin(Client(certificates.context()).step())
