@@ -152,10 +152,9 @@ class Validation:
         Returns the group and the size of each item where they may be in several groups, else nothing.
         """
         port, usual, rights, kind = self._port, self.usual, state.rights, spec.kind
-        items, specs = segment.items, segment.specs
+        items, specs, group, looked_up, free, match = segment.items, segment.specs, 0, None, False, None
         trivial, memory = self._groups == 1 and not port.routing.redirect, port.host.memory  # as in Routing
         full = port.memory_full or memory.leader_full or memory.bytes > port.dataset_bytes_max  # `port.full`
-        group = 0
         places: list[tuple[int, int]] = []
         for request in islice(queue, spec.segment_max):
             if specs:
@@ -165,10 +164,11 @@ class Validation:
             try:
                 size = sum(map(len, request))
                 passes = spec.low <= len(request) <= spec.high and size <= self._small_bytes
-                if rights is not None and passes and spec not in rights.free:
-                    match = rights.matches.get(spec)
-                    if match is None or not match(request[1]):
-                        passes = rights.allows(spec, request)
+                if rights is not None and passes:
+                    if spec is not looked_up:  # a pipeline has one command mostly
+                        looked_up, free, match = spec, spec in rights.free, rights.matches.get(spec)
+                    if not free and (match is None or not match(request[1])):
+                        passes, looked_up = rights.allows(spec, request), None
                 if not passes or type(request) is OversizedRequest:
                     self._check(spec, request, size, state)
                 if items and segment.size + size > SEGMENT_BYTES:

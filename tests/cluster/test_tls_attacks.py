@@ -203,6 +203,51 @@ def test_the_certificate_of_one_node_does_not_speak_for_another(secured, certifi
     assert any("K1 has shown the certificate of K3" in each for each in said), said
 
 
+def recorded(port, context, data, spoil=lambda piece: piece):
+    """All that a client sends in a connection over TLS, and what it hears to `data`, changed by `spoil`."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    said = []
+    with socket.create_connection(("127.0.0.1", port), 20) as opened:
+
+        def until_done(call, change=lambda piece: piece):
+            found = None
+            while found is None:
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    found = call() or b""
+                if piece := change(outgoing.read()):
+                    said.append(piece)
+                    opened.sendall(piece)
+                if found is None and not incoming.write(opened.recv(1 << 16)):
+                    return b""
+            return found
+
+        until_done(tls.do_handshake)
+        until_done(lambda: str(tls.write(data)), spoil)
+        return b"".join(said), until_done(lambda: tls.read(1000))
+
+
+@pytest.mark.parametrize("port", ["client", "peer"])
+def test_bytes_that_are_sent_again_or_changed_on_the_way_are_not_taken(secured, certificates, port):
+    """Those of a whole connection, by somebody without the key; and one bit of one that is open."""
+    server, context = secured["K2"], certificates.context("K3")
+    number, data = server.client_port, PING
+    if port == "peer":
+        number = server.peer_port
+        hello = Hello("K3", "0" * 32, cluster=server.status()["cluster"], peer="127.0.0.1:1")
+        shown = Handshake(hello, nonce=secrets.token_bytes(32), secret=None, trusted=True, dialled="K2")
+        data = b"".join(frame(GREETING, 0, each) for each in shown.start())
+    said, heard = recorded(number, context, data)
+    assert heard
+
+    is_refused(server, port, lambda: None, "", said)
+    heard = b""
+    with contextlib.suppress(ssl.SSLError):  # an alert
+        _, heard = recorded(number, context, data, lambda piece: piece[:-1] + bytes([piece[-1] ^ 1]))
+    assert heard == b""
+    assert server.ask("PING") == "PONG"
+
+
 def test_who_answers_in_place_of_a_node_needs_its_certificate(secured, certificates):
     """K1 dials K3, and finds somebody with the certificate of K2 there."""
     secured["K3"].terminate()
