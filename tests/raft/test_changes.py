@@ -66,6 +66,14 @@ def test_to_demote_a_joining_learner_takes_its_prospect():
     assert changes.demoted(joining, "K4") == changes.added(TRIO, member("K4"), joining=False)
 
 
+def test_a_learner_that_is_to_take_the_place_of_a_voter_is_not_demoted():
+    """Seed 72019: where it had taken the place already, the voter was gone; in another group it stayed."""
+    joining = changes.replaced(TRIO, "K1", member("K4"))
+    assert refusal(changes.demoted, joining, "K4") == (
+        "K4 is on its way to take the place of K1: wait until it votes, or take it back with KRAFT REMOVE K4"
+    )
+
+
 def test_a_new_address_changes_nothing_else():
     moved = changes.readdressed(TRIO, "K2", "elsewhere:9")
     assert moved.member("K2") == Member("K2", member("K2").incarnation, "elsewhere:9")
@@ -229,6 +237,8 @@ class Model:
 
     def demote(self, id_):
         if id_ not in self.there or self.voters() == [id_] or self.there[id_][1] == "learner":
+            return False
+        if any(self.there[id_][1] == ("joining", old) for old in self.there):
             return False
         self.there[id_][1] = "learner"
         return True

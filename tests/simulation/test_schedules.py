@@ -84,6 +84,9 @@ REGRESSIONS = (
     5,
     # the operator repeated a removal at the node that one group had removed: it knew no leader of that group
     21,
+    # a node was demoted that had replaced another one in some groups only: in the others that one stayed
+    # -> raft/test_changes: a_learner_that_is_to_take_the_place_of_a_voter_is_not_demoted
+    72_019,
 )
 
 

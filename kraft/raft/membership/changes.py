@@ -54,12 +54,21 @@ def promoted(c: Configuration, id_: str) -> Configuration:
 
 
 def demoted(c: Configuration, id_: str) -> Configuration:
-    """Make `id_` a learner that stays one: a voter loses its vote, a joining learner is not promoted."""
+    """Make `id_` a learner that stays one: a voter loses its vote, a joining learner is not promoted.
+
+    One that is to take the place of a voter is refused until it has.
+    """
     _check_settled(c)
     _find(c, id_)
     if id_ in c.learners:
-        if _promise(c, id_) is None:
+        promise = _promise(c, id_)
+        if promise is None:
             raise ChangeRefused(f"{id_} is a learner already")
+        if promise.replaces:  # it may have taken that place in other groups, which would differ from this one
+            raise ChangeRefused(
+                f"{id_} is on its way to take the place of {promise.replaces}: wait until it votes, or take "
+                f"it back with KRAFT REMOVE {id_}"
+            )
         return _arranged(c.members, c.voters, _but(c.joining, id_), c.retired)
     _check_not_last(c, id_)
     return _arranged(c.members, tuple(v for v in c.voters if v != id_), c.joining, c.retired)
