@@ -7,7 +7,8 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from statistics import mean
+from math import hypot, sqrt
+from statistics import mean, stdev
 
 import pytest
 
@@ -24,7 +25,8 @@ MIB = 1 << 20
 LARGEST_BYTES = 8 * MIB  # the maximum of limits.value_bytes
 WRITE_BYTES = 20  # of a write in an entry, in addition to its value: key, stamp, kind
 ROUNDS = 8  # of a load that the machine may bound, so that other work on it counts for both
-SHARE = 0.5  # of the link, that is used on a machine that has other work; `tox -e links` asks for 0.8
+SHARE = 0.5  # of the link, that is used on a machine that has other work
+SHARE_QUIET = 0.8  # with `tox -e links`
 
 
 class NarrowCluster:
@@ -221,6 +223,9 @@ def test_a_large_request_of_many_values_is_committed_like_a_large_value(narrow_c
 def test_every_speed_and_size(make_cluster, namespace, mbit, size):
     """Four fifths of what the link carries, or of what the same load reaches on this machine with wide links
     between the rounds. The link becomes narrow with requests under way, which costs no election.
+
+    Where the machine bounds the load, less is a failure only beyond the noise of the rounds: two standard
+    errors, which other work on the machine makes large.
     """
     cluster = make_cluster(client={"write_timeout": "30s"})
     narrow = NarrowCluster(cluster, namespace)
@@ -243,14 +248,21 @@ def test_every_speed_and_size(make_cluster, namespace, mbit, size):
             clients.rate(max(1.0, 2 * size / rate))  # for what has left for the narrow link
             wide.append(clients.rate(3))
     reached, unshaped = mean(found), mean(wide)
-    shares = f"{reached / rate:.2f} of the link, {reached / unshaped:.2f} of the machine"
+    noise = 2 * hypot(error(found), SHARE_QUIET * error(wide)) if rounds > 1 else 0.0
+    share, unsure = reached / unshaped, noise / unshaped
+    shares = f"{reached / rate:.2f} of the link, {share:.2f} of the machine (+-{unsure:.2f})"
     rates = f"narrow {in_mb(found)}, wide {in_mb(wide)} MB/s"
     sys.stdout.write(f"{mbit} Mbit/s, {size} bytes: {shares}; {rates}\n")
     assert cluster["K1"].group()["term"] == term
     assert clients.refusals == {}
-    assert reached >= 0.8 * min(rate, unshaped)
+    assert reached + noise >= SHARE_QUIET * min(rate, unshaped)
     assert carried <= 1.25 * 2 * writes * (size + WRITE_BYTES) + rounds * (4 * size + 500_000)
     assert metric(cluster["K1"], "kraft_raft_resent_bytes_total") == 0
+
+
+def error(rates: list[float]) -> float:
+    """The standard error of their mean: small on a quiet machine."""
+    return stdev(rates) / sqrt(len(rates))
 
 
 def in_mb(rates: list[float]) -> str:
