@@ -38,7 +38,7 @@ class TooStale(Refused):
 
 
 class Locked(Refused):
-    """A transaction over several groups held the keys for too long. Argument: the id of a group."""
+    """Others locked, moved or changed the keys for too long. Argument: the id of a group."""
 
 
 class NotOwner(Refused):

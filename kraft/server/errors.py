@@ -38,7 +38,7 @@ PREMATURE = (
 )
 OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'."
 CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot"
-LOCKED = "TRYAGAIN a transaction over several groups has locked a key; nothing was done, try again"
+LOCKED = "TRYAGAIN a key was locked, moved or changed by others for too long; nothing was done, try again"
 SCRIPT_REVISION = (
     "ERR KRAFT REV, CAS, LOCK and EXTEND are not allowed from a script with keys in several groups: revisions"
     " are known later"

@@ -92,7 +92,7 @@ def _shut(end: socket.socket) -> None:
 class Cuts:
     """The proxies of a cluster. Make it before the first start: it changes what the nodes advertise."""
 
-    def __init__(self, cluster, **sections) -> None:
+    def __init__(self, cluster, /, **sections) -> None:
         """`sections` are those of every node's file, beside what the harness and the proxies need."""
         self._cut: set[str] = set()
         self._proxies = {each.id: PeerProxy(each.id, each.peer_port, self._cut) for each in cluster}
