@@ -24,6 +24,8 @@ from kraft.peerwire.hello import WIRE_BEATS
 from kraft.peerwire.messages import Beat
 from kraft.raft.membership.configuration import Configuration
 
+SILENT_HEARTBEATS = 3  # intervals without a beat, after which no group hibernates: one may be late, or lost
+
 
 @dataclass(slots=True)
 class _Rest:
@@ -42,7 +44,8 @@ class _Rest:
 class Beats:
     """The beats of one node. A group rests after an election timeout without change.
 
-    `sent` and `received` count beats since the start.
+    `groups` are all groups of the node, `awake` those that are ticked. `sent` and `received` count beats
+    since the start, and `ticks` those of the host.
     """
 
     def __init__(
@@ -54,8 +57,9 @@ class Beats:
         clock: Clock,
         starts: int,
     ) -> None:
-        self.sent = self.received = 0
+        self.sent = self.received = self.ticks = 0
         self._groups = groups
+        self.awake: dict[int, Group] = {}
         self._peers = peers
         self._turns = turns
         self._clock = clock
@@ -65,7 +69,7 @@ class Beats:
         self._changes = 0  # of links, and of conditions of nodes
         self._rests: dict[int, _Rest] = {}  # of the groups led here
         self._still_since: dict[int, tuple[tuple[int, int], int]] = {}  # (term, last index), tick
-        self._tick = 0
+        self._silence = min(SILENT_HEARTBEATS * settings.TICKS_PER_HEARTBEAT, self._patience // 2)
         self._last_tick_at = self._tick_before_at = clock.seconds()
 
     # -- links
@@ -93,7 +97,7 @@ class Beats:
         """Take a beat of `peer`."""
         self.received += 1
         link = self._links.get(peer)
-        changed = None if link is None else link.take(beat, self._tick, self._tick_before_at)
+        changed = None if link is None else link.take(beat, self.ticks, self._tick_before_at)
         if link is None or changed is None:
             return
         if beat.wall_ms:
@@ -115,44 +119,73 @@ class Beats:
         """The groups led here that `peer` is told are quiet, with (term, index)."""
         return {id_: rest.place for id_, rest in self._rests.items() if peer in rest.peers}
 
+    def rests(self, group: Group) -> bool:
+        """Whether beats speak for the group, and nothing has happened that its leader has yet to look at."""
+        state = group.raft.state
+        if state.leads:
+            rest = self._rests.get(group.id)
+            return rest is not None and rest.agreed and self._holds(rest, group)
+        link = self._links.get(state.leader)
+        return link is not None and link.listed.get(group.id) == (state.term, state.commit)
+
     # -- ticks
+
+    @property
+    def lively(self) -> bool:
+        """Whether every link has just brought a beat, and an answer to a beat of this node."""
+        late = self.ticks - self._silence
+        return all(min(link.heard_tick, link.answered_tick) > late for link in self._links.values())
+
+    def silent(self) -> list[str]:
+        """The peers that have sent no beat for just an election timeout."""
+        late = self.ticks - self._patience
+        return [p for p, link in self._links.items() if link.heard_tick and link.heard_tick == late]
 
     def speak(self) -> None:
         """Before the groups' ticks: let the beats that came speak for the quiet groups."""
-        for id_, group in self._groups.items():
-            state = group.raft.state
-            if not state.quiet:
-                continue
-            if state.leads:
-                self._speak_to_leader(group, self._rests[id_])
-            elif (link := self._links.get(state.leader)) is not None:
-                group.raft.spoken_for(state.leader, self._tick - link.heard_tick)
-                group.requests.reads.spoken_for(link.heard_at, state.commit)
+        for group in self.awake.values():
+            self.speak_for(group)
+
+    def speak_for(self, group: Group) -> None:
+        """Let the beats that came speak for this group, if it is quiet."""
+        state = group.raft.state
+        if not state.quiet:
+            return
+        if state.leads:
+            self._speak_to_leader(group, self._rests[group.id])
+        elif (link := self._links.get(state.leader)) is not None:
+            group.raft.spoken_for(state.leader, self.ticks - link.heard_tick)
+            group.requests.reads.spoken_for(link.heard_at, state.commit)
 
     def _speak_to_leader(self, group: Group, rest: _Rest) -> None:
         for peer in rest.peers:
             link = self._links.get(peer)
             if link is not None and link.agrees(group.id, rest.place):
-                group.raft.spoken_for(peer, self._tick - link.answered_tick)
+                group.raft.spoken_for(peer, self.ticks - link.answered_tick)
 
     def tick(self, now: float) -> None:
         """After the groups' ticks, at `now` (monotonic seconds): send the beats that are due."""
-        self._tick += 1
+        self.ticks += 1
         self._tick_before_at, self._last_tick_at = self._last_tick_at, now
-        if self._tick % settings.TICKS_PER_HEARTBEAT or len(self._groups) < 2:
+        if self.ticks % settings.TICKS_PER_HEARTBEAT or len(self._groups) < 2:
             return
-        for id_, group in self._groups.items():
+        for id_, group in self.awake.items():
             if group.raft.state.leads:
                 self._review(group)
             elif id_ in self._rests:
                 self._withdraw(id_)
         for peer, link in self._links.items():
-            self._turns.post(peer, 0, link.beat(self._clock.wall_ms(), self._awake(peer, link)))
+            self._turns.post(peer, 0, link.beat(self._clock.wall_ms(), self._refused(peer, link)))
             self.sent += 1
 
-    def _awake(self, peer: str, link: BeatLink) -> tuple[int, ...]:
-        """The groups that `peer` calls quiet and that are not quiet here under its lead."""
-        return tuple(id_ for id_, place in link.listed.items() if not self._is_quiet(id_, peer, place))
+    def _refused(self, peer: str, link: BeatLink) -> tuple[int, ...]:
+        """The groups that `peer` calls quiet and that are not quiet here under its lead.
+
+        Those that hibernate are: a beat that names another place wakes its group.
+        """
+        awake, groups, listed = self.awake, self._groups, link.listed
+        seen = [id_ for id_ in listed if id_ in awake or id_ not in groups]
+        return tuple(id_ for id_ in seen if not self._is_quiet(id_, peer, listed[id_]))
 
     def _is_quiet(self, id_: int, peer: str, place: tuple[int, int]) -> bool:
         group = self._groups.get(id_)
@@ -190,9 +223,9 @@ class Beats:
         place = state.term, state.log.last_index
         known, since = self._still_since.get(group.id, (AWAKE, 0))
         if known != place:
-            self._still_since[group.id] = place, self._tick
+            self._still_since[group.id] = place, self.ticks
             return False
-        return self._tick - since >= self._patience
+        return self.ticks - since >= self._patience
 
     def _begin(self, group: Group) -> None:
         """Tell every linked follower that the group is quiet, if it is."""

@@ -16,6 +16,7 @@ from kraft.host.group.group import Group
 
 UNDER_WAY_MAX = 2  # one is written, and one waits, so that the thread never runs dry
 PATIENCE_SECONDS = 5.0  # a marker that waits longer, for a majority, keeps no other group from its checkpoint
+LOOK_SECONDS = 1.0
 REPLAY_TIMES = 4  # the bound of one group (`snapshot.checkpoint_bytes`)
 EARLY_SHARE = 1 / 16  # of that bound: with less to replay no group takes a checkpoint before its time
 
@@ -25,22 +26,30 @@ class CheckpointBudget:
 
     def __init__(self, checkpoint_bytes: int) -> None:
         self._checkpoint_bytes = checkpoint_bytes
+        self._too_much = False  # to replay, in all groups together
+        self._look_at = 0.0  # when that is looked at again
         self._logged_at: dict[int, float] = {}  # when the last marker of a group was logged, by its id
 
-    def tick(self, now: float, groups: Collection[Group]) -> None:
-        """One tick of the host passed; `now` in monotonic seconds."""
-        led = [group for group in groups if group.raft.state.leads]
+    def tick(self, now: float, groups: Collection[Group], awake: Collection[Group]) -> None:
+        """One tick of the host passed; `now` in monotonic seconds.
+
+        Of `groups` those that are not `awake` have no checkpoint due. Every second it is found out whether
+        all have too much to replay.
+        """
+        if len(groups) > 1 and now >= self._look_at:
+            self._look_at = now + LOOK_SECONDS
+            together = sum([group.checkpoints.replay_bytes for group in groups])
+            self._too_much = together > REPLAY_TIMES * self._checkpoint_bytes
+        led = [group for group in (groups if self._too_much else awake) if group.raft.state.leads]
         due = [group for group in led if group.checkpoints.due(now)]
         if len(groups) > 1:
-            due = self._chosen(now, led, due, groups)
+            due = self._chosen(now, led, due)
         for group in due:
             group.log_marker()
 
-    def _chosen(
-        self, now: float, led: Collection[Group], due: list[Group], groups: Collection[Group]
-    ) -> list[Group]:
+    def _chosen(self, now: float, led: Collection[Group], due: list[Group]) -> list[Group]:
         """The groups whose turn it is."""
-        if sum([group.checkpoints.replay_bytes for group in groups]) > REPLAY_TIMES * self._checkpoint_bytes:
+        if self._too_much:
             least = EARLY_SHARE * self._checkpoint_bytes
             due += [group for group in led if group not in due and group.checkpoints.replay_bytes >= least]
         under_way = sum([self._is_under_way(group, now) for group in led])

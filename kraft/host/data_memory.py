@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from kraft.host.background import Background
 from kraft.host.group.group import Group
+from kraft.host.hibernation import Hibernation
 from kraft.kv.garbage import Garbage
 from kraft.peerwire.messages import NodeCondition
 
@@ -17,10 +18,11 @@ class DataMemory:
     that needs memory. `leader_full` is the same of a node that leads a group, as of the last tick.
     """
 
-    __slots__ = ("_background", "_freeing", "_groups", "bytes", "full", "leader_full")
+    __slots__ = ("_background", "_freeing", "_groups", "_hibernation", "bytes", "full", "leader_full")
 
-    def __init__(self, groups: Mapping[int, Group], background: Background) -> None:
+    def __init__(self, groups: Mapping[int, Group], hibernation: Hibernation, background: Background) -> None:
         self._groups = groups
+        self._hibernation = hibernation
         self._background = background
         self._freeing: list[Garbage] = []
         self.bytes = 0
@@ -34,8 +36,9 @@ class DataMemory:
 
     def tick(self, leader: NodeCondition | None) -> None:
         """One tick of the host passed; `leader` is the condition of a leader that is full, if any."""
-        self.measure()
-        for group in self._groups.values():
+        awake = self._hibernation.awake.values()
+        self.bytes = self._hibernation.memory + sum(group.state.machine.keyspace.memory for group in awake)
+        for group in awake:
             garbage = group.state.machine.keyspace.garbage
             if garbage and garbage not in self._freeing:
                 self._freeing.append(garbage)

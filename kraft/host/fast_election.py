@@ -1,4 +1,4 @@
-"""Early prevotes after the leader's process has closed its link.
+"""Early prevotes after the leader's process has closed its link, and the order of elections of many groups.
 
 No leader holds a lease at that moment, so no node relies on a full election timeout of silence. A peer that
 has not noticed the loss yet refuses; a node that stays without a leader therefore asks a few times more.
@@ -7,11 +7,12 @@ With one group the followers draw a small random delay, so that usually one of t
 rank decides for each group which survivor asks first (`leader_order`), and a lower rank waits a heartbeat
 interval. A node asks for many groups in the same turn: their prevotes leave in one frame per peer, and their
 votes are one disk transaction. Rank counts for liveness only: nodes that see others live may ask at the same
-time, or none asks, and then the random timeouts of consensus decide.
+time, or none asks, and then the random timeouts of consensus decide. Groups whose leader is silent for an
+election timeout, though its link stays, are asked for in the same order.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from kraft.host.admin.leader_spread import leader_order
@@ -37,27 +38,37 @@ class FastElection:
         self._turns = turns
         self._peers = peers
 
-    def begin(self, groups: Sequence[Group], *, ranked: bool) -> None:
-        """Let the replicas of `groups` here campaign soon, unless a leader turns up; by rank if `ranked`."""
+    def silent(self, peer: str, groups: Iterable[Group]) -> None:
+        """`peer` has said nothing for an election timeout: elect, by rank, in those groups that it led."""
+        led = [g for g in groups if g.raft.state.leader == peer and not g.raft.state.hears_leader]
+        for group in led:
+            group.raft.leader_lost(peer)
+        self.begin([group for group in led if not group.raft.state.leader], ranked=True, without=peer)
+
+    def begin(self, groups: Sequence[Group], *, ranked: bool, without: str = "") -> None:
+        """Let the replicas of `groups` here campaign soon, unless a leader turns up; by rank if `ranked`.
+
+        The node `without` has no rank, though it has a link.
+        """
         if not ranked:
             for group in groups:
                 self._arrange([group], self._random_delay())
             return
         by_rank: defaultdict[int, list[Group]] = defaultdict(list)
         for group in sorted(groups, key=lambda group: not group.requests.pending):  # first where clients wait
-            by_rank[self._rank(group)].append(group)
+            by_rank[self._rank(group, without)].append(group)
         for rank, members in sorted(by_rank.items()):
             delay = rank * self._window + self._random_delay() if rank else FIRST_SECONDS
             for start in range(0, len(members), TURN_GROUPS):
                 self._arrange(members[start : start + TURN_GROUPS], delay)
                 delay += FIRST_SECONDS
 
-    def _rank(self, group: Group) -> int:
+    def _rank(self, group: Group, without: str) -> int:
         """How many voters that are able to lead, as far as this node knows, should lead `group` before it."""
         state = group.raft.state
         order = leader_order(group.id, state.electors)
         before = order[: order.index(state.id)] if state.elector else order
-        return sum(map(self._peers.is_able, before))
+        return sum(self._peers.is_able(node) for node in before if node != without)
 
     def _random_delay(self) -> float:
         return (1 + self._jitter(self._window_ms)) / 1000.0

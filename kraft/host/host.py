@@ -25,6 +25,7 @@ from kraft.host.context import GroupContext
 from kraft.host.data_memory import DataMemory
 from kraft.host.fast_election import FastElection
 from kraft.host.group.group import Group
+from kraft.host.hibernation import Hibernation
 from kraft.host.key_indexes import KeyIndexes
 from kraft.host.lifecycle import Lifecycle
 from kraft.host.membership.peers import Peers
@@ -70,7 +71,6 @@ class Host:
     ) -> None:
         self.groups: dict[int, Group] = {}  # by id, from the end of its replay on
         background = Background(clock)
-        self.memory = DataMemory(self.groups, background)
         self.indexes = KeyIndexes(self.groups, background, clock)
         self._config = config
         self._clock = clock
@@ -96,7 +96,7 @@ class Host:
         )
         self.transfers = LeadershipTransfers(clock, config.raft.election_timeout, turns, self.peers)
         self._checkpoints = CheckpointBudget(config.snapshot.checkpoint_bytes)
-        self._spread = LeaderSpread(self.peers, self.transfers)
+        self._spread = spread = LeaderSpread(self.peers, self.transfers)
         first_request = jitter(1 << 31) << 20
         self.images = PinnedImages(
             config.node.id, self.groups, self.slots, formation, clock, disk, first_token=first_request
@@ -105,10 +105,12 @@ class Host:
         self._admin = AdminExecutor(
             self.groups, self.slots, self.transfers, turns, clock, observer, images, first_request
         )
-        fast_election = FastElection(clock, jitter, config.raft.heartbeat_interval, turns, self.peers)
-        self.beats = Beats(config, self.groups, self.peers, turns, clock, loaded.starts)
+        election = FastElection(clock, jitter, config.raft.heartbeat_interval, turns, self.peers)
+        self.beats = beats = Beats(config, self.groups, self.peers, turns, clock, loaded.starts)
+        self.hibernation = sleep = Hibernation(config, self.groups, beats, election, spread, self._context)
+        self.memory = DataMemory(self.groups, sleep, background)
         self.peer_receiver = PeerReceiver(
-            self.groups, self._context, self._lifecycle, self._admin, fast_election, self.beats, self
+            self.groups, self._context, self._lifecycle, self._admin, election, beats, sleep, self
         )
 
     @property
@@ -215,6 +217,7 @@ class Host:
         if target is None or self.peers.removed:
             self._wait_early(group, partial(self.read_stale, group, done, keys), done)
         elif self.slots.groups > 1:
+            self.hibernation.wake((group,))  # it has not looked at the beats
             target.requests.transaction_waits.read_stale(keys, done)
         else:
             target.requests.reads.read_stale(done)
@@ -226,6 +229,7 @@ class Host:
         to all its groups, whose number a node without any does not know yet.
         """
         if self.groups or isinstance(command, LOCAL):
+            self.hibernation.wake_all()
             self._admin.do(command, done)
         else:
             self._wait_early(0, partial(self.admin, command, done), done)
@@ -277,6 +281,8 @@ class Host:
     def turn(self) -> None:
         """Serve every woken group once: see the module."""
         turns = self._turns
+        if self.hibernation.asleep:
+            self.hibernation.wake(turns.woken)
         woken, turns.woken = turns.woken, {}
         groups = self.groups
         scheduled, turns.scheduled = turns.scheduled, True  # messages posted meanwhile leave in this turn
@@ -308,21 +314,22 @@ class Host:
     def _tick(self) -> None:
         self._clock.call_later(self._tick_seconds, self._tick)
         try:
-            self._context.slowness.tick(self._clock.seconds())
-            self.beats.speak()
-            for group in self.groups.values():
+            awake, now = self.hibernation.awake.values(), self._clock.seconds()
+            self._context.slowness.tick(now)
+            self.hibernation.tick(now, serving=self._lifecycle.phase == SERVING)
+            for group in awake:
                 group.tick()
-            self.beats.tick(self._clock.seconds())
-            self._checkpoints.tick(self._clock.seconds(), self.groups.values())
-            self.transfers.leave(self.groups.values(), slow=self._context.slowness.slow)
+            self.beats.tick(now)
+            self._checkpoints.tick(now, self.groups.values(), awake)
+            self.transfers.leave(awake, slow=self._context.slowness.slow)
             if self.slots.groups > 1 and self._lifecycle.phase == SERVING:
-                self._spread.tick(self._clock.seconds(), self.groups.values())
-                self.transactions.tick()
+                self._spread.tick(now, awake)
+                self.transactions.tick(awake)
             self.transfers.tick()
             self._admin.tick()
             self.images.tick()
-            condition = node_condition(self._context, self.groups, memory_full=self.memory.full)
-            self.peers.tick(self._clock.seconds(), self.leader(0), condition)
+            condition = node_condition(self._context, awake, memory_full=self.memory.full)
+            self.peers.tick(now, self.leader(0), condition)
         except InvariantViolation as error:
             self._context.broken(error)
             raise

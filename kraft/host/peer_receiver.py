@@ -7,6 +7,7 @@ from kraft.host.beats import Beats
 from kraft.host.context import GroupContext
 from kraft.host.fast_election import FastElection
 from kraft.host.group.group import Group
+from kraft.host.hibernation import Hibernation
 from kraft.host.lifecycle import Lifecycle
 from kraft.host.turns import TurnOwner
 from kraft.peerwire.hello import Hello
@@ -25,6 +26,7 @@ class PeerReceiver:
         admin: AdminExecutor,
         fast_election: FastElection,
         beats: Beats,
+        hibernation: Hibernation,
         owner: TurnOwner,
     ) -> None:
         self._groups = groups
@@ -35,6 +37,7 @@ class PeerReceiver:
         self._admin = admin
         self._fast_election = fast_election
         self._beats = beats
+        self._hibernation = hibernation
         self._owner = owner
 
     def hello(self) -> Hello:
@@ -58,6 +61,7 @@ class PeerReceiver:
 
     def link_up(self, peer: str, hello: Hello) -> None:
         """A link to `peer` is ready for messages."""
+        self._hibernation.wake_all()
         self._peers.link_up(peer, hello)
         self._beats.link_up(peer)
         for group in self._groups.values():
@@ -66,6 +70,7 @@ class PeerReceiver:
 
     def link_down(self, peer: str, closed_by_peer: bool) -> None:
         """The link to `peer` is gone. If the peer's process closed it, the groups that it led elect early."""
+        self._hibernation.wake_all()  # while it is known what the link has said
         self._peers.link_down(peer)
         self._beats.link_down(peer)
         self._admin.link_down(peer)
@@ -78,13 +83,15 @@ class PeerReceiver:
         They are served at once, because other nodes wait for the answers. Requests of clients, in contrast,
         gain from being gathered until the end of the reactor's iteration.
         """
-        turns, groups = self._turns, self._groups
+        turns, groups, asleep = self._turns, self._groups, self._hibernation.asleep
         scheduled, turns.scheduled = turns.scheduled, True  # the turn follows at once: schedule none
         try:
             for id_, message in messages:
                 if message.to_node:
                     self._to_node(peer, id_, message)
                 elif id_ in groups:
+                    if id_ in asleep:
+                        self._hibernation.wake((id_,))
                     groups[id_].received(peer, message)
         except InvariantViolation as error:
             self._context.broken(error)
@@ -98,7 +105,7 @@ class PeerReceiver:
 
     def receiving(self, peer: str) -> None:
         """A part of a message arrived from an authenticated peer; heartbeats may wait after the rest."""
-        for group in self._groups.values():
+        for group in self._hibernation.awake.values():  # the others have just heard all nodes
             group.receiving(peer)
 
     def _to_node(self, peer: str, group: int, message: Message) -> None:
@@ -106,10 +113,13 @@ class PeerReceiver:
         if isinstance(message, Invitation):
             self._lifecycle.invited(message)
         elif isinstance(message, Admin):
+            self._hibernation.wake((group,))
             self._admin.asked(group, peer, message)
         elif isinstance(message, AdminReply):
             self._admin.answered(peer, message)
         elif isinstance(message, Beat):
+            self._hibernation.wake([*(place[0] for place in message.changes), *message.awake])
             self._beats.received_from(peer, message)
         elif isinstance(message, NodeCondition) and self._peers.conditions.received(peer, message):
+            self._hibernation.wake_all()
             self._beats.condition_changed()

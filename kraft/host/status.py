@@ -1,6 +1,6 @@
 """Collects what a node reports about itself, as the plain values of `kraft.node.status`."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from kraft import __version__
 from kraft.config import Config
@@ -57,24 +57,27 @@ def node_status(
     )
 
 
-def node_condition(context: GroupContext, groups: Mapping[int, Group], *, memory_full: bool) -> NodeCondition:
-    """What this node reports about itself to its peers."""
+def node_condition(context: GroupContext, awake: Collection[Group], *, memory_full: bool) -> NodeCondition:
+    """What this node reports about itself to its peers. Groups that hibernate are sound."""
     return NodeCondition(
         wall_ms=context.clock.wall_ms(),
         disk_full=context.persistence.full,
         disk_slow=context.slowness.disk,
         loop_slow=context.slowness.loop,
-        drained=any(group.drained for group in groups.values()),
-        fenced=any(group.state.fenced for group in groups.values()),
+        drained=any(group.drained for group in awake),
+        fenced=any(group.state.fenced for group in awake),
         memory_full=memory_full,
     )
 
 
 def full_leader(peers: Peers, groups: Mapping[int, Group]) -> NodeCondition | None:
     """The condition of a node that leads a group and has no memory left, None if there is none."""
-    leaders = {group.raft.state.leader for group in groups.values()}
-    conditions = map(peers.condition_of, sorted(leaders))
-    return next((each for each in conditions if each is not None and each.memory_full), None)
+    for node in sorted({peers.formation.identity.id, *peers.connected}):
+        condition = peers.condition_of(node)
+        full = condition is not None and condition.memory_full
+        if full and any(group.raft.state.leader == node for group in groups.values()):
+            return condition
+    return None
 
 
 def group_status(group: Group, tick_seconds: float, transactions: Transactions) -> GroupStatus:

@@ -77,6 +77,16 @@ class Raft:
         if state.role_change is not None:
             self._roles.change()
 
+    def missed(self, ticks: int) -> None:
+        """So many ticks of the host have passed while this group was quiet and nobody called `tick`.
+
+        They are left out if it is quiet no more: nobody could say now what was heard in them.
+        """
+        if self.state.quiet:
+            self.state.ticks += ticks
+            if self.state.following:
+                self.state.elapsed += ticks
+
     def step(self, sender: str, message: Message) -> None:
         """Take `message`, which arrived over the authenticated link of `sender`."""
         state = self.state

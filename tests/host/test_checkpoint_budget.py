@@ -23,7 +23,7 @@ class Group:
 
 def logged(groups, now=0.0, budget=None):
     """The ids of the groups that have logged a marker after one more tick."""
-    (budget or CheckpointBudget(BOUND)).tick(now, groups)
+    (budget or CheckpointBudget(BOUND)).tick(now, groups, groups)
     return [group.id for group in groups if group.marker_waits]
 
 

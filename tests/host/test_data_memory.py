@@ -14,10 +14,15 @@ from kraft.peerwire.messages import NodeCondition
 from tests.host.fakes import Clock
 
 
+def awake(groups: Any) -> Any:
+    """All groups are ticked."""
+    return SimpleNamespace(awake=groups, memory=0)
+
+
 def test_all_groups_count():
     machines = [Machine(), Machine()]
     groups: Any = {n: SimpleNamespace(state=SimpleNamespace(machine=each)) for n, each in enumerate(machines)}
-    memory = DataMemory(groups, Background(Clock()))
+    memory = DataMemory(groups, awake(groups), Background(Clock()))
     for machine in machines:
         machine.keyspace.put(b"key", b"value", 1)
     assert memory.bytes == 0
@@ -26,7 +31,7 @@ def test_all_groups_count():
 
 def test_the_leader_is_full_while_it_says_so():
     """Without a leader, or one that speaks an older peer wire, nothing is known to be full."""
-    memory = DataMemory({}, Background(Clock()))
+    memory = DataMemory({}, awake({}), Background(Clock()))
     seen = []
     for leader in (NodeCondition(memory_full=True), NodeCondition(), NodeCondition(memory_full=True), None):
         memory.tick(leader)
@@ -39,7 +44,7 @@ def test_what_a_flush_left_is_freed_between_other_work():
     """A flush of 200,000 keys: many short turns, and the memory is measured as it becomes free."""
     clock, machine = Clock(), Machine()
     groups: Any = {0: SimpleNamespace(state=SimpleNamespace(machine=machine))}
-    memory = DataMemory(groups, Background(clock))
+    memory = DataMemory(groups, awake(groups), Background(clock))
     for number in range(200_000):
         machine.keyspace.put(b"%d" % number, b"value", 1)
     before = memory.measure()

@@ -298,7 +298,7 @@ def test_nonsense_of_one_peer_does_not_stop_the_node(trio):
     """The link that brought it ends; the host goes on with its turns."""
     leader, follower = trio.leader, trio.followers[0]
     trio.ask(follower, Put(b"k", b"v"))
-    sent = trio.group(follower).requests.writes._forwarding._forwarded
+    sent = trio.group(follower).requests.writes.forwarding._forwarded
     assert trio.run(1.0, lambda: bool(sent))
     [request] = sent
     with pytest.raises(Exception, match=r"malformed|Invalid|truncated|Expected"):

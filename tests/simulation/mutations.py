@@ -6,6 +6,7 @@ Those in transactions, locks, scripts and beats are in files of their own.
 from tests.simulation.beat_mutations import BEAT_MUTATIONS
 from tests.simulation.cross_group_mutations import CROSS_GROUP_MUTATIONS
 from tests.simulation.group_mutations import GROUP_MUTATIONS
+from tests.simulation.hibernation_mutations import HIBERNATION_MUTATIONS
 from tests.simulation.machine_mutations import MACHINE_MUTATIONS
 from tests.simulation.mutation import Mutation
 from tests.simulation.script_mutations import SCRIPT_MUTATIONS
@@ -417,6 +418,7 @@ MUTATIONS = (
     *MACHINE_MUTATIONS,
     *GROUP_MUTATIONS,
     *BEAT_MUTATIONS,
+    *HIBERNATION_MUTATIONS,
     *CROSS_GROUP_MUTATIONS,
     *SCRIPT_MUTATIONS,
     # -- storage

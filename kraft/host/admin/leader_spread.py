@@ -52,7 +52,7 @@ class LeaderSpread:
     def tick(self, now: float, groups: Iterable[Group]) -> None:
         """One tick of the host passed; `now` in monotonic seconds."""
         for group in groups:
-            wanted = self._successor(group)
+            wanted = self.successor(group)
             if not wanted:
                 self._able_since.pop(group.id, None)
                 if not group.raft.state.leads:
@@ -73,7 +73,7 @@ class LeaderSpread:
         self._under_way = True
         self._transfers.begin(group, to, ended)
 
-    def _successor(self, group: Group) -> str:
+    def successor(self, group: Group) -> str:
         """The preferred leader of `group` if this node leads in its place, and it could lead now; else ''."""
         state = group.raft.state
         if not state.leads_with_commit or state.transferring or group.drained:

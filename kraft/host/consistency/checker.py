@@ -89,6 +89,11 @@ class ConsistencyChecker:
         self._reported_differences.clear()
         self.mismatch = False
 
+    @property
+    def awaited(self) -> bool:
+        """Whether an administrator waits for a table."""
+        return bool(self._verifications)
+
     def tick(self, now: float) -> None:
         """Report this replica's sum to the leader, and answer callers that wait for a table."""
         newest, leader = self._sums.newest, self._raft.state.leader

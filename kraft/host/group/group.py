@@ -170,7 +170,7 @@ class Group:
         self.raft.tick(self._context.peers.network.windows() if self.raft.state.leads else NO_LINKS)
         now = self._context.clock.seconds()
         self.requests.tick(now, self._context.persistence.full)
-        if self.raft.state.leads:
+        if self.sender.active:
             needy = [follower.peer for follower in self.raft.progress() if follower.state == "snapshot"]
             self.sender.tick(now, needy)
         self.receiver.tick(now, self.raft.state.commit)

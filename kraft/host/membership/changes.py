@@ -159,6 +159,12 @@ class MembershipChanges:
         if self._idle and not self._admission.under_way:
             self._promote(now)
 
+    @property
+    def active(self) -> bool:
+        """Whether a change is under way here, or wanted."""
+        waits = self.pending or self._logged is not None or self._admission.under_way
+        return bool(waits or self._raft.state.configuration.joining)
+
     def abandon(self) -> None:
         """The node stops."""
         self._refuse_pending(Stopping())

@@ -30,6 +30,11 @@ class Forwarding:
         self._observer = observer
         self._forwarded: dict[int, _Forwarded] = {}
 
+    @property
+    def pending(self) -> bool:
+        """Whether any leader owes an answer."""
+        return bool(self._forwarded)
+
     def pending_at(self, leader: str) -> int:
         """The number of requests that `leader` has not answered.
 

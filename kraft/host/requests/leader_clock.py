@@ -101,6 +101,11 @@ class LeaderClock:
         self.premature = self._premature(median)
         self._name_clocks(clocks, middle)
 
+    @property
+    def is_steady(self) -> bool:
+        """Whether log time is about that of the median clock, as of the last tick."""
+        return not self._correcting and self.premature is NONE
+
     def offsets(self) -> dict[str, int]:
         """Wall clocks of the voters minus that of this node in milliseconds, as last heard."""
         own = self._own()

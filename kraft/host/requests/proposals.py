@@ -29,6 +29,11 @@ class Proposals:
         self._overtaken: list[Batch] = []
         self._earliest = float("inf")  # no unsettled proposal has an earlier deadline
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether any wait, or are logged and not decided."""
+        return bool(self.waiting or self._logged or self._overtaken)
+
     def in_flight(self, term: int) -> int:
         """The number of entries logged in `term` and not applied yet.
 

@@ -77,6 +77,11 @@ class Proposer:
             self._marker = index, self._raft.state.term
         return index
 
+    @property
+    def holds(self) -> bool:
+        """Whether no commands are logged at present."""
+        return bool(self._held_until)
+
     def hold(self, token: int, until: float) -> bool:
         """Log no commands up to `until` (monotonic seconds), or the held marker with this `token`.
 
@@ -87,11 +92,6 @@ class Proposer:
             return False
         self._hold, self._held_until = (token, state.term), until
         return True
-
-    @property
-    def holds(self) -> bool:
-        """Whether no commands are logged at present."""
-        return bool(self._held_until)
 
     def propose_held_marker(self, token: int) -> tuple[int, int] | None:
         """Append a marker and end the hold with this `token`; returns its (index, term).

@@ -109,6 +109,14 @@ class Requests:
         return bool(self.proposals.waiting or rounds.waiting or rounds.under_way or rounds.confirmed)
 
     @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits for anything, so that there is nothing to do as time passes."""
+        waits, writes = self.transaction_waits, self.writes
+        waiting = self.pending or waits.writing or waits.reading or self.lock_waits.queues
+        unsettled = self.proposals.unsettled or writes.forwarding.pending or writes.evaluated is not None
+        return not (waiting or unsettled or self.proposer.holds)
+
+    @property
     def _may_go_on(self) -> bool:
         """Whether another turn would get further; a group that cannot go on must not spin."""
         if self._coalescer.under_way:

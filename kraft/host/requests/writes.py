@@ -62,11 +62,11 @@ class Writes:
         self._state = state
         self._turns = context.turns
         self._timing = timing
-        self._forwarding = Forwarding(first_request, context.observer)
+        self.forwarding = Forwarding(first_request, context.observer)
         self._leaderless_since = context.clock.seconds()
         self._evaluators = context.evaluators
         self._scripts_used = False
-        self._evaluated: Evaluation | None = None  # of the next batch, while that takes time
+        self.evaluated: Evaluation | None = None  # of the next batch, while that takes time
         self._script_waits = False  # in the next batch, for everything before it
 
     # -- requests -------------------------------------------------------------------------------------
@@ -126,14 +126,14 @@ class Writes:
 
     def forward_answered(self, leader: str, message: ForwardReply) -> None:
         """The leader answers writes that this node forwarded."""
-        not_proposed = self._forwarding.answered(leader, message)
+        not_proposed = self.forwarding.answered(leader, message)
         if not_proposed:
             self._route.refused(leader)
             self._proposals.requeue(not_proposed)
 
     def forward_unsent(self, leader: str, message: Forward) -> None:
         """The link to `leader` did not take `message`."""
-        self._proposals.requeue(self._forwarding.unsent(message.request))
+        self._proposals.requeue(self.forwarding.unsent(message.request))
         self._route.refused(leader)
 
     # -- a turn ---------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ class Writes:
         While one is in flight, only a full one: a smaller one would grow by waiting. It must be what the
         links to a majority carry soon, because clients may be told that what is not logged is not done.
         """
-        if self._evaluated is not None or (self._script_waits and not self._all_applied):
+        if self.evaluated is not None or (self._script_waits and not self._all_applied):
             return False
         in_flight = self._proposals.in_flight(self._raft.state.term)
         if in_flight >= self._timing.batches_in_flight:
@@ -206,7 +206,7 @@ class Writes:
                 self._clock.call_soon(partial(proposal.settle, Busy()))
             return
         clock = self._leader_clock
-        self._evaluated = Evaluation(
+        self.evaluated = Evaluation(
             self._state.machine,
             clock.stamp(),
             self._raft.state.term,
@@ -219,7 +219,7 @@ class Writes:
 
     def _advance(self) -> None:
         """Go on with an evaluation, and log it when it is done."""
-        evaluated = self._evaluated
+        evaluated = self.evaluated
         if evaluated is None:
             return
         state = self._raft.state
@@ -227,7 +227,7 @@ class Writes:
         if leads and not evaluated.advance(self._clock):
             self._clock.call_soon(self._advance)
             return
-        self._evaluated = None
+        self.evaluated = None
         self._proposals.requeue(evaluated.left)
         logged = self._proposer.propose(evaluated.commands, evaluated.stamp) if leads else None
         if logged is None:
@@ -258,11 +258,11 @@ class Writes:
 
     def forward(self, leader: str) -> None:
         """On any other replica: send what waits to `leader`, unless it still owes an answer."""
-        if self._forwarding.pending_at(leader) >= self._timing.batches_in_flight:
+        if self.forwarding.pending_at(leader) >= self._timing.batches_in_flight:
             return
         proposals = self._proposals.take(self._timing.batch_bytes)
         if proposals:
-            message = self._forwarding.request(leader, proposals, self._clock.seconds())
+            message = self.forwarding.request(leader, proposals, self._clock.seconds())
             self._turns.post(leader, self._group, message)
 
     def forward_to_wait(
@@ -271,7 +271,7 @@ class Writes:
         """On any other replica: send commands to `leader`, where they may wait for locks."""
         now = self._clock.seconds()
         proposal = Proposal(now + self._timing.write_timeout, done, commands, size, now)
-        self._turns.post(leader, self._group, self._forwarding.request(leader, [proposal], now, waits=True))
+        self._turns.post(leader, self._group, self.forwarding.request(leader, [proposal], now, waits=True))
 
     def refuse_remote(self) -> None:
         """This replica does not lead: refuse writes that other nodes forwarded to it."""
@@ -300,12 +300,12 @@ class Writes:
 
     def link_down(self, peer: str) -> None:
         """The link to `peer` is gone."""
-        self._observe("uncertain", self._forwarding.lost(peer))
+        self._observe("uncertain", self.forwarding.lost(peer))
 
     def tick(self, now: float, disk_full: bool) -> None:
         """One tick of the host passed: settle what has waited too long."""
         refused, uncertain = self._proposals.expire(now)
-        uncertain += self._forwarding.expire(now)
+        uncertain += self.forwarding.expire(now)
         self._observe("timeout", refused)
         self._observe("uncertain", uncertain)
         leader_wait = self._timing.leader_wait
@@ -320,11 +320,11 @@ class Writes:
 
     def abandon(self) -> None:
         """The group stops: refuse what waits, and settle the rest as uncertain."""
-        if self._evaluated is not None:
-            self._proposals.requeue([*self._evaluated.proposals, *self._evaluated.left])
-            self._evaluated = None
+        if self.evaluated is not None:
+            self._proposals.requeue([*self.evaluated.proposals, *self.evaluated.left])
+            self.evaluated = None
         self._proposals.abandon()
-        self._forwarding.abandon()
+        self.forwarding.abandon()
 
     def _observe(self, outcome: str, count: int) -> None:
         if count:

@@ -123,6 +123,11 @@ class SnapshotReceiver:
             incoming.patience = min(PATIENCE_SECONDS_MAX, 2 * incoming.patience)
             self._request(incoming, now)
 
+    @property
+    def active(self) -> bool:
+        """Whether a transfer is under way."""
+        return self._incoming is not None
+
     def abandon(self) -> None:
         """The snapshot is no longer needed."""
         if self._incoming is not None and not self._incoming.dropped:

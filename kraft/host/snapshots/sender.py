@@ -118,6 +118,11 @@ class SnapshotSender:
             else:
                 self._repeat_offer(transfer, now)
 
+    @property
+    def active(self) -> bool:
+        """Whether a transfer is under way."""
+        return bool(self._transfers)
+
     def stop(self) -> None:
         """This replica no longer leads."""
         for transfer in list(self._transfers.values()):

@@ -1,6 +1,6 @@
 """Transactions over several groups on one node: those of its clients, and the recovery of those it finds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from kraft.config import Config
@@ -96,13 +96,13 @@ class Transactions:
         """The node stops: nothing more is sent. What is left undone, the leaders finish."""
         self._stops = True
 
-    def tick(self) -> None:
+    def tick(self, awake: Iterable[Group]) -> None:
         """One tick of the host passed: in the groups led here, finish what coordinators have left."""
-        for id_, group in self._groups.items():
-            recovery = self.recoveries.get(id_)
+        for group in awake:
+            recovery = self.recoveries.get(group.id)
             if recovery is None:
-                recovery = TransactionRecovery(id_, group.state, self, self._clock, self._patience)
-                self.recoveries[id_] = recovery
+                recovery = TransactionRecovery(group.id, group.state, self, self._clock, self._patience)
+                self.recoveries[group.id] = recovery
             recovery.tick(leads=group.raft.state.leads)
 
 

@@ -1,0 +1,167 @@
+"""Which groups of a node are ticked: a quiet group in which nothing is under way hibernates.
+
+A tick of a group costs about 30 us, forty times a second: with a thousand groups that is more than a core,
+for groups in which nothing happens. Beats speak for quiet groups already (`kraft.host.beats`), so only the
+node has to watch time for them:
+
+* Each link is watched. When one has brought no beat, or no answer, for three heartbeat intervals, all groups
+  wake, long before an election timeout. So what a hibernating replica knows of its leader, or a leader
+  of its followers, is as old as that at most.
+* A request or message for a group, a beat that names it, a link that opens or ends, the changed condition of
+  a node, and an administrator's command wake it, or all, before they are carried out.
+* A group wakes for one tick every `HIBERNATION_SECONDS`, so that whatever goes by time is that late at most.
+  One that has to expire a key by then does not hibernate.
+
+A group that wakes first gets the ticks that it has missed, and what beats have said meanwhile. Then it stands
+where it would stand had it been ticked. Group 0 never hibernates: it is ticked for the node as well.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from kraft.config import Config
+from kraft.host import settings
+from kraft.host.admin.leader_spread import LeaderSpread
+from kraft.host.beats import Beats
+from kraft.host.context import GroupContext
+from kraft.host.fast_election import FastElection
+from kraft.host.group.group import Group
+
+HIBERNATION_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Sleep:
+    """From the tick `since` on, up to the tick `until` at most. Its data takes `memory` bytes."""
+
+    since: int
+    until: int
+    memory: int
+
+
+class Hibernation:
+    """Moves groups between `awake`, those that are ticked, and `asleep`, whose data takes `memory` bytes."""
+
+    def __init__(
+        self,
+        config: Config,
+        groups: Mapping[int, Group],
+        beats: Beats,
+        election: FastElection,
+        spread: LeaderSpread,
+        context: GroupContext,
+    ) -> None:
+        self.awake = beats.awake
+        self.asleep: dict[int, _Sleep] = {}
+        self.memory = 0
+        self._groups = groups
+        self._beats = beats
+        self._election = election
+        self._spread = spread
+        self._context = context
+        self._ticks = round(HIBERNATION_SECONDS / settings.tick_seconds(config))
+        self._due: dict[int, dict[int, None]] = {}  # the groups whose time is over at a tick
+        self._version = 0  # the machine version in force at the last tick
+
+    # -- waking
+
+    def wake(self, groups: Collection[int]) -> None:
+        """Between two ticks: something is to be done in those of `groups` that hibernate."""
+        for id_ in [id_ for id_ in groups if id_ in self.asleep]:
+            missed = self._woken(id_)
+            if missed:
+                self._groups[id_].raft.missed(missed - 1)
+                self._beats.speak_for(self._groups[id_])
+                self._groups[id_].tick()
+
+    def wake_all(self) -> None:
+        """Between two ticks: something is to be done in all groups."""
+        self.wake(tuple(self.asleep))
+
+    def tick(self, now: float, *, serving: bool) -> None:
+        """A tick begins at `now` (monotonic seconds), on a node that is `serving` or not.
+
+        Groups hibernate in which nothing is under way. Those wake whose time is over, or all if the node has
+        to look at all. Then beats speak for the groups, and those of a silent leader are elected anew.
+        """
+        if len(self.awake) + len(self.asleep) < len(self._groups):
+            self.awake.update((id_, g) for id_, g in self._groups.items() if id_ not in self.asleep)
+        tick, version = self._beats.ticks, self._context.peers.formation.version.in_force
+        due: Collection[int] = self._due.pop(tick, ())
+        if self.asleep and (version != self._version or not (serving and self._may_hibernate)):
+            due = tuple(self.asleep)
+        else:
+            due = [id_ for id_ in due if id_ in self.asleep and self.asleep[id_].until == tick]
+        self._version = version
+        for id_ in due:
+            self._groups[id_].raft.missed(self._woken(id_))
+        if len(self._groups) > 1 and serving and self._may_hibernate:
+            self._rest(now, due)
+        self._beats.speak()
+        for peer in self._beats.silent():
+            self._election.silent(peer, self._groups.values())
+
+    def _woken(self, id_: int) -> int:
+        """Let the group be ticked. Returns how many ticks it has missed."""
+        sleep = self.asleep.pop(id_)
+        self.memory -= sleep.memory
+        self.awake[id_] = self._groups[id_]
+        return self._beats.ticks - sleep.since
+
+    # -- hibernating
+
+    def _rest(self, now: float, due: Collection[int]) -> None:
+        """Let groups hibernate in which nothing is under way; those in `due` are to be ticked before that."""
+        tick = self._beats.ticks
+        for group in [group for group in self.awake.values() if group.raft.state.quiet]:
+            busy = not group.id or group.id in due or group.id in self._context.turns.woken
+            if not busy and self._is_idle(group, now):
+                until = tick + self._ticks
+                until -= until % settings.TICKS_PER_HEARTBEAT  # so that what they send leaves together
+                memory = group.state.machine.keyspace.memory
+                self.asleep[group.id] = _Sleep(tick, until, memory)
+                self.memory += memory
+                self._due.setdefault(until, {})[group.id] = None
+                del self.awake[group.id]
+
+    @property
+    def _may_hibernate(self) -> bool:
+        """Whether this node has nothing to do that concerns all groups."""
+        context = self._context
+        busy = context.slowness.slow or context.persistence.full or context.peers.left_first_group
+        return not busy and self._beats.lively
+
+    def _is_idle(self, group: Group, now: float) -> bool:
+        """Whether a tick of this quiet group would do nothing before `HIBERNATION_SECONDS` are over."""
+        state, machine = group.state, group.state.machine
+        space = machine.keyspace
+        return (
+            self._beats.rests(group)
+            and state.index == group.raft.state.log.last_index
+            and machine.version >= self._version
+            and group.requests.is_idle
+            and not (space.transactions.prepared or space.transactions.decisions or space.garbage)
+            and not (group.drained or state.fenced or state.switching)
+            and not (group.sender.active or group.receiver.active)
+            and not (group.membership.active or group.consistency.awaited)
+            and not _has_checkpoint_or_cut(group)
+            and not (group.raft.state.leads and self._leader_is_busy(group, now))
+        )
+
+    def _leader_is_busy(self, group: Group, now: float) -> bool:
+        """Whether time matters to the leader of a quiet group: for a key, a checkpoint or its successor."""
+        due, clock = group.state.machine.keyspace.due, group.requests.leader_clock
+        expires = due.next() if due.live else None
+        soon = clock.stamp() + 2000 * HIBERNATION_SECONDS  # log time may run a little fast
+        return (
+            (expires is not None and expires <= soon)
+            or not clock.is_steady
+            or group.checkpoints.due(now)
+            or bool(self._spread.successor(group))
+        )
+
+
+def _has_checkpoint_or_cut(group: Group) -> bool:
+    """Whether a checkpoint is under way, or the log is to be cut further."""
+    checkpoints, base = group.checkpoints, group.raft.state.log.base.index
+    return checkpoints.busy or checkpoints.awaited or group.marker_waits or checkpoints.cut(base, None) > base

@@ -1,0 +1,199 @@
+"""Quiet groups in which nothing is under way are not ticked, and nothing comes later because of that."""
+
+import pytest
+
+from kraft.host.hibernation import HIBERNATION_SECONDS
+from kraft.host.requests.round import View
+from kraft.kv.commands import Expiry, Set
+from kraft.node import admin
+from kraft.node.errors import TooStale
+from tests.host.test_beats import GROUPS, Resting
+
+MANY = range(1, GROUPS)  # group 0 is ticked for the node
+
+
+class Hibernating(Resting):
+    """Six groups on three nodes; all but group 0 hibernate."""
+
+    def __init__(self, monkeypatch):
+        super().__init__(monkeypatch)
+        assert self.run(5, self.asleep)
+
+    def asleep(self, groups=MANY):
+        return all(p.host.hibernation.asleep.keys() >= set(groups) for p in self.processes())
+
+    def ticks(self, id_, group):
+        return self.host(id_).groups[group].raft.state.ticks
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    return Hibernating(monkeypatch)
+
+
+def test_a_group_that_hibernates_is_not_ticked(cluster):
+    ticked: dict[str, list[int]] = {id_: [] for id_ in ("K1", "K2", "K3")}
+    for id_, calls in ticked.items():
+        for number, group in cluster.host(id_).groups.items():
+            tick = group.tick
+
+            def counted(number=number, tick=tick, calls=calls):
+                calls.append(number)
+                tick()
+
+            group.tick = counted
+    cluster.run(2 * HIBERNATION_SECONDS)
+    for calls in ticked.values():
+        assert calls.count(0) > 700
+        assert all(1 <= calls.count(group) <= 8 for group in MANY), "now and then"
+    assert cluster.run(1, cluster.asleep)
+
+
+def test_the_ticks_that_a_group_has_missed_are_made_up_for(cluster):
+    cluster.run(7.3)
+    for id_ in ("K1", "K2", "K3"):
+        host = cluster.host(id_)
+        host.hibernation.wake_all()
+        states = [group.raft.state for group in host.groups.values()]
+        assert max(state.ticks for state in states) - min(state.ticks for state in states) <= 1
+        assert all(state.elapsed <= 12 for state in states if not state.leads)
+        assert all(p.silent_ticks <= 12 for group in host.groups.values() for p in group.raft.progress())
+
+
+@pytest.mark.parametrize("node", ["K1", "K2"])
+def test_a_write_wakes_its_group_and_it_hibernates_again(cluster, node):
+    cluster.run(3)
+    assert cluster.put(node, 3) == ["OK"]
+    assert not cluster.asleep([3])
+    assert cluster.asleep([1, 2, 4, 5])
+    assert cluster.run(3, cluster.asleep)
+    assert all(r.state.machine.keyspace.get(b"k") == b"1" for r in cluster.replicas(3).values())
+
+
+def test_reads_and_stale_reads_of_a_group_that_hibernates(cluster):
+    cluster.run(HIBERNATION_SECONDS / 2)
+    for node in ("K1", "K2", "K3"):
+        outcomes: list[object] = []
+        cluster.host(node).read(1, outcomes.append)
+        assert cluster.run(0.5, lambda found=outcomes: bool(found))
+        assert isinstance(outcomes[0], View)
+        assert cluster.run(3, cluster.asleep)
+        cluster.run(4)
+        assert isinstance(cluster.stale(node, 1), View)
+    for other in ("K1", "K3"):
+        cluster.cut(other, "K2")
+        cluster.cut("K2", other)
+    cluster.run(3)
+    assert isinstance(cluster.stale("K2", 1), TooStale)
+
+
+def test_a_node_that_is_down_or_comes_back_wakes_all(cluster):
+    cluster.nodes["K1"].crash()
+    assert cluster.run(0.5, lambda: all(cluster.leaders(group) for group in range(GROUPS)))
+    assert cluster.run(8, cluster.asleep), "a node that is down keeps nobody awake (tikv issue 19070)"
+    cluster.nodes["K1"].start()
+    assert cluster.run(40, lambda: len(cluster.processes()) == 3 and cluster.asleep())
+    assert [cluster.leaders(group) for group in range(GROUPS)] == [[f"K{g % 3 + 1}"] for g in range(GROUPS)]
+
+
+def test_a_leader_that_hangs_is_replaced_as_if_its_followers_had_been_ticked(cluster):
+    """Nobody has to ask for them first (tidb issue 34906)."""
+    cluster.run(4)
+    cluster.nodes["K1"].process.clock.pause()
+    others = [p for p in cluster.processes() if p.id != "K1"]
+    assert cluster.run(
+        1.5, lambda: all(any(p.host.groups[g].raft.state.leads for p in others) for g in range(GROUPS))
+    )
+
+
+def test_a_leader_without_a_majority_steps_down_though_its_groups_hibernated(cluster):
+    cluster.run(4)
+    for other in ("K2", "K3"):
+        cluster.cut(other, "K1")
+    assert cluster.run(1.0, lambda: not any(g.raft.state.leads for g in cluster.host("K1").groups.values()))
+
+
+def test_a_vote_is_refused_for_a_leader_that_hibernates(cluster):
+    """What a replica knows of its leader is as fresh as the beats."""
+    cluster.run(4)
+    follower = cluster.host("K2").groups[3]
+    leader = cluster.host("K1").groups[3]
+    assert leader.raft.state.leads
+    follower.raft.campaign()
+    cluster.run(1)
+    assert leader.raft.state.leads
+    assert cluster.leaders(3) == ["K1"]
+
+
+def test_a_key_expires_in_time(cluster):
+    outcomes: list[object] = []
+    cluster.host("K1").write(
+        3, [Set(b"short", b"1", expiry=Expiry.RELATIVE, expiry_ms=15_000)], 20, outcomes.append
+    )
+    assert cluster.run(5, lambda: bool(outcomes))
+    written = cluster.world.now
+    replicas = cluster.replicas(3).values()
+    assert cluster.run(30, lambda: all(r.state.machine.expired == 1 for r in replicas))
+    assert cluster.world.now - written < 17
+    assert cluster.run(5, cluster.asleep)
+
+
+def test_an_administrator_wakes_all(cluster):
+    outcomes: list[object] = []
+    cluster.host("K2").admin(admin.TakeSnapshot(), outcomes.append)
+    assert not cluster.host("K2").hibernation.asleep
+    assert cluster.run(10, lambda: bool(outcomes))
+    assert not isinstance(outcomes[0], Exception)
+    replicas = [replica for group in MANY for replica in cluster.replicas(group).values()]
+    assert cluster.run(5, lambda: all(replica.checkpoints.last is not None for replica in replicas))
+    assert cluster.run(20, cluster.asleep)
+
+
+def test_what_a_follower_reports_reaches_a_leader_that_hibernates(cluster):
+    """The sums of the replicas are compared, again and again."""
+    outcomes: list[object] = []
+    assert cluster.put("K1", 3) == ["OK"]
+    cluster.host("K1").admin(admin.TakeSnapshot(), outcomes.append)
+    assert cluster.run(30, cluster.asleep)
+    leader = cluster.host("K1").groups[3]
+    assert all(leader.consistency.equal(id_) for id_ in ("K1", "K2", "K3"))
+
+
+def test_memory_of_groups_that_hibernate_counts(cluster):
+    for group in MANY:
+        assert cluster.put("K1", group) == ["OK"]
+    assert cluster.run(10, cluster.asleep)
+    memory = cluster.host("K1").memory
+    known = memory.bytes
+    assert known == memory.measure() > 0
+    assert cluster.host("K1").hibernation.memory == known  # group 0 has no keys
+    cluster.put("K1", 1, b"another")
+    cluster.run(0.1)
+    assert memory.bytes == memory.measure() > known
+
+
+def test_a_group_with_anything_under_way_is_ticked(cluster):
+    host = cluster.host("K1")
+    group = host.groups[3]
+    host.hibernation.wake_all()
+    group.drain(True)
+    cluster.run(2)
+    assert 3 not in host.hibernation.asleep
+    group.drain(False)
+    assert cluster.run(2, lambda: 3 in host.hibernation.asleep)
+    group.requests.proposer.hold(1, host._clock.seconds() + 1.5)
+    host.hibernation.wake_all()
+    cluster.run(1)
+    assert 3 not in host.hibernation.asleep
+    assert cluster.run(2, lambda: 3 in host.hibernation.asleep)
+
+
+def test_one_group_is_always_ticked(monkeypatch):
+    from tests.host.test_groups import Grouped
+
+    cluster = Grouped(groups=1, spares=0)
+    cluster.run(5)
+    assert all(list(p.host.hibernation.awake) == [0] for p in cluster.processes())
+    assert not any(p.host.hibernation.asleep for p in cluster.processes())
+
+

@@ -1,0 +1,60 @@
+"""Mistakes in what stands for the ticks of groups that hibernate. Each names the test that finds it."""
+
+from functools import partial
+
+from tests.simulation.mutation import Mutation
+
+_plant = partial(Mutation, test="tests/host/test_hibernation.py")
+_FILE = "kraft/host/hibernation.py"
+
+HIBERNATION_MUTATIONS = (
+    _plant(
+        "missed ticks are not made up for",
+        "kraft/raft/raft.py",
+        "            self.state.ticks += ticks\n",
+        "",
+        "a group that wakes stands where it would stand had it been ticked",
+    ),
+    _plant(
+        "a group that wakes does not know what beats have said",
+        _FILE,
+        "                self._beats.speak_for(self._groups[id_])\n",
+        "",
+        "a group that wakes stands where it would stand had it been ticked",
+    ),
+    _plant(
+        "nobody watches the links of groups that hibernate",
+        _FILE,
+        "        return not busy and self._beats.lively\n",
+        "        return not busy\n",
+        "a leader that hears no majority steps down, also from groups that hibernate",
+    ),
+    _plant(
+        "a group hibernates for ever",
+        _FILE,
+        "                self._due.setdefault(until, {})[group.id] = None\n",
+        "",
+        "whatever goes by time is HIBERNATION_SECONDS late at most",
+    ),
+    _plant(
+        "a leader hibernates though a key expires soon",
+        _FILE,
+        "            (expires is not None and expires <= soon)\n",
+        "            False\n",
+        "a key expires in time",
+    ),
+    _plant(
+        "a stale read of a group that hibernates does not look at the beats",
+        "kraft/host/host.py",
+        "            self.hibernation.wake((group,))  # it has not looked at the beats\n",
+        "",
+        "the age of a replica's state goes by the beats",
+    ),
+    _plant(
+        "memory of groups that hibernate is left out",
+        "kraft/host/data_memory.py",
+        "        self.bytes = self._hibernation.memory + sum(",
+        "        self.bytes = sum(",
+        "the bound of memory is that of all groups",
+    ),
+)
