@@ -38,6 +38,10 @@ PREMATURE = (
 )
 OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'."
 CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot"
+ONCE_SEVERAL = (
+    "CROSSSLOT KRAFT ONCE remembers its token in one group, and these keys are in several; nothing was done:"
+    " give the keys one hash tag, or see docs/once.md"
+)
 LOCKED = "TRYAGAIN a key was locked, moved or changed by others for too long; nothing was done, try again"
 SCRIPT_REVISION = (
     "ERR KRAFT REV, CAS, LOCK and EXTEND are not allowed from a script with keys in several groups: revisions"
@@ -131,8 +135,8 @@ class Rejected(Exception):
 class CrossSlot(Rejected):
     """The keys of a request are in several groups."""
 
-    def __init__(self) -> None:
-        super().__init__(CROSS_SLOT)
+    def __init__(self, text: str = CROSS_SLOT) -> None:
+        super().__init__(text)
 
 
 def host_error(failure: Exception, obstacle: str = "") -> Error:

@@ -26,7 +26,7 @@ from kraft.kv.record import Record
 from kraft.kv.replies import CommandFailure
 from kraft.kv.scripts import script_source
 from kraft.server.commands.partition import GroupOf, Partition, divided, divides, groups_of, parts_of
-from kraft.server.errors import CrossSlot
+from kraft.server.errors import CROSS_SLOT, ONCE_SEVERAL, CrossSlot
 
 _ABOUT_REVISIONS = frozenset({CompareAndSet, Lock, Extend})
 _ONE_GROUP = _ABOUT_REVISIONS | {kv.Once}
@@ -36,7 +36,7 @@ def check_computable(step: Any, group_of: GroupOf) -> None:
     """Raise CrossSlot if a step with keys in several groups can have keys of one group only."""
     inner = step.command if type(step) is Guarded else step
     if type(inner) in _ONE_GROUP and not divides(step, group_of):
-        raise CrossSlot
+        raise CrossSlot(ONCE_SEVERAL if type(inner) is kv.Once else CROSS_SLOT)
 
 
 class _Found(Struct, frozen=True):
