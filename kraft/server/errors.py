@@ -38,16 +38,16 @@ PREMATURE = (
 )
 OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'."
 CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot"
-ONCE_SEVERAL = (
-    "CROSSSLOT KRAFT ONCE remembers its token in one group, and these keys are in several; nothing was done:"
-    " give the keys one hash tag, or see docs/once.md"
-)
-LOCKED = "TRYAGAIN a key was locked, moved or changed by others for too long; nothing was done, try again"
+LOCKED = "TRYAGAIN a transaction over several groups has locked a key; nothing was done, try again"
 SCRIPT_REVISION = (
     "ERR KRAFT REV, CAS, LOCK and EXTEND are not allowed from a script with keys in several groups: revisions"
     " are known later"
 )
 FOREIGN_KEY = "ERR Script attempted to access a non local key in a cluster node"
+ONCE_SEVERAL = (
+    "CROSSSLOT KRAFT ONCE remembers its token in one group, and these keys are in several; nothing was done:"
+    " give the keys one hash tag, or see docs/once.md"
+)
 GUARD_ALL = (
     "CROSSSLOT a lock guards commands in its own group only, and this one concerns all groups;"
     " nothing was done"

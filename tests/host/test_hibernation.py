@@ -195,5 +195,3 @@ def test_one_group_is_always_ticked(monkeypatch):
     cluster.run(5)
     assert all(list(p.host.hibernation.awake) == [0] for p in cluster.processes())
     assert not any(p.host.hibernation.asleep for p in cluster.processes())
-
-

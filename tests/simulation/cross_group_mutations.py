@@ -19,6 +19,14 @@ _SLOTS = "tests/host/test_slot_waits.py"
 CROSS_GROUP_MUTATIONS = (
     # -- the coordinator
     _plant(
+        "a computed transaction never locks its keys first",
+        "kraft/host/transactions/optimistic.py",
+        "            self._lock()\n\n    def _lock(self)",
+        "            self.read()\n\n    def _lock(self)",
+        "everybody has a turn",
+        test="tests/host/test_key_lock.py",
+    ),
+    _plant(
         "a coordinator aborts when it does not know",
         _ATTEMPT,
         "            self._repeat_commit()\n",

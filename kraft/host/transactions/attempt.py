@@ -18,10 +18,11 @@ groups there is nothing to order.
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from kraft.host.requests.proposal import WriteOutcome
+from kraft.host.requests.proposal import WriteDone, WriteOutcome
+from kraft.host.transactions.key_lock import STEP_BYTES, KeyLock, step_reply
 from kraft.host.transactions.ports import GroupRequests
 from kraft.kv.commands import Commit, Exec, Forget, Prepare, Resolve, TransactionId
-from kraft.kv.replies import CommandFailure, Reply
+from kraft.kv.replies import Reply
 from kraft.kv.transaction_reply import (
     StepOutcome,
     TransactionReply,
@@ -39,14 +40,14 @@ AttemptOutcome = Replies | StepOutcome | Exception
 """An `StepOutcome` says why nothing was done, as a `Refused` does. `Uncertain`: nobody can say."""
 
 REPEAT_SECONDS = 0.05  # after which a Commit without a reply is sent again
-STEP_BYTES = 64  # of Resolve, Decide and Forget in a batch, approximately
 
 
 class CommitAttempt:
     """Commits the `parts` of a transaction, by group, as `id`; `size` is the approximate bytes of all.
 
     `done` gets the outcome once. `ended` is called when this attempt will send no Prepare and no Commit any
-    more: then `mark`, which is that of the session, may go beyond its number.
+    more: then `mark`, which is that of the session, may go beyond its number. The `lock` of the same
+    transaction, if there is one, is let go of in each group with its next step.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class CommitAttempt:
         ended: Callable[[TransactionId], None],
         *,
         ordered: bool,
+        lock: KeyLock | None = None,
     ) -> None:
         """`deadline` is in monotonic seconds: nothing is repeated after it."""
         self._id = id
@@ -76,6 +78,7 @@ class CommitAttempt:
         self._home = max(parts)
         self._participants = sorted(parts.keys() - {self._home})
         self._ordered = ordered or len(parts) == 2
+        self._lock = lock
         self._replies: Replies = {}
         self._asked: set[int] = set()  # participants that may be prepared
         self._provisional: dict[int, TransactionReply] = {}  # of groups whose replies have a revision
@@ -92,8 +95,14 @@ class CommitAttempt:
     def _prepare(self, group: int) -> None:
         self._asked.add(group)
         command = Prepare(self._id, self._mark, self._home, self._parts[group])
-        answered = partial(self._prepared, group)
-        self._requests.write(group, [command], self._size, answered, waits=self._ordered)
+        self._write(group, command, partial(self._prepared, group), waits=self._ordered)
+
+    def _write(self, group: int, step: Prepare | Commit, done: WriteDone, *, waits: bool) -> None:
+        """Send a step to its group. Where the keys are locked for it already, it takes the locks over."""
+        if self._lock is not None and group in self._lock.groups:
+            self._requests.write(group, [Resolve(self._lock.id, False), step], self._size, done)
+        else:
+            self._requests.write(group, [step], self._size, done, waits=waits)
 
     def _prepared(self, group: int, outcome: WriteOutcome) -> None:
         if self._over or group in self._replies:
@@ -103,7 +112,7 @@ class CommitAttempt:
         elif isinstance(outcome, Exception):
             self._abort(outcome if isinstance(outcome, Refused) else NoLeader(group))
         else:
-            self._voted(group, _step_reply(outcome[0]))
+            self._voted(group, step_reply(outcome[-1]))
 
     def _voted(self, group: int, vote: TransactionReply) -> None:
         if vote.outcome is not StepOutcome.PREPARED:
@@ -121,11 +130,11 @@ class CommitAttempt:
 
     def _commit(self, *, waits: bool) -> None:
         command = Commit(self._id, self._mark, tuple(self._participants), self._parts[self._home])
-        self._requests.write(self._home, [command], self._size, self._decided, waits=waits)
+        self._write(self._home, command, self._decided, waits=waits)
 
     def _decided(self, outcome: WriteOutcome) -> None:
         if isinstance(outcome, list):
-            self._settled(_step_reply(outcome[0]))
+            self._settled(step_reply(outcome[-1]))
         elif isinstance(outcome, Refused) and not self._in_doubt:
             self._abort(outcome)  # no Commit was ever logged
         else:
@@ -159,6 +168,8 @@ class CommitAttempt:
 
     def _abort(self, outcome: StepOutcome | Refused) -> None:
         self._resolve(commit=False)  # first: the next attempt wants the same keys
+        if self._lock is not None:
+            self._lock.release()
         self._end(outcome)
 
     def _end(self, outcome: AttemptOutcome) -> None:
@@ -166,6 +177,8 @@ class CommitAttempt:
         if self._over:
             return
         self._over = True
+        if self._lock is not None:
+            self._lock.end()
         self._ended(self._id)
         self._done(outcome)
 
@@ -190,13 +203,6 @@ class CommitAttempt:
         self._replies[group] = with_revision(self._parts[group], vote, revision)
         if not self._provisional:
             self._end(self._replies)
-
-
-def _step_reply(reply: Reply) -> TransactionReply:
-    """The reply to Prepare or Commit, also of one that waited for locks for too long, and was not logged."""
-    if reply is CommandFailure.LOCKED:
-        return TransactionReply(outcome=StepOutcome.LOCKED)
-    return transaction_reply(reply)
 
 
 def _ignore(_: WriteOutcome) -> None:

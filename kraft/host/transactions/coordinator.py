@@ -6,9 +6,10 @@ its own, so nothing of an earlier one can mix with it.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from kraft.host.transactions.attempt import AttemptOutcome, CommitAttempt, Replies
+from kraft.host.transactions.key_lock import KeyLock
 from kraft.host.transactions.ports import GroupRequests
 from kraft.kv.commands import Exec, TransactionId
 from kraft.kv.replies import CommandFailure
@@ -59,12 +60,44 @@ class Coordinator:
         """How many attempts are under way."""
         return len(self._open)
 
-    def execute(self, parts: Mapping[int, Exec], size: int, done: TransactionDone) -> None:
+    def execute(
+        self, parts: Mapping[int, Exec], size: int, done: TransactionDone, lock: KeyLock | None = None
+    ) -> None:
         """Execute `parts`, by group, as one: all of them, or nothing. There are at least two.
 
-        `size` is their approximate bytes. `done` gets the reply of each, and never runs inside this call.
+        `size` is their approximate bytes. `done` gets the reply of each, and never runs inside this call. The
+        first attempt takes over the `lock`.
         """
-        _Execution(self, parts, size, self.deadline(), done).attempt()
+        _Execution(self, parts, size, self.deadline(), done).attempt(lock)
+
+    def lock(
+        self,
+        keys: Mapping[int, Collection[bytes]],
+        done: Callable[[StepOutcome | Exception | None], None],
+    ) -> KeyLock:
+        """Lock `keys`, by group; `done` as of `KeyLock`."""
+        lock = KeyLock(
+            self._next_id(),
+            self._mark,
+            keys,
+            self._requests,
+            self._clock,
+            self._clock.seconds() + self._write_timeout,
+            done,
+            self._ended,
+        )
+        lock.start()
+        return lock
+
+    def _next_id(self) -> TransactionId:
+        self._number += 1
+        self._start = max(self._start, self._requests.log_time())
+        self._open[self._number] = None
+        return TransactionId(self._session, self._number, self._start)
+
+    @property
+    def _mark(self) -> int:
+        return next(iter(self._open))
 
     def attempt(
         self,
@@ -73,15 +106,13 @@ class Coordinator:
         done: Callable[[AttemptOutcome], None],
         *,
         ordered: bool,
+        lock: KeyLock | None = None,
     ) -> None:
         """Make one attempt."""
         self.attempts += 1
-        self._number += 1
-        self._start = max(self._start, self._requests.log_time())
-        self._open[self._number] = None
         CommitAttempt(
-            TransactionId(self._session, self._number, self._start),
-            next(iter(self._open)),
+            self._next_id(),
+            self._mark,
             parts,
             size,
             self._requests,
@@ -90,6 +121,7 @@ class Coordinator:
             done,
             self._ended,
             ordered=ordered,
+            lock=lock,
         ).start()
 
     def deadline(self) -> float:
@@ -101,7 +133,7 @@ class Coordinator:
         return self._clock.seconds() >= deadline
 
     def _ended(self, id_: TransactionId) -> None:
-        del self._open[id_.number]
+        self._open.pop(id_.number, None)
 
 
 class _Execution:
@@ -122,8 +154,9 @@ class _Execution:
         self._done = done
         self._ordered = False
 
-    def attempt(self) -> None:
-        self._coordinator.attempt(self._parts, self._size, self._attempted, ordered=self._ordered)
+    def attempt(self, lock: KeyLock | None = None) -> None:
+        ordered = self._ordered or lock is not None
+        self._coordinator.attempt(self._parts, self._size, self._attempted, ordered=ordered, lock=lock)
 
     def _attempted(self, outcome: AttemptOutcome) -> None:
         if isinstance(outcome, dict):

@@ -2,7 +2,7 @@
 
 No group can execute such a command. So the node of the client reads the keys, computes what becomes of them,
 and lets the groups do that, if no key has changed since it was read: optimistic concurrency control (Kung and
-Robinson, 1981). If one has, all is repeated with what is there now.
+Robinson, 1981). If one has, all is repeated with what is there now, under locks (`KeyLock`).
 """
 
 from collections.abc import Collection, Mapping
@@ -10,9 +10,11 @@ from functools import partial
 
 from kraft.host.requests.round import ReadOutcome, View
 from kraft.host.transactions.coordinator import Coordinator, TransactionDone, TransactionOutcome
+from kraft.host.transactions.key_lock import KeyLock
 from kraft.host.transactions.ports import Computation, GroupRequests
 from kraft.kv.commands import Exec
 from kraft.kv.replies import CommandFailure
+from kraft.kv.transaction_reply import StepOutcome
 from kraft.node.errors import Locked
 
 
@@ -57,7 +59,7 @@ class OptimisticTransaction:
         if not self._left:
             self._write()
 
-    def _write(self) -> None:
+    def _write(self, lock: KeyLock | None = None) -> None:
         if self._failure is not None:
             self._done(self._failure)
             return
@@ -65,9 +67,12 @@ class OptimisticTransaction:
         try:
             parts = self._computation.parts()
         except Exception as error:  # a bug costs this client alone
+            if lock is not None:
+                lock.release()
             self._done(error)
         else:
-            self._coordinator.execute(parts, self._size + self._computation.size, self._executed)
+            size = self._size + self._computation.size
+            self._coordinator.execute(parts, size, self._executed, lock)
 
     def _executed(self, outcome: TransactionOutcome) -> None:
         if outcome is not CommandFailure.SCRIPT_CONFLICT:
@@ -75,6 +80,24 @@ class OptimisticTransaction:
         elif self._coordinator.late(self._deadline):
             self._done(Locked(max(self._computation.keys)))
         else:
+            self._lock()
+
+    def _lock(self) -> None:
+        """Others were faster: lock the keys before they are looked at again."""
+        self._taken = self._coordinator.lock(self._computation.keys, self._locked)
+
+    def _locked(self, failure: StepOutcome | Exception | None) -> None:
+        if isinstance(failure, Exception):
+            self._done(failure)
+        elif failure is None:
+            for group, view in self._taken.views.items():
+                self._computation.found(group, view)
+            self._write(self._taken)
+        elif self._coordinator.late(self._deadline):
+            self._done(Locked(max(self._computation.keys)))
+        elif failure is StepOutcome.LOCKED:
+            self._lock()
+        else:  # such as a slot that another group owns now, which the read finds out
             self.read()
 
 

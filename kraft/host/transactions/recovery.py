@@ -17,7 +17,7 @@ from functools import partial
 
 from kraft.host.applied_state import AppliedState
 from kraft.host.requests.proposal import WriteOutcome
-from kraft.host.transactions.attempt import STEP_BYTES
+from kraft.host.transactions.key_lock import STEP_BYTES
 from kraft.host.transactions.ports import GroupRequests
 from kraft.kv.commands import Decide, Forget, Resolve, TransactionId
 from kraft.kv.transaction_index import Decision, Hold

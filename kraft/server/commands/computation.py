@@ -96,8 +96,11 @@ class StepComputation:
         """As of `Computation`."""
         get = view.keyspace.records.get
         records = {key: get(key) for key in self.keys[group]}
-        keyspace = view.keyspace
-        self._found[group] = _Found(records, view.now_ms, view.revision, keyspace.bytes, keyspace.ledger)
+        keyspace, known = view.keyspace, self._found.get(group)
+        size, ledger = keyspace.bytes, keyspace.ledger
+        if isinstance(keyspace, Excerpt) and known is not None:  # it has these keys only
+            size, ledger = known.bytes, known.ledger
+        self._found[group] = _Found(records, view.now_ms, view.revision, size, ledger)
 
     def parts(self) -> dict[int, kv.Exec]:
         """As of `Computation`."""
