@@ -94,11 +94,13 @@ class ShippedLog:
                 last = LogPosition(entry.index, entry.term, entry.stamp, stored.complete_ms)
         except DamagedBackup:
             return False
-        if last is None and segment.first == stored.index + 1:
-            last = stored  # the segment was begun and never filled
+        unfilled = last is None and segment.first == stored.index + 1
+        if unfilled:
+            last = stored
         if last is None or last.index < stored.index:
             return False
-        self.position, self._follows = last, True
+        # A segment that was begun and never filled is begun again: after a gap it still follows nothing.
+        self.position, self._follows = last, segment.follows or not unfilled
         return True
 
     def begin(self, position: LogPosition) -> None:

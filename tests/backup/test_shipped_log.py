@@ -107,6 +107,12 @@ def test_a_gap_of_an_empty_log(folder):
     assert again.resume()
     assert again.position is not None
     assert again.position.index == 40
+    again.append(ENTRIES[40:50])
+    again.close()
+    old = log_in(folder)
+    assert list(old.entries(AFTER_10)) == ENTRIES[10:30]
+    assert old.gap  # still: it is no damage
+    assert list(log_in(folder).entries(LogPosition(40, 2, 0))) == ENTRIES[40:50]
 
 
 def test_entries_that_do_not_follow_are_refused(folder):
