@@ -20,7 +20,10 @@ from kraft.kv.replies import Reply
 
 
 class Overlay:
-    """The state of `base`, that of `group`, at `stamp` (Unix ms), and what commands make of it."""
+    """The state of `base`, that of `group`, at `stamp` (Unix ms), and what commands make of it.
+
+    `slots` are those of the group, None if none has moved.
+    """
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class Overlay:
         """
         self.group = group
         self.declared = declared
+        self.slots = base.keyspace.slots
         self.premature = premature
         self.machine = machine = Machine()
         self._keyspace = OverlaidKeyspace(base.keyspace, stamp)

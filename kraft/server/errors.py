@@ -15,6 +15,7 @@ from kraft.node.errors import (
     Locked,
     NoLeader,
     NotLeader,
+    NotOwner,
     Refused,
     Stopping,
     TooManyWaiters,
@@ -38,6 +39,8 @@ PREMATURE = (
 )
 OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'."
 CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot"
+# This object itself, and no other error with its text, says that a request may be planned again.
+SLOT_MOVED = Error("TRYAGAIN a slot of its keys moves to another group; nothing was done, try again")
 LOCKED = "TRYAGAIN a transaction over several groups has locked a key; nothing was done, try again"
 SCRIPT_REVISION = (
     "ERR KRAFT REV, CAS, LOCK and EXTEND are not allowed from a script with keys in several groups: revisions"
@@ -144,6 +147,8 @@ def host_error(failure: Exception, obstacle: str = "") -> Error:
 
     `obstacle` says why no such request can succeed now; it is added to errors that do not say so themselves.
     """
+    if isinstance(failure, NotOwner):
+        return SLOT_MOVED
     for kind in type(failure).__mro__:
         text = _OUTCOMES.get(kind)
         if text is not None:
@@ -155,6 +160,8 @@ def host_error(failure: Exception, obstacle: str = "") -> Error:
 
 def command_error(failure: CommandFailure, command: Command) -> Error:
     """The reply for `command`, which the state machine applied without effect because of `failure`."""
+    if failure is CommandFailure.NOT_OWNER:
+        return SLOT_MOVED
     return Error(_FAILURES[failure].format(limit=getattr(command, "limit", VALUE_BYTES_MAX)))
 
 

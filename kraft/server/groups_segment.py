@@ -47,6 +47,7 @@ class GroupsSegment(Segment):
         try:
             failed = isinstance(outcome, Exception)
             replies = part.failures(outcome, host) if failed else part.replies(outcome)
+            self.moved = self.moved or part.moved
             if part.shapes:
                 replies = part.complete(replies)
         except Exception as error:  # a bug costs this client alone, and no other part of the turn

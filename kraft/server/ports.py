@@ -141,15 +141,19 @@ class NodeHost(Protocol):
     ) -> None:
         """As `read`, but not while a transaction over several groups may have changed one of `keys`.
 
-        Without keys the read looks at all of them, and waits for the transactions that it finds.
+        Without keys the read looks at all of them, and waits for the transactions that it finds. Fails with
+        NotOwner if the slot of a key has moved to another group.
         """
 
     @property
     def transactions(self) -> NodeTransactions:
         """Transactions over several groups."""
 
-    def read_stale(self, group: int, done: ReadDone) -> None:
-        """Give `done` a view of this replica as it is; TooStale when that is older than configured."""
+    def read_stale(self, group: int, done: ReadDone, keys: Callable[[], Collection[bytes]] = list) -> None:
+        """Give `done` a view of this replica as it is; TooStale when that is older than configured.
+
+        `keys` and NotOwner are as of `read_keys`.
+        """
 
     def admin(self, command: AdminCommand, done: AdminDone) -> None:
         """Carry out an administrator's command. Fails with Refused (AdminRefused) or Uncertain."""

@@ -28,6 +28,9 @@ from kraft.server.ports import NodeHost
 from kraft.server.session_state import SessionState
 from kraft.server.statistics import Statistics
 
+Gather = Callable[[list[Request], SessionState, float], "Segment"]
+"""`Validation.gather`."""
+
 REPLY_BYTES = 1 << 20  # of reads in one round; the rest waits for the next one, after other connections
 
 
@@ -38,7 +41,8 @@ class Segment(msgspec.Struct):
     of them that passed validation, `size` bytes together. All items belong to one `group`: those of several
     are a `GroupsSegment`. `settled` has the replies to the others by place in `requests`, in their order:
     most often errors. `shapes` has what turns the state machine's reply into the client's, by place in
-    `items`. `hits` and `misses` count the values that reads found, and the keys without one.
+    `items`. `hits` and `misses` count the values that reads found, and the keys without one. `moved`: some of
+    the replies are SLOT_MOVED.
     """
 
     started: float
@@ -51,6 +55,7 @@ class Segment(msgspec.Struct):
     size: int = 0
     hits: int = 0
     misses: int = 0
+    moved: bool = False
 
     def ask(self, host: NodeHost, state: SessionState, done: Callable[[Any], None]) -> None:
         """Ask the host for the items; `done` gets the outcome."""
@@ -65,7 +70,13 @@ class Segment(msgspec.Struct):
 
     def failures(self, failure: Exception, host: NodeHost) -> list[Reply]:
         """The replies to the items when the host refused them or lost track of them."""
-        return [errors.host_error(failure, host.obstacle(self.group))] * len(self.items)
+        error = errors.host_error(failure, host.obstacle(self.group))
+        self.moved = error is errors.SLOT_MOVED
+        return [error] * len(self.items)
+
+    def again(self, gather: Gather, requests: list[Request], state: SessionState, now: float) -> "Segment":
+        """A segment of the first of these `requests` of this one, which are planned again."""
+        return gather(requests, state, now)
 
     def complete(self, replies: list[Any]) -> list[Reply]:
         """The items' `replies` in the client's form, and the errors of validation in their places."""
@@ -129,6 +140,7 @@ class WriteSegment(Segment):
                 errors.command_error(reply, command) if type(reply) is CommandFailure else reply
                 for command, reply in zip(self.items, outcome, strict=True)
             ]
+            self.moved = any(reply is errors.SLOT_MOVED for reply in replies)
         return replies
 
 
@@ -143,7 +155,7 @@ class ReadSegment(Segment):
 
     def ask(self, host: NodeHost, state: SessionState, done: Callable[[View | Exception], None]) -> None:
         if state.readonly:
-            host.read_stale(self.group, done)
+            host.read_stale(self.group, done, self._keys)
         elif host.slots.groups > 1:
             host.read_keys(self.group, self._keys, done, state.fresh)
         else:
@@ -196,7 +208,15 @@ class WaitSegment(Segment):
             errors.command_error(reply, self.items[0][0]) if type(reply) is CommandFailure else reply
             for reply in outcome
         ]
+        self.moved = result[0] is errors.SLOT_MOVED
         return list(result)
+
+    def again(self, gather: Gather, requests: list[Request], state: SessionState, now: float) -> Segment:
+        segment = super().again(gather, requests, state, now)
+        if segment.items:
+            command, seconds = segment.items[0]
+            segment.items[0] = command, max(0.0, seconds - (now - self.started))
+        return segment
 
 
 class ReplicaSegment(Segment):
@@ -286,6 +306,7 @@ class CrossGroupSegment(Segment):
     def replies(self, outcome: list[Reply] | CommandFailure) -> list[Reply]:
         execution = self.items[0]
         if isinstance(outcome, CommandFailure):
+            self.moved = outcome is CommandFailure.NOT_OWNER
             return [errors.command_error(outcome, execution.transaction)]
         self.hits, self.misses = execution.hits, execution.misses
         return outcome
@@ -302,8 +323,18 @@ class ExecSegment(Segment):
 
     def replies(self, outcome: list[Reply] | CommandFailure | None) -> list[Reply]:
         if type(outcome) is CommandFailure:
+            self.moved = outcome is CommandFailure.NOT_OWNER
             return [errors.command_error(outcome, self.items[0].transaction)]
         return [NullArray() if outcome is None else outcome]
+
+    def again(self, _: Gather, requests: list[Request], __: SessionState, now: float) -> Segment:
+        """The session has forgotten what was queued and watched: the execution knows it."""
+        segment = ExecSegment(now, requests[:1], self.specs, group=self.group)
+        try:
+            segment.items = [self.items[0].again()]
+        except errors.Rejected as refusal:
+            segment.settled = {0: Error(refusal.text)}
+        return segment
 
     def report(self, statistics: Statistics, replies: list[Reply], now: float) -> None:
         """Count EXEC, and each command that it executed."""

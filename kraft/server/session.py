@@ -27,6 +27,7 @@ from kraft.resp.parser import Parser
 from kraft.resp.values import Error, Reply, Request
 from kraft.server.commands.spec import CommandContext
 from kraft.server.errors import Rejected
+from kraft.server.moved_segment import MovedSegment
 from kraft.server.output import Output
 from kraft.server.port import ClientPort
 from kraft.server.ports import Connection
@@ -167,6 +168,8 @@ class Session:
         Its connection ends, as in Redis that of a subscriber who may not hear a channel any more.
         """
         segment, rights = self._segment, self.state.rights
+        if isinstance(segment, MovedSegment):
+            segment = segment.current
         if rights is None or not isinstance(segment, WaitSegment):
             return
         if not rights.allows(segment.specs[0], segment.requests[0]):
@@ -237,6 +240,9 @@ class Session:
             now = self._port.clock.seconds()
             failed = isinstance(outcome, Exception)
             replies = segment.failures(outcome, self._port.host) if failed else segment.replies(outcome)
+            if segment.moved:
+                self._plan_again(segment, segment.complete(replies), now)
+                return
             if not self._finish(segment, replies, now):
                 self.output.flush()  # the rest waits for the client to read
             if self.state.closing:  # by a command in EXEC
@@ -249,6 +255,24 @@ class Session:
         except Exception:
             _log.failure("a client could not be answered")
             self.abort("internal_error")
+
+    def _plan_again(self, first: Segment, known: list[Reply], now: float) -> None:
+        """Some requests of `first` came to a group that has lost their slots; `known` has these replies."""
+        until = now + self._port.config.client.leader_wait
+        gather, clock = self._validation.gather, self._port.clock
+        self._segment = segment = MovedSegment(
+            now,
+            first.requests,
+            first.specs,
+            first=first,
+            known=known,
+            until=until,
+            gather=gather,
+            clock=clock,
+        )
+        segment.ask(self._port.host, self.state, self._answered)
+        if self._ended:
+            segment.leave()
 
     def _finish(self, segment: Segment, replies: list[Reply], now: float) -> bool:
         """Answer the requests of a segment whose items have `replies`, and put the others back.

@@ -114,6 +114,21 @@ def test_a_changed_key_ends_it(steps):
     assert steps.open == [(0, Resolve)]
 
 
+def test_a_slot_that_has_gone_ends_it_and_another_plan_may_find_it(steps):
+    steps.execute()
+    steps.answer(reply(StepOutcome.NOT_OWNER))
+    assert steps.done == [CommandFailure.NOT_OWNER]
+    assert steps.open == [(0, Resolve)]
+
+
+def test_a_slot_of_home_that_has_gone_ends_it(steps):
+    steps.execute()
+    steps.answer(prepared())
+    steps.answer(reply(StepOutcome.ABORTED, reason=StepOutcome.NOT_OWNER))
+    assert steps.done == [CommandFailure.NOT_OWNER]
+    assert steps.open == [(0, Resolve)]
+
+
 def test_a_changed_key_at_home_ends_it(steps):
     steps.execute()
     steps.answer(prepared())

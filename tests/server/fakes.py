@@ -32,8 +32,9 @@ from kraft.host.transactions.optimistic import OptimisticTransaction
 from kraft.kv.commands import Command, Lock, calls_script
 from kraft.kv.keyspace import IndexType
 from kraft.kv.machine import Machine
+from kraft.kv.replies import CommandFailure
 from kraft.kv.versions import MACHINE_VERSION
-from kraft.node.errors import Uncertain
+from kraft.node.errors import NotOwner, Uncertain
 from kraft.node.status import GroupStatus, MemberStatus, ReplicaStatus, Status
 from kraft.server.capacity import Capacity
 from kraft.server.factory import client_factory
@@ -130,7 +131,7 @@ class FakeTransactions:
         self._host.write(group, commands, size, done)
 
     def read(self, group: int, keys: Any, done: Any, *, fresh: bool = False) -> None:
-        self._host.read(group, done, fresh)
+        self._host.read_keys(group, keys, done, fresh)
 
     def log_time(self) -> int:
         return self._clock.wall_ms()
@@ -230,22 +231,27 @@ class FakeHost:
         self._read(group, done)
 
     def read_keys(self, group: int, keys: Any, done: Any, fresh: bool = False) -> None:
-        self.read(group, done, fresh)
+        self.levels.append("fresh" if fresh else "default")
+        self._read(group, done, keys)
 
-    def read_stale(self, group: int, done: Any) -> None:
+    def read_stale(self, group: int, done: Any, keys: Any = list) -> None:
         self.levels.append("stale")
-        self._read(group, done)
+        self._read(group, done, keys)
 
     def admin(self, command: Any, done: Any) -> None:
         self.orders.append(command)
         self._pending.append(lambda: done(self.failing or self.result))
 
-    def _read(self, group: int, done: Any) -> None:
+    def _read(self, group: int, done: Any, keys: Any = list) -> None:
         self.reads.append(group)
 
         def answer() -> None:
             self.machines[group].apply(self._clock.wall_ms(), [])
             machine = self.machines[group]
+            slots = machine.keyspace.slots
+            if slots is not None and slots.refusal(keys()) is CommandFailure.NOT_OWNER:
+                done(NotOwner(group))
+                return
             done(self._failure(group) or View(machine.keyspace, self._clock.wall_ms(), machine.revision))
 
         self._pending.append(answer)

@@ -4,7 +4,11 @@ import itertools
 from typing import Any
 
 from kraft.host.slots import SlotMap
+from kraft.kv import commands as kv
+from kraft.kv.checkpoint import moved_sum, record_hash
 from kraft.kv.commands import Command, Put
+from kraft.kv.ledger import LedgerKind
+from kraft.kv.move_reply import MoveOutcome, move_reply
 from kraft.kv.slots import slot_of
 from tests.server.fakes import WALL_MS, Port, Talk, encode
 
@@ -63,3 +67,68 @@ def settled(port: Port) -> bool:
 def meddle(port: Port, *commands: Command) -> None:
     """Another client changes the key of group 0."""
     port.host.machines[0].apply(port.clock.wall_ms(), commands)
+
+
+class MovingSlots:
+    """Three groups of a node, between which slots move at once; `learn` tells the map of the node."""
+
+    def __init__(self, **options: Any) -> None:
+        self.port, self.client = three(**options)
+        self.moves = 0
+        self._owners: dict[int, int] = {}
+        self._known: dict[int, int] = {}
+        static = self.port.host.slots.group_of
+        slots: Any = self.port.host.slots
+        slots.group_of = lambda slot: self._known.get(slot, static(slot))
+
+    def freeze(self, key: bytes, receiver: int) -> kv.Activate:
+        """Freeze the slot of a key. Returns the step that brings it to the receiver."""
+        self.moves += 1
+        slot, slots = slot_of(key), self.port.host.slots
+        source = self.source = self._owners.get(slot, slots.group_of(slot))
+        machine = self.port.host.machines[source]
+        self._do(receiver, kv.Open(self.moves, slot, slot, static_share(receiver)))
+        self._do(source, kv.Freeze(self.moves, slot, slot, receiver, static_share(source)))
+        rows = [record for record in machine.keyspace.records.values() if slot_of(record.key) == slot]
+        hashes = [record_hash(row.key, row.value, row.revision, row.expires) for row in rows]
+        tokens = [row for row in machine.keyspace.ledger.rows.items() if row[0][0] == LedgerKind.TOKEN]
+        return kv.Activate(
+            self.moves,
+            0,
+            tuple([kv.Row(row.key, row.value, row.expires, row.revision) for row in rows]),
+            tuple([kv.Row(name[1:], row.value, row.expires) for name, row in tokens]),
+            machine.revision,
+            machine.stamp,
+            len(rows),
+            moved_sum(bytes(16), sum([int.from_bytes(each, "big") for each in hashes]), 0),
+        )
+
+    def move(self, key: bytes, receiver: int, *, known: bool = False) -> None:
+        """Let the slot of a key move; the map of the node hears of it if it is `known`."""
+        step, slot = self.freeze(key, receiver), slot_of(key)
+        assert self._do(receiver, step) == MoveOutcome.ACTIVE
+        released = kv.Release(self.moves, slot, slot, step.keys)
+        assert self._do(self.source, released) == MoveOutcome.RELEASED
+        self._owners[slot] = receiver
+        if known:
+            self.learn()
+
+    def learn(self) -> None:
+        """The map of the node is up to date."""
+        self._known = dict(self._owners)
+
+    def later(self, seconds: float = 0.01) -> bytes:
+        """Time passes, and the host answers. Returns what the client was sent."""
+        self.port.clock.advance(seconds)
+        self.port.settle()
+        return self.client.read()
+
+    def _do(self, group: int, step: kv.MoveCommand) -> MoveOutcome:
+        [reply] = self.port.host.machines[group].apply(self.port.clock.wall_ms(), [step])
+        return move_reply(reply).outcome
+
+
+def static_share(group: int) -> tuple[int, int]:
+    """The slots that a group of three has in the beginning."""
+    [found] = [(first, last) for first, last, each in SlotMap(3).ranges() if each == group]
+    return found

@@ -14,6 +14,7 @@ _RECOVERY = "kraft/host/transactions/recovery.py"
 _WAITS = "kraft/host/requests/transaction_waits.py"
 _COORDINATOR = "tests/host/test_coordinator.py"
 _DIRECTED = "tests/host/test_transaction_waits.py"
+_MOVED = "tests/server/test_moved_slots.py"
 _SLOTS = "tests/host/test_slot_waits.py"
 
 CROSS_GROUP_MUTATIONS = (
@@ -191,5 +192,53 @@ CROSS_GROUP_MUTATIONS = (
         "if record is None:",
         "who frees it does so in another group, and nothing wakes the client",
         test=_SLOTS,
+    ),
+    _plant(
+        "requests for a slot that has gone are not planned again",
+        "kraft/server/session.py",
+        "            if segment.moved:",
+        "            if False:",
+        "the client is told of a move, which is none of its business",
+        test=_MOVED,
+    ),
+    _plant(
+        "what was done is planned again with what was not",
+        "kraft/server/moved_segment.py",
+        "enumerate(self.known) if reply is SLOT_MOVED]",
+        "enumerate(self.known)]",
+        "an increment takes effect twice",
+        test=_MOVED,
+    ),
+    _plant(
+        "a client waits in the new group as if it had just come",
+        "kraft/server/segments.py",
+        "max(0.0, seconds - (now - self.started))",
+        "seconds",
+        "who said how long it waits for a lock waits longer",
+        test=_MOVED,
+    ),
+    _plant(
+        "a script runs in a group that its keys have left",
+        "kraft/host/requests/evaluation.py",
+        "slots.refusal(declared(command).written) is CommandFailure.NOT_OWNER:",
+        "False:",
+        "it sees what the keys were, or its error tells of a foreign key",
+        test=_MOVED,
+    ),
+    _plant(
+        "a script sees hidden keys of its group",
+        "kraft/server/lua/evaluator.py",
+        "if not own.shows(key) if own is not None else",
+        "if False if own is not None else",
+        "they are what is left of a move, or have come for one that may be cancelled",
+        test=_MOVED,
+    ),
+    _plant(
+        "a transaction over groups ends without a plan for a slot that has gone",
+        "kraft/host/transactions/coordinator.py",
+        '    StepOutcome.NOT_OWNER: ("refused", CommandFailure.NOT_OWNER),\n',
+        "",
+        "each attempt goes to the same group, until the time is over",
+        test=_COORDINATOR,
     ),
 )

@@ -17,6 +17,7 @@ from kraft.host.requests.leader_clock import NONE
 from kraft.host.requests.proposal import Proposal
 from kraft.kv.commands import Command, Evaluated, Exec, Look, Once, ScriptCall, calls_script
 from kraft.kv.excerpt import Excerpts
+from kraft.kv.footprint import declared
 from kraft.kv.machine import Machine
 from kraft.kv.once import full, remember, remembered
 from kraft.kv.overlay import Overlay
@@ -85,6 +86,11 @@ class Evaluation:
             total += self._size
 
     def _called(self, command: Any) -> Iterator[None]:
+        slots = self._overlay.slots
+        if slots is not None and slots.refusal(declared(command).written) is CommandFailure.NOT_OWNER:
+            self.replies[len(self.commands)] = CommandFailure.NOT_OWNER
+            self.commands.append(_NOTHING)
+            return
         if type(command) is Once:
             logged = yield from self._once(command)
         elif type(command) is Exec:
@@ -142,6 +148,10 @@ class Evaluation:
                 return Evaluated(inner.steps, b"", inner.watched)
         remember(state, command, reply)
         return msgspec.structs.replace(command, command=inner)
+
+
+_NOTHING = Evaluated((), b"", ())
+"""In place of a script whose declared keys are in slots of another group."""
 
 
 def with_evaluated(replies: Sequence[Reply], evaluated: dict[int, Reply]) -> list[Reply]:

@@ -25,6 +25,7 @@ TransactionDone = Callable[[TransactionOutcome], None]
 _FAILURES = {
     StepOutcome.PREMATURE: ("refused", CommandFailure.PREMATURE),
     StepOutcome.CONFLICT: ("conflict", CommandFailure.SCRIPT_CONFLICT),
+    StepOutcome.NOT_OWNER: ("refused", CommandFailure.NOT_OWNER),
 }
 
 
@@ -33,7 +34,8 @@ class Coordinator:
 
     `write_timeout` and `leader_wait` are those of the client port, in seconds. `outcomes` counts transactions
     by outcome: committed, changed, conflict, refused, locked or uncertain; `attempts` is how many attempts
-    they took. After a conflict `OptimisticTransaction` begins another one.
+    they took. After a conflict `OptimisticTransaction` begins another one. If a slot has moved, the client
+    port does so, in the groups that own the keys by then.
     """
 
     def __init__(

@@ -44,8 +44,11 @@ class Execution:
 
     With `group_of` their keys are in several groups, and `group` is any of these. `size` is the bytes of all
     words. If it `writes`, it has to be logged. `hits` and `misses` count what reads found, as `Segment` does.
+    `again` makes an execution of the same in the groups that own the keys by then, for EXEC.
     Raises Rejected if one of them cannot have keys in several groups.
     """
+
+    again: "Callable[[], Execution]"
 
     def __init__(
         self,
@@ -123,8 +126,10 @@ class Execution:
         if not (self.writes or self.transaction.steps or self.transaction.watched):
             self._context.port.clock.call_soon(partial(ended, {self.group: [0, [], []]}))
         elif state.readonly and not self.writes:
-            for group in self.parts:
-                host.read_stale(group, partial(self._viewed, {}, done, group))
+            replies: dict[int, Any] = {}
+            for group, part in self.parts.items():
+                keys = partial(_keys, part)
+                host.read_stale(group, partial(self._viewed, replies, done, group), keys)
         elif self._computation is not None:
             host.transactions.compute(self._computation, self._size, ended)
         elif self._shares is not None and self.writes:
@@ -134,13 +139,10 @@ class Execution:
         elif self.writes:
             host.write(self.group, [self.command], self._size, partial(self._written, done))
         elif host.slots.groups > 1:
-            host.read_keys(self.group, self._keys, partial(self._viewed, {}, done, self.group), state.fresh)
+            keys = partial(_keys, self.transaction)
+            host.read_keys(self.group, keys, partial(self._viewed, {}, done, self.group), state.fresh)
         else:
             host.read(self.group, partial(self._viewed, {}, done, self.group), state.fresh)
-
-    def _keys(self) -> Collection[bytes]:
-        looked = [key for step in self.transaction.steps if type(step) is kv.Look for key in step.keys]
-        return [*looked, *(watched.key for watched in self.transaction.watched)]
 
     def _written(self, done: Done, outcome: list[Outcome] | Exception) -> None:
         reply: Any = outcome
@@ -237,6 +239,12 @@ class Execution:
         if type(reply) in (bytes, list):
             self.hits += len(values) - missing
         return reply
+
+
+def _keys(work: kv.Exec) -> Collection[bytes]:
+    """The keys of a transaction that only looks at some."""
+    looked = [key for step in work.steps if type(step) is kv.Look for key in step.keys]
+    return [*looked, *(watched.key for watched in work.watched)]
 
 
 def _check_revisions(commands: Sequence[Queued]) -> None:

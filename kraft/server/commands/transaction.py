@@ -6,6 +6,7 @@ and across a change of leader.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -90,8 +91,15 @@ def exec_(context: CommandContext, request: Request) -> Execution:
     if state.rights is not None:
         _check_watched(context, state.rights, watched)
         queued.commands = [_permitted(context, state.rights, queued, each) for each in queued.commands]
+    return _planned(context, queued, watched)
+
+
+def _planned(context: CommandContext, queued: MultiState, watched: list[kv.Watched]) -> Execution:
+    """The execution of what was queued, in the groups that own the keys now."""
+    port = context.port
     group, group_of = _group(context, queued, watched)
     execution = Execution(context, queued.commands, watched, group, queued.size, group_of)
+    execution.again = partial(_planned, context, queued, watched)
     if queued.token is not None:
         execution.once(queued.token)
     obstacle = execution.obstacle(port.host)

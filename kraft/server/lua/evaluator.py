@@ -322,9 +322,10 @@ class LuaEvaluator:
             if not all(key in declared for key in spec.routed_by(request)):
                 raise Rejected(errors.FOREIGN_KEY)
             return
-        slots, group = self._port.routing.slots, self._overlay.group
-        if any(slots.group_of(slot_of(key)) != group for key in spec.routed_by(request)):
-            raise Rejected(errors.FOREIGN_KEY)
+        slots, own, group = self._port.routing.slots, self._overlay.slots, self._overlay.group
+        for key in spec.routed_by(request):
+            if not own.shows(key) if own is not None else slots.group_of(slot_of(key)) != group:
+                raise Rejected(errors.FOREIGN_KEY)
 
     def _write(self, spec: WriteSpec, request: list[bytes]) -> Any:
         if self._read_only:
