@@ -134,6 +134,11 @@ class SlotTable:
         """Whether the key is no hidden one."""
         return self._states[slot_of(key)] != SlotState.GONE
 
+    def shown(self) -> Callable[[bytes], bool]:
+        """As `shows`, for the slots as they are now, whatever becomes of them."""
+        states = self._states
+        return lambda key: states[slot_of(key)] != SlotState.GONE
+
     @property
     def frozen(self) -> bool:
         """Whether any slot is frozen."""

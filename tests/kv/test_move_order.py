@@ -128,8 +128,9 @@ def test_a_close_waits_for_the_release() -> None:
     machines = replayed({RECEIVER: receiver, SOURCE: source[:-2]})
     assert machines[RECEIVER].keyspace.get(KEY) == b"3"
     check(machines)
-    assert machines[RECEIVER].keyspace.slots is not None
-    assert not machines[RECEIVER].keyspace.slots.moves
+    slots = machines[RECEIVER].keyspace.slots
+    assert slots is not None
+    assert not slots.moves
 
 
 def test_an_unfreeze_waits_for_the_cancel() -> None:

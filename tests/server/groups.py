@@ -113,6 +113,15 @@ class MovingSlots:
         if known:
             self.learn()
 
+    def bring(self, key: bytes, receiver: int) -> None:
+        """Let a key come for a move that is not over."""
+        self.moves += 1
+        slot = slot_of(key)
+        record = self.port.host.machines[self.port.host.slots.group_of(slot)].keyspace.records[key]
+        row = kv.Row(key, record.value, record.expires, record.revision)
+        assert self._do(receiver, kv.Open(self.moves, slot, slot, static_share(receiver))) == MoveOutcome.OPEN
+        assert self._do(receiver, kv.Import(self.moves, 0, (row,))) == MoveOutcome.OPEN
+
     def learn(self) -> None:
         """The map of the node is up to date."""
         self._known = dict(self._owners)

@@ -8,6 +8,7 @@ from kraft.config.values import ClientConfig
 from kraft.kv import commands as kv
 from kraft.kv.slots import slot_of
 from kraft.node.errors import Uncertain
+from kraft.server.commands.scan import RandomKey
 from tests.server.fakes import encode
 from tests.server.groups import MovingSlots, key_in, keys_in, pipeline
 
@@ -236,6 +237,64 @@ def test_a_stale_read_follows_its_slot(moving: MovingSlots) -> None:
     moving.learn()
     assert moving.later() == b"$1\r\n1\r\n"
     assert moving.client.run("MGET", A, B) == b"*2\r\n$1\r\n1\r\n$1\r\n2\r\n"
+
+
+def test_commands_on_all_keys_show_each_key_once(moving: MovingSlots) -> None:
+    """What is left in the source and what has come for a move that is not over is hidden."""
+    moving.client.run("MSET", A, "1", STAYS, "2", B, "3")
+    moving.move(A, 2, known=True)
+    moving.freeze(B, 2)  # its keys have not come
+    keys = sorted([A, STAYS, B])
+    machine = moving.port.host.machines[0]
+    assert A in machine.keyspace.records
+    moving.bring(STAYS, 1)
+    assert STAYS in moving.port.host.machines[1].keyspace.records
+    run = moving.client.run
+    assert run("DBSIZE") == b":3\r\n"
+    assert run("KEYS", "*").count(b"$") == 3
+    assert sorted(scanned(run)) == keys
+    assert [key in run("KRAFT", "RANGE", "", "", "KEYSONLY") for key in keys] == [True] * 3
+    assert run("KRAFT", "RANGE", "", "", "KEYSONLY").count(b"key:") == 3
+    assert run("CLUSTER", "COUNTKEYSINSLOT", str(slot_of(A))) == b":1\r\n"
+    assert b"key:" in run("RANDOMKEY")
+    counted = [run("EVAL", "return #redis.call('KEYS', '*')", "1", key) for key in (STAYS, A)]
+    assert counted == [b":1\r\n", b":1\r\n"]
+
+
+def scanned(run: Any) -> list[bytes]:
+    found, cursor = [], b"0"
+    while True:
+        _, _, cursor, _, *rest = run("SCAN", cursor).split(b"\r\n")
+        found += rest[1:-1:2]
+        if cursor == b"0":
+            return found
+
+
+def test_randomkey_finds_the_only_key_that_is_not_hidden(moving: MovingSlots) -> None:
+    others = [b"{%b}%d" % (A, number) for number in range(200)]
+    moving.client.run("MSET", STAYS, "1", *(word for key in others for word in (key, "x")))
+    moving.move(A, 2, known=True)
+    answered = {moving.client.run("RANDOMKEY") for _ in range(3)}
+    assert moving.port.host.machines[0].keyspace.slots is not None
+    found = RandomKey().answer(moving.port.host.machines[0].keyspace)
+    assert found == (1, STAYS)
+    assert b"$-1\r\n" not in answered
+
+
+def test_kraft_groups_and_cluster_slots_show_the_map_in_force(moving: MovingSlots) -> None:
+    slots: Any = moving.port.host.slots
+    slots.ranges = lambda: [(0, 99, 1), (100, 8000, 0), (8001, 16_383, 1)]
+    moving.port.host.leaders[:2] = ["K1", "K2"]
+    shown = moving.client.run("KRAFT", "GROUPS")
+    assert [part in shown for part in (b"100-8000", b"0-99,8001-16383", b"$0\r\n")] == [True] * 3
+    found = moving.client.run("CLUSTER", "SLOTS")
+    assert found.startswith(b"*3\r\n*3\r\n:0\r\n:99\r\n")
+    assert b"16383" in found
+    lines = moving.client.run("CLUSTER", "NODES").split(b"\n")
+    assert sorted(line.split(b" connected ")[1] for line in lines if b" connected " in line) == [
+        b"0-99 8001-16383", b"100-8000"
+    ]  # fmt: skip
+    assert moving.client.run("CLUSTER", "SHARDS").count(b"slots") == 2
 
 
 def test_a_client_of_another_leader_is_sent_to_it() -> None:

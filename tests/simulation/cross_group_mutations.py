@@ -15,6 +15,7 @@ _WAITS = "kraft/host/requests/transaction_waits.py"
 _COORDINATOR = "tests/host/test_coordinator.py"
 _DIRECTED = "tests/host/test_transaction_waits.py"
 _MOVED = "tests/server/test_moved_slots.py"
+_ORDER = "tests/kv/test_move_order.py"
 _SLOTS = "tests/host/test_slot_waits.py"
 
 CROSS_GROUP_MUTATIONS = (
@@ -228,8 +229,8 @@ CROSS_GROUP_MUTATIONS = (
     _plant(
         "a script sees hidden keys of its group",
         "kraft/server/lua/evaluator.py",
-        "if not own.shows(key) if own is not None else",
-        "if False if own is not None else",
+        "        return not overlay.slots.shows(key)",
+        "        return False",
         "they are what is left of a move, or have come for one that may be cancelled",
         test=_MOVED,
     ),
@@ -240,5 +241,53 @@ CROSS_GROUP_MUTATIONS = (
         "",
         "each attempt goes to the same group, until the time is over",
         test=_COORDINATOR,
+    ),
+    _plant(
+        "SCAN shows hidden keys",
+        "kraft/server/commands/scan.py",
+        "            seen = list(filter(keyspace.slots.shows, seen))",
+        "            pass",
+        "a key comes twice, from the source and from the receiver",
+        test=_MOVED,
+    ),
+    _plant(
+        "KEYS shows hidden keys",
+        "kraft/server/commands/scan.py",
+        "piece if shown is None else list(filter(shown, piece))",
+        "piece",
+        "a key comes twice, from the source and from the receiver",
+        test=_MOVED,
+    ),
+    _plant(
+        "KRAFT RANGE shows hidden keys",
+        "kraft/server/commands/key_range.py",
+        "            if slots is not None and not slots.shows(key):",
+        "            if False:",
+        "a key comes twice, once with an old value",
+        test=_MOVED,
+    ),
+    _plant(
+        "an Activate is restored before its Freeze",
+        "kraft/kv/transaction_order.py",
+        "return _state(machine, number) != MoveState.OPEN or any(_frozen(machines, number))",
+        "return True",
+        "the slot has two owners",
+        test=_ORDER,
+    ),
+    _plant(
+        "a Release is restored before its Activate",
+        "kraft/kv/transaction_order.py",
+        "_state(machines[part.peer], number) == MoveState.ACTIVE for part",
+        "True for part",
+        "nobody has the slot",
+        test=_ORDER,
+    ),
+    _plant(
+        "frozen slots stay so after a restore",
+        "kraft/kv/transaction_order.py",
+        "            _conclude_move(machine, machines[part.peer], part)",
+        "            pass",
+        "no client can use them",
+        test=_ORDER,
     ),
 )

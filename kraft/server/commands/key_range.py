@@ -74,12 +74,14 @@ class KeyRange:
 
     def answer(self, keyspace: Keyspace) -> Reply:
         """The cursor, None when nothing is left, and keys and values in turn, or keys only."""
-        order, records = keyspace.order, keyspace.records
+        order, records, slots = keyspace.order, keyspace.records, keyspace.slots
         if order is None:
             raise LookupError("a range needs an index")
         found: list[Reply] = []
         count, room, last = min(self.count, RANGE_KEYS_MAX), RANGE_BYTES, self.after
         for key in order.between(self.start, self.end, self.after, reverse=self.reverse):
+            if slots is not None and not slots.shows(key):
+                continue
             if not count or room <= 0:
                 return [last, found]
             found.append(key)

@@ -67,15 +67,18 @@ def groups(context: CommandContext, request: Request) -> Reply:
     found = {group.group: group for group in host.status().groups}
     if wanted is not None and not 0 <= wanted < host.slots.groups:
         raise Rejected(f"ERR there is no group {wanted}; the groups are 0 to {host.slots.groups - 1}")
-    ranges = [each for each in host.slots.ranges() if wanted in (None, each[2]) and each[2] in found]
-    return [_overview(found[group], first, last) for first, last, group in ranges]
+    slots: dict[int, list[bytes]] = {group: [] for group in sorted(found) if wanted in (None, group)}
+    for first, last, group in host.slots.ranges():
+        if group in slots:
+            slots[group].append(b"%d-%d" % (first, last))
+    return [_overview(found[group], b",".join(ranges)) for group, ranges in slots.items()]
 
 
-def _overview(group: GroupStatus, first: int, last: int) -> Reply:
-    """A group in short, with its slots from `first` to `last`."""
+def _overview(group: GroupStatus, slots: bytes) -> Reply:
+    """A group in short; its `slots` are ranges with commas between them, empty if it has none."""
     return {
         b"group": group.group,
-        b"slots": b"%d-%d" % (first, last),
+        b"slots": slots,
         b"leader": group.leader.encode(),
         b"preferred": group.preferred.encode(),
         b"role": group.role.encode(),

@@ -25,6 +25,7 @@ from kraft.server.errors import SYNTAX, Rejected
 SCAN_KEYS = 10  # looked at by one SCAN, without COUNT
 SCAN_KEYS_MAX = 2000  # the same with any COUNT: about 2 ms
 SCAN_BUCKETS_MAX = 1000  # the same for parts of the index that hold no keys
+RANDOM_KEYS_MAX = 1000  # tried by RANDOMKEY where most keys of a group are hidden: 1 ms
 WALK_KEYS = 256  # looked at in one step of KEYS: 0.3 ms
 CURSOR_MAX = 1 << 64
 PATTERN_BYTES_MAX = 1024
@@ -73,6 +74,8 @@ class Scan:
             keys, position = index.bucket(position)
             seen += keys
             buckets -= 1
+        if keyspace.slots is not None:
+            seen = list(filter(keyspace.slots.shows, seen))
         found: list[Reply] = [] if self.nothing else list(filter(self.match, seen) if self.match else seen)
         return position, found
 
@@ -95,8 +98,16 @@ class RandomKey:
 
     def answer(self, keyspace: Keyspace) -> tuple[int, bytes | None]:
         """The number of keys, and one of them."""
-        index = keyspace.index
-        return (0, None) if index is None else (len(index), index.random(random.randrange))
+        index, slots, count = keyspace.index, keyspace.slots, len(keyspace)
+        if index is None or not count:
+            return 0, None
+        if slots is None:
+            return count, index.random(random.randrange)
+        for _ in range(RANDOM_KEYS_MAX):
+            key = index.random(random.randrange)
+            if key is not None and slots.shows(key):
+                return count, key
+        return count, next(filter(slots.shows, keyspace.records), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +139,13 @@ class AllKeys:
         if keyspace.index is None:
             raise LookupError("a walk needs an index")
         walk = keyspace.index.walk()
+        shown = None if keyspace.slots is None else keyspace.slots.shown()
 
         def pieces() -> Iterator[list[bytes]]:
             left = self.limit
             try:
                 while left != 0 and (piece := walk.piece(WALK_KEYS)) is not None:
+                    piece = piece if shown is None else list(filter(shown, piece))
                     found = list(filter(self.match, piece)) if self.match else piece
                     yield found[:left]
                     if left is not None:

@@ -12,6 +12,7 @@ from twisted.logger import Logger, LogLevel
 
 from kraft.host.ports import ScriptEffects
 from kraft.host.requests.round import View
+from kraft.host.slots import SlotMap
 from kraft.kv import commands as kv
 from kraft.kv.ledger import Ledger
 from kraft.kv.libraries import libraries_bytes, library_of
@@ -322,10 +323,8 @@ class LuaEvaluator:
             if not all(key in declared for key in spec.routed_by(request)):
                 raise Rejected(errors.FOREIGN_KEY)
             return
-        slots, own, group = self._port.routing.slots, self._overlay.slots, self._overlay.group
-        for key in spec.routed_by(request):
-            if not own.shows(key) if own is not None else slots.group_of(slot_of(key)) != group:
-                raise Rejected(errors.FOREIGN_KEY)
+        if any(_is_foreign(self._overlay, self._port.routing.slots, key) for key in spec.routed_by(request)):
+            raise Rejected(errors.FOREIGN_KEY)
 
     def _write(self, spec: WriteSpec, request: list[bytes]) -> Any:
         if self._read_only:
@@ -412,3 +411,10 @@ _STOPPED = {
         " (scripts.memory_bytes); nothing was written"
     ),
 }
+
+
+def _is_foreign(overlay: Overlay, slots: SlotMap, key: bytes) -> bool:
+    """Whether the key is in another group: the state knows if slots have moved, else the map of the node."""
+    if overlay.slots is not None:
+        return not overlay.slots.shows(key)
+    return slots.group_of(slot_of(key)) != overlay.group

@@ -35,7 +35,7 @@ def key_scan(name: str, request: Request, overlay: Overlay, port: ClientPort) ->
 def _found(overlay: Overlay, match: Match | None, late: Callable[[], bool]) -> list[Reply]:
     found: list[Reply] = []
     for number, key in enumerate(overlay.names()):
-        if match is None or match(key):
+        if (match is None or match(key)) and (overlay.slots is None or overlay.slots.shows(key)):
             overlay.machine.keyspace.records.get(key)
             found.append(key)
         if number % scan.WALK_KEYS == 0 and late():
