@@ -1,12 +1,14 @@
 """Clusters for the tests of this folder, ended with their test whatever happens."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.earlier import NotInHistory, install_earlier
 from tests.cluster.harness import Cluster
+from tests.cluster.proxy import Cuts
 from tests.cluster.redis_server import running_redis
 
 MakeCluster = Callable[..., Cluster]
@@ -37,6 +39,15 @@ def cluster(make_cluster: MakeCluster) -> Cluster:
     cluster = make_cluster()
     cluster.start()
     return cluster
+
+
+@pytest.fixture
+def cuts(make_cluster: MakeCluster) -> Iterator[tuple[Cluster, Cuts]]:
+    """Three nodes that serve writes, each of which can be cut off from the others."""
+    cluster = make_cluster()
+    with closing(Cuts(cluster)) as cuts:
+        cluster.start()
+        yield cluster, cuts
 
 
 @pytest.fixture(scope="session")

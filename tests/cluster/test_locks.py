@@ -1,23 +1,38 @@
 """Locks on real nodes: a client that was paused writes nothing late, and one that waits is woken at once."""
 
+import random
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.cluster.faults import (
+    CALL_SECONDS,
+    NOT_DONE_PREFIXES,
+    cut_off,
+    kill,
+    on_every_node,
+    pause,
+    under_faults,
+)
 from tests.cluster.harness import Cluster, Server, crowding, wait_until
-from tests.cluster.wire import Refusal, encode
+from tests.cluster.proxy import Cuts
+from tests.cluster.wire import Client, Refusal, encode
+from tests.serializability import DONE, NOT_DONE, UNKNOWN
 
 pytestmark = pytest.mark.slow
 
 PAGE = Path(__file__).parents[2] / "docs/locks.md"
 WAIT = 20_000  # milliseconds
+TERM = 100  # milliseconds of a lock that is often held for longer
 WOKEN_SECONDS = 0.5  # the next entry that would expire a lock without being asked for comes after a second
 
 # Holds the lock and writes again and again, until it is told that the lock is lost.
@@ -103,6 +118,58 @@ def test_a_holder_that_was_paused_writes_nothing_late(cluster: Cluster, kill_lea
         leader.start()
         cluster.wait_serving(leader)
     assert cluster.leader().ask("KRAFT", "UNLOCK", "lock", new) == 1
+
+
+def test_no_two_holders_write_while_leaders_fail(cuts: tuple[Cluster, Cuts]) -> None:
+    """Holders that often stay too long, at every node: no write comes after one with a later token."""
+    cluster, proxies = cuts
+    owners: dict[int, int] = {}
+    fates: dict[str, str] = {}
+
+    def work(server: Server, number: int, stop: threading.Event) -> None:
+        random_ = random.Random(number)
+        with server.client(CALL_SECONDS) as client:
+            while not stop.is_set():
+                token = client.call("KRAFT", "LOCK", "lock", TERM, "WAIT", WAIT)
+                if isinstance(token, int):
+                    assert owners.setdefault(token, number) == number
+                    _hold(client, token, random_, fates, stop)
+                else:
+                    assert token is None or token.prefix in (*NOT_DONE_PREFIXES, "UNCERTAIN"), token
+
+    faults = (kill, pause, cut_off(proxies))
+    under_faults(cluster, on_every_node(cluster, work), lambda: len(fates), faults)
+    cluster.wait_equal(*[server.id for server in cluster])
+    for server in cluster:
+        written = server.ask("GET", "work").decode().split("|")[1:]
+        tokens = [int(name.partition(".")[0]) for name in written]
+        assert tokens == sorted(tokens)
+        assert len(set(written)) == len(written)
+        assert {name for name, fate in fates.items() if fate == DONE} <= set(written)
+        assert not {name for name, fate in fates.items() if fate == NOT_DONE} & set(written)
+    assert Counter(fates.values())[DONE] > 100
+    assert Counter(fates.values())[NOT_DONE], "nobody ever came too late"
+
+
+def _hold(
+    client: Client, token: int, random_: random.Random, fates: dict[str, str], stop: threading.Event
+) -> None:
+    """Write with the token until it is refused, or the lock is freed; sometimes wait until it is lost."""
+    for place in range(random_.randrange(2, 7)):
+        name = f"{token}.{place}"
+        fates[name] = UNKNOWN
+        reply = client.call("KRAFT", "GUARD", "lock", token, "APPEND", "work", f"|{name}")
+        if isinstance(reply, int):
+            fates[name] = DONE
+        elif reply.prefix in ("LOCKLOST", *NOT_DONE_PREFIXES):
+            fates[name] = NOT_DONE
+            return
+        else:
+            assert reply.prefix == "UNCERTAIN", reply
+        if random_.random() < 0.05:
+            stop.wait(2 * TERM / 1000)
+    if random_.random() < 0.9:
+        client.call("KRAFT", "UNLOCK", "lock", token)
 
 
 def test_who_waits_is_woken_at_once_on_every_node(cluster: Cluster) -> None:

@@ -10,9 +10,18 @@ from typing import Any
 import pytest
 
 from tests.cluster.conftest import MakeCluster
-from tests.cluster.faults import CALL_SECONDS, NOT_DONE_PREFIXES, on_every_node, under_faults
+from tests.cluster.faults import (
+    CALL_SECONDS,
+    NOT_DONE_PREFIXES,
+    cut_off,
+    kill,
+    on_every_node,
+    pause,
+    under_faults,
+)
 from tests.cluster.harness import Cluster, Server, wait_until
 from tests.cluster.load import PAUSE_SECONDS
+from tests.cluster.proxy import Cuts
 from tests.cluster.test_transactions import ACCOUNTS, START
 from tests.cluster.wire import Client, Refusal
 
@@ -113,8 +122,9 @@ def test_a_library_is_there_on_every_node_and_after_a_restart(cluster: Cluster) 
     assert len(set(cluster.verify().values())) == 1
 
 
-def test_money_stays_in_the_bank(cluster: Cluster) -> None:
-    """Transfers by script, of which some fail halfway, at every node, while leaders are killed."""
+def test_money_stays_in_the_bank(cuts: tuple[Cluster, Cuts]) -> None:
+    """Transfers by script, of which some fail halfway, at every node, while leaders fail."""
+    cluster, proxies = cuts
     with cluster.leader().client() as client:
         client.call("MSET", *[word for account in ACCOUNTS for word in (account, START)])
     fates: dict[str, str] = {}
@@ -142,7 +152,8 @@ def test_money_stays_in_the_bank(cluster: Cluster) -> None:
                 else:
                     assert total == START * len(ACCOUNTS)
 
-    under_faults(cluster, on_every_node(cluster, work), lambda: len(fates))
+    faults = (kill, pause, cut_off(proxies))
+    under_faults(cluster, on_every_node(cluster, work), lambda: len(fates), faults)
     cluster.wait_equal(*[server.id for server in cluster])
     for server in cluster:
         with server.client() as client:

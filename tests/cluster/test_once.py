@@ -10,15 +10,17 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cluster.faults import under_faults
+from tests.cluster.faults import cut_off, kill, pause, under_faults
 from tests.cluster.harness import Cluster, Server, wait_until
 from tests.cluster.load import PAUSE_SECONDS
+from tests.cluster.proxy import Cuts
 from tests.cluster.wire import Client, Refusal
 
 pytestmark = pytest.mark.slow
@@ -95,13 +97,20 @@ class Worker:
         self._client = None
 
 
-def test_a_counter_is_exact_while_leaders_are_killed(make_cluster: Any) -> None:
+def test_a_counter_is_exact_while_leaders_fail(make_cluster: Any) -> None:
     """Each reply is a number of its own, and the last one is how many there were."""
-    cluster = make_cluster(3, snapshot={"checkpoint_entries": 200, "keep_entries": 50})
-    cluster.start()
+    cluster = make_cluster()
     workers = [Worker([*cluster], number) for number in range(6)]
     runs = [worker.run for worker in workers]
-    under_faults(cluster, runs, lambda: sum(len(worker.replies) for worker in workers))
+    with closing(Cuts(cluster, snapshot={"checkpoint_entries": 200, "keep_entries": 50})) as cuts:
+        cluster.start()
+        faults = (kill, pause, cut_off(cuts))
+        under_faults(cluster, runs, lambda: sum(len(worker.replies) for worker in workers), faults)
+        check_counter(cluster, workers)
+
+
+def check_counter(cluster: Cluster, workers: list[Worker]) -> None:
+    """What every node has is what the workers were told."""
     replies = sorted(reply for worker in workers for reply in worker.replies)
     assert replies == list(range(1, len(replies) + 1))
     lost = sum((worker.attempts for worker in workers), Counter())

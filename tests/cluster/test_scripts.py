@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -159,15 +159,6 @@ def fate_of(reply: Any) -> str:
 def elements(value: bytes | None) -> list[str]:
     """The elements of a list."""
     return (value or b"").decode().split("|")[1:]
-
-
-@pytest.fixture
-def cuts(make_cluster: Any) -> Iterator[tuple[Cluster, Cuts]]:
-    cluster = make_cluster()
-    cuts = Cuts(cluster)
-    cluster.start()
-    yield cluster, cuts
-    cuts.close()
 
 
 def test_scripts_on_lists_are_serializable(cuts: tuple[Cluster, Cuts]) -> None:
