@@ -32,6 +32,16 @@ def test_redlock(site, other):
     site.run_node("redlock.js", other.client_port)
 
 
+def test_mutex_of_redis_semaphore(site, other):
+    site.run_node("redis_semaphore.js", other.client_port)
+
+
+@pytest.mark.parametrize("program", ["unstorage", "catbox", "koa_redis"])
+def test_storages_and_sessions(site, program):
+    """The storage of Nuxt, the cache of hapi, and sessions of Koa."""
+    site.run_node(f"{program}.js")
+
+
 def test_scripts_of_ioredis(site):
     """defineCommand, pipelines, transactions and a scan as a stream."""
     site.run_node("ioredis_scripts.js")
