@@ -87,6 +87,9 @@ REGRESSIONS = (
     # a node was demoted that had replaced another one in some groups only: in the others that one stayed
     # -> raft/test_changes: a_learner_that_is_to_take_the_place_of_a_voter_is_not_demoted
     72_019,
+    # a node that one group had taken back lost its link with each repeated command, and was never invited
+    # -> host/membership/test_replacing: a_member_that_waits_for_its_invitation_keeps_its_link
+    884_425,
 )
 
 

@@ -53,13 +53,23 @@ class Admission:
         return None
 
     def end(self, *, accepted: bool) -> None:
-        """End the admission. A node that was not accepted loses its link, and greets as a stranger again."""
+        """End the admission. A node that was not accepted loses its link, and greets as a stranger again.
+
+        One that is a member already keeps it: it may wait for its invitation.
+        """
         if not self._id:
             return
         self._peers.formation.dismiss(self._id)
-        if not accepted:
+        if not (accepted or self._is_member):
             self._peers.network.greet_again(self._id)
         self._id = ""
+
+    @property
+    def _is_member(self) -> bool:
+        hello, everyone = self._peers.hello_of(self._id), self._peers.formation.current.everyone
+        return hello is not None and any(
+            (member.id, member.incarnation) == (self._id, hello.incarnation) for member in everyone
+        )
 
     @property
     def _silence(self) -> str:

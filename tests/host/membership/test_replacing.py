@@ -40,6 +40,17 @@ def test_a_node_that_runs_with_its_directory_is_not_replaced_by_itself(trio):
     assert trio.network.closed == []
 
 
+def test_a_member_that_waits_for_its_invitation_keeps_its_link(trio):
+    """Group 0 has taken it, another group has not, and the replacement is repeated again and again."""
+    trio.formation.current = trio.node.state.configuration
+    trio.down("K3")
+    trio.do(admin.Replace("K3", "K3", "k3:1"))
+    trio.greets("K3")
+    trio.run(2)
+    assert "nothing to replace" in trio.refusal
+    assert trio.network.closed == []
+
+
 # A learner that takes the place of a voter
 
 
