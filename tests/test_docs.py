@@ -83,11 +83,15 @@ def test_scripts_named_among_the_promises_exist():
     assert [name for name in scripts if not list((ROOT / "tests/raft/data").glob(f"{name}.txt"))] == []
 
 
-def test_tests_named_among_the_traps_exist():
-    """`folder/test_file.py`, perhaps followed by names of tests in it, without their `test_`."""
-    table = (ROOT / "docs/scripts.md").read_text().partition("## Traps outside the core")[2]
+@pytest.mark.parametrize(
+    ("page", "heading"),
+    [("docs/scripts.md", "## Traps outside the core"), ("docs/design/field-faults.md", "## The faults")],
+)
+def test_tests_named_in_a_page_exist(page, heading):
+    """`folder/test_file.py`, then names of tests in it, without their `test_`; not in bold lines."""
+    text = re.sub(r"^\*\*.*", "", (ROOT / page).read_text().partition(heading)[2], flags=re.MULTILINE)
     missing, named, file = [], 0, ""
-    for word in re.findall(r"`([\w/]+(?:\.py)?)`", table):
+    for word in re.findall(r"`([\w/]+(?:\.py)?)`", text):
         named += 1
         if word.endswith(".py"):
             file = word
