@@ -22,8 +22,8 @@ INTERVAL = "1s"  # of scrapes and rules: a node that makes pages all the time le
 
 # What the shipped durations become. A window holds several scrapes; whoever waits does so for longer than a
 # window of rates, so that a single hiccup is not yet a state.
-WINDOWS = {"5m": "4s", "10m": "6s", "15m": "8s", "2h": "12s"}
-WAITS = {"1m": "3s", "2m": "3s", "5m": "5s", "10m": "6s", "15m": "6s", "1h": "1m", "6h": "6m"}
+WINDOWS = {"5m": "4s", "10m": "6s", "15m": "8s", "30m": "8s", "2h": "12s"}
+WAITS = {"1m": "3s", "2m": "3s", "5m": "5s", "10m": "6s", "15m": "6s", "30m": "8s", "1h": "1m", "6h": "6m"}
 WAITS |= {"15s": "3s", "30s": "3s"}
 HORIZON = ("4 * 3600", "24")  # of the prediction from 2h: as much shorter as that window
 

@@ -64,9 +64,9 @@ def settled(port: Port) -> bool:
     return not any(index.prepared or index.decisions for index in indexes)
 
 
-def meddle(port: Port, *commands: Command) -> None:
-    """Another client changes the key of group 0."""
-    port.host.machines[0].apply(port.clock.wall_ms(), commands)
+def meddle(port: Port, *commands: Command) -> list[Any]:
+    """Another client changes the key of group 0; it does not wait for locks."""
+    return port.host.machines[0].apply(port.clock.wall_ms(), commands)
 
 
 class MovingSlots:
