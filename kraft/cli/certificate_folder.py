@@ -32,7 +32,7 @@ def check_libraries(command: str) -> None:
         import kraft.tls.certificate_pair  # noqa: F401  the libraries may be missing
     except ImportError:
         missing = "needs libraries that are not installed"
-        raise Failure(f"{command} {missing}: pip install pyOpenSSL service-identity cryptography") from None
+        raise Failure(f"{command} {missing}: pip install cryptography") from None
 
 
 @dataclass(frozen=True, slots=True)

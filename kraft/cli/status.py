@@ -103,7 +103,7 @@ def run(chosen: argparse.Namespace) -> int:
         found = [addresses.find(text, lambda at: http_ports(at, timeout, access)) for text in given]
     except ValueError as error:
         raise WrongUsage(str(error)) from None
-    known = addresses.known_nodes if given == [DEFAULT_ADDRESS] else dict
+    known = addresses.known_nodes if given == [DEFAULT_ADDRESS] and not chosen.only else dict
     poll = StatusPoll(found, timeout, only=chosen.only, access=access, known=known)
     if seconds:
         with suppress(KeyboardInterrupt):

@@ -189,12 +189,18 @@ class NodeSecurity:
             self._config = running
             self._observer.files_refused([f"{each.path}: {each.text}" for each in error.problems])
             return
-        if credentials is not None:
-            self._credentials = credentials
-            self._dialled.clear()
+        if credentials is None:
+            return
+        try:
             for creator in self._creators:
                 creator.take(credentials)
-            self._tell_loaded()
+        except OSError as error:  # no file descriptor is free
+            self._loaded = ()  # so that it is tried again
+            self._observer.files_refused([f"tls: {error.strerror}"])
+            return
+        self._credentials = credentials
+        self._dialled.clear()
+        self._tell_loaded()
 
     def _tell_loaded(self) -> None:
         key = self._config.tls.key

@@ -10,10 +10,7 @@ if TYPE_CHECKING:
     from kraft.tls.credentials import Credentials
 
 OFF = "off"
-NO_LIBRARIES = (
-    "TLS needs libraries that are not installed; pip install pyOpenSSL service-identity cryptography,"
-    " or set tls to off"
-)
+NO_LIBRARIES = "TLS needs libraries that are not installed; pip install cryptography, or set tls to off"
 
 
 def is_secured(config: Config) -> bool:

@@ -4,16 +4,17 @@ A creator makes the TLS sockets of one port, or of the connections to one node. 
 makes them with, so after a reload new connections use the new files, and those that exist go on as they are.
 
 TLS 1.2 and 1.3 only, and with 1.2 only ciphers with forward secrecy and authenticated encryption (RFC 9325
-sections 3 and 4.2). No renegotiation, compression, or resumed sessions (Python keeps none, and there are no
-tickets): each connection shows its certificate, so that a revoked one opens none.
+sections 3 and 4.2). No renegotiation, compression or tickets. OpenSSL keeps sessions of TLS 1.2, and Python
+has no option against that: a resumed one counts as long as the certificate that it began with, and no longer
+than the files in use, so that a revoked one opens none.
 """
 
 import os
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from cryptography import x509
@@ -28,6 +29,7 @@ CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 MINIMUM = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 NONE, OPTIONAL, REQUIRED = "none", "optional", "required"  # certificates of those who connect
 EXCEPT_HEALTH = "except_health"  # as optional: the pages of the HTTP port ask for it
+CONTEXT_CONNECTIONS = 1000  # accepted by one context: each may leave a session of 10 kB in it, for two hours
 
 _MODES = {
     NONE: ssl.CERT_NONE,
@@ -70,7 +72,7 @@ def load_credentials(
     credentials = read_credentials(files, node=node, now=now)
     try:
         AcceptedConnections(credentials, minimum, NONE)
-    except (ssl.SSLError, ValueError) as error:  # such as a key that is too short
+    except (OSError, ValueError) as error:  # such as a key that is too short, or no file to be had
         words = _words(error) if isinstance(error, ssl.SSLError) else str(error)
         text = f"OpenSSL does not take {files.certificate}: {words}; `kraft certs` makes a better one"
         raise FilesRefused((FileProblem("certificate", text),)) from None
@@ -107,8 +109,9 @@ class _Creator:
         self.take(credentials)
 
     def take(self, credentials: Credentials) -> None:
-        """Use these files for new connections."""
+        """Use these files for new connections. Raises OSError, and goes on with those of before."""
         self._context = self._make_context(credentials)
+        self._credentials = credentials
         make = self._make_requirement
         self._require = None if make is None else make(credentials)
 
@@ -142,10 +145,12 @@ class _Creator:
     def _fault(self, tls: ssl.SSLObject) -> str:
         """What is wrong with the certificate that was shown, beside what OpenSSL checks in a handshake."""
         data = tls.getpeercert(binary_form=True)
-        if data is None or self._require is None:
+        if data is None or (self._require is None and not tls.session_reused):
             return ""
         certificate = x509.load_der_x509_certificate(data)
-        fault = self._require(certificate)
+        fault = "" if self._require is None else self._require(certificate)
+        if certificate.not_valid_after_utc < datetime.now(UTC):  # OpenSSL does not look when it resumes
+            fault = "has expired"
         return fault and f"its certificate {fault}: {shown_name(certificate)}"
 
 
@@ -166,7 +171,17 @@ class AcceptedConnections(_Creator):
         require: RequirementMaker | None = None,
     ) -> None:
         self._mode = _MODES[certificates]
+        self._accepted = 0  # since the context was made
         super().__init__(credentials, minimum, require)
+
+    def secure(self, plain: socket.socket) -> SecureSocket:
+        """The TLS socket of a new connection."""
+        self._accepted += 1
+        if self._accepted > CONTEXT_CONNECTIONS:
+            self._accepted = 0
+            with suppress(OSError):  # then the context of before goes on
+                self.take(self._credentials)
+        return super().secure(plain)
 
     def _make_context(self, credentials: Credentials) -> ssl.SSLContext:
         context = super()._make_context(credentials)

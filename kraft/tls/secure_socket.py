@@ -89,9 +89,8 @@ class SecureSocket:
             raise OSError(errno.ENOTCONN, "nothing is said before the TLS handshake is complete")
         sent = self._flush() if self._unsent else 0
         while not self._unsent and sent < len(data):
-            piece = data[sent : sent + PIECE_BYTES]
-            self._tls.write(piece)
-            self._unsent, self._covered = self._outgoing.read(), len(piece)
+            self._covered = self._tls.write(data[sent : sent + PIECE_BYTES])
+            self._unsent = self._outgoing.read()
             sent += self._flush()
         return sent
 
@@ -135,7 +134,8 @@ class SecureSocket:
                 piece = self._tls.read(RECORD_BYTES)
                 pieces.append(piece)
                 if not piece:  # the other end closes its direction; what it sends after that does not count
-                    self._plain.shutdown(socket.SHUT_RD)  # so that the next read finds the end
+                    with suppress(OSError):  # reset already
+                        self._plain.shutdown(socket.SHUT_RD)  # so that the next read finds the end
                 if not piece or not self._incoming.pending:
                     break
         except ssl.SSLWantReadError:
@@ -154,8 +154,11 @@ class SecureSocket:
     def _say(self) -> None:
         """Send what TLS itself has to say. Few bytes, so who has no room for them does not read at all."""
         said = self._outgoing.read()
-        if said and (self._unsent or self._plain.send(said) < len(said)):
-            raise TlsEnded("it does not read")
+        try:
+            if said and (self._unsent or self._plain.send(said) < len(said)):
+                raise TlsEnded("it does not read")
+        except BlockingIOError:
+            raise TlsEnded("it does not read") from None
 
     def _flush(self) -> int:
         """Send what is encrypted. Returns the bytes of plain text that are sent by that."""

@@ -8,7 +8,7 @@ so a peer that accepts and then refuses is not dialled in a tight loop.
 from collections.abc import Callable
 from typing import Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
@@ -70,11 +70,14 @@ class Attempt(Factory):
     def start(self, endpoint: IStreamClientEndpoint) -> None:
         """Dial now."""
         self._endpoint = endpoint
-        security = self._context.security
-        if security is not None and self._with_tls:
-            endpoint = security.dial(endpoint, self._peer)
-        self._connecting = connecting = endpoint.connect(self)
+        self._connecting = connecting = maybeDeferred(self._dial)
         connecting.addCallbacks(self._connected, self._not_connected)
+
+    def _dial(self) -> Deferred[IProtocol]:
+        endpoint, security = self._endpoint, self._context.security
+        if security is not None and self._with_tls:
+            endpoint = security.dial(endpoint, self._peer)  # an OSError without a free file descriptor
+        return endpoint.connect(self)
 
     def abandon(self, reason: str) -> None:
         """Give up. A link that is open stays for the registry to close, which also hears of its end."""

@@ -3,6 +3,7 @@
 import ipaddress
 import socket
 from functools import lru_cache
+from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress, ITCPTransport, ITransport
@@ -19,8 +20,8 @@ def tune(transport: ITransport, user_timeout: float) -> None:
         return
     transport.setTcpNoDelay(True)
     transport.setTcpKeepAlive(True)
-    raw = getattr(transport, "socket", None)  # also below TLS, where the handle is another
-    if not isinstance(raw, socket.socket):
+    raw: Any = getattr(transport, "socket", None)  # or what speaks TLS in its place
+    if not hasattr(raw, "setsockopt"):
         return
     for name, value in _KEEPALIVE:
         if hasattr(socket, name):

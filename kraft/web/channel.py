@@ -18,7 +18,6 @@ from twisted.internet.interfaces import (
     IHalfCloseableDescriptor,
     IHalfCloseableProtocol,
     IReactorTime,
-    ISSLTransport,
 )
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
@@ -212,9 +211,7 @@ class Channel(HTTPChannel):
             b"content-length: %d\r\nconnection: close\r\n\r\n%s" % (code, _PHRASES[code], len(body), body)
         )
         transport = self.transport
-        is_tls = ISSLTransport.providedBy(transport)  # it has no way to close one half only
-        closes_by_halves = IHalfCloseableDescriptor.providedBy(transport) and not is_tls
-        if self._sent_all or not closes_by_halves:
+        if self._sent_all or not IHalfCloseableDescriptor.providedBy(transport):
             self.loseConnection()
             return
         self._set_deadline(CLOSE_SECONDS)

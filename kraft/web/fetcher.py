@@ -15,6 +15,7 @@ from twisted.web.http import OK, UNAUTHORIZED
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
+from kraft.tcp.security import TlsFault
 from kraft.web.access import Access
 from kraft.web.limits import ANSWER_BYTES_MAX, ASK_LINGER_SECONDS, ASK_SECONDS
 
@@ -160,4 +161,6 @@ def _in_words(failure: Failure) -> Failure:
     if failure.check(ConnectError):
         number = getattr(failure.value, "osError", None)
         return Failure(NoAnswer(os.strerror(number) if isinstance(number, int) else str(failure.value)))
+    if failure.check(TlsFault):
+        return Failure(NoAnswer(f"TLS: {failure.value}"))
     return Failure(NoAnswer("it closed the connection"))

@@ -4,6 +4,7 @@ import ssl
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -126,18 +127,59 @@ def test_new_files_are_for_new_connections(certificates: Certificates) -> None:
     assert shown == ["kraft://shop/K1", "kraft://shop/K2"]
 
 
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_no_session_is_resumed(certificates: Certificates, version: ssl.TLSVersion) -> None:
-    """A resumed one would show no certificate, and one revoked meanwhile would get in."""
-    context = certificates.context("shop")
-    context.minimum_version = context.maximum_version = version
+class Visitor:
+    """A client that shows the session of its last visit. What it left is kept, as in a node."""
+
+    def __init__(self, certificates: Certificates, version: ssl.TLSVersion) -> None:
+        self.context = certificates.context("shop")
+        self.context.minimum_version = self.context.maximum_version = version
+        self.session: ssl.SSLSession | None = None
+        self.kept: list[object] = []
+
+    def visit(self, accepted: AcceptedConnections) -> tuple[str, bool | None]:
+        """What the server says, and whether the session was resumed."""
+        plain, client = Plain(), Client(self.context, self.session)
+        server = accepted.secure(plain.as_socket)
+        told = meet(server, plain, client)
+        self.session = client.tls.session
+        self.kept.append(server)
+        return told, client.tls.session_reused
+
+
+def test_no_session_of_the_newest_version_is_resumed(certificates: Certificates) -> None:
+    visitor = Visitor(certificates, ssl.TLSVersion.TLSv1_3)
     accepted = AcceptedConnections(credentials(certificates), "1.2", "required")
-    session = None
-    for _ in range(2):
-        plain, client = Plain(), Client(context, session)
-        assert meet(accepted.secure(plain.as_socket), plain, client) == ""
-        assert not client.tls.session_reused
-        session = client.tls.session
+    assert [visitor.visit(accepted) for _ in range(3)] == [("", False)] * 3
+
+
+def test_a_resumed_session_ends_with_the_files_in_use(certificates: Certificates) -> None:
+    """Else a client whose certificate was revoked meanwhile would get in."""
+    visitor = Visitor(certificates, ssl.TLSVersion.TLSv1_2)
+    accepted = AcceptedConnections(credentials(certificates), "1.2", "required")
+    assert [visitor.visit(accepted) for _ in range(2)] == [("", False), ("", True)]
+    accepted.take(credentials(certificates))
+    assert visitor.visit(accepted) == ("", False)
+
+
+def test_a_resumed_session_ends_with_its_certificate(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenSSL does not look at the certificate again."""
+    visitor = Visitor(certificates, ssl.TLSVersion.TLSv1_2)
+    accepted = AcceptedConnections(credentials(certificates), "1.2", "required")
+    assert visitor.visit(accepted) == ("", False)
+    later = SimpleNamespace(now=lambda zone: datetime.now(zone) + timedelta(days=9000))
+    monkeypatch.setattr("kraft.tls.connections.datetime", later)
+    told, _ = visitor.visit(accepted)
+    assert told.startswith("its certificate has expired: ")
+
+
+def test_sessions_are_bounded(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A context keeps those of all its connections."""
+    monkeypatch.setattr("kraft.tls.connections.CONTEXT_CONNECTIONS", 2)
+    visitor = Visitor(certificates, ssl.TLSVersion.TLSv1_2)
+    accepted = AcceptedConnections(credentials(certificates), "1.2", "required")
+    assert [visitor.visit(accepted)[1] for _ in range(5)] == [False, True, False, True, True]
 
 
 def test_the_lowest_version_is_that_of_the_option(certificates: Certificates) -> None:

@@ -1,5 +1,6 @@
 """A TLS socket in a connection of Twisted: plain text at this end, TLS at the other."""
 
+import contextlib
 import errno
 import socket
 import ssl
@@ -17,9 +18,9 @@ from kraft.tcp.security import AcceptedConnection, TlsFault
 from kraft.tcp.writer import DirectWriter
 from kraft.tls.connections import AcceptedConnections, of_cluster
 from kraft.tls.credentials import TlsFiles, read_credentials
-from kraft.tls.secure_socket import PIECE_BYTES
+from kraft.tls.secure_socket import PIECE_BYTES, TlsEnded
 from tests.cluster.certificates import Certificates
-from tests.tls.plain_socket import Client, Plain
+from tests.tls.plain_socket import Client, Plain, meet
 
 
 class Reactor:
@@ -257,3 +258,30 @@ def test_a_message_of_tls_that_finds_no_room_ends_the_connection(certificates):
     half = creator(certificates, "1.2", "none").secure(plain.as_socket)
     with pytest.raises(OSError, match="does not read"):
         half.begin(Client(certificates.context()).step())
+
+
+def test_a_client_that_takes_nothing_of_a_handshake_is_left(certificates):
+    """What TLS has to say would be lost, and both would wait."""
+    plain, client = Plain(), Client(certificates.context())
+    server = creator(certificates, "1.2", "none").secure(plain.as_socket)
+    plain.room = 0
+    plain.received = client.step()
+    with pytest.raises(TlsEnded, match="does not read"):
+        server.recv(1 << 16)
+
+
+def test_what_came_before_a_reset_is_not_lost(certificates):
+    """The client has closed with replies unread, so that the socket cannot be shut down any more."""
+    plain, client = Plain(), Client(certificates.context())
+    server = creator(certificates, "1.2", "none").secure(plain.as_socket)
+    assert meet(server, plain, client) == ""
+    plain.received = client.write(b"SET a 1\r\n")
+    with contextlib.suppress(ssl.SSLError):
+        client.tls.unwrap()
+    plain.received += client.sent.read()
+    plain.shutdown = raising  # type: ignore[method-assign]
+    assert server.recv(1 << 16) == b"SET a 1\r\n"
+
+
+def raising(_how):
+    raise OSError(errno.ENOTCONN, "not connected")

@@ -1,9 +1,15 @@
 """Addresses of this machine, options, and endpoints."""
 
+import socket
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.testing import MemoryReactorClock, StringTransport
+from zope.interface import alsoProvides
 
 from kraft.transport.endpoints import endpoints
 from kraft.transport.sockets import is_loopback, text_of, tune
@@ -40,6 +46,17 @@ def test_addresses_are_written_as_people_write_them():
 def test_other_transports_have_no_options():
     """They are left alone."""
     tune(StringTransport(), 5.0)
+
+
+def test_what_takes_the_place_of_a_socket_gets_its_options():
+    """A link with TLS, for example."""
+    options: list[tuple[int, int, int]] = []
+    transport: Any = StringTransport()
+    transport.setTcpNoDelay = transport.setTcpKeepAlive = lambda _enabled: None
+    transport.socket = SimpleNamespace(setsockopt=lambda *option: options.append(option))
+    alsoProvides(transport, ITCPTransport)
+    tune(transport, 5.0)
+    assert (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 5000) in options
 
 
 @pytest.mark.parametrize(
