@@ -191,10 +191,16 @@ def checked(cluster, history, keys):
     for server in cluster:
         with server.client() as client:
             lists = {key: elements(client.call("GET", key)) for key in keys}
-        effective.add(check(history.attempts.values(), lists))
+        effective.add(explained(history, lists))
+    return effective.pop()
+
+
+def explained(history, lists):
+    """The number of transactions that took effect: those that explain `lists`, what is there at the end."""
+    effective = check(history.attempts.values(), lists)
     fates = Counter(attempt.fate for attempt in history.attempts.values())
     sys.stdout.write(f"{dict(fates)}, refusals {dict(history.failures)}, {effective} took effect" + "\n")
-    return effective.pop()
+    return effective
 
 
 def test_lists_of_several_groups_in_one_exec(started):
