@@ -41,6 +41,10 @@ class Locked(Refused):
     """Others locked, moved or changed the keys for too long. Argument: the id of a group."""
 
 
+class TooMuch(Refused):
+    """Keys that have to be read under locks hold too much. Argument: the most bytes of one group."""
+
+
 class NotOwner(Refused):
     """The slot of a key belongs to another group by now. Argument: the id of the group that was asked."""
 

@@ -19,6 +19,7 @@ from kraft.node.errors import (
     Refused,
     Stopping,
     TooManyWaiters,
+    TooMuch,
     TooStale,
     Uncertain,
     VersionTooLow,
@@ -111,6 +112,11 @@ _OUTCOMES: dict[type[Exception], str] = {
     Locked: LOCKED,
     Busy: "BUSY too many pending writes, try again later",
     TooManyWaiters: "BUSY too many clients wait for locks on this node, try again later, or at another node",
+    TooMuch: (
+        "ERR the keys of this command or transaction, which others change at the same time, hold more than"
+        " {0} bytes in one group; nothing was done. Use fewer keys or smaller values, or give all keys one"
+        " hash tag"
+    ),
     DiskFull: "MISCONF Errors writing to the log: {0}",
     CheckpointFailed: (
         "MISCONF no checkpoint could be written: no disk space, or too many open files;"

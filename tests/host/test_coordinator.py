@@ -279,3 +279,18 @@ def test_outcomes_are_counted(steps):
         steps.execute()
         steps.answer(outcome, place=len(steps.sent) - 1)
     assert steps.coordinator.outcomes == {"changed": 1, "refused": 2}
+
+
+def test_who_has_locked_keys_first_waits_for_no_others(steps):
+    """Those of higher groups are locked already."""
+    lock = steps.coordinator.lock({1: [b"b"], 2: [b"c"]}, {}, steps.done.append)
+    assert [group for group, *_ in steps.sent] == [1]
+    assert steps.sent[0][2], "it waits in ascending order"
+    steps.answer(prepared())
+    assert [group for group, *_ in steps.sent] == [2]
+    steps.answer(prepared())
+    assert steps.done == [None]
+    steps.coordinator.execute(THREE, 10, steps.done.append, lock)
+    [(group, _, waits, _)] = steps.sent
+    assert group == 0
+    assert not waits

@@ -11,6 +11,7 @@ from kraft.kv import commands as kv
 from kraft.kv.replies import encode_replies
 from kraft.node.errors import Uncertain
 from kraft.peerwire.messages import DONE, NOT_PROPOSED, UNCERTAIN, ForwardReply
+from tests.server.fakes import FakeClock
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ class Ends:
 
 
 def forwarding_to(observer: Any) -> Forwarding:
-    return Forwarding(100, observer)
+    return Forwarding(100, observer, FakeClock())
 
 
 def proposal(answers, *keys, deadline=5.0):

@@ -4,9 +4,10 @@ import pytest
 
 from kraft.host.backpressure import Backpressure
 from kraft.host.requests.proposal import Batch, Proposal
-from kraft.host.requests.proposals import Proposals
+from kraft.host.requests.proposals import Proposals, settle_each
 from kraft.kv.commands import Put
 from kraft.node.errors import Busy, NoLeader, Uncertain
+from tests.server.fakes import FakeClock
 
 
 @pytest.fixture
@@ -155,3 +156,16 @@ def test_the_bytes_that_wait_are_counted_through_every_change(answers):
     proposals.add(proposal(answers, size=40))
     proposals.abandon()
     assert counted() == 0
+
+
+def test_a_mistake_in_an_answer_costs_the_others_of_the_batch_nothing(answers):
+    clock, batch = FakeClock(), [proposal(answers) for _ in range(3)]
+
+    def wrong(_):
+        raise RuntimeError("planted")
+
+    batch[1].done = wrong
+    settle_each(batch, ["a", "b", "c"], clock)
+    assert answers == [["a"], ["c"]]
+    with pytest.raises(RuntimeError, match="planted"):
+        clock.advance(0)

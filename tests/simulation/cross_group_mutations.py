@@ -29,6 +29,22 @@ CROSS_GROUP_MUTATIONS = (
         test="tests/host/test_key_lock.py",
     ),
     _plant(
+        "only the keys that are computed from are locked first",
+        "kraft/host/transactions/optimistic.py",
+        "self._coordinator.lock(_wanted(self._parts, looks), looks,",
+        "self._coordinator.lock(looks, looks,",
+        "the others are taken by somebody who waits for the locks of higher groups",
+        test="tests/host/test_key_lock.py",
+    ),
+    _plant(
+        "a step waits while locks are held in all groups",
+        _ATTEMPT,
+        "self._requests.write(group, steps, self._size, done)",
+        "self._requests.write(group, steps, self._size, done, waits=waits)",
+        "who waits holds locks of lower groups only",
+        test=_COORDINATOR,
+    ),
+    _plant(
         "a coordinator aborts when it does not know",
         _ATTEMPT,
         "            self._repeat_commit()\n",

@@ -13,6 +13,7 @@ from kraft.host.requests.proposals import settle_each
 from kraft.kv import commands as kv
 from kraft.kv.replies import decode_replies
 from kraft.node.errors import Uncertain
+from kraft.node.ports import Clock
 from kraft.peerwire.messages import DONE, NOT_PROPOSED, Forward, ForwardReply, WaitingForward
 
 
@@ -25,9 +26,10 @@ class _Forwarded(NamedTuple):
 class Forwarding:
     """The forwarded proposals of one group that have no answer yet, by request number."""
 
-    def __init__(self, first_request: int, observer: HostObserver) -> None:
+    def __init__(self, first_request: int, observer: HostObserver, clock: Clock) -> None:
         self._next_request = first_request
         self._observer = observer
+        self._clock = clock
         self._forwarded: dict[int, _Forwarded] = {}
 
     @property
@@ -81,7 +83,7 @@ class Forwarding:
             return proposals
         if reply.outcome == DONE:
             self._observer.forwarded("done", len(proposals))
-            settle_each(proposals, replies)
+            settle_each(proposals, replies, self._clock)
         else:
             self._settle_uncertain([p for p in proposals if p.done is not None])
         return []

@@ -7,12 +7,14 @@ its deadline a waiting proposal is refused, and a logged one is uncertain. The t
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 from kraft.host.backpressure import Backpressure
 from kraft.host.pending import overdue, settle_all
 from kraft.host.requests.proposal import Batch, Proposal
 from kraft.kv.replies import Reply
 from kraft.node.errors import Busy, Refused, Stopping, Uncertain
+from kraft.node.ports import Clock
 
 
 class Proposals:
@@ -182,12 +184,23 @@ class Proposals:
             yield from (p for p in batch.proposals if p.done is not None)
 
 
-def settle_each(proposals: Sequence[Proposal], replies: list[Reply]) -> None:
-    """Give each proposal its own part of `replies`, which hold one reply for each command, in order."""
+def settle_each(proposals: Sequence[Proposal], replies: list[Reply], clock: Clock) -> None:
+    """Give each proposal its own part of `replies`, which hold one reply for each command, in order.
+
+    Whoever raises at that costs nobody else anything: the error is raised again in a call of its own, which
+    the reactor logs.
+    """
     start = 0
     for proposal in proposals:
         end = start + len(proposal.commands)
         done, proposal.done = proposal.done, None  # `settle` without the call
         if done is not None:
-            done(replies[start:end])
+            try:
+                done(replies[start:end])
+            except Exception as error:
+                clock.call_soon(partial(_raise, error))
         start = end
+
+
+def _raise(error: Exception) -> None:
+    raise error

@@ -62,7 +62,7 @@ class Writes:
         self._state = state
         self._turns = context.turns
         self._timing = timing
-        self.forwarding = Forwarding(first_request, context.observer)
+        self.forwarding = Forwarding(first_request, context.observer, context.clock)
         self._leaderless_since = context.clock.seconds()
         self._evaluators = context.evaluators
         self._scripts_used = False
@@ -286,13 +286,9 @@ class Writes:
         if batch.evaluated:
             replies = with_evaluated(replies, batch.evaluated)
         self._observer.committed(self._group, self._clock.seconds() - batch.logged_at, len(proposals))
-        if len(proposals) == 1:
-            done = proposals[0].done
-            if done is not None:  # else it was given up at its deadline
-                done(replies)
-        else:
+        if len(proposals) > 1:
             self._coalescer.begin()
-            settle_each(proposals, replies)
+        settle_each(proposals, replies, self._clock)
 
     def skipped(self, index: int) -> None:
         """A snapshot took the place of all entries up to `index`."""

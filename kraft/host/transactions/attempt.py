@@ -12,7 +12,8 @@ an attempt: what its coordinator leaves undone, the leaders finish (`Transaction
 
 A participant that is asked to prepare may let the command wait for locked keys. Waiting is safe from
 deadlocks if all take locks in ascending order of groups, one after the other; `ordered` does that. With two
-groups there is nothing to order.
+groups there is nothing to order. An attempt that takes over the locks of a `KeyLock` waits nowhere: it has
+locks of all groups already.
 """
 
 from collections.abc import Callable, Mapping
@@ -98,11 +99,12 @@ class CommitAttempt:
         self._write(group, command, partial(self._prepared, group), waits=self._ordered)
 
     def _write(self, group: int, step: Prepare | Commit, done: WriteDone, *, waits: bool) -> None:
-        """Send a step to its group. Where the keys are locked for it already, it takes the locks over."""
-        if self._lock is not None and group in self._lock.groups:
-            self._requests.write(group, [Resolve(self._lock.id, False), step], self._size, done)
-        else:
+        """Send a step to its group. Where keys are locked for it already, it takes the locks over."""
+        if self._lock is None:
             self._requests.write(group, [step], self._size, done, waits=waits)
+            return
+        steps = [Resolve(self._lock.id, False), step] if group in self._lock.groups else [step]
+        self._requests.write(group, steps, self._size, done)
 
     def _prepared(self, group: int, outcome: WriteOutcome) -> None:
         if self._over or group in self._replies:

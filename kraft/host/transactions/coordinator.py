@@ -75,13 +75,15 @@ class Coordinator:
     def lock(
         self,
         keys: Mapping[int, Collection[bytes]],
+        looks: Mapping[int, Collection[bytes]],
         done: Callable[[StepOutcome | Exception | None], None],
     ) -> KeyLock:
-        """Lock `keys`, by group; `done` as of `KeyLock`."""
+        """Lock `keys`, by group, and look at those in `looks`; `done` as of `KeyLock`."""
         lock = KeyLock(
             self._next_id(),
             self._mark,
             keys,
+            looks,
             self._requests,
             self._clock,
             self._clock.seconds() + self._write_timeout,

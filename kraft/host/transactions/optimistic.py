@@ -13,6 +13,7 @@ from kraft.host.transactions.coordinator import Coordinator, TransactionDone, Tr
 from kraft.host.transactions.key_lock import KeyLock
 from kraft.host.transactions.ports import Computation, GroupRequests
 from kraft.kv.commands import Exec
+from kraft.kv.footprint import Footprint, footprint
 from kraft.kv.replies import CommandFailure
 from kraft.kv.transaction_reply import StepOutcome
 from kraft.node.errors import Locked
@@ -40,6 +41,7 @@ class OptimisticTransaction:
         self._coordinator = coordinator
         self._deadline = deadline
         self._done = done
+        self._parts: Mapping[int, Exec] = {}
         self._left = 0  # groups that have not answered
         self._failure: Exception | None = None
 
@@ -63,16 +65,17 @@ class OptimisticTransaction:
         if self._failure is not None:
             self._done(self._failure)
             return
-        parts: Mapping[int, Exec]
         try:
-            parts = self._computation.parts()
+            for group, view in () if lock is None else lock.views.items():
+                self._computation.found(group, view)
+            self._parts = self._computation.parts()
         except Exception as error:  # a bug costs this client alone
             if lock is not None:
                 lock.release()
             self._done(error)
         else:
             size = self._size + self._computation.size
-            self._coordinator.execute(parts, size, self._executed, lock)
+            self._coordinator.execute(self._parts, size, self._executed, lock)
 
     def _executed(self, outcome: TransactionOutcome) -> None:
         if outcome is not CommandFailure.SCRIPT_CONFLICT:
@@ -83,15 +86,14 @@ class OptimisticTransaction:
             self._lock()
 
     def _lock(self) -> None:
-        """Others were faster: lock the keys before they are looked at again."""
-        self._taken = self._coordinator.lock(self._computation.keys, self._locked)
+        """Others were faster: lock all keys of the transaction before it is computed again."""
+        looks = self._computation.keys
+        self._taken = self._coordinator.lock(_wanted(self._parts, looks), looks, self._locked)
 
     def _locked(self, failure: StepOutcome | Exception | None) -> None:
         if isinstance(failure, Exception):
             self._done(failure)
         elif failure is None:
-            for group, view in self._taken.views.items():
-                self._computation.found(group, view)
             self._write(self._taken)
         elif self._coordinator.late(self._deadline):
             self._done(Locked(max(self._computation.keys)))
@@ -99,6 +101,21 @@ class OptimisticTransaction:
             self._lock()
         else:  # such as a slot that another group owns now, which the read finds out
             self.read()
+
+
+def _wanted(
+    parts: Mapping[int, Exec], looks: Mapping[int, Collection[bytes]]
+) -> dict[int, Collection[bytes]]:
+    """The keys of the `parts`, of what they watch, and of the `looks`, by group.
+
+    Whatever is computed next writes none but these: it may write what it looks at, and the rest stays.
+    """
+    wanted: dict[int, Collection[bytes]] = {}
+    for group in sorted(parts.keys() | looks.keys()):
+        found = footprint(parts[group]) if group in parts else Footprint()
+        names = (*looks.get(group, ()), *found.written, *found.read)
+        wanted[group] = dict.fromkeys([name for name in names if isinstance(name, bytes)]).keys()
+    return {group: names for group, names in wanted.items() if names or group in looks}
 
 
 def _itself(keys: Collection[bytes]) -> Collection[bytes]:

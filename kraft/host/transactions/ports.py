@@ -39,4 +39,7 @@ class Computation(Protocol):
         """Remember what the keys of one group hold; `view` is valid during this call only."""
 
     def parts(self) -> Mapping[int, Exec]:
-        """What each group has to do, after `found` for all of them. Each part has `read` what was found."""
+        """What each group has to do, after `found` for all of them. Each part has `read` what was found.
+
+        It differs from call to call in what is done to `keys` only.
+        """
