@@ -1,16 +1,17 @@
 """Requests that wait for the keys of a transaction: who goes first, what is done once, what is answered."""
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from kraft.host.requests import transaction_waits
 from kraft.host.requests.lock_waits import NOT_GIVEN, LockWaits
 from kraft.host.requests.transaction_waits import TransactionWaits
 from kraft.kv.commands import AppendValue, Exec, Increment, Lock, Prepare, Put, Resolve, TransactionId
 from kraft.kv.machine import Machine
 from kraft.kv.replies import CommandFailure
-from kraft.node.errors import NoLeader
+from kraft.node.errors import NoLeader, TooManyWaiters
 from tests.server.fakes import FakeClock
 
 SECONDS = 2.0
@@ -25,14 +26,18 @@ class Leader:
         self.machine = Machine()
         self.sent, self.done = [], []
         state: Any = SimpleNamespace(machine=self.machine, fenced=False)
-        raft: Any = SimpleNamespace(state=SimpleNamespace(leads=True))
-        route: Any = SimpleNamespace(target="")
+        self.raft = raft = cast("Any", SimpleNamespace(state=SimpleNamespace(leads=True)))
+        self.route = route = cast("Any", SimpleNamespace(target=""))
+        self.to_wait = []
         this: Any = self
         self.waits = TransactionWaits(0, raft, state, this, this, route, self.clock, SECONDS)
         self.locks = LockWaits(state, self.waits, self.clock)
 
     def write(self, commands, size, done):
         self.sent.append((commands, done))
+
+    def forward_to_wait(self, leader, commands, size, done):
+        self.to_wait.append((commands, done))
 
     def ask(self, *commands):
         self.waits.write(commands, 20, self.done.append)
@@ -136,6 +141,27 @@ def test_a_refusal_after_a_part_was_done_is_one_of_the_rest(leader):
     [(_, done)] = leader.sent
     done(NoLeader(0))
     assert leader.done == [[1, CommandFailure.LOCKED]]
+
+
+def test_steps_that_meet_no_lock_are_not_refused_at_another_node(leader, monkeypatch):
+    """However many are under way; one that does meet a lock then is one too many."""
+    monkeypatch.setattr(transaction_waits, "WAITERS_MAX", 2)
+    leader.machine.version = Prepare.since
+    leader.raft.state.leads, leader.route.target = False, "K2"
+    for number in (1, 2, 3):
+        leader.ask(leader.prepare(number, b"%d" % number))
+    leader.clock.advance(0)
+    assert leader.done == []
+    assert (len(leader.to_wait), len(leader.sent)) == (2, 1)
+    leader.hold(b"3")
+    leader.turn()
+    leader.clock.advance(0)
+    assert [type(outcome) for outcome in leader.done] == [TooManyWaiters]
+    for commands, done in leader.to_wait:
+        done(leader.apply(*commands))
+    leader.ask(leader.prepare(4, b"3"))
+    assert len(leader.done) == 3
+    assert len(leader.to_wait) == 3, "those that are over count no more"
 
 
 # -- clients that wait for a KRAFT LOCK whose key a transaction holds

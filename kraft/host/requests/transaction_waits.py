@@ -46,8 +46,8 @@ KeysOfRead = Callable[[], Collection[bytes]]
 class WaitingWrite:
     """Commands that are done together, up to the first one that meets a lock: `replies` are those so far.
 
-    `queues`: it has met a lock, or is a step that may lock keys, so it goes where it can wait. A `remote` one
-    came from another node. One that is `counted` waits for a client of this node.
+    `locks`: it is a step that may lock keys, so it goes where it can wait, as does one that `met` a lock. A
+    `remote` one came from another node. One that is `counted` waits for a client of this node.
     """
 
     __slots__ = (
@@ -56,8 +56,9 @@ class WaitingWrite:
         "counted",
         "deadline",
         "done",
+        "locks",
+        "met",
         "names",
-        "queues",
         "remote",
         "replies",
         "size",
@@ -72,7 +73,8 @@ class WaitingWrite:
         self.done = done
         self.remote = remote
         self.counted = False
-        self.queues = any(type(command) in _LOCKING for command in commands)
+        self.locks = any(type(command) in _LOCKING for command in commands)
+        self.met = False
         self.replies: list[Reply] = []
         self.names: frozenset[Name] = frozenset()
         self.asking = False  # its commands are on their way through the log
@@ -210,12 +212,22 @@ class TransactionWaits:
                 self._wait(writing)
             else:
                 self._ask(writing)
-        elif leader and self._in_force and (writing.queues or self._blocked(writing.commands)):
+        elif leader and self._in_force and self._may_wait(writing):
             if self._admits(writing):
                 written = partial(self._written, writing)
                 self._writes.forward_to_wait(leader, writing.commands, writing.size, written)
         else:
             self._ask(writing)
+
+    def _may_wait(self, writing: WaitingWrite) -> bool:
+        """Whether a write goes to the leader as one that may wait there.
+
+        A step that has met no lock, as far as this replica knows, is not refused because many wait: it goes
+        as other writes do, then, and is counted if it meets a lock.
+        """
+        if writing.met or self._blocked(writing.commands):
+            return True
+        return writing.locks and (writing.counted or self._counted < WAITERS_MAX)
 
     def _admits(self, writing: WaitingWrite) -> bool:
         """Count a write that has to wait; one of a client too many is refused. Not done: all of its rest."""
@@ -279,7 +291,7 @@ class TransactionWaits:
             return
         writing.replies += outcome[:place]
         writing.commands = writing.commands[place:]
-        writing.queues = True
+        writing.met = True
         if writing in self.writing:
             writing.names = _names(writing.commands)
         elif self._clock.seconds() >= writing.deadline:
