@@ -294,7 +294,7 @@ class LuaEvaluator:
         if type(spec) is ReadSpec:
             return spec.run(self._view, request)
         if type(spec) is IndexSpec:
-            return key_scan(spec.name, request, self._overlay, self._port)
+            return key_scan(spec.name, request, self._overlay, self._port, self._count)
         if type(spec) is WriteSpec:
             return self._write(spec, request)
         return spec.run(self._context, request)
