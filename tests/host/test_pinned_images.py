@@ -202,3 +202,25 @@ def test_checkpoints_go_on_when_an_image_is_given_up(scene):
     scene.run(OPEN_SECONDS)
     assert [str(each) for each in scene.opened] == ["no checkpoint was made in time"]
     assert not any(group.checkpoints.paused for group in scene.groups.values())
+
+
+def test_groups_are_told_only_that_checkpoints_pause_or_go_on(scene, monkeypatch):
+    """Not at every tick: there may be a thousand."""
+    told: list[object] = []
+
+    def noted(checkpoints, name, value):
+        if name == "paused":
+            told.append(value)
+        object.__setattr__(checkpoints, name, value)
+
+    monkeypatch.setattr(Checkpoints, "__setattr__", noted)
+    scene.run(5)
+    assert not told
+    scene.answer((10, TERM), (20, TERM), (30, TERM))
+    for group in scene.groups.values():
+        group.mark(100)
+    scene.write(0)
+    scene.run(1)
+    assert told == [True] * GROUPS
+    scene.run(OPEN_SECONDS)
+    assert told == [True] * GROUPS + [False] * GROUPS

@@ -106,6 +106,7 @@ class PinnedImages:
         self._token = first_token
         self._open: dict[int, PinnedImage] = {}
         self._opening: list[_Opening] = []
+        self._paused = False
 
     def open(self, mark: Mark, done: PinDone) -> None:
         """Open an image with all writes acknowledged so far. `done` gets it, or why there is none."""
@@ -186,8 +187,10 @@ class PinnedImages:
     def _pause(self) -> None:
         """Begin no checkpoint while an image waits until none is being written."""
         paused = any(opening.waits for opening in self._opening)
-        for group in self._groups.values():
-            group.checkpoints.paused = paused
+        if paused != self._paused:
+            self._paused = paused
+            for group in self._groups.values():
+                group.checkpoints.paused = paused
 
     def _pin(self, opening: _Opening) -> None:
         """Open the checkpoints that were taken at the markers."""
