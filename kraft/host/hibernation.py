@@ -26,6 +26,7 @@ from kraft.host.beats import Beats
 from kraft.host.context import GroupContext
 from kraft.host.fast_election import FastElection
 from kraft.host.group.group import Group
+from kraft.raft.errors import InvariantViolation
 
 HIBERNATION_SECONDS = 10.0
 
@@ -66,16 +67,23 @@ class Hibernation:
     # -- waking
 
     def wake(self, groups: Collection[int]) -> None:
-        """Between two ticks: something is to be done in those of `groups` that hibernate."""
-        for id_ in [id_ for id_ in groups if id_ in self.asleep]:
-            missed = self._woken(id_)
-            if missed:
-                self._groups[id_].raft.missed(missed - 1)
-                self._beats.speak_for(self._groups[id_])
-                self._groups[id_].tick()
+        """Something is to be done in those of `groups` that hibernate.
+
+        The tick of one may answer a client, whose next request wakes others before this has come to them.
+        """
+        try:
+            for id_ in [id_ for id_ in groups if id_ in self.asleep]:
+                missed = self._woken(id_) if id_ in self.asleep else 0
+                if missed:
+                    self._groups[id_].raft.missed(missed - 1)
+                    self._beats.speak_for(self._groups[id_])
+                    self._groups[id_].tick()
+        except InvariantViolation as error:
+            self._context.broken(error)
+            raise
 
     def wake_all(self) -> None:
-        """Between two ticks: something is to be done in all groups."""
+        """Something is to be done in all groups."""
         self.wake(tuple(self.asleep))
 
     def tick(self, now: float, *, serving: bool) -> None:

@@ -102,13 +102,13 @@ class Host:
             config.node.id, self.groups, self.slots, formation, clock, disk, first_token=first_request
         )
         self._image_commands = images = ImageCommands(self.images)
-        self._admin = AdminExecutor(
-            self.groups, self.slots, self.transfers, turns, clock, observer, images, first_request
-        )
         election = FastElection(clock, jitter, config.raft.heartbeat_interval, turns, self.peers)
         self.beats = beats = Beats(config, self.groups, self.peers, turns, clock, loaded.starts)
         self.hibernation = sleep = Hibernation(config, self.groups, beats, election, spread, self._context)
         self.memory = DataMemory(self.groups, sleep, background)
+        self._admin = AdminExecutor(
+            self.groups, self.slots, self.transfers, turns, clock, observer, images, sleep.wake, first_request
+        )
         self.peer_receiver = PeerReceiver(
             self.groups, self._context, self._lifecycle, self._admin, election, beats, sleep, self
         )
@@ -229,7 +229,6 @@ class Host:
         to all its groups, whose number a node without any does not know yet.
         """
         if self.groups or isinstance(command, LOCAL):
-            self.hibernation.wake_all()
             self._admin.do(command, done)
         else:
             self._wait_early(0, partial(self.admin, command, done), done)
@@ -281,7 +280,7 @@ class Host:
     def turn(self) -> None:
         """Serve every woken group once: see the module."""
         turns = self._turns
-        if self.hibernation.asleep:
+        while not self.hibernation.asleep.keys().isdisjoint(turns.woken):  # a tick may wake others
             self.hibernation.wake(turns.woken)
         woken, turns.woken = turns.woken, {}
         groups = self.groups
@@ -314,9 +313,10 @@ class Host:
     def _tick(self) -> None:
         self._clock.call_later(self._tick_seconds, self._tick)
         try:
-            awake, now = self.hibernation.awake.values(), self._clock.seconds()
+            now = self._clock.seconds()
             self._context.slowness.tick(now)
             self.hibernation.tick(now, serving=self._lifecycle.phase == SERVING)
+            awake = tuple(self.hibernation.awake.values())  # what a tick answers may wake others
             for group in awake:
                 group.tick()
             self.beats.tick(now)

@@ -1,12 +1,16 @@
 """Quiet groups in which nothing is under way are not ticked, and nothing comes later because of that."""
 
+from functools import partial
+
 import pytest
 
+from kraft.host.context import GroupContext
 from kraft.host.hibernation import HIBERNATION_SECONDS
 from kraft.host.requests.round import View
 from kraft.kv.commands import Expiry, Set
 from kraft.node import admin
 from kraft.node.errors import TooStale
+from kraft.raft.errors import InvariantViolation
 from tests.host.test_beats import GROUPS, Resting
 
 MANY = range(1, GROUPS)  # group 0 is ticked for the node
@@ -138,15 +142,114 @@ def test_a_key_expires_in_time(cluster):
     assert cluster.run(5, cluster.asleep)
 
 
-def test_an_administrator_wakes_all(cluster):
+def test_an_administrator_wakes_the_groups_in_which_something_is_to_be_done(cluster):
     outcomes: list[object] = []
+    cluster.host("K2").admin(admin.TransferLeadership("K2", 3), outcomes.append)
+    assert cluster.run(2, lambda: bool(outcomes))
+    assert outcomes.pop() == "K2"
+    assert cluster.asleep([1, 2, 4, 5])
     cluster.host("K2").admin(admin.TakeSnapshot(), outcomes.append)
-    assert not cluster.host("K2").hibernation.asleep
     assert cluster.run(10, lambda: bool(outcomes))
     assert not isinstance(outcomes[0], Exception)
     replicas = [replica for group in MANY for replica in cluster.replicas(group).values()]
     assert cluster.run(5, lambda: all(replica.checkpoints.last is not None for replica in replicas))
     assert cluster.run(20, cluster.asleep)
+
+
+def test_members_change_as_soon_as_in_groups_that_are_ticked(cluster):
+    """The groups wake when the change begins, and not at the command, which waits for a tick."""
+    for command in (admin.Demote("K3"), admin.Promote("K3")):
+        assert cluster.run(30, cluster.asleep), "leaders have moved to the nodes that should lead"
+        ordered = cluster.world.now
+        assert cluster.order("K1", command) == "OK"
+        assert cluster.world.now - ordered < 1.0
+
+
+def test_a_command_about_an_image_wakes_nobody_and_the_others_on_one_node_wake_all(cluster):
+    host = cluster.host("K1")
+    outcomes: list[object] = []
+    for command, asleep in ((admin.CloseImage(1), True), (admin.Compact(0), False)):
+        host.admin(command, outcomes.append)
+        cluster.run(0.001)
+        assert bool(host.hibernation.asleep) is asleep
+    assert cluster.run(5, cluster.asleep)
+    host.admin(admin.Drain(True), outcomes.append)
+    cluster.run(0.001)
+    assert not host.hibernation.asleep
+    assert cluster.run(5, lambda: len(outcomes) == 3)
+    assert not [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+
+
+def test_an_answer_within_a_tick_may_wake_other_groups(cluster):
+    """A client sends its next request as soon as it is answered."""
+    host = cluster.host("K1")
+    outcomes: list[object] = []
+    asleep: list[bool] = []
+
+    def answered(outcome):
+        outcomes.append(outcome)
+        asleep.append(1 in host.hibernation.asleep)
+        host.read_stale(1, outcomes.append)
+
+    host.groups[3].requests.proposer.hold(1, host._clock.seconds() + 10)
+    host.write(3, [Set(b"k", b"1")], 20, answered)
+    ticks = host.beats.ticks
+    assert cluster.run(4, lambda: len(outcomes) == 2)
+    assert asleep == [True]
+    cluster.run(1)
+    assert host.beats.ticks - ticks > 40
+    host.hibernation.wake_all()
+    states = [host.groups[group].raft.state for group in (0, 1)]
+    assert abs(states[0].ticks - states[1].ticks) <= 1
+
+
+def test_groups_may_wake_others_while_all_wake(cluster, monkeypatch):
+    host = cluster.host("K1")
+
+    def waking(tick):
+        tick()
+        host.hibernation.wake_all()
+
+    for group in MANY:
+        monkeypatch.setattr(host.groups[group], "tick", partial(waking, host.groups[group].tick))
+    cluster.run(1)
+    host.hibernation.wake_all()
+    assert not host.hibernation.asleep
+    states = [host.groups[group].raft.state for group in range(GROUPS)]
+    assert max(state.ticks for state in states) - min(state.ticks for state in states) <= 1
+
+
+def test_a_group_that_a_turn_woke_is_awake_when_it_is_served(cluster, monkeypatch):
+    """Also if it was the tick of another one that let it take part."""
+    host = cluster.host("K1")
+    tick = host.groups[1].tick
+    served: list[bool] = []
+
+    def waking():
+        tick()
+        if not served:
+            host._turns.wake(2)
+
+    monkeypatch.setattr(host.groups[1], "tick", waking)
+    monkeypatch.setattr(host.groups[2], "turn", lambda: served.append(2 in host.hibernation.asleep))
+    cluster.run(1)
+    host._turns.wake(1)
+    cluster.run(0.01)
+    assert served[0] is False
+
+
+def test_a_broken_group_ends_the_process_also_when_it_wakes(cluster, monkeypatch):
+    host, told = cluster.host("K1"), []
+    cluster.run(1)
+
+    def broken():
+        raise InvariantViolation("two leaders")
+
+    monkeypatch.setattr(host.groups[1], "tick", broken)
+    monkeypatch.setattr(GroupContext, "broken", lambda _, error: told.append(str(error)))
+    with pytest.raises(InvariantViolation):
+        host.read_stale(1, told.append)
+    assert told == ["two leaders"]
 
 
 def test_what_a_follower_reports_reaches_a_leader_that_hibernates(cluster):

@@ -18,7 +18,7 @@ HIBERNATION_MUTATIONS = (
     _plant(
         "a group that wakes does not know what beats have said",
         _FILE,
-        "                self._beats.speak_for(self._groups[id_])\n",
+        "                    self._beats.speak_for(self._groups[id_])\n",
         "",
         "a group that wakes stands where it would stand had it been ticked",
     ),

@@ -5,7 +5,7 @@ A command waits until a leader is known, goes to it once over its link, and is a
 `membership`, and does the rest itself.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from itertools import count
 from typing import Any, ClassVar
@@ -62,7 +62,8 @@ LocalCommand = Drain | Compact | ImageCommand
 class AdminExecutor:
     """All commands of one node: its own, and those that other nodes ask of it as the leader.
 
-    `groups` are the replicas on this node, by group id; `slots` has the number of groups.
+    `groups` are the replicas on this node, by group id; `slots` has the number of groups. `wake` lets those
+    groups be ticked that hibernate, before anything is done in them.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class AdminExecutor:
         clock: Clock,
         observer: HostObserver,
         images: ImageCommands,
+        wake: Callable[[Collection[int]], None],
         first_request: int,
     ) -> None:
         self._groups = groups
@@ -83,6 +85,7 @@ class AdminExecutor:
         self._clock = clock
         self._observer = observer
         self._images = images
+        self._wake = wake
         self._requests = AdminRequests(first_request)
         self._tokens = count(first_request)  # of holds
 
@@ -134,6 +137,7 @@ class AdminExecutor:
     def _give(self) -> None:
         now = self._clock.seconds()
         for pending in self._requests.take():
+            self._wake((pending.group,))
             group = self._groups.get(pending.group)
             if group is None or not group.raft.state.leader:
                 self._requests.wait(pending)
@@ -272,6 +276,7 @@ class AdminExecutor:
         if not isinstance(command, Drain | Compact):
             self._images.do(command, self.mark, done)
             return
+        self._wake(self._groups)
         if isinstance(command, Compact):
             done(sum(group.compact(command.keep) for group in groups))
             return
