@@ -139,8 +139,7 @@ class Host:
     def refuse_peers(self) -> None:
         """Take no more writes from other nodes, and let no client wait for a lock."""
         for group in self.groups.values():
-            group.requests.writes.refuses_peers = True
-            group.requests.lock_waits.refuse()
+            group.requests.refuse_peers()
 
     def abandon(self) -> None:
         """Answer every caller that still waits. Nothing may be asked of the host after that."""
@@ -246,9 +245,7 @@ class Host:
     def version_obstacle(self, group: int, needed: int) -> str:
         """Why `group` may not log commands of the machine version `needed` yet, '' when it may soon."""
         target = self.groups.get(group)
-        version = needed if target is None else target.state.machine.version
-        soon = needed <= version or self.peers.all_support(needed)
-        return "" if soon else self.peers.obstacle_text(needed, version)
+        return "" if target is None else self.peers.version_obstacle(needed, target.state.machine.version)
 
     def obstacle(self, group: int) -> str:
         """Why no request to `group` can succeed now, in words; '' if no reason is known."""

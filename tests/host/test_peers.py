@@ -153,9 +153,9 @@ def test_the_obstacle_to_a_version_names_the_nodes(peers):
     """It names the nodes to upgrade, and those without a link, whose program is unknown."""
     peers.reconfigured(Configuration.of_voters(MEMBERS))
     peers.link_up("K1", greeting("K1", 1))
-    assert peers.obstacle_text(2, 1) == (
-        "needs machine version 2, but version 1 is in force: upgrade K1, connect K3"
-    )
+    assert peers.version_obstacle(1, 1) == ""
+    text = "needs machine version 2, but version 1 is in force: upgrade K1, connect K3"
+    assert peers.obstacle_text(2, 1) == peers.version_obstacle(2, 1) == text
     peers.link_up("K3", greeting("K3", 1))
     assert peers.obstacle_text(2, 1).endswith("in force: upgrade K1 and K3")
     peers.link_up("K1", greeting("K1", 2))

@@ -103,6 +103,11 @@ class Peers:
         hello = self.hello_of(node)
         return "" if hello is None else hello.peer
 
+    def version_obstacle(self, needed: int, in_force: int) -> str:
+        """Why commands of the machine version `needed` may not be logged yet, '' when they may soon."""
+        soon = needed <= in_force or self.all_support(needed)
+        return "" if soon else self.obstacle_text(needed, in_force)
+
     def obstacle_text(self, needed: int, in_force: int) -> str:
         """Why the machine version `needed` is not in force yet, and what to do about it."""
         supported = {member.id: self.supported_by(member) for member in self.formation.members}

@@ -68,6 +68,11 @@ class Requests:
         )
         self.lock_waits = LockWaits(state, self.transaction_waits, context.clock)
 
+    def refuse_peers(self) -> None:
+        """Take no more writes from other nodes, and let no client wait for a lock."""
+        self.writes.refuses_peers = True
+        self.lock_waits.refuse()
+
     def turn(self) -> None:
         """Let requests that wait go on: into the log and into rounds, or to the leader."""
         rounds = self._rounds
