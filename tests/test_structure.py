@@ -27,6 +27,7 @@ SUBPACKAGES = {
         "group",
         "backup",
         "transactions",
+        "moves",
         "admin",
     ),
     "server": ("commands", "lua"),

@@ -29,6 +29,7 @@ from kraft.host.hibernation import Hibernation
 from kraft.host.key_indexes import KeyIndexes
 from kraft.host.lifecycle import Lifecycle
 from kraft.host.membership.peers import Peers
+from kraft.host.moves.moves import Moves
 from kraft.host.peer_receiver import PeerReceiver
 from kraft.host.persistence import Persistence, Written
 from kraft.host.ports import BackupTaker, Disk, Fatal, HostObserver, Network, ScriptEvaluator
@@ -82,6 +83,7 @@ class Host:
         session = jitter(1 << 62)
         self.peers = peers = Peers(config, clock, formation, loaded.starts, session=session)
         self.transactions = Transactions(config, session, self.groups, clock)
+        self.moves = Moves(config, self.groups, slots, self.transactions, self.indexes, clock, observer)
         self.persistence = persistence = Persistence(disk, clock, self)
         slow = Slowness(self.persistence, observer, config.raft.election_timeout)
         self._turns = turns = Turns(clock, self)
@@ -322,6 +324,7 @@ class Host:
             if self.slots.groups > 1 and self._lifecycle.phase == SERVING:
                 self._spread.tick(now, awake)
                 self.transactions.tick(awake)
+                self.moves.tick()
             self.transfers.tick()
             self._admin.tick()
             self.images.tick()

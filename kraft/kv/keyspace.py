@@ -18,6 +18,7 @@ from kraft.kv.key_index import KeyIndex
 from kraft.kv.key_order import KeyOrder
 from kraft.kv.layered_records import LayeredRecords
 from kraft.kv.ledger import Ledger
+from kraft.kv.noted_changes import Changes, NotedKeys, noting
 from kraft.kv.record import (
     ADLER_BASE,
     CHANGE_BYTES,
@@ -51,6 +52,7 @@ class Keyspace:
         "_changes",
         "_indexed",
         "_indexes",
+        "_noted",
         "bytes",
         "cleared",
         "due",
@@ -64,7 +66,8 @@ class Keyspace:
 
     def __init__(self) -> None:
         self.records: MutableMapping[bytes, Record] = {}
-        self._changes: dict[bytes, Record | None] = {}  # since they were last taken; None for a removed key
+        self._changes: Changes = {}  # since they were last taken; None for a removed key
+        self._noted: NotedKeys | None = None
         self.bytes = 0  # approximate memory of all records
         self.due = DueTimes(self.records)
         self.cleared = False
@@ -205,7 +208,9 @@ class Keyspace:
         self._indexed = tuple(self._indexes.values())
         self.garbage.add(self._changes, CHANGE_BYTES * len(self._changes))
         self.garbage.add(self.due.discarded(), 0)  # counted with the records
-        self.records, self._changes, self.bytes = {}, {}, 0
+        self.records, self._changes, self.bytes = {}, noting(self._noted, {}), 0
+        if self._noted is not None:
+            self._noted.cleared = True
         self.due = DueTimes(self.records)
         self.cleared = True
 
@@ -283,8 +288,12 @@ class Keyspace:
         The dictionary belongs to the caller: the keyspace does not touch it again. A record that the caller
         keeps takes memory in addition to the one that replaces it.
         """
-        taken, self._changes, self.cleared = self._changes, {}, False
+        taken, self._changes, self.cleared = self._changes, noting(self._noted, {}), False
         return taken
+
+    def note(self, noted: NotedKeys | None) -> None:
+        """Note from now on every key that changes, in `noted` alone; None ends that."""
+        self._noted, self._changes = noted, noting(noted, self._changes)
 
     def give_back(self, changes: dict[bytes, Record | None], *, cleared: bool = False) -> None:
         """Undo `take_changes`, because the changes were not written after all. Takes 0.4 us per key.
@@ -293,7 +302,8 @@ class Keyspace:
         was before `take_changes`.
         """
         if not self.cleared:  # else all that was taken is gone
-            self._changes = dict(zip(changes, map(self.records.get, changes), strict=True)) | self._changes
+            given = dict(zip(changes, map(self.records.get, changes), strict=True)) | self._changes
+            self._changes = noting(self._noted, given)
             self.cleared = cleared
 
     @property
@@ -316,21 +326,23 @@ class Keyspace:
 
     def digest(self) -> bytes:
         """A hash (32 bytes) of all keys and records, in whatever order they came: a sum of hashes."""
-        total = 0
-        for key, record in self.records.items():
-            kind = type_of(record.value)
-            size = kind.size(record.value)
-            head = b"%d %d %d %d " % (len(key), size, record.revision, record.expires)
-            hashed = blake2b(head, digest_size=32)
-            hashed.update(key)
-            for row in kind.rows(record.value):
-                hashed.update(row)
-            total += int.from_bytes(hashed.digest(), "big")
+        total = sum([_digest(key, record) for key, record in self.records.items()])
         return (total & _DIGEST_MASK).to_bytes(32, "big")
 
     def _expiry_changed(self, key: bytes, old: int, new: int) -> None:
         self.bytes += EXPIRY_OVERHEAD_BYTES * ((new > 0) - (old > 0))
         self.due.changed(key, old, new)
+
+
+def _digest(key: bytes, record: Record) -> int:
+    kind = type_of(record.value)
+    size = kind.size(record.value)
+    head = b"%d %d %d %d " % (len(key), size, record.revision, record.expires)
+    hashed = blake2b(head, digest_size=32)
+    hashed.update(key)
+    for row in kind.rows(record.value):
+        hashed.update(row)
+    return int.from_bytes(hashed.digest(), "big")
 
 
 _DIGEST_MASK = (1 << 256) - 1

@@ -9,6 +9,7 @@ from enum import IntEnum
 from hashlib import blake2b
 
 from kraft.kv.due_times import DueTimes
+from kraft.kv.noted_changes import Changes, NotedKeys, noting
 from kraft.kv.record import (
     CHANGE_BYTES,
     EXPIRY_OVERHEAD_BYTES,
@@ -43,13 +44,14 @@ class Ledger:
     Treat `rows` as read-only outside this class.
     """
 
-    __slots__ = ("_changes", "_due", "counts", "rows", "sizes")
+    __slots__ = ("_changes", "_due", "_noted", "counts", "rows", "sizes")
 
     def __init__(self) -> None:
         self.rows: dict[bytes, Record] = {}
         self.counts = [0] * _KINDS
         self.sizes = [0] * _KINDS
-        self._changes: dict[bytes, Record | None] = {}
+        self._changes: Changes = {}
+        self._noted: NotedKeys | None = None
         self._due = DueTimes(self.rows)
 
     def get(self, kind: LedgerKind, name: bytes) -> Record | None:
@@ -91,12 +93,17 @@ class Ledger:
 
     def take_changes(self) -> dict[bytes, Record | None]:
         """As `Keyspace.take_changes`."""
-        taken, self._changes = self._changes, {}
+        taken, self._changes = self._changes, noting(self._noted, {})
         return taken
+
+    def note(self, noted: NotedKeys | None) -> None:
+        """As `Keyspace.note`."""
+        self._noted, self._changes = noted, noting(noted, self._changes)
 
     def give_back(self, changes: dict[bytes, Record | None]) -> None:
         """As `Keyspace.give_back`."""
-        self._changes = dict(zip(changes, map(self.rows.get, changes), strict=True)) | self._changes
+        given = dict(zip(changes, map(self.rows.get, changes), strict=True)) | self._changes
+        self._changes = noting(self._noted, given)
 
     @property
     def changed(self) -> int:

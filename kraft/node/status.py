@@ -91,6 +91,26 @@ class TransactionStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class MoveStatus:
+    """A move of the slots from `first` to `last` that is not over, as the replicas of one node know it.
+
+    `state` is planned, copying, frozen, active (the source is about to release the slots), cancelled (another
+    attempt follows) or cancelling. `keys` have arrived in the group `receiver`. `since_ms` is when it was
+    planned (Unix ms). `problem` is why the last attempt failed; only the leader of the group `source` knows.
+    """
+
+    id: int
+    first: int
+    last: int
+    source: int
+    receiver: int
+    state: str
+    keys: int
+    since_ms: int
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class GroupStatus:
     """The replica of one group on this node.
 

@@ -253,8 +253,9 @@ TRANSACTION_MUTATIONS = (
     _plant(
         "prepared changes are left out of the checkpoint",
         "ledger",
-        "        taken, self._changes = self._changes, {}",
-        "        taken, self._changes = {k: r for k, r in self._changes.items() if k[0] != 4}, {}",
+        "        taken, self._changes = self._changes, noting(self._noted, {})",
+        "        taken = {k: r for k, r in self._changes.items() if k[0] != 4}\n"
+        "        self._changes = noting(self._noted, {})",
         "a replica that starts from it would not know what to install",
         DISK,
     ),

@@ -1,0 +1,1 @@
+"""Moves of slots between the groups of a node."""

@@ -1,0 +1,123 @@
+"""Moves of slots on one node: what administrators ask for, and what the leaders of its groups do."""
+
+from collections.abc import Mapping
+
+from kraft.config import Config
+from kraft.host.group.group import Group
+from kraft.host.key_indexes import KeyIndexes
+from kraft.host.moves.move_counts import MoveCounts
+from kraft.host.moves.mover import Mover
+from kraft.host.moves.sweeper import Sweeper
+from kraft.host.ports import HostObserver
+from kraft.host.requests.proposal import WriteDone
+from kraft.host.slots import SlotMap
+from kraft.host.snapshots.throttle import Throttle
+from kraft.host.transactions.ports import GroupRequests
+from kraft.kv.commands import PlanMove, StopMove
+from kraft.kv.slot_map import PlannedMove
+from kraft.kv.slots import MoveState, SlotTable
+from kraft.node.ports import Clock
+from kraft.node.status import MoveStatus
+
+COMMAND_BYTES = 64
+
+
+class Moves:
+    """The moves that this node knows, and the movers and sweepers of the `groups` that it leads."""
+
+    def __init__(
+        self,
+        config: Config,
+        groups: Mapping[int, Group],
+        slots: SlotMap,
+        requests: GroupRequests,
+        indexes: KeyIndexes,
+        clock: Clock,
+        observer: HostObserver,
+    ) -> None:
+        self.counts = MoveCounts()
+        self._groups = groups
+        self._slots = slots
+        self._requests = requests
+        self._indexes = indexes
+        self._clock = clock
+        self._observer = observer
+        self._throttle = Throttle(config.snapshot.bytes_per_second)
+        self._batch_bytes = config.raft.batch_bytes
+        self._movers: dict[int, tuple[Mover, Sweeper]] = {}  # by group
+
+    # -- for administrators ---------------------------------------------------------------------------
+
+    def plan(self, first: int, last: int, receiver: int, done: WriteDone) -> None:
+        """Plan a move of slots, as `PlanMove`. It begins by itself."""
+        command = PlanMove(first, last, receiver, self._slots.groups)
+        self._requests.write(0, [command], COMMAND_BYTES, done)
+
+    def stop(self, id_: int, done: WriteDone) -> None:
+        """Cancel a move, as `StopMove`."""
+        self._requests.write(0, [StopMove(id_)], COMMAND_BYTES, done)
+
+    def status(self) -> list[MoveStatus]:
+        """The moves that are not over, as the replicas of this node know."""
+        plan = self._slots.plan
+        return [self._status(move) for move in (plan.moves if plan else ())]
+
+    def _status(self, move: PlannedMove) -> MoveStatus:
+        source, receiver = self._table(move.source), self._table(move.receiver)
+        arrived = None if receiver is None else receiver.moves.get(move.number)
+        state = "planned" if arrived is None else _WORDS[arrived.state]
+        if source is not None and state == "copying":
+            frozen = any(part.move == move.number for part in source.ranges)
+            state = "frozen" if frozen else state
+        mover = self._movers.get(move.source)
+        return MoveStatus(
+            id=move.id,
+            first=move.first,
+            last=move.last,
+            source=move.source,
+            receiver=move.receiver,
+            state="cancelling" if move.stopping else state,
+            keys=0 if arrived is None else arrived.keys,
+            since_ms=move.since,
+            problem="" if mover is None else mover[0].problem,
+        )
+
+    def _table(self, group: int) -> SlotTable | None:
+        replica = self._groups.get(group)
+        return None if replica is None else replica.state.machine.keyspace.slots
+
+    # -- for the host ---------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """One tick of the host passed: in the groups led here, go on with their moves."""
+        plan = self._slots.plan
+        if plan is None and self._slots.view is None and not self._movers:
+            return
+        for id_, group in self._groups.items():
+            found = self._movers.get(id_)
+            if found is None:
+                if plan is None and group.state.machine.keyspace.slots is None:
+                    continue
+                found = self._movers[id_] = self._made(id_, group)
+            leads = group.raft.state.leads_with_commit
+            found[0].tick(leads=leads)
+            found[1].tick(leads=leads)
+
+    def _made(self, id_: int, group: Group) -> tuple[Mover, Sweeper]:
+        state, requests, clock = group.state, self._requests, self._clock
+        mover = Mover(
+            id_,
+            state,
+            self._slots,
+            requests,
+            self._indexes,
+            clock,
+            self.counts,
+            self._observer,
+            self._throttle,
+            self._batch_bytes,
+        )
+        return mover, Sweeper(id_, state, requests, self._indexes, clock, self._batch_bytes)
+
+
+_WORDS: dict[int, str] = {MoveState.OPEN: "copying", MoveState.ACTIVE: "active", MoveState.SWEEP: "cancelled"}

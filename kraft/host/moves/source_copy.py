@@ -1,0 +1,154 @@
+"""What the source of a move has sent to the receiver, and what it has still to send."""
+
+from collections.abc import Iterator
+from itertools import islice
+
+from kraft.kv.checkpoint import HASH_BYTES, moved_sum, record_hash
+from kraft.kv.commands import Row
+from kraft.kv.key_index import Walk
+from kraft.kv.keyspace import Keyspace
+from kraft.kv.ledger import LedgerKind, ledger_key
+from kraft.kv.noted_changes import NotedKeys
+from kraft.kv.once import token_slots
+from kraft.kv.record import Record
+from kraft.kv.slots import slot_of
+
+WALKED_KEYS = 1000  # that one call looks at: some 0.5 ms
+ROW_BYTES = 24  # of a row in an entry, besides key and value
+
+Chunk = tuple[tuple[Row, ...], tuple[Row, ...]]
+"""Keys, and tokens of KRAFT ONCE."""
+
+
+class SourceCopy:
+    """A copy of the slots from `first` to `last` in the making, while the source goes on to serve them.
+
+    First comes a walk over all keys, then what has changed since a key was sent. `keys` and `sum` are what
+    the receiver has to have when all that `chunk` has given is stored there. It needs the index of the
+    keyspace, and remembers the record of each key that was sent: about 100 bytes a key.
+    """
+
+    def __init__(self, keyspace: Keyspace, first: int, last: int) -> None:
+        index = keyspace.index
+        if index is None:
+            raise ValueError("the keyspace has no index")
+        self.walked = False
+        self.sum = bytes(HASH_BYTES)
+        self.keyspace = keyspace
+        self._first = first
+        self._last = last
+        self._noted, self._noted_rows = NotedKeys(), NotedKeys()
+        keyspace.note(self._noted)
+        keyspace.ledger.note(self._noted_rows)
+        self._sent: dict[bytes, Record] = {}
+        self._waiting: dict[bytes, None] = {}  # keys that may have to be sent
+        self._tokens: dict[bytes, None] = {}  # the same of tokens, as keys of the ledger
+        self._walk: Walk | None = index.walk()
+        self._want_tokens(list(keyspace.ledger.rows))
+
+    @property
+    def keys(self) -> int:
+        """How many keys the receiver has to have."""
+        return len(self._sent)
+
+    @property
+    def cleared(self) -> bool:
+        """Whether all keys of the source were removed at once: the copy is worth nothing any more."""
+        return self._noted.cleared
+
+    @property
+    def waiting_bytes(self) -> int:
+        """About how much is still to be sent, once the walk is over."""
+        self._note()
+        records = self.keyspace.records
+        found = (records.get(key) for key in self._waiting)
+        rows = self.keyspace.ledger.rows
+        tokens = sum([len(rows[key].value) + ROW_BYTES for key in self._tokens if key in rows])
+        return tokens + sum([ROW_BYTES + (len(each.value) if each is not None else 0) for each in found])
+
+    def chunk(self, most: int) -> Chunk:
+        """What is to be sent next, of about `most` bytes. It may be nothing before the walk is over."""
+        self._note()
+        if self._walk is not None:
+            self._go_on(self._walk)
+        size, rows = 0, []
+        for key in list(islice(self._waiting, WALKED_KEYS)):
+            if size >= most:
+                break
+            del self._waiting[key]
+            row = self._changed(key)
+            if row is not None:
+                rows.append(row)
+                size += ROW_BYTES + len(key) + len(row.value or b"")
+        return tuple(rows), tuple(self._next_tokens(most - size))
+
+    def end(self) -> None:
+        """Follow the changes of the source no more."""
+        self.keyspace.note(None)
+        self.keyspace.ledger.note(None)
+        self._end_walk()
+
+    def _go_on(self, walk: Walk) -> None:
+        """Look at more keys, unless enough wait."""
+        if len(self._waiting) >= WALKED_KEYS:
+            return
+        piece = walk.piece(WALKED_KEYS)
+        if piece is None:
+            self._end_walk()
+        else:
+            self._want(piece)
+
+    def _end_walk(self) -> None:
+        if self._walk is not None:
+            self._walk.end()
+            self._walk = None
+        self.walked = True
+
+    def _note(self) -> None:
+        if self._noted.keys:
+            self._want(self._noted.take())
+        if self._noted_rows.keys:
+            self._want_tokens(self._noted_rows.take())
+
+    def _want(self, keys: "list[bytes] | set[bytes]") -> None:
+        first, last = self._first, self._last
+        self._waiting.update(dict.fromkeys([key for key in keys if first <= slot_of(key) <= last]))
+
+    def _want_tokens(self, keys: "list[bytes] | set[bytes]") -> None:
+        self._tokens.update(dict.fromkeys([key for key in keys if key[0] == LedgerKind.TOKEN]))
+
+    def _changed(self, key: bytes) -> Row | None:
+        """The row to send for a key, None if the receiver has it as it is."""
+        old, new = self._sent.get(key), self.keyspace.records.get(key)
+        if old is new:
+            return None
+        self.sum = moved_sum(self.sum, _hash(new), _hash(old))
+        if new is None:
+            del self._sent[key]
+            return Row(key, None)
+        self._sent[key] = new
+        return Row(key, new.value, new.expires, new.revision)
+
+    def _next_tokens(self, most: int) -> Iterator[Row]:
+        """Tokens of these slots, or of all slots, and of about `most` bytes."""
+        rows = self.keyspace.ledger.rows
+        for key in list(islice(self._tokens, WALKED_KEYS)):
+            if most <= 0:
+                return
+            del self._tokens[key]
+            row = rows.get(key)
+            slots = None if row is None else token_slots(row.value)
+            if row is None or not (slots is None or any(self._first <= s <= self._last for s in slots)):
+                continue
+            most -= ROW_BYTES + len(key) + len(row.value)
+            yield Row(key[len(_TOKEN) :], row.value, row.expires)
+
+
+_TOKEN = ledger_key(LedgerKind.TOKEN, b"")
+
+
+def _hash(record: Record | None) -> int:
+    if record is None:
+        return 0
+    hashed = record_hash(record.key, record.value, record.revision, record.expires)
+    return int.from_bytes(hashed, "big")

@@ -1,0 +1,224 @@
+"""Slots that move between the groups of real hosts, on the simulator's clock, disks and network."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from kraft.kv.commands import (
+    Activate,
+    Close,
+    Delete,
+    EndMove,
+    Exec,
+    Flush,
+    Freeze,
+    Increment,
+    Once,
+    Open,
+    Prepare,
+    Put,
+    Release,
+    TransactionId,
+)
+from kraft.kv.replies import CommandFailure
+from kraft.kv.slot_map import MapOutcome, MapReply, map_reply
+from kraft.kv.slots import SlotState, slot_of
+from kraft.kv.versions import MACHINE_VERSION
+from tests.host.trio import Trio
+
+A, B = b"{a}1", b"{a}2"  # of a slot of group 1
+SLOT = slot_of(A)
+
+
+class Movable(Trio):
+    """Three nodes with two groups; moves are in force."""
+
+    def __init__(self, **tuning):
+        super().__init__(groups=2, **tuning)
+        assert self.run(20, self.in_force)
+
+    def in_force(self):
+        groups = [group for p in self.processes() for group in p.host.groups.values()]
+        led = all(p.host.leader(1) for p in self.processes())
+        return led and all(group.state.machine.version == MACHINE_VERSION for group in groups)
+
+    def leads(self, group):
+        [id_] = [p.id for p in self.processes() if p.host.groups[group].raft.state.leads]
+        return id_
+
+    def write(self, group, *commands, node="K1"):
+        before = len(self.answers)
+        self.host(node).write(group, list(commands), 20, self.answers.append)
+        assert self.answered(before + 1)
+        return self.answers[-1]
+
+    def move(self, first=SLOT, last=SLOT, receiver=0, node="K1"):
+        before = len(self.answers)
+        self.host(node).moves.plan(first, last, receiver, self.answers.append)
+        assert self.answered(before + 1)
+        return self.answers[-1]
+
+    def spaces(self, group):
+        return [p.host.groups[group].state.machine.keyspace for p in self.processes()]
+
+    def over(self):
+        """Whether no node knows a move, nor anything that is left of one."""
+        if any(p.host.moves.status() for p in self.processes()):
+            return False
+        tables = [space.slots for group in (0, 1) for space in self.spaces(group)]
+        return all(table is None or not (table.moves or table.frozen) for table in tables)
+
+    def has(self, group, key):
+        return all(key in space for space in self.spaces(group))
+
+
+@pytest.fixture
+def cluster():
+    return Movable()
+
+
+def test_a_slot_goes_to_another_group_with_its_keys(cluster):
+    cluster.write(1, Put(A, b"1"), Put(B, b"2"), Put(b"{b}", b"3"))
+    assert map_reply(cluster.move()[0]) == MapReply(MapOutcome.PLANNED, 1)
+    assert cluster.run(10, cluster.over)
+    for process in cluster.processes():
+        assert process.host.slots.group_of(SLOT) == 0
+        assert process.host.slots.version == 1
+    assert cluster.has(0, A)
+    assert cluster.has(0, B)
+    assert cluster.spaces(0)[0].get(A) == b"1"
+    assert not any(A in space or B in space for space in cluster.spaces(1))
+    assert cluster.spaces(1)[0].slots.state(A) == SlotState.GONE
+    assert cluster.write(0, Increment(A, 1)) == [2]
+    assert cluster.write(1, Increment(A, 1)) == [CommandFailure.NOT_OWNER]
+
+
+def test_many_keys_go_in_several_imports_while_they_change(cluster):
+    for number in range(40):
+        cluster.write(1, Put(b"{a}%d" % number, b"v" * 300), Put(b"{b}%d" % number, b""))
+    cluster.move()
+    changed = [number for number in range(40) if change(cluster, number)]
+    assert changed
+    assert cluster.run(20, cluster.over)
+    space = cluster.spaces(0)[0]
+    for number in range(40):
+        expected = (b"changed" if number % 2 else None) if number in changed else b"v" * 300
+        assert space.get(b"{a}%d" % number) == expected
+    assert len(cluster.spaces(1)[0]) == 40
+    assert sum(p.host.moves.counts.moved for p in cluster.processes()) == 1
+
+
+def change(cluster, number):
+    """Change a key, or remove it. Returns whether its group still had it."""
+    key = b"{a}%d" % number
+    [reply] = cluster.write(1, Put(key, b"changed") if number % 2 else Delete((key,)))
+    return reply in ("OK", 1)
+
+
+def test_no_increment_is_lost_or_doubled_while_a_slot_goes_there_and_back(cluster):
+    count = done = 0
+    for receiver in (0, 1, 0):
+        cluster.move(receiver=receiver)
+        while not cluster.over() or done < 20:
+            node = ("K1", "K2", "K3")[count % 3]
+            count += 1
+            [reply] = cluster.write(cluster.host(node).slots.group_of(SLOT), Increment(A, 1), node=node)
+            if isinstance(reply, CommandFailure):
+                assert reply in (CommandFailure.NOT_OWNER, CommandFailure.LOCKED)
+            else:
+                done += 1
+                assert reply == done
+        assert cluster.host("K1").slots.group_of(SLOT) == receiver
+    assert count < 2 * done
+
+
+@pytest.mark.parametrize("step", [Open, Freeze, Activate, Release, Close, EndMove])
+@pytest.mark.parametrize("victim", ["source", "receiver"])
+def test_a_leader_that_dies_at_any_step_leaves_one_owner(step, victim):
+    cluster = Movable()
+    cluster.write(1, Put(A, b"1"), Put(B, b"2"))
+    name = cluster.leads(1 if victim == "source" else 0)
+    died: list[str] = []
+    for process in cluster.processes():
+        moves = process.host.moves
+        write = moves._requests.write
+
+        def counted(group, commands, size, done, *, waits=False, write=write):
+            write(group, commands, size, done, waits=waits)
+            if type(commands[0]) is step and not died:
+                died.append(name)
+                cluster.world.call_later(0.0, cluster.nodes[name].crash)
+
+        moves._requests = SimpleNamespace(write=counted)
+    cluster.move(node=next(p.id for p in cluster.processes() if p.id != name))
+    assert cluster.run(20, lambda: bool(died) and cluster.nodes[name].process is None)
+    cluster.run(2)
+    cluster.nodes[name].start()
+    assert cluster.run(60, lambda: cluster.known(3) and cluster.in_force() and cluster.over())
+    assert cluster.run(10, lambda: all(p.host.slots.group_of(SLOT) == 0 for p in cluster.processes()))
+    assert cluster.over()
+    assert cluster.write(0, Increment(A, 1)) == [2]
+
+
+@pytest.mark.parametrize("keys", [0, 1])
+def test_an_administrator_cancels_a_move(cluster, keys):
+    if keys:
+        cluster.write(1, Put(B, b"1"))
+    holder(cluster)  # so that the slot is not frozen
+    cluster.move()
+    assert cluster.run(5, lambda: any(s.state == "copying" for s in cluster.host("K1").moves.status()))
+    cluster.host("K2").moves.stop(1, cluster.answers.append)
+    assert cluster.run(10, lambda: not cluster.host("K1").moves.status())
+    assert cluster.run(10, cluster.over)
+    assert cluster.host("K1").slots.group_of(SLOT) == 1
+    assert not cluster.has(0, B)
+    assert cluster.move()[0] == [MapOutcome.PLANNED, 2]
+    assert cluster.run(10, cluster.over)
+    assert cluster.has(0, B) == bool(keys)
+
+
+def holder(cluster):
+    """A transaction holds a key of the slot until its patience is over."""
+    id_ = TransactionId(b"dead", 1, cluster.host("K1").transactions.log_time())
+    step = Prepare(id_, 1, 0, Exec((), (Put(A, b"2"),)))
+    before = len(cluster.answers)
+    cluster.host("K1").transactions.write(1, [step], 20, cluster.answers.append)
+    assert cluster.answered(before + 1)
+
+
+def test_a_move_waits_for_the_end_of_a_transaction(cluster):
+    cluster.write(1, Put(A, b"1"))
+    holder(cluster)
+    cluster.move()
+    assert not cluster.run(0.5, cluster.over)
+    assert cluster.run(10, cluster.over)
+    assert cluster.spaces(0)[0].get(A) == b"1"
+
+
+def test_tokens_go_with_their_slot(cluster):
+    once = Once(b"token", b"f" * 16, Increment(A, 1), 10**9)
+    assert cluster.write(1, once) == [1]
+    cluster.move()
+    assert cluster.run(10, cluster.over)
+    assert cluster.write(0, once) == [1]
+    assert cluster.spaces(0)[0].get(A) == b"1"
+
+
+def test_all_keys_of_the_source_may_go_meanwhile(cluster):
+    for number in range(30):
+        cluster.write(1, Put(b"{a}%d" % number, b"v" * 300))
+    cluster.move()
+    assert cluster.run(5, lambda: any(status.keys for status in cluster.host("K1").moves.status()))
+    cluster.write(1, Flush())
+    assert cluster.run(30, cluster.over)
+    assert cluster.host("K1").slots.group_of(SLOT) == 0
+    assert [len(space) for space in cluster.spaces(0)] == [0, 0, 0]
+    assert cluster.write(0, Put(A, b"1")) == ["OK"]
+
+
+def test_a_whole_group_moves(cluster):
+    cluster.write(1, Put(A, b"1"))
+    cluster.move(8192, 16383)
+    assert cluster.run(10, cluster.over)
+    assert cluster.host("K2").slots.ranges() == [(0, 16383, 0)]
+    assert cluster.has(0, A)
