@@ -231,3 +231,69 @@ MOVE_MUTATIONS = (
         "DBSIZE counts a key in two groups",
     ),
 )
+
+
+def _plant_in_mover(name: str, file: str, line: str, mutated: str, why: str) -> TransactionMutation:
+    mutation = Mutation(name, f"kraft/host/moves/{file}.py", line, mutated, why)
+    return TransactionMutation(mutation, "tests/host/test_mover.py", None)
+
+
+MOVER_MUTATIONS = (
+    _plant_in_mover(
+        "the source thaws by itself",
+        "mover",
+        "        self._ask(receiver, step, None, partial(self._told, frozen))",
+        "        self._told(frozen, MoveReply(outcome=MoveOutcome.CANCELLED))",
+        "the receiver may own the slots already",
+    ),
+    _plant_in_mover(
+        "what changes during the copy is not sent",
+        "source_copy",
+        "        if self._noted.keys:",
+        "        if False:",
+        "the receiver has values of before",
+    ),
+    _plant_in_mover(
+        "a flush during the copy goes unnoticed",
+        "mover",
+        "(copy.cleared or copy.keyspace is not self._state.machine.keyspace)",
+        "(copy.keyspace is not self._state.machine.keyspace)",
+        "keys come back that were removed",
+    ),
+    _plant_in_mover(
+        "tokens are not sent",
+        "source_copy",
+        "[key for key in keys if key[0] == LedgerKind.TOKEN]",
+        "[]",
+        "a command that is repeated takes effect twice",
+    ),
+    _plant_in_mover(
+        "nobody closes a move",
+        "mover",
+        "self._ask(move.receiver, close, MoveOutcome.CLOSED, lambda _: self._end(move, moved=True))",
+        "self._end(move, moved=True)",
+        "the receiver remembers it for good",
+    ),
+    _plant_in_mover(
+        "a move that is stopped goes on",
+        "mover",
+        "        elif move.stopping:\n            self._cancel(move)",
+        "        elif False:\n            self._cancel(move)",
+        "KRAFT MOVE CANCEL does nothing",
+    ),
+    _plant_in_mover(
+        "a locked slot is waited for until the attempt is over",
+        "mover",
+        "            attempt.frozen_at = 0.0\n            self._asked = attempt",
+        "            self._asked = attempt",
+        "the attempt takes the slots for frozen, and activates them in the receiver",
+    ),
+    _plant_in_mover(
+        "hidden keys are not swept",
+        "sweeper",
+        "        if leads and not self._waits and self._left() is not None:",
+        "        if False:",
+        "the memory of keys that have gone is never free",
+    ),
+)
+"""Mistakes of the leader of a source, which no state machine can make."""

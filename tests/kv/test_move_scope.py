@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.kv.move_mutations import MOVE_MUTATIONS, ONCE
+from tests.kv.move_mutations import MOVE_MUTATIONS, MOVER_MUTATIONS, ONCE
 from tests.kv.move_scope import LONG_SCOPES, MoveScope
 from tests.kv.transaction_mutants import find
 from tests.kv.transaction_scope import Violation
@@ -14,6 +14,7 @@ from tests.simulation.mutants import mutated
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/design/slots.md").read_text()
+MUTATIONS = [*MOVE_MUTATIONS, *MOVER_MUTATIONS]
 SCOPES: tuple[tuple[dict[str, Any], int], ...] = (
     (ONCE, 373),
     ({"moves": 1, "once": True, "clocks": True}, 4_552),
@@ -47,16 +48,16 @@ def test_mistakes_of_the_nodes_are_found(mistake: str, scope: dict[str, Any], wr
         MoveScope(mistake=mistake, **scope).explore()
 
 
-@pytest.mark.parametrize("planted", MOVE_MUTATIONS, ids=lambda planted: planted.mutation.name)
+@pytest.mark.parametrize("planted", MUTATIONS, ids=lambda planted: planted.mutation.name)
 def test_the_list_follows_the_code(planted):
     source = (ROOT / planted.mutation.file).read_text()
     compile(mutated(source, planted.mutation), planted.mutation.file, "exec")
 
 
 def test_the_documented_table_lists_them():
-    rows = re.findall(r"^\| (.+?) \| `(kv/[\w/]+\.py)` \| .+ \|$", PAGE, re.MULTILINE)
+    rows = re.findall(r"^\| (.+?) \| `((?:kv|host/moves)/[\w/]+\.py)` \| .+ \|$", PAGE, re.MULTILINE)
     assert rows == [
-        (planted.mutation.name, planted.mutation.file.removeprefix("kraft/")) for planted in MOVE_MUTATIONS
+        (planted.mutation.name, planted.mutation.file.removeprefix("kraft/")) for planted in MUTATIONS
     ]
 
 

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.kv.move_mutations import MOVE_MUTATIONS
+from tests.kv.move_mutations import MOVE_MUTATIONS, MOVER_MUTATIONS
 from tests.kv.transaction_mutations import TRANSACTION_MUTATIONS, TransactionMutation
 from tests.simulation.mutants import Planter, failed_test
 
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--search", default="")
     options = parser.parse_args()
-    for planted in (*TRANSACTION_MUTATIONS, *MOVE_MUTATIONS):
+    for planted in (*TRANSACTION_MUTATIONS, *MOVE_MUTATIONS, *MOVER_MUTATIONS):
         name = planted.mutation.name
         if options.search == name:
             sys.stdout.write(json.dumps(search(planted)) + "\n")
