@@ -149,6 +149,7 @@ class Hibernation:
             and machine.version >= self._version
             and group.requests.is_idle
             and not (space.transactions.prepared or space.transactions.decisions or space.garbage)
+            and not self._context.slots.is_moving(group.id, space)
             and not (group.drained or state.fenced or state.switching)
             and not (group.sender.active or group.receiver.active)
             and not (group.membership.active or group.consistency.awaited)

@@ -83,7 +83,6 @@ class Host:
         session = jitter(1 << 62)
         self.peers = peers = Peers(config, clock, formation, loaded.starts, session=session)
         self.transactions = Transactions(config, session, self.groups, clock)
-        self.moves = Moves(config, self.groups, slots, self.transactions, self.indexes, clock, observer)
         self.persistence = persistence = Persistence(disk, clock, self)
         slow = Slowness(self.persistence, observer, config.raft.election_timeout)
         self._turns = turns = Turns(clock, self)
@@ -107,6 +106,7 @@ class Host:
         election = FastElection(clock, jitter, config.raft.heartbeat_interval, turns, self.peers)
         self.beats = beats = Beats(config, self.groups, self.peers, turns, clock, loaded.starts)
         self.hibernation = sleep = Hibernation(config, self.groups, beats, election, spread, self._context)
+        self.moves = Moves(config, self.groups, self._context, self.transactions, self.indexes, sleep.wake)
         self.memory = DataMemory(self.groups, sleep, background)
         self._admin = AdminExecutor(
             self.groups, self.slots, self.transfers, turns, clock, observer, images, sleep.wake, first_request
@@ -324,7 +324,7 @@ class Host:
             if self.slots.groups > 1 and self._lifecycle.phase == SERVING:
                 self._spread.tick(now, awake)
                 self.transactions.tick(awake)
-                self.moves.tick()
+                self.moves.tick(awake)
             self.transfers.tick()
             self._admin.tick()
             self.images.tick()

@@ -25,15 +25,17 @@ class SlotMap:
     """The slots of a cluster that was formed with `groups` groups: divided evenly, until some of them move.
 
     A node that joins a cluster takes its number of groups. Nobody is served before, so that number is the
-    only one which a request ever sees. `plan` is the map in group 0, None before the first move, and `view`
-    what this node has learned from the states of its replicas, None if that is nothing. A replica may lag, so
-    an owner may be one of before: the state of its group decides. `changes` counts the views.
+    only one which a request ever sees. `plan` is the map in group 0, None before the first move; `sources`
+    are the groups out of which it plans a move. `view` is what this node has learned from the states of its
+    replicas, None if that is nothing. A replica may lag, so an owner may be one of before: the state of its
+    group decides. `changes` counts the views.
     """
 
     def __init__(self, groups: int = 1) -> None:
         self.groups = groups
         self.changes = 0
         self.plan: MapState | None = None
+        self.sources: frozenset[int] = frozenset()
         self.view: SlotView | None = None
 
     @property
@@ -60,10 +62,16 @@ class SlotMap:
         found = static_ranges(self.groups)
         return (found[group].first, found[group].last) if group < len(found) else (0, -1)
 
+    def is_moving(self, group: int, keyspace: Keyspace) -> bool:
+        """Whether a move out of `group` is planned, or one is not over in its `keyspace`."""
+        table = keyspace.slots
+        return group in self.sources or (table is not None and table.is_moving)
+
     def follow(self, group: int, keyspace: Keyspace) -> None:
         """What the replica of `group` knows of slots has changed: learn from it who owns them."""
         if group == 0:
-            self.plan = saved_map(keyspace.ledger)
+            self.plan = plan = saved_map(keyspace.ledger)
+            self.sources = frozenset([move.source for move in (plan.moves if plan else ())])
         if keyspace.slots is not None:
             self._learn(group, keyspace.slots)
 

@@ -145,6 +145,11 @@ class SlotTable:
         return SlotState.FROZEN in self._states
 
     @property
+    def is_moving(self) -> bool:
+        """Whether a slot is frozen, or a move is not over here."""
+        return bool(self.moves) or self.frozen
+
+    @property
     def leaving(self) -> frozenset[int]:
         """The numbers of the moves for which slots are frozen."""
         if not self.frozen:

@@ -8,6 +8,7 @@ from kraft.host.context import GroupContext
 from kraft.host.hibernation import HIBERNATION_SECONDS
 from kraft.host.requests.round import View
 from kraft.kv.commands import Expiry, Set
+from kraft.kv.slots import SLOTS, Move, MoveState, SlotRange, SlotState, SlotTable
 from kraft.node import admin
 from kraft.node.errors import TooStale
 from kraft.raft.errors import InvariantViolation
@@ -289,6 +290,33 @@ def test_a_group_with_anything_under_way_is_ticked(cluster):
     cluster.run(1)
     assert 3 not in host.hibernation.asleep
     assert cluster.run(2, lambda: 3 in host.hibernation.asleep)
+
+
+@pytest.mark.parametrize(
+    ("state", "moves"), [(SlotState.FROZEN, []), *[(SlotState.OWN, [state]) for state in MoveState]]
+)
+def test_a_replica_with_frozen_slots_or_a_move_that_is_not_over_is_ticked(cluster, state, moves):
+    host = cluster.host("K2")
+    keyspace = host.groups[3].state.machine.keyspace
+    ranges = [SlotRange(0, 99, state, 1, 1, 2), SlotRange(100, SLOTS - 1, SlotState.OWN)]
+    keyspace.slots = SlotTable(ranges, [Move(1, 0, 99, each) for each in moves])
+    host.hibernation.wake_all()
+    cluster.run(2)
+    assert 3 not in host.hibernation.asleep
+    assert cluster.asleep([1, 2, 4, 5])
+    keyspace.slots = SlotTable([SlotRange(0, 99, SlotState.GONE, 1), *ranges[1:]])
+    assert cluster.run(2, cluster.asleep)
+
+
+def test_a_group_out_of_which_a_move_is_planned_is_ticked(cluster):
+    slots = cluster.host("K2").slots
+    slots.sources = frozenset([3])
+    cluster.host("K2").hibernation.wake_all()
+    cluster.run(2)
+    assert 3 not in cluster.host("K2").hibernation.asleep
+    assert cluster.asleep([1, 2, 4, 5])
+    slots.sources = frozenset()
+    assert cluster.run(2, cluster.asleep)
 
 
 def test_one_group_is_always_ticked(monkeypatch):

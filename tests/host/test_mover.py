@@ -177,6 +177,35 @@ def test_an_administrator_cancels_a_move(cluster, keys):
     assert cluster.has(0, B) == bool(keys)
 
 
+def test_a_planned_move_wakes_its_source(cluster):
+    cluster.write(1, Put(A, b"1"))
+    sleeps = [p.host.hibernation.asleep for p in cluster.processes()]
+    assert cluster.run(20, lambda: all(1 in asleep for asleep in sleeps))
+    cluster.run(1)
+    cluster.move()
+    assert cluster.run(1, lambda: not any(1 in asleep for asleep in sleeps))
+    assert cluster.run(2, cluster.over)
+    assert cluster.has(0, A)
+    assert cluster.run(10, lambda: all(1 in asleep for asleep in sleeps))
+
+
+def test_nothing_is_kept_of_a_move_that_is_over(cluster):
+    """So a tick has nothing to do for it."""
+    moves = [p.host.moves for p in cluster.processes()]
+    assert not any(each._movers for each in moves), "nothing was planned"
+    cluster.write(1, Put(A, b"1"))
+    cluster.move()
+    assert cluster.run(10, lambda: any(each._movers for each in moves))
+    assert cluster.run(10, cluster.over)
+    assert cluster.run(1, lambda: not any(each._movers for each in moves))
+    for process in cluster.processes():
+        assert process.host.slots.sources == frozenset()
+        spaces = [group.state.machine.keyspace for group in process.host.groups.values()]
+        assert all(
+            type(changes) is dict for space in spaces for changes in (space._changes, space.ledger._changes)
+        )
+
+
 def holder(cluster):
     """A transaction holds a key of the slot until its patience is over."""
     id_ = TransactionId(b"dead", 1, cluster.host("K1").transactions.log_time())

@@ -295,5 +295,12 @@ MOVER_MUTATIONS = (
         "        if False:",
         "the memory of keys that have gone is never free",
     ),
+    _plant_in_mover(
+        "a planned move does not wake its source",
+        "moves",
+        "        self._wake(slots.sources)\n",
+        "",
+        "the move begins when the group has hibernated for ten seconds",
+    ),
 )
 """Mistakes of the leader of a source, which no state machine can make."""

@@ -57,4 +57,11 @@ HIBERNATION_MUTATIONS = (
         "        self.bytes = sum(",
         "the bound of memory is that of all groups",
     ),
+    _plant(
+        "a group hibernates while slots of it move",
+        _FILE,
+        "            and not self._context.slots.is_moving(group.id, space)\n",
+        "",
+        "whoever leads the group goes on with a move",
+    ),
 )

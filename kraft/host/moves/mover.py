@@ -107,9 +107,9 @@ class Mover:
             self._go_on()
 
     @property
-    def attempt(self) -> MoveAttempt | None:
-        """The attempt under way, None if there is none."""
-        return self._attempt
+    def is_idle(self) -> bool:
+        """Whether nothing is under way: no attempt, and no step."""
+        return self._attempt is None and self._asked is None
 
     # -- what is next ---------------------------------------------------------------------------------
 

@@ -1,50 +1,50 @@
 """Moves of slots on one node: what administrators ask for, and what the leaders of its groups do."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from kraft.config import Config
+from kraft.host.context import GroupContext
 from kraft.host.group.group import Group
 from kraft.host.key_indexes import KeyIndexes
 from kraft.host.moves.move_counts import MoveCounts
 from kraft.host.moves.mover import Mover
 from kraft.host.moves.sweeper import Sweeper
-from kraft.host.ports import HostObserver
 from kraft.host.requests.proposal import WriteDone
-from kraft.host.slots import SlotMap
 from kraft.host.snapshots.throttle import Throttle
 from kraft.host.transactions.ports import GroupRequests
 from kraft.kv.commands import PlanMove, StopMove
 from kraft.kv.slot_map import PlannedMove
 from kraft.kv.slots import MoveState, SlotTable
-from kraft.node.ports import Clock
 from kraft.node.status import MoveStatus
 
 COMMAND_BYTES = 64
 
 
 class Moves:
-    """The moves that this node knows, and the movers and sweepers of the `groups` that it leads."""
+    """The moves that this node knows, and the movers and sweepers of the `groups` that it leads.
+
+    `wake` wakes those of some groups that hibernate.
+    """
 
     def __init__(
         self,
         config: Config,
         groups: Mapping[int, Group],
-        slots: SlotMap,
+        context: GroupContext,
         requests: GroupRequests,
         indexes: KeyIndexes,
-        clock: Clock,
-        observer: HostObserver,
+        wake: Callable[[Collection[int]], None],
     ) -> None:
         self.counts = MoveCounts()
         self._groups = groups
-        self._slots = slots
+        self._context = context
+        self._slots = context.slots
         self._requests = requests
         self._indexes = indexes
-        self._clock = clock
-        self._observer = observer
+        self._wake = wake
         self._throttle = Throttle(config.snapshot.bytes_per_second)
         self._batch_bytes = config.raft.batch_bytes
-        self._movers: dict[int, tuple[Mover, Sweeper]] = {}  # by group
+        self._movers: dict[int, tuple[Mover, Sweeper]] = {}  # by group, while it is part of a move
 
     # -- for administrators ---------------------------------------------------------------------------
 
@@ -88,36 +88,46 @@ class Moves:
 
     # -- for the host ---------------------------------------------------------------------------------
 
-    def tick(self) -> None:
-        """One tick of the host passed: in the groups led here, go on with their moves."""
-        plan = self._slots.plan
-        if plan is None and self._slots.view is None and not self._movers:
-            return
-        for id_, group in self._groups.items():
-            found = self._movers.get(id_)
-            if found is None:
-                if plan is None and group.state.machine.keyspace.slots is None:
-                    continue
-                found = self._movers[id_] = self._made(id_, group)
-            leads = group.raft.state.leads_with_commit
-            found[0].tick(leads=leads)
-            found[1].tick(leads=leads)
+    def tick(self, awake: Iterable[Group]) -> None:
+        """One tick of the host passed: in the groups led here, go on with their moves.
 
-    def _made(self, id_: int, group: Group) -> tuple[Mover, Sweeper]:
-        state, requests, clock = group.state, self._requests, self._clock
+        The groups out of which a move is planned are woken; a group that is part of one does not hibernate.
+        """
+        slots, movers = self._slots, self._movers
+        if slots.plan is None and slots.view is None and not movers:
+            return
+        self._wake(slots.sources)
+        for group in awake:
+            if group.id not in movers and self._is_led(group):
+                movers[group.id] = self._made(group)
+        for id_, (mover, sweeper) in tuple(movers.items()):
+            group = self._groups[id_]
+            leads = group.raft.state.leads_with_commit
+            mover.tick(leads=leads)
+            sweeper.tick(leads=leads)
+            if mover.is_idle and sweeper.is_idle and not self._is_led(group):
+                del movers[id_]
+
+    def _is_led(self, group: Group) -> bool:
+        """Whether a group is part of a move, and led here."""
+        moving = self._slots.is_moving(group.id, group.state.machine.keyspace)
+        return moving and group.raft.state.leads_with_commit
+
+    def _made(self, group: Group) -> tuple[Mover, Sweeper]:
+        state, requests, clock = group.state, self._requests, self._context.clock
         mover = Mover(
-            id_,
+            group.id,
             state,
             self._slots,
             requests,
             self._indexes,
             clock,
             self.counts,
-            self._observer,
+            self._context.observer,
             self._throttle,
             self._batch_bytes,
         )
-        return mover, Sweeper(id_, state, requests, self._indexes, clock, self._batch_bytes)
+        return mover, Sweeper(group.id, state, requests, self._indexes, clock, self._batch_bytes)
 
 
 _WORDS: dict[int, str] = {MoveState.OPEN: "copying", MoveState.ACTIVE: "active", MoveState.SWEEP: "cancelled"}

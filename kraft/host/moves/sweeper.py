@@ -44,6 +44,11 @@ class Sweeper:
             self._waits = True
             self._indexes.when_ready(self._group, KeyIndex, self._indexed)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way."""
+        return not self._waits
+
     def _left(self) -> Move | None:
         """A move of which hidden keys are left."""
         table = self._state.machine.keyspace.slots
