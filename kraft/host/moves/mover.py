@@ -328,7 +328,7 @@ class Mover:
         self._go_on()
 
     def _drop(self, problem: str) -> None:
-        """End the attempt; what it leaves behind shows what is next. After a `problem` another one waits."""
+        """End the attempt: the state that it leaves shows what is next. A `problem` delays the next one."""
         attempt, self._attempt, self._asked = self._attempt, None, None
         if attempt is not None and attempt.copy is not None:
             attempt.copy.end()
