@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kraft.kv.commands import Look, Step
+from kraft.kv.commands import Look, Put, Step
 from kraft.kv.excerpt import Excerpts
 from kraft.kv.replies import Reply
 from kraft.kv.state import MachineState
@@ -17,7 +17,13 @@ def execute(state: MachineState, steps: Sequence[Step], run: Run) -> Reply:
     excerpts = Excerpts(state.keyspace)
     before, changed = state.revision, False
     replies: list[Reply] = []
+    put = state.keyspace.put
     for step in steps:
+        if type(step) is Put:  # as in `Machine.apply`
+            put(step.key, step.value, before + 1)
+            replies.append("OK")
+            changed = True
+            continue
         state.revision = before  # every change of a transaction has the next one
         replies.append(excerpts.look(step) if type(step) is Look else run(state, step))
         changed = changed or state.revision > before

@@ -5,7 +5,7 @@ client's bytes that an error quotes are kept as surrogate escapes and leave unch
 and errors become spaces, because they would end the reply.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kraft.resp.values import Encoded, Error, NullArray, Push, Reply, SetOf, Verbatim
@@ -17,8 +17,12 @@ def render(reply: Reply, protocol: int) -> bytes:
     return write(reply, protocol)
 
 
-def render_many(replies: Iterable[Reply], protocol: int) -> bytes:
+def render_many(replies: Sequence[Reply], protocol: int) -> bytes:
     """All replies, one after another, in RESP `protocol`, 2 or 3."""
+    if replies and type(replies[0]) is str and set(map(type, replies)) == _TEXT:
+        usual = list(map(_USUAL.get, replies))
+        if None not in usual:  # of writes, and of what is queued
+            return b"".join(usual)  # type: ignore[arg-type]
     writers = _WRITERS[protocol]
     rendered = []
     for reply in replies:
@@ -40,14 +44,14 @@ def render_plain(reply: Reply) -> bytes:
     return b"".join([line + b"\n" for line in _plain_lines(reply)]) or b"\n"
 
 
-def payload_bytes(replies: Iterable[Reply]) -> int:
+def payload_bytes(replies: Sequence[Reply]) -> int:
     """The bytes of the values in `replies`, a lower bound of their size when rendered."""
+    kinds = set(map(type, replies))
     total = 0
-    for reply in replies:
-        if type(reply) is bytes:
-            total += len(reply)
-        elif type(reply) is list:
-            total += payload_bytes(reply)
+    if bytes in kinds:
+        total += sum([len(reply) for reply in replies if type(reply) is bytes])
+    if list in kinds:
+        total += sum([payload_bytes(reply) for reply in replies if type(reply) is list])
     return total
 
 
@@ -121,6 +125,7 @@ def _decimal(number: float) -> bytes:
     return b"%d" % number if number.is_integer() and abs(number) < 1e17 else repr(number).encode()
 
 
+_TEXT = {str}
 _USUAL = {"OK": b"+OK\r\n", "QUEUED": b"+QUEUED\r\n"}
 
 _Writer = Callable[[Any, int], bytes]

@@ -5,8 +5,10 @@ from typing import Any
 
 import msgspec
 
+from kraft.config.values import LimitsConfig
 from kraft.kv.commands import Command, Look
 from kraft.resp.values import Error, Request
+from kraft.server.errors import Rejected, over_limit
 
 QUEUED_BYTES = 256  # of a queued command in memory, beside its words
 WORD_BYTES = 41  # of each of its words, beside its bytes
@@ -38,11 +40,20 @@ class MultiState:
     keyed: bool = False
     token: bytes | None = None
 
-    def add(self, queued: Queued, size: int) -> None:
-        """Append a command whose words have `size` bytes."""
-        self.commands.append(queued)
-        self.words += len(queued.request)
-        self.size += size
+    def add(self, queued: Queued, size: int, limits: LimitsConfig, watched_bytes: int) -> None:
+        """Append a command whose words have `size` bytes.
+
+        Raises Rejected beyond the limits: a transaction has those of one request, and one more.
+        """
+        commands, words, size = self.commands, self.words + len(queued.request), self.size + size
+        if len(commands) >= limits.multi_commands:
+            raise Rejected("ERR too many commands in transaction")
+        if words > limits.arguments:
+            raise Rejected("ERR too many arguments in transaction")
+        if size + watched_bytes > limits.request_bytes:
+            raise Rejected(over_limit("transaction", limits.request_bytes))
+        commands.append(queued)
+        self.words, self.size = words, size
 
     @property
     def memory(self) -> int:

@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -56,6 +56,7 @@ class Segment(msgspec.Struct):
     hits: int = 0
     misses: int = 0
     moved: bool = False
+    with_replies_before: ClassVar[bool] = False  # these are sent together with its own: one send less
 
     def ask(self, host: NodeHost, state: SessionState, done: Callable[[Any], None]) -> None:
         """Ask the host for the items; `done` gets the outcome."""
@@ -315,6 +316,7 @@ class CrossGroupSegment(Segment):
 class ExecSegment(Segment):
     """EXEC: all that was queued, as one."""
 
+    with_replies_before = True
     items: list[Execution] = []
 
     def ask(self, host: NodeHost, _: SessionState, done: Callable[[Any], None]) -> None:

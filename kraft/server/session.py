@@ -197,7 +197,7 @@ class Session:
         if self._ended and self._segment is None and not output.blocked:
             output.close(self._final_error)
             self._final_error = b""
-        elif output.chunks:
+        elif output.chunks and not (self._segment is not None and self._segment.with_replies_before):
             output.flush()
         if queue or self._paused:
             self._balance_input()

@@ -290,6 +290,7 @@ class Validation:
     ) -> Segment:
         """Move requests after MULTI to what EXEC will execute. One that fails aborts that."""
         usual, specs, settled, full = self.usual, segment.specs, segment.settled, self._port.full
+        limits, trivial = self._port.limits, self._port.routing.trivial
         for request in islice(queue, len(specs), SEGMENT_COMMANDS):
             spec = usual.get(request[0]) or self.spec_of(request)
             if spec.immediate:
@@ -297,7 +298,8 @@ class Validation:
             reply: Reply = "QUEUED"
             size = sum(map(len, request))
             try:
-                multi.add(self._queued(request, size, spec, state, multi, full=full), size)
+                queued = self._queued(request, size, spec, state, multi, trivial=trivial, full=full)
+                multi.add(queued, size, limits, state.watched_bytes)
             except Rejected as refusal:
                 multi.aborted = True
                 reply = Error(refusal.text)
@@ -315,12 +317,13 @@ class Validation:
         state: SessionState,
         multi: MultiState,
         *,
+        trivial: bool,
         full: bool,
     ) -> Queued:
         """A request of `size` bytes after MULTI, checked like others. Wrong arguments: its reply in EXEC."""
         if not spec.low <= len(request) <= spec.high:
             raise Rejected(errors.wrong_arity(spec.name))
-        if isinstance(spec, LocalSpec) and (spec is UNKNOWN or (spec.subcommands and len(request) > 1)):
+        if type(spec) is LocalSpec and (spec is UNKNOWN or (spec.subcommands and len(request) > 1)):
             unknown = spec.run(CommandContext(self._port, state, self.table), request)  # raises otherwise
             raise Rejected(unknown.text if isinstance(unknown, Error) else errors.unknown_subcommand(request))
         if spec.no_multi:
@@ -329,9 +332,9 @@ class Validation:
             self._port.users.check(state.rights, spec, request, state)
         if spec.name == once.NAME:
             return self._queued_token(request, spec, multi)
-        self.check_size(spec, request, size)
-        self._check_transaction(request, size, state, multi)
-        group = 0 if self._port.routing.trivial else self._placement.group_queued(spec, request, state, multi)
+        if size > self._small_bytes or type(request) is OversizedRequest:
+            self._check_lengths(spec, request)
+        group = 0 if trivial else self._placement.group_queued(spec, request, state, multi)
         if type(spec) is ReadSpec:
             return Queued(spec, request, kv.Look(tuple(spec.keys_of(request))))
         if type(spec) is not WriteSpec and type(spec) is not ScriptSpec:
@@ -357,16 +360,6 @@ class Validation:
             raise Rejected("ERR after MULTI, KRAFT ONCE token is a command of its own, given once")
         multi.token = token
         return Queued(spec, request, "OK")
-
-    def _check_transaction(self, request: Request, size: int, state: SessionState, multi: MultiState) -> None:
-        """A transaction has the limits of one request, and one more."""
-        limits = self._port.limits
-        if len(multi.commands) >= limits.multi_commands:
-            raise Rejected("ERR too many commands in transaction")
-        if multi.words + len(request) > limits.arguments:
-            raise Rejected("ERR too many arguments in transaction")
-        if multi.size + size + state.watched_bytes > limits.request_bytes:
-            raise Rejected(errors.over_limit("transaction", limits.request_bytes))
 
     def check_size(self, spec: AnySpec, request: Request, size: int) -> None:
         """Raise Rejected if a key or a value of the request, or all of its `size` bytes, are too long."""

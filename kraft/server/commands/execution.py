@@ -9,6 +9,7 @@ that happens there can change a reply, except to a local command.
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from msgspec import UNSET
@@ -19,6 +20,7 @@ from kraft.kv.excerpt import EXCERPT_BYTES, Excerpt, examined, excerpt
 from kraft.kv.footprint import declared
 from kraft.kv.replies import CommandFailure
 from kraft.kv.replies import Reply as Outcome
+from kraft.kv.versions import MACHINE_VERSION
 from kraft.resp.render import payload_bytes, render
 from kraft.resp.values import Encoded, Error, Reply
 from kraft.server import errors
@@ -33,6 +35,7 @@ SLICE_SECONDS = 0.005  # of replies in one go; then other connections get their 
 
 _NO_STEPS = frozenset({type(None), Error, str})  # `Queued.step` of what is no step of the logged command
 _LOOK = frozenset({kv.Look})
+_LONG = frozenset({kv.Look, type(None)})  # of the commands whose replies may take long to make
 REVISION = "kraft|rev"  # the name of the only read that shows a revision
 
 Done = Callable[[Any], None]
@@ -112,11 +115,14 @@ class Execution:
         """Why this may not be logged yet in one of its groups, empty when it may."""
         if not self.writes:
             return ""
+        groups = self.parts if self._computation is None else self._computation.groups
+        behind = [group for group in groups if host.version_obstacle(group, MACHINE_VERSION)]
+        if not behind:
+            return ""
         needed = kv.needed_version([self.command])
         if self._shares is not None:
             needed = max(needed, kv.Prepare.since)
-        groups = self.parts if self._computation is None else self._computation.groups
-        obstacles = [host.version_obstacle(group, needed) for group in groups]
+        obstacles = [host.version_obstacle(group, needed) for group in behind]
         return next(filter(None, obstacles), "")
 
     def ask(self, host: NodeHost, done: Done) -> None:
@@ -179,9 +185,9 @@ class Execution:
             return  # the connection is gone
         until = port.clock.seconds() + SLICE_SECONDS
         try:
-            while len(replies) < len(self.commands):
-                replies.append(self._reply(self.commands[len(replies)]))
-                if port.clock.seconds() >= until:
+            for queued in islice(self.commands, len(replies), None):
+                replies.append(self._reply(queued))
+                if type(queued.step) in _LONG and port.clock.seconds() >= until:
                     port.clock.call_soon(partial(self._go_on, done))
                     return
         except Exception as error:
@@ -196,16 +202,22 @@ class Execution:
         if type(step) in _NO_STEPS:
             settled: Reply = step
             return settled
-        share = Partition({self.group: step}) if self._shares is None else next(self._shares)
-        outcomes: dict[int, Any] = {group: next(self._outcomes[group]) for group in share.steps}
-        outcome: Any = united(outcomes) if share.reply is UNSET else share.reply
+        steps: Mapping[int, Any]
+        if self._shares is None:
+            outcome: Any = next(self._outcomes[self.group])
+            steps, outcomes = {self.group: step}, {self.group: outcome}
+        else:
+            share = next(self._shares)
+            steps = share.steps
+            outcomes = {group: next(self._outcomes[group]) for group in steps}
+            outcome = united(outcomes) if share.reply is UNSET else share.reply
         if type(step) is kv.Look:
-            reply = self._read(queued, share.steps, outcomes)
+            reply = self._read(queued, steps, outcomes)
         elif type(outcome) is CommandFailure:
             return errors.command_error(outcome, step)
         else:
             reply = outcome if queued.spec.shape is None else queued.spec.shape(outcome)
-        if type(reply) is str:
+        if type(reply) is str or type(reply) is int:
             return reply
         size = payload_bytes([reply])
         if self._reply_bytes + size > EXCERPT_BYTES:
