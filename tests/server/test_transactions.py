@@ -45,6 +45,13 @@ def test_a_transaction_is_one_logged_command(client: Talk) -> None:
     assert transaction.steps[2:] == (Look((b"a",)), Look((b"a", b"b")))
 
 
+def test_what_is_queued_together_with_exec_is_answered_together_with_it(client: Talk) -> None:
+    assert client.send(resp("MULTI", "SET a 1")) == OK + QUEUED
+    assert client.send(resp("SET b 2", "EXEC", "PING")) == b""
+    client.port.settle()
+    assert client.read() == QUEUED + array(OK, OK) + b"+PONG\r\n"
+
+
 def test_nothing_is_executed_before_exec_and_after_discard(client: Talk) -> None:
     assert client.ask(resp("MULTI", "SET a 1")) == OK + QUEUED
     other = client.port.connect()
