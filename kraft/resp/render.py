@@ -20,9 +20,9 @@ def render(reply: Reply, protocol: int) -> bytes:
 def render_many(replies: Sequence[Reply], protocol: int) -> bytes:
     """All replies, one after another, in RESP `protocol`, 2 or 3."""
     if replies and type(replies[0]) is str and set(map(type, replies)) == _TEXT:
-        usual = list(map(_USUAL.get, replies))
+        usual: list[Any] = list(map(_USUAL.get, replies))
         if None not in usual:  # of writes, and of what is queued
-            return b"".join(usual)  # type: ignore[arg-type]
+            return b"".join(usual)
     writers = _WRITERS[protocol]
     rendered = []
     for reply in replies:
@@ -126,7 +126,7 @@ def _decimal(number: float) -> bytes:
 
 
 _TEXT = {str}
-_USUAL = {"OK": b"+OK\r\n", "QUEUED": b"+QUEUED\r\n"}
+_USUAL: dict[Any, bytes] = {"OK": b"+OK\r\n", "QUEUED": b"+QUEUED\r\n"}
 
 _Writer = Callable[[Any, int], bytes]
 _COMMON: dict[type, _Writer] = {
