@@ -10,11 +10,16 @@ from typing import Any, Final
 
 from msgspec import field
 
+from kraft.host.requests.round import View
 from kraft.resp.values import Error, Reply
 from kraft.server.commands.all_groups import AllGroups, partly_done
+from kraft.server.commands.scan import ALL_SLOTS
+from kraft.server.errors import SLOT_MOVED
+from kraft.server.flush_rounds import FlushRounds
 from kraft.server.ports import NodeHost
 from kraft.server.segments import ReadSegment, Segment
 from kraft.server.session_state import SessionState
+from kraft.server.slot_cover import SlotCover
 
 _NO_REPLY: Final[Any] = object()
 
@@ -100,17 +105,36 @@ class AllGroupsSegment(GroupsSegment):
     """A command that concerns all groups, a segment by itself: reads at once, writes one after the other."""
 
     rule: AllGroups | None = None
+    cover: SlotCover = field(default_factory=SlotCover)
 
     def ask(self, host: NodeHost, state: SessionState, done: Callable[[Any], None]) -> None:
         """`done` gets the reply, in a list."""
-        parts = list(self.parts.values())
-        if isinstance(parts[0], ReadSegment):
-            super().ask(host, state, partial(self._merged, done))
+        if ReadSegment in map(type, self.parts.values()):
+            super().ask(host, state, partial(self._merged, host, done))
+        elif self._rule.keys:
+            flush = FlushRounds(self.parts, partial(self._write, host, state), host, state, done)
+            flush.look(flush.begin)
         else:
-            self._ask_next(parts, host, state, done)
+            self._write(host, state, done)
 
-    def _merged(self, done: Callable[[Any], None], outcome: Any) -> None:
-        done(outcome if isinstance(outcome, Exception) else [self._merge()])
+    def _write(self, host: NodeHost, state: SessionState, done: Callable[[Any], None]) -> None:
+        self.answers = {}
+        self._ask_next(list(self.parts.values()), host, state, done)
+
+    def _merged(self, host: NodeHost, done: Callable[[Any], None], outcome: Any) -> None:
+        if isinstance(outcome, Exception):
+            done(outcome)
+            return
+        reply = self._merge()
+        everywhere = len(self.parts) == host.slots.groups  # else other nodes answer for the rest
+        if self._rule.keys and everywhere and type(reply) is not Error:
+            self.moved = not self.cover.is_exact(host.slots, ALL_SLOTS)
+        done([SLOT_MOVED if self.moved else reply])
+
+    def take(self, part: Segment, host: NodeHost, outcome: Any) -> list[Reply]:
+        if isinstance(outcome, View):
+            self.cover.saw(part.group, outcome.keyspace)
+        return super().take(part, host, outcome)
 
     def _ask_next(
         self, left: list[Segment], host: NodeHost, state: SessionState, done: Callable[[Any], None]

@@ -11,9 +11,12 @@ from kraft.resp.render import render_plain
 from kraft.resp.values import Error, RenderedArray, Reply
 from kraft.server.commands.scan import AllKeys
 from kraft.server.commands.spec import Query
+from kraft.server.errors import SLOT_MOVED
 from kraft.server.ports import NodeHost
+from kraft.server.routing import Routing
 from kraft.server.segments import Segment
 from kraft.server.session_state import SessionState
+from kraft.server.slot_cover import SlotCover
 
 ALL_BYTES_MAX = 64 << 20  # of a reply with all keys
 
@@ -21,27 +24,39 @@ _TOO_LARGE = Error(f"ERR the reply exceeds {ALL_BYTES_MAX >> 20} MiB: use SCAN")
 
 
 class IndexSegment(Segment):
-    """One command on all keys; `groups` are those for which this node answers, of `total` in the cluster.
+    """One command on all keys; `groups` are those for which this node answers: all, unless `partial`.
 
     A query for some of the keys is answered from one view of each group that it needs. One for all of them
     walks over the keys of one moment of each group in the background, and its reply is rendered on the way,
     piece by piece.
+
+    It is planned again if a slot has moved between two groups in the meantime, so that its keys were met in
+    neither of them, or in both.
     """
 
     items: list[Query] = field(default_factory=list)
     groups: list[int] = field(default_factory=list)
-    total: int = 1
+    partial: bool = False
     parts: Mapping[int, Query] = field(default_factory=dict)  # what is asked in each group
     answers: dict[int, Any] = field(default_factory=dict)
+    cover: SlotCover = field(default_factory=SlotCover)
     rendered: int = 0  # bytes
     host: Any = None
     state: Any = None
     done: Any = None
 
+    def choose_groups(self, query: Query, routing: Routing) -> None:
+        """Choose the groups for which this node answers the query."""
+        if isinstance(query, AllKeys) and query.slot is not None:
+            self.groups = [routing.slots.group_of(query.slot)]
+        else:
+            self.groups = routing.groups()
+            self.partial = len(self.groups) < routing.slots.groups
+
     def ask(self, host: NodeHost, state: SessionState, done: Callable[[Any], None]) -> None:
         """`done` gets the reply in a list."""
         self.host, self.state, self.done = host, state, done
-        self.parts = self.items[0].parts(self.groups, self.total)
+        self.parts = self.items[0].parts(self.groups, host.slots)
         for group in self.parts:
             self._prepare(group)
 
@@ -63,6 +78,7 @@ class IndexSegment(Segment):
         elif not outcome.keyspace.has_index(query.needs):  # the state was replaced meanwhile
             self._prepare(group)
         else:
+            self.cover.saw(group, outcome.keyspace)
             try:
                 if isinstance(query, AllKeys):
                     self.host.indexes.do(self._render(group, query, query.pieces(outcome.keyspace)))
@@ -99,16 +115,23 @@ class IndexSegment(Segment):
         if failed is not None:
             self.group = failed
             self.done(self.answers[failed])
+        elif not self._is_whole:
+            self.moved = True
+            self.done([SLOT_MOVED])
         elif self.rendered > ALL_BYTES_MAX:
             self.done([_TOO_LARGE])
         else:
             try:
-                reply: Any = [
-                    self.items[0].merge(self.groups, {each: self.answers[each] for each in self.parts})
-                ]
+                answers = {each: self.answers[each] for each in self.parts}
+                reply: Any = [self.items[0].merge(self.groups, self.host.slots, answers)]
             except Exception as error:
                 reply = error
             self.done(reply)
+
+    @property
+    def _is_whole(self) -> bool:
+        wanted = next(iter(self.parts.values())).wanted
+        return self.partial or self.cover.is_exact(self.host.slots, wanted)
 
     def replies(self, outcome: list[Reply]) -> list[Reply]:
         """The one reply."""

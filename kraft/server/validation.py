@@ -13,7 +13,6 @@ from kraft.resp.values import Error, OversizedRequest, Reply, Request
 from kraft.server import errors
 from kraft.server.command_limits import COMPLETE, CommandLimits
 from kraft.server.commands import once
-from kraft.server.commands.scan import AllKeys
 from kraft.server.commands.spec import (
     SEGMENT_COMMANDS,
     AdminSpec,
@@ -227,10 +226,7 @@ class Validation:
             return spec.run(CommandContext(self._port, state, self.table), request)
         if isinstance(spec, IndexSpec):
             query = spec.run(request)
-            slots = self._port.routing.slots
-            segment.total, segment.groups = slots.groups, self._port.routing.groups()
-            if isinstance(query, AllKeys) and query.slot is not None:
-                segment.groups = [slots.group_of(query.slot)]
+            segment.choose_groups(query, self._port.routing)
             return query
         if isinstance(spec, AllGroupsSpec):
             return self._in_all_groups(spec, request, segment, state)

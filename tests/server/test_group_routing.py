@@ -1,6 +1,9 @@
 """Redirection, roles and slots at the client port of a cluster with several groups."""
 
+from typing import Any
+
 from kraft.config.values import ClientConfig
+from kraft.kv.slot_map import MapState, static_ranges
 from kraft.kv.slots import slot_of
 from kraft.server.commands.command import all_specs
 from kraft.server.commands.table import TABLE
@@ -158,3 +161,22 @@ def test_clients_are_told_which_commands_go_to_every_leader() -> None:
     assert b"response_policy:agg_sum\r\n" in shown
     assert b"request_policy" not in client.run("COMMAND", "INFO", "mset", "get")
     assert set(TIPS) <= {spec.name for spec in all_specs(TABLE)}
+
+
+def test_epochs_go_up_with_elections_and_with_moves_of_slots() -> None:
+    port, client = redirecting("K1", "K2", "K1")
+    assert b"cluster_current_epoch:3\r\n" in client.run("CLUSTER", "INFO")
+    port.host.slots.plan = MapState(version=4, last=9, ranges=static_ranges(3))
+    assert b"cluster_current_epoch:7\r\n" in client.run("CLUSTER", "INFO")
+    assert client.run("CLUSTER", "NODES").count(b" 7 connected") == 2
+
+
+def test_nodes_are_replicas_of_the_first_that_has_slots() -> None:
+    """Group 0 may have given all of its slots away."""
+    port, client = redirecting("K1", "K2", "K1")
+    slots: Any = port.host.slots
+    slots.ranges = lambda: [(0, 16_383, 1)]
+    lines = client.run("CLUSTER", "NODES").split(b"\n")[1:3]
+    assert b"myself,slave " + lines[1].split()[0] in lines[0]
+    assert b" master " in lines[1]
+    assert client.run("CLUSTER", "SHARDS").startswith(b"*1\r\n")

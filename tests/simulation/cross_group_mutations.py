@@ -15,6 +15,7 @@ _WAITS = "kraft/host/requests/transaction_waits.py"
 _COORDINATOR = "tests/host/test_coordinator.py"
 _DIRECTED = "tests/host/test_transaction_waits.py"
 _MOVED = "tests/server/test_moved_slots.py"
+_ALL_KEYS = "tests/server/test_all_keys_while_slots_move.py"
 _ORDER = "tests/kv/test_move_order.py"
 _SLOTS = "tests/host/test_slot_waits.py"
 
@@ -261,10 +262,42 @@ CROSS_GROUP_MUTATIONS = (
     _plant(
         "SCAN shows hidden keys",
         "kraft/server/commands/scan.py",
-        "            seen = list(filter(keyspace.slots.shows, seen))",
-        "            pass",
+        "if table.shows(key) and first <= slot_of(key) <= last",
+        "if first <= slot_of(key) <= last",
         "a key comes twice, from the source and from the receiver",
         test=_MOVED,
+    ),
+    _plant(
+        "groups are looked at while a slot goes from one to another",
+        "kraft/server/slot_cover.py",
+        "if not any(self._seen.values()):",
+        "if True:",
+        "a key comes twice, or is missed",
+        test=_ALL_KEYS,
+    ),
+    _plant(
+        "SCAN returns keys of slots of other shares",
+        "kraft/server/commands/scan.py",
+        "if table.shows(key) and first <= slot_of(key) <= last",
+        "if table.shows(key)",
+        "a key comes twice",
+        test=_ALL_KEYS,
+    ),
+    _plant(
+        "SCAN returns keys after the end of a group that has ended earlier",
+        "kraft/server/commands/scan.py",
+        "for key in keys if position_of(key) < end]",
+        "for key in keys]",
+        "a key comes twice",
+        test=_ALL_KEYS,
+    ),
+    _plant(
+        "a flush does not look whether slots have moved",
+        "kraft/server/flush_rounds.py",
+        "if seen == self._before:",
+        "if True:",
+        "a key stays whose slot has moved to a group that was flushed before",
+        test=_ALL_KEYS,
     ),
     _plant(
         "KEYS shows hidden keys",

@@ -18,12 +18,15 @@ class AllGroups:
     """How the replies of several groups become one: `merge`, which gets them in the order of the groups.
 
     `stops`: a write ends at the first error, also of the command itself. `led`: in redirect mode only the
-    groups count that this node leads, because cluster clients ask every leader.
+    groups count that this node leads, because cluster clients ask every leader. `keys`: it is about all keys,
+    so each slot has to be in exactly one of the groups when they are looked at, and none may go from one to
+    another while a write goes through them.
     """
 
     merge: Callable[[Sequence[Reply]], Reply]
     stops: bool = True
     led: bool = True
+    keys: bool = False
 
 
 def _total(replies: Sequence[Any]) -> Reply:
@@ -46,14 +49,16 @@ def _error(replies: Sequence[Reply]) -> Error | None:
     return next((reply for reply in replies if type(reply) is Error), None)
 
 
-TOTAL = AllGroups(_total)
-"""The sum of numbers."""
+TOTAL = AllGroups(_total, keys=True)
+"""The sum of numbers of keys."""
 EVERYWHERE = AllGroups(_everywhere)
 """For each element of the replies, whether it is 1 in every group."""
 ANY = AllGroups(_any, stops=False)
 """The first reply that is no error."""
 IN_ORDER = AllGroups(_last)
 """What the last group replies: all have done it."""
+FLUSH = AllGroups(_last, keys=True)
+"""The same, of all keys."""
 IN_EVERY_GROUP = AllGroups(_last, led=False)
 """The same, also in groups that other nodes lead: a repetition changes nothing."""
 

@@ -1,10 +1,12 @@
 """CLUSTER: the slot map and the nodes, in the form that cluster clients and redis-cli expect.
 
-They expect node ids of 40 hex digits, so such an id is derived from a node's id and incarnation.
+They expect node ids of 40 hex digits, so such an id is derived from a node's id and incarnation. An epoch
+goes up whenever another node serves a slot: it is the term of the group, with the version of the map of slots
+added to it.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 
 from kraft.int64 import parse_int64
@@ -91,18 +93,18 @@ def shards(context: CommandContext, _: Request) -> Reply:
 
 
 def nodes(context: CommandContext, _: Request) -> Reply:
-    """CLUSTER NODES: a leader with its slots is a master; other nodes are replicas of group 0's leader."""
+    """CLUSTER NODES: a leader with its slots is a master; other nodes are replicas of the first one."""
     host = context.port.host
     status = host.status()
-    master = next((member for member in status.members if member.id == host.leader(0)), None)
+    first = host.leader(host.slots.ranges()[0][2])
+    master = next((member for member in status.members if member.id == first), None)
     lines = [_node_line(host, status, member, master) for member in status.members if member.client]
     return "".join(lines).encode()
 
 
 def _node_line(host: NodeHost, status: Status, member: MemberStatus, master: MemberStatus | None) -> str:
     led = [r for r in host.slots.ranges() if host.leader(r[2]) == member.id]
-    groups = {group for _, _, group in led} or {0}
-    epoch = max((group.term for group in status.groups if group.group in groups), default=0)
+    epoch = _epoch(host, status, {group for _, _, group in led} or {0})
     flags = ["myself"] if member.id == host.id else []
     flags.append("master" if led or master is None else "slave")
     fields = [
@@ -124,6 +126,7 @@ def info(context: CommandContext, _: Request) -> Reply:
     host = context.port.host
     status = host.status()
     leaders = set(_leaders(host).values())
+    epoch = _epoch(host, status, {group.group for group in status.groups})
     led = sum(last + 1 - first for first, last, group in host.slots.ranges() if host.leader(group))
     fields: dict[str, object] = {
         "cluster_enabled": int(context.port.routing.redirect),
@@ -134,10 +137,15 @@ def info(context: CommandContext, _: Request) -> Reply:
         "cluster_slots_fail": 0,
         "cluster_known_nodes": len(status.members),
         "cluster_size": len(leaders - {""}),
-        "cluster_current_epoch": max((group.term for group in status.groups), default=0),
-        "cluster_my_epoch": max((group.term for group in status.groups), default=0),
+        "cluster_current_epoch": epoch,
+        "cluster_my_epoch": epoch,
     }
     return "".join(f"{name}:{value}\r\n" for name, value in fields.items()).encode()
+
+
+def _epoch(host: NodeHost, status: Status, groups: Collection[int]) -> int:
+    terms = (group.term for group in status.groups if group.group in groups)
+    return host.slots.version + max(terms, default=0)
 
 
 def my_id(context: CommandContext, _: Request) -> Reply:

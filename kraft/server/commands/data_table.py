@@ -8,7 +8,7 @@ from kraft.kv.commands import Command
 from kraft.kv.replies import Reply as Outcome
 from kraft.resp.values import Reply, Request
 from kraft.server.commands import bits, dump, key_range, keys, lcs, locks, scan, strings
-from kraft.server.commands.all_groups import IN_ORDER, TOTAL
+from kraft.server.commands.all_groups import FLUSH, TOTAL
 from kraft.server.commands.function_table import FCALL
 from kraft.server.commands.script_table import CALLS
 from kraft.server.commands.spec import (
@@ -199,10 +199,10 @@ KEYS = (
         summary="Returns all keys that match a pattern.", usage="pattern"),
     IndexSpec(name="randomkey", arity=1, run=scan.randomkey, group="generic", summary="Returns any key."),
     WriteSpec(name="flushall", arity=-1, run=keys.flush, keys=NO_KEYS, group="server", flags=("write",),
-        acl=("keyspace", "dangerous"), all_groups=IN_ORDER, summary="Removes all keys.",
+        acl=("keyspace", "dangerous"), all_groups=FLUSH, summary="Removes all keys.",
         usage="[ASYNC|SYNC]"),
     WriteSpec(name="flushdb", arity=-1, run=keys.flush, keys=NO_KEYS, group="server", flags=("write",),
-        acl=("keyspace", "dangerous"), all_groups=IN_ORDER, summary="Removes all keys.",
+        acl=("keyspace", "dangerous"), all_groups=FLUSH, summary="Removes all keys.",
         usage="[ASYNC|SYNC]"),
 )
 

@@ -12,10 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from kraft.host.slots import SlotMap
 from kraft.kv.key_order import KeyOrder, prefix_end
 from kraft.kv.keyspace import Keyspace
 from kraft.resp.values import Reply, Request
 from kraft.server.commands.arguments import integer
+from kraft.server.commands.scan import ALL_SLOTS
 from kraft.server.errors import SYNTAX, Rejected
 
 RANGE_KEYS_MAX = 500  # in one reply: about 1.5 ms
@@ -33,6 +35,7 @@ class KeyRange:
     """
 
     needs: ClassVar[type[KeyOrder]] = KeyOrder
+    wanted: ClassVar[tuple[int, int]] = ALL_SLOTS
     start: bytes
     end: bytes | None
     after: bytes | None = None
@@ -40,13 +43,13 @@ class KeyRange:
     reverse: bool = False
     keys_only: bool = False
 
-    def parts(self, groups: Sequence[int], _: int) -> "dict[int, KeyRange]":
+    def parts(self, groups: Sequence[int], _: SlotMap) -> "dict[int, KeyRange]":
         """All groups. Hashes spread the keys evenly, so a part of the keys is enough from each group."""
         count = min(self.count, RANGE_KEYS_MAX)
         share = count if len(groups) == 1 else min(count, 2 * count // len(groups) + SPARE_KEYS)
         return dict.fromkeys(groups, replace(self, count=share))
 
-    def merge(self, _: Sequence[int], answers: Mapping[int, Any]) -> Reply:
+    def merge(self, _: Sequence[int], __: SlotMap, answers: Mapping[int, Any]) -> Reply:
         """The cursor, None when nothing is left, and keys and values in turn, or keys only.
 
         A group that has more keys says nothing of those after its last one: there the reply ends.

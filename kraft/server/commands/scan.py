@@ -1,13 +1,16 @@
 """The commands on all keys: SCAN, KEYS and RANDOMKEY, which need an index of the keys.
 
-A cursor is a group, and a position in the order of `kraft.kv.key_index`, which all nodes share. So a scan may
-go on after a restart, on another node, or after any time, and a key that exists throughout is returned,
-exactly once. The groups are scanned in the order of their numbers. The low bits of a position where one call
-ends are 0, because an index is never so large: there a cursor has the number of the group, and fits in a
-double, as some clients need it.
+A cursor is a share of the slots, and a position in the order of `kraft.kv.key_index`, which all nodes and
+groups share. A share is what one group had when the cluster was formed: it stays the same whichever groups
+have its slots now, and all of these are asked. So a scan may go on after a restart, on another node, or after
+any time, and a key that exists throughout is returned, exactly once, also if its slot moves meanwhile. The
+shares are scanned in the order of their numbers. The low bits of a position where one call ends are 0, as an
+index is never so large: there a cursor has the number of the share, and fits in a double, as some clients
+need it.
 
-Each query has three methods: `parts` gives what is to be asked in which of `groups`, where the cluster has so
-many in `total`; `answer` is asked there; and `merge` makes the reply of the answers by group.
+Each query has three methods: `parts` gives what is to be asked in which of `groups`; `answer` is asked there;
+and `merge` makes the reply of the answers by group. `wanted` are the first and the last slot of which it
+looks at the keys: each must have been in exactly one of the groups (`kraft.server.slot_cover`).
 """
 
 import random
@@ -16,8 +19,10 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from kraft.glob import Match, key_pattern
-from kraft.kv.key_index import END, KeyIndex
+from kraft.host.slots import SlotMap
+from kraft.kv.key_index import END, KeyIndex, position_of
 from kraft.kv.keyspace import Keyspace
+from kraft.kv.slots import SLOTS, slot_of
 from kraft.resp.values import RenderedArray, Reply, Request
 from kraft.server.commands.arguments import integer
 from kraft.server.errors import SYNTAX, Rejected
@@ -29,14 +34,16 @@ RANDOM_KEYS_MAX = 1000  # tried by RANDOMKEY where most keys of a group are hidd
 WALK_KEYS = 256  # looked at in one step of KEYS: 0.3 ms
 CURSOR_MAX = 1 << 64
 PATTERN_BYTES_MAX = 1024
-GROUP_BITS = 15  # of a cursor
+SHARE_BITS = 15  # of a cursor
+ALL_SLOTS = (0, SLOTS - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
     """SCAN: looks at `count` keys from `cursor` on, and returns those that `match`.
 
-    In one group the cursor is a position.
+    In a cluster that was formed with one group, a cursor is a position; of the parts it always is. A part is
+    about the `wanted` slots of a `share`.
     """
 
     needs: ClassVar[type[KeyIndex]] = KeyIndex
@@ -44,28 +51,34 @@ class Scan:
     count: int
     match: Match | None
     nothing: bool  # another type of value is asked for
+    share: int = 0
+    wanted: tuple[int, int] = ALL_SLOTS
 
-    def parts(self, groups: Sequence[int], total: int) -> "dict[int, Scan]":
-        """One group. A scan that has begun in a group goes on there, also where `groups` lacks it."""
-        if total == 1:
-            return {0: self}
-        group = self.cursor & ((1 << GROUP_BITS) - 1)
-        position = self.cursor - group
-        if position and group < total:
-            return {group: replace(self, cursor=position)}
-        left = [each for each in groups if each >= group]
-        return {left[0]: replace(self, cursor=0)} if left else {groups[-1]: replace(self, cursor=END)}
+    def parts(self, groups: Sequence[int], slots: SlotMap) -> "dict[int, Scan]":
+        """The groups that have slots of one share; where a scan has begun, also others than `groups`."""
+        share = self.cursor & ((1 << SHARE_BITS) - 1) if slots.groups > 1 else 0
+        position = self.cursor - share
+        if not position:
+            share = _next_share(share, groups, slots)
+        part = replace(self, cursor=position, share=share, wanted=slots.share(share))
+        if share >= slots.groups:
+            return {groups[0]: replace(part, cursor=END)}
+        owners = _owners(share, slots)
+        return dict.fromkeys([group for group in owners if group in groups] or owners, part)
 
-    def merge(self, groups: Sequence[int], answers: Mapping[int, Any]) -> Reply:
-        """The cursor for the next call, and some keys."""
-        [(group, (position, found))] = answers.items()
-        if position < END:
-            return [b"%d" % (position | group), found]
-        return [b"%d" % min((each for each in groups if each > group), default=0), found]
+    def merge(self, groups: Sequence[int], slots: SlotMap, answers: Mapping[int, Any]) -> Reply:
+        """The cursor for the next call, and the keys up to where the first of the groups has ended."""
+        (share, end, found), *others = sorted(answers.values(), key=_end)
+        if others:
+            found = found + [key for *_, keys in others for key in keys if position_of(key) < end]
+        if end < END:
+            return [b"%d" % (end | share), found]
+        following = _next_share(share + 1, groups, slots)
+        return [b"%d" % (following if following < slots.groups else 0), found]
 
-    def answer(self, keyspace: Keyspace) -> tuple[int, list[Reply]]:
-        """The next position, and some keys."""
-        index, position = keyspace.index, self.cursor
+    def answer(self, keyspace: Keyspace) -> tuple[int, int, list[Reply]]:
+        """The share, the next position, and some keys."""
+        index, table, position = keyspace.index, keyspace.slots, self.cursor
         if index is None:
             raise LookupError("a scan needs an index")
         seen: list[bytes] = []
@@ -74,10 +87,33 @@ class Scan:
             keys, position = index.bucket(position)
             seen += keys
             buckets -= 1
-        if keyspace.slots is not None:
-            seen = list(filter(keyspace.slots.shows, seen))
+        if table is not None:
+            first, last = self.wanted
+            seen = [key for key in seen if table.shows(key) and first <= slot_of(key) <= last]
         found: list[Reply] = [] if self.nothing else list(filter(self.match, seen) if self.match else seen)
-        return position, found
+        return self.share, position, found
+
+
+def _end(answer: tuple[int, int, list[Reply]]) -> int:
+    return answer[1]
+
+
+def _owners(share: int, slots: SlotMap) -> list[int]:
+    """The groups that have slots of a share, in ascending order."""
+    if slots.view is None:
+        return [share]
+    first, last = slots.share(share)
+    return sorted({group for low, high, group in slots.view.ranges if low <= last and first <= high})
+
+
+def _next_share(share: int, groups: Sequence[int], slots: SlotMap) -> int:
+    """The first share from `share` on of which one of `groups` has slots; their number if there is none."""
+    if slots.view is None:
+        return min([group for group in groups if group >= share], default=slots.groups)
+    for each in range(share, slots.groups):
+        if not set(_owners(each, slots)).isdisjoint(groups):
+            return each
+    return slots.groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +121,13 @@ class RandomKey:
     """RANDOMKEY: each key with the same probability."""
 
     needs: ClassVar[type[KeyIndex]] = KeyIndex
+    wanted: ClassVar[tuple[int, int]] = ALL_SLOTS
 
-    def parts(self, groups: Sequence[int], _: int) -> "dict[int, RandomKey]":
+    def parts(self, groups: Sequence[int], _: SlotMap) -> "dict[int, RandomKey]":
         """All groups."""
         return dict.fromkeys(groups, self)
 
-    def merge(self, _: Sequence[int], answers: Mapping[int, Any]) -> Reply:
+    def merge(self, _: Sequence[int], __: SlotMap, answers: Mapping[int, Any]) -> Reply:
         """A key, or None."""
         keys: list[bytes] = [key for _, key in answers.values() if key is not None]
         weights = [count for count, key in answers.values() if key is not None]
@@ -123,11 +160,16 @@ class AllKeys:
     limit: int | None = None
     counts: bool = False
 
-    def parts(self, groups: Sequence[int], _: int) -> "dict[int, AllKeys]":
+    @property
+    def wanted(self) -> tuple[int, int]:
+        """The first and the last slot of the keys."""
+        return ALL_SLOTS if self.slot is None else (self.slot, self.slot)
+
+    def parts(self, groups: Sequence[int], _: SlotMap) -> "dict[int, AllKeys]":
         """All groups."""
         return dict.fromkeys(groups, self)
 
-    def merge(self, _: Sequence[int], answers: Mapping[int, RenderedArray]) -> Reply:
+    def merge(self, _: Sequence[int], __: SlotMap, answers: Mapping[int, RenderedArray]) -> Reply:
         """All keys, or their number. `answers` are those keys, rendered."""
         count = sum(answer.count for answer in answers.values())
         if self.counts:
