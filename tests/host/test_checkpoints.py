@@ -8,8 +8,10 @@ from kraft.host.group.checkpoints import CUT_ENTRIES, Checkpoints, CheckpointSet
 from kraft.kv.checkpoint import HASH_BYTES, Capture, Checkpoint
 from kraft.kv.commands import Put
 from kraft.kv.machine import Machine
-from kraft.node.errors import CheckpointFailed
+from kraft.node.errors import CheckpointFailed, NotLeader
 from kraft.raft.membership.configuration import Base
+
+TERM = 1
 
 
 class Disk:
@@ -24,7 +26,7 @@ class Disk:
 
     def finish(self, durable: bool = True) -> None:
         capture, done = self.asked.pop(0)
-        done(checkpoint(capture.base.index) if durable else None)
+        done(checkpoint(capture.base.index, capture.base.term) if durable else None)
 
 
 class Events:
@@ -35,8 +37,8 @@ class Events:
         self.names.append(name)
 
 
-def checkpoint(index: int) -> Checkpoint:
-    return Checkpoint(Base(index, 1), index, 0, 0, bytes(HASH_BYTES))
+def checkpoint(index: int, term: int = TERM) -> Checkpoint:
+    return Checkpoint(Base(index, term), index, 0, 0, bytes(HASH_BYTES))
 
 
 class Story:
@@ -71,9 +73,9 @@ class Story:
                 self.checkpoints.note()
         return self
 
-    def mark(self) -> "Story":
+    def mark(self, term: int = TERM) -> "Story":
         self.state.index += 1
-        self.checkpoints.marker(Base(self.state.index, 1), self.now)
+        self.checkpoints.marker(Base(self.state.index, term), self.now)
         return self
 
     def cut(self, base: int, held: int | None = None) -> int:
@@ -210,9 +212,9 @@ def test_an_administrator_may_cut_deeper() -> None:
 
 def test_a_caller_that_waits_for_a_checkpoint_is_called_when_it_is_durable() -> None:
     story = Story().apply(5)
-    done: list[int | CheckpointFailed] = []
-    story.checkpoints.when_durable(6, done.append)
-    story.checkpoints.when_durable(7, done.append)
+    done: list[object] = []
+    story.checkpoints.when_durable(6, TERM, done.append)
+    story.checkpoints.when_durable(7, TERM, done.append)
     story.mark()
     assert done == []
     story.disk.finish()
@@ -223,8 +225,8 @@ def test_a_caller_that_waits_for_a_checkpoint_is_called_when_it_is_durable() -> 
 def test_a_marker_that_was_passed_over_is_repeated_for_a_caller_that_waits() -> None:
     """Else the caller would wait for the next checkpoint, which a quiet cluster never takes."""
     story = Story().apply(5).mark()
-    done: list[int | CheckpointFailed] = []
-    story.checkpoints.when_durable(7, done.append)
+    done: list[object] = []
+    story.checkpoints.when_durable(7, TERM, done.append)
     assert not story.mark().due
     story.disk.finish()
     assert done == []
@@ -238,11 +240,34 @@ def test_a_marker_that_was_passed_over_is_repeated_for_a_caller_that_waits() -> 
 
 def test_a_caller_that_waits_for_a_checkpoint_learns_of_a_full_disk() -> None:
     story = Story().apply(5)
-    done: list[int | CheckpointFailed] = []
-    story.checkpoints.when_durable(6, done.append)
+    done: list[object] = []
+    story.checkpoints.when_durable(6, TERM, done.append)
     story.mark().disk.finish(durable=False)
     assert [type(each) for each in done] == [CheckpointFailed]
     assert not story.due
+
+
+def test_a_caller_that_waits_for_a_checkpoint_learns_that_the_leader_is_lost() -> None:
+    """Its marker may never be committed: it would wait until the next checkpoint, whenever that is."""
+    story = Story().apply(5)
+    done: list[object] = []
+    story.checkpoints.when_durable(6, TERM, done.append)
+    story.checkpoints.follow()
+    assert [type(each) for each in done] == [NotLeader]
+    assert not story.checkpoints.awaited
+    story.mark().disk.finish()
+    assert len(done) == 1
+
+
+def test_a_checkpoint_of_a_later_term_is_not_the_one_that_was_asked_for() -> None:
+    """Its marker may have been logged before, by a leader of which this one had not heard: an image at it
+    would not hold what was acknowledged in between.
+    """
+    story = Story().apply(5)
+    done: list[object] = []
+    story.checkpoints.when_durable(6, TERM, done.append)
+    story.mark(TERM + 1).disk.finish()
+    assert [type(each) for each in done] == [NotLeader]
 
 
 def test_a_checkpoint_of_a_machine_that_was_replaced_is_ignored() -> None:

@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from kraft.host.applied_state import AppliedState
-from kraft.host.backup.pinned_images import MARK_SECONDS, OPEN_SECONDS, PinnedImage, PinnedImages
+from kraft.host.backup.pinned_images import (
+    MARK_SECONDS,
+    MARKING_SECONDS,
+    OPEN_SECONDS,
+    RETRY_SECONDS,
+    PinnedImage,
+    PinnedImages,
+)
 from kraft.host.group.checkpoints import Checkpoints, CheckpointSettings
 from kraft.host.membership.formation import Formation
 from kraft.host.slots import SlotMap
@@ -57,9 +64,10 @@ class Replica:
 class Scene:
     """One node with three groups, whose disk ends a checkpoint when the test says so."""
 
-    def __init__(self) -> None:
+    def __init__(self, groups: int = GROUPS) -> None:
         self.clock = Clock()
-        self.groups = {id_: Replica(id_, self) for id_ in range(GROUPS)}
+        self.slots = SlotMap(groups)
+        self.groups = {id_: Replica(id_, self) for id_ in range(groups)}
         self.written: dict[
             int, Callable[[], None]
         ] = {}  # by group: ends the checkpoint that is being written
@@ -68,8 +76,8 @@ class Scene:
         self.readers: list[Reader] = []
         formation = Formation(Identity("K1", "1" * 32, "c" * 32), "10.0.0.1:10001", frozenset({"K1"}))
         here: Any = self  # the disk
-        groups: Any = self.groups
-        self.images = PinnedImages("K1", groups, SlotMap(GROUPS), formation, self.clock, here, 0)
+        replicas: Any = self.groups
+        self.images = PinnedImages("K1", replicas, self.slots, formation, self.clock, here, 0)
         self.images.open(self.marks.append, self.opened.append)
 
     def checkpoint(self, group: int, capture: Capture, done: Callable[[Checkpoint | None], None]) -> None:
@@ -147,8 +155,74 @@ def test_markers_are_not_asked_for_while_others_are_awaited(scene):
     assert len(scene.marks) == 1
     scene.run(5 * MARK_SECONDS)  # a leader is slow
     assert len(scene.marks) == 1
+    scene.answer(*[(101, TERM)] * GROUPS)
+    for group in scene.groups.values():
+        group.mark(101)
+        scene.write(group.id)
+    scene.run()
+    assert len(scene.opened) == 1
+
+
+def test_leaders_that_log_no_markers_are_asked_again_for_a_while(scene):
+    """One may have been lost, or a link be slow."""
     scene.marks.pop()(AdminRefused("no leader"))
+    scene.run(RETRY_SECONDS)
+    scene.answer((10, TERM), (20, TERM), (30, TERM))
+    for group, index in enumerate((10, 20, 30)):
+        scene.groups[group].mark(index)
+        scene.write(group)
+    scene.run()
+    [image] = scene.opened
+    assert [group.index for group in image.head.groups] == [10, 20, 30]
+
+
+def test_leaders_that_log_no_markers_are_not_asked_for_ever(scene):
+    end = scene.clock.now + MARKING_SECONDS
+    while not scene.opened:
+        assert scene.clock.now < end + 2 * RETRY_SECONDS
+        scene.marks.pop()(AdminRefused("no leader"))
+        scene.run(RETRY_SECONDS + TICK)
+    assert scene.clock.now >= end
     assert [str(each) for each in scene.opened] == ["no leader"]
+    assert not any(group.checkpoints.paused for group in scene.groups.values())
+
+
+@pytest.mark.parametrize("groups", [1, GROUPS])
+def test_a_group_that_is_made_meanwhile_is_in_the_image(groups):
+    """It may have keys by then that the other groups have no more."""
+    scene = Scene(groups)
+    scene.marks.pop()(10 if groups == 1 else [[10, TERM]] * groups)
+    scene.slots.groups = groups + 1
+    for group in range(groups):
+        scene.groups[group].mark(10)
+        scene.write(group)
+    scene.run(MARK_SECONDS + TICK)
+    assert not scene.opened
+    scene.marks.pop()([[20, TERM]] * (groups + 1))
+    scene.run(1)
+    scene.groups[groups] = Replica(groups, scene)  # this node is late
+    for group in range(groups + 1):
+        scene.groups[group].mark(20)
+        scene.write(group)
+    scene.run()
+    [image] = scene.opened
+    assert isinstance(image, PinnedImage)
+    assert [group.index for group in image.head.groups] == [20] * (groups + 1)
+    assert all(reader.closed == (reader.checkpoint.base.index == 10) for reader in scene.readers)
+
+
+def test_a_group_that_is_made_while_checkpoints_pause_pauses_as_well(scene):
+    scene.answer((10, TERM), (20, TERM), (30, TERM))
+    for group in scene.groups.values():
+        group.mark(100)
+    scene.write(0)
+    scene.run()
+    scene.slots.groups = GROUPS + 1
+    scene.groups[GROUPS] = Replica(GROUPS, scene)
+    scene.run()
+    assert scene.groups[GROUPS].checkpoints.paused
+    scene.run(OPEN_SECONDS)
+    assert not any(group.checkpoints.paused for group in scene.groups.values())
 
 
 def test_an_answer_that_is_no_marker_ends_it(scene):

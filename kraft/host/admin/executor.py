@@ -47,7 +47,7 @@ from kraft.node.admin import (
     TransferLeadership,
     Verify,
 )
-from kraft.node.errors import AdminRefused, Busy, CheckpointFailed, NotLeader
+from kraft.node.errors import AdminRefused, Busy, NotLeader
 from kraft.node.ports import Clock
 from kraft.peerwire.messages import Admin, AdminReply, Message
 from kraft.raft.errors import NotLeading
@@ -229,8 +229,8 @@ class AdminExecutor:
         if not group.take_checkpoint(partial(self._verify_checkpoint, group, done)):
             done(NotLeader(0, ""))
 
-    def _verify_checkpoint(self, group: Group, done: AdminDone, outcome: int | CheckpointFailed) -> None:
-        if isinstance(outcome, CheckpointFailed):
+    def _verify_checkpoint(self, group: Group, done: AdminDone, outcome: AdminOutcome) -> None:
+        if not isinstance(outcome, int):
             done(outcome)
         else:
             group.consistency.verify(outcome, done)
@@ -249,9 +249,9 @@ class AdminExecutor:
         elif not group.take_checkpoint(partial(self._send_copy, group, command.id, done)):
             done(NotLeader(0, ""))
 
-    def _send_copy(self, group: Group, id_: str, done: AdminDone, outcome: int | CheckpointFailed) -> None:
+    def _send_copy(self, group: Group, id_: str, done: AdminDone, outcome: AdminOutcome) -> None:
         """Send the new checkpoint: the receiver has cut its log at most up to its own last checkpoint."""
-        if isinstance(outcome, CheckpointFailed):
+        if not isinstance(outcome, int):
             done(outcome)
         else:
             group.reseed(id_)

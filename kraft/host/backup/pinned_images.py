@@ -5,7 +5,8 @@ acknowledged before. With several groups their markers are those of one moment (
 checkpoints are pinned that were taken at exactly these markers: the term counts as well, because after a
 change of the leader another entry may have the index. If this node was writing another checkpoint just then,
 it missed one, and all of it is done again; until then this node begins no other checkpoint, so under steady
-load, too, there is a moment in which it writes none.
+load, too, there is a moment in which it writes none. So it is when a leader was lost meanwhile, for a while,
+and when a group was made.
 
 An image is read in pieces, as a snapshot is, and nothing that is written meanwhile changes it. It belongs to
 whoever knows its token; one that is not read for a while is closed.
@@ -24,13 +25,15 @@ from kraft.host.ports import Disk, SnapshotReader
 from kraft.host.slots import SlotMap
 from kraft.kv.checkpoint import Checkpoint
 from kraft.node.admin import AdminOutcome, AdminResult
-from kraft.node.errors import AdminRefused, CheckpointFailed
+from kraft.node.errors import AdminRefused, CheckpointFailed, Uncertain
 from kraft.node.ports import Clock
 
 OPEN_MAX = 4  # each one keeps the WAL of the state files from being emptied
 IDLE_SECONDS = 120.0
 OPEN_SECONDS = 900.0  # for the checkpoints: a million keys take most of a minute
 MARK_SECONDS = 5.0  # until another marker, where the first came while a checkpoint was being written
+MARKING_SECONDS = 30.0  # for markers, after leaders were lost, or have logged none at one moment
+RETRY_SECONDS = 1.0  # before they are asked again
 
 Mark = Callable[[Callable[[AdminOutcome], None]], None]  # `AdminExecutor.mark`
 PinDone = Callable[["PinnedImage | Exception"], None]
@@ -50,7 +53,8 @@ class _Opening:
     """An image for which checkpoints are awaited: at the `markers`, (index, term) by group.
 
     With several groups they are to be met exactly: `pinned` are the groups whose checkpoint is being opened
-    in this `attempt`. `missed`: one of them cannot be had any more. `marking`: markers were asked for.
+    in this `attempt`. `missed`: one of them cannot be had any more. `marking`: markers were asked for. From
+    `failing_since` on (monotonic seconds) they were asked for in vain.
     """
 
     def __init__(self, mark: Mark, done: PinDone, created_ms: int, now: float) -> None:
@@ -65,6 +69,7 @@ class _Opening:
         self.pinned: set[int] = set()
         self.missed = False
         self.marking = True
+        self.failing_since: float | None = None
 
     @property
     def waits(self) -> bool:
@@ -76,6 +81,11 @@ class _Opening:
         self.markers, self.pinned, self.missed = markers, set(), False
         self.attempt += 1
         self.close()
+
+    def miss(self) -> None:
+        """Other markers have to be asked for."""
+        self.begin({})
+        self.missed = True
 
     def close(self) -> None:
         """Close what is open."""
@@ -106,7 +116,7 @@ class PinnedImages:
         self._token = first_token
         self._open: dict[int, PinnedImage] = {}
         self._opening: list[_Opening] = []
-        self._paused = False
+        self._paused: set[int] = set()  # groups that were told so
 
     def open(self, mark: Mark, done: PinDone) -> None:
         """Open an image with all writes acknowledged so far. `done` gets it, or why there is none."""
@@ -139,7 +149,7 @@ class PinnedImages:
         for opening in list(self._opening):
             if opening.deadline <= now:
                 self._fail(opening, AdminRefused("no checkpoint was made in time"))
-            elif opening.markers:
+            elif opening.markers or opening.waits:
                 self._go_on(opening, now)
         self._pause()
 
@@ -166,36 +176,52 @@ class PinnedImages:
         opening.marking = False
         if opening.done is None or len(opening.markers) == 1:
             return  # given up, or this was another marker
-        markers = outcome if isinstance(outcome, Exception) else _markers(outcome)
-        if isinstance(markers, Exception):
+        now = self._clock.seconds()
+        if isinstance(outcome, Exception):
+            self._not_marked(opening, outcome, now)
+        elif isinstance(markers := _markers(outcome), Exception):
             self._fail(opening, markers)
+        else:
+            opening.begin(markers)
+            opening.failing_since = None
+            self._go_on(opening, now)
+
+    def _not_marked(self, opening: _Opening, reason: Exception, now: float) -> None:
+        """A leader was lost, or a link is slow: that may be over soon."""
+        since = opening.failing_since = now if opening.failing_since is None else opening.failing_since
+        lasting = self._slots.groups == 1 and not isinstance(reason, Uncertain)
+        if lasting or now - since >= MARKING_SECONDS:
+            self._fail(opening, reason)
             return
-        opening.begin(markers)
-        self._go_on(opening, self._clock.seconds())
+        opening.miss()
+        opening.mark_at = now + RETRY_SECONDS
 
     def _go_on(self, opening: _Opening, now: float) -> None:
-        if len(opening.markers) > 1:
+        if opening.markers and len(opening.markers) != self._slots.groups:
+            opening.miss()  # a group was made meanwhile: it may have keys that others had
+        if len(opening.markers) == 1:
+            again = not self._reached(opening)
+        else:
             self._pin(opening)
             again = opening.missed
-        else:
-            again = not self._reached(opening)
-        busy = any(self._groups[group].checkpoints.busy for group in opening.markers)
-        if again and opening.mark_at <= now and not (busy or opening.marking):
+        if not again or now < opening.mark_at or opening.marking:
+            return
+        if not any(group.checkpoints.busy for group in self._groups.values()):
             opening.mark_at, opening.marking = now + MARK_SECONDS, True
             opening.mark(partial(self._marked, opening))
 
     def _pause(self) -> None:
-        """Begin no checkpoint while an image waits until none is being written."""
+        """Begin no checkpoint while an image waits until none is being written, in new groups either."""
         paused = any(opening.waits for opening in self._opening)
-        if paused != self._paused:
-            self._paused = paused
-            for group in self._groups.values():
-                group.checkpoints.paused = paused
+        if len(self._paused) != (len(self._groups) if paused else 0):
+            for id_ in self._groups.keys() - self._paused if paused else self._paused:
+                self._groups[id_].checkpoints.paused = paused
+            self._paused = set(self._groups) if paused else set()
 
     def _pin(self, opening: _Opening) -> None:
         """Open the checkpoints that were taken at the markers."""
         for group, marker in opening.markers.items():
-            if group in opening.pinned or opening.missed:
+            if group in opening.pinned or opening.missed or group not in self._groups:
                 continue
             checkpoints, applied = self._groups[group].checkpoints, self._groups[group].state.index
             last = _place(checkpoints.last)

@@ -4,6 +4,7 @@ The leader logs a marker when a checkpoint is due. Every replica takes its check
 applies the marker, so that all checkpoints of one marker can be compared. A marker that arrives while a
 checkpoint is being written is passed over; it is repeated if a caller waits for its checkpoint. So is one
 that arrives while checkpoints are `paused`, because an image needs one at a marker that is yet to come.
+A caller waits for the marker of one leader: if that is lost, another entry may have taken its place.
 
 The log is cut only up to a durable checkpoint, a little in every tick. A tail of entries before the
 checkpoint stays for followers that were away for a moment.
@@ -21,7 +22,7 @@ from kraft.host.applied_state import AppliedState
 from kraft.host.ports import Disk, HostObserver
 from kraft.kv.checkpoint import Capture, Checkpoint
 from kraft.kv.machine import Machine
-from kraft.node.errors import CheckpointFailed
+from kraft.node.errors import CheckpointFailed, NotLeader
 from kraft.raft.membership.configuration import Base
 
 CUT_ENTRIES = 256  # cut in one tick, at most: deleting them takes the writer about a millisecond
@@ -29,7 +30,7 @@ CUT_BYTES = 2 << 20  # the same for large entries, as far as their sizes are kno
 MARKS = 64  # places in the log whose size is remembered: bytes to keep are met within 2 %
 MARK_BYTES = 1 << 10  # between two of them, at least
 
-Waiter = Callable[[int | CheckpointFailed], None]  # gets the index of a durable checkpoint
+Waiter = Callable[[int | CheckpointFailed | NotLeader], None]  # gets the index of a durable checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,15 @@ class CheckpointSettings:
     interval: float
     keep_entries: int
     keep_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Awaited:
+    """A caller that waits for the checkpoint of a marker."""
+
+    index: int
+    term: int
+    done: Waiter
 
 
 class CheckpointOwner(Protocol):
@@ -82,7 +92,7 @@ class Checkpoints:
         self._sizes: deque[tuple[int, int]] = deque()  # (index, bytes up to it), ascending
         self._note_every = max(MARK_BYTES, min(CUT_BYTES, settings.keep_bytes // MARKS))
         self.note_at = self._note_every
-        self._waiting: list[tuple[int, Waiter]] = []  # (index, done)
+        self._waiting: list[_Awaited] = []
         self._cut_to = 0  # asked for by an administrator
 
     @property
@@ -107,7 +117,7 @@ class Checkpoints:
             self._marked_at = now  # the interval runs from the first change
         if self._busy is not None or self.paused:
             return False
-        if any(index <= applied for index, _ in self._waiting):
+        if any(each.index <= applied for each in self._waiting):
             return True  # its marker was passed over
         if applied == self._marked_index:
             return False
@@ -132,12 +142,20 @@ class Checkpoints:
         capture = machine.capture(base)
         self._disk.checkpoint(self._group, capture, partial(self._written, machine, capture))
 
-    def when_durable(self, index: int, done: Waiter) -> None:
-        """Call `done` with the index of the first checkpoint at or after `index`, once it is durable.
+    def when_durable(self, index: int, term: int, done: Waiter) -> None:
+        """Call `done` with the index of the first checkpoint at or after the marker `index`, once durable.
 
-        It gets `CheckpointFailed` if a checkpoint fails before that.
+        This replica has logged the marker as the leader of `term`. `done` gets `CheckpointFailed` if a
+        checkpoint fails before that, and `NotLeader` if this replica leads no more, or in another term: a
+        checkpoint of a later term may be one of before the marker was asked for.
         """
-        self._waiting.append((index, done))
+        self._waiting.append(_Awaited(index, term, done))
+
+    def follow(self) -> None:
+        """This replica no longer leads: callers that wait for a checkpoint must ask its successor."""
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.done(NotLeader(self._group, ""))
 
     def restored(self, checkpoint: Checkpoint) -> None:
         """The state machine was replaced by the one of a received snapshot, `checkpoint`."""
@@ -195,12 +213,13 @@ class Checkpoints:
             machine.keyspace.ledger.give_back(capture.ledger)
             self._observer.event("checkpoint_failed", group=self._group, index=capture.base.index)
             waiting, self._waiting = self._waiting, []
-            for _, done in waiting:
-                done(CheckpointFailed())
+            for each in waiting:
+                each.done(CheckpointFailed())
             return
         self.last = checkpoint
-        ready = [done for index, done in self._waiting if index <= checkpoint.base.index]
-        self._waiting = [(index, done) for index, done in self._waiting if index > checkpoint.base.index]
+        base = checkpoint.base
+        ready = [each for each in self._waiting if each.index <= base.index]
+        self._waiting = [each for each in self._waiting if each.index > base.index]
         self._owner.checkpoint_completed(checkpoint)
-        for done in ready:
-            done(checkpoint.base.index)
+        for each in ready:
+            each.done(base.index if each.term == base.term else NotLeader(self._group, ""))

@@ -205,6 +205,7 @@ class Group:
             self._led = raft_state.leads
             if not self._led:
                 self.sender.stop()
+                self.checkpoints.follow()
                 self.consistency.follow()
 
     def reconfigured(self) -> None:
@@ -270,12 +271,13 @@ class Group:
     def take_checkpoint(self, done: Waiter) -> bool:
         """On the leader: log a marker. `done` gets the index of the checkpoint once it is durable here.
 
-        Returns False when no marker can be logged at present.
+        It gets NotLeader when this replica stops leading first. Returns False when no marker can be logged at
+        present.
         """
         index = self.requests.proposer.propose_marker()
         if index is None:
             return False
-        self.checkpoints.when_durable(index, done)
+        self.checkpoints.when_durable(index, self.raft.state.term, done)
         self._context.turns.wake(self.id)
         return True
 
