@@ -211,6 +211,7 @@ def _store(state: MachineState, rows: Sequence[Row], tokens: Sequence[Row]) -> N
             space.remove(row.key)
         else:
             space.put(row.key, row.value, row.revision, row.expires)
+            state.revision = max(state.revision, row.revision)  # a snapshot has no key above its revision
     for token in tokens:
         known = space.ledger.get(LedgerKind.TOKEN, token.key)
         if token.value is not None and (known is None or known.expires < token.expires):

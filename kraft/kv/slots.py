@@ -113,10 +113,10 @@ class SlotTable:
         return cls([each for each in ranges if each.first <= each.last])
 
     def within(self, first: int, last: int) -> list[SlotRange]:
-        """The parts of `ranges` from `first` to `last`."""
+        """The parts of `ranges` from `first` to `last`; none if that is before `first`."""
         place = bisect_right(self._firsts, first) - 1
-        found = []
-        while place < len(self.ranges) and self.ranges[place].first <= last:
+        found: list[SlotRange] = []
+        while first <= last and place < len(self.ranges) and self.ranges[place].first <= last:
             each = self.ranges[place]
             found.append(_cut(each, max(first, each.first), min(last, each.last)))
             place += 1

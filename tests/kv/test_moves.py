@@ -107,6 +107,9 @@ def test_a_table_covers_all_slots_and_joins_those_that_are_alike():
     assert table.within(14, 16) == [SlotRange(14, 14, 1), SlotRange(15, 16, 0, 7, 0, 3)]
     table.change(15, 18, lambda part: SlotRange(part.first, part.last, SlotState.OWN))
     assert [part.first for part in table.ranges] == [0, 10, 21]
+    table.change(21, SLOTS - 1, lambda part: SlotRange(part.first, part.last, SlotState.FROZEN))
+    assert [(part.first, part.last) for part in table.ranges] == [(0, 9), (10, 20), (21, SLOTS - 1)]
+    assert table.within(SLOTS, SLOTS - 1) == table.within(0, -1) == []
     assert SlotTable.initial(*ALL).ranges == [SlotRange(0, SLOTS - 1, SlotState.OWN)]
     assert SlotTable.initial(*NOTHING).ranges == [SlotRange(0, SLOTS - 1, SlotState.GONE)]
 
