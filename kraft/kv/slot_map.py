@@ -101,6 +101,11 @@ def saved_map(ledger: Ledger) -> MapState | None:
     return None if row is None else _decode(row.value)
 
 
+def save_map(ledger: Ledger, changed: MapState, revision: int) -> None:
+    """Store the map in the ledger of group 0."""
+    ledger.put(LedgerKind.MAP, b"", _encode(changed), revision)
+
+
 def owners(ranges: Sequence[MapRange], first: int, last: int) -> list[int]:
     """The groups that have slots from `first` to `last`, in the order of the slots."""
     found = [each.group for each in ranges if each.first <= last and first <= each.last]
@@ -176,7 +181,7 @@ def _given(ranges: Sequence[MapRange], given: MapRange) -> tuple[MapRange, ...]:
 
 def _save(state: MachineState, changed: MapState) -> None:
     state.slots_changed = True
-    state.keyspace.ledger.put(LedgerKind.MAP, b"", _encode(changed), state.revision)
+    save_map(state.keyspace.ledger, changed, state.revision)
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -8,6 +8,7 @@ from pathlib import Path
 from kraft.kv import commands
 from kraft.kv.commands import Commit, Decide, Exec, Forget, Increment, Prepare, Put, Resolve, TransactionId
 from kraft.kv.machine import Machine
+from kraft.kv.replies import Reply
 from kraft.kv.transaction_reply import StepOutcome, TransactionReply, transaction_reply
 from kraft.moment import LATEST, Moment
 from kraft.raft.messages import Entry, EntryKind
@@ -19,19 +20,38 @@ SESSION = b"K1:1"
 OPEN_MAX = 4  # transfers under way at once
 
 
-class GroupsBank:
-    """Transfers whose steps interleave in every way: doubled, or left to the leaders by their coordinator.
-
-    `logs` are the entries of each group. A transfer moves money and puts a key of its number in each group.
-    """
+class GroupLogs:
+    """`logs` are the entries of each group, whose leaders' clocks differ by `offsets`, in ms."""
 
     def __init__(self, seed: int, offsets: Sequence[int]) -> None:
-        """`offsets` are those of the leaders' clocks, in ms."""
         self.dice = random.Random(seed)
         self.logs: list[list[Entry]] = [[] for _ in range(GROUPS)]
         self.now = 1000  # real time in ms
         self._offsets = offsets
         self._twins = [Twin() for _ in range(GROUPS)]
+
+    def lengths(self) -> list[int]:
+        return [len(log) for log in self.logs]
+
+    def log(self, group: int, command: commands.Command) -> Reply:
+        """Let a group log and apply a command."""
+        self.now += self.dice.randint(1, 3)
+        log = self.logs[group]
+        stamp = max(START_MS + self.now + self._offsets[group], log[-1].stamp if log else 0)
+        entry = Entry(len(log) + 1, 2, stamp, EntryKind.COMMANDS, commands.encode([command]))
+        log.append(entry)
+        (reply,) = self._twins[group].machine.apply(stamp, [command])
+        return reply
+
+
+class GroupsBank(GroupLogs):
+    """Transfers whose steps interleave in every way: doubled, or left to the leaders by their coordinator.
+
+    A transfer moves money and puts a key of its number in each group.
+    """
+
+    def __init__(self, seed: int, offsets: Sequence[int]) -> None:
+        super().__init__(seed, offsets)
         self._open: dict[int, Iterator[None]] = {}
         self._number = 0
 
@@ -48,17 +68,8 @@ class GroupsBank:
                 self._recover()
         return self
 
-    def lengths(self) -> list[int]:
-        return [len(log) for log in self.logs]
-
     def _write(self, group: int, command: commands.Command) -> TransactionReply:
-        self.now += self.dice.randint(1, 3)
-        log = self.logs[group]
-        stamp = max(START_MS + self.now + self._offsets[group], log[-1].stamp if log else 0)
-        entry = Entry(len(log) + 1, 2, stamp, EntryKind.COMMANDS, commands.encode([command]))
-        log.append(entry)
-        (reply,) = self._twins[group].machine.apply(stamp, [command])
-        return transaction_reply(reply)
+        return transaction_reply(self.log(group, command))
 
     def _transfer(self, number: int) -> Iterator[None]:
         dice = self.dice
@@ -125,7 +136,7 @@ class _Archive:
 
 
 def replayed(
-    bank: GroupsBank, image: Sequence[int], ends: Sequence[int], moment: Moment = LATEST
+    bank: GroupLogs, image: Sequence[int], ends: Sequence[int], moment: Moment = LATEST
 ) -> list[LogReplay]:
     """The logs up to `ends`, replayed on an image of the groups at these lengths."""
     twins = [Twin().apply(log[:length]) for log, length in zip(bank.logs, image, strict=True)]

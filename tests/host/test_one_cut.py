@@ -5,18 +5,15 @@ from functools import partial
 from hashlib import sha1
 from random import Random
 
-import msgspec
 import pytest
 
 from kraft.host.backup.pinned_images import PinnedImage
 from kraft.host.requests.proposer import Proposer
 from kraft.kv.commands import Exec, Increment, Put, ScriptCall
-from kraft.kv.keyspace import Keyspace
-from kraft.kv.machine import Machine
-from kraft.kv.transaction_order import conclude
+from kraft.kv.conclusion import conclude
 from kraft.node.admin import HoldProposals, LogHeldMarker
 from kraft.node.errors import AdminRefused
-from kraft.node.values import Rows, decode_rows
+from tests.host.image_machines import machines_of, open_image
 from tests.host.trio import Trio
 
 IMAGES = 3
@@ -81,42 +78,14 @@ class Bank(Trio):
 
     def image(self):
         """An image that K1 opens, as machines."""
-        opened: list[PinnedImage | Exception] = []
-        self.host("K1").open_image(opened.append)
-        assert self.run(60, lambda: bool(opened))
-        [image] = opened
+        image = open_image(self)
         assert isinstance(image, PinnedImage), image
-        return self.machines(image)
-
-    def machines(self, image):
-        """What an image of K1 holds; it is closed."""
-        machines = {group: self.read(reader) for group, reader in image.readers.items()}
-        self.host("K1").images.close(image.token)
-        return machines
-
-    def read(self, reader):
-        rows: list[Rows] = []
-        after = None
-        while not rows or not rows[-1].end:
-            enough = partial(is_longer, rows, len(rows))
-            reader.read(after, 1 << 20, rows.append)
-            assert self.run(5, enough)
-            after = rows[-1].last
-        keyspace = Keyspace()
-        both = [msgspec.structs.astuple(row) for piece in rows for row in decode_rows(piece.data)]
-        keyspace.load([row[:4] for row in both if not row[4]])
-        keyspace.ledger.load([row[:4] for row in both if row[4]])
-        base = reader.checkpoint.base
-        return Machine.restored(keyspace, base.stamp, reader.checkpoint.revision, 4)
-
-
-def is_longer(rows, than):
-    return len(rows) > than
+        return machines_of(self, image)
 
 
 def wrong(machines):
     """What is not one cut: a transfer of which one half is there, or a write without the one before it."""
-    conclude(machines)
+    conclude(machines, len(machines))
     money = sum(
         int(record.value)
         for machine in machines.values()
@@ -161,7 +130,7 @@ def test_images_are_one_cut_while_leaders_are_lost(bank):
         [image] = opened
         if isinstance(image, PinnedImage):
             made += 1
-            assert not wrong(bank.machines(image))
+            assert not wrong(machines_of(bank, image))
         else:
             assert "no image of one moment" in str(image)
         bank.spread()

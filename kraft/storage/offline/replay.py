@@ -3,8 +3,10 @@
 Each group has a log of its own. Its entries carry the time of the leader that logged them, whose clock may
 differ from those of other leaders, and one log may be shipped less far than another. So the logs are replayed
 side by side: an entry with a step of a transaction over several groups waits until what it rests on is
-applied in the other groups (`kraft.kv.transaction_order`). If that is not within the moment, or was not
-shipped, the group ends before the entry. Then every transaction is restored whole, or not at all.
+applied in the other groups (`kraft.kv.transaction_order`), and so does a step of a move of slots. If that is
+not within the moment, or was not shipped, the group ends before the entry. What is under way then is
+concluded (`kraft.kv.conclusion`): every transaction is restored whole, or not at all, and every slot has one
+owner.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,11 +20,12 @@ from kraft.backup.errors import BackupError, DamagedBackup, NothingThere
 from kraft.backup.manifest import GroupImage, Manifest
 from kraft.backup.shipped_log import LogPosition
 from kraft.kv.commands import Command
+from kraft.kv.conclusion import conclude
 from kraft.kv.entry import apply_entry, commands_of
-from kraft.kv.errors import UnknownCommand
+from kraft.kv.errors import BrokenInvariant, UnknownCommand
 from kraft.kv.machine import STEPS, Machine
 from kraft.kv.replies import CommandFailure
-from kraft.kv.transaction_order import conclude, may_apply
+from kraft.kv.transaction_order import may_apply
 from kraft.moment import Moment, when
 from kraft.raft.membership.configuration import Configuration
 from kraft.raft.messages import Entry, EntryKind
@@ -120,7 +123,10 @@ def replay(replays: Mapping[int, LogReplay]) -> None:
             advanced = each.advance(machines) or advanced
     for each in replays.values():
         each.end()
-    conclude(machines)
+    try:
+        conclude(machines, len(machines))
+    except BrokenInvariant as error:
+        raise BackupError(f"the states of the groups are of no one cut: {error}") from error
 
 
 def entries_of(backup: BackupMoment, image: GroupImage, machine: Machine | None = None) -> Iterator[Entry]:
