@@ -1,4 +1,4 @@
-"""`python -m bench [compare|mixed|open-loop|idle|restart|checkpoint|scan|all]`; compare is the default."""
+"""`python -m bench [compare|mixed|open-loop|idle|restart|checkpoint|scan|backup|all]`, compare by default."""
 
 import argparse
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import report
+from bench.backup import backups
 from bench.checkpoint import checkpoint
 from bench.compare import Factory, Plan, compare, running, scratch
 from bench.failover import failover
@@ -104,6 +105,15 @@ def run_scan(options: argparse.Namespace, directory: Path) -> tuple[Result, str]
     return result, report.scan_page(result)
 
 
+def run_backup(options: argparse.Namespace, directory: Path) -> tuple[Result, str]:
+    """Measure backups; return the result and its page."""
+    if not fits(f"{options.keys:,} keys", options.keys):
+        raise BenchError("choose fewer --keys")
+    measured = backups(scratch(directory, "backup"), options.keys, options.rounds, options.seconds)
+    result = {"machine": describe(), "failures": [], **measured}
+    return result, report.backup_page(result)
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace, Path], tuple[Result, str]]] = {
     "compare": run_compare,
     "mixed": run_compare,
@@ -112,6 +122,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Path], tuple[Result, str]]] = 
     "restart": run_restart,
     "checkpoint": run_checkpoint,
     "scan": run_scan,
+    "backup": run_backup,
 }
 
 

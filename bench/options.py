@@ -63,7 +63,11 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument("--keys", type=int, default=1_000_000)
     whole.add_argument("--rounds", type=int, default=3)
     whole.add_argument("--seconds", type=float, default=5.0, help="duration of one quiet period")
-    for command in (comparison, mixed, paced, nobody, again, copies, whole):
+    image = commands.add_parser("backup", help="time of backups of many keys, and latency of writers")
+    image.add_argument("--keys", type=int, default=1_000_000)
+    image.add_argument("--rounds", type=int, default=3)
+    image.add_argument("--seconds", type=float, default=5.0, help="duration of one quiet period")
+    for command in (comparison, mixed, paced, nobody, again, copies, whole, image):
         _output(command)
         command.add_argument("--markdown", type=Path, help="also write the tables to this file")
     commands.add_parser("all", help="each of these in turn; the first four take the options of compare")

@@ -367,6 +367,32 @@ def scan_page(result: dict[str, Any]) -> str:
     return "\n\n".join([machine_line(result["machine"]), what, table(head, rows)]) + "\n"
 
 
+def backup_page(result: dict[str, Any]) -> str:
+    """Render the page of backups."""
+    rows = []
+    for name, label in (("fetched", "`kraft backup --to`"), ("own", "`KRAFT BACKUP`")):
+        for trial in result[name]:
+            quiet, busy = trial["quiet"], trial["busy"]
+            rows.append(
+                [
+                    label,
+                    f"{trial['seconds']:.1f}",
+                    f"{quiet['p99_ms']:.2f}",
+                    f"{busy['p99_ms']:.2f}",
+                    f"{busy['p99_ms'] / quiet['p99_ms']:.1f}",
+                    f"{busy['rate'] / quiet['rate']:.2f}",
+                    *(f"{trial[when]['p99_ms']:.2f}" for when in ("calm", "pulse")),
+                    *(f"{trial[when]['pause_ms']:.1f}" for when in ("calm", "pulse")),
+                    f"{trial['pulse']['most_mb']:.0f}",
+                ]
+            )
+    head = ["image by", "s", "quiet p99, ms", "p99, ms", "times", "rate, of quiet"]
+    head += ["p99 of the pulse, quiet, ms", "during the backup, ms"]
+    head += ["longest pause, quiet, ms", "during the backup, ms", "most memory of a node, MB"]
+    what = f"{result['keys']:,} keys of {result['key_bytes']} bytes, values of {result['value_bytes']} bytes."
+    return "\n\n".join([machine_line(result["machine"]), what, table(head, rows)]) + "\n"
+
+
 RESTARTS = (
     ("from_log", "right after writing, SIGTERM"),
     ("after_stop", "after a checkpoint, SIGTERM"),

@@ -137,7 +137,7 @@ def test_all_commands_run_with_the_options_that_they_take(bench, monkeypatch):
     assert main.every(["--quick", "--systems", "kraft-3", "--out", "there"]) == 0
     assert seen == [
         *([name, "--quick", "--systems", "kraft-3", "--out", "there"] for name in main.COMPARING),
-        *([name, "--keys", "5000", "--out", "there"] for name in ("restart", "checkpoint", "scan")),
+        *([name, "--keys", "5000", "--out", "there"] for name in ("restart", "checkpoint", "scan", "backup")),
     ]
 
 

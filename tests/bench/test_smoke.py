@@ -87,6 +87,19 @@ def test_checkpoints_and_a_snapshot(tmp_path, need):
         assert trial["pulse"]["most_mb"] > 10
 
 
+def test_backups_beside_writers(tmp_path, need):
+    """An image that is fetched, and one that the follower writes."""
+    need("redis-benchmark")
+    out = str(tmp_path / "out")
+    done = bench("backup", "--keys", "5000", "--rounds", "1", "--seconds", "0.2", "--out", out)
+    assert done.returncode == 0, done.stderr
+    result = only_result(tmp_path / "out")
+    for trial in (*result["fetched"], *result["own"]):
+        assert trial["busy"]["p99_ms"] > 0
+        assert trial["pulse"]["writes"] > 0
+    assert "| `KRAFT BACKUP` |" in done.stdout
+
+
 def test_scans_beside_writers(tmp_path, need):
     """Three nodes, and a client that finds every key while others write."""
     need("redis-benchmark")
