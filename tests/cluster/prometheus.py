@@ -36,14 +36,18 @@ def shortened(rules: str) -> str:
 
 
 class Prometheus:
-    """The process, its folder, and what can be asked of it."""
+    """The process, its folder, and what can be asked of it.
 
-    def __init__(self, program: str, folder: Path, servers: Sequence[Server]) -> None:
+    `access` is what its job has besides the nodes: how it gets at their pages.
+    """
+
+    def __init__(self, program: str, folder: Path, servers: Sequence[Server], **access: object) -> None:
         [self._port] = free_ports(1)
         self._folder = folder
         config = yaml.safe_load((MONITORING / "prometheus/prometheus.yml").read_text())
         config["global"] = dict.fromkeys(config["global"], INTERVAL)
         [job] = config["scrape_configs"]
+        job.update(access)
         job["static_configs"] = [
             {
                 "targets": [f"127.0.0.1:{server.http_port}"],
@@ -93,15 +97,16 @@ class Prometheus:
 
     def wait_up(self, count: int) -> None:
         """Wait until it has got something from so many nodes, often enough for rates."""
+        query = "sum(up) and min(count_over_time(kraft_node_info[10s])) > 3"
+        wait_until(lambda: self.told(query) == [count], f"Prometheus sees {count} nodes")
 
-        def sees() -> bool:
-            assert self._process.poll() is None, (self._folder / "log").read_text()
-            try:
-                return self.values("sum(up) and min(count_over_time(kraft_node_info[10s])) > 3") == [count]
-            except (OSError, ValueError):
-                return False  # it has only begun
-
-        wait_until(sees, f"Prometheus sees {count} nodes")
+    def told(self, query: str) -> list[float]:
+        """As `values`; nothing as long as it has only begun."""
+        assert self._process.poll() is None, (self._folder / "log").read_text()
+        try:
+            return self.values(query)
+        except (OSError, ValueError):
+            return []
 
     def firing(self) -> set[str]:
         """The names of the alerts that fire now."""

@@ -3,18 +3,20 @@
 `KRAFT_TEST_BACKUPS` is the number of backups that are taken of the bank (`tox -e backups` takes 100).
 """
 
+import collections
+import io
 import json
 import os
 import random
-import subprocess
-import sysconfig
 import threading
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from kraft.cli.main import main
 from tests.backup.directories import content_of
 from tests.cluster.harness import Cluster, Server, maps, wait_until
 from tests.cluster.load import PAUSE_SECONDS
@@ -22,20 +24,25 @@ from tests.cluster.wire import Refusal
 
 pytestmark = pytest.mark.slow
 
-KRAFT = Path(sysconfig.get_path("scripts")) / "kraft"
 ACCOUNTS, START = 20, 1000
 MOMENTS = int(os.environ.get("KRAFT_TEST_MOMENTS", "6"))
 LOG_TIME_ERROR_MS = 250  # of a leader that hears the clocks of the others late, on a busy machine
 BACKUPS = int(os.environ.get("KRAFT_TEST_BACKUPS", "3"))
 
 
+def run_kraft(*words) -> tuple[int, str, str]:
+    """The exit status of one `kraft` command, and what it prints; in this process, as a start costs more."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        found = main([*map(str, words)])
+    return found, out.getvalue(), err.getvalue()
+
+
 def kraft(*words, status=0):
     """One `kraft` command; its JSON, or what it says when it fails."""
-    done = subprocess.run(
-        [KRAFT, *map(str, words)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == status, (words, done.stdout, done.stderr)
-    return json.loads(done.stdout) if "--json" in words else done.stdout + done.stderr
+    found, out, err = run_kraft(*words)
+    assert found == status, (words, out, err)
+    return json.loads(out) if "--json" in words else out + err
 
 
 def restore(source, data, *options):
@@ -54,6 +61,7 @@ class Bank:
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(n,)) for n in range(3)]
         self.transfers = 0
+        self.refused: collections.Counter[str] = collections.Counter()  # what clients heard instead
 
     def __enter__(self):
         for number in range(ACCOUNTS):
@@ -65,7 +73,10 @@ class Bank:
 
     def advance(self, transfers: int) -> None:
         """Wait for so many transfers in all."""
-        wait_until(lambda: self.transfers >= transfers, f"{transfers} transfers")
+        try:
+            wait_until(lambda: self.transfers >= transfers, f"{transfers} transfers")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.transfers}, then {self.refused}") from None
 
     def __exit__(self, *_):
         self._stop.set()
@@ -79,7 +90,8 @@ class Bank:
                 with self._servers[number % len(self._servers)].client() as client:
                     while not self._stop.wait(PAUSE_SECONDS):
                         self._transfer(client, dice)
-            except OSError:
+            except OSError as error:
+                self.refused[repr(error)] += 1
                 self._stop.wait(0.01)
 
     def _transfer(self, client, dice: random.Random) -> None:
@@ -92,14 +104,18 @@ class Bank:
             ("EXEC",),
         ):
             answer = client.call(*command)
-        if not isinstance(answer, Refusal):
+        if isinstance(answer, Refusal):
+            self.refused[answer] += 1
+        else:
             self.transfers += 1
 
 
-def total(keys: dict[bytes, bytes]) -> int:
-    accounts = [int(value) for key, value in keys.items() if key.startswith(b"account:")]
-    assert len(accounts) == ACCOUNTS
-    return sum(accounts)
+def check_total(directory: Path, source: object) -> None:
+    """All money is in a directory that was restored from `source`."""
+    keys = content_of(directory)
+    accounts = {key: int(value) for key, value in keys.items() if key.startswith(b"account:")}
+    found = len(accounts), sum(accounts.values())
+    assert found == (ACCOUNTS, ACCOUNTS * START), (source, directory, accounts)
 
 
 def test_every_backup_of_a_bank_under_load_has_the_right_total(cluster, tmp_path):
@@ -115,7 +131,7 @@ def test_every_backup_of_a_bank_under_load_has_the_right_total(cluster, tmp_path
             assert made["node"] == server.id
             restored = restore(made["directory"], tmp_path / f"data{number}")
             assert restored["groups"][0]["sum"] == made["groups"][0]["sum"]
-            assert total(content_of(tmp_path / f"data{number}")) == ACCOUNTS * START
+            check_total(tmp_path / f"data{number}", made)
             bank.advance(before + 1)
     verified = kraft("backup", "verify", tmp_path / "b", "--json")
     assert [each["name"] for each in verified["images"]] == [f"n{n}" for n in range(BACKUPS)]
@@ -137,7 +153,7 @@ def test_every_backup_of_a_bank_over_groups_is_whole(make_cluster, tmp_path):
                 "backup", "--to", tmp_path / "b", "--name", f"n{number}", "-s", address(server), "--json"
             )
             restore(made["directory"], tmp_path / f"data{number}")
-            assert total(content_of(tmp_path / f"data{number}")) == ACCOUNTS * START, number
+            check_total(tmp_path / f"data{number}", made)
             bank.advance(before + 1)
         end_ms = time.time() * 1000
     wait_until(lambda: reaches(directory) > end_ms, "everything is shipped")
@@ -145,7 +161,7 @@ def test_every_backup_of_a_bank_over_groups_is_whole(make_cluster, tmp_path):
     for number in range(MOMENTS):
         moment = dice.uniform(first_ms, end_ms)
         restore(directory, tmp_path / f"at{number}", "--at", as_text(moment))
-        assert total(content_of(tmp_path / f"at{number}")) == ACCOUNTS * START, moment
+        check_total(tmp_path / f"at{number}", as_text(moment))
     wait_until(lambda: equal_in_every_group(cluster), "the replicas of every group are equal")
 
 
@@ -304,10 +320,9 @@ def check_moment(directory: Path, data: Path, counter: Counter, moment: float) -
     A log that is cut at once, before it is shipped, leaves a gap; it ends with the next image.
     """
     when = as_text(moment)
-    words = ("restore", directory, "--data-dir", data, "--id", "K1", "--at", when, "--yes")
-    done = subprocess.run([KRAFT, *map(str, words)], capture_output=True, text=True, timeout=120)
-    if done.returncode:
-        assert "the backup of group 0 reaches to" in done.stderr, done
+    status, _, told = run_kraft("restore", directory, "--data-dir", data, "--id", "K1", "--at", when, "--yes")
+    if status:
+        assert "the backup of group 0 reaches to" in told, (when, told)
         images = kraft("backup", "list", directory, "--json")["clusters"][0]["images"]
         assert any(image["created_ms"] > moment for image in images), (when, images)
         return False

@@ -3,6 +3,7 @@
 import http.client
 import random
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -117,6 +118,20 @@ def test_a_protocol_error_is_told_and_closes(victim, sent, said):
         assert answer.startswith("ERR Protocol error: ")
         assert said in answer
         assert client.closed_by_server()
+
+
+@pytest.mark.parametrize("port", ["client_port", "http_port", "peer_port"])
+def test_tls_on_a_port_without_it(victim, port):
+    """Nothing gets in, whoever tries hears it at once, and the log has a line at most."""
+    context = ssl.create_default_context()
+    before, began = len(victim.output.splitlines()), time.monotonic()
+    for _ in range(30):
+        connection = socket.create_connection(("127.0.0.1", getattr(victim, port)), 30)
+        with connection, pytest.raises(OSError, match=r"SSL|reset|EOF"):
+            context.wrap_socket(connection, server_hostname="127.0.0.1")
+    assert time.monotonic() - began < ANSWER_SECONDS_MAX * crowding()
+    assert len(victim.output.splitlines()) - before <= 2
+    assert victim.ask("PING") == "PONG"
 
 
 def test_a_request_over_the_limits_is_refused_and_the_connection_lives(victim):

@@ -262,6 +262,53 @@ def test_client_list_and_kill_know_users(admin, port):
     assert admin.run("CLIENT KILL USER nobody") == b"-ERR No such user 'nobody'\r\n"
 
 
+OTHERS = (
+    "CLIENT LIST",
+    "CLIENT LIST ID 1",
+    "CLIENT KILL ID 1",
+    "CLIENT KILL USER default",
+    "CLIENT KILL TYPE normal SKIPME no",
+    "ACL LIST",
+    "ACL LOG",
+    "ACL GETUSER default",
+    "KRAFT DRAIN ON",
+    "KRAFT IMAGE OPEN",
+)
+WAYS = {
+    "alone": lambda words: words,
+    "a script": lambda words: f'EVAL "return redis.call(unpack(ARGV))" 0 {words}',
+    "a function": lambda words: f"FCALL f 0 {words}",
+    "a token": lambda words: f"KRAFT ONCE t {words}",
+    "a script with a token": lambda words: f"KRAFT ONCE t FCALL f 0 {words}",
+}
+
+
+@pytest.mark.parametrize("words", OTHERS)
+@pytest.mark.parametrize("way", WAYS)
+def test_who_is_no_administrator_learns_nothing_of_others_and_ends_none(admin, port, words, way):
+    """In no way, within a transaction or not."""
+    library = "#!lua name=l\\nredis.register_function('f', function(k, a) return redis.call(unpack(a)) end)"
+    admin.run(f'FUNCTION LOAD "{library}"')
+    client = user(admin, "~* +@all -@admin -@dangerous")
+    before = admin.run("ACL LIST")
+    assert client.run(WAYS[way](words)).startswith(b"-")
+    assert client.run("MULTI") == b"+OK\r\n"
+    queued = client.run(WAYS[way](words))
+    executed = client.run("EXEC")
+    assert queued.startswith(b"-") or executed.startswith(b"*1\r\n-")
+    assert not admin.closed
+    assert not client.closed
+    assert admin.run("ACL LIST") == before
+
+
+ABSENT = ("MONITOR", "SUBSCRIBE c", "PSUBSCRIBE *", "PUBLISH c m", "SYNC", "PSYNC ? -1")
+
+
+@pytest.mark.parametrize("words", ABSENT)
+def test_what_kraft_has_not_shows_nobody_what_others_do(admin, words):
+    assert admin.run(words).startswith(b"-ERR unknown command")
+
+
 def test_dryrun_says_what_is_missing_and_does_nothing(admin):
     user(admin, "~a +get +kraft|once")
     assert admin.run("ACL DRYRUN u GET a") == b"+OK\r\n"
