@@ -1,4 +1,4 @@
-"""`kraft members`, and `kraft add`, `remove`, `replace`, `transfer` and `drain`: KRAFT commands with a table.
+"""`kraft members`, `moves`, `add`, `remove`, `replace`, `transfer` and `drain`: KRAFT commands with a table.
 
 The client port of any node takes them, and the leader decides: its refusals are printed as they are.
 """
@@ -24,6 +24,7 @@ examples:
   kraft replace K2 K5 10.0.0.5:10001             K5 takes the place of K2 once it has caught up
   kraft transfer K3                              makes K3 the leader
   kraft drain K2                                 K2 leads nothing until `kraft drain K2 --off` or a restart
+  kraft moves                                    the moves of slots between groups that are not over
   kraft members -s 10.0.0.1:10011                ask this node first; KRAFT_SERVERS may name nodes too
 
 A change that is impossible, or would put the majority at risk, is refused with the safe order of steps;
@@ -42,12 +43,29 @@ COLUMNS = (
     TableColumn("PEER PORT", spare=3),
     TableColumn("CLIENT PORT", spare=2),
 )
+MOVE_COLUMNS = (
+    TableColumn("ID", number=True),
+    TableColumn("SLOTS"),
+    TableColumn("FROM", number=True),
+    TableColumn("TO", number=True),
+    TableColumn("STATE"),
+    TableColumn("KEYS", number=True),
+    TableColumn("AGE", number=True),
+    TableColumn("LEADER"),
+    TableColumn("PROBLEM", spare=1),
+)
 ABSENT = "-"
 
 
 def declare_members(parser: argparse.ArgumentParser) -> None:
     """Declare `kraft members`."""
     servers.declare(parser, "Show the members of the cluster.", EXAMPLES, run_members)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def declare_moves(parser: argparse.ArgumentParser) -> None:
+    """Declare `kraft moves`."""
+    servers.declare(parser, "Show the moves of slots that are not over.", EXAMPLES, run_moves)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
@@ -107,6 +125,19 @@ def run_members(chosen: argparse.Namespace) -> int:
             print(json.dumps({"leader": admin.leader or None, "members": members}, indent=2))
         else:
             display().show(*_blocks(members, admin.leader))
+    return 0
+
+
+def run_moves(chosen: argparse.Namespace) -> int:
+    """Print the moves of slots. Returns the exit status."""
+    with _Administrator(chosen) as admin:
+        moves = admin.listing("MOVES")
+    if chosen.json:
+        print(json.dumps({"moves": moves}, indent=2))
+    elif moves:
+        display().show(TextTable(MOVE_COLUMNS, tuple(map(_move_row, moves))))
+    else:
+        display().show(line("no slots are about to move"))
     return 0
 
 
@@ -200,8 +231,13 @@ class _Administrator:
     def members(self) -> list[dict[str, object]]:
         """The members as the leader knows them, or as the node that answers does; notes the leader."""
         self._client.close()  # the command may have moved the leadership
-        reply = self.order("MEMBERS")
+        found = self.listing("MEMBERS")
         self.leader = self._client.leader
+        return found
+
+    def listing(self, word: str) -> list[dict[str, object]]:
+        """The reply to a KRAFT command that lists something."""
+        reply = self.order(word)
         if not isinstance(reply, list):
             raise NoServer("what answers is not a kraft node")
         found: list[dict[str, object]] = []
@@ -234,6 +270,17 @@ def _row(member: dict[str, object], leader: str) -> tuple[Span, ...]:
         lag,
         Span(str(member.get("address")) or ABSENT),
         Span(str(member.get("client")) or ABSENT),
+    )
+
+
+def _move_row(move: dict[str, object]) -> tuple[Span, ...]:
+    age = int(str(move.get("age_ms", 0))) // 1000
+    problem = str(move.get("problem"))
+    return (
+        *(Span(str(move.get(name))) for name in ("id", "slots", "from", "to", "state", "keys")),
+        Span(f"{age} s"),
+        Span(str(move.get("leader")) or ABSENT),
+        Span(problem, BAD) if problem else Span(ABSENT),
     )
 
 

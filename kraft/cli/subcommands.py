@@ -60,6 +60,12 @@ def _members(parser: ArgumentParser) -> None:
     administration.declare_members(parser)
 
 
+def _moves(parser: ArgumentParser) -> None:
+    from kraft.cli import administration
+
+    administration.declare_moves(parser)
+
+
 def _add(parser: ArgumentParser) -> None:
     from kraft.cli import administration
 
@@ -140,6 +146,7 @@ SUBCOMMANDS = (
     Subcommand("set", "set the value of a key", _set),
     Subcommand("del", "delete keys", _del),
     Subcommand("members", "show the members of the cluster", _members),
+    Subcommand("moves", "show the moves of slots between groups", _moves),
     Subcommand("add", "make a standby node a member", _add),
     Subcommand("remove", "remove a member for good", _remove),
     Subcommand("replace", "replace a member by a standby node, in one step", _replace),

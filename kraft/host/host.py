@@ -30,6 +30,7 @@ from kraft.host.key_indexes import KeyIndexes
 from kraft.host.lifecycle import Lifecycle
 from kraft.host.membership.peers import Peers
 from kraft.host.moves.moves import Moves
+from kraft.host.moves.planner import MovePlanner
 from kraft.host.peer_receiver import PeerReceiver
 from kraft.host.persistence import Persistence, Written
 from kraft.host.ports import BackupTaker, Disk, Fatal, HostObserver, Network, ScriptEvaluator
@@ -92,9 +93,7 @@ class Host:
             clock, disk, persistence, slow, pressure, observer, peers, turns, fatal, users=users, slots=slots
         )
         self._early = early = EarlyRequests(clock)
-        self._lifecycle = Lifecycle(
-            config, loaded, self._context, self.groups, self.slots, early, jitter, raft_observer
-        )
+        self._lifecycle = Lifecycle(config, loaded, self._context, self.groups, early, jitter, raft_observer)
         self.transfers = LeadershipTransfers(clock, config.raft.election_timeout, turns, self.peers)
         self._checkpoints = CheckpointBudget(config.snapshot.checkpoint_bytes)
         self._spread = spread = LeaderSpread(self.peers, self.transfers)
@@ -108,8 +107,9 @@ class Host:
         self.hibernation = sleep = Hibernation(config, self.groups, beats, election, spread, self._context)
         self.moves = Moves(config, self.groups, self._context, self.transactions, self.indexes, sleep.wake)
         self.memory = DataMemory(self.groups, sleep, background)
+        planner = MovePlanner(self.moves, slots, clock, self.read)
         self._admin = AdminExecutor(
-            self.groups, self.slots, self.transfers, turns, clock, observer, images, sleep.wake, first_request
+            self.groups, self._context, self.transfers, images, planner, sleep.wake, first_request
         )
         self.peer_receiver = PeerReceiver(
             self.groups, self._context, self._lifecycle, self._admin, election, beats, sleep, self
@@ -270,6 +270,7 @@ class Host:
             self._lifecycle,
             self.groups,
             self.transactions,
+            self.moves,
             self.beats,
             self._started_at,
         )

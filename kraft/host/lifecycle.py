@@ -12,7 +12,6 @@ from kraft.host.membership.changes import MembershipChanges
 from kraft.host.membership.quorum_obstacle import election_obstacle, slow_obstacle
 from kraft.host.persistence import RETRY_SECONDS
 from kraft.host.requests.early_requests import EarlyRequests
-from kraft.host.slots import SlotMap
 from kraft.node.status import (
     FENCED,
     FORMING,
@@ -43,7 +42,7 @@ class Lifecycle:
     """Starts a node, and lets it form or join a cluster.
 
     It adds each group to `groups` once its log is replayed, and makes its `early` requests again. When the
-    node joins a cluster it sets the number of groups in `slots`. `phase` is how far the node has come:
+    node joins a cluster it sets the number of groups in the slot map. `phase` is how far the node has come:
     starting, forming, serving or stopping.
     """
 
@@ -53,7 +52,6 @@ class Lifecycle:
         loaded: Loaded,
         context: GroupContext,
         groups: dict[int, Group],
-        slots: SlotMap,
         early: EarlyRequests,
         jitter: Jitter,
         raft_observer: RaftObserver,
@@ -64,7 +62,7 @@ class Lifecycle:
         self._context = context
         self._peers = context.peers
         self._groups = groups
-        self._slots = slots
+        self._slots = context.slots
         self._early = early
         self._jitter = jitter
         self._raft_observer = raft_observer

@@ -173,6 +173,9 @@ class HostObserver(Protocol):
         `direction` is send or receive; `outcome` is done, abandoned (not needed any more) or failed.
         """
 
+    def slots_frozen(self, group: int, seconds: float) -> None:
+        """Slots of `group`, which is led here, were frozen for so long, and are not any more."""
+
     def event(self, name: str, **fields: object) -> None:
         """Something happened that an operator wants to see in the log. `name` is documented."""
 

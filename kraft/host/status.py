@@ -11,6 +11,7 @@ from kraft.host.context import GroupContext
 from kraft.host.group.group import Group
 from kraft.host.lifecycle import Lifecycle
 from kraft.host.membership.peers import Peers
+from kraft.host.moves.moves import Moves
 from kraft.host.transactions.transactions import Transactions
 from kraft.kv.ledger import LedgerKind
 from kraft.node.status import GroupStatus, MemberStatus, ReplicaStatus, Status
@@ -24,6 +25,7 @@ def node_status(
     lifecycle: Lifecycle,
     groups: Mapping[int, Group],
     transactions: Transactions,
+    moves: Moves,
     beats: Beats,
     started_at: float,
 ) -> Status:
@@ -44,7 +46,7 @@ def node_status(
         http=peers.http_address(identity.id),
         uptime_seconds=context.clock.seconds() - started_at,
         members=member_statuses(peers, groups, tick_seconds),
-        groups=tuple(group_status(groups[id_], tick_seconds, transactions) for id_ in sorted(groups)),
+        groups=tuple(group_status(groups[id_], tick_seconds, transactions, moves) for id_ in sorted(groups)),
         machine_version=peers.formation.version.in_force,
         machine_version_supported=peers.formation.version.supported,
         machine_version_held=peers.formation.version.held,
@@ -54,6 +56,10 @@ def node_status(
         transactions=dict(transactions.coordinator.outcomes),
         beats_sent=beats.sent,
         beats_received=beats.received,
+        map_version=context.slots.version,
+        moves=tuple(moves.status()),
+        move_outcomes=moves.counts.outcomes,
+        move_bytes=moves.counts.bytes,
     )
 
 
@@ -80,7 +86,7 @@ def full_leader(peers: Peers, groups: Mapping[int, Group]) -> NodeCondition | No
     return None
 
 
-def group_status(group: Group, tick_seconds: float, transactions: Transactions) -> GroupStatus:
+def group_status(group: Group, tick_seconds: float, transactions: Transactions, moves: Moves) -> GroupStatus:
     """The status of the replica of `group` on this node. A tick of the host lasts `tick_seconds`."""
     raft, log, machine = group.raft.state, group.raft.state.log, group.state.machine
     checkpoint = group.checkpoints.last
@@ -127,6 +133,7 @@ def group_status(group: Group, tick_seconds: float, transactions: Transactions) 
         transaction_lock_seconds=0.0 if recovery is None else round(recovery.oldest(), 3),
         transaction_recoveries=0 if recovery is None else recovery.count,
         transaction_waits=group.requests.transaction_waits.count,
+        frozen_seconds=round(moves.frozen_seconds(group.id), 3),
         quiet=raft.quiet,
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from kraft.kv.commands import EndMove, PlanMove, RenewMove, StopMove
+from kraft.kv.commands import EndMove, PlanMove, PlanMoves, RenewMove, StopMove
 from kraft.kv.ledger import Ledger, LedgerKind
 from kraft.kv.replies import Reply
 from kraft.kv.slots import SLOTS
@@ -67,6 +67,7 @@ class MapOutcome(IntEnum):
     OWNED = 4
     OVERLAPS = 5
     FULL = 6
+    CHANGED = 7
 
 
 class MapReply(msgspec.Struct, frozen=True, gc=False):
@@ -113,22 +114,46 @@ def owners(ranges: Sequence[MapRange], first: int, last: int) -> list[int]:
 
 
 def _plan(state: MachineState, command: PlanMove) -> Reply:
-    first, last, receiver = command.first, command.last, command.receiver
-    if not (0 <= first <= last < SLOTS and 0 <= receiver < command.groups <= SLOTS):
+    if not 0 < command.groups <= SLOTS:
         return MapReply(MapOutcome.UNKNOWN).to_reply()
-    known = saved_map(state.keyspace.ledger) or MapState(0, 0, static_ranges(command.groups))
-    for move in known.moves:
-        if move.first <= last and first <= move.last:
-            return MapReply(MapOutcome.OVERLAPS, move.id).to_reply()
-    found = owners(known.ranges, first, last)
-    if len(found) > 1 or found[0] == receiver:
-        return MapReply(MapOutcome.OWNED, found[-1]).to_reply()
-    if len(known.moves) >= MOVES_MAX:
-        return MapReply(MapOutcome.FULL).to_reply()
-    number = known.last + 1
-    move = PlannedMove(number, number, first, last, found[0], receiver, since=state.stamp)
-    _save(state, replace(known, last=number, moves=(*known.moves, move)))
-    return MapReply(MapOutcome.PLANNED, number).to_reply()
+    known = _known(state, command.groups)
+    return _planned(state, known, [(command.first, command.last, command.receiver)], command.groups)
+
+
+def _plan_all(state: MachineState, command: PlanMoves) -> Reply:
+    if not 0 < command.groups <= SLOTS:
+        return MapReply(MapOutcome.UNKNOWN).to_reply()
+    known = _known(state, command.groups)
+    if (known.version, known.last) != (command.version, command.last):
+        return MapReply(MapOutcome.CHANGED).to_reply()
+    return _planned(state, known, command.moves, command.groups)
+
+
+def _known(state: MachineState, groups: int) -> MapState:
+    return saved_map(state.keyspace.ledger) or MapState(0, 0, static_ranges(groups))
+
+
+def _planned(
+    state: MachineState, known: MapState, moves: Sequence[tuple[int, int, int]], groups: int
+) -> Reply:
+    """Plan moves, all or none."""
+    before = known.last
+    for first, last, receiver in moves:
+        if not (0 <= first <= last < SLOTS and 0 <= receiver < groups):
+            return MapReply(MapOutcome.UNKNOWN).to_reply()
+        for move in known.moves:
+            if move.first <= last and first <= move.last:
+                return MapReply(MapOutcome.OVERLAPS, move.id).to_reply()
+        found = owners(known.ranges, first, last)
+        if len(found) > 1 or found[0] == receiver:
+            return MapReply(MapOutcome.OWNED, found[-1]).to_reply()
+        if len(known.moves) >= MOVES_MAX:
+            return MapReply(MapOutcome.FULL).to_reply()
+        number = known.last + 1
+        planned = PlannedMove(number, number, first, last, found[0], receiver, since=state.stamp)
+        known = replace(known, last=number, moves=(*known.moves, planned))
+    _save(state, known)
+    return MapReply(MapOutcome.PLANNED, before + 1).to_reply()
 
 
 def _renew(state: MachineState, command: RenewMove) -> Reply:
@@ -190,6 +215,7 @@ _decode = msgspec.msgpack.Decoder(MapState).decode
 
 FUNCTIONS: dict[type, Callable[[MachineState, Any], Reply]] = {
     PlanMove: _plan,
+    PlanMoves: _plan_all,
     RenewMove: _renew,
     StopMove: _stop,
     EndMove: _end,

@@ -1,7 +1,8 @@
 """Administrators' commands as values: a client's node makes them, and the leader's node carries them out.
 
-The commands in `LOCAL` concern the node that is asked, and are never sent to another one. All others go to
-the leader of every group, wherever it is. A result is a plain value: text, number, list or dict.
+The commands in `LOCAL` concern the node that is asked, and are never sent to another one. A `SlotChange` is
+carried out by that node as well, which writes to group 0 as for a client. All others go to the leader of
+every group, wherever it is. A result is a plain value: text, number, list or dict.
 """
 
 from collections.abc import Callable
@@ -169,6 +170,49 @@ class LogHeldMarker(msgspec.Struct, frozen=True, array_like=True, tag=20):
     token: int
 
 
+class MoveSlots(msgspec.Struct, frozen=True, array_like=True, tag=21):
+    """Move the slots from `first` to `last`, all of one group, to `group`.
+
+    The result is the id of the move, which is planned by then, and not done.
+    """
+
+    first: int
+    last: int
+    group: int
+
+
+class CancelMove(msgspec.Struct, frozen=True, array_like=True, tag=22):
+    """Cancel the move with this `id`. It may take place nevertheless, if it was about to."""
+
+    id: int
+
+
+class SplitGroup(msgspec.Struct, frozen=True, array_like=True, tag=23):
+    """Divide the slots of `group` evenly among `parts` groups: itself, and others that have none.
+
+    The result, here and below, is a list with a dict for each move that is planned: id, slots, from, to.
+    """
+
+    group: int
+    parts: int = 2
+
+
+class MergeGroups(msgspec.Struct, frozen=True, array_like=True, tag=24):
+    """Give all slots of `group` to the group `into`. The first one stays, and has none."""
+
+    group: int
+    into: int
+
+
+class RebalanceSlots(msgspec.Struct, frozen=True, array_like=True, tag=25):
+    """Give all groups that have slots the same number of them. `dry`: only tell the moves, without ids."""
+
+    dry: bool = False
+
+
+SlotChange = MoveSlots | CancelMove | SplitGroup | MergeGroups | RebalanceSlots
+"""What the node that is asked lets group 0 plan (`host.moves.planner`)."""
+
 AdminCommand = (
     Add
     | Remove
@@ -190,6 +234,7 @@ AdminCommand = (
     | TakeBackup
     | HoldProposals
     | LogHeldMarker
+    | SlotChange
 )
 LOCAL = (
     Drain,
@@ -209,7 +254,7 @@ AdminDone = Callable[[AdminOutcome], None]
 
 def command_name(command: AdminCommand) -> str:
     """The name of `command` in the log."""
-    return "transfer" if isinstance(command, TransferLeadership) else type(command).__name__.lower()
+    return _NAMES.get(type(command)) or type(command).__name__.lower()
 
 
 def encode(command: AdminCommand) -> bytes:
@@ -234,6 +279,14 @@ def decode_result(data: bytes) -> AdminResult:
     return result
 
 
+_NAMES: dict[type, str] = {
+    TransferLeadership: "transfer",
+    MoveSlots: "move slots",
+    CancelMove: "move cancel",
+    SplitGroup: "split",
+    MergeGroups: "merge",
+    RebalanceSlots: "rebalance slots",
+}
 _encode = msgspec.msgpack.Encoder().encode
 _command = msgspec.msgpack.Decoder(AdminCommand)
 _result = msgspec.msgpack.Decoder(AdminResult)

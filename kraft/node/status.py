@@ -130,6 +130,7 @@ class GroupStatus:
     * `transactions` over several groups lock `transaction_locks` keys here, or wait for confirmations. As the
       leader, this node has seen the oldest for `transaction_lock_seconds`, and took up
       `transaction_recoveries`. `transaction_waits` requests of this node's clients had to wait for them.
+    * `frozen_seconds`: as the leader, this node has seen slots of the group frozen for so long, 0: none is.
     * `quiet`: nothing happens in the group, and beats of the nodes speak for it instead of its heartbeats.
     * The log holds every entry whose stamp is after `oldest_stamp_ms` (Unix ms). 0: it holds all entries.
     """
@@ -176,6 +177,7 @@ class GroupStatus:
     transaction_waits: int = 0
     quiet: bool = False
     transaction_recoveries: int = 0
+    frozen_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +200,9 @@ class Status:
     event loop is blocked again and again, so that this node should not lead. `log_write_seconds` is the
     age of the log write under way, 0 without any. `transactions` over several groups, of this
     node's clients, are counted by outcome: committed, changed (a watched key), conflict (computed again),
-    refused, locked or uncertain.
+    refused, locked or uncertain. `moves` of slots are not over; those out of groups that this node led are
+    counted by outcome: moved, cancelled, or failed (an attempt), and `move_bytes` were sent for them.
+    `map_version` goes up with every move that took place, from 0.
     """
 
     node: str
@@ -222,3 +226,7 @@ class Status:
     transactions: dict[str, int] = field(default_factory=dict)
     beats_sent: int = 0
     beats_received: int = 0
+    map_version: int = 0
+    moves: tuple[MoveStatus, ...] = ()
+    move_outcomes: dict[str, int] = field(default_factory=dict)
+    move_bytes: int = 0

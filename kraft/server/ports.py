@@ -17,7 +17,7 @@ from kraft.kv.keyspace import IndexType
 from kraft.kv.ledger import Ledger
 from kraft.kv.replies import Reply as Outcome
 from kraft.node.admin import AdminCommand, AdminResult
-from kraft.node.status import Status, TransactionStatus
+from kraft.node.status import MoveStatus, Status, TransactionStatus
 
 WriteDone = Callable[[list[Outcome] | Exception], None]
 ReadDone = Callable[[View | Exception], None]
@@ -75,6 +75,13 @@ class NodeTransactions(Protocol):
         """Execute what has to see keys of several groups at once: all, or none."""
 
     def unfinished(self) -> list[TransactionStatus]:
+        """Those that are not over, as the replicas of this node know."""
+
+
+class NodeMoves(Protocol):
+    """Moves of slots between groups."""
+
+    def status(self) -> list[MoveStatus]:
         """Those that are not over, as the replicas of this node know."""
 
 
@@ -148,6 +155,10 @@ class NodeHost(Protocol):
     @property
     def transactions(self) -> NodeTransactions:
         """Transactions over several groups."""
+
+    @property
+    def moves(self) -> NodeMoves:
+        """Moves of slots between groups."""
 
     def read_stale(self, group: int, done: ReadDone, keys: Callable[[], Collection[bytes]] = list) -> None:
         """Give `done` a view of this replica as it is; TooStale when that is older than configured.

@@ -43,6 +43,10 @@ LEVELS: dict[str, str] = {
     "log_time_off": "warning",
     "log_time_right": "info",
     "admin_command": "info",
+    "move_began": "info",
+    "slots_moved": "info",
+    "move_cancelled": "info",
+    "move_attempt_failed": "warning",
     "role_changed": "info",
     "election_ended": "info",
     # peers

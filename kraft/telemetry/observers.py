@@ -140,6 +140,10 @@ class HostTelemetry(Observer):
         self._metrics.snapshot_transfers.add(1, str(group), direction, outcome)
         self._metrics.snapshot_transfer_bytes.add(size, str(group), direction)
 
+    def slots_frozen(self, group: int, seconds: float) -> None:  # noqa: ARG002  part of the port
+        """A move has frozen slots for so long."""
+        self._metrics.move_freeze.observe(seconds)
+
     def event(self, name: str, **fields: object) -> None:
         """Log an event. Most are caused by clients or peers, so the rate of each kind is limited."""
         cause = " ".join(str(fields.get(field, "")) for field in _CAUSES)

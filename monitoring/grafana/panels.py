@@ -158,6 +158,15 @@ TRAFFIC = (
         "Oldest transaction", "s", 12,
         ("max by (group) (kraft_transaction_lock_oldest_seconds{GROUPS})", "group {{group}}"),
     ),
+    lines(
+        "Slots that move", "Bps", 12,
+        (rate("kraft_move_bytes_total", "instance"), "{{instance}} sends"),
+    ),
+    lines(
+        "Slots frozen", "s", 12,
+        (quantile(0.99, "kraft_move_freeze_seconds", ""), "p99 of all moves"),
+        ("max by (group) (kraft_slots_frozen_seconds{GROUPS})", "group {{group}} now"),
+    ),
 )  # fmt: skip
 
 STATE = " + ".join(

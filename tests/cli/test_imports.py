@@ -17,6 +17,7 @@ ABSENT = {
     "set": NO_CONFIG,
     "del": NO_CONFIG,
     "members": NO_CONFIG,
+    "moves": NO_CONFIG,
     "add": NO_CONFIG,
     "remove": NO_CONFIG,
     "replace": NO_CONFIG,

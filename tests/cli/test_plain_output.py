@@ -101,18 +101,31 @@ def answers(kinds):
     ]  # fmt: skip
 
 
+MOVES = [
+    {
+        "id": 3, "slots": b"0-2047", "from": 0, "to": 2, "state": b"copying", "keys": 51_200,
+        "age_ms": 61_830, "leader": b"K1", "problem": b"",
+    },
+    {
+        "id": 4, "slots": b"9-9", "from": 1, "to": 2, "state": b"planned", "keys": 0, "age_ms": 1,
+        "leader": b"", "problem": b"the slots were frozen for too long",
+    },
+]  # fmt: skip
+
+
 @pytest.fixture
 def cluster(monkeypatch):
-    """`cluster(leader)`: a cluster that takes every command."""
+    """`cluster(leader, moves)`: a cluster that takes every command."""
 
-    def put(leader):
+    def put(leader, moves=MOVES):
         class Client:
             def __init__(self, *_, **__):
                 self.leader = leader
 
             def call(self, words):
                 kinds = {"K1": b"voter", "K2": b"voter", "K3": b"voter", "K4": b"learner"}
-                return answers(kinds) if words[1] == b"MEMBERS" else "OK"
+                listed = {b"MEMBERS": answers(kinds), b"MOVES": moves}
+                return listed.get(words[1], "OK")
 
             def close(self):
                 pass
@@ -128,6 +141,8 @@ def cluster(monkeypatch):
         ("members", "K1", ["members"]),
         ("members_leaderless", "", ["members"]),
         ("members_json", "K1", ["members", "--json"]),
+        ("moves", "K1", ["moves"]),
+        ("moves_json", "K1", ["moves", "--json"]),
         ("add", "K1", ["add", "K4", "127.0.0.1:10004"]),
         ("add_learner", "K1", ["add", "K4", "127.0.0.1:10004", "--learner"]),
         ("remove", "K1", ["remove", "K5"]),
@@ -141,6 +156,14 @@ def test_members_and_their_changes(name, leader, words, cluster, same):
     cluster(leader)
     assert main(words) == 0
     same(name)
+
+
+def test_no_moves(cluster, capsys):
+    cluster("K1", [])
+    assert main(["moves"]) == 0
+    assert capsys.readouterr().out == "no slots are about to move\n"
+    assert main(["moves", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"moves": []}
 
 
 def test_doctor(tmp_path, monkeypatch, same):

@@ -22,6 +22,11 @@ EVERY = (
     admin.Reseed("K2"),
     admin.Drain(on=True),
     admin.Compact(),
+    admin.MoveSlots(0, 99, 2),
+    admin.CancelMove(7),
+    admin.SplitGroup(1, 3),
+    admin.MergeGroups(1, 0),
+    admin.RebalanceSlots(dry=True),
 )
 
 

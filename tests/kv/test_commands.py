@@ -65,6 +65,7 @@ TAGS: dict[Any, tuple[int, int]] = {
     kv.RenewMove: (111, 5),
     kv.StopMove: (112, 5),
     kv.EndMove: (113, 5),
+    kv.PlanMoves: (114, 5),
 }
 
 
@@ -116,6 +117,10 @@ def test_the_machine_applies_every_command_of_its_version():
         (kv.RenewMove(7), b"\x01\x91\x92\x6f\x07"),
         (kv.StopMove(7), b"\x01\x91\x92\x70\x07"),
         (kv.EndMove(7, True), b"\x01\x91\x93\x71\x07\xc3"),
+        (
+            kv.PlanMoves(((1, 2, 3), (4, 5, 6)), 7, 8, 9),
+            b"\x01\x91\x95\x72\x92\x93\x01\x02\x03\x93\x04\x05\x06\x07\x08\x09",
+        ),
     ],
 )
 def test_the_bytes_stay_as_they_are(command, data):

@@ -103,6 +103,38 @@ def test_slots_and_groups_that_there_are_not_change_nothing(machine, first, last
     assert known(machine) is None
 
 
+def plan_all(machine, *moves, version=0, last=0):
+    return do(machine, kv.PlanMoves(moves, GROUPS, version, last))
+
+
+def test_several_moves_are_planned_together_on_the_map_that_was_looked_at(machine):
+    assert plan_all(machine, (0, 9, 1), (10, 19, 2)) == MapReply(PLANNED, 1)
+    assert [(m.id, m.first, m.source, m.receiver) for m in known(machine).moves] == [
+        (1, 0, 0, 1),
+        (2, 10, 0, 2),
+    ]
+    assert plan_all(machine, (20, 29, 1)) == MapReply(MapOutcome.CHANGED)
+    assert plan_all(machine, (20, 29, 1), last=2) == MapReply(PLANNED, 3)
+    do(machine, kv.EndMove(1, True))
+    assert plan_all(machine, (0, 9, 0), last=3) == MapReply(MapOutcome.CHANGED)
+    assert plan_all(machine, (0, 9, 0), version=1, last=3) == MapReply(PLANNED, 4)
+
+
+def test_several_moves_are_planned_together_or_not_at_all(machine):
+    for second, refusal in (
+        ((10, 19, 0), MapReply(OWNED, 0)),
+        ((9, 19, 2), MapReply(MapOutcome.OVERLAPS, 1)),
+        ((10, 19, GROUPS), MapReply(UNKNOWN)),
+        ((19, 10, 1), MapReply(UNKNOWN)),
+    ):
+        assert plan_all(machine, (0, 9, 1), second) == refusal
+        assert known(machine) is None
+    too_many = [(slot, slot, 1) for slot in range(MOVES_MAX + 1)]
+    assert plan_all(machine, *too_many) == MapReply(MapOutcome.FULL)
+    assert known(machine) is None
+    assert do(machine, kv.PlanMoves(((0, 9, 0),), 0, 0, 0)) == MapReply(UNKNOWN)
+
+
 def test_a_move_that_took_place_changes_the_owner_and_the_version(machine):
     plan(machine, 5, 9)
     assert do(machine, kv.EndMove(1, True)) == MapReply(MapOutcome.ENDED, 1)

@@ -106,6 +106,7 @@ def test_nearly_every_metric_can_be_seen_somewhere():
         "kraft_lock_waiters",  # of use to programs with locks alone: docs/locks.md
         "kraft_machine_version",  # of use during an upgrade, when `kraft status` shows it
         "kraft_machine_version_supported",
+        "kraft_map_version",  # of use with several groups alone: docs/groups.md
         "kraft_node_info",  # the choice of the cluster rests on it
         "kraft_once_bytes",  # of use to programs with KRAFT ONCE alone: docs/once.md
         "kraft_once_repeats_total",

@@ -35,7 +35,7 @@ from kraft.kv.machine import Machine
 from kraft.kv.replies import CommandFailure
 from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.errors import NotOwner, Uncertain
-from kraft.node.status import GroupStatus, MemberStatus, ReplicaStatus, Status
+from kraft.node.status import GroupStatus, MemberStatus, MoveStatus, ReplicaStatus, Status
 from kraft.server.capacity import Capacity
 from kraft.server.factory import client_factory
 from kraft.server.port import ClientPort
@@ -184,6 +184,8 @@ class FakeHost:
         self.premature = range(0)  # as of a `LeaderClock`, for scripts
         self.transactions = FakeTransactions(self, clock)
         self.users = FakeUsers(self)
+        self.moving: list[MoveStatus] = []
+        self.moves = SimpleNamespace(status=lambda: self.moving)
 
     def use_evaluator(self, evaluator: Any) -> None:
         self.evaluator = evaluator

@@ -6,7 +6,8 @@ import pytest
 
 from kraft.node import admin
 from kraft.node.errors import AdminRefused, NoLeader, Uncertain
-from tests.server.fakes import Talk, encode
+from kraft.node.status import MoveStatus
+from tests.server.fakes import WALL_MS, Talk, encode
 
 OK = b"+OK\r\n"
 
@@ -36,6 +37,8 @@ OK = b"+OK\r\n"
         ("KRAFT DRAIN on", admin.Drain(True)),
         ("KRAFT DRAIN OFF", admin.Drain(False)),
         ("KRAFT RESEED K2", admin.Reseed("K2")),
+        ("KRAFT MOVE CANCEL 7", admin.CancelMove(7)),
+        ("kraft move cancel 9223372036854775807", admin.CancelMove(2**63 - 1)),
     ],
 )
 def test_an_order_reaches_the_host_as_a_value(client: Talk, words: str, order: admin.AdminCommand) -> None:
@@ -50,6 +53,18 @@ def test_an_order_reaches_the_host_as_a_value(client: Talk, words: str, order: a
     [
         ("KRAFT SNAPSHOT", admin.TakeSnapshot(), 77, b":77\r\n"),
         ("KRAFT COMPACT", admin.Compact(), 0, b":0\r\n"),
+        ("KRAFT MOVE SLOTS 0 16383 TO 1", admin.MoveSlots(0, 16383, 1), 3, b":3\r\n"),
+        ("kraft move slots 5 5 to 2", admin.MoveSlots(5, 5, 2), 4, b":4\r\n"),
+        ("KRAFT SPLIT 0", admin.SplitGroup(0), [], b"*0\r\n"),
+        ("kraft split 1 into 4", admin.SplitGroup(1, 4), [], b"*0\r\n"),
+        ("KRAFT MERGE 1 INTO 0", admin.MergeGroups(1, 0), [], b"*0\r\n"),
+        ("KRAFT REBALANCE SLOTS", admin.RebalanceSlots(), [], b"*0\r\n"),
+        (
+            "kraft rebalance slots dryrun",
+            admin.RebalanceSlots(dry=True),
+            [{"slots": "0-9", "from": 0, "to": 1}],
+            b"*1\r\n*6\r\n$5\r\nslots\r\n$3\r\n0-9\r\n$4\r\nfrom\r\n:0\r\n$2\r\nto\r\n:1\r\n",
+        ),
         ("KRAFT COMPACT keep 10", admin.Compact(10), 5, b":5\r\n"),
         (
             "KRAFT VERIFY",
@@ -127,3 +142,72 @@ def test_a_node_that_waits_for_an_order_is_not_idle(client: Talk) -> None:
     client.port.host.settle()
     assert client.read() == OK
     assert client.transport.disconnecting
+
+
+SLOTS_ARE = b"-ERR slots are 0 to 16383, and the last one is not before the first one\r\n"
+USE = b"-ERR use KRAFT MOVE SLOTS first last TO group, or KRAFT MOVE CANCEL id\r\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "reply"),
+    [
+        ("SLOTS 5 4 TO 1", SLOTS_ARE),
+        ("SLOTS -1 4 TO 1", SLOTS_ARE),
+        ("SLOTS 0 16384 TO 1", SLOTS_ARE),
+        ("SLOTS 0 4 TO -1", b"-ERR the number of a group is not negative\r\n"),
+        ("SLOTS 0 x TO 1", b"-ERR value is not an integer or out of range\r\n"),
+        ("CANCEL x", b"-ERR value is not an integer or out of range\r\n"),
+        ("SLOTS 0 4 1", USE),
+        ("SLOTS 0 4 INTO 1", USE),
+        ("SLOTS 0 TO 1", USE),
+        ("CANCEL 1 2", USE),
+        ("REPLICA 1", USE),
+    ],
+)
+def test_a_move_that_makes_no_sense_is_refused(client: Talk, words: str, reply: bytes) -> None:
+    assert client.run("KRAFT", "MOVE", *words.split()) == reply
+    assert client.port.host.orders == []
+
+
+@pytest.mark.parametrize(
+    ("words", "reply"),
+    [
+        ("SPLIT x", b"-ERR value is not an integer or out of range\r\n"),
+        ("SPLIT 1 2", b"-ERR syntax error\r\n"),
+        ("SPLIT 1 INTO 1", b"-ERR a group is split INTO 2 to 16384 parts\r\n"),
+        ("SPLIT 1 INTO 16385", b"-ERR a group is split INTO 2 to 16384 parts\r\n"),
+        ("MERGE 1 TO 0", b"-ERR syntax error\r\n"),
+        ("MERGE 1 INTO 1", b"-ERR a group is merged into another one\r\n"),
+        ("MERGE -1 INTO 1", b"-ERR the number of a group is not negative\r\n"),
+        ("REBALANCE LEADERS", b"-ERR use KRAFT REBALANCE SLOTS or KRAFT REBALANCE SLOTS DRYRUN\r\n"),
+        ("REBALANCE SLOTS NOW", b"-ERR unknown option 'NOW'; known options: DRYRUN\r\n"),
+    ],
+)
+def test_a_division_that_makes_no_sense_is_refused(client: Talk, words: str, reply: bytes) -> None:
+    assert client.run("KRAFT", *words.split()) == reply
+    assert client.port.host.orders == []
+
+
+def test_kraft_moves_shows_each_move_in_short(client: Talk) -> None:
+    host = client.port.host
+    assert client.run("KRAFT", "MOVES") == b"*0\r\n"
+    host.moving = [
+        MoveStatus(
+            id=3, first=5, last=9, source=0, receiver=1, state="copying", keys=17, since_ms=WALL_MS - 250,
+            problem="a step was not done",
+        )
+    ]  # fmt: skip
+    assert client.ask(b"kraft output plain\r\nkraft moves\r\n").decode() == (
+        "OK\nid 3\nslots 5-9\nfrom 0\nto 1\nstate copying\nkeys 17\nage_ms 250\nleader K1\n"
+        "problem a step was not done\n"
+    )
+
+
+def test_a_move_of_slots_is_administration(client: Talk) -> None:
+    """`+@kraft` gives it to nobody, as with every other change of the cluster."""
+    moves = client.run("COMMAND", "INFO", "kraft|moves")
+    assert b"@kraft" in moves
+    assert b"admin" not in moves
+    move = client.run("COMMAND", "INFO", "kraft|move")
+    assert b"@kraft" not in move
+    assert b"@admin" in move

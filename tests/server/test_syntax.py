@@ -6,7 +6,8 @@ from kraft.server.commands.command import all_specs
 from kraft.server.commands.syntax import Argument, Syntax
 from kraft.server.commands.table import TABLE, UNLISTED
 
-IRREGULAR = ("quit", "exit", "raft-add-node")  # they take more words than they name
+# They take more words than they name, and one has forms of different lengths.
+IRREGULAR = ("quit", "exit", "raft-add-node", "kraft|move")
 
 
 def arguments(text: str, *, kinds: int = 1) -> list[Argument]:
@@ -32,6 +33,8 @@ def test_words_in_capitals_are_sent_as_they_stand() -> None:
     )
     assert [each.token for each in arguments("id [LEARNER] [FORCE]")] == ["", "LEARNER", "FORCE"]
     assert [each.token for each in arguments("[LEARNER] [FORCE]")] == ["LEARNER", "FORCE"]
+    slots, dry = arguments("SLOTS [DRYRUN]")
+    assert (slots.token, slots.flags, dry.token, dry.flags) == ("SLOTS", (), "DRYRUN", ("optional",))
 
 
 def test_alternatives() -> None:

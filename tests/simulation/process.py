@@ -50,6 +50,9 @@ class Silent:
     def snapshot_transfer(self, group: int, direction: str, outcome: str, size: int, seconds: float) -> None:
         self._world.counts[f"snapshot {direction} {outcome}"] += 1
 
+    def slots_frozen(self, group: int, seconds: float) -> None:
+        self._world.counts["slots frozen"] += 1
+
     def event(self, name: str, **fields: object) -> None:
         self._world.counts[name] += 1
 

@@ -17,10 +17,9 @@ from kraft.host.admin.held_markers import NOT_HELD, HeldMarkers
 from kraft.host.admin.image_commands import ImageCommand, ImageCommands
 from kraft.host.admin.requests import AdminRequests, PendingCommand, reply
 from kraft.host.admin.transfers import LeadershipTransfers
+from kraft.host.context import GroupContext
 from kraft.host.group.group import Group
-from kraft.host.ports import HostObserver
-from kraft.host.slots import SlotMap
-from kraft.host.turns import Turns
+from kraft.host.moves.planner import MovePlanner
 from kraft.node import admin
 from kraft.node.admin import (
     CHECKPOINTING,
@@ -42,13 +41,13 @@ from kraft.node.admin import (
     Remove,
     Replace,
     Reseed,
+    SlotChange,
     StepDown,
     TakeSnapshot,
     TransferLeadership,
     Verify,
 )
 from kraft.node.errors import AdminRefused, Busy, NotLeader
-from kraft.node.ports import Clock
 from kraft.peerwire.messages import Admin, AdminReply, Message
 from kraft.raft.errors import NotLeading
 
@@ -62,29 +61,28 @@ LocalCommand = Drain | Compact | ImageCommand
 class AdminExecutor:
     """All commands of one node: its own, and those that other nodes ask of it as the leader.
 
-    `groups` are the replicas on this node, by group id; `slots` has the number of groups. `wake` lets those
+    `groups` are the replicas on this node, by group id. `wake` lets those
     groups be ticked that hibernate, before anything is done in them.
     """
 
     def __init__(
         self,
         groups: dict[int, Group],
-        slots: SlotMap,
+        context: GroupContext,
         transfers: LeadershipTransfers,
-        turns: Turns,
-        clock: Clock,
-        observer: HostObserver,
         images: ImageCommands,
+        planner: MovePlanner,
         wake: Callable[[Collection[int]], None],
         first_request: int,
     ) -> None:
         self._groups = groups
-        self._slots = slots
+        self._slots = context.slots
         self._transfers = transfers
-        self._turns = turns
-        self._clock = clock
-        self._observer = observer
+        self._turns = context.turns
+        self._clock = context.clock
+        self._observer = context.observer
         self._images = images
+        self._planner = planner
         self._wake = wake
         self._requests = AdminRequests(first_request)
         self._tokens = count(first_request)  # of holds
@@ -95,6 +93,9 @@ class AdminExecutor:
             self._observer.event("admin_command", command=admin.command_name(command))
         if isinstance(command, LOCAL):
             self._clock.call_soon(partial(self._do_locally, command, done))
+            return
+        if isinstance(command, SlotChange):
+            self._clock.call_soon(partial(self._planner.do, command, done))
             return
         seconds = CHECKPOINT_SECONDS if isinstance(command, CHECKPOINTING) else ADMIN_SECONDS
         ask = partial(self._ask, self._clock.seconds() + seconds)

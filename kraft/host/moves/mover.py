@@ -91,6 +91,7 @@ class Mover:
         self._import_bytes = min(IMPORT_BYTES, batch_bytes)
         self._attempt: MoveAttempt | None = None
         self._asked: object = None  # the step that is under way, None when there is none
+        self._frozen_since = 0.0  # monotonic seconds, 0 while no slot is frozen
         self._failures = 0  # of the attempts of the present move, one after the other
         self._not_before = 0.0  # the next attempt
 
@@ -99,7 +100,7 @@ class Mover:
         attempt = self._attempt
         if not leads:
             self._drop("")
-            self._failures, self._not_before = 0, 0.0
+            self._failures, self._not_before, self._frozen_since = 0, 0.0, 0.0
         elif attempt is not None and self._is_late(attempt):
             self._drop(attempt.obstacle or "the slots were frozen for too long")
             self._go_on()
@@ -111,6 +112,11 @@ class Mover:
         """Whether nothing is under way: no attempt, and no step."""
         return self._attempt is None and self._asked is None
 
+    @property
+    def frozen_seconds(self) -> float:
+        """For how long this leader has seen slots frozen, 0 without any."""
+        return self._clock.seconds() - self._frozen_since if self._frozen_since else 0.0
+
     # -- what is next ---------------------------------------------------------------------------------
 
     def _go_on(self) -> None:
@@ -118,6 +124,7 @@ class Mover:
         if attempt is not None and not self._is_valid(attempt, move):
             self._drop("something else happened to the slots")
             attempt = None
+        self._watch(frozen)
         if frozen and attempt is None:
             self._ask_receiver(frozen)
         elif move is None:
@@ -165,6 +172,14 @@ class Mover:
             return True
         return move is not None and (move.number, move.stopping) == (attempt.move.number, False)
 
+    def _watch(self, frozen: list[SlotRange]) -> None:
+        """Remember since when slots are frozen, and report it once they are in use again."""
+        if frozen and not self._frozen_since:
+            self._frozen_since = self._clock.seconds()
+        elif self._frozen_since and not frozen:
+            self._observer.slots_frozen(self._group, self.frozen_seconds)
+            self._frozen_since = 0.0
+
     def _is_late(self, attempt: MoveAttempt) -> bool:
         return bool(attempt.frozen_at) and self._clock.seconds() - attempt.frozen_at > FREEZE_SECONDS
 
@@ -203,7 +218,7 @@ class Mover:
     def _ended(self, move: PlannedMove, moved: bool, reply: MapReply) -> None:
         if reply.outcome is MapOutcome.ENDED:  # else it was asked before, and this replica has not heard
             self._counts.ended(moved=moved)
-            self._event("slots_moved" if moved else "move_cancelled", move)
+            self._observer.event("slots_moved" if moved else "move_cancelled", **_facts(move))
 
     # -- an attempt -----------------------------------------------------------------------------------
 
@@ -223,7 +238,7 @@ class Mover:
             self._indexes.when_ready(self._group, KeyIndex, partial(self._indexed, attempt))
             return
         attempt.copy = SourceCopy(keyspace, attempt.move.first, attempt.move.last)
-        self._event("move_began", attempt.move)
+        self._observer.event("move_began", **_facts(attempt.move))
         self._send(attempt)
 
     def _send(self, attempt: MoveAttempt) -> None:
@@ -250,7 +265,7 @@ class Mover:
         step = Import(attempt.move.number, attempt.chunk, rows, tokens)
         size = _bytes(rows) + _bytes(tokens)
         self._throttle.spend(size, self._clock.seconds())
-        self._counts.sent(len(rows), size)
+        self._counts.bytes += size
         stored = partial(self._imported, attempt)
         self._ask(attempt.move.receiver, step, MoveOutcome.OPEN, stored, size)
 
@@ -284,6 +299,7 @@ class Mover:
             self._drop("the slots could not be frozen")
             return
         attempt.revision, attempt.stamp = reply.revision, reply.stamp
+        self._frozen_since = attempt.frozen_at
         self._asked = attempt
         self._send(attempt)
 
@@ -301,7 +317,7 @@ class Mover:
             copy.sum,
         )
         size = _bytes(rows) + _bytes(tokens)
-        self._counts.sent(len(rows), size)
+        self._counts.bytes += size
         self._ask(attempt.move.receiver, step, None, partial(self._activated, attempt, step), size)
 
     def _activated(self, attempt: MoveAttempt, step: Activate, reply: MoveReply) -> None:
@@ -312,7 +328,7 @@ class Mover:
         elif reply.outcome is MoveOutcome.ACTIVE:
             move = attempt.move
             release = Release(move.number, move.first, move.last, reply.count)
-            self._ask(self._group, release, MoveOutcome.RELEASED, partial(self._released, attempt))
+            self._ask(self._group, release, MoveOutcome.RELEASED, self._released)
         else:
             self._drop(f"the receiver replied {reply.outcome.name}")
             self._go_on()
@@ -322,8 +338,7 @@ class Mover:
             size = _bytes(step.rows) + _bytes(step.tokens)
             self._ask(attempt.move.receiver, step, None, partial(self._activated, attempt, step), size)
 
-    def _released(self, attempt: MoveAttempt, _: MoveReply) -> None:
-        self._counts.frozen(self._clock.seconds() - attempt.frozen_at)
+    def _released(self, _: MoveReply) -> None:
         self._drop("")
         self._go_on()
 
@@ -338,13 +353,7 @@ class Mover:
             self._failures += 1
             self._not_before = self._clock.seconds() + wait
             self._counts.failed += 1
-            self._event("move_attempt_failed", attempt.move, reason=problem)
-
-    def _event(self, name: str, move: PlannedMove, **fields: object) -> None:
-        slots = f"{move.first}-{move.last}"
-        self._observer.event(
-            name, move=move.id, slots=slots, group=move.source, receiver=move.receiver, **fields
-        )
+            self._observer.event("move_attempt_failed", **_facts(attempt.move), reason=problem)
 
     # -- steps ----------------------------------------------------------------------------------------
 
@@ -405,6 +414,12 @@ _OBSTACLES = {
     MoveOutcome.EARLY: "the log time of the receiver is behind that of the source: are the clocks right?",
     MoveOutcome.LOCKED: "a FLUSHALL over several groups has locked the receiver",
 }
+
+
+def _facts(move: PlannedMove) -> dict[str, object]:
+    """What every event tells of a move."""
+    slots = f"{move.first}-{move.last}"
+    return {"move": move.id, "slots": slots, "group": move.source, "receiver": move.receiver}
 
 
 def _bytes(rows: tuple[Row, ...]) -> int:

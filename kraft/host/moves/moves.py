@@ -1,6 +1,6 @@
 """Moves of slots on one node: what administrators ask for, and what the leaders of its groups do."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from kraft.config import Config
 from kraft.host.context import GroupContext
@@ -8,12 +8,13 @@ from kraft.host.group.group import Group
 from kraft.host.key_indexes import KeyIndexes
 from kraft.host.moves.move_counts import MoveCounts
 from kraft.host.moves.mover import Mover
+from kraft.host.moves.slot_plan import PlanStep
 from kraft.host.moves.sweeper import Sweeper
 from kraft.host.requests.proposal import WriteDone
 from kraft.host.snapshots.throttle import Throttle
 from kraft.host.transactions.ports import GroupRequests
-from kraft.kv.commands import PlanMove, StopMove
-from kraft.kv.slot_map import PlannedMove
+from kraft.kv.commands import PlanMove, PlanMoves, StopMove
+from kraft.kv.slot_map import MapState, PlannedMove
 from kraft.kv.slots import MoveState, SlotTable
 from kraft.node.status import MoveStatus
 
@@ -53,6 +54,12 @@ class Moves:
         command = PlanMove(first, last, receiver, self._slots.groups)
         self._requests.write(0, [command], COMMAND_BYTES, done)
 
+    def plan_all(self, steps: Sequence[PlanStep], seen: MapState, done: WriteDone) -> None:
+        """Plan the moves that were computed from the map `seen`, as `PlanMoves`. They begin by themselves."""
+        ranges = tuple([(step.first, step.last, step.receiver) for step in steps])
+        command = PlanMoves(ranges, self._slots.groups, seen.version, seen.last)
+        self._requests.write(0, [command], COMMAND_BYTES * len(steps), done)
+
     def stop(self, id_: int, done: WriteDone) -> None:
         """Cancel a move, as `StopMove`."""
         self._requests.write(0, [StopMove(id_)], COMMAND_BYTES, done)
@@ -61,6 +68,11 @@ class Moves:
         """The moves that are not over, as the replicas of this node know."""
         plan = self._slots.plan
         return [self._status(move) for move in (plan.moves if plan else ())]
+
+    def frozen_seconds(self, group: int) -> float:
+        """For how long this node, as its leader, has seen slots of `group` frozen; 0 without any."""
+        mover = self._movers.get(group)
+        return 0.0 if mover is None else mover[0].frozen_seconds
 
     def _status(self, move: PlannedMove) -> MoveStatus:
         source, receiver = self._table(move.source), self._table(move.receiver)

@@ -54,7 +54,7 @@ from kraft.kv.commands.move import (
 )
 from kraft.kv.commands.once import Once
 from kraft.kv.commands.script import FlushScripts, LoadScript, ScriptCall, ScriptMode
-from kraft.kv.commands.slot_map import EndMove, MapCommand, PlanMove, RenewMove, StopMove
+from kraft.kv.commands.slot_map import EndMove, MapCommand, PlanMove, PlanMoves, RenewMove, StopMove
 from kraft.kv.commands.strings import (
     VALUE_BYTES_MAX,
     AppendValue,
@@ -144,6 +144,7 @@ __all__ = [
     "Open",
     "Overflow",
     "PlanMove",
+    "PlanMoves",
     "Prepare",
     "Put",
     "PutLibrary",

@@ -27,6 +27,21 @@ class PlanMove(msgspec.Struct, frozen=True, array_like=True, tag=110, gc=False):
     groups: int
 
 
+class PlanMoves(msgspec.Struct, frozen=True, array_like=True, tag=114, gc=False):
+    """Plans several moves, all or none, each of them (first slot, last slot, receiver), as of `PlanMove`.
+
+    They were computed from the map of this `version` with this `last` number. Replies PLANNED with the number
+    of the first one, and those of the others follow it; CHANGED if the map is another one by now; else what
+    `PlanMove` replies to the first that is refused.
+    """
+
+    since: ClassVar[int] = _SINCE
+    moves: tuple[tuple[int, int, int], ...]
+    groups: int
+    version: int
+    last: int
+
+
 class RenewMove(msgspec.Struct, frozen=True, array_like=True, tag=111, gc=False):
     """Gives a planned move another number: the receiver has cancelled it under `number`.
 
@@ -55,5 +70,5 @@ class EndMove(msgspec.Struct, frozen=True, array_like=True, tag=113, gc=False):
     moved: bool
 
 
-MapCommand = PlanMove | RenewMove | StopMove | EndMove
+MapCommand = PlanMove | PlanMoves | RenewMove | StopMove | EndMove
 """The commands on the map, in group 0. Each is applied whatever stands before it in its entry."""

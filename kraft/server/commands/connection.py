@@ -55,7 +55,7 @@ def readwrite(context: CommandContext, _: Request) -> Reply:
 
 
 def asking(_: CommandContext, __: Request) -> Reply:
-    """ASKING: accepted without effect, because slots do not move."""
+    """ASKING: accepted without effect, because no node replies ASK while slots move."""
     return "OK"
 
 

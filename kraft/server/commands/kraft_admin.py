@@ -7,20 +7,26 @@ import re
 
 from kraft.backup.archive import check_name
 from kraft.config.kinds import Address, NodeId
+from kraft.kv.slots import SLOTS
 from kraft.node.admin import (
     Add,
     AdminResult,
+    CancelMove,
     CloseImage,
     Compact,
     Demote,
     Drain,
+    MergeGroups,
+    MoveSlots,
     OpenImage,
     Promote,
     Readdress,
     ReadImage,
+    RebalanceSlots,
     Remove,
     Replace,
     Reseed,
+    SplitGroup,
     StepDown,
     TakeBackup,
     TakeSnapshot,
@@ -84,9 +90,7 @@ def transfer(request: Request) -> TransferLeadership:
     """KRAFT TRANSFER [id] [GROUP group]."""
     words, group = request[2:], -1
     if len(words) > 1 and words[-2].upper() == b"GROUP":
-        group, words = integer(words[-1]), words[:-2]
-        if group < 0:
-            raise Rejected("ERR the number of a group is not negative")
+        group, words = _group(words[-1]), words[:-2]
     if len(words) > 1:
         raise Rejected(SYNTAX)
     return TransferLeadership(_id(words[0]) if words else "", group)
@@ -146,6 +150,47 @@ def image(request: Request) -> OpenImage | ReadImage | CloseImage:
     )
 
 
+def move(request: Request) -> MoveSlots | CancelMove:
+    """KRAFT MOVE SLOTS first last TO group, or KRAFT MOVE CANCEL id."""
+    word, words = request[2].upper(), request[3:]
+    if word == b"SLOTS" and len(words) == 4 and words[2].upper() == b"TO":
+        first, last, group = integer(words[0]), integer(words[1]), _group(words[3])
+        if not 0 <= first <= last < SLOTS:
+            raise Rejected(f"ERR slots are 0 to {SLOTS - 1}, and the last one is not before the first one")
+        return MoveSlots(first, last, group)
+    if word == b"CANCEL" and len(words) == 1:
+        return CancelMove(integer(words[0]))
+    raise Rejected("ERR use KRAFT MOVE SLOTS first last TO group, or KRAFT MOVE CANCEL id")
+
+
+def split(request: Request) -> SplitGroup:
+    """KRAFT SPLIT group [INTO parts]."""
+    group, words = _group(request[2]), request[3:]
+    if words and (len(words) != 2 or words[0].upper() != b"INTO"):
+        raise Rejected(SYNTAX)
+    parts = integer(words[1]) if words else 2
+    if not 2 <= parts <= SLOTS:
+        raise Rejected(f"ERR a group is split INTO 2 to {SLOTS} parts")
+    return SplitGroup(group, parts)
+
+
+def merge(request: Request) -> MergeGroups:
+    """KRAFT MERGE group INTO other."""
+    if request[3].upper() != b"INTO":
+        raise Rejected(SYNTAX)
+    group, into = _group(request[2]), _group(request[4])
+    if group == into:
+        raise Rejected("ERR a group is merged into another one")
+    return MergeGroups(group, into)
+
+
+def rebalance(request: Request) -> RebalanceSlots:
+    """KRAFT REBALANCE SLOTS [DRYRUN]."""
+    if request[2].upper() != b"SLOTS":
+        raise Rejected("ERR use KRAFT REBALANCE SLOTS or KRAFT REBALANCE SLOTS DRYRUN")
+    return RebalanceSlots(dry=bool(_options(request[3:], b"DRYRUN")))
+
+
 def backup(request: Request) -> TakeBackup:
     """KRAFT BACKUP [name]."""
     if len(request) > 3:
@@ -160,6 +205,11 @@ def backup(request: Request) -> TakeBackup:
 def done(_: AdminResult) -> Reply:
     """The shape of commands without a result."""
     return "OK"
+
+
+def number(result: AdminResult) -> Reply:
+    """The shape of commands whose result is a number, if they have any."""
+    return result if isinstance(result, int) else "OK"
 
 
 def plain(result: object) -> Reply:
@@ -180,6 +230,13 @@ def _id(word: bytes) -> str:
         return _NODE_ID.convert(word.decode("utf-8", "replace"))
     except ValueError as problem:
         raise Rejected(_error(problem)) from None
+
+
+def _group(word: bytes) -> int:
+    group = integer(word)
+    if group < 0:
+        raise Rejected("ERR the number of a group is not negative")
+    return group
 
 
 def _address(words: Request) -> tuple[str, Request]:

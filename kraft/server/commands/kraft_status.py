@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from kraft.kv.slots import slot_of
-from kraft.node.status import GroupStatus, MemberStatus, TransactionStatus, TransferStatus
+from kraft.node.status import GroupStatus, MemberStatus, MoveStatus, TransactionStatus, TransferStatus
 from kraft.resp.values import Reply, Request
 from kraft.server import errors
 from kraft.server.commands.arguments import integer
@@ -107,6 +107,27 @@ def _transaction(transaction: TransactionStatus) -> Reply:
         b"locked": len(transaction.keys),
         b"keys": list(transaction.keys[:KEYS_MAX]),
         b"waiting": list(transaction.waiting),
+    }
+
+
+def moves(context: CommandContext, _: Request) -> Reply:
+    """KRAFT MOVES: the moves of slots that are not over, as this node's replicas know."""
+    host, now = context.port.host, context.port.clock.wall_ms()
+    return [_move(each, host.leader(each.source), now) for each in host.moves.status()]
+
+
+def _move(move: MoveStatus, leader: str, now_ms: int) -> Reply:
+    """A move in short; `leader` is the node that carries it out, and knows of a problem."""
+    return {
+        b"id": move.id,
+        b"slots": b"%d-%d" % (move.first, move.last),
+        b"from": move.source,
+        b"to": move.receiver,
+        b"state": move.state.encode(),
+        b"keys": move.keys,
+        b"age_ms": max(0, now_ms - move.since_ms),
+        b"leader": leader.encode(),
+        b"problem": move.problem.encode(),
     }
 
 

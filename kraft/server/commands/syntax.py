@@ -81,7 +81,8 @@ class Syntax:
                 self._add_part(found, _CLOSING[word])
             else:
                 found.append(self._argument(word))
-        if len(found) > 1 and found[0].type == "pure-token" and not found[0].flags:
+        leads = len(found) > 1 and found[0].type == "pure-token" and not found[0].flags
+        if leads and "optional" not in found[1].flags:
             return [replace(_one(found[1:]), token=found[0].token)]
         return found
 

@@ -404,6 +404,26 @@ TRANSACTION_RECOVERIES = Counter(
     "Steps that this node took as the leader because a coordinator had not come back to its transaction.",
     _GROUP,
 )
+MOVES = Counter(
+    "moves_total",
+    "Moves of slots out of groups that this node led, by outcome: moved, cancelled, or failed (an attempt,"
+    " which another one follows).",
+    ("outcome",),
+)
+MOVES_PLANNED = Gauge("moves_planned", "Moves of slots that are not over, as this node knows.")
+MOVE_BYTES = Counter("move_bytes_total", "Bytes of keys that this node sent to move slots.")
+MOVE_FREEZE = Histogram(
+    "move_freeze_seconds", "How long a move has frozen slots, so that nobody could use them."
+)
+SLOTS_FROZEN = Gauge(
+    "slots_frozen_seconds",
+    "On the leader: for how long it has seen slots of the group frozen, 0 without any.",
+    _GROUP,
+    fold="max",
+)
+MAP_VERSION = Gauge(
+    "map_version", "Version of the map of slots, as this node knows; every move that took place adds 1."
+)
 ONCE_TOKENS = Gauge("once_tokens", "Tokens of KRAFT ONCE that are remembered.", _GROUP)
 ONCE_BYTES = Gauge("once_bytes", "Memory of the remembered tokens and of their replies.", _GROUP)
 ONCE_REPEATS = Counter(

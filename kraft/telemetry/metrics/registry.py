@@ -138,6 +138,7 @@ class MetricsRegistry(Collector):
             declarations.SNAPSHOT_TRANSFERS, groups, directions, ("done", "abandoned", "failed")
         )
         self.snapshot_transfer_bytes = counter(declarations.SNAPSHOT_TRANSFER_BYTES, groups, directions)
+        self.move_freeze = histogram(declarations.MOVE_FREEZE)
         self.consistency_checks = counter(declarations.CONSISTENCY_CHECKS, groups, ("taken", "different"))
 
     def _hold_peers_and_storage(self, peers: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ ROLES = ("leader", "follower", "candidate", "precandidate", "learner")
 
 # Of transactions over several groups.
 OUTCOMES = ("committed", "changed", "conflict", "refused", "locked", "uncertain")
+MOVE_OUTCOMES = ("moved", "cancelled", "failed")
 
 
 def read_status(status: Status, readings: Readings, wall_seconds: float) -> None:
@@ -34,6 +35,11 @@ def read_status(status: Status, readings: Readings, wall_seconds: float) -> None
     readings.set(declarations.MACHINE_VERSION_SUPPORTED, status.machine_version_supported)
     for outcome in OUTCOMES:
         readings.set(declarations.TRANSACTIONS, status.transactions.get(outcome, 0), outcome)
+    for outcome in MOVE_OUTCOMES:
+        readings.set(declarations.MOVES, status.move_outcomes.get(outcome, 0), outcome)
+    readings.set(declarations.MOVES_PLANNED, len(status.moves))
+    readings.set(declarations.MOVE_BYTES, status.move_bytes)
+    readings.set(declarations.MAP_VERSION, status.map_version)
     readings.set(declarations.BEATS, status.beats_sent, "sent")
     readings.set(declarations.BEATS, status.beats_received, "received")
     _read_groups(status, readings)
@@ -114,6 +120,7 @@ def _read_keys(group: GroupStatus, readings: Readings) -> None:
     readings.set(declarations.TRANSACTION_LOCK_OLDEST, group.transaction_lock_seconds, label)
     readings.set(declarations.TRANSACTION_WAITS, group.transaction_waits, label)
     readings.set(declarations.TRANSACTION_RECOVERIES, group.transaction_recoveries, label)
+    readings.set(declarations.SLOTS_FROZEN, group.frozen_seconds, label)
     readings.set(declarations.ONCE_TOKENS, group.once_tokens, label)
     readings.set(declarations.ONCE_BYTES, group.once_bytes, label)
     readings.set(declarations.ONCE_REPEATS, group.once_repeats, label)
