@@ -20,6 +20,9 @@ _WITH_UNIT = re.compile(r"([0-9]{1,9})\s*([kKmMgG])i?[bB]?")
 _SCALE = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _TOKEN = re.compile(r"[A-Za-z0-9]{8,64}")
 _NODE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_ENDPOINT_FORMS = {
+    "tcp": "tcp:PORT:interface=IP", "tcp6": "tcp6:", "unix": "unix:PATH", "systemd": "systemd:",
+}  # fmt: skip
 
 
 class Kind(Protocol):
@@ -188,17 +191,21 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A Twisted endpoint string to listen on. If `optional`, an empty one means none."""
+    """A Twisted endpoint string to listen on, of one of `kinds`. If `optional`, an empty one means none."""
 
     optional: bool = False
+    kinds: tuple[str, ...] = tuple(_ENDPOINT_FORMS)
 
     @property
     def form(self) -> str:
         """The valid values, as text for people."""
-        form = "an endpoint: `tcp:PORT:interface=IP`, `tcp6:`, `unix:PATH`, `systemd:`"
+        form = f"an endpoint: {', '.join(f'`{_ENDPOINT_FORMS[kind]}`' for kind in self.kinds)}"
         return f'{form}, or `""`: none' if self.optional else form
 
     def convert(self, text: str) -> str:
-        if not (self.optional and not text):
-            split_endpoint(text)
+        if self.optional and not text:
+            return text
+        kind = split_endpoint(text).kind
+        if kind not in self.kinds:
+            raise ValueError(f"{quoted(text)} is of the kind {kind}; write {self.form}")
         return text

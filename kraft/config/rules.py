@@ -187,15 +187,14 @@ def _restore(config: Config) -> _Broken:
 
 def _ports(config: Config) -> _Broken:
     seen: dict[str, ListenAddress] = {}
-    listening = {"peer": config.peer.listen, "client": config.client.listen, "http": config.http.listen}
-    for name, listen in listening.items():
-        if not listen:
-            continue
+    for option, listen in config.endpoints.items():
         address = split_endpoint(listen)
         for other, taken in seen.items():
             if address.collides(taken):
-                yield f"{name}.listen", f"is taken by {other}.listen; each needs an endpoint of its own"
-        seen[name] = address
+                yield option, f"is taken by {other}; each needs an endpoint of its own"
+        seen[option] = address
+    if config.client.shared_listen and split_endpoint(config.client.shared_listen).port == 0:
+        yield "client.shared_listen", "names no port; nodes that share one have to name it"
 
 
 _PEER = ("peer.listen", "peer.advertise", "cluster.members")
@@ -220,7 +219,7 @@ RULES = (
     ),
     Rule(frozenset(("reads.max_staleness", "raft.heartbeat_interval")), _staleness),
     Rule(frozenset(("restore.source", "restore.token", "cluster.members", "cluster.standby")), _restore),
-    Rule(frozenset(("peer.listen", "client.listen", "http.listen")), _ports),
+    Rule(frozenset(("peer.listen", "client.listen", "client.shared_listen", "http.listen")), _ports),
 )
 
 

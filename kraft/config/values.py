@@ -90,6 +90,8 @@ class ClientConfig:
 
     listen: _Listen = "tcp:10011:interface=127.0.0.1"
     advertise: _Advertise = "127.0.0.1:10011"
+    # one more endpoint, on which other nodes of this machine listen as well: each connection gets one of them
+    shared_listen: Annotated[str, Endpoint(optional=True, kinds=("tcp", "tcp6"))] = ""
     routing: Annotated[str, Choice(("forward", "redirect"))] = "forward"
     # commands with keys in several groups: executed as one transaction, or refused with -CROSSSLOT
     cross_group: Annotated[str, Choice(("transact", "refuse"))] = "transact"
@@ -277,3 +279,13 @@ class Config:
     backup: BackupConfig = field(default_factory=BackupConfig)
     restore: RestoreConfig = field(default_factory=RestoreConfig)
     log: LogConfig = field(default_factory=LogConfig)
+
+    @property
+    def endpoints(self) -> dict[str, str]:
+        """The endpoint strings that the node listens on, by option."""
+        client = self.client
+        all_ = {
+            "peer.listen": self.peer.listen, "client.listen": client.listen,
+            "client.shared_listen": client.shared_listen, "http.listen": self.http.listen,
+        }  # fmt: skip
+        return {option: listen for option, listen in all_.items() if listen}

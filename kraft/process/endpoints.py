@@ -1,5 +1,6 @@
 """The endpoints that a node listens on, and the reasons why it cannot, each in one line with what to do."""
 
+import errno
 import os
 import socket
 from dataclasses import replace
@@ -14,6 +15,7 @@ from zope.interface import implementer
 
 from kraft.listen_address import join_address, split_endpoint
 from kraft.process.refusal import explain
+from kraft.process.shared_port import SharedPort
 from kraft.process.unix_port import UnixPort
 from kraft.process.unix_socket import SocketInUse
 from kraft.tcp.accept_limit import limit_accepts
@@ -29,7 +31,8 @@ class ServerEndpoint:
     """The endpoint that `description` names, which the configuration has checked.
 
     It has room for a burst of clients; `waiting_max` bounds the connections that wait to be accepted.
-    With `security` its connections have TLS. `listen` fails with CannotListen.
+    With `security` its connections have TLS. Other processes may listen there, too, if it is `shared`.
+    `listen` fails with CannotListen.
     """
 
     def __init__(
@@ -38,8 +41,11 @@ class ServerEndpoint:
         description: str,
         waiting_max: int | None = None,
         security: PortSecurity | None = None,
+        *,
+        shared: bool = False,
     ) -> None:
         self._reactor = reactor
+        self._shared = shared
         self._security = security
         address = split_endpoint(description)
         backlog = address.backlog if waiting_max is None else min(address.backlog, waiting_max)
@@ -60,6 +66,10 @@ class ServerEndpoint:
         if address.kind == "systemd":
             return self._passed().listen(factory)
         interface = address.interface or ("::" if address.kind == "tcp6" else "")
+        if self._shared:
+            shared: Any = SharedPort(address.port or 0, factory, address.backlog, interface, self._reactor)
+            shared.startListening()
+            return shared
         return self._reactor.listenTCP(address.port, factory, address.backlog, interface)
 
     @staticmethod
@@ -91,7 +101,10 @@ class ServerEndpoint:
             return Failure(CannotListen(str(error)))
         cause = error.socketError if isinstance(error, CannotListenError) else error
         if isinstance(cause, OSError):
-            return Failure(CannotListen(": ".join(explain(self._address, cause))))
+            text = ": ".join(explain(self._address, cause))
+            if self._shared and cause.errno == errno.EADDRINUSE:
+                text += "; all that share it are nodes of one user, and name it in client.shared_listen"
+            return Failure(CannotListen(text))
         return failure
 
 

@@ -10,15 +10,23 @@ from kraft.config import Config, ConfigError, Problem
 from kraft.listen_address import is_loopback, split_address, split_endpoint
 
 
-def is_open(config: Config) -> bool:
-    """Whether clients on other machines reach the client port, and need no certificate for it."""
-    client, listener = config.client, split_endpoint(config.client.listen)
-    if "unix" in (listener.kind, listener.domain.lower()) or (
-        client.tls == "required" and client.certificates == "required"
-    ):
+def open_option(config: Config) -> str:
+    """The option of the port that clients on other machines reach without a certificate; '' if none."""
+    client = config.client
+    if client.tls == "required" and client.certificates == "required":
+        return ""
+    listening = {"client.listen": client.listen, "client.shared_listen": client.shared_listen}
+    reached = (name for name, listen in listening.items() if listen and _is_open(listen, client.advertise))
+    return next(reached, "")
+
+
+def _is_open(listen: str, advertise: str) -> bool:
+    """Whether other machines reach the endpoint `listen`."""
+    listener = split_endpoint(listen)
+    if "unix" in (listener.kind, listener.domain.lower()):
         return False
     if listener.kind == "systemd":  # only the socket unit knows the address
-        return not is_loopback(split_address(client.advertise)[0])
+        return not is_loopback(split_address(advertise)[0])
     return not is_loopback(listener.interface)
 
 
@@ -31,14 +39,15 @@ def check_first_start(config: Config, source: str) -> None:
     client = config.client
     guarded = config.users.file is not None or client.tls == "required"
     elsewhere = config.cluster.standby or config.restore.source is not None
-    if client.unrestricted or guarded or elsewhere or not is_open(config) or _has_data(config):
+    option = open_option(config)
+    if client.unrestricted or guarded or elsewhere or not option or _has_data(config):
         return
     text = (
-        f"{client.listen} would let everybody who reaches it do everything: name users (users.file,"
-        " docs/users.md), or set client.tls and client.certificates to required (docs/tls.md); or, in a"
-        " network that you trust, write client.unrestricted: true"
+        f"{config.endpoints[option]} would let everybody who reaches it do everything: name users"
+        " (users.file, docs/users.md), or set client.tls and client.certificates to required (docs/tls.md);"
+        " or, in a network that you trust, write client.unrestricted: true"
     )
-    raise ConfigError((Problem(source, "client.listen", text),))
+    raise ConfigError((Problem(source, option, text),))
 
 
 def _has_data(config: Config) -> bool:

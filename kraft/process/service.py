@@ -37,7 +37,7 @@ from kraft.process.log_file import RotatedFile
 from kraft.process.memory_limit import memory_limits, memory_use
 from kraft.process.memory_watch import MemoryWatch, room_for_data
 from kraft.process.open_files import room_for_clients
-from kraft.process.open_port import check_first_start, is_open
+from kraft.process.open_port import check_first_start, open_option
 from kraft.process.page_access import page_access
 from kraft.process.pid_file import PidFile
 from kraft.process.reload import ConfigReload
@@ -225,7 +225,7 @@ class NodeService(Service):
         return Links(
             id=config.node.id,
             clock=self._reactor,
-            listening=self._endpoint("peer", config.peer.listen, limits.waiting_links),
+            listening=self._endpoint("peer.listen", limits.waiting_links),
             endpoint_for=endpoints(self._reactor, limits.connect_timeout),
             secret=secret,
             dice=random.random,
@@ -236,10 +236,11 @@ class NodeService(Service):
             security=None if self._security is None else self._security.links,
         )
 
-    def _endpoint(self, section: str, listen: str, waiting_max: int | None = None) -> ServerEndpoint:
-        """The endpoint of the port of a section, with TLS if it has that."""
-        security = None if self._security is None else self._security.ports.get(section)
-        return ServerEndpoint(self._reactor, listen, waiting_max, security)
+    def _endpoint(self, option: str, waiting_max: int | None = None) -> ServerEndpoint:
+        """The endpoint that an option names, with TLS if its port has that."""
+        security = None if self._security is None else self._security.ports.get(option.partition(".")[0])
+        listen, shared = self._config.endpoints[option], option == "client.shared_listen"
+        return ServerEndpoint(self._reactor, listen, waiting_max, security, shared=shared)
 
     def _replayed(self) -> None:
         """The log is replayed. Open the ports, unless the node was told to stop meanwhile."""
@@ -251,7 +252,7 @@ class NodeService(Service):
         """Open the ports for peers, clients and HTTP, in this order; then the node is ready."""
         config = self._config
         dialling = self._links.start(self._host.peers.first_peers)
-        yield dialling.addErrback(self._cannot_listen, "peer.listen", config.peer.listen)
+        yield dialling.addErrback(self._cannot_listen, "peer.listen")
         limits, data = memory_limits(), self._host.memory.measure()
         room = room_for_data(limits, memory_use(), data, config.raft.tail_bytes)
         capacity = Capacity(self._connections, room)
@@ -260,26 +261,28 @@ class NodeService(Service):
         )
         self._clients = self._reload.clients = factory.port
         self._read_users(factory.port)
-        if is_open(config) and not factory.port.users.defined:
-            self._telemetry.events.log("clients_unrestricted", listen=config.client.listen)
+        if (option := open_option(config)) and not factory.port.users.defined:
+            self._telemetry.events.log("clients_unrestricted", listen=config.endpoints[option])
         self._telemetry.watch_clients(factory.port)
         self._telemetry.connections_limited(factory.port)
         self._telemetry.memory_limited(limits[0].size, limits[0].source, factory.port)
         MemoryWatch(limits, memory_use, self._clock, factory.port, self._telemetry).start()
-        yield self._listen("client", config.client.listen, factory, config.client.tcp_keepalive)
+        keepalive = config.client.tcp_keepalive
+        listening = {"client": (yield self._listen("client.listen", factory, keepalive)), "http": ""}
+        if config.client.shared_listen:
+            listening["shared"] = yield self._listen("client.shared_listen", factory, keepalive)
         if config.http.listen:
             fetches = None if self._security is None else self._security.fetches
             fetch = Fetcher(self._reactor, self._access, fetches)
             pages = Site(self._host, self._telemetry, self._reactor, fetch, self._access)
-            yield self._listen("http", config.http.listen, pages, KEEPALIVE_SECONDS)
+            listening["http"] = yield self._listen("http.listen", pages, KEEPALIVE_SECONDS)
         if self._security is not None:
             self._security.start()
         # Nearly all objects that exist by now live as long as the process: spare the collector the work.
         gc.freeze()
-        client, *http = map(bound_address, self._ports)
         if self._backups is not None and self.running:
             self._backups.start()
-        self._telemetry.host.event("node_started", client=client, http=http[0] if http else "")
+        self._telemetry.host.event("node_started", **listening)
         if self._store is not None and self.running:
             self._notifier.ready(self._store)
 
@@ -294,15 +297,16 @@ class NodeService(Service):
             self._failure.exit(f"users.file: {error}")
 
     @inlineCallbacks
-    def _listen(self, section: str, endpoint: str, factory: Any, keepalive: float) -> Any:
-        listening = self._endpoint(section, endpoint).listen(factory)
-        port = yield listening.addErrback(self._cannot_listen, f"{section}.listen", endpoint)
+    def _listen(self, option: str, factory: Any, keepalive: float) -> Any:
+        """Listen on the endpoint of an option; returns where that is."""
+        port = yield self._endpoint(option).listen(factory).addErrback(self._cannot_listen, option)
         keep_alive(port, keepalive)
         self._ports.append(port)
+        return bound_address(port)
 
-    def _cannot_listen(self, failure: Failure, option: str, endpoint: str) -> None:
+    def _cannot_listen(self, failure: Failure, option: str) -> None:
         failure.trap(CannotListen)
-        self._failure.exit(f"{option} {endpoint}: {failure.getErrorMessage()}")
+        self._failure.exit(f"{option} {self._config.endpoints[option]}: {failure.getErrorMessage()}")
 
     def _broken(self, failure: Failure) -> None:
         self._failure.exit(failure.getTraceback())

@@ -83,6 +83,16 @@ def test_plausible_endpoints_pass(listen: str) -> None:
     assert parse(NODE + f"client: {{listen: '{listen}', advertise: 'h:1'}}\n", "k").client.listen == listen
 
 
+@pytest.mark.parametrize("listen", ["", "tcp:7777", r"tcp6:7777:interface=\:\:1"])
+def test_a_shared_port_has_a_number(listen: str) -> None:
+    assert parse(NODE + f"client: {{shared_listen: '{listen}'}}\n", "k").client.shared_listen == listen
+
+
+@pytest.mark.parametrize("listen", ["tcp:0", "unix:/a", "systemd:domain=INET:name=c", "tcp:10011"])
+def test_a_shared_port_is_one_that_other_nodes_can_name(listen: str) -> None:
+    assert paths(f"client: {{shared_listen: '{listen}'}}\n") == ["client.shared_listen"]
+
+
 @pytest.mark.parametrize(
     "address",
     ["h", "h:", ":1", "h:0", "h:65536", "::1:5", "[h]:1", "[127.0.0.1]:1", "a b:1", "300.1.1.1:5", "-h:1"],

@@ -14,6 +14,7 @@ from kraft.config.loader import kind_of, options, sections
 TEXT = Path(__file__).parents[2].joinpath("docs", "configuration.md").read_text()
 ROW = re.compile(r"^\| `([a-z_]+\.[a-z_]+)` \| (.+) \| (.+?) \| ((?:\\\||[^|])+) \|$", re.MULTILINE)
 ROWS = {path: (meaning, default, form) for path, meaning, default, form in ROW.findall(TEXT)}
+_EMPTY = '""'
 SCHEMA = {
     f"{name}.{option.name}": (option, hint)
     for name, section in sections()
@@ -32,7 +33,7 @@ def test_defaults_and_bounds_are_the_real_ones() -> None:
         kind = kind_of(hint)
         is_duration = isinstance(kind, Duration)
         default = format_duration(float(option.default)) if is_duration else str(option.default).lower()
-        assert ROWS[path][1] == f"`{default}`", path
+        assert ROWS[path][1] == f"`{default or _EMPTY}`", path
 
 
 def test_what_may_be_written_is_said() -> None:

@@ -111,6 +111,24 @@ def test_every_port_accepts_few_connections_in_a_turn(kind, path, monkeypatch):
     port.connectionLost(None)
 
 
+def test_a_shared_port_has_room_for_others_that_share_it():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        description = f"tcp:{free.getsockname()[1]}:interface=127.0.0.1"
+    reactor: Any = ListeningReactor()
+    shared = [ServerEndpoint(reactor, description, shared=True).listen(Factory()) for _ in range(2)]
+    ports: list[Any] = list(map(outcome.successResultOf, shared))
+    assert ports[0].getHost() == ports[1].getHost()
+    failure = outcome.failureResultOf(ServerEndpoint(reactor, description).listen(Factory()), CannotListen)
+    assert "is in use by another process" in failure.getErrorMessage()
+    for port in ports:
+        port.connectionLost(None)
+    alone: Any = outcome.successResultOf(ServerEndpoint(reactor, description).listen(Factory()))
+    refused = ServerEndpoint(reactor, description, shared=True).listen(Factory())
+    assert "name it in client.shared_listen" in outcome.failureResultOf(refused).getErrorMessage()
+    alone.connectionLost(None)
+
+
 def opened(path):
     port = UnixPort(str(path), Factory(), BACKLOG, 0o660, Reactor())
     port.startListening()

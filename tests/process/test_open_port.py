@@ -6,7 +6,7 @@ import pytest
 
 from kraft.cli.main import main
 from kraft.config import ConfigError, parse
-from kraft.process.open_port import check_first_start, is_open
+from kraft.process.open_port import check_first_start, open_option
 
 OPEN = "client: {listen: 'tcp:7', advertise: 'h:7'%s}\n"
 TLS = "tls: {certificate: c, key: k, ca: a}\n"
@@ -36,7 +36,14 @@ def config(text, folder=""):
     ],
 )
 def test_a_port_is_open_that_others_reach_without_a_certificate(text, found):
-    assert is_open(config(text)) is found
+    assert open_option(config(text)) == ("client.listen" if found else "")
+
+
+def test_a_shared_port_counts_as_the_own_one():
+    shared = "client: {shared_listen: 'tcp:9'%s}\n"
+    assert open_option(config(shared % "")) == "client.shared_listen"
+    assert open_option(config(shared % CERTIFIED + TLS)) == ""
+    assert open_option(config((shared % "").replace("tcp:9", "tcp:9:interface=127.0.0.1"))) == ""
 
 
 ALLOWED = [

@@ -16,6 +16,7 @@ CONNECT_SECONDS = 2.0  # enough for a round trip around the world with a lost pa
 RESOLVE_SECONDS = 1.0  # on top of that, to resolve a name
 _LISTENING = "0A"  # in /proc/net/tcp
 _REFUSED = "Connection refused"
+_SHARED = "client.shared_listen"
 
 
 # -- our own ------------------------------------------------------------------------------------------
@@ -27,13 +28,7 @@ def ports(subject: Subject) -> Iterator[CheckResult]:
     if subject.hidden:
         yield CheckResult(OK, "not checked, because it is unknown whether the node runs")
         return
-    for name, listen in (
-        ("peer", config.peer.listen), ("client", config.client.listen), ("http", config.http.listen),
-    ):  # fmt: skip
-        option = f"{name}.listen"
-        if not listen:
-            yield CheckResult(OK, f"{option} is empty: no metrics, no status page")
-            continue
+    for option, listen in config.endpoints.items():
         listener = split_endpoint(listen)
         if listener.kind == "unix" and not subject.running:
             yield _free_path(option, listener.path)
@@ -43,14 +38,19 @@ def ports(subject: Subject) -> Iterator[CheckResult]:
             yield CheckResult(OK, f"{option} {listen} is chosen when the node starts")
         else:
             yield _held(subject, option, listener.port) if subject.running else _free(option, listener)
+    if not config.http.listen:
+        yield CheckResult(OK, "http.listen is empty: no metrics, no status page")
 
 
 def _free(option: str, listener: ListenAddress) -> CheckResult:
+    """Whether the node could listen there. A shared port may be in use by another node of the same user."""
     family = socket.AF_INET6 if listener.kind == "tcp6" or ":" in listener.interface else socket.AF_INET
     host = "" if is_wildcard(listener.interface) else listener.interface
     try:
         with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the node does
+            if option == _SHARED:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             probe.bind((host, listener.port))
     except OSError as error:
         text, command = explain(listener, error)

@@ -37,6 +37,22 @@ def test_a_port_that_is_taken_or_free(stopped, port):
     assert first(network.ports(peer_port(stopped(), free))).text == f"peer.listen: port {free} is free"
 
 
+def test_a_shared_port_may_be_in_use_by_nodes_that_share_it(stopped):
+    node = stopped()
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        shared = f"tcp:{other.getsockname()[1]}:interface=127.0.0.1"
+        client = dataclasses.replace(node.config.client, shared_listen=shared)
+        subject = dataclasses.replace(node, config=dataclasses.replace(node.config, client=client))
+        found = {each.text.partition(":")[0]: each.level for each in network.ports(subject)}
+        assert found["client.shared_listen"] == OK
+        client = dataclasses.replace(node.config.client, listen=shared)
+        alone = dataclasses.replace(node, config=dataclasses.replace(node.config, client=client))
+        assert {each.level for each in network.ports(alone)} == {OK, PROBLEM}
+
+
 def test_an_address_that_this_machine_does_not_have(stopped):
     found = first(network.ports(peer_port(stopped(), 40_009, "192.0.2.1")))
     assert found.text == "peer.listen: this machine has no address 192.0.2.1"
